@@ -1,0 +1,43 @@
+# Two commands: `make lab` and `make test`. Each installs what it needs into .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# pip installs into the environment from outside, so that nothing but Python with pip is needed.
+INSTALL = $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --editable
+
+.PHONY: lab test check format clean
+.DELETE_ON_ERROR:
+
+lab: $(VENV)/lab.stamp ## install, then run the experiments and write lab-report/
+	$(BIN)/halfstep lab
+
+test: $(VENV)/test.stamp ## install, then run the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp ## lint, strict types and the import contract
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:
+	rm -rf $(VENV) lab-report
+
+$(BIN)/python:
+	$(PYTHON) -m venv --without-pip $(VENV)
+
+$(VENV)/lab.stamp: pyproject.toml | $(BIN)/python
+	$(INSTALL) '.[plot]'
+	@touch $@
+
+$(VENV)/test.stamp: pyproject.toml | $(BIN)/python
+	$(INSTALL) '.[plot,test]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+	$(INSTALL) '.[dev]'
+	@touch $@

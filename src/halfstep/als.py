@@ -1,0 +1,302 @@
+"""Alternating least squares: the estimator, its parameters, and the only training loop."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from halfstep.backends.cpu import CPU
+from halfstep.backends.protocol import Backend
+from halfstep.errors import NumericalError, ParameterError
+from halfstep.factor_model import FactorModel
+from halfstep.interactions import Interactions, as_interactions
+from halfstep.kernels._vector import padded_width
+from halfstep.objective import Explicit, Objective, Side, sides
+from halfstep.parameters import as_generator, check_integer, check_number
+from halfstep.progress import FitInterruptedWarning, progress_bar
+
+Factors = NDArray[np.floating]
+
+
+class Iteration(NamedTuple):
+    """One iteration's line of `ALS.history_`: the terms of the objective after it.
+
+    Attributes
+    ----------
+    iteration : int
+        From 1.
+    objective : float
+        The sum of the three terms.
+    observed : float
+        Σ_Ω w (t − μ − b_u − b_i − p·q)².
+    missing : float
+        Σ_missing s m (p·q)².
+    regularization : float
+        Σ λ_u (‖p_u‖² + ρ b_u²) + Σ λ_i (‖q_i‖² + ρ b_i²).
+    seconds : float
+        Since the fit began.
+    """
+
+    iteration: int
+    objective: float
+    observed: float
+    missing: float
+    regularization: float
+    seconds: float
+
+
+@dataclass(eq=False)
+class ALS(FactorModel):
+    """Matrix factorisation by alternating least squares.
+
+    Minimises the objective of `halfstep.objective` by solving all users' rows while the items' are held fixed, then
+    the reverse. Each such half-step is exact, so the objective never rises.
+
+    Parameters
+    ----------
+    objective : Explicit or Implicit
+        What is minimised: targets, weights, missing cells, biases.
+    rank : int
+        Factors per user and item.
+    regularization : float
+        λ ≥ 0.
+    regularization_exponent : float
+        ν in λ_u = λ · c_u^ν, where c_u is what row u weighs (its observed cells, plus the missing ones' weights): 0
+        is plain ridge regression, 1 is ALS-WR (Zhou et al. 2008) and iALS (Rendle et al. 2022).
+    bias_regularization : float
+        ρ, how much more than factors biases are regularised.
+    iterations : int
+        At most so many; each solves users, then items.
+    tol : float
+        Stop when an iteration lowers the objective by less than this fraction of it; 0 never stops early.
+    init : tuple of arrays, optional
+        Factors to start from, of shapes (n_users, rank) and (n_items, rank), by position in the vocabularies.
+        Otherwise drawn from N(0, 0.1² / rank). Biases start at 0.
+    dtype : {"float32", "float64"}
+        What factors are stored in.
+    system_dtype : {"float32", "float64"}
+        What each row's system is summed and solved in; at least as precise as `dtype`.
+    random_state : int or numpy.random.Generator, optional
+        Where the initial factors come from. An int gives the same bits every time, for any number of threads.
+    threads : int, optional
+        All cores that the process may use by default. Does not change the result.
+    callbacks : sequence of callable
+        Each is called with the model after every iteration; if one returns True, fitting stops.
+    progress : bool, optional
+        Whether to show a progress bar; by default where a person would see it and the fit takes long.
+
+    Attributes
+    ----------
+    user_factors_, item_factors_ : ndarray of shape (n_users, rank) and (n_items, rank)
+        P and Q. Users and items without observations have zeros.
+    user_biases_, item_biases_ : ndarray of shape (n_users,) and (n_items,)
+        Zeros unless the objective has biases.
+    mean_ : float
+        μ; the weighted mean of the values if the objective has biases, else 0.
+    history_ : list of Iteration
+        The objective's terms after each iteration; ``pandas.DataFrame(model.history_)`` is a table of them.
+    users_, items_ : Vocabulary
+        Ids by position.
+
+    Notes
+    -----
+    Ctrl-C during `fit` leaves the model of the last finished iteration and warns `FitInterruptedWarning`; before
+    the first one has finished it raises `KeyboardInterrupt`.
+
+    References
+    ----------
+    .. [1] Y. Zhou et al., "Large-scale parallel collaborative filtering for the Netflix prize", AAIM 2008.
+    .. [2] Y. Hu, Y. Koren, C. Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008.
+    .. [3] S. Rendle et al., "Revisiting the performance of iALS on item recommendation benchmarks", RecSys 2022.
+
+    Examples
+    --------
+    >>> import halfstep as hs
+    >>> data = hs.Interactions.from_arrays(["ann", "ann", "bob"], ["tea", "milk", "tea"], [5.0, 1.0, 4.0])
+    >>> model = hs.ALS(hs.Explicit(biases=True), rank=2, random_state=0).fit(data)
+    >>> model.predict(["bob"], ["milk"]).shape
+    (1,)
+    """
+
+    objective: Objective = field(default_factory=Explicit)
+    _: KW_ONLY
+    rank: int = 16
+    regularization: float = 0.1
+    regularization_exponent: float = 0.0
+    bias_regularization: float = 1.0
+    iterations: int = 20
+    tol: float = 0.0
+    init: tuple[ArrayLike, ArrayLike] | None = field(default=None, repr=False)
+    dtype: Literal["float32", "float64"] = "float32"
+    system_dtype: Literal["float32", "float64"] = "float64"
+    random_state: int | np.random.Generator | None = None
+    threads: int | None = None
+    callbacks: Sequence[Callable[[ALS], bool | None]] = field(default=(), repr=False)
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_integer("rank", self.rank, minimum=1)
+        check_integer("iterations", self.iterations, minimum=1)
+        for name in ("regularization", "regularization_exponent", "bias_regularization", "tol"):
+            check_number(name, getattr(self, name))
+        if self.threads is not None:
+            check_integer("threads", self.threads, minimum=1)
+        precisions = ("float32", "float64")
+        for name in ("dtype", "system_dtype"):
+            if getattr(self, name) not in precisions:
+                raise ParameterError(f"{name}={getattr(self, name)!r}: give one of {', '.join(precisions)}")
+        if (self.dtype, self.system_dtype) == ("float64", "float32"):
+            raise ParameterError(
+                "system_dtype='float32' is less precise than dtype='float64': raise the one or lower the other"
+            )
+
+    def fit(self, data: Interactions | object) -> Self:
+        """Fit the model, from scratch whatever was fitted before.
+
+        Parameters
+        ----------
+        data : Interactions, scipy sparse matrix or dataframe
+            A sparse matrix has users as rows; a dataframe has the columns ``user``, ``item`` and, if any,
+            ``value`` and ``timestamp``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If the data are unusable.
+        NumericalError
+            If a row's system is not positive definite; the message names the user or item.
+        """
+        data = as_interactions(data)
+        cost = self.objective.cost(data)
+        by_user, by_item = sides(
+            data,
+            cost,
+            rank=self.rank,
+            regularization=self.regularization,
+            regularization_exponent=self.regularization_exponent,
+            bias_ratio=self.bias_regularization,
+            dtype=self.system_dtype,
+        )
+        P, Q = self._initial_factors(data, by_user.unknowns)
+        spare_P, spare_Q = np.zeros_like(P), np.zeros_like(Q)
+        history: list[Iteration] = []
+        began = time.perf_counter()
+        with CPU(self.threads) as backend, progress_bar(self.progress, self.iterations, "ALS") as bar:
+            users, items = backend.load(by_user), backend.load(by_item)
+            try:
+                for number in range(1, self.iterations + 1):
+                    with naming_the_row("user", data):
+                        backend.half_step(users, Q, spare_P)
+                    with naming_the_row("item", data):
+                        backend.half_step(items, spare_P, spare_Q)
+                    line = terms(backend, items, by_user, by_item, spare_P, spare_Q, number, began)
+                    # Only now is the iteration finished: an interrupted one leaves P, Q and the history alone.
+                    (P, spare_P), (Q, spare_Q) = (spare_P, P), (spare_Q, Q)
+                    history = [*history, line]
+                    self._keep(data, cost.mean, P, Q, history)
+                    bar.set_postfix_str(f"objective {line.objective:.6g}", refresh=False)
+                    bar.update()
+                    if self._is_done(history):
+                        break
+            except KeyboardInterrupt:
+                if not history:
+                    raise
+                warnings.warn(
+                    f"fit was interrupted: this is the model after {len(history)} of {self.iterations} iterations",
+                    FitInterruptedWarning,
+                    stacklevel=2,
+                )
+        return self
+
+    def _initial_factors(self, data: Interactions, unknowns: int) -> tuple[Factors, Factors]:
+        """P and Q in the layout of the backends: ``[factors | bias | 0 …]``."""
+        shapes = {"users": (data.n_users, self.rank), "items": (data.n_items, self.rank)}
+        if self.init is None:
+            rng = as_generator(self.random_state)
+            scale = 0.1 / np.sqrt(self.rank)
+            drawn = [rng.normal(0.0, scale, shape) for shape in shapes.values()]
+            for factors, counts in zip(drawn, (data.user_counts, data.item_counts), strict=True):
+                factors[counts == 0] = 0.0
+        else:
+            drawn = [np.asarray(given, dtype=np.float64) for given in self.init]
+            for (name, shape), given in zip(shapes.items(), drawn, strict=True):
+                if given.shape != shape:
+                    raise ParameterError(f"init has {name}' factors of shape {given.shape}: expected {shape}")
+                if not np.isfinite(given).all():
+                    raise ParameterError(f"init has {name}' factors that are not finite")
+        P, Q = (np.zeros((len(given), padded_width(unknowns)), self.dtype) for given in drawn)
+        P[:, : self.rank], Q[:, : self.rank] = drawn
+        return P, Q
+
+    def _keep(self, data: Interactions, mean: float, P: Factors, Q: Factors, history: list[Iteration]) -> None:
+        k = self.rank  # without biases the column after the factors is padding, and 0 as it should be
+        biases_of = [F[:, k] if F.shape[1] > k else np.zeros(len(F), F.dtype) for F in (P, Q)]
+        self._remember(
+            data,
+            mean=mean,
+            user_factors=P[:, :k],
+            item_factors=Q[:, :k],
+            user_biases=biases_of[0],
+            item_biases=biases_of[1],
+        )
+        self.history_ = history
+
+    def _is_done(self, history: list[Iteration]) -> bool:
+        answers = [callback(self) for callback in self.callbacks]  # all are called, whatever the first one says
+        if True in answers:
+            return True
+        if len(history) < 2:
+            return False
+        before, now = history[-2].objective, history[-1].objective
+        return before - now < self.tol * before
+
+
+def terms(
+    backend: Backend,
+    loaded: object,
+    rows: Side,
+    columns: Side,
+    P: Factors,
+    Q: Factors,
+    number: int,
+    began: float,
+) -> Iteration:
+    """Evaluate the objective; `loaded` is the columns' side, whose rows have just been solved."""
+    observed, missing = backend.loss(loaded, P, Q)
+    regularization = penalty(rows, P) + penalty(columns, Q)
+    total = observed + missing + regularization
+    if not np.isfinite(total):
+        raise NumericalError(f"the objective is {total} after iteration {number}: look for extreme values or weights")
+    return Iteration(number, total, observed, missing, regularization, time.perf_counter() - began)
+
+
+def penalty(side: Side, X: Factors) -> float:
+    """Σ_u λ_u (‖x_u‖² + ρ b_u²) of one side."""
+    k = side.rank
+    squares = np.einsum("uk,uk->u", X[:, :k], X[:, :k], dtype=np.float64)
+    if side.biases:
+        squares += side.bias_ratio * X[:, k].astype(np.float64) ** 2
+    return float(side.regularization.astype(np.float64) @ squares)
+
+
+@contextmanager
+def naming_the_row(what: Literal["user", "item"], data: Interactions) -> Iterator[None]:
+    """Turn the position in a `NumericalError` into the id that the caller knows."""
+    try:
+        yield
+    except NumericalError as error:
+        if error.row is None:
+            raise
+        ids = data.users if what == "user" else data.items
+        raise NumericalError(f"{what} {ids[error.row]!r}: {error.message}") from error

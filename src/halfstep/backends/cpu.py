@@ -1,0 +1,298 @@
+"""Half-steps on the cores of one machine.
+
+The rows of a half-step are cut into chunks of nearly equal work, by the data alone and never by the number of
+threads. Threads take the next chunk as they get free. A long row (an item that everybody has) is cut into segments,
+which are summed apart and added up in order, so that it cannot hold up the half-step. Each row's arithmetic is thus
+the same whoever does it, and so are the bits of the result.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from threadpoolctl import ThreadpoolController
+
+from halfstep.backends.protocol import Factors
+from halfstep.errors import NumericalError, ParameterError
+from halfstep.kernels.cholesky import SOLVED, solve_rows, sum_right_hand_sides, sum_segment, workspace
+from halfstep.kernels.loss import row_losses
+from halfstep.objective import Side
+
+Task = Callable[[], None]
+
+CHUNKS = 64  # at most about so many per half-step: enough to balance, few enough to cost nothing
+LEAST_WORK = 500_000  # multiply-adds that make a chunk worth its own task (some 50 µs)
+LEAST_SEGMENT = 4096  # observations below which a row is never cut
+ROWS_AT_ONCE = 4096  # in products that BLAS does
+
+
+class CPU:
+    """Run half-steps on a pool of threads.
+
+    Parameters
+    ----------
+    threads : int, optional
+        How many; all cores that this process may use by default. Results do not depend on it.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        if threads is None:
+            threads = available_cores()
+        if threads < 1:
+            raise ParameterError(f"threads={threads}: give 1 or more, or None for all cores")
+        self.threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        if self.threads > 1:  # the calling thread works too
+            self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="halfstep")
+        OneBlasThread.enter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        OneBlasThread.leave()
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def load(self, side: Side) -> LoadedSide:
+        """Plan the work on one orientation of the objective; see `halfstep.backends.protocol.Backend`."""
+        return LoadedSide.plan(side)
+
+    def half_step(self, loaded: LoadedSide, Y: Factors, X: Factors) -> None:
+        """Solve every row of X while Y is held fixed; see `halfstep.backends.protocol.Backend`."""
+        side = loaded.side
+        features, offsets = fixed_side(side, Y)
+        solved = X if X.dtype == features.dtype else np.zeros(X.shape, features.dtype)
+        G = self._gram(side.column_missing, side.rank, features)
+        if loaded.has_one_matrix:
+            self._solve_with_one_matrix(loaded, G, features, solved)
+        else:
+            self._solve_each(loaded, G, features, offsets, solved)
+        if solved is not X:
+            X[...] = solved
+
+    def loss(self, loaded: LoadedSide, Y: Factors, X: Factors) -> tuple[float, float]:
+        """Return the observed and the missing cells' loss; see `halfstep.backends.protocol.Backend`."""
+        side = loaded.side
+        exact = partial(np.asarray, dtype=np.float64)
+        x, y = exact(X), exact(Y)
+        n = len(side.indptr) - 1
+        observed, as_missing = np.empty(n), np.empty(n)
+        cells = (side.indptr, side.indices, side.targets, side.weights, side.row_missing, side.column_missing)
+        self._run(
+            [
+                partial(row_losses, first, last, *cells, side.rank, side.biases, x, y, observed, as_missing)
+                for first, last in loaded.light_ranges
+            ]
+        )
+        if len(side.row_missing) == 0:
+            return float(observed.sum()), 0.0
+        rows, columns = (
+            self._gram(exact(missing), side.rank, factors)
+            for missing, factors in ((side.row_missing, x), (side.column_missing, y))
+        )
+        # Σ_all s m (x·y)² = ⟨Σ s x xᵀ, Σ m y yᵀ⟩, less the cells that are not missing.
+        return float(observed.sum()), float((rows * columns).sum() - as_missing.sum())
+
+    def _solve_each(self, loaded: LoadedSide, G: Factors, Y: Factors, offsets: Factors, X: Factors) -> None:
+        side = loaded.side
+        cells = (side.indptr, side.indices, side.targets, side.weights)
+        ridge = (side.regularization, side.bias_ratio, side.rank, offsets)
+        sums = np.empty((len(loaded.segments), *workspace(side.unknowns, side.weights)[0].shape), Y.dtype)
+        failed: list[int] = []
+
+        def solve(rows: NDArray[np.intp], summed: Factors) -> None:
+            status = solve_rows(rows, *cells, side.row_missing, side.column_missing, G, *ridge, summed, Y, X)
+            if status != SOLVED:
+                failed.append(status)
+
+        def sum_part(number: int, row: int, begin: int, end: int) -> None:
+            s = float(side.row_missing[row]) if len(side.row_missing) else 0.0
+            sum_segment(begin, end, *cells[1:], s, side.column_missing, side.rank, offsets, Y, sums[number])
+
+        self._run(
+            [partial(sum_part, number, *segment) for number, segment in enumerate(loaded.segments)]
+            + [partial(solve, rows, sums[:0]) for rows in loaded.chunks]
+        )
+        if len(loaded.long_rows):
+            totals = np.zeros((len(loaded.long_rows), *sums.shape[1:]), Y.dtype)
+            for (row, _, _), part in zip(loaded.segments, sums, strict=True):
+                totals[np.searchsorted(loaded.long_rows, row)] += part
+            solve(loaded.long_rows, totals)
+        if failed:
+            raise NumericalError(
+                "its system is not positive definite to working precision: raise the regularization, "
+                "lower the rank, or look for extreme weights or targets",
+                row=min(failed),
+            )
+
+    def _solve_with_one_matrix(self, loaded: LoadedSide, G: Factors, Y: Factors, X: Factors) -> None:
+        side = loaded.side
+        A = side.row_missing[0] * G
+        A[np.diag_indices_from(A)] += side.regularization[0]
+        try:
+            factor = cho_factor(A, lower=True)
+        except LinAlgError as error:
+            raise NumericalError(
+                "the matrix that all rows share is not positive definite: raise the regularization or lower the rank"
+            ) from error
+
+        def solve(first: int, last: int) -> None:
+            B = np.empty((last - first, Y.shape[1]), Y.dtype)
+            sum_right_hand_sides(first, last, side.indptr, side.indices, side.targets, side.weights, side.rank, Y, B)
+            X[first:last, : side.rank] = cho_solve(factor, B[:, : side.rank].T, check_finite=False).T
+
+        self._run([partial(solve, first, last) for first, last in loaded.light_ranges])
+
+    def _gram(self, m: Factors, k: int, Y: Factors) -> Factors:
+        """G = Σ_i m_i y_i y_iᵀ; empty where missing cells have no weight."""
+        if len(m) == 0:
+            return np.empty((0, 0), Y.dtype)
+        starts = range(0, len(Y), ROWS_AT_ONCE)
+        parts = np.empty((len(starts), k, k), Y.dtype)
+
+        def product(number: int, start: int) -> None:
+            y = Y[start : start + ROWS_AT_ONCE, :k]
+            np.matmul((y * m[start : start + ROWS_AT_ONCE, None]).T, y, out=parts[number])
+
+        self._run([partial(product, number, start) for number, start in enumerate(starts)])
+        total: Factors = parts.sum(axis=0)
+        return total
+
+    def _run(self, tasks: Sequence[Task]) -> None:
+        """Run all tasks, in this thread and the pool's. After an error or Ctrl-C no further task is begun."""
+        waiting = deque(tasks)
+
+        def work() -> None:
+            while waiting:
+                try:
+                    task = waiting.popleft()
+                except IndexError:  # another thread took the last one
+                    return
+                try:
+                    task()
+                except BaseException:
+                    waiting.clear()
+                    raise
+
+        helpers = min(self.threads, len(tasks)) - 1
+        if self._pool is None or helpers < 1:
+            work()
+            return
+        futures = [self._pool.submit(work) for _ in range(helpers)]
+        try:
+            work()
+        finally:
+            wait(futures)  # nobody may still write when the caller goes on
+        for future in futures:
+            future.result()
+
+
+@dataclass(frozen=True)
+class LoadedSide:
+    """One orientation of the objective with its work cut up.
+
+    Attributes
+    ----------
+    side : Side
+    has_one_matrix : bool
+    light_ranges : list of (first, last)
+        Rows in pieces of equal work, where the work is linear in the rank.
+    chunks : list of ndarray
+        Rows in pieces of equal work for `solve_rows`, without the long ones.
+    long_rows : ndarray
+    segments : list of (row, begin, end)
+        The long rows' observations, cut up, in order.
+    """
+
+    side: Side
+    has_one_matrix: bool
+    light_ranges: list[tuple[int, int]]
+    chunks: list[NDArray[np.intp]]
+    long_rows: NDArray[np.intp]
+    segments: list[tuple[int, int, int]]
+
+    @classmethod
+    def plan(cls, side: Side) -> Self:
+        """Cut the work of a half-step into pieces that depend on nothing but the data."""
+        counts = np.diff(side.indptr)
+        k = side.unknowns
+        light_work = counts * float(k) + k * k  # in multiply-adds
+        work = counts * float(k * k) + k**3 / 3
+        longest = max(LEAST_SEGMENT, int(side.indptr[-1]) // CHUNKS)
+        is_long = counts > longest
+        rows = np.arange(len(counts))
+        long_rows = rows[is_long]
+        segments = [
+            (int(row), int(begin), int(min(begin + longest, side.indptr[row + 1])))
+            for row in long_rows
+            for begin in range(int(side.indptr[row]), int(side.indptr[row + 1]), longest)
+        ]
+        chunks = [rows[first:last][~is_long[first:last]] for first, last in cut(work)]
+        return cls(side, side.has_one_matrix, cut(light_work), chunks, long_rows, segments)
+
+
+def fixed_side(side: Side, Y: Factors) -> tuple[Factors, Factors]:
+    """Features [y | 1] and offsets of the side that is held fixed, in the precision of the systems."""
+    dtype = side.weights.dtype
+    if not side.biases:
+        return Y.astype(dtype, copy=False), np.empty(0, dtype)
+    features = Y.astype(dtype, copy=True)
+    offsets = features[:, side.rank].copy()
+    features[:, side.rank] = 1.0
+    return features, offsets
+
+
+def cut(work: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Cut ``range(len(work))`` into consecutive ranges of about equal work."""
+    total = np.cumsum(work)
+    piece = max(LEAST_WORK, total[-1] / CHUNKS)
+    ends = np.searchsorted(total, np.arange(piece, total[-1], piece)) + 1
+    bounds = np.unique(np.concatenate([[0], ends, [len(work)]]))
+    return [(int(first), int(last)) for first, last in pairwise(bounds)]
+
+
+def available_cores() -> int:
+    """Cores that this process may use, which can be fewer than the machine has."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+class OneBlasThread:
+    """Hold BLAS to one thread while any backend is at work, and set it back after the last."""
+
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+    _users: ClassVar[int] = 0
+    _limiter: ClassVar[Any] = None
+
+    @classmethod
+    def enter(cls) -> None:
+        with cls._lock:
+            if cls._users == 0:
+                cls._limiter = ThreadpoolController().limit(limits=1, user_api="blas")
+            cls._users += 1
+
+    @classmethod
+    def leave(cls) -> None:
+        with cls._lock:
+            cls._users -= 1
+            if cls._users == 0:
+                cls._limiter.restore_original_limits()
+                cls._limiter = None

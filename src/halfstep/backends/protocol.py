@@ -1,0 +1,42 @@
+"""The seam between the training loop and the machine that it runs on."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.objective import Side
+
+Factors = NDArray[np.floating]
+"""Rows ``[factors | bias | 0 …]``: `Side.unknowns` numbers, padded with zeros to `factor_width` columns."""
+
+
+class Backend(Protocol):
+    """A machine that runs half-steps, used as a context manager: ``with backend: …``."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def load(self, side: Side) -> Any:
+        """Bring one orientation of the objective to the machine; the result is for the calls below alone."""
+        ...
+
+    def half_step(self, loaded: Any, Y: Factors, X: Factors) -> None:
+        """Solve every row of X while Y is held fixed.
+
+        Raises
+        ------
+        NumericalError
+            Naming the first row whose system is not positive definite.
+        """
+        ...
+
+    def loss(self, loaded: Any, Y: Factors, X: Factors) -> tuple[float, float]:
+        """Return the observed and the missing cells' term of the objective."""
+        ...

@@ -1,0 +1,169 @@
+"""The strong, simple models that a factorisation has to beat: means, biases and popularity.
+
+Each is a factorisation of rank 0, so that everything a factorisation can do, these can do, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.errors import DataError
+from halfstep.factor_model import FactorModel
+from halfstep.interactions import Interactions, as_interactions
+from halfstep.parameters import check_integer, check_number
+
+
+class _Baseline(FactorModel):
+    """A factorisation without factors; a subclass says what its mean and biases are."""
+
+    def fit(self, data: Any) -> Self:
+        """Learn from observed values, starting afresh.
+
+        Parameters
+        ----------
+        data : Interactions, scipy.sparse matrix or dataframe
+            As `as_interactions` takes it; a sparse matrix has a row per user. Weights of entries are not
+            used.
+
+        Returns
+        -------
+        self
+            This model, fitted.
+
+        Raises
+        ------
+        DataError
+            If there is no entry to learn from.
+        """
+        interactions = as_interactions(data)
+        if len(interactions) == 0:
+            raise DataError("there is nothing to fit: the data have no entries")
+        mean, user_biases, item_biases = self._estimate(interactions)
+        self._remember(
+            interactions,
+            mean=mean,
+            user_factors=np.empty((interactions.n_users, 0)),
+            item_factors=np.empty((interactions.n_items, 0)),
+            user_biases=user_biases,
+            item_biases=item_biases,
+        )
+        return self
+
+    def _estimate(self, data: Interactions) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """Give the mean, the users' and the items' biases."""
+        raise NotImplementedError
+
+
+@dataclass(eq=False, kw_only=True)
+class GlobalMean(_Baseline):
+    """Predict the mean of the observed values for every pair: ŷ_ui = μ.
+
+    `FactorModel` describes the fitted attributes.
+    """
+
+    def _estimate(self, data: Interactions) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        return float(data.values.mean()), np.zeros(data.n_users), np.zeros(data.n_items)
+
+
+@dataclass(eq=False, kw_only=True)
+class ItemBias(_Baseline):
+    """Predict how well an item is liked on the whole: ŷ_ui = μ + b_i.
+
+    μ is the mean value and b_i = Σ_u (r_ui − μ) / (λ + n_i) over the n_i observed values of item i: its mean
+    deviation, shrunk towards 0 as if λ more values had equalled μ. An item without a value has b_i = 0.
+
+    `FactorModel` describes the fitted attributes.
+
+    Parameters
+    ----------
+    regularization : float
+        λ ≥ 0.
+    """
+
+    regularization: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("regularization", self.regularization)
+
+    def _estimate(self, data: Interactions) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        mean = float(data.values.mean())
+        item_biases = _shrunk_means(
+            data.values - mean, data.item_positions, data.item_counts, self.regularization
+        )
+        return mean, np.zeros(data.n_users), item_biases
+
+
+@dataclass(eq=False, kw_only=True)
+class UserItemBias(_Baseline):
+    """Predict from how an item is liked and how a user judges, both on the whole: ŷ_ui = μ + b_u + b_i.
+
+    The biases are found by alternating least squares (Koren 2010, "Factor in the neighbors"): all start at 0,
+    then each iteration sets
+
+        b_i = Σ_u (r_ui − μ − b_u) / (λ_i + n_i)    for all items, then
+        b_u = Σ_i (r_ui − μ − b_i) / (λ_u + n_u)    for all users,
+
+    over the n_i and n_u observed values, which minimises
+    Σ (r_ui − μ − b_u − b_i)² + λ_u Σ b_u² + λ_i Σ b_i². Without a value, a bias is 0.
+
+    `FactorModel` describes the fitted attributes.
+
+    Parameters
+    ----------
+    user_regularization, item_regularization : float
+        λ_u ≥ 0 and λ_i ≥ 0.
+    iterations : int
+        How often both sides are solved.
+    """
+
+    user_regularization: float = 15.0
+    item_regularization: float = 10.0
+    iterations: int = 10
+
+    def __post_init__(self) -> None:
+        check_number("user_regularization", self.user_regularization)
+        check_number("item_regularization", self.item_regularization)
+        check_integer("iterations", self.iterations, minimum=1)
+
+    def _estimate(self, data: Interactions) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        mean = float(data.values.mean())
+        deviations = data.values - mean
+        users, items = data.user_positions, data.item_positions
+        user_biases, item_biases = np.zeros(data.n_users), np.zeros(data.n_items)
+        for _ in range(self.iterations):
+            item_biases = _shrunk_means(
+                deviations - user_biases[users], items, data.item_counts, self.item_regularization
+            )
+            user_biases = _shrunk_means(
+                deviations - item_biases[items], users, data.user_counts, self.user_regularization
+            )
+        return mean, user_biases, item_biases
+
+
+@dataclass(eq=False, kw_only=True)
+class Popularity(_Baseline):
+    """Score an item by how many users have it, whatever they think of it: ŷ_ui = n_i.
+
+    The scores rank items; they are no predictions of values. `FactorModel` describes the fitted attributes:
+    `item_biases_` are the counts, `mean_` is 0.
+    """
+
+    def _estimate(self, data: Interactions) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        return 0.0, np.zeros(data.n_users), data.item_counts.astype(np.float64)
+
+
+def _shrunk_means(
+    residuals: NDArray[np.float64],
+    positions: NDArray[np.int32],
+    counts: NDArray[np.int64],
+    regularization: float,
+) -> NDArray[np.float64]:
+    """Sum the residuals of each position and divide by its count plus λ; 0 where there is nothing to sum."""
+    sums = np.bincount(positions, weights=residuals, minlength=len(counts)).astype(np.float64, copy=False)
+    means = np.zeros(len(counts))
+    np.divide(sums, counts + regularization, out=means, where=counts > 0)
+    return means

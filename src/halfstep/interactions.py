@@ -1,0 +1,355 @@
+"""Who had to do with what: ids, values and times, checked once and then trusted everywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from halfstep.columns import RowError, as_numbers, as_rows, as_weights, check_table
+from halfstep.duplicates import Duplicates, find_repeat, merge
+from halfstep.errors import DataError
+from halfstep.orientation import Orientation, orient
+from halfstep.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = ["Duplicates", "Interactions", "Orientation", "Vocabulary", "as_interactions"]
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Interactions:
+    """Observed pairs of a user and an item, with their values, and maybe times and weights.
+
+    Made by `from_frame`, `from_arrays`, `from_sparse` or `read_interactions`, which check their input; the
+    constructor trusts. No pair occurs twice. Entries keep the order in which they were given, and nothing is
+    ever changed in place: methods return new objects, and so does `dataclasses.replace`.
+
+    Attributes
+    ----------
+    users, items : Vocabulary
+        The ids by position. They may hold ids without a single entry.
+    user_positions, item_positions : ndarray of shape (n_entries,), int32
+    values : ndarray of shape (n_entries,), float64
+        1 where no values were given. A stored 0 is an observation of 0.
+    timestamps : ndarray of shape (n_entries,) or None
+        int64, float64 or datetime64[us], the latter in UTC.
+    weights : ndarray of shape (n_entries,), float64, or None
+        What each entry weighs in the objective; finite and at least 0.
+    item_titles : mapping from item id to str, or None
+        For people to read.
+    """
+
+    users: Vocabulary
+    items: Vocabulary
+    user_positions: NDArray[np.int32]
+    item_positions: NDArray[np.int32]
+    values: NDArray[np.float64]
+    timestamps: NDArray[Any] | None = None
+    weights: NDArray[np.float64] | None = None
+    item_titles: Mapping[Any, str] | None = None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        users: ArrayLike,
+        items: ArrayLike,
+        values: ArrayLike | None = None,
+        timestamps: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+        *,
+        duplicates: Duplicates = "error",
+    ) -> Self:
+        """Take one array, series or list for each column, all of one length.
+
+        Parameters
+        ----------
+        users, items : array-like of ids
+            Anything hashable; see `Vocabulary`.
+        values : array-like of float, optional
+            Ratings, counts, durations... finite; 1 throughout if left out.
+        timestamps : array-like, optional
+            Numbers (in any unit), dates and datetimes, or ISO 8601 strings.
+        weights : array-like of float, optional
+            What each entry weighs; finite and at least 0.
+        duplicates : {"error", "last", "sum", "mean"}
+            What to do where a pair of user and item occurs more than once: raise an error; keep the latest
+            entry (by timestamp, and in the order given where there is none or a tie); or put the sum or mean
+            of the values, and of the weights, in the place of the latest entry.
+
+        Raises
+        ------
+        DataError
+            If the columns differ in length, are empty, or hold anything unusable; it names the first bad row.
+        """
+        columns = {"user": users, "item": items, "value": values, "timestamp": timestamps, "weight": weights}
+        return cls._from_columns(columns, duplicates)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        user: str = "user",
+        item: str = "item",
+        value: str | None = None,
+        timestamp: str | None = None,
+        weight: str | None = None,
+        duplicates: Duplicates = "error",
+    ) -> Self:
+        """Take columns of a dataframe.
+
+        Parameters
+        ----------
+        frame : dataframe
+            Of any library that narwhals knows: pandas, Polars (eager or lazy), PyArrow, DuckDB...
+        user, item, value, timestamp, weight : str
+            The names of the columns; `from_arrays` says what they hold. Other columns are ignored.
+        duplicates : {"error", "last", "sum", "mean"}
+            As in `from_arrays`.
+
+        Raises
+        ------
+        DataError
+            If `frame` is no dataframe or lacks a column; for all else, as `from_arrays` does.
+        """
+        from halfstep.frames import columns_of
+
+        names = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
+        return cls._from_columns(columns_of(frame, names), duplicates)
+
+    @classmethod
+    def from_sparse(cls, matrix: Any, *, users: Any = None, items: Any = None) -> Self:
+        """Take the stored entries of a SciPy sparse matrix whose rows are users.
+
+        Parameters
+        ----------
+        matrix : scipy.sparse matrix or array of shape (n_users, n_items)
+            What is stored is observed, explicit zeros too; what is not stored is missing.
+        users, items : Vocabulary or array-like of ids, optional
+            The ids of the rows and columns; 0 to n − 1 if left out. All of them enter the vocabulary, also
+            those of empty rows and columns.
+
+        Raises
+        ------
+        DataError
+            If `matrix` is not sparse, has no stored entry, stores a cell twice or a value that is not finite,
+            or if the number of ids does not match its shape.
+        """
+        from scipy.sparse import issparse
+
+        sparse: bool = issparse(matrix)
+        if not sparse or len(matrix.shape) != 2:
+            raise DataError(
+                f"from_sparse takes a two-dimensional SciPy sparse matrix, not {_kind(matrix)}: "
+                "wrap a dense one in scipy.sparse.csr_array, which keeps what is not zero"
+            )
+        stored = matrix.tocoo()
+        data = cls(
+            users=_vocabulary_of(users, matrix.shape[0], "rows", "users"),
+            items=_vocabulary_of(items, matrix.shape[1], "columns", "items"),
+            user_positions=stored.row.astype(np.int32),
+            item_positions=stored.col.astype(np.int32),
+            values=as_numbers(stored.data, "stored value"),
+        )
+        if len(data) == 0:
+            raise DataError("the matrix has no stored entry: store at least one observed cell")
+        return data._without_repeats("error", "call the matrix's sum_duplicates() first")
+
+    @classmethod
+    def _from_columns(cls, columns: Mapping[str, Any], duplicates: Duplicates) -> Self:
+        """Check and convert the columns, by role; those left out are None."""
+        if duplicates not in ("error", "last", "sum", "mean"):
+            raise DataError(f"duplicates must be 'error', 'last', 'sum' or 'mean', not {duplicates!r}")
+        table = check_table(columns)
+        users, user_positions = Vocabulary.encode(table["user"], name="user id")
+        items, item_positions = Vocabulary.encode(table["item"], name="item id")
+        data = cls(
+            users=users,
+            items=items,
+            user_positions=user_positions,
+            item_positions=item_positions,
+            values=table.get("value", np.ones(len(user_positions))),
+            timestamps=table.get("timestamp"),
+            weights=table.get("weight"),
+        )
+        return data._without_repeats(duplicates, "say duplicates='last', 'sum' or 'mean'")
+
+    def _without_repeats(self, duplicates: Duplicates, remedy: str) -> Self:
+        """Merge or refuse the entries of a cell that has more than one."""
+        cells = self.user_positions.astype(np.int64) * self.n_items + self.item_positions
+        repeat = find_repeat(cells)
+        if repeat is None:
+            return self
+        if duplicates == "error":
+            row = repeat.row
+            pair = (self.users[self.user_positions[row]], self.items[self.item_positions[row]])
+            fault = f"the same as in row {repeat.earlier}, one of {repeat.count:,} repeats; {remedy}"
+            raise RowError("pair of user and item", row, pair, fault)
+        rows, merged = merge(cells, duplicates, self.timestamps)
+        return replace(
+            self.subset(rows),
+            values=merged(self.values),
+            weights=None if self.weights is None else merged(self.weights),
+        )
+
+    @property
+    def n_users(self) -> int:
+        """Number of users in the vocabulary."""
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items in the vocabulary."""
+        return len(self.items)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        size = f"{len(self):,} of {self.n_users:,} users × {self.n_items:,} items"
+        if len(self) == 0:
+            return f"Interactions({size})"
+        low, high = self.values.min(), self.values.max()
+        parts = [size, f"all values {low:g}" if low == high else f"values {low:g} to {high:g}"]
+        if self.timestamps is not None:
+            first, last = self.timestamps.min(), self.timestamps.max()
+            if self.timestamps.dtype.kind == "M":
+                parts.append(f"{first.astype('datetime64[D]')} to {last.astype('datetime64[D]')}")
+            else:
+                parts.append(f"timestamps {first} to {last}")
+        if self.weights is not None:
+            parts.append(f"weights {self.weights.min():g} to {self.weights.max():g}")
+        return f"Interactions({', '.join(parts)})"
+
+    @property
+    def user_ids(self) -> NDArray[Any]:
+        """The user id of each entry."""
+        return self.users.ids[self.user_positions]
+
+    @property
+    def item_ids(self) -> NDArray[Any]:
+        """The item id of each entry."""
+        return self.items.ids[self.item_positions]
+
+    @cached_property
+    def user_counts(self) -> NDArray[np.int64]:
+        """How many cells are observed of each user, whatever their values; shape (n_users,)."""
+        return np.bincount(self.user_positions, minlength=self.n_users).astype(np.int64, copy=False)
+
+    @cached_property
+    def item_counts(self) -> NDArray[np.int64]:
+        """How many cells are observed of each item, whatever their values; shape (n_items,)."""
+        return np.bincount(self.item_positions, minlength=self.n_items).astype(np.int64, copy=False)
+
+    @cached_property
+    def by_user(self) -> Orientation:
+        """The observed cells in rows of users; built once."""
+        return orient(self.user_positions, self.item_positions, self.user_counts, self.item_counts)
+
+    @cached_property
+    def by_item(self) -> Orientation:
+        """The observed cells in rows of items; built once."""
+        return orient(self.item_positions, self.user_positions, self.item_counts, self.user_counts)
+
+    def to_sparse(self) -> csr_array[Any, tuple[int, int]]:
+        """Give the values as a SciPy array of users × items; a value of 0 stays a stored entry."""
+        from scipy.sparse import csr_array
+
+        pattern = self.by_user
+        # 32 bits where they suffice, since many a library takes no others; and copies, since the pattern is
+        # shared and SciPy has methods that work in place
+        index = np.int32 if len(self) <= np.iinfo(np.int32).max else np.int64
+        stored = (self.values[pattern.order], pattern.indices.astype(index), pattern.indptr.astype(index))
+        return csr_array(stored, shape=(self.n_users, self.n_items))
+
+    def subset(self, rows: ArrayLike) -> Self:
+        """Keep some entries, and the vocabularies as they are.
+
+        Parameters
+        ----------
+        rows : array-like of int or of bool
+            Numbers of distinct entries, in the order wanted, or a mark for every entry.
+
+        Raises
+        ------
+        DataError
+            If `rows` has the wrong length or type, or names an entry twice or one that there is not.
+        """
+        chosen = as_rows(rows, len(self))
+        return replace(
+            self,
+            user_positions=self.user_positions[chosen],
+            item_positions=self.item_positions[chosen],
+            values=self.values[chosen],
+            timestamps=None if self.timestamps is None else self.timestamps[chosen],
+            weights=None if self.weights is None else self.weights[chosen],
+        )
+
+    def with_values(self, values: ArrayLike) -> Self:
+        """Put other values (finite, one per entry) in the place of these."""
+        return self._with_same_cells(replace(self, values=as_numbers(values, "value")))
+
+    def with_weights(self, weights: ArrayLike | None) -> Self:
+        """Put other weights (finite, at least 0, one per entry) in the place of these; None for none."""
+        return self._with_same_cells(replace(self, weights=None if weights is None else as_weights(weights)))
+
+    def _with_same_cells(self, other: Self) -> Self:
+        """Hand the counts and orientations that were built already on to `other`."""
+        for name, column in (("values", other.values), ("weights", other.weights)):
+            if column is not None and len(column) != len(self.user_positions):
+                raise DataError(f"{len(column):,} {name} for {len(self):,} entries: give one per entry")
+        built = {"user_counts", "item_counts", "by_user", "by_item"} & self.__dict__.keys()
+        other.__dict__.update({name: self.__dict__[name] for name in built})
+        return other
+
+
+def as_interactions(data: Any) -> Interactions:
+    """Take whatever `fit` takes.
+
+    Parameters
+    ----------
+    data : Interactions, scipy.sparse matrix or dataframe
+        A sparse matrix has a row per user; a dataframe has the columns ``user`` and ``item``, and any of
+        ``value``, ``timestamp`` and ``weight``.
+
+    Raises
+    ------
+    DataError
+        If `data` is anything else, or unusable.
+    """
+    if isinstance(data, Interactions):
+        return data
+    from scipy.sparse import issparse
+
+    if issparse(data):
+        return Interactions.from_sparse(data)
+    from halfstep.frames import column_names
+
+    names = column_names(data)
+    if names is None:
+        raise DataError(
+            f"cannot take {_kind(data)}: give Interactions, a SciPy sparse matrix with a row per user, or a "
+            "dataframe with the columns user, item[, value][, timestamp][, weight]"
+        )
+    value, timestamp, weight = (role if role in names else None for role in ("value", "timestamp", "weight"))
+    return Interactions.from_frame(data, value=value, timestamp=timestamp, weight=weight)
+
+
+def _kind(thing: object) -> str:
+    shape = getattr(thing, "shape", None)
+    return f"{type(thing).__name__} of shape {shape}" if shape is not None else type(thing).__name__
+
+
+def _vocabulary_of(ids: Any, length: int, lines: str, name: str) -> Vocabulary:
+    vocabulary = ids if isinstance(ids, Vocabulary) else Vocabulary(np.arange(length) if ids is None else ids)
+    if len(vocabulary) != length:
+        raise DataError(
+            f"{name} has {len(vocabulary):,} ids, but the matrix has {length:,} {lines}: give one id for each"
+        )
+    return vocabulary

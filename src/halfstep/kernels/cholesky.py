@@ -1,0 +1,242 @@
+"""The exact half-step: one normal system per row, solved by Cholesky's factorisation.
+
+Legend (design, section 2; rows and columns stand for users and items, or for items and users):
+
+    X   rows to be solved            [x | bias | 0 …], one row each, padded with zeros
+    Y   features of the fixed side   [y | 1 | 0 …], likewise; the 1 only with biases
+    o   offsets of the fixed side    its biases; empty without
+    k   rank; K = k + 1 with biases, else k: the unknowns of one row
+    G   Σ_i m_i y_i y_iᵀ             what all cells, missing or not, add to each system (scaled by s_u)
+    A   s_u G + Σ_Ω (w − s_u m_i) y yᵀ + Λ     b   Σ_Ω w (t − o_i) y
+
+b is kept as one more row below A. Then the factorisation of A, carried on through that row, has done the forward
+substitution L z = b by the way, and only Lᵀ x = z is left.
+
+Why it is written out: at ranks below some hundred, LAPACK spends more time on being called than on arithmetic. Here
+several systems are factorised side by side, one in each lane of a vector, with the same instructions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.kernels._jit import kernel
+from halfstep.kernels._vector import (
+    LANE_BYTES,
+    ROW_PADDING,
+    TILE_ROWS,
+    VECTOR_BYTES,
+    add_products,
+    add_scaled_row,
+    eliminate,
+    gather_row,
+)
+
+Floats = NDArray[np.floating]
+Ints = NDArray[np.integer]
+
+GATHERED = 64  # observations gathered at once; at rank 128 they still fit the second-level cache
+SOLVED = -1  # status: all rows solved; otherwise it is the first row that could not be
+
+
+@kernel
+def workspace(K: int, like: Floats) -> tuple[Floats, Floats, Floats]:
+    """A (with the row b), and the gathered rows twice: W weighted, Z as they are."""
+    tall = -(-(K + 1) // TILE_ROWS) * TILE_ROWS
+    wide = -(-K // ROW_PADDING) * ROW_PADDING
+    return (
+        np.zeros((tall, wide), like.dtype),
+        np.zeros((GATHERED, max(tall, wide)), like.dtype),
+        np.zeros((GATHERED, wide), like.dtype),
+    )
+
+
+@kernel
+def accumulate(
+    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats,
+    s: float, m: Floats, k: int, o: Floats, Y: Floats, W: Floats, Z: Floats, A: Floats,
+) -> None:  # fmt: skip
+    """Add the observations begin … end − 1 of one row to its system A, b.
+
+    Only the lower triangle of A is summed (in whole tiles), so the row of the bias may take other weights than the
+    columns above it: missing cells are predicted without biases, and (w − s m) belongs to y yᵀ alone.
+    """
+    biases = len(o) > 0
+    K = k + 1 if biases else k
+    lanes = VECTOR_BYTES // A.itemsize
+    width = -(-K // lanes) * lanes
+    for start in range(begin, end, GATHERED):
+        n = min(GATHERED, end - start)
+        for p in range(n):
+            i = np.intp(indices[start + p])
+            w = weights[start + p]
+            t = targets[start + p]
+            gather_row(Y, i, w - s * m[i] if len(m) > 0 else w, W, Z, p, width)
+            if biases:
+                W[p, k] = w
+                t -= o[i]
+            W[p, K] = w * t
+        for a in range(0, K + 1, TILE_ROWS):
+            needed = min(-(-(a + TILE_ROWS) // lanes), width // lanes)
+            c = 0
+            while needed >= 3:
+                add_products(A, W, Z, n, a, c, 3)
+                c += 3 * lanes
+                needed -= 3
+            if needed == 2:
+                add_products(A, W, Z, n, a, c, 2)
+            elif needed == 1:
+                add_products(A, W, Z, n, a, c, 1)
+
+
+@kernel
+def enter_lane(
+    A: Floats,
+    G: Floats,
+    s: float,
+    ridge: float,
+    bias_ridge: float,
+    k: int,
+    biases: bool,
+    lane: int,
+    S: Floats,
+) -> None:
+    """Write the system (A + s G + Λ, b) into one lane of S as a packed lower triangle."""
+    K = k + 1 if biases else k
+    entry = 0
+    for a in range(K):
+        for c in range(a + 1):
+            S[entry, lane] = A[a, c]
+            entry += 1
+        S[entry - 1, lane] += ridge if a < k else bias_ridge
+    for c in range(K):
+        S[entry, lane] = A[K, c]
+        entry += 1
+    if len(G) > 0:
+        entry = 0
+        for a in range(k):
+            for c in range(a + 1):
+                S[entry, lane] += s * G[a, c]
+                entry += 1
+
+
+@kernel
+def solve_lanes(K: int, filled: int, S: Floats, D: Floats) -> int:
+    """Solve the systems in the first `filled` lanes of S; each solution replaces its b. Return a bad lane, or −1.
+
+    A pivot that has lost all its digits (relative to the diagonal entry it started from, kept in D) means that the
+    system is singular to working precision.
+    """
+    lanes = S.shape[1]
+    eps = np.finfo(S.dtype).eps
+    for j in range(K):
+        diagonal = j * (j + 1) // 2 + j
+        for lane in range(lanes):
+            D[0, lane] = S[diagonal, lane]
+        i = j
+        while i + 3 <= K:
+            eliminate(S, i, j, 4)
+            i += 4
+        while i <= K:
+            eliminate(S, i, j, 1)
+            i += 1
+        for lane in range(filled):
+            if not S[diagonal, lane] > K * eps * D[0, lane]:
+                return lane
+        for lane in range(lanes):
+            S[diagonal, lane] = 1.0 / np.sqrt(S[diagonal, lane])  # kept inverted: divisions are slow
+        for i in range(j + 1, K + 1):
+            entry = i * (i + 1) // 2 + j
+            for lane in range(lanes):
+                S[entry, lane] *= S[diagonal, lane]
+    b = K * (K + 1) // 2
+    for j in range(K - 1, -1, -1):
+        start = j * (j + 1) // 2
+        for lane in range(lanes):
+            S[b + j, lane] *= S[start + j, lane]
+        for c in range(j):
+            for lane in range(lanes):
+                S[b + c, lane] -= S[start + c, lane] * S[b + j, lane]
+    return SOLVED
+
+
+@kernel
+def leave_lane(K: int, S: Floats, lane: int, row: int, X: Floats) -> None:
+    """Copy the solution in one lane of S to its row of X."""
+    b = K * (K + 1) // 2
+    for a in range(K):
+        X[row, a] = S[b + a, lane]
+
+
+@kernel
+def solve_rows(
+    rows: Ints, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, s: Floats, m: Floats, G: Floats,
+    ridge: Floats, bias_ratio: float, k: int, o: Floats, sums: Floats, Y: Floats, X: Floats,
+) -> int:  # fmt: skip
+    """Solve the given rows of X while Y is held fixed. Return −1, or the first row whose system is singular.
+
+    `s`, `m` and `G` are empty where missing cells have no weight. `sums` holds what `sum_segment` made of each row,
+    or is empty: then the observations are summed here. A row without observations becomes 0.
+    """
+    biases = len(o) > 0
+    K = k + 1 if biases else k
+    lanes = LANE_BYTES // weights.itemsize
+    A, W, Z = workspace(K, weights)
+    S, D = np.zeros(((K + 1) * (K + 2) // 2, lanes), weights.dtype), np.zeros((1, lanes), weights.dtype)
+    entered = np.zeros(lanes, np.intp)
+    filled = 0
+    for r in range(len(rows)):
+        u = rows[r]
+        if indptr[u] == indptr[u + 1]:
+            X[u, :] = 0.0
+        else:
+            s_u = s[u] if len(s) > 0 else 0.0
+            if len(sums) > 0:
+                A = sums[r]
+            else:
+                A[:] = 0.0
+                accumulate(indptr[u], indptr[u + 1], indices, targets, weights, s_u, m, k, o, Y, W, Z, A)
+            enter_lane(A, G, s_u, ridge[u], bias_ratio * ridge[u], k, biases, filled, S)
+            entered[filled] = u
+            filled += 1
+        if filled == lanes or (filled > 0 and r == len(rows) - 1):
+            bad = solve_lanes(K, filled, S, D)
+            if bad != SOLVED:
+                return int(entered[bad])
+            for lane in range(filled):
+                leave_lane(K, S, lane, entered[lane], X)
+            filled = 0
+    return SOLVED
+
+
+@kernel
+def sum_segment(
+    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, s: float, m: Floats, k: int, o: Floats,
+    Y: Floats, sums: Floats,
+) -> None:  # fmt: skip
+    """Sum a stretch of one long row's observations, so that several threads can share the row."""
+    A, W, Z = workspace(k + 1 if len(o) > 0 else k, weights)
+    A[:] = 0.0
+    accumulate(begin, end, indices, targets, weights, s, m, k, o, Y, W, Z, A)
+    sums[:] = A
+
+
+@kernel
+def sum_right_hand_sides(
+    first: int,
+    last: int,
+    indptr: Ints,
+    indices: Ints,
+    targets: Floats,
+    weights: Floats,
+    k: int,
+    Y: Floats,
+    B: Floats,
+) -> None:
+    """B of the rows first … last − 1 into the rows 0 … of B, where the matrix A is the same for all rows."""
+    width = -(-k // ROW_PADDING) * ROW_PADDING
+    B[: last - first] = 0.0
+    for u in range(first, last):
+        for p in range(indptr[u], indptr[u + 1]):
+            add_scaled_row(Y, np.intp(indices[p]), weights[p] * targets[p], B, u - first, width)

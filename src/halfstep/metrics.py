@@ -1,0 +1,228 @@
+"""How far predictions are from what was observed: one function per metric, the formula in its docstring.
+
+All of them take plain arrays, compute in float64 and refuse what has no meaning (nothing to score, NaN,
+shapes that do not match) with a `DataError`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from halfstep.errors import DataError
+
+if TYPE_CHECKING:
+    from scipy.sparse import sparray, spmatrix
+
+
+def rmse(targets: ArrayLike, predictions: ArrayLike) -> float:
+    """Root mean squared error: √( (1/n) Σ (t − ŷ)² ).
+
+    Parameters
+    ----------
+    targets, predictions : array-like of shape (n,)
+        What was observed and what the model says, in the same units.
+
+    Returns
+    -------
+    float
+        In the units of the targets; 0 is perfect.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to score, the lengths differ, or a value is not a finite number.
+    """
+    t, y = _pairs(targets, predictions)
+    return float(np.sqrt(np.mean((t - y) ** 2)))
+
+
+def mae(targets: ArrayLike, predictions: ArrayLike) -> float:
+    """Mean absolute error: (1/n) Σ |t − ŷ|.
+
+    Parameters
+    ----------
+    targets, predictions : array-like of shape (n,)
+        What was observed and what the model says, in the same units.
+
+    Returns
+    -------
+    float
+        In the units of the targets; 0 is perfect.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to score, the lengths differ, or a value is not a finite number.
+    """
+    t, y = _pairs(targets, predictions)
+    return float(np.mean(np.abs(t - y)))
+
+
+def weighted_rmse(targets: ArrayLike, predictions: ArrayLike, weights: ArrayLike) -> float:
+    """Weighted root mean squared error: √( Σ w (t − ŷ)² / Σ w ).
+
+    A pair of a very large weight drowns all others. Weights that fall with an item's popularity do this for
+    items that were never seen in training: give those the weight 0.
+
+    Parameters
+    ----------
+    targets, predictions : array-like of shape (n,)
+        What was observed and what the model says, in the same units.
+    weights : array-like of shape (n,)
+        How much each pair counts; ≥ 0, not all 0.
+
+    Returns
+    -------
+    float
+        In the units of the targets; 0 is perfect. With equal weights it is the `rmse`.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to score, the lengths differ, a value is not a finite number, a weight is negative
+        or all weights are 0.
+    """
+    t, y = _pairs(targets, predictions)
+    w = _numbers("weights", weights, dimensions=1)
+    if len(w) != len(t):
+        raise DataError(f"targets has {len(t)} values and weights has {len(w)}: give one weight per pair")
+    if (w < 0).any():
+        first = int(np.argmax(w < 0))
+        raise DataError(f"weights[{first}] is {w[first]:g}: weights must not be negative")
+    largest = w.max()
+    if largest == 0:
+        raise DataError("all weights are 0, so no pair counts: give at least one pair a positive weight")
+    shares = w / largest  # so that sums of extreme weights neither overflow nor vanish
+    return float(np.sqrt(np.sum(shares * (t - y) ** 2) / np.sum(shares)))
+
+
+def sign_accuracy(targets: ArrayLike, predictions: ArrayLike) -> float:
+    """Share of the pairs whose sign is predicted: (1/n) Σ [sign t = sign ŷ], where the sign of 0 is +1.
+
+    The metric for signed preferences, +1 for liked and −1 for disliked.
+
+    Parameters
+    ----------
+    targets, predictions : array-like of shape (n,)
+        What was observed and what the model says. Only their signs matter; 0 counts as + on both sides.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; 1 is perfect.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to score, the lengths differ, or a value is not a finite number.
+    """
+    t, y = _pairs(targets, predictions)
+    return float(np.mean((t >= 0) == (y >= 0)))
+
+
+def frobenius(
+    matrix: sparray | spmatrix | ArrayLike, user_factors: ArrayLike, item_factors: ArrayLike
+) -> float:
+    """Frobenius norm of what the factors leave over: ‖R − P Qᵀ‖_F, over *all* cells.
+
+    For a sparse R, whose cells that are not stored count as 0, no users × items array is formed:
+
+        ‖R − P Qᵀ‖² = ‖R‖² − 2 ⟨R Q, P⟩ + ⟨PᵀP, QᵀQ⟩
+
+    which costs (stored cells)·rank + (users + items)·rank². The terms cancel where the fit is nearly exact: a
+    norm below about 1e-8·‖R‖ is rounding error.
+
+    Parameters
+    ----------
+    matrix : sparse matrix, sparse array or array-like of shape (n_users, n_items)
+        R. Duplicate entries of a sparse matrix are summed, as SciPy does.
+    user_factors : array-like of shape (n_users, rank)
+        P.
+    item_factors : array-like of shape (n_items, rank)
+        Q.
+
+    Returns
+    -------
+    float
+        In the units of the matrix; 0 is perfect.
+
+    Raises
+    ------
+    DataError
+        If the shapes do not fit each other, the matrix has no cells, or a value is not a finite number.
+    """
+    from scipy.sparse import csr_array, sparray, spmatrix
+
+    P = _numbers("user_factors", user_factors, dimensions=2)
+    Q = _numbers("item_factors", item_factors, dimensions=2)
+    if not isinstance(matrix, (sparray, spmatrix)):
+        dense = _numbers("matrix", matrix, dimensions=2)
+        _check_factorisation(dense.shape, P, Q)
+        return float(np.linalg.norm(dense - P @ Q.T))
+
+    R = csr_array(cast(Any, matrix), dtype=np.float64, copy=True)  # copied, as it is about to be put in order
+    _check_factorisation(R.shape, P, Q)
+    R.sum_duplicates()
+    _check_finite("the stored values of matrix", R.data)
+    squared = float(R.data @ R.data - 2.0 * np.sum((R @ Q) * P) + np.sum((P.T @ P) * (Q.T @ Q)))
+    return math.sqrt(max(squared, 0.0))  # rounding may leave a tiny negative number
+
+
+def _pairs(targets: ArrayLike, predictions: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    t = _numbers("targets", targets, dimensions=1)
+    y = _numbers("predictions", predictions, dimensions=1)
+    if len(t) != len(y):
+        raise DataError(
+            f"targets has {len(t)} values and predictions has {len(y)}: give one prediction for each target"
+        )
+    if len(t) == 0:
+        raise DataError("there is nothing to score: targets and predictions are empty")
+    return t, y
+
+
+def _numbers(name: str, values: object, *, dimensions: int) -> NDArray[np.float64]:
+    """Turn `values` into finite float64, or say what is wrong with them."""
+    given: NDArray[Any] = np.asarray(values)
+    if given.ndim != dimensions:
+        dimension = "dimension" if dimensions == 1 else "dimensions"
+        raise DataError(f"{name} has shape {given.shape}: it must have {dimensions} {dimension}")
+    if given.dtype.kind not in "biufO":
+        raise DataError(f"{name} has the data type {given.dtype}: it must hold real numbers")
+    try:
+        numbers = given.astype(np.float64, copy=False)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} holds something that is not a real number: {error}") from error
+    _check_finite(name, numbers)
+    return numbers
+
+
+def _check_finite(name: str, numbers: NDArray[np.float64]) -> None:
+    bad = ~np.isfinite(numbers)
+    if bad.any():
+        where = tuple(int(k) for k in np.argwhere(bad)[0])
+        place = ", ".join(map(str, where))
+        raise DataError(
+            f"{name}: the value at [{place}] is {numbers[where]}; leave such entries out or repair them first"
+        )
+
+
+def _check_factorisation(
+    shape: tuple[int, ...], user_factors: NDArray[np.float64], item_factors: NDArray[np.float64]
+) -> None:
+    users, items = shape
+    fits = (
+        user_factors.shape[0] == users
+        and item_factors.shape[0] == items
+        and user_factors.shape[1] == item_factors.shape[1]
+    )
+    if not fits:
+        raise DataError(
+            f"matrix has shape {shape}, user_factors {user_factors.shape} and "
+            f"item_factors {item_factors.shape}: they must be (users, items), (users, rank) and (items, rank)"
+        )
+    if users * items == 0:
+        raise DataError(f"there is nothing to score: matrix has shape {shape}")

@@ -1,0 +1,42 @@
+"""Checks of parameters that several estimators share: each says which value is wrong and what to give."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeGuard
+
+import numpy as np
+
+from halfstep.errors import ParameterError
+
+
+def check_integer(name: str, value: object, *, minimum: int) -> None:
+    """Refuse all but integers of at least `minimum`."""
+    if not _is_integer(value) or value < minimum:
+        raise ParameterError(f"{name}={value!r}: give an integer of at least {minimum}")
+
+
+def check_number(name: str, value: object, *, positive: bool = False) -> None:
+    """Refuse all but finite numbers of at least 0, or above 0 where `positive`."""
+    number = float(value) if _is_integer(value) or isinstance(value, float | np.floating) else math.nan
+    if not (math.isfinite(number) and (number > 0 if positive else number >= 0)):
+        bound = "above 0" if positive else "of at least 0"
+        raise ParameterError(f"{name}={value!r}: give a finite number {bound}")
+
+
+def as_generator(random_state: object) -> np.random.Generator:
+    """Turn a `random_state` (None, a seed or a generator) into the generator to draw from."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if random_state is None:
+        return np.random.default_rng()
+    if _is_integer(random_state) and random_state >= 0:
+        return np.random.default_rng(int(random_state))
+    raise ParameterError(
+        f"random_state={random_state!r}: give None, an integer of at least 0, or a numpy.random.Generator "
+        "such as numpy.random.default_rng(0)"
+    )
+
+
+def _is_integer(value: object) -> TypeGuard[int]:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

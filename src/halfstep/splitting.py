@@ -1,0 +1,246 @@
+"""Train and test: by time, the last of each user, at random, in folds.
+
+Both sides share the vocabularies of the whole, and keep its entries in the order given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.columns import as_timestamps
+from halfstep.errors import DataError, ParameterError
+from halfstep.interactions import Interactions
+from halfstep.parameters import as_generator, check_integer
+
+Split = tuple[Interactions, Interactions]
+
+
+def split_by_time(
+    data: Interactions,
+    test_fraction: float | None = None,
+    *,
+    at: float | str | date | np.datetime64 | None = None,
+    min_train_ratings: int = 0,
+    drop_unseen_items: bool = False,
+) -> Split:
+    """Train on the past, test on the future.
+
+    Exactly one of `test_fraction` and `at` says where the future begins.
+
+    Parameters
+    ----------
+    data : Interactions
+        With timestamps.
+    test_fraction : float, optional
+        The share of all entries, above 0 and below 1, that are latest. Entries of one instant at the boundary
+        go to either side by the order given, the earlier ones into training.
+    at : number, datetime, date or ISO 8601 str, optional
+        The first instant of the test side: a number where the timestamps are numbers, else an instant, in UTC
+        unless it has a time zone.
+    min_train_ratings, drop_unseen_items
+        Which test entries to keep; see `keep_known`.
+
+    Returns
+    -------
+    train, test : Interactions
+
+    Raises
+    ------
+    ParameterError
+        If not exactly one of `test_fraction` and `at` is given, or if it makes no sense.
+    DataError
+        If there are no timestamps, or if a side would be empty before `keep_known`.
+    """
+    timestamps = _timestamps(data)
+    if (test_fraction is None) == (at is None):
+        raise ParameterError("say exactly one of test_fraction=... and at=...")
+    if at is not None:
+        is_test = timestamps >= _instant_like(timestamps, at)
+    else:
+        latest = np.argsort(timestamps, kind="stable")[len(data) - _test_size(data, test_fraction) :]
+        is_test = _mark(len(data), latest)
+    train, test = _both_sides(data, is_test)
+    test = keep_known(test, train, min_train_ratings=min_train_ratings, drop_unseen_items=drop_unseen_items)
+    return train, test
+
+
+def split_leave_last_out(data: Interactions, *, n: int = 1, min_train_ratings: int = 1) -> Split:
+    """Test on the last entries of each user, train on those before.
+
+    Parameters
+    ----------
+    data : Interactions
+        With timestamps; entries of one instant count as later the later they are given.
+    n : int
+        How many entries of each user to test on.
+    min_train_ratings : int
+        How many entries a user must have left in training, at least 1; users with fewer than `n` more stay in
+        training altogether.
+
+    Returns
+    -------
+    train, test : Interactions
+
+    Raises
+    ------
+    ParameterError
+        If `n` or `min_train_ratings` is below 1.
+    DataError
+        If there are no timestamps, or if no user has enough entries.
+    """
+    check_integer("n", n, minimum=1)
+    check_integer("min_train_ratings", min_train_ratings, minimum=1)
+    counts = data.user_counts
+    by_user_and_time = np.lexsort((_timestamps(data), data.user_positions))
+    users = data.user_positions[by_user_and_time]
+    ends = np.cumsum(counts)
+    is_last = np.arange(len(data)) >= ends[users] - n
+    enough = counts[users] >= n + min_train_ratings
+    return _both_sides(data, _mark(len(data), by_user_and_time[is_last & enough]))
+
+
+def split_random(
+    data: Interactions, test_fraction: float = 0.2, *, random_state: int | np.random.Generator | None = None
+) -> Split:
+    """Test on entries drawn at random, each as likely as any other.
+
+    A model tested so has seen the future; `split_by_time` says what it would be worth in use.
+
+    Parameters
+    ----------
+    data : Interactions
+    test_fraction : float
+        The share of all entries, above 0 and below 1.
+    random_state : int, numpy.random.Generator or None
+        The same int gives the same split; None another one each time.
+
+    Returns
+    -------
+    train, test : Interactions
+
+    Raises
+    ------
+    ParameterError
+        If `test_fraction` or `random_state` makes no sense.
+    DataError
+        If a side would be empty.
+    """
+    size = _test_size(data, test_fraction)
+    drawn = as_generator(random_state).permutation(len(data))[:size]
+    return _both_sides(data, _mark(len(data), drawn))
+
+
+def k_folds(
+    data: Interactions, n_folds: int = 5, *, random_state: int | np.random.Generator | None = None
+) -> Iterator[Split]:
+    """Cut the entries at random into folds of nearly one size, and test on each in turn.
+
+    Parameters
+    ----------
+    data : Interactions
+    n_folds : int
+        From 2 to the number of entries.
+    random_state : int, numpy.random.Generator or None
+        The same int gives the same folds; None others each time.
+
+    Returns
+    -------
+    iterator over (train, test)
+        One pair for each fold; every entry is on the test side once.
+
+    Raises
+    ------
+    ParameterError
+        At once, not at the first fold, if `n_folds` or `random_state` makes no sense.
+    """
+    check_integer("n_folds", n_folds, minimum=2)
+    if n_folds > len(data):
+        raise ParameterError(f"n_folds is {n_folds}, but there are only {len(data)} entries: ask for fewer")
+    folds = np.array_split(as_generator(random_state).permutation(len(data)), n_folds)
+    return (_both_sides(data, _mark(len(data), fold)) for fold in folds)
+
+
+def keep_known(
+    test: Interactions,
+    train: Interactions,
+    *,
+    min_train_ratings: int = 0,
+    drop_unseen_items: bool = False,
+) -> Interactions:
+    """Keep the test entries whose user, and maybe item, the training side knows something of.
+
+    Parameters
+    ----------
+    test, train : Interactions
+        Two sides of one split.
+    min_train_ratings : int
+        How many training entries the user of a test entry must have.
+    drop_unseen_items : bool
+        Whether to drop test entries whose item has no training entry.
+
+    Returns
+    -------
+    Interactions
+        Some entries of `test`, and there may be none.
+
+    Raises
+    ------
+    DataError
+        If the two do not share their vocabularies.
+    ParameterError
+        If `min_train_ratings` is no integer, or negative.
+    """
+    check_integer("min_train_ratings", min_train_ratings, minimum=0)
+    if test.users != train.users or test.items != train.items:
+        raise DataError("test and train do not share their users and items: make both by one split")
+    known = train.user_counts[test.user_positions] >= min_train_ratings
+    if drop_unseen_items:
+        known &= train.item_counts[test.item_positions] > 0
+    return test.subset(known)
+
+
+def _timestamps(data: Interactions) -> NDArray[Any]:
+    if data.timestamps is None:
+        raise DataError(
+            "the interactions have no timestamps to split by: name their column by timestamp=... "
+            "when making them, or use split_random"
+        )
+    return data.timestamps
+
+
+def _both_sides(data: Interactions, is_test: NDArray[np.bool_]) -> Split:
+    n_test = int(np.count_nonzero(is_test))
+    if n_test in (0, len(data)):
+        side = "test" if n_test == 0 else "training"
+        raise DataError(f"the split leaves none of the {len(data):,} entries on the {side} side")
+    return data.subset(~is_test), data.subset(is_test)
+
+
+def _mark(length: int, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
+    marks = np.zeros(length, dtype=bool)
+    marks[rows] = True
+    return marks
+
+
+def _test_size(data: Interactions, test_fraction: Any) -> int:
+    """Round the test side's share to whole entries."""
+    if not isinstance(test_fraction, float | int | np.floating) or not 0 < test_fraction < 1:
+        raise ParameterError(f"test_fraction must be a number above 0 and below 1, not {test_fraction!r}")
+    return round(float(test_fraction) * len(data))
+
+
+def _instant_like(timestamps: NDArray[Any], at: Any) -> Any:
+    """Read `at` as an instant of the timestamps' kind; nobody can compare 881250949 with a date."""
+    try:
+        instant = as_timestamps([at])
+    except DataError:
+        raise ParameterError(f"at must be an instant or a finite number, not {at!r}") from None
+    if (instant.dtype.kind == "M") != (timestamps.dtype.kind == "M"):
+        kind = "datetimes" if timestamps.dtype.kind == "M" else "numbers"
+        raise ParameterError(f"at is {at!r}, but the timestamps are {kind}: give one of these")
+    return instant[0]

@@ -1,0 +1,227 @@
+"""Ids to positions and back: what a row of the factors is called outside."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import repeat
+from typing import Any, Literal, Self, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.columns import RowError
+from halfstep.errors import ParameterError, UnknownIdError
+from halfstep.ids import as_ids, factorise, is_dense, unhashable
+
+
+class Vocabulary:
+    """The distinct ids of one side (users or items), numbered 0 to n − 1.
+
+    Ids are whatever hashes: integers, strings, UUIDs, tuples. Integers that fit in int64 are handled in bulk
+    by NumPy, everything else through one dictionary. Two ids are the same where Python says they are equal.
+
+    Parameters
+    ----------
+    ids : array-like of n ids
+        Distinct; an id's position is its place in this order. A column of ids that repeat is for `encode`.
+
+    Raises
+    ------
+    DataError
+        If an id is missing (None, NaN, NaT, pandas.NA), not hashable, or there twice.
+
+    Examples
+    --------
+    >>> users, positions = Vocabulary.encode(["eve", "adam", "eve"])
+    >>> positions
+    array([1, 0, 1], dtype=int32)
+    >>> users[0], users.position("eve"), "cain" in users, len(users)
+    ('adam', 1, False, 2)
+    """
+
+    def __init__(self, ids: Any) -> None:
+        column = as_ids(ids, "id")
+        distinct, positions = factorise(column, "id")
+        if len(distinct) < len(column):
+            _, first_rows = np.unique(positions, return_index=True)
+            row = int(np.setdiff1d(np.arange(len(column)), first_rows)[0])
+            raise RowError(
+                "id", row, _plain(column[row]), "there before; Vocabulary.encode takes ids that repeat"
+            )
+        self._set(column.copy())
+
+    @classmethod
+    def encode(cls, ids: Any, *, name: str = "id") -> tuple[Self, NDArray[np.int32]]:
+        """Number the ids of a column in which they may repeat.
+
+        Parameters
+        ----------
+        ids : array-like of n ids
+        name : str
+            What an id is called in error messages, such as "user id".
+
+        Returns
+        -------
+        vocabulary : Vocabulary
+            The distinct ids, ascending where they can be compared, else in the order of first appearance.
+        positions : ndarray of shape (n,)
+            The position of each entry's id, so that ``vocabulary.ids[positions]`` is the column again.
+
+        Raises
+        ------
+        DataError
+            If an id is missing (None, NaN, NaT, pandas.NA) or not hashable; it names the first such row.
+        """
+        distinct, positions = factorise(as_ids(ids, name), name)
+        vocabulary = cls.__new__(cls)
+        vocabulary._set(distinct)
+        return vocabulary, positions
+
+    def _set(self, ids: NDArray[Any]) -> None:
+        """Take over ids that are known to be distinct, and lock them."""
+        ids.setflags(write=False)
+        self._ids = ids
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """All ids by position: int64, or objects where the ids are anything but integers. Read-only."""
+        return self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._ids.tolist())
+
+    def __getitem__(self, position: SupportsIndex) -> Any:
+        index = operator.index(position)
+        if not 0 <= index < len(self):  # −1 marks an unknown id: it must never come back as the last one
+            raise IndexError(f"position {index} is outside of 0 to {len(self) - 1}")
+        return _plain(self._ids[index])
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._numbers
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Vocabulary):
+            return NotImplemented
+        return self is other or bool(np.array_equal(self._ids, other._ids))
+
+    __hash__ = None  # type: ignore[assignment]  # equal by content, which is too much to hash
+
+    def __repr__(self) -> str:
+        if len(self) == 0:
+            return "Vocabulary(no ids)"
+        if len(self) == 1:
+            return f"Vocabulary(1 id: {self[0]!r})"
+        return f"Vocabulary({len(self):,} ids, {self[0]!r} to {self[len(self) - 1]!r})"
+
+    def position(self, id: Any) -> int:  # noqa: A002 - the word of the field
+        """Give the position of one id, whatever its type.
+
+        Raises
+        ------
+        UnknownIdError
+            If the vocabulary does not hold it.
+        """
+        found = self._numbers.get(id)
+        if found is None:
+            raise self._unknown(id)
+        return found
+
+    def positions(self, ids: Any, unknown: Literal["raise", "mark"] = "raise") -> NDArray[np.int32]:
+        """Look up the positions of many ids.
+
+        Parameters
+        ----------
+        ids : array-like of n ids, or a single id
+            A single id counts as a list of one. A tuple is a single id where this vocabulary's ids are
+            tuples, and a sequence of ids elsewhere.
+        unknown : {"raise", "mark"}
+            What to do with an id that the vocabulary does not hold: raise `UnknownIdError`, or give −1.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+
+        Raises
+        ------
+        UnknownIdError
+            If ``unknown="raise"`` and an id is unknown; it names the first.
+        """
+        if unknown not in ("raise", "mark"):
+            raise ParameterError(f"unknown must be 'raise' or 'mark', not {unknown!r}")
+        if self._is_single(ids):
+            ids = [ids]
+        column = as_ids(ids, "id")
+        if column.dtype.kind == "i" and self._ids.dtype.kind == "i":
+            positions = self._find_integers(column)
+        else:
+            entries = column.tolist()
+            try:
+                found = map(self._numbers.get, entries, repeat(-1))
+                positions = np.fromiter(found, dtype=np.int32, count=len(entries))
+            except TypeError:
+                raise unhashable(entries, "id") from None
+        if unknown == "raise" and len(positions) and positions.min() < 0:
+            raise self._unknown(_plain(column[int(np.argmax(positions < 0))]))
+        return positions
+
+    def _is_single(self, ids: Any) -> bool:
+        if isinstance(ids, tuple):
+            return self._holds_tuples
+        if hasattr(ids, "__array__"):
+            return bool(np.ndim(ids) == 0)
+        return isinstance(ids, str | bytes) or not hasattr(ids, "__iter__")
+
+    def _unknown(self, item: Any) -> UnknownIdError:
+        held = f"holds {len(self):,} ids, such as {self[0]!r}" if len(self) else "is empty"
+        hint = ""
+        if len(self) and not isinstance(item, type(self[0])):
+            hint = f"; ids of type {type(item).__name__} equal none of type {type(self[0]).__name__}"
+        return UnknownIdError(f"unknown id {item!r}: the vocabulary {held}{hint}")
+
+    @cached_property
+    def _holds_tuples(self) -> bool:
+        return self._ids.dtype.kind == "O" and tuple in set(map(type, self._ids))
+
+    @cached_property
+    def _numbers(self) -> dict[Any, int]:
+        """The dictionary from id to position."""
+        return dict(zip(self._ids.tolist(), range(len(self)), strict=True))
+
+    @cached_property
+    def _table(self) -> NDArray[np.int32] | None:
+        """For integers close together: the position of each from the smallest on, −1 where it is no id."""
+        smallest, largest = int(self._ids.min()), int(self._ids.max())
+        if not is_dense(smallest, largest, len(self)):
+            return None
+        table = np.full(largest - smallest + 1, -1, dtype=np.int32)
+        table[self._ids - smallest] = np.arange(len(self), dtype=np.int32)
+        return table
+
+    @cached_property
+    def _ascending(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """For integers far apart: the ids sorted, and the position of each."""
+        order = np.argsort(self._ids, kind="stable")
+        return self._ids[order], order.astype(np.int32)
+
+    def _find_integers(self, column: NDArray[np.int64]) -> NDArray[np.int32]:
+        if len(self) == 0:
+            return np.full(len(column), -1, dtype=np.int32)
+        if self._table is not None:
+            smallest, largest = int(self._ids.min()), int(self._ids.max())
+            inside = (column >= smallest) & (column <= largest)
+            # outside, the difference may overflow: look up any place at all there, and mark it
+            offsets = np.where(inside, column, smallest) - smallest
+            return np.where(inside, self._table[offsets], np.int32(-1))
+        ids, positions = self._ascending
+        places = np.minimum(np.searchsorted(ids, column), len(ids) - 1)
+        return np.where(ids[places] == column, positions[places], np.int32(-1))
+
+
+def _plain(item: Any) -> Any:
+    """Make a Python int of NumPy's, so that ids look and hash the same wherever they come from."""
+    return int(item) if isinstance(item, np.integer) else item

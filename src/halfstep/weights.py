@@ -1,0 +1,234 @@
+"""How much each cell of the matrix counts: popularity, confidence, given columns.
+
+An *observed weight* is a positive number or a callable from `Cells` to one weight per cell; any function of that
+shape will do. A *missing weight* is a number, the same for every missing cell, or a callable from the `Cells` to
+factors s (one per user) and m (one per item) whose products s_u·m_i are the weights.
+
+Popularity c_i is the number of *observed* cells of item i, whatever their values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from halfstep.errors import DataError, ParameterError
+from halfstep.parameters import check_number
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The observed cells that weights are computed for, with the popularity to compute them from.
+
+    Attributes
+    ----------
+    users, items : ndarray of shape (n_cells,)
+        Positions of each cell's user and item.
+    values : ndarray of shape (n_cells,)
+    weights : ndarray of shape (n_cells,), or None
+        The column of per-entry weights, where the interactions came with one.
+    user_counts : ndarray of shape (n_users,)
+        Observed cells of each user.
+    item_counts : ndarray of shape (n_items,)
+        Observed cells of each item: its popularity.
+    """
+
+    users: NDArray[np.integer]
+    items: NDArray[np.integer]
+    values: Floats
+    weights: Floats | None
+    user_counts: NDArray[np.int64]
+    item_counts: NDArray[np.int64]
+
+
+ObservedWeight = float | Callable[[Cells], Floats]
+MissingWeight = float | Callable[[Cells], tuple[Floats, Floats]]
+
+
+def per_observation(counts: NDArray[np.int64]) -> Floats:
+    """1 / c, and 0 where nothing was observed: an unseen item has no weight, not an infinite one."""
+    inverse = np.zeros(len(counts), dtype=np.float64)
+    np.divide(1.0, counts, out=inverse, where=counts > 0)
+    return inverse
+
+
+@dataclass(frozen=True)
+class linear_popularity:  # noqa: N801 - reads as the function that it stands for
+    """WALS, linear: w_ui = w0 + wk / c_i, so that rare items count for more.
+
+    Parameters
+    ----------
+    w0 : float
+        What every observed cell weighs.
+    wk : float
+        What the observed cells of one item share between them.
+    """
+
+    w0: float
+    wk: float
+
+    def __post_init__(self) -> None:
+        check_number("w0", self.w0)
+        check_number("wk", self.wk)
+
+    def __call__(self, cells: Cells) -> Floats:
+        weights: Floats = self.of_items(cells.item_counts)[cells.items]
+        return weights
+
+    def of_items(self, item_counts: NDArray[np.int64]) -> Floats:
+        """The weight of each item from its popularity; 0 for an unseen item."""
+        return np.where(item_counts > 0, self.w0 + self.wk * per_observation(item_counts), 0.0)
+
+
+@dataclass(frozen=True)
+class power_popularity:  # noqa: N801
+    """WALS, power: w_ui = w0 + (1 / c_i)^e.
+
+    Parameters
+    ----------
+    w0 : float
+        What every observed cell weighs at least.
+    e : float
+        How fast the weight falls with popularity: 0 not at all, 1 as `linear_popularity` with ``wk=1``.
+    """
+
+    w0: float
+    e: float
+
+    def __post_init__(self) -> None:
+        check_number("w0", self.w0)
+        check_number("e", self.e)
+
+    def __call__(self, cells: Cells) -> Floats:
+        weights: Floats = self.of_items(cells.item_counts)[cells.items]
+        return weights
+
+    def of_items(self, item_counts: NDArray[np.int64]) -> Floats:
+        """The weight of each item from its popularity; 0 for an unseen item."""
+        return np.where(item_counts > 0, self.w0 + per_observation(item_counts) ** self.e, 0.0)
+
+
+@dataclass(frozen=True)
+class confidence:  # noqa: N801
+    """Hu, Koren, Volinsky (2008): w_ui = 1 + alpha · r_ui for values r ≥ 0 such as counts.
+
+    Parameters
+    ----------
+    alpha : float
+        How much one unit of the value adds to the weight of a missing cell, 1.
+    """
+
+    alpha: float
+
+    def __post_init__(self) -> None:
+        check_number("alpha", self.alpha)
+
+    def __call__(self, cells: Cells) -> Floats:
+        return 1.0 + self.alpha * cells.values
+
+
+@dataclass(frozen=True)
+class log_confidence:  # noqa: N801
+    """Hu, Koren, Volinsky (2008): w_ui = 1 + alpha · log(1 + r_ui / epsilon), for values of a very wide range.
+
+    Parameters
+    ----------
+    alpha : float
+    epsilon : float
+        The value from which the logarithm begins to bend; positive.
+    """
+
+    alpha: float
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        check_number("alpha", self.alpha)
+        check_number("epsilon", self.epsilon, positive=True)
+
+    def __call__(self, cells: Cells) -> Floats:
+        return 1.0 + self.alpha * np.log1p(cells.values / self.epsilon)
+
+
+@dataclass(frozen=True)
+class from_column:  # noqa: N801
+    """The weights that the interactions came with: their column ``weight``."""
+
+    def __call__(self, cells: Cells) -> Floats:
+        if cells.weights is None:
+            raise DataError(
+                "weights.from_column() needs interactions with a column of weights: "
+                "name it with Interactions.from_frame(..., weight='...')"
+            )
+        return cells.weights
+
+
+@dataclass(frozen=True)
+class row_column:  # noqa: N801
+    """TensorFlow's WALS: w_ui = w0 + R_u · C_i for observed cells; missing ones weigh w0.
+
+    Parameters
+    ----------
+    w0 : float
+        The weight of a missing cell; pass it as `missing_weight` too.
+    rows : float or array-like of shape (n_users,)
+        R, by the position of the user.
+    columns : float or array-like of shape (n_items,)
+        C, by the position of the item.
+    """
+
+    w0: float
+    rows: ArrayLike
+    columns: ArrayLike
+
+    def __post_init__(self) -> None:
+        check_number("w0", self.w0)
+
+    def __call__(self, cells: Cells) -> Floats:
+        rows = _one_each("rows", self.rows, len(cells.user_counts), "user")
+        columns = _one_each("columns", self.columns, len(cells.item_counts), "item")
+        weights: Floats = self.w0 + rows[cells.users] * columns[cells.items]
+        return weights
+
+
+@dataclass(frozen=True)
+class missing_popularity:  # noqa: N801
+    """EALS (He et al. 2016): a missing cell of item i weighs c0 · f_i^a / Σ_j f_j^a, f its share of observed cells.
+
+    Popular items that a user did not take are more likely to be disliked than unknown. All items' weights add up
+    to c0; unseen items weigh nothing.
+
+    Parameters
+    ----------
+    c0 : float
+        The sum of the weights over all items.
+    exponent : float
+        a: 0 treats all seen items alike, 1 in proportion to popularity.
+    """
+
+    c0: float
+    exponent: float
+
+    def __post_init__(self) -> None:
+        check_number("c0", self.c0)
+        check_number("exponent", self.exponent)
+
+    def __call__(self, cells: Cells) -> tuple[Floats, Floats]:
+        seen = cells.item_counts > 0
+        powers = np.where(seen, cells.item_counts.astype(np.float64) ** self.exponent, 0.0)
+        return np.ones(len(cells.user_counts)), self.c0 * powers / powers.sum()
+
+
+def _one_each(name: str, given: ArrayLike, count: int, what: str) -> Floats:
+    array = np.asarray(given, dtype=np.float64)
+    if array.ndim == 0:
+        return np.full(count, float(array))
+    if array.shape != (count,):
+        raise ParameterError(
+            f"{name} has shape {array.shape}: give one number, or one for each of the {count} {what}s"
+        )
+    return array

@@ -1,0 +1,90 @@
+"""The naive twins: the objective of the design and its half-step, dense, in float64, written for the eye.
+
+Everything fast in halfstep is tested against these few lines. No index trick, no sharing between rows: each cell of
+the matrix is visited, observed or not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Problem:
+    """The arrays of the objective J, dense: rows u, columns i.
+
+    J = Σ_Ω w (t − b_u − b_i − p·q)² + Σ_missing s m (p·q)² + Σ λ_u (‖p‖² + ρ b_u²) + Σ λ_i (‖q‖² + ρ b_i²),
+    the mean μ being taken off the targets already.
+    """
+
+    observed: np.ndarray  # (rows, columns) of bool
+    t: np.ndarray  # (rows, columns)
+    w: np.ndarray  # (rows, columns)
+    s: np.ndarray  # (rows,), zeros where missing cells do not count
+    m: np.ndarray  # (columns,)
+    row_lambda: np.ndarray  # (rows,)
+    column_lambda: np.ndarray  # (columns,)
+    rho: float
+    rank: int
+    biases: bool
+
+    @property
+    def transposed(self) -> Problem:
+        return Problem(
+            self.observed.T, self.t.T, self.w.T, self.m, self.s,
+            self.column_lambda, self.row_lambda, self.rho, self.rank, self.biases,
+        )  # fmt: skip
+
+
+def terms(problem: Problem, X: np.ndarray, Y: np.ndarray) -> tuple[float, float, float]:
+    """The observed, missing and regularisation terms of J; X and Y are [factors | bias]."""
+    k = problem.rank
+    product = X[:, :k] @ Y[:, :k].T
+    baseline = X[:, k, None] + Y[None, :, k] if problem.biases else 0.0
+    observed = np.sum(np.where(problem.observed, problem.w * (problem.t - baseline - product) ** 2, 0.0))
+    missing = np.sum(np.where(problem.observed, 0.0, np.outer(problem.s, problem.m) * product**2))
+    penalty = sum(
+        np.sum(ridge * (np.sum(F[:, :k] ** 2, axis=1) + (problem.rho * F[:, k] ** 2 if problem.biases else 0.0)))
+        for ridge, F in ((problem.row_lambda, X), (problem.column_lambda, Y))
+    )
+    return float(observed), float(missing), float(penalty)
+
+
+def objective(problem: Problem, X: np.ndarray, Y: np.ndarray) -> float:
+    return sum(terms(problem, X, Y))
+
+
+def system(problem: Problem, Y: np.ndarray, u: int) -> tuple[np.ndarray, np.ndarray]:
+    """A and b of row u: the minimum of Σ_i (cell's weight)·(target − features·x)² + xᵀΛx solves A x = b."""
+    k, K = problem.rank, problem.rank + problem.biases
+    A = problem.row_lambda[u] * np.diag([1.0] * k + [problem.rho] * problem.biases)
+    b = np.zeros(K)
+    for i in range(len(Y)):
+        if problem.observed[u, i]:
+            y = np.append(Y[i, :k], [1.0] * problem.biases)
+            offset = Y[i, k] if problem.biases else 0.0
+            A = A + problem.w[u, i] * np.outer(y, y)
+            b = b + problem.w[u, i] * (problem.t[u, i] - offset) * y
+        else:
+            y = np.append(Y[i, :k], [0.0] * problem.biases)  # missing cells are predicted without biases
+            A = A + problem.s[u] * problem.m[i] * np.outer(y, y)
+    return A, b
+
+
+def half_step(problem: Problem, Y: np.ndarray) -> np.ndarray:
+    """Solve every row while Y is held fixed; a row without observations stays 0."""
+    X = np.zeros((len(problem.t), problem.rank + problem.biases))
+    for u in np.flatnonzero(problem.observed.any(axis=1)):
+        X[u] = np.linalg.solve(*system(problem, Y, u))
+    return X
+
+
+def regularization(counts, s, m, *, strength: float, exponent: float) -> np.ndarray:
+    """λ_u = λ · c_u^ν with c_u = n_u + Σ_i s_u m_i, row by row."""
+    values = []
+    for u, n in enumerate(counts):
+        heft = n + sum(s[u] * m_i for m_i in m)
+        values.append(strength * (heft if heft > 0 else 1.0) ** exponent)
+    return np.array(values)

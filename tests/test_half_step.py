@@ -1,0 +1,207 @@
+"""The half-step against its float64 twin, for every setting of the objective."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import halfstep as hs
+import reference
+from halfstep.backends.cpu import LEAST_SEGMENT
+from halfstep.errors import NumericalError
+from halfstep.objective import sides
+from settings import SETTINGS, Setting, Table, half_step
+
+every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=str)
+few = settings(max_examples=25, deadline=None)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    """Small matrices with what real ones have: empty rows, one single row, rows twice, rows with few observations."""
+    n_rows, n_columns = draw(st.integers(1, 12)), draw(st.integers(1, 9))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    observed = rng.random((n_rows, n_columns)) < draw(st.sampled_from([0.1, 0.4, 0.9]))
+    values = rng.choice([-1.0, 0.0, 1.0, 2.5, 5.0], (n_rows, n_columns))
+    if draw(st.booleans()):  # a row twice
+        observed[-1], values[-1] = observed[0], values[0]
+    observed[rng.integers(n_rows), rng.integers(n_columns)] = True  # an empty table is an error, tested elsewhere
+    return Table(observed, values)
+
+
+ranks = st.sampled_from([1, 2, 3, 4, 7, 8, 11, 12, 16, 19])
+strengths = st.sampled_from([0.05, 1.0, 30.0])
+rhos = st.sampled_from([0.1, 1.0, 5.0])
+seeds = st.integers(0, 2**32 - 1)
+
+
+def draw_factors(n: int, unknowns: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, unknowns))
+
+
+def assert_solves(problem: reference.Problem, Y: np.ndarray, X: np.ndarray, precision: float) -> None:
+    """Equal to the twin within the forward error of a backward stable solver.
+
+    ‖x − x̂‖ ≤ c·ε·‖A⁻¹‖·(|A|‖x‖ + |b|), where |A| and |b| are sums of the absolute values of all that is added up, for
+    these sums may cancel.
+    """
+    expected = reference.half_step(problem, Y)
+    k = problem.rank
+    lengths = np.linalg.norm(Y[:, :k], axis=1)
+    offsets = Y[:, k] if problem.biases else np.zeros(len(Y))
+    for u in range(len(X)):
+        seen = problem.observed[u]
+        if not seen.any():
+            assert not X[u].any()
+            continue
+        A, _ = reference.system(problem, Y, u)
+        w, missing = np.where(seen, problem.w[u], 0.0), problem.s[u] * problem.m
+        summed_A = np.sum((w + 2 * missing) * (lengths**2 + 1)) + problem.row_lambda[u] * (1 + problem.rho)
+        summed_b = np.sum(w * (np.abs(problem.t[u]) + np.abs(offsets)) * (lengths + 1))
+        scale = np.linalg.norm(np.linalg.inv(A)) * (summed_A * np.linalg.norm(expected[u]) + summed_b)
+        tolerance = 2 * (len(Y) + len(A)) * precision * scale
+        np.testing.assert_allclose(X[u], expected[u], rtol=0, atol=tolerance, err_msg=f"row {u}")
+
+
+@every_setting
+@few
+@given(table=tables(), rank=ranks, strength=strengths, rho=rhos, seed=seeds)
+def test_equals_its_twin(setting: Setting, table: Table, rank: int, strength: float, rho: float, seed: int) -> None:
+    problem = setting.problem(table, rank=rank, strength=strength, rho=rho)
+    for dtype, precision in (("float64", 2.3e-16), ("float32", 1.2e-7)):
+        by_user, by_item = setting.sides(table, rank=rank, strength=strength, rho=rho, dtype=dtype)
+        for side, twin in ((by_user, problem), (by_item, problem.transposed)):
+            Y = draw_factors(twin.t.shape[1], side.unknowns, seed).astype(dtype)
+            X = half_step(side, Y, dtype=dtype)
+            assert_solves(twin, Y.astype(float), X, precision)
+
+
+@few
+@given(table=tables(), rank=ranks, seed=seeds, exponents=st.lists(st.integers(-8, 8), min_size=8, max_size=8))
+def test_extreme_weights(table: Table, rank: int, seed: int, exponents: list[int]) -> None:
+    scale = 10.0 ** np.resize(exponents, table.values.shape)
+    weight = lambda cells: scale[cells.users, cells.items]  # noqa: E731
+    setting = Setting(
+        "extreme",
+        hs.Explicit(weight=weight, biases=True),
+        lambda table: (table.values, scale, np.zeros(len(table.values)), np.zeros(table.values.shape[1])),
+        exponent=0.0,
+        biases=True,
+    )
+    problem = setting.problem(table, rank=rank, strength=1.0, rho=1.0)
+    by_user, _ = setting.sides(table, rank=rank, strength=1.0, rho=1.0, dtype="float64")
+    Y = draw_factors(table.values.shape[1], rank + 1, seed)
+    assert_solves(problem, Y, half_step(by_user, Y), 2.3e-16)
+
+
+@every_setting
+@few
+@given(table=tables(), rank=ranks, seed=seeds)
+def test_never_raises_the_objective(setting: Setting, table: Table, rank: int, seed: int) -> None:
+    problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
+    by_user, _ = setting.sides(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
+    X, Y = (draw_factors(n, by_user.unknowns, seed + n) for n in table.values.shape)
+    X[~table.observed.any(axis=1)] = 0.0
+    before = reference.objective(problem, X, Y)
+    after = reference.objective(problem, half_step(by_user, Y), Y)
+    assert after <= before * (1 + 1e-12)
+
+
+@every_setting
+@few
+@given(table=tables(), rank=ranks, seed=seeds, size=st.sampled_from([1e-3, 0.1, 3.0]))
+def test_no_perturbation_is_better(setting: Setting, table: Table, rank: int, seed: int, size: float) -> None:
+    problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
+    by_user, _ = setting.sides(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
+    Y = draw_factors(table.values.shape[1], by_user.unknowns, seed)
+    X = half_step(by_user, Y)
+    best = reference.objective(problem, X, Y)
+    step = size * draw_factors(len(X), by_user.unknowns, seed + 1)
+    step[~table.observed.any(axis=1)] = 0.0
+    for sign in (1.0, -1.0):
+        assert reference.objective(problem, X + sign * step, Y) >= best * (1 - 1e-12)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [s for s in SETTINGS if s.name in ("plain", "als-wr", "biased", "ials", "signed-biased-missing")],
+    ids=str,
+)
+@few
+@given(table=tables(), rank=ranks, seed=seeds)
+def test_items_half_step_is_the_users_of_the_transpose(setting: Setting, table: Table, rank: int, seed: int) -> None:
+    options = {"rank": rank, "strength": 0.5, "rho": 2.0, "dtype": "float64"}
+    by_item = setting.sides(table, **options)[1]
+    by_user = setting.sides(table.transposed, **options)[0]
+    Y = draw_factors(len(table.values), by_item.unknowns, seed)
+    np.testing.assert_array_equal(half_step(by_item, Y), half_step(by_user, Y))
+
+
+@pytest.fixture(scope="module")
+def long_rowed() -> hs.Interactions:
+    """An item that everybody has, more often than a row is left in one piece; many others."""
+    rng = np.random.default_rng(0)
+    n_users = 2 * LEAST_SEGMENT + 1000
+    users = np.concatenate([np.arange(n_users), rng.integers(0, n_users, 40_000)])
+    items = np.concatenate([np.zeros(n_users, int), rng.integers(1, 900, 40_000)])
+    values = rng.integers(1, 6, len(users)).astype(float)
+    return hs.Interactions.from_arrays(users, items, values, duplicates="last")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "objective",
+    [hs.Explicit(biases=True), hs.Implicit(missing_weight=0.1), hs.Explicit(missing_weight=1.0)],
+    ids=["biased", "implicit", "one-matrix"],
+)
+def test_bits_do_not_depend_on_threads(long_rowed: hs.Interactions, objective: object, dtype: str) -> None:
+    models = [
+        hs.ALS(objective, rank=10, iterations=2, random_state=0, system_dtype=dtype, threads=threads).fit(long_rowed)
+        for threads in (1, 2, 3)
+    ]
+    for other in models[1:]:
+        np.testing.assert_array_equal(models[0].user_factors_, other.user_factors_)
+        np.testing.assert_array_equal(models[0].item_factors_, other.item_factors_)
+        np.testing.assert_array_equal(models[0].item_biases_, other.item_biases_)
+        assert [line.objective for line in models[0].history_] == [line.objective for line in other.history_]
+
+
+def test_a_long_row_is_solved_like_any_other(long_rowed: hs.Interactions) -> None:
+    k = 5
+    cost = hs.Explicit(biases=True).cost(long_rowed)
+    by_item = sides(
+        long_rowed,
+        cost,
+        rank=k,
+        regularization=1.0,
+        regularization_exponent=0.0,
+        bias_ratio=1.0,
+        dtype="float64",
+    )[1]
+    Y = draw_factors(long_rowed.n_users, k + 1, 1)
+    X = half_step(by_item, Y, threads=2)
+    cells = long_rowed.item_positions == 0
+    assert cells.sum() > 2 * LEAST_SEGMENT  # three segments
+    users = long_rowed.user_positions[cells]
+    features = np.column_stack([Y[users, :k], np.ones(len(users))])
+    t = long_rowed.values[cells] - cost.mean - Y[users, k]
+    expected = np.linalg.solve(features.T @ features + np.eye(k + 1), features.T @ t)
+    np.testing.assert_allclose(X[0], expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("objective", [hs.Explicit(), hs.Explicit(missing_weight=1.0)], ids=["own", "shared"])
+def test_a_singular_system_is_an_error(objective: hs.Explicit) -> None:
+    data = hs.Interactions.from_arrays(["ann", "bob"], ["tea", "milk"], [1.0, 2.0])
+    model = hs.ALS(objective, rank=3, regularization=0.0)
+    with pytest.raises(NumericalError, match="raise the regularization"):
+        model.fit(data)
+
+
+def test_a_singular_system_names_the_row() -> None:
+    users = ["full"] * 4 + ["short"]
+    data = hs.Interactions.from_arrays(users, ["a", "b", "c", "d", "a"])
+    model = hs.ALS(rank=3, regularization=0.0, random_state=0)
+    with pytest.raises(NumericalError, match="user 'short': its system is not positive definite"):
+        model.fit(data)

@@ -1,0 +1,530 @@
+"""Tables, arrays and sparse matrices to interactions and back, and all that is refused on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import hypothesis.strategies as st
+import narwhals
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import scipy.sparse as sp
+from hypothesis import given
+
+from halfstep.errors import DataError
+from halfstep.interactions import Interactions, Vocabulary, as_interactions
+
+COLUMNS = {
+    "user": ["eve", "adam", "eve", "cain"],
+    "item": [20, 10, 10, 30],
+    "value": [5.0, 0.0, -3.5, 1.0],
+    "timestamp": [400, 300, 200, 100],
+    "weight": [1.0, 0.0, 2.0, 0.5],
+}
+FRAMES: list[Callable[..., Any]] = [
+    pd.DataFrame,
+    pl.DataFrame,
+    pl.LazyFrame,
+    pa.table,
+    lambda columns: narwhals.from_native(pl.DataFrame(columns)),
+]
+FRAME_NAMES = ["pandas", "polars", "polars lazy", "pyarrow", "narwhals"]
+
+cells = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4)), min_size=1, max_size=40)
+
+
+def some_data(**columns: Any) -> Interactions:
+    given_columns = {**COLUMNS, **columns}
+    return Interactions.from_arrays(*given_columns.values())
+
+
+def assert_is_the_table(data: Interactions) -> None:
+    assert data.user_ids.tolist() == COLUMNS["user"]
+    assert data.item_ids.tolist() == COLUMNS["item"]
+    assert data.values.tolist() == COLUMNS["value"]
+    assert data.timestamps is not None
+    assert data.timestamps.tolist() == COLUMNS["timestamp"]
+    assert data.weights is not None
+    assert data.weights.tolist() == COLUMNS["weight"]
+
+
+# --- made of columns ------------------------------------------------------------------------------
+
+
+def test_from_arrays() -> None:
+    data = some_data()
+    assert_is_the_table(data)
+    assert (len(data), data.n_users, data.n_items) == (4, 3, 3)
+    assert list(data.users) == ["adam", "cain", "eve"]
+    assert data.user_positions.dtype == data.item_positions.dtype == np.int32
+    assert data.values.dtype == data.weights.dtype == np.float64
+    assert data.timestamps.dtype == np.int64
+
+
+def test_left_out_columns() -> None:
+    data = Interactions.from_arrays([1, 2], ["a", "a"])
+    assert data.values.tolist() == [1.0, 1.0]
+    assert data.timestamps is data.weights is data.item_titles is None
+
+
+@pytest.mark.parametrize("make", FRAMES, ids=FRAME_NAMES)
+def test_from_frame_of_any_library(make: Callable[..., Any]) -> None:
+    renamed = {f"{role} id": column for role, column in COLUMNS.items()}
+    data = Interactions.from_frame(
+        make({"other": ["x"] * 4, **renamed}),
+        user="user id",
+        item="item id",
+        value="value id",
+        timestamp="timestamp id",
+        weight="weight id",
+    )
+    assert_is_the_table(data)
+    assert_is_the_table(as_interactions(make(COLUMNS)))
+
+
+@pytest.mark.parametrize("make", FRAMES, ids=FRAME_NAMES)
+def test_frames_leave_out_what_is_not_named(make: Callable[..., Any]) -> None:
+    assert Interactions.from_frame(make(COLUMNS)).values.tolist() == [1.0] * 4
+    assert as_interactions(make({"user": [1], "item": [2]})).timestamps is None
+
+
+def test_input_arrays_are_copied() -> None:
+    values, timestamps, weights = np.array([1.0, 2.0]), np.array([3, 4]), np.array([5.0, 6.0])
+    data = Interactions.from_arrays([1, 2], [1, 2], values, timestamps, weights)
+    for column in (values, timestamps, weights):
+        column[:] = 0
+    assert data.values.tolist() == [1.0, 2.0]
+    assert data.timestamps.tolist() == [3, 4]
+    assert data.weights.tolist() == [5.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [4, True, Decimal("0.5"), np.float32(2)],
+        np.array([4, 1, 0.5, 2], dtype=np.float16),
+        pd.Series([4, 1, 0.5, 2], dtype="Float64"),
+        pl.Series([4.0, 1.0, 0.5, 2.0]).cast(pl.Decimal(9, 1)),
+    ],
+    ids=["list", "float16", "nullable", "decimal"],
+)
+def test_values_are_any_numbers(values: Any) -> None:
+    assert some_data(value=values).values.tolist() == [4.0, 1.0, 0.5, 2.0]
+
+
+# --- timestamps -----------------------------------------------------------------------------------
+
+NOON = np.datetime64("2020-01-01T12:00:00", "us")
+PARIS = dt.timezone(dt.timedelta(hours=1))
+IN_PARIS = dt.datetime(2020, 1, 1, 13, tzinfo=PARIS)
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        "2020-01-01T12:00:00",
+        "2020-01-01 13:00:00+01:00",
+        "2020-01-01T12:00:00Z",
+        dt.datetime(2020, 1, 1, 12),
+        IN_PARIS,
+        np.datetime64("2020-01-01T12"),
+        pd.Timestamp("2020-01-01T12:00:00"),
+        pd.Timestamp("2020-01-01T13:00:00+01:00"),
+    ],
+    ids=repr,
+)
+def test_timestamps_of_instants(timestamp: Any) -> None:
+    data = Interactions.from_arrays([1], [2], timestamps=[timestamp])
+    assert data.timestamps.dtype == np.dtype("datetime64[us]")
+    assert data.timestamps[0] == NOON
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        np.array(["2020-01-01T12"], dtype="datetime64[ns]"),
+        np.array(["2020-01-01T12:00"]),
+        pd.Series([pd.Timestamp("2020-01-01T12")]),
+        pd.Series([IN_PARIS]),
+        pl.Series([IN_PARIS], dtype=pl.Datetime("ns", "Europe/Paris")),
+        pa.chunked_array([pa.array([IN_PARIS], type=pa.timestamp("ms", "Europe/Paris"))]),
+    ],
+    ids=["ns", "str", "pandas", "pandas with zone", "polars with zone", "pyarrow with zone"],
+)
+def test_timestamps_of_typed_columns(column: Any) -> None:
+    data = Interactions.from_arrays([1], [2], timestamps=column)
+    assert data.timestamps.dtype == np.dtype("datetime64[us]")
+    assert data.timestamps[0] == NOON
+
+
+def test_dates_are_midnights() -> None:
+    for column in ([dt.date(2020, 1, 1)], pl.Series([dt.date(2020, 1, 1)]), ["2020-01-01"]):
+        data = Interactions.from_arrays([1], [2], timestamps=column)
+        assert data.timestamps[0] == np.datetime64("2020-01-01T00:00:00")
+
+
+@pytest.mark.parametrize(
+    ("column", "dtype"),
+    [
+        ([3, 4], np.int64),
+        (np.array([3, 4], np.uint32), np.int64),
+        ([3, 4.5], np.float64),
+        ([0.5, 1], np.float64),
+    ],
+)
+def test_numeric_timestamps_stay_numbers(column: Any, dtype: type) -> None:
+    timestamps = Interactions.from_arrays([1, 2], [1, 2], timestamps=column).timestamps
+    assert timestamps.dtype == dtype
+    assert timestamps.tolist() == list(column)
+
+
+@pytest.mark.parametrize(
+    ("column", "row", "fault"),
+    [
+        (
+            ["2020-01-01", "yesterday"],
+            1,
+            "'yesterday': not an instant; write instants as ISO 8601, such as 1997",
+        ),
+        (["2020-01-01", ""], 1, "'': not an instant"),
+        (["2020-01-01", 7], 1, "7: not an instant"),
+        (["2020-01-01", None], 1, "None: not an instant"),
+        ([7, "2020-01-01"], 1, "'2020-01-01': not a number"),
+        ([None, 7], 0, "None: not a number"),
+        ([7.0, float("nan")], 1, "nan: not a finite number"),
+        ([7.0, float("inf")], 1, "inf: not a finite number"),
+        ([pd.Timestamp("2020"), pd.NaT], 1, "missing; drop or mend such rows"),
+        (np.array(["2020", "NaT"], dtype="datetime64[D]"), 1, "missing; drop or mend such rows"),
+        (pl.Series([dt.datetime(2020, 1, 1), None]), 1, "missing"),
+        (pd.Series([pd.NaT, IN_PARIS]), 0, "missing"),
+        (np.array([True, False]), 0, "True: not an instant"),
+        (np.array([1, 2], dtype="timedelta64[s]"), 0, "not a number"),
+    ],
+)
+def test_timestamps_that_do_not_parse(column: Any, row: int, fault: str) -> None:
+    with pytest.raises(DataError, match=rf"the timestamp in row {row} \(counted from 0\) is .*{fault}"):
+        Interactions.from_arrays([1, 2], [1, 2], timestamps=column)
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite(bad: float) -> None:
+    fault = rf"the value in row 2 \(counted from 0\) is {bad}: not a finite number; drop or mend such rows"
+    for make in (list, np.array, pd.Series, pl.Series):
+        with pytest.raises(DataError, match=fault):
+            some_data(value=make([1.0, 2.0, bad, bad]))
+    with pytest.raises(DataError, match=fault):
+        some_data().with_values([1.0, 2.0, bad, bad])
+
+
+@pytest.mark.parametrize(
+    ("values", "row", "shown"),
+    [
+        ([1.0, "2.5", 3.0, 4.0], 1, "'2.5'"),
+        ([1.0, 2.0, None, 4.0], 2, "None"),
+        ([[1], [2], [3], [4]], 0, r"\[1\]"),
+        (np.array(["1", "2", "3", "4"]), 0, r"(np\.str_\()?'1'\)?"),
+        (pd.Series(["a", "b", "c", "d"]), 0, "'a'"),
+        (np.array([1, 2, 3, 4j]), 0, ".*1.*"),
+    ],
+)
+def test_values_that_are_no_numbers(values: Any, row: int, shown: str) -> None:
+    fault = rf"the value in row {row} \(counted from 0\) is {shown}: not a number; drop or mend such rows, or convert"
+    with pytest.raises(DataError, match=fault):
+        some_data(value=values)
+
+
+def test_null_values_of_frames() -> None:
+    for value in (pd.Series([1, None], dtype="Int64"), pl.Series([1, None]), pa.chunked_array([[1, None]])):
+        with pytest.raises(DataError, match="the value in row 1 .* is (nan|<NA>): not a"):
+            Interactions.from_arrays([1, 2], [1, 2], value)
+
+
+def test_bad_weights() -> None:
+    with pytest.raises(DataError, match=r"the weight in row 1 .* is -0.5: a weight is at least 0; leave out what"):
+        some_data(weight=[0, -0.5, 1, 1])
+    with pytest.raises(DataError, match=r"the weight in row 3 .* is nan: not a finite number"):
+        some_data(weight=[0, 1, 1, np.nan])
+    with pytest.raises(DataError, match=r"the weight in row 0 .* is -1.0"):
+        some_data().with_weights([-1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_missing_ids(side: str) -> None:
+    with pytest.raises(DataError, match=rf"the {side} id in row 2 \(counted from 0\) is None: a missing id; drop or"):
+        some_data(**{side: ["a", "b", None, "d"]})
+    frame = pl.DataFrame({**COLUMNS, side: [1, 2, None, 4]})
+    with pytest.raises(DataError, match=rf"the {side} id in row 2 .* is nan: a missing id"):
+        as_interactions(frame)
+
+
+def test_unequal_lengths() -> None:
+    with pytest.raises(DataError, match=r"differ in length \(2 users, 2 items, 3 values\): give one of each"):
+        Interactions.from_arrays([1, 2], [3, 4], [5, 6, 7])
+
+
+@pytest.mark.parametrize("make", FRAMES, ids=FRAME_NAMES)
+def test_unknown_column(make: Callable[..., Any]) -> None:
+    frame = make({"user": [1], "film": [2]})
+    with pytest.raises(DataError, match="there is no column 'item' for item: there are 'user', 'film'; say item=..."):
+        Interactions.from_frame(frame)
+    with pytest.raises(DataError, match="no column 'stars' for value"):
+        Interactions.from_frame(frame, item="film", value="stars")
+
+
+@pytest.mark.parametrize("make", FRAMES, ids=FRAME_NAMES)
+def test_empty_tables(make: Callable[..., Any]) -> None:
+    with pytest.raises(DataError, match="the table is empty: give at least one interaction"):
+        as_interactions(make({"user": [], "item": []}))
+
+
+def test_empty_arrays() -> None:
+    with pytest.raises(DataError, match="the table is empty"):
+        Interactions.from_arrays([], [], [], [], [])
+
+
+def test_wrong_shapes() -> None:
+    with pytest.raises(DataError, match=r"the users must have one dimension, not the shape \(2, 1\): give one entry"):
+        Interactions.from_arrays(np.ones((2, 1)), [1, 2])
+    with pytest.raises(DataError, match=r"the values must have one dimension, not the shape \(\)"):
+        Interactions.from_arrays([1], [1], np.array(3.0))
+    with pytest.raises(DataError, match="the items must be an array, a series or a list, not 'ab' of type str"):
+        Interactions.from_arrays([1], "ab")
+
+
+@pytest.mark.parametrize("data", [np.eye(2), [(1, 2)], None, "ratings.csv", pd.Series([1])], ids=repr)
+def test_what_is_no_data(data: Any) -> None:
+    with pytest.raises(DataError, match="cannot take .*: give Interactions, a SciPy sparse matrix .* or a dataframe"):
+        as_interactions(data)
+    with pytest.raises(DataError, match="expected a dataframe .* arrays and lists are for Interactions.from_arrays"):
+        Interactions.from_frame(data)
+    with pytest.raises(DataError, match="takes a two-dimensional SciPy sparse matrix, not .* wrap a dense one"):
+        Interactions.from_sparse(data)
+
+
+# --- duplicates -----------------------------------------------------------------------------------
+
+
+def test_duplicates_are_an_error_unless_said() -> None:
+    fault = r"in row 3 .* is \('eve', 10\): the same as in row 1, one of 2 repeats; say duplicates='last', 'sum'"
+    with pytest.raises(DataError, match=fault):
+        Interactions.from_arrays(["adam", "eve", "adam", "eve", "adam"], [10, 10, 20, 10, 10])
+    with pytest.raises(DataError, match="duplicates must be 'error', 'last', 'sum' or 'mean', not 'first'"):
+        Interactions.from_arrays([1], [1], duplicates="first")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("how", "value", "weight"), [("last", 3.0, 7.0), ("sum", 9.0, 21.0), ("mean", 3.0, 7.0)], ids=str
+)
+def test_merged_duplicates_take_the_place_of_the_latest(how: Any, value: float, weight: float) -> None:
+    data = Interactions.from_arrays(
+        [1, 9, 1, 8, 1],
+        [2, 2, 2, 2, 2],
+        [5, 0, 3, 0, 1],
+        [10, 0, 30, 0, 20],
+        [6, 1, 7, 1, 8],
+        duplicates=how,
+    )
+    assert data.user_ids.tolist() == [9, 1, 8]
+    assert data.values.tolist() == [0.0, value, 0.0]
+    assert data.timestamps.tolist() == [0, 30, 0]
+    assert data.weights.tolist() == [1.0, weight, 1.0]
+
+
+@pytest.mark.parametrize("timestamps", [None, [7, 7, 7]], ids=["no time", "ties"])
+def test_last_is_by_the_order_given_without_a_later_time(timestamps: Any) -> None:
+    data = Interactions.from_arrays([1, 1, 2], [1, 1, 1], [5, 6, 7], timestamps, duplicates="last")
+    assert data.values.tolist() == [6.0, 7.0]
+
+
+@given(cells, st.sampled_from(["last", "sum", "mean"]), st.booleans())
+def test_merging_against_a_plain_loop(pairs: list[tuple[int, int]], how: Any, timed: bool) -> None:
+    values = [float(3 * k % 7) for k in range(len(pairs))]
+    times = [k % 3 for k in range(len(pairs))] if timed else [0] * len(pairs)
+    data = Interactions.from_arrays(*zip(*pairs, strict=True), values, times if timed else None, duplicates=how)
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row, pair in enumerate(pairs):
+        groups.setdefault(pair, []).append(row)
+    latest = {max(rows, key=lambda row: (times[row], row)): rows for rows in groups.values()}
+    expected = {
+        "last": [values[row] for row in sorted(latest)],
+        "sum": [sum(values[row] for row in latest[place]) for place in sorted(latest)],
+        "mean": [sum(values[row] for row in latest[place]) / len(latest[place]) for place in sorted(latest)],
+    }
+    assert list(zip(data.user_ids, data.item_ids, strict=True)) == [pairs[row] for row in sorted(latest)]
+    np.testing.assert_allclose(data.values, expected[how])
+
+
+# --- orientations and sparse matrices -------------------------------------------------------------
+
+
+@given(cells)
+def test_orientations_hold_every_entry_once_and_sorted(pairs: list[tuple[int, int]]) -> None:
+    data = Interactions.from_arrays(*zip(*dict.fromkeys(pairs), strict=True))
+    sides = (data.user_positions, data.item_positions)
+    for pattern, (rows, columns), n_rows in (
+        (data.by_user, sides, data.n_users),
+        (data.by_item, sides[::-1], data.n_items),
+    ):
+        assert (pattern.indptr.dtype, pattern.indices.dtype, pattern.order.dtype) == (
+            np.int64,
+            np.int32,
+            np.int64,
+        )
+        assert pattern.order.tolist() == np.lexsort((columns, rows)).tolist()
+        assert pattern.indices.tolist() == columns[pattern.order].tolist()
+        assert np.diff(pattern.indptr).tolist() == np.bincount(rows, minlength=n_rows).tolist()
+        assert pattern.indptr[0] == 0
+
+
+def test_orientations_and_counts_are_built_once() -> None:
+    data = some_data()
+    assert data.by_user is data.by_user
+    assert data.by_item is data.by_item
+    assert data.user_counts is data.user_counts
+
+
+def test_counts_are_of_cells_whatever_their_values() -> None:
+    data = some_data()
+    assert data.user_counts.tolist() == [1, 1, 2]
+    assert data.item_counts.tolist() == [2, 1, 1]
+    assert data.item_counts.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "make",
+    [sp.csr_array, sp.csc_array, sp.coo_array, sp.lil_array, sp.dok_array, sp.csr_matrix, sp.coo_matrix],
+    ids=lambda make: make.__name__,
+)
+def test_from_sparse(make: Callable[..., Any]) -> None:
+    matrix = make(sp.csr_array(np.array([[0, 2, 0], [0, 0, 0], [1, 0, -1.5]])))
+    data = as_interactions(matrix)
+    assert (data.n_users, data.n_items, len(data)) == (3, 3, 3)
+    assert data.user_counts.tolist() == [1, 0, 2]
+    np.testing.assert_array_equal(data.to_sparse().toarray(), matrix.toarray())
+
+
+def test_explicit_zeros_are_observations_both_ways() -> None:
+    matrix = sp.csr_array((np.array([0.0, 3.0]), np.array([1, 0]), np.array([0, 1, 2])), shape=(2, 2))
+    data = Interactions.from_sparse(matrix)
+    assert len(data) == 2
+    back = data.to_sparse()
+    assert isinstance(back, sp.csr_array)
+    assert back.nnz == 2
+    assert back.has_canonical_format
+    assert back.indices.dtype == back.indptr.dtype == np.int32
+
+
+def test_sparse_matrices_are_independent() -> None:
+    matrix = sp.csr_array(np.array([[1.0, 2.0]]))
+    data = Interactions.from_sparse(matrix)
+    matrix.data[:] = 0
+    out = data.to_sparse()
+    out.data[0] = 0
+    out.eliminate_zeros()
+    assert data.values.tolist() == [1.0, 2.0]
+    assert data.by_user.indices.tolist() == [0, 1]
+
+
+def test_from_sparse_with_ids() -> None:
+    matrix = sp.csr_array(np.array([[0, 2], [0, 0]]))
+    items = Vocabulary(["b", "a"])
+    data = Interactions.from_sparse(matrix, users=["eve", "adam"], items=items)
+    assert list(data.users) == ["eve", "adam"]
+    assert data.items is items
+    assert (data.user_ids.tolist(), data.item_ids.tolist()) == (["eve"], ["a"])
+    with pytest.raises(DataError, match="users has 1 ids, but the matrix has 2 rows: give one id for each"):
+        Interactions.from_sparse(matrix, users=["eve"])
+    with pytest.raises(DataError, match="items has 3 ids, but the matrix has 2 columns"):
+        Interactions.from_sparse(matrix, items=[1, 2, 3])
+
+
+def test_bad_sparse_matrices() -> None:
+    twice = sp.coo_array((np.ones(3), ([0, 1, 1], [0, 1, 1])), shape=(2, 2))
+    with pytest.raises(DataError, match=r"is \(1, 1\): the same as in row 1, .* call the matrix's sum_duplicates"):
+        Interactions.from_sparse(twice)
+    with pytest.raises(DataError, match="the matrix has no stored entry: store at least one"):
+        Interactions.from_sparse(sp.csr_array((3, 4)))
+    with pytest.raises(DataError, match=r"the stored value in row 1 .* is nan: not a finite number"):
+        Interactions.from_sparse(sp.csr_array(np.array([[1, np.nan]])))
+
+
+# --- derived --------------------------------------------------------------------------------------
+
+
+def test_subset_keeps_vocabularies_titles_and_the_order_asked_for() -> None:
+    data = dataclasses.replace(some_data(), item_titles={20: "Alien"})
+    part = data.subset([3, 0])
+    assert part.users is data.users
+    assert part.items is data.items
+    assert part.item_titles is data.item_titles
+    assert part.user_ids.tolist() == ["cain", "eve"]
+    assert part.values.tolist() == [1.0, 5.0]
+    assert part.timestamps.tolist() == [100, 400]
+    assert part.weights.tolist() == [0.5, 1.0]
+    assert part.user_counts.tolist() == [0, 1, 1]
+    assert data.subset(np.array([True, False, False, True])).user_ids.tolist() == ["eve", "cain"]
+
+
+@pytest.mark.parametrize("rows", [[], np.zeros(4, bool)], ids=["no rows", "no marks"])
+def test_empty_subset(rows: Any) -> None:
+    part = some_data().subset(rows)
+    assert len(part) == 0
+    assert part.by_user.indptr.tolist() == [0, 0, 0, 0]
+    assert part.to_sparse().shape == (3, 3)
+    assert repr(part) == "Interactions(0 of 3 users × 3 items)"
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ([0, 4], "there is no entry 4: entries are numbered 0 to 3"),
+        ([-1], "there is no entry -1"),
+        ([1, 1], "entry 1 is chosen twice, but a cell is observed once: .* by with_weights"),
+        ([True, False], "2 marks for 4 entries: give one per entry"),
+        ([0.5], r"of int or bool, not float64 of shape \(1,\)"),
+        ([[0]], r"must be one-dimensional, of int or bool, not int64 of shape \(1, 1\)"),
+    ],
+)
+def test_bad_subsets(rows: Any, fault: str) -> None:
+    with pytest.raises(DataError, match=fault):
+        some_data().subset(rows)
+
+
+def test_other_values_and_weights_leave_the_cells_and_their_orientations() -> None:
+    data = some_data()
+    pattern, counts = data.by_user, data.item_counts
+    signs = data.with_values(np.sign(data.values))
+    assert signs.values.tolist() == [1.0, 0.0, -1.0, 1.0]
+    assert data.values.tolist() == COLUMNS["value"]
+    assert signs.by_user is pattern
+    assert signs.item_counts is counts
+    assert signs.by_item.indices.tolist() == data.by_item.indices.tolist()
+    assert data.with_weights([1, 2, 3, 4]).weights.tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert data.with_weights(None).weights is None
+    with pytest.raises(DataError, match="3 values for 4 entries: give one per entry"):
+        data.with_values([1, 2, 3])
+    with pytest.raises(DataError, match="1 weights for 4 entries"):
+        data.with_weights([1])
+
+
+def test_interactions_pass_through() -> None:
+    data = some_data()
+    assert as_interactions(data) is data
+
+
+def test_repr() -> None:
+    assert repr(some_data()) == (
+        "Interactions(4 of 3 users × 3 items, values -3.5 to 5, timestamps 100 to 400, weights 0 to 2)"
+    )
+    dated = Interactions.from_arrays(range(1000), range(1000), timestamps=["1997-09-20"] * 999 + ["1998-04-22"])
+    assert repr(dated) == ("Interactions(1,000 of 1,000 users × 1,000 items, all values 1, 1997-09-20 to 1998-04-22)")

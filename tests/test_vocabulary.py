@@ -1,0 +1,258 @@
+"""Ids to positions and back."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import pickle
+from decimal import Decimal
+from uuid import UUID
+
+import hypothesis.strategies as st
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+
+from halfstep.errors import DataError, ParameterError, UnknownIdError
+from halfstep.vocabulary import Vocabulary
+
+INT64 = st.integers(-(2**63), 2**63 - 1)
+
+
+@given(st.lists(st.one_of(INT64, st.integers(0, 20)), max_size=50))
+def test_integers_round_trip_in_ascending_order(column: list[int]) -> None:
+    vocabulary, positions = Vocabulary.encode(np.array(column, dtype=np.int64))
+    assert vocabulary.ids.dtype == np.int64
+    assert positions.dtype == np.int32
+    assert vocabulary.ids.tolist() == sorted(set(column))
+    assert vocabulary.ids[positions].tolist() == column
+    assert vocabulary.positions(column).tolist() == positions.tolist()
+
+
+@given(st.lists(st.one_of(st.text(), st.just("")), max_size=30))
+def test_strings_round_trip_in_ascending_order(column: list[str]) -> None:
+    vocabulary, positions = Vocabulary.encode(column)
+    assert list(vocabulary) == sorted(set(column))
+    assert vocabulary.ids[positions].tolist() == column
+    assert vocabulary.positions(column).tolist() == positions.tolist()
+
+
+@given(
+    st.lists(st.one_of(INT64, st.integers(-5, 5)), unique=True),
+    st.lists(st.one_of(INT64, st.integers(-9, 9))),
+)
+def test_unknown_integers_are_marked_whatever_the_order_of_the_ids(ids: list[int], wanted: list[int]) -> None:
+    positions = Vocabulary(ids).positions(np.array(wanted, dtype=np.int64), unknown="mark")
+    assert positions.tolist() == [ids.index(each) if each in ids else -1 for each in wanted]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [UUID(int=2), UUID(int=1), UUID(int=2)],
+        [("b", 2), ("a", 1), ("b", 2)],
+        [2**64 - 1, 2**63, 2**64 - 1],
+        [b"y", b"x", b"y"],
+        [2.5, -1.0, 2.5],
+        [Decimal("2.5"), Decimal(1), Decimal("2.5")],
+        [dt.date(2020, 1, 2), dt.date(2020, 1, 1), dt.date(2020, 1, 2)],
+        [True, False, True],
+    ],
+    ids=lambda column: type(column[0]).__name__,
+)
+def test_ids_of_any_hashable_kind(column: list[object]) -> None:
+    vocabulary, positions = Vocabulary.encode(column)
+    assert vocabulary.ids.dtype == object
+    assert list(vocabulary) == [column[1], column[0]]
+    assert positions.tolist() == [1, 0, 1]
+    assert vocabulary.positions(column[0]).tolist() == [1]  # a single id, tuples too
+
+
+def test_ids_that_cannot_be_compared_keep_the_order_of_appearance() -> None:
+    vocabulary, positions = Vocabulary.encode(["b", 7, ("a",), 7, "a"])
+    assert list(vocabulary) == ["b", 7, ("a",), "a"]
+    assert positions.tolist() == [0, 1, 2, 1, 3]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        np.array([3, 1, 3], dtype=np.uint8),
+        np.array([3, 1, 3], dtype=np.uint64),
+        np.array([3, 1, 3], dtype=object),
+        [np.int32(3), 1, 3],
+        (3, 1, 3),
+        (each for each in (3, 1, 3)),
+        np.ma.array([3, 1, 3], mask=[False, False, False]),
+        pd.Series([3, 1, 3], dtype="Int64"),
+        pd.Series([3, 1, 3], index=[9, 8, 7]),
+        pl.Series([3, 1, 3]),
+        pa.chunked_array([[3], [1, 3]]),
+    ],
+    ids=lambda column: f"{type(column).__module__}.{type(column).__name__}",
+)
+def test_integers_in_any_container_become_int64(column: object) -> None:
+    vocabulary, positions = Vocabulary.encode(column)
+    assert vocabulary.ids.dtype == np.int64
+    assert vocabulary.ids.tolist() == [1, 3]
+    assert positions.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        np.array(["y", "x", "y"]),
+        np.array(["y", "x", "y"], dtype=object),
+        pd.Series(["y", "x", "y"]),
+        pd.Series(["y", "x", "y"], dtype="category"),
+        pl.Series(["y", "x", "y"]),
+        pl.Series(["y", "x", "y"], dtype=pl.Categorical),
+        pa.array(["y", "x", "y"]),
+    ],
+    ids=lambda column: f"{type(column).__module__}.{getattr(column, 'dtype', 'string')}",
+)
+def test_strings_in_any_container_become_str(column: object) -> None:
+    vocabulary, positions = Vocabulary.encode(column)
+    assert [type(each) for each in vocabulary] == [str, str]
+    assert list(vocabulary) == ["x", "y"]
+    assert positions.tolist() == [1, 0, 1]
+
+
+def test_datetime_ids_keep_their_precision() -> None:
+    column = np.array(
+        ["2020-01-01T00:00:00.000000002", "2020-01-01T00:00:00.000000001"], dtype="datetime64[ns]"
+    )
+    vocabulary, positions = Vocabulary.encode(column)
+    assert list(vocabulary) == [column[1], column[0]]
+    assert positions.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("column", "row", "shown"),
+    [
+        ([1, None, 3], 1, "None"),
+        (["a", "b", float("nan")], 2, "nan"),
+        (np.array([1.0, np.nan]), 1, "nan"),
+        (pd.Series([1, None], dtype="Int64"), 1, "nan"),
+        (pd.Series(["a", pd.NA], dtype=object), 1, "<NA>"),
+        (pd.Series(["a", None]), 1, "nan"),
+        (pd.Series([pd.NaT, pd.Timestamp("2020")]), 0, "NaT"),
+        (np.array(["2020", "NaT"], dtype="datetime64[D]"), 1, "NaT"),
+        (pl.Series([1, None]), 1, "nan"),
+        (pl.Series(["a", None]), 1, "None"),
+        (pa.array(["a", None]), 1, "None"),
+        (np.ma.array([1, 2, 3], mask=[False, True, False]), 1, "None"),
+    ],
+)
+def test_a_missing_id_is_named_by_its_first_row(column: object, row: int, shown: str) -> None:
+    with pytest.raises(
+        DataError, match=rf"the user id in row {row} \(counted from 0\) is .*{shown}.*: a missing id"
+    ):
+        Vocabulary.encode(column, name="user id")
+    with pytest.raises(DataError, match=rf"the id in row {row} .* drop or mend such rows"):
+        Vocabulary(column)
+
+
+@pytest.mark.parametrize("strange", [[1], ([],)], ids=["list", "tuple of list"])
+def test_an_unhashable_id_is_named(strange: object) -> None:
+    with pytest.raises(
+        DataError, match=r"the id in row 1 .* not hashable; make ids integers, strings or tuples"
+    ):
+        Vocabulary.encode(["a", strange])
+    with pytest.raises(DataError, match=r"the id in row 1 .* not hashable"):
+        Vocabulary(["a"]).positions(["a", strange], unknown="mark")
+
+
+@pytest.mark.parametrize("ids", [[5, 6, 5, 6], ["a", "b", "a", "b"]])
+def test_repeated_ids_are_refused(ids: list[object]) -> None:
+    with pytest.raises(
+        DataError, match=rf"the id in row 2 .* is {ids[2]!r}: there before; Vocabulary.encode takes"
+    ):
+        Vocabulary(ids)
+
+
+@pytest.mark.parametrize(("ids", "fault"), [(np.zeros((2, 2)), r"the shape \(2, 2\)"), (7, "7 of type int")])
+def test_what_is_no_column_is_refused(ids: object, fault: str) -> None:
+    with pytest.raises(DataError, match=fault):
+        Vocabulary.encode(ids)
+
+
+def test_given_order_is_kept() -> None:
+    vocabulary = Vocabulary([30, 10, 20])
+    assert [vocabulary.position(each) for each in (10, 20, 30)] == [1, 2, 0]
+    assert vocabulary.positions([10, 20, 30]).tolist() == [1, 2, 0]
+    assert list(vocabulary) == [30, 10, 20]
+    assert type(vocabulary[0]) is int
+
+
+def test_lookup_of_a_single_id_counts_as_a_list_of_one() -> None:
+    assert Vocabulary([30, 10]).positions(10).tolist() == [1]
+    assert Vocabulary([30, 10]).positions(np.int8(10)).tolist() == [1]
+    assert Vocabulary(["ab", "c"]).positions("ab").tolist() == [0]
+    assert Vocabulary([30, 10]).positions((10, 30)).tolist() == [1, 0]  # no tuples among the ids: a sequence
+
+
+def test_ids_are_equal_where_python_says_so() -> None:
+    assert Vocabulary([1, 2]).positions([2.0, 2.5, True], unknown="mark").tolist() == [1, -1, 0]
+    assert Vocabulary([1.0, 2.0]).positions([2, 3], unknown="mark").tolist() == [1, -1]
+    assert Vocabulary([1, 2]).positions(["1", None], unknown="mark").tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(("ids", "far"), [([1, 2], [2**63 - 1, -(2**63)]), ([-(2**63), 2**63 - 1], [0, 1])])
+def test_lookup_at_the_ends_of_int64(ids: list[int], far: list[int]) -> None:
+    assert Vocabulary(ids).positions(far + ids, unknown="mark").tolist() == [-1, -1, 0, 1]
+
+
+def test_unknown_ids() -> None:
+    vocabulary = Vocabulary([30, 10])
+    with pytest.raises(UnknownIdError, match=r"^unknown id 40: the vocabulary holds 2 ids, such as 30$"):
+        vocabulary.positions([10, 40, 50])
+    with pytest.raises(UnknownIdError, match=r"unknown id '10': .*; ids of type str equal none of type int"):
+        vocabulary.position("10")
+    with pytest.raises(UnknownIdError, match="the vocabulary is empty"):
+        Vocabulary([]).positions([1])
+    with pytest.raises(ParameterError, match="unknown must be 'raise' or 'mark', not 'ignore'"):
+        vocabulary.positions([10], unknown="ignore")  # type: ignore[arg-type]
+
+
+def test_indexing_never_takes_the_mark_of_an_unknown_id() -> None:
+    with pytest.raises(IndexError, match="position -1 is outside of 0 to 1"):
+        Vocabulary(["a", "b"])[-1]
+
+
+def test_immutable() -> None:
+    given_ids = np.array([3, 4])
+    vocabulary = Vocabulary(given_ids)
+    given_ids[0] = 9
+    assert list(vocabulary) == [3, 4]
+    with pytest.raises(ValueError, match="read-only"):
+        vocabulary.ids[0] = 9
+    with pytest.raises(AttributeError):
+        vocabulary.ids = given_ids  # type: ignore[misc]
+
+
+def test_equality_membership_and_size() -> None:
+    assert Vocabulary([1, 2]) == Vocabulary(np.array([1, 2], dtype=np.int8))
+    assert Vocabulary([1, 2]) != Vocabulary([2, 1])
+    assert Vocabulary([1, 2]) != Vocabulary(["1", "2"])
+    assert Vocabulary([1, 2]) != [1, 2]
+    assert Vocabulary([("a", 1), ("b", 2)]) == Vocabulary([("a", 1), ("b", 2)])
+    assert 2 in Vocabulary([1, 2])
+    assert "2" not in Vocabulary([1, 2])
+    assert len(Vocabulary([])) == 0
+
+
+def test_copies_and_pickles() -> None:
+    vocabulary = Vocabulary(["b", "a"])
+    for twin in (copy.deepcopy(vocabulary), pickle.loads(pickle.dumps(vocabulary))):
+        assert twin == vocabulary
+        assert twin.position("a") == 1
+
+
+def test_repr() -> None:
+    assert repr(Vocabulary(range(1000, 3000))) == "Vocabulary(2,000 ids, 1000 to 2999)"
+    assert repr(Vocabulary(["a"])) == "Vocabulary(1 id: 'a')"
+    assert repr(Vocabulary([])) == "Vocabulary(no ids)"

@@ -15,7 +15,7 @@ from halfstep.objective import sides
 from settings import SETTINGS, Setting, Table, half_step
 
 every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=str)
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 
 
 @st.composite

@@ -200,7 +200,7 @@ def test_numeric_timestamps_stay_numbers(column: Any, dtype: type) -> None:
         ([None, 7], 0, "None: not a number"),
         ([7.0, float("nan")], 1, "nan: not a finite number"),
         ([7.0, float("inf")], 1, "inf: not a finite number"),
-        ([pd.Timestamp("2020"), pd.NaT], 1, "missing; drop or mend such rows"),
+        ([pd.Timestamp("2020"), pd.NaT], 1, "NaT: not an instant"),
         (np.array(["2020", "NaT"], dtype="datetime64[D]"), 1, "missing; drop or mend such rows"),
         (pl.Series([dt.datetime(2020, 1, 1), None]), 1, "missing"),
         (pd.Series([pd.NaT, IN_PARIS]), 0, "missing"),
@@ -245,7 +245,7 @@ def test_values_that_are_no_numbers(values: Any, row: int, shown: str) -> None:
 
 def test_null_values_of_frames() -> None:
     for value in (pd.Series([1, None], dtype="Int64"), pl.Series([1, None]), pa.chunked_array([[1, None]])):
-        with pytest.raises(DataError, match="the value in row 1 .* is (nan|<NA>): not a"):
+        with pytest.raises(DataError, match=r"the value in row 1 .* is (nan|<NA>): not a"):
             Interactions.from_arrays([1, 2], [1, 2], value)
 
 
@@ -275,7 +275,9 @@ def test_unequal_lengths() -> None:
 @pytest.mark.parametrize("make", FRAMES, ids=FRAME_NAMES)
 def test_unknown_column(make: Callable[..., Any]) -> None:
     frame = make({"user": [1], "film": [2]})
-    with pytest.raises(DataError, match="there is no column 'item' for item: there are 'user', 'film'; say item=..."):
+    with pytest.raises(
+        DataError, match=r"there is no column 'item' for item: there are 'user', 'film'; say item=..."
+    ):
         Interactions.from_frame(frame)
     with pytest.raises(DataError, match="no column 'stars' for value"):
         Interactions.from_frame(frame, item="film", value="stars")
@@ -303,11 +305,13 @@ def test_wrong_shapes() -> None:
 
 @pytest.mark.parametrize("data", [np.eye(2), [(1, 2)], None, "ratings.csv", pd.Series([1])], ids=repr)
 def test_what_is_no_data(data: Any) -> None:
-    with pytest.raises(DataError, match="cannot take .*: give Interactions, a SciPy sparse matrix .* or a dataframe"):
+    with pytest.raises(
+        DataError, match=r"cannot take .*: give Interactions, a SciPy sparse matrix .* or a dataframe"
+    ):
         as_interactions(data)
-    with pytest.raises(DataError, match="expected a dataframe .* arrays and lists are for Interactions.from_arrays"):
+    with pytest.raises(DataError, match=r"expected a dataframe .* arrays and lists are for Interactions.from_arrays"):
         Interactions.from_frame(data)
-    with pytest.raises(DataError, match="takes a two-dimensional SciPy sparse matrix, not .* wrap a dense one"):
+    with pytest.raises(DataError, match=r"takes a two-dimensional SciPy sparse matrix, not .* wrap a dense one"):
         Interactions.from_sparse(data)
 
 

@@ -95,8 +95,7 @@ def as_column(values: Any, name: str) -> NDArray[Any]:
         raise DataError(f"the {name}s must be an array, a series or a list, not {values!r} of type {kind}")
     if array.ndim != 1:
         raise DataError(
-            f"the {name}s must have one dimension, not the shape {array.shape}: "
-            "give one entry per interaction"
+            f"the {name}s must have one dimension, not the shape {array.shape}: give one entry per interaction"
         )
     return array
 
@@ -175,7 +174,7 @@ def _instant(value: Any) -> date | np.datetime64:
         value = datetime.fromisoformat(value)
     if isinstance(value, datetime) and value.tzinfo is not None:
         value = value.astimezone(UTC).replace(tzinfo=None)
-    if not isinstance(value, date | np.datetime64):
+    if not isinstance(value, date | np.datetime64) or value != value:  # NaT is a datetime that equals nothing
         raise TypeError(value)
     return value
 

@@ -80,9 +80,7 @@ class DelimitedText:
         names = [str(place) for place in range(len(self._first()[1]))]
         wanted = [str(place) for place in places]
         try:
-            with pyarrow.input_stream(
-                str(self.path), compression="gzip" if self._is_compressed else None
-            ) as stream:
+            with pyarrow.input_stream(str(self.path), compression="gzip" if self._is_compressed else None) as stream:
                 table = pyarrow.csv.read_csv(
                     stream,
                     pyarrow.csv.ReadOptions(column_names=names),
@@ -119,7 +117,7 @@ class DelimitedText:
                         if text.rstrip("\r\n"):
                             yield line, text.rstrip("\r\n").split(self.separator)
                     return
-                records = csv.reader(file, delimiter=self.separator, strict=True)
+                records = csv.reader(file, delimiter=self.separator)
                 for fields in records:
                     if fields:
                         yield line + 1, fields

@@ -189,7 +189,7 @@ class Interactions:
         if duplicates == "error":
             row = repeat.row
             pair = (self.users[self.user_positions[row]], self.items[self.item_positions[row]])
-            fault = f"the same as in row {repeat.earlier}, one of {repeat.count:,} repeats; {remedy}"
+            fault = f"the same as in row {repeat.earlier}, one of {repeat.total:,} repeats; {remedy}"
             raise RowError("pair of user and item", row, pair, fault)
         rows, merged = merge(cells, duplicates, self.timestamps)
         return replace(

@@ -65,9 +65,7 @@ def read_interactions(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no file {str(path)!r}; relative paths start at {str(Path.cwd())!r}"
-        )
+        raise FileNotFoundError(f"there is no file {str(path)!r}; relative paths start at {str(Path.cwd())!r}")
     roles = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
     wanted = {role: column for role, column in roles.items() if column is not None}
     suffix = Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
@@ -75,9 +73,7 @@ def read_interactions(
         return _read_parquet(path, wanted, duplicates)
     if separator is None and suffix not in _SEPARATORS:
         known = ", ".join((*_SEPARATORS, *_PARQUET))
-        raise DataError(
-            f"{path}: the suffix {suffix!r} is none of {known}: say separator=... if it is a text file"
-        )
+        raise DataError(f"{path}: the suffix {suffix!r} is none of {known}: say separator=... if it is a text file")
     if separator == "" or (separator is not None and set(separator) & set('"\r\n')):
         raise ParameterError(f"separator={separator!r}: give what stands between the fields, such as ','")
     text = DelimitedText(path, _SEPARATORS[suffix] if separator is None else separator, header)
@@ -151,9 +147,7 @@ def _place(names: Sequence[str], role: str, column: str | int) -> int:
     else:
         fault = f"no column {column}"
     listed = ", ".join(f"{place} {name!r}" for place, name in enumerate(names))
-    raise DataError(
-        f"there is {fault} for {role}: there are {listed}; say {role}=... with a name or position"
-    )
+    raise DataError(f"there is {fault} for {role}: there are {listed}; say {role}=... with a name or position")
 
 
 def _ids_of(texts: list[str], role: str) -> NDArray[np.int64] | list[str]:

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pandas
+import polars
+import pytest
+import reference
+from scipy import sparse
+from settings import SETTINGS, Setting, Table
+from threadpoolctl import threadpool_info
+
+import halfstep as hs
+from halfstep.als import ALS
+from halfstep.errors import NotFittedError, NumericalError, ParameterError, UnknownIdError
+from halfstep.progress import FitInterruptedWarning
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    rng = np.random.default_rng(0)
+    observed = rng.random((30, 20)) < 0.3
+    observed[4], observed[:, 7] = False, False  # a user and an item without observations
+    return Table(observed, rng.integers(1, 6, observed.shape).astype(float))
+
+
+@pytest.fixture(scope="module")
+def data(table: Table) -> hs.Interactions:
+    return table.interactions
+
+
+def fitted(setting: Setting, data: hs.Interactions, **options: object) -> ALS:
+    return ALS(
+        setting.objective, rank=4, regularization=0.7, regularization_exponent=setting.exponent,
+        bias_regularization=2.0, random_state=0, **options,
+    ).fit(data)  # fmt: skip
+
+
+def joined(model: ALS, biases: bool) -> tuple[np.ndarray, np.ndarray]:
+    """[factors | bias] as the twin has them."""
+    X = np.column_stack([model.user_factors_, model.user_biases_]).astype(float)
+    Y = np.column_stack([model.item_factors_, model.item_biases_]).astype(float)
+    return (X, Y) if biases else (X[:, :-1], Y[:, :-1])
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_history_holds_the_terms_of_the_objective(setting: Setting, table: Table, data: hs.Interactions) -> None:
+    problem = setting.problem(table, rank=4, strength=0.7, rho=2.0)
+    model = fitted(setting, data, iterations=6, dtype="float64")
+    X, Y = joined(model, setting.biases)
+    observed, missing, penalty = reference.terms(problem, X, Y)
+    last = model.history_[-1]
+    assert last.observed == pytest.approx(observed, rel=1e-10)
+    assert last.missing == pytest.approx(missing, rel=1e-10, abs=1e-12)
+    assert last.regularization == pytest.approx(penalty, rel=1e-10)
+    assert last.objective == pytest.approx(observed + missing + penalty, rel=1e-10)
+    objectives = [line.objective for line in model.history_]
+    assert all(after <= before * (1 + 1e-12) for before, after in zip(objectives, objectives[1:], strict=False))
+    assert [line.iteration for line in model.history_] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_training_loop_is_the_twin_iterated(setting: Setting, table: Table, data: hs.Interactions) -> None:
+    rng = np.random.default_rng(3)
+    U, V = rng.normal(size=(30, 4)), rng.normal(size=(20, 4))
+    model = fitted(setting, data, iterations=3, dtype="float64", init=(U, V))
+    problem = setting.problem(table, rank=4, strength=0.7, rho=2.0)
+    Y = np.column_stack([V, np.zeros(20)]) if setting.biases else V
+    for _ in range(3):
+        X = reference.half_step(problem, Y)
+        Y = reference.half_step(problem.transposed, X)
+    for ours, theirs in zip(joined(model, setting.biases), (X, Y), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9)
+
+
+def test_single_precision_is_close_to_double(data: hs.Interactions) -> None:
+    options = {"rank": 4, "regularization": 1.0, "iterations": 5, "random_state": 0}
+    double = ALS(hs.Explicit(biases=True), dtype="float64", **options).fit(data)
+    single = ALS(hs.Explicit(biases=True), dtype="float32", system_dtype="float32", **options).fit(data)
+    assert (single.user_factors_.dtype, double.user_factors_.dtype) == (np.float32, np.float64)
+    np.testing.assert_allclose(single.user_factors_, double.user_factors_, rtol=1e-3, atol=1e-4)
+
+
+def test_recovers_a_matrix_of_low_rank() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(60, 3)) @ rng.normal(size=(3, 40))
+    seen = rng.random(truth.shape) < 0.5
+    model = ALS(rank=3, regularization=1e-6, iterations=200, random_state=0, dtype="float64").fit(
+        Table(seen, truth).interactions
+    )
+    rows, columns = np.nonzero(~seen)
+    np.testing.assert_allclose(model.predict(rows, columns), truth[rows, columns], atol=1e-3)
+
+
+def test_rows_without_observations_are_zero(data: hs.Interactions) -> None:
+    model = ALS(hs.Explicit(biases=True), rank=4, random_state=0).fit(data)
+    assert not model.user_factors_[4].any()
+    assert not model.item_factors_[7].any()
+    assert model.user_biases_[4] == model.item_biases_[7] == 0
+    assert model.predict([4], [7]) == [model.mean_]
+
+
+def test_bias_regularization_moves_the_biases_alone(data: hs.Interactions) -> None:
+    free, held = (
+        ALS(hs.Explicit(biases=True), rank=2, bias_regularization=rho, random_state=0).fit(data) for rho in (0.1, 1e6)
+    )
+    assert np.abs(free.user_biases_).max() > 0.1
+    assert np.abs(held.user_biases_).max() < 1e-3
+
+
+def test_a_seed_gives_the_same_bits_and_another_seed_others(data: hs.Interactions) -> None:
+    def factors(random_state: object) -> np.ndarray:
+        return ALS(rank=3, iterations=1, random_state=random_state).fit(data).user_factors_
+
+    np.testing.assert_array_equal(factors(1), factors(1))
+    np.testing.assert_array_equal(factors(1), factors(np.random.default_rng(1)))
+    assert (factors(1) != factors(2)).any()
+
+
+def test_refit_starts_afresh(data: hs.Interactions) -> None:
+    smaller = hs.Interactions.from_arrays(["x", "y", "x"], ["a", "a", "b"], [1.0, 2.0, 3.0])
+    model = ALS(rank=3, iterations=4, random_state=0).fit(data)
+    again = model.fit(smaller)
+    assert again is model
+    fresh = ALS(rank=3, iterations=4, random_state=0).fit(smaller)
+    np.testing.assert_array_equal(model.user_factors_, fresh.user_factors_)
+    assert len(model.history_) == 4
+    assert list(model.users_) == ["x", "y"]
+
+
+def test_fits_what_people_hold(data: hs.Interactions, table: Table) -> None:
+    active = np.flatnonzero(table.observed.any(axis=1))
+    columns = {"user": data.user_ids, "item": data.item_ids, "value": data.values}
+    dense_model = ALS(rank=2, random_state=0).fit(sparse.csr_array(np.where(table.observed, table.values, 0.0)))
+    for held in (pandas.DataFrame(columns), polars.DataFrame(columns)):
+        model = ALS(rank=2, random_state=0).fit(held)
+        assert list(model.users_) == list(active)  # a frame does not know the users who have nothing
+        assert model.history_[-1].objective > 0
+    assert len(dense_model.users_) == len(table.observed)
+
+
+def test_tol_stops_early(data: hs.Interactions) -> None:
+    model = ALS(rank=2, iterations=500, tol=1e-3, regularization=1.0, random_state=0).fit(data)
+    history = model.history_
+    assert 2 < len(history) < 500
+    drops = [(a.objective - b.objective) / a.objective for a, b in zip(history, history[1:], strict=False)]
+    assert drops[-1] < 1e-3 <= min(drops[:-1])
+
+
+def test_callbacks_see_the_model_and_may_stop_it(data: hs.Interactions) -> None:
+    seen = []
+
+    def watch(model: ALS) -> bool:
+        seen.append((len(model.history_), model.predict([0], [1])[0]))
+        return len(seen) == 3
+
+    model = ALS(rank=2, iterations=50, random_state=0, callbacks=[watch]).fit(data)
+    assert [n for n, _ in seen] == [1, 2, 3]
+    assert len({score for _, score in seen}) == 3
+    assert model.predict([0], [1])[0] == seen[-1][1]
+
+
+def test_interrupt_leaves_the_last_finished_iteration(data: hs.Interactions) -> None:
+    def interrupt(model: ALS) -> None:
+        if len(model.history_) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.warns(FitInterruptedWarning, match="after 3 of 9 iterations"):
+        model = ALS(rank=2, iterations=9, random_state=0, callbacks=[interrupt]).fit(data)
+    whole = ALS(rank=2, iterations=3, random_state=0).fit(data)
+    np.testing.assert_array_equal(model.item_factors_, whole.item_factors_)
+    assert [line.objective for line in model.history_] == [line.objective for line in whole.history_]
+
+
+def test_interrupt_in_mid_iteration_changes_nothing(data: hs.Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    from halfstep.backends.cpu import CPU
+
+    steps = []
+    plain = CPU.half_step
+
+    def interrupted(self: CPU, loaded: object, Y: np.ndarray, X: np.ndarray) -> None:
+        plain(self, loaded, Y, X)
+        steps.append(1)
+        if len(steps) == 6:  # the items' half of the third iteration
+            X[...] = np.nan
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(CPU, "half_step", interrupted)
+    with pytest.warns(FitInterruptedWarning, match="after 2 of 9 iterations"):
+        model = ALS(rank=2, iterations=9, random_state=0).fit(data)
+    monkeypatch.undo()
+    whole = ALS(rank=2, iterations=2, random_state=0).fit(data)
+    np.testing.assert_array_equal(model.user_factors_, whole.user_factors_)
+    np.testing.assert_array_equal(model.item_factors_, whole.item_factors_)
+
+
+def test_interrupt_before_the_first_iteration_is_raised(
+    data: hs.Interactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from halfstep.backends.cpu import CPU
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CPU, "half_step", interrupted)
+    model = ALS(rank=2)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(data)
+    with pytest.raises(NotFittedError, match=r"call ALS\.fit\(data\) first"):
+        _ = model.user_factors_
+
+
+def test_blas_threads_are_set_back_and_no_thread_is_left(data: hs.Interactions) -> None:
+    def blas_threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before, threads = blas_threads(), threading.active_count()
+    during: list[list[int]] = []
+    ALS(rank=2, iterations=1, threads=3, callbacks=[lambda _: during.append(blas_threads()) is not None]).fit(data)
+    assert set(during[0]) == {1}
+    assert blas_threads() == before
+    assert threading.active_count() == threads
+    with pytest.raises(NumericalError):
+        ALS(rank=30, regularization=0.0, threads=3).fit(data)
+    assert blas_threads() == before
+    assert threading.active_count() == threads
+
+
+def test_two_fits_in_two_threads(data: hs.Interactions) -> None:
+    alone = ALS(rank=3, iterations=30, random_state=0).fit(data)
+    models = [ALS(rank=3, iterations=30, random_state=0, threads=2) for _ in range(2)]
+    threads = [threading.Thread(target=model.fit, args=(data,)) for model in models]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for model in models:
+        np.testing.assert_array_equal(model.user_factors_, alone.user_factors_)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"rank": 0}, "rank=0"),
+        ({"rank": 2.5}, r"rank=2\.5"),
+        ({"iterations": 0}, "iterations=0"),
+        ({"regularization": -1.0}, r"regularization=-1\.0"),
+        ({"regularization": float("nan")}, "regularization=nan"),
+        ({"regularization_exponent": -0.5}, r"regularization_exponent=-0\.5"),
+        ({"bias_regularization": -1.0}, r"bias_regularization=-1\.0"),
+        ({"tol": -1e-3}, r"tol=-0\.001"),
+        ({"dtype": "float16"}, "dtype='float16': give one of float32, float64"),
+        ({"dtype": "float64", "system_dtype": "float32"}, "less precise"),
+        ({"threads": 0}, "threads=0"),
+    ],
+)
+def test_bad_parameters_are_named(parameters: dict[str, object], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        ALS(**parameters)
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        ((np.zeros((30, 3)), np.zeros((20, 2))), r"users' factors of shape \(30, 3\): expected \(30, 2\)"),
+        ((np.zeros((30, 2)), np.zeros((19, 2))), r"items' factors of shape \(19, 2\): expected \(20, 2\)"),
+        ((np.zeros((30, 2)), np.full((20, 2), np.nan)), "items' factors that are not finite"),
+    ],
+)
+def test_bad_init_is_named(data: hs.Interactions, init: tuple[np.ndarray, np.ndarray], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        ALS(rank=2, init=init).fit(data)
+
+
+def test_legacy_random_state_is_refused(data: hs.Interactions) -> None:
+    with pytest.raises(ParameterError, match="default_rng"):
+        ALS(rank=2, random_state=np.random.RandomState(0)).fit(data)
+
+
+def test_progress_bar_on_request(data: hs.Interactions, capsys: pytest.CaptureFixture[str]) -> None:
+    ALS(rank=2, iterations=2, progress=True).fit(data)
+    assert "ALS" in capsys.readouterr().err
+    ALS(rank=2, iterations=2).fit(data)  # not a terminal
+    assert capsys.readouterr().err == ""
+
+
+def test_predict_unknown_ids_get_the_baseline() -> None:
+    data = hs.Interactions.from_arrays(["a", "a", "b"], ["x", "y", "x"], [5.0, 3.0, 4.0])
+    model = ALS(hs.Explicit(biases=True), rank=1, random_state=0).fit(data)
+    known_item, known_user, neither = model.predict(["?", "a", "?"], ["x", "?", "?"])
+    assert known_item == pytest.approx(model.mean_ + model.item_biases_[0])
+    assert known_user == pytest.approx(model.mean_ + model.user_biases_[0])
+    assert neither == model.mean_ == pytest.approx(4.0)
+    with pytest.raises(UnknownIdError, match=r"'\?'"):
+        model.predict(["?"], ["x"], unknown="raise")
+
+
+def test_predict_pairs_or_one_against_many(data: hs.Interactions) -> None:
+    model = ALS(rank=2, random_state=0).fit(data)
+    np.testing.assert_array_equal(model.predict(3, [0, 1, 2]), model.predict([3, 3, 3], [0, 1, 2]))
+    with pytest.raises(ValueError, match="users has 2 ids and items has 3"):
+        model.predict([0, 1], [0, 1, 2])
+
+
+def test_repr_shows_the_parameters() -> None:
+    shown = repr(ALS(hs.Explicit(biases=True), rank=7))
+    assert shown.startswith("ALS(objective=Explicit(weight=1.0, missing_weight=0.0, biases=True), rank=7")

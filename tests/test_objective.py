@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import halfstep as hs
+from halfstep import weights
+from halfstep.errors import DataError, ParameterError
+
+
+@pytest.fixture
+def data() -> hs.Interactions:
+    """tea is observed thrice, milk twice, rum once; a zero and a negative value count as observed."""
+    users = ["a", "b", "c", "a", "b", "c"]
+    items = ["tea", "tea", "tea", "milk", "milk", "rum"]
+    return hs.Interactions.from_arrays(users, items, [5.0, 0.0, -1.0, 3.0, 4.0, 2.0], weights=[1, 2, 3, 4, 5, 6])
+
+
+def weights_of(weight: object, data: hs.Interactions) -> np.ndarray:
+    return hs.Explicit(weight=weight).cost(data).weights
+
+
+COUNTS = np.array([3, 3, 3, 2, 2, 1])
+VALUES = np.array([5.0, 0.0, -1.0, 3.0, 4.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"),
+    [
+        (2.0, np.full(6, 2.0)),
+        (weights.linear_popularity(w0=0.1, wk=2.0), 0.1 + 2.0 / COUNTS),
+        (weights.power_popularity(w0=1.0, e=0.1), 1.0 + (1 / COUNTS) ** 0.1),
+        (weights.from_column(), [1, 2, 3, 4, 5, 6]),
+        (lambda cells: cells.values**2, VALUES**2),
+        (lambda cells: cells.user_counts[cells.users] / cells.item_counts[cells.items], 2 / COUNTS),
+    ],
+)
+def test_observed_weights(data: hs.Interactions, weight: object, expected: object) -> None:
+    np.testing.assert_allclose(weights_of(weight, data), expected)
+
+
+def test_confidences(data: hs.Interactions) -> None:
+    counts = data.with_values(np.abs(data.values))
+    np.testing.assert_allclose(weights_of(weights.confidence(alpha=40), counts), 1 + 40 * np.abs(VALUES))
+    np.testing.assert_allclose(
+        weights_of(weights.log_confidence(alpha=3, epsilon=0.5), counts), 1 + 3 * np.log(1 + np.abs(VALUES) / 0.5)
+    )
+
+
+def test_rows_times_columns(data: hs.Interactions) -> None:
+    weight = weights.row_column(0.1, rows=[1.0, 2.0, 3.0], columns=[10.0, 20.0, 30.0])  # milk, rum, tea
+    np.testing.assert_allclose(weights_of(weight, data), [30.1, 60.1, 90.1, 10.1, 20.1, 60.1])
+    np.testing.assert_allclose(weights_of(weights.row_column(0.1, 2.0, 3.0), data), np.full(6, 6.1))
+    with pytest.raises(ParameterError, match=r"columns has shape \(2,\): give one number, or one for each of the 3"):
+        weights_of(weights.row_column(0.1, 1.0, [1.0, 2.0]), data)
+
+
+def test_an_unseen_item_has_no_weight() -> None:
+    counts = np.array([4, 0])
+    assert weights.linear_popularity(0.5, 1.0).of_items(counts).tolist() == [0.75, 0.0]
+    assert weights.power_popularity(0.5, 1.0).of_items(counts).tolist() == [0.75, 0.0]
+
+
+def test_missing_popularity_adds_up(data: hs.Interactions) -> None:
+    cost = hs.Implicit(missing_weight=weights.missing_popularity(c0=512, exponent=0.5)).cost(data)
+    assert cost.user_missing.tolist() == [1, 1, 1]
+    np.testing.assert_allclose(cost.item_missing, 512 * np.sqrt([2, 1, 3]) / np.sqrt([2, 1, 3]).sum())
+
+
+def test_missing_popularity_leaves_unseen_items_out(data: hs.Interactions) -> None:
+    part = data.subset(np.arange(5))  # without rum, which stays in the vocabulary
+    for exponent in (0.0, 0.5):
+        cost = hs.Implicit(missing_weight=weights.missing_popularity(c0=10, exponent=exponent)).cost(part)
+        assert cost.item_missing[1] == 0
+        assert cost.item_missing.sum() == pytest.approx(10)
+
+
+def test_explicit_targets_are_centred_only_with_biases(data: hs.Interactions) -> None:
+    plain, biased = hs.Explicit().cost(data), hs.Explicit(biases=True).cost(data)
+    assert (plain.mean, biased.mean) == (0.0, pytest.approx(VALUES.mean()))
+    np.testing.assert_allclose(biased.targets, VALUES - VALUES.mean())
+    weighted = hs.Explicit(weight=weights.from_column(), biases=True).cost(data)
+    assert weighted.mean == pytest.approx(np.average(VALUES, weights=[1, 2, 3, 4, 5, 6]))
+
+
+def test_implicit_targets_do_not_look_at_values(data: hs.Interactions) -> None:
+    cost = hs.Implicit(target=0.7).cost(data)
+    assert cost.targets.tolist() == [0.7] * 6
+    assert cost.mean == 0.0
+    assert not cost.biases
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+def test_a_bad_weight_names_its_cell(data: hs.Interactions, bad: float) -> None:
+    def weight(cells: weights.Cells) -> np.ndarray:
+        return np.where(cells.values == 3.0, bad, 1.0)
+
+    with pytest.raises(DataError, match=rf"gave the weight {bad} to user 'a', item 'milk' \(value 3\.0\)"):
+        weights_of(weight, data)
+
+
+def test_weights_of_a_wrong_shape(data: hs.Interactions) -> None:
+    with pytest.raises(DataError, match=r"weights of shape \(2,\) for 6 observed cells"):
+        weights_of(lambda cells: np.ones(2), data)
+
+
+def test_a_column_of_weights_must_be_there(data: hs.Interactions) -> None:
+    bare = hs.Interactions.from_arrays(["a"], ["x"], [1.0])
+    with pytest.raises(DataError, match=r"name it with Interactions\.from_frame"):
+        weights_of(weights.from_column(), bare)
+
+
+def test_nothing_but_zero_weights(data: hs.Interactions) -> None:
+    with pytest.raises(DataError, match="all observed weights are 0"):
+        hs.Explicit(weight=0.0, biases=True).cost(data)
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        (lambda cells: (np.ones(2), np.ones(3)), r"shapes \(2,\) and \(3,\)"),
+        (lambda cells: (np.ones(3), np.array([1.0, -1.0, 1.0])), "negative or not finite"),
+        (lambda cells: (np.array([1.0, np.inf, 1.0]), np.ones(3)), "negative or not finite"),
+    ],
+)
+def test_bad_missing_weights(data: hs.Interactions, missing: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        hs.Implicit(missing_weight=missing).cost(data)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: hs.Explicit(weight=-1.0),
+        lambda: hs.Explicit(missing_weight=float("nan")),
+        lambda: hs.Implicit(observed_weight=-1.0),
+        lambda: hs.Implicit(missing_weight=-0.5),
+        lambda: weights.linear_popularity(w0=-0.1, wk=1.0),
+        lambda: weights.power_popularity(w0=0.1, e=-1.0),
+        lambda: weights.confidence(alpha=-1.0),
+        lambda: weights.log_confidence(alpha=1.0, epsilon=0.0),
+        lambda: weights.missing_popularity(c0=-1.0, exponent=0.5),
+    ],
+)
+def test_bad_constants_are_refused_where_they_are_given(make: object) -> None:
+    with pytest.raises(ParameterError, match="give a finite number"):
+        make()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import pickle
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 
-from halfstep.errors import DataError
+from halfstep.errors import DataError, ParameterError
 from halfstep.interactions import Interactions, Vocabulary, as_interactions
 
 COLUMNS = {
@@ -196,7 +197,10 @@ def test_numeric_timestamps_stay_numbers(column: Any, dtype: type) -> None:
         (["2020-01-01", ""], 1, "'': not an instant"),
         (["2020-01-01", 7], 1, "7: not an instant"),
         (["2020-01-01", None], 1, "None: not an instant"),
-        ([7, "2020-01-01"], 1, "'2020-01-01': not a number"),
+        ([7, "2020-01-01"], 0, "7: not an instant"),
+        ([None, "2020-01-01"], 0, "None: not an instant"),
+        ([1, 2**63], 1, "too large for int64; choose a coarser unit"),
+        (np.array([1, 2**63], dtype=np.uint64), 1, "too large for int64"),
         ([None, 7], 0, "None: not a number"),
         ([7.0, float("nan")], 1, "nan: not a finite number"),
         ([7.0, float("inf")], 1, "inf: not a finite number"),
@@ -283,6 +287,20 @@ def test_unknown_column(make: Callable[..., Any]) -> None:
         Interactions.from_frame(frame, item="film", value="stars")
 
 
+def test_repeated_column_names() -> None:
+    for frame in (
+        pd.DataFrame([[1, 2]], columns=["user", "user"]),
+        pa.table([[1], [2]], names=["user", "user"]),
+    ):
+        with pytest.raises(DataError, match="'user' 2 times: rename the columns, so that each has one name"):
+            Interactions.from_frame(frame)
+
+
+def test_column_names_that_are_numbers() -> None:
+    data = Interactions.from_frame(pd.DataFrame([[1, 2], [3, 4]]), user=0, item=1)  # type: ignore[arg-type]
+    assert data.user_ids.tolist() == [1, 3]
+
+
 @pytest.mark.parametrize("make", FRAMES, ids=FRAME_NAMES)
 def test_empty_tables(make: Callable[..., Any]) -> None:
     with pytest.raises(DataError, match="the table is empty: give at least one interaction"):
@@ -301,6 +319,16 @@ def test_wrong_shapes() -> None:
         Interactions.from_arrays([1], [1], np.array(3.0))
     with pytest.raises(DataError, match="the items must be an array, a series or a list, not 'ab' of type str"):
         Interactions.from_arrays([1], "ab")
+    with pytest.raises(DataError, match="the users must be an array, a series or a list, not None"):
+        Interactions.from_arrays(None, [1])
+
+
+def test_errors_about_a_row_can_be_pickled() -> None:
+    with pytest.raises(DataError) as caught:
+        Interactions.from_arrays([1, 2], [1, 2], [0.5, np.nan])
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert str(copied) == str(caught.value)
+    assert copied.row == 1
 
 
 @pytest.mark.parametrize("data", [np.eye(2), [(1, 2)], None, "ratings.csv", pd.Series([1])], ids=repr)
@@ -322,7 +350,7 @@ def test_duplicates_are_an_error_unless_said() -> None:
     fault = r"in row 3 .* is \('eve', 10\): the same as in row 1, one of 2 repeats; say duplicates='last', 'sum'"
     with pytest.raises(DataError, match=fault):
         Interactions.from_arrays(["adam", "eve", "adam", "eve", "adam"], [10, 10, 20, 10, 10])
-    with pytest.raises(DataError, match="duplicates must be 'error', 'last', 'sum' or 'mean', not 'first'"):
+    with pytest.raises(ParameterError, match="duplicates must be 'error', 'last', 'sum' or 'mean', not 'first'"):
         Interactions.from_arrays([1], [1], duplicates="first")  # type: ignore[arg-type]
 
 

@@ -122,9 +122,7 @@ def test_strings_in_any_container_become_str(column: object) -> None:
 
 
 def test_datetime_ids_keep_their_precision() -> None:
-    column = np.array(
-        ["2020-01-01T00:00:00.000000002", "2020-01-01T00:00:00.000000001"], dtype="datetime64[ns]"
-    )
+    column = np.array(["2020-01-01T00:00:00.000000002", "2020-01-01T00:00:00.000000001"], dtype="datetime64[ns]")
     vocabulary, positions = Vocabulary.encode(column)
     assert list(vocabulary) == [column[1], column[0]]
     assert positions.tolist() == [1, 0]
@@ -148,9 +146,7 @@ def test_datetime_ids_keep_their_precision() -> None:
     ],
 )
 def test_a_missing_id_is_named_by_its_first_row(column: object, row: int, shown: str) -> None:
-    with pytest.raises(
-        DataError, match=rf"the user id in row {row} \(counted from 0\) is .*{shown}.*: a missing id"
-    ):
+    with pytest.raises(DataError, match=rf"the user id in row {row} \(counted from 0\) is .*{shown}.*: a missing id"):
         Vocabulary.encode(column, name="user id")
     with pytest.raises(DataError, match=rf"the id in row {row} .* drop or mend such rows"):
         Vocabulary(column)
@@ -158,9 +154,7 @@ def test_a_missing_id_is_named_by_its_first_row(column: object, row: int, shown:
 
 @pytest.mark.parametrize("strange", [[1], ([],)], ids=["list", "tuple of list"])
 def test_an_unhashable_id_is_named(strange: object) -> None:
-    with pytest.raises(
-        DataError, match=r"the id in row 1 .* not hashable; make ids integers, strings or tuples"
-    ):
+    with pytest.raises(DataError, match=r"the id in row 1 .* not hashable; make ids integers, strings or tuples"):
         Vocabulary.encode(["a", strange])
     with pytest.raises(DataError, match=r"the id in row 1 .* not hashable"):
         Vocabulary(["a"]).positions(["a", strange], unknown="mark")
@@ -168,9 +162,7 @@ def test_an_unhashable_id_is_named(strange: object) -> None:
 
 @pytest.mark.parametrize("ids", [[5, 6, 5, 6], ["a", "b", "a", "b"]])
 def test_repeated_ids_are_refused(ids: list[object]) -> None:
-    with pytest.raises(
-        DataError, match=rf"the id in row 2 .* is {ids[2]!r}: there before; Vocabulary.encode takes"
-    ):
+    with pytest.raises(DataError, match=rf"the id in row 2 .* is {ids[2]!r}: there before; Vocabulary.encode takes"):
         Vocabulary(ids)
 
 

@@ -26,8 +26,12 @@ class RowError(DataError):
     """
 
     def __init__(self, name: str, row: int, value: object, fault: str) -> None:
-        super().__init__(f"the {name} in row {row} (counted from 0) is {value!r}: {fault}")
+        super().__init__(name, row, value, fault)  # all of them, so that the error can be pickled
         self.row = row
+
+    def __str__(self) -> str:
+        name, row, value, fault = self.args
+        return f"the {name} in row {row} (counted from 0) is {value!r}: {fault}"
 
 
 def check_table(columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -36,7 +40,7 @@ def check_table(columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     Parameters
     ----------
     columns : mapping from role ("user", "item", "value", "timestamp" or "weight") to a column, or to None
-        Those of None are left out.
+        Those of None are left out; users and items may not be.
 
     Raises
     ------
@@ -47,7 +51,7 @@ def check_table(columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """
     table: dict[str, NDArray[Any]] = {}
     for role, column in columns.items():
-        if column is None:
+        if column is None and role not in ("user", "item"):
             continue
         if role == "value":
             table[role] = as_numbers(column, role)
@@ -134,7 +138,7 @@ def as_timestamps(values: Any) -> NDArray[Any]:
     Raises
     ------
     RowError
-        If an entry is missing, not finite, no ISO 8601 string, or of another kind than those before it.
+        If an entry is missing, not finite, no ISO 8601 string, or a number among instants.
     """
     if hasattr(values, "__array__") and not isinstance(values, np.ndarray):
         from halfstep.frames import without_zone
@@ -144,7 +148,7 @@ def as_timestamps(values: Any) -> NDArray[Any]:
     if column.dtype.kind in "UT":
         column = column.astype(object)
     kind = column.dtype.kind
-    if kind == "O" and len(column) and isinstance(column[0], str | date | np.datetime64):
+    if kind == "O" and any(issubclass(each, str | date | np.datetime64) for each in set(map(type, column))):
         column, kind = _instants(column), "M"
     if kind == "M":
         _refuse(np.isnat(column), "timestamp", column, f"missing; {MEND_ROWS}")
@@ -153,7 +157,10 @@ def as_timestamps(values: Any) -> NDArray[Any]:
         _refuse(np.ones(len(column), dtype=bool), "timestamp", column, "not an instant; convert the column")
     numbers = as_numbers(column, "timestamp")
     integral = kind in "iu" or (kind == "O" and _first_not(column, int, np.integer) is None)
-    return column.astype(np.int64) if integral else numbers
+    if not integral:
+        return numbers
+    _refuse(np.abs(numbers) >= 2.0**63, "timestamp", numbers, "too large for int64; choose a coarser unit")
+    return column.astype(np.int64)
 
 
 def _instants(column: NDArray[Any]) -> NDArray[np.datetime64]:

@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import narwhals.stable.v2 as nw
+from narwhals.exceptions import DuplicateError
 
 from halfstep.errors import DataError
 
 
 def column_names(frame: Any) -> list[str] | None:
     """List the columns of a dataframe; None if it is no dataframe."""
-    table = nw.from_native(frame, pass_through=True)
-    if not isinstance(table, nw.DataFrame | nw.LazyFrame):
-        return None
-    return table.collect_schema().names()
+    try:
+        table = nw.from_native(frame, pass_through=True)
+        return table.collect_schema().names() if isinstance(table, nw.DataFrame | nw.LazyFrame) else None
+    except DuplicateError as error:
+        raise DataError(f"{' '.join(str(error).split())}: rename the columns, so that each has one name") from None
 
 
 def columns_of(frame: Any, names: Mapping[str, str | None]) -> dict[str, Any]:
@@ -45,9 +47,9 @@ def columns_of(frame: Any, names: Mapping[str, str | None]) -> dict[str, Any]:
                 f"there is no column {name!r} for {role}: there are {', '.join(map(repr, present))}; "
                 f"say {role}=... with one of these"
             )
-    table = nw.from_native(frame).select(list(dict.fromkeys(wanted.values())))
+    table = nw.from_native(frame)
     if isinstance(table, nw.LazyFrame):
-        table = table.collect()
+        table = table.select(list(dict.fromkeys(wanted.values()))).collect()
     return {role: table.get_column(name) if name is not None else None for role, name in names.items()}
 
 

@@ -44,9 +44,7 @@ def factorise(column: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[np
     if column.dtype.kind == "i":
         return _factorise_integers(column)
     entries = column.tolist()
-    numbers: defaultdict[Any, int] = defaultdict(
-        count().__next__
-    )  # numbered as they appear, without a Python loop
+    numbers: defaultdict[Any, int] = defaultdict(count().__next__)  # numbered as they appear, without a Python loop
     try:
         appearance = np.fromiter(map(numbers.__getitem__, entries), dtype=np.int32, count=len(entries))
     except TypeError:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from halfstep.columns import RowError, as_numbers, as_rows, as_weights, check_table
 from halfstep.duplicates import Duplicates, find_repeat, merge
-from halfstep.errors import DataError
+from halfstep.errors import DataError, ParameterError
 from halfstep.orientation import Orientation, orient
 from halfstep.vocabulary import Vocabulary
 
@@ -86,6 +86,8 @@ class Interactions:
         ------
         DataError
             If the columns differ in length, are empty, or hold anything unusable; it names the first bad row.
+        ParameterError
+            If `duplicates` is none of the four.
         """
         columns = {"user": users, "item": items, "value": values, "timestamp": timestamps, "weight": weights}
         return cls._from_columns(columns, duplicates)
@@ -165,7 +167,7 @@ class Interactions:
     def _from_columns(cls, columns: Mapping[str, Any], duplicates: Duplicates) -> Self:
         """Check and convert the columns, by role; those left out are None."""
         if duplicates not in ("error", "last", "sum", "mean"):
-            raise DataError(f"duplicates must be 'error', 'last', 'sum' or 'mean', not {duplicates!r}")
+            raise ParameterError(f"duplicates must be 'error', 'last', 'sum' or 'mean', not {duplicates!r}")
         table = check_table(columns)
         users, user_positions = Vocabulary.encode(table["user"], name="user id")
         items, item_positions = Vocabulary.encode(table["item"], name="item id")

@@ -37,9 +37,7 @@ def orient(
     by_column = _counting_argsort(columns, len(column_counts))
     order = by_column[_counting_argsort(rows[by_column], len(row_counts))]
     indptr = np.concatenate(([0], np.cumsum(row_counts)))
-    return Orientation(
-        indptr.astype(np.int64, copy=False), columns[order], order.astype(np.int64, copy=False)
-    )
+    return Orientation(indptr.astype(np.int64, copy=False), columns[order], order.astype(np.int64, copy=False))
 
 
 def _counting_argsort(keys: NDArray[np.int32], n_keys: int) -> NDArray[np.integer]:

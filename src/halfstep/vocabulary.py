@@ -47,9 +47,7 @@ class Vocabulary:
         if len(distinct) < len(column):
             _, first_rows = np.unique(positions, return_index=True)
             row = int(np.setdiff1d(np.arange(len(column)), first_rows)[0])
-            raise RowError(
-                "id", row, _plain(column[row]), "there before; Vocabulary.encode takes ids that repeat"
-            )
+            raise RowError("id", row, _plain(column[row]), "there before; Vocabulary.encode takes ids that repeat")
         self._set(column.copy())
 
     @classmethod

@@ -112,7 +112,7 @@ class CPU:
     def _solve_each(self, loaded: LoadedSide, G: Factors, Y: Factors, offsets: Factors, X: Factors) -> None:
         side = loaded.side
         cells = (side.indptr, side.indices, side.targets, side.weights)
-        ridge = (side.regularization, side.bias_ratio, side.rank, offsets)
+        ridge = (side.regularization, side.bias_ratio, side.rank, side.biases, offsets)
         sums = np.empty((len(loaded.segments), *workspace(side.unknowns, side.weights)[0].shape), Y.dtype)
         failed: list[int] = []
 
@@ -123,7 +123,9 @@ class CPU:
 
         def sum_part(number: int, row: int, begin: int, end: int) -> None:
             s = float(side.row_missing[row]) if len(side.row_missing) else 0.0
-            sum_segment(begin, end, *cells[1:], s, side.column_missing, side.rank, offsets, Y, sums[number])
+            sum_segment(
+                begin, end, *cells[1:], s, side.column_missing, side.rank, side.biases, offsets, Y, sums[number]
+            )
 
         self._run(
             [partial(sum_part, number, *segment) for number, segment in enumerate(loaded.segments)]
@@ -251,7 +253,7 @@ def fixed_side(side: Side, Y: Factors) -> tuple[Factors, Factors]:
     """Features [y | 1] and offsets of the side that is held fixed, in the precision of the systems."""
     dtype = side.weights.dtype
     if not side.biases:
-        return Y.astype(dtype, copy=False), np.empty(0, dtype)
+        return Y.astype(dtype, copy=False), np.zeros(len(Y), dtype)
     features = Y.astype(dtype, copy=True)
     offsets = features[:, side.rank].copy()
     features[:, side.rank] = 1.0

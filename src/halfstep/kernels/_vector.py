@@ -2,13 +2,14 @@
 
 Numba's own vectoriser reaches 6 to 25 GFLOP/s on the short loops of a half-step; the same loops with their vectors
 spelled out in LLVM's language reach 50 (double) and 110 (single precision) on the same core, the rate of a large
-matrix product. Everything else in ``kernels/`` is plain Python and calls these five as functions:
+matrix product. Everything else in ``kernels/`` is plain Python and calls these six as functions:
 
 =============================================  =======================================================================
 ``gather_row(Y, i, w, W, Z, p, width)``        Z[p, :width] = Y[i, :width],  W[p, :width] = w · Y[i, :width]
 ``add_scaled_row(Y, i, w, B, j, width)``       B[j, :width] += w · Y[i, :width]
 ``dot_rows(X, u, Y, i, width)``                Σ_c X[u, c] · Y[i, c] over the first `width` columns
 ``add_products(A, W, Z, n, a, c, vectors)``    A[a:a+4, c:c+w] += W[:n, a:a+4]ᵀ Z[:n, c:c+w], w = vectors·lanes
+``sum_in_registers(S, lane, Y, …, K)``          one whole system of at most `REGISTER_UNKNOWNS` unknowns, into one lane
 ``eliminate(S, i, j, rows)``                   S[i·, j] −= Σ_p S[i·, p] · S[j, p] for the packed triangles in S
 =============================================  =======================================================================
 
@@ -29,6 +30,7 @@ from halfstep.kernels._jit import intrinsic
 ROW_PADDING = 8  # elements; a whole number of vectors in either precision
 TILE_ROWS = 4  # rows of A that `add_products` keeps in registers
 TILE_VECTORS = 3  # and at most so many vectors of each
+REGISTER_UNKNOWNS = 12  # the largest system whose sums fit 32 registers
 VECTOR_BYTES = 32  # the width of one vector along a row
 LANE_BYTES = 64  # the width of one entry of `eliminate`: so many systems side by side
 
@@ -223,6 +225,62 @@ def add_products(typing_context: Any, A: Any, W: Any, Z: Any, n: Any, a: Any, c:
 
         for total, place in zip(v.loop(n, 1, [v.load(p) for p in places], body), places, strict=True):
             v.store(total, place)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def sum_in_registers(
+    typing_context: Any, S: Any, lane: Any, Y: Any, indices: Any, targets: Any, weights: Any, o: Any,
+    begin: Any, end: Any, K: Any,
+) -> Any:  # fmt: skip
+    """Σ w y yᵀ as a packed lower triangle, then Σ w (t − o_i) y, into one lane of S; y = Y[i, :K], i = indices[p].
+
+    K is a literal of at most `REGISTER_UNKNOWNS`: all sums stay in registers from the first observation to the last,
+    and the rows of Y are read where they are.
+    """
+    intp, element = types.intp, S.dtype
+    signature = types.void(S, intp, Y, indices, targets, weights, o, intp, intp, K)
+    unknowns = K.literal_value
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v = _Vectors(context, builder, element, _lanes(element, VECTOR_BYTES))
+        systems, lane, fixed, cells, t_all, w_all, offsets, begin, end, _ = arguments
+        starts = [
+            context.make_array(kind)(context, builder, array).data
+            for kind, array in ((indices, cells), (targets, t_all), (weights, w_all), (o, offsets))
+        ]
+        vectors = range(-(-unknowns // v.lanes))
+        triangle = [(row, part) for row in range(unknowns) for part in range(row // v.lanes + 1)]
+
+        def body(p: Any, sums: list[Any]) -> list[Any]:
+            p = builder.add(begin, p)
+            column, t, w = (builder.load(builder.gep(start, [p])) for start in starts[:3])
+            column = builder.sext(column, v.index)
+            t = v.splat(builder.fsub(t, builder.load(builder.gep(starts[3], [column]))))
+            y = v.pointer(Y, fixed, column, v.constant(0))
+            wide_w = v.splat(w)
+            wy = [builder.fmul(v.load(builder.gep(y, [v.constant(part * v.lanes)])), wide_w) for part in vectors]
+            x = [v.splat(builder.load(builder.gep(y, [v.constant(row)]))) for row in range(unknowns)]
+            products = [
+                v.multiply_add(x[row], wy[part], total)
+                for (row, part), total in zip(triangle, sums[len(wy) :], strict=True)
+            ]
+            return [v.multiply_add(t, wy[part], sums[part]) for part in vectors] + products
+
+        zeros = [ir.Constant(v.vector, [0.0] * v.lanes)] * (len(vectors) + len(triangle))
+        sums = v.loop(builder.sub(end, begin), 1, zeros, body)
+
+        def leave(entry: int, total: Any, part: int, count: int) -> None:
+            for c in range(part * v.lanes, min((part + 1) * v.lanes, count)):
+                value = builder.extract_element(total, ir.Constant(ir.IntType(32), c % v.lanes))
+                builder.store(value, v.pointer(S, systems, v.constant(entry + c), lane))
+
+        for part in vectors:
+            leave(unknowns * (unknowns + 1) // 2, sums[part], part, unknowns)
+        for (row, part), total in zip(triangle, sums[len(vectors) :], strict=True):
+            leave(row * (row + 1) // 2, total, part, row + 1)
         return context.get_dummy_value()
 
     return signature, emit

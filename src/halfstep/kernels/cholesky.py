@@ -4,7 +4,7 @@ Legend (design, section 2; rows and columns stand for users and items, or for it
 
     X   rows to be solved            [x | bias | 0 …], one row each, padded with zeros
     Y   features of the fixed side   [y | 1 | 0 …], likewise; the 1 only with biases
-    o   offsets of the fixed side    its biases; empty without
+    o   offsets of the fixed side    its biases; 0 without
     k   rank; K = k + 1 with biases, else k: the unknowns of one row
     G   Σ_i m_i y_i y_iᵀ             what all cells, missing or not, add to each system (scaled by s_u)
     A   s_u G + Σ_Ω (w − s_u m_i) y yᵀ + Λ     b   Σ_Ω w (t − o_i) y
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from halfstep.kernels._jit import kernel
 from halfstep.kernels._vector import (
     LANE_BYTES,
+    REGISTER_UNKNOWNS,
     ROW_PADDING,
     TILE_ROWS,
     VECTOR_BYTES,
@@ -31,6 +32,7 @@ from halfstep.kernels._vector import (
     add_scaled_row,
     eliminate,
     gather_row,
+    sum_in_registers,
 )
 
 Floats = NDArray[np.floating]
@@ -55,14 +57,13 @@ def workspace(K: int, like: Floats) -> tuple[Floats, Floats, Floats]:
 @kernel
 def accumulate(
     begin: int, end: int, indices: Ints, targets: Floats, weights: Floats,
-    s: float, m: Floats, k: int, o: Floats, Y: Floats, W: Floats, Z: Floats, A: Floats,
+    s: float, m: Floats, k: int, biases: bool, o: Floats, Y: Floats, W: Floats, Z: Floats, A: Floats,
 ) -> None:  # fmt: skip
     """Add the observations begin … end − 1 of one row to its system A, b.
 
     Only the lower triangle of A is summed (in whole tiles), so the row of the bias may take other weights than the
     columns above it: missing cells are predicted without biases, and (w − s m) belongs to y yᵀ alone.
     """
-    biases = len(o) > 0
     K = k + 1 if biases else k
     lanes = VECTOR_BYTES // A.itemsize
     width = -(-K // lanes) * lanes
@@ -75,8 +76,7 @@ def accumulate(
             gather_row(Y, i, w - s * m[i] if len(m) > 0 else w, W, Z, p, width)
             if biases:
                 W[p, k] = w
-                t -= o[i]
-            W[p, K] = w * t
+            W[p, K] = w * (t - o[i])
         for a in range(0, K + 1, TILE_ROWS):
             needed = min(-(-(a + TILE_ROWS) // lanes), width // lanes)
             c = 0
@@ -91,34 +91,67 @@ def accumulate(
 
 
 @kernel
-def enter_lane(
-    A: Floats,
-    G: Floats,
-    s: float,
-    ridge: float,
-    bias_ridge: float,
-    k: int,
-    biases: bool,
-    lane: int,
-    S: Floats,
-) -> None:
-    """Write the system (A + s G + Λ, b) into one lane of S as a packed lower triangle."""
-    K = k + 1 if biases else k
+def sum_short_row(
+    K: int, begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, o: Floats, Y: Floats,
+    lane: int, S: Floats,
+) -> None:  # fmt: skip
+    """A and b of one small system, without missing cells, into one lane of S: `sum_in_registers` for K known late."""
+    if K == 1:
+        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 1)
+    elif K == 2:
+        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 2)
+    elif K == 3:
+        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 3)
+    elif K == 4:
+        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 4)
+    elif K == 5:
+        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 5)
+    elif K == 6:
+        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 6)
+    elif K == 7:
+        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 7)
+    elif K == 8:
+        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 8)
+    elif K == 9:
+        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 9)
+    elif K == 10:
+        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 10)
+    elif K == 11:
+        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 11)
+    elif K == 12:
+        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 12)
+
+
+@kernel
+def enter_lane(K: int, A: Floats, lane: int, S: Floats) -> None:
+    """Write A and b into one lane of S as a packed lower triangle and one more row."""
     entry = 0
     for a in range(K):
         for c in range(a + 1):
             S[entry, lane] = A[a, c]
             entry += 1
-        S[entry - 1, lane] += ridge if a < k else bias_ridge
     for c in range(K):
         S[entry, lane] = A[K, c]
         entry += 1
+
+
+@kernel
+def add_shared_terms(
+    k: int, biases: bool, s: float, G: Floats, ridge: float, bias_ratio: float, lane: int, S: Floats
+) -> None:
+    """Add s G + Λ to the system in one lane of S."""
     if len(G) > 0:
         entry = 0
         for a in range(k):
             for c in range(a + 1):
                 S[entry, lane] += s * G[a, c]
                 entry += 1
+    diagonal = 0
+    for a in range(k):
+        S[diagonal, lane] += ridge
+        diagonal += a + 2
+    if biases:
+        S[diagonal, lane] += bias_ratio * ridge
 
 
 @kernel
@@ -172,14 +205,13 @@ def leave_lane(K: int, S: Floats, lane: int, row: int, X: Floats) -> None:
 @kernel
 def solve_rows(
     rows: Ints, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, s: Floats, m: Floats, G: Floats,
-    ridge: Floats, bias_ratio: float, k: int, o: Floats, sums: Floats, Y: Floats, X: Floats,
+    ridge: Floats, bias_ratio: float, k: int, biases: bool, o: Floats, sums: Floats, Y: Floats, X: Floats,
 ) -> int:  # fmt: skip
     """Solve the given rows of X while Y is held fixed. Return −1, or the first row whose system is singular.
 
     `s`, `m` and `G` are empty where missing cells have no weight. `sums` holds what `sum_segment` made of each row,
     or is empty: then the observations are summed here. A row without observations becomes 0.
     """
-    biases = len(o) > 0
     K = k + 1 if biases else k
     lanes = LANE_BYTES // weights.itemsize
     A, W, Z = workspace(K, weights)
@@ -188,16 +220,20 @@ def solve_rows(
     filled = 0
     for r in range(len(rows)):
         u = rows[r]
-        if indptr[u] == indptr[u + 1]:
+        begin, end = indptr[u], indptr[u + 1]
+        if begin == end:
             X[u, :] = 0.0
         else:
             s_u = s[u] if len(s) > 0 else 0.0
             if len(sums) > 0:
-                A = sums[r]
+                enter_lane(K, sums[r], filled, S)
+            elif K <= REGISTER_UNKNOWNS and len(m) == 0:
+                sum_short_row(K, begin, end, indices, targets, weights, o, Y, filled, S)
             else:
                 A[:] = 0.0
-                accumulate(indptr[u], indptr[u + 1], indices, targets, weights, s_u, m, k, o, Y, W, Z, A)
-            enter_lane(A, G, s_u, ridge[u], bias_ratio * ridge[u], k, biases, filled, S)
+                accumulate(begin, end, indices, targets, weights, s_u, m, k, biases, o, Y, W, Z, A)
+                enter_lane(K, A, filled, S)
+            add_shared_terms(k, biases, s_u, G, ridge[u], bias_ratio, filled, S)
             entered[filled] = u
             filled += 1
         if filled == lanes or (filled > 0 and r == len(rows) - 1):
@@ -212,29 +248,20 @@ def solve_rows(
 
 @kernel
 def sum_segment(
-    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, s: float, m: Floats, k: int, o: Floats,
-    Y: Floats, sums: Floats,
+    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, s: float, m: Floats, k: int, biases: bool,
+    o: Floats, Y: Floats, sums: Floats,
 ) -> None:  # fmt: skip
     """Sum a stretch of one long row's observations, so that several threads can share the row."""
-    A, W, Z = workspace(k + 1 if len(o) > 0 else k, weights)
-    A[:] = 0.0
-    accumulate(begin, end, indices, targets, weights, s, m, k, o, Y, W, Z, A)
+    A, W, Z = workspace(k + 1 if biases else k, weights)
+    accumulate(begin, end, indices, targets, weights, s, m, k, biases, o, Y, W, Z, A)
     sums[:] = A
 
 
 @kernel
 def sum_right_hand_sides(
-    first: int,
-    last: int,
-    indptr: Ints,
-    indices: Ints,
-    targets: Floats,
-    weights: Floats,
-    k: int,
-    Y: Floats,
-    B: Floats,
+    first: int, last: int, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, k: int, Y: Floats, B: Floats
 ) -> None:
-    """B of the rows first … last − 1 into the rows 0 … of B, where the matrix A is the same for all rows."""
+    """Sum b of the rows first … last − 1 into the rows 0 … of B, where the matrix A is the same for all rows."""
     width = -(-k // ROW_PADDING) * ROW_PADDING
     B[: last - first] = 0.0
     for u in range(first, last):

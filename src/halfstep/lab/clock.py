@@ -1,0 +1,54 @@
+"""How long the fitting takes: the one place where the lab fits anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import halfstep as hs
+
+
+class Fittable(Protocol):
+    """Any model of the library."""
+
+    def fit(self, data: hs.Interactions) -> object:
+        """Learn from the data."""
+        ...
+
+
+Model = TypeVar("Model", bound=Fittable)
+
+
+@dataclass
+class Clock:
+    """Fits models, counts them and adds up the time.
+
+    Attributes
+    ----------
+    tick : callable
+        Called before each fit with what it belongs to, so that somebody may be shown the progress.
+    fits : int
+    seconds : float
+        Wall-clock time in `fit`, compiling included where it happens.
+    by_section : dict
+        The same by what `section` was when the fits were made.
+    """
+
+    tick: Callable[[str], None] = lambda _section: None
+    section: str = ""
+    fits: int = 0
+    seconds: float = 0.0
+    by_section: dict[str, float] = field(default_factory=dict)
+
+    def fit(self, model: Model, data: hs.Interactions) -> Model:
+        """Fit the model and give it back."""
+        self.tick(self.section)
+        began = time.perf_counter()
+        model.fit(data)
+        took = time.perf_counter() - began
+        self.fits += 1
+        self.seconds += took
+        self.by_section[self.section] = self.by_section.get(self.section, 0.0) + took
+        return model

@@ -1,20 +1,21 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pandas
 import polars
 import pytest
-import reference
 from scipy import sparse
-from settings import SETTINGS, Setting, Table
 from threadpoolctl import threadpool_info
 
 import halfstep as hs
+import reference
 from halfstep.als import ALS
 from halfstep.errors import NotFittedError, NumericalError, ParameterError, UnknownIdError
 from halfstep.progress import FitInterruptedWarning
+from settings import SETTINGS, Setting, Table
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_history_holds_the_terms_of_the_objective(setting: Setting, table: Table
     assert last.regularization == pytest.approx(penalty, rel=1e-10)
     assert last.objective == pytest.approx(observed + missing + penalty, rel=1e-10)
     objectives = [line.objective for line in model.history_]
-    assert all(after <= before * (1 + 1e-12) for before, after in zip(objectives, objectives[1:], strict=False))
+    assert all(after <= before * (1 + 1e-12) for before, after in pairwise(objectives))
     assert [line.iteration for line in model.history_] == [1, 2, 3, 4, 5, 6]
 
 
@@ -144,7 +145,7 @@ def test_tol_stops_early(data: hs.Interactions) -> None:
     model = ALS(rank=2, iterations=500, tol=1e-3, regularization=1.0, random_state=0).fit(data)
     history = model.history_
     assert 2 < len(history) < 500
-    drops = [(a.objective - b.objective) / a.objective for a, b in zip(history, history[1:], strict=False)]
+    drops = [(a.objective - b.objective) / a.objective for a, b in pairwise(history)]
     assert drops[-1] < 1e-3 <= min(drops[:-1])
 
 

@@ -62,9 +62,7 @@ REGULARIZATIONS = st.sampled_from([0.0, 0.5, 10.0])
 def test_global_mean_is_the_mean_of_what_was_observed(problem):
     data, R, observed = problem
     model = GlobalMean().fit(data)
-    assert model.predict(data.user_ids, data.item_ids) == pytest.approx(
-        np.full(len(data), R[observed].mean())
-    )
+    assert model.predict(data.user_ids, data.item_ids) == pytest.approx(np.full(len(data), R[observed].mean()))
 
 
 @given(problems(), REGULARIZATIONS)

@@ -43,9 +43,7 @@ def test_errors_are_symmetric_and_ordered(pairs):
 def test_equal_weights_of_any_size_give_the_rmse(pairs, weight):
     targets, predictions = pairs
     weights = np.full(len(targets), weight)
-    assert weighted_rmse(targets, predictions, weights) == pytest.approx(
-        rmse(targets, predictions), abs=1e-150
-    )
+    assert weighted_rmse(targets, predictions, weights) == pytest.approx(rmse(targets, predictions), abs=1e-150)
 
 
 @given(scored_pairs())

@@ -17,10 +17,10 @@ import polars as pl
 import pytest
 from hypothesis import given
 
-from halfstep.columns import RowError
-from halfstep.delimited import DelimitedText
 from halfstep.errors import DataError, ParameterError
-from halfstep.reading import read_interactions
+from halfstep.interactions.columns import RowError
+from halfstep.interactions.delimited import DelimitedText
+from halfstep.interactions.reading import read_interactions
 
 TABLE = "user,item,value,timestamp,weight\neve,20,5,400,1\nadam,10,0.5,300,0\neve,10,-3,200,2.5\n"
 

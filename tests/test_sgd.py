@@ -81,9 +81,7 @@ def test_fit_is_its_epochs_from_the_drawn_start():
         errors = naive_epoch(naive_visits(data), mean, user_biases, item_biases, P, Q, 0.02, 0.1)
         rmses.append(np.sqrt((errors**2).mean()))
 
-    model = SGD(
-        rank=4, iterations=3, learning_rate=0.02, regularization=0.1, init_std=0.3, random_state=5
-    ).fit(data)
+    model = SGD(rank=4, iterations=3, learning_rate=0.02, regularization=0.1, init_std=0.3, random_state=5).fit(data)
     np.testing.assert_allclose(model.user_factors_, P, rtol=1e-10)
     np.testing.assert_allclose(model.item_factors_, Q, rtol=1e-10)
     np.testing.assert_allclose(model.user_biases_, user_biases, rtol=1e-10)
@@ -133,9 +131,7 @@ def test_weights_are_not_used():
 
 def test_divergence_is_an_error_that_says_what_to_lower():
     data = random_problem(seed=6, users=20, items=20)
-    with pytest.raises(
-        NumericalError, match=r"no longer finite after epoch 1: lower learning_rate, which is 10$"
-    ):
+    with pytest.raises(NumericalError, match=r"no longer finite after epoch 1: lower learning_rate, which is 10$"):
         SGD(rank=2, learning_rate=10.0, random_state=0).fit(data)
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 
 from halfstep.errors import DataError, ParameterError, UnknownIdError
-from halfstep.vocabulary import Vocabulary
+from halfstep.interactions.vocabulary import Vocabulary
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 

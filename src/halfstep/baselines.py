@@ -91,9 +91,7 @@ class ItemBias(_Baseline):
 
     def _estimate(self, data: Interactions) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
         mean = float(data.values.mean())
-        item_biases = _shrunk_means(
-            data.values - mean, data.item_positions, data.item_counts, self.regularization
-        )
+        item_biases = _shrunk_means(data.values - mean, data.item_positions, data.item_counts, self.regularization)
         return mean, np.zeros(data.n_users), item_biases
 
 

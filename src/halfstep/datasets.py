@@ -277,8 +277,7 @@ def _store(dataset: Dataset, contents: Mapping[str, bytes], folder: Path) -> Non
                 write_atomically(folder / file.name, contents[file.name])
     except OSError as error:
         raise DatasetError(
-            f"the cache {folder} cannot be written ({error.strerror}): "
-            "set HALFSTEP_CACHE to a folder that can"
+            f"the cache {folder} cannot be written ({error.strerror}): set HALFSTEP_CACHE to a folder that can"
         ) from error
 
 

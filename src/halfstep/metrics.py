@@ -124,9 +124,7 @@ def sign_accuracy(targets: ArrayLike, predictions: ArrayLike) -> float:
     return float(np.mean((t >= 0) == (y >= 0)))
 
 
-def frobenius(
-    matrix: sparray | spmatrix | ArrayLike, user_factors: ArrayLike, item_factors: ArrayLike
-) -> float:
+def frobenius(matrix: sparray | spmatrix | ArrayLike, user_factors: ArrayLike, item_factors: ArrayLike) -> float:
     """Frobenius norm of what the factors leave over: ‖R − P Qᵀ‖_F, over *all* cells.
 
     For a sparse R, whose cells that are not stored count as 0, no users × items array is formed:

@@ -146,8 +146,7 @@ class SGD(FactorModel):
             if not history:
                 raise
             warnings.warn(
-                f"fit was interrupted: this is the model after {len(history)} of {self.iterations} "
-                "iterations",
+                f"fit was interrupted: this is the model after {len(history)} of {self.iterations} iterations",
                 FitInterruptedWarning,
                 stacklevel=2,
             )

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.columns import as_timestamps
 from halfstep.errors import DataError, ParameterError
 from halfstep.interactions import Interactions
+from halfstep.interactions.columns import as_timestamps
 from halfstep.parameters import as_generator, check_integer
 
 Split = tuple[Interactions, Interactions]

@@ -93,12 +93,10 @@ SEED = 42
 
 def legacy_synthetic() -> Synthetic:
     """The matrix and the start of experiment A, one after the other from NumPy's legacy generator, in float64."""
-    rng = np.random.RandomState(SEED)  # noqa: NPY002 - the write-up's own, and its figures depend on it
+    rng = np.random.RandomState(SEED)
     matrix = rng.choice([0, 1], SYNTHETIC_SHAPE, p=[SHARE_OF_ZEROS, 1 - SHARE_OF_ZEROS])
     n_users, n_items = SYNTHETIC_SHAPE
-    return Synthetic(
-        _ones_of(matrix), (rng.randn(n_users, SYNTHETIC_RANK), rng.randn(n_items, SYNTHETIC_RANK))
-    )
+    return Synthetic(_ones_of(matrix), (rng.randn(n_users, SYNTHETIC_RANK), rng.randn(n_items, SYNTHETIC_RANK)))
 
 
 def synthetic() -> Synthetic:
@@ -108,9 +106,7 @@ def synthetic() -> Synthetic:
     return Synthetic(_ones_of(matrix), starting_factors(*SYNTHETIC_SHAPE, SYNTHETIC_RANK))
 
 
-def starting_factors(
-    n_users: int, n_items: int, rank: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def starting_factors(n_users: int, n_items: int, rank: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The write-up's start: standard normal, users' factors before items', stored in float32."""
     rng = np.random.default_rng(SEED)
     users, items = (rng.normal(0.0, 1.0, (n, rank)).astype(np.float32) for n in (n_users, n_items))

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-
-
 import halfstep as hs
 from halfstep.lab.clock import Clock
 from halfstep.lab.data import Split, Synthetic, starting_factors
@@ -107,9 +105,7 @@ def ratings_als(clock: Clock, split: Split) -> tuple[Figures, Models]:
             weights = hijacked_weights(split.train, data, W0, WK)
             predictions = predict(model, data)
             figures[f"{name}.rmse_{side}"] = hs.metrics.rmse(data.values, predictions)
-            figures[f"{name}.weighted_rmse_{side}"] = hs.metrics.weighted_rmse(
-                data.values, predictions, weights
-            )
+            figures[f"{name}.weighted_rmse_{side}"] = hs.metrics.weighted_rmse(data.values, predictions, weights)
         models[name] = model
     return figures, models
 

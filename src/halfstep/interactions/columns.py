@@ -141,7 +141,7 @@ def as_timestamps(values: Any) -> NDArray[Any]:
         If an entry is missing, not finite, no ISO 8601 string, or a number among instants.
     """
     if hasattr(values, "__array__") and not isinstance(values, np.ndarray):
-        from halfstep.frames import without_zone
+        from halfstep.interactions.frames import without_zone
 
         values = without_zone(values)  # in bulk; NumPy would get one object for each instant
     column = as_column(values, "timestamp")

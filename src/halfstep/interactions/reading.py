@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.columns import MEND_ROWS, RowError, as_timestamps
-from halfstep.delimited import DelimitedText
-from halfstep.duplicates import Duplicates
 from halfstep.errors import DataError, ParameterError
 from halfstep.interactions import Interactions
+from halfstep.interactions.columns import MEND_ROWS, RowError, as_timestamps
+from halfstep.interactions.delimited import DelimitedText
+from halfstep.interactions.duplicates import Duplicates
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _PARQUET = (".parquet", ".pq")

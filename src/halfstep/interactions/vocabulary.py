@@ -11,9 +11,9 @@ from typing import Any, Literal, Self, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.columns import RowError
 from halfstep.errors import ParameterError, UnknownIdError
-from halfstep.ids import as_ids, factorise, is_dense, unhashable
+from halfstep.interactions.columns import RowError
+from halfstep.interactions.ids import as_ids, factorise, is_dense, unhashable
 
 
 class Vocabulary:

@@ -1,4 +1,4 @@
-"""Who had to do with what: ids, values and times, checked once and then trusted everywhere else."""
+"""The table of observed pairs, and what can be made into one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from halfstep.columns import RowError, as_numbers, as_rows, as_weights, check_table
-from halfstep.duplicates import Duplicates, find_repeat, merge
 from halfstep.errors import DataError, ParameterError
-from halfstep.orientation import Orientation, orient
-from halfstep.vocabulary import Vocabulary
+from halfstep.interactions.columns import RowError, as_numbers, as_rows, as_weights, check_table
+from halfstep.interactions.duplicates import Duplicates, find_repeat, merge
+from halfstep.interactions.orientation import Orientation, orient
+from halfstep.interactions.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
-
-__all__ = ["Duplicates", "Interactions", "Orientation", "Vocabulary", "as_interactions"]
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -120,7 +118,7 @@ class Interactions:
         DataError
             If `frame` is no dataframe or lacks a column; for all else, as `from_arrays` does.
         """
-        from halfstep.frames import columns_of
+        from halfstep.interactions.frames import columns_of
 
         names = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
         return cls._from_columns(columns_of(frame, names), duplicates)
@@ -331,7 +329,7 @@ def as_interactions(data: Any) -> Interactions:
 
     if issparse(data):
         return Interactions.from_sparse(data)
-    from halfstep.frames import column_names
+    from halfstep.interactions.frames import column_names
 
     names = column_names(data)
     if names is None:

@@ -10,7 +10,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.columns import MEND_ROWS, RowError, as_column
+from halfstep.interactions.columns import MEND_ROWS, RowError, as_column
 
 # A table of all integers between the smallest and the largest id beats sorting, as long as it fits in the
 # cache or is fairly full.

@@ -1,0 +1,14 @@
+"""Who had to do with what: ids, values and times, checked once and then trusted everywhere else.
+
+This is the only room that distrusts its input. ``interactions`` is the table itself, ``vocabulary`` its ids and
+``orientation`` its pattern of cells; ``reading`` and ``frames`` bring it in, ``columns``, ``ids`` and ``duplicates``
+look at what comes.
+"""
+
+from halfstep.interactions.duplicates import Duplicates
+from halfstep.interactions.interactions import Interactions, as_interactions
+from halfstep.interactions.orientation import Orientation
+from halfstep.interactions.reading import read_interactions
+from halfstep.interactions.vocabulary import Vocabulary
+
+__all__ = ["Duplicates", "Interactions", "Orientation", "Vocabulary", "as_interactions", "read_interactions"]

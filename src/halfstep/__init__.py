@@ -25,7 +25,7 @@ _NAMES = {
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
 _MODULES = ["datasets", "errors", "metrics", "weights"]
 
-__all__ = [*_ROOM_OF, *_MODULES, "__version__"]  # noqa: PLE0604 - the table above, not written twice
+__all__ = [*_ROOM_OF, *_MODULES, "__version__"]  # the table above, not written twice
 
 if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the two
     from halfstep import datasets as datasets

@@ -284,10 +284,11 @@ def terms(
 def penalty(side: Side, X: Factors) -> float:
     """Σ_u λ_u (‖x_u‖² + ρ b_u²) of one side."""
     k = side.rank
-    squares = np.einsum("uk,uk->u", X[:, :k], X[:, :k], dtype=np.float64)
+    by_column = side.regularization.astype(np.float64) @ np.square(X, dtype=np.float64)
+    total = by_column[:k].sum()
     if side.biases:
-        squares += side.bias_ratio * X[:, k].astype(np.float64) ** 2
-    return float(side.regularization.astype(np.float64) @ squares)
+        total += side.bias_ratio * by_column[k]
+    return float(total)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -33,7 +33,7 @@ from halfstep.objective import Side
 Task = Callable[[], None]
 
 CHUNKS = 64  # at most about so many per half-step: enough to balance, few enough to cost nothing
-LEAST_WORK = 500_000  # multiply-adds that make a chunk worth its own task (some 50 µs)
+LEAST_WORK = 1_500_000  # multiply-adds that make a chunk worth its own task (some 50 to 100 µs)
 LEAST_SEGMENT = 4096  # observations below which a row is never cut
 ROWS_AT_ONCE = 4096  # in products that BLAS does
 
@@ -199,10 +199,10 @@ class CPU:
         futures = [self._pool.submit(work) for _ in range(helpers)]
         try:
             work()
-        finally:
-            wait(futures)  # nobody may still write when the caller goes on
-        for future in futures:
-            future.result()
+        finally:  # nobody may still write when the caller goes on
+            errors = [future.exception() for future in futures]
+        for error in filter(None, errors):
+            raise error
 
 
 @dataclass(frozen=True)

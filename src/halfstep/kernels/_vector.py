@@ -2,16 +2,17 @@
 
 Numba's own vectoriser reaches 6 to 25 GFLOP/s on the short loops of a half-step; the same loops with their vectors
 spelled out in LLVM's language reach 50 (double) and 110 (single precision) on the same core, the rate of a large
-matrix product. Everything else in ``kernels/`` is plain Python and calls these six as functions:
+matrix product. Everything else in ``kernels/`` is plain Python and calls these seven as functions:
 
-=============================================  =======================================================================
+=============================================  =====================================================================
 ``gather_row(Y, i, w, W, Z, p, width)``        Z[p, :width] = Y[i, :width],  W[p, :width] = w · Y[i, :width]
 ``add_scaled_row(Y, i, w, B, j, width)``       B[j, :width] += w · Y[i, :width]
 ``dot_rows(X, u, Y, i, width)``                Σ_c X[u, c] · Y[i, c] over the first `width` columns
 ``add_products(A, W, Z, n, a, c, vectors)``    A[a:a+4, c:c+w] += W[:n, a:a+4]ᵀ Z[:n, c:c+w], w = vectors·lanes
-``sum_in_registers(S, lane, Y, …, K)``          one whole system of at most `REGISTER_UNKNOWNS` unknowns, into one lane
-``eliminate(S, i, j, rows)``                   S[i·, j] −= Σ_p S[i·, p] · S[j, p] for the packed triangles in S
-=============================================  =======================================================================
+``sum_in_registers(S, lane, Y, …, K)``         one whole system of at most `REGISTER_UNKNOWNS` unknowns, into a lane
+``eliminate(S, i, j, rows, scaled)``           S[i·, j] −= Σ_p S[i·, p] · S[j, p] for the packed triangles in S
+``substitute(S, j, b)``                        one step of the back substitution, likewise
+=============================================  =====================================================================
 
 Widths are multiples of `ROW_PADDING`: rows are stored padded with zeros, so that no loop has a remainder. A vector is
 a plain LLVM vector type: a machine without vectors that wide gets two narrower ones, and the same result.
@@ -286,42 +287,77 @@ def sum_in_registers(
     return signature, emit
 
 
+class _Lanes(_Vectors):
+    """Emit instructions on S: packed lower triangles, entry (i, j) at i(i+1)/2 + j, with one system in each lane."""
+
+    def __init__(self, context: Any, builder: ir.IRBuilder, array_type: Any, array: Any) -> None:
+        super().__init__(context, builder, array_type.dtype, _lanes(array_type.dtype, LANE_BYTES))
+        self.array_type, self.array = array_type, array
+
+    def row(self, i: Any) -> Any:
+        b = self.builder
+        start = b.lshr(b.mul(i, b.add(i, self.constant(1))), self.constant(1))
+        return self.pointer(self.array_type, self.array, start, self.constant(0))
+
+    def entry(self, row: Any, j: Any) -> Any:
+        return self.builder.gep(row, [self.builder.mul(j, self.constant(self.lanes))])
+
+
 @intrinsic
-def eliminate(typing_context: Any, S: Any, i: Any, j: Any, rows: Any) -> Any:
+def eliminate(typing_context: Any, S: Any, i: Any, j: Any, rows: Any, scaled: Any) -> Any:
     """One inner product of Cholesky's algorithm for `rows` successive rows i, in all lanes of S at once.
 
-    S holds lower triangles packed row by row, entry (i, j) at i(i+1)/2 + j, each entry a vector with one system a
-    lane: S[i, j] −= Σ_{p<j} S[i, p] · S[j, p].
+    S[i, j] −= Σ_{p<j} S[i, p] · S[j, p], and then, if `scaled`, S[i, j] *= S[j, j], which holds the inverted pivot.
     """
-    intp, element = types.intp, S.dtype
-    signature = types.void(S, intp, intp, rows)
-    count = rows.literal_value
+    signature = types.void(S, types.intp, types.intp, rows, scaled)
+    count, is_scaled = rows.literal_value, bool(scaled.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v = _Vectors(context, builder, element, _lanes(element, LANE_BYTES))
-        triangles, i, j, _ = arguments
-        one, zero = v.constant(1), v.constant(0)
-
-        def row_start(row: Any) -> Any:
-            entry = builder.lshr(builder.mul(row, builder.add(row, one)), one)
-            return v.pointer(S, triangles, entry, zero)
-
-        def entry(start: Any, column: Any) -> Any:
-            return builder.gep(start, [builder.mul(column, v.constant(v.lanes))])
-
-        pivot = row_start(j)
-        starts = [row_start(builder.add(i, v.constant(r))) for r in range(count)]
-        places = [entry(start, j) for start in starts]
+        triangles, i, j, *_ = arguments
+        v = _Lanes(context, builder, S, triangles)
+        pivot = v.row(j)
+        starts = [v.row(builder.add(i, v.constant(r))) for r in range(count)]
+        places = [v.entry(start, j) for start in starts]
 
         def body(p: Any, sums: list[Any]) -> list[Any]:
-            y = v.load(entry(pivot, p))
+            y = v.load(v.entry(pivot, p))
             return [
-                v.multiply_subtract(v.load(entry(start, p)), y, total)
+                v.multiply_subtract(v.load(v.entry(start, p)), y, total)
                 for start, total in zip(starts, sums, strict=True)
             ]
 
-        for total, place in zip(v.loop(j, 1, [v.load(p) for p in places], body), places, strict=True):
+        sums = v.loop(j, 1, [v.load(place) for place in places], body)
+        if is_scaled:
+            inverse = v.load(v.entry(pivot, j))
+            sums = [builder.fmul(total, inverse) for total in sums]
+        for total, place in zip(sums, places, strict=True):
             v.store(total, place)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def substitute(typing_context: Any, S: Any, j: Any, b: Any) -> Any:
+    """One step of the back substitution Lᵀ x = z, in all lanes; z stands in row b of S and becomes x.
+
+    x_j = z_j · S[j, j] (the inverted pivot), then z_c −= S[j, c] · x_j for all c < j.
+    """
+    signature = types.void(S, types.intp, types.intp)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        triangles, j, b = arguments
+        v = _Lanes(context, builder, S, triangles)
+        pivot, z = v.row(j), v.row(b)
+        x = builder.fmul(v.load(v.entry(z, j)), v.load(v.entry(pivot, j)))
+        v.store(x, v.entry(z, j))
+
+        def body(c: Any, _: list[Any]) -> list[Any]:
+            place = v.entry(z, c)
+            v.store(v.multiply_subtract(v.load(v.entry(pivot, c)), x, v.load(place)), place)
+            return []
+
+        v.loop(j, 1, [], body)
         return context.get_dummy_value()
 
     return signature, emit

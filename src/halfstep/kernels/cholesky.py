@@ -32,6 +32,7 @@ from halfstep.kernels._vector import (
     add_scaled_row,
     eliminate,
     gather_row,
+    substitute,
     sum_in_registers,
 )
 
@@ -158,39 +159,30 @@ def add_shared_terms(
 def solve_lanes(K: int, filled: int, S: Floats, D: Floats) -> int:
     """Solve the systems in the first `filled` lanes of S; each solution replaces its b. Return a bad lane, or −1.
 
-    A pivot that has lost all its digits (relative to the diagonal entry it started from, kept in D) means that the
-    system is singular to working precision.
+    A pivot that has lost all its digits means that the system is singular to working precision; D holds what is left
+    of the diagonal entry then.
     """
     lanes = S.shape[1]
     eps = np.finfo(S.dtype).eps
     for j in range(K):
         diagonal = j * (j + 1) // 2 + j
         for lane in range(lanes):
-            D[0, lane] = S[diagonal, lane]
-        i = j
-        while i + 3 <= K:
-            eliminate(S, i, j, 4)
-            i += 4
-        while i <= K:
-            eliminate(S, i, j, 1)
-            i += 1
+            D[0, lane] = K * eps * S[diagonal, lane]
+        eliminate(S, j, j, 1, 0)
         for lane in range(filled):
-            if not S[diagonal, lane] > K * eps * D[0, lane]:
+            if not S[diagonal, lane] > D[0, lane]:
                 return lane
         for lane in range(lanes):
             S[diagonal, lane] = 1.0 / np.sqrt(S[diagonal, lane])  # kept inverted: divisions are slow
-        for i in range(j + 1, K + 1):
-            entry = i * (i + 1) // 2 + j
-            for lane in range(lanes):
-                S[entry, lane] *= S[diagonal, lane]
-    b = K * (K + 1) // 2
+        i = j + 1
+        while i + 3 <= K:
+            eliminate(S, i, j, 4, 1)
+            i += 4
+        while i <= K:
+            eliminate(S, i, j, 1, 1)
+            i += 1
     for j in range(K - 1, -1, -1):
-        start = j * (j + 1) // 2
-        for lane in range(lanes):
-            S[b + j, lane] *= S[start + j, lane]
-        for c in range(j):
-            for lane in range(lanes):
-                S[b + c, lane] -= S[start + c, lane] * S[b + j, lane]
+        substitute(S, j, K)
     return SOLVED
 
 

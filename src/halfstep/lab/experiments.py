@@ -15,6 +15,7 @@ from halfstep.lab.printed import GRID_W0, GRID_WK, grid_key
 from halfstep.lab.scoring import Floats, clipped, predict, rmse, sign_accuracy
 
 Figures = dict[str, float]
+SeedFigures = dict[str, list[float]]  # one for each seed
 Models = dict[str, hs.ALS | hs.SGD | hs.GlobalMean | hs.ItemBias]
 
 ITERATIONS = 100
@@ -121,18 +122,19 @@ def baselines(clock: Clock, split: Split) -> tuple[Figures, Models]:
     return figures, models
 
 
-def weight_grid(clock: Clock, split: Split) -> tuple[Figures, dict[str, float]]:
+def weight_grid(clock: Clock, split: Split) -> tuple[Figures, dict[str, float], hs.ALS]:
     """G. A grid over the weights, whose winner is picked by the weighted test RMSE.
 
-    Also gives what the weighted test RMSE would have been with no weight for unseen items.
+    Also gives what the weighted test RMSE would have been with no weight for unseen items, and the winner.
     """
     figures: Figures = {}
     mended: dict[str, float] = {}
+    models: dict[tuple[float, float], hs.ALS] = {}
     for w0 in GRID_W0:
         for wk in GRID_WK:
             popularity = hs.weights.linear_popularity(w0, wk)
             model = ratings_model(split.train, hs.Explicit(weight=popularity), RATINGS_REGULARIZATION)
-            clock.fit(model, split.train)
+            models[w0, wk] = clock.fit(model, split.train)
             test, predictions = split.test, predict(model, split.test)
             weights = hijacked_weights(split.train, test, w0, wk)
             key = grid_key(w0, wk)
@@ -140,10 +142,9 @@ def weight_grid(clock: Clock, split: Split) -> tuple[Figures, dict[str, float]]:
             figures[f"{key}.weighted_rmse_test"] = hs.metrics.weighted_rmse(test.values, predictions, weights)
             seen = popularity.of_items(split.train.item_counts)[test.item_positions]
             mended[key] = hs.metrics.weighted_rmse(test.values, predictions, seen)
-    pairs = [(w0, wk) for w0 in GRID_W0 for wk in GRID_WK]
-    best = min(pairs, key=lambda pair: figures[f"{grid_key(*pair)}.weighted_rmse_test"])
+    best = min(models, key=lambda pair: figures[f"{grid_key(*pair)}.weighted_rmse_test"])
     figures["G.best.w0"], figures["G.best.wk"] = best
-    return figures, mended
+    return figures, mended, models[best]
 
 
 def signed_preferences(clock: Clock, split: Split) -> tuple[Figures, Figures]:
@@ -173,8 +174,11 @@ def signed_preferences(clock: Clock, split: Split) -> tuple[Figures, Figures]:
     return figures, unmasked
 
 
-def gradient_descent(clock: Clock, split: Split) -> dict[str, list[float]]:
-    """I. Surprise's SVD with its defaults, once for each seed, its predictions clipped to the scale as it does."""
+def gradient_descent(clock: Clock, split: Split) -> tuple[SeedFigures, hs.SGD]:
+    """I. Surprise's SVD with its defaults, once for each seed, its predictions clipped to the scale as it does.
+
+    Also gives the first seed's model.
+    """
 
     def score(model: hs.SGD, data: hs.Interactions) -> float:
         return hs.metrics.rmse(data.values, clipped(model, data))
@@ -182,15 +186,16 @@ def gradient_descent(clock: Clock, split: Split) -> dict[str, list[float]]:
     return _over_seeds(clock, split, lambda seed: hs.SGD(random_state=seed, progress=False), "I.rmse", score)
 
 
-def signed_gradient_descent(clock: Clock, split: Split) -> dict[str, list[float]]:
+def signed_gradient_descent(clock: Clock, split: Split) -> SeedFigures:
     """J. The same on ±1, smaller and shorter."""
-    return _over_seeds(
+    figures, _ = _over_seeds(
         clock,
         split,
         lambda seed: hs.SGD(rank=20, iterations=10, random_state=seed, progress=False),
         "J.sign_accuracy",
         sign_accuracy,
     )
+    return figures
 
 
 def _over_seeds(
@@ -199,10 +204,10 @@ def _over_seeds(
     make: Callable[[int], hs.SGD],
     name: str,
     score: Callable[[hs.SGD, hs.Interactions], float],
-) -> dict[str, list[float]]:
-    scores: dict[str, list[float]] = {f"{name}_train": [], f"{name}_test": []}
-    for seed in SEEDS:
-        model = clock.fit(make(seed), split.train)
+) -> tuple[SeedFigures, hs.SGD]:
+    scores: SeedFigures = {f"{name}_train": [], f"{name}_test": []}
+    models = [clock.fit(make(seed), split.train) for seed in SEEDS]
+    for model in models:
         scores[f"{name}_train"].append(score(model, split.train))
         scores[f"{name}_test"].append(score(model, split.known))
-    return scores
+    return scores, models[0]

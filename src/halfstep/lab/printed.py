@@ -7,6 +7,7 @@ many decimals were printed decides what it means to agree.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 GRID_W0 = (0.5, 1.0, 1.5)
 GRID_WK = (0.05, 0.1, 0.2)
@@ -67,3 +68,56 @@ PRINTED: Mapping[str, str] = {
     "J.sign_accuracy_train": "0.7398",
     "J.sign_accuracy_test": "0.6831",
 }
+
+
+class Experiment(NamedTuple):
+    """What the write-up did under one letter."""
+
+    title: str
+    setting: str
+
+
+EXPERIMENTS: Mapping[str, Experiment] = {
+    "A": Experiment("Plain ALS, synthetic", "50 × 30, a tenth ones; rank 10, no λ, 100 iterations"),
+    "B": Experiment("Regularised ALS, synthetic", "another such matrix; λ 0.1, every cell observed"),
+    "C": Experiment("WALS, synthetic", "the same, only the ones observed; w = 0.1 + 1/c"),
+    "D": Experiment("Regularised ALS", "rank 10, λ 1.5; every unseen film is a 0"),
+    "E": Experiment("WALS, linear", "rank 10, λ 1.5; w = 0.1 + 1/c"),
+    "F": Experiment("Baselines", "global mean; unshrunk item bias"),
+    "G": Experiment("Grid over WALS's weights", "w = w0 + wk/c; the winner by weighted test RMSE"),
+    "H": Experiment("Signed preferences", "±1, liked from 4 stars; rank 10, λ 10"),
+    "I": Experiment("Matrix factorisation by SGD", "100 factors, 20 epochs; mean of five seeds"),
+    "J": Experiment("The same on ±1", "20 factors, 10 epochs; mean of five seeds"),
+}
+
+_WORDS = {
+    "frobenius_start": "Frobenius error, start",
+    "frobenius_1": "Frobenius error, iteration 1",
+    "frobenius_100": "Frobenius error, iteration 100",
+    "frobenius": "Frobenius error",
+    "rmse_observed": "RMSE on the ones",
+    "rmse_weighted": "weighted RMSE on the ones",
+    "rmse_train": "RMSE, train",
+    "rmse_test": "RMSE, test",
+    "weighted_rmse_train": "weighted RMSE, train",
+    "weighted_rmse_test": "weighted RMSE, test",
+    "sign_accuracy_train": "sign accuracy, train",
+    "sign_accuracy_test": "sign accuracy, test",
+    "global_mean": "global mean",
+    "item_bias": "item bias",
+    "als": "ALS, zeros observed",
+    "wals_linear": "WALS, linear",
+    "wals_power": "WALS, power",
+    "best": "winner",
+    "w0": "w0",
+    "wk": "wk",
+}
+
+
+def label(key: str) -> str:
+    """Say in words what a key stands for, its experiment's letter aside."""
+    _, rest = key.split(".", 1)
+    if rest.startswith("w0="):
+        setting, metric = rest.rsplit(".", 1)
+        return f"{setting.replace('=', ' ').replace(',', ', ')}: {_WORDS[metric]}"
+    return ": ".join(_WORDS[part] for part in rest.split("."))

@@ -59,6 +59,11 @@ class Figure:
         return rounded(self.ours, self.decimals)
 
     @property
+    def shown_with_spread(self) -> str:
+        """The same, with the standard deviation over the seeds where there is one."""
+        return self.shown if self.spread is None else f"{self.shown} ± {rounded(self.spread, self.decimals)}"
+
+    @property
     def agrees(self) -> bool:
         """Whether ours, rounded as printed, is what was printed, or whether that lies in the seeds' spread."""
         if self.spread is not None:

@@ -1,0 +1,1 @@
+"""Timings and comparisons; each module is run by itself and prints what it measured."""

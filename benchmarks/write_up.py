@@ -1,0 +1,163 @@
+"""How long the write-up's experiments take, against the same arithmetic in NumPy: ``python -m benchmarks.write_up``.
+
+All in one process, in turn, so that the ratios hold when the machine's speed drifts. Start-up times are of new
+processes; the cold one compiles into an empty cache.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+import halfstep as hs
+
+ROUNDS = 5
+ITERATIONS, RANK, LAMBDA = 100, 10, 1.5
+W0, WK = 0.1, 1.0
+
+Factors = tuple[np.ndarray, np.ndarray]
+
+
+def start(data: hs.Interactions) -> Factors:
+    rng = np.random.default_rng(42)
+    U, V = rng.normal(0, 1, (data.n_users, RANK)), rng.normal(0, 1, (data.n_items, RANK))
+    return U.astype(np.float32), V.astype(np.float32)
+
+
+def regularised_in_numpy(R: np.ndarray, factors: Factors) -> Factors:
+    """Experiment D, vectorised: one matrix for all rows, zeros observed."""
+    U, V = factors
+    ridge = LAMBDA * np.eye(RANK)
+    for _ in range(ITERATIONS):
+        U = np.linalg.solve(V.T @ V + ridge, V.T @ R.T).T.astype(np.float32)
+        V = np.linalg.solve(U.T @ U + ridge, U.T @ R).T.astype(np.float32)
+    return U, V
+
+
+def weighted_in_numpy(R: np.ndarray, weights: np.ndarray, factors: Factors) -> Factors:
+    """Experiment E, row by row, as it is usually written: find what is observed, weigh it, solve."""
+    U, V = factors[0].copy(), factors[1].copy()
+    columns = np.ascontiguousarray(R.T)
+    for _ in range(ITERATIONS):
+        for u in range(len(U)):
+            seen = np.flatnonzero(R[u])
+            Y = V[seen]
+            weighted = Y.T * weights[seen]
+            U[u] = np.linalg.solve(weighted @ Y + LAMBDA * np.eye(RANK), weighted @ R[u, seen])
+        for i in range(len(V)):
+            seen = np.flatnonzero(columns[i])
+            Y = U[seen]
+            weighted = Y.T * weights[i]
+            V[i] = np.linalg.solve(weighted @ Y + LAMBDA * np.eye(RANK), weighted @ columns[i, seen])
+    return U, V
+
+
+def weighted_in_lean_numpy(R: np.ndarray, weights: np.ndarray, factors: Factors) -> Factors:
+    """The same with everything that does not change taken out of the loops: as fast as such loops get."""
+    U, V = factors[0].copy(), factors[1].copy()
+    seen_by_user, seen_by_item = [np.flatnonzero(row) for row in R], [np.flatnonzero(row) for row in R.T]
+    user_values = [row[seen] for row, seen in zip(R, seen_by_user, strict=True)]
+    item_values = [row[seen] for row, seen in zip(R.T, seen_by_item, strict=True)]
+    user_weights = [weights[seen] for seen in seen_by_user]
+    ridge = LAMBDA * np.eye(RANK)
+    for _ in range(ITERATIONS):
+        for u, seen in enumerate(seen_by_user):
+            Y = V[seen]
+            weighted = Y.T * user_weights[u]
+            U[u] = np.linalg.solve(weighted @ Y + ridge, weighted @ user_values[u])
+        for i, seen in enumerate(seen_by_item):
+            Y = U[seen]
+            weighted = Y.T * weights[i]
+            V[i] = np.linalg.solve(weighted @ Y + ridge, weighted @ item_values[i])
+    return U, V
+
+
+def seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def compare(title: str, ours: Callable[[], object], theirs: dict[str, Callable[[], object]]) -> None:
+    """Time all in turn, `ROUNDS` times after a warm-up, and print the ratio of medians."""
+    ours()
+    rounds = [(seconds(ours), *(seconds(run) for run in theirs.values())) for _ in range(ROUNDS)]
+    medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
+    print(f"\n{title}\n  halfstep {medians[0]:>38.4f} s")
+    for name, median in zip(theirs, medians[1:], strict=True):
+        print(f"  {name:<38} {median:>8.4f} s   {median / medians[0]:6.1f} times ours")
+
+
+def check_equal(ours: hs.ALS, theirs: Factors) -> None:
+    """The same factors, or the comparison would mean nothing; rows without observations are 0 here."""
+    for mine, other in ((ours.user_factors_, theirs[0]), (ours.item_factors_, theirs[1])):
+        np.testing.assert_allclose(mine, np.where(mine.any(axis=1)[:, None], other, 0), rtol=0.02, atol=5e-3)
+
+
+FIRST_FIT = """
+import time; began = time.perf_counter()
+import halfstep as hs; imported = time.perf_counter()
+data = hs.datasets.movielens_100k(); loaded = time.perf_counter()
+hs.ALS(hs.Explicit(biases=True), rank=16, regularization=1.5, random_state=0).fit(data); fitted = time.perf_counter()
+print(imported - began, loaded - imported, fitted - loaded)
+"""
+
+
+def start_up() -> None:
+    print("\nA new process (median of 3): import, ML-100K from disk, first fit (biased, rank 16, 20 iterations)")
+    with tempfile.TemporaryDirectory() as empty:
+        for name, cache, runs in (("warm cache", None, 3), ("cold cache", empty, 1)):
+            environment = {**os.environ} | ({"NUMBA_CACHE_DIR": cache} if cache else {})
+            if cache is None:  # make sure that it is warm
+                subprocess.run([sys.executable, "-c", FIRST_FIT], check=True, capture_output=True)
+            shown = [
+                subprocess.run(
+                    [sys.executable, "-c", FIRST_FIT], check=True, capture_output=True, text=True, env=environment
+                )
+                for _ in range(runs)
+            ]
+            times = np.median([[float(x) for x in run.stdout.split()] for run in shown], axis=0)
+            print(f"  {name:<12} import {times[0]:.3f} s   data {times[1]:.3f} s   first fit {times[2]:.3f} s")
+
+
+def main() -> None:
+    data = hs.datasets.movielens_100k()
+    train = hs.split_by_time(data, test_fraction=0.2)[0]
+    R = train.to_sparse().toarray().astype(np.float64)
+    init = start(data)
+    weight = hs.weights.linear_popularity(w0=W0, wk=WK)
+    options = {"rank": RANK, "regularization": LAMBDA, "iterations": ITERATIONS, "init": init}
+    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, NumPy {np.__version__}")
+
+    plain = hs.ALS(hs.Explicit(missing_weight=1.0), **options)
+    compare(
+        f"D. regularised ALS, zeros observed, rank {RANK}, {ITERATIONS} iterations",
+        lambda: plain.fit(train),
+        {"NumPy, vectorised": lambda: regularised_in_numpy(R, init)},
+    )
+    check_equal(plain, regularised_in_numpy(R, init))
+
+    wals = hs.ALS(hs.Explicit(weight=weight), **options)
+    weights = weight.of_items(train.item_counts)
+    compare(
+        f"E. WALS, linear weights, rank {RANK}, {ITERATIONS} iterations",
+        lambda: wals.fit(train),
+        {
+            "NumPy, row by row": lambda: weighted_in_numpy(R, weights, init),
+            "NumPy, row by row, lean": lambda: weighted_in_lean_numpy(R, weights, init),
+        },
+    )
+    check_equal(wals, weighted_in_numpy(R, weights, init))
+    start_up()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The command line: argument parsing and printing only."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import halfstep as hs
+from halfstep.errors import HalfstepError
+
+if TYPE_CHECKING:
+    from halfstep.lab.corrected import Row
+    from halfstep.lab.results import Findings
+
+app = typer.Typer(
+    help="Alternating least squares for recommender systems.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line; an error that halfstep raises on purpose is one line, not a traceback."""
+    try:
+        app()
+    except (HalfstepError, ModuleNotFoundError) as error:
+        print(f"halfstep: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
+) -> None:
+    """Alternating least squares for recommender systems."""
+    if version:
+        print(hs.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def lab(
+    output: Annotated[
+        Path, typer.Option(help="The folder for report.html, the plots and results.json.")
+    ] = Path("lab-report"),
+) -> None:
+    """Reproduce a write-up on ALS figure by figure, and show what was wrong with it and what works."""
+    from halfstep.lab import run_lab
+
+    console = Console(highlight=False)
+    with Console(stderr=True).status("starting") as status:
+        findings = run_lab(output, tick=lambda section: status.update(f"experiment {section}"))
+    print_figures(console, findings)
+    print_corrected(console, findings)
+    print_story(console, findings)
+    console.print(
+        f"{findings.fits} fits took {findings.fitting_seconds:.1f} s of {findings.total_seconds:.1f} s. "
+        f"Written: {output / 'report.html'}, the plots beside it, and {output / 'results.json'}.",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def data(
+    name: Annotated[str, typer.Argument(help="The data set: movielens-100k.")] = "movielens-100k",
+) -> None:
+    """Find a data set or fetch it, check it, and say what it holds."""
+    loaders = hs.datasets.DATASETS
+    if name not in loaders:
+        raise hs.errors.DatasetError(f"there is no data set {name!r}; there is {', '.join(loaders)}")
+    print(loaders[name]())
+
+
+def print_figures(console: Console, findings: Findings) -> None:
+    """Show every printed figure beside ours."""
+    from halfstep.lab.printed import EXPERIMENTS, label
+
+    table = Table("", "figure", title="The write-up's experiments", title_justify="left")
+    for column in ("printed", "ours"):
+        table.add_column(column, justify="right")
+    table.add_column("agrees")
+    letter = ""
+    for figure in findings.figures:
+        if figure.key[0] != letter:
+            letter = figure.key[0]
+            table.add_section()
+            table.add_row(letter, f"[bold]{EXPERIMENTS[letter].title}[/] ({EXPERIMENTS[letter].setting})")
+        verdict = "yes" if figure.agrees else "[red]no[/]"
+        table.add_row("", label(figure.key), figure.printed, figure.shown_with_spread, verdict)
+    console.print(table)
+
+
+def print_corrected(console: Console, findings: Findings) -> None:
+    """Show the corrected rows of both tasks."""
+    from halfstep.lab.story import parameters_in_words
+
+    n_test, n_known = len(findings.split.test), len(findings.split.known)
+
+    def show(title: str, rows: list[Row]) -> None:
+        table = Table("method", title=title, title_justify="left")
+        for column in ("inner splits", f"test, {n_test:,} pairs", f"test, {n_known:,} pairs"):
+            table.add_column(column, justify="right")
+        table.add_column("chosen on the inner splits")
+        for row in rows:
+            scores = (
+                f"{score.value:.4f} [dim]({score.low:.3f}–{score.high:.3f})[/]" for score in (row.test, row.known)
+            )
+            table.add_row(row.name, f"{row.validation:.4f}", *scores, parameters_in_words(row))
+        console.print(table)
+
+    show("The corrected rows: RMSE in stars (95 % bootstrap interval)", findings.stars)
+    show("The corrected rows: sign accuracy on ±1 (95 % bootstrap interval)", findings.signs)
+
+
+def print_story(console: Console, findings: Findings) -> None:
+    """Show what it concluded and what is true, and the five mistakes."""
+    from halfstep.lab.story import conclusions, mistakes
+
+    table = Table("it concluded", "what is true", title="Conclusions", title_justify="left", show_lines=True)
+    for conclusion in conclusions(findings):
+        table.add_row(conclusion.concluded, conclusion.truth)
+    console.print(table)
+    table = Table("mistake", "as it was", "done right", title="Five mistakes", title_justify="left", show_lines=True)
+    for number, mistake in enumerate(mistakes(findings), start=1):
+        as_it_was, done_right = (
+            "\n".join(f"{score.what}: [bold]{score.value}[/]" for score in scores)
+            for scores in (mistake.printed, mistake.corrected)
+        )
+        table.add_row(f"{number}. {mistake.title}", as_it_was, done_right)
+    console.print(table)

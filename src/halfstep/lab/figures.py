@@ -1,0 +1,213 @@
+"""The lab's plots, as PNG; the only room that needs Matplotlib."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import halfstep as hs
+from halfstep.lab import experiments
+from halfstep.lab.results import Findings, Method
+
+try:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "the plots need Matplotlib: pip install 'halfstep[plot]'", name="matplotlib"
+    ) from error
+
+INK, MUTED, FAINT = "#1f2d3a", "#64727f", "#dde3e8"
+OURS, THEIRS, THIRD = "#1b7a86", "#c8773a", "#8fb8be"
+WIDTH, DPI = 8.4, 160  # inches, and pixels for each
+
+STYLE = {
+    "font.size": 10.5,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 12.5,
+    "axes.titleweight": "bold",
+    "axes.titlecolor": INK,
+    "axes.titlepad": 12.0,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 0.0,
+    "xtick.minor.size": 0.0,
+    "ytick.minor.size": 0.0,
+    "lines.linewidth": 2.2,
+    "lines.solid_capstyle": "round",
+}
+
+
+def draw_all(findings: Findings) -> dict[str, bytes]:
+    """Draw every plot; the names are those of the files, without their ending."""
+    als = next(row.model for row in findings.stars if row.key == "biased_als")
+    wals = next(row.model for row in findings.stars if row.key == "biased_wals")
+    assert isinstance(als, hs.ALS)
+    assert isinstance(wals, hs.ALS)
+    return {
+        "convergence": _png(4.0, lambda figure: draw_convergence(figure, findings.convergence)),
+        "objective": _png(4.0, lambda figure: draw_objective(figure, als)),
+        "methods": _png(
+            4.9, lambda figure: draw_methods(figure, findings.methods, len(findings.split.known))
+        ),
+        "weights": _png(
+            4.9, lambda figure: draw_weights(figure, findings.split.train.item_counts, wals)
+        ),
+    }
+
+
+def _png(height: float, draw: Callable[[Figure], None]) -> bytes:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        draw(figure)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def draw_convergence(figure: Figure, errors: Sequence[float]) -> None:
+    """Experiment A: the Frobenius error against the iteration."""
+    axes = figure.subplots()
+    last = len(errors) - 1
+    axes.plot(range(last + 1), errors, color=OURS)
+    axes.set_xscale("symlog", linthresh=1.0, linscale=0.6)
+    axes.set_yscale("log")
+    _plain_ticks(axes.xaxis, [0, 1, 2, 5, 10, 20, 50, 100])
+    _plain_ticks(axes.yaxis, [5, 10, 20, 50, 100])
+    axes.set_ylim(5, 160)
+    axes.grid(axis="y")
+    for when, shift, side in ((0, (9, 0), "left"), (1, (8, 8), "left"), (last, (0, 10), "right")):
+        axes.plot(when, errors[when], "o", color=OURS, markersize=6)
+        axes.annotate(
+            f"{errors[when]:.4f}", (when, errors[when]), shift, textcoords="offset points", ha=side, weight="bold"
+        )
+    axes.set_xlabel("iteration")
+    axes.set_ylabel("‖R − PQᵀ‖, Frobenius")
+    axes.set_title("Nearly all is won in the first iteration (A: plain ALS, 50 × 30)")
+
+
+def draw_objective(figure: Figure, model: hs.ALS) -> None:
+    """The terms of the objective after each iteration of the chosen biased ALS, stacked."""
+    axes = figure.subplots()
+    steps = [line.iteration for line in model.history_]
+    layers = (
+        ("regularisation", [line.regularization for line in model.history_], THIRD),
+        ("observed ratings", [line.observed for line in model.history_], OURS),
+        ("missing cells", [line.missing for line in model.history_], THEIRS),
+    )
+    floor = np.zeros(len(steps))
+    for name, values, colour in layers:
+        top = floor + values
+        if not np.any(values):
+            text = f"{name}: 0, as they have no weight"
+            place = (steps[-1], top[-1])
+        else:
+            axes.fill_between(steps, floor, top, color=colour, linewidth=0)
+            text = f"{name}: {values[-1]:,.0f}"
+            place = (steps[-1], (floor[-1] + top[-1]) / 2)
+        above = 0 if np.any(values) else 9
+        axes.annotate(text, place, (10, above), textcoords="offset points", va="center", annotation_clip=False)
+        floor = top
+    axes.set_xlim(steps[0], steps[-1])
+    axes.set_ylim(0, None)
+    axes.set_xticks(steps)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(axis="y")
+    axes.set_axisbelow(False)
+    axes.set_xlabel("iteration")
+    axes.set_title("The objective of biased ALS only ever falls, and is soon done")
+
+
+def draw_methods(figure: Figure, methods: Sequence[Method], n_pairs: int) -> None:
+    """Test RMSE of all methods on the same pairs, with bootstrap intervals; best on top."""
+    axes = figure.subplots()
+    ordered = sorted(methods, key=lambda method: -method.known.value)
+    right = 1.32  # D lies far beyond: an axis that reached there would show nothing else
+    for place, method in enumerate(ordered):
+        colour = OURS if method.ours else THEIRS
+        score = method.known
+        if score.value > right:
+            axes.annotate(
+                "", (right, place), (right - 0.035, place),
+                arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 2.0},
+            )  # fmt: skip
+            axes.text(right - 0.04, place, f"{score.value:.3f}, off the scale", ha="right", va="center", color=colour)
+            continue
+        axes.plot([score.low, score.high], [place, place], color=colour, alpha=0.35, linewidth=5)
+        axes.plot(score.value, place, "o", color=colour, markersize=7.5)
+        axes.text(score.high + 0.006, place, f"{score.value:.4f}", va="center", color=colour, weight="bold")
+    axes.set_yticks(range(len(ordered)), [method.name for method in ordered])
+    for text, method in zip(axes.get_yticklabels(), ordered, strict=True):
+        text.set_color(OURS if method.ours else THEIRS)
+    axes.set_xlim(0.88, right)
+    axes.set_ylim(-0.6, len(ordered) - 0.4)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    axes.set_xlabel(f"RMSE in stars on the same {n_pairs:,} test pairs; bars: 95 % of users resampled")
+    axes.set_title("Biased ALS leads; the write-up's ALS came last", x=0)
+    axes.text(0.995, 0.06, "corrected rows", color=OURS, ha="right", transform=axes.transAxes, weight="bold")
+    axes.text(0.995, 0.005, "the write-up's", color=THEIRS, ha="right", transform=axes.transAxes, weight="bold")
+
+
+def draw_weights(figure: Figure, item_counts: Any, chosen: hs.ALS) -> None:
+    """The weight of a rating against its item's popularity, above how popular the items are."""
+    assert isinstance(chosen.objective, hs.Explicit)
+    weight = chosen.objective.weight
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
+    popularity = np.unique(np.geomspace(1, item_counts.max(), 300).round().astype(np.int64))
+    lines = (
+        ("write-up, linear: 0.1 + 1/c", hs.weights.linear_popularity(experiments.W0, experiments.WK), THEIRS, "-"),
+        (
+            "write-up, power: 1 + (1/c)^0.1",
+            hs.weights.power_popularity(experiments.POWER_W0, experiments.POWER_E),
+            THEIRS,
+            "--",
+        ),
+        (f"chosen: {_formula(weight)}", weight, OURS, "-"),
+    )
+    for name, popularity_weight, colour, style in lines:
+        values = popularity_weight.of_items(popularity)
+        upper.plot(popularity, values, color=colour, linestyle=style)
+        upper.annotate(
+            name, (popularity[-1], values[-1]), (8, 0), textcoords="offset points",
+            color=colour, va="center", annotation_clip=False,
+        )  # fmt: skip
+    upper.set_xscale("log")
+    upper.set_yscale("log")
+    _plain_ticks(upper.yaxis, [0.1, 0.2, 0.5, 1, 2])
+    upper.grid(axis="y")
+    upper.set_ylabel("weight of a rating")
+    upper.set_title("Only the rarest films weigh differently")
+    edges = np.geomspace(1, item_counts.max() + 1, 28)
+    lower.hist(item_counts[item_counts > 0], bins=edges.tolist(), color=THIRD, edgecolor="white", linewidth=0.6)
+    lower.set_ylabel("films")
+    _plain_ticks(lower.xaxis, [1, 2, 5, 10, 20, 50, 100, 200, 400])
+    lower.set_xlim(0.93, item_counts.max() * 1.04)
+    unseen = int(np.count_nonzero(item_counts == 0))
+    lower.set_xlabel(
+        f"c, a film's ratings in training ({unseen} more films have none: weight 0 here, 10⁸ in the write-up's metric)"
+    )
+
+
+def _formula(weight: Any) -> str:
+    if isinstance(weight, hs.weights.linear_popularity):
+        return f"{weight.w0:g} + {weight.wk:g}/c"
+    return f"{weight.w0:g} + (1/c)^{weight.e:g}"
+
+
+def _plain_ticks(axis: Any, places: Sequence[float]) -> None:
+    """Ticks at these places, written as plain numbers, whatever the scale."""
+    axis.set_ticks(places, [f"{place:g}" for place in places])
+    axis.set_ticks([], minor=True)

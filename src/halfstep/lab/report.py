@@ -1,0 +1,198 @@
+"""The lab's report: one page of HTML that needs no other file."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from itertools import groupby
+
+import halfstep as hs
+from halfstep.lab.corrected import Row
+from halfstep.lab.printed import EXPERIMENTS, label
+from halfstep.lab.results import SPREAD, Figure, Findings, Method
+from halfstep.lab.scoring import Estimate
+from halfstep.lab.story import Mistake, Score, conclusions, mistakes, parameters_in_words
+
+CAPTIONS = {
+    "methods": (
+        "All methods on one and the same test set. A bar holds 95 % of the values that come out when the test's users "
+        "are drawn anew, 1,000 times; the same draws serve every method, so methods differ by less chance than "
+        "their bars overlap."
+    ),
+    "objective": (
+        "The three terms of the objective after each iteration of the chosen biased ALS. A half-step solves its rows "
+        "exactly, so the sum never rises."
+    ),
+    "weights": "What a rating weighs, by how many ratings its film has; below, how many films are that popular.",
+    "convergence": "Experiment A, from the write-up's own start; both axes are logarithmic, but for the start.",
+}
+
+
+def page(findings: Findings, plots: Mapping[str, bytes]) -> str:
+    """Make the page; `plots` are PNG by name."""
+    style = files("halfstep.lab").joinpath("report.css").read_text(encoding="utf-8")
+    n_test, n_known = len(findings.split.test), len(findings.split.known)
+    sections = (
+        _head(findings),
+        _section("What it concluded, and what is true", _verdicts(findings)),
+        _section("Five mistakes, each beside its corrected row", "".join(map(_mistake, mistakes(findings)))),
+        _section(
+            "The corrected rows",
+            f"<p>All methods on the same pairs: {n_test:,} of users with ten ratings or more in training, and the "
+            f"{n_known:,} of them whose film has one, too. Hyperparameters were chosen on time splits inside the "
+            f"{len(findings.split.train):,} training ratings; the model was then fitted on all of these, once. "
+            "In brackets: 95 % of the values when users are drawn anew.</p>",
+            _corrected("In stars, by RMSE (less is better)", findings.stars, n_test, n_known),
+            _corrected("On ±1, by sign accuracy (more is better)", findings.signs, n_test, n_known),
+        ),
+        _section(
+            "All methods, one test set", _plot("methods", plots), _methods(findings.methods, n_test, n_known)
+        ),
+        _section("What the weights do, and the objective", _plot("weights", plots), _plot("objective", plots)),
+        _section("Every printed figure", _rule(), _experiments(findings.figures), _plot("convergence", plots)),
+        _foot(findings),
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>ALS on MovieLens 100K: the lab report</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<body>\n<main>\n{''.join(sections)}</main>\n</body>\n</html>\n"
+    )
+
+
+def _head(findings: Findings) -> str:
+    agreeing = sum(figure.agrees for figure in findings.figures)
+    stars = {row.key: row for row in findings.stars}["biased_als"]
+    signs = {row.key: row for row in findings.signs}["biased_als"]
+    tiles = (
+        (f"{agreeing} of {len(findings.figures)}", "printed figures agree with ours"),
+        (f"{stars.known.value:.3f}", f"RMSE of biased ALS; {findings.figure('I.rmse_test').printed} was SGD's"),
+        (
+            f"{signs.known.value:.3f}",
+            f"of the signs right with biased ALS; {findings.figure('J.sign_accuracy_test').printed} was SGD's",
+        ),
+        (f"{findings.fitting_seconds:.1f} s", f"for all {findings.fits} fits; WALS alone took 12 s each"),
+    )
+    return (
+        "<header><h1>ALS on MovieLens 100K</h1>"
+        '<p class="lead">A write-up implements alternating least squares from scratch, and finds that it loses to '
+        "simple baselines. Here are its experiments again, figure by figure, what went wrong in them, and what the "
+        "same algorithm does when it is asked the right question.</p>"
+        '<div class="tiles">'
+        + "".join(f'<div class="tile"><b>{value}</b><span>{what}</span></div>' for value, what in tiles)
+        + "</div></header>\n"
+    )
+
+
+def _section(title: str, *parts: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>\n{''.join(parts)}</section>\n"
+
+
+def _verdicts(findings: Findings) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(item.concluded)}</td><td>{escape(item.truth)}</td></tr>" for item in conclusions(findings)
+    )
+    return (
+        '<table class="verdicts"><thead><tr><th>It concluded</th><th>What is true</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table>\n"
+    )
+
+
+def _mistake(mistake: Mistake) -> str:
+    def scores(name: str, kind: str, lines: Iterable[Score]) -> str:
+        rows = "".join(
+            f'<tr><td>{escape(line.what)}</td><td class="number {kind}">{line.value}</td></tr>' for line in lines
+        )
+        return f'<div><h4 class="{kind}">{name}</h4><table><tbody>{rows}</tbody></table></div>'
+
+    return (
+        f'<article class="mistake"><div><h3>{escape(mistake.title)}</h3><p>{escape(mistake.explanation)}</p></div>'
+        + scores("As it was", "theirs", mistake.printed)
+        + scores("Done right", "ours", mistake.corrected)
+        + "</article>\n"
+    )
+
+
+def _corrected(caption: str, rows: Sequence[Row], n_test: int, n_known: int) -> str:
+    less_is_better = "less" in caption
+    best = (min if less_is_better else max)(rows, key=lambda row: row.known.value)
+    body = "".join(
+        f"<tr{' class=best' if row is best else ''}><td>{escape(row.name)}<br>"
+        f"<small>{escape(parameters_in_words(row))}</small></td>"
+        f'<td class="number">{row.candidates}</td><td class="number">{row.validation:.4f}</td>'
+        f"{_estimate(row.test)}{_estimate(row.known)}</tr>"
+        for row in rows
+    )
+    return (
+        f'<h3 style="margin-top:26px">{escape(caption)}</h3><div class="wide"><table><thead><tr><th>method</th>'
+        '<th class="number">settings tried</th><th class="number">on inner splits</th>'
+        f'<th class="number">test, {n_test:,}</th><th class="number">test, {n_known:,}</th></tr></thead>'
+        f"<tbody>{body}</tbody></table></div>\n"
+    )
+
+
+def _methods(methods: Sequence[Method], n_test: int, n_known: int) -> str:
+    body = "".join(
+        f'<tr><td class="{"ours" if method.ours else "theirs"}">{escape(method.name)}</td>'
+        f"{_estimate(method.test)}{_estimate(method.known)}</tr>"
+        for method in sorted(methods, key=lambda method: method.known.value)
+    )
+    return (
+        f'<table style="margin-top:22px"><thead><tr><th>method</th><th class="number">RMSE on {n_test:,}</th>'
+        f'<th class="number">RMSE on {n_known:,}</th></tr></thead><tbody>{body}</tbody></table>\n'
+    )
+
+
+def _estimate(estimate: Estimate) -> str:
+    return (
+        f'<td class="number">{estimate.value:.4f} <small>[{estimate.low:.3f}, {estimate.high:.3f}]</small></td>'
+    )
+
+
+def _rule() -> str:
+    return (
+        "<p>Ours agrees where it rounds to all the digits that were printed. Experiments I and J draw at random: ours "
+        f"is the mean of five seeds ± their standard deviation, and agrees where the printed figure lies within "
+        f"{SPREAD:g} of these, which is where one more run would fall 95 times in 100.</p>\n"
+    )
+
+
+def _experiments(figures: Sequence[Figure]) -> str:
+    blocks = []
+    for letter, group in groupby(figures, key=lambda figure: figure.key[0]):
+        experiment = EXPERIMENTS[letter]
+        rows = "".join(
+            f'<tr><td>{escape(label(figure.key))}</td><td class="number">{figure.printed}</td>'
+            f'<td class="number">{figure.shown_with_spread}</td>'
+            f"<td class={'yes' if figure.agrees else 'no'}>{'✓' if figure.agrees else 'no'}</td></tr>"
+            for figure in group
+        )
+        blocks.append(
+            f'<div class="experiment"><h3><b>{letter}</b>{escape(experiment.title)}</h3>'
+            f'<p class="note">{escape(experiment.setting)}</p><table><thead><tr><th></th>'
+            f'<th class="number">printed</th><th class="number">ours</th><th></th></tr></thead>'
+            f"<tbody>{rows}</tbody></table></div>\n"
+        )
+    return f'<div class="experiments">{"".join(blocks)}</div>'
+
+
+def _plot(name: str, plots: Mapping[str, bytes]) -> str:
+    data = b64encode(plots[name]).decode()
+    caption = escape(CAPTIONS[name])
+    return (
+        f'<figure><img src="data:image/png;base64,{data}" alt="{caption}">'
+        f"<figcaption>{caption}</figcaption></figure>\n"
+    )
+
+
+def _foot(findings: Findings) -> str:
+    return (
+        '<footer class="note"><p>Made by <code>halfstep lab</code>, version '
+        f"{hs.__version__}, in {findings.total_seconds:.0f} s, {findings.fitting_seconds:.1f} s of which went into "
+        f"{findings.fits} fits. All figures are in <code>results.json</code> beside this page. The write-up: "
+        "“Implementing Alternating Least Squares (ALS) from Scratch in Python”, ouatu.ro. The ratings: MovieLens 100K, "
+        "F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, 2015, "
+        '<a href="https://doi.org/10.1145/2827872">doi 10.1145/2827872</a>.</p></footer>\n'
+    )

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from halfstep.backends.cpu import CHUNKS, CPU, LEAST_WORK, available_cores, cut
+from halfstep.errors import ParameterError
+
+
+@given(st.lists(st.floats(0, 10 * LEAST_WORK), min_size=1, max_size=300))
+def test_cut_covers_all_rows_once_in_pieces_of_about_equal_work(work: list[float]) -> None:
+    amounts = np.array(work)
+    ranges = cut(amounts)
+    assert ranges[0][0] == 0
+    assert ranges[-1][1] == len(amounts)
+    assert all(before[1] == after[0] for before, after in pairwise(ranges))
+    assert all(first < last for first, last in ranges)
+    piece = max(LEAST_WORK, amounts.sum() / CHUNKS)
+    for first, last in ranges:  # a piece goes over only by the row that ends it
+        assert amounts[first : last - 1].sum() <= piece * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_every_task_is_run_once(threads: int) -> None:
+    done: list[int] = []
+    with CPU(threads) as backend:
+        backend._run([lambda n=n: done.append(n) for n in range(100)])
+    assert sorted(done) == list(range(100))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_an_error_in_a_task_is_raised_and_ends_the_rest(threads: int) -> None:
+    done: list[int] = []
+
+    def fail() -> None:
+        raise ZeroDivisionError("from a task")
+
+    with CPU(threads) as backend, pytest.raises(ZeroDivisionError, match="from a task"):
+        backend._run([fail] * threads + [lambda: done.append(1)] * 1000)
+    assert not done
+
+
+def test_an_error_in_another_thread_is_raised_here() -> None:
+    here = threading.current_thread()
+    both_began = threading.Barrier(2)
+
+    def fail_elsewhere() -> None:
+        both_began.wait(10)
+        if threading.current_thread() is not here:
+            raise ZeroDivisionError("from another thread")
+
+    with CPU(2) as backend, pytest.raises(ZeroDivisionError, match="from another thread"):
+        backend._run([fail_elsewhere] * 2)
+
+
+def test_threads_by_default_are_the_cores() -> None:
+    assert CPU().threads == available_cores() >= 1
+    with pytest.raises(ParameterError, match="threads=0"):
+        CPU(0)

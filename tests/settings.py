@@ -16,7 +16,7 @@ import halfstep as hs
 import reference
 from halfstep import weights
 from halfstep.backends.cpu import CPU
-from halfstep.kernels._vector import padded_width
+from halfstep.backends.protocol import empty_factors
 from halfstep.objective import Objective, Side, sides
 
 
@@ -81,9 +81,9 @@ class Setting:
 def half_step(side: Side, Y: np.ndarray, *, threads: int = 1, dtype: str = "float64") -> np.ndarray:
     """The library's half-step between plain arrays [factors | bias]."""
     K = side.unknowns
-    fixed = np.zeros((len(Y), padded_width(K)), dtype)
+    fixed = empty_factors(len(Y), K, dtype)
     fixed[:, :K] = Y
-    X = np.zeros((len(side.indptr) - 1, padded_width(K)), dtype)
+    X = empty_factors(len(side.indptr) - 1, K, dtype)
     with CPU(threads) as backend:
         backend.half_step(backend.load(side), fixed, X)
     assert not X[:, K:].any(), "the padding must stay 0"

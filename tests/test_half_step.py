@@ -31,7 +31,7 @@ def tables(draw: st.DrawFn) -> Table:
     return Table(observed, values)
 
 
-ranks = st.sampled_from([1, 2, 3, 4, 7, 8, 11, 12, 16, 19])
+ranks = st.sampled_from([1, 2, 3, 4, 7, 8, 11, 12, 16, 19, 37])
 strengths = st.sampled_from([0.05, 1.0, 30.0])
 rhos = st.sampled_from([0.1, 1.0, 5.0])
 seeds = st.integers(0, 2**32 - 1)

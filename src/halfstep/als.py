@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from halfstep.backends.cpu import CPU
-from halfstep.backends.protocol import Backend
+from halfstep.backends.protocol import Backend, empty_factors
 from halfstep.errors import NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, as_interactions
-from halfstep.kernels._vector import padded_width
 from halfstep.objective import Explicit, Objective, Side, sides
 from halfstep.parameters import as_generator, check_integer, check_number
 from halfstep.progress import FitInterruptedWarning, progress_bar
@@ -235,7 +234,7 @@ class ALS(FactorModel):
                     raise ParameterError(f"init has {name}' factors of shape {given.shape}: expected {shape}")
                 if not np.isfinite(given).all():
                     raise ParameterError(f"init has {name}' factors that are not finite")
-        P, Q = (np.zeros((len(given), padded_width(unknowns)), self.dtype) for given in drawn)
+        P, Q = (empty_factors(len(given), unknowns, self.dtype) for given in drawn)
         P[:, : self.rank], Q[:, : self.rank] = drawn
         return P, Q
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from halfstep.lab.corrected import Row
     from halfstep.lab.results import Findings
 
+PIPED_WIDTH = 130  # columns of a table that goes into a file or a pipe, where there is no window to fit
+
 app = typer.Typer(
     help="Alternating least squares for recommender systems.",
     no_args_is_help=True,
@@ -29,7 +31,7 @@ def main() -> None:
     """Run the command line; an error that halfstep raises on purpose is one line, not a traceback."""
     try:
         app()
-    except (HalfstepError, ModuleNotFoundError) as error:
+    except (HalfstepError, ModuleNotFoundError, OSError) as error:
         print(f"halfstep: {error}", file=sys.stderr)
         sys.exit(1)
 
@@ -46,16 +48,16 @@ def root(
 
 @app.command()
 def lab(
-    output: Annotated[
-        Path, typer.Option(help="The folder for report.html, the plots and results.json.")
-    ] = Path("lab-report"),
+    output: Annotated[Path, typer.Option(help="The folder for report.html, the plots and results.json.")] = Path(
+        "lab-report"
+    ),
 ) -> None:
     """Reproduce a write-up on ALS figure by figure, and show what was wrong with it and what works."""
     from halfstep.lab import run_lab
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
     with Console(stderr=True).status("starting") as status:
-        findings = run_lab(output, tick=lambda section: status.update(f"experiment {section}"))
+        findings = run_lab(output, tick=lambda section: status.update(f"fitting: {section}"))
     print_figures(console, findings)
     print_corrected(console, findings)
     print_story(console, findings)
@@ -104,9 +106,9 @@ def print_corrected(console: Console, findings: Findings) -> None:
 
     def show(title: str, rows: list[Row]) -> None:
         table = Table("method", title=title, title_justify="left")
-        for column in ("inner splits", f"test, {n_test:,} pairs", f"test, {n_known:,} pairs"):
+        for column in ("inner split", f"test, {n_test:,} pairs", f"test, {n_known:,} pairs"):
             table.add_column(column, justify="right")
-        table.add_column("chosen on the inner splits")
+        table.add_column("chosen on the inner split")
         for row in rows:
             scores = (
                 f"{score.value:.4f} [dim]({score.low:.3f}–{score.high:.3f})[/]" for score in (row.test, row.known)

@@ -111,20 +111,22 @@ class CPU:
 
     def _solve_each(self, loaded: LoadedSide, G: Factors, Y: Factors, offsets: Factors, X: Factors) -> None:
         side = loaded.side
-        cells = (side.indptr, side.indices, side.targets, side.weights)
-        ridge = (side.regularization, side.bias_ratio, side.rank, side.biases, offsets)
+        k, biases, s, m = side.rank, side.biases, side.row_missing, side.column_missing
         sums = np.empty((len(loaded.segments), *workspace(side.unknowns, side.weights)[0].shape), Y.dtype)
         failed: list[int] = []
 
         def solve(rows: NDArray[np.intp], summed: Factors) -> None:
-            status = solve_rows(rows, *cells, side.row_missing, side.column_missing, G, *ridge, summed, Y, X)
+            status = solve_rows(
+                rows, side.indptr, side.indices, side.targets, side.weights, s, m, G,
+                side.regularization, side.bias_ratio, k, biases, offsets, summed, Y, X,
+            )  # fmt: skip
             if status != SOLVED:
                 failed.append(status)
 
         def sum_part(number: int, row: int, begin: int, end: int) -> None:
-            s = float(side.row_missing[row]) if len(side.row_missing) else 0.0
+            s_u = float(s[row]) if len(s) else 0.0
             sum_segment(
-                begin, end, *cells[1:], s, side.column_missing, side.rank, side.biases, offsets, Y, sums[number]
+                begin, end, side.indices, side.targets, side.weights, s_u, m, k, biases, offsets, Y, sums[number]
             )
 
         self._run(
@@ -138,8 +140,8 @@ class CPU:
             solve(loaded.long_rows, totals)
         if failed:
             raise NumericalError(
-                "its system is not positive definite to working precision: raise the regularization, "
-                "lower the rank, or look for extreme weights or targets",
+                f"its system is not positive definite to working precision ({side.weights.dtype}): raise the "
+                "regularization, lower the rank, sum in double precision, or look for extreme weights",
                 row=min(failed),
             )
 

@@ -6,12 +6,18 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from halfstep.kernels._vector import padded_width
 from halfstep.objective import Side
 
 Factors = NDArray[np.floating]
-"""Rows ``[factors | bias | 0 …]``: `Side.unknowns` numbers, padded with zeros to `factor_width` columns."""
+"""Rows ``[factors | bias | 0 …]``: `Side.unknowns` numbers, padded with zeros as `empty_factors` makes them."""
+
+
+def empty_factors(rows: int, unknowns: int, dtype: DTypeLike) -> Factors:
+    """Zeros in the layout that half-steps read and write: padded to whole vectors."""
+    return np.zeros((rows, padded_width(unknowns)), dtype)
 
 
 class Backend(Protocol):

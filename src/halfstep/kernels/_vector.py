@@ -14,119 +14,28 @@ matrix product. Everything else in ``kernels/`` is plain Python and calls these 
 ``substitute(S, j, b)``                        one step of the back substitution, likewise
 =============================================  =====================================================================
 
-Widths are multiples of `ROW_PADDING`: rows are stored padded with zeros, so that no loop has a remainder. A vector is
-a plain LLVM vector type: a machine without vectors that wide gets two narrower ones, and the same result.
+Widths are multiples of `ROW_PADDING`: rows are stored padded with zeros, so that no loop has a remainder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 
 from halfstep.kernels._jit import intrinsic
+from halfstep.kernels._llvm import Lanes, Vectors
 
 ROW_PADDING = 8  # elements; a whole number of vectors in either precision
 TILE_ROWS = 4  # rows of A that `add_products` keeps in registers
 TILE_VECTORS = 3  # and at most so many vectors of each
 REGISTER_UNKNOWNS = 12  # the largest system whose sums fit 32 registers
-VECTOR_BYTES = 32  # the width of one vector along a row
-LANE_BYTES = 64  # the width of one entry of `eliminate`: so many systems side by side
 
 
 def padded_width(columns: int) -> int:
     """Columns of a factor array whose rows hold `columns` numbers: the next multiple of `ROW_PADDING`."""
     return -(-columns // ROW_PADDING) * ROW_PADDING
-
-
-class _Vectors:
-    """Emit LLVM instructions on arrays of one element type; `lanes` elements make a vector."""
-
-    def __init__(self, context: Any, builder: ir.IRBuilder, element: Any, lanes: int) -> None:
-        self.context, self.builder, self.lanes = context, builder, lanes
-        self.element = context.get_value_type(element)
-        self.vector = ir.VectorType(self.element, lanes)
-        self.index = context.get_value_type(types.intp)
-
-    def constant(self, value: int) -> ir.Constant:
-        return ir.Constant(self.index, value)
-
-    def pointer(self, array_type: Any, array: Any, *offsets: Any) -> Any:
-        """Address of the element `offsets` = (row, column) of a C-contiguous 2-d array."""
-        b = self.builder
-        view = self.context.make_array(array_type)(self.context, b, array)
-        columns = b.extract_value(view.shape, 1)
-        row, column = offsets
-        return b.gep(view.data, [b.add(b.mul(row, columns), column)])
-
-    def columns(self, array_type: Any, array: Any) -> Any:
-        view = self.context.make_array(array_type)(self.context, self.builder, array)
-        return self.builder.extract_value(view.shape, 1)
-
-    def load(self, pointer: Any) -> Any:
-        value = self.builder.load(self.builder.bitcast(pointer, self.vector.as_pointer()))
-        value.align = 4  # what NumPy's float32 arrays promise
-        return value
-
-    def store(self, value: Any, pointer: Any) -> None:
-        self.builder.store(value, self.builder.bitcast(pointer, self.vector.as_pointer())).align = 4
-
-    def splat(self, scalar: Any) -> Any:
-        b, one = self.builder, ir.IntType(32)
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        first = b.insert_element(undefined, scalar, ir.Constant(one, 0))
-        return b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(one, self.lanes), [0] * self.lanes))
-
-    def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
-        """x·y + z, fused where the machine can."""
-        b = self.builder
-        return b.fadd(z, b.fmul(x, y, flags=("contract",)), flags=("contract",))
-
-    def multiply_subtract(self, x: Any, y: Any, z: Any) -> Any:
-        """Z − x·y, fused where the machine can."""
-        b = self.builder
-        return b.fsub(z, b.fmul(x, y, flags=("contract",)), flags=("contract",))
-
-    def sum(self, total: Any) -> Any:
-        """The sum over the lanes of `total`, pairwise: upper half to lower half until one is left."""
-        b, lane, lanes = self.builder, ir.IntType(32), self.lanes
-        while lanes > 1:
-            lanes //= 2
-            kept = ir.VectorType(lane, lanes)
-            lower = b.shuffle_vector(total, total, ir.Constant(kept, list(range(lanes))))
-            upper = b.shuffle_vector(total, total, ir.Constant(kept, list(range(lanes, 2 * lanes))))
-            total = b.fadd(lower, upper)
-        return b.extract_element(total, ir.Constant(lane, 0))
-
-    def loop(
-        self, stop: Any, step: int, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]
-    ) -> list[Any]:
-        """``for p in range(0, stop, step): carried = body(p, carried)``, with `carried` kept in registers."""
-        b = self.builder
-        before = b.block
-        head, inside, after = (b.append_basic_block(name) for name in ("head", "inside", "after"))
-        b.branch(head)
-        b.position_at_end(head)
-        position = b.phi(self.index)
-        position.add_incoming(self.constant(0), before)
-        values = [b.phi(value.type) for value in carried]
-        for value, start in zip(values, carried, strict=True):
-            value.add_incoming(start, before)
-        b.cbranch(b.icmp_signed("<", position, stop), inside, after)
-        b.position_at_end(inside)
-        updated = body(position, values)
-        position.add_incoming(b.add(position, self.constant(step)), b.block)
-        for value, new in zip(values, updated, strict=True):
-            value.add_incoming(new, b.block)
-        b.branch(head)
-        b.position_at_end(after)
-        return values
-
-
-def _lanes(element: Any, width: int) -> int:
-    return width * 8 // int(element.bitwidth)
 
 
 @intrinsic
@@ -136,7 +45,7 @@ def gather_row(typing_context: Any, Y: Any, i: Any, w: Any, W: Any, Z: Any, p: A
     signature = types.void(Y, intp, element, W, Z, intp, intp)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v = _Vectors(context, builder, element, _lanes(element, VECTOR_BYTES))
+        v = Vectors(context, builder, element)
         fixed, i, w, weighted, plain, p, width = arguments
         zero = v.constant(0)
         source = v.pointer(Y, fixed, i, zero)
@@ -162,7 +71,7 @@ def add_scaled_row(typing_context: Any, Y: Any, i: Any, w: Any, B: Any, j: Any, 
     signature = types.void(Y, intp, element, B, intp, intp)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v = _Vectors(context, builder, element, _lanes(element, VECTOR_BYTES))
+        v = Vectors(context, builder, element)
         fixed, i, w, sums, j, width = arguments
         zero = v.constant(0)
         source, target = v.pointer(Y, fixed, i, zero), v.pointer(B, sums, j, zero)
@@ -186,7 +95,7 @@ def dot_rows(typing_context: Any, X: Any, u: Any, Y: Any, i: Any, width: Any) ->
     signature = element(X, intp, Y, intp, intp)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v = _Vectors(context, builder, element, _lanes(element, VECTOR_BYTES))
+        v = Vectors(context, builder, element)
         left, u, right, i, width = arguments
         zero = v.constant(0)
         x_row, y_row = v.pointer(X, left, u, zero), v.pointer(Y, right, i, zero)
@@ -208,7 +117,7 @@ def add_products(typing_context: Any, A: Any, W: Any, Z: Any, n: Any, a: Any, c:
     count = vectors.literal_value
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v = _Vectors(context, builder, element, _lanes(element, VECTOR_BYTES))
+        v = Vectors(context, builder, element)
         out, left, right, n, a, c, _ = arguments
         zero = v.constant(0)
         columns = [builder.add(c, v.constant(k * v.lanes)) for k in range(count)]
@@ -246,7 +155,7 @@ def sum_in_registers(
     unknowns = K.literal_value
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v = _Vectors(context, builder, element, _lanes(element, VECTOR_BYTES))
+        v = Vectors(context, builder, element)
         systems, lane, fixed, cells, t_all, w_all, offsets, begin, end, _ = arguments
         starts = [
             context.make_array(kind)(context, builder, array).data
@@ -287,22 +196,6 @@ def sum_in_registers(
     return signature, emit
 
 
-class _Lanes(_Vectors):
-    """Emit instructions on S: packed lower triangles, entry (i, j) at i(i+1)/2 + j, with one system in each lane."""
-
-    def __init__(self, context: Any, builder: ir.IRBuilder, array_type: Any, array: Any) -> None:
-        super().__init__(context, builder, array_type.dtype, _lanes(array_type.dtype, LANE_BYTES))
-        self.array_type, self.array = array_type, array
-
-    def row(self, i: Any) -> Any:
-        b = self.builder
-        start = b.lshr(b.mul(i, b.add(i, self.constant(1))), self.constant(1))
-        return self.pointer(self.array_type, self.array, start, self.constant(0))
-
-    def entry(self, row: Any, j: Any) -> Any:
-        return self.builder.gep(row, [self.builder.mul(j, self.constant(self.lanes))])
-
-
 @intrinsic
 def eliminate(typing_context: Any, S: Any, i: Any, j: Any, rows: Any, scaled: Any) -> Any:
     """One inner product of Cholesky's algorithm for `rows` successive rows i, in all lanes of S at once.
@@ -314,7 +207,7 @@ def eliminate(typing_context: Any, S: Any, i: Any, j: Any, rows: Any, scaled: An
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         triangles, i, j, *_ = arguments
-        v = _Lanes(context, builder, S, triangles)
+        v = Lanes(context, builder, S, triangles)
         pivot = v.row(j)
         starts = [v.row(builder.add(i, v.constant(r))) for r in range(count)]
         places = [v.entry(start, j) for start in starts]
@@ -347,7 +240,7 @@ def substitute(typing_context: Any, S: Any, j: Any, b: Any) -> Any:
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         triangles, j, b = arguments
-        v = _Lanes(context, builder, S, triangles)
+        v = Lanes(context, builder, S, triangles)
         pivot, z = v.row(j), v.row(b)
         x = builder.fmul(v.load(v.entry(z, j)), v.load(v.entry(pivot, j)))
         v.store(x, v.entry(z, j))

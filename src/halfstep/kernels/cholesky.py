@@ -22,12 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.kernels._jit import kernel
+from halfstep.kernels._llvm import LANE_BYTES, VECTOR_BYTES
 from halfstep.kernels._vector import (
-    LANE_BYTES,
     REGISTER_UNKNOWNS,
     ROW_PADDING,
     TILE_ROWS,
-    VECTOR_BYTES,
     add_products,
     add_scaled_row,
     eliminate,

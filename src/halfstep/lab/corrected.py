@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 import halfstep as hs
 from halfstep.lab.clock import Clock
@@ -27,23 +28,27 @@ Popularity = hs.weights.linear_popularity | hs.weights.power_popularity
 SEED = 0
 ITERATIONS = 10  # on the inner splits more of them gain nothing
 
-# λ by ν, and ρ
-REGULARIZATIONS = {0.0: (5.0,), 0.5: (0.8, 1.1, 1.6), 1.0: (0.08, 0.12, 0.16)}
-BIAS_REGULARIZATIONS = (1.0, 3.0)
-RANKS: Mapping[Metric, tuple[int, ...]] = {"rmse": (8, 16, 32), "sign_accuracy": (4, 8, 16)}
+# ν with λ
+REGULARIZATIONS = ((0.5, 1.1), (0.75, 0.36), (0.75, 0.43), (1.0, 0.12))
+BIAS_REGULARIZATIONS = (1.0, 2.0, 3.0)
+RANKS: Mapping[Metric, tuple[int, ...]] = {"rmse": (8, 32), "sign_accuracy": (4, 8)}
 
 NEUTRAL = hs.weights.linear_popularity(1.0, 0.0)
 POPULARITIES: tuple[Popularity, ...] = (
     NEUTRAL,
     *(hs.weights.linear_popularity(1.0, wk) for wk in (1.0, 3.0, 10.0)),
     *(hs.weights.power_popularity(1.0, e) for e in (0.1, 0.3)),
-    *(hs.weights.power_popularity(0.0, e) for e in (0.05, 0.1)),
 )
 
-LEARNING_RATE = 0.01
 SGD_RANK = 100
-EPOCHS = (20, 40, 60)
-SGD_REGULARIZATIONS = (0.05, 0.1, 0.15)
+# learning rate, epochs and λ; the first are the write-up's
+SGD_SETTINGS = (
+    (0.005, 20, 0.02),
+    (0.01, 40, 0.05),
+    (0.01, 40, 0.1),
+    (0.01, 60, 0.1),
+    (0.01, 80, 0.15),
+)
 
 USER_REGULARIZATIONS = (5.0, 10.0, 15.0, 25.0, 40.0)
 ITEM_REGULARIZATIONS = (0.0, 1.0, 2.0, 5.0, 10.0)
@@ -97,9 +102,9 @@ class Contest:
     inner: Sequence[Split]
     metric: Metric
 
-    def row(self, key: str, name: str, candidates: Sequence[Candidate]) -> tuple[Row, Candidate]:
+    def row(self, key: str, name: str, candidates: Sequence[Candidate], finalists: int = 3) -> tuple[Row, Candidate]:
         """Race the candidates, fit the winner on the whole training side and score it."""
-        winner, validation = self.race(candidates)
+        winner, validation = self.race(candidates, finalists)
         model = self.clock.fit(winner.make(), self.split.train)
         row = Row(
             key,
@@ -113,17 +118,21 @@ class Contest:
         )
         return row, winner
 
-    def race(self, candidates: Sequence[Candidate]) -> tuple[Candidate, float]:
-        """Find the candidate with the best mean score on the inner splits, and that score."""
+    def race(self, candidates: Sequence[Candidate], finalists: int) -> tuple[Candidate, float]:
+        """Find the candidate with the best mean score on the inner splits, and that score.
+
+        At least `finalists` candidates are scored on every one of them.
+        """
         sign = 1.0 if IS_ERROR[self.metric] else -1.0
         running: list[tuple[float, int]] = [(0.0, number) for number in range(len(candidates))]
-        for done, inner in enumerate(self.inner):
+        for number_of_split, inner in enumerate(self.inner, start=1):
             totals = []
             for total, number in running:
                 model = self.clock.fit(candidates[number].make(), inner.train)
                 totals.append((total + sign * SCORE[self.metric](model, inner.known), number))
-            keep = 1 if done == len(self.inner) - 1 else -(-len(totals) // 2)
-            running = sorted(totals)[:keep]  # ties: the earlier, hence the plainer candidate
+            running = sorted(totals)  # ties: the earlier, hence the plainer candidate
+            if number_of_split < len(self.inner):
+                running = running[: max(finalists, -(-len(totals) // 2))]
         total, number = running[0]
         return candidates[number], sign * total / len(self.inner)
 
@@ -134,7 +143,10 @@ def corrected_rows(clock: Clock, split: Split, metric: Metric) -> list[Row]:
     contest = Contest(clock, split, inner, metric)
     biases, _ = contest.row("user_item_bias", "user + item bias", bias_candidates())
     als, best = contest.row("biased_als", "biased ALS", als_candidates(RANKS[metric]))
-    wals, _ = contest.row("biased_wals", "biased WALS", wals_candidates(best, split.train.item_counts))
+    # None drops out, so that the neutral weight, which is the best ALS again, cannot lose before the end.
+    wals, _ = contest.row(
+        "biased_wals", "biased WALS", wals_candidates(best, split.train.item_counts), len(POPULARITIES)
+    )
     sgd, _ = contest.row("sgd", "SGD", sgd_candidates())
     return [biases, als, wals, sgd]
 
@@ -156,13 +168,12 @@ def als_candidates(ranks: Sequence[int]) -> list[Candidate]:
     return [
         als_candidate(NEUTRAL, rank, regularization, exponent, ratio, {})
         for rank in ranks
-        for exponent, regularizations in REGULARIZATIONS.items()
-        for regularization in regularizations
+        for exponent, regularization in REGULARIZATIONS
         for ratio in BIAS_REGULARIZATIONS
     ]
 
 
-def wals_candidates(best: Candidate, item_counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[Candidate]:
+def wals_candidates(best: Candidate, item_counts: NDArray[np.int64]) -> list[Candidate]:
     """Weights by popularity around the best ALS, whose own neutral weight is among them.
 
     λ grows with the mean weight of a rating: weights that are all doubled then change nothing.
@@ -178,10 +189,17 @@ def wals_candidates(best: Candidate, item_counts: np.ndarray[tuple[int], np.dtyp
                 float(found["regularization"]) * mean_weight,
                 float(found["regularization_exponent"]),
                 float(found["bias_regularization"]),
-                {"weight": repr(popularity)},
+                {"weight": weight_formula(popularity)},
             )
         )
     return candidates
+
+
+def weight_formula(popularity: Popularity) -> str:
+    """Say a weight as people write it; c is the item's popularity."""
+    if isinstance(popularity, hs.weights.power_popularity):
+        return f"{popularity.w0:g} + (1/c)^{popularity.e:g}"
+    return f"{popularity.w0:g} + {popularity.wk:g}/c" if popularity.wk else f"{popularity.w0:g}"
 
 
 def als_candidate(
@@ -216,7 +234,7 @@ def als_candidate(
 
 
 def sgd_candidates() -> list[Candidate]:
-    """Epochs and regularisation; the first is the write-up's own setting."""
+    """Learning rate, epochs and regularisation."""
 
     def candidate(rate: float, epochs: int, regularization: float) -> Candidate:
         return Candidate(
@@ -236,5 +254,4 @@ def sgd_candidates() -> list[Candidate]:
             ),
         )
 
-    longer = product((LEARNING_RATE,), EPOCHS, SGD_REGULARIZATIONS)
-    return [candidate(0.005, 20, 0.02), *(candidate(*setting) for setting in longer)]
+    return [candidate(*setting) for setting in SGD_SETTINGS]

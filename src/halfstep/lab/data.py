@@ -51,6 +51,8 @@ def signed(data: hs.Interactions) -> hs.Interactions:
 
 def write_up_split(ratings: hs.Interactions) -> Split:
     """Split MovieLens 100K as the write-up did: the first 80,000 by time, and its own order at the boundary."""
+    if ratings.timestamps is None:
+        raise hs.errors.DataError("the lab needs the ratings' timestamps: take hs.datasets.movielens_100k()")
     order = np.argsort(ratings.timestamps, kind="stable")
     train, test = order[:N_TRAIN].copy(), order[N_TRAIN:].copy()
     train[train == SWAPPED_INTO_TEST] = SWAPPED_INTO_TRAINING

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 import halfstep as hs
 from halfstep.lab.clock import Clock
 from halfstep.lab.data import Split, Synthetic, starting_factors
@@ -31,7 +33,8 @@ ZEROS_OBSERVED = hs.Explicit(missing_weight=1.0)
 
 def hijacked_weights(train: hs.Interactions, data: hs.Interactions, w0: float, wk: float) -> Floats:
     """Weights of the write-up's metric: an item that is unseen in training weighs wk · 10⁸, all others about w0."""
-    return w0 + wk / (train.item_counts[data.item_positions] + 1e-8)
+    counts = train.item_counts[data.item_positions].astype(np.float64)
+    return w0 + wk / (counts + 1e-8)
 
 
 def plain_als(clock: Clock, synthetic: Synthetic) -> tuple[Figures, list[float]]:

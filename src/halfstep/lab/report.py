@@ -17,15 +17,18 @@ from halfstep.lab.story import Mistake, Score, conclusions, mistakes, parameters
 
 CAPTIONS = {
     "methods": (
-        "All methods on one and the same test set. A bar holds 95 % of the values that come out when the test's users "
-        "are drawn anew, 1,000 times; the same draws serve every method, so methods differ by less chance than "
+        "All methods on one and the same test set. A bar holds 95\u00a0% of the values that come out when the test's "
+        "users are drawn anew, 1,000 times; the same draws serve every method, so methods differ by less chance than "
         "their bars overlap."
     ),
     "objective": (
         "The three terms of the objective after each iteration of the chosen biased ALS. A half-step solves its rows "
         "exactly, so the sum never rises."
     ),
-    "weights": "What a rating weighs, by how many ratings its film has; below, how many films are that popular.",
+    "weights": (
+        "What a rating weighs, by how many ratings its film has; below, how many films are that popular. A film "
+        "without any weighs nothing, except in the write-up's metric, where its weight is 10⁸."
+    ),
     "convergence": "Experiment A, from the write-up's own start; both axes are logarithmic, but for the start.",
 }
 
@@ -43,13 +46,11 @@ def page(findings: Findings, plots: Mapping[str, bytes]) -> str:
             f"<p>All methods on the same pairs: {n_test:,} of users with ten ratings or more in training, and the "
             f"{n_known:,} of them whose film has one, too. Hyperparameters were chosen on time splits inside the "
             f"{len(findings.split.train):,} training ratings; the model was then fitted on all of these, once. "
-            "In brackets: 95 % of the values when users are drawn anew.</p>",
+            "In brackets: 95\u00a0% of the values when users are drawn anew.</p>",
             _corrected("In stars, by RMSE (less is better)", findings.stars, n_test, n_known),
             _corrected("On ±1, by sign accuracy (more is better)", findings.signs, n_test, n_known),
         ),
-        _section(
-            "All methods, one test set", _plot("methods", plots), _methods(findings.methods, n_test, n_known)
-        ),
+        _section("All methods, one test set", _plot("methods", plots), _methods(findings.methods, n_test, n_known)),
         _section("What the weights do, and the objective", _plot("weights", plots), _plot("objective", plots)),
         _section("Every printed figure", _rule(), _experiments(findings.figures), _plot("convergence", plots)),
         _foot(findings),
@@ -146,15 +147,13 @@ def _methods(methods: Sequence[Method], n_test: int, n_known: int) -> str:
 
 
 def _estimate(estimate: Estimate) -> str:
-    return (
-        f'<td class="number">{estimate.value:.4f} <small>[{estimate.low:.3f}, {estimate.high:.3f}]</small></td>'
-    )
+    return f'<td class="number">{estimate.value:.4f} <small>[{estimate.low:.3f}, {estimate.high:.3f}]</small></td>'
 
 
 def _rule() -> str:
     return (
-        "<p>Ours agrees where it rounds to all the digits that were printed. Experiments I and J draw at random: ours "
-        f"is the mean of five seeds ± their standard deviation, and agrees where the printed figure lies within "
+        "<p>Ours agrees where it rounds to all the digits that were printed. Experiments I and J draw at random: "
+        f"ours is the mean of five seeds ± their standard deviation, and agrees where the printed figure lies within "
         f"{SPREAD:g} of these, which is where one more run would fall 95 times in 100.</p>\n"
     )
 
@@ -192,7 +191,7 @@ def _foot(findings: Findings) -> str:
         '<footer class="note"><p>Made by <code>halfstep lab</code>, version '
         f"{hs.__version__}, in {findings.total_seconds:.0f} s, {findings.fitting_seconds:.1f} s of which went into "
         f"{findings.fits} fits. All figures are in <code>results.json</code> beside this page. The write-up: "
-        "“Implementing Alternating Least Squares (ALS) from Scratch in Python”, ouatu.ro. The ratings: MovieLens 100K, "
-        "F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, 2015, "
+        "“Implementing Alternating Least Squares (ALS) from Scratch in Python”, ouatu.ro. The ratings: "
+        "MovieLens 100K, F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, 2015, "
         '<a href="https://doi.org/10.1145/2827872">doi 10.1145/2827872</a>.</p></footer>\n'
     )

@@ -1,0 +1,116 @@
+"""Writing loops over vectors in LLVM's language: the alphabet that ``_vector.py`` is written in.
+
+A vector is a plain LLVM vector type: a machine without vectors that wide gets two narrower ones, and the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+VECTOR_BYTES = 32  # the width of one vector along a row
+LANE_BYTES = 64  # the width of one entry of packed triangles: so many systems side by side
+
+
+class Vectors:
+    """Emit LLVM instructions on arrays of one element type; `lanes` elements make a vector."""
+
+    def __init__(self, context: Any, builder: ir.IRBuilder, element: Any, width: int = VECTOR_BYTES) -> None:
+        self.context, self.builder = context, builder
+        self.lanes = width * 8 // int(element.bitwidth)
+        self.element = context.get_value_type(element)
+        self.vector = ir.VectorType(self.element, self.lanes)
+        self.index = context.get_value_type(types.intp)
+
+    def constant(self, value: int) -> ir.Constant:
+        return ir.Constant(self.index, value)
+
+    def pointer(self, array_type: Any, array: Any, *offsets: Any) -> Any:
+        """Address of the element `offsets` = (row, column) of a C-contiguous 2-d array."""
+        b = self.builder
+        view = self.context.make_array(array_type)(self.context, b, array)
+        columns = b.extract_value(view.shape, 1)
+        row, column = offsets
+        return b.gep(view.data, [b.add(b.mul(row, columns), column)])
+
+    def columns(self, array_type: Any, array: Any) -> Any:
+        view = self.context.make_array(array_type)(self.context, self.builder, array)
+        return self.builder.extract_value(view.shape, 1)
+
+    def load(self, pointer: Any) -> Any:
+        value = self.builder.load(self.builder.bitcast(pointer, self.vector.as_pointer()))
+        value.align = 4  # what NumPy's float32 arrays promise
+        return value
+
+    def store(self, value: Any, pointer: Any) -> None:
+        self.builder.store(value, self.builder.bitcast(pointer, self.vector.as_pointer())).align = 4
+
+    def splat(self, scalar: Any) -> Any:
+        b, one = self.builder, ir.IntType(32)
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        first = b.insert_element(undefined, scalar, ir.Constant(one, 0))
+        return b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(one, self.lanes), [0] * self.lanes))
+
+    def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
+        """x·y + z, fused where the machine can."""
+        b = self.builder
+        return b.fadd(z, b.fmul(x, y, flags=("contract",)), flags=("contract",))
+
+    def multiply_subtract(self, x: Any, y: Any, z: Any) -> Any:
+        """Z − x·y, fused where the machine can."""
+        b = self.builder
+        return b.fsub(z, b.fmul(x, y, flags=("contract",)), flags=("contract",))
+
+    def sum(self, total: Any) -> Any:
+        """The sum over the lanes of `total`, pairwise: upper half to lower half until one is left."""
+        b, lane, lanes = self.builder, ir.IntType(32), self.lanes
+        while lanes > 1:
+            lanes //= 2
+            kept = ir.VectorType(lane, lanes)
+            lower = b.shuffle_vector(total, total, ir.Constant(kept, list(range(lanes))))
+            upper = b.shuffle_vector(total, total, ir.Constant(kept, list(range(lanes, 2 * lanes))))
+            total = b.fadd(lower, upper)
+        return b.extract_element(total, ir.Constant(lane, 0))
+
+    def loop(
+        self, stop: Any, step: int, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]
+    ) -> list[Any]:
+        """``for p in range(0, stop, step): carried = body(p, carried)``, with `carried` kept in registers."""
+        b = self.builder
+        before = b.block
+        head, inside, after = (b.append_basic_block(name) for name in ("head", "inside", "after"))
+        b.branch(head)
+        b.position_at_end(head)
+        position = b.phi(self.index)
+        position.add_incoming(self.constant(0), before)
+        values = [b.phi(value.type) for value in carried]
+        for value, start in zip(values, carried, strict=True):
+            value.add_incoming(start, before)
+        b.cbranch(b.icmp_signed("<", position, stop), inside, after)
+        b.position_at_end(inside)
+        updated = body(position, values)
+        position.add_incoming(b.add(position, self.constant(step)), b.block)
+        for value, new in zip(values, updated, strict=True):
+            value.add_incoming(new, b.block)
+        b.branch(head)
+        b.position_at_end(after)
+        return values
+
+
+class Lanes(Vectors):
+    """Emit instructions on S: packed lower triangles, entry (i, j) at i(i+1)/2 + j, with one system in each lane."""
+
+    def __init__(self, context: Any, builder: ir.IRBuilder, array_type: Any, array: Any) -> None:
+        super().__init__(context, builder, array_type.dtype, LANE_BYTES)
+        self.array_type, self.array = array_type, array
+
+    def row(self, i: Any) -> Any:
+        b = self.builder
+        start = b.lshr(b.mul(i, b.add(i, self.constant(1))), self.constant(1))
+        return self.pointer(self.array_type, self.array, start, self.constant(0))
+
+    def entry(self, row: Any, j: Any) -> Any:
+        return self.builder.gep(row, [self.builder.mul(j, self.constant(self.lanes))])

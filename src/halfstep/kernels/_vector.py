@@ -1,8 +1,8 @@
 """The few inner loops that are written for vector units by hand.
 
-Numba's own vectoriser reaches 6 to 25 GFLOP/s on the short loops of a half-step; the same loops with their vectors
-spelled out in LLVM's language reach 50 (double) and 110 (single precision) on the same core, the rate of a large
-matrix product. Everything else in ``kernels/`` is plain Python and calls these seven as functions:
+The compiler's own vectoriser reaches a small part of a core's speed on the short loops of a half-step; with their
+vectors spelled out they run at nearly the rate of a large matrix product (``benchmarks/half_step.py`` measures both).
+Everything else in ``kernels/`` is plain Python and calls these seven as functions:
 
 =============================================  =====================================================================
 ``gather_row(Y, i, w, W, Z, p, width)``        Z[p, :width] = Y[i, :width],  W[p, :width] = w · Y[i, :width]

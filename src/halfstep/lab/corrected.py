@@ -1,10 +1,10 @@
 """The corrected rows: all methods on the same test pairs, their hyperparameters chosen inside the training side.
 
-Each method's candidates run a race over the inner time splits: all are scored on the first split, the better half
-of them on the next, and so on; the winner has the best mean over all splits. It is then fitted on the whole training
-side, once. Nothing here sees the test side before that.
+Each method's candidates are fitted on the first part of the training side and scored on its last part, which is cut
+and filtered as the test side is. The best is then fitted on the whole training side, once. Nothing here sees the test
+side before that.
 
-The candidates are what was left of wider grids after looking at the same inner splits.
+The candidates are what was left of wider grids after looking at inner splits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import halfstep as hs
 from halfstep.lab.clock import Clock
-from halfstep.lab.data import Split, inner_splits
+from halfstep.lab.data import Split, inner_split
 from halfstep.lab.scoring import IS_ERROR, SCORE, Estimate, Metric, estimate
 
 Model = hs.ALS | hs.SGD | hs.UserItemBias
@@ -26,11 +26,11 @@ Parameters = Mapping[str, float | str]
 Popularity = hs.weights.linear_popularity | hs.weights.power_popularity
 
 SEED = 0
-ITERATIONS = 10  # on the inner splits more of them gain nothing
+ITERATIONS = 10  # on the inner split more of them gain nothing
 
-# ν with λ
-REGULARIZATIONS = ((0.5, 1.1), (0.75, 0.36), (0.75, 0.43), (1.0, 0.12))
-BIAS_REGULARIZATIONS = (1.0, 2.0, 3.0)
+# λ by ν, and ρ
+REGULARIZATIONS = {0.0: (5.0,), 0.5: (0.8, 1.1, 1.6), 0.75: (0.25, 0.36, 0.5), 1.0: (0.08, 0.12, 0.16)}
+BIAS_REGULARIZATIONS = (0.5, 1.0, 2.0)
 RANKS: Mapping[Metric, tuple[int, ...]] = {"rmse": (8, 32), "sign_accuracy": (4, 8)}
 
 NEUTRAL = hs.weights.linear_popularity(1.0, 0.0)
@@ -47,7 +47,7 @@ SGD_SETTINGS = (
     (0.01, 40, 0.05),
     (0.01, 40, 0.1),
     (0.01, 60, 0.1),
-    (0.01, 80, 0.15),
+    (0.01, 80, 0.1),
 )
 
 USER_REGULARIZATIONS = (5.0, 10.0, 15.0, 25.0, 40.0)
@@ -75,7 +75,7 @@ class Row:
     candidates : int
         How many there were.
     validation : float
-        The winner's mean score on the inner splits.
+        The winner's score on the inner split.
     model : Model
         Fitted on the whole training side.
     test, known : Estimate
@@ -95,16 +95,16 @@ class Row:
 
 @dataclass
 class Contest:
-    """One task, stars or signs: its splits, its metric and the clock."""
+    """One task, stars or signs: its outer and inner split, its metric and the clock."""
 
     clock: Clock
     split: Split
-    inner: Sequence[Split]
+    inner: Split
     metric: Metric
 
-    def row(self, key: str, name: str, candidates: Sequence[Candidate], finalists: int = 3) -> tuple[Row, Candidate]:
-        """Race the candidates, fit the winner on the whole training side and score it."""
-        winner, validation = self.race(candidates, finalists)
+    def row(self, key: str, name: str, candidates: Sequence[Candidate]) -> tuple[Row, Candidate]:
+        """Choose a candidate, fit it on the whole training side and score it."""
+        winner, validation = self.choose(candidates)
         model = self.clock.fit(winner.make(), self.split.train)
         row = Row(
             key,
@@ -118,35 +118,22 @@ class Contest:
         )
         return row, winner
 
-    def race(self, candidates: Sequence[Candidate], finalists: int) -> tuple[Candidate, float]:
-        """Find the candidate with the best mean score on the inner splits, and that score.
-
-        At least `finalists` candidates are scored on every one of them.
-        """
-        sign = 1.0 if IS_ERROR[self.metric] else -1.0
-        running: list[tuple[float, int]] = [(0.0, number) for number in range(len(candidates))]
-        for number_of_split, inner in enumerate(self.inner, start=1):
-            totals = []
-            for total, number in running:
-                model = self.clock.fit(candidates[number].make(), inner.train)
-                totals.append((total + sign * SCORE[self.metric](model, inner.known), number))
-            running = sorted(totals)  # ties: the earlier, hence the plainer candidate
-            if number_of_split < len(self.inner):
-                running = running[: max(finalists, -(-len(totals) // 2))]
-        total, number = running[0]
-        return candidates[number], sign * total / len(self.inner)
+    def choose(self, candidates: Sequence[Candidate]) -> tuple[Candidate, float]:
+        """Find the candidate with the best score on the inner split, and that score; of equals, the first."""
+        scores = [
+            SCORE[self.metric](self.clock.fit(candidate.make(), self.inner.train), self.inner.known)
+            for candidate in candidates
+        ]
+        best = int(np.argmin(scores) if IS_ERROR[self.metric] else np.argmax(scores))
+        return candidates[best], scores[best]
 
 
 def corrected_rows(clock: Clock, split: Split, metric: Metric) -> list[Row]:
     """User + item bias, biased ALS, biased WALS and SGD: in stars by RMSE, or on ±1 by sign accuracy."""
-    inner = inner_splits(split.train)
-    contest = Contest(clock, split, inner, metric)
+    contest = Contest(clock, split, inner_split(split.train), metric)
     biases, _ = contest.row("user_item_bias", "user + item bias", bias_candidates())
     als, best = contest.row("biased_als", "biased ALS", als_candidates(RANKS[metric]))
-    # None drops out, so that the neutral weight, which is the best ALS again, cannot lose before the end.
-    wals, _ = contest.row(
-        "biased_wals", "biased WALS", wals_candidates(best, split.train.item_counts), len(POPULARITIES)
-    )
+    wals, _ = contest.row("biased_wals", "biased WALS", wals_candidates(best, split.train.item_counts))
     sgd, _ = contest.row("sgd", "SGD", sgd_candidates())
     return [biases, als, wals, sgd]
 
@@ -168,7 +155,8 @@ def als_candidates(ranks: Sequence[int]) -> list[Candidate]:
     return [
         als_candidate(NEUTRAL, rank, regularization, exponent, ratio, {})
         for rank in ranks
-        for exponent, regularization in REGULARIZATIONS
+        for exponent, regularizations in REGULARIZATIONS.items()
+        for regularization in regularizations
         for ratio in BIAS_REGULARIZATIONS
     ]
 

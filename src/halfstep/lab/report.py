@@ -44,7 +44,7 @@ def page(findings: Findings, plots: Mapping[str, bytes]) -> str:
         _section(
             "The corrected rows",
             f"<p>All methods on the same pairs: {n_test:,} of users with ten ratings or more in training, and the "
-            f"{n_known:,} of them whose film has one, too. Hyperparameters were chosen on time splits inside the "
+            f"{n_known:,} of them whose film has one, too. Hyperparameters were chosen on one time split inside the "
             f"{len(findings.split.train):,} training ratings; the model was then fitted on all of these, once. "
             "In brackets: 95\u00a0% of the values when users are drawn anew.</p>",
             _corrected("In stars, by RMSE (less is better)", findings.stars, n_test, n_known),
@@ -128,7 +128,7 @@ def _corrected(caption: str, rows: Sequence[Row], n_test: int, n_known: int) -> 
     )
     return (
         f'<h3 style="margin-top:26px">{escape(caption)}</h3><div class="wide"><table><thead><tr><th>method</th>'
-        '<th class="number">settings tried</th><th class="number">on inner splits</th>'
+        '<th class="number">settings tried</th><th class="number">on the inner split</th>'
         f'<th class="number">test, {n_test:,}</th><th class="number">test, {n_known:,}</th></tr></thead>'
         f"<tbody>{body}</tbody></table></div>\n"
     )

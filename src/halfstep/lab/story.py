@@ -93,7 +93,7 @@ def mistakes(findings: Findings) -> list[Mistake]:
         Mistake(
             "Two test sets in one comparison",
             f"ALS was scored on {n_test:,} pairs, some of films that nobody had rated in training; the SGD model "
-            f"that beat it on {n_known:,}, without those. Here each method has both, and a film that nobody has rated "
+            f"that beat it on {n_known:,}, without those. Here each method has both, and a film that nobody rated "
             "gets what is known of its user.",
             [
                 Score(f"E: WALS on {n_test:,}", f"{methods['E'].test.value:.4f}"),

@@ -1,0 +1,87 @@
+"""How fast one exact half-step is, as arithmetic: ``python -m benchmarks.half_step``.
+
+One thread, MovieLens 100K's users (biased, weighted). GFLOP/s count n·K² + K³/3 operations a row (A is symmetric, so half of
+it is summed); they are compared with a large matrix product in the same precision on the same core, and with the same
+arithmetic written row by row in NumPy.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+import halfstep as hs
+from halfstep.backends.cpu import CPU
+from halfstep.backends.protocol import empty_factors
+from halfstep.objective import Side, sides
+
+RANKS = (8, 16, 32, 64, 128)
+
+
+def fastest(run: Callable[[], object], seconds: float = 0.5) -> float:
+    """The least time of one run, over as many as fit into `seconds`: what the code can do undisturbed."""
+    run()
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < 3:
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def peak(dtype: str, n: int = 1500) -> float:
+    """GFLOP/s of a large matrix product."""
+    A = np.random.default_rng(0).normal(size=(n, n)).astype(dtype)
+    return 2 * n**3 / fastest(lambda: A @ A) / 1e9
+
+
+def in_numpy(side: Side, Y: np.ndarray) -> np.ndarray:
+    K = side.unknowns
+    X = np.zeros((len(side.indptr) - 1, K))
+    features, offsets = np.column_stack([Y[:, : K - 1], np.ones(len(Y))]), Y[:, K - 1]
+    for u in np.flatnonzero(np.diff(side.indptr)):
+        cells = slice(side.indptr[u], side.indptr[u + 1])
+        seen = side.indices[cells]
+        y = features[seen]
+        weighted = y.T * side.weights[cells]
+        A = weighted @ y + side.regularization[u] * np.eye(K)
+        X[u] = np.linalg.solve(A, weighted @ (side.targets[cells] - offsets[seen]))
+    return X
+
+
+def main() -> None:
+    data = hs.datasets.movielens_100k()
+    cost = hs.Explicit(weight=hs.weights.linear_popularity(0.1, 1.0), biases=True).cost(data)
+    print(f"{'rank':>5} {'precision':>10} {'seconds':>9} {'GFLOP/s':>8} {'of a GEMM':>10} {'NumPy, row by row':>18}")
+    with threadpool_limits(1), CPU(threads=1) as backend:
+        for dtype in ("float64", "float32"):
+            best_possible = peak(dtype)
+            for rank in RANKS:
+                side, _ = sides(
+                    data,
+                    cost,
+                    rank=rank,
+                    regularization=1.5,
+                    regularization_exponent=0.0,
+                    bias_ratio=1.0,
+                    dtype=dtype,
+                )
+                K, counts = side.unknowns, np.diff(side.indptr)
+                Y = empty_factors(data.n_items, K, dtype)
+                Y[:, :K] = np.random.default_rng(0).normal(size=(data.n_items, K))
+                X = empty_factors(data.n_users, K, dtype)
+                loaded = backend.load(side)
+                ours = fastest(lambda loaded=loaded, Y=Y, X=X: backend.half_step(loaded, Y, X))
+                theirs = fastest(lambda side=side, Y=Y: in_numpy(side, Y))
+                rate = float(counts.sum() * K**2 + len(counts) * K**3 / 3) / ours / 1e9
+                print(
+                    f"{rank:>5} {dtype:>10} {ours:>9.5f} {rate:>8.1f} {rate / best_possible:>10.0%}"
+                    f" {theirs / ours:>12.1f} times"
+                )
+
+
+if __name__ == "__main__":
+    main()

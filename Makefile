@@ -35,7 +35,7 @@ $(VENV)/lab.stamp: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/test.stamp: pyproject.toml | $(BIN)/python
-	$(INSTALL) '.[plot,test]'
+	$(INSTALL) '.[test]'
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python

@@ -1,8 +1,8 @@
 """How fast one exact half-step is, as arithmetic: ``python -m benchmarks.half_step``.
 
-One thread, MovieLens 100K's users (biased, weighted). GFLOP/s count n·K² + K³/3 operations a row (A is symmetric, so half of
-it is summed); they are compared with a large matrix product in the same precision on the same core, and with the same
-arithmetic written row by row in NumPy.
+One thread, MovieLens 100K's users (biased, weighted). GFLOP/s count n·K² + K³/3 operations a row (A is symmetric, so
+half of it is summed). They are compared with a large matrix product in the same precision on the same core, and with
+the same arithmetic written row by row in NumPy.
 """
 
 from __future__ import annotations

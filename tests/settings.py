@@ -135,7 +135,7 @@ def rows_times_columns(table: Table) -> np.ndarray:
     return 0.2 + np.outer(ROWS[: len(table.values)], COLUMNS[: table.values.shape[1]])
 
 
-ROWS, COLUMNS = np.linspace(0.5, 3.0, 64), np.linspace(2.0, 0.1, 64)
+ROWS, COLUMNS = np.linspace(0.5, 3.0, 300), np.linspace(2.0, 0.1, 300)
 
 
 def tensorflow(cells: weights.Cells) -> np.ndarray:

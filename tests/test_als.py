@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 from itertools import pairwise
 
@@ -13,7 +15,7 @@ from threadpoolctl import threadpool_info
 import halfstep as hs
 import reference
 from halfstep.als import ALS
-from halfstep.errors import NotFittedError, NumericalError, ParameterError, UnknownIdError
+from halfstep.errors import DataError, NotFittedError, NumericalError, ParameterError, UnknownIdError
 from halfstep.progress import FitInterruptedWarning
 from settings import SETTINGS, Setting, Table
 
@@ -149,6 +151,53 @@ def test_tol_stops_early(data: hs.Interactions) -> None:
     assert drops[-1] < 1e-3 <= min(drops[:-1])
 
 
+def test_without_tol_no_iteration_is_left_out(data: hs.Interactions) -> None:
+    model = ALS(rank=2, iterations=2000, regularization=1.0, random_state=0).fit(data)
+    rises = [after.objective >= before.objective for before, after in pairwise(model.history_)]
+    assert any(rises)  # converged to the last bit long ago: rounding alone moves it now
+    assert len(model.history_) == 2000
+
+
+def test_what_a_callback_keeps_stays(data: hs.Interactions) -> None:
+    kept: list[np.ndarray] = []
+    copies: list[np.ndarray] = []
+
+    def keep(model: ALS) -> float:
+        kept.append(model.user_factors_)
+        copies.append(model.user_factors_.copy())
+        return 1.0  # a number does not mean stop
+
+    model = ALS(rank=2, iterations=5, random_state=0, callbacks=[keep]).fit(data)
+    assert len(kept) == 5
+    for factors, as_they_were in zip(kept, copies, strict=True):
+        np.testing.assert_array_equal(factors, as_they_were)
+    for array in (model.user_factors_, model.item_factors_, model.user_biases_, model.item_biases_):
+        assert array.flags.c_contiguous
+
+
+def test_a_fit_that_fails_leaves_the_model_alone(data: hs.Interactions) -> None:
+    model = ALS(rank=2, random_state=0).fit(data)
+    before = model.predict([0, 1], [2, 3])
+    model.regularization, model.rank = 0.0, 30
+    with pytest.raises(NumericalError):
+        model.fit(data)
+    np.testing.assert_array_equal(model.predict([0, 1], [2, 3]), before)
+
+
+def test_models_can_be_copied_and_pickled(data: hs.Interactions) -> None:
+    fitted = ALS(rank=2, random_state=0).fit(data)
+    for make in (copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(make(fitted).predict([1], [2]), fitted.predict([1], [2]))
+        assert repr(make(ALS(rank=2))) == repr(ALS(rank=2))
+
+
+def test_attributes_that_are_not_there() -> None:
+    with pytest.raises(NotFittedError, match=r"this ALS has no 'mean_' yet: call ALS\.fit\(data\) first"):
+        _ = ALS().mean_
+    with pytest.raises(AttributeError, match="'ALS' object has no attribute 'user_factor_'"):
+        _ = ALS().user_factor_
+
+
 def test_callbacks_see_the_model_and_may_stop_it(data: hs.Interactions) -> None:
     seen = []
 
@@ -254,6 +303,11 @@ def test_two_fits_in_two_threads(data: hs.Interactions) -> None:
         ({"dtype": "float16"}, "dtype='float16': give one of float32, float64"),
         ({"dtype": "float64", "system_dtype": "float32"}, "less precise"),
         ({"threads": 0}, "threads=0"),
+        ({"objective": 16}, r"objective=16: give one such as Explicit\(\)"),
+        ({"objective": hs.Explicit}, r"give one such as Explicit\(\)"),
+        ({"init": (np.zeros((3, 2)),)}, "init has 1 parts"),
+        ({"callbacks": [3]}, "callbacks: give a list of functions"),
+        ({"random_state": "seed"}, "random_state='seed'"),
     ],
 )
 def test_bad_parameters_are_named(parameters: dict[str, object], message: str) -> None:
@@ -274,9 +328,14 @@ def test_bad_init_is_named(data: hs.Interactions, init: tuple[np.ndarray, np.nda
         ALS(rank=2, init=init).fit(data)
 
 
-def test_legacy_random_state_is_refused(data: hs.Interactions) -> None:
+def test_legacy_random_state_is_refused() -> None:
     with pytest.raises(ParameterError, match="default_rng"):
-        ALS(rank=2, random_state=np.random.RandomState(0)).fit(data)
+        ALS(rank=2, random_state=np.random.RandomState(0))
+
+
+def test_nothing_to_fit(data: hs.Interactions) -> None:
+    with pytest.raises(DataError, match="the data have no entries"):
+        ALS(rank=2).fit(data.subset([]))
 
 
 def test_progress_bar_on_request(data: hs.Interactions, capsys: pytest.CaptureFixture[str]) -> None:
@@ -300,10 +359,15 @@ def test_predict_unknown_ids_get_the_baseline() -> None:
 def test_predict_pairs_or_one_against_many(data: hs.Interactions) -> None:
     model = ALS(rank=2, random_state=0).fit(data)
     np.testing.assert_array_equal(model.predict(3, [0, 1, 2]), model.predict([3, 3, 3], [0, 1, 2]))
-    with pytest.raises(ValueError, match="users has 2 ids and items has 3"):
+    with pytest.raises(DataError, match="users has 2 ids and items has 3"):
         model.predict([0, 1], [0, 1, 2])
+    with pytest.raises(DataError, match="items is missing"):
+        model.predict([0, 1])
+    with pytest.raises(ParameterError, match="unknown='error': give 'baseline' or 'raise'"):
+        model.predict([0], [1], unknown="error")
+    np.testing.assert_array_equal(model.predict(data), model.predict(data.user_ids, data.item_ids))
 
 
 def test_repr_shows_the_parameters() -> None:
     shown = repr(ALS(hs.Explicit(biases=True), rank=7))
-    assert shown.startswith("ALS(objective=Explicit(weight=1.0, missing_weight=0.0, biases=True), rank=7")
+    assert shown.startswith("ALS(objective=Explicit(weight=None, missing_weight=0.0, biases=True), rank=7")

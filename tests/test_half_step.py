@@ -11,6 +11,7 @@ import halfstep as hs
 import reference
 from halfstep.backends.cpu import LEAST_SEGMENT
 from halfstep.errors import NumericalError
+from halfstep.kernels.cholesky import GATHERED
 from halfstep.objective import sides
 from settings import SETTINGS, Setting, Table, half_step
 
@@ -199,9 +200,56 @@ def test_a_singular_system_is_an_error(objective: hs.Explicit) -> None:
         model.fit(data)
 
 
-def test_a_singular_system_names_the_row() -> None:
-    users = ["full"] * 4 + ["short"]
-    data = hs.Interactions.from_arrays(users, ["a", "b", "c", "d", "a"])
+def test_a_singular_system_names_the_first_row() -> None:
+    users = ["full"] * 4 + ["later"] * 2 + ["short"] * 1 + ["whole"] * 4
+    items = ["a", "b", "c", "d", "a", "b", "a", "a", "b", "c", "d"]
+    data = hs.Interactions.from_arrays(users, items)
     model = hs.ALS(rank=3, regularization=0.0, random_state=0)
-    with pytest.raises(NumericalError, match="user 'short': its system is not positive definite"):
+    # The pivots of "short" fail before those of "later" do.
+    with pytest.raises(NumericalError, match="user 'later': its system is not positive definite"):
         model.fit(data)
+
+
+@pytest.mark.parametrize("columns", [3, 200])
+@pytest.mark.parametrize("strength", [0.0, np.nan])
+def test_a_singular_shared_matrix_is_never_passed_over(columns: int, strength: float) -> None:
+    """With λ = 0 rounding leaves tiny pivots of either sign; infinities must not get through either."""
+    rng = np.random.default_rng(0)
+    table = Table(rng.random((30, 5)) < 0.5, np.full((30, 5), 1.0 if strength == 0 else 1e200))
+    for seed in range(20):
+        model = hs.ALS(hs.Explicit(missing_weight=1.0), rank=columns, regularization=0.0, random_state=seed)
+        if columns == 3 and strength == 0:
+            model.fit(table.interactions)  # rank below the number of items: nothing singular
+        else:
+            with pytest.raises(NumericalError):
+                model.fit(table.interactions)
+
+
+@every_setting
+def test_rows_longer_than_a_block_in_the_default_precisions(setting: Setting) -> None:
+    """More observations than are gathered at once; float32 factors with float64 systems."""
+    rng = np.random.default_rng(1)
+    observed = rng.random((20, 300)) < 0.6
+    table = Table(observed, rng.integers(1, 6, observed.shape).astype(float))
+    assert observed.sum(axis=1).min() > 2 * GATHERED
+    for rank in (9, 20):
+        problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
+        by_user, _ = setting.sides(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
+        Y = draw_factors(300, by_user.unknowns, rank).astype(np.float32)
+        X = half_step(by_user, Y, dtype="float32")
+        expected = reference.half_step(problem, Y.astype(float))
+        np.testing.assert_allclose(X, expected, rtol=2e-7, atol=1e-7 * np.abs(expected).max())
+
+
+def test_long_rows_with_missing_weights() -> None:
+    rng = np.random.default_rng(2)
+    n, k = 2 * LEAST_SEGMENT + 10, 4
+    data = hs.Interactions.from_arrays(np.r_[np.arange(n), 0], np.r_[np.zeros(n, int), 1], rng.normal(size=n + 1))
+    cost = hs.Explicit(weight=2.0, missing_weight=0.3, biases=True).cost(data)
+    options = {"regularization": 1.0, "regularization_exponent": 0.0, "bias_ratio": 3.0, "dtype": "float64"}
+    by_item = sides(data, cost, rank=k, **options)[1]
+    Y = draw_factors(n, k + 1, 1)
+    y = np.column_stack([Y[:, :k], np.ones(n)])
+    A = 2.0 * y.T @ y + np.diag([1.0] * k + [3.0])
+    expected = np.linalg.solve(A, 2.0 * y.T @ (data.values[:n] - cost.mean - Y[:, k]))
+    np.testing.assert_allclose(half_step(by_item, Y, threads=2)[0], expected, rtol=1e-10)

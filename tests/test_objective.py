@@ -30,7 +30,8 @@ VALUES = np.array([5.0, 0.0, -1.0, 3.0, 4.0, 2.0])
         (2.0, np.full(6, 2.0)),
         (weights.linear_popularity(w0=0.1, wk=2.0), 0.1 + 2.0 / COUNTS),
         (weights.power_popularity(w0=1.0, e=0.1), 1.0 + (1 / COUNTS) ** 0.1),
-        (weights.from_column(), [1, 2, 3, 4, 5, 6]),
+        (None, [1, 2, 3, 4, 5, 6]),  # the column of the interactions
+        (lambda cells: cells.weights * 2, [2, 4, 6, 8, 10, 12]),
         (lambda cells: cells.values**2, VALUES**2),
         (lambda cells: cells.user_counts[cells.users] / cells.item_counts[cells.items], 2 / COUNTS),
     ],
@@ -76,10 +77,10 @@ def test_missing_popularity_leaves_unseen_items_out(data: hs.Interactions) -> No
 
 
 def test_explicit_targets_are_centred_only_with_biases(data: hs.Interactions) -> None:
-    plain, biased = hs.Explicit().cost(data), hs.Explicit(biases=True).cost(data)
+    plain, biased = hs.Explicit(weight=1.0).cost(data), hs.Explicit(weight=1.0, biases=True).cost(data)
     assert (plain.mean, biased.mean) == (0.0, pytest.approx(VALUES.mean()))
     np.testing.assert_allclose(biased.targets, VALUES - VALUES.mean())
-    weighted = hs.Explicit(weight=weights.from_column(), biases=True).cost(data)
+    weighted = hs.Explicit(biases=True).cost(data)
     assert weighted.mean == pytest.approx(np.average(VALUES, weights=[1, 2, 3, 4, 5, 6]))
 
 
@@ -100,14 +101,25 @@ def test_a_bad_weight_names_its_cell(data: hs.Interactions, bad: float) -> None:
 
 
 def test_weights_of_a_wrong_shape(data: hs.Interactions) -> None:
-    with pytest.raises(DataError, match=r"weights of shape \(2,\) for 6 observed cells"):
-        weights_of(lambda cells: np.ones(2), data)
+    for given in (np.ones(2), 2.0, (np.ones(3), np.ones(3))):
+        with pytest.raises(DataError, match=r"of shape .* for 6 observed cells: .* one number for each"):
+            weights_of(lambda cells, given=given: given, data)
 
 
-def test_a_column_of_weights_must_be_there(data: hs.Interactions) -> None:
-    bare = hs.Interactions.from_arrays(["a"], ["x"], [1.0])
-    with pytest.raises(DataError, match=r"name it with Interactions\.from_frame"):
-        weights_of(weights.from_column(), bare)
+def test_weights_are_1_unless_the_interactions_have_some(data: hs.Interactions) -> None:
+    bare = data.with_weights(None)
+    assert hs.Explicit().cost(bare).weights.tolist() == [1] * 6
+    assert hs.Implicit().cost(bare).weights.tolist() == [1] * 6
+    assert hs.Implicit().cost(data).weights.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_weight_cannot_change_the_data(data: hs.Interactions) -> None:
+    def careless(cells: weights.Cells) -> np.ndarray:
+        cells.values[:] = 7.0
+        return cells.values
+
+    with pytest.raises(ValueError, match="read-only"):
+        weights_of(careless, data)
 
 
 def test_nothing_but_zero_weights(data: hs.Interactions) -> None:
@@ -118,7 +130,9 @@ def test_nothing_but_zero_weights(data: hs.Interactions) -> None:
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        (lambda cells: (np.ones(2), np.ones(3)), r"shapes \(2,\) and \(3,\)"),
+        (lambda cells: (np.ones(2), np.ones(3)), r"gave tuple of shapes \[\(2,\), \(3,\)\].* a pair, one number for"),
+        (lambda cells: 2.0, r"gave float of shapes \[\(\)\]"),
+        (weights.confidence(3.0), r"gave ndarray of shapes \[\(6,\)\]"),
         (lambda cells: (np.ones(3), np.array([1.0, -1.0, 1.0])), "negative or not finite"),
         (lambda cells: (np.array([1.0, np.inf, 1.0]), np.ones(3)), "negative or not finite"),
     ],
@@ -135,6 +149,7 @@ def test_bad_missing_weights(data: hs.Interactions, missing: object, message: st
         lambda: hs.Explicit(missing_weight=float("nan")),
         lambda: hs.Implicit(observed_weight=-1.0),
         lambda: hs.Implicit(missing_weight=-0.5),
+        lambda: hs.Implicit(target=float("nan")),
         lambda: weights.linear_popularity(w0=-0.1, wk=1.0),
         lambda: weights.power_popularity(w0=0.1, e=-1.0),
         lambda: weights.confidence(alpha=-1.0),
@@ -144,4 +159,16 @@ def test_bad_missing_weights(data: hs.Interactions, missing: object, message: st
 )
 def test_bad_constants_are_refused_where_they_are_given(make: object) -> None:
     with pytest.raises(ParameterError, match="give a finite number"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: hs.Explicit(weight=weights.linear_popularity), r"as in linear_popularity\(\.\.\.\)"),
+        (lambda: hs.Explicit(biases="no"), "biases='no': give True or False"),
+    ],
+)
+def test_slips_are_named(make: object, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
         make()

@@ -32,6 +32,8 @@ def test_type_checkers_see_the_same_names() -> None:
 
 
 def test_import_leaves_heavy_packages_alone() -> None:
-    program = "import halfstep, sys; print([m for m in ('numba', 'scipy', 'matplotlib', 'typer') if m in sys.modules])"
+    program = (
+        "import halfstep, sys; print([m for m in ('numba', 'scipy', 'matplotlib', 'typer') if m in sys.modules])"
+    )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"

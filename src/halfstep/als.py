@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Backend, empty_factors
-from halfstep.errors import NumericalError, ParameterError
+from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, as_interactions
 from halfstep.objective import Explicit, Objective, Side, sides
@@ -51,6 +51,14 @@ class Iteration(NamedTuple):
     seconds: float
 
 
+class Snapshot(NamedTuple):
+    """All that an iteration leaves behind; P and Q in the layout of the backends."""
+
+    P: Factors
+    Q: Factors
+    history: list[Iteration]
+
+
 @dataclass(eq=False)
 class ALS(FactorModel):
     """Matrix factorisation by alternating least squares.
@@ -76,8 +84,9 @@ class ALS(FactorModel):
     tol : float
         Stop when an iteration lowers the objective by less than this fraction of it; 0 never stops early.
     init : tuple of arrays, optional
-        Factors to start from, of shapes (n_users, rank) and (n_items, rank), by position in the vocabularies.
-        Otherwise drawn from N(0, 0.1² / rank). Biases start at 0.
+        Users' and items' factors to start from, of shapes (n_users, rank) and (n_items, rank), by position in the
+        vocabularies. Otherwise drawn from N(0, 0.1² / rank). Biases start at 0. Users are solved first, so what
+        counts is the items' part.
     dtype : {"float32", "float64"}
         What factors are stored in.
     system_dtype : {"float32", "float64"}
@@ -87,7 +96,7 @@ class ALS(FactorModel):
     threads : int, optional
         All cores that the process may use by default. Does not change the result.
     callbacks : sequence of callable
-        Each is called with the model after every iteration; if one returns True, fitting stops.
+        Each is called with the model after every iteration, fitted so far; if one returns True, fitting stops.
     progress : bool, optional
         Whether to show a progress bar; by default where a person would see it and the fit takes long.
 
@@ -137,7 +146,7 @@ class ALS(FactorModel):
     system_dtype: Literal["float32", "float64"] = "float64"
     random_state: int | np.random.Generator | None = None
     threads: int | None = None
-    callbacks: Sequence[Callable[[ALS], bool | None]] = field(default=(), repr=False)
+    callbacks: Sequence[Callable[[ALS], object]] = field(default=(), repr=False)
     progress: bool | None = None
 
     def __post_init__(self) -> None:
@@ -147,6 +156,13 @@ class ALS(FactorModel):
             check_number(name, getattr(self, name))
         if self.threads is not None:
             check_integer("threads", self.threads, minimum=1)
+        if isinstance(self.objective, type) or not hasattr(self.objective, "cost"):
+            raise ParameterError(f"objective={self.objective!r}: give one such as Explicit() or Implicit()")
+        if self.init is not None and len(self.init) != 2:
+            raise ParameterError(f"init has {len(self.init)} parts: give the users' factors and the items'")
+        if not all(callable(callback) for callback in self.callbacks):
+            raise ParameterError("callbacks: give a list of functions, each of which takes the model")
+        as_generator(self.random_state)
         precisions = ("float32", "float64")
         for name in ("dtype", "system_dtype"):
             if getattr(self, name) not in precisions:
@@ -163,7 +179,7 @@ class ALS(FactorModel):
         ----------
         data : Interactions, scipy sparse matrix or dataframe
             A sparse matrix has users as rows; a dataframe has the columns ``user``, ``item`` and, if any,
-            ``value`` and ``timestamp``.
+            ``value``, ``timestamp`` and ``weight``.
 
         Returns
         -------
@@ -177,6 +193,8 @@ class ALS(FactorModel):
             If a row's system is not positive definite; the message names the user or item.
         """
         data = as_interactions(data)
+        if len(data) == 0:
+            raise DataError("there is nothing to fit: the data have no entries")
         cost = self.objective.cost(data)
         by_user, by_item = sides(
             data,
@@ -187,35 +205,35 @@ class ALS(FactorModel):
             bias_ratio=self.bias_regularization,
             dtype=self.system_dtype,
         )
-        P, Q = self._initial_factors(data, by_user.unknowns)
-        spare_P, spare_Q = np.zeros_like(P), np.zeros_like(Q)
-        history: list[Iteration] = []
+        finished = Snapshot(*self._initial_factors(data, by_user.unknowns), [])
+        spare = np.zeros_like(finished.P), np.zeros_like(finished.Q)
         began = time.perf_counter()
         with CPU(self.threads) as backend, progress_bar(self.progress, self.iterations, "ALS") as bar:
             users, items = backend.load(by_user), backend.load(by_item)
             try:
-                for number in range(1, self.iterations + 1):
+                while len(finished.history) < self.iterations:
+                    P, Q = spare
                     with naming_the_row("user", data):
-                        backend.half_step(users, Q, spare_P)
+                        backend.half_step(users, finished.Q, P)
                     with naming_the_row("item", data):
-                        backend.half_step(items, spare_P, spare_Q)
-                    line = terms(backend, items, by_user, by_item, spare_P, spare_Q, number, began)
-                    # Only now is the iteration finished: an interrupted one leaves P, Q and the history alone.
-                    (P, spare_P), (Q, spare_Q) = (spare_P, P), (spare_Q, Q)
-                    history = [*history, line]
-                    self._keep(data, cost.mean, P, Q, history)
+                        backend.half_step(items, P, Q)
+                    line = terms(backend, items, by_user, by_item, P, Q, len(finished.history) + 1, began)
+                    # Only now is the iteration finished; interrupted before, it has touched nothing but the spare.
+                    spare, finished = (finished.P, finished.Q), Snapshot(P, Q, [*finished.history, line])
                     bar.set_postfix_str(f"objective {line.objective:.6g}", refresh=False)
                     bar.update()
-                    if self._is_done(history):
+                    if self._is_done(data, cost.mean, finished):
                         break
             except KeyboardInterrupt:
-                if not history:
+                if not finished.history:
                     raise
                 warnings.warn(
-                    f"fit was interrupted: this is the model after {len(history)} of {self.iterations} iterations",
+                    f"fit was interrupted: this is the model after {len(finished.history)} of {self.iterations} "
+                    "iterations",
                     FitInterruptedWarning,
                     stacklevel=2,
                 )
+        self._keep(data, cost.mean, finished)
         return self
 
     def _initial_factors(self, data: Interactions, unknowns: int) -> tuple[Factors, Factors]:
@@ -238,26 +256,30 @@ class ALS(FactorModel):
         P[:, : self.rank], Q[:, : self.rank] = drawn
         return P, Q
 
-    def _keep(self, data: Interactions, mean: float, P: Factors, Q: Factors, history: list[Iteration]) -> None:
+    def _keep(self, data: Interactions, mean: float, finished: Snapshot) -> None:
+        """Set the fitted attributes to copies: the arrays of the training loop are about to be written again."""
         k = self.rank  # without biases the column after the factors is padding, and 0 as it should be
-        biases_of = [F[:, k] if F.shape[1] > k else np.zeros(len(F), F.dtype) for F in (P, Q)]
+        biases = [F[:, k].copy() if F.shape[1] > k else np.zeros(len(F), F.dtype) for F in finished[:2]]
         self._remember(
             data,
             mean=mean,
-            user_factors=P[:, :k],
-            item_factors=Q[:, :k],
-            user_biases=biases_of[0],
-            item_biases=biases_of[1],
+            user_factors=finished.P[:, :k].copy(),
+            item_factors=finished.Q[:, :k].copy(),
+            user_biases=biases[0],
+            item_biases=biases[1],
         )
-        self.history_ = history
+        self.history_ = finished.history
 
-    def _is_done(self, history: list[Iteration]) -> bool:
-        answers = [callback(self) for callback in self.callbacks]  # all are called, whatever the first one says
-        if True in answers:
-            return True
-        if len(history) < 2:
+    def _is_done(self, data: Interactions, mean: float, finished: Snapshot) -> bool:
+        if self.callbacks:
+            self._keep(data, mean, finished)
+            # All are called, whatever the first one says; a number, such as an error rate, does not mean stop.
+            answers = [callback(self) for callback in self.callbacks]
+            if any(isinstance(answer, bool | np.bool_) and answer for answer in answers):
+                return True
+        if self.tol == 0 or len(finished.history) < 2:
             return False
-        before, now = history[-2].objective, history[-1].objective
+        before, now = finished.history[-2].objective, finished.history[-1].objective
         return before - now < self.tol * before
 
 

@@ -9,15 +9,20 @@ ALS, SGD and the baselines differ only in how they find the numbers; a baseline 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from halfstep.errors import DataError, NotFittedError
+from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.interactions import Interactions, Vocabulary
 
 PAIRS_AT_ONCE = 1 << 16  # scored together, so that memory stays bounded whatever is asked for
+
+
+FITTED = {
+    "users_", "items_", "user_factors_", "item_factors_", "user_biases_", "item_biases_", "mean_", "history_"
+}  # fmt: skip
 
 
 class FactorModel:
@@ -43,21 +48,28 @@ class FactorModel:
     item_biases_: NDArray[np.floating]
     mean_: float
 
-    def __getattr__(self, name: str) -> Any:
-        if name.endswith("_") and not name.startswith("_"):
+    if not TYPE_CHECKING:  # or no type checker would notice a misspelt name
+
+        def __getattr__(self, name: str) -> Any:
             kind = type(self).__name__
-            raise NotFittedError(f"this {kind} has no {name!r} yet: call {kind}.fit(data) first")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            if name in FITTED and name not in self.__dict__:
+                raise NotFittedError(f"this {kind} has no {name!r} yet: call {kind}.fit(data) first")
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}")
 
     def predict(
-        self, users: ArrayLike, items: ArrayLike, *, unknown: Literal["baseline", "raise"] = "baseline"
+        self,
+        users: ArrayLike | Interactions,
+        items: ArrayLike | None = None,
+        *,
+        unknown: Literal["baseline", "raise"] = "baseline",
     ) -> NDArray[np.float64]:
         """Score pairs of a user and an item.
 
         Parameters
         ----------
         users, items : array-like of ids, both of length n
-            A single id on one side is paired with every id of the other.
+            A single id on one side is paired with every id of the other. Interactions alone, in the place of
+            `users`, stand for their own pairs.
         unknown : {"baseline", "raise"}
             What to do with an id that the model was not fitted on: score it by what is known of the pair
             (μ plus the bias of the known side), or raise `UnknownIdError`.
@@ -74,6 +86,13 @@ class FactorModel:
         UnknownIdError
             If an id is unknown and ``unknown="raise"``.
         """
+        if unknown not in ("baseline", "raise"):
+            raise ParameterError(f"unknown={unknown!r}: give 'baseline' or 'raise'")
+        if isinstance(users, Interactions):
+            pairs = users
+            users, items = pairs.user_ids, pairs.item_ids
+        elif items is None:
+            raise DataError("items is missing: give as many items as users, or Interactions alone")
         missing: Literal["mark", "raise"] = "raise" if unknown == "raise" else "mark"
         user_positions = self.users_.positions(users, unknown=missing)
         item_positions = self.items_.positions(items, unknown=missing)
@@ -111,7 +130,12 @@ class FactorModel:
         item_biases: NDArray[np.floating],
     ) -> None:
         """Set all fitted attributes at once, so that a model is never half fitted."""
-        self.users_, self.items_ = data.users, data.items
-        self.user_factors_, self.item_factors_ = user_factors, item_factors
-        self.user_biases_, self.item_biases_ = user_biases, item_biases
-        self.mean_ = mean
+        self.__dict__.update(
+            users_=data.users,
+            items_=data.items,
+            user_factors_=user_factors,
+            item_factors_=item_factors,
+            user_biases_=user_biases,
+            item_biases_=item_biases,
+            mean_=mean,
+        )

@@ -184,6 +184,8 @@ def _pairs(targets: ArrayLike, predictions: ArrayLike) -> tuple[NDArray[np.float
 
 def _numbers(name: str, values: object, *, dimensions: int) -> NDArray[np.float64]:
     """Turn `values` into finite float64, or say what is wrong with them."""
+    if np.ma.isMaskedArray(values):
+        raise DataError(f"{name} is a masked array: leave the masked entries out, with .compressed()")
     given: NDArray[Any] = np.asarray(values)
     if given.ndim != dimensions:
         dimension = "dimension" if dimensions == 1 else "dimensions"

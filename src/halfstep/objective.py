@@ -11,12 +11,12 @@ these arrays; none has code of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from halfstep.errors import DataError
+from halfstep.errors import DataError, ParameterError
 from halfstep.interactions import Interactions, Orientation
 from halfstep.parameters import check_number
 from halfstep.weights import Cells, MissingWeight, ObservedWeight
@@ -64,24 +64,27 @@ class Explicit:
 
     Parameters
     ----------
-    weight : float or callable
+    weight : float or callable, optional
         w, the weight of an observed cell: a number, one of `halfstep.weights`, or any function from
-        `halfstep.weights.Cells` to an array.
+        `halfstep.weights.Cells` to an array. By default the interactions' own column of weights, or 1 if they have
+        none.
     missing_weight : float or callable
         s·m, the weight of a missing cell, whose factors' product p_u·q_i is drawn to 0. With 1 (and ``weight=1``,
         no biases) a missing cell is an observation of 0.
     biases : bool
-        Fit b_u and b_i jointly with the factors, around the mean μ of the observed values. Missing cells are
-        predicted without them: what is missing is drawn to its baseline.
+        Fit b_u and b_i jointly with the factors, around the weighted mean μ of the observed values. Missing cells
+        are predicted without them: what is missing is drawn to its baseline.
     """
 
-    weight: ObservedWeight = 1.0
+    weight: ObservedWeight | None = None
     missing_weight: MissingWeight = 0.0
     biases: bool = False
 
     def __post_init__(self) -> None:
         _check_weight("weight", self.weight)
         _check_weight("missing_weight", self.missing_weight)
+        if not isinstance(self.biases, bool | np.bool_):
+            raise ParameterError(f"biases={self.biases!r}: give True or False")
 
     def cost(self, data: Interactions) -> Cost:
         """Turn interactions into the arrays of the objective."""
@@ -100,21 +103,22 @@ class Implicit:
 
     Parameters
     ----------
-    observed_weight : float or callable
-        w, the weight of an observed cell.
+    observed_weight : float or callable, optional
+        w, the weight of an observed cell, as in `Explicit`.
     missing_weight : float or callable
         s·m, the weight of a missing cell, whose score is drawn to 0.
     target : float
         t, what the score of an observed cell is drawn to.
     """
 
-    observed_weight: ObservedWeight = 1.0
+    observed_weight: ObservedWeight | None = None
     missing_weight: MissingWeight = 1.0
     target: float = 1.0
 
     def __post_init__(self) -> None:
         _check_weight("observed_weight", self.observed_weight)
         _check_weight("missing_weight", self.missing_weight)
+        check_number("target", self.target)
 
     def cost(self, data: Interactions) -> Cost:
         """Turn interactions into the arrays of the objective."""
@@ -189,7 +193,7 @@ def sides(
     """Both orientations of the objective: the users' half-step and the items'.
 
     λ_u = regularization · c_u^exponent, where c_u is what row u weighs: its observed cells, plus Σ_i s_u m_i where
-    missing cells count (Zhou et al. 2008; Rendle et al. 2022). A row without observations gets λ_u as if it had one:
+    missing cells count (Zhou et al. 2008; Rendle et al. 2022). A row that weighs nothing gets λ_u as if it weighed 1:
     its factors are 0 whatever it is.
     """
 
@@ -209,9 +213,9 @@ def sides(
             row_missing=none if s is None else s.astype(dtype),
             column_missing=none if m is None else m.astype(dtype),
             regularization=ridge.astype(dtype),
-            bias_ratio=bias_ratio,
-            rank=rank,
-            biases=cost.biases,
+            bias_ratio=float(bias_ratio),  # kernels are compiled for the types that they are called with
+            rank=int(rank),
+            biases=bool(cost.biases),
         )
 
     s, m = cost.user_missing, cost.item_missing
@@ -229,8 +233,10 @@ def _cells(data: Interactions) -> Cells:
     )
 
 
-def _check_weight(name: str, weight: ObservedWeight | MissingWeight) -> None:
-    if not callable(weight):
+def _check_weight(name: str, weight: ObservedWeight | MissingWeight | None) -> None:
+    if isinstance(weight, type):
+        raise ParameterError(f"{name}={weight.__name__}: give it its parameters, as in {weight.__name__}(...)")
+    if weight is not None and not callable(weight):
         check_number(name, weight)
 
 
@@ -241,12 +247,18 @@ def _weighted_mean(values: Floats, weights: Floats) -> float:
     return float(weights @ values / total)
 
 
-def _observed_weights(weight: ObservedWeight, cells: Cells, data: Interactions) -> Floats:
+def _observed_weights(weight: ObservedWeight | None, cells: Cells, data: Interactions) -> Floats:
+    if weight is None:
+        return np.ones(len(cells.values)) if cells.weights is None else cells.weights
     if not callable(weight):
         return np.full(len(cells.values), float(weight))
-    weights = np.asarray(weight(cells), dtype=np.float64)
+    given: Any = weight(cells)
+    weights = np.asarray(np.nan if isinstance(given, tuple) else given, dtype=np.float64)
     if weights.shape != cells.values.shape:
-        raise DataError(f"{weight!r} gave weights of shape {weights.shape} for {len(cells.values)} observed cells")
+        raise DataError(
+            f"{weight!r} gave {type(given).__name__} of shape {np.shape(weights)} for {len(cells.values)} observed "
+            "cells: the weight of observed cells is one number for each"
+        )
     bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(bad):
         user, item = data.users[int(cells.users[bad[0]])], data.items[int(cells.items[bad[0]])]
@@ -262,12 +274,14 @@ def _missing_weights(missing: MissingWeight, cells: Cells) -> tuple[Floats | Non
     n_users, n_items = len(cells.user_counts), len(cells.item_counts)
     if not callable(missing):
         return (np.full(n_users, float(missing)), np.ones(n_items)) if missing > 0 else (None, None)
-    s, m = (np.asarray(factor, dtype=np.float64) for factor in missing(cells))
-    if s.shape != (n_users,) or m.shape != (n_items,):
+    given: Any = missing(cells)
+    shapes = [np.shape(factor) for factor in given] if isinstance(given, tuple) else [np.shape(given)]
+    if shapes != [(n_users,), (n_items,)]:
         raise DataError(
-            f"{missing!r} gave factors of shapes {s.shape} and {m.shape}: expected one for each of "
-            f"{n_users} users and one for each of {n_items} items"
+            f"{missing!r} gave {type(given).__name__} of shapes {shapes}: the weight of missing cells is a pair, one "
+            f"number for each of {n_users} users and one for each of {n_items} items"
         )
+    s, m = (np.asarray(factor, dtype=np.float64) for factor in given)
     for factor in (s, m):
         if not (np.isfinite(factor).all() and (factor >= 0).all()):
             raise DataError(f"{missing!r} gave a factor that is negative or not finite")

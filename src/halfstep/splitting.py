@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.errors import DataError, ParameterError
-from halfstep.interactions import Interactions
+from halfstep.interactions import Interactions, as_interactions
 from halfstep.interactions.columns import as_timestamps
 from halfstep.parameters import as_generator, check_integer
 
@@ -34,7 +34,7 @@ def split_by_time(
 
     Parameters
     ----------
-    data : Interactions
+    data : Interactions, or what `fit` takes
         With timestamps.
     test_fraction : float, optional
         The share of all entries, above 0 and below 1, that are latest. Entries of one instant at the boundary
@@ -56,6 +56,7 @@ def split_by_time(
     DataError
         If there are no timestamps, or if a side would be empty before `keep_known`.
     """
+    data = as_interactions(data)
     timestamps = _timestamps(data)
     if (test_fraction is None) == (at is None):
         raise ParameterError("say exactly one of test_fraction=... and at=...")
@@ -74,7 +75,7 @@ def split_leave_last_out(data: Interactions, *, n: int = 1, min_train_ratings: i
 
     Parameters
     ----------
-    data : Interactions
+    data : Interactions, or what `fit` takes
         With timestamps; entries of one instant count as later the later they are given.
     n : int
         How many entries of each user to test on.
@@ -93,6 +94,7 @@ def split_leave_last_out(data: Interactions, *, n: int = 1, min_train_ratings: i
     DataError
         If there are no timestamps, or if no user has enough entries.
     """
+    data = as_interactions(data)
     check_integer("n", n, minimum=1)
     check_integer("min_train_ratings", min_train_ratings, minimum=1)
     counts = data.user_counts
@@ -113,7 +115,7 @@ def split_random(
 
     Parameters
     ----------
-    data : Interactions
+    data : Interactions, or what `fit` takes
     test_fraction : float
         The share of all entries, above 0 and below 1.
     random_state : int, numpy.random.Generator or None
@@ -130,6 +132,7 @@ def split_random(
     DataError
         If a side would be empty.
     """
+    data = as_interactions(data)
     size = _test_size(data, test_fraction)
     drawn = as_generator(random_state).permutation(len(data))[:size]
     return _both_sides(data, _mark(len(data), drawn))
@@ -142,7 +145,7 @@ def k_folds(
 
     Parameters
     ----------
-    data : Interactions
+    data : Interactions, or what `fit` takes
     n_folds : int
         From 2 to the number of entries.
     random_state : int, numpy.random.Generator or None
@@ -158,6 +161,7 @@ def k_folds(
     ParameterError
         At once, not at the first fold, if `n_folds` or `random_state` makes no sense.
     """
+    data = as_interactions(data)
     check_integer("n_folds", n_folds, minimum=2)
     if n_folds > len(data):
         raise ParameterError(f"n_folds is {n_folds}, but there are only {len(data)} entries: ask for fewer")

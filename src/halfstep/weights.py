@@ -1,4 +1,4 @@
-"""How much each cell of the matrix counts: popularity, confidence, given columns.
+"""How much each cell of the matrix counts: popularity, confidence, rows times columns.
 
 An *observed weight* is a positive number or a callable from `Cells` to one weight per cell; any function of that
 shape will do. A *missing weight* is a number, the same for every missing cell, or a callable from the `Cells` to
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from halfstep.errors import DataError, ParameterError
+from halfstep.errors import ParameterError
 from halfstep.parameters import check_number
 
 Floats = NDArray[np.float64]
@@ -154,20 +154,7 @@ class log_confidence:  # noqa: N801
         return 1.0 + self.alpha * np.log1p(cells.values / self.epsilon)
 
 
-@dataclass(frozen=True)
-class from_column:  # noqa: N801
-    """The weights that the interactions came with: their column ``weight``."""
-
-    def __call__(self, cells: Cells) -> Floats:
-        if cells.weights is None:
-            raise DataError(
-                "weights.from_column() needs interactions with a column of weights: "
-                "name it with Interactions.from_frame(..., weight='...')"
-            )
-        return cells.weights
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single answer to ==
 class row_column:  # noqa: N801
     """TensorFlow's WALS: w_ui = w0 + R_u · C_i for observed cells; missing ones weigh w0.
 

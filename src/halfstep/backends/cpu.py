@@ -26,6 +26,7 @@ from threadpoolctl import ThreadpoolController
 
 from halfstep.backends.protocol import Factors
 from halfstep.errors import NumericalError, ParameterError
+from halfstep.kernels._vector import padded_width
 from halfstep.kernels.cholesky import SOLVED, solve_rows, sum_right_hand_sides, sum_segment, workspace
 from halfstep.kernels.loss import row_losses
 from halfstep.objective import Side
@@ -36,6 +37,11 @@ CHUNKS = 64  # at most about so many per half-step: enough to balance, few enoug
 LEAST_WORK = 1_500_000  # multiply-adds that make a chunk worth its own task (some 50 to 100 µs)
 LEAST_SEGMENT = 4096  # observations below which a row is never cut
 ROWS_AT_ONCE = 4096  # in products that BLAS does
+
+NOT_DEFINITE = (
+    "is not positive definite to working precision ({dtype}): raise the regularization (of biases too), lower the "
+    "rank, sum in double precision, or look for extreme weights and targets"
+)
 
 
 class CPU:
@@ -76,6 +82,7 @@ class CPU:
     def half_step(self, loaded: LoadedSide, Y: Factors, X: Factors) -> None:
         """Solve every row of X while Y is held fixed; see `halfstep.backends.protocol.Backend`."""
         side = loaded.side
+        assert X.shape[1] == Y.shape[1] == padded_width(side.unknowns), "factors not made by empty_factors"
         features, offsets = fixed_side(side, Y)
         solved = X if X.dtype == features.dtype else np.zeros(X.shape, features.dtype)
         G = self._gram(side.column_missing, side.rank, features)
@@ -84,7 +91,8 @@ class CPU:
         else:
             self._solve_each(loaded, G, features, offsets, solved)
         if solved is not X:
-            X[...] = solved
+            with np.errstate(over="ignore"):  # the loss finds what is not finite
+                X[...] = solved
 
     def loss(self, loaded: LoadedSide, Y: Factors, X: Factors) -> tuple[float, float]:
         """Return the observed and the missing cells' loss; see `halfstep.backends.protocol.Backend`."""
@@ -139,27 +147,23 @@ class CPU:
                 totals[np.searchsorted(loaded.long_rows, row)] += part
             solve(loaded.long_rows, totals)
         if failed:
-            raise NumericalError(
-                f"its system is not positive definite to working precision ({side.weights.dtype}): raise the "
-                "regularization, lower the rank, sum in double precision, or look for extreme weights",
-                row=min(failed),
-            )
+            raise NumericalError(f"its system {NOT_DEFINITE.format(dtype=Y.dtype)}", row=min(failed))
 
     def _solve_with_one_matrix(self, loaded: LoadedSide, G: Factors, Y: Factors, X: Factors) -> None:
         side = loaded.side
         A = side.row_missing[0] * G
         A[np.diag_indices_from(A)] += side.regularization[0]
         try:
-            factor = cho_factor(A, lower=True)
-        except LinAlgError as error:
-            raise NumericalError(
-                "the matrix that all rows share is not positive definite: raise the regularization or lower the rank"
-            ) from error
+            factor, _ = cho_factor(A, lower=True, check_finite=False)
+        except LinAlgError:
+            factor = np.zeros_like(A)
+        if not (np.diag(factor) ** 2 > len(A) * np.finfo(A.dtype).eps * np.diag(A)).all():  # as in solve_lanes
+            raise NumericalError(f"the matrix that all rows share {NOT_DEFINITE.format(dtype=A.dtype)}")
 
         def solve(first: int, last: int) -> None:
             B = np.empty((last - first, Y.shape[1]), Y.dtype)
             sum_right_hand_sides(first, last, side.indptr, side.indices, side.targets, side.weights, side.rank, Y, B)
-            X[first:last, : side.rank] = cho_solve(factor, B[:, : side.rank].T, check_finite=False).T
+            X[first:last, : side.rank] = cho_solve((factor, True), B[:, : side.rank].T, check_finite=False).T
 
         self._run([partial(solve, first, last) for first, last in loaded.light_ranges])
 
@@ -189,7 +193,8 @@ class CPU:
                 except IndexError:  # another thread took the last one
                     return
                 try:
-                    task()
+                    with np.errstate(over="ignore", invalid="ignore"):
+                        task()
                 except BaseException:
                     waiting.clear()
                     raise
@@ -236,8 +241,8 @@ class LoadedSide:
         """Cut the work of a half-step into pieces that depend on nothing but the data."""
         counts = np.diff(side.indptr)
         k = side.unknowns
-        light_work = counts * float(k) + k * k  # in multiply-adds
-        work = counts * float(k * k) + k**3 / 3
+        work = counts * float(k * k) + k**3 / 3  # in multiply-adds
+        light_work = 4.0 * (counts * float(k) + k * k)  # bound by loads, which take about four times as long
         longest = max(LEAST_SEGMENT, int(side.indptr[-1]) // CHUNKS)
         is_long = counts > longest
         rows = np.arange(len(counts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from halfstep.errors import DataError
 
 MEND_ROWS = "drop or mend such rows"
+is_integer = re.compile(r"[+-]?[0-9]+").fullmatch
 
 
 class RowError(DataError):
@@ -132,8 +134,9 @@ def as_weights(values: Any) -> NDArray[np.float64]:
 def as_timestamps(values: Any) -> NDArray[Any]:
     """Make an array of int64, float64 or datetime64[us], always a copy, of a column of instants.
 
-    Numbers stay numbers, in whatever unit they are. Dates and datetimes become datetime64[us], and so do
-    strings, read as ISO 8601. An instant with a time zone is converted to UTC; one without is taken as it is.
+    Numbers stay numbers, in whatever unit they are, and so do strings that all are integers. Dates and datetimes
+    become datetime64[us], and so do other strings, read as ISO 8601. An instant with a time zone is converted to
+    UTC; one without is taken as it is.
 
     Raises
     ------
@@ -148,6 +151,8 @@ def as_timestamps(values: Any) -> NDArray[Any]:
     if column.dtype.kind in "UT":
         column = column.astype(object)
     kind = column.dtype.kind
+    if kind == "O" and len(column) and all(isinstance(each, str) and is_integer(each) for each in column):
+        column = np.array(list(map(int, column)), dtype=object)  # numbers written as text, as in csv files
     if kind == "O" and any(issubclass(each, str | date | np.datetime64) for each in set(map(type, column))):
         column, kind = _instants(column), "M"
     if kind == "M":

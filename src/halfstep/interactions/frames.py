@@ -45,7 +45,7 @@ def columns_of(frame: Any, names: Mapping[str, str | None]) -> dict[str, Any]:
         if name not in present:
             raise DataError(
                 f"there is no column {name!r} for {role}: there are {', '.join(map(repr, present))}; "
-                f"say {role}=... with one of these"
+                f"say {role}=... with one of these in Interactions.from_frame"
             )
     table = nw.from_native(frame)
     if isinstance(table, nw.LazyFrame):

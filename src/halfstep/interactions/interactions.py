@@ -38,7 +38,7 @@ class Interactions:
     timestamps : ndarray of shape (n_entries,) or None
         int64, float64 or datetime64[us], the latter in UTC.
     weights : ndarray of shape (n_entries,), float64, or None
-        What each entry weighs in the objective; finite and at least 0.
+        What each entry weighs where an objective is not given weights of its own; finite and at least 0.
     item_titles : mapping from item id to str, or None
         For people to read.
     """
@@ -51,6 +51,13 @@ class Interactions:
     timestamps: NDArray[Any] | None = None
     weights: NDArray[np.float64] | None = None
     item_titles: Mapping[Any, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Lock the arrays, which counts and orientations are derived from."""
+        for name in ("user_positions", "item_positions", "values", "timestamps", "weights"):
+            array = getattr(self, name)
+            if array is not None:
+                array.flags.writeable = False
 
     @classmethod
     def from_arrays(
@@ -336,6 +343,11 @@ def as_interactions(data: Any) -> Interactions:
         raise DataError(
             f"cannot take {_kind(data)}: give Interactions, a SciPy sparse matrix with a row per user, or a "
             "dataframe with the columns user, item[, value][, timestamp][, weight]"
+        )
+    if "value" not in names and (others := sorted(set(names) - {"user", "item", "timestamp", "weight"})):
+        raise DataError(
+            f"the dataframe has no column 'value', but {', '.join(map(repr, others))}: say which one holds the "
+            f"values by Interactions.from_frame(frame, value={others[0]!r}), or drop what is not needed"
         )
     value, timestamp, weight = (role if role in names else None for role in ("value", "timestamp", "weight"))
     return Interactions.from_frame(data, value=value, timestamp=timestamp, weight=weight)

@@ -18,7 +18,11 @@ RELAXED_ARITHMETIC = {"reassoc", "contract", "nsz", "arcp"}
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` on its first call, for the types it is called with; keep the result on disk."""
-    compiled = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=RELAXED_ARITHMETIC)(function)
+    options = {"nogil": True, "error_model": "numpy", "fastmath": RELAXED_ARITHMETIC}
+    try:
+        compiled = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder that can be written to: compiled anew in every process, but it works
+        compiled = numba.njit(**options)(function)
     return cast(Callable[P, R], compiled)
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core.errors import TypingError
 
 from halfstep.kernels._jit import intrinsic
 from halfstep.kernels._llvm import Lanes, Vectors
@@ -38,9 +39,16 @@ def padded_width(columns: int) -> int:
     return -(-columns // ROW_PADDING) * ROW_PADDING
 
 
+def _require_alike(*arrays: Any) -> None:
+    """Refuse to compile for arrays that the instructions below would misread."""
+    if any(array.layout != "C" or array.dtype != arrays[0].dtype for array in arrays):
+        raise TypingError(f"expected C-contiguous arrays of one type, not {', '.join(map(str, arrays))}")
+
+
 @intrinsic
 def gather_row(typing_context: Any, Y: Any, i: Any, w: Any, W: Any, Z: Any, p: Any, width: Any) -> Any:
     """Z[p, :width] = Y[i, :width] and W[p, :width] = w · Y[i, :width]."""
+    _require_alike(Y, W, Z)
     intp, element = types.intp, Y.dtype
     signature = types.void(Y, intp, element, W, Z, intp, intp)
 
@@ -67,6 +75,7 @@ def gather_row(typing_context: Any, Y: Any, i: Any, w: Any, W: Any, Z: Any, p: A
 @intrinsic
 def add_scaled_row(typing_context: Any, Y: Any, i: Any, w: Any, B: Any, j: Any, width: Any) -> Any:
     """B[j, :width] += w · Y[i, :width]."""
+    _require_alike(Y, B)
     intp, element = types.intp, Y.dtype
     signature = types.void(Y, intp, element, B, intp, intp)
 
@@ -91,6 +100,7 @@ def add_scaled_row(typing_context: Any, Y: Any, i: Any, w: Any, B: Any, j: Any, 
 @intrinsic
 def dot_rows(typing_context: Any, X: Any, u: Any, Y: Any, i: Any, width: Any) -> Any:
     """Σ_c X[u, c] · Y[i, c] over the first `width` columns."""
+    _require_alike(X, Y)
     intp, element = types.intp, X.dtype
     signature = element(X, intp, Y, intp, intp)
 
@@ -112,6 +122,7 @@ def dot_rows(typing_context: Any, X: Any, u: Any, Y: Any, i: Any, width: Any) ->
 @intrinsic
 def add_products(typing_context: Any, A: Any, W: Any, Z: Any, n: Any, a: Any, c: Any, vectors: Any) -> Any:
     """A[a:a+4, c:c+w] += W[:n, a:a+4]ᵀ Z[:n, c:c+w] with w = `vectors`·lanes; the tile of A stays in registers."""
+    _require_alike(A, W, Z)
     intp, element = types.intp, A.dtype
     signature = types.void(A, W, Z, intp, intp, intp, vectors)
     count = vectors.literal_value
@@ -150,6 +161,7 @@ def sum_in_registers(
     K is a literal of at most `REGISTER_UNKNOWNS`: all sums stay in registers from the first observation to the last,
     and the rows of Y are read where they are.
     """
+    _require_alike(S, Y, targets, weights, o)
     intp, element = types.intp, S.dtype
     signature = types.void(S, intp, Y, indices, targets, weights, o, intp, intp, K)
     unknowns = K.literal_value

@@ -156,13 +156,14 @@ def add_shared_terms(
 
 @kernel
 def solve_lanes(K: int, filled: int, S: Floats, D: Floats) -> int:
-    """Solve the systems in the first `filled` lanes of S; each solution replaces its b. Return a bad lane, or −1.
+    """Solve the systems in the first `filled` lanes of S; solutions replace b. Return the first bad lane, or −1.
 
     A pivot that has lost all its digits means that the system is singular to working precision; D holds what is left
     of the diagonal entry then.
     """
     lanes = S.shape[1]
     eps = np.finfo(S.dtype).eps
+    bad = filled
     for j in range(K):
         diagonal = j * (j + 1) // 2 + j
         for lane in range(lanes):
@@ -170,7 +171,8 @@ def solve_lanes(K: int, filled: int, S: Floats, D: Floats) -> int:
         eliminate(S, j, j, 1, 0)
         for lane in range(filled):
             if not S[diagonal, lane] > D[0, lane]:
-                return lane
+                bad = min(bad, lane)
+                S[diagonal, lane] = 1.0  # the other lanes go on
         for lane in range(lanes):
             S[diagonal, lane] = 1.0 / np.sqrt(S[diagonal, lane])  # kept inverted: divisions are slow
         i = j + 1
@@ -182,7 +184,7 @@ def solve_lanes(K: int, filled: int, S: Floats, D: Floats) -> int:
             i += 1
     for j in range(K - 1, -1, -1):
         substitute(S, j, K)
-    return SOLVED
+    return bad if bad < filled else SOLVED
 
 
 @kernel

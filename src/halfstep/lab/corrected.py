@@ -217,6 +217,7 @@ def als_candidate(
             bias_regularization=bias_ratio,
             iterations=ITERATIONS,
             random_state=SEED,
+            progress=False,
         ),
     )
 

@@ -52,6 +52,7 @@ def plain_als(clock: Clock, synthetic: Synthetic) -> tuple[Figures, list[float]]
         iterations=ITERATIONS,
         init=synthetic.init,
         dtype="float64",
+        progress=False,
         callbacks=[note],
     )
     clock.fit(model, synthetic.ones)
@@ -73,6 +74,7 @@ def regularised_synthetic(clock: Clock, synthetic: Synthetic) -> Figures:
             regularization=SYNTHETIC_REGULARIZATION,
             iterations=ITERATIONS,
             init=synthetic.init,
+            progress=False,
         )
         clock.fit(model, ones)
         figures[f"{name}.rmse_observed"] = rmse(model, ones)
@@ -92,6 +94,7 @@ def ratings_model(train: hs.Interactions, objective: hs.Explicit, regularization
         regularization=regularization,
         iterations=ITERATIONS,
         init=starting_factors(train.n_users, train.n_items, RATINGS_RANK),
+        progress=False,
     )
 
 

@@ -181,15 +181,15 @@ def draw_weights(figure: Figure, item_counts: NDArray[np.int64], chosen: Popular
         )  # fmt: skip
     upper.set_xscale("log")
     upper.set_yscale("log")
-    _plain_ticks(upper.yaxis, [0.1, 0.2, 0.5, 1, 2])
+    _plain_ticks(upper.yaxis, [0.1, 0.2, 0.5, 1, 2, 5])
     upper.grid(axis="y")
     upper.set_ylabel("weight of a rating")
-    upper.set_title("Only the rarest films weigh differently")
-    edges = np.geomspace(1, item_counts.max() + 1, 28)
+    upper.set_title("The chosen weights favour the rarest films only")
+    edges = 2.0 ** np.arange(11) - 0.5  # 1, 2 to 3, 4 to 7, 8 to 15, ...
     lower.hist(item_counts[item_counts > 0], bins=edges.tolist(), color=THIRD, edgecolor="white", linewidth=0.6)
     lower.set_ylabel("films")
     _plain_ticks(lower.xaxis, [1, 2, 5, 10, 20, 50, 100, 200, 400])
-    lower.set_xlim(0.93, item_counts.max() * 1.04)
+    lower.set_xlim(0.7, item_counts.max() * 1.04)
     lower.set_xlabel("c, how many ratings a film has in training")
 
 

@@ -119,5 +119,6 @@ def label(key: str) -> str:
     _, rest = key.split(".", 1)
     if rest.startswith("w0="):
         setting, metric = rest.rsplit(".", 1)
-        return f"{setting.replace('=', ' ').replace(',', ', ')}: {_WORDS[metric]}"
+        kind = "weighted" if metric.startswith("weighted") else "RMSE"
+        return f"{setting.replace('=', ' ').replace(',', ', ')}: {kind}"
     return ": ".join(_WORDS[part] for part in rest.split("."))

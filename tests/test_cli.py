@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import halfstep as hs
+from halfstep import cli
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["halfstep", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"{hs.__version__}\n"
+
+
+def test_help_names_the_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "--help") == 0
+    shown = capsys.readouterr().out
+    assert "lab" in shown
+    assert "data" in shown
+
+
+def test_data_says_what_there_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "data") == 0
+    assert "100,000 of 943 users × 1,682 items" in capsys.readouterr().out
+
+
+def test_unknown_data_set_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "data", "movielens-1b") == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "halfstep: there is no data set 'movielens-1b'; there is movielens-100k\n"
+
+
+def test_missing_package_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "halfstep.lab.figures", raising=False)
+    assert run(monkeypatch, "lab", "--output", str(tmp_path / "out")) == 1
+    assert capsys.readouterr().err == "halfstep: the plots need Matplotlib: pip install 'halfstep[plot]'\n"
+
+
+def test_output_that_is_a_file_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    assert run(monkeypatch, "lab", "--output", str(taken)) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("halfstep: ")
+    assert str(taken) in message
+    assert message.count("\n") == 1
+
+
+def test_unknown_option_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "lab", "--folder", "x") == 2
+    assert "--folder" in capsys.readouterr().err
+
+
+def test_library_does_not_import_what_only_the_command_line_needs() -> None:
+    code = (
+        "import sys, halfstep as hs; hs.ALS, hs.datasets, hs.metrics;"
+        "print(sorted({'typer', 'rich', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

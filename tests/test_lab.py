@@ -1,0 +1,276 @@
+"""The lab, end to end on MovieLens 100K: one run of the command, whose files all tests here look at."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib
+import io
+import json
+import math
+import re
+import sys
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import halfstep as hs
+from halfstep import cli
+from halfstep.lab import corrected, data, experiments, scoring
+from halfstep.lab.clock import Clock
+from halfstep.lab.printed import EXPERIMENTS, PRINTED, label
+from halfstep.lab.results import Figure, rounded
+
+PLOTS = ("convergence", "methods", "objective", "weights")
+
+
+@dataclass
+class Run:
+    folder: Path
+    printed: str
+    results: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("lab") / "new" / "report"
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", ["halfstep", "lab", "--output", str(folder)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert not ended.value.code
+    return Run(folder, printed.getvalue(), json.loads((folder / "results.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def split() -> data.Split:
+    return data.write_up_split(hs.datasets.movielens_100k())
+
+
+@pytest.mark.parametrize("key", PRINTED)
+def test_agrees_with_what_was_printed(run: Run, key: str) -> None:
+    entry = run.results[key]
+    assert entry["printed"] == float(PRINTED[key])
+    assert entry["agrees"], entry
+    if key[0] in "IJ":
+        assert len(entry["seeds"]) == 5
+        assert abs(entry["ours"] - entry["printed"]) <= 3 * np.std(entry["seeds"], ddof=1)
+    else:
+        # half a unit of the last printed digit, and what the printed one itself may be off
+        assert abs(entry["ours"] - entry["printed"]) <= 0.5001 * 10.0 ** -entry["decimals"]
+
+
+def test_figures_of_every_experiment_are_there() -> None:
+    assert {key[0] for key in PRINTED} == set(EXPERIMENTS) == set("ABCDEFGHIJ")
+    assert len({(key[0], label(key)) for key in PRINTED}) == len(PRINTED) == 54
+
+
+def test_biased_als_beats_the_baselines(run: Run) -> None:
+    stars = run.results["corrected"]["rmse"]
+    assert stars["biased_als"]["known"]["value"] <= 0.958
+    assert stars["biased_als"]["known"]["value"] < stars["user_item_bias"]["known"]["value"] - 0.01
+    assert stars["biased_wals"]["validation"] <= stars["biased_als"]["validation"]
+    assert stars["biased_wals"]["known"]["value"] <= stars["biased_als"]["known"]["value"]
+
+
+def test_biased_als_gets_the_signs_right(run: Run) -> None:
+    signs = run.results["corrected"]["sign_accuracy"]
+    assert signs["biased_als"]["known"]["value"] >= 0.705
+    assert signs["biased_wals"]["validation"] >= signs["biased_als"]["validation"]
+    assert signs["biased_als"]["known"]["value"] > signs["user_item_bias"]["known"]["value"]
+
+
+def test_every_method_has_an_interval_on_both_test_sets(run: Run) -> None:
+    tasks = run.results["corrected"].values()
+    rows = [row for task in tasks for row in task.values()] + list(run.results["methods_rmse"].values())
+    assert len(rows) == 8 + 10
+    for row in rows:
+        for side in ("test", "known"):
+            assert row[side]["low"] < row[side]["value"] < row[side]["high"]
+    assert run.results["pairs"] == {"train": 80_000, "test": 2_875, "known": 2_786}
+
+
+def test_seconds_add_up(run: Run) -> None:
+    seconds = run.results["seconds"]
+    assert math.isclose(sum(seconds["fitting_by_section"].values()), seconds["fitting"], rel_tol=1e-9)
+    assert 0 < seconds["fitting"] < seconds["total"]
+
+
+def test_writes_these_files_and_no_others(run: Run) -> None:
+    expected = {"report.html", "results.json", *(f"{name}.png" for name in PLOTS)}
+    assert {path.name for path in run.folder.iterdir()} == expected
+    for name in PLOTS:
+        assert (run.folder / f"{name}.png").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+class Tags(HTMLParser):
+    """Collects what a page would load, and checks that its elements nest."""
+
+    VOID = ("meta", "br", "img")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag not in ("script", "link", "iframe")
+        self.sources += [value or "" for name, value in attrs if name == "src"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_report_is_one_page_that_needs_no_other_file(run: Run) -> None:
+    page = (run.folder / "report.html").read_text()
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert "url(" not in page
+    assert "@import" not in page
+    embedded = {base64.b64decode(source.removeprefix("data:image/png;base64,")) for source in tags.sources}
+    assert embedded == {(run.folder / f"{name}.png").read_bytes() for name in PLOTS}
+
+
+def test_report_and_terminal_show_figures_conclusions_and_mistakes(run: Run) -> None:
+    page = (run.folder / "report.html").read_text()
+    als = f"{run.results['corrected']['rmse']['biased_als']['known']['value']:.4f}"
+    flat = re.sub(r"[\s│]+", " ", run.printed)
+    for text in (*PRINTED.values(), als, "WALS is slow.", "A metric that unseen items hijack"):
+        assert text in page
+        assert text in flat
+    assert "54 of 54" in page
+    assert "\x1b" not in run.printed  # plain when it does not go to a terminal
+    assert "results.json" in run.printed
+
+
+def test_outer_split_is_the_write_ups(split: data.Split) -> None:
+    assert (len(split.train), len(split.test), len(split.known)) == (80_000, 2_875, 2_786)
+    users = [np.count_nonzero(side.user_counts) for side in (split.train, split.test, split.known)]
+    assert users == [751, 107, 105]
+    assert np.all(np.diff(split.train.timestamps) >= 0)
+    rows = hs.datasets.movielens_100k()
+    swapped = rows.subset([data.SWAPPED_INTO_TRAINING, data.SWAPPED_INTO_TEST])
+    instant = swapped.timestamps[0]
+    assert instant == swapped.timestamps[1] == split.train.timestamps[-1]
+    trained = set(zip(split.train.user_positions, split.train.item_positions, strict=True))
+    pairs = list(zip(swapped.user_positions, swapped.item_positions, strict=True))
+    assert [pair in trained for pair in pairs] == [True, False]
+
+
+def test_inner_split_sees_the_training_side_only(split: data.Split) -> None:
+    inner = data.inner_split(split.train)
+    trained = set(zip(split.train.user_positions, split.train.item_positions, strict=True))
+    seen = [set(zip(s.user_positions, s.item_positions, strict=True)) for s in (inner.train, inner.test)]
+    assert len(inner.train) == 64_000
+    assert seen[0] | seen[1] <= trained
+    assert not seen[0] & seen[1]
+    assert inner.train.timestamps.max() <= inner.test.timestamps.min()
+    assert np.all(inner.train.user_counts[inner.test.user_positions] >= 10)
+    assert np.all(inner.train.item_counts[inner.known.item_positions] >= 1)
+
+
+def test_choice_does_not_depend_on_the_test_side(split: data.Split) -> None:
+    class Deaf(data.Split):
+        @property
+        def test(self) -> hs.Interactions:  # type: ignore[override]
+            raise AssertionError("the test side was looked at")
+
+        known = test
+
+    deaf = object.__new__(Deaf)
+    object.__setattr__(deaf, "train", split.train)
+    contest = corrected.Contest(Clock(), deaf, data.inner_split(split.train), "rmse")
+    candidates = corrected.bias_candidates()
+    winner, score = contest.choose(candidates)
+    by_hand = [scoring.rmse(c.make().fit(contest.inner.train), contest.inner.known) for c in candidates]
+    assert score == min(by_hand)
+    assert winner is candidates[int(np.argmin(by_hand))]
+    with pytest.raises(AssertionError, match="looked at"):
+        contest.row("user_item_bias", "", candidates[:1])
+
+
+def test_wals_candidates_hold_the_best_als(split: data.Split) -> None:
+    best = corrected.als_candidates((8,))[4]
+    neutral = corrected.wals_candidates(best, split.train.item_counts)[0]
+    a, b = (scoring.rmse(c.make().fit(split.train), split.known) for c in (best, neutral))
+    assert a == b
+    assert neutral.parameters["weight"] == "1"
+
+
+def test_signed_says_liked_from_four_stars() -> None:
+    ratings = hs.Interactions.from_arrays([1, 1, 1, 2], [1, 2, 3, 1], [3.0, 4.0, 5.0, 1.0])
+    assert data.signed(ratings).values.tolist() == [-1.0, 1.0, 1.0, -1.0]
+
+
+def test_metric_is_hijacked_by_unseen_items(split: data.Split) -> None:
+    unseen = split.train.item_counts[split.test.item_positions] == 0
+    weights = experiments.hijacked_weights(split.train, split.test, 0.1, 1.0)
+    assert np.all(weights[unseen] > 9e7)
+    assert weights[~unseen].max() <= 1.1
+
+
+def test_interval_covers_what_the_users_make_of_it() -> None:
+    # two users, one always right and one always off by 2: drawn anew, the RMSE is 0, √2 or 2
+    pairs = hs.Interactions.from_arrays([1] * 5 + [2] * 5, list(range(5)) * 2, [3.0] * 5 + [5.0] * 5)
+    model = hs.GlobalMean().fit(pairs.with_values([3.0] * 10))
+    found = scoring.estimate(model, pairs, "rmse")
+    assert found.value == pytest.approx(math.sqrt(2))
+    assert (found.low, found.high) == (0.0, 2.0)
+    assert scoring.estimate(model, pairs, "rmse") == found
+
+
+def test_rounding_error_does_not_break_ties() -> None:
+    class Nearly:
+        def predict(self, users: Any, items: Any) -> Any:
+            return np.full(len(users), -1e-16)
+
+    liked = hs.Interactions.from_arrays([1, 2], [1, 1], [1.0, 1.0])
+    assert scoring.sign_accuracy(Nearly(), liked) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("printed", "ours", "agrees"),
+    [
+        ("0.677163", 0.6771625, True),
+        ("2.276690", 2.2766899, True),
+        ("2.276690", 2.2766911, False),
+        ("1.1760", 1.17594, False),
+        ("1.1760", 1.17604, True),
+    ],
+)
+def test_figure_agrees_when_it_rounds_to_the_printed_digits(printed: str, ours: float, agrees: bool) -> None:
+    assert Figure("X.y", printed, ours).agrees is agrees
+
+
+def test_figure_with_seeds_agrees_within_three_deviations() -> None:
+    seeds = (1.0, 2.0, 3.0)
+    assert Figure("X.y", "4.9", 2.0, seeds).agrees
+    assert not Figure("X.y", "5.1", 2.0, seeds).agrees
+    assert Figure("X.y", "5.1", 2.0, seeds).shown_with_spread == "2.0 ± 1.0"
+
+
+def test_rounded_keeps_trailing_zeros() -> None:
+    assert rounded(0.5509, 6) == "0.550900"
+
+
+def test_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "halfstep.lab.figures", raising=False)
+    run_lab = importlib.import_module("halfstep.lab").run_lab
+    with pytest.raises(ModuleNotFoundError, match=re.escape("pip install 'halfstep[plot]'")):
+        run_lab(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_lab_needs_timestamps() -> None:
+    ratings = hs.Interactions.from_arrays([1, 2], [1, 1], [3.0, 4.0])
+    with pytest.raises(hs.errors.DataError, match="timestamps"):
+        data.write_up_split(ratings)

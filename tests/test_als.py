@@ -227,16 +227,17 @@ def test_interrupt_in_mid_iteration_changes_nothing(data: hs.Interactions, monke
     from halfstep.backends.cpu import CPU
 
     steps = []
-    plain = CPU.half_step
+    plain = CPU.half_step_and_loss
 
-    def interrupted(self: CPU, loaded: object, Y: np.ndarray, X: np.ndarray) -> None:
-        plain(self, loaded, Y, X)
+    def interrupted(self: CPU, loaded: object, Y: np.ndarray, X: np.ndarray) -> tuple[float, float]:
+        loss = plain(self, loaded, Y, X)
         steps.append(1)
-        if len(steps) == 6:  # the items' half of the third iteration
+        if len(steps) == 3:  # the items' half of the third iteration
             X[...] = np.nan
             raise KeyboardInterrupt
+        return loss
 
-    monkeypatch.setattr(CPU, "half_step", interrupted)
+    monkeypatch.setattr(CPU, "half_step_and_loss", interrupted)
     with pytest.warns(FitInterruptedWarning, match="after 2 of 9 iterations"):
         model = ALS(rank=2, iterations=9, random_state=0).fit(data)
     monkeypatch.undo()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from halfstep.backends.cpu import CPU
-from halfstep.backends.protocol import Backend, empty_factors
+from halfstep.backends.protocol import empty_factors
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, as_interactions
@@ -216,8 +216,9 @@ class ALS(FactorModel):
                     with naming_the_row("user", data):
                         backend.half_step(users, finished.Q, P)
                     with naming_the_row("item", data):
-                        backend.half_step(items, P, Q)
-                    line = terms(backend, items, by_user, by_item, P, Q, len(finished.history) + 1, began)
+                        loss = backend.half_step_and_loss(items, P, Q)
+                    penalties = penalty(by_user, P) + penalty(by_item, Q)
+                    line = history_line(len(finished.history) + 1, loss, penalties, time.perf_counter() - began)
                     # Only now is the iteration finished; interrupted before, it has touched nothing but the spare.
                     spare, finished = (finished.P, finished.Q), Snapshot(P, Q, [*finished.history, line])
                     bar.set_postfix_str(f"objective {line.objective:.6g}", refresh=False)
@@ -283,23 +284,12 @@ class ALS(FactorModel):
         return before - now < self.tol * before
 
 
-def terms(
-    backend: Backend,
-    loaded: object,
-    rows: Side,
-    columns: Side,
-    P: Factors,
-    Q: Factors,
-    number: int,
-    began: float,
-) -> Iteration:
-    """Evaluate the objective; `loaded` is the columns' side, whose rows have just been solved."""
-    observed, missing = backend.loss(loaded, P, Q)
-    regularization = penalty(rows, P) + penalty(columns, Q)
-    total = observed + missing + regularization
+def history_line(number: int, loss: tuple[float, float], penalties: float, seconds: float) -> Iteration:
+    """Add the objective up."""
+    total = sum(loss) + penalties
     if not np.isfinite(total):
         raise NumericalError(f"the objective is {total} after iteration {number}: look for extreme values or weights")
-    return Iteration(number, total, observed, missing, regularization, time.perf_counter() - began)
+    return Iteration(number, total, *loss, penalties, seconds)
 
 
 def penalty(side: Side, X: Factors) -> float:

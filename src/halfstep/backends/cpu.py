@@ -32,6 +32,7 @@ from halfstep.kernels.loss import row_losses
 from halfstep.objective import Side
 
 Task = Callable[[], None]
+Finish = Callable[[int, int], None]
 
 CHUNKS = 64  # at most about so many per half-step: enough to balance, few enough to cost nothing
 LEAST_WORK = 1_500_000  # multiply-adds that make a chunk worth its own task (some 50 to 100 µs)
@@ -81,55 +82,57 @@ class CPU:
 
     def half_step(self, loaded: LoadedSide, Y: Factors, X: Factors) -> None:
         """Solve every row of X while Y is held fixed; see `halfstep.backends.protocol.Backend`."""
+        self._half_step(loaded, *fixed_side(loaded.side, Y), X, None)
+
+    def half_step_and_loss(self, loaded: LoadedSide, Y: Factors, X: Factors) -> tuple[float, float]:
+        """Do the same, and return the data terms; see `halfstep.backends.protocol.Backend`."""
         side = loaded.side
-        assert X.shape[1] == Y.shape[1] == padded_width(side.unknowns), "factors not made by empty_factors"
         features, offsets = fixed_side(side, Y)
+        loss = Loss(side, features, offsets)
+        self._half_step(loaded, features, offsets, X, loss)
+        observed = float(loss.observed.sum())
+        if len(side.row_missing) == 0:
+            return observed, 0.0
+        # Σ_all s m (x·y)² = ⟨Σ s x xᵀ, Σ m y yᵀ⟩, less the cells that are not missing.
+        rows = self._gram(side.row_missing.astype(np.float64), side.rank, X.astype(np.float64))
+        columns = self._gram(side.column_missing.astype(np.float64), side.rank, loss.features)
+        return observed, float((rows * columns).sum() - loss.as_missing.sum())
+
+    def _half_step(
+        self, loaded: LoadedSide, features: Factors, offsets: Factors, X: Factors, loss: Loss | None
+    ) -> None:
+        side = loaded.side
+        assert X.shape[1] == features.shape[1] == padded_width(side.unknowns), "factors not made by empty_factors"
         solved = X if X.dtype == features.dtype else np.zeros(X.shape, features.dtype)
         G = self._gram(side.column_missing, side.rank, features)
+
+        def finish(first: int, last: int) -> None:
+            """Store what was solved, and look at it while it is at hand."""
+            X[first:last] = solved[first:last]
+            if loss is not None:
+                loss.add(first, last, X)
+
         if loaded.has_one_matrix:
-            self._solve_with_one_matrix(loaded, G, features, solved)
+            self._solve_with_one_matrix(loaded, G, features, solved, finish)
         else:
-            self._solve_each(loaded, G, features, offsets, solved)
-        if solved is not X:
-            with np.errstate(over="ignore"):  # the loss finds what is not finite
-                X[...] = solved
+            self._solve_each(loaded, G, features, offsets, solved, finish)
 
-    def loss(self, loaded: LoadedSide, Y: Factors, X: Factors) -> tuple[float, float]:
-        """Return the observed and the missing cells' loss; see `halfstep.backends.protocol.Backend`."""
-        side = loaded.side
-        exact = partial(np.asarray, dtype=np.float64)
-        x, y = exact(X), exact(Y)
-        n = len(side.indptr) - 1
-        observed, as_missing = np.empty(n), np.empty(n)
-        cells = (side.indptr, side.indices, side.targets, side.weights, side.row_missing, side.column_missing)
-        self._run(
-            [
-                partial(row_losses, first, last, *cells, side.rank, side.biases, x, y, observed, as_missing)
-                for first, last in loaded.light_ranges
-            ]
-        )
-        if len(side.row_missing) == 0:
-            return float(observed.sum()), 0.0
-        rows, columns = (
-            self._gram(exact(missing), side.rank, factors)
-            for missing, factors in ((side.row_missing, x), (side.column_missing, y))
-        )
-        # Σ_all s m (x·y)² = ⟨Σ s x xᵀ, Σ m y yᵀ⟩, less the cells that are not missing.
-        return float(observed.sum()), float((rows * columns).sum() - as_missing.sum())
-
-    def _solve_each(self, loaded: LoadedSide, G: Factors, Y: Factors, offsets: Factors, X: Factors) -> None:
+    def _solve_each(
+        self, loaded: LoadedSide, G: Factors, Y: Factors, offsets: Factors, X: Factors, finish: Finish
+    ) -> None:
         side = loaded.side
         k, biases, s, m = side.rank, side.biases, side.row_missing, side.column_missing
         sums = np.empty((len(loaded.segments), *workspace(side.unknowns, side.weights)[0].shape), Y.dtype)
         failed: list[int] = []
 
-        def solve(rows: NDArray[np.intp], summed: Factors) -> None:
+        def solve(first: int, last: int, rows: NDArray[np.intp], summed: Factors) -> None:
             status = solve_rows(
                 rows, side.indptr, side.indices, side.targets, side.weights, s, m, G,
                 side.regularization, side.bias_ratio, k, biases, offsets, summed, Y, X,
             )  # fmt: skip
             if status != SOLVED:
                 failed.append(status)
+            finish(first, last)
 
         def sum_part(number: int, row: int, begin: int, end: int) -> None:
             s_u = float(s[row]) if len(s) else 0.0
@@ -139,17 +142,21 @@ class CPU:
 
         self._run(
             [partial(sum_part, number, *segment) for number, segment in enumerate(loaded.segments)]
-            + [partial(solve, rows, sums[:0]) for rows in loaded.chunks]
+            + [partial(solve, first, last, rows, sums[:0]) for (first, last), rows in loaded.chunks]
         )
-        if len(loaded.long_rows):
-            totals = np.zeros((len(loaded.long_rows), *sums.shape[1:]), Y.dtype)
-            for (row, _, _), part in zip(loaded.segments, sums, strict=True):
-                totals[np.searchsorted(loaded.long_rows, row)] += part
-            solve(loaded.long_rows, totals)
+        totals = np.zeros((len(loaded.long_rows), *sums.shape[1:]), Y.dtype)
+        for (row, _, _), part in zip(loaded.segments, sums, strict=True):
+            totals[np.searchsorted(loaded.long_rows, row)] += part
+        self._run(
+            [
+                partial(solve, row, row + 1, loaded.long_rows[n : n + 1], totals[n : n + 1])
+                for n, row in enumerate(loaded.long_rows.tolist())
+            ]
+        )
         if failed:
             raise NumericalError(f"its system {NOT_DEFINITE.format(dtype=Y.dtype)}", row=min(failed))
 
-    def _solve_with_one_matrix(self, loaded: LoadedSide, G: Factors, Y: Factors, X: Factors) -> None:
+    def _solve_with_one_matrix(self, loaded: LoadedSide, G: Factors, Y: Factors, X: Factors, finish: Finish) -> None:
         side = loaded.side
         A = side.row_missing[0] * G
         A[np.diag_indices_from(A)] += side.regularization[0]
@@ -164,6 +171,7 @@ class CPU:
             B = np.empty((last - first, Y.shape[1]), Y.dtype)
             sum_right_hand_sides(first, last, side.indptr, side.indices, side.targets, side.weights, side.rank, Y, B)
             X[first:last, : side.rank] = cho_solve((factor, True), B[:, : side.rank].T, check_finite=False).T
+            finish(first, last)
 
         self._run([partial(solve, first, last) for first, last in loaded.light_ranges])
 
@@ -212,6 +220,33 @@ class CPU:
             raise error
 
 
+class Loss:
+    """The data terms of the objective, row by row, in double precision whatever the systems are solved in.
+
+    Attributes
+    ----------
+    features, offsets : ndarray
+        The fixed side, as in `fixed_side`.
+    observed, as_missing : ndarray of shape (n_rows,)
+        The loss of each row's observed cells, and what they would count if they were missing.
+    """
+
+    def __init__(self, side: Side, features: Factors, offsets: Factors) -> None:
+        self.side = side
+        self.features, self.offsets = (array.astype(np.float64, copy=False) for array in (features, offsets))
+        n = len(side.indptr) - 1
+        self.observed, self.as_missing = np.zeros(n), np.zeros(n)
+
+    def add(self, first: int, last: int, X: Factors) -> None:
+        """Score the rows first … last − 1 of X."""
+        side = self.side
+        row_losses(
+            first, last, side.indptr, side.indices, side.targets, side.weights, side.row_missing, side.column_missing,
+            side.rank, side.biases, self.offsets, X[first:last].astype(np.float64), self.features,
+            self.observed, self.as_missing,
+        )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class LoadedSide:
     """One orientation of the objective with its work cut up.
@@ -222,8 +257,8 @@ class LoadedSide:
     has_one_matrix : bool
     light_ranges : list of (first, last)
         Rows in pieces of equal work, where the work is linear in the rank.
-    chunks : list of ndarray
-        Rows in pieces of equal work for `solve_rows`, without the long ones.
+    chunks : list of ((first, last), ndarray)
+        Rows in pieces of equal work for `solve_rows`, and those of them that are not long.
     long_rows : ndarray
     segments : list of (row, begin, end)
         The long rows' observations, cut up, in order.
@@ -232,7 +267,7 @@ class LoadedSide:
     side: Side
     has_one_matrix: bool
     light_ranges: list[tuple[int, int]]
-    chunks: list[NDArray[np.intp]]
+    chunks: list[tuple[tuple[int, int], NDArray[np.intp]]]
     long_rows: NDArray[np.intp]
     segments: list[tuple[int, int, int]]
 
@@ -252,7 +287,7 @@ class LoadedSide:
             for row in long_rows
             for begin in range(int(side.indptr[row]), int(side.indptr[row + 1]), longest)
         ]
-        chunks = [rows[first:last][~is_long[first:last]] for first, last in cut(work)]
+        chunks = [((first, last), rows[first:last][~is_long[first:last]]) for first, last in cut(work)]
         return cls(side, side.has_one_matrix, cut(light_work), chunks, long_rows, segments)
 
 

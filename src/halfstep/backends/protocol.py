@@ -43,6 +43,9 @@ class Backend(Protocol):
         """
         ...
 
-    def loss(self, loaded: Any, Y: Factors, X: Factors) -> tuple[float, float]:
-        """Return the observed and the missing cells' term of the objective."""
+    def half_step_and_loss(self, loaded: Any, Y: Factors, X: Factors) -> tuple[float, float]:
+        """Do the same, and return the objective's terms of observed and of missing cells afterwards.
+
+        One call, because each row and its observations are at hand just after it was solved.
+        """
         ...

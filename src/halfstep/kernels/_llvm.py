@@ -10,6 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 VECTOR_BYTES = 32  # the width of one vector along a row
 LANE_BYTES = 64  # the width of one entry of packed triangles: so many systems side by side
@@ -24,6 +25,7 @@ class Vectors:
         self.element = context.get_value_type(element)
         self.vector = ir.VectorType(self.element, self.lanes)
         self.index = context.get_value_type(types.intp)
+        self.zeros = ir.Constant(self.vector, [0.0] * self.lanes)
 
     def constant(self, value: int) -> ir.Constant:
         return ir.Constant(self.index, value)
@@ -63,6 +65,13 @@ class Vectors:
         """Z − x·y, fused where the machine can."""
         b = self.builder
         return b.fsub(z, b.fmul(x, y, flags=("contract",)), flags=("contract",))
+
+    def square_root(self, x: Any) -> Any:
+        kind = {"float": "f32", "double": "f64"}[str(self.element)]
+        function = cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(self.vector, [self.vector]), f"llvm.sqrt.v{self.lanes}{kind}"
+        )
+        return self.builder.call(function, [x])
 
     def sum(self, total: Any) -> Any:
         """The sum over the lanes of `total`, pairwise: upper half to lower half until one is left."""

@@ -2,15 +2,17 @@
 
 The compiler's own vectoriser reaches a small part of a core's speed on the short loops of a half-step; with their
 vectors spelled out they run at nearly the rate of a large matrix product (``benchmarks/half_step.py`` measures both).
-Everything else in ``kernels/`` is plain Python and calls these seven as functions:
+Everything else in ``kernels/`` is plain Python and calls these nine as functions:
 
 =============================================  =====================================================================
 ``gather_row(Y, i, w, W, Z, p, width)``        Z[p, :width] = Y[i, :width],  W[p, :width] = w · Y[i, :width]
 ``add_scaled_row(Y, i, w, B, j, width)``       B[j, :width] += w · Y[i, :width]
 ``dot_rows(X, u, Y, i, width)``                Σ_c X[u, c] · Y[i, c] over the first `width` columns
+``sum_squares(X, u, Y, …, vectors)``           Σ w (t − o − x·y)² of one row, x and y of `vectors`·lanes columns
 ``add_products(A, W, Z, n, a, c, vectors)``    A[a:a+4, c:c+w] += W[:n, a:a+4]ᵀ Z[:n, c:c+w], w = vectors·lanes
 ``sum_in_registers(S, lane, Y, …, K)``         one whole system of at most `REGISTER_UNKNOWNS` unknowns, into a lane
 ``eliminate(S, i, j, rows, scaled)``           S[i·, j] −= Σ_p S[i·, p] · S[j, p] for the packed triangles in S
+``invert_root(S, j)``                          S[j, j] = 1 / √S[j, j], likewise
 ``substitute(S, j, b)``                        one step of the back substitution, likewise
 =============================================  =====================================================================
 
@@ -113,8 +115,56 @@ def dot_rows(typing_context: Any, X: Any, u: Any, Y: Any, i: Any, width: Any) ->
         def body(c: Any, sums: list[Any]) -> list[Any]:
             return [v.multiply_add(v.load(builder.gep(x_row, [c])), v.load(builder.gep(y_row, [c])), sums[0])]
 
-        (total,) = v.loop(width, v.lanes, [ir.Constant(v.vector, [0.0] * v.lanes)], body)
+        (total,) = v.loop(width, v.lanes, [v.zeros], body)
         return v.sum(total)
+
+    return signature, emit
+
+
+@intrinsic
+def sum_squares(
+    typing_context: Any, X: Any, u: Any, Y: Any, indices: Any, targets: Any, weights: Any, o: Any,
+    begin: Any, end: Any, vectors: Any,
+) -> Any:  # fmt: skip
+    """Σ w (t − o_i − x·y_i)² over a row's observations, in X's precision; x and y of `vectors`·lanes columns.
+
+    `vectors` is a literal: x stays in registers, and a product of rows is a few instructions without a loop.
+    """
+    _require_alike(X, Y, o)
+    _require_alike(targets, weights)
+    intp, element = types.intp, X.dtype
+    signature = element(X, intp, Y, indices, targets, weights, o, intp, intp, vectors)
+    parts = range(vectors.literal_value)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v = Vectors(context, builder, element)
+        left, u, right, cells, t_all, w_all, offsets, begin, end, _ = arguments
+        starts = [
+            context.make_array(kind)(context, builder, array).data
+            for kind, array in ((indices, cells), (targets, t_all), (weights, w_all), (o, offsets))
+        ]
+
+        def part_of(row: Any, part: int) -> Any:
+            return v.load(builder.gep(row, [v.constant(part * v.lanes)]))
+
+        x_row = v.pointer(X, left, u, v.constant(0))
+        x = [part_of(x_row, part) for part in parts]
+
+        def body(p: Any, sums: list[Any]) -> list[Any]:
+            p = builder.add(begin, p)
+            column, t, w = (builder.load(builder.gep(start, [p])) for start in starts[:3])
+            column = builder.sext(column, v.index)
+            y_row = v.pointer(Y, right, column, v.constant(0))
+            product = v.zeros
+            for part in parts:
+                product = v.multiply_add(x[part], part_of(y_row, part), product)
+            t, w = (context.cast(builder, number, targets.dtype, element) for number in (t, w))
+            o_i = builder.load(builder.gep(starts[3], [column]))
+            residual = builder.fsub(builder.fsub(t, o_i), v.sum(product))
+            return [v.multiply_add(builder.fmul(w, residual), residual, sums[0])]
+
+        (total,) = v.loop(builder.sub(end, begin), 1, [ir.Constant(v.element, 0.0)], body)
+        return total
 
     return signature, emit
 
@@ -191,7 +241,7 @@ def sum_in_registers(
             ]
             return [v.multiply_add(t, wy[part], sums[part]) for part in vectors] + products
 
-        zeros = [ir.Constant(v.vector, [0.0] * v.lanes)] * (len(vectors) + len(triangle))
+        zeros = [v.zeros] * (len(vectors) + len(triangle))
         sums = v.loop(builder.sub(end, begin), 1, zeros, body)
 
         def leave(entry: int, total: Any, part: int, count: int) -> None:
@@ -237,6 +287,22 @@ def eliminate(typing_context: Any, S: Any, i: Any, j: Any, rows: Any, scaled: An
             sums = [builder.fmul(total, inverse) for total in sums]
         for total, place in zip(sums, places, strict=True):
             v.store(total, place)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def invert_root(typing_context: Any, S: Any, j: Any) -> Any:
+    """S[j, j] = 1 / √S[j, j] in all lanes."""
+    signature = types.void(S, types.intp)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        triangles, j = arguments
+        v = Lanes(context, builder, S, triangles)
+        place = v.entry(v.row(j), j)
+        one = ir.Constant(v.vector, [1.0] * v.lanes)
+        v.store(builder.fdiv(one, v.square_root(v.load(place))), place)
         return context.get_dummy_value()
 
     return signature, emit

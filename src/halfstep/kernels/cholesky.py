@@ -31,6 +31,7 @@ from halfstep.kernels._vector import (
     add_scaled_row,
     eliminate,
     gather_row,
+    invert_root,
     substitute,
     sum_in_registers,
 )
@@ -173,8 +174,7 @@ def solve_lanes(K: int, filled: int, S: Floats, D: Floats) -> int:
             if not S[diagonal, lane] > D[0, lane]:
                 bad = min(bad, lane)
                 S[diagonal, lane] = 1.0  # the other lanes go on
-        for lane in range(lanes):
-            S[diagonal, lane] = 1.0 / np.sqrt(S[diagonal, lane])  # kept inverted: divisions are slow
+        invert_root(S, j)  # kept inverted: divisions are slow
         i = j + 1
         while i + 3 <= K:
             eliminate(S, i, j, 4, 1)

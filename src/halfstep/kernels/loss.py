@@ -1,7 +1,7 @@
-"""The terms of the objective that a row's observed cells contribute.
+"""What a row's observed cells contribute to the objective.
 
-Legend as in ``cholesky.py``, but Y is [y | bias | 0 …] like X. Missing cells are never visited: their loss is that of
-all cells, Σ_u s_u x_uᵀ G x_u, less what the observed ones would count if they were missing, summed here on the way.
+Legend as in ``cholesky.py``. Missing cells are never visited: their loss is that of all cells, Σ_u s_u x_uᵀ G x_u,
+less what the observed ones would count if they were missing, summed here on the way.
 
 Why it is written out: it reads each observation once, as cheaply as a half-step gathers it, and nothing is stored.
 """
@@ -12,35 +12,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.kernels._jit import kernel
-from halfstep.kernels._vector import ROW_PADDING, dot_rows
+from halfstep.kernels._llvm import VECTOR_BYTES
+from halfstep.kernels._vector import ROW_PADDING, dot_rows, sum_squares
 
 Floats = NDArray[np.floating]
+Doubles = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 
 @kernel
 def row_losses(
     first: int, last: int, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, s: Floats, m: Floats,
-    k: int, biases: bool, X: Floats, Y: Floats, observed: NDArray[np.float64], as_missing: NDArray[np.float64],
+    k: int, biases: bool, o: Doubles, X: Doubles, Y: Doubles, observed: Doubles, as_missing: Doubles,
 ) -> None:  # fmt: skip
-    """For the rows first … last − 1: Σ_Ω w (t − b_u − b_i − x·y)² and Σ_Ω s_u m_i (x·y)², in double precision."""
+    """For the rows first … last − 1, which are 0 … of X: Σ_Ω w (t − o_i − x·y)² and Σ_Ω s_u m_i (p·q)²."""
     K = k + 1 if biases else k
+    vectors = -(-K * X.itemsize // VECTOR_BYTES)
     width = -(-K // ROW_PADDING) * ROW_PADDING
     for u in range(first, last):
-        loss = 0.0
-        cancelled = 0.0
-        s_u = s[u] if len(s) > 0 else 0.0
-        for p in range(indptr[u], indptr[u + 1]):
-            i = np.intp(indices[p])
-            product = dot_rows(X, u, Y, i, width)
-            residual = np.float64(targets[p])
-            if biases:
-                b_u, b_i = np.float64(X[u, k]), np.float64(Y[i, k])
-                product -= b_u * b_i  # the biases stand in one column, but do not multiply each other
-                residual -= b_u + b_i
-            residual -= product
-            loss += weights[p] * residual * residual
-            if len(m) > 0:
-                cancelled += s_u * m[i] * product * product
+        x, begin, end = u - first, indptr[u], indptr[u + 1]
+        if vectors == 1:
+            loss = sum_squares(X, x, Y, indices, targets, weights, o, begin, end, 1)
+        elif vectors == 2:
+            loss = sum_squares(X, x, Y, indices, targets, weights, o, begin, end, 2)
+        elif vectors == 3:
+            loss = sum_squares(X, x, Y, indices, targets, weights, o, begin, end, 3)
+        else:
+            loss = 0.0
+            for p in range(begin, end):
+                i = np.intp(indices[p])
+                residual = targets[p] - o[i] - dot_rows(X, x, Y, i, width)
+                loss += weights[p] * residual * residual
         observed[u] = loss
+        cancelled = 0.0
+        if len(m) > 0:
+            b_u = X[x, k] if biases else 0.0
+            for p in range(begin, end):
+                i = np.intp(indices[p])
+                product = dot_rows(X, x, Y, i, width) - b_u  # missing cells are predicted without biases
+                cancelled += s[u] * m[i] * product * product
         as_missing[u] = cancelled

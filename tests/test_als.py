@@ -268,12 +268,13 @@ def test_blas_threads_are_set_back_and_no_thread_is_left(data: hs.Interactions) 
 
     before, threads = blas_threads(), threading.active_count()
     during: list[list[int]] = []
-    ALS(rank=2, iterations=1, threads=3, callbacks=[lambda _: during.append(blas_threads()) is not None]).fit(data)
+    whole = hs.Explicit(missing_weight=1.0)
+    ALS(whole, rank=2, iterations=1, threads=3, callbacks=[lambda _: during.append(blas_threads())]).fit(data)
     assert set(during[0]) == {1}
     assert blas_threads() == before
     assert threading.active_count() == threads
     with pytest.raises(NumericalError):
-        ALS(rank=30, regularization=0.0, threads=3).fit(data)
+        ALS(whole, rank=30, regularization=0.0, threads=3).fit(data)
     assert blas_threads() == before
     assert threading.active_count() == threads
 

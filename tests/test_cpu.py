@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from halfstep.backends.cpu import CHUNKS, CPU, LEAST_WORK, available_cores, cut
+from halfstep.backends.chunks import CHUNKS, LEAST_WORK, cut
+from halfstep.backends.cpu import CPU
+from halfstep.backends.threads import available_cores
 from halfstep.errors import ParameterError
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import halfstep as hs
 import reference
-from halfstep.backends.cpu import LEAST_SEGMENT
+from halfstep.backends.chunks import LEAST_SEGMENT
 from halfstep.errors import NumericalError
 from halfstep.kernels.cholesky import GATHERED
 from halfstep.objective import sides

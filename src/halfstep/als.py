@@ -17,7 +17,7 @@ from halfstep.backends.protocol import empty_factors
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, as_interactions
-from halfstep.objective import Explicit, Objective, Side, sides
+from halfstep.objective import Explicit, Objective, sides
 from halfstep.parameters import as_generator, check_integer, check_number
 from halfstep.progress import FitInterruptedWarning, progress_bar
 
@@ -217,7 +217,7 @@ class ALS(FactorModel):
                         backend.half_step(users, finished.Q, P)
                     with naming_the_row("item", data):
                         loss = backend.half_step_and_loss(items, P, Q)
-                    penalties = penalty(by_user, P) + penalty(by_item, Q)
+                    penalties = backend.penalty(users, P) + backend.penalty(items, Q)
                     line = history_line(len(finished.history) + 1, loss, penalties, time.perf_counter() - began)
                     # Only now is the iteration finished; interrupted before, it has touched nothing but the spare.
                     spare, finished = (finished.P, finished.Q), Snapshot(P, Q, [*finished.history, line])
@@ -290,16 +290,6 @@ def history_line(number: int, loss: tuple[float, float], penalties: float, secon
     if not np.isfinite(total):
         raise NumericalError(f"the objective is {total} after iteration {number}: look for extreme values or weights")
     return Iteration(number, total, *loss, penalties, seconds)
-
-
-def penalty(side: Side, X: Factors) -> float:
-    """Σ_u λ_u (‖x_u‖² + ρ b_u²) of one side."""
-    k = side.rank
-    by_column = side.regularization.astype(np.float64) @ np.square(X, dtype=np.float64)
-    total = by_column[:k].sum()
-    if side.biases:
-        total += side.bias_ratio * by_column[k]
-    return float(total)
 
 
 @contextmanager

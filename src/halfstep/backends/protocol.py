@@ -49,3 +49,7 @@ class Backend(Protocol):
         One call, because each row and its observations are at hand just after it was solved.
         """
         ...
+
+    def penalty(self, loaded: Any, X: Factors) -> float:
+        """Return the objective's term of the rows' regularization, Σ_u λ_u (‖x_u‖² + ρ b_u²)."""
+        ...

@@ -52,3 +52,17 @@ def row_losses(
                 product = dot_rows(X, x, Y, i, width) - b_u  # missing cells are predicted without biases
                 cancelled += s[u] * m[i] * product * product
         as_missing[u] = cancelled
+
+
+@kernel
+def penalty(ridge: Floats, bias_ratio: float, k: int, biases: bool, X: Floats) -> float:
+    """Σ_u λ_u (‖x_u‖² + ρ b_u²), in double precision; written out so that no square is stored."""
+    total = 0.0
+    for u in range(len(X)):
+        squares = 0.0
+        for a in range(k):
+            squares += np.float64(X[u, a]) * X[u, a]
+        if biases:
+            squares += bias_ratio * np.float64(X[u, k]) * X[u, k]
+        total += ridge[u] * squares
+    return total

@@ -1,0 +1,69 @@
+"""How the work of a half-step is cut up: by the data alone, never by the number of threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.objective import Side
+
+CHUNKS = 64  # at most about so many per half-step: enough to balance, few enough to cost nothing
+LEAST_WORK = 1_000_000  # multiply-adds that make a chunk worth its own task (some 50 to 100 µs)
+LEAST_SEGMENT = 4096  # observations below which a row is never cut
+
+
+@dataclass(frozen=True)
+class LoadedSide:
+    """One orientation of the objective with its work cut up.
+
+    Attributes
+    ----------
+    side : Side
+    has_one_matrix : bool
+    light_ranges : list of (first, last)
+        Rows in pieces of equal work, where the work is linear in the rank.
+    chunks : list of ((first, last), ndarray)
+        Rows in pieces of equal work for `solve_rows`, and those of them that are not long.
+    long_rows : ndarray
+    segments : list of (row, begin, end)
+        The long rows' observations, cut up, in order.
+    """
+
+    side: Side
+    has_one_matrix: bool
+    light_ranges: list[tuple[int, int]]
+    chunks: list[tuple[tuple[int, int], NDArray[np.intp]]]
+    long_rows: NDArray[np.intp]
+    segments: list[tuple[int, int, int]]
+
+    @classmethod
+    def plan(cls, side: Side) -> Self:
+        """Cut the work of a half-step into pieces that depend on nothing but the data."""
+        counts = np.diff(side.indptr)
+        k = side.unknowns
+        work = counts * float(k * k) + k**3 / 3  # in multiply-adds
+        light_work = 4.0 * (counts * float(k) + k * k)  # bound by loads, which take about four times as long
+        longest = max(LEAST_SEGMENT, int(side.indptr[-1]) // CHUNKS)
+        is_long = counts > longest
+        rows = np.arange(len(counts))
+        long_rows = rows[is_long]
+        segments = [
+            (int(row), int(begin), int(min(begin + longest, side.indptr[row + 1])))
+            for row in long_rows
+            for begin in range(int(side.indptr[row]), int(side.indptr[row + 1]), longest)
+        ]
+        chunks = [((first, last), rows[first:last][~is_long[first:last]]) for first, last in cut(work)]
+        return cls(side, side.has_one_matrix, cut(light_work), chunks, long_rows, segments)
+
+
+def cut(work: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Cut ``range(len(work))`` into consecutive ranges of about equal work."""
+    total = np.cumsum(work)
+    piece = max(LEAST_WORK, total[-1] / CHUNKS)
+    ends = np.searchsorted(total, np.arange(piece, total[-1], piece)) + 1
+    bounds = np.unique(np.concatenate([[0], ends, [len(work)]]))
+    return [(int(first), int(last)) for first, last in pairwise(bounds)]

@@ -9,10 +9,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.kernels.cholesky import workspace
 from halfstep.objective import Side
 
 CHUNKS = 64  # at most about so many per half-step: enough to balance, few enough to cost nothing
-LEAST_WORK = 1_000_000  # multiply-adds that make a chunk worth its own task (some 50 to 100 µs)
+LEAST_WORK = 2_000_000  # multiply-adds that make a chunk worth its own task (some 100 µs)
 LEAST_SEGMENT = 4096  # observations below which a row is never cut
 
 
@@ -31,6 +32,8 @@ class LoadedSide:
     long_rows : ndarray
     segments : list of (row, begin, end)
         The long rows' observations, cut up, in order.
+    sums_shape : (rows, columns)
+        What the sum of a segment takes.
     """
 
     side: Side
@@ -39,14 +42,16 @@ class LoadedSide:
     chunks: list[tuple[tuple[int, int], NDArray[np.intp]]]
     long_rows: NDArray[np.intp]
     segments: list[tuple[int, int, int]]
+    sums_shape: tuple[int, ...]
 
     @classmethod
     def plan(cls, side: Side) -> Self:
         """Cut the work of a half-step into pieces that depend on nothing but the data."""
         counts = np.diff(side.indptr)
         k = side.unknowns
-        work = counts * float(k * k) + k**3 / 3  # in multiply-adds
-        light_work = 4.0 * (counts * float(k) + k * k)  # bound by loads, which take about four times as long
+        # In multiply-adds. Reading an observation and setting up a row take their time too, as measured at low ranks.
+        work = counts * (k * k + 40.0) + k**3 / 3 + 3000.0
+        light_work = counts * (4.0 * k + 40.0) + 500.0
         longest = max(LEAST_SEGMENT, int(side.indptr[-1]) // CHUNKS)
         is_long = counts > longest
         rows = np.arange(len(counts))
@@ -57,7 +62,8 @@ class LoadedSide:
             for begin in range(int(side.indptr[row]), int(side.indptr[row + 1]), longest)
         ]
         chunks = [((first, last), rows[first:last][~is_long[first:last]]) for first, last in cut(work)]
-        return cls(side, side.has_one_matrix, cut(light_work), chunks, long_rows, segments)
+        sums_shape = workspace(k, side.weights)[0].shape
+        return cls(side, side.has_one_matrix, cut(light_work), chunks, long_rows, segments, sums_shape)
 
 
 def cut(work: NDArray[np.float64]) -> list[tuple[int, int]]:

@@ -24,7 +24,7 @@ from halfstep.backends.protocol import Factors
 from halfstep.backends.threads import OneBlasThread, available_cores
 from halfstep.errors import NumericalError, ParameterError
 from halfstep.kernels._vector import padded_width
-from halfstep.kernels.cholesky import SOLVED, solve_rows, sum_right_hand_sides, sum_segment, workspace
+from halfstep.kernels.cholesky import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
 from halfstep.kernels.loss import penalty, row_losses
 from halfstep.objective import Side
 
@@ -89,16 +89,15 @@ class CPU:
         """Do the same, and return the data terms; see `halfstep.backends.protocol.Backend`."""
         side = loaded.side
         features, offsets = self._fixed(side, Y)
-        rows = (len(X),)
-        loss = Loss(side, features, offsets, self._empty("observed", rows), self._empty("as missing", rows))
+        loss = Loss(side, features, offsets, self._empty("losses", (len(X), 2)))
         self._half_step(loaded, features, offsets, X, loss)
-        observed = float(loss.observed.sum())
+        observed = float(loss.losses[:, 0].sum())
         if len(side.row_missing) == 0:
             return observed, 0.0
         # Σ_all s m (x·y)² = ⟨Σ s x xᵀ, Σ m y yᵀ⟩, less the cells that are not missing.
-        of_rows = self._gram(side.row_missing.astype(np.float64), side.rank, X.astype(np.float64))
-        of_columns = self._gram(side.column_missing.astype(np.float64), side.rank, loss.features)
-        return observed, float((of_rows * of_columns).sum() - loss.as_missing.sum())
+        s = side.row_missing.astype(np.float64)
+        of_rows, of_columns = self._gram(s, side.rank, X.astype(np.float64)), self._gram(loss.m, side.rank, loss.Y)
+        return observed, float((of_rows * of_columns).sum() - s @ loss.losses[:, 1])
 
     def penalty(self, loaded: LoadedSide, X: Factors) -> float:
         """Return the rows' regularization; see `halfstep.backends.protocol.Backend`."""
@@ -149,7 +148,7 @@ class CPU:
     ) -> None:
         side = loaded.side
         k, biases, s, m = side.rank, side.biases, side.row_missing, side.column_missing
-        sums = np.empty((len(loaded.segments), *workspace(side.unknowns, side.weights)[0].shape), Y.dtype)
+        sums = np.empty((len(loaded.segments), *loaded.sums_shape), Y.dtype)
         failed: list[int] = []
 
         def solve(first: int, last: int, rows: NDArray[np.intp], summed: Factors) -> None:
@@ -253,25 +252,21 @@ class Loss:
 
     Attributes
     ----------
-    features, offsets : ndarray
-        The fixed side, as in `CPU._fixed`.
-    observed, as_missing : ndarray of shape (n_rows,)
-        The loss of each row's observed cells, and what they would count if they were missing.
+    Y, o, m : ndarray
+        Features, offsets and missing weights of the fixed side.
+    losses : ndarray of shape (n_rows, 2)
+        Of each row: the loss of its observed cells, and Σ m_i (p·q_i)² over them, what they would count if missing.
     """
 
-    def __init__(
-        self, side: Side, features: Factors, offsets: Factors, observed: Factors, as_missing: Factors
-    ) -> None:
-        self.side = side
+    def __init__(self, side: Side, features: Factors, offsets: Factors, losses: Factors) -> None:
         exact = partial(np.asarray, dtype=np.float64)
-        self.features, self.offsets = exact(features), exact(offsets)
-        self.observed, self.as_missing = exact(observed), exact(as_missing)
+        self.side, self.Y, self.o, self.losses = side, exact(features), exact(offsets), exact(losses)
+        self.m = exact(side.column_missing) if len(side.column_missing) else np.zeros(len(offsets))
 
     def add(self, first: int, last: int, X: Factors) -> None:
         """Score the rows first … last − 1 of X."""
         side = self.side
         row_losses(
-            first, last, side.indptr, side.indices, side.targets, side.weights, side.row_missing, side.column_missing,
-            side.rank, side.biases, self.offsets, X[first:last].astype(np.float64), self.features,
-            self.observed, self.as_missing,
+            first, last, side.indptr, side.indices, side.targets, side.weights, self.m, side.rank, side.biases,
+            self.o, X[first:last].astype(np.float64), self.Y, self.losses,
         )  # fmt: skip

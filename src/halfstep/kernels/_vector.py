@@ -6,14 +6,14 @@ Everything else in ``kernels/`` is plain Python and calls these nine as function
 
 =============================================  =====================================================================
 ``gather_row(Y, i, w, W, Z, p, width)``        Z[p, :width] = Y[i, :width],  W[p, :width] = w · Y[i, :width]
-``add_scaled_row(Y, i, w, B, j, width)``       B[j, :width] += w · Y[i, :width]
-``dot_rows(X, u, Y, i, width)``                Σ_c X[u, c] · Y[i, c] over the first `width` columns
-``sum_squares(X, u, Y, …, vectors)``           Σ w (t − o − x·y)² of one row, x and y of `vectors`·lanes columns
 ``add_products(A, W, Z, n, a, c, vectors)``    A[a:a+4, c:c+w] += W[:n, a:a+4]ᵀ Z[:n, c:c+w], w = vectors·lanes
 ``sum_in_registers(S, lane, Y, …, K)``         one whole system of at most `REGISTER_UNKNOWNS` unknowns, into a lane
+``sum_scaled_rows(Y, …, B, j, c, vectors)``    B[j, c:c+w] = Σ w t y of one row
 ``eliminate(S, i, j, rows, scaled)``           S[i·, j] −= Σ_p S[i·, p] · S[j, p] for the packed triangles in S
 ``invert_root(S, j)``                          S[j, j] = 1 / √S[j, j], likewise
 ``substitute(S, j, b)``                        one step of the back substitution, likewise
+``dot_rows(X, u, Y, i, width)``                Σ_c X[u, c] · Y[i, c] over the first `width` columns
+``sum_squares(X, u, Y, …, sums, vectors)``     Σ w (t − o − x·y)² and Σ m (x·y − b)² of one row of few columns
 =============================================  =====================================================================
 
 Widths are multiples of `ROW_PADDING`: rows are stored padded with zeros, so that no loop has a remainder.
@@ -74,26 +74,41 @@ def gather_row(typing_context: Any, Y: Any, i: Any, w: Any, W: Any, Z: Any, p: A
     return signature, emit
 
 
+def _starts(context: Any, builder: ir.IRBuilder, *arrays: tuple[Any, Any]) -> list[Any]:
+    """Where the elements of one-dimensional arrays begin, given as (type, value)."""
+    return [context.make_array(kind)(context, builder, array).data for kind, array in arrays]
+
+
 @intrinsic
-def add_scaled_row(typing_context: Any, Y: Any, i: Any, w: Any, B: Any, j: Any, width: Any) -> Any:
-    """B[j, :width] += w · Y[i, :width]."""
-    _require_alike(Y, B)
-    intp, element = types.intp, Y.dtype
-    signature = types.void(Y, intp, element, B, intp, intp)
+def sum_scaled_rows(
+    typing_context: Any, Y: Any, indices: Any, targets: Any, weights: Any, begin: Any, end: Any,
+    B: Any, j: Any, c: Any, vectors: Any,
+) -> Any:  # fmt: skip
+    """B[j, c:c+w] = Σ w t y_i[c:c+w] over a row's observations, w = `vectors`·lanes columns kept in registers."""
+    _require_alike(Y, targets, weights, B)
+    intp = types.intp
+    signature = types.void(Y, indices, targets, weights, intp, intp, B, intp, intp, vectors)
+    parts = range(vectors.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v = Vectors(context, builder, element)
-        fixed, i, w, sums, j, width = arguments
-        zero = v.constant(0)
-        source, target = v.pointer(Y, fixed, i, zero), v.pointer(B, sums, j, zero)
-        scale = v.splat(w)
+        v = Vectors(context, builder, Y.dtype)
+        fixed, cells, t_all, w_all, begin, end, sums, j, c, _ = arguments
+        starts = _starts(context, builder, (indices, cells), (targets, t_all), (weights, w_all))
 
-        def body(c: Any, _: list[Any]) -> list[Any]:
-            place = builder.gep(target, [c])
-            v.store(v.multiply_add(v.load(builder.gep(source, [c])), scale, v.load(place)), place)
-            return []
+        def body(p: Any, totals: list[Any]) -> list[Any]:
+            p = builder.add(begin, p)
+            column, t, w = (builder.load(builder.gep(start, [p])) for start in starts)
+            y = v.pointer(Y, fixed, builder.sext(column, v.index), c)
+            wt = v.splat(builder.fmul(w, t))
+            return [
+                v.multiply_add(v.load(builder.gep(y, [v.constant(part * v.lanes)])), wt, totals[part])
+                for part in parts
+            ]
 
-        v.loop(width, v.lanes, [], body)
+        totals = v.loop(builder.sub(end, begin), 1, [v.zeros] * len(parts), body)
+        place = v.pointer(B, sums, j, c)
+        for part in parts:
+            v.store(totals[part], builder.gep(place, [v.constant(part * v.lanes)]))
         return context.get_dummy_value()
 
     return signature, emit
@@ -123,26 +138,26 @@ def dot_rows(typing_context: Any, X: Any, u: Any, Y: Any, i: Any, width: Any) ->
 
 @intrinsic
 def sum_squares(
-    typing_context: Any, X: Any, u: Any, Y: Any, indices: Any, targets: Any, weights: Any, o: Any,
-    begin: Any, end: Any, vectors: Any,
+    typing_context: Any, X: Any, u: Any, Y: Any, indices: Any, targets: Any, weights: Any, o: Any, m: Any, b: Any,
+    begin: Any, end: Any, sums: Any, vectors: Any,
 ) -> Any:  # fmt: skip
-    """Σ w (t − o_i − x·y_i)² over a row's observations, in X's precision; x and y of `vectors`·lanes columns.
+    """Σ w (t − o_i − x·y_i)² and Σ m_i (x·y_i − b)² over a row's observations into ``sums[0]`` and ``sums[1]``.
 
-    `vectors` is a literal: x stays in registers, and a product of rows is a few instructions without a loop.
+    In X's precision. `vectors` is a literal, and rows have `vectors`·lanes columns: x stays in registers, and a
+    product of rows is a few instructions without a loop.
     """
-    _require_alike(X, Y, o)
+    _require_alike(X, Y, o, m, sums)
     _require_alike(targets, weights)
     intp, element = types.intp, X.dtype
-    signature = element(X, intp, Y, indices, targets, weights, o, intp, intp, vectors)
+    signature = types.void(X, intp, Y, indices, targets, weights, o, m, element, intp, intp, sums, vectors)
     parts = range(vectors.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v = Vectors(context, builder, element)
-        left, u, right, cells, t_all, w_all, offsets, begin, end, _ = arguments
-        starts = [
-            context.make_array(kind)(context, builder, array).data
-            for kind, array in ((indices, cells), (targets, t_all), (weights, w_all), (o, offsets))
-        ]
+        left, u, right, cells, t_all, w_all, offsets, missing, b, begin, end, out, _ = arguments
+        by_cell = _starts(context, builder, (indices, cells), (targets, t_all), (weights, w_all))
+        by_column = _starts(context, builder, (o, offsets), (m, missing))
+        (results,) = _starts(context, builder, (sums, out))
 
         def part_of(row: Any, part: int) -> Any:
             return v.load(builder.gep(row, [v.constant(part * v.lanes)]))
@@ -150,21 +165,27 @@ def sum_squares(
         x_row = v.pointer(X, left, u, v.constant(0))
         x = [part_of(x_row, part) for part in parts]
 
-        def body(p: Any, sums: list[Any]) -> list[Any]:
+        def body(p: Any, totals: list[Any]) -> list[Any]:
             p = builder.add(begin, p)
-            column, t, w = (builder.load(builder.gep(start, [p])) for start in starts[:3])
+            column, t, w = (builder.load(builder.gep(start, [p])) for start in by_cell)
             column = builder.sext(column, v.index)
             y_row = v.pointer(Y, right, column, v.constant(0))
             product = v.zeros
             for part in parts:
                 product = v.multiply_add(x[part], part_of(y_row, part), product)
+            xy = v.sum(product)
             t, w = (context.cast(builder, number, targets.dtype, element) for number in (t, w))
-            o_i = builder.load(builder.gep(starts[3], [column]))
-            residual = builder.fsub(builder.fsub(t, o_i), v.sum(product))
-            return [v.multiply_add(builder.fmul(w, residual), residual, sums[0])]
+            o_i, m_i = (builder.load(builder.gep(start, [column])) for start in by_column)
+            residual, score = builder.fsub(builder.fsub(t, o_i), xy), builder.fsub(xy, b)
+            return [
+                v.multiply_add(builder.fmul(w, residual), residual, totals[0]),
+                v.multiply_add(builder.fmul(m_i, score), score, totals[1]),
+            ]
 
-        (total,) = v.loop(builder.sub(end, begin), 1, [ir.Constant(v.element, 0.0)], body)
-        return total
+        totals = v.loop(builder.sub(end, begin), 1, [ir.Constant(v.element, 0.0)] * 2, body)
+        for place, total in enumerate(totals):
+            builder.store(total, builder.gep(results, [v.constant(place)]))
+        return context.get_dummy_value()
 
     return signature, emit
 
@@ -219,10 +240,7 @@ def sum_in_registers(
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v = Vectors(context, builder, element)
         systems, lane, fixed, cells, t_all, w_all, offsets, begin, end, _ = arguments
-        starts = [
-            context.make_array(kind)(context, builder, array).data
-            for kind, array in ((indices, cells), (targets, t_all), (weights, w_all), (o, offsets))
-        ]
+        starts = _starts(context, builder, (indices, cells), (targets, t_all), (weights, w_all), (o, offsets))
         vectors = range(-(-unknowns // v.lanes))
         triangle = [(row, part) for row in range(unknowns) for part in range(row // v.lanes + 1)]
 

@@ -28,12 +28,12 @@ from halfstep.kernels._vector import (
     ROW_PADDING,
     TILE_ROWS,
     add_products,
-    add_scaled_row,
     eliminate,
     gather_row,
     invert_root,
     substitute,
     sum_in_registers,
+    sum_scaled_rows,
 )
 
 Floats = NDArray[np.floating]
@@ -255,8 +255,13 @@ def sum_right_hand_sides(
     first: int, last: int, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, k: int, Y: Floats, B: Floats
 ) -> None:
     """Sum b of the rows first … last − 1 into the rows 0 … of B, where the matrix A is the same for all rows."""
-    width = -(-k // ROW_PADDING) * ROW_PADDING
-    B[: last - first] = 0.0
+    lanes = VECTOR_BYTES // B.itemsize
     for u in range(first, last):
-        for p in range(indptr[u], indptr[u + 1]):
-            add_scaled_row(Y, np.intp(indices[p]), weights[p] * targets[p], B, u - first, width)
+        begin, end = indptr[u], indptr[u + 1]
+        c = 0
+        while c + 3 * lanes < k:
+            sum_scaled_rows(Y, indices, targets, weights, begin, end, B, u - first, c, 4)
+            c += 4 * lanes
+        while c < k:
+            sum_scaled_rows(Y, indices, targets, weights, begin, end, B, u - first, c, 1)
+            c += lanes

@@ -22,36 +22,32 @@ Ints = NDArray[np.integer]
 
 @kernel
 def row_losses(
-    first: int, last: int, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, s: Floats, m: Floats,
-    k: int, biases: bool, o: Doubles, X: Doubles, Y: Doubles, observed: Doubles, as_missing: Doubles,
+    first: int, last: int, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, m: Doubles,
+    k: int, biases: bool, o: Doubles, X: Doubles, Y: Doubles, losses: Doubles,
 ) -> None:  # fmt: skip
-    """For the rows first … last − 1, which are 0 … of X: Σ_Ω w (t − o_i − x·y)² and Σ_Ω s_u m_i (p·q)²."""
+    """For the rows u = first … last − 1, which are 0 … of X: Σ_Ω w (t − o_i − x·y)² and Σ_Ω m_i (p·q)² to losses[u].
+
+    The bias b_u stands in x beside a 1 in y; missing cells are predicted without it.
+    """
     K = k + 1 if biases else k
     vectors = -(-K * X.itemsize // VECTOR_BYTES)
     width = -(-K // ROW_PADDING) * ROW_PADDING
     for u in range(first, last):
         x, begin, end = u - first, indptr[u], indptr[u + 1]
+        b = X[x, k] if biases else 0.0
         if vectors == 1:
-            loss = sum_squares(X, x, Y, indices, targets, weights, o, begin, end, 1)
+            sum_squares(X, x, Y, indices, targets, weights, o, m, b, begin, end, losses[u], 1)
         elif vectors == 2:
-            loss = sum_squares(X, x, Y, indices, targets, weights, o, begin, end, 2)
+            sum_squares(X, x, Y, indices, targets, weights, o, m, b, begin, end, losses[u], 2)
         elif vectors == 3:
-            loss = sum_squares(X, x, Y, indices, targets, weights, o, begin, end, 3)
+            sum_squares(X, x, Y, indices, targets, weights, o, m, b, begin, end, losses[u], 3)
         else:
-            loss = 0.0
+            losses[u] = 0.0
             for p in range(begin, end):
                 i = np.intp(indices[p])
-                residual = targets[p] - o[i] - dot_rows(X, x, Y, i, width)
-                loss += weights[p] * residual * residual
-        observed[u] = loss
-        cancelled = 0.0
-        if len(m) > 0:
-            b_u = X[x, k] if biases else 0.0
-            for p in range(begin, end):
-                i = np.intp(indices[p])
-                product = dot_rows(X, x, Y, i, width) - b_u  # missing cells are predicted without biases
-                cancelled += s[u] * m[i] * product * product
-        as_missing[u] = cancelled
+                xy = dot_rows(X, x, Y, i, width)
+                losses[u, 0] += weights[p] * (targets[p] - o[i] - xy) ** 2
+                losses[u, 1] += m[i] * (xy - b) ** 2
 
 
 @kernel

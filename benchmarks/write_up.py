@@ -129,7 +129,9 @@ def main() -> None:
     R = train.to_sparse().toarray().astype(np.float64)
     init = start(data)
     weight = hs.weights.linear_popularity(w0=W0, wk=WK)
-    options = {"rank": RANK, "regularization": LAMBDA, "iterations": ITERATIONS, "init": init}
+    options = {
+        "rank": RANK, "regularization": LAMBDA, "regularization_exponent": 0.0, "iterations": ITERATIONS, "init": init
+    }  # fmt: skip
     print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, NumPy {np.__version__}")
 
     plain = hs.ALS(hs.Explicit(missing_weight=1.0), **options)

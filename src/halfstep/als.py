@@ -73,7 +73,8 @@ class ALS(FactorModel):
     rank : int
         Factors per user and item.
     regularization : float
-        λ ≥ 0.
+        λ ≥ 0, the one parameter to tune: the best value depends on the data, the weights and ν, and a poor one costs
+        more than a poor rank. The default is a fair start for ratings of 1 to 5.
     regularization_exponent : float
         ν in λ_u = λ · c_u^ν, where c_u is what row u weighs (its observed cells, plus the missing ones' weights): 0
         is plain ridge regression, 1 is ALS-WR (Zhou et al. 2008) and iALS (Rendle et al. 2022).
@@ -136,8 +137,8 @@ class ALS(FactorModel):
     objective: Objective = field(default_factory=Explicit)
     _: KW_ONLY
     rank: int = 16
-    regularization: float = 0.1
-    regularization_exponent: float = 0.0
+    regularization: float = 1.0
+    regularization_exponent: float = 0.5
     bias_regularization: float = 1.0
     iterations: int = 20
     tol: float = 0.0

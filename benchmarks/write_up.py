@@ -18,6 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 import halfstep as hs
+from halfstep.backends.threads import available_cores
 
 ROUNDS = 5
 ITERATIONS, RANK, LAMBDA = 100, 10, 1.5
@@ -132,7 +133,7 @@ def main() -> None:
     options = {
         "rank": RANK, "regularization": LAMBDA, "regularization_exponent": 0.0, "iterations": ITERATIONS, "init": init
     }  # fmt: skip
-    print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, NumPy {np.__version__}")
+    print(f"{platform.machine()}, {available_cores()} cores, NumPy {np.__version__}")
 
     plain = hs.ALS(hs.Explicit(missing_weight=1.0), **options)
     compare(

@@ -1,4 +1,4 @@
-"""The naive twins: the objective of the design and its half-step, dense, in float64, written for the eye.
+"""The naive twins: the objective of `halfstep.objective` and its half-step, dense, in float64, written for the eye.
 
 Everything fast in halfstep is tested against these few lines. No index trick, no sharing between rows: each cell of
 the matrix is visited, observed or not.

@@ -57,8 +57,8 @@ def test_output_that_is_a_file_is_one_line(
     taken.write_text("")
     assert run(monkeypatch, "lab", "--output", str(taken)) == 1
     message = capsys.readouterr().err
-    assert message.startswith("halfstep: ")
-    assert str(taken) in message
+    assert message.startswith(f"halfstep: the folder {taken} cannot be written (")
+    assert message.endswith("name another by --output\n")
     assert message.count("\n") == 1
 
 

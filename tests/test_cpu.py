@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import halfstep as hs
 from halfstep.backends.chunks import CHUNKS, LEAST_WORK, cut
 from halfstep.backends.cpu import CPU
+from halfstep.backends.protocol import empty_factors
 from halfstep.backends.threads import available_cores
 from halfstep.errors import ParameterError
+from halfstep.objective import sides
 
 
 @given(st.lists(st.floats(0, 10 * LEAST_WORK), min_size=1, max_size=300))
@@ -58,6 +61,27 @@ def test_an_error_in_another_thread_is_raised_here() -> None:
 
     with CPU(2) as backend, pytest.raises(ZeroDivisionError, match="from another thread"):
         backend._run([fail_elsewhere] * 2)
+
+
+def test_a_backend_can_go_from_one_objective_to_another() -> None:
+    """Memory is handed out again at the next half-step: nothing of the last one may be left in it."""
+    data = hs.Interactions.from_arrays([0, 0, 1, 2], [0, 1, 1, 2], [1.0, 2.0, 3.0, 4.0])
+    plain, biased = (
+        sides(
+            data, hs.Explicit(biases=biases).cost(data), rank=3, regularization=1.0, regularization_exponent=0.0,
+            bias_ratio=1.0, dtype="float64",
+        )[0]
+        for biases in (False, True)
+    )  # fmt: skip
+    Y = empty_factors(3, 4, "float64")
+    Y[:, :4] = np.random.default_rng(0).normal(size=(3, 4))
+    alone, after = (empty_factors(3, 4, "float64") for _ in range(2))
+    with CPU(1) as backend:
+        backend.half_step(backend.load(plain), Y, alone)
+    with CPU(1) as backend:
+        backend.half_step(backend.load(biased), Y, after)
+        backend.half_step(backend.load(plain), Y, after)
+    np.testing.assert_array_equal(alone[:, :3], after[:, :3])
 
 
 def test_threads_by_default_are_the_cores() -> None:

@@ -190,7 +190,7 @@ def test_choice_does_not_depend_on_the_test_side(split: data.Split) -> None:
     contest = corrected.Contest(Clock(), deaf, data.inner_split(split.train), "rmse")
     candidates = corrected.bias_candidates()
     winner, score = contest.choose(candidates)
-    by_hand = [scoring.rmse(c.make().fit(contest.inner.train), contest.inner.known) for c in candidates]
+    by_hand = [scoring.rmse(c.make(0).fit(contest.inner.train), contest.inner.known) for c in candidates]
     assert score == min(by_hand)
     assert winner is candidates[int(np.argmin(by_hand))]
     with pytest.raises(AssertionError, match="looked at"):
@@ -200,7 +200,7 @@ def test_choice_does_not_depend_on_the_test_side(split: data.Split) -> None:
 def test_wals_candidates_hold_the_best_als(split: data.Split) -> None:
     best = corrected.als_candidates((8,))[4]
     neutral = corrected.wals_candidates(best, split.train.item_counts)[0]
-    a, b = (scoring.rmse(c.make().fit(split.train), split.known) for c in (best, neutral))
+    a, b = (scoring.rmse(c.make(0).fit(split.train), split.known) for c in (best, neutral))
     assert a == b
     assert neutral.parameters["weight"] == "1"
 
@@ -274,3 +274,24 @@ def test_lab_needs_timestamps() -> None:
     ratings = hs.Interactions.from_arrays([1, 2], [1, 1], [3.0, 4.0])
     with pytest.raises(hs.errors.DataError, match="timestamps"):
         data.write_up_split(ratings)
+
+
+def test_an_interrupted_fit_ends_the_lab() -> None:
+    """ALS keeps what it has after Ctrl-C and warns; a report must not be made of that."""
+
+    def interrupt(model: hs.ALS) -> None:
+        raise KeyboardInterrupt
+
+    model = hs.ALS(rank=2, iterations=5, random_state=0, callbacks=[interrupt])
+    ratings = hs.Interactions.from_arrays(["a", "b"], ["x", "y"], [1.0, 2.0])
+    with pytest.raises(KeyboardInterrupt):
+        Clock().fit(model, ratings)
+
+
+def test_scores_over_seeds(run: Run) -> None:
+    stars = run.results["corrected"]["rmse"]
+    assert stars["user_item_bias"]["known_by_seed"] == []
+    for key in ("biased_als", "biased_wals", "sgd"):
+        scores = stars[key]["known_by_seed"]
+        assert len(set(scores)) == 5
+        assert scores[0] == stars[key]["known"]["value"]

@@ -159,9 +159,9 @@ class ALS(FactorModel):
             check_integer("threads", self.threads, minimum=1)
         if isinstance(self.objective, type) or not hasattr(self.objective, "cost"):
             raise ParameterError(f"objective={self.objective!r}: give one such as Explicit() or Implicit()")
-        if self.init is not None and len(self.init) != 2:
-            raise ParameterError(f"init has {len(self.init)} parts: give the users' factors and the items'")
-        if not all(callable(callback) for callback in self.callbacks):
+        if self.init is not None and not (isinstance(self.init, tuple | list) and len(self.init) == 2):
+            raise ParameterError("init: give a pair, the users' factors and the items'")
+        if callable(self.callbacks) or not all(map(callable, self.callbacks)):
             raise ParameterError("callbacks: give a list of functions, each of which takes the model")
         as_generator(self.random_state)
         precisions = ("float32", "float64")

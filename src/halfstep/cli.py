@@ -34,6 +34,9 @@ def main() -> None:
     except (HalfstepError, ModuleNotFoundError, OSError) as error:
         print(f"halfstep: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("halfstep: interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 @app.callback(invoke_without_command=True)

@@ -270,7 +270,7 @@ def _observed_weights(weight: ObservedWeight | None, cells: Cells, data: Interac
 
 
 def _missing_weights(missing: MissingWeight, cells: Cells) -> tuple[Floats | None, Floats | None]:
-    """S and m; None, None where missing cells have no weight."""
+    """The factors s and m; None, None where missing cells have no weight."""
     n_users, n_items = len(cells.user_counts), len(cells.item_counts)
     if not callable(missing):
         return (np.full(n_users, float(missing)), np.ones(n_items)) if missing > 0 else (None, None)

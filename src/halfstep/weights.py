@@ -1,8 +1,8 @@
 """How much each cell of the matrix counts: popularity, confidence, rows times columns.
 
-An *observed weight* is a positive number or a callable from `Cells` to one weight per cell; any function of that
-shape will do. A *missing weight* is a number, the same for every missing cell, or a callable from the `Cells` to
-factors s (one per user) and m (one per item) whose products s_u·m_i are the weights.
+An *observed weight* is a number of at least 0, or a callable from `Cells` to one weight per cell; any function
+of that shape will do. A *missing weight* is a number, the same for every missing cell, or a callable from the
+`Cells` to factors s (one per user) and m (one per item) whose products s_u·m_i are the weights.
 
 Popularity c_i is the number of *observed* cells of item i, whatever their values.
 """
@@ -184,7 +184,7 @@ class row_column:  # noqa: N801
 
 @dataclass(frozen=True)
 class missing_popularity:  # noqa: N801
-    """EALS (He et al. 2016): a missing cell of item i weighs c0 · f_i^a / Σ_j f_j^a, f its share of observed cells.
+    """The eALS of He et al. (2016): a missing cell weighs c0 · f_i^a / Σ_j f_j^a, f its item's share of cells.
 
     Popular items that a user did not take are more likely to be disliked than unknown. All items' weights add up
     to c0; unseen items weigh nothing.

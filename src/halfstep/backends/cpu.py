@@ -100,7 +100,7 @@ class CPU:
         return observed, float((of_rows * of_columns).sum() - s @ loss.losses[:, 1])
 
     def penalty(self, loaded: LoadedSide, X: Factors) -> float:
-        """Return the rows' regularization; see `halfstep.backends.protocol.Backend`."""
+        """Return the rows' regularisation; see `halfstep.backends.protocol.Backend`."""
         side = loaded.side
         return penalty(side.regularization, side.bias_ratio, side.rank, side.biases, X)
 
@@ -123,7 +123,7 @@ class CPU:
     def _fixed(self, side: Side, Y: Factors) -> tuple[Factors, Factors]:
         """Features [y | 1] and offsets of the side that is held fixed, in the precision of the systems."""
         dtype = side.weights.dtype
-        offsets = self._empty("offsets", (len(Y),), dtype)
+        offsets = self._empty("offsets" if side.biases else "no offsets", (len(Y),), dtype)
         if Y.dtype == dtype and not side.biases:
             return Y, offsets
         features = self._empty("features", Y.shape, dtype)

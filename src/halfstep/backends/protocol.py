@@ -51,5 +51,5 @@ class Backend(Protocol):
         ...
 
     def penalty(self, loaded: Any, X: Factors) -> float:
-        """Return the objective's term of the rows' regularization, Σ_u λ_u (‖x_u‖² + ρ b_u²)."""
+        """Return the objective's term of the rows' regularisation, Σ_u λ_u (‖x_u‖² + ρ b_u²)."""
         ...

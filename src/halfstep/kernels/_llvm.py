@@ -57,12 +57,12 @@ class Vectors:
         return b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(one, self.lanes), [0] * self.lanes))
 
     def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
-        """x·y + z, fused where the machine can."""
+        """The sum x·y + z, fused where the machine can."""
         b = self.builder
         return b.fadd(z, b.fmul(x, y, flags=("contract",)), flags=("contract",))
 
     def multiply_subtract(self, x: Any, y: Any, z: Any) -> Any:
-        """Z − x·y, fused where the machine can."""
+        """The difference z − x·y, fused where the machine can."""
         b = self.builder
         return b.fsub(z, b.fmul(x, y, flags=("contract",)), flags=("contract",))
 

@@ -1,7 +1,7 @@
 """The few inner loops that are written for vector units by hand.
 
-The compiler's own vectoriser reaches a small part of a core's speed on the short loops of a half-step; with their
-vectors spelled out they run at nearly the rate of a large matrix product (``benchmarks/half_step.py`` measures both).
+The compiler's own vectoriser does badly on the short loops of a half-step, so their vectors are spelled out here;
+``benchmarks/half_step.py`` says what share of a large matrix product's speed a whole half-step then reaches.
 Everything else in ``kernels/`` is plain Python and calls these nine as functions:
 
 =============================================  =====================================================================
@@ -16,7 +16,7 @@ Everything else in ``kernels/`` is plain Python and calls these nine as function
 ``sum_squares(X, u, Y, …, sums, vectors)``     Σ w (t − o − x·y)² and Σ m (x·y − b)² of one row of few columns
 =============================================  =====================================================================
 
-Widths are multiples of `ROW_PADDING`: rows are stored padded with zeros, so that no loop has a remainder.
+Widths are whole vectors: rows are stored padded with zeros (to `ROW_PADDING`), so that no loop has a remainder.
 """
 
 from __future__ import annotations

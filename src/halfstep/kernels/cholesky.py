@@ -1,6 +1,6 @@
 """The exact half-step: one normal system per row, solved by Cholesky's factorisation.
 
-Legend (design, section 2; rows and columns stand for users and items, or for items and users):
+Legend (the objective is in `halfstep.objective`; rows and columns stand for users and items, or for items and users):
 
     X   rows to be solved            [x | bias | 0 …], one row each, padded with zeros
     Y   features of the fixed side   [y | 1 | 0 …], likewise; the 1 only with biases

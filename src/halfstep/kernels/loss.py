@@ -1,4 +1,4 @@
-"""What a row's observed cells contribute to the objective.
+"""What rows contribute to the objective: their observed cells, and their regularisation.
 
 Legend as in ``cholesky.py``. Missing cells are never visited: their loss is that of all cells, Σ_u s_u x_uᵀ G x_u,
 less what the observed ones would count if they were missing, summed here on the way.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import halfstep as hs
 from halfstep.fetching import write_atomically
@@ -45,6 +46,8 @@ def run_lab(
 
     Raises
     ------
+    OSError
+        If the folder cannot be written; nothing has been run then.
     DatasetError
         If the ratings are neither given nor to be had.
     ModuleNotFoundError
@@ -54,14 +57,26 @@ def run_lab(
     from halfstep.lab.report import page
 
     output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
-    findings = find(hs.datasets.movielens_100k() if ratings is None else ratings, tick=tick)
+    if ratings is None:
+        ratings = hs.datasets.movielens_100k()
+    _make_sure_of(output)
+    findings = find(ratings, tick=tick)
     plots = draw_all(findings)
     for name, png in plots.items():
         write_atomically(output / f"{name}.png", png)
     write_atomically(output / "report.html", page(findings, plots).encode())
     write_atomically(output / "results.json", findings.to_json().encode())
     return findings
+
+
+def _make_sure_of(folder: Path) -> None:
+    """Make the folder and write to it, before any time is spent on what will go there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"the folder {folder} cannot be written ({error.strerror}): name another by --output") from None
 
 
 def find(ratings: hs.Interactions, *, tick: Tick = lambda _section: None) -> Findings:
@@ -130,7 +145,7 @@ def _write_ups_methods(models: experiments.Models, split: Split) -> list[Method]
         "F.global_mean": "F: global mean",
         "F.item_bias": "F: item bias",
         "G": "G: WALS, its winner",
-        "I": "I: SGD, its defaults",
+        "I": "I: SGD, its defaults (one seed)",
     }
     return [
         Method(name, False, *(estimate(models[key], side, "rmse") for side in (split.test, split.known)))

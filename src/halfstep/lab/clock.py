@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import halfstep as hs
+from halfstep.progress import FitInterruptedWarning
 
 
 class Fittable(Protocol):
@@ -46,7 +48,12 @@ class Clock:
         """Fit the model and give it back."""
         self.tick(self.section)
         began = time.perf_counter()
-        model.fit(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FitInterruptedWarning)
+            try:
+                model.fit(data)
+            except FitInterruptedWarning:
+                raise KeyboardInterrupt from None  # half a fit has no place in a report
         took = time.perf_counter() - began
         self.fits += 1
         self.seconds += took

@@ -1,10 +1,10 @@
 """The corrected rows: all methods on the same test pairs, their hyperparameters chosen inside the training side.
 
 Each method's candidates are fitted on the first part of the training side and scored on its last part, which is cut
-and filtered as the test side is. The best is then fitted on the whole training side, once. Nothing here sees the test
+and filtered as the test side is. The best is then fitted on the whole training side. Nothing here sees the test
 side before that.
 
-The candidates are what was left of wider grids after looking at inner splits.
+The candidates are what was left of wider grids, which were narrowed on splits of the training side.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Model = hs.ALS | hs.SGD | hs.UserItemBias
 Parameters = Mapping[str, float | str]
 Popularity = hs.weights.linear_popularity | hs.weights.power_popularity
 
-SEED = 0
+SEEDS = range(5)  # the first chooses and is shown; the others say how much of it is luck
 ITERATIONS = 10  # on the inner split more of them gain nothing
 
 # λ by ν, and ρ
@@ -56,10 +56,10 @@ ITEM_REGULARIZATIONS = (0.0, 1.0, 2.0, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class Candidate:
-    """Hyperparameters, and how to make an unfitted model of them."""
+    """Hyperparameters, and how to make an unfitted model of them with a given seed."""
 
     parameters: Parameters
-    make: Callable[[], Model]
+    make: Callable[[int], Model]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,9 @@ class Row:
     test, known : Estimate
         The score on all test pairs, items that are unseen in training included (their biases and factors are
         0), and on those of known items only.
+    seeds : tuple of float
+        The score on the pairs of known items with each of `SEEDS`: how much of it is luck. The model is that of the
+        first. Empty for a method without chance.
     """
 
     key: str
@@ -91,6 +94,12 @@ class Row:
     model: Model
     test: Estimate
     known: Estimate
+    seeds: tuple[float, ...]
+
+    @property
+    def over_seeds(self) -> str:
+        """Say the mean and standard deviation of `seeds`."""
+        return f"{np.mean(self.seeds):.4f} ± {np.std(self.seeds, ddof=1):.4f}" if self.seeds else "–"
 
 
 @dataclass
@@ -105,7 +114,12 @@ class Contest:
     def row(self, key: str, name: str, candidates: Sequence[Candidate]) -> tuple[Row, Candidate]:
         """Choose a candidate, fit it on the whole training side and score it."""
         winner, validation = self.choose(candidates)
-        model = self.clock.fit(winner.make(), self.split.train)
+        model = self.clock.fit(winner.make(SEEDS[0]), self.split.train)
+        others = SEEDS[1:] if hasattr(model, "random_state") else ()
+        seeds = [
+            SCORE[self.metric](each, self.split.known)
+            for each in (model, *(self.clock.fit(winner.make(seed), self.split.train) for seed in others))
+        ]
         row = Row(
             key,
             name,
@@ -115,13 +129,14 @@ class Contest:
             model,
             estimate(model, self.split.test, self.metric),
             estimate(model, self.split.known, self.metric),
+            tuple(seeds) if others else (),
         )
         return row, winner
 
     def choose(self, candidates: Sequence[Candidate]) -> tuple[Candidate, float]:
         """Find the candidate with the best score on the inner split, and that score; of equals, the first."""
         scores = [
-            SCORE[self.metric](self.clock.fit(candidate.make(), self.inner.train), self.inner.known)
+            SCORE[self.metric](self.clock.fit(candidate.make(SEEDS[0]), self.inner.train), self.inner.known)
             for candidate in candidates
         ]
         best = int(np.argmin(scores) if IS_ERROR[self.metric] else np.argmax(scores))
@@ -144,7 +159,7 @@ def bias_candidates() -> list[Candidate]:
     def candidate(of_users: float, of_items: float) -> Candidate:
         return Candidate(
             {"user_regularization": of_users, "item_regularization": of_items},
-            lambda: hs.UserItemBias(user_regularization=of_users, item_regularization=of_items),
+            lambda _seed: hs.UserItemBias(user_regularization=of_users, item_regularization=of_items),
         )
 
     return [candidate(*pair) for pair in product(USER_REGULARIZATIONS, ITEM_REGULARIZATIONS)]
@@ -209,14 +224,14 @@ def als_candidate(
     }
     return Candidate(
         parameters,
-        lambda: hs.ALS(
+        lambda seed: hs.ALS(
             hs.Explicit(weight=popularity, biases=True),
             rank=rank,
             regularization=regularization,
             regularization_exponent=exponent,
             bias_regularization=bias_ratio,
             iterations=ITERATIONS,
-            random_state=SEED,
+            random_state=seed,
             progress=False,
         ),
     )
@@ -233,12 +248,12 @@ def sgd_candidates() -> list[Candidate]:
                 "iterations": epochs,
                 "regularization": regularization,
             },
-            lambda: hs.SGD(
+            lambda seed: hs.SGD(
                 rank=SGD_RANK,
                 learning_rate=rate,
                 iterations=epochs,
                 regularization=regularization,
-                random_state=SEED,
+                random_state=seed,
                 progress=False,
             ),
         )

@@ -32,7 +32,7 @@ ZEROS_OBSERVED = hs.Explicit(missing_weight=1.0)
 
 
 def hijacked_weights(train: hs.Interactions, data: hs.Interactions, w0: float, wk: float) -> Floats:
-    """Weights of the write-up's metric: an item that is unseen in training weighs wk · 10⁸, all others about w0."""
+    """Weights of the write-up's metric: an item without training ratings weighs wk · 10⁸, all others w0 + wk / c."""
     counts = train.item_counts[data.item_positions].astype(np.float64)
     return w0 + wk / (counts + 1e-8)
 

@@ -13,6 +13,7 @@ import halfstep as hs
 from halfstep.lab import experiments
 from halfstep.lab.corrected import Popularity, weight_formula
 from halfstep.lab.results import Findings, Method
+from halfstep.lab.scoring import LEVEL
 
 try:
     import matplotlib as mpl
@@ -154,8 +155,10 @@ def draw_methods(figure: Figure, methods: Sequence[Method], n_pairs: int) -> Non
     axes.set_ylim(-0.6, len(ordered) - 0.4)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    axes.set_xlabel(f"RMSE in stars on the same {n_pairs:,} test pairs; bars: 95 % of users resampled")
-    axes.set_title("With biases, ALS leaves every method of the write-up behind")
+    axes.set_xlabel(
+        f"RMSE in stars on the same {n_pairs:,} test pairs; bars: {100 * LEVEL:g} % when users are drawn anew"
+    )
+    axes.set_title("RMSE of all methods on the same pairs")
     top = len(ordered) - 1
     for place, (who, colour) in enumerate((("the corrected rows", OURS), ("the write-up's methods", THEIRS))):
         axes.text(right, top - 0.75 * place, who, color=colour, ha="right", va="center", weight="bold")
@@ -184,7 +187,7 @@ def draw_weights(figure: Figure, item_counts: NDArray[np.int64], chosen: Popular
     _plain_ticks(upper.yaxis, [0.1, 0.2, 0.5, 1, 2, 5])
     upper.grid(axis="y")
     upper.set_ylabel("weight of a rating")
-    upper.set_title("The chosen weights favour the rarest films only")
+    upper.set_title("What a rating weighs, by its film's popularity")
     edges = 2.0 ** np.arange(11) - 0.5  # 1, 2 to 3, 4 to 7, 8 to 15, ...
     lower.hist(item_counts[item_counts > 0], bins=edges.tolist(), color=THIRD, edgecolor="white", linewidth=0.6)
     lower.set_ylabel("films")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+WALS_SECONDS = 12.0  # of one fit, as it says
 GRID_W0 = (0.5, 1.0, 1.5)
 GRID_WK = (0.05, 0.1, 0.2)
 

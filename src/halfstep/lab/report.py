@@ -10,16 +10,18 @@ from itertools import groupby
 
 import halfstep as hs
 from halfstep.lab.corrected import Row
-from halfstep.lab.printed import EXPERIMENTS, label
+from halfstep.lab.data import MIN_TRAIN_RATINGS
+from halfstep.lab.printed import EXPERIMENTS, WALS_SECONDS, label
 from halfstep.lab.results import SPREAD, Figure, Findings, Method
-from halfstep.lab.scoring import Estimate
+from halfstep.lab.scoring import IS_ERROR, LEVEL, RESAMPLES, Estimate, Metric
 from halfstep.lab.story import Mistake, Score, conclusions, mistakes, parameters_in_words
 
 CAPTIONS = {
     "methods": (
-        "All methods on one and the same test set. A bar holds 95\u00a0% of the values that come out when the test's "
-        "users are drawn anew, 1,000 times; the same draws serve every method, so methods differ by less chance than "
-        "their bars overlap."
+        f"All methods on one and the same test set. A bar holds {100 * LEVEL:g}\u00a0% of the values that come out "
+        f"when the test's users are drawn anew, {RESAMPLES:,} times; the same draws serve every method, so a "
+        "difference between two is surer than the overlap of their bars suggests. Experiment I's is one seed's, not "
+        "clipped to the scale."
     ),
     "objective": (
         "The three terms of the objective after each iteration of the chosen biased ALS. A half-step solves its rows "
@@ -27,7 +29,7 @@ CAPTIONS = {
     ),
     "weights": (
         "What a rating weighs, by how many ratings its film has; below, how many films are that popular. A film "
-        "without any weighs nothing, except in the write-up's metric, where its weight is 10⁸."
+        "without any weighs nothing, except in the write-up's metric, where the linear weights give it 10⁸."
     ),
     "convergence": "Experiment A, from the write-up's own start; both axes are logarithmic, but for the start.",
 }
@@ -43,12 +45,13 @@ def page(findings: Findings, plots: Mapping[str, bytes]) -> str:
         _section("Five mistakes, each beside its corrected row", "".join(map(_mistake, mistakes(findings)))),
         _section(
             "The corrected rows",
-            f"<p>All methods on the same pairs: {n_test:,} of users with ten ratings or more in training, and the "
-            f"{n_known:,} of them whose film has one, too. Hyperparameters were chosen on one time split inside the "
-            f"{len(findings.split.train):,} training ratings; the model was then fitted on all of these, once. "
-            "In brackets: 95\u00a0% of the values when users are drawn anew.</p>",
-            _corrected("In stars, by RMSE (less is better)", findings.stars, n_test, n_known),
-            _corrected("On ±1, by sign accuracy (more is better)", findings.signs, n_test, n_known),
+            f"<p>All methods on the same pairs: {n_test:,} of users with {MIN_TRAIN_RATINGS} ratings or more in "
+            f"training, and the {n_known:,} of them whose film has a rating in training, too. Hyperparameters were "
+            f"chosen on one time split inside the {len(findings.split.train):,} training ratings; the model was then "
+            "fitted on all of these. The settings tried are what was left of wider grids, which were narrowed on the "
+            f"training side too. In brackets: {100 * LEVEL:g}\u00a0% of the values when users are drawn anew.</p>",
+            _corrected("In stars, by RMSE (less is better)", "rmse", findings.stars, n_test, n_known),
+            _corrected("On ±1, by sign accuracy (more is better)", "sign_accuracy", findings.signs, n_test, n_known),
         ),
         _section("All methods, one test set", _plot("methods", plots), _methods(findings.methods, n_test, n_known)),
         _section("What the weights do, and the objective", _plot("weights", plots), _plot("objective", plots)),
@@ -74,7 +77,10 @@ def _head(findings: Findings) -> str:
             f"{signs.known.value:.3f}",
             f"of the signs right with biased ALS; {findings.figure('J.sign_accuracy_test').printed} was SGD's",
         ),
-        (f"{findings.fitting_seconds:.1f} s", f"for all {findings.fits} fits; WALS alone took 12 s each"),
+        (
+            f"{findings.fitting_seconds:.1f} s",
+            f"for all {findings.fits} fits; WALS alone took {WALS_SECONDS:g} s each",
+        ),
     )
     return (
         "<header><h1>ALS on MovieLens 100K</h1>"
@@ -116,20 +122,21 @@ def _mistake(mistake: Mistake) -> str:
     )
 
 
-def _corrected(caption: str, rows: Sequence[Row], n_test: int, n_known: int) -> str:
-    less_is_better = "less" in caption
-    best = (min if less_is_better else max)(rows, key=lambda row: row.known.value)
+def _corrected(caption: str, metric: Metric, rows: Sequence[Row], n_test: int, n_known: int) -> str:
+    best = (min if IS_ERROR[metric] else max)(rows, key=lambda row: row.known.value)
     body = "".join(
         f"<tr{' class=best' if row is best else ''}><td>{escape(row.name)}<br>"
         f"<small>{escape(parameters_in_words(row))}</small></td>"
         f'<td class="number">{row.candidates}</td><td class="number">{row.validation:.4f}</td>'
-        f"{_estimate(row.test)}{_estimate(row.known)}</tr>"
+        f"{_estimate(row.test)}{_estimate(row.known)}"
+        f'<td class="number">{row.over_seeds}</td></tr>'
         for row in rows
     )
     return (
         f'<h3 style="margin-top:26px">{escape(caption)}</h3><div class="wide"><table><thead><tr><th>method</th>'
         '<th class="number">settings tried</th><th class="number">on the inner split</th>'
-        f'<th class="number">test, {n_test:,}</th><th class="number">test, {n_known:,}</th></tr></thead>'
+        f'<th class="number">test, {n_test:,}</th><th class="number">test, {n_known:,}</th>'
+        f'<th class="number">{n_known:,}, five seeds</th></tr></thead>'
         f"<tbody>{body}</tbody></table></div>\n"
     )
 
@@ -190,7 +197,8 @@ def _foot(findings: Findings) -> str:
     return (
         '<footer class="note"><p>Made by <code>halfstep lab</code>, version '
         f"{hs.__version__}, in {findings.total_seconds:.0f} s, {findings.fitting_seconds:.1f} s of which went into "
-        f"{findings.fits} fits. All figures are in <code>results.json</code> beside this page. The write-up: "
+        f"{findings.fits} fits (without loading and drawing). All figures are in <code>results.json</code> "
+        "beside this page. The write-up: "
         "“Implementing Alternating Least Squares (ALS) from Scratch in Python”, ouatu.ro. The ratings: "
         "MovieLens 100K, F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, 2015, "
         '<a href="https://doi.org/10.1145/2827872">doi 10.1145/2827872</a>.</p></footer>\n'

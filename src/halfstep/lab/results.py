@@ -149,7 +149,7 @@ class Findings:
         return next(figure for figure in self.figures if figure.key == key)
 
     def to_json(self) -> str:
-        """Write all but the models."""
+        """Write all figures, but not the models."""
         figures: dict[str, Any] = {}
         for figure in self.figures:
             entry: dict[str, Any] = {
@@ -176,6 +176,7 @@ class Findings:
                 "weighted_rmse_test_without_unseen_items": self.mended_grid,
                 "sign_accuracy_test_with_minus_ones_observed": self.unmasked,
             },
+            "convergence": self.convergence,
             "seconds": {
                 "fitting": self.fitting_seconds,
                 "fits": self.fits,
@@ -193,4 +194,5 @@ def _row(row: Row) -> dict[str, Any]:
         "validation": row.validation,
         "test": asdict(row.test),
         "known": asdict(row.known),
+        "known_by_seed": list(row.seeds),
     }

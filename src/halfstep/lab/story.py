@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from halfstep.lab.corrected import Row
-from halfstep.lab.printed import GRID_W0, GRID_WK, grid_key
+from halfstep.lab.experiments import SIGNED_REGULARIZATION, W0
+from halfstep.lab.printed import GRID_W0, GRID_WK, WALS_SECONDS, grid_key
 from halfstep.lab.results import Findings
 
 
@@ -54,7 +55,8 @@ def mistakes(findings: Findings) -> list[Mistake]:
             "Observed means stored, not positive",
             "Experiment H masks by R > 0, which drops every −1. WALS then sees only +1, says +1 always, and so "
             "equals the global mean to the last digit. With the −1s left in, the power weights have something to "
-            "learn; the linear ones have not, since beside weights near 0.1 a λ of 10 shrinks every factor to 0.",
+            f"learn; the linear ones have not, since beside weights near {W0:g} a λ of {SIGNED_REGULARIZATION:g} "
+            "shrinks every factor to 0.",
             [Score("H: WALS, both: sign accuracy, test", f"{ours['H.wals_linear.sign_accuracy_test']:.4f}")],
             [
                 Score("the same linear WALS, −1 kept", f"{findings.unmasked['wals_linear']:.4f}"),
@@ -96,9 +98,9 @@ def _hijacked_metric(findings: Findings, ours: Mapping[str, float], wals: Row) -
     best = min(grid, key=lambda key: ours[f"{key}.rmse_test"])
     return Mistake(
         "A metric that unseen items hijack",
-        "An item without training ratings gets the weight wk/1e-8 = 10⁸, so the weighted test RMSE sees only "
-        "the few test pairs of such items, where every model without biases says 0. It is 3.3953 for all of "
-        "them; the grid search picks by noise, and picks nearly the worst.",
+        "An item without training ratings gets the weight wk/1e-8, some millions or more, so the weighted test RMSE "
+        "sees only the few test pairs of such items, where every model without biases says 0. It is the same for all "
+        "of them to the digits that were printed; the grid search picks by noise, and picks nearly the worst.",
         [
             Score("G: weighted RMSE, all nine", f"{ours[f'{picked}.weighted_rmse_test']:.4f}"),
             Score(f"its pick, {_setting(picked)}: RMSE", f"{ours[f'{picked}.rmse_test']:.4f}"),
@@ -124,21 +126,26 @@ def conclusions(findings: Findings) -> list[Conclusion]:
             f"With biases, and all choices made inside the training side, ALS has an RMSE of {als.known.value:.4f} "
             f"on the {n_known:,} pairs. User + item bias has {biases.known.value:.4f}, the SGD that beat the "
             f"write-up's ALS {findings.figure('I.rmse_test').printed}, and SGD, tuned on the same inner split, "
-            f"{stars['sgd'].known.value:.4f}.",
+            f"{stars['sgd'].known.value:.4f}; over five seeds ALS has {als.over_seeds} and SGD "
+            f"{stars['sgd'].over_seeds}.",
         ),
         Conclusion(
             "WALS is slow.",
-            f"Its 12 seconds are those of a loop in Python over rows. The same arithmetic, to the same digits, takes "
-            f"{seconds:.2f} seconds here.",
+            f"Its {WALS_SECONDS:g} seconds are those of a loop in Python over rows. The same arithmetic, to the same "
+            f"digits, takes {seconds:.2f} seconds here.",
         ),
         Conclusion(
             "Popularity weights need the right w0 and wk.",
             f"Chosen by plain RMSE, the weight is {wals.parameters['weight']}, and the RMSE {wals.known.value:.4f}, "
-            f"against {als.known.value:.4f} with none. For predicting ratings, weights hardly matter.",
+            f"against {als.known.value:.4f} with none. Over five seeds it is {wals.over_seeds}, against "
+            f"{als.over_seeds}: for predicting these ratings, weights hardly matter.",
         ),
         Conclusion(
             "On likes and dislikes WALS is no better than always saying yes.",
-            f"That was the mask. Biased ALS has {signs['biased_als'].known.value:.4f} of the signs right, SGD "
+            f"With power weights that was the mask: without it they have {findings.unmasked['wals_power']:.4f} of "
+            f"the signs right on the {len(findings.split.test):,} pairs. With linear weights it is also a λ of "
+            f"{SIGNED_REGULARIZATION:g}, beside which their weights are nothing. Biased ALS has "
+            f"{signs['biased_als'].known.value:.4f} of the signs right on the {n_known:,} pairs, SGD "
             f"{signs['sgd'].known.value:.4f} (the write-up's: {findings.figure('J.sign_accuracy_test').printed}).",
         ),
     ]

@@ -25,7 +25,7 @@ Model = hs.ALS | hs.SGD | hs.UserItemBias
 Parameters = Mapping[str, float | str]
 Popularity = hs.weights.linear_popularity | hs.weights.power_popularity
 
-SEEDS = range(5)  # the first chooses and is shown; the others say how much of it is luck
+SEEDS = range(3)  # the first chooses and is shown; the others say how much of it is luck
 ITERATIONS = 10  # on the inner split more of them gain nothing
 
 # λ by ν, and ρ

@@ -9,7 +9,7 @@ from importlib.resources import files
 from itertools import groupby
 
 import halfstep as hs
-from halfstep.lab.corrected import Row
+from halfstep.lab.corrected import SEEDS, Row
 from halfstep.lab.data import MIN_TRAIN_RATINGS
 from halfstep.lab.printed import EXPERIMENTS, WALS_SECONDS, label
 from halfstep.lab.results import SPREAD, Figure, Findings, Method
@@ -136,7 +136,7 @@ def _corrected(caption: str, metric: Metric, rows: Sequence[Row], n_test: int, n
         f'<h3 style="margin-top:26px">{escape(caption)}</h3><div class="wide"><table><thead><tr><th>method</th>'
         '<th class="number">settings tried</th><th class="number">on the inner split</th>'
         f'<th class="number">test, {n_test:,}</th><th class="number">test, {n_known:,}</th>'
-        f'<th class="number">{n_known:,}, five seeds</th></tr></thead>'
+        f'<th class="number">{n_known:,}, {len(SEEDS)} seeds</th></tr></thead>'
         f"<tbody>{body}</tbody></table></div>\n"
     )
 

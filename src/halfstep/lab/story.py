@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from halfstep.lab.corrected import Row
+from halfstep.lab.corrected import SEEDS, Row
 from halfstep.lab.experiments import SIGNED_REGULARIZATION, W0
 from halfstep.lab.printed import GRID_W0, GRID_WK, WALS_SECONDS, grid_key
 from halfstep.lab.results import Findings
@@ -126,7 +126,7 @@ def conclusions(findings: Findings) -> list[Conclusion]:
             f"With biases, and all choices made inside the training side, ALS has an RMSE of {als.known.value:.4f} "
             f"on the {n_known:,} pairs. User + item bias has {biases.known.value:.4f}, the SGD that beat the "
             f"write-up's ALS {findings.figure('I.rmse_test').printed}, and SGD, tuned on the same inner split, "
-            f"{stars['sgd'].known.value:.4f}; over five seeds ALS has {als.over_seeds} and SGD "
+            f"{stars['sgd'].known.value:.4f}; over {len(SEEDS)} seeds ALS has {als.over_seeds} and SGD "
             f"{stars['sgd'].over_seeds}.",
         ),
         Conclusion(
@@ -137,7 +137,7 @@ def conclusions(findings: Findings) -> list[Conclusion]:
         Conclusion(
             "Popularity weights need the right w0 and wk.",
             f"Chosen by plain RMSE, the weight is {wals.parameters['weight']}, and the RMSE {wals.known.value:.4f}, "
-            f"against {als.known.value:.4f} with none. Over five seeds it is {wals.over_seeds}, against "
+            f"against {als.known.value:.4f} with none. Over {len(SEEDS)} seeds it is {wals.over_seeds}, against "
             f"{als.over_seeds}: for predicting these ratings, weights hardly matter.",
         ),
         Conclusion(

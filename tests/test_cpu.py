@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,7 @@ import halfstep as hs
 from halfstep.backends.chunks import CHUNKS, LEAST_WORK, cut
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
-from halfstep.backends.threads import available_cores
+from halfstep.backends.threads import Team, available_cores
 from halfstep.errors import ParameterError
 from halfstep.objective import sides
 
@@ -33,8 +34,8 @@ def test_cut_covers_all_rows_once_in_pieces_of_about_equal_work(work: list[float
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_every_task_is_run_once(threads: int) -> None:
     done: list[int] = []
-    with CPU(threads) as backend:
-        backend._run([lambda n=n: done.append(n) for n in range(100)])
+    with closing(Team(threads - 1)) as team:
+        team.run([lambda n=n: done.append(n) for n in range(100)])
     assert sorted(done) == list(range(100))
 
 
@@ -45,8 +46,8 @@ def test_an_error_in_a_task_is_raised_and_ends_the_rest(threads: int) -> None:
     def fail() -> None:
         raise ZeroDivisionError("from a task")
 
-    with CPU(threads) as backend, pytest.raises(ZeroDivisionError, match="from a task"):
-        backend._run([fail] * threads + [lambda: done.append(1)] * 1000)
+    with closing(Team(threads - 1)) as team, pytest.raises(ZeroDivisionError, match="from a task"):
+        team.run([fail] * threads + [lambda: done.append(1)] * 1000)
     assert not done
 
 
@@ -59,8 +60,8 @@ def test_an_error_in_another_thread_is_raised_here() -> None:
         if threading.current_thread() is not here:
             raise ZeroDivisionError("from another thread")
 
-    with CPU(2) as backend, pytest.raises(ZeroDivisionError, match="from another thread"):
-        backend._run([fail_elsewhere] * 2)
+    with closing(Team(1)) as team, pytest.raises(ZeroDivisionError, match="from another thread"):
+        team.run([fail_elsewhere] * 2)
 
 
 def test_a_backend_can_go_from_one_objective_to_another() -> None:

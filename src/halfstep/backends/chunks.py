@@ -67,9 +67,14 @@ class LoadedSide:
 
 
 def cut(work: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Cut ``range(len(work))`` into consecutive ranges of about equal work."""
+    """Cut ``range(len(work))`` into consecutive ranges of about equal work, the last of them smaller.
+
+    Whoever takes the last piece keeps the others waiting for it.
+    """
     total = np.cumsum(work)
     piece = max(LEAST_WORK, total[-1] / CHUNKS)
-    ends = np.searchsorted(total, np.arange(piece, total[-1], piece)) + 1
+    tail = max(0.0, total[-1] - 2 * piece)
+    targets = np.concatenate([np.arange(piece, tail, piece), np.arange(tail, total[-1], piece / 3)])
+    ends = np.searchsorted(total, targets) + 1
     bounds = np.unique(np.concatenate([[0], ends, [len(work)]]))
-    return [(int(first), int(last)) for first, last in pairwise(bounds)]
+    return [(int(first), int(last)) for first, last in pairwise(bounds) if first < last]

@@ -8,9 +8,7 @@ the same whoever does it, and so are the bits of the result.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -21,14 +19,13 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from halfstep.backends.chunks import LoadedSide
 from halfstep.backends.protocol import Factors
-from halfstep.backends.threads import OneBlasThread, available_cores
+from halfstep.backends.threads import OneBlasThread, Team, available_cores
 from halfstep.errors import NumericalError, ParameterError
 from halfstep.kernels._vector import padded_width
 from halfstep.kernels.cholesky import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
 from halfstep.kernels.loss import penalty, row_losses
 from halfstep.objective import Side
 
-Task = Callable[[], None]
 Finish = Callable[[int, int], None]
 
 ROWS_AT_ONCE = 4096  # in products that BLAS does
@@ -40,7 +37,7 @@ NOT_DEFINITE = (
 
 
 class CPU:
-    """Run half-steps on a pool of threads.
+    """Run half-steps on several threads.
 
     Parameters
     ----------
@@ -54,13 +51,12 @@ class CPU:
         if threads < 1:
             raise ParameterError(f"threads={threads}: give 1 or more, or None for all cores")
         self.threads = threads
-        self._pool: ThreadPoolExecutor | None = None
+        self._team = Team(helpers=0)
         self._holds_blas = False
         self._scratch: dict[tuple[str, tuple[int, ...], np.dtype[Any]], Factors] = {}
 
     def __enter__(self) -> Self:
-        if self.threads > 1:  # the calling thread works too
-            self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="halfstep")
+        self._team = Team(helpers=self.threads - 1)
         return self
 
     def __exit__(
@@ -69,9 +65,8 @@ class CPU:
         if self._holds_blas:
             OneBlasThread.leave()
             self._holds_blas = False
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        self._team.close()
+        self._team = Team(helpers=0)
         self._scratch.clear()
 
     def load(self, side: Side) -> LoadedSide:
@@ -166,14 +161,14 @@ class CPU:
                 begin, end, side.indices, side.targets, side.weights, s_u, m, k, biases, offsets, Y, sums[number]
             )
 
-        self._run(
+        self._team.run(
             [partial(sum_part, number, *segment) for number, segment in enumerate(loaded.segments)]
             + [partial(solve, first, last, rows, sums[:0]) for (first, last), rows in loaded.chunks]
         )
         totals = np.zeros((len(loaded.long_rows), *sums.shape[1:]), Y.dtype)
         for (row, _, _), part in zip(loaded.segments, sums, strict=True):
             totals[np.searchsorted(loaded.long_rows, row)] += part
-        self._run(
+        self._team.run(
             [
                 partial(solve, row, row + 1, loaded.long_rows[n : n + 1], totals[n : n + 1])
                 for n, row in enumerate(loaded.long_rows.tolist())
@@ -200,7 +195,7 @@ class CPU:
                 X[first:last, : side.rank] = cho_solve((factor, True), B[:, : side.rank].T, check_finite=False).T
             finish(first, last)
 
-        self._run([partial(solve, first, last) for first, last in loaded.light_ranges])
+        self._team.run([partial(solve, first, last) for first, last in loaded.light_ranges])
 
     def _gram(self, m: Factors, k: int, Y: Factors) -> Factors:
         """G = Σ_i m_i y_i y_iᵀ; empty where missing cells have no weight."""
@@ -214,37 +209,9 @@ class CPU:
             with np.errstate(over="ignore", invalid="ignore"):
                 np.matmul((y * m[start : start + ROWS_AT_ONCE, None]).T, y, out=parts[number])
 
-        self._run([partial(product, number, start) for number, start in enumerate(starts)])
+        self._team.run([partial(product, number, start) for number, start in enumerate(starts)])
         total: Factors = parts.sum(axis=0)
         return total
-
-    def _run(self, tasks: Sequence[Task]) -> None:
-        """Run all tasks, in this thread and the pool's. After an error or Ctrl-C no further task is begun."""
-        waiting = deque(tasks)
-
-        def work() -> None:
-            while waiting:
-                try:
-                    task = waiting.popleft()
-                except IndexError:  # another thread took the last one
-                    return
-                try:
-                    task()
-                except BaseException:
-                    waiting.clear()
-                    raise
-
-        helpers = min(self.threads, len(tasks)) - 1
-        if self._pool is None or helpers < 1:
-            work()
-            return
-        futures = [self._pool.submit(work) for _ in range(helpers)]
-        try:
-            work()
-        finally:  # nobody may still write when the caller goes on
-            errors = [future.exception() for future in futures]
-        for error in filter(None, errors):
-            raise error
 
 
 class Loss:

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import halfstep as hs
@@ -19,6 +19,9 @@ from halfstep.objective import sides
 
 
 @given(st.lists(st.floats(0, 10 * LEAST_WORK), min_size=1, max_size=300))
+@example(
+    [640.0, 0.0, 19999364.0, 2e7, 19999999.971907258, 19999999.44181787, 1.2, 9032745.6, 19999999.575952604, 2e7]
+)
 def test_cut_covers_all_rows_once_in_pieces_of_about_equal_work(work: list[float]) -> None:
     amounts = np.array(work)
     ranges = cut(amounts)

@@ -75,6 +75,6 @@ def cut(work: NDArray[np.float64]) -> list[tuple[int, int]]:
     piece = max(LEAST_WORK, total[-1] / CHUNKS)
     tail = max(0.0, total[-1] - 2 * piece)
     targets = np.concatenate([np.arange(piece, tail, piece), np.arange(tail, total[-1], piece / 3)])
-    ends = np.searchsorted(total, targets) + 1
+    ends = np.minimum(np.searchsorted(total, targets) + 1, len(work))  # rounding may put a target past the total
     bounds = np.unique(np.concatenate([[0], ends, [len(work)]]))
-    return [(int(first), int(last)) for first, last in pairwise(bounds) if first < last]
+    return [(int(first), int(last)) for first, last in pairwise(bounds)]

@@ -62,11 +62,11 @@ class CPU:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._team.close()  # first: after Ctrl-C a helper may still be at work, with BLAS
+        self._team = Team(helpers=0)
         if self._holds_blas:
             OneBlasThread.leave()
             self._holds_blas = False
-        self._team.close()
-        self._team = Team(helpers=0)
         self._scratch.clear()
 
     def load(self, side: Side) -> LoadedSide:

@@ -17,7 +17,7 @@ import reference
 from halfstep.als import ALS
 from halfstep.errors import DataError, NotFittedError, NumericalError, ParameterError, UnknownIdError
 from halfstep.progress import FitInterruptedWarning
-from settings import SETTINGS, Setting, Table
+from settings import SETTINGS, Setting, Table, arrays, constant, value
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,31 @@ def test_history_holds_the_terms_of_the_objective(setting: Setting, table: Table
     objectives = [line.objective for line in model.history_]
     assert all(after <= before * (1 + 1e-12) for before, after in pairwise(objectives))
     assert [line.iteration for line in model.history_] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("regularization", [1e-6, 1e-2, 1e4])
+@pytest.mark.parametrize("precisions", [("float64", "float64"), ("float32", "float64"), ("float32", "float32")])
+def test_the_loss_keeps_its_digits_however_good_the_fit(
+    table: Table, data: hs.Interactions, biases: bool, regularization: float, precisions: tuple[str, str]
+) -> None:
+    """A rank that fits every value: what the factorisation leaves of the targets is then a difference of equals."""
+    dtype, system_dtype = precisions
+    if system_dtype == "float32":
+        regularization = max(regularization, 1e-2)
+    setting = Setting("exact", hs.Explicit(biases=biases), arrays(value, constant(1), 0), 0.0, biases)
+    model = ALS(
+        setting.objective, rank=20, regularization=regularization, regularization_exponent=0.0, iterations=3,
+        random_state=0, dtype=dtype, system_dtype=system_dtype,
+    ).fit(data)  # fmt: skip
+    problem = setting.problem(table, rank=20, strength=regularization, rho=1.0)
+    observed, _, penalty = reference.terms(problem, *joined(model, biases))
+    last = model.history_[-1]
+    # Factors are rounded once their systems are solved, which moves every prediction by some units of rounding.
+    rounding = 40 * np.finfo(dtype).eps * np.sum(table.values[table.observed] ** 2)
+    exactly = 1e-8 if system_dtype == "float64" else 1e-5
+    assert last.observed == pytest.approx(observed, rel=exactly, abs=rounding**2 + rounding * np.sqrt(observed))
+    assert last.objective == pytest.approx(observed + penalty, rel=exactly)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)

@@ -13,7 +13,7 @@ from halfstep.kernels.cholesky import workspace
 from halfstep.objective import Side
 
 CHUNKS = 64  # at most about so many per half-step: enough to balance, few enough to cost nothing
-LEAST_WORK = 2_000_000  # multiply-adds that make a chunk worth its own task (some 100 µs)
+LEAST_WORK = 4_000_000  # multiply-adds that make a chunk worth its own task (some 100 µs)
 LEAST_SEGMENT = 4096  # observations below which a row is never cut
 
 

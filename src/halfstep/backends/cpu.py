@@ -23,7 +23,7 @@ from halfstep.backends.threads import OneBlasThread, Team, available_cores
 from halfstep.errors import NumericalError, ParameterError
 from halfstep.kernels._vector import padded_width
 from halfstep.kernels.cholesky import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
-from halfstep.kernels.loss import penalty, row_losses
+from halfstep.kernels.loss import penalty, row_losses, solved_row_losses
 from halfstep.objective import Side
 
 Finish = Callable[[int, int], None]
@@ -84,7 +84,7 @@ class CPU:
         """Do the same, and return the data terms; see `halfstep.backends.protocol.Backend`."""
         side = loaded.side
         features, offsets = self._fixed(side, Y)
-        loss = Loss(side, features, offsets, self._empty("losses", (len(X), 2)))
+        loss = Loss(side, features, offsets, self._empty("losses", (len(X), 2)), self._squares(X))
         self._half_step(loaded, features, offsets, X, loss)
         observed = float(loss.losses[:, 0].sum())
         if len(side.row_missing) == 0:
@@ -108,7 +108,7 @@ class CPU:
 
         def finish(first: int, last: int) -> None:
             if loss is not None:
-                loss.add(first, last, X)  # while these rows and their observations are at hand
+                loss.add(first, last, X)  # while these rows are at hand
 
         if loaded.has_one_matrix:
             self._solve_with_one_matrix(loaded, G, features, X, finish)
@@ -138,18 +138,23 @@ class CPU:
             self._scratch[key] = np.zeros(shape, dtype)
         return self._scratch[key]
 
+    def _squares(self, X: Factors) -> Factors:
+        """What `solve_rows` leaves of the rows' targets, for the loss to be taken from."""
+        return self._empty("squares", (len(X), 2))
+
     def _solve_each(
         self, loaded: LoadedSide, G: Factors, Y: Factors, offsets: Factors, X: Factors, finish: Finish
     ) -> None:
         side = loaded.side
         k, biases, s, m = side.rank, side.biases, side.row_missing, side.column_missing
         sums = np.empty((len(loaded.segments), *loaded.sums_shape), Y.dtype)
+        squares = self._squares(X)
         failed: list[int] = []
 
         def solve(first: int, last: int, rows: NDArray[np.intp], summed: Factors) -> None:
             status = solve_rows(
                 rows, side.indptr, side.indices, side.targets, side.weights, s, m, G,
-                side.regularization, side.bias_ratio, k, biases, offsets, summed, Y, X,
+                side.regularization, side.bias_ratio, k, biases, offsets, summed, Y, X, squares,
             )  # fmt: skip
             if status != SOLVED:
                 failed.append(status)
@@ -223,16 +228,26 @@ class Loss:
         Features, offsets and missing weights of the fixed side.
     losses : ndarray of shape (n_rows, 2)
         Of each row: the loss of its observed cells, and Σ m_i (p·q_i)² over them, what they would count if missing.
+    squares : ndarray of shape (n_rows, 2)
+        Of each row that was solved: its targets' squares, and what is left of them.
     """
 
-    def __init__(self, side: Side, features: Factors, offsets: Factors, losses: Factors) -> None:
+    def __init__(self, side: Side, features: Factors, offsets: Factors, losses: Factors, squares: Factors) -> None:
         exact = partial(np.asarray, dtype=np.float64)
         self.side, self.Y, self.o, self.losses = side, exact(features), exact(offsets), exact(losses)
         self.m = exact(side.column_missing) if len(side.column_missing) else np.zeros(len(offsets))
+        self.squares = exact(squares)
+        self.is_left_by_solving = len(side.row_missing) == 0 and side.weights.dtype == np.float64
 
     def add(self, first: int, last: int, X: Factors) -> None:
-        """Score the rows first … last − 1 of X."""
+        """Score the rows first … last − 1 of X, which were just solved."""
         side = self.side
+        if self.is_left_by_solving:
+            solved_row_losses(
+                first, last, side.indptr, side.indices, side.targets, side.weights, self.m, side.regularization,
+                side.bias_ratio, side.rank, side.biases, self.o, X, self.Y, self.squares, self.losses,
+            )  # fmt: skip
+            return
         row_losses(
             first, last, side.indptr, side.indices, side.targets, side.weights, self.m, side.rank, side.biases,
             self.o, X[first:last].astype(np.float64), self.Y, self.losses,

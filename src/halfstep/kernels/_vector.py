@@ -227,7 +227,9 @@ def sum_in_registers(
     typing_context: Any, S: Any, lane: Any, Y: Any, indices: Any, targets: Any, weights: Any, o: Any,
     begin: Any, end: Any, K: Any,
 ) -> Any:  # fmt: skip
-    """Σ w y yᵀ as a packed lower triangle, then Σ w (t − o_i) y, into one lane of S; y = Y[i, :K], i = indices[p].
+    """Σ w y yᵀ as a packed lower triangle, then Σ w (t − o_i) y and Σ w (t − o_i)², into one lane of S.
+
+    y is Y[i, :K] with i = indices[p].
 
     K is a literal of at most `REGISTER_UNKNOWNS`: all sums stay in registers from the first observation to the last,
     and the rows of Y are read where they are.
@@ -248,18 +250,20 @@ def sum_in_registers(
             p = builder.add(begin, p)
             column, t, w = (builder.load(builder.gep(start, [p])) for start in starts[:3])
             column = builder.sext(column, v.index)
-            t = v.splat(builder.fsub(t, builder.load(builder.gep(starts[3], [column]))))
+            t = builder.fsub(t, builder.load(builder.gep(starts[3], [column])))
+            square = v.multiply_add(builder.fmul(w, t), t, sums[-1])
+            t = v.splat(t)
             y = v.pointer(Y, fixed, column, v.constant(0))
             wide_w = v.splat(w)
             wy = [builder.fmul(v.load(builder.gep(y, [v.constant(part * v.lanes)])), wide_w) for part in vectors]
             x = [v.splat(builder.load(builder.gep(y, [v.constant(row)]))) for row in range(unknowns)]
             products = [
                 v.multiply_add(x[row], wy[part], total)
-                for (row, part), total in zip(triangle, sums[len(wy) :], strict=True)
+                for (row, part), total in zip(triangle, sums[len(wy) : -1], strict=True)
             ]
-            return [v.multiply_add(t, wy[part], sums[part]) for part in vectors] + products
+            return [v.multiply_add(t, wy[part], sums[part]) for part in vectors] + products + [square]
 
-        zeros = [v.zeros] * (len(vectors) + len(triangle))
+        zeros = [v.zeros] * (len(vectors) + len(triangle)) + [ir.Constant(v.element, 0.0)]
         sums = v.loop(builder.sub(end, begin), 1, zeros, body)
 
         def leave(entry: int, total: Any, part: int, count: int) -> None:
@@ -269,8 +273,10 @@ def sum_in_registers(
 
         for part in vectors:
             leave(unknowns * (unknowns + 1) // 2, sums[part], part, unknowns)
-        for (row, part), total in zip(triangle, sums[len(vectors) :], strict=True):
+        for (row, part), total in zip(triangle, sums[len(vectors) : -1], strict=True):
             leave(row * (row + 1) // 2, total, part, row + 1)
+        corner = (unknowns + 1) * (unknowns + 2) // 2 - 1
+        builder.store(sums[-1], v.pointer(S, systems, v.constant(corner), lane))
         return context.get_dummy_value()
 
     return signature, emit

@@ -7,10 +7,12 @@ Legend (the objective is in `halfstep.objective`; rows and columns stand for use
     o   offsets of the fixed side    its biases; 0 without
     k   rank; K = k + 1 with biases, else k: the unknowns of one row
     G   Σ_i m_i y_i y_iᵀ             what all cells, missing or not, add to each system (scaled by s_u)
-    A   s_u G + Σ_Ω (w − s_u m_i) y yᵀ + Λ     b   Σ_Ω w (t − o_i) y
+    A   s_u G + Σ_Ω (w − s_u m_i) y yᵀ + Λ     b   Σ_Ω w (t − o_i) y     c   Σ_Ω w (t − o_i)²
 
-b is kept as one more row below A. Then the factorisation of A, carried on through that row, has done the forward
-substitution L z = b by the way, and only Lᵀ x = z is left.
+b is kept as one more row below A, and c in its corner: the normal matrix of the features and the target together. The
+factorisation of A, carried on through that row, has done the forward substitution L z = b by the way, so that only
+Lᵀ x = z is left; and what remains in the corner is c − ‖z‖² = c − bᵀ A⁻¹ b, the least value that this row's share of
+the objective can take.
 
 Why it is written out: at ranks below some hundred, LAPACK spends more time on being called than on arithmetic. Here
 several systems are factorised side by side, one in each lane of a vector, with the same instructions.
@@ -37,6 +39,7 @@ from halfstep.kernels._vector import (
 )
 
 Floats = NDArray[np.floating]
+Doubles = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 GATHERED = 64  # observations gathered at once; at rank 128 they still fit the second-level cache
@@ -45,9 +48,9 @@ SOLVED = -1  # status: all rows solved; otherwise it is the first row that could
 
 @kernel
 def workspace(K: int, like: Floats) -> tuple[Floats, Floats, Floats]:
-    """A (with the row b), and the gathered rows twice: W weighted, Z as they are."""
+    """A (with the row b and its corner c), and the gathered rows twice: W weighted, Z as they are."""
     tall = -(-(K + 1) // TILE_ROWS) * TILE_ROWS
-    wide = -(-K // ROW_PADDING) * ROW_PADDING
+    wide = -(-(K + 1) // ROW_PADDING) * ROW_PADDING
     return (
         np.zeros((tall, wide), like.dtype),
         np.zeros((GATHERED, max(tall, wide)), like.dtype),
@@ -60,7 +63,7 @@ def accumulate(
     begin: int, end: int, indices: Ints, targets: Floats, weights: Floats,
     s: float, m: Floats, k: int, biases: bool, o: Floats, Y: Floats, W: Floats, Z: Floats, A: Floats,
 ) -> None:  # fmt: skip
-    """Add the observations begin … end − 1 of one row to its system A, b.
+    """Add the observations begin … end − 1 of one row to its system A, b, c.
 
     Only the lower triangle of A is summed (in whole tiles), so the row of the bias may take other weights than the
     columns above it: missing cells are predicted without biases, and (w − s m) belongs to y yᵀ alone.
@@ -78,6 +81,7 @@ def accumulate(
             if biases:
                 W[p, k] = w
             W[p, K] = w * (t - o[i])
+            A[K, K] += w * (t - o[i]) ** 2
         for a in range(0, K + 1, TILE_ROWS):
             needed = min(-(-(a + TILE_ROWS) // lanes), width // lanes)
             c = 0
@@ -96,7 +100,7 @@ def sum_short_row(
     K: int, begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, o: Floats, Y: Floats,
     lane: int, S: Floats,
 ) -> None:  # fmt: skip
-    """A and b of one small system, without missing cells, into one lane of S: `sum_in_registers` for K known late."""
+    """A, b, c of one small system, without missing cells, into one lane of S: `sum_in_registers` for K known late."""
     if K == 1:
         sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 1)
     elif K == 2:
@@ -125,15 +129,12 @@ def sum_short_row(
 
 @kernel
 def enter_lane(K: int, A: Floats, lane: int, S: Floats) -> None:
-    """Write A and b into one lane of S as a packed lower triangle and one more row."""
+    """Write A, with the row b and its corner, into one lane of S as a packed lower triangle."""
     entry = 0
-    for a in range(K):
+    for a in range(K + 1):
         for c in range(a + 1):
             S[entry, lane] = A[a, c]
             entry += 1
-    for c in range(K):
-        S[entry, lane] = A[K, c]
-        entry += 1
 
 
 @kernel
@@ -157,7 +158,9 @@ def add_shared_terms(
 
 @kernel
 def solve_lanes(K: int, filled: int, S: Floats, D: Floats) -> int:
-    """Solve the systems in the first `filled` lanes of S; solutions replace b. Return the first bad lane, or −1.
+    """Solve the systems in the first `filled` lanes of S; solutions replace b, and c − bᵀ A⁻¹ b replaces c.
+
+    Return the first bad lane, or −1.
 
     A pivot that has lost all its digits means that the system is singular to working precision; D holds what is left
     of the diagonal entry then.
@@ -182,6 +185,7 @@ def solve_lanes(K: int, filled: int, S: Floats, D: Floats) -> int:
         while i <= K:
             eliminate(S, i, j, 1, 1)
             i += 1
+    eliminate(S, K, K, 1, 0)
     for j in range(K - 1, -1, -1):
         substitute(S, j, K)
     return bad if bad < filled else SOLVED
@@ -199,8 +203,11 @@ def leave_lane(K: int, S: Floats, lane: int, row: int, X: Floats) -> None:
 def solve_rows(
     rows: Ints, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, s: Floats, m: Floats, G: Floats,
     ridge: Floats, bias_ratio: float, k: int, biases: bool, o: Floats, sums: Floats, Y: Floats, X: Floats,
+    squares: Doubles,
 ) -> int:  # fmt: skip
     """Solve the given rows of X while Y is held fixed. Return −1, or the first row whose system is singular.
+
+    `squares[u]` becomes (c, c − bᵀ A⁻¹ b): the targets' weighted squares, and what the solved row leaves of them.
 
     `s`, `m` and `G` are empty where missing cells have no weight. `sums` holds what `sum_segment` made of each row,
     or is empty: then the observations are summed here. A row without observations becomes 0.
@@ -209,6 +216,7 @@ def solve_rows(
     lanes = LANE_BYTES // weights.itemsize
     A, W, Z = workspace(K, weights)
     S, D = np.zeros(((K + 1) * (K + 2) // 2, lanes), weights.dtype), np.zeros((1, lanes), weights.dtype)
+    corner = (K + 1) * (K + 2) // 2 - 1
     entered = np.zeros(lanes, np.intp)
     filled = 0
     for r in range(len(rows)):
@@ -216,6 +224,7 @@ def solve_rows(
         begin, end = indptr[u], indptr[u + 1]
         if begin == end:
             X[u, :] = 0.0
+            squares[u, :] = 0.0
         else:
             s_u = s[u] if len(s) > 0 else 0.0
             if len(sums) > 0:
@@ -228,6 +237,7 @@ def solve_rows(
                 enter_lane(K, A, filled, S)
             add_shared_terms(k, biases, s_u, G, ridge[u], bias_ratio, filled, S)
             entered[filled] = u
+            squares[u, 0] = S[corner, filled]
             filled += 1
         if filled == lanes or (filled > 0 and r == len(rows) - 1):
             bad = solve_lanes(K, filled, S, D)
@@ -235,6 +245,7 @@ def solve_rows(
                 return int(entered[bad])
             for lane in range(filled):
                 leave_lane(K, S, lane, entered[lane], X)
+                squares[entered[lane], 1] = S[corner, lane]
             filled = 0
     return SOLVED
 

@@ -3,7 +3,11 @@
 Legend as in ``cholesky.py``. Missing cells are never visited: their loss is that of all cells, Σ_u s_u x_uᵀ G x_u,
 less what the observed ones would count if they were missing, summed here on the way.
 
-Why it is written out: it reads each observation once, as cheaply as a half-step gathers it, and nothing is stored.
+A row that was just solved needs no look at its observations: the factorisation left its share of the objective in
+the corner (``cholesky.py``), of which its regularisation is known.
+
+Why it is written out: it reads each observation at most once, as cheaply as a half-step gathers it, and nothing is
+stored.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from halfstep.kernels._vector import ROW_PADDING, dot_rows, sum_squares
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.integer]
+
+CANCELLED = 1e-4  # a difference of less than this share of its terms keeps fewer than 12 digits
 
 
 @kernel
@@ -48,6 +54,26 @@ def row_losses(
                 xy = dot_rows(X, x, Y, i, width)
                 losses[u, 0] += weights[p] * (targets[p] - o[i] - xy) ** 2
                 losses[u, 1] += m[i] * (xy - b) ** 2
+
+
+@kernel
+def solved_row_losses(
+    first: int, last: int, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, m: Doubles, ridge: Floats,
+    bias_ratio: float, k: int, biases: bool, o: Doubles, X: Floats, Y: Doubles, squares: Doubles, losses: Doubles,
+) -> None:  # fmt: skip
+    """The same for rows of X that were just solved without missing cells, from what `solve_rows` wrote to squares.
+
+    Σ_Ω w (t − o_i − x·y)² = (c − bᵀ A⁻¹ b) − xᵀ Λ x. Where next to nothing of c is left, the difference has lost its
+    digits, and the row is summed.
+    """
+    for u in range(first, last):
+        left = squares[u, 1] - penalty(ridge[u : u + 1], bias_ratio, k, biases, X[u : u + 1])
+        if left < CANCELLED * squares[u, 0]:
+            row = X[u : u + 1].astype(np.float64)
+            row_losses(u, u + 1, indptr, indices, targets, weights, m, k, biases, o, row, Y, losses)
+        else:
+            losses[u, 0] = left
+            losses[u, 1] = 0.0
 
 
 @kernel

@@ -132,7 +132,7 @@ def frobenius(matrix: sparray | spmatrix | ArrayLike, user_factors: ArrayLike, i
         ‖R − P Qᵀ‖² = ‖R‖² − 2 ⟨R Q, P⟩ + ⟨PᵀP, QᵀQ⟩
 
     which costs (stored cells)·rank + (users + items)·rank². The terms cancel where the fit is nearly exact: a
-    norm below about 1e-8·‖R‖ is rounding error.
+    norm below some 1e-7·‖R‖ is rounding error.
 
     Parameters
     ----------

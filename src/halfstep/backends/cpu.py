@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -138,9 +138,9 @@ class CPU:
             self._scratch[key] = np.zeros(shape, dtype)
         return self._scratch[key]
 
-    def _squares(self, X: Factors) -> Factors:
+    def _squares(self, X: Factors) -> NDArray[np.float64]:
         """What `solve_rows` leaves of the rows' targets, for the loss to be taken from."""
-        return self._empty("squares", (len(X), 2))
+        return cast(NDArray[np.float64], self._empty("squares", (len(X), 2)))
 
     def _solve_each(
         self, loaded: LoadedSide, G: Factors, Y: Factors, offsets: Factors, X: Factors, finish: Finish

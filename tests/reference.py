@@ -88,3 +88,15 @@ def regularization(counts, s, m, *, strength: float, exponent: float) -> np.ndar
         heft = n + sum(s[u] * m_i for m_i in m)
         values.append(strength * (heft if heft > 0 else 1.0) ** exponent)
     return np.array(values)
+
+
+def best(P: np.ndarray, Q: np.ndarray, c: np.ndarray, n: int, allowed: np.ndarray) -> list[list[int]]:
+    """The n columns of the highest score p·q + c for each row, of those that it allows; ties by the lower column."""
+    lists = []
+    for p, may in zip(P.astype(float), allowed, strict=True):
+        scores = [
+            sum(float(a) * float(b) for a, b in zip(p, q, strict=True)) + c_i for q, c_i in zip(Q, c, strict=True)
+        ]
+        columns = [i for i in range(len(Q)) if may[i]]
+        lists.append(sorted(columns, key=lambda i: (-scores[i], i))[:n])
+    return lists

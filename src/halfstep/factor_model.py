@@ -9,19 +9,27 @@ ALS, SGD and the baselines differ only in how they find the numbers; a baseline 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from halfstep.backends.ranking import Ranked, best_columns, best_of_given
 from halfstep.errors import DataError, NotFittedError, ParameterError
-from halfstep.interactions import Interactions, Vocabulary
+from halfstep.interactions import Interactions, Lists, Vocabulary
+from halfstep.parameters import check_integer
+from halfstep.recommendations import Recommendations, SimilarItems, SimilarUsers
 
 PAIRS_AT_ONCE = 1 << 16  # scored together, so that memory stays bounded whatever is asked for
+MAX_MEMORY = 1 << 28  # bytes for blocks of scores
 
+Ids = ArrayLike | Iterable[Any]
+ItemLists = Iterable[Any] | Mapping[Any, Iterable[Any]]
 
 FITTED = {
-    "users_", "items_", "user_factors_", "item_factors_", "user_biases_", "item_biases_", "mean_", "history_"
+    "users_", "items_", "user_factors_", "item_factors_", "user_biases_", "item_biases_", "mean_", "history_",
+    "interactions_",
 }  # fmt: skip
 
 
@@ -38,6 +46,9 @@ class FactorModel:
     item_biases_ : ndarray of shape (n_items,)
     mean_ : float
         μ; 0 for models without biases.
+    interactions_ : Interactions or None
+        What the model was fitted on, so that it can leave out what a user has seen; None where it came from a file
+        without them.
     """
 
     users_: Vocabulary
@@ -47,6 +58,7 @@ class FactorModel:
     user_biases_: NDArray[np.floating]
     item_biases_: NDArray[np.floating]
     mean_: float
+    interactions_: Interactions | None
 
     if not TYPE_CHECKING:  # or no type checker would notice a misspelt name
 
@@ -86,14 +98,12 @@ class FactorModel:
         UnknownIdError
             If an id is unknown and ``unknown="raise"``.
         """
-        if unknown not in ("baseline", "raise"):
-            raise ParameterError(f"unknown={unknown!r}: give 'baseline' or 'raise'")
+        missing = _mark_or_raise(unknown)
         if isinstance(users, Interactions):
             pairs = users
             users, items = pairs.user_ids, pairs.item_ids
         elif items is None:
             raise DataError("items is missing: give as many items as users, or Interactions alone")
-        missing: Literal["mark", "raise"] = "raise" if unknown == "raise" else "mark"
         user_positions = self.users_.positions(users, unknown=missing)
         item_positions = self.items_.positions(items, unknown=missing)
         if len(user_positions) != len(item_positions) and 1 not in (len(user_positions), len(item_positions)):
@@ -107,6 +117,165 @@ class FactorModel:
             part = slice(start, start + PAIRS_AT_ONCE)
             scores[part] = self._score(u[part], i[part])
         return scores
+
+    def recommend(
+        self,
+        users: Ids | None = None,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        exclude: ItemLists | None = None,
+        candidates: ItemLists | None = None,
+        unknown: Literal["baseline", "raise"] = "baseline",
+        max_memory: int = MAX_MEMORY,
+        threads: int | None = None,
+    ) -> Recommendations:
+        """List the items of the highest score for each user.
+
+        Parameters
+        ----------
+        users : id or array-like of ids, optional
+            Whom to recommend to; all users by default.
+        n : int
+            How many items at most. A list is shorter where fewer are left.
+        exclude_seen : bool
+            Leave out what the user has in the interactions that the model was fitted on.
+        exclude : array-like of item ids, or mapping from user id to such, optional
+            More to leave out: for every user, or for each its own.
+        candidates : array-like of item ids, or mapping from user id to such, optional
+            What to choose from; a user without an entry in a mapping gets an empty list. By default all items
+            that somebody has: of others the model knows nothing, and they are listed only if they are named here.
+        unknown : {"baseline", "raise"}
+            What to do with a user that the model was not fitted on: rank by what is known of the items (μ + b_i;
+            an empty list where the model has no biases), or raise `UnknownIdError`. Unknown items are passed over.
+        max_memory : int
+            Bytes that blocks of scores may take. Never are all users' scores in memory at once.
+        threads : int, optional
+            All cores by default. The result does not depend on it.
+
+        Returns
+        -------
+        Recommendations
+            With the scores of `predict`. Of equal scores, the item of the lower position comes first.
+
+        Raises
+        ------
+        UnknownIdError
+            If a user is unknown and ``unknown="raise"``.
+        DataError
+            If ``exclude_seen`` and the model does not know what it was fitted on.
+        """
+        check_integer("n", n, minimum=1)
+        check_integer("max_memory", max_memory, minimum=1)
+        missing = _mark_or_raise(unknown)
+        if users is None:
+            ids, u = self.users_.ids, np.arange(len(self.users_), dtype=np.int32)
+        else:
+            ids, u = self.users_.look_up(users, missing)
+        skip = self._seen(u) if exclude_seen else Lists.empty(len(u))
+        b = self.item_biases_.astype(np.float64)
+        if self.interactions_ is not None and not isinstance(candidates, Mapping):
+            b = np.where((self.interactions_.item_counts > 0) | (candidates is not None), b, -np.inf)
+        if isinstance(exclude, Mapping):
+            skip = skip.joined_with(Lists.of_mapping(exclude, ids.tolist(), self.items_))
+        elif exclude is not None:
+            b[_known(self.items_, exclude)] = -np.inf
+        P, Q, width = _rows(self.user_factors_, u), self.item_factors_, min(n, len(self.items_))
+        ranked: Ranked
+        if isinstance(candidates, Mapping):
+            given = Lists.of_mapping(candidates, ids.tolist(), self.items_).without(skip).where(b > -np.inf)
+            ranked = best_of_given(P, Q, b, width, given=given, threads=threads)
+        elif candidates is not None:
+            columns = _known(self.items_, candidates)
+            skip, width = skip.within(columns, len(Q)), min(n, len(columns))
+            best, scores = best_columns(
+                P, Q[columns], b[columns], width, skip=skip, max_memory=max_memory, threads=threads
+            )
+            ranked = np.where(best >= 0, np.append(columns, -1)[best], -1), scores
+        else:
+            ranked = best_columns(P, Q, b, width, skip=skip, max_memory=max_memory, threads=threads)
+        positions, scores = ranked
+        if not self.item_biases_.any():
+            positions[~P.any(axis=1)] = -1  # nothing tells the items apart
+            scores[~P.any(axis=1)] = np.nan
+        scores += self.mean_ + _rows(self.user_biases_[:, None], u).astype(np.float64)
+        return Recommendations(
+            queries=ids, catalogue=self.items_, positions=positions, scores=scores,
+            titles=self._titles, frame_kind=self._frame_kind,
+        )  # fmt: skip
+
+    def similar_items(
+        self,
+        items: Ids | None = None,
+        n: int = 10,
+        *,
+        metric: Literal["cosine", "dot"] = "cosine",
+        max_memory: int = MAX_MEMORY,
+        threads: int | None = None,
+    ) -> SimilarItems:
+        """List the items whose factors are closest, for each item.
+
+        Parameters
+        ----------
+        items : id or array-like of ids, optional
+            All by default.
+        n : int
+            How many at most. An item is not listed as similar to itself, nor one without factors to any.
+        metric : {"cosine", "dot"}
+            q_i·q_j / (‖q_i‖ ‖q_j‖), or q_i·q_j, which favours what is popular. Biases are left out.
+        max_memory, threads
+            As in `recommend`.
+
+        Returns
+        -------
+        SimilarItems
+
+        Raises
+        ------
+        UnknownIdError
+            If an item is unknown.
+        """
+        ids, positions, similarities = _most_similar(
+            self.items_, self.item_factors_, items, n, metric, max_memory, threads
+        )
+        return SimilarItems(
+            queries=ids, catalogue=self.items_, positions=positions, scores=similarities,
+            titles=self._titles, frame_kind=self._frame_kind,
+        )  # fmt: skip
+
+    def similar_users(
+        self,
+        users: Ids | None = None,
+        n: int = 10,
+        *,
+        metric: Literal["cosine", "dot"] = "cosine",
+        max_memory: int = MAX_MEMORY,
+        threads: int | None = None,
+    ) -> SimilarUsers:
+        """List the users whose factors are closest, for each user; otherwise as `similar_items`."""
+        ids, positions, similarities = _most_similar(
+            self.users_, self.user_factors_, users, n, metric, max_memory, threads
+        )
+        return SimilarUsers(
+            queries=ids, catalogue=self.users_, positions=positions, scores=similarities,
+            frame_kind=self._frame_kind,
+        )  # fmt: skip
+
+    @property
+    def _titles(self) -> Mapping[Any, str] | None:
+        return None if self.interactions_ is None else self.interactions_.item_titles
+
+    @property
+    def _frame_kind(self) -> str | None:
+        return None if self.interactions_ is None else self.interactions_.frame_kind
+
+    def _seen(self, u: NDArray[np.int32]) -> Lists:
+        if self.interactions_ is None:
+            raise DataError(
+                "this model does not know what it was fitted on, so it cannot leave out what a user has seen: "
+                "say exclude_seen=False, or save the model with its interactions"
+            )
+        return Lists.of_rows(self.interactions_.by_user, u)
 
     def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
         """Score pairs of positions; −1 stands for an unknown id and adds nothing."""
@@ -138,4 +307,58 @@ class FactorModel:
             user_biases_=user_biases,
             item_biases_=item_biases,
             mean_=mean,
+            interactions_=data,
         )
+
+
+def _mark_or_raise(unknown: str) -> Literal["mark", "raise"]:
+    if unknown not in ("baseline", "raise"):
+        raise ParameterError(f"unknown={unknown!r}: give 'baseline' or 'raise'")
+    return "raise" if unknown == "raise" else "mark"
+
+
+def _rows(F: NDArray[np.floating], positions: NDArray[np.int32]) -> NDArray[np.floating]:
+    """Take rows of factors; zeros for −1. No copy where all are asked for in order."""
+    if len(positions) == len(F) and np.array_equal(positions, np.arange(len(F))):
+        return F
+    rows = np.zeros((len(positions), F.shape[1]), F.dtype)
+    known = positions >= 0
+    rows[known] = F[positions[known]]
+    return rows
+
+
+def _known(vocabulary: Vocabulary, ids: Any) -> NDArray[np.int32]:
+    """Look up the distinct positions of those ids that are known, ascending."""
+    positions = np.unique(vocabulary.positions(ids, unknown="mark"))
+    return positions[positions >= 0]
+
+
+def _most_similar(
+    vocabulary: Vocabulary,
+    F: NDArray[np.floating],
+    ids: Any,
+    n: int,
+    metric: str,
+    max_memory: int,
+    threads: int | None,
+) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
+    """Rank all rows of F by their product with each of some rows, the row itself and zero rows left out."""
+    check_integer("n", n, minimum=1)
+    check_integer("max_memory", max_memory, minimum=1)
+    if metric not in ("cosine", "dot"):
+        raise ParameterError(f"metric={metric!r}: give 'cosine' or 'dot'")
+    if ids is None:
+        asked, rows = vocabulary.ids, np.arange(len(vocabulary), dtype=np.int32)
+    else:
+        asked, rows = vocabulary.look_up(ids)
+    lengths = np.linalg.norm(F.astype(np.float64), axis=1)
+    if metric == "cosine":
+        F = (F / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(F.dtype)
+    barred = np.where(lengths > 0, 0.0, -np.inf)
+    itself = Lists(np.arange(len(rows) + 1, dtype=np.int64), rows)
+    positions, scores = best_columns(
+        _rows(F, rows), F, barred, min(n, len(F)), skip=itself, max_memory=max_memory, threads=threads
+    )
+    nothing = lengths[rows] == 0  # is similar to nothing
+    positions[nothing], scores[nothing] = -1, np.nan
+    return asked, positions, scores

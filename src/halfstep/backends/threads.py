@@ -104,3 +104,9 @@ class OneBlasThread:
             if cls._users == 0:
                 cls._limiter.restore_original_limits()
                 cls._limiter = None
+
+    def __enter__(self) -> None:
+        self.enter()
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()

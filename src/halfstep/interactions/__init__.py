@@ -7,8 +7,9 @@ look at what comes.
 
 from halfstep.interactions.duplicates import Duplicates
 from halfstep.interactions.interactions import Interactions, as_interactions
+from halfstep.interactions.lists import Lists
 from halfstep.interactions.orientation import Orientation
 from halfstep.interactions.reading import read_interactions
 from halfstep.interactions.vocabulary import Vocabulary
 
-__all__ = ["Duplicates", "Interactions", "Orientation", "Vocabulary", "as_interactions", "read_interactions"]
+__all__ = ["Duplicates", "Interactions", "Lists", "Orientation", "Vocabulary", "as_interactions", "read_interactions"]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
+from importlib.util import find_spec
 from typing import Any
 
 import narwhals.stable.v2 as nw
 from narwhals.exceptions import DuplicateError
+from numpy.typing import NDArray
 
-from halfstep.errors import DataError
+from halfstep.errors import DataError, ParameterError
+
+KINDS = ("pandas", "polars", "pyarrow", "modin", "cudf")  # libraries whose dataframes can be made from columns
+STORABLE = (str, int, float, bool, date, type(None))  # what a column of any of them can hold
 
 
 def column_names(frame: Any) -> list[str] | None:
@@ -59,3 +65,42 @@ def without_zone(column: Any) -> Any:
     if isinstance(series, nw.Series) and isinstance(series.dtype, nw.Datetime) and series.dtype.time_zone:
         return series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return column
+
+
+def kind_of(frame: Any) -> str | None:
+    """Name the library of a dataframe, if new ones can be made with it."""
+    table = nw.from_native(frame, pass_through=True)
+    name = table.implementation.value if isinstance(table, nw.DataFrame | nw.LazyFrame) else None
+    return name if name in KINDS else None
+
+
+def new_frame(columns: Mapping[str, NDArray[Any]], kind: Any = None) -> Any:
+    """Make a dataframe of the named library; with None of the first that is installed.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such library, or it is not installed.
+    """
+    if kind is None:
+        kind = next((name for name in KINDS if find_spec(name)), None)
+        if kind is None:
+            raise ParameterError("no dataframe library is installed: run pip install pandas (or polars, or pyarrow)")
+    if kind not in KINDS:
+        raise ParameterError(f"there is no kind of dataframe {kind!r}: give one of {', '.join(KINDS)}")
+    if not find_spec(kind):
+        raise ParameterError(
+            f"{kind} is not installed: run pip install {kind}, or name another of {', '.join(KINDS)}"
+        )
+    storable = {name: _storable(column, kind) for name, column in columns.items()}
+    return nw.from_dict(storable, backend=kind).to_native()
+
+
+def _storable(column: NDArray[Any], kind: str) -> Any:
+    """Lists for objects, so that a library finds their type; ids of a type that it cannot store become strings."""
+    if column.dtype.kind != "O":
+        return column
+    entries = column.tolist()
+    if kind in ("polars", "pyarrow") and not all(issubclass(each, STORABLE) for each in set(map(type, entries))):
+        return list(map(str, entries))
+    return entries

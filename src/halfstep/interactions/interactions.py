@@ -41,6 +41,8 @@ class Interactions:
         What each entry weighs where an objective is not given weights of its own; finite and at least 0.
     item_titles : mapping from item id to str, or None
         For people to read.
+    frame_kind : str or None
+        The library of the dataframe that they came from, so that results can go back into one.
     """
 
     users: Vocabulary
@@ -51,6 +53,7 @@ class Interactions:
     timestamps: NDArray[Any] | None = None
     weights: NDArray[np.float64] | None = None
     item_titles: Mapping[Any, str] | None = None
+    frame_kind: str | None = None
 
     def __post_init__(self) -> None:
         """Lock the arrays, which counts and orientations are derived from."""
@@ -125,10 +128,10 @@ class Interactions:
         DataError
             If `frame` is no dataframe or lacks a column; for all else, as `from_arrays` does.
         """
-        from halfstep.interactions.frames import columns_of
+        from halfstep.interactions.frames import columns_of, kind_of
 
         names = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
-        return cls._from_columns(columns_of(frame, names), duplicates)
+        return replace(cls._from_columns(columns_of(frame, names), duplicates), frame_kind=kind_of(frame))
 
     @classmethod
     def from_sparse(cls, matrix: Any, *, users: Any = None, items: Any = None) -> Self:

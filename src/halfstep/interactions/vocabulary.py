@@ -149,6 +149,17 @@ class Vocabulary:
         UnknownIdError
             If ``unknown="raise"`` and an id is unknown; it names the first.
         """
+        return self.look_up(ids, unknown)[1]
+
+    def look_up(
+        self, ids: Any, unknown: Literal["raise", "mark"] = "raise"
+    ) -> tuple[NDArray[Any], NDArray[np.int32]]:
+        """Do the same, and give the ids as an array, too: int64 or objects.
+
+        Returns
+        -------
+        ids, positions : ndarray of shape (n,)
+        """
         if unknown not in ("raise", "mark"):
             raise ParameterError(f"unknown must be 'raise' or 'mark', not {unknown!r}")
         if self._is_single(ids):
@@ -165,7 +176,7 @@ class Vocabulary:
                 raise unhashable(entries, "id") from None
         if unknown == "raise" and len(positions) and positions.min() < 0:
             raise self._unknown(_plain(column[int(np.argmax(positions < 0))]))
-        return positions
+        return column, positions
 
     def _is_single(self, ids: Any) -> bool:
         if isinstance(ids, tuple):

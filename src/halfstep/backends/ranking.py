@@ -1,0 +1,120 @@
+"""The best columns of many rows, in blocks on the cores of one machine: never rows × columns at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from queue import SimpleQueue
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.backends.threads import OneBlasThread, Task, Team, available_cores
+from halfstep.interactions import Lists
+from halfstep.kernels.topn import best_of_block, best_of_lists
+
+Floats = NDArray[np.floating]
+Ranked = tuple[NDArray[np.int64], NDArray[np.float64]]
+
+ROWS_AT_ONCE = 256  # enough for a matrix product to run at full speed
+LISTS_AT_ONCE = 1024
+ROUNDING = float(np.finfo(np.float32).eps)
+TINY = float(np.finfo(np.float32).tiny)
+MODERATE = 1e-9, 1e9  # sizes of factors that need no scaling in single precision
+
+
+def best_columns(
+    P: Floats,
+    Q: Floats,
+    c: NDArray[np.float64],
+    n: int,
+    *,
+    skip: Lists,
+    max_memory: int,
+    threads: int | None = None,
+) -> Ranked:
+    """Rank all columns for each row by P Qᵀ + c.
+
+    Parameters
+    ----------
+    P : ndarray of shape (n_rows, rank)
+    Q : ndarray of shape (n_columns, rank)
+    c : ndarray of shape (n_columns,)
+        −∞ bars a column from all lists.
+    n : int
+        How many to list, at most n_columns.
+    skip : Lists
+        Columns that each row leaves out.
+    max_memory : int
+        Bytes that blocks of scores may take together; one row at a time is always possible.
+    threads : int, optional
+        All cores by default. Does not change the result.
+
+    Returns
+    -------
+    best : ndarray of shape (n_rows, n)
+        Columns, the best first and the lower of equals before the higher; −1 where a list is short.
+    scores : ndarray of shape (n_rows, n)
+        In double precision; NaN where a list is short.
+    """
+    best, scores = np.empty((len(P), n), np.int64), np.empty((len(P), n))
+    threads = available_cores() if threads is None else threads
+    rows = int(np.clip(max_memory // (4 * max(len(Q), 1) * threads), 1, ROWS_AT_ONCE))
+    lengths, longest = _lengths(P), np.sqrt(Q.shape[1]) * np.abs(Q).max(initial=0.0)
+    offset = np.abs(c[np.isfinite(c)]).max(initial=0.0)
+    q_scale = _scale(longest)
+    p_scale = _scale(max(lengths.max(initial=0.0), offset / q_scale))
+    fast_Q, C = _singles(Q, q_scale), _singles(c, p_scale * q_scale) if c.any() else np.empty(0, np.float32)
+    # A sum of rank + 1 products, all of whose factors were rounded when they were stored; below TINY, to nothing.
+    r = (Q.shape[1] + 5) * (ROUNDING * (lengths * longest + offset) / (p_scale * q_scale) + TINY)
+    blocks: SimpleQueue[NDArray[np.float32]] = SimpleQueue()
+    for _ in range(threads):
+        blocks.put(np.empty((min(rows, len(P)), len(Q)), np.float32))
+
+    def rank(first: int, last: int) -> None:
+        block = blocks.get()
+        S = block[: last - first]
+        np.matmul(_singles(P[first:last], p_scale), fast_Q.T, out=S)
+        best_of_block(first, last, S, C, r, skip.indptr, skip.indices, P, Q, c, best, scores)
+        blocks.put(block)
+
+    _run(rank, len(P), rows, threads)
+    return best, scores
+
+
+def best_of_given(
+    P: Floats, Q: Floats, c: NDArray[np.float64], n: int, *, given: Lists, threads: int | None = None
+) -> Ranked:
+    """Rank the columns that each row lists, otherwise as `best_columns`."""
+    best, scores = np.empty((len(P), n), np.int64), np.empty((len(P), n))
+
+    def rank(first: int, last: int) -> None:
+        best_of_lists(first, last, given.indptr, given.indices, P, Q, c, best, scores)
+
+    _run(rank, len(P), LISTS_AT_ONCE, available_cores() if threads is None else threads)
+    return best, scores
+
+
+def _lengths(F: Floats) -> NDArray[np.float64]:
+    lengths: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", F, F, dtype=np.float64))
+    return lengths
+
+
+def _scale(largest: float) -> float:
+    """A power of two, which changes no digit, that keeps products far from where singles overflow or vanish."""
+    return 1.0 if MODERATE[0] < largest < MODERATE[1] or largest == 0 else float(2.0 ** np.floor(np.log2(largest)))
+
+
+def _singles(F: Floats, scale: float) -> NDArray[np.float32]:
+    """Convert to single precision, in C order; no copy of what is so already."""
+    return np.ascontiguousarray(F if scale == 1 else F / scale, dtype=np.float32)
+
+
+def _run(rank: Callable[[int, int], None], n_rows: int, rows: int, threads: int) -> None:
+    tasks: list[Task] = [partial(rank, start, min(start + rows, n_rows)) for start in range(0, n_rows, rows)]
+    if len(tasks) == 1:  # a request for a few rows, which BLAS may have all cores for
+        tasks[0]()
+        return
+    with OneBlasThread(), closing(Team(min(threads, len(tasks)) - 1)) as team:
+        team.run(tasks)

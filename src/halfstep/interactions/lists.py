@@ -1,0 +1,102 @@
+"""Some items for each of many users: what was seen, what to leave out, what may be recommended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.errors import DataError
+from halfstep.interactions.orientation import Orientation
+from halfstep.interactions.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """A list of columns for each row, in compressed rows.
+
+    Attributes
+    ----------
+    indptr : ndarray of shape (n_rows + 1,), int64
+    indices : ndarray
+        The columns of row u at ``indptr[u]:indptr[u + 1]``, ascending and distinct.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+
+    @classmethod
+    def empty(cls, n_rows: int) -> Self:
+        """No column for any row."""
+        return cls(np.zeros(n_rows + 1, np.int64), np.empty(0, np.int32))
+
+    @classmethod
+    def of_rows(cls, pattern: Orientation, rows: NDArray[np.integer]) -> Self:
+        """Take some rows of a pattern; −1 stands for a row without columns."""
+        if len(rows) == len(pattern.indptr) - 1 and np.array_equal(rows, np.arange(len(rows))):
+            return cls(pattern.indptr, pattern.indices)
+        starts = pattern.indptr[rows]  # of −1, the very end: nothing is taken from there
+        lengths = np.where(rows < 0, 0, pattern.indptr[np.where(rows < 0, 0, rows + 1)] - starts)
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        places = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], lengths)
+        return cls(indptr, pattern.indices[places])
+
+    @classmethod
+    def of_mapping(cls, lists: Mapping[Any, Iterable[Any]], rows: Iterable[Any], columns: Vocabulary) -> Self:
+        """Look up ids: for each row the columns that the mapping lists; unknown columns and rows are passed over.
+
+        Raises
+        ------
+        DataError
+            If a row's list is a single string or no list at all.
+        """
+        found: list[NDArray[np.int32]] = []
+        for row in rows:
+            listed = lists.get(row, ())
+            if isinstance(listed, str | bytes) or not isinstance(listed, Iterable):
+                raise DataError(f"the list of {row!r} is {listed!r}: give a list of ids, even for a single one")
+            positions = columns.positions(
+                np.asarray(listed) if hasattr(listed, "__array__") else list(listed), "mark"
+            )
+            distinct = np.unique(positions)
+            found.append(distinct[distinct >= 0])
+        indptr = np.concatenate([[0], np.cumsum([len(each) for each in found])]).astype(np.int64)
+        return cls(indptr, np.concatenate([np.empty(0, np.int32), *found]))
+
+    def joined_with(self, other: Lists) -> Lists:
+        """Give the columns that are in either list."""
+        return self._combined(other, lambda here, there: here + there)
+
+    def without(self, other: Lists) -> Lists:
+        """Give the columns that are here and not in the other list."""
+        return self._combined(other, lambda here, there: here > there)
+
+    def within(self, columns: NDArray[np.integer], n_columns: int) -> Lists:
+        """Keep those of the given columns, which ascend, and number them by their places among these."""
+        places = np.full(n_columns, -1, np.int32)
+        places[columns] = np.arange(len(columns), dtype=np.int32)
+        kept = self.where(places >= 0)
+        return Lists(kept.indptr, places[kept.indices])
+
+    def where(self, wanted: NDArray[np.bool_]) -> Lists:
+        """Keep the columns that are marked."""
+        kept = wanted[self.indices]
+        before = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+        return Lists(before[self.indptr], self.indices[kept])
+
+    def _combined(self, other: Lists, how: Any) -> Lists:
+        from scipy.sparse import csr_array
+
+        n_columns = 1 + max(int(lists.indices.max(initial=-1)) for lists in (self, other))
+        shape = len(self.indptr) - 1, max(n_columns, 1)
+        here, there = (
+            csr_array((np.ones(len(lists.indices), bool), lists.indices, lists.indptr), shape=shape)
+            for lists in (self, other)
+        )
+        combined = csr_array(how(here, there))
+        combined.eliminate_zeros()
+        combined.sort_indices()
+        return Lists(combined.indptr.astype(np.int64), combined.indices.astype(np.int32))

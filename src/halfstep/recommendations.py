@@ -1,0 +1,165 @@
+"""What a model recommends: a small table that prints, that converts to a dataframe, and that holds plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.errors import UnknownIdError
+from halfstep.interactions import Vocabulary
+from halfstep.interactions.frames import new_frame
+
+ROWS_SHOWN, COLUMNS_SHOWN = 10, 5  # when printed
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Ranking:
+    """The best of a catalogue for each of some queries.
+
+    Attributes
+    ----------
+    queries : ndarray of shape (n_queries,)
+        The ids that were asked for.
+    catalogue : Vocabulary
+        What could be listed.
+    positions : ndarray of shape (n_queries, n), int64
+        Positions in the catalogue, the best first; −1 where a list is short. Of equal scores, the lower position
+        comes first.
+    scores : ndarray of shape (n_queries, n)
+        NaN where a list is short.
+    titles : mapping from an id of the catalogue to str, optional
+    frame_kind : str, optional
+        The dataframe library that `to_frame` uses where it is not told one.
+    """
+
+    queries: NDArray[Any]
+    catalogue: Vocabulary
+    positions: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    titles: Mapping[Any, str] | None = None
+    frame_kind: str | None = None
+
+    QUERY: ClassVar[str] = "query"  # the names of columns
+    LISTED: ClassVar[str] = "listed"
+    SCORE: ClassVar[str] = "score"
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """How many are listed for each query; shape (n_queries,)."""
+        counts: NDArray[np.int64] = (self.positions >= 0).sum(axis=1)
+        return counts
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """The ids that are listed, of shape (n_queries, n): objects, with None where a list is short."""
+        listed = np.full(self.positions.shape, None, dtype=object)
+        there = self.positions >= 0
+        listed[there] = self.catalogue.ids[self.positions[there]].astype(object)
+        return listed
+
+    def __iter__(self) -> Iterator[tuple[Any, list[tuple[Any, float]]]]:
+        """Go through the queries: each with its list of (id, score)."""
+        return ((query, self._listed(row)) for row, query in enumerate(self.queries.tolist()))
+
+    def __getitem__(self, query: Any) -> list[tuple[Any, float]]:
+        """Give the list of one query, by its id: pairs of id and score, the best first.
+
+        Raises
+        ------
+        UnknownIdError
+            If it was not asked for.
+        """
+        for row, asked in enumerate(self.queries.tolist()):
+            if asked == query:
+                return self._listed(row)
+        raise UnknownIdError(f"{query!r} is not among the {len(self):,} {self.QUERY}s of this table")
+
+    def _listed(self, row: int) -> list[tuple[Any, float]]:
+        count = int(self.counts[row]) if len(self) == 1 else int((self.positions[row] >= 0).sum())
+        ids = self.catalogue.ids[self.positions[row, :count]].tolist()
+        return list(zip(ids, self.scores[row, :count].tolist(), strict=True))
+
+    def to_frame(self, kind: str | None = None) -> Any:
+        """Make a long dataframe: a row for each that is listed.
+
+        Parameters
+        ----------
+        kind : {"pandas", "polars", "pyarrow", "modin", "cudf"}, optional
+            Its library. By default that of the dataframe which the model was fitted on, else the first of pandas,
+            Polars and PyArrow that is installed.
+
+        Returns
+        -------
+        dataframe
+            With the query's id, the listed id, the rank from 1, the score, and the title if titles are known.
+        """
+        rows, places = np.nonzero(self.positions >= 0)
+        ids = self.catalogue.ids[self.positions[rows, places]]
+        columns = {
+            self.QUERY: self.queries[rows],
+            self.LISTED: ids,
+            "rank": places + 1,
+            self.SCORE: self.scores[rows, places],
+        }
+        if self.titles is not None:
+            columns["title"] = np.array([self.titles.get(each) for each in ids.tolist()], dtype=object)
+        return new_frame(columns, kind or self.frame_kind)
+
+    def __repr__(self) -> str:
+        width = self.positions.shape[1]
+        lines = [f"{type(self).__name__} for {len(self):,} {self.QUERY}{'s' * (len(self) != 1)}, up to {width} each"]
+        shown = width if len(self) == 1 else min(width, COLUMNS_SHOWN)
+        for query, row in zip(self.queries[:ROWS_SHOWN].tolist(), range(len(self)), strict=False):
+            entries = [f"{self._name(listed)} {score:.4g}" for listed, score in self._listed(row)]
+            lines.append(f"{query!r}: " + (", ".join(entries[:shown]) or "nothing"))
+            lines[-1] += ", …" * (len(entries) > shown)
+        return "\n".join(lines + ["…"] * (len(self) > ROWS_SHOWN))
+
+    def _name(self, listed: Any) -> str:
+        title = None if self.titles is None else self.titles.get(listed)
+        return repr(listed) if title is None else f"{listed!r} {title}"
+
+
+class Recommendations(Ranking):
+    """Items for users; see `Ranking` for the attributes that all tables have."""
+
+    QUERY, LISTED, SCORE = "user", "item", "score"
+
+    @property
+    def user_ids(self) -> NDArray[Any]:
+        """The users that were asked for; shape (n_users,)."""
+        return self.queries
+
+    @property
+    def items(self) -> Vocabulary:
+        """The catalogue."""
+        return self.catalogue
+
+    @property
+    def item_positions(self) -> NDArray[np.int64]:
+        """Positions of items in the catalogue, of shape (n_users, n); −1 where a list is short."""
+        return self.positions
+
+    @property
+    def item_ids(self) -> NDArray[Any]:
+        """The items' ids, of shape (n_users, n); None where a list is short."""
+        return self.ids
+
+
+class SimilarItems(Ranking):
+    """Items that are alike; see `Ranking` for the attributes that all tables have."""
+
+    QUERY, LISTED, SCORE = "item", "similar_item", "similarity"
+
+
+class SimilarUsers(Ranking):
+    """Users that are alike; see `Ranking` for the attributes that all tables have."""
+
+    QUERY, LISTED, SCORE = "user", "similar_user", "similarity"

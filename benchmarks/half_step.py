@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 import halfstep as hs
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
-from halfstep.objective import Side, sides
+from halfstep.objective import Regularization, Side, sides
 
 RANKS = (8, 16, 32, 64, 128)
 
@@ -64,9 +64,7 @@ def main() -> None:
                     data,
                     cost,
                     rank=rank,
-                    regularization=1.5,
-                    regularization_exponent=0.0,
-                    bias_ratio=1.0,
+                    regularization=Regularization(1.5, 1.5),
                     dtype=dtype,
                 )
                 K, counts = side.unknowns, np.diff(side.indptr)

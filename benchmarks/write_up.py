@@ -146,7 +146,8 @@ def main() -> None:
     init = start(data)
     weight = hs.weights.linear_popularity(w0=W0, wk=WK)
     options = {
-        "rank": RANK, "regularization": LAMBDA, "regularization_exponent": 0.0, "iterations": ITERATIONS, "init": init
+        "rank": RANK, "regularization": LAMBDA, "regularization_exponent": 0.0, "iterations": ITERATIONS,
+        "init": init, "refresh_users": False,
     }  # fmt: skip
     print(f"{platform.machine()}, {available_cores()} cores, NumPy {np.__version__}")
 

@@ -17,7 +17,7 @@ import reference
 from halfstep import weights
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
-from halfstep.objective import Objective, Side, sides
+from halfstep.objective import Counted, Objective, Regularization, Side, sides
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Setting:
     arrays: Callable[[Table], Arrays]
     exponent: float
     biases: bool = False
+    counts: Counted = "cells"
+    item_ratio: float = 1.0  # of the items' λ to the users'
 
     def __str__(self) -> str:
         return self.name
@@ -60,22 +62,29 @@ class Setting:
     def problem(self, table: Table, *, rank: int, strength: float, rho: float) -> reference.Problem:
         t, w, s, m = self.arrays(table)
         if self.biases:
-            mean = np.average(table.values[table.observed], weights=w[table.observed])
+            mean = np.average(t[table.observed], weights=w[table.observed])
             t = t - mean
-        row_counts, column_counts = table.observed.sum(axis=1), table.observed.sum(axis=0)
+        counted = table.observed & (table.values > 0) if self.counts == "positive" else table.observed
+        row_counts, column_counts = counted.sum(axis=1), counted.sum(axis=0)
+        missing = (s, m) if self.counts == "cells" else (np.zeros_like(s), np.zeros_like(m))
         return reference.Problem(
             observed=table.observed, t=t, w=w, s=s, m=m,
-            row_lambda=reference.regularization(row_counts, s, m, strength=strength, exponent=self.exponent),
-            column_lambda=reference.regularization(column_counts, m, s, strength=strength, exponent=self.exponent),
+            row_lambda=reference.regularization(row_counts, *missing, strength=strength, exponent=self.exponent),
+            column_lambda=reference.regularization(
+                column_counts, *missing[::-1], strength=self.item_ratio * strength, exponent=self.exponent
+            ),
             rho=rho, rank=rank, biases=self.biases,
         )  # fmt: skip
 
     def sides(self, table: Table, *, rank: int, strength: float, rho: float, dtype: str) -> tuple[Side, Side]:
         data = table.interactions
         return sides(
-            data, self.objective.cost(data), rank=rank, regularization=strength,
-            regularization_exponent=self.exponent, bias_ratio=rho, dtype=dtype,
-        )  # fmt: skip
+            data, self.objective.cost(data), rank=rank, regularization=self.regularization(strength, rho), dtype=dtype
+        )
+
+    def regularization(self, strength: float, rho: float) -> Regularization:
+        """λ, as in `problem`: the items' is another where the setting says so."""
+        return Regularization(strength, self.item_ratio * strength, self.exponent, rho, self.counts)
 
 
 def half_step(side: Side, Y: np.ndarray, *, threads: int = 1, dtype: str = "float64") -> np.ndarray:
@@ -170,7 +179,7 @@ SETTINGS = [
     ),
     Setting(
         "hu",
-        hs.Implicit(observed_weight=lambda cells: 1.0 + 4.0 * np.abs(cells.values)),
+        hs.Implicit(observed_weight=weights.confidence(alpha=4.0)),
         arrays(constant(1), lambda table: 1.0 + 4.0 * np.abs(table.values), 1.0),
         0.0,
     ),
@@ -185,6 +194,28 @@ SETTINGS = [
         hs.Implicit(missing_weight=weights.missing_popularity(c0=5.0, exponent=0.4)),
         arrays(constant(1), constant(1), eals_missing),
         0.0,
+    ),
+    Setting(
+        "spark-implicit",
+        hs.Implicit(observed_weight=weights.confidence(alpha=2.0), target=weights.preference()),
+        arrays(lambda table: np.where(table.values > 0, 1.0, 0.0), lambda table: 1 + 2.0 * np.abs(table.values), 1.0),
+        1.0,
+        counts="positive",
+    ),
+    Setting(
+        "lenskit-implicit",
+        hs.Implicit(observed_weight=41.0),
+        arrays(constant(1), constant(41), 1.0),
+        0.0,
+        counts="observed",
+        item_ratio=0.3,
+    ),
+    Setting(
+        "signed-target",
+        hs.Implicit(missing_weight=0.0, target=weights.preference(above=1.0, otherwise=-1.0)),
+        arrays(lambda table: np.where(table.values > 1, 1.0, -1.0), constant(1), 0),
+        1.0,
+        counts="observed",
     ),
     Setting("signed", hs.Explicit(), arrays(value, constant(1), 0), 0.0),
     Setting(

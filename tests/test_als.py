@@ -35,8 +35,9 @@ def data(table: Table) -> hs.Interactions:
 
 def fitted(setting: Setting, data: hs.Interactions, **options: object) -> ALS:
     return ALS(
-        setting.objective, rank=4, regularization=0.7, regularization_exponent=setting.exponent,
-        bias_regularization=2.0, random_state=0, **options,
+        setting.objective, rank=4, regularization=(0.7, 0.7 * setting.item_ratio),
+        regularization_exponent=setting.exponent, regularization_counts=setting.counts, bias_regularization=2.0,
+        random_state=0, **options,
     ).fit(data)  # fmt: skip
 
 
@@ -50,7 +51,7 @@ def joined(model: ALS, biases: bool) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_history_holds_the_terms_of_the_objective(setting: Setting, table: Table, data: hs.Interactions) -> None:
     problem = setting.problem(table, rank=4, strength=0.7, rho=2.0)
-    model = fitted(setting, data, iterations=6, dtype="float64")
+    model = fitted(setting, data, iterations=6, dtype="float64", refresh_users=False)
     X, Y = joined(model, setting.biases)
     observed, missing, penalty = reference.terms(problem, X, Y)
     last = model.history_[-1]
@@ -76,7 +77,7 @@ def test_the_loss_keeps_its_digits_however_good_the_fit(
     setting = Setting("exact", hs.Explicit(biases=biases), arrays(value, constant(1), 0), 0.0, biases)
     model = ALS(
         setting.objective, rank=20, regularization=regularization, regularization_exponent=0.0, iterations=3,
-        random_state=0, dtype=dtype, system_dtype=system_dtype,
+        random_state=0, dtype=dtype, system_dtype=system_dtype, refresh_users=False,
     ).fit(data)  # fmt: skip
     problem = setting.problem(table, rank=20, strength=regularization, rho=1.0)
     observed, _, penalty = reference.terms(problem, *joined(model, biases))
@@ -92,7 +93,8 @@ def test_the_loss_keeps_its_digits_however_good_the_fit(
 def test_training_loop_is_the_twin_iterated(setting: Setting, table: Table, data: hs.Interactions) -> None:
     rng = np.random.default_rng(3)
     U, V = rng.normal(size=(30, 4)), rng.normal(size=(20, 4))
-    model = fitted(setting, data, iterations=3, dtype="float64", init=(U, V))
+    options = {"iterations": 3, "dtype": "float64", "init": (U, V)}
+    model = fitted(setting, data, refresh_users=False, **options)
     problem = setting.problem(table, rank=4, strength=0.7, rho=2.0)
     Y = np.column_stack([V, np.zeros(20)]) if setting.biases else V
     for _ in range(3):
@@ -100,6 +102,12 @@ def test_training_loop_is_the_twin_iterated(setting: Setting, table: Table, data
         Y = reference.half_step(problem.transposed, X)
     for ours, theirs in zip(joined(model, setting.biases), (X, Y), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9)
+    # By default the users are solved once more; the items stay, and so does the history.
+    refreshed = fitted(setting, data, **options)
+    X = reference.half_step(problem, Y)
+    for ours, theirs in zip(joined(refreshed, setting.biases), (X, Y), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9)
+    assert [line[:5] for line in refreshed.history_] == [line[:5] for line in model.history_]
 
 
 def test_single_precision_is_close_to_double(data: hs.Interactions) -> None:
@@ -230,7 +238,7 @@ def test_callbacks_see_the_model_and_may_stop_it(data: hs.Interactions) -> None:
         seen.append((len(model.history_), model.predict([0], [1])[0]))
         return len(seen) == 3
 
-    model = ALS(rank=2, iterations=50, random_state=0, callbacks=[watch]).fit(data)
+    model = ALS(rank=2, iterations=50, random_state=0, callbacks=[watch], refresh_users=False).fit(data)
     assert [n for n, _ in seen] == [1, 2, 3]
     assert len({score for _, score in seen}) == 3
     assert model.predict([0], [1])[0] == seen[-1][1]
@@ -327,7 +335,14 @@ def test_two_fits_in_two_threads(data: hs.Interactions) -> None:
         ({"regularization_exponent": -0.5}, r"regularization_exponent=-0\.5"),
         ({"bias_regularization": -1.0}, r"bias_regularization=-1\.0"),
         ({"tol": -1e-3}, r"tol=-0\.001"),
-        ({"dtype": "float16"}, "dtype='float16': give one of float32, float64"),
+        ({"regularization": (1.0, -1.0)}, "regularization=-1.0"),
+        ({"regularization": (1.0, 1.0, 1.0)}, "a pair, the users' and the items'"),
+        (
+            {"regularization_counts": "all"},
+            "regularization_counts='all': give one of 'cells', 'observed', 'positive'",
+        ),
+        ({"refresh_users": 1}, "refresh_users=1: give True or False"),
+        ({"dtype": "float16"}, "dtype='float16': give one of 'float32', 'float64'"),
         ({"dtype": "float64", "system_dtype": "float32"}, "less precise"),
         ({"threads": 0}, "threads=0"),
         ({"objective": 16}, r"objective=16: give one such as Explicit\(\)"),

@@ -15,7 +15,7 @@ from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
 from halfstep.backends.threads import Team, available_cores
 from halfstep.errors import ParameterError
-from halfstep.objective import sides
+from halfstep.objective import Regularization, sides
 
 
 @given(st.lists(st.floats(0, 10 * LEAST_WORK), min_size=1, max_size=300))
@@ -70,11 +70,9 @@ def test_an_error_in_another_thread_is_raised_here() -> None:
 def test_a_backend_can_go_from_one_objective_to_another() -> None:
     """Memory is handed out again at the next half-step: nothing of the last one may be left in it."""
     data = hs.Interactions.from_arrays([0, 0, 1, 2], [0, 1, 1, 2], [1.0, 2.0, 3.0, 4.0])
+    ridge = Regularization(1.0, 1.0)
     plain, biased = (
-        sides(
-            data, hs.Explicit(biases=biases).cost(data), rank=3, regularization=1.0, regularization_exponent=0.0,
-            bias_ratio=1.0, dtype="float64",
-        )[0]
+        sides(data, hs.Explicit(biases=biases).cost(data), rank=3, regularization=ridge, dtype="float64")[0]
         for biases in (False, True)
     )  # fmt: skip
     Y = empty_factors(3, 4, "float64")

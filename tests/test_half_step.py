@@ -12,7 +12,7 @@ import reference
 from halfstep.backends.chunks import LEAST_SEGMENT
 from halfstep.errors import NumericalError
 from halfstep.kernels.cholesky import GATHERED
-from halfstep.objective import sides
+from halfstep.objective import Regularization, sides
 from settings import SETTINGS, Setting, Table, half_step
 
 every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=str)
@@ -176,9 +176,7 @@ def test_a_long_row_is_solved_like_any_other(long_rowed: hs.Interactions) -> Non
         long_rowed,
         cost,
         rank=k,
-        regularization=1.0,
-        regularization_exponent=0.0,
-        bias_ratio=1.0,
+        regularization=Regularization(1.0, 1.0),
         dtype="float64",
     )[1]
     Y = draw_factors(long_rowed.n_users, k + 1, 1)
@@ -246,7 +244,7 @@ def test_long_rows_with_missing_weights() -> None:
     n, k = 2 * LEAST_SEGMENT + 10, 4
     data = hs.Interactions.from_arrays(np.r_[np.arange(n), 0], np.r_[np.zeros(n, int), 1], rng.normal(size=n + 1))
     cost = hs.Explicit(weight=2.0, missing_weight=0.3, biases=True).cost(data)
-    options = {"regularization": 1.0, "regularization_exponent": 0.0, "bias_ratio": 3.0, "dtype": "float64"}
+    options = {"regularization": Regularization(1.0, 1.0, bias_ratio=3.0), "dtype": "float64"}
     by_item = sides(data, cost, rank=k, **options)[1]
     Y = draw_factors(n, k + 1, 1)
     y = np.column_stack([Y[:, :k], np.ones(n)])

@@ -48,6 +48,16 @@ def test_confidences(data: hs.Interactions) -> None:
     )
 
 
+def test_confidence_in_values_of_either_sign(data: hs.Interactions) -> None:
+    np.testing.assert_allclose(weights_of(weights.confidence(alpha=2, base=0), data), 2 * np.abs(VALUES))
+    liked = hs.Implicit(target=weights.preference()).cost(data)
+    np.testing.assert_array_equal(liked.targets, VALUES > 0)
+    signed = hs.Implicit(target=weights.preference(above=2.5, otherwise=-1)).cost(data)
+    np.testing.assert_array_equal(signed.targets, np.where(VALUES > 2.5, 1, -1))
+    with pytest.raises(ParameterError, match="above=nan"):
+        weights.preference(above=float("nan"))
+
+
 def test_rows_times_columns(data: hs.Interactions) -> None:
     weight = weights.row_column(0.1, rows=[1.0, 2.0, 3.0], columns=[10.0, 20.0, 30.0])  # milk, rum, tea
     np.testing.assert_allclose(weights_of(weight, data), [30.1, 60.1, 90.1, 10.1, 20.1, 60.1])
@@ -102,7 +112,7 @@ def test_a_bad_weight_names_its_cell(data: hs.Interactions, bad: float) -> None:
 
 def test_weights_of_a_wrong_shape(data: hs.Interactions) -> None:
     for given in (np.ones(2), 2.0, (np.ones(3), np.ones(3))):
-        with pytest.raises(DataError, match=r"of shape .* for 6 observed cells: .* one number for each"):
+        with pytest.raises(DataError, match=r"of shape .* as weights of 6 observed cells: .* one number for each"):
             weights_of(lambda cells, given=given: given, data)
 
 

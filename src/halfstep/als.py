@@ -17,8 +17,8 @@ from halfstep.backends.protocol import empty_factors
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, as_interactions
-from halfstep.objective import Explicit, Objective, sides
-from halfstep.parameters import as_generator, check_integer, check_number
+from halfstep.objective import Explicit, Objective, Regularization, sides
+from halfstep.parameters import as_generator, check_choice, check_integer, check_number
 from halfstep.progress import FitInterruptedWarning, progress_bar
 
 Factors = NDArray[np.floating]
@@ -72,18 +72,25 @@ class ALS(FactorModel):
         What is minimised: targets, weights, missing cells, biases.
     rank : int
         Factors per user and item.
-    regularization : float
-        λ ≥ 0, the one parameter to tune: the best value depends on the data, the weights and ν, and a poor one costs
-        more than a poor rank. The default is a fair start for ratings of 1 to 5.
+    regularization : float, or a pair of them
+        λ ≥ 0, or the users' and the items': the one parameter to tune. The best value depends on the data, the
+        weights and ν, and a poor one costs more than a poor rank. The default is a fair start for ratings of 1 to 5.
     regularization_exponent : float
         ν in λ_u = λ · c_u^ν, where c_u is what row u weighs (its observed cells, plus the missing ones' weights): 0
         is plain ridge regression, 1 is ALS-WR (Zhou et al. 2008) and iALS (Rendle et al. 2022).
+    regularization_counts : {"cells", "observed", "positive"}
+        What c_u counts: all that a row weighs; its observed cells alone; or those of them with a positive value (as
+        Spark does).
     bias_regularization : float
         ρ, how much more than factors biases are regularised.
     iterations : int
         At most so many; each solves users, then items.
     tol : float
         Stop when an iteration lowers the objective by less than this fraction of it; 0 never stops early.
+    refresh_users : bool
+        Solve the users once more after the last iteration, which ended with the items. Then each user's factors are
+        the best for the items' as they are, so that `fold_in` of the same history gives the same factors, and
+        `explain` adds up to what `predict` says. `history_` and callbacks show the iterations before.
     init : tuple of arrays, optional
         Users' and items' factors to start from, of shapes (n_users, rank) and (n_items, rank), by position in the
         vocabularies. Otherwise drawn from N(0, 0.1² / rank). Biases start at 0. Users are solved first, so what
@@ -137,11 +144,13 @@ class ALS(FactorModel):
     objective: Objective = field(default_factory=Explicit)
     _: KW_ONLY
     rank: int = 16
-    regularization: float = 1.0
+    regularization: float | tuple[float, float] = 1.0
     regularization_exponent: float = 0.5
+    regularization_counts: Literal["cells", "observed", "positive"] = "cells"
     bias_regularization: float = 1.0
     iterations: int = 20
     tol: float = 0.0
+    refresh_users: bool = True
     init: tuple[ArrayLike, ArrayLike] | None = field(default=None, repr=False)
     dtype: Literal["float32", "float64"] = "float32"
     system_dtype: Literal["float32", "float64"] = "float64"
@@ -153,25 +162,44 @@ class ALS(FactorModel):
     def __post_init__(self) -> None:
         check_integer("rank", self.rank, minimum=1)
         check_integer("iterations", self.iterations, minimum=1)
-        for name in ("regularization", "regularization_exponent", "bias_regularization", "tol"):
+        for name in ("regularization_exponent", "bias_regularization", "tol"):
             check_number(name, getattr(self, name))
+        for strength in self._strengths:
+            check_number("regularization", strength)
+        check_choice("regularization_counts", self.regularization_counts, ("cells", "observed", "positive"))
+        if not isinstance(self.refresh_users, bool | np.bool_):
+            raise ParameterError(f"refresh_users={self.refresh_users!r}: give True or False")
         if self.threads is not None:
             check_integer("threads", self.threads, minimum=1)
-        if isinstance(self.objective, type) or not hasattr(self.objective, "cost"):
+        if not isinstance(self.objective, Objective):
             raise ParameterError(f"objective={self.objective!r}: give one such as Explicit() or Implicit()")
         if self.init is not None and not (isinstance(self.init, tuple | list) and len(self.init) == 2):
             raise ParameterError("init: give a pair, the users' factors and the items'")
         if callable(self.callbacks) or not all(map(callable, self.callbacks)):
             raise ParameterError("callbacks: give a list of functions, each of which takes the model")
         as_generator(self.random_state)
-        precisions = ("float32", "float64")
         for name in ("dtype", "system_dtype"):
-            if getattr(self, name) not in precisions:
-                raise ParameterError(f"{name}={getattr(self, name)!r}: give one of {', '.join(precisions)}")
+            check_choice(name, getattr(self, name), ("float32", "float64"))
         if (self.dtype, self.system_dtype) == ("float64", "float32"):
             raise ParameterError(
                 "system_dtype='float32' is less precise than dtype='float64': raise the one or lower the other"
             )
+
+    @property
+    def _strengths(self) -> tuple[float, float]:
+        given = self.regularization
+        if not isinstance(given, tuple | list):
+            return given, given
+        if len(given) != 2:
+            raise ParameterError(f"regularization={given!r}: give a number, or a pair, the users' and the items'")
+        return given[0], given[1]
+
+    @property
+    def _regularization(self) -> Regularization:
+        users, items = self._strengths
+        return Regularization(
+            users, items, self.regularization_exponent, self.bias_regularization, self.regularization_counts
+        )
 
     def fit(self, data: Interactions | object) -> Self:
         """Fit the model, from scratch whatever was fitted before.
@@ -198,19 +226,21 @@ class ALS(FactorModel):
             raise DataError("there is nothing to fit: the data have no entries")
         cost = self.objective.cost(data)
         by_user, by_item = sides(
-            data,
-            cost,
-            rank=self.rank,
-            regularization=self.regularization,
-            regularization_exponent=self.regularization_exponent,
-            bias_ratio=self.bias_regularization,
-            dtype=self.system_dtype,
+            data, cost, rank=self.rank, regularization=self._regularization, dtype=self.system_dtype
         )
         finished = Snapshot(*self._initial_factors(data, by_user.unknowns), [])
         spare = np.zeros_like(finished.P), np.zeros_like(finished.Q)
         began = time.perf_counter()
         with CPU(self.threads) as backend, progress_bar(self.progress, self.iterations, "ALS") as bar:
             users, items = backend.load(by_user), backend.load(by_item)
+
+            def refresh() -> Snapshot:
+                if self.refresh_users:
+                    with naming_the_row("user", data):
+                        backend.half_step(users, finished.Q, spare[0])
+                    return finished._replace(P=spare[0])
+                return finished
+
             try:
                 while len(finished.history) < self.iterations:
                     P, Q = spare
@@ -226,6 +256,7 @@ class ALS(FactorModel):
                     bar.update()
                     if self._is_done(data, cost.mean, finished):
                         break
+                finished = refresh()
             except KeyboardInterrupt:
                 if not finished.history:
                     raise
@@ -235,6 +266,7 @@ class ALS(FactorModel):
                     FitInterruptedWarning,
                     stacklevel=2,
                 )
+                finished = refresh()
         self._keep(data, cost.mean, finished)
         return self
 

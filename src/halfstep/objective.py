@@ -10,18 +10,20 @@ these arrays; none has code of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from halfstep.errors import DataError, ParameterError
-from halfstep.interactions import Interactions, Orientation
+from halfstep.interactions import Interactions, Orientation, Vocabulary
 from halfstep.parameters import check_number
-from halfstep.weights import Cells, MissingWeight, ObservedWeight
+from halfstep.weights import Cells, MissingWeight, ObservedWeight, Target
 
 Floats = NDArray[np.float64]
+Counted = Literal["cells", "observed", "positive"]
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,90 @@ class Cost:
     biases: bool
 
 
-class Objective(Protocol):
-    """What `halfstep.ALS` minimises, regularisation aside."""
+@dataclass(frozen=True)
+class Statistics:
+    """What rows share, taken from the training data: later rows are scored and weighted by the same.
 
-    def cost(self, data: Interactions) -> Cost:
-        """Turn interactions into the arrays of the objective."""
-        ...
+    Attributes
+    ----------
+    mean : float
+        μ.
+    item_counts : ndarray of shape (n_items,)
+        Popularity.
+    """
+
+    mean: float
+    item_counts: NDArray[np.int64]
+
+
+class Objective(ABC):
+    """What `halfstep.ALS` minimises, regularisation aside: `Explicit`, `Implicit`, or a class of your own."""
+
+    biases: bool = False
+    """Whether b_u and b_i are fitted."""
+
+    @abstractmethod
+    def targets(self, cells: Cells) -> Floats:
+        """Give t of each of some observed cells, μ not yet taken off."""
+
+    @abstractmethod
+    def weights(self, cells: Cells) -> Floats:
+        """Give w of each of some observed cells."""
+
+    @abstractmethod
+    def missing(self, cells: Cells) -> tuple[Floats, Floats] | None:
+        """Give s of each user and m of each item; None where missing cells do not count."""
+
+    def cost(self, data: Interactions, statistics: Statistics | None = None) -> Cost:
+        """Turn interactions into the arrays of the objective.
+
+        Parameters
+        ----------
+        data : Interactions
+        statistics : Statistics, optional
+            Of the data that the model was fitted on, where these are later ones; else taken from `data`.
+        """
+        cells = cells_of(data)
+        if statistics is not None:
+            cells = replace(cells, item_counts=statistics.item_counts)
+        targets, weights = self.of_cells(cells, data.users, data.items)
+        mean = 0.0
+        if self.biases:
+            mean = _weighted_mean(targets, weights) if statistics is None else statistics.mean
+        s, m = self.missing(cells) or (None, None)
+        return Cost(targets - mean, weights, s, m, mean, self.biases)
+
+    def of_cells(self, cells: Cells, users: Vocabulary, items: Vocabulary) -> tuple[Floats, Floats]:
+        """Give targets and weights of some cells, checked; the vocabularies are for naming a culprit.
+
+        Raises
+        ------
+        DataError
+            If there is not one for each cell, one is not finite, or a weight is negative.
+        """
+        found = []
+        given: Any
+        for what, given in (("target", self.targets(cells)), ("weight", self.weights(cells))):
+            numbers = np.asarray(np.nan if isinstance(given, tuple) else given, dtype=np.float64)
+            if numbers.shape != cells.values.shape:
+                raise DataError(
+                    f"{self!r} gave {type(given).__name__} of shape {np.shape(numbers)} as {what}s of "
+                    f"{len(cells.values)} observed cells: the {what} of observed cells is one number for each"
+                )
+            bad = np.flatnonzero(~np.isfinite(numbers) | ((numbers < 0) & (what == "weight")))
+            if len(bad):
+                user, item = users[int(cells.users[bad[0]])], items[int(cells.items[bad[0]])]
+                raise DataError(
+                    f"{self!r} gave the {what} {numbers[bad[0]]} to user {user!r}, item {item!r} "
+                    f"(value {cells.values[bad[0]]}): {what}s must be finite"
+                    + (" and not negative" if what == "weight" else "")
+                )
+            found.append(numbers)
+        return found[0], found[1]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explicit:
+class Explicit(Objective):
     """Values are what is to be predicted: ratings, scores, ±1.
 
     Parameters
@@ -86,20 +162,21 @@ class Explicit:
         if not isinstance(self.biases, bool | np.bool_):
             raise ParameterError(f"biases={self.biases!r}: give True or False")
 
-    def cost(self, data: Interactions) -> Cost:
-        """Turn interactions into the arrays of the objective."""
-        cells = _cells(data)
-        weights = _observed_weights(self.weight, cells, data)
-        mean = _weighted_mean(data.values, weights) if self.biases else 0.0
-        s, m = _missing_weights(self.missing_weight, cells)
-        return Cost(data.values - mean, weights, s, m, mean, self.biases)
+    def targets(self, cells: Cells) -> Floats:
+        return cells.values
+
+    def weights(self, cells: Cells) -> Floats:
+        return _observed_weights(self.weight, cells)
+
+    def missing(self, cells: Cells) -> tuple[Floats, Floats] | None:
+        return _missing_weights(self.missing_weight, cells)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Implicit:
+class Implicit(Objective):
     """That something happened is what is to be predicted: clicks, plays, purchases.
 
-    Values do not enter the target; they may enter the weight (`halfstep.weights.confidence`).
+    Values may enter the weight (`halfstep.weights.confidence`) and, rarely, the target.
 
     Parameters
     ----------
@@ -107,25 +184,61 @@ class Implicit:
         w, the weight of an observed cell, as in `Explicit`.
     missing_weight : float or callable
         s·m, the weight of a missing cell, whose score is drawn to 0.
-    target : float
-        t, what the score of an observed cell is drawn to.
+    target : float or callable
+        t, what the score of an observed cell is drawn to: a number, `halfstep.weights.preference`, or any function
+        from `halfstep.weights.Cells` to an array.
     """
 
     observed_weight: ObservedWeight | None = None
     missing_weight: MissingWeight = 1.0
-    target: float = 1.0
+    target: Target = 1.0
 
     def __post_init__(self) -> None:
         _check_weight("observed_weight", self.observed_weight)
         _check_weight("missing_weight", self.missing_weight)
-        check_number("target", self.target)
+        _check_weight("target", self.target)
 
-    def cost(self, data: Interactions) -> Cost:
-        """Turn interactions into the arrays of the objective."""
-        cells = _cells(data)
-        s, m = _missing_weights(self.missing_weight, cells)
-        targets = np.full(len(data), self.target)
-        return Cost(targets, _observed_weights(self.observed_weight, cells, data), s, m, 0.0, biases=False)
+    def targets(self, cells: Cells) -> Floats:
+        return self.target(cells) if callable(self.target) else np.full(len(cells.values), float(self.target))
+
+    def weights(self, cells: Cells) -> Floats:
+        return _observed_weights(self.observed_weight, cells)
+
+    def missing(self, cells: Cells) -> tuple[Floats, Floats] | None:
+        return _missing_weights(self.missing_weight, cells)
+
+
+@dataclass(frozen=True)
+class Regularization:
+    """How rows are regularised: λ_u = λ · c_u^ν, and ρ λ_u for their biases.
+
+    Attributes
+    ----------
+    users, items : float
+        λ of either side.
+    exponent : float
+        ν.
+    bias_ratio : float
+        ρ.
+    counts : {"cells", "observed", "positive"}
+        What c_u counts: the observed cells, plus Σ_i s_u m_i where missing cells count (Rendle et al. 2022); the
+        observed cells alone (Zhou et al. 2008); or those of them with a positive value (Spark).
+    """
+
+    users: float
+    items: float
+    exponent: float = 0.0
+    bias_ratio: float = 1.0
+    counts: Counted = "cells"
+
+    def of_rows(self, strength: float, counted: Floats, missing: Floats | None) -> Floats:
+        """λ_u of each row from the cells that are counted and, for "cells", what its missing ones weigh.
+
+        A row that weighs nothing gets λ_u as if it weighed 1: its factors are 0 whatever it is.
+        """
+        heft = counted if missing is None or self.counts != "cells" else counted + missing
+        ridge: Floats = strength * np.where(heft > 0, heft, 1.0) ** self.exponent
+        return ridge
 
 
 @dataclass(frozen=True)
@@ -149,6 +262,8 @@ class Side:
         ρ.
     rank : int
     biases : bool
+    gram : ndarray of shape (rank, rank), optional
+        G = Σ_i m_i q_i q_iᵀ where it is known already, and maybe of more columns than are here; else it is summed.
     """
 
     indptr: NDArray[np.int64]
@@ -161,6 +276,7 @@ class Side:
     bias_ratio: float
     rank: int
     biases: bool
+    gram: NDArray[np.floating] | None = None
 
     @property
     def unknowns(self) -> int:
@@ -181,29 +297,24 @@ class Side:
 
 
 def sides(
-    data: Interactions,
-    cost: Cost,
-    *,
-    rank: int,
-    regularization: float,
-    regularization_exponent: float,
-    bias_ratio: float,
-    dtype: DTypeLike,
+    data: Interactions, cost: Cost, *, rank: int, regularization: Regularization, dtype: DTypeLike
 ) -> tuple[Side, Side]:
-    """Both orientations of the objective: the users' half-step and the items'.
+    """Both orientations of the objective: the users' half-step and the items'."""
+    s, m = cost.user_missing, cost.item_missing
+    positive = data.values > 0 if regularization.counts == "positive" else None
 
-    λ_u = regularization · c_u^exponent, where c_u is what row u weighs: its observed cells, plus Σ_i s_u m_i where
-    missing cells count (Zhou et al. 2008; Rendle et al. 2022). A row that weighs nothing gets λ_u as if it weighed 1:
-    its factors are 0 whatever it is.
-    """
+    def counted(orientation: Orientation, counts: NDArray[np.int64]) -> Floats:
+        if positive is None:
+            return counts.astype(np.float64)
+        return np.add.reduceat(np.append(positive[orientation.order], 0.0), orientation.indptr[:-1]) * (counts > 0)
 
-    def side(orientation: Orientation, counts: NDArray[np.int64], s: Floats | None, m: Floats | None) -> Side:
-        heft = counts.astype(np.float64)
-        if s is not None and m is not None:
-            if np.ptp(s) == 0 and np.ptp(m) == 0:  # a constant goes to the rows, whichever side they are:
-                s, m = s * m[0], np.ones_like(m)  # a matrix and its transpose then give the same bits
-            heft += s * m.sum()
-        ridge = regularization * np.where(heft > 0, heft, 1.0) ** regularization_exponent
+    def side(
+        orientation: Orientation, counts: NDArray[np.int64], strength: float, s: Floats | None, m: Floats | None
+    ) -> Side:
+        if s is not None and m is not None and np.ptp(s) == 0 and np.ptp(m) == 0:
+            s, m = s * m[0], np.ones_like(m)  # a constant goes to the rows, whichever side they are:
+        missing = None if s is None or m is None else s * m.sum()  # a matrix and its transpose give the same bits
+        ridge = regularization.of_rows(strength, counted(orientation, counts), missing)
         none = np.empty(0, dtype)
         return Side(
             indptr=orientation.indptr,
@@ -213,16 +324,19 @@ def sides(
             row_missing=none if s is None else s.astype(dtype),
             column_missing=none if m is None else m.astype(dtype),
             regularization=ridge.astype(dtype),
-            bias_ratio=float(bias_ratio),  # kernels are compiled for the types that they are called with
+            bias_ratio=float(regularization.bias_ratio),  # kernels are compiled for the types they are called with
             rank=int(rank),
             biases=bool(cost.biases),
         )
 
-    s, m = cost.user_missing, cost.item_missing
-    return side(data.by_user, data.user_counts, s, m), side(data.by_item, data.item_counts, m, s)
+    return (
+        side(data.by_user, data.user_counts, regularization.users, s, m),
+        side(data.by_item, data.item_counts, regularization.items, m, s),
+    )
 
 
-def _cells(data: Interactions) -> Cells:
+def cells_of(data: Interactions) -> Cells:
+    """The observed cells of interactions, for weights to be computed from."""
     return Cells(
         data.user_positions,
         data.item_positions,
@@ -233,7 +347,7 @@ def _cells(data: Interactions) -> Cells:
     )
 
 
-def _check_weight(name: str, weight: ObservedWeight | MissingWeight | None) -> None:
+def _check_weight(name: str, weight: ObservedWeight | MissingWeight | Target | None) -> None:
     if isinstance(weight, type):
         raise ParameterError(f"{name}={weight.__name__}: give it its parameters, as in {weight.__name__}(...)")
     if weight is not None and not callable(weight):
@@ -247,33 +361,17 @@ def _weighted_mean(values: Floats, weights: Floats) -> float:
     return float(weights @ values / total)
 
 
-def _observed_weights(weight: ObservedWeight | None, cells: Cells, data: Interactions) -> Floats:
+def _observed_weights(weight: ObservedWeight | None, cells: Cells) -> Floats:
     if weight is None:
         return np.ones(len(cells.values)) if cells.weights is None else cells.weights
-    if not callable(weight):
-        return np.full(len(cells.values), float(weight))
-    given: Any = weight(cells)
-    weights = np.asarray(np.nan if isinstance(given, tuple) else given, dtype=np.float64)
-    if weights.shape != cells.values.shape:
-        raise DataError(
-            f"{weight!r} gave {type(given).__name__} of shape {np.shape(weights)} for {len(cells.values)} observed "
-            "cells: the weight of observed cells is one number for each"
-        )
-    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if len(bad):
-        user, item = data.users[int(cells.users[bad[0]])], data.items[int(cells.items[bad[0]])]
-        raise DataError(
-            f"{weight!r} gave the weight {weights[bad[0]]} to user {user!r}, item {item!r} "
-            f"(value {cells.values[bad[0]]}): weights must be finite and not negative"
-        )
-    return weights
+    return weight(cells) if callable(weight) else np.full(len(cells.values), float(weight))
 
 
-def _missing_weights(missing: MissingWeight, cells: Cells) -> tuple[Floats | None, Floats | None]:
-    """The factors s and m; None, None where missing cells have no weight."""
+def _missing_weights(missing: MissingWeight, cells: Cells) -> tuple[Floats, Floats] | None:
+    """The factors s and m."""
     n_users, n_items = len(cells.user_counts), len(cells.item_counts)
     if not callable(missing):
-        return (np.full(n_users, float(missing)), np.ones(n_items)) if missing > 0 else (None, None)
+        return (np.full(n_users, float(missing)), np.ones(n_items)) if missing > 0 else None
     given: Any = missing(cells)
     shapes = [np.shape(factor) for factor in given] if isinstance(given, tuple) else [np.shape(given)]
     if shapes != [(n_users,), (n_items,)]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TypeGuard
 
 import numpy as np
@@ -22,6 +23,18 @@ def check_number(name: str, value: object, *, positive: bool = False) -> None:
     if not (math.isfinite(number) and (number > 0 if positive else number >= 0)):
         bound = "above 0" if positive else "of at least 0"
         raise ParameterError(f"{name}={value!r}: give a finite number {bound}")
+
+
+def check_finite(name: str, value: object) -> None:
+    """Refuse all but finite numbers."""
+    if not (_is_integer(value) or (isinstance(value, float | np.floating) and math.isfinite(value))):
+        raise ParameterError(f"{name}={value!r}: give a finite number")
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse all but some words."""
+    if value not in choices:
+        raise ParameterError(f"{name}={value!r}: give one of {', '.join(map(repr, choices))}")
 
 
 def as_generator(random_state: object) -> np.random.Generator:

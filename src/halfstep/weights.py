@@ -1,8 +1,10 @@
 """How much each cell of the matrix counts: popularity, confidence, rows times columns.
 
-An *observed weight* is a number of at least 0, or a callable from `Cells` to one weight per cell; any function
-of that shape will do. A *missing weight* is a number, the same for every missing cell, or a callable from the
-`Cells` to factors s (one per user) and m (one per item) whose products s_u·m_i are the weights.
+An *observed weight* is a number of at least 0, or a callable from `Cells` to one weight per cell; any function of
+that shape will do, as long as a cell's weight depends on nothing but the cell and the counts: when users are folded
+in or the model is updated, it is called for some cells only. A *missing weight* is a number, the same for every
+missing cell, or a callable from the `Cells` to factors s (one per user) and m (one per item) whose products s_u·m_i
+are the weights. A *target* is a number or a callable like an observed weight's.
 
 Popularity c_i is the number of *observed* cells of item i, whatever their values.
 """
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from halfstep.errors import ParameterError
-from halfstep.parameters import check_number
+from halfstep.parameters import check_finite, check_number
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +50,7 @@ class Cells:
 
 ObservedWeight = float | Callable[[Cells], Floats]
 MissingWeight = float | Callable[[Cells], tuple[Floats, Floats]]
+Target = float | Callable[[Cells], Floats]
 
 
 def per_observation(counts: NDArray[np.int64]) -> Floats:
@@ -77,8 +80,7 @@ class linear_popularity:  # noqa: N801 - reads as the function that it stands fo
         check_number("wk", self.wk)
 
     def __call__(self, cells: Cells) -> Floats:
-        weights: Floats = self.of_items(cells.item_counts)[cells.items]
-        return weights
+        return _of_each_cell(self.of_items, cells)
 
     def of_items(self, item_counts: NDArray[np.int64]) -> Floats:
         """The weight of each item from its popularity; 0 for an unseen item."""
@@ -105,8 +107,7 @@ class power_popularity:  # noqa: N801
         check_number("e", self.e)
 
     def __call__(self, cells: Cells) -> Floats:
-        weights: Floats = self.of_items(cells.item_counts)[cells.items]
-        return weights
+        return _of_each_cell(self.of_items, cells)
 
     def of_items(self, item_counts: NDArray[np.int64]) -> Floats:
         """The weight of each item from its popularity; 0 for an unseen item."""
@@ -115,21 +116,27 @@ class power_popularity:  # noqa: N801
 
 @dataclass(frozen=True)
 class confidence:  # noqa: N801
-    """Hu, Koren, Volinsky (2008): w_ui = 1 + alpha · r_ui for values r ≥ 0 such as counts.
+    """Hu, Koren, Volinsky (2008): w_ui = base + alpha · |r_ui|, for values such as counts.
+
+    Where values can be negative, `preference` as the target says which cells are liked.
 
     Parameters
     ----------
     alpha : float
-        How much one unit of the value adds to the weight of a missing cell, 1.
+        How much one unit of the value adds to the weight.
+    base : float
+        What a cell weighs of which the value is 0. The paper's 1 is the weight of a missing cell.
     """
 
     alpha: float
+    base: float = 1.0
 
     def __post_init__(self) -> None:
         check_number("alpha", self.alpha)
+        check_number("base", self.base)
 
     def __call__(self, cells: Cells) -> Floats:
-        return 1.0 + self.alpha * cells.values
+        return self.base + self.alpha * np.abs(cells.values)
 
 
 @dataclass(frozen=True)
@@ -152,6 +159,29 @@ class log_confidence:  # noqa: N801
 
     def __call__(self, cells: Cells) -> Floats:
         return 1.0 + self.alpha * np.log1p(cells.values / self.epsilon)
+
+
+@dataclass(frozen=True)
+class preference:  # noqa: N801
+    """A target rather than a weight: t_ui = 1 for a value above a threshold, and something else for the others.
+
+    Parameters
+    ----------
+    above : float
+        The threshold: 0 for counts that may be negative (Spark, implicit), 3.5 for stars, say.
+    otherwise : float
+        The target of the other observed cells: 0, or −1 for signed preferences.
+    """
+
+    above: float = 0.0
+    otherwise: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_finite("above", self.above)
+        check_finite("otherwise", self.otherwise)
+
+    def __call__(self, cells: Cells) -> Floats:
+        return np.where(cells.values > self.above, 1.0, self.otherwise)
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single answer to ==
@@ -205,9 +235,20 @@ class missing_popularity:  # noqa: N801
         check_number("exponent", self.exponent)
 
     def __call__(self, cells: Cells) -> tuple[Floats, Floats]:
-        seen = cells.item_counts > 0
-        powers = np.where(seen, cells.item_counts.astype(np.float64) ** self.exponent, 0.0)
-        return np.ones(len(cells.user_counts)), self.c0 * powers / powers.sum()
+        shares = self.shares(cells.item_counts)
+        return np.ones(len(cells.user_counts)), self.c0 * shares / shares.sum()
+
+    def shares(self, item_counts: NDArray[np.int64]) -> Floats:
+        """Give each item's weight before all are scaled to a sum of c0; a change of one leaves the others."""
+        return np.where(item_counts > 0, item_counts.astype(np.float64) ** self.exponent, 0.0)
+
+
+def _of_each_cell(of_items: Callable[[NDArray[np.int64]], Floats], cells: Cells) -> Floats:
+    """Compute what depends on items' popularity for each cell: by items or by cells, whichever are fewer."""
+    if len(cells.items) < len(cells.item_counts):
+        return of_items(cells.item_counts[cells.items])
+    weights: Floats = of_items(cells.item_counts)[cells.items]
+    return weights
 
 
 def _one_each(name: str, given: ArrayLike, count: int, what: str) -> Floats:

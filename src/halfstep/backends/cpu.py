@@ -71,7 +71,8 @@ class CPU:
 
     def load(self, side: Side) -> LoadedSide:
         """Plan the work on one orientation of the objective; see `halfstep.backends.protocol.Backend`."""
-        if len(side.row_missing) > 0 and not self._holds_blas:  # nothing else that is done here uses BLAS
+        sums_gram = len(side.row_missing) > 0 and side.gram is None  # nothing else that is done here needs BLAS
+        if sums_gram and not self._holds_blas:
             OneBlasThread.enter()
             self._holds_blas = True
         return LoadedSide.plan(side)
@@ -104,7 +105,7 @@ class CPU:
     ) -> None:
         side = loaded.side
         assert X.shape[1] == features.shape[1] == padded_width(side.unknowns), "factors not made by empty_factors"
-        G = self._gram(side.column_missing, side.rank, features)
+        G = self._gram(side.column_missing, side.rank, features) if side.gram is None else side.gram
 
         def finish(first: int, last: int) -> None:
             if loss is not None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal, NamedTuple, Self
 
@@ -15,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
 from halfstep.errors import DataError, NumericalError, ParameterError
-from halfstep.factor_model import FactorModel
+from halfstep.half_step_model import HalfStepModel, naming_the_row
 from halfstep.interactions import Interactions, as_interactions
 from halfstep.objective import Explicit, Objective, Regularization, sides
 from halfstep.parameters import as_generator, check_choice, check_integer, check_number
@@ -60,7 +59,7 @@ class Snapshot(NamedTuple):
 
 
 @dataclass(eq=False)
-class ALS(FactorModel):
+class ALS(HalfStepModel):
     """Matrix factorisation by alternating least squares.
 
     Minimises the objective of `halfstep.objective` by solving all users' rows while the items' are held fixed, then
@@ -323,15 +322,3 @@ def history_line(number: int, loss: tuple[float, float], penalties: float, secon
     if not np.isfinite(total):
         raise NumericalError(f"the objective is {total} after iteration {number}: look for extreme values or weights")
     return Iteration(number, total, *loss, penalties, seconds)
-
-
-@contextmanager
-def naming_the_row(what: Literal["user", "item"], data: Interactions) -> Iterator[None]:
-    """Turn the position in a `NumericalError` into the id that the caller knows."""
-    try:
-        yield
-    except NumericalError as error:
-        if error.row is None:
-            raise
-        ids = data.users if what == "user" else data.items
-        raise NumericalError(f"{what} {ids[error.row]!r}: {error.message}") from error

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from halfstep.backends.ranking import Ranked, best_columns, best_of_given
 from halfstep.errors import DataError, NotFittedError, ParameterError
-from halfstep.interactions import Interactions, Lists, Vocabulary
+from halfstep.interactions import Interactions, Ledger, Lists, Vocabulary
 from halfstep.parameters import check_integer
 from halfstep.recommendations import Recommendations, SimilarItems, SimilarUsers
 
@@ -29,7 +29,7 @@ ItemLists = Iterable[Any] | Mapping[Any, Iterable[Any]]
 
 FITTED = {
     "users_", "items_", "user_factors_", "item_factors_", "user_biases_", "item_biases_", "mean_", "history_",
-    "interactions_",
+    "item_counts_", "interactions_",
 }  # fmt: skip
 
 
@@ -46,6 +46,8 @@ class FactorModel:
     item_biases_ : ndarray of shape (n_items,)
     mean_ : float
         μ; 0 for models without biases.
+    item_counts_ : ndarray of shape (n_items,)
+        How many users had each item in what the model was fitted on; of an item with 0 it knows nothing.
     interactions_ : Interactions or None
         What the model was fitted on, so that it can leave out what a user has seen; None where it came from a file
         without them.
@@ -58,7 +60,8 @@ class FactorModel:
     user_biases_: NDArray[np.floating]
     item_biases_: NDArray[np.floating]
     mean_: float
-    interactions_: Interactions | None
+    item_counts_: NDArray[np.int64]
+    _data: Interactions | Ledger | None
 
     if not TYPE_CHECKING:  # or no type checker would notice a misspelt name
 
@@ -67,6 +70,11 @@ class FactorModel:
             if name in FITTED and name not in self.__dict__:
                 raise NotFittedError(f"this {kind} has no {name!r} yet: call {kind}.fit(data) first")
             raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+
+    @property
+    def interactions_(self) -> Interactions | None:
+        """What the model was fitted on."""
+        return self._data.interactions if isinstance(self._data, Ledger) else self._data
 
     def predict(
         self,
@@ -174,8 +182,8 @@ class FactorModel:
             ids, u = self.users_.look_up(users, missing)
         skip = self._seen(u) if exclude_seen else Lists.empty(len(u))
         b = self.item_biases_.astype(np.float64)
-        if self.interactions_ is not None and not isinstance(candidates, Mapping):
-            b = np.where((self.interactions_.item_counts > 0) | (candidates is not None), b, -np.inf)
+        if candidates is None:
+            b[self.item_counts_ == 0] = -np.inf
         if isinstance(exclude, Mapping):
             skip = skip.joined_with(Lists.of_mapping(exclude, ids.tolist(), self.items_))
         elif exclude is not None:
@@ -263,19 +271,23 @@ class FactorModel:
 
     @property
     def _titles(self) -> Mapping[Any, str] | None:
-        return None if self.interactions_ is None else self.interactions_.item_titles
+        base = self._data.base if isinstance(self._data, Ledger) else self._data
+        return None if base is None else base.item_titles
 
     @property
     def _frame_kind(self) -> str | None:
-        return None if self.interactions_ is None else self.interactions_.frame_kind
+        base = self._data.base if isinstance(self._data, Ledger) else self._data
+        return None if base is None else base.frame_kind
 
     def _seen(self, u: NDArray[np.int32]) -> Lists:
-        if self.interactions_ is None:
+        if isinstance(self._data, Ledger):
+            return self._data.seen(u)
+        if self._data is None:
             raise DataError(
                 "this model does not know what it was fitted on, so it cannot leave out what a user has seen: "
                 "say exclude_seen=False, or save the model with its interactions"
             )
-        return Lists.of_rows(self.interactions_.by_user, u)
+        return Lists.of_rows(self._data.by_user, u)
 
     def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
         """Score pairs of positions; −1 stands for an unknown id and adds nothing."""
@@ -307,7 +319,8 @@ class FactorModel:
             user_biases_=user_biases,
             item_biases_=item_biases,
             mean_=mean,
-            interactions_=data,
+            item_counts_=data.item_counts,
+            _data=data,
         )
 
 

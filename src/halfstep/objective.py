@@ -300,38 +300,59 @@ def sides(
     data: Interactions, cost: Cost, *, rank: int, regularization: Regularization, dtype: DTypeLike
 ) -> tuple[Side, Side]:
     """Both orientations of the objective: the users' half-step and the items'."""
-    s, m = cost.user_missing, cost.item_missing
-    positive = data.values > 0 if regularization.counts == "positive" else None
-
-    def counted(orientation: Orientation, counts: NDArray[np.int64]) -> Floats:
-        if positive is None:
-            return counts.astype(np.float64)
-        return np.add.reduceat(np.append(positive[orientation.order], 0.0), orientation.indptr[:-1]) * (counts > 0)
-
-    def side(
-        orientation: Orientation, counts: NDArray[np.int64], strength: float, s: Floats | None, m: Floats | None
-    ) -> Side:
-        if s is not None and m is not None and np.ptp(s) == 0 and np.ptp(m) == 0:
-            s, m = s * m[0], np.ones_like(m)  # a constant goes to the rows, whichever side they are:
-        missing = None if s is None or m is None else s * m.sum()  # a matrix and its transpose give the same bits
-        ridge = regularization.of_rows(strength, counted(orientation, counts), missing)
-        none = np.empty(0, dtype)
-        return Side(
-            indptr=orientation.indptr,
-            indices=orientation.indices,
-            targets=cost.targets[orientation.order].astype(dtype),
-            weights=cost.weights[orientation.order].astype(dtype),
-            row_missing=none if s is None else s.astype(dtype),
-            column_missing=none if m is None else m.astype(dtype),
-            regularization=ridge.astype(dtype),
-            bias_ratio=float(regularization.bias_ratio),  # kernels are compiled for the types they are called with
-            rank=int(rank),
-            biases=bool(cost.biases),
-        )
-
     return (
-        side(data.by_user, data.user_counts, regularization.users, s, m),
-        side(data.by_item, data.item_counts, regularization.items, m, s),
+        users_side(data, cost, rank=rank, regularization=regularization, dtype=dtype),
+        items_side(data, cost, rank=rank, regularization=regularization, dtype=dtype),
+    )
+
+
+def users_side(
+    data: Interactions, cost: Cost, *, rank: int, regularization: Regularization, dtype: DTypeLike
+) -> Side:
+    """The objective as the users' half-step sees it."""
+    s, m = cost.user_missing, cost.item_missing
+    return _side(data, data.by_user, data.user_counts, cost, s, m, rank, regularization, regularization.users, dtype)
+
+
+def items_side(
+    data: Interactions, cost: Cost, *, rank: int, regularization: Regularization, dtype: DTypeLike
+) -> Side:
+    """The objective as the items' half-step sees it."""
+    s, m = cost.item_missing, cost.user_missing
+    return _side(data, data.by_item, data.item_counts, cost, s, m, rank, regularization, regularization.items, dtype)
+
+
+def _side(
+    data: Interactions,
+    orientation: Orientation,
+    counts: NDArray[np.int64],
+    cost: Cost,
+    s: Floats | None,
+    m: Floats | None,
+    rank: int,
+    regularization: Regularization,
+    strength: float,
+    dtype: DTypeLike,
+) -> Side:
+    if s is not None and m is not None and np.ptp(s) == 0 and np.ptp(m) == 0:
+        s, m = s * m[0], np.ones_like(m)  # a constant goes to the rows, whichever side they are:
+    missing = None if s is None or m is None else s * m.sum()  # a matrix and its transpose then give the same bits
+    counted = counts.astype(np.float64)
+    if regularization.counts == "positive":
+        positive = np.append(data.values[orientation.order] > 0, 0.0)  # where a row is empty, one more is counted
+        counted = np.add.reduceat(positive, orientation.indptr[:-1]) * (counts > 0)
+    none = np.empty(0, dtype)
+    return Side(
+        indptr=orientation.indptr,
+        indices=orientation.indices,
+        targets=cost.targets[orientation.order].astype(dtype),
+        weights=cost.weights[orientation.order].astype(dtype),
+        row_missing=none if s is None else s.astype(dtype),
+        column_missing=none if m is None else m.astype(dtype),
+        regularization=regularization.of_rows(strength, counted, missing).astype(dtype),
+        bias_ratio=float(regularization.bias_ratio),  # kernels are compiled for the types that they are called with
+        rank=int(rank),
+        biases=bool(cost.biases),
     )
 
 

@@ -109,7 +109,7 @@ class Ranking:
             self.SCORE: self.scores[rows, places],
         }
         if self.titles is not None:
-            columns["title"] = np.array([self.titles.get(each) for each in ids.tolist()], dtype=object)
+            columns["title"] = titles_of(self.titles, ids)
         return new_frame(columns, kind or self.frame_kind)
 
     def __repr__(self) -> str:
@@ -117,14 +117,10 @@ class Ranking:
         lines = [f"{type(self).__name__} for {len(self):,} {self.QUERY}{'s' * (len(self) != 1)}, up to {width} each"]
         shown = width if len(self) == 1 else min(width, COLUMNS_SHOWN)
         for query, row in zip(self.queries[:ROWS_SHOWN].tolist(), range(len(self)), strict=False):
-            entries = [f"{self._name(listed)} {score:.4g}" for listed, score in self._listed(row)]
+            entries = [f"{named(self.titles, listed)} {score:.4g}" for listed, score in self._listed(row)]
             lines.append(f"{query!r}: " + (", ".join(entries[:shown]) or "nothing"))
             lines[-1] += ", …" * (len(entries) > shown)
         return "\n".join(lines + ["…"] * (len(self) > ROWS_SHOWN))
-
-    def _name(self, listed: Any) -> str:
-        title = None if self.titles is None else self.titles.get(listed)
-        return repr(listed) if title is None else f"{listed!r} {title}"
 
 
 class Recommendations(Ranking):
@@ -163,3 +159,80 @@ class SimilarUsers(Ranking):
     """Users that are alike; see `Ranking` for the attributes that all tables have."""
 
     QUERY, LISTED, SCORE = "user", "similar_user", "similarity"
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Explanation:
+    """What a score is made of: score = baseline + Σ contributions + remainder.
+
+    Attributes
+    ----------
+    user, item : id
+    score : float
+        What `predict` says.
+    baseline : float
+        μ + b_i: what does not depend on the user.
+    item_ids : ndarray of shape (n,)
+        The items that the user has.
+    values : ndarray of shape (n,)
+        Their values.
+    contributions : ndarray of shape (n,)
+        What each of them adds to the score.
+    titles : mapping from item id to str, optional
+    shown : int
+        How many to show when printed.
+    """
+
+    user: Any
+    item: Any
+    score: float
+    baseline: float
+    item_ids: NDArray[Any]
+    values: NDArray[np.float64]
+    contributions: NDArray[np.float64]
+    titles: Mapping[Any, str] | None = None
+    shown: int = 5
+
+    @property
+    def remainder(self) -> float:
+        """What is left over: next to 0, unless the items have moved since the user was solved."""
+        return self.score - self.baseline - float(self.contributions.sum())
+
+    @property
+    def largest(self) -> list[tuple[Any, float]]:
+        """The items that count most for or against, with their contributions."""
+        order = np.argsort(-np.abs(self.contributions), kind="stable")[: self.shown]
+        return list(zip(self.item_ids[order].tolist(), self.contributions[order].tolist(), strict=True))
+
+    def to_frame(self, kind: str | None = None) -> Any:
+        """Make a dataframe of all contributions, the largest first; see `Ranking.to_frame`."""
+        order = np.argsort(-np.abs(self.contributions), kind="stable")
+        columns = {
+            "item": self.item_ids[order],
+            "value": self.values[order],
+            "contribution": self.contributions[order],
+        }
+        if self.titles is not None:
+            columns["title"] = titles_of(self.titles, columns["item"])
+        return new_frame(columns, kind)
+
+    def __repr__(self) -> str:
+        largest = self.largest
+        lines = [f"{self.score:.4g} for user {self.user!r}, item {named(self.titles, self.item)}, of which"]
+        lines += [f"  {contribution:+.4g}  {named(self.titles, item)}" for item, contribution in largest]
+        others = len(self.item_ids) - len(largest)
+        if others:
+            rest = float(self.contributions.sum()) - sum(contribution for _, contribution in largest)
+            lines.append(f"  {rest:+.4g}  {others:,} other item{'s' * (others != 1)} of theirs")
+        return "\n".join([*lines, f"  {self.baseline:+.4g}  the mean and the item's bias"])
+
+
+def named(titles: Mapping[Any, str] | None, item: Any) -> str:
+    """An id, and its title if there is one."""
+    title = None if titles is None else titles.get(item)
+    return repr(item) if title is None else f"{item!r} {title}"
+
+
+def titles_of(titles: Mapping[Any, str], ids: NDArray[Any]) -> NDArray[Any]:
+    """The title of each id; None where there is none."""
+    return np.array([titles.get(each) for each in ids.tolist()], dtype=object)

@@ -1,15 +1,20 @@
 """Who had to do with what: ids, values and times, checked once and then trusted everywhere else.
 
 This is the only room that distrusts its input. ``interactions`` is the table itself, ``vocabulary`` its ids and
-``orientation`` its pattern of cells; ``reading`` and ``frames`` bring it in, ``columns``, ``ids`` and ``duplicates``
-look at what comes.
+``orientation`` its pattern of cells; a ``ledger`` adds entries to it; ``reading`` and ``frames`` bring it in,
+``columns``, ``ids`` and ``duplicates`` look at what comes.
 """
 
 from halfstep.interactions.duplicates import Duplicates
-from halfstep.interactions.interactions import Interactions, as_interactions
+from halfstep.interactions.growing import Growing
+from halfstep.interactions.interactions import Interactions, as_histories, as_interactions
+from halfstep.interactions.ledger import Ledger
 from halfstep.interactions.lists import Lists
 from halfstep.interactions.orientation import Orientation
 from halfstep.interactions.reading import read_interactions
 from halfstep.interactions.vocabulary import Vocabulary
 
-__all__ = ["Duplicates", "Interactions", "Lists", "Orientation", "Vocabulary", "as_interactions", "read_interactions"]
+__all__ = [
+    "Duplicates", "Growing", "Interactions", "Ledger", "Lists", "Orientation", "Vocabulary", "as_histories",
+    "as_interactions", "read_interactions",
+]  # fmt: skip

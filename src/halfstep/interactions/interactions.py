@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from halfstep.errors import DataError, ParameterError
-from halfstep.interactions.columns import RowError, as_numbers, as_rows, as_weights, check_table
+from halfstep.interactions.columns import RowError, as_column, as_numbers, as_rows, as_weights, check_table
 from halfstep.interactions.duplicates import Duplicates, find_repeat, merge
 from halfstep.interactions.orientation import Orientation, orient
 from halfstep.interactions.vocabulary import Vocabulary
@@ -192,7 +192,7 @@ class Interactions:
 
     def _without_repeats(self, duplicates: Duplicates, remedy: str) -> Self:
         """Merge or refuse the entries of a cell that has more than one."""
-        cells = self.user_positions.astype(np.int64) * self.n_items + self.item_positions
+        cells = self.cells
         repeat = find_repeat(cells)
         if repeat is None:
             return self
@@ -201,12 +201,21 @@ class Interactions:
             pair = (self.users[self.user_positions[row]], self.items[self.item_positions[row]])
             fault = f"the same as in row {repeat.earlier}, one of {repeat.total:,} repeats; {remedy}"
             raise RowError("pair of user and item", row, pair, fault)
-        rows, merged = merge(cells, duplicates, self.timestamps)
+        return self.merged(duplicates, by_time=True)
+
+    def merged(self, how: Literal["last", "sum", "mean"], *, by_time: bool = False) -> Self:
+        """Make one of each cell's entries; the latest is the last one given, or that of the largest timestamp."""
+        rows, merged = merge(self.cells, how, self.timestamps if by_time else None)
         return replace(
             self.subset(rows),
             values=merged(self.values),
             weights=None if self.weights is None else merged(self.weights),
         )
+
+    @property
+    def cells(self) -> NDArray[np.int64]:
+        """A number for each entry's cell."""
+        return self.user_positions.astype(np.int64) * self.n_items + self.item_positions
 
     @property
     def n_users(self) -> int:
@@ -301,6 +310,19 @@ class Interactions:
             weights=None if self.weights is None else self.weights[chosen],
         )
 
+    def rebased(self, *, users: Vocabulary | None = None, items: Vocabulary | None = None) -> Self:
+        """Number the ids as other vocabularies do, and leave out entries of which an id is in none of them."""
+        u = self.user_positions if users is None else users.positions(self.user_ids, unknown="mark")
+        i = self.item_positions if items is None else items.positions(self.item_ids, unknown="mark")
+        known = (u >= 0) & (i >= 0)
+        return replace(
+            self.subset(known),
+            users=self.users if users is None else users,
+            items=self.items if items is None else items,
+            user_positions=u[known],
+            item_positions=i[known],
+        )
+
     def with_values(self, values: ArrayLike) -> Self:
         """Put other values (finite, one per entry) in the place of these."""
         return self._with_same_cells(replace(self, values=as_numbers(values, "value")))
@@ -354,6 +376,37 @@ def as_interactions(data: Any) -> Interactions:
         )
     value, timestamp, weight = (role if role in names else None for role in ("value", "timestamp", "weight"))
     return Interactions.from_frame(data, value=value, timestamp=timestamp, weight=weight)
+
+
+def as_histories(data: Any) -> Interactions:
+    """Take what `as_interactions` takes, or a mapping from each user's id to its items.
+
+    Parameters
+    ----------
+    data : Interactions, scipy.sparse matrix, dataframe or mapping
+        A mapping holds, for each user, the ids of items, or a mapping from these to values. An item that occurs
+        twice in a list counts once. A user may have no item.
+    """
+    if not isinstance(data, Mapping):
+        return as_interactions(data)
+    users: list[Any] = []
+    items: list[Any] = []
+    values: list[Any] = []
+    for user, history in data.items():
+        if isinstance(history, str | bytes) or not isinstance(history, Iterable):
+            raise DataError(f"the history of {user!r} is {history!r}: give a list of item ids, even for a single one")
+        entries = history if isinstance(history, Mapping) else dict.fromkeys(as_column(history, "item").tolist(), 1.0)
+        users += [user] * len(entries)
+        items += entries.keys()
+        values += entries.values()
+    vocabulary = Vocabulary(list(data))
+    if not users:
+        none = np.empty(0, np.int32)
+        nobody = Vocabulary([])
+        return Interactions(
+            users=vocabulary, items=nobody, user_positions=none, item_positions=none, values=np.empty(0)
+        )
+    return Interactions.from_arrays(users, items, values).rebased(users=vocabulary)
 
 
 def _kind(thing: object) -> str:

@@ -251,6 +251,27 @@ def solve_rows(
 
 
 @kernel
+def sum_system(
+    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, s: float, m: Floats, G: Floats,
+    ridge: float, bias_ratio: float, k: int, biases: bool, o: Floats, Y: Floats,
+) -> Floats:  # fmt: skip
+    """A of one row, a full matrix of shape (K, K): for those who ask what a solution is made of."""
+    K = k + 1 if biases else k
+    A, W, Z = workspace(K, weights)
+    S = np.zeros(((K + 1) * (K + 2) // 2, 1), weights.dtype)
+    accumulate(begin, end, indices, targets, weights, s, m, k, biases, o, Y, W, Z, A)
+    enter_lane(K, A, 0, S)
+    add_shared_terms(k, biases, s, G, ridge, bias_ratio, 0, S)
+    full = np.empty((K, K), weights.dtype)
+    entry = 0
+    for a in range(K):
+        for c in range(a + 1):
+            full[a, c] = full[c, a] = S[entry, 0]
+            entry += 1
+    return full
+
+
+@kernel
 def sum_segment(
     begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, s: float, m: Floats, k: int, biases: bool,
     o: Floats, Y: Floats, sums: Floats,

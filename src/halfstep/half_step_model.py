@@ -1,0 +1,258 @@
+"""What a model can do whose rows are solved by half-steps: fold in, explain, learn on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.errors import DataError, NumericalError
+from halfstep.factor_model import FactorModel
+from halfstep.interactions import Interactions, Ledger, Vocabulary, as_histories, as_interactions
+from halfstep.objective import Objective, Regularization, Side, Statistics, users_side
+from halfstep.online import Online, OnlineSide
+from halfstep.parameters import check_choice, check_integer
+from halfstep.recommendations import Explanation
+from halfstep.rows import gram, solve_rows, system
+
+FORGETFUL = "this model does not know what it was fitted on: save it with its interactions"
+
+
+class HalfStepModel(FactorModel):
+    """Base of models that minimise an `Objective`; see `FactorModel` for the fitted attributes."""
+
+    objective: Objective
+    system_dtype: Literal["float32", "float64"]
+    threads: int | None
+    _item_gram: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None  # m, and G made of it
+    _online: Online | None = None
+
+    @property
+    def _regularization(self) -> Regularization:
+        raise NotImplementedError
+
+    def fit(self, data: Any) -> Self:
+        """Fit the model, from scratch whatever was fitted before."""
+        raise NotImplementedError
+
+    def fold_in(self, histories: Any, *, unknown_items: Literal["ignore", "raise"] = "ignore") -> Self:
+        """Give the model of other users: never seen, or with a longer history, from what they have done.
+
+        Each is solved by the same half-step as in `fit`, against the items as they are, with λ scaled and cells
+        weighted by the same statistics. Nothing is learned about the items; `partial_fit` does that.
+
+        Parameters
+        ----------
+        histories : Interactions, sparse matrix, dataframe or mapping
+            All that is known of each user, as `fit` takes it; or a mapping from a user's id to the ids of its items,
+            or to a mapping from these to values.
+        unknown_items : {"ignore", "raise"}
+            What to do with an item that the model was not fitted on: leave it out, or raise `UnknownIdError`.
+
+        Returns
+        -------
+        ALS
+            A model of these users alone, which shares the items with this one, so that ``fold_in(h).recommend()``
+            are recommendations straight from histories. A user without any known item has zeros. This model is
+            unchanged.
+
+        Raises
+        ------
+        UnknownIdError
+            If an item is unknown and ``unknown_items="raise"``.
+        NumericalError
+            If a user's system is not positive definite.
+        """
+        check_choice("unknown_items", unknown_items, ("ignore", "raise"))
+        histories = as_histories(histories)
+        if unknown_items == "raise":
+            self.items_.positions(histories.item_ids)
+        data = replace(
+            histories.rebased(items=self.items_),
+            item_titles=self._titles,
+            frame_kind=histories.frame_kind or self._frame_kind,
+        )
+        side = self._users_side(data)
+        with naming_the_row("user", data):
+            factors, biases = solve_rows(side, self.item_factors_, self.item_biases_, threads=self.threads)
+        folded = copy.copy(self)
+        folded._online = None
+        folded.__dict__.update(users_=data.users, user_factors_=factors, user_biases_=biases, _data=data)
+        return folded
+
+    def explain(self, user: Any, item: Any, n: int = 5) -> Explanation:
+        """Say what each interaction of a user contributes to the score of an item (Hu et al. 2008, §5).
+
+        The user's factors are x_u = A_u⁻¹ Σ_j w_uj (t_uj − o_j) y_j, so the score is a sum over the user's
+        interactions j:
+
+            y_i·x_u = Σ_j  w_uj (t_uj − o_j) · y_iᵀ A_u⁻¹ y_j
+
+        where y_iᵀ A_u⁻¹ y_j is how alike the items i and j are in this user's eyes.
+
+        Parameters
+        ----------
+        user, item : id
+        n : int
+            How many contributions to show when printed; the result holds all.
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        UnknownIdError
+            If the user or the item is unknown. A new user is explained by ``fold_in(history).explain(...)``.
+        DataError
+            If the model does not know what it was fitted on.
+        """
+        check_integer("n", n, minimum=1)
+        u, i = self.users_.position(user), self.items_.position(item)
+        data = self.interactions_
+        if data is None:
+            raise DataError(FORGETFUL)
+        history = data.subset(data.user_positions == u).rebased(users=Vocabulary([user]))
+        A, Y, pull = system(self._users_side(history), self.item_factors_, self.item_biases_)
+        y = np.append(self.item_factors_[i], [1.0] * (len(A) - self.item_factors_.shape[1])).astype(A.dtype)
+        contributions = pull * (Y @ np.linalg.solve(A, y)) if len(history) else np.empty(0)
+        pattern = history.by_user
+        return Explanation(
+            user=user,
+            item=item,
+            score=float(self.predict(user, [item])[0]),
+            baseline=self.mean_ + float(self.item_biases_[i]),
+            item_ids=self.items_.ids[pattern.indices],
+            values=history.values[pattern.order],
+            contributions=contributions.astype(np.float64),
+            titles=data.item_titles,
+            shown=n,
+        )
+
+    def partial_fit(
+        self,
+        new: Any,
+        *,
+        duplicates: Literal["last", "sum", "error"] = "last",
+        update_items: bool = True,
+    ) -> Self:
+        """Learn from new interactions without fitting anew: solve the users that they touch, then the items.
+
+        Each touched row is solved by the same half-step as in `fit`, from all that it has now. New users and items
+        are appended to the vocabularies. What all rows share is kept up to date: popularity, and the sums over all
+        rows that missing cells add to each system (He et al. 2016). μ stays as it was fitted. Rows that are not
+        touched stay, although the counts and factors that they depend on may have changed: after many updates, fit
+        again.
+
+        One interaction costs as much as solving two rows, whatever the size of the model. The first call copies the
+        factors once; the arrays that were fitted are never written to.
+
+        Parameters
+        ----------
+        new : Interactions, sparse matrix or dataframe
+            New interactions alone, as `fit` takes them; with timestamps and weights if those fitted on had such. A
+            model that has not been fitted is fitted on them.
+        duplicates : {"last", "sum", "error"}
+            What becomes of a pair of user and item that is there already: the new value takes the place of the old
+            one, or is added to it (counts of plays), or it is an error and nothing is learned.
+        update_items : bool
+            Whether items learn, too. Without, the items stay as they are and the users end where `fold_in` of all
+            that they have would put them, in whatever pieces it came.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If the interactions are unusable or do not fit those that the model was fitted on; it is unchanged then.
+        NumericalError
+            If a row's system is not positive definite; that row is as it was then.
+        """
+        check_choice("duplicates", duplicates, ("last", "sum", "error"))
+        if "_data" not in self.__dict__:
+            return self.fit(new)
+        new = as_interactions(new)
+        online = self._online_state()
+        try:
+            online.update(new, duplicates=duplicates, update_items=bool(update_items), threads=self.threads)
+        finally:
+            self.__dict__.update(
+                users_=online.ledger.users,
+                items_=online.ledger.items,
+                user_factors_=online.users.factors.array,
+                item_factors_=online.items.factors.array,
+                user_biases_=online.users.biases.array,
+                item_biases_=online.items.biases.array,
+                item_counts_=online.ledger.item_counts.array,
+                _data=online.ledger,
+            )
+        return self
+
+    def __copy__(self) -> Self:
+        """Copy the model such that updating one leaves the other as it is."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        if self._online is not None:  # which writes to the arrays
+            twin._online = None
+            written = "user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_"
+            twin.__dict__.update({name: self.__dict__[name].copy() for name in written}, _data=self.interactions_)
+        return twin
+
+    def _remember(self, data: Interactions, **fitted: Any) -> None:
+        self._item_gram = self._online = None
+        super()._remember(data, **fitted)
+
+    def _online_state(self) -> Online:
+        if self._online is None:
+            data = self.interactions_
+            if data is None:
+                raise DataError(FORGETFUL)
+            self._online = Online(
+                Ledger(data),
+                OnlineSide(self.user_factors_, self.user_biases_),
+                OnlineSide(self.item_factors_, self.item_biases_),
+                objective=self.objective,
+                regularization=self._regularization,
+                mean=self.mean_,
+                rank=self.item_factors_.shape[1],
+                system_dtype=self.system_dtype,
+            )
+        return self._online
+
+    def _users_side(self, data: Interactions) -> Side:
+        """The half-step of some users, whose items are this model's."""
+        cost = self.objective.cost(data, Statistics(self.mean_, self.item_counts_))
+        side = users_side(
+            data,
+            cost,
+            rank=self.item_factors_.shape[1],
+            regularization=self._regularization,
+            dtype=self.system_dtype,
+        )
+        if len(side.row_missing) == 0:
+            return side
+        m = side.column_missing.astype(np.float64)
+        if self._online is not None:
+            return replace(side, gram=self._online.gram_of_items(m).astype(self.system_dtype))
+        if self._item_gram is None or not np.array_equal(self._item_gram[0], m):
+            self._item_gram = m, gram(m, self.item_factors_)
+        return replace(side, gram=self._item_gram[1].astype(self.system_dtype))
+
+
+@contextmanager
+def naming_the_row(what: Literal["user", "item"], data: Interactions) -> Iterator[None]:
+    """Turn the position in a `NumericalError` into the id that the caller knows."""
+    try:
+        yield
+    except NumericalError as error:
+        if error.row is None:
+            raise
+        ids = data.users if what == "user" else data.items
+        raise NumericalError(f"{what} {ids[error.row]!r}: {error.message}") from error

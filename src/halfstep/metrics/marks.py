@@ -64,7 +64,7 @@ def _attainable_recall(marks: Marks, relevant: Counts, n: int) -> Values:
 
 
 def _hit_rate(marks: Marks, relevant: Counts, n: int) -> Values:
-    return marks.any(axis=1).astype(np.float64)
+    return (_found(marks) > 0).astype(np.float64)
 
 
 def _ndcg(marks: Marks, relevant: Counts, n: int) -> Values:
@@ -87,7 +87,8 @@ def _attainable_average_precision(marks: Marks, relevant: Counts, n: int) -> Val
 def _reciprocal_rank(marks: Marks, relevant: Counts, n: int) -> Values:
     if marks.shape[1] == 0:
         return np.zeros(len(marks))
-    return np.where(marks.any(axis=1), 1.0 / (1 + marks.argmax(axis=1)), 0.0)
+    reciprocals: Values = 1.0 / (1 + marks.argmax(axis=1))
+    return np.where(marks.any(axis=1), reciprocals, 0.0)
 
 
 def _summed_precision(marks: Marks) -> Values:
@@ -96,7 +97,8 @@ def _summed_precision(marks: Marks) -> Values:
 
 
 def _summed(terms: Values) -> Values:
-    return np.cumsum(terms, axis=1)[:, -1] if terms.shape[1] else np.zeros(len(terms))
+    sums: Values = np.cumsum(terms, axis=1)[:, -1] if terms.shape[1] else np.zeros(len(terms))
+    return sums
 
 
 MEASURES: dict[str, Callable[[Marks, Counts, int], Values]] = {

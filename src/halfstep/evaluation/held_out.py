@@ -41,7 +41,7 @@ class Evaluation(Report):
     n_left_out : int
         How many other users the model or the test set know: without relevant items in the test.
     n_unknown : int
-        How many of the scored users the models were not fitted on; they get what `recommend` gives strangers.
+        How many of the scored users have nothing in the training data; they get what `recommend` gives strangers.
     n_repeats : int
         How many relevant pairs of the test set are in the training data, too. They are left out, since a list
         without seen items cannot hold them.
@@ -101,7 +101,7 @@ class Evaluation(Report):
     def __repr__(self) -> str:
         parts = [f"Evaluation on {self.n_scored:,} users, {self.n_left_out:,} without test items left out"]
         if self.n_unknown:
-            parts.append(f"{self.n_unknown:,} of them unknown to the models")
+            parts.append(f"{self.n_unknown:,} scored without training data")
         if self.n_repeats:
             parts.append(f"{self.n_repeats:,} pairs of the training data left out")
         about = f"In brackets: {100 * self.confidence:g} % intervals, by bootstrap over users"
@@ -125,7 +125,7 @@ def evaluate(
     """Score models on interactions that were held back, side by side and with popularity beside them.
 
     Every user with relevant items in the test set gets a ranked list of n items from each model. A relevant item that
-    the model was not fitted on counts as relevant and is never found; a user that it was not fitted on gets the list
+    nobody has in the training data counts as relevant and is never found; a user who has nothing there gets the list
     that `recommend` gives strangers. Users without relevant items are left out, and counted.
 
     Parameters
@@ -196,12 +196,11 @@ def evaluate(
         found = _of_lists(each, task, of_lists, threads) | _of_pairs(each, task, asked)
         figures |= {(name, metric): found[metric] for metric in asked}
     n_scored = int(np.count_nonzero(task.relevant)) if of_lists else len(task.users)
-    strangers = first.users_.positions(task.users, "mark") < 0
     return Evaluation(
         rows=Report.rows_of(figures, confidence, resamples, seed),
         confidence=confidence, figures=figures, resamples=resamples, seed=seed, users=task.users, n_scored=n_scored,
         n_left_out=len(first.users_) + task.n_foreign - n_scored,
-        n_unknown=int(np.count_nonzero(strangers & (task.relevant > 0) if of_lists else strangers)),
+        n_unknown=int(np.count_nonzero(task.strangers & (task.relevant > 0) if of_lists else task.strangers)),
         n_repeats=task.n_repeats, frame_kind=training_of(first).frame_kind,
     )  # fmt: skip
 

@@ -13,6 +13,8 @@ from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.bootstrap import Mean, intervals, resample
 from halfstep.evaluation.metric_names import Metric
 
+WIDTH = 118  # of a printed table
+
 
 class Row(NamedTuple):
     """A figure with the interval that the bootstrap gives it; NaN where there is none."""
@@ -143,4 +145,7 @@ class Report:
             [model, *(cells.get((model, label), "–") for label in labels)] for model in self.models
         ]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        if sum(widths) + 2 * len(widths) > WIDTH:  # many metrics: one in a line, and the models side by side
+            table = [list(column) for column in zip(*table, strict=True)]
+            widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         return ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in table]

@@ -204,20 +204,24 @@ def _walk(
 ) -> tuple[NDArray[np.int64], int, int]:
     """Rank, score, and learn, event by event; give the places, and how many users and items were unknown."""
     places = np.zeros(len(events), dtype=np.int64)
+    training = training_of(model)
+    known_users = set(training.users.ids[training.user_counts > 0].tolist())
+    known_items = set(training.items.ids[training.item_counts > 0].tolist())
     had: dict[Any, list[Any]] = {}  # what a model that does not learn cannot know
     unknown_users = unknown_items = 0
     with progress_bar(progress, len(events), "stream") as bar:
         for k, (user, item) in enumerate(zip(events.user_ids.tolist(), events.item_ids.tolist(), strict=True)):
-            known_item = int(model.items_.positions([item], "mark")[0])
-            unknown_items += known_item < 0
-            unknown_users += int(model.users_.positions([user], "mark")[0]) < 0
-            if known_item >= 0:
-                earlier = {user: had[user]} if user in had else None
-                listed = model.recommend([user], longest, exclude=earlier, threads=threads).positions[0]
-                place = np.flatnonzero(listed == known_item)
+            unknown_users += user not in known_users
+            if item in known_items:
+                listed = model.recommend([user], longest, exclude=had, threads=threads).positions[0]
+                place = np.flatnonzero(listed == model.items_.positions([item])[0])
                 places[k] = place[0] + 1 if len(place) else 0
+            else:
+                unknown_items += 1
             if update and isinstance(model, _Learner):
                 model.partial_fit(_single(events, k, user, item))
+                known_users.add(user)
+                known_items.add(item)
             else:
                 had.setdefault(user, []).append(item)
             bar.update()

@@ -24,17 +24,28 @@ class Task:
     ----------
     users : ndarray of shape (n_rows,)
         Ids.
+    strangers : ndarray of shape (n_rows,)
+        Whether the user has nothing in the training data.
     relevant : ndarray of shape (n_rows,)
         Number of relevant items.
     rows, items : ndarray of shape (n_relevant,)
         Row, ascending, and position in the models' catalogue of each relevant item; −1 if it is not there.
     entries : Interactions
-        The test set, and the row of each of its entries.
+        The test set.
+    entry_rows : ndarray of shape (n_entries,)
+        The row of each of its entries.
+    catalogue : ndarray of shape (n_items,)
+        Which items can be listed for anybody.
+    exclude_seen, candidates
+        As `recommend` is to be called.
     n_foreign : int
         Users of the test set's vocabulary that the models do not know.
+    n_repeats : int
+        Relevant pairs that are in the training data, and are left out.
     """
 
     users: NDArray[Any]
+    strangers: NDArray[np.bool_]
     relevant: NDArray[np.int64]
     rows: NDArray[np.int64]
     items: NDArray[np.int64]
@@ -72,8 +83,10 @@ class Task:
         wanted = np.flatnonzero(relevant & ~repeated)
         wanted = wanted[np.argsort(entry_rows[wanted], kind="stable")]
         rows = entry_rows[wanted].astype(np.int64)
+        at = known_users[present]
+        strangers = (at < 0) | (training_of(model).user_counts[at] == 0)
         return cls(
-            users, np.bincount(rows, minlength=len(users)).astype(np.int64), rows,
+            users, strangers, np.bincount(rows, minlength=len(users)).astype(np.int64), rows,
             item_of[test.item_positions[wanted]], test, entry_rows.astype(np.int64), catalogue, exclude_seen,
             candidates, int(np.count_nonzero(known_users < 0)), int(np.count_nonzero(repeated)),
         )  # fmt: skip

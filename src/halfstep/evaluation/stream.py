@@ -213,7 +213,7 @@ def _walk(
         for k, (user, item) in enumerate(zip(events.user_ids.tolist(), events.item_ids.tolist(), strict=True)):
             unknown_users += user not in known_users
             if item in known_items:
-                listed = model.recommend([user], longest, exclude=had, threads=threads).positions[0]
+                listed = model.recommend([user], longest, exclude=had or None, threads=threads).positions[0]
                 place = np.flatnonzero(listed == model.items_.positions([item])[0])
                 places[k] = place[0] + 1 if len(place) else 0
             else:

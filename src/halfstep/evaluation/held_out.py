@@ -13,7 +13,7 @@ from halfstep.baselines import Popularity
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.bootstrap import RESAMPLES, Mean, check_confidence
 from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR, Metric, read_metrics
-from halfstep.evaluation.report import Report
+from halfstep.evaluation.report import Report, Row
 from halfstep.evaluation.task import Candidates, Task, training_of
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import as_interactions
@@ -75,6 +75,25 @@ class Evaluation(Report):
         if not isinstance(figure, Mean):
             raise DataError(f"{row.label} is not a metric of users: it has no value for each")
         return figure.per_user
+
+    def difference(self, a: str, b: str, metric: str) -> Row:
+        """Compare two models by the paired bootstrap: the metric of `a` minus that of `b`, on the same users.
+
+        An interval that does not hold 0 says that the difference is not due to who happened to be in the test.
+
+        Parameters
+        ----------
+        a, b : str
+            Names of models.
+        metric : str
+            As in `find`.
+
+        Returns
+        -------
+        Row
+            Its model is "a − b".
+        """
+        return self._difference(a, self.find(a, metric), self, b, self.find(b, metric))
 
     def to_frame(self, kind: str | None = None) -> Any:
         """Make a dataframe of the rows.

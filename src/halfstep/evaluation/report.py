@@ -50,6 +50,10 @@ class Report:
         Model, metric, n, value, low and high.
     confidence : float
         How often an interval made like these holds the figure of the population that the users were drawn from.
+    figures : mapping from model and metric to Mean or float
+        What the rows were made of: each user's share in a mean, or a bare figure.
+    resamples, seed : int
+        How often users were drawn, and the seed of the draws.
     """
 
     rows: tuple[Row, ...]
@@ -101,26 +105,8 @@ class Report:
         fault = "was measured more than once" if found else "was not measured"
         raise ParameterError(f"{metric!r} {fault}: say one of {labels}")
 
-    def difference(self, a: str, b: str, metric: str) -> Row:
-        """Compare two models by the paired bootstrap: the metric of `a` minus that of `b`, on the same users.
-
-        An interval that does not hold 0 says that the difference is not due to who happened to be in the test.
-
-        Parameters
-        ----------
-        a, b : str
-            Names of models.
-        metric : str
-            As in `find`.
-
-        Returns
-        -------
-        Row
-            Its model is "a − b".
-        """
-        return self._difference(a, self.find(a, metric), self, b, self.find(b, metric))
-
     def _difference(self, a: str, row: Row, other: Self, b: str, other_row: Row) -> Row:
+        """Take one figure from the other, on the same resamples; the users of both are the same."""
         one, two = (
             report.figures[each.model, Metric(each.metric, each.n)]
             for report, each in ((self, row), (other, other_row))

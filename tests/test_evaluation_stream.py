@@ -124,6 +124,16 @@ def test_comparison_of_a_model_that_learns_with_one_that_does_not():
         frozen.compared_with(hs.evaluate_stream(model, stream.subset([0]), update=False), "ndcg")
 
 
+def test_events_are_paired_by_user_whatever_the_vocabulary():
+    train = hs.Interactions.from_arrays([1, 2, 3], ["x", "y", "z"])
+    stream = hs.Interactions.from_arrays([1, 2, 3, 1], ["y", "z", "x", "z"])
+    backwards = replace(stream, users=hs.Vocabulary([3, 2, 1]), user_positions=2 - stream.user_positions)
+    model = hs.Popularity().fit(train)
+    one, two = (hs.evaluate_stream(model, events, n=1, update=False) for events in (stream, backwards))
+    assert one["hit_rate"] == 0.75  # only the second is a miss
+    assert one.compared_with(two, "hit_rate")[3:] == (0, 0, 0)
+
+
 def test_intervals_draw_users_with_all_their_events():
     """One user with a hundred hits and one with a hundred misses: two users are all that is known."""
     train = hs.Interactions.from_arrays(np.repeat([0, 1], 100), np.arange(200))

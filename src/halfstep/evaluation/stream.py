@@ -187,7 +187,9 @@ def evaluate_stream(
         raise DataError("there is nothing to score: the stream has no event that the training data lack")
     longest = max(metric.n or 0 for metric in asked)
     places, unknown_users, unknown_items = _walk(copy.copy(model), events, longest, update, threads, progress)
-    drawn, rows = np.unique(events.user_positions, return_inverse=True)
+    # numbered as they appear, and so in the same way for another model, whatever vocabulary its stream came with
+    drawn, first, rows = np.unique(events.user_positions, return_index=True, return_inverse=True)
+    rows = np.argsort(np.argsort(first))[rows]
     name = type(model).__name__
     figures = {(name, metric): Mean.of_groups(_measured(places, metric), rows, len(drawn)) for metric in asked}
     return StreamEvaluation(

@@ -100,3 +100,44 @@ def best(P: np.ndarray, Q: np.ndarray, c: np.ndarray, n: int, allowed: np.ndarra
         columns = [i for i in range(len(Q)) if may[i]]
         lists.append(sorted(columns, key=lambda i: (-scores[i], i))[:n])
     return lists
+
+
+# Ranking metrics of one user: a list of ids, the best first, and the set of relevant ids.
+
+
+def precision(ranked, relevant, n):
+    return sum(item in relevant for item in ranked[:n]) / n
+
+
+def recall(ranked, relevant, n):
+    return sum(item in relevant for item in ranked[:n]) / len(relevant)
+
+
+def attainable_recall(ranked, relevant, n):
+    return sum(item in relevant for item in ranked[:n]) / min(n, len(relevant))
+
+
+def hit_rate(ranked, relevant, n):
+    return float(any(item in relevant for item in ranked[:n]))
+
+
+def ndcg(ranked, relevant, n):
+    gained = sum(1 / np.log2(place + 1) for place, item in enumerate(ranked[:n], start=1) if item in relevant)
+    return gained / sum(1 / np.log2(place + 1) for place in range(1, min(n, len(relevant)) + 1))
+
+
+def average_precision(ranked, relevant, n):
+    places = [place for place, item in enumerate(ranked[:n], start=1) if item in relevant]
+    return sum(precision(ranked, relevant, place) for place in places) / len(relevant)
+
+
+def attainable_average_precision(ranked, relevant, n):
+    return average_precision(ranked, relevant, n) * len(relevant) / min(n, len(relevant))
+
+
+def reciprocal_rank(ranked, relevant, n):
+    return max((1 / place for place, item in enumerate(ranked[:n], start=1) if item in relevant), default=0.0)
+
+
+def novelty(ranked, users_of, n_users, n):
+    return np.mean([-np.log2(max(len(users_of.get(item, ())), 1) / n_users) for item in ranked[:n]])

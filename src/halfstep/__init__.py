@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "als": ["ALS"],
     "baselines": ["GlobalMean", "ItemBias", "Popularity", "UserItemBias"],
+    "evaluation": ["Evaluation", "StreamEvaluation", "evaluate", "evaluate_stream"],
     "interactions": ["Interactions", "Vocabulary", "read_interactions"],
     "objective": ["Explicit", "Implicit"],
     "sgd": ["SGD"],
@@ -37,6 +38,10 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep.baselines import ItemBias as ItemBias
     from halfstep.baselines import Popularity as Popularity
     from halfstep.baselines import UserItemBias as UserItemBias
+    from halfstep.evaluation import Evaluation as Evaluation
+    from halfstep.evaluation import StreamEvaluation as StreamEvaluation
+    from halfstep.evaluation import evaluate as evaluate
+    from halfstep.evaluation import evaluate_stream as evaluate_stream
     from halfstep.interactions import Interactions as Interactions
     from halfstep.interactions import Vocabulary as Vocabulary
     from halfstep.interactions import read_interactions as read_interactions

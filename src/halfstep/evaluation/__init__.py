@@ -1,0 +1,11 @@
+"""Models against what was held back: on a test set, or on a stream that they learn from as it is scored.
+
+``held_out`` and ``stream`` do the two, ``report`` is the table that both give, ``bootstrap`` its intervals, and
+``metric_names`` reads what is asked for.
+"""
+
+from halfstep.evaluation.held_out import Evaluation, evaluate
+from halfstep.evaluation.report import Row
+from halfstep.evaluation.stream import StreamEvaluation, evaluate_stream
+
+__all__ = ["Evaluation", "Row", "StreamEvaluation", "evaluate", "evaluate_stream"]

@@ -1,0 +1,252 @@
+"""Prequential evaluation: each event of a stream is ranked first, and learnt from afterwards."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.errors import DataError, ParameterError
+from halfstep.evaluation.bootstrap import RESAMPLES, Mean, check_confidence
+from halfstep.evaluation.metric_names import Metric, read_metrics
+from halfstep.evaluation.report import Report, Row
+from halfstep.evaluation.task import seen, training_of
+from halfstep.factor_model import FactorModel
+from halfstep.interactions import Interactions, as_interactions
+from halfstep.interactions.frames import new_frame
+from halfstep.metrics.marks import MEASURES, measure
+from halfstep.parameters import as_generator, check_integer
+from halfstep.progress import progress_bar
+
+EVENTS_AT_ONCE = 4096  # measured together
+
+
+@runtime_checkable
+class _Learner(Protocol):
+    def partial_fit(self, data: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class StreamEvaluation(Report):
+    """What `evaluate_stream` found: a table that prints, with each event behind it, in the order of time.
+
+    ``evaluation["hit_rate@100"]`` is a figure.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        Model, metric, n, value, low and high.
+    users, items : ndarray of shape (n_events,)
+        Ids of the events that were scored.
+    timestamps : ndarray of shape (n_events,) or None
+    places : ndarray of shape (n_events,)
+        The place of the event's item in the list that the user got before the event, from 1; 0 if it was not listed.
+    n_repeats : int
+        Events that were not scored, as the user had the item in the training data.
+    n_unknown_users, n_unknown_items : int
+        Scored events whose user or item the model did not know at the time.
+    confidence : float
+        Of the intervals, which draw users with all their events.
+    """
+
+    users: NDArray[Any]
+    items: NDArray[Any]
+    timestamps: NDArray[Any] | None
+    places: NDArray[np.int64]
+    n_repeats: int
+    n_unknown_users: int
+    n_unknown_items: int
+    frame_kind: str | None = None
+
+    def __getitem__(self, metric: str) -> float:
+        """Give the figure of a metric: a name such as "ndcg", or a label such as "ndcg@100"."""
+        return self.find(self.models[0], metric).value
+
+    def per_event(self, metric: str) -> NDArray[np.float64]:
+        """Give a metric for each event, of shape (n_events,)."""
+        row = self.find(self.models[0], metric)
+        return _measured(self.places, Metric(row.metric, row.n))
+
+    def compared_with(self, other: StreamEvaluation, metric: str) -> Row:
+        """Compare with another evaluation of the same stream by the paired bootstrap: this one minus the other.
+
+        Raises
+        ------
+        DataError
+            If the events are not the same.
+        """
+        same = np.array_equal(self.users, other.users) and np.array_equal(self.items, other.items)
+        if not same:
+            raise DataError("the two evaluations are of different events: score the same stream with both models")
+        a, b = self.models[0], other.models[0]
+        return self._difference(a, self.find(a, metric), other, b, other.find(b, metric))
+
+    def to_frame(self, kind: str | None = None) -> Any:
+        """Make a dataframe with a row for each event: its user, item, timestamp, place and metrics.
+
+        Parameters
+        ----------
+        kind : {"pandas", "polars", "pyarrow", "modin", "cudf"}, optional
+            Its library. By default that of the dataframe which the model was fitted on, else the first of pandas,
+            Polars and PyArrow that is installed.
+        """
+        times = {} if self.timestamps is None else {"timestamp": self.timestamps}
+        columns = {"user": self.users, "item": self.items, **times, "place": self.places}
+        return new_frame(
+            columns | {row.label: self.per_event(row.label) for row in self.rows}, kind or self.frame_kind
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the events, made of what JSON knows."""
+        counts = ("n_repeats", "n_unknown_users", "n_unknown_items", "confidence")
+        return (
+            {"n_events": len(self.places)}
+            | {name: getattr(self, name) for name in counts}
+            | {"rows": self._rows_as_dicts()}
+        )
+
+    def __repr__(self) -> str:
+        parts = [f"StreamEvaluation on {len(self.places):,} events"]
+        for count, what in (
+            (self.n_unknown_users, "of unknown users"),
+            (self.n_unknown_items, "of unknown items"),
+            (self.n_repeats, "repeats skipped"),
+        ):
+            parts += [f"{count:,} {what}"] * (count > 0)
+        about = f"In brackets: {100 * self.confidence:g} % intervals, by bootstrap over users"
+        return "\n".join(["; ".join(parts), *self._printed(), about])
+
+
+def evaluate_stream(
+    model: FactorModel,
+    stream: Any,
+    metrics: str | Sequence[str] = ("hit_rate", "ndcg"),
+    n: int | Sequence[int] = 100,
+    *,
+    update: bool = True,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    random_state: int | np.random.Generator | None = 0,
+    threads: int | None = None,
+    progress: bool | None = None,
+) -> StreamEvaluation:
+    """Score a model on events in the order of time, and let it learn from each after it was scored.
+
+    The online protocol of He et al. (2016), "Fast matrix factorization for online recommendation with implicit
+    feedback": for each event all items that the user does not have yet are ranked, the place of the event's item is
+    noted, then the event is learnt. With ``update=False`` the model stays as it is, but leaves out what the user got
+    earlier in the stream all the same, so that both are asked the same. The given model is not changed.
+
+    Parameters
+    ----------
+    model : fitted model
+        It must have `partial_fit` unless ``update=False``.
+    stream : Interactions, scipy.sparse matrix or dataframe
+        Ordered by timestamp, equal ones as given; without timestamps, as given. An event whose item the user has in
+        the training data is skipped. An unknown item is a miss; an unknown user gets the list that `recommend` gives
+        strangers.
+    metrics : str or sequence of str
+        "hit_rate", "ndcg", "reciprocal_rank" and the like of each event's single item.
+    n : int or sequence of int
+        How many places count.
+    update : bool
+        Learn each event after it was scored.
+    confidence, resamples, random_state, threads
+        As in `evaluate`.
+    progress : bool, optional
+        Show a bar; by default only on a terminal.
+
+    Returns
+    -------
+    StreamEvaluation
+
+    Raises
+    ------
+    DataError
+        If there is nothing to score, or the model does not know what it was fitted on.
+    ParameterError
+        If the model cannot learn and is asked to, a metric is unknown, or another parameter makes no sense.
+    """
+    asked = read_metrics(metrics, n, MEASURES)
+    check_confidence(confidence)
+    check_integer("resamples", resamples, minimum=1)
+    seed = int(as_generator(random_state).integers(1 << 62))
+    if update and not isinstance(model, _Learner):
+        raise ParameterError(f"{type(model).__name__} cannot learn from single events: say update=False")
+    training = training_of(model)
+    events = as_interactions(stream)
+    if events.timestamps is not None:
+        events = events.subset(np.argsort(events.timestamps, kind="stable"))
+    fresh = ~seen(training, events)
+    events, n_repeats = events.subset(fresh), int(np.count_nonzero(~fresh))
+    if len(events) == 0:
+        raise DataError("there is nothing to score: the stream has no event that the training data lack")
+    longest = max(metric.n or 0 for metric in asked)
+    places, unknown_users, unknown_items = _walk(copy.copy(model), events, longest, update, threads, progress)
+    # numbered as they appear, and so in the same way for another model, whatever vocabulary its stream came with
+    drawn, first, rows = np.unique(events.user_positions, return_index=True, return_inverse=True)
+    rows = np.argsort(np.argsort(first))[rows]
+    name = type(model).__name__
+    figures = {(name, metric): Mean.of_groups(_measured(places, metric), rows, len(drawn)) for metric in asked}
+    return StreamEvaluation(
+        rows=Report.rows_of(figures, confidence, resamples, seed),
+        confidence=confidence, figures=figures, resamples=resamples, seed=seed,
+        users=events.user_ids, items=events.item_ids, timestamps=events.timestamps, places=places,
+        n_repeats=n_repeats, n_unknown_users=unknown_users, n_unknown_items=unknown_items,
+        frame_kind=training.frame_kind,
+    )  # fmt: skip
+
+
+def _walk(
+    model: FactorModel, events: Interactions, longest: int, update: bool, threads: int | None, progress: bool | None
+) -> tuple[NDArray[np.int64], int, int]:
+    """Rank, score, and learn, event by event; give the places, and how many users and items were unknown."""
+    places = np.zeros(len(events), dtype=np.int64)
+    training = training_of(model)
+    known_users = set(training.users.ids[training.user_counts > 0].tolist())
+    known_items = set(training.items.ids[training.item_counts > 0].tolist())
+    had: dict[Any, list[Any]] = {}  # what a model that does not learn cannot know
+    unknown_users = unknown_items = 0
+    with progress_bar(progress, len(events), "stream") as bar:
+        for k, (user, item) in enumerate(zip(events.user_ids.tolist(), events.item_ids.tolist(), strict=True)):
+            unknown_users += user not in known_users
+            if item in known_items:
+                listed = model.recommend([user], longest, exclude=had or None, threads=threads).positions[0]
+                place = np.flatnonzero(listed == model.items_.positions([item])[0])
+                places[k] = place[0] + 1 if len(place) else 0
+            else:
+                unknown_items += 1
+            if update and isinstance(model, _Learner):
+                model.partial_fit(_single(events, k, user, item))
+                known_users.add(user)
+                known_items.add(item)
+            else:
+                had.setdefault(user, []).append(item)
+            bar.update()
+    return places, unknown_users, unknown_items
+
+
+def _single(events: Interactions, k: int, user: Any, item: Any) -> Interactions:
+    """Take one event, with no ids but its own, so that a model does not learn of those that come later."""
+    at = slice(k, k + 1)
+    return Interactions.from_arrays(
+        [user],
+        [item],
+        events.values[at],
+        None if events.timestamps is None else events.timestamps[at],
+        None if events.weights is None else events.weights[at],
+    )
+
+
+def _measured(places: NDArray[np.int64], metric: Metric) -> NDArray[np.float64]:
+    """Measure lists in which a single item is relevant, from its place."""
+    values, n = np.empty(len(places)), metric.n or 0
+    for start in range(0, len(places), EVENTS_AT_ONCE):
+        part = places[start : start + EVENTS_AT_ONCE]
+        marks = np.arange(1, part.max(initial=0) + 1) == part[:, None]
+        values[start : start + EVENTS_AT_ONCE] = measure(metric.name, marks, np.ones(len(part), np.int64), n)
+    return values

@@ -1,0 +1,138 @@
+"""What a model is asked: whose lists are scored, and what is relevant to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.errors import DataError, ParameterError
+from halfstep.factor_model import FactorModel
+from halfstep.interactions import Interactions
+
+Candidates = Mapping[Any, Iterable[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be found, in positions; a row is a user with test entries.
+
+    Attributes
+    ----------
+    users : ndarray of shape (n_rows,)
+        Ids.
+    strangers : ndarray of shape (n_rows,)
+        Whether the user has nothing in the training data.
+    relevant : ndarray of shape (n_rows,)
+        Number of relevant items.
+    rows, items : ndarray of shape (n_relevant,)
+        Row, ascending, and position in the models' catalogue of each relevant item; −1 if it is not there.
+    entries : Interactions
+        The test set.
+    entry_rows : ndarray of shape (n_entries,)
+        The row of each of its entries.
+    catalogue : ndarray of shape (n_items,)
+        Which items can be listed for anybody.
+    exclude_seen, candidates
+        As `recommend` is to be called.
+    n_foreign : int
+        Users of the test set's vocabulary that the models do not know.
+    n_repeats : int
+        Relevant pairs that are in the training data, and are left out.
+    """
+
+    users: NDArray[Any]
+    strangers: NDArray[np.bool_]
+    relevant: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    items: NDArray[np.int64]
+    entries: Interactions
+    entry_rows: NDArray[np.int64]
+    catalogue: NDArray[np.bool_]
+    exclude_seen: bool
+    candidates: Candidates | None
+    n_foreign: int
+    n_repeats: int
+
+    @classmethod
+    def of(
+        cls,
+        model: FactorModel,
+        test: Interactions,
+        exclude_seen: bool,
+        candidates: Candidates | None,
+        relevant_from: float | None,
+    ) -> Task:
+        if len(test) == 0:
+            raise DataError("there is nothing to score: the test set has no entries")
+        present, entry_rows = np.unique(test.user_positions, return_inverse=True)
+        users = test.users.ids[present]
+        known_users = model.users_.positions(test.users.ids, "mark")
+        item_of = model.items_.positions(test.items.ids, "mark").astype(np.int64)
+        relevant = np.ones(len(test), bool) if relevant_from is None else test.values >= relevant_from
+        catalogue = training_of(model).item_counts > 0
+        repeated = np.zeros(len(test), bool)
+        if candidates is not None:
+            exclude_seen = False
+            catalogue = _check_candidates(candidates, model, test.subset(relevant))
+        elif exclude_seen:
+            repeated = relevant & seen(training_of(model), test)
+        wanted = np.flatnonzero(relevant & ~repeated)
+        wanted = wanted[np.argsort(entry_rows[wanted], kind="stable")]
+        rows = entry_rows[wanted].astype(np.int64)
+        at = known_users[present]
+        strangers = (at < 0) | (training_of(model).user_counts[at] == 0)
+        return cls(
+            users, strangers, np.bincount(rows, minlength=len(users)).astype(np.int64), rows,
+            item_of[test.item_positions[wanted]], test, entry_rows.astype(np.int64), catalogue, exclude_seen,
+            candidates, int(np.count_nonzero(known_users < 0)), int(np.count_nonzero(repeated)),
+        )  # fmt: skip
+
+
+def training_of(model: FactorModel) -> Interactions:
+    """Give what a model was fitted on.
+
+    Raises
+    ------
+    DataError
+        If it does not know.
+    """
+    if model.interactions_ is None:
+        raise DataError(
+            f"this {type(model).__name__} does not know what it was fitted on, so that neither seen items nor "
+            "popularity are known: save the model with its interactions, or fit it again"
+        )
+    return model.interactions_
+
+
+def seen(training: Interactions, entries: Interactions) -> NDArray[np.bool_]:
+    """Say which entries are pairs of the training data, by their ids."""
+    users = training.users.positions(entries.users.ids, "mark").astype(np.int64)[entries.user_positions]
+    items = training.items.positions(entries.items.ids, "mark").astype(np.int64)[entries.item_positions]
+    cells = training.user_positions.astype(np.int64) * training.n_items + training.item_positions
+    found: NDArray[np.bool_] = np.isin(users * training.n_items + items, cells) & (users >= 0) & (items >= 0)
+    return found
+
+
+def _check_candidates(candidates: Any, model: FactorModel, relevant: Interactions) -> NDArray[np.bool_]:
+    """Refuse candidates that lack a relevant item; else mark the items that can be listed for anybody."""
+    if not isinstance(candidates, Mapping):
+        raise ParameterError(f"candidates is a {type(candidates).__name__}: give a mapping from user id to item ids")
+    named: set[Any] = set()
+    given_to: dict[Any, set[Any]] = {}
+    for user, item in zip(relevant.user_ids.tolist(), relevant.item_ids.tolist(), strict=True):
+        if user not in given_to:
+            given_to[user] = set(candidates.get(user, ()))
+            named |= given_to[user]
+        if item not in given_to[user]:
+            raise DataError(
+                f"the relevant item {item!r} of user {user!r} is not among the user's "
+                f"{len(given_to[user]):,} candidates: add it, or leave it out of the test set"
+            )
+    positions = model.items_.positions(list(named), "mark")
+    marked = np.zeros(len(model.items_), bool)
+    marked[positions[positions >= 0]] = True
+    return marked

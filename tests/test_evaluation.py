@@ -1,0 +1,337 @@
+"""`evaluate`: against a twin that ranks one user at a time, and on the protocols of others."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import halfstep as hs
+import reference
+from halfstep.errors import DataError, ParameterError
+from halfstep.evaluation.bootstrap import Mean, resample
+from halfstep.metrics.marks import MEASURES
+
+
+@pytest.fixture(scope="module")
+def halves() -> tuple[hs.Interactions, hs.Interactions]:
+    return hs.split_random(hs.datasets.movielens_100k(), test_fraction=0.3, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def models(halves) -> dict[str, hs.ALS]:
+    train, _ = halves
+    return {
+        "implicit": hs.ALS(hs.Implicit(), rank=8, iterations=3, random_state=0).fit(train),
+        "biased": hs.ALS(hs.Explicit(biases=True), rank=4, iterations=3, random_state=0).fit(train),
+    }
+
+
+def ranked(model, user, n, *, seen=(), candidates=None):
+    """The list of one user: all items that somebody has, the best first, ties by position."""
+    counts = model.interactions_.item_counts
+    catalogue = [item for item, count in zip(model.items_, counts.tolist(), strict=True) if count]
+    items = [item for item in catalogue if item not in seen] if candidates is None else list(candidates)
+    scores = model.predict([user], items) if items else np.empty(0)
+    order = sorted(range(len(items)), key=lambda k: (-scores[k], model.items_.position(items[k])))
+    return [items[k] for k in order[:n]]
+
+
+def by_user(data, keep=lambda value: True):
+    found: dict = {}
+    for user, item, value in zip(data.user_ids.tolist(), data.item_ids.tolist(), data.values.tolist(), strict=True):
+        if keep(value):
+            found.setdefault(user, set()).add(item)
+    return found
+
+
+@st.composite
+def problems(draw):
+    """Train and test on small vocabularies that overlap in part, the test with ids of its own and repeats."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+
+    def table(users, items, size):
+        cells = rng.permutation(len(users) * len(items))[:size]
+        u, i = np.divmod(cells, len(items))
+        return hs.Interactions.from_arrays(
+            [users[k] for k in u], [items[k] for k in i], rng.integers(1, 6, len(cells)).astype(float)
+        )
+
+    items = [f"i{k:02}" for k in range(14)]
+    train = table([f"u{k}" for k in range(8)], items[:12], draw(st.integers(20, 60)))
+    test = table([f"u{k}" for k in range(4, 11)], items[3:], draw(st.integers(1, 40)))
+    return train, test
+
+
+@settings(max_examples=25)
+@given(problem=problems(), n=st.integers(1, 20), exclude_seen=st.booleans(), threshold=st.sampled_from([None, 3.0]))
+def test_lists_equal_the_twin_for_every_metric(problem, n, exclude_seen, threshold):
+    train, test = problem
+    model = hs.ALS(hs.Explicit(biases=True), rank=2, iterations=2, random_state=0).fit(train)
+    seen = by_user(train)
+    relevant = by_user(test, lambda value: threshold is None or value >= threshold)
+    n_repeats = sum(len(items & seen.get(user, set())) for user, items in relevant.items())
+    if exclude_seen:
+        relevant = {user: items - seen.get(user, set()) for user, items in relevant.items()}
+    relevant = {user: items for user, items in relevant.items() if items}
+    names = [*MEASURES, "coverage", "novelty"]
+    options = {"n": n, "exclude_seen": exclude_seen, "relevant_from": threshold, "resamples": 20}
+    if not relevant:
+        with pytest.raises(DataError, match="no user has a relevant item in the test set"):
+            hs.evaluate(model, test, names, **options)
+        return
+    result = hs.evaluate(model, test, names, **options)
+
+    assert result.n_scored == len(relevant)
+    assert result.n_left_out == len({*train.users, *test.users}) - len(relevant)
+    assert result.n_unknown == sum(user not in seen for user in relevant)
+    assert result.n_repeats == (n_repeats if exclude_seen else 0)
+    assert result.users.tolist() == sorted(by_user(test))
+    owners = {item: {u for u, items in seen.items() if item in items} for item in train.items}
+    popularity = hs.Popularity().fit(train)
+    for name, each in (("ALS", model), ("Popularity", popularity)):
+        lists = {u: ranked(each, u, n, seen=seen.get(u, ()) if exclude_seen else ()) for u in relevant}
+        for metric in MEASURES:
+            twin = getattr(reference, metric)
+            expected = [twin(lists[u], relevant[u], n) if u in relevant else np.nan for u in result.users.tolist()]
+            np.testing.assert_allclose(result.per_user(name, metric), expected, rtol=1e-12)
+            assert result[name, metric] == pytest.approx(np.nanmean(expected))
+            assert result[name, f"{metric}@{n}"] <= 1
+        listed = {item for row in lists.values() for item in row}
+        assert result[name, "coverage"] == len(listed) / len({i for items in seen.values() for i in items})
+        bits = [reference.novelty(row, owners, len(train.users), n) for row in lists.values() if row]
+        if bits:
+            assert result[name, "novelty"] == pytest.approx(np.mean(bits), abs=1e-12)
+
+
+@settings(max_examples=25)
+@given(problem=problems(), seed=st.integers(0, 2**32 - 1))
+def test_candidates_are_ranked_among_themselves_seen_or_not(problem, seed):
+    train, test = problem
+    model = hs.ALS(hs.Explicit(biases=True), rank=2, iterations=2, random_state=0).fit(train)
+    rng = np.random.default_rng(seed)
+    relevant = by_user(test)
+    candidates = {u: items | set(rng.choice([*train.items], 3).tolist()) for u, items in relevant.items()}
+    result = hs.evaluate(model, test, ["ndcg", "coverage"], 4, candidates=candidates, resamples=2)
+    known = {u: [i for i in items if i in model.items_] for u, items in candidates.items()}
+    lists = {u: ranked(model, u, 4, candidates=known[u]) for u in relevant}
+    expected = [reference.ndcg(lists[u], relevant[u], 4) for u in result.users.tolist()]
+    np.testing.assert_allclose(result.per_user("ALS", "ndcg"), expected, rtol=1e-12)
+    assert result.n_repeats == 0
+    named = {item for items in known.values() for item in items}
+    if named:
+        assert result["ALS", "coverage"] == len({i for row in lists.values() for i in row}) / len(named)
+
+
+def test_errors_of_predictions_are_those_of_the_metrics(models, halves):
+    _, test = halves
+    result = hs.evaluate(models, test, ["rmse", "mae"])
+    predicted = models["biased"].predict(test)
+    assert result["biased", "rmse"] == pytest.approx(hs.metrics.rmse(test.values, predicted))
+    assert result["biased", "mae"] == pytest.approx(hs.metrics.mae(test.values, predicted))
+    user = result.users[5]
+    its = test.user_ids == user
+    assert result.per_user("biased", "rmse")[5] == pytest.approx(hs.metrics.rmse(test.values[its], predicted[its]))
+    assert np.isnan(result["Popularity", "rmse"])  # counts of users are no ratings
+    assert result.n_scored == len(result.users)
+
+
+def test_the_threshold_of_relevance_leaves_all_pairs_to_the_rmse(models, halves):
+    _, test = halves
+    result = hs.evaluate(models["biased"], test, ["rmse", "ndcg"], relevant_from=4)
+    assert result["ALS", "rmse"] == pytest.approx(hs.metrics.rmse(test.values, models["biased"].predict(test)))
+    assert result.n_scored == len(set(test.user_ids[test.values >= 4].tolist()))
+
+
+def test_several_models_and_numbers_of_places_side_by_side(models, halves):
+    _, test = halves
+    result = hs.evaluate(models, test, ["ndcg", "recall@20", "coverage"], n=[10, 100])
+    assert result.models == ["implicit", "biased", "Popularity"]
+    labels = ["ndcg@10", "ndcg@100", "recall@20", "coverage@10", "coverage@100"]
+    assert [row.label for row in result if row.model == "biased"] == labels
+    alone = hs.evaluate(models["implicit"], test, "ndcg", n=100)
+    assert alone.find("ALS", "ndcg")[1:] == result.find("implicit", "ndcg@100")[1:]
+    for row in result:
+        if row.metric == "coverage":
+            assert np.isnan([row.low, row.high]).all()
+        else:
+            assert row.low < row.value < row.high
+    with pytest.raises(ParameterError, match="'ndcg' was measured more than once: say one of ndcg@10, ndcg@100"):
+        result["implicit", "ndcg"]
+    with pytest.raises(ParameterError, match="there is no model 'ALS' here: there are implicit, biased, Popularity"):
+        result["ALS", "ndcg@10"]
+    with pytest.raises(ParameterError, match=r"'mae' was not measured: say one of ndcg@10"):
+        result["biased", "mae"]
+    with pytest.raises(DataError, match="coverage@10 is not a metric of users"):
+        result.per_user("biased", "coverage@10")
+
+
+def test_results_depend_neither_on_blocks_nor_on_threads(models, halves, monkeypatch):
+    _, test = halves
+    metrics = [*MEASURES, "coverage", "novelty"]
+    whole = hs.evaluate(models["implicit"], test, metrics, threads=1)
+    monkeypatch.setattr("halfstep.evaluation.held_out.PLACES_AT_ONCE", 70)  # seven users at a time
+    assert str(hs.evaluate(models["implicit"], test, metrics, threads=2).rows) == str(whole.rows)  # NaN is not NaN
+
+
+def test_popularity_is_there_once(models, halves):
+    train, test = halves
+    popularity = hs.Popularity().fit(train)
+    assert hs.evaluate(popularity, test, "recall").models == ["Popularity"]
+    assert hs.evaluate({"most seen": popularity} | models, test, "recall").models == ["most seen", *models]
+    with pytest.raises(ParameterError, match=r"no hs\.Popularity is called 'Popularity': give it another name"):
+        hs.evaluate({"Popularity": models["biased"]}, test)
+
+
+def test_a_seed_gives_the_same_intervals_and_another_seed_others(models, halves):
+    _, test = halves
+    one, same, other = (hs.evaluate(models["biased"], test, "ndcg", random_state=seed).rows[0] for seed in (3, 3, 4))
+    assert one == same
+    assert (one.low, one.high) != (other.low, other.high)
+    assert hs.evaluate(models["biased"], test, "ndcg", random_state=np.random.default_rng(3)).rows[0] == one
+
+
+def test_the_bootstrap_draws_users_with_replacement():
+    """Every resample is a mean over a draw of three users, and each draw occurs as often as it should."""
+    values = np.array([0.0, 1.0, 10.0])
+    estimates = resample([Mean.of_values(values), Mean.of_values(2 * values)], 20_000, seed=0)
+    np.testing.assert_allclose(estimates[:, 1], 2 * estimates[:, 0])  # the same users for all
+    sums, times = np.unique(np.round(3 * estimates[:, 0]), return_counts=True)
+    expected = {0: 1, 1: 3, 2: 3, 3: 1, 10: 3, 11: 6, 12: 3, 20: 3, 21: 3, 30: 1}  # of 27 draws
+    assert sums.tolist() == list(expected)
+    np.testing.assert_allclose(times / 20_000, np.array(list(expected.values())) / 27, atol=0.01)
+
+
+def test_resampling_in_parts_is_resampling(monkeypatch):
+    means = [Mean.of_groups(np.arange(50.0) ** 2, np.arange(50) % 7, 7, root=True)]
+    whole = resample(means, 33, seed=1)
+    monkeypatch.setattr("halfstep.evaluation.bootstrap.DRAWS_AT_ONCE", 21)
+    np.testing.assert_array_equal(resample(means, 33, seed=1), whole)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    """Users drawn from a population of mean 0.3: of 400 intervals of 90 % each, about 360 hold it."""
+    from halfstep.evaluation.bootstrap import intervals
+
+    rng = np.random.default_rng(0)
+    held = 0
+    for trial in range(400):
+        values = (rng.random(80) < 0.3).astype(float)
+        low, high = intervals(resample([Mean.of_values(values)], 400, seed=trial), 0.9)[0]
+        held += low <= 0.3 <= high
+    assert 340 <= held <= 380
+
+
+def test_the_difference_of_two_models_is_paired(models, halves):
+    _, test = halves
+    result = hs.evaluate(models, test, ["ndcg", "coverage"])
+    row = result.difference("implicit", "Popularity", "ndcg")
+    assert row.model == "implicit − Popularity"
+    assert row.value == pytest.approx(result["implicit", "ndcg"] - result["Popularity", "ndcg"])
+    assert row.low < row.value < row.high
+    one, two = result.find("implicit", "ndcg"), result.find("Popularity", "ndcg")
+    assert row.high - row.low < (one.high - one.low) + (two.high - two.low)
+    itself = result.difference("implicit", "implicit", "ndcg")
+    assert (itself.value, itself.low, itself.high) == (0, 0, 0)
+    with pytest.raises(DataError, match="coverage@10 is no mean over users"):
+        result.difference("implicit", "Popularity", "coverage")
+
+
+def test_tables_print_and_convert(models, halves):
+    _, test = halves
+    result = hs.evaluate(models, test, ["ndcg", "coverage"])
+    lines = repr(result).splitlines()
+    assert lines[0] == f"Evaluation on {result.n_scored} users, {943 - result.n_scored} without test items left out"
+    assert lines[1].split() == ["ndcg@10", "coverage@10"]
+    row = result.find("biased", "ndcg")
+    assert f"biased      {row.value:.4f} ({row.low:.4f} to {row.high:.4f})  " in lines[3]
+    many = repr(hs.evaluate(models, test, list(MEASURES))).splitlines()
+    assert many[1].split() == ["implicit", "biased", "Popularity"]  # metrics go down where they are many
+    assert max(map(len, many)) < 118
+
+    frame = result.to_frame("polars")
+    assert isinstance(frame, pl.DataFrame)
+    assert frame.columns == ["model", "metric", "n", "value", "low", "high"]
+    assert frame["value"].to_list() == [row.value for row in result]
+    assert isinstance(hs.evaluate(models["biased"], test, "rmse").to_frame("pandas"), pd.DataFrame)
+    shown = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert shown["n_scored"] == result.n_scored
+    assert shown["rows"][1] == {
+        "model": "implicit", "metric": "coverage", "n": 10, "value": result["implicit", "coverage"],
+        "low": None, "high": None,
+    }  # fmt: skip
+
+
+def test_frames_come_back_as_they_came():
+    frame = pl.DataFrame({"user": ["a", "a", "b", "b"], "item": ["x", "y", "x", "z"]})
+    model = hs.Popularity().fit(frame)
+    assert isinstance(
+        hs.evaluate(model, pl.DataFrame({"user": ["a"], "item": ["z"]}), "ndcg").to_frame(), pl.DataFrame
+    )
+
+
+@pytest.mark.parametrize(
+    ("metrics", "n", "message"),
+    [
+        ("ndgc", 10, r"there is no metric 'ndgc' here; did you mean 'ndcg'\?"),
+        ([], 10, r"metrics=\[\] and n=10: give at least one of each"),
+        ("ndcg", 0, "n=0: give an integer of at least 1"),
+        ("ndcg", 2.5, r"n=2.5: give an integer"),
+        ("ndcg@x", 10, "metric 'ndcg@x': give a number of places, such as ndcg@10"),
+        ("rmse@10", 10, "leave out @10"),
+    ],
+)
+def test_metrics_that_there_are_not_are_refused(models, halves, metrics, n, message):
+    with pytest.raises(ParameterError, match=message):
+        hs.evaluate(models, halves[1], metrics, n)
+
+
+def test_what_cannot_be_evaluated_is_refused(models, halves):
+    train, test = halves
+    other = hs.Popularity().fit(test)
+    with pytest.raises(DataError, match="'implicit' and 'other' were fitted on different interactions"):
+        hs.evaluate(models | {"other": other}, test)
+    with pytest.raises(ParameterError, match="model is an empty mapping"):
+        hs.evaluate({}, test)
+    with pytest.raises(ParameterError, match="the model 'a' is 3: give fitted models"):
+        hs.evaluate({"a": 3}, test)
+    with pytest.raises(DataError, match="the test set has no entries"):
+        hs.evaluate(models, test.subset([]))
+    with pytest.raises(DataError, match="no user has a relevant item in the test set"):
+        hs.evaluate(models, test, relevant_from=6)
+    with pytest.raises(DataError, match="no user has a relevant item in the test set"):
+        hs.evaluate(models, train)  # nothing is new
+    with pytest.raises(ParameterError, match=r"confidence=1\.0: give a share below 1"):
+        hs.evaluate(models, test, confidence=1.0)
+    with pytest.raises(ParameterError, match="candidates is a list: give a mapping"):
+        hs.evaluate(models, test, candidates=[1, 2])
+    user, item = test.users[test.user_positions[0]], test.items[test.item_positions[0]]
+    with pytest.raises(DataError, match=rf"item {item} of user {user} is not among the user's 1 candidates: add it"):
+        hs.evaluate(models, test, candidates={user: [-5]})
+
+
+def test_popularity_on_the_ncf_protocol_of_movielens_1m():
+    """Rendle et al. (2022) and the files of He et al. (2017): HR@10 0.453 and NDCG@10 0.254, each to three digits."""
+    folder = Path(os.environ.get("HALFSTEP_DATA", "nowhere")) / "ncf-ml-1m"
+    if not folder.exists():
+        pytest.skip("HALFSTEP_DATA holds no ncf-ml-1m")
+    pairs = pd.read_csv(folder / "ml-1m.train.pairs.tsv", sep="\t", header=None)
+    model = hs.Popularity().fit(hs.Interactions.from_arrays(pairs[0], pairs[1]))
+    hidden = pd.read_csv(folder / "ml-1m.test.rating", sep="\t", header=None)
+    test = hs.Interactions.from_arrays(hidden[0], hidden[1])
+    candidates = {}
+    for line in (folder / "ml-1m.test.negative").read_text().splitlines():
+        pair, *negatives = line.split("\t")
+        user, item = map(int, pair.strip("()").split(","))
+        candidates[user] = {int(each) for each in negatives} | {item}
+    result = hs.evaluate(model, test, ["hit_rate", "ndcg"], candidates=candidates)
+    assert result.n_scored == 6040
+    assert result["Popularity", "hit_rate"] == pytest.approx(0.453, abs=0.0015)
+    assert result["Popularity", "ndcg"] == pytest.approx(0.254, abs=0.0015)

@@ -105,8 +105,13 @@ def test_items_that_nobody_has_wait_until_they_are_named(ratings: hs.Interaction
 def test_a_user_that_is_unknown(small: hs.ALS, model: hs.ALS) -> None:
     best = small.recommend("dan", n=4)
     assert best.item_ids[0].tolist() == [small.items_[k] for k in np.argsort(-small.item_biases_)]
-    assert model.recommend(10**6).counts.tolist() == [0]  # without biases, nothing tells the items apart
-    assert np.isnan(model.recommend(10**6).scores).all()
+    # Without biases, nothing tells the items apart but how many have them.
+    popular = hs.Popularity().fit(model.interactions_)
+    for options in ({}, {"exclude": [50]}, {"candidates": [1, 2, 50]}, {"candidates": {10**6: [3, 1, 2]}}):
+        strange, known = (each.recommend([10**6, 1], n=5, **options) for each in (model, popular))
+        np.testing.assert_array_equal(strange.positions[0], known.positions[0])
+        assert set(strange.scores[0][strange.positions[0] >= 0]) == {0.0}
+        np.testing.assert_array_equal(strange.positions[1], model.recommend(1, n=5, **options).positions[0])
     with pytest.raises(UnknownIdError, match="dan"):
         small.recommend(["ann", "dan"], unknown="raise")
 
@@ -127,7 +132,7 @@ def test_a_model_that_has_forgotten_its_data_says_so(small: hs.ALS) -> None:
     import copy
 
     bare = copy.copy(small)
-    bare.interactions_ = None
+    bare._data = None
     with pytest.raises(DataError, match="exclude_seen=False"):
         bare.recommend()
     assert bare.recommend("ann", exclude_seen=False).counts.tolist() == [4]

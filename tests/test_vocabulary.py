@@ -250,3 +250,44 @@ def test_repr() -> None:
     assert repr(Vocabulary(range(1000, 3000))) == "Vocabulary(2,000 ids, 1000 to 2999)"
     assert repr(Vocabulary(["a"])) == "Vocabulary(1 id: 'a')"
     assert repr(Vocabulary([])) == "Vocabulary(no ids)"
+
+
+@given(
+    start=st.lists(st.integers(-5, 20), unique=True),
+    batches=st.lists(st.lists(st.integers(-5, 40), max_size=6), max_size=6),
+    as_strings=st.booleans(),
+)
+def test_extended_keeps_positions_and_older_ones_stay_as_they_are(start, batches, as_strings):
+    of = (lambda ids: [f"id {k}" for k in ids]) if as_strings else list
+    vocabularies = [Vocabulary(of(start))]
+    contents = [of(start)]
+    for batch in batches:
+        vocabularies.append(vocabularies[-1].extended(of(batch)))
+        contents.append(contents[-1] + [k for k in dict.fromkeys(of(batch)) if k not in contents[-1]])
+    for vocabulary, ids in zip(vocabularies, contents, strict=True):
+        assert vocabulary.ids.tolist() == ids
+        assert len(vocabulary) == len(ids)
+        everything = contents[-1] + of([99])
+        expected = [ids.index(k) if k in ids else -1 for k in everything]
+        assert vocabulary.positions(everything, unknown="mark").tolist() == expected
+        assert [k in vocabulary for k in everything] == [k in ids for k in everything]
+
+
+def test_two_vocabularies_may_grow_from_one():
+    root = Vocabulary(["a"]).extended(["b"])
+    left, right = root.extended(["x", "y"]), root.extended(["y"])
+    assert left.ids.tolist() == ["a", "b", "x", "y"]
+    assert right.ids.tolist() == ["a", "b", "y"]
+    assert (left.position("y"), right.position("y"), "y" in root) == (3, 2, False)
+    with pytest.raises(UnknownIdError):
+        root.position("x")
+    assert left.extended(["z"]).ids.tolist() == ["a", "b", "x", "y", "z"]
+
+
+def test_integers_and_strings_may_join():
+    mixed = Vocabulary([1, 2]).extended(["film"])
+    assert mixed.ids.tolist() == [1, 2, "film"]
+    assert mixed.positions([2, "film", 3], unknown="mark").tolist() == [1, 2, -1]
+    assert mixed.extended([1, 2, "film"]) is mixed
+    with pytest.raises(DataError, match="missing"):
+        mixed.extended([None])

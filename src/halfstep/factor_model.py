@@ -154,8 +154,8 @@ class FactorModel:
             What to choose from; a user without an entry in a mapping gets an empty list. By default all items
             that somebody has: of others the model knows nothing, and they are listed only if they are named here.
         unknown : {"baseline", "raise"}
-            What to do with a user that the model was not fitted on: rank by what is known of the items (μ + b_i;
-            an empty list where the model has no biases), or raise `UnknownIdError`. Unknown items are passed over.
+            What to do with a user that the model was not fitted on: rank by what is known of the items (μ + b_i; or
+            by popularity where the model has no biases), or raise `UnknownIdError`. Unknown items are passed over.
         max_memory : int
             Bytes that blocks of scores may take. Never are all users' scores in memory at once.
         threads : int, optional
@@ -164,7 +164,8 @@ class FactorModel:
         Returns
         -------
         Recommendations
-            With the scores of `predict`. Of equal scores, the item of the lower position comes first.
+            With the scores of `predict`. Of equal scores, the item of the lower position comes first; for a user of
+            whom a model without biases knows nothing, the more popular one.
 
         Raises
         ------
@@ -188,24 +189,30 @@ class FactorModel:
             skip = skip.joined_with(Lists.of_mapping(exclude, ids.tolist(), self.items_))
         elif exclude is not None:
             b[_known(self.items_, exclude)] = -np.inf
-        P, Q, width = _rows(self.user_factors_, u), self.item_factors_, min(n, len(self.items_))
-        ranked: Ranked
+        given = columns = None
         if isinstance(candidates, Mapping):
             given = Lists.of_mapping(candidates, ids.tolist(), self.items_).without(skip).where(b > -np.inf)
-            ranked = best_of_given(P, Q, b, width, given=given, threads=threads)
         elif candidates is not None:
             columns = _known(self.items_, candidates)
-            skip, width = skip.within(columns, len(Q)), min(n, len(columns))
+        P = _rows(self.user_factors_, u)
+
+        def rank(rows: NDArray[np.intp], c: NDArray[np.float64]) -> Ranked:
+            if given is not None:
+                width, lists = min(n, len(c)), given.rows(rows)
+                return best_of_given(_rows(P, rows), self.item_factors_, c, width, given=lists, threads=threads)
+            Q, left_out, width = self.item_factors_, skip.rows(rows), min(n, len(c))
+            if columns is not None:
+                Q, c, left_out, width = Q[columns], c[columns], left_out.within(columns, len(Q)), min(n, len(columns))
             best, scores = best_columns(
-                P, Q[columns], b[columns], width, skip=skip, max_memory=max_memory, threads=threads
+                _rows(P, rows), Q, c, width, skip=left_out, max_memory=max_memory, threads=threads
             )
-            ranked = np.where(best >= 0, np.append(columns, -1)[best], -1), scores
-        else:
-            ranked = best_columns(P, Q, b, width, skip=skip, max_memory=max_memory, threads=threads)
-        positions, scores = ranked
-        if not self.item_biases_.any():
-            positions[~P.any(axis=1)] = -1  # nothing tells the items apart
-            scores[~P.any(axis=1)] = np.nan
+            return (best if columns is None else np.append(columns, -1)[best].astype(np.int64)), scores
+
+        positions, scores = rank(np.arange(len(u)), b)
+        strangers = np.flatnonzero(~P.any(axis=1))
+        if len(strangers) and not self.item_biases_.any():  # nothing tells the items apart but their popularity
+            positions[strangers] = rank(strangers, np.where(b > -np.inf, self.item_counts_, -np.inf))[0]
+            scores[strangers] = np.where(positions[strangers] >= 0, 0.0, np.nan)
         scores += self.mean_ + _rows(self.user_biases_[:, None], u).astype(np.float64)
         return Recommendations(
             queries=ids, catalogue=self.items_, positions=positions, scores=scores,
@@ -330,7 +337,7 @@ def _mark_or_raise(unknown: str) -> Literal["mark", "raise"]:
     return "raise" if unknown == "raise" else "mark"
 
 
-def _rows(F: NDArray[np.floating], positions: NDArray[np.int32]) -> NDArray[np.floating]:
+def _rows(F: NDArray[np.floating], positions: NDArray[np.integer]) -> NDArray[np.floating]:
     """Take rows of factors; zeros for −1. No copy where all are asked for in order."""
     if len(positions) == len(F) and np.array_equal(positions, np.arange(len(F))):
         return F

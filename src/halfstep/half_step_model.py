@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from halfstep.errors import DataError, NumericalError
 from halfstep.factor_model import FactorModel
-from halfstep.interactions import Interactions, Ledger, Vocabulary, as_histories, as_interactions
+from halfstep.interactions import Interactions, Ledger, as_histories, as_interactions
 from halfstep.objective import Objective, Regularization, Side, Statistics, users_side
 from halfstep.online import Online, OnlineSide
 from halfstep.parameters import check_choice, check_integer
@@ -117,8 +117,8 @@ class HalfStepModel(FactorModel):
         data = self.interactions_
         if data is None:
             raise DataError(FORGETFUL)
-        history = data.subset(data.user_positions == u).rebased(users=Vocabulary([user]))
-        A, Y, pull = system(self._users_side(history), self.item_factors_, self.item_biases_)
+        history = data.subset(data.user_positions == u)
+        A, Y, pull = system(self._users_side(history).row(u), self.item_factors_, self.item_biases_)
         y = np.append(self.item_factors_[i], [1.0] * (len(A) - self.item_factors_.shape[1])).astype(A.dtype)
         contributions = pull * (Y @ np.linalg.solve(A, y)) if len(history) else np.empty(0)
         pattern = history.by_user

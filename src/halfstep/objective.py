@@ -283,6 +283,19 @@ class Side:
         """Numbers to be found for each row: its factors and, with biases, its bias."""
         return self.rank + self.biases
 
+    def row(self, u: int) -> Side:
+        """Take one row."""
+        cells, rows = slice(self.indptr[u], self.indptr[u + 1]), slice(u, u + 1)
+        return replace(
+            self,
+            indptr=self.indptr[u : u + 2] - self.indptr[u],
+            indices=self.indices[cells],
+            targets=self.targets[cells],
+            weights=self.weights[cells],
+            row_missing=self.row_missing[rows],
+            regularization=self.regularization[rows],
+        )
+
     @property
     def has_one_matrix(self) -> bool:
         """Whether A is the same for all rows: observed and missing cells weigh alike, and so do all rows.
@@ -334,7 +347,7 @@ def _side(
     strength: float,
     dtype: DTypeLike,
 ) -> Side:
-    if s is not None and m is not None and np.ptp(s) == 0 and np.ptp(m) == 0:
+    if s is not None and m is not None and _is_constant(s) and _is_constant(m):
         s, m = s * m[0], np.ones_like(m)  # a constant goes to the rows, whichever side they are:
     missing = None if s is None or m is None else s * m.sum()  # a matrix and its transpose then give the same bits
     counted = counts.astype(np.float64)
@@ -354,6 +367,10 @@ def _side(
         rank=int(rank),
         biases=bool(cost.biases),
     )
+
+
+def _is_constant(numbers: Floats) -> bool:
+    return len(numbers) > 0 and float(np.ptp(numbers)) == 0
 
 
 def cells_of(data: Interactions) -> Cells:

@@ -57,6 +57,8 @@ def solve_rows(
         Naming the first row whose system is not positive definite.
     """
     n_rows, k = len(side.indptr) - 1, side.rank
+    if n_rows == 0:
+        return np.empty((0, k), factors.dtype), np.empty(0, factors.dtype)
     compact, Y = _with_its_columns(side, factors, biases)
     X = empty_factors(n_rows, side.unknowns, factors.dtype)
     is_little = len(side.indices) * k * k + n_rows * k**3 / 3 < WORTH_A_THREAD

@@ -221,6 +221,5 @@ def _joined(columns: list[NDArray[Any] | None]) -> NDArray[Any] | None:
 
 
 def _repeated(new: Interactions, row: int) -> DataError:
-    return DataError(
-        f"user {new.user_ids[row]!r} has item {new.item_ids[row]!r} already: say duplicates='last' or 'sum'"
-    )
+    user, item = new.users[int(new.user_positions[row])], new.items[int(new.item_positions[row])]
+    return DataError(f"user {user!r} has item {item!r} already: say duplicates='last' or 'sum'")

@@ -34,7 +34,7 @@ class Lists:
         return cls(np.zeros(n_rows + 1, np.int64), np.empty(0, np.int32))
 
     @classmethod
-    def of_rows(cls, pattern: Orientation, rows: NDArray[np.integer]) -> Self:
+    def of_rows(cls, pattern: Orientation | Lists, rows: NDArray[np.integer]) -> Self:
         """Take some rows of a pattern; −1 stands for a row without columns."""
         if len(rows) == len(pattern.indptr) - 1 and np.array_equal(rows, np.arange(len(rows))):
             return cls(pattern.indptr, pattern.indices)
@@ -65,6 +65,10 @@ class Lists:
             found.append(distinct[distinct >= 0])
         indptr = np.concatenate([[0], np.cumsum([len(each) for each in found])]).astype(np.int64)
         return cls(indptr, np.concatenate([np.empty(0, np.int32), *found]))
+
+    def rows(self, rows: NDArray[np.integer]) -> Lists:
+        """Take some rows; −1 stands for an empty one."""
+        return Lists.of_rows(self, rows)
 
     def joined_with(self, other: Lists) -> Lists:
         """Give the columns that are in either list."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -80,7 +79,8 @@ class HalfStepModel(FactorModel):
         side = self._users_side(data)
         with naming_the_row("user", data):
             factors, biases = solve_rows(side, self.item_factors_, self.item_biases_, threads=self.threads)
-        folded = copy.copy(self)
+        folded = object.__new__(type(self))
+        folded.__dict__.update(self.__dict__)  # the items' arrays are shared
         folded._online = None
         folded.__dict__.update(users_=data.users, user_factors_=factors, user_biases_=biases, _data=data)
         return folded

@@ -1,0 +1,296 @@
+"""Factors that were found elsewhere: plain arrays, models of implicit, models of Spark."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from halfstep.errors import DataError, ModelFileError, ParameterError
+from halfstep.factor_model import FactorModel
+from halfstep.interactions import Interactions, Vocabulary, as_interactions
+
+SPARK_CLASS = "org.apache.spark.ml.recommendation.ALSModel"
+
+
+@dataclass(eq=False)
+class PretrainedFactors(FactorModel):
+    """A factorisation that was found elsewhere, with all that follows from factors alone.
+
+    Made by `halfstep.persistence.from_arrays`, `from_implicit` and `from_spark`. It predicts, recommends, and can be
+    saved. It has no objective, and so cannot be fitted. `FactorModel` describes the attributes.
+    """
+
+    def fit(self, data: object) -> NoReturn:
+        """Say that there is nothing to fit by.
+
+        Raises
+        ------
+        ParameterError
+            Always.
+        """
+        raise ParameterError(
+            "PretrainedFactors has factors but no objective, so it cannot be fitted: give the factors to a model "
+            "that has one, as in ALS(objective, rank=..., init=(model.user_factors_, model.item_factors_)).fit(data)"
+        )
+
+
+def from_arrays(
+    user_factors: ArrayLike,
+    item_factors: ArrayLike,
+    *,
+    users: Any = None,
+    items: Any = None,
+    user_biases: ArrayLike | None = None,
+    item_biases: ArrayLike | None = None,
+    mean: float = 0.0,
+    interactions: Any = None,
+) -> PretrainedFactors:
+    """Make a model of factors that were found elsewhere.
+
+    Parameters
+    ----------
+    user_factors, item_factors : array-like of shape (n_users, rank) and (n_items, rank)
+        float32 stays float32; all other numbers become float64.
+    users, items : Vocabulary or array-like of ids, optional
+        The id of each row; 0 to n − 1 if left out.
+    user_biases, item_biases : array-like of shape (n_users,) and (n_items,), optional
+        0 if left out.
+    mean : float
+        μ in ŷ_ui = μ + b_u + b_i + p_u·q_i.
+    interactions : Interactions, scipy sparse matrix or dataframe, optional
+        What the factors were found from, so that recommendations can leave out what a user has seen. The rows and
+        columns of a sparse matrix are those of the factors.
+
+    Returns
+    -------
+    PretrainedFactors
+
+    Raises
+    ------
+    DataError
+        If shapes do not fit, numbers are not finite, ids repeat, or the interactions have ids without factors.
+    """
+    P, Q = _matrix(user_factors, "user_factors"), _matrix(item_factors, "item_factors")
+    if P.shape[1] != Q.shape[1]:
+        raise DataError(
+            f"user_factors has {P.shape[1]} columns and item_factors {Q.shape[1]}: give as many factors of both, "
+            "one row for each user and item"
+        )
+    if not (isinstance(mean, int | float | np.number) and np.isfinite(mean)):
+        raise ParameterError(f"mean={mean!r}: give a finite number")
+    known_users, known_items = _vocabulary(users, len(P), "users"), _vocabulary(items, len(Q), "items")
+    fitted = {
+        "users_": known_users,
+        "items_": known_items,
+        "user_factors_": P,
+        "item_factors_": Q,
+        "user_biases_": _biases(user_biases, P, "user_biases"),
+        "item_biases_": _biases(item_biases, Q, "item_biases"),
+        "mean_": float(mean),
+        "interactions_": None if interactions is None else _matching(interactions, known_users, known_items),
+    }
+    model = PretrainedFactors()
+    model.__dict__.update(fitted)
+    return model
+
+
+def from_implicit(
+    path: str | os.PathLike[str], *, users: Any = None, items: Any = None, interactions: Any = None
+) -> PretrainedFactors:
+    """Read the ``.npz`` that a matrix factorisation of the library implicit saved.
+
+    Its models know no ids but the rows and columns of the matrix that they were fitted on. Models with biases (BPR,
+    LMF) carry them as factors that are 1 on the other side, so nothing is lost.
+
+    Parameters
+    ----------
+    path : path of a file
+        What ``model.save`` of implicit wrote (0.5 to 0.7).
+    users, items : Vocabulary or array-like of ids, optional
+        The id of each row and of each column; 0 to n − 1 if left out.
+    interactions : Interactions, scipy sparse matrix or dataframe, optional
+        As in `from_arrays`; the matrix that ``fit`` was given, for one.
+
+    Returns
+    -------
+    PretrainedFactors
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ModelFileError
+        If it is not such a file.
+    DataError
+        As `from_arrays` does.
+    """
+    names = "user_factors", "item_factors"
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile) or not set(names) <= set(archive.files):
+                raise ValueError(f"it has no {' and '.join(names)}")
+            factors = [archive[name] for name in names]
+    except (ValueError, BadZipFile, EOFError, AttributeError, TypeError) as error:
+        raise ModelFileError(
+            f"{path} is no model of implicit ({error}): give the .npz that model.save of AlternatingLeastSquares, "
+            "BayesianPersonalizedRanking or LogisticMatrixFactorization wrote"
+        ) from error
+    return from_arrays(*factors, users=users, items=items, interactions=interactions)
+
+
+def from_spark(folder: str | os.PathLike[str], *, interactions: Any = None) -> PretrainedFactors:
+    """Read the folder that an ``ALSModel`` of Apache Spark was saved to.
+
+    A user or item that Spark does not know scores the baseline here, 0, where Spark says NaN or drops the row.
+
+    Parameters
+    ----------
+    folder : path of a folder
+        What ``model.write().save(path)`` wrote: ``metadata``, ``userFactors`` and ``itemFactors``. A saved pipeline
+        has such a folder for its ALS below ``stages``.
+    interactions : Interactions, scipy sparse matrix or dataframe, optional
+        As in `from_arrays`, with Spark's integer ids.
+
+    Returns
+    -------
+    PretrainedFactors
+        Users and items by ascending id.
+
+    Raises
+    ------
+    ModelFileError
+        If it is not such a folder.
+    ModuleNotFoundError
+        If PyArrow, which reads parquet, is not installed.
+    """
+    folder = Path(folder)
+    about = _spark_metadata(folder)
+    users, P = _spark_factors(folder / "userFactors")
+    items, Q = _spark_factors(folder / "itemFactors")
+    rank = about.get("rank", P.shape[1])
+    if (P.shape[1], Q.shape[1]) != (rank, rank):
+        raise ModelFileError(
+            f"{folder} has factors of rank {P.shape[1]} and {Q.shape[1]}, its metadata say {rank!r}: "
+            "copy it again, whole"
+        )
+    return from_arrays(P, Q, users=users, items=items, interactions=interactions)
+
+
+def _spark_metadata(folder: Path) -> dict[str, Any]:
+    lines = [line for part in sorted(folder.glob("metadata/part-*")) for line in part.read_bytes().splitlines()]
+    try:
+        about = json.loads(lines[0]) if lines else None
+    except (ValueError, RecursionError):
+        about = None
+    kind = about.get("class") if isinstance(about, dict) else None
+    if not isinstance(about, dict) or kind != SPARK_CLASS:
+        found = f"its metadata say {kind!r}" if kind else "it has no metadata that can be read"
+        hint = " (a pipeline has one below stages)" if (folder / "stages").is_dir() else ""
+        raise ModelFileError(f"{folder} is no ALSModel of Spark, {found}: give the folder of one{hint}")
+    return about
+
+
+def _spark_factors(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    """Ids, ascending, and the factors of each; of all parts."""
+    try:
+        import pyarrow as pa  # type: ignore[import-untyped]
+        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("from_spark reads parquet with PyArrow: run pip install pyarrow") from error
+    parts = sorted(folder.glob("*.parquet"))
+    try:
+        tables = [parquet.read_table(part, columns=["id", "features"]) for part in parts]
+        filled = [table for table in tables if len(table)]
+        if not filled:
+            raise ValueError("no rows")
+        table = pa.concat_tables(filled).combine_chunks()
+        ids = table["id"].to_numpy().astype(np.int64)
+        features = table["features"].combine_chunks()
+        features = features.chunk(0) if isinstance(features, pa.ChunkedArray) else features
+        lengths = np.diff(features.offsets.to_numpy())
+        if len(set(lengths.tolist())) != 1 or features.null_count:
+            raise ValueError("rows of different length")
+        numbers = features.flatten().to_numpy(zero_copy_only=False)
+    except (pa.ArrowException, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ModelFileError(
+            f"{folder} holds no factors of Spark ({error}): copy the folder of the model again, whole"
+        ) from error
+    order = np.argsort(ids, kind="stable")
+    return ids[order], numbers.reshape(len(ids), -1)[order]
+
+
+def _matrix(given: ArrayLike, name: str) -> NDArray[np.floating]:
+    matrix = _numbers(given, name)
+    if matrix.ndim != 2:
+        raise DataError(f"{name} has the shape {matrix.shape}: give a matrix with a row for each id")
+    return matrix
+
+
+def _biases(given: ArrayLike | None, factors: NDArray[np.floating], name: str) -> NDArray[np.floating]:
+    if given is None:
+        return np.zeros(len(factors), factors.dtype)
+    biases = _numbers(given, name)
+    if biases.shape != (len(factors),):
+        raise DataError(
+            f"{name} has the shape {biases.shape}: give {len(factors):,} numbers, one for each row of factors"
+        )
+    return biases
+
+
+def _numbers(given: ArrayLike, name: str) -> NDArray[np.floating]:
+    """A copy, so that the model does not change with the caller's array."""
+    array = np.asarray(given)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name} has the dtype {array.dtype}: give numbers")
+    array = np.array(array, dtype=np.float32 if array.dtype == np.float32 else np.float64, order="C")
+    if not np.isfinite(array).all():
+        raise DataError(f"{name} has numbers that are not finite: mend them first")
+    return array
+
+
+def _vocabulary(ids: Any, count: int, name: str) -> Vocabulary:
+    vocabulary = ids if isinstance(ids, Vocabulary) else Vocabulary(np.arange(count) if ids is None else ids)
+    if len(vocabulary) != count:
+        raise DataError(f"{name} has {len(vocabulary):,} ids for {count:,} rows of factors: give one for each")
+    return vocabulary
+
+
+def _matching(given: Any, users: Vocabulary, items: Vocabulary) -> Interactions:
+    """The interactions by the positions of the given vocabularies."""
+    from scipy.sparse import issparse
+
+    is_sparse: bool = issparse(given)
+    if is_sparse:
+        return Interactions.from_sparse(given, users=users, items=items)
+    data = as_interactions(given)
+    positions = []
+    for vocabulary, others, column, name in (
+        (users, data.users, data.user_positions, "users"),
+        (items, data.items, data.item_positions, "items"),
+    ):
+        known = vocabulary.positions(others.ids, unknown="mark")
+        strangers = np.setdiff1d(column, np.flatnonzero(known >= 0))
+        if len(strangers):
+            raise DataError(
+                f"the interactions have {len(strangers):,} {name} without factors, such as {others[strangers[0]]!r}: "
+                f"drop them, or say which {name} the rows of the factors are"
+            )
+        positions.append(known[column])
+    return Interactions(
+        users=users,
+        items=items,
+        user_positions=positions[0],
+        item_positions=positions[1],
+        values=data.values,
+        timestamps=data.timestamps,
+        weights=data.weights,
+        item_titles=data.item_titles,
+        frame_kind=data.frame_kind,
+    )

@@ -90,7 +90,7 @@ def unpack_vocabulary(arrays: Arrays, name: str) -> Vocabulary:
         if ids.dtype.kind == "O" and set(map(type, ids)) == {str} and len(set(ids)) == len(ids):
             return Vocabulary.of_distinct(ids)
         return Vocabulary(ids)
-    except DataError as error:
+    except (ValueError, TypeError, ArithmeticError) as error:  # ids that cannot be hashed or compared, too
         raise corrupted(f"{name} makes no vocabulary: {error}") from error
 
 

@@ -132,8 +132,10 @@ def use(model: FactorModel) -> None:
     """Touch all that a model holds; the numbers may be any, but they lie in the file."""
     with np.errstate(all="ignore"):
         assert len(model.predict(list(model.users_), model.items_[0])) == len(model.users_)
-        if model.interactions_ is not None:
-            assert model.interactions_.to_sparse().shape == (len(model.users_), len(model.items_))
+        assert model.interactions_.to_sparse().shape == (len(model.users_), len(model.items_))
+        ranking = model.recommend(n=5)
+        assert len(ranking) == len(model.users_)
+        assert ranking.positions.max() < len(model.items_)
 
 
 def test_every_bit_of_the_header_is_covered(sound: Path, tmp_path: Path) -> None:

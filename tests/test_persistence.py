@@ -20,7 +20,7 @@ from halfstep import objective, persistence, weights
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, Vocabulary
-from halfstep.storage import values
+from halfstep.storage import container, values
 from halfstep.storage.ids import pack_texts, pack_vocabulary, unpack_texts, unpack_vocabulary
 from stored import MODELS, SOME, TITLED, assert_same, fitted, same_array, same_ids, saved
 
@@ -233,6 +233,16 @@ class TestWhatAFileCannotHold:
     def test_a_model_that_is_not_fitted(self, tmp_path: Path) -> None:
         with pytest.raises(NotFittedError, match="fit"):
             hs.ALS().save(tmp_path / "model")
+
+    def test_parameters_that_no_header_has_room_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(container, "LARGEST_HEADER", 10_000)
+        start = np.full((3, 200), 0.123456789)
+        fit = hs.ALS(rank=200, iterations=1, init=(start, start)).fit(SOME)
+        assert_same(fit, saved(fit, tmp_path / "model"))
+        fit.init = start.tolist(), start.tolist()
+        with pytest.raises(ParameterError, match="such as init, as NumPy arrays instead of lists"):
+            fit.save(tmp_path / "lists")
+        assert not (tmp_path / "lists").exists()
 
     def test_a_rank_that_was_changed_after_the_fit(self, tmp_path: Path) -> None:
         model = hs.ALS(rank=2).fit(SOME)

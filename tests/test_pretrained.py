@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy import sparse
-from stored import SOME, assert_same, fitted, same_array, saved
+from threadpoolctl import threadpool_limits
 
 import halfstep as hs
 from halfstep.errors import DataError, ModelFileError, ParameterError
 from halfstep.interactions import Vocabulary
 from halfstep.persistence import from_arrays, from_implicit, from_spark
+from stored import SOME, assert_same, fitted, same_array, saved
 
 RNG = np.random.default_rng(0)
 P, Q = RNG.normal(size=(4, 3)).astype(np.float32), RNG.normal(size=(5, 3)).astype(np.float32)
@@ -105,7 +106,6 @@ class TestFromArrays:
         model = from_arrays(P, Q)
         with pytest.raises(ParameterError, match=r"no objective.*init="):
             model.fit(SOME)
-        data = hs.Interactions.from_arrays(range(4), [0, 1, 2, 4])
         data = hs.Interactions.from_sparse(sparse.csr_array((np.ones(4), (range(4), [0, 1, 2, 4])), shape=(4, 5)))
         hs.ALS(hs.Implicit(), rank=3, init=(model.user_factors_, model.item_factors_)).fit(data)
 
@@ -128,7 +128,8 @@ class TestFromImplicit:
 
     def test_a_model_that_implicit_wrote(self, tmp_path: Path) -> None:
         als = pytest.importorskip("implicit.cpu.als")
-        peer = als.AlternatingLeastSquares(factors=4, iterations=2, random_state=0)
+        with threadpool_limits(1, "blas"):  # or it warns
+            peer = als.AlternatingLeastSquares(factors=4, iterations=2, random_state=0)
         peer.user_factors, peer.item_factors = P, Q
         peer.save(tmp_path / "als.npz")
         model = from_implicit(tmp_path / "als.npz")
@@ -139,15 +140,10 @@ class TestFromImplicit:
 
     def test_other_files_are_refused(self, tmp_path: Path) -> None:
         other = tmp_path / "other.npz"
-        for name, content in {
-            "no zip": b"text",
-            "empty": b"",
-            "pickle": pickle.dumps([1]),
-            "zip": b"PK\x03\x04",
-        }.items():
+        for content in (b"text", b"", pickle.dumps([1]), b"PK\x03\x04"):
             other.write_bytes(content)
             with pytest.raises(ModelFileError, match=r"other.npz is no model of implicit .*: give the .npz"):
-                from_implicit(other), name
+                from_implicit(other)
         np.savez(other, user_factors=P)
         with pytest.raises(ModelFileError, match="it has no user_factors and item_factors"):
             from_implicit(other)
@@ -220,7 +216,7 @@ class TestFromSpark:
         assert same_array(model.user_factors_, P[[1, 3, 0, 2]])
         assert model.predict([7], [100])[0] == pytest.approx(P[0].astype(float) @ Q[0], rel=1e-6)
         assert 100 not in model.recommend(7, n=5).ids[0]
-        assert 53 in model.recommend(7, n=5).ids[0] or len(model.interactions_) == 2
+        assert 53 in model.recommend(7, n=5).ids[0]
 
     def test_can_be_saved(self, spark: Path, tmp_path: Path) -> None:
         model = from_spark(str(spark))

@@ -133,7 +133,7 @@ def from_implicit(
     """
     names = "user_factors", "item_factors"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile) or not set(names) <= set(archive.files):
                 raise ValueError(f"it has no {' and '.join(names)}")
             factors = [archive[name] for name in names]
@@ -219,8 +219,9 @@ def _spark_factors(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.floating
             raise ValueError("rows of different length")
         numbers = features.flatten().to_numpy(zero_copy_only=False)
     except (pa.ArrowException, ValueError, KeyError, AttributeError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
         raise ModelFileError(
-            f"{folder} holds no factors of Spark ({error}): copy the folder of the model again, whole"
+            f"{folder} holds no factors of Spark ({reason}): copy the folder of the model again, whole"
         ) from error
     order = np.argsort(ids, kind="stable")
     return ids[order], numbers.reshape(len(ids), -1)[order]

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from halfstep.atomic import write_atomically
-from halfstep.errors import ModelFileError
+from halfstep.errors import ModelFileError, ParameterError
 from halfstep.storage.faults import REMEDY, Fault, corrupted, parse_json
 
 VERSION = 1
@@ -80,6 +80,8 @@ def write_container(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Ma
 
     Raises
     ------
+    ParameterError
+        If the texts are too long.
     ModelFileError
         If the file cannot be written; the old one is still there then.
     """
@@ -114,6 +116,11 @@ def _header(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> 
         entries[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": offsets}
         start += array.nbytes
     text = json.dumps(entries, separators=(",", ":")).encode()
+    if len(text) > LARGEST_HEADER:
+        raise ParameterError(
+            f"the parameters take {len(text):,} bytes, more than a file's header can hold: give large ones, such as "
+            "init, as NumPy arrays instead of lists"
+        )
     text += b" " * (-(8 + len(text)) % _ALIGNMENT)
     header = bytearray(len(text).to_bytes(8, "little") + text)
     header[_CHECKSUM_AT] = _checksum(bytes(header)).encode()

@@ -31,6 +31,8 @@ class TestRoundTrip:
         model = fitted(name)
         loaded = saved(model, tmp_path / "model.halfstep")
         assert_same(model, loaded)
+        assert loaded.interactions_.users is loaded.users_
+        assert loaded.interactions_.items is loaded.items_
         assert same_array(model.predict(SOME), loaded.predict(SOME))
         assert str(model.recommend(["ann", "eve"], n=2)) == str(loaded.recommend(["ann", "eve"], n=2))
         assert str(model.similar_items(["tea"], n=2)) == str(loaded.similar_items(["tea"], n=2))
@@ -110,6 +112,46 @@ class TestRoundTrip:
         with pytest.raises(DataError, match="exclude_seen=False"):
             loaded.recommend("ann")
         assert_same(loaded, saved(loaded, tmp_path / "again"))
+
+
+def later() -> Interactions:
+    return Interactions.from_arrays(
+        ["eve", "zoë"], ["tea", "cocoa"], [1.0, 2.0], ["2020-02-01", "2020-02-02"], [1.0, 1.0]
+    )
+
+
+class TestALoadedModelLearnsOn:
+    @pytest.mark.parametrize("name", ["als", "als-doubles", "als-weights"])
+    def test_by_folding_in_and_explains(self, tmp_path: Path, name: str) -> None:
+        model = fitted(name)
+        loaded = saved(model, tmp_path / "model")
+        history = {"new": ["tea", "łatte"]}
+        assert same_array(model.fold_in(history).user_factors_, loaded.fold_in(history).user_factors_)
+        ours, theirs = (each.explain("eve", "tea").contributions for each in (model, loaded))
+        assert same_array(ours, theirs)
+        folded = model.fold_in(history)
+        assert_same(folded, saved(folded, tmp_path / "folded"))
+
+    def test_by_folding_in_without_the_interactions(self, tmp_path: Path) -> None:
+        model = MODELS["als"].fit(TITLED)
+        loaded = saved(model, tmp_path / "model", interactions=False)
+        history = {"new": ["tea", "łatte"]}
+        assert same_array(model.fold_in(history).user_factors_, loaded.fold_in(history).user_factors_)
+        with pytest.raises(DataError, match="save it with its interactions"):
+            loaded.partial_fit(later())
+
+    @pytest.mark.parametrize("name", ["als", "als-doubles"])
+    def test_from_new_interactions_and_its_file_stays(self, tmp_path: Path, name: str) -> None:
+        model = fitted(name)
+        loaded = saved(model, tmp_path / "model")
+        before = (tmp_path / "model").read_bytes()
+        for each in (model, loaded):
+            each.partial_fit(later())
+        assert (tmp_path / "model").read_bytes() == before
+        assert "zoë" in loaded.users_
+        assert_same(model, loaded)
+        assert_same(loaded, saved(loaded, tmp_path / "grown"))
+        assert (tmp_path / "model").read_bytes() == before
 
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -254,7 +296,8 @@ class TestWhatAFileCannotHold:
 def kinds_of(kind: type) -> set[type]:
     """All public classes of the library that derive from one."""
     below = set(kind.__subclasses__()).union(*map(kinds_of, kind.__subclasses__()))
-    return {each for each in below if each.__module__.startswith("halfstep.") and not each.__name__.startswith("_")}
+    ours = {each for each in below if each.__module__.startswith("halfstep.")}
+    return {each for each in ours if "__dataclass_params__" in vars(each)}  # others are bases
 
 
 def test_every_model_of_the_library_can_be_loaded() -> None:

@@ -354,6 +354,7 @@ class FactorModel:
             item_factors=self.item_factors_,
             user_biases=self.user_biases_,
             item_biases=self.item_biases_,
+            item_counts=self.item_counts_,
             history=self.__dict__.get("history_"),
             interactions=self.interactions_ if interactions else None,
         )

@@ -74,7 +74,8 @@ def load(path: str | os.PathLike[str], *, verify: bool = True) -> FactorModel:
             "user_biases_": stored.user_biases,
             "item_biases_": stored.item_biases,
             "mean_": stored.mean,
-            "interactions_": stored.interactions,
+            "item_counts_": stored.item_counts,
+            "_data": stored.interactions,
         }
         if stored.history is not None:
             fitted["history_"] = _history(stored.kind, stored.history)

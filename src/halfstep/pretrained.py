@@ -24,7 +24,8 @@ class PretrainedFactors(FactorModel):
     """A factorisation that was found elsewhere, with all that follows from factors alone.
 
     Made by `halfstep.persistence.from_arrays`, `from_implicit` and `from_spark`. It predicts, recommends, and can be
-    saved. It has no objective, and so cannot be fitted. `FactorModel` describes the attributes.
+    saved. It has no objective, and so cannot be fitted. `FactorModel` describes the attributes; `item_counts_` is at
+    least 1 for every item whose factors or bias are not all 0, whether or not interactions came along.
     """
 
     def fit(self, data: object) -> NoReturn:
@@ -86,15 +87,20 @@ def from_arrays(
     if not (isinstance(mean, int | float | np.number) and np.isfinite(mean)):
         raise ParameterError(f"mean={mean!r}: give a finite number")
     known_users, known_items = _vocabulary(users, len(P), "users"), _vocabulary(items, len(Q), "items")
+    data = None if interactions is None else _matching(interactions, known_users, known_items)
+    b = _biases(item_biases, Q, "item_biases")
+    # Most libraries leave an item without observations at 0; of all others somebody knows something.
+    counts = ((Q != 0).any(axis=1) | (b != 0)).astype(np.int64)
     fitted = {
         "users_": known_users,
         "items_": known_items,
         "user_factors_": P,
         "item_factors_": Q,
         "user_biases_": _biases(user_biases, P, "user_biases"),
-        "item_biases_": _biases(item_biases, Q, "item_biases"),
+        "item_biases_": b,
         "mean_": float(mean),
-        "interactions_": None if interactions is None else _matching(interactions, known_users, known_items),
+        "item_counts_": counts if data is None else np.maximum(counts, data.item_counts),
+        "_data": data,
     }
     model = PretrainedFactors()
     model.__dict__.update(fitted)

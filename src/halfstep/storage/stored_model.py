@@ -42,7 +42,7 @@ class StoredModel:
         What its constructor was given.
     mean : float
     users, items : Vocabulary
-    user_factors, item_factors, user_biases, item_biases : ndarray
+    user_factors, item_factors, user_biases, item_biases, item_counts : ndarray
     history : sequence of tuples of numbers, or None
     interactions : Interactions, optional
         What it was fitted on, with the same vocabularies.
@@ -57,6 +57,7 @@ class StoredModel:
     item_factors: NDArray[np.floating]
     user_biases: NDArray[np.floating]
     item_biases: NDArray[np.floating]
+    item_counts: NDArray[np.int64]
     history: Sequence[tuple[float, ...]] | None
     interactions: Interactions | None
 
@@ -71,10 +72,15 @@ def write_model(model: StoredModel, path: Path) -> None:
     ------
     DataError
         If an id is of a type that cannot be stored; nothing has been written then.
+    ParameterError
+        If the model's parts do not fit one another; nothing has been written then.
     ModelFileError
         If the file cannot be written; the old one is still there then.
     """
-    arrays: Arrays = {name: getattr(model, name) for name in _FACTORS}
+    data = model.interactions
+    if data is not None and (data.users != model.users or data.items != model.items):
+        raise ParameterError("the model's ids are not those of its interactions: fit it again before you save it")
+    arrays: Arrays = {name: getattr(model, name) for name in (*_FACTORS, "item_counts")}
     arrays |= pack_vocabulary(model.users, "users") | pack_vocabulary(model.items, "items")
     parameters = {name: pack_value(value, name, arrays) for name, value in model.parameters.items()}
     about: dict[str, Any] = {
@@ -82,7 +88,7 @@ def write_model(model: StoredModel, path: Path) -> None:
         "parameters": parameters,
         "mean": float(model.mean),
         "history": None if model.history is None else [list(map(_number, line)) for line in model.history],
-        "interactions": None if model.interactions is None else _pack_interactions(model.interactions, arrays),
+        "interactions": None if data is None else _pack_interactions(data, arrays),
     }
     try:
         _check_sizes(about, arrays, len(model.users), len(model.items))
@@ -135,6 +141,7 @@ def _unpack(about: Any, arrays: Arrays, *, verify: bool) -> StoredModel:
         users=users,
         items=items,
         **{name: arrays[name] for name in _FACTORS},
+        item_counts=arrays["item_counts"],
         history=_unpack_history(about["history"]),
         interactions=None if stored is None else _unpack_interactions(stored, arrays, users, items, verify=verify),
     )
@@ -152,7 +159,7 @@ def _unpack_history(stored: Any) -> list[tuple[float, ...]] | None:
 
 def _check_sizes(about: dict[str, Any], arrays: Arrays, n_users: int, n_items: int) -> None:
     """Make sure that the factors fit one another, the vocabularies and the parameters; ValueError if not."""
-    missing = [name for name in _FACTORS if name not in arrays]
+    missing = [name for name in (*_FACTORS, "item_counts") if name not in arrays]
     if missing:
         raise ValueError(f"it has no {', '.join(missing)}")
     P, Q, user_biases, item_biases = (arrays[name] for name in _FACTORS)
@@ -162,6 +169,9 @@ def _check_sizes(about: dict[str, Any], arrays: Arrays, n_users: int, n_items: i
     shapes = [array.shape for array in (P, Q, user_biases, item_biases)]
     if shapes != [(n_users, rank), (n_items, rank), (n_users,), (n_items,)]:
         raise ValueError(f"its factors and biases of shapes {shapes} do not fit {n_users} users and {n_items} items")
+    counts = arrays["item_counts"]
+    if counts.dtype != np.int64 or counts.shape != (n_items,) or (counts < 0).any():
+        raise ValueError(f"its item_counts of shape {counts.shape} do not count {n_items} items")
     if about["parameters"].get("rank", rank) != rank:
         raise ValueError(f"its factors have rank {rank}, its parameters say {about['parameters']['rank']}")
 

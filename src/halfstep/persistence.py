@@ -10,7 +10,8 @@ from typing import Any
 from halfstep.als import ALS, Iteration
 from halfstep.baselines import GlobalMean, ItemBias, Popularity, UserItemBias
 from halfstep.factor_model import FactorModel
-from halfstep.pretrained import PretrainedFactors, from_arrays, from_implicit, from_spark
+from halfstep.importers import from_implicit, from_spark
+from halfstep.pretrained import PretrainedFactors, from_arrays
 from halfstep.sgd import SGD, Epoch
 from halfstep.storage import construct, corrupted, naming_the_file, read_model
 

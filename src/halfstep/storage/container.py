@@ -26,7 +26,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,16 +52,8 @@ _DTYPES = {
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 
 
-@dataclass(frozen=True)
-class Container:
-    """What a file holds.
-
-    Attributes
-    ----------
-    arrays : mapping from name to ndarray
-        Read-only; they lie on the disk, and are read when they are looked at.
-    metadata : mapping from str to str
-    """
+class Container(NamedTuple):
+    """What a file holds: read-only arrays, which lie on the disk and are read when they are looked at; and texts."""
 
     arrays: Mapping[str, NDArray[Any]]
     metadata: Mapping[str, str]

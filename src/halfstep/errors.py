@@ -44,3 +44,7 @@ class NumericalError(HalfstepError, ArithmeticError):
 
 class DatasetError(HalfstepError, OSError):
     """A data set could not be found, downloaded or verified."""
+
+
+class ModelFileError(HalfstepError, OSError):
+    """A model's file could not be written, or is truncated, corrupted, or not a model's file at all."""

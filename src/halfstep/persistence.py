@@ -1,0 +1,91 @@
+"""Models from files: `load` reads what ``model.save`` wrote, and three importers read what others wrote."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from halfstep.als import ALS, Iteration
+from halfstep.baselines import GlobalMean, ItemBias, Popularity, UserItemBias
+from halfstep.factor_model import FactorModel
+from halfstep.importers import from_implicit, from_spark
+from halfstep.pretrained import PretrainedFactors, from_arrays
+from halfstep.sgd import SGD, Epoch
+from halfstep.storage import construct, corrupted, naming_the_file, read_model
+
+__all__ = ["from_arrays", "from_implicit", "from_spark", "load"]
+
+# Only these are ever made of a file, whatever name it says.
+MODELS: Mapping[str, type[FactorModel]] = {
+    kind.__name__: kind for kind in (ALS, SGD, GlobalMean, ItemBias, UserItemBias, Popularity, PretrainedFactors)
+}
+LINES: Mapping[str, type[Iteration] | type[Epoch]] = {"ALS": Iteration, "SGD": Epoch}  # what a line of history_ is
+
+
+def load(path: str | os.PathLike[str], *, verify: bool = True) -> FactorModel:
+    """Read a model that ``model.save`` wrote.
+
+    Nothing in the file is run, so a file from a stranger can do no harm; what it predicts is as good as the stranger.
+    Factors and interactions are mapped into memory, not copied: several processes that load one file share its pages,
+    and the arrays are read-only. The file may be replaced by ``save`` while the model is in use (not on Windows,
+    which refuses); it must not be cut short or changed in place.
+
+    Parameters
+    ----------
+    path : path of a file
+    verify : bool
+        Whether to compare the checksums of all that is in the file, which reads all of it once. Without, a huge file
+        opens at once, and a flipped bit shows up as a wrong number. Sizes and positions are checked in any case.
+
+    Returns
+    -------
+    FactorModel
+        Of the class that was saved, with the parameters and the fitted attributes that it had.
+
+    Raises
+    ------
+    OSError
+        If there is no such file (FileNotFoundError), or it cannot be opened.
+    ModelFileError
+        If the file is truncated, foreign or corrupted, or written by a newer halfstep; the message says which.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, halfstep as hs
+    >>> data = hs.Interactions.from_arrays(["ann", "ann", "bob"], ["tea", "milk", "tea"], [5.0, 1.0, 4.0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     hs.ItemBias().fit(data).save(pathlib.Path(folder) / "model.halfstep")
+    ...     model = hs.load(pathlib.Path(folder) / "model.halfstep")
+    >>> model
+    ItemBias(regularization=0.0)
+    """
+    path = Path(path)
+    stored = read_model(path, verify=verify)
+    with naming_the_file(path):
+        if not isinstance(stored.kind, str) or stored.kind not in MODELS:
+            raise corrupted(f"it holds a model of the unknown class {stored.kind!r}")
+        model: FactorModel = construct(MODELS[stored.kind], stored.parameters)
+        fitted: dict[str, Any] = {
+            "users_": stored.users,
+            "items_": stored.items,
+            "user_factors_": stored.user_factors,
+            "item_factors_": stored.item_factors,
+            "user_biases_": stored.user_biases,
+            "item_biases_": stored.item_biases,
+            "mean_": stored.mean,
+            "item_counts_": stored.item_counts,
+            "_data": stored.interactions,
+        }
+        if stored.history is not None:
+            fitted["history_"] = _history(stored.kind, stored.history)
+    model.__dict__.update(fitted)
+    return model
+
+
+def _history(kind: str, lines: Sequence[tuple[float, ...]]) -> list[Any]:
+    if kind not in LINES:
+        raise corrupted(f"it holds a history, which {kind} does not have")
+    line = LINES[kind]
+    return [construct(line, dict(zip(line._fields, numbers, strict=False))) for numbers in lines]

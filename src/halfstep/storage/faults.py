@@ -1,0 +1,54 @@
+"""What is wrong with a file, said by those who see it and do not know its name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from halfstep.errors import ModelFileError
+
+REMEDY = "take it from a backup, or fit and save the model again"
+
+
+class Fault(Exception):  # noqa: N818 - of the file; callers see a ModelFileError
+    """A file is unusable; the message goes on after its name: "is empty: ..."."""
+
+
+def corrupted(what: str) -> Fault:
+    """The fault of a file that was a model's once."""
+    return Fault(f"is corrupted: {what}; {REMEDY}")
+
+
+@contextmanager
+def naming_the_file(path: Path) -> Iterator[None]:
+    """Turn a fault into the error that callers know, with the name of the file."""
+    try:
+        yield
+    except RecursionError as error:
+        raise ModelFileError(f"{path} {corrupted('it is nested too deeply')}") from error
+    except Fault as fault:
+        raise ModelFileError(f"{path} {fault}") from fault
+
+
+def parse_json(text: str | bytes, what: str) -> Any:
+    """Parse JSON that nobody vouches for.
+
+    Raises
+    ------
+    Fault
+        If it is no JSON, names something twice, or is nested too deeply.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError) as error:
+        raise corrupted(f"{what} cannot be parsed ({error})") from error
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise ValueError("a name occurs twice")
+    return entries

@@ -1,0 +1,264 @@
+"""A fitted model as it is stored: which class, its parameters, and what it has learned."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.errors import ParameterError
+from halfstep.interactions import Interactions, Vocabulary
+from halfstep.interactions.duplicates import find_repeat
+from halfstep.storage.container import read_container, write_container
+from halfstep.storage.faults import corrupted, naming_the_file, parse_json
+from halfstep.storage.ids import (
+    Arrays,
+    need,
+    pack_texts,
+    pack_vocabulary,
+    unpack_texts,
+    unpack_vocabulary,
+)
+from halfstep.storage.values import pack_value, unpack_value
+from halfstep.version import __version__
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredModel:
+    """All that a file holds of a model; `FactorModel` describes the arrays.
+
+    Attributes
+    ----------
+    kind : str
+        The name of its class.
+    parameters : dict from str to value
+        What its constructor was given.
+    mean : float
+    users, items : Vocabulary
+    user_factors, item_factors, user_biases, item_biases, item_counts : ndarray
+    history : sequence of tuples of numbers, or None
+    interactions : Interactions, optional
+        What it was fitted on, with the same vocabularies.
+    """
+
+    kind: str
+    parameters: dict[str, Any]
+    mean: float
+    users: Vocabulary
+    items: Vocabulary
+    user_factors: NDArray[np.floating]
+    item_factors: NDArray[np.floating]
+    user_biases: NDArray[np.floating]
+    item_biases: NDArray[np.floating]
+    item_counts: NDArray[np.int64]
+    history: Sequence[tuple[float, ...]] | None
+    interactions: Interactions | None
+
+
+_FACTORS = ("user_factors", "item_factors", "user_biases", "item_biases")
+
+
+def write_model(model: StoredModel, path: Path) -> None:
+    """Write a model to one file, whole or not at all.
+
+    Raises
+    ------
+    DataError
+        If an id is of a type that cannot be stored; nothing has been written then.
+    ParameterError
+        If the model's parts do not fit one another; nothing has been written then.
+    ModelFileError
+        If the file cannot be written; the old one is still there then.
+    """
+    data = model.interactions
+    if data is not None and (data.users != model.users or data.items != model.items):
+        raise ParameterError("the model's ids are not those of its interactions: fit it again before you save it")
+    arrays: Arrays = {name: getattr(model, name) for name in (*_FACTORS, "item_counts")}
+    arrays |= pack_vocabulary(model.users, "users") | pack_vocabulary(model.items, "items")
+    parameters = {name: pack_value(value, name, arrays) for name, value in model.parameters.items()}
+    about: dict[str, Any] = {
+        "class": model.kind,
+        "parameters": parameters,
+        "mean": float(model.mean),
+        "history": None if model.history is None else [list(map(_number, line)) for line in model.history],
+        "interactions": None if data is None else _pack_interactions(data, arrays),
+    }
+    try:
+        _check_sizes(about, arrays, len(model.users), len(model.items))
+    except ValueError as error:
+        raise ParameterError(f"the model does not fit together: {error}; fit it again before you save it") from error
+    arrays = {name: np.asarray(array, array.dtype.newbyteorder("<"), order="C") for name, array in arrays.items()}
+    metadata = {"written_by": __version__, "model": json.dumps(about, separators=(",", ":"))}
+    write_container(path, arrays, metadata)
+
+
+def _number(value: float) -> float:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def read_model(path: Path, *, verify: bool) -> StoredModel:
+    """Read what `write_model` wrote.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ModelFileError
+        If it is truncated, foreign, corrupted, or of a newer version; the message says which.
+    """
+    with naming_the_file(path):
+        container = read_container(path, verify=verify)
+        about = parse_json(container.metadata.get("model", ""), "its description of the model")
+        return _unpack(about, dict(container.arrays), verify=verify)
+
+
+def _unpack(about: Any, arrays: Arrays, *, verify: bool) -> StoredModel:
+    expected = {"class", "parameters", "mean", "history", "interactions"}
+    if not isinstance(about, dict) or about.keys() != expected or not isinstance(about["parameters"], dict):
+        raise corrupted("its description of the model is incomplete")
+    mean = about["mean"]
+    if type(mean) not in (int, float) or not math.isfinite(mean):
+        raise corrupted(f"its mean is {mean!r}")
+    users, items = unpack_vocabulary(arrays, "users"), unpack_vocabulary(arrays, "items")
+    try:
+        _check_sizes(about, arrays, len(users), len(items))
+    except ValueError as error:
+        raise corrupted(str(error)) from error
+    if verify and not all(np.isfinite(arrays[name]).all() for name in _FACTORS):
+        raise corrupted("its factors are not all finite")
+    stored = about["interactions"]
+    return StoredModel(
+        kind=about["class"],
+        parameters={name: unpack_value(value, name, arrays) for name, value in about["parameters"].items()},
+        mean=float(mean),
+        users=users,
+        items=items,
+        **{name: arrays[name] for name in _FACTORS},
+        item_counts=arrays["item_counts"],
+        history=_unpack_history(about["history"]),
+        interactions=None if stored is None else _unpack_interactions(stored, arrays, users, items, verify=verify),
+    )
+
+
+def _unpack_history(stored: Any) -> list[tuple[float, ...]] | None:
+    if stored is None:
+        return None
+    if not isinstance(stored, list) or not all(isinstance(line, list) for line in stored):
+        raise corrupted("its history is no table")
+    if not all(type(number) in (int, float) for line in stored for number in line):
+        raise corrupted("its history holds something else than numbers")
+    return [tuple(line) for line in stored]
+
+
+def _check_sizes(about: dict[str, Any], arrays: Arrays, n_users: int, n_items: int) -> None:
+    """Make sure that the factors fit one another, the vocabularies and the parameters; ValueError if not."""
+    missing = [name for name in (*_FACTORS, "item_counts") if name not in arrays]
+    if missing:
+        raise ValueError(f"it has no {', '.join(missing)}")
+    P, Q, user_biases, item_biases = (arrays[name] for name in _FACTORS)
+    if any(array.dtype not in (np.float32, np.float64) for array in (P, Q, user_biases, item_biases)):
+        raise ValueError("its factors and biases are not all of float32 or float64")
+    rank = P.shape[1] if P.ndim == 2 else -1
+    shapes = [array.shape for array in (P, Q, user_biases, item_biases)]
+    if shapes != [(n_users, rank), (n_items, rank), (n_users,), (n_items,)]:
+        raise ValueError(f"its factors and biases of shapes {shapes} do not fit {n_users} users and {n_items} items")
+    counts = arrays["item_counts"]
+    if counts.dtype != np.int64 or counts.shape != (n_items,) or (counts < 0).any():
+        raise ValueError(f"its item_counts of shape {counts.shape} do not count {n_items} items")
+    if about["parameters"].get("rank", rank) != rank:
+        raise ValueError(f"its factors have rank {rank}, its parameters say {about['parameters']['rank']}")
+
+
+def _pack_interactions(data: Interactions, arrays: Arrays) -> dict[str, Any]:
+    """Put the columns into `arrays`, and give the rest as JSON."""
+    arrays["interactions.user_positions"] = data.user_positions
+    arrays["interactions.item_positions"] = data.item_positions
+    arrays["interactions.values"] = data.values
+    if data.weights is not None:
+        arrays["interactions.weights"] = data.weights
+    times = data.timestamps
+    if times is not None:
+        arrays["interactions.timestamps"] = times.view(np.int64) if times.dtype.kind == "M" else times
+    if data.item_titles is not None:
+        titles = data.item_titles
+        ids = np.fromiter(titles, dtype=object, count=len(titles))
+        arrays.update(pack_vocabulary(Vocabulary(ids), "titles.items"))
+        arrays.update(pack_texts([str(title) for title in titles.values()], "titles.texts"))
+    return {
+        "timestamps": None if times is None else str(times.dtype),
+        "titles": data.item_titles is not None,
+        "others": {name: getattr(data, name) for name in _other_fields()},
+    }
+
+
+_COLUMNS = ("users", "items", "user_positions", "item_positions", "values", "timestamps", "weights", "item_titles")
+
+
+def _other_fields() -> list[str]:
+    """Fields of Interactions that are plain JSON."""
+    return [field.name for field in dataclasses.fields(Interactions) if field.name not in _COLUMNS]
+
+
+def _unpack_interactions(
+    about: Any, arrays: Arrays, users: Vocabulary, items: Vocabulary, *, verify: bool
+) -> Interactions:
+    """Make interactions, with every position within its vocabulary."""
+    if not isinstance(about, dict) or about.keys() != {"timestamps", "titles", "others"}:
+        raise corrupted("its description of the interactions is incomplete")
+    u, i = (
+        need(arrays, "interactions.user_positions", np.int32),
+        need(arrays, "interactions.item_positions", np.int32),
+    )
+    entries = (len(u),)
+    for name, positions, count in (("user", u, len(users)), ("item", i, len(items))):
+        if positions.shape != entries:
+            raise corrupted(f"its interactions have {len(u):,} users and {len(i):,} items")
+        if len(positions) and not (positions.min() >= 0 and positions.max() < count):
+            raise corrupted(f"its interactions have {name}s at positions outside of 0 to {count - 1}")
+    values = need(arrays, "interactions.values", np.float64, shape=entries)
+    weights = None
+    if "interactions.weights" in arrays:
+        weights = need(arrays, "interactions.weights", np.float64, shape=entries)
+    if verify:
+        if not np.isfinite(values).all() or (weights is not None and not (weights >= 0).all()):
+            raise corrupted("its interactions have values that are not finite, or weights below 0")
+        if find_repeat(u.astype(np.int64) * len(items) + i) is not None:
+            raise corrupted("its interactions have the same pair twice")
+    others = about["others"]
+    if not isinstance(others, dict) or not all(other is None or isinstance(other, str) for other in others.values()):
+        raise corrupted("its description of the interactions is wrong")
+    return Interactions(
+        users=users,
+        items=items,
+        user_positions=u,
+        item_positions=i,
+        values=values,
+        timestamps=_unpack_timestamps(about["timestamps"], arrays, entries),
+        weights=weights,
+        item_titles=_unpack_titles(arrays) if about["titles"] else None,
+        **{name: others[name] for name in _other_fields() if name in others},
+    )
+
+
+def _unpack_timestamps(dtype: Any, arrays: Arrays, shape: tuple[int, ...]) -> NDArray[Any] | None:
+    if dtype is None:
+        return None
+    if dtype not in ("int64", "float64", "datetime64[us]"):
+        raise corrupted(f"its timestamps are of dtype {dtype!r}")
+    stored = need(arrays, "interactions.timestamps", "float64" if dtype == "float64" else "int64", shape=shape)
+    times: NDArray[Any] = stored.view(dtype)
+    return times
+
+
+def _unpack_titles(arrays: Arrays) -> dict[Any, str]:
+    ids, texts = unpack_vocabulary(arrays, "titles.items"), unpack_texts(arrays, "titles.texts")
+    if len(ids) != len(texts):
+        raise corrupted(f"it has {len(texts):,} titles for {len(ids):,} items")
+    return dict(zip(ids, texts, strict=True))

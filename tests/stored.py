@@ -1,0 +1,109 @@
+"""Models of every kind, and what it means that two are the same to the bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+import halfstep as hs
+from halfstep import weights
+from halfstep.factor_model import FactorModel
+from halfstep.interactions import Interactions, Vocabulary
+
+SOME = hs.Interactions.from_arrays(
+    ["ann", "ann", "böb", "eve", "eve"],
+    ["tea", "milk", "tea", "łatte", "milk"],
+    [5.0, 1.0, 4.0, 0.1, -2.0],
+    ["2020-01-01", "2020-01-01T12:30:01.000007", "1969-12-31", "2020-01-03", "2020-01-04"],
+    [1.0, 0.0, 2.5, 1e-300, 3.0],
+)
+TITLES = {"tea": "Tea & cake", "łatte": "", "cocoa": "Of nobody \N{HOT BEVERAGE}"}
+TITLED = dataclasses.replace(SOME, item_titles=TITLES, frame_kind="polars")
+
+MODELS = {
+    "als": hs.ALS(hs.Explicit(biases=True), rank=3, random_state=0),
+    "als-doubles": hs.ALS(
+        hs.Implicit(), rank=2, dtype="float64", regularization=(0.5, 2), iterations=2, random_state=1
+    ),
+    "als-weights": hs.ALS(
+        hs.Implicit(
+            observed_weight=weights.log_confidence(2, 30.5), missing_weight=weights.missing_popularity(3.0, 0.1 + 0.2)
+        ),
+        rank=1, iterations=1, progress=False, threads=1,
+    ),
+    "als-arrays": hs.ALS(
+        hs.Explicit(weight=weights.row_column(0.1, np.array([1, 2, 3]), np.arange(3, dtype=np.float32)[::-1])),
+        rank=2, iterations=1, init=(np.ones((3, 2)), [[0.1, 0.2]] * 3),
+    ),
+    "als-numpy": hs.ALS(
+        hs.Explicit(biases=np.bool_(True), weight=np.float32(0.1)),
+        rank=np.int64(2), tol=np.float64(0.1), random_state=0,
+    ),
+    "sgd": hs.SGD(rank=4, iterations=3, random_state=np.random.default_rng(7)),
+    "global mean": hs.GlobalMean(),
+    "item bias": hs.ItemBias(regularization=0.5),
+    "biases": hs.UserItemBias(iterations=2),
+    "popularity": hs.Popularity(),
+}  # fmt: skip
+
+
+def fitted(name: str, data: Interactions = TITLED) -> FactorModel:
+    return MODELS[name].fit(data)
+
+
+def saved(model: FactorModel, path: Path, **options: bool) -> FactorModel:
+    model.save(path, **options)
+    return hs.load(path)
+
+
+def same_array(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def same_ids(a: Vocabulary, b: Vocabulary) -> bool:
+    return list(a) == list(b) and list(map(type, a)) == list(map(type, b)) and a.ids.dtype == b.ids.dtype
+
+
+def same_value(a: object, b: object) -> bool:
+    """Equal, arrays in them too, which have no single answer to ==."""
+    if isinstance(a, np.random.Generator):
+        return isinstance(b, np.random.Generator) and a.bit_generator.state == b.bit_generator.state
+    if isinstance(a, np.ndarray):
+        return same_array(a, np.asarray(b))
+    if dataclasses.is_dataclass(a) and not isinstance(a, type):
+        fields = [field.name for field in dataclasses.fields(a)]
+        return type(a) is type(b) and all(same_value(getattr(a, name), getattr(b, name)) for name in fields)
+    if isinstance(a, tuple | list):
+        return len(a) == len(b) and all(map(same_value, a, b))
+    return a == b
+
+
+def assert_same_interactions(a: Interactions, b: Interactions) -> None:
+    assert same_ids(a.users, b.users)
+    assert same_ids(a.items, b.items)
+    for name in ("user_positions", "item_positions", "values", "timestamps", "weights"):
+        before, after = getattr(a, name), getattr(b, name)
+        assert (before is None and after is None) or same_array(before, after), name
+    assert a.item_titles == b.item_titles
+    assert a.frame_kind == b.frame_kind
+
+
+def assert_same(a: FactorModel, b: FactorModel) -> None:
+    assert type(a) is type(b)
+    assert all(same_value(getattr(a, field.name), getattr(b, field.name)) for field in dataclasses.fields(a))
+    assert same_ids(a.users_, b.users_)
+    assert same_ids(a.items_, b.items_)
+    for name in ("user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_"):
+        assert same_array(getattr(a, name), getattr(b, name)), name
+    assert a.mean_.hex() == b.mean_.hex()
+    assert a.__dict__.get("history_") == b.__dict__.get("history_")
+    assert [type(line) for line in a.__dict__.get("history_", [])] == [
+        type(line) for line in b.__dict__.get("history_", [])
+    ]
+    assert (a.interactions_ is None) == (b.interactions_ is None)
+    if a.interactions_ is not None:
+        assert_same_interactions(a.interactions_, b.interactions_)
+    # nothing fitted is forgotten, whatever will be added
+    assert {name for name in a.__dict__ if name.endswith("_")} == {name for name in b.__dict__ if name.endswith("_")}

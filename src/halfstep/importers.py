@@ -116,8 +116,8 @@ def _spark_metadata(folder: Path) -> dict[str, Any]:
 def _spark_factors(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
     """Ids, ascending, and the factors of each; of all parts."""
     try:
-        import pyarrow as pa  # type: ignore[import-untyped]
-        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("from_spark reads parquet with PyArrow: run pip install pyarrow") from error
     parts = sorted(folder.glob("*.parquet"))

@@ -71,8 +71,8 @@ class DelimitedText:
     def _columns_by_pyarrow(self, places: Sequence[int]) -> list[list[str]] | None:
         """Read fast; None if that cannot be done or anything is wrong: Python's errors name the line."""
         try:
-            import pyarrow  # type: ignore[import-untyped]
-            import pyarrow.csv  # type: ignore[import-untyped]
+            import pyarrow
+            import pyarrow.csv
         except ImportError:
             return None
         if len(self.separator) > 1 or not self.separator.isascii():

@@ -1,4 +1,4 @@
-"""The command line: argument parsing and printing only."""
+"""``halfstep lab`` and ``halfstep data``: the experiments and the data that they need."""
 
 from __future__ import annotations
 
@@ -11,45 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 import halfstep as hs
-from halfstep.errors import HalfstepError
+from halfstep.cli.printing import PIPED_WIDTH
 
 if TYPE_CHECKING:
     from halfstep.lab.corrected import Row
     from halfstep.lab.results import Findings
 
-PIPED_WIDTH = 130  # columns of a table that goes into a file or a pipe, where there is no window to fit
 
-app = typer.Typer(
-    help="Alternating least squares for recommender systems.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-
-def main() -> None:
-    """Run the command line; an error that halfstep raises on purpose is one line, not a traceback."""
-    try:
-        app()
-    except (HalfstepError, ModuleNotFoundError, OSError) as error:
-        print(f"halfstep: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("halfstep: interrupted", file=sys.stderr)
-        sys.exit(130)
-
-
-@app.callback(invoke_without_command=True)
-def root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
-) -> None:
-    """Alternating least squares for recommender systems."""
-    if version:
-        print(hs.__version__)
-        raise typer.Exit
-
-
-@app.command()
 def lab(
     output: Annotated[Path, typer.Option(help="The folder for report.html, the plots and results.json.")] = Path(
         "lab-report"
@@ -71,7 +39,6 @@ def lab(
     )
 
 
-@app.command()
 def data(
     name: Annotated[str, typer.Argument(help="The data set: movielens-100k.")] = "movielens-100k",
 ) -> None:

@@ -1,0 +1,240 @@
+"""``halfstep fit``, ``recommend``, ``similar`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import halfstep as hs
+from halfstep.cli import options
+from halfstep.cli.choices import Wishes, choose_model
+from halfstep.cli.printing import note, print_json, print_table
+from halfstep.cli.tables import check_suffix, parse_id, rows_of, write_recommendations
+from halfstep.errors import ParameterError
+from halfstep.recommendations import Ranking
+
+DEFAULT_METRICS = {
+    True: "ndcg,recall,hit_rate",
+    False: "rmse,mae,ndcg,recall",
+}  # by whether the objective is implicit
+
+
+class Split(StrEnum):
+    """How a test set is held back."""
+
+    time = "time"
+    last = "last"
+    random = "random"
+
+
+Model = Annotated[Path, typer.Argument(help="A file that `halfstep fit` wrote.", show_default=False)]
+Number = Annotated[int, typer.Option("-n", "--number", help="How many at most.", min=1)]
+
+
+def fit(
+    file: options.File,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the model goes.")] = Path("model.halfstep"),
+    user: options.User = "user",
+    item: options.Item = "item",
+    value: options.Value = None,
+    time_column: options.Time = None,
+    weight: options.Weight = None,
+    duplicates: options.Repeats = None,
+    separator: options.Separator = None,
+    header: options.Header = True,
+    objective: options.Objective = None,
+    rank: options.Rank = None,
+    regularization: options.Strength = None,
+    regularization_exponent: options.Exponent = None,
+    iterations: options.Iterations = None,
+    alpha: options.Alpha = None,
+    missing_weight: options.MissingWeight = None,
+    biases: options.Biases = None,
+    seed: options.Seed = 0,
+    as_json: options.Json = False,
+) -> None:
+    """Fit a model to a table of interactions and save it.
+
+    What is not said is chosen from the data, and printed.
+    """
+    data = options.read(file, user, item, value, time_column, weight, duplicates, separator, header)
+    model, lines = choose_model(
+        data,
+        Wishes(
+            objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
+        ),
+    )
+    for line in (f"{file}: {data}", *lines):
+        note(line)
+    began = time.perf_counter()
+    model.fit(data)
+    seconds = time.perf_counter() - began
+    model.save(output)
+    last = model.history_[-1]
+    if as_json:
+        print_json(
+            {
+                "model": str(output),
+                "users": data.n_users,
+                "items": data.n_items,
+                "interactions": len(data),
+                "rank": model.rank,
+                "seconds": seconds,
+                "history": [line._asdict() for line in model.history_],
+            }
+        )
+    else:
+        print(f"fitted in {seconds:.1f} s, objective {last.objective:.6g}; saved to {output}")
+
+
+def recommend(
+    model: Model,
+    users: Annotated[list[str] | None, typer.Argument(help="Ids of users.", show_default=False)] = None,
+    number: Number = 10,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A csv, tsv or parquet file for the lists of all users.")
+    ] = None,
+    exclude_seen: Annotated[
+        bool, typer.Option("--exclude-seen/--include-seen", help="Leave out what the user has already.")
+    ] = True,
+    as_json: options.Json = False,
+) -> None:
+    """Recommend items: to some users on the screen, or to all users into a file."""
+    if bool(users) == (output is not None):
+        raise ParameterError("name users, or a file for all of them by --output")
+    if output is not None:
+        check_suffix(output)
+    loaded = hs.load(model)
+    if output is not None:
+        rows = write_recommendations(output, loaded, number, exclude_seen)
+        n_users = len(loaded.users_)
+        if as_json:
+            print_json({"output": str(output), "users": n_users, "rows": rows})
+        else:
+            print(f"{rows:,} rows for {n_users:,} users written to {output}")
+        return
+    lists = loaded.recommend(
+        [parse_id(loaded.users_, each) for each in users or []], number, exclude_seen=exclude_seen
+    )
+    strangers = [user for user, _ in lists if user not in loaded.users_]
+    for stranger in strangers:
+        note(f"user {stranger!r} is unknown to the model: the list is what is liked in general")
+    if as_json:
+        print_json([dict(zip(("user", "item", "rank", "score"), row, strict=True)) for row in rows_of(lists)])
+        return
+    for user, entries in lists:
+        rows_shown = [[str(rank), str(item), f"{score:.4f}"] for rank, (item, score) in enumerate(entries, start=1)]
+        print_table(f"for user {user}", [" rank", "item", " score"], rows_shown)
+
+
+def similar(
+    model: Model,
+    item: Annotated[str, typer.Argument(help="The id of an item, or of a user with --users.", show_default=False)],
+    number: Number = 10,
+    users: Annotated[bool, typer.Option("--users", help="Compare users rather than items.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """List the items that are most like an item."""
+    loaded = hs.load(model)
+    found: Ranking
+    if users:
+        found = loaded.similar_users(parse_id(loaded.users_, item), number)
+    else:
+        found = loaded.similar_items(parse_id(loaded.items_, item), number)
+    ((query, entries),) = found
+    what = "user" if users else "item"
+    if as_json:
+        print_json([{what: listed, "similarity": score} for listed, score in entries])
+        return
+    rows = [[str(rank), str(listed), f"{score:.4f}"] for rank, (listed, score) in enumerate(entries, start=1)]
+    print_table(f"similar to {what} {query}", [" rank", what, " similarity"], rows)
+
+
+def evaluate(
+    file: options.File,
+    user: options.User = "user",
+    item: options.Item = "item",
+    value: options.Value = None,
+    time_column: options.Time = None,
+    weight: options.Weight = None,
+    duplicates: options.Repeats = None,
+    separator: options.Separator = None,
+    header: options.Header = True,
+    model: Annotated[
+        Path | None, typer.Option(help="A saved model to test on the file, rather than to fit one to a part of it.")
+    ] = None,
+    split: Annotated[
+        Split | None,
+        typer.Option(
+            help="Test on the latest interactions, the last of each user, or any. By time, if there is one."
+        ),
+    ] = None,
+    test_fraction: Annotated[float, typer.Option(help="The share that is held back.")] = 0.2,
+    metrics: Annotated[str | None, typer.Option(help="Names with commas between them.")] = None,
+    number: Annotated[str, typer.Option("-n", "--number", help="Places of a list that count: 10, or 10,100.")] = "10",
+    objective: options.Objective = None,
+    rank: options.Rank = None,
+    regularization: options.Strength = None,
+    regularization_exponent: options.Exponent = None,
+    iterations: options.Iterations = None,
+    alpha: options.Alpha = None,
+    missing_weight: options.MissingWeight = None,
+    biases: options.Biases = None,
+    seed: options.Seed = 0,
+    as_json: options.Json = False,
+) -> None:
+    """Hold interactions back, fit to the others, and score; popularity is scored beside.
+
+    With --model, the file is the test set of a saved model.
+    """
+    data = options.read(file, user, item, value, time_column, weight, duplicates, separator, header)
+    wishes = Wishes(
+        objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
+    )
+    places = _places(number)
+    if model is not None:
+        fitted, test = hs.load(model), data
+        note(f"{model} on {file}: {data}")
+    else:
+        train, test, how = _hold_back(data, split, test_fraction, seed)
+        estimator, lines = choose_model(train, wishes)
+        for line in (f"{file}: {data}", how, *lines):
+            note(line)
+        fitted = estimator.fit(train)
+    is_implicit = isinstance(getattr(fitted, "objective", None), hs.Implicit)
+    names = (metrics or DEFAULT_METRICS[is_implicit]).split(",")
+    report = hs.evaluate(fitted, test, [name.strip() for name in names], places, random_state=seed)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        print(report)
+
+
+def _places(number: str) -> list[int]:
+    try:
+        return [int(each) for each in number.split(",")]
+    except ValueError:
+        raise ParameterError(f"-n {number}: give an integer, or several with commas between them") from None
+
+
+def _hold_back(
+    data: hs.Interactions, split: Split | None, fraction: float, seed: int
+) -> tuple[hs.Interactions, hs.Interactions, str]:
+    """Split as asked, or as the data allow; say how."""
+    if split is None and data.timestamps is None:
+        split = Split.random
+        why = ", as there is no --time to split by: a model tested so has seen the future"
+    else:
+        split, why = split or Split.time, ""
+    if split is Split.random:
+        train, test = hs.split_random(data, fraction, random_state=seed)
+    elif split is Split.last:
+        train, test = hs.split_leave_last_out(data)
+    else:
+        train, test = hs.split_by_time(data, fraction)
+    how = {"time": "the latest", "last": "the last of each user,", "random": "any"}[split.value]
+    return train, test, f"held back: {how} {len(test):,} interactions{why}"

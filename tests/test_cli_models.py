@@ -1,0 +1,261 @@
+"""`halfstep fit`, `recommend`, `similar` and `evaluate`, as somebody at a shell sees them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import halfstep as hs
+from halfstep import cli
+from halfstep.cli import tables
+from halfstep.cli.choices import IMPLICIT_MISSING
+
+
+class Shell:
+    """Run commands, and keep what they printed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: object, fails: int = 0) -> tuple[str, str]:
+        self._monkeypatch.setattr(sys, "argv", ["halfstep", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = self._capsys.readouterr()
+        assert (ended.value.code or 0) == fails, err
+        return out, err
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(monkeypatch, capsys)
+
+
+COLUMNS = ["--user", "who", "--item", "film", "--value", "stars", "--time", "when"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ratings with ids of strings, and clicks with ids of integers."""
+    path = tmp_path_factory.mktemp("data")
+    data = hs.datasets.movielens_100k()
+    frame = pd.DataFrame(
+        {
+            "who": [f"user {u}" for u in data.user_ids],
+            "film": [f"film {i}" for i in data.item_ids],
+            "stars": data.values.astype(int),
+            "when": data.timestamps,
+        }
+    )
+    frame.to_csv(path / "ratings.csv", index=False)
+    clicks = pd.DataFrame({"user": data.user_ids, "item": data.item_ids})
+    pd.concat([clicks, clicks[:100]]).to_parquet(path / "clicks.parquet")
+    return path
+
+
+def fitted(*arguments: object, to: Path) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["halfstep", "fit", *map(str, arguments), "-o", str(to)])
+        with pytest.raises(SystemExit):
+            cli.main()
+    return to
+
+
+@pytest.fixture(scope="module")
+def ratings_model(folder: Path) -> Path:
+    return fitted(folder / "ratings.csv", *COLUMNS, to=folder / "ratings.halfstep")
+
+
+@pytest.fixture(scope="module")
+def clicks_model(folder: Path) -> Path:
+    return fitted(folder / "clicks.parquet", to=folder / "clicks.halfstep")
+
+
+def test_fit_says_what_it_chose(shell: Shell, folder: Path, tmp_path: Path) -> None:
+    out, err = shell("fit", folder / "ratings.csv", *COLUMNS, "-o", tmp_path / "m")
+    assert "100,000 of 943 users × 1,682 items, values 1 to 5" in err
+    assert "objective: explicit, as 5 values from 1 to 5 look rated" in err
+    assert "rank 16, λ 1.5 · count^0.5, 20 iterations, seed 0" in err
+    assert out.startswith("fitted in ")
+    assert out.endswith(f"saved to {tmp_path / 'm'}\n")
+    model = hs.load(tmp_path / "m")
+    by_hand = hs.ALS(hs.Explicit(biases=True), rank=16, regularization=1.5, random_state=0).fit(model.interactions_)
+    np.testing.assert_array_equal(model.item_factors_, by_hand.item_factors_)
+
+
+def test_clicks_are_counted(clicks_model: Path) -> None:
+    model = hs.load(clicks_model)
+    assert isinstance(model.objective, hs.Implicit)
+    assert model.objective.missing_weight == IMPLICIT_MISSING
+    assert model.objective.observed_weight == hs.weights.log_confidence(alpha=1.0, epsilon=1.0)
+    assert sorted(set(model.interactions_.values)) == [1.0, 2.0]
+
+
+def test_options_say_otherwise(shell: Shell, folder: Path, tmp_path: Path) -> None:
+    options = ["--objective", "implicit", "--rank", 3, "--regularization", 2, "--regularization-exponent", 0]
+    options += ["--iterations", 2, "--alpha", 40, "--missing-weight", 1, "--seed", 5, "--json"]
+    out, _ = shell("fit", folder / "ratings.csv", *COLUMNS, *options, "-o", tmp_path / "m")
+    told = json.loads(out)
+    assert (told["users"], told["items"], told["interactions"], told["rank"]) == (943, 1682, 100_000, 3)
+    assert [line["iteration"] for line in told["history"]] == [1, 2]
+    model = hs.load(tmp_path / "m")
+    assert model.objective == hs.Implicit(observed_weight=hs.weights.confidence(alpha=40), missing_weight=1)
+    assert (model.regularization, model.regularization_exponent, model.random_state) == (2, 0, 5)
+
+
+def test_recommend_to_a_user(shell: Shell, ratings_model: Path) -> None:
+    out, err = shell("recommend", ratings_model, "user 1", "-n", 3)
+    assert "for user user 1" in out
+    assert err == ""
+    best = hs.load(ratings_model).recommend("user 1", 3)["user 1"]
+    assert all(item in out and f"{score:.4f}" in out for item, score in best)
+    told = json.loads(shell("recommend", ratings_model, "user 1", "user 7", "-n", 2, "--json")[0])
+    assert [(row["user"], row["rank"]) for row in told] == [
+        ("user 1", 1), ("user 1", 2), ("user 7", 1), ("user 7", 2)
+    ]  # fmt: skip
+    assert (told[0]["item"], told[0]["score"]) == best[0]
+
+
+def test_ids_of_integers_are_found(shell: Shell, clicks_model: Path) -> None:
+    told = json.loads(shell("recommend", clicks_model, "1", "--json")[0])
+    assert told[0]["user"] == 1
+    assert isinstance(told[0]["item"], int)
+    assert "similar to item 50" in shell("similar", clicks_model, "50")[0]
+
+
+def test_a_stranger_is_told_apart(shell: Shell, clicks_model: Path) -> None:
+    out, err = shell("recommend", clicks_model, "nobody", "-n", 1, "--json")
+    assert err == "user 'nobody' is unknown to the model: the list is what is liked in general\n"
+    assert json.loads(out)[0]["item"] == 50  # Star Wars
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_recommend_to_all(
+    shell: Shell, clicks_model: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "USERS_AT_ONCE", 100)  # several blocks
+    path = tmp_path / f"all{suffix}"
+    out, _ = shell("recommend", clicks_model, "-o", path, "-n", 5)
+    assert out == f"4,715 rows for 943 users written to {path}\n"
+    if suffix == ".parquet":
+        rows = pl.read_parquet(path).rows()
+    else:
+        with path.open(newline="") as file:
+            header, *rows = csv.reader(file, delimiter="\t" if suffix == ".tsv" else ",")
+        assert header == ["user", "item", "rank", "score"]
+        rows = [(int(u), int(i), int(r), float(s)) for u, i, r, s in rows]
+    lists = hs.load(clicks_model).recommend(n=5)
+    expected = list(tables.rows_of(lists))
+    assert [row[:3] for row in rows] == [row[:3] for row in expected]
+    np.testing.assert_allclose([row[3] for row in rows], [row[3] for row in expected], rtol=1e-5)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(
+    shell: Shell, clicks_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "all.csv"
+    path.write_text("old")
+    monkeypatch.setattr(tables, "USERS_AT_ONCE", 300)
+    calls = []
+
+    def rows_of(lists: object) -> list[object]:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return []
+
+    monkeypatch.setattr(tables, "rows_of", rows_of)
+    shell("recommend", clicks_model, "-o", path, fails=130)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_similar(shell: Shell, ratings_model: Path) -> None:
+    told = json.loads(shell("similar", ratings_model, "film 50", "-n", 2, "--json")[0])
+    assert [row["item"] for row in told] == [
+        i for i, _ in hs.load(ratings_model).similar_items("film 50", 2)["film 50"]
+    ]
+    assert "similar to user user 1" in shell("similar", ratings_model, "user 1", "--users")[0]
+
+
+def test_evaluate_holds_the_future_back(shell: Shell, folder: Path) -> None:
+    out, err = shell("evaluate", folder / "ratings.csv", *COLUMNS, "--iterations", 3)
+    assert "held back: the latest 20,000 interactions" in err
+    assert "ndcg@10" in out
+    assert "rmse" in out
+    assert "Popularity" in out
+    options = ["--metrics", "rmse,recall", "-n", "5,20", "--iterations", 3, "--json"]
+    told = json.loads(shell("evaluate", folder / "ratings.csv", *COLUMNS, *options)[0])
+    figures = {(row["model"], row["metric"], row["n"]): row["value"] for row in told["rows"]}
+    train, test = hs.split_by_time(hs.read_interactions(folder / "ratings.csv", user="who", item="film",
+                                                        value="stars", timestamp="when"), 0.2)  # fmt: skip
+    model = hs.ALS(hs.Explicit(biases=True), rank=16, regularization=1.5, iterations=3, random_state=0).fit(train)
+    assert figures["ALS", "rmse", None] == pytest.approx(hs.metrics.rmse(test.values, model.predict(test)))
+    assert figures["Popularity", "rmse", None] is None  # it predicts no values; JSON knows no NaN
+    assert set(figures) == {
+        (m, *of) for m in ("ALS", "Popularity") for of in (("rmse", None), ("recall", 5), ("recall", 20))
+    }
+
+
+def test_without_times_the_split_is_random_and_says_so(shell: Shell, folder: Path) -> None:
+    out, err = shell("evaluate", folder / "clicks.parquet", "--iterations", 2, "--rank", 4)
+    assert "a model tested so has seen the future" in err
+    assert "hit_rate@10" in out
+    _, err = shell("evaluate", folder / "ratings.csv", *COLUMNS, "--split", "last", "--iterations", 1)
+    assert "held back: the last of each user, 943 interactions" in err
+
+
+def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, tmp_path: Path) -> None:
+    unseen = pd.DataFrame({"user": [1, 2], "item": [1000, 1001]})
+    unseen.to_csv(tmp_path / "later.csv", index=False)
+    told = json.loads(shell("evaluate", tmp_path / "later.csv", "--model", clicks_model, "--json")[0])
+    assert told["n_scored"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "{}/none.csv"], "there is no file"),
+        (["fit", "{}/ratings.csv"], "there is no column 'user' for user: there are 0 'who', 1 'film'"),
+        (["fit", "{}/ratings.csv", "--user", "who"], "say --item with a name or position"),
+        (["fit", "{}/clicks.parquet", "--biases", "-o", "{}/x"], "--biases goes with --objective explicit"),
+        (["fit", "{}/clicks.parquet", "--rank", "0", "-o", "{}/x"], "rank=0"),
+        (["fit", "{}/clicks.parquet", "-o", "{}/no/x"], "no/x"),
+        (["recommend", "{}/ratings.csv", "1"], "is no model of halfstep"),
+        (["recommend", "{}/none", "1"], "none"),
+        (["recommend", "{}/clicks.halfstep"], "name users, or a file for all of them by --output"),
+        (
+            ["recommend", "{}/clicks.halfstep", "-o", "{}/all.xls"],
+            "the suffix '.xls' is none of .csv, .tsv, .parquet",
+        ),
+        (["recommend", "{}/clicks.halfstep", "-o", "{}/no/all.csv"], "name another by --output"),
+        (["similar", "{}/clicks.halfstep", "nothing"], "unknown id 'nothing'"),
+        (["evaluate", "{}/clicks.parquet", "--metrics", "auc"], "auc"),
+        (["evaluate", "{}/clicks.parquet", "-n", "ten"], "-n ten: give an integer"),
+        (["evaluate", "{}/clicks.parquet", "--split", "time"], "no timestamps"),
+    ],
+)
+def test_a_fault_is_one_line(
+    shell: Shell, folder: Path, clicks_model: Path, arguments: list[str], message: str
+) -> None:
+    _, err = shell(*(each.format(folder) for each in arguments), fails=1)
+    last = err.splitlines()[-1]
+    assert last.startswith("halfstep: ")
+    assert message in last
+    assert "Traceback" not in err
+    assert not (folder / "x").exists()
+
+
+def test_columns_by_number(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "plays.txt").write_text("ann::tea::3\nbob::tea::1\nbob::rum::1\n")
+    arguments = ["--separator", "::", "--no-header", "--user", 0, "--item", 1, "--value", 2, "-o", tmp_path / "m"]
+    _, err = shell("fit", tmp_path / "plays.txt", *arguments)
+    assert "objective: implicit, as values from 1 to 3 look counted" in err
+    assert hs.load(tmp_path / "m").users_.ids.tolist() == ["ann", "bob"]

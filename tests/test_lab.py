@@ -25,7 +25,7 @@ from halfstep.lab.clock import Clock
 from halfstep.lab.printed import EXPERIMENTS, PRINTED, label
 from halfstep.lab.results import Figure, rounded
 
-PLOTS = ("convergence", "methods", "objective", "weights")
+PLOTS = ("convergence", "methods", "objective", "online", "weights")
 
 
 @dataclass
@@ -83,6 +83,19 @@ def test_biased_als_gets_the_signs_right(run: Run) -> None:
     assert signs["biased_als"]["known"]["value"] >= 0.705
     assert signs["biased_wals"]["validation"] >= signs["biased_als"]["validation"]
     assert signs["biased_als"]["known"]["value"] > signs["user_item_bias"]["known"]["value"]
+
+
+@pytest.mark.parametrize("model", ["eals", "ials"])
+def test_a_model_that_learns_on_beats_one_that_does_not(run: Run, model: str) -> None:
+    figures = {
+        how: {row["metric"]: row for row in run.results["online"][model][how]["rows"]}
+        for how in ("frozen", "learning")
+    }
+    for metric in ("hit_rate", "ndcg"):
+        frozen, learning = figures["frozen"][metric], figures["learning"][metric]
+        assert learning["n"] == 100
+        assert learning["low"] > frozen["high"]  # whoever happened to be in the stream
+    assert run.results["online"][model]["frozen"]["n_events"] == 10_000
 
 
 def test_every_method_has_an_interval_on_both_test_sets(run: Run) -> None:

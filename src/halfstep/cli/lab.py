@@ -31,6 +31,7 @@ def lab(
         findings = run_lab(output, tick=lambda section: status.update(f"fitting: {section}"))
     print_figures(console, findings)
     print_corrected(console, findings)
+    print_online(console, findings)
     print_story(console, findings)
     console.print(
         f"{findings.fits} fits took {findings.fitting_seconds:.1f} s of {findings.total_seconds:.1f} s. "
@@ -88,6 +89,24 @@ def print_corrected(console: Console, findings: Findings) -> None:
 
     show("The corrected rows: RMSE in stars (95 % bootstrap interval)", findings.stars)
     show("The corrected rows: sign accuracy on ±1 (95 % bootstrap interval)", findings.signs)
+
+
+def print_online(console: Console, findings: Findings) -> None:
+    """Show models on a stream, as they were fitted and learning on."""
+    from halfstep.lab.online import METRICS, PLACES
+
+    online = findings.online
+    title = f"Learning on: {len(online.popularity.places):,} events, each ranked, scored, then learnt"
+    table = Table("model", "", title=title, title_justify="left")
+    for name in ("HR", "NDCG"):
+        table.add_column(f"{name}@{PLACES}", justify="right")
+    lines = [("popularity", "as fitted", online.popularity)]
+    for row in online.rows:
+        lines += [(row.name, "as fitted", row.frozen), ("", "learning on", row.learning)]
+    for model, how, evaluation in lines:
+        figures = (evaluation.find(evaluation.models[0], metric) for metric in METRICS)
+        table.add_row(model, how, *(f"{each.value:.4f} [dim]({each.low:.3f}–{each.high:.3f})[/]" for each in figures))
+    console.print(table)
 
 
 def print_story(console: Console, findings: Findings) -> None:

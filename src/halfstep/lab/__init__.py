@@ -2,7 +2,7 @@
 
 The write-up is "Implementing Alternating Least Squares (ALS) from Scratch in Python" (ouatu.ro). `run_lab` runs its
 experiments A to J with this library, compares every figure that it printed, tunes four methods without a look at the
-test side, and writes a report.
+test side, lets two models learn from a stream, and writes a report.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from halfstep.lab import experiments
 from halfstep.lab.clock import Clock
 from halfstep.lab.corrected import corrected_rows
 from halfstep.lab.data import Split, legacy_synthetic, synthetic, write_up_split
+from halfstep.lab.online import stream
 from halfstep.lab.results import Findings, Method, figures_of
 from halfstep.lab.scoring import estimate
 
@@ -29,7 +30,7 @@ Tick = Callable[[str], None]
 def run_lab(
     output: Path | str, ratings: hs.Interactions | None = None, *, tick: Tick = lambda _section: None
 ) -> Findings:
-    """Run all experiments and write ``report.html``, four plots and ``results.json`` into a folder.
+    """Run all experiments and write ``report.html``, five plots and ``results.json`` into a folder.
 
     Parameters
     ----------
@@ -118,6 +119,8 @@ def find(ratings: hs.Interactions, *, tick: Tick = lambda _section: None) -> Fin
     corrected_stars = corrected_rows(clock, split, "rmse")
     clock.section = "corrected, signs"
     corrected_signs = corrected_rows(clock, signs, "sign_accuracy")
+    clock.section = "online"
+    online = stream(clock, ratings)
     return Findings(
         figures=figures_of(figures, seeds),
         split=split,
@@ -126,6 +129,7 @@ def find(ratings: hs.Interactions, *, tick: Tick = lambda _section: None) -> Fin
         unmasked=unmasked,
         stars=corrected_stars,
         signs=corrected_signs,
+        online=online,
         methods=[
             *_write_ups_methods(models | baselines, split),
             *(Method(row.name, True, row.test, row.known) for row in corrected_stars),

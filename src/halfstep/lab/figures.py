@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import halfstep as hs
 from halfstep.lab import experiments
 from halfstep.lab.corrected import Popularity, weight_formula
+from halfstep.lab.online import PLACES, Online
 from halfstep.lab.results import Findings, Method
 from halfstep.lab.scoring import LEVEL
 
@@ -24,6 +25,8 @@ except ModuleNotFoundError as error:
 INK, MUTED, FAINT = "#1f2d3a", "#64727f", "#dde3e8"
 OURS, THEIRS, THIRD = "#1b7a86", "#c8773a", "#8fb8be"
 WIDTH, DPI = 8.4, 160  # inches, and pixels for each
+
+FEW_EVENTS = 200  # of which a share says nothing yet
 
 STYLE: Any = {
     "font.size": 10.5,
@@ -64,6 +67,7 @@ def draw_all(findings: Findings) -> dict[str, bytes]:
         "convergence": _png(4.0, lambda figure: draw_convergence(figure, findings.convergence)),
         "objective": _png(4.0, lambda figure: draw_objective(figure, als)),
         "methods": _png(4.9, lambda figure: draw_methods(figure, findings.methods, len(findings.split.known))),
+        "online": _png(4.4, lambda figure: draw_online(figure, findings.online)),
         "weights": _png(4.9, lambda figure: draw_weights(figure, findings.split.train.item_counts, chosen)),
     }
 
@@ -162,6 +166,35 @@ def draw_methods(figure: Figure, methods: Sequence[Method], n_pairs: int) -> Non
     top = len(ordered) - 1
     for place, (who, colour) in enumerate((("the corrected rows", OURS), ("the write-up's methods", THEIRS))):
         axes.text(right, top - 0.75 * place, who, color=colour, ha="right", va="center", weight="bold")
+
+
+def draw_online(figure: Figure, online: Online) -> None:
+    """The share of hits among the events so far, along the stream."""
+    axes = figure.subplots()
+    lines = [("popularity", online.popularity, THIRD, "-")]
+    for row, style in zip(online.rows, ("--", "-"), strict=True):
+        lines += [(f"{row.name}, as fitted", row.frozen, THEIRS, style)]
+        lines += [(f"{row.name}, learning", row.learning, OURS, style)]
+    ends = []
+    for name, evaluation, colour, style in lines:
+        hits = evaluation.per_event("hit_rate")
+        so_far = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+        axes.plot(np.arange(1, len(hits) + 1)[FEW_EVENTS:], so_far[FEW_EVENTS:], color=colour, linestyle=style)
+        ends.append((so_far[-1], name, colour, len(hits)))
+    height = -np.inf
+    for end, name, colour, n in sorted(ends):  # labels of lines that end close to each other stand apart
+        height = max(end, height + 0.032)
+        axes.annotate(
+            f"{name}: {end:.3f}", (n, height), (10, 0), textcoords="offset points",
+            color=colour, va="center", annotation_clip=False,
+        )  # fmt: skip
+    axes.set_xlim(0, ends[0][3])
+    axes.set_ylim(0, 0.8)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(axis="y")
+    axes.set_xlabel("events of the stream, in the order of time")
+    axes.set_ylabel(f"hits among {PLACES}, so far")
+    axes.set_title("A model that learns on keeps up with users that it had never seen")
 
 
 def draw_weights(figure: Figure, item_counts: NDArray[np.int64], chosen: Popularity) -> None:

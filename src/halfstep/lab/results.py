@@ -12,6 +12,7 @@ import numpy as np
 
 from halfstep.lab.corrected import Row
 from halfstep.lab.data import Split
+from halfstep.lab.online import Online
 from halfstep.lab.printed import PRINTED
 from halfstep.lab.scoring import Estimate
 
@@ -123,6 +124,8 @@ class Findings:
         The test sign accuracy of H's WALS when −1 is observed.
     stars, signs : list of Row
         The corrected rows.
+    online : Online
+        Models on a stream.
     methods : list of Method
         All methods' test RMSE, the write-up's and the corrected.
     fits : int
@@ -138,6 +141,7 @@ class Findings:
     unmasked: dict[str, float]
     stars: list[Row]
     signs: list[Row]
+    online: Online
     methods: list[Method]
     fits: int
     fitting_seconds: float
@@ -169,6 +173,7 @@ class Findings:
                 "rmse": {row.key: _row(row) for row in self.stars},
                 "sign_accuracy": {row.key: _row(row) for row in self.signs},
             },
+            "online": self.online.to_dict(),
             "methods_rmse": {
                 method.name: {"test": asdict(method.test), "known": asdict(method.known)} for method in self.methods
             },

@@ -141,3 +141,64 @@ def reciprocal_rank(ranked, relevant, n):
 
 def novelty(ranked, users_of, n_users, n):
     return np.mean([-np.log2(max(len(users_of.get(item, ())), 1) / n_users) for item in ranked[:n]])
+
+
+# The half-steps of other libraries, from their definitions and not from the objective of this one: R are the values,
+# of which those that are `observed` count. Each row is the minimum of Σ_i W_ui (T_ui − x·y_i)² + ridge_u ‖x‖².
+
+
+def weighted_ridge(W, T, ridge, Y):
+    X = np.zeros((len(W), Y.shape[1]))
+    for u in range(len(W)):
+        A = sum(W[u, i] * np.outer(Y[i], Y[i]) for i in range(len(Y))) + ridge[u] * np.eye(Y.shape[1])
+        b = sum(W[u, i] * T[u, i] * Y[i] for i in range(len(Y)))
+        X[u] = np.linalg.solve(A, b) if b.any() else 0.0  # without anything to fit, A may be 0
+    return X
+
+
+def spark(R, observed, Y, *, reg_param, implicit_prefs, alpha=1.0):
+    """Explicit: λ times the number of entries. Implicit: of positive ones, weight 1 + α|r|, target 0 for r ≤ 0."""
+    if not implicit_prefs:
+        return weighted_ridge(np.where(observed, 1.0, 0.0), R, reg_param * observed.sum(axis=1), Y)
+    liked = observed & (R > 0)
+    W = np.where(observed, 1.0 + alpha * np.abs(R), 1.0)
+    return weighted_ridge(W, np.where(liked, 1.0, 0.0), reg_param * liked.sum(axis=1), Y)
+
+
+def lenskit(R, observed, Y, *, weight, reg, use_ratings):
+    """YᵀY + λ I + Yᵀ (C − I) Y, where C − I is `weight` times the rating, or times 1; the target is 1."""
+    added = weight * (R if use_ratings else np.ones_like(R))
+    W = 1.0 + np.where(observed, added, 0.0)
+    return weighted_ridge(W, np.where(observed, 1.0, 0.0), np.full(len(R), reg), Y)
+
+
+def tensorflow_wals(R, observed, Y, *, unobserved_weight, regularization, row_weights, col_weights):
+    """W_ij = W0 + R_i C_j where there is a value, else W0; the target is the value, else 0."""
+    W = unobserved_weight + np.where(observed, np.outer(row_weights, col_weights), 0.0)
+    return weighted_ridge(W, np.where(observed, R, 0.0), np.full(len(R), regularization), Y)
+
+
+def google_ials(observed, Y, *, unobserved_weight, regularization, regularization_exp):
+    """Σ_Ω y yᵀ + α0 Σ_all y yᵀ + λ (n + α0 N)^ν I on the left, Σ_Ω y on the right."""
+    X = np.zeros((len(observed), Y.shape[1]))
+    for u, seen in enumerate(observed):
+        ridge = regularization * (seen.sum() + unobserved_weight * len(Y)) ** regularization_exp
+        A = Y[seen].T @ Y[seen] + unobserved_weight * Y.T @ Y + ridge * np.eye(Y.shape[1])
+        X[u] = np.linalg.solve(A, Y[seen].sum(axis=0)) if seen.any() else 0.0
+    return X
+
+
+def eals_coordinates(observed, X, Y, C, *, reg):
+    """What each number of X would be if it alone were set to its optimum (He et al. 2016, eq. 12 and 13).
+
+    C are the weights of missing cells; observed ones weigh 1, with a target of 1.
+    """
+    best = np.zeros_like(X)
+    for u in range(len(X)):
+        for f in range(X.shape[1]):
+            others = X[u] @ Y.T - X[u, f] * Y[:, f]
+            seen, missing = observed[u], ~observed[u]
+            above = np.sum((1 - others[seen]) * Y[seen, f]) - np.sum(C[u, missing] * others[missing] * Y[missing, f])
+            below = np.sum(Y[seen, f] ** 2) + np.sum(C[u, missing] * Y[missing, f] ** 2) + reg
+            best[u, f] = above / below
+    return best

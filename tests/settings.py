@@ -155,6 +155,7 @@ def tensorflow(cells: weights.Cells) -> np.ndarray:
 
 LINEAR, POWER = weights.linear_popularity(0.1, 1.0), weights.power_popularity(1.0, 0.3)
 ALPHA0 = 0.3
+CONFIDENCE = weights.confidence(alpha=1.0, base=ALPHA0)
 
 SETTINGS = [
     Setting("plain", hs.Explicit(missing_weight=1.0), arrays(value, constant(1), 1.0), 0.0),
@@ -188,6 +189,24 @@ SETTINGS = [
         hs.Implicit(observed_weight=1 + ALPHA0, missing_weight=ALPHA0, target=1 / (1 + ALPHA0)),
         arrays(constant(1 / (1 + ALPHA0)), constant(1 + ALPHA0), ALPHA0),
         1.0,
+    ),
+    Setting(
+        "ials-values",
+        hs.Implicit(
+            observed_weight=CONFIDENCE, missing_weight=ALPHA0, target=weights.shrunk_preference(CONFIDENCE, ALPHA0)
+        ),
+        arrays(
+            lambda table: np.abs(table.values) / (ALPHA0 + np.abs(table.values)),
+            lambda table: ALPHA0 + np.abs(table.values),
+            ALPHA0,
+        ),
+        1.0,
+    ),
+    Setting(
+        "without-a-base",  # cells may count for less than missing ones, as in the library called implicit
+        hs.Implicit(observed_weight=weights.confidence(alpha=0.4, base=0.0), target=weights.preference()),
+        arrays(lambda table: np.where(table.values > 0, 1.0, 0.0), lambda table: 0.4 * np.abs(table.values), 1.0),
+        0.0,
     ),
     Setting(
         "eals",

@@ -26,7 +26,7 @@ _NAMES = {
     "splitting": ["k_folds", "keep_known", "split_by_time", "split_leave_last_out", "split_random"],
 }
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
-_MODULES = ["datasets", "errors", "metrics", "persistence", "weights"]
+_MODULES = ["datasets", "errors", "metrics", "persistence", "presets", "weights"]
 
 __all__ = [*_ROOM_OF, *_MODULES, "__version__"]  # the table above, not written twice
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep import errors as errors
     from halfstep import metrics as metrics
     from halfstep import persistence as persistence
+    from halfstep import presets as presets
     from halfstep import weights as weights
     from halfstep.als import ALS as ALS
     from halfstep.baselines import GlobalMean as GlobalMean

@@ -141,24 +141,28 @@ class confidence:  # noqa: N801
 
 @dataclass(frozen=True)
 class log_confidence:  # noqa: N801
-    """Hu, Koren, Volinsky (2008): w_ui = 1 + alpha · log(1 + r_ui / epsilon), for values of a very wide range.
+    """Hu, Koren, Volinsky (2008): w_ui = base + alpha · log(1 + r_ui / epsilon), for values of a very wide range.
 
     Parameters
     ----------
     alpha : float
     epsilon : float
         The value from which the logarithm begins to bend; positive.
+    base : float
+        As in `confidence`.
     """
 
     alpha: float
     epsilon: float
+    base: float = 1.0
 
     def __post_init__(self) -> None:
         check_number("alpha", self.alpha)
         check_number("epsilon", self.epsilon, positive=True)
+        check_number("base", self.base)
 
     def __call__(self, cells: Cells) -> Floats:
-        return 1.0 + self.alpha * np.log1p(cells.values / self.epsilon)
+        return self.base + self.alpha * np.log1p(cells.values / self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,35 @@ class preference:  # noqa: N801
 
     def __call__(self, cells: Cells) -> Floats:
         return np.where(cells.values > self.above, 1.0, self.otherwise)
+
+
+@dataclass(frozen=True)
+class shrunk_preference:  # noqa: N801
+    """A target: t_ui = 1 − missing / w_ui, for losses that draw *all* cells to 0, the observed ones too.
+
+    Such a loss (Rendle et al. 2022) is c_ui (x − 1)² + α0 x² on an observed cell of confidence c_ui. Both terms
+    together are w_ui (x − t_ui)², and a constant, with w_ui = c_ui + α0 and t_ui = c_ui / w_ui.
+
+    Parameters
+    ----------
+    weight : float or callable
+        w, the weight of an observed cell, α0 included.
+    missing : float
+        α0.
+    """
+
+    weight: ObservedWeight
+    missing: float
+
+    def __post_init__(self) -> None:
+        if not callable(self.weight):
+            check_number("weight", self.weight)
+        check_number("missing", self.missing)
+
+    def __call__(self, cells: Cells) -> Floats:
+        weights = self.weight(cells) if callable(self.weight) else np.full(len(cells.values), float(self.weight))
+        targets: Floats = 1.0 - np.divide(self.missing, weights, out=np.ones(len(weights)), where=weights > 0)
+        return targets
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single answer to ==

@@ -156,6 +156,7 @@ def tensorflow(cells: weights.Cells) -> np.ndarray:
 LINEAR, POWER = weights.linear_popularity(0.1, 1.0), weights.power_popularity(1.0, 0.3)
 ALPHA0 = 0.3
 CONFIDENCE = weights.confidence(alpha=1.0, base=ALPHA0)
+SHRUNK = weights.shrunk_preference(CONFIDENCE, ALPHA0)
 
 SETTINGS = [
     Setting("plain", hs.Explicit(missing_weight=1.0), arrays(value, constant(1), 1.0), 0.0),

@@ -6,6 +6,7 @@ import pytest
 import halfstep as hs
 from halfstep import weights
 from halfstep.errors import DataError, ParameterError
+from halfstep.objective import cells_of
 
 
 @pytest.fixture
@@ -46,6 +47,8 @@ def test_confidences(data: hs.Interactions) -> None:
     np.testing.assert_allclose(
         weights_of(weights.log_confidence(alpha=3, epsilon=0.5), counts), 1 + 3 * np.log(1 + np.abs(VALUES) / 0.5)
     )
+    based = weights.log_confidence(alpha=3, epsilon=0.5, base=0)
+    np.testing.assert_allclose(weights_of(based, counts), 3 * np.log(1 + np.abs(VALUES) / 0.5))
 
 
 def test_confidence_in_values_of_either_sign(data: hs.Interactions) -> None:
@@ -56,6 +59,22 @@ def test_confidence_in_values_of_either_sign(data: hs.Interactions) -> None:
     np.testing.assert_array_equal(signed.targets, np.where(VALUES > 2.5, 1, -1))
     with pytest.raises(ParameterError, match="above=nan"):
         weights.preference(above=float("nan"))
+
+
+def test_preferences_where_all_cells_are_drawn_to_0(data: hs.Interactions) -> None:
+    """c (x − 1)² + α0 x² = w (x − t)² + a constant, for any x."""
+    c, x = np.abs(VALUES), np.linspace(-1.0, 2.0, 6)
+    weight = weights.confidence(alpha=1, base=0.25)
+    cost = hs.Implicit(observed_weight=weight, target=weights.shrunk_preference(weight, 0.25)).cost(data)
+    differences = c * (x - 1) ** 2 + 0.25 * x**2 - cost.weights * (x - cost.targets) ** 2
+    np.testing.assert_allclose(differences, c - cost.weights * cost.targets**2)
+    np.testing.assert_allclose(weights.shrunk_preference(2.0, 0.5)(cells_of(data)), np.full(6, 0.75))
+    nothing = weights.shrunk_preference(weights.confidence(alpha=1, base=0), 0)(cells_of(data))
+    np.testing.assert_array_equal(nothing, VALUES != 0)  # what weighs nothing has a target all the same
+    with pytest.raises(ParameterError, match="missing=-1"):
+        weights.shrunk_preference(weight, -1)
+    with pytest.raises(ParameterError, match="weight='2'"):
+        weights.shrunk_preference("2", 1)
 
 
 def test_rows_times_columns(data: hs.Interactions) -> None:

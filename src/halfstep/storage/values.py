@@ -32,6 +32,7 @@ STORABLE: Mapping[str, type] = {
         weights.row_column,
         weights.missing_popularity,
         weights.preference,
+        weights.shrunk_preference,
     )
 }
 

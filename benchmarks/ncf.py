@@ -89,9 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train = protocol.train
     print(f"{len(train):,} training pairs of {train.n_users:,} users and {train.n_items:,} items")
     print(f"{sum(map(len, protocol.candidates.values())):,} pairs ranked")
-    print(
-        f"{platform.machine()}, {available_cores()} cores, NumPy {np.__version__}; means of {options.seeds} seeds\n"
-    )
+    print(f"{platform.machine()}, {available_cores()} cores, NumPy {np.__version__}")
+    print(f"Means of {options.seeds} seeds; the published figures are of users not refreshed\n")
     show("", "HR@10 / NDCG@10", "deviation", "published", "fit", "needed")
     popular = figures(protocol, {"Popularity": hs.Popularity().fit(train)})[0]
     show("Popularity", pair(popular, 4), "", pair(POPULARITY), "", "")

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -277,15 +278,22 @@ def test_all_presets_are_tested_here() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_what_is_ours_is_passed_on(name: str) -> None:
-    preset = getattr(hs.presets, name)
-    required = [3] * (name == "wals")
-    model = preset(*required, random_state=7, threads=1, progress=False)
+    model = getattr(hs.presets, name)(*[3] * (name == "wals"), random_state=7, threads=1, progress=False)
     assert isinstance(model, hs.ALS)
     assert (model.random_state, model.threads, model.progress) == (7, 1, False)
-    assert not hasattr(model, "item_factors_")
-    model = replace(model, rank=3, iterations=1)
-    few = table(0)
-    np.testing.assert_array_equal(*(model.fit(few.interactions).user_factors_ for _ in range(2)))
+    assert "user_factors_" not in vars(model)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_files_keep_all_of_it(name: str, tmp_path: Path) -> None:
+    model = replace(getattr(hs.presets, name)(*[3] * (name == "wals"), random_state=7), rank=3, iterations=2)
+    data = table(0).interactions
+    model.fit(data).save(tmp_path / "model")
+    loaded = hs.load(tmp_path / "model")
+    assert repr(loaded.objective) == repr(model.objective)
+    again = loaded.fit(data)
+    np.testing.assert_array_equal(again.user_factors_, model.user_factors_)
+    np.testing.assert_array_equal(again.item_factors_, model.item_factors_)
 
 
 @pytest.mark.parametrize(

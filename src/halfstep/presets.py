@@ -8,6 +8,11 @@ half-step that is solved here. And unless it is told not to, `ALS` solves the us
 
 In the formulas r is the value of an observed cell, x = p_u·q_i its score, n_u the number of observed cells of a row,
 Σ_Ω runs over observed cells, Σ_missing over the others, and Σ_all over both.
+
+>>> import halfstep as hs
+>>> model = hs.presets.implicit(factors=64, alpha=40.0, random_state=0)
+>>> model.rank, model.regularization, model.iterations
+(64, 0.01, 15)
 """
 
 from __future__ import annotations

@@ -1,13 +1,18 @@
-"""How long one event takes: to learn it, to fold a user in, to recommend to one user; and what drifts.
+"""How long one event takes: to learn it, to fold a user in, to recommend to one user; and how far updates drift.
 
     python -m benchmarks.online
 
-100,000 users × 50,000 items at rank 64, as in DESIGN's acceptance: users' activity is lognormal, items' popularity
-follows Zipf's law. Events are drawn from the same distribution; some are of new users and items.
+Times are of 100,000 users × 50,000 items at rank 64: users' activity is lognormal, items' popularity follows Zipf's
+law. Events are drawn from the same distribution; some are of new users and items.
+
+Drift is that of the last 10,000 ratings of MovieLens 100K, learnt one by one, against the same in one batch. They
+must end alike where the mathematics says so: while only users learn, and what their rows share does not depend on the
+events. They need not where popularity does (eALS), or where items move between one solution of a user and the next.
 """
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 
@@ -16,15 +21,23 @@ import numpy as np
 import halfstep as hs
 
 USERS, ITEMS, RANK, CELLS, EVENTS = 100_000, 50_000, 64, 4_000_000, 2_000
+OBJECTIVES = {
+    "Hu et al.": (hs.Implicit(observed_weight=hs.weights.confidence(alpha=40)), 1.0, 0.0),
+    "iALS": (hs.Implicit(observed_weight=1.1, missing_weight=0.1, target=1 / 1.1), 0.01, 1.0),
+    "eALS": (hs.Implicit(missing_weight=hs.weights.missing_popularity(c0=512, exponent=0.4)), 0.01, 0.0),
+    "explicit with biases": (hs.Explicit(biases=True), 1.0, 0.5),
+}
 NEW = 0.02  # of the events are of a new user, and as many of a new item
 
 
-def draw(rng: np.random.Generator, cells: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of a user and an item."""
-    activity = rng.lognormal(sigma=1.2, size=USERS)
-    popularity = 1.0 / (10 + np.arange(ITEMS))
-    users = rng.choice(USERS, cells, p=activity / activity.sum())
-    items = rng.choice(ITEMS, cells, p=popularity / popularity.sum())
+def draw(
+    rng: np.random.Generator, cells: int, n_users: int = USERS, n_items: int = ITEMS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of a user and an item, some of them more than once."""
+    activity = rng.lognormal(sigma=1.2, size=n_users)
+    popularity = 1.0 / (10 + np.arange(n_items))
+    users = rng.choice(n_users, cells, p=activity / activity.sum())
+    items = rng.choice(n_items, cells, p=popularity / popularity.sum())
     return users, items
 
 
@@ -41,20 +54,54 @@ def timed(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
+def drift() -> None:
+    """Compare one by one with one batch."""
+    train, events = hs.split_by_time(hs.datasets.movielens_100k(), 0.1)
+    events = events.subset(train.item_counts[events.item_positions] > 0)
+    users = np.unique(events.user_positions)
+    print(f"\n{len(events):,} events of MovieLens 100K one by one, against one batch: relative difference of the")
+    print(f"{'':26}users' rows, users only   users' rows   items' rows   all scores")
+    for name, (objective, strength, exponent) in OBJECTIVES.items():
+        model = hs.ALS(
+            objective, rank=16, regularization=strength, regularization_exponent=exponent, random_state=0
+        ).fit(train)
+        ends = []
+        for update_items in (False, True):
+            single, batch = copy.copy(model), copy.copy(model)
+            for k in range(len(events)):
+                single.partial_fit(events.subset([k]), update_items=update_items)
+            batch.partial_fit(events, update_items=update_items)
+            ends.append((single, batch))
+        (a, b), (c, d) = ends
+        where = a.users_.positions(events.users.ids[users]), b.users_.positions(events.users.ids[users])
+        figures = [
+            apart(a.user_factors_[where[0]], b.user_factors_[where[1]]),
+            apart(c.user_factors_[where[0]], d.user_factors_[where[1]]),
+            apart(c.item_factors_, d.item_factors_),
+            apart(c.user_factors_ @ c.item_factors_.T, d.user_factors_ @ d.item_factors_.T),
+        ]
+        print(f"{name:<26}{figures[0]:24.1e}{figures[1]:14.1e}{figures[2]:14.1e}{figures[3]:13.1e}")
+
+
+def apart(a: np.ndarray, b: np.ndarray) -> float:
+    """‖a − b‖ / ‖b‖."""
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
 def main() -> None:
     rng = np.random.default_rng(0)
     users, items = draw(rng, CELLS)
+    users, items = np.append(users, np.arange(USERS)), np.append(items, np.arange(USERS) % ITEMS)  # all are there
     data = hs.Interactions.from_arrays(users, items, duplicates="last")
     print(f"{data!r}, rank {RANK}")
-    eals = hs.Implicit(missing_weight=hs.weights.missing_popularity(c0=512, exponent=0.4))
-    for name, objective, exponent in (
-        ("Hu et al.", hs.Implicit(observed_weight=hs.weights.confidence(alpha=40)), 0.0),
-        ("iALS", hs.Implicit(observed_weight=1.1, missing_weight=0.1, target=1 / 1.1), 1.0),
-        ("eALS", eals, 0.0),
-        ("explicit with biases", hs.Explicit(biases=True), 0.5),
-    ):
+    for name, (objective, strength, exponent) in OBJECTIVES.items():
         model = hs.ALS(
-            objective, rank=RANK, iterations=1, regularization=0.1, regularization_exponent=exponent, random_state=0
+            objective,
+            rank=RANK,
+            iterations=1,
+            regularization=strength,
+            regularization_exponent=exponent,
+            random_state=0,
         )
         print(f"{name}: fitted in {timed(lambda model=model: model.fit(data)):.1f} s")
         u, i = draw(rng, EVENTS)
@@ -71,6 +118,7 @@ def main() -> None:
         histories = [{"someone": rng.choice(ITEMS, 40, replace=False).tolist()} for _ in range(200)]
         percentiles("fold in a history of 40", [timed(lambda h=h, m=model: m.fold_in(h)) for h in histories])
         percentiles("recommend 10 to one user", [timed(lambda v=v, m=model: m.recommend([v])) for v in u[:200]])
+    drift()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ GENRES = {
     "metal": ["Iron Orchard", "Gravewind", "Anvil Saints", "Black Tarn", "Ashen Choir", "Hexhammer"],
     "techno": ["Kilohertz", "Motor Nacht", "Glass Circuit", "Vector Bloom", "Sub Zero Sum", "Relay 9"],
     "soul": ["Della Reed", "The Velvet Mile", "Otis Crane", "Honeydrip", "Sunday Proof", "Rosa Keys"],
-    "classical": ["Quartet Lindqvist", "Ensemble Aurel", "Ida Novak", "Camerata Nord", "Pavel Orlov", "Studio Baroque"],
+    "classical": ["Quartet Lindqvist", "Ensemble Aurel", "Ida Novak", "Camerata Nord", "Pavel Orlov", "Baroque 11"],
 }
 LISTENERS, SEED = 150, 7
 FIRST, LAST = np.datetime64("2026-01-01T08:00"), np.datetime64("2026-06-30T23:00")

@@ -1,19 +1,36 @@
-"""What the README shows runs, and prints what a reader would expect."""
+"""What the README shows runs, and prints what it says."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parent.parent / "README.md"
+import halfstep as hs
+from halfstep import cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+SECONDS = r"\d+\.\d s"
+
+
+@pytest.fixture
+def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be in a copy of the folder of examples."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path / "examples")
 
 
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    example = EXAMPLES[0]
     assert len([line for line in example.splitlines() if line.strip()]) <= 10
-    exec(compile(example, str(README), "exec"), {})
+    exec(compile(example, "README.md", "exec"), {})
     shown = capsys.readouterr().out
     found = re.search(r"RMSE on the last fifth of the ratings: (\d\.\d{3})", shown)
     assert found is not None
@@ -21,10 +38,58 @@ def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Iteration(iteration=20" in shown
 
 
-def test_the_settings_in_the_table_can_be_made() -> None:
-    import halfstep as hs
+@pytest.mark.usefixtures("examples")
+def test_the_second_example_runs() -> None:
+    names: dict[str, object] = {}
+    exec(compile(EXAMPLES[1], "README.md", "exec"), names)
+    model = names["model"]
+    assert isinstance(model, hs.ALS)
+    assert "somebody new" in model.users_
+    assert "Iron Orchard" not in model.recommend("somebody new").item_ids[0]
 
-    cells = re.findall(r"^\|[^|]+\| `(hs\.[^`]+)`", README.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+@pytest.mark.usefixtures("examples")
+def test_the_commands_print_what_is_shown(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the letter, but for the seconds."""
+    (transcript,) = re.findall(r"```console\n\$ cd examples\n(.*?)```", README, flags=re.DOTALL)
+    commands = re.split(r"^\$ ", transcript, flags=re.MULTILINE)[1:]
+    assert len(commands) == 3
+    for command in commands:
+        line, shown = command.split("\n", 1)
+        monkeypatch.setattr(sys, "argv", shlex.split(line))
+        with pytest.raises(SystemExit) as ended, warnings.catch_warnings():
+            cli.main()
+        assert not ended.value.code
+        printed = capfd.readouterr()
+        assert _without_trailing_spaces(re.sub(SECONDS, "0.0 s", printed.err + printed.out)) == re.sub(
+            SECONDS, "0.0 s", shown
+        )
+
+
+def _without_trailing_spaces(text: str) -> str:
+    return re.sub(r" +$", "", text, flags=re.MULTILINE)
+
+
+def test_the_settings_in_the_table_can_be_made() -> None:
+    cells = re.findall(r"^\|[^|]+\| `(hs\.[^`]+)`", README, flags=re.MULTILINE)
     assert len(cells) == 9
     for cell in cells:
         eval(cell, {"hs": hs, "w0": 0.1, "rows": 1.0, "columns": 1.0, "a": 0.3})
+
+
+def test_the_presets_that_are_named_are_there() -> None:
+    paragraph = README.split("**Coming from another library.**")[1].split("**Evaluated")[0]
+    for call in re.findall(r"`(hs\.presets\.[^`]+\))`", paragraph):
+        assert isinstance(eval(call, {"hs": hs}), hs.ALS)
+    for name in ("ials", "irspack", "eals", "wals", "cmfrec", "lenskit"):
+        assert f"`{name}`" in paragraph
+        assert callable(getattr(hs.presets, name))
+
+
+def test_the_example_is_what_its_maker_makes(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "examples" / "make_plays.py", tmp_path)
+    exec(
+        compile((tmp_path / "make_plays.py").read_text(encoding="utf-8"), "make_plays.py", "exec"),
+        {"__name__": "__main__", "__file__": str(tmp_path / "make_plays.py")},
+    )
+    assert (tmp_path / "plays.csv").read_bytes() == (ROOT / "examples" / "plays.csv").read_bytes()

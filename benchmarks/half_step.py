@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 import halfstep as hs
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
-from halfstep.objective import Regularization, Side, sides
+from halfstep.sides import Regularization, Side, sides
 
 RANKS = (8, 16, 32, 64, 128)
 

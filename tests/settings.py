@@ -17,7 +17,8 @@ import reference
 from halfstep import weights
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
-from halfstep.objective import Counted, Objective, Regularization, Side, sides
+from halfstep.objective import Objective
+from halfstep.sides import Counted, Regularization, Side, sides
 
 
 @dataclass(frozen=True)

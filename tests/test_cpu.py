@@ -15,7 +15,7 @@ from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
 from halfstep.backends.threads import Team, available_cores
 from halfstep.errors import ParameterError
-from halfstep.objective import Regularization, sides
+from halfstep.sides import Regularization, sides
 
 
 @given(st.lists(st.floats(0, 10 * LEAST_WORK), min_size=1, max_size=300))

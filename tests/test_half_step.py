@@ -12,7 +12,7 @@ import reference
 from halfstep.backends.chunks import LEAST_SEGMENT
 from halfstep.errors import NumericalError
 from halfstep.kernels.cholesky import GATHERED
-from halfstep.objective import Regularization, sides
+from halfstep.sides import Regularization, sides
 from settings import SETTINGS, Setting, Table, half_step
 
 every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=str)

@@ -134,7 +134,8 @@ def test_recommendations_straight_from_a_history(model: hs.ALS) -> None:
 
 def test_histories_come_in_any_form(model: hs.ALS) -> None:
     frame = pd.DataFrame({"user": ["eve"] * 2, "item": [50, 172]})
-    matrix = sparse.csr_array(([1.0, 1.0], ([0, 0], [50, 172])), shape=(1, 200))
+    columns = model.items_.positions([50, 172])
+    matrix = sparse.csr_array(([1.0, 1.0], ([0, 0], columns)), shape=(1, 1682))
     expected = model.fold_in({"eve": [172, 50, 50]}).user_factors_
     for history in (frame, matrix, hs.Interactions.from_frame(frame), {"eve": np.array([50, 172])}):
         np.testing.assert_allclose(model.fold_in(history).user_factors_, expected, rtol=1e-12)

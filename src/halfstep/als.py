@@ -16,9 +16,10 @@ from halfstep.backends.protocol import empty_factors
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.half_step_model import HalfStepModel, naming_the_row
 from halfstep.interactions import Interactions, as_interactions
-from halfstep.objective import Explicit, Objective, Regularization, sides
+from halfstep.objective import Explicit, Objective
 from halfstep.parameters import as_generator, check_choice, check_integer, check_number
 from halfstep.progress import FitInterruptedWarning, progress_bar
+from halfstep.sides import Regularization, sides
 
 Factors = NDArray[np.floating]
 

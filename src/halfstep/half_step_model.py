@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from halfstep.errors import DataError, NumericalError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, Ledger, as_histories, as_interactions
-from halfstep.objective import Objective, Regularization, Side, Statistics, users_side
+from halfstep.objective import Objective, Statistics
 from halfstep.online import Online, OnlineSide
 from halfstep.parameters import check_choice, check_integer
 from halfstep.recommendations import Explanation
 from halfstep.rows import gram, solve_rows, system
+from halfstep.sides import Regularization, Side, users_side
 
 FORGETFUL = "this model does not know what it was fitted on: save it with its interactions"
 
@@ -49,7 +50,8 @@ class HalfStepModel(FactorModel):
         ----------
         histories : Interactions, sparse matrix, dataframe or mapping
             All that is known of each user, as `fit` takes it; or a mapping from a user's id to the ids of its items,
-            or to a mapping from these to values.
+            or to a mapping from these to values. The columns of a sparse matrix are the model's items, in the order
+            of `items_`.
         unknown_items : {"ignore", "raise"}
             What to do with an item that the model was not fitted on: leave it out, or raise `UnknownIdError`.
 
@@ -62,13 +64,16 @@ class HalfStepModel(FactorModel):
 
         Raises
         ------
+        DataError
+            If the histories are unusable, a matrix has another number of columns than the model has items, or no
+            item is known and the ids are of another type than the model's.
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         NumericalError
             If a user's system is not positive definite.
         """
         check_choice("unknown_items", unknown_items, ("ignore", "raise"))
-        histories = as_histories(histories)
+        histories = self._with_known_items(histories)
         if unknown_items == "raise":
             self.items_.positions(histories.item_ids)
         data = replace(
@@ -84,6 +89,27 @@ class HalfStepModel(FactorModel):
         folded._online = None
         folded.__dict__.update(users_=data.users, user_factors_=factors, user_biases_=biases, _data=data)
         return folded
+
+    def _with_known_items(self, histories: Any) -> Interactions:
+        """Take histories, and refuse what was not meant: rows for columns, or strings for integers."""
+        from scipy.sparse import issparse
+
+        if issparse(histories):
+            if histories.shape[1] != len(self.items_):
+                raise DataError(
+                    f"the histories have {histories.shape[1]:,} columns, and the model has {len(self.items_):,} items: "
+                    "rows are users, columns are items"
+                )
+            return Interactions.from_sparse(histories, items=self.items_)
+        data = as_histories(histories)
+        if len(data) and (self.items_.positions(data.item_ids, unknown="mark") < 0).all():
+            given, held = data.items[int(data.item_positions[0])], self.items_[0]
+            if not isinstance(given, type(held)):
+                raise DataError(
+                    f"none of the items in the histories is known: they are such as {given!r}, and the model's are "
+                    f"such as {held!r}"
+                )
+        return data
 
     def explain(self, user: Any, item: Any, n: int = 5) -> Explanation:
         """Say what each interaction of a user contributes to the score of an item (Hu et al. 2008, §5).

@@ -12,18 +12,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from halfstep.errors import DataError, ParameterError
-from halfstep.interactions import Interactions, Orientation, Vocabulary
+from halfstep.interactions import Interactions, Vocabulary
 from halfstep.parameters import check_number
 from halfstep.weights import Cells, MissingWeight, ObservedWeight, Target
 
 Floats = NDArray[np.float64]
-Counted = Literal["cells", "observed", "positive"]
 
 
 @dataclass(frozen=True)
@@ -206,171 +205,6 @@ class Implicit(Objective):
 
     def missing(self, cells: Cells) -> tuple[Floats, Floats] | None:
         return _missing_weights(self.missing_weight, cells)
-
-
-@dataclass(frozen=True)
-class Regularization:
-    """How rows are regularised: λ_u = λ · c_u^ν, and ρ λ_u for their biases.
-
-    Attributes
-    ----------
-    users, items : float
-        λ of either side.
-    exponent : float
-        ν.
-    bias_ratio : float
-        ρ.
-    counts : {"cells", "observed", "positive"}
-        What c_u counts: the observed cells, plus Σ_i s_u m_i where missing cells count (Rendle et al. 2022); the
-        observed cells alone (Zhou et al. 2008); or those of them with a positive value (Spark).
-    """
-
-    users: float
-    items: float
-    exponent: float = 0.0
-    bias_ratio: float = 1.0
-    counts: Counted = "cells"
-
-    def of_rows(self, strength: float, counted: Floats, missing: Floats | None) -> Floats:
-        """λ_u of each row from the cells that are counted and, for "cells", what its missing ones weigh.
-
-        A row that weighs nothing gets λ_u as if it weighed 1: its factors are 0 whatever it is.
-        """
-        heft = counted if missing is None or self.counts != "cells" else counted + missing
-        ridge: Floats = strength * np.where(heft > 0, heft, 1.0) ** self.exponent
-        return ridge
-
-
-@dataclass(frozen=True)
-class Side:
-    """All that a half-step needs besides the factors: one orientation of the objective.
-
-    Rows are those to be solved, columns those that are held fixed; the other side has them swapped. Floating-point
-    arrays are in the precision in which systems are summed and solved.
-
-    Attributes
-    ----------
-    indptr, indices : ndarray
-        Observed cells, row by row, as in a CSR matrix.
-    targets, weights : ndarray of shape (n_cells,)
-        t − μ and w, in the order of `indices`.
-    row_missing, column_missing : ndarray
-        s and m; both empty where missing cells do not count.
-    regularization : ndarray of shape (n_rows,)
-        λ_u.
-    bias_ratio : float
-        ρ.
-    rank : int
-    biases : bool
-    gram : ndarray of shape (rank, rank), optional
-        G = Σ_i m_i q_i q_iᵀ where it is known already, and maybe of more columns than are here; else it is summed.
-    """
-
-    indptr: NDArray[np.int64]
-    indices: NDArray[np.int32]
-    targets: NDArray[np.floating]
-    weights: NDArray[np.floating]
-    row_missing: NDArray[np.floating]
-    column_missing: NDArray[np.floating]
-    regularization: NDArray[np.floating]
-    bias_ratio: float
-    rank: int
-    biases: bool
-    gram: NDArray[np.floating] | None = None
-
-    @property
-    def unknowns(self) -> int:
-        """Numbers to be found for each row: its factors and, with biases, its bias."""
-        return self.rank + self.biases
-
-    def row(self, u: int) -> Side:
-        """Take one row."""
-        cells, rows = slice(self.indptr[u], self.indptr[u + 1]), slice(u, u + 1)
-        return replace(
-            self,
-            indptr=self.indptr[u : u + 2] - self.indptr[u],
-            indices=self.indices[cells],
-            targets=self.targets[cells],
-            weights=self.weights[cells],
-            row_missing=self.row_missing[rows],
-            regularization=self.regularization[rows],
-        )
-
-    @property
-    def has_one_matrix(self) -> bool:
-        """Whether A is the same for all rows: observed and missing cells weigh alike, and so do all rows.
-
-        Then Σ_Ω (w − s m) y yᵀ vanishes, and one factorisation serves every row.
-        """
-        if self.biases or len(self.row_missing) == 0:
-            return False
-        if np.ptp(self.row_missing) != 0 or np.ptp(self.regularization) != 0:
-            return False
-        return bool(np.array_equal(self.weights, self.row_missing[0] * self.column_missing[self.indices]))
-
-
-def sides(
-    data: Interactions, cost: Cost, *, rank: int, regularization: Regularization, dtype: DTypeLike
-) -> tuple[Side, Side]:
-    """Both orientations of the objective: the users' half-step and the items'."""
-    return (
-        users_side(data, cost, rank=rank, regularization=regularization, dtype=dtype),
-        items_side(data, cost, rank=rank, regularization=regularization, dtype=dtype),
-    )
-
-
-def users_side(
-    data: Interactions, cost: Cost, *, rank: int, regularization: Regularization, dtype: DTypeLike
-) -> Side:
-    """The objective as the users' half-step sees it."""
-    s, m = cost.user_missing, cost.item_missing
-    return _side(data, data.by_user, data.user_counts, cost, s, m, rank, regularization, regularization.users, dtype)
-
-
-def items_side(
-    data: Interactions, cost: Cost, *, rank: int, regularization: Regularization, dtype: DTypeLike
-) -> Side:
-    """The objective as the items' half-step sees it."""
-    s, m = cost.item_missing, cost.user_missing
-    return _side(data, data.by_item, data.item_counts, cost, s, m, rank, regularization, regularization.items, dtype)
-
-
-def _side(
-    data: Interactions,
-    orientation: Orientation,
-    counts: NDArray[np.int64],
-    cost: Cost,
-    s: Floats | None,
-    m: Floats | None,
-    rank: int,
-    regularization: Regularization,
-    strength: float,
-    dtype: DTypeLike,
-) -> Side:
-    if s is not None and m is not None and _is_constant(s) and _is_constant(m):
-        s, m = s * m[0], np.ones_like(m)  # a constant goes to the rows, whichever side they are:
-    missing = None if s is None or m is None else s * m.sum()  # a matrix and its transpose then give the same bits
-    counted = counts.astype(np.float64)
-    if regularization.counts == "positive":
-        positive = np.append(data.values[orientation.order] > 0, 0.0)  # where a row is empty, one more is counted
-        counted = np.add.reduceat(positive, orientation.indptr[:-1]) * (counts > 0)
-    none = np.empty(0, dtype)
-    return Side(
-        indptr=orientation.indptr,
-        indices=orientation.indices,
-        targets=cost.targets[orientation.order].astype(dtype),
-        weights=cost.weights[orientation.order].astype(dtype),
-        row_missing=none if s is None else s.astype(dtype),
-        column_missing=none if m is None else m.astype(dtype),
-        regularization=regularization.of_rows(strength, counted, missing).astype(dtype),
-        bias_ratio=float(regularization.bias_ratio),  # kernels are compiled for the types that they are called with
-        rank=int(rank),
-        biases=bool(cost.biases),
-    )
-
-
-def _is_constant(numbers: Floats) -> bool:
-    return len(numbers) > 0 and float(np.ptp(numbers)) == 0
 
 
 def cells_of(data: Interactions) -> Cells:

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from halfstep.errors import NumericalError
 from halfstep.interactions import Growing, Interactions, Ledger
-from halfstep.objective import Objective, Regularization, Side
+from halfstep.objective import Objective
 from halfstep.rows import gram, solve_rows
+from halfstep.sides import Regularization, Side
 from halfstep.weights import Cells, missing_popularity
 
 Floats = NDArray[np.float64]

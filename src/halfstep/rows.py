@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
 from halfstep.kernels.cholesky import sum_system
-from halfstep.objective import Side
+from halfstep.sides import Side
 
 Factors = NDArray[np.floating]
 

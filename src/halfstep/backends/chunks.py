@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.kernels.cholesky import workspace
-from halfstep.objective import Side
+from halfstep.sides import Side
 
 CHUNKS = 64  # at most about so many per half-step: enough to balance, few enough to cost nothing
 LEAST_WORK = 4_000_000  # multiply-adds that make a chunk worth its own task (some 100 µs)

@@ -24,7 +24,7 @@ from halfstep.errors import NumericalError, ParameterError
 from halfstep.kernels._vector import padded_width
 from halfstep.kernels.cholesky import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
 from halfstep.kernels.loss import penalty, row_losses, solved_row_losses
-from halfstep.objective import Side
+from halfstep.sides import Side
 
 Finish = Callable[[int, int], None]
 

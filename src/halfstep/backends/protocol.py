@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from halfstep.kernels._vector import padded_width
-from halfstep.objective import Side
+from halfstep.sides import Side
 
 Factors = NDArray[np.floating]
 """Rows ``[factors | bias | 0 …]``: `Side.unknowns` numbers, padded with zeros as `empty_factors` makes them."""

@@ -94,11 +94,13 @@ class HalfStepModel(FactorModel):
         """Take histories, and refuse what was not meant: rows for columns, or strings for integers."""
         from scipy.sparse import issparse
 
-        if issparse(histories):
-            if histories.shape[1] != len(self.items_):
+        is_sparse: bool = issparse(histories)
+        if is_sparse:
+            columns, n_items = histories.shape[1], len(self.items_)
+            if columns != n_items:
                 raise DataError(
-                    f"the histories have {histories.shape[1]:,} columns, and the model has {len(self.items_):,} items: "
-                    "rows are users, columns are items"
+                    f"the histories have {columns:,} columns, and the model has {n_items:,} items: rows are users, "
+                    "columns are items"
                 )
             return Interactions.from_sparse(histories, items=self.items_)
         data = as_histories(histories)

@@ -90,14 +90,22 @@ class Setting:
 
 def half_step(side: Side, Y: np.ndarray, *, threads: int = 1, dtype: str = "float64") -> np.ndarray:
     """The library's half-step between plain arrays [factors | bias]."""
+    return half_step_and_loss(side, Y, threads=threads, dtype=dtype, scored=False)[0]
+
+
+def half_step_and_loss(
+    side: Side, Y: np.ndarray, *, threads: int = 1, dtype: str = "float64", scored: bool = True
+) -> tuple[np.ndarray, tuple[float, float] | None]:
+    """The same, and the data terms of the objective."""
     K = side.unknowns
     fixed = empty_factors(len(Y), K, dtype)
     fixed[:, :K] = Y
     X = empty_factors(len(side.indptr) - 1, K, dtype)
     with CPU(threads) as backend:
-        backend.half_step(backend.load(side), fixed, X)
+        run = backend.half_step_and_loss if scored else backend.half_step
+        loss = run(backend.load(side), fixed, X)
     assert not X[:, K:].any(), "the padding must stay 0"
-    return X[:, :K]
+    return X[:, :K], loss
 
 
 def popularity(table: Table, weight_of_count: Callable[[int], float]) -> np.ndarray:

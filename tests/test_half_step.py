@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import halfstep as hs
 import reference
+from halfstep.backends import chunks
 from halfstep.backends.chunks import LEAST_SEGMENT
 from halfstep.errors import NumericalError
 from halfstep.kernels.cholesky import GATHERED
 from halfstep.sides import Regularization, sides
-from settings import SETTINGS, Setting, Table, half_step
+from settings import SETTINGS, Setting, Table, arrays, half_step, half_step_and_loss, value
 
 every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=str)
 few = settings(max_examples=25)
@@ -251,3 +252,73 @@ def test_long_rows_with_missing_weights() -> None:
     A = 2.0 * y.T @ y + np.diag([1.0] * k + [3.0])
     expected = np.linalg.solve(A, 2.0 * y.T @ (data.values[:n] - cost.mean - Y[:, k]))
     np.testing.assert_allclose(half_step(by_item, Y, threads=2)[0], expected, rtol=1e-10)
+
+
+# Solved one at a time, in the primal or the dual: at any rank, if it is asked for
+
+
+@pytest.fixture
+def blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "SIDE_BY_SIDE", 0)
+    monkeypatch.setattr(chunks, "ROWS_PER_UNKNOWN", 0.0)
+
+
+@st.composite
+def wide_tables(draw: st.DrawFn) -> Table:
+    """Rows from none to more observations than are gathered at once."""
+    n_columns = draw(st.sampled_from([5, 40, 90, 150]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    share = np.array([0.0, 0.05, 0.3, 0.6, 1.0])[:, None]
+    observed = rng.random((5, n_columns)) < share
+    return Table(observed, rng.choice([-1.0, 0.0, 1.0, 2.5, 5.0], observed.shape))
+
+
+@every_setting
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(table=wide_tables(), rank=st.sampled_from([1, 3, 8, 15, 16, 33, 61]), strength=strengths, rho=rhos, seed=seeds)
+def test_one_at_a_time_equals_the_twin(
+    blocked: None, setting: Setting, table: Table, rank: int, strength: float, rho: float, seed: int
+) -> None:
+    problem = setting.problem(table, rank=rank, strength=strength, rho=rho)
+    for dtype, precision in (("float64", 2.3e-16), ("float32", 1.2e-7)):
+        by_user, by_item = setting.sides(table, rank=rank, strength=strength, rho=rho, dtype=dtype)
+        for side, twin in ((by_user, problem), (by_item, problem.transposed)):
+            Y = draw_factors(twin.t.shape[1], side.unknowns, seed).astype(dtype)
+            X, loss = half_step_and_loss(side, Y, dtype=dtype)
+            assert_solves(twin, Y.astype(float), X, 4 * precision)  # rotated, and turned back
+            observed, missing, _ = reference.terms(twin, X.astype(float), Y.astype(float))
+            scale = float(np.sum(np.where(twin.observed, twin.w * (twin.t**2 + 100 * rank), 0.0))) + missing
+            assert loss[0] == pytest.approx(observed, rel=100 * precision, abs=100 * precision * scale)
+            assert loss[1] == pytest.approx(missing, rel=100 * precision, abs=100 * precision * scale)
+
+
+@pytest.mark.usefixtures("blocked")
+@pytest.mark.parametrize("objective", [hs.Explicit(biases=True), hs.Implicit(missing_weight=0.1)], ids=str)
+def test_one_at_a_time_the_bits_do_not_depend_on_threads(long_rowed: hs.Interactions, objective: object) -> None:
+    models = [
+        hs.ALS(objective, rank=40, iterations=2, random_state=0, system_dtype="float32", threads=threads).fit(
+            long_rowed
+        )
+        for threads in (1, 2, 3)
+    ]
+    for other in models[1:]:
+        np.testing.assert_array_equal(models[0].user_factors_, other.user_factors_)
+        np.testing.assert_array_equal(models[0].item_factors_, other.item_factors_)
+        assert [line.objective for line in models[0].history_] == [line.objective for line in other.history_]
+
+
+@pytest.mark.usefixtures("blocked")
+def test_weights_below_those_of_missing_cells_are_left_to_the_other_way() -> None:
+    rng = np.random.default_rng(3)
+    table = Table(rng.random((9, 30)) < 0.5, rng.normal(size=(9, 30)))
+    scale = rng.choice([0.0, 0.1, 0.5, 3.0], table.values.shape)
+    setting = Setting(
+        "mixed", hs.Explicit(weight=lambda cells: scale[cells.users, cells.items], missing_weight=0.5),
+        arrays(value, lambda table: scale, 0.5), 0.0,
+    )  # fmt: skip
+    problem = setting.problem(table, rank=7, strength=0.5, rho=1.0)
+    by_user, _ = setting.sides(table, rank=7, strength=0.5, rho=1.0, dtype="float64")
+    Y = draw_factors(30, 7, 0)
+    X, loss = half_step_and_loss(by_user, Y)
+    np.testing.assert_allclose(X, reference.half_step(problem, Y), rtol=1e-8)
+    np.testing.assert_allclose(loss, reference.terms(problem, X, Y)[:2], rtol=1e-10)

@@ -14,6 +14,8 @@ from halfstep.sides import Side
 
 CHUNKS = 64  # at most about so many per half-step: enough to balance, few enough to cost nothing
 LEAST_WORK = 4_000_000  # multiply-adds that make a chunk worth its own task (some 100 µs)
+SIDE_BY_SIDE = 32  # unknowns up to which systems are solved side by side, in the lanes of vectors
+ROWS_PER_UNKNOWN = 1.0  # that pay for the eigenvectors
 LEAST_SEGMENT = 4096  # observations below which a row is never cut
 
 
@@ -25,6 +27,8 @@ class LoadedSide:
     ----------
     side : Side
     has_one_matrix : bool
+    is_blocked : bool
+        Whether rows are solved one at a time by ``kernels/blocked.py``, rather than side by side.
     light_ranges : list of (first, last)
         Rows in pieces of equal work, where the work is linear in the rank.
     chunks : list of ((first, last), ndarray)
@@ -38,6 +42,7 @@ class LoadedSide:
 
     side: Side
     has_one_matrix: bool
+    is_blocked: bool
     light_ranges: list[tuple[int, int]]
     chunks: list[tuple[tuple[int, int], NDArray[np.intp]]]
     long_rows: NDArray[np.intp]
@@ -63,7 +68,10 @@ class LoadedSide:
         ]
         chunks = [((first, last), rows[first:last][~is_long[first:last]]) for first, last in cut(work)]
         sums_shape = workspace(k, side.weights)[0].shape
-        return cls(side, side.has_one_matrix, cut(light_work), chunks, long_rows, segments, sums_shape)
+        # Rows that share missing cells are rotated into the eigenvectors of G first, which some rows have to pay for.
+        is_blocked = k > SIDE_BY_SIDE and not (side.biases and len(side.row_missing))
+        is_blocked &= len(side.row_missing) == 0 or len(counts) >= ROWS_PER_UNKNOWN * k
+        return cls(side, side.has_one_matrix, is_blocked, cut(light_work), chunks, long_rows, segments, sums_shape)
 
 
 def cut(work: NDArray[np.float64]) -> list[tuple[int, int]]:

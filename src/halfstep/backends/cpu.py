@@ -22,11 +22,13 @@ from halfstep.backends.protocol import Factors
 from halfstep.backends.threads import OneBlasThread, Team, available_cores
 from halfstep.errors import NumericalError, ParameterError
 from halfstep.kernels._vector import padded_width
+from halfstep.kernels.blocked import LEFT, solve_blocked
 from halfstep.kernels.cholesky import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
 from halfstep.kernels.loss import penalty, row_losses, solved_row_losses
 from halfstep.sides import Side
 
 Finish = Callable[[int, int], None]
+Chunks = list[tuple[tuple[int, int], NDArray[np.intp]]]
 
 ROWS_AT_ONCE = 4096  # in products that BLAS does
 
@@ -113,8 +115,11 @@ class CPU:
 
         if loaded.has_one_matrix:
             self._solve_with_one_matrix(loaded, G, features, X, finish)
+        elif loaded.is_blocked:
+            left = self._solve_blocked(loaded, G, features, offsets, X, loss)
+            self._solve_each(loaded, left, G, features, offsets, X, finish)
         else:
-            self._solve_each(loaded, G, features, offsets, X, finish)
+            self._solve_each(loaded, loaded.chunks, G, features, offsets, X, finish)
 
     def _fixed(self, side: Side, Y: Factors) -> tuple[Factors, Factors]:
         """Features [y | 1] and offsets of the side that is held fixed, in the precision of the systems."""
@@ -144,8 +149,16 @@ class CPU:
         return cast(NDArray[np.float64], self._empty("squares", (len(X), 2)))
 
     def _solve_each(
-        self, loaded: LoadedSide, G: Factors, Y: Factors, offsets: Factors, X: Factors, finish: Finish
+        self,
+        loaded: LoadedSide,
+        chunks: Chunks,
+        G: Factors,
+        Y: Factors,
+        offsets: Factors,
+        X: Factors,
+        finish: Finish,
     ) -> None:
+        """Solve the rows in some chunks, and all long rows."""
         side = loaded.side
         k, biases, s, m = side.rank, side.biases, side.row_missing, side.column_missing
         sums = np.empty((len(loaded.segments), *loaded.sums_shape), Y.dtype)
@@ -169,7 +182,7 @@ class CPU:
 
         self._team.run(
             [partial(sum_part, number, *segment) for number, segment in enumerate(loaded.segments)]
-            + [partial(solve, first, last, rows, sums[:0]) for (first, last), rows in loaded.chunks]
+            + [partial(solve, first, last, rows, sums[:0]) for (first, last), rows in chunks]
         )
         totals = np.zeros((len(loaded.long_rows), *sums.shape[1:]), Y.dtype)
         for (row, _, _), part in zip(loaded.segments, sums, strict=True):
@@ -182,6 +195,46 @@ class CPU:
         )
         if failed:
             raise NumericalError(f"its system {NOT_DEFINITE.format(dtype=Y.dtype)}", row=min(failed))
+
+    def _solve_blocked(
+        self, loaded: LoadedSide, G: Factors, Y: Factors, offsets: Factors, X: Factors, loss: Loss | None
+    ) -> Chunks:
+        """Solve all rows but the long ones, in the eigenvectors of G; return those that this way cannot do."""
+        side = loaded.side
+        k, dtype = side.rank, Y.dtype
+        g, V, rotated = np.empty(0, dtype), None, Y
+        if len(G) > 0:
+            eigenvalues, vectors = np.linalg.eigh(G.astype(np.float64))
+            g, V = np.maximum(eigenvalues, 0.0).astype(dtype), vectors.astype(dtype)
+            rotated = self._rotated(Y, V)
+        losses = cast(NDArray[np.float64], self._empty("losses", (len(X), 2)) if loss is None else loss.losses)
+
+        def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:
+            solved = np.zeros((last - first, side.unknowns), dtype)
+            solve_blocked(
+                rows, side.indptr, side.indices, side.targets, side.weights, side.row_missing, side.column_missing, g,
+                side.regularization, side.bias_ratio, k, side.biases, offsets, rotated, first, solved,
+                loss is not None, losses,
+            )  # fmt: skip
+            if V is not None:
+                solved = solved @ V.T
+            X[rows, : side.unknowns] = solved[rows - first]
+
+        self._team.run([partial(solve, first, last, rows) for (first, last), rows in loaded.chunks])
+        is_left = losses[:, 0] == LEFT
+        is_left[loaded.long_rows] = False
+        return [((row, row + 1), np.array([row])) for row in np.flatnonzero(is_left).tolist()]
+
+    def _rotated(self, Y: Factors, V: Factors) -> Factors:
+        """Y V, some rows at a time."""
+        rotated = self._empty("rotated", Y.shape, Y.dtype)
+
+        def rotate(start: int) -> None:
+            stop = start + ROWS_AT_ONCE
+            np.matmul(Y[start:stop, : len(V)], V, out=rotated[start:stop, : len(V)])
+
+        self._team.run([partial(rotate, start) for start in range(0, len(Y), ROWS_AT_ONCE)])
+        return rotated
 
     def _solve_with_one_matrix(self, loaded: LoadedSide, G: Factors, Y: Factors, X: Factors, finish: Finish) -> None:
         side = loaded.side
@@ -216,7 +269,7 @@ class CPU:
                 np.matmul((y * m[start : start + ROWS_AT_ONCE, None]).T, y, out=parts[number])
 
         self._team.run([partial(product, number, start) for number, start in enumerate(starts)])
-        total: Factors = parts.sum(axis=0)
+        total: Factors = parts.sum(axis=0, dtype=np.float64).astype(Y.dtype)
         return total
 
 

@@ -1,0 +1,310 @@
+"""The inner loops of ``blocked.py``, written for vector units by hand as those of ``_vector.py`` are.
+
+=============================================  =====================================================================
+``add_tile(A, Z, f, n, a, c, vectors)``        A[a:a+R, c:c+w] += Z[f:f+n, a:a+R]ᵀ Z[f:f+n, c:c+w], w = vectors·lanes
+``subtract_tile(U, n, a, c, vectors)``         U[a:a+4, c:c+w] −= U[:n, a:a+4]ᵀ U[:n, c:c+w]
+``factor_panel(U, a, width, inverse)``         rows a to a + 3 of U, given that what is above is subtracted
+``gather_scaled(Y, i, f, d, Z, p, width)``     Z[p, :width] = f · Y[i, :width] · d[:width]
+``add_rows(Z, first, n, f, c, y, vectors)``    y[c:c+w] += Σ_p f[first + p] · Z[first + p, c:c+w]
+``dot_panel(U, a, c, width, y, out)``          out[a:a+8] −= U[a:a+8, c:width] y[c:width]
+``dot_row(Z, p, c, width, y)``                 Z[p, c:width] · y[c:width]
+``transpose_block(Z, p, c, T)``                T[c:c+lanes, p:p+lanes] = Z[p:p+lanes, c:c+lanes]ᵀ
+=============================================  =====================================================================
+
+A tile of A stays in registers while it is summed: R = `TILE_ROWS` rows of up to three vectors. With 32 registers that
+are 8 rows, with 16 they are 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from halfstep.kernels._jit import intrinsic
+from halfstep.kernels._llvm import Vectors
+from halfstep.kernels._vector import _require_alike
+
+TILE_ROWS = 8 if llvm.get_host_cpu_features().get("avx512vl") else 4
+PANEL_ROWS = 4
+SOLVED_ROWS = 8  # of a triangle that are solved together
+
+
+def _emit_tile(
+    v: Vectors, out: Any, left: Any, right: Any, n: Any, rows: int, vectors: int, operation: Callable[..., Any]
+) -> None:
+    """The loop of a tile: `out`, `left` and `right` are (address, stride) of its corner and of its first factors."""
+    b = v.builder
+    offsets = [
+        b.add(b.mul(v.constant(r), out[1]), v.constant(k * v.lanes)) for r in range(rows) for k in range(vectors)
+    ]
+    places = [b.gep(out[0], [offset]) for offset in offsets]
+
+    def body(p: Any, tile: list[Any]) -> list[Any]:
+        x_row, z = (b.gep(start, [b.mul(p, stride)]) for start, stride in (left, right))
+        y = [v.load(b.gep(z, [v.constant(k * v.lanes)])) for k in range(vectors)]
+        x = [v.splat(b.load(b.gep(x_row, [v.constant(r)]))) for r in range(rows)]
+        return [operation(x[k // vectors], y[k % vectors], total) for k, total in enumerate(tile)]
+
+    for total, place in zip(v.loop(n, 1, [v.load(p) for p in places], body), places, strict=True):
+        v.store(total, place)
+
+
+@intrinsic
+def add_tile(typing_context: Any, A: Any, Z: Any, first: Any, n: Any, a: Any, c: Any, vectors: Any) -> Any:
+    """A[a:a+R, c:c+w] += Z[first:first+n, a:a+R]ᵀ Z[first:first+n, c:c+w] with w = `vectors`·lanes."""
+    _require_alike(A, Z)
+    intp = types.intp
+    signature = types.void(A, Z, intp, intp, intp, intp, vectors)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v = Vectors(context, builder, A.dtype)
+        out, factors, first, n, a, c, _ = arguments
+        stride = v.columns(Z, factors)
+        _emit_tile(
+            v, (v.pointer(A, out, a, c), v.columns(A, out)), (v.pointer(Z, factors, first, a), stride),
+            (v.pointer(Z, factors, first, c), stride), n, TILE_ROWS, vectors.literal_value, v.multiply_add,
+        )  # fmt: skip
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def subtract_tile(typing_context: Any, U: Any, n: Any, a: Any, c: Any, vectors: Any) -> Any:
+    """U[a:a+4, c:c+w] −= U[:n, a:a+4]ᵀ U[:n, c:c+w] with w = `vectors`·lanes."""
+    _require_alike(U)
+    intp = types.intp
+    signature = types.void(U, intp, intp, intp, vectors)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v = Vectors(context, builder, U.dtype)
+        array, n, a, c, _ = arguments
+        zero, stride = v.constant(0), v.columns(U, array)
+        _emit_tile(
+            v, (v.pointer(U, array, a, c), stride), (v.pointer(U, array, zero, a), stride),
+            (v.pointer(U, array, zero, c), stride), n, PANEL_ROWS, vectors.literal_value, v.multiply_subtract,
+        )  # fmt: skip
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def factor_panel(typing_context: Any, U: Any, a: Any, width: Any, inverse: Any) -> Any:
+    """Factor rows a to a + 3, from which what the rows above account for is subtracted already.
+
+    Row after row is scaled by its inverted pivot and subtracted from those below; for each vector of columns all four
+    stay in registers.
+    """
+    _require_alike(U, inverse)
+    intp = types.intp
+    signature = types.void(U, intp, intp, inverse)
+    rows = range(PANEL_ROWS)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v, b = Vectors(context, builder, U.dtype), builder
+        array, a, width, inverses = arguments
+        root = cgutils.get_or_insert_function(
+            b.module,
+            ir.FunctionType(v.element, [v.element]),
+            f"llvm.sqrt.{ {'float': 'f32', 'double': 'f64'}[str(v.element)] }",
+        )
+        corner = {
+            (r, c): b.load(v.pointer(U, array, b.add(a, v.constant(r)), b.add(a, v.constant(c))))
+            for r in rows for c in rows if c >= r
+        }  # fmt: skip
+        scales = []
+        for r in rows:
+            for p in range(r):
+                for c in range(r, PANEL_ROWS):
+                    product = b.fmul(corner[p, r], corner[p, c], flags=("contract",))
+                    corner[r, c] = b.fsub(corner[r, c], product, flags=("contract",))
+            scales.append(b.fdiv(ir.Constant(v.element, 1.0), b.call(root, [corner[r, r]])))
+            for c in range(r, PANEL_ROWS):
+                corner[r, c] = b.fmul(corner[r, c], scales[r])
+        start = context.make_array(inverse)(context, b, inverses).data
+        for r in rows:
+            b.store(scales[r], b.gep(start, [b.add(a, v.constant(r))]))
+        wide_scales = [v.splat(scale) for scale in scales]
+        wide = {(p, r): v.splat(corner[p, r]) for p in rows for r in rows if p < r}
+        first = b.and_(a, ir.Constant(v.index, -v.lanes))  # the vector that the diagonal lies in
+        starts = [v.pointer(U, array, b.add(a, v.constant(r)), first) for r in rows]
+
+        def body(c: Any, _: list[Any]) -> list[Any]:
+            values = [v.load(b.gep(row, [c])) for row in starts]
+            for r in rows:
+                for p in range(r):
+                    values[r] = v.multiply_subtract(wide[p, r], values[p], values[r])
+                values[r] = b.fmul(values[r], wide_scales[r])
+                v.store(values[r], b.gep(starts[r], [c]))
+            return []
+
+        v.loop(b.sub(width, first), v.lanes, [], body)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def gather_scaled(typing_context: Any, Y: Any, i: Any, f: Any, d: Any, Z: Any, p: Any, width: Any) -> Any:
+    """Z[p, :width] = f · Y[i, :width] · d[:width]."""
+    _require_alike(Y, d, Z)
+    intp, element = types.intp, Y.dtype
+    signature = types.void(Y, intp, element, d, Z, intp, intp)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v, b = Vectors(context, builder, element), builder
+        fixed, i, f, scales, gathered, p, width = arguments
+        zero = v.constant(0)
+        source, place = v.pointer(Y, fixed, i, zero), v.pointer(Z, gathered, p, zero)
+        scale, wide = context.make_array(d)(context, b, scales).data, v.splat(f)
+
+        def body(c: Any, _: list[Any]) -> list[Any]:
+            y = b.fmul(v.load(b.gep(source, [c])), v.load(b.gep(scale, [c])))
+            v.store(b.fmul(y, wide), b.gep(place, [c]))
+            return []
+
+        v.loop(width, v.lanes, [], body)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def prefetch_row(typing_context: Any, Y: Any, i: Any, width: Any) -> Any:
+    """Ask for Y[i, :width] to be brought into the caches."""
+    intp = types.intp
+    signature = types.void(Y, intp, intp)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v, b = Vectors(context, builder, Y.dtype), builder
+        fixed, i, width = arguments
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        prefetch = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
+        source = v.pointer(Y, fixed, i, v.constant(0))
+
+        def body(c: Any, _: list[Any]) -> list[Any]:
+            place = b.bitcast(b.gep(source, [c]), byte)
+            b.call(prefetch, [place, word(0), word(3), word(1)])  # to read; into all levels; data
+            return []
+
+        v.loop(width, 64 * 8 // Y.dtype.bitwidth, [], body)  # a line of the cache at a time
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def add_rows(typing_context: Any, Z: Any, first: Any, n: Any, f: Any, c: Any, y: Any, vectors: Any) -> Any:
+    """y[c:c+w] += Σ_p f[first + p] · Z[first + p, c:c+w] over n rows, w = `vectors`·lanes kept in registers."""
+    _require_alike(Z, f, y)
+    intp = types.intp
+    signature = types.void(Z, intp, intp, f, intp, y, vectors)
+    parts = range(vectors.literal_value)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v, b = Vectors(context, builder, Z.dtype), builder
+        array, first, n, factors, c, vector, _ = arguments
+        source, stride = v.pointer(Z, array, first, c), v.columns(Z, array)
+        factor = b.gep(context.make_array(f)(context, b, factors).data, [first])
+        target = b.gep(context.make_array(y)(context, b, vector).data, [c])
+        places = [b.gep(target, [v.constant(part * v.lanes)]) for part in parts]
+
+        def body(p: Any, sums: list[Any]) -> list[Any]:
+            row, wide = b.gep(source, [b.mul(p, stride)]), v.splat(b.load(b.gep(factor, [p])))
+            return [
+                v.multiply_add(v.load(b.gep(row, [v.constant(part * v.lanes)])), wide, sums[part]) for part in parts
+            ]
+
+        for total, place in zip(v.loop(n, 1, [v.load(place) for place in places], body), places, strict=True):
+            v.store(total, place)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def dot_panel(typing_context: Any, U: Any, a: Any, first: Any, width: Any, y: Any, out: Any) -> Any:
+    """out[a + r] −= U[a + r, first:width] · y[first:width] for the `SOLVED_ROWS` rows r."""
+    _require_alike(U, y, out)
+    intp = types.intp
+    signature = types.void(U, intp, intp, intp, y, out)
+    rows = range(SOLVED_ROWS)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v, b = Vectors(context, builder, U.dtype), builder
+        array, a, first, width, vector, results = arguments
+        starts = [v.pointer(U, array, b.add(a, v.constant(r)), first) for r in rows]
+        right = b.gep(context.make_array(y)(context, b, vector).data, [first])
+
+        def body(c: Any, sums: list[Any]) -> list[Any]:
+            x = v.load(b.gep(right, [c]))
+            return [v.multiply_add(v.load(b.gep(starts[r], [c])), x, sums[r]) for r in rows]
+
+        totals = v.loop(b.sub(width, first), v.lanes, [v.zeros] * len(rows), body)
+        target = context.make_array(out)(context, b, results).data
+        for r in rows:
+            place = b.gep(target, [b.add(a, v.constant(r))])
+            b.store(b.fsub(b.load(place), v.sum(totals[r])), place)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def dot_row(typing_context: Any, Z: Any, p: Any, first: Any, width: Any, y: Any) -> Any:
+    """The product Z[p, first:width] · y[first:width]."""
+    _require_alike(Z, y)
+    intp, element = types.intp, Z.dtype
+    signature = element(Z, intp, intp, intp, y)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v, b = Vectors(context, builder, element), builder
+        array, p, first, width, vector = arguments
+        left = v.pointer(Z, array, p, first)
+        right = b.gep(context.make_array(y)(context, b, vector).data, [first])
+
+        def body(c: Any, sums: list[Any]) -> list[Any]:
+            return [v.multiply_add(v.load(b.gep(left, [c])), v.load(b.gep(right, [c])), sums[0])]
+
+        (total,) = v.loop(b.sub(width, first), v.lanes, [v.zeros], body)
+        return v.sum(total)
+
+    return signature, emit
+
+
+@intrinsic
+def transpose_block(typing_context: Any, Z: Any, p: Any, c: Any, T: Any) -> Any:
+    """T[c:c+lanes, p:p+lanes] = Z[p:p+lanes, c:c+lanes]ᵀ, by swapping halves of pairs of rows, then quarters, ..."""
+    _require_alike(Z, T)
+    intp = types.intp
+    signature = types.void(Z, intp, intp, T)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v, b = Vectors(context, builder, Z.dtype), builder
+        source, p, c, target = arguments
+        lanes = range(v.lanes)
+        rows = [v.load(v.pointer(Z, source, b.add(p, v.constant(r)), c)) for r in lanes]
+        mask_type = ir.VectorType(ir.IntType(32), v.lanes)
+        step = 1
+        while step < v.lanes:
+            for r in lanes:
+                if r & step:
+                    continue
+                upper, lower = rows[r], rows[r + step]
+                kept = [lane if not lane & step else v.lanes + lane - step for lane in lanes]
+                moved = [lane + step if not lane & step else v.lanes + lane for lane in lanes]
+                rows[r] = b.shuffle_vector(upper, lower, ir.Constant(mask_type, kept))
+                rows[r + step] = b.shuffle_vector(upper, lower, ir.Constant(mask_type, moved))
+            step *= 2
+        for r in lanes:
+            v.store(rows[r], v.pointer(T, target, b.add(c, v.constant(r)), p))
+        return context.get_dummy_value()
+
+    return signature, emit

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
+from halfstep.backends import ranking
 from halfstep.backends.ranking import best_columns, best_of_given
 from halfstep.interactions import Lists
 
@@ -24,7 +25,7 @@ def listed(best: np.ndarray) -> list[list[int]]:
     return [[int(i) for i in row if i >= 0] for row in best]
 
 
-@settings(max_examples=60)
+@settings(max_examples=150)
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 150), st.integers(0, 5)),
     seed=st.integers(0, 2**32 - 1),
@@ -33,8 +34,9 @@ def listed(best: np.ndarray) -> list[list[int]]:
     coarse=st.booleans(),
     exponents=st.tuples(st.sampled_from([-90, -9, 0, 9, 90]), st.sampled_from([-90, 0, 20, 90])),
     share=st.sampled_from([0.0, 0.3, 1.0]),
+    sizes=st.sampled_from([(1024, 4, 512), (16, 2, 8), (7, 1, 0)]),  # of tiles, and of the room for candidates
 )
-def test_equals_its_twin(shape, seed, dtype, with_c, coarse, exponents, share) -> None:
+def test_equals_its_twin(shape, seed, dtype, with_c, coarse, exponents, share, sizes) -> None:
     """With ties (coarse numbers, powers of two of them), sizes far apart, rows that skip all, barred columns."""
     rows, columns, rank = shape
     rng = np.random.default_rng(seed)
@@ -46,9 +48,12 @@ def test_equals_its_twin(shape, seed, dtype, with_c, coarse, exponents, share) -
     skipped, barred = rng.random((rows, columns)) < share, rng.random(columns) < 0.2
     n = int(rng.integers(1, columns + 1))
     expected = reference.best(P, Q, c, n, ~skipped & ~barred)
-    found, scores = best_columns(
-        P, Q, np.where(barred, -np.inf, c), n, skip=lists_of(skipped), max_memory=MEMORY, threads=1
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in zip(("COLUMNS_AT_ONCE", "ROOM_PER_PLACE", "LEAST_ROOM"), sizes, strict=True):
+            patch.setattr(ranking, name, size)
+        found, scores = best_columns(
+            P, Q, np.where(barred, -np.inf, c), n, skip=lists_of(skipped), max_memory=MEMORY, threads=1
+        )
     assert listed(found) == expected
     exact = P.astype(float) @ Q.astype(float).T + c
     for u, row in enumerate(found):

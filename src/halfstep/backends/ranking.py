@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from queue import SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.backends.threads import OneBlasThread, Task, Team, available_cores
 from halfstep.interactions import Lists
-from halfstep.kernels.topn import best_of_block, best_of_lists
+from halfstep.kernels.topn import best_of_lists, best_of_near, scan_tile
 
 Floats = NDArray[np.floating]
 Ranked = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 ROWS_AT_ONCE = 256  # enough for a matrix product to run at full speed
+COLUMNS_AT_ONCE = 1024  # with these rows, a tile of scores that the caches hold
+ROOM_PER_PLACE, LEAST_ROOM = 4, 512  # for candidates
 LISTS_AT_ONCE = 1024
 ROUNDING = float(np.finfo(np.float32).eps)
 TINY = float(np.finfo(np.float32).tiny)
@@ -60,24 +61,32 @@ def best_columns(
     """
     best, scores = np.empty((len(P), n), np.int64), np.empty((len(P), n))
     threads = available_cores() if threads is None else threads
-    rows = int(np.clip(max_memory // (4 * max(len(Q), 1) * threads), 1, ROWS_AT_ONCE))
-    lengths, longest = _lengths(P), np.sqrt(Q.shape[1]) * np.abs(Q).max(initial=0.0)
+    room = min(len(Q), ROOM_PER_PLACE * n + LEAST_ROOM)
+    per_row = 4 * min(COLUMNS_AT_ONCE, len(Q)) + 12 * room
+    rows = int(np.clip(max_memory // (threads * per_row), 1, min(ROWS_AT_ONCE, max(len(P), 1))))
+    columns = min(len(Q), COLUMNS_AT_ONCE * (ROWS_AT_ONCE // rows))
+    lengths, longest = _lengths(P), np.sqrt(Q.shape[1]) * max(Q.max(initial=0.0), -Q.min(initial=0.0))
     offset = np.abs(c[np.isfinite(c)]).max(initial=0.0)
     q_scale = _scale(longest)
     p_scale = _scale(max(lengths.max(initial=0.0), offset / q_scale))
     fast_Q, C = _singles(Q, q_scale), _singles(c, p_scale * q_scale) if c.any() else np.empty(0, np.float32)
     # A sum of rank + 1 products, all of whose factors were rounded when they were stored; below TINY, to nothing.
     r = (Q.shape[1] + 5) * (ROUNDING * (lengths * longest + offset) / (p_scale * q_scale) + TINY)
-    blocks: SimpleQueue[NDArray[np.float32]] = SimpleQueue()
-    for _ in range(threads):
-        blocks.put(np.empty((min(rows, len(P)), len(Q)), np.float32))
 
     def rank(first: int, last: int) -> None:
-        block = blocks.get()
-        S = block[: last - first]
-        np.matmul(_singles(P[first:last], p_scale), fast_Q.T, out=S)
-        best_of_block(first, last, S, C, r, skip.indptr, skip.indices, P, Q, c, best, scores)
-        blocks.put(block)
+        at = last - first
+        heap = np.full((at, n), -np.inf, np.float32)
+        near, near_scores = np.empty((at, room), np.int32), np.empty((at, room), np.float32)
+        found, next_skip = np.zeros(at, np.int64), skip.indptr[first:last].copy()
+        fast_P, tile = _singles(P[first:last], p_scale), np.empty(at * columns, np.float32)
+        for begin in range(0, len(Q), columns):
+            some = fast_Q[begin : begin + columns]
+            S = tile[: at * len(some)].reshape(at, len(some))
+            np.matmul(fast_P, some.T, out=S)
+            scan_tile(
+                first, last, begin, S, C, r, skip.indptr, skip.indices, next_skip, heap, near, near_scores, found
+            )
+        best_of_near(first, last, r, skip.indptr, skip.indices, heap, near, near_scores, found, P, Q, c, best, scores)
 
     _run(rank, len(P), rows, threads)
     return best, scores

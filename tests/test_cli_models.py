@@ -133,6 +133,7 @@ def test_ids_of_integers_are_found(shell: Shell, clicks_model: Path) -> None:
 def test_a_stranger_is_told_apart(shell: Shell, clicks_model: Path) -> None:
     out, err = shell("recommend", clicks_model, "nobody", "-n", 1, "--json")
     assert err == "user 'nobody' is unknown to the model: the list is what is liked in general\n"
+    assert "user '--5' is unknown" in shell("recommend", clicks_model, "--json", "--", "--5")[1]
     assert json.loads(out)[0]["item"] == 50  # Star Wars
 
 
@@ -227,7 +228,7 @@ def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, 
         (["fit", "{}/ratings.csv", "--user", "who"], "say --item with a name or position"),
         (["fit", "{}/clicks.parquet", "--biases", "-o", "{}/x"], "--biases goes with --objective explicit"),
         (["fit", "{}/clicks.parquet", "--rank", "0", "-o", "{}/x"], "rank=0"),
-        (["fit", "{}/clicks.parquet", "-o", "{}/no/x"], "no/x"),
+        (["fit", "{}/clicks.parquet", "-o", "{}/no/x"], "for 'x': name another by --output"),
         (["recommend", "{}/ratings.csv", "1"], "is no model of halfstep"),
         (["recommend", "{}/none", "1"], "none"),
         (["recommend", "{}/clicks.halfstep"], "name users, or a file for all of them by --output"),
@@ -239,7 +240,12 @@ def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, 
         (["similar", "{}/clicks.halfstep", "nothing"], "unknown id 'nothing'"),
         (["evaluate", "{}/clicks.parquet", "--metrics", "auc"], "auc"),
         (["evaluate", "{}/clicks.parquet", "-n", "ten"], "-n ten: give an integer"),
-        (["evaluate", "{}/clicks.parquet", "--split", "time"], "no timestamps"),
+        (["evaluate", "{}/clicks.parquet", "--split", "time"], "--split time takes timestamps: name their column by"),
+        (["evaluate", "{}/clicks.parquet", "-n", "0"], "0"),
+        (["evaluate", "{}/clicks.parquet", "--model", "{}/clicks.halfstep", "--rank", "3"], "--rank says how to fit"),
+        (["evaluate", "{}/clicks.parquet", "--model", "{}/clicks.halfstep", "--split", "last"], "--split says how"),
+        (["fit", "{}/ratings.csv", "--user", "who", "--item", "film", "--value", "who"], "not a number"),
+        (["fit", "{}/clicks.parquet", "--duplicates", "error"], "say --duplicates last, sum or mean"),
     ],
 )
 def test_a_fault_is_one_line(
@@ -251,6 +257,36 @@ def test_a_fault_is_one_line(
     assert message in last
     assert "Traceback" not in err
     assert not (folder / "x").exists()
+
+
+def test_clicks_that_repeat_are_never_taken_for_ratings(shell: Shell, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    clicks = pd.DataFrame({"user": rng.integers(0, 20, 4000), "item": rng.integers(0, 10, 4000)})
+    clicks.to_csv(tmp_path / "clicks.csv", index=False)
+    _, err = shell("fit", tmp_path / "clicks.csv", "-o", tmp_path / "m", "--iterations", 1)
+    assert "objective: implicit, as there are no values" in err
+
+
+@pytest.mark.parametrize("ids", [["a", 1, 2.5], [2**70, 5, 6]], ids=str)
+def test_ids_of_any_mix_go_into_parquet(shell: Shell, tmp_path: Path, ids: list[object]) -> None:
+    hs.Popularity().fit(hs.Interactions.from_arrays(ids, ids[::-1])).save(tmp_path / "m")
+    shell("recommend", tmp_path / "m", "-o", tmp_path / "all.parquet")
+    assert set(pl.read_parquet(tmp_path / "all.parquet")["user"]) == {str(each) for each in ids}
+
+
+def test_lists_that_are_all_empty_have_their_columns(shell: Shell, tmp_path: Path) -> None:
+    hs.Popularity().fit(hs.Interactions.from_arrays([1], [7])).save(tmp_path / "m")
+    shell("recommend", tmp_path / "m", "-o", tmp_path / "all.parquet")
+    table = pl.read_parquet(tmp_path / "all.parquet")
+    assert len(table) == 0
+    assert [str(each) for each in table.dtypes] == ["Int64", "Int64", "Int32", "Float64"]
+
+
+def test_json_is_ascii(shell: Shell, tmp_path: Path) -> None:
+    hs.Popularity().fit(hs.Interactions.from_arrays(["ä", "ö"], ["µ", "ß"])).save(tmp_path / "m")
+    out, _ = shell("recommend", tmp_path / "m", "ä", "--json")
+    assert out.isascii()
+    assert json.loads(out)[0]["item"] == "ß"
 
 
 def test_columns_by_number(shell: Shell, tmp_path: Path) -> None:

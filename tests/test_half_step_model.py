@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +17,7 @@ import reference
 from halfstep import weights
 from halfstep.backends.threads import OneBlasThread
 from halfstep.errors import DataError, NumericalError, ParameterError, UnknownIdError
+from halfstep.interactions import ledger
 from halfstep.objective import Objective
 from settings import SETTINGS, Setting, Table
 
@@ -418,7 +422,7 @@ def test_interrupted_between_the_halves_it_recovers(table: Table, monkeypatch: p
         with pytest.raises(KeyboardInterrupt):
             model.partial_fit(later)
     assert len(model.interactions_) == len(start) + len(later)
-    for side in (model._online.users, model._online.items):
+    for side in (model._online_state().users, model._online_state().items):
         F = side.factors.array
         np.testing.assert_allclose(side.gram, (F.T * side.missing.array) @ F, rtol=1e-9, atol=1e-12)
     model.partial_fit(later)
@@ -446,6 +450,134 @@ def test_weights_of_missing_cells_of_ones_own_are_asked_for_each_time(table: Tab
     # by then the items have moved once, so the user is solved anew
     assert not np.array_equal(before, model.user_factors_[u])
     np.testing.assert_allclose(twin.user_factors_[u], model.user_factors_[u], rtol=1e-7, atol=1e-9)
+
+
+def test_copies_of_any_kind_part_from_the_model(ratings: hs.Interactions) -> None:
+    """Also what is pickled or deeply copied between two updates."""
+    first = ratings.timestamps[:1]
+    model = hs.ALS(hs.Implicit(missing_weight=0.3), rank=4, iterations=1, random_state=0).fit(ratings)
+    model.partial_fit(hs.Interactions.from_arrays(["new"], [5], timestamps=first))
+    twins = [copy.copy(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    for event in (([1, 2, 3], [800, 900, 1000]), (["newer"], [5])):
+        data = hs.Interactions.from_arrays(*event, timestamps=np.repeat(first, len(event[0])))
+        for each in (model, *twins):
+            each.partial_fit(data)
+    for twin in twins:
+        np.testing.assert_allclose(twin.user_factors_, model.user_factors_, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(twin.item_factors_, model.item_factors_, rtol=1e-5, atol=1e-7)
+
+
+def test_what_was_folded_in_stays_as_it_was(ratings: hs.Interactions) -> None:
+    model = hs.ALS(hs.Implicit(missing_weight=0.3), rank=4, iterations=1, random_state=0).fit(ratings)
+    history = {"x": [1, 2, 3]}
+    model.fold_in(history)  # keeps G
+    event = hs.Interactions.from_arrays(np.arange(1, 40), np.arange(2, 41), timestamps=ratings.timestamps[:39])
+    model.partial_fit(event, duplicates="sum")
+    folded = model.fold_in(history)
+    np.testing.assert_allclose(
+        folded.user_factors_, copy.copy(model).fold_in(history).user_factors_, rtol=1e-4, atol=1e-6
+    )
+    assert abs(folded.explain("x", 7).remainder) < 1e-6
+    before = folded.predict("x", [50, 100])
+    model.partial_fit(event, duplicates="sum")
+    np.testing.assert_array_equal(folded.predict("x", [50, 100]), before)
+    with pytest.raises(DataError, match="this model was made by fold_in"):
+        folded.partial_fit(event)
+    report = hs.evaluate(folded, hs.Interactions.from_arrays(["x"], [50]), "hit_rate", n=50)
+    assert report["Popularity", "hit_rate"] == 1.0  # Star Wars, whatever the folded users have
+
+
+def test_a_huge_value_that_is_taken_back_leaves_nothing_behind() -> None:
+    rng = np.random.default_rng(0)
+    table = Table(rng.random((20, 15)) < 0.4, rng.normal(size=(20, 15)))
+    model = hs.ALS(hs.Explicit(missing_weight=0.1), rank=3, random_state=0, dtype="float64").fit(table.interactions)
+    for value in (1e12, 3.0, 1e200, 3.0):
+        with suppress(NumericalError):
+            model.partial_fit(hs.Interactions.from_arrays([0], [5], [value]))
+    assert model.interactions_.values.max() < 10
+    online = model._online_state()
+    for side in (online.users, online.items):
+        F = side.factors.array
+        np.testing.assert_allclose(side.gram, (F.T * side.missing.array) @ F, rtol=1e-6, atol=1e-9)
+
+
+def test_factors_that_are_not_finite_name_the_user(model: hs.ALS, ratings: hs.Interactions) -> None:
+    explicit = hs.ALS(hs.Explicit(), rank=3, random_state=0).fit(ratings)
+    with pytest.raises(NumericalError, match="user 'eve': its factors are not finite"):
+        explicit.fold_in({"adam": {1: 3.0}, "eve": {1: 1e300}})
+    with pytest.raises(NumericalError, match="user 1: its factors are not finite"):
+        explicit.partial_fit(hs.Interactions.from_arrays([1], [2], [1e300], ratings.timestamps[:1]))
+    assert np.isfinite(explicit.user_factors_).all()
+
+
+def test_weights_by_position_follow_the_ids() -> None:
+    rng = np.random.default_rng(0)
+    table = Table(rng.random((12, 9)) < 0.6, rng.normal(size=(12, 9)))
+    data = table.interactions
+    model = hs.presets.wals(3, 0.1, 0.5, row_weights=np.linspace(1, 9, 12), random_state=0).fit(data)
+    model.dtype = "float64"
+    turned = {u: dict(zip(np.flatnonzero(table.observed[u]).tolist(), table.values[u][table.observed[u]].tolist(),
+                          strict=True)) for u in range(11, -1, -1)}  # fmt: skip
+    folded = model.fold_in(turned)
+    np.testing.assert_allclose(folded.user_factors_[::-1], model.user_factors_, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ParameterError, match="one for each of the 13 users"):
+        model.fold_in({"new": {0: 1.0}})
+    with pytest.raises(ParameterError, match="one for each of the 13 users"):
+        model.partial_fit(hs.Interactions.from_arrays(["new"], [0], [1.0]))
+    assert len(model.users_) == len(model.user_factors_) == 12
+    model.partial_fit(hs.Interactions.from_arrays([3], [0], [1.0]))
+
+
+@pytest.mark.parametrize("few", [0, 256])
+def test_what_the_objective_refuses_is_not_entered(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "FEW", few)
+    data = hs.Interactions.from_arrays([0, 0, 1], [0, 1, 1], [1.0, 2.0, 3.0])
+    weight = hs.weights.log_confidence(alpha=1, epsilon=1)
+    model = hs.ALS(hs.Implicit(observed_weight=weight), rank=2, random_state=0).fit(data)
+    with np.errstate(invalid="ignore"), pytest.raises(DataError, match="weight nan to user 'new', item 0"):
+        model.partial_fit(hs.Interactions.from_arrays(["new"], [0], [-5.0]))
+    assert len(model.interactions_) == 3
+    assert "new" not in model.users_
+    assert len(model.partial_fit(hs.Interactions.from_arrays(["new"], [0], [5.0])).interactions_) == 4
+
+
+def test_interrupted_while_it_enters_it_stays_whole(
+    ratings: hs.Interactions, model: hs.ALS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    live = copy.copy(model)
+    entered, calls = ledger._with, []
+
+    def interrupted(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return entered(*arguments)
+
+    two = hs.Interactions.from_arrays([5000, 5001], [1, 2], [5.0, 5.0], ratings.timestamps[:2])
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "_with", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            live.partial_fit(two)
+    assert len(live.users_) == len(live.user_factors_) == 945
+    assert live.recommend(5000, n=3).counts.tolist() == [3]
+    live.save(tmp_path / "m")
+    live.partial_fit(two)
+    assert live.user_factors_[-2:].any(axis=1).all()
+    assert live._online.users.missing.array.tolist() == [1.0] * 945
+
+
+def test_no_interactions_are_nothing_to_learn(ratings: hs.Interactions, model: hs.ALS) -> None:
+    live = copy.copy(model)
+    live.partial_fit(ratings.subset([]))
+    np.testing.assert_array_equal(live.user_factors_, model.user_factors_)
+
+
+def test_plays_that_repeat_within_a_batch_are_added_up() -> None:
+    frame = pd.DataFrame({"user": ["ann", "ann"], "item": ["tea", "tea"], "value": [1.0, 1.0]})
+    data = hs.Interactions.from_arrays(["ann", "bob"], ["tea", "rum"], [1.0, 1.0])
+    model = hs.ALS(hs.Implicit(), rank=2, random_state=0).fit(data)
+    model.partial_fit(frame, duplicates="sum")
+    assert model.interactions_.values.tolist() == [1.0, 3.0]
 
 
 def test_updates_leave_blas_alone(ratings: hs.Interactions, model: hs.ALS, monkeypatch: pytest.MonkeyPatch) -> None:

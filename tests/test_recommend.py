@@ -192,6 +192,45 @@ def test_ids_that_a_library_cannot_hold_become_strings() -> None:
     assert model.recommend().to_frame("pandas")["user"].to_list() == ids[:2]
 
 
+@pytest.mark.parametrize(
+    "ids", [["a", 1, 2, "b"], [2**70, 1, 2, 3], [True, "a", 2, 3], [1, 2.5, 3, 4], [1, 2, 3, 4]], ids=str
+)
+@pytest.mark.parametrize("kind", ["polars", "pyarrow", "pandas"])
+def test_ids_of_any_mix_go_into_any_dataframe(ids: list[object], kind: str) -> None:
+    model = hs.Popularity().fit(hs.Interactions.from_arrays(ids[:2], ids[2:]))
+    table = model.recommend(ids[:2]).to_frame(kind)
+    users = np.asarray(table["user"]).tolist()
+    assert users in (ids[:2], [str(each) for each in ids[:2]])
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_threads_have_to_be_some(small: hs.ALS, threads: int) -> None:
+    for ask in (
+        small.recommend,
+        small.similar_items,
+        lambda threads: small.recommend(candidates={}, threads=threads),
+    ):
+        with pytest.raises(ParameterError, match=f"threads={threads}: give 1 or more"):
+            ask(threads=threads)
+
+
+def test_a_missing_id_is_no_stranger(small: hs.ALS) -> None:
+    for missing in (None, float("nan")):
+        with pytest.raises(DataError, match="a missing id"):
+            small.recommend(["ann", missing])
+        with pytest.raises(DataError, match="a missing id"):
+            small.predict(["ann"], [missing])
+
+
+def test_scalars_of_numpy_are_ids(model: hs.ALS) -> None:
+    assert model.recommend(np.array(3)).user_ids.tolist() == [3]
+    assert model.predict(np.array(3), np.array(4)).tolist() == model.predict([3], [4]).tolist()
+
+
+def test_a_model_without_users_predicts_the_baseline(model: hs.ALS) -> None:
+    assert model.fold_in({}).predict([1], [1]).tolist() == [0.0]
+
+
 def test_a_table_reads_well(model: hs.ALS, small: hs.ALS) -> None:
     text = repr(model.recommend(n=7))
     assert text.startswith("Recommendations for 943 users, up to 7 each\n1: ")

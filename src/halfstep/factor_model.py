@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from halfstep.backends.ranking import Ranked, best_columns, best_of_given
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.interactions import Interactions, Ledger, Lists, Vocabulary
+from halfstep.interactions.ids import refuse_missing
 from halfstep.parameters import check_integer
 from halfstep.recommendations import Recommendations, SimilarItems, SimilarUsers
 
@@ -115,8 +116,10 @@ class FactorModel:
             users, items = pairs.user_ids, pairs.item_ids
         elif items is None:
             raise DataError("items is missing: give as many items as users, or Interactions alone")
-        user_positions = self.users_.positions(users, unknown=missing)
-        item_positions = self.items_.positions(items, unknown=missing)
+        user_ids, user_positions = self.users_.look_up(users, missing)
+        item_ids, item_positions = self.items_.look_up(items, missing)
+        refuse_missing(user_ids, user_positions < 0, "user id")
+        refuse_missing(item_ids, item_positions < 0, "item id")
         if len(user_positions) != len(item_positions) and 1 not in (len(user_positions), len(item_positions)):
             raise DataError(
                 f"users has {len(user_positions)} ids and items has {len(item_positions)}: "
@@ -184,6 +187,7 @@ class FactorModel:
             ids, u = self.users_.ids, np.arange(len(self.users_), dtype=np.int32)
         else:
             ids, u = self.users_.look_up(users, missing)
+            refuse_missing(ids, u < 0, "user id")
         skip = self._seen(u) if exclude_seen else Lists.empty(len(u))
         b = self.item_biases_.astype(np.float64)
         if candidates is None:
@@ -301,13 +305,12 @@ class FactorModel:
 
     def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
         """Score pairs of positions; −1 stands for an unknown id and adds nothing."""
-        p = self.user_factors_[u].astype(np.float64, copy=False)
-        q = self.item_factors_[i].astype(np.float64, copy=False)
+        p = _rows(self.user_factors_, u).astype(np.float64, copy=False)
+        q = _rows(self.item_factors_, i).astype(np.float64, copy=False)
         scores: NDArray[np.float64] = np.einsum("nk,nk->n", p, q)
-        scores[(u < 0) | (i < 0)] = 0.0
         scores += self.mean_
-        scores += np.where(u < 0, 0.0, self.user_biases_[u])
-        scores += np.where(i < 0, 0.0, self.item_biases_[i])
+        scores += _rows(self.user_biases_[:, None], u)[:, 0]
+        scores += _rows(self.item_biases_[:, None], i)[:, 0]
         return scores
 
     def save(self, path: str | os.PathLike[str], *, interactions: bool = True) -> None:

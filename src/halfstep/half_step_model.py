@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.errors import DataError, NumericalError
+from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, Ledger, as_histories, as_interactions
 from halfstep.objective import Objective, Statistics
@@ -31,6 +32,7 @@ class HalfStepModel(FactorModel):
     threads: int | None
     _item_gram: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None  # m, and G made of it
     _online: Online | None = None
+    _is_folded: bool = False
 
     @property
     def _regularization(self) -> Regularization:
@@ -85,8 +87,10 @@ class HalfStepModel(FactorModel):
         with naming_the_row("user", data):
             factors, biases = solve_rows(side, self.item_factors_, self.item_biases_, threads=self.threads)
         folded = object.__new__(type(self))
-        folded.__dict__.update(self.__dict__)  # the items' arrays are shared
-        folded._online = None
+        folded.__dict__.update(self.__dict__)
+        if self._online is not None:  # which writes to the items' arrays
+            folded._part_from_updates()
+        folded._is_folded = True
         folded.__dict__.update(users_=data.users, user_factors_=factors, user_biases_=biases, _data=data)
         return folded
 
@@ -177,6 +181,9 @@ class HalfStepModel(FactorModel):
         touched stay, although the counts and factors that they depend on may have changed: after many updates, fit
         again.
 
+        A new item that nobody but new users have stays at 0, and so do they, until one of them meets what is known:
+        nothing says in which direction they should go.
+
         One interaction costs as much as solving two rows, whatever the size of the model. The first call copies the
         factors once; the arrays that were fitted are never written to.
 
@@ -206,11 +213,23 @@ class HalfStepModel(FactorModel):
         check_choice("duplicates", duplicates, ("last", "sum", "error"))
         if "_data" not in self.__dict__:
             return self.fit(new)
-        new = as_interactions(new)
+        if self._is_folded:
+            raise DataError(
+                "this model was made by fold_in: it knows its own users, not those whom the items were learnt from. "
+                "Update the model that was fitted, or fold longer histories in"
+            )
+        new = as_interactions(new, duplicates=duplicates)
         online = self._online_state()
         try:
             online.update(new, duplicates=duplicates, update_items=bool(update_items), threads=self.threads)
+        except BaseException as error:
+            if not isinstance(error, DataError | ParameterError):
+                self._online = None  # whatever was left half done is made anew from the factors and the interactions
+            raise
         finally:
+            self._item_gram = None
+            online.users.grow(len(online.ledger.users))
+            online.items.grow(len(online.ledger.items))
             self.__dict__.update(
                 users_=online.ledger.users,
                 items_=online.ledger.items,
@@ -227,14 +246,22 @@ class HalfStepModel(FactorModel):
         """Copy the model such that updating one leaves the other as it is."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        if self._online is not None:  # which writes to the arrays
-            twin._online = None
-            written = "user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_"
-            twin.__dict__.update({name: self.__dict__[name].copy() for name in written}, _data=self.interactions_)
+        if isinstance(self.__dict__.get("_data"), Ledger):
+            twin._part_from_updates()
         return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        return copy.copy(self).__dict__  # without what updates are made with
+
+    def _part_from_updates(self) -> None:
+        """Take copies of what the updates of another model write to."""
+        written = "user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_"
+        self.__dict__.update({name: self.__dict__[name].copy() for name in written}, _data=self.interactions_)
+        self._online = self._item_gram = None
 
     def _remember(self, data: Interactions, **fitted: Any) -> None:
         self._item_gram = self._online = None
+        self._is_folded = False
         super()._remember(data, **fitted)
 
     def _online_state(self) -> Online:
@@ -256,7 +283,7 @@ class HalfStepModel(FactorModel):
 
     def _users_side(self, data: Interactions) -> Side:
         """The half-step of some users, whose items are this model's."""
-        cost = self.objective.cost(data, Statistics(self.mean_, self.item_counts_))
+        cost = self.objective.cost(data, Statistics(self.mean_, self.item_counts_, self.users_))
         side = users_side(
             data,
             cost,

@@ -11,6 +11,7 @@ these arrays; none has code of its own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,10 +62,24 @@ class Statistics:
         μ.
     item_counts : ndarray of shape (n_items,)
         Popularity.
+    users : Vocabulary
+        Those of the training data: weights that go by a user's position mean theirs.
     """
 
     mean: float
     item_counts: NDArray[np.int64]
+    users: Vocabulary
+
+    def place(self, data: Interactions) -> tuple[Cells, NDArray[np.intp]]:
+        """Give the cells of later rows, and the places of their users: known ones' own, new ones' after these."""
+        known = self.users.positions(data.users.ids, unknown="mark")
+        places = np.where(known >= 0, known, len(self.users) + np.cumsum(known < 0) - 1)
+        counts = np.zeros(max(len(self.users), int(places.max(initial=-1)) + 1), np.int64)
+        counts[places] = data.user_counts
+        cells = replace(
+            cells_of(data), users=places[data.user_positions], user_counts=counts, item_counts=self.item_counts
+        )
+        return cells, places
 
 
 class Objective(ABC):
@@ -94,18 +109,20 @@ class Objective(ABC):
         statistics : Statistics, optional
             Of the data that the model was fitted on, where these are later ones; else taken from `data`.
         """
-        cells = cells_of(data)
-        if statistics is not None:
-            cells = replace(cells, item_counts=statistics.item_counts)
-        targets, weights = self.of_cells(cells, data.users, data.items)
+        cells, places = (cells_of(data), None) if statistics is None else statistics.place(data)
+        targets, weights = self.of_cells(
+            cells, lambda n: (data.users[data.user_positions[n]], data.items[data.item_positions[n]])
+        )
         mean = 0.0
         if self.biases:
             mean = _weighted_mean(targets, weights) if statistics is None else statistics.mean
         s, m = self.missing(cells) or (None, None)
+        if s is not None and places is not None:
+            s = s[places]
         return Cost(targets - mean, weights, s, m, mean, self.biases)
 
-    def of_cells(self, cells: Cells, users: Vocabulary, items: Vocabulary) -> tuple[Floats, Floats]:
-        """Give targets and weights of some cells, checked; the vocabularies are for naming a culprit.
+    def of_cells(self, cells: Cells, ids_of: Callable[[int], tuple[Any, Any]]) -> tuple[Floats, Floats]:
+        """Give targets and weights of some cells, checked; `ids_of` names the user and the item of a culprit.
 
         Raises
         ------
@@ -123,7 +140,7 @@ class Objective(ABC):
                 )
             bad = np.flatnonzero(~np.isfinite(numbers) | ((numbers < 0) & (what == "weight")))
             if len(bad):
-                user, item = users[int(cells.users[bad[0]])], items[int(cells.items[bad[0]])]
+                user, item = ids_of(int(bad[0]))
                 raise DataError(
                     f"{self!r} gave the {what} {numbers[bad[0]]} to user {user!r}, item {item!r} "
                     f"(value {cells.values[bad[0]]}): {what}s must be finite"

@@ -12,12 +12,12 @@ the scale, not all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.errors import NumericalError
+from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.interactions import Growing, Interactions, Ledger
 from halfstep.objective import Objective
 from halfstep.rows import gram, solve_rows
@@ -25,6 +25,8 @@ from halfstep.sides import Regularization, Side
 from halfstep.weights import Cells, missing_popularity
 
 Floats = NDArray[np.float64]
+
+DIGITS_LEFT = 1e-6  # of a sum that is kept, relative to what was added to it or taken from it
 
 
 class OnlineSide:
@@ -65,7 +67,7 @@ class OnlineSide:
         self._gram = None  # whatever happens between here and the last line, it is not taken for true
         self.missing.array[rows] = missing
         self.total += float(change.sum())
-        self._gram = H + (f * change[:, None]).T @ f
+        self._gram = _changed(H, (f * change[:, None]).T @ f)
 
     def put(self, rows: NDArray[np.integer], factors: NDArray[np.floating], biases: NDArray[np.floating]) -> None:
         """Replace some rows."""
@@ -73,7 +75,8 @@ class OnlineSide:
         if self.missing is not None:
             weights = self.missing.array[rows][:, None]
             before, after = (f.astype(np.float64) for f in (self.factors.array[rows], factors))
-            H = self.gram + (after * weights).T @ after - (before * weights).T @ before
+            with np.errstate(over="ignore", invalid="ignore"):
+                H = _changed(self.gram, (after * weights).T @ after - (before * weights).T @ before)
         self._gram = None
         self.factors.array[rows] = factors
         self.biases.array[rows] = biases
@@ -129,17 +132,24 @@ class Online:
         Raises
         ------
         DataError
-            If `Ledger.add` refuses them; then nothing has changed.
+            If `Ledger.add` or the objective refuses them; then nothing has changed.
         NumericalError
             If a row's system is not positive definite. The interactions are entered then, the row stays as it was.
         """
+        if len(new) == 0:
+            return
         positions = self.ledger.add(new, duplicates)
         users, items = (np.unique(side) for side in positions)
+        try:
+            of_users, of_items = self._told("user", users), self._told("item", items)
+        except (DataError, ParameterError):  # the objective has no weight for them
+            self.ledger.undo()
+            raise
         added = self.users.grow(len(self.ledger.users)), self.items.grow(len(self.ledger.items))
         self._weigh_missing(added, items)
-        self._solve("user", users, threads)
+        self._solve(of_users, threads)
         if update_items:
-            self._solve("item", items, threads)
+            self._solve(of_items, threads)
 
     def gram_of_items(self, m: Floats) -> Floats:
         """G = Σ_i m_i q_i q_iᵀ for weights m in proportion to those that are kept here."""
@@ -188,16 +198,10 @@ class Online:
                 self.items.change_missing(items, self._shares(self.ledger.item_counts.array[items]))
                 self.scale = self._c0 / self.items.total
 
-    def _solve(self, what: Literal["user", "item"], rows: NDArray[np.integer], threads: int | None) -> None:
-        """Solve some users while the items are held fixed, or the reverse."""
+    def _told(self, what: Literal["user", "item"], rows: NDArray[np.integer]) -> _Rows:
+        """Ask the objective about all that some users or items have."""
         ledger, of_users = self.ledger, what == "user"
-        solved, fixed = (self.users, self.items) if of_users else (self.items, self.users)
-        row_of, strength = (
-            (ledger.user_row, self._regularization.users)
-            if of_users
-            else (ledger.item_row, self._regularization.items)
-        )
-        entries = [row_of(row) for row in rows.tolist()]
+        entries = [(ledger.user_row if of_users else ledger.item_row)(row) for row in rows.tolist()]
         lengths = np.array([len(each.indices) for each in entries])
         indices, values, weights = (np.concatenate(column) for column in zip(*entries, strict=True))
         own = np.repeat(rows, lengths)
@@ -209,25 +213,35 @@ class Online:
             user_counts=ledger.user_counts.array,
             item_counts=ledger.item_counts.array,
         )
-        t, w = self._objective.of_cells(cells, ledger.users, ledger.items)
+        targets, observed = self._objective.of_cells(
+            cells, lambda n: (ledger.users[cells.users[n]], ledger.items[cells.items[n]])
+        )
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         counted = lengths.astype(np.float64)
         if self._regularization.counts == "positive":
             counted = np.add.reduceat((values > 0).astype(np.float64), indptr[:-1])
+        return _Rows(what, rows, indptr, indices, targets - self._mean, observed, counted)
+
+    def _solve(self, told: _Rows, threads: int | None) -> None:
+        """Solve some users while the items are held fixed, or the reverse."""
+        solved, fixed = self.users, self.items
+        strength, ids = self._regularization.users, self.ledger.users
+        if told.what == "item":
+            solved, fixed = fixed, solved
+            strength, ids = self._regularization.items, self.ledger.items
         nothing = np.empty(0, self._dtype)
         s = m = G = None
         if solved.missing is not None and fixed.missing is not None:
-            s, m, G = self.scale * solved.missing.array[rows], fixed.missing.array, fixed.gram
+            s, m, G = self.scale * solved.missing.array[told.rows], fixed.missing.array, fixed.gram
+        ridge = self._regularization.of_rows(strength, told.counted, None if s is None else s * fixed.total)
         side = Side(
-            indptr=indptr,
-            indices=indices,
-            targets=(t - self._mean).astype(self._dtype),
-            weights=w.astype(self._dtype),
+            indptr=told.indptr,
+            indices=told.indices,
+            targets=told.targets.astype(self._dtype),
+            weights=told.weights.astype(self._dtype),
             row_missing=nothing if s is None else s.astype(self._dtype),
             column_missing=nothing if m is None else m,
-            regularization=self._regularization.of_rows(
-                strength, counted, None if s is None else s * fixed.total
-            ).astype(self._dtype),
+            regularization=ridge.astype(self._dtype),
             bias_ratio=float(self._regularization.bias_ratio),
             rank=self._rank,
             biases=bool(self._objective.biases),
@@ -238,6 +252,24 @@ class Online:
         except NumericalError as error:
             if error.row is None:
                 raise
-            ids = ledger.users if of_users else ledger.items
-            raise NumericalError(f"{what} {ids[int(rows[error.row])]!r}: {error.message}") from error
-        solved.put(rows, *solution)
+            raise NumericalError(f"{told.what} {ids[int(told.rows[error.row])]!r}: {error.message}") from error
+        solved.put(told.rows, *solution)
+
+
+class _Rows(NamedTuple):
+    """Some rows of one side, and what the objective says of their observations."""
+
+    what: Literal["user", "item"]
+    rows: NDArray[np.integer]
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    targets: Floats
+    weights: Floats
+    counted: Floats
+
+
+def _changed(H: Floats, change: Floats) -> Floats | None:
+    """H + change; None where next to nothing of it would be true, as after a huge value was taken back."""
+    changed = H + change
+    largest, left = max(np.abs(H).max(initial=0.0), np.abs(change).max(initial=0.0)), np.abs(changed).max(initial=0.0)
+    return changed if np.isfinite(left) and left >= DIGITS_LEFT * largest else None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
+from halfstep.errors import NumericalError
 from halfstep.kernels.cholesky import sum_system
 from halfstep.sides import Side
 
@@ -28,7 +29,8 @@ def gram(m: NDArray[np.float64], F: Factors) -> NDArray[np.float64]:
     total = np.zeros((F.shape[1], F.shape[1]))
     for start in range(0, len(F), ROWS_AT_ONCE):
         f = F[start : start + ROWS_AT_ONCE].astype(np.float64)
-        total += (f * m[start : start + ROWS_AT_ONCE, None]).T @ f
+        with np.errstate(over="ignore", invalid="ignore"):  # a system that is made of it will not be solved
+            total += (f * m[start : start + ROWS_AT_ONCE, None]).T @ f
     return total
 
 
@@ -54,7 +56,7 @@ def solve_rows(
     Raises
     ------
     NumericalError
-        Naming the first row whose system is not positive definite.
+        Naming the first row whose system is not positive definite, or whose factors are not finite.
     """
     n_rows, k = len(side.indptr) - 1, side.rank
     if n_rows == 0:
@@ -64,6 +66,11 @@ def solve_rows(
     is_little = len(side.indices) * k * k + n_rows * k**3 / 3 < WORTH_A_THREAD
     with CPU(1 if is_little else threads) as backend:
         backend.half_step(backend.load(compact), Y, X)
+    finite = np.isfinite(X).all(axis=1)
+    if not finite.all():
+        raise NumericalError(
+            "its factors are not finite: look for extreme values or weights", row=int(np.argmin(finite))
+        )
     return X[:, :k].copy(), X[:, k].copy() if side.biases else np.zeros(n_rows, X.dtype)
 
 

@@ -19,8 +19,8 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from halfstep.backends.chunks import LoadedSide
 from halfstep.backends.protocol import Factors
-from halfstep.backends.threads import OneBlasThread, Team, available_cores
-from halfstep.errors import NumericalError, ParameterError
+from halfstep.backends.threads import OneBlasThread, Team, threads_to_use
+from halfstep.errors import NumericalError
 from halfstep.kernels._vector import padded_width
 from halfstep.kernels.blocked import LEFT, solve_blocked
 from halfstep.kernels.cholesky import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
@@ -48,11 +48,7 @@ class CPU:
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        if threads is None:
-            threads = available_cores()
-        if threads < 1:
-            raise ParameterError(f"threads={threads}: give 1 or more, or None for all cores")
-        self.threads = threads
+        self.threads = threads_to_use(threads)
         self._team = Team(helpers=0)
         self._holds_blas = False
         self._scratch: dict[tuple[str, tuple[int, ...], np.dtype[Any]], Factors] = {}

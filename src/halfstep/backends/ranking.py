@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.backends.threads import OneBlasThread, Task, Team, available_cores
+from halfstep.backends.threads import OneBlasThread, Task, Team, threads_to_use
 from halfstep.interactions import Lists
 from halfstep.kernels.topn import best_of_lists, best_of_near, scan_tile
 
@@ -60,12 +60,12 @@ def best_columns(
         In double precision; NaN where a list is short.
     """
     best, scores = np.empty((len(P), n), np.int64), np.empty((len(P), n))
-    threads = available_cores() if threads is None else threads
+    threads = threads_to_use(threads)
     room = min(len(Q), ROOM_PER_PLACE * n + LEAST_ROOM)
     per_row = 4 * min(COLUMNS_AT_ONCE, len(Q)) + 12 * room
     rows = int(np.clip(max_memory // (threads * per_row), 1, min(ROWS_AT_ONCE, max(len(P), 1))))
     columns = min(len(Q), COLUMNS_AT_ONCE * (ROWS_AT_ONCE // rows))
-    lengths, longest = _lengths(P), np.sqrt(Q.shape[1]) * max(Q.max(initial=0.0), -Q.min(initial=0.0))
+    lengths, longest = _lengths(P), np.sqrt(Q.shape[1]) * max(float(Q.max(initial=0.0)), -float(Q.min(initial=0.0)))
     offset = np.abs(c[np.isfinite(c)]).max(initial=0.0)
     q_scale = _scale(longest)
     p_scale = _scale(max(lengths.max(initial=0.0), offset / q_scale))
@@ -101,7 +101,7 @@ def best_of_given(
     def rank(first: int, last: int) -> None:
         best_of_lists(first, last, given.indptr, given.indices, P, Q, c, best, scores)
 
-    _run(rank, len(P), LISTS_AT_ONCE, available_cores() if threads is None else threads)
+    _run(rank, len(P), LISTS_AT_ONCE, threads_to_use(threads))
     return best, scores
 
 
@@ -117,7 +117,7 @@ def _scale(largest: float) -> float:
 
 def _singles(F: Floats, scale: float) -> NDArray[np.float32]:
     """Convert to single precision, in C order; no copy of what is so already."""
-    return np.ascontiguousarray(F if scale == 1 else F / scale, dtype=np.float32)
+    return np.ascontiguousarray(F if scale == 1 else F / np.float64(scale), dtype=np.float32)
 
 
 def _run(rank: Callable[[int, int], None], n_rows: int, rows: int, threads: int) -> None:

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 from threadpoolctl import ThreadpoolController
 
+from halfstep.errors import ParameterError
+
 Task = Callable[[], None]
 
 
@@ -81,6 +83,21 @@ def available_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
         return os.cpu_count() or 1
+
+
+def threads_to_use(threads: int | None) -> int:
+    """All cores for None.
+
+    Raises
+    ------
+    ParameterError
+        If `threads` is below 1.
+    """
+    if threads is None:
+        return available_cores()
+    if threads < 1:
+        raise ParameterError(f"threads={threads}: give 1 or more, or None for all cores")
+    return threads
 
 
 class OneBlasThread:

@@ -7,6 +7,7 @@ write results.
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from typing import Annotated
@@ -30,6 +31,9 @@ for command in (fit, recommend, similar, evaluate, lab, data):
 
 def main() -> None:
     """Run the command line; an error that halfstep raises on purpose is one line, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows another
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     warnings.showwarning = lambda message, *_, **__: print(f"halfstep: {message}", file=sys.stderr)
     try:
         app()

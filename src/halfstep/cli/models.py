@@ -13,13 +13,14 @@ import halfstep as hs
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes, choose_model
 from halfstep.cli.printing import note, print_json, print_table
-from halfstep.cli.tables import check_suffix, parse_id, rows_of, write_recommendations
+from halfstep.cli.tables import check_folder, check_suffix, parse_id, rows_of, write_recommendations
 from halfstep.errors import ParameterError
+from halfstep.evaluation import check_metrics
 from halfstep.recommendations import Ranking
 
 DEFAULT_METRICS = {
-    True: "ndcg,recall,hit_rate",
-    False: "rmse,mae,ndcg,recall",
+    True: ["ndcg", "recall", "hit_rate"],
+    False: ["rmse", "mae", "ndcg", "recall"],
 }  # by whether the objective is implicit
 
 
@@ -67,7 +68,9 @@ def fit(
         Wishes(
             objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
         ),
+        valued=value is not None,
     )
+    check_folder(output)
     for line in (f"{file}: {data}", *lines):
         note(line)
     began = time.perf_counter()
@@ -196,18 +199,25 @@ def evaluate(
         objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
     )
     places = _places(number)
+    names = None if metrics is None else [name.strip() for name in metrics.split(",")]
+    check_metrics(names or [], places)
     if model is not None:
+        given = {**vars(wishes), "split": split}
+        named = [name for name, wish in given.items() if wish is not None and name != "seed"]
+        if named:
+            raise ParameterError(
+                f"--{named[0].replace('_', '-')} says how to fit, and --model is fitted: leave one out"
+            )
         fitted, test = hs.load(model), data
         note(f"{model} on {file}: {data}")
     else:
         train, test, how = _hold_back(data, split, test_fraction, seed)
-        estimator, lines = choose_model(train, wishes)
+        estimator, lines = choose_model(train, wishes, valued=value is not None)
         for line in (f"{file}: {data}", how, *lines):
             note(line)
         fitted = estimator.fit(train)
     is_implicit = isinstance(getattr(fitted, "objective", None), hs.Implicit)
-    names = (metrics or DEFAULT_METRICS[is_implicit]).split(",")
-    report = hs.evaluate(fitted, test, [name.strip() for name in names], places, random_state=seed)
+    report = hs.evaluate(fitted, test, names or DEFAULT_METRICS[is_implicit], places, random_state=seed)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -230,6 +240,8 @@ def _hold_back(
         why = ", as there is no --time to split by: a model tested so has seen the future"
     else:
         split, why = split or Split.time, ""
+    if split is not Split.random and data.timestamps is None:
+        raise ParameterError(f"--split {split.value} takes timestamps: name their column by --time")
     if split is Split.random:
         train, test = hs.split_random(data, fraction, random_state=seed)
     elif split is Split.last:

@@ -122,6 +122,8 @@ def read(
         )
     except DataError as error:  # in the words of the shell
         words = str(error)
-        for role, option in (("timestamp", "--time"), *((name, f"--{name}") for name in ("user", "item", "value"))):
-            words = words.replace(f"say {role}=... with", f"say {option} with")
+        for role in ("user", "item", "value", "weight"):
+            words = words.replace(f"say {role}=... with", f"say --{role} with")
+        words = words.replace("say timestamp=... with", "say --time with")
+        words = words.replace("say duplicates='last', 'sum' or 'mean'", "say --duplicates last, sum or mean")
         raise DataError(words) from error

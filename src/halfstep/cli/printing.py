@@ -33,7 +33,7 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 
 def print_json(value: Any) -> None:
     """Print one line of JSON; what is not finite becomes null, ids that JSON does not know become strings."""
-    print(json.dumps(_plain(value), allow_nan=False, ensure_ascii=False))
+    print(json.dumps(_plain(value), allow_nan=False))
 
 
 def _plain(value: Any) -> Any:

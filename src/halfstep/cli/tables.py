@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,18 @@ def check_suffix(path: Path) -> None:
         raise ParameterError(f"{path}: the suffix {path.suffix!r} is none of {', '.join(SUFFIXES)}")
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a file in a folder that there is not, before any time is spent on what will go there."""
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {str(path.parent)!r} for {path.name!r}: name another by --output"
+        )
+
+
 def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool) -> int:
     """Write the lists of all users; return how many rows."""
     check_suffix(path)
+    check_folder(path)
     written = 0
 
     def blocks() -> Iterator[list[tuple[Any, Any, int, float]]]:
@@ -41,9 +51,12 @@ def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool) ->
                 yield rows
                 bar.update(len(asked))
 
-    write = _as_parquet if path.suffix.lower() == ".parquet" else _as_text
+    suffix = path.suffix.lower()
     try:
-        write_atomically(path, write(blocks(), "\t" if path.suffix.lower() == ".tsv" else ","))
+        if suffix == ".parquet":
+            write_atomically(path, _as_parquet(blocks(), model))
+        else:
+            write_atomically(path, _as_text(blocks(), "\t" if suffix == ".tsv" else ","))
     except OSError as error:
         raise OSError(f"{path} cannot be written ({error.strerror or error}): name another by --output") from error
     return written
@@ -90,30 +103,43 @@ class _Sink(io.RawIOBase):
         return map(memoryview, chunks)
 
 
-def _as_parquet(blocks: Iterator[list[tuple[Any, Any, int, float]]], _: str) -> Iterator[memoryview]:
+def _as_parquet(blocks: Iterator[list[tuple[Any, Any, int, float]]], model: Any) -> Iterator[memoryview]:
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("writing parquet takes pyarrow: pip install pyarrow") from error
-    sink, writer = _Sink(), None
-    for rows in blocks:
-        user, item, rank, score = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [])
-        table = pa.table({"user": user, "item": item, "rank": pa.array(rank, pa.int32()), "score": score})
-        if writer is None:
-            writer = parquet.ParquetWriter(sink, table.schema)
-        writer.write_table(table)
-        yield from sink.take()
-    if writer is not None:
-        writer.close()
+    kinds = {
+        "user": _kind_of(model.users_),
+        "item": _kind_of(model.items_),
+        "rank": pa.int32(),
+        "score": pa.float64(),
+    }
+    schema = pa.schema(list(kinds.items()))
+    sink = _Sink()
+    with parquet.ParquetWriter(sink, schema) as writer:
+        for rows in blocks:
+            columns = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)) if rows else [[]] * 4, strict=True))
+            for name in ("user", "item"):
+                if kinds[name] == pa.string():
+                    columns[name] = list(map(str, columns[name]))
+            writer.write_table(pa.table(columns, schema))
+            yield from sink.take()
     yield from sink.take()
+
+
+def _kind_of(vocabulary: hs.Vocabulary) -> Any:
+    """Integers as such; anything else as strings."""
+    import pyarrow as pa
+
+    return pa.int64() if vocabulary.ids.dtype.kind == "i" else pa.string()
 
 
 def parse_id(vocabulary: hs.Vocabulary, text: str) -> Any:
     """Find the id that is meant by a word of the command line: a string, or else an integer or what prints so."""
     if text in vocabulary:
         return text
-    if text.lstrip("-").isdecimal() and int(text) in vocabulary:
+    if re.fullmatch("-?[0-9]+", text) and int(text) in vocabulary:
         return int(text)
     if len(vocabulary) and not isinstance(vocabulary[0], str | int):
         return next((each for each in vocabulary if str(each) == text), text)

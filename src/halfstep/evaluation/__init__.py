@@ -4,8 +4,8 @@
 ``metric_names`` reads what is asked for.
 """
 
-from halfstep.evaluation.held_out import Evaluation, evaluate
+from halfstep.evaluation.held_out import Evaluation, check_metrics, evaluate
 from halfstep.evaluation.report import Row
 from halfstep.evaluation.stream import StreamEvaluation, evaluate_stream
 
-__all__ = ["Evaluation", "Row", "StreamEvaluation", "evaluate", "evaluate_stream"]
+__all__ = ["Evaluation", "Row", "StreamEvaluation", "check_metrics", "evaluate", "evaluate_stream"]

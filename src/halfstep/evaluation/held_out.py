@@ -224,6 +224,17 @@ def evaluate(
     )  # fmt: skip
 
 
+def check_metrics(metrics: str | Sequence[str], n: int | Sequence[int]) -> None:
+    """Refuse what `evaluate` would refuse, before any time is spent on a fit.
+
+    Raises
+    ------
+    ParameterError
+        If a metric is unknown, or `n` makes no sense.
+    """
+    read_metrics(metrics or "ndcg", n, (*PER_LIST, *PER_PAIR))
+
+
 def _of_lists(
     model: FactorModel, task: Task, asked: Sequence[Metric], threads: int | None
 ) -> dict[Metric, Mean | float]:
@@ -299,4 +310,8 @@ def _with_popularity(models: dict[str, FactorModel]) -> dict[str, FactorModel]:
     name = Popularity.__name__
     if name in models:
         raise ParameterError(f"a model that is no hs.{name} is called {name!r}: give it another name")
-    return models | {name: Popularity().fit(training_of(next(iter(models.values()))))}
+    first = next(iter(models.values()))
+    popularity = Popularity().fit(training_of(first))
+    # What was had when the items were learnt: a model that was folded in knows its own users' interactions alone.
+    popularity.item_counts_, popularity.item_biases_ = first.item_counts_, first.item_counts_.astype(np.float64)
+    return models | {name: popularity}

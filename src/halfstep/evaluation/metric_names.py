@@ -43,8 +43,8 @@ def read_metrics(metrics: str | Sequence[str], n: int | Sequence[int], allowed: 
         name, at, own = given.partition("@")
         if name not in allowed:
             close = get_close_matches(name, allowed, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ParameterError(f"there is no metric {name!r} here{hint} There are {', '.join(allowed)}")
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise ParameterError(f"there is no metric {name!r} here{hint}; there are {', '.join(allowed)}")
         if name in PER_PAIR:
             if at:
                 raise ParameterError(

@@ -73,7 +73,7 @@ class Task:
         known_users = model.users_.positions(test.users.ids, "mark")
         item_of = model.items_.positions(test.items.ids, "mark").astype(np.int64)
         relevant = np.ones(len(test), bool) if relevant_from is None else test.values >= relevant_from
-        catalogue = training_of(model).item_counts > 0
+        catalogue = model.item_counts_ > 0
         repeated = np.zeros(len(test), bool)
         if candidates is not None:
             exclude_seen = False

@@ -79,6 +79,7 @@ class DelimitedText:
             return None
         names = [str(place) for place in range(len(self._first()[1]))]
         wanted = [str(place) for place in places]
+        distinct = list(dict.fromkeys(wanted))
         try:
             with pyarrow.input_stream(str(self.path), compression="gzip" if self._is_compressed else None) as stream:
                 table = pyarrow.csv.read_csv(
@@ -86,7 +87,7 @@ class DelimitedText:
                     pyarrow.csv.ReadOptions(column_names=names),
                     pyarrow.csv.ParseOptions(delimiter=self.separator, newlines_in_values=True),
                     pyarrow.csv.ConvertOptions(
-                        include_columns=wanted, column_types=dict.fromkeys(wanted, pyarrow.string())
+                        include_columns=distinct, column_types=dict.fromkeys(distinct, pyarrow.string())
                     ),
                 )
         except (pyarrow.ArrowException, OSError):

@@ -101,6 +101,14 @@ def _storable(column: NDArray[Any], kind: str) -> Any:
     if column.dtype.kind != "O":
         return column
     entries = column.tolist()
-    if kind in ("polars", "pyarrow") and not all(issubclass(each, STORABLE) for each in set(map(type, entries))):
-        return list(map(str, entries))
+    if kind in ("polars", "pyarrow") and not _fits_a_column(entries):
+        return [None if each is None else str(each) for each in entries]
     return entries
+
+
+def _fits_a_column(entries: list[Any]) -> bool:
+    """Whether the entries are of one type that every library stores; integers only up to 64 bits."""
+    kinds = set(map(type, entries)) - {type(None)}
+    if not all(issubclass(each, STORABLE) for each in kinds) or len(kinds) > 1:
+        return False
+    return kinds != {int} or all(abs(each) < 1 << 63 for each in entries if each is not None)

@@ -26,6 +26,13 @@ class Growing:
         self._room = start.copy()
         self.array = self._room
 
+    def __getstate__(self) -> NDArray[Any]:
+        """Keep what is there: a view and what it is a view of would part in a copy."""
+        return self.array
+
+    def __setstate__(self, array: NDArray[Any]) -> None:
+        self._room = self.array = array.copy()
+
     def grow(self, length: int) -> None:
         """Make it so long, if it is shorter."""
         n = len(self.array)

@@ -81,6 +81,14 @@ def _factorise_integers(column: NDArray[np.int64]) -> tuple[NDArray[np.int64], N
     return np.flatnonzero(present) + smallest, numbers[offsets]
 
 
+def refuse_missing(column: NDArray[Any], unknown: NDArray[np.bool_], name: str) -> None:
+    """Raise an error if one of the ids that are unknown is missing rather than new."""
+    if column.dtype.kind == "O":
+        for row in np.flatnonzero(unknown).tolist():
+            if _is_missing(column[row]):
+                raise RowError(name, row, column[row], f"a missing id; {MEND_ROWS}")
+
+
 def _is_missing(item: Any) -> bool:
     """Whether an id is None, NaN, NaT or pandas.NA."""
     if item is None:

@@ -341,7 +341,7 @@ class Interactions:
         return other
 
 
-def as_interactions(data: Any) -> Interactions:
+def as_interactions(data: Any, *, duplicates: Duplicates = "error") -> Interactions:
     """Take whatever `fit` takes.
 
     Parameters
@@ -349,6 +349,8 @@ def as_interactions(data: Any) -> Interactions:
     data : Interactions, scipy.sparse matrix or dataframe
         A sparse matrix has a row per user; a dataframe has the columns ``user`` and ``item``, and any of
         ``value``, ``timestamp`` and ``weight``.
+    duplicates : {"error", "last", "sum", "mean"}
+        For a dataframe in which a pair occurs more than once; as in `Interactions.from_frame`.
 
     Raises
     ------
@@ -375,7 +377,7 @@ def as_interactions(data: Any) -> Interactions:
             f"values by Interactions.from_frame(frame, value={others[0]!r}), or drop what is not needed"
         )
     value, timestamp, weight = (role if role in names else None for role in ("value", "timestamp", "weight"))
-    return Interactions.from_frame(data, value=value, timestamp=timestamp, weight=weight)
+    return Interactions.from_frame(data, value=value, timestamp=timestamp, weight=weight, duplicates=duplicates)
 
 
 def as_histories(data: Any) -> Interactions:

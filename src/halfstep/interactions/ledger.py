@@ -56,6 +56,7 @@ class Ledger:
         self._user_rows: dict[int, Row] = {}
         self._item_rows: dict[int, Row] = {}
         self._new: list[Interactions] = []
+        self._before: tuple[Interactions, list[Interactions]] = base, []
 
     def user_row(self, u: int) -> Row:
         """Give the entries of one user."""
@@ -87,8 +88,11 @@ class Ledger:
             ``repeats="error"``. Nothing is entered then.
         """
         new = self._fitting(new)
+        before = self.base, list(self._new)
         if len(new) > FEW:
-            return self._add_in_bulk(new, repeats)
+            positions = self._add_in_bulk(new, repeats)
+            self._before = before
+            return positions
         users, items = self.users.extended(new.user_ids), self.items.extended(new.item_ids)
         u, i = users.positions(new.user_ids), items.positions(new.item_ids)
         cells = list(zip(u.tolist(), i.tolist(), strict=True))
@@ -100,6 +104,7 @@ class Ledger:
             if new.weights is not None:
                 new = new.with_weights(new.weights + [0.0 if entry is None else entry[1] for entry in old])
         weights = np.ones(len(new)) if new.weights is None else new.weights
+        self._before = before
         self._new.append(new)  # it is entered with this; what follows can be done again from here
         try:
             self.users, self.items = users, items
@@ -116,6 +121,11 @@ class Ledger:
             self._start_from(_together([self.base, *self._new]).merged("last"))
             raise
         return u, i
+
+    def undo(self) -> None:
+        """Take the entries out again that were added last."""
+        base, new = self._before
+        self._start_from(_together([base, *new]).merged("last") if new else base)
 
     @property
     def has_weights(self) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from halfstep.errors import ParameterError, UnknownIdError
 from halfstep.interactions.columns import RowError
-from halfstep.interactions.ids import as_ids, factorise, is_dense, unhashable
+from halfstep.interactions.ids import as_ids, factorise, is_dense, refuse_missing, unhashable
 
 FEW = 16  # integers that one dictionary finds faster than NumPy does
 
@@ -108,10 +108,10 @@ class Vocabulary:
             This one, where there is nothing new.
         """
         column, positions = self.look_up(ids, unknown="mark")
+        refuse_missing(column, positions < 0, "id")
         new = list(dict.fromkeys(column[positions < 0].tolist()))
         if not new:
             return self
-        factorise(column, "id")  # refuses ids that are missing
         n, total = len(self), len(self) + len(new)
         numbers = self._numbers
         if len(numbers) > n:  # another vocabulary grew from this one, and has the places from here on
@@ -210,7 +210,7 @@ class Vocabulary:
         if unknown not in ("raise", "mark"):
             raise ParameterError(f"unknown must be 'raise' or 'mark', not {unknown!r}")
         if self._is_single(ids):
-            ids = [ids]
+            ids = [ids.item() if hasattr(ids, "__array__") else ids]
         column = as_ids(ids, "id")
         if (
             column.dtype.kind == "i"

@@ -88,10 +88,10 @@ class HalfStepModel(FactorModel):
             factors, biases = solve_rows(side, self.item_factors_, self.item_biases_, threads=self.threads)
         folded = object.__new__(type(self))
         folded.__dict__.update(self.__dict__)
-        if self._online is not None:  # which writes to the items' arrays
-            folded._part_from_updates()
-        folded._is_folded = True
         folded.__dict__.update(users_=data.users, user_factors_=factors, user_biases_=biases, _data=data)
+        folded._is_folded, folded._online, folded._item_gram = True, None, None
+        if self._online is not None:  # which writes to the items' arrays; whoever is still there then gets copies
+            self._online.sharers.add(folded)
         return folded
 
     def _with_known_items(self, histories: Any) -> Interactions:
@@ -220,6 +220,9 @@ class HalfStepModel(FactorModel):
             )
         new = as_interactions(new, duplicates=duplicates)
         online = self._online_state()
+        for sharer in list(online.sharers):
+            sharer._take_copies("item_factors_", "item_biases_", "item_counts_")
+        online.sharers.clear()
         try:
             online.update(new, duplicates=duplicates, update_items=bool(update_items), threads=self.threads)
         except BaseException as error:
@@ -247,17 +250,16 @@ class HalfStepModel(FactorModel):
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         if isinstance(self.__dict__.get("_data"), Ledger):
-            twin._part_from_updates()
+            twin._take_copies("user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_")
+            twin._data, twin._online, twin._item_gram = self.interactions_, None, None
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
         return copy.copy(self).__dict__  # without what updates are made with
 
-    def _part_from_updates(self) -> None:
-        """Take copies of what the updates of another model write to."""
-        written = "user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_"
-        self.__dict__.update({name: self.__dict__[name].copy() for name in written}, _data=self.interactions_)
-        self._online = self._item_gram = None
+    def _take_copies(self, *names: str) -> None:
+        """Part from arrays that the updates of another model write to."""
+        self.__dict__.update({name: self.__dict__[name].copy() for name in names})
 
     def _remember(self, data: Interactions, **fitted: Any) -> None:
         self._item_gram = self._online = None

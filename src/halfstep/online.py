@@ -12,7 +12,8 @@ the scale, not all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +101,8 @@ class Online:
     ledger : Ledger
     scale : float
         What s_u · m_i is multiplied by.
+    sharers : WeakSet
+        Models that share the items' arrays, and have to part from them before these are written to.
     """
 
     def __init__(
@@ -115,6 +118,7 @@ class Online:
         system_dtype: str,
     ) -> None:
         self.ledger, self.users, self.items = ledger, users, items
+        self.sharers: WeakSet[Any] = WeakSet()
         self._objective, self._regularization, self._mean = objective, regularization, mean
         self._rank, self._dtype = rank, np.dtype(system_dtype)
         self._weigh_all_missing()

@@ -467,7 +467,7 @@ def test_copies_of_any_kind_part_from_the_model(ratings: hs.Interactions) -> Non
         np.testing.assert_allclose(twin.item_factors_, model.item_factors_, rtol=1e-5, atol=1e-7)
 
 
-def test_what_was_folded_in_stays_as_it_was(ratings: hs.Interactions) -> None:
+def test_what_was_folded_in_stays_as_it_was(ratings: hs.Interactions, tmp_path: Path) -> None:
     model = hs.ALS(hs.Implicit(missing_weight=0.3), rank=4, iterations=1, random_state=0).fit(ratings)
     history = {"x": [1, 2, 3]}
     model.fold_in(history)  # keeps G
@@ -481,8 +481,10 @@ def test_what_was_folded_in_stays_as_it_was(ratings: hs.Interactions) -> None:
     before = folded.predict("x", [50, 100])
     model.partial_fit(event, duplicates="sum")
     np.testing.assert_array_equal(folded.predict("x", [50, 100]), before)
-    with pytest.raises(DataError, match="this model was made by fold_in"):
-        folded.partial_fit(event)
+    folded.save(tmp_path / "m")
+    for each in (folded, copy.copy(folded), hs.load(tmp_path / "m")):
+        with pytest.raises(DataError, match="this model was made by fold_in"):
+            each.partial_fit(event)
     report = hs.evaluate(folded, hs.Interactions.from_arrays(["x"], [50]), "hit_rate", n=50)
     assert report["Popularity", "hit_rate"] == 1.0  # Star Wars, whatever the folded users have
 

@@ -66,6 +66,7 @@ class FactorModel:
     mean_: float
     item_counts_: NDArray[np.int64]
     _data: Interactions | Ledger | None
+    _is_folded: bool = False  # users are others than those whom the items were learnt from
 
     if not TYPE_CHECKING:  # or no type checker would notice a misspelt name
 
@@ -358,6 +359,7 @@ class FactorModel:
             user_biases=self.user_biases_,
             item_biases=self.item_biases_,
             item_counts=self.item_counts_,
+            is_folded=self._is_folded,
             history=self.__dict__.get("history_"),
             interactions=self.interactions_ if interactions else None,
         )

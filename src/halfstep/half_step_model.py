@@ -32,7 +32,6 @@ class HalfStepModel(FactorModel):
     threads: int | None
     _item_gram: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None  # m, and G made of it
     _online: Online | None = None
-    _is_folded: bool = False
 
     @property
     def _regularization(self) -> Regularization:

@@ -77,6 +77,7 @@ def load(path: str | os.PathLike[str], *, verify: bool = True) -> FactorModel:
             "mean_": stored.mean,
             "item_counts_": stored.item_counts,
             "_data": stored.interactions,
+            "_is_folded": stored.is_folded,
         }
         if stored.history is not None:
             fitted["history_"] = _history(stored.kind, stored.history)

@@ -43,6 +43,8 @@ class StoredModel:
     mean : float
     users, items : Vocabulary
     user_factors, item_factors, user_biases, item_biases, item_counts : ndarray
+    is_folded : bool
+        Whether its users were folded in, and the items learnt from others.
     history : sequence of tuples of numbers, or None
     interactions : Interactions, optional
         What it was fitted on, with the same vocabularies.
@@ -58,6 +60,7 @@ class StoredModel:
     user_biases: NDArray[np.floating]
     item_biases: NDArray[np.floating]
     item_counts: NDArray[np.int64]
+    is_folded: bool
     history: Sequence[tuple[float, ...]] | None
     interactions: Interactions | None
 
@@ -87,6 +90,7 @@ def write_model(model: StoredModel, path: Path) -> None:
         "class": model.kind,
         "parameters": parameters,
         "mean": float(model.mean),
+        "folded": model.is_folded,
         "history": None if model.history is None else [list(map(_number, line)) for line in model.history],
         "interactions": None if data is None else _pack_interactions(data, arrays),
     }
@@ -120,12 +124,14 @@ def read_model(path: Path, *, verify: bool) -> StoredModel:
 
 
 def _unpack(about: Any, arrays: Arrays, *, verify: bool) -> StoredModel:
-    expected = {"class", "parameters", "mean", "history", "interactions"}
+    expected = {"class", "parameters", "mean", "folded", "history", "interactions"}
     if not isinstance(about, dict) or about.keys() != expected or not isinstance(about["parameters"], dict):
         raise corrupted("its description of the model is incomplete")
     mean = about["mean"]
     if type(mean) not in (int, float) or not math.isfinite(mean):
         raise corrupted(f"its mean is {mean!r}")
+    if not isinstance(about["folded"], bool):
+        raise corrupted("it does not say whether its users were folded in")
     users, items = unpack_vocabulary(arrays, "users"), unpack_vocabulary(arrays, "items")
     try:
         _check_sizes(about, arrays, len(users), len(items))
@@ -142,6 +148,7 @@ def _unpack(about: Any, arrays: Arrays, *, verify: bool) -> StoredModel:
         items=items,
         **{name: arrays[name] for name in _FACTORS},
         item_counts=arrays["item_counts"],
+        is_folded=about["folded"],
         history=_unpack_history(about["history"]),
         interactions=None if stored is None else _unpack_interactions(stored, arrays, users, items, verify=verify),
     )

@@ -118,6 +118,20 @@ def test_single_precision_is_close_to_double(data: hs.Interactions) -> None:
     np.testing.assert_allclose(single.user_factors_, double.user_factors_, rtol=1e-3, atol=1e-4)
 
 
+def test_precision_is_chosen_by_rank(data: hs.Interactions) -> None:
+    chosen = {
+        (rank, dtype): ALS(rank=rank, dtype=dtype)._precision
+        for rank in (8, 32, 33)
+        for dtype in ("float32", "float64")
+    }
+    assert {key for key, precision in chosen.items() if precision == "float32"} == {(33, "float32")}
+    options = {"rank": 40, "iterations": 4, "random_state": 0}
+    for objective in (hs.Explicit(biases=True), hs.Implicit(), hs.Implicit(missing_weight=0.1)):
+        single, double = (ALS(objective, **options, system_dtype=kind).fit(data) for kind in ("auto", "float64"))
+        np.testing.assert_allclose(single.predict(data), double.predict(data), rtol=1e-3, atol=1e-3)
+        assert single.history_[-1].objective == pytest.approx(double.history_[-1].objective, rel=1e-4)
+
+
 def test_recovers_a_matrix_of_low_rank() -> None:
     rng = np.random.default_rng(0)
     truth = rng.normal(size=(60, 3)) @ rng.normal(size=(3, 40))

@@ -14,7 +14,7 @@ from halfstep.backends.chunks import LEAST_SEGMENT
 from halfstep.errors import NumericalError
 from halfstep.kernels.cholesky import GATHERED
 from halfstep.sides import Regularization, sides
-from settings import SETTINGS, Setting, Table, arrays, half_step, half_step_and_loss, value
+from settings import SETTINGS, Setting, Table, arrays, constant, half_step, half_step_and_loss, value
 
 every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=str)
 few = settings(max_examples=25)
@@ -322,3 +322,22 @@ def test_weights_below_those_of_missing_cells_are_left_to_the_other_way() -> Non
     X, loss = half_step_and_loss(by_user, Y)
     np.testing.assert_allclose(X, reference.half_step(problem, Y), rtol=1e-8)
     np.testing.assert_allclose(loss, reference.terms(problem, X, Y)[:2], rtol=1e-10)
+
+
+@pytest.mark.usefixtures("blocked")
+@pytest.mark.parametrize("missing", [0.0, 1e-9])
+def test_rows_that_singles_cannot_solve_are_solved_in_doubles(missing: float) -> None:
+    """A ridge that is lost beside the sums, in more unknowns than a row has observations."""
+    rng = np.random.default_rng(4)
+    table = Table(rng.random((8, 40)) < 0.7, rng.normal(size=(8, 40)))
+    setting = Setting(
+        "ill", hs.Explicit(missing_weight=missing), arrays(value, constant(1), missing), 0.0
+    )  # fmt: skip
+    problem = setting.problem(table, rank=38, strength=1e-9, rho=1.0)
+    by_user, _ = setting.sides(table, rank=38, strength=1e-9, rho=1.0, dtype="float32")
+    Y = draw_factors(40, 38, 1).astype(np.float32)
+    X, loss = half_step_and_loss(by_user, Y, dtype="float32")
+    expected = reference.half_step(problem, Y.astype(float))
+    np.testing.assert_allclose(X, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    observed, others, _ = reference.terms(problem, X.astype(float), Y.astype(float))
+    np.testing.assert_allclose(loss, (observed, others), rtol=1e-3, atol=1e-6 * np.sum(table.values**2))

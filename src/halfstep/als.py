@@ -23,6 +23,8 @@ from halfstep.sides import Regularization, sides
 
 Factors = NDArray[np.floating]
 
+EXACT_RANK = 32  # up to which doubles cost next to nothing
+
 
 class Iteration(NamedTuple):
     """One iteration's line of `ALS.history_`: the terms of the objective after it.
@@ -97,8 +99,10 @@ class ALS(HalfStepModel):
         counts is the items' part.
     dtype : {"float32", "float64"}
         What factors are stored in.
-    system_dtype : {"float32", "float64"}
-        What each row's system is summed and solved in; at least as precise as `dtype`.
+    system_dtype : {"auto", "float32", "float64"}
+        What each row's system is summed and solved in; at least as precise as `dtype`. By default doubles where
+        factors are, and at ranks up to 32, where they cost next to nothing; above, singles, and doubles for the rows
+        whose systems lose their digits.
     random_state : int or numpy.random.Generator, optional
         Where the initial factors come from. An int gives the same bits every time, for any number of threads.
     threads : int, optional
@@ -153,7 +157,7 @@ class ALS(HalfStepModel):
     refresh_users: bool = True
     init: tuple[ArrayLike, ArrayLike] | None = field(default=None, repr=False)
     dtype: Literal["float32", "float64"] = "float32"
-    system_dtype: Literal["float32", "float64"] = "float64"
+    system_dtype: Literal["auto", "float32", "float64"] = "auto"
     random_state: int | np.random.Generator | None = None
     threads: int | None = None
     callbacks: Sequence[Callable[[ALS], object]] = field(default=(), repr=False)
@@ -178,8 +182,8 @@ class ALS(HalfStepModel):
         if callable(self.callbacks) or not all(map(callable, self.callbacks)):
             raise ParameterError("callbacks: give a list of functions, each of which takes the model")
         as_generator(self.random_state)
-        for name in ("dtype", "system_dtype"):
-            check_choice(name, getattr(self, name), ("float32", "float64"))
+        check_choice("dtype", self.dtype, ("float32", "float64"))
+        check_choice("system_dtype", self.system_dtype, ("auto", "float32", "float64"))
         if (self.dtype, self.system_dtype) == ("float64", "float32"):
             raise ParameterError(
                 "system_dtype='float32' is less precise than dtype='float64': raise the one or lower the other"
@@ -193,6 +197,13 @@ class ALS(HalfStepModel):
         if len(given) != 2:
             raise ParameterError(f"regularization={given!r}: give a number, or a pair, the users' and the items'")
         return given[0], given[1]
+
+    @property
+    def _precision(self) -> str:
+        """What the systems of a fit are solved in."""
+        if self.system_dtype != "auto":
+            return self.system_dtype
+        return "float64" if self.dtype == "float64" or self.rank <= EXACT_RANK else "float32"
 
     @property
     def _regularization(self) -> Regularization:
@@ -226,7 +237,7 @@ class ALS(HalfStepModel):
             raise DataError("there is nothing to fit: the data have no entries")
         cost = self.objective.cost(data)
         by_user, by_item = sides(
-            data, cost, rank=self.rank, regularization=self._regularization, dtype=self.system_dtype
+            data, cost, rank=self.rank, regularization=self._regularization, dtype=self._precision
         )
         finished = Snapshot(*self._initial_factors(data, by_user.unknowns), [])
         spare = np.zeros_like(finished.P), np.zeros_like(finished.Q)

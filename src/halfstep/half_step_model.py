@@ -28,7 +28,6 @@ class HalfStepModel(FactorModel):
     """Base of models that minimise an `Objective`; see `FactorModel` for the fitted attributes."""
 
     objective: Objective
-    system_dtype: Literal["float32", "float64"]
     threads: int | None
     _item_gram: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None  # m, and G made of it
     _online: Online | None = None
@@ -149,7 +148,7 @@ class HalfStepModel(FactorModel):
         if data is None:
             raise DataError(FORGETFUL)
         history = data.subset(data.user_positions == u)
-        A, Y, pull = system(self._users_side(history).row(u), self.item_factors_, self.item_biases_)
+        A, Y, pull = system(self._users_side(history).take(np.array([u])), self.item_factors_, self.item_biases_)
         y = np.append(self.item_factors_[i], [1.0] * (len(A) - self.item_factors_.shape[1])).astype(A.dtype)
         contributions = pull * (Y @ np.linalg.solve(A, y)) if len(history) else np.empty(0)
         pattern = history.by_user
@@ -278,7 +277,6 @@ class HalfStepModel(FactorModel):
                 regularization=self._regularization,
                 mean=self.mean_,
                 rank=self.item_factors_.shape[1],
-                system_dtype=self.system_dtype,
             )
         return self._online
 
@@ -290,16 +288,16 @@ class HalfStepModel(FactorModel):
             cost,
             rank=self.item_factors_.shape[1],
             regularization=self._regularization,
-            dtype=self.system_dtype,
+            dtype=np.float64,
         )
         if len(side.row_missing) == 0:
             return side
         m = side.column_missing.astype(np.float64)
         if self._online is not None:
-            return replace(side, gram=self._online.gram_of_items(m).astype(self.system_dtype))
+            return replace(side, gram=self._online.gram_of_items(m))
         if self._item_gram is None or not np.array_equal(self._item_gram[0], m):
             self._item_gram = m, gram(m, self.item_factors_)
-        return replace(side, gram=self._item_gram[1].astype(self.system_dtype))
+        return replace(side, gram=self._item_gram[1])
 
 
 @contextmanager

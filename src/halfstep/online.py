@@ -115,12 +115,11 @@ class Online:
         regularization: Regularization,
         mean: float,
         rank: int,
-        system_dtype: str,
     ) -> None:
         self.ledger, self.users, self.items = ledger, users, items
         self.sharers: WeakSet[Any] = WeakSet()
         self._objective, self._regularization, self._mean = objective, regularization, mean
-        self._rank, self._dtype = rank, np.dtype(system_dtype)
+        self._rank = rank
         self._weigh_all_missing()
 
     def update(
@@ -233,7 +232,7 @@ class Online:
         if told.what == "item":
             solved, fixed = fixed, solved
             strength, ids = self._regularization.items, self.ledger.items
-        nothing = np.empty(0, self._dtype)
+        nothing = np.empty(0)
         s = m = G = None
         if solved.missing is not None and fixed.missing is not None:
             s, m, G = self.scale * solved.missing.array[told.rows], fixed.missing.array, fixed.gram
@@ -241,15 +240,15 @@ class Online:
         side = Side(
             indptr=told.indptr,
             indices=told.indices,
-            targets=told.targets.astype(self._dtype),
-            weights=told.weights.astype(self._dtype),
-            row_missing=nothing if s is None else s.astype(self._dtype),
+            targets=told.targets,
+            weights=told.weights,
+            row_missing=nothing if s is None else s,
             column_missing=nothing if m is None else m,
-            regularization=ridge.astype(self._dtype),
+            regularization=ridge,
             bias_ratio=float(self._regularization.bias_ratio),
             rank=self._rank,
             biases=bool(self._objective.biases),
-            gram=None if G is None else G.astype(self._dtype),
+            gram=None if G is None else G,
         )
         try:
             solution = solve_rows(side, fixed.factors.array, fixed.biases.array, threads=threads)

@@ -90,17 +90,21 @@ class Side:
         """Numbers to be found for each row: its factors and, with biases, its bias."""
         return self.rank + self.biases
 
-    def row(self, u: int) -> Side:
-        """Take one row."""
-        cells, rows = slice(self.indptr[u], self.indptr[u + 1]), slice(u, u + 1)
+    def take(self, rows: NDArray[np.integer], dtype: DTypeLike | None = None) -> Side:
+        """Take some rows, in another precision if one is given."""
+        lengths = np.diff(self.indptr)[rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        cells = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
+        dtype = self.weights.dtype if dtype is None else dtype
         return replace(
             self,
-            indptr=self.indptr[u : u + 2] - self.indptr[u],
+            indptr=indptr,
             indices=self.indices[cells],
-            targets=self.targets[cells],
-            weights=self.weights[cells],
-            row_missing=self.row_missing[rows],
-            regularization=self.regularization[rows],
+            targets=self.targets[cells].astype(dtype),
+            weights=self.weights[cells].astype(dtype),
+            row_missing=(self.row_missing[rows] if len(self.row_missing) else self.row_missing).astype(dtype),
+            column_missing=self.column_missing.astype(dtype),
+            regularization=self.regularization[rows].astype(dtype),
         )
 
     @property
@@ -162,11 +166,13 @@ def _side(
         positive = np.append(data.values[orientation.order] > 0, 0.0)  # where a row is empty, one more is counted
         counted = np.add.reduceat(positive, orientation.indptr[:-1]) * (counts > 0)
     none = np.empty(0, dtype)
+    with np.errstate(over="ignore"):  # what is too large for singles makes no finite objective
+        targets, weights = (array[orientation.order].astype(dtype) for array in (cost.targets, cost.weights))
     return Side(
         indptr=orientation.indptr,
         indices=orientation.indices,
-        targets=cost.targets[orientation.order].astype(dtype),
-        weights=cost.weights[orientation.order].astype(dtype),
+        targets=targets,
+        weights=weights,
         row_missing=none if s is None else s.astype(dtype),
         column_missing=none if m is None else m.astype(dtype),
         regularization=regularization.of_rows(strength, counted, missing).astype(dtype),

@@ -113,7 +113,11 @@ class CPU:
             self._solve_with_one_matrix(loaded, G, features, X, finish)
         elif loaded.is_blocked:
             left = self._solve_blocked(loaded, G, features, offsets, X, loss)
-            self._solve_each(loaded, left, G, features, offsets, X, finish)
+            self._solve_each(loaded, [], G, features, offsets, X, finish)  # the long rows
+            if len(left):
+                self._solve_in_doubles(side, left, G, features, offsets, X)
+                for row in left.tolist():
+                    finish(row, row + 1)
         else:
             self._solve_each(loaded, loaded.chunks, G, features, offsets, X, finish)
 
@@ -194,7 +198,7 @@ class CPU:
 
     def _solve_blocked(
         self, loaded: LoadedSide, G: Factors, Y: Factors, offsets: Factors, X: Factors, loss: Loss | None
-    ) -> Chunks:
+    ) -> NDArray[np.intp]:
         """Solve all rows but the long ones, in the eigenvectors of G; return those that this way cannot do."""
         side = loaded.side
         k, dtype = side.rank, Y.dtype
@@ -219,7 +223,32 @@ class CPU:
         self._team.run([partial(solve, first, last, rows) for (first, last), rows in loaded.chunks])
         is_left = losses[:, 0] == LEFT
         is_left[loaded.long_rows] = False
-        return [((row, row + 1), np.array([row])) for row in np.flatnonzero(is_left).tolist()]
+        return np.flatnonzero(is_left)
+
+    def _solve_in_doubles(
+        self, side: Side, rows: NDArray[np.intp], G: Factors, Y: Factors, offsets: Factors, X: Factors
+    ) -> None:
+        """Solve some rows whose systems lose their digits in single precision, or whose weights are not positive."""
+        exact = side.take(rows, np.float64)
+        solved = np.zeros((len(rows), X.shape[1]))
+        loaded = LoadedSide.plan(exact)
+        Y, offsets, G = (array.astype(np.float64) for array in (Y, offsets, G))
+        squares = np.zeros((len(rows), 2))
+
+        def solve(first: int, last: int, some: NDArray[np.intp]) -> int:
+            return solve_rows(
+                some, exact.indptr, exact.indices, exact.targets, exact.weights, exact.row_missing,
+                exact.column_missing, G, exact.regularization, exact.bias_ratio, exact.rank, exact.biases, offsets,
+                np.empty((0, *loaded.sums_shape)), Y, solved, squares,
+            )  # fmt: skip
+
+        outcomes = [solve(first, last, np.arange(first, last)) for (first, last), _ in loaded.chunks]
+        failed = [status for status in outcomes if status != SOLVED]
+        if failed:
+            raise NumericalError(f"its system {NOT_DEFINITE.format(dtype='float64')}", row=int(rows[min(failed)]))
+        with np.errstate(over="ignore"):
+            X[rows] = solved
+        self._squares(X)[rows] = squares
 
     def _rotated(self, Y: Factors, V: Factors) -> Factors:
         """Y V, some rows at a time."""
@@ -234,7 +263,7 @@ class CPU:
 
     def _solve_with_one_matrix(self, loaded: LoadedSide, G: Factors, Y: Factors, X: Factors, finish: Finish) -> None:
         side = loaded.side
-        A = side.row_missing[0] * G
+        A = side.row_missing[0] * G.astype(np.float64)
         A[np.diag_indices_from(A)] += side.regularization[0]
         try:
             factor, _ = cho_factor(A, lower=True, check_finite=False)

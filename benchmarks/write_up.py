@@ -147,7 +147,7 @@ def main() -> None:
     weight = hs.weights.linear_popularity(w0=W0, wk=WK)
     options = {
         "rank": RANK, "regularization": LAMBDA, "regularization_exponent": 0.0, "iterations": ITERATIONS,
-        "init": init, "refresh_users": False,
+        "init": init, "refresh_users": False, "extrapolation": 0.0,
     }  # fmt: skip
     print(f"{platform.machine()}, {available_cores()} cores, NumPy {np.__version__}")
 

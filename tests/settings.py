@@ -94,7 +94,14 @@ def half_step(side: Side, Y: np.ndarray, *, threads: int = 1, dtype: str = "floa
 
 
 def half_step_and_loss(
-    side: Side, Y: np.ndarray, *, threads: int = 1, dtype: str = "float64", scored: bool = True
+    side: Side,
+    Y: np.ndarray,
+    *,
+    threads: int = 1,
+    dtype: str = "float64",
+    scored: bool = True,
+    start: np.ndarray | None = None,
+    steps: int | None = None,
 ) -> tuple[np.ndarray, tuple[float, float] | None]:
     """The same, and the data terms of the objective."""
     K = side.unknowns
@@ -103,7 +110,9 @@ def half_step_and_loss(
     X = empty_factors(len(side.indptr) - 1, K, dtype)
     with CPU(threads) as backend:
         run = backend.half_step_and_loss if scored else backend.half_step
-        loss = run(backend.load(side), fixed, X)
+        if start is not None:
+            X[:, :K] = start
+        loss = run(backend.load(side), fixed, X, steps=steps)
     assert not X[:, K:].any(), "the padding must stay 0"
     return X[:, :K], loss
 

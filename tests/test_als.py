@@ -37,7 +37,7 @@ def fitted(setting: Setting, data: hs.Interactions, **options: object) -> ALS:
     return ALS(
         setting.objective, rank=4, regularization=(0.7, 0.7 * setting.item_ratio),
         regularization_exponent=setting.exponent, regularization_counts=setting.counts, bias_regularization=2.0,
-        random_state=0, **options,
+        random_state=0, **({"extrapolation": 0.0} | options),
     ).fit(data)  # fmt: skip
 
 
@@ -116,6 +116,56 @@ def test_single_precision_is_close_to_double(data: hs.Interactions) -> None:
     single = ALS(hs.Explicit(biases=True), dtype="float32", system_dtype="float32", **options).fit(data)
     assert (single.user_factors_.dtype, double.user_factors_.dtype) == (np.float32, np.float64)
     np.testing.assert_allclose(single.user_factors_, double.user_factors_, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("objective", "exponent"),
+    [
+        (hs.Explicit(biases=True), 0.5),
+        (hs.Explicit(weight=hs.weights.linear_popularity(0.1, 1.0)), 0.0),
+        (hs.Explicit(), 1.0),
+        (hs.Implicit(), 0.0),
+        (hs.Implicit(observed_weight=hs.weights.confidence(alpha=10)), 0.0),
+        (hs.Implicit(missing_weight=hs.weights.missing_popularity(c0=512, exponent=0.4)), 0.0),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("rank", [8, 40])
+def test_extrapolation_never_hurts_on_real_data(objective: hs.Explicit, exponent: float, rank: int) -> None:
+    """After the default number of iterations the objective is no higher, and it never rises on the way."""
+    ratings = hs.datasets.movielens_100k()
+    options = {"rank": rank, "regularization_exponent": exponent, "random_state": 0}
+    plain, ahead = (
+        [line.objective for line in ALS(objective, **options, extrapolation=beta).fit(ratings).history_]
+        for beta in (0.0, ALS.extrapolation)
+    )
+    assert len(ahead) == len(plain) == ALS.iterations
+    assert ahead[-1] < plain[-1] * (1 + 1e-4)
+    assert all(after <= before * (1 + 2e-6) for before, after in pairwise(ahead))
+
+
+@pytest.mark.parametrize("beta", [0.8, 3.0, 50.0])
+def test_iterations_that_raise_the_objective_are_thrown_away(data: hs.Interactions, beta: float) -> None:
+    model = ALS(hs.Explicit(biases=True), rank=4, iterations=30, random_state=0, dtype="float64", extrapolation=beta)
+    objectives = [line.objective for line in model.fit(data).history_]
+    assert len(objectives) == 30
+    assert all(after <= before * (1 + 1e-12) for before, after in pairwise(objectives))
+    plain = ALS(hs.Explicit(biases=True), rank=4, iterations=300, random_state=0, dtype="float64", extrapolation=0)
+    assert objectives[-1] < plain.fit(data).history_[0].objective
+    assert objectives[-1] > 0.9 * plain.history_[-1].objective
+
+
+@pytest.mark.parametrize("objective", [hs.Explicit(biases=True), hs.Implicit(missing_weight=0.1)], ids=str)
+def test_steps_lead_where_exact_solutions_do(objective: hs.Explicit) -> None:
+    ratings = hs.datasets.movielens_100k()
+    options = {"rank": 40, "iterations": 12, "random_state": 0}
+    exact, steps = (ALS(objective, **options, solver=solver).fit(ratings) for solver in ("cholesky", "cg"))
+    assert steps.history_[-1].objective == pytest.approx(exact.history_[-1].objective, rel=2e-3)
+    np.testing.assert_array_equal(
+        steps.item_factors_, ALS(objective, **options).fit(ratings).item_factors_
+    )  # chosen at this rank
+    folded = steps.fold_in(ratings)  # the last solution is exact
+    np.testing.assert_allclose(folded.user_factors_, steps.user_factors_, rtol=1e-3, atol=1e-4)
 
 
 def test_precision_is_chosen_by_rank(data: hs.Interactions) -> None:
@@ -276,8 +326,8 @@ def test_interrupt_in_mid_iteration_changes_nothing(data: hs.Interactions, monke
     steps = []
     plain = CPU.half_step_and_loss
 
-    def interrupted(self: CPU, loaded: object, Y: np.ndarray, X: np.ndarray) -> tuple[float, float]:
-        loss = plain(self, loaded, Y, X)
+    def interrupted(self: CPU, loaded: object, Y: np.ndarray, X: np.ndarray, **more: object) -> tuple[float, float]:
+        loss = plain(self, loaded, Y, X, **more)
         steps.append(1)
         if len(steps) == 3:  # the items' half of the third iteration
             X[...] = np.nan
@@ -298,7 +348,7 @@ def test_interrupt_before_the_first_iteration_is_raised(
 ) -> None:
     from halfstep.backends.cpu import CPU
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(CPU, "half_step", interrupted)

@@ -324,6 +324,29 @@ def test_weights_below_those_of_missing_cells_are_left_to_the_other_way() -> Non
     np.testing.assert_allclose(loss, reference.terms(problem, X, Y)[:2], rtol=1e-10)
 
 
+@every_setting
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(table=wide_tables(), rank=st.sampled_from([1, 8, 15, 33]), seed=seeds)
+def test_steps_lower_the_objective_and_end_at_the_solution(
+    blocked: None, setting: Setting, table: Table, rank: int, seed: int
+) -> None:
+    problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
+    by_user, _ = setting.sides(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
+    Y, start = (draw_factors(n, by_user.unknowns, seed + n) for n in reversed(table.values.shape))
+    start[~table.observed.any(axis=1)] = 0.0
+    before = reference.objective(problem, start, Y)
+    exact = reference.half_step(problem, Y)
+    least = reference.objective(problem, exact, Y)
+    for steps in (1, 3, 3 * by_user.unknowns + 10):
+        X, loss = half_step_and_loss(by_user, Y, start=start, steps=steps)
+        after = reference.objective(problem, X, Y)
+        assert least * (1 - 1e-9) <= after <= before * (1 + 1e-12)
+        before = after
+        observed, missing, _ = reference.terms(problem, X, Y)
+        np.testing.assert_allclose(loss, (observed, missing), rtol=1e-7, atol=1e-7 * after)
+    assert after <= least * (1 + 1e-6)
+
+
 @pytest.mark.usefixtures("blocked")
 @pytest.mark.parametrize("missing", [0.0, 1e-9])
 def test_rows_that_singles_cannot_solve_are_solved_in_doubles(missing: float) -> None:

@@ -2,9 +2,11 @@
 
 The parameters have the names and the defaults that the peer gives them; `random_state`, `threads` and `progress` are
 ours. What is translated is the objective, so that with the same items' factors the users' half-step is the peer's.
-Not translated is how it gets there: solvers, precision, threads and caches, and the factors that it starts from
-(`ALS` says what ours are). Solvers that are not exact, such as a few steps of conjugate gradients, approximate the
-half-step that is solved here. And unless it is told not to, `ALS` solves the users once more at the end.
+Each iteration is one of theirs: rows are solved exactly, and nothing is extrapolated (``dataclasses.replace(model,
+solver="auto", extrapolation=0.8)`` gets there faster). Not translated is how it gets there: solvers, precision,
+threads and caches, and the factors that it starts from (`ALS` says what ours are). Solvers that are not exact, such
+as a few steps of conjugate gradients, approximate the half-step that is solved here. And unless it is told not to,
+`ALS` solves the users once more at the end.
 
 In the formulas r is the value of an observed cell, x = p_u·q_i its score, n_u the number of observed cells of a row,
 Σ_Ω runs over observed cells, Σ_missing over the others, and Σ_all over both.
@@ -84,6 +86,8 @@ def implicit(
         iterations=iterations,
         random_state=random_state,
         threads=threads,
+        solver="cholesky",
+        extrapolation=0.0,
         progress=progress,
     )
 
@@ -144,6 +148,8 @@ def spark(
         iterations=maxIter,
         random_state=random_state,
         threads=threads,
+        solver="cholesky",
+        extrapolation=0.0,
         progress=progress,
     )
 
@@ -200,6 +206,8 @@ def ials(
         iterations=epochs,
         random_state=random_state,
         threads=threads,
+        solver="cholesky",
+        extrapolation=0.0,
         progress=progress,
     )
 
@@ -272,6 +280,8 @@ def irspack(
         iterations=train_epochs,
         random_state=random_state,
         threads=threads,
+        solver="cholesky",
+        extrapolation=0.0,
         progress=progress,
     )
 
@@ -326,6 +336,8 @@ def eals(
         iterations=maxIter,
         random_state=random_state,
         threads=threads,
+        solver="cholesky",
+        extrapolation=0.0,
         progress=progress,
     )
 
@@ -391,6 +403,8 @@ def wals(
         iterations=iterations,
         random_state=random_state,
         threads=threads,
+        solver="cholesky",
+        extrapolation=0.0,
         progress=progress,
     )
 
@@ -442,6 +456,8 @@ def cmfrec(
         iterations=niter,
         random_state=random_state,
         threads=threads,
+        solver="cholesky",
+        extrapolation=0.0,
         progress=progress,
     )
 
@@ -511,6 +527,8 @@ def cmfrec_explicit(
         iterations=niter,
         random_state=random_state,
         threads=threads,
+        solver="cholesky",
+        extrapolation=0.0,
         progress=progress,
     )
 
@@ -560,6 +578,8 @@ def lenskit(
         iterations=epochs,
         random_state=random_state,
         threads=threads,
+        solver="cholesky",
+        extrapolation=0.0,
         progress=progress,
     )
 

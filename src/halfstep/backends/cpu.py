@@ -23,6 +23,7 @@ from halfstep.backends.threads import OneBlasThread, Team, threads_to_use
 from halfstep.errors import NumericalError
 from halfstep.kernels._vector import padded_width
 from halfstep.kernels.blocked import LEFT, solve_blocked
+from halfstep.kernels.cg import approach_rows
 from halfstep.kernels.cholesky import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
 from halfstep.kernels.loss import penalty, row_losses, solved_row_losses
 from halfstep.sides import Side
@@ -30,6 +31,7 @@ from halfstep.sides import Side
 Finish = Callable[[int, int], None]
 Chunks = list[tuple[tuple[int, int], NDArray[np.intp]]]
 
+SHORT_FOR_STEPS = 4  # observations for each step of conjugate gradients, below which a row is solved exactly
 ROWS_AT_ONCE = 4096  # in products that BLAS does
 
 NOT_DEFINITE = (
@@ -75,16 +77,18 @@ class CPU:
             self._holds_blas = True
         return LoadedSide.plan(side)
 
-    def half_step(self, loaded: LoadedSide, Y: Factors, X: Factors) -> None:
+    def half_step(self, loaded: LoadedSide, Y: Factors, X: Factors, *, steps: int | None = None) -> None:
         """Solve every row of X while Y is held fixed; see `halfstep.backends.protocol.Backend`."""
-        self._half_step(loaded, *self._fixed(loaded.side, Y), X, None)
+        self._half_step(loaded, *self._fixed(loaded.side, Y), X, steps, None)
 
-    def half_step_and_loss(self, loaded: LoadedSide, Y: Factors, X: Factors) -> tuple[float, float]:
+    def half_step_and_loss(
+        self, loaded: LoadedSide, Y: Factors, X: Factors, *, steps: int | None = None
+    ) -> tuple[float, float]:
         """Do the same, and return the data terms; see `halfstep.backends.protocol.Backend`."""
         side = loaded.side
         features, offsets = self._fixed(side, Y)
         loss = Loss(side, features, offsets, self._empty("losses", (len(X), 2)), self._squares(X))
-        self._half_step(loaded, features, offsets, X, loss)
+        self._half_step(loaded, features, offsets, X, steps, loss)
         observed = float(loss.losses[:, 0].sum())
         if len(side.row_missing) == 0:
             return observed, 0.0
@@ -99,7 +103,13 @@ class CPU:
         return penalty(side.regularization, side.bias_ratio, side.rank, side.biases, X)
 
     def _half_step(
-        self, loaded: LoadedSide, features: Factors, offsets: Factors, X: Factors, loss: Loss | None
+        self,
+        loaded: LoadedSide,
+        features: Factors,
+        offsets: Factors,
+        X: Factors,
+        steps: int | None,
+        loss: Loss | None,
     ) -> None:
         side = loaded.side
         assert X.shape[1] == features.shape[1] == padded_width(side.unknowns), "factors not made by empty_factors"
@@ -112,7 +122,7 @@ class CPU:
         if loaded.has_one_matrix:
             self._solve_with_one_matrix(loaded, G, features, X, finish)
         elif loaded.is_blocked:
-            left = self._solve_blocked(loaded, G, features, offsets, X, loss)
+            left = self._solve_blocked(loaded, G, features, offsets, X, steps, loss)
             self._solve_each(loaded, [], G, features, offsets, X, finish)  # the long rows
             if len(left):
                 self._solve_in_doubles(side, left, G, features, offsets, X)
@@ -197,9 +207,19 @@ class CPU:
             raise NumericalError(f"its system {NOT_DEFINITE.format(dtype=Y.dtype)}", row=min(failed))
 
     def _solve_blocked(
-        self, loaded: LoadedSide, G: Factors, Y: Factors, offsets: Factors, X: Factors, loss: Loss | None
+        self,
+        loaded: LoadedSide,
+        G: Factors,
+        Y: Factors,
+        offsets: Factors,
+        X: Factors,
+        steps: int | None,
+        loss: Loss | None,
     ) -> NDArray[np.intp]:
-        """Solve all rows but the long ones, in the eigenvectors of G; return those that this way cannot do."""
+        """Solve all rows but the long ones, in the eigenvectors of G; return those that this way cannot do.
+
+        Rows of few observations are solved exactly in any case, being cheaper so.
+        """
         side = loaded.side
         k, dtype = side.rank, Y.dtype
         g, V, rotated = np.empty(0, dtype), None, Y
@@ -209,13 +229,20 @@ class CPU:
             rotated = self._rotated(Y, V)
         losses = cast(NDArray[np.float64], self._empty("losses", (len(X), 2)) if loss is None else loss.losses)
 
+        counts = np.diff(side.indptr)
+
         def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:
-            solved = np.zeros((last - first, side.unknowns), dtype)
-            solve_blocked(
-                rows, side.indptr, side.indices, side.targets, side.weights, side.row_missing, side.column_missing, g,
+            solved = X[first:last, : side.unknowns].astype(dtype)
+            if V is not None:
+                solved = np.ascontiguousarray(solved @ V)
+            is_short = counts[rows] < (SHORT_FOR_STEPS * steps if steps is not None else np.inf)
+            given = (
+                side.indptr, side.indices, side.targets, side.weights, side.row_missing, side.column_missing, g,
                 side.regularization, side.bias_ratio, k, side.biases, offsets, rotated, first, solved,
-                loss is not None, losses,
             )  # fmt: skip
+            solve_blocked(rows[is_short], *given, loss is not None, losses)
+            if steps is not None:
+                approach_rows(rows[~is_short], *given, steps, loss is not None, losses)
             if V is not None:
                 solved = solved @ V.T
             X[rows, : side.unknowns] = solved[rows - first]

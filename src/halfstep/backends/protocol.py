@@ -33,8 +33,11 @@ class Backend(Protocol):
         """Bring one orientation of the objective to the machine; the result is for the calls below alone."""
         ...
 
-    def half_step(self, loaded: Any, Y: Factors, X: Factors) -> None:
+    def half_step(self, loaded: Any, Y: Factors, X: Factors, *, steps: int | None = None) -> None:
         """Solve every row of X while Y is held fixed.
+
+        With `steps`, X holds where each row was before, and a backend may take so many steps of conjugate gradients
+        from there instead, where it thinks that faster.
 
         Raises
         ------
@@ -43,7 +46,9 @@ class Backend(Protocol):
         """
         ...
 
-    def half_step_and_loss(self, loaded: Any, Y: Factors, X: Factors) -> tuple[float, float]:
+    def half_step_and_loss(
+        self, loaded: Any, Y: Factors, X: Factors, *, steps: int | None = None
+    ) -> tuple[float, float]:
         """Do the same, and return the objective's terms of observed and of missing cells afterwards.
 
         One call, because each row and its observations are at hand just after it was solved.

@@ -231,6 +231,7 @@ def als_candidate(
             regularization_exponent=exponent,
             bias_regularization=bias_ratio,
             iterations=ITERATIONS,
+            extrapolation=0.0,
             random_state=seed,
             progress=False,
         ),

@@ -52,6 +52,7 @@ def plain_als(clock: Clock, synthetic: Synthetic) -> tuple[Figures, list[float]]
         iterations=ITERATIONS,
         init=synthetic.init,
         dtype="float64",
+        extrapolation=0.0,
         refresh_users=False,
         progress=False,
         callbacks=[note],
@@ -76,6 +77,7 @@ def regularised_synthetic(clock: Clock, synthetic: Synthetic) -> Figures:
             regularization_exponent=0.0,
             iterations=ITERATIONS,
             init=synthetic.init,
+            extrapolation=0.0,
             refresh_users=False,
             progress=False,
         )
@@ -98,6 +100,7 @@ def ratings_model(train: hs.Interactions, objective: hs.Explicit, regularization
         regularization_exponent=0.0,
         iterations=ITERATIONS,
         init=starting_factors(train.n_users, train.n_items, RATINGS_RANK),
+        extrapolation=0.0,
         refresh_users=False,
         progress=False,
     )

@@ -84,6 +84,24 @@ class Vectors:
             total = b.fadd(lower, upper)
         return b.extract_element(total, ir.Constant(lane, 0))
 
+    def sums(self, totals: Sequence[Any]) -> Any:
+        """The sums over the lanes of as many vectors as a vector has lanes: one vector, the sum of each in its lane.
+
+        Two vectors become one at a time, in which every second lane (pair, four, ...) is of the one or the other.
+        """
+        b, lanes = self.builder, range(self.lanes)
+        kind = ir.VectorType(ir.IntType(32), self.lanes)
+        vectors, step = list(totals), 1
+        while step < self.lanes:
+            halved = []
+            for upper, lower in zip(vectors[::2], vectors[1::2], strict=True):
+                near = [lane if not lane & step else self.lanes + lane - step for lane in lanes]
+                far = [lane + step if not lane & step else self.lanes + lane for lane in lanes]
+                left, right = (b.shuffle_vector(upper, lower, ir.Constant(kind, mask)) for mask in (near, far))
+                halved.append(b.fadd(left, right))
+            vectors, step = halved, 2 * step
+        return vectors[0]
+
     def loop(
         self, stop: Any, step: int, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]
     ) -> list[Any]:

@@ -248,10 +248,10 @@ def dot_panel(typing_context: Any, U: Any, a: Any, first: Any, width: Any, y: An
             return [v.multiply_add(v.load(b.gep(starts[r], [c])), x, sums[r]) for r in rows]
 
         totals = v.loop(b.sub(width, first), v.lanes, [v.zeros] * len(rows), body)
-        target = context.make_array(out)(context, b, results).data
-        for r in rows:
-            place = b.gep(target, [b.add(a, v.constant(r))])
-            b.store(b.fsub(b.load(place), v.sum(totals[r])), place)
+        target = b.gep(context.make_array(out)(context, b, results).data, [a])
+        for r in range(0, SOLVED_ROWS, v.lanes):
+            place = b.gep(target, [v.constant(r)])
+            v.store(b.fsub(v.load(place), v.sums(totals[r : r + v.lanes])), place)
         return context.get_dummy_value()
 
     return signature, emit

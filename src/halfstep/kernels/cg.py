@@ -24,6 +24,8 @@ from halfstep.kernels._tiles import SOLVED_ROWS, dot_panel, dot_row
 from halfstep.kernels.blocked import GATHERED, KEPT_BYTES, LEFT, add_scaled, gather, scale_of
 
 Floats = NDArray[np.floating]
+
+BLOCK_BYTES = 1 << 14  # of observations that are read twice in a row, so that the first-level cache has them still
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
@@ -32,8 +34,9 @@ Ints = NDArray[np.integer]
 def subtract_normal(Z: Floats, n: int, r: Floats, has_targets: bool, v: Floats, t: Floats, q: Floats) -> None:
     """Add Zᵀ (r − Z v) to q, over the first n rows of Z; without targets r counts as 0."""
     width = len(v)
-    for block in range(0, n, GATHERED):
-        among = min(GATHERED, n - block)
+    at_once = max(SOLVED_ROWS, BLOCK_BYTES // (width * v.itemsize) // SOLVED_ROWS * SOLVED_ROWS)
+    for block in range(0, n, at_once):
+        among = min(at_once, n - block)
         for p in range(block, block + among):
             t[p] = r[p] if has_targets else 0.0
         for p in range(block, block + among, SOLVED_ROWS):

@@ -186,8 +186,8 @@ def compare_implicit(name: str, problem: Problem, ranks: list[int], peak: float)
         flops = 2 * (nnz * rank * (rank + 1) + rows * rank**3 / 6)  # of the primal, which the dual saves a part of
         one = mine["halfstep, exact"].iteration
         print(
-            f"\nto the objective: {best / mine['halfstep'].until(target):.2f} times faster than the fastest peer; one "
-            f"exact iteration: {min(run.iteration for run in exact.values()) / one:.2f} times, "
+            f"\nto the objective: {best / mine['halfstep'].until(target):.2f} times faster than the fastest peer; "
+            f"one exact iteration: {min(run.iteration for run in exact.values()) / one:.2f} times, "
             f"{100 * flops / one / 1e9 / peak:.0f} % of a GEMM by the arithmetic of the primal\n",
             flush=True,
         )
@@ -278,8 +278,8 @@ print(needed / 2**20, before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     needed, before, after = map(float, done.stdout.split())
     print(
-        f"\n## Memory, rank {rank}\n\nboth orientations and the factors: {needed:,.0f} MiB; the process before the fit "
-        f"{before:,.0f} MiB, at its peak {after:,.0f} MiB"
+        f"\n## Memory, rank {rank}\n\nboth orientations and the factors: {needed:,.0f} MiB; the process before "
+        f"the fit {before:,.0f} MiB, at its peak {after:,.0f} MiB"
     )
 
 

@@ -264,16 +264,17 @@ def compare_memory(problem: Problem, rank: int = 64) -> None:
         path = Path(folder) / "pairs.npz"
         np.savez(path, users=problem.users, items=problem.items)
         code = f"""
-import resource, numpy as np, halfstep as hs
+import re, numpy as np, halfstep as hs
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 pairs = np.load({str(path)!r})
 data = hs.Interactions.from_arrays(pairs["users"], pairs["items"])
 sides = [data.by_user, data.by_item]
 needed = sum(array.nbytes for side in sides for array in (side.indptr, side.indices, side.order))
 model = hs.ALS(hs.Implicit(observed_weight=10.0), rank={rank}, iterations=2, random_state=0)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 model.fit(data)
 needed += model.user_factors_.nbytes + model.item_factors_.nbytes
-print(needed / 2**20, before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(needed / 2**20, before, peak())
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     needed, before, after = map(float, done.stdout.split())

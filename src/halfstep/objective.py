@@ -119,7 +119,7 @@ class Objective(ABC):
         s, m = self.missing(cells) or (None, None)
         if s is not None and places is not None:
             s = s[places]
-        return Cost(targets - mean, weights, s, m, mean, self.biases)
+        return Cost(targets - mean if mean else targets, weights, s, m, mean, self.biases)
 
     def of_cells(self, cells: Cells, ids_of: Callable[[int], tuple[Any, Any]]) -> tuple[Floats, Floats]:
         """Give targets and weights of some cells, checked; `ids_of` names the user and the item of a culprit.
@@ -138,7 +138,8 @@ class Objective(ABC):
                     f"{self!r} gave {type(given).__name__} of shape {np.shape(numbers)} as {what}s of "
                     f"{len(cells.values)} observed cells: the {what} of observed cells is one number for each"
                 )
-            bad = np.flatnonzero(~np.isfinite(numbers) | ((numbers < 0) & (what == "weight")))
+            some = numbers[:1] if is_repeated(numbers) else numbers
+            bad = np.flatnonzero(~np.isfinite(some) | ((some < 0) & (what == "weight")))
             if len(bad):
                 user, item = ids_of(int(bad[0]))
                 raise DataError(
@@ -215,13 +216,23 @@ class Implicit(Objective):
         _check_weight("target", self.target)
 
     def targets(self, cells: Cells) -> Floats:
-        return self.target(cells) if callable(self.target) else np.full(len(cells.values), float(self.target))
+        return self.target(cells) if callable(self.target) else repeated(self.target, len(cells.values))
 
     def weights(self, cells: Cells) -> Floats:
         return _observed_weights(self.observed_weight, cells)
 
     def missing(self, cells: Cells) -> tuple[Floats, Floats] | None:
         return _missing_weights(self.missing_weight, cells)
+
+
+def repeated(number: float, count: int) -> Floats:
+    """One number for each cell, in the memory of one."""
+    return np.broadcast_to(np.float64(number), (count,))
+
+
+def is_repeated(numbers: NDArray[Any]) -> bool:
+    """Whether an array was made by `repeated`."""
+    return numbers.strides == (0,) and len(numbers) > 0
 
 
 def cells_of(data: Interactions) -> Cells:
@@ -252,8 +263,8 @@ def _weighted_mean(values: Floats, weights: Floats) -> float:
 
 def _observed_weights(weight: ObservedWeight | None, cells: Cells) -> Floats:
     if weight is None:
-        return np.ones(len(cells.values)) if cells.weights is None else cells.weights
-    return weight(cells) if callable(weight) else np.full(len(cells.values), float(weight))
+        return repeated(1.0, len(cells.values)) if cells.weights is None else cells.weights
+    return weight(cells) if callable(weight) else repeated(weight, len(cells.values))
 
 
 def _missing_weights(missing: MissingWeight, cells: Cells) -> tuple[Floats, Floats] | None:

@@ -223,7 +223,7 @@ class Online:
         counted = lengths.astype(np.float64)
         if self._regularization.counts == "positive":
             counted = np.add.reduceat((values > 0).astype(np.float64), indptr[:-1])
-        return _Rows(what, rows, indptr, indices, targets - self._mean, observed, counted)
+        return _Rows(what, rows, indptr, indices, targets - self._mean, np.array(observed), counted)
 
     def _solve(self, told: _Rows, threads: int | None) -> None:
         """Solve some users while the items are held fixed, or the reverse."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from halfstep.interactions import Interactions, Orientation
-from halfstep.objective import Cost
+from halfstep.objective import Cost, is_repeated
 
 Floats = NDArray[np.float64]
 Counted = Literal["cells", "observed", "positive"]
@@ -167,7 +167,10 @@ def _side(
         counted = np.add.reduceat(positive, orientation.indptr[:-1]) * (counts > 0)
     none = np.empty(0, dtype)
     with np.errstate(over="ignore"):  # what is too large for singles makes no finite objective
-        targets, weights = (array[orientation.order].astype(dtype) for array in (cost.targets, cost.weights))
+        targets, weights = (
+            np.full(len(array), array[0], dtype) if is_repeated(array) else array.astype(dtype)[orientation.order]
+            for array in (cost.targets, cost.weights)
+        )
     return Side(
         indptr=orientation.indptr,
         indices=orientation.indices,

@@ -191,6 +191,20 @@ def gather(
 
 
 @kernel
+def score(
+    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, m: Floats, o: Floats, zv: Floats,
+    root: Floats, sums: Doubles,
+) -> None:  # fmt: skip
+    """Add Σ w (t − o_i − x·y)² and Σ m_i (x·y)² over the observations begin … end − 1 to sums; zv is Z v of these."""
+    for p in range(end - begin):
+        i = np.intp(indices[begin + p])
+        xy = np.float64(zv[p]) * root[p]
+        sums[0] += np.float64(weights[begin + p]) * (np.float64(targets[begin + p]) - o[i] - xy) ** 2
+        if len(m) > 0:
+            sums[1] += np.float64(m[i]) * xy * xy
+
+
+@kernel
 def solve_blocked(
     rows: Ints, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, s: Floats, m: Floats, g: Floats,
     ridge: Floats, bias_ratio: float, k: int, biases: bool, o: Floats, Y: Floats, first: int, X: Floats,
@@ -208,7 +222,7 @@ def solve_blocked(
     Z = np.zeros((kept, width), Y.dtype)
     T = np.zeros((width, width), Y.dtype)
     U = np.empty((width, width), Y.dtype)
-    r, root = np.zeros(kept, Y.dtype), np.empty(kept, Y.dtype)
+    r, root, zv = np.zeros(kept, Y.dtype), np.empty(kept, Y.dtype), np.empty(kept, Y.dtype)
     d, b = np.zeros(width, Y.dtype), np.empty(width, Y.dtype)
     v, inverse = np.empty(width, Y.dtype), np.empty(width, Y.dtype)
     missing = len(m) > 0
@@ -259,18 +273,14 @@ def solve_blocked(
             b[:] = v
             v[:] = 0.0
             add_scaled(Z, 0, n, b, width, v)
+            for p in range(n):
+                zv[p] = r[p] - b[p]  # Z v = Z Zᵀ a
         for c in range(K):
             x[c] = v[c] * d[c]
-        observed, others = 0.0, 0.0
         for start in range(begin, end if scored else begin, kept):
             stop = min(start + kept, end)
             if n > kept:
                 gather(start, stop, indices, targets, weights, s_u, m, o, Y, d, Z, r, root)
-            for p in range(stop - start):
-                i = np.intp(indices[start + p])
-                w = np.float64(weights[start + p])
-                m_i = np.float64(m[i]) if missing else 0.0
-                xy = np.float64(dot_row(Z, p, 0, width, v)) * root[p]
-                observed += w * (np.float64(targets[start + p]) - o[i] - xy) ** 2
-                others += m_i * xy * xy
-        losses[u, 0], losses[u, 1] = observed, others
+            for p in range(stop - start if not dual else 0):
+                zv[p] = dot_row(Z, p, 0, width, v)
+            score(start, stop, indices, targets, weights, m, o, zv, root, losses[u])

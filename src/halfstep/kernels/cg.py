@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from halfstep.kernels._jit import kernel
 from halfstep.kernels._tiles import SOLVED_ROWS, dot_panel, dot_row
-from halfstep.kernels.blocked import GATHERED, KEPT_BYTES, LEFT, add_scaled, gather, scale_of
+from halfstep.kernels.blocked import GATHERED, KEPT_BYTES, LEFT, add_scaled, gather, scale_of, score
 
 Floats = NDArray[np.floating]
 
@@ -55,7 +55,8 @@ def approach_rows(
     width = Y.shape[1]
     kept = max(width, KEPT_BYTES // (width * Y.itemsize) // GATHERED * GATHERED)
     Z = np.zeros((kept, width), Y.dtype)
-    r, root, t = np.zeros(kept, Y.dtype), np.empty(kept, Y.dtype), np.zeros(kept, Y.dtype)
+    r, root = np.zeros(kept, Y.dtype), np.empty(kept, Y.dtype)
+    t, zv = np.zeros(kept, Y.dtype), np.empty(kept, Y.dtype)
     d, v = np.zeros(width, Y.dtype), np.zeros(width, Y.dtype)
     q, left, p = np.zeros(width, Y.dtype), np.zeros(width, Y.dtype), np.zeros(width, Y.dtype)
     missing = len(m) > 0
@@ -67,6 +68,7 @@ def approach_rows(
         if begin == end:
             x[:] = 0.0
             continue
+        is_long = end - begin > kept
         s_u: Any = s[u] if missing else Y.dtype.type(0)
         for c in range(K):
             d[c] = ridge[u] * (bias_ratio if c == k else 1.0) + (s_u * g[c] if missing else 0.0)
@@ -79,6 +81,8 @@ def approach_rows(
             sound = sound and gather(start, stop, indices, targets, weights, s_u, m, o, Y, d, Z, r, root)
             if sound:
                 subtract_normal(Z, stop - start, r, True, v, t, q)
+                for place in range(stop - start):
+                    zv[place] = r[place] - t[place]
         if not sound:
             losses[u, 0] = LEFT
             continue
@@ -93,7 +97,7 @@ def approach_rows(
             q[:] = 0.0
             for start in range(begin, end, kept):
                 stop = min(start + kept, end)
-                if end - begin > kept:
+                if is_long:
                     gather(start, stop, indices, targets, weights, s_u, m, o, Y, d, Z, r, root)
                 subtract_normal(Z, stop - start, r, False, p, t, q)
             pq = Y.dtype.type(0)
@@ -101,6 +105,8 @@ def approach_rows(
                 q[c] = p[c] - q[c]  # (I + Zᵀ Z) p
                 pq += p[c] * q[c]
             length = squares / pq
+            for place in range(0 if is_long else end - begin):
+                zv[place] -= length * t[place]  # t is − Z p
             before, squares = squares, Y.dtype.type(0)
             for c in range(width):
                 v[c] += length * p[c]
@@ -110,16 +116,10 @@ def approach_rows(
                 p[c] = left[c] + squares / before * p[c]
         for c in range(K):
             x[c] = v[c] * d[c]
-        observed, others = 0.0, 0.0
         for start in range(begin, end if scored else begin, kept):
             stop = min(start + kept, end)
-            if end - begin > kept:
+            if is_long:
                 gather(start, stop, indices, targets, weights, s_u, m, o, Y, d, Z, r, root)
-            for place in range(stop - start):
-                i = np.intp(indices[start + place])
-                w = np.float64(weights[start + place])
-                m_i = np.float64(m[i]) if missing else 0.0
-                xy = np.float64(dot_row(Z, place, 0, width, v)) * root[place]
-                observed += w * (np.float64(targets[start + place]) - o[i] - xy) ** 2
-                others += m_i * xy * xy
-        losses[u, 0], losses[u, 1] = observed, others
+                for place in range(stop - start):
+                    zv[place] = dot_row(Z, place, 0, width, v)
+            score(start, stop, indices, targets, weights, m, o, zv, root, losses[u])

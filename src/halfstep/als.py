@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from halfstep.backends.cpu import CPU
-from halfstep.backends.protocol import empty_factors
+from halfstep.backends.protocol import aligned_zeros, empty_factors
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.half_step_model import HalfStepModel, naming_the_row
 from halfstep.interactions import Interactions, as_interactions
@@ -363,9 +363,9 @@ class Alternation:
         self.finished = start
         self._backend, self._users, self._items = backend, backend.load(by_user), backend.load(by_item)
         self._steps, self._extrapolation, self._data = steps, extrapolation, data
-        self._spare = np.zeros_like(start.P), np.zeros_like(start.Q)
+        self._spare = aligned_zeros(start.P.shape, start.P.dtype), aligned_zeros(start.Q.shape, start.Q.dtype)
         self._fixed = start.Q  # what the next users' half-step takes the items for
-        self._ahead = np.empty_like(start.Q) if extrapolation else None
+        self._ahead = aligned_zeros(start.Q.shape, start.Q.dtype) if extrapolation else None
         self._began = time.perf_counter()
 
     def iterate(self) -> bool:

@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from halfstep.backends.chunks import LoadedSide
-from halfstep.backends.protocol import Factors
+from halfstep.backends.protocol import Factors, aligned_zeros
 from halfstep.backends.threads import OneBlasThread, Team, threads_to_use
 from halfstep.errors import NumericalError
 from halfstep.kernels._vector import padded_width
@@ -151,7 +151,7 @@ class CPU:
         """
         key = (name, shape, np.dtype(dtype))
         if key not in self._scratch:
-            self._scratch[key] = np.zeros(shape, dtype)
+            self._scratch[key] = aligned_zeros(shape, dtype)
         return self._scratch[key]
 
     def _squares(self, X: Factors) -> NDArray[np.float64]:

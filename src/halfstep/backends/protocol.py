@@ -15,9 +15,21 @@ Factors = NDArray[np.floating]
 """Rows ``[factors | bias | 0 …]``: `Side.unknowns` numbers, padded with zeros as `empty_factors` makes them."""
 
 
+LINE_BYTES = 64  # of the caches: a vector that lies across two lines takes twice as long to load
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> Factors:
+    """Zeros that begin with a line of the caches, which NumPy leaves to chance."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.zeros(size + LINE_BYTES, np.uint8)
+    start = -room.ctypes.data % LINE_BYTES
+    zeros: Factors = room[start : start + size].view(dtype).reshape(shape)
+    return zeros
+
+
 def empty_factors(rows: int, unknowns: int, dtype: DTypeLike) -> Factors:
     """Zeros in the layout that half-steps read and write: padded to whole vectors."""
-    return np.zeros((rows, padded_width(unknowns)), dtype)
+    return aligned_zeros((rows, padded_width(unknowns)), dtype)
 
 
 class Backend(Protocol):

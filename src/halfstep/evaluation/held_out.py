@@ -209,7 +209,8 @@ def evaluate(
     task = Task.of(first, as_interactions(test), exclude_seen, candidates, relevant_from)
     of_lists = [metric for metric in asked if metric.name in PER_LIST]
     if of_lists and not task.relevant.any():
-        raise DataError("there is nothing to score: no user has a relevant item in the test set")
+        learnt = f" that is not in the training data: {task.n_repeats:,} are" if task.n_repeats else ""
+        raise DataError(f"there is nothing to score: no user has a relevant item in the test set{learnt}")
     figures: dict[tuple[str, Metric], Mean | float] = {}
     for name, each in models.items():
         found = _of_lists(each, task, of_lists, threads) | _of_pairs(each, task, asked)

@@ -60,6 +60,7 @@ def approach_rows(
     d, v = np.zeros(width, Y.dtype), np.zeros(width, Y.dtype)
     q, left, p = np.zeros(width, Y.dtype), np.zeros(width, Y.dtype), np.zeros(width, Y.dtype)
     missing = len(m) > 0
+    eps, tiny = np.finfo(Y.dtype).eps, np.finfo(Y.dtype).tiny
     for row in range(len(rows)):
         u = rows[row]
         begin, end = indptr[u], indptr[u + 1]
@@ -91,8 +92,9 @@ def approach_rows(
             left[c] = q[c] - v[c]
             p[c] = left[c]
             squares += left[c] * left[c]
+        least = max(squares * eps * eps, tiny)  # from where on rounding is all that moves
         for _ in range(steps):
-            if squares == 0.0:
+            if not squares > least:
                 break
             q[:] = 0.0
             for start in range(begin, end, kept):

@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-VECTOR_BYTES = 32  # the width of one vector along a row
+HAS_WIDE_REGISTERS = bool(llvm.get_host_cpu_features().get("avx512vl"))  # 32 of them, of 64 bytes
+
+VECTOR_BYTES = 32  # the width of one vector along a row of a small system
+WIDE_BYTES = 64 if HAS_WIDE_REGISTERS else 32  # and along a row of a large one
 LANE_BYTES = 64  # the width of one entry of packed triangles: so many systems side by side
 
 
@@ -42,13 +46,15 @@ class Vectors:
         view = self.context.make_array(array_type)(self.context, self.builder, array)
         return self.builder.extract_value(view.shape, 1)
 
-    def load(self, pointer: Any) -> Any:
-        value = self.builder.load(self.builder.bitcast(pointer, self.vector.as_pointer()))
+    def load(self, pointer: Any, lanes: int | None = None) -> Any:
+        """Load a vector, of fewer lanes than usual if told so."""
+        vector = ir.VectorType(self.element, lanes or self.lanes)
+        value = self.builder.load(self.builder.bitcast(pointer, vector.as_pointer()))
         value.align = 4  # what NumPy's float32 arrays promise
         return value
 
     def store(self, value: Any, pointer: Any) -> None:
-        self.builder.store(value, self.builder.bitcast(pointer, self.vector.as_pointer())).align = 4
+        self.builder.store(value, self.builder.bitcast(pointer, value.type.as_pointer())).align = 4
 
     def splat(self, scalar: Any) -> Any:
         b, one = self.builder, ir.IntType(32)
@@ -73,30 +79,30 @@ class Vectors:
         )
         return self.builder.call(function, [x])
 
-    def sum(self, total: Any) -> Any:
-        """The sum over the lanes of `total`, pairwise: upper half to lower half until one is left."""
-        b, lane, lanes = self.builder, ir.IntType(32), self.lanes
-        while lanes > 1:
-            lanes //= 2
-            kept = ir.VectorType(lane, lanes)
-            lower = b.shuffle_vector(total, total, ir.Constant(kept, list(range(lanes))))
-            upper = b.shuffle_vector(total, total, ir.Constant(kept, list(range(lanes, 2 * lanes))))
+    def sum(self, total: Any, lanes: int = 1) -> Any:
+        """The sum over the lanes of `total`, pairwise: upper half to lower half until so many are left."""
+        b, index = self.builder, ir.IntType(32)
+        while total.type.count > lanes:
+            half = total.type.count // 2
+            kept = ir.VectorType(index, half)
+            lower = b.shuffle_vector(total, total, ir.Constant(kept, list(range(half))))
+            upper = b.shuffle_vector(total, total, ir.Constant(kept, list(range(half, 2 * half))))
             total = b.fadd(lower, upper)
-        return b.extract_element(total, ir.Constant(lane, 0))
+        return b.extract_element(total, ir.Constant(index, 0)) if lanes == 1 else total
 
     def sums(self, totals: Sequence[Any]) -> Any:
-        """The sums over the lanes of as many vectors as a vector has lanes: one vector, the sum of each in its lane.
+        """The sums over the lanes of 2, 4, … vectors, at most as many as one has lanes: a vector, each in its lane.
 
         Two vectors become one at a time, in which every second lane (pair, four, ...) is of the one or the other.
         """
-        b, lanes = self.builder, range(self.lanes)
-        kind = ir.VectorType(ir.IntType(32), self.lanes)
-        vectors, step = list(totals), 1
-        while step < self.lanes:
+        b, count = self.builder, len(totals)
+        kind = ir.VectorType(ir.IntType(32), count)
+        vectors, step = [self.sum(total, count) for total in totals], 1
+        while step < count:
             halved = []
             for upper, lower in zip(vectors[::2], vectors[1::2], strict=True):
-                near = [lane if not lane & step else self.lanes + lane - step for lane in lanes]
-                far = [lane + step if not lane & step else self.lanes + lane for lane in lanes]
+                near = [lane if not lane & step else count + lane - step for lane in range(count)]
+                far = [lane + step if not lane & step else count + lane for lane in range(count)]
                 left, right = (b.shuffle_vector(upper, lower, ir.Constant(kind, mask)) for mask in (near, far))
                 halved.append(b.fadd(left, right))
             vectors, step = halved, 2 * step

@@ -5,9 +5,6 @@
 ``subtract_tile(U, n, a, c, vectors)``         U[a:a+4, c:c+w] −= U[:n, a:a+4]ᵀ U[:n, c:c+w]
 ``factor_panel(U, a, width, inverse)``         rows a to a + 3 of U, given that what is above is subtracted
 ``gather_scaled(Y, i, f, d, Z, p, width)``     Z[p, :width] = f · Y[i, :width] · d[:width]
-``add_rows(Z, first, n, f, c, y, vectors)``    y[c:c+w] += Σ_p f[first + p] · Z[first + p, c:c+w]
-``dot_panel(U, a, c, width, y, out)``          out[a:a+8] −= U[a:a+8, c:width] y[c:width]
-``dot_row(Z, p, c, width, y)``                 Z[p, c:width] · y[c:width]
 ``transpose_block(Z, p, c, T)``                T[c:c+lanes, p:p+lanes] = Z[p:p+lanes, c:c+lanes]ᵀ
 =============================================  =====================================================================
 
@@ -20,18 +17,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from halfstep.kernels._jit import intrinsic
-from halfstep.kernels._llvm import Vectors
+from halfstep.kernels._llvm import HAS_WIDE_REGISTERS, WIDE_BYTES, Vectors
 from halfstep.kernels._vector import _require_alike
 
-TILE_ROWS = 8 if llvm.get_host_cpu_features().get("avx512vl") else 4
+TILE_ROWS = 8 if HAS_WIDE_REGISTERS else 4
 PANEL_ROWS = 4
-SOLVED_ROWS = 8  # of a triangle that are solved together
 
 
 def _emit_tile(
@@ -62,7 +57,7 @@ def add_tile(typing_context: Any, A: Any, Z: Any, first: Any, n: Any, a: Any, c:
     signature = types.void(A, Z, intp, intp, intp, intp, vectors)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v = Vectors(context, builder, A.dtype)
+        v = Vectors(context, builder, A.dtype, WIDE_BYTES)
         out, factors, first, n, a, c, _ = arguments
         stride = v.columns(Z, factors)
         _emit_tile(
@@ -82,7 +77,7 @@ def subtract_tile(typing_context: Any, U: Any, n: Any, a: Any, c: Any, vectors: 
     signature = types.void(U, intp, intp, intp, vectors)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v = Vectors(context, builder, U.dtype)
+        v = Vectors(context, builder, U.dtype, WIDE_BYTES)
         array, n, a, c, _ = arguments
         zero, stride = v.constant(0), v.columns(U, array)
         _emit_tile(
@@ -107,7 +102,7 @@ def factor_panel(typing_context: Any, U: Any, a: Any, width: Any, inverse: Any) 
     rows = range(PANEL_ROWS)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v, b = Vectors(context, builder, U.dtype), builder
+        v, b = Vectors(context, builder, U.dtype, WIDE_BYTES), builder
         array, a, width, inverses = arguments
         root = cgutils.get_or_insert_function(
             b.module,
@@ -158,7 +153,7 @@ def gather_scaled(typing_context: Any, Y: Any, i: Any, f: Any, d: Any, Z: Any, p
     signature = types.void(Y, intp, element, d, Z, intp, intp)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v, b = Vectors(context, builder, element), builder
+        v, b = Vectors(context, builder, element, WIDE_BYTES), builder
         fixed, i, f, scales, gathered, p, width = arguments
         zero = v.constant(0)
         source, place = v.pointer(Y, fixed, i, zero), v.pointer(Z, gathered, p, zero)
@@ -182,7 +177,7 @@ def prefetch_row(typing_context: Any, Y: Any, i: Any, width: Any) -> Any:
     signature = types.void(Y, intp, intp)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v, b = Vectors(context, builder, Y.dtype), builder
+        v, b = Vectors(context, builder, Y.dtype, WIDE_BYTES), builder
         fixed, i, width = arguments
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
@@ -201,85 +196,6 @@ def prefetch_row(typing_context: Any, Y: Any, i: Any, width: Any) -> Any:
 
 
 @intrinsic
-def add_rows(typing_context: Any, Z: Any, first: Any, n: Any, f: Any, c: Any, y: Any, vectors: Any) -> Any:
-    """y[c:c+w] += Σ_p f[first + p] · Z[first + p, c:c+w] over n rows, w = `vectors`·lanes kept in registers."""
-    _require_alike(Z, f, y)
-    intp = types.intp
-    signature = types.void(Z, intp, intp, f, intp, y, vectors)
-    parts = range(vectors.literal_value)
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v, b = Vectors(context, builder, Z.dtype), builder
-        array, first, n, factors, c, vector, _ = arguments
-        source, stride = v.pointer(Z, array, first, c), v.columns(Z, array)
-        factor = b.gep(context.make_array(f)(context, b, factors).data, [first])
-        target = b.gep(context.make_array(y)(context, b, vector).data, [c])
-        places = [b.gep(target, [v.constant(part * v.lanes)]) for part in parts]
-
-        def body(p: Any, sums: list[Any]) -> list[Any]:
-            row, wide = b.gep(source, [b.mul(p, stride)]), v.splat(b.load(b.gep(factor, [p])))
-            return [
-                v.multiply_add(v.load(b.gep(row, [v.constant(part * v.lanes)])), wide, sums[part]) for part in parts
-            ]
-
-        for total, place in zip(v.loop(n, 1, [v.load(place) for place in places], body), places, strict=True):
-            v.store(total, place)
-        return context.get_dummy_value()
-
-    return signature, emit
-
-
-@intrinsic
-def dot_panel(typing_context: Any, U: Any, a: Any, first: Any, width: Any, y: Any, out: Any) -> Any:
-    """out[a + r] −= U[a + r, first:width] · y[first:width] for the `SOLVED_ROWS` rows r."""
-    _require_alike(U, y, out)
-    intp = types.intp
-    signature = types.void(U, intp, intp, intp, y, out)
-    rows = range(SOLVED_ROWS)
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v, b = Vectors(context, builder, U.dtype), builder
-        array, a, first, width, vector, results = arguments
-        starts = [v.pointer(U, array, b.add(a, v.constant(r)), first) for r in rows]
-        right = b.gep(context.make_array(y)(context, b, vector).data, [first])
-
-        def body(c: Any, sums: list[Any]) -> list[Any]:
-            x = v.load(b.gep(right, [c]))
-            return [v.multiply_add(v.load(b.gep(starts[r], [c])), x, sums[r]) for r in rows]
-
-        totals = v.loop(b.sub(width, first), v.lanes, [v.zeros] * len(rows), body)
-        target = b.gep(context.make_array(out)(context, b, results).data, [a])
-        for r in range(0, SOLVED_ROWS, v.lanes):
-            place = b.gep(target, [v.constant(r)])
-            v.store(b.fsub(v.load(place), v.sums(totals[r : r + v.lanes])), place)
-        return context.get_dummy_value()
-
-    return signature, emit
-
-
-@intrinsic
-def dot_row(typing_context: Any, Z: Any, p: Any, first: Any, width: Any, y: Any) -> Any:
-    """The product Z[p, first:width] · y[first:width]."""
-    _require_alike(Z, y)
-    intp, element = types.intp, Z.dtype
-    signature = element(Z, intp, intp, intp, y)
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v, b = Vectors(context, builder, element), builder
-        array, p, first, width, vector = arguments
-        left = v.pointer(Z, array, p, first)
-        right = b.gep(context.make_array(y)(context, b, vector).data, [first])
-
-        def body(c: Any, sums: list[Any]) -> list[Any]:
-            return [v.multiply_add(v.load(b.gep(left, [c])), v.load(b.gep(right, [c])), sums[0])]
-
-        (total,) = v.loop(b.sub(width, first), v.lanes, [v.zeros], body)
-        return v.sum(total)
-
-    return signature, emit
-
-
-@intrinsic
 def transpose_block(typing_context: Any, Z: Any, p: Any, c: Any, T: Any) -> Any:
     """T[c:c+lanes, p:p+lanes] = Z[p:p+lanes, c:c+lanes]ᵀ, by swapping halves of pairs of rows, then quarters, ..."""
     _require_alike(Z, T)
@@ -287,7 +203,7 @@ def transpose_block(typing_context: Any, Z: Any, p: Any, c: Any, T: Any) -> Any:
     signature = types.void(Z, intp, intp, T)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v, b = Vectors(context, builder, Z.dtype), builder
+        v, b = Vectors(context, builder, Z.dtype, WIDE_BYTES), builder
         source, p, c, target = arguments
         lanes = range(v.lanes)
         rows = [v.load(v.pointer(Z, source, b.add(p, v.constant(r)), c)) for r in lanes]

@@ -31,14 +31,15 @@ from halfstep.kernels._jit import intrinsic
 from halfstep.kernels._llvm import Lanes, Vectors
 
 ROW_PADDING = 8  # elements; a whole number of vectors in either precision
+WIDE_PADDING = 16  # likewise, of the wide vectors of large systems
 TILE_ROWS = 4  # rows of A that `add_products` keeps in registers
 TILE_VECTORS = 3  # and at most so many vectors of each
 REGISTER_UNKNOWNS = 12  # the largest system whose sums fit 32 registers
 
 
 def padded_width(columns: int) -> int:
-    """Columns of a factor array whose rows hold `columns` numbers: the next multiple of `ROW_PADDING`."""
-    return -(-columns // ROW_PADDING) * ROW_PADDING
+    """Columns of a factor array whose rows hold `columns` numbers: the next multiple of `WIDE_PADDING`."""
+    return -(-columns // WIDE_PADDING) * WIDE_PADDING
 
 
 def _require_alike(*arrays: Any) -> None:

@@ -30,22 +30,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.kernels._jit import kernel
-from halfstep.kernels._llvm import VECTOR_BYTES
+from halfstep.kernels._llvm import WIDE_BYTES
+from halfstep.kernels._panels import add_rows, dot_panel, dot_row
 from halfstep.kernels._tiles import (
     PANEL_ROWS,
-    SOLVED_ROWS,
     TILE_ROWS,
-    add_rows,
     add_tile,
-    dot_panel,
-    dot_row,
     factor_panel,
     gather_scaled,
     prefetch_row,
     subtract_tile,
     transpose_block,
 )
-from halfstep.kernels._vector import ROW_PADDING
+from halfstep.kernels._vector import WIDE_PADDING
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -53,6 +50,7 @@ Ints = NDArray[np.integer]
 
 GATHERED = 64  # observations that are multiplied at once, while the caches hold them
 DUAL_BELOW = 0.9  # observations per unknown below which the dual is the cheaper
+SOLVED_ROWS = 16  # of a triangle that are solved together: whole vectors in either precision
 AHEAD = 8  # observations that are on their way from memory while one is gathered
 KEPT_BYTES = 1 << 18  # of gathered observations; a longer row is gathered again for its loss
 LEFT = -1.0  # in `losses`: the row was not solved
@@ -61,34 +59,42 @@ LEFT = -1.0  # in `losses`: the row was not solved
 @kernel
 def add_products(A: Floats, Z: Floats, first: int, n: int, rows: int) -> None:
     """A += Σ_p z_p z_pᵀ over the rows first … first + n − 1 of Z: its first `rows` rows, from the diagonal on."""
-    lanes = VECTOR_BYTES // A.itemsize
+    lanes = WIDE_BYTES // A.itemsize
     for a in range(0, rows, TILE_ROWS):
         c = a - a % lanes
-        while c + 3 * lanes <= rows:
-            add_tile(A, Z, first, n, a, c, 3)
-            c += 3 * lanes
-        if c + 2 * lanes <= rows:
-            add_tile(A, Z, first, n, a, c, 2)
-        elif c + lanes <= rows:
-            add_tile(A, Z, first, n, a, c, 1)
+        while c < rows:  # four are two and two: a tile of one vector waits for its own sums
+            left = (rows - c) // lanes
+            if left == 3 or left > 4:
+                add_tile(A, Z, first, n, a, c, 3)
+                c += 3 * lanes
+            elif left > 1:
+                add_tile(A, Z, first, n, a, c, 2)
+                c += 2 * lanes
+            else:
+                add_tile(A, Z, first, n, a, c, 1)
+                c += lanes
 
 
 @kernel
 def factor(U: Floats, rows: int, inverse: Floats) -> bool:
     """Overwrite I + … with U, from the diagonal on; `inverse` becomes 1 / U_aa. False if a pivot lost its digits."""
-    lanes = VECTOR_BYTES // U.itemsize
+    lanes = WIDE_BYTES // U.itemsize
     least = rows * np.finfo(U.dtype).eps
     sound = True
     for a in range(0, rows, PANEL_ROWS):
         before = U[a, a] + U[a + 1, a + 1] + U[a + 2, a + 2] + U[a + 3, a + 3]
         c = a - a % lanes
-        while c + 3 * lanes <= rows:
-            subtract_tile(U, a, a, c, 3)
-            c += 3 * lanes
-        if c + 2 * lanes <= rows:
-            subtract_tile(U, a, a, c, 2)
-        elif c + lanes <= rows:
-            subtract_tile(U, a, a, c, 1)
+        while c < rows:
+            left = (rows - c) // lanes
+            if left == 3 or left > 4:
+                subtract_tile(U, a, a, c, 3)
+                c += 3 * lanes
+            elif left > 1:
+                subtract_tile(U, a, a, c, 2)
+                c += 2 * lanes
+            else:
+                subtract_tile(U, a, a, c, 1)
+                c += lanes
         factor_panel(U, a, rows, inverse)
         for b in range(a, a + PANEL_ROWS):
             if not inverse[b] * inverse[b] * least * before < 1.0:
@@ -108,7 +114,7 @@ def solve_factored(U: Floats, rows: int, inverse: Floats, b: Floats, v: Floats) 
             b[p] = -v[p]
         subtract_rows(U, a, rows, b)
     for a in range(rows - SOLVED_ROWS, -1, -SOLVED_ROWS):
-        dot_panel(U, a, a + SOLVED_ROWS, rows, v, v)
+        dot_panel(U, a, a + SOLVED_ROWS, rows, v, v, SOLVED_ROWS)
         for p in range(a + SOLVED_ROWS - 1, a - 1, -1):
             z = v[p]
             for q in range(p + 1, a + SOLVED_ROWS):
@@ -118,8 +124,8 @@ def solve_factored(U: Floats, rows: int, inverse: Floats, b: Floats, v: Floats) 
 
 @kernel
 def subtract_rows(U: Floats, a: int, width: int, b: Floats) -> None:
-    """b[a+8:width] += U[a:a+8, a+8:width]ᵀ b[a:a+8]."""
-    lanes = VECTOR_BYTES // U.itemsize
+    """b[a+16:width] += U[a:a+16, a+16:width]ᵀ b[a:a+16]."""
+    lanes = WIDE_BYTES // U.itemsize
     c = a + SOLVED_ROWS
     while c + 4 * lanes <= width:
         add_rows(U, a, SOLVED_ROWS, b, c, b, 4)
@@ -132,7 +138,7 @@ def subtract_rows(U: Floats, a: int, width: int, b: Floats) -> None:
 @kernel
 def add_scaled(Z: Floats, first: int, n: int, f: Floats, width: int, b: Floats) -> None:
     """b[:width] += Σ_p f[first + p] · Z[first + p, :width] over n rows."""
-    lanes = VECTOR_BYTES // Z.itemsize
+    lanes = WIDE_BYTES // Z.itemsize
     c = 0
     while c + 8 * lanes <= width:
         add_rows(Z, first, n, f, c, b, 8)
@@ -148,7 +154,7 @@ def add_scaled(Z: Floats, first: int, n: int, f: Floats, width: int, b: Floats) 
 @kernel
 def transpose(Z: Floats, n: int, width: int, T: Floats) -> None:
     """T[:width, :n] = Z[:n, :width]ᵀ; both are whole vectors, rows of Z beyond the last are 0."""
-    lanes = VECTOR_BYTES // Z.itemsize
+    lanes = WIDE_BYTES // Z.itemsize
     for p in range(0, n, lanes):
         for c in range(0, width, lanes):
             transpose_block(Z, p, c, T)
@@ -192,16 +198,16 @@ def gather(
 
 @kernel
 def score(
-    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, m: Floats, o: Floats, zv: Floats,
-    root: Floats, sums: Doubles,
+    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, m: Floats, o: Floats, xy: Floats,
+    sums: Doubles,
 ) -> None:  # fmt: skip
-    """Add Σ w (t − o_i − x·y)² and Σ m_i (x·y)² over the observations begin … end − 1 to sums; zv is Z v of these."""
+    """Add Σ w (t − o_i − x·y)² and Σ m_i (x·y)² over the observations begin … end − 1 to sums, given x·y of each."""
     for p in range(end - begin):
         i = np.intp(indices[begin + p])
-        xy = np.float64(zv[p]) * root[p]
-        sums[0] += np.float64(weights[begin + p]) * (np.float64(targets[begin + p]) - o[i] - xy) ** 2
+        product = np.float64(xy[p])
+        sums[0] += np.float64(weights[begin + p]) * (np.float64(targets[begin + p]) - o[i] - product) ** 2
         if len(m) > 0:
-            sums[1] += np.float64(m[i]) * xy * xy
+            sums[1] += np.float64(m[i]) * product * product
 
 
 @kernel
@@ -222,7 +228,7 @@ def solve_blocked(
     Z = np.zeros((kept, width), Y.dtype)
     T = np.zeros((width, width), Y.dtype)
     U = np.empty((width, width), Y.dtype)
-    r, root, zv = np.zeros(kept, Y.dtype), np.empty(kept, Y.dtype), np.empty(kept, Y.dtype)
+    r, root, xy = np.zeros(kept, Y.dtype), np.empty(kept, Y.dtype), np.empty(kept, Y.dtype)
     d, b = np.zeros(width, Y.dtype), np.empty(width, Y.dtype)
     v, inverse = np.empty(width, Y.dtype), np.empty(width, Y.dtype)
     missing = len(m) > 0
@@ -242,7 +248,7 @@ def solve_blocked(
             losses[u, 0] = LEFT
             continue
         dual = n < DUAL_BELOW * K
-        unknowns = -(-n // ROW_PADDING) * ROW_PADDING if dual else width
+        unknowns = -(-n // WIDE_PADDING) * WIDE_PADDING if dual else width
         U[:unknowns, :unknowns] = 0.0
         for a in range(unknowns):
             U[a, a] = 1.0
@@ -274,7 +280,7 @@ def solve_blocked(
             v[:] = 0.0
             add_scaled(Z, 0, n, b, width, v)
             for p in range(n):
-                zv[p] = r[p] - b[p]  # Z v = Z Zᵀ a
+                xy[p] = root[p] * (r[p] - b[p])  # Z v = Z Zᵀ a
         for c in range(K):
             x[c] = v[c] * d[c]
         for start in range(begin, end if scored else begin, kept):
@@ -282,5 +288,5 @@ def solve_blocked(
             if n > kept:
                 gather(start, stop, indices, targets, weights, s_u, m, o, Y, d, Z, r, root)
             for p in range(stop - start if not dual else 0):
-                zv[p] = dot_row(Z, p, 0, width, v)
-            score(start, stop, indices, targets, weights, m, o, zv, root, losses[u])
+                xy[p] = root[p] * dot_row(Z, p, 0, width, v)
+            score(start, stop, indices, targets, weights, m, o, xy, losses[u])

@@ -1,13 +1,20 @@
 """The half-step by a few steps of conjugate gradients, from where each row was before.
 
-Legend as in ``blocked.py``. In its scaled unknowns a row's system is (I + Zᵀ Z) v = Zᵀ r, whose matrix is never made:
-a step needs one product Zᵀ (Z p), which is one pass over the row's observations while the caches hold them, 4 n K
-multiply-adds where the factorisation sums n K² / 2. G costs nothing, being diagonal here; and the scaling by D is
-Jacobi's preconditioner of all that G and λ contribute.
+Legend as in ``blocked.py``, and
+
+    v   the row's solution so far            q   b − A v, what is left
+    p   the direction of the next step       e   x·y of the row's observations
+
+The matrix A = D + Σ (w − s m) y yᵀ is never made: a step needs A p alone, which is two products with the row's
+observations, 2 n K multiply-adds where the factorisation sums n K² / 2. G costs nothing, being diagonal here; and as
+the whole of D is at hand, dividing by it (Jacobi's preconditioner) takes account of all that G and λ contribute.
 
 From one iteration to the next a row's solution moves little, so that few steps from the last one leave an error far
 below what the next iteration changes. The objective falls with every step: what is approached is what the exact
 half-step solves for, and so is the optimum of the alternation.
+
+Observations are read where they lie. A copy of them would be contiguous, but takes as long to write as it saves:
+after the first step the caches have them.
 
 Why it is written out: libraries take the matrix as a function, and call it per row.
 """
@@ -20,28 +27,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.kernels._jit import kernel
-from halfstep.kernels._tiles import SOLVED_ROWS, dot_panel, dot_row
-from halfstep.kernels.blocked import GATHERED, KEPT_BYTES, LEFT, add_scaled, gather, scale_of, score
+from halfstep.kernels._panels import PANEL, add_normal
+from halfstep.kernels.blocked import LEFT, score
 
 Floats = NDArray[np.floating]
-
-BLOCK_BYTES = 1 << 14  # of observations that are read twice in a row, so that the first-level cache has them still
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 
 @kernel
-def subtract_normal(Z: Floats, n: int, r: Floats, has_targets: bool, v: Floats, t: Floats, q: Floats) -> None:
-    """Add Zᵀ (r − Z v) to q, over the first n rows of Z; without targets r counts as 0."""
-    width = len(v)
-    at_once = max(SOLVED_ROWS, BLOCK_BYTES // (width * v.itemsize) // SOLVED_ROWS * SOLVED_ROWS)
-    for block in range(0, n, at_once):
-        among = min(at_once, n - block)
-        for p in range(block, block + among):
-            t[p] = r[p] if has_targets else 0.0
-        for p in range(block, block + among, SOLVED_ROWS):
-            dot_panel(Z, p, 0, width, v, t)
-        add_scaled(Z, block, among, t, width, q)
+def list_observations(
+    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, s: float, m: Floats, o: Floats, at: Ints,
+    w: Floats, r: Floats,
+) -> bool:  # fmt: skip
+    """Note the observations begin … end − 1 of a row: where they are, w − s m_i and w (t − o_i).
+
+    Whole panels of them: what is missing from the last one are observations without weight. False if one of w − s m_i
+    is negative.
+    """
+    n = end - begin
+    least = weights[begin]
+    for p in range(n):
+        i = np.intp(indices[begin + p])
+        weight = weights[begin + p]
+        at[p] = i
+        w[p] = weight - s * m[i] if len(m) > 0 else weight
+        r[p] = weight * (targets[begin + p] - o[i])
+        least = min(least, w[p])
+    for p in range(n, -(-n // PANEL) * PANEL):
+        at[p] = at[n - 1]
+        w[p] = 0.0
+        r[p] = 0.0
+    return bool(least >= 0.0)
 
 
 @kernel
@@ -53,75 +70,67 @@ def approach_rows(
     """Take some steps towards the solution of the given rows, from X[u − first]; otherwise as `solve_blocked`."""
     K = k + 1 if biases else k
     width = Y.shape[1]
-    kept = max(width, KEPT_BYTES // (width * Y.itemsize) // GATHERED * GATHERED)
-    Z = np.zeros((kept, width), Y.dtype)
-    r, root = np.zeros(kept, Y.dtype), np.empty(kept, Y.dtype)
-    t, zv = np.zeros(kept, Y.dtype), np.empty(kept, Y.dtype)
-    d, v = np.zeros(width, Y.dtype), np.zeros(width, Y.dtype)
-    q, left, p = np.zeros(width, Y.dtype), np.zeros(width, Y.dtype), np.zeros(width, Y.dtype)
+    longest = 0
+    for row in range(len(rows)):
+        longest = max(longest, indptr[rows[row] + 1] - indptr[rows[row]])
+    room = longest + PANEL
+    at = np.empty(room, np.intp)
+    w, r, none = np.empty(room, Y.dtype), np.empty(room, Y.dtype), np.zeros(room, Y.dtype)
+    xy, e = np.empty(room, Y.dtype), np.empty(room, Y.dtype)
+    d, inverse = np.ones(width, Y.dtype), np.ones(width, Y.dtype)
+    v, q, p = np.zeros(width, Y.dtype), np.zeros(width, Y.dtype), np.zeros(width, Y.dtype)
+    Ap = np.zeros(width, Y.dtype)
     missing = len(m) > 0
     eps, tiny = np.finfo(Y.dtype).eps, np.finfo(Y.dtype).tiny
     for row in range(len(rows)):
         u = rows[row]
         begin, end = indptr[u], indptr[u + 1]
+        n = end - begin
         x = X[u - first]
         losses[u] = 0.0
-        if begin == end:
+        if n == 0:
             x[:] = 0.0
             continue
-        is_long = end - begin > kept
         s_u: Any = s[u] if missing else Y.dtype.type(0)
+        sound = list_observations(begin, end, indices, targets, weights, s_u, m, o, at, w, r)
         for c in range(K):
             d[c] = ridge[u] * (bias_ratio if c == k else 1.0) + (s_u * g[c] if missing else 0.0)
-        sound = scale_of(d, K)
-        for c in range(K):
-            v[c] = x[c] / d[c] if sound else 0.0
-        q[:] = 0.0
-        for start in range(begin, end, kept):
-            stop = min(start + kept, end)
-            sound = sound and gather(start, stop, indices, targets, weights, s_u, m, o, Y, d, Z, r, root)
-            if sound:
-                subtract_normal(Z, stop - start, r, True, v, t, q)
-                for place in range(stop - start):
-                    zv[place] = r[place] - t[place]
+            inverse[c] = 1.0 / d[c]
+            sound = sound and inverse[c] > 0.0 and d[c] > 0.0
+            v[c] = x[c]
         if not sound:
             losses[u, 0] = LEFT
             continue
-        squares = Y.dtype.type(0)
+        q[:] = 0.0
+        for place in range(0, n, PANEL):
+            add_normal(Y, at, place, w, r, v, xy, q, width)
+        height = Y.dtype.type(0)
         for c in range(width):
-            left[c] = q[c] - v[c]
-            p[c] = left[c]
-            squares += left[c] * left[c]
-        least = max(squares * eps * eps, tiny)  # from where on rounding is all that moves
+            q[c] -= d[c] * v[c]
+            p[c] = q[c] * inverse[c]
+            height += q[c] * p[c]
+        least = max(height * eps * eps, tiny)  # from where on rounding is all that moves
         for _ in range(steps):
-            if not squares > least:
+            if not height > least:
                 break
-            q[:] = 0.0
-            for start in range(begin, end, kept):
-                stop = min(start + kept, end)
-                if is_long:
-                    gather(start, stop, indices, targets, weights, s_u, m, o, Y, d, Z, r, root)
-                subtract_normal(Z, stop - start, r, False, p, t, q)
-            pq = Y.dtype.type(0)
+            Ap[:] = 0.0
+            for place in range(0, n, PANEL):
+                add_normal(Y, at, place, w, none, p, e, Ap, width)
+            pAp = Y.dtype.type(0)
             for c in range(width):
-                q[c] = p[c] - q[c]  # (I + Zᵀ Z) p
-                pq += p[c] * q[c]
-            length = squares / pq
-            for place in range(0 if is_long else end - begin):
-                zv[place] -= length * t[place]  # t is − Z p
-            before, squares = squares, Y.dtype.type(0)
+                Ap[c] = d[c] * p[c] - Ap[c]
+                pAp += p[c] * Ap[c]
+            length = height / pAp
+            for place in range(n):
+                xy[place] += length * e[place]
+            before, height = height, Y.dtype.type(0)
             for c in range(width):
                 v[c] += length * p[c]
-                left[c] -= length * q[c]
-                squares += left[c] * left[c]
+                q[c] -= length * Ap[c]
+                height += q[c] * q[c] * inverse[c]
             for c in range(width):
-                p[c] = left[c] + squares / before * p[c]
+                p[c] = q[c] * inverse[c] + height / before * p[c]
         for c in range(K):
-            x[c] = v[c] * d[c]
-        for start in range(begin, end if scored else begin, kept):
-            stop = min(start + kept, end)
-            if is_long:
-                gather(start, stop, indices, targets, weights, s_u, m, o, Y, d, Z, r, root)
-                for place in range(stop - start):
-                    zv[place] = dot_row(Z, place, 0, width, v)
-            score(start, stop, indices, targets, weights, m, o, zv, root, losses[u])
+            x[c] = v[c]
+        if scored:
+            score(begin, end, indices, targets, weights, m, o, xy, losses[u])

@@ -1,0 +1,156 @@
+"""Products of rows with a vector, written for vector units by hand as those of ``_vector.py`` are.
+
+=============================================  =====================================================================
+``add_normal(Y, at, p, w, r, x, e, y, width)`` e = Y_p x,  y += Y_pᵀ (r − w e)  with 8 rows Y_p of Y
+``add_rows(Z, first, n, f, c, y, vectors)``    y[c:c+w] += Σ_p f[first + p] · Z[first + p, c:c+w]
+``dot_panel(U, a, c, width, y, out, rows)``    out[a:a+rows] −= U[a:a+rows, c:width] y[c:width]
+``dot_row(Z, p, c, width, y)``                 Z[p, c:width] · y[c:width]
+=============================================  =====================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from halfstep.kernels._jit import intrinsic
+from halfstep.kernels._llvm import WIDE_BYTES, Vectors
+from halfstep.kernels._vector import _require_alike
+
+PANEL = 8  # rows whose products with a vector are summed side by side
+
+
+@intrinsic
+def add_normal(
+    typing_context: Any, Y: Any, at: Any, p: Any, w: Any, r: Any, x: Any, e: Any, y: Any, width: Any
+) -> Any:
+    """e[p:p+8] = Y_p x and y += Y_pᵀ (r − w e)[p:p+8], of the `PANEL` rows Y_p of Y that ``at[p:p+8]`` name.
+
+    What is a pass over memory is the first product; for the second the rows are in the first-level cache.
+    """
+    _require_alike(Y, w, r, x, e, y)
+    intp = types.intp
+    signature = types.void(Y, at, intp, w, r, x, e, y, intp)
+    rows = range(PANEL)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v, b = Vectors(context, builder, Y.dtype, WIDE_BYTES), builder
+        array, places, p, *vectors, width = arguments
+        first = b.gep(context.make_array(at)(context, b, places).data, [p])
+        weights, targets, right, products, sums = (
+            context.make_array(kind)(context, b, vector).data
+            for kind, vector in zip((w, r, x, e, y), vectors, strict=True)
+        )
+        zero = v.constant(0)
+        starts = [v.pointer(Y, array, b.load(b.gep(first, [v.constant(row)])), zero) for row in rows]
+
+        def dot(c: Any, totals: list[Any]) -> list[Any]:
+            factor = v.load(b.gep(right, [c]))
+            return [
+                v.multiply_add(v.load(b.gep(start, [c])), factor, total)
+                for start, total in zip(starts, totals, strict=True)
+            ]
+
+        totals = v.loop(width, v.lanes, [v.zeros] * PANEL, dot)
+        product = v.sums(totals)
+        v.store(product, b.gep(products, [p]))
+        weight, target = (v.load(b.gep(start, [p]), PANEL) for start in (weights, targets))
+        left = v.multiply_subtract(weight, product, target)
+        factors = [v.splat(b.extract_element(left, ir.IntType(32)(row))) for row in rows]
+
+        def add(c: Any, _: list[Any]) -> list[Any]:
+            place = b.gep(sums, [c])
+            halves = [v.load(place), v.zeros]  # two sums wait for each other half as long as one
+            for row in rows:
+                halves[row % 2] = v.multiply_add(v.load(b.gep(starts[row], [c])), factors[row], halves[row % 2])
+            v.store(b.fadd(*halves), place)
+            return []
+
+        v.loop(width, v.lanes, [], add)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def add_rows(typing_context: Any, Z: Any, first: Any, n: Any, f: Any, c: Any, y: Any, vectors: Any) -> Any:
+    """y[c:c+w] += Σ_p f[first + p] · Z[first + p, c:c+w] over n rows, w = `vectors`·lanes kept in registers."""
+    _require_alike(Z, f, y)
+    intp = types.intp
+    signature = types.void(Z, intp, intp, f, intp, y, vectors)
+    parts = range(vectors.literal_value)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v, b = Vectors(context, builder, Z.dtype, WIDE_BYTES), builder
+        array, first, n, factors, c, vector, _ = arguments
+        source, stride = v.pointer(Z, array, first, c), v.columns(Z, array)
+        factor = b.gep(context.make_array(f)(context, b, factors).data, [first])
+        target = b.gep(context.make_array(y)(context, b, vector).data, [c])
+        places = [b.gep(target, [v.constant(part * v.lanes)]) for part in parts]
+
+        def body(p: Any, sums: list[Any]) -> list[Any]:
+            row, wide = b.gep(source, [b.mul(p, stride)]), v.splat(b.load(b.gep(factor, [p])))
+            return [
+                v.multiply_add(v.load(b.gep(row, [v.constant(part * v.lanes)])), wide, sums[part]) for part in parts
+            ]
+
+        for total, place in zip(v.loop(n, 1, [v.load(place) for place in places], body), places, strict=True):
+            v.store(total, place)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def dot_panel(typing_context: Any, U: Any, a: Any, first: Any, width: Any, y: Any, out: Any, rows: Any) -> Any:
+    """out[a + r] −= U[a + r, first:width] · y[first:width] for r below `rows`, a power of 2."""
+    _require_alike(U, y, out)
+    intp = types.intp
+    signature = types.void(U, intp, intp, intp, y, out, rows)
+    count = rows.literal_value
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v, b = Vectors(context, builder, U.dtype, WIDE_BYTES), builder
+        array, a, first, width, vector, results, _ = arguments
+        starts = [v.pointer(U, array, b.add(a, v.constant(r)), first) for r in range(count)]
+        right = b.gep(context.make_array(y)(context, b, vector).data, [first])
+
+        def body(c: Any, sums: list[Any]) -> list[Any]:
+            x = v.load(b.gep(right, [c]))
+            return [
+                v.multiply_add(v.load(b.gep(start, [c])), x, total) for start, total in zip(starts, sums, strict=True)
+            ]
+
+        totals = v.loop(b.sub(width, first), v.lanes, [v.zeros] * count, body)
+        target = b.gep(context.make_array(out)(context, b, results).data, [a])
+        at_once = min(count, v.lanes)
+        for r in range(0, count, at_once):
+            place = b.gep(target, [v.constant(r)])
+            v.store(b.fsub(v.load(place, at_once), v.sums(totals[r : r + at_once])), place)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def dot_row(typing_context: Any, Z: Any, p: Any, first: Any, width: Any, y: Any) -> Any:
+    """The product Z[p, first:width] · y[first:width]."""
+    _require_alike(Z, y)
+    intp, element = types.intp, Z.dtype
+    signature = element(Z, intp, intp, intp, y)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v, b = Vectors(context, builder, element, WIDE_BYTES), builder
+        array, p, first, width, vector = arguments
+        left = v.pointer(Z, array, p, first)
+        right = b.gep(context.make_array(y)(context, b, vector).data, [first])
+
+        def body(c: Any, sums: list[Any]) -> list[Any]:
+            return [v.multiply_add(v.load(b.gep(left, [c])), v.load(b.gep(right, [c])), sums[0])]
+
+        (total,) = v.loop(b.sub(width, first), v.lanes, [v.zeros], body)
+        return v.sum(total)
+
+    return signature, emit

@@ -9,7 +9,7 @@ the same whoever does it, and so are the bits of the result.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -22,17 +22,19 @@ from halfstep.backends.protocol import Factors, aligned_zeros
 from halfstep.backends.threads import OneBlasThread, Team, threads_to_use
 from halfstep.errors import NumericalError
 from halfstep.kernels._vector import padded_width
-from halfstep.kernels.blocked import LEFT, solve_blocked
+from halfstep.kernels.blocked import solve_blocked
 from halfstep.kernels.cg import approach_rows
 from halfstep.kernels.cholesky import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
 from halfstep.kernels.loss import penalty, row_losses, solved_row_losses
+from halfstep.kernels.observations import LEFT
 from halfstep.sides import Side
 
 Finish = Callable[[int, int], None]
 Chunks = list[tuple[tuple[int, int], NDArray[np.intp]]]
 
 SHORT_FOR_STEPS = 4  # observations for each step of conjugate gradients, below which a row is solved exactly
-ROWS_AT_ONCE = 4096  # in products that BLAS does
+ROWS_AT_ONCE = 1024  # in products that BLAS does: few enough for their sums to keep their digits in singles
+SHARES = 16  # of the rows, each of which is summed by itself
 
 NOT_DEFINITE = (
     "is not positive definite to working precision ({dtype}): raise the regularization (of biases too), lower the "
@@ -87,15 +89,14 @@ class CPU:
         """Do the same, and return the data terms; see `halfstep.backends.protocol.Backend`."""
         side = loaded.side
         features, offsets = self._fixed(side, Y)
-        loss = Loss(side, features, offsets, self._empty("losses", (len(X), 2)), self._squares(X))
-        self._half_step(loaded, features, offsets, X, steps, loss)
+        loss = Loss(side, features, offsets, self._losses(X), self._squares(X))
+        G = self._half_step(loaded, features, offsets, X, steps, loss)
         observed = float(loss.losses[:, 0].sum())
         if len(side.row_missing) == 0:
             return observed, 0.0
         # Σ_all s m (x·y)² = ⟨Σ s x xᵀ, Σ m y yᵀ⟩, less the cells that are not missing.
-        s = side.row_missing.astype(np.float64)
-        of_rows, of_columns = self._gram(s, side.rank, X.astype(np.float64)), self._gram(loss.m, side.rank, loss.Y)
-        return observed, float((of_rows * of_columns).sum() - s @ loss.losses[:, 1])
+        of_rows = self._gram(side.row_missing, side.rank, X)
+        return observed, float((of_rows * G).sum() - side.row_missing.astype(np.float64) @ loss.losses[:, 1])
 
     def penalty(self, loaded: LoadedSide, X: Factors) -> float:
         """Return the rows' regularisation; see `halfstep.backends.protocol.Backend`."""
@@ -110,10 +111,15 @@ class CPU:
         X: Factors,
         steps: int | None,
         loss: Loss | None,
-    ) -> None:
+    ) -> NDArray[np.float64]:
+        """Solve every row, and return G."""
         side = loaded.side
         assert X.shape[1] == features.shape[1] == padded_width(side.unknowns), "factors not made by empty_factors"
-        G = self._gram(side.column_missing, side.rank, features) if side.gram is None else side.gram
+        if side.gram is None:
+            summed = self._gram(side.column_missing, side.rank, features)
+        else:
+            summed = side.gram.astype(np.float64)
+        G: Factors = summed.astype(features.dtype)
 
         def finish(first: int, last: int) -> None:
             if loss is not None:
@@ -130,6 +136,7 @@ class CPU:
                     finish(row, row + 1)
         else:
             self._solve_each(loaded, loaded.chunks, G, features, offsets, X, finish)
+        return summed
 
     def _fixed(self, side: Side, Y: Factors) -> tuple[Factors, Factors]:
         """Features [y | 1] and offsets of the side that is held fixed, in the precision of the systems."""
@@ -153,6 +160,10 @@ class CPU:
         if key not in self._scratch:
             self._scratch[key] = aligned_zeros(shape, dtype)
         return self._scratch[key]
+
+    def _losses(self, X: Factors) -> NDArray[np.float64]:
+        """What kernels that score the rows they solve leave of them."""
+        return cast(NDArray[np.float64], self._empty("losses", (len(X), 2)))
 
     def _squares(self, X: Factors) -> NDArray[np.float64]:
         """What `solve_rows` leaves of the rows' targets, for the loss to be taken from."""
@@ -227,14 +238,15 @@ class CPU:
             eigenvalues, vectors = np.linalg.eigh(G.astype(np.float64))
             g, V = np.maximum(eigenvalues, 0.0).astype(dtype), vectors.astype(dtype)
             rotated = self._rotated(Y, V)
-        losses = cast(NDArray[np.float64], self._empty("losses", (len(X), 2)) if loss is None else loss.losses)
-
+        losses = self._losses(X)
         counts = np.diff(side.indptr)
 
         def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:
-            solved = X[first:last, : side.unknowns].astype(dtype)
-            if V is not None:
-                solved = np.ascontiguousarray(solved @ V)
+            if steps is None:
+                solved = np.empty((last - first, side.unknowns), dtype)
+            else:
+                solved = X[first:last, : side.unknowns].astype(dtype)
+                solved = solved if V is None else solved @ V
             is_short = counts[rows] < (SHORT_FOR_STEPS * steps if steps is not None else np.inf)
             given = (
                 side.indptr, side.indices, side.targets, side.weights, side.row_missing, side.column_missing, g,
@@ -243,8 +255,10 @@ class CPU:
             solve_blocked(rows[is_short], *given, loss is not None, losses)
             if steps is not None:
                 approach_rows(rows[~is_short], *given, steps, loss is not None, losses)
-            if V is not None:
-                solved = solved @ V.T
+            if len(rows) == last - first and X.dtype == dtype and V is not None:
+                np.matmul(solved, V.T, out=X[first:last, : side.unknowns])
+                return
+            solved = solved if V is None else solved @ V.T
             X[rows, : side.unknowns] = solved[rows - first]
 
         self._team.run([partial(solve, first, last, rows) for (first, last), rows in loaded.chunks])
@@ -308,21 +322,27 @@ class CPU:
 
         self._team.run([partial(solve, first, last) for first, last in loaded.light_ranges])
 
-    def _gram(self, m: Factors, k: int, Y: Factors) -> Factors:
-        """G = Σ_i m_i y_i y_iᵀ; empty where missing cells have no weight."""
+    def _gram(self, m: Factors, k: int, Y: Factors) -> NDArray[np.float64]:
+        """G = Σ_i m_i y_i y_iᵀ, multiplied in the precision of m and added up in doubles; empty where m is."""
         if len(m) == 0:
-            return np.empty((0, 0), Y.dtype)
-        starts = range(0, len(Y), ROWS_AT_ONCE)
-        parts = np.empty((len(starts), k, k), Y.dtype)
+            return np.empty((0, 0))
+        all_alike = bool((m == 1.0).all())
+        share = -(-len(Y) // SHARES)
+        sums = np.zeros((SHARES, k, k))
 
-        def product(number: int, start: int) -> None:
-            y = Y[start : start + ROWS_AT_ONCE, :k]
-            with np.errstate(over="ignore", invalid="ignore"):
-                np.matmul((y * m[start : start + ROWS_AT_ONCE, None]).T, y, out=parts[number])
+        def add_share(number: int) -> None:
+            last = min((number + 1) * share, len(Y))
+            for start in range(number * share, last, ROWS_AT_ONCE):
+                some = slice(start, min(start + ROWS_AT_ONCE, last))
+                with np.errstate(over="ignore", invalid="ignore"):
+                    y = Y[some, :k].astype(m.dtype, copy=False)
+                    if not all_alike:
+                        y = y * np.sqrt(m[some, None])
+                    sums[number] += y.T @ y
 
-        self._team.run([partial(product, number, start) for number, start in enumerate(starts)])
-        total: Factors = parts.sum(axis=0, dtype=np.float64).astype(Y.dtype)
-        return total
+        self._team.run([partial(add_share, number) for number in range(SHARES)])
+        with np.errstate(invalid="ignore"):
+            return cast(NDArray[np.float64], sums.sum(axis=0))
 
 
 class Loss:
@@ -338,12 +358,30 @@ class Loss:
         Of each row that was solved: its targets' squares, and what is left of them.
     """
 
-    def __init__(self, side: Side, features: Factors, offsets: Factors, losses: Factors, squares: Factors) -> None:
-        exact = partial(np.asarray, dtype=np.float64)
-        self.side, self.Y, self.o, self.losses = side, exact(features), exact(offsets), exact(losses)
-        self.m = exact(side.column_missing) if len(side.column_missing) else np.zeros(len(offsets))
-        self.squares = exact(squares)
+    def __init__(
+        self,
+        side: Side,
+        features: Factors,
+        offsets: Factors,
+        losses: NDArray[np.float64],
+        squares: NDArray[np.float64],
+    ) -> None:
+        self.side, self.losses, self.squares = side, losses, squares
+        self._features, self._offsets = features, offsets
         self.is_left_by_solving = len(side.row_missing) == 0 and side.weights.dtype == np.float64
+
+    @cached_property  # kernels that score what they solve need none of these
+    def Y(self) -> NDArray[np.float64]:  # noqa: N802 - a matrix
+        return np.asarray(self._features, dtype=np.float64)
+
+    @cached_property
+    def o(self) -> NDArray[np.float64]:
+        return np.asarray(self._offsets, dtype=np.float64)
+
+    @cached_property
+    def m(self) -> NDArray[np.float64]:
+        m = self.side.column_missing
+        return m.astype(np.float64) if len(m) else np.zeros(len(self._offsets))
 
     def add(self, first: int, last: int, X: Factors) -> None:
         """Score the rows first … last − 1 of X, which were just solved."""

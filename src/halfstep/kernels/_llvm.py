@@ -108,6 +108,35 @@ class Vectors:
             vectors, step = halved, 2 * step
         return vectors[0]
 
+    def spread(self, vector: Any, lane: int) -> Any:
+        """One lane of a vector, in all lanes."""
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [lane] * self.lanes)
+        return self.builder.shuffle_vector(vector, vector, mask)
+
+    def blend(self, vector: Any, other: Any, lanes: Sequence[int]) -> Any:
+        """`vector`, with some lanes of another."""
+        mask = [self.lanes + lane if lane in lanes else lane for lane in range(self.lanes)]
+        return self.builder.shuffle_vector(
+            vector, other, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), mask)
+        )
+
+    def transposed(self, rows: Sequence[Any]) -> list[Any]:
+        """The columns of as many rows as a vector has lanes, by swapping halves of pairs of rows, then quarters, …"""
+        b, rows, lanes = self.builder, list(rows), range(self.lanes)
+        kind = ir.VectorType(ir.IntType(32), self.lanes)
+        step = 1
+        while step < self.lanes:
+            for r in lanes:
+                if r & step:
+                    continue
+                upper, lower = rows[r], rows[r + step]
+                kept = [lane if not lane & step else self.lanes + lane - step for lane in lanes]
+                moved = [lane + step if not lane & step else self.lanes + lane for lane in lanes]
+                rows[r] = b.shuffle_vector(upper, lower, ir.Constant(kind, kept))
+                rows[r + step] = b.shuffle_vector(upper, lower, ir.Constant(kind, moved))
+            step *= 2
+        return rows
+
     def loop(
         self, stop: Any, step: int, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]
     ) -> list[Any]:

@@ -3,8 +3,8 @@
 =============================================  =====================================================================
 ``add_normal(Y, at, p, w, r, x, e, y, width)`` e = Y_p x,  y += Y_pᵀ (r − w e)  with 8 rows Y_p of Y
 ``add_rows(Z, first, n, f, c, y, vectors)``    y[c:c+w] += Σ_p f[first + p] · Z[first + p, c:c+w]
-``dot_panel(U, a, c, width, y, out, rows)``    out[a:a+rows] −= U[a:a+rows, c:width] y[c:width]
-``dot_row(Z, p, c, width, y)``                 Z[p, c:width] · y[c:width]
+``dot_panel(U, a, c, width, y, out)``          out_a −= U_a[c:width] y[c:width] of as many rows a as lanes
+``dot_listed(Y, at, p, x, e, width)``           e = Y_p x, likewise
 =============================================  =====================================================================
 """
 
@@ -43,18 +43,8 @@ def add_normal(
             context.make_array(kind)(context, b, vector).data
             for kind, vector in zip((w, r, x, e, y), vectors, strict=True)
         )
-        zero = v.constant(0)
-        starts = [v.pointer(Y, array, b.load(b.gep(first, [v.constant(row)])), zero) for row in rows]
-
-        def dot(c: Any, totals: list[Any]) -> list[Any]:
-            factor = v.load(b.gep(right, [c]))
-            return [
-                v.multiply_add(v.load(b.gep(start, [c])), factor, total)
-                for start, total in zip(starts, totals, strict=True)
-            ]
-
-        totals = v.loop(width, v.lanes, [v.zeros] * PANEL, dot)
-        product = v.sums(totals)
+        starts = _listed_rows(v, Y, array, first)
+        product = _products(v, starts, right, width)
         v.store(product, b.gep(products, [p]))
         weight, target = (v.load(b.gep(start, [p]), PANEL) for start in (weights, targets))
         left = v.multiply_subtract(weight, product, target)
@@ -104,53 +94,60 @@ def add_rows(typing_context: Any, Z: Any, first: Any, n: Any, f: Any, c: Any, y:
 
 
 @intrinsic
-def dot_panel(typing_context: Any, U: Any, a: Any, first: Any, width: Any, y: Any, out: Any, rows: Any) -> Any:
-    """out[a + r] −= U[a + r, first:width] · y[first:width] for r below `rows`, a power of 2."""
+def dot_panel(typing_context: Any, U: Any, a: Any, first: Any, width: Any, y: Any, out: Any) -> Any:
+    """out[a + r] −= U[a + r, first:width] · y[first:width] for as many rows as a vector has lanes."""
     _require_alike(U, y, out)
     intp = types.intp
-    signature = types.void(U, intp, intp, intp, y, out, rows)
-    count = rows.literal_value
+    signature = types.void(U, intp, intp, intp, y, out)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v, b = Vectors(context, builder, U.dtype, WIDE_BYTES), builder
-        array, a, first, width, vector, results, _ = arguments
-        starts = [v.pointer(U, array, b.add(a, v.constant(r)), first) for r in range(count)]
+        array, a, first, width, vector, results = arguments
+        starts = [v.pointer(U, array, b.add(a, v.constant(r)), first) for r in range(v.lanes)]
         right = b.gep(context.make_array(y)(context, b, vector).data, [first])
-
-        def body(c: Any, sums: list[Any]) -> list[Any]:
-            x = v.load(b.gep(right, [c]))
-            return [
-                v.multiply_add(v.load(b.gep(start, [c])), x, total) for start, total in zip(starts, sums, strict=True)
-            ]
-
-        totals = v.loop(b.sub(width, first), v.lanes, [v.zeros] * count, body)
-        target = b.gep(context.make_array(out)(context, b, results).data, [a])
-        at_once = min(count, v.lanes)
-        for r in range(0, count, at_once):
-            place = b.gep(target, [v.constant(r)])
-            v.store(b.fsub(v.load(place, at_once), v.sums(totals[r : r + at_once])), place)
+        product = _products(v, starts, right, b.sub(width, first))
+        place = b.gep(context.make_array(out)(context, b, results).data, [a])
+        v.store(b.fsub(v.load(place), product), place)
         return context.get_dummy_value()
 
     return signature, emit
 
 
 @intrinsic
-def dot_row(typing_context: Any, Z: Any, p: Any, first: Any, width: Any, y: Any) -> Any:
-    """The product Z[p, first:width] · y[first:width]."""
-    _require_alike(Z, y)
-    intp, element = types.intp, Z.dtype
-    signature = element(Z, intp, intp, intp, y)
+def dot_listed(typing_context: Any, Y: Any, at: Any, p: Any, x: Any, e: Any, width: Any) -> Any:
+    """e[p:p+8] = Y_p x, of the `PANEL` rows Y_p of Y that ``at[p:p+8]`` name."""
+    _require_alike(Y, x, e)
+    signature = types.void(Y, at, types.intp, x, e, types.intp)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v, b = Vectors(context, builder, element, WIDE_BYTES), builder
-        array, p, first, width, vector = arguments
-        left = v.pointer(Z, array, p, first)
-        right = b.gep(context.make_array(y)(context, b, vector).data, [first])
-
-        def body(c: Any, sums: list[Any]) -> list[Any]:
-            return [v.multiply_add(v.load(b.gep(left, [c])), v.load(b.gep(right, [c])), sums[0])]
-
-        (total,) = v.loop(b.sub(width, first), v.lanes, [v.zeros], body)
-        return v.sum(total)
+        v, b = Vectors(context, builder, Y.dtype, WIDE_BYTES), builder
+        array, places, p, right, products, width = arguments
+        first, right, products = (
+            context.make_array(kind)(context, b, vector).data
+            for kind, vector in ((at, places), (x, right), (e, products))
+        )
+        starts = _listed_rows(v, Y, array, b.gep(first, [p]))
+        v.store(_products(v, starts, right, width), b.gep(products, [p]))
+        return context.get_dummy_value()
 
     return signature, emit
+
+
+def _listed_rows(v: Vectors, kind: Any, array: Any, places: Any) -> list[Any]:
+    """Where the `PANEL` rows begin that the numbers at `places` name."""
+    b = v.builder
+    return [v.pointer(kind, array, b.load(b.gep(places, [v.constant(row)])), v.constant(0)) for row in range(PANEL)]
+
+
+def _products(v: Vectors, starts: list[Any], right: Any, width: Any) -> Any:
+    """The products of some rows with the vector at `right`, one in each lane."""
+    b = v.builder
+
+    def dot(c: Any, totals: list[Any]) -> list[Any]:
+        factor = v.load(b.gep(right, [c]))
+        return [
+            v.multiply_add(v.load(b.gep(start, [c])), factor, total)
+            for start, total in zip(starts, totals, strict=True)
+        ]
+
+    return v.sums(v.loop(width, v.lanes, [v.zeros] * len(starts), dot))

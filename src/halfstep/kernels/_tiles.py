@@ -1,9 +1,10 @@
 """The inner loops of ``blocked.py``, written for vector units by hand as those of ``_vector.py`` are.
 
 =============================================  =====================================================================
-``add_tile(A, Z, f, n, a, c, vectors)``        A[a:a+R, c:c+w] += Z[f:f+n, a:a+R]ᵀ Z[f:f+n, c:c+w], w = vectors·lanes
+``add_tile(A, new, Z, n, a, c, vectors)``      A[a:a+R, c:c+w] += Z[:n, a:a+R]ᵀ Z[:n, c:c+w], w = vectors·lanes
 ``subtract_tile(U, n, a, c, vectors)``         U[a:a+4, c:c+w] −= U[:n, a:a+4]ᵀ U[:n, c:c+w]
 ``factor_panel(U, a, width, inverse)``         rows a to a + 3 of U, given that what is above is subtracted
+``solve_block(U, a, inverse, b, v, U^T)``      U_bb v_b = b_b, or U_bbᵀ v_b = b_b, b = a … a + lanes − 1
 ``gather_scaled(Y, i, f, d, Z, p, width)``     Z[p, :width] = f · Y[i, :width] · d[:width]
 ``transpose_block(Z, p, c, T)``                T[c:c+lanes, p:p+lanes] = Z[p:p+lanes, c:c+lanes]ᵀ
 =============================================  =====================================================================
@@ -30,9 +31,13 @@ PANEL_ROWS = 4
 
 
 def _emit_tile(
-    v: Vectors, out: Any, left: Any, right: Any, n: Any, rows: int, vectors: int, operation: Callable[..., Any]
-) -> None:
-    """The loop of a tile: `out`, `left` and `right` are (address, stride) of its corner and of its first factors."""
+    v: Vectors, out: Any, left: Any, right: Any, n: Any, rows: int, vectors: int, operation: Callable[..., Any],
+    is_new: Any = None,
+) -> None:  # fmt: skip
+    """The loop of a tile: `out`, `left` and `right` are (address, stride) of its corner and of its first factors.
+
+    A tile that `is_new` starts from zeros, whatever is in its place.
+    """
     b = v.builder
     offsets = [
         b.add(b.mul(v.constant(r), out[1]), v.constant(k * v.lanes)) for r in range(rows) for k in range(vectors)
@@ -45,24 +50,31 @@ def _emit_tile(
         x = [v.splat(b.load(b.gep(x_row, [v.constant(r)]))) for r in range(rows)]
         return [operation(x[k // vectors], y[k % vectors], total) for k, total in enumerate(tile)]
 
-    for total, place in zip(v.loop(n, 1, [v.load(p) for p in places], body), places, strict=True):
+    tile = [v.load(place) for place in places]
+    if is_new is not None:
+        tile = [b.select(is_new, v.zeros, part) for part in tile]
+    for total, place in zip(v.loop(n, 1, tile, body), places, strict=True):
         v.store(total, place)
 
 
 @intrinsic
-def add_tile(typing_context: Any, A: Any, Z: Any, first: Any, n: Any, a: Any, c: Any, vectors: Any) -> Any:
-    """A[a:a+R, c:c+w] += Z[first:first+n, a:a+R]ᵀ Z[first:first+n, c:c+w] with w = `vectors`·lanes."""
+def add_tile(typing_context: Any, A: Any, is_new: Any, Z: Any, n: Any, a: Any, c: Any, vectors: Any) -> Any:
+    """A[a:a+R, c:c+w] += Z[:n, a:a+R]ᵀ Z[:n, c:c+w] with w = `vectors`·lanes.
+
+    Where A `is_new`, it counts as 0.
+    """
     _require_alike(A, Z)
     intp = types.intp
-    signature = types.void(A, Z, intp, intp, intp, intp, vectors)
+    signature = types.void(A, types.boolean, Z, intp, intp, intp, vectors)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v = Vectors(context, builder, A.dtype, WIDE_BYTES)
-        out, factors, first, n, a, c, _ = arguments
-        stride = v.columns(Z, factors)
+        out, is_new, factors, n, a, c, _ = arguments
+        zero, stride = v.constant(0), v.columns(Z, factors)
         _emit_tile(
-            v, (v.pointer(A, out, a, c), v.columns(A, out)), (v.pointer(Z, factors, first, a), stride),
-            (v.pointer(Z, factors, first, c), stride), n, TILE_ROWS, vectors.literal_value, v.multiply_add,
+            v, (v.pointer(A, out, a, c), v.columns(A, out)), (v.pointer(Z, factors, zero, a), stride),
+            (v.pointer(Z, factors, zero, c), stride), n, TILE_ROWS, vectors.literal_value, v.multiply_add,
+            is_new,
         )  # fmt: skip
         return context.get_dummy_value()
 
@@ -146,6 +158,39 @@ def factor_panel(typing_context: Any, U: Any, a: Any, width: Any, inverse: Any) 
 
 
 @intrinsic
+def solve_block(typing_context: Any, U: Any, a: Any, inverse: Any, b: Any, v: Any, transposed: Any) -> Any:
+    """Solve the block of U on the diagonal from a on, or its transpose, for b[a:a+lanes] into v[a:a+lanes].
+
+    Unknown by unknown; the others' right-hand sides stay in one register.
+    """
+    _require_alike(U, inverse, b, v)
+    signature = types.void(U, types.intp, inverse, b, v, transposed)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        wide, bld = Vectors(context, builder, U.dtype, WIDE_BYTES), builder
+        array, a, *vectors, _ = arguments
+        scales, right, solution = (
+            bld.gep(context.make_array(kind)(context, bld, vector).data, [a])
+            for kind, vector in zip((inverse, b, v), vectors, strict=True)
+        )
+        lanes = range(wide.lanes)
+        rows = [wide.load(wide.pointer(U, array, bld.add(a, wide.constant(r)), a)) for r in lanes]
+        steps = rows if transposed.literal_value else wide.transposed(rows)
+        scale, left = wide.load(scales), wide.load(right)
+        solved = wide.zeros
+        for j in lanes if transposed.literal_value else reversed(lanes):
+            # x_j = b_j / U_jj, and then b −= (column j) x_j: scaled by 1 / U_jj beforehand, so that b_j is enough
+            column = bld.fmul(steps[j], wide.spread(scale, j))
+            now = wide.spread(left, j)
+            solved = wide.blend(solved, left, [j])
+            left = wide.multiply_subtract(column, now, left)
+        wide.store(bld.fmul(solved, scale), solution)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
 def gather_scaled(typing_context: Any, Y: Any, i: Any, f: Any, d: Any, Z: Any, p: Any, width: Any) -> Any:
     """Z[p, :width] = f · Y[i, :width] · d[:width]."""
     _require_alike(Y, d, Z)
@@ -197,7 +242,7 @@ def prefetch_row(typing_context: Any, Y: Any, i: Any, width: Any) -> Any:
 
 @intrinsic
 def transpose_block(typing_context: Any, Z: Any, p: Any, c: Any, T: Any) -> Any:
-    """T[c:c+lanes, p:p+lanes] = Z[p:p+lanes, c:c+lanes]ᵀ, by swapping halves of pairs of rows, then quarters, ..."""
+    """T[c:c+lanes, p:p+lanes] = Z[p:p+lanes, c:c+lanes]ᵀ,"""
     _require_alike(Z, T)
     intp = types.intp
     signature = types.void(Z, intp, intp, T)
@@ -207,20 +252,8 @@ def transpose_block(typing_context: Any, Z: Any, p: Any, c: Any, T: Any) -> Any:
         source, p, c, target = arguments
         lanes = range(v.lanes)
         rows = [v.load(v.pointer(Z, source, b.add(p, v.constant(r)), c)) for r in lanes]
-        mask_type = ir.VectorType(ir.IntType(32), v.lanes)
-        step = 1
-        while step < v.lanes:
-            for r in lanes:
-                if r & step:
-                    continue
-                upper, lower = rows[r], rows[r + step]
-                kept = [lane if not lane & step else v.lanes + lane - step for lane in lanes]
-                moved = [lane + step if not lane & step else v.lanes + lane for lane in lanes]
-                rows[r] = b.shuffle_vector(upper, lower, ir.Constant(mask_type, kept))
-                rows[r + step] = b.shuffle_vector(upper, lower, ir.Constant(mask_type, moved))
-            step *= 2
-        for r in lanes:
-            v.store(rows[r], v.pointer(T, target, b.add(c, v.constant(r)), p))
+        for r, row in enumerate(v.transposed(rows)):
+            v.store(row, v.pointer(T, target, b.add(c, v.constant(r)), p))
         return context.get_dummy_value()
 
     return signature, emit

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from halfstep.kernels._jit import kernel
 from halfstep.kernels._llvm import WIDE_BYTES
-from halfstep.kernels._panels import add_rows, dot_panel, dot_row
+from halfstep.kernels._panels import PANEL, add_rows, dot_listed, dot_panel
 from halfstep.kernels._tiles import (
     PANEL_ROWS,
     TILE_ROWS,
@@ -39,10 +39,12 @@ from halfstep.kernels._tiles import (
     factor_panel,
     gather_scaled,
     prefetch_row,
+    solve_block,
     subtract_tile,
     transpose_block,
 )
 from halfstep.kernels._vector import WIDE_PADDING
+from halfstep.kernels.observations import LEFT, diagonal_of, is_positive, list_observations, longest_of, score
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -50,28 +52,31 @@ Ints = NDArray[np.integer]
 
 GATHERED = 64  # observations that are multiplied at once, while the caches hold them
 DUAL_BELOW = 0.9  # observations per unknown below which the dual is the cheaper
-SOLVED_ROWS = 16  # of a triangle that are solved together: whole vectors in either precision
-AHEAD = 8  # observations that are on their way from memory while one is gathered
-KEPT_BYTES = 1 << 18  # of gathered observations; a longer row is gathered again for its loss
-LEFT = -1.0  # in `losses`: the row was not solved
 
 
 @kernel
-def add_products(A: Floats, Z: Floats, first: int, n: int, rows: int) -> None:
-    """A += Σ_p z_p z_pᵀ over the rows first … first + n − 1 of Z: its first `rows` rows, from the diagonal on."""
+def add_products(
+    A: Floats, is_new: bool, Z: Floats, n: int, rows: int, Y: Floats, indices: Ints, begin: int, end: int
+) -> None:
+    """A += Σ_p z_p z_pᵀ over the first n rows of Z: the first `rows` rows of A, from the diagonal on; a new one is 0.
+
+    While that is computed, the observations begin … end − 1 are asked for, which will be gathered next.
+    """
     lanes = WIDE_BYTES // A.itemsize
     for a in range(0, rows, TILE_ROWS):
+        for p in range(begin + (end - begin) * a // rows, begin + (end - begin) * (a + TILE_ROWS) // rows):
+            prefetch_row(Y, np.intp(indices[p]), Y.shape[1])
         c = a - a % lanes
         while c < rows:  # four are two and two: a tile of one vector waits for its own sums
             left = (rows - c) // lanes
             if left == 3 or left > 4:
-                add_tile(A, Z, first, n, a, c, 3)
+                add_tile(A, is_new, Z, n, a, c, 3)
                 c += 3 * lanes
             elif left > 1:
-                add_tile(A, Z, first, n, a, c, 2)
+                add_tile(A, is_new, Z, n, a, c, 2)
                 c += 2 * lanes
             else:
-                add_tile(A, Z, first, n, a, c, 1)
+                add_tile(A, is_new, Z, n, a, c, 1)
                 c += lanes
 
 
@@ -104,35 +109,17 @@ def factor(U: Floats, rows: int, inverse: Floats) -> bool:
 
 @kernel
 def solve_factored(U: Floats, rows: int, inverse: Floats, b: Floats, v: Floats) -> None:
-    """Solve Uᵀ U v = b, some rows at a time; b is overwritten."""
-    for a in range(0, rows, SOLVED_ROWS):
-        for p in range(a, a + SOLVED_ROWS):
-            z = b[p]
-            for q in range(a, p):
-                z -= U[q, p] * v[q]
-            v[p] = z * inverse[p]
-            b[p] = -v[p]
-        subtract_rows(U, a, rows, b)
-    for a in range(rows - SOLVED_ROWS, -1, -SOLVED_ROWS):
-        dot_panel(U, a, a + SOLVED_ROWS, rows, v, v, SOLVED_ROWS)
-        for p in range(a + SOLVED_ROWS - 1, a - 1, -1):
-            z = v[p]
-            for q in range(p + 1, a + SOLVED_ROWS):
-                z -= U[p, q] * v[q]
-            v[p] = z * inverse[p]
-
-
-@kernel
-def subtract_rows(U: Floats, a: int, width: int, b: Floats) -> None:
-    """b[a+16:width] += U[a:a+16, a+16:width]ᵀ b[a:a+16]."""
+    """Solve Uᵀ U v = b, a vector of unknowns at a time; b is overwritten."""
     lanes = WIDE_BYTES // U.itemsize
-    c = a + SOLVED_ROWS
-    while c + 4 * lanes <= width:
-        add_rows(U, a, SOLVED_ROWS, b, c, b, 4)
-        c += 4 * lanes
-    while c < width:
-        add_rows(U, a, SOLVED_ROWS, b, c, b, 1)
-        c += lanes
+    for a in range(0, rows, lanes):
+        solve_block(U, a, inverse, b, v, True)
+        for p in range(a, a + lanes):
+            b[p] = -v[p]
+        for c in range(a + lanes, rows, lanes):
+            add_rows(U, a, lanes, b, c, b, 1)
+    for a in range(rows - lanes, -1, -lanes):
+        dot_panel(U, a, a + lanes, rows, v, v)
+        solve_block(U, a, inverse, v, v, False)
 
 
 @kernel
@@ -161,53 +148,12 @@ def transpose(Z: Floats, n: int, width: int, T: Floats) -> None:
 
 
 @kernel
-def scale_of(d: Floats, K: int) -> bool:
-    """Make 1 / √d of the first K of d, in place; False if one is not a positive number."""
-    sound = True
-    for c in range(K):
-        sound = sound and d[c] > 0.0 and d[c] < np.inf
-        d[c] = 1.0 / np.sqrt(d[c])
-    return sound
-
-
-@kernel
-def gather(
-    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, s: float, m: Floats, o: Floats, Y: Floats,
-    d: Floats, Z: Floats, r: Floats, root: Floats,
-) -> bool:  # fmt: skip
-    """Gather the observations begin … end − 1 of a row into Z and r, and 1 / √(w − s m_i) into root.
-
-    False if one of w − s m_i is not positive.
-    """
-    width = Y.shape[1]
-    for p in range(min(AHEAD, end - begin)):
-        prefetch_row(Y, np.intp(indices[begin + p]), width)
-    for p in range(end - begin):
-        if begin + p + AHEAD < end:
-            prefetch_row(Y, np.intp(indices[begin + p + AHEAD]), width)
-        i = np.intp(indices[begin + p])
-        w = weights[begin + p]
-        q = w - s * m[i] if len(m) > 0 else w
-        if not q > 0.0:
-            return False
-        root[p] = 1 / np.sqrt(q)
-        gather_scaled(Y, i, q * root[p], d, Z, p, width)
-        r[p] = w * (targets[begin + p] - o[i]) * root[p]
-    return True
-
-
-@kernel
-def score(
-    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, m: Floats, o: Floats, xy: Floats,
-    sums: Doubles,
-) -> None:  # fmt: skip
-    """Add Σ w (t − o_i − x·y)² and Σ m_i (x·y)² over the observations begin … end − 1 to sums, given x·y of each."""
-    for p in range(end - begin):
-        i = np.intp(indices[begin + p])
-        product = np.float64(xy[p])
-        sums[0] += np.float64(weights[begin + p]) * (np.float64(targets[begin + p]) - o[i] - product) ** 2
-        if len(m) > 0:
-            sums[1] += np.float64(m[i]) * product * product
+def gather(first: int, last: int, at: Ints, q: Floats, r: Floats, Y: Floats, d: Floats, Z: Floats) -> None:
+    """Gather the observations first … last − 1 of a row into Z, and divide what r has of them by √q."""
+    for p in range(first, last):
+        root = np.sqrt(q[p])
+        gather_scaled(Y, at[p], root, d, Z, p - first, Y.shape[1])
+        r[p] /= root
 
 
 @kernel
@@ -224,11 +170,11 @@ def solve_blocked(
     """
     K = k + 1 if biases else k
     width = Y.shape[1]
-    kept = max(width, KEPT_BYTES // (width * Y.itemsize) // GATHERED * GATHERED)
-    Z = np.zeros((kept, width), Y.dtype)
-    T = np.zeros((width, width), Y.dtype)
-    U = np.empty((width, width), Y.dtype)
-    r, root, xy = np.zeros(kept, Y.dtype), np.empty(kept, Y.dtype), np.empty(kept, Y.dtype)
+    room = longest_of(rows, indptr) + max(PANEL, WIDE_PADDING)
+    at = np.empty(room, np.intp)
+    q, r, xy = np.empty(room, Y.dtype), np.empty(room, Y.dtype), np.empty(room, Y.dtype)
+    Z = np.zeros((max(width, GATHERED), width), Y.dtype)
+    T, U = np.zeros((width, width), Y.dtype), np.zeros((width, width), Y.dtype)
     d, b = np.zeros(width, Y.dtype), np.empty(width, Y.dtype)
     v, inverse = np.empty(width, Y.dtype), np.empty(width, Y.dtype)
     missing = len(m) > 0
@@ -242,36 +188,34 @@ def solve_blocked(
         if n == 0:
             continue
         s_u: Any = s[u] if missing else Y.dtype.type(0)
-        for c in range(K):
-            d[c] = ridge[u] * (bias_ratio if c == k else 1.0) + (s_u * g[c] if missing else 0.0)
-        if not scale_of(d, K):
+        least = list_observations(begin, end, indices, targets, weights, s_u, m, o, at, q, r)
+        diagonal_of(ridge[u], bias_ratio, k, K, s_u, g, d)
+        if not (is_positive(d, K) and least > 0.0):
             losses[u, 0] = LEFT
             continue
+        for c in range(K):
+            d[c] = 1.0 / np.sqrt(d[c])
         dual = n < DUAL_BELOW * K
         unknowns = -(-n // WIDE_PADDING) * WIDE_PADDING if dual else width
-        U[:unknowns, :unknowns] = 0.0
-        for a in range(unknowns):
-            U[a, a] = 1.0
         b[:] = 0.0
-        left = False
-        for start in range(begin, end, kept):
-            stop = min(start + kept, end)
-            if not gather(start, stop, indices, targets, weights, s_u, m, o, Y, d, Z, r, root):
-                left = True
-                break
-            if dual:
-                for p in range(n, unknowns):
-                    Z[p] = 0.0
-                    r[p] = 0.0
-                transpose(Z, unknowns, width, T)
-                add_products(U, T, 0, width, unknowns)
-                b[:unknowns] = r[:unknowns]
-            else:
-                for block in range(0, stop - start, GATHERED):
-                    among = min(GATHERED, stop - start - block)
-                    add_products(U, Z, block, among, width)
-                    add_scaled(Z, block, among, r, width, b)
-        if left or not factor(U, unknowns, inverse):
+        if dual:
+            gather(0, n, at, q, r, Y, d, Z)
+            for p in range(n, unknowns):
+                Z[p] = 0.0
+                r[p] = 0.0
+            transpose(Z, unknowns, width, T)
+            add_products(U, True, T, width, unknowns, Y, indices, end, min(end + GATHERED, len(indices)))
+            b[:unknowns] = r[:unknowns]
+        else:
+            for start in range(0, n, GATHERED):
+                stop = min(start + GATHERED, n)
+                gather(start, stop, at, q, r, Y, d, Z)
+                ahead = min(begin + stop + GATHERED, len(indices))
+                add_products(U, start == 0, Z, stop - start, width, Y, indices, begin + stop, ahead)
+                add_scaled(Z, 0, stop - start, r[start:stop], width, b)
+        for a in range(unknowns):
+            U[a, a] += 1.0
+        if not factor(U, unknowns, inverse):
             losses[u, 0] = LEFT
             continue
         solve_factored(U, unknowns, inverse, b, v)
@@ -280,13 +224,11 @@ def solve_blocked(
             v[:] = 0.0
             add_scaled(Z, 0, n, b, width, v)
             for p in range(n):
-                xy[p] = root[p] * (r[p] - b[p])  # Z v = Z Zᵀ a
-        for c in range(K):
-            x[c] = v[c] * d[c]
-        for start in range(begin, end if scored else begin, kept):
-            stop = min(start + kept, end)
-            if n > kept:
-                gather(start, stop, indices, targets, weights, s_u, m, o, Y, d, Z, r, root)
-            for p in range(stop - start if not dual else 0):
-                xy[p] = root[p] * dot_row(Z, p, 0, width, v)
-            score(start, stop, indices, targets, weights, m, o, xy, losses[u])
+                xy[p] = (r[p] - b[p]) / np.sqrt(q[p])  # Z v = Z Zᵀ a
+        for c in range(width):
+            v[c] *= d[c]
+        x[:] = v[:K]
+        if scored:
+            for p in range(0, 0 if dual else n, PANEL):
+                dot_listed(Y, at, p, v, xy, width)
+            score(begin, end, indices, targets, weights, m, o, xy, losses[u])

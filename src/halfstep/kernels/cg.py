@@ -28,7 +28,11 @@ from numpy.typing import NDArray
 
 from halfstep.kernels._jit import kernel
 from halfstep.kernels._panels import PANEL, add_normal
-from halfstep.kernels.blocked import LEFT, score
+from halfstep.kernels._tiles import prefetch_row
+from halfstep.kernels.observations import LEFT, diagonal_of, is_positive, list_observations, longest_of, score
+
+AHEAD = 16  # observations that are on their way from memory while one is read
+NEXT = 64  # and of the next row, while this one is solved
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -36,29 +40,10 @@ Ints = NDArray[np.integer]
 
 
 @kernel
-def list_observations(
-    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, s: float, m: Floats, o: Floats, at: Ints,
-    w: Floats, r: Floats,
-) -> bool:  # fmt: skip
-    """Note the observations begin … end − 1 of a row: where they are, w − s m_i and w (t − o_i).
-
-    Whole panels of them: what is missing from the last one are observations without weight. False if one of w − s m_i
-    is negative.
-    """
-    n = end - begin
-    least = weights[begin]
-    for p in range(n):
-        i = np.intp(indices[begin + p])
-        weight = weights[begin + p]
-        at[p] = i
-        w[p] = weight - s * m[i] if len(m) > 0 else weight
-        r[p] = weight * (targets[begin + p] - o[i])
-        least = min(least, w[p])
-    for p in range(n, -(-n // PANEL) * PANEL):
-        at[p] = at[n - 1]
-        w[p] = 0.0
-        r[p] = 0.0
-    return bool(least >= 0.0)
+def ask_for(begin: int, end: int, indices: Ints, Y: Floats) -> None:
+    """Ask for the first `PANEL` of the observations begin … end − 1 to be brought into the caches."""
+    for p in range(begin, min(begin + PANEL, end)):
+        prefetch_row(Y, np.intp(indices[p]), Y.shape[1])
 
 
 @kernel
@@ -70,10 +55,7 @@ def approach_rows(
     """Take some steps towards the solution of the given rows, from X[u − first]; otherwise as `solve_blocked`."""
     K = k + 1 if biases else k
     width = Y.shape[1]
-    longest = 0
-    for row in range(len(rows)):
-        longest = max(longest, indptr[rows[row] + 1] - indptr[rows[row]])
-    room = longest + PANEL
+    room = longest_of(rows, indptr) + PANEL
     at = np.empty(room, np.intp)
     w, r, none = np.empty(room, Y.dtype), np.empty(room, Y.dtype), np.zeros(room, Y.dtype)
     xy, e = np.empty(room, Y.dtype), np.empty(room, Y.dtype)
@@ -92,17 +74,17 @@ def approach_rows(
             x[:] = 0.0
             continue
         s_u: Any = s[u] if missing else Y.dtype.type(0)
-        sound = list_observations(begin, end, indices, targets, weights, s_u, m, o, at, w, r)
-        for c in range(K):
-            d[c] = ridge[u] * (bias_ratio if c == k else 1.0) + (s_u * g[c] if missing else 0.0)
-            inverse[c] = 1.0 / d[c]
-            sound = sound and inverse[c] > 0.0 and d[c] > 0.0
-            v[c] = x[c]
-        if not sound:
+        least_weight = list_observations(begin, end, indices, targets, weights, s_u, m, o, at, w, r)
+        diagonal_of(ridge[u], bias_ratio, k, K, s_u, g, d)
+        if not (is_positive(d, K) and least_weight >= 0.0):
             losses[u, 0] = LEFT
             continue
+        for c in range(K):
+            inverse[c] = 1.0 / d[c]
+            v[c] = x[c]
         q[:] = 0.0
         for place in range(0, n, PANEL):
+            ask_for(begin + place + AHEAD, end, indices, Y)
             add_normal(Y, at, place, w, r, v, xy, q, width)
         height = Y.dtype.type(0)
         for c in range(width):
@@ -110,11 +92,13 @@ def approach_rows(
             p[c] = q[c] * inverse[c]
             height += q[c] * p[c]
         least = max(height * eps * eps, tiny)  # from where on rounding is all that moves
-        for _ in range(steps):
+        for step in range(steps):
             if not height > least:
                 break
             Ap[:] = 0.0
             for place in range(0, n, PANEL):
+                if step == 0 and place < NEXT:
+                    ask_for(end + place, min(end + NEXT, len(indices)), indices, Y)
                 add_normal(Y, at, place, w, none, p, e, Ap, width)
             pAp = Y.dtype.type(0)
             for c in range(width):

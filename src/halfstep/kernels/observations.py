@@ -1,0 +1,89 @@
+"""A row's observations: listed for the kernels that solve it, and scored once it is solved.
+
+Legend as in ``blocked.py``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.kernels._jit import kernel
+from halfstep.kernels._panels import PANEL
+
+Floats = NDArray[np.floating]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.integer]
+
+LEFT = -1.0  # in `losses`: the row was not solved
+
+
+@kernel
+def longest_of(rows: Ints, indptr: Ints) -> int:
+    """Observations of the longest of the given rows."""
+    longest = 0
+    for row in range(len(rows)):
+        longest = max(longest, indptr[rows[row] + 1] - indptr[rows[row]])
+    return longest
+
+
+@kernel
+def diagonal_of(ridge: float, bias_ratio: float, k: int, K: int, s: float, g: Floats, d: Floats) -> None:
+    """D = s_u g + Λ of one row into the first K of d; g is empty where missing cells have no weight."""
+    for c in range(k):
+        d[c] = ridge + s * g[c] if len(g) > 0 else ridge
+    if k < K:
+        d[k] = ridge * bias_ratio
+
+
+@kernel
+def is_positive(d: Floats, K: int) -> bool:
+    """Whether the first K of d are positive numbers."""
+    least, total = d[0], np.float64(0.0)
+    for c in range(K):
+        least = min(least, d[c])
+        total += d[c]
+    return bool(least > 0.0 and total < np.inf)
+
+
+@kernel
+def list_observations(
+    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, s: float, m: Floats, o: Floats, at: Ints,
+    q: Floats, r: Floats,
+) -> float:  # fmt: skip
+    """Note the observations begin … end − 1 of a row: i, q = w − s m_i, r = w (t − o_i); return the least q.
+
+    Whole panels of them: what is missing from the last one are observations without weight.
+    """
+    columns, t, weight = indices[begin:end], targets[begin:end], weights[begin:end]  # which saves checking places
+    n = len(columns)
+    least = np.inf
+    for p in range(n):
+        i = np.uintp(columns[p])
+        at[p] = i
+        q[p] = weight[p] - s * m[i] if len(m) > 0 else weight[p]
+        r[p] = weight[p] * (t[p] - o[i])
+        least = min(least, q[p])
+    for p in range(n, -(-n // PANEL) * PANEL):
+        at[p] = at[n - 1]
+        q[p] = 0.0
+        r[p] = 0.0
+    return least
+
+
+@kernel
+def score(
+    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, m: Floats, o: Floats, xy: Floats,
+    sums: Doubles,
+) -> None:  # fmt: skip
+    """Add Σ w (t − o_i − x·y)² and Σ m_i (x·y)² over the observations begin … end − 1 to sums, given x·y of each."""
+    columns, t, weight = indices[begin:end], targets[begin:end], weights[begin:end]
+    observed = missing = 0.0
+    for p in range(len(columns)):
+        i = np.uintp(columns[p])
+        product = np.float64(xy[p])
+        observed += np.float64(weight[p]) * (np.float64(t[p]) - o[i] - product) ** 2
+        if len(m) > 0:
+            missing += np.float64(m[i]) * product * product
+    sums[0] += observed
+    sums[1] += missing

@@ -16,7 +16,7 @@ import halfstep as hs
 import reference
 from halfstep import weights
 from halfstep.backends.cpu import CPU
-from halfstep.backends.protocol import empty_factors
+from halfstep.backends.protocol import Solver, empty_factors
 from halfstep.objective import Objective
 from halfstep.sides import Counted, Regularization, Side, sides
 
@@ -101,7 +101,7 @@ def half_step_and_loss(
     dtype: str = "float64",
     scored: bool = True,
     start: np.ndarray | None = None,
-    steps: int | None = None,
+    solver: Solver = "cholesky",
 ) -> tuple[np.ndarray, tuple[float, float] | None]:
     """The same, and the data terms of the objective."""
     K = side.unknowns
@@ -112,7 +112,7 @@ def half_step_and_loss(
         run = backend.half_step_and_loss if scored else backend.half_step
         if start is not None:
             X[:, :K] = start
-        loss = run(backend.load(side), fixed, X, steps=steps)
+        loss = run(backend.load(side), fixed, X, solver=solver)
     assert not X[:, K:].any(), "the padding must stay 0"
     return X[:, :K], loss
 

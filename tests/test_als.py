@@ -155,17 +155,60 @@ def test_iterations_that_raise_the_objective_are_thrown_away(data: hs.Interactio
     assert objectives[-1] > 0.9 * plain.history_[-1].objective
 
 
-@pytest.mark.parametrize("objective", [hs.Explicit(biases=True), hs.Implicit(missing_weight=0.1)], ids=str)
-def test_steps_lead_where_exact_solutions_do(objective: hs.Explicit) -> None:
+EVERY_KIND = [
+    hs.Explicit(biases=True),
+    hs.Implicit(missing_weight=0.1),
+    hs.Explicit(biases=True, missing_weight=0.01),
+]
+
+
+@pytest.mark.parametrize("objective", EVERY_KIND, ids=str)
+def test_all_solvers_lead_to_the_same_place(objective: hs.Explicit) -> None:
     ratings = hs.datasets.movielens_100k()
     options = {"rank": 40, "iterations": 12, "random_state": 0}
-    exact, steps = (ALS(objective, **options, solver=solver).fit(ratings) for solver in ("cholesky", "cg"))
-    assert steps.history_[-1].objective == pytest.approx(exact.history_[-1].objective, rel=2e-3)
+    exact, steps, blocks = (
+        ALS(objective, **options, solver=solver).fit(ratings) for solver in ("cholesky", "cg", "subspace")
+    )
+    for model in (steps, blocks):
+        assert model.history_[-1].objective == pytest.approx(exact.history_[-1].objective, rel=2e-3)
+        folded = model.fold_in(ratings)  # the last solution is exact
+        np.testing.assert_allclose(folded.user_factors_, model.user_factors_, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(
         steps.item_factors_, ALS(objective, **options).fit(ratings).item_factors_
     )  # chosen at this rank
-    folded = steps.fold_in(ratings)  # the last solution is exact
-    np.testing.assert_allclose(folded.user_factors_, steps.user_factors_, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("objective", EVERY_KIND, ids=str)
+@pytest.mark.parametrize("solver", ["cg", "subspace"])
+def test_solvers_do_as_they_are_told_at_low_ranks(data: hs.Interactions, objective: hs.Explicit, solver: str) -> None:
+    options = {"rank": 9, "random_state": 0, "dtype": "float64", "extrapolation": 0.0}
+    exact, model = (
+        ALS(objective, iterations=300, solver=solver, **options).fit(data) for solver in ("cholesky", solver)
+    )
+    assert model.history_[-1].objective == pytest.approx(exact.history_[-1].objective, rel=1e-3)
+    first = [ALS(objective, iterations=1, solver=solver, **options).fit(data) for solver in ("cholesky", solver)]
+    if solver == "cg":
+        assert first[1].history_[0].observed != first[0].history_[0].observed
+
+
+def test_finalize_ends_with_an_exact_iteration(data: hs.Interactions) -> None:
+    options = {"rank": 9, "random_state": 0, "dtype": "float64", "solver": "cg", "refresh_users": False}
+    plain, final = (
+        ALS(hs.Implicit(), iterations=2, finalize=finalize, **options).fit(data) for finalize in (None, "cholesky")
+    )
+    assert final.history_[:2] == [
+        line._replace(seconds=ours.seconds) for line, ours in zip(plain.history_, final.history_[:2], strict=True)
+    ]
+    assert [line.iteration for line in final.history_] == [1, 2, 3]
+    again = ALS(
+        hs.Implicit(),
+        iterations=1,
+        init=(plain.user_factors_, plain.item_factors_),
+        **(options | {"solver": "cholesky"}),
+    ).fit(data)
+    np.testing.assert_allclose(again.item_factors_, final.item_factors_, rtol=1e-10, atol=1e-12)
+    with pytest.raises(ParameterError, match="finalize='exact'"):
+        ALS(finalize="exact")
 
 
 def test_precision_is_chosen_by_rank(data: hs.Interactions) -> None:

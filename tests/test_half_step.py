@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import halfstep as hs
 import reference
-from halfstep.backends import chunks
+from halfstep.backends import chunks, cpu
 from halfstep.backends.chunks import LEAST_SEGMENT
 from halfstep.errors import NumericalError
 from halfstep.kernels.cholesky import GATHERED
@@ -328,7 +328,7 @@ def test_weights_below_those_of_missing_cells_are_left_to_the_other_way() -> Non
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=wide_tables(), rank=st.sampled_from([1, 8, 15, 33]), seed=seeds)
 def test_steps_lower_the_objective_and_end_at_the_solution(
-    blocked: None, setting: Setting, table: Table, rank: int, seed: int
+    blocked: None, monkeypatch: pytest.MonkeyPatch, setting: Setting, table: Table, rank: int, seed: int
 ) -> None:
     problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
     by_user, _ = setting.sides(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
@@ -338,13 +338,37 @@ def test_steps_lower_the_objective_and_end_at_the_solution(
     exact = reference.half_step(problem, Y)
     least = reference.objective(problem, exact, Y)
     for steps in (1, 3, 3 * by_user.unknowns + 10):
-        X, loss = half_step_and_loss(by_user, Y, start=start, steps=steps)
+        monkeypatch.setattr(cpu, "STEPS", steps)
+        X, loss = half_step_and_loss(by_user, Y, start=start, solver="cg")
         after = reference.objective(problem, X, Y)
         assert least * (1 - 1e-9) <= after <= before * (1 + 1e-12)
         before = after
         observed, missing, _ = reference.terms(problem, X, Y)
         np.testing.assert_allclose(loss, (observed, missing), rtol=1e-7, atol=1e-7 * after)
     assert after <= least * (1 + 1e-6)
+
+
+@every_setting
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(table=wide_tables(), rank=st.sampled_from([1, 8, 33, 65, 130]), seed=seeds)
+def test_blocks_lower_the_objective_and_end_at_the_solution(
+    monkeypatch: pytest.MonkeyPatch, setting: Setting, table: Table, rank: int, seed: int
+) -> None:
+    monkeypatch.setitem(cpu.SHORT, "subspace", 0)
+    problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
+    by_user, _ = setting.sides(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
+    Y, X = (draw_factors(n, by_user.unknowns, seed + n) for n in reversed(table.values.shape))
+    X[~table.observed.any(axis=1)] = 0.0
+    before = reference.objective(problem, X, Y)
+    least = reference.objective(problem, reference.half_step(problem, Y), Y)
+    for _ in range(4):
+        X, loss = half_step_and_loss(by_user, Y, start=X, solver="subspace")
+        after = reference.objective(problem, X, Y)
+        assert least * (1 - 1e-9) <= after <= before * (1 + 1e-12)
+        assert after - least <= (before - least) * (0.999 if setting.biases or rank > 64 else 1e-6) + 1e-9 * least
+        before = after
+        observed, missing, _ = reference.terms(problem, X, Y)
+        np.testing.assert_allclose(loss, (observed, missing), rtol=1e-7, atol=1e-7 * after)
 
 
 @pytest.mark.usefixtures("blocked")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from halfstep.backends.cpu import CPU
-from halfstep.backends.protocol import aligned_zeros, empty_factors
+from halfstep.backends.protocol import Solver, aligned_zeros, empty_factors
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.half_step_model import HalfStepModel, naming_the_row
 from halfstep.interactions import Interactions, as_interactions
@@ -24,7 +24,6 @@ from halfstep.sides import Regularization, Side, sides
 Factors = NDArray[np.floating]
 
 EXACT_RANK = 32  # up to which doubles, and exact solutions, cost next to nothing
-STEPS = 3  # of conjugate gradients
 
 
 class Iteration(NamedTuple):
@@ -90,14 +89,18 @@ class ALS(HalfStepModel):
         At most so many; each solves users, then items.
     tol : float
         Stop when an iteration lowers the objective by less than this fraction of it; 0 never stops early.
-    solver : {"auto", "cholesky", "cg"}
-        How rows are solved: exactly, by Cholesky's factorisation; or by three steps of conjugate gradients from where
-        each row was before, which costs a fraction at high ranks and loses next to nothing, as the next iteration
-        goes on from there. At ranks up to 32 rows are solved exactly in any case; above, "auto" takes the steps.
+    solver : {"auto", "cholesky", "cg", "subspace"}
+        How rows are solved: exactly, by Cholesky's factorisation; or brought nearer to their solutions from where
+        they were before, by three steps of conjugate gradients or by blocks of 64 unknowns (iALS++, [4]_). That costs
+        a fraction at high ranks and loses next to nothing, as the next iteration goes on from there: all end at the
+        same optimum. "auto" solves exactly at ranks up to 32, where that is as fast, and takes the steps above.
     extrapolation : float
         β, how far the items are carried on in the direction in which they moved last, before the users are solved for
         them. An iteration that raises the objective is thrown away and done again without, so that it never rises.
         0.8 saves a third to a half of the iterations; 0 is plain alternation.
+    finalize : {"cholesky"}, optional
+        One iteration more after the last one, exact: nothing is then left of what a solver made simpler. It is a line
+        of `history_`, too.
     refresh_users : bool
         Solve the users once more after the last iteration, which ended with the items. Then each user's factors are
         the best for the items' as they are, so that `fold_in` of the same history gives the same factors, and
@@ -144,6 +147,7 @@ class ALS(HalfStepModel):
     .. [1] Y. Zhou et al., "Large-scale parallel collaborative filtering for the Netflix prize", AAIM 2008.
     .. [2] Y. Hu, Y. Koren, C. Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008.
     .. [3] S. Rendle et al., "Revisiting the performance of iALS on item recommendation benchmarks", RecSys 2022.
+    .. [4] S. Rendle et al., "iALS++: speeding up matrix factorization with subspace optimization", arXiv:2110.14044.
 
     Examples
     --------
@@ -163,8 +167,9 @@ class ALS(HalfStepModel):
     bias_regularization: float = 1.0
     iterations: int = 20
     tol: float = 0.0
-    solver: Literal["auto", "cholesky", "cg"] = "auto"
+    solver: Literal["auto", "cholesky", "cg", "subspace"] = "auto"
     extrapolation: float = 0.8
+    finalize: Literal["cholesky"] | None = None
     refresh_users: bool = True
     init: tuple[ArrayLike, ArrayLike] | None = field(default=None, repr=False)
     dtype: Literal["float32", "float64"] = "float32"
@@ -193,7 +198,9 @@ class ALS(HalfStepModel):
         if callable(self.callbacks) or not all(map(callable, self.callbacks)):
             raise ParameterError("callbacks: give a list of functions, each of which takes the model")
         as_generator(self.random_state)
-        check_choice("solver", self.solver, ("auto", "cholesky", "cg"))
+        check_choice("solver", self.solver, ("auto", "cholesky", "cg", "subspace"))
+        if self.finalize is not None:
+            check_choice("finalize", self.finalize, ("cholesky",))
         check_choice("dtype", self.dtype, ("float32", "float64"))
         check_choice("system_dtype", self.system_dtype, ("auto", "float32", "float64"))
         if (self.dtype, self.system_dtype) == ("float64", "float32"):
@@ -211,10 +218,11 @@ class ALS(HalfStepModel):
         return given[0], given[1]
 
     @property
-    def _steps(self) -> int | None:
-        """Steps of conjugate gradients in a half-step; None where it is exact."""
-        by_steps = self.rank > EXACT_RANK if self.solver == "auto" else self.solver == "cg"
-        return STEPS if by_steps else None
+    def _solver(self) -> Solver:
+        """What "auto" stands for at this rank."""
+        if self.solver != "auto":
+            return self.solver
+        return "cg" if self.rank > EXACT_RANK else "cholesky"
 
     @property
     def _precision(self) -> str:
@@ -260,7 +268,7 @@ class ALS(HalfStepModel):
         start = Snapshot(*self._initial_factors(data, by_user.unknowns), [])
         with CPU(self.threads) as backend, progress_bar(self.progress, self.iterations, "ALS") as bar:
             run = Alternation(
-                backend, by_user, by_item, start, steps=self._steps, extrapolation=self.extrapolation, data=data
+                backend, by_user, by_item, start, solver=self._solver, extrapolation=self.extrapolation, data=data
             )
             try:
                 while len(run.finished.history) < self.iterations:
@@ -269,6 +277,8 @@ class ALS(HalfStepModel):
                         bar.update()
                         if self._is_done(data, cost.mean, run.finished):
                             break
+                if self.finalize is not None:
+                    run.finalize()
                 if self.refresh_users:
                     run.refresh_users()
             except KeyboardInterrupt:
@@ -356,13 +366,13 @@ class Alternation:
         by_item: Side,
         start: Snapshot,
         *,
-        steps: int | None,
+        solver: Solver,
         extrapolation: float,
         data: Interactions,
     ) -> None:
         self.finished = start
         self._backend, self._users, self._items = backend, backend.load(by_user), backend.load(by_item)
-        self._steps, self._extrapolation, self._data = steps, extrapolation, data
+        self._solver, self._extrapolation, self._data = solver, extrapolation, data
         self._spare = aligned_zeros(start.P.shape, start.P.dtype), aligned_zeros(start.Q.shape, start.Q.dtype)
         self._fixed = start.Q  # what the next users' half-step takes the items for
         self._ahead = aligned_zeros(start.Q.shape, start.Q.dtype) if extrapolation else None
@@ -371,12 +381,12 @@ class Alternation:
     def iterate(self) -> bool:
         """Run one iteration; False if it was thrown away."""
         P, Q = self._spare
-        if self._steps is not None:
+        if self._solver != "cholesky":
             P[...], Q[...] = self.finished.P, self._fixed
         with naming_the_row("user", self._data):
-            self._backend.half_step(self._users, self._fixed, P, steps=self._steps)
+            self._backend.half_step(self._users, self._fixed, P, solver=self._solver)
         with naming_the_row("item", self._data):
-            loss = self._backend.half_step_and_loss(self._items, P, Q, steps=self._steps)
+            loss = self._backend.half_step_and_loss(self._items, P, Q, solver=self._solver)
         penalties = self._backend.penalty(self._users, P) + self._backend.penalty(self._items, Q)
         before = self.finished
         line = history_line(len(before.history) + 1, loss, penalties, time.perf_counter() - self._began)
@@ -391,6 +401,11 @@ class Alternation:
             self._ahead += Q
             self._fixed = self._ahead
         return True
+
+    def finalize(self) -> None:
+        """Run one iteration more, exactly, from where the items are."""
+        self._solver, self._fixed = "cholesky", self.finished.Q
+        self.iterate()
 
     def refresh_users(self) -> None:
         """Solve the users once more, exactly, for the items as they are."""

@@ -69,7 +69,7 @@ class LoadedSide:
         chunks = [((first, last), rows[first:last][~is_long[first:last]]) for first, last in cut(work)]
         sums_shape = workspace(k, side.weights)[0].shape
         # Rows that share missing cells are rotated into the eigenvectors of G first, which some rows have to pay for.
-        is_blocked = k > SIDE_BY_SIDE and not (side.biases and len(side.row_missing))
+        is_blocked = k > SIDE_BY_SIDE
         is_blocked &= len(side.row_missing) == 0 or len(counts) >= ROWS_PER_UNKNOWN * k
         return cls(side, side.has_one_matrix, is_blocked, cut(light_work), chunks, long_rows, segments, sums_shape)
 

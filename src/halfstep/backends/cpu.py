@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from halfstep.backends.chunks import LoadedSide
-from halfstep.backends.protocol import Factors, aligned_zeros
+from halfstep.backends.protocol import Factors, Solver, aligned_zeros
 from halfstep.backends.threads import OneBlasThread, Team, threads_to_use
 from halfstep.errors import NumericalError
 from halfstep.kernels._vector import padded_width
@@ -27,12 +27,14 @@ from halfstep.kernels.cg import approach_rows
 from halfstep.kernels.cholesky import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
 from halfstep.kernels.loss import penalty, row_losses, solved_row_losses
 from halfstep.kernels.observations import LEFT
+from halfstep.kernels.subspace import BLOCK, solve_by_blocks
 from halfstep.sides import Side
 
 Finish = Callable[[int, int], None]
 Chunks = list[tuple[tuple[int, int], NDArray[np.intp]]]
 
-SHORT_FOR_STEPS = 4  # observations for each step of conjugate gradients, below which a row is solved exactly
+STEPS = 3  # of conjugate gradients in a half-step
+SHORT = {"cg": 4 * STEPS, "subspace": BLOCK, "cholesky": np.inf}  # observations below which a row is solved exactly
 ROWS_AT_ONCE = 1024  # in products that BLAS does: few enough for their sums to keep their digits in singles
 SHARES = 16  # of the rows, each of which is summed by itself
 
@@ -79,18 +81,18 @@ class CPU:
             self._holds_blas = True
         return LoadedSide.plan(side)
 
-    def half_step(self, loaded: LoadedSide, Y: Factors, X: Factors, *, steps: int | None = None) -> None:
+    def half_step(self, loaded: LoadedSide, Y: Factors, X: Factors, *, solver: Solver = "cholesky") -> None:
         """Solve every row of X while Y is held fixed; see `halfstep.backends.protocol.Backend`."""
-        self._half_step(loaded, *self._fixed(loaded.side, Y), X, steps, None)
+        self._half_step(loaded, *self._fixed(loaded.side, Y), X, solver, None)
 
     def half_step_and_loss(
-        self, loaded: LoadedSide, Y: Factors, X: Factors, *, steps: int | None = None
+        self, loaded: LoadedSide, Y: Factors, X: Factors, *, solver: Solver = "cholesky"
     ) -> tuple[float, float]:
         """Do the same, and return the data terms; see `halfstep.backends.protocol.Backend`."""
         side = loaded.side
         features, offsets = self._fixed(side, Y)
         loss = Loss(side, features, offsets, self._losses(X), self._squares(X))
-        G = self._half_step(loaded, features, offsets, X, steps, loss)
+        G = self._half_step(loaded, features, offsets, X, solver, loss)
         observed = float(loss.losses[:, 0].sum())
         if len(side.row_missing) == 0:
             return observed, 0.0
@@ -109,7 +111,7 @@ class CPU:
         features: Factors,
         offsets: Factors,
         X: Factors,
-        steps: int | None,
+        solver: Solver,
         loss: Loss | None,
     ) -> NDArray[np.float64]:
         """Solve every row, and return G."""
@@ -127,8 +129,12 @@ class CPU:
 
         if loaded.has_one_matrix:
             self._solve_with_one_matrix(loaded, G, features, X, finish)
-        elif loaded.is_blocked:
-            left = self._solve_blocked(loaded, G, features, offsets, X, steps, loss)
+        elif loaded.is_blocked or solver != "cholesky":
+            if side.biases:
+                features[:, side.rank] = 0.0  # there, biases keep apart
+            left = self._solve_blocked(loaded, G, features, offsets, X, solver, loss)
+            if side.biases:
+                features[:, side.rank] = 1.0
             self._solve_each(loaded, [], G, features, offsets, X, finish)  # the long rows
             if len(left):
                 self._solve_in_doubles(side, left, G, features, offsets, X)
@@ -224,7 +230,7 @@ class CPU:
         Y: Factors,
         offsets: Factors,
         X: Factors,
-        steps: int | None,
+        solver: Solver,
         loss: Loss | None,
     ) -> NDArray[np.intp]:
         """Solve all rows but the long ones, in the eigenvectors of G; return those that this way cannot do.
@@ -242,24 +248,25 @@ class CPU:
         counts = np.diff(side.indptr)
 
         def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:
-            if steps is None:
-                solved = np.empty((last - first, side.unknowns), dtype)
-            else:
-                solved = X[first:last, : side.unknowns].astype(dtype)
-                solved = solved if V is None else solved @ V
-            is_short = counts[rows] < (SHORT_FOR_STEPS * steps if steps is not None else np.inf)
+            solved = X[first:last, : side.unknowns].astype(dtype)
+            if solver != "cholesky" and V is not None:
+                solved[:, :k] = solved[:, :k] @ V
+            is_short = counts[rows] < SHORT[solver]
             given = (
                 side.indptr, side.indices, side.targets, side.weights, side.row_missing, side.column_missing, g,
                 side.regularization, side.bias_ratio, k, side.biases, offsets, rotated, first, solved,
             )  # fmt: skip
             solve_blocked(rows[is_short], *given, loss is not None, losses)
-            if steps is not None:
-                approach_rows(rows[~is_short], *given, steps, loss is not None, losses)
-            if len(rows) == last - first and X.dtype == dtype and V is not None:
-                np.matmul(solved, V.T, out=X[first:last, : side.unknowns])
-                return
-            solved = solved if V is None else solved @ V.T
-            X[rows, : side.unknowns] = solved[rows - first]
+            if solver == "cg":
+                approach_rows(rows[~is_short], *given, STEPS, loss is not None, losses)
+            elif solver == "subspace":
+                solve_by_blocks(rows[~is_short], *given, loss is not None, losses)
+            if V is not None:
+                solved[:, :k] = solved[:, :k] @ V.T
+            if len(rows) == last - first:
+                X[first:last, : side.unknowns] = solved
+            else:
+                X[rows, : side.unknowns] = solved[rows - first]
 
         self._team.run([partial(solve, first, last, rows) for (first, last), rows in loaded.chunks])
         is_left = losses[:, 0] == LEFT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -14,6 +14,9 @@ from halfstep.sides import Side
 Factors = NDArray[np.floating]
 """Rows ``[factors | bias | 0 …]``: `Side.unknowns` numbers, padded with zeros as `empty_factors` makes them."""
 
+
+Solver = Literal["cholesky", "cg", "subspace"]
+"""How a backend solves rows: exactly, by steps of conjugate gradients, or by blocks of unknowns."""
 
 LINE_BYTES = 64  # of the caches: a vector that lies across two lines takes twice as long to load
 
@@ -45,11 +48,11 @@ class Backend(Protocol):
         """Bring one orientation of the objective to the machine; the result is for the calls below alone."""
         ...
 
-    def half_step(self, loaded: Any, Y: Factors, X: Factors, *, steps: int | None = None) -> None:
+    def half_step(self, loaded: Any, Y: Factors, X: Factors, *, solver: Solver = "cholesky") -> None:
         """Solve every row of X while Y is held fixed.
 
-        With `steps`, X holds where each row was before, and a backend may take so many steps of conjugate gradients
-        from there instead, where it thinks that faster.
+        For solvers other than "cholesky", X holds where each row was before. They bring it nearer to its solution,
+        and never farther from it; rows that are as easily solved exactly may be.
 
         Raises
         ------
@@ -59,7 +62,7 @@ class Backend(Protocol):
         ...
 
     def half_step_and_loss(
-        self, loaded: Any, Y: Factors, X: Factors, *, steps: int | None = None
+        self, loaded: Any, Y: Factors, X: Factors, *, solver: Solver = "cholesky"
     ) -> tuple[float, float]:
         """Do the same, and return the objective's terms of observed and of missing cells afterwards.
 

@@ -4,7 +4,7 @@
 ``add_normal(Y, at, p, w, r, x, e, y, width)`` e = Y_p x,  y += Y_pᵀ (r − w e)  with 8 rows Y_p of Y
 ``add_rows(Z, first, n, f, c, y, vectors)``    y[c:c+w] += Σ_p f[first + p] · Z[first + p, c:c+w]
 ``dot_panel(U, a, c, width, y, out)``          out_a −= U_a[c:width] y[c:width] of as many rows a as lanes
-``dot_listed(Y, at, p, x, e, width)``           e = Y_p x, likewise
+``dot_listed(Y, at, p, c, x, e, width)``       e = Y_p[:, c:c+width] x, likewise
 =============================================  =====================================================================
 """
 
@@ -43,7 +43,7 @@ def add_normal(
             context.make_array(kind)(context, b, vector).data
             for kind, vector in zip((w, r, x, e, y), vectors, strict=True)
         )
-        starts = _listed_rows(v, Y, array, first)
+        starts = _listed_rows(v, Y, array, first, v.constant(0))
         product = _products(v, starts, right, width)
         v.store(product, b.gep(products, [p]))
         weight, target = (v.load(b.gep(start, [p]), PANEL) for start in (weights, targets))
@@ -114,29 +114,30 @@ def dot_panel(typing_context: Any, U: Any, a: Any, first: Any, width: Any, y: An
 
 
 @intrinsic
-def dot_listed(typing_context: Any, Y: Any, at: Any, p: Any, x: Any, e: Any, width: Any) -> Any:
-    """e[p:p+8] = Y_p x, of the `PANEL` rows Y_p of Y that ``at[p:p+8]`` name."""
+def dot_listed(typing_context: Any, Y: Any, at: Any, p: Any, first: Any, x: Any, e: Any, width: Any) -> Any:
+    """e[p:p+8] = Y_p[:, first:first+width] x[:width], of the `PANEL` rows Y_p of Y that ``at[p:p+8]`` name."""
     _require_alike(Y, x, e)
-    signature = types.void(Y, at, types.intp, x, e, types.intp)
+    intp = types.intp
+    signature = types.void(Y, at, intp, intp, x, e, intp)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v, b = Vectors(context, builder, Y.dtype, WIDE_BYTES), builder
-        array, places, p, right, products, width = arguments
-        first, right, products = (
+        array, places, p, first, right, products, width = arguments
+        listed, right, products = (
             context.make_array(kind)(context, b, vector).data
             for kind, vector in ((at, places), (x, right), (e, products))
         )
-        starts = _listed_rows(v, Y, array, b.gep(first, [p]))
+        starts = _listed_rows(v, Y, array, b.gep(listed, [p]), first)
         v.store(_products(v, starts, right, width), b.gep(products, [p]))
         return context.get_dummy_value()
 
     return signature, emit
 
 
-def _listed_rows(v: Vectors, kind: Any, array: Any, places: Any) -> list[Any]:
-    """Where the `PANEL` rows begin that the numbers at `places` name."""
+def _listed_rows(v: Vectors, kind: Any, array: Any, places: Any, first: Any) -> list[Any]:
+    """Where column `first` is of the `PANEL` rows that the numbers at `places` name."""
     b = v.builder
-    return [v.pointer(kind, array, b.load(b.gep(places, [v.constant(row)])), v.constant(0)) for row in range(PANEL)]
+    return [v.pointer(kind, array, b.load(b.gep(places, [v.constant(row)])), first) for row in range(PANEL)]
 
 
 def _products(v: Vectors, starts: list[Any], right: Any, width: Any) -> Any:

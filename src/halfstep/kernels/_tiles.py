@@ -5,7 +5,7 @@
 ``subtract_tile(U, n, a, c, vectors)``         U[a:a+4, c:c+w] −= U[:n, a:a+4]ᵀ U[:n, c:c+w]
 ``factor_panel(U, a, width, inverse)``         rows a to a + 3 of U, given that what is above is subtracted
 ``solve_block(U, a, inverse, b, v, U^T)``      U_bb v_b = b_b, or U_bbᵀ v_b = b_b, b = a … a + lanes − 1
-``gather_scaled(Y, i, f, d, Z, p, width)``     Z[p, :width] = f · Y[i, :width] · d[:width]
+``gather_scaled(Y, i, c, f, d, Z, p, width)``  Z[p, :width] = f · Y[i, c:c+width] · d[c:c+width]
 ``transpose_block(Z, p, c, T)``                T[c:c+lanes, p:p+lanes] = Z[p:p+lanes, c:c+lanes]ᵀ
 =============================================  =====================================================================
 
@@ -191,18 +191,17 @@ def solve_block(typing_context: Any, U: Any, a: Any, inverse: Any, b: Any, v: An
 
 
 @intrinsic
-def gather_scaled(typing_context: Any, Y: Any, i: Any, f: Any, d: Any, Z: Any, p: Any, width: Any) -> Any:
-    """Z[p, :width] = f · Y[i, :width] · d[:width]."""
+def gather_scaled(typing_context: Any, Y: Any, i: Any, first: Any, f: Any, d: Any, Z: Any, p: Any, width: Any) -> Any:
+    """Z[p, :width] = f · Y[i, first:first+width] · d[first:first+width]."""
     _require_alike(Y, d, Z)
     intp, element = types.intp, Y.dtype
-    signature = types.void(Y, intp, element, d, Z, intp, intp)
+    signature = types.void(Y, intp, intp, element, d, Z, intp, intp)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v, b = Vectors(context, builder, element, WIDE_BYTES), builder
-        fixed, i, f, scales, gathered, p, width = arguments
-        zero = v.constant(0)
-        source, place = v.pointer(Y, fixed, i, zero), v.pointer(Z, gathered, p, zero)
-        scale, wide = context.make_array(d)(context, b, scales).data, v.splat(f)
+        fixed, i, first, f, scales, gathered, p, width = arguments
+        source, place = v.pointer(Y, fixed, i, first), v.pointer(Z, gathered, p, v.constant(0))
+        scale, wide = b.gep(context.make_array(d)(context, b, scales).data, [first]), v.splat(f)
 
         def body(c: Any, _: list[Any]) -> list[Any]:
             y = b.fmul(v.load(b.gep(source, [c])), v.load(b.gep(scale, [c])))

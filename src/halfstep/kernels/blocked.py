@@ -5,6 +5,7 @@ Legend as in ``cholesky.py``; here G is diagonal, which it is once Y has been ro
     D   s_u g + Λ            the diagonal that a row's observations are added to
     Z   √(w − s_u m_i) y D^-½  the row's observations, gathered and scaled
     r   w (t − o_i) / √(w − s_u m_i)
+    c   Σ w y of the row, what its bias has to do with its factors
 
 With these the system A x = b becomes, for x = D^-½ v,
 
@@ -14,6 +15,11 @@ With these the system A x = b becomes, for x = D^-½ v,
 which are the same v (Woodbury). Most rows of real data are shorter than K, and their dual costs a fraction of their
 primal. Both are sums of outer products, and then the factorisation I + … = Uᵀ U, whose rows are found four at a time
 from all rows above: nearly all of the arithmetic is in `add_tile`, and all of it on contiguous vectors in the caches.
+
+A bias is one more unknown, which no missing cell is predicted with. It is eliminated last: with B for the factors'
+part of the matrix and h = Σ w + ρ λ_u,
+
+    b_u = (Σ w (t − o_i) − cᵀ B⁻¹ Σ w (t − o_i) y) / (h − cᵀ B⁻¹ c)
 
 Scaled so, no pivot is below 1 but for rounding, whatever the weights: rows that lose their digits, or whose weights
 w − s_u m_i are not positive, are left for ``cholesky.py``.
@@ -52,6 +58,12 @@ Ints = NDArray[np.integer]
 
 GATHERED = 64  # observations that are multiplied at once, while the caches hold them
 DUAL_BELOW = 0.9  # observations per unknown below which the dual is the cheaper
+
+
+@kernel
+def padded(columns: int) -> int:
+    """The next multiple of `WIDE_PADDING`."""
+    return -(-columns // WIDE_PADDING) * WIDE_PADDING
 
 
 @kernel
@@ -148,12 +160,16 @@ def transpose(Z: Floats, n: int, width: int, T: Floats) -> None:
 
 
 @kernel
-def gather(first: int, last: int, at: Ints, q: Floats, r: Floats, Y: Floats, d: Floats, Z: Floats) -> None:
-    """Gather the observations first … last − 1 of a row into Z, and divide what r has of them by √q."""
+def gather(
+    first: int, last: int, at: Ints, q: Floats, r: Floats, ones: Floats, biases: bool, Y: Floats, d: Floats, Z: Floats
+) -> None:
+    """Gather the observations first … last − 1 of a row into Z, and divide what r and `ones` have of them by √q."""
     for p in range(first, last):
         root = np.sqrt(q[p])
-        gather_scaled(Y, at[p], root, d, Z, p - first, Y.shape[1])
+        gather_scaled(Y, at[p], 0, root, d, Z, p - first, Z.shape[1])
         r[p] /= root
+        if biases:
+            ones[p] /= root
 
 
 @kernel
@@ -164,20 +180,22 @@ def solve_blocked(
 ) -> None:  # fmt: skip
     """Solve the given rows: row u into X[u − first].
 
-    If `scored`, ``losses[u]`` becomes Σ w (t − o_i − x·y)² and Σ m_i (x·y)² over its observations; in any case its
-    first becomes `LEFT` if the row is left to others. `s`, `m` and `g` are empty where missing cells have no weight;
-    with biases they must be.
+    If `scored`, ``losses[u]`` becomes Σ w (t − o_i − x·y)² and Σ m_i (p·q)² over its observations; in any case its
+    first becomes `LEFT` if the row is left to others. `s`, `m` and `g` are empty where missing cells have no weight.
     """
-    K = k + 1 if biases else k
-    width = Y.shape[1]
-    room = longest_of(rows, indptr) + max(PANEL, WIDE_PADDING)
+    width = padded(k)
+    room = longest_of(rows, indptr) + width
     at = np.empty(room, np.intp)
-    q, r, xy = np.empty(room, Y.dtype), np.empty(room, Y.dtype), np.empty(room, Y.dtype)
+    q, r, ones, xy = (
+        np.empty(room, Y.dtype), np.empty(room, Y.dtype), np.empty(room, Y.dtype), np.empty(room, Y.dtype)
+    )  # fmt: skip
     Z = np.zeros((max(width, GATHERED), width), Y.dtype)
     T, U = np.zeros((width, width), Y.dtype), np.zeros((width, width), Y.dtype)
-    d, b = np.zeros(width, Y.dtype), np.empty(width, Y.dtype)
-    v, inverse = np.empty(width, Y.dtype), np.empty(width, Y.dtype)
-    missing = len(m) > 0
+    d, b, c, v, y = (
+        np.zeros(width, Y.dtype), np.empty(width, Y.dtype), np.empty(width, Y.dtype), np.empty(width, Y.dtype),
+        np.empty(width, Y.dtype),
+    )  # fmt: skip
+    z, inverse = np.empty(width, Y.dtype), np.empty(width, Y.dtype)
     for row in range(len(rows)):
         u = rows[row]
         begin, end = indptr[u], indptr[u + 1]
@@ -187,48 +205,75 @@ def solve_blocked(
         losses[u] = 0.0
         if n == 0:
             continue
-        s_u: Any = s[u] if missing else Y.dtype.type(0)
+        s_u: Any = s[u] if len(m) > 0 else Y.dtype.type(0)
         least = list_observations(begin, end, indices, targets, weights, s_u, m, o, at, q, r)
-        diagonal_of(ridge[u], bias_ratio, k, K, s_u, g, d)
-        if not (is_positive(d, K) and least > 0.0):
+        diagonal_of(ridge[u], k, s_u, g, d)
+        if not (is_positive(d, k) and least > 0.0):
             losses[u, 0] = LEFT
             continue
-        for c in range(K):
-            d[c] = 1.0 / np.sqrt(d[c])
-        dual = n < DUAL_BELOW * K
-        unknowns = -(-n // WIDE_PADDING) * WIDE_PADDING if dual else width
-        b[:] = 0.0
+        for a in range(k):
+            d[a] = 1.0 / np.sqrt(d[a])
+        if biases:
+            ones[:n] = weights[begin:end]
+        dual = n < DUAL_BELOW * k
+        unknowns = padded(n) if dual else width
+        b[:unknowns] = 0.0
+        c[:unknowns] = 0.0
         if dual:
-            gather(0, n, at, q, r, Y, d, Z)
+            gather(0, n, at, q, r, ones, biases, Y, d, Z)
             for p in range(n, unknowns):
                 Z[p] = 0.0
-                r[p] = 0.0
             transpose(Z, unknowns, width, T)
             add_products(U, True, T, width, unknowns, Y, indices, end, min(end + GATHERED, len(indices)))
-            b[:unknowns] = r[:unknowns]
+            b[:n] = r[:n]
+            if biases:
+                c[:n] = ones[:n]
         else:
             for start in range(0, n, GATHERED):
                 stop = min(start + GATHERED, n)
-                gather(start, stop, at, q, r, Y, d, Z)
+                gather(start, stop, at, q, r, ones, biases, Y, d, Z)
                 ahead = min(begin + stop + GATHERED, len(indices))
                 add_products(U, start == 0, Z, stop - start, width, Y, indices, begin + stop, ahead)
                 add_scaled(Z, 0, stop - start, r[start:stop], width, b)
+                if biases:
+                    add_scaled(Z, 0, stop - start, ones[start:stop], width, c)
         for a in range(unknowns):
             U[a, a] += 1.0
-        if not factor(U, unknowns, inverse):
+        sound = factor(U, unknowns, inverse)
+        z[:unknowns] = b[:unknowns]
+        solve_factored(U, unknowns, inverse, z, v)
+        bias: Any = Y.dtype.type(0)
+        if biases:
+            z[:unknowns] = c[:unknowns]
+            solve_factored(U, unknowns, inverse, z, y)
+            h = pull = through = by_itself = np.float64(0.0)
+            for p in range(begin, end):
+                h += weights[p]
+                pull += weights[p] * (targets[p] - o[np.intp(indices[p])])
+            h += ridge[u] * bias_ratio
+            for a in range(unknowns):  # cᵀ B⁻¹ b and cᵀ B⁻¹ c; in the dual Z v = r − a
+                through += c[a] * (b[a] - v[a] if dual else v[a])
+                by_itself += c[a] * (c[a] - y[a] if dual else y[a])
+            pivot = h - by_itself
+            sound = sound and pivot > unknowns * np.finfo(Y.dtype).eps * h
+            bias = Y.dtype.type((pull - through) / pivot)
+            for a in range(unknowns):
+                v[a] -= bias * y[a]
+            x[k] = bias
+        if not sound:
+            x[:] = 0.0
             losses[u, 0] = LEFT
             continue
-        solve_factored(U, unknowns, inverse, b, v)
         if dual:
-            b[:] = v
+            for p in range(n):  # Z v = Z Zᵀ a
+                xy[p] = (r[p] - v[p] - (bias * ones[p] if biases else 0.0)) / np.sqrt(q[p])
+            b[:n] = v[:n]
             v[:] = 0.0
             add_scaled(Z, 0, n, b, width, v)
-            for p in range(n):
-                xy[p] = (r[p] - b[p]) / np.sqrt(q[p])  # Z v = Z Zᵀ a
-        for c in range(width):
-            v[c] *= d[c]
-        x[:] = v[:K]
+        for a in range(width):
+            v[a] *= d[a]
+        x[:k] = v[:k]
         if scored:
             for p in range(0, 0 if dual else n, PANEL):
-                dot_listed(Y, at, p, v, xy, width)
-            score(begin, end, indices, targets, weights, m, o, xy, losses[u])
+                dot_listed(Y, at, p, 0, v, xy, width)
+            score(begin, end, indices, targets, weights, m, o, bias, xy, losses[u])

@@ -13,6 +13,8 @@ From one iteration to the next a row's solution moves little, so that few steps 
 below what the next iteration changes. The objective falls with every step: what is approached is what the exact
 half-step solves for, and so is the optimum of the alternation.
 
+A bias is one more unknown, which no missing cell is predicted with: it keeps apart, in numbers of its own.
+
 Observations are read where they lie. A copy of them would be contiguous, but takes as long to write as it saves:
 after the first step the caches have them.
 
@@ -29,6 +31,7 @@ from numpy.typing import NDArray
 from halfstep.kernels._jit import kernel
 from halfstep.kernels._panels import PANEL, add_normal
 from halfstep.kernels._tiles import prefetch_row
+from halfstep.kernels.blocked import padded
 from halfstep.kernels.observations import LEFT, diagonal_of, is_positive, list_observations, longest_of, score
 
 AHEAD = 16  # observations that are on their way from memory while one is read
@@ -53,16 +56,17 @@ def approach_rows(
     scored: bool, losses: Doubles,
 ) -> None:  # fmt: skip
     """Take some steps towards the solution of the given rows, from X[u − first]; otherwise as `solve_blocked`."""
-    K = k + 1 if biases else k
-    width = Y.shape[1]
+    width = padded(k)
     room = longest_of(rows, indptr) + PANEL
     at = np.empty(room, np.intp)
-    w, r, none = np.empty(room, Y.dtype), np.empty(room, Y.dtype), np.zeros(room, Y.dtype)
-    xy, e = np.empty(room, Y.dtype), np.empty(room, Y.dtype)
+    w, r, xy, e = (
+        np.empty(room, Y.dtype), np.empty(room, Y.dtype), np.empty(room, Y.dtype), np.empty(room, Y.dtype)
+    )  # fmt: skip
     d, inverse = np.ones(width, Y.dtype), np.ones(width, Y.dtype)
-    v, q, p = np.zeros(width, Y.dtype), np.zeros(width, Y.dtype), np.zeros(width, Y.dtype)
-    Ap = np.zeros(width, Y.dtype)
-    missing = len(m) > 0
+    v, q, p, Ap = (
+        np.zeros(width, Y.dtype), np.zeros(width, Y.dtype), np.zeros(width, Y.dtype), np.zeros(width, Y.dtype)
+    )  # fmt: skip
+    nothing = Y.dtype.type(0)
     eps, tiny = np.finfo(Y.dtype).eps, np.finfo(Y.dtype).tiny
     for row in range(len(rows)):
         u = rows[row]
@@ -73,20 +77,34 @@ def approach_rows(
         if n == 0:
             x[:] = 0.0
             continue
-        s_u: Any = s[u] if missing else Y.dtype.type(0)
+        s_u: Any = s[u] if len(m) > 0 else nothing
         least_weight = list_observations(begin, end, indices, targets, weights, s_u, m, o, at, w, r)
-        diagonal_of(ridge[u], bias_ratio, k, K, s_u, g, d)
-        if not (is_positive(d, K) and least_weight >= 0.0):
+        diagonal_of(ridge[u], k, s_u, g, d)
+        if not (is_positive(d, k) and least_weight >= 0.0):
             losses[u, 0] = LEFT
             continue
-        for c in range(K):
+        for c in range(k):
             inverse[c] = 1.0 / d[c]
             v[c] = x[c]
+        weight = weights[begin:end]
+        bias: Any = x[k] if biases else nothing
+        of_bias = toward_bias = left_of_bias = inverse_of_bias = A_bias = nothing
+        if biases:
+            of_bias = ridge[u] * bias_ratio
+            for place in range(n):
+                inverse_of_bias += weight[place]
+                r[place] -= weight[place] * bias
+            inverse_of_bias = 1 / (inverse_of_bias + of_bias)
         q[:] = 0.0
         for place in range(0, n, PANEL):
             ask_for(begin + place + AHEAD, end, indices, Y)
             add_normal(Y, at, place, w, r, v, xy, q, width)
-        height = Y.dtype.type(0)
+        if biases:
+            left_of_bias = -of_bias * bias
+            for place in range(n):
+                left_of_bias += r[place] - weight[place] * xy[place]
+            toward_bias = left_of_bias * inverse_of_bias
+        height = left_of_bias * toward_bias
         for c in range(width):
             q[c] -= d[c] * v[c]
             p[c] = q[c] * inverse[c]
@@ -96,25 +114,36 @@ def approach_rows(
             if not height > least:
                 break
             Ap[:] = 0.0
+            for place in range(n if biases or step == 0 else 0):
+                r[place] = -weight[place] * toward_bias
             for place in range(0, n, PANEL):
                 if step == 0 and place < NEXT:
                     ask_for(end + place, min(end + NEXT, len(indices)), indices, Y)
-                add_normal(Y, at, place, w, none, p, e, Ap, width)
-            pAp = Y.dtype.type(0)
+                add_normal(Y, at, place, w, r, p, e, Ap, width)
+            pAp = nothing
+            if biases:
+                A_bias = of_bias * toward_bias
+                for place in range(n):
+                    A_bias += weight[place] * (e[place] + toward_bias)
+                pAp = toward_bias * A_bias
             for c in range(width):
                 Ap[c] = d[c] * p[c] - Ap[c]
                 pAp += p[c] * Ap[c]
             length = height / pAp
             for place in range(n):
                 xy[place] += length * e[place]
-            before, height = height, Y.dtype.type(0)
+            bias += length * toward_bias
+            left_of_bias -= length * A_bias
+            before, height = height, left_of_bias * left_of_bias * inverse_of_bias
             for c in range(width):
                 v[c] += length * p[c]
                 q[c] -= length * Ap[c]
                 height += q[c] * q[c] * inverse[c]
             for c in range(width):
                 p[c] = q[c] * inverse[c] + height / before * p[c]
-        for c in range(K):
-            x[c] = v[c]
+            toward_bias = left_of_bias * inverse_of_bias + height / before * toward_bias
+        x[:k] = v[:k]
+        if biases:
+            x[k] = bias
         if scored:
-            score(begin, end, indices, targets, weights, m, o, xy, losses[u])
+            score(begin, end, indices, targets, weights, m, o, bias, xy, losses[u])

@@ -28,19 +28,17 @@ def longest_of(rows: Ints, indptr: Ints) -> int:
 
 
 @kernel
-def diagonal_of(ridge: float, bias_ratio: float, k: int, K: int, s: float, g: Floats, d: Floats) -> None:
-    """D = s_u g + Λ of one row into the first K of d; g is empty where missing cells have no weight."""
+def diagonal_of(ridge: float, k: int, s: float, g: Floats, d: Floats) -> None:
+    """D = s_u g + λ_u of one row into the first k of d; g is empty where missing cells have no weight."""
     for c in range(k):
         d[c] = ridge + s * g[c] if len(g) > 0 else ridge
-    if k < K:
-        d[k] = ridge * bias_ratio
 
 
 @kernel
-def is_positive(d: Floats, K: int) -> bool:
-    """Whether the first K of d are positive numbers."""
+def is_positive(d: Floats, k: int) -> bool:
+    """Whether the first k of d are positive numbers."""
     least, total = d[0], np.float64(0.0)
-    for c in range(K):
+    for c in range(k):
         least = min(least, d[c])
         total += d[c]
     return bool(least > 0.0 and total < np.inf)
@@ -73,16 +71,16 @@ def list_observations(
 
 @kernel
 def score(
-    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, m: Floats, o: Floats, xy: Floats,
+    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, m: Floats, o: Floats, b: float, xy: Floats,
     sums: Doubles,
 ) -> None:  # fmt: skip
-    """Add Σ w (t − o_i − x·y)² and Σ m_i (x·y)² over the observations begin … end − 1 to sums, given x·y of each."""
+    """Add Σ w (t − o_i − b_u − p·q)² and Σ m_i (p·q)² over some observations to sums, given p·q of each in `xy`."""
     columns, t, weight = indices[begin:end], targets[begin:end], weights[begin:end]
     observed = missing = 0.0
     for p in range(len(columns)):
         i = np.uintp(columns[p])
         product = np.float64(xy[p])
-        observed += np.float64(weight[p]) * (np.float64(t[p]) - o[i] - product) ** 2
+        observed += np.float64(weight[p]) * (np.float64(t[p]) - o[i] - b - product) ** 2
         if len(m) > 0:
             missing += np.float64(m[i]) * product * product
     sums[0] += observed

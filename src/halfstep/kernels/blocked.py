@@ -205,7 +205,8 @@ def solve_blocked(
                 r[p] = 0.0
             transpose(Z, unknowns, width, T)
             add_products(U, True, T, width, unknowns, Y, indices, end, min(end + GATHERED, len(indices)))
-            b[:unknowns] = r[:unknowns]
+            for p in range(unknowns):
+                b[p] = r[p]
         else:
             for start in range(0, n, GATHERED):
                 stop = min(start + GATHERED, n)
@@ -220,14 +221,16 @@ def solve_blocked(
             continue
         solve_factored(U, unknowns, inverse, b, v)
         if dual:
-            b[:] = v
+            for p in range(n):
+                b[p] = v[p]
             v[:] = 0.0
             add_scaled(Z, 0, n, b, width, v)
             for p in range(n):
                 xy[p] = (r[p] - b[p]) / np.sqrt(q[p])  # Z v = Z Zᵀ a
         for c in range(width):
             v[c] *= d[c]
-        x[:] = v[:K]
+        for c in range(K):
+            x[c] = v[c]
         if scored:
             for p in range(0, 0 if dual else n, PANEL):
                 dot_listed(Y, at, p, v, xy, width)

@@ -153,9 +153,8 @@ class KernelFiles:
         return found
 
     def _is_writable(self, folder: Path) -> bool:
-        if folder.exists():
-            return folder.is_dir() and os.access(folder, os.W_OK) and self._is_trusted(folder)
-        return os.access(next(parent for parent in folder.parents if parent.exists()), os.W_OK)
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        return there.is_dir() and os.access(there, os.W_OK) and (there != folder or self._is_trusted(folder))
 
     def clear(self) -> None:
         """Delete all compiled kernels of these sources.

@@ -11,7 +11,7 @@ from numba import config, extending, types
 from numba.core import serialize
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
-from numba.core.registry import CPUDispatcher
+from numba.core.registry import CPUDispatcher, cpu_target
 
 from halfstep.kernel_cache import KernelFiles
 
@@ -39,6 +39,16 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a function that kernels can call from one that writes its LLVM instructions; literal ints stay literal."""
     return cast(Callable[..., Any], extending.intrinsic(prefer_literal=True)(function))
+
+
+def target() -> tuple[str, str, str]:
+    """What kernels are compiled for: the platform, the processor and its features, as LLVM names them."""
+    return cast(tuple[str, str, str], cpu_target.target_context.codegen().magic_tuple())
+
+
+def files() -> KernelFiles | None:
+    """The compiled kernels of this package."""
+    return KernelFiles.of(__file__)
 
 
 class Kernel(CPUDispatcher):  # type: ignore[misc]

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from halfstep import datasets
-from halfstep.datasets import DATASETS, ML_100K, Dataset, File, cache_folder, fetch, movielens_100k
+from halfstep.datasets import DATASETS, ML_100K, Dataset, File, fetch, movielens_100k
 from halfstep.errors import DatasetError
 from halfstep.fetching import download, download_wheel, unzip
+from halfstep.folders import cache_folder
 
 RATINGS = b"196\t242\t3\t881250949\n186\t302\t3\t891717742\n196\t302\t5\t881250950\n"
 TITLES = "242|Kolya (1996)|24-Jan-1997||\n302|L.A. Confidéntial (1997)|01-Jan-1997||\n".encode("latin-1")

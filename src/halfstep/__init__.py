@@ -26,12 +26,13 @@ _NAMES = {
     "splitting": ["k_folds", "keep_known", "split_by_time", "split_leave_last_out", "split_random"],
 }
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
-_MODULES = ["datasets", "errors", "metrics", "persistence", "presets", "weights"]
+_MODULES = ["datasets", "doctor", "errors", "metrics", "persistence", "presets", "weights"]
 
 __all__ = [*_ROOM_OF, *_MODULES, "__version__"]  # the table above, not written twice
 
 if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the two
     from halfstep import datasets as datasets
+    from halfstep import doctor as doctor
     from halfstep import errors as errors
     from halfstep import metrics as metrics
     from halfstep import persistence as persistence

@@ -27,6 +27,7 @@ import numpy as np
 from halfstep.atomic import write_atomically
 from halfstep.errors import DatasetError
 from halfstep.fetching import download, download_wheel, unzip
+from halfstep.folders import cache_folder
 from halfstep.interactions import Interactions
 
 
@@ -176,21 +177,6 @@ def fetch(dataset: Dataset, *, progress: bool | None = None) -> Path:
         f"Download {dataset.archive} by hand, unpack it, and set HALFSTEP_DATA to the folder that then holds "
         f"{dataset.folder}"
     )
-
-
-def cache_folder() -> Path:
-    """Where fetched data are kept: ``HALFSTEP_CACHE``, else the platform's usual place for caches."""
-    if chosen := os.environ.get("HALFSTEP_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if xdg.is_absolute():  # the XDG specification has relative ones ignored
-        return xdg / "halfstep"
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "halfstep" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "halfstep"
-    return Path.home() / ".cache" / "halfstep"
 
 
 def _given_folder(dataset: Dataset, failures: list[str]) -> Path | None:

@@ -60,7 +60,7 @@ def best_columns(
         In double precision; NaN where a list is short.
     """
     best, scores = np.empty((len(P), n), np.int64), np.empty((len(P), n))
-    threads = threads_to_use(threads)
+    P, Q, threads = _read_only(P), _read_only(Q), threads_to_use(threads)
     room = min(len(Q), ROOM_PER_PLACE * n + LEAST_ROOM)
     per_row = 4 * min(COLUMNS_AT_ONCE, len(Q)) + 12 * room
     rows = int(np.clip(max_memory // (threads * per_row), 1, min(ROWS_AT_ONCE, max(len(P), 1))))
@@ -97,12 +97,20 @@ def best_of_given(
 ) -> Ranked:
     """Rank the columns that each row lists, otherwise as `best_columns`."""
     best, scores = np.empty((len(P), n), np.int64), np.empty((len(P), n))
+    P, Q = _read_only(P), _read_only(Q)
 
     def rank(first: int, last: int) -> None:
         best_of_lists(first, last, given.indptr, given.indices, P, Q, c, best, scores)
 
     _run(rank, len(P), LISTS_AT_ONCE, threads_to_use(threads))
     return best, scores
+
+
+def _read_only(F: Floats) -> Floats:
+    """Let nobody write to F, as to the factors of a loaded model: one type, for which kernels are compiled once."""
+    view = F.view()
+    view.flags.writeable = False
+    return view
 
 
 def _lengths(F: Floats) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """The command line: argument parsing and printing only.
 
-``models`` holds the commands that fit models and use them, ``lab`` the experiments; ``options`` says what several
-commands ask for, ``choices`` what is chosen from the data where nothing is said, ``printing`` and ``tables`` show and
-write results.
+``models`` holds the commands that fit models and use them, ``lab`` the experiments, ``doctor`` a look at the machine;
+``options`` says what several commands ask for, ``choices`` what is chosen from the data where nothing is said,
+``printing`` and ``tables`` show and write results.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 import halfstep as hs
+from halfstep.cli.doctor import doctor
 from halfstep.cli.lab import data, lab
 from halfstep.cli.models import evaluate, fit, recommend, similar
 from halfstep.errors import HalfstepError
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (fit, recommend, similar, evaluate, lab, data):
+for command in (fit, recommend, similar, evaluate, lab, data, doctor):
     app.command()(command)
 
 

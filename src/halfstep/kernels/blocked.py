@@ -50,7 +50,7 @@ from halfstep.kernels._tiles import (
     transpose_block,
 )
 from halfstep.kernels._vector import WIDE_PADDING
-from halfstep.kernels.observations import LEFT, diagonal_of, is_positive, list_observations, longest_of, score
+from halfstep.kernels.observations import LEFT, copy, diagonal_of, is_positive, list_observations, longest_of, score
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -214,7 +214,7 @@ def solve_blocked(
         for a in range(k):
             d[a] = 1.0 / np.sqrt(d[a])
         if biases:
-            ones[:n] = weights[begin:end]
+            copy(weights[begin:end], n, ones)
         dual = n < DUAL_BELOW * k
         unknowns = padded(n) if dual else width
         b[:unknowns] = 0.0
@@ -225,9 +225,9 @@ def solve_blocked(
                 Z[p] = 0.0
             transpose(Z, unknowns, width, T)
             add_products(U, True, T, width, unknowns, Y, indices, end, min(end + GATHERED, len(indices)))
-            b[:n] = r[:n]
+            copy(r, n, b)
             if biases:
-                c[:n] = ones[:n]
+                copy(ones, n, c)
         else:
             for start in range(0, n, GATHERED):
                 stop = min(start + GATHERED, n)
@@ -240,11 +240,11 @@ def solve_blocked(
         for a in range(unknowns):
             U[a, a] += 1.0
         sound = factor(U, unknowns, inverse)
-        z[:unknowns] = b[:unknowns]
+        copy(b, unknowns, z)
         solve_factored(U, unknowns, inverse, z, v)
         bias: Any = Y.dtype.type(0)
         if biases:
-            z[:unknowns] = c[:unknowns]
+            copy(c, unknowns, z)
             solve_factored(U, unknowns, inverse, z, y)
             h = pull = through = by_itself = np.float64(0.0)
             for p in range(begin, end):
@@ -267,12 +267,12 @@ def solve_blocked(
         if dual:
             for p in range(n):  # Z v = Z Zᵀ a
                 xy[p] = (r[p] - v[p] - (bias * ones[p] if biases else 0.0)) / np.sqrt(q[p])
-            b[:n] = v[:n]
+            copy(v, n, b)
             v[:] = 0.0
             add_scaled(Z, 0, n, b, width, v)
         for a in range(width):
             v[a] *= d[a]
-        x[:k] = v[:k]
+        copy(v, k, x)
         if scored:
             for p in range(0, 0 if dual else n, PANEL):
                 dot_listed(Y, at, p, 0, v, xy, width)

@@ -32,7 +32,7 @@ from halfstep.kernels._jit import kernel
 from halfstep.kernels._panels import PANEL, add_normal
 from halfstep.kernels._tiles import prefetch_row
 from halfstep.kernels.blocked import padded
-from halfstep.kernels.observations import LEFT, diagonal_of, is_positive, list_observations, longest_of, score
+from halfstep.kernels.observations import LEFT, copy, diagonal_of, is_positive, list_observations, longest_of, score
 
 AHEAD = 16  # observations that are on their way from memory while one is read
 NEXT = 64  # and of the next row, while this one is solved
@@ -142,7 +142,7 @@ def approach_rows(
             for c in range(width):
                 p[c] = q[c] * inverse[c] + height / before * p[c]
             toward_bias = left_of_bias * inverse_of_bias + height / before * toward_bias
-        x[:k] = v[:k]
+        copy(v, k, x)
         if biases:
             x[k] = bias
         if scored:

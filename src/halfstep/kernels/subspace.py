@@ -30,7 +30,7 @@ from halfstep.kernels._jit import kernel
 from halfstep.kernels._panels import PANEL, dot_listed
 from halfstep.kernels._tiles import gather_scaled
 from halfstep.kernels.blocked import GATHERED, add_products, add_scaled, factor, padded, solve_factored
-from halfstep.kernels.observations import LEFT, diagonal_of, is_positive, list_observations, longest_of, score
+from halfstep.kernels.observations import LEFT, copy, diagonal_of, is_positive, list_observations, longest_of, score
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -105,7 +105,7 @@ def solve_by_blocks(
         if not sound:
             losses[u, 0] = LEFT
             continue
-        X[u - first, :k] = x[:k]
+        copy(x, k, X[u - first])
         if biases:
             X[u - first, k] = bias
         if scored:

@@ -140,7 +140,7 @@ def best_of_near(
     for u in range(first, last):
         place = u - first
         if found[place] == TOO_MANY:  # next to equal scores, more than there was room for: all columns are ranked
-            columns = np.empty(len(Q), np.intp)
+            columns = np.empty(len(Q), near.dtype)
             count, p = 0, indptr[u]
             for i in range(len(Q)):
                 if p < indptr[u + 1] and skipped[p] == i:

@@ -1,0 +1,80 @@
+"""``halfstep doctor``: what is installed, what is compiled, and how fast this machine is."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+import halfstep as hs
+from halfstep.cli import options
+from halfstep.cli.printing import note, print_json, print_table
+
+
+def doctor(
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Compile what models need, so that no fit has to, and stop.")
+    ] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all compiled kernels, and stop.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Say what is installed, what is compiled, how fast this machine is, and what is amiss."""
+    if clear:
+        hs.doctor.clear()
+        note("deleted all compiled kernels")
+    if warm:
+        compiled, seconds = hs.doctor.warm()
+        note(f"kernels compiled: {compiled}, in {seconds:.1f} s")
+    if clear or warm:
+        return
+    report = hs.doctor.examine()
+    if as_json:
+        kernels = [each._asdict() for each in report.kernels]
+        speed = None if report.speed is None else report.speed._asdict()
+        blas = [each._asdict() for each in report.blas]
+        print_json(dataclasses.asdict(report) | {"blas": blas, "kernels": kernels, "speed": speed})
+        return
+    _print(report)
+
+
+def _print(report: hs.doctor.Report) -> None:
+    print_table(
+        "Installed", ["package", "version"], [[name, what or "not there"] for name, what in report.versions.items()]
+    )
+    machine = [
+        ["processor", report.processor],
+        ["cores", f"{report.cores} of {report.machine_cores} for this process"],
+        ["vectors", f"{report.vector_bits} bits"],
+        *(
+            ["BLAS", f"{each.name} {each.version}, for {each.architecture}, {each.threads} threads"]
+            for each in report.blas
+        ),
+    ]
+    print_table("This machine", ["part", "here"], machine)
+    print_table(
+        "Compiled kernels",
+        ["folder", "writable", " current", " stale", " MB"],
+        [
+            [str(each.folder), "yes" if each.is_writable else "no", *map(str, each[2:4]), f"{each.size / 1e6:.1f}"]
+            for each in report.kernels
+        ],
+    )
+    if report.speed is not None:
+        speed = report.speed
+        print_table(
+            "Speed",
+            ["what", " measured", "unit"],
+            [
+                ["matrix product in singles, one core", f"{speed.gemm_one_core:.0f}", "GFLOP/s"],
+                ["the same, all cores", f"{speed.gemm_all_cores:.0f}", "GFLOP/s"],
+                ["copy, read and written", f"{speed.copy:.1f}", "GB/s"],
+                *(
+                    [f'half-step at rank {hs.doctor.RANK}, solver="{solver}"', f"{each:.0f}", "ns per observation"]
+                    for solver, each in speed.half_steps.items()
+                ),
+                ["the first of them", f"{speed.first_call:.2f}", f"s, kernels to compile: {speed.compiled}"],
+            ],
+        )
+    for line in report.advice:
+        note(line)

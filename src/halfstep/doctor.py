@@ -1,0 +1,298 @@
+"""What halfstep runs on: versions, processor, compiled kernels, and how fast this machine is.
+
+>>> import halfstep as hs
+>>> report = hs.doctor.examine(measure=False)
+>>> report.versions["halfstep"] == hs.__version__
+True
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from halfstep.als import ALS, EXACT_RANK
+from halfstep.backends.chunks import LEAST_SEGMENT
+from halfstep.backends.cpu import CPU
+from halfstep.backends.protocol import Solver, empty_factors
+from halfstep.backends.threads import available_cores
+from halfstep.interactions import Interactions
+from halfstep.kernel_cache import Holding
+from halfstep.kernels import _jit
+from halfstep.objective import Explicit, Implicit
+from halfstep.sgd import SGD
+from halfstep.sides import Regularization, sides
+from halfstep.version import __version__
+
+REQUIRED = ("numpy", "scipy", "numba", "llvmlite")  # whose versions matter for speed and for compiled kernels
+OPTIONAL = ("matplotlib", "pandas", "polars", "pyarrow")  # pictures, and dataframes in and out
+
+RANK = 64  # of the half-steps that are measured
+N_USERS, N_ITEMS, DRAWN = 20_000, 5_000, 1_000_000  # and their data
+GEMM_SIZE = 1536
+COPIED_BYTES = 1 << 27  # beyond what caches hold
+SECONDS_EACH = 0.3  # for each measurement
+
+VECTOR_BITS = {"+avx512f": 512, "+avx2": 256}  # by features as LLVM names them
+OTHER_VECTOR_BITS = 128  # SSE, NEON
+WIDE_BLAS = ("SkylakeX", "Cooperlake", "SapphireRapids")  # OpenBLAS's kernels with vectors of 512 bits
+
+
+class Blas(NamedTuple):
+    """A library of matrix products that is loaded: NumPy's, SciPy's."""
+
+    name: str
+    version: str
+    architecture: str
+    threads: int
+
+
+class Speed(NamedTuple):
+    """What was measured.
+
+    Attributes
+    ----------
+    gemm_one_core, gemm_all_cores : float
+        GFLOP/s of a large matrix product in single precision.
+    copy : float
+        GB/s that a copy reads and writes, together.
+    first_call : float
+        Seconds that the first half-step of this process took, with finding its kernels or compiling them.
+    compiled : int
+        Kernels that were compiled for it.
+    half_steps : dict
+        Nanoseconds per observation of a half-step at rank `RANK`, by solver.
+    """
+
+    gemm_one_core: float
+    gemm_all_cores: float
+    copy: float
+    first_call: float
+    compiled: int
+    half_steps: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `examine` found.
+
+    Attributes
+    ----------
+    versions : dict
+        By name; None for what is not installed, which only optional packages can be.
+    processor : str
+        As the system calls it, and as kernels are compiled for it.
+    cores, machine_cores : int
+        That this process may use, and that there are.
+    vector_bits : int
+        Width of the vectors that kernels compute with.
+    blas : list of Blas
+    kernels : list of Holding
+        Folders in which compiled kernels are looked for, in this order; none where sources are not files.
+    speed : Speed or None
+        None if nothing was measured.
+    advice : list of str
+        What is amiss, and the remedy.
+    """
+
+    versions: dict[str, str | None]
+    processor: str
+    cores: int
+    machine_cores: int
+    vector_bits: int
+    blas: list[Blas]
+    kernels: list[Holding]
+    speed: Speed | None
+    advice: list[str]
+
+
+class Warmth(NamedTuple):
+    """What `warm` did: how many kernels it compiled, and how long it took."""
+
+    compiled: int
+    seconds: float
+
+
+def examine(*, measure: bool = True) -> Report:
+    """Look at this installation and this machine.
+
+    Parameters
+    ----------
+    measure : bool
+        Whether to see how fast it is, which takes some seconds.
+
+    Returns
+    -------
+    Report
+    """
+    speed = _measure() if measure else None  # first, so that the cache is shown with what this left there
+    triple, processor, features = _jit.target()
+    vector_bits = next((bits for name, bits in VECTOR_BITS.items() if name in features), OTHER_VECTOR_BITS)
+    blas = [
+        Blas(each["internal_api"], each["version"] or "", each.get("architecture", ""), each["num_threads"])
+        for each in threadpool_info()
+        if each["user_api"] == "blas"
+    ]
+    versions = {"halfstep": __version__, "Python": platform.python_version()} | {
+        name: _version(name) for name in REQUIRED + OPTIONAL
+    }
+    files = _jit.files()
+    kernels = [] if files is None else files.holdings(_jit.target())
+    return Report(
+        versions, f"{_processor()} ({triple.partition('-')[0]}, {processor})", available_cores(), os.cpu_count() or 1,
+        vector_bits, blas, kernels, speed, _advise(vector_bits, blas, kernels),
+    )  # fmt: skip
+
+
+def warm() -> Warmth:
+    """Compile the kernels that models with default precisions need, unless the cache has them.
+
+    They are those of every objective at low and high ranks, of recommending, folding in, explaining and updating, and
+    of `SGD`. A process that follows compiles none of them.
+
+    Returns
+    -------
+    Warmth
+    """
+    began, before = time.perf_counter(), _compiled()
+    n_users, n_items = LEAST_SEGMENT + 64, 48  # one item is everybody's: a long row
+    users = np.concatenate([np.arange(n_users), np.repeat(np.arange(n_items), n_items)])
+    items = np.concatenate([np.zeros(n_users, np.int64), np.tile(np.arange(n_items), n_items)])
+    data = Interactions.from_arrays(users, items, 1.0 + users % 5, duplicates="last")
+    more = Interactions.from_arrays([0, n_users], [1, 2], [1.0, 2.0])
+    objectives = (
+        Explicit(), Explicit(biases=True), Explicit(missing_weight=1.0), Implicit(),
+        Implicit(observed_weight=0.5, missing_weight=1.0),  # not definite in singles: solved again in doubles
+    )  # fmt: skip
+    for objective in objectives:
+        for rank in (8, EXACT_RANK + 8):
+            model = ALS(objective, rank=rank, iterations=1, random_state=0, progress=False).fit(data)
+            model.recommend([0, 1], 3)
+            model.recommend([0, 1], 3, candidates=[1, 2])
+            model.fold_in({"new": [0, 1]})
+            model.explain(0, 1)
+            model.partial_fit(more)
+        ALS(objective, rank=EXACT_RANK + 8, iterations=1, solver="subspace", progress=False).fit(data)
+    SGD(rank=8, iterations=1, random_state=0, progress=False).fit(data).recommend([0], 3)
+    return Warmth(_compiled() - before, time.perf_counter() - began)
+
+
+def clear() -> None:
+    """Delete all compiled kernels of this installation.
+
+    Raises
+    ------
+    OSError
+        If one cannot be deleted.
+    """
+    files = _jit.files()
+    if files is not None:
+        files.clear()
+
+
+def _measure() -> Speed:
+    A = np.random.default_rng(0).normal(size=(GEMM_SIZE, GEMM_SIZE)).astype(np.float32)
+    rates = []
+    for threads in (1, available_cores()):
+        with threadpool_limits(threads, user_api="blas"):
+            rates.append(2e-9 * GEMM_SIZE**3 / _fastest(lambda: A @ A))
+    source = np.zeros(COPIED_BYTES, np.uint8)
+    target = np.ones_like(source)
+    copy = 2e-9 * COPIED_BYTES / _fastest(lambda: np.copyto(target, source))
+
+    rng = np.random.default_rng(0)
+    popularity = 1.0 / (10.0 + np.arange(N_ITEMS)) ** 0.9
+    drawn = rng.choice(N_ITEMS, DRAWN, p=popularity / popularity.sum())
+    cells = np.unique(rng.integers(N_USERS, size=DRAWN) * N_ITEMS + drawn)
+    data = Interactions.from_arrays(cells // N_ITEMS, cells % N_ITEMS)
+    cost = Implicit(missing_weight=0.1).cost(data)
+    side, _ = sides(data, cost, rank=RANK, regularization=Regularization(1.0, 1.0), dtype="float32")
+    X, Y = (empty_factors(n, RANK, np.float32) for n in (data.n_users, data.n_items))
+    Y[:, :RANK] = rng.normal(0.0, 0.1, (data.n_items, RANK))
+    with CPU() as backend:
+        loaded = backend.load(side)
+        began, before = time.perf_counter(), _compiled()
+        backend.half_step(loaded, Y, X)
+        first_call = time.perf_counter() - began
+        compiled = _compiled() - before
+        half_steps = {
+            solver: 1e9 * _fastest(partial(backend.half_step, loaded, Y, X, solver=solver)) / len(data)
+            for solver in get_args(Solver)
+        }
+    return Speed(rates[0], rates[1], copy, first_call, compiled, half_steps)
+
+
+def _fastest(run: Callable[[], object]) -> float:
+    """Seconds of the quickest of some runs: what the machine can do undisturbed."""
+    run()
+    times: list[float] = []
+    while not times or sum(times) < SECONDS_EACH:
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def _advise(vector_bits: int, blas: list[Blas], kernels: list[Holding]) -> list[str]:
+    advice = []
+    if kernels and not any(each.is_writable for each in kernels):
+        folders = " and ".join(str(each.folder) for each in kernels)
+        advice.append(
+            f"compiled kernels cannot be kept, as {folders} cannot be written to: processes compile what is not "
+            "there already. Set HALFSTEP_CACHE to a folder of your own"
+        )
+    narrow = {each.architecture for each in blas if each.name == "openblas"}.difference(WIDE_BLAS)
+    if vector_bits == max(VECTOR_BITS.values()) and narrow:
+        chosen = os.environ.get("OPENBLAS_CORETYPE")
+        remedy = f"unset OPENBLAS_CORETYPE, which is {chosen}" if chosen else f"set OPENBLAS_CORETYPE={WIDE_BLAS[0]}"
+        advice.append(
+            f"OpenBLAS computes as for {', '.join(sorted(narrow))}, with half as wide vectors as this processor has: "
+            f"{remedy}, and compare what is measured here"
+        )
+    crowded = {each.threads for each in blas if each.threads > available_cores()}
+    if crowded:
+        advice.append(
+            f"BLAS would use {max(crowded)} threads on {available_cores()} cores, which get into each other's way: "
+            f"set OPENBLAS_NUM_THREADS, OMP_NUM_THREADS or MKL_NUM_THREADS to {available_cores()}"
+        )
+    return advice
+
+
+def _compiled() -> int:
+    """How many kernels this process has compiled."""
+    kernels = {
+        each
+        for name, module in list(sys.modules.items())
+        if name.startswith("halfstep.kernels.")
+        for each in vars(module).values()
+        if isinstance(each, _jit.Kernel)
+    }
+    return sum(sum(each.stats.cache_misses.values()) for each in kernels)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """What the system calls the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import pytest
+
+import halfstep as hs
+from halfstep import cli
+from halfstep.doctor import Holding
+from halfstep.kernels import _jit
+
+KNOWN = """
+import json, sys
+from halfstep.kernels._jit import Kernel
+
+def known():
+    modules = [module for name, module in sys.modules.items() if name.startswith("halfstep.kernels.")]
+    kernels = {each for module in modules for each in vars(module).values() if isinstance(each, Kernel)}
+    return [f"{each.__name__}{signature}" for each in kernels for signature in each.signatures]
+"""
+
+WARM = """
+import halfstep as hs
+hs.doctor.warm()
+print(json.dumps([known(), 0]))
+"""
+
+USE = """
+import sys
+import halfstep as hs
+
+data = hs.datasets.movielens_100k()
+for objective in (hs.Explicit(biases=True), hs.Explicit(weight=hs.weights.power_popularity(w0=1.0, e=0.1)),
+                  hs.Implicit(observed_weight=hs.weights.confidence(alpha=40), missing_weight=0.5)):
+    for rank in (10, 64):
+        for solver in ("auto", "cholesky"):
+            model = hs.ALS(objective, rank=rank, solver=solver, iterations=1, random_state=0).fit(data)
+        model.save(sys.argv[1])
+        for each in (model, hs.load(sys.argv[1])):
+            each.recommend([1, 2, 3])
+            each.recommend([1], candidates=[1, 2, 3])
+            each.similar_items([1])
+            each.fold_in({"new": [1, 2, 3]}).recommend()
+            each.explain(1, 2)
+            each.partial_fit(hs.Interactions.from_arrays([1, 2], [1000, 1001], [1.0, 5.0], [0, 0]))
+hs.SGD(rank=20, iterations=1, random_state=0).fit(data).recommend([1])
+print(json.dumps([known(), hs.doctor._compiled()]))
+"""
+
+
+def in_a_new_process(program: str, *arguments: object) -> tuple[list[str], int]:
+    done = subprocess.run(
+        [sys.executable, "-c", KNOWN + program, *map(str, arguments)], capture_output=True, text=True, check=True
+    )
+    names, compiled = json.loads(done.stdout)
+    return names, compiled
+
+
+def test_what_was_warmed_is_all_that_models_need(tmp_path: Path) -> None:
+    warmed, _ = in_a_new_process(WARM)
+    needed, compiled = in_a_new_process(USE, tmp_path / "model")
+    assert len(needed) > 10
+    assert set(needed) <= set(warmed)
+    assert compiled == 0
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure little."""
+    for name, value in {"N_USERS": 200, "DRAWN": 5_000, "GEMM_SIZE": 64, "COPIED_BYTES": 1 << 16}.items():
+        monkeypatch.setattr(hs.doctor, name, value)
+    monkeypatch.setattr(hs.doctor, "SECONDS_EACH", 0.0)
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A cache of one's own, and empty."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    files = _jit.files()
+    assert files is not None
+    return files.folders()[0]
+
+
+def keep(*names: str) -> None:
+    files = _jit.files()
+    assert files is not None
+    for name in names:
+        files.write(name, b"code")
+
+
+class TestAnExamination:
+    def test_says_what_is_there(self, small: None) -> None:
+        report = hs.doctor.examine()
+        assert report.versions["halfstep"] == hs.__version__
+        assert report.versions["numba"] == numba.__version__
+        assert 1 <= report.cores <= report.machine_cores
+        assert report.vector_bits in (128, 256, 512)
+        assert report.speed is not None
+        assert min(report.speed._replace(compiled=1, half_steps=1)) > 0
+        assert set(report.speed.half_steps) == {"cholesky", "cg", "subspace"}
+        assert min(report.speed.half_steps.values()) > 0
+
+    def test_says_what_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(hs.doctor, "OPTIONAL", ("a-package-that-nobody-has",))
+        report = hs.doctor.examine(measure=False)
+        assert report.versions["a-package-that-nobody-has"] is None
+        assert report.speed is None
+
+    def test_counts_the_kernels_that_can_be_used_and_those_that_cannot(self, folder: Path) -> None:
+        files = _jit.files()
+        assert files is not None
+        ours, others = _jit.target(), ("x86_64", "generic", "")
+        assert hs.doctor.examine(measure=False).kernels == [Holding(folder, True, 0, 0, 0)]
+        keep(files.name("a", ours, "x"), files.name("a", ours, "y"), files.name("a", others, "x"))
+        (holding,) = hs.doctor.examine(measure=False).kernels
+        assert holding[:4] == (folder, True, 2, 1)
+        assert holding.size == sum(path.stat().st_size for path in folder.iterdir())
+
+    @pytest.mark.parametrize(
+        ("features", "bits"),
+        [("+avx2,+avx512f", 512), ("+avx2,-avx512f", 256), ("-avx2,+sse4.2", 128), ("+neon", 128)],
+    )
+    def test_knows_the_width_of_vectors(self, monkeypatch: pytest.MonkeyPatch, features: str, bits: int) -> None:
+        monkeypatch.setattr(_jit, "target", lambda: ("cpu-vendor-system", "cpu", features))
+        assert hs.doctor.examine(measure=False).vector_bits == bits
+
+
+Advise = Callable[..., list[str]]
+
+
+@pytest.fixture
+def advise(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Advise:
+    """What is advised on a machine with AVX-512, four cores and one BLAS."""
+    monkeypatch.setattr(_jit, "target", lambda: ("x86_64-unknown-linux-gnu", "cpu", "+avx2,+avx512f"))
+    monkeypatch.setattr(hs.doctor, "available_cores", lambda: 4)
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+
+    def advise(**blas: Any) -> list[str]:
+        usual = {"user_api": "blas", "internal_api": "openblas", "version": "0.3.30", "num_threads": 4}
+        found = [usual | {"architecture": "SkylakeX"} | blas, {**usual, "user_api": "openmp", "num_threads": 99}]
+        monkeypatch.setattr(hs.doctor, "threadpool_info", lambda: found)
+        return hs.doctor.examine(measure=False).advice
+
+    return advise
+
+
+class TestAdvice:
+    def test_is_not_given_where_all_is_well(self, advise: Advise) -> None:
+        assert advise() == []
+
+    def test_on_a_cache_that_cannot_be_written(
+        self, advise: Advise, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        occupied = tmp_path / "occupied"
+        occupied.write_text("in the way")
+        monkeypatch.setattr(numba.config, "CACHE_DIR", str(occupied))
+        (line,) = advise()
+        assert str(occupied) in line
+        assert line.endswith("Set HALFSTEP_CACHE to a folder of your own")
+
+    def test_on_matrix_products_for_another_processor(self, advise: Advise, monkeypatch: pytest.MonkeyPatch) -> None:
+        (line,) = advise(architecture="Zen")
+        assert "for Zen" in line
+        assert "set OPENBLAS_CORETYPE=SkylakeX" in line
+        monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+        (line,) = advise(architecture="Haswell")
+        assert "unset OPENBLAS_CORETYPE, which is Haswell" in line
+        assert advise(internal_api="mkl", architecture="Zen") == []
+
+    def test_on_more_threads_than_cores(self, advise: Advise) -> None:
+        (line,) = advise(num_threads=64)
+        assert "64 threads on 4 cores" in line
+        assert "set OPENBLAS_NUM_THREADS" in line
+
+
+class TestTheCommand:
+    @pytest.fixture
+    def shell(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], small: None
+    ) -> Callable[..., tuple[str, str]]:
+        def run(*arguments: str) -> tuple[str, str]:
+            monkeypatch.setattr(sys, "argv", ["halfstep", "doctor", *arguments])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+            assert not ended.value.code
+            shown = capsys.readouterr()
+            return shown.out, shown.err
+
+        return run
+
+    def test_shows_the_examination(self, shell: Callable[..., tuple[str, str]]) -> None:
+        out, _ = shell()
+        for words in (
+            "Installed",
+            hs.__version__,
+            "This machine",
+            "Compiled kernels",
+            "GFLOP/s",
+            "ns per observation",
+        ):
+            assert words in out
+
+    def test_shows_the_advice(self, shell: Callable[..., tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(hs.doctor, "available_cores", lambda: 0)
+        monkeypatch.setattr(hs.doctor, "_measure", lambda: None)
+        assert "threads on 0 cores" in shell()[1]
+
+    def test_speaks_json(self, shell: Callable[..., tuple[str, str]]) -> None:
+        told = json.loads(shell("--json")[0])
+        assert told["versions"]["Python"]
+        assert told["speed"]["half_steps"]["cg"] > 0
+        assert {"folder", "is_writable", "current", "stale", "size"} == set(told["kernels"][0])
+        assert {"name", "version", "architecture", "threads"} == set(told["blas"][0])
+
+    def test_clears(self, shell: Callable[..., tuple[str, str]], folder: Path) -> None:
+        keep("a.cpu.stamp.types.nbc")
+        assert list(folder.iterdir())
+        assert shell("--clear") == ("", "deleted all compiled kernels\n")
+        assert not list(folder.iterdir())
+
+    def test_warms(self, shell: Callable[..., tuple[str, str]]) -> None:
+        shell("--warm")
+        out, err = shell("--warm")
+        assert out == ""
+        assert err.startswith("kernels compiled: 0, in ")

@@ -60,8 +60,8 @@ class Side:
     ----------
     indptr, indices : ndarray
         Observed cells, row by row, as in a CSR matrix.
-    targets, weights : ndarray of shape (n_cells,)
-        t − μ and w, in the order of `indices`.
+    targets, weights : ndarray of shape (n_cells,) or (1,)
+        t − μ and w, in the order of `indices`; of one element where all are equal.
     row_missing, column_missing : ndarray
         s and m; both empty where missing cells do not count.
     regularization : ndarray of shape (n_rows,)
@@ -101,8 +101,8 @@ class Side:
             self,
             indptr=indptr,
             indices=self.indices[cells],
-            targets=self.targets[cells].astype(dtype),
-            weights=self.weights[cells].astype(dtype),
+            targets=(self.targets[cells] if len(self.targets) > 1 else self.targets).astype(dtype),
+            weights=(self.weights[cells] if len(self.weights) > 1 else self.weights).astype(dtype),
             row_missing=(self.row_missing[rows] if len(self.row_missing) else self.row_missing).astype(dtype),
             column_missing=self.column_missing.astype(dtype),
             regularization=self.regularization[rows].astype(dtype),
@@ -119,8 +119,9 @@ class Side:
         if np.ptp(self.row_missing) != 0 or np.ptp(self.regularization) != 0:
             return False
         # Where they differ at all, they do so at once: most often the first few cells tell.
+        weights = np.broadcast_to(self.weights, len(self.indices))
         return all(
-            np.array_equal(self.weights[cells], self.row_missing[0] * self.column_missing[self.indices[cells]])
+            np.array_equal(weights[cells], self.row_missing[0] * self.column_missing[self.indices[cells]])
             for cells in (slice(FEW), slice(FEW, None))
         )
 
@@ -173,7 +174,7 @@ def _side(
     none = np.empty(0, dtype)
     with np.errstate(over="ignore"):  # what is too large for singles makes no finite objective
         targets, weights = (
-            np.full(len(array), array[0], dtype) if is_repeated(array) else array.astype(dtype)[orientation.order]
+            array[:1].astype(dtype) if is_repeated(array) else array.astype(dtype)[orientation.order]
             for array in (cost.targets, cost.weights)
         )
     return Side(

@@ -21,6 +21,7 @@ Widths are whole vectors: rows are stored padded with zeros (to `ROW_PADDING`), 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -80,6 +81,23 @@ def _starts(context: Any, builder: ir.IRBuilder, *arrays: tuple[Any, Any]) -> li
     return [context.make_array(kind)(context, builder, array).data for kind, array in arrays]
 
 
+def _of_cells(context: Any, builder: ir.IRBuilder, *arrays: tuple[Any, Any]) -> Callable[[Any], list[Any]]:
+    """What arrays, given as (type, value), hold of a cell; an array of one element holds it for all."""
+    views = [context.make_array(kind)(context, builder, array) for kind, array in arrays]
+    one = ir.Constant(context.get_value_type(types.intp), 1)
+    steps = [
+        builder.zext(builder.icmp_signed(">", builder.extract_value(view.shape, 0), one), one.type) for view in views
+    ]
+
+    def load(p: Any) -> list[Any]:
+        return [
+            builder.load(builder.gep(view.data, [builder.mul(p, step)]))
+            for view, step in zip(views, steps, strict=True)
+        ]
+
+    return load
+
+
 @intrinsic
 def sum_scaled_rows(
     typing_context: Any, Y: Any, indices: Any, targets: Any, weights: Any, begin: Any, end: Any,
@@ -94,11 +112,10 @@ def sum_scaled_rows(
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v = Vectors(context, builder, Y.dtype)
         fixed, cells, t_all, w_all, begin, end, sums, j, c, _ = arguments
-        starts = _starts(context, builder, (indices, cells), (targets, t_all), (weights, w_all))
+        of_cell = _of_cells(context, builder, (indices, cells), (targets, t_all), (weights, w_all))
 
         def body(p: Any, totals: list[Any]) -> list[Any]:
-            p = builder.add(begin, p)
-            column, t, w = (builder.load(builder.gep(start, [p])) for start in starts)
+            column, t, w = of_cell(builder.add(begin, p))
             y = v.pointer(Y, fixed, builder.sext(column, v.index), c)
             wt = v.splat(builder.fmul(w, t))
             return [
@@ -156,7 +173,7 @@ def sum_squares(
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v = Vectors(context, builder, element)
         left, u, right, cells, t_all, w_all, offsets, missing, b, begin, end, out, _ = arguments
-        by_cell = _starts(context, builder, (indices, cells), (targets, t_all), (weights, w_all))
+        of_cell = _of_cells(context, builder, (indices, cells), (targets, t_all), (weights, w_all))
         by_column = _starts(context, builder, (o, offsets), (m, missing))
         (results,) = _starts(context, builder, (sums, out))
 
@@ -167,8 +184,7 @@ def sum_squares(
         x = [part_of(x_row, part) for part in parts]
 
         def body(p: Any, totals: list[Any]) -> list[Any]:
-            p = builder.add(begin, p)
-            column, t, w = (builder.load(builder.gep(start, [p])) for start in by_cell)
+            column, t, w = of_cell(builder.add(begin, p))
             column = builder.sext(column, v.index)
             y_row = v.pointer(Y, right, column, v.constant(0))
             product = v.zeros
@@ -243,15 +259,15 @@ def sum_in_registers(
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v = Vectors(context, builder, element)
         systems, lane, fixed, cells, t_all, w_all, offsets, begin, end, _ = arguments
-        starts = _starts(context, builder, (indices, cells), (targets, t_all), (weights, w_all), (o, offsets))
+        of_cell = _of_cells(context, builder, (indices, cells), (targets, t_all), (weights, w_all))
+        (offset,) = _starts(context, builder, (o, offsets))
         vectors = range(-(-unknowns // v.lanes))
         triangle = [(row, part) for row in range(unknowns) for part in range(row // v.lanes + 1)]
 
         def body(p: Any, sums: list[Any]) -> list[Any]:
-            p = builder.add(begin, p)
-            column, t, w = (builder.load(builder.gep(start, [p])) for start in starts[:3])
+            column, t, w = of_cell(builder.add(begin, p))
             column = builder.sext(column, v.index)
-            t = builder.fsub(t, builder.load(builder.gep(starts[3], [column])))
+            t = builder.fsub(t, builder.load(builder.gep(offset, [column])))
             square = v.multiply_add(builder.fmul(w, t), t, sums[-1])
             t = v.splat(t)
             y = v.pointer(Y, fixed, column, v.constant(0))

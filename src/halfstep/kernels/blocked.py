@@ -50,7 +50,16 @@ from halfstep.kernels._tiles import (
     transpose_block,
 )
 from halfstep.kernels._vector import WIDE_PADDING
-from halfstep.kernels.observations import LEFT, copy, diagonal_of, is_positive, list_observations, longest_of, score
+from halfstep.kernels.observations import (
+    LEFT,
+    cell,
+    copy,
+    diagonal_of,
+    is_positive,
+    list_observations,
+    longest_of,
+    score,
+)
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -214,7 +223,8 @@ def solve_blocked(
         for a in range(k):
             d[a] = 1.0 / np.sqrt(d[a])
         if biases:
-            copy(weights[begin:end], n, ones)
+            for p in range(n):
+                ones[p] = cell(weights, begin + p)
         dual = n < DUAL_BELOW * k
         unknowns = padded(n) if dual else width
         b[:unknowns] = 0.0
@@ -248,8 +258,8 @@ def solve_blocked(
             solve_factored(U, unknowns, inverse, z, y)
             h = pull = through = by_itself = np.float64(0.0)
             for p in range(begin, end):
-                h += weights[p]
-                pull += weights[p] * (targets[p] - o[np.intp(indices[p])])
+                h += cell(weights, p)
+                pull += cell(weights, p) * (cell(targets, p) - o[np.intp(indices[p])])
             h += ridge[u] * bias_ratio
             for a in range(unknowns):  # cᵀ B⁻¹ b and cᵀ B⁻¹ c; in the dual Z v = r − a
                 through += c[a] * (b[a] - v[a] if dual else v[a])

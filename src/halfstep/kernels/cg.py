@@ -32,7 +32,16 @@ from halfstep.kernels._jit import kernel
 from halfstep.kernels._panels import PANEL, add_normal
 from halfstep.kernels._tiles import prefetch_row
 from halfstep.kernels.blocked import padded
-from halfstep.kernels.observations import LEFT, copy, diagonal_of, is_positive, list_observations, longest_of, score
+from halfstep.kernels.observations import (
+    LEFT,
+    cell,
+    copy,
+    diagonal_of,
+    is_positive,
+    list_observations,
+    longest_of,
+    score,
+)
 
 AHEAD = 16  # observations that are on their way from memory while one is read
 NEXT = 64  # and of the next row, while this one is solved
@@ -86,14 +95,13 @@ def approach_rows(
         for c in range(k):
             inverse[c] = 1.0 / d[c]
             v[c] = x[c]
-        weight = weights[begin:end]
         bias: Any = x[k] if biases else nothing
         of_bias = toward_bias = left_of_bias = inverse_of_bias = A_bias = nothing
         if biases:
             of_bias = ridge[u] * bias_ratio
             for place in range(n):
-                inverse_of_bias += weight[place]
-                r[place] -= weight[place] * bias
+                inverse_of_bias += cell(weights, begin + place)
+                r[place] -= cell(weights, begin + place) * bias
             inverse_of_bias = 1 / (inverse_of_bias + of_bias)
         q[:] = 0.0
         for place in range(0, n, PANEL):
@@ -102,7 +110,7 @@ def approach_rows(
         if biases:
             left_of_bias = -of_bias * bias
             for place in range(n):
-                left_of_bias += r[place] - weight[place] * xy[place]
+                left_of_bias += r[place] - cell(weights, begin + place) * xy[place]
             toward_bias = left_of_bias * inverse_of_bias
         height = left_of_bias * toward_bias
         for c in range(width):
@@ -115,7 +123,7 @@ def approach_rows(
                 break
             Ap[:] = 0.0
             for place in range(n if biases or step == 0 else 0):
-                r[place] = -weight[place] * toward_bias
+                r[place] = -cell(weights, begin + place) * toward_bias
             for place in range(0, n, PANEL):
                 if step == 0 and place < NEXT:
                     ask_for(end + place, min(end + NEXT, len(indices)), indices, Y)
@@ -124,7 +132,7 @@ def approach_rows(
             if biases:
                 A_bias = of_bias * toward_bias
                 for place in range(n):
-                    A_bias += weight[place] * (e[place] + toward_bias)
+                    A_bias += cell(weights, begin + place) * (e[place] + toward_bias)
                 pAp = toward_bias * A_bias
             for c in range(width):
                 Ap[c] = d[c] * p[c] - Ap[c]

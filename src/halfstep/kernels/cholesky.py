@@ -37,6 +37,7 @@ from halfstep.kernels._vector import (
     sum_in_registers,
     sum_scaled_rows,
 )
+from halfstep.kernels.observations import cell
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -75,8 +76,7 @@ def accumulate(
         n = min(GATHERED, end - start)
         for p in range(n):
             i = np.intp(indices[start + p])
-            w = weights[start + p]
-            t = targets[start + p]
+            w, t = cell(weights, start + p), cell(targets, start + p)
             gather_row(Y, i, w - s * m[i] if len(m) > 0 else w, W, Z, p, width)
             if biases:
                 W[p, k] = w

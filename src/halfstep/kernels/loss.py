@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from halfstep.kernels._jit import kernel
 from halfstep.kernels._llvm import VECTOR_BYTES
 from halfstep.kernels._vector import ROW_PADDING, dot_rows, sum_squares
+from halfstep.kernels.observations import cell
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -52,7 +53,7 @@ def row_losses(
             for p in range(begin, end):
                 i = np.intp(indices[p])
                 xy = dot_rows(X, x, Y, i, width)
-                losses[u, 0] += weights[p] * (targets[p] - o[i] - xy) ** 2
+                losses[u, 0] += cell(weights, p) * (cell(targets, p) - o[i] - xy) ** 2
                 losses[u, 1] += m[i] * (xy - b) ** 2
 
 

@@ -5,6 +5,8 @@ Legend as in ``blocked.py``.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,12 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 LEFT = -1.0  # in `losses`: the row was not solved
+
+
+@kernel
+def cell(numbers: Floats, p: int) -> Any:
+    """The target or the weight of cell p; where all are equal, an array holds one for all."""
+    return numbers[np.uintp(p) if len(numbers) > 1 else np.uintp(0)]
 
 
 @kernel
@@ -60,14 +68,14 @@ def list_observations(
 
     Whole panels of them: what is missing from the last one are observations without weight.
     """
-    columns, t, weight = indices[begin:end], targets[begin:end], weights[begin:end]  # which saves checking places
-    n = len(columns)
+    n = end - begin
     least = np.inf
     for p in range(n):
-        i = np.uintp(columns[p])
+        i = np.uintp(indices[np.uintp(begin + p)])  # unsigned: no place is counted from the end
+        w = cell(weights, begin + p)
         at[p] = i
-        q[p] = weight[p] - s * m[i] if len(m) > 0 else weight[p]
-        r[p] = weight[p] * (t[p] - o[i])
+        q[p] = w - s * m[i] if len(m) > 0 else w
+        r[p] = w * (cell(targets, begin + p) - o[i])
         least = min(least, q[p])
     for p in range(n, -(-n // PANEL) * PANEL):
         at[p] = at[n - 1]
@@ -82,12 +90,11 @@ def score(
     sums: Doubles,
 ) -> None:  # fmt: skip
     """Add Σ w (t − o_i − b_u − p·q)² and Σ m_i (p·q)² over some observations to sums, given p·q of each in `xy`."""
-    columns, t, weight = indices[begin:end], targets[begin:end], weights[begin:end]
     observed = missing = 0.0
-    for p in range(len(columns)):
-        i = np.uintp(columns[p])
-        product = np.float64(xy[p])
-        observed += np.float64(weight[p]) * (np.float64(t[p]) - o[i] - b - product) ** 2
+    for p in range(end - begin):
+        i = np.uintp(indices[np.uintp(begin + p)])
+        product, t = np.float64(xy[p]), np.float64(cell(targets, begin + p))
+        observed += np.float64(cell(weights, begin + p)) * (t - o[i] - b - product) ** 2
         if len(m) > 0:
             missing += np.float64(m[i]) * product * product
     sums[0] += observed

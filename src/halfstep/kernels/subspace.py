@@ -30,7 +30,16 @@ from halfstep.kernels._jit import kernel
 from halfstep.kernels._panels import PANEL, dot_listed
 from halfstep.kernels._tiles import gather_scaled
 from halfstep.kernels.blocked import GATHERED, add_products, add_scaled, factor, padded, solve_factored
-from halfstep.kernels.observations import LEFT, copy, diagonal_of, is_positive, list_observations, longest_of, score
+from halfstep.kernels.observations import (
+    LEFT,
+    cell,
+    copy,
+    diagonal_of,
+    is_positive,
+    list_observations,
+    longest_of,
+    score,
+)
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -78,7 +87,7 @@ def solve_by_blocks(
             dot_listed(Y, at, p, 0, x, xy, width)
         bias: Any = nothing
         if biases:
-            bias = solve_bias(weights[begin:end], ridge[u] * bias_ratio, r, xy)
+            bias = solve_bias(begin, end, weights, ridge[u] * bias_ratio, r, xy)
         for c in range(0, width, BLOCK):
             among = min(BLOCK, width - c)
             b[:] = 0.0
@@ -113,13 +122,13 @@ def solve_by_blocks(
 
 
 @kernel
-def solve_bias(weights: Floats, ridge: float, r: Floats, xy: Floats) -> np.floating:
+def solve_bias(begin: int, end: int, weights: Floats, ridge: float, r: Floats, xy: Floats) -> np.floating:
     """The best bias for a row's factors as they are; r, which is w (t − o), becomes w (t − o − b)."""
     total = pull = np.float64(0.0)
-    for p in range(len(weights)):
-        total += weights[p]
-        pull += r[p] - weights[p] * xy[p]
+    for p in range(end - begin):
+        total += cell(weights, begin + p)
+        pull += r[p] - cell(weights, begin + p) * xy[p]
     bias = r.dtype.type(pull / (total + ridge))
-    for p in range(len(weights)):
-        r[p] -= weights[p] * bias
+    for p in range(end - begin):
+        r[p] -= cell(weights, begin + p) * bias
     return bias

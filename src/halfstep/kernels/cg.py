@@ -45,6 +45,7 @@ from halfstep.kernels.observations import (
 
 AHEAD = 16  # observations that are on their way from memory while one is read
 NEXT = 64  # and of the next row, while this one is solved
+CACHED_BYTES = 1 << 18  # of observations that each step finds in the caches still
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -81,6 +82,7 @@ def approach_rows(
         u = rows[row]
         begin, end = indptr[u], indptr[u + 1]
         n = end - begin
+        is_long = n * width * Y.itemsize > CACHED_BYTES
         x = X[u - first]
         losses[u] = 0.0
         if n == 0:
@@ -125,7 +127,9 @@ def approach_rows(
             for place in range(n if biases or step == 0 else 0):
                 r[place] = -cell(weights, begin + place) * toward_bias
             for place in range(0, n, PANEL):
-                if step == 0 and place < NEXT:
+                if is_long:
+                    ask_for(begin + place + AHEAD, end, indices, Y)
+                elif step == 0 and place < NEXT:
                     ask_for(end + place, min(end + NEXT, len(indices)), indices, Y)
                 add_normal(Y, at, place, w, r, p, e, Ap, width)
             pAp = nothing

@@ -1,0 +1,136 @@
+"""Where the time of a half-step goes, solver by solver: ``python -m benchmarks.anatomy``.
+
+One thread, single precision, the ten million made-up interactions of ``benchmarks/synthetic.py`` as implicit
+feedback. The tables of ``docs/speed.md`` are written by it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numba
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+import halfstep as hs
+from benchmarks.marks import ROOT, table, write_between
+from benchmarks.synthetic import ten_million
+from halfstep import doctor
+from halfstep.backends import cpu
+from halfstep.backends.protocol import aligned_zeros, empty_factors
+from halfstep.kernels import blocked
+from halfstep.sides import Regularization, sides
+
+RANKS = (64, 128, 256)
+OBSERVATIONS = 64  # that products are summed of at once
+
+
+def seconds_of(run: Callable[[], object], repeats: int = 3) -> float:
+    """Processor time of the fastest of some runs, after one that compiles."""
+    run()
+    taken = []
+    for _ in range(repeats):
+        began = time.thread_time()
+        run()
+        taken.append(time.thread_time() - began)
+    return min(taken)
+
+
+def peak(n: int = 2048) -> float:
+    """GFLOP/s of a large matrix product."""
+    A = np.ones((n, n), np.float32)
+    return 2e-9 * n**3 / seconds_of(lambda: A @ A)
+
+
+def solvers(data: hs.Interactions, rank: int, gemm: float) -> Iterator[list[str]]:
+    """Nanoseconds per observation of each way to do the users' half-step, and the items'."""
+    cost = hs.Implicit(observed_weight=10.0).cost(data)
+    both = sides(data, cost, rank=rank, regularization=Regularization(5.0, 5.0), dtype="float32")
+    rng = np.random.default_rng(0)
+    factors = [empty_factors(n, rank, np.float32) for n in (data.n_users, data.n_items)]
+    for array in factors:
+        array[:, :rank] = rng.normal(0.0, 0.1, (len(array), rank))
+    with cpu.CPU(threads=1) as backend:
+        for name, side, X, Y in zip(("users", "items"), both, factors, factors[::-1], strict=True):
+            loaded = backend.load(side)
+
+            def each(loaded: Any = loaded, X: np.ndarray = X, Y: np.ndarray = Y, **how: str) -> float:
+                return 1e9 * seconds_of(lambda: backend.half_step(loaded, Y, X.copy(), **how), 2) / len(data)
+
+            def after(steps: int, each: Callable[..., float] = each) -> float:
+                usual, cpu.STEPS = cpu.STEPS, steps
+                try:
+                    return each(solver="cg")
+                finally:
+                    cpu.STEPS = usual
+
+            read, walked = after(0), after(cpu.STEPS)
+            step = (walked - read) / cpu.STEPS
+            exact = each(solver="cholesky")
+            flops = rank * (rank + 1) + len(X) * rank**3 / 3 / len(data)
+            yield [
+                f"{rank}", name, f"{read:.0f}", f"{step:.1f}", f"{4 * rank / step:.0f}", f"{walked:.0f}",
+                f"{each(solver='subspace'):.0f}", f"{exact:.0f}", f"{100 * flops / exact / gemm:.0f} %",
+            ]  # fmt: skip
+
+
+@numba.njit
+def multiply(Z: np.ndarray, A: np.ndarray, none: np.ndarray, repeats: int) -> None:
+    for _ in range(repeats):
+        blocked.add_products(A, True, Z, OBSERVATIONS, len(A), Z, none, 0, 0)
+
+
+@numba.njit
+def factor(A: np.ndarray, U: np.ndarray, inverse: np.ndarray, repeats: int) -> None:
+    for _ in range(repeats):
+        for row in range(len(A)):
+            blocked.copy(A[row], len(A), U[row])
+        blocked.factor(U, len(A), inverse)
+
+
+@numba.njit
+def solve(U: np.ndarray, inverse: np.ndarray, b: np.ndarray, v: np.ndarray, repeats: int) -> None:
+    for _ in range(repeats):
+        blocked.copy(v, len(U), b)
+        blocked.solve_factored(U, len(U), inverse, b, v)
+
+
+def parts(rank: int, gemm: float) -> list[str]:
+    """What an exact row is made of, with all that it needs in the caches."""
+    rng = np.random.default_rng(0)
+    Z, A, U = (aligned_zeros((n, rank), np.float32) for n in (OBSERVATIONS, rank, rank))
+    inverse, b, v = (aligned_zeros((rank,), np.float32) for _ in range(3))
+    Z[...] = rng.normal(size=Z.shape)
+    A[...] = np.eye(rank) * rank + rng.random((rank, rank))
+    repeats = 2_000_000 // rank
+    products = seconds_of(lambda: multiply(Z, U, np.empty(0, np.int32), repeats)) / repeats / OBSERVATIONS
+    factoring = seconds_of(lambda: factor(A, U, inverse, repeats // 10)) / (repeats // 10)
+    solving = seconds_of(lambda: solve(U, inverse, b, v, repeats // 10)) / (repeats // 10)
+    rate = 1e-9 * rank * (rank + 1) / products
+    return [
+        f"{rank}", f"{1e9 * products:.0f}", f"{rate:.0f}", f"{100 * rate / gemm:.0f} %", f"{1e6 * factoring:.1f}",
+        f"{1e6 * solving:.1f}",
+    ]  # fmt: skip
+
+
+def main() -> None:
+    data = ten_million()
+    with threadpool_limits(1):
+        gemm = peak()
+        solving = [row for rank in RANKS for row in solvers(data, rank, gemm)]
+        exact = [parts(rank, gemm) for rank in RANKS]
+    machine = f"{doctor.examine(measure=False).processor}; a large matrix product: {gemm:.0f} GFLOP/s on one core."
+    head = [
+        "rank", "side", " first pass", " each step", " GB/s", " `cg`", " `subspace`", " `cholesky`", " of a product"
+    ]  # fmt: skip
+    text = f"{machine}\n\n{table(head, solving)}"
+    write_between(ROOT / "docs" / "speed.md", "solvers", text)
+    head = ["rank", " products, ns", " GFLOP/s", " of a product", " factorisation, µs", " two triangles, µs"]
+    write_between(ROOT / "docs" / "speed.md", "exact rows", table(head, exact))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

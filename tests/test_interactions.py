@@ -407,11 +407,7 @@ def test_orientations_hold_every_entry_once_and_sorted(pairs: list[tuple[int, in
         (data.by_user, sides, data.n_users),
         (data.by_item, sides[::-1], data.n_items),
     ):
-        assert (pattern.indptr.dtype, pattern.indices.dtype, pattern.order.dtype) == (
-            np.int64,
-            np.int32,
-            np.int64,
-        )
+        assert (pattern.indptr.dtype, pattern.indices.dtype, pattern.order.dtype) == (np.int64, np.int32, np.int32)
         assert pattern.order.tolist() == np.lexsort((columns, rows)).tolist()
         assert pattern.indices.tolist() == columns[pattern.order].tolist()
         assert np.diff(pattern.indptr).tolist() == np.bincount(rows, minlength=n_rows).tolist()

@@ -72,6 +72,7 @@ def test_from_arrays() -> None:
 def test_left_out_columns() -> None:
     data = Interactions.from_arrays([1, 2], ["a", "a"])
     assert data.values.tolist() == [1.0, 1.0]
+    assert data.values.strides == (0,)  # all of them in the memory of one
     assert data.timestamps is data.weights is data.item_titles is None
 
 

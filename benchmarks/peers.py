@@ -243,18 +243,31 @@ def compare_sgd() -> None:
 
 
 def compare_building(problem: Problem) -> None:
-    users, items = problem.users.astype(np.int64), problem.items.astype(np.int64)
+    """From ids to both orientations: of integers, and of strings as several libraries hold them."""
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
 
-    def build(users: object, items: object) -> None:
-        data = hs.Interactions.from_arrays(users, items)
-        data.by_user, data.by_item  # noqa: B018 - built on first use
+    def seconds(users: object, items: object, repeats: int) -> float:
+        def build() -> None:
+            data = hs.Interactions.from_arrays(users, items)
+            data.by_user, data.by_item  # noqa: B018 - built on first use
 
-    integers = fastest(lambda: build(users, items), 2)
-    texts = [f"user {u}" for u in users.tolist()], [f"item {i}" for i in items.tolist()]
-    strings = fastest(lambda: build(*texts), 1)
+        return fastest(build, repeats)
+
+    integers = seconds(problem.users.astype(np.int64), problem.items.astype(np.int64), 2)
+    texts = [f"user {u}" for u in problem.users.tolist()], [f"item {i}" for i in problem.items.tolist()]
+    strings = {"lists": seconds(*texts, repeats=1)}  # once: a string keeps its hash
+    for library, make in {
+        "pandas": pd.Series,
+        "Polars": pl.Series,
+        "PyArrow": lambda text: pa.chunked_array([text]),
+    }.items():
+        strings[library] = seconds(*map(make, texts), repeats=2)
     print(
-        f"\n## {len(users):,} interactions, ready to be fitted\n\nfrom two arrays of int64: {integers:.2f} s; "
-        f"from strings: {strings:.2f} s"
+        f"\n## {len(problem.users):,} interactions, ready to be fitted\n\n"
+        f"from two arrays of int64: {integers:.2f} s; "
+        f"from strings: {', '.join(f'{took:.2f} s ({held})' for held, took in strings.items())}"
     )
 
 

@@ -72,6 +72,7 @@ def test_from_arrays() -> None:
 def test_left_out_columns() -> None:
     data = Interactions.from_arrays([1, 2], ["a", "a"])
     assert data.values.tolist() == [1.0, 1.0]
+    assert data.values.strides == (0,)  # all of them in the memory of one
     assert data.timestamps is data.weights is data.item_titles is None
 
 
@@ -407,11 +408,7 @@ def test_orientations_hold_every_entry_once_and_sorted(pairs: list[tuple[int, in
         (data.by_user, sides, data.n_users),
         (data.by_item, sides[::-1], data.n_items),
     ):
-        assert (pattern.indptr.dtype, pattern.indices.dtype, pattern.order.dtype) == (
-            np.int64,
-            np.int32,
-            np.int64,
-        )
+        assert (pattern.indptr.dtype, pattern.indices.dtype, pattern.order.dtype) == (np.int64, np.int32, np.int32)
         assert pattern.order.tolist() == np.lexsort((columns, rows)).tolist()
         assert pattern.indices.tolist() == columns[pattern.order].tolist()
         assert np.diff(pattern.indptr).tolist() == np.bincount(rows, minlength=n_rows).tolist()

@@ -14,9 +14,10 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from halfstep.errors import DataError, ParameterError, UnknownIdError
+from halfstep.interactions.frames import MANY, encode_strings
 from halfstep.interactions.vocabulary import Vocabulary
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -142,6 +143,8 @@ def test_datetime_ids_keep_their_precision() -> None:
         (pl.Series([1, None]), 1, "nan"),
         (pl.Series(["a", None]), 1, "None"),
         (pa.array(["a", None]), 1, "None"),
+        (pa.chunked_array([["a", None]]).dictionary_encode(), 1, "None"),  # of which NumPy is given the first, twice
+        (pa.chunked_array([[7, None]]).dictionary_encode(), 1, "nan"),
         (np.ma.array([1, 2, 3], mask=[False, True, False]), 1, "None"),
     ],
 )
@@ -291,3 +294,125 @@ def test_integers_and_strings_may_join():
     assert mixed.extended([1, 2, "film"]) is mixed
     with pytest.raises(DataError, match="missing"):
         mixed.extended([None])
+
+
+# --- many strings ---------------------------------------------------------------------------------
+
+ARROW = pd.ArrowDtype(pa.string())
+SERIES = {
+    "pandas str": lambda column: pd.Series(column, dtype="str", index=range(7, 7 + len(column))),
+    "pandas string": lambda column: pd.Series(column, dtype="string[pyarrow]"),
+    "pandas Arrow": lambda column: pd.Series(column, dtype=ARROW),
+    "pandas category": lambda column: pd.Series(column, dtype="str").astype("category"),
+    "pandas, more categories": lambda column: pd.Series(column, dtype=pd.CategoricalDtype(more_than(column))),
+    "pandas, ordered": lambda column: pd.Series(column, dtype=pd.CategoricalDtype(more_than(column), ordered=True)),
+    "polars": lambda column: pl.Series(column, dtype=pl.String),
+    "polars categorical": lambda column: pl.Series(column, dtype=pl.Categorical),
+    "polars enum": lambda column: pl.Series(column, dtype=pl.Enum(more_than(column))),
+    "pyarrow": lambda column: pa.chunked_array([column[:99], column[99:]]),
+    "pyarrow large": lambda column: pa.chunked_array([column], pa.large_string()),
+    "pyarrow dictionary": lambda column: pa.chunked_array([column]).dictionary_encode(),
+    "pyarrow dictionaries": lambda column: pa.chunked_array(
+        [pa.array(column[:99]).dictionary_encode(), pa.array(column[99:]).dictionary_encode()]
+    ),
+}  # fmt: skip
+of_each_series = pytest.mark.parametrize("make", SERIES.values(), ids=SERIES.keys())
+
+
+def more_than(column: list) -> list:
+    """List the strings of a column, and one that is not in it."""
+    return ["\U0010ffff" * 9, *dict.fromkeys(text for text in column if text is not None)]
+
+
+def many(column: list) -> list:
+    """Repeat a column until libraries number it."""
+    return (column * MANY)[:MANY]
+
+
+def assert_encoded(column: object, entries: list) -> None:
+    vocabulary, positions = Vocabulary.encode(column)
+    number_of = {text: number for number, text in enumerate(sorted(set(entries)))}
+    assert vocabulary.ids.tolist() == list(number_of)
+    assert set(map(type, vocabulary)) == {str}
+    assert positions.dtype == np.int32
+    assert positions.tolist() == [number_of[text] for text in entries]
+
+
+@of_each_series
+@settings(max_examples=20)
+@given(texts=st.lists(st.text(), min_size=1, max_size=20))
+def test_a_library_numbers_its_strings_as_python_would(make, texts):
+    column = many(texts)
+    assert encode_strings(make(column)) is not None
+    assert_encoded(make(column), column)
+
+
+@of_each_series
+def test_ids_that_a_library_holds_are_missing_in_the_row_that_is_named(make):
+    column = many(["b", "a"])
+    column[MANY - 3] = None
+    with pytest.raises(DataError, match=rf"the user id in row {MANY - 3} \(counted from 0\) is .*: a missing id"):
+        Vocabulary.encode(make(column), name="user id")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(many(["b", "a"]), dtype=object),
+        pd.Series([*many(["b", "a"]), 7], dtype=object),  # of which the first hundred look like strings
+        pd.Series(many(["b", "a"]), dtype=pd.StringDtype("python")),
+        pd.Series(many([20, 10])).astype("category"),
+        pd.Series([*many(["b", "a"]), 7], dtype="category"),
+        pl.Series(many([20, 10])),
+        pa.chunked_array([many([20, 10])]).dictionary_encode(),
+        pl.Series(["b", "a"]),  # so few that Python is done before
+        pa.chunked_array([["b", "a"]]),
+    ],
+    ids=lambda column: f"{type(column).__module__}.{getattr(column, 'dtype', 'column')}, {len(column)}",
+)
+def test_other_columns_are_numbered_by_python(column):
+    assert encode_strings(column) is None
+    entries = column.to_pylist() if isinstance(column, pa.ChunkedArray) else column.to_list()
+    vocabulary, positions = Vocabulary.encode(column)
+    expected, places = Vocabulary.encode(entries)
+    assert vocabulary.ids.tolist() == expected.ids.tolist()
+    assert list(map(type, vocabulary)) == list(map(type, expected))
+    assert positions.tolist() == places.tolist()
+
+
+WITH_SURROGATES = st.text(st.characters(exclude_categories=()))
+LONGER = 20_000  # than what is made Python objects at a time
+
+
+@settings(max_examples=20)
+@given(st.lists(WITH_SURROGATES, min_size=1, max_size=20))
+def test_many_strings_of_python_and_numpy(texts):
+    column = (texts * LONGER)[:LONGER]
+    for given_column in (column, tuple(column), np.array(column, dtype=object), pd.Series(column, dtype=object)):
+        assert_encoded(given_column, column)
+    fixed = np.array(column, dtype="U")  # without the NULs at an end
+    assert_encoded(fixed, [text.rstrip("\0") for text in column])
+
+
+@settings(max_examples=20)
+@given(st.lists(st.text(), min_size=1, max_size=20))
+def test_many_strings_of_variable_width(texts):
+    column = (texts * LONGER)[:LONGER]
+    assert_encoded(np.array(column, dtype=np.dtypes.StringDType()), column)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, lambda column: np.array(column, dtype=object)])
+@pytest.mark.parametrize("strange", [None, float("nan"), pd.NA, pd.NaT])
+def test_a_missing_id_far_down_is_named(kind, strange):
+    column = [f"id {n}" for n in range(LONGER)]
+    column[LONGER - 2] = strange
+    with pytest.raises(DataError, match=rf"the id in row {LONGER - 2} .*: a missing id"):
+        Vocabulary.encode(kind(column))
+
+
+def test_what_begins_like_integers_need_not_be():
+    for column in ([1, True, 2], [True, 1, 2], [1, "a"], ["a", 1], [np.int8(1), 2.5], [1, 2**64]):
+        vocabulary, positions = Vocabulary.encode(column)
+        assert vocabulary.ids.dtype == object
+        assert vocabulary.ids[positions].tolist() == column
+        assert type(vocabulary.ids[positions[0]]) is type(column[0])

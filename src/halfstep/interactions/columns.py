@@ -36,7 +36,7 @@ class RowError(DataError):
         return f"the {name} in row {row} (counted from 0) is {value!r}: {fault}"
 
 
-def check_table(columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def check_table(columns: Mapping[str, Any]) -> dict[str, Any]:
     """Check and convert the columns of a table of interactions.
 
     Parameters
@@ -49,9 +49,10 @@ def check_table(columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     DataError
         If the columns differ in length or are empty.
     RowError
-        If a column other than the ids has a row that is wrong; ids are left to the vocabulary.
+        If a column other than the ids has a row that is wrong; ids are left to the vocabulary, and as they are where
+        an array would hold an object for each.
     """
-    table: dict[str, NDArray[Any]] = {}
+    table: dict[str, Any] = {}
     for role, column in columns.items():
         if column is None and role not in ("user", "item"):
             continue
@@ -62,7 +63,7 @@ def check_table(columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         elif role == "weight":
             table[role] = as_weights(column)
         else:
-            table[role] = as_column(column, role)
+            table[role] = column if isinstance(column, list | tuple) or _is_text(column) else as_column(column, role)
     lengths = {role: len(column) for role, column in table.items()}
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{length:,} {role}s" for role, length in lengths.items())
@@ -70,6 +71,15 @@ def check_table(columns: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     if 0 in lengths.values():
         raise DataError("the table is empty: give at least one interaction")
     return table
+
+
+def _is_text(column: Any) -> bool:
+    """Whether a column is a series of strings that are not Python's."""
+    if not hasattr(column, "__array__") or isinstance(column, np.ndarray):
+        return False
+    from halfstep.interactions.frames import text_of
+
+    return text_of(column) is not None
 
 
 def as_column(values: Any, name: str) -> NDArray[Any]:
@@ -92,8 +102,12 @@ def as_column(values: Any, name: str) -> NDArray[Any]:
         array = values.astype(object)
         array[np.ma.getmaskarray(values)] = None
         array = np.asarray(array)
-    elif hasattr(values, "__array__"):
+    elif isinstance(values, np.ndarray):
         array = np.asarray(values)
+    elif hasattr(values, "__array__"):
+        from halfstep.interactions.frames import without_dictionary
+
+        array = np.asarray(without_dictionary(values))
     elif isinstance(values, Iterable) and not isinstance(values, str | bytes):
         array = np.fromiter(values, dtype=object)
     else:

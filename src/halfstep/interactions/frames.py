@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import narwhals.stable.v2 as nw
+import numpy as np
 from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
@@ -15,6 +16,9 @@ from halfstep.errors import DataError, ParameterError
 
 KINDS = ("pandas", "polars", "pyarrow", "modin", "cudf")  # libraries whose dataframes can be made from columns
 STORABLE = (str, int, float, bool, date, type(None))  # what a column of any of them can hold
+
+MANY = 10_000  # strings: fewer are numbered by Python before a dataframe's library has set out to
+_TEXTS = (nw.String, nw.Categorical, nw.Enum)
 
 
 def column_names(frame: Any) -> list[str] | None:
@@ -65,6 +69,49 @@ def without_zone(column: Any) -> Any:
     if isinstance(series, nw.Series) and isinstance(series.dtype, nw.Datetime) and series.dtype.time_zone:
         return series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return column
+
+
+def without_dictionary(column: Any) -> Any:
+    """Lay out the entries of PyArrow's dictionaries, whose conversion to NumPy takes a missing one for another."""
+    series = nw.from_native(column, series_only=True, pass_through=True)
+    if isinstance(series, nw.Series) and series.implementation.is_pyarrow() and series.dtype == nw.Categorical:
+        return series.cast(series.cat.get_categories().dtype) if len(series) else column
+    return column
+
+
+def text_of(column: Any) -> nw.Series[Any] | None:
+    """Give a column as a series, if it is a long one of strings, or of categories that are, not held by Python."""
+    series = nw.from_native(column, series_only=True, pass_through=True)
+    if not isinstance(series, nw.Series) or len(series) < MANY or series.dtype not in _TEXTS:
+        return None
+    texts = series if series.dtype == nw.String else series.cat.get_categories()
+    held = getattr(
+        texts.to_native(), "dtype", None
+    )  # pandas may hold Python objects, of which narwhals sees the first
+    in_python = str(held) == "object" or getattr(held, "storage", None) == "python"
+    return None if in_python or texts.dtype != nw.String else series
+
+
+def encode_strings(column: Any) -> tuple[list[str], NDArray[np.int32]] | None:
+    """Number the strings of a series in the library that holds them.
+
+    Returns
+    -------
+    distinct, positions : list of str, and ndarray of int32
+        Ascending, as Python compares; and the place of each entry. None if `text_of` gives none, or if an entry is
+        missing.
+    """
+    series = text_of(column)
+    if series is None:
+        return None
+    # PyArrow looks up strings as fast as it makes categories of them; in the others a category is found much faster
+    series = series.cast(nw.String() if series.implementation.is_pyarrow() else nw.Categorical())
+    distinct = series.unique().to_list()
+    if set(map(type, distinct)) != {str}:
+        return None
+    distinct.sort()
+    positions = series.replace_strict(distinct, range(len(distinct)), return_dtype=nw.Int32())
+    return distinct, positions.to_numpy()
 
 
 def kind_of(frame: Any) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
+from collections.abc import Sequence
 from itertools import count
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -17,16 +19,46 @@ from halfstep.interactions.columns import MEND_ROWS, RowError, as_column
 _SMALL_TABLE = 1 << 16
 _TABLE_PER_ID = 8
 
+# So many entries are Python objects at a time where they need not be: they are used and freed while in the cache.
+_PART = 1 << 12
+
 _NEVER_MISSING = frozenset({str, int, bytes, bool, UUID, tuple})
 
 
 def as_ids(ids: Any, name: str) -> NDArray[Any]:
     """Make a column of int64 where all ids are integers that fit, else of Python objects."""
-    column = as_column(ids, name)
+    column = _as_integers(as_column(ids, name))
+    return column if column.dtype.kind in "iO" else np.fromiter(_objects(column), dtype=object, count=len(column))
+
+
+def encode(ids: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Make ids of a column, and number them as `factorise` does, with no Python object for each entry.
+
+    Strings that a dataframe's library holds are numbered by it.
+    """
+    if hasattr(ids, "__array__") and not isinstance(ids, np.ndarray):
+        from halfstep.interactions.frames import encode_strings
+
+        encoded = encode_strings(ids)
+        if encoded is not None:
+            distinct, positions = encoded
+            return np.fromiter(distinct, dtype=object, count=len(distinct)), positions
+    if isinstance(ids, list | tuple) and ids and not _is_integral(type(ids[0])):
+        return _factorise_objects(ids, name)
+    return factorise(_as_integers(as_column(ids, name)), name)
+
+
+def factorise(column: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Give the distinct ids, ascending where they compare and else as they appear, and each entry's position."""
+    return _factorise_integers(column) if column.dtype == np.int64 else _factorise_objects(column, name)
+
+
+def _as_integers(column: NDArray[Any]) -> NDArray[Any]:
+    """Make int64 of a column whose ids all are integers that fit; leave others as they are."""
     kind = column.dtype.kind
-    if kind == "O":
+    if kind == "O" and len(column) and _is_integral(type(column[0])):
         kinds = set(map(type, column))
-        if not kinds or bool in kinds or not all(map(_is_integral, kinds)):
+        if bool in kinds or not all(map(_is_integral, kinds)):
             return column
         try:
             return column.astype(np.int64)
@@ -34,25 +66,33 @@ def as_ids(ids: Any, name: str) -> NDArray[Any]:
             return column
     if kind == "i" or (kind == "u" and (len(column) == 0 or column.max() <= np.iinfo(np.int64).max)):
         return column.astype(np.int64, copy=False)
-    if kind in "mM":  # as NumPy's own scalars: tolist() would lose their unit
-        return np.fromiter(column, dtype=object, count=len(column))
-    return np.fromiter(column.tolist(), dtype=object, count=len(column))
+    return column
 
 
-def factorise(column: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Give the distinct ids and the position of each entry's among them."""
-    if column.dtype.kind == "i":
-        return _factorise_integers(column)
-    entries = column.tolist()
+def _objects(column: Sequence[Any] | NDArray[Any]) -> Sequence[Any]:
+    """Give a column as Python objects."""
+    if not isinstance(column, np.ndarray):
+        return column
+    return list(column) if column.dtype.kind in "mM" else column.tolist()  # which would lose the unit of instants
+
+
+def _factorise_objects(column: Sequence[Any] | NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
     numbers: defaultdict[Any, int] = defaultdict(count().__next__)  # numbered as they appear, without a Python loop
+    appearance = np.empty(len(column), dtype=np.int32)
     try:
-        appearance = np.fromiter(map(numbers.__getitem__, entries), dtype=np.int32, count=len(entries))
+        for start in range(0, len(column), _PART):
+            part = _objects(column[start : start + _PART])
+            deque(map(hash, part), maxlen=0)  # strings keep their hash: apart from looking up, this runs in the cache
+            # Looking up is waiting for keys to come from memory: itemgetter has several on their way. It makes no
+            # tuple of a single number, hence one more, which is left.
+            found = itemgetter(*part, part[0])(numbers)
+            appearance[start : start + _PART] = np.fromiter(found, dtype=np.int32, count=len(part))
     except TypeError:
-        raise unhashable(entries, name) from None
+        raise unhashable(_objects(column), name) from None
     distinct = list(numbers)
     if not set(map(type, distinct)) <= _NEVER_MISSING and any(map(_is_missing, distinct)):
-        row = next(row for row, item in enumerate(entries) if _is_missing(item))
-        raise RowError(name, row, entries[row], f"a missing id; {MEND_ROWS}")
+        row, item = next((row, item) for row, item in enumerate(_objects(column)) if _is_missing(item))
+        raise RowError(name, row, item, f"a missing id; {MEND_ROWS}")
     try:
         order = sorted(range(len(distinct)), key=distinct.__getitem__)
     except TypeError:  # ids of kinds that cannot be compared stay in the order of first appearance
@@ -99,7 +139,7 @@ def _is_missing(item: Any) -> bool:
         return True
 
 
-def unhashable(entries: list[Any], name: str) -> RowError:
+def unhashable(entries: Sequence[Any], name: str) -> RowError:
     """Name the first id that has no hash."""
     for row, item in enumerate(entries):
         try:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from halfstep.errors import DataError, ParameterError
 from halfstep.interactions.columns import RowError, as_column, as_numbers, as_rows, as_weights, check_table
 from halfstep.interactions.duplicates import Duplicates, find_repeat, merge
-from halfstep.interactions.orientation import Orientation, orient
+from halfstep.interactions.orientation import Orientation
 from halfstep.interactions.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Interactions:
             items=items,
             user_positions=user_positions,
             item_positions=item_positions,
-            values=table.get("value", np.ones(len(user_positions))),
+            values=table.get("value", np.broadcast_to(1.0, len(user_positions))),  # takes the memory of one
             timestamps=table.get("timestamp"),
             weights=table.get("weight"),
         )
@@ -269,12 +269,12 @@ class Interactions:
     @cached_property
     def by_user(self) -> Orientation:
         """The observed cells in rows of users; built once."""
-        return orient(self.user_positions, self.item_positions, self.user_counts, self.item_counts)
+        return Orientation.of_entries(self.user_positions, self.item_positions, self.n_users, self.n_items)
 
     @cached_property
     def by_item(self) -> Orientation:
         """The observed cells in rows of items; built once."""
-        return orient(self.item_positions, self.user_positions, self.item_counts, self.user_counts)
+        return self.by_user.turned(self.n_items)
 
     def to_sparse(self) -> csr_array[Any, tuple[int, int]]:
         """Give the values as a SciPy array of users × items; a value of 0 stays a stored entry."""

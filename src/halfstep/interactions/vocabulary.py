@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from halfstep.errors import ParameterError, UnknownIdError
 from halfstep.interactions.columns import RowError
-from halfstep.interactions.ids import as_ids, factorise, is_dense, refuse_missing, unhashable
+from halfstep.interactions.ids import as_ids, encode, factorise, is_dense, refuse_missing, unhashable
 
 FEW = 16  # integers that one dictionary finds faster than NumPy does
 
@@ -76,7 +76,7 @@ class Vocabulary:
         DataError
             If an id is missing (None, NaN, NaT, pandas.NA) or not hashable; it names the first such row.
         """
-        distinct, positions = factorise(as_ids(ids, name), name)
+        distinct, positions = encode(ids, name)
         return cls.of_distinct(distinct), positions
 
     @classmethod

@@ -20,7 +20,7 @@ from benchmarks.synthetic import ten_million
 from halfstep import doctor
 from halfstep.backends import cpu
 from halfstep.backends.protocol import aligned_zeros, empty_factors
-from halfstep.kernels import blocked
+from halfstep.kernels import dense
 from halfstep.sides import Regularization, sides
 
 RANKS = (64, 128, 256)
@@ -79,22 +79,22 @@ def solvers(data: hs.Interactions, rank: int, gemm: float) -> Iterator[list[str]
 @numba.njit
 def multiply(Z: np.ndarray, A: np.ndarray, none: np.ndarray, repeats: int) -> None:
     for _ in range(repeats):
-        blocked.add_products(A, True, Z, OBSERVATIONS, len(A), Z, none, 0, 0)
+        dense.add_products(A, True, Z, OBSERVATIONS, len(A), Z, none, 0, 0)
 
 
 @numba.njit
 def factor(A: np.ndarray, U: np.ndarray, inverse: np.ndarray, repeats: int) -> None:
     for _ in range(repeats):
         for row in range(len(A)):
-            blocked.copy(A[row], len(A), U[row])
-        blocked.factor(U, len(A), inverse)
+            dense.copy(A[row], len(A), U[row])
+        dense.factor(U, len(A), inverse)
 
 
 @numba.njit
 def solve(U: np.ndarray, inverse: np.ndarray, b: np.ndarray, v: np.ndarray, repeats: int) -> None:
     for _ in range(repeats):
-        blocked.copy(v, len(U), b)
-        blocked.solve_factored(U, len(U), inverse, b, v)
+        dense.copy(v, len(U), b)
+        dense.solve_factored(U, len(U), inverse, b, v)
 
 
 def parts(rank: int, gemm: float) -> list[str]:

@@ -24,8 +24,7 @@ part of the matrix and h = Σ w + ρ λ_u,
 Scaled so, no pivot is below 1 but for rounding, whatever the weights: rows that lose their digits, or whose weights
 w − s_u m_i are not positive, are left for ``cholesky.py``.
 
-Why it is written out: LAPACK's factorisation reaches an eighth of the machine at these sizes, and cannot take its
-matrix from rows that lie all over memory.
+Why it is written out: libraries solve a system that is there already, and this one's rows lie all over memory.
 """
 
 from __future__ import annotations
@@ -36,24 +35,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.kernels._jit import kernel
-from halfstep.kernels._llvm import WIDE_BYTES
-from halfstep.kernels._panels import PANEL, add_rows, dot_listed, dot_panel
-from halfstep.kernels._tiles import (
-    PANEL_ROWS,
-    TILE_ROWS,
-    add_tile,
-    factor_panel,
-    gather_scaled,
-    prefetch_row,
-    solve_block,
-    subtract_tile,
-    transpose_block,
+from halfstep.kernels._panels import PANEL, dot_listed
+from halfstep.kernels._tiles import gather_scaled
+from halfstep.kernels.dense import (
+    add_products,
+    add_scaled,
+    copy,
+    divide,
+    factor,
+    invert_roots,
+    padded,
+    solve_factored,
+    take_roots,
+    transpose,
 )
-from halfstep.kernels._vector import WIDE_PADDING
 from halfstep.kernels.observations import (
     LEFT,
     cell,
-    copy,
     diagonal_of,
     is_positive,
     list_observations,
@@ -70,115 +68,66 @@ DUAL_BELOW = 0.9  # observations per unknown below which the dual is the cheaper
 
 
 @kernel
-def padded(columns: int) -> int:
-    """The next multiple of `WIDE_PADDING`."""
-    return -(-columns // WIDE_PADDING) * WIDE_PADDING
-
-
-@kernel
-def add_products(
-    A: Floats, is_new: bool, Z: Floats, n: int, rows: int, Y: Floats, indices: Ints, begin: int, end: int
-) -> None:
-    """A += Σ_p z_p z_pᵀ over the first n rows of Z: the first `rows` rows of A, from the diagonal on; a new one is 0.
-
-    While that is computed, the observations begin … end − 1 are asked for, which will be gathered next.
-    """
-    lanes = WIDE_BYTES // A.itemsize
-    for a in range(0, rows, TILE_ROWS):
-        for p in range(begin + (end - begin) * a // rows, begin + (end - begin) * (a + TILE_ROWS) // rows):
-            prefetch_row(Y, np.intp(indices[p]), Y.shape[1])
-        c = a - a % lanes
-        while c < rows:  # four are two and two: a tile of one vector waits for its own sums
-            left = (rows - c) // lanes
-            if left == 3 or left > 4:
-                add_tile(A, is_new, Z, n, a, c, 3)
-                c += 3 * lanes
-            elif left > 1:
-                add_tile(A, is_new, Z, n, a, c, 2)
-                c += 2 * lanes
-            else:
-                add_tile(A, is_new, Z, n, a, c, 1)
-                c += lanes
-
-
-@kernel
-def factor(U: Floats, rows: int, inverse: Floats) -> bool:
-    """Overwrite I + … with U, from the diagonal on; `inverse` becomes 1 / U_aa. False if a pivot lost its digits."""
-    lanes = WIDE_BYTES // U.itemsize
-    least = rows * np.finfo(U.dtype).eps
-    sound = True
-    for a in range(0, rows, PANEL_ROWS):
-        before = U[a, a] + U[a + 1, a + 1] + U[a + 2, a + 2] + U[a + 3, a + 3]
-        c = a - a % lanes
-        while c < rows:
-            left = (rows - c) // lanes
-            if left == 3 or left > 4:
-                subtract_tile(U, a, a, c, 3)
-                c += 3 * lanes
-            elif left > 1:
-                subtract_tile(U, a, a, c, 2)
-                c += 2 * lanes
-            else:
-                subtract_tile(U, a, a, c, 1)
-                c += lanes
-        factor_panel(U, a, rows, inverse)
-        for b in range(a, a + PANEL_ROWS):
-            if not inverse[b] * inverse[b] * least * before < 1.0:
-                sound = False
-    return sound
-
-
-@kernel
-def solve_factored(U: Floats, rows: int, inverse: Floats, b: Floats, v: Floats) -> None:
-    """Solve Uᵀ U v = b, a vector of unknowns at a time; b is overwritten."""
-    lanes = WIDE_BYTES // U.itemsize
-    for a in range(0, rows, lanes):
-        solve_block(U, a, inverse, b, v, True)
-        for p in range(a, a + lanes):
-            b[p] = -v[p]
-        for c in range(a + lanes, rows, lanes):
-            add_rows(U, a, lanes, b, c, b, 1)
-    for a in range(rows - lanes, -1, -lanes):
-        dot_panel(U, a, a + lanes, rows, v, v)
-        solve_block(U, a, inverse, v, v, False)
-
-
-@kernel
-def add_scaled(Z: Floats, first: int, n: int, f: Floats, width: int, b: Floats) -> None:
-    """b[:width] += Σ_p f[first + p] · Z[first + p, :width] over n rows."""
-    lanes = WIDE_BYTES // Z.itemsize
-    c = 0
-    while c + 8 * lanes <= width:
-        add_rows(Z, first, n, f, c, b, 8)
-        c += 8 * lanes
-    while c + 4 * lanes <= width:
-        add_rows(Z, first, n, f, c, b, 4)
-        c += 4 * lanes
-    while c < width:
-        add_rows(Z, first, n, f, c, b, 1)
-        c += lanes
-
-
-@kernel
-def transpose(Z: Floats, n: int, width: int, T: Floats) -> None:
-    """T[:width, :n] = Z[:n, :width]ᵀ; both are whole vectors, rows of Z beyond the last are 0."""
-    lanes = WIDE_BYTES // Z.itemsize
-    for p in range(0, n, lanes):
-        for c in range(0, width, lanes):
-            transpose_block(Z, p, c, T)
-
-
-@kernel
-def gather(
-    first: int, last: int, at: Ints, q: Floats, r: Floats, ones: Floats, biases: bool, Y: Floats, d: Floats, Z: Floats
-) -> None:
-    """Gather the observations first … last − 1 of a row into Z, and divide what r and `ones` have of them by √q."""
+def gather(first: int, last: int, at: Ints, root: Floats, Y: Floats, d: Floats, Z: Floats) -> None:
+    """Gather the observations first … last − 1 of a row into Z, scaled by √(w − s m_i) and d."""
     for p in range(first, last):
-        root = np.sqrt(q[p])
-        gather_scaled(Y, at[p], 0, root, d, Z, p - first, Z.shape[1])
-        r[p] /= root
-        if biases:
-            ones[p] /= root
+        gather_scaled(Y, at[p], 0, root[p], d, Z, p - first, Z.shape[1])
+
+
+@kernel
+def sum_primal(
+    begin: int, n: int, indices: Ints, at: Ints, root: Floats, r: Floats, ones: Floats, Y: Floats, d: Floats,
+    Z: Floats, U: Floats, b: Floats, c: Floats,
+) -> None:  # fmt: skip
+    """U = Zᵀ Z, b = Zᵀ r and, where there are `ones`, c = Zᵀ ones of a row, some of its observations at a time."""
+    width = len(b)
+    b[:] = 0.0
+    c[:] = 0.0
+    for start in range(0, n, GATHERED):
+        stop = min(start + GATHERED, n)
+        gather(start, stop, at, root, Y, d, Z)
+        ahead = min(begin + stop + GATHERED, len(indices))
+        add_products(U, start == 0, Z, stop - start, width, Y, indices, begin + stop, ahead)
+        add_scaled(Z, 0, stop - start, r[start:stop], width, b)
+        if len(ones) > 0:
+            add_scaled(Z, 0, stop - start, ones[start:stop], width, c)
+
+
+@kernel
+def sum_dual(
+    begin: int, n: int, indices: Ints, at: Ints, root: Floats, r: Floats, ones: Floats, Y: Floats, d: Floats,
+    Z: Floats, T: Floats, U: Floats, b: Floats, c: Floats,
+) -> None:  # fmt: skip
+    """U = Z Zᵀ, b = r and, where there are `ones`, c = ones of a row, padded with zeros."""
+    width, unknowns = len(b), padded(n)
+    gather(0, n, at, root, Y, d, Z)
+    for p in range(n, unknowns):
+        Z[p] = 0.0
+    transpose(Z, unknowns, width, T)
+    end = begin + n
+    add_products(U, True, T, width, unknowns, Y, indices, end, min(end + GATHERED, len(indices)))
+    b[:] = 0.0
+    c[:] = 0.0
+    copy(r, n, b)
+    if len(ones) > 0:
+        copy(ones, n, c)
+
+
+@kernel
+def bias_of(
+    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, o: Floats, ridge: float, unknowns: int,
+    dual: bool, b: Floats, c: Floats, v: Floats, y: Floats,
+) -> tuple[float, bool]:  # fmt: skip
+    """The bias of a row, given what its system makes of b (v) and of c (y); and whether it kept its digits."""
+    h, pull, through, by_itself = np.float64(ridge), np.float64(0.0), np.float64(0.0), np.float64(0.0)
+    for p in range(begin, end):
+        h += cell(weights, p)
+        pull += cell(weights, p) * (cell(targets, p) - o[np.uintp(indices[p])])
+    for a in range(unknowns):  # cᵀ B⁻¹ b and cᵀ B⁻¹ c; in the dual Z v = r − a
+        through += c[a] * (b[a] - v[a] if dual else v[a])
+        by_itself += c[a] * (c[a] - y[a] if dual else y[a])
+    pivot = h - by_itself
+    return (pull - through) / pivot, bool(pivot > unknowns * np.finfo(v.dtype).eps * h)
 
 
 @kernel
@@ -192,19 +141,14 @@ def solve_blocked(
     If `scored`, ``losses[u]`` becomes Σ w (t − o_i − x·y)² and Σ m_i (p·q)² over its observations; in any case its
     first becomes `LEFT` if the row is left to others. `s`, `m` and `g` are empty where missing cells have no weight.
     """
-    width = padded(k)
+    width, dtype = padded(k), Y.dtype
     room = longest_of(rows, indptr) + width
-    at = np.empty(room, np.intp)
-    q, r, ones, xy = (
-        np.empty(room, Y.dtype), np.empty(room, Y.dtype), np.empty(room, Y.dtype), np.empty(room, Y.dtype)
-    )  # fmt: skip
-    Z = np.zeros((max(width, GATHERED), width), Y.dtype)
-    T, U = np.zeros((width, width), Y.dtype), np.zeros((width, width), Y.dtype)
-    d, b, c, v, y = (
-        np.zeros(width, Y.dtype), np.empty(width, Y.dtype), np.empty(width, Y.dtype), np.empty(width, Y.dtype),
-        np.empty(width, Y.dtype),
-    )  # fmt: skip
-    z, inverse = np.empty(width, Y.dtype), np.empty(width, Y.dtype)
+    at, root = np.empty(room, np.intp), np.empty(room, dtype)
+    r, xy, ones = np.empty(room, dtype), np.empty(room, dtype), np.empty(room if biases else 0, dtype)
+    Z = np.zeros((max(width, GATHERED), width), dtype)
+    T, U = np.zeros((width, width), dtype), np.zeros((width, width), dtype)
+    d, inverse, z = np.zeros(width, dtype), np.empty(width, dtype), np.empty(width, dtype)
+    b, c, v, y = np.empty(width, dtype), np.empty(width, dtype), np.empty(width, dtype), np.empty(width, dtype)
     for row in range(len(rows)):
         u = rows[row]
         begin, end = indptr[u], indptr[u + 1]
@@ -214,75 +158,54 @@ def solve_blocked(
         losses[u] = 0.0
         if n == 0:
             continue
-        s_u: Any = s[u] if len(m) > 0 else Y.dtype.type(0)
-        least = list_observations(begin, end, indices, targets, weights, s_u, m, o, at, q, r)
+        s_u: Any = s[u] if len(m) > 0 else dtype.type(0)
+        least = list_observations(begin, end, indices, targets, weights, s_u, m, o, at, root, r)
         diagonal_of(ridge[u], k, s_u, g, d)
         if not (is_positive(d, k) and least > 0.0):
             losses[u, 0] = LEFT
             continue
-        for a in range(k):
-            d[a] = 1.0 / np.sqrt(d[a])
+        invert_roots(k, d)
+        take_roots(n, root)
+        divide(n, root, r)
         if biases:
             for p in range(n):
                 ones[p] = cell(weights, begin + p)
+            divide(n, root, ones)
         dual = n < DUAL_BELOW * k
-        unknowns = padded(n) if dual else width
-        b[:unknowns] = 0.0
-        c[:unknowns] = 0.0
         if dual:
-            gather(0, n, at, q, r, ones, biases, Y, d, Z)
-            for p in range(n, unknowns):
-                Z[p] = 0.0
-            transpose(Z, unknowns, width, T)
-            add_products(U, True, T, width, unknowns, Y, indices, end, min(end + GATHERED, len(indices)))
-            copy(r, n, b)
-            if biases:
-                copy(ones, n, c)
+            sum_dual(begin, n, indices, at, root, r, ones, Y, d, Z, T, U, b, c)
         else:
-            for start in range(0, n, GATHERED):
-                stop = min(start + GATHERED, n)
-                gather(start, stop, at, q, r, ones, biases, Y, d, Z)
-                ahead = min(begin + stop + GATHERED, len(indices))
-                add_products(U, start == 0, Z, stop - start, width, Y, indices, begin + stop, ahead)
-                add_scaled(Z, 0, stop - start, r[start:stop], width, b)
-                if biases:
-                    add_scaled(Z, 0, stop - start, ones[start:stop], width, c)
+            sum_primal(begin, n, indices, at, root, r, ones, Y, d, Z, U, b, c)
+        unknowns = padded(n) if dual else width
         for a in range(unknowns):
             U[a, a] += 1.0
         sound = factor(U, unknowns, inverse)
         copy(b, unknowns, z)
         solve_factored(U, unknowns, inverse, z, v)
-        bias: Any = Y.dtype.type(0)
+        bias: Any = dtype.type(0)
         if biases:
             copy(c, unknowns, z)
             solve_factored(U, unknowns, inverse, z, y)
-            h = pull = through = by_itself = np.float64(0.0)
-            for p in range(begin, end):
-                h += cell(weights, p)
-                pull += cell(weights, p) * (cell(targets, p) - o[np.intp(indices[p])])
-            h += ridge[u] * bias_ratio
-            for a in range(unknowns):  # cᵀ B⁻¹ b and cᵀ B⁻¹ c; in the dual Z v = r − a
-                through += c[a] * (b[a] - v[a] if dual else v[a])
-                by_itself += c[a] * (c[a] - y[a] if dual else y[a])
-            pivot = h - by_itself
-            sound = sound and pivot > unknowns * np.finfo(Y.dtype).eps * h
-            bias = Y.dtype.type((pull - through) / pivot)
+            best, has_digits = bias_of(
+                begin, end, indices, targets, weights, o, ridge[u] * bias_ratio, unknowns, dual, b, c, v, y
+            )
+            bias, sound = dtype.type(best), sound and has_digits
             for a in range(unknowns):
                 v[a] -= bias * y[a]
-            x[k] = bias
         if not sound:
-            x[:] = 0.0
             losses[u, 0] = LEFT
             continue
         if dual:
             for p in range(n):  # Z v = Z Zᵀ a
-                xy[p] = (r[p] - v[p] - (bias * ones[p] if biases else 0.0)) / np.sqrt(q[p])
-            copy(v, n, b)
+                xy[p] = (r[p] - v[p] - (bias * ones[p] if biases else 0.0)) / root[p]
+            copy(v, n, z)
             v[:] = 0.0
-            add_scaled(Z, 0, n, b, width, v)
+            add_scaled(Z, 0, n, z, width, v)
         for a in range(width):
             v[a] *= d[a]
         copy(v, k, x)
+        if biases:
+            x[k] = bias
         if scored:
             for p in range(0, 0 if dual else n, PANEL):
                 dot_listed(Y, at, p, 0, v, xy, width)

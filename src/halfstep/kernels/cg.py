@@ -31,11 +31,10 @@ from numpy.typing import NDArray
 from halfstep.kernels._jit import kernel
 from halfstep.kernels._panels import PANEL, add_normal
 from halfstep.kernels._tiles import prefetch_row
-from halfstep.kernels.blocked import padded
+from halfstep.kernels.dense import copy, padded
 from halfstep.kernels.observations import (
     LEFT,
     cell,
-    copy,
     diagonal_of,
     is_positive,
     list_observations,

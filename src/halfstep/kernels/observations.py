@@ -36,13 +36,6 @@ def longest_of(rows: Ints, indptr: Ints) -> int:
 
 
 @kernel
-def copy(source: Floats, n: int, target: Floats) -> None:
-    """target[:n] = source[:n], which takes Numba a tenth as long to compile."""
-    for p in range(n):
-        target[p] = source[p]
-
-
-@kernel
 def diagonal_of(ridge: float, k: int, s: float, g: Floats, d: Floats) -> None:
     """D = s_u g + λ_u of one row into the first k of d; g is empty where missing cells have no weight."""
     for c in range(k):

@@ -29,11 +29,11 @@ from numpy.typing import NDArray
 from halfstep.kernels._jit import kernel
 from halfstep.kernels._panels import PANEL, dot_listed
 from halfstep.kernels._tiles import gather_scaled
-from halfstep.kernels.blocked import GATHERED, add_products, add_scaled, factor, padded, solve_factored
+from halfstep.kernels.blocked import GATHERED
+from halfstep.kernels.dense import add_products, add_scaled, copy, factor, padded, solve_factored
 from halfstep.kernels.observations import (
     LEFT,
     cell,
-    copy,
     diagonal_of,
     is_positive,
     list_observations,

@@ -1,0 +1,157 @@
+"""The linear algebra of one system, dense and in the caches: sums of outer products, factorisation, triangles.
+
+Matrices are symmetric and kept from the diagonal on, as I + … = Uᵀ U; their sizes are whole vectors (`padded`).
+
+Why it is written out: LAPACK's factorisation reaches an eighth of the machine at these sizes, and BLAS cannot ask for
+the rows that come next while it multiplies.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.kernels._jit import kernel
+from halfstep.kernels._llvm import WIDE_BYTES
+from halfstep.kernels._panels import add_rows, dot_panel
+from halfstep.kernels._tiles import (
+    PANEL_ROWS,
+    TILE_ROWS,
+    add_tile,
+    factor_panel,
+    prefetch_row,
+    solve_block,
+    subtract_tile,
+    transpose_block,
+)
+from halfstep.kernels._vector import WIDE_PADDING
+
+Floats = NDArray[np.floating]
+Ints = NDArray[np.integer]
+
+
+@kernel
+def padded(columns: int) -> int:
+    """The next multiple of `WIDE_PADDING`."""
+    return -(-columns // WIDE_PADDING) * WIDE_PADDING
+
+
+@kernel
+def add_products(
+    A: Floats, is_new: bool, Z: Floats, n: int, rows: int, Y: Floats, indices: Ints, begin: int, end: int
+) -> None:
+    """A += Σ_p z_p z_pᵀ over the first n rows of Z: the first `rows` rows of A, from the diagonal on; a new one is 0.
+
+    While that is computed, the observations begin … end − 1 are asked for, which will be gathered next.
+    """
+    lanes = WIDE_BYTES // A.itemsize
+    for a in range(0, rows, TILE_ROWS):
+        for p in range(begin + (end - begin) * a // rows, begin + (end - begin) * (a + TILE_ROWS) // rows):
+            prefetch_row(Y, np.intp(indices[p]), Y.shape[1])
+        c = a - a % lanes
+        while c < rows:  # four are two and two: a tile of one vector waits for its own sums
+            left = (rows - c) // lanes
+            if left == 3 or left > 4:
+                add_tile(A, is_new, Z, n, a, c, 3)
+                c += 3 * lanes
+            elif left > 1:
+                add_tile(A, is_new, Z, n, a, c, 2)
+                c += 2 * lanes
+            else:
+                add_tile(A, is_new, Z, n, a, c, 1)
+                c += lanes
+
+
+@kernel
+def factor(U: Floats, rows: int, inverse: Floats) -> bool:
+    """Overwrite I + … with U, from the diagonal on; `inverse` becomes 1 / U_aa. False if a pivot lost its digits."""
+    lanes = WIDE_BYTES // U.itemsize
+    least = rows * np.finfo(U.dtype).eps
+    sound = True
+    for a in range(0, rows, PANEL_ROWS):
+        before = U[a, a] + U[a + 1, a + 1] + U[a + 2, a + 2] + U[a + 3, a + 3]
+        c = a - a % lanes
+        while c < rows:
+            left = (rows - c) // lanes
+            if left == 3 or left > 4:
+                subtract_tile(U, a, a, c, 3)
+                c += 3 * lanes
+            elif left > 1:
+                subtract_tile(U, a, a, c, 2)
+                c += 2 * lanes
+            else:
+                subtract_tile(U, a, a, c, 1)
+                c += lanes
+        factor_panel(U, a, rows, inverse)
+        for b in range(a, a + PANEL_ROWS):
+            if not inverse[b] * inverse[b] * least * before < 1.0:
+                sound = False
+    return sound
+
+
+@kernel
+def solve_factored(U: Floats, rows: int, inverse: Floats, b: Floats, v: Floats) -> None:
+    """Solve Uᵀ U v = b, a vector of unknowns at a time; b is overwritten."""
+    lanes = WIDE_BYTES // U.itemsize
+    for a in range(0, rows, lanes):
+        solve_block(U, a, inverse, b, v, True)
+        for p in range(a, a + lanes):
+            b[p] = -v[p]
+        for c in range(a + lanes, rows, lanes):
+            add_rows(U, a, lanes, b, c, b, 1)
+    for a in range(rows - lanes, -1, -lanes):
+        dot_panel(U, a, a + lanes, rows, v, v)
+        solve_block(U, a, inverse, v, v, False)
+
+
+@kernel
+def add_scaled(Z: Floats, first: int, n: int, f: Floats, width: int, b: Floats) -> None:
+    """b[:width] += Σ_p f[first + p] · Z[first + p, :width] over n rows."""
+    lanes = WIDE_BYTES // Z.itemsize
+    c = 0
+    while c + 8 * lanes <= width:
+        add_rows(Z, first, n, f, c, b, 8)
+        c += 8 * lanes
+    while c + 4 * lanes <= width:
+        add_rows(Z, first, n, f, c, b, 4)
+        c += 4 * lanes
+    while c < width:
+        add_rows(Z, first, n, f, c, b, 1)
+        c += lanes
+
+
+@kernel
+def transpose(Z: Floats, n: int, width: int, T: Floats) -> None:
+    """T[:width, :n] = Z[:n, :width]ᵀ; both are whole vectors, rows of Z beyond the last are 0."""
+    lanes = WIDE_BYTES // Z.itemsize
+    for p in range(0, n, lanes):
+        for c in range(0, width, lanes):
+            transpose_block(Z, p, c, T)
+
+
+@kernel
+def take_roots(n: int, numbers: Floats) -> None:
+    """√ of the first n numbers, in place."""
+    for p in range(n):
+        numbers[p] = np.sqrt(numbers[p])
+
+
+@kernel
+def invert_roots(n: int, numbers: Floats) -> None:
+    """1 / √ of the first n numbers, in place."""
+    for p in range(n):
+        numbers[p] = 1.0 / np.sqrt(numbers[p])
+
+
+@kernel
+def divide(n: int, roots: Floats, numbers: Floats) -> None:
+    """numbers[:n] /= roots[:n]."""
+    for p in range(n):
+        numbers[p] /= roots[p]
+
+
+@kernel
+def copy(source: Floats, n: int, target: Floats) -> None:
+    """target[:n] = source[:n], which takes Numba a tenth as long to compile."""
+    for p in range(n):
+        target[p] = source[p]

@@ -91,12 +91,15 @@ class Vectors:
         return b.extract_element(total, ir.Constant(index, 0)) if lanes == 1 else total
 
     def sums(self, totals: Sequence[Any]) -> Any:
-        """The sums over the lanes of 2, 4, … vectors, at most as many as one has lanes: a vector, each in its lane.
+        """The sums over the lanes of 2, 4, … vectors: a vector of as many lanes, each sum in its own.
 
         Two vectors become one at a time, in which every second lane (pair, four, ...) is of the one or the other.
         """
         b, count = self.builder, len(totals)
         kind = ir.VectorType(ir.IntType(32), count)
+        if count > self.lanes:
+            lower, upper = self.sums(totals[: count // 2]), self.sums(totals[count // 2 :])
+            return b.shuffle_vector(lower, upper, ir.Constant(kind, list(range(count))))
         vectors, step = [self.sum(total, count) for total in totals], 1
         while step < count:
             halved = []

@@ -12,6 +12,7 @@ import numpy as np
 import halfstep as hs
 
 TASTES, MIXED, STRENGTH = 48, 3, 1.5
+LIKINGS = 8  # what ratings depend on
 
 
 def interactions(n_users: int, n_items: int, cells: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -45,3 +46,13 @@ def ten_million() -> hs.Interactions:
     """138,000 users × 27,000 items, as in MovieLens 20M, with half of its cells."""
     users, items = interactions(138_000, 27_000, 10_000_000)
     return hs.Interactions.from_arrays(users, items)
+
+
+def ratings(users: np.ndarray, items: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Rate pairs from 1 to 5: by biases, by `LIKINGS` factors and by chance."""
+    rng = np.random.default_rng(seed)
+    n_users, n_items = int(users.max()) + 1, int(items.max()) + 1
+    rated = 3.5 + rng.normal(scale=0.4, size=n_users)[users] + rng.normal(scale=0.5, size=n_items)[items]
+    for _ in range(LIKINGS):
+        rated += rng.normal(scale=0.5, size=n_users)[users] * rng.normal(scale=0.5, size=n_items)[items]
+    return np.clip(np.rint(rated + rng.normal(scale=0.8, size=len(users))), 1.0, 5.0)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas
 import polars
 import pytest
 from scipy import sparse
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import halfstep as hs
 import reference
@@ -417,6 +418,26 @@ def test_blas_threads_are_set_back_and_no_thread_is_left(data: hs.Interactions) 
         ALS(whole, rank=30, regularization=0.0, threads=3).fit(data)
     assert blas_threads() == before
     assert threading.active_count() == threads
+
+
+def test_any_python_thread_gives_the_same_bits(data: hs.Interactions) -> None:
+    """Also after another has set BLAS's threads, which threadpoolctl then leaves to that one."""
+    during: list[set[int]] = []
+
+    def watched(_: ALS) -> None:
+        during.append({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
+
+    def fit() -> ALS:
+        return ALS(hs.Implicit(), rank=40, iterations=2, random_state=0, callbacks=[watched]).fit(data)
+
+    with threadpool_limits(3, user_api="blas"):
+        here = fit()
+        with ThreadPoolExecutor(2) as pool:
+            there = [pool.submit(fit) for _ in range(2)]
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {3}
+    assert during == [{1}] * 6
+    for model in there:
+        np.testing.assert_array_equal(here.item_factors_, model.result().item_factors_)
 
 
 def test_two_fits_in_two_threads(data: hs.Interactions) -> None:

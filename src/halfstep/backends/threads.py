@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any, ClassVar
 
-from threadpoolctl import ThreadpoolController
+import threadpoolctl
 
 from halfstep.errors import ParameterError
 
@@ -101,7 +101,12 @@ def threads_to_use(threads: int | None) -> int:
 
 
 class OneBlasThread:
-    """Hold BLAS to one thread while any backend is at work, and set it back after the last."""
+    """Hold BLAS to one thread while any backend is at work, and set it back after the last.
+
+    From 3.8 on, threadpoolctl lets only the first Python thread that sets a limit set others, and passes over the
+    rest in silence. Backends may be at work in any thread, and the last to end need not be the first to begin: so control
+    is freed before and after each of the two. The lock sees to it that nobody else here is in between.
+    """
 
     _lock: ClassVar[threading.Lock] = threading.Lock()
     _users: ClassVar[int] = 0
@@ -111,7 +116,9 @@ class OneBlasThread:
     def enter(cls) -> None:
         with cls._lock:
             if cls._users == 0:
-                cls._limiter = ThreadpoolController().limit(limits=1, user_api="blas")
+                free_control_of_blas()
+                cls._limiter = threadpoolctl.ThreadpoolController().limit(limits=1, user_api="blas")
+                free_control_of_blas()
             cls._users += 1
 
     @classmethod
@@ -119,11 +126,20 @@ class OneBlasThread:
         with cls._lock:
             cls._users -= 1
             if cls._users == 0:
+                free_control_of_blas()
                 cls._limiter.restore_original_limits()
                 cls._limiter = None
+                free_control_of_blas()
 
     def __enter__(self) -> None:
         self.enter()
 
     def __exit__(self, *_: object) -> None:
         self.leave()
+
+
+def free_control_of_blas() -> None:
+    """Let whichever Python thread comes next set BLAS's threads."""
+    controller: Any = getattr(threadpoolctl, "OpenBLASController", None)
+    if hasattr(controller, "clear_controlling_thread"):
+        controller.clear_controlling_thread(force=True)

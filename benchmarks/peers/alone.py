@@ -1,0 +1,154 @@
+"""What a process of its own takes: memory for a fit, and time to start. Each measurement is a new process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers.machine import THREADS, is_installed
+from benchmarks.peers.measurements import OURS, Memory, Start
+from benchmarks.peers.problems import STRENGTH, WEIGHT, Problem
+
+RANK, ITERATIONS = 64, 2
+STARTS = 3  # of which the median counts
+
+# The peak is reset where it can be, so that reading the file does not count.
+MEMORY = """
+import json, re, sys, warnings
+from pathlib import Path
+import numpy as np, scipy.linalg
+from scipy import sparse
+warnings.simplefilter("ignore")
+status = Path("/proc/self/status")
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]) / 1024
+path, rank, iterations, weight, strength, threads = json.loads(sys.argv[1])
+def run(users, items):
+    {data}
+    Path("/proc/self/clear_refs").write_text("5")
+    {fit}
+few = np.arange(1000)
+run(few, few % 100)
+users, items = np.load(path)
+before = int(re.search(r"VmRSS:\\s+(\\d+)", status.read_text())[1]) / 1024
+before -= (users.nbytes + items.nbytes) / 2**20
+run(users, items)
+print("\\n", peak() - before - (users.nbytes + items.nbytes) / 2**20)
+"""
+CSR = "data = sparse.csr_matrix((np.ones(len(users), np.float32), (users, items)))"
+OWN_DATA = "import halfstep as hs; data = hs.Interactions.from_arrays(users, items); data.by_user"
+OWN_FIT = (
+    "hs.ALS(hs.Implicit(observed_weight=weight), rank=rank, iterations=iterations, progress=False, solver={!r})"
+    ".fit(data)"
+)
+IMPLICIT = (
+    "from implicit.cpu.als import AlternatingLeastSquares as Peer; "
+    "Peer(factors=rank, iterations=iterations, num_threads=threads).fit(data, show_progress=False)"
+)
+IRSPACK = (
+    "from irspack import IALSRecommender as Peer; "
+    "Peer(data, n_components=rank, train_epochs=iterations, alpha0=1.0, reg=strength, n_threads=threads).learn()"
+)
+CMFREC = (
+    "from cmfrec import CMF_implicit as Peer; "
+    "Peer(k=rank, niter=iterations, nthreads=threads, verbose=False, precompute_for_predictions=False)"
+    ".fit(data.tocoo())"
+)
+FITS = {
+    "halfstep": (OURS, OWN_DATA, OWN_FIT.format("auto")),
+    "halfstep, Cholesky": (OURS, OWN_DATA, OWN_FIT.format("cholesky")),
+    "implicit, CG": ("implicit", CSR, IMPLICIT),
+    "irspack, CG": ("irspack", CSR, IRSPACK),
+    "cmfrec, CG": ("cmfrec", CSR, CMFREC),
+}
+
+START = """
+import json, time
+import numpy as np
+rng = np.random.default_rng(0)
+users, items = rng.integers(500, size=20_000), rng.integers(300, size=20_000)
+began = time.perf_counter()
+{imports}
+imported = time.perf_counter()
+{data}
+taken = [imported - began]
+for _ in range(2):
+    began = time.perf_counter()
+    {fit}
+    taken.append(time.perf_counter() - began)
+print("\\n" + json.dumps(taken))
+"""
+STARTS_OF = {
+    OURS: (
+        "import halfstep as hs; hs.ALS",
+        "data = hs.Interactions.from_arrays(users, items, duplicates='last')",
+        "hs.ALS(hs.Implicit(), rank=64, iterations=1, progress=False).fit(data)",
+    ),
+    "implicit": (
+        "import warnings; warnings.simplefilter('ignore'); "
+        "from implicit.cpu.als import AlternatingLeastSquares as Peer",
+        "from scipy import sparse; data = sparse.csr_matrix((np.ones(20_000, np.float32), (users, items)))",
+        "Peer(factors=64, iterations=1).fit(data, show_progress=False)",
+    ),
+    "irspack": (
+        "from irspack import IALSRecommender as Peer",
+        "from scipy import sparse; data = sparse.csr_matrix((np.ones(20_000, np.float32), (users, items)))",
+        "Peer(data, n_components=64, train_epochs=1, alpha0=1.0).learn()",
+    ),
+    "cmfrec": (
+        "from cmfrec import CMF_implicit as Peer",
+        "from scipy import sparse; data = sparse.coo_matrix((np.ones(20_000, np.float32), (users, items)))",
+        "Peer(k=64, niter=1, verbose=False, precompute_for_predictions=False).fit(data)",
+    ),
+}
+
+
+def in_new_process(code: str, *arguments: str, environment: dict[str, str] | None = None) -> Any:
+    """What a program prints that can be read as JSON; libraries may print, too."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True,
+        env=os.environ | (environment or {}),
+    )  # fmt: skip
+    for line in reversed(done.stdout.splitlines()):
+        with contextlib.suppress(json.JSONDecodeError):
+            return json.loads(line)
+    raise ValueError(f"nothing was measured by {code}: {done.stdout}")
+
+
+def memory(problem: Problem) -> list[Memory]:
+    """Peaks beside what there has to be: the pairs, by users and by items, at 4 bytes each, and the factors."""
+    needed = 2 * 4 * len(problem.users) + 8 * sum(problem.shape) + 4 * RANK * sum(problem.shape)
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pairs.npy"
+        np.save(path, np.array([problem.users, problem.items], dtype=np.int64))
+        given = json.dumps([str(path), RANK, ITERATIONS, WEIGHT, STRENGTH, THREADS])
+        for name, (package, data, fit) in FITS.items():
+            if is_installed(package):
+                peak = in_new_process(MEMORY.format(data=data, fit=fit), given)
+                found.append(Memory(name, package, peak, needed / 2**20))
+    return found
+
+
+def starts() -> list[Start]:
+    """Import, a first fit of 20,000 pairs, and the same again; ours also where no kernel has been compiled yet."""
+    found = []
+    for package, (imports, data, fit) in STARTS_OF.items():
+        if is_installed(package):
+            code = START.format(imports=imports, data=data, fit=fit)
+            in_new_process(code)  # files into memory, and kernels compiled
+            taken = np.median([in_new_process(code) for _ in range(STARTS)], axis=0)
+            found.append(Start(package, *taken.tolist()))
+    with tempfile.TemporaryDirectory() as empty:
+        imports, data, fit = STARTS_OF[OURS]
+        cold = in_new_process(
+            START.format(imports=imports, data=data, fit=fit), environment={"NUMBA_CACHE_DIR": empty}
+        )
+    return [*found, Start(f"{OURS}, nothing compiled", *cold)]

@@ -1,0 +1,132 @@
+"""Each library told the implicit objective in its own words, and watched after every iteration."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+import halfstep as hs
+from benchmarks.peers.machine import THREADS
+from benchmarks.peers.measurements import OURS
+from benchmarks.peers.problems import STRENGTH, WEIGHT, Problem
+
+
+@dataclass
+class Watch:
+    """Seconds since the start of a fit after each iteration; it stands still while factors are scored.
+
+    Attributes
+    ----------
+    score : callable or None
+        Of P and Q.
+    enough : callable
+        Of a score; whether to go no further.
+    """
+
+    score: Callable[[np.ndarray, np.ndarray], float] | None = None
+    enough: Callable[[float], bool] = lambda _: False
+    seconds: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+
+    def start(self) -> None:
+        self._began = time.perf_counter()
+
+    def note(self, P: np.ndarray, Q: np.ndarray) -> bool:
+        """Take the time after an iteration, and the factors' score if any; True if that is enough."""
+        stopped = time.perf_counter()
+        self.seconds.append(stopped - self._began)
+        if self.score is None:
+            return False
+        self.scores.append(self.score(P, Q))
+        self._began += time.perf_counter() - stopped
+        return self.enough(self.scores[-1])
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A library with one of its solvers."""
+
+    name: str
+    package: str
+    exact: bool
+    fit: Callable[[Problem, int, int, Watch], None]  # problem, rank, iterations
+    highest_rank: int = 1024  # at which it takes part: no one waits for what is four times slower than the next
+
+
+@contextlib.contextmanager
+def peers_threads() -> Iterator[None]:
+    """As peers ask for: BLAS with one thread, as they call it from many; and no warnings that it had more before."""
+    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def ours(problem: Problem, rank: int, iterations: int, watch: Watch, *, solver: str) -> None:
+    """The parameters of implicit by the preset, our solvers; users are not refreshed, as nobody else's are."""
+    preset = hs.presets.implicit(rank, STRENGTH, WEIGHT, iterations, progress=False)
+    model = replace(
+        preset, solver=solver, extrapolation=hs.ALS.extrapolation, refresh_users=False, init=problem.start(rank)
+    )
+    data = problem.fresh_data()
+    if watch.score is not None:
+        model.callbacks = [lambda fitted: watch.note(fitted.user_factors_, fitted.item_factors_)]
+    watch.start()
+    began = time.perf_counter()
+    model.fit(data)
+    if watch.score is None:  # callbacks cost a copy of the factors, which the history does without
+        before = time.perf_counter() - began - model.history_[-1].seconds
+        watch.seconds += [before + line.seconds for line in model.history_]
+
+
+def of_implicit(problem: Problem, rank: int, iterations: int, watch: Watch, *, use_cg: bool) -> None:
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    with peers_threads():
+        model = AlternatingLeastSquares(
+            factors=rank, regularization=STRENGTH, alpha=WEIGHT, use_cg=use_cg, num_threads=THREADS,
+            iterations=iterations,
+        )  # fmt: skip
+        model.user_factors, model.item_factors = problem.start(rank)
+        watch.start()
+        model.fit(
+            problem.matrix,
+            show_progress=False,
+            callback=lambda *_: watch.note(model.user_factors, model.item_factors),
+        )
+
+
+def of_irspack(problem: Problem, rank: int, iterations: int, watch: Watch, *, solver: str) -> None:
+    """It draws its start itself, from the same distribution."""
+    from irspack import IALSRecommender
+
+    confidences = problem.matrix * (WEIGHT - 1)  # to which it adds what missing cells weigh, 1
+    with peers_threads():
+        watch.start()
+        model = IALSRecommender(
+            confidences, n_components=rank, alpha0=1.0, reg=STRENGTH, nu=0.0, loss_type="ORIGINAL",
+            solver_type=solver, n_threads=THREADS, train_epochs=iterations,
+        )  # fmt: skip
+        model.start_learning()
+        for _ in range(iterations):
+            model.run_epoch()
+            if watch.note(np.asarray(model.get_user_embedding()), np.asarray(model.get_item_embedding())):
+                break
+
+
+CONTENDERS = (
+    Contender("implicit, CG", "implicit", False, partial(of_implicit, use_cg=True)),
+    Contender("irspack, CG", "irspack", False, partial(of_irspack, solver="CG")),
+    Contender("irspack, iALS++", "irspack", False, partial(of_irspack, solver="IALSPP"), 128),
+    Contender("halfstep", OURS, False, partial(ours, solver="auto")),
+    Contender("halfstep, subspace", OURS, False, partial(ours, solver="subspace")),
+    Contender("implicit, Cholesky", "implicit", True, partial(of_implicit, use_cg=False), 64),
+    Contender("irspack, Cholesky", "irspack", True, partial(of_irspack, solver="CHOLESKY")),
+    Contender("halfstep, Cholesky", OURS, True, partial(ours, solver="cholesky")),
+)

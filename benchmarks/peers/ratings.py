@@ -1,0 +1,91 @@
+"""Ratings: explicit ALS with biases beside cmfrec, and SGD beside Surprise."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from scipy import sparse
+
+import halfstep as hs
+from benchmarks.peers.contenders import peers_threads
+from benchmarks.peers.machine import THREADS
+from benchmarks.peers.measurements import Pair
+from benchmarks.synthetic import ratings
+
+ROUNDS = 3
+PATIENCE = 15.0  # seconds; what takes the two together longer is run once
+TEST_FRACTION = 0.1
+
+
+def take_turns(mine: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
+    """Median seconds of both."""
+    taken: list[list[float]] = []
+    for _ in range(ROUNDS):
+        taken.append([])
+        for action in (mine, theirs):
+            began = time.perf_counter()
+            action()
+            taken[-1].append(time.perf_counter() - began)
+        if sum(taken[-1]) > PATIENCE:
+            break
+    own, other = zip(*taken, strict=True)
+    return statistics.median(own), statistics.median(other)
+
+
+def beside_cmfrec(title: str, data: hs.Interactions, rank: int, strength: float, iterations: int) -> list[Pair]:
+    """Exact iterations, and the solvers that each library takes if it is not told: quality is on ratings held out."""
+    from cmfrec import CMF
+
+    train, test = hs.split_random(data, TEST_FRACTION, random_state=0)
+    matrix = sparse.coo_matrix(
+        (train.values, (train.user_positions, train.item_positions)), (train.n_users, train.n_items)
+    )
+    matrix = matrix.astype(np.float32)
+    pairs = []
+    for how, use_cg, solver in (("exact", False, "cholesky"), ("as by default", True, "auto")):
+        preset = hs.presets.cmfrec_explicit(rank, strength, niter=iterations, random_state=0, progress=False)
+        extrapolation = hs.ALS.extrapolation if solver == "auto" else 0.0
+        model = replace(preset, solver=solver, extrapolation=extrapolation)
+        peer = CMF(
+            k=rank, lambda_=strength, method="als", use_cg=use_cg, niter=iterations, nthreads=THREADS, use_float=True,
+            verbose=False, precompute_for_predictions=False,
+        )  # fmt: skip
+        model.fit(train)  # compiles
+        with peers_threads():
+            mine, theirs = take_turns(lambda m=model: m.fit(replace(train)), lambda p=peer: p.fit(matrix))
+        known = (*peer.A_.shape, *peer.B_.shape)
+        assert known == (train.n_users, rank, train.n_items, rank), f"cmfrec's factors have the shapes {known}"
+        imported = hs.persistence.from_arrays(
+            peer.A_, peer.B_, users=train.users, items=train.items, user_biases=peer.user_bias_,
+            item_biases=peer.item_bias_, mean=peer.glob_mean_,
+        )  # fmt: skip
+        qualities = [f"RMSE {hs.metrics.rmse(test.values, each.predict(test)):.4f}" for each in (model, imported)]
+        what = f"{title}, explicit with biases, rank {rank}, {iterations} iterations, {how}"
+        pairs.append(Pair(what, mine, "cmfrec", theirs, *qualities))
+    return pairs
+
+
+def beside_surprise() -> Pair:
+    """Both with Surprise's defaults: 100 factors, 20 epochs."""
+    import pandas as pd
+    from surprise import SVD, Dataset, Reader
+
+    train, test = hs.split_random(hs.datasets.movielens_100k(), TEST_FRACTION, random_state=0)
+    frame = pd.DataFrame({"user": train.user_ids, "item": train.item_ids, "rating": train.values})
+    trainset = Dataset.load_from_df(frame, Reader(rating_scale=(1, 5))).build_full_trainset()
+    model, peer = hs.SGD(random_state=0, progress=False), SVD(random_state=0)
+    model.fit(train)  # compiles
+    mine, theirs = take_turns(lambda: model.fit(train), lambda: peer.fit(trainset))
+    predicted = [peer.predict(u, i, clip=False).est for u, i in zip(test.user_ids, test.item_ids, strict=True)]
+    own = hs.metrics.rmse(test.values, model.predict(test))
+    other = hs.metrics.rmse(test.values, np.array(predicted))
+    what = "MovieLens 100K, SGD, 100 factors, 20 epochs"
+    return Pair(what, mine, "Surprise", theirs, f"RMSE {own:.4f}", f"RMSE {other:.4f}")
+
+
+def made_up(users: np.ndarray, items: np.ndarray) -> hs.Interactions:
+    return hs.Interactions.from_arrays(users, items, ratings(users, items))

@@ -104,8 +104,8 @@ class OneBlasThread:
     """Hold BLAS to one thread while any backend is at work, and set it back after the last.
 
     From 3.8 on, threadpoolctl lets only the first Python thread that sets a limit set others, and passes over the
-    rest in silence. Backends may be at work in any thread, and the last to end need not be the first to begin: so control
-    is freed before and after each of the two. The lock sees to it that nobody else here is in between.
+    rest in silence. Backends may be at work in any thread, and the last to end need not be the first to begin: so
+    control is freed before and after each of the two. The lock sees to it that nobody else here is in between.
     """
 
     _lock: ClassVar[threading.Lock] = threading.Lock()

@@ -14,7 +14,7 @@ from benchmarks.peers.problems import Problem, movielens_1m, ten_million
 from halfstep.atomic import write_atomically
 
 RANKS = (64, 128, 256)
-NDCG_RANK = 64
+NDCG_OF, NDCG_RANK = ("ml-1m",), 64  # people's choices: made-up ones are as good as their tastes
 DATA: dict[str, tuple[str, Callable[[], Problem | None]]] = {
     "ml-1m": ("MovieLens 1M", movielens_1m),
     "ten-million": ("Ten million", ten_million),
@@ -37,7 +37,8 @@ def measure(sections: list[str], data: list[str], ranks: list[int]) -> Measureme
             continue
         if "races" in sections:
             found.races += [races.to_objective(title, problem, rank) for rank in ranks]
-            found.races.append(races.to_ndcg(title, problem, NDCG_RANK))
+            if name in NDCG_OF:
+                found.races.append(races.to_ndcg(title, problem, NDCG_RANK))
         if name == "ten-million":
             if "ratings" in sections and is_installed("cmfrec"):
                 rated = ratings.made_up(problem.users, problem.items)

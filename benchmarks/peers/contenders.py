@@ -123,7 +123,7 @@ def of_irspack(problem: Problem, rank: int, iterations: int, watch: Watch, *, so
 CONTENDERS = (
     Contender("implicit, CG", "implicit", False, partial(of_implicit, use_cg=True)),
     Contender("irspack, CG", "irspack", False, partial(of_irspack, solver="CG")),
-    Contender("irspack, iALS++", "irspack", False, partial(of_irspack, solver="IALSPP"), 128),
+    Contender("irspack, iALS++", "irspack", False, partial(of_irspack, solver="IALSPP"), 64),
     Contender("halfstep", OURS, False, partial(ours, solver="auto")),
     Contender("halfstep, subspace", OURS, False, partial(ours, solver="subspace")),
     Contender("implicit, Cholesky", "implicit", True, partial(of_implicit, use_cg=False), 64),

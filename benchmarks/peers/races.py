@@ -16,8 +16,8 @@ ITERATIONS = 10  # of the contender that sets the objective to be reached
 MORE_ITERATIONS = 14  # that others are given to reach it
 EXACT_ITERATIONS = 3
 NDCG_ITERATIONS, NDCG_SHARE = 15, 0.995
-ROUNDS = 3
-PATIENCE = 15.0  # seconds; a peer's fit that takes longer has taken its only turn
+ROUNDS = 2
+PATIENCE = 8.0  # seconds; a peer's fit that takes longer has taken its only turn
 CACHED_RUN = 50_000  # pairs of a fit that compiles
 
 

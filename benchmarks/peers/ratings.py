@@ -17,7 +17,7 @@ from benchmarks.peers.measurements import Pair
 from benchmarks.synthetic import ratings
 
 ROUNDS = 3
-PATIENCE = 15.0  # seconds; what takes the two together longer is run once
+PATIENCE = 8.0  # seconds; what takes the two together longer is run once
 TEST_FRACTION = 0.1
 
 

@@ -21,6 +21,7 @@ THREADS = available_cores()
 PEERS = {"implicit": "implicit", "irspack": "irspack", "cmfrec": "cmfrec", "surprise": "scikit-surprise"}
 SETTINGS = ("OPENBLAS_", "OMP_", "MKL_")  # variables that change how fast BLAS and the peers are
 GEMM_SIZE = 4096
+PATIENCE = 8.0  # seconds; what takes longer has one turn
 
 
 def without_settings() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.marks import table
+from benchmarks.peers.machine import PATIENCE
 from benchmarks.peers.measurements import OURS, Fit, Machine, Measurements, Pair, Race
 
-ABOUT = """Written by `python -m benchmarks.peers`: every figure is of one run, in which libraries took turns with as
-many threads as there are cores. Seconds are medians over the turns; a peer whose fit takes longer than 8 seconds had
-one turn, in which its factors were scored after every iteration, while the turns of the others that count were not:
-such ratios favour halfstep, by up to a half."""
+ABOUT = f"""Written by `python -m benchmarks.peers`: every figure is of one run, in which libraries took turns with as
+many threads as there are cores. Seconds are medians over the turns; a peer whose fit takes longer than
+{PATIENCE:g} seconds had one turn, in which its factors were scored after every iteration, while the turns of the others
+that count were not: such ratios favour halfstep."""
 
 ABOUT_RACES = """All minimise Σ_Ω 10 (1 − x)² + Σ_missing x² + 5 (Σ ‖p_u‖² + Σ ‖q_i‖²), told in their own words, and
 start from the same factors (irspack draws its own, from the same distribution). Factors are scored by one function,
@@ -141,4 +142,5 @@ def summary(found: Measurements) -> str:
     ]
     head = ["how many times as fast as the fastest peer", " fit, or task", " an exact iteration"]
     cores = f"{found.machine.processor}, {found.machine.cores} cores, {found.machine.began}"
-    return f"{table(head, rows)}\n\n{cores}. All figures: [docs/benchmarks.md](docs/benchmarks.md)."
+    where = "[docs/benchmarks.md](docs/benchmarks.md), which says why ratios to peers that are slow favour halfstep"
+    return f"{table(head, rows)}\n\n{cores}. All figures: {where}."

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from benchmarks.peers.contenders import CONTENDERS, Contender, Watch
-from benchmarks.peers.machine import gemm_rate, is_installed
+from benchmarks.peers.machine import PATIENCE, gemm_rate, is_installed
 from benchmarks.peers.measurements import OURS, Fit, Race
 from benchmarks.peers.problems import HeldOut, Problem
 
@@ -17,7 +17,6 @@ MORE_ITERATIONS = 14  # that others are given to reach it
 EXACT_ITERATIONS = 3
 NDCG_ITERATIONS, NDCG_SHARE = 15, 0.995
 ROUNDS = 2
-PATIENCE = 8.0  # seconds; a peer's fit that takes longer has taken its only turn
 CACHED_RUN = 50_000  # pairs of a fit that compiles
 
 

@@ -12,12 +12,11 @@ from scipy import sparse
 
 import halfstep as hs
 from benchmarks.peers.contenders import peers_threads
-from benchmarks.peers.machine import THREADS
+from benchmarks.peers.machine import PATIENCE, THREADS
 from benchmarks.peers.measurements import Pair
 from benchmarks.synthetic import ratings
 
 ROUNDS = 3
-PATIENCE = 8.0  # seconds; what takes the two together longer is run once
 TEST_FRACTION = 0.1
 
 

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from halfstep.interactions import Interactions, Orientation
 from halfstep.objective import Cost, is_repeated
 
-FEW = 1000
+FEW = 1000  # cells that are looked at before all are
 Floats = NDArray[np.float64]
 Counted = Literal["cells", "observed", "positive"]
 

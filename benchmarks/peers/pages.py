@@ -10,8 +10,8 @@ from benchmarks.peers.measurements import OURS, Fit, Machine, Measurements, Pair
 
 ABOUT = f"""Written by `python -m benchmarks.peers`: every figure is of one run, in which libraries took turns with as
 many threads as there are cores. Seconds are medians over the turns; a peer whose fit takes longer than
-{PATIENCE:g} seconds had one turn, in which its factors were scored after every iteration, while the turns of the others
-that count were not: such ratios favour halfstep."""
+{PATIENCE:g} seconds had one turn, in which its factors were scored after every iteration, while the turns of
+the others that count were not: such ratios favour halfstep."""
 
 ABOUT_RACES = """All minimise Σ_Ω 10 (1 − x)² + Σ_missing x² + 5 (Σ ‖p_u‖² + Σ ‖q_i‖²), told in their own words, and
 start from the same factors (irspack draws its own, from the same distribution). Factors are scored by one function,

@@ -324,6 +324,32 @@ def test_weights_below_those_of_missing_cells_are_left_to_the_other_way() -> Non
     np.testing.assert_allclose(loss, reference.terms(problem, X, Y)[:2], rtol=1e-10)
 
 
+@pytest.mark.usefixtures("blocked")
+@pytest.mark.parametrize("solver", ["cholesky", "cg", "subspace"])
+@pytest.mark.parametrize("weight", [1.0, 0.0, 1.0 + 1e-6])
+def test_cells_that_weigh_as_if_they_were_missing_are_no_exception(
+    monkeypatch: pytest.MonkeyPatch, solver: str, weight: float
+) -> None:
+    """Nothing is left to the other way, and the loss keeps its digits."""
+    monkeypatch.setattr(cpu.CPU, "_solve_in_doubles", None)
+    monkeypatch.setattr(cpu, "STEPS", 60)
+    rng = np.random.default_rng(4)
+    table = Table(rng.random((70, 90)) < np.linspace(0.01, 1, 70)[:, None], rng.normal(size=(70, 90)))
+    missing = 1.0 if weight else 0.0
+    setting = Setting(
+        "equal", hs.Explicit(weight=weight, missing_weight=missing), arrays(value, constant(weight), missing), 0.5
+    )
+    problem = setting.problem(table, rank=21, strength=0.5, rho=1.0)
+    Y = draw_factors(90, 21, 0)
+    expected = reference.half_step(problem, Y)
+    for dtype, precision in (("float64", 1e-9), ("float32", 2e-4)):
+        by_user, _ = setting.sides(table, rank=21, strength=0.5, rho=1.0, dtype=dtype)
+        X, loss = half_step_and_loss(by_user, Y.astype(dtype), dtype=dtype, start=0 * expected, solver=solver)
+        np.testing.assert_allclose(X, expected, rtol=precision, atol=precision)
+        terms = reference.terms(problem, X.astype(float), Y)[:2]
+        np.testing.assert_allclose(loss, terms, rtol=precision, atol=precision)
+
+
 @every_setting
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=wide_tables(), rank=st.sampled_from([1, 8, 15, 33]), seed=seeds)

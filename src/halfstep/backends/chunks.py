@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.kernels.cholesky import workspace
+from halfstep.kernels.cholesky import sums_shape
 from halfstep.sides import Side, is_constant
 
 CHUNKS = 64  # at most about so many per half-step: enough to balance, few enough to cost nothing
@@ -70,12 +70,13 @@ class LoadedSide:
             for begin in range(int(side.indptr[row]), int(side.indptr[row + 1]), longest)
         ]
         chunks = [((first, last), rows[first:last][~is_long[first:last]]) for first, last in cut(work)]
-        sums_shape = workspace(k, side.weights)[0].shape
         # Rows that share missing cells are rotated into the eigenvectors of G first, which some rows have to pay for.
         is_blocked = k > SIDE_BY_SIDE
         is_blocked &= len(side.row_missing) == 0 or len(counts) >= ROWS_PER_UNKNOWN * k
         m = side.column_missing[:1] if is_constant(side.column_missing) else side.column_missing
-        return cls(side, side.has_one_matrix, m, is_blocked, cut(light_work), chunks, long_rows, segments, sums_shape)
+        return cls(
+            side, side.has_one_matrix, m, is_blocked, cut(light_work), chunks, long_rows, segments, sums_shape(k)
+        )
 
 
 def cut(work: NDArray[np.float64]) -> list[tuple[int, int]]:

@@ -22,7 +22,7 @@ part of the matrix and h = Σ w + ρ λ_u,
     b_u = (Σ w (t − o_i) − cᵀ B⁻¹ Σ w (t − o_i) y) / (h − cᵀ B⁻¹ c)
 
 Scaled so, no pivot is below 1 but for rounding, whatever the weights: rows that lose their digits, or whose weights
-w − s_u m_i are not positive, are left for ``cholesky.py``.
+w − s_u m_i are negative, are left for ``cholesky.py``.
 
 Why it is written out: libraries solve a system that is there already, and this one's rows lie all over memory.
 """
@@ -162,7 +162,7 @@ def solve_blocked(
         s_u: Any = s[u] if len(m) > 0 else dtype.type(0)
         least = list_observations(begin, end, indices, targets, weights, s_u, m, o, at, root, r)
         diagonal_of(ridge[u], k, s_u, g, d)
-        if not (is_positive(d, k) and least > 0.0):
+        if not (is_positive(d, k) and least >= 0.0):
             losses[u, 0] = LEFT
             continue
         invert_roots(k, d)
@@ -198,8 +198,6 @@ def solve_blocked(
             losses[u, 0] = LEFT
             continue
         if dual:
-            for p in range(n):  # Z v = Z Zᵀ a
-                xy[p] = (r[p] - v[p] - (bias * ones[p] if biases else 0.0)) / root[p]
             copy(v, n, z)
             v[:] = 0.0
             add_scaled(Z, 0, n, z, width, v)
@@ -209,6 +207,6 @@ def solve_blocked(
         if biases:
             x[k] = bias
         if scored:
-            for p in range(0, 0 if dual else n, PANEL):
+            for p in range(0, n, PANEL):
                 dot_listed(Y, at, p, 0, v, xy, width)
             score(begin, end, indices, targets, weights, m, o, bias, xy, losses[u])

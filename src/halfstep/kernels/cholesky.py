@@ -48,10 +48,15 @@ SOLVED = -1  # status: all rows solved; otherwise it is the first row that could
 
 
 @kernel
+def sums_shape(K: int) -> tuple[int, int]:
+    """The shape of A, with the row b and its corner c, in whole tiles."""
+    return -(-(K + 1) // TILE_ROWS) * TILE_ROWS, -(-(K + 1) // ROW_PADDING) * ROW_PADDING
+
+
+@kernel
 def workspace(K: int, like: Floats) -> tuple[Floats, Floats, Floats]:
     """A (with the row b and its corner c), and the gathered rows twice: W weighted, Z as they are."""
-    tall = -(-(K + 1) // TILE_ROWS) * TILE_ROWS
-    wide = -(-(K + 1) // ROW_PADDING) * ROW_PADDING
+    tall, wide = sums_shape(K)
     return (
         np.zeros((tall, wide), like.dtype),
         np.zeros((GATHERED, max(tall, wide)), like.dtype),

@@ -66,24 +66,27 @@ def list_observations(
 ) -> float:  # fmt: skip
     """Note the observations begin … end − 1 of a row: i, q = w − s m_i, r = w (t − o_i); return the least q.
 
-    Whole panels of them: what is missing from the last one are observations without weight.
+    Systems are divided by √q, so that where a cell weighs as if it were missing q is not 0, but what rounding would
+    have made of it. Whole panels of them: what is missing from the last one are observations without weight.
     """
     n = end - begin
     least = np.inf
+    eps, tiny = np.finfo(q.dtype).eps, np.finfo(q.dtype).tiny
     if are_alike(targets, weights, m, o):
         least = weights[0] - s * m[0] if len(m) > 0 else weights[0]
         for p in range(n):
             at[p] = indices[np.uintp(begin + p)]  # unsigned: no place is counted from the end
-            q[p] = least
+            q[p] = max(least, eps * weights[0], tiny)
             r[p] = weights[0] * (targets[0] - o[0])
     else:
         for p in range(n):
             i = np.uintp(indices[np.uintp(begin + p)])
             w = cell(weights, begin + p)
             at[p] = i
-            q[p] = w - s * cell(m, i) if len(m) > 0 else w
+            weight = w - s * cell(m, i) if len(m) > 0 else w
+            q[p] = max(weight, eps * w, tiny)
             r[p] = w * (cell(targets, begin + p) - cell(o, i))
-            least = min(least, q[p])
+            least = min(least, weight)
     for p in range(n, -(-n // PANEL) * PANEL):
         at[p] = at[n - 1]
         q[p] = 0.0

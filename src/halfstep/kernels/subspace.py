@@ -75,7 +75,7 @@ def solve_by_blocks(
         s_u: Any = s[u] if len(m) > 0 else nothing
         least = list_observations(begin, end, indices, targets, weights, s_u, m, o, at, q, r)
         diagonal_of(ridge[u], k, s_u, g, d)
-        if not (is_positive(d, k) and least > 0.0):
+        if not (is_positive(d, k) and least >= 0.0):
             losses[u, 0] = LEFT
             continue
         sound = True

@@ -276,7 +276,8 @@ def test_rounded_keeps_trailing_zeros() -> None:
 
 def test_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "halfstep.lab.figures", raising=False)
+    for room in ("drawing", "lab.figures"):
+        monkeypatch.delitem(sys.modules, f"halfstep.{room}", raising=False)
     run_lab = importlib.import_module("halfstep.lab").run_lab
     with pytest.raises(ModuleNotFoundError, match=re.escape("pip install 'halfstep[plot]'")):
         run_lab(tmp_path / "out")

@@ -1,0 +1,340 @@
+"""`tune`: try parameters on folds of the data, choose, and fit the chosen model to all of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+import warnings
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib.util import find_spec
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from halfstep.errors import JournalError, ParameterError, TuningError
+from halfstep.interactions import as_interactions
+from halfstep.parameters import as_generator, check_choice, check_integer
+from halfstep.progress import FitInterruptedWarning, progress_bar
+from halfstep.storage.values import pack_value
+from halfstep.tuning.defaults import default_space
+from halfstep.tuning.fitting import Fitter
+from halfstep.tuning.folds import Direction, Fold, Folds, Metric, Score, checked, make_folds
+from halfstep.tuning.journal import Journal, digest, seed_of
+from halfstep.tuning.result import Tuning
+from halfstep.tuning.searching import Grid, Random, Search
+from halfstep.tuning.space import NOT_TUNED, Point, Space, with_parameters
+from halfstep.tuning.trial import RUNGS, Trial, best_of, is_hopeless
+
+SearchName = Literal["grid", "random", "optuna"]
+
+N_TRIALS = 100
+"""Of a search that has no end of its own."""
+
+
+def tune(
+    estimator: Any,
+    data: Any,
+    space: Mapping[str, Any] | None = None,
+    *,
+    metric: str | Score | None = None,
+    direction: Direction | None = None,
+    split: Folds | None = None,
+    search: SearchName | None = None,
+    n_trials: int | None = None,
+    prune: bool = True,
+    warm_starts: bool = True,
+    refit: bool = True,
+    random_state: int | np.random.Generator | None = 0,
+    journal: str | PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> Tuning:
+    """Choose an estimator's parameters by how well it does on folds of the data, and fit it with them to all.
+
+    Parameters
+    ----------
+    estimator : unfitted model
+        `ALS`, `SGD`, a baseline, or any other dataclass with `fit` and `predict`. What the space does not name stays
+        as it is here. Where its `random_state` is None, every fit has the seed of the search, so that trials differ
+        by their parameters alone.
+    data : Interactions, scipy.sparse matrix or dataframe
+        As `fit` takes it. Give the training side alone: what is chosen here has seen all of it.
+    space : mapping, optional
+        From the name of a parameter to a list of values, or to a distribution: `Uniform`, `LogUniform` or `Integers`.
+        A name may be a path: "objective.weight", "objective.weight.w0". By default `default_space` of the estimator.
+    metric : str or callable, optional
+        "rmse", "mae", "sign_accuracy", or of ranked lists "ndcg@10", "recall@20" and the like (see `evaluate`); or
+        a function from a fitted model and the test `Interactions` of a fold to a number, with a `direction`. By
+        default the RMSE, or NDCG@10 of `Popularity` and where the objective is `Implicit`. Whatever the metric, test
+        pairs whose user or item has no training entry are left out, and counted: what a model says of them does not
+        depend on its parameters, and yet may decide the comparison.
+    direction : {"minimize", "maximize"}, optional
+        Which way is better, for functions.
+    split : int, callable or pairs of Interactions, optional
+        A number of folds, in the order of time (`time_folds`) if there are timestamps, else random (`k_folds`); a
+        function that makes such pairs of the data; or the pairs of training and test data themselves. 3 by default.
+    search : {"grid", "random", "optuna"}, optional
+        All combinations of lists; independent draws; or Optuna's tree-structured Parzen estimator, which learns from
+        what was tried (``pip install 'halfstep[tune]'``). By default a grid where everything is listed and `n_trials`
+        is not said; otherwise Optuna where it is installed, and random draws where it is not.
+    n_trials : int, optional
+        At most so many; 100 by default, and a grid's all.
+    prune : bool
+        Give a trial up once its model is worse than each of the five best trials so far was after the same number of
+        iterations, or after the same fold.
+    warm_starts : bool
+        Let a fit of `ALS` start from the factors of a trial that differs in λ alone, which is stronger, or in rank
+        alone, which is lower, and have half the iterations. The columns that are missing start small and random, as
+        do all columns that have vanished. A grid goes through its points in such an order.
+    refit : bool
+        Fit the chosen model to all data, from scratch.
+    random_state : int, Generator or None
+        The same int gives the same trials and the same winner, for any number of threads.
+    journal : path, optional
+        A file that keeps each finished trial. If it is there already, its trials are taken over and the search goes
+        on: killed anywhere, it ends with the winner of a search that was not. A larger `n_trials` lengthens a search.
+        What the winner depends on must be as it was, or it is an error that says what is not.
+    progress : bool, optional
+        Whether to show a progress bar; by default where a person would see it and the search takes long.
+
+    Returns
+    -------
+    Tuning
+
+    Raises
+    ------
+    ParameterError
+        If the estimator has no parameter of a name, the space is empty, or another parameter makes no sense.
+    DataError
+        If there is nothing to fit, or a fold holds nothing that can be scored.
+    TuningError
+        If all trials failed; a trial alone that fails is recorded with its error.
+    JournalError
+        If the journal is of another search, or in use.
+
+    Notes
+    -----
+    Ctrl-C leaves the best trial so far, fitted to all data, and warns `FitInterruptedWarning`; before the first trial
+    has finished it raises `KeyboardInterrupt`.
+
+    Examples
+    --------
+    >>> import halfstep as hs
+    >>> data = hs.Interactions.from_arrays(list("aabbccdd"), list("xyxyxyxy"), [5, 1, 4, 2, 5, 1, 4, 1], range(8))
+    >>> tuning = hs.tune(hs.ItemBias(), data, {"regularization": [0.0, 100.0]}, split=1)
+    >>> tuning.best_parameters
+    {'regularization': 0.0}
+    """
+    if isinstance(estimator, type) or not (dataclasses.is_dataclass(estimator) and hasattr(estimator, "fit")):
+        raise ParameterError(f"estimator={estimator!r}: give an unfitted model such as ALS()")
+    interactions = as_interactions(data)
+    read = Space.of(default_space(estimator) if space is None else space, estimator)
+    if search is None:
+        chosen: SearchName = "optuna" if find_spec("optuna") else "random"
+        search = "grid" if read.is_finite and n_trials is None else chosen
+    check_choice("search", search, ("grid", "random", "optuna"))
+    if n_trials is not None:
+        check_integer("n_trials", n_trials, minimum=1)
+    path = None if journal is None else Path(journal)
+    seed = _seed(random_state, path)
+    if isinstance(own := getattr(estimator, "random_state", None), np.random.Generator):
+        estimator = with_parameters(estimator, {"random_state": _seed(own, None)})
+    measured = Metric.of(metric, direction, estimator, getattr(estimator, "threads", None))
+    folds, how = make_folds(interactions, split, seed)
+    planned = _planned(read, search, n_trials)
+    run = _Run(
+        read, measured, folds, prune,
+        Fitter(estimator, folds, seed, warm_starts=warm_starts), _search(search, read, seed, measured.maximize), [],
+    )  # fmt: skip
+    identity = {
+        "data": digest(interactions),
+        "folds": [[digest(fold.train), digest(fold.test)] for fold in folds],
+        "estimator": _described(estimator),
+        "space": {name: _described(each) for name, each in read.dimensions.items()},
+        "metric": [_name_of(metric) or measured.label, "maximize" if measured.maximize else "minimize"],
+        "search": search,
+        "seed": seed,
+        "prune": bool(prune),
+        "warm_starts": bool(warm_starts),
+    }
+    interrupted = False
+    with nullcontext() if path is None else Journal(path, identity) as book:
+        try:
+            run.search_for(planned, book, progress)
+        except KeyboardInterrupt:
+            if best_of(run.trials, measured.maximize) is None:
+                raise
+            interrupted = True
+    best = best_of(run.trials, measured.maximize)
+    if best is None:
+        raise TuningError(_why_none(run.trials))
+    if interrupted:
+        warnings.warn(
+            f"the search was interrupted: this is the best of {len(run.trials)} of {planned} trials",
+            FitInterruptedWarning,
+            stacklevel=2,
+        )
+    return Tuning(
+        estimator=type(estimator).__name__,
+        metric=measured.label,
+        maximize=measured.maximize,
+        search=search,
+        folds=how,
+        trials=tuple(run.trials),
+        space=read,
+        n_scored=tuple(len(fold.test) for fold in folds),
+        n_cold=tuple(fold.n_cold for fold in folds),
+        model=run.fitter.estimator(best.parameters).fit(interactions) if refit else None,
+        frame_kind=interactions.frame_kind,
+    )
+
+
+@dataclass
+class _Run:
+    """A search while it goes on."""
+
+    space: Space
+    metric: Metric
+    folds: list[Fold]
+    prune: bool
+    fitter: Fitter
+    search: Search
+    trials: list[Trial]
+
+    def search_for(self, planned: int, journal: Journal | None, progress: bool | None) -> None:
+        """Run trials, or take them over from the journal."""
+        records = [] if journal is None else journal.records
+        with progress_bar(progress, planned, "tune") as bar:
+            for number in range(planned):
+                point = self.search.ask()
+                if point is None:
+                    break
+                if number < len(records):
+                    trial = self._recorded(records[number], point)
+                else:
+                    trial = self._tried(number, point)
+                    if journal is not None:
+                        journal.append(trial.as_record())
+                self.search.tell(trial)
+                self.fitter.remember(trial)
+                self.trials.append(trial)
+                best = best_of(self.trials, self.metric.maximize)
+                if best is not None:
+                    bar.set_postfix_str(f"best {self.metric.label} {best.value:.4f}", refresh=False)
+                bar.update()
+
+    def _recorded(self, record: Mapping[str, Any], point: Point) -> Trial:
+        try:
+            trial = Trial.of_record(record, self.space.values(point))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise JournalError(
+                f"the journal's trial {record['trial']} cannot be read ({error!r}): delete the file, or name another"
+            ) from error
+        if trial.point != point:
+            raise JournalError(
+                f"the journal's trial {trial.number} tried {trial.point}, and this search tries {point}: it was "
+                "written with other versions of NumPy or Optuna; go on with those, or name another file"
+            )
+        return trial
+
+    def _tried(self, number: int, point: Point) -> Trial:
+        """Fit and score on one fold after the other."""
+        parameters = self.space.values(point)
+        source = self.fitter.source(point, parameters)
+        rungs: list[dict[int, float]] = []
+        values: list[float] = []
+        state: Literal["finished", "pruned", "failed"] = "finished"
+        error = None
+        began = time.perf_counter()
+
+        def is_hopeless_at(step: int, value: float) -> bool:
+            nonlocal state
+            rungs[-1][step] = value
+            hopeless = self.prune and is_hopeless(
+                value, len(rungs) - 1, step, self.trials, warm=source is not None, maximize=self.metric.maximize
+            )
+            state = "pruned" if hopeless else state
+            return hopeless
+
+        def on_iteration(model: Any, count: int) -> bool:
+            return (
+                count in RUNGS
+                and count < model.iterations
+                and is_hopeless_at(count, self._score(model, len(rungs) - 1))
+            )
+
+        try:
+            for fold in range(len(self.folds)):
+                rungs.append({})
+                model = self.fitter.fit(number, parameters, fold, source, on_iteration if self.prune else None)
+                if state == "pruned":
+                    break
+                values.append(self._score(model, fold))
+                if fold == len(self.folds) - 1:
+                    rungs[-1][0] = values[-1]
+                elif is_hopeless_at(0, values[-1]):
+                    break
+        except Exception as raised:  # whatever it is, it is this trial's
+            state, error = "failed", f"{type(raised).__name__}: {raised}"
+        return Trial(
+            number, point, parameters, state, tuple(values), time.perf_counter() - began,
+            None if source is None else source.number, tuple(rungs), error,
+        )  # fmt: skip
+
+    def _score(self, model: Any, fold: int) -> float:
+        return checked(self.metric.score(model, self.folds[fold].test), self.metric.label)
+
+
+def _search(name: SearchName, space: Space, seed: int, maximize: bool) -> Search:
+    if name == "grid":
+        return Grid(space)
+    if name == "random":
+        return Random(space, seed)
+    from halfstep.tuning.optuna_search import OptunaSearch
+
+    return OptunaSearch(space, seed, maximize)
+
+
+def _planned(space: Space, search: SearchName, n_trials: int | None) -> int:
+    if search == "optuna":  # which may try a point twice
+        return n_trials or N_TRIALS
+    if search == "grid":
+        return int(min(space.size, n_trials or space.size))
+    return int(min(space.size, n_trials or N_TRIALS))
+
+
+def _seed(random_state: Any, path: Path | None) -> int:
+    """Turn a `random_state` into an integer; None goes on with the seed of the journal, if there is one."""
+    if random_state is None and path is not None and (found := seed_of(path)) is not None:
+        return found
+    if isinstance(random_state, int | np.integer):
+        as_generator(random_state)
+        return int(random_state)
+    return int(as_generator(random_state).integers(1 << 32))
+
+
+def _described(thing: Any) -> Any:
+    """What a dataclass is made of, for a journal to compare; arrays by their hash."""
+    arrays: dict[str, Any] = {}
+    fields = {
+        field.name: pack_value(getattr(thing, field.name), field.name, arrays)
+        for field in dataclasses.fields(thing)
+        if field.name not in NOT_TUNED or field.name in ("init", "random_state")
+    }
+    hashes = {name: hashlib.sha256(np.ascontiguousarray(each).tobytes()).hexdigest() for name, each in arrays.items()}
+    return {"class": type(thing).__name__, **fields, **({"arrays": hashes} if hashes else {})}
+
+
+def _name_of(metric: Any) -> str | None:
+    return f"{metric.__module__}.{metric.__qualname__}" if hasattr(metric, "__qualname__") else None
+
+
+def _why_none(trials: list[Trial]) -> str:
+    failed = [trial for trial in trials if trial.state == "failed"]
+    first = failed[0]
+    parameters = ", ".join(f"{name}={value!r}" for name, value in first.parameters.items())
+    return f"all {len(failed)} trials failed; the first one, with {parameters}, by {first.error}"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from halfstep.drawing import MUTED, OURS, THEIRS, Figure, new_figure
+from halfstep.drawing import MUTED, OURS, THEIRS, Figure, as_png, new_figure
 from halfstep.tuning.space import Choices, Integers, LogUniform, Space
 from halfstep.tuning.trial import Trial
 
@@ -16,8 +16,16 @@ SHARE_SHOWN = 0.75  # of the trials: the worst ones would leave no room for the 
 
 def plot(space: Space, trials: Sequence[Trial], best: Trial, metric: str) -> Figure:
     """Draw the metric of the finished trials against each parameter; the best one is marked."""
-    rows = math.ceil(len(space.dimensions) / COLUMNS)
-    return new_figure(ROW_HEIGHT * rows + 0.5, lambda figure: draw(figure, space, trials, best, metric))
+    return new_figure(_height(space), lambda figure: draw(figure, space, trials, best, metric))
+
+
+def png(space: Space, trials: Sequence[Trial], best: Trial, metric: str) -> bytes:
+    """The same as the content of a file."""
+    return as_png(_height(space), lambda figure: draw(figure, space, trials, best, metric))
+
+
+def _height(space: Space) -> float:
+    return ROW_HEIGHT * math.ceil(len(space.dimensions) / COLUMNS) + 0.5
 
 
 def draw(figure: Figure, space: Space, trials: Sequence[Trial], best: Trial, metric: str) -> None:

@@ -150,6 +150,12 @@ class Tuning:
 
         return plot(self.space, self.trials, self.best, self.metric)
 
+    def png(self) -> bytes:
+        """Draw the same as `plot`, and give the content of a png file."""
+        from halfstep.tuning.plotting import png
+
+        return png(self.space, self.trials, self.best, self.metric)
+
     def __repr__(self) -> str:
         states = Counter(trial.state for trial in self.trials)
         counts = [f"{len(self.trials)} trials", *(f"{states[s]} {s}" for s in ("pruned", "failed") if states[s])]

@@ -100,9 +100,9 @@ def tune(
     )
     model, (why, told, _) = choose_model(data, wishes, valued=value is not None)
     searched = dict(map(parse_space, space)) if space else _without_fixed(hs.default_space(model), wishes)
-    for path in (output, plot, journal):
+    for option, path in (("--output", output), ("--plot", plot), ("--journal", journal)):
         if path is not None:
-            check_folder(path)
+            check_folder(path, option)
     if plot is not None:
         from halfstep.drawing import Figure as _  # noqa: F401  to be told now if Matplotlib is not installed
     for line in (f"{file}: {data}", why, told):

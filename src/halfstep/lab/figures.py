@@ -31,7 +31,8 @@ def draw_all(findings: Findings) -> dict[str, bytes]:
     return {
         "convergence": as_png(4.0, lambda figure: draw_convergence(figure, findings.convergence)),
         "objective": as_png(4.0, lambda figure: draw_objective(figure, als)),
-        "methods": as_png(4.9, lambda figure: draw_methods(figure, findings.methods, len(findings.split.known))),
+        "methods": as_png(5.3, lambda figure: draw_methods(figure, findings.methods, len(findings.split.known))),
+        "tuning": findings.tuned.tuning.png(),
         "online": as_png(4.4, lambda figure: draw_online(figure, findings.online)),
         "weights": as_png(4.9, lambda figure: draw_weights(figure, findings.split.train.item_counts, chosen)),
     }

@@ -1,8 +1,8 @@
 """Search over parameters: which to try, on which folds, and what came of it.
 
 ``tuner`` runs a search; ``space`` and ``defaults`` say what is searched, ``searching`` and ``optuna_search`` in which
-order, ``folds`` what trials are scored on, ``fitting`` how models are fitted, ``journal`` keeps trials in a file, and
-``result`` is what comes of it.
+order, ``folds`` what trials are scored on, ``fitting`` how models are fitted; ``running`` tries one after the other,
+``journal`` keeps them in a file, and ``result`` is what comes of it.
 """
 
 from halfstep.tuning.defaults import default_space

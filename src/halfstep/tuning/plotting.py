@@ -44,7 +44,7 @@ def draw(figure: Figure, space: Space, trials: Sequence[Trial], best: Trial, met
         if isinstance(dimension, LogUniform) or (isinstance(dimension, Integers) and dimension.log):
             axes.set_xscale("log")
             decades = range(math.floor(math.log10(dimension.low)), math.ceil(math.log10(dimension.high)) + 1)
-            ticks = [k * 10.0**decade for decade in decades for k in (1, 3)]
+            ticks = [k * 10.0**decade for decade in decades for k in ((1,) if len(decades) > 3 else (1, 3))]
             shown = [tick for tick in ticks if dimension.low <= tick <= dimension.high]
             axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
             axes.set_xticks([], minor=True)

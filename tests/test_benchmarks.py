@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.marks import table, write_between
+from benchmarks.peers import __main__ as program
 from benchmarks.peers import pages
 from benchmarks.peers.measurements import OURS, Fit, Machine, Measurements, Pair, Race, Teams
 
@@ -90,6 +91,22 @@ def test_tables_align_numbers_to_the_right() -> None:
         "| --- | ---: |",
         "| a | 1 |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "writes"),
+    [([], True), (["--only", "starts"], False), (["--ranks", "64"], False), (["--data", "ml-1m"], False)],
+)
+def test_only_a_whole_run_is_written(
+    found: Measurements, monkeypatch: pytest.MonkeyPatch, arguments: list[str], writes: bool
+) -> None:
+    written: list[Measurements] = []
+    monkeypatch.setattr("sys.argv", ["benchmarks.peers", *arguments])
+    monkeypatch.setattr(program, "without_settings", lambda: None)
+    monkeypatch.setattr(program, "measure", lambda *_: found)
+    monkeypatch.setattr(program, "write", written.append)
+    program.main()
+    assert written == [found] * writes
 
 
 class TestMarks:

@@ -14,7 +14,7 @@ from benchmarks.peers.problems import Problem, movielens_1m, ten_million
 from halfstep.atomic import write_atomically
 
 RANKS = (64, 128, 256)
-NDCG_OF, NDCG_RANK = ("ml-1m",), 64  # people's choices: made-up ones are as good as their tastes
+NDCG_RANK = 64
 DATA: dict[str, tuple[str, Callable[[], Problem | None]]] = {
     "ml-1m": ("MovieLens 1M", movielens_1m),
     "ten-million": ("Ten million", ten_million),
@@ -37,8 +37,7 @@ def measure(sections: list[str], data: list[str], ranks: list[int]) -> Measureme
             continue
         if "races" in sections:
             found.races += [races.to_objective(title, problem, rank) for rank in ranks]
-            if name in NDCG_OF:
-                found.races.append(races.to_ndcg(title, problem, NDCG_RANK))
+            found.races.append(races.to_ndcg(title, problem, NDCG_RANK))
         if name == "ten-million":
             if "ratings" in sections and is_installed("cmfrec"):
                 rated = ratings.made_up(problem.users, problem.items)
@@ -54,6 +53,12 @@ def measure(sections: list[str], data: list[str], ranks: list[int]) -> Measureme
     return found
 
 
+def write(found: Measurements) -> None:
+    write_atomically(ROOT / "docs" / "benchmarks.md", pages.report(found).encode())
+    write_between(ROOT / "README.md", "benchmarks", pages.summary(found))
+    print("written: docs/benchmarks.md and the table of README.md", file=sys.stderr)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="SECTION")
@@ -64,9 +69,7 @@ def main() -> None:
     found = measure(chosen.only, chosen.data, chosen.ranks)
     print(pages.report(found))
     if (chosen.only, chosen.data, chosen.ranks) == (list(SECTIONS), list(DATA), list(RANKS)):
-        write_atomically(ROOT / "docs" / "benchmarks.md", pages.report(found).encode())
-        write_between(ROOT / "README.md", "benchmarks", pages.summary(found))
-        print("written: docs/benchmarks.md and the table of README.md", file=sys.stderr)
+        write(found)
 
 
 if __name__ == "__main__":

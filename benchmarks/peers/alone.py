@@ -20,29 +20,30 @@ from benchmarks.peers.problems import STRENGTH, WEIGHT, Problem
 RANK, ITERATIONS = 64, 2
 STARTS = 3  # of which the median counts
 
-# The peak is reset where it can be, so that reading the file does not count.
+# The peak is reset before the fit. A first, small fit has loaded and compiled what there is to.
 MEMORY = """
 import json, re, sys, warnings
 from pathlib import Path
 import numpy as np, scipy.linalg
 from scipy import sparse
 warnings.simplefilter("ignore")
-status = Path("/proc/self/status")
-peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]) / 1024
+def mebibytes(name):
+    return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 path, rank, iterations, weight, strength, threads = json.loads(sys.argv[1])
 def run(users, items):
+    before = mebibytes("VmRSS")
     {data}
     Path("/proc/self/clear_refs").write_text("5")
+    held = mebibytes("VmRSS")
     {fit}
+    return [held - before, mebibytes("VmHWM") - held]
 few = np.arange(1000)
 run(few, few % 100)
 users, items = np.load(path)
-before = int(re.search(r"VmRSS:\\s+(\\d+)", status.read_text())[1]) / 1024
-before -= (users.nbytes + items.nbytes) / 2**20
-run(users, items)
-print("\\n", peak() - before - (users.nbytes + items.nbytes) / 2**20)
+print("\\n" + json.dumps(run(users, items)))
 """
 CSR = "data = sparse.csr_matrix((np.ones(len(users), np.float32), (users, items)))"
+COO = CSR.replace("csr_matrix", "coo_matrix")
 OWN_DATA = "import halfstep as hs; data = hs.Interactions.from_arrays(users, items); data.by_user"
 OWN_FIT = (
     "hs.ALS(hs.Implicit(observed_weight=weight), rank=rank, iterations=iterations, progress=False, solver={!r})"
@@ -59,14 +60,14 @@ IRSPACK = (
 CMFREC = (
     "from cmfrec import CMF_implicit as Peer; "
     "Peer(k=rank, niter=iterations, nthreads=threads, verbose=False, precompute_for_predictions=False)"
-    ".fit(data.tocoo())"
+    ".fit(data)"
 )
 FITS = {
     "halfstep": (OURS, OWN_DATA, OWN_FIT.format("auto")),
     "halfstep, Cholesky": (OURS, OWN_DATA, OWN_FIT.format("cholesky")),
     "implicit, CG": ("implicit", CSR, IMPLICIT),
     "irspack, CG": ("irspack", CSR, IRSPACK),
-    "cmfrec, CG": ("cmfrec", CSR, CMFREC),
+    "cmfrec, CG": ("cmfrec", COO, CMFREC),
 }
 
 START = """
@@ -110,11 +111,12 @@ STARTS_OF = {
 }
 
 
-def in_new_process(code: str, *arguments: str, environment: dict[str, str] | None = None) -> Any:
-    """What a program prints that can be read as JSON; libraries may print, too."""
+def in_new_process(package: str, code: str, *arguments: str, environment: dict[str, str] | None = None) -> Any:
+    """What a program prints that can be read as JSON; libraries may print, too. BLAS is as peers ask for."""
+    one_thread = {} if package == OURS else {"OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True,
-        env=os.environ | (environment or {}),
+        env=os.environ | one_thread | (environment or {}),
     )  # fmt: skip
     for line in reversed(done.stdout.splitlines()):
         with contextlib.suppress(json.JSONDecodeError):
@@ -123,8 +125,8 @@ def in_new_process(code: str, *arguments: str, environment: dict[str, str] | Non
 
 
 def memory(problem: Problem) -> list[Memory]:
-    """Peaks beside what there has to be: the pairs, by users and by items, at 4 bytes each, and the factors."""
-    needed = 2 * 4 * len(problem.users) + 8 * sum(problem.shape) + 4 * RANK * sum(problem.shape)
+    """What data take, and fits on top of them."""
+    rows, factors = 8 * len(problem.users) / 2**20, 4 * RANK * sum(problem.shape) / 2**20
     found = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pairs.npy"
@@ -132,8 +134,8 @@ def memory(problem: Problem) -> list[Memory]:
         given = json.dumps([str(path), RANK, ITERATIONS, WEIGHT, STRENGTH, THREADS])
         for name, (package, data, fit) in FITS.items():
             if is_installed(package):
-                peak = in_new_process(MEMORY.format(data=data, fit=fit), given)
-                found.append(Memory(name, package, peak, needed / 2**20))
+                held, on_top = in_new_process(package, MEMORY.format(data=data, fit=fit), given)
+                found.append(Memory(name, package, held, on_top, rows, factors))
     return found
 
 
@@ -143,12 +145,11 @@ def starts() -> list[Start]:
     for package, (imports, data, fit) in STARTS_OF.items():
         if is_installed(package):
             code = START.format(imports=imports, data=data, fit=fit)
-            in_new_process(code)  # files into memory, and kernels compiled
-            taken = np.median([in_new_process(code) for _ in range(STARTS)], axis=0)
+            in_new_process(package, code)  # files into memory, and kernels compiled
+            taken = np.median([in_new_process(package, code) for _ in range(STARTS)], axis=0)
             found.append(Start(package, *taken.tolist()))
     with tempfile.TemporaryDirectory() as empty:
         imports, data, fit = STARTS_OF[OURS]
-        cold = in_new_process(
-            START.format(imports=imports, data=data, fit=fit), environment={"NUMBA_CACHE_DIR": empty}
-        )
+        code = START.format(imports=imports, data=data, fit=fit)
+        cold = in_new_process(OURS, code, environment={"NUMBA_CACHE_DIR": empty})
     return [*found, Start(f"{OURS}, nothing compiled", *cold)]

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 import halfstep as hs
 from benchmarks.peers.machine import THREADS
 from benchmarks.peers.measurements import OURS
-from benchmarks.peers.problems import STRENGTH, WEIGHT, Problem
+from benchmarks.peers.problems import STRENGTH, WEIGHT, Factors, Problem
 
 
 @dataclass
@@ -38,13 +38,13 @@ class Watch:
     def start(self) -> None:
         self._began = time.perf_counter()
 
-    def note(self, P: np.ndarray, Q: np.ndarray) -> bool:
-        """Take the time after an iteration, and the factors' score if any; True if that is enough."""
+    def note(self, factors: Callable[[], Factors]) -> bool:
+        """Take the time after an iteration, and its factors' score if any is asked for; True if that is enough."""
         stopped = time.perf_counter()
         self.seconds.append(stopped - self._began)
         if self.score is None:
             return False
-        self.scores.append(self.score(P, Q))
+        self.scores.append(self.score(*factors()))
         self._began += time.perf_counter() - stopped
         return self.enough(self.scores[-1])
 
@@ -76,7 +76,7 @@ def ours(problem: Problem, rank: int, iterations: int, watch: Watch, *, solver: 
     )
     data = problem.fresh_data()
     if watch.score is not None:
-        model.callbacks = [lambda fitted: watch.note(fitted.user_factors_, fitted.item_factors_)]
+        model.callbacks = [lambda fitted: watch.note(lambda: (fitted.user_factors_, fitted.item_factors_))]
     watch.start()
     began = time.perf_counter()
     model.fit(data)
@@ -98,7 +98,7 @@ def of_implicit(problem: Problem, rank: int, iterations: int, watch: Watch, *, u
         model.fit(
             problem.matrix,
             show_progress=False,
-            callback=lambda *_: watch.note(model.user_factors, model.item_factors),
+            callback=lambda *_: watch.note(lambda: (model.user_factors, model.item_factors)),
         )
 
 
@@ -116,7 +116,7 @@ def of_irspack(problem: Problem, rank: int, iterations: int, watch: Watch, *, so
         model.start_learning()
         for _ in range(iterations):
             model.run_epoch()
-            if watch.note(np.asarray(model.get_user_embedding()), np.asarray(model.get_item_embedding())):
+            if watch.note(lambda: (np.asarray(model.get_user_embedding()), np.asarray(model.get_item_embedding()))):
                 break
 
 

@@ -73,12 +73,29 @@ class Pair:
 
 @dataclass(frozen=True)
 class Memory:
-    """MiB that a fit in a process of its own takes at its peak, beyond the process without data."""
+    """MiB in a process of its own.
+
+    Attributes
+    ----------
+    data : float
+        That a fit begins with.
+    on_top : float
+        At the fit's peak.
+    rows, factors : float
+        One side's rows at 8 bytes a pair, and all factors.
+    """
 
     name: str
     package: str
-    peak: float
-    needed: float
+    data: float
+    on_top: float
+    rows: float
+    factors: float
+
+    @property
+    def ratio(self) -> float:
+        """One side's rows and all that a fit takes, beside both sides' rows and the factors."""
+        return (self.rows + self.on_top) / (2 * self.rows + self.factors)
 
 
 @dataclass(frozen=True)

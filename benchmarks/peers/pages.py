@@ -9,19 +9,19 @@ from benchmarks.peers.machine import PATIENCE
 from benchmarks.peers.measurements import OURS, Fit, Machine, Measurements, Pair, Race
 
 ABOUT = f"""Written by `python -m benchmarks.peers`: every figure is of one run, in which libraries took turns with as
-many threads as there are cores. Seconds are medians over the turns; a peer whose fit takes longer than
-{PATIENCE:g} seconds had one turn, in which its factors were scored after every iteration, while the turns of
-the others that count were not: such ratios favour halfstep."""
+many threads as there are cores. Seconds are medians over the turns; who takes longer than {PATIENCE:g} seconds has
+one turn, whoever it is. Factors are scored in a fit of its own, which is not timed."""
 
 ABOUT_RACES = """All minimise Σ_Ω 10 (1 − x)² + Σ_missing x² + 5 (Σ ‖p_u‖² + Σ ‖q_i‖²), told in their own words, and
-start from the same factors (irspack draws its own, from the same distribution). Factors are scored by one function,
-outside of what is timed. Each is given what its fit begins with: peers a CSR matrix, halfstep interactions with
+start from the same factors (irspack draws its own, from the same distribution). Factors are scored by one function.
+Each is given what its fit begins with: peers a CSR matrix, halfstep interactions with
 users' rows at hand; what else a fit builds counts, as all transpose within it. What has no chance is run at low ranks
 only. *Of a product* is the arithmetic of the exact half-steps, n K (K + 1) + K³ / 3 operations a row, at the rate of
 a large matrix product that was timed beside it."""
 
-ABOUT_MEMORY = """Peaks of processes of their own, beyond what the process takes without data, beside what there
-has to be: the pairs twice, by users and by items, at 4 bytes each, and the factors."""
+ABOUT_MEMORY = """Of processes of their own: what the data take that a fit begins with (pairs as they came and
+users' rows, or a CSR or COO matrix); what the fit takes at its peak on top; and that, with users' rows, beside what
+there has to be: rows of both sides, at 8 bytes a pair, and the factors."""
 
 ABOUT_TEAMS = """The same fit with 1, 2 and 4 threads: the hash is of all factors, and *running at once* is the most
 threads of the process, BLAS's included, that ran or waited for a core at any moment."""
@@ -106,11 +106,10 @@ def sections(found: Measurements) -> Iterator[str]:
         rows = [[name, seconds(taken)] for name, taken in found.building.items()]
         yield "## Ten million pairs, from ids to rows of both sides\n\n" + table(["ids", " seconds"], rows)
     if found.memory:
-        rows = [
-            [each.name, f"{each.peak:,.0f}", f"{each.needed:,.0f}", f"{each.peak / each.needed:.2f}"]
-            for each in found.memory
-        ]
-        yield f"## Memory of a fit\n\n{ABOUT_MEMORY}\n\n" + table(["", " peak, MiB", " needed, MiB", " ratio"], rows)
+        rows = [[each.name, f"{each.data:,.0f}", f"{each.on_top:,.0f}", f"{each.ratio:.2f}"] for each in found.memory]
+        yield f"## Memory of a fit\n\n{ABOUT_MEMORY}\n\n" + table(
+            ["", " data, MiB", " on top, MiB", " beside what has to be"], rows
+        )
     if found.teams is not None:
         rows = [
             [each.solver, f"{each.threads}", seconds(each.seconds), f"{each.most_running}", f"`{each.digest}`"]
@@ -142,5 +141,4 @@ def summary(found: Measurements) -> str:
     ]
     head = ["how many times as fast as the fastest peer", " fit, or task", " an exact iteration"]
     cores = f"{found.machine.processor}, {found.machine.cores} cores, {found.machine.began}"
-    where = "[docs/benchmarks.md](docs/benchmarks.md), which says why ratios to peers that are slow favour halfstep"
-    return f"{table(head, rows)}\n\n{cores}. All figures: {where}."
+    return f"{table(head, rows)}\n\n{cores}. All figures: [docs/benchmarks.md](docs/benchmarks.md)."

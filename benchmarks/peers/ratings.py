@@ -62,10 +62,19 @@ def beside_cmfrec(title: str, data: hs.Interactions, rank: int, strength: float,
             peer.A_, peer.B_, users=train.users, items=train.items, user_biases=peer.user_bias_,
             item_biases=peer.item_bias_, mean=peer.glob_mean_,
         )  # fmt: skip
-        qualities = [f"RMSE {hs.metrics.rmse(test.values, each.predict(test)):.4f}" for each in (model, imported)]
+        errors = [hs.metrics.rmse(test.values, each.predict(test)) for each in (model, imported)]
+        totals = [objective(each, train, strength) for each in (model, imported)]
+        qualities = [f"RMSE {error:.4f}, objective {total:,.0f}" for error, total in zip(errors, totals, strict=True)]
         what = f"{title}, explicit with biases, rank {rank}, {iterations} iterations, {how}"
         pairs.append(Pair(what, mine, "cmfrec", theirs, *qualities))
     return pairs
+
+
+def objective(model: hs.factor_model.FactorModel, data: hs.Interactions, strength: float) -> float:
+    """Σ_Ω (t − x)² + λ Σ (‖p_u‖² + b_u² + ‖q_i‖² + b_i²)."""
+    fitted = (model.user_factors_, model.item_factors_, model.user_biases_, model.item_biases_)
+    ridge = sum(float((numbers.astype(np.float64) ** 2).sum()) for numbers in fitted)
+    return float(((data.values - model.predict(data)) ** 2).sum()) + strength * ridge
 
 
 def beside_surprise() -> Pair:

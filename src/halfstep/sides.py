@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from halfstep.interactions import Interactions, Orientation
 from halfstep.objective import Cost, is_repeated
 
-FEW = 1000  # cells that are looked at before all are
+FEW = 1000  # numbers that are looked at before all are: where they differ at all, they most often do so at once
 Floats = NDArray[np.float64]
 Counted = Literal["cells", "observed", "positive"]
 
@@ -118,7 +118,6 @@ class Side:
             return False
         if np.ptp(self.row_missing) != 0 or np.ptp(self.regularization) != 0:
             return False
-        # Where they differ at all, they do so at once: most often the first few cells tell.
         weights = np.broadcast_to(self.weights, len(self.indices))
         return all(
             np.array_equal(weights[cells], self.row_missing[0] * self.column_missing[self.indices[cells]])
@@ -164,7 +163,7 @@ def _side(
     strength: float,
     dtype: DTypeLike,
 ) -> Side:
-    if s is not None and m is not None and _is_constant(s) and _is_constant(m):
+    if s is not None and m is not None and is_constant(s) and is_constant(m):
         s, m = s * m[0], np.ones_like(m)  # a constant goes to the rows, whichever side they are:
     missing = None if s is None or m is None else s * m.sum()  # a matrix and its transpose then give the same bits
     counted = counts.astype(np.float64)
@@ -174,7 +173,7 @@ def _side(
     none = np.empty(0, dtype)
     with np.errstate(over="ignore"):  # what is too large for singles makes no finite objective
         targets, weights = (
-            array[:1].astype(dtype) if is_repeated(array) else array.astype(dtype)[orientation.order]
+            array[:1].astype(dtype) if is_constant(array) else array.astype(dtype)[orientation.order]
             for array in (cost.targets, cost.weights)
         )
     return Side(
@@ -191,5 +190,8 @@ def _side(
     )
 
 
-def _is_constant(numbers: Floats) -> bool:
-    return len(numbers) > 0 and float(np.ptp(numbers)) == 0
+def is_constant(numbers: NDArray[np.floating]) -> bool:
+    """Whether all are equal, and there are some."""
+    return len(numbers) > 0 and (
+        is_repeated(numbers) or all(bool((part == numbers[0]).all()) for part in (numbers[:FEW], numbers[FEW:]))
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.kernels.cholesky import workspace
-from halfstep.sides import Side
+from halfstep.sides import Side, is_constant
 
 CHUNKS = 64  # at most about so many per half-step: enough to balance, few enough to cost nothing
 LEAST_WORK = 4_000_000  # multiply-adds that make a chunk worth its own task (some 100 µs)
@@ -27,6 +27,8 @@ class LoadedSide:
     ----------
     side : Side
     has_one_matrix : bool
+    column_missing : ndarray
+        m; of one element where all are equal.
     is_blocked : bool
         Whether rows are solved one at a time by ``kernels/blocked.py``, rather than side by side.
     light_ranges : list of (first, last)
@@ -42,6 +44,7 @@ class LoadedSide:
 
     side: Side
     has_one_matrix: bool
+    column_missing: NDArray[np.floating]
     is_blocked: bool
     light_ranges: list[tuple[int, int]]
     chunks: list[tuple[tuple[int, int], NDArray[np.intp]]]
@@ -71,7 +74,8 @@ class LoadedSide:
         # Rows that share missing cells are rotated into the eigenvectors of G first, which some rows have to pay for.
         is_blocked = k > SIDE_BY_SIDE
         is_blocked &= len(side.row_missing) == 0 or len(counts) >= ROWS_PER_UNKNOWN * k
-        return cls(side, side.has_one_matrix, is_blocked, cut(light_work), chunks, long_rows, segments, sums_shape)
+        m = side.column_missing[:1] if is_constant(side.column_missing) else side.column_missing
+        return cls(side, side.has_one_matrix, m, is_blocked, cut(light_work), chunks, long_rows, segments, sums_shape)
 
 
 def cut(work: NDArray[np.float64]) -> list[tuple[int, int]]:

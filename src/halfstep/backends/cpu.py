@@ -36,7 +36,7 @@ Chunks = list[tuple[tuple[int, int], NDArray[np.intp]]]
 STEPS = 3  # of conjugate gradients in a half-step
 SHORT = {"cg": 4 * STEPS, "subspace": BLOCK, "cholesky": np.inf}  # observations below which a row is solved exactly
 ROWS_AT_ONCE = 1024  # in products that BLAS does: few enough for their sums to keep their digits in singles
-SHARES = 16  # of the rows, each of which is summed by itself
+SHARES = 16  # of the rows, at most, each of which is summed by itself
 
 NOT_DEFINITE = (
     "is not positive definite to working precision ({dtype}): raise the regularization (of biases too), lower the "
@@ -246,6 +246,7 @@ class CPU:
             rotated = self._rotated(Y, V)
         losses = self._losses(X)
         counts = np.diff(side.indptr)
+        offsets = offsets if side.biases else offsets[:1]
 
         def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:
             solved = X[first:last, : side.unknowns].astype(dtype)
@@ -253,7 +254,7 @@ class CPU:
                 solved[:, :k] = solved[:, :k] @ V
             is_short = counts[rows] < SHORT[solver]
             given = (
-                side.indptr, side.indices, side.targets, side.weights, side.row_missing, side.column_missing, g,
+                side.indptr, side.indices, side.targets, side.weights, side.row_missing, loaded.column_missing, g,
                 side.regularization, side.bias_ratio, k, side.biases, offsets, rotated, first, solved,
             )  # fmt: skip
             solve_blocked(rows[is_short], *given, loss is not None, losses)
@@ -334,8 +335,9 @@ class CPU:
         if len(m) == 0:
             return np.empty((0, 0))
         all_alike = bool((m == 1.0).all())
-        share = -(-len(Y) // SHARES)
-        sums = np.zeros((SHARES, k, k))
+        share = max(-(-len(Y) // SHARES), ROWS_AT_ONCE)
+        shares = -(-len(Y) // share)
+        sums = np.zeros((shares, k, k))
 
         def add_share(number: int) -> None:
             last = min((number + 1) * share, len(Y))
@@ -347,7 +349,7 @@ class CPU:
                         y = y * np.sqrt(m[some, None])
                     sums[number] += y.T @ y
 
-        self._team.run([partial(add_share, number) for number in range(SHARES)])
+        self._team.run([partial(add_share, number) for number in range(shares)])
         with np.errstate(invalid="ignore"):
             return cast(NDArray[np.float64], sums.sum(axis=0))
 

@@ -1,4 +1,4 @@
-"""How kernels are compiled: two decorators, so that all of them are compiled alike."""
+"""How kernels are compiled: three decorators, so that all of them are compiled alike."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ OPTIONS = {
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` on its first call, for the types it is called with; keep the result on disk."""
     return cast(Callable[P, R], Kernel(function, targetoptions=OPTIONS))
+
+
+def inner(function: Callable[P, R]) -> Callable[P, R]:
+    """The same of what kernels call for a row or less, and which allocates nothing.
+
+    Such a function does not count the references to its arrays, as its callers hold them: counters are shared by all
+    threads, and to change one takes as long as fifty multiplications, or several times that if another core has it.
+    """
+    return cast(Callable[P, R], Kernel(function, targetoptions={**OPTIONS, "_nrt": False}))
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:

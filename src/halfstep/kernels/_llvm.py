@@ -123,6 +123,15 @@ class Vectors:
             vector, other, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), mask)
         )
 
+    def rotated(self, vector: Any, places: int) -> Any:
+        """Lane a becomes what lane a + `places` was; the last is followed by the first."""
+        if places == 0:
+            return vector
+        mask = [(lane + places) % self.lanes for lane in range(self.lanes)]
+        return self.builder.shuffle_vector(
+            vector, vector, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), mask)
+        )
+
     def transposed(self, rows: Sequence[Any]) -> list[Any]:
         """The columns of as many rows as a vector has lanes, by swapping halves of pairs of rows, then quarters, …"""
         b, rows, lanes = self.builder, list(rows), range(self.lanes)

@@ -2,6 +2,8 @@
 
 =============================================  =====================================================================
 ``add_tile(A, new, Z, n, a, c, vectors)``      A[a:a+R, c:c+w] += Z[:n, a:a+R]ᵀ Z[:n, c:c+w], w = vectors·lanes
+``add_diagonals(A, new, Z, n, c, blocks)``     the same of blocks on A's diagonal, from c on, folded
+``unfold_diagonals(A, c)``                     such a block as it should be
 ``subtract_tile(U, n, a, c, vectors)``         U[a:a+4, c:c+w] −= U[:n, a:a+4]ᵀ U[:n, c:c+w]
 ``factor_panel(U, a, width, inverse)``         rows a to a + 3 of U, given that what is above is subtracted
 ``solve_block(U, a, inverse, b, v, U^T)``      U_bb v_b = b_b, or U_bbᵀ v_b = b_b, b = a … a + lanes − 1
@@ -76,6 +78,79 @@ def add_tile(typing_context: Any, A: Any, is_new: Any, Z: Any, n: Any, a: Any, c
             (v.pointer(Z, factors, zero, c), stride), n, TILE_ROWS, vectors.literal_value, v.multiply_add,
             is_new,
         )  # fmt: skip
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+# Of a vector turned by each of these, every turn is the difference of two, up to half way round.
+TURNS = {4: (0, 1, 2), 8: (0, 1, 2, 4), 16: (0, 1, 2, 5, 8)}
+
+
+def _turns(lanes: int) -> list[tuple[int, int]]:
+    """For d = 0 … lanes / 2 the two turns that are d apart."""
+    return [
+        next((first, second) for first in TURNS[lanes] for second in TURNS[lanes] if second - first == d)
+        for d in range(lanes // 2 + 1)
+    ]
+
+
+@intrinsic
+def add_diagonals(typing_context: Any, A: Any, is_new: Any, Z: Any, n: Any, c: Any, blocks: Any) -> Any:
+    """Add Z[:n, b]ᵀ Z[:n, b] to A[b, b] for as many `blocks` b of columns as told, a vector each, from c on, folded.
+
+    A block is symmetric, so its diagonals d = 0 … lanes / 2, taken round its edges, are all of it. Each is the
+    product of a row z of Z with itself turned by d, or of z turned by j and by j + d: few turns make all differences.
+
+        A[b₀ + d, b₀ + a] += Σ_p z_(a + j) · z_(a + j + d)
+
+    Where A `is_new`, it counts as 0.
+    """
+    _require_alike(A, Z)
+    intp = types.intp
+    signature = types.void(A, types.boolean, Z, intp, intp, blocks)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v, b = Vectors(context, builder, A.dtype, WIDE_BYTES), builder
+        out, is_new, factors, n, c, _ = arguments
+        pairs, zero = _turns(v.lanes), v.constant(0)
+        firsts = [b.add(c, v.constant(k * v.lanes)) for k in range(blocks.literal_value)]
+        places = [
+            v.pointer(A, out, b.add(first, v.constant(d)), first) for first in firsts for d in range(len(pairs))
+        ]
+        start, stride = v.pointer(Z, factors, zero, c), v.columns(Z, factors)
+
+        def body(p: Any, sums: list[Any]) -> list[Any]:
+            row, factors = b.gep(start, [b.mul(p, stride)]), []
+            for k in range(len(firsts)):
+                z = v.load(b.gep(row, [v.constant(k * v.lanes)]))
+                turned = {turn: v.rotated(z, turn) for turn in TURNS[v.lanes]}
+                factors += [(turned[first], turned[second]) for first, second in pairs]
+            return [v.multiply_add(x, y, total) for (x, y), total in zip(factors, sums, strict=True)]
+
+        sums = [b.select(is_new, v.zeros, v.load(place)) for place in places]
+        for total, place in zip(v.loop(n, 1, sums, body), places, strict=True):
+            v.store(total, place)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def unfold_diagonals(typing_context: Any, A: Any, c: Any) -> Any:
+    """Put the block on A's diagonal from c on, as `add_diagonals` leaves it, into its rows."""
+    _require_alike(A)
+    signature = types.void(A, types.intp)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v, b = Vectors(context, builder, A.dtype, WIDE_BYTES), builder
+        array, c = arguments
+        rows = [v.pointer(A, array, b.add(c, v.constant(r)), c) for r in range(v.lanes)]
+        diagonals = [v.rotated(v.load(row), -turn) for row, (turn, _) in zip(rows, _turns(v.lanes), strict=False)]
+        # A_(a, a + d) is at a in the diagonal d; in the others, being A_(a + d, a), in the diagonal lanes − d
+        diagonals += [v.rotated(diagonals[v.lanes - d], d) for d in range(len(diagonals), v.lanes)]
+        for r, (row, values) in enumerate(zip(rows, v.transposed(diagonals), strict=True)):
+            v.store(v.rotated(values, -r), row)
         return context.get_dummy_value()
 
     return signature, emit

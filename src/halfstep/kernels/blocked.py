@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.kernels._jit import kernel
+from halfstep.kernels._jit import inner, kernel
 from halfstep.kernels._panels import PANEL, dot_listed
 from halfstep.kernels._tiles import gather_scaled
 from halfstep.kernels.dense import (
@@ -48,6 +48,7 @@ from halfstep.kernels.dense import (
     solve_factored,
     take_roots,
     transpose,
+    unfold,
 )
 from halfstep.kernels.observations import (
     LEFT,
@@ -67,14 +68,14 @@ GATHERED = 64  # observations that are multiplied at once, while the caches hold
 DUAL_BELOW = 0.9  # observations per unknown below which the dual is the cheaper
 
 
-@kernel
+@inner
 def gather(first: int, last: int, at: Ints, root: Floats, Y: Floats, d: Floats, Z: Floats) -> None:
     """Gather the observations first … last − 1 of a row into Z, scaled by √(w − s m_i) and d."""
     for p in range(first, last):
         gather_scaled(Y, at[p], 0, root[p], d, Z, p - first, Z.shape[1])
 
 
-@kernel
+@inner
 def sum_primal(
     begin: int, n: int, indices: Ints, at: Ints, root: Floats, r: Floats, ones: Floats, Y: Floats, d: Floats,
     Z: Floats, U: Floats, b: Floats, c: Floats,
@@ -93,7 +94,7 @@ def sum_primal(
             add_scaled(Z, 0, stop - start, ones[start:stop], width, c)
 
 
-@kernel
+@inner
 def sum_dual(
     begin: int, n: int, indices: Ints, at: Ints, root: Floats, r: Floats, ones: Floats, Y: Floats, d: Floats,
     Z: Floats, T: Floats, U: Floats, b: Floats, c: Floats,
@@ -113,7 +114,7 @@ def sum_dual(
         copy(ones, n, c)
 
 
-@kernel
+@inner
 def bias_of(
     begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, o: Floats, ridge: float, unknowns: int,
     dual: bool, b: Floats, c: Floats, v: Floats, y: Floats,
@@ -177,6 +178,7 @@ def solve_blocked(
         else:
             sum_primal(begin, n, indices, at, root, r, ones, Y, d, Z, U, b, c)
         unknowns = padded(n) if dual else width
+        unfold(U, unknowns)
         for a in range(unknowns):
             U[a, a] += 1.0
         sound = factor(U, unknowns, inverse)

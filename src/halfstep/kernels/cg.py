@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.kernels._jit import kernel
+from halfstep.kernels._jit import inner, kernel
 from halfstep.kernels._panels import PANEL, add_normal
 from halfstep.kernels._tiles import prefetch_row
 from halfstep.kernels.dense import copy, padded
@@ -51,7 +51,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 
-@kernel
+@inner
 def ask_for(begin: int, end: int, indices: Ints, Y: Floats) -> None:
     """Ask for the first `PANEL` of the observations begin … end − 1 to be brought into the caches."""
     for p in range(begin, min(begin + PANEL, end)):

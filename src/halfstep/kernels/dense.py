@@ -11,18 +11,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.kernels._jit import kernel
+from halfstep.kernels._jit import inner
 from halfstep.kernels._llvm import WIDE_BYTES
 from halfstep.kernels._panels import add_rows, dot_panel
 from halfstep.kernels._tiles import (
     PANEL_ROWS,
     TILE_ROWS,
+    add_diagonals,
     add_tile,
     factor_panel,
     prefetch_row,
     solve_block,
     subtract_tile,
     transpose_block,
+    unfold_diagonals,
 )
 from halfstep.kernels._vector import WIDE_PADDING
 
@@ -30,13 +32,13 @@ Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
 
-@kernel
+@inner
 def padded(columns: int) -> int:
     """The next multiple of `WIDE_PADDING`."""
     return -(-columns // WIDE_PADDING) * WIDE_PADDING
 
 
-@kernel
+@inner
 def add_products(
     A: Floats, is_new: bool, Z: Floats, n: int, rows: int, Y: Floats, indices: Ints, begin: int, end: int
 ) -> None:
@@ -48,7 +50,7 @@ def add_products(
     for a in range(0, rows, TILE_ROWS):
         for p in range(begin + (end - begin) * a // rows, begin + (end - begin) * (a + TILE_ROWS) // rows):
             prefetch_row(Y, np.intp(indices[p]), Y.shape[1])
-        c = a - a % lanes
+        c = a - a % lanes + lanes
         while c < rows:  # four are two and two: a tile of one vector waits for its own sums
             left = (rows - c) // lanes
             if left == 3 or left > 4:
@@ -60,9 +62,22 @@ def add_products(
             else:
                 add_tile(A, is_new, Z, n, a, c, 1)
                 c += lanes
+    c = 0
+    while c + lanes < rows:
+        add_diagonals(A, is_new, Z, n, c, 2)
+        c += 2 * lanes
+    if c < rows:
+        add_diagonals(A, is_new, Z, n, c, 1)
 
 
-@kernel
+@inner
+def unfold(A: Floats, rows: int) -> None:
+    """Once all products are added, put the blocks on A's diagonal, which are folded until then, into their rows."""
+    for c in range(0, rows, WIDE_BYTES // A.itemsize):
+        unfold_diagonals(A, c)
+
+
+@inner
 def factor(U: Floats, rows: int, inverse: Floats) -> bool:
     """Overwrite I + … with U, from the diagonal on; `inverse` becomes 1 / U_aa. False if a pivot lost its digits."""
     lanes = WIDE_BYTES // U.itemsize
@@ -89,7 +104,7 @@ def factor(U: Floats, rows: int, inverse: Floats) -> bool:
     return sound
 
 
-@kernel
+@inner
 def solve_factored(U: Floats, rows: int, inverse: Floats, b: Floats, v: Floats) -> None:
     """Solve Uᵀ U v = b, a vector of unknowns at a time; b is overwritten."""
     lanes = WIDE_BYTES // U.itemsize
@@ -104,7 +119,7 @@ def solve_factored(U: Floats, rows: int, inverse: Floats, b: Floats, v: Floats) 
         solve_block(U, a, inverse, v, v, False)
 
 
-@kernel
+@inner
 def add_scaled(Z: Floats, first: int, n: int, f: Floats, width: int, b: Floats) -> None:
     """b[:width] += Σ_p f[first + p] · Z[first + p, :width] over n rows."""
     lanes = WIDE_BYTES // Z.itemsize
@@ -120,7 +135,7 @@ def add_scaled(Z: Floats, first: int, n: int, f: Floats, width: int, b: Floats) 
         c += lanes
 
 
-@kernel
+@inner
 def transpose(Z: Floats, n: int, width: int, T: Floats) -> None:
     """T[:width, :n] = Z[:n, :width]ᵀ; both are whole vectors, rows of Z beyond the last are 0."""
     lanes = WIDE_BYTES // Z.itemsize
@@ -129,28 +144,28 @@ def transpose(Z: Floats, n: int, width: int, T: Floats) -> None:
             transpose_block(Z, p, c, T)
 
 
-@kernel
+@inner
 def take_roots(n: int, numbers: Floats) -> None:
     """√ of the first n numbers, in place."""
     for p in range(n):
         numbers[p] = np.sqrt(numbers[p])
 
 
-@kernel
+@inner
 def invert_roots(n: int, numbers: Floats) -> None:
     """1 / √ of the first n numbers, in place."""
     for p in range(n):
         numbers[p] = 1.0 / np.sqrt(numbers[p])
 
 
-@kernel
+@inner
 def divide(n: int, roots: Floats, numbers: Floats) -> None:
     """numbers[:n] /= roots[:n]."""
     for p in range(n):
         numbers[p] /= roots[p]
 
 
-@kernel
+@inner
 def copy(source: Floats, n: int, target: Floats) -> None:
     """target[:n] = source[:n], which takes Numba a tenth as long to compile."""
     for p in range(n):

@@ -1,6 +1,7 @@
 """A row's observations: listed for the kernels that solve it, and scored once it is solved.
 
-Legend as in ``blocked.py``.
+Legend as in ``blocked.py``. Targets and weights of cells, and missing weights and offsets of columns, are arrays of
+one element where all are equal. Where that holds for all four, as it does for clicks, there is nothing to look up.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.kernels._jit import kernel
+from halfstep.kernels._jit import inner
 from halfstep.kernels._panels import PANEL
 
 Floats = NDArray[np.floating]
@@ -20,13 +21,19 @@ Ints = NDArray[np.integer]
 LEFT = -1.0  # in `losses`: the row was not solved
 
 
-@kernel
-def cell(numbers: Floats, p: int) -> Any:
-    """The target or the weight of cell p; where all are equal, an array holds one for all."""
+@inner
+def cell(numbers: Floats, p: int | np.unsignedinteger) -> Any:
+    """The target or weight of cell p, or the missing weight or offset of column p."""
     return numbers[np.uintp(p) if len(numbers) > 1 else np.uintp(0)]
 
 
-@kernel
+@inner
+def are_alike(targets: Floats, weights: Floats, m: Floats, o: Floats) -> bool:
+    """Whether all cells and all columns are equal."""
+    return len(targets) == 1 and len(weights) == 1 and len(m) <= 1 and len(o) == 1
+
+
+@inner
 def longest_of(rows: Ints, indptr: Ints) -> int:
     """Observations of the longest of the given rows."""
     longest = 0
@@ -35,14 +42,14 @@ def longest_of(rows: Ints, indptr: Ints) -> int:
     return longest
 
 
-@kernel
+@inner
 def diagonal_of(ridge: float, k: int, s: float, g: Floats, d: Floats) -> None:
     """D = s_u g + λ_u of one row into the first k of d; g is empty where missing cells have no weight."""
     for c in range(k):
         d[c] = ridge + s * g[c] if len(g) > 0 else ridge
 
 
-@kernel
+@inner
 def is_positive(d: Floats, k: int) -> bool:
     """Whether the first k of d are positive numbers."""
     least, total = d[0], np.float64(0.0)
@@ -52,7 +59,7 @@ def is_positive(d: Floats, k: int) -> bool:
     return bool(least > 0.0 and total < np.inf)
 
 
-@kernel
+@inner
 def list_observations(
     begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, s: float, m: Floats, o: Floats, at: Ints,
     q: Floats, r: Floats,
@@ -63,13 +70,20 @@ def list_observations(
     """
     n = end - begin
     least = np.inf
-    for p in range(n):
-        i = np.uintp(indices[np.uintp(begin + p)])  # unsigned: no place is counted from the end
-        w = cell(weights, begin + p)
-        at[p] = i
-        q[p] = w - s * m[i] if len(m) > 0 else w
-        r[p] = w * (cell(targets, begin + p) - o[i])
-        least = min(least, q[p])
+    if are_alike(targets, weights, m, o):
+        least = weights[0] - s * m[0] if len(m) > 0 else weights[0]
+        for p in range(n):
+            at[p] = indices[np.uintp(begin + p)]  # unsigned: no place is counted from the end
+            q[p] = least
+            r[p] = weights[0] * (targets[0] - o[0])
+    else:
+        for p in range(n):
+            i = np.uintp(indices[np.uintp(begin + p)])
+            w = cell(weights, begin + p)
+            at[p] = i
+            q[p] = w - s * cell(m, i) if len(m) > 0 else w
+            r[p] = w * (cell(targets, begin + p) - cell(o, i))
+            least = min(least, q[p])
     for p in range(n, -(-n // PANEL) * PANEL):
         at[p] = at[n - 1]
         q[p] = 0.0
@@ -77,18 +91,25 @@ def list_observations(
     return least
 
 
-@kernel
+@inner
 def score(
     begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, m: Floats, o: Floats, b: float, xy: Floats,
     sums: Doubles,
 ) -> None:  # fmt: skip
     """Add Σ w (t − o_i − b_u − p·q)² and Σ m_i (p·q)² over some observations to sums, given p·q of each in `xy`."""
     observed = missing = 0.0
-    for p in range(end - begin):
-        i = np.uintp(indices[np.uintp(begin + p)])
-        product, t = np.float64(xy[p]), np.float64(cell(targets, begin + p))
-        observed += np.float64(cell(weights, begin + p)) * (t - o[i] - b - product) ** 2
-        if len(m) > 0:
-            missing += np.float64(m[i]) * product * product
+    if are_alike(targets, weights, m, o):
+        t, w, s = np.float64(targets[0]), np.float64(weights[0]), np.float64(m[0] if len(m) > 0 else 0.0)
+        for p in range(end - begin):
+            product = np.float64(xy[p])
+            observed += w * (t - o[0] - b - product) ** 2
+            missing += s * product * product
+    else:
+        for p in range(end - begin):
+            i = np.uintp(indices[np.uintp(begin + p)])
+            product, t = np.float64(xy[p]), np.float64(cell(targets, begin + p))
+            observed += np.float64(cell(weights, begin + p)) * (t - cell(o, i) - b - product) ** 2
+            if len(m) > 0:
+                missing += np.float64(cell(m, i)) * product * product
     sums[0] += observed
     sums[1] += missing

@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.kernels._jit import kernel
+from halfstep.kernels._jit import inner, kernel
 from halfstep.kernels._panels import PANEL, dot_listed
 from halfstep.kernels._tiles import gather_scaled
 from halfstep.kernels.blocked import GATHERED
-from halfstep.kernels.dense import add_products, add_scaled, copy, factor, padded, solve_factored
+from halfstep.kernels.dense import add_products, add_scaled, copy, factor, padded, solve_factored, unfold
 from halfstep.kernels.observations import (
     LEFT,
     cell,
@@ -99,6 +99,7 @@ def solve_by_blocks(
                     pull[p] = (r[p] - q[p] * xy[p]) / root
                 add_products(U, start == 0, Z, stop - start, among, Y, indices, 0, 0)
                 add_scaled(Z, 0, stop - start, pull[start:stop], among, b)
+            unfold(U, among)
             for a in range(among):
                 b[a] -= d[c + a] * scale[c + a] * x[c + a]
                 U[a, a] += 1.0
@@ -121,7 +122,7 @@ def solve_by_blocks(
             score(begin, end, indices, targets, weights, m, o, bias, xy, losses[u])
 
 
-@kernel
+@inner
 def solve_bias(begin: int, end: int, weights: Floats, ridge: float, r: Floats, xy: Floats) -> np.floating:
     """The best bias for a row's factors as they are; r, which is w (t − o), becomes w (t − o − b)."""
     total = pull = np.float64(0.0)

@@ -100,9 +100,9 @@ def scan_tile(
         least = best[0] - slack
         for start in range(0, width, SCANNED):
             stop = min(start + SCANNED, width)
-            above = 0
+            above = np.int32(0)
             for i in range(start, stop):
-                above += row[i] >= least
+                above += np.int32(row[np.uintp(i)] >= least)  # unsigned: no place is counted from the end
             if above == 0:
                 continue
             for i in range(start, stop):

@@ -1,4 +1,4 @@
-"""What tuning gains, and what makes it quick, on the lab's split of MovieLens 100K; writes the tables of docs/tuning.md.
+"""What tuning gains, and what makes it quick, on the lab's split of MovieLens 100K; writes a table of docs/tuning.md.
 
     python -m benchmarks.tuning
 

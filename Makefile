@@ -31,7 +31,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv --without-pip $(VENV)
 
 $(VENV)/lab.stamp: pyproject.toml | $(BIN)/python
-	$(INSTALL) '.[plot]'
+	$(INSTALL) '.[plot,tune]'
 	@touch $@
 
 $(VENV)/test.stamp: pyproject.toml | $(BIN)/python

@@ -45,7 +45,8 @@ def test_missing_package_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "halfstep.lab.figures", raising=False)
+    for room in ("drawing", "lab.figures"):
+        monkeypatch.delitem(sys.modules, f"halfstep.{room}", raising=False)
     assert run(monkeypatch, "lab", "--output", str(tmp_path / "out")) == 1
     assert capsys.readouterr().err == "halfstep: the plots need Matplotlib: pip install 'halfstep[plot]'\n"
 

@@ -25,7 +25,7 @@ from halfstep.lab.clock import Clock
 from halfstep.lab.printed import EXPERIMENTS, PRINTED, label
 from halfstep.lab.results import Figure, rounded
 
-PLOTS = ("convergence", "methods", "objective", "online", "weights")
+PLOTS = ("convergence", "methods", "objective", "online", "tuning", "weights")
 
 
 @dataclass
@@ -101,11 +101,21 @@ def test_a_model_that_learns_on_beats_one_that_does_not(run: Run, model: str) ->
 def test_every_method_has_an_interval_on_both_test_sets(run: Run) -> None:
     tasks = run.results["corrected"].values()
     rows = [row for task in tasks for row in task.values()] + list(run.results["methods_rmse"].values())
-    assert len(rows) == 8 + 10
+    assert len(rows) == 8 + 11
     for row in rows:
         for side in ("test", "known"):
             assert row[side]["low"] < row[side]["value"] < row[side]["high"]
     assert run.results["pairs"] == {"train": 80_000, "test": 2_875, "known": 2_786}
+
+
+def test_tuning_from_the_defaults_beats_the_write_ups_best(run: Run) -> None:
+    tuned = run.results["tuned"]
+    assert tuned["known"]["value"] <= 0.955
+    assert tuned["best"]["values"] == min(
+        (t["values"] for t in tuned["trials"] if t["state"] == "finished"), key=np.mean
+    )
+    assert f"{tuned['known']['value']:.4f}" in (run.folder / "report.html").read_text()
+    assert f"RMSE on the test's 2,786 pairs: {tuned['known']['value']:.4f}" in run.printed
 
 
 def test_seconds_add_up(run: Run) -> None:
@@ -276,7 +286,8 @@ def test_rounded_keeps_trailing_zeros() -> None:
 
 def test_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "halfstep.lab.figures", raising=False)
+    for room in ("drawing", "lab.figures"):
+        monkeypatch.delitem(sys.modules, f"halfstep.{room}", raising=False)
     run_lab = importlib.import_module("halfstep.lab").run_lab
     with pytest.raises(ModuleNotFoundError, match=re.escape("pip install 'halfstep[plot]'")):
         run_lab(tmp_path / "out")

@@ -66,6 +66,14 @@ def test_the_commands_print_what_is_shown(capfd: pytest.CaptureFixture[str], mon
         )
 
 
+def test_the_example_of_the_page_on_tuning_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tuning.md").read_text("utf-8"), flags=re.DOTALL)
+    exec(compile(example, "tuning.md", "exec"), {})
+    found = re.search(r"RMSE of the test: (\d\.\d{3})", capsys.readouterr().out)
+    assert found is not None
+    assert float(found[1]) < 0.955
+
+
 def _without_trailing_spaces(text: str) -> str:
     return re.sub(r" +$", "", text, flags=re.MULTILINE)
 

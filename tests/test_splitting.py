@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from halfstep.errors import DataError, ParameterError
+from halfstep.errors import DataError, HalfstepError, ParameterError
 from halfstep.interactions import Interactions
-from halfstep.splitting import k_folds, keep_known, split_by_time, split_leave_last_out, split_random
+from halfstep.splitting import k_folds, keep_known, split_by_time, split_leave_last_out, split_random, time_folds
 
 
 @st.composite
@@ -228,3 +228,44 @@ def test_bad_random_states(random_state: Any) -> None:
     for split in (split_random, k_folds):
         with pytest.raises(ParameterError, match=r"random_state=.*numpy\.random\.default_rng"):
             split(data, random_state=random_state)
+
+
+@given(st.integers(1, 4), st.sampled_from([0.05, 0.1, 0.2]), st.integers(0, 1000))
+def test_time_folds_test_on_what_comes_after(n_folds: int, fraction: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(40, 120))
+    when = rng.permutation(n)
+    data = Interactions.from_arrays(np.arange(n), np.arange(n), timestamps=when)
+    folds = list(time_folds(data, n_folds, test_fraction=fraction))
+    size = round(fraction * n)
+    assert len(folds) == n_folds
+    for later, (train, test) in enumerate(folds):
+        end = n - later * size  # the latest first
+        assert sorted(test.timestamps) == list(range(end - size, end))
+        assert sorted(train.timestamps) == list(range(end - size))
+        assert train.users == test.users == data.users
+
+
+def test_time_folds_keep_what_is_known() -> None:
+    data = Interactions.from_arrays([1, 1, 2, 1, 3, 1], list("abaccd"), timestamps=range(6))
+    ((train, test),) = time_folds(data, 1, test_fraction=0.5)
+    assert (len(train), len(test)) == (3, 3)
+    ((_, test),) = time_folds(data, 1, test_fraction=0.5, min_train_ratings=2)
+    assert test.user_ids.tolist() == [1, 1]
+    ((_, test),) = time_folds(data, 1, test_fraction=0.5, drop_unseen_items=True)
+    assert len(test) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_folds": 0}, "n_folds=0: give an integer of at least 1"),
+        ({"n_folds": 5, "test_fraction": 0.2}, "n_folds=5 of test_fraction=0.2 leave nothing to train on"),
+        ({"test_fraction": 1.0}, "test_fraction must be a number above 0 and below 1"),
+        ({"test_fraction": 0.01}, "3 folds of 0.01 of 6 entries are too small to test on"),
+    ],
+)
+def test_time_folds_refuse_at_once_what_makes_no_sense(options: Any, message: str) -> None:
+    data = Interactions.from_arrays([1, 1, 2, 1, 3, 1], list("abaccd"), timestamps=range(6))
+    with pytest.raises(HalfstepError, match=message):
+        time_folds(data, **options)

@@ -23,7 +23,8 @@ _NAMES = {
     "persistence": ["load"],
     "pretrained": ["PretrainedFactors"],
     "sgd": ["SGD"],
-    "splitting": ["k_folds", "keep_known", "split_by_time", "split_leave_last_out", "split_random"],
+    "splitting": ["k_folds", "keep_known", "split_by_time", "split_leave_last_out", "split_random", "time_folds"],
+    "tuning": ["Integers", "LogUniform", "Tuning", "Uniform", "default_space", "tune"],
 }
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
 _MODULES = ["datasets", "doctor", "errors", "metrics", "persistence", "presets", "weights"]
@@ -60,6 +61,13 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep.splitting import split_by_time as split_by_time
     from halfstep.splitting import split_leave_last_out as split_leave_last_out
     from halfstep.splitting import split_random as split_random
+    from halfstep.splitting import time_folds as time_folds
+    from halfstep.tuning import Integers as Integers
+    from halfstep.tuning import LogUniform as LogUniform
+    from halfstep.tuning import Tuning as Tuning
+    from halfstep.tuning import Uniform as Uniform
+    from halfstep.tuning import default_space as default_space
+    from halfstep.tuning import tune as tune
 
 
 def __getattr__(name: str) -> Any:

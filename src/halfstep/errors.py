@@ -48,3 +48,11 @@ class DatasetError(HalfstepError, OSError):
 
 class ModelFileError(HalfstepError, OSError):
     """A model's file could not be written, or is truncated, corrupted, or not a model's file at all."""
+
+
+class TuningError(HalfstepError, RuntimeError):
+    """No trial of a search has worked."""
+
+
+class JournalError(HalfstepError, OSError):
+    """A journal of trials is of another search, is being written by another process, or cannot be read."""

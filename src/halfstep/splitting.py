@@ -169,6 +169,70 @@ def k_folds(
     return (_both_sides(data, _mark(len(data), fold)) for fold in folds)
 
 
+def time_folds(
+    data: Interactions,
+    n_folds: int = 3,
+    *,
+    test_fraction: float = 0.1,
+    min_train_ratings: int = 0,
+    drop_unseen_items: bool = False,
+) -> Iterator[Split]:
+    """Cut the latest entries into folds one after the other, and train for each on all that came before it.
+
+    Of entries in the order of time, fold k = 1 … n tests on those from N·(1 − (n − k + 1)·f) up to N·(1 − (n − k)·f),
+    where f is `test_fraction`: with three folds of a tenth, training ends at 70, 80 and 90 % of the data. No model
+    sees the future, and together the folds hold up to n times as many test entries as one split of that size.
+
+    Parameters
+    ----------
+    data : Interactions, or what `fit` takes
+        With timestamps; entries of one instant count as later the later they are given.
+    n_folds : int
+        At least 1.
+    test_fraction : float
+        The share of all entries that each fold tests on; ``n_folds * test_fraction`` must leave a share to train on.
+    min_train_ratings, drop_unseen_items
+        Which test entries to keep; see `keep_known`.
+
+    Returns
+    -------
+    iterator over (train, test)
+        One pair for each fold, the latest first: it has the most to learn from, and is most like what comes next.
+
+    Raises
+    ------
+    ParameterError
+        At once, not at the first fold, if `n_folds` or `test_fraction` makes no sense.
+    DataError
+        If there are no timestamps, or if the folds would be empty or leave nothing to train on.
+    """
+    data = as_interactions(data)
+    check_integer("n_folds", n_folds, minimum=1)
+    check_integer("min_train_ratings", min_train_ratings, minimum=0)
+    size = _test_size(data, test_fraction)
+    if n_folds * test_fraction >= 1:
+        raise ParameterError(
+            f"n_folds={n_folds} of test_fraction={test_fraction:g} leave nothing to train on: lower one of them"
+        )
+    if size == 0 or n_folds * size >= len(data):
+        raise DataError(
+            f"{n_folds} folds of {test_fraction:g} of {len(data):,} entries are too small to test on: ask for fewer, "
+            "or larger ones"
+        )
+    order = np.argsort(_timestamps(data), kind="stable")
+
+    def folds() -> Iterator[Split]:
+        for later in range(n_folds):
+            end = len(data) - later * size
+            train, test = (data.subset(np.sort(rows)) for rows in (order[: end - size], order[end - size : end]))
+            yield (
+                train,
+                keep_known(test, train, min_train_ratings=min_train_ratings, drop_unseen_items=drop_unseen_items),
+            )
+
+    return folds()
+
+
 def keep_known(
     test: Interactions,
     train: Interactions,

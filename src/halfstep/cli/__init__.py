@@ -1,6 +1,7 @@
 """The command line: argument parsing and printing only.
 
-``models`` holds the commands that fit models and use them, ``lab`` the experiments, ``doctor`` a look at the machine;
+``models`` holds the commands that fit models and use them, ``tune`` the search over parameters, ``lab`` the
+experiments, ``doctor`` a look at the machine;
 ``options`` says what several commands ask for, ``choices`` what is chosen from the data where nothing is said,
 ``printing`` and ``tables`` show and write results.
 """
@@ -18,6 +19,7 @@ import halfstep as hs
 from halfstep.cli.doctor import doctor
 from halfstep.cli.lab import data, lab
 from halfstep.cli.models import evaluate, fit, recommend, similar
+from halfstep.cli.tune import tune
 from halfstep.errors import HalfstepError
 
 app = typer.Typer(
@@ -26,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (fit, recommend, similar, evaluate, lab, data, doctor):
+for command in (fit, recommend, similar, evaluate, tune, lab, data, doctor):
     app.command()(command)
 
 

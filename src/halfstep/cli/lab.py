@@ -31,6 +31,11 @@ def lab(
         findings = run_lab(output, tick=lambda section: status.update(f"fitting: {section}"))
     print_figures(console, findings)
     print_corrected(console, findings)
+    console.print("Tuned by one call, on folds inside the training ratings", style="italic")
+    console.print(str(findings.tuned.tuning), soft_wrap=True)
+    console.print(
+        f"RMSE on the test's {len(findings.split.known):,} pairs: {findings.tuned.known.value:.4f}", soft_wrap=True
+    )
     print_online(console, findings)
     print_story(console, findings)
     console.print(

@@ -26,11 +26,11 @@ def check_suffix(path: Path) -> None:
         raise ParameterError(f"{path}: the suffix {path.suffix!r} is none of {', '.join(SUFFIXES)}")
 
 
-def check_folder(path: Path) -> None:
+def check_folder(path: Path, option: str = "--output") -> None:
     """Refuse a file in a folder that there is not, before any time is spent on what will go there."""
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(
-            f"there is no folder {str(path.parent)!r} for {path.name!r}: name another by --output"
+            f"there is no folder {str(path.parent)!r} for {path.name!r}: name another by {option}"
         )
 
 

@@ -213,7 +213,7 @@ def evaluate(
         raise DataError(f"there is nothing to score: no user has a relevant item in the test set{learnt}")
     figures: dict[tuple[str, Metric], Mean | float] = {}
     for name, each in models.items():
-        found = _of_lists(each, task, of_lists, threads) | _of_pairs(each, task, asked)
+        found = measure_lists(each, task, of_lists, threads) | _of_pairs(each, task, asked)
         figures |= {(name, metric): found[metric] for metric in asked}
     n_scored = int(np.count_nonzero(task.relevant)) if of_lists else len(task.users)
     return Evaluation(
@@ -236,7 +236,7 @@ def check_metrics(metrics: str | Sequence[str], n: int | Sequence[int]) -> None:
     read_metrics(metrics or "ndcg", n, (*PER_LIST, *PER_PAIR))
 
 
-def _of_lists(
+def measure_lists(
     model: FactorModel, task: Task, asked: Sequence[Metric], threads: int | None
 ) -> dict[Metric, Mean | float]:
     """Rank for some users at a time, and measure their lists."""

@@ -1,8 +1,8 @@
 """The lab: a write-up's experiments with ALS on MovieLens 100K, reproduced, and then done right.
 
 The write-up is "Implementing Alternating Least Squares (ALS) from Scratch in Python" (ouatu.ro). `run_lab` runs its
-experiments A to J with this library, compares every figure that it printed, tunes four methods without a look at the
-test side, lets two models learn from a stream, and writes a report.
+experiments A to J with this library, compares every figure that it printed, tunes methods without a look at the test
+side, lets two models learn from a stream, and writes a report.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from halfstep.lab.data import Split, legacy_synthetic, synthetic, write_up_split
 from halfstep.lab.online import stream
 from halfstep.lab.results import Findings, Method, figures_of
 from halfstep.lab.scoring import estimate
+from halfstep.lab.tuned import tuned_als
 
 __all__ = ["Findings", "find", "run_lab"]
 
@@ -30,7 +31,7 @@ Tick = Callable[[str], None]
 def run_lab(
     output: Path | str, ratings: hs.Interactions | None = None, *, tick: Tick = lambda _section: None
 ) -> Findings:
-    """Run all experiments and write ``report.html``, five plots and ``results.json`` into a folder.
+    """Run all experiments and write ``report.html``, six plots and ``results.json`` into a folder.
 
     Parameters
     ----------
@@ -52,10 +53,11 @@ def run_lab(
     DatasetError
         If the ratings are neither given nor to be had.
     ModuleNotFoundError
-        If Matplotlib, which draws the plots, is not installed; nothing has been run then.
+        If Matplotlib, which draws the plots, or Optuna is not installed; nothing has been run then.
     """
     from halfstep.lab.figures import draw_all
     from halfstep.lab.report import page
+    from halfstep.tuning import optuna_search as _needed  # noqa: F401
 
     output = Path(output)
     if ratings is None:
@@ -119,6 +121,8 @@ def find(ratings: hs.Interactions, *, tick: Tick = lambda _section: None) -> Fin
     corrected_stars = corrected_rows(clock, split, "rmse")
     clock.section = "corrected, signs"
     corrected_signs = corrected_rows(clock, signs, "sign_accuracy")
+    clock.section = "tuned"
+    tuned = tuned_als(clock, split)
     clock.section = "online"
     online = stream(clock, ratings)
     return Findings(
@@ -129,10 +133,12 @@ def find(ratings: hs.Interactions, *, tick: Tick = lambda _section: None) -> Fin
         unmasked=unmasked,
         stars=corrected_stars,
         signs=corrected_signs,
+        tuned=tuned,
         online=online,
         methods=[
             *_write_ups_methods(models | baselines, split),
             *(Method(row.name, True, row.test, row.known) for row in corrected_stars),
+            Method("biased ALS, hs.tune", True, tuned.test, tuned.known),
         ],
         fits=clock.fits,
         fitting_seconds=clock.seconds,

@@ -21,6 +21,7 @@ class Fittable(Protocol):
 
 
 Model = TypeVar("Model", bound=Fittable)
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -46,16 +47,26 @@ class Clock:
 
     def fit(self, model: Model, data: hs.Interactions) -> Model:
         """Fit the model and give it back."""
+        self._timed(lambda: model.fit(data))
+        self.fits += 1
+        return model
+
+    def tune(self, search: Callable[[], hs.Tuning]) -> hs.Tuning:
+        """Run a search and give what it found."""
+        tuning = self._timed(search)
+        self.fits += sum(len(trial.rungs) for trial in tuning) + 1
+        return tuning
+
+    def _timed(self, work: Callable[[], Result]) -> Result:
         self.tick(self.section)
         began = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("error", FitInterruptedWarning)
             try:
-                model.fit(data)
+                result = work()
             except FitInterruptedWarning:
                 raise KeyboardInterrupt from None  # half a fit has no place in a report
         took = time.perf_counter() - began
-        self.fits += 1
         self.seconds += took
         self.by_section[self.section] = self.by_section.get(self.section, 0.0) + took
-        return model
+        return result

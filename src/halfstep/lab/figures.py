@@ -1,57 +1,22 @@
-"""The lab's plots, as PNG; the only room that needs Matplotlib."""
+"""The lab's plots, as PNG."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import halfstep as hs
+from halfstep.drawing import OURS, THEIRS, THIRD, Figure, as_png
 from halfstep.lab import experiments
 from halfstep.lab.corrected import Popularity, weight_formula
 from halfstep.lab.online import PLACES, Online
 from halfstep.lab.results import Findings, Method
 from halfstep.lab.scoring import LEVEL
 
-try:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError("the plots need Matplotlib: pip install 'halfstep[plot]'", name="matplotlib") from error
-
-INK, MUTED, FAINT = "#1f2d3a", "#64727f", "#dde3e8"
-OURS, THEIRS, THIRD = "#1b7a86", "#c8773a", "#8fb8be"
-WIDTH, DPI = 8.4, 160  # inches, and pixels for each
-
 FEW_EVENTS = 200  # of which a share says nothing yet
-
-STYLE: Any = {
-    "font.size": 10.5,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 12.5,
-    "axes.titleweight": "bold",
-    "axes.titlecolor": INK,
-    "axes.titlepad": 12.0,
-    "axes.axisbelow": True,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.8,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0.0,
-    "ytick.major.size": 0.0,
-    "xtick.minor.size": 0.0,
-    "ytick.minor.size": 0.0,
-    "lines.linewidth": 2.2,
-    "lines.solid_capstyle": "round",
-}
 
 
 def draw_all(findings: Findings) -> dict[str, bytes]:
@@ -64,21 +29,13 @@ def draw_all(findings: Findings) -> dict[str, bytes]:
     chosen = wals.objective.weight
     assert isinstance(chosen, hs.weights.linear_popularity | hs.weights.power_popularity)
     return {
-        "convergence": _png(4.0, lambda figure: draw_convergence(figure, findings.convergence)),
-        "objective": _png(4.0, lambda figure: draw_objective(figure, als)),
-        "methods": _png(4.9, lambda figure: draw_methods(figure, findings.methods, len(findings.split.known))),
-        "online": _png(4.4, lambda figure: draw_online(figure, findings.online)),
-        "weights": _png(4.9, lambda figure: draw_weights(figure, findings.split.train.item_counts, chosen)),
+        "convergence": as_png(4.0, lambda figure: draw_convergence(figure, findings.convergence)),
+        "objective": as_png(4.0, lambda figure: draw_objective(figure, als)),
+        "methods": as_png(5.3, lambda figure: draw_methods(figure, findings.methods, len(findings.split.known))),
+        "tuning": findings.tuned.tuning.png(),
+        "online": as_png(4.4, lambda figure: draw_online(figure, findings.online)),
+        "weights": as_png(4.9, lambda figure: draw_weights(figure, findings.split.train.item_counts, chosen)),
     }
-
-
-def _png(height: float, draw: Callable[[Figure], None]) -> bytes:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        draw(figure)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def draw_convergence(figure: Figure, errors: Sequence[float]) -> None:

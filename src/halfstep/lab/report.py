@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -17,6 +18,7 @@ from halfstep.lab.printed import EXPERIMENTS, WALS_SECONDS, label
 from halfstep.lab.results import SPREAD, Figure, Findings, Method
 from halfstep.lab.scoring import IS_ERROR, LEVEL, RESAMPLES, Estimate, Metric
 from halfstep.lab.story import Mistake, Score, conclusions, mistakes, parameters_in_words
+from halfstep.lab.tuned import Tuned
 
 CAPTIONS = {
     "methods": (
@@ -33,6 +35,10 @@ CAPTIONS = {
         "The stream is the last tenth of the ratings. Most of its events are of users who came after training: a "
         "model that stays as it is has nothing but popularity for them, one that learns knows them after their first "
         "film."
+    ),
+    "tuning": (
+        "What each finished trial of the search scored on the folds, by its parameters; the marked one was chosen. "
+        "The worst quarter is off the scale."
     ),
     "weights": (
         "What a rating weighs, by how many ratings its film has; below, how many films are that popular. A film "
@@ -61,6 +67,7 @@ def page(findings: Findings, plots: Mapping[str, bytes]) -> str:
             _corrected("On ±1, by sign accuracy (more is better)", "sign_accuracy", findings.signs, n_test, n_known),
         ),
         _section("All methods, one test set", _plot("methods", plots), _methods(findings.methods, n_test, n_known)),
+        _section("Tuned by one call", _tuned(findings.tuned, n_test, n_known), _plot("tuning", plots)),
         _section("What the weights do, and the objective", _plot("weights", plots), _plot("objective", plots)),
         _section("Learning on, event by event", _online(findings.online), _plot("online", plots)),
         _section("Every printed figure", _rule(), _experiments(findings.figures), _plot("convergence", plots)),
@@ -158,6 +165,19 @@ def _methods(methods: Sequence[Method], n_test: int, n_known: int) -> str:
     return (
         f'<table style="margin-top:22px"><thead><tr><th>method</th><th class="number">RMSE on {n_test:,}</th>'
         f'<th class="number">RMSE on {n_known:,}</th></tr></thead><tbody>{body}</tbody></table>\n'
+    )
+
+
+def _tuned(tuned: Tuned, n_test: int, n_known: int) -> str:
+    tuning = tuned.tuning
+    states = Counter(trial.state for trial in tuning)
+    return (
+        f"<p><code>hs.tune(hs.ALS(hs.Explicit(biases=True)), train)</code> searches λ of users and of items, its "
+        f"exponent, the rank and the ratio of the biases’ λ on {escape(tuning.folds)}, all of them inside the "
+        f"training ratings. Of {len(tuning)} trials {states['pruned']} were given up, as they were "
+        f"behind; all took {tuning.seconds:.1f}\u00a0s. The best has {tuning.best_value:.4f} on the folds "
+        f"({escape(tuned.parameters_in_words)}). Fitted to all training ratings it has an RMSE of "
+        f"{tuned.known.value:.4f} on the {n_known:,} pairs, and {tuned.test.value:.4f} on the {n_test:,}.</p>\n"
     )
 
 

@@ -15,6 +15,7 @@ from halfstep.lab.data import Split
 from halfstep.lab.online import Online
 from halfstep.lab.printed import PRINTED
 from halfstep.lab.scoring import Estimate
+from halfstep.lab.tuned import Tuned
 
 SPREAD = 3.0
 """How many standard deviations of five seeds around their mean still agree.
@@ -124,6 +125,8 @@ class Findings:
         The test sign accuracy of H's WALS when −1 is observed.
     stars, signs : list of Row
         The corrected rows.
+    tuned : Tuned
+        Biased ALS by `halfstep.tune`.
     online : Online
         Models on a stream.
     methods : list of Method
@@ -141,6 +144,7 @@ class Findings:
     unmasked: dict[str, float]
     stars: list[Row]
     signs: list[Row]
+    tuned: Tuned
     online: Online
     methods: list[Method]
     fits: int
@@ -173,6 +177,7 @@ class Findings:
                 "rmse": {row.key: _row(row) for row in self.stars},
                 "sign_accuracy": {row.key: _row(row) for row in self.signs},
             },
+            "tuned": self.tuned.to_dict(),
             "online": self.online.to_dict(),
             "methods_rmse": {
                 method.name: {"test": asdict(method.test), "known": asdict(method.known)} for method in self.methods

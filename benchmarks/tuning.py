@@ -1,0 +1,68 @@
+"""What tuning gains, and what makes it quick, on the lab's split of MovieLens 100K; writes a table of docs/tuning.md.
+
+    python -m benchmarks.tuning
+
+Searches see the 80,000 training ratings alone. The last column is of the models that they chose, on the test side, to
+which nothing is fitted.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import halfstep as hs
+from benchmarks.marks import ROOT, table, write_between
+from halfstep.lab.data import write_up_split
+
+SEEDS = range(5)
+ONE_STRENGTH = {
+    "regularization": hs.LogUniform(0.03, 30.0),
+    "regularization_exponent": [0.0, 0.5, 0.75, 1.0],
+    "rank": [8, 16, 32],
+    "bias_regularization": hs.LogUniform(0.3, 3.0),
+}
+GRID = {"regularization": [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0], "rank": [8, 16, 32]}
+SEARCHES: dict[str, dict[str, Any]] = {
+    "Optuna, 100 trials": {"search": "optuna"},
+    "Optuna, 50 trials": {"search": "optuna", "n_trials": 50},
+    "random, 100 trials": {"search": "random"},
+    "random, 100 trials, not pruned": {"search": "random", "prune": False},
+    "random, 100 trials, one λ for both sides": {"search": "random", "space": ONE_STRENGTH},
+    "grid of 8 λ × 3 ranks": {"space": GRID},
+    "the same, no warm starts": {"space": GRID, "warm_starts": False},
+}
+
+
+def main() -> None:
+    """Run every search with every seed."""
+    sides = write_up_split(hs.datasets.movielens_100k())
+    untuned = hs.ALS(hs.Explicit(biases=True), random_state=0).fit(sides.train)
+    rows = [["defaults", "", "", f"{hs.metrics.rmse(sides.known.values, untuned.predict(sides.known)):.4f}"]]
+    for name, options in SEARCHES.items():
+        found = [measured(sides, seed, options) for seed in (SEEDS if "random" in name or "Optuna" in name else [0])]
+        seconds, values, errors = zip(*found, strict=True)
+        row = [name, f"{statistics.median(seconds):.1f}", spread(values), spread(errors)]
+        rows.append(row)
+        print(*row, sep="  ", flush=True)
+    head = ["", " seconds", " RMSE on the folds", " RMSE of the test side"]
+    write_between(ROOT / "docs" / "tuning.md", "searches", table(head, rows))
+
+
+def measured(sides: Any, seed: int, options: dict[str, Any]) -> tuple[float, float, float]:
+    """Seconds, the best value on the folds, and the RMSE of the chosen model on the test side."""
+    began = time.perf_counter()
+    tuning = hs.tune(hs.ALS(hs.Explicit(biases=True)), sides.train, random_state=seed, progress=False, **options)
+    seconds = time.perf_counter() - began
+    return seconds, tuning.best_value, hs.metrics.rmse(sides.known.values, tuning.model.predict(sides.known))
+
+
+def spread(numbers: tuple[float, ...]) -> str:
+    """Mean, and from where to where."""
+    mean = f"{statistics.mean(numbers):.4f}"
+    return mean if len(numbers) == 1 else f"{mean} ({min(numbers):.4f} to {max(numbers):.4f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""``halfstep tune``: choose a model's parameters on folds of a table, and save the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import halfstep as hs
+from halfstep.atomic import write_atomically
+from halfstep.cli import options
+from halfstep.cli.choices import Wishes, choose_model
+from halfstep.cli.printing import note, print_json
+from halfstep.cli.tables import check_folder
+from halfstep.errors import ParameterError
+
+DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
+    "uniform": hs.Uniform,
+    "log": hs.LogUniform,
+    "int": hs.Integers,
+    "logint": lambda low, high: hs.Integers(low, high, log=True),
+}  # by the word before the first colon
+
+
+class Search(StrEnum):
+    """How points are chosen."""
+
+    grid = "grid"
+    random = "random"
+    optuna = "optuna"
+
+
+SEARCH = "The search"
+
+
+def tune(
+    file: options.File,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the model goes.")] = Path("model.halfstep"),
+    user: options.User = "user",
+    item: options.Item = "item",
+    value: options.Value = None,
+    time_column: options.Time = None,
+    weight: options.Weight = None,
+    duplicates: options.Repeats = None,
+    separator: options.Separator = None,
+    header: options.Header = True,
+    space: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A parameter with what to try: rank=8,16,32 or regularization=log:0.1:10 (or uniform:, "
+            "int:, logint:). More than one may be given. By default λ, its exponent, the rank and what else matters.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    search: Annotated[
+        Search | None,
+        typer.Option(
+            help="By default a grid if everything is listed, else Optuna's if it is installed.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="At most so many.", min=1, rich_help_panel=SEARCH)] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="How often to test; on the latest if there are times.", min=1, rich_help_panel=SEARCH),
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="rmse, mae, sign_accuracy, ndcg@10, recall@20...", rich_help_panel=SEARCH)
+    ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file that keeps the trials; if it is there, the search goes on.", rich_help_panel=SEARCH
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="A png file for a plot of the trials.", rich_help_panel=SEARCH)
+    ] = None,
+    objective: options.Objective = None,
+    rank: options.Rank = None,
+    regularization: options.Strength = None,
+    regularization_exponent: options.Exponent = None,
+    iterations: options.Iterations = None,
+    alpha: options.Alpha = None,
+    missing_weight: options.MissingWeight = None,
+    biases: options.Biases = None,
+    seed: options.Seed = 0,
+    as_json: options.Json = False,
+) -> None:
+    """Choose a model's parameters on folds of a table, fit it to all of it, and save it.
+
+    What an option of the model fixes is not searched.
+    """
+    data = options.read(file, user, item, value, time_column, weight, duplicates, separator, header)
+    wishes = Wishes(
+        objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
+    )
+    model, (why, told, _) = choose_model(data, wishes, valued=value is not None)
+    searched = dict(map(parse_space, space)) if space else _without_fixed(hs.default_space(model), wishes)
+    for option, path in (("--output", output), ("--plot", plot), ("--journal", journal)):
+        if path is not None:
+            check_folder(path, option)
+    if plot is not None:
+        from halfstep.drawing import Figure as _  # noqa: F401  to be told now if Matplotlib is not installed
+    for line in (f"{file}: {data}", why, told):
+        note(line)
+    for name, values in searched.items():
+        note(f"searched: {name} in {values}")
+    found = hs.tune(
+        model,
+        data,
+        searched,
+        metric=metric,
+        split=folds,
+        search=None if search is None else search.value,
+        n_trials=trials,
+        random_state=seed,
+        journal=journal,
+    )
+    found.model.save(output)
+    if plot is not None:
+        write_atomically(plot, found.png())
+    if as_json:
+        print_json(found.to_dict() | {"model": str(output)})
+        return
+    print(found)
+    print(f"fitted to all with the best of them; saved to {output}")
+
+
+def parse_space(text: str) -> tuple[str, Any]:
+    """Read a parameter and what to try, such as rank=8,16 or regularization=log:0.1:10."""
+    name, equals, given = text.partition("=")
+    kind, *ends = given.split(":")
+    try:
+        if not equals or not name:
+            raise ValueError
+        if not ends:
+            return name, [_number_or_word(each) for each in given.split(",")]
+        return name, DISTRIBUTIONS[kind](*map(_number, ends))
+    except (ValueError, TypeError, KeyError) as error:
+        if isinstance(error, hs.errors.HalfstepError):
+            raise
+        raise ParameterError(
+            f"--space {text}: give name=value,value,... or name=log:low:high (or uniform:, int:, logint:)"
+        ) from None
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _number_or_word(text: str) -> int | float | str | bool:
+    words = {"true": True, "false": False}
+    try:
+        return _number(text)
+    except ValueError:
+        return words.get(text.lower(), text)
+
+
+def _without_fixed(space: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
+    """Leave out of the default space what was said."""
+    given = {name for name, wish in vars(wishes).items() if wish is not None}
+    given |= {f"objective.{name}" for name in given}
+    if "exponent" in given:
+        given.add("regularization_exponent")
+    left = {
+        name: values for name, values in space.items() if not {name, name.partition(".")[0]} & (given - {"objective"})
+    }
+    if not left:
+        raise ParameterError("nothing is left to search: leave some of the model's options out, or give --space")
+    return left

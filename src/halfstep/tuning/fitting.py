@@ -1,0 +1,165 @@
+"""How a trial's models are fitted: with its parameters, a seed, and maybe from where a neighbour's fit ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.als import ALS
+from halfstep.interactions import Interactions
+from halfstep.progress import FitInterruptedWarning
+from halfstep.tuning.folds import Fold
+from halfstep.tuning.space import Point, is_number, with_parameters
+from halfstep.tuning.trial import Trial
+
+Factors = NDArray[np.floating]
+OnIteration = Callable[[Any, int], bool]
+"""Called with the model, and how many iterations it has had; True stops the fit."""
+
+WARM_SHARE = 0.5
+"""Of the iterations, for fits that start from a neighbour's factors."""
+
+MAX_KEPT = 1 << 28
+"""Bytes of factors to start from; what is thrown away is fitted again if it is needed."""
+
+
+class Fitter:
+    """Fits models of one search.
+
+    Parameters
+    ----------
+    estimator : dataclass
+        What is tuned; its parameters hold where a trial does not say otherwise.
+    folds : sequence of Fold
+    seed : int
+        Of every fit, so that trials differ by their parameters alone.
+    warm_starts : bool
+        Whether fits of ALS may start from a neighbour's factors.
+    """
+
+    def __init__(self, estimator: Any, folds: Sequence[Fold], seed: int, *, warm_starts: bool) -> None:
+        self._estimator, self._folds, self._seed = estimator, folds, seed
+        self._warm_starts = warm_starts and isinstance(estimator, ALS) and estimator.init is None
+        self._trials: dict[int, Trial] = {}
+        self._kept: dict[tuple[int, int], tuple[Factors, Factors]] = {}
+
+    def remember(self, trial: Trial) -> None:
+        """Let later trials start from this one, if it has finished."""
+        if trial.state == "finished":
+            self._trials[trial.number] = trial
+        else:
+            self._kept = {key: kept for key, kept in self._kept.items() if key[0] != trial.number}
+
+    def estimator(self, parameters: Mapping[str, Any]) -> Any:
+        """Make the unfitted estimator of some parameters, with a seed if it takes one."""
+        made: Any = with_parameters(self._estimator, parameters)
+        if getattr(made, "random_state", 0) is None:
+            made = dataclasses.replace(made, random_state=self._seed)
+        return made
+
+    def fit(
+        self,
+        number: int,
+        parameters: Mapping[str, Any],
+        fold: int,
+        source: Trial | None,
+        on_iteration: OnIteration | None = None,
+    ) -> Any:
+        """Fit to the training data of a fold.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If the fit was interrupted: half a fit is not a trial.
+        """
+        made = self.estimator(parameters)
+        changes: dict[str, Any] = {}
+        if hasattr(made, "progress"):
+            changes["progress"] = False
+        if on_iteration is not None and hasattr(made, "callbacks"):
+            changes["callbacks"] = [*made.callbacks, _counting(on_iteration)]
+        train = self._folds[fold].train
+        if source is not None:
+            changes |= {
+                "iterations": math.ceil(WARM_SHARE * made.iterations),
+                "init": self._start(made, fold, source),
+            }
+        model = _fitted(dataclasses.replace(made, **changes), train)
+        if self._warm_starts:
+            self._keep(number, fold, model)
+        return model
+
+    def source(self, point: Point, parameters: Mapping[str, Any]) -> Trial | None:
+        """Find the trial to start from: one that differs in a λ alone, which is stronger, or in rank alone, lower.
+
+        The nearest λ is preferred to any rank, as its factors fill all columns.
+        """
+        if not self._warm_starts:
+            return None
+        strengths = [name for name in point if name.partition(".")[0] == "regularization"]
+        for name in (*strengths, *(name for name in point if name == "rank")):
+            here, sign = parameters[name], -1 if name == "rank" else 1
+            if not is_number(here):
+                continue
+            ahead = {
+                sign * trial.parameters[name]: trial
+                for trial in self._trials.values()
+                if is_number(trial.parameters[name])
+                and sign * trial.parameters[name] > sign * here
+                and all(trial.point[other] == point[other] for other in point if other != name)
+            }
+            if ahead:
+                return ahead[min(ahead)]
+        return None
+
+    def _start(self, estimator: ALS, fold: int, source: Trial) -> tuple[Factors, Factors]:
+        """Add a neighbour's factors to those that a fit from scratch would start from.
+
+        Columns that the neighbour lacks, or that its λ has shrunk to nothing, then grow as in any other fit: from
+        factors of 0 no half-step ever gets away.
+        """
+        drawn = estimator._initial_factors(self._folds[fold].train, estimator.rank)
+        P, Q = (each[:, : estimator.rank].astype(np.float64) for each in drawn)
+        for start, given in zip((P, Q), self._factors(source, fold), strict=True):
+            start[:, : given.shape[1]] += given
+        return P, Q
+
+    def _factors(self, source: Trial, fold: int) -> tuple[Factors, Factors]:
+        """Where a trial's fit ended; it is fitted again if that is not at hand, as after a stop."""
+        if (source.number, fold) not in self._kept:
+            start = None if source.started_from is None else self._trials[source.started_from]
+            self.fit(source.number, source.parameters, fold, start)
+        return self._kept[source.number, fold]
+
+    def _keep(self, number: int, fold: int, model: ALS) -> None:
+        factors = model.user_factors_, model.item_factors_
+        self._kept.pop((number, fold), None)
+        self._kept[number, fold] = factors
+        while len(self._kept) > 1 and sum(P.nbytes + Q.nbytes for P, Q in self._kept.values()) > MAX_KEPT:
+            del self._kept[next(iter(self._kept))]
+
+
+def _counting(on_iteration: OnIteration) -> Callable[[Any], bool]:
+    count = 0
+
+    def callback(model: Any) -> bool:
+        nonlocal count
+        count += 1
+        return on_iteration(model, count)
+
+    return callback
+
+
+def _fitted(model: Any, train: Interactions) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FitInterruptedWarning)
+        try:
+            return model.fit(train)
+        except FitInterruptedWarning:
+            raise KeyboardInterrupt from None

@@ -1,0 +1,173 @@
+"""What trials are scored on: folds of the data, and a metric of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from halfstep import metrics
+from halfstep.baselines import Popularity
+from halfstep.errors import DataError, ParameterError
+from halfstep.evaluation.held_out import measure_lists
+from halfstep.evaluation.metric_names import PER_LIST, read_metrics
+from halfstep.evaluation.task import Task
+from halfstep.interactions import Interactions
+from halfstep.objective import Implicit
+from halfstep.parameters import check_choice
+from halfstep.splitting import Split, k_folds, keep_known, time_folds
+
+Direction = Literal["minimize", "maximize"]
+Score = Callable[[Any, Interactions], float]
+Folds = int | Callable[[Interactions], Iterable[Split]] | Iterable[Split]
+
+OF_PAIRS = {"rmse": metrics.rmse, "mae": metrics.mae, "sign_accuracy": metrics.sign_accuracy}
+ERRORS = ("rmse", "mae")  # of which less is better
+N_FOLDS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One split, without the test pairs of which a model can know nothing.
+
+    Attributes
+    ----------
+    train : Interactions
+    test : Interactions
+        Pairs whose user and item are in the training data.
+    n_cold : int
+        How many test pairs were left out, as their user or item is not.
+    """
+
+    train: Interactions
+    test: Interactions
+    n_cold: int
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is measured, and whether more of it is better.
+
+    Attributes
+    ----------
+    label : str
+    maximize : bool
+    score : callable
+        From a fitted model and the test pairs of a fold to a number.
+    """
+
+    label: str
+    maximize: bool
+    score: Score
+
+    @classmethod
+    def of(
+        cls, given: str | Score | None, direction: Direction | None, estimator: Any, threads: int | None
+    ) -> Metric:
+        """Read what a caller asked for; with None, what fits the estimator.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such metric, or it is not known which way is better.
+        """
+        if direction is not None:
+            check_choice("direction", direction, ("minimize", "maximize"))
+        if given is None:
+            ranks = isinstance(estimator, Popularity) or isinstance(getattr(estimator, "objective", None), Implicit)
+            given = "ndcg@10" if ranks else "rmse"
+        if callable(given):
+            if direction is None:
+                raise ParameterError("metric is a function: say direction='minimize' or direction='maximize'")
+            label = getattr(given, "__name__", type(given).__name__)
+            return cls(label, direction == "maximize", given)
+        if not isinstance(given, str):
+            raise ParameterError(f"metric={given!r}: give a name, or a function of a model and its test data")
+        if given in OF_PAIRS:
+            of_pairs = OF_PAIRS[given]
+            metric = cls(given, given not in ERRORS, lambda model, test: of_pairs(test.values, model.predict(test)))
+        else:
+            (asked,) = read_metrics(given, 10, (*OF_PAIRS, *(name for name in PER_LIST if name != "novelty")))
+
+            def of_list(model: Any, test: Interactions) -> float:
+                found = measure_lists(model, Task.of(model, test, True, None, None), [asked], threads)[asked]
+                return found if isinstance(found, float) else found.value
+
+            metric = cls(asked.label, True, of_list)
+        if direction is not None and (direction == "maximize") != metric.maximize:
+            raise ParameterError(f"direction={direction!r}: {metric.label} is to be {_worded(metric.maximize)}")
+        return metric
+
+
+def make_folds(data: Interactions, split: Folds | None, seed: int) -> tuple[list[Fold], str]:
+    """Cut the data into folds, and say how.
+
+    Raises
+    ------
+    DataError
+        If no fold comes of it, or one has no test pair whose user and item are known.
+    ParameterError
+        If `split` makes no sense.
+    """
+    if split is None or (type(split) is int):
+        n_folds = N_FOLDS if split is None else split
+        pairs: Any
+        if data.timestamps is None:
+            pairs = k_folds(data, max(n_folds, 2), random_state=seed)
+            how = "random folds, as there are no timestamps"
+        else:
+            pairs, how = time_folds(data, n_folds), "folds in the order of time"
+    else:
+        pairs, how = (split(data) if callable(split) else split), "folds as given"
+    folds = []
+    for number, pair in enumerate(_two_sides(pairs), start=1):
+        train, test = pair
+        known = keep_known(test, train, min_train_ratings=1, drop_unseen_items=True)
+        if len(known) == 0:
+            raise DataError(
+                f"fold {number} is too small: of its {len(test):,} test pairs, none is of a user and an item that "
+                f"its {len(train):,} training pairs know; ask for fewer or larger folds by split=..."
+            )
+        folds.append(Fold(train, known, len(test) - len(known)))
+    if not folds:
+        raise DataError("split gave no fold: give at least one pair of training and test data")
+    return folds, f"{len(folds)} {how}" if len(folds) > 1 else how.replace("folds", "one fold", 1)
+
+
+def checked(value: Any, label: str) -> float:
+    """Refuse what cannot be compared.
+
+    Raises
+    ------
+    DataError
+        If the value is not a finite number.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"the metric {label} gave {value!r}: it must be a finite number")
+    return number
+
+
+def _two_sides(pairs: Any) -> list[Split]:
+    if isinstance(pairs, tuple) and len(pairs) == 2 and all(isinstance(side, Interactions) for side in pairs):
+        return [pairs]  # one split, as split_by_time gives it
+    try:
+        listed = [tuple(pair) for pair in pairs]
+    except TypeError:
+        listed = []
+    if not all(len(pair) == 2 and all(isinstance(side, Interactions) for side in pair) for pair in listed) or (
+        not listed and not isinstance(pairs, list | tuple)
+    ):
+        raise ParameterError(
+            f"split gave {type(pairs).__name__}: give a number of folds, pairs of training and test data, or a "
+            "function that makes such pairs of the data"
+        )
+    return listed
+
+
+def _worded(maximize: bool) -> str:
+    return "maximized" if maximize else "minimized"

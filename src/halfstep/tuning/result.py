@@ -1,0 +1,192 @@
+"""What a search found: a table that prints, the chosen parameters, and the model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.interactions.frames import new_frame
+from halfstep.tuning.space import Space, is_number
+from halfstep.tuning.trial import Trial, best_of, shown
+
+ROWS_SHOWN = 5  # when printed
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Tuning:
+    """What `tune` found: a table of trials that prints, and the model with the best parameters.
+
+    Iterating goes through the trials in the order in which they were tried.
+
+    Attributes
+    ----------
+    estimator : str
+        The class of what was tuned.
+    metric : str
+        What was measured, such as "rmse" or "ndcg@10".
+    maximize : bool
+        Whether more of it is better.
+    search : {"grid", "random", "optuna"}
+    folds : str
+        How many, and how they were made.
+    trials : tuple of Trial
+    space : Space
+        What was searched.
+    n_scored, n_cold : tuple of int
+        For each fold, how many test pairs were scored, and how many were left out because their user or their item
+        has no training entry.
+    model : fitted model or None
+        With the best parameters, fitted to all data; None with ``refit=False``.
+    """
+
+    estimator: str
+    metric: str
+    maximize: bool
+    search: str
+    folds: str
+    trials: tuple[Trial, ...]
+    space: Space
+    n_scored: tuple[int, ...]
+    n_cold: tuple[int, ...]
+    model: Any
+    frame_kind: str | None = None
+
+    @property
+    def best(self) -> Trial:
+        """The trial with the best mean over all folds; of equals, the first."""
+        best = best_of(self.trials, self.maximize)
+        assert best is not None  # tune raises where there is none
+        return best
+
+    @property
+    def best_parameters(self) -> dict[str, Any]:
+        """The parameters of the best trial, by name."""
+        return dict(self.best.parameters)
+
+    @property
+    def best_value(self) -> float:
+        """The metric of the best trial, mean over the folds.
+
+        It is the best of many, so a model with these parameters does a little worse on new data: keep a test side
+        apart, and score it there once.
+        """
+        return self.best.value
+
+    @property
+    def seconds(self) -> float:
+        """How long the trials took, those taken over from a journal included."""
+        return sum(trial.seconds for trial in self.trials)
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.trials)
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def to_frame(self, kind: str | None = None) -> Any:
+        """Make a dataframe with a row for each trial.
+
+        Parameters
+        ----------
+        kind : {"pandas", "polars", "pyarrow", "modin", "cudf"}, optional
+            Its library. By default that of the dataframe which the data came from, else the first of pandas, Polars
+            and PyArrow that is installed.
+
+        Returns
+        -------
+        dataframe
+            Columns: trial; the parameters, by name; the metric, mean over the folds; fold_1, fold_2...; state,
+            started_from, seconds and error. What was not scored is NaN.
+        """
+        trials = self.trials
+        columns = {"trial": np.array([trial.number for trial in trials])}
+        columns |= {
+            name: _column([shown(trial.parameters[name]) for trial in trials]) for name in self.space.dimensions
+        }
+        columns[self.metric] = np.array([trial.value for trial in trials])
+        for fold in range(len(self.n_scored)):
+            scored = [trial.values[fold] if fold < len(trial.values) else np.nan for trial in trials]
+            columns[f"fold_{fold + 1}"] = np.array(scored, np.float64)
+        columns["state"] = np.array([trial.state for trial in trials], object)
+        columns["started_from"] = np.array([trial.started_from for trial in trials], object)
+        columns["seconds"] = np.array([trial.seconds for trial in trials])
+        columns["error"] = np.array([trial.error for trial in trials], object)
+        return new_frame(columns, kind or self.frame_kind)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the model, made of what JSON knows."""
+        return {
+            "estimator": self.estimator,
+            "metric": self.metric,
+            "direction": "maximize" if self.maximize else "minimize",
+            "search": self.search,
+            "folds": self.folds,
+            "n_scored": list(self.n_scored),
+            "n_cold": list(self.n_cold),
+            "seconds": self.seconds,
+            "best": self.best.as_record(),
+            "trials": [trial.as_record() for trial in self.trials],
+        }
+
+    def plot(self) -> Any:
+        """Draw the metric of all finished trials against each parameter, the best one marked.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            With `savefig`; a notebook shows it.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If Matplotlib is not installed.
+        """
+        from halfstep.tuning.plotting import plot
+
+        return plot(self.space, self.trials, self.best, self.metric)
+
+    def png(self) -> bytes:
+        """Draw the same as `plot`, and give the content of a png file."""
+        from halfstep.tuning.plotting import png
+
+        return png(self.space, self.trials, self.best, self.metric)
+
+    def __repr__(self) -> str:
+        states = Counter(trial.state for trial in self.trials)
+        counts = [f"{len(self.trials)} trials", *(f"{states[s]} {s}" for s in ("pruned", "failed") if states[s])]
+        cold = f", {sum(self.n_cold):,} left out whose user or item has no training entry" if any(self.n_cold) else ""
+        lines = [
+            f"Tuning of {self.estimator} by {self.metric}, {self.search}: {', '.join(counts)}, {self.seconds:.1f} s",
+            f"{self.folds}: {sum(self.n_scored):,} test pairs scored{cold}",
+        ]
+        sign = -1 if self.maximize else 1
+        ranked = sorted(
+            (trial for trial in self.trials if trial.state == "finished"), key=lambda trial: sign * trial.value
+        )
+        names = list(self.space.dimensions)
+        table = [["trial", self.metric, "folds", *names]]
+        for trial in ranked[:ROWS_SHOWN]:
+            folds = " ".join(f"{value:.4f}" for value in trial.values)
+            parameters = (_short(trial.parameters[name]) for name in names)
+            table.append([str(trial.number), f"{trial.value:.4f}", folds, *parameters])
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
+        if len(ranked) > ROWS_SHOWN:
+            lines.append(f"... and {len(ranked) - ROWS_SHOWN} more that finished; to_frame() has all")
+        return "\n".join(lines)
+
+
+def _column(values: list[Any]) -> NDArray[Any]:
+    """Numbers as such, anything else as texts."""
+    if all(map(is_number, values)):
+        return np.array(values)
+    return np.array([None if value is None else str(value) for value in values], object)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

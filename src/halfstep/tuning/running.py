@@ -1,0 +1,119 @@
+"""A search while it goes on: points are asked for, fitted, scored, maybe given up, and written down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from halfstep.errors import JournalError
+from halfstep.progress import progress_bar
+from halfstep.tuning.fitting import Fitter
+from halfstep.tuning.folds import Fold, Metric, checked
+from halfstep.tuning.journal import Journal
+from halfstep.tuning.searching import Search
+from halfstep.tuning.space import Point, Space
+from halfstep.tuning.trial import RUNGS, State, Trial, best_of, is_hopeless
+
+
+@dataclass
+class Run:
+    """A search while it goes on.
+
+    Attributes
+    ----------
+    trials : list of Trial
+        Those that are done, or were taken over.
+    """
+
+    space: Space
+    metric: Metric
+    folds: list[Fold]
+    prune: bool
+    fitter: Fitter
+    search: Search
+    trials: list[Trial]
+
+    def search_for(self, planned: int, journal: Journal | None, progress: bool | None) -> None:
+        """Run trials, or take them over from the journal."""
+        records = [] if journal is None else journal.records
+        with progress_bar(progress, planned, "tune") as bar:
+            for number in range(planned):
+                point = self.search.ask()
+                if point is None:
+                    break
+                if number < len(records):
+                    trial = self._recorded(records[number], point)
+                else:
+                    trial = self._tried(number, point)
+                    if journal is not None:
+                        journal.append(trial.as_record())
+                self.search.tell(trial)
+                self.fitter.remember(trial)
+                self.trials.append(trial)
+                best = best_of(self.trials, self.metric.maximize)
+                if best is not None:
+                    bar.set_postfix_str(f"best {self.metric.label} {best.value:.4f}", refresh=False)
+                bar.update()
+
+    def _recorded(self, record: Mapping[str, Any], point: Point) -> Trial:
+        try:
+            trial = Trial.of_record(record, self.space.values(point))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise JournalError(
+                f"the journal's trial {record['trial']} cannot be read ({error!r}): delete the file, or name another"
+            ) from error
+        if trial.point != point:
+            raise JournalError(
+                f"the journal's trial {trial.number} tried {trial.point}, and this search tries {point}: it was "
+                "written with other versions of NumPy or Optuna; go on with those, or name another file"
+            )
+        return trial
+
+    def _tried(self, number: int, point: Point) -> Trial:
+        """Fit and score on one fold after the other."""
+        parameters = self.space.values(point)
+        source = self.fitter.source(point, parameters)
+        rungs: list[dict[int, float]] = []
+        values: list[float] = []
+        state: State = "finished"
+        error = None
+        began = time.perf_counter()
+
+        def is_hopeless_at(step: int, value: float) -> bool:
+            nonlocal state
+            rungs[-1][step] = value
+            hopeless = self.prune and is_hopeless(
+                value, len(rungs) - 1, step, self.trials, warm=source is not None, maximize=self.metric.maximize
+            )
+            state = "pruned" if hopeless else state
+            return hopeless
+
+        def on_iteration(model: Any, count: int) -> bool:
+            return (
+                count in RUNGS
+                and count < model.iterations
+                and is_hopeless_at(count, self._score(model, len(rungs) - 1))
+            )
+
+        try:
+            for fold in range(len(self.folds)):
+                rungs.append({})
+                model = self.fitter.fit(number, parameters, fold, source, on_iteration if self.prune else None)
+                if state == "pruned":
+                    break
+                values.append(self._score(model, fold))
+                if fold == len(self.folds) - 1:
+                    rungs[-1][0] = values[-1]
+                elif is_hopeless_at(0, values[-1]):
+                    break
+        except Exception as raised:  # whatever it is, it is this trial's
+            state, error = "failed", f"{type(raised).__name__}: {raised}"
+        return Trial(
+            number, point, parameters, state, tuple(values), time.perf_counter() - began,
+            None if source is None else source.number, tuple(rungs), error,
+        )  # fmt: skip
+
+    def _score(self, model: Any, fold: int) -> float:
+        return checked(self.metric.score(model, self.folds[fold].test), self.metric.label)

@@ -1,0 +1,85 @@
+"""Which point is tried next: all of a grid, or draws at random."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from halfstep.errors import ParameterError
+from halfstep.tuning.space import Choices, Point, Space, is_number
+from halfstep.tuning.trial import Trial
+
+DRAWS = 1000  # in search of a point that has not been tried
+
+
+class Search(Protocol):
+    """Proposes points, and is told what came of each before it is asked for the next."""
+
+    def ask(self) -> Point | None:
+        """Give the next point; None when all have been tried."""
+        ...
+
+    def tell(self, trial: Trial) -> None:
+        """Learn from a trial of the point that was given last."""
+        ...
+
+
+class Grid:
+    """All combinations of the listed values, such that each is preceded by those that it can start from.
+
+    Lower ranks come before higher ones, and within all else alike, strong λ before weak.
+    """
+
+    def __init__(self, space: Space) -> None:
+        drawn = [name for name, each in space.dimensions.items() if not isinstance(each, Choices)]
+        if drawn:
+            raise ParameterError(
+                f"space[{drawn[0]!r}] is {space.dimensions[drawn[0]]!r}: a grid takes lists of values; give one, or "
+                "search='random'"
+            )
+        self._points = self._ordered(space)
+
+    @staticmethod
+    def _ordered(space: Space) -> Iterator[Point]:
+        depth = {"rank": -1, "regularization": 1}
+        places: dict[str, list[int]] = {}
+        for name in sorted(space.dimensions, key=lambda name: depth.get(name.partition(".")[0], 0)):
+            dimension = space.dimensions[name]
+            values = dimension.values if isinstance(dimension, Choices) else ()
+            places[name] = list(range(len(values)))
+            if name.partition(".")[0] in depth and all(map(is_number, values)):
+                places[name].sort(key=values.__getitem__, reverse=name != "rank")
+        for combination in itertools.product(*places.values()):
+            point = dict(zip(places, combination, strict=True))
+            yield {name: point[name] for name in space.dimensions}
+
+    def ask(self) -> Point | None:
+        return next(self._points, None)
+
+    def tell(self, trial: Trial) -> None:
+        pass
+
+
+class Random:
+    """Independent draws; what was tried already is drawn again."""
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._space, self._rng = space, np.random.default_rng(seed)
+        self._tried: set[tuple[float, ...]] = set()
+
+    def ask(self) -> Point | None:
+        if len(self._tried) >= self._space.size:
+            return None
+        for _ in range(DRAWS):
+            point: Point = {name: each.draw(self._rng) for name, each in self._space.dimensions.items()}
+            key = tuple(point.values())
+            if key not in self._tried:
+                self._tried.add(key)
+                return point
+        return None
+
+    def tell(self, trial: Trial) -> None:
+        pass

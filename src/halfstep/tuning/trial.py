@@ -1,0 +1,121 @@
+"""One trial: what was tried, what came of it on each fold, and how a search judges it beside others."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from halfstep.tuning.space import Point
+
+State = Literal["finished", "pruned", "failed"]
+
+RUNGS = (5, 10, 20, 40, 80, 160)
+"""After which iterations a model that is being fitted is scored: what is far behind then is given up."""
+
+BEST = 5
+"""A trial is given up when it is behind each of so many."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Parameters that were tried.
+
+    Attributes
+    ----------
+    number : int
+        From 0.
+    point : dict
+        The parameters as the space numbers them.
+    parameters : dict
+        The parameters themselves, by name.
+    state : {"finished", "pruned", "failed"}
+        Whether all folds were fitted and scored; or it was given up, as it was behind the best; or a fit, or the
+        metric, raised an error.
+    values : tuple of float
+        The metric on each fold that was scored.
+    seconds : float
+    started_from : int or None
+        The trial whose factors its fits started from.
+    rungs : tuple of dict
+        For each fold that was begun, the metric after some iterations; 0 stands for the end of the fit.
+    error : str or None
+        What was raised.
+    """
+
+    number: int
+    point: Point
+    parameters: Mapping[str, Any]
+    state: State
+    values: tuple[float, ...]
+    seconds: float
+    started_from: int | None = None
+    rungs: tuple[Mapping[int, float], ...] = ()
+    error: str | None = None
+
+    @property
+    def value(self) -> float:
+        """The mean over the folds; NaN if not all were scored."""
+        return statistics.fmean(self.values) if self.state == "finished" else float("nan")
+
+    def as_record(self) -> dict[str, Any]:
+        """Give what a journal keeps; the values of parameters are there for people alone."""
+        return {
+            "trial": self.number,
+            "point": self.point,
+            "parameters": {name: shown(value) for name, value in self.parameters.items()},
+            "state": self.state,
+            "values": list(self.values),
+            "seconds": self.seconds,
+            "started_from": self.started_from,
+            "rungs": [{str(step): value for step, value in fold.items()} for fold in self.rungs],
+            "error": self.error,
+        }
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any], parameters: Mapping[str, Any]) -> Trial:
+        """Read what a journal has kept."""
+        return cls(
+            number=int(record["trial"]),
+            point=dict(record["point"]),
+            parameters=parameters,
+            state=record["state"],
+            values=tuple(map(float, record["values"])),
+            seconds=float(record["seconds"]),
+            started_from=record["started_from"],
+            rungs=tuple({int(step): float(value) for step, value in fold.items()} for fold in record["rungs"]),
+            error=record["error"],
+        )
+
+
+def best_of(trials: Iterable[Trial], maximize: bool) -> Trial | None:
+    """Find the best of those that have finished; of equals, the first."""
+    finished = [trial for trial in trials if trial.state == "finished"]
+    if not finished:
+        return None
+    return (max if maximize else min)(finished, key=lambda trial: trial.value)
+
+
+def is_hopeless(value: float, fold: int, step: int, trials: Iterable[Trial], *, warm: bool, maximize: bool) -> bool:
+    """Whether each of the best trials so far was better at the same step of the same fold.
+
+    A fold's scores are noisy, and a search that finds better and better trials would give up nearly all others if it
+    compared them with the middle of those that finished; so it takes the worst of the best. Fits that started from a
+    neighbour's factors are ahead of others: each kind is compared with its own.
+    """
+    sign = -1.0 if maximize else 1.0
+    finished = [
+        trial
+        for trial in trials
+        if trial.state == "finished" and (trial.started_from is not None) == warm and step in trial.rungs[fold]
+    ]
+    best = sorted(finished, key=lambda trial: sign * trial.value)[:BEST]
+    return len(best) == BEST and all(sign * trial.rungs[fold][step] < sign * value for trial in best)
+
+
+def shown(value: Any) -> Any:
+    """A value as a table or a line of JSON can hold it."""
+    if isinstance(value, float):
+        return value
+    return value if value is None or isinstance(value, bool | int | str) else repr(value)

@@ -1,0 +1,322 @@
+"""`tune`: against a loop written for the eye, and what it does when something goes wrong."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import halfstep as hs
+from halfstep.errors import DataError, ParameterError, TuningError
+from halfstep.lab.data import write_up_split
+from halfstep.progress import FitInterruptedWarning
+from halfstep.tuning.fitting import Fitter
+from halfstep.tuning.folds import make_folds
+from halfstep.tuning.trial import Trial, is_hopeless
+
+ALS = hs.ALS(hs.Explicit(biases=True), rank=4, iterations=12)
+GRID = {"regularization": [30.0, 3.0, 0.3], "rank": [2, 4]}
+
+
+@pytest.fixture(scope="module")
+def ratings() -> hs.Interactions:
+    """The first 20,000 ratings of MovieLens 100K by time."""
+    data = hs.datasets.movielens_100k()
+    return data.subset(np.argsort(data.timestamps, kind="stable")[:20_000])
+
+
+def by_hand(estimator: Any, folds: list[Any]) -> list[float]:
+    """The RMSE on each fold, on pairs whose user and item were seen, one pair after the other."""
+    values = []
+    for train, test in folds:
+        model = estimator.fit(train)
+        users, items = set(train.user_ids.tolist()), set(train.item_ids.tolist())
+        squares = [
+            (value - float(model.predict([user], [item])[0])) ** 2
+            for user, item, value in zip(test.user_ids.tolist(), test.item_ids.tolist(), test.values, strict=True)
+            if user in users and item in items
+        ]
+        values.append(float(np.sqrt(np.mean(squares))))
+    return values
+
+
+def test_a_grid_is_a_loop(ratings: hs.Interactions) -> None:
+    data = ratings.subset(np.arange(6000))
+    found = hs.tune(ALS, data, GRID, warm_starts=False, prune=False, split=2)
+    folds = list(hs.time_folds(data, 2))
+    twin = {
+        (strength, rank): by_hand(
+            hs.ALS(ALS.objective, rank=rank, regularization=strength, iterations=12, random_state=0), folds
+        )
+        for strength, rank in itertools.product(*GRID.values())
+    }
+    assert len(found) == 6
+    for trial in found:
+        np.testing.assert_allclose(trial.values, twin[tuple(trial.parameters.values())], rtol=1e-9)
+    best = min(twin, key=lambda key: np.mean(twin[key]))
+    assert tuple(found.best_parameters.values()) == best
+    assert found.best_value == pytest.approx(np.mean(twin[best]))
+    model = hs.ALS(ALS.objective, regularization=best[0], rank=int(best[1]), iterations=12, random_state=0).fit(data)
+    np.testing.assert_array_equal(found.model.item_factors_, model.item_factors_)
+    assert found.n_cold == tuple(
+        int(np.sum((train.user_counts[test.user_positions] == 0) | (train.item_counts[test.item_positions] == 0)))
+        for train, test in folds
+    )
+    assert min(found.n_cold) > 0
+
+
+def test_what_cold_items_say_does_not_count(ratings: hs.Interactions) -> None:
+    """Values of cold pairs, as wild as can be, change nothing."""
+    ((train, test),) = hs.time_folds(ratings, 1)
+    cold = train.item_counts[test.item_positions] == 0
+    wild = test.with_values(np.where(cold, 1e6, test.values))
+    assert cold.any()
+    plain, hijacked = (hs.tune(ALS, train, GRID, split=[(train, side)], refit=False) for side in (test, wild))
+    assert [trial.value for trial in plain] == [trial.value for trial in hijacked]
+
+
+def test_the_same_for_any_number_of_threads_and_not_for_any_seed(ratings: hs.Interactions) -> None:
+    space = {"regularization": hs.LogUniform(0.1, 30.0), "rank": [2, 8, 40]}
+
+    def run(threads: int, seed: int) -> hs.Tuning:
+        model = hs.ALS(hs.Explicit(biases=True), iterations=6, threads=threads)
+        return hs.tune(model, ratings, space, search="optuna", n_trials=12, random_state=seed)
+
+    one, two, other = run(1, 0), run(2, 0), run(2, 1)
+    assert [(t.point, t.values, t.state) for t in one] == [(t.point, t.values, t.state) for t in two]
+    np.testing.assert_array_equal(one.model.user_factors_, two.model.user_factors_)
+    assert [t.point for t in one] != [t.point for t in other]
+
+
+@pytest.mark.parametrize("search", ["random", "optuna"])
+def test_other_estimators_are_tuned_by_their_fields(ratings: hs.Interactions, search: Any) -> None:
+    biases = hs.tune(hs.UserItemBias(), ratings, search=search, n_trials=8)
+    assert isinstance(biases.model, hs.UserItemBias)
+    assert biases.model.user_regularization == biases.best_parameters["user_regularization"]
+    assert len(biases) == 8
+    sgd = hs.tune(hs.SGD(rank=2), ratings, {"iterations": [1, 2]}, search=search, n_trials=2, split=1)
+    assert sgd.best.values == min(trial.values for trial in sgd)
+
+
+def test_implicit_objectives_are_tuned_by_ranked_lists(ratings: hs.Interactions) -> None:
+    data = ratings.with_values(np.ones(len(ratings)))
+    model = hs.ALS(hs.Implicit(missing_weight=0.1), rank=4, iterations=4, regularization=1.0, random_state=0)
+    found = hs.tune(model, data, {"objective.missing_weight": [0.001, 0.1]}, split=1, refit=False)
+    assert (found.metric, found.maximize) == ("ndcg@10", True)
+    ((train, test),) = hs.time_folds(data, 1)
+    known = hs.keep_known(test, train, min_train_ratings=1, drop_unseen_items=True)
+    assert found.trials[1].value == hs.evaluate(model.fit(train), known, "ndcg")["ALS", "ndcg@10"]
+    assert found.best_value == max(trial.value for trial in found)
+
+
+def test_a_function_can_be_the_metric(ratings: hs.Interactions) -> None:
+    def spread(model: Any, test: hs.Interactions) -> float:
+        return float(np.ptp(model.predict(test)))
+
+    found = hs.tune(ALS, ratings, GRID, metric=spread, direction="maximize", refit=False)
+    assert found.metric == "spread"
+    assert found.best_parameters["regularization"] == 0.3
+    assert found.model is None
+    with pytest.raises(ParameterError, match="metric is a function: say direction="):
+        hs.tune(ALS, ratings, GRID, metric=spread)
+
+
+def test_weak_starts_from_strong_and_high_ranks_from_low(ratings: hs.Interactions) -> None:
+    found = hs.tune(ALS, ratings, {"regularization": [30.0, 3.0, 0.3], "rank": [2, 4]}, refit=False, prune=False)
+    assert [trial.started_from for trial in found] == [None, 0, 1, 0, 3, 4]
+
+
+def test_a_warm_start_ends_where_a_cold_one_does(ratings: hs.Interactions) -> None:
+    model = hs.ALS(hs.Explicit(biases=True), iterations=80)
+    space = {"regularization": [1e5, 2.0], "rank": [2, 4]}
+    warm, cold = (hs.tune(model, ratings, space, warm_starts=on, prune=False, refit=False) for on in (True, False))
+    assert {trial.started_from for trial in warm} == {None, 0, 2}
+    np.testing.assert_allclose([t.value for t in warm], [t.value for t in cold], atol=0.004)
+    assert warm.trials[1].value < warm.trials[0].value - 0.005  # the factors of 1e5 are 0, and it got away from them
+
+
+def test_a_warm_start_is_a_cold_one_plus_the_neighbours_factors(ratings: hs.Interactions) -> None:
+    folds, _ = make_folds(ratings, 1, 0)
+    fitter = Fitter(ALS, folds, 0, warm_starts=True)
+    model = fitter.fit(0, {"rank": 2}, 0, None)
+    source = Trial(0, {"rank": 0}, {"rank": 2}, "finished", (1.0,), 0.0)
+    fitter.remember(source)
+    estimator = fitter.estimator({"rank": 4})
+    P, Q = fitter._start(estimator, 0, source)
+    scale = 0.1 / np.sqrt(4)
+    seen = folds[0].train.item_counts > 0
+    assert Q.shape == (ratings.n_items, 4)
+    assert np.std(Q[seen][:, 2:]) == pytest.approx(scale, rel=0.1)
+    assert np.std((Q[:, :2] - model.item_factors_)[seen]) == pytest.approx(scale, rel=0.1)
+    assert np.std(P[:, :2] - model.user_factors_) <= 1.1 * scale
+    assert not Q[~seen].any()
+
+
+def test_a_trial_is_given_up_when_it_is_behind_each_of_the_best() -> None:
+    def finished(number: int, final: float, early: float, source: int | None = None) -> Trial:
+        return Trial(number, {}, {}, "finished", (final,), 0.0, source, ({5: early, 0: final},))
+
+    best = [finished(k, 0.9 + k / 100, 1.0 + k / 100) for k in range(5)]
+    worse = finished(5, 2.0, 3.0)
+    kwargs: dict[str, Any] = {"warm": False, "maximize": False}
+    assert is_hopeless(1.05, 0, 5, [*best, worse], **kwargs)
+    assert not is_hopeless(1.04, 0, 5, [*best, worse], **kwargs)  # as good as the fifth
+    assert not is_hopeless(9.0, 0, 5, best[:4], **kwargs)  # too few to compare with
+    assert not is_hopeless(9.0, 0, 10, best, **kwargs)  # none was looked at there
+    assert not is_hopeless(9.0, 0, 5, best, warm=True, maximize=False)  # all of them were cold
+    assert is_hopeless(0.9, 0, 5, best, warm=False, maximize=True)
+
+
+def test_trials_are_given_up_within_a_fit(ratings: hs.Interactions) -> None:
+    counts: list[int] = []
+    model = hs.ALS(
+        hs.Explicit(biases=True), rank=2, iterations=12, callbacks=[lambda m: counts.append(len(m.history_))]
+    )
+    space = {"regularization": [2.0, 2.1, 2.2, 2.3, 2.4, 1e-3]}
+    found = hs.tune(model, ratings, space, search="grid", warm_starts=False, refit=False)
+    assert [trial.state for trial in found] == ["finished"] * 5 + ["pruned"]
+    assert list(found.trials[5].rungs[0]) == [5]
+    assert counts == [*range(1, 13)] * 15 + [1, 2, 3, 4, 5]
+    assert np.isnan(found.trials[5].value)
+    assert "6 trials, 1 pruned" in repr(found)
+
+
+def test_a_trial_that_fails_is_recorded_and_others_go_on(ratings: hs.Interactions) -> None:
+    found = hs.tune(ALS, ratings, {"rank": [0, 2]})
+    assert [trial.state for trial in found] == ["failed", "finished"]
+    assert found.trials[0].error == "ParameterError: rank=0: give an integer of at least 1"
+    assert found.best_parameters == {"rank": 2}
+    assert "1 failed" in repr(found)
+
+
+def test_all_trials_failing_is_an_error(ratings: hs.Interactions) -> None:
+    with pytest.raises(
+        TuningError, match=r"all 2 trials failed; the first one, with rank=-1, by ParameterError: rank="
+    ):
+        hs.tune(ALS, ratings, {"rank": [0, -1]})
+
+    def nothing(model: Any, test: Any) -> float:
+        return float("nan")
+
+    with pytest.raises(TuningError, match=r"the metric nothing gave nan: it must be a finite number"):
+        hs.tune(ALS, ratings, {"rank": [2]}, metric=nothing, direction="minimize")
+
+
+def interrupting(at: int) -> hs.ALS:
+    """A model that is interrupted in its fits' iteration of that number, all fits counted; later ones are not."""
+    calls = itertools.count(1)
+
+    def callback(model: Any) -> None:
+        if next(calls) == at:
+            raise KeyboardInterrupt
+
+    return hs.ALS(hs.Explicit(biases=True), rank=2, iterations=4, callbacks=[callback])
+
+
+def test_interrupted_it_gives_the_best_so_far(ratings: hs.Interactions) -> None:
+    space = {"regularization": [30.0, 3.0, 0.3]}
+    with pytest.warns(FitInterruptedWarning, match="the search was interrupted: this is the best of 2 of 3 trials"):
+        found = hs.tune(interrupting(at=4 + 4 + 2), ratings, space, split=1, warm_starts=False)
+    assert len(found) == 2
+    assert found.model.regularization == found.best_parameters["regularization"]
+    with warnings.catch_warnings(), pytest.raises(KeyboardInterrupt):
+        hs.tune(interrupting(at=3), ratings, space, split=1)
+
+
+def test_without_timestamps_folds_are_random(ratings: hs.Interactions) -> None:
+    data = hs.Interactions.from_arrays(ratings.user_ids, ratings.item_ids, ratings.values)
+    found = hs.tune(hs.ItemBias(), data, {"regularization": [0.0, 5.0]}, split=4)
+    assert found.folds == "4 random folds, as there are no timestamps"
+    assert sum(found.n_scored) + sum(found.n_cold) == len(data)
+
+
+def test_folds_without_anything_to_score_are_an_error(ratings: hs.Interactions) -> None:
+    data = hs.Interactions.from_arrays([1, 2, 3, 4], [1, 2, 3, 4], [1.0] * 4, [1, 2, 3, 4])
+    with pytest.raises(
+        DataError, match="fold 1 is too small: of its 1 test pairs, none is of a user and an item that"
+    ):
+        hs.tune(hs.ItemBias(), data, split=lambda d: hs.time_folds(d, 1, test_fraction=0.25))
+    with pytest.raises(DataError, match=r"3 folds of 0.1 of 4 entries are too small"):
+        hs.tune(hs.ItemBias(), data)
+    with pytest.raises(DataError, match="split gave no fold"):
+        hs.tune(hs.ItemBias(), ratings, split=[])
+    with pytest.raises(ParameterError, match="split gave str: give a number of folds"):
+        hs.tune(hs.ItemBias(), ratings, split="time")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metric": "ndgc@10"}, r"no metric 'ndgc' here \(did you mean 'ndcg'"),
+        ({"metric": "rmse", "direction": "maximize"}, "rmse is to be minimized"),
+        ({"search": "bayes"}, "search='bayes': give one of 'grid', 'random', 'optuna'"),
+        ({"n_trials": 0}, "n_trials=0: give an integer of at least 1"),
+        ({"random_state": -1}, "random_state=-1"),
+    ],
+)
+def test_refuses_options_that_make_no_sense(ratings: hs.Interactions, options: Any, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        hs.tune(ALS, ratings, GRID, **options)
+
+
+def test_refuses_a_class(ratings: hs.Interactions) -> None:
+    with pytest.raises(ParameterError, match=r"estimator=<class .*ALS'>: give an unfitted model such as ALS\(\)"):
+        hs.tune(hs.ALS, ratings)
+
+
+def test_without_optuna_says_what_to_install(monkeypatch: pytest.MonkeyPatch, ratings: hs.Interactions) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.delitem(sys.modules, "halfstep.tuning.optuna_search", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'halfstep\[tune\]'"):
+        hs.tune(ALS, ratings, GRID, search="optuna")
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
+def test_becomes_a_dataframe(ratings: hs.Interactions, kind: str) -> None:
+    objectives = [hs.Explicit(), hs.Explicit(biases=True)]
+    found = hs.tune(hs.ALS(rank=2, iterations=2), ratings, {"objective": objectives, "rank": [0, 2]}, refit=False)
+    frame = found.to_frame(kind)
+    columns = {name: list(frame[name].to_pylist() if kind == "pyarrow" else frame[name]) for name in (
+        "trial", "objective", "rank", "rmse", "fold_1", "fold_3", "state", "error")}  # fmt: skip
+    assert columns["trial"] == [0, 1, 2, 3]
+    assert columns["rank"] == [0, 0, 2, 2]
+    assert columns["objective"] == [repr(objective) for objective in objectives] * 2
+    assert columns["rmse"][2:] == [trial.value for trial in found.trials[2:]]
+    assert np.isnan(columns["rmse"][:2]).all()
+    assert columns["fold_3"][2:] == [trial.values[2] for trial in found.trials[2:]]
+    assert columns["state"] == ["failed", "failed", "finished", "finished"]
+    assert columns["error"][0].startswith("ParameterError")
+
+
+def test_is_drawn_with_a_panel_for_each_parameter(ratings: hs.Interactions) -> None:
+    space = {"regularization": hs.LogUniform(0.3, 30.0), "rank": [2, 4], "bias_regularization": hs.Uniform(0.5, 2.0)}
+    found = hs.tune(hs.ALS(hs.Explicit(biases=True), iterations=4), ratings, space, n_trials=8, search="random")
+    panels = found.plot().axes
+    assert [axes.get_xlabel() for axes in panels] == list(space)
+    finished = [trial for trial in found if trial.state == "finished"]
+    for axes, name in zip(panels, space, strict=True):
+        points, best = axes.lines
+        np.testing.assert_array_equal(points.get_xdata(), [trial.point[name] for trial in finished])
+        np.testing.assert_array_equal(points.get_ydata(), [trial.value for trial in finished])
+        assert best.get_ydata() == [found.best_value]
+    assert found.png().startswith(b"\x89PNG")
+
+
+def test_prints_the_best_first(ratings: hs.Interactions) -> None:
+    found = hs.tune(hs.ItemBias(), ratings, {"regularization": [0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0]}, split=2)
+    lines = repr(found).splitlines()
+    assert lines[0].startswith("Tuning of ItemBias by rmse, grid: 7 trials")
+    assert lines[1].startswith("2 folds in the order of time: ")
+    assert lines[3].split()[:2] == [str(found.best.number), f"{found.best_value:.4f}"]
+    assert len(lines) == 3 + 5 + 1
+
+
+def test_tuned_biased_als_on_the_write_ups_split() -> None:
+    """What the lab's report says, from the defaults; nothing is chosen on the test side."""
+    split = write_up_split(hs.datasets.movielens_100k())
+    found = hs.tune(hs.ALS(hs.Explicit(biases=True)), split.train, search="optuna", n_trials=50)
+    assert hs.metrics.rmse(split.known.values, found.model.predict(split.known)) <= 0.955

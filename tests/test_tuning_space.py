@@ -1,0 +1,143 @@
+"""What is searched, and in which order."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import halfstep as hs
+from halfstep.errors import ParameterError
+from halfstep.tuning.searching import Grid, Random
+from halfstep.tuning.space import Space, with_parameters
+
+ALS = hs.ALS(hs.Explicit(biases=True))
+
+
+def test_parameters_go_where_their_paths_lead() -> None:
+    weighted = hs.ALS(hs.Explicit(weight=hs.weights.linear_popularity(w0=1.0, wk=1.0)), rank=3)
+    changed = with_parameters(weighted, {"objective.weight.wk": 5.0, "rank": 4, "objective.biases": True})
+    assert changed.objective == hs.Explicit(weight=hs.weights.linear_popularity(w0=1.0, wk=5.0), biases=True)
+    assert changed.rank == 4
+    assert (weighted.rank, weighted.objective.biases) == (3, False)
+
+
+def test_shorter_paths_are_set_first() -> None:
+    parameters = {"objective.missing_weight": 0.5, "objective": hs.Implicit()}
+    assert with_parameters(ALS, parameters).objective == hs.Implicit(missing_weight=0.5)
+
+
+def test_a_path_leads_to_one_side_of_a_pair() -> None:
+    changed = with_parameters(ALS, {"regularization.users": 3.0})
+    assert changed.regularization == (3.0, ALS.regularization)
+    assert with_parameters(changed, {"regularization.items": 0.5}).regularization == (3.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({}, "space is empty: name at least one"),
+        ([1], "space is a list: give a mapping"),
+        ({"rnak": [1]}, r"ALS has no parameter 'rnak' \(did you mean 'rank'\?\); it has objective, rank,"),
+        ({"objective.bias": [True]}, r"Explicit has no parameter 'bias' of 'objective.bias' \(did you mean 'biases'"),
+        ({"rank.users.more": [1]}, "there is no parameter 'users' of 'rank.users.more': 16 has none"),
+        ({"rank": []}, r"space\['rank'\] is empty: give at least one value"),
+        ({"rank": 8}, r"space\['rank'\] is 8: give a list of values, or a distribution"),
+        ({"solver": "cg"}, r"space\['solver'\] is 'cg': give a list"),
+        ({"threads": [1, 2]}, "threads is nothing to tune"),
+    ],
+)
+def test_refuses_what_cannot_be_searched(space: Any, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        hs.tune(ALS, hs.Interactions.from_arrays([1, 2], [1, 1], [3.0, 4.0]), space)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: hs.Uniform(2.0, 1.0), "low must be below high"),
+        (lambda: hs.LogUniform(0.0, 1.0), "low=0.0: give a number above 0"),
+        (lambda: hs.LogUniform(0.1, math.inf), "high=inf: give a finite number"),
+        (lambda: hs.Integers(0, 3, log=True), "low=0: give an integer of at least 1"),
+        (lambda: hs.Integers(1, 2.5), "high=2.5: give an integer"),
+    ],
+)
+def test_ranges_have_ends_that_make_sense(make: Any, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        make()
+
+
+@given(st.integers(0, 1 << 32), st.floats(1e-6, 10.0), st.floats(1.001, 1e6))
+def test_draws_lie_between_the_ends(seed: int, low: float, ratio: float) -> None:
+    rng = np.random.default_rng(seed)
+    high = low * ratio
+    assert low <= hs.Uniform(low, high).draw(rng) <= high
+    assert low <= hs.LogUniform(low, high).draw(rng) <= high
+    whole = hs.Integers(math.ceil(low), math.ceil(low) + math.ceil(high))
+    for log in (False, True):
+        drawn = hs.Integers(whole.low, whole.high, log=log).draw(rng)
+        assert isinstance(drawn, int)
+        assert whole.low <= drawn <= whole.high
+
+
+def test_draws_are_spread_as_they_should_be() -> None:
+    rng = np.random.default_rng(0)
+    logs = np.log10([hs.LogUniform(0.001, 1000.0).draw(rng) for _ in range(6000)])
+    np.testing.assert_allclose(np.histogram(logs, 6, (-3, 3))[0], 1000, atol=120)
+    plain = np.bincount([hs.Integers(1, 4).draw(rng) for _ in range(4000)])[1:]
+    np.testing.assert_allclose(plain, 1000, atol=120)
+    doubling = np.bincount([hs.Integers(1, 8, log=True).draw(rng) for _ in range(8000)])[1:]
+    widths = np.log([(k + 0.5) / (k - 0.5) for k in range(1, 9)])
+    np.testing.assert_allclose(doubling, 8000 * widths / widths.sum(), atol=150)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        hs.ALS(), ALS, hs.ALS(hs.Implicit()), hs.ALS(hs.Implicit(missing_weight=0.0)), hs.SGD(), hs.UserItemBias(),
+        hs.ItemBias(),
+    ],
+)  # fmt: skip
+def test_default_spaces_are_of_parameters_that_there_are(estimator: Any) -> None:
+    space = Space.of(hs.default_space(estimator), estimator)
+    point = Random(space, 0).ask()
+    assert point is not None
+    assert with_parameters(estimator, space.values(point)) is not estimator
+
+
+def test_no_default_space_for_what_has_nothing_to_tune() -> None:
+    with pytest.raises(ParameterError, match=r"no space of values for GlobalMean: name the parameters"):
+        hs.default_space(hs.GlobalMean())
+
+
+def test_a_grid_has_every_point_once_and_goes_from_strong_to_weak() -> None:
+    given_ = {"regularization": [1.0, 4.0, 2.0], "rank": [8, 4], "tol": [0.0, 0.1]}
+    space = Space.of(given_, ALS)
+    grid = Grid(space)
+    points = list(iter(grid.ask, None))
+    values = [tuple(space.values(point).values()) for point in points]
+    assert set(values) == set(itertools.product(*given_.values()))
+    assert len(values) == space.size == 12
+    assert [rank for _, rank, _ in values] == [4] * 6 + [8] * 6
+    assert [strength for strength, _, _ in values] == [4.0, 2.0, 1.0] * 4
+
+
+def test_a_grid_takes_no_distributions() -> None:
+    with pytest.raises(ParameterError, match=r"space\['tol'\] is Uniform\(low=0, high=1\): a grid takes lists"):
+        Grid(Space.of({"tol": hs.Uniform(0, 1)}, ALS))
+
+
+def test_random_draws_never_repeat_a_point_and_end() -> None:
+    space = Space.of({"rank": [1, 2, 3], "solver": ["cg", "cholesky"]}, ALS)
+    search = Random(space, 3)
+    points = [tuple(point.values()) for point in iter(search.ask, None)]
+    assert len(points) == len(set(points)) == 6
+    again = Random(space, 3)
+    assert [tuple(point.values()) for point in iter(again.ask, None)] == points
+    other = Random(space, 4)
+    assert [tuple(point.values()) for point in iter(other.ask, None)] != points

@@ -28,7 +28,7 @@ from halfstep.samples import Intervals, Samples, SideSamples
 from halfstep.sides import Regularization, sides
 from halfstep.storage import NotStored
 
-DOUBLES_UP_TO = 32  # the rank up to which systems are summed in doubles, where they cost next to nothing
+DOUBLES_UP_TO = 11  # the rank up to which systems are summed in registers, where doubles cost next to nothing
 NO_RIDGE = Regularization(0.0, 0.0)  # the prior takes its place
 WORTH_THREADS = 1_000_000  # numbers that are multiplied in scoring
 
@@ -209,36 +209,53 @@ class BayesianALS(HalfStepModel):
         if len(data) == 0:
             raise DataError("there is nothing to fit: the data have no entries")
         cost = self.objective.cost(data)
-        unit = _standard_deviation(cost)
         rng = as_generator(self.random_state)
-        dtype = "float64" if self.rank <= DOUBLES_UP_TO else "float32"
-        by_user, by_item = sides(data, cost, rank=self.rank, regularization=NO_RIDGE, dtype=dtype)
-        P, Q = self._start(data, by_user.unknowns, unit, rng)
-        dice = Dice(int(rng.integers(2**63)))
-        n_samples = self._n_samples(data)
-        samples = Samples(
-            SideSamples.empty(data.n_users, n_samples, self.rank, data.user_counts == 0),
-            SideSamples.empty(data.n_items, n_samples, self.rank, data.item_counts == 0),
-            np.zeros(n_samples),
-        )
-        hyperprior = NormalWishart.of(self.rank, biases=cost.biases, unit=unit)
-        history: list[Sweep] = []
+        start = self._start(data, _standard_deviation(cost), rng)
+        seed = int(rng.integers(2**63))
+        try:
+            samples, history = self._drawn(data, cost, start, seed, in_singles=self.rank > DOUBLES_UP_TO)
+        except NumericalError:
+            if self.rank <= DOUBLES_UP_TO:
+                raise
+            samples, history = self._drawn(data, cost, start, seed, in_singles=False)
         with CPU(self.threads) as backend:
-            chain = Chain(backend, by_user, by_item, P, Q, data=data, hyperprior=hyperprior, unit=unit, dice=dice)
-            kept = self._sample(chain, samples, history)
-            if kept < n_samples:
-                samples = samples.first(kept)
-            factors = samples.point_factors(backend.run)
+            backend.hold_blas()
+            user_factors, item_factors = samples.point_factors(backend.run)
         self._remember(
             data,
             mean=cost.mean,
-            user_factors=factors[0],
-            item_factors=factors[1],
+            user_factors=user_factors,
+            item_factors=item_factors,
             user_biases=samples.users.biases.mean(axis=1),
             item_biases=samples.items.biases.mean(axis=1),
         )
         self.samples_, self.history_ = samples, history
         return self
+
+    def _drawn(
+        self, data: Interactions, cost: Cost, start: tuple[Factors, Factors], seed: int, *, in_singles: bool
+    ) -> tuple[Samples, list[Sweep]]:
+        """Run a chain, whose systems are solved in single or in double precision."""
+        unit, n_samples = _standard_deviation(cost), self._n_samples(data)
+        dtype = "float32" if in_singles else "float64"
+        samples = Samples(
+            SideSamples.empty(data.n_users, n_samples, self.rank, data.user_counts == 0),
+            SideSamples.empty(data.n_items, n_samples, self.rank, data.item_counts == 0),
+            np.zeros(n_samples),
+        )
+        history: list[Sweep] = []
+        with CPU(self.threads) as backend:
+            chain = Chain(
+                backend,
+                *sides(data, cost, rank=self.rank, regularization=NO_RIDGE, dtype=dtype),
+                *start,
+                data=data,
+                hyperprior=NormalWishart.of(self.rank, biases=cost.biases, unit=unit),
+                unit=unit,
+                dice=Dice(seed),
+            )
+            kept = self._sample(chain, samples, history)
+        return samples.first(kept), history
 
     def _sample(self, chain: Chain, samples: Samples, history: list[Sweep]) -> int:
         """Run the chain, and write down what is to be kept; return how many samples that is."""
@@ -272,10 +289,9 @@ class BayesianALS(HalfStepModel):
             raise ParameterError(f"sample_memory={self.sample_memory}: a sample of this rank takes {size:,} bytes")
         return min(self.iterations - self.burn_in, self.sample_memory // size)
 
-    def _start(
-        self, data: Interactions, unknowns: int, unit: float, rng: np.random.Generator
-    ) -> tuple[Factors, Factors]:
+    def _start(self, data: Interactions, unit: float, rng: np.random.Generator) -> tuple[Factors, Factors]:
         """P and Q in the layout of the backends: ``[factors | bias | 0 …]``."""
+        unknowns = self.rank + bool(self.objective.biases)
         P, Q = (empty_factors(n, unknowns, "float32") for n in (data.n_users, data.n_items))
         k, init = self.rank, self.init
         if init is None:
@@ -283,9 +299,7 @@ class BayesianALS(HalfStepModel):
                 F[:, :k] = rng.normal(0.0, 0.1 * np.sqrt(unit / k), (len(F), k))
         elif isinstance(init, FactorModel):
             if init.item_factors_.shape[1] != k:
-                raise ParameterError(
-                    f"init is a model of rank {init.item_factors_.shape[1]}, and rank={k}: give one of them"
-                )
+                raise ParameterError(f"init has rank {init.item_factors_.shape[1]}, and rank={k}")
             _take_rows(P, data.users, init.users_, init.user_factors_, init.user_biases_, unknowns)
             _take_rows(Q, data.items, init.items_, init.item_factors_, init.item_biases_, unknowns)
         elif callable(init):  # what a file could not hold: says so

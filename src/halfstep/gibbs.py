@@ -64,7 +64,7 @@ class Chain:
     by_user, by_item : Side
         The objective without regularisation: the prior takes its place.
     P, Q : ndarray
-        To start from, in the layout of the backends; they become the chain's own. Rows without observations count
+        To start from, in the layout of the backends; copied. Rows without observations count
         for nothing.
     data : Interactions
         Whose ids errors name.
@@ -98,7 +98,7 @@ class Chain:
         dtype = weights.dtype
         self._noise = [np.empty((len(F), by_user.unknowns), dtype) for F in (P, Q)]
         expected = hyperprior.expected
-        self.state = State(P, Q, expected, expected, 1.0 / unit**2, np.inf)
+        self.state = State(copied(P), copied(Q), expected, expected, 1.0 / unit**2, np.inf)
         self._sweeps = 0
 
     def solve(self) -> None:
@@ -151,6 +151,13 @@ class Chain:
         self._backend.run([partial(add, number, start) for number, start in enumerate(starts)])
         total = sums.sum(axis=0)
         return Moments(count, total[:, unknowns], total[:, :unknowns])
+
+
+def copied(F: Factors) -> Factors:
+    """The same numbers elsewhere, in the layout of the backends."""
+    copy = aligned_zeros(F.shape, F.dtype)
+    copy[...] = F
+    return copy
 
 
 def _prior(hyper: Hyperparameters, noise: float, drawn: NDArray[np.floating] | None = None) -> Prior:

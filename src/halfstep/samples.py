@@ -91,8 +91,6 @@ class SideSamples:
 
     def first(self, count: int) -> Self:
         """Keep the first samples only."""
-        if count == self.factors.shape[1]:
-            return self
         return type(self)(
             self.factors[:, :count].copy(),
             self.biases[:, :count].copy(),
@@ -105,7 +103,7 @@ class SideSamples:
         """What the rows of a sample were drawn around."""
         covariance: NDArray[np.float64] = self.covariances[number, :unknowns, :unknowns].astype(np.float64)
         mean: NDArray[np.float64] = self.means[number, :unknowns].astype(np.float64)
-        precision: NDArray[np.float64] = np.linalg.inv(covariance)
+        precision = np.linalg.inv(covariance).astype(np.float64)
         return Hyperparameters(mean, precision, covariance)
 
     @property
@@ -156,6 +154,8 @@ class Samples:
 
     def first(self, count: int) -> Samples:
         """Keep the first samples only."""
+        if count == len(self):
+            return self
         return Samples(self.users.first(count), self.items.first(count), self.noise[:count].copy())
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:

@@ -393,7 +393,10 @@ class Loss:
         self.side, self.losses, self.squares = side, losses, squares
         self._prior = no_prior(np.float64) if prior is None else prior.arrays(np.float64)
         self._features, self._offsets = features, offsets
-        self.is_left_by_solving = len(side.row_missing) == 0 and side.weights.dtype == np.float64
+        # Five digits are enough for those who draw, to whom alone singles are told by solving.
+        self.is_left_by_solving = len(side.row_missing) == 0 and (
+            side.weights.dtype == np.float64 or prior is not None
+        )
 
     @cached_property  # kernels that score what they solve need none of these
     def Y(self) -> NDArray[np.float64]:  # noqa: N802 - a matrix

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from halfstep.kernels._jit import kernel
 from halfstep.kernels._llvm import LANE_BYTES, VECTOR_BYTES
+from halfstep.kernels._tiles import prefetch_row
 from halfstep.kernels._vector import (
     REGISTER_UNKNOWNS,
     ROW_PADDING,
@@ -85,6 +86,8 @@ def accumulate(
                 W[p, k] = w
             W[p, K] = w * (t - o[i])
             A[K, K] += w * (t - o[i]) ** 2
+        for p in range(start + n, min(start + n + GATHERED, end)):  # on their way while these are multiplied
+            prefetch_row(Y, np.intp(indices[p]), width)
         for a in range(0, K + 1, TILE_ROWS):
             needed = min(-(-(a + TILE_ROWS) // lanes), width // lanes)
             c = 0

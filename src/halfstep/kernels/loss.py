@@ -25,6 +25,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 CANCELLED = 1e-4  # a difference of less than this share of its terms keeps fewer than 12 digits
+CANCELLED_IN_SINGLES = 1e-2  # fewer than 5
 
 
 @kernel
@@ -68,13 +69,14 @@ def solved_row_losses(
     Σ_Ω w (t − o_i − x·y)² = (c − bᵀ A⁻¹ b) − (x − x̄)ᵀ Λ_u (x − x̄), with ‖ε‖² in the bracket. Where next to nothing
     of c is left, the difference has lost its digits, and the row is summed.
     """
+    cancelled = CANCELLED if weights.itemsize == 8 else CANCELLED_IN_SINGLES
     for u in range(first, last):
         if len(mean) > 0:
             own = u if len(mean) > 1 else 0
             left = squares[u, 1] - prior_penalty(ridge[u], bias_ratio, k, biases, mean, own, precision, X, u)
         else:
             left = squares[u, 1] - penalty(ridge[u : u + 1], bias_ratio, k, biases, X[u : u + 1])
-        if left < CANCELLED * squares[u, 0]:
+        if left < cancelled * squares[u, 0]:
             row = X[u : u + 1].astype(np.float64)
             row_losses(u, u + 1, indptr, indices, targets, weights, m, k, biases, o, row, Y, losses)
         else:

@@ -513,12 +513,12 @@ def _line(iteration: int, state: State, rank: int, seconds: float) -> Sweep:
 
 def _standard_deviation(cost: Cost) -> float:
     """σ of the targets, weighted; 1 where they are all equal."""
-    t, w = cost.targets, cost.weights
-    if is_repeated(w):
-        deviation = float(np.std(t))
-    else:
-        deviation = float(np.sqrt(np.average((t - np.average(t, weights=w)) ** 2, weights=w)))
-    return deviation if deviation > 0 else 1.0
+    t, w = cost.targets, None if is_repeated(cost.weights) else cost.weights
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = float(np.average((t - np.average(t, weights=w)) ** 2, weights=w))
+    if not np.isfinite(variance) or variance > np.finfo(np.float32).max:
+        raise NumericalError(f"the values have the variance {variance:g}: look for extreme values")
+    return variance**0.5 if variance > 0 else 1.0
 
 
 def _take_rows(

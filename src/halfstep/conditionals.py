@@ -52,13 +52,26 @@ class Hyperparameters:
     ----------
     mean : ndarray of shape (unknowns,)
         x̄.
-    precision, covariance : ndarray of shape (unknowns, unknowns)
-        Λ and its inverse.
+    precision : ndarray of shape (unknowns, unknowns)
+        Λ.
+    root : ndarray of shape (unknowns, unknowns)
+        R of the covariance Λ⁻¹ = R Rᵀ.
     """
 
     mean: Floats
     precision: Floats
-    covariance: Floats
+    root: Floats
+
+    @property
+    def covariance(self) -> Floats:
+        """Λ⁻¹."""
+        return self.root @ self.root.T
+
+    @classmethod
+    def of_root(cls, mean: Floats, root: Floats) -> Hyperparameters:
+        """Take R alone, of which Λ = R⁻ᵀ R⁻¹ is made, positive definite however ill-conditioned it is."""
+        half = np.linalg.inv(root).astype(np.float64)
+        return cls(mean, half.T @ half, root)
 
 
 @dataclass(frozen=True)
@@ -83,7 +96,7 @@ class NormalWishart:
         """What to start from: Λ as it is expected, around 0."""
         unknowns = len(self.scale)
         precision = unknowns / self.scale
-        return Hyperparameters(np.zeros(unknowns), np.diag(precision), np.diag(1.0 / precision))
+        return Hyperparameters(np.zeros(unknowns), np.diag(precision), np.diag(precision**-0.5))
 
     def draw(self, rows: Moments, rng: np.random.Generator) -> Hyperparameters:
         """Draw from the conditional of x̄ and Λ given the rows.
@@ -100,7 +113,7 @@ class NormalWishart:
         R = np.linalg.solve(B, C.T).T
         half = np.linalg.solve(C.T, B)
         mean = center + R @ rng.standard_normal(unknowns) / np.sqrt(weight)
-        return Hyperparameters(mean, half @ half.T, R @ R.T)
+        return Hyperparameters(mean, half @ half.T, R)
 
 
 def draw_noise_precision(loss: float, count: int, unit: float, rng: np.random.Generator) -> float:

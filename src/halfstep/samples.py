@@ -49,7 +49,7 @@ class Intervals(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SideSamples:
-    """The users of each sample, or its items. Arrays in single precision; a row's samples lie side by side.
+    """The users of each sample, or its items. A row's samples lie side by side, in single precision.
 
     Attributes
     ----------
@@ -58,7 +58,8 @@ class SideSamples:
     biases : ndarray of shape (n_rows, n_samples)
     means : ndarray of shape (n_samples, rank + 1)
         What rows, [factors | bias], are drawn around: all that is known of an id never seen.
-    covariances : ndarray of shape (n_samples, rank + 1, rank + 1)
+    roots : ndarray of shape (n_samples, rank + 1, rank + 1)
+        R of the covariances R Rᵀ with which they are; in double precision, for they may be ill-conditioned.
     is_new : ndarray of bool of shape (n_rows,)
         Which rows have no observations.
     """
@@ -66,7 +67,7 @@ class SideSamples:
     factors: Singles
     biases: Singles
     means: Singles
-    covariances: Singles
+    roots: NDArray[np.float64]
     is_new: NDArray[np.bool_]
 
     @classmethod
@@ -76,7 +77,7 @@ class SideSamples:
             np.zeros((n_rows, n_samples, rank), np.float32),
             np.zeros((n_rows, n_samples), np.float32),
             np.zeros((n_samples, rank + 1), np.float32),
-            np.zeros((n_samples, rank + 1, rank + 1), np.float32),
+            np.zeros((n_samples, rank + 1, rank + 1)),
             is_new,
         )
 
@@ -87,7 +88,7 @@ class SideSamples:
         if unknowns > k:
             self.biases[:, number] = X[:, k]
         self.means[number, :unknowns] = hyper.mean
-        self.covariances[number, :unknowns, :unknowns] = hyper.covariance
+        self.roots[number, :unknowns, :unknowns] = hyper.root
 
     def first(self, count: int) -> Self:
         """Keep the first samples only."""
@@ -95,29 +96,32 @@ class SideSamples:
             self.factors[:, :count].copy(),
             self.biases[:, :count].copy(),
             self.means[:count].copy(),
-            self.covariances[:count].copy(),
+            self.roots[:count].copy(),
             self.is_new,
         )
 
     def hyperparameters(self, number: int, unknowns: int) -> Hyperparameters:
         """What the rows of a sample were drawn around."""
-        covariance: NDArray[np.float64] = self.covariances[number, :unknowns, :unknowns].astype(np.float64)
         mean: NDArray[np.float64] = self.means[number, :unknowns].astype(np.float64)
-        precision = np.linalg.inv(covariance).astype(np.float64)
-        return Hyperparameters(mean, precision, covariance)
+        return Hyperparameters.of_root(mean, self.roots[number, :unknowns, :unknowns])
 
     @property
-    def given(self) -> tuple[Singles, Singles, Singles, Singles, NDArray[np.bool_]]:
-        """All arrays as kernels take them: read-only, as those of a file are."""
-        views = [array.view() for array in (self.factors, self.biases, self.means, self.covariances, self.is_new)]
+    def given(self) -> tuple[Singles, Singles, Singles]:
+        """Factors, biases and means as kernels take them: read-only, as those of a file are."""
+        views = self.factors.view(), self.biases.view(), self.means.view()
         for view in views:
             view.flags.writeable = False
-        return tuple(views)  # type: ignore[return-value]  # five
+        return views
+
+    @property
+    def given_spreads(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """The covariances, and which rows are new, as kernels take them."""
+        return self.roots @ self.roots.transpose(0, 2, 1), np.array(self.is_new)
 
     @property
     def stacked(self) -> Singles:
         """The factors of all samples as one matrix of shape (n_rows, n_samples · rank); a view."""
-        return self.factors.reshape(len(self.factors), -1)
+        return self.factors.reshape(len(self.factors), self.factors.shape[1] * self.factors.shape[2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +179,7 @@ class Samples:
                 f"{name}.factors": ((n, count, rank), np.dtype(np.float32)),
                 f"{name}.biases": ((n, count), np.dtype(np.float32)),
                 f"{name}.means": ((count, rank + 1), np.dtype(np.float32)),
-                f"{name}.covariances": ((count, rank + 1, rank + 1), np.dtype(np.float32)),
+                f"{name}.roots": ((count, rank + 1, rank + 1), np.dtype(np.float64)),
                 f"{name}.is_new": ((n,), np.dtype(np.bool_)),
             }
         found: dict[str, tuple[tuple[int, ...], Any]] = {
@@ -193,13 +197,13 @@ class Samples:
     def bytes_of_one(n_users: int, n_items: int, rank: int) -> int:
         """Bytes that a sample takes."""
         unknowns = rank + 1
-        return 4 * unknowns * (n_users + n_items + 2 * (unknowns + 1)) + 8
+        return 4 * unknowns * (n_users + n_items + 2) + 8 * (2 * unknowns**2 + 1)
 
     def scores(self, u: Positions, i: Positions, run: Run) -> NDArray[np.float64]:
         """The mean score of pairs of positions over all samples; −1 stands for an id never seen."""
         out = np.empty(len(u))
         u, i = np.array(u, np.int64), np.array(i, np.int64)
-        users, items = self.users.given[:3], self.items.given[:3]
+        users, items = self.users.given, self.items.given
 
         def score(some: slice) -> None:
             mean_scores(u[some], i[some], *users, *items, out[some])
@@ -214,7 +218,9 @@ class Samples:
         """
         out = np.empty((len(u), 2))
         u, i = np.array(u, np.int64), np.array(i, np.int64)
-        users, items, noise = self.users.given, self.items.given, np.array(self.noise)
+        users = (*self.users.given, *self.users.given_spreads)
+        items = (*self.items.given, *self.items.given_spreads)
+        noise = np.array(self.noise)
         normal = NormalDist().inv_cdf(0.5 * (1.0 + share))
 
         def find(some: slice) -> None:

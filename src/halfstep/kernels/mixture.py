@@ -60,8 +60,8 @@ def score_all(
 
 @kernel
 def quantiles(
-    u: Ints, i: Ints, P: Singles, b: Singles, M: Singles, S: Singles, row_is_new: Marks, Q: Singles, c: Singles,
-    N: Singles, T: Singles, column_is_new: Marks, noise: Doubles, share: float, normal: float, out: Doubles,
+    u: Ints, i: Ints, P: Singles, b: Singles, M: Singles, S: Doubles, row_is_new: Marks, Q: Singles, c: Singles,
+    N: Singles, T: Doubles, column_is_new: Marks, noise: Doubles, share: float, normal: float, out: Doubles,
 ) -> None:  # fmt: skip
     """The ends that have (1 − share) / 2 of each pair's mixture beyond them, to out[n, :2].
 
@@ -83,7 +83,7 @@ def quantiles(
             if new_row and new_column:
                 for a in range(k):
                     for d in range(k):
-                        v += np.float64(S[s, a, d]) * T[s, d, a]
+                        v += S[s, a, d] * T[s, d, a]
             spreads[s] = math.sqrt(v)
             mean += scores[s] / samples
             variance += (v + scores[s] ** 2) / samples
@@ -93,13 +93,13 @@ def quantiles(
 
 
 @kernel
-def of_features(S: Singles, s: int, y: Singles, k: int) -> float:
+def of_features(S: Doubles, s: int, y: Singles, k: int) -> float:
     """[y | 1]ᵀ S_s [y | 1]."""
     total = 0.0
     for a in range(k):
         row = 0.0
         for d in range(k):
-            row += np.float64(S[s, a, d]) * y[d]
+            row += S[s, a, d] * y[d]
         total += (row + 2.0 * S[s, a, k]) * y[a]
     return float(total + S[s, k, k])
 

@@ -27,6 +27,7 @@ from halfstep.backends.chunks import LEAST_SEGMENT
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Solver, empty_factors
 from halfstep.backends.threads import available_cores
+from halfstep.bayesian import BayesianALS
 from halfstep.interactions import Interactions
 from halfstep.kernel_cache import Holding
 from halfstep.kernels import _jit

@@ -93,8 +93,7 @@ class BayesianALS(HalfStepModel):
         Sweeps at the beginning that are not kept, in which the chain finds its way.
     sample_memory : int
         Bytes that the kept samples may take; a sample takes 4 · (rank + 1) · (n_users + n_items) and a little more.
-        Where not all sweeps after the burn-in have room, as many as have are kept, evenly spread. A fit needs this
-        much at most beside its data and three times one sample.
+        Where not all sweeps after the burn-in have room, as many as have are kept, evenly spread.
     init : model, or a pair of arrays, optional
         Where to start: a fitted model, such as an `ALS`, of the same rank, whose factors and biases are taken by id;
         or users' and items' factors by position, as in `ALS`. By default factors are drawn from N(0, 0.1² / rank),

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 MEAN_RIDGE = 2.0  # b0: the mean x̄ has the prior precision b0 Λ around 0
 SHAPE, RATE = 1.0, 1.0  # of the noise's precision τ, in units of 1 / σ²
-BLOCK = 1024  # rows whose noise comes from one generator
+BLOCK = 512  # rows whose noise comes from one generator
 
 
 @dataclass(frozen=True)

@@ -111,11 +111,15 @@ class Chain:
     def sweep(self) -> State:
         """Draw everything once."""
         self._sweeps += 1
-        state, rng = self.state, self._dice.generator(self._sweeps, HYPERPARAMETERS)
+        state, rng, dice = self.state, self._dice.generator(self._sweeps, HYPERPARAMETERS), self._dice
+        spread = state.noise**-0.5
+        self._backend.run(
+            [task for side in (USERS, ITEMS) for task in dice.noise(self._noise[side], spread, self._sweeps, side)]
+        )
         users = self._hyperprior.draw(self.moments("users"), rng)
-        self._draw_users(self._noisy(users, USERS))
+        self._draw_users(_prior(users, state.noise, self._noise[USERS]))
         items = self._hyperprior.draw(self.moments("items"), rng)
-        loss = self._draw_items(self._noisy(items, ITEMS))
+        loss = self._draw_items(_prior(items, state.noise, self._noise[ITEMS]))
         noise = draw_noise_precision(loss, self._count, self._unit, rng)
         self.state = State(state.P, state.Q, users, items, noise, loss)
         return self.state
@@ -127,11 +131,6 @@ class Chain:
     def _draw_items(self, prior: Prior) -> float:
         with naming_the_row("item", self._data):
             return self._backend.half_step_and_loss(self._items, self.state.P, self.state.Q, prior=prior)[0]
-
-    def _noisy(self, hyper: Hyperparameters, side: int) -> Prior:
-        noise = self._noise[side]
-        self._backend.run(self._dice.noise(noise, self.state.noise**-0.5, self._sweeps, side))
-        return _prior(hyper, self.state.noise, noise)
 
     def moments(self, side: Literal["users", "items"]) -> Moments:
         """Sum the rows that have observations, and their squares, in double precision."""
@@ -146,7 +145,7 @@ class Chain:
             rows = F[some, :unknowns]
             rows = (rows if count == len(F) else rows[mask[some]]).astype(np.float64)
             sums[number, :, :unknowns] = rows.T @ rows
-            sums[number, :, unknowns] = rows.sum(axis=0)
+            sums[number, :, unknowns] = np.ones(len(rows)) @ rows
 
         self._backend.run([partial(add, number, start) for number, start in enumerate(starts)])
         total = sums.sum(axis=0)

@@ -202,3 +202,49 @@ def eals_coordinates(observed, X, Y, C, *, reg):
             below = np.sum(Y[seen, f] ** 2) + np.sum(C[u, missing] * Y[missing, f] ** 2) + reg
             best[u, f] = above / below
     return best
+
+
+# Posterior sampling (Salakhutdinov & Mnih 2008), dense: everything is drawn from its conditional given all the rest.
+
+
+def draw_row(A: np.ndarray, b: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """A⁻¹ b + L⁻ᵀ noise with L Lᵀ = A: a draw from N(A⁻¹ b, A⁻¹) where the noise is standard normal."""
+    L = np.linalg.cholesky(A)
+    return np.linalg.solve(A, b) + np.linalg.solve(L.T, noise)
+
+
+def draw_hyperparameters(X: np.ndarray, scale: np.ndarray, rng: np.random.Generator):
+    """The mean and the precision of the rows of X: Normal–Wishart with b0 = 2, ν0 = K, W0⁻¹ = diag(scale)."""
+    n, K = X.shape
+    mean, S = X.mean(axis=0), np.cov(X.T, bias=True).reshape(K, K)
+    inverse = np.diag(scale) + n * S + 2 * n / (2 + n) * np.outer(mean, mean)
+    root = np.linalg.cholesky(np.linalg.inv(inverse))
+    draws = root @ rng.normal(size=(K, K + n))  # a Wishart matrix is a sum of squares of K + n normal vectors
+    precision = draws @ draws.T
+    return rng.multivariate_normal(n * mean / (2 + n), np.linalg.inv((2 + n) * precision)), precision
+
+
+def gibbs_sweep(t, w, observed, P, Q, noise, scale, rng):
+    """Users, then items, then τ; rows are [factors | bias]. Gives P, Q, τ."""
+
+    def draw(t, w, observed, X, Y):
+        mean, precision = draw_hyperparameters(X, scale, rng)
+        K = X.shape[1]
+        y = np.column_stack([Y[:, :-1], np.ones(len(Y))])
+        drawn = np.empty_like(X)
+        for u in range(len(X)):
+            seen = observed[u]
+            A = precision + noise * (y[seen].T * w[u, seen]) @ y[seen]
+            b = precision @ mean + noise * (w[u, seen] * (t[u, seen] - Y[seen, -1])) @ y[seen]
+            drawn[u] = draw_row(A, b, rng.normal(size=K))
+        return drawn
+
+    P = draw(t, w, observed, P, Q)
+    Q = draw(t.T, w.T, observed.T, Q, P)
+    error = np.sum((w * (t - dense_scores(P, Q)) ** 2)[observed])
+    return P, Q, rng.gamma(1 + observed.sum() / 2) / (1 + error / 2)
+
+
+def dense_scores(P: np.ndarray, Q: np.ndarray) -> np.ndarray:
+    """p·q + b_u + b_i of all pairs; rows are [factors | bias]."""
+    return P[:, :-1] @ Q[:, :-1].T + P[:, -1:] + Q[:, -1]

@@ -41,6 +41,7 @@ MODELS = {
         hs.Explicit(biases=np.bool_(True), weight=np.float32(0.1)),
         rank=np.int64(2), tol=np.float64(0.1), random_state=0,
     ),
+    "bayesian": hs.BayesianALS(rank=2, iterations=4, burn_in=1, random_state=0),
     "sgd": hs.SGD(rank=4, iterations=3, random_state=np.random.default_rng(7)),
     "global mean": hs.GlobalMean(),
     "item bias": hs.ItemBias(regularization=0.5),

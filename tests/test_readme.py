@@ -48,6 +48,14 @@ def test_the_second_example_runs() -> None:
     assert "Iron Orchard" not in model.recommend("somebody new").item_ids[0]
 
 
+def test_the_example_of_the_sampler_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(EXAMPLES[2], "README.md", "exec"), {})
+    found = re.fullmatch(r"RMSE (\d\.\d{3}), 90 % intervals hold (\d\.\d+)\n", capsys.readouterr().out)
+    assert found is not None
+    assert float(found[1]) < 0.94
+    assert 0.86 < float(found[2]) < 0.94
+
+
 @pytest.mark.usefixtures("examples")
 def test_the_commands_print_what_is_shown(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """To the letter, but for the seconds."""

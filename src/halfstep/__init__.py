@@ -17,6 +17,7 @@ from halfstep.version import __version__ as __version__
 _NAMES = {
     "als": ["ALS"],
     "baselines": ["GlobalMean", "ItemBias", "Popularity", "UserItemBias"],
+    "bayesian": ["BayesianALS"],
     "evaluation": ["Evaluation", "StreamEvaluation", "evaluate", "evaluate_stream"],
     "interactions": ["Interactions", "Vocabulary", "read_interactions"],
     "objective": ["Explicit", "Implicit"],
@@ -44,6 +45,7 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep.baselines import ItemBias as ItemBias
     from halfstep.baselines import Popularity as Popularity
     from halfstep.baselines import UserItemBias as UserItemBias
+    from halfstep.bayesian import BayesianALS as BayesianALS
     from halfstep.evaluation import Evaluation as Evaluation
     from halfstep.evaluation import StreamEvaluation as StreamEvaluation
     from halfstep.evaluation import evaluate as evaluate

@@ -27,6 +27,7 @@ from halfstep.backends.chunks import LEAST_SEGMENT
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Solver, empty_factors
 from halfstep.backends.threads import available_cores
+from halfstep.bayesian import BayesianALS
 from halfstep.interactions import Interactions
 from halfstep.kernel_cache import Holding
 from halfstep.kernels import _jit
@@ -159,7 +160,7 @@ def warm() -> Warmth:
     """Compile the kernels that models with default precisions need, unless the cache has them.
 
     They are those of every objective at low and high ranks, of recommending, folding in, explaining and updating, and
-    of `SGD`. A process that follows compiles none of them.
+    of `BayesianALS` and `SGD`. A process that follows compiles none of them.
 
     Returns
     -------
@@ -184,6 +185,11 @@ def warm() -> Warmth:
             model.explain(0, 1)
             model.partial_fit(more)
         ALS(objective, rank=EXACT_RANK + 8, iterations=1, solver="subspace", progress=False).fit(data)
+    for rank in (8, 16):  # in doubles, and in singles
+        sampled = BayesianALS(rank=rank, iterations=2, burn_in=1, random_state=0, progress=False).fit(data)
+        sampled.predict([0], [1], interval=0.9)
+        sampled.recommend([0, 1], 3)
+        sampled.fold_in({"new": [0, 1]})
     SGD(rank=8, iterations=1, random_state=0, progress=False).fit(data).recommend([0], 3)
     return Warmth(_compiled() - before, time.perf_counter() - began)
 

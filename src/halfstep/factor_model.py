@@ -33,7 +33,7 @@ ItemLists = Iterable[Any] | Mapping[Any, Iterable[Any]]
 
 FITTED = {
     "users_", "items_", "user_factors_", "item_factors_", "user_biases_", "item_biases_", "mean_", "history_",
-    "item_counts_", "interactions_",
+    "item_counts_", "interactions_", "samples_",
 }  # fmt: skip
 
 
@@ -111,6 +111,17 @@ class FactorModel:
         UnknownIdError
             If an id is unknown and ``unknown="raise"``.
         """
+        u, i = self._pairs(users, items, unknown)
+        scores = np.empty(len(u), dtype=np.float64)
+        for start in range(0, len(u), PAIRS_AT_ONCE):
+            part = slice(start, start + PAIRS_AT_ONCE)
+            scores[part] = self._score(u[part], i[part])
+        return scores
+
+    def _pairs(
+        self, users: ArrayLike | Interactions, items: ArrayLike | None, unknown: str
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Positions of the users and items of pairs, −1 for an unknown id."""
         missing = _mark_or_raise(unknown)
         if isinstance(users, Interactions):
             pairs = users
@@ -127,11 +138,7 @@ class FactorModel:
                 "give as many of one as of the other, or a single id on one side"
             )
         u, i = np.broadcast_arrays(user_positions, item_positions)
-        scores = np.empty(len(u), dtype=np.float64)
-        for start in range(0, len(u), PAIRS_AT_ONCE):
-            part = slice(start, start + PAIRS_AT_ONCE)
-            scores[part] = self._score(u[part], i[part])
-        return scores
+        return u, i
 
     def recommend(
         self,
@@ -362,8 +369,16 @@ class FactorModel:
             is_folded=self._is_folded,
             history=self.__dict__.get("history_"),
             interactions=self.interactions_ if interactions else None,
+            more=self._more_arrays(),
         )
         write_model(stored, Path(path))
+
+    def _more_arrays(self) -> dict[str, NDArray[Any]]:
+        """What a file has to hold of this model besides the fitted attributes of all models."""
+        return {}
+
+    def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take what `_more_arrays` gave from a file; ValueError if it does not fit the rest of the model."""
 
     def _remember(
         self,

@@ -72,18 +72,26 @@ class HalfStepModel(FactorModel):
         NumericalError
             If a user's system is not positive definite.
         """
-        check_choice("unknown_items", unknown_items, ("ignore", "raise"))
-        histories = self._with_known_items(histories)
-        if unknown_items == "raise":
-            self.items_.positions(histories.item_ids)
-        data = replace(
-            histories.rebased(items=self.items_),
-            item_titles=self._titles,
-            frame_kind=histories.frame_kind or self._frame_kind,
-        )
+        data = self._histories(histories, unknown_items)
         side = self._users_side(data)
         with naming_the_row("user", data):
             factors, biases = solve_rows(side, self.item_factors_, self.item_biases_, threads=self.threads)
+        return self._folded(data, factors, biases)
+
+    def _histories(self, histories: Any, unknown_items: Literal["ignore", "raise"]) -> Interactions:
+        """Take the histories of users who are to be folded in, on the model's items."""
+        check_choice("unknown_items", unknown_items, ("ignore", "raise"))
+        given = self._with_known_items(histories)
+        if unknown_items == "raise":
+            self.items_.positions(given.item_ids)
+        return replace(
+            given.rebased(items=self.items_),
+            item_titles=self._titles,
+            frame_kind=given.frame_kind or self._frame_kind,
+        )
+
+    def _folded(self, data: Interactions, factors: NDArray[np.floating], biases: NDArray[np.floating]) -> Self:
+        """Make the model of these users, who share the items of this one."""
         folded = object.__new__(type(self))
         folded.__dict__.update(self.__dict__)
         folded.__dict__.update(users_=data.users, user_factors_=factors, user_biases_=biases, _data=data)

@@ -9,6 +9,7 @@ from typing import Any
 
 from halfstep.als import ALS, Iteration
 from halfstep.baselines import GlobalMean, ItemBias, Popularity, UserItemBias
+from halfstep.bayesian import BayesianALS, Sweep
 from halfstep.factor_model import FactorModel
 from halfstep.importers import from_implicit, from_spark
 from halfstep.pretrained import PretrainedFactors, from_arrays
@@ -19,9 +20,14 @@ __all__ = ["from_arrays", "from_implicit", "from_spark", "load"]
 
 # Only these are ever made of a file, whatever name it says.
 MODELS: Mapping[str, type[FactorModel]] = {
-    kind.__name__: kind for kind in (ALS, SGD, GlobalMean, ItemBias, UserItemBias, Popularity, PretrainedFactors)
+    kind.__name__: kind
+    for kind in (ALS, BayesianALS, SGD, GlobalMean, ItemBias, UserItemBias, Popularity, PretrainedFactors)
 }
-LINES: Mapping[str, type[Iteration] | type[Epoch]] = {"ALS": Iteration, "SGD": Epoch}  # what a line of history_ is
+LINES: Mapping[str, type[Iteration] | type[Sweep] | type[Epoch]] = {  # what a line of history_ is
+    "ALS": Iteration,
+    "BayesianALS": Sweep,
+    "SGD": Epoch,
+}
 
 
 def load(path: str | os.PathLike[str], *, verify: bool = True) -> FactorModel:
@@ -81,7 +87,11 @@ def load(path: str | os.PathLike[str], *, verify: bool = True) -> FactorModel:
         }
         if stored.history is not None:
             fitted["history_"] = _history(stored.kind, stored.history)
-    model.__dict__.update(fitted)
+        model.__dict__.update(fitted)
+        try:
+            model._take_more_arrays(stored.more)
+        except ValueError as error:
+            raise corrupted(str(error)) from error
     return model
 
 

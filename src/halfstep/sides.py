@@ -125,6 +125,40 @@ class Side:
         )
 
 
+@dataclass(frozen=True)
+class Prior:
+    """A normal prior of the rows, beside their own ridge: a penalty (x_u − x̄_u)ᵀ (Λ + λ_u D) (x_u − x̄_u).
+
+    Attributes
+    ----------
+    means : ndarray of shape (n_rows, unknowns) or (1, unknowns)
+        x̄_u; of one row where it is the same for all.
+    precision : ndarray of shape (unknowns, unknowns)
+        Λ, in units of the weights: a sampler whose observations have the precision τ w divides its Λ by τ.
+    noise : ndarray of shape (n_rows, unknowns), optional
+        ε ~ N(0, I/τ): rows are then drawn from N(x_u, (τ A_u)⁻¹), where x_u is the solution and A_u its matrix.
+        Without, they are solved.
+    """
+
+    means: Floats
+    precision: Floats
+    noise: NDArray[np.floating] | None = None
+
+    def arrays(self, dtype: DTypeLike) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+        """Means, precision and noise as kernels take them, the last empty where there is none."""
+        noise = np.empty((0, 0)) if self.noise is None else self.noise
+        means, precision, noise = (
+            np.ascontiguousarray(array, dtype) for array in (self.means, self.precision, noise)
+        )
+        return means, precision, noise
+
+
+def no_prior(dtype: DTypeLike) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+    """The same where rows have no prior: three empty arrays."""
+    none = np.empty((0, 0), dtype)
+    return none, none, none
+
+
 def sides(
     data: Interactions, cost: Cost, *, rank: int, regularization: Regularization, dtype: DTypeLike
 ) -> tuple[Side, Side]:

@@ -8,7 +8,7 @@ the same whoever does it, and so are the bits of the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from types import TracebackType
 from typing import Any, Self, cast
@@ -28,7 +28,7 @@ from halfstep.kernels.cholesky import SOLVED, solve_rows, sum_right_hand_sides, 
 from halfstep.kernels.loss import penalty, row_losses, solved_row_losses
 from halfstep.kernels.observations import LEFT
 from halfstep.kernels.subspace import BLOCK, solve_by_blocks
-from halfstep.sides import Side
+from halfstep.sides import Prior, Side, no_prior
 
 Finish = Callable[[int, int], None]
 Chunks = list[tuple[tuple[int, int], NDArray[np.intp]]]
@@ -75,24 +75,34 @@ class CPU:
 
     def load(self, side: Side) -> LoadedSide:
         """Plan the work on one orientation of the objective; see `halfstep.backends.protocol.Backend`."""
-        sums_gram = len(side.row_missing) > 0 and side.gram is None  # nothing else that is done here needs BLAS
-        if sums_gram and not self._holds_blas:
-            OneBlasThread.enter()
-            self._holds_blas = True
+        if len(side.row_missing) > 0 and side.gram is None:  # nothing else in half-steps needs BLAS
+            self.hold_blas()
         return LoadedSide.plan(side)
 
-    def half_step(self, loaded: LoadedSide, Y: Factors, X: Factors, *, solver: Solver = "cholesky") -> None:
+    def hold_blas(self) -> None:
+        """Hold BLAS to one thread, for whoever calls it between half-steps, until this backend is left."""
+        if not self._holds_blas:
+            OneBlasThread.enter()
+            self._holds_blas = True
+
+    def run(self, tasks: Sequence[Callable[[], None]]) -> None:
+        """Run tasks that are not half-steps on the same threads; what they do must not depend on who does it."""
+        self._team.run(tasks)
+
+    def half_step(
+        self, loaded: LoadedSide, Y: Factors, X: Factors, *, solver: Solver = "cholesky", prior: Prior | None = None
+    ) -> None:
         """Solve every row of X while Y is held fixed; see `halfstep.backends.protocol.Backend`."""
-        self._half_step(loaded, *self._fixed(loaded.side, Y), X, solver, None)
+        self._half_step(loaded, *self._fixed(loaded.side, Y), X, solver, None, prior)
 
     def half_step_and_loss(
-        self, loaded: LoadedSide, Y: Factors, X: Factors, *, solver: Solver = "cholesky"
+        self, loaded: LoadedSide, Y: Factors, X: Factors, *, solver: Solver = "cholesky", prior: Prior | None = None
     ) -> tuple[float, float]:
         """Do the same, and return the data terms; see `halfstep.backends.protocol.Backend`."""
         side = loaded.side
         features, offsets = self._fixed(side, Y)
-        loss = Loss(side, features, offsets, self._losses(X), self._squares(X))
-        G = self._half_step(loaded, features, offsets, X, solver, loss)
+        loss = Loss(side, features, offsets, self._losses(X), self._squares(X), prior)
+        G = self._half_step(loaded, features, offsets, X, solver, loss, prior)
         observed = float(loss.losses[:, 0].sum())
         if len(side.row_missing) == 0:
             return observed, 0.0
@@ -113,9 +123,11 @@ class CPU:
         X: Factors,
         solver: Solver,
         loss: Loss | None,
+        prior: Prior | None,
     ) -> NDArray[np.float64]:
         """Solve every row, and return G."""
         side = loaded.side
+        assert prior is None or solver == "cholesky", "only exact solutions know a prior"
         assert X.shape[1] == features.shape[1] == padded_width(side.unknowns), "factors not made by empty_factors"
         if side.gram is None:
             summed = self._gram(side.column_missing, side.rank, features)
@@ -127,7 +139,9 @@ class CPU:
             if loss is not None:
                 loss.add(first, last, X)  # while these rows are at hand
 
-        if loaded.has_one_matrix:
+        if prior is not None:  # side by side at any rank, where the factors for the noise are at hand
+            self._solve_each(loaded, loaded.chunks, G, features, offsets, X, finish, prior)
+        elif loaded.has_one_matrix:
             self._solve_with_one_matrix(loaded, G, features, X, finish)
         elif loaded.is_blocked or solver != "cholesky":
             if side.biases:
@@ -184,9 +198,11 @@ class CPU:
         offsets: Factors,
         X: Factors,
         finish: Finish,
+        prior: Prior | None = None,
     ) -> None:
         """Solve the rows in some chunks, and all long rows."""
         side = loaded.side
+        given = no_prior(Y.dtype) if prior is None else prior.arrays(Y.dtype)
         k, biases, s, m = side.rank, side.biases, side.row_missing, side.column_missing
         sums = np.empty((len(loaded.segments), *loaded.sums_shape), Y.dtype)
         squares = self._squares(X)
@@ -195,7 +211,7 @@ class CPU:
         def solve(first: int, last: int, rows: NDArray[np.intp], summed: Factors) -> None:
             status = solve_rows(
                 rows, side.indptr, side.indices, side.targets, side.weights, s, m, G,
-                side.regularization, side.bias_ratio, k, biases, offsets, summed, Y, X, squares,
+                side.regularization, side.bias_ratio, k, biases, offsets, summed, *given, Y, X, squares,
             )  # fmt: skip
             if status != SOLVED:
                 failed.append(status)
@@ -288,7 +304,7 @@ class CPU:
             return solve_rows(
                 some, exact.indptr, exact.indices, exact.targets, exact.weights, exact.row_missing,
                 exact.column_missing, G, exact.regularization, exact.bias_ratio, exact.rank, exact.biases, offsets,
-                np.empty((0, *loaded.sums_shape)), Y, solved, squares,
+                np.empty((0, *loaded.sums_shape)), *no_prior(np.float64), Y, solved, squares,
             )  # fmt: skip
 
         outcomes = [solve(first, last, np.arange(first, last)) for (first, last), _ in loaded.chunks]
@@ -374,10 +390,15 @@ class Loss:
         offsets: Factors,
         losses: NDArray[np.float64],
         squares: NDArray[np.float64],
+        prior: Prior | None = None,
     ) -> None:
         self.side, self.losses, self.squares = side, losses, squares
+        self._prior = no_prior(np.float64) if prior is None else prior.arrays(np.float64)
         self._features, self._offsets = features, offsets
-        self.is_left_by_solving = len(side.row_missing) == 0 and side.weights.dtype == np.float64
+        # Five digits are enough for those who draw, to whom alone singles are told by solving.
+        self.is_left_by_solving = len(side.row_missing) == 0 and (
+            side.weights.dtype == np.float64 or prior is not None
+        )
 
     @cached_property  # kernels that score what they solve need none of these
     def Y(self) -> NDArray[np.float64]:  # noqa: N802 - a matrix
@@ -398,7 +419,8 @@ class Loss:
         if self.is_left_by_solving:
             solved_row_losses(
                 first, last, side.indptr, side.indices, side.targets, side.weights, self.m, side.regularization,
-                side.bias_ratio, side.rank, side.biases, self.o, X, self.Y, self.squares, self.losses,
+                side.bias_ratio, side.rank, side.biases, *self._prior[:2], self.o, X, self.Y, self.squares,
+                self.losses,
             )  # fmt: skip
             return
         row_losses(

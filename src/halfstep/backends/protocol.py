@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from halfstep.kernels._vector import padded_width
-from halfstep.sides import Side
+from halfstep.sides import Prior, Side
 
 Factors = NDArray[np.floating]
 """Rows ``[factors | bias | 0 …]``: `Side.unknowns` numbers, padded with zeros as `empty_factors` makes them."""
@@ -48,8 +48,13 @@ class Backend(Protocol):
         """Bring one orientation of the objective to the machine; the result is for the calls below alone."""
         ...
 
-    def half_step(self, loaded: Any, Y: Factors, X: Factors, *, solver: Solver = "cholesky") -> None:
+    def half_step(
+        self, loaded: Any, Y: Factors, X: Factors, *, solver: Solver = "cholesky", prior: Prior | None = None
+    ) -> None:
         """Solve every row of X while Y is held fixed.
+
+        With a prior, which the solver "cholesky" alone knows, rows without observations become their prior means; and
+        rows are drawn rather than solved where it comes with noise.
 
         For solvers other than "cholesky", X holds where each row was before. They bring it nearer to its solution,
         and never farther from it; rows that are as easily solved exactly may be.
@@ -62,7 +67,7 @@ class Backend(Protocol):
         ...
 
     def half_step_and_loss(
-        self, loaded: Any, Y: Factors, X: Factors, *, solver: Solver = "cholesky"
+        self, loaded: Any, Y: Factors, X: Factors, *, solver: Solver = "cholesky", prior: Prior | None = None
     ) -> tuple[float, float]:
         """Do the same, and return the objective's terms of observed and of missing cells afterwards.
 

@@ -7,12 +7,15 @@ Legend (the objective is in `halfstep.objective`; rows and columns stand for use
     o   offsets of the fixed side    its biases; 0 without
     k   rank; K = k + 1 with biases, else k: the unknowns of one row
     G   Σ_i m_i y_i y_iᵀ             what all cells, missing or not, add to each system (scaled by s_u)
-    A   s_u G + Σ_Ω (w − s_u m_i) y yᵀ + Λ     b   Σ_Ω w (t − o_i) y     c   Σ_Ω w (t − o_i)²
+    A   s_u G + Σ_Ω (w − s_u m_i) y yᵀ + Λ_u   b   Σ_Ω w (t − o_i) y     c   Σ_Ω w (t − o_i)²
+    Λ_u λ_u D, D = diag(1, …, 1, ρ): the row's own ridge; with a prior Λ + λ_u D, where Λ is one matrix for all rows,
+        around the mean x̄_u: it adds Λ_u x̄_u to b and x̄_uᵀ Λ_u x̄_u to c
+    ε   noise, N(0, I/τ) where A is the row's precision divided by τ: then x + L⁻ᵀ ε is a draw from N(x, (τ A)⁻¹)
 
 b is kept as one more row below A, and c in its corner: the normal matrix of the features and the target together. The
 factorisation of A, carried on through that row, has done the forward substitution L z = b by the way, so that only
 Lᵀ x = z is left; and what remains in the corner is c − ‖z‖² = c − bᵀ A⁻¹ b, the least value that this row's share of
-the objective can take.
+the objective can take. Noise goes to z, between the two substitutions: Lᵀ x = z + ε, which leaves ‖ε‖² more.
 
 Why it is written out: at ranks below some hundred, LAPACK spends more time on being called than on arithmetic. Here
 several systems are factorised side by side, one in each lane of a vector, with the same instructions.
@@ -25,6 +28,7 @@ from numpy.typing import NDArray
 
 from halfstep.kernels._jit import kernel
 from halfstep.kernels._llvm import LANE_BYTES, VECTOR_BYTES
+from halfstep.kernels._tiles import prefetch_row
 from halfstep.kernels._vector import (
     REGISTER_UNKNOWNS,
     ROW_PADDING,
@@ -87,6 +91,8 @@ def accumulate(
                 W[p, k] = w
             W[p, K] = w * (t - o[i])
             A[K, K] += w * (t - o[i]) ** 2
+        for p in range(start + n, min(start + n + GATHERED, end)):  # on their way while these are multiplied
+            prefetch_row(Y, np.intp(indices[p]), width)
         for a in range(0, K + 1, TILE_ROWS):
             needed = min(-(-(a + TILE_ROWS) // lanes), width // lanes)
             c = 0
@@ -162,10 +168,39 @@ def add_shared_terms(
 
 
 @kernel
-def solve_lanes(K: int, filled: int, S: Floats, D: Floats) -> int:
+def add_prior_mean(
+    k: int, biases: bool, ridge: float, bias_ratio: float, mean: Floats, u: int, precision: Floats, lane: int,
+    S: Floats,
+) -> None:  # fmt: skip
+    """Add Λ_u x̄ to b, and x̄ᵀ Λ_u x̄ to c, in one lane of S; x̄ is row u of `mean`."""
+    K = k + 1 if biases else k
+    b = K * (K + 1) // 2
+    square = S[b + K, lane]
+    for a in range(K):
+        pull = (ridge if a < k else bias_ratio * ridge) * mean[u, a]
+        for c in range(K):
+            pull += precision[a, c] * mean[u, c]
+        S[b + a, lane] += pull
+        square += pull * mean[u, a]
+    S[b + K, lane] = square
+
+
+@kernel
+def add_to_all_lanes(K: int, precision: Floats, S: Floats) -> None:
+    """Add Λ to the systems in all lanes of S."""
+    entry = 0
+    for a in range(K):
+        for c in range(a + 1):
+            for lane in range(S.shape[1]):
+                S[entry, lane] += precision[a, c]
+            entry += 1
+
+
+@kernel
+def solve_lanes(K: int, filled: int, S: Floats, D: Floats, E: Floats) -> int:
     """Solve the systems in the first `filled` lanes of S; solutions replace b, and c − bᵀ A⁻¹ b replaces c.
 
-    Return the first bad lane, or −1.
+    E holds the noise ε in its lanes, or is empty: then there is none. Return the first bad lane, or −1.
 
     A pivot that has lost all its digits means that the system is singular to working precision; D holds what is left
     of the diagonal entry then.
@@ -191,6 +226,10 @@ def solve_lanes(K: int, filled: int, S: Floats, D: Floats) -> int:
             eliminate(S, i, j, 1, 1)
             i += 1
     eliminate(S, K, K, 1, 0)
+    for j in range(len(E)):
+        for lane in range(lanes):
+            S[K * (K + 1) // 2 + j, lane] += E[j, lane]
+            S[K * (K + 1) // 2 + K, lane] += E[j, lane] ** 2
     for j in range(K - 1, -1, -1):
         substitute(S, j, K)
     return bad if bad < filled else SOLVED
@@ -207,29 +246,36 @@ def leave_lane(K: int, S: Floats, lane: int, row: int, X: Floats) -> None:
 @kernel
 def solve_rows(
     rows: Ints, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, s: Floats, m: Floats, G: Floats,
-    ridge: Floats, bias_ratio: float, k: int, biases: bool, o: Floats, sums: Floats, Y: Floats, X: Floats,
-    squares: Doubles,
+    ridge: Floats, bias_ratio: float, k: int, biases: bool, o: Floats, sums: Floats, mean: Floats, precision: Floats,
+    noise: Floats, Y: Floats, X: Floats, squares: Doubles,
 ) -> int:  # fmt: skip
     """Solve the given rows of X while Y is held fixed. Return −1, or the first row whose system is singular.
 
     `squares[u]` becomes (c, c − bᵀ A⁻¹ b): the targets' weighted squares, and what the solved row leaves of them.
 
+    `mean` and `precision` are x̄ and Λ of a prior, and `noise` ε of each row; all empty where there are none. A mean
+    of one row is that of all rows.
+
     `s`, `m` and `G` are empty where missing cells have no weight. `sums` holds what `sum_segment` made of each row,
-    or is empty: then the observations are summed here. A row without observations becomes 0.
+    or is empty: then the observations are summed here. A row without observations becomes x̄, or 0.
     """
     K = k + 1 if biases else k
     lanes = LANE_BYTES // weights.itemsize
     A, W, Z = workspace(K, weights)
     S, D = np.zeros(((K + 1) * (K + 2) // 2, lanes), weights.dtype), np.zeros((1, lanes), weights.dtype)
+    E = np.zeros((K if len(noise) > 0 else 0, lanes), weights.dtype)
     corner = (K + 1) * (K + 2) // 2 - 1
     entered = np.zeros(lanes, np.intp)
     filled = 0
     for r in range(len(rows)):
         u = rows[r]
         begin, end = indptr[u], indptr[u + 1]
+        own = u if len(mean) > 1 else 0
         if begin == end:
             X[u, :] = 0.0
             squares[u, :] = 0.0
+            if len(mean) > 0:
+                X[u, :K] = mean[own]
         else:
             s_u = s[u] if len(s) > 0 else 0.0
             if len(sums) > 0:
@@ -241,11 +287,17 @@ def solve_rows(
                 accumulate(begin, end, indices, targets, weights, s_u, m, k, biases, o, Y, W, Z, A)
                 enter_lane(K, A, filled, S)
             add_shared_terms(k, biases, s_u, G, ridge[u], bias_ratio, filled, S)
+            if len(mean) > 0:
+                add_prior_mean(k, biases, ridge[u], bias_ratio, mean, own, precision, filled, S)
+            for j in range(len(E)):
+                E[j, filled] = noise[u, j]
             entered[filled] = u
             squares[u, 0] = S[corner, filled]
             filled += 1
         if filled == lanes or (filled > 0 and r == len(rows) - 1):
-            bad = solve_lanes(K, filled, S, D)
+            if len(precision) > 0:
+                add_to_all_lanes(K, precision, S)
+            bad = solve_lanes(K, filled, S, D, E)
             if bad != SOLVED:
                 return int(entered[bad])
             for lane in range(filled):

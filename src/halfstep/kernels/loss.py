@@ -25,6 +25,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 CANCELLED = 1e-4  # a difference of less than this share of its terms keeps fewer than 12 digits
+CANCELLED_IN_SINGLES = 1e-2  # fewer than 5
 
 
 @kernel
@@ -60,16 +61,22 @@ def row_losses(
 @kernel
 def solved_row_losses(
     first: int, last: int, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, m: Doubles, ridge: Floats,
-    bias_ratio: float, k: int, biases: bool, o: Doubles, X: Floats, Y: Doubles, squares: Doubles, losses: Doubles,
+    bias_ratio: float, k: int, biases: bool, mean: Floats, precision: Floats, o: Doubles, X: Floats, Y: Doubles,
+    squares: Doubles, losses: Doubles,
 ) -> None:  # fmt: skip
     """The same for rows of X that were just solved without missing cells, from what `solve_rows` wrote to squares.
 
-    Σ_Ω w (t − o_i − x·y)² = (c − bᵀ A⁻¹ b) − xᵀ Λ x. Where next to nothing of c is left, the difference has lost its
-    digits, and the row is summed.
+    Σ_Ω w (t − o_i − x·y)² = (c − bᵀ A⁻¹ b) − (x − x̄)ᵀ Λ_u (x − x̄), with ‖ε‖² in the bracket. Where next to nothing
+    of c is left, the difference has lost its digits, and the row is summed.
     """
+    cancelled = CANCELLED if weights.itemsize == 8 else CANCELLED_IN_SINGLES
     for u in range(first, last):
-        left = squares[u, 1] - penalty(ridge[u : u + 1], bias_ratio, k, biases, X[u : u + 1])
-        if left < CANCELLED * squares[u, 0]:
+        if len(mean) > 0:
+            own = u if len(mean) > 1 else 0
+            left = squares[u, 1] - prior_penalty(ridge[u], bias_ratio, k, biases, mean, own, precision, X, u)
+        else:
+            left = squares[u, 1] - penalty(ridge[u : u + 1], bias_ratio, k, biases, X[u : u + 1])
+        if left < cancelled * squares[u, 0]:
             row = X[u : u + 1].astype(np.float64)
             row_losses(u, u + 1, indptr, indices, targets, weights, m, k, biases, o, row, Y, losses)
         else:
@@ -88,4 +95,22 @@ def penalty(ridge: Floats, bias_ratio: float, k: int, biases: bool, X: Floats) -
         if biases:
             squares += bias_ratio * np.float64(X[u, k]) * X[u, k]
         total += ridge[u] * squares
+    return total
+
+
+@kernel
+def prior_penalty(
+    ridge: float, bias_ratio: float, k: int, biases: bool, mean: Floats, own: int, precision: Floats, X: Floats,
+    u: int,
+) -> float:  # fmt: skip
+    """(x − x̄)ᵀ (Λ + λ_u D) (x − x̄) of row u of X, in double precision; x̄ is row `own` of `mean`."""
+    K = k + 1 if biases else k
+    total = 0.0
+    for a in range(K):
+        pull = 0.0
+        for c in range(a):
+            pull += np.float64(precision[a, c]) * (np.float64(X[u, c]) - mean[own, c])
+        away = np.float64(X[u, a]) - mean[own, a]
+        own_ridge = precision[a, a] + (ridge if a < k else bias_ratio * ridge)
+        total += away * (2.0 * pull + own_ridge * away)
     return total

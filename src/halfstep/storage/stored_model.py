@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ class StoredModel:
     history : sequence of tuples of numbers, or None
     interactions : Interactions, optional
         What it was fitted on, with the same vocabularies.
+    more : dict from str to ndarray
+        What models of its class alone have.
     """
 
     kind: str
@@ -63,8 +65,10 @@ class StoredModel:
     is_folded: bool
     history: Sequence[tuple[float, ...]] | None
     interactions: Interactions | None
+    more: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
+_MORE = "more."
 _FACTORS = ("user_factors", "item_factors", "user_biases", "item_biases")
 
 
@@ -84,6 +88,7 @@ def write_model(model: StoredModel, path: Path) -> None:
     if data is not None and (data.users != model.users or data.items != model.items):
         raise ParameterError("the model's ids are not those of its interactions: fit it again before you save it")
     arrays: Arrays = {name: getattr(model, name) for name in (*_FACTORS, "item_counts")}
+    arrays |= {f"{_MORE}{name}": array for name, array in model.more.items()}
     arrays |= pack_vocabulary(model.users, "users") | pack_vocabulary(model.items, "items")
     parameters = {name: pack_value(value, name, arrays) for name, value in model.parameters.items()}
     about: dict[str, Any] = {
@@ -151,6 +156,7 @@ def _unpack(about: Any, arrays: Arrays, *, verify: bool) -> StoredModel:
         is_folded=about["folded"],
         history=_unpack_history(about["history"]),
         interactions=None if stored is None else _unpack_interactions(stored, arrays, users, items, verify=verify),
+        more={name.removeprefix(_MORE): array for name, array in arrays.items() if name.startswith(_MORE)},
     )
 
 

@@ -1,0 +1,536 @@
+"""Bayesian matrix factorisation: the estimator. The same half-steps as in ALS, with noise, many times over."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any, Literal, NamedTuple, NoReturn, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from halfstep.backends.cpu import CPU
+from halfstep.backends.protocol import Factors, empty_factors
+from halfstep.conditionals import Dice, NormalWishart
+from halfstep.errors import DataError, NumericalError, ParameterError
+from halfstep.factor_model import FactorModel
+from halfstep.gibbs import Chain, State, fold_in
+from halfstep.half_step_model import FORGETFUL, HalfStepModel, naming_the_row
+from halfstep.interactions import Interactions, Vocabulary, as_interactions
+from halfstep.objective import Cost, Explicit, is_repeated
+from halfstep.parameters import as_generator, check_integer
+from halfstep.progress import FitInterruptedWarning, progress_bar
+from halfstep.recommendations import Explanation
+from halfstep.rows import system
+from halfstep.samples import Intervals, Samples, SideSamples
+from halfstep.sides import Regularization, sides
+from halfstep.storage import NotStored
+
+DOUBLES_UP_TO = 11  # the rank up to which systems are summed in registers, where doubles cost next to nothing
+NO_RIDGE = Regularization(0.0, 0.0)  # the prior takes its place
+WORTH_THREADS = 1_000_000  # numbers that are multiplied in scoring
+
+
+class Sweep(NamedTuple):
+    """One line of `BayesianALS.history_`: what a sweep drew. A chain that has mixed wanders around in all of these.
+
+    Attributes
+    ----------
+    iteration : int
+        From 1.
+    loss : float
+        Σ w (t − score)² of the sweep's factors.
+    noise : float
+        τ, the precision of an observation of weight 1; its standard deviation is τ^-½.
+    user_bias, item_bias : float
+        What biases are drawn around.
+    user_bias_spread, item_bias_spread : float
+        The standard deviation with which they are drawn; 0 without biases.
+    user_spread, item_spread : float
+        That of factors: the root mean square over the factors.
+    seconds : float
+        Since the fit began.
+    """
+
+    iteration: int
+    loss: float
+    noise: float
+    user_bias: float
+    item_bias: float
+    user_bias_spread: float
+    item_bias_spread: float
+    user_spread: float
+    item_spread: float
+    seconds: float
+
+
+@dataclass(eq=False)
+class BayesianALS(HalfStepModel):
+    """Bayesian matrix factorisation by Gibbs sampling (Salakhutdinov & Mnih 2008): ALS that needs no tuning.
+
+    Users and items are drawn from normal distributions, whose means and covariances are drawn, too; so is the noise
+    of the ratings. Nothing has to be regularised by hand, and predictions come with intervals. A sweep is an
+    iteration of ALS in which rows are drawn around their solutions:
+
+        t_ui ~ N(μ + b_u + b_i + p_u·q_i, 1 / (τ w_ui)),   [p_u | b_u] ~ N(x̄, Λ⁻¹),   [q_i | b_i] ~ N(ȳ, Γ⁻¹),
+
+    with a Normal–Wishart hyperprior on either side's mean and precision and τ ~ Gamma(1, 1), stated for targets with
+    a standard deviation of 1 and carried over to those at hand. A prediction is the mean of the scores over all
+    samples.
+
+    Parameters
+    ----------
+    objective : Explicit
+        Targets, weights (an observation has the precision τ w) and whether there are biases, which are on by default.
+        Missing cells cannot be weighted.
+    rank : int
+        Factors per user and item. More than are needed cost time, and hardly accuracy.
+    iterations : int
+        Sweeps, those of the burn-in included.
+    burn_in : int
+        Sweeps at the beginning that are not kept, in which the chain finds its way.
+    sample_memory : int
+        Bytes that the kept samples may take; a sample takes 4 · (rank + 1) · (n_users + n_items) and a little more.
+        Where not all sweeps after the burn-in have room, as many as have are kept, evenly spread.
+    init : model, or a pair of arrays, optional
+        Where to start: a fitted model, such as an `ALS`, of the same rank, whose factors and biases are taken by id;
+        or users' and items' factors by position, as in `ALS`. By default factors are drawn from N(0, 0.1² / rank),
+        in units of the root of the targets' standard deviation. What users have in common is drawn first, from
+        their part; then the users, from the items'.
+    random_state : int or numpy.random.Generator, optional
+        An int gives the same bits every time, for any number of threads.
+    threads : int, optional
+        All cores that the process may use by default. Does not change the result.
+    progress : bool, optional
+        Whether to show a progress bar; by default where a person would see it and the fit takes long.
+
+    Attributes
+    ----------
+    samples_ : Samples
+        The draws that were kept: of each the users' and items' factors and biases, what they were drawn around, τ.
+    user_factors_, item_factors_ : ndarray of shape (n_users, rank) and (n_items, rank)
+        Point factors: of all matrices P Qᵀ of this rank the one that is nearest to the mean of the samples' products.
+        `recommend` and the lists of what is similar go by them, so scores there differ a little from what `predict`
+        says. (Factors of different samples are turned against each other: their means mean nothing.)
+    user_biases_, item_biases_ : ndarray of shape (n_users,) and (n_items,)
+        Means over the samples.
+    mean_ : float
+        μ; the weighted mean of the values if the objective has biases, else 0.
+    history_ : list of Sweep
+        One line per sweep; ``pandas.DataFrame(model.history_)`` is a table of them.
+    users_, items_ : Vocabulary
+        Ids by position.
+
+    Notes
+    -----
+    A user or item without observations, unknown ids among them, has the mean of what its side is drawn around in each
+    sample, and its intervals are as much wider as that leaves open.
+
+    Ctrl-C during `fit` leaves the model of the samples so far and warns `FitInterruptedWarning`; before the first one
+    is kept it raises `KeyboardInterrupt`.
+
+    References
+    ----------
+    .. [1] R. Salakhutdinov, A. Mnih, "Bayesian probabilistic matrix factorization using Markov chain Monte Carlo",
+       ICML 2008.
+
+    Examples
+    --------
+    >>> import halfstep as hs
+    >>> data = hs.Interactions.from_arrays(["ann", "ann", "bob"], ["tea", "milk", "tea"], [5.0, 1.0, 4.0])
+    >>> model = hs.BayesianALS(rank=2, random_state=0).fit(data)
+    >>> mean, lower, upper = model.predict(["bob"], ["milk"], interval=0.9)
+    >>> bool(lower[0] < mean[0] < upper[0])
+    True
+    """
+
+    objective: Explicit = field(default_factory=lambda: Explicit(biases=True))
+    _: KW_ONLY
+    rank: int = 16
+    iterations: int = 200
+    burn_in: int = 20
+    sample_memory: int = 1 << 30
+    init: FactorModel | tuple[ArrayLike, ArrayLike] | None = field(default=None, repr=False)
+    random_state: int | np.random.Generator | None = None
+    threads: int | None = None
+    progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_integer("rank", self.rank, minimum=1)
+        check_integer("iterations", self.iterations, minimum=1)
+        check_integer("burn_in", self.burn_in, minimum=0)
+        check_integer("sample_memory", self.sample_memory, minimum=1)
+        if self.burn_in >= self.iterations:
+            raise ParameterError(
+                f"burn_in={self.burn_in} leaves nothing of iterations={self.iterations}: lower the one or raise the "
+                "other"
+            )
+        if self.threads is not None:
+            check_integer("threads", self.threads, minimum=1)
+        as_generator(self.random_state)
+        if not isinstance(self.objective, Explicit | NotStored):
+            raise ParameterError(
+                f"objective={self.objective!r}: give hs.Explicit(...), for targets that are observed"
+            )
+        if isinstance(self.objective, Explicit) and self.objective.missing_weight != 0:
+            raise ParameterError(
+                f"objective={self.objective!r} weights missing cells, which are no observations: leave "
+                "missing_weight at 0, or fit an ALS"
+            )
+        is_pair = isinstance(self.init, tuple | list) and len(self.init) == 2
+        if not (self.init is None or is_pair or isinstance(self.init, FactorModel | NotStored)):
+            raise ParameterError("init: give a fitted model, or a pair, the users' factors and the items'")
+
+    def fit(self, data: Interactions | object) -> Self:
+        """Draw from the posterior, from scratch whatever was fitted before.
+
+        Parameters
+        ----------
+        data : Interactions, scipy sparse matrix or dataframe
+            As `ALS.fit` takes it.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If the data are unusable.
+        ParameterError
+            If `init` does not fit, or `sample_memory` has no room for one sample.
+        NumericalError
+            If a draw is not finite, for extreme values or weights.
+        """
+        data = as_interactions(data)
+        if len(data) == 0:
+            raise DataError("there is nothing to fit: the data have no entries")
+        cost = self.objective.cost(data)
+        rng = as_generator(self.random_state)
+        start = self._start(data, _standard_deviation(cost), rng)
+        seed = int(rng.integers(2**63))
+        try:
+            samples, history = self._drawn(data, cost, start, seed, in_singles=self.rank > DOUBLES_UP_TO)
+        except NumericalError:
+            if self.rank <= DOUBLES_UP_TO:
+                raise
+            samples, history = self._drawn(data, cost, start, seed, in_singles=False)
+        with CPU(self.threads) as backend:
+            backend.hold_blas()
+            user_factors, item_factors = samples.point_factors(backend.run)
+        self._remember(
+            data,
+            mean=cost.mean,
+            user_factors=user_factors,
+            item_factors=item_factors,
+            user_biases=samples.users.biases.mean(axis=1),
+            item_biases=samples.items.biases.mean(axis=1),
+        )
+        self.samples_, self.history_ = samples, history
+        return self
+
+    def _drawn(
+        self, data: Interactions, cost: Cost, start: tuple[Factors, Factors], seed: int, *, in_singles: bool
+    ) -> tuple[Samples, list[Sweep]]:
+        """Run a chain, whose systems are solved in single or in double precision."""
+        unit, n_samples = _standard_deviation(cost), self._n_samples(data)
+        dtype = "float32" if in_singles else "float64"
+        samples = Samples(
+            SideSamples.empty(data.n_users, n_samples, self.rank, data.user_counts == 0),
+            SideSamples.empty(data.n_items, n_samples, self.rank, data.item_counts == 0),
+            np.zeros(n_samples),
+        )
+        history: list[Sweep] = []
+        with CPU(self.threads) as backend:
+            chain = Chain(
+                backend,
+                *sides(data, cost, rank=self.rank, regularization=NO_RIDGE, dtype=dtype),
+                *start,
+                data=data,
+                hyperprior=NormalWishart.of(self.rank, biases=cost.biases, unit=unit),
+                unit=unit,
+                dice=Dice(seed),
+            )
+            kept = self._sample(chain, samples, history)
+        return samples.first(kept), history
+
+    def _sample(self, chain: Chain, samples: Samples, history: list[Sweep]) -> int:
+        """Run the chain, and write down what is to be kept; return how many samples that is."""
+        began, kept = time.perf_counter(), 0
+        sweeps = self.iterations - self.burn_in
+        try:
+            with progress_bar(self.progress, self.iterations, "BayesianALS") as bar:
+                for iteration in range(1, self.iterations + 1):
+                    state = chain.sweep()
+                    line = _line(iteration, state, self.rank, time.perf_counter() - began)
+                    if (iteration - self.burn_in) * len(samples) // sweeps > kept:  # evenly spread, and the last one
+                        samples.write(kept, state.P, state.Q, state.users, state.items, state.noise)
+                        kept += 1
+                    history.append(line)
+                    bar.set_postfix_str(f"noise {line.noise**-0.5:.4g}", refresh=False)
+                    bar.update()
+        except KeyboardInterrupt:
+            if kept == 0:
+                raise
+            warnings.warn(
+                f"fit was interrupted: this is the model of {kept} samples, after {len(history)} of "
+                f"{self.iterations} iterations",
+                FitInterruptedWarning,
+                stacklevel=3,
+            )
+        return kept
+
+    def _n_samples(self, data: Interactions) -> int:
+        size = Samples.bytes_of_one(data.n_users, data.n_items, self.rank)
+        if size > self.sample_memory:
+            raise ParameterError(f"sample_memory={self.sample_memory}: a sample of this rank takes {size:,} bytes")
+        return min(self.iterations - self.burn_in, self.sample_memory // size)
+
+    def _start(self, data: Interactions, unit: float, rng: np.random.Generator) -> tuple[Factors, Factors]:
+        """P and Q in the layout of the backends: ``[factors | bias | 0 …]``."""
+        unknowns = self.rank + bool(self.objective.biases)
+        P, Q = (empty_factors(n, unknowns, "float32") for n in (data.n_users, data.n_items))
+        k, init = self.rank, self.init
+        if init is None:
+            for F in (P, Q):
+                F[:, :k] = rng.normal(0.0, 0.1 * np.sqrt(unit / k), (len(F), k))
+        elif isinstance(init, FactorModel):
+            if init.item_factors_.shape[1] != k:
+                raise ParameterError(f"init has rank {init.item_factors_.shape[1]}, and rank={k}")
+            _take_rows(P, data.users, init.users_, init.user_factors_, init.user_biases_, unknowns)
+            _take_rows(Q, data.items, init.items_, init.item_factors_, init.item_biases_, unknowns)
+        elif callable(init):  # what a file could not hold: says so
+            init()
+        else:
+            for name, F, given in zip(("users", "items"), (P, Q), init, strict=True):
+                factors = np.asarray(given, dtype=np.float64)
+                if factors.shape != (len(F), k):
+                    raise ParameterError(f"init has {name}' factors of shape {factors.shape}: expected {(len(F), k)}")
+                if not np.isfinite(factors).all():
+                    raise ParameterError(f"init has {name}' factors that are not finite")
+                F[:, :k] = factors
+        return P, Q
+
+    @overload
+    def predict(
+        self,
+        users: ArrayLike | Interactions,
+        items: ArrayLike | None = None,
+        *,
+        unknown: Literal["baseline", "raise"] = "baseline",
+        interval: None = None,
+    ) -> NDArray[np.float64]: ...
+
+    @overload
+    def predict(
+        self,
+        users: ArrayLike | Interactions,
+        items: ArrayLike | None = None,
+        *,
+        unknown: Literal["baseline", "raise"] = "baseline",
+        interval: float,
+    ) -> Intervals: ...
+
+    def predict(
+        self,
+        users: ArrayLike | Interactions,
+        items: ArrayLike | None = None,
+        *,
+        unknown: Literal["baseline", "raise"] = "baseline",
+        interval: float | None = None,
+    ) -> NDArray[np.float64] | Intervals:
+        """Score pairs of a user and an item by the mean over all samples, with intervals if asked for.
+
+        Parameters
+        ----------
+        users, items : array-like of ids, both of length n
+            A single id on one side is paired with every id of the other. Interactions alone, in the place of
+            `users`, stand for their own pairs.
+        unknown : {"baseline", "raise"}
+            What to do with an id that the model was not fitted on: predict from what its side is drawn around, or
+            raise `UnknownIdError`.
+        interval : float, optional
+            The probability with which an observation of weight 1 lies between the ends, such as 0.9.
+
+        Returns
+        -------
+        ndarray of shape (n,), or Intervals with ``interval``
+            Means, or a tuple (mean, lower, upper) of arrays. The ends are quantiles of the predictive distribution, a
+            mixture over the samples s of N(score_s, 1/τ_s); what is not known of a user or item without observations
+            adds its variance.
+
+        Raises
+        ------
+        ParameterError
+            If `interval` is not between 0 and 1.
+        DataError
+            If `users` and `items` differ in length.
+        UnknownIdError
+            If an id is unknown and ``unknown="raise"``.
+        """
+        if interval is None:
+            return super().predict(users, items, unknown=unknown)
+        if not (isinstance(interval, float | np.floating) and 0 < interval < 1):
+            raise ParameterError(f"interval={interval!r}: give a probability between 0 and 1, such as 0.9")
+        u, i = self._pairs(users, items, unknown)
+        with self._helpers(len(u)) as backend:
+            mean = self.samples_.scores(u, i, backend.run) + self.mean_
+            lower, upper = self.samples_.intervals(u, i, float(interval), backend.run).T + self.mean_
+        return Intervals(mean, lower, upper)
+
+    def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
+        with self._helpers(len(u)) as backend:
+            return self.samples_.scores(u, i, backend.run) + self.mean_
+
+    def _helpers(self, pairs: int) -> CPU:
+        """Threads to score so many pairs with."""
+        return CPU(self.threads if pairs * len(self.samples_) * self.rank > WORTH_THREADS else 1)
+
+    def fold_in(self, histories: Any, *, unknown_items: Literal["ignore", "raise"] = "ignore") -> Self:
+        """Give the model of other users: never seen, or with a longer history, from what they have done.
+
+        In each sample they are drawn as in `fit`, given its items, its noise, and what its users are drawn around.
+        Nothing is learned about the items. The same history gives the same result, whoever else is folded in.
+
+        Parameters
+        ----------
+        histories : Interactions, sparse matrix, dataframe or mapping
+            As `ALS.fold_in` takes it.
+        unknown_items : {"ignore", "raise"}
+            What to do with an item that the model was not fitted on: leave it out, or raise `UnknownIdError`.
+
+        Returns
+        -------
+        BayesianALS
+            A model of these users alone, which shares the items with this one. This model is unchanged.
+
+        Raises
+        ------
+        DataError
+            If the histories are unusable, a matrix has another number of columns than the model has items, or no
+            item is known and the ids are of another type than the model's.
+        UnknownIdError
+            If an item is unknown and ``unknown_items="raise"``.
+        """
+        data = self._histories(histories, unknown_items)
+        side, samples = self._users_side(data), self.samples_
+        work = len(samples) * (len(side.indices) * self.rank**2 + len(data.user_counts) * self.rank**3)
+        with CPU(self.threads if work > WORTH_THREADS else 1) as backend, naming_the_row("user", data):
+            users = fold_in(backend, side, samples, data.user_counts == 0)
+            folded_samples = replace(samples, users=users)
+            factors = folded_samples.projected(self.item_factors_, backend.run)
+        folded = self._folded(data, factors, users.biases.mean(axis=1))
+        folded.samples_ = folded_samples
+        return folded
+
+    def explain(self, user: Any, item: Any, n: int = 5) -> Explanation:
+        """Say what each interaction of a user contributes to the score of an item.
+
+        As in `ALS.explain`, in the mean over all samples. What the prior says of the pair is in the baseline, and the
+        remainder is what the draws of this user, as they happened to fall, leave of their expectation.
+
+        Parameters
+        ----------
+        user, item : id
+        n : int
+            How many contributions to show when printed; the result holds all.
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        UnknownIdError
+            If the user or the item is unknown. A new user is explained by ``fold_in(history).explain(...)``.
+        DataError
+            If the model does not know what it was fitted on.
+        """
+        check_integer("n", n, minimum=1)
+        u, i = self.users_.position(user), self.items_.position(item)
+        data, samples = self.interactions_, self.samples_
+        if data is None:
+            raise DataError(FORGETFUL)
+        history = data.subset(data.user_positions == u)
+        side = self._users_side(history).take(np.array([u]))
+        contributions, baseline = np.zeros(len(history)), 0.0
+        for s, noise in enumerate(samples.noise):
+            hyper = samples.users.hyperparameters(s, side.unknowns)
+            Q, c = samples.items.factors[:, s], samples.items.biases[:, s]
+            y = np.append(Q[i], [1.0] * side.biases).astype(np.float64)
+            prior = hyper.precision / noise
+            A, Y, pull = system(side, Q, c)
+            weights = np.linalg.solve(A + prior, y)
+            contributions += pull * (Y @ weights)
+            baseline += float(weights @ prior @ hyper.mean) + float(c[i])
+        pattern = history.by_user
+        return Explanation(
+            user=user,
+            item=item,
+            score=float(self.predict(user, [item])[0]),
+            baseline=self.mean_ + baseline / len(samples),
+            item_ids=self.items_.ids[pattern.indices],
+            values=history.values[pattern.order],
+            contributions=contributions / len(samples),
+            titles=data.item_titles,
+            shown=n,
+        )
+
+    def partial_fit(self, *_: object, **__: object) -> NoReturn:
+        """Not possible: samples of the posterior are samples given all data."""
+        raise ParameterError(
+            "BayesianALS cannot learn on, for each of its samples depends on all data: fit again, or fold_in the "
+            "users who have something new"
+        )
+
+    @property
+    def _regularization(self) -> Regularization:
+        return NO_RIDGE
+
+    def _more_arrays(self) -> dict[str, NDArray[Any]]:
+        return self.samples_.to_arrays()
+
+    def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self.samples_ = Samples.from_arrays(
+            arrays, len(self.user_factors_), len(self.item_factors_), self.item_factors_.shape[1]
+        )
+
+
+def _line(iteration: int, state: State, rank: int, seconds: float) -> Sweep:
+    if not (np.isfinite(state.loss) and np.isfinite(state.noise)):
+        raise NumericalError(f"the loss is {state.loss} after sweep {iteration}: look for extreme values or weights")
+    variances = [np.diag(hyper.covariance) for hyper in (state.users, state.items)]
+    user, item = ([*hyper.mean[rank:].tolist(), 0.0][0] for hyper in (state.users, state.items))
+    user_bias, item_bias = (float(np.sqrt(variance[rank:].sum())) for variance in variances)
+    user_spread, item_spread = (float(np.sqrt(variance[:rank].mean())) for variance in variances)
+    return Sweep(
+        iteration, state.loss, state.noise, user, item, user_bias, item_bias, user_spread, item_spread, seconds
+    )
+
+
+def _standard_deviation(cost: Cost) -> float:
+    """σ of the targets, weighted; 1 where they are all equal."""
+    t, w = cost.targets, None if is_repeated(cost.weights) else cost.weights
+    with np.errstate(over="ignore", invalid="ignore"):
+        variance = float(np.average((t - np.average(t, weights=w)) ** 2, weights=w))
+    if not np.isfinite(variance) or variance > np.finfo(np.float32).max:
+        raise NumericalError(f"the values have the variance {variance:g}: look for extreme values")
+    return variance**0.5 if variance > 0 else 1.0
+
+
+def _take_rows(
+    F: Factors,
+    ids: Vocabulary,
+    known: Vocabulary,
+    factors: NDArray[np.floating],
+    biases: NDArray[np.floating],
+    unknowns: int,
+) -> None:
+    """Start from the rows that another model has of the same ids; the others stay at 0."""
+    k, places = factors.shape[1], known.positions(ids.ids, unknown="mark")
+    found = places >= 0
+    F[found, :k] = factors[places[found]]
+    if unknowns > k:
+        F[found, k] = biases[places[found]]

@@ -1,0 +1,197 @@
+"""A Gibbs sampler of a factorisation: ALS whose rows are drawn instead of solved, and whose λ are drawn, too.
+
+One sweep draws what the users have in common, the users, what the items have in common, the items, and the noise,
+each given all the rest. The users and the items are half-steps with a prior and noise. The precision τ of the noise
+does not touch the observations: a row's system is divided by it,
+
+    A_u / τ = Λ/τ + Σ w y yᵀ,   b_u / τ = Λ x̄/τ + Σ w (t − o) y,   x_u = A_u⁻¹ b_u + L⁻ᵀ z / √τ   with L Lᵀ = A_u / τ,
+
+so that weights stay what they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.backends.cpu import CPU
+from halfstep.backends.protocol import Factors, aligned_zeros, empty_factors
+from halfstep.conditionals import Dice, Hyperparameters, Moments, NormalWishart, draw_noise_precision
+from halfstep.half_step_model import naming_the_row
+from halfstep.interactions import Interactions
+from halfstep.samples import Samples, SideSamples
+from halfstep.sides import Prior, Side
+
+ROWS_AT_ONCE = 8192  # whose moments are summed by one task
+
+# What random numbers are for: each has generators of its own.
+USERS, ITEMS, HYPERPARAMETERS, FOLDED_IN = range(4)
+
+
+class State(NamedTuple):
+    """All that is drawn in a sweep, and the loss that it leaves.
+
+    Attributes
+    ----------
+    P, Q : ndarray
+        Users and items in the layout of the backends; written to by the next sweep.
+    users, items : Hyperparameters
+        What their rows were drawn around.
+    noise : float
+        τ.
+    loss : float
+        Σ w (t − score)².
+    """
+
+    P: Factors
+    Q: Factors
+    users: Hyperparameters
+    items: Hyperparameters
+    noise: float
+    loss: float
+
+
+class Chain:
+    """A sampler at work.
+
+    Parameters
+    ----------
+    backend : CPU
+    by_user, by_item : Side
+        The objective without regularisation: the prior takes its place.
+    P, Q : ndarray
+        To start from, in the layout of the backends; copied. Rows without observations count
+        for nothing.
+    data : Interactions
+        Whose ids errors name.
+    hyperprior : NormalWishart
+        Of either side.
+    unit : float
+        The targets' standard deviation.
+    dice : Dice
+    """
+
+    def __init__(
+        self,
+        backend: CPU,
+        by_user: Side,
+        by_item: Side,
+        P: Factors,
+        Q: Factors,
+        *,
+        data: Interactions,
+        hyperprior: NormalWishart,
+        unit: float,
+        dice: Dice,
+    ) -> None:
+        backend.hold_blas()
+        self._backend, self._hyperprior, self._unit, self._dice = backend, hyperprior, unit, dice
+        self._data = data
+        self._users, self._items = backend.load(by_user), backend.load(by_item)
+        self._has_observations = [np.diff(side.indptr) > 0 for side in (by_user, by_item)]
+        weights = by_user.weights
+        self._count = len(by_user.indices) if len(weights) == 1 else int(np.count_nonzero(weights))
+        dtype = weights.dtype
+        self._noise = [np.empty((len(F), by_user.unknowns), dtype) for F in (P, Q)]
+        expected = hyperprior.expected
+        self.state = State(copied(P), copied(Q), expected, expected, 1.0 / unit**2, np.inf)
+        self._sweeps = 0
+
+    def solve(self) -> None:
+        """Run an iteration of ALS: users and items are solved, and what they have in common stays as it is."""
+        state = self.state
+        self._draw_users(_prior(state.users, state.noise))
+        loss = self._draw_items(_prior(state.items, state.noise))
+        self.state = state._replace(loss=loss)
+
+    def sweep(self) -> State:
+        """Draw everything once."""
+        self._sweeps += 1
+        state, rng, dice = self.state, self._dice.generator(self._sweeps, HYPERPARAMETERS), self._dice
+        spread = state.noise**-0.5
+        self._backend.run(
+            [task for side in (USERS, ITEMS) for task in dice.noise(self._noise[side], spread, self._sweeps, side)]
+        )
+        users = self._hyperprior.draw(self.moments("users"), rng)
+        self._draw_users(_prior(users, state.noise, self._noise[USERS]))
+        items = self._hyperprior.draw(self.moments("items"), rng)
+        loss = self._draw_items(_prior(items, state.noise, self._noise[ITEMS]))
+        noise = draw_noise_precision(loss, self._count, self._unit, rng)
+        self.state = State(state.P, state.Q, users, items, noise, loss)
+        return self.state
+
+    def _draw_users(self, prior: Prior) -> None:
+        with naming_the_row("user", self._data):
+            self._backend.half_step(self._users, self.state.Q, self.state.P, prior=prior)
+
+    def _draw_items(self, prior: Prior) -> float:
+        with naming_the_row("item", self._data):
+            return self._backend.half_step_and_loss(self._items, self.state.P, self.state.Q, prior=prior)[0]
+
+    def moments(self, side: Literal["users", "items"]) -> Moments:
+        """Sum the rows that have observations, and their squares, in double precision."""
+        F = self.state.P if side == "users" else self.state.Q
+        mask = self._has_observations[USERS if side == "users" else ITEMS]
+        count, unknowns = int(np.count_nonzero(mask)), len(self._hyperprior.scale)
+        starts = range(0, len(F), ROWS_AT_ONCE)
+        sums = aligned_zeros((len(starts), unknowns, unknowns + 1), np.float64)
+
+        def add(number: int, start: int) -> None:
+            some = slice(start, start + ROWS_AT_ONCE)
+            rows = F[some, :unknowns]
+            rows = (rows if count == len(F) else rows[mask[some]]).astype(np.float64)
+            sums[number, :, :unknowns] = rows.T @ rows
+            sums[number, :, unknowns] = np.ones(len(rows)) @ rows
+
+        self._backend.run([partial(add, number, start) for number, start in enumerate(starts)])
+        total = sums.sum(axis=0)
+        return Moments(count, total[:, unknowns], total[:, :unknowns])
+
+
+def copied(F: Factors) -> Factors:
+    """The same numbers elsewhere, in the layout of the backends."""
+    copy = aligned_zeros(F.shape, F.dtype)
+    copy[...] = F
+    return copy
+
+
+def _prior(hyper: Hyperparameters, noise: float, drawn: NDArray[np.floating] | None = None) -> Prior:
+    return Prior(hyper.mean[None, :], hyper.precision / noise, drawn)
+
+
+def fold_in(backend: CPU, side: Side, samples: Samples, is_new: NDArray[np.bool_]) -> SideSamples:
+    """Draw the rows of a side given the items of each sample, as a sweep does.
+
+    In each sample all rows get the same noise, so that what is drawn of one does not depend on which others there
+    are.
+
+    Parameters
+    ----------
+    backend : CPU
+    side : Side
+        Some users' half-step, without regularisation.
+    samples : Samples
+    is_new : ndarray of bool of shape (n_rows,)
+        Which rows have no observations.
+    """
+    k, unknowns, n_rows = side.rank, side.unknowns, len(side.indptr) - 1
+    drawn = SideSamples.empty(n_rows, len(samples), k, is_new)
+    if n_rows == 0:
+        return drawn
+    columns, places = np.unique(side.indices, return_inverse=True)
+    loaded = backend.load(replace(side, indices=places.astype(np.int32)))
+    X, Y = (empty_factors(n, unknowns, np.float32) for n in (n_rows, len(columns)))
+    dice = Dice(0)
+    for number, noise in enumerate(samples.noise.tolist()):
+        Y[:, :k] = samples.items.factors[columns, number]
+        if side.biases:
+            Y[:, k] = samples.items.biases[columns, number]
+        hyper = samples.users.hyperparameters(number, unknowns)
+        z = dice.generator(number, FOLDED_IN).standard_normal(unknowns) * noise**-0.5
+        backend.half_step(loaded, Y, X, prior=_prior(hyper, noise, np.tile(z, (n_rows, 1))))
+        drawn.write(number, X, hyper)
+    return drawn

@@ -25,7 +25,7 @@ from halfstep.lab.clock import Clock
 from halfstep.lab.printed import EXPERIMENTS, PRINTED, label
 from halfstep.lab.results import Figure, rounded
 
-PLOTS = ("convergence", "methods", "objective", "online", "tuning", "weights")
+PLOTS = ("calibration", "convergence", "methods", "objective", "online", "traces", "tuning", "weights")
 
 
 @dataclass
@@ -101,7 +101,7 @@ def test_a_model_that_learns_on_beats_one_that_does_not(run: Run, model: str) ->
 def test_every_method_has_an_interval_on_both_test_sets(run: Run) -> None:
     tasks = run.results["corrected"].values()
     rows = [row for task in tasks for row in task.values()] + list(run.results["methods_rmse"].values())
-    assert len(rows) == 8 + 11
+    assert len(rows) == 8 + 13
     for row in rows:
         for side in ("test", "known"):
             assert row[side]["low"] < row[side]["value"] < row[side]["high"]
@@ -116,6 +116,17 @@ def test_tuning_from_the_defaults_beats_the_write_ups_best(run: Run) -> None:
     )
     assert f"{tuned['known']['value']:.4f}" in (run.folder / "report.html").read_text()
     assert f"RMSE on the test's 2,786 pairs: {tuned['known']['value']:.4f}" in run.printed
+
+
+def test_sampling_needs_no_tuning(run: Run) -> None:
+    sampled = run.results["sampled"]
+    stars, signs = sampled["rmse"], sampled["sign_accuracy"]
+    assert np.mean(stars["bayesian_als"]["seeds"]) <= 0.931
+    assert np.mean(stars["bayesian_als_implicit_features"]["seeds"]) <= 0.921
+    assert np.mean(signs["bayesian_als"]["seeds"]) >= 0.725
+    assert max(np.mean(row["seeds"]) for row in signs.values()) >= 0.730
+    held = dict(zip(sampled["coverage"]["shares"], sampled["coverage"]["at random"], strict=True))
+    assert 0.88 <= held[0.9] <= 0.92
 
 
 def test_seconds_add_up(run: Run) -> None:

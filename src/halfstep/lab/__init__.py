@@ -2,7 +2,7 @@
 
 The write-up is "Implementing Alternating Least Squares (ALS) from Scratch in Python" (ouatu.ro). `run_lab` runs its
 experiments A to J with this library, compares every figure that it printed, tunes methods without a look at the test
-side, lets two models learn from a stream, and writes a report.
+side, samples from the posterior, lets two models learn from a stream, and writes a report.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from halfstep.lab.corrected import corrected_rows
 from halfstep.lab.data import Split, legacy_synthetic, synthetic, write_up_split
 from halfstep.lab.online import stream
 from halfstep.lab.results import Findings, Method, figures_of
+from halfstep.lab.sampled import sample
 from halfstep.lab.scoring import estimate
 from halfstep.lab.tuned import tuned_als
 
@@ -31,7 +32,7 @@ Tick = Callable[[str], None]
 def run_lab(
     output: Path | str, ratings: hs.Interactions | None = None, *, tick: Tick = lambda _section: None
 ) -> Findings:
-    """Run all experiments and write ``report.html``, six plots and ``results.json`` into a folder.
+    """Run all experiments and write ``report.html``, eight plots and ``results.json`` into a folder.
 
     Parameters
     ----------
@@ -123,6 +124,8 @@ def find(ratings: hs.Interactions, *, tick: Tick = lambda _section: None) -> Fin
     corrected_signs = corrected_rows(clock, signs, "sign_accuracy")
     clock.section = "tuned"
     tuned = tuned_als(clock, split)
+    clock.section = "sampled"
+    sampled = sample(clock, split, ratings)
     clock.section = "online"
     online = stream(clock, ratings)
     return Findings(
@@ -134,11 +137,13 @@ def find(ratings: hs.Interactions, *, tick: Tick = lambda _section: None) -> Fin
         stars=corrected_stars,
         signs=corrected_signs,
         tuned=tuned,
+        sampled=sampled,
         online=online,
         methods=[
             *_write_ups_methods(models | baselines, split),
             *(Method(row.name, True, row.test, row.known) for row in corrected_stars),
             Method("biased ALS, hs.tune", True, tuned.test, tuned.known),
+            *(Method(row.name, True, row.test, row.known) for row in sampled.stars),
         ],
         fits=clock.fits,
         fitting_seconds=clock.seconds,

@@ -14,6 +14,7 @@ from halfstep.lab import experiments
 from halfstep.lab.corrected import Popularity, weight_formula
 from halfstep.lab.online import PLACES, Online
 from halfstep.lab.results import Findings, Method
+from halfstep.lab.sampled import SHARES, Sampled
 from halfstep.lab.scoring import LEVEL
 
 FEW_EVENTS = 200  # of which a share says nothing yet
@@ -33,6 +34,8 @@ def draw_all(findings: Findings) -> dict[str, bytes]:
         "objective": as_png(4.0, lambda figure: draw_objective(figure, als)),
         "methods": as_png(5.3, lambda figure: draw_methods(figure, findings.methods, len(findings.split.known))),
         "tuning": findings.tuned.tuning.png(),
+        "calibration": as_png(4.4, lambda figure: draw_calibration(figure, findings.sampled)),
+        "traces": as_png(4.9, lambda figure: draw_traces(figure, findings.sampled)),
         "online": as_png(4.4, lambda figure: draw_online(figure, findings.online)),
         "weights": as_png(4.9, lambda figure: draw_weights(figure, findings.split.train.item_counts, chosen)),
     }
@@ -123,6 +126,43 @@ def draw_methods(figure: Figure, methods: Sequence[Method], n_pairs: int) -> Non
     top = len(ordered) - 1
     for place, (who, colour) in enumerate((("the corrected rows", OURS), ("the write-up's methods", THEIRS))):
         axes.text(right, top - 0.75 * place, who, color=colour, ha="right", va="center", weight="bold")
+
+
+def draw_calibration(figure: Figure, sampled: Sampled) -> None:
+    """The share of ratings that intervals hold, against the share that they are to hold."""
+    axes = figure.subplots()
+    asked = [100 * share for share in SHARES]
+    axes.plot(asked, asked, color=THIRD, linestyle="--")
+    axes.annotate("as it should be", (asked[0], asked[0]), (14, -8), textcoords="offset points", color=THIRD)
+    for (how, held), colour in zip(sampled.coverage.items(), (THEIRS, OURS), strict=True):
+        shares = [100 * share for share in held]
+        axes.plot(asked, shares, "o-", color=colour, markersize=6)
+        axes.annotate(
+            f"held out {how}", (asked[-1], shares[-1]), (10, 0), textcoords="offset points",
+            color=colour, va="center", annotation_clip=False,
+        )  # fmt: skip
+    axes.set_xticks(asked)
+    axes.grid()
+    axes.set_xlabel("% of ratings that intervals are to hold")
+    axes.set_ylabel("% that they held")
+    axes.set_title("Intervals hold what they promise, but do not see what is to come")
+
+
+def draw_traces(figure: Figure, sampled: Sampled) -> None:
+    """What the sweeps drew: the noise, and how widely biases and factors are spread."""
+    sweeps = [sweep.iteration for sweep in sampled.history]
+    traces = {
+        "σ of the noise": [sweep.noise**-0.5 for sweep in sampled.history],
+        "σ of users' biases": [sweep.user_bias_spread for sweep in sampled.history],
+        "σ of items' biases": [sweep.item_bias_spread for sweep in sampled.history],
+    }
+    all_axes = figure.subplots(len(traces), 1, sharex=True)
+    for axes, (name, drawn) in zip(all_axes, traces.items(), strict=True):
+        axes.plot(sweeps, drawn, color=OURS, linewidth=1.2)
+        axes.set_ylabel(name)
+        axes.grid(axis="y")
+    all_axes[0].set_title("A chain that has mixed wanders around")
+    all_axes[-1].set_xlabel("sweep")
 
 
 def draw_online(figure: Figure, online: Online) -> None:

@@ -16,6 +16,7 @@ from halfstep.lab.data import MIN_TRAIN_RATINGS
 from halfstep.lab.online import METRICS, PLACES, TEST_FRACTION, Online
 from halfstep.lab.printed import EXPERIMENTS, WALS_SECONDS, label
 from halfstep.lab.results import SPREAD, Figure, Findings, Method
+from halfstep.lab.sampled import RANDOM_FRACTION, SHARES, Sampled, SampledRow
 from halfstep.lab.scoring import IS_ERROR, LEVEL, RESAMPLES, Estimate, Metric
 from halfstep.lab.story import Mistake, Score, conclusions, mistakes, parameters_in_words
 from halfstep.lab.tuned import Tuned
@@ -39,6 +40,14 @@ CAPTIONS = {
     "tuning": (
         "What each finished trial of the search scored on the folds, by its parameters; the marked one was chosen. "
         "The worst quarter is off the scale."
+    ),
+    "calibration": (
+        "How many ratings an interval holds, beside how many it should. They were held out at random, or as the "
+        "write-up does, later in time: what people like changes, which no interval made of the past can know."
+    ),
+    "traces": (
+        "What each sweep of the sampler drew. It has found its way after a few, and then wanders around: its samples "
+        "are taken from there."
     ),
     "weights": (
         "What a rating weighs, by how many ratings its film has; below, how many films are that popular. A film "
@@ -68,6 +77,12 @@ def page(findings: Findings, plots: Mapping[str, bytes]) -> str:
         ),
         _section("All methods, one test set", _plot("methods", plots), _methods(findings.methods, n_test, n_known)),
         _section("Tuned by one call", _tuned(findings.tuned, n_test, n_known), _plot("tuning", plots)),
+        _section(
+            "Not tuned at all",
+            _sampled(findings.sampled, n_known),
+            _plot("calibration", plots),
+            _plot("traces", plots),
+        ),
         _section("What the weights do, and the objective", _plot("weights", plots), _plot("objective", plots)),
         _section("Learning on, event by event", _online(findings.online), _plot("online", plots)),
         _section("Every printed figure", _rule(), _experiments(findings.figures), _plot("convergence", plots)),
@@ -178,6 +193,28 @@ def _tuned(tuned: Tuned, n_test: int, n_known: int) -> str:
         f"behind; all took {tuning.seconds:.1f}\u00a0s. The best has {tuning.best_value:.4f} on the folds "
         f"({escape(tuned.parameters_in_words)}). Fitted to all training ratings it has an RMSE of "
         f"{tuned.known.value:.4f} on the {n_known:,} pairs, and {tuned.test.value:.4f} on the {n_test:,}.</p>\n"
+    )
+
+
+def _sampled(sampled: Sampled, n_known: int) -> str:
+    def lines(rows: Sequence[SampledRow], what: str) -> str:
+        return "".join(
+            f"<tr><td>{escape(row.name)}<br><small>{what}</small></td>{_estimate(row.test)}{_estimate(row.known)}"
+            f'<td class="number">{row.mean:.4f}</td></tr>'
+            for row in rows
+        )
+
+    held = {how: ", ".join(f"{100 * share:.1f}" for share in shares) for how, shares in sampled.coverage.items()}
+    return (
+        "<p><code>hs.BayesianALS()</code> draws users, items, what they have in common and the noise, sweep after "
+        "sweep, and predicts the mean over its samples. Nothing is chosen by hand or by search. Implicit features "
+        "are which films a user rated and which users a film was rated by, in training.</p>"
+        '<div class="wide"><table><thead><tr><th>method</th><th class="number">test</th>'
+        f'<th class="number">known items, {n_known:,}</th><th class="number">{len(SEEDS)} seeds</th></tr></thead>'
+        f"<tbody>{lines(sampled.stars, 'RMSE, in stars')}{lines(sampled.signs, 'sign accuracy, on ±1')}</tbody>"
+        f'</table></div><p class="note">Intervals for {", ".join(f"{100 * share:g}" for share in SHARES)} % of ratings '
+        f"held {held['at random']} % of the {100 * RANDOM_FRACTION:g} % that were held out at random, and "
+        f"{held['in time']} % of those held out in time.</p>\n"
     )
 
 

@@ -14,6 +14,7 @@ from halfstep.lab.corrected import Row
 from halfstep.lab.data import Split
 from halfstep.lab.online import Online
 from halfstep.lab.printed import PRINTED
+from halfstep.lab.sampled import Sampled
 from halfstep.lab.scoring import Estimate
 from halfstep.lab.tuned import Tuned
 
@@ -127,6 +128,8 @@ class Findings:
         The corrected rows.
     tuned : Tuned
         Biased ALS by `halfstep.tune`.
+    sampled : Sampled
+        `BayesianALS` with its defaults.
     online : Online
         Models on a stream.
     methods : list of Method
@@ -145,6 +148,7 @@ class Findings:
     stars: list[Row]
     signs: list[Row]
     tuned: Tuned
+    sampled: Sampled
     online: Online
     methods: list[Method]
     fits: int
@@ -178,6 +182,7 @@ class Findings:
                 "sign_accuracy": {row.key: _row(row) for row in self.signs},
             },
             "tuned": self.tuned.to_dict(),
+            "sampled": self.sampled.to_dict(),
             "online": self.online.to_dict(),
             "methods_rmse": {
                 method.name: {"test": asdict(method.test), "known": asdict(method.known)} for method in self.methods

@@ -126,7 +126,7 @@ def in_new_process(package: str, code: str, *arguments: str, environment: dict[s
 
 def memory(problem: Problem) -> list[Memory]:
     """What data take, and fits on top of them."""
-    rows, factors = 8 * len(problem.users) / 2**20, 4 * RANK * sum(problem.shape) / 2**20
+    rows, factors = 8 * (len(problem.users) + sum(problem.shape) / 2) / 2**20, 4 * RANK * sum(problem.shape) / 2**20
     found = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pairs.npy"

@@ -82,7 +82,7 @@ class Memory:
     on_top : float
         At the fit's peak.
     rows, factors : float
-        One side's rows at 8 bytes a pair, and all factors.
+        One side's rows at 8 bytes a pair and where each begins, and all factors.
     """
 
     name: str

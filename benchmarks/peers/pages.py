@@ -21,7 +21,7 @@ a large matrix product that was timed beside it."""
 
 ABOUT_MEMORY = """Of processes of their own: what the data take that a fit begins with (pairs as they came and
 users' rows, or a CSR or COO matrix); what the fit takes at its peak on top; and that, with users' rows, beside what
-there has to be: rows of both sides, at 8 bytes a pair, and the factors."""
+there has to be: rows of both sides, at 8 bytes a pair and a row, and the factors."""
 
 ABOUT_TEAMS = """The same fit with 1, 2 and 4 threads: the hash is of all factors, and *running at once* is the most
 threads of the process, BLAS's included, that ran or waited for a core at any moment."""

@@ -374,15 +374,19 @@ class Alternation:
         self._backend, self._users, self._items = backend, backend.load(by_user), backend.load(by_item)
         self._solver, self._extrapolation, self._data = solver, extrapolation, data
         self._spare = aligned_zeros(start.P.shape, start.P.dtype), aligned_zeros(start.Q.shape, start.Q.dtype)
-        self._fixed = start.Q  # what the next users' half-step takes the items for
-        self._ahead = aligned_zeros(start.Q.shape, start.Q.dtype) if extrapolation else None
+        # What the next users' half-step takes the items for: where they are, or where they would be if they went on.
+        # The latter is in the spare, which nobody needs until the items are solved.
+        self._fixed = start.Q
         self._began = time.perf_counter()
 
     def iterate(self) -> bool:
         """Run one iteration; False if it was thrown away."""
         P, Q = self._spare
+        is_ahead = self._fixed is Q
         if self._solver != "cholesky":
-            P[...], Q[...] = self.finished.P, self._fixed
+            P[...] = self.finished.P
+            if not is_ahead:
+                Q[...] = self._fixed
         with naming_the_row("user", self._data):
             self._backend.half_step(self._users, self._fixed, P, solver=self._solver)
         with naming_the_row("item", self._data):
@@ -390,16 +394,17 @@ class Alternation:
         penalties = self._backend.penalty(self._users, P) + self._backend.penalty(self._items, Q)
         before = self.finished
         line = history_line(len(before.history) + 1, loss, penalties, time.perf_counter() - self._began)
-        if self._fixed is self._ahead and self._has_risen(line):
+        if is_ahead and self._has_risen(line):
             self._fixed = before.Q
             return False
         self._spare, self.finished = (before.P, before.Q), Snapshot(P, Q, [*before.history, line])
         self._fixed = Q
-        if self._ahead is not None and before.history:  # what the items moved from first was drawn at random
-            np.subtract(Q, before.Q, out=self._ahead)
-            self._ahead *= self._extrapolation
-            self._ahead += Q
-            self._fixed = self._ahead
+        if self._extrapolation and before.history:  # what the items moved from first was drawn at random
+            ahead = before.Q
+            np.subtract(Q, before.Q, out=ahead)
+            ahead *= self._extrapolation
+            ahead += Q
+            self._fixed = ahead
         return True
 
     def finalize(self) -> None:

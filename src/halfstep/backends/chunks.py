@@ -69,7 +69,11 @@ class LoadedSide:
             for row in long_rows
             for begin in range(int(side.indptr[row]), int(side.indptr[row + 1]), longest)
         ]
-        chunks = [((first, last), rows[first:last][~is_long[first:last]]) for first, last in cut(work)]
+        short_rows = rows[~is_long] if len(long_rows) else rows  # chunks are parts of it
+        chunks = [
+            ((first, last), short_rows[slice(*np.searchsorted(short_rows, (first, last)))])
+            for first, last in cut(work)
+        ]
         # Rows that share missing cells are rotated into the eigenvectors of G first, which some rows have to pay for.
         is_blocked = k > SIDE_BY_SIDE
         is_blocked &= len(side.row_missing) == 0 or len(counts) >= ROWS_PER_UNKNOWN * k

@@ -101,7 +101,7 @@ class CPU:
         """Do the same, and return the data terms; see `halfstep.backends.protocol.Backend`."""
         side = loaded.side
         features, offsets = self._fixed(side, Y)
-        loss = Loss(side, features, offsets, self._losses(X), self._squares(X), prior)
+        loss = Loss(side, features, offsets, self._losses(X, 2), self._squares(X), prior)
         G = self._half_step(loaded, features, offsets, X, solver, loss, prior)
         observed = float(loss.losses[:, 0].sum())
         if len(side.row_missing) == 0:
@@ -172,18 +172,20 @@ class CPU:
         return features, offsets
 
     def _empty(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Factors:
-        """An array that was zeros when it was first asked for, and is handed out again at the next half-step.
+        """An array whose padding is zeros, and which is handed out again at the next half-step.
 
         Fresh memory would have to be mapped page by page each time, which takes longer than small half-steps do.
         """
-        key = (name, shape, np.dtype(dtype))
-        if key not in self._scratch:
+        rows, *width = shape
+        key = (name, tuple(width), np.dtype(dtype))  # both sides take turns in one
+        if key not in self._scratch or len(self._scratch[key]) < rows:
+            self._scratch.pop(key, None)
             self._scratch[key] = aligned_zeros(shape, dtype)
-        return self._scratch[key]
+        return self._scratch[key][:rows]
 
-    def _losses(self, X: Factors) -> NDArray[np.float64]:
-        """What kernels that score the rows they solve leave of them."""
-        return cast(NDArray[np.float64], self._empty("losses", (len(X), 2)))
+    def _losses(self, X: Factors, terms: int) -> NDArray[np.float64]:
+        """What kernels leave of the rows they solve: two terms of the loss, or only whether they could be."""
+        return cast(NDArray[np.float64], self._empty("losses", (len(X), terms)))
 
     def _squares(self, X: Factors) -> NDArray[np.float64]:
         """What `solve_rows` leaves of the rows' targets, for the loss to be taken from."""
@@ -260,7 +262,7 @@ class CPU:
             eigenvalues, vectors = np.linalg.eigh(G.astype(np.float64))
             g, V = np.maximum(eigenvalues, 0.0).astype(dtype), vectors.astype(dtype)
             rotated = self._rotated(Y, V)
-        losses = self._losses(X)
+        losses = self._losses(X, 1 if loss is None else 2)
         counts = np.diff(side.indptr)
         offsets = offsets if side.biases else offsets[:1]
 

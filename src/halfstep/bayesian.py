@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any, Literal, NamedTuple, NoReturn, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +16,8 @@ from halfstep.backends.protocol import Factors, empty_factors
 from halfstep.conditionals import Dice, NormalWishart
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
-from halfstep.gibbs import Chain, State, fold_in
+from halfstep.features import Given
+from halfstep.gibbs import Chain, fold_in
 from halfstep.half_step_model import FORGETFUL, HalfStepModel, naming_the_row
 from halfstep.interactions import Interactions, Vocabulary, as_interactions
 from halfstep.objective import Cost, Explicit, is_repeated
@@ -28,8 +29,12 @@ from halfstep.samples import Intervals, Samples, SideSamples
 from halfstep.sides import Regularization, sides
 from halfstep.storage import NotStored
 
+if TYPE_CHECKING:
+    from halfstep.features import Sparse
+
 DOUBLES_UP_TO = 11  # the rank up to which systems are summed in registers, where doubles cost next to nothing
 NO_RIDGE = Regularization(0.0, 0.0)  # the prior takes its place
+PREFIX = "features."  # of the users' features in files
 WORTH_THREADS = 1_000_000  # numbers that are multiplied in scoring
 
 
@@ -50,6 +55,8 @@ class Sweep(NamedTuple):
         The standard deviation with which they are drawn; 0 without biases.
     user_spread, item_spread : float
         That of factors: the root mean square over the factors.
+    user_ridge, item_ridge : float
+        λ of the links, by which their coefficients are drawn to 0; 0 without features.
     seconds : float
         Since the fit began.
     """
@@ -63,6 +70,8 @@ class Sweep(NamedTuple):
     item_bias_spread: float
     user_spread: float
     item_spread: float
+    user_ridge: float
+    item_ridge: float
     seconds: float
 
 
@@ -80,6 +89,10 @@ class BayesianALS(HalfStepModel):
     a standard deviation of 1 and carried over to those at hand. A prediction is the mean of the scores over all
     samples.
 
+    Where features f_u of users or of items are known, their rows are drawn around x̄ + βᵀ f_u, with β drawn, too (Simm
+    et al. 2017). Features can be given to `fit`; and which items a user has rated at all, and who has rated an item,
+    are features that any data have (``implicit_features=True``).
+
     Parameters
     ----------
     objective : Explicit
@@ -89,10 +102,15 @@ class BayesianALS(HalfStepModel):
         Factors per user and item. More than are needed cost time, and hardly accuracy.
     iterations : int
         Sweeps, those of the burn-in included.
+    implicit_features : bool
+        Link each user to the bag of items that it has in the data of the fit, and each item to its bag of users, with
+        n^-½ for each of n. More accurate where what people rate says what they like; some sweeps take several times
+        as long.
     burn_in : int
         Sweeps at the beginning that are not kept, in which the chain finds its way.
     sample_memory : int
-        Bytes that the kept samples may take; a sample takes 4 · (rank + 1) · (n_users + n_items) and a little more.
+        Bytes that the kept samples may take; a sample takes 4 · (rank + 1) · (n_users + n_items) and a little more,
+        where users' features are linked 4 · (rank + 1) for each feature, too.
         Where not all sweeps after the burn-in have room, as many as have are kept, evenly spread.
     init : model, or a pair of arrays, optional
         Where to start: a fitted model, such as an `ALS`, of the same rank, whose factors and biases are taken by id;
@@ -135,6 +153,8 @@ class BayesianALS(HalfStepModel):
     ----------
     .. [1] R. Salakhutdinov, A. Mnih, "Bayesian probabilistic matrix factorization using Markov chain Monte Carlo",
        ICML 2008.
+    .. [2] J. Simm et al., "Macau: scalable Bayesian factorization with high-dimensional side information using MCMC",
+       MLSP 2017.
 
     Examples
     --------
@@ -150,6 +170,7 @@ class BayesianALS(HalfStepModel):
     _: KW_ONLY
     rank: int = 16
     iterations: int = 200
+    implicit_features: bool = False
     burn_in: int = 20
     sample_memory: int = 1 << 30
     init: FactorModel | tuple[ArrayLike, ArrayLike] | None = field(default=None, repr=False)
@@ -167,6 +188,8 @@ class BayesianALS(HalfStepModel):
                 f"burn_in={self.burn_in} leaves nothing of iterations={self.iterations}: lower the one or raise the "
                 "other"
             )
+        if not isinstance(self.implicit_features, bool | np.bool_):
+            raise ParameterError(f"implicit_features={self.implicit_features!r}: give True or False")
         if self.threads is not None:
             check_integer("threads", self.threads, minimum=1)
         as_generator(self.random_state)
@@ -183,13 +206,19 @@ class BayesianALS(HalfStepModel):
         if not (self.init is None or is_pair or isinstance(self.init, FactorModel | NotStored)):
             raise ParameterError("init: give a fitted model, or a pair, the users' factors and the items'")
 
-    def fit(self, data: Interactions | object) -> Self:
+    def fit(self, data: Interactions | object, *, user_features: Any = None, item_features: Any = None) -> Self:
         """Draw from the posterior, from scratch whatever was fitted before.
 
         Parameters
         ----------
         data : Interactions, scipy sparse matrix or dataframe
             As `ALS.fit` takes it.
+        user_features, item_features : dataframe or scipy sparse matrix, optional
+            What is known of users, or of items, besides. A dataframe has a column ``user``, or ``item``, of ids, and
+            features in all others: numbers are standardised, strings become an indicator of each category, or of
+            several where an entry is such as "Comedy|Drama"; what is missing is 0. A sparse matrix has a row for each
+            id, in the order of the vocabulary, and is taken as it is. Ids that have features and no entries become
+            part of the model and are predicted from these.
 
         Returns
         -------
@@ -198,7 +227,7 @@ class BayesianALS(HalfStepModel):
         Raises
         ------
         DataError
-            If the data are unusable.
+            If the data or the features are unusable.
         ParameterError
             If `init` does not fit, or `sample_memory` has no room for one sample.
         NumericalError
@@ -207,16 +236,19 @@ class BayesianALS(HalfStepModel):
         data = as_interactions(data)
         if len(data) == 0:
             raise DataError("there is nothing to fit: the data have no entries")
+        data, of_users = Given.read(data, user_features, "user")
+        data, of_items = Given.read(data, item_features, "item")
+        linked = self._linked_users(data, of_users), self._linked_items(data, of_items)
         cost = self.objective.cost(data)
         rng = as_generator(self.random_state)
         start = self._start(data, _standard_deviation(cost), rng)
         seed = int(rng.integers(2**63))
         try:
-            samples, history = self._drawn(data, cost, start, seed, in_singles=self.rank > DOUBLES_UP_TO)
+            samples, history = self._drawn(data, linked, cost, start, seed, in_singles=self.rank > DOUBLES_UP_TO)
         except NumericalError:
             if self.rank <= DOUBLES_UP_TO:
                 raise
-            samples, history = self._drawn(data, cost, start, seed, in_singles=False)
+            samples, history = self._drawn(data, linked, cost, start, seed, in_singles=False)
         with CPU(self.threads) as backend:
             backend.hold_blas()
             user_factors, item_factors = samples.point_factors(backend.run)
@@ -228,19 +260,35 @@ class BayesianALS(HalfStepModel):
             user_biases=samples.users.biases.mean(axis=1),
             item_biases=samples.items.biases.mean(axis=1),
         )
-        self.samples_, self.history_ = samples, history
+        self.samples_, self.history_, self._of_users = samples, history, of_users
         return self
 
+    def _linked_users(self, data: Interactions, given: Given) -> Sparse | None:
+        """What these users are linked to: one row of features for each."""
+        return given.beside(data.by_user, data.n_items, implicit=bool(self.implicit_features))
+
+    def _linked_items(self, data: Interactions, given: Given) -> Sparse | None:
+        return given.beside(data.by_item, data.n_users, implicit=bool(self.implicit_features))
+
     def _drawn(
-        self, data: Interactions, cost: Cost, start: tuple[Factors, Factors], seed: int, *, in_singles: bool
+        self,
+        data: Interactions,
+        linked: tuple[Sparse | None, Sparse | None],
+        cost: Cost,
+        start: tuple[Factors, Factors],
+        seed: int,
+        *,
+        in_singles: bool,
     ) -> tuple[Samples, list[Sweep]]:
         """Run a chain, whose systems are solved in single or in double precision."""
-        unit, n_samples = _standard_deviation(cost), self._n_samples(data)
+        n_features = 0 if linked[0] is None else linked[0].shape[1]
+        unit, n_samples = _standard_deviation(cost), self._n_samples(data, n_features)
         dtype = "float32" if in_singles else "float64"
         samples = Samples(
             SideSamples.empty(data.n_users, n_samples, self.rank, data.user_counts == 0),
             SideSamples.empty(data.n_items, n_samples, self.rank, data.item_counts == 0),
             np.zeros(n_samples),
+            np.zeros((n_samples, n_features, self.rank + 1), np.float32),
         )
         history: list[Sweep] = []
         with CPU(self.threads) as backend:
@@ -252,6 +300,7 @@ class BayesianALS(HalfStepModel):
                 hyperprior=NormalWishart.of(self.rank, biases=cost.biases, unit=unit),
                 unit=unit,
                 dice=Dice(seed),
+                features=linked,
             )
             kept = self._sample(chain, samples, history)
         return samples.first(kept), history
@@ -264,9 +313,13 @@ class BayesianALS(HalfStepModel):
             with progress_bar(self.progress, self.iterations, "BayesianALS") as bar:
                 for iteration in range(1, self.iterations + 1):
                     state = chain.sweep()
-                    line = _line(iteration, state, self.rank, time.perf_counter() - began)
+                    line = _line(iteration, chain, self.rank, time.perf_counter() - began)
                     if (iteration - self.burn_in) * len(samples) // sweeps > kept:  # evenly spread, and the last one
-                        samples.write(kept, state.P, state.Q, state.users, state.items, state.noise)
+                        link = chain.links[0]
+                        samples.write(
+                            kept, state.P, state.Q, state.users, state.items, state.noise,
+                            None if link is None else link.coefficients,
+                        )  # fmt: skip
                         kept += 1
                     history.append(line)
                     bar.set_postfix_str(f"noise {line.noise**-0.5:.4g}", refresh=False)
@@ -282,8 +335,8 @@ class BayesianALS(HalfStepModel):
             )
         return kept
 
-    def _n_samples(self, data: Interactions) -> int:
-        size = Samples.bytes_of_one(data.n_users, data.n_items, self.rank)
+    def _n_samples(self, data: Interactions, n_features: int) -> int:
+        size = Samples.bytes_of_one(data.n_users, data.n_items, self.rank, n_features)
         if size > self.sample_memory:
             raise ParameterError(f"sample_memory={self.sample_memory}: a sample of this rank takes {size:,} bytes")
         return min(self.iterations - self.burn_in, self.sample_memory // size)
@@ -388,7 +441,13 @@ class BayesianALS(HalfStepModel):
         """Threads to score so many pairs with."""
         return CPU(self.threads if pairs * len(self.samples_) * self.rank > WORTH_THREADS else 1)
 
-    def fold_in(self, histories: Any, *, unknown_items: Literal["ignore", "raise"] = "ignore") -> Self:
+    def fold_in(
+        self,
+        histories: Any,
+        *,
+        unknown_items: Literal["ignore", "raise"] = "ignore",
+        user_features: Any = None,
+    ) -> Self:
         """Give the model of other users: never seen, or with a longer history, from what they have done.
 
         In each sample they are drawn as in `fit`, given its items, its noise, and what its users are drawn around.
@@ -400,6 +459,10 @@ class BayesianALS(HalfStepModel):
             As `ALS.fold_in` takes it.
         unknown_items : {"ignore", "raise"}
             What to do with an item that the model was not fitted on: leave it out, or raise `UnknownIdError`.
+        user_features : dataframe or scipy sparse matrix, optional
+            Of these users, if the model was fitted with `user_features`: with the same columns, of which those that
+            the fit did not have are passed over, or a matrix with a row for each. Categories that are new, and users
+            without features, count as missing. (Implicit features are those of the histories.)
 
         Returns
         -------
@@ -409,26 +472,29 @@ class BayesianALS(HalfStepModel):
         Raises
         ------
         DataError
-            If the histories are unusable, a matrix has another number of columns than the model has items, or no
-            item is known and the ids are of another type than the model's.
+            If the histories or the features are unusable, a matrix has another number of columns than the model has
+            items, or no item is known and the ids are of another type than the model's.
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         """
         data = self._histories(histories, unknown_items)
+        of_users = self._of_users.of_others(data.users, user_features)
+        linked = self._linked_users(data, of_users)
         side, samples = self._users_side(data), self.samples_
         work = len(samples) * (len(side.indices) * self.rank**2 + len(data.user_counts) * self.rank**3)
         with CPU(self.threads if work > WORTH_THREADS else 1) as backend, naming_the_row("user", data):
-            users = fold_in(backend, side, samples, data.user_counts == 0)
+            users = fold_in(backend, side, samples, data.user_counts == 0, linked)
             folded_samples = replace(samples, users=users)
             factors = folded_samples.projected(self.item_factors_, backend.run)
         folded = self._folded(data, factors, users.biases.mean(axis=1))
-        folded.samples_ = folded_samples
+        folded.samples_, folded._of_users = folded_samples, of_users
         return folded
 
     def explain(self, user: Any, item: Any, n: int = 5) -> Explanation:
         """Say what each interaction of a user contributes to the score of an item.
 
-        As in `ALS.explain`, in the mean over all samples. What the prior says of the pair is in the baseline, and the
+        As in `ALS.explain`, in the mean over all samples. What the prior says of the pair is in the baseline, except
+        for what it says because of an interaction, by implicit features: that is part of the contribution. The
         remainder is what the draws of this user, as they happened to fall, leave of their expectation.
 
         Parameters
@@ -455,16 +521,23 @@ class BayesianALS(HalfStepModel):
             raise DataError(FORGETFUL)
         history = data.subset(data.user_positions == u)
         side = self._users_side(history).take(np.array([u]))
+        K, items = side.unknowns, side.indices
+        share = max(len(history), 1) ** -0.5 if self.implicit_features else 0.0  # each item's feature in the bag
+        given, n_bagged = self._of_users.matrix[[u]], len(self.items_) if self.implicit_features else 0
         contributions, baseline = np.zeros(len(history)), 0.0
         for s, noise in enumerate(samples.noise):
-            hyper = samples.users.hyperparameters(s, side.unknowns)
+            hyper = samples.users.hyperparameters(s, K)
             Q, c = samples.items.factors[:, s], samples.items.biases[:, s]
             y = np.append(Q[i], [1.0] * side.biases).astype(np.float64)
             prior = hyper.precision / noise
             A, Y, pull = system(side, Q, c)
             weights = np.linalg.solve(A + prior, y)
             contributions += pull * (Y @ weights)
-            baseline += float(weights @ prior @ hyper.mean) + float(c[i])
+            of_prior, link = prior @ weights, samples.link[s, :, :K].astype(np.float64)
+            if share:
+                contributions += share * (link[items] @ of_prior)
+            mean = hyper.mean + (given @ link[n_bagged:])[0]
+            baseline += float(mean @ of_prior) + float(c[i])
         pattern = history.by_user
         return Explanation(
             user=user,
@@ -490,24 +563,30 @@ class BayesianALS(HalfStepModel):
         return NO_RIDGE
 
     def _more_arrays(self) -> dict[str, NDArray[Any]]:
-        return self.samples_.to_arrays()
+        return self.samples_.to_arrays() | {f"{PREFIX}{name}": a for name, a in self._of_users.to_arrays().items()}
 
     def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self.samples_ = Samples.from_arrays(
-            arrays, len(self.user_factors_), len(self.item_factors_), self.item_factors_.shape[1]
-        )
+        n_users, n_items = len(self.user_factors_), len(self.item_factors_)
+        of_users = {name.removeprefix(PREFIX): a for name, a in arrays.items() if name.startswith(PREFIX)}
+        self._of_users = Given.from_arrays(of_users, "user", n_users)
+        n_features = self._of_users.matrix.shape[1] + (n_items if self.implicit_features else 0)
+        drawn = {name: a for name, a in arrays.items() if not name.startswith(PREFIX)}
+        self.samples_ = Samples.from_arrays(drawn, n_users, n_items, self.item_factors_.shape[1], n_features)
 
 
-def _line(iteration: int, state: State, rank: int, seconds: float) -> Sweep:
+def _line(iteration: int, chain: Chain, rank: int, seconds: float) -> Sweep:
+    state = chain.state
     if not (np.isfinite(state.loss) and np.isfinite(state.noise)):
         raise NumericalError(f"the loss is {state.loss} after sweep {iteration}: look for extreme values or weights")
     variances = [np.diag(hyper.covariance) for hyper in (state.users, state.items)]
     user, item = ([*hyper.mean[rank:].tolist(), 0.0][0] for hyper in (state.users, state.items))
     user_bias, item_bias = (float(np.sqrt(variance[rank:].sum())) for variance in variances)
     user_spread, item_spread = (float(np.sqrt(variance[:rank].mean())) for variance in variances)
+    user_ridge, item_ridge = (0.0 if link is None else link.strength for link in chain.links)
     return Sweep(
-        iteration, state.loss, state.noise, user, item, user_bias, item_bias, user_spread, item_spread, seconds
-    )
+        iteration, state.loss, state.noise, user, item, user_bias, item_bias, user_spread, item_spread, user_ridge,
+        item_ridge, seconds,
+    )  # fmt: skip
 
 
 def _standard_deviation(cost: Cost) -> float:

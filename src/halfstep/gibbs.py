@@ -1,8 +1,9 @@
 """A Gibbs sampler of a factorisation: ALS whose rows are drawn instead of solved, and whose λ are drawn, too.
 
 One sweep draws what the users have in common, the users, what the items have in common, the items, and the noise,
-each given all the rest. The users and the items are half-steps with a prior and noise. The precision τ of the noise
-does not touch the observations: a row's system is divided by it,
+each given all the rest; what rows have in common is x̄ and Λ, and β where features are linked to them. The users and
+the items are half-steps with a prior and noise. The precision τ of the noise does not touch the observations: a row's
+system is divided by it,
 
     A_u / τ = Λ/τ + Σ w y yᵀ,   b_u / τ = Λ x̄/τ + Σ w (t − o) y,   x_u = A_u⁻¹ b_u + L⁻ᵀ z / √τ   with L Lᵀ = A_u / τ,
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,17 @@ from halfstep.backends.protocol import Factors, aligned_zeros, empty_factors
 from halfstep.conditionals import Dice, Hyperparameters, Moments, NormalWishart, draw_noise_precision
 from halfstep.half_step_model import naming_the_row
 from halfstep.interactions import Interactions
+from halfstep.link import Link
 from halfstep.samples import Samples, SideSamples
 from halfstep.sides import Prior, Side
+
+if TYPE_CHECKING:
+    from halfstep.features import Sparse
 
 ROWS_AT_ONCE = 8192  # whose moments are summed by one task
 
 # What random numbers are for: each has generators of its own.
-USERS, ITEMS, HYPERPARAMETERS, FOLDED_IN = range(4)
+USERS, ITEMS, HYPERPARAMETERS, FOLDED_IN, USERS_LINK, ITEMS_LINK = range(6)
 
 
 class State(NamedTuple):
@@ -73,6 +78,14 @@ class Chain:
     unit : float
         The targets' standard deviation.
     dice : Dice
+    features : pair of sparse arrays, or None
+        Of the users and of the items: one row for each. None where nothing is linked.
+
+    Attributes
+    ----------
+    state : State
+    links : pair of Link, or None
+        What is linked to the users and to the items.
     """
 
     def __init__(
@@ -87,6 +100,7 @@ class Chain:
         hyperprior: NormalWishart,
         unit: float,
         dice: Dice,
+        features: tuple[Sparse | None, Sparse | None] = (None, None),
     ) -> None:
         backend.hold_blas()
         self._backend, self._hyperprior, self._unit, self._dice = backend, hyperprior, unit, dice
@@ -96,6 +110,10 @@ class Chain:
         weights = by_user.weights
         self._count = len(by_user.indices) if len(weights) == 1 else int(np.count_nonzero(weights))
         dtype = weights.dtype
+        self.links = [
+            None if F is None else Link(F, observed, by_user.unknowns, backend.run)
+            for F, observed in zip(features, self._has_observations, strict=True)
+        ]
         self._noise = [np.empty((len(F), by_user.unknowns), dtype) for F in (P, Q)]
         expected = hyperprior.expected
         self.state = State(copied(P), copied(Q), expected, expected, 1.0 / unit**2, np.inf)
@@ -104,8 +122,8 @@ class Chain:
     def solve(self) -> None:
         """Run an iteration of ALS: users and items are solved, and what they have in common stays as it is."""
         state = self.state
-        self._draw_users(_prior(state.users, state.noise))
-        loss = self._draw_items(_prior(state.items, state.noise))
+        self._draw_users(self._prior(USERS, state.users, state.noise))
+        loss = self._draw_items(self._prior(ITEMS, state.items, state.noise))
         self.state = state._replace(loss=loss)
 
     def sweep(self) -> State:
@@ -116,13 +134,38 @@ class Chain:
         self._backend.run(
             [task for side in (USERS, ITEMS) for task in dice.noise(self._noise[side], spread, self._sweeps, side)]
         )
-        users = self._hyperprior.draw(self.moments("users"), rng)
-        self._draw_users(_prior(users, state.noise, self._noise[USERS]))
-        items = self._hyperprior.draw(self.moments("items"), rng)
-        loss = self._draw_items(_prior(items, state.noise, self._noise[ITEMS]))
+        users = self._draw_hyperparameters(USERS, rng)
+        self._draw_users(self._prior(USERS, users, state.noise, self._noise[USERS]))
+        items = self._draw_hyperparameters(ITEMS, rng)
+        loss = self._draw_items(self._prior(ITEMS, items, state.noise, self._noise[ITEMS]))
         noise = draw_noise_precision(loss, self._count, self._unit, rng)
         self.state = State(state.P, state.Q, users, items, noise, loss)
         return self.state
+
+    def _draw_hyperparameters(self, side: int, rng: np.random.Generator) -> Hyperparameters:
+        """Draw x̄ and Λ of a side; and β, where there is a link."""
+        link, rows = self.links[side], self.moments("users" if side == USERS else "items")
+        if link is None:
+            return self._hyperprior.draw(rows, rng)
+        hyper = self._hyperprior.draw(rows, rng, link.moments)
+        noise = [np.empty(shape) for shape in link.noise_shapes]
+        purpose = USERS_LINK if side == USERS else ITEMS_LINK
+        self._backend.run(
+            [
+                task
+                for number, out in enumerate(noise)
+                for task in self._dice.noise(out, 1.0, self._sweeps, purpose, number)
+            ]
+        )
+        link.draw(self.state.P if side == USERS else self.state.Q, hyper, (noise[0], noise[1]), rng)
+        return hyper
+
+    def _prior(
+        self, side: int, hyper: Hyperparameters, noise: float, drawn: NDArray[np.floating] | None = None
+    ) -> Prior:
+        link = self.links[side]
+        means = hyper.mean[None, :]
+        return Prior(means if link is None else means + link.fitted, hyper.precision / noise, drawn)
 
     def _draw_users(self, prior: Prior) -> None:
         with naming_the_row("user", self._data):
@@ -133,9 +176,9 @@ class Chain:
             return self._backend.half_step_and_loss(self._items, self.state.P, self.state.Q, prior=prior)[0]
 
     def moments(self, side: Literal["users", "items"]) -> Moments:
-        """Sum the rows that have observations, and their squares, in double precision."""
-        F = self.state.P if side == "users" else self.state.Q
-        mask = self._has_observations[USERS if side == "users" else ITEMS]
+        """Sum the rows that have observations, and their squares, in double precision; less βᵀ f, with a link."""
+        F, number = (self.state.P, USERS) if side == "users" else (self.state.Q, ITEMS)
+        mask, link = self._has_observations[number], self.links[number]
         count, unknowns = int(np.count_nonzero(mask)), len(self._hyperprior.scale)
         starts = range(0, len(F), ROWS_AT_ONCE)
         sums = aligned_zeros((len(starts), unknowns, unknowns + 1), np.float64)
@@ -143,6 +186,8 @@ class Chain:
         def add(number: int, start: int) -> None:
             some = slice(start, start + ROWS_AT_ONCE)
             rows = F[some, :unknowns]
+            if link is not None:
+                rows = rows - link.fitted[some]
             rows = (rows if count == len(F) else rows[mask[some]]).astype(np.float64)
             sums[number, :, :unknowns] = rows.T @ rows
             sums[number, :, unknowns] = np.ones(len(rows)) @ rows
@@ -159,11 +204,9 @@ def copied(F: Factors) -> Factors:
     return copy
 
 
-def _prior(hyper: Hyperparameters, noise: float, drawn: NDArray[np.floating] | None = None) -> Prior:
-    return Prior(hyper.mean[None, :], hyper.precision / noise, drawn)
-
-
-def fold_in(backend: CPU, side: Side, samples: Samples, is_new: NDArray[np.bool_]) -> SideSamples:
+def fold_in(
+    backend: CPU, side: Side, samples: Samples, is_new: NDArray[np.bool_], features: Sparse | None = None
+) -> SideSamples:
     """Draw the rows of a side given the items of each sample, as a sweep does.
 
     In each sample all rows get the same noise, so that what is drawn of one does not depend on which others there
@@ -177,6 +220,8 @@ def fold_in(backend: CPU, side: Side, samples: Samples, is_new: NDArray[np.bool_
     samples : Samples
     is_new : ndarray of bool of shape (n_rows,)
         Which rows have no observations.
+    features : sparse array, optional
+        Of these rows, where users are linked to theirs.
     """
     k, unknowns, n_rows = side.rank, side.unknowns, len(side.indptr) - 1
     drawn = SideSamples.empty(n_rows, len(samples), k, is_new)
@@ -192,6 +237,7 @@ def fold_in(backend: CPU, side: Side, samples: Samples, is_new: NDArray[np.bool_
             Y[:, k] = samples.items.biases[columns, number]
         hyper = samples.users.hyperparameters(number, unknowns)
         z = dice.generator(number, FOLDED_IN).standard_normal(unknowns) * noise**-0.5
-        backend.half_step(loaded, Y, X, prior=_prior(hyper, noise, np.tile(z, (n_rows, 1))))
+        means = samples.linked_means(number, features)[:, :unknowns]
+        backend.half_step(loaded, Y, X, prior=Prior(means, hyper.precision / noise, np.tile(z, (n_rows, 1))))
         drawn.write(number, X, hyper)
     return drawn

@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import NormalDist
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.conditionals import Hyperparameters
 from halfstep.kernels.mixture import mean_scores, quantiles
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Singles = NDArray[np.float32]
 Positions = NDArray[np.integer]
@@ -133,11 +136,15 @@ class Samples:
     users, items : SideSamples
     noise : ndarray of shape (n_samples,)
         τ of each, the precision of an observation of weight 1.
+    link : ndarray of shape (n_samples, n_features, rank + 1)
+        β of the users, for those who are folded in and for explanations; without features where there is no link.
+        (That of the items has done its work: their rows are here.)
     """
 
     users: SideSamples
     items: SideSamples
     noise: NDArray[np.float64]
+    link: Singles
 
     def __len__(self) -> int:
         return len(self.noise)
@@ -150,30 +157,45 @@ class Samples:
         users: Hyperparameters,
         items: Hyperparameters,
         noise: float,
+        link: NDArray[np.floating] | None = None,
     ) -> None:
         """Keep a sample."""
         self.users.write(number, P, users)
         self.items.write(number, Q, items)
         self.noise[number] = noise
+        if link is not None:
+            self.link[number, :, : link.shape[1]] = link
 
     def first(self, count: int) -> Samples:
         """Keep the first samples only."""
         if count == len(self):
             return self
-        return Samples(self.users.first(count), self.items.first(count), self.noise[:count].copy())
+        return Samples(
+            self.users.first(count), self.items.first(count), self.noise[:count].copy(), self.link[:count].copy()
+        )
+
+    def linked_means(self, number: int, features: csr_array[Any, tuple[int, int]] | None) -> NDArray[np.float64]:
+        """What users of these features are drawn around in a sample: x̄ + βᵀ f, of shape (n_rows or 1, rank + 1)."""
+        means: NDArray[np.float64] = self.users.means[number : number + 1].astype(np.float64)
+        return means if features is None else means + features @ self.link[number].astype(np.float64)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by name."""
-        arrays: dict[str, NDArray[Any]] = {"noise": self.noise}
+        arrays: dict[str, NDArray[Any]] = {"noise": self.noise, "link": self.link}
         for name, side in (("users", self.users), ("items", self.items)):
             arrays |= {f"{name}.{field.name}": getattr(side, field.name) for field in dataclasses.fields(side)}
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_users: int, n_items: int, rank: int) -> Samples:
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], n_users: int, n_items: int, rank: int, n_features: int
+    ) -> Samples:
         """Take arrays from a file; ValueError if they are no samples of a model of this size."""
         count = len(arrays["noise"]) if "noise" in arrays and arrays["noise"].ndim == 1 else 0
-        expected: dict[str, tuple[tuple[int, ...], Any]] = {"noise": ((count,), np.dtype(np.float64))}
+        expected: dict[str, tuple[tuple[int, ...], Any]] = {
+            "noise": ((count,), np.dtype(np.float64)),
+            "link": ((count, n_features, rank + 1), np.dtype(np.float32)),
+        }
         for name, n in (("users", n_users), ("items", n_items)):
             expected |= {
                 f"{name}.factors": ((n, count, rank), np.dtype(np.float32)),
@@ -191,13 +213,13 @@ class Samples:
             SideSamples(*(arrays[f"{name}.{field.name}"] for field in dataclasses.fields(SideSamples)))
             for name in ("users", "items")
         )
-        return cls(users, items, arrays["noise"])
+        return cls(users, items, arrays["noise"], arrays["link"])
 
     @staticmethod
-    def bytes_of_one(n_users: int, n_items: int, rank: int) -> int:
+    def bytes_of_one(n_users: int, n_items: int, rank: int, n_features: int = 0) -> int:
         """Bytes that a sample takes."""
         unknowns = rank + 1
-        return 4 * unknowns * (n_users + n_items + 2) + 8 * (2 * unknowns**2 + 1)
+        return 4 * unknowns * (n_users + n_items + n_features + 2) + 8 * (2 * unknowns**2 + 1)
 
     def scores(self, u: Positions, i: Positions, run: Run) -> NDArray[np.float64]:
         """The mean score of pairs of positions over all samples; −1 stands for an id never seen."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -61,6 +61,51 @@ def columns_of(frame: Any, names: Mapping[str, str | None]) -> dict[str, Any]:
     if isinstance(table, nw.LazyFrame):
         table = table.select(list(dict.fromkeys(wanted.values()))).collect()
     return {role: table.get_column(name) if name is not None else None for role, name in names.items()}
+
+
+class Column(NamedTuple):
+    """A column of features: numbers with NaN where one is missing, or strings with None.
+
+    Attributes
+    ----------
+    name : str
+    is_numeric : bool
+    entries : ndarray of float64, or of objects
+    """
+
+    name: str
+    is_numeric: bool
+    entries: NDArray[Any]
+
+
+def feature_columns(frame: Any, key: str) -> tuple[Any, list[Column]]:
+    """Take a dataframe apart: the column of ids, and all others as numbers or as strings.
+
+    Raises
+    ------
+    DataError
+        If a column is neither of numbers nor of strings.
+    """
+    table = nw.from_native(frame)
+    table = table.collect() if isinstance(table, nw.LazyFrame) else table
+    return table.get_column(key), [_feature(table.get_column(name)) for name in table.columns if name != key]
+
+
+def _feature(series: nw.Series[Any]) -> Column:
+    name = str(series.name)
+    if series.dtype.is_numeric() or series.dtype == nw.Boolean:
+        return Column(name, True, np.asarray(series.cast(nw.Float64()).to_numpy(), np.float64))
+    is_null = series.is_null().to_list()
+    entries = [None if null else entry for entry, null in zip(series.to_list(), is_null, strict=True)]
+    if not all(entry is None or isinstance(entry, str) for entry in entries):
+        culprit = next(entry for entry in entries if entry is not None and not isinstance(entry, str))
+        raise DataError(
+            f"the feature {name!r} has entries such as {culprit!r}: give numbers, or strings for categories "
+            '("a|b" where there are several)'
+        )
+    column = np.empty(len(entries), dtype=object)
+    column[:] = entries
+    return Column(name, False, column)
 
 
 def without_zone(column: Any) -> Any:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.sparse import csr_array
 
 import halfstep as hs
 import reference
@@ -15,6 +16,7 @@ from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
 from halfstep.conditionals import BLOCK, Dice, Hyperparameters, Moments, NormalWishart, draw_noise_precision
 from halfstep.gibbs import Chain
+from halfstep.link import Link
 from halfstep.sides import Prior, Regularization, sides
 from settings import SETTINGS, Setting, Table
 
@@ -197,13 +199,20 @@ class Tiny:
         self.by_user.targets[:] = t[users, self.by_user.indices]
         self.by_item.targets[:] = t[self.by_item.indices, items]
 
-    def chain(self, backend: CPU, P: np.ndarray, Q: np.ndarray, seed: int) -> Chain:
+    def features(self) -> tuple[csr_array, csr_array]:
+        """More than there are users, fewer than items."""
+        rng = np.random.default_rng(7)
+        shapes = (len(self.t), len(self.t) + 2), (self.t.shape[1], 2)
+        return tuple(csr_array(rng.normal(size=shape) * (rng.random(shape) < 0.6)) for shape in shapes)
+
+    def chain(self, backend: CPU, P: np.ndarray, Q: np.ndarray, seed: int, features=(None, None)) -> Chain:
         fixed = [empty_factors(len(F), self.k + 1, "float64") for F in (P, Q)]
         for F, given_rows in zip(fixed, (P, Q), strict=True):
             F[:, : self.k + 1] = given_rows
         return Chain(
             backend, self.by_user, self.by_item, *fixed, data=self.data,
             hyperprior=NormalWishart.of(self.k, biases=True, unit=1.0), unit=1.0, dice=Dice(seed),
+            features=features,
         )  # fmt: skip
 
 
@@ -213,30 +222,36 @@ def batch_error(draws: np.ndarray, batches: int = 40) -> np.ndarray:
     return means.std(axis=0, ddof=1) / np.sqrt(batches)
 
 
-def test_moments_match_a_long_run_of_the_dense_twin() -> None:
+@pytest.mark.parametrize("linked", [False, True])
+def test_moments_match_a_long_run_of_the_dense_twin(linked: bool) -> None:
     tiny = Tiny(3, 5, 4, 1)
     rng = np.random.default_rng(1)
     P, Q = rng.normal(size=(5, 2)), rng.normal(size=(4, 2))
     ours, theirs = [], []
+    features = tiny.features() if linked else (None, None)
+    links = [None if F is None else reference.Link(F.toarray(), np.zeros((F.shape[1], 2)), 5.0) for F in features]
+
+    def seen_in(S, noise, strengths):
+        return [*S.ravel(), *np.tanh(S).ravel() ** 2, np.log(noise), *np.log(strengths)]
+
     with CPU(1) as backend:
-        chain = tiny.chain(backend, P, Q, seed=4)
+        chain = tiny.chain(backend, P, Q, seed=4, features=features)
         for _ in range(8000):
             state = chain.sweep()
             S = reference.dense_scores(state.P[:, :2], state.Q[:, :2])
-            ours.append([*S.ravel(), *np.tanh(S).ravel() ** 2, np.log(state.noise)])
+            ours.append(seen_in(S, state.noise, [link.strength for link in chain.links if link]))
     noise = 1.0
     for _ in range(4000):
-        P, Q, noise = reference.gibbs_sweep(tiny.t, tiny.w, tiny.observed, P, Q, noise, np.ones(2), rng)
-        S = reference.dense_scores(P, Q)
-        theirs.append([*S.ravel(), *np.tanh(S).ravel() ** 2, np.log(noise)])
+        P, Q, noise = reference.gibbs_sweep(tiny.t, tiny.w, tiny.observed, P, Q, noise, np.ones(2), rng, links)
+        theirs.append(seen_in(reference.dense_scores(P, Q), noise, [link.strength for link in links if link]))
     a, b = np.array(ours)[200:], np.array(theirs)[200:]
     seen = np.tile(tiny.observed.ravel(), 2)  # what is unseen has heavy tails
     z = (a.mean(axis=0) - b.mean(axis=0)) / np.hypot(batch_error(a), batch_error(b))
-    assert np.abs(z[:-1][seen]).max() < 4.0
-    assert abs(z[-1]) < 4.0
+    assert np.abs(z[: len(seen)][seen]).max() < 4.0
+    assert np.abs(z[len(seen) :]).max() < 4.0
 
 
-def geweke_scores(starts: int, seed: int, sweeps: int = 10) -> np.ndarray:
+def geweke_scores(starts: int, seed: int, sweeps: int = 10, *, linked: bool = False) -> np.ndarray:
     """How far the sampler leads away from the joint distribution of data and parameters, in standard errors.
 
     Parameters are drawn from the prior, and data given them: then sweeps, and data given the parameters, in turn,
@@ -247,47 +262,67 @@ def geweke_scores(starts: int, seed: int, sweeps: int = 10) -> np.ndarray:
     tiny = Tiny(0, 6, 5, k)
     rng = np.random.default_rng(seed)
 
-    def from_prior():
+    features = tiny.features() if linked else (None, None)
+
+    def from_prior(links):
         F = []
-        for n in (6, 5):
+        for n, link, f in zip((6, 5), links, features, strict=True):
             normals = rng.normal(size=(k + 1, k + 1))
             precision = normals @ normals.T  # Wishart with K degrees of freedom
-            mean = rng.multivariate_normal(np.zeros(k + 1), np.linalg.inv(2.0 * precision))
-            F.append(rng.multivariate_normal(mean, np.linalg.inv(precision), n))
+            mean, none = rng.multivariate_normal(np.zeros(k + 1), np.linalg.inv(2.0 * precision)), np.zeros(k + 1)
+            if link is not None:
+                link.strength = 5.0 * rng.gamma(1.0)
+                spread = np.linalg.inv(link.strength * precision)
+                link.coefficients = rng.multivariate_normal(none, spread, f.shape[1])
+                link.fitted = f @ link.coefficients
+                mean = mean + link.fitted
+            F.append(mean + rng.multivariate_normal(none, np.linalg.inv(precision), n))
         return *F, rng.gamma(1.0)
 
     def data_given(P, Q, noise):
         return reference.dense_scores(P, Q) + rng.normal(size=tiny.w.shape) / np.sqrt(noise * tiny.w)
 
-    def seen_in(P, Q, noise, t):
+    def seen_in(P, Q, noise, t, links):
         S = reference.dense_scores(P, Q)
         sizes = [np.log(np.abs(F.mean(axis=0)) / F.std(axis=0)) for F in (P, Q)]
         spreads = [np.log(F.std(axis=0)) for F in (P, Q)]
         errors = np.log(np.mean(tiny.w * (t - S) ** 2) * noise)
         numbers = [P[0], Q[0], S[0, :2], np.log(np.abs(S[1])), *sizes, *spreads, [np.log(noise), errors]]
+        for link in filter(None, links):
+            B = link.coefficients
+            numbers += [B[0], [np.log(link.strength) - 1.5, np.log(np.abs(B).mean())], link.fitted[0]]
         return np.tanh(np.concatenate(numbers))
 
     differences = []
     with CPU(1) as backend:
-        chain = tiny.chain(backend, np.zeros((6, k + 1)), np.zeros((5, k + 1)), seed)
+        chain = tiny.chain(backend, np.zeros((6, k + 1)), np.zeros((5, k + 1)), seed, features)
         for _ in range(starts):
-            P, Q, noise = from_prior()
+            P, Q, noise = from_prior(chain.links)
             chain.state.P[:, : k + 1], chain.state.Q[:, : k + 1] = P, Q
             chain.state = chain.state._replace(noise=noise)
             tiny.write(data_given(P, Q, noise))
-            before, after = seen_in(P, Q, noise, tiny.t), []
+            before, after = seen_in(P, Q, noise, tiny.t, chain.links), []
             for _ in range(sweeps):
                 state = chain.sweep()
                 P, Q = state.P[:, : k + 1], state.Q[:, : k + 1]
                 tiny.write(data_given(P, Q, state.noise))
-                after.append(seen_in(P, Q, state.noise, tiny.t))
+                after.append(seen_in(P, Q, state.noise, tiny.t, chain.links))
             differences.append(np.mean(after, axis=0) - before)
     d = np.array(differences)
     return d.mean(axis=0) / (d.std(axis=0, ddof=1) / np.sqrt(starts))
 
 
-def test_gewekes_joint_distribution_test() -> None:
-    assert np.abs(geweke_scores(700, seed=5)).max() < 4.0
+@pytest.mark.parametrize("linked", [False, True])
+def test_gewekes_joint_distribution_test(linked: bool) -> None:
+    assert np.abs(geweke_scores(700, seed=5, linked=linked)).max() < 4.0
+
+
+def test_gewekes_test_finds_coefficients_that_are_a_little_too_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = Link.draw
+    monkeypatch.setattr(
+        Link, "draw", lambda link, X, hyper, noise, rng: draw(link, X, hyper, (noise[0], 1.2 * noise[1]), rng)
+    )
+    assert np.abs(geweke_scores(300, seed=5, linked=True)).max() > 5.0
 
 
 def test_gewekes_test_finds_noise_that_is_a_little_too_wide(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,8 +86,8 @@ class BayesianALS(HalfStepModel):
         t_ui ~ N(μ + b_u + b_i + p_u·q_i, 1 / (τ w_ui)),   [p_u | b_u] ~ N(x̄, Λ⁻¹),   [q_i | b_i] ~ N(ȳ, Γ⁻¹),
 
     with a Normal–Wishart hyperprior on either side's mean and precision and τ ~ Gamma(1, 1), stated for targets with
-    a standard deviation of 1 and carried over to those at hand. A prediction is the mean of the scores over all
-    samples.
+    a standard deviation of 1 (without biases, a root mean square of 1) and carried over to those at hand. A
+    prediction is the mean of the scores over all samples.
 
     Where features f_u of users or of items are known, their rows are drawn around x̄ + βᵀ f_u, with β drawn, too (Simm
     et al. 2017). Features can be given to `fit`; and which items a user has rated at all, and who has rated an item,
@@ -115,8 +115,8 @@ class BayesianALS(HalfStepModel):
     init : model, or a pair of arrays, optional
         Where to start: a fitted model, such as an `ALS`, of the same rank, whose factors and biases are taken by id;
         or users' and items' factors by position, as in `ALS`. By default factors are drawn from N(0, 0.1² / rank),
-        in units of the root of the targets' standard deviation. What users have in common is drawn first, from
-        their part; then the users, from the items'.
+        in units of the root of that deviation. What users have in common is drawn first, from their part; then the
+        users, from the items'.
     random_state : int or numpy.random.Generator, optional
         An int gives the same bits every time, for any number of threads.
     threads : int, optional
@@ -241,7 +241,7 @@ class BayesianALS(HalfStepModel):
         linked = self._linked_users(data, of_users), self._linked_items(data, of_items)
         cost = self.objective.cost(data)
         rng = as_generator(self.random_state)
-        start = self._start(data, _standard_deviation(cost), rng)
+        start = self._start(data, _unit(cost), rng)
         seed = int(rng.integers(2**63))
         try:
             samples, history = self._drawn(data, linked, cost, start, seed, in_singles=self.rank > DOUBLES_UP_TO)
@@ -282,7 +282,7 @@ class BayesianALS(HalfStepModel):
     ) -> tuple[Samples, list[Sweep]]:
         """Run a chain, whose systems are solved in single or in double precision."""
         n_features = 0 if linked[0] is None else linked[0].shape[1]
-        unit, n_samples = _standard_deviation(cost), self._n_samples(data, n_features)
+        unit, n_samples = _unit(cost), self._n_samples(data, n_features)
         dtype = "float32" if in_singles else "float64"
         samples = Samples(
             SideSamples.empty(data.n_users, n_samples, self.rank, data.user_counts == 0),
@@ -589,14 +589,14 @@ def _line(iteration: int, chain: Chain, rank: int, seconds: float) -> Sweep:
     )  # fmt: skip
 
 
-def _standard_deviation(cost: Cost) -> float:
-    """σ of the targets, weighted; 1 where they are all equal."""
-    t, w = cost.targets, None if is_repeated(cost.weights) else cost.weights
+def _unit(cost: Cost) -> float:
+    """σ: how far scores have to reach from μ. The weighted root mean square of the targets; 1 if all are 0."""
+    w = None if is_repeated(cost.weights) else cost.weights
     with np.errstate(over="ignore", invalid="ignore"):
-        variance = float(np.average((t - np.average(t, weights=w)) ** 2, weights=w))
-    if not np.isfinite(variance) or variance > np.finfo(np.float32).max:
-        raise NumericalError(f"the values have the variance {variance:g}: look for extreme values")
-    return variance**0.5 if variance > 0 else 1.0
+        square = float(np.average(cost.targets**2, weights=w))
+    if not np.isfinite(square) or square > np.finfo(np.float32).max:
+        raise NumericalError(f"the mean square of the targets is {square:g}: look for extreme values")
+    return square**0.5 if square > 0 else 1.0
 
 
 def _take_rows(

@@ -212,8 +212,8 @@ def _sampled(sampled: Sampled, n_known: int) -> str:
         '<div class="wide"><table><thead><tr><th>method</th><th class="number">test</th>'
         f'<th class="number">known items, {n_known:,}</th><th class="number">{len(SEEDS)} seeds</th></tr></thead>'
         f"<tbody>{lines(sampled.stars, 'RMSE, in stars')}{lines(sampled.signs, 'sign accuracy, on ±1')}</tbody>"
-        f'</table></div><p class="note">Intervals for {", ".join(f"{100 * share:g}" for share in SHARES)} % of ratings '
-        f"held {held['at random']} % of the {100 * RANDOM_FRACTION:g} % that were held out at random, and "
+        f'</table></div><p class="note">Intervals for {", ".join(f"{100 * share:g}" for share in SHARES)} % of '
+        f"ratings held {held['at random']} % of the {100 * RANDOM_FRACTION:g} % that were held out at random, and "
         f"{held['in time']} % of those held out in time.</p>\n"
     )
 

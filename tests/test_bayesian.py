@@ -237,7 +237,7 @@ def random_samples(seed: int, n_users: int, n_items: int, k: int, count: int) ->
         drawn.roots[...] = rng.normal(size=drawn.roots.shape)
         return drawn
 
-    return Samples(side(n_users), side(n_items), rng.gamma(2.0, size=count))
+    return Samples(side(n_users), side(n_items), rng.gamma(2.0, size=count), np.zeros((count, 0, k + 1), np.float32))
 
 
 @given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 5), count=st.integers(1, 9), share=st.floats(0.01, 0.99))

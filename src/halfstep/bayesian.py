@@ -179,6 +179,8 @@ class BayesianALS(HalfStepModel):
                 f"objective={self.objective!r} weights missing cells, which are no observations: leave "
                 "missing_weight at 0, or fit an ALS"
             )
+        if isinstance(self.objective, Explicit) and self.objective.drift is not None:
+            raise ParameterError("BayesianALS draws no biases that drift: leave drift out, or fit an ALS")
         is_pair = isinstance(self.init, tuple | list) and len(self.init) == 2
         if not (self.init is None or is_pair or isinstance(self.init, FactorModel | NotStored)):
             raise ParameterError("init: give a fitted model, or a pair, the users' factors and the items'")
@@ -319,6 +321,7 @@ class BayesianALS(HalfStepModel):
         users: ArrayLike | Interactions,
         items: ArrayLike | None = None,
         *,
+        timestamps: ArrayLike | None = None,
         unknown: Literal["baseline", "raise"] = "baseline",
         interval: None = None,
     ) -> NDArray[np.float64]: ...
@@ -329,6 +332,7 @@ class BayesianALS(HalfStepModel):
         users: ArrayLike | Interactions,
         items: ArrayLike | None = None,
         *,
+        timestamps: ArrayLike | None = None,
         unknown: Literal["baseline", "raise"] = "baseline",
         interval: float,
     ) -> Intervals: ...
@@ -338,6 +342,7 @@ class BayesianALS(HalfStepModel):
         users: ArrayLike | Interactions,
         items: ArrayLike | None = None,
         *,
+        timestamps: ArrayLike | None = None,
         unknown: Literal["baseline", "raise"] = "baseline",
         interval: float | None = None,
     ) -> NDArray[np.float64] | Intervals:
@@ -348,6 +353,8 @@ class BayesianALS(HalfStepModel):
         users, items : array-like of ids, both of length n
             A single id on one side is paired with every id of the other. Interactions alone, in the place of
             `users`, stand for their own pairs.
+        timestamps
+            As in `ALS.predict`.
         unknown : {"baseline", "raise"}
             What to do with an id that the model was not fitted on: predict from what its side is drawn around, or
             raise `UnknownIdError`.
@@ -371,7 +378,7 @@ class BayesianALS(HalfStepModel):
             If an id is unknown and ``unknown="raise"``.
         """
         if interval is None:
-            return super().predict(users, items, unknown=unknown)
+            return super().predict(users, items, timestamps=timestamps, unknown=unknown)
         if not (isinstance(interval, float | np.floating) and 0 < interval < 1):
             raise ParameterError(f"interval={interval!r}: give a probability between 0 and 1, such as 0.9")
         u, i = self._pairs(users, items, unknown)

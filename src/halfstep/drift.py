@@ -1,0 +1,223 @@
+"""Biases that drift: what is added to a score at a time t,
+
+    b_{i,bin(t)} + a_u dev_u(t),     dev_u(t) = sign(t − t̄_u) |t − t̄_u|^0.4 / s
+
+(Koren, "Collaborative filtering with temporal dynamics", KDD 2009): an item's bias in the bin of time that t falls
+into, and a user's trend around t̄_u, the mean time of the user's observations. Nothing in it needs the future:
+
+- The bins' bounds are quantiles of the training data's times, so that each bin has its share of the observations,
+  and one wrong date in the far past cannot leave all others in a single bin. Later than the last bound is the last
+  bin: it is carried forward, however late; the first bin is carried back likewise.
+- t is brought into the period from the user's first observation to the last before dev_u is taken of it. A user who
+  rated for ten minutes would else be said to have changed by hundreds of times as much in the following months.
+- s is the root mean square of dev_u over the training data. It takes the unit of time out, which for timestamps that
+  are numbers nobody knows, and makes a trend as large as a bias, so that one λ means as much for either.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.errors import DataError, ParameterError
+from halfstep.interactions import Interactions
+from halfstep.parameters import check_integer, check_number
+
+Floats = NDArray[np.float64]
+
+EXPONENT = 0.4  # Koren's β
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """Biases that change with time: each item's from bin to bin, each user's along a trend.
+
+    Parameters
+    ----------
+    bins : int
+        How many bins of time items have a bias in, beside the one for all times; 1 for items that do not drift. There
+        may be fewer where many observations have the same time.
+    user_trend : bool
+        Whether users have a trend.
+    regularization : float, or a pair of them
+        λ ≥ 0 of the users' trends and of the items' bins, or of either alike: the objective's term is
+        Σ_u λ_u a_u² + Σ_ib λ_ib b_ib², where λ grows with the number of observations of the user, or of the item in
+        the bin, as the other λ of the model do.
+    """
+
+    bins: int = 10
+    user_trend: bool = True
+    regularization: float | tuple[float, float] = (1.0, 5.0)
+
+    def __post_init__(self) -> None:
+        check_integer("bins", self.bins, minimum=1)
+        if not isinstance(self.user_trend, bool | np.bool_):
+            raise ParameterError(f"user_trend={self.user_trend!r}: give True or False")
+        for strength in self.strengths:
+            check_number("regularization", strength)
+        if self.bins == 1 and not self.user_trend:
+            raise ParameterError("bins=1 and user_trend=False: nothing drifts then; leave drift out, or set either")
+
+    @property
+    def strengths(self) -> tuple[float, float]:
+        """λ of the users' trends and of the items' bins."""
+        given = self.regularization
+        if not isinstance(given, tuple | list):
+            return given, given
+        if len(given) != 2:
+            raise ParameterError(f"regularization={given!r}: give a number, or a pair, the users' and the items'")
+        return given[0], given[1]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedDrift:
+    """The drift of a fitted model. Times are numbers here, or the microseconds of instants.
+
+    Attributes
+    ----------
+    edges : ndarray of shape (n_bins − 1,)
+        Ascending: a bin begins with its edge.
+    scale : ndarray of shape (1,)
+        s.
+    is_instant : ndarray of bool of shape (1,)
+        Whether the training data's timestamps are instants rather than numbers.
+    item_biases : ndarray of shape (n_items, n_bins)
+        b_{i,bin}; 0 where an item has no observation in a bin.
+    trends, means, first, last : ndarray of shape (n_users,)
+        a_u, t̄_u, and the times of the user's first and last observation; zeros for users without any.
+    """
+
+    edges: Floats
+    scale: Floats
+    is_instant: NDArray[np.bool_]
+    item_biases: Floats
+    trends: Floats
+    means: Floats
+    first: Floats
+    last: Floats
+
+    @classmethod
+    def begin(cls, drift: Drift, data: Interactions) -> Self:
+        """Lay the bins out, and set all that drifts to 0.
+
+        Raises
+        ------
+        DataError
+            If the data have no timestamps.
+        """
+        if data.timestamps is None:
+            raise DataError(
+                "drift needs timestamps, which these interactions do not have: name their column by timestamp=..., "
+                "or leave drift out"
+            )
+        is_instant = np.array([data.timestamps.dtype.kind == "M"])
+        t = _numbers(data.timestamps)
+        edges = np.unique(np.quantile(t, np.arange(1, drift.bins) / drift.bins, method="higher"))
+        edges = edges[edges > t.min()]  # before the others would be nothing
+        none = np.zeros(0)
+        start = cls(
+            edges, np.ones(1), is_instant, np.zeros((data.n_items, len(edges) + 1)), none, none, none, none
+        ).of_users(data)
+        square = float(np.mean(start.deviations(data.user_positions, t) ** 2))
+        return replace(start, scale=np.array([square**0.5 if square > 0 else 1.0]))
+
+    def of_users(self, data: Interactions) -> Self:
+        """The same for other users, whose trends are 0; all of these are now where they have no timestamps."""
+        zeros = np.zeros(data.n_users)
+        if data.timestamps is None or len(data) == 0:
+            return replace(self, trends=zeros, means=zeros, first=zeros, last=zeros)
+        t, u = self.times(data.timestamps), data.user_positions
+        origin, counts = t[0], data.user_counts
+        has_any = counts > 0
+        means = np.bincount(u, weights=t - origin, minlength=len(counts)) / np.maximum(counts, 1) + origin
+        first, last = np.full(len(counts), np.inf), np.full(len(counts), -np.inf)
+        np.minimum.at(first, u, t)
+        np.maximum.at(last, u, t)
+        means, first, last = (np.where(has_any, each, 0.0) for each in (means, first, last))
+        return replace(self, trends=zeros, means=means, first=first, last=last)
+
+    def times(self, timestamps: NDArray[Any]) -> Floats:
+        """Timestamps as numbers.
+
+        Raises
+        ------
+        DataError
+            If they are instants and those of the training data are numbers, or the reverse.
+        """
+        if (timestamps.dtype.kind == "M") != bool(self.is_instant[0]):
+            kinds = ["numbers", "instants"]
+            raise DataError(
+                f"the timestamps are {kinds[timestamps.dtype.kind == 'M']}, such as {timestamps[0]}, and those that "
+                f"the model was fitted on are {kinds[bool(self.is_instant[0])]}: give such"
+            )
+        return _numbers(timestamps)
+
+    def bins(self, t: Floats) -> NDArray[np.int32]:
+        """The bin of each time."""
+        return np.searchsorted(self.edges, t, side="right").astype(np.int32)
+
+    def deviations(self, u: NDArray[np.integer], t: Floats) -> Floats:
+        """dev_u(t) of users and times."""
+        away = np.clip(t, self.first[u], self.last[u]) - self.means[u]
+        deviations: Floats = np.sign(away) * np.abs(away) ** EXPONENT / self.scale[0]
+        return deviations
+
+    @property
+    def items_now(self) -> Floats:
+        """What is added to each item's bias after the training data's last bin began."""
+        return self.item_biases[:, -1]
+
+    @property
+    def users_now(self) -> Floats:
+        """What is added to each user's bias after the user's last observation."""
+        return self.trends * self.deviations(np.arange(len(self.last)), self.last)
+
+    def at(self, u: NDArray[np.integer], i: NDArray[np.integer], t: Floats | None) -> Floats:
+        """What is added to the scores of pairs of positions at times, or now; an unknown id, −1, adds nothing."""
+        total = np.zeros(len(u))
+        users, items = u >= 0, i >= 0
+        if t is None:
+            total[items] += self.items_now[i[items]]
+            total[users] += self.users_now[u[users]]
+        else:
+            total[items] += self.item_biases[i[items], self.bins(t[items])]
+            total[users] += self.trends[u[users]] * self.deviations(u[users], t[users])
+        return total
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """All arrays by name, as a file holds them."""
+        return {f"{_PREFIX}{field.name}": getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_users: int, n_items: int) -> FittedDrift | None:
+        """Take arrays from a file, None if there are none; ValueError if they do not fit so many users and items."""
+        ours = {name.removeprefix(_PREFIX): array for name, array in arrays.items() if name.startswith(_PREFIX)}
+        if not ours:
+            return None
+        n_edges = len(ours["edges"]) if "edges" in ours and ours["edges"].ndim == 1 else 0
+        expected = {field.name: (n_users,) for field in dataclasses.fields(cls)}
+        expected |= {"edges": (n_edges,), "scale": (1,), "is_instant": (1,)}
+        shapes: dict[str, tuple[int, ...]] = expected | {"item_biases": (n_items, n_edges + 1)}
+        found = {name: array.shape for name, array in ours.items()}
+        kinds = {name: np.bool_ if name == "is_instant" else np.float64 for name in ours}
+        if found != shapes or any(array.dtype != kinds[name] for name, array in ours.items()):
+            raise ValueError(
+                f"what drifts in it, of shapes {found}, does not fit {n_users} users and {n_items} items"
+            )
+        if not all(np.isfinite(array).all() for array in ours.values()) or ours["scale"][0] <= 0:
+            raise ValueError("what drifts in it is not all finite")
+        return cls(**ours)
+
+
+_PREFIX = "drift."
+
+
+def _numbers(timestamps: NDArray[Any]) -> Floats:
+    if timestamps.dtype.kind == "M":
+        timestamps = timestamps.astype("datetime64[us]").view(np.int64)
+    return timestamps.astype(np.float64)

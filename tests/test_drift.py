@@ -1,0 +1,384 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import halfstep as hs
+import reference
+from halfstep.backends.cpu import CPU
+from halfstep.backends.protocol import empty_factors
+from halfstep.drift import FittedDrift
+from halfstep.drifting import DriftSteps
+from halfstep.errors import DataError, ModelFileError, ParameterError
+from halfstep.sides import Regularization, sides
+
+N_USERS, N_ITEMS, RANK = 12, 9, 3
+DRIFT = hs.Drift(bins=4, regularization=(0.3, 0.8))
+LAMBDA, RHO, EXPONENT = 0.7, 2.0, 0.5
+
+
+def table(seed: int = 0, n_times: int = 1000) -> hs.Interactions:
+    """Ratings of two thirds of a small matrix, some with drift in them; the last user has none, nor the last item."""
+    rng = np.random.default_rng(seed)
+    users, items = np.nonzero(rng.random((N_USERS, N_ITEMS)) < 0.65)
+    times = rng.integers(0, n_times, len(users))
+    values = rng.normal(size=N_USERS)[users] + rng.normal(size=N_ITEMS)[items] * np.sin(times / 150) + 3
+    data = hs.Interactions.from_arrays(users, items, values, times, rng.uniform(0.5, 2.0, len(users)))
+    return data.rebased(users=hs.Vocabulary(range(N_USERS + 1)), items=hs.Vocabulary(range(N_ITEMS + 1)))
+
+
+def twin(data: hs.Interactions, drift: hs.Drift = DRIFT) -> reference.Drifting:
+    """The same problem, dense."""
+    shape = (data.n_users, data.n_items)
+    observed, t, w, times = np.zeros(shape, bool), np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    cells = data.user_positions, data.item_positions
+    observed[cells], t[cells], w[cells] = True, data.values, 1.0 if data.weights is None else data.weights
+    times[cells] = data.timestamps
+    edges = reference.drift_bins(data.timestamps.tolist(), drift.bins)
+    bins = np.where(observed, np.searchsorted(edges, times, side="right"), 0)
+    dev = np.zeros(shape)
+    for u, i in np.argwhere(observed):
+        dev[u, i] = reference.deviation(times[u, i], times[u, observed[u]].tolist())
+    dev /= np.sqrt(np.mean(dev[observed] ** 2))
+    counts = np.array(
+        [[np.sum(bins[observed[:, i], i] == b) for b in range(len(edges) + 1)] for i in range(shape[1])]
+    )
+    of_trends, of_bins = drift.strengths
+
+    def ridge(strength: float, counted: np.ndarray) -> np.ndarray:
+        return strength * np.where(counted > 0, counted, 1.0) ** EXPONENT
+
+    problem = reference.Problem(
+        observed=observed, t=t - np.average(t[observed], weights=w[observed]), w=w, s=np.zeros(shape[0]),
+        m=np.zeros(shape[1]), row_lambda=ridge(LAMBDA, observed.sum(axis=1)),
+        column_lambda=ridge(LAMBDA, observed.sum(axis=0)), rho=RHO, rank=RANK, biases=True,
+    )  # fmt: skip
+    return reference.Drifting(
+        problem, bins, dev if drift.user_trend else 0 * dev, ridge(of_bins, counts),
+        ridge(of_trends, observed.sum(axis=1)),
+    )  # fmt: skip
+
+
+def fitted(data: hs.Interactions, drift: hs.Drift | None = DRIFT, **options: object) -> hs.ALS:
+    defaults = {"dtype": "float64", "extrapolation": 0.0, "refresh_users": False, "iterations": 6, "random_state": 0}
+    return hs.ALS(
+        hs.Explicit(biases=True, drift=drift), rank=RANK, regularization=LAMBDA, regularization_exponent=EXPONENT,
+        bias_regularization=RHO, **(defaults | options),
+    ).fit(data)  # fmt: skip
+
+
+def joined(model: hs.ALS) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    X = np.column_stack([model.user_factors_, model.user_biases_])
+    Y = np.column_stack([model.item_factors_, model.item_biases_])
+    return X, Y, model.drift_.item_biases, model.drift_.trends
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_each_step_is_the_dense_ridge(dtype: str) -> None:
+    data, rng = table(), np.random.default_rng(1)
+    problem = twin(data)
+    regularization = Regularization(LAMBDA, LAMBDA, EXPONENT, RHO)
+    cost = hs.Explicit(biases=True).cost(data)
+    by_user, by_item = sides(data, cost, rank=RANK, regularization=regularization, dtype=dtype)
+    P, Q = (empty_factors(n, RANK + 1, dtype) for n in (data.n_users, data.n_items))
+    for F in (P, Q):
+        F[:, : RANK + 1] = rng.normal(size=(len(F), RANK + 1))
+    X, Y = P[:, : RANK + 1].astype(float), Q[:, : RANK + 1].astype(float)
+    with CPU(2) as backend:
+        steps = DriftSteps(backend, backend.load(by_user), backend.load(by_item), data, DRIFT, regularization)
+        drift = steps.start
+        for _ in range(2):  # the second from where the first ended
+            improved = steps.improved(P, Q, drift)
+            bins = problem.ridge(X, Y, drift.item_biases, drift.trends, "bins").reshape(drift.item_biases.shape)
+            trends = problem.ridge(X, Y, bins, drift.trends, "trends")
+            exactly = {"rtol": 1e-9, "atol": 1e-11} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-5}
+            np.testing.assert_allclose(improved.item_biases, bins, **exactly)
+            np.testing.assert_allclose(improved.trends, trends, **exactly)
+            drift = improved
+        assert steps.penalty(drift) == pytest.approx(problem.objective(X, Y, bins, trends)[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg", "subspace"])
+@pytest.mark.parametrize("drift", [DRIFT, hs.Drift(bins=1), hs.Drift(bins=3, user_trend=False)], ids=str)
+def test_history_holds_the_objective_which_never_rises(drift: hs.Drift, solver: str) -> None:
+    data = table()
+    for extrapolation in (0.0, 0.8, 20.0):  # with the last, iterations are thrown away
+        model = fitted(data, drift, solver=solver, extrapolation=extrapolation, iterations=25)
+        objective, penalty = twin(data, drift).objective(*joined(model))
+        assert model.history_[-1].objective == pytest.approx(objective, rel=1e-9)
+        assert model.history_[-1].drift_regularization == pytest.approx(penalty, rel=1e-9)
+        assert model.history_[0].drift_regularization == 0
+        assert all(b.objective <= a.objective * (1 + 1e-12) for a, b in pairwise(model.history_))
+
+
+def test_thrown_away_iterations_leave_no_drift() -> None:
+    """An interrupt just after one: the model is that of the last kept iteration, its drift too."""
+    data, calls = table(), []
+    plain = fitted(data, extrapolation=50.0, iterations=40)
+
+    def state(model: hs.ALS) -> None:
+        calls.append((model.history_[-1].objective, *map(np.copy, joined(model))))
+
+    problem = twin(data)
+    fitted(data, extrapolation=50.0, iterations=40, callbacks=[state])
+    assert len(calls) == len(plain.history_) == 40
+    for objective, *parts in calls:
+        assert problem.objective(*parts)[0] == pytest.approx(objective, rel=1e-9)
+
+
+def test_ends_at_the_joint_least_squares() -> None:
+    """At the end no block can be improved, nor users and their trends together."""
+    data = table()
+    model, problem = fitted(data, iterations=3000), twin(data)
+    X, Y, bins, trends = joined(model)
+    np.testing.assert_allclose(bins.ravel(), problem.ridge(X, Y, bins, trends, "bins"), atol=1e-7)
+    np.testing.assert_allclose(trends, problem.ridge(X, Y, bins, trends, "trends"), atol=1e-7)
+    users, joint_trends = problem.joint_users(Y, bins)
+    np.testing.assert_allclose(X, users, atol=1e-6)
+    np.testing.assert_allclose(trends, joint_trends, atol=1e-6)
+    static = fitted(data, None, iterations=3000)
+    assert model.history_[-1].objective < static.history_[-1].objective
+
+
+@pytest.mark.parametrize("drift", [DRIFT, hs.Drift(bins=1), hs.Drift(bins=3, user_trend=False)], ids=str)
+def test_users_are_solved_with_their_trends(drift: hs.Drift) -> None:
+    """The refresh after the last iteration, and `fold_in`: one least squares over factors, biases and trends."""
+    data = table()
+    model = fitted(data, drift, refresh_users=True, iterations=3)
+    X, Y, bins, trends = joined(model)
+    users, expected = twin(data, drift).joint_users(Y, bins)
+    np.testing.assert_allclose(X, users, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(trends, expected, rtol=1e-8, atol=1e-10)
+    folded = model.fold_in(data)
+    np.testing.assert_allclose(folded.user_factors_, model.user_factors_, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(folded.drift_.trends, trends, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(folded.predict(data), model.predict(data), rtol=1e-10)
+    one = data.subset(data.user_positions == 2)
+    np.testing.assert_allclose(model.fold_in(one).predict(one), model.predict(one), rtol=1e-9)
+    assert model.drift_.trends is trends  # the model itself is unchanged
+
+
+def test_missing_cells_and_popularity_weights() -> None:
+    data = table()
+    objective = hs.Explicit(
+        biases=True, drift=DRIFT, missing_weight=0.1, weight=hs.weights.linear_popularity(w0=0.1, wk=1.0)
+    )
+    model = hs.ALS(objective, rank=RANK, iterations=40, dtype="float64", random_state=0, extrapolation=3.0).fit(data)
+    assert all(b.objective <= a.objective * (1 + 1e-12) for a, b in pairwise(model.history_))
+    np.testing.assert_allclose(model.fold_in(data).user_biases_, model.user_biases_, rtol=1e-8, atol=1e-10)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 9), st.sampled_from([1, 3, 50]))
+def test_layout_is_the_twins(seed: int, bins: int, n_times: int) -> None:
+    data, drift = table(seed, n_times), hs.Drift(bins=bins)
+    start, problem = FittedDrift.begin(drift, data), None
+    edges = reference.drift_bins(data.timestamps.tolist(), bins)
+    np.testing.assert_array_equal(start.edges, edges)
+    assert len(start.item_biases[0]) == len(edges) + 1 <= bins
+    t = start.times(data.timestamps)
+    assert set(start.bins(t)) == set(range(len(edges) + 1))  # no bin is empty
+    if n_times > 1:
+        problem = twin(data, drift)
+        cells = data.user_positions, data.item_positions
+        np.testing.assert_allclose(start.deviations(data.user_positions, t), problem.dev[cells], rtol=1e-9)
+
+
+def test_the_unit_of_time_does_not_matter() -> None:
+    seconds = table()
+    days = seconds.timestamps.astype("datetime64[D]")
+    for times in (seconds.timestamps * 1000, seconds.timestamps * 0.5 - 7, days):
+        other = dataclasses.replace(seconds, timestamps=times.astype("M8[us]") if times is days else times)
+        model, same = fitted(seconds), fitted(other)
+        np.testing.assert_allclose(same.predict(other), model.predict(seconds), rtol=1e-9)
+        np.testing.assert_allclose(same.predict(1, [2, 3]), model.predict(1, [2, 3]), rtol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def data() -> hs.Interactions:
+    return table()
+
+
+@pytest.fixture(scope="module")
+def model(data: hs.Interactions) -> hs.ALS:
+    return fitted(data)
+
+
+class TestPredict:
+    def test_is_the_sum_of_its_terms_at_each_time(self, data: hs.Interactions, model: hs.ALS) -> None:
+        X, Y, bins, trends = joined(model)
+        problem, u, i = twin(data), data.user_positions, data.item_positions
+        expected = reference.dense_scores(X, Y) + problem.drift(bins, trends) + model.mean_
+        np.testing.assert_allclose(model.predict(data), expected[u, i], rtol=1e-10)
+        np.testing.assert_allclose(
+            model.predict(data.user_ids, data.item_ids, timestamps=data.timestamps), expected[u, i], rtol=1e-10
+        )
+        assert np.abs(model.predict(data) - model.predict(data.user_ids, data.item_ids)).max() > 0.01
+
+    def test_nothing_goes_on_after_the_last_time_nor_before_the_first(self, model: hs.ALS) -> None:
+        users, items = np.repeat(np.arange(N_USERS), N_ITEMS), np.tile(np.arange(N_ITEMS), N_USERS)
+        now = model.predict(users, items)
+        for later in (1000, 5000, 10**9):
+            np.testing.assert_array_equal(model.predict(users, items, timestamps=later), now)
+        first = model.predict(users, items, timestamps=0)
+        np.testing.assert_array_equal(model.predict(users, items, timestamps=-1e9 // 1), first)
+        assert np.abs(now - first).max() > 0.01
+
+    def test_recommends_by_what_it_predicts_now(self, model: hs.ALS) -> None:
+        listed = model.recommend(n=5)
+        for user, items in listed:
+            names, scores = [name for name, _ in items], [score for _, score in items]
+            if names:
+                np.testing.assert_allclose(model.predict([user] * len(names), names), scores, rtol=1e-9)
+        everything = model.recommend([3], n=N_ITEMS, exclude_seen=False)
+        assert everything.item_ids[0].tolist() == sorted(
+            range(N_ITEMS), key=lambda item: -model.predict(3, [item])[0]
+        )
+        stranger = dict(model.recommend(["nobody"], n=3)["nobody"])
+        for item, score in stranger.items():
+            assert model.predict(["nobody"], [item])[0] == pytest.approx(score)
+
+    def test_unknown_ids_drift_by_what_is_known(self, model: hs.ALS) -> None:
+        drift = model.drift_
+        assert model.predict("nobody", [1], timestamps=5)[0] == pytest.approx(
+            model.mean_ + model.item_biases_[1] + drift.item_biases[1, 0]
+        )
+        late = model.mean_ + model.user_biases_[1] + drift.users_now[1]
+        assert model.predict([1], ["nothing"], timestamps=999)[0] == pytest.approx(late)
+
+    def test_explanations_add_up(self, data: hs.Interactions) -> None:
+        model = fitted(data, refresh_users=True)
+        for user, item in ((0, 1), (5, 8), (N_USERS, 2)):
+            why = model.explain(user, item)
+            assert why.score == pytest.approx(model.predict(user, [item])[0])
+            assert why.remainder == pytest.approx(0.0, abs=1e-9)
+
+    def test_histories_without_times_are_of_now(self, model: hs.ALS) -> None:
+        folded = model.fold_in({"new": {1: 5.0, 2: 1.0}})
+        late = hs.Interactions.from_arrays(["new"] * 2, [1, 2], [5.0, 1.0], [2000, 2000])
+        np.testing.assert_allclose(folded.user_factors_, model.fold_in(late).user_factors_)
+        np.testing.assert_allclose(folded.predict("new", [1, 3]), model.fold_in(late).predict("new", [1, 3]))
+        assert len(model.fold_in({"none": []}).recommend(n=2)) == 1
+
+    def test_evaluates_held_out_ratings_at_their_times(self) -> None:
+        train, test = hs.split_random(table(3), test_fraction=0.3, random_state=0)
+        model = fitted(train, iterations=20)
+        u, i, t = test.user_ids, test.item_ids, test.timestamps
+        rmse = hs.metrics.rmse(test.values, model.predict(u, i, timestamps=t))
+        assert hs.evaluate(model, test, "rmse")["ALS", "rmse"] == pytest.approx(rmse)
+        assert rmse != pytest.approx(hs.metrics.rmse(test.values, model.predict(u, i)), rel=1e-3)
+
+    def test_copies_and_refits_are_apart(self, data: hs.Interactions, model: hs.ALS) -> None:
+        twin = copy.deepcopy(model)
+        np.testing.assert_array_equal(twin.predict(data), model.predict(data))
+        twin.objective = hs.Explicit(biases=True)
+        twin.fit(data)
+        assert twin.drift_ is None
+        assert model.drift_ is not None
+        np.testing.assert_array_equal(twin.predict(data), twin.predict(data.user_ids, data.item_ids))
+
+    def test_does_not_depend_on_threads(self, data: hs.Interactions) -> None:
+        one, three = (fitted(data, threads=n, refresh_users=True) for n in (1, 3))
+        for a, b in zip(joined(one), joined(three), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    def test_errors_name_the_culprit(self, data: hs.Interactions, model: hs.ALS) -> None:
+        with pytest.raises(DataError, match="the timestamps are instants, such as 2020-01-01"):
+            model.predict([1], [2], timestamps=["2020-01-01"])
+        with pytest.raises(DataError, match="timestamps has 3 times for 2 pairs"):
+            model.predict([1, 2], [2, 3], timestamps=[1, 2, 3])
+        with pytest.raises(ParameterError, match="biases drift cannot learn on"):
+            model.partial_fit(data.subset([0]))
+
+
+def test_models_without_drift_pass_over_times() -> None:
+    data = table()
+    model = fitted(data, None)
+    assert model.drift_ is None
+    np.testing.assert_array_equal(model.predict(data), model.predict(data.user_ids, data.item_ids, timestamps=5))
+    assert {line.drift_regularization for line in model.history_} == {0.0}
+    assert "drift" not in repr(model.objective)
+    assert repr(hs.Explicit(biases=True, drift=DRIFT)).endswith(f"biases=True, drift={DRIFT!r})")
+
+
+def test_what_is_asked_for_makes_sense() -> None:
+    for wrong, message in (
+        ({"bins": 0}, "bins=0"),
+        ({"user_trend": 1}, "user_trend=1"),
+        ({"regularization": -1.0}, "regularization=-1.0"),
+        ({"regularization": (1.0, 2.0, 3.0)}, "give a number, or a pair"),
+        ({"bins": 1, "user_trend": False}, "nothing drifts then"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            hs.Drift(**wrong)
+    with pytest.raises(ParameterError, match="say biases=True, too"):
+        hs.Explicit(drift=hs.Drift())
+    with pytest.raises(ParameterError, match=r"drift=10: give halfstep\.Drift\(\)"):
+        hs.Explicit(biases=True, drift=10)
+    with pytest.raises(ParameterError, match="BayesianALS draws no biases that drift"):
+        hs.BayesianALS(hs.Explicit(biases=True, drift=DRIFT))
+    timeless = hs.Interactions.from_arrays(["a", "b"], ["x", "x"], [1.0, 2.0])
+    with pytest.raises(DataError, match="drift needs timestamps"):
+        hs.ALS(hs.Explicit(biases=True, drift=hs.Drift())).fit(timeless)
+
+
+@pytest.mark.parametrize("values", [[3.0, 3.0, 3.0], [1.0, 2.0, 3.0]])
+@pytest.mark.parametrize("times", [[1, 1, 1], [1, 2, 3], [0, 10**15, 10**18]])
+def test_odd_data(values: list[float], times: list[int]) -> None:
+    """All at one time, all values equal, a single observation for each user."""
+    data = hs.Interactions.from_arrays(["a", "b", "c"], ["x", "x", "y"], values, times)
+    model = fitted(data, hs.Drift(), refresh_users=True)
+    assert np.isfinite(model.predict(data)).all()
+    assert not model.drift_.trends.any()  # nobody has two times
+    single = data.subset([0])
+    assert fitted(single, hs.Drift()).predict(single) == pytest.approx(values[0])
+
+
+def test_is_saved_and_read(tmp_path: Path) -> None:
+    data = table()
+    model = fitted(data)
+    model.save(tmp_path / "model")
+    loaded = hs.load(tmp_path / "model")
+    assert loaded.objective == model.objective
+    for name, array in model.drift_.to_arrays().items():
+        np.testing.assert_array_equal(loaded.drift_.to_arrays()[name], array)
+    np.testing.assert_array_equal(loaded.predict(data), model.predict(data))
+    np.testing.assert_array_equal(loaded.recommend(n=3).scores, model.recommend(n=3).scores)
+    np.testing.assert_array_equal(loaded.fold_in(data).predict(data), model.fold_in(data).predict(data))
+    assert loaded.history_ == model.history_
+    folded = model.fold_in(data.subset(data.user_positions == 2))
+    folded.save(tmp_path / "folded")
+    np.testing.assert_array_equal(hs.load(tmp_path / "folded").predict(data), folded.predict(data))
+    broken = copy.copy(model)
+    broken.__dict__["drift_"] = FittedDrift.begin(hs.Drift(bins=2), data.rebased(users=hs.Vocabulary([0, 1])))
+    broken.save(tmp_path / "broken")
+    with pytest.raises(ModelFileError, match="what drifts in it"):
+        hs.load(tmp_path / "broken")
+
+
+def test_finds_the_drift_that_was_put_in() -> None:
+    """Made-up ratings whose items rise and fall and whose users trend: held-out ones are predicted better."""
+    rng = np.random.default_rng(0)
+    n_users, n_items = 60, 40
+    users, items = np.nonzero(rng.random((n_users, n_items)) < 0.5)
+    times = rng.random(len(users)) * 100
+    level = 0.7 * np.sin(times / 15 + rng.uniform(0, 6, n_items)[items])
+    trend = rng.normal(0, 0.2, n_users)[users] * np.sign(times - 50) * np.abs(times - 50) ** 0.4
+    noise = rng.normal(0, 0.3, len(users))
+    data = hs.Interactions.from_arrays(users, items, 3.0 + level + trend + noise, times)
+    train, test = hs.split_random(data, test_fraction=0.2, random_state=0)
+    options = {"regularization": 2.0, "iterations": 30, "random_state": 0, "rank": 2}
+    static, drifting = (
+        hs.metrics.rmse(
+            test.values, hs.ALS(hs.Explicit(biases=True, drift=drift), **options).fit(train).predict(test)
+        )
+        for drift in (None, hs.Drift())
+    )
+    assert drifting < 0.85 * static

@@ -42,7 +42,8 @@ MODELS = {
         rank=np.int64(2), tol=np.float64(0.1), random_state=0,
     ),
     "als-drift": hs.ALS(
-        hs.Explicit(biases=True, drift=hs.Drift(bins=2, regularization=(0.5, 1))), rank=2, iterations=2, random_state=0
+        hs.Explicit(biases=True, drift=hs.Drift(bins=2, regularization=(0.5, 1))),
+        rank=2, iterations=2, random_state=0,
     ),
     "bayesian": hs.BayesianALS(rank=2, iterations=4, burn_in=1, random_state=0),
     "sgd": hs.SGD(rank=4, iterations=3, random_state=np.random.default_rng(7)),

@@ -47,12 +47,13 @@ class Drift:
     regularization : float, or a pair of them
         λ ≥ 0 of the users' trends and of the items' bins, or of either alike: the objective's term is
         Σ_u λ_u a_u² + Σ_ib λ_ib b_ib², where λ grows with the number of observations of the user, or of the item in
-        the bin, as the other λ of the model do.
+        the bin, as the other λ of the model do. The defaults were chosen by time within MovieLens 100K's first 80,000
+        ratings. They shrink much: what is left of a trend is carried into the future, where it may not go on.
     """
 
     bins: int = 10
     user_trend: bool = True
-    regularization: float | tuple[float, float] = (1.0, 5.0)
+    regularization: float | tuple[float, float] = (30.0, 50.0)
 
     def __post_init__(self) -> None:
         check_integer("bins", self.bins, minimum=1)

@@ -17,6 +17,7 @@ from halfstep.backends.protocol import empty_factors
 from halfstep.drift import FittedDrift
 from halfstep.drifting import DriftSteps
 from halfstep.errors import DataError, ModelFileError, ParameterError
+from halfstep.gibbs import Chain
 from halfstep.sides import Regularization, sides
 
 N_USERS, N_ITEMS, RANK = 12, 9, 3
@@ -322,8 +323,6 @@ def test_what_is_asked_for_makes_sense() -> None:
         hs.Explicit(drift=hs.Drift())
     with pytest.raises(ParameterError, match=r"drift=10: give halfstep\.Drift\(\)"):
         hs.Explicit(biases=True, drift=10)
-    with pytest.raises(ParameterError, match="BayesianALS draws no biases that drift"):
-        hs.BayesianALS(hs.Explicit(biases=True, drift=DRIFT))
     timeless = hs.Interactions.from_arrays(["a", "b"], ["x", "x"], [1.0, 2.0])
     with pytest.raises(DataError, match="drift needs timestamps"):
         hs.ALS(hs.Explicit(biases=True, drift=hs.Drift())).fit(timeless)
@@ -363,8 +362,8 @@ def test_is_saved_and_read(tmp_path: Path) -> None:
         hs.load(tmp_path / "broken")
 
 
-def test_finds_the_drift_that_was_put_in() -> None:
-    """Made-up ratings whose items rise and fall and whose users trend: held-out ones are predicted better."""
+def made_up() -> tuple[hs.Interactions, hs.Interactions]:
+    """Ratings whose items rise and fall and whose users trend, and some of them held out at random."""
     rng = np.random.default_rng(0)
     n_users, n_items = 60, 40
     users, items = np.nonzero(rng.random((n_users, n_items)) < 0.5)
@@ -373,7 +372,11 @@ def test_finds_the_drift_that_was_put_in() -> None:
     trend = rng.normal(0, 0.2, n_users)[users] * np.sign(times - 50) * np.abs(times - 50) ** 0.4
     noise = rng.normal(0, 0.3, len(users))
     data = hs.Interactions.from_arrays(users, items, 3.0 + level + trend + noise, times)
-    train, test = hs.split_random(data, test_fraction=0.2, random_state=0)
+    return hs.split_random(data, test_fraction=0.2, random_state=0)
+
+
+def test_finds_the_drift_that_was_put_in() -> None:
+    train, test = made_up()
     options = {"regularization": 2.0, "iterations": 30, "random_state": 0, "rank": 2}
     static, drifting = (
         hs.metrics.rmse(
@@ -382,3 +385,93 @@ def test_finds_the_drift_that_was_put_in() -> None:
         for drift in (None, hs.Drift(regularization=1.0))
     )
     assert drifting < 0.85 * static
+
+
+@pytest.fixture(scope="module")
+def drifting() -> hs.BayesianALS:
+    train, _ = made_up()
+    objective = hs.Explicit(biases=True, drift=hs.Drift())
+    return hs.BayesianALS(objective, rank=2, iterations=120, random_state=0).fit(train)
+
+
+class TestSampling:
+    @pytest.mark.parametrize("drift", [hs.Drift(bins=1), hs.Drift(bins=3, user_trend=False)], ids=str)
+    def test_draws_have_the_moments_of_the_conditional(self, drift: hs.Drift) -> None:
+        """What was 0 is drawn with the precision 1/σ²; then the mean is the dense ridge for λ = 1/(σ²τ)."""
+        data, rng, noise, unit, n_draws = table(), np.random.default_rng(1), 2.5, 1.7, 4000
+        problem, regularization = twin(data, drift), Regularization(0.0, 0.0)
+        by_user, by_item = sides(
+            data, hs.Explicit(biases=True).cost(data), rank=RANK, regularization=regularization, dtype="float64"
+        )
+        P, Q = (empty_factors(n, RANK + 1, "float64") for n in (data.n_users, data.n_items))
+        for F in (P, Q):
+            F[:, : RANK + 1] = rng.normal(size=(len(F), RANK + 1))
+        what = "bins" if drift.user_trend is False else "trends"
+        with CPU(1) as backend:
+            steps = DriftSteps(backend, backend.load(by_user), backend.load(by_item), data, drift, regularization)
+            draws = [steps.drawn(P, Q, steps.start, noise, unit, rng) for _ in range(n_draws)]
+            drawn = np.array([(each.item_biases if what == "bins" else each.trends).ravel() for each in draws])
+            weak = [steps.drawn(P, Q, draws[0], 1e-12, unit, rng) for _ in range(n_draws)]
+            spread = np.array([(each.item_biases if what == "bins" else each.trends).ravel() for each in weak])
+        problem.bin_lambda[...] = problem.trend_lambda[...] = 1.0 / (unit**2 * noise)
+        start = steps.start
+        X, Y = P[:, : RANK + 1], Q[:, : RANK + 1]
+        mean = problem.ridge(X, Y, start.item_biases, start.trends, what)
+        heft = np.zeros(len(mean))
+        for u, i in np.argwhere(problem.problem.observed):
+            place = i * start.item_biases.shape[1] + problem.bins[u, i] if what == "bins" else u
+            heft[place] += problem.problem.w[u, i] * (1.0 if what == "bins" else problem.dev[u, i] ** 2)
+        deviation = 1.0 / np.sqrt(noise * heft + 1.0 / unit**2)
+        there = heft > 0
+        assert np.abs((drawn.mean(axis=0) - mean) / deviation)[there].max() < 4.5 / np.sqrt(n_draws)
+        assert np.abs(drawn.std(axis=0) / deviation - 1)[there].max() < 4.5 / np.sqrt(2 * n_draws)
+        assert not drawn[:, ~there].any()
+        # Of observations that say nothing, the prior is left: E 1/γ for γ ~ Gamma(1 + n/2, σ² + Σ b²/2).
+        n, square = np.count_nonzero(there), np.sum(drawn[0] ** 2)
+        assert np.mean(spread[:, there] ** 2) == pytest.approx((unit**2 + square / 2) / (n / 2), rel=0.1)
+
+    def test_finds_the_drift(self, drifting: hs.BayesianALS) -> None:
+        train, test = made_up()
+        static = hs.BayesianALS(rank=2, iterations=120, random_state=0).fit(train)
+        errors = [hs.metrics.rmse(test.values, model.predict(test)) for model in (static, drifting)]
+        assert errors[1] < 0.8 * errors[0]
+        mean, lower, upper = drifting.predict(test, interval=0.9)
+        np.testing.assert_allclose(mean, drifting.predict(test), rtol=1e-9)
+        assert 0.75 < np.mean((lower <= test.values) & (test.values <= upper)) < 0.97
+        assert np.mean([line.noise for line in drifting.history_[20:]]) > np.mean(
+            [line.noise for line in static.history_[20:]]
+        )
+
+    def test_its_mean_is_that_of_its_samples(self, data: hs.Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+        drawn, plain = [], Chain.keep_drift
+
+        def keep(self: Chain, number: int) -> None:
+            drawn.append(self.state.drift)
+            plain(self, number)
+
+        monkeypatch.setattr(Chain, "keep_drift", keep)
+        objective = hs.Explicit(biases=True, drift=DRIFT)
+        fits = [
+            hs.BayesianALS(objective, rank=2, iterations=12, burn_in=4, random_state=0, threads=n).fit(data)
+            for n in (1, 3)
+        ]
+        assert len(drawn) == 16
+        for name in ("item_biases", "trends"):
+            mean = np.mean([getattr(each, name) for each in drawn[:8]], axis=0)
+            np.testing.assert_allclose(getattr(fits[0].drift_, name), mean, rtol=1e-9, atol=1e-12)
+            np.testing.assert_array_equal(getattr(fits[0].drift_, name), getattr(fits[1].drift_, name))
+
+    def test_does_what_models_do(self, drifting: hs.BayesianALS, tmp_path: Path) -> None:
+        train, test = made_up()
+        drifting.save(tmp_path / "model")
+        loaded = hs.load(tmp_path / "model")
+        np.testing.assert_array_equal(loaded.predict(test), drifting.predict(test))
+        np.testing.assert_array_equal(loaded.recommend(n=3).scores, drifting.recommend(n=3).scores)
+        why = drifting.explain(3, 5)
+        assert why.score == pytest.approx(drifting.predict(3, [5])[0])
+        assert abs(why.remainder) < 0.3
+        one = train.subset(train.user_positions == 7)
+        folded = drifting.fold_in(one)
+        late = folded.predict(7, [1, 2], timestamps=99.0)
+        np.testing.assert_array_equal(late, folded.predict(7, [1, 2]))
+        assert np.abs(folded.predict(7, [1, 2], timestamps=1.0) - late).max() > 0.01

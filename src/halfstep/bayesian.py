@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Factors, empty_factors
 from halfstep.conditionals import Dice, NormalWishart
+from halfstep.drift import FittedDrift
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.gibbs import Chain, State, fold_in
@@ -179,8 +180,6 @@ class BayesianALS(HalfStepModel):
                 f"objective={self.objective!r} weights missing cells, which are no observations: leave "
                 "missing_weight at 0, or fit an ALS"
             )
-        if isinstance(self.objective, Explicit) and self.objective.drift is not None:
-            raise ParameterError("BayesianALS draws no biases that drift: leave drift out, or fit an ALS")
         is_pair = isinstance(self.init, tuple | list) and len(self.init) == 2
         if not (self.init is None or is_pair or isinstance(self.init, FactorModel | NotStored)):
             raise ParameterError("init: give a fitted model, or a pair, the users' factors and the items'")
@@ -210,15 +209,17 @@ class BayesianALS(HalfStepModel):
         if len(data) == 0:
             raise DataError("there is nothing to fit: the data have no entries")
         cost = self.objective.cost(data)
+        if self.objective.drift is not None:
+            cost = replace(cost, targets=np.array(cost.targets))  # one for each cell, even if they are equal
         rng = as_generator(self.random_state)
         start = self._start(data, _standard_deviation(cost), rng)
         seed = int(rng.integers(2**63))
         try:
-            samples, history = self._drawn(data, cost, start, seed, in_singles=self.rank > DOUBLES_UP_TO)
+            samples, history, drift = self._drawn(data, cost, start, seed, in_singles=self.rank > DOUBLES_UP_TO)
         except NumericalError:
             if self.rank <= DOUBLES_UP_TO:
                 raise
-            samples, history = self._drawn(data, cost, start, seed, in_singles=False)
+            samples, history, drift = self._drawn(data, cost, start, seed, in_singles=False)
         with CPU(self.threads) as backend:
             backend.hold_blas()
             user_factors, item_factors = samples.point_factors(backend.run)
@@ -229,13 +230,14 @@ class BayesianALS(HalfStepModel):
             item_factors=item_factors,
             user_biases=samples.users.biases.mean(axis=1),
             item_biases=samples.items.biases.mean(axis=1),
+            drift=drift,
         )
         self.samples_, self.history_ = samples, history
         return self
 
     def _drawn(
         self, data: Interactions, cost: Cost, start: tuple[Factors, Factors], seed: int, *, in_singles: bool
-    ) -> tuple[Samples, list[Sweep]]:
+    ) -> tuple[Samples, list[Sweep], FittedDrift | None]:
         """Run a chain, whose systems are solved in single or in double precision."""
         unit, n_samples = _standard_deviation(cost), self._n_samples(data)
         dtype = "float32" if in_singles else "float64"
@@ -254,9 +256,10 @@ class BayesianALS(HalfStepModel):
                 hyperprior=NormalWishart.of(self.rank, biases=cost.biases, unit=unit),
                 unit=unit,
                 dice=Dice(seed),
+                drift=self.objective.drift,
             )
             kept = self._sample(chain, samples, history)
-        return samples.first(kept), history
+        return samples.first(kept), history, chain.mean_drift
 
     def _sample(self, chain: Chain, samples: Samples, history: list[Sweep]) -> int:
         """Run the chain, and write down what is to be kept; return how many samples that is."""
@@ -270,6 +273,7 @@ class BayesianALS(HalfStepModel):
                     if (iteration - self.burn_in) * len(samples) // sweeps > kept:  # evenly spread, and the last one
                         samples.write(kept, state.P, state.Q, state.users, state.items, state.noise)
                         kept += 1
+                        chain.keep_drift(kept)
                     history.append(line)
                     bar.set_postfix_str(f"noise {line.noise**-0.5:.4g}", refresh=False)
                     bar.update()
@@ -382,9 +386,11 @@ class BayesianALS(HalfStepModel):
         if not (isinstance(interval, float | np.floating) and 0 < interval < 1):
             raise ParameterError(f"interval={interval!r}: give a probability between 0 and 1, such as 0.9")
         u, i = self._pairs(users, items, unknown)
+        t = self._times(users, timestamps, len(u))
+        base = self.mean_ + (0.0 if self.drift_ is None else self.drift_.at(u, i, t))
         with self._helpers(len(u)) as backend:
-            mean = self.samples_.scores(u, i, backend.run) + self.mean_
-            lower, upper = self.samples_.intervals(u, i, float(interval), backend.run).T + self.mean_
+            mean = self.samples_.scores(u, i, backend.run) + base
+            lower, upper = self.samples_.intervals(u, i, float(interval), backend.run).T + base
         return Intervals(mean, lower, upper)
 
     def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -422,7 +428,8 @@ class BayesianALS(HalfStepModel):
             If an item is unknown and ``unknown_items="raise"``.
         """
         data = self._histories(histories, unknown_items)
-        side, samples = self._users_side(data), self.samples_
+        drift = None if self.drift_ is None else self.drift_.of_users(data)
+        side, samples = self._users_side(data, drift), self.samples_
         work = len(samples) * (len(side.indices) * self.rank**2 + len(data.user_counts) * self.rank**3)
         with CPU(self.threads if work > WORTH_THREADS else 1) as backend, naming_the_row("user", data):
             users = fold_in(backend, side, samples, data.user_counts == 0)
@@ -430,6 +437,8 @@ class BayesianALS(HalfStepModel):
             factors = folded_samples.projected(self.item_factors_, backend.run)
         folded = self._folded(data, factors, users.biases.mean(axis=1))
         folded.samples_ = folded_samples
+        if drift is not None:
+            folded.drift_ = drift
         return folded
 
     def explain(self, user: Any, item: Any, n: int = 5) -> Explanation:
@@ -477,7 +486,7 @@ class BayesianALS(HalfStepModel):
             user=user,
             item=item,
             score=float(self.predict(user, [item])[0]),
-            baseline=self.mean_ + baseline / len(samples),
+            baseline=self.mean_ + baseline / len(samples) + self._drift_now(u, i),
             item_ids=self.items_.ids[pattern.indices],
             values=history.values[pattern.order],
             contributions=contributions / len(samples),
@@ -497,11 +506,15 @@ class BayesianALS(HalfStepModel):
         return NO_RIDGE
 
     def _more_arrays(self) -> dict[str, NDArray[Any]]:
-        return self.samples_.to_arrays()
+        return self.samples_.to_arrays() | super()._more_arrays()
 
     def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._take_more_arrays(arrays)
         self.samples_ = Samples.from_arrays(
-            arrays, len(self.user_factors_), len(self.item_factors_), self.item_factors_.shape[1]
+            FittedDrift.left_out(arrays),
+            len(self.user_factors_),
+            len(self.item_factors_),
+            self.item_factors_.shape[1],
         )
 
 

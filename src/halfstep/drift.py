@@ -142,6 +142,11 @@ class FittedDrift:
         means, first, last = (np.where(has_any, each, 0.0) for each in (means, first, last))
         return replace(self, trends=zeros, means=means, first=first, last=last)
 
+    def towards(self, other: FittedDrift, share: float) -> Self:
+        """Go some of the way to another drift of the same users and items."""
+        item_biases = self.item_biases + share * (other.item_biases - self.item_biases)
+        return replace(self, item_biases=item_biases, trends=self.trends + share * (other.trends - self.trends))
+
     def times(self, timestamps: NDArray[Any]) -> Floats:
         """Timestamps as numbers.
 
@@ -193,6 +198,11 @@ class FittedDrift:
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by name, as a file holds them."""
         return {f"{_PREFIX}{field.name}": getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @staticmethod
+    def left_out(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Those of a file's arrays that are not a drift's."""
+        return {name: array for name, array in arrays.items() if not name.startswith(_PREFIX)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_users: int, n_items: int) -> FittedDrift | None:

@@ -6,7 +6,8 @@ t − b_{i,bin} − a_u dev_u. And given the rest, with the residuals e = t − 
     b_{i,bin} ← (Σ w e + b_{i,bin} Σ w) / (Σ w + λ_{i,bin}),      over the observations of i in the bin
     a_u ← (Σ w dev e + a_u Σ w dev²) / (Σ w dev² + λ_u),          over those of u,
 
-each the minimum of the objective over all bins, or all trends. So the objective never rises.
+each the minimum of the objective over all bins, or all trends. So the objective never rises. A sampler draws them
+instead, with τ w for w and a precision of their own for λ, from normal distributions around the same quotients.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from halfstep.backends.chunks import LoadedSide
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Factors, empty_factors
+from halfstep.conditionals import draw_noise_precision
 from halfstep.drift import Drift, FittedDrift
 from halfstep.interactions import Interactions
 from halfstep.kernels.drift import pull_bins, pull_trends, without_drift
@@ -117,26 +119,61 @@ class DriftSteps:
 
     def improved(self, P: Factors, Q: Factors, drift: FittedDrift) -> FittedDrift:
         """Take both steps from where a fit is: first the items' bins, then the users' trends."""
-        k = self._users.loaded.side.rank
         if self._has_bins:
-            self.aim(drift)
-            pulls = np.empty(drift.item_biases.shape)
-            cells, side = self._items, self._items.loaded.side
-
-            def pull(first: int, last: int) -> None:
-                pull_bins(
-                    first, last, side.indptr, side.indices, side.targets, side.weights, cells.bins, k, Q, P, pulls
-                )
-
-            cells.run(self._backend, pull)
-            pulls += drift.item_biases * self._bin_weights
+            pulls = self._bin_pulls(P, Q, drift)
             drift = replace(drift, item_biases=_solved(pulls, self._bin_weights, self._bin_ridge))
         if self._has_trends:
-            self.aim(drift)
-            found = trend_pulls(self._backend, self._users.loaded, self._users.deviations, P, Q)
-            found += drift.trends * self._trend_weights
-            drift = replace(drift, trends=_solved(found, self._trend_weights, self._trend_ridge))
+            pulls = self._trend_pulls(P, Q, drift)
+            drift = replace(drift, trends=_solved(pulls, self._trend_weights, self._trend_ridge))
         return drift
+
+    def drawn(
+        self, P: Factors, Q: Factors, drift: FittedDrift, noise: float, unit: float, rng: np.random.Generator
+    ) -> FittedDrift:
+        """Draw both blocks, given all the rest of a sampler's state.
+
+        What they are drawn around is 0, with a precision that is drawn before, given what they are: of the bins one,
+        of the trends another, both a priori as that of the noise. In an item's bin without observations there is
+        nothing that a draw could be told by, and it stays at 0.
+
+        Parameters
+        ----------
+        P, Q : ndarray
+        drift : FittedDrift
+            As it is.
+        noise : float
+            τ.
+        unit : float
+            The targets' standard deviation.
+        rng : numpy.random.Generator
+        """
+        if self._has_bins:
+            pulls = self._bin_pulls(P, Q, drift)
+            drift = replace(drift, item_biases=_drawn(pulls, self._bin_weights, drift.item_biases, noise, unit, rng))
+        if self._has_trends:
+            pulls = self._trend_pulls(P, Q, drift)
+            drift = replace(drift, trends=_drawn(pulls, self._trend_weights, drift.trends, noise, unit, rng))
+        return drift
+
+    def _bin_pulls(self, P: Factors, Q: Factors, drift: FittedDrift) -> Floats:
+        """Σ w (e + b_{i,bin}) of each item and bin."""
+        self.aim(drift)
+        pulls = np.empty(drift.item_biases.shape)
+        cells, side = self._items, self._items.loaded.side
+
+        def pull(first: int, last: int) -> None:
+            pull_bins(
+                first, last, side.indptr, side.indices, side.targets, side.weights, cells.bins, side.rank, Q, P, pulls
+            )
+
+        cells.run(self._backend, pull)
+        return pulls + drift.item_biases * self._bin_weights
+
+    def _trend_pulls(self, P: Factors, Q: Factors, drift: FittedDrift) -> Floats:
+        """Σ w dev (e + a_u dev) of each user."""
+        self.aim(drift)
+        pulls = trend_pulls(self._backend, self._users.loaded, self._users.deviations, P, Q)
+        return pulls + drift.trends * self._trend_weights
 
     def aim(self, drift: FittedDrift) -> None:
         """Take a drift off the targets of both sides."""
@@ -257,6 +294,21 @@ def _solved(pulls: Floats, weights: Floats, ridge: Floats) -> Floats:
     solution = np.zeros(pulls.shape)
     np.divide(pulls, weights + ridge, out=solution, where=weights > 0)
     return solution
+
+
+def _drawn(
+    pulls: Floats, weights: Floats, before: Floats, noise: float, unit: float, rng: np.random.Generator
+) -> Floats:
+    """Draw from N(τ pulls / A, 1 / A) with A = τ weights + γ, and γ before, given what was drawn last.
+
+    Before anything was, there is nothing to say γ, and it is 1 / σ².
+    """
+    drawn, some = np.zeros(pulls.shape), weights > 0
+    count, square = int(np.count_nonzero(some)), float((before**2).sum())
+    precision = draw_noise_precision(square, count, unit, rng) if square > 0 else 1.0 / unit**2
+    A = noise * weights[some] + precision
+    drawn[some] = noise * pulls[some] / A + rng.standard_normal(count) / np.sqrt(A)
+    return drawn
 
 
 def _summed(places: NDArray[np.integer], numbers: NDArray[np.number] | NDArray[np.bool_] | None, n: int) -> Floats:

@@ -122,9 +122,7 @@ class FactorModel:
             If an id is unknown and ``unknown="raise"``.
         """
         u, i = self._pairs(users, items, unknown)
-        if timestamps is None and isinstance(users, Interactions):
-            timestamps = users.timestamps
-        t = self._times(timestamps, len(u))
+        t = self._times(users, timestamps, len(u))
         scores = np.empty(len(u), dtype=np.float64)
         for start in range(0, len(u), PAIRS_AT_ONCE):
             part = slice(start, start + PAIRS_AT_ONCE)
@@ -133,8 +131,16 @@ class FactorModel:
                 scores[part] += self.drift_.at(u[part], i[part], None if t is None else t[part])
         return scores
 
-    def _times(self, timestamps: ArrayLike | None, count: int) -> NDArray[np.float64] | None:
+    def _drift_now(self, u: int, i: int) -> float:
+        """What drift adds to the score of a pair of positions now."""
+        return 0.0 if self.drift_ is None else float(self.drift_.at(np.array([u]), np.array([i]), None)[0])
+
+    def _times(
+        self, users: ArrayLike | Interactions, timestamps: ArrayLike | None, count: int
+    ) -> NDArray[np.float64] | None:
         """Times of pairs as numbers; None where there are none, or nothing drifts."""
+        if timestamps is None and isinstance(users, Interactions):
+            timestamps = users.timestamps
         if timestamps is None or self.drift_ is None:
             return None
         is_one = isinstance(timestamps, str) or np.ndim(timestamps) == 0

@@ -181,13 +181,12 @@ class HalfStepModel(FactorModel):
         A, Y, pull = system(self._users_side(history).take(np.array([u])), self.item_factors_, self.item_biases_)
         y = np.append(self.item_factors_[i], [1.0] * (len(A) - self.item_factors_.shape[1])).astype(A.dtype)
         contributions = pull * (Y @ np.linalg.solve(A, y)) if len(history) else np.empty(0)
-        drifted = 0.0 if self.drift_ is None else float(self.drift_.at(np.array([u]), np.array([i]), None)[0])
         pattern = history.by_user
         return Explanation(
             user=user,
             item=item,
             score=float(self.predict(user, [item])[0]),
-            baseline=self.mean_ + float(self.item_biases_[i]) + drifted,
+            baseline=self.mean_ + float(self.item_biases_[i]) + self._drift_now(u, i),
             item_ids=self.items_.ids[pattern.indices],
             values=history.values[pattern.order],
             contributions=contributions.astype(np.float64),

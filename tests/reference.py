@@ -262,10 +262,15 @@ def drift_bins(times, n_bins):
 
 
 def deviation(time, own_times):
-    """sign(t − t̄) |t − t̄|^0.4 for t brought into the user's own period; not yet divided by s."""
-    mean = sum(own_times) / len(own_times)
-    away = min(max(time, min(own_times)), max(own_times)) - mean
-    return np.sign(away) * abs(away) ** 0.4
+    """sign(t − t̄) |t − t̄|^0.4 within the user's own period, fading outside; not yet divided by s."""
+    mean, first, last = sum(own_times) / len(own_times), min(own_times), max(own_times)
+    if first == last:
+        return 0.0
+    if time > last:
+        return deviation(last, own_times) * np.exp(-(time - last) / (last - first))
+    if time < first:
+        return deviation(first, own_times) * np.exp(-(first - time) / (last - first))
+    return np.sign(time - mean) * abs(time - mean) ** 0.4
 
 
 @dataclass

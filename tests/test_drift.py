@@ -223,14 +223,22 @@ class TestPredict:
         )
         assert np.abs(model.predict(data) - model.predict(data.user_ids, data.item_ids)).max() > 0.01
 
-    def test_nothing_goes_on_after_the_last_time_nor_before_the_first(self, model: hs.ALS) -> None:
+    def test_bins_are_carried_on_and_trends_fade(self, data: hs.Interactions, model: hs.ALS) -> None:
         users, items = np.repeat(np.arange(N_USERS), N_ITEMS), np.tile(np.arange(N_ITEMS), N_USERS)
-        now = model.predict(users, items)
-        for later in (1000, 5000, 10**9):
-            np.testing.assert_array_equal(model.predict(users, items, timestamps=later), now)
-        first = model.predict(users, items, timestamps=0)
-        np.testing.assert_array_equal(model.predict(users, items, timestamps=-1e9 // 1), first)
-        assert np.abs(now - first).max() > 0.01
+        now, end = model.predict(users, items), data.timestamps.max()
+        np.testing.assert_array_equal(model.predict(users, items, timestamps=end), now)
+        dev = np.full(data.n_users, np.nan)
+        for later in (end, end + 1, end + 300, end + 5000, 10**9, -5, -(10**9)):
+            bins = model.drift_.item_biases[items, 0 if later < 0 else -1]
+            for u in range(N_USERS):
+                dev[u] = reference.deviation(later, data.timestamps[data.user_positions == u].tolist())
+            static = model.mean_ + model.user_biases_[users] + model.item_biases_[items]
+            static += np.einsum("nk,nk->n", model.user_factors_[users], model.item_factors_[items])
+            trend = model.drift_.trends[users] * dev[users] / model.drift_.scale[0]
+            np.testing.assert_allclose(
+                model.predict(users, items, timestamps=later), static + bins + trend, rtol=1e-10
+            )
+            assert (np.abs(trend).max() < 1e-12) == (abs(later) == 10**9)
 
     def test_recommends_by_what_it_predicts_now(self, model: hs.ALS) -> None:
         listed = model.recommend(n=5)
@@ -252,7 +260,7 @@ class TestPredict:
             model.mean_ + model.item_biases_[1] + drift.item_biases[1, 0]
         )
         late = model.mean_ + model.user_biases_[1] + drift.users_now[1]
-        assert model.predict([1], ["nothing"], timestamps=999)[0] == pytest.approx(late)
+        assert model.predict([1], ["nothing"], timestamps=drift.end[0])[0] == pytest.approx(late)
 
     def test_explanations_add_up(self, data: hs.Interactions) -> None:
         model = fitted(data, refresh_users=True)
@@ -473,5 +481,5 @@ class TestSampling:
         one = train.subset(train.user_positions == 7)
         folded = drifting.fold_in(one)
         late = folded.predict(7, [1, 2], timestamps=99.0)
-        np.testing.assert_array_equal(late, folded.predict(7, [1, 2]))
+        np.testing.assert_array_equal(late, folded.predict(7, [1, 2]))  # a folded-in user has no trend
         assert np.abs(folded.predict(7, [1, 2], timestamps=1.0) - late).max() > 0.01

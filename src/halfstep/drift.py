@@ -8,8 +8,10 @@ into, and a user's trend around t̄_u, the mean time of the user's observations.
 - The bins' bounds are quantiles of the training data's times, so that each bin has its share of the observations,
   and one wrong date in the far past cannot leave all others in a single bin. Later than the last bound is the last
   bin: it is carried forward, however late; the first bin is carried back likewise.
-- t is brought into the period from the user's first observation to the last before dev_u is taken of it. A user who
-  rated for ten minutes would else be said to have changed by hundreds of times as much in the following months.
+- A user's trend does not go on after the user's last observation, nor before the first: from there on, dev_u stays
+  what it was and fades, by the factor exp(−gap / period), where the period is that from the first observation to the
+  last. So a trend is believed for about as long as it was seen. A user who rated for ten minutes, favourites first,
+  would else be said to have changed for good, or even by many times as much in the following months.
 - s is the root mean square of dev_u over the training data. It takes the unit of time out, which for timestamps that
   are numbers nobody knows, and makes a trend as large as a bias, so that one λ means as much for either.
 """
@@ -85,6 +87,8 @@ class FittedDrift:
         Ascending: a bin begins with its edge.
     scale : ndarray of shape (1,)
         s.
+    end : ndarray of shape (1,)
+        The last time of the training data: what "now" means.
     is_instant : ndarray of bool of shape (1,)
         Whether the training data's timestamps are instants rather than numbers.
     item_biases : ndarray of shape (n_items, n_bins)
@@ -95,6 +99,7 @@ class FittedDrift:
 
     edges: Floats
     scale: Floats
+    end: Floats
     is_instant: NDArray[np.bool_]
     item_biases: Floats
     trends: Floats
@@ -122,7 +127,15 @@ class FittedDrift:
         edges = edges[edges > t.min()]  # before the others would be nothing
         none = np.zeros(0)
         start = cls(
-            edges, np.ones(1), is_instant, np.zeros((data.n_items, len(edges) + 1)), none, none, none, none
+            edges,
+            np.ones(1),
+            np.array([t.max()]),
+            is_instant,
+            np.zeros((data.n_items, len(edges) + 1)),
+            none,
+            none,
+            none,
+            none,
         ).of_users(data)
         square = float(np.mean(start.deviations(data.user_positions, t) ** 2))
         return replace(start, scale=np.array([square**0.5 if square > 0 else 1.0]))
@@ -169,19 +182,22 @@ class FittedDrift:
 
     def deviations(self, u: NDArray[np.integer], t: Floats) -> Floats:
         """dev_u(t) of users and times."""
-        away = np.clip(t, self.first[u], self.last[u]) - self.means[u]
-        deviations: Floats = np.sign(away) * np.abs(away) ** EXPONENT / self.scale[0]
+        first, last = self.first[u], self.last[u]
+        within = np.clip(t, first, last)
+        away, gap, period = within - self.means[u], np.abs(t - within), last - first
+        periods = np.divide(gap, period, out=np.zeros(len(away)), where=period > 0)
+        deviations: Floats = np.sign(away) * np.abs(away) ** EXPONENT / self.scale[0] * np.exp(-periods)
         return deviations
 
     @property
     def items_now(self) -> Floats:
-        """What is added to each item's bias after the training data's last bin began."""
+        """What is added to each item's bias once the last bin has begun."""
         return self.item_biases[:, -1]
 
     @property
     def users_now(self) -> Floats:
-        """What is added to each user's bias after the user's last observation."""
-        return self.trends * self.deviations(np.arange(len(self.last)), self.last)
+        """What is added to each user's bias at the end of the training data, or of the user's own if later."""
+        return self.trends * self.deviations(np.arange(len(self.last)), np.maximum(self.last, self.end[0]))
 
     def at(self, u: NDArray[np.integer], i: NDArray[np.integer], t: Floats | None) -> Floats:
         """What is added to the scores of pairs of positions at times, or now; an unknown id, −1, adds nothing."""
@@ -212,7 +228,7 @@ class FittedDrift:
             return None
         n_edges = len(ours["edges"]) if "edges" in ours and ours["edges"].ndim == 1 else 0
         expected = {field.name: (n_users,) for field in dataclasses.fields(cls)}
-        expected |= {"edges": (n_edges,), "scale": (1,), "is_instant": (1,)}
+        expected |= {"edges": (n_edges,), "scale": (1,), "end": (1,), "is_instant": (1,)}
         shapes: dict[str, tuple[int, ...]] = expected | {"item_biases": (n_items, n_edges + 1)}
         found = {name: array.shape for name, array in ours.items()}
         kinds = {name: np.bool_ if name == "is_instant" else np.float64 for name in ours}

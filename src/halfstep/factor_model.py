@@ -103,7 +103,7 @@ class FactorModel:
             A single id on one side is paired with every id of the other. Interactions alone, in the place of
             `users`, stand for their own pairs, at their own times if they have any.
         timestamps : a time, or array-like of n, optional
-            When, where biases drift (`halfstep.Drift`); by default after the last that the model was fitted on.
+            When, where biases drift (`halfstep.Drift`); by default at the last time that the model was fitted on.
             They are of the kind that it was fitted on, and say nothing to a model without drift.
         unknown : {"baseline", "raise"}
             What to do with an id that the model was not fitted on: score it by what is known of the pair

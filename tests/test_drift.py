@@ -18,6 +18,7 @@ from halfstep.drift import FittedDrift
 from halfstep.drifting import DriftSteps
 from halfstep.errors import DataError, ModelFileError, ParameterError
 from halfstep.gibbs import Chain
+from halfstep.progress import FitInterruptedWarning
 from halfstep.sides import Regularization, sides
 
 N_USERS, N_ITEMS, RANK = 12, 9, 3
@@ -132,6 +133,46 @@ def test_thrown_away_iterations_leave_no_drift() -> None:
     assert len(calls) == len(plain.history_) == 40
     for objective, *parts in calls:
         assert problem.objective(*parts)[0] == pytest.approx(objective, rel=1e-9)
+
+
+def test_what_is_counted_scales_the_ridges() -> None:
+    """Of a row, and of a bin, positive values alone where that is asked for."""
+    data = table()
+    data = data.with_values(data.values - 3.0)
+    model = fitted(data, DRIFT, regularization_counts="positive")
+    positive = data.subset(data.values > 0)
+    counts = np.zeros(model.drift_.item_biases.shape)
+    np.add.at(counts, (positive.item_positions, model.drift_.bins(model.drift_.times(positive.timestamps))), 1.0)
+    of_trends, of_bins = DRIFT.strengths
+    expected = sum(
+        strength * np.sum(np.where(counted > 0, counted, 1.0) ** EXPONENT * found**2)
+        for strength, counted, found in (
+            (of_trends, positive.user_counts, model.drift_.trends),
+            (of_bins, counts, model.drift_.item_biases),
+        )
+    )
+    assert model.history_[-1].drift_regularization == pytest.approx(expected, rel=1e-9)
+
+
+def test_interrupted_targets_are_written_anew(data: hs.Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while a drift is taken off the targets: the model is that of the last finished iteration."""
+    calls, plain = [], DriftSteps._take_off
+
+    def interrupted(self: DriftSteps, cells: object, by_user: bool, drift: FittedDrift) -> None:
+        plain(self, cells, by_user, drift)
+        calls.append(by_user)
+        if len(calls) == 11:
+            cells.loaded.side.targets[...] = 7.0
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(DriftSteps, "_take_off", interrupted)
+    with pytest.warns(FitInterruptedWarning):
+        model = fitted(data, iterations=9, refresh_users=True)
+    monkeypatch.undo()
+    whole = fitted(data, iterations=len(model.history_), refresh_users=True)
+    assert 1 < len(model.history_) < 9
+    for ours, theirs in zip(joined(model), joined(whole), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_ends_at_the_joint_least_squares() -> None:

@@ -53,6 +53,11 @@ class _Cells:
     bins: NDArray[np.int32]
     deviations: NDArray[np.floating]
 
+    @property
+    def weights(self) -> Floats:
+        """Weights of the observations, in double precision."""
+        return np.broadcast_to(self.loaded.side.weights.astype(np.float64), self.given.shape)
+
     def run(self, backend: CPU, task: Callable[[int, int], None]) -> None:
         """Run a task on all rows, some at a time."""
         backend.run([partial(task, first, last) for first, last in self.loaded.light_ranges])
@@ -101,21 +106,22 @@ class DriftSteps:
             )
             for loaded, orientation in ((by_user, data.by_user), (by_item, data.by_item))
         )
-        self._aimed = self.start
-        weights = np.broadcast_to(by_item.side.weights, len(bins)).astype(np.float64)
+        self._aimed: FittedDrift | None = self.start
+        self._weigh(data, drift, regularization)
+
+    def _weigh(self, data: Interactions, drift: Drift, regularization: Regularization) -> None:
+        """Sum what each bin and each trend weighs, Σ w and Σ w dev², and scale λ by how often each occurs."""
+        users, items = self._users, self._items
         shape = self.start.item_biases.shape
-        flat = np.repeat(np.arange(shape[0]), data.item_counts) * shape[1] + self._items.bins
+        n_bins = shape[0] * shape[1]
+        places = np.repeat(np.arange(shape[0]), data.item_counts) * shape[1] + items.bins
         counted = data.values[data.by_item.order] > 0 if regularization.counts == "positive" else None
-        strengths = drift.strengths
-        self._bin_weights = _summed(flat, weights, shape[0] * shape[1]).reshape(shape)
-        self._bin_ridge = regularization.of_rows(
-            strengths[1], _summed(flat, counted, shape[0] * shape[1]), None
-        ).reshape(shape)
-        weights = np.broadcast_to(by_user.side.weights, len(bins)).astype(np.float64)
+        of_trends, of_bins = drift.strengths
+        self._bin_weights = _summed(places, items.weights, n_bins).reshape(shape)
+        self._bin_ridge = regularization.of_rows(of_bins, _summed(places, counted, n_bins), None).reshape(shape)
         rows = np.repeat(np.arange(data.n_users), data.user_counts)
-        counted = data.values[data.by_user.order] > 0 if regularization.counts == "positive" else None
-        self._trend_weights = _summed(rows, weights * self._users.deviations**2.0, data.n_users)
-        self._trend_ridge = trend_ridge(strengths[0], data, regularization)
+        self._trend_weights = _summed(rows, users.weights * users.deviations.astype(np.float64) ** 2, data.n_users)
+        self._trend_ridge = trend_ridge(of_trends, data, regularization)
 
     def improved(self, P: Factors, Q: Factors, drift: FittedDrift) -> FittedDrift:
         """Take both steps from where a fit is: first the items' bins, then the users' trends."""
@@ -179,7 +185,7 @@ class DriftSteps:
         """Take a drift off the targets of both sides."""
         if drift is self._aimed:
             return
-        self._aimed = self.start  # should Ctrl-C come in between
+        self._aimed = None  # should Ctrl-C come in between
         for cells, by_user in ((self._users, True), (self._items, False)):
             self._take_off(cells, by_user, drift)
         self._aimed = drift

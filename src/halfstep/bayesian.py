@@ -370,7 +370,7 @@ class BayesianALS(HalfStepModel):
         ndarray of shape (n,), or Intervals with ``interval``
             Means, or a tuple (mean, lower, upper) of arrays. The ends are quantiles of the predictive distribution, a
             mixture over the samples s of N(score_s, 1/τ_s); what is not known of a user or item without observations
-            adds its variance.
+            adds its variance. How uncertain biases are that drift is left out.
 
         Raises
         ------
@@ -405,6 +405,7 @@ class BayesianALS(HalfStepModel):
         """Give the model of other users: never seen, or with a longer history, from what they have done.
 
         In each sample they are drawn as in `fit`, given its items, its noise, and what its users are drawn around.
+        Where biases drift, items do so as they were fitted, and these users have no trend.
         Nothing is learned about the items. The same history gives the same result, whoever else is folded in.
 
         Parameters

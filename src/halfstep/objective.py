@@ -171,8 +171,8 @@ class Explicit(Objective):
         Fit b_u and b_i jointly with the factors, around the weighted mean μ of the observed values. Missing cells
         are predicted without them: what is missing is drawn to its baseline.
     drift : Drift, optional
-        Let biases change with time: t − μ − b_u − b_i − p·q loses b_{i,bin(time)} + a_u dev_u(time), too; see
-        `halfstep.Drift`. Takes ``biases=True``, and interactions with timestamps.
+        Let biases change with time: beside b_u + b_i there is b_{i,bin(time)} + a_u dev_u(time), with a term of its
+        own in the regularisation; see `halfstep.Drift`. Takes ``biases=True``, and interactions with timestamps.
     """
 
     weight: ObservedWeight | None = None

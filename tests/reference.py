@@ -280,3 +280,94 @@ def gibbs_sweep(t, w, observed, P, Q, noise, scale, rng, links=(None, None)):
 def dense_scores(P: np.ndarray, Q: np.ndarray) -> np.ndarray:
     """p·q + b_u + b_i of all pairs; rows are [factors | bias]."""
     return P[:, :-1] @ Q[:, :-1].T + P[:, -1:] + Q[:, -1]
+
+
+# Biases that drift (Koren 2009): cell by cell, in float64. `times` are of the observed cells of a dense table.
+
+
+def drift_bins(times, n_bins):
+    """Edges at which bins begin: each holds its share of the times, and none begins with the first of them."""
+    ordered = sorted(times)
+    n = len(ordered)
+    edges = {ordered[int(np.ceil(b / n_bins * (n - 1) - 1e-12))] for b in range(1, n_bins)}
+    return sorted(edge for edge in edges if edge > ordered[0])
+
+
+def deviation(time, own_times):
+    """sign(t − t̄) |t − t̄|^0.4 within the user's own period, fading outside; not yet divided by s."""
+    mean, first, last = sum(own_times) / len(own_times), min(own_times), max(own_times)
+    if first == last:
+        return 0.0
+    if time > last:
+        return deviation(last, own_times) * np.exp(-(time - last) / (last - first))
+    if time < first:
+        return deviation(first, own_times) * np.exp(-(first - time) / (last - first))
+    return np.sign(time - mean) * abs(time - mean) ** 0.4
+
+
+@dataclass
+class Drifting:
+    """A problem whose observed cells have times: bin and deviation of each, and the λ of what drifts."""
+
+    problem: Problem
+    bins: np.ndarray  # (rows, columns)
+    dev: np.ndarray  # (rows, columns)
+    bin_lambda: np.ndarray  # (columns, bins)
+    trend_lambda: np.ndarray  # (rows,)
+
+    def drift(self, item_biases, trends):
+        columns = np.arange(self.bins.shape[1])
+        return item_biases[columns, self.bins] + trends[:, None] * self.dev
+
+    def without(self, item_biases, trends):
+        """The problem that is left for the factors and constant biases."""
+        p = self.problem
+        return Problem(
+            p.observed, p.t - self.drift(item_biases, trends), p.w, p.s, p.m, p.row_lambda, p.column_lambda, p.rho,
+            p.rank, p.biases,
+        )  # fmt: skip
+
+    def objective(self, X, Y, item_biases, trends):
+        penalty = np.sum(self.bin_lambda * item_biases**2) + np.sum(self.trend_lambda * trends**2)
+        return sum(terms(self.without(item_biases, trends), X, Y)) + penalty, penalty
+
+    def ridge(self, X, Y, item_biases, trends, what):
+        """The drift of least squares, all numbers of `what` at once: a dense design matrix, a row for each cell."""
+        p, k = self.problem, self.problem.rank
+        cells = np.argwhere(p.observed)
+        design, left, weights, ridges = [], [], [], []
+        n_bins = item_biases.shape[1]
+        for u, i in cells:
+            of_bins, of_trends = np.zeros(item_biases.size), np.zeros(len(trends))
+            of_bins[i * n_bins + self.bins[u, i]] = 1.0
+            of_trends[u] = self.dev[u, i]
+            target = p.t[u, i] - X[u, :k] @ Y[i, :k] - X[u, k] - Y[i, k]
+            if what == "bins":
+                design.append(of_bins)
+                target -= trends[u] * self.dev[u, i]
+            elif what == "trends":
+                design.append(of_trends)
+                target -= item_biases[i, self.bins[u, i]]
+            left.append(target)
+            weights.append(p.w[u, i])
+        ridges = self.bin_lambda.ravel() if what == "bins" else self.trend_lambda
+        D, W = np.array(design), np.diag(weights)
+        return np.linalg.solve(D.T @ W @ D + np.diag(ridges), D.T @ W @ np.array(left))
+
+    def joint_users(self, Y, item_biases):
+        """All users' factors, biases and trends at once, for items as they are: one least squares over all cells."""
+        p, k = self.problem, self.problem.rank
+        n, K = len(p.t), self.problem.rank + 2
+        A, b = np.zeros((n * K, n * K)), np.zeros(n * K)
+        for u, i in np.argwhere(p.observed):
+            features = np.zeros(n * K)
+            features[u * K : u * K + K] = [*Y[i, :k], 1.0, self.dev[u, i]]
+            target = p.t[u, i] - Y[i, k] - item_biases[i, self.bins[u, i]]
+            A += p.w[u, i] * np.outer(features, features)
+            b += p.w[u, i] * target * features
+        for u in range(n):
+            A[range(u * K, u * K + K), range(u * K, u * K + K)] += [
+                *[p.row_lambda[u]] * k, p.rho * p.row_lambda[u], self.trend_lambda[u],
+            ]  # fmt: skip
+        solution = np.linalg.solve(A, b).reshape(n, K)
+        return solution[:, : k + 1], solution[:, k + 1]

@@ -18,6 +18,7 @@ _NAMES = {
     "als": ["ALS"],
     "baselines": ["GlobalMean", "ItemBias", "Popularity", "UserItemBias"],
     "bayesian": ["BayesianALS"],
+    "drift": ["Drift"],
     "evaluation": ["Evaluation", "StreamEvaluation", "evaluate", "evaluate_stream"],
     "interactions": ["Interactions", "Vocabulary", "read_interactions"],
     "objective": ["Explicit", "Implicit"],
@@ -46,6 +47,7 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep.baselines import Popularity as Popularity
     from halfstep.baselines import UserItemBias as UserItemBias
     from halfstep.bayesian import BayesianALS as BayesianALS
+    from halfstep.drift import Drift as Drift
     from halfstep.evaluation import Evaluation as Evaluation
     from halfstep.evaluation import StreamEvaluation as StreamEvaluation
     from halfstep.evaluation import evaluate as evaluate

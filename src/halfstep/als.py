@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Solver, aligned_zeros, empty_factors
+from halfstep.drift import Drift, FittedDrift
+from halfstep.drifting import DriftSteps
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.half_step_model import HalfStepModel, naming_the_row
 from halfstep.interactions import Interactions, as_interactions
@@ -34,7 +36,7 @@ class Iteration(NamedTuple):
     iteration : int
         From 1.
     objective : float
-        The sum of the three terms.
+        The sum of the terms.
     observed : float
         Σ_Ω w (t − μ − b_u − b_i − p·q)².
     missing : float
@@ -43,6 +45,8 @@ class Iteration(NamedTuple):
         Σ λ_u (‖p_u‖² + ρ b_u²) + Σ λ_i (‖q_i‖² + ρ b_i²).
     seconds : float
         Since the fit began.
+    drift_regularization : float
+        Σ λ_u a_u² + Σ λ_ib b_ib² of biases that drift.
     """
 
     iteration: int
@@ -51,6 +55,7 @@ class Iteration(NamedTuple):
     missing: float
     regularization: float
     seconds: float
+    drift_regularization: float = 0.0
 
 
 class Snapshot(NamedTuple):
@@ -59,6 +64,7 @@ class Snapshot(NamedTuple):
     P: Factors
     Q: Factors
     history: list[Iteration]
+    drift: FittedDrift | None = None
 
 
 @dataclass(eq=False)
@@ -132,6 +138,8 @@ class ALS(HalfStepModel):
         Zeros unless the objective has biases.
     mean_ : float
         μ; the weighted mean of the values if the objective has biases, else 0.
+    drift_ : FittedDrift or None
+        What is added to biases at a time, if the objective has a drift.
     history_ : list of Iteration
         The objective's terms after each iteration; ``pandas.DataFrame(model.history_)`` is a table of them.
     users_, items_ : Vocabulary
@@ -261,15 +269,18 @@ class ALS(HalfStepModel):
         data = as_interactions(data)
         if len(data) == 0:
             raise DataError("there is nothing to fit: the data have no entries")
-        cost = self.objective.cost(data)
+        cost, drift = self.objective.cost(data), self.objective.drift
+        if drift is not None:
+            cost = replace(cost, targets=np.array(cost.targets))  # one for each cell, even if they are equal
         by_user, by_item = sides(
             data, cost, rank=self.rank, regularization=self._regularization, dtype=self._precision
         )
         start = Snapshot(*self._initial_factors(data, by_user.unknowns), [])
         with CPU(self.threads) as backend, progress_bar(self.progress, self.iterations, "ALS") as bar:
             run = Alternation(
-                backend, by_user, by_item, start, solver=self._solver, extrapolation=self.extrapolation, data=data
-            )
+                backend, by_user, by_item, start, solver=self._solver, extrapolation=self.extrapolation, data=data,
+                drift=drift, regularization=self._regularization,
+            )  # fmt: skip
             try:
                 while len(run.finished.history) < self.iterations:
                     if run.iterate():
@@ -326,6 +337,7 @@ class ALS(HalfStepModel):
             item_factors=finished.Q[:, :k].copy(),
             user_biases=biases[0],
             item_biases=biases[1],
+            drift=finished.drift,
         )
         self.history_ = finished.history
 
@@ -353,6 +365,8 @@ class Alternation:
     come of it are as good as any, and better if they lower the objective: else they are thrown away, and the next
     iteration starts from where the items are. So the objective never rises.
 
+    Biases that drift take their steps before the users, from where the last kept iteration ended.
+
     Attributes
     ----------
     finished : Snapshot
@@ -369,6 +383,8 @@ class Alternation:
         solver: Solver,
         extrapolation: float,
         data: Interactions,
+        drift: Drift | None = None,
+        regularization: Regularization,
     ) -> None:
         self.finished = start
         self._backend, self._users, self._items = backend, backend.load(by_user), backend.load(by_item)
@@ -377,12 +393,21 @@ class Alternation:
         # What the next users' half-step takes the items for: where they are, or where they would be if they went on.
         # The latter is in the spare, which nobody needs until the items are solved.
         self._fixed = start.Q
+        self._drift: DriftSteps | None = None
+        if drift is not None:
+            self._drift = DriftSteps(backend, self._users, self._items, data, drift, regularization)
+            self.finished = start._replace(drift=self._drift.start)
+        self._drifted = self.finished.drift  # what it is in the next iteration: not from the factors' random start
         self._began = time.perf_counter()
 
     def iterate(self) -> bool:
         """Run one iteration; False if it was thrown away."""
         P, Q = self._spare
         is_ahead = self._fixed is Q
+        drift, of_drift = self._next_drift(), 0.0
+        if self._drift is not None and drift is not None:
+            self._drift.aim(drift)
+            of_drift = self._drift.penalty(drift)
         if self._solver != "cholesky":
             P[...] = self.finished.P
             if not is_ahead:
@@ -393,11 +418,13 @@ class Alternation:
             loss = self._backend.half_step_and_loss(self._items, P, Q, solver=self._solver)
         penalties = self._backend.penalty(self._users, P) + self._backend.penalty(self._items, Q)
         before = self.finished
-        line = history_line(len(before.history) + 1, loss, penalties, time.perf_counter() - self._began)
+        seconds = time.perf_counter() - self._began
+        line = history_line(len(before.history) + 1, loss, penalties, seconds, of_drift)
         if is_ahead and self._has_risen(line):
             self._fixed = before.Q
             return False
-        self._spare, self.finished = (before.P, before.Q), Snapshot(P, Q, [*before.history, line])
+        self._spare, self.finished = (before.P, before.Q), Snapshot(P, Q, [*before.history, line], drift)
+        self._drifted = None
         self._fixed = Q
         if self._extrapolation and before.history:  # what the items moved from first was drawn at random
             ahead = before.Q
@@ -407,13 +434,25 @@ class Alternation:
             self._fixed = ahead
         return True
 
+    def _next_drift(self) -> FittedDrift | None:
+        """What drifts in the next iteration; the same again if that is thrown away, as nothing else has changed."""
+        before = self.finished
+        if self._drifted is None and self._drift is not None and before.drift is not None:
+            self._drifted = self._drift.improved(before.P, before.Q, before.drift)
+        return self._drifted
+
     def finalize(self) -> None:
         """Run one iteration more, exactly, from where the items are."""
         self._solver, self._fixed = "cholesky", self.finished.Q
         self.iterate()
 
     def refresh_users(self) -> None:
-        """Solve the users once more, exactly, for the items as they are."""
+        """Solve the users once more, exactly, for the items as they are; together with their trends."""
+        if self._drift is not None and self.finished.drift is not None:
+            with naming_the_row("user", self._data):
+                P, drift = self._drift.solve_users(self.finished.Q, self.finished.drift, self._backend.threads)
+            self.finished = self.finished._replace(P=P, drift=drift)
+            return
         P, _ = self._spare
         with naming_the_row("user", self._data):
             self._backend.half_step(self._users, self.finished.Q, P)
@@ -424,9 +463,11 @@ class Alternation:
         return line.objective > self.finished.history[-1].objective * (1 + rounding)
 
 
-def history_line(number: int, loss: tuple[float, float], penalties: float, seconds: float) -> Iteration:
+def history_line(
+    number: int, loss: tuple[float, float], penalties: float, seconds: float, of_drift: float
+) -> Iteration:
     """Add the objective up."""
-    total = sum(loss) + penalties
+    total = sum(loss) + penalties + of_drift
     if not np.isfinite(total):
         raise NumericalError(f"the objective is {total} after iteration {number}: look for extreme values or weights")
-    return Iteration(number, total, *loss, penalties, seconds)
+    return Iteration(number, total, *loss, penalties, seconds, of_drift)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Factors, empty_factors
 from halfstep.conditionals import Dice, NormalWishart
+from halfstep.drift import FittedDrift
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.features import Given
@@ -240,15 +241,19 @@ class BayesianALS(HalfStepModel):
         data, of_items = Given.read(data, item_features, "item")
         linked = self._linked_users(data, of_users), self._linked_items(data, of_items)
         cost = self.objective.cost(data)
+        if self.objective.drift is not None:
+            cost = replace(cost, targets=np.array(cost.targets))  # one for each cell, even if they are equal
         rng = as_generator(self.random_state)
         start = self._start(data, _unit(cost), rng)
         seed = int(rng.integers(2**63))
         try:
-            samples, history = self._drawn(data, linked, cost, start, seed, in_singles=self.rank > DOUBLES_UP_TO)
+            samples, history, drift = self._drawn(
+                data, linked, cost, start, seed, in_singles=self.rank > DOUBLES_UP_TO
+            )
         except NumericalError:
             if self.rank <= DOUBLES_UP_TO:
                 raise
-            samples, history = self._drawn(data, linked, cost, start, seed, in_singles=False)
+            samples, history, drift = self._drawn(data, linked, cost, start, seed, in_singles=False)
         with CPU(self.threads) as backend:
             backend.hold_blas()
             user_factors, item_factors = samples.point_factors(backend.run)
@@ -259,6 +264,7 @@ class BayesianALS(HalfStepModel):
             item_factors=item_factors,
             user_biases=samples.users.biases.mean(axis=1),
             item_biases=samples.items.biases.mean(axis=1),
+            drift=drift,
         )
         self.samples_, self.history_, self._of_users = samples, history, of_users
         return self
@@ -279,7 +285,7 @@ class BayesianALS(HalfStepModel):
         seed: int,
         *,
         in_singles: bool,
-    ) -> tuple[Samples, list[Sweep]]:
+    ) -> tuple[Samples, list[Sweep], FittedDrift | None]:
         """Run a chain, whose systems are solved in single or in double precision."""
         n_features = 0 if linked[0] is None else linked[0].shape[1]
         unit, n_samples = _unit(cost), self._n_samples(data, n_features)
@@ -301,9 +307,10 @@ class BayesianALS(HalfStepModel):
                 unit=unit,
                 dice=Dice(seed),
                 features=linked,
+                drift=self.objective.drift,
             )
             kept = self._sample(chain, samples, history)
-        return samples.first(kept), history
+        return samples.first(kept), history, chain.mean_drift
 
     def _sample(self, chain: Chain, samples: Samples, history: list[Sweep]) -> int:
         """Run the chain, and write down what is to be kept; return how many samples that is."""
@@ -321,6 +328,7 @@ class BayesianALS(HalfStepModel):
                             None if link is None else link.coefficients,
                         )  # fmt: skip
                         kept += 1
+                        chain.keep_drift(kept)
                     history.append(line)
                     bar.set_postfix_str(f"noise {line.noise**-0.5:.4g}", refresh=False)
                     bar.update()
@@ -372,6 +380,7 @@ class BayesianALS(HalfStepModel):
         users: ArrayLike | Interactions,
         items: ArrayLike | None = None,
         *,
+        timestamps: ArrayLike | None = None,
         unknown: Literal["baseline", "raise"] = "baseline",
         interval: None = None,
     ) -> NDArray[np.float64]: ...
@@ -382,6 +391,7 @@ class BayesianALS(HalfStepModel):
         users: ArrayLike | Interactions,
         items: ArrayLike | None = None,
         *,
+        timestamps: ArrayLike | None = None,
         unknown: Literal["baseline", "raise"] = "baseline",
         interval: float,
     ) -> Intervals: ...
@@ -391,6 +401,7 @@ class BayesianALS(HalfStepModel):
         users: ArrayLike | Interactions,
         items: ArrayLike | None = None,
         *,
+        timestamps: ArrayLike | None = None,
         unknown: Literal["baseline", "raise"] = "baseline",
         interval: float | None = None,
     ) -> NDArray[np.float64] | Intervals:
@@ -401,6 +412,8 @@ class BayesianALS(HalfStepModel):
         users, items : array-like of ids, both of length n
             A single id on one side is paired with every id of the other. Interactions alone, in the place of
             `users`, stand for their own pairs.
+        timestamps
+            As in `ALS.predict`.
         unknown : {"baseline", "raise"}
             What to do with an id that the model was not fitted on: predict from what its side is drawn around, or
             raise `UnknownIdError`.
@@ -412,7 +425,7 @@ class BayesianALS(HalfStepModel):
         ndarray of shape (n,), or Intervals with ``interval``
             Means, or a tuple (mean, lower, upper) of arrays. The ends are quantiles of the predictive distribution, a
             mixture over the samples s of N(score_s, 1/τ_s); what is not known of a user or item without observations
-            adds its variance.
+            adds its variance. How uncertain biases are that drift is left out.
 
         Raises
         ------
@@ -424,13 +437,15 @@ class BayesianALS(HalfStepModel):
             If an id is unknown and ``unknown="raise"``.
         """
         if interval is None:
-            return super().predict(users, items, unknown=unknown)
+            return super().predict(users, items, timestamps=timestamps, unknown=unknown)
         if not (isinstance(interval, float | np.floating) and 0 < interval < 1):
             raise ParameterError(f"interval={interval!r}: give a probability between 0 and 1, such as 0.9")
         u, i = self._pairs(users, items, unknown)
+        t = self._times(users, timestamps, len(u))
+        base = self.mean_ + (0.0 if self.drift_ is None else self.drift_.at(u, i, t))
         with self._helpers(len(u)) as backend:
-            mean = self.samples_.scores(u, i, backend.run) + self.mean_
-            lower, upper = self.samples_.intervals(u, i, float(interval), backend.run).T + self.mean_
+            mean = self.samples_.scores(u, i, backend.run) + base
+            lower, upper = self.samples_.intervals(u, i, float(interval), backend.run).T + base
         return Intervals(mean, lower, upper)
 
     def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -451,6 +466,7 @@ class BayesianALS(HalfStepModel):
         """Give the model of other users: never seen, or with a longer history, from what they have done.
 
         In each sample they are drawn as in `fit`, given its items, its noise, and what its users are drawn around.
+        Where biases drift, items do so as they were fitted, and these users have no trend.
         Nothing is learned about the items. The same history gives the same result, whoever else is folded in.
 
         Parameters
@@ -480,7 +496,8 @@ class BayesianALS(HalfStepModel):
         data = self._histories(histories, unknown_items)
         of_users = self._of_users.of_others(data.users, user_features)
         linked = self._linked_users(data, of_users)
-        side, samples = self._users_side(data), self.samples_
+        drift = None if self.drift_ is None else self.drift_.of_users(data)
+        side, samples = self._users_side(data, drift), self.samples_
         work = len(samples) * (len(side.indices) * self.rank**2 + len(data.user_counts) * self.rank**3)
         with CPU(self.threads if work > WORTH_THREADS else 1) as backend, naming_the_row("user", data):
             users = fold_in(backend, side, samples, data.user_counts == 0, linked)
@@ -488,6 +505,8 @@ class BayesianALS(HalfStepModel):
             factors = folded_samples.projected(self.item_factors_, backend.run)
         folded = self._folded(data, factors, users.biases.mean(axis=1))
         folded.samples_, folded._of_users = folded_samples, of_users
+        if drift is not None:
+            folded.drift_ = drift
         return folded
 
     def explain(self, user: Any, item: Any, n: int = 5) -> Explanation:
@@ -543,7 +562,7 @@ class BayesianALS(HalfStepModel):
             user=user,
             item=item,
             score=float(self.predict(user, [item])[0]),
-            baseline=self.mean_ + baseline / len(samples),
+            baseline=self.mean_ + baseline / len(samples) + self._drift_now(u, i),
             item_ids=self.items_.ids[pattern.indices],
             values=history.values[pattern.order],
             contributions=contributions / len(samples),
@@ -563,14 +582,17 @@ class BayesianALS(HalfStepModel):
         return NO_RIDGE
 
     def _more_arrays(self) -> dict[str, NDArray[Any]]:
-        return self.samples_.to_arrays() | {f"{PREFIX}{name}": a for name, a in self._of_users.to_arrays().items()}
+        of_users = {f"{PREFIX}{name}": a for name, a in self._of_users.to_arrays().items()}
+        return self.samples_.to_arrays() | of_users | super()._more_arrays()
 
     def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._take_more_arrays(arrays)
         n_users, n_items = len(self.user_factors_), len(self.item_factors_)
-        of_users = {name.removeprefix(PREFIX): a for name, a in arrays.items() if name.startswith(PREFIX)}
+        own = FittedDrift.left_out(arrays)
+        of_users = {name.removeprefix(PREFIX): a for name, a in own.items() if name.startswith(PREFIX)}
         self._of_users = Given.from_arrays(of_users, "user", n_users)
         n_features = self._of_users.matrix.shape[1] + (n_items if self.implicit_features else 0)
-        drawn = {name: a for name, a in arrays.items() if not name.startswith(PREFIX)}
+        drawn = {name: a for name, a in own.items() if not name.startswith(PREFIX)}
         self.samples_ = Samples.from_arrays(drawn, n_users, n_items, self.item_factors_.shape[1], n_features)
 
 

@@ -14,7 +14,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -28,6 +28,7 @@ from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Solver, empty_factors
 from halfstep.backends.threads import available_cores
 from halfstep.bayesian import BayesianALS
+from halfstep.drift import Drift
 from halfstep.interactions import Interactions
 from halfstep.kernel_cache import Holding
 from halfstep.kernels import _jit
@@ -185,6 +186,9 @@ def warm() -> Warmth:
             model.explain(0, 1)
             model.partial_fit(more)
         ALS(objective, rank=EXACT_RANK + 8, iterations=1, solver="subspace", progress=False).fit(data)
+    timed = replace(data, timestamps=np.arange(len(data)))
+    for rank in (8, EXACT_RANK + 8):
+        ALS(Explicit(biases=True, drift=Drift()), rank=rank, iterations=2, random_state=0, progress=False).fit(timed)
     for rank in (8, 16):  # in doubles, and in singles
         sampled = BayesianALS(rank=rank, iterations=2, burn_in=1, random_state=0, progress=False).fit(data)
         sampled.predict([0], [1], interval=0.9)

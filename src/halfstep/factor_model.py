@@ -4,7 +4,8 @@ Every model of this library scores a pair as
 
     ŷ_ui = μ + b_u + b_i + p_u·q_i
 
-ALS, SGD and the baselines differ only in how they find the numbers; a baseline is a factorisation of rank 0.
+and, where biases drift, what `halfstep.drift` adds at a time. ALS, SGD and the baselines differ only in how they find
+the numbers; a baseline is a factorisation of rank 0.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from halfstep.backends.ranking import Ranked, best_columns, best_of_given
+from halfstep.drift import FittedDrift
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.interactions import Interactions, Ledger, Lists, Vocabulary
+from halfstep.interactions.columns import as_timestamps
 from halfstep.interactions.ids import refuse_missing
 from halfstep.parameters import check_integer
 from halfstep.recommendations import Recommendations, SimilarItems, SimilarUsers
@@ -52,6 +55,8 @@ class FactorModel:
         μ; 0 for models without biases.
     item_counts_ : ndarray of shape (n_items,)
         How many users had each item in what the model was fitted on; of an item with 0 it knows nothing.
+    drift_ : FittedDrift or None
+        What is added to biases at a time; None where they do not drift.
     interactions_ : Interactions or None
         What the model was fitted on, so that it can leave out what a user has seen; None where it came from a file
         without them.
@@ -65,6 +70,7 @@ class FactorModel:
     item_biases_: NDArray[np.floating]
     mean_: float
     item_counts_: NDArray[np.int64]
+    drift_: FittedDrift | None = None
     _data: Interactions | Ledger | None
     _is_folded: bool = False  # users are others than those whom the items were learnt from
 
@@ -86,6 +92,7 @@ class FactorModel:
         users: ArrayLike | Interactions,
         items: ArrayLike | None = None,
         *,
+        timestamps: ArrayLike | None = None,
         unknown: Literal["baseline", "raise"] = "baseline",
     ) -> NDArray[np.float64]:
         """Score pairs of a user and an item.
@@ -94,7 +101,10 @@ class FactorModel:
         ----------
         users, items : array-like of ids, both of length n
             A single id on one side is paired with every id of the other. Interactions alone, in the place of
-            `users`, stand for their own pairs.
+            `users`, stand for their own pairs, at their own times if they have any.
+        timestamps : a time, or array-like of n, optional
+            When, where biases drift (`halfstep.Drift`); by default at the last time that the model was fitted on.
+            They are of the kind that it was fitted on, and say nothing to a model without drift.
         unknown : {"baseline", "raise"}
             What to do with an id that the model was not fitted on: score it by what is known of the pair
             (μ plus the bias of the known side), or raise `UnknownIdError`.
@@ -107,16 +117,39 @@ class FactorModel:
         Raises
         ------
         DataError
-            If `users` and `items` differ in length.
+            If `users`, `items` and `timestamps` differ in length, or the latter are of another kind.
         UnknownIdError
             If an id is unknown and ``unknown="raise"``.
         """
         u, i = self._pairs(users, items, unknown)
+        t = self._times(users, timestamps, len(u))
         scores = np.empty(len(u), dtype=np.float64)
         for start in range(0, len(u), PAIRS_AT_ONCE):
             part = slice(start, start + PAIRS_AT_ONCE)
             scores[part] = self._score(u[part], i[part])
+            if self.drift_ is not None:
+                scores[part] += self.drift_.at(u[part], i[part], None if t is None else t[part])
         return scores
+
+    def _drift_now(self, u: int, i: int) -> float:
+        """What drift adds to the score of a pair of positions now."""
+        return 0.0 if self.drift_ is None else float(self.drift_.at(np.array([u]), np.array([i]), None)[0])
+
+    def _times(
+        self, users: ArrayLike | Interactions, timestamps: ArrayLike | None, count: int
+    ) -> NDArray[np.float64] | None:
+        """Times of pairs as numbers; None where there are none, or nothing drifts."""
+        if timestamps is None and isinstance(users, Interactions):
+            timestamps = users.timestamps
+        if timestamps is None or self.drift_ is None:
+            return None
+        is_one = isinstance(timestamps, str) or np.ndim(timestamps) == 0
+        given = as_timestamps([timestamps] if is_one else timestamps)
+        if len(given) != count and not is_one:
+            raise DataError(
+                f"timestamps has {len(given)} times for {count} pairs: give one for each, or a single one"
+            )
+        return np.broadcast_to(self.drift_.times(given), (count,)) if count else np.empty(0)
 
     def _pairs(
         self, users: ArrayLike | Interactions, items: ArrayLike | None, unknown: str
@@ -198,6 +231,7 @@ class FactorModel:
             refuse_missing(ids, u < 0, "user id")
         skip = self._seen(u) if exclude_seen else Lists.empty(len(u))
         b = self.item_biases_.astype(np.float64)
+        b += 0.0 if self.drift_ is None else self.drift_.items_now
         if candidates is None:
             b[self.item_counts_ == 0] = -np.inf
         if isinstance(exclude, Mapping):
@@ -229,6 +263,7 @@ class FactorModel:
             positions[strangers] = rank(strangers, np.where(b > -np.inf, self.item_counts_, -np.inf))[0]
             scores[strangers] = np.where(positions[strangers] >= 0, 0.0, np.nan)
         scores += self.mean_ + _rows(self.user_biases_[:, None], u).astype(np.float64)
+        scores += 0.0 if self.drift_ is None else _rows(self.drift_.users_now[:, None], u)
         return Recommendations(
             queries=ids, catalogue=self.items_, positions=positions, scores=scores,
             titles=self._titles, frame_kind=self._frame_kind,
@@ -375,10 +410,13 @@ class FactorModel:
 
     def _more_arrays(self) -> dict[str, NDArray[Any]]:
         """What a file has to hold of this model besides the fitted attributes of all models."""
-        return {}
+        return {} if self.drift_ is None else self.drift_.to_arrays()
 
     def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take what `_more_arrays` gave from a file; ValueError if it does not fit the rest of the model."""
+        drift = FittedDrift.from_arrays(arrays, len(self.user_factors_), len(self.item_factors_))
+        if drift is not None:
+            self.drift_ = drift
 
     def _remember(
         self,
@@ -389,9 +427,12 @@ class FactorModel:
         item_factors: NDArray[np.floating],
         user_biases: NDArray[np.floating],
         item_biases: NDArray[np.floating],
+        drift: FittedDrift | None = None,
     ) -> None:
         """Set all fitted attributes at once, so that a model is never half fitted."""
+        self.__dict__.pop("drift_", None)
         self.__dict__.update(
+            {} if drift is None else {"drift_": drift},
             users_=data.users,
             items_=data.items,
             user_factors_=user_factors,

@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Factors, aligned_zeros, empty_factors
 from halfstep.conditionals import Dice, Hyperparameters, Moments, NormalWishart, draw_noise_precision
+from halfstep.drift import Drift, FittedDrift
+from halfstep.drifting import DriftSteps
 from halfstep.half_step_model import naming_the_row
 from halfstep.interactions import Interactions
 from halfstep.link import Link
 from halfstep.samples import Samples, SideSamples
-from halfstep.sides import Prior, Side
+from halfstep.sides import Prior, Regularization, Side
 
 if TYPE_CHECKING:
     from halfstep.features import Sparse
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 8192  # whose moments are summed by one task
 
 # What random numbers are for: each has generators of its own.
-USERS, ITEMS, HYPERPARAMETERS, FOLDED_IN, USERS_LINK, ITEMS_LINK = range(6)
+USERS, ITEMS, HYPERPARAMETERS, FOLDED_IN, USERS_LINK, ITEMS_LINK, DRIFT = range(7)
 
 
 class State(NamedTuple):
@@ -50,6 +52,8 @@ class State(NamedTuple):
         τ.
     loss : float
         Σ w (t − score)².
+    drift : FittedDrift or None
+        What biases that drift add.
     """
 
     P: Factors
@@ -58,6 +62,7 @@ class State(NamedTuple):
     items: Hyperparameters
     noise: float
     loss: float
+    drift: FittedDrift | None = None
 
 
 class Chain:
@@ -80,12 +85,16 @@ class Chain:
     dice : Dice
     features : pair of sparse arrays, or None
         Of the users and of the items: one row for each. None where nothing is linked.
+    drift : Drift, optional
+        Then the targets of both sides are overwritten.
 
     Attributes
     ----------
     state : State
     links : pair of Link, or None
         What is linked to the users and to the items.
+    mean_drift : FittedDrift or None
+        Of the samples for which `keep_drift` was called.
     """
 
     def __init__(
@@ -101,6 +110,7 @@ class Chain:
         unit: float,
         dice: Dice,
         features: tuple[Sparse | None, Sparse | None] = (None, None),
+        drift: Drift | None = None,
     ) -> None:
         backend.hold_blas()
         self._backend, self._hyperprior, self._unit, self._dice = backend, hyperprior, unit, dice
@@ -118,6 +128,12 @@ class Chain:
         expected = hyperprior.expected
         self.state = State(copied(P), copied(Q), expected, expected, 1.0 / unit**2, np.inf)
         self._sweeps = 0
+        self._drift: DriftSteps | None = None
+        if drift is not None:
+            no_ridge = Regularization(0.0, 0.0)
+            self._drift = DriftSteps(backend, self._users, self._items, data, drift, no_ridge)
+            self.state = self.state._replace(drift=self._drift.start)
+        self.mean_drift: FittedDrift | None = None
 
     def solve(self) -> None:
         """Run an iteration of ALS: users and items are solved, and what they have in common stays as it is."""
@@ -130,7 +146,7 @@ class Chain:
         """Draw everything once."""
         self._sweeps += 1
         state, rng, dice = self.state, self._dice.generator(self._sweeps, HYPERPARAMETERS), self._dice
-        spread = state.noise**-0.5
+        spread, drift = state.noise**-0.5, self._draw_drift()
         self._backend.run(
             [task for side in (USERS, ITEMS) for task in dice.noise(self._noise[side], spread, self._sweeps, side)]
         )
@@ -139,7 +155,7 @@ class Chain:
         items = self._draw_hyperparameters(ITEMS, rng)
         loss = self._draw_items(self._prior(ITEMS, items, state.noise, self._noise[ITEMS]))
         noise = draw_noise_precision(loss, self._count, self._unit, rng)
-        self.state = State(state.P, state.Q, users, items, noise, loss)
+        self.state = State(state.P, state.Q, users, items, noise, loss, drift)
         return self.state
 
     def _draw_hyperparameters(self, side: int, rng: np.random.Generator) -> Hyperparameters:
@@ -166,6 +182,20 @@ class Chain:
         link = self.links[side]
         means = hyper.mean[None, :]
         return Prior(means if link is None else means + link.fitted, hyper.precision / noise, drawn)
+
+    def _draw_drift(self) -> FittedDrift | None:
+        state, drift = self.state, self.state.drift
+        if self._drift is None or drift is None or self._sweeps == 1:  # when factors and biases are still at random
+            return drift
+        rng = self._dice.generator(self._sweeps, DRIFT)
+        drift = self._drift.drawn(state.P, state.Q, drift, state.noise, self._unit, rng)
+        self._drift.aim(drift)
+        return drift
+
+    def keep_drift(self, number: int) -> None:
+        """Take what drifts into its mean, as the sample of this number, from 1."""
+        drift, mean = self.state.drift, self.mean_drift
+        self.mean_drift = drift if mean is None or drift is None else mean.towards(drift, 1.0 / number)
 
     def _draw_users(self, prior: Prior) -> None:
         with naming_the_row("user", self._data):

@@ -11,6 +11,8 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.drift import FittedDrift
+from halfstep.drifting import solve_with_trends, trend_ridge
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, Ledger, as_histories, as_interactions
@@ -52,6 +54,7 @@ class HalfStepModel(FactorModel):
             All that is known of each user, as `fit` takes it; or a mapping from a user's id to the ids of its items,
             or to a mapping from these to values. The columns of a sparse matrix are the model's items, in the order
             of `items_`.
+            Where biases drift, it is at their times that things were done; now, if they have none.
         unknown_items : {"ignore", "raise"}
             What to do with an item that the model was not fitted on: leave it out, or raise `UnknownIdError`.
 
@@ -73,10 +76,29 @@ class HalfStepModel(FactorModel):
             If a user's system is not positive definite.
         """
         data = self._histories(histories, unknown_items)
+        if self.drift_ is not None:
+            return self._fold_in_drifting(data, self.drift_)
         side = self._users_side(data)
         with naming_the_row("user", data):
             factors, biases = solve_rows(side, self.item_factors_, self.item_biases_, threads=self.threads)
         return self._folded(data, factors, biases)
+
+    def _fold_in_drifting(self, data: Interactions, drift: FittedDrift) -> Self:
+        """The same where biases drift: users are solved together with their trends."""
+        asked, drift = self.objective.drift, drift.of_users(data)
+        side, deviations = self._users_side(data, drift), None
+        if asked is None or asked.user_trend:
+            t = None if data.timestamps is None else drift.times(data.timestamps)
+            if t is not None and len(t):
+                deviations = drift.deviations(data.user_positions, t)[data.by_user.order]
+        ridge = trend_ridge(0.0 if asked is None else asked.strengths[0], data, self._regularization)
+        with naming_the_row("user", data):
+            factors, biases, trends = solve_with_trends(
+                side, deviations, ridge, self.item_factors_, self.item_biases_, threads=self.threads
+            )
+        folded = self._folded(data, factors, biases)
+        folded.drift_ = replace(drift, trends=trends)
+        return folded
 
     def _histories(self, histories: Any, unknown_items: Literal["ignore", "raise"]) -> Interactions:
         """Take the histories of users who are to be folded in, on the model's items."""
@@ -164,7 +186,7 @@ class HalfStepModel(FactorModel):
             user=user,
             item=item,
             score=float(self.predict(user, [item])[0]),
-            baseline=self.mean_ + float(self.item_biases_[i]),
+            baseline=self.mean_ + float(self.item_biases_[i]) + self._drift_now(u, i),
             item_ids=self.items_.ids[pattern.indices],
             values=history.values[pattern.order],
             contributions=contributions.astype(np.float64),
@@ -213,12 +235,19 @@ class HalfStepModel(FactorModel):
         ------
         DataError
             If the interactions are unusable or do not fit those that the model was fitted on; it is unchanged then.
+        ParameterError
+            If biases drift: the bins of time and what is carried forward are of the data that were fitted.
         NumericalError
             If a row's system is not positive definite; that row is as it was then.
         """
         check_choice("duplicates", duplicates, ("last", "sum", "error"))
         if "_data" not in self.__dict__:
             return self.fit(new)
+        if self.drift_ is not None:
+            raise ParameterError(
+                "a model whose biases drift cannot learn on, as its bins of time end with the data that it was "
+                "fitted on: fit again, or fold_in the users who have something new"
+            )
         if self._is_folded:
             raise DataError(
                 "this model was made by fold_in: it knows its own users, not those whom the items were learnt from. "
@@ -288,9 +317,13 @@ class HalfStepModel(FactorModel):
             )
         return self._online
 
-    def _users_side(self, data: Interactions) -> Side:
-        """The half-step of some users, whose items are this model's."""
+    def _users_side(self, data: Interactions, drift: FittedDrift | None = None) -> Side:
+        """The half-step of some users, whose items are this model's; `drift` is these users', if not the model's."""
         cost = self.objective.cost(data, Statistics(self.mean_, self.item_counts_, self.users_))
+        drift = self.drift_ if drift is None else drift
+        if drift is not None:
+            t = None if data.timestamps is None else drift.times(data.timestamps)
+            cost = replace(cost, targets=cost.targets - drift.at(data.user_positions, data.item_positions, t))
         side = users_side(
             data,
             cost,

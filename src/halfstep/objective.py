@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.drift import Drift
 from halfstep.errors import DataError, ParameterError
 from halfstep.interactions import Interactions, Vocabulary
 from halfstep.parameters import check_number
@@ -87,6 +88,8 @@ class Objective(ABC):
 
     biases: bool = False
     """Whether b_u and b_i are fitted."""
+    drift: Drift | None = None
+    """How biases change with time, if they do."""
 
     @abstractmethod
     def targets(self, cells: Cells) -> Floats:
@@ -167,17 +170,29 @@ class Explicit(Objective):
     biases : bool
         Fit b_u and b_i jointly with the factors, around the weighted mean μ of the observed values. Missing cells
         are predicted without them: what is missing is drawn to its baseline.
+    drift : Drift, optional
+        Let biases change with time: beside b_u + b_i there is b_{i,bin(time)} + a_u dev_u(time), with a term of its
+        own in the regularisation; see `halfstep.Drift`. Takes ``biases=True``, and interactions with timestamps.
     """
 
     weight: ObservedWeight | None = None
     missing_weight: MissingWeight = 0.0
     biases: bool = False
+    drift: Drift | None = None
 
     def __post_init__(self) -> None:
         _check_weight("weight", self.weight)
         _check_weight("missing_weight", self.missing_weight)
         if not isinstance(self.biases, bool | np.bool_):
             raise ParameterError(f"biases={self.biases!r}: give True or False")
+        if self.drift is not None and not isinstance(self.drift, Drift):
+            raise ParameterError(f"drift={self.drift!r}: give halfstep.Drift(), or None")
+        if self.drift is not None and not self.biases:
+            raise ParameterError("drift without biases: it is biases that drift; say biases=True, too")
+
+    def __repr__(self) -> str:
+        shown = [field.name for field in fields(self) if field.name != "drift" or self.drift is not None]
+        return f"Explicit({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     def targets(self, cells: Cells) -> Floats:
         return cells.values

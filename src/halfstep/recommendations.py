@@ -171,7 +171,7 @@ class Explanation:
     score : float
         What `predict` says.
     baseline : float
-        μ + b_i: what does not depend on the user.
+        μ + b_i: what does not depend on the user; and, where biases drift, what that adds by now.
     item_ids : ndarray of shape (n,)
         The items that the user has.
     values : ndarray of shape (n,)

@@ -207,8 +207,11 @@ def _side(
     none = np.empty(0, dtype)
     with np.errstate(over="ignore"):  # what is too large for singles makes no finite objective
         targets, weights = (
-            array[:1].astype(dtype) if is_constant(array) else array.astype(dtype)[orientation.order]
-            for array in (cost.targets, cost.weights)
+            array[:1].astype(dtype) if is_one_number else array.astype(dtype)[orientation.order]
+            for array, is_one_number in (
+                (cost.targets, is_repeated(cost.targets)),  # laid out, they may be about to change (`drifting`)
+                (cost.weights, is_constant(cost.weights)),
+            )
         )
     return Side(
         indptr=orientation.indptr,

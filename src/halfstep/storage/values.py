@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep import weights
+from halfstep.drift import Drift
 from halfstep.errors import HalfstepError, ParameterError
 from halfstep.objective import Explicit, Implicit, Objective
 from halfstep.storage.container import storable_array
@@ -23,6 +24,7 @@ Arrays = dict[str, NDArray[Any]]
 STORABLE: Mapping[str, type] = {
     kind.__name__: kind
     for kind in (
+        Drift,
         Explicit,
         Implicit,
         weights.linear_popularity,

@@ -131,7 +131,7 @@ def test_hyperparameters_have_the_moments_of_their_conditional() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(7, 3)) @ rng.normal(size=(3, 3)) + [1.0, -2.0, 0.5]
     hyperprior = NormalWishart(np.array([1.0, 1.0, 4.0]))
-    rows = Moments(len(X), X.sum(axis=0), X.T @ X)
+    rows = Moments(len(X), len(X), X.sum(axis=0), X.T @ X)
     draws = [hyperprior.draw(rows, rng) for _ in range(20_000)]
     inverse = np.diag(hyperprior.scale) + (len(X) - 1) * np.cov(X.T) + 14 / 9 * np.outer(X.mean(0), X.mean(0))
     W, n = np.linalg.inv(inverse), 10  # ν0 + 7

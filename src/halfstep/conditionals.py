@@ -33,6 +33,8 @@ class Moments:
     Attributes
     ----------
     count : int
+    weight : float
+        The rows' together: their number, or less where features explain some of them.
     total : ndarray of shape (unknowns,)
         Σ x.
     squares : ndarray of shape (unknowns, unknowns)
@@ -40,6 +42,7 @@ class Moments:
     """
 
     count: int
+    weight: float
     total: Floats
     squares: Floats
 
@@ -98,26 +101,18 @@ class NormalWishart:
         precision = unknowns / self.scale
         return Hyperparameters(np.zeros(unknowns), np.diag(precision), np.diag(precision**-0.5))
 
-    def draw(self, rows: Moments, rng: np.random.Generator, coefficients: Moments | None = None) -> Hyperparameters:
+    def draw(self, rows: Moments, rng: np.random.Generator) -> Hyperparameters:
         """Draw from the conditional of x̄ and Λ given the rows.
 
         Λ ~ Wishart(W, ν0 + n),  x̄ ~ N(Σ x / (b0 + n), ((b0 + n) Λ)⁻¹),  with
         W⁻¹ = W0⁻¹ + Σ x xᵀ − (Σ x)(Σ x)ᵀ / (b0 + n), the prior mean being 0 (Salakhutdinov & Mnih 2008, eq. 14).
-
-        With a link, rows are what is left of them, x − βᵀ f, and Λ is that of β's rows, too: their number counts in
-        ν, and λ βᵀβ in W⁻¹ (Simm et al. 2017).
         """
-        unknowns, weight = len(self.scale), MEAN_RIDGE + rows.count
+        unknowns, weight = len(self.scale), MEAN_RIDGE + rows.weight
         center = rows.total / weight
-        inverse = np.diag(self.scale) + rows.squares - weight * np.outer(center, center)
-        degrees = unknowns + rows.count
-        if coefficients is not None:
-            inverse += coefficients.squares
-            degrees += coefficients.count
-        C = np.linalg.cholesky(inverse)
+        C = np.linalg.cholesky(np.diag(self.scale) + rows.squares - weight * np.outer(center, center))
         # Bartlett: with W⁻¹ = C Cᵀ, Λ = C⁻ᵀ B Bᵀ C⁻¹, and its inverse is R Rᵀ with R = C B⁻ᵀ.
         B = np.tril(rng.standard_normal((unknowns, unknowns)), -1)
-        B[np.diag_indices(unknowns)] = np.sqrt(rng.chisquare(degrees - np.arange(unknowns)))
+        B[np.diag_indices(unknowns)] = np.sqrt(rng.chisquare(unknowns + rows.count - np.arange(unknowns)))
         R = np.linalg.solve(B, C.T).T
         half = np.linalg.solve(C.T, B)
         mean = center + R @ rng.standard_normal(unknowns) / np.sqrt(weight)

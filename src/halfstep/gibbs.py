@@ -160,10 +160,10 @@ class Chain:
 
     def _draw_hyperparameters(self, side: int, rng: np.random.Generator) -> Hyperparameters:
         """Draw x̄ and Λ of a side; and β, where there is a link."""
-        link, rows = self.links[side], self.moments("users" if side == USERS else "items")
+        link, F = self.links[side], self.state.P if side == USERS else self.state.Q
         if link is None:
-            return self._hyperprior.draw(rows, rng)
-        hyper = self._hyperprior.draw(rows, rng, link.moments)
+            return self._hyperprior.draw(self.moments("users" if side == USERS else "items"), rng)
+        hyper = self._hyperprior.draw(link.moments(F), rng)
         noise = [np.empty(shape) for shape in link.noise_shapes]
         purpose = USERS_LINK if side == USERS else ITEMS_LINK
         self._backend.run(
@@ -173,7 +173,7 @@ class Chain:
                 for task in self._dice.noise(out, 1.0, self._sweeps, purpose, number)
             ]
         )
-        link.draw(self.state.P if side == USERS else self.state.Q, hyper, (noise[0], noise[1]), rng)
+        link.draw(F, hyper, (noise[0], noise[1]), rng)
         return hyper
 
     def _prior(
@@ -206,9 +206,9 @@ class Chain:
             return self._backend.half_step_and_loss(self._items, self.state.P, self.state.Q, prior=prior)[0]
 
     def moments(self, side: Literal["users", "items"]) -> Moments:
-        """Sum the rows that have observations, and their squares, in double precision; less βᵀ f, with a link."""
+        """Sum the rows that have observations, and their squares, in double precision."""
         F, number = (self.state.P, USERS) if side == "users" else (self.state.Q, ITEMS)
-        mask, link = self._has_observations[number], self.links[number]
+        mask = self._has_observations[number]
         count, unknowns = int(np.count_nonzero(mask)), len(self._hyperprior.scale)
         starts = range(0, len(F), ROWS_AT_ONCE)
         sums = aligned_zeros((len(starts), unknowns, unknowns + 1), np.float64)
@@ -216,15 +216,13 @@ class Chain:
         def add(number: int, start: int) -> None:
             some = slice(start, start + ROWS_AT_ONCE)
             rows = F[some, :unknowns]
-            if link is not None:
-                rows = rows - link.fitted[some]
             rows = (rows if count == len(F) else rows[mask[some]]).astype(np.float64)
             sums[number, :, :unknowns] = rows.T @ rows
             sums[number, :, unknowns] = np.ones(len(rows)) @ rows
 
         self._backend.run([partial(add, number, start) for number, start in enumerate(starts)])
         total = sums.sum(axis=0)
-        return Moments(count, total[:, unknowns], total[:, :unknowns])
+        return Moments(count, count, total[:, unknowns], total[:, :unknowns])
 
 
 def copied(F: Factors) -> Factors:

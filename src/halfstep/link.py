@@ -140,11 +140,23 @@ class Link:
         self.strength = EXPECTED_STRENGTH
         self.fitted = np.zeros((F.shape[0], unknowns))
 
-    @property
-    def moments(self) -> Moments:
-        """What β says of Λ: its rows are draws from N(0, (λ Λ)⁻¹)."""
-        B = self.coefficients
-        return Moments(len(B), np.zeros(B.shape[1]), self.strength * (B.T @ B))
+    def moments(self, X: NDArray[np.floating]) -> Moments:
+        """What the rows say of x̄ and Λ, whatever β is.
+
+        Over all β that the prior allows, rows are correlated as far as their features are alike: for each unknown as
+        in M = I + F Fᵀ / λ. So sums of rows become sums with M⁻¹ = I − F (FᵀF + λ I)⁻¹ Fᵀ,
+
+            weight = 1ᵀ M⁻¹ 1,   total = Xᵀ M⁻¹ 1,   squares = Xᵀ M⁻¹ X.
+
+        Given β, Λ could be drawn as well (Simm et al. 2017), but would hardly move where features are many: it is
+        that of all rows of β, too, of which most follow Λ and nothing else.
+        """
+        unknowns = self.coefficients.shape[1]
+        T = np.ones((self._ridge.shape[0], unknowns + 1))
+        T[:, :unknowns] = X[self._observed, :unknowns]
+        sums = T.T @ (T - self._ridge.times(self._ridge.solve(T, self.strength)))
+        sums = (sums + sums.T) / 2
+        return Moments(len(T), float(sums[unknowns, unknowns]), sums[:unknowns, unknowns], sums[:unknowns, :unknowns])
 
     @property
     def noise_shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -1,0 +1,197 @@
+"""What rows are linked to: bags, matrices, dataframes; in models that are fitted, folded in, saved and explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from scipy.sparse import csr_array
+
+import halfstep as hs
+from halfstep.errors import DataError
+from halfstep.features import Given, bags
+
+GENRES = {"tea": "drink|hot", "milk": "drink", "rice": "food|hot", "fish": "food", "bread": "food"}
+FRAMES = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "pyarrow": pa.table}
+
+
+@pytest.fixture(scope="module")
+def tastes() -> hs.Interactions:
+    """Ratings of 60 users who like drinks or food, and warm things or not; of the last item there are none."""
+    rng = np.random.default_rng(0)
+    items = list(GENRES)
+    likes_food, likes_hot = rng.normal(size=60), rng.normal(size=60)
+    rows = [
+        (
+            f"u{u}", item,
+            3 + likes_food[u] * (1 if "food" in GENRES[item] else -1) + likes_hot[u] * ("hot" in GENRES[item])
+            + 0.3 * rng.normal(),
+        )
+        for u in range(60) for item in items[:-1]
+    ]  # fmt: skip
+    return hs.Interactions.from_arrays(*zip(*rows, strict=True))
+
+
+def genres(kind: str = "pandas"):
+    return FRAMES[kind]({"item": list(GENRES), "kind": list(GENRES.values()), "price": [1.0, 2.0, 3.0, 4.0, None]})
+
+
+def sampler(**options) -> hs.BayesianALS:
+    return hs.BayesianALS(rank=3, iterations=40, burn_in=10, random_state=0, **options)
+
+
+def test_a_bag_has_the_length_1() -> None:
+    data = hs.Interactions.from_arrays([0, 0, 0, 2], [5, 6, 7, 5])
+    F = bags(data.by_user, data.n_items).toarray()
+    np.testing.assert_allclose(F, [[3**-0.5] * 3, [1, 0, 0]])
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_numbers_are_standardised_and_categories_become_indicators(tastes: hs.Interactions, kind: str) -> None:
+    data, given = Given.read(tastes, genres(kind), "item")
+    order = [data.items.position(name) for name in GENRES]
+    F = given.matrix.toarray()[order]
+    names = given.columns[0].names
+    assert names == ("drink", "food", "hot")
+    np.testing.assert_array_equal(F[:, :3], [[name in GENRES[item].split("|") for name in names] for item in GENRES])
+    prices = np.array([1.0, 2.0, 3.0, 4.0])
+    np.testing.assert_allclose(F[:, 3], [*(prices - 2.5) / prices.std(), 0.0])
+    assert len(data.items) == len(tastes.items) + 1  # an id with features is part of the model
+
+
+def test_items_without_ratings_are_predicted_from_their_features() -> None:
+    rng = np.random.default_rng(0)
+    genre, likes = rng.integers(3, size=40), rng.normal(size=(50, 3))
+    users, items = np.nonzero(rng.random((50, 40)) < 0.5)
+    data = hs.Interactions.from_arrays(
+        users, items, 3 + likes[users, genre[items]] + 0.3 * rng.normal(size=len(users))
+    )
+    is_cold = data.item_positions >= 32
+    train, test = data.subset(~is_cold), data.subset(is_cold)
+    films = pd.DataFrame({"item": np.arange(42), "genre": np.array(["a", "b|c", "c"])[[*genre, 0, 1]]})
+    model = sampler().fit(train, item_features=films)
+    assert 41 in model.items_.ids  # nobody has it in either part
+    errors = [hs.metrics.rmse(test.values, each.predict(test)) for each in (model, hs.UserItemBias().fit(train))]
+    assert errors[0] < 0.5 * errors[1]
+    _, lower, upper = model.predict(test, interval=0.9)
+    assert 0.85 < np.mean((lower <= test.values) & (test.values <= upper)) <= 1.0
+    known = train.subset(train.item_positions < 8)
+    assert np.mean(upper - lower) > np.mean(np.subtract(*model.predict(known, interval=0.9)[:0:-1]))
+
+
+def test_bits_do_not_depend_on_threads(tastes: hs.Interactions) -> None:
+    models = [
+        sampler(implicit_features=True, threads=threads).fit(tastes, item_features=genres()) for threads in (1, 2, 3)
+    ]
+    for other in models[1:]:
+        np.testing.assert_array_equal(models[0].samples_.users.factors, other.samples_.users.factors)
+        np.testing.assert_array_equal(models[0].samples_.items.factors, other.samples_.items.factors)
+
+
+def test_implicit_features_know_the_training_side_alone() -> None:
+    """Whatever is held out may be another pair, or none at all: not a bit changes."""
+    rng = np.random.default_rng(1)
+    pairs = np.unique(rng.integers((30, 20), size=(300, 2)), axis=0)
+    values, is_test = rng.normal(size=len(pairs)), rng.random(len(pairs)) < 0.3
+    other = pairs.copy()
+    other[is_test] = other[is_test][:, ::-1] % (30, 20)
+    vocabularies = {"users": hs.Vocabulary(np.arange(30)), "items": hs.Vocabulary(np.arange(20))}
+    factors = []
+    for all_pairs in (pairs, other):
+        data = hs.Interactions.from_arrays(*all_pairs[~is_test].T, values[~is_test])
+        whole = hs.Interactions.from_arrays(*all_pairs.T, values, duplicates="last").rebased(**vocabularies)
+        assert len(whole) >= len(data)
+        train = data.rebased(**vocabularies)
+        factors.append(sampler(implicit_features=True).fit(train).samples_.items.factors)
+    np.testing.assert_array_equal(*factors)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_implicit_features_help_where_who_rates_what_says_something(seed: int) -> None:
+    """Few ratings with much noise, of users who rate what they like: features are many more than rows."""
+    rng = np.random.default_rng(seed)
+    taste, kind = rng.integers(2, size=400), rng.integers(2, size=60)
+    match = taste[:, None] == kind
+    users, items = np.nonzero(rng.random(match.shape) < np.where(match, 0.15, 0.05))
+    values = np.where(match[users, items], 1.0, -1.0) + rng.normal(size=len(users))
+    train, test = hs.split_random(hs.Interactions.from_arrays(users, items, values), 0.3, random_state=0)
+    errors = [
+        hs.metrics.rmse(
+            test.values,
+            hs.BayesianALS(rank=2, iterations=80, implicit_features=implicit, random_state=0)
+            .fit(train)
+            .predict(test),
+        )
+        for implicit in (False, True)
+    ]
+    assert errors[1] < 0.98 * errors[0]
+
+
+def test_a_matrix_goes_by_position(tastes: hs.Interactions) -> None:
+    F = csr_array(np.eye(len(tastes.items)))
+    model = sampler().fit(tastes, item_features=F)
+    assert np.isfinite(model.predict(tastes)).all()
+    with pytest.raises(DataError, match="has 4 rows, and there are 60 users"):
+        sampler().fit(tastes, user_features=F)
+
+
+def test_users_are_folded_in_with_their_features(tastes: hs.Interactions) -> None:
+    told = pd.DataFrame({"user": tastes.users.ids, "warm": np.arange(60) % 2})
+    model = sampler(implicit_features=True).fit(tastes, user_features=told)
+    strangers = pd.DataFrame({"user": ["new", "newer"], "warm": [0, 1]})
+    history = {"new": {"tea": 5.0, "fish": 1.0}, "newer": {"tea": 5.0, "fish": 1.0}}
+    folded = model.fold_in(history, user_features=strangers)
+    assert np.isfinite(folded.predict(["new", "newer"], ["milk"])).all()
+    alone = model.fold_in({"new": history["new"]}, user_features=strangers)
+    np.testing.assert_array_equal(folded.predict(["new"], ["milk"]), alone.predict(["new"], ["milk"]))
+    with pytest.raises(DataError, match="no column 'warm'"):
+        model.fold_in(history, user_features=pd.DataFrame({"user": ["new"], "cold": [1]}))
+    with pytest.raises(DataError, match="was fitted without any"):
+        sampler().fit(tastes).fold_in(history, user_features=strangers)
+
+
+def test_explanations_add_up(tastes: hs.Interactions) -> None:
+    told = pd.DataFrame({"user": tastes.users.ids, "warm": np.arange(60) % 2})
+    model = sampler(implicit_features=True).fit(tastes, user_features=told, item_features=genres())
+    why = model.explain("u3", "milk")
+    assert np.isfinite(why.baseline)
+    # Exact but for the draws themselves, which scatter around what they are drawn around
+    assert why.baseline + why.contributions.sum() == pytest.approx(why.score, abs=0.5)
+
+
+def test_a_file_keeps_the_link(tmp_path: Path, tastes: hs.Interactions) -> None:
+    told = pd.DataFrame({"user": tastes.users.ids, "warm": np.arange(60) % 2, "town": ["a|b", "b"] * 30})
+    model = sampler(implicit_features=True).fit(tastes, user_features=told, item_features=genres())
+    model.save(tmp_path / "m.halfstep")
+    loaded = hs.load(tmp_path / "m.halfstep")
+    history, of_new = {"new": {"tea": 5.0}}, pd.DataFrame({"user": ["new"], "warm": [1], "town": ["a"]})
+    for one, other in (
+        (model, loaded),
+        (model.fold_in(history, user_features=of_new), loaded.fold_in(history, user_features=of_new)),
+    ):
+        pairs = one.users_.ids[:1], ["bread"]
+        np.testing.assert_array_equal(one.predict(*pairs), other.predict(*pairs))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"item": ["tea"], "price": [np.inf]}, "feature 'price' has infinite entries"),
+        ({"item": [1], "price": [1.0]}, "none of the items in item_features, such as 1"),
+        ({"thing": ["tea"], "price": [1.0]}, "no column 'item' with the ids"),
+        ({"item": ["tea", "tea"], "price": [1.0, 2.0]}, "tea"),
+        ({"item": ["tea"], "price": [[1.0]]}, "give numbers, or strings"),
+    ],
+)
+def test_features_that_make_no_sense(tastes: hs.Interactions, given: dict, message: str) -> None:
+    with pytest.raises(hs.errors.HalfstepError, match=message):
+        sampler().fit(tastes, item_features=pd.DataFrame(given))
+
+
+def test_what_is_no_table_is_refused(tastes: hs.Interactions) -> None:
+    with pytest.raises(DataError, match="item_features is a dict"):
+        sampler().fit(tastes, item_features={"item": ["tea"]})

@@ -86,6 +86,17 @@ def _without_trailing_spaces(text: str) -> str:
     return re.sub(r" +$", "", text, flags=re.MULTILINE)
 
 
+def test_the_examples_of_the_page_on_sampling_run() -> None:
+    names: dict[str, object] = {}
+    for example in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "bayesian.md").read_text("utf-8"), re.DOTALL):
+        exec(compile(example, "bayesian.md", "exec"), names)
+    linked, train = names["linked"], names["train"]
+    assert isinstance(linked, hs.BayesianALS)
+    assert isinstance(train, hs.Interactions)
+    assert 2000 in linked.items_
+    assert 2000 not in train.items
+
+
 def test_the_settings_in_the_table_can_be_made() -> None:
     cells = re.findall(r"^\|[^|]+\| `(hs\.[^`]+)`", README, flags=re.MULTILINE)
     assert len(cells) == 10

@@ -120,6 +120,7 @@ def model(ratings: hs.Interactions) -> hs.ALS:
     return hs.ALS(hs.Implicit(), rank=8, iterations=3, random_state=0).fit(ratings)
 
 
+@pytest.mark.usefixtures("titles")
 def test_recommendations_straight_from_a_history(model: hs.ALS) -> None:
     before = model.user_factors_.copy()
     folded = model.fold_in({"eve": [50, 172, 181], "adam": {1: 5.0, 50: 2.0}, "new": [], "odd": ["no film"]})
@@ -199,6 +200,7 @@ def test_contributions_are_what_a_changed_target_changes(setting: Setting, table
     np.testing.assert_allclose(model.explain(user, item).contributions, expected, rtol=1e-7, atol=1e-10)
 
 
+@pytest.mark.usefixtures("titles")
 def test_an_explanation_reads_well(model: hs.ALS) -> None:
     explanation = model.explain(1, 300, n=3)
     lines = repr(explanation).splitlines()

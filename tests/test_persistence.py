@@ -71,6 +71,7 @@ class TestRoundTrip:
         data = hs.split_leave_last_out(SOME)[0]
         assert_same(hs.ItemBias().fit(data), saved(hs.ItemBias().fit(data), tmp_path / "model"))
 
+    @pytest.mark.usefixtures("titles")
     def test_of_the_real_thing(self, tmp_path: Path) -> None:
         data = hs.datasets.movielens_100k()
         model = hs.ALS(hs.Explicit(biases=True), rank=8, iterations=2, random_state=0).fit(data)

@@ -231,6 +231,7 @@ def test_a_model_without_users_predicts_the_baseline(model: hs.ALS) -> None:
     assert model.fold_in({}).predict([1], [1]).tolist() == [0.0]
 
 
+@pytest.mark.usefixtures("titles")
 def test_a_table_reads_well(model: hs.ALS, small: hs.ALS) -> None:
     text = repr(model.recommend(n=7))
     assert text.startswith("Recommendations for 943 users, up to 7 each\n1: ")
@@ -241,6 +242,7 @@ def test_a_table_reads_well(model: hs.ALS, small: hs.ALS) -> None:
         small.recommend("ann")["zoe"]
 
 
+@pytest.mark.usefixtures("titles")
 def test_titles_come_along(model: hs.ALS) -> None:
     table = model.similar_items([50], n=2).to_frame("polars")
     assert table.columns == ["item", "similar_item", "rank", "similarity", "title"]

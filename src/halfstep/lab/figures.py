@@ -133,19 +133,21 @@ def draw_calibration(figure: Figure, sampled: Sampled) -> None:
     axes = figure.subplots()
     asked = [100 * share for share in SHARES]
     axes.plot(asked, asked, color=THIRD, linestyle="--")
-    axes.annotate("as it should be", (asked[0], asked[0]), (14, -8), textcoords="offset points", color=THIRD)
-    for (how, held), colour in zip(sampled.coverage.items(), (THEIRS, OURS), strict=True):
+    axes.annotate("as it should be", (asked[-1], asked[-1]), (10, -3), textcoords="offset points", color=THIRD)
+    middle = len(asked) // 2
+    sides = ((THEIRS, (12, -14), "left"), (OURS, (-12, 10), "right"))
+    for (how, held), (colour, shift, align) in zip(sampled.coverage.items(), sides, strict=True):
         shares = [100 * share for share in held]
         axes.plot(asked, shares, "o-", color=colour, markersize=6)
         axes.annotate(
-            f"held out {how}", (asked[-1], shares[-1]), (10, 0), textcoords="offset points",
-            color=colour, va="center", annotation_clip=False,
+            f"held out {how}", (asked[middle], shares[middle]), shift, textcoords="offset points",
+            color=colour, ha=align,
         )  # fmt: skip
     axes.set_xticks(asked)
     axes.grid()
     axes.set_xlabel("% of ratings that intervals are to hold")
     axes.set_ylabel("% that they held")
-    axes.set_title("Intervals hold what they promise, but do not see what is to come")
+    axes.set_title("Intervals hold about what they promise")
 
 
 def draw_traces(figure: Figure, sampled: Sampled) -> None:
@@ -161,7 +163,7 @@ def draw_traces(figure: Figure, sampled: Sampled) -> None:
         axes.plot(sweeps, drawn, color=OURS, linewidth=1.2)
         axes.set_ylabel(name)
         axes.grid(axis="y")
-    all_axes[0].set_title("A chain that has mixed wanders around")
+    all_axes[0].set_title("Biases settle within ten sweeps, the noise takes longer")
     all_axes[-1].set_xlabel("sweep")
 
 

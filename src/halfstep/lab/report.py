@@ -43,11 +43,11 @@ CAPTIONS = {
     ),
     "calibration": (
         "How many ratings an interval holds, beside how many it should. They were held out at random, or as the "
-        "write-up does, later in time: what people like changes, which no interval made of the past can know."
+        "write-up does, later in time: what people like changes, which intervals made of the past cannot know."
     ),
     "traces": (
-        "What each sweep of the sampler drew. It has found its way after a few, and then wanders around: its samples "
-        "are taken from there."
+        "What each sweep of the sampler drew. A chain that has found its way wanders around. Factors unfold one "
+        "after the other, and the noise falls with each, for longer than the 20 sweeps that are not kept."
     ),
     "weights": (
         "What a rating weighs, by how many ratings its film has; below, how many films are that popular. A film "

@@ -27,9 +27,10 @@ GRID = {"regularization": [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0], "rank": [8,
 SEARCHES: dict[str, dict[str, Any]] = {
     "Optuna, 100 trials": {"search": "optuna"},
     "Optuna, 50 trials": {"search": "optuna", "n_trials": 50},
-    "random, 100 trials": {"search": "random"},
-    "random, 100 trials, not pruned": {"search": "random", "prune": False},
-    "random, 100 trials, one λ for both sides": {"search": "random", "space": ONE_STRENGTH},
+    "random, 300 trials": {"search": "random"},
+    "random, 100 trials": {"search": "random", "n_trials": 100},
+    "random, 100 trials, not pruned": {"search": "random", "n_trials": 100, "prune": False},
+    "random, 300 trials, one λ for both sides": {"search": "random", "space": ONE_STRENGTH},
     "grid of 8 λ × 3 ranks": {"space": GRID},
     "the same, no warm starts": {"space": GRID, "warm_starts": False},
 }

@@ -31,8 +31,8 @@ from halfstep.tuning.trial import Trial, best_of
 
 SearchName = Literal["grid", "random", "optuna"]
 
-N_TRIALS = 100
-"""Of a search that has no end of its own."""
+N_TRIALS: dict[SearchName, int] = {"optuna": 100, "random": 300}
+"""Of searches without an end of their own: so many random draws do as well on folds as a search that learns."""
 
 
 def tune(
@@ -81,7 +81,7 @@ def tune(
         what was tried (``pip install 'halfstep[tune]'``). By default a grid where everything is listed and `n_trials`
         is not said; otherwise Optuna where it is installed, and random draws where it is not.
     n_trials : int, optional
-        At most so many; 100 by default, and a grid's all.
+        At most so many; by default 100 of Optuna's, 300 random ones, and a grid's all.
     prune : bool
         Give a trial up once its model is worse than each of the five best trials so far was after the same number of
         iterations, or after the same fold.
@@ -204,10 +204,10 @@ def _search(name: SearchName, space: Space, seed: int, maximize: bool) -> Search
 
 def _planned(space: Space, search: SearchName, n_trials: int | None) -> int:
     if search == "optuna":  # which may try a point twice
-        return n_trials or N_TRIALS
+        return n_trials or N_TRIALS[search]
     if search == "grid":
         return int(min(space.size, n_trials or space.size))
-    return int(min(space.size, n_trials or N_TRIALS))
+    return int(min(space.size, n_trials or N_TRIALS[search]))
 
 
 def _seed(random_state: Any, path: Path | None) -> int:

@@ -195,3 +195,21 @@ def test_features_that_make_no_sense(tastes: hs.Interactions, given: dict, messa
 def test_what_is_no_table_is_refused(tastes: hs.Interactions) -> None:
     with pytest.raises(DataError, match="item_features is a dict"):
         sampler().fit(tastes, item_features={"item": ["tea"]})
+
+
+def test_equal_numbers_say_nothing() -> None:
+    """The mean of three times 0.1 is not 0.1: what is left by rounding must not be taken for a spread."""
+    data = hs.Interactions.from_arrays(["a", "b", "c"], [1, 2, 3], [1.0, 2.0, 3.0])
+    frame = pd.DataFrame({"user": ["a", "b", "c"], "age": [0.1, 0.1, 0.1]})
+    _, given = Given.read(data, frame, "user")
+    np.testing.assert_array_equal(given.matrix.toarray(), np.zeros((3, 1)))
+    others = given.of_others(hs.Vocabulary(["d"]), pd.DataFrame({"user": ["d"], "age": [0.2]}))
+    np.testing.assert_allclose(others.matrix.toarray(), [[0.1]])
+
+
+@pytest.mark.parametrize("extreme", [1e300, 1e-300])
+def test_numbers_without_a_standard_deviation_are_refused(extreme: float) -> None:
+    data = hs.Interactions.from_arrays(["a", "b"], [1, 2], [1.0, 2.0])
+    frame = pd.DataFrame({"user": ["a", "b"], "age": [extreme, -extreme]})
+    with pytest.raises(DataError, match=r"'age' has entries such as .*: give it in other units"):
+        Given.read(data, frame, "user")

@@ -43,8 +43,17 @@ class Numbers:
         there = numbers[~np.isnan(numbers)]
         if not np.isfinite(there).all():
             raise DataError(f"the feature {column.name!r} has infinite entries: mend them, or leave the column out")
-        spread = float(there.std()) if len(there) else 0.0
-        return cls(column.name, float(there.mean()) if len(there) else 0.0, spread if spread > 0 else 1.0)
+        if len(there) == 0 or np.ptp(there) == 0:  # the mean of equal numbers may be another by rounding
+            return cls(column.name, float(there[0]) if len(there) else 0.0, 1.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            center, spread = float(there.mean()), float(there.std())
+        if not (0 < spread < np.inf):
+            largest = float(there[np.argmax(np.abs(there))])
+            raise DataError(
+                f"the feature {column.name!r} has entries such as {largest:g}, whose squares cannot be summed: give "
+                "it in other units, or as logarithms"
+            )
+        return cls(column.name, center, spread)
 
     def encoded(self, column: Column) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
         """Rows, columns and values of what is not 0."""

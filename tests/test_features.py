@@ -92,21 +92,33 @@ def test_bits_do_not_depend_on_threads(tastes: hs.Interactions) -> None:
         np.testing.assert_array_equal(models[0].samples_.items.factors, other.samples_.items.factors)
 
 
-def test_implicit_features_know_the_training_side_alone() -> None:
-    """Whatever is held out may be another pair, or none at all: not a bit changes."""
+@pytest.mark.parametrize("split", ["subset", "by time", "at random"])
+def test_implicit_features_know_the_training_side_alone(split: str) -> None:
+    """The pairs that are held out may be others, with other values: not a bit changes, whatever was built before."""
     rng = np.random.default_rng(1)
-    pairs = np.unique(rng.integers((30, 20), size=(300, 2)), axis=0)
-    values, is_test = rng.normal(size=len(pairs)), rng.random(len(pairs)) < 0.3
-    other = pairs.copy()
-    other[is_test] = other[is_test][:, ::-1] % (30, 20)
-    vocabularies = {"users": hs.Vocabulary(np.arange(30)), "items": hs.Vocabulary(np.arange(20))}
+    cells = rng.permutation(30 * 20)[:280]
+    users, items = np.divmod(cells, 20)
+    values, times = rng.normal(size=280), np.arange(280)
+    is_test = times >= 210
     factors = []
-    for all_pairs in (pairs, other):
-        data = hs.Interactions.from_arrays(*all_pairs[~is_test].T, values[~is_test])
-        whole = hs.Interactions.from_arrays(*all_pairs.T, values, duplicates="last").rebased(**vocabularies)
-        assert len(whole) >= len(data)
-        train = data.rebased(**vocabularies)
-        factors.append(sampler(implicit_features=True).fit(train).samples_.items.factors)
+    for moved in (False, True):
+        u, i, v = users.copy(), items.copy(), values.copy()
+        if moved:  # to cells that nobody had
+            u[is_test], i[is_test] = np.divmod(np.setdiff1d(np.arange(600), cells)[: is_test.sum()], 20)
+            v[is_test] = 9.0
+        data = hs.Interactions.from_arrays(u, i, v, times).rebased(
+            users=hs.Vocabulary(np.arange(30)), items=hs.Vocabulary(np.arange(20))
+        )
+        data.by_user, data.by_item, data.user_counts, data.item_counts  # noqa: B018 - built, and maybe handed on
+        if split == "subset":
+            train = data.subset(~is_test)
+        elif split == "by time":
+            train, _ = hs.split_by_time(data, test_fraction=0.25)
+        else:
+            train, test = hs.split_random(data, 0.25, random_state=0)
+            is_test = np.isin(data.timestamps, test.timestamps)  # by place alone: the same in both
+        model = sampler(implicit_features=True).fit(train)
+        factors.append(model.samples_.items.factors)
     np.testing.assert_array_equal(*factors)
 
 
@@ -154,13 +166,25 @@ def test_users_are_folded_in_with_their_features(tastes: hs.Interactions) -> Non
         sampler().fit(tastes).fold_in(history, user_features=strangers)
 
 
-def test_explanations_add_up(tastes: hs.Interactions) -> None:
+def test_explanations_add_up_to_what_is_expected_of_a_user(tastes: hs.Interactions) -> None:
     told = pd.DataFrame({"user": tastes.users.ids, "warm": np.arange(60) % 2})
     model = sampler(implicit_features=True).fit(tastes, user_features=told, item_features=genres())
+    user, item = tastes.users.position("u3"), model.items_.position("milk")
+    history = tastes.subset(tastes.user_positions == user)
+    places, samples = model.items_.positions(history.item_ids), model.samples_
+    f = np.zeros(len(model.items_) + 1)
+    f[places], f[-1] = len(places) ** -0.5, [-1.0, 1.0][list(told["user"]).index("u3") % 2]  # standardised
+    expected = []
+    for s in range(len(samples)):
+        y = np.column_stack([samples.items.factors[places, s], np.ones(len(places))]).astype(float)
+        t = history.values - model.mean_ - samples.items.biases[places, s]
+        precision = np.linalg.inv(samples.users.roots[s] @ samples.users.roots[s].T)
+        mean = samples.users.means[s] + f @ samples.link[s]
+        x = np.linalg.solve(precision + samples.noise[s] * y.T @ y, precision @ mean + samples.noise[s] * y.T @ t)
+        expected.append(x @ np.append(samples.items.factors[item, s], 1.0) + samples.items.biases[item, s])
     why = model.explain("u3", "milk")
-    assert np.isfinite(why.baseline)
-    # Exact but for the draws themselves, which scatter around what they are drawn around
-    assert why.baseline + why.contributions.sum() == pytest.approx(why.score, abs=0.5)
+    assert why.baseline + why.contributions.sum() == pytest.approx(model.mean_ + np.mean(expected), rel=1e-4)
+    assert why.score == model.predict("u3", ["milk"])[0]
 
 
 def test_a_file_keeps_the_link(tmp_path: Path, tastes: hs.Interactions) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -19,9 +19,10 @@ from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.half_step_model import HalfStepModel, naming_the_row
 from halfstep.interactions import Interactions, as_interactions
 from halfstep.objective import Explicit, Objective
-from halfstep.parameters import as_generator, check_choice, check_integer, check_number
+from halfstep.parameters import as_generator, as_pair, check_choice, check_integer, check_number
 from halfstep.progress import FitInterruptedWarning, progress_bar
 from halfstep.sides import Regularization, Side, sides
+from halfstep.starting import given_factors
 
 Factors = NDArray[np.floating]
 
@@ -218,12 +219,7 @@ class ALS(HalfStepModel):
 
     @property
     def _strengths(self) -> tuple[float, float]:
-        given = self.regularization
-        if not isinstance(given, tuple | list):
-            return given, given
-        if len(given) != 2:
-            raise ParameterError(f"regularization={given!r}: give a number, or a pair, the users' and the items'")
-        return given[0], given[1]
+        return as_pair("regularization", self.regularization)
 
     @property
     def _solver(self) -> Solver:
@@ -269,9 +265,7 @@ class ALS(HalfStepModel):
         data = as_interactions(data)
         if len(data) == 0:
             raise DataError("there is nothing to fit: the data have no entries")
-        cost, drift = self.objective.cost(data), self.objective.drift
-        if drift is not None:
-            cost = replace(cost, targets=np.array(cost.targets))  # one for each cell, even if they are equal
+        cost = self.objective.cost(data)
         by_user, by_item = sides(
             data, cost, rank=self.rank, regularization=self._regularization, dtype=self._precision
         )
@@ -279,7 +273,7 @@ class ALS(HalfStepModel):
         with CPU(self.threads) as backend, progress_bar(self.progress, self.iterations, "ALS") as bar:
             run = Alternation(
                 backend, by_user, by_item, start, solver=self._solver, extrapolation=self.extrapolation, data=data,
-                drift=drift, regularization=self._regularization,
+                drift=self.objective.drift, regularization=self._regularization,
             )  # fmt: skip
             try:
                 while len(run.finished.history) < self.iterations:
@@ -316,12 +310,7 @@ class ALS(HalfStepModel):
             for factors, counts in zip(drawn, (data.user_counts, data.item_counts), strict=True):
                 factors[counts == 0] = 0.0
         else:
-            drawn = [np.asarray(given, dtype=np.float64) for given in self.init]
-            for (name, shape), given in zip(shapes.items(), drawn, strict=True):
-                if given.shape != shape:
-                    raise ParameterError(f"init has {name}' factors of shape {given.shape}: expected {shape}")
-                if not np.isfinite(given).all():
-                    raise ParameterError(f"init has {name}' factors that are not finite")
+            drawn = list(given_factors(self.init, data, self.rank))
         P, Q = (empty_factors(len(given), unknowns, self.dtype) for given in drawn)
         P[:, : self.rank], Q[:, : self.rank] = drawn
         return P, Q

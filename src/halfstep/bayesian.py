@@ -12,22 +12,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from halfstep.backends.cpu import CPU
-from halfstep.backends.protocol import Factors, empty_factors
+from halfstep.backends.protocol import Factors
 from halfstep.conditionals import Dice, NormalWishart
 from halfstep.drift import FittedDrift
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.features import Given
 from halfstep.gibbs import Chain, fold_in
-from halfstep.half_step_model import FORGETFUL, HalfStepModel, naming_the_row
-from halfstep.interactions import Interactions, Vocabulary, as_interactions
+from halfstep.half_step_model import HalfStepModel, naming_the_row
+from halfstep.interactions import Interactions, as_interactions
 from halfstep.objective import Cost, Explicit, is_repeated
 from halfstep.parameters import as_generator, check_integer
 from halfstep.progress import FitInterruptedWarning, progress_bar
-from halfstep.recommendations import Explanation
 from halfstep.rows import system
 from halfstep.samples import Intervals, Samples, SideSamples
 from halfstep.sides import Regularization, sides
+from halfstep.starting import starting_factors
 from halfstep.storage import NotStored
 
 if TYPE_CHECKING:
@@ -147,6 +147,9 @@ class BayesianALS(HalfStepModel):
     A user or item without observations, unknown ids among them, has the mean of what its side is drawn around in each
     sample, and its intervals are as much wider as that leaves open.
 
+    `explain` is the mean over the samples; its remainder is what the draws of a user, as they happened to fall, leave
+    of their expectation.
+
     Ctrl-C during `fit` leaves the model of the samples so far and warns `FitInterruptedWarning`; before the first one
     is kept it raises `KeyboardInterrupt`.
 
@@ -241,10 +244,8 @@ class BayesianALS(HalfStepModel):
         data, of_items = Given.read(data, item_features, "item")
         linked = self._linked_users(data, of_users), self._linked_items(data, of_items)
         cost = self.objective.cost(data)
-        if self.objective.drift is not None:
-            cost = replace(cost, targets=np.array(cost.targets))  # one for each cell, even if they are equal
         rng = as_generator(self.random_state)
-        start = self._start(data, _unit(cost), rng)
+        start = starting_factors(data, self.init, self.rank, biases=cost.biases, unit=_unit(cost), rng=rng)
         seed = int(rng.integers(2**63))
         try:
             samples, history, drift = self._drawn(
@@ -348,31 +349,6 @@ class BayesianALS(HalfStepModel):
         if size > self.sample_memory:
             raise ParameterError(f"sample_memory={self.sample_memory}: a sample of this rank takes {size:,} bytes")
         return min(self.iterations - self.burn_in, self.sample_memory // size)
-
-    def _start(self, data: Interactions, unit: float, rng: np.random.Generator) -> tuple[Factors, Factors]:
-        """P and Q in the layout of the backends: ``[factors | bias | 0 …]``."""
-        unknowns = self.rank + bool(self.objective.biases)
-        P, Q = (empty_factors(n, unknowns, "float32") for n in (data.n_users, data.n_items))
-        k, init = self.rank, self.init
-        if init is None:
-            for F in (P, Q):
-                F[:, :k] = rng.normal(0.0, 0.1 * np.sqrt(unit / k), (len(F), k))
-        elif isinstance(init, FactorModel):
-            if init.item_factors_.shape[1] != k:
-                raise ParameterError(f"init has rank {init.item_factors_.shape[1]}, and rank={k}")
-            _take_rows(P, data.users, init.users_, init.user_factors_, init.user_biases_, unknowns)
-            _take_rows(Q, data.items, init.items_, init.item_factors_, init.item_biases_, unknowns)
-        elif callable(init):  # what a file could not hold: says so
-            init()
-        else:
-            for name, F, given in zip(("users", "items"), (P, Q), init, strict=True):
-                factors = np.asarray(given, dtype=np.float64)
-                if factors.shape != (len(F), k):
-                    raise ParameterError(f"init has {name}' factors of shape {factors.shape}: expected {(len(F), k)}")
-                if not np.isfinite(factors).all():
-                    raise ParameterError(f"init has {name}' factors that are not finite")
-                F[:, :k] = factors
-        return P, Q
 
     @overload
     def predict(
@@ -509,36 +485,13 @@ class BayesianALS(HalfStepModel):
             folded.drift_ = drift
         return folded
 
-    def explain(self, user: Any, item: Any, n: int = 5) -> Explanation:
-        """Say what each interaction of a user contributes to the score of an item.
+    def _contributions(self, history: Interactions, u: int, i: int) -> tuple[NDArray[np.floating], float]:
+        """The same in the mean over all samples.
 
-        As in `ALS.explain`, in the mean over all samples. What the prior says of the pair is in the baseline, except
-        for what it says because of an interaction, by implicit features: that is part of the contribution. The
-        remainder is what the draws of this user, as they happened to fall, leave of their expectation.
-
-        Parameters
-        ----------
-        user, item : id
-        n : int
-            How many contributions to show when printed; the result holds all.
-
-        Returns
-        -------
-        Explanation
-
-        Raises
-        ------
-        UnknownIdError
-            If the user or the item is unknown. A new user is explained by ``fold_in(history).explain(...)``.
-        DataError
-            If the model does not know what it was fitted on.
+        What the prior says of the pair is there without any interaction, except for what it says because of one, by
+        implicit features: that is part of its contribution.
         """
-        check_integer("n", n, minimum=1)
-        u, i = self.users_.position(user), self.items_.position(item)
-        data, samples = self.interactions_, self.samples_
-        if data is None:
-            raise DataError(FORGETFUL)
-        history = data.subset(data.user_positions == u)
+        samples = self.samples_
         side = self._users_side(history).take(np.array([u]))
         K, items = side.unknowns, side.indices
         share = max(len(history), 1) ** -0.5 if self.implicit_features else 0.0  # each item's feature in the bag
@@ -557,18 +510,7 @@ class BayesianALS(HalfStepModel):
                 contributions += share * (link[items] @ of_prior)
             mean = hyper.mean + (given @ link[n_bagged:])[0]
             baseline += float(mean @ of_prior) + float(c[i])
-        pattern = history.by_user
-        return Explanation(
-            user=user,
-            item=item,
-            score=float(self.predict(user, [item])[0]),
-            baseline=self.mean_ + baseline / len(samples) + self._drift_now(u, i),
-            item_ids=self.items_.ids[pattern.indices],
-            values=history.values[pattern.order],
-            contributions=contributions / len(samples),
-            titles=data.item_titles,
-            shown=n,
-        )
+        return contributions / len(samples), baseline / len(samples)
 
     def partial_fit(self, *_: object, **__: object) -> NoReturn:
         """Not possible: samples of the posterior are samples given all data."""
@@ -619,19 +561,3 @@ def _unit(cost: Cost) -> float:
     if not np.isfinite(square) or square > np.finfo(np.float32).max:
         raise NumericalError(f"the mean square of the targets is {square:g}: look for extreme values")
     return square**0.5 if square > 0 else 1.0
-
-
-def _take_rows(
-    F: Factors,
-    ids: Vocabulary,
-    known: Vocabulary,
-    factors: NDArray[np.floating],
-    biases: NDArray[np.floating],
-    unknowns: int,
-) -> None:
-    """Start from the rows that another model has of the same ids; the others stay at 0."""
-    k, places = factors.shape[1], known.positions(ids.ids, unknown="mark")
-    found = places >= 0
-    F[found, :k] = factors[places[found]]
-    if unknowns > k:
-        F[found, k] = biases[places[found]]

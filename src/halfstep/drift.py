@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from halfstep.errors import DataError, ParameterError
 from halfstep.interactions import Interactions
-from halfstep.parameters import check_integer, check_number
+from halfstep.parameters import as_pair, check_integer, check_number
 
 Floats = NDArray[np.float64]
 
@@ -69,12 +69,7 @@ class Drift:
     @property
     def strengths(self) -> tuple[float, float]:
         """λ of the users' trends and of the items' bins."""
-        given = self.regularization
-        if not isinstance(given, tuple | list):
-            return given, given
-        if len(given) != 2:
-            raise ParameterError(f"regularization={given!r}: give a number, or a pair, the users' and the items'")
-        return given[0], given[1]
+        return as_pair("regularization", self.regularization)
 
 
 @dataclass(frozen=True, eq=False)

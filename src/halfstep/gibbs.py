@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,7 +162,7 @@ class Chain:
         """Draw x̄ and Λ of a side; and β, where there is a link."""
         link, F = self.links[side], self.state.P if side == USERS else self.state.Q
         if link is None:
-            return self._hyperprior.draw(self.moments("users" if side == USERS else "items"), rng)
+            return self._hyperprior.draw(self.moments(side), rng)
         hyper = self._hyperprior.draw(link.moments(F), rng)
         noise = [np.empty(shape) for shape in link.noise_shapes]
         purpose = USERS_LINK if side == USERS else ITEMS_LINK
@@ -205,10 +205,9 @@ class Chain:
         with naming_the_row("item", self._data):
             return self._backend.half_step_and_loss(self._items, self.state.P, self.state.Q, prior=prior)[0]
 
-    def moments(self, side: Literal["users", "items"]) -> Moments:
+    def moments(self, side: int) -> Moments:
         """Sum the rows that have observations, and their squares, in double precision."""
-        F, number = (self.state.P, USERS) if side == "users" else (self.state.Q, ITEMS)
-        mask = self._has_observations[number]
+        F, mask = self.state.P if side == USERS else self.state.Q, self._has_observations[side]
         count, unknowns = int(np.count_nonzero(mask)), len(self._hyperprior.scale)
         starts = range(0, len(F), ROWS_AT_ONCE)
         sums = aligned_zeros((len(starts), unknowns, unknowns + 1), np.float64)

@@ -178,21 +178,26 @@ class HalfStepModel(FactorModel):
         if data is None:
             raise DataError(FORGETFUL)
         history = data.subset(data.user_positions == u)
-        A, Y, pull = system(self._users_side(history).take(np.array([u])), self.item_factors_, self.item_biases_)
-        y = np.append(self.item_factors_[i], [1.0] * (len(A) - self.item_factors_.shape[1])).astype(A.dtype)
-        contributions = pull * (Y @ np.linalg.solve(A, y)) if len(history) else np.empty(0)
+        contributions, baseline = self._contributions(history, u, i)
         pattern = history.by_user
         return Explanation(
             user=user,
             item=item,
             score=float(self.predict(user, [item])[0]),
-            baseline=self.mean_ + float(self.item_biases_[i]) + self._drift_now(u, i),
+            baseline=self.mean_ + baseline + self._drift_now(u, i),
             item_ids=self.items_.ids[pattern.indices],
             values=history.values[pattern.order],
             contributions=contributions.astype(np.float64),
             titles=data.item_titles,
             shown=n,
         )
+
+    def _contributions(self, history: Interactions, u: int, i: int) -> tuple[NDArray[np.floating], float]:
+        """What each interaction of user u, row by row, adds to the score of item i; and what is there without."""
+        A, Y, pull = system(self._users_side(history).take(np.array([u])), self.item_factors_, self.item_biases_)
+        y = np.append(self.item_factors_[i], [1.0] * (len(A) - self.item_factors_.shape[1])).astype(A.dtype)
+        contributions = pull * (Y @ np.linalg.solve(A, y)) if len(history) else np.empty(0)
+        return contributions, float(self.item_biases_[i])
 
     def partial_fit(
         self,

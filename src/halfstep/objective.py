@@ -119,6 +119,8 @@ class Objective(ABC):
         mean = 0.0
         if self.biases:
             mean = _weighted_mean(targets, weights) if statistics is None else statistics.mean
+        if self.drift is not None:
+            targets = np.array(targets)  # one for each cell, even where they are equal: they will differ with time
         s, m = self.missing(cells) or (None, None)
         if s is not None and places is not None:
             s = s[places]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -23,6 +23,15 @@ def check_number(name: str, value: object, *, positive: bool = False) -> None:
     if not (math.isfinite(number) and (number > 0 if positive else number >= 0)):
         bound = "above 0" if positive else "of at least 0"
         raise ParameterError(f"{name}={value!r}: give a finite number {bound}")
+
+
+def as_pair(name: str, value: Any) -> tuple[Any, Any]:
+    """Take one number for users and items alike, or the users' and the items'."""
+    if not isinstance(value, tuple | list):
+        return value, value
+    if len(value) != 2:
+        raise ParameterError(f"{name}={value!r}: give a number, or a pair, the users' and the items'")
+    return value[0], value[1]
 
 
 def check_finite(name: str, value: object) -> None:

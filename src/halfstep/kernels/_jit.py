@@ -40,7 +40,7 @@ def inner(function: Callable[P, R]) -> Callable[P, R]:
     """The same of what kernels call for a row or less, and which allocates nothing.
 
     Such a function does not count the references to its arrays, as its callers hold them: counters are shared by all
-    threads, and to change one takes as long as fifty multiplications, or several times that if another core has it.
+    threads, and a core that changes one has to wait for the others.
     """
     return cast(Callable[P, R], Kernel(function, targetoptions={**OPTIONS, "_nrt": False}))
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.kernels._jit import kernel
+from halfstep.kernels._jit import inner, kernel
 from halfstep.kernels._llvm import LANE_BYTES, VECTOR_BYTES
 from halfstep.kernels._tiles import prefetch_row
 from halfstep.kernels._vector import (
@@ -68,7 +68,7 @@ def workspace(K: int, like: Floats) -> tuple[Floats, Floats, Floats]:
     )
 
 
-@kernel
+@inner
 def accumulate(
     begin: int, end: int, indices: Ints, targets: Floats, weights: Floats,
     s: float, m: Floats, k: int, biases: bool, o: Floats, Y: Floats, W: Floats, Z: Floats, A: Floats,
@@ -106,7 +106,7 @@ def accumulate(
                 add_products(A, W, Z, n, a, c, 1)
 
 
-@kernel
+@inner
 def sum_short_row(
     K: int, begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, o: Floats, Y: Floats,
     lane: int, S: Floats,
@@ -138,7 +138,7 @@ def sum_short_row(
         sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 12)
 
 
-@kernel
+@inner
 def enter_lane(K: int, A: Floats, lane: int, S: Floats) -> None:
     """Write A, with the row b and its corner, into one lane of S as a packed lower triangle."""
     entry = 0
@@ -148,7 +148,7 @@ def enter_lane(K: int, A: Floats, lane: int, S: Floats) -> None:
             entry += 1
 
 
-@kernel
+@inner
 def add_shared_terms(
     k: int, biases: bool, s: float, G: Floats, ridge: float, bias_ratio: float, lane: int, S: Floats
 ) -> None:
@@ -167,7 +167,7 @@ def add_shared_terms(
         S[diagonal, lane] += bias_ratio * ridge
 
 
-@kernel
+@inner
 def add_prior_mean(
     k: int, biases: bool, ridge: float, bias_ratio: float, mean: Floats, u: int, precision: Floats, lane: int,
     S: Floats,
@@ -185,7 +185,7 @@ def add_prior_mean(
     S[b + K, lane] = square
 
 
-@kernel
+@inner
 def add_to_all_lanes(K: int, precision: Floats, S: Floats) -> None:
     """Add Λ to the systems in all lanes of S."""
     entry = 0
@@ -196,7 +196,7 @@ def add_to_all_lanes(K: int, precision: Floats, S: Floats) -> None:
             entry += 1
 
 
-@kernel
+@inner
 def solve_lanes(K: int, filled: int, S: Floats, D: Floats, E: Floats) -> int:
     """Solve the systems in the first `filled` lanes of S; solutions replace b, and c − bᵀ A⁻¹ b replaces c.
 
@@ -235,7 +235,7 @@ def solve_lanes(K: int, filled: int, S: Floats, D: Floats, E: Floats) -> int:
     return bad if bad < filled else SOLVED
 
 
-@kernel
+@inner
 def leave_lane(K: int, S: Floats, lane: int, row: int, X: Floats) -> None:
     """Copy the solution in one lane of S to its row of X."""
     b = K * (K + 1) // 2

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.kernels._jit import kernel
+from halfstep.kernels._jit import inner, kernel
 from halfstep.kernels._vector import ROW_PADDING, dot_rows
 from halfstep.kernels.observations import cell
 
@@ -23,7 +23,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 
-@kernel
+@inner
 def score_of(X: Floats, x: int, Y: Floats, y: Any, k: int) -> float:
     """b_x + b_y + p·q: in the product of whole rows the biases stand opposite each other."""
     width = -(-(k + 1) // ROW_PADDING) * ROW_PADDING

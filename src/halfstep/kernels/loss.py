@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.kernels._jit import kernel
+from halfstep.kernels._jit import inner, kernel
 from halfstep.kernels._llvm import VECTOR_BYTES
 from halfstep.kernels._vector import ROW_PADDING, dot_rows, sum_squares
 from halfstep.kernels.observations import cell
@@ -98,7 +98,7 @@ def penalty(ridge: Floats, bias_ratio: float, k: int, biases: bool, X: Floats) -
     return total
 
 
-@kernel
+@inner
 def prior_penalty(
     ridge: float, bias_ratio: float, k: int, biases: bool, mean: Floats, own: int, precision: Floats, X: Floats,
     u: int,

@@ -18,7 +18,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.kernels._jit import kernel
+from halfstep.kernels._jit import inner, kernel
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -45,7 +45,7 @@ def mean_scores(
         out[n] = total / samples
 
 
-@kernel
+@inner
 def score_all(
     u: int, i: int, k: int, P: Singles, b: Singles, M: Singles, Q: Singles, c: Singles, N: Singles, scores: Doubles
 ) -> None:  # fmt: skip
@@ -92,7 +92,7 @@ def quantiles(
         out[n, 1] = quantile(scores, spreads, 0.5 * (1.0 + share), mean + normal * deviation)
 
 
-@kernel
+@inner
 def of_features(S: Doubles, s: int, y: Singles, k: int) -> float:
     """[y | 1]ᵀ S_s [y | 1]."""
     total = 0.0
@@ -104,7 +104,7 @@ def of_features(S: Doubles, s: int, y: Singles, k: int) -> float:
     return float(total + S[s, k, k])
 
 
-@kernel
+@inner
 def quantile(means: Doubles, spreads: Doubles, share: float, start: float) -> float:
     """The number below which the mixture of N(means, spreads²) has the share: Newton's method between bounds."""
     samples = len(means)

@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.kernels._jit import kernel
+from halfstep.kernels._jit import inner, kernel
 
 Floats = NDArray[np.floating]
 Singles = NDArray[np.float32]
@@ -34,7 +34,7 @@ NOWHERE = -1  # fills lists that are short
 TOO_MANY = -1  # candidates for the room there is
 
 
-@kernel
+@inner
 def exact_score(u: int, i: int, P: Floats, Q: Floats, c: Doubles) -> np.float64:
     """c[i] + Σ_a P[u, a] · Q[i, a] in double precision."""
     total = np.float64(c[i])
@@ -43,7 +43,7 @@ def exact_score(u: int, i: int, P: Floats, Q: Floats, c: Doubles) -> np.float64:
     return total
 
 
-@kernel
+@inner
 def sift_down(heap: Singles, value: float) -> None:
     """Put a value in the place of the smallest of the heap."""
     place, n = 0, len(heap)
@@ -120,7 +120,7 @@ def scan_tile(
                             least = best[0] - slack
 
 
-@kernel
+@inner
 def keep_near(near: Ints, near_scores: Singles, found: int, least: float) -> int:
     """Drop the columns that are no longer close enough; return how many are left."""
     kept = 0

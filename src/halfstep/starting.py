@@ -1,0 +1,77 @@
+"""Where a fit begins: factors that are drawn, that are given, or that another model has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.backends.protocol import Factors, empty_factors
+from halfstep.errors import ParameterError
+from halfstep.factor_model import FactorModel
+from halfstep.interactions import Interactions, Vocabulary
+
+Floats = NDArray[np.float64]
+
+
+def given_factors(init: Any, data: Interactions, rank: int) -> tuple[Floats, Floats]:
+    """Take users' and items' factors as a caller gives them, by position.
+
+    Raises
+    ------
+    ParameterError
+        If they are of another shape, or not finite.
+    """
+    checked = []
+    for name, given, n_rows in zip(("users", "items"), init, (data.n_users, data.n_items), strict=True):
+        factors, shape = np.asarray(given, dtype=np.float64), (n_rows, rank)
+        if factors.shape != shape:
+            raise ParameterError(f"init has {name}' factors of shape {factors.shape}: expected {shape}")
+        if not np.isfinite(factors).all():
+            raise ParameterError(f"init has {name}' factors that are not finite")
+        checked.append(factors)
+    return checked[0], checked[1]
+
+
+def starting_factors(
+    data: Interactions, init: Any, rank: int, *, biases: bool, unit: float, rng: np.random.Generator
+) -> tuple[Factors, Factors]:
+    """P and Q that a sampler starts from, in the layout of the backends: ``[factors | bias | 0 …]``.
+
+    Raises
+    ------
+    ParameterError
+        If `init` does not fit.
+    """
+    unknowns = rank + bool(biases)
+    P, Q = (empty_factors(n, unknowns, "float32") for n in (data.n_users, data.n_items))
+    if init is None:
+        for F in (P, Q):
+            F[:, :rank] = rng.normal(0.0, 0.1 * np.sqrt(unit / rank), (len(F), rank))
+    elif isinstance(init, FactorModel):
+        if init.item_factors_.shape[1] != rank:
+            raise ParameterError(f"init has rank {init.item_factors_.shape[1]}, and rank={rank}")
+        _take_rows(P, data.users, init.users_, init.user_factors_, init.user_biases_, unknowns)
+        _take_rows(Q, data.items, init.items_, init.item_factors_, init.item_biases_, unknowns)
+    elif callable(init):  # what a file could not hold: says so
+        init()
+    else:
+        P[:, :rank], Q[:, :rank] = given_factors(init, data, rank)
+    return P, Q
+
+
+def _take_rows(
+    F: Factors,
+    ids: Vocabulary,
+    known: Vocabulary,
+    factors: NDArray[np.floating],
+    biases: NDArray[np.floating],
+    unknowns: int,
+) -> None:
+    """Start from the rows that another model has of the same ids; the others stay at 0."""
+    k, places = factors.shape[1], known.positions(ids.ids, unknown="mark")
+    found = places >= 0
+    F[found, :k] = factors[places[found]]
+    if unknowns > k:
+        F[found, k] = biases[places[found]]

@@ -64,7 +64,10 @@ def approach_rows(
     ridge: Floats, bias_ratio: float, k: int, biases: bool, o: Floats, Y: Floats, first: int, X: Floats, steps: int,
     scored: bool, losses: Doubles,
 ) -> None:  # fmt: skip
-    """Take some steps towards the solution of the given rows, from X[u − first]; otherwise as `solve_blocked`."""
+    """Take some steps towards the solution of the given rows, from X[u − first]; otherwise as `solve_blocked`.
+
+    One function, long as it is: most rows are short, and handing all its arrays to another for each slows it down.
+    """
     width = padded(k)
     room = longest_of(rows, indptr) + PANEL
     at = np.empty(room, np.intp)

@@ -183,7 +183,7 @@ class Tiny:
         users, items = np.nonzero(self.observed)
         self.users, self.items, self.k = users, items, k
         data = hs.Interactions.from_arrays(users, items, self.t[users, items], weights=self.w[users, items])
-        assert data.n_users, data.n_items == self.observed.shape
+        assert (data.n_users, data.n_items) == self.observed.shape
         cost = hs.Explicit(biases=True).cost(data)
         self.by_user, self.by_item = sides(
             data, cost, rank=k, regularization=Regularization(0.0, 0.0), dtype="float64"

@@ -18,7 +18,7 @@ import reference
 from settings import SETTINGS, Table, half_step_and_loss
 from halfstep.backends import cpu
 
-cpu.SHORT = {"cg": 0, "subspace": 0, "cholesky": np.inf}
+cpu.SHORT = {"cg": 0, "subspace": 0}
 cpu.STEPS = 120
 rng = np.random.default_rng(0)
 table = Table(rng.random((60, 90)) < 0.5, rng.choice([-1.0, 0.0, 1.0, 2.5, 5.0], (60, 90)))

@@ -34,7 +34,7 @@ Finish = Callable[[int, int], None]
 Chunks = list[tuple[tuple[int, int], NDArray[np.intp]]]
 
 STEPS = 3  # of conjugate gradients in a half-step
-SHORT = {"cg": 4 * STEPS, "subspace": BLOCK, "cholesky": np.inf}  # observations below which a row is solved exactly
+SHORT = {"cg": 4 * STEPS, "subspace": BLOCK}  # observations below which a row is solved exactly
 ROWS_AT_ONCE = 1024  # in products that BLAS does: few enough for their sums to keep their digits in singles
 SHARES = 16  # of the rows, at most, each of which is summed by itself
 
@@ -267,19 +267,24 @@ class CPU:
         offsets = offsets if side.biases else offsets[:1]
 
         def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:
-            solved = X[first:last, : side.unknowns].astype(dtype)
-            if solver != "cholesky" and V is not None:
-                solved[:, :k] = solved[:, :k] @ V
-            is_short = counts[rows] < SHORT[solver]
+            if solver == "cholesky":
+                exactly, others = rows, rows[:0]
+                solved = np.empty((last - first, side.unknowns), dtype)
+            else:
+                is_short = counts[rows] < SHORT[solver]
+                exactly, others = rows[is_short], rows[~is_short]
+                solved = X[first:last, : side.unknowns].astype(dtype)
+                if V is not None:
+                    solved[:, :k] = solved[:, :k] @ V
             given = (
                 side.indptr, side.indices, side.targets, side.weights, side.row_missing, loaded.column_missing, g,
                 side.regularization, side.bias_ratio, k, side.biases, offsets, rotated, first, solved,
             )  # fmt: skip
-            solve_blocked(rows[is_short], *given, loss is not None, losses)
+            solve_blocked(exactly, *given, loss is not None, losses)
             if solver == "cg":
-                approach_rows(rows[~is_short], *given, STEPS, loss is not None, losses)
+                approach_rows(others, *given, STEPS, loss is not None, losses)
             elif solver == "subspace":
-                solve_by_blocks(rows[~is_short], *given, loss is not None, losses)
+                solve_by_blocks(others, *given, loss is not None, losses)
             if V is not None:
                 solved[:, :k] = solved[:, :k] @ V.T
             if len(rows) == last - first:

@@ -40,6 +40,7 @@ from halfstep.kernels._tiles import gather_scaled
 from halfstep.kernels.dense import (
     add_products,
     add_scaled,
+    aligned,
     copy,
     divide,
     factor,
@@ -52,12 +53,14 @@ from halfstep.kernels.dense import (
 )
 from halfstep.kernels.observations import (
     LEFT,
+    are_alike,
     cell,
     diagonal_of,
     is_positive,
     list_observations,
     longest_of,
     score,
+    score_alike,
 )
 
 Floats = NDArray[np.floating]
@@ -65,6 +68,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 GATHERED = 64  # observations that are multiplied at once, while the caches hold them
+CLEAR = 0.1  # share of w that w − s m must be for a row to be scored by its solution: or too few digits are left
 DUAL_BELOW = 0.9  # observations per unknown below which the dual is the cheaper
 
 
@@ -146,10 +150,10 @@ def solve_blocked(
     room = longest_of(rows, indptr) + width
     at, root = np.empty(room, np.intp), np.empty(room, dtype)
     r, xy, ones = np.empty(room, dtype), np.empty(room, dtype), np.empty(room if biases else 0, dtype)
-    Z = np.zeros((max(width, GATHERED), width), dtype)
-    T, U = np.zeros((width, width), dtype), np.zeros((width, width), dtype)
-    d, inverse, z = np.zeros(width, dtype), np.empty(width, dtype), np.empty(width, dtype)
-    b, c, v, y = np.empty(width, dtype), np.empty(width, dtype), np.empty(width, dtype), np.empty(width, dtype)
+    Z = aligned(max(width, GATHERED), width, Y)
+    T, U, vectors = aligned(width, width, Y), aligned(width, width, Y), aligned(7, width, Y)
+    d, inverse, z = vectors[0], vectors[1], vectors[2]
+    b, c, v, y = vectors[3], vectors[4], vectors[5], vectors[6]
     for row in range(len(rows)):
         u = rows[row]
         begin, end = indptr[u], indptr[u + 1]
@@ -201,12 +205,17 @@ def solve_blocked(
             copy(v, n, z)
             v[:] = 0.0
             add_scaled(Z, 0, n, z, width, v)
+        pull = length = np.float64(0.0)
         for a in range(width):
+            pull += np.float64(b[a]) * np.float64(v[a])
+            length += np.float64(v[a]) * np.float64(v[a])
             v[a] *= d[a]
         copy(v, k, x)
         if biases:
             x[k] = bias
-        if scored:
+        if scored and not dual and are_alike(targets, weights, m, o) and least > CLEAR * weights[0]:
+            score_alike(n, targets, weights, m, o, least, pull, length, losses[u])
+        elif scored:
             for p in range(0, n, PANEL):
                 dot_listed(Y, at, p, 0, v, xy, width)
             score(begin, end, indices, targets, weights, m, o, bias, xy, losses[u])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.kernels._jit import inner
+from halfstep.kernels._jit import inner, kernel
 from halfstep.kernels._llvm import WIDE_BYTES
 from halfstep.kernels._panels import add_rows, dot_panel
 from halfstep.kernels._tiles import (
@@ -28,8 +28,21 @@ from halfstep.kernels._tiles import (
 )
 from halfstep.kernels._vector import WIDE_PADDING
 
+LINE_BYTES = 64
+
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
+
+
+@kernel
+def aligned(rows: int, width: int, like: Floats) -> Floats:
+    """Zeros of shape (rows, width), whole vectors wide, which begin with a line of the cache and so do all rows.
+
+    Where memory happens to begin in the middle of one, every vector lies in two.
+    """
+    room = np.zeros(rows * width + LINE_BYTES // like.itemsize, like.dtype)
+    skip = (-room.ctypes.data % LINE_BYTES) // like.itemsize
+    return room[skip : skip + rows * width].reshape(rows, width)
 
 
 @inner

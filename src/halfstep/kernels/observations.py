@@ -95,6 +95,32 @@ def list_observations(
 
 
 @inner
+def score_alike(
+    n: int,
+    targets: Floats,
+    weights: Floats,
+    m: Floats,
+    o: Floats,
+    q: float,
+    pull: float,
+    length: float,
+    sums: Doubles,
+) -> None:
+    """The same sums of a row whose n observations are alike, from its solution v alone: bᵀv and vᵀv.
+
+    The solution has (I + ZᵀZ) v = b, where Z's rows are √q y D^-½ and b is their sum times w (t − o) / √q. Hence
+
+        bᵀv = w (t − o) Σ p·q,      bᵀv − vᵀv = ‖Z v‖² = q Σ (p·q)².
+    """
+    t, w = np.float64(targets[0]) - np.float64(o[0]), np.float64(weights[0])
+    total = pull / (w * t) if t != 0.0 else 0.0
+    squares = (pull - length) / q
+    sums[0] += w * (n * t * t - 2.0 * t * total + squares)
+    if len(m) > 0:
+        sums[1] += np.float64(m[0]) * squares
+
+
+@inner
 def score(
     begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, m: Floats, o: Floats, b: float, xy: Floats,
     sums: Doubles,

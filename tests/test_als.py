@@ -201,6 +201,12 @@ def test_finalize_ends_with_an_exact_iteration(data: hs.Interactions) -> None:
         line._replace(seconds=ours.seconds) for line, ours in zip(plain.history_, final.history_[:2], strict=True)
     ]
     assert [line.iteration for line in final.history_] == [1, 2, 3]
+    seen: list[int] = []
+    ALS(
+        hs.Implicit(), iterations=2, finalize="cholesky",
+        callbacks=[lambda model: seen.append(len(model.history_))], **options,
+    ).fit(data)  # fmt: skip
+    assert seen == [1, 2, 3]
     again = ALS(
         hs.Implicit(),
         iterations=1,

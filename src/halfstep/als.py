@@ -107,7 +107,7 @@ class ALS(HalfStepModel):
         0.8 saves a third to a half of the iterations; 0 is plain alternation.
     finalize : {"cholesky"}, optional
         One iteration more after the last one, exact: nothing is then left of what a solver made simpler. It is a line
-        of `history_`, too.
+        of `history_`, too, and callbacks see it.
     refresh_users : bool
         Solve the users once more after the last iteration, which ended with the items. Then each user's factors are
         the best for the items' as they are, so that `fold_in` of the same history gives the same factors, and
@@ -284,6 +284,7 @@ class ALS(HalfStepModel):
                             break
                 if self.finalize is not None:
                     run.finalize()
+                    self._is_done(data, cost.mean, run.finished)  # for the callbacks
                 if self.refresh_users:
                     run.refresh_users()
             except KeyboardInterrupt:

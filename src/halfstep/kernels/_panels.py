@@ -4,7 +4,8 @@
 ``add_normal(Y, at, p, w, r, x, e, y, width)`` e = Y_p x,  y += Y_pᵀ (r − w e)  with 8 rows Y_p of Y
 ``add_rows(Z, first, n, f, c, y, vectors)``    y[c:c+w] += Σ_p f[first + p] · Z[first + p, c:c+w]
 ``dot_panel(U, a, c, width, y, out)``          out_a −= U_a[c:width] y[c:width] of as many rows a as lanes
-``dot_listed(Y, at, p, c, x, e, width)``       e = Y_p[:, c:c+width] x, likewise
+``dot_listed(Y, at, p, c, x, e, width)``       e = Y_p[:, c:c+width] x, of the 8 rows Y_p of Y
+``gather_panel(Y, at, p, c, f, d, r, …)``       Z_q = f Y_p[:, c:c+width] d,  b += Z_qᵀ r, likewise
 =============================================  =====================================================================
 """
 
@@ -129,6 +130,51 @@ def dot_listed(typing_context: Any, Y: Any, at: Any, p: Any, first: Any, x: Any,
         )
         starts = _listed_rows(v, Y, array, b.gep(listed, [p]), first)
         v.store(_products(v, starts, right, width), b.gep(products, [p]))
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@intrinsic
+def gather_panel(
+    typing_context: Any, Y: Any, at: Any, p: Any, first: Any, f: Any, d: Any, r: Any, Z: Any, q: Any, b: Any,
+    width: Any,
+) -> Any:  # fmt: skip
+    """Z[q + j, :width] = f_(p+j) · Y[at_(p+j), first:first+width] · d[first:first+width] for the rows j of a panel.
+
+    While these are in registers, b[:width] += Σ_j r_(p+j) · Z[q + j, :width].
+    """
+    _require_alike(Y, f, d, r, Z, b)
+    intp = types.intp
+    signature = types.void(Y, at, intp, intp, f, d, r, Z, intp, b, intp)
+    rows = range(PANEL)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        v, bld = Vectors(context, builder, Y.dtype, WIDE_BYTES), builder
+        array, places, p, first, factors, scales, targets, gathered, q, sums, width = arguments
+        listed, factors, scales, targets, sums = (
+            context.make_array(kind)(context, bld, vector).data
+            for kind, vector in ((at, places), (f, factors), (d, scales), (r, targets), (b, sums))
+        )
+        sources = _listed_rows(v, Y, array, bld.gep(listed, [p]), first)
+        numbers = [bld.add(p, v.constant(j)) for j in rows]
+        factors, targets = (
+            [v.splat(bld.load(bld.gep(start, [number]))) for number in numbers] for start in (factors, targets)
+        )
+        copies = [v.pointer(Z, gathered, bld.add(q, v.constant(j)), v.constant(0)) for j in rows]
+        scales = bld.gep(scales, [first])
+
+        def body(c: Any, _: list[Any]) -> list[Any]:
+            scale, place = v.load(bld.gep(scales, [c])), bld.gep(sums, [c])
+            halves = [v.load(place), v.zeros]  # two sums wait for each other half as long as one
+            for j in rows:
+                z = bld.fmul(bld.fmul(v.load(bld.gep(sources[j], [c])), scale), factors[j])
+                v.store(z, bld.gep(copies[j], [c]))
+                halves[j % 2] = v.multiply_add(z, targets[j], halves[j % 2])
+            v.store(bld.fadd(*halves), place)
+            return []
+
+        v.loop(width, v.lanes, [], body)
         return context.get_dummy_value()
 
     return signature, emit

@@ -3,11 +3,10 @@
 =============================================  =====================================================================
 ``add_tile(A, new, Z, n, a, c, vectors)``      A[a:a+R, c:c+w] += Z[:n, a:a+R]ᵀ Z[:n, c:c+w], w = vectors·lanes
 ``add_diagonals(A, new, Z, n, c, blocks)``     the same of blocks on A's diagonal, from c on, folded
-``unfold_diagonals(A, c)``                     such a block as it should be
+``unfold_diagonals(A, c)``                     such a block as it should be, and I added to it
 ``subtract_tile(U, n, a, c, vectors)``         U[a:a+4, c:c+w] −= U[:n, a:a+4]ᵀ U[:n, c:c+w]
 ``factor_panel(U, a, width, inverse)``         rows a to a + 3 of U, given that what is above is subtracted
 ``solve_block(U, a, inverse, b, v, U^T)``      U_bb v_b = b_b, or U_bbᵀ v_b = b_b, b = a … a + lanes − 1
-``gather_scaled(Y, i, c, f, d, Z, p, width)``  Z[p, :width] = f · Y[i, c:c+width] · d[c:c+width]
 ``transpose_block(Z, p, c, T)``                T[c:c+lanes, p:p+lanes] = Z[p:p+lanes, c:c+lanes]ᵀ
 =============================================  =====================================================================
 
@@ -138,7 +137,7 @@ def add_diagonals(typing_context: Any, A: Any, is_new: Any, Z: Any, n: Any, c: A
 
 @intrinsic
 def unfold_diagonals(typing_context: Any, A: Any, c: Any) -> Any:
-    """Put the block on A's diagonal from c on, as `add_diagonals` leaves it, into its rows."""
+    """Put the block on A's diagonal from c on, as `add_diagonals` leaves it, into its rows; add I to it."""
     _require_alike(A)
     signature = types.void(A, types.intp)
 
@@ -147,6 +146,7 @@ def unfold_diagonals(typing_context: Any, A: Any, c: Any) -> Any:
         array, c = arguments
         rows = [v.pointer(A, array, b.add(c, v.constant(r)), c) for r in range(v.lanes)]
         diagonals = [v.rotated(v.load(row), -turn) for row, (turn, _) in zip(rows, _turns(v.lanes), strict=False)]
+        diagonals[0] = b.fadd(diagonals[0], v.splat(ir.Constant(v.element, 1.0)))
         # A_(a, a + d) is at a in the diagonal d; in the others, being A_(a + d, a), in the diagonal lanes − d
         diagonals += [v.rotated(diagonals[v.lanes - d], d) for d in range(len(diagonals), v.lanes)]
         for r, (row, values) in enumerate(zip(rows, v.transposed(diagonals), strict=True)):
@@ -260,30 +260,6 @@ def solve_block(typing_context: Any, U: Any, a: Any, inverse: Any, b: Any, v: An
             solved = wide.blend(solved, left, [j])
             left = wide.multiply_subtract(column, now, left)
         wide.store(bld.fmul(solved, scale), solution)
-        return context.get_dummy_value()
-
-    return signature, emit
-
-
-@intrinsic
-def gather_scaled(typing_context: Any, Y: Any, i: Any, first: Any, f: Any, d: Any, Z: Any, p: Any, width: Any) -> Any:
-    """Z[p, :width] = f · Y[i, first:first+width] · d[first:first+width]."""
-    _require_alike(Y, d, Z)
-    intp, element = types.intp, Y.dtype
-    signature = types.void(Y, intp, intp, element, d, Z, intp, intp)
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        v, b = Vectors(context, builder, element, WIDE_BYTES), builder
-        fixed, i, first, f, scales, gathered, p, width = arguments
-        source, place = v.pointer(Y, fixed, i, first), v.pointer(Z, gathered, p, v.constant(0))
-        scale, wide = b.gep(context.make_array(d)(context, b, scales).data, [first]), v.splat(f)
-
-        def body(c: Any, _: list[Any]) -> list[Any]:
-            y = b.fmul(v.load(b.gep(source, [c])), v.load(b.gep(scale, [c])))
-            v.store(b.fmul(y, wide), b.gep(place, [c]))
-            return []
-
-        v.loop(width, v.lanes, [], body)
         return context.get_dummy_value()
 
     return signature, emit

@@ -35,8 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.kernels._jit import inner, kernel
-from halfstep.kernels._panels import PANEL, dot_listed
-from halfstep.kernels._tiles import gather_scaled
+from halfstep.kernels._panels import PANEL, dot_listed, gather_panel
 from halfstep.kernels.dense import (
     add_products,
     add_scaled,
@@ -73,10 +72,15 @@ DUAL_BELOW = 0.9  # observations per unknown below which the dual is the cheaper
 
 
 @inner
-def gather(first: int, last: int, at: Ints, root: Floats, Y: Floats, d: Floats, Z: Floats) -> None:
-    """Gather the observations first … last − 1 of a row into Z, scaled by √(w − s m_i) and d."""
-    for p in range(first, last):
-        gather_scaled(Y, at[p], 0, root[p], d, Z, p - first, Z.shape[1])
+def gather(
+    first: int, last: int, at: Ints, root: Floats, r: Floats, Y: Floats, d: Floats, Z: Floats, b: Floats
+) -> None:
+    """Gather the observations first … last − 1 of a row into Z, scaled by √(w − s m_i) and d; b += Σ r z.
+
+    Panels are whole: rows of Z beyond the last become 0, as the observations that are listed there have no weight.
+    """
+    for p in range(first, last, PANEL):
+        gather_panel(Y, at, p, 0, root, d, r, Z, p - first, b, Z.shape[1])
 
 
 @inner
@@ -90,10 +94,9 @@ def sum_primal(
     c[:] = 0.0
     for start in range(0, n, GATHERED):
         stop = min(start + GATHERED, n)
-        gather(start, stop, at, root, Y, d, Z)
+        gather(start, stop, at, root, r, Y, d, Z, b)
         ahead = min(begin + stop + GATHERED, len(indices))
         add_products(U, start == 0, Z, stop - start, width, Y, indices, begin + stop, ahead)
-        add_scaled(Z, 0, stop - start, r[start:stop], width, b)
         if len(ones) > 0:
             add_scaled(Z, 0, stop - start, ones[start:stop], width, c)
 
@@ -105,7 +108,7 @@ def sum_dual(
 ) -> None:  # fmt: skip
     """U = Z Zᵀ, b = r and, where there are `ones`, c = ones of a row, padded with zeros."""
     width, unknowns = len(b), padded(n)
-    gather(0, n, at, root, Y, d, Z)
+    gather(0, n, at, root, r, Y, d, Z, b)
     for p in range(n, unknowns):
         Z[p] = 0.0
     transpose(Z, unknowns, width, T)
@@ -183,8 +186,6 @@ def solve_blocked(
             sum_primal(begin, n, indices, at, root, r, ones, Y, d, Z, U, b, c)
         unknowns = padded(n) if dual else width
         unfold(U, unknowns)
-        for a in range(unknowns):
-            U[a, a] += 1.0
         sound = factor(U, unknowns, inverse)
         copy(b, unknowns, z)
         solve_factored(U, unknowns, inverse, z, v)

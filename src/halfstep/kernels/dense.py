@@ -85,7 +85,7 @@ def add_products(
 
 @inner
 def unfold(A: Floats, rows: int) -> None:
-    """Once all products are added, put the blocks on A's diagonal, which are folded until then, into their rows."""
+    """Once all products are added, unfold the blocks on A's diagonal, which are folded until then; and add I."""
     for c in range(0, rows, WIDE_BYTES // A.itemsize):
         unfold_diagonals(A, c)
 

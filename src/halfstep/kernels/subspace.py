@@ -27,10 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.kernels._jit import inner, kernel
-from halfstep.kernels._panels import PANEL, dot_listed
-from halfstep.kernels._tiles import gather_scaled
+from halfstep.kernels._panels import PANEL, dot_listed, gather_panel
 from halfstep.kernels.blocked import GATHERED
-from halfstep.kernels.dense import add_products, add_scaled, copy, factor, padded, solve_factored, unfold
+from halfstep.kernels.dense import add_products, copy, factor, padded, solve_factored, unfold
 from halfstep.kernels.observations import (
     LEFT,
     cell,
@@ -58,8 +57,8 @@ def solve_by_blocks(
     width = padded(k)
     room = longest_of(rows, indptr) + PANEL
     at = np.empty(room, np.intp)
-    q, r, pull = np.empty(room, Y.dtype), np.empty(room, Y.dtype), np.empty(room, Y.dtype)
-    xy, e = np.empty(room, Y.dtype), np.empty(room, Y.dtype)
+    q, r, root = np.empty(room, Y.dtype), np.empty(room, Y.dtype), np.empty(room, Y.dtype)
+    xy, e, pull = np.empty(room, Y.dtype), np.empty(room, Y.dtype), np.empty(room, Y.dtype)
     Z, U = np.zeros((GATHERED, BLOCK), Y.dtype), np.zeros((BLOCK, BLOCK), Y.dtype)
     d, scale, x = np.ones(width, Y.dtype), np.zeros(width, Y.dtype), np.zeros(width, Y.dtype)
     b, v, inverse = np.empty(BLOCK, Y.dtype), np.empty(BLOCK, Y.dtype), np.empty(BLOCK, Y.dtype)
@@ -85,6 +84,9 @@ def solve_by_blocks(
             x[c] = X[u - first, c]
         for p in range(0, n, PANEL):
             dot_listed(Y, at, p, 0, x, xy, width)
+        for p in range(-(-n // PANEL) * PANEL):
+            root[p] = np.sqrt(q[p])
+            pull[p] = 0.0  # also of what fills the last panel
         bias: Any = nothing
         if biases:
             bias = solve_bias(begin, end, weights, ridge[u] * bias_ratio, r, xy)
@@ -94,15 +96,13 @@ def solve_by_blocks(
             for start in range(0, n, GATHERED):
                 stop = min(start + GATHERED, n)
                 for p in range(start, stop):
-                    root = np.sqrt(q[p])
-                    gather_scaled(Y, at[p], c, root, scale, Z, p - start, among)
-                    pull[p] = (r[p] - q[p] * xy[p]) / root
+                    pull[p] = (r[p] - q[p] * xy[p]) / root[p]
+                for p in range(start, stop, PANEL):
+                    gather_panel(Y, at, p, c, root, scale, pull, Z, p - start, b, among)
                 add_products(U, start == 0, Z, stop - start, among, Y, indices, 0, 0)
-                add_scaled(Z, 0, stop - start, pull[start:stop], among, b)
             unfold(U, among)
             for a in range(among):
                 b[a] -= d[c + a] * scale[c + a] * x[c + a]
-                U[a, a] += 1.0
             sound = sound and factor(U, among, inverse)
             solve_factored(U, among, inverse, b, v)
             for a in range(among):

@@ -15,7 +15,7 @@ from halfstep.sides import Side, is_constant
 CHUNKS = 64  # at most about so many per half-step: enough to balance, few enough to cost nothing
 LEAST_WORK = 4_000_000  # multiply-adds that make a chunk worth its own task (some 100 µs)
 SIDE_BY_SIDE = 32  # unknowns up to which systems are solved side by side, in the lanes of vectors
-ROWS_PER_UNKNOWN = 1.0  # that pay for the eigenvectors
+ROWS_PER_UNKNOWN = 1.0  # that pay for a basis
 LEAST_SEGMENT = 4096  # observations below which a row is never cut
 
 
@@ -27,6 +27,8 @@ class LoadedSide:
     ----------
     side : Side
     has_one_matrix : bool
+    shares_diagonal : bool
+        Whether all rows have the same s and λ.
     column_missing : ndarray
         m; of one element where all are equal.
     is_blocked : bool
@@ -44,6 +46,7 @@ class LoadedSide:
 
     side: Side
     has_one_matrix: bool
+    shares_diagonal: bool
     column_missing: NDArray[np.floating]
     is_blocked: bool
     light_ranges: list[tuple[int, int]]
@@ -74,12 +77,22 @@ class LoadedSide:
             ((first, last), short_rows[slice(*np.searchsorted(short_rows, (first, last)))])
             for first, last in cut(work)
         ]
-        # Rows that share missing cells are rotated into the eigenvectors of G first, which some rows have to pay for.
+        # Where missing cells weigh, a basis has to be found first, which some rows have to pay for.
         is_blocked = k > SIDE_BY_SIDE
         is_blocked &= len(side.row_missing) == 0 or len(counts) >= ROWS_PER_UNKNOWN * k
         m = side.column_missing[:1] if is_constant(side.column_missing) else side.column_missing
+        shares_diagonal = is_constant(side.row_missing) and is_constant(side.regularization)
         return cls(
-            side, side.has_one_matrix, m, is_blocked, cut(light_work), chunks, long_rows, segments, sums_shape(k)
+            side,
+            side.has_one_matrix,
+            shares_diagonal,
+            m,
+            is_blocked,
+            cut(light_work),
+            chunks,
+            long_rows,
+            segments,
+            sums_shape(k),
         )
 
 

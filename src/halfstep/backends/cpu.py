@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from halfstep.backends.basis import Basis, keeps_digits
 from halfstep.backends.chunks import LoadedSide
 from halfstep.backends.protocol import Factors, Solver, aligned_zeros
 from halfstep.backends.threads import OneBlasThread, Team, threads_to_use
@@ -251,17 +252,17 @@ class CPU:
         solver: Solver,
         loss: Loss | None,
     ) -> NDArray[np.intp]:
-        """Solve all rows but the long ones, in the eigenvectors of G; return those that this way cannot do.
+        """Solve all rows but the long ones, in the `Basis`; return those that this way cannot do.
 
         Rows of few observations are solved exactly in any case, being cheaper so.
         """
         side = loaded.side
         k, dtype = side.rank, Y.dtype
-        g, V, rotated = np.empty(0, dtype), None, Y
+        basis, g, ridge, bias_ratio, features = None, np.empty(0, dtype), side.regularization, side.bias_ratio, Y
         if len(G) > 0:
-            eigenvalues, vectors = np.linalg.eigh(G.astype(np.float64))
-            g, V = np.maximum(eigenvalues, 0.0).astype(dtype), vectors.astype(dtype)
-            rotated = self._rotated(Y, V)
+            basis = Basis.of(loaded, G)
+            g, ridge, bias_ratio = basis.g, basis.ridge, basis.bias_ratio
+            features = self._product("in the basis", Y, basis.V)
         losses = self._losses(X, 1 if loss is None else 2)
         counts = np.diff(side.indptr)
         offsets = offsets if side.biases else offsets[:1]
@@ -274,19 +275,19 @@ class CPU:
                 is_short = counts[rows] < SHORT[solver]
                 exactly, others = rows[is_short], rows[~is_short]
                 solved = X[first:last, : side.unknowns].astype(dtype)
-                if V is not None:
-                    solved[:, :k] = solved[:, :k] @ V
+                if basis is not None:
+                    solved[:, :k] = solved[:, :k] @ basis.inverse.T
             given = (
                 side.indptr, side.indices, side.targets, side.weights, side.row_missing, loaded.column_missing, g,
-                side.regularization, side.bias_ratio, k, side.biases, offsets, rotated, first, solved,
+                ridge, bias_ratio, k, side.biases, offsets, features, first, solved,
             )  # fmt: skip
             solve_blocked(exactly, *given, loss is not None, losses)
             if solver == "cg":
                 approach_rows(others, *given, STEPS, loss is not None, losses)
             elif solver == "subspace":
                 solve_by_blocks(others, *given, loss is not None, losses)
-            if V is not None:
-                solved[:, :k] = solved[:, :k] @ V.T
+            if basis is not None:
+                solved[:, :k] = solved[:, :k] @ basis.V.T
             if len(rows) == last - first:
                 X[first:last, : side.unknowns] = solved
             else:
@@ -322,16 +323,16 @@ class CPU:
             X[rows] = solved
         self._squares(X)[rows] = squares
 
-    def _rotated(self, Y: Factors, V: Factors) -> Factors:
+    def _product(self, name: str, Y: Factors, V: Factors) -> Factors:
         """Y V, some rows at a time."""
-        rotated = self._empty("rotated", Y.shape, Y.dtype)
+        product = self._empty(name, Y.shape, Y.dtype)
 
-        def rotate(start: int) -> None:
+        def multiply(start: int) -> None:
             stop = start + ROWS_AT_ONCE
-            np.matmul(Y[start:stop, : len(V)], V, out=rotated[start:stop, : len(V)])
+            np.matmul(Y[start:stop, : len(V)], V, out=product[start:stop, : len(V)])
 
-        self._team.run([partial(rotate, start) for start in range(0, len(Y), ROWS_AT_ONCE)])
-        return rotated
+        self._team.run([partial(multiply, start) for start in range(0, len(Y), ROWS_AT_ONCE)])
+        return product
 
     def _solve_with_one_matrix(self, loaded: LoadedSide, G: Factors, Y: Factors, X: Factors, finish: Finish) -> None:
         side = loaded.side
@@ -341,7 +342,7 @@ class CPU:
             factor, _ = cho_factor(A, lower=True, check_finite=False)
         except LinAlgError:
             factor = np.zeros_like(A)
-        if not (np.diag(factor) ** 2 > len(A) * np.finfo(A.dtype).eps * np.diag(A)).all():  # as in solve_lanes
+        if not keeps_digits(factor, A):
             raise NumericalError(f"the matrix that all rows share {NOT_DEFINITE.format(dtype=A.dtype)}")
 
         def solve(first: int, last: int) -> None:

@@ -1,6 +1,6 @@
 """The exact half-step at higher ranks: one system at a time, at nearly the speed of a matrix product.
 
-Legend as in ``cholesky.py``; here G is diagonal, which it is once Y has been rotated into its eigenvectors.
+Legend as in ``cholesky.py``; here what missing cells add is diagonal, as it is in the unknowns of a `Basis`.
 
     D   s_u g + Λ            the diagonal that a row's observations are added to
     Z   √(w − s_u m_i) y D^-½  the row's observations, gathered and scaled
@@ -46,6 +46,7 @@ from halfstep.kernels.dense import (
     invert_roots,
     padded,
     solve_factored,
+    solve_second,
     take_roots,
     transpose,
     unfold,
@@ -186,9 +187,9 @@ def solve_blocked(
             sum_primal(begin, n, indices, at, root, r, ones, Y, d, Z, U, b, c)
         unknowns = padded(n) if dual else width
         unfold(U, unknowns)
-        sound = factor(U, unknowns, inverse)
         copy(b, unknowns, z)
-        solve_factored(U, unknowns, inverse, z, v)
+        sound = factor(U, unknowns, inverse, z, v)
+        solve_second(U, unknowns, inverse, v)
         bias: Any = dtype.type(0)
         if biases:
             copy(c, unknowns, z)

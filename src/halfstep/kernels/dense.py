@@ -60,9 +60,11 @@ def add_products(
     While that is computed, the observations begin … end − 1 are asked for, which will be gathered next.
     """
     lanes = WIDE_BYTES // A.itemsize
+    share = -(-(end - begin) * TILE_ROWS // rows)
     for a in range(0, rows, TILE_ROWS):
-        for p in range(begin + (end - begin) * a // rows, begin + (end - begin) * (a + TILE_ROWS) // rows):
-            prefetch_row(Y, np.intp(indices[p]), Y.shape[1])
+        for p in range(begin, min(begin + share, end)):
+            prefetch_row(Y, np.intp(indices[np.uintp(p)]), Y.shape[1])  # unsigned: no place is counted from the end
+        begin += share
         c = a - a % lanes + lanes
         while c < rows:  # four are two and two: a tile of one vector waits for its own sums
             left = (rows - c) // lanes
@@ -91,13 +93,20 @@ def unfold(A: Floats, rows: int) -> None:
 
 
 @inner
-def factor(U: Floats, rows: int, inverse: Floats) -> bool:
-    """Overwrite I + … with U, from the diagonal on; `inverse` becomes 1 / U_aa. False if a pivot lost its digits."""
+def factor(U: Floats, rows: int, inverse: Floats, b: Floats, v: Floats) -> bool:
+    """Overwrite I + … with U, from the diagonal on, and solve Uᵀ v = b on the way, which overwrites b.
+
+    `inverse` becomes 1 / U_aa. Returns False if a pivot lost its digits. Each unknown of v waits for the one before:
+    so those of a vector are solved for as soon as their rows are there, while the processor goes on with the next.
+    """
     lanes = WIDE_BYTES // U.itemsize
-    least = rows * np.finfo(U.dtype).eps
+    least = U.dtype.type(rows * np.finfo(U.dtype).eps)
     sound = True
     for a in range(0, rows, PANEL_ROWS):
-        before = U[a, a] + U[a + 1, a + 1] + U[a + 2, a + 2] + U[a + 3, a + 3]
+        before = U.dtype.type(0)
+        for r in range(PANEL_ROWS):
+            p = np.uintp(a + r)
+            before += U[p, p]
         c = a - a % lanes
         while c < rows:
             left = (rows - c) // lanes
@@ -111,25 +120,42 @@ def factor(U: Floats, rows: int, inverse: Floats) -> bool:
                 subtract_tile(U, a, a, c, 1)
                 c += lanes
         factor_panel(U, a, rows, inverse)
-        for b in range(a, a + PANEL_ROWS):
-            if not inverse[b] * inverse[b] * least * before < 1.0:
+        for r in range(PANEL_ROWS):
+            scale = inverse[np.uintp(a + r)]
+            if not scale * scale * (least * before) < 1:
                 sound = False
+        if (a + PANEL_ROWS) % lanes == 0:
+            solve_first(U, a + PANEL_ROWS - lanes, rows, inverse, b, v)
     return sound
 
 
 @inner
-def solve_factored(U: Floats, rows: int, inverse: Floats, b: Floats, v: Floats) -> None:
-    """Solve Uᵀ U v = b, a vector of unknowns at a time; b is overwritten."""
+def solve_first(U: Floats, a: int, rows: int, inverse: Floats, b: Floats, v: Floats) -> None:
+    """Solve Uᵀ v = b for a vector of unknowns, from a on; in b only what is left for the others counts after it."""
     lanes = WIDE_BYTES // U.itemsize
-    for a in range(0, rows, lanes):
-        solve_block(U, a, inverse, b, v, True)
-        for p in range(a, a + lanes):
-            b[p] = -v[p]
-        for c in range(a + lanes, rows, lanes):
-            add_rows(U, a, lanes, b, c, b, 1)
+    solve_block(U, a, inverse, b, v, True)
+    for r in range(lanes):
+        p = np.uintp(a + r)
+        b[p] = -v[p]
+    for c in range(a + lanes, rows, lanes):
+        add_rows(U, a, lanes, b, c, b, 1)
+
+
+@inner
+def solve_second(U: Floats, rows: int, inverse: Floats, v: Floats) -> None:
+    """Solve U v = v, a vector of unknowns at a time, in place."""
+    lanes = WIDE_BYTES // U.itemsize
     for a in range(rows - lanes, -1, -lanes):
         dot_panel(U, a, a + lanes, rows, v, v)
         solve_block(U, a, inverse, v, v, False)
+
+
+@inner
+def solve_factored(U: Floats, rows: int, inverse: Floats, b: Floats, v: Floats) -> None:
+    """Solve Uᵀ U v = b for another right-hand side; b is overwritten."""
+    for a in range(0, rows, WIDE_BYTES // U.itemsize):
+        solve_first(U, a, rows, inverse, b, v)
+    solve_second(U, rows, inverse, v)
 
 
 @inner

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from halfstep.kernels._jit import inner, kernel
 from halfstep.kernels._panels import PANEL, dot_listed, gather_panel
 from halfstep.kernels.blocked import GATHERED
-from halfstep.kernels.dense import add_products, copy, factor, padded, solve_factored, unfold
+from halfstep.kernels.dense import add_products, copy, factor, padded, solve_second, unfold
 from halfstep.kernels.observations import (
     LEFT,
     cell,
@@ -95,19 +95,22 @@ def solve_by_blocks(
             b[:] = 0.0
             for start in range(0, n, GATHERED):
                 stop = min(start + GATHERED, n)
-                for p in range(start, stop):
-                    pull[p] = (r[p] - q[p] * xy[p]) / root[p]
+                for number in range(stop - start):
+                    here = np.uintp(start + number)  # unsigned: no place is counted from the end
+                    pull[here] = (r[here] - q[here] * xy[here]) / root[here]
                 for p in range(start, stop, PANEL):
                     gather_panel(Y, at, p, c, root, scale, pull, Z, p - start, b, among)
                 add_products(U, start == 0, Z, stop - start, among, Y, indices, 0, 0)
             unfold(U, among)
             for a in range(among):
-                b[a] -= d[c + a] * scale[c + a] * x[c + a]
-            sound = sound and factor(U, among, inverse)
-            solve_factored(U, among, inverse, b, v)
+                here = np.uintp(c + a)
+                b[a] -= d[here] * scale[here] * x[here]
+            sound = factor(U, among, inverse, b, v) and sound
+            solve_second(U, among, inverse, v)
             for a in range(among):
-                v[a] *= scale[c + a]
-                x[c + a] += v[a]
+                here = np.uintp(c + a)
+                v[a] *= scale[here]
+                x[here] += v[a]
             for p in range(0, n, PANEL):
                 dot_listed(Y, at, p, c, v, e, among)
             for p in range(n):

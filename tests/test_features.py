@@ -162,6 +162,8 @@ def test_users_are_folded_in_with_their_features(tastes: hs.Interactions) -> Non
     np.testing.assert_array_equal(folded.predict(["new"], ["milk"]), alone.predict(["new"], ["milk"]))
     with pytest.raises(DataError, match="no column 'warm'"):
         model.fold_in(history, user_features=pd.DataFrame({"user": ["new"], "cold": [1]}))
+    with pytest.raises(DataError, match="no user id in user_features is known: they are such as 7"):
+        model.fold_in(history, user_features=strangers.assign(user=range(7, 7 + len(strangers))))
     with pytest.raises(DataError, match="was fitted without any"):
         sampler().fit(tastes).fold_in(history, user_features=strangers)
 

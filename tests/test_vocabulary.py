@@ -215,6 +215,31 @@ def test_unknown_ids() -> None:
         vocabulary.positions([10], unknown="ignore")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("held", "given", "is_mistaken"),
+    [
+        ([1, 2], ["1", "2"], True),
+        (["1", "2"], [1], True),
+        ([(1, 2)], ["1"], True),
+        ([1, 2], ["1", 2], False),  # one of them is known
+        ([1, 2], [7.0, 8.0], False),  # new, and could be equal to one
+        (["a", 1], [7], False),
+        ([1, 2], [], False),
+        ([], ["a"], False),
+    ],
+)
+def test_ids_of_another_type_are_a_mistake(held: list, given: list, is_mistaken: bool) -> None:
+    vocabulary = Vocabulary(held)
+    ids, positions = vocabulary.look_up(given, unknown="mark")
+    mistake = vocabulary.type_mistake(ids, positions, "user id")
+    assert (mistake is not None) == is_mistaken
+    if mistake is not None:
+        assert mistake == (
+            f"no user id is known: they are such as {given[0]!r}, and {held[0]!r} would be one; "
+            "give ids of the same type"
+        )
+
+
 def test_indexing_never_takes_the_mark_of_an_unknown_id() -> None:
     with pytest.raises(IndexError, match="position -1 is outside of 0 to 1"):
         Vocabulary(["a", "b"])[-1]

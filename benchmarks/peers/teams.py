@@ -17,6 +17,7 @@ from benchmarks.peers.problems import STRENGTH, WEIGHT, Problem
 
 RANK, ITERATIONS = 64, 5
 INTERVAL = 0.002  # seconds between two looks
+REST = 0.2  # seconds until threads of BLAS, let go by the fit before, have gone to sleep
 
 
 class Running:
@@ -70,6 +71,7 @@ def measure(title: str, problem: Problem) -> Teams | None:
     for solver in ("cg", "subspace", "cholesky"):
         model(None, solver).fit(data)  # compiles
         for threads in (1, 2, 4):
+            time.sleep(REST)
             began = time.perf_counter()
             with Running() as running:
                 fitted = model(threads, solver).fit(data)

@@ -1,4 +1,4 @@
-"""The errors that halfstep raises, all under `HalfstepError`.
+"""The errors that halfstep raises, all under `HalfstepError`; and what it warns of.
 
 Each message names the culprit, its value and the remedy. Every class also derives from the built-in that a
 caller would expect, so ``except ValueError`` keeps working.
@@ -26,6 +26,10 @@ class UnknownIdError(HalfstepError, KeyError):
 
 class NotFittedError(HalfstepError, AttributeError):
     """A model was asked for something that only a fitted one has."""
+
+
+class UnknownIdWarning(UserWarning):
+    """No id is known, and all are of another type than the model's, such as strings where these are integers."""
 
 
 class NumericalError(HalfstepError, ArithmeticError):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from halfstep.backends.ranking import Ranked, best_columns, best_of_given
 from halfstep.drift import FittedDrift
-from halfstep.errors import DataError, NotFittedError, ParameterError
+from halfstep.errors import DataError, NotFittedError, ParameterError, UnknownIdWarning
 from halfstep.interactions import Interactions, Ledger, Lists, Vocabulary
 from halfstep.interactions.columns import as_timestamps
 from halfstep.interactions.ids import refuse_missing
@@ -117,7 +118,8 @@ class FactorModel:
         Raises
         ------
         DataError
-            If `users`, `items` and `timestamps` differ in length, or the latter are of another kind.
+            If `users`, `items` and `timestamps` differ in length, or the latter are of another kind; or if an id is
+            missing.
         UnknownIdError
             If an id is unknown and ``unknown="raise"``.
         """
@@ -163,8 +165,8 @@ class FactorModel:
             raise DataError("items is missing: give as many items as users, or Interactions alone")
         user_ids, user_positions = self.users_.look_up(users, missing)
         item_ids, item_positions = self.items_.look_up(items, missing)
-        refuse_missing(user_ids, user_positions < 0, "user id")
-        refuse_missing(item_ids, item_positions < 0, "item id")
+        _check_ids(self.users_, user_ids, user_positions, "user id", depth=4)
+        _check_ids(self.items_, item_ids, item_positions, "item id", depth=4)
         if len(user_positions) != len(item_positions) and 1 not in (len(user_positions), len(item_positions)):
             raise DataError(
                 f"users has {len(user_positions)} ids and items has {len(item_positions)}: "
@@ -228,7 +230,7 @@ class FactorModel:
             ids, u = self.users_.ids, np.arange(len(self.users_), dtype=np.int32)
         else:
             ids, u = self.users_.look_up(users, missing)
-            refuse_missing(ids, u < 0, "user id")
+            _check_ids(self.users_, ids, u, "user id", depth=3)
         skip = self._seen(u) if exclude_seen else Lists.empty(len(u))
         b = self.item_biases_.astype(np.float64)
         b += 0.0 if self.drift_ is None else self.drift_.items_now
@@ -459,6 +461,16 @@ def _rows(F: NDArray[np.floating], positions: NDArray[np.integer]) -> NDArray[np
     known = positions >= 0
     rows[known] = F[positions[known]]
     return rows
+
+
+def _check_ids(
+    vocabulary: Vocabulary, ids: NDArray[Any], positions: NDArray[np.int32], name: str, *, depth: int
+) -> None:
+    """Refuse ids that are missing; warn, so many calls up, of ids that are not new, it seems, but of another type."""
+    refuse_missing(ids, positions < 0, name)
+    mistake = vocabulary.type_mistake(ids, positions, name)
+    if mistake is not None and len(ids) > 1:  # a single one may well be meant to be nobody's
+        warnings.warn(mistake, UnknownIdWarning, stacklevel=depth)
 
 
 def _known(vocabulary: Vocabulary, ids: Any) -> NDArray[np.int32]:

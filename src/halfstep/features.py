@@ -153,7 +153,8 @@ class Given:
         Raises
         ------
         DataError
-            If there are none of the kind, or not those that were there before.
+            If there are none of the kind, or not those that were there before; or if they are of other ids, all of
+            another type.
         """
         name, width = f"{self.side}_features", self.matrix.shape[1]
         if given is None:
@@ -175,7 +176,11 @@ class Given:
             if by_name[each.name].is_numeric != isinstance(each, Numbers):
                 kind = "numbers" if isinstance(each, Numbers) else "strings"
                 raise DataError(f"{name}: {each.name!r} held {kind} when the model was fitted")
-        places = ids.positions(Vocabulary(keys).ids, unknown="mark")
+        told = Vocabulary(keys).ids
+        places = ids.positions(told, unknown="mark")
+        mistake = ids.type_mistake(told, places, f"{self.side} id in {name}")
+        if mistake is not None:
+            raise DataError(mistake)
         chosen = [by_name[each.name] for each in self.columns]
         return Given(self.side, self.columns, _encoded(self.columns, chosen, places, len(ids)))
 

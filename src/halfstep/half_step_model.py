@@ -136,13 +136,10 @@ class HalfStepModel(FactorModel):
                 )
             return Interactions.from_sparse(histories, items=self.items_)
         data = as_histories(histories)
-        if len(data) and (self.items_.positions(data.item_ids, unknown="mark") < 0).all():
-            given, held = data.items[int(data.item_positions[0])], self.items_[0]
-            if not isinstance(given, type(held)):
-                raise DataError(
-                    f"none of the items in the histories is known: they are such as {given!r}, and the model's are "
-                    f"such as {held!r}"
-                )
+        found = self.items_.look_up(data.items.ids, unknown="mark")
+        mistake = self.items_.type_mistake(*found, "item id in the histories")
+        if mistake is not None:
+            raise DataError(mistake)
         return data
 
     def explain(self, user: Any, item: Any, n: int = 5) -> Explanation:

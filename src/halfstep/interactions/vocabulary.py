@@ -6,6 +6,7 @@ import operator
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import repeat
+from numbers import Number
 from typing import Any, Literal, Self, SupportsIndex
 
 import numpy as np
@@ -230,6 +231,23 @@ class Vocabulary:
             raise self._unknown(_plain(column[int(np.argmax(positions < 0))]))
         return column, positions
 
+    def type_mistake(self, ids: NDArray[Any], positions: NDArray[np.integer], name: str) -> str | None:
+        """Say what is wrong where no id is known and all are of a type that no id here is of, as "7" is for 7.
+
+        Parameters
+        ----------
+        ids, positions : ndarray of shape (n,)
+            As `look_up` gives them.
+        name : str
+            What an id is called in the message, such as "user id".
+        """
+        if len(self) == 0 or len(ids) == 0 or positions.max() >= 0 or _kinds(ids) & _kinds(self._ids):
+            return None
+        return (
+            f"no {name} is known: they are such as {_plain(ids[0])!r}, and {self[0]!r} would be one; give ids of the "
+            "same type"
+        )
+
     def _is_single(self, ids: Any) -> bool:
         if isinstance(ids, tuple):
             return self._holds_tuples
@@ -281,6 +299,13 @@ class Vocabulary:
         ids, positions = self._ascending
         places = np.minimum(np.searchsorted(ids, column), len(ids) - 1)
         return np.where(ids[places] == column, positions[places], np.int32(-1))
+
+
+def _kinds(ids: NDArray[Any]) -> set[type]:
+    """The types of ids; all numbers are of one, as they may be equal."""
+    if ids.dtype.kind != "O":
+        return {Number}
+    return {Number if issubclass(kind, Number) else kind for kind in set(map(type, ids))}
 
 
 def _plain(item: Any) -> Any:

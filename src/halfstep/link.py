@@ -127,8 +127,8 @@ class Ridge:
         Z = inverse * R
         D = Z.copy()
         rz = np.einsum("nk,nk->k", R, Z)
-        for _ in range(STEPS):
-            if (rz <= enough).all():
+        for number in range(STEPS):
+            if (rz <= enough).all() and (number > 0 or start is None):  # from a start, always some way on
                 break
             A = times_matrix(D)
             curvature = np.einsum("nk,nk->k", D, A)

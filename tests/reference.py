@@ -319,14 +319,14 @@ class RidgeLinked:
                 B[:, c] = np.linalg.solve(A, d * F[seen].T @ W @ X[seen, c])
         return np.where(seen[:, None], X, F @ B), B
 
-    def terms(self, X: np.ndarray, B: np.ndarray, Y: np.ndarray, C: np.ndarray) -> tuple[float, float, float]:
-        """What is observed, the rows' regularisation and that of B and C."""
+    def terms(self, X: np.ndarray, B: np.ndarray, Y: np.ndarray, C: np.ndarray) -> tuple[float, float, float, float]:
+        """Observed and missing cells, the rows' regularisation, and that of B and C."""
         p = self.problem
         D = np.array([1.0] * p.rank + [p.rho] * p.biases)
         of_rows = p.row_lambda @ ((X - self.row_features @ B) ** 2 @ D)
         of_columns = p.column_lambda @ ((Y - self.column_features @ C) ** 2 @ D)
         of_links = self.strengths[0] * np.sum(B**2 @ D) + self.strengths[1] * np.sum(C**2 @ D)
-        return terms(p, X, Y)[0], float(of_rows + of_columns), float(of_links)
+        return *terms(p, X, Y)[:2], float(of_rows + of_columns), float(of_links)
 
 
 def dense_scores(P: np.ndarray, Q: np.ndarray) -> np.ndarray:

@@ -42,8 +42,9 @@ class ALS(HalfStepModel):
     becomes Σ_u λ_u ‖x_u − βᵀ f_u‖²_D + λ_β ‖β‖²_D over the rows x_u = [p_u | b_u] that have observations, with
     D = diag(1, …, 1, ρ), and β is solved for in turn with the rows. Features can be given to `fit`; and which items a
     user has rated at all, and who has rated an item, are features that any data have (``implicit_features=True``).
-    Rows without observations are where their features put them. All rows are solved exactly then, at any rank, and in
-    double precision unless `system_dtype` says otherwise; missing cells must not count, and biases not drift.
+    Rows without observations are where their features put them, and none of their missing cells count. All rows are
+    solved exactly then, at any rank, and in double precision unless `system_dtype` says otherwise. Biases that drift
+    cannot be had together with features.
 
     Parameters
     ----------
@@ -265,7 +266,8 @@ class ALS(HalfStepModel):
         cost = self.objective.cost(data)
         solver, precision = self._solver, self._precision
         if of_users is not None:
-            check_linkable(self.objective, cost, self.solver)
+            check_linkable(self.objective, self.solver)
+            cost = cost.without_missing_of(data.user_counts == 0, data.item_counts == 0)
             solver, precision = "cholesky", "float64" if self.system_dtype == "auto" else self.system_dtype
         by_user, by_item = sides(data, cost, rank=self.rank, regularization=self._regularization, dtype=precision)
         keep = partial(self._keep, data, cost.mean, of_users)

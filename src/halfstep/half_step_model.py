@@ -373,6 +373,8 @@ class HalfStepModel(FactorModel):
     def _users_side(self, data: Interactions, drift: FittedDrift | None = None) -> Side:
         """The half-step of some users, whose items are this model's; `drift` is these users', if not the model's."""
         cost = self.objective.cost(data, Statistics(self.mean_, self.item_counts_, self.users_))
+        if self._link is not None:
+            cost = cost.without_missing_of(data.user_counts == 0, self.item_counts_ == 0)
         drift = self.drift_ if drift is None else drift
         if drift is not None:
             t = None if data.timestamps is None else drift.times(data.timestamps)

@@ -7,7 +7,7 @@ What the objective says of the rows, Σ_u λ_u ‖x_u‖²_D with D = diag(1, �
 over the rows that have observations. Given β it is the rows' own ridge, about a mean of each. Given the rows, β is a
 ridge regression in which row u weighs λ_u: the same one for each of its columns, as D is in both terms. Each is an
 exact minimum, so the objective never rises. A row without observations is at its mean, where it costs nothing, and
-says nothing about β.
+says nothing about β; nor do its missing cells count, where others' do, for they would draw it to 0.
 
 It is what `halfstep.link` draws (Simm et al. 2017), with λ_u for the precision of the rows and nothing drawn.
 """
@@ -28,7 +28,7 @@ from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.features import Given
 from halfstep.interactions import Interactions
 from halfstep.link import Ridge, chunked, times
-from halfstep.objective import Cost, Objective
+from halfstep.objective import Objective
 from halfstep.sides import Prior
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def refuse_features_of_strangers(user_features: Any) -> None:
         raise DataError("user_features: the model was fitted without any")
 
 
-def check_linkable(objective: Objective, cost: Cost, solver: str) -> None:
+def check_linkable(objective: Objective, solver: str) -> None:
     """Refuse what does not go together with features.
 
     Raises
@@ -203,9 +203,4 @@ def check_linkable(objective: Objective, cost: Cost, solver: str) -> None:
         raise ParameterError(
             f"objective={objective!r} has biases that drift, which cannot go with features in ALS: leave the one or "
             "the other out, or fit a BayesianALS"
-        )
-    if cost.user_missing is not None:
-        raise ParameterError(
-            f"objective={objective!r} weights missing cells, which cannot go with features: give Explicit(...) with "
-            "missing_weight=0, or leave the features out"
         )

@@ -117,6 +117,17 @@ def test_a_fit_is_the_twin_iterated(
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9)
 
 
+def test_singles_keep_the_digits_of_the_loss(table: Table, data: hs.Interactions, features: tuple) -> None:
+    setting = next(each for each in SETTINGS if each.name == "als-wr")  # whose targets are integers in singles, too
+    problem = twin(setting, table, features, rho=2.0, implicit=False).problem
+    model = linked(
+        setting.objective, regularization=0.3, regularization_exponent=1.0, dtype="float32", system_dtype="float32",
+        refresh_users=False,
+    ).fit(data, user_features=features[0], item_features=features[1])  # fmt: skip
+    observed, _, _ = reference.terms(problem, *(F.astype(float) for F in joined(model, False)))
+    assert model.history_[-1].observed == pytest.approx(observed, rel=1e-10)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -268,10 +279,13 @@ def test_explanations_add_up(
         for item in (3, 7):
             why = model.explain(user, item)
             assert why.baseline + why.contributions.sum() == pytest.approx(why.score, rel=1e-9)
+    history = data.subset(data.user_positions == 9)
+    alone = hs.Interactions.from_arrays(history.user_ids, history.item_ids, history.values)
+    folded = model.fold_in(alone, user_features=told).explain(9, 3)
+    assert folded.baseline + folded.contributions.sum() == pytest.approx(folded.score, rel=1e-9)
     if isinstance(objective, hs.Implicit):  # whose targets are all alike
         return
     # A contribution is what the rating adds, with how many there are, and so the system, left as they are.
-    history = data.subset(data.user_positions == 9)
     values = history.values.copy()
     values[0] += 1.0
     changed = hs.Interactions.from_arrays(history.user_ids, history.item_ids, values)

@@ -393,3 +393,6 @@ def test_tuned_like_any_other_parameter(data: hs.Interactions) -> None:
     )  # fmt: skip
     assert found.model.feature_regularization in (0.5, 50.0)
     assert found.model.history_[-1].link_regularization > 0
+    for objective in (hs.Explicit(), hs.Implicit()):
+        spaces = (hs.default_space(hs.ALS(objective, implicit_features=implicit)) for implicit in (False, True))
+        assert ["feature_regularization" in space for space in spaces] == [False, True]

@@ -116,6 +116,9 @@ class Alternation:
         if drift is not None:
             self._drift = DriftSteps(backend, self._users, self._items, data, drift, regularization)
             self.finished = start._replace(drift=self._drift.start)
+        self._began = time.perf_counter()
+        if any(F is not None for F in features):
+            backend.hold_blas()  # for what is between half-steps, in which the threads here take part
         self._links = [
             None if F is None else RidgeLink(F, loaded, strength, backend)
             for F, loaded, strength in zip(features, (self._users, self._items), feature_strengths, strict=True)
@@ -123,7 +126,6 @@ class Alternation:
         users, items = (None if link is None else link.start for link in self._links)
         self.finished = self.finished._replace(links=(users, items))
         self._drifted = self.finished.drift  # what it is in the next iteration: not from the factors' random start
-        self._began = time.perf_counter()
 
     def iterate(self) -> bool:
         """Run one iteration; False if it was thrown away."""

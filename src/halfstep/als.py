@@ -38,8 +38,8 @@ class ALS(HalfStepModel):
     Minimises the objective of `halfstep.objective` by solving all users' rows while the items' are held fixed, then
     the reverse. The objective never rises.
 
-    Where features f_u of users or of items are known, rows are drawn to what these say instead of to 0: their term
-    becomes Σ_u λ_u ‖x_u − βᵀ f_u‖²_D + λ_β ‖β‖²_D over the rows x_u = [p_u | b_u] that have observations, with
+    Where features f_u of users or of items are known, rows are drawn to what these say instead of to 0 (as Simm et
+    al. [5]_ draw them): their term becomes Σ_u λ_u ‖x_u − βᵀ f_u‖²_D + λ_β ‖β‖²_D over the rows x_u = [p_u | b_u] that have observations, with
     D = diag(1, …, 1, ρ), and β is solved for in turn with the rows. Features can be given to `fit`; and which items a
     user has rated at all, and who has rated an item, are features that any data have (``implicit_features=True``).
     Rows without observations are where their features put them, and none of their missing cells count. All rows are
@@ -136,6 +136,8 @@ class ALS(HalfStepModel):
     .. [2] Y. Hu, Y. Koren, C. Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008.
     .. [3] S. Rendle et al., "Revisiting the performance of iALS on item recommendation benchmarks", RecSys 2022.
     .. [4] S. Rendle et al., "iALS++: speeding up matrix factorization with subspace optimization", arXiv:2110.14044.
+    .. [5] J. Simm et al., "Macau: scalable Bayesian factorization with high-dimensional side information using MCMC",
+       MLSP 2017.
 
     Examples
     --------

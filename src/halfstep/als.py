@@ -39,12 +39,15 @@ class ALS(HalfStepModel):
     the reverse. The objective never rises.
 
     Where features f_u of users or of items are known, rows are drawn to what these say instead of to 0 (as Simm et
-    al. [5]_ draw them): their term becomes Σ_u λ_u ‖x_u − βᵀ f_u‖²_D + λ_β ‖β‖²_D over the rows x_u = [p_u | b_u] that have observations, with
-    D = diag(1, …, 1, ρ), and β is solved for in turn with the rows. Features can be given to `fit`; and which items a
-    user has rated at all, and who has rated an item, are features that any data have (``implicit_features=True``).
-    Rows without observations are where their features put them, and none of their missing cells count. All rows are
-    solved exactly then, at any rank, and in double precision unless `system_dtype` says otherwise. Biases that drift
-    cannot be had together with features.
+    al. [5]_ draw them): their term becomes
+
+        Σ_u λ_u ‖x_u − βᵀ f_u‖²_D + λ_β ‖β‖²_D,   x_u = [p_u | b_u],   D = diag(1, …, 1, ρ),
+
+    over the rows that have observations, and β is solved for in turn with them. Features can be given to `fit`; and
+    which items a user has rated at all, and who has rated an item, are features that any data have
+    (``implicit_features=True``). Rows without observations are where their features put them, and none of their
+    missing cells count. All rows are solved exactly then, at any rank, and in double precision unless `system_dtype`
+    says otherwise. Biases that drift cannot be had together with features.
 
     Parameters
     ----------

@@ -277,6 +277,58 @@ def gibbs_sweep(t, w, observed, P, Q, noise, scale, rng, links=(None, None)):
     return P, Q, rng.gamma(1 + observed.sum() / 2) / (1 + error / 2)
 
 
+@dataclass
+class RidgeLinked:
+    """A problem whose rows and columns are drawn to Bᵀ f: Σ_u λ_u ‖x_u − Bᵀ f_u‖²_D + λ_B ‖B‖²_D over observed rows.
+
+    D = diag(1, …, 1, ρ); rows without observations are at their means.
+    """
+
+    problem: Problem
+    row_features: np.ndarray  # (rows, features)
+    column_features: np.ndarray  # (columns, features)
+    strengths: tuple[float, float]  # λ_B of either side
+
+    def iteration(self, Y: np.ndarray, B: np.ndarray, C: np.ndarray):
+        """X, B, Y, C, each solved for in turn."""
+        rows, columns = self.problem, self.problem.transposed
+        X = self.half_step(rows, Y, self.row_features @ B)
+        X, B = self.ridge(rows, X, self.row_features, self.strengths[0])
+        Y = self.half_step(columns, X, self.column_features @ C)
+        Y, C = self.ridge(columns, Y, self.column_features, self.strengths[1])
+        return X, B, Y, C
+
+    @staticmethod
+    def half_step(problem: Problem, Y: np.ndarray, means: np.ndarray) -> np.ndarray:
+        X = means.copy()
+        for u in np.flatnonzero(problem.observed.any(axis=1)):
+            A, b = system(problem, Y, u)
+            D = np.diag([1.0] * problem.rank + [problem.rho] * problem.biases)
+            X[u] = np.linalg.solve(A, b + problem.row_lambda[u] * D @ means[u])
+        return X
+
+    @staticmethod
+    def ridge(problem: Problem, X: np.ndarray, F: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+        seen = problem.observed.any(axis=1)
+        B = np.zeros((F.shape[1], X.shape[1]))
+        W = np.diag(problem.row_lambda[seen])
+        for c in range(X.shape[1]):
+            d = problem.rho if c == problem.rank else 1.0
+            if d > 0:
+                A = d * F[seen].T @ W @ F[seen] + d * strength * np.eye(len(B))
+                B[:, c] = np.linalg.solve(A, d * F[seen].T @ W @ X[seen, c])
+        return np.where(seen[:, None], X, F @ B), B
+
+    def terms(self, X: np.ndarray, B: np.ndarray, Y: np.ndarray, C: np.ndarray) -> tuple[float, float, float, float]:
+        """Observed and missing cells, the rows' regularisation, and that of B and C."""
+        p = self.problem
+        D = np.array([1.0] * p.rank + [p.rho] * p.biases)
+        of_rows = p.row_lambda @ ((X - self.row_features @ B) ** 2 @ D)
+        of_columns = p.column_lambda @ ((Y - self.column_features @ C) ** 2 @ D)
+        of_links = self.strengths[0] * np.sum(B**2 @ D) + self.strengths[1] * np.sum(C**2 @ D)
+        return *terms(p, X, Y)[:2], float(of_rows + of_columns), float(of_links)
+
+
 def dense_scores(P: np.ndarray, Q: np.ndarray) -> np.ndarray:
     """p·q + b_u + b_i of all pairs; rows are [factors | bias]."""
     return P[:, :-1] @ Q[:, :-1].T + P[:, -1:] + Q[:, -1]

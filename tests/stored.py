@@ -45,6 +45,10 @@ MODELS = {
         hs.Explicit(biases=True, drift=hs.Drift(bins=2, regularization=(0.5, 1))),
         rank=2, iterations=2, random_state=0,
     ),
+    "als-linked": hs.ALS(
+        hs.Explicit(biases=True), rank=2, implicit_features=True, feature_regularization=(1.0, 2), iterations=2,
+        random_state=0,
+    ),
     "bayesian": hs.BayesianALS(rank=2, iterations=4, burn_in=1, random_state=0),
     "sgd": hs.SGD(rank=4, iterations=3, random_state=np.random.default_rng(7)),
     "global mean": hs.GlobalMean(),

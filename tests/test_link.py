@@ -10,6 +10,7 @@ from scipy.sparse import csr_array, random_array
 
 from halfstep import link
 from halfstep.conditionals import Hyperparameters
+from halfstep.errors import NumericalError
 from halfstep.link import Link, Ridge, draw_strength
 
 
@@ -39,10 +40,40 @@ def test_a_ridge_is_the_dense_one(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(link, "LARGEST_BASIS", largest_basis)
         patch.setattr(link, "TOLERANCE", 1e-10)
-        B = Ridge(F, run).solve(T, strength)
+        solutions = [
+            Ridge(F, run).solve(T, strength),
+            Ridge(F, run, only_strength=strength).solve(T, strength),
+            Ridge(F, run).solve(T, strength, start=np.ones((n_features, n_targets))),
+        ]
     dense = F.toarray()
     expected = np.linalg.solve(dense.T @ dense + strength * np.eye(n_features), dense.T @ T)
-    np.testing.assert_allclose(B, expected, rtol=1e-6, atol=1e-8)
+    for B in solutions:
+        np.testing.assert_allclose(B, expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("n_rows", [10, 40])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_conjugate_gradients_that_stop_early_are_better_than_their_start(
+    n_rows: int, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "LARGEST_BASIS", 0)
+    monkeypatch.setattr(link, "STEPS", steps)
+    F, rng = features(3, n_rows, 30), np.random.default_rng(3)
+    T, start, strength = rng.normal(size=(n_rows, 4)), 0.2 * rng.normal(size=(30, 4)), 0.1
+
+    def left(B: np.ndarray) -> np.ndarray:
+        return ((T - F @ B) ** 2).sum(axis=0) + strength * (B**2).sum(axis=0)
+
+    ridge = Ridge(F, run)
+    first = ridge.solve(T, strength, start=start)
+    assert (left(first) < left(start)).all()
+    assert (left(ridge.solve(T, strength, start=first)) < left(first)).all()
+
+
+def test_a_ridge_that_is_lost_in_rounding_is_refused() -> None:
+    F = csr_array(1e6 * np.ones((20, 3)))
+    with pytest.raises(NumericalError, match="λ = 1e-20: raise it"):
+        Ridge(F, run, only_strength=1e-20)
 
 
 def test_without_noise_a_draw_is_the_ridge_of_the_rows_that_have_observations() -> None:

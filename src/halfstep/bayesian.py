@@ -17,7 +17,7 @@ from halfstep.conditionals import Dice, NormalWishart
 from halfstep.drift import FittedDrift
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
-from halfstep.features import Given
+from halfstep.features import Given, read_features
 from halfstep.gibbs import Chain, fold_in
 from halfstep.half_step_model import HalfStepModel, naming_the_row
 from halfstep.interactions import Interactions, as_interactions
@@ -240,9 +240,9 @@ class BayesianALS(HalfStepModel):
         data = as_interactions(data)
         if len(data) == 0:
             raise DataError("there is nothing to fit: the data have no entries")
-        data, of_users = Given.read(data, user_features, "user")
-        data, of_items = Given.read(data, item_features, "item")
-        linked = self._linked_users(data, of_users), self._linked_items(data, of_items)
+        data, of_users, linked = read_features(
+            data, user_features, item_features, implicit=bool(self.implicit_features)
+        )
         cost = self.objective.cost(data)
         rng = as_generator(self.random_state)
         start = starting_factors(data, self.init, self.rank, biases=cost.biases, unit=_unit(cost), rng=rng)
@@ -273,9 +273,6 @@ class BayesianALS(HalfStepModel):
     def _linked_users(self, data: Interactions, given: Given) -> Sparse | None:
         """What these users are linked to: one row of features for each."""
         return given.beside(data.by_user, data.n_items, implicit=bool(self.implicit_features))
-
-    def _linked_items(self, data: Interactions, given: Given) -> Sparse | None:
-        return given.beside(data.by_item, data.n_users, implicit=bool(self.implicit_features))
 
     def _drawn(
         self,

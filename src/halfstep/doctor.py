@@ -189,6 +189,9 @@ def warm() -> Warmth:
     timed = replace(data, timestamps=np.arange(len(data)))
     for rank in (8, EXACT_RANK + 8):
         ALS(Explicit(biases=True, drift=Drift()), rank=rank, iterations=2, random_state=0, progress=False).fit(timed)
+    for objective in (Explicit(biases=True), Implicit()):
+        linked = ALS(objective, rank=8, iterations=2, implicit_features=True, random_state=0, progress=False)
+        linked.fit(data).fold_in({"new": [0, 1]})
     for rank in (8, 16):  # in doubles, and in singles
         sampled = BayesianALS(rank=rank, iterations=2, burn_in=1, random_state=0, progress=False).fit(data)
         sampled.predict([0], [1], interval=0.9)

@@ -245,6 +245,30 @@ def _columns_of(text: bytes) -> tuple[Numbers | Categories, ...] | None:
     return tuple(columns)
 
 
+def read_features(
+    data: Interactions, user_features: Any, item_features: Any, *, implicit: bool
+) -> tuple[Interactions, Given, tuple[Sparse | None, Sparse | None]]:
+    """Read what is given of both sides, and set their bags beside it, if implicit.
+
+    Returns
+    -------
+    data : Interactions
+        With the ids that have features and no entries.
+    of_users : Given
+    linked : pair of sparse arrays
+        All features of the users and of the items; None where there are none.
+
+    Raises
+    ------
+    DataError
+        As `Given.read` does.
+    """
+    data, of_users = Given.read(data, user_features, "user")
+    data, of_items = Given.read(data, item_features, "item")
+    users = of_users.beside(data.by_user, data.n_items, implicit=implicit)
+    return data, of_users, (users, of_items.beside(data.by_item, data.n_users, implicit=implicit))
+
+
 def bags(pattern: Orientation, n_columns: int) -> Sparse:
     """Give each row's observed columns as features: n^-½ for each of its n, so that every row has the length 1.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal, Self
@@ -20,6 +20,7 @@ from halfstep.objective import Objective, Statistics
 from halfstep.online import Online, OnlineSide
 from halfstep.parameters import check_choice, check_integer
 from halfstep.recommendations import Explanation
+from halfstep.ridge_link import FittedLink, refuse_features_of_strangers
 from halfstep.rows import gram, solve_rows, system
 from halfstep.sides import Regularization, Side, users_side
 
@@ -33,6 +34,7 @@ class HalfStepModel(FactorModel):
     threads: int | None
     _item_gram: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None  # m, and G made of it
     _online: Online | None = None
+    _link: FittedLink | None = None  # there is one where rows are linked to features on either side
 
     @property
     def _regularization(self) -> Regularization:
@@ -42,7 +44,13 @@ class HalfStepModel(FactorModel):
         """Fit the model, from scratch whatever was fitted before."""
         raise NotImplementedError
 
-    def fold_in(self, histories: Any, *, unknown_items: Literal["ignore", "raise"] = "ignore") -> Self:
+    def fold_in(
+        self,
+        histories: Any,
+        *,
+        unknown_items: Literal["ignore", "raise"] = "ignore",
+        user_features: Any = None,
+    ) -> Self:
         """Give the model of other users: never seen, or with a longer history, from what they have done.
 
         Each is solved by the same half-step as in `fit`, against the items as they are, with λ scaled and cells
@@ -57,31 +65,43 @@ class HalfStepModel(FactorModel):
             Where biases drift, it is at their times that things were done; now, if they have none.
         unknown_items : {"ignore", "raise"}
             What to do with an item that the model was not fitted on: leave it out, or raise `UnknownIdError`.
+        user_features : dataframe or scipy sparse matrix, optional
+            Of these users, if the model was fitted with `user_features`: with the same columns, of which those that
+            the fit did not have are passed over, or a matrix with a row for each. Categories that are new, and users
+            without features, count as missing. (Implicit features are those of the histories.)
 
         Returns
         -------
         ALS
             A model of these users alone, which shares the items with this one, so that ``fold_in(h).recommend()``
-            are recommendations straight from histories. A user without any known item has zeros. This model is
-            unchanged.
+            are recommendations straight from histories. A user without any known item has what its features say, and
+            zeros without. This model is unchanged.
 
         Raises
         ------
         DataError
-            If the histories are unusable, a matrix has another number of columns than the model has items, or no
-            item is known and the ids are of another type than the model's.
+            If the histories or the features are unusable, a matrix has another number of columns than the model has
+            items, or no item is known and the ids are of another type than the model's.
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         NumericalError
             If a user's system is not positive definite.
         """
         data = self._histories(histories, unknown_items)
+        if self._link is None:
+            refuse_features_of_strangers(user_features)
         if self.drift_ is not None:
             return self._fold_in_drifting(data, self.drift_)
-        side = self._users_side(data)
+        link = None if self._link is None else self._link.of_others(data, user_features)
+        side, prior = self._users_side(data), None if link is None else link.prior(data)
         with naming_the_row("user", data):
-            factors, biases = solve_rows(side, self.item_factors_, self.item_biases_, threads=self.threads)
-        return self._folded(data, factors, biases)
+            factors, biases = solve_rows(
+                side, self.item_factors_, self.item_biases_, threads=self.threads, prior=prior
+            )
+        folded = self._folded(data, factors, biases)
+        if link is not None:
+            folded._link = link
+        return folded
 
     def _fold_in_drifting(self, data: Interactions, drift: FittedDrift) -> Self:
         """The same where biases drift: users are solved together with their trends."""
@@ -150,7 +170,9 @@ class HalfStepModel(FactorModel):
 
             y_i·x_u = Σ_j  w_uj (t_uj − o_j) · y_iᵀ A_u⁻¹ y_j
 
-        where y_iᵀ A_u⁻¹ y_j is how alike the items i and j are in this user's eyes.
+        where y_iᵀ A_u⁻¹ y_j is how alike the items i and j are in this user's eyes. What its features say of a user
+        linked to them, y_iᵀ A_u⁻¹ λ_u D βᵀ f_u, is there without any interaction, except for what it says because of
+        one, by implicit features: that is part of its contribution.
 
         Parameters
         ----------
@@ -191,10 +213,19 @@ class HalfStepModel(FactorModel):
 
     def _contributions(self, history: Interactions, u: int, i: int) -> tuple[NDArray[np.floating], float]:
         """What each interaction of user u, row by row, adds to the score of item i; and what is there without."""
-        A, Y, pull = system(self._users_side(history).take(np.array([u])), self.item_factors_, self.item_biases_)
+        side = self._users_side(history).take(np.array([u]))
+        A, Y, pull = system(side, self.item_factors_, self.item_biases_)
         y = np.append(self.item_factors_[i], [1.0] * (len(A) - self.item_factors_.shape[1])).astype(A.dtype)
-        contributions = pull * (Y @ np.linalg.solve(A, y)) if len(history) else np.empty(0)
-        return contributions, float(self.item_biases_[i])
+        weights = np.linalg.solve(A, y) if len(history) else np.zeros_like(y)
+        contributions, baseline = pull * (Y @ weights), float(self.item_biases_[i])
+        if self._link is None:
+            return contributions, baseline
+        ridge = float(side.regularization[0]) * np.append(np.ones(side.rank), [side.bias_ratio] * side.biases)
+        of_mean = ridge * weights if len(history) else y  # without history, users are at their means
+        if len(self._link.of_bags) and len(history):
+            contributions += len(history) ** -0.5 * (self._link.of_bags[side.indices] @ of_mean)
+        said = self._link.given.matrix[[u]] @ self._link.of_given
+        return contributions, baseline + float((said @ of_mean).sum())
 
     def partial_fit(
         self,
@@ -238,7 +269,8 @@ class HalfStepModel(FactorModel):
         DataError
             If the interactions are unusable or do not fit those that the model was fitted on; it is unchanged then.
         ParameterError
-            If biases drift: the bins of time and what is carried forward are of the data that were fitted.
+            If biases drift: the bins of time and what is carried forward are of the data that were fitted. Or if rows
+            are linked to features.
         NumericalError
             If a row's system is not positive definite; that row is as it was then.
         """
@@ -249,6 +281,11 @@ class HalfStepModel(FactorModel):
             raise ParameterError(
                 "a model whose biases drift cannot learn on, as its bins of time end with the data that it was "
                 "fitted on: fit again, or fold_in the users who have something new"
+            )
+        if self._link is not None:
+            raise ParameterError(
+                "a model whose rows are linked to features cannot learn on, as what these say depends on all rows: "
+                "fit again, or fold_in the users who have something new"
             )
         if self._is_folded:
             raise DataError(
@@ -301,7 +338,18 @@ class HalfStepModel(FactorModel):
     def _remember(self, data: Interactions, **fitted: Any) -> None:
         self._item_gram = self._online = None
         self._is_folded = False
+        self.__dict__.pop("_link", None)
         super()._remember(data, **fitted)
+
+    def _more_arrays(self) -> dict[str, NDArray[Any]]:
+        return ({} if self._link is None else self._link.to_arrays()) | super()._more_arrays()
+
+    def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._take_more_arrays(arrays)
+        unknowns = self.item_factors_.shape[1] + bool(self.objective.biases)
+        link = FittedLink.from_arrays(arrays, len(self.user_factors_), len(self.item_factors_), unknowns)
+        if link is not None:
+            self._link = link
 
     def _online_state(self) -> Online:
         if self._online is None:
@@ -322,6 +370,8 @@ class HalfStepModel(FactorModel):
     def _users_side(self, data: Interactions, drift: FittedDrift | None = None) -> Side:
         """The half-step of some users, whose items are this model's; `drift` is these users', if not the model's."""
         cost = self.objective.cost(data, Statistics(self.mean_, self.item_counts_, self.users_))
+        if self._link is not None:
+            cost = cost.without_missing_of(data.user_counts == 0, self.item_counts_ == 0)
         drift = self.drift_ if drift is None else drift
         if drift is not None:
             t = None if data.timestamps is None else drift.times(data.timestamps)

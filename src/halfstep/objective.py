@@ -52,6 +52,13 @@ class Cost:
     mean: float
     biases: bool
 
+    def without_missing_of(self, users: NDArray[np.bool_], items: NDArray[np.bool_]) -> Cost:
+        """The same, but the missing cells of some users and items do not count."""
+        s, m = self.user_missing, self.item_missing
+        if s is None or m is None:
+            return self
+        return replace(self, user_missing=np.where(users, 0.0, s), item_missing=np.where(items, 0.0, m))
+
 
 @dataclass(frozen=True)
 class Statistics:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from halfstep.als import ALS, Iteration
+from halfstep.als import ALS
+from halfstep.alternation import Iteration
 from halfstep.baselines import GlobalMean, ItemBias, Popularity, UserItemBias
 from halfstep.bayesian import BayesianALS, Sweep
 from halfstep.factor_model import FactorModel

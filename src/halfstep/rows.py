@@ -16,7 +16,7 @@ from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
 from halfstep.errors import NumericalError
 from halfstep.kernels.cholesky import sum_system
-from halfstep.sides import Side
+from halfstep.sides import Prior, Side
 
 Factors = NDArray[np.floating]
 
@@ -35,7 +35,7 @@ def gram(m: NDArray[np.float64], F: Factors) -> NDArray[np.float64]:
 
 
 def solve_rows(
-    side: Side, factors: Factors, biases: Factors, *, threads: int | None = None
+    side: Side, factors: Factors, biases: Factors, *, threads: int | None = None, prior: Prior | None = None
 ) -> tuple[Factors, Factors]:
     """Solve all rows of a side that holds some rows only.
 
@@ -47,6 +47,8 @@ def solve_rows(
         The fixed side.
     threads : int, optional
         All cores by default, and one where there is little to do.
+    prior : Prior, optional
+        Of these rows.
 
     Returns
     -------
@@ -65,7 +67,7 @@ def solve_rows(
     X = empty_factors(n_rows, side.unknowns, factors.dtype)
     is_little = len(side.indices) * k * k + n_rows * k**3 / 3 < WORTH_A_THREAD
     with CPU(1 if is_little else threads) as backend:
-        backend.half_step(backend.load(compact), Y, X)
+        backend.half_step(backend.load(compact), Y, X, prior=prior)
     finite = np.isfinite(X).all(axis=1)
     if not finite.all():
         raise NumericalError(

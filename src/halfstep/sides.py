@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -143,6 +143,11 @@ class Prior:
     means: Floats
     precision: Floats
     noise: NDArray[np.floating] | None = None
+
+    @classmethod
+    def around(cls, means: Floats) -> Self:
+        """Nothing but the rows' own ridge, about means of shape (n_rows, unknowns)."""
+        return cls(means, np.zeros((means.shape[1], means.shape[1])))
 
     def arrays(self, dtype: DTypeLike) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
         """Means, precision and noise as kernels take them, the last empty where there is none."""

@@ -111,9 +111,11 @@ class CPU:
         of_rows = self._gram(side.row_missing, side.rank, X)
         return observed, float((of_rows * G).sum() - side.row_missing.astype(np.float64) @ loss.losses[:, 1])
 
-    def penalty(self, loaded: LoadedSide, X: Factors) -> float:
+    def penalty(self, loaded: LoadedSide, X: Factors, *, prior: Prior | None = None) -> float:
         """Return the rows' regularisation; see `halfstep.backends.protocol.Backend`."""
         side = loaded.side
+        if prior is not None:
+            X = X[:, : side.unknowns] - prior.means
         return penalty(side.regularization, side.bias_ratio, side.rank, side.biases, X)
 
     def _half_step(
@@ -404,9 +406,8 @@ class Loss:
         self._prior = no_prior(np.float64) if prior is None else prior.arrays(np.float64)
         self._features, self._offsets = features, offsets
         # Five digits are enough for those who draw, to whom alone singles are told by solving.
-        self.is_left_by_solving = len(side.row_missing) == 0 and (
-            side.weights.dtype == np.float64 or prior is not None
-        )
+        is_drawn = prior is not None and prior.noise is not None
+        self.is_left_by_solving = len(side.row_missing) == 0 and (side.weights.dtype == np.float64 or is_drawn)
 
     @cached_property  # kernels that score what they solve need none of these
     def Y(self) -> NDArray[np.float64]:  # noqa: N802 - a matrix

@@ -75,6 +75,9 @@ class Backend(Protocol):
         """
         ...
 
-    def penalty(self, loaded: Any, X: Factors) -> float:
-        """Return the objective's term of the rows' regularisation, Σ_u λ_u (‖x_u‖² + ρ b_u²)."""
+    def penalty(self, loaded: Any, X: Factors, *, prior: Prior | None = None) -> float:
+        """Return the objective's term of the rows' regularisation, Σ_u λ_u (‖x_u‖² + ρ b_u²).
+
+        With a prior it is that of x_u − x̄_u; the prior's own precision is left out.
+        """
         ...

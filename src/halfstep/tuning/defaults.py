@@ -56,6 +56,7 @@ def default_space(estimator: Any) -> dict[str, Any]:
 
 def _of_als(estimator: ALS) -> dict[str, Any]:
     """Give λ wide ranges: its best value goes with the scale of the values, the weights and ν."""
+    of_features = {"feature_regularization": LogUniform(3.0, 300.0)} if estimator.implicit_features else {}
     if isinstance(estimator.objective, Implicit):
         space: dict[str, Any] = {
             "regularization": LogUniform(0.003, 3.0),
@@ -65,7 +66,7 @@ def _of_als(estimator: ALS) -> dict[str, Any]:
         missing = estimator.objective.missing_weight
         if not callable(missing) and missing > 0:
             space["objective.missing_weight"] = LogUniform(0.01, 1.0)
-        return space
+        return space | of_features
     space = {
         "regularization.users": LogUniform(0.03, 30.0),
         "regularization.items": LogUniform(0.03, 30.0),
@@ -74,4 +75,4 @@ def _of_als(estimator: ALS) -> dict[str, Any]:
     }
     if estimator.objective.biases:
         space["bias_regularization"] = LogUniform(0.3, 3.0)
-    return space
+    return space | of_features

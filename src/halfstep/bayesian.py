@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +29,7 @@ from halfstep.samples import Intervals, Samples, SideSamples
 from halfstep.sides import Regularization, sides
 from halfstep.starting import starting_factors
 from halfstep.storage import NotStored
+from halfstep.sweeps import Sweep
 
 if TYPE_CHECKING:
     from halfstep.features import Sparse
@@ -37,43 +38,6 @@ DOUBLES_UP_TO = 11  # the rank up to which systems are summed in registers, wher
 NO_RIDGE = Regularization(0.0, 0.0)  # the prior takes its place
 PREFIX = "features."  # of the users' features in files
 WORTH_THREADS = 1_000_000  # numbers that are multiplied in scoring
-
-
-class Sweep(NamedTuple):
-    """One line of `BayesianALS.history_`: what a sweep drew. A chain that has mixed wanders around in all of these.
-
-    Attributes
-    ----------
-    iteration : int
-        From 1.
-    loss : float
-        Σ w (t − score)² of the sweep's factors.
-    noise : float
-        τ, the precision of an observation of weight 1; its standard deviation is τ^-½.
-    user_bias, item_bias : float
-        What biases are drawn around.
-    user_bias_spread, item_bias_spread : float
-        The standard deviation with which they are drawn; 0 without biases.
-    user_spread, item_spread : float
-        That of factors: the root mean square over the factors.
-    user_ridge, item_ridge : float
-        λ of the links, by which their coefficients are drawn to 0; 0 without features.
-    seconds : float
-        Since the fit began.
-    """
-
-    iteration: int
-    loss: float
-    noise: float
-    user_bias: float
-    item_bias: float
-    user_bias_spread: float
-    item_bias_spread: float
-    user_spread: float
-    item_spread: float
-    user_ridge: float
-    item_ridge: float
-    seconds: float
 
 
 @dataclass(eq=False)
@@ -321,7 +285,7 @@ class BayesianALS(HalfStepModel):
             with progress_bar(self.progress, self.iterations, "BayesianALS") as bar:
                 for iteration in range(1, self.iterations + 1):
                     state = chain.sweep()
-                    line = _line(iteration, chain, self.rank, time.perf_counter() - began)
+                    line = Sweep.of(iteration, chain, self.rank, time.perf_counter() - began)
                     if (iteration - self.burn_in) * len(samples) // sweeps > kept:  # evenly spread, and the last one
                         link = chain.links[0]
                         samples.write(
@@ -536,21 +500,6 @@ class BayesianALS(HalfStepModel):
         n_features = self._of_users.matrix.shape[1] + (n_items if self.implicit_features else 0)
         drawn = {name: a for name, a in own.items() if not name.startswith(PREFIX)}
         self.samples_ = Samples.from_arrays(drawn, n_users, n_items, self.item_factors_.shape[1], n_features)
-
-
-def _line(iteration: int, chain: Chain, rank: int, seconds: float) -> Sweep:
-    state = chain.state
-    if not (np.isfinite(state.loss) and np.isfinite(state.noise)):
-        raise NumericalError(f"the loss is {state.loss} after sweep {iteration}: look for extreme values or weights")
-    variances = [np.diag(hyper.covariance) for hyper in (state.users, state.items)]
-    user, item = ([*hyper.mean[rank:].tolist(), 0.0][0] for hyper in (state.users, state.items))
-    user_bias, item_bias = (float(np.sqrt(variance[rank:].sum())) for variance in variances)
-    user_spread, item_spread = (float(np.sqrt(variance[:rank].mean())) for variance in variances)
-    user_ridge, item_ridge = (0.0 if link is None else link.strength for link in chain.links)
-    return Sweep(
-        iteration, state.loss, state.noise, user, item, user_bias, item_bias, user_spread, item_spread, user_ridge,
-        item_ridge, seconds,
-    )  # fmt: skip
 
 
 def _unit(cost: Cost) -> float:

@@ -116,9 +116,9 @@ def in_lower_interval(a: float, b: float, u: float) -> float:
     if b > -FAR:
         least = below(a)
         return min(max(inverse(max(least + u * (below(b) - least), LEAST)), a), b)
-    # With x = −b and T = R(x) − (1 − u) (R(x) − e R(−a)), z ≥ x of φ(z) R(z) = φ(x) T: Newton's method on logarithms
+    # With x = −b and T = u R(x) + (1 − u) e R(−a), z ≥ x of φ(z) R(z) = φ(x) T: Newton's method on logarithms
     x, ratio = -b, mills(-b)
-    share = ratio - (1.0 - u) * (ratio - math.exp(0.5 * (a - b) * (-a - b)) * mills(-a))
+    share = u * ratio + (1.0 - u) * math.exp(0.5 * (a - b) * (-a - b)) * mills(-a)
     if not share > 0.0:
         return a
     target = math.log(share)

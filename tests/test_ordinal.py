@@ -17,7 +17,7 @@ import reference
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
 from halfstep.conditionals import Dice, NormalWishart
-from halfstep.errors import DataError, ModelFileError, ParameterError
+from halfstep.errors import DataError, ModelFileError, NotFittedError, ParameterError
 from halfstep.gibbs import Chain
 from halfstep.kernels.ordinal import draw_latents, of_interval, sum_categories, truncated_normal, uniform
 from halfstep.lab.data import write_up_split
@@ -522,6 +522,8 @@ def test_folding_in_next_to_nothing(model: hs.BayesianALS) -> None:
 
 
 def test_errors_name_the_culprit(data: hs.Interactions, model: hs.BayesianALS) -> None:
+    with pytest.raises(NotFittedError, match="no 'categories_' yet"):
+        _ = hs.BayesianALS(ordinal=True).categories_
     plain = hs.BayesianALS(rank=2, iterations=3, burn_in=1).fit(data)
     assert len(plain.categories_) == 0
     with pytest.raises(ParameterError, match="ordinal=False: a model has categories"):

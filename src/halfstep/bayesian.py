@@ -188,7 +188,7 @@ class BayesianALS(HalfStepModel):
                 f"objective={self.objective!r} weights missing cells, which are no observations: leave "
                 "missing_weight at 0, or fit an ALS"
             )
-        if self.ordinal and self.objective.drift is not None:
+        if self.ordinal and isinstance(self.objective, Explicit) and self.objective.drift is not None:
             raise ParameterError(
                 "drift of latent targets is not to be had: take drift from the objective, or leave ordinal off"
             )

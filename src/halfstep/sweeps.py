@@ -20,7 +20,7 @@ class Sweep(NamedTuple):
     loss : float
         Σ w (t − score)² of the sweep's factors.
     noise : float
-        τ, the precision of an observation of weight 1; its standard deviation is τ^-½.
+        τ, the precision of an observation of weight 1; its standard deviation is τ^-½. Of latent targets always 1.
     user_bias, item_bias : float
         What biases are drawn around.
     user_bias_spread, item_bias_spread : float

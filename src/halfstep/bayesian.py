@@ -80,7 +80,7 @@ class BayesianALS(HalfStepModel):
     ordinal : bool
         Take the distinct values of the data, 100 at most, as categories: their order counts, and not their numbers,
         other than in the means that `predict` gives. Sweeps take four to seven times as long, and where data are
-        many it takes more of them; 400, with a `burn_in` of 100, say. Entries cannot be weighted, biases cannot drift,
+        many it takes more of them, those of the burn-in included. Entries cannot be weighted, biases cannot drift,
         and `explain` is not possible.
     burn_in : int
         Sweeps at the beginning that are not kept, in which the chain finds its way.

@@ -1,8 +1,9 @@
 """Accuracy, intervals and speed of `hs.BayesianALS` as it comes: ``python -m benchmarks.bayesian``.
 
 Nothing is chosen here: all fits take the defaults, but for the rank and the number of sweeps in the comparison with
-myFM (a Gibbs sampler in C++, left out where it is not installed). Each is fitted to ids alone, with implicit features
-and, of MovieLens 100K, with films' genres and years as well. Sections, each by its name as an argument:
+myFM (a Gibbs sampler in C++, left out where it is not installed). Each is fitted to ids alone, ratings as numbers and
+as categories, with implicit features and, of MovieLens 100K, with films' genres and years as well. Sections, each by
+its name as an argument:
 
 write-up   the last fifth of MovieLens 100K, as the lab splits it: 2,786 pairs of users and items known from training
 folds      MovieLens 100K's official folds u1 to u5, which are consecutive fifths of u.data
@@ -50,7 +51,7 @@ TITLES = {
 }
 FIRST_GENRE = 5  # column of u.item; an indicator of each genre from there on
 
-IDS, IMPLICIT, ALL = "ids only", "implicit features", "and genres, years"
+IDS, ORDINAL, IMPLICIT, ALL = "ids only", "ids only, ordinal", "implicit features", "and genres, years"
 # RMSE that the defaults have to reach, and what is reported of others
 NEEDED = {
     "write-up": {IDS: 0.931, IMPLICIT: 0.921},
@@ -73,23 +74,24 @@ def score(name: str, splits: Splits, films: pd.DataFrame | None = None) -> Lines
     """Print how good each kind of model is on the splits."""
     print(f"\n{name}: {OTHERS[name]}")
     lines = [
-        [TITLES[name], IDS, *score_one(NEEDED[name].get(IDS), IDS, splits, False, None), OTHERS[name]],
-        ["", IMPLICIT, *score_one(NEEDED[name].get(IMPLICIT), IMPLICIT, splits, True, None), ""],
+        [TITLES[name], IDS, *score_one(name, IDS, splits), OTHERS[name]],
+        ["", ORDINAL, *score_one(name, ORDINAL, splits), ""],
+        ["", IMPLICIT, *score_one(name, IMPLICIT, splits), ""],
     ]
     if films is not None:
-        lines.append(["", ALL, *score_one(NEEDED[name].get(ALL), ALL, splits, True, films), ""])
+        lines.append(["", ALL, *score_one(name, ALL, splits, films), ""])
     return lines
 
 
-def score_one(
-    needed: float | None, kind: str, splits: Splits, implicit: bool, films: pd.DataFrame | None
-) -> list[str]:
+def score_one(name: str, kind: str, splits: Splits, films: pd.DataFrame | None = None) -> list[str]:
     """Print the RMSE of each split, by samples and by point factors, and what intervals cover; then the means."""
     print(f"{kind}:\n{'':<10} {'RMSE':>8} {'point':>8} {f'in {INTERVAL:.0%}':>8} {'fit':>8} {'a sweep':>10}")
-    rows = []
+    rows, needed = [], NEEDED[name].get(kind)
     for label, seed, train, test in splits:
         began = time.perf_counter()
-        model = hs.BayesianALS(implicit_features=implicit, random_state=seed, progress=False)
+        model = hs.BayesianALS(
+            implicit_features=kind in (IMPLICIT, ALL), ordinal=kind == ORDINAL, random_state=seed, progress=False
+        )
         model.fit(train, item_features=films)
         seconds = time.perf_counter() - began
         mean, lower, upper = model.predict(test, interval=INTERVAL)
@@ -105,7 +107,9 @@ def score_one(
 
 
 def point_rmse(model: hs.BayesianALS, test: hs.Interactions) -> float:
-    """The error of the point factors, as lists are ranked by them."""
+    """The error of the point factors, as lists are ranked by them; none where these are of latent targets."""
+    if model.ordinal:
+        return float("nan")
     u = model.users_.positions(test.user_ids, unknown="mark")
     i = model.items_.positions(test.item_ids, unknown="mark")
     known = (u >= 0) & (i >= 0)

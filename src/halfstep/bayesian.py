@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,13 +22,15 @@ from halfstep.gibbs import Chain, fold_in
 from halfstep.half_step_model import HalfStepModel, naming_the_row
 from halfstep.interactions import Interactions, as_interactions
 from halfstep.objective import Cost, Explicit, is_repeated
+from halfstep.ordinal import Ratings, category_quantiles, latent_cost, probabilities, refuse_weights
 from halfstep.parameters import as_generator, check_integer
 from halfstep.progress import FitInterruptedWarning, progress_bar
 from halfstep.rows import system
-from halfstep.samples import Intervals, Samples, SideSamples
+from halfstep.samples import NO_CATEGORIES, Intervals, Samples, SideSamples
 from halfstep.sides import Regularization, sides
 from halfstep.starting import starting_factors
 from halfstep.storage import NotStored
+from halfstep.sweeps import Sweep
 
 if TYPE_CHECKING:
     from halfstep.features import Sparse
@@ -37,43 +39,6 @@ DOUBLES_UP_TO = 11  # the rank up to which systems are summed in registers, wher
 NO_RIDGE = Regularization(0.0, 0.0)  # the prior takes its place
 PREFIX = "features."  # of the users' features in files
 WORTH_THREADS = 1_000_000  # numbers that are multiplied in scoring
-
-
-class Sweep(NamedTuple):
-    """One line of `BayesianALS.history_`: what a sweep drew. A chain that has mixed wanders around in all of these.
-
-    Attributes
-    ----------
-    iteration : int
-        From 1.
-    loss : float
-        Σ w (t − score)² of the sweep's factors.
-    noise : float
-        τ, the precision of an observation of weight 1; its standard deviation is τ^-½.
-    user_bias, item_bias : float
-        What biases are drawn around.
-    user_bias_spread, item_bias_spread : float
-        The standard deviation with which they are drawn; 0 without biases.
-    user_spread, item_spread : float
-        That of factors: the root mean square over the factors.
-    user_ridge, item_ridge : float
-        λ of the links, by which their coefficients are drawn to 0; 0 without features.
-    seconds : float
-        Since the fit began.
-    """
-
-    iteration: int
-    loss: float
-    noise: float
-    user_bias: float
-    item_bias: float
-    user_bias_spread: float
-    item_bias_spread: float
-    user_spread: float
-    item_spread: float
-    user_ridge: float
-    item_ridge: float
-    seconds: float
 
 
 @dataclass(eq=False)
@@ -94,6 +59,11 @@ class BayesianALS(HalfStepModel):
     et al. 2017). Features can be given to `fit`; and which items a user has rated at all, and who has rated an item,
     are features that any data have (``implicit_features=True``).
 
+    Where ratings are categories in an order, of which nobody says how far apart they are (``ordinal=True``), t_ui is
+    latent, with μ = 0 and τ w_ui = 1: a rating says between which two of some cuts it is, and these are drawn, too
+    (an ordered probit: Albert & Chib 1993, with cuts drawn whatever t is, as Cowles 1996 does). A prediction is the
+    mean of the ratings' values over their probabilities.
+
     Parameters
     ----------
     objective : Explicit
@@ -107,6 +77,11 @@ class BayesianALS(HalfStepModel):
         Link each user to the bag of items that it has in the data of the fit, and each item to its bag of users, with
         n^-½ for each of n. More accurate where what people rate says what they like; some sweeps take several times
         as long.
+    ordinal : bool
+        Take the distinct values of the data, 100 at most, as categories: their order counts, and not their numbers,
+        other than in the means that `predict` gives. Sweeps take four to seven times as long, and where data are
+        many it takes more of them, those of the burn-in included. Entries cannot be weighted, biases cannot drift,
+        and `explain` is not possible.
     burn_in : int
         Sweeps at the beginning that are not kept, in which the chain finds its way.
     sample_memory : int
@@ -132,11 +107,14 @@ class BayesianALS(HalfStepModel):
     user_factors_, item_factors_ : ndarray of shape (n_users, rank) and (n_items, rank)
         Point factors: of all matrices P Qᵀ of this rank the one that is nearest to the mean of the samples' products.
         `recommend` and the lists of what is similar go by them, so scores there differ a little from what `predict`
-        says. (Factors of different samples are turned against each other: their means mean nothing.)
+        says; with ``ordinal=True`` they are of the latent targets. (Factors of different samples are turned against
+        each other: their means mean nothing.)
     user_biases_, item_biases_ : ndarray of shape (n_users,) and (n_items,)
         Means over the samples.
     mean_ : float
-        μ; the weighted mean of the values if the objective has biases, else 0.
+        μ; the weighted mean of the values if the objective has biases, else 0. Of latent targets 0.
+    categories_ : ndarray of shape (n_categories,)
+        With ``ordinal=True``, the ratings that there are, ascending; else empty.
     history_ : list of Sweep
         One line per sweep; ``pandas.DataFrame(model.history_)`` is a table of them.
     users_, items_ : Vocabulary
@@ -159,6 +137,9 @@ class BayesianALS(HalfStepModel):
        ICML 2008.
     .. [2] J. Simm et al., "Macau: scalable Bayesian factorization with high-dimensional side information using MCMC",
        MLSP 2017.
+    .. [3] J. H. Albert, S. Chib, "Bayesian analysis of binary and polychotomous response data", JASA 1993.
+    .. [4] M. K. Cowles, "Accelerating Monte Carlo Markov chain convergence for cumulative-link generalized linear
+       models", Statistics and Computing 1996.
 
     Examples
     --------
@@ -175,6 +156,7 @@ class BayesianALS(HalfStepModel):
     rank: int = 16
     iterations: int = 200
     implicit_features: bool = False
+    ordinal: bool = False
     burn_in: int = 20
     sample_memory: int = 1 << 30
     init: FactorModel | tuple[ArrayLike, ArrayLike] | None = field(default=None, repr=False)
@@ -192,8 +174,9 @@ class BayesianALS(HalfStepModel):
                 f"burn_in={self.burn_in} leaves nothing of iterations={self.iterations}: lower the one or raise the "
                 "other"
             )
-        if not isinstance(self.implicit_features, bool | np.bool_):
-            raise ParameterError(f"implicit_features={self.implicit_features!r}: give True or False")
+        for name, given in (("implicit_features", self.implicit_features), ("ordinal", self.ordinal)):
+            if not isinstance(given, bool | np.bool_):
+                raise ParameterError(f"{name}={given!r}: give True or False")
         if self.threads is not None:
             check_integer("threads", self.threads, minimum=1)
         as_generator(self.random_state)
@@ -205,6 +188,10 @@ class BayesianALS(HalfStepModel):
             raise ParameterError(
                 f"objective={self.objective!r} weights missing cells, which are no observations: leave "
                 "missing_weight at 0, or fit an ALS"
+            )
+        if self.ordinal and isinstance(self.objective, Explicit) and self.objective.drift is not None:
+            raise ParameterError(
+                "drift of latent targets is not to be had: take drift from the objective, or leave ordinal off"
             )
         is_pair = isinstance(self.init, tuple | list) and len(self.init) == 2
         if not (self.init is None or is_pair or isinstance(self.init, FactorModel | NotStored)):
@@ -231,7 +218,8 @@ class BayesianALS(HalfStepModel):
         Raises
         ------
         DataError
-            If the data or the features are unusable.
+            If the data or the features are unusable; with ``ordinal=True`` also if there are more than 100 distinct
+            values, or weights.
         ParameterError
             If `init` does not fit, or `sample_memory` has no room for one sample.
         NumericalError
@@ -243,18 +231,20 @@ class BayesianALS(HalfStepModel):
         data, of_users, linked = read_features(
             data, user_features, item_features, implicit=bool(self.implicit_features)
         )
-        cost = self.objective.cost(data)
+        cost, ratings = self.objective.cost(data), None
+        if self.ordinal:
+            cost, ratings = latent_cost(cost), Ratings.of(data)
         rng = as_generator(self.random_state)
         start = starting_factors(data, self.init, self.rank, biases=cost.biases, unit=_unit(cost), rng=rng)
         seed = int(rng.integers(2**63))
         try:
             samples, history, drift = self._drawn(
-                data, linked, cost, start, seed, in_singles=self.rank > DOUBLES_UP_TO
+                data, linked, cost, ratings, start, seed, in_singles=self.rank > DOUBLES_UP_TO
             )
         except NumericalError:
             if self.rank <= DOUBLES_UP_TO:
                 raise
-            samples, history, drift = self._drawn(data, linked, cost, start, seed, in_singles=False)
+            samples, history, drift = self._drawn(data, linked, cost, ratings, start, seed, in_singles=False)
         with CPU(self.threads) as backend:
             backend.hold_blas()
             user_factors, item_factors = samples.point_factors(backend.run)
@@ -279,6 +269,7 @@ class BayesianALS(HalfStepModel):
         data: Interactions,
         linked: tuple[Sparse | None, Sparse | None],
         cost: Cost,
+        ratings: Ratings | None,
         start: tuple[Factors, Factors],
         seed: int,
         *,
@@ -286,13 +277,17 @@ class BayesianALS(HalfStepModel):
     ) -> tuple[Samples, list[Sweep], FittedDrift | None]:
         """Run a chain, whose systems are solved in single or in double precision."""
         n_features = 0 if linked[0] is None else linked[0].shape[1]
-        unit, n_samples = _unit(cost), self._n_samples(data, n_features)
+        categories = NO_CATEGORIES if ratings is None else ratings.categories
+        n_cuts = max(len(categories) - 1, 0)
+        unit, n_samples = _unit(cost), self._n_samples(data, n_features, n_cuts)
         dtype = "float32" if in_singles else "float64"
         samples = Samples(
             SideSamples.empty(data.n_users, n_samples, self.rank, data.user_counts == 0),
             SideSamples.empty(data.n_items, n_samples, self.rank, data.item_counts == 0),
             np.zeros(n_samples),
             np.zeros((n_samples, n_features, self.rank + 1), np.float32),
+            np.zeros((n_samples, n_cuts)),
+            categories,
         )
         history: list[Sweep] = []
         with CPU(self.threads) as backend:
@@ -306,6 +301,7 @@ class BayesianALS(HalfStepModel):
                 dice=Dice(seed),
                 features=linked,
                 drift=self.objective.drift,
+                ratings=ratings,
             )
             kept = self._sample(chain, samples, history)
         return samples.first(kept), history, chain.mean_drift
@@ -318,12 +314,12 @@ class BayesianALS(HalfStepModel):
             with progress_bar(self.progress, self.iterations, "BayesianALS") as bar:
                 for iteration in range(1, self.iterations + 1):
                     state = chain.sweep()
-                    line = _line(iteration, chain, self.rank, time.perf_counter() - began)
+                    line = Sweep.of(iteration, chain, self.rank, time.perf_counter() - began)
                     if (iteration - self.burn_in) * len(samples) // sweeps > kept:  # evenly spread, and the last one
                         link = chain.links[0]
                         samples.write(
                             kept, state.P, state.Q, state.users, state.items, state.noise,
-                            None if link is None else link.coefficients,
+                            None if link is None else link.coefficients, state.cuts,
                         )  # fmt: skip
                         kept += 1
                         chain.keep_drift(kept)
@@ -341,8 +337,8 @@ class BayesianALS(HalfStepModel):
             )
         return kept
 
-    def _n_samples(self, data: Interactions, n_features: int) -> int:
-        size = Samples.bytes_of_one(data.n_users, data.n_items, self.rank, n_features)
+    def _n_samples(self, data: Interactions, n_features: int, n_cuts: int) -> int:
+        size = Samples.bytes_of_one(data.n_users, data.n_items, self.rank, n_features, n_cuts)
         if size > self.sample_memory:
             raise ParameterError(f"sample_memory={self.sample_memory}: a sample of this rank takes {size:,} bytes")
         return min(self.iterations - self.burn_in, self.sample_memory // size)
@@ -398,7 +394,9 @@ class BayesianALS(HalfStepModel):
         ndarray of shape (n,), or Intervals with ``interval``
             Means, or a tuple (mean, lower, upper) of arrays. The ends are quantiles of the predictive distribution, a
             mixture over the samples s of N(score_s, 1/τ_s); what is not known of a user or item without observations
-            adds its variance. How uncertain biases are that drift is left out.
+            adds its variance. How uncertain biases are that drift is left out. With ``ordinal=True`` means and ends
+            are of the distribution over the categories; the ends are categories themselves, and no more lies beyond
+            either than of an interval elsewhere.
 
         Raises
         ------
@@ -414,6 +412,10 @@ class BayesianALS(HalfStepModel):
         if not (isinstance(interval, float | np.floating) and 0 < interval < 1):
             raise ParameterError(f"interval={interval!r}: give a probability between 0 and 1, such as 0.9")
         u, i = self._pairs(users, items, unknown)
+        if self.samples_.is_ordinal:
+            shares, tail = self._probabilities(u, i), 0.5 * (1.0 - float(interval))
+            ends = (category_quantiles(shares, self.categories_, share) for share in (tail, 1.0 - tail))
+            return Intervals(shares @ self.categories_, *ends)
         t = self._times(users, timestamps, len(u))
         base = self.mean_ + (0.0 if self.drift_ is None else self.drift_.at(u, i, t))
         with self._helpers(len(u)) as backend:
@@ -421,7 +423,52 @@ class BayesianALS(HalfStepModel):
             lower, upper = self.samples_.intervals(u, i, float(interval), backend.run).T + base
         return Intervals(mean, lower, upper)
 
+    def predict_proba(
+        self,
+        users: ArrayLike | Interactions,
+        items: ArrayLike | None = None,
+        *,
+        unknown: Literal["baseline", "raise"] = "baseline",
+    ) -> NDArray[np.float64]:
+        """Say how likely each category is for pairs of a user and an item, of a model with ``ordinal=True``.
+
+        Parameters
+        ----------
+        users, items, unknown
+            As in `predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_categories)
+            Of the categories in `categories_`: Φ(c_r − score) − Φ(c_{r−1} − score) in the mean over all samples. What
+            is not known of a user or item without observations adds to the variance, which is 1 elsewhere.
+
+        Raises
+        ------
+        ParameterError
+            If the model has no categories.
+        DataError
+            If `users` and `items` differ in length.
+        UnknownIdError
+            If an id is unknown and ``unknown="raise"``.
+        """
+        if not self.samples_.is_ordinal:
+            raise ParameterError("ordinal=False: a model has categories if it was fitted with ordinal=True")
+        return self._probabilities(*self._pairs(users, items, unknown))
+
+    def _probabilities(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
+        with self._helpers(len(u)) as backend:
+            return probabilities(self.samples_, u, i, backend.run)
+
+    @property
+    def categories_(self) -> NDArray[np.float64]:
+        """The ratings that there are, ascending; empty unless ``ordinal=True``."""
+        return self.samples_.categories
+
     def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
+        if self.samples_.is_ordinal:
+            means: NDArray[np.float64] = self._probabilities(u, i) @ self.categories_
+            return means
         with self._helpers(len(u)) as backend:
             return self.samples_.scores(u, i, backend.run) + self.mean_
 
@@ -439,6 +486,7 @@ class BayesianALS(HalfStepModel):
         """Give the model of other users: never seen, or with a longer history, from what they have done.
 
         In each sample they are drawn as in `fit`, given its items, its noise, and what its users are drawn around.
+        With ``ordinal=True`` they and their latent targets are drawn in turn, five times for each sample.
         Where biases drift, items do so as they were fitted, and these users have no trend.
         Nothing is learned about the items. The same history gives the same result, whoever else is folded in.
 
@@ -462,7 +510,8 @@ class BayesianALS(HalfStepModel):
         ------
         DataError
             If the histories or the features are unusable, a matrix has another number of columns than the model has
-            items, or no item is known and the ids are of another type than the model's.
+            items, or no item is known and the ids are of another type than the model's; with ``ordinal=True`` also if
+            a rating is none of `categories_`.
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         """
@@ -470,10 +519,14 @@ class BayesianALS(HalfStepModel):
         of_users = self._of_users.of_others(data.users, user_features)
         linked = self._linked_users(data, of_users)
         drift = None if self.drift_ is None else self.drift_.of_users(data)
-        side, samples = self._users_side(data, drift), self.samples_
+        side, samples, numbers = self._users_side(data, drift), self.samples_, None
+        if samples.is_ordinal:
+            refuse_weights(side.weights)
+            numbers = Ratings.of(data, samples.categories).numbers[data.by_user.order]
+            side = replace(side, targets=np.zeros(len(numbers)))
         work = len(samples) * (len(side.indices) * self.rank**2 + len(data.user_counts) * self.rank**3)
         with CPU(self.threads if work > WORTH_THREADS else 1) as backend, naming_the_row("user", data):
-            users = fold_in(backend, side, samples, data.user_counts == 0, linked)
+            users = fold_in(backend, side, samples, data.user_counts == 0, linked, numbers)
             folded_samples = replace(samples, users=users)
             factors = folded_samples.projected(self.item_factors_, backend.run)
         folded = self._folded(data, factors, users.biases.mean(axis=1))
@@ -489,6 +542,11 @@ class BayesianALS(HalfStepModel):
         implicit features: that is part of its contribution.
         """
         samples = self.samples_
+        if samples.is_ordinal:
+            raise ParameterError(
+                "a model with ordinal=True cannot explain: what a rating adds is not a part of the expected rating, "
+                "nor is it known of latent targets; fit one with ordinal=False, whose predictions are hardly others"
+            )
         side = self._users_side(history).take(np.array([u]))
         K, items = side.unknowns, side.indices
         share = max(len(history), 1) ** -0.5 if self.implicit_features else 0.0  # each item's feature in the bag
@@ -533,21 +591,8 @@ class BayesianALS(HalfStepModel):
         n_features = self._of_users.matrix.shape[1] + (n_items if self.implicit_features else 0)
         drawn = {name: a for name, a in own.items() if not name.startswith(PREFIX)}
         self.samples_ = Samples.from_arrays(drawn, n_users, n_items, self.item_factors_.shape[1], n_features)
-
-
-def _line(iteration: int, chain: Chain, rank: int, seconds: float) -> Sweep:
-    state = chain.state
-    if not (np.isfinite(state.loss) and np.isfinite(state.noise)):
-        raise NumericalError(f"the loss is {state.loss} after sweep {iteration}: look for extreme values or weights")
-    variances = [np.diag(hyper.covariance) for hyper in (state.users, state.items)]
-    user, item = ([*hyper.mean[rank:].tolist(), 0.0][0] for hyper in (state.users, state.items))
-    user_bias, item_bias = (float(np.sqrt(variance[rank:].sum())) for variance in variances)
-    user_spread, item_spread = (float(np.sqrt(variance[:rank].mean())) for variance in variances)
-    user_ridge, item_ridge = (0.0 if link is None else link.strength for link in chain.links)
-    return Sweep(
-        iteration, state.loss, state.noise, user, item, user_bias, item_bias, user_spread, item_spread, user_ridge,
-        item_ridge, seconds,
-    )  # fmt: skip
+        if self.samples_.is_ordinal != bool(self.ordinal):
+            raise ValueError(f"its samples are not those of ordinal={self.ordinal}")
 
 
 def _unit(cost: Cost) -> float:

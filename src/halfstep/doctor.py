@@ -197,6 +197,8 @@ def warm() -> Warmth:
         sampled.predict([0], [1], interval=0.9)
         sampled.recommend([0, 1], 3)
         sampled.fold_in({"new": [0, 1]})
+        ordinal = BayesianALS(ordinal=True, rank=rank, iterations=2, burn_in=1, random_state=0, progress=False)
+        ordinal.fit(data).fold_in({"new": {0: 1.0}}).predict(["new"], [1])
     SGD(rank=8, iterations=1, random_state=0, progress=False).fit(data).recommend([0], 3)
     return Warmth(_compiled() - before, time.perf_counter() - began)
 

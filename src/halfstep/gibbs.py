@@ -7,7 +7,8 @@ system is divided by it,
 
     A_u / τ = Λ/τ + Σ w y yᵀ,   b_u / τ = Λ x̄/τ + Σ w (t − o) y,   x_u = A_u⁻¹ b_u + L⁻ᵀ z / √τ   with L Lᵀ = A_u / τ,
 
-so that weights stay what they are.
+so that weights stay what they are. Ordinal ratings have latent targets, which are drawn first, with the cuts between
+them (`ordinal`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from halfstep.drifting import DriftSteps
 from halfstep.half_step_model import naming_the_row
 from halfstep.interactions import Interactions
 from halfstep.link import Link
+from halfstep.ordinal import Latents, Ratings, first_cuts, opposite_places
 from halfstep.samples import Samples, SideSamples
 from halfstep.sides import Prior, Regularization, Side
 
@@ -36,7 +38,10 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 8192  # whose moments are summed by one task
 
 # What random numbers are for: each has generators of its own.
-USERS, ITEMS, HYPERPARAMETERS, FOLDED_IN, USERS_LINK, ITEMS_LINK, DRIFT = range(7)
+USERS, ITEMS, HYPERPARAMETERS, FOLDED_IN, USERS_LINK, ITEMS_LINK, DRIFT, LATENT = range(8)
+
+# In a sample's own chain of latent targets and users who are folded in; it goes on from that of the sample before.
+FIRST_SWEEPS, SWEEPS = 20, 5
 
 
 class State(NamedTuple):
@@ -54,6 +59,8 @@ class State(NamedTuple):
         Σ w (t − score)².
     drift : FittedDrift or None
         What biases that drift add.
+    cuts : ndarray of shape (n_categories − 1,) or None
+        Between the latent targets of ordinal ratings.
     """
 
     P: Factors
@@ -63,6 +70,7 @@ class State(NamedTuple):
     noise: float
     loss: float
     drift: FittedDrift | None = None
+    cuts: NDArray[np.float64] | None = None
 
 
 class Chain:
@@ -87,6 +95,8 @@ class Chain:
         Of the users and of the items: one row for each. None where nothing is linked.
     drift : Drift, optional
         Then the targets of both sides are overwritten.
+    ratings : Ratings, optional
+        Ordinal ones. Then the targets of both sides are overwritten; weights are 1, and nothing drifts.
 
     Attributes
     ----------
@@ -111,6 +121,7 @@ class Chain:
         dice: Dice,
         features: tuple[Sparse | None, Sparse | None] = (None, None),
         drift: Drift | None = None,
+        ratings: Ratings | None = None,
     ) -> None:
         backend.hold_blas()
         self._backend, self._hyperprior, self._unit, self._dice = backend, hyperprior, unit, dice
@@ -134,6 +145,12 @@ class Chain:
             self._drift = DriftSteps(backend, self._users, self._items, data, drift, no_ridge)
             self.state = self.state._replace(drift=self._drift.start)
         self.mean_drift: FittedDrift | None = None
+        self._latents: Latents | None = None
+        if ratings is not None:
+            opposite = self._items.side, opposite_places(data.by_user, data.by_item)
+            self._latents = Latents(backend, self._users, ratings.numbers[data.by_user.order], opposite=opposite)
+            cuts = first_cuts(ratings.numbers, len(ratings.categories))
+            self.state = self.state._replace(noise=1.0, cuts=cuts)
 
     def solve(self) -> None:
         """Run an iteration of ALS: users and items are solved, and what they have in common stays as it is."""
@@ -146,7 +163,7 @@ class Chain:
         """Draw everything once."""
         self._sweeps += 1
         state, rng, dice = self.state, self._dice.generator(self._sweeps, HYPERPARAMETERS), self._dice
-        spread, drift = state.noise**-0.5, self._draw_drift()
+        spread, drift, cuts = state.noise**-0.5, self._draw_drift(), self._draw_latents()
         self._backend.run(
             [task for side in (USERS, ITEMS) for task in dice.noise(self._noise[side], spread, self._sweeps, side)]
         )
@@ -154,8 +171,8 @@ class Chain:
         self._draw_users(self._prior(USERS, users, state.noise, self._noise[USERS]))
         items = self._draw_hyperparameters(ITEMS, rng)
         loss = self._draw_items(self._prior(ITEMS, items, state.noise, self._noise[ITEMS]))
-        noise = draw_noise_precision(loss, self._count, self._unit, rng)
-        self.state = State(state.P, state.Q, users, items, noise, loss, drift)
+        noise = 1.0 if self._latents is not None else draw_noise_precision(loss, self._count, self._unit, rng)
+        self.state = State(state.P, state.Q, users, items, noise, loss, drift, cuts)
         return self.state
 
     def _draw_hyperparameters(self, side: int, rng: np.random.Generator) -> Hyperparameters:
@@ -191,6 +208,16 @@ class Chain:
         drift = self._drift.drawn(state.P, state.Q, drift, state.noise, self._unit, rng)
         self._drift.aim(drift)
         return drift
+
+    def _draw_latents(self) -> NDArray[np.float64] | None:
+        state = self.state
+        if self._latents is None or state.cuts is None:
+            return None
+        rng = self._dice.generator(self._sweeps, LATENT)
+        self._latents.score(state.P, state.Q)
+        cuts = self._latents.drawn_cuts(state.cuts, rng)
+        self._latents.draw(cuts, rng.integers(2**64, dtype=np.uint64))
+        return cuts
 
     def keep_drift(self, number: int) -> None:
         """Take what drifts into its mean, as the sample of this number, from 1."""
@@ -232,23 +259,31 @@ def copied(F: Factors) -> Factors:
 
 
 def fold_in(
-    backend: CPU, side: Side, samples: Samples, is_new: NDArray[np.bool_], features: Sparse | None = None
+    backend: CPU,
+    side: Side,
+    samples: Samples,
+    is_new: NDArray[np.bool_],
+    features: Sparse | None = None,
+    numbers: NDArray[np.uint8] | None = None,
 ) -> SideSamples:
     """Draw the rows of a side given the items of each sample, as a sweep does.
 
     In each sample all rows get the same noise, so that what is drawn of one does not depend on which others there
-    are.
+    are; and so do all latent targets of an item.
 
     Parameters
     ----------
     backend : CPU
     side : Side
-        Some users' half-step, without regularisation.
+        Some users' half-step, without regularisation; its targets are overwritten where they are latent.
     samples : Samples
     is_new : ndarray of bool of shape (n_rows,)
         Which rows have no observations.
     features : sparse array, optional
         Of these rows, where users are linked to theirs.
+    numbers : ndarray of uint8 of shape (n_cells,), optional
+        The categories of ordinal ratings, in the order of `side`. Rows and latent targets are then drawn in turn, a
+        few times for each sample.
     """
     k, unknowns, n_rows = side.rank, side.unknowns, len(side.indptr) - 1
     drawn = SideSamples.empty(n_rows, len(samples), k, is_new)
@@ -256,6 +291,7 @@ def fold_in(
         return drawn
     columns, places = np.unique(side.indices, return_inverse=True)
     loaded = backend.load(replace(side, indices=places.astype(np.int32)))
+    latents = None if numbers is None else Latents(backend, loaded, numbers, streams=side.indices)
     X, Y = (empty_factors(n, unknowns, np.float32) for n in (n_rows, len(columns)))
     dice = Dice(0)
     for number, noise in enumerate(samples.noise.tolist()):
@@ -263,8 +299,15 @@ def fold_in(
         if side.biases:
             Y[:, k] = samples.items.biases[columns, number]
         hyper = samples.users.hyperparameters(number, unknowns)
-        z = dice.generator(number, FOLDED_IN).standard_normal(unknowns) * noise**-0.5
         means = samples.linked_means(number, features)[:, :unknowns]
-        backend.half_step(loaded, Y, X, prior=Prior(means, hyper.precision / noise, np.tile(z, (n_rows, 1))))
+        rng = dice.generator(number, FOLDED_IN)
+        if latents is not None and number == 0:
+            X[:, :unknowns] = means
+        for _ in range(1 if latents is None else SWEEPS if number else FIRST_SWEEPS):
+            z = rng.standard_normal(unknowns) * noise**-0.5
+            if latents is not None:
+                latents.score(X, Y)
+                latents.draw(samples.cuts[number], rng.integers(2**64, dtype=np.uint64))
+            backend.half_step(loaded, Y, X, prior=Prior(means, hyper.precision / noise, np.tile(z, (n_rows, 1))))
         drawn.write(number, X, hyper)
     return drawn

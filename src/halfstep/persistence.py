@@ -10,12 +10,13 @@ from typing import Any
 from halfstep.als import ALS
 from halfstep.alternation import Iteration
 from halfstep.baselines import GlobalMean, ItemBias, Popularity, UserItemBias
-from halfstep.bayesian import BayesianALS, Sweep
+from halfstep.bayesian import BayesianALS
 from halfstep.factor_model import FactorModel
 from halfstep.importers import from_implicit, from_spark
 from halfstep.pretrained import PretrainedFactors, from_arrays
 from halfstep.sgd import SGD, Epoch
 from halfstep.storage import construct, corrupted, naming_the_file, read_model
+from halfstep.sweeps import Sweep
 
 __all__ = ["from_arrays", "from_implicit", "from_spark", "load"]
 

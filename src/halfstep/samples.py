@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -127,6 +127,9 @@ class SideSamples:
         return self.factors.reshape(len(self.factors), self.factors.shape[1] * self.factors.shape[2])
 
 
+NO_CUTS, NO_CATEGORIES = np.empty((0, 0)), np.empty(0)
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Draws from the posterior of a factorisation.
@@ -139,12 +142,18 @@ class Samples:
     link : ndarray of shape (n_samples, n_features, rank + 1)
         β of the users, for those who are folded in and for explanations; without features where there is no link.
         (That of the items has done its work: their rows are here.)
+    cuts : ndarray of shape (n_samples, n_categories − 1)
+        Between the latent targets of ordinal ratings; without categories where scores are of the values themselves.
+    categories : ndarray of shape (n_categories,)
+        The values of ordinal ratings, ascending.
     """
 
     users: SideSamples
     items: SideSamples
     noise: NDArray[np.float64]
     link: Singles
+    cuts: NDArray[np.float64] = field(default_factory=lambda: NO_CUTS)
+    categories: NDArray[np.float64] = field(default_factory=lambda: NO_CATEGORIES)
 
     def __len__(self) -> int:
         return len(self.noise)
@@ -158,6 +167,7 @@ class Samples:
         items: Hyperparameters,
         noise: float,
         link: NDArray[np.floating] | None = None,
+        cuts: NDArray[np.float64] | None = None,
     ) -> None:
         """Keep a sample."""
         self.users.write(number, P, users)
@@ -165,14 +175,22 @@ class Samples:
         self.noise[number] = noise
         if link is not None:
             self.link[number, :, : link.shape[1]] = link
+        if cuts is not None:
+            self.cuts[number] = cuts
 
     def first(self, count: int) -> Samples:
         """Keep the first samples only."""
         if count == len(self):
             return self
         return Samples(
-            self.users.first(count), self.items.first(count), self.noise[:count].copy(), self.link[:count].copy()
-        )
+            self.users.first(count), self.items.first(count), self.noise[:count].copy(), self.link[:count].copy(),
+            self.cuts[:count].copy(), self.categories,
+        )  # fmt: skip
+
+    @property
+    def is_ordinal(self) -> bool:
+        """Whether ratings are ordinal, and scores are of latent targets."""
+        return len(self.categories) > 0
 
     def linked_means(self, number: int, features: csr_array[Any, tuple[int, int]] | None) -> NDArray[np.float64]:
         """What users of these features are drawn around in a sample: x̄ + βᵀ f, of shape (n_rows or 1, rank + 1)."""
@@ -182,8 +200,10 @@ class Samples:
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by name."""
         arrays: dict[str, NDArray[Any]] = {"noise": self.noise, "link": self.link}
+        if self.is_ordinal:
+            arrays |= {"cuts": self.cuts, "categories": self.categories}
         for name, side in (("users", self.users), ("items", self.items)):
-            arrays |= {f"{name}.{field.name}": getattr(side, field.name) for field in dataclasses.fields(side)}
+            arrays |= {f"{name}.{each.name}": getattr(side, each.name) for each in dataclasses.fields(side)}
         return arrays
 
     @classmethod
@@ -196,6 +216,13 @@ class Samples:
             "noise": ((count,), np.dtype(np.float64)),
             "link": ((count, n_features, rank + 1), np.dtype(np.float32)),
         }
+        cuts, categories = arrays.get("cuts", NO_CUTS), arrays.get("categories", NO_CATEGORIES)
+        if "cuts" in arrays or "categories" in arrays:
+            n_categories = max(categories.size, 1)
+            expected |= {
+                "cuts": ((count, n_categories - 1), np.dtype(np.float64)),
+                "categories": ((n_categories,), np.dtype(np.float64)),
+            }
         for name, n in (("users", n_users), ("items", n_items)):
             expected |= {
                 f"{name}.factors": ((n, count, rank), np.dtype(np.float32)),
@@ -209,17 +236,20 @@ class Samples:
         }
         if count == 0 or found != expected:
             raise ValueError(f"its samples {found} do not fit its factors")
+        for name, ascending in (("cuts", cuts), ("categories", categories)):
+            if not (np.isfinite(ascending).all() and (np.diff(ascending, axis=-1) > 0).all()):
+                raise ValueError(f"its {name} are not finite, or do not ascend")
         users, items = (
-            SideSamples(*(arrays[f"{name}.{field.name}"] for field in dataclasses.fields(SideSamples)))
+            SideSamples(*(arrays[f"{name}.{each.name}"] for each in dataclasses.fields(SideSamples)))
             for name in ("users", "items")
         )
-        return cls(users, items, arrays["noise"], arrays["link"])
+        return cls(users, items, arrays["noise"], arrays["link"], cuts, categories)
 
     @staticmethod
-    def bytes_of_one(n_users: int, n_items: int, rank: int, n_features: int = 0) -> int:
+    def bytes_of_one(n_users: int, n_items: int, rank: int, n_features: int = 0, n_cuts: int = 0) -> int:
         """Bytes that a sample takes."""
         unknowns = rank + 1
-        return 4 * unknowns * (n_users + n_items + n_features + 2) + 8 * (2 * unknowns**2 + 1)
+        return 4 * unknowns * (n_users + n_items + n_features + 2) + 8 * (2 * unknowns**2 + 1 + n_cuts)
 
     def scores(self, u: Positions, i: Positions, run: Run) -> NDArray[np.float64]:
         """The mean score of pairs of positions over all samples; −1 stands for an id never seen."""

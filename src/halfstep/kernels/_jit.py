@@ -40,9 +40,11 @@ def inner(function: Callable[P, R]) -> Callable[P, R]:
     """The same of what kernels call for a row or less, and which allocates nothing.
 
     Such a function does not count the references to its arrays, as its callers hold them: counters are shared by all
-    threads, and a core that changes one has to wait for the others.
+    threads, and a core that changes one has to wait for the others. It becomes part of each kernel that calls it: of
+    several compiled copies, which may add up in another order, the linker would take the one that came first, and a
+    process that compiles would get other last digits than those that find its kernels on disk.
     """
-    return cast(Callable[P, R], Kernel(function, targetoptions={**OPTIONS, "_nrt": False}))
+    return cast(Callable[P, R], Kernel(function, targetoptions={**OPTIONS, "_nrt": False, "forceinline": True}))
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -71,25 +71,36 @@ def quantiles(
     scores, spreads = np.empty(samples, np.float64), np.empty(samples, np.float64)
     for n in range(len(u)):
         score_all(u[n], i[n], k, P, b, M, Q, c, N, scores)
-        new_row, new_column = u[n] < 0 or row_is_new[u[n]], i[n] < 0 or column_is_new[i[n]]
+        variances_all(u[n], i[n], k, P, M, S, row_is_new, Q, N, T, column_is_new, noise, spreads)
         mean = variance = 0.0
         for s in range(samples):
-            v = 1.0 / noise[s]
-            p, q = P[u[n], s] if u[n] >= 0 else M[s], Q[i[n], s] if i[n] >= 0 else N[s]
-            if new_row:
-                v += of_features(S, s, q, k)
-            if new_column:
-                v += of_features(T, s, p, k)
-            if new_row and new_column:
-                for a in range(k):
-                    for d in range(k):
-                        v += S[s, a, d] * T[s, d, a]
-            spreads[s] = math.sqrt(v)
             mean += scores[s] / samples
-            variance += (v + scores[s] ** 2) / samples
+            variance += (spreads[s] + scores[s] ** 2) / samples
+            spreads[s] = math.sqrt(spreads[s])
         deviation = math.sqrt(max(variance - mean**2, 0.0))
         out[n, 0] = quantile(scores, spreads, 0.5 * (1.0 - share), mean - normal * deviation)
         out[n, 1] = quantile(scores, spreads, 0.5 * (1.0 + share), mean + normal * deviation)
+
+
+@inner
+def variances_all(
+    u: int, i: int, k: int, P: Singles, M: Singles, S: Doubles, row_is_new: Marks, Q: Singles, N: Singles, T: Doubles,
+    column_is_new: Marks, noise: Doubles, variances: Doubles,
+) -> None:  # fmt: skip
+    """The variance of an observation of one pair in each sample, given its score."""
+    new_row, new_column = u < 0 or row_is_new[u], i < 0 or column_is_new[i]
+    for s in range(len(variances)):
+        v = 1.0 / noise[s]
+        p, q = P[u, s] if u >= 0 else M[s], Q[i, s] if i >= 0 else N[s]
+        if new_row:
+            v += of_features(S, s, q, k)
+        if new_column:
+            v += of_features(T, s, p, k)
+        if new_row and new_column:
+            for a in range(k):
+                for d in range(k):
+                    v += S[s, a, d] * T[s, d, a]
+        variances[s] = v
 
 
 @inner

@@ -13,6 +13,7 @@ from halfstep.lab.clock import Clock
 from halfstep.lab.corrected import SEEDS
 from halfstep.lab.data import Split
 from halfstep.lab.scoring import SCORE, Estimate, Metric, estimate
+from halfstep.sweeps import Sweep
 
 SHARES = 0.5, 0.6, 0.7, 0.8, 0.9, 0.95
 """Of ratings that an interval is to hold."""
@@ -62,7 +63,7 @@ class Sampled:
     stars: list[SampledRow]
     signs: list[SampledRow]
     coverage: dict[str, tuple[float, ...]]
-    history: list[hs.bayesian.Sweep]
+    history: list[Sweep]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the history, made of what JSON knows."""

@@ -294,3 +294,27 @@ def test_numbers_that_a_kernel_writes_out_compile_nothing_twice(package: Package
     module = package.load()
     assert module.twice(1.0) == 24.0
     assert len(module.step.signatures) == 2  # floats and integers
+
+
+FIT = """
+import numpy as np
+import halfstep as hs
+
+rng = np.random.default_rng(0)
+users, items, values = rng.integers(0, 300, 6000), rng.integers(0, 200, 6000), rng.integers(1, 6, 6000)
+data = hs.Interactions.from_arrays(users, items, values, duplicates="last")
+model = hs.ALS(hs.Explicit(biases=True), rank=8, iterations=3, solver="cg", random_state=0).fit(data)
+print(model.user_factors_.tobytes().hex(), [line.observed.hex() for line in model.history_])
+"""
+
+
+def test_a_process_that_compiles_has_the_bits_of_one_that_finds(tmp_path: Path) -> None:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    compiled, found = (
+        subprocess.run(
+            [sys.executable, "-c", FIT], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    )
+    assert list(tmp_path.rglob("*.nbc"))
+    assert compiled == found

@@ -584,6 +584,16 @@ def test_plays_that_repeat_within_a_batch_are_added_up() -> None:
     assert model.interactions_.values.tolist() == [1.0, 3.0]
 
 
+def test_many_users_are_folded_in_with_blas_held(ratings: hs.Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = hs.ALS(hs.Implicit(observed_weight=5.0), rank=40, iterations=1, random_state=0).fit(ratings)
+    held, enter = [], OneBlasThread.enter
+    monkeypatch.setattr(OneBlasThread, "enter", lambda: held.append(enter()))
+    model.fold_in({"eve": [50]})  # by herself she needs none
+    assert not held
+    model.fold_in(ratings)
+    assert held
+
+
 def test_updates_leave_blas_alone(ratings: hs.Interactions, model: hs.ALS, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asking every BLAS for its threads takes longer than an update."""
     live = copy.copy(model)

@@ -254,6 +254,14 @@ class TestWhatAFileCannotHold:
         loaded.objective = mine
         assert same_array(loaded.fit(SOME).user_factors_, model.user_factors_)
 
+    def test_an_objective_that_had_biases_and_features(self, tmp_path: Path) -> None:
+        model = hs.ALS(MyObjective(biases=True), rank=2, implicit_features=True, random_state=0).fit(SOME)
+        loaded = saved(model, tmp_path / "model")
+        assert same_array(model.predict(SOME), loaded.predict(SOME))
+        loaded.objective = model.objective
+        history = {"new": SOME.item_ids[:2].tolist()}
+        assert same_array(loaded.fold_in(history).user_factors_, model.fold_in(history).user_factors_)
+
     def test_callbacks(self, tmp_path: Path) -> None:
         loaded = saved(hs.ALS(rank=2, callbacks=[lambda model: False]).fit(SOME), tmp_path / "model")
         with pytest.raises(ParameterError, match=r"callbacks\[0\] was .*give it its callbacks again"):

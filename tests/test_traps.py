@@ -86,7 +86,9 @@ def test_a_matrix_of_items_by_users_is_noticed_where_it_can_be(model: hs.ALS, ra
     assert len(rows.fold_in(history).users_) == 3
     with pytest.raises(DataError, match="3 columns, and the model has 1,682 items: rows are users"):
         rows.fold_in(sparse.csr_array(history.T))
-    with pytest.raises(DataError, match="no item id in the histories is known: they are such as .172., and 1 would be one"):
+    with pytest.raises(
+        DataError, match="no item id in the histories is known: they are such as '172', and 1 would be"
+    ):
         model.fold_in({"eve": ["50", "172"]})  # strings, where the model's ids are integers
 
 

@@ -223,6 +223,9 @@ def test_unknown_ids() -> None:
         ([(1, 2)], ["1"], True),
         ([1, 2], ["1", 2], False),  # one of them is known
         ([1, 2], [7.0, 8.0], False),  # new, and could be equal to one
+        (["a"], [np.str_("b")], False),
+        ([dt.datetime(2020, 1, 1)], [pd.Timestamp(2021, 1, 1)], False),
+        ([dt.datetime(2020, 1, 1)], ["2020-01-01"], True),
         (["a", 1], [7], False),
         ([1, 2], [], False),
         ([], ["a"], False),
@@ -234,10 +237,8 @@ def test_ids_of_another_type_are_a_mistake(held: list, given: list, is_mistaken:
     mistake = vocabulary.type_mistake(ids, positions, "user id")
     assert (mistake is not None) == is_mistaken
     if mistake is not None:
-        assert mistake == (
-            f"no user id is known: they are such as {given[0]!r}, and {held[0]!r} would be one; "
-            "give ids of the same type"
-        )
+        named = f"they are such as {given[0]!r}, and {held[0]!r} would be one"
+        assert mistake == f"no user id is known: {named}; give ids of the same type"
 
 
 def test_indexing_never_takes_the_mark_of_an_unknown_id() -> None:

@@ -24,7 +24,7 @@ users' rows, or a CSR or COO matrix); what the fit takes at its peak on top; and
 there has to be: rows of both sides, at 8 bytes a pair and a row, and the factors."""
 
 ABOUT_TEAMS = """The same fit with 1, 2 and 4 threads: the hash is of all factors, and *running at once* is the most
-threads of the process, BLAS's included, that ran or waited for a core at any moment."""
+threads of the process, BLAS's included, that ran or waited for a core in two looks in a row, 2 ms apart."""
 
 
 def speedup(race: Race, exact: bool) -> float | None:

@@ -21,7 +21,10 @@ REST = 0.2  # seconds until threads of BLAS, let go by the fit before, have gone
 
 
 class Running:
-    """The most threads of this process that ran, or waited for a core, at one moment; but for the one that looks."""
+    """The most threads of this process that ran, or waited for a core, in two looks in a row; but for its own.
+
+    In one look alone a thread may count that has ended, or lain down, before the next one is looked at.
+    """
 
     def __enter__(self) -> Self:
         self.most, self._over = 0, threading.Event()
@@ -36,10 +39,11 @@ class Running:
         self._looking.join()
 
     def _look(self) -> None:
-        own = str(threading.get_native_id())
+        own, before = str(threading.get_native_id()), 0
         while not self._over.wait(INTERVAL):
             states = [state_of(task) for task in Path("/proc/self/task").iterdir() if task.name != own]
-            self.most = max(self.most, states.count("R"))
+            now = states.count("R")
+            self.most, before = max(self.most, min(now, before)), now
 
 
 def state_of(task: Path) -> str:

@@ -72,7 +72,8 @@ class ALS(HalfStepModel):
     feature_regularization : float, or a pair of them
         λ_β > 0 of both links, or the users' and the items'. The default was chosen on folds within MovieLens 100K's
         first 80,000 ratings, with implicit features, for λ from 1 to 2. Where features say much, λ should be
-        larger than without: there 2.5, with a λ_β of 25.
+        larger than without: there 2.5, with a λ_β of 25. Where λ is 0, rows are drawn to nothing, whatever features
+        say.
     iterations : int
         At most so many; each solves users, then items.
     tol : float

@@ -169,7 +169,7 @@ class Alternation:
         return True
 
     def _linked(self, side: int, X: Factors, before: Linked | None) -> Linked | None:
-        """β of a side for its rows as they are."""
+        """β of a side for its rows as they are; those without observations are put where it says."""
         link = self._links[side]
         return None if link is None or before is None else link.solved(X, before)
 

@@ -55,7 +55,8 @@ class FactorModel:
     mean_ : float
         μ; 0 for models without biases.
     item_counts_ : ndarray of shape (n_items,)
-        How many users had each item in what the model was fitted on; of an item with 0 it knows nothing.
+        How many users had each item in what the model was fitted on; of an item with 0 it knows nothing, or
+        only what features say.
     drift_ : FittedDrift or None
         What is added to biases at a time; None where they do not drift.
     interactions_ : Interactions or None
@@ -79,7 +80,7 @@ class FactorModel:
 
         def __getattr__(self, name: str) -> Any:
             kind = type(self).__name__
-            if name in FITTED and name not in self.__dict__:
+            if name in FITTED and "users_" not in self.__dict__:
                 raise NotFittedError(f"this {kind} has no {name!r} yet: call {kind}.fit(data) first")
             raise AttributeError(f"{kind!r} object has no attribute {name!r}")
 
@@ -122,6 +123,11 @@ class FactorModel:
             missing.
         UnknownIdError
             If an id is unknown and ``unknown="raise"``.
+
+        Warns
+        -----
+        UnknownIdWarning
+            If of several users, or of several items, none is known, all being of another type than the model's.
         """
         u, i = self._pairs(users, items, unknown)
         t = self._times(users, timestamps, len(u))
@@ -201,7 +207,8 @@ class FactorModel:
             More to leave out: for every user, or for each its own.
         candidates : array-like of item ids, or mapping from user id to such, optional
             What to choose from; a user without an entry in a mapping gets an empty list. By default all items
-            that somebody has: of others the model knows nothing, and they are listed only if they are named here.
+            that somebody has: of others the model knows nothing, or only what their features say, and they are listed
+            only if they are named here.
         unknown : {"baseline", "raise"}
             What to do with a user that the model was not fitted on: rank by what is known of the items (μ + b_i; or
             by popularity where the model has no biases), or raise `UnknownIdError`. Unknown items are passed over.
@@ -222,6 +229,11 @@ class FactorModel:
             If a user is unknown and ``unknown="raise"``.
         DataError
             If ``exclude_seen`` and the model does not know what it was fitted on.
+
+        Warns
+        -----
+        UnknownIdWarning
+            If of several users none is known, all being of another type than the model's.
         """
         check_integer("n", n, minimum=1)
         check_integer("max_memory", max_memory, minimum=1)
@@ -468,8 +480,10 @@ def _check_ids(
 ) -> None:
     """Refuse ids that are missing; warn, so many calls up, of ids that are not new, it seems, but of another type."""
     refuse_missing(ids, positions < 0, name)
-    mistake = vocabulary.type_mistake(ids, positions, name)
-    if mistake is not None and len(ids) > 1:  # a single one may well be meant to be nobody's
+    mistake = None
+    if len(ids) > 1:  # a single one may well be meant to be nobody's
+        mistake = vocabulary.type_mistake(ids, positions, name)
+    if mistake is not None:
         warnings.warn(mistake, UnknownIdWarning, stacklevel=depth)
 
 

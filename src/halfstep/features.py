@@ -160,7 +160,7 @@ class Given:
         if given is None:
             return Given(self.side, self.columns, _empty(len(ids), width))
         if self.columns == ():
-            raise DataError(f"{name}: the model was fitted without any")
+            refuse_features(name, given)
         if self.columns is None:
             if not _is_sparse(given):
                 raise DataError(f"{name}: the model was fitted on a sparse matrix, so give one here, too")
@@ -227,6 +227,12 @@ class Given:
         if len(indices) and not (indices.min() >= 0 and indices.max() < width):
             raise ValueError(f"its features have columns outside of 0 to {width - 1}")
         return cls(side, columns, csr_array((data, indices, indptr), shape=(n_rows, width)))
+
+
+def refuse_features(name: str, given: Any) -> None:
+    """Refuse features for a model that was fitted without any."""
+    if given is not None:
+        raise DataError(f"{name}: the model was fitted without any")
 
 
 def _columns_of(text: bytes) -> tuple[Numbers | Categories, ...] | None:

@@ -15,14 +15,16 @@ from halfstep.drift import FittedDrift
 from halfstep.drifting import solve_with_trends, trend_ridge
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
+from halfstep.features import refuse_features
 from halfstep.interactions import Interactions, Ledger, as_histories, as_interactions
 from halfstep.objective import Objective, Statistics
 from halfstep.online import Online, OnlineSide
 from halfstep.parameters import check_choice, check_integer
 from halfstep.recommendations import Explanation
-from halfstep.ridge_link import FittedLink, refuse_features_of_strangers
+from halfstep.ridge_link import FittedLink
 from halfstep.rows import gram, solve_rows, system
 from halfstep.sides import Regularization, Side, users_side
+from halfstep.storage import NotStored
 
 FORGETFUL = "this model does not know what it was fitted on: save it with its interactions"
 
@@ -89,7 +91,7 @@ class HalfStepModel(FactorModel):
         """
         data = self._histories(histories, unknown_items)
         if self._link is None:
-            refuse_features_of_strangers(user_features)
+            refuse_features("user_features", user_features)
         if self.drift_ is not None:
             return self._fold_in_drifting(data, self.drift_)
         link = None if self._link is None else self._link.of_others(data, user_features)
@@ -346,7 +348,9 @@ class HalfStepModel(FactorModel):
 
     def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         super()._take_more_arrays(arrays)
-        unknowns = self.item_factors_.shape[1] + bool(self.objective.biases)
+        k, objective = self.item_factors_.shape[1], self.objective
+        # an objective that a file does not hold does not say whether it has biases
+        unknowns = (k, k + 1) if isinstance(objective, NotStored) else (k + bool(objective.biases),)
         link = FittedLink.from_arrays(arrays, len(self.user_factors_), len(self.item_factors_), unknowns)
         if link is not None:
             self._link = link

@@ -6,7 +6,7 @@ rows are N(0, (λ Λ)⁻¹), β given the rows is a ridge regression with as man
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,15 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from halfstep.backends.basis import keeps_digits
+from halfstep.backends.threads import Run
 from halfstep.conditionals import Hyperparameters, Moments
-from halfstep.errors import NumericalError
 
 if TYPE_CHECKING:
     from halfstep.features import Sparse
 
 Floats = NDArray[np.float64]
-Run = Callable[[Sequence[Callable[[], None]]], None]
-"""Runs tasks, on whatever threads."""
 
 LARGEST_BASIS = 4096  # rows of FᵀF, or of FFᵀ, up to which its eigenvectors are found
 SPARSE_AT_ONCE = 1024  # rows of a product that one task multiplies
@@ -37,8 +36,8 @@ class Ridge:
     """Least squares of many targets on the same features, with a ridge: B = (FᵀF + λ I)⁻¹ Fᵀ T.
 
     The eigenvectors of the smaller of FᵀF and FFᵀ are found once where they are not too many: any λ then costs two
-    products. If there is but one λ, Cholesky's factor takes their place, which costs a fraction. Otherwise conjugate
-    gradients go on all targets at once, and neither matrix is made.
+    products. If there is but one λ, Cholesky's factor takes their place where it keeps its digits. Of larger matrices
+    neither is made: conjugate gradients go on all targets at once.
 
     Parameters
     ----------
@@ -47,11 +46,6 @@ class Ridge:
         Runs tasks.
     only_strength : float, optional
         λ, if no other will be asked for.
-
-    Raises
-    ------
-    NumericalError
-        If that λ is so small that it does not make the matrix positive definite.
     """
 
     def __init__(self, F: Sparse, run: Run, *, only_strength: float | None = None) -> None:
@@ -65,7 +59,7 @@ class Ridge:
             square = (F @ F.T if self._is_dual else F.T @ F).toarray()
             if only_strength is not None:
                 self._factor = _factor(square, only_strength)
-            else:
+            if self._factor is None:
                 values, V = np.linalg.eigh(square)
                 self._basis = np.maximum(values, 0.0), V
         else:
@@ -224,16 +218,14 @@ def draw_strength(B: Floats, precision: Floats, rng: np.random.Generator) -> flo
     return float(rng.gamma(1.0 + B.size / 2) / (1.0 / EXPECTED_STRENGTH + squares / 2))
 
 
-def _factor(square: Floats, strength: float) -> Floats:
-    """Cholesky's factor of a matrix + λ I, its lower triangle."""
-    square[np.diag_indices_from(square)] += strength
+def _factor(square: Floats, strength: float) -> Floats | None:
+    """Cholesky's factor of a matrix + λ I, its lower triangle; None where λ is next to nothing beside the matrix."""
+    A = square + strength * np.eye(len(square))
     try:
-        factor, _ = cho_factor(square, lower=True, overwrite_a=True, check_finite=False)
-    except LinAlgError as error:
-        raise NumericalError(
-            f"the ridge of features on each other is not positive definite with λ = {strength:g}: raise it"
-        ) from error
-    return np.asarray(factor, dtype=np.float64)
+        factor, _ = cho_factor(A, lower=True, check_finite=False)
+    except LinAlgError:
+        return None
+    return np.asarray(factor, dtype=np.float64) if keeps_digits(factor, A) else None
 
 
 def chunked(F: Sparse) -> list[tuple[slice, Sparse]]:

@@ -16,7 +16,6 @@ ways for a score of 0 to fall into the categories are equally likely, for Φ mak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
@@ -28,6 +27,7 @@ from scipy.special import ndtri
 from halfstep.backends.chunks import LoadedSide
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Factors
+from halfstep.backends.threads import Run
 from halfstep.errors import DataError
 from halfstep.interactions import Interactions, Orientation
 from halfstep.kernels.ordinal import N_SUMS, draw_latents, mean_probabilities, score_cells, sum_categories
@@ -36,8 +36,6 @@ from halfstep.samples import Samples
 from halfstep.sides import Side
 
 Floats = NDArray[np.float64]
-Run = Callable[[Sequence[Callable[[], None]]], None]
-"""Runs tasks, on whatever threads."""
 
 MOST_CATEGORIES = 100
 CELLS_AT_ONCE = 8192  # by one task; sums of so many are added up in order

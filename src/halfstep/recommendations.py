@@ -171,7 +171,8 @@ class Explanation:
     score : float
         What `predict` says.
     baseline : float
-        μ + b_i: what does not depend on the user; and, where biases drift, what that adds by now.
+        What is there without any interaction: μ + b_i; where biases drift, what that adds by now; and what the
+        user's own features say, or a prior.
     item_ids : ndarray of shape (n,)
         The items that the user has.
     values : ndarray of shape (n,)
@@ -224,7 +225,7 @@ class Explanation:
         if others:
             rest = float(self.contributions.sum()) - sum(contribution for _, contribution in largest)
             lines.append(f"  {rest:+.4g}  {others:,} other item{'s' * (others != 1)} of theirs")
-        return "\n".join([*lines, f"  {self.baseline:+.4g}  the mean and the item's bias"])
+        return "\n".join([*lines, f"  {self.baseline:+.4g}  without any of these"])
 
 
 def named(titles: Mapping[Any, str] | None, item: Any) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from halfstep.backends.chunks import LoadedSide
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Factors
-from halfstep.errors import DataError, NumericalError, ParameterError
+from halfstep.errors import NumericalError, ParameterError
 from halfstep.features import Given
 from halfstep.interactions import Interactions
 from halfstep.link import Ridge, chunked, times
@@ -164,26 +165,23 @@ class FittedLink:
 
     @classmethod
     def from_arrays(
-        cls, arrays: Mapping[str, NDArray[Any]], n_users: int, n_items: int, unknowns: int
+        cls, arrays: Mapping[str, NDArray[Any]], n_users: int, n_items: int, unknowns: tuple[int, ...]
     ) -> FittedLink | None:
-        """Take arrays from a file, None if there are none; ValueError if they do not fit the rest of the model."""
+        """Take arrays from a file, None if there are none; ValueError if they do not fit the rest of the model.
+
+        `unknowns` are what a row may have.
+        """
         ours = {name.removeprefix(PREFIX): array for name, array in arrays.items() if name.startswith(PREFIX)}
         if not ours:
             return None
         B = ours.pop("coefficients", np.empty(0))
         given = Given.from_arrays(ours, "user", n_users)
         width = given.matrix.shape[1]
-        if B.dtype != np.float64 or B.shape not in ((width, unknowns), (width + n_items, unknowns)):
+        if B.dtype != np.float64 or B.shape not in product((width, width + n_items), unknowns):
             raise ValueError(f"its link of shape {B.shape} does not fit {width} features and {n_items} items")
         if not np.isfinite(B).all():
             raise ValueError("its link is not all finite")
         return cls(given, B)
-
-
-def refuse_features_of_strangers(user_features: Any) -> None:
-    """Refuse features where the model is not linked to any."""
-    if user_features is not None:
-        raise DataError("user_features: the model was fitted without any")
 
 
 def check_linkable(objective: Objective, solver: str) -> None:

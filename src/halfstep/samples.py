@@ -7,7 +7,7 @@ are never averaged: scores are.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import NormalDist
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.backends.threads import Run
 from halfstep.conditionals import Hyperparameters
 from halfstep.kernels.mixture import mean_scores, quantiles
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 Singles = NDArray[np.float32]
 Positions = NDArray[np.integer]
-Run = Callable[[Sequence[Callable[[], None]]], None]
-"""Runs tasks, on whatever threads."""
 
 ROWS_AT_ONCE = 4096  # in products that BLAS does
 PAIRS_AT_ONCE = 4096  # scored by one task

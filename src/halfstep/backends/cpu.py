@@ -76,9 +76,11 @@ class CPU:
 
     def load(self, side: Side) -> LoadedSide:
         """Plan the work on one orientation of the objective; see `halfstep.backends.protocol.Backend`."""
-        if len(side.row_missing) > 0 and side.gram is None:  # nothing else in half-steps needs BLAS
+        loaded = LoadedSide.plan(side)
+        in_parts = loaded.is_blocked or (loaded.has_one_matrix and len(loaded.light_ranges) > 1)
+        if len(side.row_missing) > 0 and (side.gram is None or in_parts):  # nothing else in half-steps needs BLAS
             self.hold_blas()
-        return LoadedSide.plan(side)
+        return loaded
 
     def hold_blas(self) -> None:
         """Hold BLAS to one thread, for whoever calls it between half-steps, until this backend is left."""

@@ -14,6 +14,8 @@ import threadpoolctl
 from halfstep.errors import ParameterError
 
 Task = Callable[[], None]
+Run = Callable[[Sequence[Task]], None]
+"""Runs tasks, on whatever threads."""
 
 
 class Team:

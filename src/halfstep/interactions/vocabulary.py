@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
+from datetime import date
 from functools import cached_property
 from itertools import repeat
 from numbers import Number
@@ -16,6 +17,7 @@ from halfstep.errors import ParameterError, UnknownIdError
 from halfstep.interactions.columns import RowError
 from halfstep.interactions.ids import as_ids, encode, factorise, is_dense, refuse_missing, unhashable
 
+ALIKE = (Number, str, bytes, date)  # of whose subclasses ids may be equal
 FEW = 16  # integers that one dictionary finds faster than NumPy does
 
 
@@ -241,7 +243,7 @@ class Vocabulary:
         name : str
             What an id is called in the message, such as "user id".
         """
-        if len(self) == 0 or len(ids) == 0 or positions.max() >= 0 or _kinds(ids) & _kinds(self._ids):
+        if len(self) == 0 or len(ids) == 0 or positions.max() >= 0 or _kinds(ids) & self._kinds:
             return None
         return (
             f"no {name} is known: they are such as {_plain(ids[0])!r}, and {self[0]!r} would be one; give ids of the "
@@ -265,6 +267,10 @@ class Vocabulary:
     @cached_property
     def _holds_tuples(self) -> bool:
         return self._ids.dtype.kind == "O" and tuple in set(map(type, self._ids))
+
+    @cached_property
+    def _kinds(self) -> set[type]:
+        return _kinds(self._ids)
 
     @cached_property
     def _numbers(self) -> dict[Any, int]:
@@ -302,10 +308,10 @@ class Vocabulary:
 
 
 def _kinds(ids: NDArray[Any]) -> set[type]:
-    """The types of ids; all numbers are of one, as they may be equal."""
+    """The types of ids, those as one of which Python says that they may be equal."""
     if ids.dtype.kind != "O":
         return {Number}
-    return {Number if issubclass(kind, Number) else kind for kind in set(map(type, ids))}
+    return {next((base for base in ALIKE if issubclass(kind, base)), kind) for kind in set(map(type, ids))}
 
 
 def _plain(item: Any) -> Any:

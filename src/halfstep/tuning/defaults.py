@@ -23,8 +23,8 @@ def default_space(estimator: Any) -> dict[str, Any]:
     -------
     dict
         From a parameter's name to a list of values or a distribution. Of `ALS`: λ, of users and of items apart where
-        the objective is `Explicit`; its exponent ν; the rank; and ρ where there are biases, or the weight of missing
-        cells where the objective is `Implicit`.
+        the objective is `Explicit`; its exponent ν; the rank; ρ where there are biases, or the weight of missing
+        cells where the objective is `Implicit`; and λ_β with ``implicit_features=True``.
 
     Raises
     ------

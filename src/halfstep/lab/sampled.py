@@ -75,8 +75,12 @@ class Sampled:
 
 
 def models(seed: int) -> Iterator[tuple[str, str, hs.BayesianALS]]:
-    """The defaults, and the one choice that there is."""
+    """The defaults, and the two choices that there are."""
     yield "bayesian_als", "BayesianALS", hs.BayesianALS(random_state=seed, progress=False)
+    yield (
+        "bayesian_als_ordinal", "BayesianALS, ordinal",
+        hs.BayesianALS(ordinal=True, random_state=seed, progress=False),
+    )  # fmt: skip
     yield (
         "bayesian_als_implicit_features", "BayesianALS, implicit features",
         hs.BayesianALS(implicit_features=True, random_state=seed, progress=False),

@@ -208,8 +208,8 @@ def _sampled(sampled: Sampled, n_known: int) -> str:
     return (
         "<p><code>hs.BayesianALS()</code> draws users, items, what they have in common and the noise, sweep after "
         "sweep, and predicts the mean over its samples. Nothing is chosen by hand or by search. Implicit features "
-        "are which films a user rated and which users a film was rated by, in training; an ordinal model takes ratings "
-        "as categories of which the order alone counts.</p>"
+        "are which films a user rated and which users a film was rated by, in training; an ordinal model takes "
+        "ratings as categories of which the order alone counts.</p>"
         '<div class="wide"><table><thead><tr><th>method</th><th class="number">test</th>'
         f'<th class="number">known items, {n_known:,}</th><th class="number">{len(SEEDS)} seeds</th></tr></thead>'
         f"<tbody>{lines(sampled.stars, 'RMSE, in stars')}{lines(sampled.signs, 'sign accuracy, on ±1')}</tbody>"

@@ -486,7 +486,7 @@ class BayesianALS(HalfStepModel):
         """Give the model of other users: never seen, or with a longer history, from what they have done.
 
         In each sample they are drawn as in `fit`, given its items, its noise, and what its users are drawn around.
-        With ``ordinal=True`` they and their latent targets are drawn in turn, five times for each sample.
+        With ``ordinal=True`` they and their latent targets are drawn in turn, a few times for each sample.
         Where biases drift, items do so as they were fitted, and these users have no trend.
         Nothing is learned about the items. The same history gives the same result, whoever else is folded in.
 

@@ -266,7 +266,7 @@ class CPU:
         if len(G) > 0:
             basis = Basis.of(loaded, G)
             g, ridge, bias_ratio = basis.g, basis.ridge, basis.bias_ratio
-            features = self._product("in the basis", Y, basis.V)
+            features = self._in_basis(Y, basis.V)
         losses = self._losses(X, 1 if loss is None else 2)
         counts = np.diff(side.indptr)
         offsets = offsets if side.biases else offsets[:1]
@@ -327,9 +327,9 @@ class CPU:
             X[rows] = solved
         self._squares(X)[rows] = squares
 
-    def _product(self, name: str, Y: Factors, V: Factors) -> Factors:
+    def _in_basis(self, Y: Factors, V: Factors) -> Factors:
         """Y V, some rows at a time."""
-        product = self._empty(name, Y.shape, Y.dtype)
+        product = self._empty("in the basis", Y.shape, Y.dtype)
 
         def multiply(start: int) -> None:
             stop = start + ROWS_AT_ONCE

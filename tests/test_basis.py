@@ -45,3 +45,9 @@ def test_a_singular_matrix_has_eigenvectors() -> None:
     assert np.isfinite(basis.V).all()
     assert basis.g.min() >= 0.0
     np.testing.assert_allclose(basis.V * basis.g @ basis.inverse, G, atol=1e-9)
+
+
+def test_what_singles_would_lose_has_eigenvectors() -> None:
+    loaded, G = loaded_users(Regularization(1e-5, 1e-5)), gram(10)
+    assert len(Basis.of(loaded, G).g) == 0
+    assert len(Basis.of(loaded, G.astype(np.float32)).g) == 40

@@ -225,7 +225,7 @@ def _factor(square: Floats, strength: float) -> Floats | None:
         factor, _ = cho_factor(A, lower=True, check_finite=False)
     except LinAlgError:
         return None
-    return np.asarray(factor, dtype=np.float64) if keeps_digits(factor, A) else None
+    return np.asarray(factor, dtype=np.float64) if keeps_digits(factor, A, A.dtype) else None
 
 
 def chunked(F: Sparse) -> list[tuple[slice, Sparse]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class Basis(NamedTuple):
                 L = cholesky(A, lower=True, check_finite=False)
             except LinAlgError:
                 L = np.zeros_like(A)
-            if keeps_digits(L, A):
+            if keeps_digits(L, A, G.dtype):  # V and its inverse are rounded to that, and rows go there and back
                 V = solve_triangular(L, np.eye(len(L)), lower=True, check_finite=False).T
                 ones, none = np.ones_like(side.regularization), np.empty(0, G.dtype)
                 return cls(V.astype(G.dtype), L.T.astype(G.dtype), none, ones, side.bias_ratio * ridge)
@@ -58,6 +58,6 @@ class Basis(NamedTuple):
         return cls(V, V.T, np.maximum(eigenvalues, 0.0).astype(G.dtype), side.regularization, side.bias_ratio)
 
 
-def keeps_digits(L: NDArray[np.float64], A: NDArray[np.float64]) -> bool:
-    """Whether no pivot of A = L Lᵀ is mere rounding, as it is if A is singular."""
-    return bool((np.diag(L) ** 2 > len(A) * np.finfo(A.dtype).eps * np.diag(A)).all())
+def keeps_digits(L: NDArray[np.float64], A: NDArray[np.float64], dtype: np.dtype[Any]) -> bool:
+    """Whether no pivot of A = L Lᵀ is mere rounding in some precision, as it is if A is singular."""
+    return bool((np.diag(L) ** 2 > len(A) * np.finfo(dtype).eps * np.diag(A)).all())

@@ -346,7 +346,7 @@ class CPU:
             factor, _ = cho_factor(A, lower=True, check_finite=False)
         except LinAlgError:
             factor = np.zeros_like(A)
-        if not keeps_digits(factor, A):
+        if not keeps_digits(factor, A, A.dtype):
             raise NumericalError(f"the matrix that all rows share {NOT_DEFINITE.format(dtype=A.dtype)}")
 
         def solve(first: int, last: int) -> None:

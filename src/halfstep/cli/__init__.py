@@ -3,13 +3,11 @@
 ``models`` holds the commands that fit models and use them, ``tune`` the search over parameters, ``lab`` the
 experiments, ``doctor`` a look at the machine;
 ``options`` says what several commands ask for, ``choices`` what is chosen from the data where nothing is said,
-``printing`` and ``tables`` show and write results.
+``printing`` and ``tables`` show and write results, ``exits`` turns errors and signals into exit codes.
 """
 
 from __future__ import annotations
 
-import io
-import sys
 import warnings
 from typing import Annotated
 
@@ -17,35 +15,29 @@ import typer
 
 import halfstep as hs
 from halfstep.cli.doctor import doctor
+from halfstep.cli.exits import EPILOG, guarded, prepare_streams, stop_on_signals
 from halfstep.cli.lab import data, lab
 from halfstep.cli.models import evaluate, fit, recommend, similar
+from halfstep.cli.printing import note
 from halfstep.cli.tune import tune
-from halfstep.errors import HalfstepError
 
 app = typer.Typer(
     help="Alternating least squares for recommender systems.",
+    epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 for command in (fit, recommend, similar, evaluate, tune, lab, data, doctor):
-    app.command()(command)
+    app.command()(guarded(command))
 
 
 def main() -> None:
-    """Run the command line; an error that halfstep raises on purpose is one line, not a traceback."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows another
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    warnings.showwarning = lambda message, *_, **__: print(f"halfstep: {message}", file=sys.stderr)
-    try:
-        app()
-    except (HalfstepError, ModuleNotFoundError, OSError) as error:
-        print(f"halfstep: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("halfstep: interrupted", file=sys.stderr)
-        sys.exit(130)
+    """Run the command line."""
+    prepare_streams()
+    stop_on_signals()
+    warnings.showwarning = lambda message, *_, **__: note(f"halfstep: {message}")
+    app()
 
 
 @app.callback(invoke_without_command=True)

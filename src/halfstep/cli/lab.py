@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 import halfstep as hs
-from halfstep.cli.printing import PIPED_WIDTH
+from halfstep.cli.printing import new_console
 
 if TYPE_CHECKING:
     from halfstep.lab.corrected import Row
@@ -26,7 +25,7 @@ def lab(
     """Reproduce a write-up on ALS figure by figure, and show what was wrong with it and what works."""
     from halfstep.lab import run_lab
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    console = new_console()
     with Console(stderr=True).status("starting") as status:
         findings = run_lab(output, tick=lambda section: status.update(f"fitting: {section}"))
     print_figures(console, findings)

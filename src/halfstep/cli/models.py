@@ -12,10 +12,12 @@ import typer
 import halfstep as hs
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes, choose_model
+from halfstep.cli.exits import interruptions
 from halfstep.cli.printing import note, print_json, print_table
 from halfstep.cli.tables import check_folder, check_suffix, parse_id, rows_of, write_recommendations
 from halfstep.errors import ParameterError
 from halfstep.evaluation import check_metrics
+from halfstep.printable import printable
 from halfstep.recommendations import Ranking
 
 DEFAULT_METRICS = {
@@ -56,6 +58,7 @@ def fit(
     missing_weight: options.MissingWeight = None,
     biases: options.Biases = None,
     seed: options.Seed = 0,
+    keep_interrupted: options.KeepInterrupted = False,
     as_json: options.Json = False,
 ) -> None:
     """Fit a model to a table of interactions and save it.
@@ -74,7 +77,8 @@ def fit(
     for line in (f"{file}: {data}", *lines):
         note(line)
     began = time.perf_counter()
-    model.fit(data)
+    with interruptions(keep=keep_interrupted) as cut_short:
+        model.fit(data)
     seconds = time.perf_counter() - began
     model.save(output)
     last = model.history_[-1]
@@ -91,7 +95,9 @@ def fit(
             }
         )
     else:
-        print(f"fitted in {seconds:.1f} s, objective {last.objective:.6g}; saved to {output}")
+        print(f"fitted in {seconds:.1f} s, objective {last.objective:.6g}; saved to {printable(str(output))}")
+    if cut_short:
+        raise KeyboardInterrupt
 
 
 def recommend(
@@ -118,7 +124,7 @@ def recommend(
         if as_json:
             print_json({"output": str(output), "users": n_users, "rows": rows})
         else:
-            print(f"{rows:,} rows for {n_users:,} users written to {output}")
+            print(f"{rows:,} rows for {n_users:,} users written to {printable(str(output))}")
         return
     lists = loaded.recommend(
         [parse_id(loaded.users_, each) for each in users or []], number, exclude_seen=exclude_seen
@@ -215,7 +221,8 @@ def evaluate(
         estimator, lines = choose_model(train, wishes, valued=value is not None)
         for line in (f"{file}: {data}", how, *lines):
             note(line)
-        fitted = estimator.fit(train)
+        with interruptions(keep=False):
+            fitted = estimator.fit(train)
     is_implicit = isinstance(getattr(fitted, "objective", None), hs.Implicit)
     report = hs.evaluate(fitted, test, names or DEFAULT_METRICS[is_implicit], places, random_state=seed)
     if as_json:

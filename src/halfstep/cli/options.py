@@ -83,6 +83,13 @@ Biases = Annotated[
     bool | None, typer.Option("--biases/--no-biases", help="Explicit: fit biases.", rich_help_panel=MODEL)
 ]
 Seed = Annotated[int, typer.Option(help="Where the first factors come from.", rich_help_panel=MODEL)]
+KeepInterrupted = Annotated[
+    bool,
+    typer.Option(
+        "--keep-interrupted",
+        help="Save the model of a fit that Ctrl-C cuts short; the exit code is 130 all the same.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 

@@ -9,25 +9,44 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-PIPED_WIDTH = 130  # columns of a table that goes into a file or a pipe, where there is no window to fit
+from halfstep.printable import printable
+
+PIPED_WIDTH = 130  # columns of running text that goes into a file or a pipe, where there is no window to fit
+UNLIMITED = 1 << 20  # columns of a table there, which takes no more of them than its contents need
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the caller how to end."""
+        raise BrokenPipeError
+
+
+def new_console(piped_width: int = PIPED_WIDTH) -> Console:
+    """Make a console for standard output, which takes nothing in a text for markup or the name of an emoji."""
+    width = None if sys.stdout.isatty() else piped_width
+    return _Console(highlight=False, emoji=False, width=width)
 
 
 def note(text: str) -> None:
     """Say what was chosen or done, on standard error."""
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Show a table; columns of numbers are those whose names begin with a space, and are set to the right."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
-    table = Table(title=escape(title), title_justify="left")
+    """Show a table; columns of numbers are those whose names begin with a space, and are set to the right.
+
+    Nothing is cut: in a window that is too narrow, texts go on in the next line; elsewhere a row is a line.
+    """
+    console = new_console(UNLIMITED)
+    table = Table()
     for column in columns:
-        table.add_column(column.strip(), justify="right" if column.startswith(" ") else "left")
+        table.add_column(column.strip(), justify="right" if column.startswith(" ") else "left", overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console.print(Text(printable(title), style="italic"), soft_wrap=True)
     console.print(table)
 
 

@@ -13,9 +13,11 @@ import halfstep as hs
 from halfstep.atomic import write_atomically
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes, choose_model
+from halfstep.cli.exits import interruptions
 from halfstep.cli.printing import note, print_json
 from halfstep.cli.tables import check_folder
 from halfstep.errors import ParameterError
+from halfstep.printable import printable
 
 DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
     "uniform": hs.Uniform,
@@ -88,6 +90,7 @@ def tune(
     missing_weight: options.MissingWeight = None,
     biases: options.Biases = None,
     seed: options.Seed = 0,
+    keep_interrupted: options.KeepInterrupted = False,
     as_json: options.Json = False,
 ) -> None:
     """Choose a model's parameters on folds of a table, fit it to all of it, and save it.
@@ -109,25 +112,28 @@ def tune(
         note(line)
     for name, values in searched.items():
         note(f"searched: {name} in {values}")
-    found = hs.tune(
-        model,
-        data,
-        searched,
-        metric=metric,
-        split=folds,
-        search=None if search is None else search.value,
-        n_trials=trials,
-        random_state=seed,
-        journal=journal,
-    )
+    with interruptions(keep=keep_interrupted) as cut_short:
+        found = hs.tune(
+            model,
+            data,
+            searched,
+            metric=metric,
+            split=folds,
+            search=None if search is None else search.value,
+            n_trials=trials,
+            random_state=seed,
+            journal=journal,
+        )
     found.model.save(output)
     if plot is not None:
         write_atomically(plot, found.png())
     if as_json:
         print_json(found.to_dict() | {"model": str(output)})
-        return
-    print(found)
-    print(f"fitted to all with the best of them; saved to {output}")
+    else:
+        print(found)
+        print(f"fitted to all with the best of them; saved to {printable(str(output))}")
+    if cut_short:
+        raise KeyboardInterrupt
 
 
 def parse_space(text: str) -> tuple[str, Any]:

@@ -1,0 +1,126 @@
+"""How a command ends: one line for an error, and an exit code that scripts can rely on."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from halfstep.cli.printing import note
+from halfstep.errors import HalfstepError
+from halfstep.progress import FitInterruptedWarning
+
+ERROR = 1
+BY_SIGNAL = 128  # plus the number of the signal, as shells have it
+INTERRUPTED = BY_SIGNAL + signal.SIGINT
+PIPE_CLOSED = BY_SIGNAL + getattr(signal, "SIGPIPE", 13)
+
+EPILOG = (
+    "Exit codes: 0 success; 1 error, told in one line; 2 wrong usage; 130 interrupted by Ctrl-C, in which case no "
+    "file is written unless --keep-interrupted is given; 128 + n stopped by signal n."
+)
+
+
+def prepare_streams() -> None:
+    """Make the standard streams usable: none missing, none that raises for a character that it cannot encode."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  # else notes would go to standard output
+    if sys.stdout is None:  # its descriptor would be that of the next file that is opened
+        note("halfstep: standard output is closed: redirect it to a file or to /dev/null")
+        sys.exit(ERROR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def stop_on_signals() -> None:
+    """Unwind when the system asks the process to stop, so that temporary files are removed."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    sys.exit(BY_SIGNAL + number)
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command end with one line on standard error and an exit code, whatever is raised on purpose."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            note("halfstep: interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:  # the reader has what it wants, as head has
+            _forget_output()
+            raise typer.Exit(PIPE_CLOSED) from None
+        except MemoryError as error:
+            note(f"halfstep: out of memory{f': {error}' if str(error) else ''}")
+            raise typer.Exit(ERROR) from None
+        except (HalfstepError, ModuleNotFoundError, OSError) as error:
+            note(f"halfstep: {_in_one_line(error)}")
+            raise typer.Exit(ERROR) from None
+
+    return run
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        _forget_output()  # no file that was opened by name: standard output
+        return f"standard output cannot be written ({error.strerror})"
+    return " ".join(str(error).split())
+
+
+def _forget_output() -> None:
+    """Drop what standard output still holds, since it cannot be written; Python would try again as it ends."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):  # not a file of the system
+        return
+
+
+@contextmanager
+def interruptions(*, keep: bool) -> Iterator[list[str]]:
+    """Treat a fit that Ctrl-C cut short as an interruption, or keep its model where that is asked for.
+
+    Yields
+    ------
+    list of str
+        What was cut short and kept, one message each; empty while nothing was.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If a fit was cut short and its model is not to be kept.
+    """
+    cut_short: list[str] = []
+    show = warnings.showwarning
+
+    def show_and_remember(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
+        if issubclass(category, FitInterruptedWarning):
+            cut_short.append(str(message))
+        show(message, category, *args, **kwargs)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always" if keep else "error", FitInterruptedWarning)
+        warnings.showwarning = show_and_remember
+        try:
+            yield cut_short
+        except FitInterruptedWarning:
+            raise KeyboardInterrupt from None

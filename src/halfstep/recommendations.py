@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from halfstep.errors import UnknownIdError
 from halfstep.interactions import Vocabulary
 from halfstep.interactions.frames import new_frame
+from halfstep.printable import printable
 
 ROWS_SHOWN, COLUMNS_SHOWN = 10, 5  # when printed
 
@@ -118,7 +119,7 @@ class Ranking:
         shown = width if len(self) == 1 else min(width, COLUMNS_SHOWN)
         for query, row in zip(self.queries[:ROWS_SHOWN].tolist(), range(len(self)), strict=False):
             entries = [f"{named(self.titles, listed)} {score:.4g}" for listed, score in self._listed(row)]
-            lines.append(f"{query!r}: " + (", ".join(entries[:shown]) or "nothing"))
+            lines.append(f"{printable(repr(query))}: " + (", ".join(entries[:shown]) or "nothing"))
             lines[-1] += ", …" * (len(entries) > shown)
         return "\n".join(lines + ["…"] * (len(self) > ROWS_SHOWN))
 
@@ -219,7 +220,9 @@ class Explanation:
 
     def __repr__(self) -> str:
         largest = self.largest
-        lines = [f"{self.score:.4g} for user {self.user!r}, item {named(self.titles, self.item)}, of which"]
+        lines = [
+            f"{self.score:.4g} for user {printable(repr(self.user))}, item {named(self.titles, self.item)}, of which"
+        ]
         lines += [f"  {contribution:+.4g}  {named(self.titles, item)}" for item, contribution in largest]
         others = len(self.item_ids) - len(largest)
         if others:
@@ -229,9 +232,9 @@ class Explanation:
 
 
 def named(titles: Mapping[Any, str] | None, item: Any) -> str:
-    """An id, and its title if there is one."""
+    """Describe an item by its id, and its title if there is one, safe to print."""
     title = None if titles is None else titles.get(item)
-    return repr(item) if title is None else f"{item!r} {title}"
+    return printable(repr(item) if title is None else f"{item!r} {title}")
 
 
 def titles_of(titles: Mapping[Any, str], ids: NDArray[Any]) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,8 +13,8 @@ import halfstep as hs
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes, choose_model
 from halfstep.cli.exits import interruptions
-from halfstep.cli.printing import note, print_json, print_table
-from halfstep.cli.tables import check_folder, check_suffix, parse_id, rows_of, write_recommendations
+from halfstep.cli.printing import note, print_json, print_list
+from halfstep.cli.tables import COLUMNS, check_folder, check_suffix, parse_id, rows_of, write_recommendations
 from halfstep.errors import ParameterError
 from halfstep.evaluation import check_metrics
 from halfstep.printable import printable
@@ -110,6 +110,14 @@ def recommend(
     exclude_seen: Annotated[
         bool, typer.Option("--exclude-seen/--include-seen", help="Leave out what the user has already.")
     ] = True,
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas",
+            help="In a csv or tsv file, put an apostrophe before ids that a spreadsheet would take for a formula: "
+            "those that begin with =, +, - or @.",
+        ),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Recommend items: to some users on the screen, or to all users into a file."""
@@ -119,12 +127,12 @@ def recommend(
         check_suffix(output)
     loaded = hs.load(model)
     if output is not None:
-        rows = write_recommendations(output, loaded, number, exclude_seen)
+        written = write_recommendations(output, loaded, number, exclude_seen, escape_formulas)
         n_users = len(loaded.users_)
         if as_json:
-            print_json({"output": str(output), "users": n_users, "rows": rows})
+            print_json({"output": str(output), "users": n_users, "rows": written})
         else:
-            print(f"{rows:,} rows for {n_users:,} users written to {printable(str(output))}")
+            print(f"{written:,} rows for {n_users:,} users written to {printable(str(output))}")
         return
     lists = loaded.recommend(
         [parse_id(loaded.users_, each) for each in users or []], number, exclude_seen=exclude_seen
@@ -133,11 +141,11 @@ def recommend(
     for stranger in strangers:
         note(f"user {stranger!r} is unknown to the model: the list is what is liked in general")
     if as_json:
-        print_json([dict(zip(("user", "item", "rank", "score"), row, strict=True)) for row in rows_of(lists)])
+        rows = [dict(zip(COLUMNS, row, strict=True)) for row in rows_of(lists)]
+        print_json([row | _title(lists, row["item"]) for row in rows])
         return
     for user, entries in lists:
-        rows_shown = [[str(rank), str(item), f"{score:.4f}"] for rank, (item, score) in enumerate(entries, start=1)]
-        print_table(f"for user {user}", [" rank", "item", " score"], rows_shown)
+        print_list(f"for user {user}", "item", "score", entries, lists.titles)
 
 
 def similar(
@@ -157,10 +165,14 @@ def similar(
     ((query, entries),) = found
     what = "user" if users else "item"
     if as_json:
-        print_json([{what: listed, "similarity": score} for listed, score in entries])
+        print_json([{what: listed, "similarity": score} | _title(found, listed) for listed, score in entries])
         return
-    rows = [[str(rank), str(listed), f"{score:.4f}"] for rank, (listed, score) in enumerate(entries, start=1)]
-    print_table(f"similar to {what} {query}", [" rank", what, " similarity"], rows)
+    print_list(f"similar to {what} {query}", what, "similarity", entries, found.titles)
+
+
+def _title(lists: Ranking, listed: Any) -> dict[str, str | None]:
+    """Give what JSON says of an item besides its id and score."""
+    return {} if lists.titles is None else {"title": lists.titles.get(listed)}
 
 
 def evaluate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,17 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(Text(printable(title), style="italic"), soft_wrap=True)
     console.print(table)
+
+
+def print_list(
+    title: str, listed: str, score: str, entries: list[tuple[Any, float]], titles: Mapping[Any, str] | None
+) -> None:
+    """Show the list of one query, with titles where they are known; `listed` and `score` are names of columns."""
+    rows = [
+        [str(rank), str(each), *([] if titles is None else [titles.get(each) or ""]), f"{value:.4f}"]
+        for rank, (each, value) in enumerate(entries, start=1)
+    ]
+    print_table(title, [" rank", listed, *([] if titles is None else ["title"]), f" {score}"], rows)
 
 
 def print_json(value: Any) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 
 import halfstep as hs
 from halfstep.atomic import write_atomically
-from halfstep.errors import ParameterError
+from halfstep.errors import DataError, ParameterError
 from halfstep.progress import progress_bar
 from halfstep.recommendations import Recommendations
 
 USERS_AT_ONCE = 10_000
 COLUMNS = ["user", "item", "rank", "score"]
+LINE_END = "\r\n"
+FORMULAS = "=", "+", "-", "@", "\t", "\r"  # what a cell begins with that a spreadsheet takes for a formula
 SUFFIXES = ".csv", ".tsv", ".parquet"
 
 
@@ -34,7 +36,7 @@ def check_folder(path: Path, option: str = "--output") -> None:
         )
 
 
-def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool) -> int:
+def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool, escape_formulas: bool = False) -> int:
     """Write the lists of all users; return how many rows."""
     check_suffix(path)
     check_folder(path)
@@ -56,7 +58,10 @@ def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool) ->
         if suffix == ".parquet":
             write_atomically(path, _as_parquet(blocks(), model))
         else:
-            write_atomically(path, _as_text(blocks(), "\t" if suffix == ".tsv" else ","))
+            write_atomically(path, _as_text(blocks(), "\t" if suffix == ".tsv" else ",", escape_formulas))
+    except UnicodeEncodeError as error:
+        text = error.object[max(error.start - 10, 0) : error.end + 10]
+        raise DataError(f"an id is not valid Unicode, which {path.name} cannot hold: {text!r}") from error
     except OSError as error:
         raise OSError(f"{path} cannot be written ({error.strerror or error}): name another by --output") from error
     return written
@@ -69,15 +74,38 @@ def rows_of(lists: Recommendations) -> Iterator[tuple[Any, Any, int, float]]:
             yield user, item, rank, score
 
 
-def _as_text(blocks: Iterator[list[tuple[Any, Any, int, float]]], separator: str) -> Iterator[memoryview]:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, delimiter=separator, lineterminator="\n")
+def _as_text(
+    blocks: Iterator[list[tuple[Any, Any, int, float]]], separator: str, escape_formulas: bool
+) -> Iterator[memoryview]:
+    text = _Lines()
+    shown = _without_formula if escape_formulas else str
+    writer = csv.writer(text, delimiter=separator, lineterminator=LINE_END)
     writer.writerow(COLUMNS)
     for rows in blocks:
-        writer.writerows((user, item, rank, f"{score:.6g}") for user, item, rank, score in rows)
-        yield memoryview(text.getvalue().encode())
-        text.seek(0)
-        text.truncate()
+        writer.writerows((shown(user), shown(item), rank, f"{score:.6g}") for user, item, rank, score in rows)
+        yield memoryview(text.take().encode())
+
+
+class _Lines:
+    r"""What a csv writer writes to: it quotes the characters of its own line end, and so both \r and \n."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+
+    def write(self, line: str) -> None:
+        """Take one row; the line ends as files end on this side of Windows."""
+        self._lines.append(line.removesuffix(LINE_END) + "\n")
+
+    def take(self) -> str:
+        """Give what was written since the last time."""
+        lines, self._lines = self._lines, []
+        return "".join(lines)
+
+
+def _without_formula(id_: Any) -> str:
+    """Escape a text that a spreadsheet would run; numbers are no formulas, negative ones either."""
+    text = str(id_)
+    return f"'{text}" if isinstance(id_, str) and text.startswith(FORMULAS) else text
 
 
 class _Sink(io.RawIOBase):

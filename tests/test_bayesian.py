@@ -356,11 +356,11 @@ def test_folding_in_does_not_depend_on_who_else_is(data: hs.Interactions, model:
 
 
 def test_folding_in_next_to_nothing(model: hs.BayesianALS) -> None:
-    assert len(model.fold_in({"who": [0, 99]}).users_) == 1
+    assert len(model.fold_in({"who": {0: 1.0, 99: 2.0}}).users_) == 1
     with pytest.raises(UnknownIdError, match="99"):
-        model.fold_in({"who": [0, 99]}, unknown_items="raise")
+        model.fold_in({"who": {0: 1.0, 99: 2.0}}, unknown_items="raise")
     assert len(model.fold_in({}).users_) == 0
-    empty = model.fold_in({"who": [99]})
+    empty = model.fold_in({"who": {99: 2.0}})
     np.testing.assert_array_equal(empty.predict("who", [0, 1]), model.predict("nobody", [0, 1]))
 
 

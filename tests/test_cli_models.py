@@ -295,3 +295,48 @@ def test_columns_by_number(shell: Shell, tmp_path: Path) -> None:
     _, err = shell("fit", tmp_path / "plays.txt", *arguments)
     assert "objective: implicit, as values from 1 to 3 look counted" in err
     assert hs.load(tmp_path / "m").users_.ids.tolist() == ["ann", "bob"]
+
+
+class TestColumnsOfTheDefaultNames:
+    """``value``, ``timestamp`` and ``weight`` are used where no option names others, and the output says so."""
+
+    @pytest.fixture
+    def table(self, tmp_path: Path) -> Path:
+        rng = np.random.default_rng(0)
+        lines = [f"u{u},i{i},{rng.integers(1, 6)},{rng.integers(1000)}" for u in range(9) for i in range(u, u + 6)]
+        path = tmp_path / "table.csv"
+        path.write_text("\n".join(["user,item,value,timestamp", *lines]) + "\n")
+        return path
+
+    def test_are_used_and_told(self, shell: Shell, table: Path, tmp_path: Path) -> None:
+        _, err = shell("fit", table, "-o", tmp_path / "m")
+        assert "the column 'value' is used; --value '' leaves it out" in err
+        assert "the column 'timestamp' is used; --time '' leaves it out" in err
+        assert "objective: explicit" in err
+        data = hs.load(tmp_path / "m").interactions_
+        assert data.has_values
+        assert data.timestamps is not None
+
+    def test_are_left_out_on_request(self, shell: Shell, table: Path, tmp_path: Path) -> None:
+        _, err = shell("fit", table, "--value", "", "--time", "", "-o", tmp_path / "m")
+        assert "is used" not in err
+        assert "objective: implicit, as there are no values" in err
+        data = hs.load(tmp_path / "m").interactions_
+        assert not data.has_values
+        assert data.timestamps is None
+
+    def test_are_not_told_where_they_are_named(self, shell: Shell, table: Path, tmp_path: Path) -> None:
+        _, err = shell("fit", table, "--value", "value", "--time", "timestamp", "-o", tmp_path / "m")
+        assert "is used" not in err
+
+    def test_that_cannot_be_read_can_be_left_out(self, shell: Shell, tmp_path: Path) -> None:
+        path = tmp_path / "table.csv"
+        path.write_text("user,item,timestamp\n1,2,yesterday\n")
+        _, err = shell("fit", path, "-o", tmp_path / "m", fails=1)
+        assert "--time '' leaves the column out" in err
+
+
+def test_predictions_are_not_compared_with_values_that_there_are_not(shell: Shell, folder: Path) -> None:
+    out, _ = shell("evaluate", folder / "clicks.parquet", "--objective", "explicit", "--rank", 2, "--iterations", 1)
+    assert "rmse" not in out
+    assert "ndcg" in out

@@ -46,11 +46,11 @@ for objective in (hs.Explicit(biases=True), hs.Explicit(weight=hs.weights.power_
             each.recommend([1, 2, 3])
             each.recommend([1], candidates=[1, 2, 3])
             each.similar_items([1])
-            each.fold_in({"new": [1, 2, 3]}).recommend()
+            each.fold_in({"new": {1: 5.0, 2: 1.0, 3: 3.0}}).recommend()
             each.explain(1, 2)
             each.partial_fit(hs.Interactions.from_arrays([1, 2], [1000, 1001], [1.0, 5.0], [0, 0]))
     hs.ALS(objective, rank=10, implicit_features=True, iterations=2, random_state=0).fit(data).save(sys.argv[1])
-    hs.load(sys.argv[1]).fold_in({"new": [1, 2, 3]}).explain("new", 2)
+    hs.load(sys.argv[1]).fold_in({"new": {1: 5.0, 2: 1.0, 3: 3.0}}).explain("new", 2)
 hs.SGD(rank=20, iterations=1, random_state=0).fit(data).recommend([1])
 print(json.dumps([known(), hs.doctor._compiled()]))
 """

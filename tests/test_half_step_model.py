@@ -165,7 +165,7 @@ def test_a_singular_system_names_the_user() -> None:
     model = hs.ALS(hs.Explicit(), rank=3, regularization=0.0, iterations=2, random_state=0).fit(start)
     assert len(model.fold_in(data).users_) == 2
     with pytest.raises(NumericalError, match="user 'eve': its system is not positive definite"):
-        model.fold_in({"adam": list("abc"), "eve": ["a"]})
+        model.fold_in({"adam": dict.fromkeys("abc", 1.0), "eve": {"a": 1.0}})
 
 
 # Explanations

@@ -92,9 +92,14 @@ def test_from_frame_of_any_library(make: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("make", FRAMES, ids=FRAME_NAMES)
-def test_frames_leave_out_what_is_not_named(make: Callable[..., Any]) -> None:
-    assert Interactions.from_frame(make(COLUMNS)).values.tolist() == [1.0] * 4
+def test_columns_of_the_default_names_are_used_unless_left_out(make: Callable[..., Any]) -> None:
+    assert_is_the_table(Interactions.from_frame(make(COLUMNS)))
+    bare = Interactions.from_frame(make(COLUMNS), value=None, timestamp=None, weight=None)
+    assert (bare.values.tolist(), bare.has_values) == ([1.0] * 4, False)
+    assert bare.timestamps is bare.weights is None
     assert as_interactions(make({"user": [1], "item": [2]})).timestamps is None
+    with pytest.raises(DataError, match="there is no column 'value' for value"):
+        Interactions.from_frame(make({"user": [1], "item": [2]}), value="value")
 
 
 def test_input_arrays_are_copied() -> None:
@@ -351,7 +356,7 @@ def test_duplicates_are_an_error_unless_said() -> None:
     fault = r"in row 3 .* is \('eve', 10\): the same as in row 1, one of 2 repeats; say duplicates='last', 'sum'"
     with pytest.raises(DataError, match=fault):
         Interactions.from_arrays(["adam", "eve", "adam", "eve", "adam"], [10, 10, 20, 10, 10])
-    with pytest.raises(ParameterError, match="duplicates must be 'error', 'last', 'sum' or 'mean', not 'first'"):
+    with pytest.raises(ParameterError, match="duplicates='first': give one of 'error', 'last', 'sum', 'mean'"):
         Interactions.from_arrays([1], [1], duplicates="first")  # type: ignore[arg-type]
 
 
@@ -556,4 +561,4 @@ def test_repr() -> None:
         "Interactions(4 of 3 users × 3 items, values -3.5 to 5, timestamps 100 to 400, weights 0 to 2)"
     )
     dated = Interactions.from_arrays(range(1000), range(1000), timestamps=["1997-09-20"] * 999 + ["1998-04-22"])
-    assert repr(dated) == ("Interactions(1,000 of 1,000 users × 1,000 items, all values 1, 1997-09-20 to 1998-04-22)")
+    assert repr(dated) == ("Interactions(1,000 of 1,000 users × 1,000 items, no values, 1997-09-20 to 1998-04-22)")

@@ -126,7 +126,7 @@ class TestALoadedModelLearnsOn:
     def test_by_folding_in_and_explains(self, tmp_path: Path, name: str) -> None:
         model = fitted(name)
         loaded = saved(model, tmp_path / "model")
-        history = {"new": ["tea", "łatte"]}
+        history = {"new": {"tea": 5.0, "łatte": 0.5}}
         assert same_array(model.fold_in(history).user_factors_, loaded.fold_in(history).user_factors_)
         ours, theirs = (each.explain("eve", "tea").contributions for each in (model, loaded))
         assert same_array(ours, theirs)
@@ -136,7 +136,7 @@ class TestALoadedModelLearnsOn:
     def test_by_folding_in_without_the_interactions(self, tmp_path: Path) -> None:
         model = MODELS["als"].fit(TITLED)
         loaded = saved(model, tmp_path / "model", interactions=False)
-        history = {"new": ["tea", "łatte"]}
+        history = {"new": {"tea": 5.0, "łatte": 0.5}}
         assert same_array(model.fold_in(history).user_factors_, loaded.fold_in(history).user_factors_)
         with pytest.raises(DataError, match="save it with its interactions"):
             loaded.partial_fit(later())
@@ -259,7 +259,7 @@ class TestWhatAFileCannotHold:
         loaded = saved(model, tmp_path / "model")
         assert same_array(model.predict(SOME), loaded.predict(SOME))
         loaded.objective = model.objective
-        history = {"new": SOME.item_ids[:2].tolist()}
+        history = {"new": dict.fromkeys(SOME.item_ids[:2].tolist(), 2.0)}
         assert same_array(loaded.fold_in(history).user_factors_, model.fold_in(history).user_factors_)
 
     def test_callbacks(self, tmp_path: Path) -> None:

@@ -65,7 +65,11 @@ def test_text_files(tmp_path: Path, name: str, content: str | bytes) -> None:
     assert data.timestamps.tolist() == [400, 300, 200]
     assert data.timestamps.dtype == np.int64
     assert data.weights.tolist() == [1.0, 0.0, 2.5]
-    assert read_interactions(str(path)).values.tolist() == [1.0] * 3
+    same = read_interactions(str(path))  # the columns have the default names
+    assert (same.values.tolist(), same.timestamps.tolist()) == ([5.0, 0.5, -3.0], [400, 300, 200])
+    bare = read_interactions(path, value=None, timestamp=None, weight=None)
+    assert (bare.values.tolist(), bare.has_values) == ([1.0] * 3, False)
+    assert bare.timestamps is bare.weights is None
 
 
 @pytest.mark.usefixtures("reader")

@@ -150,6 +150,9 @@ class Popularity(_Baseline):
     `item_biases_` are the counts, `mean_` is 0.
     """
 
+    def _predicts_values(self, data: Interactions) -> bool:
+        return False
+
     def _estimate(self, data: Interactions) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
         return 0.0, np.zeros(data.n_users), data.item_counts.astype(np.float64)
 

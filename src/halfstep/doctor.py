@@ -172,6 +172,7 @@ def warm() -> Warmth:
     users = np.concatenate([np.arange(n_users), np.repeat(np.arange(n_items), n_items)])
     items = np.concatenate([np.zeros(n_users, np.int64), np.tile(np.arange(n_items), n_items)])
     data = Interactions.from_arrays(users, items, 1.0 + users % 5, duplicates="last")
+    history = {"new": {0: 1.0, 1: 5.0}}
     more = Interactions.from_arrays([0, n_users], [1, 2], [1.0, 2.0])
     objectives = (
         Explicit(), Explicit(biases=True), Explicit(missing_weight=1.0), Implicit(),
@@ -182,7 +183,7 @@ def warm() -> Warmth:
             model = ALS(objective, rank=rank, iterations=1, random_state=0, progress=False).fit(data)
             model.recommend([0, 1], 3)
             model.recommend([0, 1], 3, candidates=[1, 2])
-            model.fold_in({"new": [0, 1]})
+            model.fold_in(history)
             model.explain(0, 1)
             model.partial_fit(more)
         ALS(objective, rank=EXACT_RANK + 8, iterations=1, solver="subspace", progress=False).fit(data)
@@ -191,12 +192,12 @@ def warm() -> Warmth:
         ALS(Explicit(biases=True, drift=Drift()), rank=rank, iterations=2, random_state=0, progress=False).fit(timed)
     for objective in (Explicit(biases=True), Implicit()):
         linked = ALS(objective, rank=8, iterations=2, implicit_features=True, random_state=0, progress=False)
-        linked.fit(data).fold_in({"new": [0, 1]})
+        linked.fit(data).fold_in(history)
     for rank in (8, 16):  # in doubles, and in singles
         sampled = BayesianALS(rank=rank, iterations=2, burn_in=1, random_state=0, progress=False).fit(data)
         sampled.predict([0], [1], interval=0.9)
         sampled.recommend([0, 1], 3)
-        sampled.fold_in({"new": [0, 1]})
+        sampled.fold_in(history)
         ordinal = BayesianALS(ordinal=True, rank=rank, iterations=2, burn_in=1, random_state=0, progress=False)
         ordinal.fit(data).fold_in({"new": {0: 1.0}}).predict(["new"], [1])
     SGD(rank=8, iterations=1, random_state=0, progress=False).fit(data).recommend([0], 3)

@@ -75,6 +75,7 @@ class FactorModel:
     drift_: FittedDrift | None = None
     _data: Interactions | Ledger | None
     _is_folded: bool = False  # users are others than those whom the items were learnt from
+    _values_are: str = "given"  # as `Interactions.values_are` said of what it was fitted on
 
     if not TYPE_CHECKING:  # or no type checker would notice a misspelt name
 
@@ -138,6 +139,10 @@ class FactorModel:
             if self.drift_ is not None:
                 scores[part] += self.drift_.at(u[part], i[part], None if t is None else t[part])
         return scores
+
+    def _predicts_values(self, data: Interactions) -> bool:
+        """Whether predictions for the pairs of `data` are in the units of its values."""
+        return data.has_values and (self.interactions_ is None or self.interactions_.has_values)
 
     def _drift_now(self, u: int, i: int) -> float:
         """What drift adds to the score of a pair of positions now."""
@@ -417,6 +422,7 @@ class FactorModel:
             item_counts=self.item_counts_,
             is_folded=self._is_folded,
             history=self.__dict__.get("history_"),
+            values_are=self._values_are,
             interactions=self.interactions_ if interactions else None,
             more=self._more_arrays(),
         )
@@ -456,6 +462,7 @@ class FactorModel:
             mean_=mean,
             item_counts_=data.item_counts,
             _data=data,
+            _values_are=data.values_are,
         )
 
 

@@ -61,9 +61,10 @@ class HalfStepModel(FactorModel):
         Parameters
         ----------
         histories : Interactions, sparse matrix, dataframe or mapping
-            All that is known of each user, as `fit` takes it; or a mapping from a user's id to the ids of its items,
-            or to a mapping from these to values. The columns of a sparse matrix are the model's items, in the order
-            of `items_`.
+            All that is known of each user, as `fit` takes it; or a mapping from a user's id to a mapping or pandas
+            Series from items to values, or to the ids of its items alone: one event each for `Implicit`, and an error
+            where the model was fitted on values that are its targets, such as ratings. The columns of a sparse matrix
+            are the model's items, in the order of `items_`.
             Where biases drift, it is at their times that things were done; now, if they have none.
         unknown_items : {"ignore", "raise"}
             What to do with an item that the model was not fitted on: leave it out, or raise `UnknownIdError`.
@@ -82,8 +83,8 @@ class HalfStepModel(FactorModel):
         Raises
         ------
         DataError
-            If the histories or the features are unusable, a matrix has another number of columns than the model has
-            items, or no item is known and the ids are of another type than the model's.
+            If the histories or the features are unusable, values are missing, a matrix has another number of columns
+            than the model has items, or no item is known and the ids are of another type than the model's.
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         NumericalError
@@ -126,6 +127,10 @@ class HalfStepModel(FactorModel):
         """Take the histories of users who are to be folded in, on the model's items."""
         check_choice("unknown_items", unknown_items, ("ignore", "raise"))
         given = self._with_known_items(histories)
+        if self._values_are == "given" and not self.objective.counts_events:
+            self._refuse_without_values(
+                given, "the histories", "each item's value, as in {user: {item: 4.0}}, or a column of values"
+            )
         if unknown_items == "raise":
             self.items_.positions(given.item_ids)
         return replace(
@@ -133,6 +138,24 @@ class HalfStepModel(FactorModel):
             item_titles=self._titles,
             frame_kind=given.frame_kind or self._frame_kind,
         )
+
+    def _refuse_without_values(self, data: Interactions, what: str, remedy: str) -> None:
+        """Refuse interactions without values if the objective would take each for a value of 1."""
+        if len(data) and not data.has_values and self.objective.uses_values:
+            fitted_on = "values" if self._values_are == "given" else "counts"
+            raise DataError(
+                f"{what} have no values, and the model was fitted on {fitted_on}, which its objective "
+                f"{type(self.objective).__name__} uses: give {remedy}"
+            )
+
+    def _predicts_values(self, data: Interactions) -> bool:
+        """Whether each interaction's target is its value, as it is of ratings, and not a preference."""
+        objective = self.objective
+        if isinstance(objective, NotStored) or isinstance(getattr(objective, "target", None), NotStored):
+            return False
+        known = data.rebased(items=self.items_)
+        cells, _ = Statistics(self.mean_, self.item_counts_, self.users_).place(known)
+        return super()._predicts_values(data) and objective.predicts_values(cells)
 
     def _folded(self, data: Interactions, factors: NDArray[np.floating], biases: NDArray[np.floating]) -> Self:
         """Make the model of these users, who share the items of this one."""
@@ -253,8 +276,9 @@ class HalfStepModel(FactorModel):
         Parameters
         ----------
         new : Interactions, sparse matrix or dataframe
-            New interactions alone, as `fit` takes them; with timestamps and weights if those fitted on had such. A
-            model that has not been fitted is fitted on them.
+            New interactions alone, as `fit` takes them; with timestamps and weights if those fitted on had such, and
+            with values if those had them and the objective uses them (with ``duplicates="sum"``, `Implicit` counts
+            an interaction without one as one event more). A model that has not been fitted is fitted on them.
         duplicates : {"last", "sum", "error"}
             What becomes of a pair of user and item that is there already: the new value takes the place of the old
             one, or is added to it (counts of plays), or it is an error and nothing is learned.
@@ -295,6 +319,10 @@ class HalfStepModel(FactorModel):
                 "Update the model that was fitted, or fold longer histories in"
             )
         new = as_interactions(new, duplicates=duplicates)
+        counts_events = self._values_are == "counted" or self.objective.counts_events
+        if self._values_are != "one" and not (counts_events and duplicates != "last"):
+            more = ", or say duplicates='sum' to count one event more" if counts_events else ""
+            self._refuse_without_values(new, "the new interactions", f"a value for each{more}")
         online = self._online_state()
         for sharer in list(online.sharers):
             sharer._take_copies("item_factors_", "item_biases_", "item_counts_")

@@ -22,7 +22,7 @@ from halfstep.drift import Drift
 from halfstep.errors import DataError, ParameterError
 from halfstep.interactions import Interactions, Vocabulary
 from halfstep.parameters import check_number
-from halfstep.weights import Cells, MissingWeight, ObservedWeight, Target
+from halfstep.weights import Cells, MissingWeight, ObservedWeight, Target, counts_events, uses_values
 
 Floats = NDArray[np.float64]
 
@@ -97,6 +97,24 @@ class Objective(ABC):
     """Whether b_u and b_i are fitted."""
     drift: Drift | None = None
     """How biases change with time, if they do."""
+
+    @property
+    def uses_values(self) -> bool:
+        """Whether targets or weights depend on the values of interactions; a class of your own may say no."""
+        return True
+
+    @property
+    def counts_events(self) -> bool:
+        """Whether an interaction without a value can be taken for one event, a value of 1."""
+        return False
+
+    def predicts_values(self, cells: Cells) -> bool:
+        """Whether the target of each cell is its value, so that predictions can be compared with values."""
+        return np.array_equal(self.targets(cells), cells.values)
+
+    def predicts_signs(self, cells: Cells) -> bool:
+        """Whether the target of each cell has the sign of its value, 0 counting as positive."""
+        return np.array_equal(np.asarray(self.targets(cells)) >= 0, cells.values >= 0)
 
     @abstractmethod
     def targets(self, cells: Cells) -> Floats:
@@ -228,6 +246,14 @@ class Implicit(Objective):
     target : float or callable
         t, what the score of an observed cell is drawn to: a number, `halfstep.weights.preference`, or any function
         from `halfstep.weights.Cells` to an array.
+
+    Notes
+    -----
+    An interaction without a value is one event, which counts as a value of 1. Where only the weight depends on
+    values, as `halfstep.weights.confidence` does, a model that was fitted on values folds in histories without, and
+    `partial_fit` takes such interactions with ``duplicates="sum"``, as one event more. Where the target depends on
+    values they are refused, unless it is a `halfstep.weights.preference` with a threshold below 1, or a function with
+    an attribute ``uses_values`` that is False.
     """
 
     observed_weight: ObservedWeight | None = None
@@ -238,6 +264,14 @@ class Implicit(Objective):
         _check_weight("observed_weight", self.observed_weight)
         _check_weight("missing_weight", self.missing_weight)
         _check_weight("target", self.target)
+
+    @property
+    def uses_values(self) -> bool:
+        return uses_values(self.observed_weight) or uses_values(self.target)
+
+    @property
+    def counts_events(self) -> bool:
+        return counts_events(self.target)
 
     def targets(self, cells: Cells) -> Floats:
         return self.target(cells) if callable(self.target) else repeated(self.target, len(cells.values))

@@ -86,6 +86,7 @@ def load(path: str | os.PathLike[str], *, verify: bool = True) -> FactorModel:
             "item_counts_": stored.item_counts,
             "_data": stored.interactions,
             "_is_folded": stored.is_folded,
+            "_values_are": stored.values_are,
         }
         if stored.history is not None:
             fitted["history_"] = _history(stored.kind, stored.history)

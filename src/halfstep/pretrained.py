@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -158,14 +158,4 @@ def _matching(given: Any, users: Vocabulary, items: Vocabulary) -> Interactions:
                 f"drop them, or say which {name} the rows of the factors are"
             )
         positions.append(known[column])
-    return Interactions(
-        users=users,
-        items=items,
-        user_positions=positions[0],
-        item_positions=positions[1],
-        values=data.values,
-        timestamps=data.timestamps,
-        weights=data.weights,
-        item_titles=data.item_titles,
-        frame_kind=data.frame_kind,
-    )
+    return replace(data, users=users, items=items, user_positions=positions[0], item_positions=positions[1])

@@ -2,9 +2,11 @@
 
 An *observed weight* is a number of at least 0, or a callable from `Cells` to one weight per cell; any function of
 that shape will do, as long as a cell's weight depends on nothing but the cell and the counts: when users are folded
-in or the model is updated, it is called for some cells only. A *missing weight* is a number, the same for every
-missing cell, or a callable from the `Cells` to factors s (one per user) and m (one per item) whose products s_u·m_i
-are the weights. A *target* is a number or a callable like an observed weight's.
+in or the model is updated, it is called for some cells only. A function that does not look at the cells' values says
+so by an attribute ``uses_values = False``: then a model that was fitted on values takes interactions without.
+A *missing weight* is a number, the same for every missing cell, or a callable from the `Cells` to factors s (one per
+user) and m (one per item) whose products s_u·m_i are the weights. A *target* is a number or a callable like an
+observed weight's.
 
 Popularity c_i is the number of *observed* cells of item i, whatever their values.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,6 +56,16 @@ MissingWeight = float | Callable[[Cells], tuple[Floats, Floats]]
 Target = float | Callable[[Cells], Floats]
 
 
+def uses_values(weight: ObservedWeight | Target | None) -> bool:
+    """Whether a weight or target depends on the values of cells; a function does unless it says otherwise."""
+    return callable(weight) and bool(getattr(weight, "uses_values", True))
+
+
+def counts_events(target: Target) -> bool:
+    """Whether an interaction without a value can be taken for one event, a value of 1, as far as the target goes."""
+    return not uses_values(target) or bool(getattr(target, "counts_events", False))
+
+
 def per_observation(counts: NDArray[np.int64]) -> Floats:
     """1 / c, and 0 where nothing was observed: an unseen item has no weight, not an infinite one."""
     inverse = np.zeros(len(counts), dtype=np.float64)
@@ -74,6 +87,8 @@ class linear_popularity:  # noqa: N801 - reads as the function that it stands fo
 
     w0: float
     wk: float
+
+    uses_values: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_number("w0", self.w0)
@@ -101,6 +116,8 @@ class power_popularity:  # noqa: N801
 
     w0: float
     e: float
+
+    uses_values: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_number("w0", self.w0)
@@ -184,6 +201,11 @@ class preference:  # noqa: N801
         check_finite("above", self.above)
         check_finite("otherwise", self.otherwise)
 
+    @property
+    def counts_events(self) -> bool:
+        """Whether a single event, a value of 1, is above the threshold; of stars it may be the worst rating."""
+        return self.above < 1
+
     def __call__(self, cells: Cells) -> Floats:
         return np.where(cells.values > self.above, 1.0, self.otherwise)
 
@@ -206,10 +228,17 @@ class shrunk_preference:  # noqa: N801
     weight: ObservedWeight
     missing: float
 
+    counts_events: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         if not callable(self.weight):
             check_number("weight", self.weight)
         check_number("missing", self.missing)
+
+    @property
+    def uses_values(self) -> bool:
+        """Whether `weight` does."""
+        return uses_values(self.weight)
 
     def __call__(self, cells: Cells) -> Floats:
         weights = self.weight(cells) if callable(self.weight) else np.full(len(cells.values), float(self.weight))
@@ -234,6 +263,8 @@ class row_column:  # noqa: N801
     w0: float
     rows: ArrayLike
     columns: ArrayLike
+
+    uses_values: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_number("w0", self.w0)

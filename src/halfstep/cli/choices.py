@@ -35,9 +35,9 @@ class Wishes:
     seed: int
 
 
-def choose_model(data: hs.Interactions, wishes: Wishes, *, valued: bool) -> tuple[hs.ALS, list[str]]:
-    """Make the estimator, and say in a line each what was chosen and why; `valued` says if there are values."""
-    objective, why = _objective(data, wishes.objective, valued)
+def choose_model(data: hs.Interactions, wishes: Wishes) -> tuple[hs.ALS, list[str]]:
+    """Make the estimator, and say in a line each what was chosen and why."""
+    objective, why = _objective(data, wishes.objective)
     is_implicit = objective is ObjectiveName.implicit
     wrong = {"--biases": wishes.biases} if is_implicit else {"--alpha": wishes.alpha}
     for option, given in wrong.items():
@@ -66,10 +66,10 @@ def choose_model(data: hs.Interactions, wishes: Wishes, *, valued: bool) -> tupl
     return model, lines
 
 
-def _objective(data: hs.Interactions, asked: ObjectiveName | None, valued: bool) -> tuple[ObjectiveName, str]:
+def _objective(data: hs.Interactions, asked: ObjectiveName | None) -> tuple[ObjectiveName, str]:
     if asked is not None:
         return asked, "as asked"
-    if not valued:
+    if not data.has_values:
         return ObjectiveName.implicit, "as there are no values"
     distinct = np.unique(data.values)
     if len(distinct) == 1:

@@ -21,9 +21,9 @@ from halfstep.printable import printable
 from halfstep.recommendations import Ranking
 
 DEFAULT_METRICS = {
-    True: ["ndcg", "recall", "hit_rate"],
-    False: ["rmse", "mae", "ndcg", "recall"],
-}  # by whether the objective is implicit
+    False: ["ndcg", "recall", "hit_rate"],
+    True: ["rmse", "mae", "ndcg", "recall"],
+}  # by whether values are predicted
 
 
 class Split(StrEnum):
@@ -71,7 +71,6 @@ def fit(
         Wishes(
             objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
         ),
-        valued=value is not None,
     )
     check_folder(output)
     for line in (f"{file}: {data}", *lines):
@@ -230,13 +229,13 @@ def evaluate(
         note(f"{model} on {file}: {data}")
     else:
         train, test, how = _hold_back(data, split, test_fraction, seed)
-        estimator, lines = choose_model(train, wishes, valued=value is not None)
+        estimator, lines = choose_model(train, wishes)
         for line in (f"{file}: {data}", how, *lines):
             note(line)
         with interruptions(keep=False):
             fitted = estimator.fit(train)
-    is_implicit = isinstance(getattr(fitted, "objective", None), hs.Implicit)
-    report = hs.evaluate(fitted, test, names or DEFAULT_METRICS[is_implicit], places, random_state=seed)
+    predicts_values = test.has_values and not isinstance(getattr(fitted, "objective", None), hs.Implicit)
+    report = hs.evaluate(fitted, test, names or DEFAULT_METRICS[predicts_values], places, random_state=seed)
     if as_json:
         print_json(report.to_dict())
     else:

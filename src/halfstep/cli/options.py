@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,9 @@ from typing import Annotated
 import typer
 
 import halfstep as hs
+from halfstep.cli.printing import note
 from halfstep.errors import DataError
+from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT
 
 
 class Duplicates(StrEnum):
@@ -35,16 +38,36 @@ File = Annotated[Path, typer.Argument(help="A table of interactions: csv, tsv or
 User = Annotated[str, typer.Option(help="The column of users' ids.", rich_help_panel=DATA)]
 Item = Annotated[str, typer.Option(help="The column of items' ids.", rich_help_panel=DATA)]
 Value = Annotated[
-    str | None, typer.Option(help="The column of values: ratings, counts of plays.", rich_help_panel=DATA)
+    str | None,
+    typer.Option(
+        help="The column of values: ratings, counts of plays. By default 'value', if there is one; '' for none.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
 ]
-Time = Annotated[str | None, typer.Option("--time", help="The column of timestamps.", rich_help_panel=DATA)]
-Weight = Annotated[str | None, typer.Option(help="The column of weights.", rich_help_panel=DATA)]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        help="The column of timestamps. By default 'timestamp', if there is one; '' for none.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
+Weight = Annotated[
+    str | None,
+    typer.Option(
+        help="The column of weights. By default 'weight', if there is one; '' for none.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
 Repeats = Annotated[
     Duplicates | None,
     typer.Option(
         "--duplicates",
-        help="What becomes of pairs that occur more than once. By default they are counted where there is no "
-        "--value, and the last one stays where there is.",
+        help="What becomes of pairs that occur more than once. By default they are counted where there are no "
+        "values, and the last one stays where there are.",
         rich_help_panel=DATA,
     ),
 ]
@@ -109,28 +132,42 @@ def read(
     def column(name: str) -> str | int:
         return int(name) if not header and name.isdecimal() else name
 
-    def column_if_any(name: str | None) -> str | int | None:
-        return None if name is None else column(name)
+    def column_or(name: str | None, default: str) -> str | int | None:
+        if name is None:
+            return default
+        return column(name) if name else None
 
-    how = duplicates
-    if how is None:
-        how = Duplicates.last if value is not None else Duplicates.sum
     try:
-        return hs.read_interactions(
+        data = hs.read_interactions(
             path,
             user=column(user),
             item=column(item),
-            value=column_if_any(value),
-            timestamp=column_if_any(time),
-            weight=column_if_any(weight),
-            duplicates=how.value,
+            value=column_or(value, VALUE),
+            timestamp=column_or(time, TIMESTAMP),
+            weight=column_or(weight, WEIGHT),
+            duplicates=None if duplicates is None else duplicates.value,
             separator=separator,
             header=header,
         )
     except DataError as error:  # in the words of the shell
         words = str(error)
-        for role in ("user", "item", "value", "weight"):
-            words = words.replace(f"say {role}=... with", f"say --{role} with")
-        words = words.replace("say timestamp=... with", "say --time with")
+        for role in ("user", "item", "value", "timestamp", "weight"):
+            option = "--time" if role == "timestamp" else f"--{role}"
+            words = words.replace(f"say {role}=... with", f"say {option} with")
+            words = words.replace(f"{role}=None leaves the column out", f"{option} '' leaves the column out")
         words = words.replace("say duplicates='last', 'sum' or 'mean'", "say --duplicates last, sum or mean")
         raise DataError(words) from error
+    note_columns_found(data, {"value": value, "time": time, "weight": weight})
+    return data
+
+
+def note_columns_found(data: hs.Interactions, options: Mapping[str, str | None]) -> None:
+    """Say which columns are used that no option named."""
+    found = {
+        "value": data.has_values,
+        "time": data.timestamps is not None,
+        "weight": data.weights is not None,
+    }
+    for option, default in (("value", VALUE), ("time", TIMESTAMP), ("weight", WEIGHT)):
+        if found[option] and options[option] is None:
+            note(f"the column {str(default)!r} is used; --{option} '' leaves it out")

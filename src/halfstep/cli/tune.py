@@ -101,7 +101,7 @@ def tune(
     wishes = Wishes(
         objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
     )
-    model, (why, told, _) = choose_model(data, wishes, valued=value is not None)
+    model, (why, told, _) = choose_model(data, wishes)
     searched = dict(map(parse_space, space)) if space else _without_fixed(hs.default_space(model), wishes)
     for option, path in (("--output", output), ("--plot", plot), ("--journal", journal)):
         if path is not None:

@@ -157,8 +157,9 @@ def evaluate(
         Of lists: "ndcg", "recall", "attainable_recall" (divided by min(n, relevant)), "hit_rate", "precision",
         "average_precision", "attainable_average_precision", "reciprocal_rank", "coverage" (of the items that can be
         recommended) and "novelty" (by the training data); see `halfstep.metrics`. A name such as "recall@20" has a
-        number of places of its own. Of predictions: "rmse" and "mae", over all pairs of the test set; not for
-        `Popularity`, which predicts no values.
+        number of places of its own. Of predictions: "rmse" and "mae", over all pairs of the test set, which needs
+        values; a model that does not predict values shows "–": `Popularity`, one whose objective has other targets
+        than the values (such as `Implicit`, for stars), or one that was fitted without values.
     n : int or sequence of int
         How many places of a list count.
     exclude_seen : bool
@@ -167,7 +168,7 @@ def evaluate(
         Rank only these for each user, seen or not: the protocol of sampled negatives. A user's relevant items must be
         among them. Figures are not comparable with those of whole catalogues (Krichene and Rendle 2020).
     relevant_from : float, optional
-        Only test entries of at least this value are relevant; all by default.
+        Only test entries of at least this value are relevant; all by default. The test set needs values then.
     confidence : float
         Of the intervals: percentiles of the mean over users that are drawn with replacement.
     resamples : int
@@ -184,8 +185,8 @@ def evaluate(
     Raises
     ------
     DataError
-        If there is nothing to score, the models were fitted on different interactions or do not know on which, or a
-        relevant item is not among the candidates.
+        If there is nothing to score, the models were fitted on different interactions or do not know on which, a
+        relevant item is not among the candidates, or the test set has no values where they are asked for.
     ParameterError
         If a metric is unknown, or another parameter makes no sense.
 
@@ -206,7 +207,10 @@ def evaluate(
     seed = int(as_generator(random_state).integers(1 << 62))
     models = _with_popularity(_named(model))
     first = next(iter(models.values()))
-    task = Task.of(first, as_interactions(test), exclude_seen, candidates, relevant_from)
+    entries = as_interactions(test)
+    if not entries.has_values:
+        _refuse_need_of_values(asked, relevant_from)
+    task = Task.of(first, entries, exclude_seen, candidates, relevant_from)
     of_lists = [metric for metric in asked if metric.name in PER_LIST]
     if of_lists and not task.relevant.any():
         learnt = f" that is not in the training data: {task.n_repeats:,} are" if task.n_repeats else ""
@@ -271,7 +275,7 @@ def measure_lists(
 def _of_pairs(model: FactorModel, task: Task, asked: Sequence[Metric]) -> dict[Metric, Mean | float]:
     """Predict the values of all test entries; a user's errors are drawn together."""
     of_pairs = [metric for metric in asked if metric.name in PER_PAIR]
-    if not of_pairs or isinstance(model, Popularity):
+    if not of_pairs or not model._predicts_values(task.entries):
         return dict.fromkeys(of_pairs, np.nan)
     errors = model.predict(task.entries) - task.entries.values
     return {
@@ -281,6 +285,14 @@ def _of_pairs(model: FactorModel, task: Task, asked: Sequence[Metric]) -> dict[M
         )
         for metric in of_pairs
     }  # fmt: skip
+
+
+def _refuse_need_of_values(asked: Sequence[Metric], relevant_from: float | None) -> None:
+    """Refuse what takes values, of a test set without."""
+    wanted = [metric.name for metric in asked if metric.name in PER_PAIR]
+    what = f"metrics={wanted[0]!r}" if wanted else f"relevant_from={relevant_from!r}"
+    if wanted or relevant_from is not None:
+        raise DataError(f"{what} compares values, and the test set has none: give it values, or leave {what} out")
 
 
 def _named(model: FactorModel | Mapping[str, FactorModel]) -> dict[str, FactorModel]:

@@ -236,7 +236,7 @@ def _single(events: Interactions, k: int, user: Any, item: Any) -> Interactions:
     return Interactions.from_arrays(
         [user],
         [item],
-        events.values[at],
+        events.values[at] if events.has_values else None,
         None if events.timestamps is None else events.timestamps[at],
         None if events.weights is None else events.weights[at],
     )

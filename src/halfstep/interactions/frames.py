@@ -30,14 +30,14 @@ def column_names(frame: Any) -> list[str] | None:
         raise DataError(f"{' '.join(str(error).split())}: rename the columns, so that each has one name") from None
 
 
-def columns_of(frame: Any, names: Mapping[str, str | None]) -> dict[str, Any]:
+def columns_of(frame: Any, names: Mapping[str, str]) -> dict[str, Any]:
     """Get columns of a dataframe, evaluating no more than these where it is lazy.
 
     Parameters
     ----------
     frame : dataframe
-    names : mapping from role to column name, or to None
-        Roles are the keys of the result, where None stays None.
+    names : mapping from role to column name
+        Roles are the keys of the result.
 
     Raises
     ------
@@ -50,8 +50,7 @@ def columns_of(frame: Any, names: Mapping[str, str | None]) -> dict[str, Any]:
             f"expected a dataframe (pandas, Polars, PyArrow...), not {type(frame).__name__}: "
             "arrays and lists are for Interactions.from_arrays"
         )
-    wanted = {role: name for role, name in names.items() if name is not None}
-    for role, name in wanted.items():
+    for role, name in names.items():
         if name not in present:
             raise DataError(
                 f"there is no column {name!r} for {role}: there are {', '.join(map(repr, present))}; "
@@ -59,8 +58,8 @@ def columns_of(frame: Any, names: Mapping[str, str | None]) -> dict[str, Any]:
             )
     table = nw.from_native(frame)
     if isinstance(table, nw.LazyFrame):
-        table = table.select(list(dict.fromkeys(wanted.values()))).collect()
-    return {role: table.get_column(name) if name is not None else None for role, name in names.items()}
+        table = table.select(list(dict.fromkeys(names.values()))).collect()
+    return {role: table.get_column(name) for role, name in names.items()}
 
 
 class Column(NamedTuple):
@@ -122,6 +121,34 @@ def without_dictionary(column: Any) -> Any:
     if isinstance(series, nw.Series) and series.implementation.is_pyarrow() and series.dtype == nw.Categorical:
         return series.cast(series.cat.get_categories().dtype) if len(series) else column
     return column
+
+
+def as_item_values(history: Any) -> dict[Any, Any] | None:
+    """Take a pandas Series, or one of a library like it, as a mapping from its index to its values.
+
+    Returns
+    -------
+    dict or None
+        None if `history` is anything else; the series of other libraries have no index.
+
+    Raises
+    ------
+    DataError
+        If an entry of the index occurs twice.
+    """
+    if not hasattr(history, "__array__") or not nw.dependencies.is_pandas_like_series(history):
+        return None
+    items, values = history.index.tolist(), history.tolist()
+    entries = dict(zip(items, values, strict=True))
+    if len(entries) < len(items):
+        twice = next(item for item in entries if items.count(item) > 1)
+        raise DataError(f"item {twice!r} occurs more than once in the series' index: give one value for each item")
+    if any(isinstance(value, str) for value in values):
+        raise DataError(
+            f"a series maps items, its index, to values, and the value of {items[0]!r} is {values[0]!r}: for a list "
+            "of items give series.tolist()"
+        )
+    return entries
 
 
 def text_of(column: Any) -> nw.Series[Any] | None:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from halfstep.errors import DataError, ParameterError
+from halfstep.errors import DataError
 from halfstep.interactions.columns import RowError, as_column, as_numbers, as_rows, as_weights, check_table
 from halfstep.interactions.duplicates import Duplicates, find_repeat, merge
 from halfstep.interactions.orientation import Orientation
+from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, columns_by_role, naming_the_way_out
 from halfstep.interactions.vocabulary import Vocabulary
+from halfstep.parameters import check_choice
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -34,7 +36,9 @@ class Interactions:
         The ids by position. They may hold ids without a single entry.
     user_positions, item_positions : ndarray of shape (n_entries,), int32
     values : ndarray of shape (n_entries,), float64
-        1 where no values were given. A stored 0 is an observation of 0.
+        A stored 0 is an observation of 0.
+    has_values : bool
+        Whether values were given. Without, each interaction counts as 1, and `values` holds these counts.
     timestamps : ndarray of shape (n_entries,) or None
         int64, float64 or datetime64[us], the latter in UTC.
     weights : ndarray of shape (n_entries,), float64, or None
@@ -54,6 +58,7 @@ class Interactions:
     weights: NDArray[np.float64] | None = None
     item_titles: Mapping[Any, str] | None = None
     frame_kind: str | None = None
+    has_values: bool = True
 
     def __post_init__(self) -> None:
         """Lock the arrays, which counts and orientations are derived from."""
@@ -71,7 +76,7 @@ class Interactions:
         timestamps: ArrayLike | None = None,
         weights: ArrayLike | None = None,
         *,
-        duplicates: Duplicates = "error",
+        duplicates: Duplicates | None = "error",
     ) -> Self:
         """Take one array, series or list for each column, all of one length.
 
@@ -80,15 +85,16 @@ class Interactions:
         users, items : array-like of ids
             Anything hashable; see `Vocabulary`.
         values : array-like of float, optional
-            Ratings, counts, durations... finite; 1 throughout if left out.
+            Ratings, counts, durations; finite. Without, each interaction counts as 1 (`has_values` is False).
         timestamps : array-like, optional
             Numbers (in any unit), dates and datetimes, or ISO 8601 strings.
         weights : array-like of float, optional
             What each entry weighs; finite and at least 0.
-        duplicates : {"error", "last", "sum", "mean"}
+        duplicates : {"error", "last", "sum", "mean"} or None
             What to do where a pair of user and item occurs more than once: raise an error; keep the latest
             entry (by timestamp, and in the order given where there is none or a tie); or put the sum or mean
-            of the values, and of the weights, in the place of the latest entry.
+            of the values, and of the weights, in the place of the latest entry. None keeps the last one where there
+            are values, and counts the repeats (by "sum") where there are none.
 
         Raises
         ------
@@ -107,10 +113,10 @@ class Interactions:
         *,
         user: str = "user",
         item: str = "item",
-        value: str | None = None,
-        timestamp: str | None = None,
-        weight: str | None = None,
-        duplicates: Duplicates = "error",
+        value: str | None = VALUE,
+        timestamp: str | None = TIMESTAMP,
+        weight: str | None = WEIGHT,
+        duplicates: Duplicates | None = "error",
     ) -> Self:
         """Take columns of a dataframe.
 
@@ -118,9 +124,13 @@ class Interactions:
         ----------
         frame : dataframe
             Of any library that narwhals knows: pandas, Polars (eager or lazy), PyArrow, DuckDB...
-        user, item, value, timestamp, weight : str
-            The names of the columns; `from_arrays` says what they hold. Other columns are ignored.
-        duplicates : {"error", "last", "sum", "mean"}
+        user, item : str
+            The names of the columns of ids.
+        value, timestamp, weight : str or None
+            The names of further columns; `from_arrays` says what they hold. By default, columns that are called
+            ``value``, ``timestamp`` and ``weight`` are used if the frame has them; None leaves one out. Other columns
+            are ignored.
+        duplicates : {"error", "last", "sum", "mean"} or None
             As in `from_arrays`.
 
         Raises
@@ -128,10 +138,13 @@ class Interactions:
         DataError
             If `frame` is no dataframe or lacks a column; for all else, as `from_arrays` does.
         """
-        from halfstep.interactions.frames import columns_of, kind_of
+        from halfstep.interactions.frames import column_names, columns_of, kind_of
 
-        names = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
-        return replace(cls._from_columns(columns_of(frame, names), duplicates), frame_kind=kind_of(frame))
+        asked = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
+        names = columns_by_role(asked, column_names(frame) or ())
+        with naming_the_way_out(asked):
+            data = cls._from_columns(columns_of(frame, names), duplicates)
+        return replace(data, frame_kind=kind_of(frame))
 
     @classmethod
     def from_sparse(cls, matrix: Any, *, users: Any = None, items: Any = None) -> Self:
@@ -172,11 +185,12 @@ class Interactions:
         return data._without_repeats("error", "call the matrix's sum_duplicates() first")
 
     @classmethod
-    def _from_columns(cls, columns: Mapping[str, Any], duplicates: Duplicates) -> Self:
-        """Check and convert the columns, by role; those left out are None."""
-        if duplicates not in ("error", "last", "sum", "mean"):
-            raise ParameterError(f"duplicates must be 'error', 'last', 'sum' or 'mean', not {duplicates!r}")
+    def _from_columns(cls, columns: Mapping[str, Any], duplicates: Duplicates | None) -> Self:
+        """Check and convert the columns, by role; those left out are absent or None."""
+        if duplicates is not None:
+            check_choice("duplicates", duplicates, ("error", "last", "sum", "mean"))
         table = check_table(columns)
+        has_values = "value" in table
         users, user_positions = Vocabulary.encode(table["user"], name="user id")
         items, item_positions = Vocabulary.encode(table["item"], name="item id")
         data = cls(
@@ -187,7 +201,10 @@ class Interactions:
             values=table.get("value", np.broadcast_to(1.0, len(user_positions))),  # takes the memory of one
             timestamps=table.get("timestamp"),
             weights=table.get("weight"),
+            has_values=has_values,
         )
+        if duplicates is None:
+            duplicates = "last" if has_values else "sum"
         return data._without_repeats(duplicates, "say duplicates='last', 'sum' or 'mean'")
 
     def _without_repeats(self, duplicates: Duplicates, remedy: str) -> Self:
@@ -234,8 +251,7 @@ class Interactions:
         size = f"{len(self):,} of {self.n_users:,} users × {self.n_items:,} items"
         if len(self) == 0:
             return f"Interactions({size})"
-        low, high = self.values.min(), self.values.max()
-        parts = [size, f"all values {low:g}" if low == high else f"values {low:g} to {high:g}"]
+        parts = [size, *self._described_values()]
         if self.timestamps is not None:
             first, last = self.timestamps.min(), self.timestamps.max()
             if self.timestamps.dtype.kind == "M":
@@ -245,6 +261,19 @@ class Interactions:
         if self.weights is not None:
             parts.append(f"weights {self.weights.min():g} to {self.weights.max():g}")
         return f"Interactions({', '.join(parts)})"
+
+    def _described_values(self) -> list[str]:
+        low, high = self.values.min(), self.values.max()
+        if not self.has_values:
+            return ["no values"] if high == 1 else ["no values", f"counts {low:g} to {high:g}"]
+        return [f"all values {low:g}" if low == high else f"values {low:g} to {high:g}"]
+
+    @property
+    def values_are(self) -> Literal["given", "counted", "one"]:
+        """Whether values were given, or interactions were counted; "one" if all values are 1 either way."""
+        if not (self.values != 1).any():
+            return "one"
+        return "given" if self.has_values else "counted"
 
     @property
     def user_ids(self) -> NDArray[Any]:
@@ -325,7 +354,7 @@ class Interactions:
 
     def with_values(self, values: ArrayLike) -> Self:
         """Put other values (finite, one per entry) in the place of these."""
-        return self._with_same_cells(replace(self, values=as_numbers(values, "value")))
+        return self._with_same_cells(replace(self, values=as_numbers(values, "value"), has_values=True))
 
     def with_weights(self, weights: ArrayLike | None) -> Self:
         """Put other weights (finite, at least 0, one per entry) in the place of these; None for none."""
@@ -376,8 +405,7 @@ def as_interactions(data: Any, *, duplicates: Duplicates = "error") -> Interacti
             f"the dataframe has no column 'value', but {', '.join(map(repr, others))}: say which one holds the "
             f"values by Interactions.from_frame(frame, value={others[0]!r}), or drop what is not needed"
         )
-    value, timestamp, weight = (role if role in names else None for role in ("value", "timestamp", "weight"))
-    return Interactions.from_frame(data, value=value, timestamp=timestamp, weight=weight, duplicates=duplicates)
+    return Interactions.from_frame(data, duplicates=duplicates)
 
 
 def as_histories(data: Any) -> Interactions:
@@ -386,18 +414,25 @@ def as_histories(data: Any) -> Interactions:
     Parameters
     ----------
     data : Interactions, scipy.sparse matrix, dataframe or mapping
-        A mapping holds, for each user, the ids of items, or a mapping from these to values. An item that occurs
-        twice in a list counts once. A user may have no item.
+        A mapping holds, for each user, a mapping or a pandas Series from item ids to values, or the ids of items
+        alone. An item that occurs twice in a list counts once. A user may have no item.
+
+    Returns
+    -------
+    Interactions
+        With `has_values` only if no user has items alone.
     """
     if not isinstance(data, Mapping):
         return as_interactions(data)
     users: list[Any] = []
     items: list[Any] = []
     values: list[Any] = []
+    has_values = True
     for user, history in data.items():
-        if isinstance(history, str | bytes) or not isinstance(history, Iterable):
-            raise DataError(f"the history of {user!r} is {history!r}: give a list of item ids, even for a single one")
-        entries = history if isinstance(history, Mapping) else dict.fromkeys(as_column(history, "item").tolist(), 1.0)
+        entries = _values_of_items(user, history)
+        if entries is None:
+            entries = dict.fromkeys(as_column(history, "item").tolist(), 1.0)
+            has_values = has_values and not entries
         users += [user] * len(entries)
         items += entries.keys()
         values += entries.values()
@@ -408,7 +443,29 @@ def as_histories(data: Any) -> Interactions:
         return Interactions(
             users=vocabulary, items=nobody, user_positions=none, item_positions=none, values=np.empty(0)
         )
-    return Interactions.from_arrays(users, items, values).rebased(users=vocabulary)
+    try:
+        histories = Interactions.from_arrays(users, items, values)
+    except RowError as error:
+        what, row, value, fault = error.args
+        where = f"in the history of user {users[row]!r}" + (f", item {items[row]!r}" if what == "value" else "")
+        raise DataError(f"{where}: the {what} is {value!r}: {fault}") from None
+    return replace(histories, has_values=has_values).rebased(users=vocabulary)
+
+
+def _values_of_items(user: Any, history: Any) -> Mapping[Any, Any] | None:
+    """The value of each item in a user's history; None if it is a list of items alone."""
+    if isinstance(history, Mapping):
+        return history
+    if isinstance(history, str | bytes) or not isinstance(history, Iterable):
+        raise DataError(f"the history of {user!r} is {history!r}: give a list of item ids, even for a single one")
+    if not hasattr(history, "__array__") or isinstance(history, np.ndarray):
+        return None
+    from halfstep.interactions.frames import as_item_values
+
+    try:
+        return as_item_values(history)
+    except DataError as error:
+        raise DataError(f"in the history of user {user!r}: {error}") from None
 
 
 def _kind(thing: object) -> str:

@@ -16,6 +16,7 @@ from halfstep.interactions import Interactions
 from halfstep.interactions.columns import MEND_ROWS, RowError, as_timestamps
 from halfstep.interactions.delimited import DelimitedText
 from halfstep.interactions.duplicates import Duplicates
+from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, columns_by_role, naming_the_way_out
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _PARQUET = (".parquet", ".pq")
@@ -26,10 +27,10 @@ def read_interactions(
     *,
     user: str | int = "user",
     item: str | int = "item",
-    value: str | int | None = None,
-    timestamp: str | int | None = None,
-    weight: str | int | None = None,
-    duplicates: Duplicates = "error",
+    value: str | int | None = VALUE,
+    timestamp: str | int | None = TIMESTAMP,
+    weight: str | int | None = WEIGHT,
+    duplicates: Duplicates | None = "error",
     separator: str | None = None,
     header: bool = True,
 ) -> Interactions:
@@ -39,10 +40,13 @@ def read_interactions(
     ----------
     path : str or Path
         The suffix says what it is: .csv, .tsv or .tab, maybe followed by .gz, or .parquet. Text is in UTF-8.
-    user, item, value, timestamp, weight : str or int
-        The columns, by name or by position, counted from 0; `Interactions.from_arrays` says what they hold.
-        Other columns are ignored.
-    duplicates : {"error", "last", "sum", "mean"}
+    user, item : str or int
+        The columns of ids, by name or by position, counted from 0.
+    value, timestamp, weight : str, int or None
+        Further columns; `Interactions.from_arrays` says what they hold. By default, columns that are called
+        ``value``, ``timestamp`` and ``weight`` are used if the file has them; None leaves one out. Other columns are
+        ignored.
+    duplicates : {"error", "last", "sum", "mean"} or None
         As in `Interactions.from_arrays`.
     separator : str, optional
         What stands between the fields of a text file, if not said by the suffix: ``","``, ``"\t"``, ``"::"``;
@@ -66,8 +70,7 @@ def read_interactions(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {str(path)!r}; relative paths start at {str(Path.cwd())!r}")
-    roles = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
-    wanted = {role: column for role, column in roles.items() if column is not None}
+    wanted = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
     suffix = Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
     if separator is None and suffix in _PARQUET:
         return _read_parquet(path, wanted, duplicates)
@@ -80,7 +83,7 @@ def read_interactions(
     return _read_text(text, wanted, duplicates)
 
 
-def _read_parquet(path: Path, wanted: Mapping[str, str | int], duplicates: Duplicates) -> Interactions:
+def _read_parquet(path: Path, asked: Mapping[str, str | int | None], duplicates: Duplicates | None) -> Interactions:
     import narwhals.stable.v2 as nw
 
     libraries: tuple[Literal["pyarrow", "polars"], ...] = ("pyarrow", "polars")
@@ -91,15 +94,19 @@ def _read_parquet(path: Path, wanted: Mapping[str, str | int], duplicates: Dupli
         frame = nw.read_parquet(str(path), backend=backend)
     except Exception as error:  # every library has classes of its own for a broken file
         raise DataError(f"{path}: no readable parquet file ({error}): write or fetch it again") from error
-    with _naming(path):
+    with _naming(path), naming_the_way_out(asked):
+        wanted = columns_by_role(asked, frame.columns)
         places = {role: _place(frame.columns, role, column) for role, column in wanted.items()}
         columns = {role: frame.get_column(frame.columns[place]) for role, place in places.items()}
         return _from_columns(columns, duplicates)
 
 
-def _read_text(text: DelimitedText, wanted: Mapping[str, str | int], duplicates: Duplicates) -> Interactions:
+def _read_text(
+    text: DelimitedText, asked: Mapping[str, str | int | None], duplicates: Duplicates | None
+) -> Interactions:
     names = text.names()
-    with _naming(text.path, text):
+    wanted = columns_by_role(asked, names if text.header else ())
+    with _naming(text.path, text), naming_the_way_out(asked):
         if not text.header:
             for role, column in wanted.items():
                 if isinstance(column, str):
@@ -113,7 +120,7 @@ def _read_text(text: DelimitedText, wanted: Mapping[str, str | int], duplicates:
         return _from_columns(columns, duplicates)
 
 
-def _from_columns(columns: Mapping[str, Any], duplicates: Duplicates) -> Interactions:
+def _from_columns(columns: Mapping[str, Any], duplicates: Duplicates | None) -> Interactions:
     return Interactions.from_arrays(
         columns["user"],
         columns["item"],

@@ -46,6 +46,8 @@ class StoredModel:
     is_folded : bool
         Whether its users were folded in, and the items learnt from others.
     history : sequence of tuples of numbers, or None
+    values_are : str
+        Whether what it was fitted on had values; as `Interactions.values_are`.
     interactions : Interactions, optional
         What it was fitted on, with the same vocabularies.
     more : dict from str to ndarray
@@ -64,6 +66,7 @@ class StoredModel:
     item_counts: NDArray[np.int64]
     is_folded: bool
     history: Sequence[tuple[float, ...]] | None
+    values_are: str
     interactions: Interactions | None
     more: dict[str, NDArray[Any]] = field(default_factory=dict)
 
@@ -104,7 +107,11 @@ def write_model(model: StoredModel, path: Path) -> None:
     except ValueError as error:
         raise ParameterError(f"the model does not fit together: {error}; fit it again before you save it") from error
     arrays = {name: np.asarray(array, array.dtype.newbyteorder("<"), order="C") for name, array in arrays.items()}
-    metadata = {"written_by": __version__, "model": json.dumps(about, separators=(",", ":"))}
+    metadata = {
+        "written_by": __version__,
+        "model": json.dumps(about, separators=(",", ":")),
+        "values": model.values_are,
+    }
     write_container(path, arrays, metadata)
 
 
@@ -125,10 +132,11 @@ def read_model(path: Path, *, verify: bool) -> StoredModel:
     with naming_the_file(path):
         container = read_container(path, verify=verify)
         about = parse_json(container.metadata.get("model", ""), "its description of the model")
-        return _unpack(about, dict(container.arrays), verify=verify)
+        values_are = container.metadata.get("values", "given")  # older files do not say
+        return _unpack(about, dict(container.arrays), values_are, verify=verify)
 
 
-def _unpack(about: Any, arrays: Arrays, *, verify: bool) -> StoredModel:
+def _unpack(about: Any, arrays: Arrays, values_are: str, *, verify: bool) -> StoredModel:
     expected = {"class", "parameters", "mean", "folded", "history", "interactions"}
     if not isinstance(about, dict) or about.keys() != expected or not isinstance(about["parameters"], dict):
         raise corrupted("its description of the model is incomplete")
@@ -155,6 +163,7 @@ def _unpack(about: Any, arrays: Arrays, *, verify: bool) -> StoredModel:
         item_counts=arrays["item_counts"],
         is_folded=about["folded"],
         history=_unpack_history(about["history"]),
+        values_are=values_are,
         interactions=None if stored is None else _unpack_interactions(stored, arrays, users, items, verify=verify),
         more={name.removeprefix(_MORE): array for name, array in arrays.items() if name.startswith(_MORE)},
     )
@@ -207,11 +216,15 @@ def _pack_interactions(data: Interactions, arrays: Arrays) -> dict[str, Any]:
     return {
         "timestamps": None if times is None else str(times.dtype),
         "titles": data.item_titles is not None,
-        "others": {name: getattr(data, name) for name in _other_fields()},
+        "others": {name: getattr(data, name) for name in _other_fields()}
+        | {"values": "given" if data.has_values else "counted"},
     }
 
 
-_COLUMNS = ("users", "items", "user_positions", "item_positions", "values", "timestamps", "weights", "item_titles")
+_COLUMNS = (
+    "users", "items", "user_positions", "item_positions", "values", "timestamps", "weights", "item_titles",
+    "has_values",
+)  # fmt: skip
 
 
 def _other_fields() -> list[str]:
@@ -256,8 +269,14 @@ def _unpack_interactions(
         timestamps=_unpack_timestamps(about["timestamps"], arrays, entries),
         weights=weights,
         item_titles=_unpack_titles(arrays) if about["titles"] else None,
+        has_values=_has_values(others.get("values"), values),
         **{name: others[name] for name in _other_fields() if name in others},
     )
+
+
+def _has_values(said: str | None, values: NDArray[np.float64]) -> bool:
+    """Whether values were given; where an older file does not say, they were if they are not all 1."""
+    return bool((values != 1).any()) if said is None else said == "given"
 
 
 def _unpack_timestamps(dtype: Any, arrays: Arrays, shape: tuple[int, ...]) -> NDArray[Any] | None:

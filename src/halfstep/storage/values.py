@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,8 @@ class NotStored:
 
     place: str
     description: str
+
+    uses_values: ClassVar[bool] = False  # so that nothing is asked for before the error that says what is missing
 
     def __call__(self, *_: object) -> NoReturn:
         raise ParameterError(

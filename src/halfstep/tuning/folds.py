@@ -14,7 +14,7 @@ from halfstep.evaluation.held_out import measure_lists
 from halfstep.evaluation.metric_names import PER_LIST, read_metrics
 from halfstep.evaluation.task import Task
 from halfstep.interactions import Interactions
-from halfstep.objective import Implicit
+from halfstep.objective import Implicit, Objective, cells_of
 from halfstep.parameters import check_choice
 from halfstep.splitting import Split, k_folds, keep_known, time_folds
 
@@ -86,7 +86,12 @@ class Metric:
             raise ParameterError(f"metric={given!r}: give a name, or a function of a model and its test data")
         if given in OF_PAIRS:
             of_pairs = OF_PAIRS[given]
-            metric = cls(given, given not in ERRORS, lambda model, test: of_pairs(test.values, model.predict(test)))
+
+            def of_predictions(model: Any, test: Interactions) -> float:
+                check_comparable(given, model, test)
+                return of_pairs(test.values, model.predict(test))
+
+            metric = cls(given, given not in ERRORS, of_predictions)
         else:
             (asked,) = read_metrics(given, 10, (*OF_PAIRS, *(name for name in PER_LIST if name != "novelty")))
 
@@ -98,6 +103,33 @@ class Metric:
         if direction is not None and (direction == "maximize") != metric.maximize:
             raise ParameterError(f"direction={direction!r}: {metric.label} is to be {_worded(metric.maximize)}")
         return metric
+
+
+def check_comparable(metric: str, estimator: Any, data: Interactions) -> None:
+    """Refuse a metric of predictions for an estimator that predicts something else than the values of `data`.
+
+    Raises
+    ------
+    DataError
+        If there are no values.
+    ParameterError
+        If the estimator's targets are not the values, or for their signs not of the same sign.
+    """
+    if metric not in OF_PAIRS:
+        return
+    remedy = "choose a metric of ranked lists, such as metric='ndcg@10'"
+    if not data.has_values:
+        raise DataError(f"metric={metric!r} compares predictions with values, and the data have none: {remedy}")
+    objective = getattr(estimator, "objective", None)
+    predicts = True
+    if isinstance(objective, Objective):
+        cells = cells_of(data)
+        predicts = objective.predicts_values(cells) if metric in ERRORS else objective.predicts_signs(cells)
+    if not predicts:
+        raise ParameterError(
+            f"metric={metric!r} compares predictions with values, and {type(estimator).__name__} predicts something "
+            f"else with {objective!r}: {remedy}"
+        )
 
 
 def make_folds(data: Interactions, split: Folds | None, seed: int) -> tuple[list[Fold], str]:

@@ -21,7 +21,7 @@ from halfstep.progress import FitInterruptedWarning
 from halfstep.storage.values import pack_value
 from halfstep.tuning.defaults import default_space
 from halfstep.tuning.fitting import Fitter
-from halfstep.tuning.folds import Direction, Folds, Metric, Score, make_folds
+from halfstep.tuning.folds import Direction, Folds, Metric, Score, check_comparable, make_folds
 from halfstep.tuning.journal import Journal, digest, seed_of
 from halfstep.tuning.result import Tuning
 from halfstep.tuning.running import Run
@@ -68,7 +68,9 @@ def tune(
     metric : str or callable, optional
         "rmse", "mae", "sign_accuracy", or of ranked lists "ndcg@10", "recall@20" and the like (see `evaluate`); or
         a function from a fitted model and the test `Interactions` of a fold to a number, with a `direction`. By
-        default the RMSE, or NDCG@10 of `Popularity` and where the objective is `Implicit`. Whatever the metric, test
+        default the RMSE, or NDCG@10 of `Popularity` and where the objective is `Implicit`. Metrics of predictions
+        compare them with the values, and are refused where there are none, or where the model's targets are others
+        (as are those of `Implicit`, for stars). Whatever the metric, test
         pairs whose user or item has no training entry are left out, and counted: what a model says of them does not
         depend on its parameters, and yet may decide the comparison.
     direction : {"minimize", "maximize"}, optional
@@ -143,6 +145,9 @@ def tune(
     if isinstance(own := getattr(estimator, "random_state", None), np.random.Generator):
         estimator = with_parameters(estimator, {"random_state": _seed(own, None)})
     measured = Metric.of(metric, direction, estimator, getattr(estimator, "threads", None))
+    tunes_objective = any(name.partition(".")[0] == "objective" for name in read.dimensions)
+    if not callable(metric) and not tunes_objective:  # else each trial is checked
+        check_comparable(measured.label, estimator, interactions)
     folds, how = make_folds(interactions, split, seed)
     planned = _planned(read, search, n_trials)
     run = Run(

@@ -14,6 +14,7 @@ except ModuleNotFoundError as error:
 
 INK, MUTED, FAINT = "#1f2d3a", "#64727f", "#dde3e8"
 OURS, THEIRS, THIRD = "#1b7a86", "#c8773a", "#8fb8be"
+UNDATED: Any = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # by kind of file
 WIDTH, DPI = 8.4, 160  # inches, and pixels for each
 
 STYLE: Any = {
@@ -51,8 +52,13 @@ def new_figure(height: float, draw: Callable[[Figure], None]) -> Figure:
 
 
 def as_png(height: float, draw: Callable[[Figure], None]) -> bytes:
-    """Draw a figure and give the file's content."""
-    with mpl.rc_context(STYLE):
+    """Draw a figure and give the content of a png file."""
+    return as_image(height, draw, "png")
+
+
+def as_image(height: float, draw: Callable[[Figure], None], kind: str) -> bytes:
+    """Plot a figure and return the content of a file of a kind; the same figure gives the same bytes."""
+    with mpl.rc_context({**STYLE, "svg.hashsalt": "halfstep"}):
         buffer = io.BytesIO()
-        new_figure(height, draw).savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+        new_figure(height, draw).savefig(buffer, format=kind, dpi=DPI, metadata=UNDATED[kind])
     return buffer.getvalue()

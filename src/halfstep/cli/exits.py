@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import io
 import os
 import signal
@@ -14,7 +15,9 @@ from typing import Any
 
 import typer
 
+from halfstep.cli.combinations import check_combination
 from halfstep.cli.printing import note
+from halfstep.cli.wording import in_terms_of_options
 from halfstep.errors import HalfstepError
 from halfstep.progress import FitInterruptedWarning
 
@@ -58,9 +61,10 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command end with one line on standard error and an exit code, whatever is raised on purpose."""
 
     @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
+    def run(context: typer.Context, **arguments: Any) -> None:
         try:
-            command(*args, **kwargs)
+            check_combination(context)
+            command(**arguments)
             sys.stdout.flush()
         except KeyboardInterrupt:
             note("halfstep: interrupted")
@@ -72,17 +76,26 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             note(f"halfstep: out of memory{f': {error}' if str(error) else ''}")
             raise typer.Exit(ERROR) from None
         except (HalfstepError, ModuleNotFoundError, OSError) as error:
-            note(f"halfstep: {_in_one_line(error)}")
+            note(f"halfstep: {_in_one_line(error, context)}")
             raise typer.Exit(ERROR) from None
 
+    return _with_context(run, command)
+
+
+def _with_context(run: Callable[..., None], command: Callable[..., None]) -> Callable[..., None]:
+    """Ask Typer for the context of the call besides what the command asks for."""
+    signature = inspect.signature(command, eval_str=True)
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    run.__signature__ = signature.replace(parameters=[context, *signature.parameters.values()])  # type: ignore[attr-defined]
+    run.__annotations__ = {"context": typer.Context, **command.__annotations__}
     return run
 
 
-def _in_one_line(error: Exception) -> str:
+def _in_one_line(error: Exception, context: typer.Context) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.filename is None:
         _forget_output()  # no file that was opened by name: standard output
         return f"standard output cannot be written ({error.strerror})"
-    return " ".join(str(error).split())
+    return in_terms_of_options(" ".join(str(error).split()), context)
 
 
 def _forget_output() -> None:

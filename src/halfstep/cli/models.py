@@ -13,8 +13,9 @@ import halfstep as hs
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes, choose_model
 from halfstep.cli.exits import interruptions
+from halfstep.cli.outputs import Output, check_outputs
 from halfstep.cli.printing import note, print_json, print_list
-from halfstep.cli.tables import COLUMNS, check_folder, check_suffix, parse_id, rows_of, write_recommendations
+from halfstep.cli.tables import COLUMNS, SUFFIXES, parse_id, rows_of, write_recommendations
 from halfstep.errors import ParameterError
 from halfstep.evaluation import check_metrics
 from halfstep.printable import printable
@@ -65,6 +66,7 @@ def fit(
 
     What is not said is chosen from the data, and printed.
     """
+    check_outputs([Output("--output", output)], {"input file": file})
     data = options.read(file, user, item, value, time_column, weight, duplicates, separator, header)
     model, lines = choose_model(
         data,
@@ -72,7 +74,6 @@ def fit(
             objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
         ),
     )
-    check_folder(output)
     for line in (f"{file}: {data}", *lines):
         note(line)
     began = time.perf_counter()
@@ -122,8 +123,7 @@ def recommend(
     """Recommend items: to some users on the screen, or to all users into a file."""
     if bool(users) == (output is not None):
         raise ParameterError("name users, or a file for all of them by --output")
-    if output is not None:
-        check_suffix(output)
+    check_outputs([Output("--output", output, SUFFIXES)], {"model file": model})
     loaded = hs.load(model)
     if output is not None:
         written = write_recommendations(output, loaded, number, exclude_seen, escape_formulas)
@@ -219,12 +219,6 @@ def evaluate(
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
     check_metrics(names or [], places)
     if model is not None:
-        given = {**vars(wishes), "split": split}
-        named = [name for name, wish in given.items() if wish is not None and name != "seed"]
-        if named:
-            raise ParameterError(
-                f"--{named[0].replace('_', '-')} says how to fit, and --model is fitted: leave one out"
-            )
         fitted, test = hs.load(model), data
         note(f"{model} on {file}: {data}")
     else:

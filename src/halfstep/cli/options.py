@@ -11,7 +11,6 @@ import typer
 
 import halfstep as hs
 from halfstep.cli.printing import note
-from halfstep.errors import DataError
 from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT
 
 
@@ -137,26 +136,17 @@ def read(
             return default
         return column(name) if name else None
 
-    try:
-        data = hs.read_interactions(
-            path,
-            user=column(user),
-            item=column(item),
-            value=column_or(value, VALUE),
-            timestamp=column_or(time, TIMESTAMP),
-            weight=column_or(weight, WEIGHT),
-            duplicates=None if duplicates is None else duplicates.value,
-            separator=separator,
-            header=header,
-        )
-    except DataError as error:  # in the words of the shell
-        words = str(error)
-        for role in ("user", "item", "value", "timestamp", "weight"):
-            option = "--time" if role == "timestamp" else f"--{role}"
-            words = words.replace(f"say {role}=... with", f"say {option} with")
-            words = words.replace(f"{role}=None leaves the column out", f"{option} '' leaves the column out")
-        words = words.replace("say duplicates='last', 'sum' or 'mean'", "say --duplicates last, sum or mean")
-        raise DataError(words) from error
+    data = hs.read_interactions(
+        path,
+        user=column(user),
+        item=column(item),
+        value=column_or(value, VALUE),
+        timestamp=column_or(time, TIMESTAMP),
+        weight=column_or(weight, WEIGHT),
+        duplicates=None if duplicates is None else duplicates.value,
+        separator=separator,
+        header=header,
+    )
     note_columns_found(data, {"value": value, "time": time, "weight": weight})
     return data
 

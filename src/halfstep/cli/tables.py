@@ -11,7 +11,7 @@ from typing import Any
 
 import halfstep as hs
 from halfstep.atomic import write_atomically
-from halfstep.errors import DataError, ParameterError
+from halfstep.errors import DataError
 from halfstep.progress import progress_bar
 from halfstep.recommendations import Recommendations
 
@@ -22,24 +22,8 @@ FORMULAS = "=", "+", "-", "@", "\t", "\r"  # what a cell begins with that a spre
 SUFFIXES = ".csv", ".tsv", ".parquet"
 
 
-def check_suffix(path: Path) -> None:
-    """Refuse a file that is none of those that can be written."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise ParameterError(f"{path}: the suffix {path.suffix!r} is none of {', '.join(SUFFIXES)}")
-
-
-def check_folder(path: Path, option: str = "--output") -> None:
-    """Refuse a file in a folder that there is not, before any time is spent on what will go there."""
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(
-            f"there is no folder {str(path.parent)!r} for {path.name!r}: name another by {option}"
-        )
-
-
 def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool, escape_formulas: bool = False) -> int:
     """Write the lists of all users; return how many rows."""
-    check_suffix(path)
-    check_folder(path)
     written = 0
 
     def blocks() -> Iterator[list[tuple[Any, Any, int, float]]]:

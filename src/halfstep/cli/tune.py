@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,10 +15,11 @@ from halfstep.atomic import write_atomically
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes, choose_model
 from halfstep.cli.exits import interruptions
+from halfstep.cli.outputs import Output, check_outputs
 from halfstep.cli.printing import note, print_json
-from halfstep.cli.tables import check_folder
 from halfstep.errors import ParameterError
 from halfstep.printable import printable
+from halfstep.tuning.result import IMAGE_KINDS
 
 DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
     "uniform": hs.Uniform,
@@ -79,7 +81,7 @@ def tune(
         ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="A png file for a plot of the trials.", rich_help_panel=SEARCH)
+        Path | None, typer.Option(help="A png, svg or pdf file for a plot of the trials.", rich_help_panel=SEARCH)
     ] = None,
     objective: options.Objective = None,
     rank: options.Rank = None,
@@ -97,17 +99,22 @@ def tune(
 
     What an option of the model fixes is not searched.
     """
+    check_outputs(
+        [
+            Output("--output", output),
+            Output("--plot", plot, tuple(f".{kind}" for kind in IMAGE_KINDS)),
+            Output("--journal", journal, grows=True),
+        ],
+        {"input file": file},
+    )
+    if plot is not None:
+        import_module("halfstep.drawing")  # which says now that Matplotlib is not installed, if so
     data = options.read(file, user, item, value, time_column, weight, duplicates, separator, header)
     wishes = Wishes(
         objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
     )
     model, (why, told, _) = choose_model(data, wishes)
     searched = dict(map(parse_space, space)) if space else _without_fixed(hs.default_space(model), wishes)
-    for option, path in (("--output", output), ("--plot", plot), ("--journal", journal)):
-        if path is not None:
-            check_folder(path, option)
-    if plot is not None:
-        from halfstep.drawing import Figure as _  # noqa: F401  to be told now if Matplotlib is not installed
     for line in (f"{file}: {data}", why, told):
         note(line)
     for name, values in searched.items():
@@ -126,7 +133,7 @@ def tune(
         )
     found.model.save(output)
     if plot is not None:
-        write_atomically(plot, found.png())
+        write_atomically(plot, found.image(plot.suffix.lower().removeprefix(".")))
     if as_json:
         print_json(found.to_dict() | {"model": str(output)})
     else:

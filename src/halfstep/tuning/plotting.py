@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from halfstep.drawing import MUTED, OURS, THEIRS, Figure, as_png, new_figure
+from halfstep.drawing import MUTED, OURS, THEIRS, Figure, as_image, new_figure
 from halfstep.tuning.space import Choices, Integers, LogUniform, Space
 from halfstep.tuning.trial import Trial
 
@@ -19,9 +19,9 @@ def plot(space: Space, trials: Sequence[Trial], best: Trial, metric: str) -> Fig
     return new_figure(_height(space), lambda figure: draw(figure, space, trials, best, metric))
 
 
-def png(space: Space, trials: Sequence[Trial], best: Trial, metric: str) -> bytes:
-    """The same as the content of a file."""
-    return as_png(_height(space), lambda figure: draw(figure, space, trials, best, metric))
+def image(space: Space, trials: Sequence[Trial], best: Trial, metric: str, kind: str) -> bytes:
+    """Plot the same, and return the content of a file."""
+    return as_image(_height(space), lambda figure: draw(figure, space, trials, best, metric), kind)
 
 
 def _height(space: Space) -> float:

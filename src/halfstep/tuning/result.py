@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.interactions.frames import new_frame
+from halfstep.parameters import check_choice
 from halfstep.tuning.space import Space, is_number
 from halfstep.tuning.trial import Trial, best_of, shown
 
+IMAGE_KINDS = "png", "svg", "pdf"
 ROWS_SHOWN = 5  # when printed
 
 
@@ -150,11 +152,28 @@ class Tuning:
 
         return plot(self.space, self.trials, self.best, self.metric)
 
-    def png(self) -> bytes:
-        """Draw the same as `plot`, and give the content of a png file."""
-        from halfstep.tuning.plotting import png
+    def image(self, kind: str = "png") -> bytes:
+        """Plot the same as `plot`, and return the content of an image file.
 
-        return png(self.space, self.trials, self.best, self.metric)
+        Parameters
+        ----------
+        kind : {"png", "svg", "pdf"}
+
+        Raises
+        ------
+        ParameterError
+            If `kind` is unknown.
+        ModuleNotFoundError
+            If Matplotlib is not installed.
+        """
+        check_choice("kind", kind, IMAGE_KINDS)
+        from halfstep.tuning.plotting import image
+
+        return image(self.space, self.trials, self.best, self.metric, kind)
+
+    def png(self) -> bytes:
+        """Plot the same as `plot`, and return the content of a png file."""
+        return self.image("png")
 
     def __repr__(self) -> str:
         states = Counter(trial.state for trial in self.trials)

@@ -1,0 +1,88 @@
+"""Options that have no effect beside others: named in one place, and refused rather than ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import typer
+
+from halfstep.errors import ParameterError
+
+Given = Mapping[str, Any]
+"""The values of all parameters of a command, by name."""
+
+HOW_TO_FIT = (
+    "objective", "rank", "regularization", "regularization_exponent", "iterations", "alpha", "missing_weight",
+    "biases",
+)  # fmt: skip
+SEARCHED = {"missing_weight": "objective.missing_weight", "biases": "objective.biases"} | {
+    name: name for name in ("rank", "regularization", "regularization_exponent", "iterations")
+}  # from an option that fixes a parameter to its name in --space
+
+
+class Rule(NamedTuple):
+    """Options of a command, when they have no effect, and why."""
+
+    options: tuple[str, ...]
+    applies: Callable[[Given], bool]
+    why: str
+
+
+def _is_text(given: Given) -> bool:
+    return given["output"] is not None and given["output"].suffix.lower() in (".csv", ".tsv")
+
+
+def _needs_no_cutoff(given: Given) -> bool:
+    names = (given["metrics"] or "ndcg").split(",")
+    return all("@" in name or name.strip() in ("rmse", "mae") for name in names)
+
+
+def _is_searched(option: str) -> Callable[[Given], bool]:
+    return lambda given: any(text.partition("=")[0] == SEARCHED[option] for text in given["space"] or ())
+
+
+RULES: Mapping[str, tuple[Rule, ...]] = {
+    "recommend": (
+        Rule(("escape_formulas",), lambda given: not _is_text(given), "it is for a csv or tsv file by --output"),
+    ),
+    "evaluate": (
+        Rule(
+            (*HOW_TO_FIT, "split", "test_fraction", "weight"),
+            lambda given: given["model"] is not None,
+            "the model that --model names is fitted, and all of the file is its test set",
+        ),
+        Rule(
+            ("test_fraction",),
+            lambda given: given["split"] == "last",
+            "--split last holds back one interaction of each user",
+        ),
+        Rule(("number",), _needs_no_cutoff, "no metric of --metrics is without a cutoff of its own"),
+    ),
+    "tune": tuple(
+        Rule((option,), _is_searched(option), f"--space searches {name}") for option, name in SEARCHED.items()
+    ),
+    "doctor": (
+        Rule(("as_json",), lambda given: given["warm"] or given["clear"], "--warm and --clear report nothing"),
+    ),
+}
+
+
+def check_combination(context: typer.Context) -> None:
+    """Refuse options that were given and have no effect.
+
+    Raises
+    ------
+    ParameterError
+        That names the first of them, and why it has none.
+    """
+    names = {param.name: max(param.opts, key=len) for param in context.command.params}
+    for rule in RULES.get(context.command.name or "", ()):
+        for option in rule.options:
+            if _is_given(context, option) and rule.applies(context.params):
+                raise ParameterError(f"{names[option]} has no effect: {rule.why}; leave it out")
+
+
+def _is_given(context: typer.Context, option: str) -> bool:
+    source = context.get_parameter_source(option)
+    return source is not None and source.name != "DEFAULT"

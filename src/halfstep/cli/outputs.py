@@ -1,0 +1,107 @@
+"""Where results go: checked before any work is done, so that none is lost and no input is overwritten."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from halfstep.errors import ParameterError
+
+STANDARD_INPUT = "-"  # as a file that is read
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file to be written.
+
+    Attributes
+    ----------
+    option : str
+        The option that names it.
+    path : Path or None
+        None where the option is not given.
+    suffixes : tuple of str
+        What its name may end in; anything if empty.
+    grows : bool
+        Whether it is appended to, rather than replaced.
+    """
+
+    option: str
+    path: Path | None
+    suffixes: tuple[str, ...] = ()
+    grows: bool = False
+
+
+def check_outputs(outputs: Sequence[Output], inputs: Mapping[str, Path | None]) -> None:
+    """Refuse files that cannot be written, that are read as well, or that are one and the same.
+
+    Parameters
+    ----------
+    outputs : sequence of Output
+    inputs : mapping of str to Path or None
+        The files that are read, by what an error calls them; a folder or a pattern stands for what is in it.
+
+    Raises
+    ------
+    OSError
+        If there is no folder for a file, or no permission to write.
+    ParameterError
+        If a suffix is unknown, or two files are the same.
+    """
+    given = {output.option: output.path for output in outputs if output.path is not None}
+    for output in outputs:
+        if output.path is not None:
+            _check_suffix(output.option, output.path, output.suffixes)
+            _check_place(output.option, output.path, grows=output.grows)
+    for name, path in inputs.items():
+        for read in () if path is None else _files_of(path):
+            for option, written in given.items():
+                if _are_same(read, written):
+                    raise ParameterError(f"{option} {written} is also the {name}: name another file")
+    for (one, first), (other, second) in combinations(given.items(), 2):
+        if _are_same(first, second):
+            raise ParameterError(f"{other} {second} is also the file of {one}: name another file")
+
+
+def _check_suffix(option: str, path: Path, suffixes: tuple[str, ...]) -> None:
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ParameterError(f"{option} {path}: the suffix {path.suffix!r} is none of {', '.join(suffixes)}")
+
+
+def _check_place(option: str, path: Path, *, grows: bool) -> None:
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"{option} {path} is a folder: name a file")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{option} {path}: there is no folder {target.parent}: make it, or name another file")
+    if target.exists() and (grows or not target.is_file()):
+        if not os.access(target, os.W_OK):
+            raise PermissionError(f"{option} {path} cannot be written, by its permissions: name another file")
+    elif not os.access(target.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"{option} {path}: the folder {target.parent} cannot be written: name another file")
+
+
+def _files_of(path: Path) -> Iterator[Path]:
+    """Go through the files that an input stands for."""
+    if str(path) == STANDARD_INPUT:
+        yield Path("/dev/stdin")
+    elif path.is_dir():
+        yield from path.rglob("*")
+    elif path.exists():
+        yield path
+    else:
+        yield from map(Path, glob.iglob(str(path), recursive=True))  # noqa: PTH207  absolute patterns too
+
+
+def _are_same(one: Path, other: Path) -> bool:
+    """Whether two names lead to one file, through links as well; devices hold nothing to overwrite."""
+    try:
+        found = one.stat(), other.stat()
+    except OSError:  # not both are there
+        return os.path.realpath(one) == os.path.realpath(other)
+    return os.path.samestat(*found) and not stat.S_ISCHR(found[0].st_mode)

@@ -1,0 +1,204 @@
+"""Options that cannot be followed are refused before any work is done, and errors speak of options."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.main import get_command
+
+import halfstep as hs
+from halfstep import cli
+from halfstep.cli.combinations import RULES
+from halfstep.cli.wording import in_terms_of_options
+from test_cli_models import Shell
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(monkeypatch, capsys)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Plays, a model of them, and other names for both."""
+    rows = "".join(f"u{k % 30},i{k * 7 % 40},{k % 3 + 1}\n" for k in range(120))
+    (tmp_path / "plays.csv").write_text("user,item,plays\n" + rows)
+    data = hs.read_interactions(tmp_path / "plays.csv", value="plays", duplicates="sum")
+    hs.ALS(hs.Implicit(), rank=2, iterations=1, random_state=0).fit(data).save(tmp_path / "model.csv")
+    (tmp_path / "link.csv").symlink_to("plays.csv")
+    os.link(tmp_path / "plays.csv", tmp_path / "hard.csv")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "1.csv").write_text("user,item\na,b\n")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "dangling.svg").symlink_to("new.svg")
+    return tmp_path
+
+
+@pytest.fixture
+def no_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be read, now that the folder is there."""
+
+    def read(*_: Any, **__: Any) -> None:
+        raise AssertionError("a file was read")
+
+    monkeypatch.setattr(hs, "read_interactions", read)
+    monkeypatch.setattr(hs, "load", read)
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("fit {}/plays.csv -o {}/plays.csv", "--output {}/plays.csv is also the input file"),
+        ("fit {}/plays.csv -o {}/link.csv", "is also the input file"),
+        ("fit {}/link.csv -o {}/plays.csv", "is also the input file"),
+        ("fit {}/plays.csv -o {}/hard.csv", "is also the input file"),
+        ("fit {}/loop/plays.csv -o {}/plays.csv", "is also the input file"),
+        ("fit {}/parts -o {}/parts/1.csv", "is also the input file"),
+        ("fit {}/parts/*.csv -o {}/parts/1.csv", "is also the input file"),
+        ("tune {}/plays.csv -o {}/parts/../plays.csv", "is also the input file"),
+        ("tune {}/plays.csv -o {}/m --journal {}/plays.csv", "--journal {}/plays.csv is also the input file"),
+        ("tune {}/plays.csv -o {}/m --journal {}/m", "--journal {}/m is also the file of --output"),
+        ("tune {}/plays.csv -o {}/new.svg --plot {}/dangling.svg", "is also the file of --output"),
+        ("recommend {}/model.csv -o {}/model.csv", "--output {}/model.csv is also the model file"),
+        ("fit {}/plays.csv -o /", "--output / is a folder: name a file"),
+        ("fit {}/plays.csv -o {}", "is a folder: name a file"),
+        ("fit {}/plays.csv -o {}/no/model", "there is no folder {}/no: make it, or name another file"),
+        ("fit {}/plays.csv -o {}/plays.csv/model", "there is no folder {}/plays.csv"),
+        ("tune {}/plays.csv -o {}/m --plot {}/no/p.png", "--plot {}/no/p.png: there is no folder"),
+        ("tune {}/plays.csv -o {}/m --journal {}/parts", "--journal {}/parts is a folder"),
+        ("tune {}/plays.csv -o {}/m --plot {}/p.jpeg2", "the suffix '.jpeg2' is none of .png, .svg, .pdf"),
+        ("tune {}/plays.csv -o {}/m --plot {}/p", "the suffix '' is none of .png, .svg, .pdf"),
+        ("recommend {}/model.csv -o {}/all.xlsx", "the suffix '.xlsx' is none of .csv, .tsv, .parquet"),
+        ("recommend {}/model.csv -o {}/no/all.csv", "there is no folder"),
+    ],
+)
+def test_outputs_are_checked_before_the_work(shell: Shell, folder: Path, line: str, message: str) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    _, err = shell(*line.format(*[folder] * 5).split(), fails=1)
+    assert err.startswith("halfstep: ")
+    assert err.count("\n") == 1
+    assert message.format(folder) in err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("option", ["--output", "--plot", "--journal"])
+def test_a_folder_without_permission_is_found_before_the_work(
+    shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != folder / "parts")  # as root may do anything
+    _, err = shell("tune", folder / "plays.csv", option, folder / "parts" / "x.png", fails=1)
+    assert f"{option} {folder}/parts/x.png: the folder {folder}/parts cannot be written" in err
+
+
+@pytest.mark.usefixtures("no_work")
+def test_a_journal_without_permission_is_found_before_the_work(
+    shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK or Path(path) != folder / "j")
+    (folder / "j").write_text("")
+    _, err = shell("tune", folder / "plays.csv", "--journal", folder / "j", fails=1)
+    assert "cannot be written, by its permissions" in err
+
+
+@pytest.mark.parametrize(("name", "begins"), [("p.svg", b"<?xml"), ("p.PNG", b"\x89PNG"), ("p.pdf", b"%PDF")])
+def test_a_plot_has_the_format_of_its_suffix(shell: Shell, folder: Path, name: str, begins: bytes) -> None:
+    options = ["--space", "rank=1,2", "--iterations", 1, "--folds", 1, "-o", folder / "m", "--plot", folder / name]
+    shell("tune", folder / "plays.csv", *options)
+    content = (folder / name).read_bytes()
+    assert content.startswith(begins)
+    shell("tune", folder / "plays.csv", *options)
+    assert (folder / name).read_bytes() == content  # no date, no random names in it
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "evaluate {}/plays.csv --model {}/model.csv --test-fraction 0.5",
+            "--test-fraction has no effect: the model",
+        ),
+        ("evaluate {}/plays.csv --model {}/model.csv --test-fraction 0.2", "--test-fraction has no effect"),
+        ("evaluate {}/plays.csv --model {}/model.csv --no-biases", "--biases has no effect"),
+        ("evaluate {}/plays.csv --model {}/model.csv --weight plays", "--weight has no effect"),
+        ("evaluate {}/plays.csv --split last --time plays --test-fraction 0.1", "--split last holds back one"),
+        ("evaluate {}/plays.csv --metrics rmse,mae -n 5", "--number has no effect"),
+        ("evaluate {}/plays.csv --metrics ndcg@5,recall@20 -n 5", "--number has no effect"),
+        ("recommend {}/model.csv u1 --escape-formulas", "--escape-formulas has no effect"),
+        ("recommend {}/model.csv -o {}/all.parquet --escape-formulas", "--escape-formulas has no effect"),
+        ("tune {}/plays.csv --rank 3 --space rank=2,4", "--rank has no effect: --space searches rank"),
+        ("tune {}/plays.csv --missing-weight 1 --space objective.missing_weight=0,1", "--missing-weight has no"),
+        ("doctor --clear --json", "--json has no effect"),
+        ("fit {}/plays.csv --biases", "--biases goes with --objective explicit"),
+        ("tune {}/plays.csv --value plays --objective explicit --alpha 1", "--alpha goes with --objective implicit"),
+    ],
+)
+def test_an_option_without_effect_is_refused(shell: Shell, folder: Path, line: str, message: str) -> None:
+    _, err = shell(*line.format(*[folder] * 3).split(), fails=1)
+    assert message in err.splitlines()[-1]
+
+
+def test_options_with_an_effect_are_not_refused(shell: Shell, folder: Path) -> None:
+    shell("evaluate", folder / "plays.csv", "--model", folder / "model.csv", "--include-seen", fails=2)
+    (folder / "test.csv").write_text("user,item\nu1,i1\nu2,i2\n")
+    shell("evaluate", folder / "test.csv", "--model", folder / "model.csv", "--seed", 3, "-n", 5)
+    shell("recommend", folder / "model.csv", "-o", folder / "all.csv", "--escape-formulas")
+
+
+def test_every_rule_is_about_options_that_there_are() -> None:
+    commands = get_command(cli.app).commands  # type: ignore[attr-defined]
+    for name, rules in RULES.items():
+        parameters = {param.name for param in commands[name].params}
+        assert {option for rule in rules for option in rule.options} <= parameters
+
+
+def context_of(command: str) -> typer.Context:
+    return typer.Context(get_command(cli.app).commands[command])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "reworded"),
+    [
+        ("fit", "rank=0: give an integer", "--rank 0: give an integer"),
+        ("fit", "say user=... with a name", "say --user with a name"),
+        ("fit", "say timestamp=... or separator=';'.", "say --time or --separator ';'."),
+        ("fit", "say duplicates='last', 'sum' or 'mean'", "say --duplicates 'last', 'sum' or 'mean'"),
+        ("fit", "say header=False, not header=True", "say --no-header, not --header"),
+        ("fit", "timestamp=None leaves the column out", "--time '' leaves the column out"),
+        ("fit", "biases=False; random_state=-1", "--no-biases; --seed -1"),
+        ("fit", "solver='cg' is not for rank=2", "solver='cg' is not for --rank 2"),
+        ("fit", "Explicit(missing_weight=0.0, biases=True)", "Explicit(missing_weight=0.0, biases=True)"),
+        ("fit", "unknown id 'rank=3'", "unknown id 'rank=3'"),
+        ("fit", "the user's rank=3 isn't", "the user's --rank 3 isn't"),
+        ("tune", "split=0: give", "--folds 0: give"),
+        ("tune", "name them by space=..., or say n_trials=5", "name them by --space, or say --trials 5"),
+        ("evaluate", "n=0: give", "--number 0: give"),
+        ("similar", "rank=0: give", "rank=0: give"),
+    ],
+)
+def test_errors_speak_of_options(command: str, text: str, reworded: str) -> None:
+    assert in_terms_of_options(text, context_of(command)) == reworded
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("fit {}/plays.csv --user who", "say --user with"),
+        ("fit {}/plays.csv --no-header", "say --user with a position"),
+        ("fit {}/plays.csv --rank 0 -o {}/m", "--rank 0: give an integer"),
+        ("fit {}/plays.csv --iterations -1 -o {}/m", "--iterations -1: give an integer"),
+        ("fit {}/plays.csv --regularization nan -o {}/m", "--regularization nan: give a finite number"),
+        ("tune {}/plays.csv --folds 1 --metric rmse@5", "metric 'rmse@5'"),
+        ("evaluate {}/plays.csv --test-fraction 2", "--test-fraction must be a number"),
+    ],
+)
+def test_errors_of_the_library_speak_of_options(shell: Shell, folder: Path, line: str, message: str) -> None:
+    _, err = shell(*line.format(*[folder] * 3).split(), fails=1)
+    last = err.splitlines()[-1]
+    assert message in last
+    assert "=" not in last

@@ -22,7 +22,6 @@ from halfstep.errors import (
     NumericalError,
     ParameterError,
     UnknownIdError,
-    UnknownIdWarning,
 )
 from halfstep.progress import FitInterruptedWarning
 from settings import SETTINGS, Setting, Table, arrays, constant, value
@@ -548,8 +547,6 @@ def test_predict_pairs_or_one_against_many(data: hs.Interactions) -> None:
         model.predict([0, 1], [0, 1, 2])
     with pytest.raises(DataError, match="items is missing"):
         model.predict([0, 1])
-    with pytest.warns(UnknownIdWarning, match="no item id is known: they are such as '0', and 0 would be one"):
-        assert model.predict(3, ["0", "1"])[0] == model.predict(3, ["nothing"])[0]
     with pytest.raises(ParameterError, match="unknown='error': give 'baseline' or 'raise'"):
         model.predict([0], [1], unknown="error")
     np.testing.assert_array_equal(model.predict(data), model.predict(data.user_ids, data.item_ids))

@@ -131,9 +131,9 @@ def test_ids_of_integers_are_found(shell: Shell, clicks_model: Path) -> None:
 
 
 def test_a_stranger_is_told_apart(shell: Shell, clicks_model: Path) -> None:
-    out, err = shell("recommend", clicks_model, "nobody", "-n", 1, "--json")
-    assert err == "user 'nobody' is unknown to the model: the list is what is liked in general\n"
-    assert "user '--5' is unknown" in shell("recommend", clicks_model, "--json", "--", "--5")[1]
+    out, err = shell("recommend", clicks_model, "5000", "-n", 1, "--json")
+    assert err == "user 5000 is unknown to the model: the list is what is liked in general\n"
+    assert "user -5 is unknown" in shell("recommend", clicks_model, "--json", "--", "-5")[1]
     assert json.loads(out)[0]["item"] == 50  # Star Wars
 
 
@@ -237,7 +237,9 @@ def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, 
             "the suffix '.xls' is none of .csv, .tsv, .parquet",
         ),
         (["recommend", "{}/clicks.halfstep", "-o", "{}/no/all.csv"], "/no: make it, or name another file"),
-        (["similar", "{}/clicks.halfstep", "nothing"], "unknown id 'nothing'"),
+        (["similar", "{}/clicks.halfstep", "99999"], "unknown item id 99999"),
+        (["similar", "{}/clicks.halfstep", "--users", "007"], "user id '007' cannot be read"),
+        (["recommend", "{}/clicks.halfstep", "1", "nobody"], "the known user ids are integers such as 1; write"),
         (["evaluate", "{}/clicks.parquet", "--metrics", "auc"], "auc"),
         (["evaluate", "{}/clicks.parquet", "-n", "ten"], "-n ten: give an integer"),
         (["evaluate", "{}/clicks.parquet", "--split", "time"], "--split time takes timestamps: name their column by"),

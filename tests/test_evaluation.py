@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import halfstep as hs
@@ -70,6 +70,13 @@ def problems(draw):
     return train, test
 
 
+def strangers(train, test):
+    """Say whether no user or no item of a test set is in the training data."""
+    if not {*test.user_ids} & {*train.users}:
+        return "user"
+    return "" if {*test.item_ids} & {*train.items} else "item"
+
+
 @settings(max_examples=25)
 @given(problem=problems(), n=st.integers(1, 20), exclude_seen=st.booleans(), threshold=st.sampled_from([None, 3.0]))
 def test_lists_equal_the_twin_for_every_metric(problem, n, exclude_seen, threshold):
@@ -83,6 +90,10 @@ def test_lists_equal_the_twin_for_every_metric(problem, n, exclude_seen, thresho
     relevant = {user: items for user, items in relevant.items() if items}
     names = [*MEASURES, "coverage", "novelty"]
     options = {"n": n, "exclude_seen": exclude_seen, "relevant_from": threshold, "resamples": 20}
+    if unknown := strangers(train, test):
+        with pytest.raises(DataError, match=f"the model knows no {unknown} of the test set"):
+            hs.evaluate(model, test, names, **options)
+        return
     if not relevant:
         with pytest.raises(DataError, match="no user has a relevant item in the test set"):
             hs.evaluate(model, test, names, **options)
@@ -119,6 +130,7 @@ def test_candidates_are_ranked_among_themselves_seen_or_not(problem, seed):
     rng = np.random.default_rng(seed)
     relevant = by_user(test)
     candidates = {u: items | set(rng.choice([*train.items], 3).tolist()) for u, items in relevant.items()}
+    assume(not strangers(train, test))
     result = hs.evaluate(model, test, ["ndcg", "coverage"], 4, candidates=candidates, resamples=2)
     known = {u: [i for i in items if i in model.items_] for u, items in candidates.items()}
     lists = {u: ranked(model, u, 4, candidates=known[u]) for u in relevant}

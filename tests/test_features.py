@@ -162,7 +162,9 @@ def test_users_are_folded_in_with_their_features(tastes: hs.Interactions) -> Non
     np.testing.assert_array_equal(folded.predict(["new"], ["milk"]), alone.predict(["new"], ["milk"]))
     with pytest.raises(DataError, match="no column 'warm'"):
         model.fold_in(history, user_features=pd.DataFrame({"user": ["new"], "cold": [1]}))
-    with pytest.raises(DataError, match="no user id in user_features is known: they are such as 7"):
+    with pytest.raises(
+        DataError, match="user id in user_features 7 is an integer, but the known user ids are strings such as 'new'"
+    ):
         model.fold_in(history, user_features=strangers.assign(user=range(7, 7 + len(strangers))))
     with pytest.raises(DataError, match="was fitted without any"):
         sampler().fit(tastes).fold_in(history, user_features=strangers)
@@ -207,7 +209,12 @@ def test_a_file_keeps_the_link(tmp_path: Path, tastes: hs.Interactions) -> None:
     ("given", "message"),
     [
         ({"item": ["tea"], "price": [np.inf]}, "feature 'price' has infinite entries"),
-        ({"item": [1], "price": [1.0]}, "none of the items in item_features, such as 1"),
+        (
+            {"item": [1], "price": [1.0]},
+            "item id in item_features 1 is an integer, but the known item ids are strings",
+        ),
+        ({"item": ["tea", 1], "price": [1.0, 2.0]}, "item id in item_features 1 is an integer"),
+        ({"item": ["salt"], "price": [1.0]}, "none of the items in item_features, such as 'salt', is in the data"),
         ({"thing": ["tea"], "price": [1.0]}, "no column 'item' with the ids"),
         ({"item": ["tea", "tea"], "price": [1.0, 2.0]}, "tea"),
         ({"item": ["tea"], "price": [[1.0]]}, "give numbers, or strings"),

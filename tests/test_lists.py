@@ -43,12 +43,13 @@ def test_rows_of_a_pattern() -> None:
 
 
 def test_ids_are_looked_up_and_unknown_ones_passed_over() -> None:
-    vocabulary = hs.Vocabulary(["tea", "milk", "rum"])
-    lists = Lists.of_mapping({"ann": ["rum", "gin", "tea", "rum"]}, ["bob", "ann"], vocabulary)
+    users, items = hs.Vocabulary(["ann"]), hs.Vocabulary(["tea", "milk", "rum"])
+    lists = Lists.of_mapping({"ann": ["rum", "gin", "tea", "rum"]}, ["bob", "ann"], users, items, name="exclude")
     assert unbuild(lists) == [[], [0, 2]]
 
 
 @pytest.mark.parametrize("wrong", ["tea", 5])
 def test_a_single_id_is_no_list(wrong: object) -> None:
-    with pytest.raises(DataError, match="the list of 'ann' is"):
-        Lists.of_mapping({"ann": wrong}, ["ann"], hs.Vocabulary(["tea"]))
+    users, items = hs.Vocabulary(["ann"]), hs.Vocabulary(["tea"])
+    with pytest.raises(DataError, match=f"exclude has {wrong!r} for user 'ann': give a list of item ids"):
+        Lists.of_mapping({"ann": wrong}, ["ann"], users, items, name="exclude")

@@ -160,18 +160,21 @@ TEXT = st.text(st.characters(), max_size=8)  # with halves of surrogate pairs
 ZONES = st.none() | st.just(dt.UTC) | st.just(dt.timezone(dt.timedelta(hours=-5, minutes=7)))
 INSTANTS = (st.datetimes(timezones=ZONES) | st.times(timezones=ZONES)).map(lambda instant: instant.replace(fold=0))
 SCALARS = st.one_of(
-    st.integers(-(2**200), 2**200), TEXT, st.booleans(), st.floats(allow_nan=False), st.binary(max_size=8),
-    st.uuids(), st.decimals(allow_nan=False), st.dates(), INSTANTS, st.timedeltas(),
+    st.integers(-(2**200), 2**200), TEXT, st.floats(-(2.0**52), 2.0**52), st.uuids(), st.decimals(allow_nan=False),
+    st.dates(), INSTANTS, st.timedeltas(),
 )  # fmt: skip
 TICKS = st.integers(-(2**50), 2**50)  # of NumPy's instants and spans, which will not be compared with tuples
 NUMPY = st.builds(np.datetime64, TICKS, st.sampled_from(["s", "us", "D", "25s"])) | st.builds(
     np.timedelta64, TICKS, st.sampled_from(["s", "us", "D"])
 )
-IDS = st.recursive(SCALARS, lambda parts: st.lists(parts | st.none(), max_size=3).map(tuple), max_leaves=5)
+INSIDE = SCALARS | st.booleans() | st.binary(max_size=8) | st.floats(allow_nan=False)  # of a tuple, where all stays
+IDS = SCALARS | st.recursive(
+    INSIDE, lambda parts: st.lists(parts | st.none(), max_size=3).map(tuple), max_leaves=5
+).filter(lambda item: isinstance(item, tuple))
 
 
 class TestIds:
-    @given(st.one_of(*(st.lists(kind, unique=True) for kind in (INT64, TEXT, IDS, NUMPY))))
+    @given(st.one_of(*(st.lists(kind, unique=True) for kind in (INT64, TEXT, IDS, NUMPY, st.booleans()))))
     @settings(max_examples=300)
     def test_round_trip_with_their_types(self, ids: list[object]) -> None:
         vocabulary = Vocabulary(ids)
@@ -184,7 +187,7 @@ class TestIds:
     def test_texts_round_trip(self, texts: list[str]) -> None:
         assert unpack_texts(pack_texts(texts, "titles"), "titles") == texts
 
-    @pytest.mark.parametrize("scalar", [np.int16(3), np.float32(0.1), np.str_("a"), np.bytes_(b"a"), np.bool_(True)])
+    @pytest.mark.parametrize("scalar", [np.int16(3), np.float32(0.1), np.str_("a"), np.bool_(True)])
     def test_scalars_of_numpy_become_equal_ones_of_python(self, scalar: object) -> None:
         vocabulary = Vocabulary([scalar, ("more",)])
         after = unpack_vocabulary(pack_vocabulary(vocabulary, "users"), "users")
@@ -216,7 +219,7 @@ class TestIds:
             hs.Popularity().fit(data).save(tmp_path / "model")
 
     def test_of_every_kind_in_a_model(self, tmp_path: Path) -> None:
-        ids = [UUID(int=1), b"\xff", 2.5, ("a", 1, None), dt.date(2020, 1, 1), Decimal("1.50"), 2**70, True, "\ud800"]
+        ids = [UUID(int=1), 2.5, ("a", 1, None, b"\xff", True), dt.date(2020, 1, 1), Decimal("1.50"), 2**70, "\ud800"]
         model = hs.Popularity().fit(Interactions.from_arrays(ids, ids[::-1]))
         assert_same(model, saved(model, tmp_path / "model"))
 

@@ -135,7 +135,10 @@ def test_padded_arrays_of_any_kind_say_the_same_as_lists(problem, n):
         return np.array([row + [pad] * (width - len(row)) for row in lists], dtype=dtype).reshape(len(lists), width)
 
     expected = ndcg(lists, relevant, n, per_user=True)
-    for form in (padded(-1, np.int64), padded(None, object), padded(np.nan, object), padded(np.nan, float)):
+    forms = [padded(-1, np.int64), padded(None, object), padded(np.nan, object)]
+    if max((each for row in lists for each in row), default=0) < 2**53:
+        forms.append(padded(np.nan, float))
+    for form in forms:
         np.testing.assert_array_equal(ndcg(form, relevant, n, per_user=True), expected)
 
 

@@ -80,15 +80,13 @@ def test_seeds_of_any_kind_fit_and_are_saved(seed: object, ratings: hs.Interacti
 
 
 def test_a_matrix_of_items_by_users_is_noticed_where_it_can_be(model: hs.ALS, ratings: hs.Interactions) -> None:
-    """At fit nobody can tell; afterwards the shapes do not match, or no id is known."""
+    """At fit nobody can tell; afterwards the shapes do not match, or no id is of a known type."""
     rows = hs.ALS(hs.Implicit(), rank=2, iterations=1, random_state=0).fit(ratings.to_sparse())
     history = ratings.to_sparse()[:3]
     assert len(rows.fold_in(history).users_) == 3
     with pytest.raises(DataError, match="3 columns, and the model has 1,682 items: rows are users"):
         rows.fold_in(sparse.csr_array(history.T))
-    with pytest.raises(
-        DataError, match="no item id in the histories is known: they are such as '172', and 1 would be"
-    ):
+    with pytest.raises(DataError, match="item id '172' is a string, but the known item ids are integers such as 1"):
         model.fold_in({"eve": ["50", "172"]})  # strings, where the model's ids are integers
 
 

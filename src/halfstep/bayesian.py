@@ -510,8 +510,8 @@ class BayesianALS(HalfStepModel):
         ------
         DataError
             If the histories or the features are unusable, a matrix has another number of columns than the model has
-            items, or no item is known and the ids are of another type than the model's; with ``ordinal=True`` also if
-            a rating is none of `categories_`.
+            items, or an item id is of a type that no item id of the model has; with ``ordinal=True`` also if a rating
+            is none of `categories_`.
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         """

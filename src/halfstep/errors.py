@@ -1,4 +1,4 @@
-"""The errors that halfstep raises, all under `HalfstepError`; and what it warns of.
+"""The errors that halfstep raises, all under `HalfstepError`.
 
 Each message names the culprit, its value and the remedy. Every class also derives from the built-in that a
 caller would expect, so ``except ValueError`` keeps working.
@@ -10,7 +10,7 @@ class HalfstepError(Exception):
 
 
 class DataError(HalfstepError, ValueError):
-    """The given interactions are unusable: NaN, missing ids, duplicates, an unknown column, ..."""
+    """The given data are unusable: NaN, missing ids or ids of another type, duplicates, an unknown column, ..."""
 
 
 class ParameterError(HalfstepError, ValueError):
@@ -26,10 +26,6 @@ class UnknownIdError(HalfstepError, KeyError):
 
 class NotFittedError(HalfstepError, AttributeError):
     """A model was asked for something that only a fitted one has."""
-
-
-class UnknownIdWarning(UserWarning):
-    """No id is known, and all are of another type than the model's, such as strings where these are integers."""
 
 
 class NumericalError(HalfstepError, ArithmeticError):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,10 +21,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from halfstep.backends.ranking import Ranked, best_columns, best_of_given
 from halfstep.drift import FittedDrift
-from halfstep.errors import DataError, NotFittedError, ParameterError, UnknownIdWarning
+from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.interactions import Interactions, Ledger, Lists, Vocabulary
 from halfstep.interactions.columns import as_timestamps
-from halfstep.interactions.ids import refuse_missing
 from halfstep.parameters import check_integer
 from halfstep.recommendations import Recommendations, SimilarItems, SimilarUsers
 
@@ -121,14 +119,9 @@ class FactorModel:
         ------
         DataError
             If `users`, `items` and `timestamps` differ in length, or the latter are of another kind; or if an id is
-            missing.
+            missing or of a type that no id of the model has, such as ``"12"`` where these are integers.
         UnknownIdError
             If an id is unknown and ``unknown="raise"``.
-
-        Warns
-        -----
-        UnknownIdWarning
-            If of several users, or of several items, none is known, all being of another type than the model's.
         """
         u, i = self._pairs(users, items, unknown)
         t = self._times(users, timestamps, len(u))
@@ -174,10 +167,8 @@ class FactorModel:
             users, items = pairs.user_ids, pairs.item_ids
         elif items is None:
             raise DataError("items is missing: give as many items as users, or Interactions alone")
-        user_ids, user_positions = self.users_.look_up(users, missing)
-        item_ids, item_positions = self.items_.look_up(items, missing)
-        _check_ids(self.users_, user_ids, user_positions, "user id", depth=4)
-        _check_ids(self.items_, item_ids, item_positions, "item id", depth=4)
+        user_positions = self.users_.positions(users, missing, name="user id")
+        item_positions = self.items_.positions(items, missing, name="item id")
         if len(user_positions) != len(item_positions) and 1 not in (len(user_positions), len(item_positions)):
             raise DataError(
                 f"users has {len(user_positions)} ids and items has {len(item_positions)}: "
@@ -202,8 +193,9 @@ class FactorModel:
 
         Parameters
         ----------
-        users : id or array-like of ids, optional
-            Whom to recommend to; all users by default.
+        users : id, array-like of ids, Interactions or dataframe, optional
+            Whom to recommend to; all users by default. Of interactions, and of a dataframe with the column ``user``,
+            the distinct users, in the order in which they appear.
         n : int
             How many items at most. A list is shorter where fewer are left.
         exclude_seen : bool
@@ -233,12 +225,8 @@ class FactorModel:
         UnknownIdError
             If a user is unknown and ``unknown="raise"``.
         DataError
-            If ``exclude_seen`` and the model does not know what it was fitted on.
-
-        Warns
-        -----
-        UnknownIdWarning
-            If of several users none is known, all being of another type than the model's.
+            If ``exclude_seen`` and the model does not know what it was fitted on; or if an id, those in `exclude` and
+            `candidates` included, is missing or of a type that no id of the model has.
         """
         check_integer("n", n, minimum=1)
         check_integer("max_memory", max_memory, minimum=1)
@@ -246,22 +234,21 @@ class FactorModel:
         if users is None:
             ids, u = self.users_.ids, np.arange(len(self.users_), dtype=np.int32)
         else:
-            ids, u = self.users_.look_up(users, missing)
-            _check_ids(self.users_, ids, u, "user id", depth=3)
+            ids, u = self.users_.look_up(_asked_for(users), missing, name="user id")
         skip = self._seen(u) if exclude_seen else Lists.empty(len(u))
         b = self.item_biases_.astype(np.float64)
         b += 0.0 if self.drift_ is None else self.drift_.items_now
         if candidates is None:
             b[self.item_counts_ == 0] = -np.inf
         if isinstance(exclude, Mapping):
-            skip = skip.joined_with(Lists.of_mapping(exclude, ids.tolist(), self.items_))
+            skip = skip.joined_with(self._listed(exclude, ids, "exclude"))
         elif exclude is not None:
-            b[_known(self.items_, exclude)] = -np.inf
+            b[_known(self.items_, exclude, "exclude")] = -np.inf
         given = columns = None
         if isinstance(candidates, Mapping):
-            given = Lists.of_mapping(candidates, ids.tolist(), self.items_).without(skip).where(b > -np.inf)
+            given = self._listed(candidates, ids, "candidates").without(skip).where(b > -np.inf)
         elif candidates is not None:
-            columns = _known(self.items_, candidates)
+            columns = _known(self.items_, candidates, "candidates")
         P = _rows(self.user_factors_, u)
 
         def rank(rows: NDArray[np.intp], c: NDArray[np.float64]) -> Ranked:
@@ -287,6 +274,9 @@ class FactorModel:
             queries=ids, catalogue=self.items_, positions=positions, scores=scores,
             titles=self._titles, frame_kind=self._frame_kind,
         )  # fmt: skip
+
+    def _listed(self, lists: Mapping[Any, Iterable[Any]], ids: NDArray[Any], name: str) -> Lists:
+        return Lists.of_mapping(lists, ids.tolist(), self.users_, self.items_, name=name)
 
     def similar_items(
         self,
@@ -316,11 +306,13 @@ class FactorModel:
 
         Raises
         ------
+        DataError
+            If an item's id is missing or of a type that no item id of the model has.
         UnknownIdError
             If an item is unknown.
         """
         ids, positions, similarities = _most_similar(
-            self.items_, self.item_factors_, items, n, metric, max_memory, threads
+            self.items_, self.item_factors_, items, "item id", n, metric, max_memory, threads
         )
         return SimilarItems(
             queries=ids, catalogue=self.items_, positions=positions, scores=similarities,
@@ -338,7 +330,7 @@ class FactorModel:
     ) -> SimilarUsers:
         """List the users whose factors are closest, for each user; otherwise as `similar_items`."""
         ids, positions, similarities = _most_similar(
-            self.users_, self.user_factors_, users, n, metric, max_memory, threads
+            self.users_, self.user_factors_, users, "user id", n, metric, max_memory, threads
         )
         return SimilarUsers(
             queries=ids, catalogue=self.users_, positions=positions, scores=similarities,
@@ -482,21 +474,30 @@ def _rows(F: NDArray[np.floating], positions: NDArray[np.integer]) -> NDArray[np
     return rows
 
 
-def _check_ids(
-    vocabulary: Vocabulary, ids: NDArray[Any], positions: NDArray[np.int32], name: str, *, depth: int
-) -> None:
-    """Refuse ids that are missing; warn, so many calls up, of ids that are not new, it seems, but of another type."""
-    refuse_missing(ids, positions < 0, name)
-    mistake = None
-    if len(ids) > 1:  # a single one may well be meant to be nobody's
-        mistake = vocabulary.type_mistake(ids, positions, name)
-    if mistake is not None:
-        warnings.warn(mistake, UnknownIdWarning, stacklevel=depth)
+def _asked_for(users: Any) -> Any:
+    """Return the distinct users of interactions or of a dataframe of such; other ids as they are given."""
+    if isinstance(users, Interactions):
+        ids, positions = users.users.ids, users.user_positions
+    elif hasattr(type(users), "columns"):  # a dataframe, it seems
+        from halfstep.interactions.frames import column_names, columns_of
+
+        names = column_names(users)
+        if names is None:
+            return users
+        if "user" not in names:
+            listed = ", ".join(map(repr, names))
+            raise DataError(f"the dataframe has no column 'user', but {listed}: give the column that holds user ids")
+        vocabulary, positions = Vocabulary.encode(columns_of(users, {"user": "user"})["user"], name="user id")
+        ids = vocabulary.ids
+    else:
+        return users
+    _, first = np.unique(positions, return_index=True)
+    return ids[positions[np.sort(first)]]
 
 
-def _known(vocabulary: Vocabulary, ids: Any) -> NDArray[np.int32]:
+def _known(vocabulary: Vocabulary, ids: Any, name: str) -> NDArray[np.int32]:
     """Look up the distinct positions of those ids that are known, ascending."""
-    positions = np.unique(vocabulary.positions(ids, unknown="mark"))
+    positions = np.unique(vocabulary.positions(ids, "mark", name=f"item id in {name}"))
     return positions[positions >= 0]
 
 
@@ -504,6 +505,7 @@ def _most_similar(
     vocabulary: Vocabulary,
     F: NDArray[np.floating],
     ids: Any,
+    name: str,
     n: int,
     metric: str,
     max_memory: int,
@@ -517,7 +519,7 @@ def _most_similar(
     if ids is None:
         asked, rows = vocabulary.ids, np.arange(len(vocabulary), dtype=np.int32)
     else:
-        asked, rows = vocabulary.look_up(ids)
+        asked, rows = vocabulary.look_up(ids, name=name)
     lengths = np.linalg.norm(F.astype(np.float64), axis=1)
     if metric == "cosine":
         F = (F / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(F.dtype)

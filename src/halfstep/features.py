@@ -128,7 +128,7 @@ class Given:
         Raises
         ------
         DataError
-            If the features are unusable, or are those of other ids.
+            If the features are unusable, or are those of other ids or of ids of another type.
         """
         ids = data.users if side == "user" else data.items
         if given is None:
@@ -136,13 +136,13 @@ class Given:
         if _is_sparse(given):
             return data, cls(side, None, _checked(given, len(ids), side))
         keys, columns = _table(given, side)
-        told = Vocabulary(keys)
-        if len(ids) and len(told) and (told.positions(ids.ids, unknown="mark") < 0).all():
+        told, name = Vocabulary(keys), f"{side} id in {side}_features"
+        if len(ids) and len(told) and (ids.positions(told.ids, "mark", name=name) < 0).all():
             raise DataError(
                 f"none of the {side}s in {side}_features, such as {told[0]!r}, is in the data, whose {side}s are "
-                f"such as {ids[0]!r}: give ids of the same type"
+                f"such as {ids[0]!r}: give the features of these {side}s"
             )
-        ids = ids.extended(told.ids)
+        ids = ids.extended(told.ids, name=name)
         learnt = tuple(Numbers.of(each) if each.is_numeric else Categories.of(each) for each in columns)
         matrix = _encoded(learnt, columns, ids.positions(told.ids), len(ids))
         return data.rebased(**{f"{side}s": ids}), cls(side, learnt, matrix)
@@ -153,8 +153,7 @@ class Given:
         Raises
         ------
         DataError
-            If there are none of the kind, or not those that were there before; or if they are of other ids, all of
-            another type.
+            If there are none of the kind, or not those that were there before; or if an id is of another type.
         """
         name, width = f"{self.side}_features", self.matrix.shape[1]
         if given is None:
@@ -177,10 +176,7 @@ class Given:
                 kind = "numbers" if isinstance(each, Numbers) else "strings"
                 raise DataError(f"{name}: {each.name!r} held {kind} when the model was fitted")
         told = Vocabulary(keys).ids
-        places = ids.positions(told, unknown="mark")
-        mistake = ids.type_mistake(told, places, f"{self.side} id in {name}")
-        if mistake is not None:
-            raise DataError(mistake)
+        places = ids.positions(told, "mark", name=f"{self.side} id in {name}")
         chosen = [by_name[each.name] for each in self.columns]
         return Given(self.side, self.columns, _encoded(self.columns, chosen, places, len(ids)))
 

@@ -84,7 +84,8 @@ class HalfStepModel(FactorModel):
         ------
         DataError
             If the histories or the features are unusable, values are missing, a matrix has another number of columns
-            than the model has items, or no item is known and the ids are of another type than the model's.
+            than the model has items, or an item id is of a type that no item id of the model has. The users' ids may
+            be of any type, since these are other users.
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         NumericalError
@@ -126,13 +127,11 @@ class HalfStepModel(FactorModel):
     def _histories(self, histories: Any, unknown_items: Literal["ignore", "raise"]) -> Interactions:
         """Take the histories of users who are to be folded in, on the model's items."""
         check_choice("unknown_items", unknown_items, ("ignore", "raise"))
-        given = self._with_known_items(histories)
+        given = self._with_items_checked(histories, "raise" if unknown_items == "raise" else "mark")
         if self._values_are == "given" and not self.objective.counts_events:
             self._refuse_without_values(
                 given, "the histories", "each item's value, as in {user: {item: 4.0}}, or a column of values"
             )
-        if unknown_items == "raise":
-            self.items_.positions(given.item_ids)
         return replace(
             given.rebased(items=self.items_),
             item_titles=self._titles,
@@ -167,8 +166,8 @@ class HalfStepModel(FactorModel):
             self._online.sharers.add(folded)
         return folded
 
-    def _with_known_items(self, histories: Any) -> Interactions:
-        """Take histories, and refuse what was not meant: rows for columns, or strings for integers."""
+    def _with_items_checked(self, histories: Any, unknown: Literal["raise", "mark"]) -> Interactions:
+        """Take histories, and refuse rows for columns, and items of another type than the model's."""
         from scipy.sparse import issparse
 
         is_sparse: bool = issparse(histories)
@@ -181,10 +180,7 @@ class HalfStepModel(FactorModel):
                 )
             return Interactions.from_sparse(histories, items=self.items_)
         data = as_histories(histories)
-        found = self.items_.look_up(data.items.ids, unknown="mark")
-        mistake = self.items_.type_mistake(*found, "item id in the histories")
-        if mistake is not None:
-            raise DataError(mistake)
+        self.items_.positions(data.items.ids[data.item_counts > 0], unknown, name="item id")
         return data
 
     def explain(self, user: Any, item: Any, n: int = 5) -> Explanation:
@@ -214,10 +210,10 @@ class HalfStepModel(FactorModel):
         UnknownIdError
             If the user or the item is unknown. A new user is explained by ``fold_in(history).explain(...)``.
         DataError
-            If the model does not know what it was fitted on.
+            If the model does not know what it was fitted on, or an id is of a type that no id of the model has.
         """
         check_integer("n", n, minimum=1)
-        u, i = self.users_.position(user), self.items_.position(item)
+        u, i = self.users_.position(user, name="user id"), self.items_.position(item, name="item id")
         data = self.interactions_
         if data is None:
             raise DataError(FORGETFUL)
@@ -225,9 +221,9 @@ class HalfStepModel(FactorModel):
         contributions, baseline = self._contributions(history, u, i)
         pattern = history.by_user
         return Explanation(
-            user=user,
-            item=item,
-            score=float(self.predict(user, [item])[0]),
+            user=self.users_[u],
+            item=self.items_[i],
+            score=float(self.predict([user], [item])[0]),
             baseline=self.mean_ + baseline + self._drift_now(u, i),
             item_ids=self.items_.ids[pattern.indices],
             values=history.values[pattern.order],
@@ -293,7 +289,8 @@ class HalfStepModel(FactorModel):
         Raises
         ------
         DataError
-            If the interactions are unusable or do not fit those that the model was fitted on; it is unchanged then.
+            If the interactions are unusable or do not fit those that the model was fitted on, as where an id is of
+            another type; the model is unchanged then.
         ParameterError
             If biases drift: the bins of time and what is carried forward are of the data that were fitted. Or if rows
             are linked to features.

@@ -80,7 +80,7 @@ class Statistics:
 
     def place(self, data: Interactions) -> tuple[Cells, NDArray[np.intp]]:
         """Give the cells of later rows, and the places of their users: known ones' own, new ones' after these."""
-        known = self.users.positions(data.users.ids, unknown="mark")
+        known = self.users.shared(data.users)
         places = np.where(known >= 0, known, len(self.users) + np.cumsum(known < 0) - 1)
         counts = np.zeros(max(len(self.users), int(places.max(initial=-1)) + 1), np.int64)
         counts[places] = data.user_counts

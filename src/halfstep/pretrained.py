@@ -150,7 +150,7 @@ def _matching(given: Any, users: Vocabulary, items: Vocabulary) -> Interactions:
         (users, data.users, data.user_positions, "users"),
         (items, data.items, data.item_positions, "items"),
     ):
-        known = vocabulary.positions(others.ids, unknown="mark")
+        known = vocabulary.positions(others.ids, "mark", name=f"{name.removesuffix('s')} id")
         strangers = np.setdiff1d(column, np.flatnonzero(known >= 0))
         if len(strangers):
             raise DataError(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from halfstep.backends.protocol import Factors, empty_factors
 from halfstep.errors import ParameterError
 from halfstep.factor_model import FactorModel
-from halfstep.interactions import Interactions, Vocabulary
+from halfstep.interactions import Interactions
 
 Floats = NDArray[np.float64]
 
@@ -43,6 +43,8 @@ def starting_factors(
     ------
     ParameterError
         If `init` does not fit.
+    DataError
+        If it is a model, and an id is of a type that no id of it has.
     """
     unknowns = rank + bool(biases)
     P, Q = (empty_factors(n, unknowns, "float32") for n in (data.n_users, data.n_items))
@@ -52,8 +54,10 @@ def starting_factors(
     elif isinstance(init, FactorModel):
         if init.item_factors_.shape[1] != rank:
             raise ParameterError(f"init has rank {init.item_factors_.shape[1]}, and rank={rank}")
-        _take_rows(P, data.users, init.users_, init.user_factors_, init.user_biases_, unknowns)
-        _take_rows(Q, data.items, init.items_, init.item_factors_, init.item_biases_, unknowns)
+        u = init.users_.positions(data.users.ids, "mark", name="user id")
+        i = init.items_.positions(data.items.ids, "mark", name="item id")
+        _take_rows(P, u, init.user_factors_, init.user_biases_, unknowns)
+        _take_rows(Q, i, init.item_factors_, init.item_biases_, unknowns)
     elif callable(init):  # what a file could not hold: says so
         init()
     else:
@@ -63,14 +67,13 @@ def starting_factors(
 
 def _take_rows(
     F: Factors,
-    ids: Vocabulary,
-    known: Vocabulary,
+    places: NDArray[np.int32],
     factors: NDArray[np.floating],
     biases: NDArray[np.floating],
     unknowns: int,
 ) -> None:
-    """Start from the rows that another model has of the same ids; the others stay at 0."""
-    k, places = factors.shape[1], known.positions(ids.ids, unknown="mark")
+    """Start from the rows that another model has of the same ids; the others, at −1, stay at 0."""
+    k = factors.shape[1]
     found = places >= 0
     F[found, :k] = factors[places[found]]
     if unknowns > k:

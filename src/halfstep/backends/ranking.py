@@ -44,7 +44,7 @@ def best_columns(
     c : ndarray of shape (n_columns,)
         −∞ bars a column from all lists.
     n : int
-        How many to list, at most n_columns.
+        How many to list, at most n_columns; 0 gives empty lists.
     skip : Lists
         Columns that each row leaves out.
     max_memory : int
@@ -60,6 +60,8 @@ def best_columns(
         In double precision; NaN where a list is short.
     """
     best, scores = np.empty((len(P), n), np.int64), np.empty((len(P), n))
+    if n == 0:
+        return best, scores
     P, Q, threads = _read_only(P), _read_only(Q), threads_to_use(threads)
     room = min(len(Q), ROOM_PER_PLACE * n + LEAST_ROOM)
     per_row = 4 * min(COLUMNS_AT_ONCE, len(Q)) + 12 * room

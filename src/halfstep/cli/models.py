@@ -15,7 +15,7 @@ from halfstep.cli.choices import Wishes, choose_model
 from halfstep.cli.exits import interruptions
 from halfstep.cli.outputs import Output, check_outputs
 from halfstep.cli.printing import note, print_json, print_list
-from halfstep.cli.tables import COLUMNS, SUFFIXES, parse_id, rows_of, write_recommendations
+from halfstep.cli.tables import COLUMNS, SUFFIXES, rows_of, write_recommendations
 from halfstep.errors import ParameterError
 from halfstep.evaluation import check_metrics
 from halfstep.printable import printable
@@ -133,9 +133,8 @@ def recommend(
         else:
             print(f"{written:,} rows for {n_users:,} users written to {printable(str(output))}")
         return
-    lists = loaded.recommend(
-        [parse_id(loaded.users_, each) for each in users or []], number, exclude_seen=exclude_seen
-    )
+    asked = [loaded.users_.parse(each, name="user id") for each in users or []]
+    lists = loaded.recommend(asked, number, exclude_seen=exclude_seen)
     strangers = [user for user, _ in lists if user not in loaded.users_]
     for stranger in strangers:
         note(f"user {stranger!r} is unknown to the model: the list is what is liked in general")
@@ -158,9 +157,9 @@ def similar(
     loaded = hs.load(model)
     found: Ranking
     if users:
-        found = loaded.similar_users(parse_id(loaded.users_, item), number)
+        found = loaded.similar_users([loaded.users_.parse(item, name="user id")], number)
     else:
-        found = loaded.similar_items(parse_id(loaded.items_, item), number)
+        found = loaded.similar_items([loaded.items_.parse(item, name="item id")], number)
     ((query, entries),) = found
     what = "user" if users else "item"
     if as_json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,14 +144,3 @@ def _kind_of(vocabulary: hs.Vocabulary) -> Any:
     import pyarrow as pa
 
     return pa.int64() if vocabulary.ids.dtype.kind == "i" else pa.string()
-
-
-def parse_id(vocabulary: hs.Vocabulary, text: str) -> Any:
-    """Find the id that is meant by a word of the command line: a string, or else an integer or what prints so."""
-    if text in vocabulary:
-        return text
-    if re.fullmatch("-?[0-9]+", text) and int(text) in vocabulary:
-        return int(text)
-    if len(vocabulary) and not isinstance(vocabulary[0], str | int):
-        return next((each for each in vocabulary if str(each) == text), text)
-    return text

@@ -185,8 +185,9 @@ def evaluate(
     Raises
     ------
     DataError
-        If there is nothing to score, the models were fitted on different interactions or do not know on which, a
-        relevant item is not among the candidates, or the test set has no values where they are asked for.
+        If there is nothing to score; if no user, or no item, of the test set is known to the models, or an id is of a
+        type that no id of theirs has; if they were fitted on different interactions or do not know on which; if a
+        relevant item is not among the candidates; or if the test set has no values where they are asked for.
     ParameterError
         If a metric is unknown, or another parameter makes no sense.
 

@@ -14,7 +14,7 @@ from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.bootstrap import RESAMPLES, Mean, check_confidence
 from halfstep.evaluation.metric_names import Metric, read_metrics
 from halfstep.evaluation.report import Report, Row
-from halfstep.evaluation.task import seen, training_of
+from halfstep.evaluation.task import known_positions, seen, training_of
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, as_interactions
 from halfstep.interactions.frames import new_frame
@@ -167,7 +167,8 @@ def evaluate_stream(
     Raises
     ------
     DataError
-        If there is nothing to score, or the model does not know what it was fitted on.
+        If there is nothing to score; if no user, or no item, of the stream is known to the model, or an id is of a
+        type that no id of the model has; or if the model does not know what it was fitted on.
     ParameterError
         If the model cannot learn and is asked to, a metric is unknown, or another parameter makes no sense.
     """
@@ -181,6 +182,7 @@ def evaluate_stream(
     events = as_interactions(stream)
     if events.timestamps is not None:
         events = events.subset(np.argsort(events.timestamps, kind="stable"))
+    known_positions(model, events)
     fresh = ~seen(training, events)
     events, n_repeats = events.subset(fresh), int(np.count_nonzero(~fresh))
     if len(events) == 0:
@@ -215,7 +217,8 @@ def _walk(
         for k, (user, item) in enumerate(zip(events.user_ids.tolist(), events.item_ids.tolist(), strict=True)):
             unknown_users += user not in known_users
             if item in known_items:
-                listed = model.recommend([user], longest, exclude=had or None, threads=threads).positions[0]
+                more = {user: had[user]} if user in had else None
+                listed = model.recommend([user], longest, exclude=more, threads=threads).positions[0]
                 place = np.flatnonzero(listed == model.items_.positions([item])[0])
                 places[k] = place[0] + 1 if len(place) else 0
             else:

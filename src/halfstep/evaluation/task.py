@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from halfstep.errors import DataError, ParameterError
 from halfstep.factor_model import FactorModel
-from halfstep.interactions import Interactions
+from halfstep.interactions import Interactions, listed_for
 
 Candidates = Mapping[Any, Iterable[Any]]
 
@@ -70,14 +70,13 @@ class Task:
             raise DataError("there is nothing to score: the test set has no entries")
         present, entry_rows = np.unique(test.user_positions, return_inverse=True)
         users = test.users.ids[present]
-        known_users = model.users_.positions(test.users.ids, "mark")
-        item_of = model.items_.positions(test.items.ids, "mark").astype(np.int64)
+        known_users, item_of = known_positions(model, test)
         relevant = np.ones(len(test), bool) if relevant_from is None else test.values >= relevant_from
         catalogue = model.item_counts_ > 0
         repeated = np.zeros(len(test), bool)
         if candidates is not None:
             exclude_seen = False
-            catalogue = _check_candidates(candidates, model, test.subset(relevant))
+            candidates, catalogue = _check_candidates(candidates, model, test.subset(relevant))
         elif exclude_seen:
             repeated = relevant & seen(training_of(model), test)
         wanted = np.flatnonzero(relevant & ~repeated)
@@ -108,31 +107,57 @@ def training_of(model: FactorModel) -> Interactions:
     return model.interactions_
 
 
+def known_positions(model: FactorModel, test: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the model's positions of the users and of the items of a test set; −1 for an unknown id.
+
+    Raises
+    ------
+    DataError
+        If an id is of a type that no id of the model has, or if no user, or no item, of the test set is known.
+    """
+    found = []
+    for what, vocabulary, ids, counts in (
+        ("user", model.users_, test.users.ids, test.user_counts),
+        ("item", model.items_, test.items.ids, test.item_counts),
+    ):
+        positions = vocabulary.positions(ids, "mark", name=f"{what} id").astype(np.int64)
+        if (positions[counts > 0] < 0).all():
+            stranger, known = ids[counts > 0].tolist()[0], vocabulary[0]
+            raise DataError(
+                f"the model knows no {what} of the test set: {what} id {stranger!r} is unknown, and the model's are "
+                f"such as {known!r}; check that the test set has the ids of the training data"
+            )
+        found.append(positions)
+    return found[0], found[1]
+
+
 def seen(training: Interactions, entries: Interactions) -> NDArray[np.bool_]:
-    """Say which entries are pairs of the training data, by their ids."""
-    users = training.users.positions(entries.users.ids, "mark").astype(np.int64)[entries.user_positions]
-    items = training.items.positions(entries.items.ids, "mark").astype(np.int64)[entries.item_positions]
+    """Return which entries are pairs of the training data, by their ids."""
+    users = training.users.shared(entries.users).astype(np.int64)[entries.user_positions]
+    items = training.items.shared(entries.items).astype(np.int64)[entries.item_positions]
     cells = training.user_positions.astype(np.int64) * training.n_items + training.item_positions
     found: NDArray[np.bool_] = np.isin(users * training.n_items + items, cells) & (users >= 0) & (items >= 0)
     return found
 
 
-def _check_candidates(candidates: Any, model: FactorModel, relevant: Interactions) -> NDArray[np.bool_]:
-    """Refuse candidates that lack a relevant item; else mark the items that can be listed for anybody."""
+def _check_candidates(
+    candidates: Any, model: FactorModel, relevant: Interactions
+) -> tuple[Candidates, NDArray[np.bool_]]:
+    """Refuse candidates that lack a relevant item; else return them by ids, and mark the items that may be listed."""
     if not isinstance(candidates, Mapping):
         raise ParameterError(f"candidates is a {type(candidates).__name__}: give a mapping from user id to item ids")
-    named: set[Any] = set()
+    candidates = model.users_.keyed(candidates, name="user id in candidates")
+    marked = np.zeros(len(model.items_), bool)
     given_to: dict[Any, set[Any]] = {}
     for user, item in zip(relevant.user_ids.tolist(), relevant.item_ids.tolist(), strict=True):
         if user not in given_to:
-            given_to[user] = set(candidates.get(user, ()))
-            named |= given_to[user]
+            listed = listed_for(candidates, user, "candidates")
+            ids, positions = model.items_.look_up(listed, "mark", name="item id in candidates")
+            marked[positions[positions >= 0]] = True
+            given_to[user] = set(ids.tolist())
         if item not in given_to[user]:
             raise DataError(
                 f"the relevant item {item!r} of user {user!r} is not among the user's "
                 f"{len(given_to[user]):,} candidates: add it, or leave it out of the test set"
             )
-    positions = model.items_.positions(list(named), "mark")
-    marked = np.zeros(len(model.items_), bool)
-    marked[positions[positions >= 0]] = True
-    return marked
+    return candidates, marked

@@ -9,12 +9,12 @@ from halfstep.interactions.duplicates import Duplicates
 from halfstep.interactions.growing import Growing
 from halfstep.interactions.interactions import Interactions, as_histories, as_interactions
 from halfstep.interactions.ledger import Ledger
-from halfstep.interactions.lists import Lists
+from halfstep.interactions.lists import Lists, listed_for
 from halfstep.interactions.orientation import Orientation
 from halfstep.interactions.reading import read_interactions
 from halfstep.interactions.vocabulary import Vocabulary
 
 __all__ = [
     "Duplicates", "Growing", "Interactions", "Ledger", "Lists", "Orientation", "Vocabulary", "as_histories",
-    "as_interactions", "read_interactions",
+    "as_interactions", "listed_for", "read_interactions",
 ]  # fmt: skip

@@ -1,10 +1,17 @@
-"""A column of ids, distrusted: made int64 or objects, and numbered."""
+"""A column of ids: checked, made int64 or plain Python objects, and numbered.
+
+Each id has one form, whatever it came in: an integer is an ``int`` (NumPy's integers and integral floats, too), a
+string is a ``str`` (its subclasses and UTF-8 bytes, too). An id's type is that of this form; see `type_of`.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import count
+from numbers import Number
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
@@ -22,17 +29,34 @@ _TABLE_PER_ID = 8
 # So many entries are Python objects at a time where they need not be: they are used and freed while in the cache.
 _PART = 1 << 12
 
-_NEVER_MISSING = frozenset({str, int, bytes, bool, UUID, tuple})
+PLAIN = frozenset({str, int, bool, UUID, tuple})  # never missing, and in the form that ids have here
+_BASES = (dt.datetime, dt.date, dt.time, dt.timedelta, UUID, Decimal, tuple)  # of subclasses that may be equal
+_NOUNS = {
+    int: ("an integer", "integers"),
+    str: ("a string", "strings"),
+    float: ("a float", "floats"),
+    bool: ("a bool", "bools"),
+}
 
 
 def as_ids(ids: Any, name: str) -> NDArray[Any]:
-    """Make a column of int64 where all ids are integers that fit, else of Python objects."""
-    column = _as_integers(as_column(ids, name))
-    return column if column.dtype.kind in "iO" else np.fromiter(_objects(column), dtype=object, count=len(column))
+    """Return a column as int64 where all ids are integers that fit, else as plain Python objects.
+
+    Raises
+    ------
+    RowError
+        If an id is missing, not hashable, not UTF-8, or a float so large that it may be another integer.
+    """
+    column = _as_integers(as_column(ids, name), name)
+    if column.dtype == np.int64:
+        return column
+    entries = _objects(column)
+    _refuse_bools_among_numbers(entries, name)
+    return _plain_column(entries, name)
 
 
 def encode(ids: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Make ids of a column, and number them as `factorise` does, with no Python object for each entry.
+    """Return the distinct ids of a column, as `as_ids` and `factorise` do, with no Python object for each entry.
 
     Strings that a dataframe's library holds are numbered by it.
     """
@@ -41,20 +65,111 @@ def encode(ids: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
 
         encoded = encode_strings(ids)
         if encoded is not None:
-            distinct, positions = encoded
-            return np.fromiter(distinct, dtype=object, count=len(distinct)), positions
-    if isinstance(ids, list | tuple) and ids and not _is_integral(type(ids[0])):
-        return _factorise_objects(ids, name)
-    return factorise(_as_integers(as_column(ids, name)), name)
+            texts, positions = encoded
+            return np.fromiter(texts, dtype=object, count=len(texts)), positions
+    column: Sequence[Any] | NDArray[Any] = ids
+    if not (isinstance(ids, list | tuple) and ids and not _is_integral(type(ids[0]))):
+        column = _as_integers(as_column(ids, name), name)
+        if column.dtype == np.int64:
+            return _factorise_integers(column)
+    found, numbers = _number(column, name)
+    kinds = set(map(type, found))
+    if kinds != {str}:
+        _refuse_bools_among_numbers(_objects(column), name)
+    try:
+        plain = _plain_column(found, name)
+    except RowError as error:
+        raise RowError(name, int(np.argmax(numbers == error.row)), *error.args[2:]) from None
+    is_distinct = kinds <= PLAIN and plain.dtype != np.int64
+    distinct, positions = _in_order(found) if is_distinct else factorise(plain, name)
+    return distinct, positions[numbers]
 
 
 def factorise(column: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Give the distinct ids, ascending where they compare and else as they appear, and each entry's position."""
-    return _factorise_integers(column) if column.dtype == np.int64 else _factorise_objects(column, name)
+    """Return the distinct ids, ascending where they compare and else as they appear, and each entry's position."""
+    if column.dtype == np.int64:
+        return _factorise_integers(column)
+    distinct, numbers = _number(column, name)
+    ids, rank = _in_order(distinct)
+    return ids, rank[numbers]
 
 
-def _as_integers(column: NDArray[Any]) -> NDArray[Any]:
-    """Make int64 of a column whose ids all are integers that fit; leave others as they are."""
+def plain_id(item: Any) -> Any:
+    """Return an id in the form that all ids equal to it have.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be an id; the message says why.
+    """
+    kind = type(item)
+    if kind in PLAIN:
+        return item
+    try:
+        hash(item)
+    except TypeError:
+        raise ValueError(_UNHASHABLE) from None
+    if _is_missing(item):
+        raise ValueError(f"a missing id; {MEND_ROWS}")
+    if isinstance(item, str):
+        return str.__str__(item)  # not what a subclass prints
+    if isinstance(item, np.bool_):
+        return bool(item)
+    if _is_integral(kind):
+        return int(item)
+    if isinstance(item, bytes):
+        try:
+            return item.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"bytes that are not UTF-8 ({error.reason}); decode the ids first") from None
+    if isinstance(item, float | np.floating):
+        number, limit = float(item), _exact_below(kind)
+        if not -limit < number < limit:
+            raise ValueError(_INEXACT)
+        if number == item:  # always, but for NumPy's longdouble
+            return int(number) if number.is_integer() else number
+    return item
+
+
+def type_of(kind: type) -> type:
+    """Return the type of an id whose plain form is of a class: the class, or the base whose subclasses are alike."""
+    return next((base for base in _BASES if issubclass(kind, base)), kind)
+
+
+def types_of(ids: NDArray[Any]) -> frozenset[type]:
+    """Return the types of a column that `as_ids` returned."""
+    if ids.dtype == np.int64:
+        return frozenset({int} if len(ids) else ())
+    return frozenset(map(type_of, set(map(type, ids))))
+
+
+def type_in_words(kind: type) -> tuple[str, str]:
+    """Return what to call one id of a type, and several."""
+    name = f"of type {kind.__name__}"
+    return _NOUNS.get(kind, (name, name))
+
+
+def unhashable(entries: Sequence[Any], name: str) -> RowError:
+    """Return the error about the first id that has no hash."""
+    for row, item in enumerate(entries):
+        try:
+            hash(item)
+        except TypeError:
+            return RowError(name, row, item, _UNHASHABLE)
+    raise AssertionError("all ids are hashable")
+
+
+def is_dense(smallest: int, largest: int, count: int) -> bool:
+    """Whether a table from the smallest to the largest of `count` integers is worth its memory."""
+    return largest - smallest < max(_SMALL_TABLE, _TABLE_PER_ID * count)
+
+
+_UNHASHABLE = "not hashable; make ids integers, strings or tuples"
+_INEXACT = "a float too large to hold every integer; read such ids as integers or as strings"
+
+
+def _as_integers(column: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return a column as int64 if all ids are integers that fit; else as it is."""
     kind = column.dtype.kind
     if kind == "O" and len(column) and _is_integral(type(column[0])):
         kinds = set(map(type, column))
@@ -66,17 +181,59 @@ def _as_integers(column: NDArray[Any]) -> NDArray[Any]:
             return column
     if kind == "i" or (kind == "u" and (len(column) == 0 or column.max() <= np.iinfo(np.int64).max)):
         return column.astype(np.int64, copy=False)
+    if kind == "f":
+        return _integral_floats(column, name)
     return column
 
 
+def _integral_floats(column: NDArray[np.floating], name: str) -> NDArray[Any]:
+    """Return floats as int64 if all are integral; else as they are."""
+    exact = np.abs(column) < _exact_below(column.dtype.type)
+    if not exact.all():
+        row = int(np.argmin(exact))
+        item = column[row].item()
+        raise RowError(name, row, item, f"a missing id; {MEND_ROWS}" if _is_missing(item) else _INEXACT)
+    integers = column.astype(np.int64)
+    return integers if np.array_equal(integers, column) else column
+
+
+def _exact_below(kind: type) -> float:
+    """Return where floats of a type begin to skip integers."""
+    bits: int = np.finfo(kind if issubclass(kind, np.floating) else np.float64).nmant
+    return float(2 ** min(bits + 1, 53))
+
+
 def _objects(column: Sequence[Any] | NDArray[Any]) -> Sequence[Any]:
-    """Give a column as Python objects."""
+    """Return a column as Python objects."""
     if not isinstance(column, np.ndarray):
         return column
     return list(column) if column.dtype.kind in "mM" else column.tolist()  # which would lose the unit of instants
 
 
-def _factorise_objects(column: Sequence[Any] | NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
+def _plain_column(entries: Sequence[Any], name: str) -> NDArray[Any]:
+    """Return ids in their plain form: int64 where all are integers that fit, else objects."""
+    if not set(map(type, entries)) <= PLAIN:
+        plain: list[Any] = []
+        for item in entries:
+            try:
+                plain.append(plain_id(item))
+            except ValueError as error:
+                raise RowError(name, len(plain), item, str(error)) from None
+        entries = plain
+    return _as_integers(np.fromiter(entries, dtype=object, count=len(entries)), name)
+
+
+def _refuse_bools_among_numbers(entries: Sequence[Any], name: str) -> None:
+    """Raise an error where True and False stand among numbers, since Python holds True and 1 to be one id."""
+    kinds = set(map(type, entries))
+    bools = {kind for kind in kinds if issubclass(kind, bool | np.bool_)}
+    if bools and any(issubclass(kind, Number) for kind in kinds - bools):
+        row = next(row for row, item in enumerate(entries) if type(item) in bools)
+        raise RowError(name, row, entries[row], "a bool among numbers; convert the ids to one type")
+
+
+def _number(column: Sequence[Any] | NDArray[Any], name: str) -> tuple[list[Any], NDArray[np.int32]]:
+    """Return the distinct objects of a column, as they appear, and the number of each entry's."""
     numbers: defaultdict[Any, int] = defaultdict(count().__next__)  # numbered as they appear, without a Python loop
     appearance = np.empty(len(column), dtype=np.int32)
     try:
@@ -89,18 +246,19 @@ def _factorise_objects(column: Sequence[Any] | NDArray[Any], name: str) -> tuple
             appearance[start : start + _PART] = np.fromiter(found, dtype=np.int32, count=len(part))
     except TypeError:
         raise unhashable(_objects(column), name) from None
-    distinct = list(numbers)
-    if not set(map(type, distinct)) <= _NEVER_MISSING and any(map(_is_missing, distinct)):
-        row, item = next((row, item) for row, item in enumerate(_objects(column)) if _is_missing(item))
-        raise RowError(name, row, item, f"a missing id; {MEND_ROWS}")
+    return list(numbers), appearance
+
+
+def _in_order(distinct: list[Any]) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Return distinct objects, ascending where they compare and else as they are, and the position of each."""
     try:
         order = sorted(range(len(distinct)), key=distinct.__getitem__)
-    except TypeError:  # ids of kinds that cannot be compared stay in the order of first appearance
+    except TypeError:  # ids of types that cannot be compared stay in the order of first appearance
         order = list(range(len(distinct)))
     rank = np.empty(len(order), dtype=np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
     ids = np.fromiter(map(distinct.__getitem__, order), dtype=object, count=len(order))
-    return ids, rank[appearance]
+    return ids, rank
 
 
 def _is_integral(kind: type) -> bool:
@@ -121,14 +279,6 @@ def _factorise_integers(column: NDArray[np.int64]) -> tuple[NDArray[np.int64], N
     return np.flatnonzero(present) + smallest, numbers[offsets]
 
 
-def refuse_missing(column: NDArray[Any], unknown: NDArray[np.bool_], name: str) -> None:
-    """Raise an error if one of the ids that are unknown is missing rather than new."""
-    if column.dtype.kind == "O":
-        for row in np.flatnonzero(unknown).tolist():
-            if _is_missing(column[row]):
-                raise RowError(name, row, column[row], f"a missing id; {MEND_ROWS}")
-
-
 def _is_missing(item: Any) -> bool:
     """Whether an id is None, NaN, NaT or pandas.NA."""
     if item is None:
@@ -137,18 +287,3 @@ def _is_missing(item: Any) -> bool:
         return bool(item != item)
     except TypeError:  # pandas.NA, which will not say whether it equals itself
         return True
-
-
-def unhashable(entries: Sequence[Any], name: str) -> RowError:
-    """Name the first id that has no hash."""
-    for row, item in enumerate(entries):
-        try:
-            hash(item)
-        except TypeError:
-            return RowError(name, row, item, "not hashable; make ids integers, strings or tuples")
-    raise AssertionError("all ids are hashable")
-
-
-def is_dense(smallest: int, largest: int, count: int) -> bool:
-    """Whether a table from the smallest to the largest of `count` integers is worth its memory."""
-    return largest - smallest < max(_SMALL_TABLE, _TABLE_PER_ID * count)

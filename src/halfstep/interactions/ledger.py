@@ -84,8 +84,8 @@ class Ledger:
         Raises
         ------
         DataError
-            If timestamps are missing or of another kind than those that are here, or if an entry is here already and
-            ``repeats="error"``. Nothing is entered then.
+            If timestamps are missing or of another kind than those that are here, if an id is of a type that no id
+            here has, or if an entry is here already and ``repeats="error"``. Nothing is entered then.
         """
         new = self._fitting(new)
         before = self.base, list(self._new)
@@ -93,7 +93,8 @@ class Ledger:
             positions = self._add_in_bulk(new, repeats)
             self._before = before
             return positions
-        users, items = self.users.extended(new.user_ids), self.items.extended(new.item_ids)
+        users = self.users.extended(new.user_ids, name="user id")
+        items = self.items.extended(new.item_ids, name="item id")
         u, i = users.positions(new.user_ids), items.positions(new.item_ids)
         cells = list(zip(u.tolist(), i.tolist(), strict=True))
         old = [self._entry(*cell) for cell in cells]
@@ -212,7 +213,8 @@ def _together(parts: list[Interactions]) -> Interactions:
     """Join entries one after the other; a cell may then occur more than once."""
     users, items = parts[0].users, parts[0].items
     for part in parts[1:]:
-        users, items = users.extended(part.user_ids), items.extended(part.item_ids)
+        users = users.extended(part.user_ids, name="user id")
+        items = items.extended(part.item_ids, name="item id")
     return replace(
         parts[0],
         users=users,

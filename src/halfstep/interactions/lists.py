@@ -45,23 +45,37 @@ class Lists:
         return cls(indptr, pattern.indices[places])
 
     @classmethod
-    def of_mapping(cls, lists: Mapping[Any, Iterable[Any]], rows: Iterable[Any], columns: Vocabulary) -> Self:
-        """Look up ids: for each row the columns that the mapping lists; unknown columns and rows are passed over.
+    def of_mapping(
+        cls,
+        lists: Mapping[Any, Iterable[Any]],
+        asked: Iterable[Any],
+        users: Vocabulary,
+        items: Vocabulary,
+        *,
+        name: str,
+    ) -> Self:
+        """Look up the items that a mapping lists for each of some users; unknown items are skipped.
+
+        Parameters
+        ----------
+        lists : mapping from user id to item ids
+        asked : iterable of user ids
+            The rows.
+        users, items : Vocabulary
+            Of the model; the ids in the mapping must be of their types.
+        name : str
+            What the mapping is called in error messages.
 
         Raises
         ------
         DataError
-            If a row's list is a single string or no list at all.
+            If a list is a single string or no list at all, or an id is unusable or of another type.
         """
+        by_user = users.keyed(lists, name=f"user id in {name}")
         found: list[NDArray[np.int32]] = []
-        for row in rows:
-            listed = lists.get(row, ())
-            if isinstance(listed, str | bytes) or not isinstance(listed, Iterable):
-                raise DataError(f"the list of {row!r} is {listed!r}: give a list of ids, even for a single one")
-            positions = columns.positions(
-                np.asarray(listed) if hasattr(listed, "__array__") else list(listed), "mark"
-            )
-            distinct = np.unique(positions)
+        for user in asked:
+            listed = listed_for(by_user, user, name)
+            distinct = np.unique(items.positions(listed, "mark", name=f"item id in {name}"))
             found.append(distinct[distinct >= 0])
         indptr = np.concatenate([[0], np.cumsum([len(each) for each in found])]).astype(np.int64)
         return cls(indptr, np.concatenate([np.empty(0, np.int32), *found]))
@@ -104,3 +118,17 @@ class Lists:
         combined.eliminate_zeros()
         combined.sort_indices()
         return Lists(combined.indptr.astype(np.int64), combined.indices.astype(np.int32))
+
+
+def listed_for(lists: Mapping[Any, Any], user: Any, name: str) -> Any:
+    """Return the ids that a mapping lists for a user, as an array or a list; none for a user without an entry.
+
+    Raises
+    ------
+    DataError
+        If what it has is a single string or no list at all.
+    """
+    listed = lists.get(user, ())
+    if isinstance(listed, str | bytes) or not isinstance(listed, Iterable):
+        raise DataError(f"{name} has {listed!r} for user {user!r}: give a list of item ids, even for a single one")
+    return listed if hasattr(listed, "__array__") else list(listed)

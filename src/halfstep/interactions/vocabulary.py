@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import operator
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from functools import cached_property
 from itertools import repeat
-from numbers import Number
-from typing import Any, Literal, Self, SupportsIndex
+from typing import Any, Literal, Self, SupportsIndex, TypeVar
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.errors import ParameterError, UnknownIdError
+from halfstep.errors import DataError, ParameterError, UnknownIdError
 from halfstep.interactions.columns import RowError
-from halfstep.interactions.ids import as_ids, encode, factorise, is_dense, refuse_missing, unhashable
+from halfstep.interactions.ids import (
+    PLAIN,
+    as_ids,
+    encode,
+    factorise,
+    is_dense,
+    plain_id,
+    type_in_words,
+    type_of,
+    types_of,
+    unhashable,
+)
 
-ALIKE = (Number, str, bytes, date)  # of whose subclasses ids may be equal
+V = TypeVar("V")
+
 FEW = 16  # integers that one dictionary finds faster than NumPy does
 
 
 class Vocabulary:
     """The distinct ids of one side (users or items), numbered 0 to n − 1.
 
-    Ids are whatever hashes: integers, strings, UUIDs, tuples. Integers that fit in int64 are handled in bulk
-    by NumPy, everything else through one dictionary. Two ids are the same where Python says they are equal.
+    Ids are anything hashable: integers, strings, UUIDs, tuples. Integral floats become integers, and bytes are
+    decoded as UTF-8. Integers that fit in int64 are handled in bulk by NumPy, everything else through one dictionary.
+
+    An id that is looked up must be of a type that the vocabulary has: ``"12"`` is not among integers, nor ``True``.
+    An empty vocabulary takes ids of any type.
 
     Parameters
     ----------
@@ -35,7 +51,8 @@ class Vocabulary:
     Raises
     ------
     DataError
-        If an id is missing (None, NaN, NaT, pandas.NA), not hashable, or there twice.
+        If an id is missing (None, NaN, NaT, pandas.NA), not hashable, a bool among numbers, bytes that are not UTF-8,
+        a float too large to hold every integer, or there twice.
 
     Examples
     --------
@@ -77,7 +94,7 @@ class Vocabulary:
         Raises
         ------
         DataError
-            If an id is missing (None, NaN, NaT, pandas.NA) or not hashable; it names the first such row.
+            If an id is unusable, as for the constructor; it names the first such row.
         """
         distinct, positions = encode(ids, name)
         return cls.of_distinct(distinct), positions
@@ -97,21 +114,27 @@ class Vocabulary:
         ids.setflags(write=False)
         self._ids = ids
 
-    def extended(self, ids: Any) -> Vocabulary:
+    def extended(self, ids: Any, *, name: str = "id") -> Vocabulary:
         """Append ids, at no more cost than theirs (amortised): positions stay as they are.
 
         Parameters
         ----------
         ids : array-like of ids
-            Those that are here already are passed over.
+            Those that are here already are skipped.
+        name : str
+            What an id is called in error messages, such as "user id".
 
         Returns
         -------
         Vocabulary
             This one, where there is nothing new.
+
+        Raises
+        ------
+        DataError
+            If an id is unusable, or of a type that the vocabulary does not have.
         """
-        column, positions = self.look_up(ids, unknown="mark")
-        refuse_missing(column, positions < 0, "id")
+        column, positions = self.look_up(ids, unknown="mark", name=name)
         new = list(dict.fromkeys(column[positions < 0].tolist()))
         if not new:
             return self
@@ -130,6 +153,7 @@ class Vocabulary:
         longer._set(room[:total])
         longer._room = room
         longer.__dict__["_numbers"] = numbers
+        longer.__dict__["_types"] = self._types | types_of(column)
         return longer
 
     @property
@@ -150,7 +174,11 @@ class Vocabulary:
         return _plain(self._ids[index])
 
     def __contains__(self, item: object) -> bool:
-        return self._numbers.get(item, len(self)) < len(self)
+        try:
+            plain = plain_id(item)
+        except ValueError:
+            return False
+        return type_of(type(plain)) in self._types and self._numbers.get(plain, len(self)) < len(self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
@@ -166,20 +194,21 @@ class Vocabulary:
             return f"Vocabulary(1 id: {self[0]!r})"
         return f"Vocabulary({len(self):,} ids, {self[0]!r} to {self[len(self) - 1]!r})"
 
-    def position(self, id: Any) -> int:  # noqa: A002 - the word of the field
-        """Give the position of one id, whatever its type.
+    def position(self, id: Any, *, name: str = "id") -> int:  # noqa: A002 - the word of the field
+        """Return the position of one id.
 
         Raises
         ------
+        DataError
+            If the id is unusable, or of a type that the vocabulary does not have.
         UnknownIdError
             If the vocabulary does not hold it.
         """
-        found = self._numbers.get(id)
-        if found is None or found >= len(self):
-            raise self._unknown(id)
-        return found
+        return int(self.look_up([id], name=name)[1][0])
 
-    def positions(self, ids: Any, unknown: Literal["raise", "mark"] = "raise") -> NDArray[np.int32]:
+    def positions(
+        self, ids: Any, unknown: Literal["raise", "mark"] = "raise", *, name: str = "id"
+    ) -> NDArray[np.int32]:
         """Look up the positions of many ids.
 
         Parameters
@@ -189,6 +218,8 @@ class Vocabulary:
             tuples, and a sequence of ids elsewhere.
         unknown : {"raise", "mark"}
             What to do with an id that the vocabulary does not hold: raise `UnknownIdError`, or give −1.
+        name : str
+            What an id is called in error messages, such as "user id".
 
         Returns
         -------
@@ -196,15 +227,17 @@ class Vocabulary:
 
         Raises
         ------
+        DataError
+            If an id is unusable, or of a type that the vocabulary does not have; it names the first.
         UnknownIdError
             If ``unknown="raise"`` and an id is unknown; it names the first.
         """
-        return self.look_up(ids, unknown)[1]
+        return self.look_up(ids, unknown, name=name)[1]
 
     def look_up(
-        self, ids: Any, unknown: Literal["raise", "mark"] = "raise"
+        self, ids: Any, unknown: Literal["raise", "mark"] = "raise", *, name: str = "id"
     ) -> tuple[NDArray[Any], NDArray[np.int32]]:
-        """Do the same, and give the ids as an array, too: int64 or objects.
+        """Do the same, and return the ids as an array, too: int64 or objects.
 
         Returns
         -------
@@ -213,64 +246,114 @@ class Vocabulary:
         if unknown not in ("raise", "mark"):
             raise ParameterError(f"unknown must be 'raise' or 'mark', not {unknown!r}")
         if self._is_single(ids):
-            ids = [ids.item() if hasattr(ids, "__array__") else ids]
-        column = as_ids(ids, "id")
-        if (
-            column.dtype.kind == "i"
-            and self._ids.dtype.kind == "i"
-            and not (len(column) < FEW and "_numbers" in self.__dict__)
-        ):
-            positions = self._find_integers(column)
-        else:
-            entries = column.tolist()
-            try:
-                found = map(self._numbers.get, entries, repeat(-1))
-                positions = np.fromiter(found, dtype=np.int32, count=len(entries))
-            except TypeError:
-                raise unhashable(entries, "id") from None
-            positions[positions >= len(self)] = -1
+            # not .item(), which makes an integer of an instant in nanoseconds
+            ids = [np.asarray(ids)[()] if hasattr(ids, "__array__") else ids]
+        column = as_ids(ids, name)
+        self._check_types(column, name)
+        positions = self._find(column, name)
         if unknown == "raise" and len(positions) and positions.min() < 0:
-            raise self._unknown(_plain(column[int(np.argmax(positions < 0))]))
+            raise self._unknown(_plain(column[int(np.argmax(positions < 0))]), name)
         return column, positions
 
-    def type_mistake(self, ids: NDArray[Any], positions: NDArray[np.integer], name: str) -> str | None:
-        """Say what is wrong where no id is known and all are of a type that no id here is of, as "7" is for 7.
+    def shared(self, other: Vocabulary) -> NDArray[np.int32]:
+        """Return the position here of each id of another vocabulary: −1 where it is unknown, of whatever type."""
+        if self._types & other._types:
+            return self._find(other.ids, "id")
+        return np.full(len(other), -1, dtype=np.int32)
+
+    def keyed(self, mapping: Mapping[Any, V], *, name: str = "id") -> Mapping[Any, V]:
+        """Return a mapping from ids with its keys in the form that ids have here, known or not.
+
+        Raises
+        ------
+        DataError
+            If a key is unusable as an id, or of a type that the vocabulary does not have.
+        """
+        if set(map(type, mapping)) <= self._types & PLAIN:  # as nearly all are
+            return mapping
+        ids, _ = self.look_up(list(mapping), "mark", name=name)
+        return dict(zip(ids.tolist(), mapping.values(), strict=True))
+
+    def parse(self, text: str, *, name: str = "id") -> Any:
+        """Return the id that a text means, of a type that the vocabulary has.
 
         Parameters
         ----------
-        ids, positions : ndarray of shape (n,)
-            As `look_up` gives them.
+        text : str
+            As the id prints. If several types read it, an id that the vocabulary holds is preferred.
         name : str
-            What an id is called in the message, such as "user id".
+            What an id is called in error messages, such as "user id".
+
+        Returns
+        -------
+        id
+            Not necessarily one that the vocabulary holds. The text itself if the vocabulary is empty.
+
+        Raises
+        ------
+        DataError
+            If none of the vocabulary's types reads the text.
         """
-        if len(self) == 0 or len(ids) == 0 or positions.max() >= 0 or _kinds(ids) & self._kinds:
-            return None
-        return (
-            f"no {name} is known: they are such as {_plain(ids[0])!r}, and {self[0]!r} would be one; give ids of the "
-            "same type"
+        if len(self) == 0:
+            return text
+        readings = []
+        for kind in sorted(self._types, key=lambda kind: (kind is not str, kind.__name__)):
+            try:
+                readings.append(plain_id(_PARSERS[kind](text)))
+            except (KeyError, ValueError, ArithmeticError):  # no parser, or it does not read this text
+                continue
+        known = [reading for reading in readings if reading in self]
+        if not known and not self._types <= _PARSERS.keys():
+            known = [each for each in self if str(each) == text]
+        if known or readings:
+            return (known or readings)[0]
+        raise DataError(
+            f"{name} {text!r} cannot be read: the known {name}s are {self._types_in_words()}; write it as these are "
+            "printed"
         )
+
+    def _check_types(self, column: NDArray[Any], name: str) -> None:
+        """Raise an error if an id is of a type that no id here has."""
+        foreign = types_of(column) - self._accepted if len(self) else frozenset()
+        if not foreign:
+            return
+        item = next(each for each in column.tolist() if type_of(type(each)) in foreign)
+        remedy = "one of these types"
+        if len(self._types) == 1:
+            _, remedy = type_in_words(*self._types)
+        raise DataError(
+            f"{name} {item!r} is {type_in_words(type_of(type(item)))[0]}, but the known {name.partition(' in ')[0]}s "
+            f"are {self._types_in_words()}: convert the ids to {remedy.removeprefix('of ')}"
+        )
+
+    def _types_in_words(self) -> str:
+        """Name the types of the ids, with an example of each."""
+        examples: dict[type, Any] = {}
+        for each in self:
+            examples.setdefault(type_of(type(each)), each)
+            if len(examples) == len(self._types):
+                break
+        return " and ".join(f"{type_in_words(kind)[1]} such as {each!r}" for kind, each in examples.items())
 
     def _is_single(self, ids: Any) -> bool:
         if isinstance(ids, tuple):
-            return self._holds_tuples
+            return tuple in self._types
         if hasattr(ids, "__array__"):
             return bool(np.ndim(ids) == 0)
         return isinstance(ids, str | bytes) or not hasattr(ids, "__iter__")
 
-    def _unknown(self, item: Any) -> UnknownIdError:
+    def _unknown(self, item: Any, name: str) -> UnknownIdError:
         held = f"holds {len(self):,} ids, such as {self[0]!r}" if len(self) else "is empty"
-        hint = ""
-        if len(self) and not isinstance(item, type(self[0])):
-            hint = f"; ids of type {type(item).__name__} equal none of type {type(self[0]).__name__}"
-        return UnknownIdError(f"unknown id {item!r}: the vocabulary {held}{hint}")
+        return UnknownIdError(f"unknown {name} {item!r}: the vocabulary {held}")
 
     @cached_property
-    def _holds_tuples(self) -> bool:
-        return self._ids.dtype.kind == "O" and tuple in set(map(type, self._ids))
+    def _types(self) -> frozenset[type]:
+        return types_of(self._ids)
 
-    @cached_property
-    def _kinds(self) -> set[type]:
-        return _kinds(self._ids)
+    @property
+    def _accepted(self) -> frozenset[type]:
+        """The types of ids that may be looked up: those of the ids, and integers among floats, as 2.0 is one."""
+        return self._types | {int} if float in self._types else self._types
 
     @cached_property
     def _numbers(self) -> dict[Any, int]:
@@ -293,6 +376,23 @@ class Vocabulary:
         order = np.argsort(self._ids, kind="stable")
         return self._ids[order], order.astype(np.int32)
 
+    def _find(self, column: NDArray[Any], name: str) -> NDArray[np.int32]:
+        """Return positions of ids that are known to be usable; −1 for unknown ones."""
+        if (
+            column.dtype.kind == "i"
+            and self._ids.dtype.kind == "i"
+            and not (len(column) < FEW and "_numbers" in self.__dict__)
+        ):
+            return self._find_integers(column)
+        entries = column.tolist()
+        try:
+            found = map(self._numbers.get, entries, repeat(-1))
+            positions = np.fromiter(found, dtype=np.int32, count=len(entries))
+        except TypeError:  # a tuple that holds something unhashable
+            raise unhashable(entries, name) from None
+        positions[positions >= len(self)] = -1
+        return positions
+
     def _find_integers(self, column: NDArray[np.int64]) -> NDArray[np.int32]:
         if len(self) == 0:
             return np.full(len(column), -1, dtype=np.int32)
@@ -307,13 +407,25 @@ class Vocabulary:
         return np.where(ids[places] == column, positions[places], np.int32(-1))
 
 
-def _kinds(ids: NDArray[Any]) -> set[type]:
-    """The types of ids, those as one of which Python says that they may be equal."""
-    if ids.dtype.kind != "O":
-        return {Number}
-    return {next((base for base in ALIKE if issubclass(kind, base)), kind) for kind in set(map(type, ids))}
-
-
 def _plain(item: Any) -> Any:
     """Make a Python int of NumPy's, so that ids look and hash the same wherever they come from."""
     return int(item) if isinstance(item, np.integer) else item
+
+
+def _parse_integer(text: str) -> int:
+    number = int(text)
+    if str(number) != text:  # as "007", which is another id where ids are strings
+        raise ValueError(text)
+    return number
+
+
+_PARSERS: dict[type, Callable[[str], Any]] = {
+    bool: {"True": True, "False": False}.__getitem__,
+    int: _parse_integer,
+    float: float,
+    str: str,
+    Decimal: Decimal,
+    UUID: UUID,
+    dt.date: dt.date.fromisoformat,
+    dt.datetime: dt.datetime.fromisoformat,
+}

@@ -53,7 +53,8 @@ def precision(recommended: Lists, relevant: Lists, n: int | None = None, *, per_
     Raises
     ------
     DataError
-        If a list holds an id twice, the numbers of users differ, or no user has a relevant item.
+        If a list holds an id twice, a recommended id is of a type that no relevant id has, the numbers of users
+        differ, or no user has a relevant item.
     ParameterError
         If n is less than 1.
     """
@@ -178,7 +179,7 @@ def coverage(recommended: Lists, catalogue: Collection[Any], n: int | None = Non
     vocabulary = catalogue if isinstance(catalogue, Vocabulary) else Vocabulary.encode(list(catalogue))[0]
     if len(vocabulary) == 0:
         raise DataError("the catalogue is empty: give the ids of all items that could be recommended")
-    codes = vocabulary.positions(lists.ids, "mark")
+    codes = vocabulary.positions(lists.ids, "mark", name="id in recommended")
     if len(codes) and codes.min() < 0:
         foreign = int(np.argmax(codes < 0))
         raise DataError(
@@ -213,10 +214,10 @@ def novelty(
     Raises
     ------
     DataError
-        If all lists are empty, or a list holds an id twice.
+        If all lists are empty, a list holds an id twice, or an id is of a type that none of the interactions' has.
     """
     lists = _read("recommended", recommended)
-    known = interactions.items.positions(lists.ids, "mark")
+    known = interactions.items.positions(lists.ids, "mark", name="item id in recommended")
     codes = np.where(known < 0, interactions.n_items, known)  # all items that nobody has share one code
     bits = self_information(np.append(interactions.item_counts, 0), interactions.n_users)
     values = mean_over_list(lists.laid_out(codes)[:, : _places(n, lists)], bits)
@@ -251,9 +252,9 @@ def _of_lists(name: str, recommended: Lists, relevant: Lists, n: int | None, per
             "user, an empty one where there is nothing"
         )
     n = _places(n, lists)
-    vocabulary, codes = Vocabulary.encode(np.concatenate([lists.ids, found.ids]))
-    listed = lists.laid_out(codes[: len(lists.ids)])
-    keys = np.unique(found.rows * len(vocabulary) + codes[len(lists.ids) :])  # a repeated id is one relevant item
+    vocabulary, codes = Vocabulary.encode(found.ids)
+    listed = lists.laid_out(vocabulary.positions(lists.ids, "mark", name="id in recommended"))
+    keys = np.unique(found.rows * len(vocabulary) + codes)  # a repeated id is one relevant item
     rows, wanted = np.divmod(keys, max(len(vocabulary), 1))
     marks = mark(listed, rows, wanted, len(vocabulary))
     values = measure(name, marks, np.bincount(rows, minlength=lists.n_rows).astype(np.int64), n)

@@ -292,7 +292,7 @@ def test_frames_come_back_as_they_came():
 @pytest.mark.parametrize(
     ("metrics", "n", "message"),
     [
-        ("ndgc", 10, r"there is no metric 'ndgc' here .did you mean 'ndcg'"),
+        ("ndgc", 10, r"unknown metric 'ndgc' .did you mean 'ndcg'"),
         ([], 10, r"metrics=\[\] and n=10: give at least one of each"),
         ("ndcg", 0, "n=0: give an integer of at least 1"),
         ("ndcg", 2.5, r"n=2.5: give an integer"),
@@ -347,3 +347,47 @@ def test_popularity_on_the_ncf_protocol_of_movielens_1m():
     assert result.n_scored == 6040
     assert result["Popularity", "hit_rate"] == pytest.approx(0.453, abs=0.0015)
     assert result["Popularity", "ndcg"] == pytest.approx(0.254, abs=0.0015)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("map", "'average_precision'"),
+        ("map@10", "'average_precision@10'"),
+        ("MAP@5", "'average_precision@5'"),
+        ("mrr", "'reciprocal_rank'"),
+        ("hr", "'hit_rate'"),
+        ("hr@20", "'hit_rate@20'"),
+        ("HitRate", "'hit_rate'"),
+        ("auc", "'ndcg' or 'recall'"),
+        ("f1@10", "'precision@10' or 'recall@10'"),
+        ("NDCG@10", "'ndcg@10'"),
+        ("nDCG@k", "'ndcg'"),
+        ("ndcg_at_10", "'ndcg@10'"),
+        ("ndcg10", "'ndcg@10'"),
+        ("Precision at 5", "'precision@5'"),
+        ("RMSE", "'rmse'"),
+        ("mse@10", "'rmse'"),
+        ("averageprecision", "'average_precision'"),
+    ],
+)
+def test_names_that_others_use_are_answered_with_ours(models, halves, given, meant):
+    with pytest.raises(ParameterError) as raised:
+        hs.evaluate(models, halves[1], given)
+    assert str(raised.value).startswith(f"unknown metric {given!r} (did you mean {meant}?); available are ")
+
+
+@pytest.mark.parametrize("given", ["xyz", "", "@", "10", "@10"])
+def test_names_that_are_like_none_get_the_list(models, halves, given):
+    with pytest.raises(ParameterError) as raised:
+        hs.evaluate(models, halves[1], given)
+    assert str(raised.value).startswith(f"unknown metric {given!r}; available are ")
+
+
+def test_only_metrics_of_the_place_are_suggested():
+    data = hs.Interactions.from_arrays([1, 2], ["x", "y"], [1.0, 2.0])
+    model = hs.Popularity().fit(data)
+    with pytest.raises(ParameterError, match=r"unknown metric 'mse'; available are"):
+        hs.evaluate_stream(model, data, "mse", update=False)
+    with pytest.raises(ParameterError, match=r"unknown metric 'accuracy' \(did you mean 'sign_accuracy' or 'prec"):
+        hs.tune(hs.ItemBias(), data, metric="accuracy")

@@ -163,7 +163,7 @@ def test_stream_tables_print_and_convert():
 def test_what_cannot_be_streamed_is_refused():
     model = hs.Popularity().fit(hs.Interactions.from_arrays([1, 2], ["x", "y"]))
     stream = hs.Interactions.from_arrays([1], ["y"])
-    with pytest.raises(ParameterError, match="there is no metric 'coverage' here"):
+    with pytest.raises(ParameterError, match="unknown metric 'coverage'"):
         hs.evaluate_stream(model, stream, "coverage", update=False)
     with pytest.raises(ParameterError, match="n=0: give an integer of at least 1"):
         hs.evaluate_stream(model, stream, n=0, update=False)

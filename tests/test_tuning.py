@@ -251,7 +251,7 @@ def test_folds_without_anything_to_score_are_an_error(ratings: hs.Interactions) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metric": "ndgc@10"}, r"no metric 'ndgc' here \(did you mean 'ndcg'"),
+        ({"metric": "ndgc@10"}, r"unknown metric 'ndgc@10' \(did you mean 'ndcg@10'"),
         ({"metric": "rmse", "direction": "maximize"}, "rmse is to be minimized"),
         ({"search": "bayes"}, "search='bayes': give one of 'grid', 'random', 'optuna'"),
         ({"n_trials": 0}, "n_trials=0: give an integer of at least 1"),

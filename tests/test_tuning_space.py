@@ -128,7 +128,9 @@ def test_a_grid_has_every_point_once_and_goes_from_strong_to_weak() -> None:
 
 
 def test_a_grid_takes_no_distributions() -> None:
-    with pytest.raises(ParameterError, match=r"space\['tol'\] is Uniform\(low=0, high=1\): a grid takes lists"):
+    with pytest.raises(
+        ParameterError, match=r"search=.grid. needs a list of values for each parameter, and tol is Uni"
+    ):
         Grid(Space.of({"tol": hs.Uniform(0, 1)}, ALS))
 
 

@@ -18,6 +18,7 @@ from halfstep.errors import DataError, ParameterError
 from halfstep.features import Given, read_features
 from halfstep.half_step_model import HalfStepModel
 from halfstep.interactions import Interactions, as_interactions
+from halfstep.memory import check_rank
 from halfstep.objective import Explicit, Objective
 from halfstep.parameters import as_generator, as_pair, check_choice, check_integer, check_number
 from halfstep.progress import FitInterruptedWarning, progress_bar
@@ -270,6 +271,7 @@ class ALS(HalfStepModel):
             data, of_users, features = read_features(
                 data, user_features, item_features, implicit=bool(self.implicit_features)
             )
+        check_rank(self.rank, data.n_users, data.n_items, itemsize=np.dtype(self.dtype).itemsize, is_solved=True)
         cost = self.objective.cost(data)
         solver, precision = self._solver, self._precision
         if of_users is not None:

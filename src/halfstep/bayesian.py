@@ -21,6 +21,7 @@ from halfstep.features import Given, read_features
 from halfstep.gibbs import Chain, fold_in
 from halfstep.half_step_model import HalfStepModel, naming_the_row
 from halfstep.interactions import Interactions, as_interactions
+from halfstep.memory import check_rank
 from halfstep.objective import Cost, Explicit, is_repeated
 from halfstep.ordinal import Ratings, category_quantiles, latent_cost, probabilities, refuse_weights
 from halfstep.parameters import as_generator, check_integer
@@ -231,6 +232,7 @@ class BayesianALS(HalfStepModel):
         data, of_users, linked = read_features(
             data, user_features, item_features, implicit=bool(self.implicit_features)
         )
+        check_rank(self.rank, data.n_users, data.n_items, itemsize=4, is_solved=True)
         cost, ratings = self.objective.cost(data), None
         if self.ordinal:
             cost, ratings = latent_cost(cost), Ratings.of(data)

@@ -10,16 +10,20 @@ import numpy as np
 
 from halfstep.errors import ParameterError
 
+LARGEST = 2**63 - 1  # what int64 holds, and compiled code therefore
+
 
 def check_integer(name: str, value: object, *, minimum: int) -> None:
-    """Refuse all but integers of at least `minimum`."""
+    """Refuse all but integers of at least `minimum`, which int64 must hold."""
     if not _is_integer(value) or value < minimum:
         raise ParameterError(f"{name}={value!r}: give an integer of at least {minimum}")
+    if value > LARGEST:
+        raise ParameterError(f"{name}={value!r}: give an integer of at most {LARGEST}")
 
 
 def check_number(name: str, value: object, *, positive: bool = False) -> None:
     """Refuse all but finite numbers of at least 0, or above 0 where `positive`."""
-    number = float(value) if _is_integer(value) or isinstance(value, float | np.floating) else math.nan
+    number = _as_float(value) if _is_integer(value) or isinstance(value, float | np.floating) else math.nan
     if not (math.isfinite(number) and (number > 0 if positive else number >= 0)):
         bound = "above 0" if positive else "of at least 0"
         raise ParameterError(f"{name}={value!r}: give a finite number {bound}")
@@ -36,7 +40,7 @@ def as_pair(name: str, value: Any) -> tuple[Any, Any]:
 
 def check_finite(name: str, value: object) -> None:
     """Refuse all but finite numbers."""
-    if not (_is_integer(value) or (isinstance(value, float | np.floating) and math.isfinite(value))):
+    if not (_is_integer(value) or isinstance(value, float | np.floating)) or not math.isfinite(_as_float(value)):
         raise ParameterError(f"{name}={value!r}: give a finite number")
 
 
@@ -58,6 +62,14 @@ def as_generator(random_state: object) -> np.random.Generator:
         f"random_state={random_state!r}: give None, an integer of at least 0, or a numpy.random.Generator "
         "such as numpy.random.default_rng(0)"
     )
+
+
+def _as_float(value: float | np.floating | np.integer) -> float:
+    """Convert a number; infinity stands for integers beyond all floats."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _is_integer(value: object) -> TypeGuard[int]:

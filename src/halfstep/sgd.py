@@ -15,6 +15,7 @@ from halfstep.errors import DataError, NumericalError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, as_interactions
 from halfstep.kernels.sgd import sgd_epoch
+from halfstep.memory import check_rank
 from halfstep.parameters import as_generator, check_integer, check_number
 from halfstep.progress import FitInterruptedWarning, progress_bar
 
@@ -130,6 +131,7 @@ class SGD(FactorModel):
         interactions = as_interactions(data)
         if len(interactions) == 0:
             raise DataError("there is nothing to fit: the data have no entries")
+        check_rank(self.rank, interactions.n_users, interactions.n_items, itemsize=8, is_solved=False)
         rng = as_generator(self.random_state)
         P = rng.normal(0.0, self.init_std, (interactions.n_users, self.rank))
         Q = rng.normal(0.0, self.init_std, (interactions.n_items, self.rank))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from halfstep.backends.threads import OneBlasThread, Task, Team, threads_to_use
 from halfstep.interactions import Lists
 from halfstep.kernels.topn import best_of_lists, best_of_near, scan_tile
+from halfstep.memory import check_memory
 
 Floats = NDArray[np.floating]
 Ranked = tuple[NDArray[np.int64], NDArray[np.float64]]
@@ -59,7 +60,7 @@ def best_columns(
     scores : ndarray of shape (n_rows, n)
         In double precision; NaN where a list is short.
     """
-    best, scores = np.empty((len(P), n), np.int64), np.empty((len(P), n))
+    best, scores = _empty_lists(len(P), n)
     if n == 0:
         return best, scores
     P, Q, threads = _read_only(P), _read_only(Q), threads_to_use(threads)
@@ -98,7 +99,7 @@ def best_of_given(
     P: Floats, Q: Floats, c: NDArray[np.float64], n: int, *, given: Lists, threads: int | None = None
 ) -> Ranked:
     """Rank the columns that each row lists, otherwise as `best_columns`."""
-    best, scores = np.empty((len(P), n), np.int64), np.empty((len(P), n))
+    best, scores = _empty_lists(len(P), n)
     P, Q = _read_only(P), _read_only(Q)
 
     def rank(first: int, last: int) -> None:
@@ -106,6 +107,12 @@ def best_of_given(
 
     _run(rank, len(P), LISTS_AT_ONCE, threads_to_use(threads))
     return best, scores
+
+
+def _empty_lists(rows: int, n: int) -> Ranked:
+    """Make room for columns and scores."""
+    check_memory(16 * rows * n, f"n={n} for {rows:,} lists", "lower n, or ask for some rows at a time")
+    return np.empty((rows, n), np.int64), np.empty((rows, n))
 
 
 def _read_only(F: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -26,6 +27,53 @@ class Metric(NamedTuple):
         return self.name if self.n is None else f"{self.name}@{self.n}"
 
 
+ALIASES = {
+    "accuracy": ("sign_accuracy", "precision"),
+    "ap": ("average_precision",),
+    "auc": ("ndcg", "recall"),
+    "catalog": ("coverage",),
+    "dcg": ("ndcg",),
+    "f1": ("precision", "recall"),
+    "hit": ("hit_rate",),
+    "hit_ratio": ("hit_rate",),
+    "hits": ("hit_rate",),
+    "hr": ("hit_rate",),
+    "map": ("average_precision",),
+    "mean_absolute_error": ("mae",),
+    "mean_average_precision": ("average_precision",),
+    "mean_reciprocal_rank": ("reciprocal_rank",),
+    "mean_squared_error": ("rmse",),
+    "mrr": ("reciprocal_rank",),
+    "mse": ("rmse",),
+    "normalized_discounted_cumulative_gain": ("ndcg",),
+    "p": ("precision",),
+    "prec": ("precision",),
+    "r": ("recall",),
+    "rec": ("recall",),
+    "roc_auc": ("ndcg", "recall"),
+    "root_mean_squared_error": ("rmse",),
+    "rr": ("reciprocal_rank",),
+    "sensitivity": ("recall",),
+    "success": ("hit_rate",),
+    "tpr": ("recall",),
+}
+"""What others call a metric, or what they use in its place."""
+
+_SPELLING = re.compile(r"(?P<name>f1|.*?[a-z])(?:[@_]*(?:at)?[@_]*(?P<n>[0-9]+|k))?")
+"""A name with a cutoff in any spelling, in lower case: ndcg@10, ndcg_at_10, ndcg10."""
+
+
+def close_names(given: str, allowed: Collection[str]) -> list[str]:
+    """Suggest the metrics that somebody may have meant, with the cutoff that was given."""
+    plain = re.sub(r"[\s.-]+", "_", given.strip().lower())
+    spelled = None if plain in ALIASES else _SPELLING.fullmatch(plain)
+    name, n = (spelled["name"], spelled["n"]) if spelled else (plain, None)
+    names = [name] if name in allowed else [each for each in ALIASES.get(name, ()) if each in allowed]
+    names = names or get_close_matches(name, allowed, 1)
+    cutoff = f"@{n}" if n is not None and n.isdecimal() else ""
+    return [each if each in PER_PAIR else each + cutoff for each in names]
+
+
 def read_metrics(metrics: str | Sequence[str], n: int | Sequence[int], allowed: Collection[str]) -> list[Metric]:
     """Combine names with numbers of places; a name such as "recall@20" brings a number of its own.
 
@@ -42,9 +90,9 @@ def read_metrics(metrics: str | Sequence[str], n: int | Sequence[int], allowed: 
     for given in names:
         name, at, own = given.partition("@")
         if name not in allowed:
-            close = get_close_matches(name, allowed, 1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise ParameterError(f"there is no metric {name!r} here{hint}; there are {', '.join(allowed)}")
+            close = close_names(given, allowed)
+            hint = f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
+            raise ParameterError(f"unknown metric {given!r}{hint}; available are {', '.join(allowed)}")
         if name in PER_PAIR:
             if at:
                 raise ParameterError(

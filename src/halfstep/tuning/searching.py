@@ -37,8 +37,8 @@ class Grid:
         drawn = [name for name, each in space.dimensions.items() if not isinstance(each, Choices)]
         if drawn:
             raise ParameterError(
-                f"space[{drawn[0]!r}] is {space.dimensions[drawn[0]]!r}: a grid takes lists of values; give one, or "
-                "search='random'"
+                f"search='grid' needs a list of values for each parameter, and {drawn[0]} is "
+                f"{space.dimensions[drawn[0]]!r}: list its values in space=..., or use search='random'"
             )
         self._points = self._ordered(space)
 

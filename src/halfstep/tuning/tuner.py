@@ -148,11 +148,12 @@ def tune(
     tunes_objective = any(name.partition(".")[0] == "objective" for name in read.dimensions)
     if not callable(metric) and not tunes_objective:  # else each trial is checked
         check_comparable(measured.label, estimator, interactions)
+    chosen_search = _search(search, read, seed, measured.maximize)
     folds, how = make_folds(interactions, split, seed)
     planned = _planned(read, search, n_trials)
     run = Run(
         read, measured, folds, prune,
-        Fitter(estimator, folds, seed, warm_starts=warm_starts), _search(search, read, seed, measured.maximize), [],
+        Fitter(estimator, folds, seed, warm_starts=warm_starts), chosen_search, [],
     )  # fmt: skip
     identity = {
         "data": digest(interactions),

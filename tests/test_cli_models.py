@@ -130,6 +130,16 @@ def test_ids_of_integers_are_found(shell: Shell, clicks_model: Path) -> None:
     assert "similar to item 50" in shell("similar", clicks_model, "50")[0]
 
 
+def test_one_id_that_is_no_integer_leaves_the_others_findable(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "plays.csv").write_text("user,item\n7,1\n7,2\nx9,1\n007,2\n")
+    shell("fit", tmp_path / "plays.csv", "-o", tmp_path / "m")
+    for user in ("7", "x9", "007"):
+        out, err = shell("recommend", tmp_path / "m", user, "--json", "--include-seen")
+        assert "unknown" not in err
+        assert {line["user"] for line in json.loads(out)} == {user}
+    assert "user '9' is unknown to the model" in shell("recommend", tmp_path / "m", "9", "--json")[1]
+
+
 def test_a_stranger_is_told_apart(shell: Shell, clicks_model: Path) -> None:
     out, err = shell("recommend", clicks_model, "5000", "-n", 1, "--json")
     assert err == "user 5000 is unknown to the model: the list is what is liked in general\n"

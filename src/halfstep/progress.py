@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from functools import cache
 from typing import Any
 
-from tqdm import tqdm
+from tqdm import TqdmWarning, tqdm
+
+DELAY = 2.0  # seconds that pass before a bar is shown where nobody asked for one
 
 
 class FitInterruptedWarning(UserWarning):
     """A fit was stopped by Ctrl-C; the model is that of the last finished iteration."""
 
 
-class _Bar(tqdm):  # type: ignore[type-arg]
-    monitor_interval = 0  # no thread that outlives the bar
-
-
 def progress_bar(show: bool | None, steps: int, name: str) -> tqdm[Any]:
-    """A bar for `steps` of a fit; with ``show=None`` only on a terminal, and only once the fit has taken a second."""
-    if show is None:
-        return _Bar(total=steps, desc=name, leave=False, delay=1.0, disable=None)
-    return _Bar(total=steps, desc=name, leave=False, disable=not show)
+    """Make a bar for the steps of a fit.
+
+    Parameters
+    ----------
+    show : bool or None
+        With None it is shown where somebody watches (`is_watched`), once `DELAY` seconds have passed.
+    steps : int
+    name : str
+    """
+    is_hidden = not (is_watched() if show is None else show)
+    bar = _bar_class(in_notebook=not is_hidden and _is_notebook())
+    delay = DELAY if show is None else 0.0
+    return bar(total=steps, desc=name, leave=False, delay=delay, miniters=1, disable=is_hidden)
+
+
+def is_watched() -> bool:
+    """Whether somebody sees a bar: in a terminal or a notebook, rather than in a pipe or the log of a server."""
+    return sys.stderr is not None and (sys.stderr.isatty() or _is_notebook())
+
+
+def _is_notebook() -> bool:
+    ipython = sys.modules.get("IPython")  # a notebook has imported it
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and "IPKernelApp" in shell.config
+
+
+@cache
+def _bar_class(*, in_notebook: bool) -> type[tqdm[Any]]:
+    base = tqdm
+    if in_notebook:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TqdmWarning)  # without ipywidgets it is a line of text, as good
+            from tqdm.auto import tqdm as base
+
+    class Bar(base):  # type: ignore[valid-type, misc]
+        monitor_interval = 0  # no thread that outlives the bar
+
+    return Bar

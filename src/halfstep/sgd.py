@@ -71,7 +71,7 @@ class SGD(FactorModel):
     random_state : int, numpy.random.Generator or None
         Where the initial factors come from. An int makes every fit on the same data give the same model.
     progress : bool or None
-        Whether to show a progress bar; None shows one where standard error is a terminal.
+        Whether to show a progress bar; by default in terminals and notebooks, where it takes more than two seconds.
 
     Attributes
     ----------

@@ -158,7 +158,7 @@ def evaluate_stream(
     confidence, resamples, random_state, threads
         As in `evaluate`.
     progress : bool, optional
-        Show a bar; by default only on a terminal.
+        Whether to show a progress bar; by default in terminals and notebooks, where it takes more than two seconds.
 
     Returns
     -------

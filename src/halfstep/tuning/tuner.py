@@ -100,7 +100,7 @@ def tune(
         on: killed anywhere, it ends with the winner of a search that was not. A larger `n_trials` lengthens a search.
         What the winner depends on must be as it was, or it is an error that says what is not.
     progress : bool, optional
-        Whether to show a progress bar; by default where a person would see it and the search takes long.
+        Whether to show a progress bar; by default in terminals and notebooks, where it takes more than two seconds.
 
     Returns
     -------

@@ -293,6 +293,15 @@ def test_a_hostile_header_is_an_error(sound: Path, tmp_path: Path, name: str, ve
     assert peak < 10_000_000
 
 
+def test_threads_that_a_file_names_all_the_same_are_passed_over(sound: Path, tmp_path: Path) -> None:
+    header, rest = header_of(sound.read_bytes())
+    model = json.loads(header["__metadata__"]["model"])
+    model["parameters"]["threads"] = 10**9
+    header["__metadata__"]["model"] = json.dumps(model)
+    (tmp_path / "forged").write_bytes(with_header(header, rest))
+    assert hs.load(tmp_path / "forged").threads is None
+
+
 def with_array(content: bytes, name: str, change) -> bytes:
     header, rest = header_of(content)
     start, stop = header[name]["data_offsets"]

@@ -320,3 +320,14 @@ def test_every_objective_and_weight_of_the_library_can_be_stored() -> None:
     made = {each for _, each in inspect.getmembers(weights, dataclasses.is_dataclass) if "__call__" in vars(each)}
     objectives = kinds_of(objective.Objective) - {values.NotStoredObjective}
     assert made | objectives | {hs.Drift} == set(values.STORABLE.values())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [hs.ALS(rank=1, threads=64), hs.BayesianALS(rank=1, iterations=3, burn_in=1, threads=64)],
+    ids=["ALS", "BayesianALS"],
+)
+def test_threads_are_not_taken_from_a_file(tmp_path: Path, model: hs.ALS | hs.BayesianALS) -> None:
+    """A model of a machine of 64 cores is loaded where there are two, or the other way around."""
+    assert saved(model.fit(SOME), tmp_path / "model").threads is None
+    assert model.threads == 64

@@ -50,7 +50,8 @@ def load(path: str | os.PathLike[str], *, verify: bool = True) -> FactorModel:
     Returns
     -------
     FactorModel
-        Of the class that was saved, with the parameters and the fitted attributes that it had.
+        Of the class that was saved, with the parameters and the fitted attributes that it had; except ``threads``,
+        which is None: as many as this machine has cores.
 
     Raises
     ------

@@ -72,6 +72,7 @@ class StoredModel:
 
 
 _MORE = "more."
+_OF_THE_MACHINE = ("threads",)  # parameters that are neither written nor taken from a file, but have their defaults
 _FACTORS = ("user_factors", "item_factors", "user_biases", "item_biases")
 
 
@@ -93,7 +94,11 @@ def write_model(model: StoredModel, path: Path) -> None:
     arrays: Arrays = {name: getattr(model, name) for name in (*_FACTORS, "item_counts")}
     arrays |= {f"{_MORE}{name}": array for name, array in model.more.items()}
     arrays |= pack_vocabulary(model.users, "users") | pack_vocabulary(model.items, "items")
-    parameters = {name: pack_value(value, name, arrays) for name, value in model.parameters.items()}
+    parameters = {
+        name: pack_value(value, name, arrays)
+        for name, value in model.parameters.items()
+        if name not in _OF_THE_MACHINE
+    }
     about: dict[str, Any] = {
         "class": model.kind,
         "parameters": parameters,
@@ -155,7 +160,11 @@ def _unpack(about: Any, arrays: Arrays, values_are: str, *, verify: bool) -> Sto
     stored = about["interactions"]
     return StoredModel(
         kind=about["class"],
-        parameters={name: unpack_value(value, name, arrays) for name, value in about["parameters"].items()},
+        parameters={
+            name: unpack_value(value, name, arrays)
+            for name, value in about["parameters"].items()
+            if name not in _OF_THE_MACHINE
+        },
         mean=float(mean),
         users=users,
         items=items,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -16,6 +15,7 @@ from halfstep.interactions.duplicates import Duplicates, find_repeat, merge
 from halfstep.interactions.orientation import Orientation
 from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, columns_by_role, naming_the_way_out
 from halfstep.interactions.vocabulary import Vocabulary
+from halfstep.lazy import cached_property
 from halfstep.parameters import check_choice
 
 if TYPE_CHECKING:

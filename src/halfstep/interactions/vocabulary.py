@@ -6,7 +6,6 @@ import datetime as dt
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from functools import cached_property
 from itertools import repeat
 from typing import Any, Literal, Self, SupportsIndex, TypeVar
 from uuid import UUID

@@ -14,10 +14,12 @@ from numpy.typing import ArrayLike
 from halfstep.alternation import Alternation, Snapshot
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Factors, Solver, empty_factors
+from halfstep.backends.threads import paused
 from halfstep.errors import DataError, ParameterError
 from halfstep.features import Given, read_features
 from halfstep.half_step_model import HalfStepModel
 from halfstep.interactions import Interactions, as_interactions
+from halfstep.interrupts import allowed
 from halfstep.memory import check_rank
 from halfstep.objective import Explicit, Objective
 from halfstep.parameters import as_generator, as_pair, check_choice, check_integer, check_number
@@ -281,7 +283,7 @@ class ALS(HalfStepModel):
         by_user, by_item = sides(data, cost, rank=self.rank, regularization=self._regularization, dtype=precision)
         keep = partial(self._keep, data, cost.mean, of_users)
         start = Snapshot(*self._initial_factors(data, by_user.unknowns), [])
-        with CPU(self.threads) as backend, progress_bar(self.progress, self.iterations, "ALS") as bar:
+        with progress_bar(self.progress, self.iterations, "ALS") as bar, CPU(self.threads) as backend:
             run = Alternation(
                 backend, by_user, by_item, start, solver=solver, extrapolation=self.extrapolation, data=data,
                 drift=self.objective.drift, regularization=self._regularization, features=features,
@@ -290,8 +292,9 @@ class ALS(HalfStepModel):
             try:
                 while len(run.finished.history) < self.iterations:
                     if run.iterate():
-                        bar.set_postfix_str(f"objective {run.finished.history[-1].objective:.6g}", refresh=False)
-                        bar.update()
+                        with allowed():
+                            bar.set_postfix_str(f"objective {run.finished.history[-1].objective:.6g}", refresh=False)
+                            bar.update()
                         if self._is_done(keep, run.finished):
                             break
                 if self.finalize is not None:
@@ -351,7 +354,8 @@ class ALS(HalfStepModel):
         if self.callbacks:
             keep(finished)
             # All are called, whatever the first one says; a number, such as an error rate, does not mean stop.
-            answers = [callback(self) for callback in self.callbacks]
+            with paused():
+                answers = [callback(self) for callback in self.callbacks]
             if any(isinstance(answer, bool | np.bool_) and answer for answer in answers):
                 return True
         if self.tol == 0 or len(finished.history) < 2:

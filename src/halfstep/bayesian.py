@@ -21,6 +21,7 @@ from halfstep.features import Given, read_features
 from halfstep.gibbs import Chain, fold_in
 from halfstep.half_step_model import HalfStepModel, naming_the_row
 from halfstep.interactions import Interactions, as_interactions
+from halfstep.interrupts import allowed
 from halfstep.memory import check_rank
 from halfstep.objective import Cost, Explicit, is_repeated
 from halfstep.ordinal import Ratings, category_quantiles, latent_cost, probabilities, refuse_weights
@@ -326,8 +327,9 @@ class BayesianALS(HalfStepModel):
                         kept += 1
                         chain.keep_drift(kept)
                     history.append(line)
-                    bar.set_postfix_str(f"noise {line.noise**-0.5:.4g}", refresh=False)
-                    bar.update()
+                    with allowed():
+                        bar.set_postfix_str(f"noise {line.noise**-0.5:.4g}", refresh=False)
+                        bar.update()
         except KeyboardInterrupt:
             if kept == 0:
                 raise

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import warnings
 from functools import cache
 from typing import Any
 
 from tqdm import TqdmWarning, tqdm
+from tqdm.std import TqdmDefaultWriteLock  # type: ignore[attr-defined]
 
 DELAY = 2.0  # seconds that pass before a bar is shown where nobody asked for one
 
@@ -55,3 +58,18 @@ def _bar_class(*, in_notebook: bool) -> type[tqdm[Any]]:
         monitor_interval = 0  # no thread that outlives the bar
 
     return Bar
+
+
+def _free_lock_in_child() -> None:
+    """Replace tqdm's lock in the child of a fork, where the thread that held it does not exist."""
+    lock = TqdmDefaultWriteLock.th_lock
+    if lock.acquire(blocking=False):
+        lock.release()
+        return
+    TqdmDefaultWriteLock.th_lock = threading.RLock()
+    tqdm.set_lock(TqdmDefaultWriteLock.th_lock)
+    _bar_class.cache_clear()  # those have the lock, too
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_lock_in_child)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.backends.threads import working
 from halfstep.errors import DataError, NumericalError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, as_interactions
@@ -180,17 +181,18 @@ class SGD(FactorModel):
         began = time.perf_counter()
         with progress_bar(self.progress, self.iterations, "SGD") as bar:
             for iteration in range(1, self.iterations + 1):
-                squared_error = sgd_epoch(
-                    users,
-                    items,
-                    targets,
-                    user_biases,
-                    item_biases,
-                    P,
-                    Q,
-                    float(self.learning_rate),
-                    float(self.regularization),
-                )
+                with working():  # the first call compiles
+                    squared_error = sgd_epoch(
+                        users,
+                        items,
+                        targets,
+                        user_biases,
+                        item_biases,
+                        P,
+                        Q,
+                        float(self.learning_rate),
+                        float(self.regularization),
+                    )
                 if not all(np.isfinite(part).all() for part in (user_biases, item_biases, P, Q)):
                     raise NumericalError(
                         f"the model is no longer finite after epoch {iteration}: "

@@ -9,7 +9,7 @@ the same whoever does it, and so are the bits of the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -20,7 +20,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from halfstep.backends.basis import Basis, keeps_digits
 from halfstep.backends.chunks import LoadedSide
 from halfstep.backends.protocol import Factors, Solver, aligned_zeros
-from halfstep.backends.threads import OneBlasThread, Team, threads_to_use
+from halfstep.backends.threads import OneBlasThread, Team, threads_to_use, working
 from halfstep.errors import NumericalError
 from halfstep.kernels._vector import padded_width
 from halfstep.kernels.blocked import solve_blocked
@@ -29,6 +29,7 @@ from halfstep.kernels.cholesky import SOLVED, solve_rows, sum_right_hand_sides, 
 from halfstep.kernels.loss import penalty, row_losses, solved_row_losses
 from halfstep.kernels.observations import LEFT
 from halfstep.kernels.subspace import BLOCK, solve_by_blocks
+from halfstep.lazy import cached_property
 from halfstep.sides import Prior, Side, no_prior
 
 Finish = Callable[[int, int], None]
@@ -57,22 +58,30 @@ class CPU:
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads_to_use(threads)
         self._team = Team(helpers=0)
+        self._working = working()
         self._holds_blas = False
         self._scratch: dict[tuple[str, tuple[int, ...], np.dtype[Any]], Factors] = {}
 
     def __enter__(self) -> Self:
-        self._team = Team(helpers=self.threads - 1)
+        self._working.__enter__()
+        try:
+            self._team = Team(helpers=self.threads - 1)
+        except BaseException:
+            self._working.__exit__()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._team.close()  # first: after Ctrl-C a helper may still be at work, with BLAS
-        self._team = Team(helpers=0)
-        if self._holds_blas:
-            OneBlasThread.leave()
-            self._holds_blas = False
-        self._scratch.clear()
+        try:
+            self._team.close()
+            if self._holds_blas:
+                OneBlasThread.leave()
+                self._holds_blas = False
+            self._scratch.clear()
+        finally:
+            self._working.__exit__()
 
     def load(self, side: Side) -> LoadedSide:
         """Plan the work on one orientation of the objective; see `halfstep.backends.protocol.Backend`."""

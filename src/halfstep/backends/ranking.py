@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.backends.threads import OneBlasThread, Task, Team, threads_to_use
+from halfstep.backends.threads import OneBlasThread, Task, Team, threads_to_use, working
 from halfstep.interactions import Lists
 from halfstep.kernels.topn import best_of_lists, best_of_near, scan_tile
 from halfstep.memory import check_memory
@@ -140,7 +139,8 @@ def _singles(F: Floats, scale: float) -> NDArray[np.float32]:
 def _run(rank: Callable[[int, int], None], n_rows: int, rows: int, threads: int) -> None:
     tasks: list[Task] = [partial(rank, start, min(start + rows, n_rows)) for start in range(0, n_rows, rows)]
     if len(tasks) == 1:  # a request for a few rows, which BLAS may have all cores for
-        tasks[0]()
+        with working():
+            tasks[0]()
         return
-    with OneBlasThread(), closing(Team(min(threads, len(tasks)) - 1)) as team:
+    with working(), OneBlasThread(), Team(min(threads, len(tasks)) - 1) as team:
         team.run(tasks)

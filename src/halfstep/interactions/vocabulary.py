@@ -27,6 +27,7 @@ from halfstep.interactions.ids import (
     types_of,
     unhashable,
 )
+from halfstep.lazy import cached_property
 
 V = TypeVar("V")
 

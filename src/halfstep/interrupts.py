@@ -1,0 +1,173 @@
+"""Ctrl-C at safe points only: signals are deferred while threads and BLAS are set up, used and torn down.
+
+Python runs the handler of a signal between any two bytecodes of the main thread, so that a ``KeyboardInterrupt`` can
+end a function that sets something up, or the very function that was to tear it down. Inside ``deferred()`` a signal
+is only recorded, and its handler runs at the next `deliver`, inside ``allowed()``, or when the block is left. Other
+threads are never interrupted, and all of this does nothing there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+Handler = Callable[[int, FrameType | None], Any]
+
+# Deferred where their handler is a Python function, which may raise; not every platform has all of them.
+_NAMES = ("SIGINT", "SIGTERM", "SIGALRM", "SIGUSR1")
+# The functions of signal without their conversion of results to enums, which takes 30 µs for all of this.
+_get_handler: Callable[[int], Any] = getattr(signal.getsignal, "__wrapped__", signal.getsignal)
+_set_handler: Callable[[int, Handler], Any] = getattr(signal.signal, "__wrapped__", signal.signal)
+_NUMBERS: tuple[int, ...] = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name))
+
+
+class _State:
+    """What the main thread is doing; there is one of these in a process, as there is one main thread.
+
+    Attributes
+    ----------
+    depth : int
+        How many blocks of `deferred` it is in.
+    is_open : bool
+        Whether it is in a block of `allowed` inside the last of these.
+    handlers : dict from int to function
+        What was in place before.
+    pending : list of int
+        Signals that came while they were deferred.
+    owner : int
+        The identity of the main thread; after a fork by another thread, that of a thread that no longer exists.
+    """
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.is_open = True
+        self.handlers: dict[int, Handler] = {}
+        self.pending: list[int] = []
+        self.owner = 0
+
+    def install(self) -> None:
+        """Take the place of the handlers; what comes from here on is recorded."""
+        found = {number: _get_handler(number) for number in _NUMBERS}
+        replaced = {
+            n: handler for n, handler in found.items() if callable(handler) and handler is not _record_or_handle
+        }
+        self.handlers |= replaced
+        self.pending.clear()
+        self.owner = threading.get_ident()
+        self.is_open = False
+        try:
+            for number in replaced:
+                _set_handler(number, _record_or_handle)
+            self.depth = 1
+        except BaseException:  # another signal came before its handler was replaced
+            self.is_open = True
+            raise
+
+    def uninstall(self) -> None:
+        """Give the handlers their place back, each of which may raise from then on."""
+        self.depth = 0
+        try:
+            self._restore()
+        except BaseException:
+            self._restore()
+            raise
+        finally:
+            self.is_open = True
+
+    def _restore(self) -> None:
+        for number, handler in self.handlers.items():
+            if _get_handler(number) is _record_or_handle:  # somebody may have installed another in the meantime
+                _set_handler(number, handler)
+
+
+_state = _State()
+
+
+def _record_or_handle(number: int, frame: FrameType | None) -> None:
+    if not _state.is_open:
+        if number not in _state.pending:
+            _state.pending.append(number)
+        return
+    _state.is_open = False  # if the handler raises, whoever tears down is not to be interrupted again
+    _state.handlers[number](number, frame)
+    _state.is_open = True
+
+
+def _is_main() -> bool:
+    return threading.get_ident() == threading.main_thread().ident
+
+
+class deferred:  # noqa: N801 - used as a statement
+    """A block in which the main thread is interrupted only at a `deliver`, or inside `allowed`; blocks nest."""
+
+    __slots__ = ("_is_active", "_was_open")
+
+    def __enter__(self) -> None:
+        self._is_active = _is_main()
+        if not self._is_active:
+            return
+        if _state.depth == 0:
+            self._was_open = False
+            _state.install()
+        else:
+            self._was_open = _state.is_open
+            _state.is_open = False
+            _state.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_active or _state.depth == 0:  # 0 in the child of a fork
+            return
+        if _state.depth == 1:
+            try:
+                _state.uninstall()
+            finally:
+                _run_handlers()
+            return
+        _state.depth -= 1
+        if self._was_open:
+            _state.is_open = True
+            _run_handlers()
+
+
+class allowed:  # noqa: N801 - used as a statement
+    """A block inside `deferred` in which signals are handled at once: for code of the user's, and for output."""
+
+    __slots__ = ("_is_active",)
+
+    def __enter__(self) -> None:
+        self._is_active = _state.depth > 0 and _is_main()
+        if self._is_active:
+            deliver()
+            _state.is_open = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_active:
+            _state.is_open = False
+
+
+def deliver() -> None:
+    """Run the handlers of signals that came while they were deferred; usually raises ``KeyboardInterrupt``."""
+    if _state.pending and _is_main():
+        _run_handlers()
+
+
+def _run_handlers() -> None:
+    while _state.pending:
+        number = _state.pending.pop(0)
+        _state.handlers[number](number, sys._getframe())
+
+
+def _reset_in_child() -> None:
+    """Undo, in the child of a fork, what a thread that it does not have was doing."""
+    if _state.depth > 0 and _state.owner != threading.get_ident():
+        _state.pending.clear()
+        _state.uninstall()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_in_child)

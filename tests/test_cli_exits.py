@@ -134,6 +134,21 @@ def test_a_signal_stops_a_fit_without_a_traceback(plays: Path, model: Path, name
     assert set(plays.parent.iterdir()) == files
 
 
+def test_an_interruption_while_modules_are_imported_is_one_line() -> None:
+    code = """
+import signal, sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "rich.console":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from halfstep.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code, "data"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "halfstep: interrupted\n")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
 def test_a_reader_that_stops_reading_is_no_error(tmp_path: Path) -> None:
     path = tmp_path / "model.halfstep"

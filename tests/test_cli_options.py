@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 import halfstep as hs
-from halfstep import cli
+from halfstep.cli.app import app
 from halfstep.cli.combinations import RULES
 from halfstep.cli.wording import in_terms_of_options
 from test_cli_models import Shell
@@ -151,14 +151,14 @@ def test_options_with_an_effect_are_not_refused(shell: Shell, folder: Path) -> N
 
 
 def test_every_rule_is_about_options_that_there_are() -> None:
-    commands = get_command(cli.app).commands  # type: ignore[attr-defined]
+    commands = get_command(app).commands  # type: ignore[attr-defined]
     for name, rules in RULES.items():
         parameters = {param.name for param in commands[name].params}
         assert {option for rule in rules for option in rule.options} <= parameters
 
 
 def context_of(command: str) -> typer.Context:
-    return typer.Context(get_command(cli.app).commands[command])  # type: ignore[attr-defined]
+    return typer.Context(get_command(app).commands[command])  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

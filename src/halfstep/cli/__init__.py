@@ -1,50 +1,23 @@
 """The command line: argument parsing and printing only.
 
-``models`` holds the commands that fit models and use them, ``tune`` the search over parameters, ``lab`` the
-experiments, ``doctor`` a look at the machine;
-``options`` says what several commands ask for, ``choices`` what is chosen from the data where nothing is said,
-``printing`` and ``tables`` show and write results, ``exits`` turns errors and signals into exit codes.
+``app`` puts the commands together. ``models`` holds those that fit models and use them, ``tune`` the search over
+parameters, ``lab`` the experiments, ``doctor`` a look at the machine. ``options`` says what several commands ask for,
+``combinations`` which options have no effect beside others, ``outputs`` what may be written to, ``choices`` what is
+chosen from the data where nothing is said. ``printing`` and ``tables`` show and write results, ``exits`` turns errors
+and signals into exit codes, ``wording`` speaks of options where the library speaks of keyword arguments.
 """
 
 from __future__ import annotations
 
-import warnings
-from typing import Annotated
-
-import typer
-
-import halfstep as hs
-from halfstep.cli.doctor import doctor
-from halfstep.cli.exits import EPILOG, guarded, prepare_streams, stop_on_signals
-from halfstep.cli.lab import data, lab
-from halfstep.cli.models import evaluate, fit, recommend, similar
-from halfstep.cli.printing import note
-from halfstep.cli.tune import tune
-
-app = typer.Typer(
-    help="Alternating least squares for recommender systems.",
-    epilog=EPILOG,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for command in (fit, recommend, similar, evaluate, tune, lab, data, doctor):
-    app.command()(guarded(command))
+import sys
 
 
 def main() -> None:
     """Run the command line."""
-    prepare_streams()
-    stop_on_signals()
-    warnings.showwarning = lambda message, *_, **__: note(f"halfstep: {message}")
-    app()
+    try:
+        from halfstep.cli.app import run  # takes long enough for somebody to press Ctrl-C
 
-
-@app.callback(invoke_without_command=True)
-def root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
-) -> None:
-    """Alternating least squares for recommender systems."""
-    if version:
-        print(hs.__version__)
-        raise typer.Exit
+        run()
+    except KeyboardInterrupt:
+        print("halfstep: interrupted", file=sys.stderr)
+        sys.exit(130)

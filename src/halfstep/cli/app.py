@@ -1,0 +1,44 @@
+"""All commands, and how they are run."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Annotated
+
+import typer
+
+import halfstep as hs
+from halfstep.cli.doctor import doctor
+from halfstep.cli.exits import EPILOG, guarded, prepare_streams, stop_on_signals
+from halfstep.cli.lab import data, lab
+from halfstep.cli.models import evaluate, fit, recommend, similar
+from halfstep.cli.printing import note
+from halfstep.cli.tune import tune
+
+app = typer.Typer(
+    help="Alternating least squares for recommender systems.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (fit, recommend, similar, evaluate, tune, lab, data, doctor):
+    app.command()(guarded(command))
+
+
+def run() -> None:
+    """Run the command that the shell asks for."""
+    prepare_streams()
+    stop_on_signals()
+    warnings.showwarning = lambda message, *_, **__: note(f"halfstep: {message}")
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
+) -> None:
+    """Alternating least squares for recommender systems."""
+    if version:
+        print(hs.__version__)
+        raise typer.Exit

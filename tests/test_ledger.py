@@ -35,94 +35,128 @@ def as_dict(data: hs.Interactions) -> dict[tuple[str, int], tuple[float, float]]
     return dict(zip(cells, zip(data.values.tolist(), weights.tolist(), strict=True), strict=True))
 
 
+def entries_of(ledger: Ledger, row: int, what: str) -> dict[object, tuple[float, float]]:
+    """What a user or an item has, by the other side's id."""
+    rows, ids = (ledger.user_rows, ledger.items) if what == "user" else (ledger.item_rows, ledger.users)
+    _, indices, values, weights = rows(np.array([row]))
+    return dict(zip((ids[int(k)] for k in indices), zip(values.tolist(), weights.tolist(), strict=True), strict=True))
+
+
+# how much is searched one by one, how much is kept beside the base, how often the base is searched
+LIMITS = {
+    "searched": ((4096, 4096), 4096, 4096),
+    "sorted": ((0, 0), 4096, 0),
+    "merged": ((0, 0), 0, 0),
+    "mixed": ((3, 6), 9, 3),
+}
+
+
 @settings(max_examples=60)
 @given(
-    base=entries, batches=st.lists(entries, max_size=4), how=st.sampled_from(["last", "sum"]), weights=st.booleans()
+    base=entries, batches=st.lists(entries, max_size=6), how=st.sampled_from(["last", "sum"]), weights=st.booleans()
 )
-@pytest.mark.parametrize("few", [0, 256])  # every batch in bulk; every one entry by entry
-def test_holds_what_python_would(few: int, base: list, batches: list, how: str, weights: bool) -> None:
-    ledger = Ledger(build(base, weights=weights))
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+def test_holds_what_python_would(limits: tuple, base: list, batches: list, how: str, weights: bool) -> None:
+    ledger = Ledger.of(build(base, weights=weights))
     expected = as_dict(ledger.base)
+    versions = [(ledger, dict(expected))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "FEW", few)
+        for name, limit in zip(("SEARCHED", "SMALL", "ROWS_SEARCHED"), limits, strict=True):
+            patch.setattr(room, name, limit)
         for batch in batches:
             new = build(batch, weights=weights)
-            u, i = ledger.add(new, how)
+            ledger, u, i, is_new = ledger.added(new, how)
             assert ledger.users.ids[u].tolist() == new.user_ids.tolist()
             assert ledger.items.ids[i].tolist() == new.item_ids.tolist()
+            for cell, is_fresh in zip(as_dict(new), is_new, strict=True):
+                assert is_fresh == (cell not in expected)
             for cell, entry in as_dict(new).items():
-                old = expected.get(cell, (0.0, 0.0)) if how == "sum" else (0.0, 0.0)
                 there = cell in expected
+                old = expected.pop(cell, (0.0, 0.0))  # what is given again moves to the end
+                old = old if how == "sum" else (0.0, 0.0)
                 expected[cell] = (entry[0] + old[0], entry[1] + old[1] if weights or not there else 1.0)
-            counts = ledger.user_counts.array.tolist(), ledger.item_counts.array.tolist()
-            assert counts[0] == [sum(cell[0] == user for cell in expected) for user in ledger.users]
-            assert counts[1] == [sum(cell[1] == item for cell in expected) for item in ledger.items]
-            for user in ledger.users:
-                row = ledger.user_row(ledger.users.position(user))
-                items = [ledger.items[int(k)] for k in row.indices]
-                held = dict(zip(items, zip(row.values, row.weights, strict=True), strict=True))
-                assert held == {cell[1]: entry for cell, entry in expected.items() if cell[0] == user}
-    assert as_dict(ledger.interactions) == expected
-    assert ledger.interactions is ledger.interactions
-    for item in ledger.items:
-        row = ledger.item_row(ledger.items.position(item))
-        assert sorted(ledger.users[int(k)] for k in row.indices) == sorted(c[0] for c in expected if c[1] == item)
+            versions.append((ledger, dict(expected)))
+            assert ledger.user_counts.tolist() == [sum(c[0] == user for c in expected) for user in ledger.users]
+        for ledger, held in versions:  # those of before, too
+            assert list(as_dict(ledger.interactions).items()) == list(held.items())
+            assert ledger.interactions is ledger.interactions
+            assert len(ledger) == len(held)
+            for n, user in enumerate(ledger.users):
+                of_user = {cell[1]: entry for cell, entry in held.items() if cell[0] == user}
+                assert entries_of(ledger, n, "user") == of_user
+                assert as_dict(ledger.of_user(n)) == {(user, item): entry for item, entry in of_user.items()}
+            for n, item in enumerate(ledger.items):
+                of_item = {cell[0]: entry for cell, entry in held.items() if cell[1] == item}
+                assert entries_of(ledger, n, "item") == of_item
+            everybody = ledger.user_rows(np.arange(len(ledger.users)))
+            users = np.repeat(np.arange(len(ledger.users)), np.diff(everybody.indptr))
+            cells = zip(users.tolist(), everybody.indices.tolist(), strict=True)
+            found = {(ledger.users[user], ledger.items[item]): n for n, (user, item) in enumerate(cells)}
+            assert {cell: everybody.values[n] for cell, n in found.items()} == {c: e[0] for c, e in held.items()}
 
 
 def test_the_base_is_never_written_to() -> None:
     base = build([("a", 1, 1.0), ("b", 2, 2.0)], weights=False)
     before = as_dict(base)
-    Ledger(base).add(build([("a", 1, 9.0), ("new", 2, 3.0)], weights=False), "last")
+    Ledger.of(base).added(build([("a", 1, 9.0), ("new", 2, 3.0)], weights=False), "last")
     assert as_dict(base) == before
     assert base.user_counts.tolist() == [1, 1]
     assert "new" not in base.users
 
 
-@pytest.mark.parametrize("few", [0, 256])
-def test_a_repeat_can_be_refused_before_anything_is_entered(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "FEW", few)
-    ledger = Ledger(build([("a", 1, 1.0), ("b", 2, 2.0)], weights=False))
+def test_parted_ledgers_are_added_to_independently() -> None:
+    start = (
+        Ledger.of(build([("a", 1, 1.0)], weights=False)).added(build([("b", 2, 2.0)], weights=False), "last").ledger
+    )
+    left, right = start, start.parted()
+    left = left.added(build([("b", 1, 3.0)], weights=False), "last").ledger
+    right = right.added(build([("a", 2, 4.0)], weights=False), "last").ledger
+    shared = {("a", 1): (1.0, 1.0), ("b", 2): (2.0, 1.0)}
+    assert as_dict(left.interactions) == shared | {("b", 1): (3.0, 1.0)}
+    assert as_dict(right.interactions) == shared | {("a", 2): (4.0, 1.0)}
+
+
+def test_a_repeat_can_be_refused_before_anything_is_entered() -> None:
+    ledger = Ledger.of(build([("a", 1, 1.0), ("b", 2, 2.0)], weights=False))
     with pytest.raises(DataError, match="user 'b' has item 2 already: say duplicates='last' or 'sum'"):
-        ledger.add(build([("c", 1, 1.0), ("b", 2, 5.0)], weights=False), "error")
+        ledger.added(build([("c", 1, 1.0), ("b", 2, 5.0)], weights=False), "error")
     assert len(ledger.interactions) == 2
-    ledger.add(build([("c", 1, 1.0)], weights=False), "error")
+    ledger = ledger.added(build([("c", 1, 1.0)], weights=False), "error").ledger
     assert ledger.interactions.users.ids.tolist() == ["a", "b", "c"]
 
 
 def test_columns_have_to_fit() -> None:
-    timed = Ledger(build([("a", 1, 1.0)], weights=False))
+    timed = Ledger.of(build([("a", 1, 1.0)], weights=False))
     with pytest.raises(DataError, match="timestamps of type int64, and the new interactions have none"):
-        timed.add(hs.Interactions.from_arrays(["a"], [2]), "last")
+        timed.added(hs.Interactions.from_arrays(["a"], [2]), "last")
     with pytest.raises(DataError, match=r"have timestamps of type datetime64\[us\]"):
-        timed.add(hs.Interactions.from_arrays(["a"], [2], timestamps=["2020-01-01"]), "last")
+        timed.added(hs.Interactions.from_arrays(["a"], [2], timestamps=["2020-01-01"]), "last")
     with pytest.raises(DataError, match="leave them out"):
-        timed.add(build([("a", 2, 1.0)], weights=True), "last")
-    assert len(timed.interactions) == 1
-    weighted = Ledger(hs.Interactions.from_arrays(["a"], [1], weights=[3.0]))
-    weighted.add(hs.Interactions.from_arrays(["a"], [2]), "last")
+        timed.added(build([("a", 2, 1.0)], weights=True), "last")
+    weighted = Ledger.of(hs.Interactions.from_arrays(["a"], [1], weights=[3.0]))
+    weighted = weighted.added(hs.Interactions.from_arrays(["a"], [2]), "last").ledger
     assert weighted.interactions.weights.tolist() == [3.0, 1.0]
 
 
-def test_interrupted_it_has_entered_all_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger = Ledger(build([("a", 1, 1.0), ("b", 2, 2.0)], weights=False))
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(room, "_with", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            ledger.add(build([("a", 2, 7.0), ("c", 1, 8.0)], weights=False), "last")
-    assert as_dict(ledger.interactions) == {
-        ("a", 1): (1, 1), ("b", 2): (2, 1), ("a", 2): (7, 1), ("c", 1): (8, 1)
-    }  # fmt: skip
-    assert ledger.user_counts.array.tolist() == [2, 1, 1]
-    assert ledger.user_row(0).indices.tolist() == [0, 1]
+def test_a_long_stream_is_kept_in_a_few_numbers_an_event() -> None:
+    """Also where the same cells come again and again, or new ones all the time."""
+    ledger = Ledger.of(build([("a", 1, 1.0)], weights=False))
+    again = [build([("a", n, 1.0)], weights=False) for n in range(3)]
+    for n in range(3000):
+        ledger = ledger.added(again[n % 3], "sum").ledger
+    assert len(ledger._log) < 1100  # of 3000, 3 are not superseded
+    assert as_dict(ledger.interactions) == {("a", 0): (1000, 1), ("a", 1): (1001, 1), ("a", 2): (1000, 1)}
+    numbers = np.arange(100_000)
+    users = [f"user {n}" for n in (numbers % 5000).tolist()]
+    bulk = hs.Interactions.from_arrays(users, numbers // 5000, np.ones(100_000), numbers)
+    ledger = ledger.added(bulk, "last").ledger
+    assert len(ledger._log) == 0  # it was longer than the base
+    assert len(ledger.interactions) == 100_003
 
 
 def test_seen() -> None:
-    ledger = Ledger(build([("a", 1, 1.0), ("b", 2, 2.0)], weights=False))
-    ledger.add(build([("a", 0, 1.0), ("c", 2, 1.0)], weights=False), "last")
+    ledger = Ledger.of(build([("a", 1, 1.0), ("b", 2, 2.0)], weights=False))
+    ledger = ledger.added(build([("a", 0, 1.0), ("c", 2, 1.0)], weights=False), "last").ledger
     lists = ledger.seen(np.array([0, -1, 2]))
     assert lists.indptr.tolist() == [0, 2, 2, 3]
     assert lists.indices.tolist() == [0, 2, 1]
@@ -138,3 +172,10 @@ def test_growing_arrays() -> None:
     assert growing.array.shape == (40, 2)
     assert growing.array[:3].tolist() == [[7, 7], [2, 3], [4, 5]]
     assert not growing.array[3:].any()
+    growing.array[:] = 1
+    growing.cut(2)
+    growing.grow(4)
+    assert growing.array.tolist() == [[1, 1], [1, 1], [0, 0], [0, 0]]
+    longer = growing.appended(np.full((3, 2), 5.0))
+    assert longer.array.tolist() == [[1, 1], [1, 1], [0, 0], [0, 0], [5, 5], [5, 5], [5, 5]]
+    assert growing.array.shape == (4, 2)

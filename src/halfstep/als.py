@@ -335,6 +335,11 @@ class ALS(HalfStepModel):
         """Set the fitted attributes to copies: the arrays of the training loop are about to be written again."""
         k = self.rank  # without biases the column after the factors is padding, and 0 as it should be
         biases = [F[:, k].copy() if F.shape[1] > k else np.zeros(len(F), F.dtype) for F in finished[:2]]
+        link = None
+        if of_users is not None:
+            linked = finished.links[0]
+            nothing = np.zeros((0, k + bool(self.objective.biases)))
+            link = FittedLink(of_users, nothing if linked is None else linked.coefficients)
         self._remember(
             data,
             mean=mean,
@@ -343,12 +348,8 @@ class ALS(HalfStepModel):
             user_biases=biases[0],
             item_biases=biases[1],
             drift=finished.drift,
+            more={"history_": finished.history, "_link": link},
         )
-        self.history_ = finished.history
-        if of_users is not None:
-            linked = finished.links[0]
-            nothing = np.zeros((0, k + bool(self.objective.biases)))
-            self._link = FittedLink(of_users, nothing if linked is None else linked.coefficients)
 
     def _is_done(self, keep: Callable[[Snapshot], None], finished: Snapshot) -> bool:
         if self.callbacks:

@@ -259,8 +259,8 @@ class BayesianALS(HalfStepModel):
             user_biases=samples.users.biases.mean(axis=1),
             item_biases=samples.items.biases.mean(axis=1),
             drift=drift,
+            more={"samples_": samples, "history_": history, "_of_users": of_users},
         )
-        self.samples_, self.history_, self._of_users = samples, history, of_users
         return self
 
     def _linked_users(self, data: Interactions, given: Given) -> Sparse | None:
@@ -415,6 +415,7 @@ class BayesianALS(HalfStepModel):
             return super().predict(users, items, timestamps=timestamps, unknown=unknown)
         if not (isinstance(interval, float | np.floating) and 0 < interval < 1):
             raise ParameterError(f"interval={interval!r}: give a probability between 0 and 1, such as 0.9")
+        self = self._snapshot()
         u, i = self._pairs(users, items, unknown)
         if self.samples_.is_ordinal:
             shares, tail = self._probabilities(u, i), 0.5 * (1.0 - float(interval))
@@ -456,6 +457,7 @@ class BayesianALS(HalfStepModel):
         UnknownIdError
             If an id is unknown and ``unknown="raise"``.
         """
+        self = self._snapshot()
         if not self.samples_.is_ordinal:
             raise ParameterError("ordinal=False: a model has categories if it was fitted with ordinal=True")
         return self._probabilities(*self._pairs(users, items, unknown))
@@ -519,6 +521,7 @@ class BayesianALS(HalfStepModel):
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         """
+        self = self._snapshot()
         data = self._histories(histories, unknown_items)
         of_users = self._of_users.of_others(data.users, user_features)
         linked = self._linked_users(data, of_users)

@@ -10,11 +10,12 @@ the numbers; a baseline is a factorisation of rank 0.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +25,7 @@ from halfstep.drift import FittedDrift
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.interactions import Interactions, Ledger, Lists, Vocabulary
 from halfstep.interactions.columns import as_timestamps
+from halfstep.locks import ModelLocks
 from halfstep.parameters import check_integer
 from halfstep.recommendations import Recommendations, SimilarItems, SimilarUsers
 
@@ -60,6 +62,15 @@ class FactorModel:
     interactions_ : Interactions or None
         What the model was fitted on, so that it can leave out what a user has seen; None where it came from a file
         without them.
+
+    Notes
+    -----
+    A model may be used from several threads. Each call of `predict`, `recommend`, `similar_items`, `similar_users`,
+    `fold_in`, `explain`, `save` and `copy.copy`, and each reading of `interactions_`, works on the model as it is
+    between two updates, while `partial_fit` and `fit` go on in other threads. Updates follow one another, and none is
+    lost, except that a `fit` replaces all that was learned while it ran. Of attributes that are read one after the
+    other, such as `users_` and `user_factors_`, each may be of another update, and updates write to these arrays:
+    take them from a copy of the model. Parameters must not be set while other threads use the model.
     """
 
     users_: Vocabulary
@@ -71,9 +82,12 @@ class FactorModel:
     mean_: float
     item_counts_: NDArray[np.int64]
     drift_: FittedDrift | None = None
+    history_: list[Any]  # of models that are fitted by iterations
     _data: Interactions | Ledger | None
     _is_folded: bool = False  # users are others than those whom the items were learnt from
     _values_are: str = "given"  # as `Interactions.values_are` said of what it was fitted on
+    _is_snapshot: bool = False  # a copy that belongs to one call, and is never updated
+    _OWN: ClassVar[tuple[str, ...]] = ("_own_locks", "_is_snapshot")  # what copies of a model do not take over
 
     if not TYPE_CHECKING:  # or no type checker would notice a misspelt name
 
@@ -86,7 +100,36 @@ class FactorModel:
     @property
     def interactions_(self) -> Interactions | None:
         """What the model was fitted on."""
-        return self._data.interactions if isinstance(self._data, Ledger) else self._data
+        data = self._snapshot()._data
+        return data.interactions if isinstance(data, Ledger) else data
+
+    @property
+    def _locks(self) -> ModelLocks:
+        locks: ModelLocks | None = self.__dict__.get("_own_locks")
+        return self.__dict__.setdefault("_own_locks", ModelLocks()) if locks is None else locks
+
+    def _snapshot(self) -> Self:
+        """Return a copy that stays as it is: whoever reads more than one attribute takes all from the same one."""
+        if self._is_snapshot:
+            return self
+        with self._locks.state.lock:
+            snapshot = object.__new__(type(self))
+            snapshot.__dict__.update(self.__dict__)
+        snapshot._is_snapshot = True
+        return snapshot
+
+    def _independent(self) -> Self:
+        """Return a model of its own that shares arrays with this one, which is a snapshot."""
+        model = object.__new__(type(self))
+        model.__dict__.update({name: value for name, value in self.__dict__.items() if name not in self._OWN})
+        return model
+
+    def __copy__(self) -> Self:
+        """Copy the model such that updating one leaves the other as it is."""
+        return self._snapshot()._independent()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(copy.copy(self).__dict__)
 
     def predict(
         self,
@@ -123,6 +166,7 @@ class FactorModel:
         UnknownIdError
             If an id is unknown and ``unknown="raise"``.
         """
+        self = self._snapshot()
         u, i = self._pairs(users, items, unknown)
         t = self._times(users, timestamps, len(u))
         scores = np.empty(len(u), dtype=np.float64)
@@ -231,6 +275,7 @@ class FactorModel:
         check_integer("n", n, minimum=1)
         check_integer("max_memory", max_memory, minimum=1)
         missing = _mark_or_raise(unknown)
+        self = self._snapshot()
         if users is None:
             ids, u = self.users_.ids, np.arange(len(self.users_), dtype=np.int32)
         else:
@@ -311,6 +356,7 @@ class FactorModel:
         UnknownIdError
             If an item is unknown.
         """
+        self = self._snapshot()
         ids, positions, similarities = _most_similar(
             self.items_, self.item_factors_, items, "item id", n, metric, max_memory, threads
         )
@@ -329,6 +375,7 @@ class FactorModel:
         threads: int | None = None,
     ) -> SimilarUsers:
         """List the users whose factors are closest, for each user; otherwise as `similar_items`."""
+        self = self._snapshot()
         ids, positions, similarities = _most_similar(
             self.users_, self.user_factors_, users, "user id", n, metric, max_memory, threads
         )
@@ -394,6 +441,7 @@ class FactorModel:
         """
         from halfstep.storage import StoredModel, write_model
 
+        self = self._snapshot()
         kind = type(self)
         if not kind.__module__.startswith("halfstep."):
             raise ParameterError(
@@ -440,22 +488,25 @@ class FactorModel:
         user_biases: NDArray[np.floating],
         item_biases: NDArray[np.floating],
         drift: FittedDrift | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
-        """Set all fitted attributes at once, so that a model is never half fitted."""
-        self.__dict__.pop("drift_", None)
-        self.__dict__.update(
-            {} if drift is None else {"drift_": drift},
-            users_=data.users,
-            items_=data.items,
-            user_factors_=user_factors,
-            item_factors_=item_factors,
-            user_biases_=user_biases,
-            item_biases_=item_biases,
-            mean_=mean,
-            item_counts_=data.item_counts,
-            _data=data,
-            _values_are=data.values_are,
-        )
+        """Set all fitted attributes at once; `more` are those that models of this class alone have."""
+        fitted = {
+            "users_": data.users,
+            "items_": data.items,
+            "user_factors_": user_factors,
+            "item_factors_": item_factors,
+            "user_biases_": user_biases,
+            "item_biases_": item_biases,
+            "mean_": mean,
+            "drift_": drift,
+            "item_counts_": data.item_counts,
+            "_data": data,
+            "_values_are": data.values_are,
+            **(more or {}),
+        }
+        with self._locks.writing.lock, self._locks.state.lock:
+            self.__dict__.update(fitted)
 
 
 def _mark_or_raise(unknown: str) -> Literal["mark", "raise"]:

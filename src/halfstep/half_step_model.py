@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal, Self
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,9 @@ from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.features import refuse_features
 from halfstep.interactions import Interactions, Ledger, as_histories, as_interactions
+from halfstep.live import Lease, LiveArray, Publication
 from halfstep.objective import Objective, Statistics
-from halfstep.online import Online, OnlineSide
+from halfstep.online import Online, OnlineSide, Update
 from halfstep.parameters import check_choice, check_integer
 from halfstep.recommendations import Explanation
 from halfstep.ridge_link import FittedLink
@@ -28,15 +29,22 @@ from halfstep.storage import NotStored
 
 FORGETFUL = "this model does not know what it was fitted on: save it with its interactions"
 
+LIVE = ("user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_")  # what updates write to
+
 
 class HalfStepModel(FactorModel):
     """Base of models that minimise an `Objective`; see `FactorModel` for the fitted attributes."""
 
     objective: Objective
     threads: int | None
-    _item_gram: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None  # m, and G made of it
-    _online: Online | None = None
     _link: FittedLink | None = None  # there is one where rows are linked to features on either side
+    _gram_memo: _GramMemo | None = None
+    _items_gram: tuple[NDArray[np.float64], float] | None = None  # G of the items as updated, and Σ m
+    _online: Online | None = None
+    _live: Mapping[str, LiveArray] | None = None  # the arrays that updates write to, by the attributes' names
+    _leases: Mapping[str, Lease] = MappingProxyType({})  # of arrays that another model may write to
+    _pending: Publication | None = None  # an update that is being written
+    _OWN: ClassVar[tuple[str, ...]] = (*FactorModel._OWN, "_online", "_live")
 
     @property
     def _regularization(self) -> Regularization:
@@ -91,6 +99,7 @@ class HalfStepModel(FactorModel):
         NumericalError
             If a user's system is not positive definite.
         """
+        self = self._snapshot()
         data = self._histories(histories, unknown_items)
         if self._link is None:
             refuse_features("user_features", user_features)
@@ -158,12 +167,10 @@ class HalfStepModel(FactorModel):
 
     def _folded(self, data: Interactions, factors: NDArray[np.floating], biases: NDArray[np.floating]) -> Self:
         """Make the model of these users, who share the items of this one."""
-        folded = object.__new__(type(self))
-        folded.__dict__.update(self.__dict__)
+        folded = self._independent()
         folded.__dict__.update(users_=data.users, user_factors_=factors, user_biases_=biases, _data=data)
-        folded._is_folded, folded._online, folded._item_gram = True, None, None
-        if self._online is not None:  # which writes to the items' arrays; whoever is still there then gets copies
-            self._online.sharers.add(folded)
+        folded._is_folded = True
+        folded._leases = {name: lease for name, lease in self._leases.items() if name.startswith("item")}
         return folded
 
     def _with_items_checked(self, histories: Any, unknown: Literal["raise", "mark"]) -> Interactions:
@@ -213,11 +220,12 @@ class HalfStepModel(FactorModel):
             If the model does not know what it was fitted on, or an id is of a type that no id of the model has.
         """
         check_integer("n", n, minimum=1)
+        self = self._snapshot()
         u, i = self.users_.position(user, name="user id"), self.items_.position(item, name="item id")
-        data = self.interactions_
+        data = self._data
         if data is None:
             raise DataError(FORGETFUL)
-        history = data.subset(data.user_positions == u)
+        history = data.of_user(u) if isinstance(data, Ledger) else data.subset(data.user_positions == u)
         contributions, baseline = self._contributions(history, u, i)
         pattern = history.by_user
         return Explanation(
@@ -228,7 +236,7 @@ class HalfStepModel(FactorModel):
             item_ids=self.items_.ids[pattern.indices],
             values=history.values[pattern.order],
             contributions=contributions.astype(np.float64),
-            titles=data.item_titles,
+            titles=self._titles,
             shown=n,
         )
 
@@ -298,6 +306,13 @@ class HalfStepModel(FactorModel):
             If a row's system is not positive definite; that row is as it was then.
         """
         check_choice("duplicates", duplicates, ("last", "sum", "error"))
+        with self._locks.writing.lock:
+            return self._updated(new, duplicates, update_items=bool(update_items))
+
+    def _updated(self, new: Any, duplicates: Literal["last", "sum", "error"], *, update_items: bool) -> Self:
+        """Learn from new interactions while no other thread changes the model."""
+        with self._locks.state.lock:
+            self._finish_pending()
         if "_data" not in self.__dict__:
             return self.fit(new)
         if self.drift_ is not None:
@@ -321,52 +336,71 @@ class HalfStepModel(FactorModel):
             more = ", or say duplicates='sum' to count one event more" if counts_events else ""
             self._refuse_without_values(new, "the new interactions", f"a value for each{more}")
         online = self._online_state()
-        for sharer in list(online.sharers):
-            sharer._take_copies("item_factors_", "item_biases_", "item_counts_")
-        online.sharers.clear()
-        try:
-            online.update(new, duplicates=duplicates, update_items=bool(update_items), threads=self.threads)
-        except BaseException as error:
-            if not isinstance(error, DataError | ParameterError):
-                self._online = None  # whatever was left half done is made anew from the factors and the interactions
-            raise
-        finally:
-            self._item_gram = None
-            online.users.grow(len(online.ledger.users))
-            online.items.grow(len(online.ledger.items))
-            self.__dict__.update(
-                users_=online.ledger.users,
-                items_=online.ledger.items,
-                user_factors_=online.users.factors.array,
-                item_factors_=online.items.factors.array,
-                user_biases_=online.users.biases.array,
-                item_biases_=online.items.biases.array,
-                item_counts_=online.ledger.item_counts.array,
-                _data=online.ledger,
-            )
+        if len(new) == 0:
+            return self
+        update = online.prepared(new, duplicates=duplicates, update_items=update_items, threads=self.threads)
+        self._publish(update, online.items_gram)
+        online.accept(update, self.__dict__)
+        if update.error is not None:
+            raise update.error
         return self
 
-    def __copy__(self) -> Self:
-        """Copy the model such that updating one leaves the other as it is."""
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        if isinstance(self.__dict__.get("_data"), Ledger):
-            twin._take_copies("user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_")
-            twin._data, twin._online, twin._item_gram = self.interactions_, None, None
-        return twin
+    def _publish(self, update: Update, items_gram: tuple[NDArray[np.float64], float] | None) -> None:
+        """Make an update visible to readers, all of it at once."""
+        assert self._live is not None
+        state = {
+            "users_": update.ledger.users,
+            "items_": update.ledger.items,
+            "_data": update.ledger,
+            "_items_gram": items_gram,
+        }
+        publication = Publication(self._live, update.writes, state)
+        while True:
+            publication.leave_readers()
+            with self._locks.state.lock:
+                if publication.is_free:
+                    self._pending = publication
+                    self._finish_pending()
+                    return
+
+    def _finish_pending(self) -> None:
+        """Publish what is ready, the state's lock being held: the whole of it, even if Ctrl-C came in between."""
+        publication = self._pending
+        if publication is None:
+            return
+        leases = {name: lease for name, lease in self._leases.items() if name not in publication.moved}
+        self.__dict__.update(publication.apply(), _live=publication.arrays, _leases=leases, _pending=None)
+
+    def _snapshot(self) -> Self:
+        if self._is_snapshot:
+            return self
+        with self._locks.state.lock:
+            self._finish_pending()
+            if self._gram_memo is None:
+                self._gram_memo = _GramMemo()
+            leases = {name: array.lease() for name, array in (self._live or {}).items() if array.is_own}
+            snapshot = object.__new__(type(self))
+            snapshot.__dict__.update(self.__dict__, _is_snapshot=True, _leases={**self._leases, **leases})
+        return snapshot
 
     def __getstate__(self) -> dict[str, Any]:
-        return copy.copy(self).__dict__  # without what updates are made with
+        state = super().__getstate__()
+        if isinstance(state.get("_data"), Ledger):
+            state["_data"] = state["_data"].interactions
+        return {name: value for name, value in state.items() if name not in ("_leases", "_gram_memo")}
 
-    def _take_copies(self, *names: str) -> None:
-        """Part from arrays that the updates of another model write to."""
-        self.__dict__.update({name: self.__dict__[name].copy() for name in names})
-
-    def _remember(self, data: Interactions, **fitted: Any) -> None:
-        self._item_gram = self._online = None
-        self._is_folded = False
-        self.__dict__.pop("_link", None)
-        super()._remember(data, **fitted)
+    def _remember(self, data: Interactions, *, more: Mapping[str, Any] | None = None, **fitted: Any) -> None:
+        fresh: dict[str, Any] = {
+            "_link": None,
+            "_is_folded": False,
+            "_gram_memo": None,
+            "_items_gram": None,
+            "_online": None,
+            "_live": None,
+            "_leases": {},
+            "_pending": None,
+        }
+        super()._remember(data, more=fresh | dict(more or {}), **fitted)
 
     def _more_arrays(self) -> dict[str, NDArray[Any]]:
         return ({} if self._link is None else self._link.to_arrays()) | super()._more_arrays()
@@ -381,20 +415,26 @@ class HalfStepModel(FactorModel):
             self._link = link
 
     def _online_state(self) -> Online:
-        if self._online is None:
-            data = self.interactions_
+        """Return what it takes to update the model, made anew where the last update was not finished."""
+        online = self._online
+        if online is None or not online.is_consistent:
+            data = self._data
             if data is None:
                 raise DataError(FORGETFUL)
-            self._online = Online(
-                Ledger(data),
-                OnlineSide(self.user_factors_, self.user_biases_),
-                OnlineSide(self.item_factors_, self.item_biases_),
+            ledger = data.parted() if isinstance(data, Ledger) else Ledger.of(data)
+            online = Online(
+                ledger,
+                OnlineSide(self.user_factors_, self.user_biases_, ledger.user_counts),
+                OnlineSide(self.item_factors_, self.item_biases_, self.item_counts_),
                 objective=self.objective,
                 regularization=self._regularization,
                 mean=self.mean_,
                 rank=self.item_factors_.shape[1],
             )
-        return self._online
+            live = {name: LiveArray(self.__dict__[name]) for name in LIVE}
+            with self._locks.state.lock:
+                self.__dict__.update(_online=online, _live=live)
+        return online
 
     def _users_side(self, data: Interactions, drift: FittedDrift | None = None) -> Side:
         """The half-step of some users, whose items are this model's; `drift` is these users', if not the model's."""
@@ -415,11 +455,24 @@ class HalfStepModel(FactorModel):
         if len(side.row_missing) == 0:
             return side
         m = side.column_missing.astype(np.float64)
-        if self._online is not None:
-            return replace(side, gram=self._online.gram_of_items(m))
-        if self._item_gram is None or not np.array_equal(self._item_gram[0], m):
-            self._item_gram = m, gram(m, self.item_factors_)
-        return replace(side, gram=self._item_gram[1])
+        if self._items_gram is not None:
+            of_items, total = self._items_gram
+            return replace(side, gram=of_items * (float(m.sum()) / total))
+        assert self._gram_memo is not None
+        return replace(side, gram=self._gram_memo.of(m, self.item_factors_))
+
+
+class _GramMemo:
+    """G of the items for the weights that it was last asked for."""
+
+    def __init__(self) -> None:
+        self._last: tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.float64]] | None = None
+
+    def of(self, m: NDArray[np.float64], factors: NDArray[np.floating]) -> NDArray[np.float64]:
+        last = self._last
+        if last is None or last[0] is not factors or not np.array_equal(last[1], m):
+            self._last = last = factors, m, gram(m, factors)
+        return last[2]
 
 
 @contextmanager

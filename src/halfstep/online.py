@@ -7,19 +7,22 @@ An update is two half-steps for the touched rows, users then items, with what al
 change by m_i' q_i' q_i'ᵀ − m_i q_i q_iᵀ where a row or its popularity does (He et al. 2016, §4.3). Popularity weights
 of missing cells are kept before they are scaled to their sum, so that one more interaction changes one of them and
 the scale, not all.
+
+`Online.prepared` computes an update without changing anything that readers of the model see; `halfstep.live` then
+publishes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
-from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.errors import DataError, NumericalError, ParameterError
-from halfstep.interactions import Growing, Interactions, Ledger
+from halfstep.interactions import Added, Growing, Interactions, Ledger
+from halfstep.live import Write
 from halfstep.objective import Objective
 from halfstep.rows import gram, solve_rows
 from halfstep.sides import Regularization, Side
@@ -30,70 +33,126 @@ Floats = NDArray[np.float64]
 DIGITS_LEFT = 1e-6  # of a sum that is kept, relative to what was added to it or taken from it
 
 
+class Solved(NamedTuple):
+    """New factors and biases of some rows, given by ascending positions."""
+
+    rows: NDArray[np.integer]
+    factors: NDArray[np.floating]
+    biases: NDArray[np.floating]
+
+
 class OnlineSide:
-    """The factors of users or of items, and what the other side's systems take from all of them.
+    """The users or the items: their factors, and the other side's systems take from all of them.
 
     Attributes
     ----------
-    factors, biases : Growing
+    factors, biases : ndarray
+        As the model has them; never written to here.
+    counts : Growing
+        Observed cells of each row.
     missing : Growing or None
         s, or m before it is scaled; None where missing cells do not count.
     total : float
         The sum of `missing`.
+    solved : Solved or None
+        The rows that the update at hand has changed.
     """
 
-    def __init__(self, factors: NDArray[np.floating], biases: NDArray[np.floating]) -> None:
-        self.factors, self.biases = Growing(factors), Growing(biases)
+    def __init__(
+        self, factors: NDArray[np.floating], biases: NDArray[np.floating], counts: NDArray[np.int64]
+    ) -> None:
+        self.factors, self.biases, self.counts = factors, biases, Growing(counts)
         self.missing: Growing | None = None
         self.total = 0.0
-        self._gram: Floats | None = None
+        self.solved: Solved | None = None
+        self.gram_or_none: Floats | None = None
 
-    def grow(self, length: int) -> NDArray[np.intp]:
-        """Append rows, whose factors are 0 and whose missing cells weigh nothing; return which these are."""
-        added = np.arange(len(self.factors.array), length)
-        for array in filter(None, (self.factors, self.biases, self.missing)):
-            array.grow(length)
-        return added
+    def taken(self, rows: NDArray[np.integer]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return factors and biases of some rows, as the update at hand has changed them; zeros for new rows."""
+        known = rows < len(self.factors)
+        if known.all():
+            factors, biases = self.factors[rows], self.biases[rows]
+        else:
+            factors = np.zeros((len(rows), self.factors.shape[1]), self.factors.dtype)
+            biases = np.zeros(len(rows), self.biases.dtype)
+            factors[known], biases[known] = self.factors[rows[known]], self.biases[rows[known]]
+        if self.solved is not None:
+            places = np.minimum(np.searchsorted(self.solved.rows, rows), len(self.solved.rows) - 1)
+            is_solved = self.solved.rows[places] == rows
+            factors[is_solved] = self.solved.factors[places[is_solved]]
+            biases[is_solved] = self.solved.biases[places[is_solved]]
+        return factors, biases
 
     def set_missing(self, missing: Floats) -> None:
         """Replace all of `missing`."""
-        self.missing, self.total, self._gram = Growing(missing), float(missing.sum()), None
+        self.missing, self.total, self.gram_or_none = Growing(missing), float(missing.sum()), None
+
+    def weigh_new_rows(self) -> None:
+        """Give the rows that were added a `missing` of 1; their factors are 0 so far."""
+        assert self.missing is not None
+        n, length = len(self.missing.array), len(self.counts.array)
+        self.missing.grow(length)
+        self.missing.array[n:] = 1.0
+        self.total += length - n
 
     def change_missing(self, rows: NDArray[np.integer], missing: Floats) -> None:
         """Replace some of `missing`."""
         assert self.missing is not None
         H = self.gram
+        self.missing.grow(len(self.counts.array))
         change = missing - self.missing.array[rows]
-        f = self.factors.array[rows].astype(np.float64)
-        self._gram = None  # whatever happens between here and the last line, it is not taken for true
+        f = self.taken(rows)[0].astype(np.float64)
         self.missing.array[rows] = missing
         self.total += float(change.sum())
-        self._gram = _changed(H, (f * change[:, None]).T @ f)
+        self.gram_or_none = _changed(H, (f * change[:, None]).T @ f)
 
-    def put(self, rows: NDArray[np.integer], factors: NDArray[np.floating], biases: NDArray[np.floating]) -> None:
+    def put(self, solved: Solved) -> None:
         """Replace some rows."""
-        H = None
         if self.missing is not None:
-            weights = self.missing.array[rows][:, None]
-            before, after = (f.astype(np.float64) for f in (self.factors.array[rows], factors))
+            weights = self.missing.array[solved.rows][:, None]
+            before, after = (f.astype(np.float64) for f in (self.taken(solved.rows)[0], solved.factors))
             with np.errstate(over="ignore", invalid="ignore"):
-                H = _changed(self.gram, (after * weights).T @ after - (before * weights).T @ before)
-        self._gram = None
-        self.factors.array[rows] = factors
-        self.biases.array[rows] = biases
-        self._gram = H
+                change = (after * weights).T @ after - (before * weights).T @ before
+                self.gram_or_none = _changed(self.gram, change)
+        self.solved = solved
 
     @property
     def gram(self) -> Floats:
         """Σ missing · f fᵀ over all rows."""
-        if self._gram is None:
+        if self.gram_or_none is None:
             assert self.missing is not None
-            self._gram = gram(self.missing.array, self.factors.array)
-        return self._gram
+            self.gram_or_none = self._summed(self.missing.array)
+        return self.gram_or_none
+
+    def _summed(self, missing: Floats) -> Floats:
+        n = len(self.factors)
+        if self.solved is None:
+            return gram(missing[:n], self.factors)
+        unsolved = missing.copy()
+        unsolved[self.solved.rows] = 0.0
+        return gram(unsolved[:n], self.factors) + gram(missing[self.solved.rows], self.solved.factors)
+
+
+class Update(NamedTuple):
+    """What `Online.prepared` has computed.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        With the new interactions.
+    writes : dict from str to Write
+        What becomes of the model's arrays, by the names of its attributes.
+    error : NumericalError or None
+        Why rows could not be solved: these stay as they are.
+    """
+
+    ledger: Ledger
+    writes: dict[str, Write]
+    error: NumericalError | None
 
 
 class Online:
-    """What it takes to update a model, and the model's arrays as they grow.
+    """What it takes to update a model.
 
     Attributes
     ----------
@@ -101,8 +160,8 @@ class Online:
     ledger : Ledger
     scale : float
         What s_u · m_i is multiplied by.
-    sharers : WeakSet
-        Models that share the items' arrays, and have to part from them before these are written to.
+    is_consistent : bool
+        Whether no update was left half done. If one was, all of this has to be made anew from the model.
     """
 
     def __init__(
@@ -117,62 +176,67 @@ class Online:
         rank: int,
     ) -> None:
         self.ledger, self.users, self.items = ledger, users, items
-        self.sharers: WeakSet[Any] = WeakSet()
+        self.is_consistent = True
         self._objective, self._regularization, self._mean = objective, regularization, mean
         self._rank = rank
         self._weigh_all_missing()
 
-    def update(
+    def prepared(
         self,
         new: Interactions,
         *,
         duplicates: Literal["last", "sum", "error"],
         update_items: bool,
         threads: int | None,
-    ) -> None:
+    ) -> Update:
         """Enter new interactions and solve the rows that they touch.
+
+        Nothing is changed that the model's readers see. Whoever has made the update visible calls `accept`.
 
         Raises
         ------
         DataError
-            If `Ledger.add` or the objective refuses them; then nothing has changed.
-        NumericalError
-            If a row's system is not positive definite. The interactions are entered then, the row stays as it was.
+            If `Ledger.added` or the objective refuses the interactions; then nothing has changed.
         """
-        if len(new) == 0:
-            return
-        positions = self.ledger.add(new, duplicates)
-        users, items = (np.unique(side) for side in positions)
+        added = self.ledger.added(new, duplicates)
+        self.is_consistent = False
+        of_users, of_items = self._counted(added)
+        self._weigh_missing(of_items.rows)
+        error = None
         try:
-            of_users, of_items = self._told("user", users), self._told("item", items)
-        except (DataError, ParameterError):  # the objective has no weight for them
-            self.ledger.undo()
-            raise
-        added = self.users.grow(len(self.ledger.users)), self.items.grow(len(self.ledger.items))
-        self._weigh_missing(added, items)
-        self._solve(of_users, threads)
-        if update_items:
-            self._solve(of_items, threads)
+            self._solve(of_users, added.ledger, threads)
+            if update_items:
+                self._solve(of_items, added.ledger, threads)
+        except NumericalError as caught:
+            error = caught
+        return Update(added.ledger, self._writes(added), error)
 
-    def gram_of_items(self, m: Floats) -> Floats:
-        """G = Σ_i m_i q_i q_iᵀ for weights m in proportion to those that are kept here."""
-        return self.items.gram * (float(m.sum()) / self.items.total)
+    def accept(self, update: Update, model: Mapping[str, Any]) -> None:
+        """Go on from an update that is visible; `model` holds the model's attributes."""
+        self.ledger = update.ledger
+        for side, what in ((self.users, "user"), (self.items, "item")):
+            side.factors, side.biases, side.solved = model[f"{what}_factors_"], model[f"{what}_biases_"], None
+        self.is_consistent = True
+
+    @property
+    def items_gram(self) -> tuple[Floats, float] | None:
+        """Σ m q qᵀ over all items and Σ m, for the m that are kept here; None where missing cells do not count."""
+        return None if self.items.missing is None else (self.items.gram, self.items.total)
 
     def _weigh_all_missing(self) -> None:
         weight = getattr(self._objective, "missing_weight", None)
-        counts = self.ledger.item_counts.array
         self._shares: Callable[[NDArray[np.int64]], Floats] | None = None
         self._is_constant, self.scale = False, 1.0
         if isinstance(weight, missing_popularity):
             self._shares, self._c0 = weight.shares, weight.c0
-            self.users.set_missing(np.ones(len(self.users.factors.array)))
-            self.items.set_missing(weight.shares(counts))
+            self.users.set_missing(np.ones(len(self.users.factors)))
+            self.items.set_missing(weight.shares(self.items.counts.array))
             self.scale = weight.c0 / self.items.total
         elif isinstance(weight, int | float):
             self._is_constant = True
             if weight > 0:
-                self.users.set_missing(np.ones(len(self.users.factors.array)))
-                self.items.set_missing(np.ones(len(self.items.factors.array)))
+                self.users.set_missing(np.ones(len(self.users.factors)))
+                self.items.set_missing(np.ones(len(self.items.factors)))
                 self.scale = float(weight)
         else:
             self._ask_for_missing()
@@ -181,85 +245,120 @@ class Online:
         """Ask the objective for all weights of missing cells, which may have changed in any way."""
         nothing = np.empty(0)
         none = np.empty(0, np.int32)
-        counts = self.ledger.user_counts.array, self.ledger.item_counts.array
+        counts = self.users.counts.array, self.items.counts.array
         missing = self._objective.missing(Cells(none, none, nothing, nothing, *counts))
         if missing is not None:
             self.users.set_missing(missing[0])
             self.items.set_missing(missing[1])
 
-    def _weigh_missing(
-        self, added: tuple[NDArray[np.integer], NDArray[np.integer]], items: NDArray[np.integer]
-    ) -> None:
-        """Bring the weights of missing cells up to date: users and items were added, some items' counts changed."""
+    def _weigh_missing(self, items: NDArray[np.integer]) -> None:
+        """Update the weights of missing cells: rows were added, and the counts of some items changed."""
         if self._shares is None and not self._is_constant:
             self._ask_for_missing()
         elif self.users.missing is not None:
-            self.users.change_missing(added[0], np.ones(len(added[0])))
+            self.users.weigh_new_rows()
             if self._shares is None:
-                self.items.change_missing(added[1], np.ones(len(added[1])))
+                self.items.weigh_new_rows()
             else:
-                self.items.change_missing(items, self._shares(self.ledger.item_counts.array[items]))
+                self.items.change_missing(items, self._shares(self.items.counts.array[items]))
                 self.scale = self._c0 / self.items.total
 
-    def _told(self, what: Literal["user", "item"], rows: NDArray[np.integer]) -> _Rows:
-        """Ask the objective about all that some users or items have."""
-        ledger, of_users = self.ledger, what == "user"
-        entries = [(ledger.user_row if of_users else ledger.item_row)(row) for row in rows.tolist()]
-        lengths = np.array([len(each.indices) for each in entries])
-        indices, values, weights = (np.concatenate(column) for column in zip(*entries, strict=True))
+    def _counted(self, added: Added) -> tuple[_Touched, _Touched]:
+        """Count the new interactions, and ask the objective about all interactions of the rows that they touch."""
+        sides = self.users, self.items
+        before = [len(side.counts.array) for side in sides]
+        new = [np.unique(rows[added.is_new], return_counts=True) for rows in (added.users, added.items)]
+        for side, ids, (rows, count) in zip(sides, (added.ledger.users, added.ledger.items), new, strict=True):
+            side.counts.grow(len(ids))
+            side.counts.array[rows] += count
+        try:
+            return self._touched("user", added), self._touched("item", added)
+        except (DataError, ParameterError):  # the objective has no weight for them
+            for side, length, (rows, count) in zip(sides, before, new, strict=True):
+                side.counts.array[rows] -= count
+                side.counts.cut(length)
+            self.is_consistent = True
+            raise
+
+    def _touched(self, what: Literal["user", "item"], added: Added) -> _Touched:
+        """Ask the objective about all interactions of some users or items."""
+        ledger, of_users = added.ledger, what == "user"
+        rows = np.unique(added.users if of_users else added.items)
+        indptr, indices, values, weights = ledger.user_rows(rows) if of_users else ledger.item_rows(rows)
+        lengths = np.diff(indptr)
         own = np.repeat(rows, lengths)
         cells = Cells(
             users=own if of_users else indices,
             items=indices if of_users else own,
             values=values,
             weights=weights if ledger.has_weights else None,
-            user_counts=ledger.user_counts.array,
-            item_counts=ledger.item_counts.array,
+            user_counts=self.users.counts.array,
+            item_counts=self.items.counts.array,
         )
         targets, observed = self._objective.of_cells(
             cells, lambda n: (ledger.users[cells.users[n]], ledger.items[cells.items[n]])
         )
-        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         counted = lengths.astype(np.float64)
         if self._regularization.counts == "positive":
             counted = np.add.reduceat((values > 0).astype(np.float64), indptr[:-1])
-        return _Rows(what, rows, indptr, indices, targets - self._mean, np.array(observed), counted)
+        return _Touched(what, rows, indptr, indices, targets - self._mean, np.array(observed), counted)
 
-    def _solve(self, told: _Rows, threads: int | None) -> None:
+    def _solve(self, touched: _Touched, ledger: Ledger, threads: int | None) -> None:
         """Solve some users while the items are held fixed, or the reverse."""
         solved, fixed = self.users, self.items
-        strength, ids = self._regularization.users, self.ledger.users
-        if told.what == "item":
+        strength, ids = self._regularization.users, ledger.users
+        if touched.what == "item":
             solved, fixed = fixed, solved
-            strength, ids = self._regularization.items, self.ledger.items
-        nothing = np.empty(0)
-        s = m = G = None
+            strength, ids = self._regularization.items, ledger.items
+        columns, places = touched.indices, np.arange(len(touched.indices))
+        if len(touched.rows) > 1:
+            columns, places = np.unique(touched.indices, return_inverse=True)
+        s = m = np.empty(0)
+        G = weighed = None
         if solved.missing is not None and fixed.missing is not None:
-            s, m, G = self.scale * solved.missing.array[told.rows], fixed.missing.array, fixed.gram
-        ridge = self._regularization.of_rows(strength, told.counted, None if s is None else s * fixed.total)
+            s, m, G = self.scale * solved.missing.array[touched.rows], fixed.missing.array[columns], fixed.gram
+            weighed = s * fixed.total
         side = Side(
-            indptr=told.indptr,
-            indices=told.indices,
-            targets=told.targets,
-            weights=told.weights,
-            row_missing=nothing if s is None else s,
-            column_missing=nothing if m is None else m,
-            regularization=ridge,
+            indptr=touched.indptr,
+            indices=places.astype(np.int32),
+            targets=touched.targets,
+            weights=touched.weights,
+            row_missing=s,
+            column_missing=m,
+            regularization=self._regularization.of_rows(strength, touched.counted, weighed),
             bias_ratio=float(self._regularization.bias_ratio),
             rank=self._rank,
             biases=bool(self._objective.biases),
-            gram=None if G is None else G,
+            gram=G,
         )
         try:
-            solution = solve_rows(side, fixed.factors.array, fixed.biases.array, threads=threads)
+            factors, biases = solve_rows(side, *fixed.taken(columns), threads=threads)
         except NumericalError as error:
             if error.row is None:
                 raise
-            raise NumericalError(f"{told.what} {ids[int(told.rows[error.row])]!r}: {error.message}") from error
-        solved.put(told.rows, *solution)
+            row = int(touched.rows[error.row])
+            raise NumericalError(f"{touched.what} {ids[row]!r}: {error.message}") from error
+        solved.put(Solved(touched.rows, factors, biases))
+
+    def _writes(self, added: Added) -> dict[str, Write]:
+        """Return what becomes of the model's arrays."""
+        writes = {}
+        ids = {"user": added.ledger.users, "item": added.ledger.items}
+        for side, what in ((self.users, "user"), (self.items, "item")):
+            n, length = len(side.factors), len(ids[what])
+            nothing = np.empty(0, np.int64), side.factors[:0], side.biases[:0]
+            rows, factors, biases = nothing if side.solved is None else side.solved
+            if length > n or len(rows):
+                writes[f"{what}_factors_"] = Write(n, length, rows, factors)
+                writes[f"{what}_biases_"] = Write(n, length, rows, biases)
+        items = np.unique(added.items[added.is_new])
+        if len(items):
+            counts = self.items.counts.array[items]
+            writes["item_counts_"] = Write(len(self.items.factors), len(ids["item"]), items, counts)
+        return writes
 
 
-class _Rows(NamedTuple):
+class _Touched(NamedTuple):
     """Some rows of one side, and what the objective says of their observations."""
 
     what: Literal["user", "item"]

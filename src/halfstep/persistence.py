@@ -84,6 +84,7 @@ def load(path: str | os.PathLike[str], *, verify: bool = True) -> FactorModel:
             "user_biases_": stored.user_biases,
             "item_biases_": stored.item_biases,
             "mean_": stored.mean,
+            "drift_": None,
             "item_counts_": stored.item_counts,
             "_data": stored.interactions,
             "_is_folded": stored.is_folded,

@@ -160,8 +160,8 @@ class SGD(FactorModel):
             item_factors=Q,
             user_biases=user_biases,
             item_biases=item_biases,
+            more={"history_": history},
         )
-        self.history_ = history
         return self
 
     def _learn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ def starting_factors(
         for F in (P, Q):
             F[:, :rank] = rng.normal(0.0, 0.1 * np.sqrt(unit / rank), (len(F), rank))
     elif isinstance(init, FactorModel):
+        init = copy.copy(init)  # it may be learning meanwhile
         if init.item_factors_.shape[1] != rank:
             raise ParameterError(f"init has rank {init.item_factors_.shape[1]}, and rank={rank}")
         u = init.users_.positions(data.users.ids, "mark", name="user id")

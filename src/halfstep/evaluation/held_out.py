@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -297,13 +298,14 @@ def _refuse_need_of_values(asked: Sequence[Metric], relevant_from: float | None)
 
 
 def _named(model: FactorModel | Mapping[str, FactorModel]) -> dict[str, FactorModel]:
-    """Check that all models were fitted on the same data."""
+    """Check that all models were fitted on the same data; return copies, as they may be learning meanwhile."""
     models = dict(model) if isinstance(model, Mapping) else {type(model).__name__: model}
     if not models:
         raise ParameterError("model is an empty mapping: give at least one fitted model")
     for name, each in models.items():
         if not isinstance(each, FactorModel):
             raise ParameterError(f"the model {name!r} is {each!r}: give fitted models, or a mapping of names to such")
+    models = {name: copy.copy(each) for name, each in models.items()}
     (first_name, first), *others = models.items()
     pattern = training_of(first).by_user
     for name, other in others:

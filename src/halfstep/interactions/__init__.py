@@ -8,13 +8,13 @@ This is the only room that distrusts its input. ``interactions`` is the table it
 from halfstep.interactions.duplicates import Duplicates
 from halfstep.interactions.growing import Growing
 from halfstep.interactions.interactions import Interactions, as_histories, as_interactions
-from halfstep.interactions.ledger import Ledger
+from halfstep.interactions.ledger import Added, Ledger
 from halfstep.interactions.lists import Lists, listed_for
 from halfstep.interactions.orientation import Orientation
 from halfstep.interactions.reading import read_interactions
 from halfstep.interactions.vocabulary import Vocabulary
 
 __all__ = [
-    "Duplicates", "Growing", "Interactions", "Ledger", "Lists", "Orientation", "Vocabulary", "as_histories",
-    "as_interactions", "listed_for", "read_interactions",
+    "Added", "Duplicates", "Growing", "Interactions", "Ledger", "Lists", "Orientation", "Vocabulary",
+    "as_histories", "as_interactions", "listed_for", "read_interactions",
 ]  # fmt: skip

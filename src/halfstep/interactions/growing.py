@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Growing:
-    """An array whose first axis grows; new places hold zeros.
+    """An array whose first axis grows.
 
     Parameters
     ----------
@@ -19,27 +19,41 @@ class Growing:
     Attributes
     ----------
     array : ndarray
-        A view of what is there by now. It is written in place; after `grow` it may lie elsewhere.
+        A view of the current content. After `grow` it may be another one.
     """
 
     def __init__(self, start: NDArray[Any]) -> None:
         self._room = start.copy()
         self.array = self._room
 
-    def __getstate__(self) -> NDArray[Any]:
-        """Keep what is there: a view and what it is a view of would part in a copy."""
-        return self.array
-
-    def __setstate__(self, array: NDArray[Any]) -> None:
-        self._room = self.array = array.copy()
-
     def grow(self, length: int) -> None:
-        """Make it so long, if it is shorter."""
+        """Extend the array to a length by zeros, unless it is as long already."""
         n = len(self.array)
         if length <= n:
             return
-        if length > len(self._room):
-            room = np.zeros((2 * length, *self._room.shape[1:]), self._room.dtype)
-            room[:n] = self.array
-            self._room = room
+        room = self._room_for(length)
+        room[n:length] = 0
+        self._room, self.array = room, room[:length]
+
+    def cut(self, length: int) -> None:
+        """Drop what is behind a length."""
         self.array = self._room[:length]
+
+    def appended(self, new: NDArray[Any]) -> Growing:
+        """Return a longer array that shares memory with this one, whose content does not change.
+
+        Only the longest array of such a chain may be appended to: its successors are written behind its end.
+        """
+        n, length = len(self.array), len(self.array) + len(new)
+        longer = Growing.__new__(Growing)
+        longer._room = self._room_for(length)
+        longer._room[n:length] = new
+        longer.array = longer._room[:length]
+        return longer
+
+    def _room_for(self, length: int) -> NDArray[Any]:
+        if length <= len(self._room):
+            return self._room
+        room = np.empty((2 * length, *self._room.shape[1:]), self._room.dtype)
+        room[: len(self.array)] = self.array
+        return room

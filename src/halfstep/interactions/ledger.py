@@ -1,9 +1,10 @@
-"""Interactions that grow by a few entries at a time: what a row holds now, and the whole when somebody asks."""
+"""Interactions that grow by a few at a time: what a row holds now, and all of them on request."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,155 +13,234 @@ from halfstep.errors import DataError
 from halfstep.interactions.growing import Growing
 from halfstep.interactions.interactions import Interactions
 from halfstep.interactions.lists import Lists
-from halfstep.interactions.orientation import Orientation
+from halfstep.interactions.vocabulary import Vocabulary
 
-FEW = 256  # entries that are entered one by one; of more, the whole is put together anew
+SEARCHED = 1 << 10, 1 << 15  # at least and at most so many of the latest interactions are searched one by one
+SMALL = 1 << 16  # so many new interactions are kept beside those of the start, whatever the number of these
+ROWS_SEARCHED = 64  # of a start that has not been sorted: searching so many rows costs as much as sorting once
 
 Repeats = Literal["last", "sum", "error"]
+Ints = NDArray[np.integer]
 
 
-class Row(NamedTuple):
-    """The entries of one user or item, in no order; weights are 1 where there are none."""
+class Rows(NamedTuple):
+    """The interactions of some users or items, row by row and in no order within a row; weights are 1 without any."""
 
+    indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     values: NDArray[np.float64]
     weights: NDArray[np.float64]
 
 
-class Ledger:
-    """Entries on top of interactions, which stay as they are.
-
-    A new entry costs as much as copying the two rows that it belongs to.
-
-    Parameters
-    ----------
-    base : Interactions
+class Added(NamedTuple):
+    """What `Ledger.added` returns.
 
     Attributes
     ----------
-    users, items : Vocabulary
-        With the ids of new entries.
-    user_counts, item_counts : Growing
-        Observed cells, by position.
-    base : Interactions
-        Those that were there when they were last put together.
+    ledger : Ledger
+        With the new interactions.
+    users, items : ndarray of shape (n_new,)
+        Their positions.
+    is_new : ndarray of shape (n_new,)
+        Whether the cell was not observed before.
     """
 
-    def __init__(self, base: Interactions) -> None:
-        self._start_from(base)
+    ledger: Ledger
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    is_new: NDArray[np.bool_]
 
-    def _start_from(self, base: Interactions) -> None:
-        self.users, self.items = base.users, base.items
-        self.user_counts, self.item_counts = Growing(base.user_counts), Growing(base.item_counts)
-        self.base = base
-        self._user_rows: dict[int, Row] = {}
-        self._item_rows: dict[int, Row] = {}
-        self._new: list[Interactions] = []
-        self._before: tuple[Interactions, list[Interactions]] = base, []
 
-    def user_row(self, u: int) -> Row:
-        """Give the entries of one user."""
-        return _row(self._user_rows, u, self.base, self.base.by_user)
+@dataclass(frozen=True, eq=False)
+class _Log:
+    """The interactions added, as columns; `replaced` numbers the interaction that each supersedes, −1 for none."""
 
-    def item_row(self, i: int) -> Row:
-        """Give the entries of one item."""
-        return _row(self._item_rows, i, self.base, self.base.by_item)
+    users: Growing
+    items: Growing
+    values: Growing
+    replaced: Growing
+    timestamps: Growing | None
+    weights: Growing | None
 
-    def add(self, new: Interactions, repeats: Repeats) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Enter new entries.
+    @classmethod
+    def empty(cls, base: Interactions) -> Self:
+        """Return a log without interactions, which has the columns of the given ones."""
+        times, weights = (None if c is None else Growing(c[:0]) for c in (base.timestamps, base.weights))
+        none = np.empty(0, np.int32)
+        return cls(Growing(none), Growing(none), Growing(np.empty(0)), Growing(none.astype(np.int64)), times, weights)
+
+    def __len__(self) -> int:
+        return len(self.users.array)
+
+    def appended(self, **columns: NDArray[Any] | None) -> Self:
+        """Append to all columns."""
+        longer = {name: column.appended(columns[name]) for name, column in self._columns}
+        return replace(self, **longer)
+
+    def taken(self, rows: Ints, replaced: NDArray[np.int64]) -> Self:
+        """Take some interactions, with other numbers of those that they supersede."""
+        taken = {name: Growing(column.array[rows]) for name, column in self._columns}
+        return replace(self, **(taken | {"replaced": Growing(replaced)}))
+
+    @property
+    def _columns(self) -> list[tuple[str, Any]]:
+        columns = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return [(name, column) for name, column in columns if column is not None]
+
+
+class _Sorted(NamedTuple):
+    """A column of positions, sorted, and where in the column each stands."""
+
+    keys: NDArray[np.int32]
+    order: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, column: NDArray[np.int32]) -> Self:
+        order = np.argsort(column, kind="stable")
+        return cls(column[order], order)
+
+
+@dataclass(frozen=True, eq=False)
+class Ledger:
+    """Interactions that were added to others; adding makes a new ledger and leaves this one as it is.
+
+    Adding costs as much as reading the rows concerned. What is kept of a new interaction are a few numbers: in a log,
+    of which all but the latest interactions are sorted by user and by item. Interactions are numbered, those of the
+    base first.
+
+    Attributes
+    ----------
+    base : Interactions
+        What it started from.
+    users, items : Vocabulary
+        With the ids of the new interactions.
+    """
+
+    base: Interactions
+    users: Vocabulary
+    items: Vocabulary
+    _log: _Log
+    _sorted: tuple[_Sorted, _Sorted] = field(
+        repr=False
+    )  # of users and of items, of the first interactions in the log
+
+    @classmethod
+    def of(cls, base: Interactions) -> Self:
+        """Start from interactions."""
+        nothing = _Sorted.of(np.empty(0, np.int32))
+        return cls(base, base.users, base.items, _Log.empty(base), (nothing, nothing))
+
+    def parted(self) -> Self:
+        """Return a ledger of the same content that can be added to independently of this one."""
+        every = np.arange(len(self._log))
+        return replace(self, _log=self._log.taken(every, self._log.replaced.array))
+
+    def __len__(self) -> int:
+        return len(self.base) + len(self._log) - int(np.count_nonzero(self._log.replaced.array >= 0))
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether interactions came with weights of their own."""
+        return self.base.weights is not None
+
+    @cached_property
+    def interactions(self) -> Interactions:
+        """All interactions, those that were given last at the end."""
+        log, base = self._log, self.base
+        if len(log) == 0:
+            return base
+        is_kept = np.ones(len(base) + len(log), bool)
+        is_kept[log.replaced.array[log.replaced.array >= 0]] = False
+
+        def joined(old: NDArray[Any] | None, new: Growing | None) -> Any:
+            return None if old is None or new is None else np.concatenate([old, new.array])[is_kept]
+
+        return replace(
+            base,
+            users=self.users,
+            items=self.items,
+            user_positions=joined(base.user_positions, log.users),
+            item_positions=joined(base.item_positions, log.items),
+            values=joined(base.values, log.values),
+            timestamps=joined(base.timestamps, log.timestamps),
+            weights=joined(base.weights, log.weights),
+        )
+
+    @property
+    def user_counts(self) -> NDArray[np.int64]:
+        """How many cells are observed of each user."""
+        counts = np.bincount(self._log.users.array[self._log.replaced.array < 0], minlength=len(self.users))
+        counts[: self.base.n_users] += self.base.user_counts
+        return counts
+
+    def of_user(self, user: int) -> Interactions:
+        """Return the interactions of one user."""
+        numbers = np.sort(self._numbers(0, np.array([user]))[1])
+        times = None
+        if self.base.timestamps is not None and self._log.timestamps is not None:
+            times = self._column(self.base.timestamps, self._log.timestamps, numbers)
+        return replace(
+            self.base,
+            users=self.users,
+            items=self.items,
+            user_positions=self._user_positions(numbers),
+            item_positions=self._item_positions(numbers),
+            values=self._values(numbers),
+            timestamps=times,
+            weights=self._weights(numbers) if self.has_weights else None,
+        )
+
+    def user_rows(self, users: Ints) -> Rows:
+        """Return the interactions of some users, given by distinct ascending positions."""
+        return self._rows(0, users)
+
+    def item_rows(self, items: Ints) -> Rows:
+        """Return the interactions of some items, given by distinct ascending positions."""
+        return self._rows(1, items)
+
+    def seen(self, users: Ints) -> Lists:
+        """List the items of each of some users; −1 stands for a user without any."""
+        rows, places = np.unique(users[users >= 0], return_inverse=True)
+        indptr, numbers = self._numbers(0, rows)
+        items = self._item_positions(numbers)
+        ascending = np.lexsort((items, np.repeat(np.arange(len(rows)), np.diff(indptr))))
+        found = np.full(len(users), -1)
+        found[users >= 0] = places
+        return Lists(indptr, items[ascending]).rows(found)
+
+    def added(self, new: Interactions, repeats: Repeats) -> Added:
+        """Add interactions.
 
         Parameters
         ----------
         new : Interactions
         repeats : {"last", "sum", "error"}
-            What becomes of an entry whose cell is here already: it takes the old one's place; or its value and
-            weight are added to it; or nothing is entered at all.
-
-        Returns
-        -------
-        users, items : ndarray of shape (len(new),)
-            Their positions.
+            What becomes of an interaction whose cell is observed already: it replaces the old one; or its value and
+            weight are added to the old ones; or all are refused.
 
         Raises
         ------
         DataError
-            If timestamps are missing or of another kind than those that are here, if an id is of a type that no id
-            here has, or if an entry is here already and ``repeats="error"``. Nothing is entered then.
+            If timestamps are missing or of another kind than those of the base, if an id is of a type that no id here
+            has, or if a cell is observed already and ``repeats="error"``.
         """
         new = self._fitting(new)
-        before = self.base, list(self._new)
-        if len(new) > FEW:
-            positions = self._add_in_bulk(new, repeats)
-            self._before = before
-            return positions
         users = self.users.extended(new.user_ids, name="user id")
         items = self.items.extended(new.item_ids, name="item id")
         u, i = users.positions(new.user_ids), items.positions(new.item_ids)
-        cells = list(zip(u.tolist(), i.tolist(), strict=True))
-        old = [self._entry(*cell) for cell in cells]
-        if repeats == "error" and any(entry is not None for entry in old):
-            raise _repeated(new, next(n for n, entry in enumerate(old) if entry is not None))
-        if repeats == "sum":
-            new = new.with_values(new.values + [0.0 if entry is None else entry[0] for entry in old])
-            if new.weights is not None:
-                new = new.with_weights(new.weights + [0.0 if entry is None else entry[1] for entry in old])
-        weights = np.ones(len(new)) if new.weights is None else new.weights
-        self._before = before
-        self._new.append(new)  # it is entered with this; what follows can be done again from here
-        try:
-            self.users, self.items = users, items
-            self.user_counts.grow(len(users))
-            self.item_counts.grow(len(items))
-            for n, (user, item) in enumerate(cells):
-                entry = float(new.values[n]), float(weights[n])
-                self._user_rows[user] = _with(self.user_row(user), item, *entry)
-                self._item_rows[item] = _with(self.item_row(item), user, *entry)
-                if old[n] is None:
-                    self.user_counts.array[user] += 1
-                    self.item_counts.array[item] += 1
-        except BaseException:  # Ctrl-C
-            self._start_from(_together([self.base, *self._new]).merged("last"))
-            raise
-        return u, i
-
-    def undo(self) -> None:
-        """Take the entries out again that were added last."""
-        base, new = self._before
-        self._start_from(_together([base, *new]).merged("last") if new else base)
-
-    @property
-    def has_weights(self) -> bool:
-        """Whether entries came with weights of their own."""
-        return self.base.weights is not None
-
-    @property
-    def interactions(self) -> Interactions:
-        """All entries; put together when asked for, then kept."""
-        if self._new:
-            self._start_from(_together([self.base, *self._new]).merged("last"))
-        return self.base
-
-    def seen(self, users: NDArray[np.integer]) -> Lists:
-        """List what each of some users has; −1 stands for a user who has nothing."""
-        rows = [np.sort(self.user_row(u).indices) if u >= 0 else np.empty(0, np.int32) for u in users.tolist()]
-        indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-        return Lists(indptr, np.concatenate([np.empty(0, np.int32), *rows]))
-
-    def _add_in_bulk(self, new: Interactions, repeats: Repeats) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Do the same by putting the whole together anew."""
-        base = self.interactions
-        whole = _together([base, new])
-        if repeats == "error":
-            u, i = base.users.positions(new.user_ids, "mark"), base.items.positions(new.item_ids, "mark")
-            known = (u >= 0) & (i >= 0)
-            there = np.isin(u * np.int64(base.n_items) + i, base.cells) & known
-            if there.any():
-                raise _repeated(new, int(np.argmax(there)))
-        self._start_from(whole.merged("last" if repeats == "error" else repeats))
-        return self.users.positions(new.user_ids), self.items.positions(new.item_ids)
+        old = self._find(u, i)
+        is_there = old >= 0
+        if repeats == "error" and is_there.any():
+            raise _repeated(new, int(np.argmax(is_there)))
+        if repeats == "sum" and is_there.any():
+            new = _increased(new, is_there, self._values(old[is_there]), self._weights(old[is_there]))
+        log = self._log.appended(
+            users=u, items=i, values=new.values, replaced=old, timestamps=new.timestamps, weights=new.weights
+        )
+        return Added(replace(self, users=users, items=items, _log=log)._tidied(), u, i, ~is_there)
 
     def _fitting(self, new: Interactions) -> Interactions:
-        """Give `new` the columns that the base has."""
+        """Give new interactions the columns that the base has."""
         base = self.base
         if base.timestamps is None:
             new = replace(new, timestamps=None)
@@ -179,57 +259,137 @@ class Ledger:
             return new
         return new if new.weights is not None else new.with_weights(np.ones(len(new)))
 
-    def _entry(self, user: int, item: int) -> tuple[float, float] | None:
-        """Value and weight of a cell; None where it is not observed."""
-        row = self.user_row(user)
-        places = np.flatnonzero(row.indices == item)
-        return (float(row.values[places[0]]), float(row.weights[places[0]])) if len(places) else None
+    def _tidied(self) -> Self:
+        """Sort the log when too much of it is searched one by one; merge it into the base when it is as long."""
+        n, n_sorted = len(self._log), len(self._sorted[0].keys)
+        if n - n_sorted <= min(max(SEARCHED[0], n_sorted // 8), SEARCHED[1]):
+            return self
+        if n > max(len(self.base), SMALL):
+            return self.of(self.interactions)
+        log = self._without_replaced()
+        return replace(self, _log=log, _sorted=(_Sorted.of(log.users.array), _Sorted.of(log.items.array)))
+
+    def _without_replaced(self) -> _Log:
+        """Drop the interactions of the log that a later one supersedes, which takes over what they supersede."""
+        replaced, start = self._log.replaced.array.copy(), len(self.base)
+        is_kept = np.ones(len(replaced), bool)
+        is_kept[replaced[replaced >= start] - start] = False
+        while len(later := np.flatnonzero(replaced >= start)):
+            replaced[later] = replaced[replaced[later] - start]  # twice as far back each time
+        return self._log.taken(np.flatnonzero(is_kept), replaced[is_kept])
+
+    def _rows(self, side: Literal[0, 1], rows: Ints) -> Rows:
+        indptr, numbers = self._numbers(side, rows)
+        indices = self._item_positions(numbers) if side == 0 else self._user_positions(numbers)
+        return Rows(indptr, indices, self._values(numbers), self._weights(numbers))
+
+    def _find(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the number of the interaction of each cell, −1 where it is not observed."""
+        rows = np.unique(u)
+        indptr, numbers = self._numbers(0, rows)
+        if len(numbers) == 0:
+            return np.full(len(u), -1, np.int64)
+        width = 1 + max(int(i.max()), len(self.items))
+        cells = np.repeat(rows.astype(np.int64) * width, np.diff(indptr)) + self._item_positions(numbers)
+        order, wanted = np.argsort(cells), u.astype(np.int64) * width + i
+        cells = cells[order]
+        places = np.minimum(np.searchsorted(cells, wanted), len(cells) - 1)
+        return np.where(cells[places] == wanted, numbers[order[places]], -1)
+
+    def _numbers(self, side: Literal[0, 1], rows: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Number the interactions of some rows, row by row as by an `indptr`."""
+        start, by_row = len(self.base), self._sorted[side]
+        recent = (self._log.users, self._log.items)[side].array[len(by_row.keys) :]
+        first = np.searchsorted(by_row.keys, rows)
+        lengths = np.searchsorted(by_row.keys, rows, side="right") - first
+        of_log = start + by_row.order[_places(first, lengths)]
+        recent_lengths, of_recent = _searched(recent, rows)
+        of_recent += start + len(by_row.keys)
+        base_lengths, of_base = self._of_base(side, rows)
+        total = base_lengths + lengths + recent_lengths
+        indptr = np.concatenate([[0], np.cumsum(total)])
+        numbers = np.concatenate([of_base, of_log, of_recent])
+        if len(rows) > 1:
+            owners = [np.repeat(np.arange(len(rows)), each) for each in (base_lengths, lengths, recent_lengths)]
+            numbers = numbers[np.argsort(np.concatenate(owners), kind="stable")]
+        gone = self._log.replaced.array[np.concatenate([of_log, of_recent]) - start]
+        gone = gone[gone >= 0]
+        if len(gone):
+            is_kept = ~np.isin(numbers, gone)
+            numbers, indptr = numbers[is_kept], np.concatenate([[0], np.cumsum(is_kept)])[indptr]
+        return indptr, numbers
+
+    def _of_base(self, side: Literal[0, 1], rows: Ints) -> tuple[Ints, NDArray[np.int64]]:
+        base = self.base
+        name = ("by_user", "by_item")[side]
+        if name not in base.__dict__ and len(rows) + len(self._log) < ROWS_SEARCHED:
+            return _searched((base.user_positions, base.item_positions)[side], rows)
+        pattern = getattr(base, name)
+        known = rows < len(pattern.indptr) - 1
+        at = np.where(known, rows, 0)
+        first = pattern.indptr[at]
+        lengths = np.where(known, pattern.indptr[at + 1] - first, 0)
+        return lengths, pattern.order[_places(first, lengths)].astype(np.int64)
+
+    def _user_positions(self, numbers: NDArray[np.int64]) -> NDArray[np.int32]:
+        return self._column(self.base.user_positions, self._log.users, numbers)
+
+    def _item_positions(self, numbers: NDArray[np.int64]) -> NDArray[np.int32]:
+        return self._column(self.base.item_positions, self._log.items, numbers)
+
+    def _values(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self._column(self.base.values, self._log.values, numbers)
+
+    def _weights(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        if self.base.weights is None or self._log.weights is None:
+            return np.ones(len(numbers))
+        return self._column(self.base.weights, self._log.weights, numbers)
+
+    def _column(self, old: NDArray[Any], new: Growing, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Take numbered interactions of a column."""
+        late = numbers - len(self.base)
+        is_late = late >= 0
+        if not is_late.any():
+            return old[numbers]
+        taken = np.empty(len(numbers), old.dtype)
+        taken[is_late] = new.array[late[is_late]]
+        taken[~is_late] = old[numbers[~is_late]]
+        return taken
 
 
-def _row(rows: dict[int, Row], k: int, base: Interactions, pattern: Orientation) -> Row:
-    if k in rows:
-        return rows[k]
-    if k >= len(pattern.indptr) - 1:
-        return Row(np.empty(0, np.int32), np.empty(0), np.empty(0))
-    stored = slice(pattern.indptr[k], pattern.indptr[k + 1])
-    order = pattern.order[stored]
-    weights = np.ones(len(order)) if base.weights is None else base.weights[order]
-    return Row(pattern.indices[stored], base.values[order], weights)
+def _places(first: Ints, lengths: Ints) -> NDArray[np.int64]:
+    """Return the places of several slices, one slice after the other."""
+    before = np.cumsum(lengths) - lengths
+    places: NDArray[np.int64] = np.arange(int(lengths.sum()), dtype=np.int64)
+    places += np.repeat(first - before, lengths)
+    return places
 
 
-def _with(row: Row, index: int, value: float, weight: float) -> Row:
-    """Put an entry into a row, in the place of one with the same index or at the end."""
-    places = np.flatnonzero(row.indices == index)
-    if len(places) == 0:
-        return Row(
-            np.append(row.indices, np.int32(index)), np.append(row.values, value), np.append(row.weights, weight)
-        )
-    values, weights = row.values.copy(), row.weights.copy()
-    values[places], weights[places] = value, weight
-    return Row(row.indices, values, weights)
+def _searched(column: NDArray[np.int32], rows: Ints) -> tuple[Ints, NDArray[np.int64]]:
+    """Find where a column holds each of some ascending rows: how often, and the places row by row."""
+    if len(rows) == 1:
+        places = np.flatnonzero(column == rows[0])
+        return np.array([len(places)]), places
+    if len(column) == 0 or len(rows) == 0:
+        return np.zeros(len(rows), np.int64), np.empty(0, np.int64)
+    places = np.flatnonzero(np.isin(column, rows))
+    owners = np.searchsorted(rows, column[places])
+    lengths: Ints = np.bincount(owners, minlength=len(rows))
+    return lengths, places[np.argsort(owners, kind="stable")]
 
 
-def _together(parts: list[Interactions]) -> Interactions:
-    """Join entries one after the other; a cell may then occur more than once."""
-    users, items = parts[0].users, parts[0].items
-    for part in parts[1:]:
-        users = users.extended(part.user_ids, name="user id")
-        items = items.extended(part.item_ids, name="item id")
-    return replace(
-        parts[0],
-        users=users,
-        items=items,
-        user_positions=np.concatenate([users.positions(part.user_ids) for part in parts]),
-        item_positions=np.concatenate([items.positions(part.item_ids) for part in parts]),
-        values=np.concatenate([part.values for part in parts]),
-        timestamps=_joined([part.timestamps for part in parts]),
-        weights=_joined([part.weights for part in parts]),
-    )
-
-
-def _joined(columns: list[NDArray[Any] | None]) -> NDArray[Any] | None:
-    there = [column for column in columns if column is not None]
-    return np.concatenate(there) if len(there) == len(columns) else None
+def _increased(
+    new: Interactions, is_there: NDArray[np.bool_], values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> Interactions:
+    """Add the values and weights of observed cells to those of new interactions."""
+    total = new.values.copy()
+    total[is_there] += values
+    increased = new.with_values(total)
+    if new.weights is None:
+        return increased
+    total = new.weights.copy()
+    total[is_there] += weights
+    return increased.with_weights(total)
 
 
 def _repeated(new: Interactions, row: int) -> DataError:

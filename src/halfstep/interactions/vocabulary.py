@@ -28,9 +28,11 @@ from halfstep.interactions.ids import (
     unhashable,
 )
 from halfstep.lazy import cached_property
+from halfstep.locks import ForkSafeLock
 
 V = TypeVar("V")
 
+_EXTENDING = ForkSafeLock()  # held by who appends to ids that other vocabularies share
 FEW = 16  # integers that one dictionary finds faster than NumPy does
 
 
@@ -138,14 +140,21 @@ class Vocabulary:
         new = list(dict.fromkeys(column[positions < 0].tolist()))
         if not new:
             return self
+        with _EXTENDING.lock:
+            longer = self._with_new(new, column.dtype)
+        longer.__dict__["_types"] = self._types | types_of(column)
+        return longer
+
+    def _with_new(self, new: list[Any], dtype_of_new: np.dtype[Any]) -> Vocabulary:
+        """Append ids that are not here; vocabularies that grow from the same one share its places and dictionary."""
         n, total = len(self), len(self) + len(new)
         numbers = self._numbers
         if len(numbers) > n:  # another vocabulary grew from this one, and has the places from here on
             numbers = dict(zip(self._ids.tolist(), range(n), strict=True))
-        dtype = self._ids.dtype if column.dtype == self._ids.dtype or n == 0 else np.dtype(object)
+        dtype = self._ids.dtype if dtype_of_new == self._ids.dtype or n == 0 else np.dtype(object)
         room = self._room
         if room is None or room.dtype != dtype or len(room) < total or numbers is not self._numbers:
-            room = np.empty(2 * total, column.dtype if n == 0 else dtype)
+            room = np.empty(2 * total, dtype_of_new if n == 0 else dtype)
             room[:n] = self._ids
         room[n:total] = np.fromiter(new, dtype=room.dtype, count=len(new))
         numbers.update(zip(new, range(n, total), strict=True))
@@ -153,7 +162,6 @@ class Vocabulary:
         longer._set(room[:total])
         longer._room = room
         longer.__dict__["_numbers"] = numbers
-        longer.__dict__["_types"] = self._types | types_of(column)
         return longer
 
     @property

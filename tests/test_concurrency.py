@@ -1,0 +1,290 @@
+"""A model that learns in one thread and is read in others; updates that Ctrl-C interrupts."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import threading
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import halfstep as hs
+from halfstep.interactions import Vocabulary
+from interleaving import Meanwhile, at_line, every_line, interrupt
+
+OBSERVED = np.random.default_rng(0).random((12, 9)) < 0.4
+BASE = hs.Interactions.from_arrays(*np.nonzero(OBSERVED))
+HELD_OUT = hs.Interactions.from_arrays(*np.nonzero(~OBSERVED))
+EVENT = hs.Interactions.from_arrays([3, 50], [70, 4], [4.0, 2.0])  # a new user, a new item
+
+
+@cache
+def prototype() -> hs.ALS:
+    return hs.ALS(hs.Implicit(missing_weight=0.3), rank=3, iterations=2, random_state=0, threads=1).fit(BASE)
+
+
+def fitted() -> hs.ALS:
+    return copy.copy(prototype())
+
+
+def cells_of(data: hs.Interactions) -> list[tuple[Any, ...]]:
+    return list(zip(data.user_ids.tolist(), data.item_ids.tolist(), data.values.tolist(), strict=True))
+
+
+def saved(model: hs.ALS, folder: Path) -> list[Any]:
+    path = folder / f"{threading.get_ident()}.halfstep"
+    model.save(path)
+    return everything(hs.load(path))
+
+
+def everything(model: hs.ALS) -> list[Any]:
+    """All of a model's state, as what can be compared."""
+    arrays = (model.user_factors_, model.item_factors_, model.user_biases_, model.item_biases_, model.item_counts_)
+    return [array.tolist() for array in arrays] + [
+        list(model.users_), list(model.items_), cells_of(model.interactions_)
+    ]  # fmt: skip
+
+
+def explained(model: hs.ALS) -> tuple[Any, ...]:
+    explanation = model.explain(3, 4)
+    return explanation.score, explanation.baseline, explanation.item_ids.tolist(), explanation.contributions.tolist()
+
+
+READERS: dict[str, Callable[[hs.ALS, Path], Any]] = {
+    "recommend": lambda model, _: list(model.recommend(n=9)),
+    "recommend-one": lambda model, _: list(model.recommend([50, 3], n=9)),
+    "predict": lambda model, _: model.predict([3, 50, 3], [70, 4, 4]).tolist(),
+    "similar_items": lambda model, _: list(model.similar_items(n=9)),
+    "similar_users": lambda model, _: list(model.similar_users(n=12)),
+    "explain": lambda model, _: explained(model),
+    "fold_in": lambda model, _: list(model.fold_in({"x": [1, 4, 70], "y": [2]}).recommend(n=9)),
+    "interactions_": lambda model, _: cells_of(model.interactions_),
+    "save": saved,
+    "copy": lambda model, _: everything(copy.copy(model)),
+    "pickle": lambda model, _: everything(pickle.loads(pickle.dumps(model))),
+    "evaluate": lambda model, _: hs.evaluate(model, HELD_OUT, "ndcg", n=5, resamples=10).to_dict(),
+}
+every_reader = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+
+
+def check_whole(model: hs.ALS) -> None:
+    """All of the model fits together, and it can go on."""
+    data = model.interactions_
+    assert len(model.users_) == len(model.user_factors_) == len(model.user_biases_) == data.n_users
+    assert len(model.items_) == len(model.item_factors_) == len(model.item_biases_) == data.n_items
+    np.testing.assert_array_equal(model.item_counts_, data.item_counts)
+    assert data.users == model.users_
+    assert data.items == model.items_
+
+
+@pytest.mark.parametrize(
+    ("is_learning", "read"),
+    [(True, read) for read in READERS.values()] + [(False, READERS[name]) for name in ("recommend", "save")],
+    ids=[*(f"{name}-later-update" for name in READERS), "recommend-first-update", "save-first-update"],
+)
+def test_what_is_read_during_an_update_is_of_before_or_after(
+    is_learning: bool, read: Callable[[hs.ALS, Path], Any], tmp_path: Path
+) -> None:
+    """Another thread reads the model at one line in 13 of an update; the update happens all the same."""
+
+    def start() -> hs.ALS:
+        model = fitted()
+        return model.partial_fit(hs.Interactions.from_arrays([1], [1])) if is_learning else model
+
+    before, after = start(), start().partial_fit(EVENT)
+    allowed = read(before, tmp_path), read(after, tmp_path)
+    assert allowed[0] != allowed[1]
+    for number in every_line(step=13):
+        model = start()
+        reading = Meanwhile(lambda model=model: read(model, tmp_path))
+        _, came_there = at_line(number, reading, lambda model=model: model.partial_fit(EVENT))
+        if not came_there:
+            break
+        assert reading.result in allowed
+        check_whole(model)
+        assert everything(model) == everything(after)
+    assert number > 100
+
+
+@every_reader
+def test_an_update_while_somebody_reads_is_not_lost_and_not_mixed_in(
+    read: Callable[[hs.ALS, Path], Any], tmp_path: Path
+) -> None:
+    """Another thread updates the model at one line in 3 of a reader."""
+    before, after = (
+        fitted().partial_fit(EVENT.subset([0])),
+        fitted().partial_fit(EVENT.subset([0])).partial_fit(EVENT),
+    )
+    allowed = read(before, tmp_path), read(after, tmp_path)
+    for number in every_line(step=3):
+        model = fitted().partial_fit(EVENT.subset([0]))
+        learning = Meanwhile(lambda model=model: model.partial_fit(EVENT))
+        result, came_there = at_line(number, learning, lambda model=model: read(model, tmp_path))
+        if not came_there:
+            break
+        assert learning.result is model
+        assert result in allowed
+        check_whole(model)
+        assert everything(model) == everything(after)
+    assert number > 3
+
+
+def test_two_updates_at_once_follow_one_another() -> None:
+    events = [hs.Interactions.from_arrays([u], [i], [2.0]) for u, i in ((60, 80), (61, 81))]
+    orders = [fitted().partial_fit(a).partial_fit(b) for a, b in (events, events[::-1])]
+    for number in every_line(step=9):
+        model = fitted()
+        other = Meanwhile(lambda model=model: model.partial_fit(events[1]))
+        _, came_there = at_line(number, other, lambda model=model: model.partial_fit(events[0]))
+        if not came_there:
+            break
+        assert other.result is model
+        assert everything(model) in [everything(each) for each in orders]
+
+
+@pytest.mark.parametrize("reader", ["recommend", "predict", "similar_items", "fold_in", "copy"])
+def test_a_refit_in_place_is_not_mixed_into_what_is_read(reader: str, tmp_path: Path) -> None:
+    other = hs.Interactions.from_arrays(BASE.item_ids, BASE.user_ids)  # users for items, and so of other sizes
+    refitted = fitted()
+    refitted.fit(other)
+    allowed = READERS[reader](fitted(), tmp_path), READERS[reader](refitted, tmp_path)
+    assert allowed[0] != allowed[1]
+    for number in every_line(step=2):
+        model = fitted()
+        fitting = Meanwhile(lambda model=model: model.fit(other))
+        result, came_there = at_line(number, fitting, lambda model=model: READERS[reader](model, tmp_path))
+        if not came_there:
+            break
+        assert fitting.result is model
+        assert result in allowed
+
+
+BULK = hs.Interactions.from_arrays(np.arange(600) % 30, np.arange(600) // 30, np.full(600, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("new", "is_learning", "step"),
+    [(BULK, True, 1), (BULK, False, 7), (EVENT, True, 5), (EVENT, False, 11)],
+    ids=["bulk-later-update", "bulk-first-update", "two-later-update", "two-first-update"],
+)
+def test_an_interrupted_update_has_happened_or_not(
+    new: hs.Interactions, is_learning: bool, step: int, tmp_path: Path
+) -> None:
+    """Ctrl-C at any of its lines. The next update goes on from there."""
+
+    def start() -> hs.ALS:
+        model = fitted()
+        return model.partial_fit(hs.Interactions.from_arrays([1], [1])) if is_learning else model
+
+    before, after = everything(start()), everything(start().partial_fit(new))
+    again = [each.partial_fit(EVENT).recommend(n=5).scores for each in (start(), start().partial_fit(new))]
+    for number in every_line(step):
+        model = start()
+        try:
+            _, came_there = at_line(number, interrupt, lambda model=model: model.partial_fit(new))
+        except KeyboardInterrupt:
+            came_there = True
+        if not came_there:
+            break
+        happened = len(copy.copy(model).interactions_) != len(before[-1])
+        check_whole(model)
+        assert everything(model) == (after if happened else before)
+        if number % 10 == 0:  # a file takes longer
+            assert saved(model, tmp_path) == (after if happened else before)
+        scores = model.partial_fit(EVENT).recommend(n=5).scores
+        np.testing.assert_allclose(scores, again[happened], rtol=1e-5, atol=1e-6)
+        check_whole(model)
+    assert number > 100
+
+
+def test_updates_write_in_place_unless_somebody_keeps_what_they_would_write_to() -> None:
+    """Copying all factors for each event would make an event cost as much as the model is large."""
+    model = fitted().partial_fit(EVENT)
+    event = hs.Interactions.from_arrays([1], [1], [3.0])
+
+    def moved() -> dict[str, bool]:
+        names = ("user_factors_", "item_factors_", "item_counts_")
+        arrays = {name: getattr(model, name) for name in names}
+        model.partial_fit(event)
+        return {name: not np.shares_memory(array, getattr(model, name)) for name, array in arrays.items()}
+
+    for read in READERS.values():  # whatever was read, it is over
+        read(model, Path(os.devnull).parent) if read is not saved else None
+        assert not any(moved().values())
+    twin = copy.copy(model)
+    kept = twin.user_factors_.copy()
+    assert moved()["user_factors_"]
+    assert not any(moved().values())  # once is enough
+    np.testing.assert_array_equal(twin.user_factors_, kept)
+    folded = model.fold_in({"x": [1, 4]})
+    nested = folded.fold_in({"y": [2]})
+    scores = nested.predict("y", [1, 4])
+    del folded
+    assert moved() == {"user_factors_": False, "item_factors_": True, "item_counts_": False}
+    np.testing.assert_array_equal(nested.predict("y", [1, 4]), scores)
+    del twin, nested
+    assert not any(moved().values())
+
+
+def test_an_update_of_the_users_alone_leaves_the_items_where_they_are() -> None:
+    model = fitted()
+    items = model.item_factors_
+    model.partial_fit(hs.Interactions.from_arrays([3], [4], [2.0]), update_items=False)
+    assert model.item_factors_ is items
+
+
+def test_two_threads_extend_the_same_ids() -> None:
+    """As two copies of a model do that learn at the same time."""
+    for number in every_line():
+        root = Vocabulary(["a", "b"]).extended(["c"])
+        other = Meanwhile(lambda root=root: root.extended(["x", "y"]))
+        longer, came_there = at_line(number, other, lambda root=root: root.extended(["p", "q", "r"]))
+        if not came_there:
+            break
+        assert longer.ids.tolist() == ["a", "b", "c", "p", "q", "r"]
+        assert other.result.ids.tolist() == ["a", "b", "c", "x", "y"]
+        assert [longer.position(each) for each in longer] == list(range(6))
+        assert other.result.positions(["y", "p", "x"], "mark").tolist() == [4, -1, 3]
+    assert number > 10
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_that_was_forked_during_an_update_reads_and_updates() -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def weight(cells: hs.weights.Cells) -> np.ndarray:
+        if threading.current_thread() is not threading.main_thread():
+            entered.set()
+            go_on.wait(60)
+        return np.ones(len(cells.values))
+
+    model = hs.ALS(hs.Implicit(observed_weight=weight), rank=3, iterations=1, random_state=0, threads=1).fit(BASE)
+    model.partial_fit(EVENT.subset([0]))
+    learning = Meanwhile(lambda: model.partial_fit(EVENT))
+    learning()
+    assert entered.wait(60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python's own, of threads that a child does not have
+        child = os.fork()
+    if child == 0:
+        try:
+            import signal
+
+            signal.alarm(30)
+            model.recommend(n=3)
+            model.partial_fit(EVENT)
+            check_whole(model)
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    go_on.set()
+    assert learning.result is model
+    check_whole(model)

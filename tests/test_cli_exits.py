@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -164,8 +165,11 @@ def test_a_reader_that_stops_reading_is_no_error(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_output_that_cannot_be_written_is_an_error_of_one_line(model: Path, options: list[str]) -> None:
-    with FULL.open("w") as full, start("recommend", model, "a", *options, stdout=full) as process:
+@pytest.mark.parametrize("n", [1, 3000], ids=["when it ends", "while it prints"])
+def test_output_that_cannot_be_written_is_an_error_of_one_line(tmp_path: Path, n: int, options: list[str]) -> None:
+    path = tmp_path / "model.halfstep"
+    hs.Popularity().fit(hs.Interactions.from_arrays(["u"] * 3000 + ["v"], [*range(3000), 1])).save(path)
+    with FULL.open("w") as full, start("recommend", path, "v", "-n", n, *options, stdout=full) as process:
         assert process.stderr is not None
         err = process.stderr.read()
     assert process.returncode == 1
@@ -199,3 +203,31 @@ def test_out_of_memory_is_one_line(shell: Shell, plays: Path, monkeypatch: pytes
 def test_help_states_the_exit_codes(shell: Shell) -> None:
     out, _ = shell("--help")
     assert "130 interrupted" in " ".join(out.replace("│", " ").split())
+
+
+def no_room(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "message"),
+    [
+        (
+            "halfstep.storage.container.write_atomically",
+            [],
+            "model.halfstep was not written (No space left on device)",
+        ),
+        ("halfstep.cli.tune.write_atomically", [], "--plot p.png cannot be written (No space left on device)"),
+        ("halfstep.tuning.journal.os.fsync", ["--journal", "j"], "j cannot be written (No space left on device)"),
+    ],
+)
+def test_a_full_disk_is_told_by_the_name_of_the_file(
+    shell: Shell, plays: Path, monkeypatch: pytest.MonkeyPatch, what: str, options: list[str], message: str
+) -> None:
+    monkeypatch.chdir(plays.parent)
+    monkeypatch.setattr(what, no_room)
+    space = ["--space", "rank=2,3", "--iterations", 1, "--plot", "p.png"]
+    out, err = shell("tune", plays, *space, *options, fails=1)
+    assert message in err.splitlines()[-1]
+    assert out == ""
+    assert not (plays.parent / "p.png").exists()

@@ -263,7 +263,7 @@ def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, 
             "--split has no effect",
         ),
         (["fit", "{}/ratings.csv", "--user", "who", "--item", "film", "--value", "who"], "not a number"),
-        (["fit", "{}/clicks.parquet", "--duplicates", "error"], "say --duplicates 'last', 'sum' or 'mean'"),
+        (["fit", "{}/clicks.parquet", "--duplicates", "error"], "say --duplicates last, 'sum' or 'mean'"),
     ],
 )
 def test_a_fault_is_one_line(

@@ -167,7 +167,7 @@ def context_of(command: str) -> typer.Context:
         ("fit", "rank=0: give an integer", "--rank 0: give an integer"),
         ("fit", "say user=... with a name", "say --user with a name"),
         ("fit", "say timestamp=... or separator=';'.", "say --time or --separator ';'."),
-        ("fit", "say duplicates='last', 'sum' or 'mean'", "say --duplicates 'last', 'sum' or 'mean'"),
+        ("fit", "say duplicates='last', 'sum' or 'mean'", "say --duplicates last, 'sum' or 'mean'"),
         ("fit", "say header=False, not header=True", "say --no-header, not --header"),
         ("fit", "timestamp=None leaves the column out", "--time '' leaves the column out"),
         ("fit", "biases=False; random_state=-1", "--no-biases; --seed -1"),

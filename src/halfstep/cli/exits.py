@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO, cast
 
 import typer
 
@@ -42,6 +42,36 @@ def prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    sys.stdout = cast(TextIO, _Output(sys.stdout))
+
+
+class _Output:
+    """Standard output whose errors say that they are its own, since they name no file."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with _naming_output():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with _naming_output():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _naming_output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _forget_output()
+        raise OSError(f"standard output cannot be written ({error.strerror})") from error
 
 
 def stop_on_signals() -> None:
@@ -76,7 +106,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             note(f"halfstep: out of memory{f': {error}' if str(error) else ''}")
             raise typer.Exit(ERROR) from None
         except (HalfstepError, ModuleNotFoundError, OSError) as error:
-            note(f"halfstep: {_in_one_line(error, context)}")
+            note(f"halfstep: {in_terms_of_options(' '.join(str(error).split()), context)}")
             raise typer.Exit(ERROR) from None
 
     return _with_context(run, command)
@@ -89,13 +119,6 @@ def _with_context(run: Callable[..., None], command: Callable[..., None]) -> Cal
     run.__signature__ = signature.replace(parameters=[context, *signature.parameters.values()])  # type: ignore[attr-defined]
     run.__annotations__ = {"context": typer.Context, **command.__annotations__}
     return run
-
-
-def _in_one_line(error: Exception, context: typer.Context) -> str:
-    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-        _forget_output()  # no file that was opened by name: standard output
-        return f"standard output cannot be written ({error.strerror})"
-    return in_terms_of_options(" ".join(str(error).split()), context)
 
 
 def _forget_output() -> None:

@@ -104,7 +104,7 @@ MissingWeight = Annotated[
 Biases = Annotated[
     bool | None, typer.Option("--biases/--no-biases", help="Explicit: fit biases.", rich_help_panel=MODEL)
 ]
-Seed = Annotated[int, typer.Option(help="Where the first factors come from.", rich_help_panel=MODEL)]
+Seed = Annotated[int, typer.Option(help="Seed of all random numbers.", min=0, rich_help_panel=MODEL)]
 KeepInterrupted = Annotated[
     bool,
     typer.Option(

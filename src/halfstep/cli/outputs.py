@@ -6,6 +6,7 @@ import glob
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -66,6 +67,15 @@ def check_outputs(outputs: Sequence[Output], inputs: Mapping[str, Path | None]) 
     for (one, first), (other, second) in combinations(given.items(), 2):
         if _are_same(first, second):
             raise ParameterError(f"{other} {second} is also the file of {one}: name another file")
+
+
+@contextmanager
+def naming_the_file(option: str, path: Path) -> Iterator[None]:
+    """Name the file in an error that says only why it cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{option} {path} cannot be written ({error.strerror or error}): name another file") from error
 
 
 def _check_suffix(option: str, path: Path, suffixes: tuple[str, ...]) -> None:

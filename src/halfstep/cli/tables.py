@@ -10,6 +10,7 @@ from typing import Any
 
 import halfstep as hs
 from halfstep.atomic import write_atomically
+from halfstep.cli.outputs import naming_the_file
 from halfstep.errors import DataError
 from halfstep.progress import progress_bar
 from halfstep.recommendations import Recommendations
@@ -18,7 +19,8 @@ USERS_AT_ONCE = 10_000
 COLUMNS = ["user", "item", "rank", "score"]
 LINE_END = "\r\n"
 FORMULAS = "=", "+", "-", "@", "\t", "\r"  # what a cell begins with that a spreadsheet takes for a formula
-SUFFIXES = ".csv", ".tsv", ".parquet"
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+SUFFIXES = (*SEPARATORS, ".parquet")
 
 
 def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool, escape_formulas: bool = False) -> int:
@@ -37,16 +39,13 @@ def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool, es
                 bar.update(len(asked))
 
     suffix = path.suffix.lower()
+    chunks = _as_parquet(blocks(), model) if suffix == ".parquet" else _as_text(blocks(), suffix, escape_formulas)
     try:
-        if suffix == ".parquet":
-            write_atomically(path, _as_parquet(blocks(), model))
-        else:
-            write_atomically(path, _as_text(blocks(), "\t" if suffix == ".tsv" else ",", escape_formulas))
+        with naming_the_file("--output", path):
+            write_atomically(path, chunks)
     except UnicodeEncodeError as error:
         text = error.object[max(error.start - 10, 0) : error.end + 10]
         raise DataError(f"an id is not valid Unicode, which {path.name} cannot hold: {text!r}") from error
-    except OSError as error:
-        raise OSError(f"{path} cannot be written ({error.strerror or error}): name another by --output") from error
     return written
 
 
@@ -58,11 +57,11 @@ def rows_of(lists: Recommendations) -> Iterator[tuple[Any, Any, int, float]]:
 
 
 def _as_text(
-    blocks: Iterator[list[tuple[Any, Any, int, float]]], separator: str, escape_formulas: bool
+    blocks: Iterator[list[tuple[Any, Any, int, float]]], suffix: str, escape_formulas: bool
 ) -> Iterator[memoryview]:
     text = _Lines()
     shown = _without_formula if escape_formulas else str
-    writer = csv.writer(text, delimiter=separator, lineterminator=LINE_END)
+    writer = csv.writer(text, delimiter=SEPARATORS[suffix], lineterminator=LINE_END)
     writer.writerow(COLUMNS)
     for rows in blocks:
         writer.writerows((shown(user), shown(item), rank, f"{score:.6g}") for user, item, rank, score in rows)

@@ -15,7 +15,7 @@ from halfstep.atomic import write_atomically
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes, choose_model
 from halfstep.cli.exits import interruptions
-from halfstep.cli.outputs import Output, check_outputs
+from halfstep.cli.outputs import Output, check_outputs, naming_the_file
 from halfstep.cli.printing import note, print_json
 from halfstep.errors import ParameterError
 from halfstep.printable import printable
@@ -133,7 +133,8 @@ def tune(
         )
     found.model.save(output)
     if plot is not None:
-        write_atomically(plot, found.image(plot.suffix.lower().removeprefix(".")))
+        with naming_the_file("--plot", plot):
+            write_atomically(plot, found.image(plot.suffix.lower().removeprefix(".")))
     if as_json:
         print_json(found.to_dict() | {"model": str(output)})
     else:

@@ -45,6 +45,13 @@ def in_terms_of_options(text: str, context: typer.Context) -> str:
         if value in ("True", "False"):
             return max(positive if value == "True" else negative or positive, key=len)
         option = max(positive, key=len)
-        return option if value == "..." else f"{option} {NOTHING if value == 'None' else value}"
+        return option if value == "..." else f"{option} {_as_typed(value)}"
 
     return _KEYWORD.sub(reworded, text)
+
+
+def _as_typed(value: str) -> str:
+    """Write a value of Python as one would type it in a shell."""
+    if value == "None":
+        return NOTHING
+    return value[1:-1] if re.fullmatch(r"'[\w.@-]+'", value) else value

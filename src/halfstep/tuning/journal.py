@@ -54,9 +54,15 @@ class Journal:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write a trial, and wait until it is on the disk."""
-        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise JournalError(
+                f"{self._path} cannot be written ({error.strerror}): make room and run the search again, which goes "
+                "on from there, or name another file"
+            ) from error
 
     def __enter__(self) -> Self:
         return self

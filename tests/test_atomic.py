@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,13 +77,13 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_no_other(
 ) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"old")
-    opened = Path.open
+    fdopen = os.fdopen
 
-    def open_on_a_small_disk(self: Path, mode: str) -> SmallDisk:
-        return SmallDisk(opened(self, mode))
+    def open_on_a_small_disk(descriptor: int, mode: str) -> SmallDisk:
+        return SmallDisk(fdopen(descriptor, mode))
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "open", open_on_a_small_disk)
+        patched.setattr(atomic.os, "fdopen", open_on_a_small_disk)
         with pytest.raises(OSError, match="no space left"):
             write_atomically(path, iter([memoryview(b"x" * 10)] * 5))
     assert only_file_of(tmp_path).read_bytes() == b"old"
@@ -92,10 +95,10 @@ class SmallDisk:
     def __init__(self, file):
         self.file = file
 
-    def __enter__(self):
-        return self
+    def fileno(self):
+        return self.file.fileno()
 
-    def __exit__(self, *_):
+    def close(self):
         self.file.close()
 
     def write(self, content):
@@ -156,3 +159,247 @@ def test_the_folder_reaches_the_disk_after_the_file_took_its_place(
     monkeypatch.setattr(atomic.os, "fsync", fsync)
     write_atomically(path, b"content")
     assert synced == [(False, False), (True, True)]
+
+
+needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions and no such files")
+needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="for root only")
+
+
+@needs_posix
+class TestWhatIsNoRegularFile:
+    def test_a_device_stays_one(self, tmp_path: Path) -> None:
+        before = Path("/dev/null").stat()
+        write_atomically(Path("/dev/null"), b"content")
+        (tmp_path / "link").symlink_to("/dev/null")
+        write_atomically(tmp_path / "link", b"content")
+        assert os.path.samestat(before, Path("/dev/null").stat())
+        assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+        assert only_file_of(tmp_path).is_symlink()
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device")
+    def test_a_device_that_is_full_is_an_error(self) -> None:
+        with pytest.raises(OSError, match=r"[Nn]o space left"):
+            write_atomically(Path("/dev/full"), b"content")
+
+    def test_a_named_pipe_is_written_to(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        content, read = b"0123456789" * 100_000, []  # more than a pipe holds
+        reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
+        reader.start()
+        write_atomically(tmp_path / "pipe", iter([memoryview(content)]))
+        reader.join()
+        assert read == [content]
+        assert only_file_of(tmp_path).is_fifo()
+
+    @pytest.mark.parametrize("mode", ["wb", "ab"])
+    def test_standard_output_is_written_to_in_turn(self, tmp_path: Path, mode: str) -> None:
+        """Neither replaced, where it leads to a file, nor written over."""
+        program = (
+            "from pathlib import Path\nfrom halfstep.atomic import write_atomically\nprint('before')\n"
+            "write_atomically(Path('/dev/stdout'), b'content\\n')\nprint('after')"
+        )
+        (tmp_path / "out").write_bytes(b"old\n")
+        with (tmp_path / "out").open(mode) as out:
+            subprocess.run([sys.executable, "-c", program], stdout=out, check=True)
+        expected = b"before\ncontent\nafter\n"
+        assert only_file_of(tmp_path).read_bytes() == (expected if mode == "wb" else b"old\n" + expected)
+
+    @pytest.mark.parametrize("path", ["/", "/tmp"])
+    def test_a_folder_is_refused(self, path: str) -> None:
+        with pytest.raises(IsADirectoryError, match="it is a folder"):
+            write_atomically(Path(path), b"content")
+
+    def test_a_socket_is_refused(self, tmp_path: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as opened:
+            opened.bind(str(tmp_path / "s"))
+            with pytest.raises(OSError, match="it is a socket, not a file"):
+                write_atomically(tmp_path / "s", b"content")
+        assert only_file_of(tmp_path).is_socket()
+
+
+@needs_posix
+class TestPermissions:
+    @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+    def test_what_replaces_a_file_is_private_until_it_has_its_mode(self, tmp_path: Path, mode: int) -> None:
+        path, seen = tmp_path / "file", []
+
+        def chunks() -> Iterator[memoryview]:
+            (temporary,) = (each for each in tmp_path.iterdir() if each != path)
+            seen.append(stat.S_IMODE(temporary.stat().st_mode))
+            yield memoryview(b"secret")
+            seen.append(stat.S_IMODE(temporary.stat().st_mode))
+
+        path.write_bytes(b"old")
+        path.chmod(mode)
+        write_atomically(path, chunks())
+        assert seen == [0o600, 0o600]
+        assert stat.S_IMODE(only_file_of(tmp_path).stat().st_mode) == mode
+
+    @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+    def test_a_new_file_honors_the_umask(self, tmp_path: Path, umask: int) -> None:
+        before = os.umask(umask)
+        try:
+            write_atomically(tmp_path / "file", b"content")
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask
+
+    @needs_root
+    def test_a_file_that_root_replaces_stays_its_owners(self, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(b"old")
+        os.chown(path, 12345, 54321)
+        path.chmod(0o640)
+        write_atomically(path, b"new")
+        status = path.stat()
+        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (12345, 54321, 0o640)
+
+    @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write to any file")
+    def test_a_read_only_file_is_not_replaced(self, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(b"old")
+        path.chmod(0o444)
+        with pytest.raises(PermissionError, match="it is read-only"):
+            write_atomically(path, b"new")
+        assert only_file_of(tmp_path).read_bytes() == b"old"
+
+    def test_a_link_that_leads_nowhere_yet_is_written_through(self, tmp_path: Path) -> None:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "link").symlink_to("folder/file")
+        write_atomically(tmp_path / "link", b"content")
+        assert (tmp_path / "link").is_symlink()
+        assert only_file_of(tmp_path / "folder").read_bytes() == b"content"
+
+    def test_a_link_to_itself_is_an_error(self, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to("link")
+        with pytest.raises(OSError, match=r"[Ss]ymbolic link"):
+            write_atomically(tmp_path / "link", b"content")
+
+
+SLOWLY = """
+import sys, time
+from pathlib import Path
+from halfstep.atomic import write_atomically
+def chunks():
+    yield memoryview(b"half of it")
+    print("begun", flush=True)
+    time.sleep(1000)
+write_atomically(Path(sys.argv[1]), chunks())
+"""
+
+
+def killed_or_stopped(path: Path, number: int) -> subprocess.Popen[str]:
+    """A process that was killed or stopped while it wrote to a path."""
+    process = subprocess.Popen([sys.executable, "-c", SLOWLY, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(number)
+    if number == signal.SIGKILL:
+        process.wait()
+        process.stdout.close()
+    return process
+
+
+@needs_posix
+class TestLeftovers:
+    def test_of_killed_processes_are_removed_by_the_next_one(self, tmp_path: Path) -> None:
+        path, other = tmp_path / "file", tmp_path / "other"
+        processes = [killed_or_stopped(target, signal.SIGSTOP) for target in (path, path, other)]
+        for process in processes:
+            process.kill()
+            process.communicate()
+        assert len(list(tmp_path.iterdir())) == 3
+        write_atomically(path, b"content")
+        left = [each.name for each in tmp_path.iterdir() if each != path]
+        assert [name[:7] for name in left] == [".other."]  # not of this target
+        write_atomically(other, b"content")
+        assert {each.name for each in tmp_path.iterdir()} == {"file", "other"}
+
+    def test_files_that_a_process_has_open_stay(self, tmp_path: Path) -> None:
+        process = killed_or_stopped(tmp_path / "file", signal.SIGSTOP)
+        write_atomically(tmp_path / "file", b"content")
+        assert len(list(tmp_path.iterdir())) == 2
+        process.kill()
+        process.communicate()
+        write_atomically(tmp_path / "file", b"content")
+        assert only_file_of(tmp_path).read_bytes() == b"content"
+
+    @pytest.mark.parametrize(
+        "name", [".file.txt", ".file.0123", ".file." + "g" * 32, "file." + "0" * 32, ".other." + "0" * 32]
+    )
+    def test_files_of_other_names_stay(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).touch()
+        write_atomically(tmp_path / "file", b"content")
+        assert (tmp_path / name).exists()
+
+    def test_links_and_folders_of_such_a_name_stay(self, tmp_path: Path) -> None:
+        (tmp_path / "precious").touch()
+        (tmp_path / (".file." + "0" * 32)).symlink_to("precious")
+        (tmp_path / (".file." + "1" * 32)).mkdir()
+        write_atomically(tmp_path / "file", b"content")
+        assert len(list(tmp_path.iterdir())) == 4
+
+    def test_a_file_that_was_taken_for_one_is_created_anew(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Another process deletes it between its creation and its lock."""
+        deleted = []
+
+        def flock_too_late(file: object, operation: int) -> None:
+            if not deleted:
+                deleted.append(only_file_of(tmp_path))
+                deleted[0].unlink()
+
+        monkeypatch.setattr(atomic.fcntl, "flock", flock_too_late)
+        write_atomically(tmp_path / "file", b"content")
+        assert only_file_of(tmp_path).read_bytes() == b"content"
+        assert deleted
+
+    def test_where_there_are_no_locks_none_is_removed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def flock(*_: object) -> None:
+            raise OSError(errno.ENOLCK, "no locks available")
+
+        killed_or_stopped(tmp_path / "file", signal.SIGKILL)
+        monkeypatch.setattr(atomic.fcntl, "flock", flock)
+        write_atomically(tmp_path / "file", b"content")
+        assert len(list(tmp_path.iterdir())) == 2
+
+
+@needs_posix
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "\N{HOT BEVERAGE}" * 85, "\N{PILE OF POO}" * 63])
+def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
+    write_atomically(tmp_path / name, b"content")
+    assert only_file_of(tmp_path).read_bytes() == b"content"
+
+
+@needs_posix
+def test_errors_name_the_target_and_leave_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"name too long: .*xxx"):
+        write_atomically(tmp_path / ("x" * 256), b"content")
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere: .*nowhere/file'"):
+        write_atomically(tmp_path / "nowhere" / "file", b"content")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        write_atomically(tmp_path / "file" / "file", b"content")
+    assert only_file_of(tmp_path).name == "file"
+
+
+@needs_posix
+def test_an_interrupt_right_after_a_file_was_created_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = atomic._create_beside
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def create_and_interrupt(*given):
+        created = create(*given)
+        signal.raise_signal(signal.SIGINT)
+        return created
+
+    monkeypatch.setattr(atomic, "_create_beside", create_and_interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write_atomically(tmp_path / "file", b"content")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert list(tmp_path.iterdir()) == []

@@ -106,6 +106,17 @@ def test_a_journal_without_permission_is_found_before_the_work(
     assert "cannot be written, by its permissions" in err
 
 
+@pytest.mark.usefixtures("no_work")
+def test_a_read_only_file_is_found_before_the_work(
+    shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that would be replaced, too: `write_atomically` refuses to."""
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK or Path(path) != folder / "model")
+    (folder / "model").write_text("")
+    _, err = shell("fit", folder / "plays.csv", "--output", folder / "model", fails=1)
+    assert f"--output {folder}/model cannot be written, by its permissions" in err
+
+
 @pytest.mark.parametrize(("name", "begins"), [("p.svg", b"<?xml"), ("p.PNG", b"\x89PNG"), ("p.pdf", b"%PDF")])
 def test_a_plot_has_the_format_of_its_suffix(shell: Shell, folder: Path, name: str, begins: bytes) -> None:
     options = ["--space", "rank=1,2", "--iterations", 1, "--folds", 1, "-o", folder / "m", "--plot", folder / name]

@@ -89,10 +89,10 @@ def _check_place(option: str, path: Path, *, grows: bool) -> None:
         raise IsADirectoryError(f"{option} {path} is a folder: name a file")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{option} {path}: there is no folder {target.parent}: make it, or name another file")
-    if target.exists() and (grows or not target.is_file()):
-        if not os.access(target, os.W_OK):
-            raise PermissionError(f"{option} {path} cannot be written, by its permissions: name another file")
-    elif not os.access(target.parent, os.W_OK | os.X_OK):
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(f"{option} {path} cannot be written, by its permissions: name another file")
+    is_replaced = path.is_file() and not grows
+    if (is_replaced or not path.exists()) and not os.access(target.parent, os.W_OK | os.X_OK):
         raise PermissionError(f"{option} {path}: the folder {target.parent} cannot be written: name another file")
 
 

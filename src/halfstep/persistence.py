@@ -32,13 +32,15 @@ LINES: Mapping[str, type[Iteration] | type[Sweep] | type[Epoch]] = {  # what a l
 }
 
 
-def load(path: str | os.PathLike[str], *, verify: bool = True) -> FactorModel:
+def load(path: str | os.PathLike[str], *, verify: bool = True, copy: bool = False) -> FactorModel:
     """Read a model that ``model.save`` wrote.
 
     Nothing in the file is run, so a file from a stranger can do no harm; what it predicts is as good as the stranger.
     Factors and interactions are mapped into memory, not copied: several processes that load one file share its pages,
-    and the arrays are read-only. The file may be replaced by ``save`` while the model is in use (not on Windows,
-    which refuses); it must not be cut short or changed in place.
+    and the arrays are read-only. The file may be replaced by ``save`` or ``mv`` while the model is in use (not on
+    Windows, which refuses). It must not be changed in place, as ``cp`` over it does: the model would then hold parts
+    of another one, or the process would be killed for reading beyond the end of the file. With ``copy=True`` nothing
+    that happens to the file afterwards matters.
 
     Parameters
     ----------
@@ -46,6 +48,8 @@ def load(path: str | os.PathLike[str], *, verify: bool = True) -> FactorModel:
     verify : bool
         Whether to compare the checksums of all that is in the file, which reads all of it once. Without, a huge file
         opens at once, and a flipped bit shows up as a wrong number. Sizes and positions are checked in any case.
+    copy : bool
+        Whether to read the file into memory instead of mapping it.
 
     Returns
     -------
@@ -71,7 +75,7 @@ def load(path: str | os.PathLike[str], *, verify: bool = True) -> FactorModel:
     ItemBias(regularization=0.0)
     """
     path = Path(path)
-    stored = read_model(path, verify=verify)
+    stored = read_model(path, verify=verify, copy=copy)
     with naming_the_file(path):
         if not isinstance(stored.kind, str) or stored.kind not in MODELS:
             raise corrupted(f"it holds a model of the unknown class {stored.kind!r}")

@@ -128,14 +128,14 @@ def _not_written(path: Path, error: OSError) -> ModelFileError:
     reason = error.strerror or str(error)
     failure = ModelFileError(
         f"{path} was not written ({reason}): make room there, or save to a folder that can be written; "
-        "a file that was there before is unchanged"
+        "a file that existed before is unchanged"
     )
     failure.errno = error.errno
     return failure
 
 
-def read_container(path: Path, *, verify: bool) -> Container:
-    """Map a file that `write_container` wrote.
+def read_container(path: Path, *, verify: bool, copy: bool = False) -> Container:
+    """Map or read a file that `write_container` wrote.
 
     Whatever the file says is checked against its size before anything is allocated.
 
@@ -144,6 +144,8 @@ def read_container(path: Path, *, verify: bool) -> Container:
     path : Path
     verify : bool
         Whether to read all of it and compare the checksums.
+    copy : bool
+        Whether to read it into memory instead of mapping it.
 
     Raises
     ------
@@ -162,10 +164,15 @@ def read_container(path: Path, *, verify: bool) -> Container:
         _check_version(metadata)
         _check_by_safetensors(path)
         places = _places(entries, len(header), size)
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if len(mapped) < size:
+        content: bytes | mmap.mmap
+        if copy:
+            file.seek(0)
+            content = file.read(size)
+        else:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if len(content) < size:
         raise corrupted("somebody cut it short just now")
-    arrays = {name: place.of(mapped) for name, place in places.items()}
+    arrays = {name: place.of(content) for name, place in places.items()}
     if verify:
         _check_arrays(arrays, metadata)
     return Container(arrays, metadata)
@@ -243,13 +250,13 @@ class _Place:
     start: int
     stop: int
 
-    def of(self, mapped: mmap.mmap) -> NDArray[Any]:
+    def of(self, content: bytes | mmap.mmap) -> NDArray[Any]:
         if self.start == self.stop:  # nothing to map
             array = np.empty(self.shape, self.dtype)
             array.flags.writeable = False
             return array
         count = math.prod(self.shape)
-        return np.frombuffer(mapped, self.dtype, count, self.start).reshape(self.shape)
+        return np.frombuffer(content, self.dtype, count, self.start).reshape(self.shape)
 
 
 def _places(entries: Mapping[str, Any], start: int, size: int) -> dict[str, _Place]:

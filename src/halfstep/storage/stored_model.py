@@ -124,7 +124,7 @@ def _number(value: float) -> float:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def read_model(path: Path, *, verify: bool) -> StoredModel:
+def read_model(path: Path, *, verify: bool, copy: bool) -> StoredModel:
     """Read what `write_model` wrote.
 
     Raises
@@ -135,7 +135,7 @@ def read_model(path: Path, *, verify: bool) -> StoredModel:
         If it is truncated, foreign, corrupted, or of a newer version; the message says which.
     """
     with naming_the_file(path):
-        container = read_container(path, verify=verify)
+        container = read_container(path, verify=verify, copy=copy)
         about = parse_json(container.metadata.get("model", ""), "its description of the model")
         values_are = container.metadata.get("values", "given")  # older files do not say
         return _unpack(about, dict(container.arrays), values_are, verify=verify)

@@ -33,7 +33,7 @@ LIVE = ("user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_
 
 
 class HalfStepModel(FactorModel):
-    """Base of models that minimise an `Objective`; see `FactorModel` for the fitted attributes and use from threads."""
+    """Base of models that minimise an `Objective`; see `FactorModel` for fitted attributes and use from threads."""
 
     objective: Objective
     threads: int | None
@@ -275,9 +275,9 @@ class HalfStepModel(FactorModel):
         nothing says in which direction they should go.
 
         One interaction costs as much as solving two rows, whatever the size of the model. The first call copies the
-        factors once and, where missing cells count, sums their products over all rows; the arrays that were fitted are
-        never written to. A call that comes while another thread reads the model, or while a copy of it or a model from
-        `fold_in` exists, also copies the factors that these use, once for each such reader at most.
+        factors once and, where missing cells count, sums their products over all rows; the arrays that were fitted
+        are never written to. A call that comes while another thread reads the model, or while a copy of it or a model
+        from `fold_in` exists, also copies the factors that these use, once for each such reader at most.
 
         Several threads may call this and read the model at the same time. Updates follow one another, and readers see
         each of them as a whole or not at all; so does whoever catches a ``KeyboardInterrupt`` that came during one.

@@ -27,7 +27,7 @@ for command in (fit, recommend, similar, evaluate, tune, lab, data, doctor):
 
 
 def run() -> None:
-    """Run the command that the shell asks for."""
+    """Run the command in `sys.argv`."""
     prepare_streams()
     stop_on_signals()
     warnings.showwarning = lambda message, *_, **__: note(f"halfstep: {message}")
@@ -36,7 +36,7 @@ def run() -> None:
 
 @app.callback(invoke_without_command=True)
 def root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
     """Alternating least squares for recommender systems."""
     if version:

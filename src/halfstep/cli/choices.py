@@ -1,4 +1,4 @@
-"""What is chosen from the data where the command line says nothing; each choice is told, with its reason."""
+"""Parameters that are chosen from the data where no option sets them; each choice is printed with its reason."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_RATINGS = 21  # distinct values, as on a scale of 0 to 10 in halves
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the command line says of the model; None where it says nothing."""
+    """Options of the model; None where an option is not given."""
 
     objective: ObjectiveName | None
     rank: int | None
@@ -36,7 +36,7 @@ class Wishes:
 
 
 def choose_model(data: hs.Interactions, wishes: Wishes) -> tuple[hs.ALS, list[str]]:
-    """Make the estimator, and say in a line each what was chosen and why."""
+    """Make the estimator, and describe in a line each what was chosen and why."""
     objective, why = _objective(data, wishes.objective)
     is_implicit = objective is ObjectiveName.implicit
     wrong = {"--biases": wishes.biases} if is_implicit else {"--alpha": wishes.alpha}
@@ -83,7 +83,7 @@ def _objective(data: hs.Interactions, asked: ObjectiveName | None) -> tuple[Obje
 
 
 def _is_a_scale(values: NDArray[np.float64]) -> bool:
-    """Whether the lowest value is not the commonest, as it is of counts."""
+    """Return whether the lowest value is not the most common one, as it is in counts."""
     distinct, counts = np.unique(values, return_counts=True)
     return bool(distinct[np.argmax(counts)] != distinct[0] or distinct[0] < 0)
 
@@ -91,7 +91,7 @@ def _is_a_scale(values: NDArray[np.float64]) -> bool:
 def _confidence(
     data: hs.Interactions, alpha: float | None
 ) -> hs.weights.confidence | hs.weights.log_confidence | None:
-    """Weigh by value where values differ; by their logarithm unless said otherwise, for counts have long tails."""
+    """Weight by value where values differ; by the logarithm unless alpha is given, since counts have long tails."""
     if alpha is not None:
         return hs.weights.confidence(alpha)
     if data.weights is not None or np.ptp(data.values) == 0 or data.values.min() < 0:

@@ -14,12 +14,12 @@ from halfstep.cli.printing import note, print_json, print_table
 
 def doctor(
     warm: Annotated[
-        bool, typer.Option("--warm", help="Compile what models need, so that no fit has to, and stop.")
+        bool, typer.Option("--warm", help="Compile all kernels, so that no fit has to, and exit.")
     ] = False,
-    clear: Annotated[bool, typer.Option("--clear", help="Delete all compiled kernels, and stop.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete all compiled kernels, and exit.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Say what is installed, what is compiled, how fast this machine is, and what is amiss."""
+    """Report what is installed and compiled, how fast this machine is, and any problems."""
     if clear:
         hs.doctor.clear()
         note("deleted all compiled kernels")

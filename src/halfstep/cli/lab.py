@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def lab(
-    output: Annotated[Path, typer.Option(help="The folder for report.html, the plots and results.json.")] = Path(
+    output: Annotated[Path, typer.Option(help="Folder for report.html, the plots and results.json.")] = Path(
         "lab-report"
     ),
 ) -> None:
@@ -45,9 +45,9 @@ def lab(
 
 
 def data(
-    name: Annotated[str, typer.Argument(help="The data set: movielens-100k.")] = "movielens-100k",
+    name: Annotated[str, typer.Argument(help="Name of the data set: movielens-100k.")] = "movielens-100k",
 ) -> None:
-    """Find a data set or fetch it, check it, and say what it holds."""
+    """Find or download a data set, verify it, and describe it."""
     loaders = hs.datasets.DATASETS
     if name not in loaders:
         raise hs.errors.DatasetError(f"there is no data set {name!r}; there is {', '.join(loaders)}")

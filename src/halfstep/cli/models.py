@@ -28,7 +28,7 @@ DEFAULT_METRICS = {
 
 
 class Split(StrEnum):
-    """How a test set is held back."""
+    """How a test set is held out."""
 
     time = "time"
     last = "last"
@@ -36,12 +36,12 @@ class Split(StrEnum):
 
 
 Model = Annotated[Path, typer.Argument(help="A file that `halfstep fit` wrote.", show_default=False)]
-Number = Annotated[int, typer.Option("-n", "--number", help="How many at most.", min=1)]
+Number = Annotated[int, typer.Option("-n", "--number", help="Maximum length of a list.", min=1)]
 
 
 def fit(
     file: options.File,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where the model goes.")] = Path("model.halfstep"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="File for the model.")] = Path("model.halfstep"),
     user: options.User = "user",
     item: options.Item = "item",
     value: options.Value = None,
@@ -64,7 +64,7 @@ def fit(
 ) -> None:
     """Fit a model to a table of interactions and save it.
 
-    What is not said is chosen from the data, and printed.
+    Parameters without an option are chosen from the data and printed.
     """
     check_outputs([Output("--output", output)], {"input file": file})
     data = options.read(file, user, item, value, time_column, weight, duplicates, separator, header)
@@ -102,25 +102,27 @@ def fit(
 
 def recommend(
     model: Model,
-    users: Annotated[list[str] | None, typer.Argument(help="Ids of users.", show_default=False)] = None,
+    users: Annotated[list[str] | None, typer.Argument(help="User ids.", show_default=False)] = None,
     number: Number = 10,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="A csv, tsv or parquet file for the lists of all users.")
+        Path | None,
+        typer.Option("-o", "--output", help="Write all users' lists to a csv, tsv or parquet file."),
     ] = None,
     exclude_seen: Annotated[
-        bool, typer.Option("--exclude-seen/--include-seen", help="Leave out what the user has already.")
+        bool,
+        typer.Option("--exclude-seen/--include-seen", help="Whether to leave out items that a user has."),
     ] = True,
     escape_formulas: Annotated[
         bool,
         typer.Option(
             "--escape-formulas",
-            help="In a csv or tsv file, put an apostrophe before ids that a spreadsheet would take for a formula: "
+            help="In a csv or tsv file, put an apostrophe before ids that a spreadsheet would run as a formula: "
             "those that begin with =, +, - or @.",
         ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Recommend items: to some users on the screen, or to all users into a file."""
+    """Recommend items to users: print the lists of some users, or write those of all users to a file."""
     if bool(users) == (output is not None):
         raise ParameterError("name users, or a file for all of them by --output")
     check_outputs([Output("--output", output, SUFFIXES)], {"model file": model})
@@ -148,12 +150,12 @@ def recommend(
 
 def similar(
     model: Model,
-    item: Annotated[str, typer.Argument(help="The id of an item, or of a user with --users.", show_default=False)],
+    item: Annotated[str, typer.Argument(help="Item id, or user id with --users.", show_default=False)],
     number: Number = 10,
-    users: Annotated[bool, typer.Option("--users", help="Compare users rather than items.")] = False,
+    users: Annotated[bool, typer.Option("--users", help="List similar users instead of items.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """List the items that are most like an item."""
+    """List the items that are most similar to an item."""
     loaded = hs.load(model)
     found: Ranking
     if users:
@@ -169,7 +171,7 @@ def similar(
 
 
 def _title(lists: Ranking, listed: Any) -> dict[str, str | None]:
-    """Give what JSON says of an item besides its id and score."""
+    """Return the fields that JSON has for an item besides its id and score."""
     return {} if lists.titles is None else {"title": lists.titles.get(listed)}
 
 
@@ -183,18 +185,17 @@ def evaluate(
     duplicates: options.Repeats = None,
     separator: options.Separator = None,
     header: options.Header = True,
-    model: Annotated[
-        Path | None, typer.Option(help="A saved model to test on the file, rather than to fit one to a part of it.")
-    ] = None,
+    model: Annotated[Path | None, typer.Option(help="Evaluate this saved model on the whole file.")] = None,
     split: Annotated[
         Split | None,
         typer.Option(
-            help="Test on the latest interactions, the last of each user, or any. By time, if there is one."
+            help="Test on the latest interactions, the last one of each user, or random ones. Default: time, if "
+            "there are timestamps."
         ),
     ] = None,
-    test_fraction: Annotated[float, typer.Option(help="The share that is held back.")] = 0.2,
-    metrics: Annotated[str | None, typer.Option(help="Names with commas between them.")] = None,
-    number: Annotated[str, typer.Option("-n", "--number", help="Places of a list that count: 10, or 10,100.")] = "10",
+    test_fraction: Annotated[float, typer.Option(help="Fraction of the interactions that is held out.")] = 0.2,
+    metrics: Annotated[str | None, typer.Option(help="Names of metrics, separated by commas.")] = None,
+    number: Annotated[str, typer.Option("-n", "--number", help="Cutoffs of lists, such as 10 or 10,100.")] = "10",
     objective: options.Objective = None,
     rank: options.Rank = None,
     regularization: options.Strength = None,
@@ -206,7 +207,7 @@ def evaluate(
     seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:
-    """Hold interactions back, fit to the others, and score; popularity is scored beside.
+    """Hold out interactions, fit a model to the others, and score it and popularity.
 
     With --model, the file is the test set of a saved model.
     """
@@ -245,7 +246,7 @@ def _places(number: str) -> list[int]:
 def _hold_back(
     data: hs.Interactions, split: Split | None, fraction: float, seed: int
 ) -> tuple[hs.Interactions, hs.Interactions, str]:
-    """Split as asked, or as the data allow; say how."""
+    """Split as asked, or as the data allow, and describe the split."""
     if split is None and data.timestamps is None:
         split = Split.random
         why = ", as there is no --time to split by: a model tested so has seen the future"

@@ -1,4 +1,4 @@
-"""Options that several commands have, each said once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT
 
 
 class Duplicates(StrEnum):
-    """What becomes of pairs that occur more than once."""
+    """How repeated pairs of a user and an item are handled."""
 
     error = "error"
     last = "last"
@@ -24,7 +24,7 @@ class Duplicates(StrEnum):
 
 
 class ObjectiveName(StrEnum):
-    """What is learned from."""
+    """Kinds of feedback."""
 
     implicit = "implicit"
     explicit = "explicit"
@@ -34,12 +34,12 @@ DATA = "The data"
 MODEL = "The model"
 
 File = Annotated[Path, typer.Argument(help="A table of interactions: csv, tsv or parquet.", show_default=False)]
-User = Annotated[str, typer.Option(help="The column of users' ids.", rich_help_panel=DATA)]
-Item = Annotated[str, typer.Option(help="The column of items' ids.", rich_help_panel=DATA)]
+User = Annotated[str, typer.Option(help="Column of user ids.", rich_help_panel=DATA)]
+Item = Annotated[str, typer.Option(help="Column of item ids.", rich_help_panel=DATA)]
 Value = Annotated[
     str | None,
     typer.Option(
-        help="The column of values: ratings, counts of plays. By default 'value', if there is one; '' for none.",
+        help="Column of values, such as ratings or play counts. Default: 'value', if there is one; '' for none.",
         show_default=False,
         rich_help_panel=DATA,
     ),
@@ -48,7 +48,7 @@ Time = Annotated[
     str | None,
     typer.Option(
         "--time",
-        help="The column of timestamps. By default 'timestamp', if there is one; '' for none.",
+        help="Column of timestamps. Default: 'timestamp', if there is one; '' for none.",
         show_default=False,
         rich_help_panel=DATA,
     ),
@@ -56,7 +56,7 @@ Time = Annotated[
 Weight = Annotated[
     str | None,
     typer.Option(
-        help="The column of weights. By default 'weight', if there is one; '' for none.",
+        help="Column of weights. Default: 'weight', if there is one; '' for none.",
         show_default=False,
         rich_help_panel=DATA,
     ),
@@ -65,54 +65,68 @@ Repeats = Annotated[
     Duplicates | None,
     typer.Option(
         "--duplicates",
-        help="What becomes of pairs that occur more than once. By default they are counted where there are no "
-        "values, and the last one stays where there are.",
+        help="How to handle repeated pairs of a user and an item. Default: count them if there are no values, else "
+        "keep the last.",
         rich_help_panel=DATA,
     ),
 ]
 Separator = Annotated[
-    str | None, typer.Option(help="What stands between fields, where the suffix does not say.", rich_help_panel=DATA)
+    str | None,
+    typer.Option(help="Field separator, if the suffix does not tell.", rich_help_panel=DATA),
 ]
 Header = Annotated[
     bool,
-    typer.Option("--header/--no-header", help="Without, columns go by number, from 0.", rich_help_panel=DATA),
+    typer.Option(
+        "--header/--no-header",
+        help="Whether the first line names the columns. If not, columns are numbered from 0.",
+        rich_help_panel=DATA,
+    ),
 ]
 Objective = Annotated[
     ObjectiveName | None,
     typer.Option(
-        help="Explicit: values are what is to be predicted. Implicit: that something happened is. By default chosen "
-        "from the values.",
+        help="Explicit: predict the values. Implicit: predict which interactions happen. Default: chosen from the "
+        "values.",
         rich_help_panel=MODEL,
     ),
 ]
-Rank = Annotated[int | None, typer.Option(help="Factors for each user and item.", rich_help_panel=MODEL)]
+Rank = Annotated[int | None, typer.Option(help="Number of factors of each user and item.", rich_help_panel=MODEL)]
 Strength = Annotated[
-    float | None, typer.Option("--regularization", help="λ, the one to tune.", rich_help_panel=MODEL)
+    float | None,
+    typer.Option(
+        "--regularization", help="Strength of regularization, λ: the parameter to tune first.", rich_help_panel=MODEL
+    ),
 ]
 Exponent = Annotated[
     float | None,
-    typer.Option("--regularization-exponent", help="ν: λ grows with a row's count to this.", rich_help_panel=MODEL),
+    typer.Option(
+        "--regularization-exponent",
+        help="ν: λ of a row is multiplied by its count to this power.",
+        rich_help_panel=MODEL,
+    ),
 ]
-Iterations = Annotated[int | None, typer.Option(help="Sweeps over users and items.", rich_help_panel=MODEL)]
+Iterations = Annotated[
+    int | None,
+    typer.Option(help="Number of iterations.", rich_help_panel=MODEL),
+]
 Alpha = Annotated[
     float | None,
-    typer.Option(help="Implicit: an observed cell weighs 1 + alpha · value.", rich_help_panel=MODEL),
+    typer.Option(help="Implicit: the weight of an observed cell is 1 + alpha · value.", rich_help_panel=MODEL),
 ]
-MissingWeight = Annotated[
-    float | None, typer.Option(help="What a pair that is not observed weighs.", rich_help_panel=MODEL)
-]
+MissingWeight = Annotated[float | None, typer.Option(help="Weight of a missing cell.", rich_help_panel=MODEL)]
 Biases = Annotated[
-    bool | None, typer.Option("--biases/--no-biases", help="Explicit: fit biases.", rich_help_panel=MODEL)
+    bool | None,
+    typer.Option("--biases/--no-biases", help="Explicit: whether to fit biases.", rich_help_panel=MODEL),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.", min=0, rich_help_panel=MODEL)]
 KeepInterrupted = Annotated[
     bool,
     typer.Option(
         "--keep-interrupted",
-        help="Save the model of a fit that Ctrl-C cuts short; the exit code is 130 all the same.",
+        help="Save the model even if Ctrl-C interrupts the fit. The exit code is still 130.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def read(
@@ -152,7 +166,7 @@ def read(
 
 
 def note_columns_found(data: hs.Interactions, options: Mapping[str, str | None]) -> None:
-    """Say which columns are used that no option named."""
+    """Print which columns are used although no option names them."""
     found = {
         "value": data.has_values,
         "time": data.timestamps is not None,

@@ -1,4 +1,4 @@
-"""What goes to the screen: tables for people, JSON for programs, and notes that get into the way of neither."""
+"""What goes to the screen: tables for people, JSON for programs, and notes on standard error."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ UNLIMITED = 1 << 20  # columns of a table there, which takes no more of them tha
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to the caller how to end."""
+        """Let the caller decide how to end."""
         raise BrokenPipeError
 
 
 def new_console(piped_width: int = PIPED_WIDTH) -> Console:
-    """Make a console for standard output, which takes nothing in a text for markup or the name of an emoji."""
+    """Make a console for standard output that replaces no names of emoji."""
     width = None if sys.stdout.isatty() else piped_width
     return _Console(highlight=False, emoji=False, width=width)
 
 
 def note(text: str) -> None:
-    """Say what was chosen or done, on standard error."""
+    """Print a line on standard error."""
     print(printable(text), file=sys.stderr)
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Show a table; columns of numbers are those whose names begin with a space, and are set to the right.
+    """Show a table; a column whose name begins with a space is aligned to the right.
 
     Nothing is cut: in a window that is too narrow, texts go on in the next line; elsewhere a row is a line.
     """

@@ -1,4 +1,4 @@
-"""Recommendations for everybody into a file, some users at a time: whole or not at all."""
+"""Recommendations for all users, written to a file in blocks of users."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool, es
 
 
 def rows_of(lists: Recommendations) -> Iterator[tuple[Any, Any, int, float]]:
-    """User, item, rank and score of all that is listed."""
+    """Iterate over user, item, rank and score of all lists."""
     for user, entries in lists:
         for rank, (item, score) in enumerate(entries, start=1):
             yield user, item, rank, score
@@ -69,29 +69,29 @@ def _as_text(
 
 
 class _Lines:
-    r"""What a csv writer writes to: it quotes the characters of its own line end, and so both \r and \n."""
+    r"""Target of a csv writer, which quotes the characters of its own line end, and so both \r and \n."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
 
     def write(self, line: str) -> None:
-        """Take one row; the line ends as files end on this side of Windows."""
+        """Take one row, and end its line with a line feed alone."""
         self._lines.append(line.removesuffix(LINE_END) + "\n")
 
     def take(self) -> str:
-        """Give what was written since the last time."""
+        """Return what was written since the last call."""
         lines, self._lines = self._lines, []
         return "".join(lines)
 
 
 def _without_formula(id_: Any) -> str:
-    """Escape a text that a spreadsheet would run; numbers are no formulas, negative ones either."""
+    """Escape a text that a spreadsheet would run; numbers are not formulas, even negative ones."""
     text = str(id_)
     return f"'{text}" if isinstance(id_, str) and text.startswith(FORMULAS) else text
 
 
 class _Sink(io.RawIOBase):
-    """A file that keeps what is written until somebody takes it."""
+    """A file that holds what is written until it is taken."""
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
@@ -139,7 +139,7 @@ def _as_parquet(blocks: Iterator[list[tuple[Any, Any, int, float]]], model: Any)
 
 
 def _kind_of(vocabulary: hs.Vocabulary) -> Any:
-    """Integers as such; anything else as strings."""
+    """Return the Arrow type of ids: integers as such, anything else as strings."""
     import pyarrow as pa
 
     return pa.int64() if vocabulary.ids.dtype.kind == "i" else pa.string()

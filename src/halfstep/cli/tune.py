@@ -30,7 +30,7 @@ DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
 
 
 class Search(StrEnum):
-    """How points are chosen."""
+    """Search strategies."""
 
     grid = "grid"
     random = "random"
@@ -42,7 +42,7 @@ SEARCH = "The search"
 
 def tune(
     file: options.File,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where the model goes.")] = Path("model.halfstep"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="File for the model.")] = Path("model.halfstep"),
     user: options.User = "user",
     item: options.Item = "item",
     value: options.Value = None,
@@ -54,34 +54,36 @@ def tune(
     space: Annotated[
         list[str] | None,
         typer.Option(
-            help="A parameter with what to try: rank=8,16,32 or regularization=log:0.1:10 (or uniform:, "
-            "int:, logint:). More than one may be given. By default λ, its exponent, the rank and what else matters.",
+            help="A parameter with its values, rank=8,16,32, or with a range, regularization=log:0.1:10 (or "
+            "uniform:, int:, logint:). Can be repeated. Default: λ, its exponent, the rank and others.",
             rich_help_panel=SEARCH,
         ),
     ] = None,
     search: Annotated[
         Search | None,
         typer.Option(
-            help="By default a grid if everything is listed, else Optuna's if it is installed.",
+            help="Default: a grid if all values are listed, else Optuna if it is installed.",
             rich_help_panel=SEARCH,
         ),
     ] = None,
-    trials: Annotated[int | None, typer.Option(help="At most so many.", min=1, rich_help_panel=SEARCH)] = None,
+    trials: Annotated[int | None, typer.Option(help="Maximum number.", min=1, rich_help_panel=SEARCH)] = None,
     folds: Annotated[
         int | None,
-        typer.Option(help="How often to test; on the latest if there are times.", min=1, rich_help_panel=SEARCH),
+        typer.Option(
+            help="Number of folds, in the order of time if there are timestamps.", min=1, rich_help_panel=SEARCH
+        ),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="rmse, mae, sign_accuracy, ndcg@10, recall@20...", rich_help_panel=SEARCH)
+        str | None,
+        typer.Option(help="Such as rmse, mae, ndcg@10 or recall@20.", rich_help_panel=SEARCH),
     ] = None,
     journal: Annotated[
         Path | None,
-        typer.Option(
-            help="A file that keeps the trials; if it is there, the search goes on.", rich_help_panel=SEARCH
-        ),
+        typer.Option(help="File that records the trials; an existing one is continued.", rich_help_panel=SEARCH),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="A png, svg or pdf file for a plot of the trials.", rich_help_panel=SEARCH)
+        Path | None,
+        typer.Option(help="Write a plot to a png, svg or pdf file.", rich_help_panel=SEARCH),
     ] = None,
     objective: options.Objective = None,
     rank: options.Rank = None,
@@ -95,9 +97,9 @@ def tune(
     keep_interrupted: options.KeepInterrupted = False,
     as_json: options.Json = False,
 ) -> None:
-    """Choose a model's parameters on folds of a table, fit it to all of it, and save it.
+    """Choose the parameters of a model by cross-validation, fit it to all data, and save it.
 
-    What an option of the model fixes is not searched.
+    Parameters that an option fixes are not searched.
     """
     check_outputs(
         [
@@ -145,7 +147,7 @@ def tune(
 
 
 def parse_space(text: str) -> tuple[str, Any]:
-    """Read a parameter and what to try, such as rank=8,16 or regularization=log:0.1:10."""
+    """Parse a parameter with its values or range, such as rank=8,16 or regularization=log:0.1:10."""
     name, equals, given = text.partition("=")
     kind, *ends = given.split(":")
     try:
@@ -178,7 +180,7 @@ def _number_or_word(text: str) -> int | float | str | bool:
 
 
 def _without_fixed(space: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
-    """Leave out of the default space what was said."""
+    """Return the default space without the parameters that options fix."""
     given = {name for name, wish in vars(wishes).items() if wish is not None}
     given |= {f"objective.{name}" for name in given}
     if "exponent" in given:

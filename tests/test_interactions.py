@@ -484,11 +484,11 @@ def test_from_sparse_with_ids() -> None:
 
 def test_bad_sparse_matrices() -> None:
     twice = sp.coo_array((np.ones(3), ([0, 1, 1], [0, 1, 1])), shape=(2, 2))
-    with pytest.raises(DataError, match=r"is \(1, 1\): the same as in row 1, .* call the matrix's sum_duplicates"):
+    with pytest.raises(DataError, match=r"stores user 1 \(row 1\), item 1 \(column 1\) twice, .* call its sum_dupl"):
         Interactions.from_sparse(twice)
     with pytest.raises(DataError, match="the matrix has no stored entry: store at least one"):
         Interactions.from_sparse(sp.csr_array((3, 4)))
-    with pytest.raises(DataError, match=r"the stored value in row 1 .* is nan: not a finite number"):
+    with pytest.raises(DataError, match=r"at user 0 \(row 0\), item 1 \(column 1\) is nan, not a finite"):
         Interactions.from_sparse(sp.csr_array(np.array([[1, np.nan]])))
 
 

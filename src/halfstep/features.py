@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from halfstep.errors import DataError
 from halfstep.interactions import Interactions, Orientation, Vocabulary
 from halfstep.interactions.frames import Column, column_names, feature_columns
+from halfstep.interactions.sparse import is_sparse, stored_values
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -133,8 +134,8 @@ class Given:
         ids = data.users if side == "user" else data.items
         if given is None:
             return data, cls(side, (), _empty(len(ids), 0))
-        if _is_sparse(given):
-            return data, cls(side, None, _checked(given, len(ids), side))
+        if is_sparse(given):
+            return data, cls(side, None, _checked(given, ids, side))
         keys, columns = _table(given, side)
         told, name = Vocabulary(keys), f"{side} id in {side}_features"
         if len(ids) and len(told) and (ids.positions(told.ids, "mark", name=name) < 0).all():
@@ -161,9 +162,9 @@ class Given:
         if self.columns == ():
             refuse_features(name, given)
         if self.columns is None:
-            if not _is_sparse(given):
+            if not is_sparse(given):
                 raise DataError(f"{name}: the model was fitted on a sparse matrix, so give one here, too")
-            F = _checked(given, len(ids), self.side)
+            F = _checked(given, ids, self.side)
             if F.shape[1] != width:
                 raise DataError(f"{name} has {F.shape[1]:,} columns, and the model was fitted on {width:,}")
             return Given(self.side, None, F)
@@ -291,26 +292,19 @@ def _empty(n_rows: int, width: int) -> Sparse:
     return csr_array((n_rows, width), dtype=np.float64)
 
 
-def _is_sparse(given: Any) -> bool:
-    from scipy.sparse import issparse
-
-    return bool(issparse(given))
-
-
-def _checked(given: Any, n_rows: int, side: str) -> Sparse:
-    from scipy.sparse import csr_array
-
-    if given.shape[0] != n_rows:
+def _checked(given: Any, ids: Vocabulary, side: str) -> Sparse:
+    if len(given.shape) != 2:
+        raise DataError(f"{side}_features is a sparse array of shape {given.shape}: give it a row for each {side}")
+    if given.shape[0] != len(ids):
         raise DataError(
-            f"{side}_features has {given.shape[0]:,} rows, and there are {n_rows:,} {side}s: a matrix has a row for "
-            f"each, in the order of the vocabulary; a dataframe with the column {side!r} goes by ids"
+            f"{side}_features has {given.shape[0]:,} rows, and there are {len(ids):,} {side}s: a matrix has a row "
+            f"for each, in the order of the vocabulary; a dataframe with the column {side!r} goes by ids"
         )
-    F = csr_array(given, dtype=np.float64)
-    F.sum_duplicates()
-    if not np.isfinite(F.data).all():
-        row = int(np.searchsorted(F.indptr, np.argmin(np.isfinite(F.data)), side="right")) - 1
-        raise DataError(f"{side}_features has an entry in row {row} that is not finite: mend it")
-    return F
+
+    def cell(row: int, column: int) -> str:
+        return f"{side} {ids[row]!r} (row {row}), column {column}"
+
+    return stored_values(given, f"{side}_features", cell).to_csr()
 
 
 def _table(given: Any, side: str) -> tuple[Any, list[Column]]:

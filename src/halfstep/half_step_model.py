@@ -17,6 +17,7 @@ from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.features import refuse_features
 from halfstep.interactions import Interactions, Ledger, as_histories, as_interactions
+from halfstep.interactions.sparse import is_sparse
 from halfstep.live import Lease, LiveArray, Publication
 from halfstep.objective import Objective, Statistics
 from halfstep.online import Online, OnlineSide, Update
@@ -72,7 +73,8 @@ class HalfStepModel(FactorModel):
             All that is known of each user, as `fit` takes it; or a mapping from a user's id to a mapping or pandas
             Series from items to values, or to the ids of its items alone: one event each for `Implicit`, and an error
             where the model was fitted on values that are its targets, such as ratings. The columns of a sparse matrix
-            are the model's items, in the order of `items_`.
+            are the model's items, in the order of `items_`; a one-dimensional sparse array is the history of a single
+            user, whose id is 0.
             Where biases drift, it is at their times that things were done; now, if they have none.
         unknown_items : {"ignore", "raise"}
             What to do with an item that the model was not fitted on: leave it out, or raise `UnknownIdError`.
@@ -175,17 +177,14 @@ class HalfStepModel(FactorModel):
 
     def _with_items_checked(self, histories: Any, unknown: Literal["raise", "mark"]) -> Interactions:
         """Take histories, and refuse rows for columns, and items of another type than the model's."""
-        from scipy.sparse import issparse
-
-        is_sparse: bool = issparse(histories)
-        if is_sparse:
-            columns, n_items = histories.shape[1], len(self.items_)
+        if is_sparse(histories):
+            columns, n_items = histories.shape[-1], len(self.items_)
             if columns != n_items:
                 raise DataError(
                     f"the histories have {columns:,} columns, and the model has {n_items:,} items: rows are users, "
                     "columns are items"
                 )
-            return Interactions.from_sparse(histories, items=self.items_)
+            return Interactions.of_stored(histories, items=self.items_)
         data = as_histories(histories)
         self.items_.positions(data.items.ids[data.item_counts > 0], unknown, name="item id")
         return data

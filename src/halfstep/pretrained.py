@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from halfstep.errors import DataError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, Vocabulary, as_interactions
+from halfstep.interactions.sparse import is_sparse
 
 
 @dataclass(eq=False)
@@ -139,10 +140,7 @@ def _vocabulary(ids: Any, count: int, name: str) -> Vocabulary:
 
 def _matching(given: Any, users: Vocabulary, items: Vocabulary) -> Interactions:
     """The interactions by the positions of the given vocabularies."""
-    from scipy.sparse import issparse
-
-    is_sparse: bool = issparse(given)
-    if is_sparse:
+    if is_sparse(given):
         return Interactions.from_sparse(given, users=users, items=items)
     data = as_interactions(given)
     positions = []

@@ -26,11 +26,16 @@ def given_factors(init: Any, data: Interactions, rank: int) -> tuple[Floats, Flo
     """
     checked = []
     for name, given, n_rows in zip(("users", "items"), init, (data.n_users, data.n_items), strict=True):
-        factors, shape = np.asarray(given, dtype=np.float64), (n_rows, rank)
+        array, shape = np.asarray(given), (n_rows, rank)
+        if array.dtype.kind not in "biuf" or np.ma.isMaskedArray(given):
+            kind = "a masked array" if np.ma.isMaskedArray(given) else f"of dtype {array.dtype}"
+            raise ParameterError(f"init has {name}' factors that are {kind}: give arrays of numbers")
+        with np.errstate(over="ignore"):  # of more than 64 bits; refused below
+            factors = array.astype(np.float64)
         if factors.shape != shape:
             raise ParameterError(f"init has {name}' factors of shape {factors.shape}: expected {shape}")
         if not np.isfinite(factors).all():
-            raise ParameterError(f"init has {name}' factors that are not finite")
+            raise ParameterError(f"init has {name}' factors that are not finite: give finite numbers")
         checked.append(factors)
     return checked[0], checked[1]
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.backends.threads import OneBlasThread, Task, Team, threads_to_use, working
+from halfstep.errors import DataError
 from halfstep.interactions import Lists
 from halfstep.kernels.topn import best_of_lists, best_of_near, scan_tile
 from halfstep.memory import check_memory
@@ -58,7 +59,13 @@ def best_columns(
         Columns, the best first and the lower of equals before the higher; −1 where a list is short.
     scores : ndarray of shape (n_rows, n)
         In double precision; NaN where a list is short.
+
+    Raises
+    ------
+    DataError
+        If the arrays do not fit together.
     """
+    _check(P, Q, c, skip)
     best, scores = _empty_lists(len(P), n)
     if n == 0:
         return best, scores
@@ -98,6 +105,7 @@ def best_of_given(
     P: Floats, Q: Floats, c: NDArray[np.float64], n: int, *, given: Lists, threads: int | None = None
 ) -> Ranked:
     """Rank the columns that each row lists, otherwise as `best_columns`."""
+    _check(P, Q, c, given)
     best, scores = _empty_lists(len(P), n)
     P, Q = _read_only(P), _read_only(Q)
 
@@ -112,6 +120,15 @@ def _empty_lists(rows: int, n: int) -> Ranked:
     """Make room for columns and scores."""
     check_memory(16 * rows * n, f"n={n} for {rows:,} lists", "lower n, or ask for some rows at a time")
     return np.empty((rows, n), np.int64), np.empty((rows, n))
+
+
+def _check(P: Floats, Q: Floats, c: NDArray[np.float64], lists: Lists) -> None:
+    """Refuse what kernels would read out of bounds."""
+    if P.shape[1] != Q.shape[1] or c.shape != (len(Q),):
+        raise DataError(
+            f"factors of shapes {P.shape} and {Q.shape} do not fit each other, or {len(c):,} column scores"
+        )
+    lists.check(len(P), len(Q))
 
 
 def _read_only(F: Floats) -> Floats:

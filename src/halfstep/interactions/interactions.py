@@ -14,6 +14,7 @@ from halfstep.interactions.columns import RowError, as_column, as_numbers, as_ro
 from halfstep.interactions.duplicates import Duplicates, find_repeat, merge
 from halfstep.interactions.orientation import Orientation
 from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, columns_by_role, naming_the_way_out
+from halfstep.interactions.sparse import is_sparse, stored_values
 from halfstep.interactions.vocabulary import Vocabulary
 from halfstep.lazy import cached_property
 from halfstep.parameters import check_choice
@@ -27,8 +28,8 @@ class Interactions:
     """Observed pairs of a user and an item, with their values, and maybe times and weights.
 
     Made by `from_frame`, `from_arrays`, `from_sparse` or `read_interactions`, which check their input; the
-    constructor trusts. No pair occurs twice. Entries keep the order in which they were given, and nothing is
-    ever changed in place: methods return new objects, and so does `dataclasses.replace`.
+    constructor checks positions and lengths alone. No pair occurs twice. Entries keep the order in which they were
+    given, and nothing is ever changed in place: methods return new objects, and so does `dataclasses.replace`.
 
     Attributes
     ----------
@@ -61,7 +62,24 @@ class Interactions:
     has_values: bool = True
 
     def __post_init__(self) -> None:
-        """Lock the arrays, which counts and orientations are derived from."""
+        """Check what compiled code relies on, and lock the arrays that counts and orientations are derived from."""
+        for name, positions, count in (
+            ("user", self.user_positions, len(self.users)),
+            ("item", self.item_positions, len(self.items)),
+        ):
+            # as unsigned numbers, negative ones are larger than any count
+            if positions.dtype != np.int32 or (len(positions) and positions.view(np.uint32).max() >= count):
+                raise DataError(f"the {name} positions are not int32 numbers from 0 to {count - 1}")
+        for name, column in (
+            ("item positions", self.item_positions),
+            ("values", self.values),
+            ("timestamps", self.timestamps),
+            ("weights", self.weights),
+        ):
+            if column is not None and column.shape != self.user_positions.shape:
+                raise DataError(
+                    f"{len(column):,} {name} for {len(self.user_positions):,} entries: give one per entry"
+                )
         for name in ("user_positions", "item_positions", "values", "timestamps", "weights"):
             array = getattr(self, name)
             if array is not None:
@@ -153,7 +171,8 @@ class Interactions:
         Parameters
         ----------
         matrix : scipy.sparse matrix or array of shape (n_users, n_items)
-            What is stored is observed, explicit zeros too; what is not stored is missing.
+            Of any format. What is stored is observed, explicit zeros too; what is not stored is missing. The zeros
+            of a BSR or DIA matrix are padding, and missing.
         users, items : Vocabulary or array-like of ids, optional
             The ids of the rows and columns; 0 to n − 1 if left out. All of them enter the vocabulary, also
             those of empty rows and columns.
@@ -161,28 +180,51 @@ class Interactions:
         Raises
         ------
         DataError
-            If `matrix` is not sparse, has no stored entry, stores a cell twice or a value that is not finite,
-            or if the number of ids does not match its shape.
+            If `matrix` is not sparse or not valid, has no stored entry, stores a cell twice or a value that is not a
+            finite number, or if the number of ids does not match its shape.
         """
-        from scipy.sparse import issparse
-
-        sparse: bool = issparse(matrix)
-        if not sparse or len(matrix.shape) != 2:
+        if not is_sparse(matrix):
             raise DataError(
                 f"from_sparse takes a two-dimensional SciPy sparse matrix, not {_kind(matrix)}: "
                 "wrap a dense one in scipy.sparse.csr_array, which keeps what is not zero"
             )
-        stored = matrix.tocoo()
-        data = cls(
-            users=_vocabulary_of(users, matrix.shape[0], "rows", "users"),
-            items=_vocabulary_of(items, matrix.shape[1], "columns", "items"),
-            user_positions=stored.row.astype(np.int32),
-            item_positions=stored.col.astype(np.int32),
-            values=as_numbers(stored.data, "stored value"),
-        )
+        if len(matrix.shape) != 2:
+            raise DataError(
+                f"from_sparse takes a two-dimensional SciPy sparse matrix, not {_kind(matrix)}: give the row of a "
+                "single user as matrix.reshape(1, -1)"
+            )
+        data = cls.of_stored(matrix, users=users, items=items)
         if len(data) == 0:
             raise DataError("the matrix has no stored entry: store at least one observed cell")
-        return data._without_repeats("error", "call the matrix's sum_duplicates() first")
+        return data
+
+    @classmethod
+    def of_stored(cls, matrix: Any, *, users: Any = None, items: Any = None) -> Self:
+        """Take a sparse matrix that may store nothing, or be the single row of a one-dimensional array."""
+        shape = matrix.shape if len(matrix.shape) != 1 else (1, *matrix.shape)
+        user_ids = None if users is None else _vocabulary_of(users, shape[0], "rows", "users")
+        item_ids = None if items is None else _vocabulary_of(items, shape[1], "columns", "items")
+
+        def cell(row: int, column: int) -> str:
+            user = row if user_ids is None else user_ids[row]
+            item = column if item_ids is None else item_ids[column]
+            return f"user {user!r} (row {row}), item {item!r} (column {column})"
+
+        stored = stored_values(matrix, "the matrix", cell)
+        data = cls(
+            users=_vocabulary_of(None, shape[0], "rows", "users") if user_ids is None else user_ids,
+            items=_vocabulary_of(None, shape[1], "columns", "items") if item_ids is None else item_ids,
+            user_positions=stored.rows,
+            item_positions=stored.columns,
+            values=stored.values,
+        )
+        repeat = find_repeat(data.cells)
+        if repeat is not None:
+            place = cell(int(stored.rows[repeat.row]), int(stored.columns[repeat.row]))
+            raise DataError(
+                f"the matrix stores {place} twice, one of {repeat.total:,} repeats; call its sum_duplicates() first"
+            )
+        return data
 
     @classmethod
     def _from_columns(cls, columns: Mapping[str, Any], duplicates: Duplicates | None) -> Self:
@@ -362,9 +404,6 @@ class Interactions:
 
     def _with_same_cells(self, other: Self) -> Self:
         """Hand the counts and orientations that were built already on to `other`."""
-        for name, column in (("values", other.values), ("weights", other.weights)):
-            if column is not None and len(column) != len(self.user_positions):
-                raise DataError(f"{len(column):,} {name} for {len(self):,} entries: give one per entry")
         built = {"user_counts", "item_counts", "by_user", "by_item"} & self.__dict__.keys()
         other.__dict__.update({name: self.__dict__[name] for name in built})
         return other
@@ -388,9 +427,7 @@ def as_interactions(data: Any, *, duplicates: Duplicates = "error") -> Interacti
     """
     if isinstance(data, Interactions):
         return data
-    from scipy.sparse import issparse
-
-    if issparse(data):
+    if is_sparse(data):
         return Interactions.from_sparse(data)
     from halfstep.interactions.frames import column_names
 

@@ -28,6 +28,30 @@ class Lists:
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
 
+    def check(self, n_rows: int, n_columns: int) -> None:
+        """Refuse lists that the kernels would read, or write, out of bounds for.
+
+        Raises
+        ------
+        DataError
+            Unless there are `n_rows` lists, each of which ascends and holds columns from 0 to n_columns − 1.
+        """
+        indptr, indices = self.indptr, self.indices
+        if len(indptr) != n_rows + 1 or indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
+            raise DataError(f"there are {len(indptr) - 1:,} lists of columns for {n_rows:,} rows: give one for each")
+        if len(indices) == 0:
+            return
+        ascends = np.ones(len(indices), np.bool_)
+        np.greater(indices[1:], indices[:-1], out=ascends[1:])
+        ascends[indptr[:-1][np.diff(indptr) > 0]] = True  # each row's first
+        if not ascends.all() or indices.min() < 0 or indices.max() >= n_columns:
+            wrong = ~ascends | (indices < 0) | (indices >= n_columns)
+            row = int(np.searchsorted(indptr, np.argmax(wrong), side="right")) - 1
+            raise DataError(
+                f"row {row} lists column {indices[np.argmax(wrong)]}: a list ascends, and holds columns from 0 to "
+                f"{n_columns - 1}"
+            )
+
     @classmethod
     def empty(cls, n_rows: int) -> Self:
         """No column for any row."""

@@ -7,12 +7,13 @@ shapes that do not match) with a `DataError`.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from halfstep.errors import DataError
+from halfstep.interactions.sparse import is_sparse, stored_values
 
 if TYPE_CHECKING:
     from scipy.sparse import sparray, spmatrix
@@ -153,19 +154,16 @@ def frobenius(matrix: sparray | spmatrix | ArrayLike, user_factors: ArrayLike, i
     DataError
         If the shapes do not fit each other, the matrix has no cells, or a value is not a finite number.
     """
-    from scipy.sparse import csr_array, sparray, spmatrix
-
     P = _numbers("user_factors", user_factors, dimensions=2)
     Q = _numbers("item_factors", item_factors, dimensions=2)
-    if not isinstance(matrix, (sparray, spmatrix)):
+    if not is_sparse(matrix):
         dense = _numbers("matrix", matrix, dimensions=2)
         _check_factorisation(dense.shape, P, Q)
         return float(np.linalg.norm(dense - P @ Q.T))
 
-    R = csr_array(cast(Any, matrix), dtype=np.float64, copy=True)  # copied, as it is about to be put in order
-    _check_factorisation(R.shape, P, Q)
-    R.sum_duplicates()
-    _check_finite("the stored values of matrix", R.data)
+    stored = stored_values(matrix, "matrix")
+    _check_factorisation(stored.shape, P, Q)
+    R = stored.to_csr()
     squared = float(R.data @ R.data - 2.0 * np.sum((R @ Q) * P) + np.sum((P.T @ P) * (Q.T @ Q)))
     return math.sqrt(max(squared, 0.0))  # rounding may leave a tiny negative number
 

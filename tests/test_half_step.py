@@ -195,7 +195,7 @@ def test_a_long_row_is_solved_like_any_other(long_rowed: hs.Interactions) -> Non
 def test_a_singular_system_is_an_error(objective: hs.Explicit) -> None:
     data = hs.Interactions.from_arrays(["ann", "bob"], ["tea", "milk"], [1.0, 2.0])
     model = hs.ALS(objective, rank=3, regularization=0.0)
-    with pytest.raises(NumericalError, match="raise the regularization"):
+    with pytest.raises(NumericalError, match="set regularization="):
         model.fit(data)
 
 
@@ -331,7 +331,7 @@ def test_cells_that_weigh_as_if_they_were_missing_are_no_exception(
     monkeypatch: pytest.MonkeyPatch, solver: str, weight: float
 ) -> None:
     """Nothing is left to the other way, and the loss keeps its digits."""
-    monkeypatch.setattr(cpu.CPU, "_solve_in_doubles", None)
+    monkeypatch.setattr(cpu.CPU, "_solve_in_float64", None)
     monkeypatch.setattr(cpu, "STEPS", 60)
     rng = np.random.default_rng(4)
     table = Table(rng.random((70, 90)) < np.linspace(0.01, 1, 70)[:, None], rng.normal(size=(70, 90)))

@@ -209,11 +209,25 @@ class Alternation:
 def history_line(
     number: int, loss: tuple[float, float], penalties: float, seconds: float, of_drift: float, of_links: float = 0.0
 ) -> Iteration:
-    """Add the objective up."""
+    """Add the objective up.
+
+    Raises
+    ------
+    NumericalError
+        If it is not finite, or one of its terms is below 0, as no sum of squares is.
+    """
     total = sum(loss) + penalties + of_drift + of_links
     if not np.isfinite(total):
         raise NumericalError(f"the objective is {total} after iteration {number}: look for extreme values or weights")
-    return Iteration(number, total, *loss, penalties, seconds, of_drift, of_links)
+    line = Iteration(number, total, *loss, penalties, seconds, of_drift, of_links)
+    terms = {name: term for name, term in line._asdict().items() if name not in ("iteration", "seconds")}
+    name = min(terms, key=terms.__getitem__)
+    if terms[name] < 0:
+        raise NumericalError(
+            f"the objective's term {name!r} is {terms[name]:.3g} after iteration {number}, below 0, so factors lose "
+            "precision: raise the regularization, or set dtype='float64'"
+        )
+    return line
 
 
 def _prior(linked: Linked | None) -> Prior | None:

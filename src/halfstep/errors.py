@@ -4,6 +4,8 @@ Each message names the culprit, its value and the remedy. Every class also deriv
 caller would expect, so ``except ValueError`` keeps working.
 """
 
+from __future__ import annotations
+
 
 class HalfstepError(Exception):
     """Base of all errors raised on purpose by halfstep."""
@@ -35,11 +37,17 @@ class NumericalError(HalfstepError, ArithmeticError):
     ----------
     row : int or None
         The position of the row, where one row is to blame.
+    regularization : float or None
+        A regularization with which the system can be solved, where the message names one.
     """
 
-    def __init__(self, message: str, *, row: int | None = None) -> None:
+    def __init__(self, message: str, *, row: int | None = None, regularization: float | None = None) -> None:
         super().__init__(message if row is None else f"row {row}: {message}")
-        self.message, self.row = message, row
+        self.message, self.row, self.regularization = message, row, regularization
+
+    def named(self, name: str) -> NumericalError:
+        """Return the same error with the name of the row in the place of its position."""
+        return NumericalError(f"{name}: {self.message}", regularization=self.regularization)
 
 
 class DatasetError(HalfstepError, OSError):

@@ -488,4 +488,4 @@ def naming_the_row(what: Literal["user", "item"], data: Interactions) -> Iterato
         if error.row is None:
             raise
         ids = data.users if what == "user" else data.items
-        raise NumericalError(f"{what} {ids[error.row]!r}: {error.message}") from error
+        raise error.named(f"{what} {ids[error.row]!r}") from error

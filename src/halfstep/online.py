@@ -337,7 +337,7 @@ class Online:
             if error.row is None:
                 raise
             row = int(touched.rows[error.row])
-            raise NumericalError(f"{touched.what} {ids[row]!r}: {error.message}") from error
+            raise error.named(f"{touched.what} {ids[row]!r}") from error
         solved.put(Solved(touched.rows, factors, biases))
 
     def _writes(self, added: Added) -> dict[str, Write]:

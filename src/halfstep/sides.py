@@ -45,7 +45,8 @@ class Regularization:
         A row that weighs nothing gets λ_u as if it weighed 1: its factors are 0 whatever it is.
         """
         heft = counted if missing is None or self.counts != "cells" else counted + missing
-        ridge: Floats = strength * np.where(heft > 0, heft, 1.0) ** self.exponent
+        with np.errstate(over="ignore"):  # makes no finite objective
+            ridge: Floats = strength * np.where(heft > 0, heft, 1.0) ** self.exponent
         return ridge
 
 
@@ -108,6 +109,16 @@ class Side:
             regularization=self.regularization[rows].astype(dtype),
         )
 
+    def astype(self, dtype: DTypeLike) -> Side:
+        """Return the same rows in another precision."""
+        targets, weights, s, m, ridge = (
+            array.astype(dtype)
+            for array in (
+                self.targets, self.weights, self.row_missing, self.column_missing, self.regularization,
+            )
+        )  # fmt: skip
+        return replace(self, targets=targets, weights=weights, row_missing=s, column_missing=m, regularization=ridge)
+
     @property
     def has_one_matrix(self) -> bool:
         """Whether A is the same for all rows: observed and missing cells weigh alike, and so do all rows.
@@ -116,7 +127,7 @@ class Side:
         """
         if self.biases or len(self.row_missing) == 0:
             return False
-        if np.ptp(self.row_missing) != 0 or np.ptp(self.regularization) != 0:
+        if not (is_constant(self.row_missing) and is_constant(self.regularization)):
             return False
         weights = np.broadcast_to(self.weights, len(self.indices))
         return all(
@@ -148,6 +159,11 @@ class Prior:
     def around(cls, means: Floats) -> Self:
         """Nothing but the rows' own ridge, about means of shape (n_rows, unknowns)."""
         return cls(means, np.zeros((means.shape[1], means.shape[1])))
+
+    def take(self, rows: NDArray[np.integer]) -> Self:
+        """Return the prior of some rows."""
+        means = self.means if len(self.means) == 1 else self.means[rows]
+        return replace(self, means=means, noise=None if self.noise is None else self.noise[rows])
 
     def arrays(self, dtype: DTypeLike) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
         """Means, precision and noise as kernels take them, the last empty where there is none."""
@@ -218,6 +234,7 @@ def _side(
                 (cost.weights, is_constant(cost.weights)),
             )
         )
+        ridge = regularization.of_rows(strength, counted, missing).astype(dtype)
     return Side(
         indptr=orientation.indptr,
         indices=orientation.indices,
@@ -225,7 +242,7 @@ def _side(
         weights=weights,
         row_missing=none if s is None else s.astype(dtype),
         column_missing=none if m is None else m.astype(dtype),
-        regularization=regularization.of_rows(strength, counted, missing).astype(dtype),
+        regularization=ridge,
         bias_ratio=float(regularization.bias_ratio),  # kernels are compiled for the types that they are called with
         rank=int(rank),
         biases=bool(cost.biases),

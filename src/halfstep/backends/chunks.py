@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from halfstep.kernels.cholesky import sums_shape
 from halfstep.sides import Side, is_constant
@@ -94,6 +95,27 @@ class LoadedSide:
             segments,
             sums_shape(k),
         )
+
+    @cached_property
+    def least_ridge(self) -> float:
+        """The least λ_u / s_u of rows whose missing cells weigh."""
+        s = self.side.row_missing.astype(np.float64)
+        return float((self.side.regularization[s > 0] / s[s > 0]).min(initial=np.finfo(np.float64).max))
+
+    @cached_property
+    def mean_weight(self) -> float:
+        """The mean of w."""
+        return float(self.side.weights.mean(dtype=np.float64)) if len(self.side.weights) else 0.0
+
+    @cached_property
+    def root_counts(self) -> NDArray[np.float64]:
+        """The square root of the number of observations of each row."""
+        roots: NDArray[np.float64] = np.sqrt(np.diff(self.side.indptr))
+        return roots
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Return the same plan for another precision."""
+        return replace(self, side=self.side.astype(dtype), column_missing=self.column_missing.astype(dtype))
 
 
 def cut(work: NDArray[np.float64]) -> list[tuple[int, int]]:

@@ -19,6 +19,15 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from halfstep.backends.basis import Basis, keeps_digits
 from halfstep.backends.chunks import LoadedSide
+from halfstep.backends.precision import (
+    CANCELLED,
+    ROUNDING,
+    below_zero,
+    diagonal_of,
+    ill_conditioned_rows,
+    needs_float64,
+    not_definite,
+)
 from halfstep.backends.protocol import Factors, Solver, aligned_zeros
 from halfstep.backends.threads import OneBlasThread, Team, threads_to_use, working
 from halfstep.errors import NumericalError
@@ -39,11 +48,6 @@ STEPS = 3  # of conjugate gradients in a half-step
 SHORT = {"cg": 4 * STEPS, "subspace": BLOCK}  # observations below which a row is solved exactly
 ROWS_AT_ONCE = 1024  # in products that BLAS does: few enough for their sums to keep their digits in singles
 SHARES = 16  # of the rows, at most, each of which is summed by itself
-
-NOT_DEFINITE = (
-    "is not positive definite to working precision ({dtype}): raise the regularization (of biases too), lower the "
-    "rank, sum in double precision, or look for extreme weights and targets"
-)
 
 
 class CPU:
@@ -120,7 +124,20 @@ class CPU:
             return observed, 0.0
         # Σ_all s m (x·y)² = ⟨Σ s x xᵀ, Σ m y yᵀ⟩, less the cells that are not missing.
         of_rows = self._gram(side.row_missing, side.rank, X)
-        return observed, float((of_rows * G).sum() - side.row_missing.astype(np.float64) @ loss.losses[:, 1])
+        missing = float((of_rows * G).sum() - side.row_missing.astype(np.float64) @ loss.losses[:, 1])
+        if missing < CANCELLED * float((np.abs(of_rows) * np.abs(G)).sum()):
+            return self._exact_loss(loaded, loss, X)
+        return observed, missing
+
+    def _exact_loss(self, loaded: LoadedSide, loss: Loss, X: Factors) -> tuple[float, float]:
+        """Return the data terms where the missing cells' term is a difference of nearly equal numbers, in float64."""
+        side, s = loaded.side, loaded.side.row_missing.astype(np.float64)
+        self._team.run([partial(loss.sum_observed, first, last, X) for first, last in loaded.light_ranges])
+        of_rows, G = self._gram(s, side.rank, X), self._gram(loss.m, side.rank, loss.Y)
+        missing = float((of_rows * G).sum() - s @ loss.losses[:, 1])
+        if missing < -ROUNDING * float((np.abs(of_rows) * np.abs(G)).sum()):
+            raise below_zero(side, missing, np.diag(G) * s.max())
+        return float(loss.losses[:, 0].sum()), max(missing, 0.0)
 
     def penalty(self, loaded: LoadedSide, X: Factors, *, prior: Prior | None = None) -> float:
         """Return the rows' regularisation; see `halfstep.backends.protocol.Backend`."""
@@ -147,6 +164,9 @@ class CPU:
             summed = self._gram(side.column_missing, side.rank, features)
         else:
             summed = side.gram.astype(np.float64)
+        if needs_float64(loaded, summed):
+            loaded, (features, offsets) = loaded.astype(np.float64), self._in_float64(features, offsets)
+            side, summed = loaded.side, self._gram(loaded.side.column_missing, loaded.side.rank, features)
         G: Factors = summed.astype(features.dtype)
 
         def finish(first: int, last: int) -> None:
@@ -165,9 +185,7 @@ class CPU:
                 features[:, side.rank] = 1.0
             self._solve_each(loaded, [], G, features, offsets, X, finish)  # the long rows
             if len(left):
-                self._solve_in_doubles(side, left, G, features, offsets, X)
-                for row in left.tolist():
-                    finish(row, row + 1)
+                self._solve_in_float64(side, left, G, features, offsets, X, finish)
         else:
             self._solve_each(loaded, loaded.chunks, G, features, offsets, X, finish)
         return summed
@@ -184,6 +202,11 @@ class CPU:
             offsets[...] = features[:, side.rank]
             features[:, side.rank] = 1.0
         return features, offsets
+
+    def _in_float64(self, features: Factors, offsets: Factors) -> tuple[Factors, Factors]:
+        exact = self._empty("features", features.shape), self._empty("offsets", offsets.shape)
+        exact[0][...], exact[1][...] = features, offsets
+        return exact
 
     def _empty(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Factors:
         """An array whose padding is zeros, and which is handed out again at the next half-step.
@@ -222,16 +245,17 @@ class CPU:
         k, biases, s, m = side.rank, side.biases, side.row_missing, side.column_missing
         sums = np.empty((len(loaded.segments), *loaded.sums_shape), Y.dtype)
         squares = self._squares(X)
-        failed: list[int] = []
+        failed: list[NDArray[np.intp]] = []
 
         def solve(first: int, last: int, rows: NDArray[np.intp], summed: Factors) -> None:
             status = solve_rows(
                 rows, side.indptr, side.indices, side.targets, side.weights, s, m, G,
                 side.regularization, side.bias_ratio, k, biases, offsets, summed, *given, Y, X, squares,
             )  # fmt: skip
-            if status != SOLVED:
-                failed.append(status)
-            finish(first, last)
+            if status == SOLVED:
+                finish(first, last)
+            else:
+                failed.append(rows)
 
         def sum_part(number: int, row: int, begin: int, end: int) -> None:
             s_u = float(s[row]) if len(s) else 0.0
@@ -253,7 +277,7 @@ class CPU:
             ]
         )
         if failed:
-            raise NumericalError(f"its system {NOT_DEFINITE.format(dtype=Y.dtype)}", row=min(failed))
+            self._solve_in_float64(side, np.sort(np.concatenate(failed)), G, Y, offsets, X, finish, prior)
 
     def _solve_blocked(
         self,
@@ -278,6 +302,16 @@ class CPU:
             features = self._in_basis(Y, basis.V)
         losses = self._losses(X, 1 if loss is None else 2)
         counts = np.diff(side.indptr)
+        floor, largest = ridge, np.zeros_like(ridge)
+        if len(g) > 0:
+            floor, largest = ridge + side.row_missing * g.min(), side.row_missing * g.max()
+        is_exact = np.zeros(len(counts), np.bool_)
+        if solver != "cholesky":
+            is_exact = counts < SHORT[solver]
+            if solver == "cg":
+                is_exact |= ill_conditioned_rows(loaded, floor, features[:, :k])
+        # in the basis that is rounded to float64, their curvature is noise
+        is_singular = floor <= k * np.finfo(np.float64).eps * largest
         offsets = offsets if side.biases else offsets[:1]
 
         def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:
@@ -285,8 +319,7 @@ class CPU:
                 exactly, others = rows, rows[:0]
                 solved = np.empty((last - first, side.unknowns), dtype)
             else:
-                is_short = counts[rows] < SHORT[solver]
-                exactly, others = rows[is_short], rows[~is_short]
+                exactly, others = rows[is_exact[rows]], rows[~is_exact[rows]]
                 solved = X[first:last, : side.unknowns].astype(dtype)
                 if basis is not None:
                     solved[:, :k] = solved[:, :k] @ basis.inverse.T
@@ -307,34 +340,57 @@ class CPU:
                 X[rows, : side.unknowns] = solved[rows - first]
 
         self._team.run([partial(solve, first, last, rows) for (first, last), rows in loaded.chunks])
-        is_left = losses[:, 0] == LEFT
+        is_left = (losses[:, 0] == LEFT) | (is_singular & (counts > 0))
         is_left[loaded.long_rows] = False
         return np.flatnonzero(is_left)
 
-    def _solve_in_doubles(
-        self, side: Side, rows: NDArray[np.intp], G: Factors, Y: Factors, offsets: Factors, X: Factors
+    def _solve_in_float64(
+        self,
+        side: Side,
+        rows: NDArray[np.intp],
+        G: Factors,
+        Y: Factors,
+        offsets: Factors,
+        X: Factors,
+        finish: Finish,
+        prior: Prior | None = None,
     ) -> None:
-        """Solve some rows whose systems lose their digits in single precision, or whose weights are not positive."""
+        """Solve some rows that lose precision in float32, or whose weights w − s m are not positive.
+
+        Raises
+        ------
+        NumericalError
+            Naming the first row that cannot be solved in float64 either.
+        """
         exact = side.take(rows, np.float64)
-        solved = np.zeros((len(rows), X.shape[1]))
-        loaded = LoadedSide.plan(exact)
-        Y, offsets, G = (array.astype(np.float64) for array in (Y, offsets, G))
-        squares = np.zeros((len(rows), 2))
+        loaded, solved, squares = LoadedSide.plan(exact), np.zeros((len(rows), X.shape[1])), np.zeros((len(rows), 2))
+        (Y, offsets), G = self._in_float64(Y, offsets), G.astype(np.float64)
+        given = no_prior(np.float64) if prior is None else prior.take(rows).arrays(np.float64)
+        failed: list[int] = []
 
-        def solve(first: int, last: int, some: NDArray[np.intp]) -> int:
-            return solve_rows(
-                some, exact.indptr, exact.indices, exact.targets, exact.weights, exact.row_missing,
+        def solve(first: int, last: int) -> None:
+            status = solve_rows(
+                np.arange(first, last), exact.indptr, exact.indices, exact.targets, exact.weights, exact.row_missing,
                 exact.column_missing, G, exact.regularization, exact.bias_ratio, exact.rank, exact.biases, offsets,
-                np.empty((0, *loaded.sums_shape)), *no_prior(np.float64), Y, solved, squares,
+                np.empty((0, *loaded.sums_shape)), *given, Y, solved, squares,
             )  # fmt: skip
+            if status != SOLVED:
+                failed.append(status)
 
-        outcomes = [solve(first, last, np.arange(first, last)) for (first, last), _ in loaded.chunks]
-        failed = [status for status in outcomes if status != SOLVED]
+        self._team.run([partial(solve, first, last) for (first, last), _ in loaded.chunks])
         if failed:
-            raise NumericalError(f"its system {NOT_DEFINITE.format(dtype='float64')}", row=int(rows[min(failed)]))
-        with np.errstate(over="ignore"):
+            row = min(failed)
+            if prior is not None and prior.noise is not None:
+                raise NumericalError(
+                    "its posterior is not positive definite in float64: look for extreme values or weights",
+                    row=int(rows[row]),
+                )
+            raise not_definite(side, diagonal_of(exact, row, Y, G), int(rows[row]))
+        with np.errstate(over="ignore"):  # the loss finds what is not finite
             X[rows] = solved
         self._squares(X)[rows] = squares
+        for row in rows.tolist():
+            finish(row, row + 1)
 
     def _in_basis(self, Y: Factors, V: Factors) -> Factors:
         """Y V, some rows at a time."""
@@ -356,7 +412,7 @@ class CPU:
         except LinAlgError:
             factor = np.zeros_like(A)
         if not keeps_digits(factor, A, A.dtype):
-            raise NumericalError(f"the matrix that all rows share {NOT_DEFINITE.format(dtype=A.dtype)}")
+            raise not_definite(side, np.diag(A))
 
         def solve(first: int, last: int) -> None:
             B = np.empty((last - first, Y.shape[1]), Y.dtype)
@@ -443,6 +499,11 @@ class Loss:
                 self.losses,
             )  # fmt: skip
             return
+        self.sum_observed(first, last, X)
+
+    def sum_observed(self, first: int, last: int, X: Factors) -> None:
+        """Score the rows first … last − 1 of X as they are, in float64."""
+        side = self.side
         row_losses(
             first, last, side.indptr, side.indices, side.targets, side.weights, self.m, side.rank, side.biases,
             self.o, X[first:last].astype(np.float64), self.Y, self.losses,

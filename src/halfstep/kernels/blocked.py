@@ -68,7 +68,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 GATHERED = 64  # observations that are multiplied at once, while the caches hold them
-CLEAR = 0.1  # share of w that w − s m must be for a row to be scored by its solution: or too few digits are left
+CLEAR = 0.1  # share of w that w − s m must be where a row's score or bias is a difference, or it loses precision
 DUAL_BELOW = 0.9  # observations per unknown below which the dual is the cheaper
 
 
@@ -176,11 +176,12 @@ def solve_blocked(
         invert_roots(k, d)
         take_roots(n, root)
         divide(n, root, r)
+        dual = n < DUAL_BELOW * k
         if biases:
             for p in range(n):
                 ones[p] = cell(weights, begin + p)
+                dual = dual and root[p] * root[p] >= CLEAR * ones[p]  # or its bias is a difference of large numbers
             divide(n, root, ones)
-        dual = n < DUAL_BELOW * k
         if dual:
             sum_dual(begin, n, indices, at, root, r, ones, Y, d, Z, T, U, b, c)
         else:
@@ -215,9 +216,10 @@ def solve_blocked(
         copy(v, k, x)
         if biases:
             x[k] = bias
+        is_scored = not scored
         if scored and not dual and are_alike(targets, weights, m, o) and least > CLEAR * weights[0]:
-            score_alike(n, targets, weights, m, o, least, pull, length, losses[u])
-        elif scored:
+            is_scored = score_alike(n, targets, weights, m, o, least, pull, length, losses[u])
+        if not is_scored:
             for p in range(0, n, PANEL):
                 dot_listed(Y, at, p, 0, v, xy, width)
             score(begin, end, indices, targets, weights, m, o, bias, xy, losses[u])

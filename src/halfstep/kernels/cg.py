@@ -122,6 +122,7 @@ def approach_rows(
             p[c] = q[c] * inverse[c]
             height += q[c] * p[c]
         least = max(height * eps * eps, tiny)  # from where on rounding is all that moves
+        is_lost = False
         for step in range(steps):
             if not height > least:
                 break
@@ -143,6 +144,9 @@ def approach_rows(
             for c in range(width):
                 Ap[c] = d[c] * p[c] - Ap[c]
                 pAp += p[c] * Ap[c]
+            if not pAp > 0.0:  # the matrix is positive definite: its rounding error is larger than its curvature
+                is_lost = True
+                break
             length = height / pAp
             for place in range(n):
                 xy[place] += length * e[place]
@@ -156,6 +160,9 @@ def approach_rows(
             for c in range(width):
                 p[c] = q[c] * inverse[c] + height / before * p[c]
             toward_bias = left_of_bias * inverse_of_bias + height / before * toward_bias
+        if is_lost:
+            losses[u, 0] = LEFT
+            continue
         copy(v, k, x)
         if biases:
             x[k] = bias

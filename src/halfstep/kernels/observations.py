@@ -19,6 +19,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 LEFT = -1.0  # in `losses`: the row was not solved
+CANCELLED = 1e4  # rounding errors: a difference of less than that, relative to its terms, loses too much precision
 
 
 @inner
@@ -105,19 +106,25 @@ def score_alike(
     pull: float,
     length: float,
     sums: Doubles,
-) -> None:
-    """The same sums of a row whose n observations are alike, from its solution v alone: bᵀv and vᵀv.
+) -> bool:
+    """Add the same sums as `score` of a row whose n observations are alike, from its solution v alone: bᵀv and vᵀv.
 
     The solution has (I + ZᵀZ) v = b, where Z's rows are √q y D^-½ and b is their sum times w (t − o) / √q. Hence
 
         bᵀv = w (t − o) Σ p·q,      bᵀv − vᵀv = ‖Z v‖² = q Σ (p·q)².
+
+    Return False, and add nothing, where these differences lose too much precision.
     """
-    t, w = np.float64(targets[0]) - np.float64(o[0]), np.float64(weights[0])
+    t, w, eps = np.float64(targets[0]) - np.float64(o[0]), np.float64(weights[0]), np.finfo(weights.dtype).eps
     total = pull / (w * t) if t != 0.0 else 0.0
     squares = (pull - length) / q
-    sums[0] += w * (n * t * t - 2.0 * t * total + squares)
+    observed = n * t * t - 2.0 * t * total + squares
+    if not (observed > CANCELLED * eps * n * t * t and squares >= 0.0):
+        return False
+    sums[0] += w * observed
     if len(m) > 0:
         sums[1] += np.float64(m[0]) * squares
+    return True
 
 
 @inner

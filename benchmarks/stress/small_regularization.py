@@ -1,0 +1,150 @@
+"""Fits with λ from 0 to 1e-4: each is finite, with no term below 0 and as good as float64's, or refused.
+
+Run as ``python -m benchmarks.stress.small_regularization [fits]``. A refusal has to name a λ, and the fit with that λ
+has to succeed. History and factors are compared to dense float64 arithmetic that shares nothing with the library.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+import halfstep as hs
+from halfstep.errors import NumericalError
+
+STRENGTHS = (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4)
+ROUNDING = 1e-6  # of the targets' weighted squares: what float32 factors may add to an objective of about 0
+AGREEMENT = 1e-3  # of the objective
+
+
+@dataclass(frozen=True)
+class Case:
+    """A small data set and the parameters of a fit."""
+
+    data: hs.Interactions
+    values: np.ndarray
+    observed: np.ndarray
+    objective: hs.Explicit | hs.Implicit
+    parameters: dict[str, object]
+
+    @property
+    def target(self) -> np.ndarray:
+        return self.values if isinstance(self.objective, hs.Explicit) else np.ones_like(self.values)
+
+    @property
+    def weight(self) -> float:
+        given = self.objective.observed_weight if isinstance(self.objective, hs.Implicit) else 1.0
+        return float(given)  # type: ignore[arg-type]
+
+    def fit(self) -> hs.ALS:
+        return hs.ALS(self.objective, **self.parameters).fit(self.data)  # type: ignore[arg-type]
+
+
+def case(seed: int) -> Case:
+    """Draw a case; users, items and ranks are such that any may be the most."""
+    rng = np.random.default_rng(seed)
+    shape = int(rng.integers(3, 60)), int(rng.integers(2, 45))
+    observed = rng.random(shape) < rng.uniform(0.1, 1.0)
+    observed[rng.integers(shape[0]), rng.integers(shape[1])] = True
+    values = np.where(observed, rng.integers(1, 6, shape), 0.0)
+    users, items = np.nonzero(observed)
+    data = hs.Interactions.from_arrays(users, items, values[users, items])
+    missing = float(rng.choice([0.0, 0.1, 1.0]))
+    objective: hs.Explicit | hs.Implicit
+    if rng.random() < 0.5:
+        objective = hs.Implicit(missing_weight=missing, observed_weight=float(rng.choice([1.0, 2.0, 41.0])))
+    else:
+        objective = hs.Explicit(missing_weight=missing, biases=bool(rng.random() < 0.5))
+    dtype = str(rng.choice(["float32", "float32", "float64"]))
+    precision = ["auto", "float64"] if dtype == "float64" else ["auto", "auto", "float32", "float64"]
+    parameters = {
+        "rank": int(rng.choice([2, 8, 16, 33, 40, 64, 70])),
+        "regularization": float(rng.choice(STRENGTHS)),
+        "regularization_exponent": float(rng.choice([0.0, 0.5, 1.0])),
+        "solver": str(rng.choice(["auto", "auto", "cholesky", "cg", "subspace"])),
+        "dtype": dtype,
+        "system_dtype": str(rng.choice(precision)),
+        "iterations": int(rng.choice([3, 10])),
+        "extrapolation": float(rng.choice([0.0, 0.8])),
+        "refresh_users": False,
+        "random_state": seed,
+        "threads": 1,
+    }
+    return Case(data, values, observed, objective, parameters)
+
+
+def outcome(given: Case) -> str:
+    """Fit a case: "fitted" or "refused, and fitted with the λ that was named", or else what is wrong."""
+    try:
+        return fault(given, given.fit()) or "fitted"
+    except NumericalError as error:
+        if error.regularization is None:
+            return f"refused without a λ: {error}"
+        named = replace(given, parameters=given.parameters | {"regularization": error.regularization})
+        try:
+            return fault(named, named.fit()) or "refused, and fitted with the λ that was named"
+        except NumericalError as again:
+            return f"refused with the λ that was named: {again}"
+
+
+def fault(given: Case, model: hs.ALS) -> str | None:
+    """Say what is wrong with a fitted model, if anything."""
+    scores = model.predict(given.data)
+    terms = np.array([(line.observed, line.missing, line.regularization) for line in model.history_])
+    scale = float(np.sum(given.weight * (given.target - model.mean_) ** 2 * given.observed))
+    objectives = terms.sum(axis=1)
+    if not (np.isfinite(scores).all() and np.isfinite(terms).all()):
+        return "not finite"
+    if (terms < 0).any():
+        return f"below 0: {terms.min()}"
+    if (np.diff(objectives) > AGREEMENT * objectives[:-1] + ROUNDING * scale).any():
+        return f"the objective rises: {objectives.tolist()}"
+    expected = naive_objective(given, model)
+    if abs(objectives[-1] - expected) > AGREEMENT * expected + ROUNDING * scale:
+        return f"the objective is {expected}, and history_ says {objectives[-1]}"
+    return None
+
+
+def naive_objective(given: Case, model: hs.ALS) -> float:
+    """Return the objective of a model's factors, cell by cell."""
+    rows, columns = (np.asarray(ids, int) for ids in (model.users_.ids, model.items_.ids))
+    observed, target = given.observed[np.ix_(rows, columns)], given.target[np.ix_(rows, columns)]
+    product = model.user_factors_.astype(float) @ model.item_factors_.astype(float).T
+    biases = model.user_biases_.astype(float)[:, None] + model.item_biases_.astype(float)
+    error = given.weight * (target - model.mean_ - biases - product) ** 2
+    missing = float(given.objective.missing_weight)  # type: ignore[arg-type]
+    total = float(np.sum(np.where(observed, error, missing * product**2)))
+    strength, exponent = given.parameters["regularization"], given.parameters["regularization_exponent"]
+    for F, bias, counts, others in (
+        (model.user_factors_, model.user_biases_, observed.sum(axis=1), observed.shape[1]),
+        (model.item_factors_, model.item_biases_, observed.sum(axis=0), observed.shape[0]),
+    ):
+        ridge = strength * (counts + missing * others) ** exponent  # type: ignore[operator]
+        total += float(np.sum(ridge * (np.sum(F.astype(float) ** 2, axis=1) + bias.astype(float) ** 2)))
+    return total
+
+
+def main(fits: int = 2000) -> int:
+    """Run all cases and print the outcomes; return how many are faults."""
+    began, outcomes, faults = time.perf_counter(), Counter[str](), 0
+    for seed in range(fits):
+        found = outcome(case(seed))
+        is_fault = not found.startswith(("fitted", "refused, and fitted"))
+        if is_fault:
+            faults += 1
+            print(f"seed {seed}: {found}", flush=True)
+        outcomes["fault" if is_fault else found] += 1
+    for name, count in outcomes.most_common():
+        print(f"{count:6,}  {name}")
+    print(f"{fits:,} fits in {time.perf_counter() - began:.0f} s")
+    return faults
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("error")
+    sys.exit(min(main(*map(int, sys.argv[1:])), 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -171,3 +172,30 @@ def test_two_searches_do_not_write_to_one_journal(tmp_path: Path) -> None:
 def test_a_journal_needs_its_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         search("grid", tmp_path / "nowhere" / "j")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+@pytest.mark.parametrize("random_state", [0, None])
+def test_what_is_no_regular_file_is_refused_before_it_is_read(
+    tmp_path: Path, kind: str, random_state: int | None
+) -> None:
+    path = tmp_path / "journal"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path = Path(os.devnull)
+    with pytest.raises(JournalError, match="is not a regular file: name another file"):
+        search("grid", path, random_state=random_state)
+
+
+def test_a_disk_that_is_full_is_told_with_the_name_of_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    with pytest.raises(JournalError, match=r"journal cannot be written \(No space left on device\): make room"):
+        Journal(tmp_path / "journal", {})

@@ -115,6 +115,20 @@ class Journal:
                 )
 
 
+def journal_path(given: str | os.PathLike[str]) -> Path:
+    """Return the path of a journal, which must be a regular file if it exists.
+
+    Raises
+    ------
+    JournalError
+        If it is a folder, a pipe or a device.
+    """
+    path = Path(given)
+    if path.exists() and not path.is_file():
+        raise JournalError(f"the journal {path} is not a regular file: name another file")
+    return path
+
+
 def seed_of(path: Path) -> int | None:
     """Read the seed of the search that a journal is of; None where there is no such file yet, or nothing in it."""
     try:

@@ -22,7 +22,7 @@ from halfstep.storage.values import pack_value
 from halfstep.tuning.defaults import default_space
 from halfstep.tuning.fitting import Fitter
 from halfstep.tuning.folds import Direction, Folds, Metric, Score, check_comparable, make_folds
-from halfstep.tuning.journal import Journal, digest, seed_of
+from halfstep.tuning.journal import Journal, digest, journal_path, seed_of
 from halfstep.tuning.result import Tuning
 from halfstep.tuning.running import Run
 from halfstep.tuning.searching import Grid, Random, Search
@@ -140,7 +140,7 @@ def tune(
     check_choice("search", search, ("grid", "random", "optuna"))
     if n_trials is not None:
         check_integer("n_trials", n_trials, minimum=1)
-    path = None if journal is None else Path(journal)
+    path = None if journal is None else journal_path(journal)
     seed = _seed(random_state, path)
     if isinstance(own := getattr(estimator, "random_state", None), np.random.Generator):
         estimator = with_parameters(estimator, {"random_state": _seed(own, None)})

@@ -166,6 +166,22 @@ def test_titles_are_shown_beside_ids(shell: Shell, tmp_path: Path) -> None:
     assert [(row["item"], row["title"]) for row in told] == [("i1", None), ("i2", "Quiet\x1b[8m [red]Night[/red]")]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_titles_are_written_beside_ids(shell: Shell, tmp_path: Path, suffix: str) -> None:
+    model, path = save(tmp_path / "m", ["i1", "i2"], {"i2": "=Night\r\nand day"}), tmp_path / f"all.{suffix}"
+    shell("recommend", model, "-o", path, "--include-seen")
+    if suffix == "parquet":
+        titles = dict(pl.read_parquet(path).select("item", "title").rows())
+    else:
+        with path.open(newline="") as file:
+            rows = csv.DictReader(file, delimiter="\t" if suffix == "tsv" else ",")
+            titles = {row["item"]: row["title"] or None for row in rows}
+    assert titles == {"i1": None, "i2": "=Night\r\nand day"}
+    if suffix != "parquet":
+        shell("recommend", model, "-o", path, "--include-seen", "--escape-formulas")
+        assert "'=Night" in path.read_text()
+
+
 def test_tables_in_python_show_titles_safely() -> None:
     titles = {"tea": f"{ESCAPES}\n{OVERRIDE}"}
     data = hs.Interactions.from_arrays(["a", "a", "b"], ["tea", "rum", "rum"], [5.0, 3.0, 4.0])

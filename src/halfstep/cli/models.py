@@ -15,7 +15,7 @@ from halfstep.cli.choices import Wishes, choose_model
 from halfstep.cli.exits import interruptions
 from halfstep.cli.outputs import Output, check_outputs
 from halfstep.cli.printing import note, print_json, print_list
-from halfstep.cli.tables import COLUMNS, SUFFIXES, rows_of, write_recommendations
+from halfstep.cli.tables import SUFFIXES, columns_of, rows_of, write_recommendations
 from halfstep.errors import ParameterError
 from halfstep.evaluation import check_metrics
 from halfstep.printable import printable
@@ -141,8 +141,7 @@ def recommend(
     for stranger in strangers:
         note(f"user {stranger!r} is unknown to the model: the list is what is liked in general")
     if as_json:
-        rows = [dict(zip(COLUMNS, row, strict=True)) for row in rows_of(lists)]
-        print_json([row | _title(lists, row["item"]) for row in rows])
+        print_json([dict(zip(columns_of(lists.titles), row, strict=True)) for row in rows_of(lists)])
         return
     for user, entries in lists:
         print_list(f"for user {user}", "item", "score", entries, lists.titles)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,9 @@ from halfstep.cli.outputs import naming_the_file
 from halfstep.errors import DataError
 from halfstep.progress import progress_bar
 from halfstep.recommendations import Recommendations
+
+Row = tuple[Any, ...]
+"""User, item, rank, score and, where titles are known, title."""
 
 USERS_AT_ONCE = 10_000
 COLUMNS = ["user", "item", "rank", "score"]
@@ -27,7 +30,7 @@ def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool, es
     """Write the lists of all users; return how many rows."""
     written = 0
 
-    def blocks() -> Iterator[list[tuple[Any, Any, int, float]]]:
+    def blocks() -> Iterator[list[Row]]:
         nonlocal written
         users = model.users_.ids
         with progress_bar(None, len(users), "users") as bar:
@@ -38,8 +41,13 @@ def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool, es
                 yield rows
                 bar.update(len(asked))
 
+    known = model.interactions_
+    columns = columns_of(None if known is None else known.item_titles)
     suffix = path.suffix.lower()
-    chunks = _as_parquet(blocks(), model) if suffix == ".parquet" else _as_text(blocks(), suffix, escape_formulas)
+    if suffix == ".parquet":
+        chunks = _as_parquet(blocks(), columns, model)
+    else:
+        chunks = _as_text(blocks(), columns, suffix, escape_formulas)
     try:
         with naming_the_file("--output", path):
             write_atomically(path, chunks)
@@ -49,22 +57,31 @@ def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool, es
     return written
 
 
-def rows_of(lists: Recommendations) -> Iterator[tuple[Any, Any, int, float]]:
-    """Iterate over user, item, rank and score of all lists."""
+def columns_of(titles: Mapping[Any, str] | None) -> list[str]:
+    """Return the names of the columns of `rows_of`."""
+    return [*COLUMNS, *([] if titles is None else ["title"])]
+
+
+def rows_of(lists: Recommendations) -> Iterator[Row]:
+    """Iterate over user, item, rank and score of all lists, and the title where titles are known."""
     for user, entries in lists:
         for rank, (item, score) in enumerate(entries, start=1):
-            yield user, item, rank, score
+            row = user, item, rank, score
+            yield row if lists.titles is None else (*row, lists.titles.get(item))
 
 
 def _as_text(
-    blocks: Iterator[list[tuple[Any, Any, int, float]]], suffix: str, escape_formulas: bool
+    blocks: Iterator[list[Row]], columns: list[str], suffix: str, escape_formulas: bool
 ) -> Iterator[memoryview]:
     text = _Lines()
     shown = _without_formula if escape_formulas else str
     writer = csv.writer(text, delimiter=SEPARATORS[suffix], lineterminator=LINE_END)
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     for rows in blocks:
-        writer.writerows((shown(user), shown(item), rank, f"{score:.6g}") for user, item, rank, score in rows)
+        writer.writerows(
+            (shown(user), shown(item), rank, f"{score:.6g}", *(shown(each or "") for each in title))
+            for user, item, rank, score, *title in rows
+        )
         yield memoryview(text.take().encode())
 
 
@@ -113,7 +130,7 @@ class _Sink(io.RawIOBase):
         return map(memoryview, chunks)
 
 
-def _as_parquet(blocks: Iterator[list[tuple[Any, Any, int, float]]], model: Any) -> Iterator[memoryview]:
+def _as_parquet(blocks: Iterator[list[Row]], names: list[str], model: Any) -> Iterator[memoryview]:
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -124,12 +141,14 @@ def _as_parquet(blocks: Iterator[list[tuple[Any, Any, int, float]]], model: Any)
         "item": _kind_of(model.items_),
         "rank": pa.int32(),
         "score": pa.float64(),
+        "title": pa.string(),
     }
-    schema = pa.schema(list(kinds.items()))
+    schema = pa.schema([(name, kinds[name]) for name in names])
     sink = _Sink()
     with parquet.ParquetWriter(sink, schema) as writer:
         for rows in blocks:
-            columns = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)) if rows else [[]] * 4, strict=True))
+            given = map(list, zip(*rows, strict=True)) if rows else [[] for _ in names]
+            columns = dict(zip(names, given, strict=True))
             for name in ("user", "item"):
                 if kinds[name] == pa.string():
                     columns[name] = list(map(str, columns[name]))

@@ -489,8 +489,8 @@ def test_two_fits_in_two_threads(data: hs.Interactions) -> None:
         ({"objective": hs.Explicit}, r"give one such as Explicit\(\)"),
         ({"init": (np.zeros((3, 2)),)}, "init: give a pair"),
         ({"init": 3}, "init: give a pair"),
-        ({"callbacks": print}, "callbacks: give a list of functions"),
-        ({"callbacks": [3]}, "callbacks: give a list of functions"),
+        ({"callbacks": print}, "callbacks=<built-in function print>: give a list of functions"),
+        ({"callbacks": [3]}, r"callbacks=\[3\]: give a list of functions"),
         ({"random_state": "seed"}, "random_state='seed'"),
     ],
 )
@@ -547,7 +547,7 @@ def test_predict_pairs_or_one_against_many(data: hs.Interactions) -> None:
         model.predict([0, 1], [0, 1, 2])
     with pytest.raises(DataError, match="items is missing"):
         model.predict([0, 1])
-    with pytest.raises(ParameterError, match="unknown='error': give 'baseline' or 'raise'"):
+    with pytest.raises(ParameterError, match="unknown='error': give one of 'baseline', 'raise'"):
         model.predict([0], [1], unknown="error")
     np.testing.assert_array_equal(model.predict(data), model.predict(data.user_ids, data.item_ids))
 

@@ -293,7 +293,7 @@ def test_frames_come_back_as_they_came():
     ("metrics", "n", "message"),
     [
         ("ndgc", 10, r"unknown metric 'ndgc' .did you mean 'ndcg'"),
-        ([], 10, r"metrics=\[\] and n=10: give at least one of each"),
+        ([], 10, r"metrics=\[\]: give the name of a metric"),
         ("ndcg", 0, "n=0: give an integer of at least 1"),
         ("ndcg", 2.5, r"n=2.5: give an integer"),
         ("ndcg@x", 10, "metric 'ndcg@x': give a number of places, such as ndcg@10"),

@@ -562,3 +562,56 @@ def test_repr() -> None:
     )
     dated = Interactions.from_arrays(range(1000), range(1000), timestamps=["1997-09-20"] * 999 + ["1998-04-22"])
     assert repr(dated) == ("Interactions(1,000 of 1,000 users × 1,000 items, no values, 1997-09-20 to 1998-04-22)")
+
+
+class TestFramesOfOddKinds:
+    @pytest.mark.parametrize("n", [10, 12_000])
+    def test_dictionaries_of_arrow_in_pandas(self, n: int) -> None:
+        """Of any length; beyond some 10,000 strings are numbered by the library that holds them."""
+
+        def dictionary(values: list[Any]) -> Any:
+            return pd.Series(pd.arrays.ArrowExtensionArray(pa.array(values).dictionary_encode()))  # type: ignore[attr-defined]
+
+        frame = pd.DataFrame({
+            "user": dictionary([f"u{k % 7}" for k in range(n)]), "item": dictionary(list(range(n))),
+            "value": dictionary([0.5 + k % 3 for k in range(n)]),
+        })  # fmt: skip
+        data = Interactions.from_frame(frame)
+        assert data.user_ids.tolist() == [f"u{k % 7}" for k in range(n)]
+        assert data.item_ids.tolist() == list(range(n))
+        assert data.values.tolist() == [0.5 + k % 3 for k in range(n)]
+        frame["user"] = dictionary(["u0", None] + ["u1"] * (n - 2))
+        with pytest.raises(DataError, match=r"user id in row 1 .* a missing id"):
+            Interactions.from_frame(frame)
+
+    @pytest.mark.parametrize("kind", [pl.Int128, pl.UInt64, pl.Decimal(38, 0)])
+    def test_wide_numbers(self, kind: Any) -> None:
+        numbers = pl.Series([3, 1, 2], dtype=kind)
+        data = Interactions.from_frame(pl.DataFrame(dict.fromkeys(COLUMNS, numbers)))
+        assert data.user_ids.tolist() == data.values.tolist() == data.weights.tolist() == [3, 1, 2]
+        assert data.timestamps.tolist() == [3, 1, 2]
+
+    def test_integers_beyond_64_bits_are_ids_like_any_others(self) -> None:
+        wide = pl.Series([2**100, 1], dtype=pl.Int128)
+        data = Interactions.from_frame(pl.DataFrame({"user": wide, "item": [1, 2], "value": wide}))
+        assert data.user_ids.tolist() == [2**100, 1]
+        assert data.values.tolist() == [2.0**100, 1.0]
+        with pytest.raises(DataError, match=r"user id in row 1 .* a missing id"):
+            Interactions.from_frame(pl.DataFrame({"user": pl.Series([1, None], dtype=pl.Int128), "item": [1, 2]}))
+
+    def test_column_names_that_are_not_strings(self) -> None:
+        numbered = pd.DataFrame({0: ["ann"], 1: ["tea"], 2: [3.0]})
+        data = Interactions.from_frame(numbered, user=0, item=1, value=2)
+        assert (data.user_ids.tolist(), data.values.tolist()) == (["ann"], [3.0])
+        with pytest.raises(DataError, match="there is no column 'user' for user: there are 0, 1, 2"):
+            as_interactions(numbered)
+        mixed = pd.DataFrame({"user": ["ann"], "item": ["tea"], 2: [3.0], "b": [1], ("c", 1): [2]})
+        with pytest.raises(DataError, match=r"no column 'value', but 2, 'b', \('c', 1\)"):
+            as_interactions(mixed)
+        assert len(Interactions.from_frame(mixed)) == 1
+
+    @pytest.mark.parametrize("column", [None, 1.5, True, ["user"], b"user"])
+    def test_columns_are_named(self, column: Any) -> None:
+        frame = pd.DataFrame({"user": [1], "item": [2]})
+        with pytest.raises(ParameterError, match=r"user=.*: give the"):
+            Interactions.from_frame(frame, user=column)

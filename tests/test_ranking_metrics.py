@@ -179,7 +179,7 @@ def test_what_has_no_meaning_is_refused(lists, relevant, message):
 def test_parameters_that_make_no_sense_are_refused():
     with pytest.raises(ParameterError, match="n=0: give an integer of at least 1"):
         ndcg([[1]], [[1]], 0)
-    with pytest.raises(ParameterError, match="denominator='n': give 'relevant' or 'attainable'"):
+    with pytest.raises(ParameterError, match="denominator='n': give one of 'relevant', 'attainable'"):
         recall([[1]], [[1]], denominator="n")
 
 

@@ -210,7 +210,7 @@ def test_threads_have_to_be_some(small: hs.ALS, threads: int) -> None:
         small.similar_items,
         lambda threads: small.recommend(candidates={}, threads=threads),
     ):
-        with pytest.raises(ParameterError, match=f"threads={threads}: give 1 or more"):
+        with pytest.raises(ParameterError, match=f"threads={threads}: give an integer from 1"):
             ask(threads=threads)
 
 

@@ -206,7 +206,7 @@ def test_unknown_ids() -> None:
         vocabulary.position(40, name="user id")
     with pytest.raises(UnknownIdError, match="the vocabulary is empty"):
         Vocabulary([]).positions([1])
-    with pytest.raises(ParameterError, match="unknown must be 'raise' or 'mark', not 'ignore'"):
+    with pytest.raises(ParameterError, match="unknown='ignore': give one of 'raise', 'mark'"):
         vocabulary.positions([10], unknown="ignore")  # type: ignore[arg-type]
 
 

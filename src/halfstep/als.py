@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
@@ -22,8 +21,16 @@ from halfstep.interactions import Interactions, as_interactions
 from halfstep.interrupts import allowed
 from halfstep.memory import check_rank
 from halfstep.objective import Explicit, Objective
-from halfstep.parameters import as_generator, as_pair, check_choice, check_integer, check_number
-from halfstep.progress import FitInterruptedWarning, progress_bar
+from halfstep.parameters import (
+    as_generator,
+    as_pair,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    check_threads,
+)
+from halfstep.progress import progress_bar, warn_of_interruption
 from halfstep.ridge_link import FittedLink, check_linkable
 from halfstep.sides import Regularization, sides
 from halfstep.starting import given_factors
@@ -189,16 +196,17 @@ class ALS(HalfStepModel):
             check_number("feature_regularization", strength, positive=True)
         check_choice("regularization_counts", self.regularization_counts, ("cells", "observed", "positive"))
         for name in ("refresh_users", "implicit_features"):
-            if not isinstance(getattr(self, name), bool | np.bool_):
-                raise ParameterError(f"{name}={getattr(self, name)!r}: give True or False")
-        if self.threads is not None:
-            check_integer("threads", self.threads, minimum=1)
+            check_flag(name, getattr(self, name))
+        check_flag("progress", self.progress, optional=True)
+        check_threads(self.threads)
         if not isinstance(self.objective, Objective):
             raise ParameterError(f"objective={self.objective!r}: give one such as Explicit() or Implicit()")
         if self.init is not None and not (isinstance(self.init, tuple | list) and len(self.init) == 2):
             raise ParameterError("init: give a pair, the users' factors and the items'")
-        if callable(self.callbacks) or not all(map(callable, self.callbacks)):
-            raise ParameterError("callbacks: give a list of functions, each of which takes the model")
+        if not isinstance(self.callbacks, list | tuple) or not all(map(callable, self.callbacks)):
+            raise ParameterError(
+                f"callbacks={self.callbacks!r}: give a list of functions, each of which takes the model; () for none"
+            )
         as_generator(self.random_state)
         check_choice("solver", self.solver, ("auto", "cholesky", "cg", "subspace"))
         if self.finalize is not None:
@@ -305,11 +313,9 @@ class ALS(HalfStepModel):
             except KeyboardInterrupt:
                 if not run.finished.history:
                     raise
-                warnings.warn(
+                warn_of_interruption(
                     f"fit was interrupted: this is the model after {len(run.finished.history)} of {self.iterations} "
-                    "iterations",
-                    FitInterruptedWarning,
-                    stacklevel=2,
+                    "iterations"
                 )
                 if self.refresh_users:
                     run.refresh_users()

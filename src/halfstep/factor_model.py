@@ -14,7 +14,6 @@ import copy
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -26,7 +25,7 @@ from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.interactions import Interactions, Ledger, Lists, Vocabulary
 from halfstep.interactions.columns import as_timestamps
 from halfstep.locks import ModelLocks
-from halfstep.parameters import check_integer
+from halfstep.parameters import as_path, check_choice, check_flag, check_integer, check_threads
 from halfstep.recommendations import Recommendations, SimilarItems, SimilarUsers
 
 PAIRS_AT_ONCE = 1 << 16  # scored together, so that memory stays bounded whatever is asked for
@@ -274,6 +273,8 @@ class FactorModel:
         """
         check_integer("n", n, minimum=1)
         check_integer("max_memory", max_memory, minimum=1)
+        check_flag("exclude_seen", exclude_seen)
+        check_threads(threads)
         missing = _mark_or_raise(unknown)
         self = self._snapshot()
         if users is None:
@@ -441,6 +442,8 @@ class FactorModel:
         """
         from halfstep.storage import StoredModel, write_model
 
+        path = as_path("path", path)
+        check_flag("interactions", interactions)
         self = self._snapshot()
         kind = type(self)
         if not kind.__module__.startswith("halfstep."):
@@ -466,7 +469,7 @@ class FactorModel:
             interactions=self.interactions_ if interactions else None,
             more=self._more_arrays(),
         )
-        write_model(stored, Path(path))
+        write_model(stored, path)
 
     def _more_arrays(self) -> dict[str, NDArray[Any]]:
         """What a file has to hold of this model besides the fitted attributes of all models."""
@@ -510,8 +513,7 @@ class FactorModel:
 
 
 def _mark_or_raise(unknown: str) -> Literal["mark", "raise"]:
-    if unknown not in ("baseline", "raise"):
-        raise ParameterError(f"unknown={unknown!r}: give 'baseline' or 'raise'")
+    check_choice("unknown", unknown, ("baseline", "raise"))
     return "raise" if unknown == "raise" else "mark"
 
 
@@ -565,8 +567,8 @@ def _most_similar(
     """Rank all rows of F by their product with each of some rows, the row itself and zero rows left out."""
     check_integer("n", n, minimum=1)
     check_integer("max_memory", max_memory, minimum=1)
-    if metric not in ("cosine", "dot"):
-        raise ParameterError(f"metric={metric!r}: give 'cosine' or 'dot'")
+    check_choice("metric", metric, ("cosine", "dot"))
+    check_threads(threads)
     if ids is None:
         asked, rows = vocabulary.ids, np.arange(len(vocabulary), dtype=np.int32)
     else:

@@ -21,7 +21,7 @@ from halfstep.interactions.sparse import is_sparse
 from halfstep.live import Lease, LiveArray, Publication
 from halfstep.objective import Objective, Statistics
 from halfstep.online import Online, OnlineSide, Update
-from halfstep.parameters import check_choice, check_integer
+from halfstep.parameters import check_choice, check_flag, check_integer
 from halfstep.recommendations import Explanation
 from halfstep.ridge_link import FittedLink
 from halfstep.rows import gram, solve_rows, system
@@ -310,6 +310,7 @@ class HalfStepModel(FactorModel):
             If a row's system is not positive definite; that row is as it was then.
         """
         check_choice("duplicates", duplicates, ("last", "sum", "error"))
+        check_flag("update_items", update_items)
         with self._locks.writing.lock:
             return self._updated(new, duplicates, update_items=bool(update_items))
 

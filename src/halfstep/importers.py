@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.errors import ModelFileError
+from halfstep.parameters import as_path
 from halfstep.pretrained import PretrainedFactors, from_arrays
 
 SPARK_CLASS = "org.apache.spark.ml.recommendation.ALSModel"
@@ -49,7 +50,7 @@ def from_implicit(
     """
     names = "user_factors", "item_factors"
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with as_path("path", path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile) or not set(names) <= set(archive.files):
                 raise ValueError(f"it has no {' and '.join(names)}")
             factors = [archive[name] for name in names]
@@ -86,7 +87,7 @@ def from_spark(folder: str | os.PathLike[str], *, interactions: Any = None) -> P
     ModuleNotFoundError
         If PyArrow, which reads parquet, is not installed.
     """
-    folder = Path(folder)
+    folder = as_path("folder", folder)
     about = _spark_metadata(folder)
     users, P = _spark_factors(folder / "userFactors")
     items, Q = _spark_factors(folder / "itemFactors")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from halfstep.drift import Drift
 from halfstep.errors import DataError, ParameterError
 from halfstep.interactions import Interactions, Vocabulary
-from halfstep.parameters import check_number
+from halfstep.parameters import check_flag, check_number
 from halfstep.weights import Cells, MissingWeight, ObservedWeight, Target, counts_events, uses_values
 
 Floats = NDArray[np.float64]
@@ -208,10 +208,9 @@ class Explicit(Objective):
     drift: Drift | None = None
 
     def __post_init__(self) -> None:
-        _check_weight("weight", self.weight)
+        _check_weight("weight", self.weight, optional=True)
         _check_weight("missing_weight", self.missing_weight)
-        if not isinstance(self.biases, bool | np.bool_):
-            raise ParameterError(f"biases={self.biases!r}: give True or False")
+        check_flag("biases", self.biases)
         if self.drift is not None and not isinstance(self.drift, Drift):
             raise ParameterError(f"drift={self.drift!r}: give halfstep.Drift(), or None")
         if self.drift is not None and not self.biases:
@@ -261,7 +260,7 @@ class Implicit(Objective):
     target: Target = 1.0
 
     def __post_init__(self) -> None:
-        _check_weight("observed_weight", self.observed_weight)
+        _check_weight("observed_weight", self.observed_weight, optional=True)
         _check_weight("missing_weight", self.missing_weight)
         _check_weight("target", self.target)
 
@@ -305,10 +304,12 @@ def cells_of(data: Interactions) -> Cells:
     )
 
 
-def _check_weight(name: str, weight: ObservedWeight | MissingWeight | Target | None) -> None:
+def _check_weight(
+    name: str, weight: ObservedWeight | MissingWeight | Target | None, *, optional: bool = False
+) -> None:
     if isinstance(weight, type):
         raise ParameterError(f"{name}={weight.__name__}: give it its parameters, as in {weight.__name__}(...)")
-    if weight is not None and not callable(weight):
+    if not callable(weight) and not (optional and weight is None):
         check_number(name, weight)
 
 

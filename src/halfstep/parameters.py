@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from halfstep.errors import ParameterError
 
 LARGEST = 2**63 - 1  # what int64 holds, and compiled code therefore
+MOST_THREADS = 1 << 16
 
 
 def check_integer(name: str, value: object, *, minimum: int) -> None:
@@ -19,6 +22,28 @@ def check_integer(name: str, value: object, *, minimum: int) -> None:
         raise ParameterError(f"{name}={value!r}: give an integer of at least {minimum}")
     if value > LARGEST:
         raise ParameterError(f"{name}={value!r}: give an integer of at most {LARGEST}")
+
+
+def check_threads(threads: object) -> None:
+    """Refuse all but None and possible numbers of threads."""
+    if threads is not None and not (_is_integer(threads) and 1 <= threads <= MOST_THREADS):
+        raise ParameterError(
+            f"threads={threads!r}: give an integer from 1 to {MOST_THREADS:,}, or None for all cores"
+        )
+
+
+def check_flag(name: str, value: object, *, optional: bool = False) -> None:
+    """Refuse all but True and False, and None where `optional`."""
+    if not (isinstance(value, bool | np.bool_) or (optional and value is None)):
+        choices = "True, False or None" if optional else "True or False"
+        raise ParameterError(f"{name}={value!r}: give {choices}")
+
+
+def as_path(name: str, value: Any) -> Path:
+    """Take the path of a file or folder, as a string or an object that stands for one."""
+    if isinstance(value, str) or (isinstance(value, os.PathLike) and isinstance(os.fspath(value), str)):
+        return Path(value)
+    raise ParameterError(f"{name}={value!r}: give a path, as a string or a pathlib.Path")
 
 
 def check_number(name: str, value: object, *, positive: bool = False) -> None:
@@ -46,7 +71,7 @@ def check_finite(name: str, value: object) -> None:
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Refuse all but some words."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:  # in this order, as arrays have no single answer to ==
         raise ParameterError(f"{name}={value!r}: give one of {', '.join(map(repr, choices))}")
 
 

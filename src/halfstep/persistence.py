@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from halfstep.als import ALS
@@ -13,6 +12,7 @@ from halfstep.baselines import GlobalMean, ItemBias, Popularity, UserItemBias
 from halfstep.bayesian import BayesianALS
 from halfstep.factor_model import FactorModel
 from halfstep.importers import from_implicit, from_spark
+from halfstep.parameters import as_path, check_flag
 from halfstep.pretrained import PretrainedFactors, from_arrays
 from halfstep.sgd import SGD, Epoch
 from halfstep.storage import construct, corrupted, naming_the_file, read_model
@@ -74,7 +74,9 @@ def load(path: str | os.PathLike[str], *, verify: bool = True, copy: bool = Fals
     >>> model
     ItemBias(regularization=0.0)
     """
-    path = Path(path)
+    path = as_path("path", path)
+    for name, flag in (("verify", verify), ("copy", copy)):
+        check_flag(name, flag)
     stored = read_model(path, verify=verify, copy=copy)
     with naming_the_file(path):
         if not isinstance(stored.kind, str) or stored.kind not in MODELS:

@@ -20,7 +20,7 @@ In the formulas r is the value of an observed cell, x = p_u·q_i its score, n_u 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 from halfstep.als import ALS
 from halfstep.errors import ParameterError
 from halfstep.objective import Explicit, Implicit
-from halfstep.parameters import check_choice
+from halfstep.parameters import check_choice, check_flag, check_number
 from halfstep.weights import (
     confidence,
     log_confidence,
@@ -133,6 +133,7 @@ def spark(
         `Interactions`; blocks, storage levels and checkpoints have no counterpart. ``coldStartStrategy`` is the
         `unknown` of `predict`, which gives the baseline instead of NaN.
     """
+    check_flag("implicitPrefs", implicitPrefs)
     if implicitPrefs:
         objective: Explicit | Implicit = Implicit(
             observed_weight=confidence(alpha), missing_weight=1.0, target=preference()
@@ -197,6 +198,7 @@ def ials(
     ----------
     .. [1] S. Rendle et al., "Revisiting the performance of iALS on item recommendation benchmarks", RecSys 2022.
     """
+    check_number("unobserved_weight", unobserved_weight)
     weight = 1.0 + unobserved_weight
     return ALS(
         Implicit(observed_weight=weight, missing_weight=unobserved_weight, target=1.0 / weight),
@@ -508,6 +510,10 @@ def cmfrec_explicit(
         If there is to be one of `user_bias`, `item_bias` and `center` without the others, or `lambda_` means other
         ratios of biases to factors for users than for items.
     """
+    for name, flag in (
+        ("user_bias", user_bias), ("item_bias", item_bias), ("center", center), ("scale_lam", scale_lam)
+    ):  # fmt: skip
+        check_flag(name, flag)
     if not user_bias == item_bias == center:
         raise ParameterError(
             f"user_bias={user_bias!r}, item_bias={item_bias!r}, center={center!r}: give True for all three or False"
@@ -569,6 +575,8 @@ def lenskit(
         `fold_in` is for histories. So is ``BiasedMFScorer``, which fits damped biases first and factors to what
         remains, while biases here are fitted jointly: ``Explicit(biases=True)``.
     """
+    check_number("weight", weight)
+    check_flag("use_ratings", use_ratings)
     observed = confidence(weight) if use_ratings else 1.0 + weight
     return ALS(
         Implicit(observed_weight=observed, missing_weight=1.0),
@@ -586,8 +594,11 @@ def lenskit(
 
 def _four_lambdas(lambda_: float | Sequence[float]) -> tuple[float, float, float, float]:
     """The λ of cmfrec for the biases of users and items, and for the factors of users and items."""
-    given = np.asarray(lambda_, dtype=np.float64)
-    if given.shape not in ((), (6,)):
+    is_listed = isinstance(lambda_, list | tuple | np.ndarray) and np.ndim(lambda_) == 1
+    given: list[Any] = list(lambda_) if is_listed else [lambda_] * 6  # type: ignore[arg-type]  # just looked at
+    if len(given) != 6:
         raise ParameterError(f"lambda_={lambda_!r}: give one number, or six of them")
-    user_biases, item_biases, users, items = np.broadcast_to(given, 6)[:4].tolist()
+    for number in given:
+        check_number("lambda_", number)
+    user_biases, item_biases, users, items = map(float, given[:4])
     return user_biases, item_biases, users, items

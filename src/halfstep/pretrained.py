@@ -12,6 +12,7 @@ from halfstep.errors import DataError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, Vocabulary, as_interactions
 from halfstep.interactions.sparse import is_sparse
+from halfstep.parameters import check_finite
 
 
 @dataclass(eq=False)
@@ -79,8 +80,7 @@ def from_arrays(
             f"user_factors has {P.shape[1]} columns and item_factors {Q.shape[1]}: give as many factors of both, "
             "one row for each user and item"
         )
-    if not (isinstance(mean, int | float | np.number) and np.isfinite(mean)):
-        raise ParameterError(f"mean={mean!r}: give a finite number")
+    check_finite("mean", mean)
     known_users, known_items = _vocabulary(users, len(P), "users"), _vocabulary(items, len(Q), "items")
     data = None if interactions is None else _matching(interactions, known_users, known_items)
     b = _biases(item_biases, Q, "item_biases")

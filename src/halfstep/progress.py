@@ -7,16 +7,28 @@ import sys
 import threading
 import warnings
 from functools import cache
+from types import FrameType
 from typing import Any
 
 from tqdm import TqdmWarning, tqdm
 from tqdm.std import TqdmDefaultWriteLock  # type: ignore[attr-defined]
+
+from halfstep.parameters import check_flag
 
 DELAY = 2.0  # seconds that pass before a bar is shown where nobody asked for one
 
 
 class FitInterruptedWarning(UserWarning):
     """A fit was stopped by Ctrl-C; the model is that of the last finished iteration."""
+
+
+def warn_of_interruption(message: str) -> None:
+    """Warn that a fit was stopped, at the line outside of halfstep that began it."""
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "halfstep":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, FitInterruptedWarning, stacklevel=level)
 
 
 def progress_bar(show: bool | None, steps: int, name: str) -> tqdm[Any]:
@@ -29,6 +41,7 @@ def progress_bar(show: bool | None, steps: int, name: str) -> tqdm[Any]:
     steps : int
     name : str
     """
+    check_flag("progress", show, optional=True)
     is_hidden = not (is_watched() if show is None else show)
     bar = _bar_class(in_notebook=not is_hidden and _is_notebook())
     delay = DELAY if show is None else 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -78,7 +78,7 @@ class Ranking:
             If it was not asked for.
         """
         for row, asked in enumerate(self.queries.tolist()):
-            if asked == query:
+            if isinstance(query, Hashable) and asked == query:
                 return self._listed(row)
         raise UnknownIdError(f"{query!r} is not among the {len(self):,} {self.QUERY}s of this table")
 
@@ -111,7 +111,7 @@ class Ranking:
         }
         if self.titles is not None:
             columns["title"] = titles_of(self.titles, ids)
-        return new_frame(columns, kind or self.frame_kind)
+        return new_frame(columns, self.frame_kind if kind is None else kind)
 
     def __repr__(self) -> str:
         width = self.positions.shape[1]

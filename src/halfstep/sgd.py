@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -17,8 +16,8 @@ from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, as_interactions
 from halfstep.kernels.sgd import sgd_epoch
 from halfstep.memory import check_rank
-from halfstep.parameters import as_generator, check_integer, check_number
-from halfstep.progress import FitInterruptedWarning, progress_bar
+from halfstep.parameters import as_generator, check_flag, check_integer, check_number
+from halfstep.progress import progress_bar, warn_of_interruption
 
 
 class Epoch(NamedTuple):
@@ -108,6 +107,7 @@ class SGD(FactorModel):
         check_number("regularization", self.regularization)
         check_number("init_std", self.init_std)
         as_generator(self.random_state)
+        check_flag("progress", self.progress, optional=True)
 
     def fit(self, data: Any) -> Self:
         """Learn from observed values, starting afresh.
@@ -148,10 +148,8 @@ class SGD(FactorModel):
             # Python delivers it between two calls of the kernel, so the arrays are those of an epoch's end.
             if not history:
                 raise
-            warnings.warn(
-                f"fit was interrupted: this is the model after {len(history)} of {self.iterations} iterations",
-                FitInterruptedWarning,
-                stacklevel=2,
+            warn_of_interruption(
+                f"fit was interrupted: this is the model after {len(history)} of {self.iterations} iterations"
             )
         self._remember(
             interactions,

@@ -8,6 +8,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from halfstep.errors import ParameterError
 from halfstep.interactions import Interactions, Orientation
 from halfstep.objective import Cost, is_repeated
 
@@ -45,8 +46,10 @@ class Regularization:
         A row that weighs nothing gets λ_u as if it weighed 1: its factors are 0 whatever it is.
         """
         heft = counted if missing is None or self.counts != "cells" else counted + missing
-        with np.errstate(over="ignore"):  # makes no finite objective
+        with np.errstate(over="ignore", invalid="ignore"):
             ridge: Floats = strength * np.where(heft > 0, heft, 1.0) ** self.exponent
+        if not np.isfinite(ridge).all():
+            raise ParameterError(f"regularization_exponent={self.exponent:g} makes λ of some rows infinite: lower it")
         return ridge
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from halfstep.errors import DataError, ParameterError
 from halfstep.interactions import Interactions, as_interactions
 from halfstep.interactions.columns import as_timestamps
-from halfstep.parameters import as_generator, check_integer
+from halfstep.parameters import as_generator, check_flag, check_integer
 
 Split = tuple[Interactions, Interactions]
 
@@ -209,6 +209,7 @@ def time_folds(
     data = as_interactions(data)
     check_integer("n_folds", n_folds, minimum=1)
     check_integer("min_train_ratings", min_train_ratings, minimum=0)
+    check_flag("drop_unseen_items", drop_unseen_items)
     size = _test_size(data, test_fraction)
     if n_folds * test_fraction >= 1:
         raise ParameterError(
@@ -264,6 +265,10 @@ def keep_known(
         If `min_train_ratings` is no integer, or negative.
     """
     check_integer("min_train_ratings", min_train_ratings, minimum=0)
+    check_flag("drop_unseen_items", drop_unseen_items)
+    for name, side in (("test", test), ("train", train)):
+        if not isinstance(side, Interactions):
+            raise DataError(f"{name} is a {type(side).__name__}: give Interactions, both sides of one split")
     if test.users != train.users or test.items != train.items:
         raise DataError("test and train do not share their users and items: make both by one split")
     known = train.user_counts[test.user_positions] >= min_train_ratings

@@ -268,6 +268,8 @@ class row_column:  # noqa: N801
 
     def __post_init__(self) -> None:
         check_number("w0", self.w0)
+        for name in ("rows", "columns"):
+            _check_weights(name, getattr(self, name))
 
     def __call__(self, cells: Cells) -> Floats:
         rows = _one_each("rows", self.rows, len(cells.user_counts), "user")
@@ -304,7 +306,11 @@ class missing_popularity:  # noqa: N801
 
     def shares(self, item_counts: NDArray[np.int64]) -> Floats:
         """Give each item's weight before all are scaled to a sum of c0; a change of one leaves the others."""
-        return np.where(item_counts > 0, item_counts.astype(np.float64) ** self.exponent, 0.0)
+        with np.errstate(over="ignore"):
+            shares = np.where(item_counts > 0, item_counts.astype(np.float64) ** self.exponent, 0.0)
+        if not np.isfinite(shares.sum()):
+            raise ParameterError(f"exponent={self.exponent:g} makes the weights of popular items infinite: lower it")
+        return shares
 
 
 def _of_each_cell(of_items: Callable[[NDArray[np.int64]], Floats], cells: Cells) -> Floats:
@@ -313,6 +319,16 @@ def _of_each_cell(of_items: Callable[[NDArray[np.int64]], Floats], cells: Cells)
         return of_items(cells.item_counts[cells.items])
     weights: Floats = of_items(cells.item_counts)[cells.items]
     return weights
+
+
+def _check_weights(name: str, given: ArrayLike) -> None:
+    """Refuse all but finite numbers of at least 0: a single one, or one for each row."""
+    try:
+        array = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.array(np.nan)
+    if array.ndim > 1 or isinstance(given, str | bytes | bool) or not (np.isfinite(array) & (array >= 0)).all():
+        raise ParameterError(f"{name}={given!r}: give a finite number of at least 0, or an array of such")
 
 
 def _one_each(name: str, given: ArrayLike, count: int, what: str) -> Floats:

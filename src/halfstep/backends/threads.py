@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Self
 
 import threadpoolctl
 
-from halfstep.errors import ParameterError
 from halfstep.forks import busy, give_way, idle
 from halfstep.interrupts import allowed, deferred, deliver
+from halfstep.parameters import check_threads
 
 Task = Callable[[], None]
 Run = Callable[[Sequence[Task]], None]
@@ -159,13 +159,10 @@ def threads_to_use(threads: int | None) -> int:
     Raises
     ------
     ParameterError
-        If `threads` is below 1.
+        If `threads` is not a possible number of threads.
     """
-    if threads is None:
-        return available_cores()
-    if threads < 1:
-        raise ParameterError(f"threads={threads}: give 1 or more, or None for all cores")
-    return threads
+    check_threads(threads)
+    return available_cores() if threads is None else threads
 
 
 class OneBlasThread:

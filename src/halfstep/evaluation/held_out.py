@@ -20,7 +20,7 @@ from halfstep.factor_model import FactorModel
 from halfstep.interactions import as_interactions
 from halfstep.interactions.frames import new_frame
 from halfstep.metrics.marks import mark, mean_over_list, measure, self_information
-from halfstep.parameters import as_generator, check_integer
+from halfstep.parameters import as_generator, check_finite, check_flag, check_integer, check_threads
 
 PLACES_AT_ONCE = 1 << 20  # of ranked lists, so that memory stays bounded whatever the number of users
 
@@ -111,7 +111,7 @@ class Evaluation(Report):
             name: np.array([getattr(row, name) for row in self.rows], dtype=texts.get(name, np.float64))
             for name in names
         }
-        return new_frame(columns, kind or self.frame_kind)
+        return new_frame(columns, self.frame_kind if kind is None else kind)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the values of users, made of what JSON knows."""
@@ -206,6 +206,10 @@ def evaluate(
     asked = read_metrics(metrics, n, (*PER_LIST, *PER_PAIR))
     check_confidence(confidence)
     check_integer("resamples", resamples, minimum=1)
+    check_flag("exclude_seen", exclude_seen)
+    check_threads(threads)
+    if relevant_from is not None:
+        check_finite("relevant_from", relevant_from)
     seed = int(as_generator(random_state).integers(1 << 62))
     models = _with_popularity(_named(model))
     first = next(iter(models.values()))

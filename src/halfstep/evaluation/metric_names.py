@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from halfstep.errors import ParameterError
 from halfstep.metrics.marks import MEASURES
@@ -74,6 +74,30 @@ def close_names(given: str, allowed: Collection[str]) -> list[str]:
     return [each if each in PER_PAIR else each + cutoff for each in names]
 
 
+def _listed(given: Any) -> list[Any]:
+    """The entries of a list, an array or the like; a list of one where it is anything else."""
+    is_single = isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable)
+    return [given] if is_single or getattr(given, "ndim", 1) == 0 else list(given)
+
+
+def _names_of(metrics: Any) -> list[str]:
+    """List the names of metrics that a caller gave."""
+    names = _listed(metrics)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ParameterError(f"metrics={metrics!r}: give the name of a metric, such as 'ndcg', or a list of names")
+    return names
+
+
+def _cutoffs_of(n: Any) -> list[int]:
+    """List the cutoffs that a caller gave."""
+    cutoffs = _listed(n)
+    if not cutoffs:
+        raise ParameterError(f"n={n!r}: give at least one cutoff, such as 10")
+    for each in cutoffs:
+        check_integer("n", each, minimum=1)
+    return list(map(int, cutoffs))
+
+
 def read_metrics(metrics: str | Sequence[str], n: int | Sequence[int], allowed: Collection[str]) -> list[Metric]:
     """Combine names with numbers of places; a name such as "recall@20" brings a number of its own.
 
@@ -82,10 +106,7 @@ def read_metrics(metrics: str | Sequence[str], n: int | Sequence[int], allowed: 
     ParameterError
         If nothing is asked for, a metric is not among the allowed, or a number of places is less than 1.
     """
-    everywhere = list(n) if isinstance(n, Iterable) else [n]
-    names = [metrics] if isinstance(metrics, str) else list(metrics)
-    if not names or not everywhere:
-        raise ParameterError(f"metrics={metrics!r} and n={n!r}: give at least one of each")
+    names, everywhere = _names_of(metrics), _cutoffs_of(n)
     asked: list[Metric] = []
     for given in names:
         name, at, own = given.partition("@")
@@ -102,10 +123,9 @@ def read_metrics(metrics: str | Sequence[str], n: int | Sequence[int], allowed: 
         elif at:
             if not own.isdecimal():
                 raise ParameterError(f"metric {given!r}: give a number of places, such as {name}@10")
-            asked.append(Metric(name, int(own)))
+            cutoff = int(own)
+            check_integer("n", cutoff, minimum=1)
+            asked.append(Metric(name, cutoff))
         else:
             asked += [Metric(name, places) for places in everywhere]
-    for metric in asked:
-        if metric.n is not None:
-            check_integer("n", metric.n, minimum=1)
-    return list(dict.fromkeys(Metric(name, None if places is None else int(places)) for name, places in asked))
+    return list(dict.fromkeys(asked))

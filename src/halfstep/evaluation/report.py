@@ -96,9 +96,10 @@ class Report:
         ParameterError
             If there is no such row, or more than one because the metric was measured at several n.
         """
-        if model not in self.models:
+        if not isinstance(model, str) or model not in self.models:
             raise ParameterError(f"there is no model {model!r} here: there are {', '.join(self.models)}")
-        found = [row for row in self.rows if row.model == model and metric in (row.label, row.metric)]
+        asked = metric if isinstance(metric, str) else None
+        found = [row for row in self.rows if row.model == model and asked in (row.label, row.metric)]
         if len(found) == 1:
             return found[0]
         labels = ", ".join(row.label for row in found or self.rows if row.model == model)

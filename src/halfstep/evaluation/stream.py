@@ -19,7 +19,7 @@ from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, as_interactions
 from halfstep.interactions.frames import new_frame
 from halfstep.metrics.marks import MEASURES, measure
-from halfstep.parameters import as_generator, check_integer
+from halfstep.parameters import as_generator, check_flag, check_integer, check_threads
 from halfstep.progress import progress_bar
 
 EVENTS_AT_ONCE = 4096  # measured together
@@ -79,6 +79,8 @@ class StreamEvaluation(Report):
         DataError
             If the events are not the same.
         """
+        if not isinstance(other, StreamEvaluation):
+            raise ParameterError(f"other is a {type(other).__name__}: give what evaluate_stream returned")
         same = np.array_equal(self.users, other.users) and np.array_equal(self.items, other.items)
         if not same:
             raise DataError("the two evaluations are of different events: score the same stream with both models")
@@ -97,7 +99,8 @@ class StreamEvaluation(Report):
         times = {} if self.timestamps is None else {"timestamp": self.timestamps}
         columns = {"user": self.users, "item": self.items, **times, "place": self.places}
         return new_frame(
-            columns | {row.label: self.per_event(row.label) for row in self.rows}, kind or self.frame_kind
+            columns | {row.label: self.per_event(row.label) for row in self.rows},
+            self.frame_kind if kind is None else kind,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -175,6 +178,9 @@ def evaluate_stream(
     asked = read_metrics(metrics, n, MEASURES)
     check_confidence(confidence)
     check_integer("resamples", resamples, minimum=1)
+    check_flag("update", update)
+    check_flag("progress", progress, optional=True)
+    check_threads(threads)
     seed = int(as_generator(random_state).integers(1 << 62))
     if update and not isinstance(model, _Learner):
         raise ParameterError(f"{type(model).__name__} cannot learn from single events: say update=False")

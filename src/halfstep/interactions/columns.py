@@ -105,9 +105,9 @@ def as_column(values: Any, name: str) -> NDArray[Any]:
     elif isinstance(values, np.ndarray):
         array = np.asarray(values)
     elif hasattr(values, "__array__"):
-        from halfstep.interactions.frames import without_dictionary
+        from halfstep.interactions.frames import for_numpy
 
-        array = np.asarray(without_dictionary(values))
+        array = np.asarray(for_numpy(values))
     elif isinstance(values, Iterable) and not isinstance(values, str | bytes):
         array = np.fromiter(values, dtype=object)
     else:

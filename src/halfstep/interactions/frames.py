@@ -13,11 +13,13 @@ from narwhals.exceptions import DuplicateError
 from numpy.typing import NDArray
 
 from halfstep.errors import DataError, ParameterError
+from halfstep.parameters import check_choice
 
 KINDS = ("pandas", "polars", "pyarrow", "modin", "cudf")  # libraries whose dataframes can be made from columns
 STORABLE = (str, int, float, bool, date, type(None))  # what a column of any of them can hold
 
 MANY = 10_000  # strings: fewer are numbered by Python before a dataframe's library has set out to
+INT64 = -(1 << 63), (1 << 63) - 1
 _TEXTS = (nw.String, nw.Categorical, nw.Enum)
 
 
@@ -115,12 +117,32 @@ def without_zone(column: Any) -> Any:
     return column
 
 
-def without_dictionary(column: Any) -> Any:
-    """Lay out the entries of PyArrow's dictionaries, whose conversion to NumPy takes a missing one for another."""
+def for_numpy(column: Any) -> Any:
+    """Lay out a series whose own conversion to NumPy fails or errs; leave anything else as it is.
+
+    PyArrow takes a missing entry of a dictionary for another one, and NumPy has no integers of 128 bits.
+    """
     series = nw.from_native(column, series_only=True, pass_through=True)
-    if isinstance(series, nw.Series) and series.implementation.is_pyarrow() and series.dtype == nw.Categorical:
-        return series.cast(series.cat.get_categories().dtype) if len(series) else column
+    if not isinstance(series, nw.Series) or not len(series):
+        return column
+    if series.dtype in (nw.Int128, nw.UInt128):
+        fits = series.is_null().any() or not bool(series.is_between(*INT64).all())
+        return np.array(series.to_list(), dtype=object) if fits else series.cast(nw.Int64())
+    if series.dtype == nw.Categorical:
+        return _without_arrow_dictionary(series)
     return column
+
+
+def _without_arrow_dictionary(series: nw.Series[Any]) -> nw.Series[Any]:
+    """Lay out the entries of a dictionary of PyArrow's, in a column of its own or of pandas."""
+    if series.implementation.is_pyarrow():
+        return series.cast(series.cat.get_categories().dtype)
+    native = series.to_native()
+    dtype: Any = getattr(native, "dtype", None)
+    if not hasattr(getattr(dtype, "pyarrow_dtype", None), "index_type"):
+        return series
+    # a series of pandas, which has no .cat then
+    return nw.from_native(native.astype(type(dtype)(dtype.pyarrow_dtype.value_type)), series_only=True)
 
 
 def as_item_values(history: Any) -> dict[Any, Any] | None:
@@ -156,6 +178,10 @@ def text_of(column: Any) -> nw.Series[Any] | None:
     series = nw.from_native(column, series_only=True, pass_through=True)
     if not isinstance(series, nw.Series) or len(series) < MANY or series.dtype not in _TEXTS:
         return None
+    if series.dtype == nw.Categorical and not series.implementation.is_pyarrow():
+        series = _without_arrow_dictionary(series)
+        if series.dtype not in _TEXTS:
+            return None
     texts = series if series.dtype == nw.String else series.cat.get_categories()
     held = getattr(
         texts.to_native(), "dtype", None
@@ -205,8 +231,7 @@ def new_frame(columns: Mapping[str, NDArray[Any]], kind: Any = None) -> Any:
         kind = next((name for name in KINDS if find_spec(name)), None)
         if kind is None:
             raise ParameterError("no dataframe library is installed: run pip install pandas (or polars, or pyarrow)")
-    if kind not in KINDS:
-        raise ParameterError(f"there is no kind of dataframe {kind!r}: give one of {', '.join(KINDS)}")
+    check_choice("kind", kind, KINDS)
     if not find_spec(kind):
         raise ParameterError(
             f"{kind} is not installed: run pip install {kind}, or name another of {', '.join(KINDS)}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from halfstep.errors import DataError
+from halfstep.errors import DataError, ParameterError
 from halfstep.interactions.columns import RowError, as_column, as_numbers, as_rows, as_weights, check_table
 from halfstep.interactions.duplicates import Duplicates, find_repeat, merge
 from halfstep.interactions.orientation import Orientation
@@ -383,6 +383,9 @@ class Interactions:
 
     def rebased(self, *, users: Vocabulary | None = None, items: Vocabulary | None = None) -> Self:
         """Number the ids as other vocabularies do, and leave out entries of which an id is in none of them."""
+        for name, vocabulary in (("users", users), ("items", items)):
+            if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+                raise ParameterError(f"{name} is a {type(vocabulary).__name__}: give a Vocabulary")
         u = self.user_positions if users is None else users.positions(self.user_ids, unknown="mark")
         i = self.item_positions if items is None else items.positions(self.item_ids, unknown="mark")
         known = (u >= 0) & (i >= 0)
@@ -437,7 +440,8 @@ def as_interactions(data: Any, *, duplicates: Duplicates = "error") -> Interacti
             f"cannot take {_kind(data)}: give Interactions, a SciPy sparse matrix with a row per user, or a "
             "dataframe with the columns user, item[, value][, timestamp][, weight]"
         )
-    if "value" not in names and (others := sorted(set(names) - {"user", "item", "timestamp", "weight"})):
+    others = [name for name in names if name not in ("user", "item", "timestamp", "weight")]
+    if "value" not in names and others and {"user", "item"} <= set(names):
         raise DataError(
             f"the dataframe has no column 'value', but {', '.join(map(repr, others))}: say which one holds the "
             f"values by Interactions.from_frame(frame, value={others[0]!r}), or drop what is not needed"

@@ -10,6 +10,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
+from halfstep.errors import ParameterError
 from halfstep.interactions.columns import RowError
 
 
@@ -20,6 +23,14 @@ class IfPresent(str):
 
 
 VALUE, TIMESTAMP, WEIGHT = IfPresent("value"), IfPresent("timestamp"), IfPresent("weight")
+
+
+def _check(role: str, column: Any) -> None:
+    """Refuse what is neither a name nor a position, and None for a column that has to be there."""
+    if column is None and role in ("user", "item"):
+        raise ParameterError(f"{role}=None: give the column that holds the ids of {role}s")
+    if isinstance(column, bool) or not (column is None or isinstance(column, str | int | np.integer | tuple)):
+        raise ParameterError(f"{role}={column!r}: give the name of a column, or its position in a file")
 
 
 def columns_by_role(asked: Mapping[str, Any], present: Collection[Any]) -> dict[str, Any]:
@@ -34,8 +45,15 @@ def columns_by_role(asked: Mapping[str, Any], present: Collection[Any]) -> dict[
     Returns
     -------
     dict
-        Without the roles that no column has. Names that were asked for are not checked.
+        Without the roles that no column has. Whether other names than `IfPresent` ones are there is not checked.
+
+    Raises
+    ------
+    ParameterError
+        If a column is neither a name nor a position, or is None where the ids of users or items are.
     """
+    for role, column in asked.items():
+        _check(role, column)
     return {
         role: str(column) if isinstance(column, IfPresent) else column
         for role, column in asked.items()

@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.errors import DataError, ParameterError, UnknownIdError
+from halfstep.errors import DataError, UnknownIdError
 from halfstep.interactions.columns import RowError
 from halfstep.interactions.ids import (
     PLAIN,
@@ -29,6 +29,7 @@ from halfstep.interactions.ids import (
 )
 from halfstep.lazy import cached_property
 from halfstep.locks import ForkSafeLock
+from halfstep.parameters import check_choice
 
 V = TypeVar("V")
 
@@ -251,8 +252,7 @@ class Vocabulary:
         -------
         ids, positions : ndarray of shape (n,)
         """
-        if unknown not in ("raise", "mark"):
-            raise ParameterError(f"unknown must be 'raise' or 'mark', not {unknown!r}")
+        check_choice("unknown", unknown, ("raise", "mark"))
         if self._is_single(ids):
             # not .item(), which makes an integer of an instant in nanoseconds
             ids = [np.asarray(ids)[()] if hasattr(ids, "__array__") else ids]

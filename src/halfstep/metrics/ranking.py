@@ -15,12 +15,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.errors import DataError, ParameterError
-from halfstep.interactions import Interactions, Vocabulary
+from halfstep.errors import DataError
+from halfstep.interactions import Interactions, Vocabulary, as_interactions
 from halfstep.interactions.duplicates import find_repeat
 from halfstep.interactions.ids import as_ids
 from halfstep.metrics.marks import mark, mean_over_list, measure, self_information
-from halfstep.parameters import check_integer
+from halfstep.parameters import check_choice, check_flag, check_integer
 from halfstep.recommendations import Recommendations
 
 Lists: TypeAlias = Sequence[Iterable[Any]] | NDArray[Any] | Recommendations
@@ -176,7 +176,7 @@ def coverage(recommended: Lists, catalogue: Collection[Any], n: int | None = Non
         If the catalogue is empty or lacks an id that is recommended, or if a list holds an id twice.
     """
     lists = _read("recommended", recommended)
-    vocabulary = catalogue if isinstance(catalogue, Vocabulary) else Vocabulary.encode(list(catalogue))[0]
+    vocabulary = catalogue if isinstance(catalogue, Vocabulary) else Vocabulary.encode(catalogue, name="item")[0]
     if len(vocabulary) == 0:
         raise DataError("the catalogue is empty: give the ids of all items that could be recommended")
     codes = vocabulary.positions(lists.ids, "mark", name="id in recommended")
@@ -216,7 +216,7 @@ def novelty(
     DataError
         If all lists are empty, a list holds an id twice, or an id is of a type that none of the interactions' has.
     """
-    lists = _read("recommended", recommended)
+    lists, interactions = _read("recommended", recommended), as_interactions(interactions)
     known = interactions.items.positions(lists.ids, "mark", name="item id in recommended")
     codes = np.where(known < 0, interactions.n_items, known)  # all items that nobody has share one code
     bits = self_information(np.append(interactions.item_counts, 0), interactions.n_users)
@@ -262,6 +262,7 @@ def _of_lists(name: str, recommended: Lists, relevant: Lists, n: int | None, per
 
 
 def _averaged(values: NDArray[np.float64], per_user: bool, nothing: str) -> Result:
+    check_flag("per_user", per_user)
     if per_user:
         return values
     measured = values[~np.isnan(values)]
@@ -271,8 +272,7 @@ def _averaged(values: NDArray[np.float64], per_user: bool, nothing: str) -> Resu
 
 
 def _convention(name: str, denominator: str) -> str:
-    if denominator not in ("relevant", "attainable"):
-        raise ParameterError(f"denominator={denominator!r}: give 'relevant' or 'attainable'")
+    check_choice("denominator", denominator, ("relevant", "attainable"))
     return name if denominator == "relevant" else f"attainable_{name}"
 
 

@@ -118,7 +118,7 @@ class Tuning:
         columns["started_from"] = np.array([trial.started_from for trial in trials], object)
         columns["seconds"] = np.array([trial.seconds for trial in trials])
         columns["error"] = np.array([trial.error for trial in trials], object)
-        return new_frame(columns, kind or self.frame_kind)
+        return new_frame(columns, self.frame_kind if kind is None else kind)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the model, made of what JSON knows."""

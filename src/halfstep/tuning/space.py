@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from halfstep.errors import ParameterError
-from halfstep.parameters import check_finite, check_integer
+from halfstep.parameters import check_finite, check_flag, check_integer
 
 Point = dict[str, float]
 """A number for each parameter, in the order of the space: the place in a list, or what a distribution gave."""
@@ -91,6 +91,7 @@ class Integers:
     log: bool = False
 
     def __post_init__(self) -> None:
+        check_flag("log", self.log)
         for name in ("low", "high"):
             check_integer(name, getattr(self, name), minimum=1 if self.log else -(1 << 62))
         _check_ends(self)

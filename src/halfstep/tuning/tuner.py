@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from importlib.util import find_spec
@@ -16,8 +15,8 @@ import numpy as np
 
 from halfstep.errors import ParameterError, TuningError
 from halfstep.interactions import as_interactions
-from halfstep.parameters import as_generator, check_choice, check_integer
-from halfstep.progress import FitInterruptedWarning
+from halfstep.parameters import as_generator, as_path, check_choice, check_flag, check_integer
+from halfstep.progress import warn_of_interruption
 from halfstep.storage.values import pack_value
 from halfstep.tuning.defaults import default_space
 from halfstep.tuning.fitting import Fitter
@@ -140,7 +139,10 @@ def tune(
     check_choice("search", search, ("grid", "random", "optuna"))
     if n_trials is not None:
         check_integer("n_trials", n_trials, minimum=1)
-    path = None if journal is None else journal_path(journal)
+    for name, flag in (("prune", prune), ("warm_starts", warm_starts), ("refit", refit)):
+        check_flag(name, flag)
+    check_flag("progress", progress, optional=True)
+    path = None if journal is None else journal_path(as_path("journal", journal))
     seed = _seed(random_state, path)
     if isinstance(own := getattr(estimator, "random_state", None), np.random.Generator):
         estimator = with_parameters(estimator, {"random_state": _seed(own, None)})
@@ -178,11 +180,7 @@ def tune(
     if best is None:
         raise TuningError(_why_none(run.trials))
     if interrupted:
-        warnings.warn(
-            f"the search was interrupted: this is the best of {len(run.trials)} of {planned} trials",
-            FitInterruptedWarning,
-            stacklevel=2,
-        )
+        warn_of_interruption(f"the search was interrupted: this is the best of {len(run.trials)} of {planned} trials")
     return Tuning(
         estimator=type(estimator).__name__,
         metric=measured.label,

@@ -176,6 +176,26 @@ def test_output_that_cannot_be_written_is_an_error_of_one_line(tmp_path: Path, n
     assert err == "halfstep: standard output cannot be written (No space left on device)\n"
 
 
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_help_that_cannot_be_written_is_an_error_of_one_line(option: str) -> None:
+    with FULL.open("w") as full, start(option, stdout=full) as process:
+        assert process.stderr is not None
+        err = process.stderr.read()
+    assert process.returncode == 1
+    assert err == "halfstep: standard output cannot be written (No space left on device)\n"
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
+def test_notes_that_cannot_be_written_stop_nothing(plays: Path, model: Path) -> None:
+    arguments = [*COMMAND, "fit", str(plays), "-o", str(model), "--iterations", "1"]
+    with FULL.open("w") as full:
+        done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=full, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("fitted in")
+    assert isinstance(hs.load(model), hs.ALS)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="the shell of Windows cannot close a stream")
 def test_closed_streams_are_told_apart(model: Path) -> None:
     def run(redirection: str) -> subprocess.CompletedProcess[str]:

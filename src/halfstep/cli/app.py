@@ -9,7 +9,7 @@ import typer
 
 import halfstep as hs
 from halfstep.cli.doctor import doctor
-from halfstep.cli.exits import EPILOG, guarded, prepare_streams, stop_on_signals
+from halfstep.cli.exits import EPILOG, flushed, guarded, prepare_streams, stop_on_signals
 from halfstep.cli.lab import data, lab
 from halfstep.cli.models import evaluate, fit, recommend, similar
 from halfstep.cli.printing import note
@@ -31,7 +31,8 @@ def run() -> None:
     prepare_streams()
     stop_on_signals()
     warnings.showwarning = lambda message, *_, **__: note(f"halfstep: {message}")
-    app()
+    with flushed():
+        app()
 
 
 @app.callback(invoke_without_command=True)

@@ -87,6 +87,22 @@ def _stop(number: int, _: object) -> None:
     sys.exit(BY_SIGNAL + number)
 
 
+@contextmanager
+def flushed() -> Iterator[None]:
+    """Write what standard output still holds, even as the process exits, and exit in one line if it cannot be."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_output()
+        sys.exit(PIPE_CLOSED)
+    except OSError as error:
+        note(f"halfstep: {error}")
+        sys.exit(ERROR)
+
+
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command end with one line on standard error and an exit code, whatever is raised on purpose."""
 

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,9 @@ def new_console(piped_width: int = PIPED_WIDTH) -> Console:
 
 
 def note(text: str) -> None:
-    """Print a line on standard error."""
-    print(printable(text), file=sys.stderr)
+    """Print a line on standard error, if it can be written: what is done does not depend on it."""
+    with suppress(OSError):
+        print(printable(text), file=sys.stderr)
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:

@@ -7,7 +7,7 @@ import datetime as dt
 import pickle
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import hypothesis.strategies as st
 import narwhals
@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from hypothesis import given
 
 from halfstep.errors import DataError, ParameterError
-from halfstep.interactions import Interactions, Vocabulary, as_interactions
+from halfstep.interactions import Interactions, Vocabulary, as_interactions, columnar
 
 COLUMNS = {
     "user": ["eve", "adam", "eve", "cain"],
@@ -343,7 +343,7 @@ def test_what_is_no_data(data: Any) -> None:
         DataError, match=r"cannot take .*: give Interactions, a SciPy sparse matrix .* or a dataframe"
     ):
         as_interactions(data)
-    with pytest.raises(DataError, match=r"expected a dataframe .* arrays and lists are for Interactions.from_arrays"):
+    with pytest.raises(DataError, match=r"expected a table .* arrays and lists are for Interactions.from_arrays"):
         Interactions.from_frame(data)
     with pytest.raises(DataError, match=r"takes a two-dimensional SciPy sparse matrix, not .* wrap a dense one"):
         Interactions.from_sparse(data)
@@ -615,3 +615,131 @@ class TestFramesOfOddKinds:
         frame = pd.DataFrame({"user": [1], "item": [2]})
         with pytest.raises(ParameterError, match=r"user=.*: give the"):
             Interactions.from_frame(frame, user=column)
+
+
+ROWS = [dict(zip(COLUMNS, row, strict=True)) for row in zip(*COLUMNS.values(), strict=True)]
+RECORDS = np.array(
+    [tuple(row.values()) for row in ROWS],
+    dtype=[("user", "U4"), ("item", "i8"), ("value", "f8"), ("timestamp", "i8"), ("weight", "f8")],
+)
+
+
+class OnlyAnArray:
+    """Something that exports Arrow data as a single array, and nothing else."""
+
+    def __arrow_c_array__(self, requested_schema: Any = None) -> Any:
+        return pa.RecordBatch.from_pylist(ROWS).__arrow_c_array__(requested_schema)
+
+
+class OnlyAStream:
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return pa.table(COLUMNS).__arrow_c_stream__(requested_schema)
+
+
+TABLES: dict[str, Callable[[], Any]] = {
+    "record batch": lambda: pa.RecordBatch.from_pylist(ROWS),
+    "reader": lambda: pa.table(COLUMNS).to_reader(max_chunksize=2),
+    "Arrow stream": OnlyAStream,
+    "Arrow array": OnlyAnArray,
+    "dict of lists": lambda: COLUMNS,
+    "dict of columns": lambda: {**COLUMNS, "user": pl.Series(COLUMNS["user"]), "item": np.array(COLUMNS["item"])},
+    "structured array": lambda: RECORDS,
+    "record array": lambda: RECORDS.view(np.recarray),
+    "list of dicts": lambda: ROWS,
+    "tuple of dicts": lambda: tuple(ROWS),
+}
+
+
+class TestTablesOfOtherKinds:
+    @pytest.mark.parametrize("make", TABLES.values(), ids=list(TABLES))
+    def test_are_taken_like_dataframes(self, make: Callable[[], Any]) -> None:
+        assert_is_the_table(Interactions.from_frame(make()))
+        assert_is_the_table(as_interactions(make()))
+        renamed = Interactions.from_frame(make(), user="item", item="user", value=None)
+        assert renamed.user_ids.tolist() == COLUMNS["item"]
+        assert not renamed.has_values
+
+    def test_of_arrow_go_through_polars_where_pyarrow_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = columnar.find_spec
+        monkeypatch.setattr(columnar, "find_spec", lambda name: None if name == "pyarrow" else found(name))
+        data = Interactions.from_frame(OnlyAStream())
+        assert_is_the_table(data)
+        assert data.frame_kind == "polars"
+        monkeypatch.setattr(columnar, "find_spec", lambda name: None)
+        with pytest.raises(DataError, match="reading a OnlyAStream takes PyArrow or Polars"):
+            Interactions.from_frame(OnlyAStream())
+
+    def test_that_hold_no_columns_are_refused(self) -> None:
+        class Broken:
+            def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+                raise OSError("the connection was lost")
+
+        for thing, fault in (
+            (Broken(), r"the Broken holds no table that can be read \(the connection was lost\)"),
+            (pa.array([1, 2]), "holds no table that can be read"),
+            ([], "expected a table"), ([1, 2], "expected a table"), (np.ones((2, 2)), "expected a table"),
+            (RECORDS.reshape(2, 2), r"the record array has the shape \(2, 2\)"), ({}, "there is no column 'user'"),
+            ({"user": "ann", "item": ["tea"]}, "the users must be an array"),
+            ({"user": ["ann", "bob"], "item": ["tea"]}, "the columns differ in length"),
+            ([*ROWS, {"user": "eve", "item": 10}], r"row 4 \(counted from 0\) has no 'value', which other rows have"),
+        ):  # fmt: skip
+            with pytest.raises(DataError, match=fault):
+                Interactions.from_frame(thing)
+
+    def test_that_were_read_to_their_end_are_empty(self) -> None:
+        reader = pa.table(COLUMNS).to_reader()
+        reader.read_all()
+        with pytest.raises(DataError, match="the table is empty"):
+            Interactions.from_frame(reader)
+
+
+class TestTitles:
+    TITLES: ClassVar[dict[Any, str]] = {10: "Ten", 20: "Twenty", 30: "Thirty"}
+
+    def test_of_a_column_are_the_first_of_each_item(self) -> None:
+        items = [10, 20, 10, 30, 20, 30]
+        titles = ["Ten", None, "Other", float("nan"), "Twenty", "Thirty"]
+        frame = {"user": range(6), "item": items, "name": titles}
+        for make in (dict, pd.DataFrame):
+            assert Interactions.from_frame(make(frame), item_titles="name").item_titles == self.TITLES
+        assert Interactions.from_arrays(range(6), items, item_titles=titles).item_titles == self.TITLES
+        assert Interactions.from_arrays([1], [10], item_titles=[None]).item_titles == {}
+
+    @pytest.mark.parametrize("make", FRAMES, ids=FRAME_NAMES)
+    def test_of_a_column_of_any_library(self, make: Callable[..., Any]) -> None:
+        frame = make({**COLUMNS, "title": [f"No {item}" for item in COLUMNS["item"]]})
+        data = Interactions.from_frame(frame, item_titles="title")
+        assert data.item_titles == {item: f"No {item}" for item in COLUMNS["item"]}
+        assert_is_the_table(dataclasses.replace(data, item_titles=None))
+
+    def test_of_a_mapping_or_a_second_table(self) -> None:
+        for titles in (
+            self.TITLES, {float(item): title for item, title in self.TITLES.items()},
+            pd.DataFrame({"title": list(self.TITLES.values()), "item": list(self.TITLES), "year": [1, 2, 3]}),
+            pl.DataFrame({"id": list(self.TITLES), "name": list(self.TITLES.values())}),
+            [{"item": item, "title": title} for item, title in self.TITLES.items()],
+        ):  # fmt: skip
+            for data in (
+                Interactions.from_frame(COLUMNS, item_titles=titles),
+                Interactions.from_arrays(COLUMNS["user"], COLUMNS["item"], item_titles=titles),
+            ):
+                assert data.item_titles == self.TITLES
+
+    def test_that_are_wrong_are_refused(self) -> None:
+        for titles, fault in (
+            ({"10": "Ten"}, "item id in item_titles '10' is a string, but the known item ids are integers"),
+            ({10: ["Ten"]}, r"the title of item 10 is \['Ten'\]: give a string"),
+            (pd.DataFrame({"title": ["Ten"]}), r"item_titles has the columns \['title'\]: give a table of ids"),
+            ("name", "there is no column 'name' for title"),
+        ):
+            with pytest.raises(DataError, match=fault):
+                Interactions.from_frame(COLUMNS, item_titles=titles)
+        for wrong in ("name", 3):
+            with pytest.raises(ParameterError, match=f"item_titles={wrong!r}: give a mapping"):
+                Interactions.from_arrays([1], [10], item_titles=wrong)
+        with pytest.raises(DataError, match=r"the columns differ in length .*2 titles"):
+            Interactions.from_arrays([1], [10], item_titles=["a", "b"])
+
+    def test_are_kept_where_repeats_are_merged(self) -> None:
+        data = Interactions.from_arrays([1, 1], [10, 10], item_titles=["Ten", "Other"], duplicates="last")
+        assert data.item_titles == {10: "Ten"}

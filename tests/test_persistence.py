@@ -331,3 +331,16 @@ def test_threads_are_not_taken_from_a_file(tmp_path: Path, model: hs.ALS | hs.Ba
     """A model of a machine of 64 cores is loaded where there are two, or the other way around."""
     assert saved(model.fit(SOME), tmp_path / "model").threads is None
     assert model.threads == 64
+
+
+def test_titles_from_a_column_are_shown_and_kept_in_files(tmp_path: Path) -> None:
+    frame = {"user": ["ann", "bob", "bob"], "item": ["tt1", "tt1", "tt2"], "name": ["Alien", "Alien", "Brazil"]}
+    model = hs.ALS(hs.Implicit(), rank=1, iterations=1, random_state=0)
+    model.fit(Interactions.from_frame(frame, item_titles="name"))
+    model.save(tmp_path / "model")
+    for each in (model, hs.load(tmp_path / "model")):
+        assert "'tt2' Brazil" in repr(each.recommend("ann"))
+        assert each.recommend("ann").to_frame("pandas")["title"].tolist() == ["Brazil"]
+        assert "Alien" in repr(each.similar_items("tt2"))
+        assert "Alien" in repr(each.explain("ann", "tt1"))
+        assert "'tt2' Brazil" in repr(each.fold_in({"new": ["tt1"]}).recommend())

@@ -23,6 +23,7 @@ from halfstep.backends.ranking import Ranked, best_columns, best_of_given
 from halfstep.drift import FittedDrift
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.interactions import Interactions, Ledger, Lists, Vocabulary
+from halfstep.interactions.columnar import columns_in
 from halfstep.interactions.columns import as_timestamps
 from halfstep.locks import ModelLocks
 from halfstep.parameters import as_path, check_choice, check_flag, check_integer, check_threads
@@ -532,15 +533,13 @@ def _asked_for(users: Any) -> Any:
     if isinstance(users, Interactions):
         ids, positions = users.users.ids, users.user_positions
     elif hasattr(type(users), "columns"):  # a dataframe, it seems
-        from halfstep.interactions.frames import column_names, columns_of
-
-        names = column_names(users)
-        if names is None:
+        table = columns_in(users)
+        if table is None:
             return users
-        if "user" not in names:
-            listed = ", ".join(map(repr, names))
+        if "user" not in table.names:
+            listed = ", ".join(map(repr, table.names))
             raise DataError(f"the dataframe has no column 'user', but {listed}: give the column that holds user ids")
-        vocabulary, positions = Vocabulary.encode(columns_of(users, {"user": "user"})["user"], name="user id")
+        vocabulary, positions = Vocabulary.encode(table.take({"user": "user"})["user"], name="user id")
         ids = vocabulary.ids
     else:
         return users

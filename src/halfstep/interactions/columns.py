@@ -62,6 +62,8 @@ def check_table(columns: Mapping[str, Any]) -> dict[str, Any]:
             table[role] = as_timestamps(column)
         elif role == "weight":
             table[role] = as_weights(column)
+        elif role == "title":
+            table[role] = as_column(column, role)
         else:
             table[role] = column if isinstance(column, list | tuple) or _is_text(column) else as_column(column, role)
     lengths = {role: len(column) for role, column in table.items()}

@@ -32,32 +32,20 @@ def column_names(frame: Any) -> list[str] | None:
         raise DataError(f"{' '.join(str(error).split())}: rename the columns, so that each has one name") from None
 
 
+def is_series(thing: Any) -> bool:
+    """Whether something is a single column of a dataframe's library."""
+    return isinstance(nw.from_native(thing, series_only=True, pass_through=True), nw.Series)
+
+
 def columns_of(frame: Any, names: Mapping[str, str]) -> dict[str, Any]:
     """Get columns of a dataframe, evaluating no more than these where it is lazy.
 
     Parameters
     ----------
     frame : dataframe
-    names : mapping from role to column name
+    names : mapping from role to the name of a column that there is
         Roles are the keys of the result.
-
-    Raises
-    ------
-    DataError
-        If `frame` is no dataframe, or lacks a column.
     """
-    present = column_names(frame)
-    if present is None:
-        raise DataError(
-            f"expected a dataframe (pandas, Polars, PyArrow...), not {type(frame).__name__}: "
-            "arrays and lists are for Interactions.from_arrays"
-        )
-    for role, name in names.items():
-        if name not in present:
-            raise DataError(
-                f"there is no column {name!r} for {role}: there are {', '.join(map(repr, present))}; "
-                f"say {role}=... with one of these in Interactions.from_frame"
-            )
     table = nw.from_native(frame)
     if isinstance(table, nw.LazyFrame):
         table = table.select(list(dict.fromkeys(names.values()))).collect()

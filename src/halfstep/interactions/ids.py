@@ -109,7 +109,7 @@ def plain_id(item: Any) -> Any:
         hash(item)
     except TypeError:
         raise ValueError(_UNHASHABLE) from None
-    if _is_missing(item):
+    if is_missing(item):
         raise ValueError(f"a missing id; {MEND_ROWS}")
     if isinstance(item, str):
         return str.__str__(item)  # not what a subclass prints
@@ -192,7 +192,7 @@ def _integral_floats(column: NDArray[np.floating], name: str) -> NDArray[Any]:
     if not exact.all():
         row = int(np.argmin(exact))
         item = column[row].item()
-        raise RowError(name, row, item, f"a missing id; {MEND_ROWS}" if _is_missing(item) else _INEXACT)
+        raise RowError(name, row, item, f"a missing id; {MEND_ROWS}" if is_missing(item) else _INEXACT)
     integers = column.astype(np.int64)
     return integers if np.array_equal(integers, column) else column
 
@@ -279,7 +279,7 @@ def _factorise_integers(column: NDArray[np.int64]) -> tuple[NDArray[np.int64], N
     return np.flatnonzero(present) + smallest, numbers[offsets]
 
 
-def _is_missing(item: Any) -> bool:
+def is_missing(item: Any) -> bool:
     """Whether an id is None, NaN, NaT or pandas.NA."""
     if item is None:
         return True

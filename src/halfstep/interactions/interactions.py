@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from halfstep.errors import DataError, ParameterError
+from halfstep.interactions.columnar import Columns, columns_in
 from halfstep.interactions.columns import RowError, as_column, as_numbers, as_rows, as_weights, check_table
 from halfstep.interactions.duplicates import Duplicates, find_repeat, merge
 from halfstep.interactions.orientation import Orientation
 from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, columns_by_role, naming_the_way_out
 from halfstep.interactions.sparse import is_sparse, stored_values
+from halfstep.interactions.titles import is_column_of_titles, read_titles, titles_beside
 from halfstep.interactions.vocabulary import Vocabulary
 from halfstep.lazy import cached_property
 from halfstep.parameters import check_choice
@@ -94,6 +96,7 @@ class Interactions:
         timestamps: ArrayLike | None = None,
         weights: ArrayLike | None = None,
         *,
+        item_titles: Any = None,
         duplicates: Duplicates | None = "error",
     ) -> Self:
         """Take one array, series or list for each column, all of one length.
@@ -108,6 +111,10 @@ class Interactions:
             Numbers (in any unit), dates and datetimes, or ISO 8601 strings.
         weights : array-like of float, optional
             What each entry weighs; finite and at least 0.
+        item_titles : array-like of str, mapping from item id to str, or table, optional
+            Titles of the items, for people to read: one for each entry, of which an item's first one is taken; or by
+            item id; or a table of ids and titles, whose columns are ``item`` (else the first) and ``title`` (else the
+            second). Missing titles are passed over.
         duplicates : {"error", "last", "sum", "mean"} or None
             What to do where a pair of user and item occurs more than once: raise an error; keep the latest
             entry (by timestamp, and in the order given where there is none or a tie); or put the sum or mean
@@ -122,7 +129,9 @@ class Interactions:
             If `duplicates` is none of the four.
         """
         columns = {"user": users, "item": items, "value": values, "timestamp": timestamps, "weight": weights}
-        return cls._from_columns(columns, duplicates)
+        if is_column_of_titles(item_titles):
+            columns["title"], item_titles = item_titles, None
+        return cls._from_columns(columns, duplicates).with_titles(item_titles)
 
     @classmethod
     def from_frame(
@@ -134,35 +143,58 @@ class Interactions:
         value: str | None = VALUE,
         timestamp: str | None = TIMESTAMP,
         weight: str | None = WEIGHT,
+        item_titles: Any = None,
         duplicates: Duplicates | None = "error",
     ) -> Self:
-        """Take columns of a dataframe.
+        """Take columns of a dataframe, or of another table.
 
         Parameters
         ----------
-        frame : dataframe
-            Of any library that narwhals knows: pandas, Polars (eager or lazy), PyArrow, DuckDB...
+        frame : dataframe, Arrow data, dict of columns, record array or list of dicts
+            A dataframe is of any library that narwhals knows: pandas, Polars (eager or lazy), PyArrow, DuckDB. Arrow
+            data are record batches, readers and whatever exports such (by ``__arrow_c_stream__`` or
+            ``__arrow_c_array__``); a reader is read to its end. A dict maps names to columns, and dicts in a list are
+            rows with the same keys.
         user, item : str
             The names of the columns of ids.
         value, timestamp, weight : str or None
             The names of further columns; `from_arrays` says what they hold. By default, columns that are called
             ``value``, ``timestamp`` and ``weight`` are used if the frame has them; None leaves one out. Other columns
             are ignored.
+        item_titles : str, mapping from item id to str, or table, optional
+            Titles of the items, for people to read: the name of a column, from which the first title of each item is
+            taken; or, as in `from_arrays`, a mapping or a second table.
         duplicates : {"error", "last", "sum", "mean"} or None
             As in `from_arrays`.
 
         Raises
         ------
         DataError
-            If `frame` is no dataframe or lacks a column; for all else, as `from_arrays` does.
+            If `frame` holds no columns or lacks one; for all else, as `from_arrays` does.
         """
-        from halfstep.interactions.frames import column_names, columns_of, kind_of
+        table = columns_in(frame)
+        if table is None:
+            raise DataError(
+                f"expected a table (a dataframe, Arrow data, a dict of columns or the like), not {_kind(frame)}: "
+                "arrays and lists are for Interactions.from_arrays"
+            )
+        return cls._from_table(
+            table,
+            {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight},
+            item_titles,
+            duplicates,
+        )
 
-        asked = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
-        names = columns_by_role(asked, column_names(frame) or ())
+    @classmethod
+    def _from_table(
+        cls, table: Columns, asked: Mapping[str, Any], item_titles: Any, duplicates: Duplicates | None
+    ) -> Self:
+        names = columns_by_role(asked, table.names)
+        if isinstance(item_titles, str):
+            names["title"], item_titles = item_titles, None
         with naming_the_way_out(asked):
-            data = cls._from_columns(columns_of(frame, names), duplicates)
-        return replace(data, frame_kind=kind_of(frame))
+            data = cls._from_columns(table.by_role(names), duplicates)
+        return replace(data.with_titles(item_titles, asked["item"]), frame_kind=table.kind)
 
     @classmethod
     def from_sparse(cls, matrix: Any, *, users: Any = None, items: Any = None) -> Self:
@@ -243,6 +275,7 @@ class Interactions:
             values=table.get("value", np.broadcast_to(1.0, len(user_positions))),  # takes the memory of one
             timestamps=table.get("timestamp"),
             weights=table.get("weight"),
+            item_titles=titles_beside(items, item_positions, table["title"]) if "title" in table else None,
             has_values=has_values,
         )
         if duplicates is None:
@@ -405,6 +438,17 @@ class Interactions:
         """Put other weights (finite, at least 0, one per entry) in the place of these; None for none."""
         return self._with_same_cells(replace(self, weights=None if weights is None else as_weights(weights)))
 
+    def with_titles(self, item_titles: Any, item: str = "item") -> Self:
+        """Add titles of items, from a mapping or a table as in `from_arrays`; the same without any for None.
+
+        Parameters
+        ----------
+        item_titles : mapping from item id to str, table, or None
+        item : str
+            What the column of ids is called in a table.
+        """
+        return self if item_titles is None else replace(self, item_titles=read_titles(item_titles, self.items, item))
+
     def _with_same_cells(self, other: Self) -> Self:
         """Hand the counts and orientations that were built already on to `other`."""
         built = {"user_counts", "item_counts", "by_user", "by_item"} & self.__dict__.keys()
@@ -419,7 +463,7 @@ def as_interactions(data: Any, *, duplicates: Duplicates = "error") -> Interacti
     ----------
     data : Interactions, scipy.sparse matrix or dataframe
         A sparse matrix has a row per user; a dataframe has the columns ``user`` and ``item``, and any of
-        ``value``, ``timestamp`` and ``weight``.
+        ``value``, ``timestamp`` and ``weight``. So may all else that `Interactions.from_frame` takes.
     duplicates : {"error", "last", "sum", "mean"}
         For a dataframe in which a pair occurs more than once; as in `Interactions.from_frame`.
 
@@ -432,21 +476,20 @@ def as_interactions(data: Any, *, duplicates: Duplicates = "error") -> Interacti
         return data
     if is_sparse(data):
         return Interactions.from_sparse(data)
-    from halfstep.interactions.frames import column_names
-
-    names = column_names(data)
-    if names is None:
+    table = columns_in(data)
+    if table is None:
         raise DataError(
             f"cannot take {_kind(data)}: give Interactions, a SciPy sparse matrix with a row per user, or a "
             "dataframe with the columns user, item[, value][, timestamp][, weight]"
         )
-    others = [name for name in names if name not in ("user", "item", "timestamp", "weight")]
-    if "value" not in names and others and {"user", "item"} <= set(names):
+    others = [name for name in table.names if name not in ("user", "item", "timestamp", "weight")]
+    if "value" not in table.names and others and {"user", "item"} <= set(table.names):
         raise DataError(
             f"the dataframe has no column 'value', but {', '.join(map(repr, others))}: say which one holds the "
             f"values by Interactions.from_frame(frame, value={others[0]!r}), or drop what is not needed"
         )
-    return Interactions.from_frame(data, duplicates=duplicates)
+    asked = {"user": "user", "item": "item", "value": VALUE, "timestamp": TIMESTAMP, "weight": WEIGHT}
+    return Interactions._from_table(table, asked, None, duplicates)
 
 
 def as_histories(data: Any) -> Interactions:

@@ -1,0 +1,118 @@
+"""Tables of any kind, as columns by name: dataframes, Arrow data, dicts of columns, record arrays, lists of dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from halfstep.errors import DataError
+
+Names = Mapping[str, Any]
+"""The name of a column for each role."""
+
+
+class Columns(NamedTuple):
+    """A table as columns.
+
+    Attributes
+    ----------
+    names : list of hashable
+    take : callable
+        Return the columns of some names, by role; evaluates no others where the table is lazy.
+    kind : str or None
+        The dataframe library that it is of, if results can go back into one.
+    """
+
+    names: list[Hashable]
+    take: Callable[[Names], dict[str, Any]]
+    kind: str | None = None
+
+    def by_role(self, names: Names) -> dict[str, Any]:
+        """Return the column of each role.
+
+        Raises
+        ------
+        DataError
+            If there is no column of a name.
+        """
+        for role, name in names.items():
+            if name not in self.names:
+                raise DataError(
+                    f"there is no column {name!r} for {role}: there are {', '.join(map(repr, self.names))}; "
+                    f"say {role}=... with one of these in Interactions.from_frame"
+                )
+        return self.take(names)
+
+
+def columns_in(data: Any) -> Columns | None:
+    """Take anything that holds columns; None for what does not.
+
+    Raises
+    ------
+    DataError
+        If it holds columns, but they cannot be read.
+    """
+    if isinstance(data, Mapping):
+        return Columns(list(data), lambda names: {role: data[name] for role, name in names.items()})
+    if isinstance(data, np.ndarray):
+        return None if data.dtype.names is None else _of_records(data)
+    if isinstance(data, list | tuple):
+        is_rows = len(data) > 0 and all(isinstance(row, Mapping) for row in data)
+        return _of_rows(data) if is_rows else None
+    return _of_frame(data) or _of_arrow(data)
+
+
+def _of_frame(data: Any) -> Columns | None:
+    from halfstep.interactions.frames import column_names, columns_of, kind_of
+
+    names = column_names(data)
+    return None if names is None else Columns(list(names), lambda names: columns_of(data, names), kind_of(data))
+
+
+def _of_records(array: np.ndarray[Any, Any]) -> Columns:
+    if array.ndim != 1:
+        raise DataError(f"the record array has the shape {array.shape}: give one dimension, a record for each row")
+    return Columns(list(array.dtype.names or ()), lambda names: {role: array[name] for role, name in names.items()})
+
+
+def _of_rows(rows: Sequence[Mapping[Any, Any]]) -> Columns:
+    def take(names: Names) -> dict[str, Any]:
+        return {role: [_entry(rows, k, name) for k in range(len(rows))] for role, name in names.items()}
+
+    return Columns(list(dict.fromkeys(name for row in rows for name in row)), take)
+
+
+def _entry(rows: Sequence[Mapping[Any, Any]], k: int, name: Any) -> Any:
+    if name not in rows[k]:
+        raise DataError(f"row {k} (counted from 0) has no {name!r}, which other rows have: give it in all of them")
+    return rows[k][name]
+
+
+def _of_arrow(data: Any) -> Columns | None:
+    """Take a record batch, a reader or anything else that exports Arrow data; a reader is read to its end."""
+    from halfstep.interactions.frames import is_series
+
+    if not (hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")) or is_series(data):
+        return None
+    try:
+        if find_spec("pyarrow"):
+            import pyarrow as pa
+
+            frame = pa.table(data)
+        elif find_spec("polars"):
+            import polars as pl
+
+            frame = pl.DataFrame(data)
+        else:
+            raise DataError(f"reading a {type(data).__name__} takes PyArrow or Polars: run pip install pyarrow")
+    except DataError:
+        raise
+    except Exception as error:  # of several libraries, and of whatever the data come from
+        raise DataError(
+            f"the {type(data).__name__} holds no table that can be read ({error}): give a record batch, a reader or "
+            "a table"
+        ) from error
+    return _of_frame(frame)

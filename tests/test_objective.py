@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import halfstep as hs
 from halfstep import weights
 from halfstep.errors import DataError, ParameterError
-from halfstep.objective import cells_of
+from halfstep.objective import Objective, cells_of
+from halfstep.weights import Cells
 
 
 @pytest.fixture
@@ -169,6 +172,30 @@ def test_nothing_but_zero_weights(data: hs.Interactions) -> None:
 def test_bad_missing_weights(data: hs.Interactions, missing: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         hs.Implicit(missing_weight=missing).cost(data)
+
+
+class OfMyOwn(Objective):
+    """An objective of a caller's own, whose missing weights are those given."""
+
+    def __init__(self, factors: Any) -> None:
+        self.factors = factors
+
+    def targets(self, cells: Cells) -> Any:
+        return cells.values
+
+    def weights(self, cells: Cells) -> Any:
+        return np.ones(len(cells.values))
+
+    def missing(self, cells: Cells) -> Any:
+        return self.factors
+
+
+@pytest.mark.parametrize("factors", [(np.ones(1), np.ones(1)), np.ones(3), (np.ones(3), np.full(3, np.nan))])
+def test_missing_weights_of_another_objective_are_checked_before_kernels_read_them(
+    data: hs.Interactions, factors: Any
+) -> None:
+    with pytest.raises(DataError, match="gave (tuple|ndarray) of shapes|negative or not finite"):
+        hs.ALS(OfMyOwn(factors), rank=2).fit(data)
 
 
 @pytest.mark.parametrize(

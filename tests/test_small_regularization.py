@@ -123,6 +123,8 @@ def test_fold_in_and_updates_name_the_row_and_a_regularization() -> None:
     new = hs.Interactions.from_arrays([99, 99], [3, 4], [5.0, 1.0])
     with pytest.raises(NumericalError, match=r"user 99: its system is not .*set regularization=1e-\d\d"):
         model.partial_fit(new)
+    with pytest.raises(NumericalError, match="user 99: its system is singular: raise the regularization"):
+        model.explain(99, 3)
 
 
 def test_features_with_hardly_any_regularization() -> None:

@@ -244,7 +244,12 @@ class HalfStepModel(FactorModel):
         side = self._users_side(history).take(np.array([u]))
         A, Y, pull = system(side, self.item_factors_, self.item_biases_)
         y = np.append(self.item_factors_[i], [1.0] * (len(A) - self.item_factors_.shape[1])).astype(A.dtype)
-        weights = np.linalg.solve(A, y) if len(history) else np.zeros_like(y)
+        try:
+            weights = np.linalg.solve(A, y) if len(history) else np.zeros_like(y)
+        except np.linalg.LinAlgError as error:
+            raise NumericalError(
+                f"user {self.users_[u]!r}: its system is singular: raise the regularization"
+            ) from error
         contributions, baseline = pull * (Y @ weights), float(self.item_biases_[i])
         if self._link is None:
             return contributions, baseline

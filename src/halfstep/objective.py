@@ -146,10 +146,33 @@ class Objective(ABC):
             mean = _weighted_mean(targets, weights) if statistics is None else statistics.mean
         if self.drift is not None:
             targets = np.array(targets)  # one for each cell, even where they are equal: they will differ with time
-        s, m = self.missing(cells) or (None, None)
+        s, m = self.missing_factors(cells) or (None, None)
         if s is not None and places is not None:
             s = s[places]
         return Cost(targets - mean if mean else targets, weights, s, m, mean, self.biases)
+
+    def missing_factors(self, cells: Cells) -> tuple[Floats, Floats] | None:
+        """Give what `missing` does, checked.
+
+        Raises
+        ------
+        DataError
+            If there is not one s for each user and one m for each item, or one is not finite, or negative.
+        """
+        given: Any = self.missing(cells)
+        if given is None:
+            return None
+        shapes = [np.shape(factor) for factor in given] if isinstance(given, tuple) else [np.shape(given)]
+        if shapes != [cells.user_counts.shape, cells.item_counts.shape]:
+            raise DataError(
+                f"{self!r} gave {type(given).__name__} of shapes {shapes}: the weight of missing cells is a pair, "
+                f"one number for each of {len(cells.user_counts)} users and {len(cells.item_counts)} items"
+            )
+        s, m = (np.asarray(factor, dtype=np.float64) for factor in given)
+        for factor in (s, m):
+            if not (np.isfinite(factor).all() and (factor >= 0).all()):
+                raise DataError(f"{self!r} gave a factor of missing cells' weights that is negative or not finite")
+        return s, m
 
     def of_cells(self, cells: Cells, ids_of: Callable[[int], tuple[Any, Any]]) -> tuple[Floats, Floats]:
         """Give targets and weights of some cells, checked; `ids_of` names the user and the item of a culprit.
@@ -328,18 +351,7 @@ def _observed_weights(weight: ObservedWeight | None, cells: Cells) -> Floats:
 
 def _missing_weights(missing: MissingWeight, cells: Cells) -> tuple[Floats, Floats] | None:
     """The factors s and m."""
-    n_users, n_items = len(cells.user_counts), len(cells.item_counts)
-    if not callable(missing):
-        return (np.full(n_users, float(missing)), np.ones(n_items)) if missing > 0 else None
-    given: Any = missing(cells)
-    shapes = [np.shape(factor) for factor in given] if isinstance(given, tuple) else [np.shape(given)]
-    if shapes != [(n_users,), (n_items,)]:
-        raise DataError(
-            f"{missing!r} gave {type(given).__name__} of shapes {shapes}: the weight of missing cells is a pair, one "
-            f"number for each of {n_users} users and one for each of {n_items} items"
-        )
-    s, m = (np.asarray(factor, dtype=np.float64) for factor in given)
-    for factor in (s, m):
-        if not (np.isfinite(factor).all() and (factor >= 0).all()):
-            raise DataError(f"{missing!r} gave a factor that is negative or not finite")
-    return s, m
+    if callable(missing):
+        return missing(cells)
+    s, m = np.full(len(cells.user_counts), float(missing)), np.ones(len(cells.item_counts))
+    return (s, m) if missing > 0 else None

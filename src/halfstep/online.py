@@ -246,7 +246,7 @@ class Online:
         nothing = np.empty(0)
         none = np.empty(0, np.int32)
         counts = self.users.counts.array, self.items.counts.array
-        missing = self._objective.missing(Cells(none, none, nothing, nothing, *counts))
+        missing = self._objective.missing_factors(Cells(none, none, nothing, nothing, *counts))
         if missing is not None:
             self.users.set_missing(missing[0])
             self.items.set_missing(missing[1])

@@ -194,7 +194,7 @@ class OfMyOwn(Objective):
 def test_missing_weights_of_another_objective_are_checked_before_kernels_read_them(
     data: hs.Interactions, factors: Any
 ) -> None:
-    with pytest.raises(DataError, match="gave (tuple|ndarray) of shapes|negative or not finite"):
+    with pytest.raises(DataError, match=r"gave (tuple|ndarray) of shapes|negative or not finite"):
         hs.ALS(OfMyOwn(factors), rank=2).fit(data)
 
 

@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import halfstep as hs
+from benchmarks.stress import sparse_doors
 from benchmarks.stress.forged import FORMATS, cells_of, forge, made, random_dense
 from halfstep import metrics
 from halfstep.backends.ranking import best_columns, best_of_given
@@ -245,3 +246,7 @@ def test_start_factors_that_are_no_numbers_are_refused(init: Any, what: str) -> 
     for start in ((init, np.ones((4, 2))), (np.ones((4, 2)), init)):
         with pytest.raises(ParameterError, match=f"init has .* {what}"):
             hs.ALS(rank=2, init=start).fit(sp.csr_array(DENSE))
+
+
+def test_a_short_run_of_the_fuzzer_finds_no_fault() -> None:
+    assert sparse_doors.main(90) == 0

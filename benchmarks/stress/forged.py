@@ -18,9 +18,10 @@ def made(fmt: str, dense: np.ndarray, *, as_matrix: bool = False) -> Any:
     return getattr(sp, f"{fmt}_{'matrix' if as_matrix else 'array'}")(dense)
 
 
-def random_dense(rng: np.random.Generator) -> np.ndarray:
-    """Return a matrix with a stored cell in at least one row; values are never 0."""
-    shape = int(rng.integers(1, 9)), int(rng.integers(1, 9))
+def random_dense(rng: np.random.Generator, shape: tuple[int, int] | None = None) -> np.ndarray:
+    """Return a matrix with a stored cell in at least one row; stored values are never 0."""
+    if shape is None:
+        shape = int(rng.integers(1, 9)), int(rng.integers(1, 9))
     dense = np.where(rng.random(shape) < rng.uniform(0.2, 0.9), rng.integers(1, 6, shape), 0).astype(float)
     dense[rng.integers(shape[0]), rng.integers(shape[1])] = 2.0
     return dense
@@ -65,16 +66,22 @@ def forge(matrix: Any, rng: np.random.Generator) -> Any:
     return matrix
 
 
-def cells_of(matrix: Any) -> dict[tuple[int, int], float] | None:
-    """Return the stored values of a matrix by cell, or None if it is not valid or stores a cell twice."""
+def cells_of(matrix: Any, *, summed: bool = False) -> dict[tuple[int, int], float] | None:
+    """Return the stored values of a matrix by cell, or None if it is not valid, or stores a cell twice.
+
+    If `summed`, values of the same cell are added up.
+    """
+    cells: dict[tuple[int, int], float] = {}
     try:
-        entries = list(_entries(matrix))
-        cells = {(int(row), int(column)): float(value) for row, column, value in entries}
+        for row, column, value in _entries(matrix):
+            cell = int(row), int(column)
+            if cell in cells and not summed:
+                return None
+            cells[cell] = cells.get(cell, 0.0) + float(value)
     except (TypeError, ValueError, IndexError, AttributeError):
         return None
     is_within = all(0 <= row < matrix.shape[0] and 0 <= column < matrix.shape[1] for row, column in cells)
-    is_once = len(cells) == len(entries)
-    return cells if is_within and is_once and np.isfinite(list(cells.values())).all() else None
+    return cells if is_within and np.isfinite(list(cells.values())).all() else None
 
 
 def _entries(matrix: Any) -> Any:

@@ -1,0 +1,143 @@
+"""Forged sparse matrices and lists at every door, with kernels that check the bounds of what they read.
+
+Run as ``python -m benchmarks.stress.sparse_doors [cases]``. A process of its own compiles the kernels with
+``NUMBA_BOUNDSCHECK=1``, to a cache of its own, which takes minutes the first time. What a matrix holds is read from
+its arrays by loops that check every index: each door takes the matrix for that, or refuses it by DataError.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+import halfstep as hs
+from benchmarks.stress.forged import FORMATS, cells_of, forge, made, random_dense
+from halfstep import metrics
+from halfstep.backends.ranking import best_columns, best_of_given
+from halfstep.errors import DataError
+from halfstep.interactions import Interactions, Lists
+
+CASES = 3000
+SHAPE = (6, 5)
+CACHE = Path(tempfile.gettempdir()) / "halfstep-with-bounds-checks"
+
+SUMMED = ("user_features", "item_features", "fold_in with features", "frobenius")  # values of the same cell
+
+Door = Callable[[Any], np.ndarray]
+
+
+def als(**parameters: Any) -> hs.ALS:
+    return hs.ALS(rank=2, iterations=1, random_state=0, threads=1, **parameters)
+
+
+def doors() -> dict[str, Door]:
+    """Return what takes a sparse matrix of `SHAPE`, and turns it into numbers that depend on all it holds."""
+    data = sp.csr_array(np.arange(1.0, 31).reshape(SHAPE))
+    model = als().fit(data)
+    linked = als().fit(data, user_features=data)
+
+    def imported(matrix: Any) -> np.ndarray:
+        factors = np.ones((SHAPE[0], 2)), np.ones((SHAPE[1], 2))
+        return hs.persistence.from_arrays(*factors, interactions=matrix).recommend(n=5).scores
+
+    def fitted(matrix: Any) -> np.ndarray:
+        found = als().fit(matrix)
+        return np.append(found.user_factors_.ravel(), found.recommend(n=3).scores.ravel())
+
+    return {
+        "from_sparse": lambda matrix: Interactions.from_sparse(matrix).to_sparse().toarray(),
+        "fit": fitted,
+        "fold_in": lambda matrix: model.fold_in(matrix).user_factors_,
+        "partial_fit": lambda matrix: als().fit(data).partial_fit(matrix, duplicates="last").item_factors_,
+        "user_features": lambda matrix: als().fit(data, user_features=matrix).user_factors_,
+        "item_features": lambda matrix: als().fit(data.T.tocsr(), item_features=matrix).item_factors_,
+        "fold_in with features": lambda matrix: linked.fold_in(data, user_features=matrix).user_factors_,
+        "from_arrays": imported,
+        "frobenius": lambda matrix: np.array(metrics.frobenius(matrix, np.ones((6, 2)), np.ones((5, 2)))),
+    }
+
+
+def outcome(name: str, door: Door, matrix: Any) -> str:
+    """Say what a door made of a matrix: "accepted" or "refused", or else what is wrong."""
+    cells = cells_of(matrix, summed=name in SUMMED)
+    try:
+        found = door(matrix)
+    except DataError as error:
+        is_right = cells is None or (len(cells) == 0 and name not in SUMMED)
+        return "refused" if is_right else f"refused, though valid: {error}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    if cells is None:
+        return "accepted, though not valid"
+    rows, columns = np.array(list(cells), int).reshape(-1, 2).T
+    clean = sp.coo_array((list(cells.values()), (rows, columns)), shape=matrix.shape).tocsr()
+    return "accepted" if np.array_equal(found, door(clean), equal_nan=True) else "accepted as something else"
+
+
+def list_outcome(rng: np.random.Generator) -> str:
+    """Say what rankings made of random lists of columns, most of which cannot be read."""
+    indptr = np.concatenate([[0], np.cumsum(rng.integers(0, 4, 3))])
+    indices = rng.integers(-1, 8, indptr[-1]).astype(np.int32)
+    if rng.random() < 0.5:
+        indices = np.concatenate([np.unique(rng.integers(0, 7, n)) for n in np.diff(indptr)]).astype(np.int32)
+        indptr = np.minimum(indptr, len(indices))
+    lists = Lists(indptr, indices)
+    rows = [indices[begin:end].tolist() for begin, end in pairwise(indptr)]
+    is_valid = indptr[-1] == len(indices) and all(row == sorted(set(row) & set(range(7))) for row in rows)
+    P, Q, c = rng.normal(size=(3, 2)), rng.normal(size=(7, 2)), rng.normal(size=7)
+    try:
+        left, _ = best_columns(P, Q, c, 7, skip=lists, max_memory=1 << 20, threads=1)
+        chosen, _ = best_of_given(P, Q, c, 7, given=lists, threads=1)
+    except DataError:
+        return "refused" if not is_valid else "lists refused, though valid"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    for row, without, within in zip(rows, left.tolist(), chosen.tolist(), strict=True):
+        if sorted(without)[len(row) :] != sorted(set(range(7)) - set(row)) or sorted(within)[7 - len(row) :] != row:
+            return "lists accepted as something else"
+    return "accepted" if is_valid else "lists accepted, though not valid"
+
+
+def main(cases: int = CASES) -> int:
+    """Run all cases and print the outcomes; return how many are faults."""
+    began, rng, all_doors = time.perf_counter(), np.random.default_rng(0), doors()
+    outcomes, faults = Counter[str](), 0
+    for number in range(cases):
+        name = list(all_doors)[number % len(all_doors)]
+        matrix = made(FORMATS[number % len(FORMATS)], random_dense(rng, SHAPE), as_matrix=bool(rng.integers(2)))
+        if rng.random() < 0.8:
+            matrix = forge(matrix, rng)
+        for found in (f"{name}: {outcome(name, all_doors[name], matrix)}", f"lists: {list_outcome(rng)}"):
+            is_fault = not found.endswith((": accepted", ": refused"))
+            outcomes["fault" if is_fault else found] += 1
+            faults += is_fault
+            if is_fault:
+                print(f"case {number}, {matrix.format}: {found}", flush=True)
+    for found, count in sorted(outcomes.items()):
+        print(f"{count:6,}  {found}")
+    print(f"{2 * cases:,} cases in {time.perf_counter() - began:.0f} s, {faults} faults")
+    return faults
+
+
+def with_bounds_checks(arguments: list[str]) -> int:
+    """Run this module in a process whose kernels check bounds; a crash is an exit status, too."""
+    environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(CACHE)}
+    command = [sys.executable, "-W", "error", "-m", "benchmarks.stress.sparse_doors", *arguments]
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    if os.environ.get("NUMBA_BOUNDSCHECK") == "1":
+        sys.exit(min(main(*map(int, sys.argv[1:])), 1))
+    sys.exit(with_bounds_checks(sys.argv[1:]))

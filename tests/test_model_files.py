@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -26,7 +27,9 @@ from halfstep.errors import ModelFileError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions
 from halfstep.storage import container
-from stored import SOME, assert_same, fitted, same_array, saved
+from halfstep.storage.faults import Fault
+from halfstep.storage.ids import unpack_vocabulary
+from stored import MODELS, SOME, assert_same, fitted, same_array, saved
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +276,14 @@ HOSTILE = {
     "generator of nobody": parameters_with(random_state={"generator": {"bit_generator": "default_rng"}}),
     "generator of a list": parameters_with(random_state={"generator": {"bit_generator": []}}),
     "deep nest": parameters_with(init=json.loads("[" * 900 + "]" * 900)),
+    "empty array of a huge shape": lambda header, model: header.update(
+        {"more.x": {"dtype": "F64", "shape": [HUGE, 0], "data_offsets": [last_offset(header)] * 2}}
+    ),
 }
+
+
+def last_offset(header: dict) -> int:
+    return max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
 
 
 @pytest.mark.parametrize("verify", [True, False])
@@ -323,6 +333,12 @@ WRONG_NUMBERS = {
     "ids of an unknown kind": ("users.json", lambda array: array.__setitem__(3, 65), False),
     "factors that are NaN": ("user_factors", lambda array: array.__setitem__(0, np.nan), True),
     "values that are NaN": ("interactions.values", lambda array: array.__setitem__(0, np.nan), True),
+    "factors that are infinite": ("item_factors", lambda array: array.__setitem__(0, np.inf), True),
+    "biases that are NaN": ("item_biases", lambda array: array.__setitem__(0, np.nan), True),
+    "parameters that are NaN": ("parameters.objective.weight.columns", lambda array: array.fill(np.nan), True),
+    "instants that are missing": ("interactions.timestamps", lambda array: array.__setitem__(2, -(2**63)), True),
+    "weights that are infinite": ("interactions.weights", lambda array: array.__setitem__(0, np.inf), True),
+    "counts below 0": ("item_counts", lambda array: array.__setitem__(0, -1), False),
     "weights below 0": ("interactions.weights", lambda array: array.__setitem__(0, -1), True),
     "a pair twice": ("interactions.item_positions", lambda array: array.__setitem__(slice(None), 0), True),
 }
@@ -340,6 +356,121 @@ def test_wrong_numbers_with_the_right_checksum_are_an_error(sound: Path, tmp_pat
     else:
         with pytest.raises(ModelFileError, match="is corrupted"):
             hs.load(path, verify=False)
+
+
+def model_of(kind: str) -> FactorModel:
+    """One of `MODELS`, or one of those here, which take more data."""
+    if kind in MODELS:
+        return fitted(kind)
+    n = np.arange(60)
+    data = Interactions.from_arrays(n // 6, n * 7 % 13, 1.0 + n % 4, n * 1000)
+    more: dict[str, hs.ALS | hs.BayesianALS] = {
+        "four bins": hs.ALS(hs.Explicit(biases=True, drift=hs.Drift(bins=4)), rank=2, iterations=2, random_state=0),
+        "ordinal": hs.BayesianALS(ordinal=True, rank=2, iterations=4, burn_in=1, random_state=0),
+    }
+    return more[kind].fit(data)
+
+
+def truth_of_two(array: np.ndarray) -> None:
+    array.view(np.uint8)[0] = 2
+
+
+WRONG_SAMPLES = {
+    "noise that is NaN": ("bayesian", "more.noise", lambda array: array.__setitem__(0, np.nan), False),
+    "noise of 0": ("bayesian", "more.noise", lambda array: array.__setitem__(0, 0.0), False),
+    "negative noise": ("bayesian", "more.noise", lambda array: array.__setitem__(0, -1.0), False),
+    "covariance that is NaN": ("bayesian", "more.users.roots", lambda array: array.fill(np.nan), False),
+    "covariance of 0": ("bayesian", "more.items.roots", lambda array: array.fill(0.0), False),
+    "samples that are NaN": ("bayesian", "more.users.factors", lambda array: array.__setitem__(0, np.nan), True),
+    "infinite samples": ("bayesian", "more.items.biases", lambda array: array.__setitem__(0, np.inf), True),
+    "means that are NaN": ("bayesian", "more.items.means", lambda array: array.__setitem__(0, np.nan), True),
+    "truth that is 2": ("bayesian", "more.users.is_new", truth_of_two, True),
+    "thresholds that descend": ("ordinal", "more.cuts", lambda array: array.__imul__(-1.0), False),
+    "categories that descend": ("ordinal", "more.categories", lambda array: array.__imul__(-1.0), False),
+    "bins that descend": ("four bins", "more.drift.edges", lambda array: array.__imul__(-1.0), False),
+    "scale of 0": ("als-drift", "more.drift.scale", lambda array: array.fill(0.0), False),
+    "trends that are NaN": ("als-drift", "more.drift.trends", lambda array: array.fill(np.nan), False),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_SAMPLES)
+def test_wrong_samples_with_the_right_checksum_are_an_error(tmp_path: Path, name: str) -> None:
+    kind, array, change, only_verified = WRONG_SAMPLES[name]
+    model_of(kind).save(tmp_path / "sound")
+    (tmp_path / "forged").write_bytes(with_array((tmp_path / "sound").read_bytes(), array, change))
+    with pytest.raises(ModelFileError, match="is corrupted"):
+        hs.load(tmp_path / "forged")
+    if not only_verified:
+        with pytest.raises(ModelFileError, match="is corrupted"):
+            hs.load(tmp_path / "forged", verify=False)
+
+
+@pytest.mark.parametrize(
+    "kind", ["als", "als-drift", "four bins", "als-linked", "bayesian", "ordinal", "sgd", "popularity"]
+)
+def test_random_numbers_with_the_right_checksums_never_crash(tmp_path: Path, kind: str) -> None:
+    """Each array in turn is filled with bits at random, or with what is at the ends of its type."""
+    model_of(kind).save(tmp_path / "sound")
+    sound = (tmp_path / "sound").read_bytes()
+    names = [name for name in header_of(sound)[0] if name != "__metadata__"]
+    for seed in range(8 * len(names)):
+        rng = np.random.default_rng(seed)
+
+        def change(array: np.ndarray, rng: np.random.Generator = rng) -> None:
+            some = rng.random(array.shape) < rng.choice([0.05, 1.0])
+            bits = np.frombuffer(rng.bytes(array.nbytes), array.dtype).reshape(array.shape)
+            if array.dtype.kind in "iu" and rng.random() < 0.5:
+                bits = np.full_like(array, rng.choice([np.iinfo(array.dtype).min, np.iinfo(array.dtype).max, 0, 1]))
+            array[some] = bits[some]
+
+        (tmp_path / "forged").write_bytes(with_array(sound, names[seed % len(names)], change))
+        for verify in (True, False):
+            try:
+                model = hs.load(tmp_path / "forged", verify=verify)
+            except ModelFileError:
+                continue
+            with contextlib.suppress(hs.errors.HalfstepError), np.errstate(all="ignore"):
+                use(model)
+
+
+def test_a_header_as_large_as_no_model_has_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    size = 5 * container.LARGEST_HEADER
+    content = container._BEGINNING + b'","x":[' + b"[]," * (size // 3)
+    (tmp_path / "file").write_bytes(length(len(content)) + content)
+    tracemalloc.start()
+    with pytest.raises(ModelFileError, match="is corrupted: its header claims"):
+        hs.load(tmp_path / "file")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+@pytest.mark.parametrize("entry", [b"{}", b'{"tuple":[]}', b"1"])
+def test_ids_as_long_as_none_are_refused_before_they_are_parsed(sound: Path, tmp_path: Path, entry: bytes) -> None:
+    """One id of ten million parts: all of it at once would take 30 times its size."""
+    text = np.frombuffer(b'[{"tuple":[' + b",".join([entry] * (10_000_000 // len(entry))) + b"]}]", np.uint8)
+    arrays = {"users.json": text}
+    tracemalloc.start()
+    with pytest.raises(Fault, match=r"users.json holds an id that cannot be read"):
+        unpack_vocabulary(arrays, "users")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * len(text)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+class TestWhatIsNoFile:
+    @pytest.mark.parametrize("verify", [True, False])
+    @pytest.mark.parametrize("copy", [True, False])
+    def test_a_named_pipe_does_not_block(self, tmp_path: Path, verify: bool, copy: bool) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(OSError, match=r"it is a named pipe, not a file on a disk: .*pipe"):
+            hs.load(tmp_path / "pipe", verify=verify, copy=copy)
+
+    @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+    def test_a_device_is_not_read(self, device: str) -> None:
+        with pytest.raises(OSError, match="it is a device"):
+            hs.load(device)
 
 
 # Saving under bad luck.

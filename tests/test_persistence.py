@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import inspect
+import json
 import tracemalloc
 from decimal import Decimal
 from fractions import Fraction
@@ -20,7 +21,7 @@ from halfstep import objective, persistence, weights
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, Vocabulary
-from halfstep.storage import container, values
+from halfstep.storage import container, faults, values
 from halfstep.storage.ids import pack_texts, pack_vocabulary, unpack_texts, unpack_vocabulary
 from stored import MODELS, SOME, TITLED, assert_same, fitted, same_array, same_ids, saved
 
@@ -344,3 +345,39 @@ def test_titles_from_a_column_are_shown_and_kept_in_files(tmp_path: Path) -> Non
         assert "Alien" in repr(each.similar_items("tt2"))
         assert "Alien" in repr(each.explain("ann", "tt1"))
         assert "'tt2' Brazil" in repr(each.fold_in({"new": ["tt1"]}).recommend())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.lists(JSON, max_size=20))
+def test_entries_of_json_are_those_of_the_whole(entries: list[object]) -> None:
+    """Cut anywhere: between entries, inside one, and inside a number."""
+    texts = [json.dumps(entry, separators=(",", ":")) for entry in entries]
+    longest = max(map(len, texts), default=0)
+    text = f"[{','.join(texts)}]"
+    with pytest.MonkeyPatch.context() as patched:
+        for length in (longest + 1, longest + 2, longest + 7, 10**6):
+            patched.setattr(faults, "LONGEST_ENTRY", length)
+            assert list(faults.entries_of_json(text)) == entries
+        patched.setattr(faults, "LONGEST_ENTRY", max(longest - 1, 1))
+        if longest > 2 and len(texts) > 1:
+            with pytest.raises(ValueError, match=r"."):
+                list(faults.entries_of_json(text))
+
+
+@pytest.mark.parametrize("text", ["", "[", "]", "{}", "[1", "1]", "[1 2]", "[1;2]", "[1,,2]", "[,]", "[1]2]", "[[1]"])
+def test_what_is_no_list_of_json_is_an_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        list(faults.entries_of_json(text))
+
+
+def test_an_id_too_long_to_be_read_again_is_not_saved(tmp_path: Path) -> None:
+    data = Interactions.from_arrays([("a" * 2_000_000, 1), ("b", 2)], [1, 2], [1.0, 2.0])
+    with pytest.raises(DataError, match="of a length, which a file cannot hold"):
+        hs.ItemBias().fit(data).save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []

@@ -233,6 +233,8 @@ class FittedDrift:
             )
         if not all(np.isfinite(array).all() for array in ours.values()) or ours["scale"][0] <= 0:
             raise ValueError("what drifts in it is not all finite")
+        if (np.diff(ours["edges"]) < 0).any():
+            raise ValueError("the bins of its drift do not ascend")
         return cls(**ours)
 
 

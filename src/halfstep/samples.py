@@ -238,6 +238,12 @@ class Samples:
         for name, ascending in (("cuts", cuts), ("categories", categories)):
             if not (np.isfinite(ascending).all() and (np.diff(ascending, axis=-1) > 0).all()):
                 raise ValueError(f"its {name} are not finite, or do not ascend")
+        if not (np.isfinite(arrays["noise"]).all() and (arrays["noise"] > 0).all()):
+            raise ValueError("its samples have a noise that is not positive")
+        for name in ("users", "items"):
+            spreads = arrays[f"{name}.roots"].diagonal(axis1=1, axis2=2)[:, :rank]
+            if not (np.isfinite(arrays[f"{name}.roots"]).all() and (spreads != 0).all()):
+                raise ValueError(f"its samples have covariances of the {name} that are singular")
         users, items = (
             SideSamples(*(arrays[f"{name}.{each.name}"] for each in dataclasses.fields(SideSamples)))
             for name in ("users", "items")

@@ -34,11 +34,13 @@ from safetensors import SafetensorError, safe_open
 
 from halfstep.atomic import write_atomically
 from halfstep.errors import ModelFileError, ParameterError
+from halfstep.regular_files import open_regular
 from halfstep.storage.faults import REMEDY, Fault, corrupted, parse_json
 
 VERSION = 1
-LARGEST_HEADER = 100_000_000  # bytes; the limit of safetensors
+LARGEST_HEADER = 8_000_000  # bytes; JSON takes up to 30 times its size once it is parsed
 MOST_DIMENSIONS = 8
+NUMBERS_AT_ONCE = 1 << 20  # checked, so that little memory is needed
 
 _BEGINNING = b'{"__metadata__":{"format":"halfstep","checksum":"'
 _DIGITS = 32  # of the header's checksum, hexadecimal
@@ -154,7 +156,7 @@ def read_container(path: Path, *, verify: bool, copy: bool = False) -> Container
     Fault
         If it is not such a file, or no longer; it says which.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         header = _read_header(file, size)
         entries = parse_json(header[8:], "its header")
@@ -175,6 +177,7 @@ def read_container(path: Path, *, verify: bool, copy: bool = False) -> Container
     arrays = {name: place.of(content) for name, place in places.items()}
     if verify:
         _check_arrays(arrays, metadata)
+        _check_numbers(arrays)
     return Container(arrays, metadata)
 
 
@@ -252,7 +255,10 @@ class _Place:
 
     def of(self, content: bytes | mmap.mmap) -> NDArray[Any]:
         if self.start == self.stop:  # nothing to map
-            array = np.empty(self.shape, self.dtype)
+            try:
+                array = np.empty(self.shape, self.dtype)
+            except ValueError as error:  # 0 × 2**61
+                raise corrupted(f"an array has the shape {self.shape}") from error
             array.flags.writeable = False
             return array
         count = math.prod(self.shape)
@@ -304,3 +310,15 @@ def _check_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
     for name, array in arrays.items():
         if zlib.crc32(_bytes_of(array)) != expected[name]:
             raise corrupted(f"{name} does not match its checksum")
+
+
+def _check_numbers(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Make sure that numbers are finite, and truth values 0 or 1, as all are that a fit finds."""
+    for name, array in arrays.items():
+        flat = array.reshape(-1)
+        for start in range(0, len(flat), NUMBERS_AT_ONCE):
+            some = flat[start : start + NUMBERS_AT_ONCE]
+            if array.dtype.kind == "f" and not np.isfinite(some).all():
+                raise corrupted(f"{name} has numbers that are not finite")
+            if array.dtype.kind == "b" and (some.view(np.uint8) > 1).any():
+                raise corrupted(f"{name} has truth values that are neither 0 nor 1")

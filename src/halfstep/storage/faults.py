@@ -10,6 +10,7 @@ from typing import Any
 
 from halfstep.errors import ModelFileError
 
+LONGEST_ENTRY = 1 << 20  # characters of JSON
 REMEDY = "take it from a backup, or fit and save the model again"
 
 
@@ -47,8 +48,43 @@ def parse_json(text: str | bytes, what: str) -> Any:
         raise corrupted(f"{what} cannot be parsed ({error})") from error
 
 
+def entries_of_json(text: str) -> Iterator[Any]:
+    """Parse a list one entry at a time: all of it at once would take up to 30 times the memory of the text.
+
+    Raises
+    ------
+    ValueError
+        If it is no list as `json.dumps` writes it without spaces, or an entry is longer than `LONGEST_ENTRY`.
+    """
+    if len(text) < 2 or text[0] != "[" or text[-1] != "]":
+        raise ValueError("it is no list")
+    begin, end = 1, len(text) - 1
+    while begin < end:
+        part = text[begin : min(begin + LONGEST_ENTRY, end)]
+        is_last, at = begin + len(part) == end, 0
+        while at < len(part):
+            try:
+                entry, stop = _DECODER.raw_decode(part, at)
+            except ValueError:
+                if at == 0 or is_last:
+                    raise
+                break  # it goes on in the next part
+            if stop == len(part) and not is_last:  # and so may a number
+                if at == 0:
+                    raise ValueError(f"an entry is longer than {LONGEST_ENTRY:,} characters")
+                break
+            if stop < len(part) and part[stop] != ",":
+                raise ValueError(f"no comma at character {begin + stop:,}")
+            yield entry
+            at = stop + 1
+        begin += at
+
+
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) < len(pairs):
         raise ValueError("a name occurs twice")
     return entries
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from halfstep.errors import DataError
 from halfstep.interactions import Vocabulary
-from halfstep.storage.faults import corrupted, parse_json
+from halfstep.storage.faults import LONGEST_ENTRY, corrupted, entries_of_json
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -60,13 +60,14 @@ def pack_vocabulary(vocabulary: Vocabulary, name: str) -> Arrays:
     if set(map(type, entries)) <= {str}:
         return pack_texts(entries, name)
     try:
-        text = json.dumps([_jsonable(entry) for entry in entries], separators=(",", ":"))
+        texts = [_json_of(entry) for entry in entries]
     except _CannotStoreError as error:
+        item = error.args[0]
         raise DataError(
-            f"the id {error.args[0]!r} in {name} is of type {type(error.args[0]).__name__}, which a file cannot "
+            f"the id {item!r:.200} in {name} is of type {type(item).__name__}, or of a length, which a file cannot "
             "hold: make ids integers, strings, UUIDs, bytes, numbers, dates, or tuples of these before you fit"
         ) from None
-    return {f"{name}.json": np.frombuffer(text.encode(), dtype=np.uint8)}
+    return {f"{name}.json": np.frombuffer(f"[{','.join(texts)}]".encode(), dtype=np.uint8)}
 
 
 def unpack_vocabulary(arrays: Arrays, name: str) -> Vocabulary:
@@ -147,6 +148,13 @@ class _CannotStoreError(Exception):
     pass
 
 
+def _json_of(item: Any) -> str:
+    text = json.dumps(_jsonable(item), separators=(",", ":"))
+    if len(text) >= LONGEST_ENTRY:
+        raise _CannotStoreError(item)
+    return text
+
+
 def _jsonable(item: Any) -> Any:
     """Make JSON of an id; of NumPy's scalars what equals and hashes the same in Python."""
     if isinstance(item, np.generic) and item.dtype.kind in "biufSU":
@@ -167,11 +175,8 @@ def _jsonable(item: Any) -> Any:
 
 def _unpack_json(arrays: Arrays, name: str) -> list[Any]:
     text = need(arrays, f"{name}.json", np.uint8).tobytes()
-    entries = parse_json(text, f"{name}.json")
-    if not isinstance(entries, list):
-        raise corrupted(f"{name}.json is no list")
     try:
-        return [_from_json(entry) for entry in entries]
+        return [_from_json(entry) for entry in entries_of_json(text.decode())]
     except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
         raise corrupted(f"{name}.json holds an id that cannot be read ({error})") from error
 

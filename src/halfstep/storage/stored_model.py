@@ -155,8 +155,6 @@ def _unpack(about: Any, arrays: Arrays, values_are: str, *, verify: bool) -> Sto
         _check_sizes(about, arrays, len(users), len(items))
     except ValueError as error:
         raise corrupted(str(error)) from error
-    if verify and not all(np.isfinite(arrays[name]).all() for name in _FACTORS):
-        raise corrupted("its factors are not all finite")
     stored = about["interactions"]
     return StoredModel(
         kind=about["class"],
@@ -262,8 +260,8 @@ def _unpack_interactions(
     if "interactions.weights" in arrays:
         weights = need(arrays, "interactions.weights", np.float64, shape=entries)
     if verify:
-        if not np.isfinite(values).all() or (weights is not None and not (weights >= 0).all()):
-            raise corrupted("its interactions have values that are not finite, or weights below 0")
+        if weights is not None and (weights < 0).any():
+            raise corrupted("its interactions have weights below 0")
         if find_repeat(u.astype(np.int64) * len(items) + i) is not None:
             raise corrupted("its interactions have the same pair twice")
     others = about["others"]
@@ -275,7 +273,7 @@ def _unpack_interactions(
         user_positions=u,
         item_positions=i,
         values=values,
-        timestamps=_unpack_timestamps(about["timestamps"], arrays, entries),
+        timestamps=_unpack_timestamps(about["timestamps"], arrays, entries, verify=verify),
         weights=weights,
         item_titles=_unpack_titles(arrays) if about["titles"] else None,
         has_values=_has_values(others.get("values"), values),
@@ -288,13 +286,15 @@ def _has_values(said: str | None, values: NDArray[np.float64]) -> bool:
     return bool((values != 1).any()) if said is None else said == "given"
 
 
-def _unpack_timestamps(dtype: Any, arrays: Arrays, shape: tuple[int, ...]) -> NDArray[Any] | None:
+def _unpack_timestamps(dtype: Any, arrays: Arrays, shape: tuple[int, ...], *, verify: bool) -> NDArray[Any] | None:
     if dtype is None:
         return None
     if dtype not in ("int64", "float64", "datetime64[us]"):
         raise corrupted(f"its timestamps are of dtype {dtype!r}")
     stored = need(arrays, "interactions.timestamps", "float64" if dtype == "float64" else "int64", shape=shape)
     times: NDArray[Any] = stored.view(dtype)
+    if verify and times.dtype.kind == "M" and np.isnat(times).any():
+        raise corrupted("its interactions have instants that are missing (NaT)")
     return times
 
 

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import pickle
+import random
 import re
 import shutil
 import sys
+import tracemalloc
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +117,18 @@ class TestFromArrays:
         hs.ALS(hs.Implicit(), rank=3, init=(model.user_factors_, model.item_factors_)).fit(data)
 
 
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def npz(path: Path, arrays: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> None:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in arrays.items():
+            archive.writestr(f"{name}.npy", content)
+
+
 class TestFromImplicit:
     def save(self, path: Path, **arrays: object) -> Path:
         np.savez(
@@ -157,6 +176,70 @@ class TestFromImplicit:
         path = self.save(tmp_path / "als.npz", item_factors=np.array([Bomb()], dtype=object))
         with pytest.raises(ModelFileError, match="is no model of implicit"):
             from_implicit(path)
+
+    @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+    def test_a_changed_file_is_a_documented_error_or_a_model(self, tmp_path: Path, compression: int) -> None:
+        """Whatever zipfile, its decompressors and the parser of npy headers raise."""
+        path = tmp_path / "als.npz"
+        npz(path, {"user_factors": npy(P), "item_factors": npy(Q)}, compression)
+        sound = path.read_bytes()
+        for seed in range(300):
+            rng = random.Random(seed)
+            changed = bytearray(sound)
+            for _ in range(rng.randint(1, 3)):
+                changed[rng.randrange(len(changed))] = rng.randrange(256)
+            path.write_bytes(bytes(changed[: rng.choice([len(changed), rng.randrange(len(changed))])]))
+            with contextlib.suppress(ModelFileError, DataError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                assert from_implicit(path).user_factors_.shape[1] == from_implicit(path).item_factors_.shape[1]
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 3)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (-4, -3)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (12,)}",
+            "{'descr': '|O', 'fortran_order': False, 'shape': (4, 3)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (4L, 3L)",
+            "{'descr': 'a",
+            "(" * 5000,
+            "{'descr': '<f4'}",
+        ],
+        ids=range(8),
+    )
+    def test_headers_that_lie_are_refused_before_memory_is_taken(self, tmp_path: Path, header: str) -> None:
+        text = header.encode() + b"\n"
+        forged = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + P.tobytes()
+        npz(tmp_path / "als.npz", {"user_factors": forged, "item_factors": npy(Q)})
+        tracemalloc.start()
+        with pytest.raises(ModelFileError, match=r"als.npz is no model of implicit"):
+            from_implicit(tmp_path / "als.npz")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 10_000_000
+
+    def test_a_zip_bomb_is_not_unpacked(self, tmp_path: Path) -> None:
+        zeros = npy(np.zeros((10_000_000, 3), np.float32))
+        npz(tmp_path / "als.npz", {"user_factors": zeros, "item_factors": npy(Q)}, zipfile.ZIP_DEFLATED)
+        tracemalloc.start()
+        with pytest.raises(ModelFileError, match=r"user_factors.npy claims 120,000,128 bytes"):
+            from_implicit(tmp_path / "als.npz")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 10_000_000
+
+    def test_compressed_and_transposed_factors_are_read(self, tmp_path: Path) -> None:
+        arrays = {"user_factors": npy(np.asfortranarray(P)), "item_factors": npy(Q.astype(np.float64))}
+        npz(tmp_path / "als.npz", arrays, zipfile.ZIP_DEFLATED)
+        model = from_implicit(tmp_path / "als.npz")
+        assert same_array(model.user_factors_, P)
+        assert same_array(model.item_factors_, Q.astype(np.float64))
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+    def test_a_named_pipe_does_not_block(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(OSError, match="it is a named pipe"):
+            from_implicit(tmp_path / "pipe")
 
     def test_factors_of_other_ranks(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="columns"):
@@ -247,6 +330,45 @@ class TestFromSpark:
         shutil.rmtree(spark / "userFactors")
         with pytest.raises(ModelFileError, match="no rows"):
             from_spark(spark)
+
+    @pytest.mark.parametrize(
+        ("ids", "reason"),
+        [
+            (pa.array([1, None], pa.int32()), "1 ids that are missing"),
+            (pa.array([1, 2**63], pa.uint64()), "9223372036854775808"),
+            (pa.array([1.0, 2.5]), "ids of type double instead of integers"),
+            (pa.array(["1", "2"]), "ids of type string instead of integers"),
+            (pa.array([True, False]), "ids of type bool instead of integers"),
+        ],
+        ids=["missing", "too large", "fractions", "texts", "truth values"],
+    )
+    def test_ids_that_cannot_be_kept_are_refused(self, spark: Path, ids: pa.Array, reason: str) -> None:
+        self.only_part(spark, pa.table({"id": ids, "features": [[1.0, 2.0, 3.0]] * 2}))
+        with pytest.raises(ModelFileError, match=rf"userFactors holds no factors of Spark \(.*{reason}"):
+            from_spark(spark)
+
+    def test_ids_of_64_bits_are_kept(self, spark: Path) -> None:
+        ids = pa.array([2**53 + 1, 2**63 - 1, -(2**63)], pa.int64())
+        self.only_part(spark, pa.table({"id": ids, "features": [[1.0, 2.0, 3.0]] * 3}))
+        assert from_spark(spark).users_.ids.tolist() == sorted(ids.to_pylist())
+
+    @pytest.mark.parametrize("features", [[[1.0, None, 3.0]], [["1", "2", "3"]], [None]])
+    def test_features_that_are_no_numbers_are_refused(self, spark: Path, features: list[object]) -> None:
+        self.only_part(spark, pa.table({"id": [1], "features": features}))
+        with pytest.raises(ModelFileError, match="userFactors holds no factors of Spark"):
+            from_spark(spark)
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+    @pytest.mark.parametrize("part", ["metadata/part-00001", "userFactors/part-x.parquet"])
+    def test_named_pipes_do_not_block(self, spark: Path, part: str) -> None:
+        os.mkfifo(spark / part)
+        with pytest.raises(OSError, match="it is a named pipe"):
+            from_spark(spark)
+
+    def only_part(self, spark: Path, table: pa.Table) -> None:
+        for part in (spark / "userFactors").glob("*.parquet"):
+            part.unlink()
+        pq.write_table(table, spark / "userFactors" / "part-x.parquet")
 
     def test_of_another_rank_than_the_metadata_say(self, spark: Path) -> None:
         part = spark / "metadata" / "part-00000"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import TYPE_CHECKING, Any, BinaryIO
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,19 @@ from numpy.typing import NDArray
 from halfstep.errors import ModelFileError
 from halfstep.parameters import as_path
 from halfstep.pretrained import PretrainedFactors, from_arrays
+from halfstep.regular_files import open_regular
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SPARK_CLASS = "org.apache.spark.ml.recommendation.ALSModel"
+MOST_TIMES_SMALLER = 100  # that factors become by compression; a zip bomb goes up to 1000
+LARGEST_METADATA = 1_000_000  # bytes
+
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def from_implicit(
@@ -48,18 +60,45 @@ def from_implicit(
     DataError
         As `from_arrays` does.
     """
-    names = "user_factors", "item_factors"
-    try:
-        with as_path("path", path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile) or not set(names) <= set(archive.files):
-                raise ValueError(f"it has no {' and '.join(names)}")
-            factors = [archive[name] for name in names]
-    except (ValueError, BadZipFile, EOFError, AttributeError, TypeError) as error:
-        raise ModelFileError(
-            f"{path} is no model of implicit ({error}): give the .npz that model.save of AlternatingLeastSquares, "
-            "BayesianPersonalizedRanking or LogisticMatrixFactorization wrote"
-        ) from error
+    with open_regular(as_path("path", path)) as file:
+        try:
+            factors = _factors_of_npz(file)
+        except Exception as error:  # whatever the parsers of zip and npy raise on what is neither
+            raise ModelFileError(
+                f"{path} is no model of implicit ({error or type(error).__name__}): give the .npz that model.save of "
+                "AlternatingLeastSquares, BayesianPersonalizedRanking or LogisticMatrixFactorization wrote"
+            ) from error
     return from_arrays(*factors, users=users, items=items, interactions=interactions)
+
+
+def _factors_of_npz(file: BinaryIO) -> list[NDArray[np.generic]]:
+    """Read two matrices, whose sizes are compared with that of the file before memory is taken."""
+    size = os.fstat(file.fileno()).st_size
+    names = "user_factors", "item_factors"
+    with ZipFile(file) as archive:
+        if not {f"{name}.npy" for name in names} <= set(archive.namelist()):
+            raise ValueError(f"it has no {' and '.join(names)}")
+        found = [archive.getinfo(f"{name}.npy") for name in names]
+        for member in found:
+            if member.compress_size > size or member.file_size > MOST_TIMES_SMALLER * member.compress_size:
+                raise ValueError(
+                    f"{member.filename} claims {member.file_size:,} bytes, of {member.compress_size:,} in a file of "
+                    f"{size:,}"
+                )
+        return [_matrix_of_npy(archive, member) for member in found]
+
+
+def _matrix_of_npy(archive: ZipFile, member: ZipInfo) -> NDArray[np.generic]:
+    with archive.open(member) as file:
+        read_header = _HEADERS[np.lib.format.read_magic(file)]
+        shape, is_fortran, dtype = read_header(file)
+        if len(shape) != 2 or dtype.kind not in "fiu":
+            raise ValueError(f"{member.filename} is of shape {shape} and dtype {dtype}: expected a matrix of numbers")
+        expected = math.prod(shape) * dtype.itemsize
+        if min(shape) < 0 or expected != member.file_size - file.tell():
+            raise ValueError(f"{member.filename} of shape {shape} does not have {expected:,} bytes")
+        content = file.read()
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
 def from_spark(folder: str | os.PathLike[str], *, interactions: Any = None) -> PretrainedFactors:
@@ -101,7 +140,7 @@ def from_spark(folder: str | os.PathLike[str], *, interactions: Any = None) -> P
 
 
 def _spark_metadata(folder: Path) -> dict[str, Any]:
-    lines = [line for part in sorted(folder.glob("metadata/part-*")) for line in part.read_bytes().splitlines()]
+    lines = [line for part in sorted(folder.glob("metadata/part-*")) for line in _beginning(part).splitlines()]
     try:
         about = json.loads(lines[0]) if lines else None
     except (ValueError, RecursionError):
@@ -114,6 +153,11 @@ def _spark_metadata(folder: Path) -> dict[str, Any]:
     return about
 
 
+def _beginning(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read(LARGEST_METADATA)
+
+
 def _spark_factors(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
     """Ids, ascending, and the factors of each; of all parts."""
     try:
@@ -123,18 +167,24 @@ def _spark_factors(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.floating
         raise ModuleNotFoundError("from_spark reads parquet with PyArrow: run pip install pyarrow") from error
     parts = sorted(folder.glob("*.parquet"))
     try:
-        tables = [parquet.read_table(part, columns=["id", "features"]) for part in parts]
+        tables = []
+        for part in parts:
+            with open_regular(part) as file:
+                tables.append(parquet.read_table(file, columns=["id", "features"]))
         filled = [table for table in tables if len(table)]
         if not filled:
             raise ValueError("no rows")
         table = pa.concat_tables(filled).combine_chunks()
-        ids = table["id"].to_numpy().astype(np.int64)
+        ids = _spark_ids(table["id"])
         features = table["features"].combine_chunks()
         features = features.chunk(0) if isinstance(features, pa.ChunkedArray) else features
         lengths = np.diff(features.offsets.to_numpy())
         if len(set(lengths.tolist())) != 1 or features.null_count:
             raise ValueError("rows of different length")
-        numbers = features.flatten().to_numpy(zero_copy_only=False)
+        entries = features.flatten()
+        if entries.null_count or not pa.types.is_floating(entries.type):
+            raise ValueError(f"features that are missing, or of type {entries.type}")
+        numbers = entries.to_numpy(zero_copy_only=False)
     except (pa.ArrowException, ValueError, KeyError, AttributeError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise ModelFileError(
@@ -142,3 +192,15 @@ def _spark_factors(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.floating
         ) from error
     order = np.argsort(ids, kind="stable")
     return ids[order], numbers.reshape(len(ids), -1)[order]
+
+
+def _spark_ids(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Integers, each of which is kept as it is; ValueError or ArrowInvalid if there are others."""
+    import pyarrow as pa
+
+    if not pa.types.is_integer(column.type):
+        raise ValueError(f"ids of type {column.type} instead of integers")
+    if column.null_count:
+        raise ValueError(f"{column.null_count:,} ids that are missing")
+    ids: NDArray[np.int64] = column.cast(pa.int64()).to_numpy()
+    return ids

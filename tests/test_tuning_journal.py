@@ -199,3 +199,49 @@ def test_a_disk_that_is_full_is_told_with_the_name_of_the_journal(
     monkeypatch.setattr(os, "fsync", no_room)
     with pytest.raises(JournalError, match=r"journal cannot be written \(No space left on device\): make room"):
         Journal(tmp_path / "journal", {})
+
+
+LINES: dict[str, Any] = {
+    "nested too deeply": b'{"trial": 0, "point": ' + b"[" * 100_000,
+    "nested too deeply, but whole": b'{"trial": 0, "point": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "a number beyond all": b'{"trial": ' + b"9" * 5000 + b"}",
+    "no UTF-8": b'{"trial": "\xff"}',
+    "state of nobody": {"state": "won"},
+    "no values": {"values": []},
+    "values of texts": {"values": ["a"]},
+    "values that are NaN": {"values": [float("nan")]},
+    "a value beyond all": {"values": [10**400]},
+    "no rungs": {"rungs": []},
+    "rungs that are no table": {"rungs": [3]},
+    "rungs of texts": {"rungs": [{"x": 1.0}]},
+    "started from a later one": {"started_from": 7},
+    "started from itself": {"started_from": 0},
+    "started from a text": {"started_from": "0"},
+    "an error that is none": {"error": 5},
+    "seconds of nobody": {"seconds": None},
+    "no point": {"point": None},
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_forged_line_is_a_journal_error(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    given: dict[str, Any] = {"data": ratings().subset(np.arange(2000)), "n_trials": 2, "refit": False}
+    search("grid", path, **given)
+    lines = path.read_bytes().splitlines()
+    changed = LINES[name]
+    lines[1] = changed if isinstance(changed, bytes) else json.dumps(json.loads(lines[1]) | changed).encode()
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    with pytest.raises(JournalError):
+        search("grid", path, **given)
+
+
+@pytest.mark.parametrize(
+    "first", [b'{"journal": ' + b"[" * 100_000 + b"\n", b'{"journal": 1, "seed": true}\n', b"[" * 10**5]
+)
+def test_a_forged_first_line_is_a_journal_error(first: bytes, tmp_path: Path) -> None:
+    """Also where its seed is asked for, before the journal is opened."""
+    (tmp_path / "j").write_bytes(first)
+    with pytest.raises(JournalError):
+        search("random", tmp_path / "j", random_state=None, n_trials=1)
+    assert (tmp_path / "j").read_bytes() == first

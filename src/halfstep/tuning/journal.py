@@ -13,8 +13,11 @@ import numpy as np
 
 from halfstep.errors import JournalError
 from halfstep.interactions import Interactions
+from halfstep.regular_files import open_regular
 
 VERSION = 1
+BEGINNING = b'{"journal"'
+LONGEST_LINE = 10_000_000  # bytes of the first line
 
 
 class Journal:
@@ -44,7 +47,7 @@ class Journal:
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self._path = path
-        self._file: BinaryIO = path.open("a+b")
+        self._file = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, "a+b")
         try:
             _lock(self._file, path)
             self.records = self._read(json.loads(json.dumps(identity)))
@@ -72,10 +75,11 @@ class Journal:
 
     def _read(self, identity: Mapping[str, Any]) -> list[dict[str, Any]]:
         self._file.seek(0)
+        if not BEGINNING.startswith(self._file.read(len(BEGINNING))):  # however long it is
+            raise self._no_journal()
+        self._file.seek(0)
         content = self._file.read()
         whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content) and not whole and not b'{"journal"'.startswith(content[:10]):
-            raise self._no_journal()  # and so nothing of ours to be cut off
         lines = [self._parsed(line) for line in whole.splitlines()]
         if lines:
             self._compare(lines[0], identity)
@@ -93,7 +97,7 @@ class Journal:
     def _parsed(self, line: bytes) -> dict[str, Any]:
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):
             raise self._no_journal()
@@ -132,11 +136,11 @@ def journal_path(given: str | os.PathLike[str]) -> Path:
 def seed_of(path: Path) -> int | None:
     """Read the seed of the search that a journal is of; None where there is no such file yet, or nothing in it."""
     try:
-        with path.open("rb") as file:
-            seed = json.loads(file.readline())["seed"]
-    except (OSError, ValueError, KeyError, TypeError):
+        with open_regular(path) as file:
+            seed = json.loads(file.readline(LONGEST_LINE))["seed"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return seed if isinstance(seed, int) else None
+    return seed if type(seed) is int else None
 
 
 def digest(data: Interactions) -> str:

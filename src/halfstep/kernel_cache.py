@@ -91,7 +91,7 @@ class KernelFiles:
             return [Path(numba.config.CACHE_DIR).absolute() / away]
         try:
             return [self._beside, cache_folder() / away]
-        except RuntimeError:  # nobody's home
+        except OSError:  # this user has no home folder
             return [self._beside]
 
     @property

@@ -335,7 +335,7 @@ WRONG_NUMBERS = {
     "values that are NaN": ("interactions.values", lambda array: array.__setitem__(0, np.nan), True),
     "factors that are infinite": ("item_factors", lambda array: array.__setitem__(0, np.inf), True),
     "biases that are NaN": ("item_biases", lambda array: array.__setitem__(0, np.nan), True),
-    "parameters that are NaN": ("parameters.objective.weight.columns", lambda array: array.fill(np.nan), True),
+    "parameters that are NaN": ("parameters.objective.weight.columns", lambda array: array.fill(np.nan), False),
     "instants that are missing": ("interactions.timestamps", lambda array: array.__setitem__(2, -(2**63)), True),
     "weights that are infinite": ("interactions.weights", lambda array: array.__setitem__(0, np.inf), True),
     "counts below 0": ("item_counts", lambda array: array.__setitem__(0, -1), False),
@@ -352,7 +352,8 @@ def test_wrong_numbers_with_the_right_checksum_are_an_error(sound: Path, tmp_pat
     with pytest.raises(ModelFileError, match="is corrupted"):
         hs.load(path)
     if only_verified:
-        use(hs.load(path, verify=False))
+        with contextlib.suppress(hs.errors.DataError):
+            use(hs.load(path, verify=False))
     else:
         with pytest.raises(ModelFileError, match="is corrupted"):
             hs.load(path, verify=False)

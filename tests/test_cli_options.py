@@ -87,6 +87,21 @@ def test_outputs_are_checked_before_the_work(shell: Shell, folder: Path, line: s
 
 
 @pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("evaluate {}/plays.csv --metrics map", "unknown metric 'map' (did you mean 'average_precision'?)"),
+        ("evaluate {}/plays.csv -n ten", "-n ten: give an integer"),
+        ("tune {}/plays.csv --space rank", "--space rank: give name=value"),
+        ("tune {}/plays.csv --space rank=2 --space rank=3", "--space names rank more than once"),
+    ],
+)
+def test_options_are_checked_before_the_work(shell: Shell, folder: Path, line: str, message: str) -> None:
+    _, err = shell(*line.format(folder).split(), fails=1)
+    assert message in err
+
+
+@pytest.mark.usefixtures("no_work")
 @pytest.mark.parametrize("option", ["--output", "--plot", "--journal"])
 def test_a_folder_without_permission_is_found_before_the_work(
     shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch, option: str

@@ -210,13 +210,13 @@ def evaluate(
 
     With --model, the file is the test set of a saved model.
     """
+    places = _places(number)
+    names = None if metrics is None else [name.strip() for name in metrics.split(",")]
+    check_metrics(names or [], places)
     data = options.read(file, user, item, value, time_column, weight, duplicates, separator, header)
     wishes = Wishes(
         objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
     )
-    places = _places(number)
-    names = None if metrics is None else [name.strip() for name in metrics.split(",")]
-    check_metrics(names or [], places)
     if model is not None:
         fitted, test = hs.load(model), data
         note(f"{model} on {file}: {data}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -111,12 +111,13 @@ def tune(
     )
     if plot is not None:
         import_module("halfstep.drawing")  # which says now that Matplotlib is not installed, if so
+    given = parse_spaces(space or [])
     data = options.read(file, user, item, value, time_column, weight, duplicates, separator, header)
     wishes = Wishes(
         objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
     )
     model, (why, told, _) = choose_model(data, wishes)
-    searched = dict(map(parse_space, space)) if space else _without_fixed(hs.default_space(model), wishes)
+    searched = given or _without_fixed(hs.default_space(model), wishes)
     for line in (f"{file}: {data}", why, told):
         note(line)
     for name, values in searched.items():
@@ -144,6 +145,16 @@ def tune(
         print(f"fitted to all with the best of them; saved to {printable(str(output))}")
     if cut_short:
         raise KeyboardInterrupt
+
+
+def parse_spaces(texts: Sequence[str]) -> dict[str, Any]:
+    """Parse the values of --space, each of which names another parameter."""
+    parsed = list(map(parse_space, texts))
+    names = [name for name, _ in parsed]
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise ParameterError(f"--space names {repeated} more than once: give all of its values at once")
+    return dict(parsed)
 
 
 def parse_space(text: str) -> tuple[str, Any]:

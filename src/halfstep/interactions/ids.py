@@ -51,8 +51,11 @@ def as_ids(ids: Any, name: str) -> NDArray[Any]:
     if column.dtype == np.int64:
         return column
     entries = _objects(column)
-    _refuse_bools_among_numbers(entries, name)
-    return _plain_column(entries, name)
+    kinds = set(map(type, entries))
+    if column.dtype == object and kinds <= {str}:
+        return column
+    _refuse_bools_among_numbers(entries, kinds, name)
+    return _plain_column(entries, kinds, name)
 
 
 def encode(ids: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
@@ -75,9 +78,10 @@ def encode(ids: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
     found, numbers = _number(column, name)
     kinds = set(map(type, found))
     if kinds != {str}:
-        _refuse_bools_among_numbers(_objects(column), name)
+        entries = _objects(column)
+        _refuse_bools_among_numbers(entries, set(map(type, entries)), name)
     try:
-        plain = _plain_column(found, name)
+        plain = _plain_column(found, kinds, name)
     except RowError as error:
         raise RowError(name, int(np.argmax(numbers == error.row)), *error.args[2:]) from None
     is_distinct = kinds <= PLAIN and plain.dtype != np.int64
@@ -133,6 +137,8 @@ def plain_id(item: Any) -> Any:
 
 def type_of(kind: type) -> type:
     """Return the type of an id whose plain form is of a class: the class, or the base whose subclasses are alike."""
+    if kind in PLAIN:
+        return kind
     return next((base for base in _BASES if issubclass(kind, base)), kind)
 
 
@@ -140,7 +146,7 @@ def types_of(ids: NDArray[Any]) -> frozenset[type]:
     """Return the types of a column that `as_ids` returned."""
     if ids.dtype == np.int64:
         return frozenset({int} if len(ids) else ())
-    return frozenset(map(type_of, set(map(type, ids))))
+    return frozenset(map(type_of, set(map(type, ids.tolist()))))
 
 
 def type_in_words(kind: type) -> tuple[str, str]:
@@ -210,9 +216,9 @@ def _objects(column: Sequence[Any] | NDArray[Any]) -> Sequence[Any]:
     return list(column) if column.dtype.kind in "mM" else column.tolist()  # which would lose the unit of instants
 
 
-def _plain_column(entries: Sequence[Any], name: str) -> NDArray[Any]:
-    """Return ids in their plain form: int64 where all are integers that fit, else objects."""
-    if not set(map(type, entries)) <= PLAIN:
+def _plain_column(entries: Sequence[Any], kinds: set[type], name: str) -> NDArray[Any]:
+    """Return ids, of these classes, in their plain form: int64 where all are integers that fit, else objects."""
+    if not kinds <= PLAIN:
         plain: list[Any] = []
         for item in entries:
             try:
@@ -223,9 +229,8 @@ def _plain_column(entries: Sequence[Any], name: str) -> NDArray[Any]:
     return _as_integers(np.fromiter(entries, dtype=object, count=len(entries)), name)
 
 
-def _refuse_bools_among_numbers(entries: Sequence[Any], name: str) -> None:
+def _refuse_bools_among_numbers(entries: Sequence[Any], kinds: set[type], name: str) -> None:
     """Raise an error where True and False stand among numbers, since Python holds True and 1 to be one id."""
-    kinds = set(map(type, entries))
     bools = {kind for kind in kinds if issubclass(kind, bool | np.bool_)}
     if bools and any(issubclass(kind, Number) for kind in kinds - bools):
         row = next(row for row, item in enumerate(entries) if type(item) in bools)

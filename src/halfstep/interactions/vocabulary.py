@@ -322,7 +322,9 @@ class Vocabulary:
 
     def _check_types(self, column: NDArray[Any], name: str) -> None:
         """Raise an error if an id is of a type that no id here has."""
-        foreign = types_of(column) - self._accepted if len(self) else frozenset()
+        if len(self) == 0 or column.dtype.kind == self._ids.dtype.kind == "i":
+            return
+        foreign = types_of(column) - self._accepted
         if not foreign:
             return
         item = next(each for each in column.tolist() if type_of(type(each)) in foreign)
@@ -369,14 +371,14 @@ class Vocabulary:
         return dict(zip(self._ids.tolist(), range(len(self)), strict=True))
 
     @cached_property
-    def _table(self) -> NDArray[np.int32] | None:
-        """For integers close together: the position of each from the smallest on, −1 where it is no id."""
+    def _table(self) -> tuple[int, NDArray[np.int32]] | None:
+        """For integers close together: the smallest, and the position of each from it on, −1 where it is no id."""
         smallest, largest = int(self._ids.min()), int(self._ids.max())
         if not is_dense(smallest, largest, len(self)):
             return None
         table = np.full(largest - smallest + 1, -1, dtype=np.int32)
         table[self._ids - smallest] = np.arange(len(self), dtype=np.int32)
-        return table
+        return smallest, table
 
     @cached_property
     def _ascending(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -405,11 +407,11 @@ class Vocabulary:
         if len(self) == 0:
             return np.full(len(column), -1, dtype=np.int32)
         if self._table is not None:
-            smallest, largest = int(self._ids.min()), int(self._ids.max())
-            inside = (column >= smallest) & (column <= largest)
+            smallest, table = self._table
+            inside = (column >= smallest) & (column <= smallest + len(table) - 1)
             # outside, the difference may overflow: look up any place at all there, and mark it
             offsets = np.where(inside, column, smallest) - smallest
-            return np.where(inside, self._table[offsets], np.int32(-1))
+            return np.where(inside, table[offsets], np.int32(-1))
         ids, positions = self._ascending
         places = np.minimum(np.searchsorted(ids, column), len(ids) - 1)
         return np.where(ids[places] == column, positions[places], np.int32(-1))

@@ -383,6 +383,15 @@ def test_factors_and_interactions_of_other_ids_are_refused(as_strings: bool) -> 
         )
 
 
+def test_interactions_are_not_renumbered_by_ids_of_another_type(as_strings: bool) -> None:
+    data, others = (hs.Interactions.from_arrays(*table(strings)) for strings in (as_strings, not as_strings))
+    with pytest.raises(DataError, match=r"user id '?1'? is .* but the known user ids are"):
+        data.rebased(users=others.users)
+    with pytest.raises(DataError, match=r"item id '?10'? is .* but the known item ids are"):
+        data.rebased(items=others.items)
+    assert len(data.rebased(users=hs.Vocabulary(["1"] if as_strings else [1]))) == 2
+
+
 # Metrics of lists
 
 

@@ -415,12 +415,21 @@ class Interactions:
         )
 
     def rebased(self, *, users: Vocabulary | None = None, items: Vocabulary | None = None) -> Self:
-        """Number the ids as other vocabularies do, and leave out entries of which an id is in none of them."""
+        """Number the ids as other vocabularies do, and leave out interactions with an id that these lack.
+
+        Raises
+        ------
+        DataError
+            If an id is of a type that no id of the other vocabulary has.
+        """
         for name, vocabulary in (("users", users), ("items", items)):
             if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
                 raise ParameterError(f"{name} is a {type(vocabulary).__name__}: give a Vocabulary")
-        u = self.user_positions if users is None else users.positions(self.user_ids, unknown="mark")
-        i = self.item_positions if items is None else items.positions(self.item_ids, unknown="mark")
+        u, i = self.user_positions, self.item_positions
+        if users is not None:
+            u = _positions_in(users, self.users, self.user_counts, "user id")[u]
+        if items is not None:
+            i = _positions_in(items, self.items, self.item_counts, "item id")[i]
         known = (u >= 0) & (i >= 0)
         return replace(
             self.subset(known),
@@ -555,6 +564,13 @@ def _values_of_items(user: Any, history: Any) -> Mapping[Any, Any] | None:
 def _kind(thing: object) -> str:
     shape = getattr(thing, "shape", None)
     return f"{type(thing).__name__} of shape {shape}" if shape is not None else type(thing).__name__
+
+
+def _positions_in(new: Vocabulary, old: Vocabulary, counts: NDArray[np.int64], name: str) -> NDArray[np.int32]:
+    """Return the new position of each old id that has interactions; −1 for others and for unknown ones."""
+    positions, used = np.full(len(old), -1, dtype=np.int32), counts > 0
+    positions[used] = new.positions(old.ids[used], "mark", name=name)
+    return positions
 
 
 def _vocabulary_of(ids: Any, length: int, lines: str, name: str) -> Vocabulary:

@@ -212,9 +212,7 @@ def test_positions_outside_of_the_vocabulary_never_become_interactions() -> None
         Interactions(users=ids, items=ids, user_positions=good, item_positions=good, values=np.ones(3))
 
 
-@pytest.mark.parametrize(
-    "indices", [[3, 1, 0, 2], [1, 1, 0, 2], [0, 4, 0, 2], [-1, 1, 0, 2]], ids=["falls", "repeats", "high", "negative"]
-)
+@pytest.mark.parametrize("indices", [[3, 1, 0, 2], [0, 4, 0, 2], [-1, 1, 0, 2]], ids=["falls", "high", "negative"])
 def test_lists_that_kernels_cannot_read_are_refused(indices: list[int]) -> None:
     lists = Lists(np.array([0, 2, 4]), np.array(indices, np.int32))
     P, Q, c = np.ones((2, 3)), np.ones((4, 3)), np.zeros(4)
@@ -222,6 +220,18 @@ def test_lists_that_kernels_cannot_read_are_refused(indices: list[int]) -> None:
         best_columns(P, Q, c, 2, skip=lists, max_memory=1 << 20)
     with pytest.raises(DataError, match="row 0 lists column"):
         best_of_given(P, Q, c, 2, given=lists)
+
+
+def test_a_column_that_a_list_repeats_is_left_out_or_ranked_once() -> None:
+    rng = np.random.default_rng(0)
+    P, Q, c = rng.normal(size=(3, 2)), rng.normal(size=(5, 2)), rng.normal(size=5)
+    repeats = Lists(np.array([0, 3, 3, 5]), np.array([1, 1, 3, 0, 0], np.int32))
+    once = Lists(np.array([0, 2, 2, 3]), np.array([1, 3, 0], np.int32))
+    for rank in (
+        lambda lists: best_columns(P, Q, c, 5, skip=lists, max_memory=1 << 20)[0],
+        lambda lists: best_of_given(P, Q, c, 5, given=lists)[0],
+    ):
+        np.testing.assert_array_equal(rank(repeats), rank(once))
 
 
 def test_rankings_refuse_factors_that_do_not_fit() -> None:

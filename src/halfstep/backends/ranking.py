@@ -65,7 +65,7 @@ def best_columns(
     DataError
         If the arrays do not fit together.
     """
-    _check(P, Q, c, skip)
+    skip = _checked(P, Q, c, skip)
     best, scores = _empty_lists(len(P), n)
     if n == 0:
         return best, scores
@@ -105,7 +105,7 @@ def best_of_given(
     P: Floats, Q: Floats, c: NDArray[np.float64], n: int, *, given: Lists, threads: int | None = None
 ) -> Ranked:
     """Rank the columns that each row lists, otherwise as `best_columns`."""
-    _check(P, Q, c, given)
+    given = _checked(P, Q, c, given)
     best, scores = _empty_lists(len(P), n)
     P, Q = _read_only(P), _read_only(Q)
 
@@ -122,13 +122,13 @@ def _empty_lists(rows: int, n: int) -> Ranked:
     return np.empty((rows, n), np.int64), np.empty((rows, n))
 
 
-def _check(P: Floats, Q: Floats, c: NDArray[np.float64], lists: Lists) -> None:
-    """Refuse what kernels would read out of bounds."""
+def _checked(P: Floats, Q: Floats, c: NDArray[np.float64], lists: Lists) -> Lists:
+    """Refuse what kernels would read out of bounds, and give the lists as they may read them."""
     if P.shape[1] != Q.shape[1] or c.shape != (len(Q),):
         raise DataError(
             f"factors of shapes {P.shape} and {Q.shape} do not fit each other, or {len(c):,} column scores"
         )
-    lists.check(len(P), len(Q))
+    return lists.checked(len(P), len(Q))
 
 
 def _read_only(F: Floats) -> Floats:

@@ -28,29 +28,34 @@ class Lists:
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
 
-    def check(self, n_rows: int, n_columns: int) -> None:
-        """Refuse lists that the kernels would read, or write, out of bounds for.
+    def checked(self, n_rows: int, n_columns: int) -> Lists:
+        """Give the same lists, in which no column repeats, once they are known to be what kernels may read.
 
         Raises
         ------
         DataError
-            Unless there are `n_rows` lists, each of which ascends and holds columns from 0 to n_columns − 1.
+            Unless there are `n_rows` lists, none of which falls, of columns from 0 to n_columns − 1.
         """
         indptr, indices = self.indptr, self.indices
         if len(indptr) != n_rows + 1 or indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
             raise DataError(f"there are {len(indptr) - 1:,} lists of columns for {n_rows:,} rows: give one for each")
         if len(indices) == 0:
-            return
-        ascends = np.ones(len(indices), np.bool_)
-        np.greater(indices[1:], indices[:-1], out=ascends[1:])
-        ascends[indptr[:-1][np.diff(indptr) > 0]] = True  # each row's first
-        if not ascends.all() or indices.min() < 0 or indices.max() >= n_columns:
-            wrong = ~ascends | (indices < 0) | (indices >= n_columns)
+            return self
+        is_first = np.zeros(len(indices), np.bool_)
+        is_first[indptr[:-1][np.diff(indptr) > 0]] = True
+        ascends = is_first.copy()
+        ascends[1:] |= indices[1:] > indices[:-1]
+        if indices.min() >= 0 and indices.max() < n_columns and ascends.all():
+            return self
+        wrong = (indices < 0) | (indices >= n_columns)
+        wrong[1:] |= ~is_first[1:] & (indices[1:] < indices[:-1])
+        if wrong.any():
             row = int(np.searchsorted(indptr, np.argmax(wrong), side="right")) - 1
             raise DataError(
                 f"row {row} lists column {indices[np.argmax(wrong)]}: a list ascends, and holds columns from 0 to "
                 f"{n_columns - 1}"
             )
+        return self._kept(ascends)
 
     @classmethod
     def empty(cls, n_rows: int) -> Self:
@@ -125,7 +130,9 @@ class Lists:
 
     def where(self, wanted: NDArray[np.bool_]) -> Lists:
         """Keep the columns that are marked."""
-        kept = wanted[self.indices]
+        return self._kept(wanted[self.indices])
+
+    def _kept(self, kept: NDArray[np.bool_]) -> Lists:
         before = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
         return Lists(before[self.indptr], self.indices[kept])
 

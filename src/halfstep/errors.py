@@ -30,6 +30,10 @@ class NotFittedError(HalfstepError, AttributeError):
     """A model was asked for something that only a fitted one has."""
 
 
+class SkippedLinesWarning(UserWarning):
+    """Lines of a file were left out, as ``bad_lines="skip"`` asks for; the message says how many."""
+
+
 class NumericalError(HalfstepError, ArithmeticError):
     """A row's system of equations is not positive definite, or a result is not finite.
 

@@ -278,12 +278,27 @@ class Interactions:
             item_titles=titles_beside(items, item_positions, table["title"]) if "title" in table else None,
             has_values=has_values,
         )
-        if duplicates is None:
-            duplicates = "last" if has_values else "sum"
-        return data._without_repeats(duplicates, "say duplicates='last', 'sum' or 'mean'")
+        return data.without_repeats(duplicates)
 
-    def _without_repeats(self, duplicates: Duplicates, remedy: str) -> Self:
-        """Merge or refuse the entries of a cell that has more than one."""
+    def without_repeats(
+        self, duplicates: Duplicates | None, remedy: str = "say duplicates='last', 'sum' or 'mean'"
+    ) -> Self:
+        """Merge or refuse the entries of a cell that has more than one.
+
+        Parameters
+        ----------
+        duplicates : {"error", "last", "sum", "mean"} or None
+            As in `from_arrays`.
+        remedy : str
+            What the error advises.
+
+        Raises
+        ------
+        RowError
+            If a cell has more than one and ``duplicates="error"``.
+        """
+        if duplicates is None:
+            duplicates = "last" if self.has_values else "sum"
         cells = self.cells
         repeat = find_repeat(cells)
         if repeat is None:

@@ -1,203 +1,263 @@
-"""Interactions from files: csv, tsv and the like, and parquet."""
+"""Interactions from files: delimited text, JSON and parquet, of any number of parts, compressed or not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.util import find_spec
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from halfstep.errors import DataError, ParameterError
-from halfstep.interactions import Interactions
-from halfstep.interactions.columns import MEND_ROWS, RowError, as_timestamps
-from halfstep.interactions.delimited import DelimitedText
-from halfstep.interactions.duplicates import Duplicates
-from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, columns_by_role, naming_the_way_out
+from halfstep.errors import DataError, ParameterError, SkippedLinesWarning
+from halfstep.interactions.duplicates import Duplicates, find_repeat
+from halfstep.interactions.interactions import Interactions
+from halfstep.interactions.reader import Columns, TableReader, open_reader
+from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, IfPresent, columns_by_role
+from halfstep.interactions.tables import BadLines, Options, Table
+from halfstep.interactions.vocabulary import Vocabulary
+from halfstep.parameters import check_choice
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
-_PARQUET = (".parquet", ".pq")
+AnyPath = str | os.PathLike[str]
 
 
 def read_interactions(
-    path: str | Path,
+    path: AnyPath | Sequence[AnyPath],
     *,
     user: str | int = "user",
     item: str | int = "item",
     value: str | int | None = VALUE,
     timestamp: str | int | None = TIMESTAMP,
     weight: str | int | None = WEIGHT,
+    item_titles: str | int | os.PathLike[str] | Mapping[Any, str] | None = None,
+    users: Vocabulary | None = None,
+    items: Vocabulary | None = None,
     duplicates: Duplicates | None = "error",
     separator: str | None = None,
     header: bool = True,
+    quote: str | None = '"',
+    encoding: str = "utf-8",
+    decimal: str = ".",
+    comment: str | None = None,
+    newlines_in_values: bool = False,
+    timestamp_format: str | None = None,
+    bad_lines: BadLines = "error",
 ) -> Interactions:
-    r"""Read interactions from a csv, tsv or parquet file.
+    r"""Read interactions from files of delimited text, JSON or parquet.
+
+    Every line of a text file is read, or named in an error, or counted as skipped: lines are counted a second time,
+    apart from the parser, and a file of which the counts differ is refused.
 
     Parameters
     ----------
-    path : str or Path
-        The suffix says what it is: .csv, .tsv or .tab, maybe followed by .gz, or .parquet. Text is in UTF-8.
+    path : str, path or sequence of them
+        A file, whatever its name: delimited text, JSON (an object per line, or an array of objects) or parquet,
+        as it is or compressed (gzip, bzip2, xz, zstd, or a zip of one file). A folder, whose files are the parts of
+        one table, also with columns in the names of its folders (``country=DE/part-0.parquet``); a pattern such as
+        ``"plays-*.csv"``; or several of these. ``"-"`` is the standard input. A named pipe is waited for.
     user, item : str or int
         The columns of ids, by name or by position, counted from 0.
     value, timestamp, weight : str, int or None
         Further columns; `Interactions.from_arrays` says what they hold. By default, columns that are called
         ``value``, ``timestamp`` and ``weight`` are used if the file has them; None leaves one out. Other columns are
-        ignored.
+        ignored. Timestamps are numbers in any unit, dates and times of parquet, or text: ISO 8601 with or without a
+        time zone, and the usual other formats, such as ``23 Feb 2016 17:59`` and ``02/23/2016 5:59 PM``.
+    item_titles : str, int, path or mapping, optional
+        Titles of items, for people to read: a column of the file; or a second table, whose columns are `item` (else
+        its first) and ``title`` (else its second); or a mapping from item id to title.
+    users, items : Vocabulary, optional
+        Ids among which those of the file are to be looked up, such as a model's: they are read as ids of the same
+        types, so that ``12`` in a file is the string ``"12"`` where those ids are strings.
     duplicates : {"error", "last", "sum", "mean"} or None
         As in `Interactions.from_arrays`.
     separator : str, optional
-        What stands between the fields of a text file, if not said by the suffix: ``","``, ``"\t"``, ``"::"``;
-        any suffix goes with it. Fields may be quoted with ``"`` if the separator is a single character.
+        What separates the fields of a text, at most 4 bytes: ``","``, ``"\t"``, ``"::"``. By default found out from
+        the suffix and the first lines.
     header : bool
-        Whether the first line of a text file names the columns. Without it, they go by position.
+        Whether the first line of a text names the columns. Without it, they go by position.
+    quote : str or None
+        The character that may enclose the fields of a text whose separator is a single character. None if it has no
+        meaning, as in files that do not double it within fields.
+    encoding : str
+        Of text, by the name that Python has for it. A byte order mark is obeyed.
+    decimal : {".", ","}
+        What separates the decimals of values and weights in text.
+    comment : str, optional
+        Lines of a text that begin with this are ignored, such as ``"#"``.
+    newlines_in_values : bool
+        Whether quoted fields of a text may hold line breaks. By default they are an error, since a quote that is not
+        closed would swallow all lines up to the next one. Counting the records apart then takes a pass by Python.
+    timestamp_format : str, optional
+        The format of timestamps in text, in the codes of `datetime.datetime.strptime`, such as ``"%d/%m/%Y %H:%M"``;
+        needed only where several formats fit.
+    bad_lines : {"error", "skip"}
+        What to do with a line that is no record, or whose id, value, timestamp or weight cannot be read: raise an
+        error that names it, or leave it out and warn with how many those are.
 
     Returns
     -------
     Interactions
-        Ids of text files become integers where all ids of the column are written as Python writes integers
-        ("7", not "007"), and stay strings elsewhere.
+        Ids of text files become integers where all ids of the column, in all files, are written as Python writes
+        integers ("7", not "007"), and stay strings elsewhere; those of JSON and parquet keep their types.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     DataError
-        If the file cannot be read or holds anything unusable; it names the file, and the line of a text file.
+        If a file cannot be read or holds anything unusable; it names the file, and the line of a text file.
+
+    Warns
+    -----
+    SkippedLinesWarning
+        If lines were left out, with their number.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {str(path)!r}; relative paths start at {str(Path.cwd())!r}")
-    wanted = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
-    suffix = Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
-    if separator is None and suffix in _PARQUET:
-        return _read_parquet(path, wanted, duplicates)
-    if separator is None and suffix not in _SEPARATORS:
-        known = ", ".join((*_SEPARATORS, *_PARQUET))
-        raise DataError(f"{path}: the suffix {suffix!r} is none of {known}: say separator=... if it is a text file")
-    if separator == "" or (separator is not None and set(separator) & set('"\r\n')):
-        raise ParameterError(f"separator={separator!r}: give what stands between the fields, such as ','")
-    text = DelimitedText(path, _SEPARATORS[suffix] if separator is None else separator, header)
-    return _read_text(text, wanted, duplicates)
-
-
-def _read_parquet(path: Path, asked: Mapping[str, str | int | None], duplicates: Duplicates | None) -> Interactions:
-    import narwhals.stable.v2 as nw
-
-    libraries: tuple[Literal["pyarrow", "polars"], ...] = ("pyarrow", "polars")
-    backend = next((name for name in libraries if find_spec(name)), None)
-    if backend is None:
-        raise DataError(f"{path}: reading parquet takes pyarrow or polars: run pip install pyarrow")
-    try:
-        frame = nw.read_parquet(str(path), backend=backend)
-    except Exception as error:  # every library has classes of its own for a broken file
-        raise DataError(f"{path}: no readable parquet file ({error}): write or fetch it again") from error
-    with _naming(path), naming_the_way_out(asked):
-        wanted = columns_by_role(asked, frame.columns)
-        places = {role: _place(frame.columns, role, column) for role, column in wanted.items()}
-        columns = {role: frame.get_column(frame.columns[place]) for role, place in places.items()}
-        return _from_columns(columns, duplicates)
-
-
-def _read_text(
-    text: DelimitedText, asked: Mapping[str, str | int | None], duplicates: Duplicates | None
-) -> Interactions:
-    names = text.names()
-    wanted = columns_by_role(asked, names if text.header else ())
-    with _naming(text.path, text), naming_the_way_out(asked):
-        if not text.header:
-            for role, column in wanted.items():
-                if isinstance(column, str):
-                    raise DataError(
-                        f"{role}={column!r}, but without a header there are no names: "
-                        f"say {role}=... with a position from 0 to {len(names) - 1}"
-                    )
-        places = {role: _place(names, role, column) for role, column in wanted.items()}
-        fields = dict(zip(places, text.columns(list(places.values())), strict=True))
-        columns = {role: _CONVERSIONS[role](column, role) for role, column in fields.items()}
-        return _from_columns(columns, duplicates)
-
-
-def _from_columns(columns: Mapping[str, Any], duplicates: Duplicates | None) -> Interactions:
-    return Interactions.from_arrays(
-        columns["user"],
-        columns["item"],
-        columns.get("value"),
-        columns.get("timestamp"),
-        columns.get("weight"),
-        duplicates=duplicates,
+    options = Options(
+        separator="\t" if separator == "\\t" else separator,  # as shells hand it over
+        header=header,
+        quote=quote,
+        encoding=encoding,
+        decimal=decimal,
+        comment=comment,
+        newlines_in_values=newlines_in_values,
+        timestamp_format=timestamp_format,
+        bad_lines=bad_lines,
     )
+    asked = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
+    _check(options, asked, {"users": users, "items": items}, duplicates)
+    data, skipped = _read(path, options, asked, item_titles, (users, items), duplicates)
+    if skipped:
+        what = "line was" if skipped == 1 else "lines were"
+        warnings.warn(f"{path}: {skipped:,} {what} skipped", SkippedLinesWarning, stacklevel=2)
+    if item_titles is None or data.item_titles is not None:
+        return data
+    if isinstance(item_titles, Mapping):
+        return replace(data, item_titles=dict(item_titles))
+    assert not isinstance(item_titles, int)  # a column, whose titles there are
+    return replace(data, item_titles=_second_table(item_titles, item, data.items, options))
 
 
-@contextmanager
-def _naming(path: Path, text: DelimitedText | None = None) -> Iterator[None]:
-    """Say in errors about the data which file they are about, and which line of it."""
-    try:
-        yield
-    except RowError as error:
-        line = "" if text is None else f", line {text.line_of(error.row)}"
-        raise DataError(f"{path}{line}: {error}") from None
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+def _read(
+    path: Any,
+    options: Options,
+    asked: Mapping[str, str | int | None],
+    titles: Any,
+    models: tuple[Vocabulary | None, Vocabulary | None],
+    duplicates: Duplicates | None,
+) -> tuple[Interactions, int]:
+    """Read interactions; return how many lines were skipped, too."""
+
+    def choose(table: Table) -> Columns:
+        columns = columns_by_role(asked, table.names if table.has_names else ())
+        is_column = isinstance(titles, int) or (isinstance(titles, str) and titles in table.names)
+        if is_column or (isinstance(titles, str) and not Path(titles).exists()):
+            columns["title"] = titles
+        return columns
+
+    with open_reader(path, options) as reader:
+        unasked = {role for role, column in asked.items() if isinstance(column, IfPresent)}
+        needed = [column for role, column in asked.items() if column is not None and role not in unasked]
+        reader.read(choose, needed, unasked)
+        users, user_positions = reader.vocabulary("user", models[0])
+        items, item_positions = reader.vocabulary("item", models[1])
+        titled = None
+        if reader.has("title"):
+            found = reader.titles(item_positions, len(items))
+            titled = {item: title for item, title in zip(items, found, strict=True) if title is not None}
+        values = reader.column("value")
+        data = Interactions(
+            users=users,
+            items=items,
+            user_positions=user_positions,
+            item_positions=item_positions,
+            values=np.broadcast_to(1.0, len(user_positions)) if values is None else values,  # takes the memory of one
+            timestamps=reader.column("timestamp"),
+            weights=reader.column("weight"),
+            item_titles=titled,
+            has_values=values is not None,
+        )
+        if duplicates == "error":
+            _refuse_repeats(data, reader)
+            return data, reader.skipped
+        return data.without_repeats(duplicates), reader.skipped
 
 
-def _place(names: Sequence[str], role: str, column: str | int) -> int:
-    """Find a column by name or position."""
-    if isinstance(column, str):
-        if names.count(column) == 1:
-            return names.index(column)
-        fault = f"more than one column {column!r}" if column in names else f"no column {column!r}"
-    elif 0 <= column < len(names):
-        return column
-    else:
-        fault = f"no column {column}"
-    listed = ", ".join(f"{place} {name!r}" for place, name in enumerate(names))
-    raise DataError(f"there is {fault} for {role}: there are {listed}; say {role}=... with a name or position")
+def _refuse_repeats(data: Interactions, reader: TableReader) -> None:
+    """Raise an error if a pair of a user and an item occurs more than once."""
+    repeat = find_repeat(data.cells)
+    if repeat is not None:
+        pair = (data.users[data.user_positions[repeat.row]], data.items[data.item_positions[repeat.row]])
+        raise DataError(
+            f"{reader.where(repeat.row)}: the pair of user and item {pair!r} was already in "
+            f"{reader.where(repeat.earlier)}, and {repeat.total:,} in all are repeats; say duplicates='last', 'sum' "
+            "or 'mean'"
+        )
 
 
-def _ids_of(texts: list[str], role: str) -> NDArray[np.int64] | list[str]:
-    """Make integers of ids if all are written as Python writes integers, so that none loses its zeros."""
-    if "" in texts:
-        raise RowError(f"{role} id", texts.index(""), "", f"a missing id; {MEND_ROWS}")
-    try:
-        integers = list(map(int, texts))
-        return np.array(integers, dtype=np.int64) if list(map(str, integers)) == texts else texts
-    except (ValueError, OverflowError):
-        return texts
+def _second_table(
+    path: str | os.PathLike[str], item: str | int, items: Vocabulary, options: Options
+) -> dict[Any, str]:
+    """Read the titles of items from a table of their own."""
+
+    def choose(table: Table) -> Columns:
+        place = table.names.index(item) if isinstance(item, str) and item in table.names else 0
+        if "title" in table.names:
+            return {"item": place, "title": "title"}
+        return {"item": place, "title": 0 if place == 1 else 1}
+
+    with open_reader(path, replace(options, separator=None, comment=None)) as reader:
+        reader.read(choose, [])
+        vocabulary, positions = reader.vocabulary("item", items)
+        titles = reader.titles(positions, len(vocabulary))
+    return {
+        item: title for item, title in zip(vocabulary, titles, strict=True) if title is not None and item in items
+    }
 
 
-def _numbers_of(texts: list[str], role: str) -> NDArray[np.float64]:
-    try:
-        return np.array(list(map(float, texts)), dtype=np.float64)
-    except ValueError:
-        row = next(row for row, text in enumerate(texts) if not _is_number(text))
-        raise RowError(role, row, texts[row], f"not a number; {MEND_ROWS}") from None
+def _check(
+    options: Options,
+    asked: Mapping[str, Any],
+    vocabularies: Mapping[str, Any],
+    duplicates: Duplicates | None,
+) -> None:
+    """Refuse values that make no sense."""
+    for role, column in asked.items():
+        if column is None and role in ("user", "item"):
+            raise ParameterError(f"{role}=None: give the name or the position of the column of {role} ids")
+        if column is not None and (isinstance(column, bool) or not isinstance(column, str | int)):
+            raise ParameterError(f"{role}={column!r}: give the name of a column, or its position from 0 on")
+    for name, vocabulary in vocabularies.items():
+        if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+            raise ParameterError(f"{name}={vocabulary!r}: give a Vocabulary, such as model.{name}_")
+    for name in ("header", "newlines_in_values"):
+        if not isinstance(getattr(options, name), bool):
+            raise ParameterError(f"{name}={getattr(options, name)!r}: give True or False")
+    if duplicates is not None:
+        check_choice("duplicates", duplicates, ("error", "last", "sum", "mean"))
+    check_choice("bad_lines", options.bad_lines, ("error", "skip"))
+    check_choice("decimal", options.decimal, (".", ","))
+    _check_characters(options)
 
 
-def _timestamps_of(texts: list[str], role: str) -> NDArray[Any]:
-    """Read numbers if the first is one, else ISO 8601 instants."""
-    if not texts or not _is_number(texts[0]):
-        return as_timestamps(texts)
-    try:
-        return np.array(list(map(int, texts)), dtype=np.int64)
-    except (ValueError, OverflowError):
-        return _numbers_of(texts, role)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-_CONVERSIONS: Mapping[str, Callable[[list[str], str], Any]] = {
-    "user": _ids_of,
-    "item": _ids_of,
-    "value": _numbers_of,
-    "timestamp": _timestamps_of,
-    "weight": _numbers_of,
-}
+def _check_characters(options: Options) -> None:
+    quote, separator, comment = options.quote, options.separator, options.comment
+    if quote is not None and (
+        not isinstance(quote, str) or len(quote) != 1 or not quote.isascii() or quote in "\r\n"
+    ):
+        raise ParameterError(f"quote={quote!r}: give a single ASCII character, or None for no quotes")
+    if separator is not None:
+        usable = isinstance(separator, str) and separator != "" and not set(separator) & {"\r", "\n", quote}
+        if not usable or len(separator.encode()) > 4:
+            raise ParameterError(
+                f"separator={separator!r}: give what separates the fields, such as ',': at most 4 bytes, without "
+                "line breaks and quotes"
+            )
+    if comment is not None and (not isinstance(comment, str) or not comment or set(comment) & {"\r", "\n"}):
+        raise ParameterError(f"comment={comment!r}: give what such lines begin with, such as '#'")
+    if options.newlines_in_values and (comment is not None or options.bad_lines == "skip"):
+        other = "comment" if comment is not None else "bad_lines='skip'"
+        raise ParameterError(f"newlines_in_values=True does not go with {other}: records are not lines then")
+    if options.newlines_in_values and (quote is None or (separator is not None and len(separator) > 1)):
+        raise ParameterError("newlines_in_values=True needs a quote and a separator of a single character")

@@ -1,0 +1,133 @@
+"""The Arrow C stream interface, so that results of DuckDB arrive by chunks without PyArrow.
+
+The layout of the structures is that of https://arrow.apache.org/docs/format/CStreamInterface.html.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NAME = b"arrow_array_stream"
+
+
+class StreamError(Exception):
+    """The producer of a stream failed; the message is its own."""
+
+
+class _Array(ctypes.Structure):
+    pass
+
+
+class _Stream(ctypes.Structure):
+    pass
+
+
+_Array._fields_ = [
+    ("length", ctypes.c_int64),
+    ("null_count", ctypes.c_int64),
+    ("offset", ctypes.c_int64),
+    ("n_buffers", ctypes.c_int64),
+    ("n_children", ctypes.c_int64),
+    ("buffers", ctypes.POINTER(ctypes.c_void_p)),
+    ("children", ctypes.POINTER(ctypes.POINTER(_Array))),
+    ("dictionary", ctypes.c_void_p),
+    ("release", ctypes.CFUNCTYPE(None, ctypes.POINTER(_Array))),
+    ("private_data", ctypes.c_void_p),
+]
+_Stream._fields_ = [
+    ("get_schema", ctypes.c_void_p),
+    ("get_next", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Stream), ctypes.POINTER(_Array))),
+    ("get_last_error", ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.POINTER(_Stream))),
+    ("release", ctypes.CFUNCTYPE(None, ctypes.POINTER(_Stream))),
+    ("private_data", ctypes.c_void_p),
+]
+
+
+@dataclass(frozen=True)
+class Strings:
+    """A chunk of a column of strings: string k lies between ``offsets[k]`` and ``offsets[k + 1]`` of `data`."""
+
+    data: NDArray[np.uint8]
+    offsets: NDArray[np.int32]
+    missing: NDArray[np.bool_] | None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A chunk of a column of numbers; what is missing has any value."""
+
+    values: NDArray[Any]
+    missing: NDArray[np.bool_] | None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+Chunk = Strings | Numbers
+
+
+def chunks(exporter: Any, dtypes: list[np.dtype[Any] | None]) -> Iterator[list[Chunk]]:
+    """Go through a stream of record batches.
+
+    Parameters
+    ----------
+    exporter : object with ``__arrow_c_stream__``
+    dtypes : list
+        For each column the type of its numbers, or None where it holds strings with offsets of 32 bits. The stream
+        must be such: it is asked of a query whose types are known.
+
+    Yields
+    ------
+    list of Strings or Numbers
+        Views of memory that is valid until the next step.
+
+    Raises
+    ------
+    StreamError
+        If the producer fails.
+    """
+    capsule = exporter.__arrow_c_stream__()
+    address = ctypes.pythonapi.PyCapsule_GetPointer
+    address.restype, address.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    stream = _Stream.from_address(address(capsule, _NAME))
+    try:
+        while True:
+            batch = _Array()
+            if stream.get_next(stream, batch):
+                raise StreamError((stream.get_last_error(stream) or b"").decode(errors="replace"))
+            if not batch.release:
+                return
+            try:
+                columns = [batch.children[place].contents for place in range(batch.n_children)]
+                yield [_chunk(column, dtype) for column, dtype in zip(columns, dtypes, strict=True)]
+            finally:
+                batch.release(batch)
+    finally:
+        stream.release(stream)
+
+
+def _chunk(array: _Array, dtype: np.dtype[Any] | None) -> Chunk:
+    start, length = array.offset, array.length
+    missing = None
+    if array.null_count != 0 and array.buffers[0]:
+        bits = _view(array.buffers[0], (start + length + 7) // 8, np.dtype(np.uint8))
+        missing = ~np.unpackbits(bits, bitorder="little")[start : start + length].view(np.bool_)
+    if dtype is not None:
+        return Numbers(_view(array.buffers[1], start + length, dtype)[start:], missing)
+    offsets = _view(array.buffers[1], start + length + 1, np.dtype(np.int32))[start:]
+    return Strings(_view(array.buffers[2], int(offsets[-1]), np.dtype(np.uint8)), offsets, missing)
+
+
+def _view(address: int | None, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    if count == 0 or not address:
+        return np.zeros(count, dtype)
+    return np.frombuffer(memoryview((ctypes.c_char * (count * dtype.itemsize)).from_address(address)), dtype)

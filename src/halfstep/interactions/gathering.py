@@ -1,0 +1,261 @@
+"""Columns gathered from the chunks of all parts of a table, each as one array."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.interactions.arrow import Chunk, Numbers, Strings
+from halfstep.interactions.expressions import REAL
+from halfstep.interactions.instants import NUMBERS, Reading
+from halfstep.interactions.strings import StringNumbers
+
+Fields = tuple[np.dtype[Any] | None, ...]
+
+DOUBLES, INTEGERS = np.dtype(np.float64), np.dtype(np.int64)
+
+
+class Gathered(Protocol):
+    """A column of a table that is being read."""
+
+    fields: Fields
+    """Types of the fields that it takes from each chunk; see `arrow.chunks`."""
+
+    def begin(self, rows: int) -> None:
+        """Make room for that many rows of the next part."""
+
+    def add(self, start: int, chunks: list[Chunk]) -> None:
+        """Take the next rows of this part, of which the first has the number `start`."""
+
+    def bad(self, rows: int) -> NDArray[np.bool_]:
+        """Mark what is unusable in this part, which has turned out to have that many rows."""
+
+    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
+        """Close this part, keeping some of its rows or all."""
+
+
+class InexactError(Exception):
+    """Numbers came as doubles, which do not hold them exactly."""
+
+
+class _Parts:
+    """Arrays of all parts, one after the other."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.room = np.empty(0, dtype)
+        self._parts: list[NDArray[Any]] = []
+
+    def begin(self, rows: int) -> None:
+        self.room = np.empty(rows, self.dtype)
+
+    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
+        part = self.room[:rows] if kept is None else self.room[:rows][kept]
+        self._parts.append(part)
+        self.room = np.empty(0, self.dtype)
+
+    def become(self, dtype: np.dtype[Any]) -> None:
+        """Hold all that came so far, and what comes, as another type."""
+        self.dtype, self.room = dtype, self.room.astype(dtype)
+        self._parts = [part.astype(dtype) for part in self._parts]
+
+    def joined(self) -> NDArray[Any]:
+        """Return one array, and hold none of the parts any longer."""
+        parts, self._parts = self._parts, []
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+class Texts:
+    """A column of ids or titles as strings, numbered as they come."""
+
+    fields: Fields = (None,)
+
+    def __init__(self, *, optional: bool = False) -> None:
+        self._numbers = _Parts(np.dtype(np.int32))
+        self._strings = StringNumbers()
+        self._optional = optional
+
+    def begin(self, rows: int) -> None:
+        self._numbers.begin(rows)
+
+    def add(self, start: int, chunks: list[Chunk]) -> None:
+        (chunk,) = chunks
+        assert isinstance(chunk, Strings)
+        numbers = self._numbers.room[start : start + len(chunk)]
+        self._strings.add(chunk.data, chunk.offsets, numbers)
+        if chunk.missing is not None:
+            numbers[chunk.missing] = -1
+
+    def bad(self, rows: int) -> NDArray[np.bool_]:
+        return np.zeros(rows, np.bool_) if self._optional else self._numbers.room[:rows] < 0
+
+    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
+        self._numbers.end(kept, rows)
+
+    def numbered(self) -> tuple[list[str], NDArray[np.int32]]:
+        """Return the distinct strings and the number of each row's, −1 where there is none."""
+        return self._strings.strings(), self._numbers.joined()
+
+
+class IntegerIds:
+    """A column of ids that are integers of at most 64 bits."""
+
+    fields: Fields = (INTEGERS,)
+
+    def __init__(self) -> None:
+        self._values = _Parts(INTEGERS)
+        self._missing = np.empty(0, np.bool_)
+
+    def begin(self, rows: int) -> None:
+        self._values.begin(rows)
+        self._missing = np.zeros(rows, np.bool_)
+
+    def add(self, start: int, chunks: list[Chunk]) -> None:
+        (chunk,) = chunks
+        assert isinstance(chunk, Numbers)
+        self._values.room[start : start + len(chunk)] = chunk.values
+        if chunk.missing is not None:
+            self._missing[start : start + len(chunk)] = chunk.missing
+
+    def bad(self, rows: int) -> NDArray[np.bool_]:
+        return self._missing[:rows]
+
+    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
+        self._values.end(kept, rows)
+
+    def joined(self) -> NDArray[np.int64]:
+        """Return the ids of all rows."""
+        return self._values.joined()
+
+
+class Reals:
+    """A column of finite numbers, which may have to be at least 0."""
+
+    fields: Fields = (DOUBLES,)
+
+    def __init__(self, *, at_least_zero: bool) -> None:
+        self._values = _Parts(DOUBLES)
+        self._at_least_zero = at_least_zero
+
+    def begin(self, rows: int) -> None:
+        self._values.begin(rows)
+
+    def add(self, start: int, chunks: list[Chunk]) -> None:
+        (chunk,) = chunks
+        assert isinstance(chunk, Numbers)
+        values = self._values.room[start : start + len(chunk)]
+        values[:] = chunk.values
+        if chunk.missing is not None:
+            values[chunk.missing] = np.nan
+
+    def bad(self, rows: int) -> NDArray[np.bool_]:
+        values = self._values.room[:rows]
+        wrong = ~np.isfinite(values)
+        return wrong | (values < 0) if self._at_least_zero else wrong
+
+    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
+        self._values.end(kept, rows)
+
+    def joined(self) -> NDArray[np.float64]:
+        """Return the numbers of all rows."""
+        return self._values.joined()
+
+
+@dataclass
+class _Read:
+    """What one way of reading timestamps makes of them."""
+
+    reading: Reading
+    values: _Parts
+    missing: NDArray[np.bool_]
+
+
+class Instants:
+    """A column of timestamps: numbers, or instants, which there may be several ways to read."""
+
+    def __init__(self, readings: list[Reading]) -> None:
+        self._reads = [_Read(each, _Parts(INTEGERS), np.empty(0, np.bool_)) for each in readings]
+        self.fields: Fields = (INTEGERS,) * len(readings)
+        self._whole = True
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether they are numbers."""
+        return self.readings == [NUMBERS]
+
+    @property
+    def readings(self) -> list[Reading]:
+        """The ways that are still possible."""
+        return [each.reading for each in self._reads]
+
+    def begin(self, rows: int) -> None:
+        if not self.are_numbers:
+            self.fields = (INTEGERS,) * len(self._reads)
+        for read in self._reads:
+            read.values.begin(rows)
+            read.missing = np.zeros(rows, np.bool_)
+
+    def add(self, start: int, chunks: list[Chunk]) -> None:
+        if self.are_numbers:
+            self._add_numbers(start, chunks)
+            return
+        for read, chunk in zip(self._reads, chunks, strict=True):
+            assert isinstance(chunk, Numbers)
+            read.values.room[start : start + len(chunk)] = chunk.values
+            if chunk.missing is not None:
+                read.missing[start : start + len(chunk)] = chunk.missing
+
+    def bad(self, rows: int) -> NDArray[np.bool_]:
+        """Mark what the best of the ways cannot read; others that read less are no longer possible."""
+        counts = [int(read.missing[:rows].sum()) for read in self._reads]
+        self._reads = [read for read, count in zip(self._reads, counts, strict=True) if count == min(counts)]
+        return self._reads[0].missing[:rows]
+
+    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
+        for read in self._reads:
+            read.values.end(kept, rows)
+
+    def joined(self) -> list[tuple[Reading, NDArray[Any]]]:
+        """Return what each way that is possible has made of all rows: int64, float64 or datetime64[us]."""
+        joined: list[tuple[Reading, NDArray[Any]]] = []
+        for read in self._reads:
+            values = read.values.joined()
+            joined.append((read.reading, values if read.reading == NUMBERS else values.view("datetime64[us]")))
+        return joined
+
+    def take_as(self, kind: str) -> None:
+        """Say what the next part gives of numbers: doubles, or integers and doubles."""
+        if self.are_numbers:
+            self.fields = (DOUBLES,) if kind == REAL else (INTEGERS, DOUBLES)
+
+    def _add_numbers(self, start: int, chunks: list[Chunk]) -> None:
+        """Take the integers, as long as all numbers are such."""
+        (read,) = self._reads
+        *whole, real = chunks
+        assert isinstance(real, Numbers)
+        place = slice(start, start + len(real))
+        missing = ~np.isfinite(real.values)
+        if real.missing is not None:
+            missing |= real.missing
+        read.missing[place] = missing
+        values = np.where(missing, 0.0, real.values) if missing.any() else real.values
+        if not self._whole:
+            read.values.room[place] = values
+            return
+        if whole:
+            (exact,) = whole
+            assert isinstance(exact, Numbers)
+            integers = exact.values if exact.missing is None else np.where(exact.missing, 0, exact.values)
+        elif np.abs(values).max(initial=0.0) >= 2.0**53:
+            raise InexactError
+        else:
+            integers = values.astype(np.int64)
+        if (integers == values)[~missing].all():
+            read.values.room[place] = integers
+        else:
+            self._whole = False
+            read.values.become(DOUBLES)
+            read.values.room[place] = values

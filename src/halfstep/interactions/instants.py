@@ -1,0 +1,87 @@
+"""Timestamps written as text: which format a column of them is in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import product
+
+from halfstep.errors import ParameterError
+from halfstep.interactions.engine import Engine, EngineError, literal
+
+_DATES = (
+    "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d/%b/%Y", "%b %d %Y", "%b %d, %Y", "%B %d %Y", "%B %d, %Y", "%a %d %b %Y",
+    "%a, %d %b %Y", "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%Y",
+    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y",
+)  # fmt: skip
+_TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
+_JOINS = (" ", ", ", "T", ":")
+_ZONES = ("", " %z", "%z")
+_OTHERS = (
+    "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S UTC %Y", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z",
+    "%Y%m%d %H:%M:%S",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read a column of timestamps.
+
+    Attributes
+    ----------
+    name : str
+        What errors call it.
+    expression : str
+        Microseconds since 1970 in UTC as SQL computes them from the column ``{x}``; missing where it cannot.
+    """
+
+    name: str
+    expression: str
+
+
+NUMBERS = Reading("numbers", "")
+ISO = Reading("ISO 8601", "epoch_us(TRY_CAST({x} AS TIMESTAMPTZ))")
+
+
+def readings_of(engine: Engine, sample: Sequence[str], timestamp_format: str | None) -> list[Reading]:
+    """List the ways to read a column of which some entries are known, those that read the most of them.
+
+    Raises
+    ------
+    ParameterError
+        If the given format is none.
+    """
+    if timestamp_format is not None:
+        try:
+            engine.rows("SELECT try_strptime('', ?)", [timestamp_format])
+        except EngineError as error:
+            raise ParameterError(f"timestamp_format={timestamp_format!r}: {error}") from None
+        return [_of_format(timestamp_format)]
+    if not sample or _count(engine, "TRY_CAST(x AS DOUBLE)", sample[:1]):
+        return [NUMBERS]
+    if _count(engine, ISO.expression.format(x="x"), sample[:1]):
+        return [ISO]
+    composed = map("".join, product(_DATES, _JOINS, _TIMES, _ZONES))
+    readings = [_of_format(each) for each in (*_DATES, *_OTHERS, *composed) if _fits(sample[0], each)]
+    counts = [_count(engine, each.expression.format(x="x"), sample) for each in readings]
+    return [each for each, count in zip(readings, counts, strict=True) if 0 < count == max(counts)] or [ISO]
+
+
+def _fits(text: str, pattern: str) -> bool:
+    try:
+        datetime.strptime(text.strip(), pattern)
+    except ValueError:
+        return False
+    return True
+
+
+def _of_format(pattern: str) -> Reading:
+    escaped = literal(pattern).replace("{", "{{").replace("}", "}}")
+    return Reading(repr(pattern), f"epoch_us(try_strptime({{x}}, {escaped}))")
+
+
+def _count(engine: Engine, expression: str, sample: Sequence[str]) -> int:
+    """Count the entries of which an expression makes something."""
+    query = f"SELECT count({expression}) FROM (SELECT unnest(?::VARCHAR[]) AS x)"
+    return int(engine.rows(query, [list(sample)])[0][0])

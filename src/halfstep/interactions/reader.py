@@ -1,0 +1,395 @@
+"""The columns of a table read from its files, one after the other, and made interactions or titles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.errors import DataError
+from halfstep.interactions.columns import RowError
+from halfstep.interactions.engine import Engine, EngineError
+from halfstep.interactions.expressions import (
+    JSON,
+    REAL,
+    TEXT,
+    IdError,
+    id_expression,
+    ids_of,
+    is_instant,
+    is_small_integer,
+    number_expression,
+    text_expression,
+    timestamp_expressions,
+    with_types_of,
+)
+from halfstep.interactions.gathering import Gathered, InexactError, Instants, IntegerIds, Reals, Texts
+from halfstep.interactions.instants import ISO, NUMBERS, Reading, readings_of
+from halfstep.interactions.sources import Source, Workspace, find_sources
+from halfstep.interactions.tables import Options, Table, open_table
+from halfstep.interactions.vocabulary import Vocabulary
+
+_SAMPLE = 1000  # timestamps that say what format they are in
+_NOUNS = {"user": "user id", "item": "item id"}
+
+Columns = Mapping[str, str | int]
+"""The column of each role: "user", "item", "value", "timestamp", "weight" or "title"."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What was read from one file: how many rows, and which were kept if not all."""
+
+    source: Source
+    columns: Columns
+    rows: int
+    kept: NDArray[np.bool_] | None
+    repaired: bool
+
+    @property
+    def n_kept(self) -> int:
+        return self.rows if self.kept is None else int(self.kept.sum())
+
+
+@contextmanager
+def open_reader(path: Any, options: Options) -> Iterator[TableReader]:
+    """Find the files of a table, and open DuckDB and a temporary folder to read them with."""
+    sources = find_sources(path)
+    with TemporaryDirectory(prefix="halfstep-", ignore_cleanup_errors=True) as folder:
+        workspace = Workspace(Path(folder))
+        engine = Engine([source.path.absolute() for source in sources], workspace.folder)
+        try:
+            yield TableReader(sources, options, engine, workspace)
+        finally:
+            engine.close()
+
+
+class TableReader:
+    """The files of one table, and what has been read of them.
+
+    Attributes
+    ----------
+    skipped : int
+        How many lines or rows were left out.
+    """
+
+    def __init__(self, sources: Sequence[Source], options: Options, engine: Engine, workspace: Workspace) -> None:
+        self._sources, self._options, self._engine, self._workspace = sources, options, engine, workspace
+        self._gathered: dict[str, Gathered] = {}
+        self._kinds: dict[str, str] = {}
+        self._parts: list[_Part] = []
+        self._found: Collection[str] = ()
+        self.skipped = 0
+
+    def read(
+        self, choose: Callable[[Table], Columns], needed: Sequence[str | int], found: Collection[str] = ()
+    ) -> None:
+        """Read all files.
+
+        Parameters
+        ----------
+        choose : function from a file to the column of each role
+        needed : sequence of str or int
+            The columns that each file must have.
+        found : collection of str
+            The roles whose columns nobody asked for, which may be left out.
+        """
+        self._found = found
+        for source in self._sources:
+            table = open_table(source, self._options, needed, self._engine, self._workspace)
+            columns = choose(table)
+            if self._parts and columns.keys() != self._parts[0].columns.keys():
+                first = self._parts[0]
+                lacking = first.columns.keys() ^ columns.keys()
+                raise DataError(
+                    f"{table.name}: of this file and {first.source.name}, only one has a column for "
+                    f"{', '.join(sorted(lacking))}: name the columns, or leave them out by None"
+                )
+            self._read_part(source, table, columns)
+            self._workspace.clear()
+        if not any(part.n_kept for part in self._parts):
+            left_out = f": all {self.skipped:,} rows were skipped" if self.skipped else ""
+            raise DataError(f"{self._sources[0].name}: the table is empty: give at least one interaction{left_out}")
+
+    def has(self, role: str) -> bool:
+        """Whether there is a column of that role."""
+        return role in self._gathered
+
+    def column(self, role: str) -> Any:
+        """Return the numbers or timestamps of a role, and hold them no longer; None if there are none."""
+        gathered = self._gathered.pop(role, None)
+        if isinstance(gathered, Instants):
+            return self._decided(gathered.joined())
+        assert gathered is None or isinstance(gathered, Reals)
+        return None if gathered is None else gathered.joined()
+
+    def vocabulary(self, role: str, model: Vocabulary | None) -> tuple[Vocabulary, NDArray[np.int32]]:
+        """Return the distinct ids of a role and the position of each row's, and hold them no longer.
+
+        Parameters
+        ----------
+        role : str
+        model : Vocabulary, optional
+            Ids whose types they get.
+        """
+        gathered = self._gathered.pop(role)
+        if isinstance(gathered, IntegerIds):
+            vocabulary, positions = Vocabulary.encode(gathered.joined(), name=_NOUNS[role])
+            if model is None or model.ids.dtype.kind == "i":
+                return vocabulary, positions
+            distinct: list[Any] = list(vocabulary)
+        else:
+            assert isinstance(gathered, Texts)
+            texts, positions = gathered.numbered()
+            if self.skipped:
+                texts, positions = _in_use(texts, positions)
+            kind = self._kinds[role]
+            as_text = kind == TEXT and model is not None and len(model) > 0
+            try:
+                distinct = texts if as_text else ids_of(texts, kind)
+            except IdError as error:
+                raise self._bad_id(role, positions, error) from None
+        try:
+            ids = distinct if model is None else with_types_of(model, distinct, role)
+            if set(map(type, ids)) == {str} and self._kinds[role] in (TEXT, "VARCHAR"):  # distinct, as they came
+                vocabulary, renumbered = _in_order(ids)
+            else:
+                vocabulary, renumbered = Vocabulary.encode(ids, name=_NOUNS[role])
+        except IdError as error:
+            raise self._bad_id(role, positions, error) from None
+        except RowError as error:
+            raise self._bad_id(role, positions, IdError(error.row, ids[error.row], str(error.args[3]))) from None
+        return vocabulary, np.take(renumbered, positions, out=positions)
+
+    def titles(self, positions: NDArray[np.int32], n_items: int) -> list[str | None]:
+        """Return the first title of each item, and hold titles no longer."""
+        gathered = self._gathered.pop("title")
+        assert isinstance(gathered, Texts)
+        texts, numbers = gathered.numbered()
+        first = np.full(n_items, -1, np.int32)
+        titled = np.flatnonzero(numbers >= 0)[::-1]
+        first[positions[titled]] = numbers[titled]
+        return [None if number < 0 else texts[number] for number in first.tolist()]
+
+    def where(self, row: int) -> str:
+        """Say where one of the rows that were kept is."""
+        for part in self._parts:
+            if row < part.n_kept:
+                own = row if part.kept is None else int(np.flatnonzero(part.kept)[row])
+                return self._reopened(part).where(own)
+            row -= part.n_kept
+        raise IndexError(row)
+
+    def _reopened(self, part: _Part) -> Table:
+        needed = list(part.columns.values())
+        table = open_table(part.source, self._options, needed, self._engine, self._workspace)
+        return (table.repaired(self._workspace) or table) if part.repaired else table
+
+    def _read_part(self, source: Source, table: Table, columns: Columns) -> None:
+        places = {role: _place(table, role, column) for role, column in columns.items()}
+        table, rows = self._gather(table, places)
+        wrong = {role: self._gathered[role].bad(rows) for role in places}
+        bad = np.logical_or.reduce(list(wrong.values()))
+        kept = None
+        if bad.any():
+            if self._options.bad_lines == "error":
+                row = int(np.argmax(bad))
+                role = next(role for role in places if wrong[role][row])
+                raise self._bad_row(table, role, places[role], row)
+            kept = ~bad
+        for role in places:
+            self._gathered[role].end(kept, rows)
+        self.skipped += table.skipped + int(bad.sum())
+        self._parts.append(_Part(source, columns, rows, kept, table.skipped > 0))
+
+    def _gather(self, table: Table, places: Mapping[str, int]) -> tuple[Table, int]:
+        """Read a file whole, or without the lines that are no records."""
+        error: Exception | None = None
+        for fast in (True, False):
+            try:
+                way = table.in_numbers(self._number_places(table, places)) if fast else table
+                if way is not None and self._stream(way, places) == table.rows:
+                    return table, table.rows
+                error = None
+            except (EngineError, InexactError) as refused:
+                error = refused
+        if self._options.bad_lines == "skip":
+            repaired = table.repaired(self._workspace)
+            if repaired is not None:
+                return self._gather(repaired, places)
+        raise table.fault(error)
+
+    def _number_places(self, table: Table, places: Mapping[str, int]) -> frozenset[int]:
+        """Return the columns that are nothing but numbers, if nothing is wrong with them."""
+        ids = {place for role, place in places.items() if role in ("user", "item", "title")}
+        if "timestamp" in places:
+            self._expressions(table, "timestamp", *table.column(places["timestamp"]))
+            timestamps = self._gathered["timestamp"]
+            assert isinstance(timestamps, Instants)
+            if not timestamps.are_numbers:
+                ids.add(places["timestamp"])
+        return frozenset(
+            place for place in places.values() if place not in ids and table.column(place)[0] == f"c{place}"
+        )
+
+    def _stream(self, table: Table, places: Mapping[str, int]) -> int:
+        """Read the columns of a file; return how many rows there were."""
+        expressions: list[str] = []
+        for role, place in places.items():
+            x, kind = table.column(place)
+            self._agree(table, role, TEXT if kind == REAL else kind)
+            expressions += self._expressions(table, role, x, kind)
+        gathered = [self._gathered[role] for role in places]
+        for each in gathered:
+            each.begin(table.rows)
+        dtypes = [dtype for each in gathered for dtype in each.fields]
+        query = f"SELECT {', '.join(expressions)} FROM {table.reader}"
+        rows = 0
+        for chunks in self._engine.stream(query, table.parameters, dtypes):
+            length = len(chunks[0])
+            if rows + length > table.rows:
+                return rows + length
+            for each in gathered:
+                each.add(rows, chunks[: len(each.fields)])
+                del chunks[: len(each.fields)]
+            rows += length
+        return rows
+
+    def _agree(self, table: Table, role: str, kind: str) -> None:
+        """Refuse a column of another type than the files before had."""
+        if self._kinds.setdefault(role, kind) != kind:
+            raise DataError(
+                f"{table.name}: the column for {role} is of type {kind}, but {self._kinds[role]} in "
+                f"{self._parts[0].source.name}: give all files the same types"
+            )
+
+    def _expressions(self, table: Table, role: str, x: str, kind: str) -> list[str]:
+        """Return what to ask for, and make the place where it goes if this is the first file."""
+        gathered = self._gathered.get(role)
+        found: list[str] | str | None
+        if role in ("user", "item"):
+            gathered = gathered or (IntegerIds() if is_small_integer(kind) else Texts())
+            found = id_expression(kind, x)
+        elif role == "title":
+            gathered, found = gathered or Texts(optional=True), text_expression(kind, x)
+        elif role == "timestamp":
+            gathered = gathered or Instants(self._readings(table, x, kind))
+            assert isinstance(gathered, Instants)
+            gathered.take_as(kind)
+            found = timestamp_expressions(kind, x, gathered.readings)
+        else:
+            gathered = gathered or Reals(at_least_zero=role == "weight")
+            found = number_expression(kind, x, self._options.decimal)
+        if found is None:
+            raise DataError(
+                f"{table.name}: the column for {role} is of type {kind}, which cannot hold "
+                f"{_NOUNS.get(role, role)}s: convert it, or name another column"
+            )
+        self._gathered[role] = gathered
+        return [found] if isinstance(found, str) else found
+
+    def _readings(self, table: Table, x: str, kind: str) -> list[Reading]:
+        if is_instant(kind):
+            return [ISO]
+        text = text_expression(kind, x)
+        if text is None:
+            return [NUMBERS]
+        query = f"SELECT {text} FROM {table.reader} WHERE {text} IS NOT NULL LIMIT {_SAMPLE}"
+        sample = [row[0] for row in self._engine.rows(query, table.parameters)]
+        return readings_of(self._engine, sample, self._options.timestamp_format)
+
+    def _decided(self, joined: list[tuple[Reading, NDArray[Any]]]) -> NDArray[Any]:
+        """Return the timestamps, if all ways to read them agree."""
+        reading, values = joined[0]
+        for other, others in joined[1:]:
+            differ = values != others
+            if differ.any():
+                where = self.where(int(np.argmax(differ)))
+                raise DataError(
+                    f"{where}: the timestamp can be read as {reading.name} and as {other.name}: say "
+                    f"timestamp_format={reading.name} or {other.name}"
+                )
+        return values
+
+    def _bad_id(self, role: str, positions: NDArray[np.int32], error: IdError) -> DataError:
+        where = self.where(int(np.argmax(positions == error.number)))
+        return DataError(f"{where}: the {_NOUNS[role]} {error.text!r} {error.fault}")
+
+    def _bad_row(self, table: Table, role: str, place: int, row: int) -> DataError:
+        """Say what is wrong with a row, and where it is."""
+        x, kind = table.column(place)
+        text = text_expression(kind, x) if kind == JSON else x
+        query = f"SELECT {text} FROM {table.reader} LIMIT 1 OFFSET {row}"
+        found = self._engine.rows(query, table.parameters)[0][0]
+        fault = _fault_of(role, found, self._options, self._gathered[role])
+        leave = f"; {role}=None leaves the column out" if role in self._found else ""
+        return DataError(
+            f"{table.where(row)}: {fault}: correct or drop such rows, skip them by bad_lines='skip'{leave}"
+        )
+
+
+def _fault_of(role: str, found: Any, options: Options, gathered: Gathered) -> str:
+    noun = _NOUNS.get(role, role)
+    if found is None or found == "":
+        return f"the {noun} is missing"
+    if role in _NOUNS:
+        return f"the {noun} is {found!r}, which is not UTF-8"
+    if isinstance(gathered, Instants):
+        names = " or ".join(each.name for each in gathered.readings)
+        what = "a finite number" if gathered.readings == [NUMBERS] else f"a timestamp in the format {names}"
+        return f"the timestamp is {found!r}, not {what} as others are"
+    try:
+        number = float(found)
+    except (TypeError, ValueError):
+        comma = isinstance(found, str) and "," in found and options.decimal == "."
+        hint = " (set decimal=',' where commas separate decimals)" if comma else ""
+        return f"the {noun} is {found!r}, not a number{hint}"
+    if number < 0 and np.isfinite(number):
+        return f"the {noun} is {number}, and a weight is at least 0"
+    return f"the {noun} is {found!r}, not a finite number"
+
+
+def _place(table: Table, role: str, column: str | int) -> int:
+    """Find a column by name or position."""
+    names = table.names
+    if isinstance(column, str) and not table.has_names:
+        raise DataError(
+            f"{table.name}: {role}={column!r}, but without a header there are no names: say {role}=... with a "
+            f"position from 0 to {len(names) - 1}"
+        )
+    if isinstance(column, str):
+        if names.count(column) == 1:
+            return names.index(column)
+        fault = f"more than one column {column!r}" if column in names else f"no column {column!r}"
+    elif 0 <= column < len(names):
+        return column
+    else:
+        fault = f"no column {column}"
+    listed = ", ".join(f"{place} {name!r}" for place, name in enumerate(names[:50]))
+    raise DataError(
+        f"{table.name}: there is {fault} for {role}: there are {listed}; say {role}=... with a name or position"
+    )
+
+
+def _in_order(ids: list[str]) -> tuple[Vocabulary, NDArray[np.int32]]:
+    """Make a vocabulary of distinct strings, ascending; return the position of each, too."""
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    positions = np.empty(len(ids), np.int32)
+    positions[order] = np.arange(len(ids), dtype=np.int32)
+    column = np.empty(len(ids), dtype=object)
+    column[positions] = ids
+    return Vocabulary.of_distinct(column), positions
+
+
+def _in_use(texts: list[str], numbers: NDArray[np.int32]) -> tuple[list[str], NDArray[np.int32]]:
+    """Leave out strings that no row has."""
+    used = np.flatnonzero(np.bincount(numbers, minlength=len(texts)))
+    renumbered = np.zeros(len(texts), np.int32)
+    renumbered[used] = np.arange(len(used), dtype=np.int32)
+    return [texts[number] for number in used.tolist()], renumbered[numbers]

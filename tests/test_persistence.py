@@ -345,6 +345,10 @@ def test_titles_from_a_column_are_shown_and_kept_in_files(tmp_path: Path) -> Non
         assert "Alien" in repr(each.similar_items("tt2"))
         assert "Alien" in repr(each.explain("ann", "tt1"))
         assert "'tt2' Brazil" in repr(each.fold_in({"new": ["tt1"]}).recommend())
+        new = {"user": ["eve", "eve"], "item": ["tt3", "tt1"], "name": ["Cube", "Another"]}
+        each.partial_fit(Interactions.from_frame(new, item_titles="name"))
+        assert each.interactions_.item_titles == {"tt1": "Alien", "tt2": "Brazil", "tt3": "Cube"}
+        assert "'tt3' Cube" in repr(each.recommend("ann"))
 
 
 JSON = st.recursive(

@@ -473,6 +473,13 @@ class Interactions:
         """
         return self if item_titles is None else replace(self, item_titles=read_titles(item_titles, self.items, item))
 
+    def with_titles_of(self, other: Interactions) -> Self:
+        """Take over the titles of items that have none here."""
+        more, known = other.item_titles, self.item_titles or {}
+        if more is None or more is known or more.keys() <= known.keys():
+            return self
+        return self._with_same_cells(replace(self, item_titles={**more, **known}))
+
     def _with_same_cells(self, other: Self) -> Self:
         """Hand the counts and orientations that were built already on to `other`."""
         built = {"user_counts", "item_counts", "by_user", "by_item"} & self.__dict__.keys()

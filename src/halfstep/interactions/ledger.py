@@ -237,7 +237,8 @@ class Ledger:
         log = self._log.appended(
             users=u, items=i, values=new.values, replaced=old, timestamps=new.timestamps, weights=new.weights
         )
-        return Added(replace(self, users=users, items=items, _log=log)._tidied(), u, i, ~is_there)
+        base = self.base.with_titles_of(new)
+        return Added(replace(self, base=base, users=users, items=items, _log=log)._tidied(), u, i, ~is_there)
 
     def _fitting(self, new: Interactions) -> Interactions:
         """Give new interactions the columns that the base has."""

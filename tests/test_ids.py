@@ -187,7 +187,7 @@ def test_an_id_is_found_in_whatever_form_it_comes(as_strings: bool, form: Any) -
         [each, None, None] for each in model.items_ if each not in items
     ]
     assert model.similar_users(form).queries.tolist() == [one]
-    assert model.explain(form, items[0]).user == one
+    assert model.explain(form, items[0]).user == model.explain(np.array(form), items[0]).user == one
 
 
 @pytest.mark.parametrize("column", [np.array, pd.Series, pl.Series, pa.array, list], ids=lambda make: make.__module__)
@@ -234,7 +234,8 @@ def test_recommend_takes_the_distinct_users_of_interactions_in_their_order(model
     expected = model.recommend([three, new, one])
     for asked in (
         hs.Interactions.from_arrays(users, items), frame, frame[["user"]], pl.DataFrame({"user": users}),
-        pl.LazyFrame({"user": users}), pa.table({"user": users}), frame.astype({"user": "category"}),
+        pl.LazyFrame({"user": users}), {"user": users, "item": items}, frame.to_records(index=False),
+        pa.table({"user": users}), frame.astype({"user": "category"}),
     ):  # fmt: skip
         found = model.recommend(asked)
         assert found.user_ids.tolist() == [three, new, one]
@@ -259,10 +260,19 @@ def test_recommend_of_a_series_or_a_list_keeps_every_entry() -> None:
     assert fitted(False).recommend([]).positions.shape == (0, 3)
 
 
+def test_recommend_takes_the_keys_of_a_mapping_from_users() -> None:
+    assert fitted(False).recommend({2: [10], 9: []}).user_ids.tolist() == [2, 9]
+
+
+def test_recommend_of_what_is_no_list_of_users_says_what_to_give() -> None:
+    with pytest.raises(DataError, match=r"users is a sparse matrix: .* fold_in\(matrix\).recommend\(\)"):
+        fitted(False).recommend(sparse.csr_array(np.eye(3)))
+    with pytest.raises(DataError, match=r"the item ids in exclude must have one dimension, not the shape \(1, 2\)"):
+        fitted(False).recommend(1, exclude=pd.DataFrame({"item": [10], "price": [1.0]}))
+
+
 def test_recommend_of_a_frame_without_users_names_its_columns() -> None:
-    with pytest.raises(
-        DataError, match="the dataframe has no column 'user', but 'who', 'item': give the column that"
-    ):
+    with pytest.raises(DataError, match="the table has no column 'user', but 'who', 'item': give the column that"):
         fitted(False).recommend(pd.DataFrame({"who": [1], "item": [10]}))
 
 

@@ -319,7 +319,7 @@ def test_empty_arrays() -> None:
 
 
 def test_wrong_shapes() -> None:
-    with pytest.raises(DataError, match=r"the users must have one dimension, not the shape \(2, 1\): give one entry"):
+    with pytest.raises(DataError, match=r"the users must have one dimension, not the shape \(2, 1\): give an array"):
         Interactions.from_arrays(np.ones((2, 1)), [1, 2])
     with pytest.raises(DataError, match=r"the values must have one dimension, not the shape \(\)"):
         Interactions.from_arrays([1], [1], np.array(3.0))

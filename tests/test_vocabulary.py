@@ -168,7 +168,7 @@ def test_an_unhashable_id_is_named(strange: object) -> None:
 
 @pytest.mark.parametrize("ids", [[5, 6, 5, 6], ["a", "b", "a", "b"]])
 def test_repeated_ids_are_refused(ids: list[object]) -> None:
-    with pytest.raises(DataError, match=rf"the id in row 2 .* is {ids[2]!r}: there before; Vocabulary.encode takes"):
+    with pytest.raises(DataError, match=rf"the id in row 2 .* is {ids[2]!r}: a repeat; Vocabulary.encode takes"):
         Vocabulary(ids)
 
 
@@ -441,6 +441,12 @@ def test_a_text_is_read_as_an_id_of_the_types_that_are_held(held: list, text: st
 def test_a_text_of_another_type_is_refused(held: list, text: str) -> None:
     with pytest.raises(DataError, match=re.escape(f"user id {text!r} cannot be read: the known user ids are")):
         Vocabulary(held).parse(text, name="user id")
+
+
+def test_spans_are_ids_like_others() -> None:
+    spans = Vocabulary(np.array([2, 1], dtype="m8[s]"))
+    assert spans[0] == np.timedelta64(2, "s")
+    assert repr(spans).startswith("Vocabulary(2 ids, ")
 
 
 def test_indexing_never_takes_the_mark_of_an_unknown_id() -> None:

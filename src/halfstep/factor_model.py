@@ -237,9 +237,9 @@ class FactorModel:
 
         Parameters
         ----------
-        users : id, array-like of ids, Interactions or dataframe, optional
-            Whom to recommend to; all users by default. Of interactions, and of a dataframe with the column ``user``,
-            the distinct users, in the order in which they appear.
+        users : id, array-like of ids, Interactions or table, optional
+            Whom to recommend to; all users by default. Of interactions, and of a table with the column ``user``, the
+            distinct users, in the order in which they appear.
         n : int
             How many items at most. A list is shorter where fewer are left.
         exclude_seen : bool
@@ -529,22 +529,35 @@ def _rows(F: NDArray[np.floating], positions: NDArray[np.integer]) -> NDArray[np
 
 
 def _asked_for(users: Any) -> Any:
-    """Return the distinct users of interactions or of a dataframe of such; other ids as they are given."""
+    """Return the distinct users of interactions or of a table of such; other ids as they are given."""
+    if hasattr(users, "tocsr"):
+        raise DataError(
+            "users is a sparse matrix: give ids of users, or call fold_in(matrix).recommend() for users of its own"
+        )
     if isinstance(users, Interactions):
         ids, positions = users.users.ids, users.user_positions
-    elif hasattr(type(users), "columns"):  # a dataframe, it seems
+    elif _is_table(users):
         table = columns_in(users)
         if table is None:
             return users
         if "user" not in table.names:
             listed = ", ".join(map(repr, table.names))
-            raise DataError(f"the dataframe has no column 'user', but {listed}: give the column that holds user ids")
+            raise DataError(f"the table has no column 'user', but {listed}: give the column that holds user ids")
         vocabulary, positions = Vocabulary.encode(table.take({"user": "user"})["user"], name="user id")
         ids = vocabulary.ids
     else:
         return users
     _, first = np.unique(positions, return_index=True)
     return ids[positions[np.sort(first)]]
+
+
+def _is_table(users: Any) -> bool:
+    """Whether users are given as a table with the column ``user``, or a dataframe without it; at no cost for ids."""
+    if isinstance(users, Mapping):
+        return "user" in users
+    if isinstance(users, np.ndarray):
+        return users.dtype.names is not None
+    return hasattr(type(users), "columns")
 
 
 def _known(vocabulary: Vocabulary, ids: Any, name: str) -> NDArray[np.int32]:

@@ -230,7 +230,7 @@ class HalfStepModel(FactorModel):
         return Explanation(
             user=self.users_[u],
             item=self.items_[i],
-            score=float(self.predict([user], [item])[0]),
+            score=float(self.predict([self.users_[u]], [self.items_[i]])[0]),
             baseline=self.mean_ + baseline + self._drift_now(u, i),
             item_ids=self.items_.ids[pattern.indices],
             values=history.values[pattern.order],

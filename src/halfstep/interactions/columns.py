@@ -114,12 +114,19 @@ def as_column(values: Any, name: str) -> NDArray[Any]:
         array = np.fromiter(values, dtype=object)
     else:
         kind = type(values).__name__
-        raise DataError(f"the {name}s must be an array, a series or a list, not {values!r} of type {kind}")
+        raise DataError(f"the {plural(name)} must be an array, a series or a list, not {values!r} of type {kind}")
     if array.ndim != 1:
         raise DataError(
-            f"the {name}s must have one dimension, not the shape {array.shape}: give one entry per interaction"
+            f"the {plural(name)} must have one dimension, not the shape {array.shape}: give an array, a list or one "
+            "column of a table"
         )
     return array
+
+
+def plural(name: str) -> str:
+    """Return what several entries are called: "item id in exclude" makes "item ids in exclude"."""
+    noun, preposition, place = name.partition(" in ")
+    return f"{noun}s{preposition}{place}"
 
 
 def as_numbers(values: Any, name: str) -> NDArray[np.float64]:

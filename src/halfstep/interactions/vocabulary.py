@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.errors import DataError, UnknownIdError
-from halfstep.interactions.columns import RowError
+from halfstep.interactions.columns import RowError, plural
 from halfstep.interactions.ids import (
     PLAIN,
     as_ids,
@@ -74,7 +74,7 @@ class Vocabulary:
         if len(distinct) < len(column):
             _, first_rows = np.unique(positions, return_index=True)
             row = int(np.setdiff1d(np.arange(len(column)), first_rows)[0])
-            raise RowError("id", row, _plain(column[row]), "there before; Vocabulary.encode takes ids that repeat")
+            raise RowError("id", row, _plain(column[row]), "a repeat; Vocabulary.encode takes ids that repeat")
         self._set(column.copy())
 
     @classmethod
@@ -213,7 +213,7 @@ class Vocabulary:
         UnknownIdError
             If the vocabulary does not hold it.
         """
-        return int(self.look_up([id], name=name)[1][0])
+        return int(self.look_up([id[()] if isinstance(id, np.ndarray) and id.ndim == 0 else id], name=name)[1][0])
 
     def positions(
         self, ids: Any, unknown: Literal["raise", "mark"] = "raise", *, name: str = "id"
@@ -316,8 +316,8 @@ class Vocabulary:
         if known or readings:
             return (known or readings)[0]
         raise DataError(
-            f"{name} {text!r} cannot be read: the known {name}s are {self._types_in_words()}; write it as these are "
-            "printed"
+            f"{name} {text!r} cannot be read: the known {plural(name)} are {self._types_in_words()}; write it as "
+            "these are printed"
         )
 
     def _check_types(self, column: NDArray[Any], name: str) -> None:
@@ -419,7 +419,7 @@ class Vocabulary:
 
 def _plain(item: Any) -> Any:
     """Make a Python int of NumPy's, so that ids look and hash the same wherever they come from."""
-    return int(item) if isinstance(item, np.integer) else item
+    return int(item) if isinstance(item, np.int64) else item
 
 
 def _parse_integer(text: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import typer
 
 from halfstep.errors import ParameterError
+from halfstep.evaluation.metric_names import PER_PAIR
 
 Given = Mapping[str, Any]
 """The values of all parameters of a command, by name."""
@@ -35,7 +36,7 @@ def _is_text(given: Given) -> bool:
 
 def _needs_no_cutoff(given: Given) -> bool:
     names = (given["metrics"] or "ndcg").split(",")
-    return all("@" in name or name.strip() in ("rmse", "mae") for name in names)
+    return all("@" in name or name.strip() in PER_PAIR for name in names)
 
 
 def _is_searched(option: str) -> Callable[[Given], bool]:

@@ -358,3 +358,52 @@ def test_predictions_are_not_compared_with_values_that_there_are_not(shell: Shel
     out, _ = shell("evaluate", folder / "clicks.parquet", "--objective", "explicit", "--rank", 2, "--iterations", 1)
     assert "rmse" not in out
     assert "ndcg" in out
+
+
+class TestFormatsOfFiles:
+    """Options for files that are written in other ways."""
+
+    TEXT = "user;item;value;name\n1;é;3,5;One\n2;b;2,5;Two\n1;b;1,5;Two\n2;é;5;One\n3;b;2;Two\n"
+    OPTIONS = ("--encoding", "latin-1", "--decimal", ",", "--titles", "name")
+
+    def test_text_of_another_encoding_with_decimal_commas_and_titles(self, tmp_path: Path, shell: Shell) -> None:
+        table, model = tmp_path / "table.csv", tmp_path / "m.halfstep"
+        table.write_bytes(self.TEXT.encode("latin-1"))
+        _, err = shell("fit", table, *self.OPTIONS, "-o", model)
+        assert "Interactions(5 of 3 users × 2 items, values 1.5 to 5)" in err
+        assert hs.load(model).interactions_.item_titles == {"é": "One", "b": "Two"}
+
+    def test_errors_name_options(self, tmp_path: Path, shell: Shell) -> None:
+        table = tmp_path / "table.csv"
+        table.write_text('user,item\n1,2\n"3,4\n')
+        _, err = shell("fit", table, fails=1)
+        assert "table.csv, line 3: a quoted field is not closed in this line" in err
+        assert "--bad-lines skip" in err
+        assert "--quote ''" in err
+        assert "--newlines-in-values" in err
+        shell("fit", table, "--quote", "", "-o", tmp_path / "m.halfstep")
+
+    def test_skipped_lines_are_counted(self, tmp_path: Path, shell: Shell) -> None:
+        table = tmp_path / "table.csv"
+        table.write_text("user,item\n1,2\n3\n5,6\n7,2\n")
+        with pytest.warns(hs.errors.SkippedLinesWarning, match="1 line was skipped"):
+            _, err = shell("fit", table, "--bad-lines", "skip", "-o", tmp_path / "m.halfstep")
+        assert "Interactions(3 of 3 users" in err
+
+    def test_a_separator_as_it_is_typed(self, tmp_path: Path, shell: Shell) -> None:
+        table = tmp_path / "u.data"
+        table.write_text("1\t2\n3\t2\n3\t4\n")
+        columns = ("--no-header", "--user", 0, "--item", 1)
+        _, err = shell("fit", table, *columns, "--separator", "\\t", "-o", tmp_path / "m.halfstep")
+        assert "Interactions(3 of 2 users × 2 items" in err
+
+    def test_a_test_set_is_read_with_the_types_of_the_models_ids(self, tmp_path: Path, shell: Shell) -> None:
+        train, test, model = tmp_path / "train.csv", tmp_path / "test.csv", tmp_path / "m.halfstep"
+        train.write_text("user,item\n1,2\nx9,2\n2,3\n1,3\n2,4\n")  # one id makes all of them strings
+        test.write_text("user,item\n1,4\n2,2\n")
+        shell("fit", train, "-o", model)
+        out, _ = shell("evaluate", test, "--model", model, "--metrics", "recall", "--json")
+        assert "recall" in out
+        integers = fitted(test, to=tmp_path / "integers.halfstep")
+        _, err = shell("evaluate", train, "--model", integers, fails=1)
+        assert "train.csv, line 3: the user id 'x9' is a string, but the user ids" in err

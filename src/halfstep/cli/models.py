@@ -50,6 +50,14 @@ def fit(
     duplicates: options.Repeats = None,
     separator: options.Separator = None,
     header: options.Header = True,
+    encoding: options.Encoding = "utf-8",
+    quote: options.Quote = '"',
+    decimal: options.DecimalMark = ".",
+    comment: options.Comment = None,
+    newlines_in_values: options.NewlinesInValues = False,
+    timestamp_format: options.TimestampFormat = None,
+    bad_lines: options.Bad = options.BadLines.error,
+    item_titles: options.Titles = None,
     objective: options.Objective = None,
     rank: options.Rank = None,
     regularization: options.Strength = None,
@@ -67,7 +75,11 @@ def fit(
     Parameters without an option are chosen from the data and printed.
     """
     check_outputs([Output("--output", output)], {"input file": file})
-    data = options.read(file, user, item, value, time_column, weight, duplicates, separator, header)
+    form = options.Format(
+        separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
+        item_titles,
+    )  # fmt: skip
+    data = options.read(file, user, item, value, time_column, weight, duplicates, form)
     model, lines = choose_model(
         data,
         Wishes(
@@ -184,6 +196,14 @@ def evaluate(
     duplicates: options.Repeats = None,
     separator: options.Separator = None,
     header: options.Header = True,
+    encoding: options.Encoding = "utf-8",
+    quote: options.Quote = '"',
+    decimal: options.DecimalMark = ".",
+    comment: options.Comment = None,
+    newlines_in_values: options.NewlinesInValues = False,
+    timestamp_format: options.TimestampFormat = None,
+    bad_lines: options.Bad = options.BadLines.error,
+    item_titles: options.Titles = None,
     model: Annotated[Path | None, typer.Option(help="Evaluate this saved model on the whole file.")] = None,
     split: Annotated[
         Split | None,
@@ -213,12 +233,17 @@ def evaluate(
     places = _places(number)
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
     check_metrics(names or [], places)
-    data = options.read(file, user, item, value, time_column, weight, duplicates, separator, header)
+    form = options.Format(
+        separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
+        item_titles,
+    )  # fmt: skip
+    fitted = None if model is None else hs.load(model)
+    data = options.read(file, user, item, value, time_column, weight, duplicates, form, fitted)
     wishes = Wishes(
         objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
     )
-    if model is not None:
-        fitted, test = hs.load(model), data
+    if fitted is not None:
+        test = data
         note(f"{model} on {file}: {data}")
     else:
         train, test, how = _hold_back(data, split, test_fraction, seed)

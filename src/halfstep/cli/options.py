@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +24,13 @@ class Duplicates(StrEnum):
     mean = "mean"
 
 
+class BadLines(StrEnum):
+    """What to do with lines that cannot be read."""
+
+    error = "error"
+    skip = "skip"
+
+
 class ObjectiveName(StrEnum):
     """Kinds of feedback."""
 
@@ -33,7 +41,14 @@ class ObjectiveName(StrEnum):
 DATA = "The data"
 MODEL = "The model"
 
-File = Annotated[Path, typer.Argument(help="A table of interactions: csv, tsv or parquet.", show_default=False)]
+File = Annotated[
+    Path,
+    typer.Argument(
+        help="A table of interactions: delimited text, JSON or parquet, compressed or not; a folder or a pattern of "
+        "its parts; - for the standard input.",
+        show_default=False,
+    ),
+]
 User = Annotated[str, typer.Option(help="Column of user ids.", rich_help_panel=DATA)]
 Item = Annotated[str, typer.Option(help="Column of item ids.", rich_help_panel=DATA)]
 Value = Annotated[
@@ -72,7 +87,7 @@ Repeats = Annotated[
 ]
 Separator = Annotated[
     str | None,
-    typer.Option(help="Field separator, if the suffix does not tell.", rich_help_panel=DATA),
+    typer.Option(help="Field separator of text. Default: found in the first lines.", rich_help_panel=DATA),
 ]
 Header = Annotated[
     bool,
@@ -80,6 +95,42 @@ Header = Annotated[
         "--header/--no-header",
         help="Whether the first line names the columns. If not, columns are numbered from 0.",
         rich_help_panel=DATA,
+    ),
+]
+Encoding = Annotated[str, typer.Option(help="Encoding of text, such as latin-1 or utf-16.", rich_help_panel=DATA)]
+Quote = Annotated[
+    str,
+    typer.Option(help="Character that may enclose fields of text; '' for none.", rich_help_panel=DATA),
+]
+DecimalMark = Annotated[
+    str, typer.Option("--decimal", help="Decimal separator of numbers in text: . or ,", rich_help_panel=DATA)
+]
+Comment = Annotated[
+    str | None, typer.Option(help="Ignore lines of text that begin with this, such as #.", rich_help_panel=DATA)
+]
+NewlinesInValues = Annotated[
+    bool,
+    typer.Option("--newlines-in-values", help="Allow line breaks in quoted fields of text.", rich_help_panel=DATA),
+]
+TimestampFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="Format of timestamps in text, such as '%d/%m/%Y %H:%M', if several fit.", rich_help_panel=DATA
+    ),
+]
+Titles = Annotated[
+    str | None,
+    typer.Option(
+        "--titles",
+        help="Titles of items: a column, or a second table of items and titles.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
+Bad = Annotated[
+    BadLines,
+    typer.Option(
+        "--bad-lines", help="Stop at lines that cannot be read, or skip and count them.", rich_help_panel=DATA
     ),
 ]
 Objective = Annotated[
@@ -129,6 +180,22 @@ KeepInterrupted = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+@dataclass(frozen=True)
+class Format:
+    """How a table is written, and what is read of it besides the columns; as in `halfstep.read_interactions`."""
+
+    separator: str | None
+    header: bool
+    encoding: str
+    quote: str
+    decimal: str
+    comment: str | None
+    newlines_in_values: bool
+    timestamp_format: str | None
+    bad_lines: BadLines
+    item_titles: str | None
+
+
 def read(
     path: Path,
     user: str,
@@ -137,13 +204,13 @@ def read(
     time: str | None,
     weight: str | None,
     duplicates: Duplicates | None,
-    separator: str | None,
-    header: bool,
+    form: Format,
+    model: Any = None,
 ) -> hs.Interactions:
-    """Read the table that the options describe."""
+    """Read the table that the options describe, with the types of a model's ids if there is a model."""
 
     def column(name: str) -> str | int:
-        return int(name) if not header and name.isdecimal() else name
+        return int(name) if not form.header and name.isdecimal() else name
 
     def column_or(name: str | None, default: str) -> str | int | None:
         if name is None:
@@ -158,8 +225,18 @@ def read(
         timestamp=column_or(time, TIMESTAMP),
         weight=column_or(weight, WEIGHT),
         duplicates=None if duplicates is None else duplicates.value,
-        separator=separator,
-        header=header,
+        separator=form.separator,
+        header=form.header,
+        encoding=form.encoding,
+        quote=form.quote or None,
+        decimal=form.decimal,
+        comment=form.comment,
+        newlines_in_values=form.newlines_in_values,
+        timestamp_format=form.timestamp_format,
+        bad_lines=form.bad_lines.value,
+        item_titles=None if form.item_titles is None else column(form.item_titles),
+        users=getattr(model, "users_", None),
+        items=getattr(model, "items_", None),
     )
     note_columns_found(data, {"value": value, "time": time, "weight": weight})
     return data

@@ -51,6 +51,14 @@ def tune(
     duplicates: options.Repeats = None,
     separator: options.Separator = None,
     header: options.Header = True,
+    encoding: options.Encoding = "utf-8",
+    quote: options.Quote = '"',
+    decimal: options.DecimalMark = ".",
+    comment: options.Comment = None,
+    newlines_in_values: options.NewlinesInValues = False,
+    timestamp_format: options.TimestampFormat = None,
+    bad_lines: options.Bad = options.BadLines.error,
+    item_titles: options.Titles = None,
     space: Annotated[
         list[str] | None,
         typer.Option(
@@ -112,7 +120,11 @@ def tune(
     if plot is not None:
         import_module("halfstep.drawing")  # which says now that Matplotlib is not installed, if so
     given = parse_spaces(space or [])
-    data = options.read(file, user, item, value, time_column, weight, duplicates, separator, header)
+    form = options.Format(
+        separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
+        item_titles,
+    )  # fmt: skip
+    data = options.read(file, user, item, value, time_column, weight, duplicates, form)
     wishes = Wishes(
         objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
     )

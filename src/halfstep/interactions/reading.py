@@ -64,7 +64,7 @@ def read_interactions(
         ``value``, ``timestamp`` and ``weight`` are used if the file has them; None leaves one out. Other columns are
         ignored. Timestamps are numbers in any unit, dates and times of parquet, or text: ISO 8601 with or without a
         time zone, and the usual other formats, such as ``23 Feb 2016 17:59`` and ``02/23/2016 5:59 PM``.
-    item_titles : str, int, path or mapping, optional
+    item_titles : str, int, path, or mapping from item id to str, optional
         Titles of items, for people to read: a column of the file; or a second table, whose columns are `item` (else
         its first) and ``title`` (else its second); or a mapping from item id to title.
     users, items : Vocabulary, optional
@@ -133,9 +133,8 @@ def read_interactions(
         warnings.warn(f"{path}: {skipped:,} {what} skipped", SkippedLinesWarning, stacklevel=2)
     if item_titles is None or data.item_titles is not None:
         return data
-    if isinstance(item_titles, Mapping):
-        return replace(data, item_titles=dict(item_titles))
-    assert not isinstance(item_titles, int)  # a column, whose titles there are
+    if isinstance(item_titles, int) or not isinstance(item_titles, str | os.PathLike):
+        return data.with_titles(item_titles)
     return replace(data, item_titles=_second_table(item_titles, item, data.items, options))
 
 

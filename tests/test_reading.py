@@ -27,6 +27,7 @@ from hypothesis import given, settings
 from pyarrow import parquet as pq
 
 import halfstep as hs
+from benchmarks.stress import readers
 from halfstep.errors import DataError, ParameterError, SkippedLinesWarning
 from halfstep.interactions.columns import RowError
 from halfstep.interactions.reading import read_interactions
@@ -302,6 +303,12 @@ def test_malformed_text_is_refused_or_no_row_is_lost(content: str) -> None:
         with contextlib.suppress(DataError):
             data = read_interactions(path, user=0, item=1, header=False, duplicates="sum")
             assert data.values.sum() == len(lines)
+
+
+def test_damaged_files_are_refused_or_no_row_is_lost() -> None:
+    became = readers.run(mutations=40, seed=1)
+    assert sum(became.values()) == 40
+    assert {what for _, what in became} == {"read", "refused"}
 
 
 # --- lines that are skipped -------------------------------------------------------------------------

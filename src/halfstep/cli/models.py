@@ -74,7 +74,7 @@ def fit(
 
     Parameters without an option are chosen from the data and printed.
     """
-    check_outputs([Output("--output", output)], {"input file": file})
+    check_outputs([Output("--output", output)], {"input file": file, "table of titles": item_titles})
     form = options.Format(
         separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
         item_titles,
@@ -203,7 +203,6 @@ def evaluate(
     newlines_in_values: options.NewlinesInValues = False,
     timestamp_format: options.TimestampFormat = None,
     bad_lines: options.Bad = options.BadLines.error,
-    item_titles: options.Titles = None,
     model: Annotated[Path | None, typer.Option(help="Evaluate this saved model on the whole file.")] = None,
     split: Annotated[
         Split | None,
@@ -235,7 +234,7 @@ def evaluate(
     check_metrics(names or [], places)
     form = options.Format(
         separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
-        item_titles,
+        item_titles=None,
     )  # fmt: skip
     fitted = None if model is None else hs.load(model)
     data = options.read(file, user, item, value, time_column, weight, duplicates, form, fitted)

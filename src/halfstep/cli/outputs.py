@@ -38,13 +38,13 @@ class Output:
     grows: bool = False
 
 
-def check_outputs(outputs: Sequence[Output], inputs: Mapping[str, Path | None]) -> None:
+def check_outputs(outputs: Sequence[Output], inputs: Mapping[str, str | Path | None]) -> None:
     """Refuse files that cannot be written, that are read as well, or that are one and the same.
 
     Parameters
     ----------
     outputs : sequence of Output
-    inputs : mapping of str to Path or None
+    inputs : mapping of str to str, Path or None
         The files that are read, by what an error calls them; a folder or a pattern stands for what is in it.
 
     Raises
@@ -59,11 +59,10 @@ def check_outputs(outputs: Sequence[Output], inputs: Mapping[str, Path | None]) 
         if output.path is not None:
             _check_suffix(output.option, output.path, output.suffixes)
             _check_place(output.option, output.path, grows=output.grows)
-    for name, path in inputs.items():
-        for read in () if path is None else _files_of(path):
-            for option, written in given.items():
-                if _are_same(read, written):
-                    raise ParameterError(f"{option} {written} is also the {name}: name another file")
+    for name, read in inputs.items():
+        for option, written in given.items():
+            if read is not None and _is_read(written, Path(read)):
+                raise ParameterError(f"{option} {written} is also the {name}, or a part of it: name another file")
     for (one, first), (other, second) in combinations(given.items(), 2):
         if _are_same(first, second):
             raise ParameterError(f"{other} {second} is also the file of {one}: name another file")
@@ -96,16 +95,16 @@ def _check_place(option: str, path: Path, *, grows: bool) -> None:
         raise PermissionError(f"{option} {path}: the folder {target.parent} cannot be written: name another file")
 
 
-def _files_of(path: Path) -> Iterator[Path]:
-    """Go through the files that an input stands for."""
-    if str(path) == STANDARD_INPUT:
-        yield Path("/dev/stdin")
-    elif path.is_dir():
-        yield from path.rglob("*")
-    elif path.exists():
-        yield path
-    else:
-        yield from map(Path, glob.iglob(str(path), recursive=True))  # noqa: PTH207  absolute patterns too
+def _is_read(written: Path, read: Path) -> bool:
+    """Whether an input stands for a file that is written; all files in a folder are parts of one table."""
+    if str(read) == STANDARD_INPUT:
+        return _are_same(Path("/dev/stdin"), written)
+    if read.is_dir():
+        return Path(os.path.realpath(written)).is_relative_to(os.path.realpath(read))
+    if read.exists():
+        return _are_same(read, written)
+    matches = glob.iglob(str(read), recursive=True)  # noqa: PTH207  absolute patterns too
+    return any(_is_read(written, Path(each)) for each in matches)
 
 
 def _are_same(one: Path, other: Path) -> bool:

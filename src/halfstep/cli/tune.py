@@ -115,7 +115,7 @@ def tune(
             Output("--plot", plot, tuple(f".{kind}" for kind in IMAGE_KINDS)),
             Output("--journal", journal, grows=True),
         ],
-        {"input file": file},
+        {"input file": file, "table of titles": item_titles},
     )
     if plot is not None:
         import_module("halfstep.drawing")  # which says now that Matplotlib is not installed, if so

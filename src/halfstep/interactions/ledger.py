@@ -200,6 +200,9 @@ class Ledger:
 
     def seen(self, users: Ints) -> Lists:
         """List the items of each of some users; −1 stands for a user without any."""
+        if len(users) == 1 and users[0] >= 0:
+            indptr, numbers = self._numbers(0, users)
+            return Lists(indptr, np.sort(self._item_positions(numbers)))
         rows, places = np.unique(users[users >= 0], return_inverse=True)
         indptr, numbers = self._numbers(0, rows)
         items = self._item_positions(numbers)
@@ -299,21 +302,16 @@ class Ledger:
 
     def _numbers(self, side: Literal[0, 1], rows: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Number the interactions of some rows, row by row as by an `indptr`."""
-        start, by_row = len(self.base), self._sorted[side]
-        recent = (self._log.users, self._log.items)[side].array[len(by_row.keys) :]
-        first = np.searchsorted(by_row.keys, rows)
-        lengths = np.searchsorted(by_row.keys, rows, side="right") - first
-        of_log = start + by_row.order[_places(first, lengths)]
-        recent_lengths, of_recent = _searched(recent, rows)
-        of_recent += start + len(by_row.keys)
-        base_lengths, of_base = self._of_base(side, rows)
-        total = base_lengths + lengths + recent_lengths
-        indptr = np.concatenate([[0], np.cumsum(total)])
-        numbers = np.concatenate([of_base, of_log, of_recent])
-        if len(rows) > 1:
-            owners = [np.repeat(np.arange(len(rows)), each) for each in (base_lengths, lengths, recent_lengths)]
-            numbers = numbers[np.argsort(np.concatenate(owners), kind="stable")]
-        gone = self._log.replaced.array[np.concatenate([of_log, of_recent]) - start]
+        parts = [self._of_base(side, rows)]
+        if len(self._log):
+            parts += self._of_log(side, rows)
+        indptr = np.concatenate([[0], np.cumsum(sum(lengths for lengths, _ in parts))])
+        numbers = np.concatenate([found for _, found in parts])
+        if len(rows) > 1 and len(parts) > 1:
+            owners = np.concatenate([np.repeat(np.arange(len(rows)), lengths) for lengths, _ in parts])
+            numbers = numbers[np.argsort(owners, kind="stable")]
+        late = numbers[numbers >= len(self.base)] - len(self.base)
+        gone = self._log.replaced.array[late]
         gone = gone[gone >= 0]
         if len(gone):
             is_kept = ~np.isin(numbers, gone)
@@ -326,11 +324,18 @@ class Ledger:
         if name not in base.__dict__ and len(rows) + len(self._log) < ROWS_SEARCHED:
             return _searched((base.user_positions, base.item_positions)[side], rows)
         pattern = getattr(base, name)
-        known = rows < len(pattern.indptr) - 1
-        at = np.where(known, rows, 0)
-        first = pattern.indptr[at]
-        lengths = np.where(known, pattern.indptr[at + 1] - first, 0)
+        known = np.minimum(rows, len(pattern.indptr) - 2)  # rows of new ids have nothing here
+        first = pattern.indptr[known]
+        lengths = (pattern.indptr[known + 1] - first) * (rows == known)
         return lengths, pattern.order[_places(first, lengths)].astype(np.int64)
+
+    def _of_log(self, side: Literal[0, 1], rows: Ints) -> list[tuple[Ints, NDArray[np.int64]]]:
+        by_row, start = self._sorted[side], len(self.base)
+        first, last = np.searchsorted(by_row.keys, rows), np.searchsorted(by_row.keys, rows, side="right")
+        of_sorted = start + by_row.order[_places(first, last - first)]
+        recent = (self._log.users, self._log.items)[side].array[len(by_row.keys) :]
+        lengths, of_recent = _searched(recent, rows)
+        return [(last - first, of_sorted), (lengths, of_recent + (start + len(by_row.keys)))]
 
     def _user_positions(self, numbers: NDArray[np.int64]) -> NDArray[np.int32]:
         return self._column(self.base.user_positions, self._log.users, numbers)
@@ -360,6 +365,8 @@ class Ledger:
 
 def _places(first: Ints, lengths: Ints) -> NDArray[np.int64]:
     """Return the places of several slices, one slice after the other."""
+    if len(first) == 1:
+        return np.arange(int(first[0]), int(first[0] + lengths[0]))
     before = np.cumsum(lengths) - lengths
     places: NDArray[np.int64] = np.arange(int(lengths.sum()), dtype=np.int64)
     places += np.repeat(first - before, lengths)

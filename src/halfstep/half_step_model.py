@@ -397,7 +397,8 @@ class HalfStepModel(FactorModel):
         state = super().__getstate__()
         if isinstance(state.get("_data"), Ledger):
             state["_data"] = state["_data"].interactions
-        return {name: value for name, value in state.items() if name not in ("_leases", "_gram_memo")}
+        state["_gram_memo"] = None
+        return state  # with its leases: the arrays are written out later, and must not change until then
 
     def _remember(self, data: Interactions, *, more: Mapping[str, Any] | None = None, **fitted: Any) -> None:
         fresh: dict[str, Any] = {

@@ -34,7 +34,7 @@ from halfstep.parameters import check_choice
 V = TypeVar("V")
 
 _EXTENDING = ForkSafeLock()  # held by who appends to ids that other vocabularies share
-FEW = 16  # integers that one dictionary finds faster than NumPy does
+FEW = 16  # integers that Python finds faster than NumPy does
 
 
 class Vocabulary:
@@ -66,7 +66,11 @@ class Vocabulary:
     ('adam', 1, False, 2)
     """
 
-    _room: NDArray[Any] | None = None  # what the ids lie in, with places left for a longer vocabulary
+    # Of a vocabulary that grew: the one that it grew from, the positions of appended ids, and what all ids lie in.
+    # The latter two are shared with longer ones, whose ids come after.
+    _root: Vocabulary | None = None
+    _appended: dict[Any, int]
+    _room: NDArray[Any]
 
     def __init__(self, ids: Any) -> None:
         column = as_ids(ids, "id")
@@ -112,6 +116,12 @@ class Vocabulary:
         vocabulary._set(ids)
         return vocabulary
 
+    def __getstate__(self) -> NDArray[Any]:
+        return self._ids
+
+    def __setstate__(self, ids: NDArray[Any]) -> None:
+        self._set(ids)
+
     def _set(self, ids: NDArray[Any]) -> None:
         """Take over ids that are known to be distinct, and lock them."""
         ids.setflags(write=False)
@@ -149,20 +159,21 @@ class Vocabulary:
     def _with_new(self, new: list[Any], dtype_of_new: np.dtype[Any]) -> Vocabulary:
         """Append ids that are not here; vocabularies that grow from the same one share its places and dictionary."""
         n, total = len(self), len(self) + len(new)
-        numbers = self._numbers
-        if len(numbers) > n:  # another vocabulary grew from this one, and has the places from here on
-            numbers = dict(zip(self._ids.tolist(), range(n), strict=True))
+        root, appended, room = self, {}, self._ids
+        if self._root is not None:
+            root, appended, room = self._root, self._appended, self._room
+            if len(appended) > n - len(root):  # another one grew from this one, and has the places from here on
+                room = self._ids
+                appended = dict(zip(room[len(root) :].tolist(), range(len(root), n), strict=True))
         dtype = self._ids.dtype if dtype_of_new == self._ids.dtype or n == 0 else np.dtype(object)
-        room = self._room
-        if room is None or room.dtype != dtype or len(room) < total or numbers is not self._numbers:
+        if room.dtype != dtype or len(room) < total:
             room = np.empty(2 * total, dtype_of_new if n == 0 else dtype)
             room[:n] = self._ids
         room[n:total] = np.fromiter(new, dtype=room.dtype, count=len(new))
-        numbers.update(zip(new, range(n, total), strict=True))
+        appended.update(zip(new, range(n, total), strict=True))
         longer = Vocabulary.__new__(Vocabulary)
         longer._set(room[:total])
-        longer._room = room
-        longer.__dict__["_numbers"] = numbers
+        longer._root, longer._appended, longer._room = root, appended, room
         return longer
 
     @property
@@ -187,7 +198,7 @@ class Vocabulary:
             plain = plain_id(item)
         except ValueError:
             return False
-        return type_of(type(plain)) in self._types and self._numbers.get(plain, len(self)) < len(self)
+        return type_of(type(plain)) in self._types and bool(self._find(as_ids([plain], "id"), "id")[0] >= 0)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
@@ -367,12 +378,12 @@ class Vocabulary:
 
     @cached_property
     def _numbers(self) -> dict[Any, int]:
-        """The dictionary from id to position; of a longer vocabulary, maybe, that grew from this one."""
+        """The dictionary from id to position."""
         return dict(zip(self._ids.tolist(), range(len(self)), strict=True))
 
     @cached_property
     def _table(self) -> tuple[int, NDArray[np.int32]] | None:
-        """For integers close together: the smallest, and the position of each from it on, −1 where it is no id."""
+        """For integers close together: the smallest, and the position of each from there on, −1 where it is no id."""
         smallest, largest = int(self._ids.min()), int(self._ids.max())
         if not is_dense(smallest, largest, len(self)):
             return None
@@ -388,33 +399,40 @@ class Vocabulary:
 
     def _find(self, column: NDArray[Any], name: str) -> NDArray[np.int32]:
         """Return positions of ids that are known to be usable; −1 for unknown ones."""
-        if (
-            column.dtype.kind == "i"
-            and self._ids.dtype.kind == "i"
-            and not (len(column) < FEW and "_numbers" in self.__dict__)
-        ):
+        if self._root is not None:
+            positions = self._root._find(column, name)
+            others = np.flatnonzero(positions < 0)
+            if len(others):
+                positions[others] = self._found_in(self._appended, column[others], name)
+            return positions
+        if column.dtype.kind == "i" and self._ids.dtype.kind == "i":
             return self._find_integers(column)
+        return self._found_in(self._numbers, column, name)
+
+    def _found_in(self, numbers: dict[Any, int], column: NDArray[Any], name: str) -> NDArray[np.int32]:
         entries = column.tolist()
         try:
-            found = map(self._numbers.get, entries, repeat(-1))
-            positions = np.fromiter(found, dtype=np.int32, count=len(entries))
+            positions = np.fromiter(map(numbers.get, entries, repeat(-1)), dtype=np.int32, count=len(entries))
         except TypeError:  # a tuple that holds something unhashable
             raise unhashable(entries, name) from None
-        positions[positions >= len(self)] = -1
+        positions[positions >= len(self)] = -1  # of a longer vocabulary
         return positions
 
     def _find_integers(self, column: NDArray[np.int64]) -> NDArray[np.int32]:
         if len(self) == 0:
             return np.full(len(column), -1, dtype=np.int32)
-        if self._table is not None:
-            smallest, table = self._table
-            inside = (column >= smallest) & (column <= smallest + len(table) - 1)
-            # outside, the difference may overflow: look up any place at all there, and mark it
-            offsets = np.where(inside, column, smallest) - smallest
-            return np.where(inside, table[offsets], np.int32(-1))
-        ids, positions = self._ascending
-        places = np.minimum(np.searchsorted(ids, column), len(ids) - 1)
-        return np.where(ids[places] == column, positions[places], np.int32(-1))
+        if self._table is None:
+            ids, positions = self._ascending
+            places = np.minimum(np.searchsorted(ids, column), len(ids) - 1)
+            return np.where(ids[places] == column, positions[places], np.int32(-1))
+        smallest, table = self._table
+        if len(column) < FEW:
+            offsets = [each - smallest for each in column.tolist()]
+            return np.array([table[each] if 0 <= each < len(table) else -1 for each in offsets], dtype=np.int32)
+        inside = (column >= smallest) & (column <= smallest + len(table) - 1)
+        # outside, the difference may overflow: look up any place at all there, and mark it
+        found = table[np.where(inside, column, smallest) - smallest]
+        return np.where(inside, found, np.int32(-1))
 
 
 def _plain(item: Any) -> Any:

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from queue import SimpleQueue
 from typing import Any, ClassVar, Self
 
@@ -100,15 +101,16 @@ class Team:
 
     def run(self, tasks: Sequence[Task]) -> None:
         """Run all tasks. After an error or Ctrl-C no further one is begun, and it is raised here."""
-        with working():
-            waiting = deque(tasks)
-            alive = sum(helper.is_alive() for helper in self._helpers)  # none in the child of a fork
-            helpers = min(alive, len(tasks) - 1)
+        waiting = deque(tasks)
+        alive = sum(helper.is_alive() for helper in self._helpers)  # none in the child of a fork
+        helpers = min(alive, len(tasks) - 1)
+        with working() if helpers > 0 else nullcontext():
             for _ in range(helpers):
                 self._lists.put(waiting)
             outcomes = [work_through(waiting)]
-            with idle():  # nobody may still write when the caller goes on
-                outcomes += [self._outcomes.get() for _ in range(helpers)]
+            if helpers > 0:
+                with idle():  # nobody may still write when the caller goes on
+                    outcomes += [self._outcomes.get() for _ in range(helpers)]
             for error in filter(None, outcomes):
                 raise error
             deliver()

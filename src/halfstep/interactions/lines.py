@@ -266,7 +266,7 @@ def _encoding_of(path: Path, name: str, encoding: str) -> str:
     try:
         codec = codecs.lookup(encoding)
         "".encode(encoding)
-    except (LookupError, TypeError):
+    except (LookupError, TypeError, ValueError):
         raise ParameterError(
             f"encoding={encoding!r} is unknown: give the name of a text encoding, such as 'utf-8', 'latin-1', "
             "'cp1252' or 'utf-16'"

@@ -115,7 +115,7 @@ def read_interactions(
         If lines were left out, with their number.
     """
     options = Options(
-        separator="\t" if separator == "\\t" else separator,  # as shells hand it over
+        separator="\t" if isinstance(separator, str) and separator == "\\t" else separator,  # as shells hand it over
         header=header,
         quote=quote,
         encoding=encoding,

@@ -11,7 +11,7 @@ import shutil
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -84,7 +84,7 @@ def find_sources(path: Any) -> list[Source]:
         If a folder holds no file.
     """
     paths = [path] if isinstance(path, str | os.PathLike) else path
-    if not isinstance(paths, Sequence | Iterable) or isinstance(paths, bytes):
+    if not isinstance(paths, Iterable) or isinstance(paths, bytes) or getattr(paths, "ndim", 1) == 0:
         raise ParameterError(f"path={path!r}: give a path, or a list of paths")
     sources = [source for each in paths for source in _sources_of(each)]
     if not sources:

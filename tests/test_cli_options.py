@@ -201,6 +201,12 @@ def context_of(command: str) -> typer.Context:
         ("fit", "timestamp=None leaves the column out", "--time '' leaves the column out"),
         ("fit", "set quote=None or bad_lines='skip'", "set --quote '' or --bad-lines skip"),
         ("fit", "set newlines_in_values=True", "set --newlines-in-values"),
+        ("fit", "say title=... with a name", "say --titles with a name"),
+        (
+            "fit",
+            "quote='ab': give a character, or None for no quotes",
+            "--quote ab: give a character, or '' for no quotes",
+        ),
         ("fit", "biases=False; random_state=-1", "--no-biases; --seed -1"),
         ("fit", "solver='cg' is not for rank=2", "solver='cg' is not for --rank 2"),
         ("fit", "Explicit(missing_weight=0.0, biases=True)", "Explicit(missing_weight=0.0, biases=True)"),

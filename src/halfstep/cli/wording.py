@@ -15,6 +15,7 @@ KEYWORDS = {
     "n_folds": "folds",
     "n_trials": "trials",
     "path": "file",
+    "title": "item_titles",
 }
 """Keyword arguments of the library, with the parameter of a command that stands for them where names differ."""
 
@@ -47,7 +48,7 @@ def in_terms_of_options(text: str, context: typer.Context) -> str:
         option = max(positive, key=len)
         return option if value == "..." else f"{option} {_as_typed(value)}"
 
-    return _KEYWORD.sub(reworded, text)
+    return _KEYWORD.sub(reworded, text).replace(" or None ", f" or {NOTHING} ")
 
 
 def _as_typed(value: str) -> str:

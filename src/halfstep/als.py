@@ -68,6 +68,8 @@ class ALS(HalfStepModel):
     regularization : float, or a pair of them
         λ ≥ 0, or the users' and the items': the one parameter to tune. The best value depends on the data, the
         weights and ν, and a poor one costs more than a poor rank. The default is a fair start for ratings of 1 to 5.
+        With 0, a row whose observed cells are fewer than the factors has no unique solution, which is a
+        `NumericalError` that names the row and a λ that is large enough.
     regularization_exponent : float
         ν in λ_u = λ · c_u^ν, where c_u is what row u weighs (its observed cells, plus the missing ones' weights): 0
         is plain ridge regression, 1 is ALS-WR (Zhou et al. 2008) and iALS (Rendle et al. 2022).
@@ -112,9 +114,9 @@ class ALS(HalfStepModel):
     dtype : {"float32", "float64"}
         What factors are stored in.
     system_dtype : {"auto", "float32", "float64"}
-        What each row's system is summed and solved in; at least as precise as `dtype`. By default doubles where
-        factors are, and at ranks up to 32, where they cost next to nothing; above, singles, and doubles for the rows
-        whose systems lose their digits.
+        What each row's system is summed and solved in; at least as precise as `dtype`. By default float64 where
+        factors are, and at ranks up to 32, where it costs next to nothing; above, float32. In either case, rows whose
+        systems are too ill-conditioned for float32 are solved in float64.
     random_state : int or numpy.random.Generator, optional
         Where the initial factors come from. An int gives the same bits every time, for any number of threads.
     threads : int, optional

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cholesky
 
-from halfstep.backends.basis import keeps_digits
 from halfstep.backends.chunks import LoadedSide
 from halfstep.backends.protocol import Factors
 from halfstep.errors import NumericalError
@@ -16,6 +15,7 @@ from halfstep.sides import Side
 
 Floats = NDArray[np.float64]
 
+LEAST_PIVOT = 1e-3  # relative to its diagonal entry: float32 then keeps four digits, and fits of real data have 0.1
 SAMPLED = 1024  # columns whose lengths stand for all
 MARGIN = 16.0  # times the rounding error that λ has to exceed for conjugate gradients to be used
 ENOUGH = 1e-9  # λ relative to the largest diagonal entry that is suggested: far from where float64 fails
@@ -38,7 +38,7 @@ def needs_float64(loaded: LoadedSide, G: Floats) -> bool:
         L = cholesky(A, lower=True, check_finite=False)
     except LinAlgError:
         return True
-    return not keeps_digits(L, A, np.dtype(np.float32))
+    return bool((np.diag(L) ** 2 <= LEAST_PIVOT * np.diag(A)).any())
 
 
 def ill_conditioned_rows(loaded: LoadedSide, floor: NDArray[np.floating], Y: Factors) -> NDArray[np.bool_]:

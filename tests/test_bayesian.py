@@ -311,12 +311,12 @@ def test_scores_of_lists_are_near_those_of_predict(data: hs.Interactions, model:
 
 
 def test_rows_without_observations_are_predicted_from_the_prior(model: hs.BayesianALS) -> None:
-    mean, lower, upper = model.predict(["nobody", 39, 0], [0, 0, 0], interval=0.9, unknown="baseline")
+    mean, lower, upper = model.predict([9999, 39, 0], [0, 0, 0], interval=0.9, unknown="baseline")
     assert mean[0] == mean[1]  # of the vocabulary, but without ratings: as little is known
     assert (upper - lower)[1] == pytest.approx((upper - lower)[0])
     assert (upper - lower)[1] > (upper - lower)[2]
-    with pytest.raises(UnknownIdError, match="nobody"):
-        model.predict(["nobody"], [0], unknown="raise", interval=0.9)
+    with pytest.raises(UnknownIdError, match="9999"):
+        model.predict([9999], [0], unknown="raise", interval=0.9)
 
 
 # --- users from histories
@@ -361,7 +361,7 @@ def test_folding_in_next_to_nothing(model: hs.BayesianALS) -> None:
         model.fold_in({"who": {0: 1.0, 99: 2.0}}, unknown_items="raise")
     assert len(model.fold_in({}).users_) == 0
     empty = model.fold_in({"who": {99: 2.0}})
-    np.testing.assert_array_equal(empty.predict("who", [0, 1]), model.predict("nobody", [0, 1]))
+    np.testing.assert_array_equal(empty.predict("who", [0, 1]), model.predict(9999, [0, 1]))
 
 
 def test_explanations_add_up(data: hs.Interactions, model: hs.BayesianALS) -> None:

@@ -291,17 +291,17 @@ class TestPredict:
         assert everything.item_ids[0].tolist() == sorted(
             range(N_ITEMS), key=lambda item: -model.predict(3, [item])[0]
         )
-        stranger = dict(model.recommend(["nobody"], n=3)["nobody"])
+        stranger = dict(model.recommend([9999], n=3)[9999])
         for item, score in stranger.items():
-            assert model.predict(["nobody"], [item])[0] == pytest.approx(score)
+            assert model.predict([9999], [item])[0] == pytest.approx(score)
 
     def test_unknown_ids_drift_by_what_is_known(self, model: hs.ALS) -> None:
         drift = model.drift_
-        assert model.predict("nobody", [1], timestamps=5)[0] == pytest.approx(
+        assert model.predict(9999, [1], timestamps=5)[0] == pytest.approx(
             model.mean_ + model.item_biases_[1] + drift.item_biases[1, 0]
         )
         late = model.mean_ + model.user_biases_[1] + drift.users_now[1]
-        assert model.predict([1], ["nothing"], timestamps=drift.end[0])[0] == pytest.approx(late)
+        assert model.predict([1], [9999], timestamps=drift.end[0])[0] == pytest.approx(late)
 
     def test_explanations_add_up(self, data: hs.Interactions) -> None:
         model = fitted(data, refresh_users=True)

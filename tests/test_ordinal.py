@@ -407,7 +407,7 @@ def test_bits_do_not_depend_on_threads() -> None:
 
 
 def test_strangers_are_less_certain(model: hs.BayesianALS) -> None:
-    shares = model.predict_proba(["nobody", 59, 0], [0, 0, 0])
+    shares = model.predict_proba([9999, 59, 0], [0, 0, 0])
     np.testing.assert_array_equal(shares[0], shares[1])  # of the vocabulary, but without ratings: as little is known
     entropy = -np.sum(shares * np.log(shares), axis=1)
     assert entropy[0] > entropy[2]

@@ -35,11 +35,15 @@ def fit() -> hs.ALS:
     return hs.ALS(hs.Implicit(missing_weight=0.1), rank=3, iterations=2, threads=2, random_state=0).fit(data())
 
 
-def status_of_child(work: Callable[[], object]) -> int:
-    """Fork, work in the child, and give its exit status: 0 if it worked, 1 after an error, −14 if it hung."""
+def forked() -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks of threaded processes
-        pid = os.fork()
+        return os.fork()
+
+
+def status_of_child(work: Callable[[], object]) -> int:
+    """Fork, work in the child, and give its exit status: 0 if it worked, 1 after an error, −14 if it hung."""
+    pid = forked()
     if pid == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(PATIENCE)
@@ -122,7 +126,7 @@ def test_a_callback_may_fork_and_its_child_goes_on_with_the_fit() -> None:
 
         def callback(_: object) -> None:
             if not children:
-                children.append(os.fork())
+                children.append(forked())
 
         model = hs.ALS(
             hs.Implicit(missing_weight=0.1), rank=3, iterations=2, threads=3, random_state=0, callbacks=[callback]

@@ -198,9 +198,9 @@ def test_an_interrupted_update_has_happened_or_not(
         assert everything(model) == (after if happened else before)
         if number % 10 == 0:  # a file takes longer
             assert saved(model, tmp_path) == (after if happened else before)
-        scores = model.partial_fit(EVENT).recommend(n=5).scores
-        np.testing.assert_allclose(scores, again[happened], rtol=1e-5, atol=1e-6)
-        check_whole(model)
+        check_whole(model.partial_fit(EVENT))
+        if number % 4 == 0:
+            np.testing.assert_allclose(model.recommend(n=5).scores, again[happened], rtol=1e-5, atol=1e-6)
     assert number > 100
 
 

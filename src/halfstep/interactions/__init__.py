@@ -3,6 +3,10 @@
 This is the only room that distrusts its input. ``interactions`` is the table itself, ``vocabulary`` its ids and
 ``orientation`` its pattern of cells; a ``ledger`` adds entries to it; ``reading`` and ``frames`` bring it in,
 ``columns``, ``ids`` and ``duplicates`` look at what comes.
+
+A file goes through ``sources`` (which files), ``lines`` (plain text, its lines counted), ``tables`` (what DuckDB is
+asked, and what its errors mean), ``engine`` and ``arrow`` (DuckDB's answer by chunks), ``gathering`` and ``strings``
+(columns as arrays), and ``reader``, which leads it.
 """
 
 from halfstep.interactions.duplicates import Duplicates

@@ -380,3 +380,21 @@ class TestFromSpark:
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         with pytest.raises(ModuleNotFoundError, match="pip install pyarrow"):
             from_spark(spark)
+
+
+def test_masked_factors_are_refused() -> None:
+    masked = np.ma.masked_array(np.ones((2, 2)), mask=np.eye(2))
+    with pytest.raises(DataError, match="user_factors is a masked array: fill the masked entries"):
+        hs.persistence.from_arrays(masked, np.ones((3, 2)))
+    with pytest.raises(DataError, match="item_biases is a masked array"):
+        hs.persistence.from_arrays(np.ones((3, 2)), np.ones((2, 2)), item_biases=np.ma.masked_array([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("dtype", ["float16", ">f4", ">f8", "int8", "bool"])
+def test_factors_of_any_layout_become_native_rows(dtype: str) -> None:
+    P = np.asfortranarray(np.array([[1, 0], [0, 1], [1, 1]]).astype(dtype))
+    P.flags.writeable = False
+    model = hs.persistence.from_arrays(P, P[:2])
+    assert model.user_factors_.flags.c_contiguous
+    assert model.user_factors_.dtype.isnative
+    assert model.recommend(n=1, exclude_seen=False).positions.shape == (3, 1)

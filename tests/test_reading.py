@@ -552,8 +552,8 @@ def test_a_bad_value_far_down_is_named(tmp_path: Path, rows: int) -> None:
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({"user": None}, "user=None: give the name or the position of the column of user ids"),
-        ({"item": None}, "item=None: give the name or the position"),
+        ({"user": None}, "user=None: give the column that holds the ids of users"),
+        ({"item": None}, "item=None: give the column that holds the ids of items"),
         ({"user": True}, "user=True: give the name of a column, or its position"),
         ({"value": 1.0}, r"value=1\.0: give the name of a column"),
         ({"header": 0}, "header=0: give True or False"),

@@ -20,7 +20,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from halfstep.backends.basis import Basis, keeps_digits
 from halfstep.backends.chunks import LoadedSide
 from halfstep.backends.precision import (
-    CANCELLED,
+    IMPRECISE,
     ROUNDING,
     below_zero,
     diagonal_of,
@@ -125,7 +125,7 @@ class CPU:
         # Σ_all s m (x·y)² = ⟨Σ s x xᵀ, Σ m y yᵀ⟩, less the cells that are not missing.
         of_rows = self._gram(side.row_missing, side.rank, X)
         missing = float((of_rows * G).sum() - side.row_missing.astype(np.float64) @ loss.losses[:, 1])
-        if missing < CANCELLED * float((np.abs(of_rows) * np.abs(G)).sum()):
+        if missing < IMPRECISE * float((np.abs(of_rows) * np.abs(G)).sum()):
             return self._exact_loss(loaded, loss, X)
         return observed, missing
 

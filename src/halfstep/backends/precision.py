@@ -21,7 +21,7 @@ MARGIN = 16.0  # times the rounding error that λ has to exceed for conjugate gr
 ENOUGH = 1e-9  # λ relative to the largest diagonal entry that is suggested: far from where float64 fails
 EXTREME = 1e6  # λ that is not suggested: values or weights are to blame
 ROUNDING = 1e-10  # relative to the terms of a difference, far above float64's rounding error
-CANCELLED = 1e-4  # a difference of less than this share of its terms is summed again in float64
+IMPRECISE = 1e-4  # a difference of less than this share of its terms is summed again in float64
 
 
 def needs_float64(loaded: LoadedSide, G: Floats) -> bool:

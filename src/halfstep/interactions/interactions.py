@@ -14,7 +14,7 @@ from halfstep.interactions.columnar import Columns, columns_in
 from halfstep.interactions.columns import RowError, as_column, as_numbers, as_rows, as_weights, check_table
 from halfstep.interactions.duplicates import Duplicates, find_repeat, merge
 from halfstep.interactions.orientation import Orientation
-from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, columns_by_role, naming_the_way_out
+from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, check_columns, columns_by_role, suggesting_none
 from halfstep.interactions.sparse import is_sparse, stored_values
 from halfstep.interactions.titles import is_column_of_titles, read_titles, titles_beside
 from halfstep.interactions.vocabulary import Vocabulary
@@ -189,10 +189,11 @@ class Interactions:
     def _from_table(
         cls, table: Columns, asked: Mapping[str, Any], item_titles: Any, duplicates: Duplicates | None
     ) -> Self:
+        check_columns(asked, (str, int, np.integer, tuple))
         names = columns_by_role(asked, table.names)
         if isinstance(item_titles, str):
             names["title"], item_titles = item_titles, None
-        with naming_the_way_out(asked):
+        with suggesting_none(asked):
             data = cls._from_columns(table.by_role(names), duplicates)
         return replace(data.with_titles(item_titles, asked["item"]), frame_kind=table.kind)
 

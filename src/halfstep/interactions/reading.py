@@ -15,7 +15,7 @@ from halfstep.errors import DataError, ParameterError, SkippedLinesWarning
 from halfstep.interactions.duplicates import Duplicates, find_repeat
 from halfstep.interactions.interactions import Interactions
 from halfstep.interactions.reader import Columns, TableReader, open_reader
-from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, IfPresent, columns_by_role
+from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, IfPresent, check_columns, columns_by_role
 from halfstep.interactions.tables import BadLines, Options, Table
 from halfstep.interactions.vocabulary import Vocabulary
 from halfstep.parameters import check_choice
@@ -221,12 +221,8 @@ def _check(
     vocabularies: Mapping[str, Any],
     duplicates: Duplicates | None,
 ) -> None:
-    """Refuse values that make no sense."""
-    for role, column in asked.items():
-        if column is None and role in ("user", "item"):
-            raise ParameterError(f"{role}=None: give the name or the position of the column of {role} ids")
-        if column is not None and (isinstance(column, bool) or not isinstance(column, str | int)):
-            raise ParameterError(f"{role}={column!r}: give the name of a column, or its position from 0 on")
+    """Check the parameters of `read_interactions`."""
+    check_columns(asked, (str, int))
     for name, vocabulary in vocabularies.items():
         if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
             raise ParameterError(f"{name}={vocabulary!r}: give a Vocabulary, such as model.{name}_")

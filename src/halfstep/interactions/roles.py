@@ -1,7 +1,7 @@
-"""Which columns of a table hold what: one rule for dataframes, files and the command line.
+"""The columns of a table by role: one rule for dataframes, files and the command line.
 
-Every door has the same defaults, the `IfPresent` names below: a column ``value``, ``timestamp`` or ``weight`` is used
-where the table has one. Another name must be there, and None leaves the column out.
+The defaults are the `IfPresent` names below: a column ``value``, ``timestamp`` or ``weight`` is used if the table has
+one. A column of any other name must exist, and None leaves the column out.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-
-import numpy as np
 
 from halfstep.errors import ParameterError
 from halfstep.interactions.columns import RowError
@@ -25,16 +23,29 @@ class IfPresent(str):
 VALUE, TIMESTAMP, WEIGHT = IfPresent("value"), IfPresent("timestamp"), IfPresent("weight")
 
 
-def _check(role: str, column: Any) -> None:
-    """Refuse what is neither a name nor a position, and None for a column that has to be there."""
-    if column is None and role in ("user", "item"):
-        raise ParameterError(f"{role}=None: give the column that holds the ids of {role}s")
-    if isinstance(column, bool) or not (column is None or isinstance(column, str | int | np.integer | tuple)):
-        raise ParameterError(f"{role}={column!r}: give the name of a column, or its position in a file")
+def check_columns(asked: Mapping[str, Any], kinds: tuple[type, ...]) -> None:
+    """Check that each column is a name, a position, or None where it is optional.
+
+    Parameters
+    ----------
+    asked : mapping from role to column
+    kinds : tuple of types
+        The types of names and positions.
+
+    Raises
+    ------
+    ParameterError
+        If a column is neither a name nor a position, or is None although it is required.
+    """
+    for role, column in asked.items():
+        if column is None and role in ("user", "item"):
+            raise ParameterError(f"{role}=None: give the column that holds the ids of {role}s")
+        if isinstance(column, bool) or not (column is None or isinstance(column, kinds)):
+            raise ParameterError(f"{role}={column!r}: give the name of a column, or its position in a file")
 
 
 def columns_by_role(asked: Mapping[str, Any], present: Collection[Any]) -> dict[str, Any]:
-    """Say which column has each role.
+    """Return the column of each role.
 
     Parameters
     ----------
@@ -45,15 +56,8 @@ def columns_by_role(asked: Mapping[str, Any], present: Collection[Any]) -> dict[
     Returns
     -------
     dict
-        Without the roles that no column has. Whether other names than `IfPresent` ones are there is not checked.
-
-    Raises
-    ------
-    ParameterError
-        If a column is neither a name nor a position, or is None where the ids of users or items are.
+        Roles without a column are omitted. Only `IfPresent` names are looked up in `present`.
     """
-    for role, column in asked.items():
-        _check(role, column)
     return {
         role: str(column) if isinstance(column, IfPresent) else column
         for role, column in asked.items()
@@ -62,8 +66,8 @@ def columns_by_role(asked: Mapping[str, Any], present: Collection[Any]) -> dict[
 
 
 @contextmanager
-def naming_the_way_out(asked: Mapping[str, Any]) -> Iterator[None]:
-    """Say in an error about a column that nobody named how to leave it out."""
+def suggesting_none(asked: Mapping[str, Any]) -> Iterator[None]:
+    """Add to an error about a column that is used by default how to leave the column out."""
     try:
         yield
     except RowError as error:

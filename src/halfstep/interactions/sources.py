@@ -16,15 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from halfstep.errors import DataError, ParameterError
 
-Kind = Literal["text", "json lines", "json", "parquet"]
-
 JSON_LINES = (".jsonl", ".ndjson")
 _HEAD = 512  # bytes that say what a file is
-_TEXT_ARCHIVE_MEMBERS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".json", *JSON_LINES, ".parquet", ".pq")
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -189,12 +186,6 @@ def compression_of(path: Path, name: str) -> str | None:
     if head[257:262] == b"ustar":
         raise DataError(f"{name}: this is a tar archive; unpack it, and give the folder or the files")
     return next((kind for magic, kind in _COMPRESSED.items() if head.startswith(magic)), None)
-
-
-def is_parquet(path: Path) -> bool:
-    """Whether a file begins as parquet files do."""
-    with path.open("rb") as file:
-        return file.read(4) == b"PAR1"
 
 
 @contextmanager

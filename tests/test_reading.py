@@ -30,6 +30,7 @@ import halfstep as hs
 from benchmarks.stress import readers
 from halfstep.errors import DataError, ParameterError, SkippedLinesWarning
 from halfstep.interactions.columns import RowError
+from halfstep.interactions.engine import Engine
 from halfstep.interactions.reading import read_interactions
 
 TABLE = "user,item,value,timestamp,weight\neve,20,5,400,1\nadam,10,0.5,300,0\neve,10,-3,200,2.5\n"
@@ -809,3 +810,11 @@ def test_reading_takes_no_dataframe_library(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert done.stdout.startswith(b"Interactions(3 of 2 users")
+
+
+def test_duckdb_prints_no_progress_bar(tmp_path: Path) -> None:
+    engine = Engine([], tmp_path)
+    try:
+        assert engine.rows("SELECT current_setting('enable_progress_bar')", []) == [(False,)]
+    finally:
+        engine.close()

@@ -97,6 +97,8 @@ def timestamp_expressions(kind: str, x: str, readings: list[Reading]) -> list[st
         text = x
     else:
         return None
+    if readings == [NUMBERS] and base in _SMALL_INTEGERS:
+        return [f"CAST({text} AS BIGINT)"]
     if readings == [NUMBERS]:
         return [f"TRY_CAST({text} AS BIGINT)", f"TRY_CAST({text} AS DOUBLE)"]
     return [each.expression.format(x=text) for each in readings]

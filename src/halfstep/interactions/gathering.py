@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.interactions.arrow import Chunk, Numbers, Strings
-from halfstep.interactions.expressions import REAL
+from halfstep.interactions.expressions import REAL, is_small_integer
 from halfstep.interactions.instants import NUMBERS, Reading
 from halfstep.interactions.strings import StringNumbers
 
@@ -96,8 +96,10 @@ class Texts:
         self._numbers.end(kept, rows)
 
     def numbered(self) -> tuple[list[str], NDArray[np.int32]]:
-        """Return the distinct strings and the number of each row's, −1 where there is none."""
-        return self._strings.strings(), self._numbers.joined()
+        """Return the distinct strings, ascending, and the number of each row's, −1 where there is none."""
+        strings, ranks = self._strings.ascending()
+        numbers = self._numbers.joined()
+        return strings, np.take(np.append(ranks, np.int32(-1)), numbers, out=numbers, mode="wrap")
 
 
 class IntegerIds:
@@ -201,7 +203,10 @@ class Instants:
     def add(self, start: int, chunks: list[Chunk]) -> None:
         if self.are_numbers:
             self._add_numbers(start, chunks)
-            return
+        else:
+            self._add_integers(start, chunks)
+
+    def _add_integers(self, start: int, chunks: list[Chunk]) -> None:
         for read, chunk in zip(self._reads, chunks, strict=True):
             assert isinstance(chunk, Numbers)
             read.values.room[start : start + len(chunk)] = chunk.values
@@ -227,12 +232,17 @@ class Instants:
         return joined
 
     def take_as(self, kind: str) -> None:
-        """Say what the next part gives of numbers: doubles, or integers and doubles."""
-        if self.are_numbers:
+        """Say what the next part gives of numbers: doubles, integers, or both."""
+        if self.are_numbers and is_small_integer(kind):
+            self.fields = (INTEGERS,)
+        elif self.are_numbers:
             self.fields = (DOUBLES,) if kind == REAL else (INTEGERS, DOUBLES)
 
     def _add_numbers(self, start: int, chunks: list[Chunk]) -> None:
         """Take the integers, as long as all numbers are such."""
+        if self.fields == (INTEGERS,):
+            self._add_integers(start, chunks)
+            return
         (read,) = self._reads
         *whole, real = chunks
         assert isinstance(real, Numbers)

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from halfstep.kernels.strings import BLOCK, Table, fill_slots, number_strings
 
+LONGEST = 64  # bytes of strings that are sorted as numbers
+SEPARATOR = ord("\n")
+
 
 class StringNumbers:
     """The distinct strings of what came so far, with no Python object for any of them."""
@@ -39,15 +42,15 @@ class StringNumbers:
             self._grow(int(offsets[row + 1] - offsets[row]))
             row = number_strings(data, offsets, row, numbers, self._table)
 
-    def strings(self) -> list[str]:
-        """List the distinct strings by number."""
+    def ascending(self) -> tuple[list[str], NDArray[np.int32]]:
+        """Return the distinct strings in ascending order, and the rank of each number in it."""
         n, used = self._table.used[:2].tolist()
-        bounds = self._table.bounds[: n + 1].tolist()
-        pool = self._table.pool[:used].tobytes()
-        if pool.isascii():
-            text = pool.decode("ascii")
-            return [text[start:stop] for start, stop in pairwise(bounds)]
-        return [pool[start:stop].decode() for start, stop in pairwise(bounds)]
+        bounds, pool = self._table.bounds[: n + 1], self._table.pool[:used]
+        is_simple = np.diff(bounds).max(initial=1) <= LONGEST and not np.isin([0, SEPARATOR], pool).any()
+        strings, order = (_sorted_as_numbers if is_simple else _sorted_by_python)(pool, bounds)
+        ranks = np.empty(n, np.int32)
+        ranks[order] = np.arange(n, dtype=np.int32)
+        return strings, ranks
 
     def _grow(self, length: int) -> None:
         """Make room for another string."""
@@ -62,3 +65,27 @@ class StringNumbers:
             table = table._replace(slots=np.zeros(4 * len(table.slots), np.uint64))
             fill_slots(table)
         self._table = table
+
+
+def _sorted_by_python(pool: NDArray[np.uint8], bounds: NDArray[np.int64]) -> tuple[list[str], NDArray[np.intp]]:
+    content = pool.tobytes()
+    strings = [content[start:stop].decode() for start, stop in pairwise(bounds.tolist())]
+    order = sorted(range(len(strings)), key=strings.__getitem__)
+    return [strings[number] for number in order], np.array(order, np.intp)
+
+
+def _sorted_as_numbers(pool: NDArray[np.uint8], bounds: NDArray[np.int64]) -> tuple[list[str], NDArray[np.intp]]:
+    """Sort strings by their bytes, which is the order of their characters in UTF-8, eight bytes as one number.
+
+    No object of Python is made before the end, where splitting one long string makes all of them.
+    """
+    starts, lengths = bounds[:-1], np.diff(bounds)
+    longest = int(lengths.max(initial=1))
+    padded = np.zeros((len(starts), -(-longest // 8) * 8), np.uint8)
+    for k in range(longest):
+        rows = np.flatnonzero(lengths > k)
+        padded[rows, k] = pool[starts[rows] + k]
+    words = padded.view(">u8").astype(np.uint64)
+    order = np.argsort(words[:, 0]) if words.shape[1] == 1 else np.lexsort(words.T[::-1])
+    ended = np.column_stack([padded[order], np.full(len(order), SEPARATOR, np.uint8)])
+    return ended[ended != 0].tobytes().decode().split(chr(SEPARATOR))[:-1], order

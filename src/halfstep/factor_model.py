@@ -520,6 +520,10 @@ def _mark_or_raise(unknown: str) -> Literal["mark", "raise"]:
 
 def _rows(F: NDArray[np.floating], positions: NDArray[np.integer]) -> NDArray[np.floating]:
     """Take rows of factors; zeros for −1. No copy where all are asked for in order."""
+    rows: NDArray[np.floating]
+    if len(positions) == 1 and positions[0] >= 0:
+        rows = F[positions]
+        return rows
     if len(positions) == len(F) and np.array_equal(positions, np.arange(len(F))):
         return F
     rows = np.zeros((len(positions), F.shape[1]), F.dtype)

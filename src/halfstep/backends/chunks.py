@@ -123,6 +123,8 @@ def cut(work: NDArray[np.float64]) -> list[tuple[int, int]]:
 
     Whoever takes the last piece keeps the others waiting for it.
     """
+    if len(work) == 1:
+        return [(0, 1)]
     total = np.cumsum(work)
     piece = max(LEAST_WORK, total[-1] / CHUNKS)
     tail = max(0.0, total[-1] - 2 * piece)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
@@ -23,7 +24,7 @@ LINE_BYTES = 64  # of the caches: a vector that lies across two lines takes twic
 
 def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> Factors:
     """Zeros that begin with a line of the caches, which NumPy leaves to chance."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     room = np.zeros(size + LINE_BYTES, np.uint8)
     start = -room.ctypes.data % LINE_BYTES
     zeros: Factors = room[start : start + size].view(dtype).reshape(shape)

@@ -72,7 +72,7 @@ def best_columns(
     P, Q, threads = _read_only(P), _read_only(Q), threads_to_use(threads)
     room = min(len(Q), ROOM_PER_PLACE * n + LEAST_ROOM)
     per_row = 4 * min(COLUMNS_AT_ONCE, len(Q)) + 12 * room
-    rows = int(np.clip(max_memory // (threads * per_row), 1, min(ROWS_AT_ONCE, max(len(P), 1))))
+    rows = max(1, min(max_memory // (threads * per_row), ROWS_AT_ONCE, len(P)))
     columns = min(len(Q), COLUMNS_AT_ONCE * (ROWS_AT_ONCE // rows))
     lengths, longest = _lengths(P), np.sqrt(Q.shape[1]) * max(float(Q.max(initial=0.0)), -float(Q.min(initial=0.0)))
     offset = np.abs(c[np.isfinite(c)]).max(initial=0.0)

@@ -21,6 +21,8 @@ class Repeat(NamedTuple):
 
 def find_repeat(cells: NDArray[np.int64]) -> Repeat | None:
     """Find the first repeated number; None if all are distinct."""
+    if len(cells) < 2:
+        return None
     ascending = np.sort(cells)  # half the time of an argsort, which only bad news needs
     if not (ascending[1:] == ascending[:-1]).any():
         return None

@@ -273,7 +273,7 @@ class Interactions:
             items=items,
             user_positions=user_positions,
             item_positions=item_positions,
-            values=table.get("value", np.broadcast_to(1.0, len(user_positions))),  # takes the memory of one
+            values=table["value"] if has_values else np.broadcast_to(1.0, len(user_positions)),  # memory for one
             timestamps=table.get("timestamp"),
             weights=table.get("weight"),
             item_titles=titles_beside(items, item_positions, table["title"]) if "title" in table else None,

@@ -201,8 +201,11 @@ class Ledger:
     def seen(self, users: Ints) -> Lists:
         """List the items of each of some users; −1 stands for a user without any."""
         if len(users) == 1 and users[0] >= 0:
-            indptr, numbers = self._numbers(0, users)
-            return Lists(indptr, np.sort(self._item_positions(numbers)))
+            (_, of_base), *others = self._parts(0, users)
+            parts = [self.base.item_positions[of_base]]
+            parts += [self._log.items.array[numbers - len(self.base)] for _, numbers in others]
+            seen = np.unique(np.concatenate(parts))  # an interaction that supersedes another has the same item
+            return Lists(np.array([0, len(seen)]), seen)
         rows, places = np.unique(users[users >= 0], return_inverse=True)
         indptr, numbers = self._numbers(0, rows)
         items = self._item_positions(numbers)
@@ -247,7 +250,7 @@ class Ledger:
         """Give new interactions the columns that the base has."""
         base = self.base
         if base.timestamps is None:
-            new = replace(new, timestamps=None)
+            new = new if new.timestamps is None else replace(new, timestamps=None)
         elif new.timestamps is None or new.timestamps.dtype.kind != base.timestamps.dtype.kind:
             kind = "none" if new.timestamps is None else f"timestamps of type {new.timestamps.dtype}"
             raise DataError(
@@ -289,6 +292,10 @@ class Ledger:
 
     def _find(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the number of the interaction of each cell, −1 where it is not observed."""
+        if len(u) == 1:
+            numbers = self._numbers(0, u)[1]
+            found = numbers[self._item_positions(numbers) == i[0]]  # at most one
+            return found if len(found) else np.array([-1])
         rows = np.unique(u)
         indptr, numbers = self._numbers(0, rows)
         if len(numbers) == 0:
@@ -302,12 +309,12 @@ class Ledger:
 
     def _numbers(self, side: Literal[0, 1], rows: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Number the interactions of some rows, row by row as by an `indptr`."""
-        parts = [self._of_base(side, rows)]
-        if len(self._log):
-            parts += self._of_log(side, rows)
-        indptr = np.concatenate([[0], np.cumsum(sum(lengths for lengths, _ in parts))])
+        parts = self._parts(side, rows)
         numbers = np.concatenate([found for _, found in parts])
-        if len(rows) > 1 and len(parts) > 1:
+        if len(rows) == 1:
+            indptr = np.array([0, len(numbers)])
+        else:
+            indptr = np.concatenate([[0], np.cumsum(sum(lengths for lengths, _ in parts))])
             owners = np.concatenate([np.repeat(np.arange(len(rows)), lengths) for lengths, _ in parts])
             numbers = numbers[np.argsort(owners, kind="stable")]
         late = numbers[numbers >= len(self.base)] - len(self.base)
@@ -318,12 +325,19 @@ class Ledger:
             numbers, indptr = numbers[is_kept], np.concatenate([[0], np.cumsum(is_kept)])[indptr]
         return indptr, numbers
 
+    def _parts(self, side: Literal[0, 1], rows: Ints) -> list[tuple[Ints, NDArray[np.int64]]]:
+        """Count and number the interactions of some rows in the base and in the log, superseded ones as well."""
+        return [self._of_base(side, rows), *(self._of_log(side, rows) if len(self._log) else ())]
+
     def _of_base(self, side: Literal[0, 1], rows: Ints) -> tuple[Ints, NDArray[np.int64]]:
         base = self.base
         name = ("by_user", "by_item")[side]
         if name not in base.__dict__ and len(rows) + len(self._log) < ROWS_SEARCHED:
             return _searched((base.user_positions, base.item_positions)[side], rows)
         pattern = getattr(base, name)
+        if len(rows) == 1 and rows[0] < len(pattern.indptr) - 1:
+            found = pattern.order[pattern.indptr[rows[0]] : pattern.indptr[rows[0] + 1]]
+            return np.array([len(found)]), found.astype(np.int64)
         known = np.minimum(rows, len(pattern.indptr) - 2)  # rows of new ids have nothing here
         first = pattern.indptr[known]
         lengths = (pattern.indptr[known + 1] - first) * (rows == known)
@@ -331,7 +345,7 @@ class Ledger:
 
     def _of_log(self, side: Literal[0, 1], rows: Ints) -> list[tuple[Ints, NDArray[np.int64]]]:
         by_row, start = self._sorted[side], len(self.base)
-        first, last = np.searchsorted(by_row.keys, rows), np.searchsorted(by_row.keys, rows, side="right")
+        first, last = by_row.keys.searchsorted(rows), by_row.keys.searchsorted(rows, side="right")
         of_sorted = start + by_row.order[_places(first, last - first)]
         recent = (self._log.users, self._log.items)[side].array[len(by_row.keys) :]
         lengths, of_recent = _searched(recent, rows)
@@ -376,7 +390,7 @@ def _places(first: Ints, lengths: Ints) -> NDArray[np.int64]:
 def _searched(column: NDArray[np.int32], rows: Ints) -> tuple[Ints, NDArray[np.int64]]:
     """Find where a column holds each of some ascending rows: how often, and the places row by row."""
     if len(rows) == 1:
-        places = np.flatnonzero(column == rows[0])
+        places = (column == rows[0]).nonzero()[0]
         return np.array([len(places)]), places
     if len(column) == 0 or len(rows) == 0:
         return np.zeros(len(rows), np.int64), np.empty(0, np.int64)

@@ -161,8 +161,9 @@ class FactorModel:
         Raises
         ------
         DataError
-            If `users`, `items` and `timestamps` differ in length, or the latter are of another kind; or if an id is
-            missing or of a type that no id of the model has, such as ``"12"`` where these are integers.
+            If `users`, `items` and `timestamps` differ in length, or the latter are of another kind; if there are
+            items beside Interactions; or if an id is missing or of a type that no id of the model has, such as
+            ``"12"`` where these are integers.
         UnknownIdError
             If an id is unknown and ``unknown="raise"``.
         """
@@ -207,6 +208,8 @@ class FactorModel:
         """Positions of the users and items of pairs, −1 for an unknown id."""
         missing = _mark_or_raise(unknown)
         if isinstance(users, Interactions):
+            if items is not None:
+                raise DataError("items is given beside Interactions, which stand for their own pairs: leave it out")
             pairs = users
             users, items = pairs.user_ids, pairs.item_ids
         elif items is None:

@@ -222,7 +222,7 @@ KINDS: dict[str, tuple[list, object]] = {  # ids of one type, and one more
     "tuple": ([(1, "a"), (2, "b")], (7, "c")),
     "date": ([dt.date(2020, 1, 1), dt.date(2020, 1, 2)], dt.date(2020, 1, 7)),
     "datetime": ([dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 2)], dt.datetime(2020, 1, 7)),
-    "datetime64": ([np.datetime64("2020-01-01"), np.datetime64("2020-01-02")], np.datetime64("2020-01-07")),
+    "timedelta": ([np.timedelta64(1, "s"), dt.timedelta(seconds=2)], pd.Timedelta(seconds=7)),
 }
 
 
@@ -441,6 +441,58 @@ def test_a_text_is_read_as_an_id_of_the_types_that_are_held(held: list, text: st
 def test_a_text_of_another_type_is_refused(held: list, text: str) -> None:
     with pytest.raises(DataError, match=re.escape(f"user id {text!r} cannot be read: the known user ids are")):
         Vocabulary(held).parse(text, name="user id")
+
+
+INSTANT, DAY, SPAN = dt.datetime(2020, 1, 2, 3), dt.date(2020, 1, 2), dt.timedelta(seconds=2)
+PLAIN_TIMES: dict[str, tuple[object, object]] = {  # what is given, and the id that it is
+    "datetime64[s]": (np.datetime64(INSTANT, "s"), INSTANT),
+    "datetime64[ns]": (np.datetime64(INSTANT, "ns"), INSTANT),
+    "datetime64[D]": (np.datetime64(DAY), DAY),
+    "pandas Timestamp": (pd.Timestamp(INSTANT), INSTANT),
+    "pandas Timestamp with a zone": (pd.Timestamp(INSTANT, tz="UTC"), INSTANT.replace(tzinfo=dt.UTC)),
+    "timedelta64[ns]": (np.timedelta64(SPAN, "ns"), SPAN),
+    "pandas Timedelta": (pd.Timedelta(SPAN), SPAN),
+    "nanoseconds": (pd.Timestamp(1), np.datetime64(1, "ns")),
+    "span of nanoseconds": (pd.Timedelta(1), np.timedelta64(1, "ns")),
+    "year 20000": (np.datetime64("20000-01-01"), np.datetime64("20000-01-01")),
+    "largest": (np.datetime64(2**62, "s"), np.datetime64(2**62, "s")),
+    "longest": (np.timedelta64(2**62, "D"), np.timedelta64(2**62, "D")),
+    "months": (np.timedelta64(1, "M"), np.timedelta64(1, "M")),
+}
+
+
+@pytest.mark.parametrize(("given", "plain"), PLAIN_TIMES.values(), ids=PLAIN_TIMES)
+def test_dates_and_times_have_one_form(given: object, plain: object) -> None:
+    for ids in (Vocabulary([given]), Vocabulary.encode([given])[0], Vocabulary(np.array([given], dtype=object))):
+        assert (list(ids), [type(each) for each in ids]) == ([plain], [type(plain)])
+        assert ids.position(plain) == ids.position(given) == 0
+        assert plain in ids
+        assert given in ids
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(pd.to_datetime(["2020-01-02", "2020-01-01"])),
+        pd.DatetimeIndex(["2020-01-02", "2020-01-01"]),
+        pl.Series([dt.datetime(2020, 1, 2), dt.datetime(2020, 1, 1)]),
+        pa.array([dt.datetime(2020, 1, 2), dt.datetime(2020, 1, 1)]),
+        np.array(["2020-01-02T00", "2020-01-01T00"], dtype="M8[h]"),
+        [pd.Timestamp("2020-01-02"), pd.Timestamp("2020-01-01")],
+    ],
+    ids=["pandas", "index", "polars", "pyarrow", "numpy", "list"],
+)
+def test_instants_of_a_column_are_found_by_those_of_another_library(column: object) -> None:
+    ids, positions = Vocabulary.encode(column)
+    assert list(ids) == [dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 2)]
+    assert positions.tolist() == [1, 0]
+    for day in (dt.datetime(2020, 1, 2), pd.Timestamp("2020-01-02"), np.datetime64("2020-01-02", "ns")):
+        assert ids.position(day) == 1
+
+
+def test_finer_instants_are_of_the_type_of_others() -> None:
+    ids = Vocabulary(np.array([1, 2], dtype="M8[ns]"))
+    assert ids.positions([dt.datetime(2020, 1, 1), pd.Timestamp(2)], unknown="mark").tolist() == [-1, 1]
 
 
 def test_spans_are_ids_like_others() -> None:

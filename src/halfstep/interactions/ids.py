@@ -1,7 +1,8 @@
 """A column of ids: checked, made int64 or plain Python objects, and numbered.
 
 Each id has one form, whatever it came in: an integer is an ``int`` (NumPy's integers and integral floats, too), a
-string is a ``str`` (its subclasses and UTF-8 bytes, too). An id's type is that of this form; see `type_of`.
+string is a ``str`` (its subclasses and UTF-8 bytes, too), and dates, instants and spans of NumPy and pandas are those
+of Python, unless they are finer or farther away than these can be. An id's type is that of this form; see `type_of`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ _PART = 1 << 12
 
 PLAIN = frozenset({str, int, bool, UUID, tuple})  # never missing, and in the form that ids have here
 _BASES = (dt.datetime, dt.date, dt.time, dt.timedelta, UUID, Decimal, tuple)  # of subclasses that may be equal
+_TIMES = (np.datetime64, np.timedelta64, dt.datetime, dt.timedelta)
+_FINER = ("ns", "ps", "fs", "as")  # than Python's microseconds
+_TYPES_OF_TIMES: dict[type, type] = {np.datetime64: dt.datetime, np.timedelta64: dt.timedelta}
 _NOUNS = {
     int: ("an integer", "integers"),
     str: ("a string", "strings"),
@@ -132,14 +136,32 @@ def plain_id(item: Any) -> Any:
             raise ValueError(_INEXACT)
         if number == item:  # always, but for NumPy's longdouble
             return int(number) if number.is_integer() else number
-    return item
+    return _plain_time(item) if isinstance(item, _TIMES) else item
+
+
+def _plain_time(item: Any) -> Any:
+    """Return a date, instant or span as Python's, if that is the same; else as NumPy's, if that is."""
+    if hasattr(item, "to_numpy") and getattr(item, "tzinfo", None) is None:  # of pandas, in nanoseconds
+        item = item.to_numpy()
+    elif hasattr(item, "to_pydatetime") and item.nanosecond == 0:
+        return item.to_pydatetime()
+    if not isinstance(item, np.datetime64 | np.timedelta64):
+        return item
+    if np.datetime_data(item.dtype)[0] in _FINER:
+        rounded = item.astype(f"{item.dtype.kind}8[us]")
+        return rounded.item() if rounded == item else item
+    try:
+        plain = item.item()
+    except OverflowError:
+        return item
+    return plain if isinstance(plain, dt.date | dt.timedelta) else item  # NumPy makes an integer of what is too far
 
 
 def type_of(kind: type) -> type:
     """Return the type of an id whose plain form is of a class: the class, or the base whose subclasses are alike."""
     if kind in PLAIN:
         return kind
-    return next((base for base in _BASES if issubclass(kind, base)), kind)
+    return _TYPES_OF_TIMES.get(kind) or next((base for base in _BASES if issubclass(kind, base)), kind)
 
 
 def types_of(ids: NDArray[Any]) -> frozenset[type]:

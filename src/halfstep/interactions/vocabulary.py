@@ -40,8 +40,9 @@ FEW = 16  # integers that Python finds faster than NumPy does
 class Vocabulary:
     """The distinct ids of one side (users or items), numbered 0 to n − 1.
 
-    Ids are anything hashable: integers, strings, UUIDs, tuples. Integral floats become integers, and bytes are
-    decoded as UTF-8. Integers that fit in int64 are handled in bulk by NumPy, everything else through one dictionary.
+    Ids are anything hashable: integers, strings, UUIDs, tuples. Integral floats become integers, bytes are decoded as
+    UTF-8, and dates and times of NumPy and pandas become those of Python's ``datetime``. Integers that fit in int64
+    are handled in bulk by NumPy, everything else through one dictionary.
 
     An id that is looked up must be of a type that the vocabulary has: ``"12"`` is not among integers, nor ``True``.
     An empty vocabulary takes ids of any type.

@@ -246,3 +246,12 @@ def test_numbers_without_a_standard_deviation_are_refused(extreme: float) -> Non
     frame = pd.DataFrame({"user": ["a", "b"], "age": [extreme, -extreme]})
     with pytest.raises(DataError, match=r"'age' has entries such as .*: give it in other units"):
         Given.read(data, frame, "user")
+
+
+def test_an_id_with_two_rows_of_features_is_named(tastes: hs.Interactions) -> None:
+    twice = pd.concat([genres(), genres().iloc[:1]])
+    with pytest.raises(DataError, match=r"the item id in item_features in row 5 .* is 'tea': a repeat; give each"):
+        hs.ALS(rank=2).fit(tastes, item_features=twice)
+    model = hs.ALS(rank=2, iterations=1).fit(tastes, user_features=pd.DataFrame({"user": ["u0"], "age": [1.0]}))
+    with pytest.raises(DataError, match=r"the user id in user_features in row 1 .* is 'new': a repeat"):
+        model.fold_in({"new": {"tea": 3.0}}, user_features=pd.DataFrame({"user": ["new", "new"], "age": [1.0, 2.0]}))

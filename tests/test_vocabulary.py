@@ -168,7 +168,7 @@ def test_an_unhashable_id_is_named(strange: object) -> None:
 
 @pytest.mark.parametrize("ids", [[5, 6, 5, 6], ["a", "b", "a", "b"]])
 def test_repeated_ids_are_refused(ids: list[object]) -> None:
-    with pytest.raises(DataError, match=rf"the id in row 2 .* is {ids[2]!r}: a repeat; Vocabulary.encode takes"):
+    with pytest.raises(DataError, match=rf"the id in row 2 .* is {ids[2]!r}: a repeat; give each id once"):
         Vocabulary(ids)
 
 
@@ -306,6 +306,11 @@ def test_each_id_has_one_form_alone_or_in_a_column(forms: list, plain: object) -
         assert Vocabulary([plain]).positions(forms).tolist() == [0] * len(forms)
         assert form in Vocabulary([plain])
         assert list(Vocabulary([plain]).keyed({form: "x"})) == [plain]
+
+
+def test_keys_that_are_one_id_are_refused() -> None:
+    with pytest.raises(DataError, match=r"the user id in row 1 .* is 'a': a repeat; give each id once"):
+        Vocabulary(["a", "b"]).keyed({b"a": 1, "a": 2}, name="user id")
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,8 @@ class Given:
         if is_sparse(given):
             return data, cls(side, None, _checked(given, ids, side))
         keys, columns = _table(given, side)
-        told, name = Vocabulary(keys), f"{side} id in {side}_features"
+        name = f"{side} id in {side}_features"
+        told = Vocabulary(keys, name=name)
         if len(ids) and len(told) and (ids.positions(told.ids, "mark", name=name) < 0).all():
             raise DataError(
                 f"none of the {side}s in {side}_features, such as {told[0]!r}, is in the data, whose {side}s are "
@@ -176,8 +177,8 @@ class Given:
             if by_name[each.name].is_numeric != isinstance(each, Numbers):
                 kind = "numbers" if isinstance(each, Numbers) else "strings"
                 raise DataError(f"{name}: {each.name!r} held {kind} when the model was fitted")
-        told = Vocabulary(keys).ids
-        places = ids.positions(told, "mark", name=f"{self.side} id in {name}")
+        name_of_id = f"{self.side} id in {name}"
+        places = ids.positions(Vocabulary(keys, name=name_of_id).ids, "mark", name=name_of_id)
         chosen = [by_name[each.name] for each in self.columns]
         return Given(self.side, self.columns, _encoded(self.columns, chosen, places, len(ids)))
 

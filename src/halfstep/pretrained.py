@@ -135,7 +135,9 @@ def _numbers(given: ArrayLike, name: str) -> NDArray[np.floating]:
 
 
 def _vocabulary(ids: Any, count: int, name: str) -> Vocabulary:
-    vocabulary = ids if isinstance(ids, Vocabulary) else Vocabulary(np.arange(count) if ids is None else ids)
+    if not isinstance(ids, Vocabulary):
+        ids = Vocabulary(np.arange(count) if ids is None else ids, name=f"{name.removesuffix('s')} id")
+    vocabulary: Vocabulary = ids
     if len(vocabulary) != count:
         raise DataError(f"{name} has {len(vocabulary):,} ids for {count:,} rows of factors: give one for each")
     return vocabulary

@@ -552,7 +552,7 @@ def as_histories(data: Any) -> Interactions:
         users += [user] * len(entries)
         items += entries.keys()
         values += entries.values()
-    vocabulary = Vocabulary(list(data))
+    vocabulary = Vocabulary(list(data), name="user id")
     if not users:
         none = np.empty(0, np.int32)
         nobody = Vocabulary([])
@@ -597,7 +597,9 @@ def _positions_in(new: Vocabulary, old: Vocabulary, counts: NDArray[np.int64], n
 
 
 def _vocabulary_of(ids: Any, length: int, lines: str, name: str) -> Vocabulary:
-    vocabulary = ids if isinstance(ids, Vocabulary) else Vocabulary(np.arange(length) if ids is None else ids)
+    if not isinstance(ids, Vocabulary):
+        ids = Vocabulary(np.arange(length) if ids is None else ids, name=f"{name.removesuffix('s')} id")
+    vocabulary: Vocabulary = ids
     if len(vocabulary) != length:
         raise DataError(
             f"{name} has {len(vocabulary):,} ids, but the matrix has {length:,} {lines}: give one id for each"

@@ -51,6 +51,8 @@ class Vocabulary:
     ----------
     ids : array-like of n ids
         Distinct; an id's position is its place in this order. A column of ids that repeat is for `encode`.
+    name : str
+        What an id is called in error messages, such as "user id".
 
     Raises
     ------
@@ -73,13 +75,13 @@ class Vocabulary:
     _appended: dict[Any, int]
     _room: NDArray[Any]
 
-    def __init__(self, ids: Any) -> None:
-        column = as_ids(ids, "id")
-        distinct, positions = factorise(column, "id")
+    def __init__(self, ids: Any, *, name: str = "id") -> None:
+        column = as_ids(ids, name)
+        distinct, positions = factorise(column, name)
         if len(distinct) < len(column):
             _, first_rows = np.unique(positions, return_index=True)
             row = int(np.setdiff1d(np.arange(len(column)), first_rows)[0])
-            raise RowError("id", row, _plain(column[row]), "a repeat; Vocabulary.encode takes ids that repeat")
+            raise RowError(name, row, _plain(column[row]), "a repeat; give each id once")
         self._set(column.copy())
 
     @classmethod
@@ -287,12 +289,12 @@ class Vocabulary:
         Raises
         ------
         DataError
-            If a key is unusable as an id, or of a type that the vocabulary does not have.
+            If a key is unusable as an id, or of a type that the vocabulary does not have, or if two keys are one id.
         """
         if set(map(type, mapping)) <= self._types & PLAIN:  # as nearly all are
             return mapping
-        ids, _ = self.look_up(list(mapping), "mark", name=name)
-        return dict(zip(ids.tolist(), mapping.values(), strict=True))
+        keys, _ = self.look_up(list(mapping), "mark", name=name)
+        return dict(zip(Vocabulary(keys, name=name), mapping.values(), strict=True))
 
     def parse(self, text: str, *, name: str = "id") -> Any:
         """Return the id that a text means, of a type that the vocabulary has.

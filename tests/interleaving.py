@@ -77,7 +77,7 @@ class Meanwhile:
 
     @property
     def result(self) -> Any:
-        """What came of it."""
+        """The outcome of a command."""
         self._thread.join(60)
         assert not self._thread.is_alive(), "the threads wait for each other"
         if self._error is not None:

@@ -207,7 +207,7 @@ class TestWhatIsNoRegularFile:
 
     @pytest.mark.parametrize("mode", ["wb", "ab"])
     def test_standard_output_is_written_to_in_turn(self, tmp_path: Path, mode: str) -> None:
-        """Neither replaced, where it leads to a file, nor written over."""
+        """A descriptor that leads to a file: it is neither replaced nor overwritten."""
         program = (
             "from pathlib import Path\nfrom halfstep.atomic import write_atomically\nprint('before')\n"
             "write_atomically(Path('/dev/stdout'), b'content\\n')\nprint('after')"
@@ -329,7 +329,7 @@ class TestLeftovers:
         write_atomically(other, b"content")
         assert {each.name for each in tmp_path.iterdir()} == {"file", "other"}
 
-    def test_files_that_a_process_has_open_stay(self, tmp_path: Path) -> None:
+    def test_files_that_a_process_has_open_are_kept(self, tmp_path: Path) -> None:
         process = killed_or_stopped(tmp_path / "file", signal.SIGSTOP)
         write_atomically(tmp_path / "file", b"content")
         assert len(list(tmp_path.iterdir())) == 2
@@ -356,7 +356,7 @@ class TestLeftovers:
     def test_a_file_that_was_taken_for_one_is_created_anew(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Another process deletes it between its creation and its lock."""
+        """Another process deletes the temporary file between its creation and its lock."""
         deleted = []
 
         def flock_too_late(file: object, operation: int) -> None:

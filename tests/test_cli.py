@@ -31,7 +31,7 @@ def test_help_names_the_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 def test_data_says_what_there_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "data") == 0
-    assert "100,000 of 943 users × 1,682 items" in capsys.readouterr().out
+    assert "100,000 interactions, 943 users, 1,682 items" in capsys.readouterr().out
 
 
 def test_unknown_data_set_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

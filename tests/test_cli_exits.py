@@ -197,7 +197,7 @@ def test_notes_that_cannot_be_written_stop_nothing(plays: Path, model: Path) -> 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the shell of Windows cannot close a stream")
-def test_closed_streams_are_told_apart(model: Path) -> None:
+def test_closed_streams_are_distinguished(model: Path) -> None:
     def run(redirection: str) -> subprocess.CompletedProcess[str]:
         line = f'exec "$@" {redirection}'
         arguments = ["sh", "-c", line, "sh", *COMMAND, "recommend", str(model), "nobody", "--json"]
@@ -241,7 +241,7 @@ def no_room(*_: Any, **__: Any) -> None:
         ("halfstep.tuning.journal.os.fsync", ["--journal", "j"], "j cannot be written (No space left on device)"),
     ],
 )
-def test_a_full_disk_is_told_by_the_name_of_the_file(
+def test_a_full_disk_is_an_error_that_names_the_file(
     shell: Shell, plays: Path, monkeypatch: pytest.MonkeyPatch, what: str, options: list[str], message: str
 ) -> None:
     monkeypatch.chdir(plays.parent)

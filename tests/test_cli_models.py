@@ -81,7 +81,7 @@ def clicks_model(folder: Path) -> Path:
 
 def test_fit_says_what_it_chose(shell: Shell, folder: Path, tmp_path: Path) -> None:
     out, err = shell("fit", folder / "ratings.csv", *COLUMNS, "-o", tmp_path / "m")
-    assert "100,000 of 943 users × 1,682 items, values 1 to 5" in err
+    assert "100,000 interactions, 943 users, 1,682 items, values 1 to 5" in err
     assert "objective: explicit, as 5 values from 1 to 5 look rated" in err
     assert "rank 16, λ 1.5 · count^0.5, 20 iterations, seed 0" in err
     assert out.startswith("fitted in ")
@@ -131,7 +131,7 @@ def test_ids_of_integers_are_found(shell: Shell, clicks_model: Path) -> None:
     assert "similar to item 50" in shell("similar", clicks_model, "50")[0]
 
 
-def test_one_id_that_is_no_integer_leaves_the_others_findable(shell: Shell, tmp_path: Path) -> None:
+def test_an_id_that_is_not_an_integer_leaves_the_others_known(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "plays.csv").write_text("user,item\n7,1\n7,2\nx9,1\n007,2\n")
     shell("fit", tmp_path / "plays.csv", "-o", tmp_path / "m")
     for user in ("7", "x9", "007"):
@@ -143,7 +143,7 @@ def test_one_id_that_is_no_integer_leaves_the_others_findable(shell: Shell, tmp_
 
 def test_a_stranger_is_told_apart(shell: Shell, clicks_model: Path) -> None:
     out, err = shell("recommend", clicks_model, "5000", "-n", 1, "--json")
-    assert err == "user 5000 is unknown to the model: the list is what is liked in general\n"
+    assert err == "user 5000 is unknown to the model: its list is that of all unknown users\n"
     assert "user -5 is unknown" in shell("recommend", clicks_model, "--json", "--", "-5")[1]
     assert json.loads(out)[0]["item"] == 50  # Star Wars
 
@@ -199,7 +199,7 @@ def test_similar(shell: Shell, ratings_model: Path) -> None:
 
 def test_evaluate_holds_the_future_back(shell: Shell, folder: Path) -> None:
     out, err = shell("evaluate", folder / "ratings.csv", *COLUMNS, "--iterations", 3)
-    assert "held back: the latest 20,000 interactions" in err
+    assert "held out: the latest 20,000 interactions" in err
     assert "ndcg@10" in out
     assert "rmse" in out
     assert "Popularity" in out
@@ -218,10 +218,10 @@ def test_evaluate_holds_the_future_back(shell: Shell, folder: Path) -> None:
 
 def test_without_times_the_split_is_random_and_says_so(shell: Shell, folder: Path) -> None:
     out, err = shell("evaluate", folder / "clicks.parquet", "--iterations", 2, "--rank", 4)
-    assert "a model tested so has seen the future" in err
+    assert "some training interactions are later" in err
     assert "hit_rate@10" in out
     _, err = shell("evaluate", folder / "ratings.csv", *COLUMNS, "--split", "last", "--iterations", 1)
-    assert "held back: the last of each user, 943 interactions" in err
+    assert "held out: the last of each user, 943 interactions" in err
 
 
 def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, tmp_path: Path) -> None:
@@ -236,35 +236,38 @@ def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, 
     [
         (["fit", "{}/none.csv"], "there is no file"),
         (["fit", "{}/ratings.csv"], "there is no column 'user' for user: there are 0 'who', 1 'film'"),
-        (["fit", "{}/ratings.csv", "--user", "who"], "say --item with a name or position"),
-        (["fit", "{}/clicks.parquet", "--biases", "-o", "{}/x"], "--biases goes with --objective explicit"),
+        (["fit", "{}/ratings.csv", "--user", "who"], "set --item to a name or position"),
+        (["fit", "{}/clicks.parquet", "--biases", "-o", "{}/x"], "--biases requires --objective explicit"),
         (["fit", "{}/clicks.parquet", "--rank", "0", "-o", "{}/x"], "--rank 0: give an integer"),
         (["fit", "{}/clicks.parquet", "-o", "{}/no/x"], "/x: there is no folder"),
         (["recommend", "{}/ratings.csv", "1"], "is no model of halfstep"),
         (["recommend", "{}/none", "1"], "none"),
-        (["recommend", "{}/clicks.halfstep"], "name users, or a file for all of them by --output"),
+        (["recommend", "{}/clicks.halfstep"], "name users, or a file for the lists of all users with --output"),
         (
             ["recommend", "{}/clicks.halfstep", "-o", "{}/all.xls"],
-            "the suffix '.xls' is none of .csv, .tsv, .parquet",
+            "the suffix '.xls' is not supported: use one of .csv, .tsv, .parquet",
         ),
         (["recommend", "{}/clicks.halfstep", "-o", "{}/no/all.csv"], "/no: make it, or name another file"),
         (["similar", "{}/clicks.halfstep", "99999"], "unknown item id 99999"),
-        (["similar", "{}/clicks.halfstep", "--users", "007"], "user id '007' cannot be read"),
+        (["similar", "{}/clicks.halfstep", "--users", "007"], "user id '007' cannot be parsed"),
         (["recommend", "{}/clicks.halfstep", "1", "nobody"], "the known user ids are integers such as 1; write"),
         (["evaluate", "{}/clicks.parquet", "--metrics", "auc"], "auc"),
         (["evaluate", "{}/clicks.parquet", "-n", "ten"], "-n ten: give an integer"),
-        (["evaluate", "{}/clicks.parquet", "--split", "time"], "--split time takes timestamps: name their column by"),
+        (
+            ["evaluate", "{}/clicks.parquet", "--split", "time"],
+            "--split time requires timestamps: name",
+        ),
         (["evaluate", "{}/clicks.parquet", "-n", "0"], "0"),
         (
             ["evaluate", "{}/clicks.parquet", "--model", "{}/clicks.halfstep", "--rank", "3"],
-            "--rank has no effect: the model that --model",
+            "--rank has no effect: the model of --model",
         ),
         (
             ["evaluate", "{}/clicks.parquet", "--model", "{}/clicks.halfstep", "--split", "last"],
             "--split has no effect",
         ),
         (["fit", "{}/ratings.csv", "--user", "who", "--item", "film", "--value", "who"], "not a number"),
-        (["fit", "{}/clicks.parquet", "--duplicates", "error"], "say --duplicates last, 'sum' or 'mean'"),
+        (["fit", "{}/clicks.parquet", "--duplicates", "error"], "set --duplicates last, 'sum' or 'mean'"),
     ],
 )
 def test_a_fault_is_one_line(
@@ -327,10 +330,10 @@ class TestColumnsOfTheDefaultNames:
         path.write_text("\n".join(["user,item,value,timestamp", *lines]) + "\n")
         return path
 
-    def test_are_used_and_told(self, shell: Shell, table: Path, tmp_path: Path) -> None:
+    def test_are_used_and_reported(self, shell: Shell, table: Path, tmp_path: Path) -> None:
         _, err = shell("fit", table, "-o", tmp_path / "m")
-        assert "the column 'value' is used; --value '' leaves it out" in err
-        assert "the column 'timestamp' is used; --time '' leaves it out" in err
+        assert "using the column 'value'; --value '' leaves it out" in err
+        assert "using the column 'timestamp'; --time '' leaves it out" in err
         assert "objective: explicit" in err
         data = hs.load(tmp_path / "m").interactions_
         assert data.has_values
@@ -344,7 +347,7 @@ class TestColumnsOfTheDefaultNames:
         assert not data.has_values
         assert data.timestamps is None
 
-    def test_are_not_told_where_they_are_named(self, shell: Shell, table: Path, tmp_path: Path) -> None:
+    def test_are_not_reported_if_they_are_named(self, shell: Shell, table: Path, tmp_path: Path) -> None:
         _, err = shell("fit", table, "--value", "value", "--time", "timestamp", "-o", tmp_path / "m")
         assert "is used" not in err
 
@@ -355,7 +358,7 @@ class TestColumnsOfTheDefaultNames:
         assert "--time '' leaves the column out" in err
 
 
-def test_predictions_are_not_compared_with_values_that_there_are_not(shell: Shell, folder: Path) -> None:
+def test_predictions_are_not_compared_with_missing_values(shell: Shell, folder: Path) -> None:
     out, _ = shell("evaluate", folder / "clicks.parquet", "--objective", "explicit", "--rank", 2, "--iterations", 1)
     assert "rmse" not in out
     assert "ndcg" in out
@@ -371,7 +374,7 @@ class TestFormatsOfFiles:
         table, model = tmp_path / "table.csv", tmp_path / "m.halfstep"
         table.write_bytes(self.TEXT.encode("latin-1"))
         _, err = shell("fit", table, *self.OPTIONS, "-o", model)
-        assert "Interactions(5 of 3 users × 2 items, values 1.5 to 5)" in err
+        assert "Interactions(5 interactions, 3 users, 2 items, values 1.5 to 5)" in err
         assert hs.load(model).interactions_.item_titles == {"é": "One", "b": "Two"}
 
     def test_errors_name_options(self, tmp_path: Path, shell: Shell) -> None:
@@ -391,14 +394,14 @@ class TestFormatsOfFiles:
             warnings.simplefilter("default")
             _, err = shell("fit", table, "--bad-lines", "skip", "-o", tmp_path / "m.halfstep")
         assert "table.csv: 1 line was skipped" in err
-        assert "Interactions(3 of 3 users" in err
+        assert "Interactions(3 interactions, 3 users" in err
 
     def test_a_separator_as_it_is_typed(self, tmp_path: Path, shell: Shell) -> None:
         table = tmp_path / "u.data"
         table.write_text("1\t2\n3\t2\n3\t4\n")
         columns = ("--no-header", "--user", 0, "--item", 1)
         _, err = shell("fit", table, *columns, "--separator", "\\t", "-o", tmp_path / "m.halfstep")
-        assert "Interactions(3 of 2 users × 2 items" in err
+        assert "Interactions(3 interactions, 2 users, 2 items" in err
 
     def test_a_test_set_is_read_with_the_types_of_the_models_ids(self, tmp_path: Path, shell: Shell) -> None:
         train, test, model = tmp_path / "train.csv", tmp_path / "test.csv", tmp_path / "m.halfstep"
@@ -409,4 +412,4 @@ class TestFormatsOfFiles:
         assert "recall" in out
         integers = fitted(test, to=tmp_path / "integers.halfstep")
         _, err = shell("evaluate", train, "--model", integers, fails=1)
-        assert "train.csv, line 3: the user id 'x9' is a string, but the user ids" in err
+        assert "train.csv, line 3: the user id 'x9' is a string, but the model's user ids" in err

@@ -1,4 +1,4 @@
-"""Options that cannot be followed are refused before any work is done, and errors speak of options."""
+"""Invalid options are errors before any work is done, and errors name options."""
 
 from __future__ import annotations
 
@@ -74,9 +74,15 @@ def no_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("fit {}/plays.csv -o {}/plays.csv/model", "there is no folder {}/plays.csv"),
         ("tune {}/plays.csv -o {}/m --plot {}/no/p.png", "--plot {}/no/p.png: there is no folder"),
         ("tune {}/plays.csv -o {}/m --journal {}/parts", "--journal {}/parts is a folder"),
-        ("tune {}/plays.csv -o {}/m --plot {}/p.jpeg2", "the suffix '.jpeg2' is none of .png, .svg, .pdf"),
-        ("tune {}/plays.csv -o {}/m --plot {}/p", "the suffix '' is none of .png, .svg, .pdf"),
-        ("recommend {}/model.csv -o {}/all.xlsx", "the suffix '.xlsx' is none of .csv, .tsv, .parquet"),
+        (
+            "tune {}/plays.csv -o {}/m --plot {}/p.jpeg2",
+            "the suffix '.jpeg2' is not supported: use one of .png, .svg, .pdf",
+        ),
+        ("tune {}/plays.csv -o {}/m --plot {}/p", "the suffix '' is not supported: use one of .png, .svg, .pdf"),
+        (
+            "recommend {}/model.csv -o {}/all.xlsx",
+            "the suffix '.xlsx' is not supported: use one of .csv, .tsv, .parquet",
+        ),
         ("recommend {}/model.csv -o {}/no/all.csv", "there is no folder"),
     ],
 )
@@ -121,7 +127,7 @@ def test_a_journal_without_permission_is_found_before_the_work(
     monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK or Path(path) != folder / "j")
     (folder / "j").write_text("")
     _, err = shell("tune", folder / "plays.csv", "--journal", folder / "j", fails=1)
-    assert "cannot be written, by its permissions" in err
+    assert "cannot be written, because of its permissions" in err
 
 
 @pytest.mark.usefixtures("no_work")
@@ -132,7 +138,7 @@ def test_a_read_only_file_is_found_before_the_work(
     monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK or Path(path) != folder / "model")
     (folder / "model").write_text("")
     _, err = shell("fit", folder / "plays.csv", "--output", folder / "model", fails=1)
-    assert f"--output {folder}/model cannot be written, by its permissions" in err
+    assert f"--output {folder}/model cannot be written, because of its permissions" in err
 
 
 @pytest.mark.parametrize(("name", "begins"), [("p.svg", b"<?xml"), ("p.PNG", b"\x89PNG"), ("p.pdf", b"%PDF")])
@@ -163,8 +169,8 @@ def test_a_plot_has_the_format_of_its_suffix(shell: Shell, folder: Path, name: s
         ("tune {}/plays.csv --rank 3 --space rank=2,4", "--rank has no effect: --space searches rank"),
         ("tune {}/plays.csv --missing-weight 1 --space objective.missing_weight=0,1", "--missing-weight has no"),
         ("doctor --clear --json", "--json has no effect"),
-        ("fit {}/plays.csv --biases", "--biases goes with --objective explicit"),
-        ("tune {}/plays.csv --value plays --objective explicit --alpha 1", "--alpha goes with --objective implicit"),
+        ("fit {}/plays.csv --biases", "--biases requires --objective explicit"),
+        ("tune {}/plays.csv --value plays --objective explicit --alpha 1", "--alpha requires --objective implicit"),
     ],
 )
 def test_an_option_without_effect_is_refused(shell: Shell, folder: Path, line: str, message: str) -> None:
@@ -179,7 +185,7 @@ def test_options_with_an_effect_are_not_refused(shell: Shell, folder: Path) -> N
     shell("recommend", folder / "model.csv", "-o", folder / "all.csv", "--escape-formulas")
 
 
-def test_every_rule_is_about_options_that_there_are() -> None:
+def test_every_rule_is_about_existing_options() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     for name, rules in RULES.items():
         parameters = {param.name for param in commands[name].params}
@@ -225,8 +231,8 @@ def test_errors_speak_of_options(command: str, text: str, reworded: str) -> None
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("fit {}/plays.csv --user who", "say --user with"),
-        ("fit {}/plays.csv --no-header", "say --user with a position"),
+        ("fit {}/plays.csv --user who", "set --user to"),
+        ("fit {}/plays.csv --no-header", "set --user to a position"),
         ("fit {}/plays.csv --rank 0 -o {}/m", "--rank 0: give an integer"),
         ("fit {}/plays.csv --iterations -1 -o {}/m", "--iterations -1: give an integer"),
         ("fit {}/plays.csv --regularization nan -o {}/m", "--regularization nan: give a finite number"),

@@ -1,4 +1,4 @@
-"""What commands show and write of ids that contain anything: control characters, markup, line breaks, formulas."""
+"""Output of ids with control characters, markup, line breaks and formulas."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_negative_numbers_are_no_formulas(shell: Shell, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["all.csv", "all.parquet"])
-def test_ids_that_are_no_unicode_are_refused_in_one_line(shell: Shell, tmp_path: Path, name: str) -> None:
+def test_ids_that_are_not_unicode_are_refused_in_one_line(shell: Shell, tmp_path: Path, name: str) -> None:
     model = save(tmp_path / "m", ["a", "\ud800"])
     _, err = shell("recommend", model, "-o", tmp_path / name, "--include-seen", fails=1)
     assert "is not valid Unicode" in err

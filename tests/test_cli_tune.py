@@ -77,7 +77,7 @@ def test_what_is_fixed_is_not_searched(shell: Shell, table: Path, tmp_path: Path
     model = hs.load(tmp_path / "m")
     assert (model.rank, model.regularization, model.regularization_exponent) == (2, 3, 0.5)
     _, err = shell("tune", table, *COLUMNS, *fixed, "--no-biases", fails=1)
-    assert "nothing is left to search" in err
+    assert "all parameters are fixed by options" in err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A model that learns in one thread and is read in others; updates that Ctrl-C interrupts."""
+"""Models that are updated in one thread and read in others; updates that Ctrl-C interrupts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def saved(model: hs.ALS, folder: Path) -> list[Any]:
 
 
 def everything(model: hs.ALS) -> list[Any]:
-    """All of a model's state, as what can be compared."""
+    """The state of a model in a form that can be compared."""
     arrays = (model.user_factors_, model.item_factors_, model.user_biases_, model.item_biases_, model.item_counts_)
     return [array.tolist() for array in arrays] + [
         list(model.users_), list(model.items_), cells_of(model.interactions_)
@@ -75,7 +75,7 @@ every_reader = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 
 
 def check_whole(model: hs.ALS) -> None:
-    """All of the model fits together, and it can go on."""
+    """The state of the model is consistent, and it can be updated further."""
     data = model.interactions_
     assert len(model.users_) == len(model.user_factors_) == len(model.user_biases_) == data.n_users
     assert len(model.items_) == len(model.item_factors_) == len(model.item_biases_) == data.n_items
@@ -114,7 +114,7 @@ def test_what_is_read_during_an_update_is_of_before_or_after(
 
 
 @every_reader
-def test_an_update_while_somebody_reads_is_not_lost_and_not_mixed_in(
+def test_an_update_during_a_read_is_neither_lost_nor_mixed_in(
     read: Callable[[hs.ALS, Path], Any], tmp_path: Path
 ) -> None:
     """Another thread updates the model at one line in 3 of a reader."""
@@ -204,7 +204,7 @@ def test_an_interrupted_update_has_happened_or_not(
     assert number > 100
 
 
-def test_updates_write_in_place_unless_somebody_keeps_what_they_would_write_to() -> None:
+def test_updates_write_in_place_unless_the_arrays_are_shared() -> None:
     """Copying all factors for each event would make an event cost as much as the model is large."""
     model = fitted().partial_fit(EVENT)
     event = hs.Interactions.from_arrays([1], [1], [3.0])

@@ -286,15 +286,15 @@ class TestDownload:
             download("https://example.org/small.zip", most_bytes=10**6, show=False)
 
     @pytest.mark.parametrize("length", ["-5", "many", "1e3", "²", "9" * 30])
-    def test_refuses_a_length_that_is_none(self, monkeypatch, length):
-        class Liar(io.BytesIO):
+    def test_refuses_an_invalid_length(self, monkeypatch, length):
+        class WrongLength(io.BytesIO):
             headers = {"Content-Length": length}  # noqa: RUF012
 
-        monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Liar(b"x" * 600))
+        monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: WrongLength(b"x" * 600))
         with pytest.raises(DatasetError, match="the server announced a length of"):
             download("https://example.org/small.zip", most_bytes=10**6, show=False)
 
-    def test_stops_before_more_comes_than_there_should_be(self, monkeypatch):
+    def test_stops_at_the_limit_of_size(self, monkeypatch):
         class Endless(io.RawIOBase):
             headers: dict[str, str] = {}  # noqa: RUF012
             read_so_far = 0
@@ -305,7 +305,7 @@ class TestDownload:
 
         endless = Endless()
         monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: endless)
-        with pytest.raises(DatasetError, match="more than the 1,000,000 bytes"):
+        with pytest.raises(DatasetError, match="the download exceeds the limit of 1,000,000 bytes"):
             download("https://example.org/small.zip", most_bytes=10**6, show=False)
         assert endless.read_so_far < 2 * 10**6
         Endless.headers = {"Content-Length": "1000000"}
@@ -325,7 +325,7 @@ class TestDownload:
         now = 0.0
         monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Slow())
         monkeypatch.setattr("halfstep.fetching.time.monotonic", lambda: now)
-        with pytest.raises(DatasetError, match="only 67 of 100,000 bytes came in 600 seconds"):
+        with pytest.raises(DatasetError, match="only 67 of 100,000 bytes were received in 600 seconds"):
             download("https://example.org/small.zip", most_bytes=10**6, show=False)
 
 
@@ -333,11 +333,11 @@ class TestUnzip:
     def test_does_not_unpack_a_bomb(self):
         bomb = io.BytesIO(zipped(small__u_data=bytes(10**7)))
         assert len(bomb.getvalue()) < 10**5
-        with pytest.raises(DatasetError, match="it unpacks to 10,000,000 bytes, more than the 1,000,000"):
+        with pytest.raises(DatasetError, match="it unpacks to 10,000,000 bytes, more than the limit of 1,000,000"):
             unzip(bomb, ["small/u.data"], most_bytes=10**6)
 
     @pytest.mark.parametrize("seed", range(100))
-    def test_whatever_was_changed_is_a_documented_error(self, seed):
+    def test_a_changed_archive_is_a_documented_error(self, seed):
         rng = random.Random(seed)
         changed = bytearray(OFFICIAL)
         for _ in range(rng.randint(1, 4)):
@@ -360,11 +360,11 @@ class TestWithoutAHome:
     @pytest.mark.skipif(sys.platform == "win32", reason="homes are elsewhere there")
     @pytest.mark.usefixtures("homeless")
     def test_the_error_says_what_to_set(self):
-        with pytest.raises(DatasetError, match="the user has no home folder, so set HALFSTEP_CACHE"):
+        with pytest.raises(DatasetError, match="the user has no home folder: set HALFSTEP_CACHE"):
             fetch(SMALL)
 
     @pytest.mark.skipif(sys.platform == "win32", reason="homes are elsewhere there")
-    def test_an_empty_home_is_none(self, monkeypatch, tmp_path):
+    def test_an_empty_home_is_not_used(self, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)
         for name in ("HALFSTEP_DATA", "HALFSTEP_CACHE", "XDG_CACHE_HOME"):
             monkeypatch.delenv(name, raising=False)
@@ -374,7 +374,7 @@ class TestWithoutAHome:
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("name", ["HALFSTEP_DATA", "HALFSTEP_CACHE"])
-    def test_the_home_of_nobody_is_an_error_that_names_the_variable(self, monkeypatch, cache, name):
+    def test_an_unknown_home_is_an_error_that_names_the_variable(self, monkeypatch, cache, name):
         monkeypatch.setenv(name, "~nobody-of-this-name/data")
         with pytest.raises(DatasetError, match=rf"{name}=~nobody-of-this-name/data: there is no such home folder"):
             fetch(SMALL)
@@ -455,7 +455,7 @@ class TestPip:
 def test_unzip_notices_damaged_contents():
     damaged = bytearray(OFFICIAL)
     damaged[45] ^= 0xFF  # inside the first member's compressed data
-    with pytest.raises(DatasetError, match="what came is not a sound zip"):
+    with pytest.raises(DatasetError, match="the download is not a valid zip archive"):
         unzip(io.BytesIO(damaged), ["small/u.data"], most_bytes=10**6)
 
 

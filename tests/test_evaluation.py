@@ -296,7 +296,7 @@ def test_frames_come_back_as_they_came():
         ([], 10, r"metrics=\[\]: give the name of a metric"),
         ("ndcg", 0, "n=0: give an integer of at least 1"),
         ("ndcg", 2.5, r"n=2.5: give an integer"),
-        ("ndcg@x", 10, "metric 'ndcg@x': give a number of places, such as ndcg@10"),
+        ("ndcg@x", 10, "metric 'ndcg@x': give a cutoff, such as ndcg@10"),
         ("rmse@10", 10, "leave out @10"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Processes that fork while another thread computes: the child has none of its locks, and works."""
+"""Forks while another thread computes: the child inherits no held lock, and works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One rule for ids, wherever they enter: one of a type that the model lacks is an error, an unknown one is cold."""
+"""One rule for ids everywhere: another type than the model's is an error, an unknown id is a cold start."""
 
 from __future__ import annotations
 
@@ -141,7 +141,9 @@ def test_an_id_of_another_type_is_an_error(model: hs.ALS, as_strings: bool, what
 
 
 @pytest.mark.parametrize(("what", "door"), DOORS)
-def test_an_unknown_id_of_the_right_type_is_cold(model: hs.ALS, as_strings: bool, what: str, door: Callable) -> None:
+def test_an_unknown_id_of_the_right_type_is_a_cold_start(
+    model: hs.ALS, as_strings: bool, what: str, door: Callable
+) -> None:
     new = {"user": NEW_USER, "item": NEW_ITEM}[what]
     door(model, *known(as_strings), str(new) if as_strings else new)
 
@@ -153,7 +155,7 @@ def test_a_missing_id_is_an_error(model: hs.ALS, as_strings: bool, what: str, do
 
 
 @pytest.mark.parametrize(("what", "door"), WHERE_UNKNOWN_RAISES.values(), ids=WHERE_UNKNOWN_RAISES)
-def test_where_ids_have_to_be_known_both_errors_are_told_apart(
+def test_where_ids_have_to_be_known_both_errors_are_distinguished(
     model: hs.ALS, as_strings: bool, what: str, door: Callable
 ) -> None:
     with pytest.raises(DataError, match=message(as_strings, what)):
@@ -272,7 +274,7 @@ def test_recommend_of_what_is_no_list_of_users_says_what_to_give() -> None:
 
 
 def test_recommend_of_a_frame_without_users_names_its_columns() -> None:
-    with pytest.raises(DataError, match="the table has no column 'user', but 'who', 'item': give the column that"):
+    with pytest.raises(DataError, match="the table has no column 'user', but 'who', 'item': give the column"):
         fitted(False).recommend(pd.DataFrame({"who": [1], "item": [10]}))
 
 

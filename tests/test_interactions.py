@@ -278,7 +278,7 @@ def test_missing_ids(side: str) -> None:
 
 
 def test_unequal_lengths() -> None:
-    with pytest.raises(DataError, match=r"differ in length \(2 users, 2 items, 3 values\): give one of each"):
+    with pytest.raises(DataError, match=r"differ in length \(2 users, 2 items, 3 values\): give one value of each"):
         Interactions.from_arrays([1, 2], [3, 4], [5, 6, 7])
 
 
@@ -286,7 +286,7 @@ def test_unequal_lengths() -> None:
 def test_unknown_column(make: Callable[..., Any]) -> None:
     frame = make({"user": [1], "film": [2]})
     with pytest.raises(
-        DataError, match=r"there is no column 'item' for item: there are 'user', 'film'; say item=..."
+        DataError, match=r"there is no column 'item' for item: there are 'user', 'film'; set item=..."
     ):
         Interactions.from_frame(frame)
     with pytest.raises(DataError, match="no column 'stars' for value"):
@@ -345,7 +345,7 @@ def test_what_is_no_data(data: Any) -> None:
         as_interactions(data)
     with pytest.raises(DataError, match=r"expected a table .* arrays and lists are for Interactions.from_arrays"):
         Interactions.from_frame(data)
-    with pytest.raises(DataError, match=r"takes a two-dimensional SciPy sparse matrix, not .* wrap a dense one"):
+    with pytest.raises(DataError, match=r"takes a two-dimensional SciPy sparse matrix, not .* convert a dense one"):
         Interactions.from_sparse(data)
 
 
@@ -353,7 +353,7 @@ def test_what_is_no_data(data: Any) -> None:
 
 
 def test_duplicates_are_an_error_unless_said() -> None:
-    fault = r"in row 3 .* is \('eve', 10\): the same as in row 1, one of 2 repeats; say duplicates='last', 'sum'"
+    fault = r"in row 3 .* is \('eve', 10\): the same as in row 1, one of 2 repeats; set duplicates='last', 'sum'"
     with pytest.raises(DataError, match=fault):
         Interactions.from_arrays(["adam", "eve", "adam", "eve", "adam"], [10, 10, 20, 10, 10])
     with pytest.raises(ParameterError, match="duplicates='first': give one of 'error', 'last', 'sum', 'mean'"):
@@ -486,7 +486,7 @@ def test_bad_sparse_matrices() -> None:
     twice = sp.coo_array((np.ones(3), ([0, 1, 1], [0, 1, 1])), shape=(2, 2))
     with pytest.raises(DataError, match=r"stores user 1 \(row 1\), item 1 \(column 1\) twice, .* call its sum_dupl"):
         Interactions.from_sparse(twice)
-    with pytest.raises(DataError, match="the matrix has no stored entry: store at least one"):
+    with pytest.raises(DataError, match="the matrix has no stored value: store at least one"):
         Interactions.from_sparse(sp.csr_array((3, 4)))
     with pytest.raises(DataError, match=r"at user 0 \(row 0\), item 1 \(column 1\) is nan, not a finite"):
         Interactions.from_sparse(sp.csr_array(np.array([[1, np.nan]])))
@@ -515,16 +515,16 @@ def test_empty_subset(rows: Any) -> None:
     assert len(part) == 0
     assert part.by_user.indptr.tolist() == [0, 0, 0, 0]
     assert part.to_sparse().shape == (3, 3)
-    assert repr(part) == "Interactions(0 of 3 users × 3 items)"
+    assert repr(part) == "Interactions(0 interactions, 3 users, 3 items)"
 
 
 @pytest.mark.parametrize(
     ("rows", "fault"),
     [
-        ([0, 4], "there is no entry 4: entries are numbered 0 to 3"),
-        ([-1], "there is no entry -1"),
-        ([1, 1], "entry 1 is chosen twice, but a cell is observed once: .* by with_weights"),
-        ([True, False], "2 marks for 4 entries: give one per entry"),
+        ([0, 4], "there is no row 4: rows are numbered 0 to 3"),
+        ([-1], "there is no row -1"),
+        ([1, 1], "row 1 is chosen twice, but a cell is observed once: .* by with_weights"),
+        ([True, False], "2 marks for 4 interactions: give one for each"),
         ([0.5], r"of int or bool, not float64 of shape \(1,\)"),
         ([[0]], r"must be one-dimensional, of int or bool, not int64 of shape \(1, 1\)"),
     ],
@@ -545,9 +545,9 @@ def test_other_values_and_weights_leave_the_cells_and_their_orientations() -> No
     assert signs.by_item.indices.tolist() == data.by_item.indices.tolist()
     assert data.with_weights([1, 2, 3, 4]).weights.tolist() == [1.0, 2.0, 3.0, 4.0]
     assert data.with_weights(None).weights is None
-    with pytest.raises(DataError, match="3 values for 4 entries: give one per entry"):
+    with pytest.raises(DataError, match="3 values for 4 interactions: give one for each"):
         data.with_values([1, 2, 3])
-    with pytest.raises(DataError, match="1 weights for 4 entries"):
+    with pytest.raises(DataError, match="1 weights for 4 interactions"):
         data.with_weights([1])
 
 
@@ -558,16 +558,18 @@ def test_interactions_pass_through() -> None:
 
 def test_repr() -> None:
     assert repr(some_data()) == (
-        "Interactions(4 of 3 users × 3 items, values -3.5 to 5, timestamps 100 to 400, weights 0 to 2)"
+        "Interactions(4 interactions, 3 users, 3 items, values -3.5 to 5, timestamps 100 to 400, weights 0 to 2)"
     )
     dated = Interactions.from_arrays(range(1000), range(1000), timestamps=["1997-09-20"] * 999 + ["1998-04-22"])
-    assert repr(dated) == ("Interactions(1,000 of 1,000 users × 1,000 items, no values, 1997-09-20 to 1998-04-22)")
+    assert repr(dated) == (
+        "Interactions(1,000 interactions, 1,000 users, 1,000 items, no values, 1997-09-20 to 1998-04-22)"
+    )
 
 
 class TestFramesOfOddKinds:
     @pytest.mark.parametrize("n", [10, 12_000])
     def test_dictionaries_of_arrow_in_pandas(self, n: int) -> None:
-        """Of any length; beyond some 10,000 strings are numbered by the library that holds them."""
+        """Short and long columns: strings of 10,000 rows or more are encoded by the dataframe library."""
 
         def dictionary(values: list[Any]) -> Any:
             return pd.Series(pd.arrays.ArrowExtensionArray(pa.array(values).dictionary_encode()))  # type: ignore[attr-defined]
@@ -666,7 +668,7 @@ class TestTablesOfOtherKinds:
         assert_is_the_table(data)
         assert data.frame_kind == "polars"
         monkeypatch.setattr(columnar, "find_spec", lambda name: None)
-        with pytest.raises(DataError, match="reading a OnlyAStream takes PyArrow or Polars"):
+        with pytest.raises(DataError, match="reading a OnlyAStream requires PyArrow or Polars"):
             Interactions.from_frame(OnlyAStream())
 
     def test_that_hold_no_columns_are_refused(self) -> None:
@@ -675,13 +677,13 @@ class TestTablesOfOtherKinds:
                 raise OSError("the connection was lost")
 
         for thing, fault in (
-            (Broken(), r"the Broken holds no table that can be read \(the connection was lost\)"),
-            (pa.array([1, 2]), "holds no table that can be read"),
+            (Broken(), r"the Broken is not a table that can be read \(the connection was lost\)"),
+            (pa.array([1, 2]), "is not a table that can be read"),
             ([], "expected a table"), ([1, 2], "expected a table"), (np.ones((2, 2)), "expected a table"),
             (RECORDS.reshape(2, 2), r"the record array has the shape \(2, 2\)"), ({}, "there is no column 'user'"),
             ({"user": "ann", "item": ["tea"]}, "the users must be an array"),
             ({"user": ["ann", "bob"], "item": ["tea"]}, "the columns differ in length"),
-            ([*ROWS, {"user": "eve", "item": 10}], r"row 4 \(counted from 0\) has no 'value', which other rows have"),
+            ([*ROWS, {"user": "eve", "item": 10}], r"row 4 \(counted from 0\) has no 'value', but other rows do"),
         ):  # fmt: skip
             with pytest.raises(DataError, match=fault):
                 Interactions.from_frame(thing)

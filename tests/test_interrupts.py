@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment: threads, BLAS and handlers of signals are afterwards as they were before."""
+"""Ctrl-C at any time leaves threads, BLAS and signal handlers as they were before."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_an_interrupt_anywhere_in_the_ranking_leaves_nothing_behind(monkeypatch:
 
 
 def test_an_interrupt_does_not_cut_the_end_of_a_fit_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever presses Ctrl-C while the helpers end."""
+    """Ctrl-C while the helpers end."""
     ended = []
 
     def interrupt_and_end(self: Team) -> None:
@@ -169,7 +169,7 @@ def test_a_handler_that_does_not_raise_is_called_and_the_fit_goes_on() -> None:
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGALRM"])
 def test_other_signals_that_raise_are_deferred_too(name: str) -> None:
-    """A limit on time, or a server that shuts down in good order."""
+    """A time limit, or a server that shuts down."""
     number = getattr(signal, name, None)
     if number is None:
         pytest.skip(f"no {name} here")

@@ -1,4 +1,4 @@
-"""What can never fit into memory, or into an integer, is refused in one line before it is tried."""
+"""Requests that can never fit into memory, or into int64, are refused with one line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def data() -> hs.Interactions:
 
 @pytest.fixture
 def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine of 1 MB, so that nothing large is ever tried here."""
+    """A machine with 1 MB, so that no test allocates much."""
     monkeypatch.setattr(memory, "machine_memory", lambda: 1_000_000)
 
 
@@ -40,7 +40,7 @@ ESTIMATORS: dict[str, Callable[..., Any]] = {
 @pytest.mark.parametrize("rank", [10**9, 10**18])
 def test_a_rank_that_can_never_fit_is_refused_with_the_figure(data: hs.Interactions, name: str, rank: int) -> None:
     message = (
-        rf"^rank={rank} for 3 users and 3 items takes at least [0-9,.]+ GB of memory, and there are [0-9,.]+ GB:"
+        rf"^rank={rank} for 3 users and 3 items takes at least [0-9,.]+ GB of memory, but only [0-9,.]+ GB exist:"
     )
     with pytest.raises(ParameterError, match=message):
         ESTIMATORS[name](rank=rank, iterations=3).fit(data)
@@ -49,7 +49,7 @@ def test_a_rank_that_can_never_fit_is_refused_with_the_figure(data: hs.Interacti
 @pytest.mark.usefixtures("small_machine")
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_the_limit_is_that_of_the_machine(data: hs.Interactions, name: str) -> None:
-    with pytest.raises(ParameterError, match=r"there are 0\.0 GB: lower the rank"):
+    with pytest.raises(ParameterError, match=r"but only 0\.0 GB exist: lower the rank"):
         ESTIMATORS[name](rank=100_000, iterations=3).fit(data)
     ESTIMATORS[name](rank=3, iterations=3, random_state=0).fit(data)
 

@@ -303,7 +303,7 @@ def test_a_hostile_header_is_an_error(sound: Path, tmp_path: Path, name: str, ve
     assert peak < 10_000_000
 
 
-def test_threads_that_a_file_names_all_the_same_are_passed_over(sound: Path, tmp_path: Path) -> None:
+def test_threads_in_a_file_are_ignored(sound: Path, tmp_path: Path) -> None:
     header, rest = header_of(sound.read_bytes())
     model = json.loads(header["__metadata__"]["model"])
     model["parameters"]["threads"] = 10**9
@@ -447,7 +447,7 @@ def test_a_header_as_large_as_no_model_has_is_refused_before_it_is_read(tmp_path
 
 
 @pytest.mark.parametrize("entry", [b"{}", b'{"tuple":[]}', b"1"])
-def test_ids_as_long_as_none_are_refused_before_they_are_parsed(sound: Path, tmp_path: Path, entry: bytes) -> None:
+def test_overlong_ids_are_refused_before_they_are_parsed(sound: Path, tmp_path: Path, entry: bytes) -> None:
     """One id of ten million parts: all of it at once would take 30 times its size."""
     text = np.frombuffer(b'[{"tuple":[' + b",".join([entry] * (10_000_000 // len(entry))) + b"]}]", np.uint8)
     arrays = {"users.json": text}
@@ -465,7 +465,7 @@ class TestWhatIsNoFile:
     @pytest.mark.parametrize("copy", [True, False])
     def test_a_named_pipe_does_not_block(self, tmp_path: Path, verify: bool, copy: bool) -> None:
         os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(OSError, match=r"it is a named pipe, not a file on a disk: .*pipe"):
+        with pytest.raises(OSError, match=r"it is a named pipe, not a regular file: .*pipe"):
             hs.load(tmp_path / "pipe", verify=verify, copy=copy)
 
     @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])

@@ -175,7 +175,7 @@ def test_bad_missing_weights(data: hs.Interactions, missing: object, message: st
 
 
 class OfMyOwn(Objective):
-    """An objective of a caller's own, whose missing weights are those given."""
+    """A custom objective with the given missing weights."""
 
     def __init__(self, factors: Any) -> None:
         self.factors = factors

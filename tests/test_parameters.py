@@ -1,4 +1,4 @@
-"""Whatever a parameter is given, the answer is a result or an error of halfstep's, never one from inside."""
+"""Every value of every parameter gives a result or an error of halfstep, never an internal one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ REPORT = hs.evaluate(ALS, DATA, exclude_seen=False, resamples=2)
 STREAM = hs.evaluate_stream(ALS, EVENT, resamples=2, n=2, progress=False)
 
 Call = tuple[Callable[..., Any], Callable[..., Any], Mapping[str, Any]]
-"""What is called, whose signature it has, and arguments that are fine."""
+"""A callable, the function with its signature, and valid arguments."""
 
 LARGE = {"rank", "iterations", "burn_in", "sample_memory", "max_memory", "resamples", "n_trials", "bins"}
 SIZES = {
@@ -60,7 +60,7 @@ def of(function: Callable[..., Any], **base: Any) -> Call:
 
 
 def on(model: Any, name: str, **base: Any) -> Call:
-    """Call a method of a copy, so that an odd value that is taken changes nothing for the others."""
+    """Call a method of a copy, so that an accepted value does not affect other cases."""
     return lambda **given: getattr(copy.copy(model), name)(**given), getattr(model, name), base
 
 
@@ -140,7 +140,7 @@ def calls(folder: Path) -> dict[str, Call]:
 
 
 def is_left_out(name: str, value: Any) -> bool:
-    """Whether the value is a fair one that would write a file, take long, or fail in the caller's own code."""
+    """Whether the value is valid, and would write a file, take long, or fail in user code."""
     if name in ("path", "folder", "journal"):
         return isinstance(value, str)
     if name == "split":
@@ -225,7 +225,7 @@ def test_presets_name_the_weight_that_is_wrong(preset: str, arguments: dict[str,
         getattr(hs.presets, preset)(**arguments)
 
 
-def test_what_overflows_is_named() -> None:
+def test_overflows_are_named() -> None:
     with pytest.raises(ParameterError, match=r"regularization_exponent=1e\+30 makes λ of some rows infinite"):
         hs.ALS(regularization_exponent=1e30).fit(DATA)
     with pytest.raises(ParameterError, match=r"exponent=1e\+30 makes the weights of popular items infinite"):

@@ -374,6 +374,13 @@ def test_entries_of_json_are_those_of_the_whole(entries: list[object]) -> None:
                 list(faults.entries_of_json(text))
 
 
+def test_numbers_of_json_may_be_cut_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, entries = "[1,-2.5,1.25e+16,-3e-7,0.5]", [1, -2.5, 1.25e16, -3e-7, 0.5]
+    for length in range(9, len(text)):
+        monkeypatch.setattr(faults, "LONGEST_ENTRY", length)
+        assert list(faults.entries_of_json(text)) == entries
+
+
 @pytest.mark.parametrize("text", ["", "[", "]", "{}", "[1", "1]", "[1 2]", "[1;2]", "[1,,2]", "[,]", "[1]2]", "[[1]"])
 def test_what_is_no_list_of_json_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
@@ -382,6 +389,6 @@ def test_what_is_no_list_of_json_is_an_error(text: str) -> None:
 
 def test_an_id_too_long_to_be_read_again_is_not_saved(tmp_path: Path) -> None:
     data = Interactions.from_arrays([("a" * 2_000_000, 1), ("b", 2)], [1, 2], [1.0, 2.0])
-    with pytest.raises(DataError, match="of a length, which a file cannot hold"):
+    with pytest.raises(DataError, match="or too long, and cannot be stored"):
         hs.ItemBias().fit(data).save(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []

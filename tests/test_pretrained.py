@@ -179,7 +179,7 @@ class TestFromImplicit:
 
     @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
     def test_a_changed_file_is_a_documented_error_or_a_model(self, tmp_path: Path, compression: int) -> None:
-        """Whatever zipfile, its decompressors and the parser of npy headers raise."""
+        """All errors of zipfile, its decompressors and the parser of npy headers."""
         path = tmp_path / "als.npz"
         npz(path, {"user_factors": npy(P), "item_factors": npy(Q)}, compression)
         sound = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Progress bars: where somebody watches, and only once a fit takes long."""
+"""Progress bars: shown in terminals and notebooks, once a fit takes long."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pretend_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return stream
 
 
-def test_nobody_watches_a_pipe() -> None:
+def test_a_pipe_shows_no_bar() -> None:
     assert not is_watched()
     assert progress_bar(None, 3, "fit").disable
 

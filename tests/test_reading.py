@@ -1,4 +1,4 @@
-"""Interactions from files: each row is read, or named in an error, or counted as skipped."""
+"""Interactions from files: each row is read, named in an error, or counted as skipped."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_decimal_commas(tmp_path: Path) -> None:
 
 def test_decimal_commas_in_a_file_separated_by_commas_are_not_guessed(tmp_path: Path) -> None:
     path = write(tmp_path, "1;2;3,5\n2;3;4,5\n")
-    with pytest.raises(DataError, match=r"the fields may be separated by ',' and ';': say separator="):
+    with pytest.raises(DataError, match=r"the fields may be separated by ',' and ';': set separator="):
         read_interactions(path, user=0, item=1, header=False)
 
 
@@ -264,7 +264,7 @@ def test_timestamps_in_many_formats(tmp_path: Path, text: str, expected: Any) ->
 def test_the_order_of_day_and_month_is_not_guessed(tmp_path: Path) -> None:
     path = write(tmp_path, "user,item,timestamp\n1,1,03/03/2016\n2,1,01/02/2016\n")
     with pytest.raises(
-        DataError, match=r"line 3: the timestamp can be read as '%d/%m/%Y' and as '%m/%d/%Y': say timestamp_format="
+        DataError, match=r"line 3: the timestamp can be read as '%d/%m/%Y' and as '%m/%d/%Y': set timestamp_format="
     ):
         read_interactions(path)
     first = read_interactions(path, timestamp_format="%m/%d/%Y").timestamps[1]
@@ -330,7 +330,7 @@ def test_lines_that_are_skipped_are_counted(tmp_path: Path) -> None:
 
 def test_lines_after_skipped_ones_keep_their_numbers(tmp_path: Path) -> None:
     path = write(tmp_path, "user,item\n1,2\n1\n3,4\n\n1,2\n")
-    with pytest.raises(DataError, match=r"line 6: the pair .* \(1, 2\) was already in .*ratings\.csv, line 2"):
+    with pytest.raises(DataError, match=r"line 6: the pair .* \(1, 2\) is already in .*ratings\.csv, line 2"):
         read_interactions(path, bad_lines="skip")
 
 
@@ -360,11 +360,11 @@ def test_folders_patterns_and_lists(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"part-2\.csv, line 2: the value is '\?'"):
         read_interactions(folder)
     write(folder, "user,item,value\n7,10,2\n1,10,5\n", "part-2.csv")
-    with pytest.raises(DataError, match=r"part-2\.csv, line 3: the pair .* was already in .*part-0\.csv, line 2"):
+    with pytest.raises(DataError, match=r"part-2\.csv, line 3: the pair .* is already in .*part-0\.csv, line 2"):
         read_interactions(folder)
     write(folder, "user,item\n7,10\n", "part-2.csv")
     with pytest.raises(
-        DataError, match=r"part-2\.csv: of this file and .*part-0\.csv, only one has a column for value"
+        DataError, match=r"part-2\.csv: only one of this file and .*part-0\.csv has a column for value"
     ):
         read_interactions(folder)
 
@@ -381,7 +381,7 @@ def test_columns_in_the_names_of_folders(tmp_path: Path) -> None:
 
 def test_folders_and_patterns_of_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"the folder '.*empty' holds no file: give a file, or a folder of csv"):
+    with pytest.raises(DataError, match=r"the folder '.*empty' contains no files: give a file or a folder of csv"):
         read_interactions(tmp_path / "empty")
     with pytest.raises(FileNotFoundError, match=r"no file matches '.*\*\.csv'"):
         read_interactions(tmp_path / "*.csv")
@@ -403,7 +403,7 @@ def test_named_pipes(tmp_path: Path, content: bytes) -> None:
 def test_the_standard_input() -> None:
     script = "import halfstep as hs; print(hs.read_interactions('-'))"
     done = subprocess.run([sys.executable, "-c", script], input=TABLE.encode(), capture_output=True, check=True)
-    assert done.stdout.startswith(b"Interactions(3 of 2 users")
+    assert done.stdout.startswith(b"Interactions(3 interactions, 2 users")
 
 
 def test_bad_rows_of_the_standard_input_have_lines() -> None:
@@ -420,7 +420,9 @@ def test_ids_are_read_with_the_types_of_a_model(tmp_path: Path) -> None:
     data = read_interactions(path, users=hs.Vocabulary(["x9", "1"]), items=hs.Vocabulary(["7"]))
     assert data.user_ids.tolist() == ["1", "2"]
     assert data.item_ids.tolist() == ["007", "8"]
-    with pytest.raises(DataError, match=r"line 2: the item id '007' is a string, but the item ids .* are integers"):
+    with pytest.raises(
+        DataError, match=r"line 2: the item id '007' is a string, but the model's item ids are integers"
+    ):
         read_interactions(path, items=hs.Vocabulary([7, 8]))
     with pytest.raises(ParameterError, match=r"users=\[1\]: give a Vocabulary, such as model\.users_"):
         read_interactions(path, users=[1])
@@ -464,20 +466,20 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_unknown_suffix(tmp_path: Path) -> None:
     path = write(tmp_path, "user\neve\n", "ratings.xyz")
-    with pytest.raises(DataError, match=r"the suffix '\.xyz' is none of \.csv, .*: say separator=\.\.\. if it is"):
+    with pytest.raises(DataError, match=r"the suffix '\.xyz' is none of \.csv, .*: set separator=\.\.\. if it is"):
         read_interactions(path)
 
 
 @pytest.mark.parametrize("separator", ["", "\n", '"', ":::::"])
 def test_bad_separators(tmp_path: Path, separator: str) -> None:
-    with pytest.raises(ParameterError, match=r"separator=.*: give what separates the fields, such as ','"):
+    with pytest.raises(ParameterError, match=r"separator=.*: give a field separator such as ','"):
         read_interactions(write(tmp_path, TABLE), separator=separator)
 
 
 def test_unknown_columns(tmp_path: Path) -> None:
     path = write(tmp_path, "user,film,film\n1,2,3\n")
     fault = (
-        r"ratings\.csv: there is no column 'item' for item: there are 0 'user', 1 'film', 2 'film'; say item=\.\.\."
+        r"ratings\.csv: there is no column 'item' for item: there are 0 'user', 1 'film', 2 'film'; set item=\.\.\."
     )
     with pytest.raises(DataError, match=fault):
         read_interactions(path)
@@ -485,27 +487,31 @@ def test_unknown_columns(tmp_path: Path) -> None:
         read_interactions(path, item=1, value=3)
     with pytest.raises(DataError, match="there is no column -1 for value: there are"):
         read_interactions(path, item=1, value=-1)
-    with pytest.raises(DataError, match=r"there is more than one column 'film' for item: .* with a name or position"):
+    with pytest.raises(DataError, match=r"there is more than one column 'film' for item: .* to a name or position"):
         read_interactions(path, item="film")
-    with pytest.raises(DataError, match=r"user='user', but without a header there are no names: say user=.* 0 to 2"):
+    with pytest.raises(DataError, match=r"user='user', but without a header there are no names: set user=.* 0 to 2"):
         read_interactions(path, header=False)
 
 
 @pytest.mark.parametrize(
     ("content", "line", "fault"),
     [
-        ("user,item,value\n1,2,3\n\n4,5\n", 4, r"the line has 2 fields, not 3 as the first: correct the line, skip"),
-        ("user,item\n1,2\n4,5,6\n", 3, "the line has 3 fields, not 2 as the first"),
-        ("user,item\n1,2\n4\n", 3, "the line has 1 field, not 2 as the first"),
-        ("user,item,value\n1,2,3\n\n4,5,?\n", 4, r"the value is '\?', not a number: correct or drop such rows, skip"),
+        ("user,item,value\n1,2,3\n\n4,5\n", 4, r"the line has 2 fields, but the first has 3: correct the line, skip"),
+        ("user,item\n1,2\n4,5,6\n", 3, "the line has 3 fields, but the first has 2"),
+        ("user,item\n1,2\n4\n", 3, "the line has 1 field, but the first has 2"),
+        (
+            "user,item,value\n1,2,3\n\n4,5,?\n",
+            4,
+            r"the value is '\?', not a number: correct or drop such rows, or skip",
+        ),
         ("user,item,value\n1,2,3\n4,5,nan\n", 3, "the value is 'nan', not a finite number"),
         ("user,item,value\n1,2,1e999\n", 2, "the value is '1e999', not a finite number"),
         ("user,item,value\n1,2,\n", 2, "the value is missing: .*; value=None leaves the column out"),
-        ("user,item,weight\n1,2,-3\n", 2, r"the weight is -3\.0, and a weight is at least 0"),
+        ("user,item,weight\n1,2,-3\n", 2, r"the weight is -3\.0, but weights are at least 0"),
         ("user,item\n1,2\n\n,5\n", 4, "the user id is missing: correct or drop such rows"),
         ('user,item\n1,2\n"",5\n', 3, "the user id is missing"),
         ("user,item,timestamp\n1,2,3\n4,5,\n", 3, "the timestamp is missing"),
-        ("user,item,timestamp\n1,2,3\n4,5,2020-01-01\n", 3, "the timestamp is '2020-01-01', not a finite number as"),
+        ("user,item,timestamp\n1,2,3\n4,5,2020-01-01\n", 3, "the timestamp is '2020-01-01', not a finite number"),
         (
             "user,item,timestamp\n1,2,2020-01-01\n4,5,soon\n",
             3,
@@ -515,10 +521,10 @@ def test_unknown_columns(tmp_path: Path) -> None:
         (
             "user,item\n1,2\n3,4\n1,2\n",
             4,
-            r".* \(1, 2\) was already in .*ratings\.csv, line 2, .*; say duplicates='last'",
+            r".* \(1, 2\) is already in .*ratings\.csv, line 2, .*; set duplicates='last'",
         ),
-        ('user,item\n1,2\n"3"x,4\n', 3, "a quoted field goes on after its closing quote: .* set quote=None where"),
-        ('user,item\n1,2\n"3,4\n5,6\n', 3, "a quoted field is not closed in this line: .* set quote=None where"),
+        ('user,item\n1,2\n"3"x,4\n', 3, "a quoted field continues after its closing quote: .* set quote=None if"),
+        ('user,item\n1,2\n"3,4\n5,6\n', 3, "a quoted field is not closed in this line: .* set quote=None if"),
         ('user,item\n1,2\n3,"4', 3, "a quoted field is not closed in this line"),
         ('user,"item\n1,2\n', 1, "a quoted field is not closed in this line: correct the line, or set quote=None"),
         ("user,item\n1,2\na\0b,4\n", 3, "there is a NUL character, as in binary files"),
@@ -526,7 +532,7 @@ def test_unknown_columns(tmp_path: Path) -> None:
         (
             b"user,item\n1,2\n\xe9,3\n",
             3,
-            "the byte 0xe9 is not UTF-8: say in what encoding .* such as encoding='latin-1'",
+            "the byte 0xe9 is not UTF-8: set the encoding .* such as encoding='latin-1'",
         ),
     ],
 )
@@ -564,13 +570,13 @@ def test_a_bad_value_far_down_is_named(tmp_path: Path, rows: int) -> None:
         ({"quote": ""}, "quote='': give a single ASCII character"),
         ({"decimal": ";"}, "decimal=';': give one of"),
         ({"bad_lines": "warn"}, "bad_lines='warn': give one of 'error', 'skip'"),
-        ({"comment": ""}, "comment='': give what such lines begin with"),
+        ({"comment": ""}, "comment='': give the prefix of comment lines"),
         ({"encoding": "nope"}, "encoding='nope' is unknown: give the name of a text encoding"),
         ({"encoding": "base64"}, "encoding='base64' is unknown"),
-        ({"newlines_in_values": True, "bad_lines": "skip"}, "does not go with bad_lines='skip'"),
+        ({"newlines_in_values": True, "bad_lines": "skip"}, "cannot be combined with bad_lines='skip'"),
     ],
 )
-def test_options_that_make_no_sense(tmp_path: Path, options: dict[str, Any], fault: str) -> None:
+def test_invalid_options(tmp_path: Path, options: dict[str, Any], fault: str) -> None:
     with pytest.raises(ParameterError, match=fault):
         read_interactions(write(tmp_path, TABLE), **options)
 
@@ -738,7 +744,7 @@ def test_parts_of_other_types_are_refused(tmp_path: Path) -> None:
     pl.DataFrame({"user": ["7"], "item": [1]}).write_parquet(folder / "0.parquet")
     pl.DataFrame({"user": [7], "item": [1]}).write_parquet(folder / "1.parquet")
     with pytest.raises(
-        DataError, match=r"1\.parquet: the column for user is of type BIGINT, but VARCHAR in .*0\.par"
+        DataError, match=r"1\.parquet: the column for user is of type BIGINT, but of type VARCHAR in .*0\.par"
     ):
         read_interactions(folder)
 
@@ -752,7 +758,7 @@ def test_bad_parquet(tmp_path: Path) -> None:
     for content in (path.read_bytes()[:-20], b"", b"user,item\n1,2\n"):
         path.write_bytes(content)
         with pytest.raises(
-            DataError, match=r"ratings\.parquet: no readable parquet file .*: write or download it again"
+            DataError, match=r"ratings\.parquet: not a readable parquet file .*: write or download it again"
         ):
             read_interactions(path)
 
@@ -809,7 +815,7 @@ def test_reading_takes_no_dataframe_library(tmp_path: Path) -> None:
         f"import halfstep as hs; print(hs.read_interactions({str(path)!r}))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    assert done.stdout.startswith(b"Interactions(3 of 2 users")
+    assert done.stdout.startswith(b"Interactions(3 interactions, 2 users")
 
 
 def test_duckdb_prints_no_progress_bar(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""λ of next to nothing: fits are as good as those in float64, or say which λ would do."""
+"""Very small λ: fits are as good as those in float64, or name a sufficient λ."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_float32_factors_are_those_of_float64(n_items: int) -> None:
 
 @pytest.mark.parametrize("missing", [0.0, 1.0])
 def test_rows_that_lose_precision_in_float32_are_solved_in_float64(missing: float) -> None:
-    """Side by side, where the first row that could not be solved was an error."""
+    """Updates of several rows, of which the first that could not be solved was an error."""
     for seed in range(30):
         rng = np.random.default_rng(seed)
         table = Table(rng.random((20, 6)) < 0.5, rng.normal(size=(20, 6)))

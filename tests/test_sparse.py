@@ -1,4 +1,4 @@
-"""Every door that takes a sparse matrix: read as its definition says, or refused before compiled code reads it."""
+"""Every function that accepts a sparse matrix reads it correctly, or refuses it before compiled code reads it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ DOORS: dict[str, Callable[[Any, Any, Any], object]] = {
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("forged", [hole, too_wide, negative, cut_short], ids=lambda forged: forged.__name__)
-def test_every_door_refuses_forged_matrices(
+def test_every_function_refuses_forged_matrices(
     door: str, forged: Callable[[], Any], model: hs.ALS, with_features: hs.ALS
 ) -> None:
     with pytest.raises(DataError, match=r"is a csr_array of shape .* that is not valid"):
@@ -208,7 +208,7 @@ def test_positions_outside_of_the_vocabulary_never_become_interactions() -> None
             )
     with pytest.raises(DataError, match="the user positions are not int32"):
         Interactions(users=ids, items=ids, user_positions=good.astype(np.int64), item_positions=good, values=values)
-    with pytest.raises(DataError, match="3 values for 2 entries"):
+    with pytest.raises(DataError, match="3 values for 2 interactions"):
         Interactions(users=ids, items=ids, user_positions=good, item_positions=good, values=np.ones(3))
 
 

@@ -80,7 +80,7 @@ def test_seeds_of_any_kind_fit_and_are_saved(seed: object, ratings: hs.Interacti
 
 
 def test_a_matrix_of_items_by_users_is_noticed_where_it_can_be(model: hs.ALS, ratings: hs.Interactions) -> None:
-    """At fit nobody can tell; afterwards the shapes do not match, or no id is of a known type."""
+    """`fit` cannot detect it; later calls see shapes that do not match, or ids of another type."""
     rows = hs.ALS(hs.Implicit(), rank=2, iterations=1, random_state=0).fit(ratings.to_sparse())
     history = ratings.to_sparse()[:3]
     assert len(rows.fold_in(history).users_) == 3

@@ -190,14 +190,12 @@ def test_what_is_no_regular_file_is_refused_before_it_is_read(
         search("grid", path, random_state=random_state)
 
 
-def test_a_disk_that_is_full_is_told_with_the_name_of_the_journal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_an_error_that_names_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_room(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", no_room)
-    with pytest.raises(JournalError, match=r"journal cannot be written \(No space left on device\): make room"):
+    with pytest.raises(JournalError, match=r"journal cannot be written \(No space left on device\): free space"):
         Journal(tmp_path / "journal", {})
 
 

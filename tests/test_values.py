@@ -1,4 +1,4 @@
-"""Values are used where they were given, asked for where a model needs them, and never made up."""
+"""Values are used if they are given, and required where a model needs them."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class TestImplicit:
         model = fitted(objective)
         folded, given = model.fold_in(LIST), model.fold_in(VALUED)
         np.testing.assert_array_equal(folded.user_factors_, given.user_factors_)
-        with pytest.raises(DataError, match=f"{NO_VALUES}.*or say duplicates='sum'"):
+        with pytest.raises(DataError, match=f"{NO_VALUES}.*or set duplicates='sum'"):
             model.partial_fit(Interactions.from_arrays(["a"], ["x"]))  # it would take the place of a 5
         model.partial_fit(Interactions.from_arrays(["a"], ["x"]), duplicates="sum")
         after = model.interactions_
@@ -179,7 +179,7 @@ class TestWhetherValuesWereGiven:
             ).interactions_)  # fmt: skip
             assert [each.has_values for each in made] == [data.has_values] * len(made)
 
-    def test_is_decided_by_the_door(self, tmp_path: Path) -> None:
+    def test_depends_on_the_input(self, tmp_path: Path) -> None:
         (tmp_path / "bare.csv").write_text("user,item\n1,2\n")
         (tmp_path / "valued.csv").write_text("user,item,value\n1,2,1.0\n")
         assert not hs.read_interactions(tmp_path / "bare.csv").has_values
@@ -239,7 +239,7 @@ class TestErrorsOfPredictions:
         "objective",
         [hs.Implicit(), hs.Implicit(target=weights.preference(3.5, otherwise=-1.0)), hs.Implicit(target=0.5)],
     )
-    def test_are_not_told_of_preferences(self, objective: hs.Implicit) -> None:
+    def test_are_not_defined_for_preferences(self, objective: hs.Implicit) -> None:
         model = fitted(objective)
         report = hs.evaluate(model, RATED, ["rmse", "mae", "ndcg"], exclude_seen=False, resamples=10)
         assert np.isnan([report["ALS", "rmse"], report["ALS", "mae"]]).all()
@@ -247,7 +247,7 @@ class TestErrorsOfPredictions:
         line = next(line for line in repr(report).splitlines() if line.startswith("ALS"))
         assert line.split()[1:3] == ["–", "–"]
 
-    def test_are_told_where_the_target_is_the_value(self) -> None:
+    def test_are_defined_where_the_target_is_the_value(self) -> None:
         signed = RATED.with_values(np.where(np.array(STARS) > 3, 1.0, -1.0))
         for objective in (
             hs.Explicit(),
@@ -258,7 +258,7 @@ class TestErrorsOfPredictions:
             errors = fitted(objective, signed).predict(signed) - signed.values
             assert report["ALS", "rmse"] == pytest.approx(np.sqrt(np.mean(errors**2)))
 
-    def test_are_not_told_of_a_model_that_was_fitted_without_values(self) -> None:
+    def test_are_not_defined_for_a_model_fitted_without_values(self) -> None:
         for model in (fitted(hs.Explicit(), BARE), hs.ItemBias().fit(BARE)):
             report = hs.evaluate(model, RATED, "rmse", exclude_seen=False, resamples=10)
             assert np.isnan(report[type(model).__name__, "rmse"])

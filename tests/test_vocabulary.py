@@ -444,7 +444,7 @@ def test_a_text_is_read_as_an_id_of_the_types_that_are_held(held: list, text: st
     ("held", "text"), [([7], "x9"), ([7], "007"), ([7], "7.0"), ([(1, "a")], "a"), ([UUID(int=1)], "7")]
 )
 def test_a_text_of_another_type_is_refused(held: list, text: str) -> None:
-    with pytest.raises(DataError, match=re.escape(f"user id {text!r} cannot be read: the known user ids are")):
+    with pytest.raises(DataError, match=re.escape(f"user id {text!r} cannot be parsed: the known user ids are")):
         Vocabulary(held).parse(text, name="user id")
 
 

@@ -51,7 +51,7 @@ def new_model() -> hs.ALS:
 
 
 class Phase:
-    """Threads that run until time is up, and what went wrong in them."""
+    """Threads that run until time is up, and the errors in them."""
 
     def __init__(self, data: hs.Interactions) -> None:
         self.data, self.model = data, new_model().fit(data)
@@ -60,7 +60,7 @@ class Phase:
         self._ends = 0.0
 
     def workers(self) -> list[Callable[[np.random.Generator], None]]:
-        """What each thread does over and over."""
+        """The work that each thread repeats."""
         raise NotImplementedError
 
     def run(self, seconds: float) -> None:
@@ -76,7 +76,7 @@ class Phase:
         self.finish()
 
     def finish(self) -> None:
-        """Check what is left when all threads have ended."""
+        """Check the final state when all threads have ended."""
 
     def _repeat(self, work: Callable[[np.random.Generator], None], rng: np.random.Generator) -> None:
         while time.monotonic() < self._ends:
@@ -96,7 +96,7 @@ class Phase:
 
 
 class Free(Phase):
-    """Nobody waits for anybody."""
+    """Threads that update and read freely."""
 
     def __init__(self, data: hs.Interactions) -> None:
         super().__init__(data)

@@ -17,7 +17,7 @@ import numpy as np
 import halfstep as hs
 from halfstep.errors import NumericalError
 
-STRENGTHS = (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4)
+REGULARIZATIONS = (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4)
 ROUNDING = 1e-6  # of the targets' weighted squares: what float32 factors may add to an objective of about 0
 AGREEMENT = 1e-3  # of the objective
 
@@ -46,7 +46,7 @@ class Case:
 
 
 def case(seed: int) -> Case:
-    """Draw a case; users, items and ranks are such that any may be the most."""
+    """Return a random case, in which users, items or factors may be the most numerous."""
     rng = np.random.default_rng(seed)
     shape = int(rng.integers(3, 60)), int(rng.integers(2, 45))
     observed = rng.random(shape) < rng.uniform(0.1, 1.0)
@@ -64,7 +64,7 @@ def case(seed: int) -> Case:
     precision = ["auto", "float64"] if dtype == "float64" else ["auto", "auto", "float32", "float64"]
     parameters = {
         "rank": int(rng.choice([2, 8, 16, 33, 40, 64, 70])),
-        "regularization": float(rng.choice(STRENGTHS)),
+        "regularization": float(rng.choice(REGULARIZATIONS)),
         "regularization_exponent": float(rng.choice([0.0, 0.5, 1.0])),
         "solver": str(rng.choice(["auto", "auto", "cholesky", "cg", "subspace"])),
         "dtype": dtype,

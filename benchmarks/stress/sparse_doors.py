@@ -1,4 +1,4 @@
-"""Forged sparse matrices and lists at every door, with kernels that check the bounds of what they read.
+"""Forged sparse matrices and lists in every function that accepts them, with bounds checks in kernels.
 
 Run as ``python -m benchmarks.stress.sparse_doors [cases]``. A process of its own compiles the kernels with
 ``NUMBA_BOUNDSCHECK=1``, to a cache of its own, which takes minutes the first time. What a matrix holds is read from
@@ -42,7 +42,7 @@ def als(**parameters: Any) -> hs.ALS:
 
 
 def doors() -> dict[str, Door]:
-    """Return what takes a sparse matrix of `SHAPE`, and turns it into numbers that depend on all it holds."""
+    """Return functions that accept a sparse matrix of `SHAPE`, and return numbers that depend on all its values."""
     data = sp.csr_array(np.arange(1.0, 31).reshape(SHAPE))
     model = als().fit(data)
     linked = als().fit(data, user_features=data)
@@ -69,7 +69,7 @@ def doors() -> dict[str, Door]:
 
 
 def outcome(name: str, door: Door, matrix: Any) -> str:
-    """Say what a door made of a matrix: "accepted" or "refused", or else what is wrong."""
+    """Return the outcome of a function: "accepted" or "refused", or else the fault."""
     cells = cells_of(matrix, summed=name in SUMMED)
     try:
         found = door(matrix)
@@ -86,7 +86,7 @@ def outcome(name: str, door: Door, matrix: Any) -> str:
 
 
 def list_outcome(rng: np.random.Generator) -> str:
-    """Say what rankings made of random lists of columns, most of which cannot be read."""
+    """Return the outcome of rankings with random lists of columns, most of which are invalid."""
     indptr = np.concatenate([[0], np.cumsum(rng.integers(0, 4, 3))])
     indices = rng.integers(-1, 8, indptr[-1]).astype(np.int32)
     if rng.random() < 0.5:

@@ -35,15 +35,15 @@ def write_atomically(path: Path, content: bytes | Iterable[memoryview]) -> None:
 
     The bytes go to a temporary file beside `path`, which takes the place of the old file once all of them have
     reached the disk. Whatever happens before, an error, Ctrl-C or a power cut, leaves the old file as it was. Only a
-    process that is killed leaves its temporary file behind, hidden and named after `path`; the next one that writes
-    there deletes it.
+    process that is killed leaves its temporary file behind, hidden and named after `path`; the next write to `path`
+    deletes it.
 
     A program that reads or maps the old file keeps the old contents. The mode of the old file stays, and its owner
     where this process may set it; the temporary file is private until it has them. A new file has the mode that the
     umask leaves. A symbolic link stays one, and the file that it leads to is replaced.
 
-    What is no regular file cannot be replaced: a named pipe, a terminal, ``/dev/null`` and ``/dev/stdout`` are
-    written to; folders, sockets and disks are refused.
+    Files that are not regular cannot be replaced: named pipes, terminals, ``/dev/null`` and ``/dev/stdout`` are
+    written to; folders, sockets and disks are errors.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _descriptor(path: Path) -> int | None:
-    """Give the number of an open file that a path such as ``/dev/stdout`` stands for, whatever that file is."""
+    """Return the file descriptor that a path such as ``/dev/stdout`` refers to; None for other paths."""
     for _ in range(_MOST_LINKS):
         if path.name.isdecimal() and _DESCRIPTORS.fullmatch(str(path.parent)):
             return int(path.name)
@@ -91,7 +91,7 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _write_directly(descriptor: int, chunks: Iterable[memoryview]) -> None:
-    for stream in (sys.stdout, sys.stderr):  # they may lead to the same place, and what they hold comes first
+    for stream in (sys.stdout, sys.stderr):  # their buffers come first if they are the same file
         if stream is not None:
             stream.flush()
     with os.fdopen(descriptor, "wb", buffering=0) as file:
@@ -108,7 +108,7 @@ def _replace(path: Path, old: os.stat_result | None, chunks: Iterable[memoryview
     _remove_leftovers(path)
     created: tuple[Path, BinaryIO] | None = None
     try:
-        with deferred():  # so that what is created has a name here
+        with deferred():  # so that a created file is always deleted below
             created = _create_beside(path, BY_UMASK if old is None else PRIVATE)
         temporary, file = created
         for view in _pieces(chunks):
@@ -126,7 +126,7 @@ def _replace(path: Path, old: os.stat_result | None, chunks: Iterable[memoryview
         raise
     finally:
         if created is not None:
-            with suppress(OSError):  # on a full disk, for what it has not written yet
+            with suppress(OSError):  # flushing fails on a full disk
                 created[1].close()
             created[0].unlink(missing_ok=True)  # where the replacement did not happen
     _sync_folder(path.parent)
@@ -151,11 +151,11 @@ def _create_beside(path: Path, mode: int) -> tuple[Path, BinaryIO]:
             raise
         if _is_locked(file, temporary):
             return temporary, file
-        file.close()  # another process took it for a leftover before it was locked
+        file.close()  # another process deleted it as a leftover before it was locked
 
 
 def _beginning(path: Path) -> str:
-    """What the names of temporary files for a target begin with."""
+    """Return the prefix of the names of temporary files for a target."""
     stem = path.name.encode(errors="ignore")[:LONGEST_STEM].decode(errors="ignore")
     return f".{stem}."
 
@@ -164,7 +164,7 @@ def _is_locked(file: BinaryIO, path: Path) -> bool:
     """Lock a file that was just created; False if it has been deleted since."""
     if fcntl is None:
         return True
-    with suppress(OSError):  # some network file systems have no locks, so that nobody takes it for a leftover
+    with suppress(OSError):  # without locks, as in some network file systems, leftovers are not deleted either
         fcntl.flock(file, fcntl.LOCK_EX)
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
@@ -173,11 +173,11 @@ def _is_locked(file: BinaryIO, path: Path) -> bool:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Delete temporary files for a target that no process has open: those that had were killed."""
+    """Delete temporary files for a target that were left by killed processes, and are open in none."""
     pattern = re.compile(re.escape(_beginning(path)) + "[0-9a-f]{32}")
     with suppress(OSError), os.scandir(path.parent) as entries:  # a folder may be written to, but not listed
         for name in [entry.name for entry in entries if pattern.fullmatch(entry.name)]:
-            with suppress(OSError):  # in use, somebody else's, or gone
+            with suppress(OSError):  # in use, owned by another user, or deleted
                 _remove_if_abandoned(path.with_name(name))
 
 

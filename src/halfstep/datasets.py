@@ -54,7 +54,7 @@ class Dataset:
     archive : str
         URL of the publisher's zip.
     most_bytes : int
-        More than the archive has, or its files together.
+        An upper bound of the size of the archive, and of its files in total.
     terms : str
         Its terms of use in a few words, told when it is fetched.
     requirement : str

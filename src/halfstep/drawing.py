@@ -52,12 +52,12 @@ def new_figure(height: float, draw: Callable[[Figure], None]) -> Figure:
 
 
 def as_png(height: float, draw: Callable[[Figure], None]) -> bytes:
-    """Draw a figure and give the content of a png file."""
+    """Plot a figure and return the content of a png file."""
     return as_image(height, draw, "png")
 
 
 def as_image(height: float, draw: Callable[[Figure], None], kind: str) -> bytes:
-    """Plot a figure and return the content of a file of a kind; the same figure gives the same bytes."""
+    """Plot a figure and return the content of a file; the same figure gives the same bytes."""
     with mpl.rc_context({**STYLE, "svg.hashsalt": "halfstep"}):
         buffer = io.BytesIO()
         new_figure(height, draw).savefig(buffer, format=kind, dpi=DPI, metadata=UNDATED[kind])

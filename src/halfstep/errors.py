@@ -12,7 +12,7 @@ class HalfstepError(Exception):
 
 
 class DataError(HalfstepError, ValueError):
-    """The given data are unusable: NaN, missing ids or ids of another type, duplicates, an unknown column, ..."""
+    """The data are invalid: NaN, missing ids or ids of another type, duplicates, an unknown column, ..."""
 
 
 class ParameterError(HalfstepError, ValueError):
@@ -31,7 +31,7 @@ class NotFittedError(HalfstepError, AttributeError):
 
 
 class SkippedLinesWarning(UserWarning):
-    """Lines of a file were left out, as ``bad_lines="skip"`` asks for; the message says how many."""
+    """Lines of a file were left out because of ``bad_lines="skip"``; the message contains their number."""
 
 
 class NumericalError(HalfstepError, ArithmeticError):
@@ -42,7 +42,7 @@ class NumericalError(HalfstepError, ArithmeticError):
     row : int or None
         The position of the row, where one row is to blame.
     regularization : float or None
-        A regularization with which the system can be solved, where the message names one.
+        A regularization with which the system can be solved, if known.
     """
 
     def __init__(self, message: str, *, row: int | None = None, regularization: float | None = None) -> None:
@@ -50,7 +50,7 @@ class NumericalError(HalfstepError, ArithmeticError):
         self.message, self.row, self.regularization = message, row, regularization
 
     def named(self, name: str) -> NumericalError:
-        """Return the same error with the name of the row in the place of its position."""
+        """Return the same error with the name of the row instead of its position."""
         return NumericalError(f"{name}: {self.message}", regularization=self.regularization)
 
 

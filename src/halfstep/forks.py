@@ -1,8 +1,8 @@
-"""``os.fork`` while other threads compute: it waits until they hold no lock, and the child starts afresh.
+"""``os.fork`` while other threads compute: the fork waits until they hold no locks.
 
-A child has only the thread that forked. What another thread had locked stays locked in it for good: locks of Python,
-of Numba's compiler, and of BLAS, which nobody can reset from outside. So a fork waits until every thread inside a
-block of `busy` has left it, or has reached a `give_way`, and threads wait there until the fork is done.
+A child process has only the thread that forked. Locks that another thread holds at that time stay locked in the
+child: those of Python, of Numba's compiler, and of BLAS, which cannot be reset from outside. Therefore a fork waits
+until every thread inside a block of `busy` has left it or has reached a `give_way`, where threads wait for the fork.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import threading
 
 
 class _Gate:
-    """Who is busy, and who forks.
+    """The state of threads that compute and fork.
 
     Attributes
     ----------
     busy : dict from int to int
-        Threads inside a block of `busy`, and how many they are in.
+        Threads inside blocks of `busy`, and the number of these blocks.
     forks : int
-        Threads that are about to fork.
+        The number of threads that are about to fork.
     changed : Condition
+        Notified when a thread leaves its last block, and when a fork is done.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class _Gate:
             self.busy[me] = self.busy.get(me, 0) + depth
 
     def leave(self, depth: int = 1) -> None:
-        """Leave so many blocks; those that are left already, as Ctrl-C kept one from being entered again, count."""
+        """Leave a number of blocks, or all if there are fewer, since Ctrl-C can prevent entering one again."""
         me = threading.get_ident()
         with self.changed:
             left = self.busy.get(me, 0) - depth
@@ -83,7 +84,7 @@ class busy:  # noqa: N801 - used as a statement
 
 
 class idle:  # noqa: N801 - used as a statement
-    """A block inside `busy` during which others may fork, as nothing is locked: for waiting, and for user code."""
+    """A block inside `busy` that holds no locks, in which other threads may fork: for waiting, and for user code."""
 
     __slots__ = ("_depth",)
 
@@ -98,7 +99,7 @@ class idle:  # noqa: N801 - used as a statement
 
 
 def give_way() -> None:
-    """Let a fork that waits go ahead; to be called inside `busy` where nothing is locked."""
+    """Let a waiting fork proceed; to be called inside `busy` while no locks are held."""
     if _gate.forks:
         with idle():
             pass

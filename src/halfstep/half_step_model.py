@@ -30,21 +30,21 @@ from halfstep.storage import NotStored
 
 FORGETFUL = "this model does not know what it was fitted on: save it with its interactions"
 
-LIVE = ("user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_")  # what updates write to
+LIVE = ("user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_")  # updates write to these
 
 
 class HalfStepModel(FactorModel):
-    """Base of models that minimise an `Objective`; see `FactorModel` for fitted attributes and use from threads."""
+    """Base of models that minimize an `Objective`; see `FactorModel` for fitted attributes and thread safety."""
 
     objective: Objective
     threads: int | None
-    _link: FittedLink | None = None  # there is one where rows are linked to features on either side
+    _link: FittedLink | None = None  # of models with features on either side
     _gram_memo: _GramMemo | None = None
-    _items_gram: tuple[NDArray[np.float64], float] | None = None  # G of the items as updated, and Σ m
+    _items_gram: tuple[NDArray[np.float64], float] | None = None  # G of the items after updates, and Σ m
     _online: Online | None = None
     _live: Mapping[str, LiveArray] | None = None  # the arrays that updates write to, by the attributes' names
-    _leases: Mapping[str, Lease] = MappingProxyType({})  # of arrays that another model may write to
-    _pending: Publication | None = None  # an update that is being written
+    _leases: Mapping[str, Lease] = MappingProxyType({})  # of arrays that another model can write to
+    _pending: Publication | None = None  # an update that is being published
     _OWN: ClassVar[tuple[str, ...]] = (*FactorModel._OWN, "_online", "_live")
 
     @property
@@ -70,11 +70,11 @@ class HalfStepModel(FactorModel):
         Parameters
         ----------
         histories : Interactions, sparse matrix, dataframe or mapping
-            All that is known of each user, as `fit` takes it; or a mapping from a user's id to a mapping or pandas
-            Series from items to values, or to the ids of its items alone: one event each for `Implicit`, and an error
-            where the model was fitted on values that are its targets, such as ratings. The columns of a sparse matrix
-            are the model's items, in the order of `items_`; a one-dimensional sparse array is the history of a single
-            user, whose id is 0.
+            All interactions of each user, as for `fit`; or a mapping from user id to a mapping or pandas Series from
+            item ids to values, or to a list of item ids: one event each for `Implicit`, and an error if the model was
+            fitted on values that are its targets, such as ratings. The columns of a sparse matrix are the items of
+            the model, in the order of `items_`; a one-dimensional sparse array is the history of a single user, with
+            id 0.
             Where biases drift, it is at their times that things were done; now, if they have none.
         unknown_items : {"ignore", "raise"}
             What to do with an item that the model was not fitted on: leave it out, or raise `UnknownIdError`.
@@ -94,8 +94,8 @@ class HalfStepModel(FactorModel):
         ------
         DataError
             If the histories or the features are unusable, values are missing, a matrix has another number of columns
-            than the model has items, or an item id is of a type that no item id of the model has. The users' ids may
-            be of any type, since these are other users.
+            than the model has items, or an item id is of a type that no item id of the model has. User ids may be of
+            any type, since they are ids of new users.
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         NumericalError
@@ -136,7 +136,7 @@ class HalfStepModel(FactorModel):
         return folded
 
     def _histories(self, histories: Any, unknown_items: Literal["ignore", "raise"]) -> Interactions:
-        """Take the histories of users who are to be folded in, on the model's items."""
+        """Return the histories of users to be folded in, on the items of the model."""
         check_choice("unknown_items", unknown_items, ("ignore", "raise"))
         given = self._with_items_checked(histories, "raise" if unknown_items == "raise" else "mark")
         if self._values_are == "given" and not self.objective.counts_events:
@@ -150,7 +150,7 @@ class HalfStepModel(FactorModel):
         )
 
     def _refuse_without_values(self, data: Interactions, what: str, remedy: str) -> None:
-        """Refuse interactions without values if the objective would take each for a value of 1."""
+        """Raise an error for interactions without values that the objective would take for values of 1."""
         if len(data) and not data.has_values and self.objective.uses_values:
             fitted_on = "values" if self._values_are == "given" else "counts"
             raise DataError(
@@ -159,7 +159,7 @@ class HalfStepModel(FactorModel):
             )
 
     def _predicts_values(self, data: Interactions) -> bool:
-        """Whether each interaction's target is its value, as it is of ratings, and not a preference."""
+        """Whether the targets are the values of the interactions, such as ratings, rather than preferences."""
         objective = self.objective
         if isinstance(objective, NotStored) or isinstance(getattr(objective, "target", None), NotStored):
             return False
@@ -168,7 +168,7 @@ class HalfStepModel(FactorModel):
         return super()._predicts_values(data) and objective.predicts_values(cells)
 
     def _folded(self, data: Interactions, factors: NDArray[np.floating], biases: NDArray[np.floating]) -> Self:
-        """Make the model of these users, who share the items of this one."""
+        """Return a model of these users, with the items of this one."""
         folded = self._independent()
         folded.__dict__.update(users_=data.users, user_factors_=factors, user_biases_=biases, _data=data)
         folded._is_folded = True
@@ -176,7 +176,7 @@ class HalfStepModel(FactorModel):
         return folded
 
     def _with_items_checked(self, histories: Any, unknown: Literal["raise", "mark"]) -> Interactions:
-        """Take histories, and refuse rows for columns, and items of another type than the model's."""
+        """Return histories, checking the number of columns and the types of item ids."""
         if is_sparse(histories):
             columns, n_items = histories.shape[-1], len(self.items_)
             if columns != n_items:
@@ -279,22 +279,23 @@ class HalfStepModel(FactorModel):
         nothing says in which direction they should go.
 
         One interaction costs as much as solving two rows, whatever the size of the model. The first call copies the
-        factors once and, where missing cells count, sums their products over all rows; the arrays that were fitted
-        are never written to. A call that comes while another thread reads the model, or while a copy of it or a model
-        from `fold_in` exists, also copies the factors that these use, once for each such reader at most.
+        factors once and, if missing cells have weights, computes the Gramians of all rows; fitted arrays are never
+        written to. A call during which another thread reads the model, or while a copy of it or a model from
+        `fold_in` exists, also copies the factors that these share, at most once for each of them.
 
-        Several threads may call this and read the model at the same time. Updates follow one another, and readers see
-        each of them as a whole or not at all; so does whoever catches a ``KeyboardInterrupt`` that came during one.
+        Thread-safe: updates are serialized, and other threads see an update completely or not at all. The same holds
+        after a ``KeyboardInterrupt`` during an update.
 
         Parameters
         ----------
         new : Interactions, sparse matrix or dataframe
-            New interactions alone, as `fit` takes them; with timestamps and weights if those fitted on had such, and
-            with values if those had them and the objective uses them (with ``duplicates="sum"``, `Implicit` counts
-            an interaction without one as one event more). A model that has not been fitted is fitted on them.
+            Only the new interactions, as for `fit`; with timestamps and weights if the training interactions have
+            them, and with values if these have them and the objective uses them (with ``duplicates="sum"``,
+            `Implicit` counts an interaction without a value as one more event). A model that has not been fitted is
+            fitted on them.
         duplicates : {"last", "sum", "error"}
-            What becomes of a pair of user and item that is there already: the new value takes the place of the old
-            one, or is added to it (counts of plays), or it is an error and nothing is learned.
+            How an interaction is handled whose cell is already observed: "last" replaces the old value, "sum" adds to
+            it (counts of plays), "error" raises an error and changes nothing.
         update_items : bool
             Whether items learn, too. Without, the items stay as they are and the users end where `fold_in` of all
             that they have would put them, in whatever pieces it came.
@@ -306,8 +307,8 @@ class HalfStepModel(FactorModel):
         Raises
         ------
         DataError
-            If the interactions are unusable or do not fit those that the model was fitted on, as where an id is of
-            another type; the model is unchanged then.
+            If the interactions are invalid, or inconsistent with those that the model was fitted on, such as an id of
+            another type; the model is unchanged.
         ParameterError
             If biases drift: the bins of time and what is carried forward are of the data that were fitted. Or if rows
             are linked to features.
@@ -320,7 +321,7 @@ class HalfStepModel(FactorModel):
             return self._updated(new, duplicates, update_items=bool(update_items))
 
     def _updated(self, new: Any, duplicates: Literal["last", "sum", "error"], *, update_items: bool) -> Self:
-        """Learn from new interactions while no other thread changes the model."""
+        """Update the model; the caller holds the lock `writing`."""
         with self._locks.state.lock:
             self._finish_pending()
         if "_data" not in self.__dict__:
@@ -343,7 +344,7 @@ class HalfStepModel(FactorModel):
         new = as_interactions(new, duplicates=duplicates)
         counts_events = self._values_are == "counted" or self.objective.counts_events
         if self._values_are != "one" and not (counts_events and duplicates != "last"):
-            more = ", or say duplicates='sum' to count one event more" if counts_events else ""
+            more = ", or set duplicates='sum' to count each as one more event" if counts_events else ""
             self._refuse_without_values(new, "the new interactions", f"a value for each{more}")
         online = self._online_state()
         if len(new) == 0:
@@ -356,7 +357,7 @@ class HalfStepModel(FactorModel):
         return self
 
     def _publish(self, update: Update, items_gram: tuple[NDArray[np.float64], float] | None) -> None:
-        """Make an update visible to readers, all of it at once."""
+        """Publish an update to readers, atomically."""
         assert self._live is not None
         state = {
             "users_": update.ledger.users,
@@ -374,7 +375,7 @@ class HalfStepModel(FactorModel):
                     return
 
     def _finish_pending(self) -> None:
-        """Publish what is ready, the state's lock being held: the whole of it, even if Ctrl-C came in between."""
+        """Publish a pending update, possibly one that Ctrl-C interrupted; the caller holds the lock `state`."""
         publication = self._pending
         if publication is None:
             return
@@ -398,7 +399,7 @@ class HalfStepModel(FactorModel):
         if isinstance(state.get("_data"), Ledger):
             state["_data"] = state["_data"].interactions
         state["_gram_memo"] = None
-        return state  # with its leases: the arrays are written out later, and must not change until then
+        return state  # with its leases, since the arrays must not change until they are pickled
 
     def _remember(self, data: Interactions, *, more: Mapping[str, Any] | None = None, **fitted: Any) -> None:
         fresh: dict[str, Any] = {
@@ -426,7 +427,7 @@ class HalfStepModel(FactorModel):
             self._link = link
 
     def _online_state(self) -> Online:
-        """Return what it takes to update the model, made anew where the last update was not finished."""
+        """Return the state for updates; a new one at first, and after an update that was not finished."""
         online = self._online
         if online is None or not online.is_consistent:
             data = self._data
@@ -474,7 +475,7 @@ class HalfStepModel(FactorModel):
 
 
 class _GramMemo:
-    """G of the items for the weights that it was last asked for."""
+    """Memo of G of the items for the last weights."""
 
     def __init__(self) -> None:
         self._last: tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.float64]] | None = None

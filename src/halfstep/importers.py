@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SPARK_CLASS = "org.apache.spark.ml.recommendation.ALSModel"
-MOST_TIMES_SMALLER = 100  # that factors become by compression; a zip bomb goes up to 1000
+LARGEST_RATIO = 100  # of compression; factors compress much less, and a zip bomb up to 1000
 LARGEST_METADATA = 1_000_000  # bytes
 
 _HEADERS = {
@@ -63,7 +63,7 @@ def from_implicit(
     with open_regular(as_path("path", path)) as file:
         try:
             factors = _factors_of_npz(file)
-        except Exception as error:  # whatever the parsers of zip and npy raise on what is neither
+        except Exception as error:  # any error of the parsers of zip and npy
             raise ModelFileError(
                 f"{path} is no model of implicit ({error or type(error).__name__}): give the .npz that model.save of "
                 "AlternatingLeastSquares, BayesianPersonalizedRanking or LogisticMatrixFactorization wrote"
@@ -72,7 +72,7 @@ def from_implicit(
 
 
 def _factors_of_npz(file: BinaryIO) -> list[NDArray[np.generic]]:
-    """Read two matrices, whose sizes are compared with that of the file before memory is taken."""
+    """Read two matrices, whose declared sizes are checked against that of the file before memory is allocated."""
     size = os.fstat(file.fileno()).st_size
     names = "user_factors", "item_factors"
     with ZipFile(file) as archive:
@@ -80,7 +80,7 @@ def _factors_of_npz(file: BinaryIO) -> list[NDArray[np.generic]]:
             raise ValueError(f"it has no {' and '.join(names)}")
         found = [archive.getinfo(f"{name}.npy") for name in names]
         for member in found:
-            if member.compress_size > size or member.file_size > MOST_TIMES_SMALLER * member.compress_size:
+            if member.compress_size > size or member.file_size > LARGEST_RATIO * member.compress_size:
                 raise ValueError(
                     f"{member.filename} claims {member.file_size:,} bytes, of {member.compress_size:,} in a file of "
                     f"{size:,}"
@@ -195,7 +195,7 @@ def _spark_factors(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.floating
 
 
 def _spark_ids(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """Integers, each of which is kept as it is; ValueError or ArrowInvalid if there are others."""
+    """Return ids as int64; ValueError or ArrowInvalid if one is not an integer that int64 holds."""
     import pyarrow as pa
 
     if not pa.types.is_integer(column.type):

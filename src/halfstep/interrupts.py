@@ -1,9 +1,9 @@
 """Ctrl-C at safe points only: signals are deferred while threads and BLAS are set up, used and torn down.
 
-Python runs the handler of a signal between any two bytecodes of the main thread, so that a ``KeyboardInterrupt`` can
-end a function that sets something up, or the very function that was to tear it down. Inside ``deferred()`` a signal
-is only recorded, and its handler runs at the next `deliver`, inside ``allowed()``, or when the block is left. Other
-threads are never interrupted, and all of this does nothing there.
+Python runs signal handlers between any two bytecodes of the main thread, so that a ``KeyboardInterrupt`` can
+interrupt functions that set up or tear down resources. Inside ``deferred()``, signals are recorded, and their
+handlers run at the next `deliver`, inside ``allowed()``, or at the end of the block. Python never interrupts other
+threads, where these blocks have no effect.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 
 Handler = Callable[[int, FrameType | None], Any]
 
-# Deferred where their handler is a Python function, which may raise; not every platform has all of them.
+# Deferred if the handler is a Python function, which may raise; not every platform has all of these signals.
 _NAMES = ("SIGINT", "SIGTERM", "SIGALRM", "SIGUSR1")
-# The functions that those of signal call, without their conversion to enums: a tenth of the time.
+# The functions that those of signal wrap, ten times as fast without the conversion to enums.
 _functions: Any = sys.modules.get("_signal", signal)
 _get_handler: Callable[[int], Any] = _functions.getsignal
 _set_handler: Callable[[int, Handler], Any] = _functions.signal
@@ -28,18 +28,18 @@ _NUMBERS: tuple[int, ...] = tuple(int(getattr(signal, name)) for name in _NAMES 
 
 
 class _State:
-    """What the main thread is doing; there is one of these in a process, as there is one main thread.
+    """The state of the main thread; a singleton.
 
     Attributes
     ----------
     depth : int
-        How many blocks of `deferred` it is in.
+        The number of nested blocks of `deferred`.
     is_open : bool
-        Whether it is in a block of `allowed` inside the last of these.
+        Whether signals are handled at once, as in a block of `allowed`.
     handlers : dict from int to function
-        What was in place before.
+        The original handlers.
     pending : list of int
-        Signals that came while they were deferred.
+        The signals that were deferred.
     owner : int
         The identity of the main thread; after a fork by another thread, that of a thread that no longer exists.
     """
@@ -52,7 +52,7 @@ class _State:
         self.owner = 0
 
     def install(self) -> None:
-        """Take the place of the handlers; what comes from here on is recorded."""
+        """Replace the handlers, so that signals are recorded from here on."""
         found = {number: _get_handler(number) for number in _NUMBERS}
         replaced = {
             n: handler for n, handler in found.items() if callable(handler) and handler is not _record_or_handle
@@ -65,12 +65,12 @@ class _State:
             for number in replaced:
                 _set_handler(number, _record_or_handle)
             self.depth = 1
-        except BaseException:  # another signal came before its handler was replaced
+        except BaseException:  # a signal came before its handler was replaced
             self.is_open = True
             raise
 
     def uninstall(self) -> None:
-        """Give the handlers their place back, each of which may raise from then on."""
+        """Restore the handlers, which may raise from here on."""
         self.depth = 0
         try:
             self._restore()
@@ -82,7 +82,7 @@ class _State:
 
     def _restore(self) -> None:
         for number, handler in self.handlers.items():
-            if _get_handler(number) is _record_or_handle:  # somebody may have installed another in the meantime
+            if _get_handler(number) is _record_or_handle:  # not if another one was installed in the meantime
                 _set_handler(number, handler)
 
 
@@ -94,7 +94,7 @@ def _record_or_handle(number: int, frame: FrameType | None) -> None:
         if number not in _state.pending:
             _state.pending.append(number)
         return
-    _state.is_open = False  # if the handler raises, whoever tears down is not to be interrupted again
+    _state.is_open = False  # so that cleanup is not interrupted if the handler raises
     _state.handlers[number](number, frame)
     _state.is_open = True
 
@@ -136,7 +136,7 @@ class deferred:  # noqa: N801 - used as a statement
 
 
 class allowed:  # noqa: N801 - used as a statement
-    """A block inside `deferred` in which signals are handled at once: for code of the user's, and for output."""
+    """A block inside `deferred` in which signals are handled at once: for user code, and for output."""
 
     __slots__ = ("_is_active",)
 
@@ -152,7 +152,7 @@ class allowed:  # noqa: N801 - used as a statement
 
 
 def deliver() -> None:
-    """Run the handlers of signals that came while they were deferred; usually raises ``KeyboardInterrupt``."""
+    """Run the handlers of deferred signals, which usually raise ``KeyboardInterrupt``."""
     if _state.pending and _is_main():
         _run_handlers()
 
@@ -164,7 +164,7 @@ def _run_handlers() -> None:
 
 
 def _reset_in_child() -> None:
-    """Undo, in the child of a fork, what a thread that it does not have was doing."""
+    """Restore the handlers in the child of a fork by a thread other than the main thread."""
     if _state.depth > 0 and _state.owner != threading.get_ident():
         _state.pending.clear()
         _state.uninstall()

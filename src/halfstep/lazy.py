@@ -1,7 +1,7 @@
-"""``cached_property`` without the lock that `functools` gives it before Python 3.12.
+"""``cached_property`` without the lock that the one of `functools` has before Python 3.12.
 
-That lock is one for all instances of a class, so that two threads wait for each other over unrelated objects; and if
-a process forks while one of its threads computes such a property, it stays locked in the child for good.
+All instances of a class share that lock, so that threads wait for each other although they use unrelated objects. If
+a process forks while another thread computes the property, the lock stays locked in the child.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ if TYPE_CHECKING or sys.version_info >= (3, 12):
     from functools import cached_property
 else:
 
-    class cached_property:  # noqa: N801 - takes the place of the one of functools
-        """Compute an attribute when it is first looked up; threads that do so at once compute it each."""
+    class cached_property:  # noqa: N801 - replaces that of functools
+        """An attribute computed at the first access, possibly by several threads at the same time."""
 
         def __init__(self, function: Any) -> None:
             self.function, self.__doc__ = function, function.__doc__

@@ -1,8 +1,8 @@
-"""Arrays that a model writes in place while others read the model.
+"""Arrays of a model that updates write in place while other threads read the model.
 
-Copying a million rows for each interaction learned would take a thousand times as long as learning it. So an update
-writes rows in place, unless somebody is reading the array at that time, or shares it for good, such as a copy of the
-model: then the array is copied first, and the reader keeps the old one. Readers are known by their `Lease`.
+Copying all factors for each new interaction would take much longer than the update itself. Therefore updates write
+rows in place, unless another thread is reading the array or a copy of the model shares it: then the array is copied
+first, and the reader keeps the old one. A reader holds a `Lease`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 
 class Lease:
-    """Whoever reads an array that may be written in place holds one as long as the array is to stay as it is."""
+    """As long as a reader holds a lease of an array, the array is not written in place."""
 
     __slots__ = ("__weakref__",)
 
 
 class LiveArray:
-    """An array whose rows are replaced one by one, and which grows.
+    """An array that grows, and whose rows can be replaced.
 
     Parameters
     ----------
     start : ndarray
-        It is copied before anything is written.
+        The array is copied before anything is written.
     """
 
     def __init__(self, start: NDArray[Any]) -> None:
@@ -36,7 +36,7 @@ class LiveArray:
         self.is_own = False
 
     def lease(self) -> Lease:
-        """Return a lease of the array; all who hold one at the same time hold the same."""
+        """Return a lease of the array, which concurrent readers share."""
         lease = None if self._lease is None else self._lease()
         if lease is None:
             lease = Lease()
@@ -44,11 +44,11 @@ class LiveArray:
         return lease
 
     def is_free(self, length: int) -> bool:
-        """Whether the array may be written in place up to a length."""
+        """Whether the array can be written in place up to a length."""
         return self.is_own and length <= len(self._room) and (self._lease is None or self._lease() is None)
 
     def copied(self, length: int) -> LiveArray:
-        """Return a copy with room for this many rows and some more."""
+        """Return a copy with capacity for this many rows and some more."""
         copy = LiveArray(np.empty((length + length // 4 + 16, *self._room.shape[1:]), self._room.dtype))
         n = min(length, len(self._room))
         copy._room[:n] = self._room[:n]
@@ -61,15 +61,16 @@ class LiveArray:
 
 
 class Write(NamedTuple):
-    """What becomes of an array.
+    """A change of an array.
 
     Attributes
     ----------
     old_length, length : int
         Number of rows before and after; new rows are 0 unless they are among `rows`.
     rows : ndarray
+        The positions of the rows to be replaced.
     values : ndarray
-        The new content of these rows.
+        The new rows.
     """
 
     old_length: int
@@ -78,21 +79,21 @@ class Write(NamedTuple):
     values: NDArray[Any]
 
     def apply(self, room: NDArray[Any]) -> None:
-        """Write to an array. Doing so a second time changes nothing more."""
+        """Write to an array; idempotent."""
         room[self.old_length : self.length] = 0
         room[self.rows] = self.values
 
 
 class Publication:
-    """An update of a model, ready to be made visible to its readers.
+    """An update of a model that is ready to be published to readers.
 
     Parameters
     ----------
     arrays : mapping from name to LiveArray
-        As they are.
+        The current arrays.
     writes : mapping from name to Write
     state : mapping from name to value
-        What else of the model's attributes is replaced.
+        Other attributes of the model to be replaced.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Publication:
         self.moved: set[str] = set()
 
     def leave_readers(self) -> None:
-        """Write to copies where arrays may not be written in place."""
+        """Replace arrays that cannot be written in place by updated copies."""
         for name, write in self._writes.items():
             if name not in self.moved and not self.arrays[name].is_free(write.length):
                 copy = self.arrays[name].copied(write.length)
@@ -112,13 +113,13 @@ class Publication:
 
     @property
     def is_free(self) -> bool:
-        """Whether nobody reads what is left to be written in place."""
+        """Whether the remaining arrays can be written in place."""
         return all(self.arrays[name].is_free(write.length) for name, write in self._in_place)
 
     def apply(self) -> dict[str, Any]:
-        """Write what is to be written in place, and return the model's new attributes.
+        """Write the remaining arrays in place, and return the new attributes of the model.
 
-        Doing so a second time, after it was interrupted, has the same result.
+        Idempotent, so that it can be repeated after an interruption.
         """
         for name, write in self._in_place:
             write.apply(self.arrays[name].first(write.length))

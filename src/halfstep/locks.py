@@ -1,4 +1,4 @@
-"""Locks that a forked child finds free."""
+"""Locks that are free in a forked child."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from weakref import WeakSet
 
 
 class ForkSafeLock:
-    """A reentrant lock that a forked child gets anew: the thread that holds it in the parent does not exist there.
+    """A reentrant lock that is replaced in a forked child, where the thread that holds it does not exist.
 
     Attributes
     ----------
     lock : threading.RLock
-        Taken by ``with fork_safe.lock:``, which Ctrl-C cannot leave half taken, as it could a method written here.
+        Used as ``with fork_safe.lock:``, which Ctrl-C cannot interrupt halfway, as it could methods of this class.
     """
 
     def __init__(self) -> None:
@@ -34,14 +34,14 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 class ModelLocks:
-    """The two locks of a model. Who takes both takes `writing` first.
+    """The two locks of a model. If both are needed, `writing` is acquired first.
 
     Attributes
     ----------
     writing : ForkSafeLock
-        Held by who changes the model, from reading its state to replacing it.
+        Held during a whole update, from reading the state of the model to replacing it.
     state : ForkSafeLock
-        Held for the moment in which the state is replaced, or taken for reading.
+        Held briefly, while the state is replaced or copied.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""How much memory there is: what can never fit is refused before a machine swaps or the system kills the process."""
+"""The memory of the machine: requests that can never fit are refused before the process is killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTAINER_LIMITS = (
 
 @cache
 def machine_memory() -> int | None:
-    """Return how many bytes this process could ever have, swap included; None where the system does not say."""
+    """Return the memory that this process can have, in bytes, swap included; None if unknown."""
     found = [_of_container(path) for path in CONTAINER_LIMITS] + [_of_machine()]
     return min((size for size in found if size is not None), default=None)
 
@@ -42,29 +42,31 @@ def _of_container(path: Path) -> int | None:
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
-    """Refuse what takes more memory than there is.
+    """Check that there is enough memory.
 
     Parameters
     ----------
     needed : int
-        Bytes, at least.
+        A lower bound, in bytes.
     what : str
-        What takes them, as the beginning of a sentence, such as "rank=1000".
+        What needs the memory, as the beginning of a sentence, such as "rank=1000".
     remedy : str
+        The remedy that the error names.
 
     Raises
     ------
     ParameterError
+        If the machine has less.
     """
-    there = machine_memory()
-    if there is not None and needed > there:
+    available = machine_memory()
+    if available is not None and needed > available:
         raise ParameterError(
-            f"{what} takes at least {_shown(needed)} of memory, and there are {_shown(there)}: {remedy}"
+            f"{what} takes at least {_shown(needed)} of memory, but only {_shown(available)} exist: {remedy}"
         )
 
 
 def check_rank(rank: int, n_users: int, n_items: int, *, itemsize: int, is_solved: bool) -> None:
-    """Refuse a rank whose factors can never fit into memory.
+    """Check that the factors of a rank can fit into memory.
 
     Parameters
     ----------
@@ -72,11 +74,12 @@ def check_rank(rank: int, n_users: int, n_items: int, *, itemsize: int, is_solve
     itemsize : int
         Bytes of a factor.
     is_solved : bool
-        Whether rows are solved for, which takes a matrix of rank × rank as well.
+        Whether rows are solved for, which also takes a matrix of rank × rank.
 
     Raises
     ------
     ParameterError
+        If they cannot.
     """
     cells = (int(n_users) + int(n_items)) * int(rank) + (int(rank) ** 2 if is_solved else 0)
     what = f"rank={rank} for {n_users:,} users and {n_items:,} items"

@@ -100,12 +100,12 @@ class Objective(ABC):
 
     @property
     def uses_values(self) -> bool:
-        """Whether targets or weights depend on the values of interactions; a class of your own may say no."""
+        """Whether targets or weights depend on the values of interactions; subclasses may return False."""
         return True
 
     @property
     def counts_events(self) -> bool:
-        """Whether an interaction without a value can be taken for one event, a value of 1."""
+        """Whether an interaction without a value is one event, with a value of 1."""
         return False
 
     def predicts_values(self, cells: Cells) -> bool:
@@ -152,12 +152,12 @@ class Objective(ABC):
         return Cost(targets - mean if mean else targets, weights, s, m, mean, self.biases)
 
     def missing_factors(self, cells: Cells) -> tuple[Floats, Floats] | None:
-        """Give what `missing` does, checked.
+        """Return the result of `missing` after checks.
 
         Raises
         ------
         DataError
-            If there is not one s for each user and one m for each item, or one is not finite, or negative.
+            If there is not one s for each user and one m for each item, or one is negative or not finite.
         """
         given: Any = self.missing(cells)
         if given is None:
@@ -271,11 +271,11 @@ class Implicit(Objective):
 
     Notes
     -----
-    An interaction without a value is one event, which counts as a value of 1. Where only the weight depends on
-    values, as `halfstep.weights.confidence` does, a model that was fitted on values folds in histories without, and
-    `partial_fit` takes such interactions with ``duplicates="sum"``, as one event more. Where the target depends on
-    values they are refused, unless it is a `halfstep.weights.preference` with a threshold below 1, or a function with
-    an attribute ``uses_values`` that is False.
+    An interaction without a value is one event, with a value of 1. If only the weight depends on values, as with
+    `halfstep.weights.confidence`, a model that was fitted on values accepts histories without values in `fold_in`,
+    and with ``duplicates="sum"`` interactions without values in `partial_fit`, each of which is one more event. If
+    the target depends on values, such interactions are an error, unless the target is a `halfstep.weights.preference`
+    with a threshold below 1, or a function with an attribute ``uses_values`` that is False.
     """
 
     observed_weight: ObservedWeight | None = None

@@ -42,20 +42,20 @@ class Solved(NamedTuple):
 
 
 class OnlineSide:
-    """The users or the items: their factors, and the other side's systems take from all of them.
+    """The users or the items: their factors, and their sums in the systems of the other side.
 
     Attributes
     ----------
     factors, biases : ndarray
-        As the model has them; never written to here.
+        Those of the model; never written to here.
     counts : Growing
-        Observed cells of each row.
+        The number of observed cells of each row.
     missing : Growing or None
         s, or m before it is scaled; None where missing cells do not count.
     total : float
         The sum of `missing`.
     solved : Solved or None
-        The rows that the update at hand has changed.
+        The rows that the current update has changed.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class OnlineSide:
         self.gram_or_none: Floats | None = None
 
     def taken(self, rows: NDArray[np.integer]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """Return factors and biases of some rows, as the update at hand has changed them; zeros for new rows."""
+        """Return factors and biases of some rows, including changes of the current update; zeros for new rows."""
         known = rows < len(self.factors)
         if known.all():
             factors, biases = self.factors[rows], self.biases[rows]
@@ -88,7 +88,7 @@ class OnlineSide:
         self.missing, self.total, self.gram_or_none = Growing(missing), float(missing.sum()), None
 
     def weigh_new_rows(self) -> None:
-        """Give the rows that were added a `missing` of 1; their factors are 0 so far."""
+        """Set `missing` of the added rows, whose factors are still 0, to 1."""
         assert self.missing is not None
         n, length = len(self.missing.array), len(self.counts.array)
         self.missing.grow(length)
@@ -134,16 +134,16 @@ class OnlineSide:
 
 
 class Update(NamedTuple):
-    """What `Online.prepared` has computed.
+    """The result of `Online.prepared`.
 
     Attributes
     ----------
     ledger : Ledger
         With the new interactions.
     writes : dict from str to Write
-        What becomes of the model's arrays, by the names of its attributes.
+        The changes of the model's arrays, by the names of its attributes.
     error : NumericalError or None
-        Why rows could not be solved: these stay as they are.
+        The error of rows that could not be solved, which stay unchanged.
     """
 
     ledger: Ledger
@@ -152,16 +152,16 @@ class Update(NamedTuple):
 
 
 class Online:
-    """What it takes to update a model.
+    """The state for incremental updates of a model.
 
     Attributes
     ----------
     users, items : OnlineSide
     ledger : Ledger
     scale : float
-        What s_u · m_i is multiplied by.
+        The factor of s_u · m_i.
     is_consistent : bool
-        Whether no update was left half done. If one was, all of this has to be made anew from the model.
+        Whether the last update was finished. If not, a new state has to be made from the model.
     """
 
     def __init__(
@@ -189,14 +189,14 @@ class Online:
         update_items: bool,
         threads: int | None,
     ) -> Update:
-        """Enter new interactions and solve the rows that they touch.
+        """Add new interactions and solve the rows that they affect.
 
-        Nothing is changed that the model's readers see. Whoever has made the update visible calls `accept`.
+        Nothing changes for readers of the model. The caller publishes the update, then calls `accept`.
 
         Raises
         ------
         DataError
-            If `Ledger.added` or the objective refuses the interactions; then nothing has changed.
+            If `Ledger.added` or the objective raises it; then nothing has changed.
         """
         added = self.ledger.added(new, duplicates)
         self.is_consistent = False
@@ -212,7 +212,7 @@ class Online:
         return Update(added.ledger, self._writes(added), error)
 
     def accept(self, update: Update, model: Mapping[str, Any]) -> None:
-        """Go on from an update that is visible; `model` holds the model's attributes."""
+        """Continue from an update that was published; `model` holds the attributes of the model."""
         self.ledger = update.ledger
         for side, what in ((self.users, "user"), (self.items, "item")):
             side.factors, side.biases, side.solved = model[f"{what}_factors_"], model[f"{what}_biases_"], None
@@ -220,7 +220,7 @@ class Online:
 
     @property
     def items_gram(self) -> tuple[Floats, float] | None:
-        """Σ m q qᵀ over all items and Σ m, for the m that are kept here; None where missing cells do not count."""
+        """Σ m q qᵀ over all items, and Σ m; None if missing cells have no weight."""
         return None if self.items.missing is None else (self.items.gram, self.items.total)
 
     def _weigh_all_missing(self) -> None:
@@ -252,7 +252,7 @@ class Online:
             self.items.set_missing(missing[1])
 
     def _weigh_missing(self, items: NDArray[np.integer]) -> None:
-        """Update the weights of missing cells: rows were added, and the counts of some items changed."""
+        """Update the weights of missing cells after rows were added and the counts of some items changed."""
         if self._shares is None and not self._is_constant:
             self._ask_for_missing()
         elif self.users.missing is not None:
@@ -264,7 +264,7 @@ class Online:
                 self.scale = self._c0 / self.items.total
 
     def _counted(self, added: Added) -> tuple[_Touched, _Touched]:
-        """Count the new interactions, and ask the objective about all interactions of the rows that they touch."""
+        """Count the new interactions, and compute targets and weights of all interactions of the affected rows."""
         sides = self.users, self.items
         before = [len(side.counts.array) for side in sides]
         new = [rows[added.is_new] for rows in (added.users, added.items)]
@@ -281,7 +281,7 @@ class Online:
             raise
 
     def _touched(self, what: Literal["user", "item"], added: Added) -> _Touched:
-        """Ask the objective about all interactions of some users or items."""
+        """Compute targets and weights of all interactions of some users or items."""
         ledger, of_users = added.ledger, what == "user"
         rows = _distinct(added.users if of_users else added.items)
         indptr, indices, values, weights = ledger.user_rows(rows) if of_users else ledger.item_rows(rows)
@@ -341,7 +341,7 @@ class Online:
         solved.put(Solved(touched.rows, factors, biases))
 
     def _writes(self, added: Added) -> dict[str, Write]:
-        """Return what becomes of the model's arrays."""
+        """Return the changes of the model's arrays."""
         writes = {}
         ids = {"user": added.ledger.users, "item": added.ledger.items}
         for side, what in ((self.users, "user"), (self.items, "item")):

@@ -12,12 +12,12 @@ import numpy as np
 
 from halfstep.errors import ParameterError
 
-LARGEST = 2**63 - 1  # what int64 holds, and compiled code therefore
+LARGEST = 2**63 - 1  # of int64, the integers of compiled code
 MOST_THREADS = 1 << 16
 
 
 def check_integer(name: str, value: object, *, minimum: int) -> None:
-    """Refuse all but integers of at least `minimum`, which int64 must hold."""
+    """Check that a value is an int64 integer of at least `minimum`."""
     if not _is_integer(value) or value < minimum:
         raise ParameterError(f"{name}={value!r}: give an integer of at least {minimum}")
     if value > LARGEST:
@@ -25,7 +25,7 @@ def check_integer(name: str, value: object, *, minimum: int) -> None:
 
 
 def check_threads(threads: object) -> None:
-    """Refuse all but None and possible numbers of threads."""
+    """Check that `threads` is None or a possible number of threads."""
     if threads is not None and not (_is_integer(threads) and 1 <= threads <= MOST_THREADS):
         raise ParameterError(
             f"threads={threads!r}: give an integer from 1 to {MOST_THREADS:,}, or None for all cores"
@@ -33,14 +33,14 @@ def check_threads(threads: object) -> None:
 
 
 def check_flag(name: str, value: object, *, optional: bool = False) -> None:
-    """Refuse all but True and False, and None where `optional`."""
+    """Check that a value is True or False, or None if `optional`."""
     if not (isinstance(value, bool | np.bool_) or (optional and value is None)):
         choices = "True, False or None" if optional else "True or False"
         raise ParameterError(f"{name}={value!r}: give {choices}")
 
 
 def as_path(name: str, value: Any) -> Path:
-    """Take the path of a file or folder, as a string or an object that stands for one."""
+    """Return the path of a file or folder that is given as a string or a path-like object."""
     if isinstance(value, str) or (isinstance(value, os.PathLike) and isinstance(os.fspath(value), str)):
         return Path(value)
     raise ParameterError(f"{name}={value!r}: give a path, as a string or a pathlib.Path")
@@ -71,7 +71,7 @@ def check_finite(name: str, value: object) -> None:
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Refuse all but some words."""
-    if not isinstance(value, str) or value not in choices:  # in this order, as arrays have no single answer to ==
+    if not isinstance(value, str) or value not in choices:  # in this order, since == of arrays has no truth value
         raise ParameterError(f"{name}={value!r}: give one of {', '.join(map(repr, choices))}")
 
 
@@ -90,7 +90,7 @@ def as_generator(random_state: object) -> np.random.Generator:
 
 
 def _as_float(value: float | np.floating | np.integer) -> float:
-    """Convert a number; infinity stands for integers beyond all floats."""
+    """Convert a number to float; integers that are too large become infinite."""
     try:
         return float(value)
     except OverflowError:

@@ -35,12 +35,12 @@ LINES: Mapping[str, type[Iteration] | type[Sweep] | type[Epoch]] = {  # what a l
 def load(path: str | os.PathLike[str], *, verify: bool = True, copy: bool = False) -> FactorModel:
     """Read a model that ``model.save`` wrote.
 
-    Nothing in the file is run, so a file from a stranger can do no harm; what it predicts is as good as the stranger.
+    Nothing in the file is executed, so files from untrusted sources are safe to load.
     Factors and interactions are mapped into memory, not copied: several processes that load one file share its pages,
     and the arrays are read-only. The file may be replaced by ``save`` or ``mv`` while the model is in use (not on
-    Windows, which refuses). It must not be changed in place, as ``cp`` over it does: the model would then hold parts
-    of another one, or the process would be killed for reading beyond the end of the file. With ``copy=True`` nothing
-    that happens to the file afterwards matters.
+    Windows, which refuses). It must not be changed in place, as by ``cp``: the arrays of the model would change, or
+    the process would be killed for reading beyond the end of the file. With ``copy=True``, later changes of the file
+    have no effect.
 
     Parameters
     ----------

@@ -1,17 +1,17 @@
-"""Text from outside, made safe to show: ids and titles come from files that nobody vouches for."""
+"""Escaping of ids and titles from untrusted files, for safe printing."""
 
 from __future__ import annotations
 
 import unicodedata
 
 UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control characters, invisible formatting, lone surrogates, line separators
-JOINERS = "\u200c\u200d"  # of category Cf too, but part of how Persian, Indic scripts and emoji are spelled
+JOINERS = "\u200c\u200d"  # also of category Cf, but needed to spell Persian, Indic scripts and emoji
 
 
 def printable(text: str) -> str:
-    r"""Escape what would move the cursor, color the screen, break the line or turn the direction of the text.
+    r"""Escape characters that move the cursor, change colors, break lines or change the direction of text.
 
-    All else is shown as it is, whatever the script.
+    Other characters of any script are unchanged.
 
     Examples
     --------

@@ -15,7 +15,7 @@ from tqdm.std import TqdmDefaultWriteLock  # type: ignore[attr-defined]
 
 from halfstep.parameters import check_flag
 
-DELAY = 2.0  # seconds that pass before a bar is shown where nobody asked for one
+DELAY = 2.0  # seconds before a bar is shown by default
 
 
 class FitInterruptedWarning(UserWarning):
@@ -23,7 +23,7 @@ class FitInterruptedWarning(UserWarning):
 
 
 def warn_of_interruption(message: str) -> None:
-    """Warn that a fit was stopped, at the line outside of halfstep that began it."""
+    """Warn that a fit was interrupted, with the line of the caller outside halfstep."""
     level = 1
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "halfstep":
@@ -32,14 +32,16 @@ def warn_of_interruption(message: str) -> None:
 
 
 def progress_bar(show: bool | None, steps: int, name: str) -> tqdm[Any]:
-    """Make a bar for the steps of a fit.
+    """Return a progress bar.
 
     Parameters
     ----------
     show : bool or None
-        With None it is shown where somebody watches (`is_watched`), once `DELAY` seconds have passed.
+        By default (None) the bar is shown in terminals and notebooks, after `DELAY` seconds.
     steps : int
+        The number of steps of the fit.
     name : str
+        The text before the bar.
     """
     check_flag("progress", show, optional=True)
     is_hidden = not (is_watched() if show is None else show)
@@ -49,7 +51,7 @@ def progress_bar(show: bool | None, steps: int, name: str) -> tqdm[Any]:
 
 
 def is_watched() -> bool:
-    """Whether somebody sees a bar: in a terminal or a notebook, rather than in a pipe or the log of a server."""
+    """Whether standard error is a terminal or a notebook, rather than a pipe or a log."""
     return sys.stderr is not None and (sys.stderr.isatty() or _is_notebook())
 
 
@@ -64,7 +66,7 @@ def _bar_class(*, in_notebook: bool) -> type[tqdm[Any]]:
     base = tqdm
     if in_notebook:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", TqdmWarning)  # without ipywidgets it is a line of text, as good
+            warnings.simplefilter("ignore", TqdmWarning)  # without ipywidgets the bar is plain text
             from tqdm.auto import tqdm as base
 
     class Bar(base):  # type: ignore[valid-type, misc]
@@ -81,7 +83,7 @@ def _free_lock_in_child() -> None:
         return
     TqdmDefaultWriteLock.th_lock = threading.RLock()
     tqdm.set_lock(TqdmDefaultWriteLock.th_lock)
-    _bar_class.cache_clear()  # those have the lock, too
+    _bar_class.cache_clear()  # their classes refer to the old lock
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""Files opened for reading only if they are files: a named pipe would block, and a device may never end."""
+"""Opening of regular files only: a named pipe would block, and reading a device may never end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY, mode: str = "rb") -> BinaryIO:
-    """Open a file on a disk, in binary.
+    """Open a regular file in binary mode.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: str = "rb") -> Bina
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(kind):
             what = "a named pipe" if stat.S_ISFIFO(kind) else "a device"
-            raise OSError(errno.EINVAL, f"it is {what}, not a file on a disk", str(path))
+            raise OSError(errno.EINVAL, f"it is {what}, not a regular file", str(path))
         return cast(BinaryIO, os.fdopen(descriptor, mode))
     except BaseException:
         os.close(descriptor)

@@ -50,7 +50,7 @@ def starting_factors(
     ParameterError
         If `init` does not fit.
     DataError
-        If it is a model, and an id is of a type that no id of it has.
+        If `init` is a model, and an id is of a type that no id of it has.
     """
     unknowns = rank + bool(biases)
     P, Q = (empty_factors(n, unknowns, "float32") for n in (data.n_users, data.n_items))
@@ -58,7 +58,7 @@ def starting_factors(
         for F in (P, Q):
             F[:, :rank] = rng.normal(0.0, 0.1 * np.sqrt(unit / rank), (len(F), rank))
     elif isinstance(init, FactorModel):
-        init = copy.copy(init)  # it may be learning meanwhile
+        init = copy.copy(init)  # other threads may update it
         if init.item_factors_.shape[1] != rank:
             raise ParameterError(f"init has rank {init.item_factors_.shape[1]}, and rank={rank}")
         u = init.users_.positions(data.users.ids, "mark", name="user id")
@@ -79,7 +79,7 @@ def _take_rows(
     biases: NDArray[np.floating],
     unknowns: int,
 ) -> None:
-    """Start from the rows that another model has of the same ids; the others, at −1, stay at 0."""
+    """Copy the rows of another model; those without one, at −1, stay 0."""
     k = factors.shape[1]
     found = places >= 0
     F[found, :k] = factors[places[found]]

@@ -2,8 +2,8 @@
 
 An *observed weight* is a number of at least 0, or a callable from `Cells` to one weight per cell; any function of
 that shape will do, as long as a cell's weight depends on nothing but the cell and the counts: when users are folded
-in or the model is updated, it is called for some cells only. A function that does not look at the cells' values says
-so by an attribute ``uses_values = False``: then a model that was fitted on values takes interactions without.
+in or the model is updated, it is called for some cells only. A function that does not use the values of cells can
+have an attribute ``uses_values = False``: then a model that was fitted on values accepts interactions without.
 A *missing weight* is a number, the same for every missing cell, or a callable from the `Cells` to factors s (one per
 user) and m (one per item) whose products s_u·m_i are the weights. A *target* is a number or a callable like an
 observed weight's.
@@ -57,12 +57,12 @@ Target = float | Callable[[Cells], Floats]
 
 
 def uses_values(weight: ObservedWeight | Target | None) -> bool:
-    """Whether a weight or target depends on the values of cells; a function does unless it says otherwise."""
+    """Whether a weight or target depends on values; a function does unless it has ``uses_values = False``."""
     return callable(weight) and bool(getattr(weight, "uses_values", True))
 
 
 def counts_events(target: Target) -> bool:
-    """Whether an interaction without a value can be taken for one event, a value of 1, as far as the target goes."""
+    """Whether the target allows that an interaction without a value is one event, with a value of 1."""
     return not uses_values(target) or bool(getattr(target, "counts_events", False))
 
 
@@ -203,7 +203,7 @@ class preference:  # noqa: N801
 
     @property
     def counts_events(self) -> bool:
-        """Whether a single event, a value of 1, is above the threshold; of stars it may be the worst rating."""
+        """Whether a value of 1, a single event, is above the threshold."""
         return self.above < 1
 
     def __call__(self, cells: Cells) -> Floats:
@@ -322,7 +322,7 @@ def _of_each_cell(of_items: Callable[[NDArray[np.int64]], Floats], cells: Cells)
 
 
 def _check_weights(name: str, given: ArrayLike) -> None:
-    """Refuse all but finite numbers of at least 0: a single one, or one for each row."""
+    """Check that a weight is a finite number of at least 0, or an array of such."""
     try:
         array = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):

@@ -97,8 +97,8 @@ class LoadedSide:
         )
 
     @cached_property
-    def least_ridge(self) -> float:
-        """The least λ_u / s_u of rows whose missing cells weigh."""
+    def least_regularization(self) -> float:
+        """The smallest λ_u / s_u of rows whose missing cells have weight."""
         s = self.side.row_missing.astype(np.float64)
         return float((self.side.regularization[s > 0] / s[s > 0]).min(initial=np.finfo(np.float64).max))
 

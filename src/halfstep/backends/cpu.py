@@ -130,7 +130,7 @@ class CPU:
         return observed, missing
 
     def _exact_loss(self, loaded: LoadedSide, loss: Loss, X: Factors) -> tuple[float, float]:
-        """Return the data terms where the missing cells' term is a difference of nearly equal numbers, in float64."""
+        """Return the data terms in float64, for a term of missing cells that is a difference of similar numbers."""
         side, s = loaded.side, loaded.side.row_missing.astype(np.float64)
         self._team.run([partial(loss.sum_observed, first, last, X) for first, last in loaded.light_ranges])
         of_rows, G = self._gram(s, side.rank, X), self._gram(loss.m, side.rank, loss.Y)
@@ -310,7 +310,7 @@ class CPU:
             is_exact = counts < SHORT[solver]
             if solver == "cg":
                 is_exact |= ill_conditioned_rows(loaded, floor, features[:, :k])
-        # in the basis that is rounded to float64, their curvature is noise
+        # the basis is rounded to float64, so that their curvature is noise
         is_singular = floor <= k * np.finfo(np.float64).eps * largest
         offsets = offsets if side.biases else offsets[:1]
 
@@ -502,7 +502,7 @@ class Loss:
         self.sum_observed(first, last, X)
 
     def sum_observed(self, first: int, last: int, X: Factors) -> None:
-        """Score the rows first … last − 1 of X as they are, in float64."""
+        """Sum the losses of the rows first … last − 1 of X in float64."""
         side = self.side
         row_losses(
             first, last, side.indptr, side.indices, side.targets, side.weights, self.m, side.rank, side.biases,

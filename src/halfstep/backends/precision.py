@@ -1,4 +1,4 @@
-"""Which systems lose precision, and the regularization that would do."""
+"""Detection of ill-conditioned systems, and the regularization with which they can be solved."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from halfstep.sides import Side
 
 Floats = NDArray[np.float64]
 
-LEAST_PIVOT = 1e-3  # relative to its diagonal entry: float32 then keeps four digits, and fits of real data have 0.1
-SAMPLED = 1024  # columns whose lengths stand for all
-MARGIN = 16.0  # times the rounding error that λ has to exceed for conjugate gradients to be used
-ENOUGH = 1e-9  # λ relative to the largest diagonal entry that is suggested: far from where float64 fails
-EXTREME = 1e6  # λ that is not suggested: values or weights are to blame
+LEAST_PIVOT = 1e-3  # relative to the diagonal: above, float32 is precise to four digits; fits of real data have 0.1
+SAMPLED = 1024  # columns from which the largest length is estimated
+MARGIN = 16.0  # conjugate gradients are used if λ exceeds the rounding error by this factor
+ENOUGH = 1e-9  # the suggested λ relative to the largest diagonal entry, far above where float64 fails
+EXTREME = 1e6  # λ from which on none is suggested, since values or weights are the cause
 ROUNDING = 1e-10  # relative to the terms of a difference, far above float64's rounding error
 IMPRECISE = 1e-4  # a difference of less than this share of its terms is summed again in float64
 
 
 def needs_float64(loaded: LoadedSide, G: Floats) -> bool:
-    """Whether float32 systems, all of which contain s_u (G + λ_u / s_u I), are too ill-conditioned.
+    """Whether float32 systems, which all contain s_u (G + λ_u / s_u I), are too ill-conditioned.
 
-    Where G has no full rank, as with fewer columns than factors, λ alone is left in some directions: below the
-    rounding error of G, the curvature there is noise, and may be negative.
+    If G is rank-deficient, as with fewer columns than factors, the curvature in some directions is λ only. Below the
+    rounding error of G it is noise, and may be negative.
     """
     if len(G) == 0 or loaded.side.weights.dtype == np.float64 or not np.isfinite(G).all():
         return False
     A = G.copy()
-    A[np.diag_indices_from(A)] += loaded.least_ridge
+    A[np.diag_indices_from(A)] += loaded.least_regularization
     try:
         L = cholesky(A, lower=True, check_finite=False)
     except LinAlgError:
@@ -42,10 +42,10 @@ def needs_float64(loaded: LoadedSide, G: Floats) -> bool:
 
 
 def ill_conditioned_rows(loaded: LoadedSide, floor: NDArray[np.floating], Y: Factors) -> NDArray[np.bool_]:
-    """Mark the rows for which conjugate gradients would add noise to the solution.
+    """Return a mask of the rows for which conjugate gradients would add noise to the solution.
 
-    In directions where a row's observations say nothing, the curvature is as low as `floor`, and what moves the
-    solution is the rounding error of the observations' sum, over that. The exact solution has no such part.
+    In directions that are orthogonal to a row's observations, the curvature can be as small as `floor`, and the
+    solution moves by the rounding error of the sum over observations, divided by it. The exact solution does not.
     """
     sample = Y[:: max(1, len(Y) // SAMPLED)].astype(np.float64)
     longest = float(np.einsum("ij,ij->i", sample, sample).max(initial=0.0))
@@ -56,7 +56,7 @@ def ill_conditioned_rows(loaded: LoadedSide, floor: NDArray[np.floating], Y: Fac
 
 
 def diagonal_of(side: Side, row: int, Y: Factors, G: Factors) -> Floats:
-    """Return about the diagonal of one row's system: that of its observations and missing cells."""
+    """Return the diagonal of one row's system without regularization."""
     cells = slice(side.indptr[row], side.indptr[row + 1])
     weights = np.broadcast_to(side.weights, side.indices.shape)[cells]
     with np.errstate(over="ignore"):
@@ -67,9 +67,9 @@ def diagonal_of(side: Side, row: int, Y: Factors, G: Factors) -> Floats:
 
 
 def not_definite(side: Side, diagonal: Floats, row: int | None = None) -> NumericalError:
-    """Return the error of a system with this diagonal, which cannot be solved in float64.
+    """Return the error about a system with this diagonal, which cannot be solved in float64.
 
-    It names a λ that would do. As λ_u is at least λ where a row has observations, the λ_u that is needed is enough.
+    It names a sufficient λ: since λ_u ≥ λ for rows with observations, the λ_u that is needed is one.
     """
     what = "its system" if row is not None else "the system that all rows share"
     ridge = float(side.regularization[row or 0])
@@ -87,20 +87,20 @@ def not_definite(side: Side, diagonal: Floats, row: int | None = None) -> Numeri
 
 
 def below_zero(side: Side, missing: float, diagonal: Floats) -> NumericalError:
-    """Return the error of an objective that is below 0, which rounding of systems with this diagonal makes of it."""
+    """Return the error about an objective that is below 0, because of rounding in systems with this diagonal."""
     needed = enough(side, diagonal, float(side.regularization.max()))
     remedy = "look for extreme values or weights" if needed is None else f"set regularization={needed:.0e} or more"
     return NumericalError(
-        f"the squared error of the missing cells is {missing:.3g}, below 0, for float64 sums of factors as large as "
-        f"these lose precision: {remedy}",
+        f"the squared error of the missing cells is {missing:.3g}, below 0, since float64 sums of such large factors "
+        f"lose precision: {remedy}",
         regularization=needed,
     )
 
 
 def enough(side: Side, diagonal: Floats, ridge: float) -> float | None:
-    """Return a power of ten as λ, with which systems like one of this diagonal can be solved; None if it is extreme.
+    """Return a power of ten as λ for which systems with this diagonal can be solved; None if it is extreme.
 
-    The smaller the one side's factors are, the larger will be the other's: those whose products are the targets.
+    The smaller the factors of one side, the larger are those of the other, since their products are the targets.
     """
     largest = float(diagonal.max(initial=0.0))
     targets, weights = (array.astype(np.float64) for array in (side.targets, side.weights))

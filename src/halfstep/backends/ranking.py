@@ -117,13 +117,13 @@ def best_of_given(
 
 
 def _empty_lists(rows: int, n: int) -> Ranked:
-    """Make room for columns and scores."""
+    """Allocate columns and scores."""
     check_memory(16 * rows * n, f"n={n} for {rows:,} lists", "lower n, or ask for some rows at a time")
     return np.empty((rows, n), np.int64), np.empty((rows, n))
 
 
 def _checked(P: Floats, Q: Floats, c: NDArray[np.float64], lists: Lists) -> Lists:
-    """Refuse what kernels would read out of bounds, and give the lists as they may read them."""
+    """Check that kernels read nothing out of bounds, and return the lists without repeated columns."""
     if P.shape[1] != Q.shape[1] or c.shape != (len(Q),):
         raise DataError(
             f"factors of shapes {P.shape} and {Q.shape} do not fit each other, or {len(c):,} column scores"

@@ -43,7 +43,7 @@ class working:  # noqa: N801 - used as a statement
 
 
 class paused:  # noqa: N801 - used as a statement
-    """A block inside `working` that runs code of the user's, which may fork, block, and be interrupted anywhere."""
+    """A block inside `working` for user code, which may fork, block, and be interrupted anywhere."""
 
     __slots__ = ("_allowed", "_idle")
 
@@ -83,9 +83,9 @@ class Team:
             helper = threading.Thread(target=self._help, name=f"halfstep-{n}", daemon=True)
             try:
                 helper.start()
-            except RuntimeError as error:  # a limit of the system's: results do not depend on the number of threads
+            except RuntimeError as error:  # a limit of the system; results do not depend on the number of threads
                 warnings.warn(
-                    f"only {n} of {helpers} helper threads could be started ({error}): the work is done by these; "
+                    f"only {n} of {helpers} helper threads could be started ({error}), and the fit uses these: "
                     "lower threads, or raise the limit on processes and threads",
                     RuntimeWarning,
                     stacklevel=4,
@@ -109,7 +109,7 @@ class Team:
                 self._lists.put(waiting)
             outcomes = [work_through(waiting)]
             if helpers > 0:
-                with idle():  # nobody may still write when the caller goes on
+                with idle():  # no task may write after this call returns
                     outcomes += [self._outcomes.get() for _ in range(helpers)]
             for error in filter(None, outcomes):
                 raise error
@@ -174,11 +174,11 @@ class OneBlasThread:
     rest in silence. Backends may be at work in any thread, and the last to end need not be the first to begin: so
     control is freed before and after each of the two. The lock sees to it that nobody else here is in between.
 
-    To be entered and left inside `working`, so that neither Ctrl-C nor a fork comes in between.
+    To be used inside `working`, so that it is not interrupted by Ctrl-C or a fork.
     """
 
     _lock: ClassVar[threading.Lock] = threading.Lock()
-    _users: ClassVar[Counter[int]] = Counter()  # how often each thread has entered
+    _users: ClassVar[Counter[int]] = Counter()  # number of blocks that each thread is in
     _limiter: ClassVar[Any] = None
 
     @classmethod
@@ -198,7 +198,7 @@ class OneBlasThread:
 
     @classmethod
     def reset_in_child(cls) -> None:
-        """Forget, in the child of a fork, the threads that it does not have."""
+        """Reset the state in the child of a fork, which has a single thread."""
         cls._lock = threading.Lock()
         me = threading.get_ident()
         cls._users = Counter({me: cls._users[me]} if me in cls._users else ())

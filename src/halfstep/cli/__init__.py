@@ -1,10 +1,11 @@
 """The command line: argument parsing and printing only.
 
-``app`` puts the commands together. ``models`` holds those that fit models and use them, ``tune`` the search over
-parameters, ``lab`` the experiments, ``doctor`` a look at the machine. ``options`` says what several commands ask for,
-``combinations`` which options have no effect beside others, ``outputs`` what may be written to, ``choices`` what is
-chosen from the data where nothing is said. ``printing`` and ``tables`` show and write results, ``exits`` turns errors
-and signals into exit codes, ``wording`` speaks of options where the library speaks of keyword arguments.
+``app`` registers the commands: ``models`` has those that fit and use models, ``tune`` the search over parameters,
+``lab`` the experiments and the data sets, ``doctor`` the report on the environment. ``options`` defines the options
+that several commands share, and ``combinations`` which of them have no effect with others. ``outputs`` checks the
+files to be written, and ``choices`` sets parameters from the data by default. ``printing`` and ``tables`` show and
+write results, ``exits`` converts errors and signals to exit codes, and ``wording`` rewrites keyword arguments in
+errors as options.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 def main() -> None:
     """Run the command line."""
     try:
-        from halfstep.cli.app import run  # takes long enough for somebody to press Ctrl-C
+        from halfstep.cli.app import run  # slow enough for Ctrl-C to come during it
 
         run()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""All commands, and how they are run."""
+"""The application with all commands."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from halfstep.errors import ParameterError
 T = TypeVar("T")
 
 # Fair starts, found on splits inside the training part of MovieLens 100K; λ is worth tuning on data of one's own.
-IMPLICIT_RANK, IMPLICIT_STRENGTH, IMPLICIT_MISSING = 64, 0.3, 0.1
-EXPLICIT_RANK, EXPLICIT_STRENGTH = 16, 1.5
+IMPLICIT_RANK, IMPLICIT_REGULARIZATION, IMPLICIT_MISSING = 64, 0.3, 0.1
+EXPLICIT_RANK, EXPLICIT_REGULARIZATION = 16, 1.5
 MOST_RATINGS = 21  # distinct values, as on a scale of 0 to 10 in halves
 
 
@@ -43,23 +43,25 @@ def choose_model(data: hs.Interactions, wishes: Wishes) -> tuple[hs.ALS, list[st
     for option, given in wrong.items():
         if given is not None:
             other = ObjectiveName.explicit if is_implicit else ObjectiveName.implicit
-            raise ParameterError(f"{option} goes with --objective {other.value}, and it is {objective.value} ({why})")
+            raise ParameterError(
+                f"{option} requires --objective {other.value}, but the objective is {objective.value} ({why})"
+            )
     rank = _or(wishes.rank, IMPLICIT_RANK if is_implicit else EXPLICIT_RANK)
-    strength = _or(wishes.regularization, IMPLICIT_STRENGTH if is_implicit else EXPLICIT_STRENGTH)
-    told: hs.Explicit | hs.Implicit
+    regularization = _or(wishes.regularization, IMPLICIT_REGULARIZATION if is_implicit else EXPLICIT_REGULARIZATION)
+    chosen: hs.Explicit | hs.Implicit
     if is_implicit:
         missing = _or(wishes.missing_weight, IMPLICIT_MISSING)
-        told = hs.Implicit(observed_weight=_confidence(data, wishes.alpha), missing_weight=missing)
+        chosen = hs.Implicit(observed_weight=_confidence(data, wishes.alpha), missing_weight=missing)
     else:
-        told = hs.Explicit(missing_weight=_or(wishes.missing_weight, 0.0), biases=_or(wishes.biases, True))
+        chosen = hs.Explicit(missing_weight=_or(wishes.missing_weight, 0.0), biases=_or(wishes.biases, True))
     others: dict[str, Any] = {"regularization_exponent": wishes.exponent, "iterations": wishes.iterations}
     model = hs.ALS(
-        told, rank=rank, regularization=strength, random_state=wishes.seed,
+        chosen, rank=rank, regularization=regularization, random_state=wishes.seed,
         **{name: value for name, value in others.items() if value is not None},
     )  # fmt: skip
     lines = [
         f"objective: {objective.value}, {why}",
-        f"model: {told}",
+        f"model: {chosen}",
         f"rank {model.rank}, λ {model.regularization:g} · count^{model.regularization_exponent:g}, "
         f"{model.iterations} iterations, seed {wishes.seed}",
     ]
@@ -68,7 +70,7 @@ def choose_model(data: hs.Interactions, wishes: Wishes) -> tuple[hs.ALS, list[st
 
 def _objective(data: hs.Interactions, asked: ObjectiveName | None) -> tuple[ObjectiveName, str]:
     if asked is not None:
-        return asked, "as asked"
+        return asked, "as set by --objective"
     if not data.has_values:
         return ObjectiveName.implicit, "as there are no values"
     distinct = np.unique(data.values)

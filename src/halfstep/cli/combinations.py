@@ -1,4 +1,4 @@
-"""Options that have no effect beside others: named in one place, and refused rather than ignored."""
+"""Options that have no effect in combination with others, which is an error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SEARCHED = {"missing_weight": "objective.missing_weight", "biases": "objective.b
 
 
 class Rule(NamedTuple):
-    """Options of a command, when they have no effect, and why."""
+    """Options of a command, when they have no effect, and the reason."""
 
     options: tuple[str, ...]
     applies: Callable[[Given], bool]
@@ -45,20 +45,20 @@ def _is_searched(option: str) -> Callable[[Given], bool]:
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "recommend": (
-        Rule(("escape_formulas",), lambda given: not _is_text(given), "it is for a csv or tsv file by --output"),
+        Rule(("escape_formulas",), lambda given: not _is_text(given), "it applies to csv and tsv files of --output"),
     ),
     "evaluate": (
         Rule(
             (*HOW_TO_FIT, "split", "test_fraction", "weight"),
             lambda given: given["model"] is not None,
-            "the model that --model names is fitted, and all of the file is its test set",
+            "the model of --model is already fitted, and the whole file is its test set",
         ),
         Rule(
             ("test_fraction",),
             lambda given: given["split"] == "last",
             "--split last holds back one interaction of each user",
         ),
-        Rule(("number",), _needs_no_cutoff, "no metric of --metrics is without a cutoff of its own"),
+        Rule(("number",), _needs_no_cutoff, "every metric of --metrics has its own cutoff"),
     ),
     "tune": tuple(
         Rule((option,), _is_searched(option), f"--space searches {name}") for option, name in SEARCHED.items()
@@ -70,12 +70,12 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
 
 
 def check_combination(context: typer.Context) -> None:
-    """Refuse options that were given and have no effect.
+    """Check that no option is given that has no effect.
 
     Raises
     ------
     ParameterError
-        That names the first of them, and why it has none.
+        If there is one; the message names the first, and the reason.
     """
     names = {param.name: max(param.opts, key=len) for param in context.command.params}
     for rule in RULES.get(context.command.name or "", ()):

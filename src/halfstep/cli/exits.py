@@ -1,4 +1,4 @@
-"""How a command ends: one line for an error, and an exit code that scripts can rely on."""
+"""Errors of commands in one line, and exit codes for scripts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from halfstep.errors import HalfstepError
 from halfstep.progress import FitInterruptedWarning
 
 ERROR = 1
-BY_SIGNAL = 128  # plus the number of the signal, as shells have it
+BY_SIGNAL = 128  # plus the number of the signal, as in shells
 INTERRUPTED = BY_SIGNAL + signal.SIGINT
 PIPE_CLOSED = BY_SIGNAL + getattr(signal, "SIGPIPE", 13)
 
@@ -33,10 +33,10 @@ EPILOG = (
 
 
 def prepare_streams() -> None:
-    """Make the standard streams usable: none missing, none that raises for a character that it cannot encode."""
+    """Replace missing standard streams, and escape characters that a stream cannot encode."""
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  # else notes would go to standard output
-    if sys.stdout is None:  # its descriptor would be that of the next file that is opened
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115  # print would use standard output
+    if sys.stdout is None:  # the next file to be opened would get its descriptor
         note("halfstep: standard output is closed: redirect it to a file or to /dev/null")
         sys.exit(ERROR)
     for stream in (sys.stdout, sys.stderr):
@@ -46,7 +46,7 @@ def prepare_streams() -> None:
 
 
 class _Output:
-    """Standard output whose errors say that they are its own, since they name no file."""
+    """Standard output whose errors name it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -75,7 +75,7 @@ def _naming_output() -> Iterator[None]:
 
 
 def stop_on_signals() -> None:
-    """Unwind when the system asks the process to stop, so that temporary files are removed."""
+    """Exit by an exception on SIGTERM and SIGHUP, so that temporary files are removed."""
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
@@ -89,7 +89,7 @@ def _stop(number: int, _: object) -> None:
 
 @contextmanager
 def flushed() -> Iterator[None]:
-    """Write what standard output still holds, even as the process exits, and exit in one line if it cannot be."""
+    """Flush standard output, even when the process exits, with an error in one line if it cannot be written."""
     try:
         try:
             yield
@@ -104,7 +104,7 @@ def flushed() -> Iterator[None]:
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command end with one line on standard error and an exit code, whatever is raised on purpose."""
+    """Wrap a command such that errors are one line on standard error and an exit code."""
 
     @functools.wraps(command)
     def run(context: typer.Context, **arguments: Any) -> None:
@@ -115,7 +115,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             note("halfstep: interrupted")
             raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:  # the reader has what it wants, as head has
+        except BrokenPipeError:  # the reader stopped reading, as head does
             _forget_output()
             raise typer.Exit(PIPE_CLOSED) from None
         except MemoryError as error:
@@ -129,7 +129,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _with_context(run: Callable[..., None], command: Callable[..., None]) -> Callable[..., None]:
-    """Ask Typer for the context of the call besides what the command asks for."""
+    """Add a parameter for the context of Typer to the signature of a command."""
     signature = inspect.signature(command, eval_str=True)
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     run.__signature__ = signature.replace(parameters=[context, *signature.parameters.values()])  # type: ignore[attr-defined]
@@ -138,28 +138,28 @@ def _with_context(run: Callable[..., None], command: Callable[..., None]) -> Cal
 
 
 def _forget_output() -> None:
-    """Drop what standard output still holds, since it cannot be written; Python would try again as it ends."""
+    """Discard the buffer of standard output, which Python would otherwise try to write again at exit."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-    except (OSError, ValueError):  # not a file of the system
+    except (OSError, ValueError):  # not backed by a file descriptor
         return
 
 
 @contextmanager
 def interruptions(*, keep: bool) -> Iterator[list[str]]:
-    """Treat a fit that Ctrl-C cut short as an interruption, or keep its model where that is asked for.
+    """Treat a fit that Ctrl-C stops as an interruption, or keep its model.
 
     Yields
     ------
     list of str
-        What was cut short and kept, one message each; empty while nothing was.
+        The messages of interrupted fits whose models are kept.
 
     Raises
     ------
     KeyboardInterrupt
-        If a fit was cut short and its model is not to be kept.
+        If a fit is interrupted and `keep` is False.
     """
     cut_short: list[str] = []
     show = warnings.showwarning

@@ -60,7 +60,7 @@ def fit(
     item_titles: options.Titles = None,
     objective: options.Objective = None,
     rank: options.Rank = None,
-    regularization: options.Strength = None,
+    regularization: options.Regularization = None,
     regularization_exponent: options.Exponent = None,
     iterations: options.Iterations = None,
     alpha: options.Alpha = None,
@@ -122,21 +122,23 @@ def recommend(
     ] = None,
     exclude_seen: Annotated[
         bool,
-        typer.Option("--exclude-seen/--include-seen", help="Whether to leave out items that a user has."),
+        typer.Option(
+            "--exclude-seen/--include-seen", help="Whether to leave out items that a user has interacted with."
+        ),
     ] = True,
     escape_formulas: Annotated[
         bool,
         typer.Option(
             "--escape-formulas",
-            help="In a csv or tsv file, put an apostrophe before ids that a spreadsheet would run as a formula: "
-            "those that begin with =, +, - or @.",
+            help="In a csv or tsv file, put an apostrophe before ids that a spreadsheet would evaluate as formulas, "
+            "which begin with =, +, - or @.",
         ),
     ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Recommend items to users: print the lists of some users, or write those of all users to a file."""
     if bool(users) == (output is not None):
-        raise ParameterError("name users, or a file for all of them by --output")
+        raise ParameterError("name users, or a file for the lists of all users with --output")
     check_outputs([Output("--output", output, SUFFIXES)], {"model file": model})
     loaded = hs.load(model)
     if output is not None:
@@ -149,9 +151,9 @@ def recommend(
         return
     asked = [loaded.users_.parse(each, name="user id") for each in users or []]
     lists = loaded.recommend(asked, number, exclude_seen=exclude_seen)
-    strangers = [user for user, _ in lists if user not in loaded.users_]
-    for stranger in strangers:
-        note(f"user {stranger!r} is unknown to the model: the list is what is liked in general")
+    for user, _ in lists:
+        if user not in loaded.users_:
+            note(f"user {user!r} is unknown to the model: its list is that of all unknown users")
     if as_json:
         print_json([dict(zip(columns_of(lists.titles), row, strict=True)) for row in rows_of(lists)])
         return
@@ -182,7 +184,7 @@ def similar(
 
 
 def _title(lists: Ranking, listed: Any) -> dict[str, str | None]:
-    """Return the fields that JSON has for an item besides its id and score."""
+    """Return the title of an item as a field of JSON, if titles are known."""
     return {} if lists.titles is None else {"title": lists.titles.get(listed)}
 
 
@@ -216,7 +218,7 @@ def evaluate(
     number: Annotated[str, typer.Option("-n", "--number", help="Cutoffs of lists, such as 10 or 10,100.")] = "10",
     objective: options.Objective = None,
     rank: options.Rank = None,
-    regularization: options.Strength = None,
+    regularization: options.Regularization = None,
     regularization_exponent: options.Exponent = None,
     iterations: options.Iterations = None,
     alpha: options.Alpha = None,
@@ -229,9 +231,9 @@ def evaluate(
 
     With --model, the file is the test set of a saved model.
     """
-    places = _places(number)
+    cutoffs = _cutoffs(number)
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
-    check_metrics(names or [], places)
+    check_metrics(names or [], cutoffs)
     form = options.Format(
         separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
         item_titles=None,
@@ -252,14 +254,14 @@ def evaluate(
         with interruptions(keep=False):
             fitted = estimator.fit(train)
     predicts_values = test.has_values and not isinstance(getattr(fitted, "objective", None), hs.Implicit)
-    report = hs.evaluate(fitted, test, names or DEFAULT_METRICS[predicts_values], places, random_state=seed)
+    report = hs.evaluate(fitted, test, names or DEFAULT_METRICS[predicts_values], cutoffs, random_state=seed)
     if as_json:
         print_json(report.to_dict())
     else:
         print(report)
 
 
-def _places(number: str) -> list[int]:
+def _cutoffs(number: str) -> list[int]:
     try:
         return [int(each) for each in number.split(",")]
     except ValueError:
@@ -269,19 +271,19 @@ def _places(number: str) -> list[int]:
 def _hold_back(
     data: hs.Interactions, split: Split | None, fraction: float, seed: int
 ) -> tuple[hs.Interactions, hs.Interactions, str]:
-    """Split as asked, or as the data allow, and describe the split."""
+    """Split by the given method or by one that suits the data, and describe the split."""
     if split is None and data.timestamps is None:
         split = Split.random
-        why = ", as there is no --time to split by: a model tested so has seen the future"
+        why = ", since there are no timestamps (--time): some training interactions are later than those of the test"
     else:
         split, why = split or Split.time, ""
     if split is not Split.random and data.timestamps is None:
-        raise ParameterError(f"--split {split.value} takes timestamps: name their column by --time")
+        raise ParameterError(f"--split {split.value} requires timestamps: name their column with --time")
     if split is Split.random:
         train, test = hs.split_random(data, fraction, random_state=seed)
     elif split is Split.last:
         train, test = hs.split_leave_last_out(data)
     else:
         train, test = hs.split_by_time(data, fraction)
-    how = {"time": "the latest", "last": "the last of each user,", "random": "any"}[split.value]
-    return train, test, f"held back: {how} {len(test):,} interactions{why}"
+    how = {"time": "the latest", "last": "the last of each user,", "random": "a random"}[split.value]
+    return train, test, f"held out: {how} {len(test):,} interactions{why}"

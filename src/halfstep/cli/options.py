@@ -142,11 +142,9 @@ Objective = Annotated[
     ),
 ]
 Rank = Annotated[int | None, typer.Option(help="Number of factors of each user and item.", rich_help_panel=MODEL)]
-Strength = Annotated[
+Regularization = Annotated[
     float | None,
-    typer.Option(
-        "--regularization", help="Strength of regularization, λ: the parameter to tune first.", rich_help_panel=MODEL
-    ),
+    typer.Option("--regularization", help="Regularization λ, the parameter to tune first.", rich_help_panel=MODEL),
 ]
 Exponent = Annotated[
     float | None,
@@ -182,7 +180,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @dataclass(frozen=True)
 class Format:
-    """How a table is written, and what is read of it besides the columns; as in `halfstep.read_interactions`."""
+    """The format of a table, and the titles of items; parameters of `halfstep.read_interactions`."""
 
     separator: str | None
     header: bool
@@ -207,7 +205,7 @@ def read(
     form: Format,
     model: Any = None,
 ) -> hs.Interactions:
-    """Read the table that the options describe, with the types of a model's ids if there is a model."""
+    """Read the table that the options describe, with ids of the types of a model's if one is given."""
 
     def column(name: str) -> str | int:
         return int(name) if not form.header and name.isdecimal() else name
@@ -243,7 +241,7 @@ def read(
 
 
 def note_columns_found(data: hs.Interactions, options: Mapping[str, str | None]) -> None:
-    """Print which columns are used although no option names them."""
+    """Print the columns that are used by default."""
     found = {
         "value": data.has_values,
         "time": data.timestamps is not None,
@@ -251,4 +249,4 @@ def note_columns_found(data: hs.Interactions, options: Mapping[str, str | None])
     }
     for option, default in (("value", VALUE), ("time", TIMESTAMP), ("weight", WEIGHT)):
         if found[option] and options[option] is None:
-            note(f"the column {str(default)!r} is used; --{option} '' leaves it out")
+            note(f"using the column {str(default)!r}; --{option} '' leaves it out")

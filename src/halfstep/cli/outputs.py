@@ -1,4 +1,4 @@
-"""Where results go: checked before any work is done, so that none is lost and no input is overwritten."""
+"""Checks of output files before any work, so that no result is lost and no input is overwritten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from halfstep.errors import ParameterError
 
-STANDARD_INPUT = "-"  # as a file that is read
+STANDARD_INPUT = "-"  # as the path of an input
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Output:
     Attributes
     ----------
     option : str
-        The option that names it.
+        The option that names the file.
     path : Path or None
-        None where the option is not given.
+        None if the option is not given.
     suffixes : tuple of str
-        What its name may end in; anything if empty.
+        The allowed suffixes; any if empty.
     grows : bool
-        Whether it is appended to, rather than replaced.
+        Whether the file is appended to rather than replaced.
     """
 
     option: str
@@ -39,20 +39,20 @@ class Output:
 
 
 def check_outputs(outputs: Sequence[Output], inputs: Mapping[str, str | Path | None]) -> None:
-    """Refuse files that cannot be written, that are read as well, or that are one and the same.
+    """Check that files can be written, are not inputs as well, and differ from one another.
 
     Parameters
     ----------
     outputs : sequence of Output
     inputs : mapping of str to str, Path or None
-        The files that are read, by what an error calls them; a folder or a pattern stands for what is in it.
+        The files that are read, by their names in errors; a folder or a pattern stands for all its files.
 
     Raises
     ------
     OSError
-        If there is no folder for a file, or no permission to write.
+        If the folder of a file does not exist, or there is no permission to write.
     ParameterError
-        If a suffix is unknown, or two files are the same.
+        If a suffix is not supported, or two files are the same.
     """
     given = {output.option: output.path for output in outputs if output.path is not None}
     for output in outputs:
@@ -70,7 +70,7 @@ def check_outputs(outputs: Sequence[Output], inputs: Mapping[str, str | Path | N
 
 @contextmanager
 def naming_the_file(option: str, path: Path) -> Iterator[None]:
-    """Name the file in an error that says only why it cannot be written."""
+    """Add the option and the path to errors of writing a file."""
     try:
         yield
     except OSError as error:
@@ -79,7 +79,9 @@ def naming_the_file(option: str, path: Path) -> Iterator[None]:
 
 def _check_suffix(option: str, path: Path, suffixes: tuple[str, ...]) -> None:
     if suffixes and path.suffix.lower() not in suffixes:
-        raise ParameterError(f"{option} {path}: the suffix {path.suffix!r} is none of {', '.join(suffixes)}")
+        raise ParameterError(
+            f"{option} {path}: the suffix {path.suffix!r} is not supported: use one of {', '.join(suffixes)}"
+        )
 
 
 def _check_place(option: str, path: Path, *, grows: bool) -> None:
@@ -89,28 +91,28 @@ def _check_place(option: str, path: Path, *, grows: bool) -> None:
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{option} {path}: there is no folder {target.parent}: make it, or name another file")
     if path.exists() and not os.access(path, os.W_OK):
-        raise PermissionError(f"{option} {path} cannot be written, by its permissions: name another file")
+        raise PermissionError(f"{option} {path} cannot be written, because of its permissions: name another file")
     is_replaced = path.is_file() and not grows
     if (is_replaced or not path.exists()) and not os.access(target.parent, os.W_OK | os.X_OK):
         raise PermissionError(f"{option} {path}: the folder {target.parent} cannot be written: name another file")
 
 
 def _is_read(written: Path, read: Path) -> bool:
-    """Whether an input stands for a file that is written; all files in a folder are parts of one table."""
+    """Whether an output is among the files of an input; all files in a folder are parts of one table."""
     if str(read) == STANDARD_INPUT:
         return _are_same(Path("/dev/stdin"), written)
     if read.is_dir():
         return Path(os.path.realpath(written)).is_relative_to(os.path.realpath(read))
     if read.exists():
         return _are_same(read, written)
-    matches = glob.iglob(str(read), recursive=True)  # noqa: PTH207  absolute patterns too
+    matches = glob.iglob(str(read), recursive=True)  # noqa: PTH207 - Path.glob accepts no absolute patterns
     return any(_is_read(written, Path(each)) for each in matches)
 
 
 def _are_same(one: Path, other: Path) -> bool:
-    """Whether two names lead to one file, through links as well; devices hold nothing to overwrite."""
+    """Whether two paths are the same file, links resolved; False for devices, where nothing is overwritten."""
     try:
         found = one.stat(), other.stat()
-    except OSError:  # not both are there
+    except OSError:  # not both exist
         return os.path.realpath(one) == os.path.realpath(other)
     return os.path.samestat(*found) and not stat.S_ISCHR(found[0].st_mode)

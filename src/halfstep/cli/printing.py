@@ -1,4 +1,4 @@
-"""What goes to the screen: tables for people, JSON for programs, and notes on standard error."""
+"""Output: tables, JSON, and notes on standard error."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from rich.text import Text
 
 from halfstep.printable import printable
 
-PIPED_WIDTH = 130  # columns of running text that goes into a file or a pipe, where there is no window to fit
-UNLIMITED = 1 << 20  # columns of a table there, which takes no more of them than its contents need
+PIPED_WIDTH = 130  # columns of text in files and pipes
+UNLIMITED = 1 << 20  # columns of tables in files and pipes, which are as wide as their contents
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Let the caller decide how to end."""
+        """Raise an error, instead of exiting as Rich does."""
         raise BrokenPipeError
 
 
 def new_console(piped_width: int = PIPED_WIDTH) -> Console:
-    """Make a console for standard output that replaces no names of emoji."""
+    """Return a console for standard output that does not convert emoji codes, which ids may contain."""
     width = None if sys.stdout.isatty() else piped_width
     return _Console(highlight=False, emoji=False, width=width)
 
 
 def note(text: str) -> None:
-    """Print a line on standard error, if it can be written: what is done does not depend on it."""
+    """Print a line on standard error; errors of writing are ignored."""
     with suppress(OSError):
         print(printable(text), file=sys.stderr)
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Show a table; a column whose name begins with a space is aligned to the right.
+    """Print a table; columns whose names begin with a space are aligned to the right.
 
-    Nothing is cut: in a window that is too narrow, texts go on in the next line; elsewhere a row is a line.
+    Cells are never truncated: they wrap in a terminal that is too narrow; in files and pipes a row is a line.
     """
     console = new_console(UNLIMITED)
     table = Table()
@@ -56,7 +56,7 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 def print_list(
     title: str, listed: str, score: str, entries: list[tuple[Any, float]], titles: Mapping[Any, str] | None
 ) -> None:
-    """Show the list of one query, with titles where they are known; `listed` and `score` are names of columns."""
+    """Print the list of one query, with titles if known; `listed` and `score` are names of columns."""
     rows = [
         [str(rank), str(each), *([] if titles is None else [titles.get(each) or ""]), f"{value:.4f}"]
         for rank, (each, value) in enumerate(entries, start=1)
@@ -65,7 +65,7 @@ def print_list(
 
 
 def print_json(value: Any) -> None:
-    """Print one line of JSON; what is not finite becomes null, ids that JSON does not know become strings."""
+    """Print one line of JSON; numbers that are not finite become null, ids without a JSON type become strings."""
     print(json.dumps(_plain(value), allow_nan=False))
 
 

@@ -16,18 +16,18 @@ from halfstep.progress import progress_bar
 from halfstep.recommendations import Recommendations
 
 Row = tuple[Any, ...]
-"""User, item, rank, score and, where titles are known, title."""
+"""User, item, rank, score and, if titles are known, title."""
 
 USERS_AT_ONCE = 10_000
 COLUMNS = ["user", "item", "rank", "score"]
 LINE_END = "\r\n"
-FORMULAS = "=", "+", "-", "@", "\t", "\r"  # what a cell begins with that a spreadsheet takes for a formula
+FORMULAS = "=", "+", "-", "@", "\t", "\r"  # prefixes of cells that a spreadsheet evaluates as formulas
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = (*SEPARATORS, ".parquet")
 
 
 def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool, escape_formulas: bool = False) -> int:
-    """Write the lists of all users; return how many rows."""
+    """Write the lists of all users, and return the number of rows."""
     written = 0
 
     def blocks() -> Iterator[list[Row]]:
@@ -53,7 +53,7 @@ def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool, es
             write_atomically(path, chunks)
     except UnicodeEncodeError as error:
         text = error.object[max(error.start - 10, 0) : error.end + 10]
-        raise DataError(f"an id is not valid Unicode, which {path.name} cannot hold: {text!r}") from error
+        raise DataError(f"an id is not valid Unicode, and cannot be written to {path.name}: {text!r}") from error
     return written
 
 
@@ -63,7 +63,7 @@ def columns_of(titles: Mapping[Any, str] | None) -> list[str]:
 
 
 def rows_of(lists: Recommendations) -> Iterator[Row]:
-    """Iterate over user, item, rank and score of all lists, and the title where titles are known."""
+    """Iterate over user, item, rank and score of all lists, with the title if titles are known."""
     for user, entries in lists:
         for rank, (item, score) in enumerate(entries, start=1):
             row = user, item, rank, score
@@ -86,43 +86,43 @@ def _as_text(
 
 
 class _Lines:
-    r"""Target of a csv writer, which quotes the characters of its own line end, and so both \r and \n."""
+    r"""Target of a csv writer with ``\r\n`` as line end, so that it quotes both characters in ids."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
 
     def write(self, line: str) -> None:
-        """Take one row, and end its line with a line feed alone."""
+        """Store one row, with a line feed as line end."""
         self._lines.append(line.removesuffix(LINE_END) + "\n")
 
     def take(self) -> str:
-        """Return what was written since the last call."""
+        """Return the lines since the last call."""
         lines, self._lines = self._lines, []
         return "".join(lines)
 
 
 def _without_formula(id_: Any) -> str:
-    """Escape a text that a spreadsheet would run; numbers are not formulas, even negative ones."""
+    """Escape text that a spreadsheet would evaluate; numbers, even negative ones, are not formulas."""
     text = str(id_)
     return f"'{text}" if isinstance(id_, str) and text.startswith(FORMULAS) else text
 
 
 class _Sink(io.RawIOBase):
-    """A file that holds what is written until it is taken."""
+    """A file in memory whose content is taken chunk by chunk."""
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
-        self._place = 0
+        self._position = 0
 
     def writable(self) -> bool:
         return True
 
     def tell(self) -> int:
-        return self._place
+        return self._position
 
     def write(self, chunk: Any) -> int:
         self._chunks.append(bytes(chunk))
-        self._place += len(self._chunks[-1])
+        self._position += len(self._chunks[-1])
         return len(self._chunks[-1])
 
     def take(self) -> Iterator[memoryview]:
@@ -135,7 +135,7 @@ def _as_parquet(blocks: Iterator[list[Row]], names: list[str], model: Any) -> It
         import pyarrow as pa
         from pyarrow import parquet
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("writing parquet takes pyarrow: pip install pyarrow") from error
+        raise ModuleNotFoundError("writing parquet requires PyArrow: run pip install pyarrow") from error
     kinds = {
         "user": _kind_of(model.users_),
         "item": _kind_of(model.items_),

@@ -74,7 +74,9 @@ def tune(
             rich_help_panel=SEARCH,
         ),
     ] = None,
-    trials: Annotated[int | None, typer.Option(help="Maximum number.", min=1, rich_help_panel=SEARCH)] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Maximum number of trials.", min=1, rich_help_panel=SEARCH)
+    ] = None,
     folds: Annotated[
         int | None,
         typer.Option(
@@ -83,7 +85,7 @@ def tune(
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(help="Such as rmse, mae, ndcg@10 or recall@20.", rich_help_panel=SEARCH),
+        typer.Option(help="Metric to optimize, such as rmse, mae, ndcg@10 or recall@20.", rich_help_panel=SEARCH),
     ] = None,
     journal: Annotated[
         Path | None,
@@ -95,7 +97,7 @@ def tune(
     ] = None,
     objective: options.Objective = None,
     rank: options.Rank = None,
-    regularization: options.Strength = None,
+    regularization: options.Regularization = None,
     regularization_exponent: options.Exponent = None,
     iterations: options.Iterations = None,
     alpha: options.Alpha = None,
@@ -118,7 +120,7 @@ def tune(
         {"input file": file, "table of titles": item_titles},
     )
     if plot is not None:
-        import_module("halfstep.drawing")  # which says now that Matplotlib is not installed, if so
+        import_module("halfstep.drawing")  # raises now if Matplotlib is not installed
     given = parse_spaces(space or [])
     form = options.Format(
         separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
@@ -128,9 +130,9 @@ def tune(
     wishes = Wishes(
         objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
     )
-    model, (why, told, _) = choose_model(data, wishes)
+    model, (objective_line, model_line, _) = choose_model(data, wishes)
     searched = given or _without_fixed(hs.default_space(model), wishes)
-    for line in (f"{file}: {data}", why, told):
+    for line in (f"{file}: {data}", objective_line, model_line):
         note(line)
     for name, values in searched.items():
         note(f"searched: {name} in {values}")
@@ -154,7 +156,7 @@ def tune(
         print_json(found.to_dict() | {"model": str(output)})
     else:
         print(found)
-        print(f"fitted to all with the best of them; saved to {printable(str(output))}")
+        print(f"fitted to all data with the best parameters; saved to {printable(str(output))}")
     if cut_short:
         raise KeyboardInterrupt
 
@@ -165,7 +167,7 @@ def parse_spaces(texts: Sequence[str]) -> dict[str, Any]:
     names = [name for name, _ in parsed]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
-        raise ParameterError(f"--space names {repeated} more than once: give all of its values at once")
+        raise ParameterError(f"--space names {repeated} more than once: give all its values in one option")
     return dict(parsed)
 
 
@@ -212,5 +214,5 @@ def _without_fixed(space: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
         name: values for name, values in space.items() if not {name, name.partition(".")[0]} & (given - {"objective"})
     }
     if not left:
-        raise ParameterError("nothing is left to search: leave some of the model's options out, or give --space")
+        raise ParameterError("all parameters are fixed by options: leave some of them out, or give --space")
     return left

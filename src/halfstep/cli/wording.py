@@ -1,4 +1,4 @@
-"""Errors of the library in the words of the command line: options rather than keyword arguments."""
+"""Errors of the library with options in place of keyword arguments."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ KEYWORDS = {
     "path": "file",
     "title": "item_titles",
 }
-"""Keyword arguments of the library, with the parameter of a command that stands for them where names differ."""
+"""Keyword arguments of the library, and the parameter of a command that corresponds, if the names differ."""
 
-NOTHING = "''"  # as the shell gives an option no value
+NOTHING = "''"  # an empty value in a shell, which options take for None
 
 _VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\.\.\.|[^\s,;:()\[\]]*[^\s,;:.()\[\]]"""
 _KEYWORD = re.compile(
     rf"""\w\([^()]*\)|(?<!\w)'[^']*'|"[^"]*"|\b(?P<name>[a-z_]+)=(?P<value>{_VALUE})|\b(?P<alone>[a-z]+_[a-z_]+)\b"""
 )
-"""A keyword argument with its value, such as ``rank=0``, or its name alone where it is no word of the language.
+"""A keyword argument with its value, such as ``rank=0``, or its name alone if it contains an underscore.
 
-Calls and quoted texts come first, and are left alone."""
+Calls and quoted texts are matched first, and left unchanged."""
 
 
 def in_terms_of_options(text: str, context: typer.Context) -> str:
-    """Write the keyword arguments in an error as the options of the command that was called.
+    """Replace the keyword arguments in an error by the options of the command.
 
-    What the command has no option for stays as it is.
+    Keyword arguments without an option are left unchanged.
     """
     options = {param.name: (param.opts, param.secondary_opts) for param in context.command.params}
 
@@ -52,7 +52,7 @@ def in_terms_of_options(text: str, context: typer.Context) -> str:
 
 
 def _as_typed(value: str) -> str:
-    """Write a value of Python as one would type it in a shell."""
+    """Return a Python value as typed in a shell."""
     if value == "None":
         return NOTHING
     return value[1:-1] if re.fullmatch(r"'[\w.@-]+'", value) else value

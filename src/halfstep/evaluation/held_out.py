@@ -157,19 +157,19 @@ def evaluate(
     metrics : str or sequence of str
         Of lists: "ndcg", "recall", "attainable_recall" (divided by min(n, relevant)), "hit_rate", "precision",
         "average_precision", "attainable_average_precision", "reciprocal_rank", "coverage" (of the items that can be
-        recommended) and "novelty" (by the training data); see `halfstep.metrics`. A name such as "recall@20" has a
-        number of places of its own. Of predictions: "rmse" and "mae", over all pairs of the test set, which needs
-        values; a model that does not predict values shows "–": `Popularity`, one whose objective has other targets
-        than the values (such as `Implicit`, for stars), or one that was fitted without values.
+        recommended) and "novelty" (by the training data); see `halfstep.metrics`. A name such as "recall@20" has its
+        own cutoff. Of predictions: "rmse" and "mae", over all interactions of the test set, which needs values; they
+        are "–" for models that do not predict values: `Popularity`, models whose objective has other targets than the
+        values (such as `Implicit` for ratings), and models that were fitted without values.
     n : int or sequence of int
-        How many places of a list count.
+        Cutoffs: the lengths of the lists.
     exclude_seen : bool
         Rank only what the user does not have in the training data; relevant pairs that are there are left out.
     candidates : mapping from user id to item ids, optional
         Rank only these for each user, seen or not: the protocol of sampled negatives. A user's relevant items must be
         among them. Figures are not comparable with those of whole catalogues (Krichene and Rendle 2020).
     relevant_from : float, optional
-        Only test entries of at least this value are relevant; all by default. The test set needs values then.
+        Only test interactions of at least this value are relevant; by default all. Requires values.
     confidence : float
         Of the intervals: percentiles of the mean over users that are drawn with replacement.
     resamples : int
@@ -187,10 +187,11 @@ def evaluate(
     ------
     DataError
         If there is nothing to score; if no user, or no item, of the test set is known to the models, or an id is of a
-        type that no id of theirs has; if they were fitted on different interactions or do not know on which; if a
-        relevant item is not among the candidates; or if the test set has no values where they are asked for.
+        type that no id of the models has; if the models were fitted on different interactions, or were saved without
+        them; if a relevant item is not among the candidates; or if the test set has no values and a parameter
+        requires them.
     ParameterError
-        If a metric is unknown, or another parameter makes no sense.
+        If a metric is unknown, or another parameter is invalid.
 
     Examples
     --------
@@ -294,7 +295,7 @@ def _of_pairs(model: FactorModel, task: Task, asked: Sequence[Metric]) -> dict[M
 
 
 def _refuse_need_of_values(asked: Sequence[Metric], relevant_from: float | None) -> None:
-    """Refuse what takes values, of a test set without."""
+    """Raise an error for parameters that require values, if the test set has none."""
     wanted = [metric.name for metric in asked if metric.name in PER_PAIR]
     what = f"metrics={wanted[0]!r}" if wanted else f"relevant_from={relevant_from!r}"
     if wanted or relevant_from is not None:
@@ -302,7 +303,7 @@ def _refuse_need_of_values(asked: Sequence[Metric], relevant_from: float | None)
 
 
 def _named(model: FactorModel | Mapping[str, FactorModel]) -> dict[str, FactorModel]:
-    """Check that all models were fitted on the same data; return copies, as they may be learning meanwhile."""
+    """Check that all models were fitted on the same data, and return copies, which other threads do not update."""
     models = dict(model) if isinstance(model, Mapping) else {type(model).__name__: model}
     if not models:
         raise ParameterError("model is an empty mapping: give at least one fitted model")

@@ -57,14 +57,14 @@ ALIASES = {
     "success": ("hit_rate",),
     "tpr": ("recall",),
 }
-"""What others call a metric, or what they use in its place."""
+"""Metrics of other libraries: the names of the same metrics, or of similar ones."""
 
 _SPELLING = re.compile(r"(?P<name>f1|.*?[a-z])(?:[@_]*(?:at)?[@_]*(?P<n>[0-9]+|k))?")
-"""A name with a cutoff in any spelling, in lower case: ndcg@10, ndcg_at_10, ndcg10."""
+"""A name in lower case with a cutoff in any notation: ndcg@10, ndcg_at_10, ndcg10."""
 
 
 def close_names(given: str, allowed: Collection[str]) -> list[str]:
-    """Suggest the metrics that somebody may have meant, with the cutoff that was given."""
+    """Return suggestions for an unknown metric, with the given cutoff."""
     plain = re.sub(r"[\s.-]+", "_", given.strip().lower())
     spelled = None if plain in ALIASES else _SPELLING.fullmatch(plain)
     name, n = (spelled["name"], spelled["n"]) if spelled else (plain, None)
@@ -75,13 +75,13 @@ def close_names(given: str, allowed: Collection[str]) -> list[str]:
 
 
 def _listed(given: Any) -> list[Any]:
-    """The entries of a list, an array or the like; a list of one where it is anything else."""
+    """Return the elements of an iterable; a list of one for anything else."""
     is_single = isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable)
     return [given] if is_single or getattr(given, "ndim", 1) == 0 else list(given)
 
 
 def _names_of(metrics: Any) -> list[str]:
-    """List the names of metrics that a caller gave."""
+    """Return the given names of metrics as a list."""
     names = _listed(metrics)
     if not names or not all(isinstance(name, str) for name in names):
         raise ParameterError(f"metrics={metrics!r}: give the name of a metric, such as 'ndcg', or a list of names")
@@ -89,7 +89,7 @@ def _names_of(metrics: Any) -> list[str]:
 
 
 def _cutoffs_of(n: Any) -> list[int]:
-    """List the cutoffs that a caller gave."""
+    """Return the given cutoffs as a list."""
     cutoffs = _listed(n)
     if not cutoffs:
         raise ParameterError(f"n={n!r}: give at least one cutoff, such as 10")
@@ -99,12 +99,12 @@ def _cutoffs_of(n: Any) -> list[int]:
 
 
 def read_metrics(metrics: str | Sequence[str], n: int | Sequence[int], allowed: Collection[str]) -> list[Metric]:
-    """Combine names with numbers of places; a name such as "recall@20" brings a number of its own.
+    """Combine names with cutoffs; a name such as "recall@20" has its own cutoff.
 
     Raises
     ------
     ParameterError
-        If nothing is asked for, a metric is not among the allowed, or a number of places is less than 1.
+        If nothing is asked for, a metric is not among the allowed, or a cutoff is less than 1.
     """
     names, everywhere = _names_of(metrics), _cutoffs_of(n)
     asked: list[Metric] = []
@@ -122,7 +122,7 @@ def read_metrics(metrics: str | Sequence[str], n: int | Sequence[int], allowed: 
             asked.append(Metric(name, None))
         elif at:
             if not own.isdecimal():
-                raise ParameterError(f"metric {given!r}: give a number of places, such as {name}@10")
+                raise ParameterError(f"metric {given!r}: give a cutoff, such as {name}@10")
             cutoff = int(own)
             check_integer("n", cutoff, minimum=1)
             asked.append(Metric(name, cutoff))

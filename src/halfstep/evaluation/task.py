@@ -122,9 +122,9 @@ def known_positions(model: FactorModel, test: Interactions) -> tuple[NDArray[np.
     ):
         positions = vocabulary.positions(ids, "mark", name=f"{what} id").astype(np.int64)
         if (positions[counts > 0] < 0).all():
-            stranger, known = ids[counts > 0].tolist()[0], vocabulary[0]
+            unknown, known = ids[counts > 0].tolist()[0], vocabulary[0]
             raise DataError(
-                f"the model knows no {what} of the test set: {what} id {stranger!r} is unknown, and the model's are "
+                f"the model knows no {what} of the test set: {what} id {unknown!r} is unknown, and the model's are "
                 f"such as {known!r}; check that the test set has the ids of the training data"
             )
         found.append(positions)
@@ -132,7 +132,7 @@ def known_positions(model: FactorModel, test: Interactions) -> tuple[NDArray[np.
 
 
 def seen(training: Interactions, entries: Interactions) -> NDArray[np.bool_]:
-    """Return which entries are pairs of the training data, by their ids."""
+    """Return a mask of the interactions whose user and item interact in the training data, by id."""
     users = training.users.shared(entries.users).astype(np.int64)[entries.user_positions]
     items = training.items.shared(entries.items).astype(np.int64)[entries.item_positions]
     cells = training.user_positions.astype(np.int64) * training.n_items + training.item_positions
@@ -143,7 +143,7 @@ def seen(training: Interactions, entries: Interactions) -> NDArray[np.bool_]:
 def _check_candidates(
     candidates: Any, model: FactorModel, relevant: Interactions
 ) -> tuple[Candidates, NDArray[np.bool_]]:
-    """Refuse candidates that lack a relevant item; else return them by ids, and mark the items that may be listed."""
+    """Check that candidates include all relevant items; return them by user id, and a mask of all candidates."""
     if not isinstance(candidates, Mapping):
         raise ParameterError(f"candidates is a {type(candidates).__name__}: give a mapping from user id to item ids")
     candidates = model.users_.keyed(candidates, name="user id in candidates")

@@ -1,12 +1,17 @@
-"""Who had to do with what: ids, values and times, checked once and then trusted everywhere else.
+"""Interactions of users and items: ids, values and times, checked once and trusted everywhere else.
 
-This is the only room that distrusts its input. ``interactions`` is the table itself, ``vocabulary`` its ids and
-``orientation`` its pattern of cells; a ``ledger`` adds entries to it; ``reading`` and ``frames`` bring it in,
-``columns``, ``ids`` and ``duplicates`` look at what comes.
+This is the only package that validates tables. ``interactions`` is the table itself, ``vocabulary`` its ids,
+``orientation`` its pattern of observed cells in compressed rows, ``lists`` the same for lists of items. ``ledger``
+adds interactions incrementally, in arrays of ``growing``.
 
-A file goes through ``sources`` (which files), ``lines`` (plain text, its lines counted), ``tables`` (what DuckDB is
-asked, and what its errors mean), ``engine`` and ``arrow`` (DuckDB's answer by chunks), ``gathering`` and ``strings``
-(columns as arrays), and ``reader``, which leads it.
+Input is converted by ``columnar`` (tables of any kind as columns), ``frames`` (dataframes), ``sparse`` (SciPy
+matrices) and ``titles``. ``roles`` decides which column is used for what; ``columns``, ``ids`` and ``duplicates``
+check the content.
+
+``reading`` reads files. ``sources`` finds them, ``lines`` decodes text and counts its lines, and ``tables`` opens
+each file and translates the errors of DuckDB. ``expressions`` and ``instants`` are the queries, ``engine`` and
+``arrow`` run them chunk by chunk, ``gathering`` and ``strings`` collect the chunks in arrays, and ``reader``
+coordinates these.
 """
 
 from halfstep.interactions.duplicates import Duplicates

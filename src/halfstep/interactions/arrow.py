@@ -1,4 +1,4 @@
-"""The Arrow C stream interface, so that results of DuckDB arrive by chunks without PyArrow.
+"""The Arrow C stream interface, which reads results of DuckDB in chunks without PyArrow.
 
 The layout of the structures is that of https://arrow.apache.org/docs/format/CStreamInterface.html.
 """
@@ -17,7 +17,7 @@ _NAME = b"arrow_array_stream"
 
 
 class StreamError(Exception):
-    """The producer of a stream failed; the message is its own."""
+    """The producer of a stream failed; the message is the producer's."""
 
 
 class _Array(ctypes.Structure):
@@ -63,7 +63,7 @@ class Strings:
 
 @dataclass(frozen=True)
 class Numbers:
-    """A chunk of a column of numbers; what is missing has any value."""
+    """A chunk of a column of numbers; missing ones have arbitrary values."""
 
     values: NDArray[Any]
     missing: NDArray[np.bool_] | None
@@ -76,14 +76,14 @@ Chunk = Strings | Numbers
 
 
 def chunks(exporter: Any, dtypes: list[np.dtype[Any] | None]) -> Iterator[list[Chunk]]:
-    """Go through a stream of record batches.
+    """Iterate over a stream of record batches.
 
     Parameters
     ----------
     exporter : object with ``__arrow_c_stream__``
     dtypes : list
-        For each column the type of its numbers, or None where it holds strings with offsets of 32 bits. The stream
-        must be such: it is asked of a query whose types are known.
+        For each column the type of its numbers, or None for strings with 32-bit offsets. The types of the stream are
+        not checked: callers cast in their queries.
 
     Yields
     ------

@@ -21,9 +21,9 @@ class Columns(NamedTuple):
     ----------
     names : list of hashable
     take : callable
-        Return the columns of some names, by role; evaluates no others where the table is lazy.
+        Takes a mapping from role to name and returns the columns by role. Of a lazy table, only these are evaluated.
     kind : str or None
-        The dataframe library that it is of, if results can go back into one.
+        The dataframe library of the table, if it can also create dataframes.
     """
 
     names: list[Hashable]
@@ -36,24 +36,24 @@ class Columns(NamedTuple):
         Raises
         ------
         DataError
-            If there is no column of a name.
+            If a column does not exist.
         """
         for role, name in names.items():
             if name not in self.names:
                 raise DataError(
                     f"there is no column {name!r} for {role}: there are {', '.join(map(repr, self.names))}; "
-                    f"say {role}=... with one of these in Interactions.from_frame"
+                    f"set {role}=... to one of these in Interactions.from_frame"
                 )
         return self.take(names)
 
 
 def columns_in(data: Any) -> Columns | None:
-    """Take anything that holds columns; None for what does not.
+    """Return the columns of a table of any kind; None if `data` is not a table.
 
     Raises
     ------
     DataError
-        If it holds columns, but they cannot be read.
+        If `data` is a table that cannot be read.
     """
     if isinstance(data, Mapping):
         return Columns(list(data), lambda names: {role: data[name] for role, name in names.items()})
@@ -80,19 +80,19 @@ def _of_records(array: np.ndarray[Any, Any]) -> Columns:
 
 def _of_rows(rows: Sequence[Mapping[Any, Any]]) -> Columns:
     def take(names: Names) -> dict[str, Any]:
-        return {role: [_entry(rows, k, name) for k in range(len(rows))] for role, name in names.items()}
+        return {role: [_value_of(rows, k, name) for k in range(len(rows))] for role, name in names.items()}
 
     return Columns(list(dict.fromkeys(name for row in rows for name in row)), take)
 
 
-def _entry(rows: Sequence[Mapping[Any, Any]], k: int, name: Any) -> Any:
+def _value_of(rows: Sequence[Mapping[Any, Any]], k: int, name: Any) -> Any:
     if name not in rows[k]:
-        raise DataError(f"row {k} (counted from 0) has no {name!r}, which other rows have: give it in all of them")
+        raise DataError(f"row {k} (counted from 0) has no {name!r}, but other rows do: give it in all rows")
     return rows[k][name]
 
 
 def _of_arrow(data: Any) -> Columns | None:
-    """Take a record batch, a reader or anything else that exports Arrow data; a reader is read to its end."""
+    """Return the columns of any object that exports Arrow data; a record batch reader is consumed."""
     from halfstep.interactions.frames import is_series
 
     if not (hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")) or is_series(data):
@@ -107,12 +107,12 @@ def _of_arrow(data: Any) -> Columns | None:
 
             frame = pl.DataFrame(data)
         else:
-            raise DataError(f"reading a {type(data).__name__} takes PyArrow or Polars: run pip install pyarrow")
+            raise DataError(f"reading a {type(data).__name__} requires PyArrow or Polars: run pip install pyarrow")
     except DataError:
         raise
-    except Exception as error:  # of several libraries, and of whatever the data come from
+    except Exception as error:  # any error of PyArrow, of Polars or of the exporter
         raise DataError(
-            f"the {type(data).__name__} holds no table that can be read ({error}): give a record batch, a reader or "
-            "a table"
+            f"the {type(data).__name__} is not a table that can be read ({error}): give a record batch, a record "
+            "batch reader or a table"
         ) from error
     return _of_frame(frame)

@@ -1,4 +1,4 @@
-"""One column of somebody's table, distrusted: made a NumPy array, or refused by its first wrong row."""
+"""Validation of single columns: each becomes a NumPy array, or an error that names the first invalid row."""
 
 from __future__ import annotations
 
@@ -41,16 +41,17 @@ def check_table(columns: Mapping[str, Any]) -> dict[str, Any]:
 
     Parameters
     ----------
-    columns : mapping from role ("user", "item", "value", "timestamp" or "weight") to a column, or to None
-        Those of None are left out; users and items may not be.
+    columns : mapping from role to column or None
+        Roles are "user", "item", "value", "timestamp", "weight" and "title". Columns that are None are left out,
+        except those of users and items, which are required.
 
     Raises
     ------
     DataError
         If the columns differ in length or are empty.
     RowError
-        If a column other than the ids has a row that is wrong; ids are left to the vocabulary, and as they are where
-        an array would hold an object for each.
+        If a row of a column other than the ids is invalid. Ids are checked by `Vocabulary.encode`; a list or a series
+        of them is returned as it is, since an array would hold a Python object for each.
     """
     table: dict[str, Any] = {}
     for role, column in columns.items():
@@ -69,14 +70,14 @@ def check_table(columns: Mapping[str, Any]) -> dict[str, Any]:
     lengths = {role: len(column) for role, column in table.items()}
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{length:,} {role}s" for role, length in lengths.items())
-        raise DataError(f"the columns differ in length ({counts}): give one of each per interaction")
+        raise DataError(f"the columns differ in length ({counts}): give one value of each for every interaction")
     if 0 in lengths.values():
         raise DataError("the table is empty: give at least one interaction")
     return table
 
 
 def _is_text(column: Any) -> bool:
-    """Whether a column is a series of strings that are not Python's."""
+    """Whether a column is a series whose strings are not Python objects."""
     if not hasattr(column, "__array__") or isinstance(column, np.ndarray):
         return False
     from halfstep.interactions.frames import text_of
@@ -93,7 +94,7 @@ def as_column(values: Any, name: str) -> NDArray[Any]:
         A plain iterable becomes an array of objects, so that NumPy guesses nothing: it would make strings of
         ``[1, "a"]`` and a matrix of a list of tuples. Masked entries become None.
     name : str
-        What an entry is, for the error messages.
+        What a value is called in error messages.
 
     Raises
     ------
@@ -124,9 +125,9 @@ def as_column(values: Any, name: str) -> NDArray[Any]:
 
 
 def plural(name: str) -> str:
-    """Return what several entries are called: "item id in exclude" makes "item ids in exclude"."""
-    noun, preposition, place = name.partition(" in ")
-    return f"{noun}s{preposition}{place}"
+    """Return the plural of a name in errors: "item ids in exclude" for "item id in exclude"."""
+    noun, preposition, where = name.partition(" in ")
+    return f"{noun}s{preposition}{where}"
 
 
 def as_numbers(values: Any, name: str) -> NDArray[np.float64]:
@@ -233,23 +234,23 @@ def _refuse(wrong: NDArray[np.bool_], name: str, column: NDArray[Any], fault: st
 
 
 def as_rows(rows: ArrayLike, length: int) -> NDArray[np.integer]:
-    """Make row numbers of a choice among `length` entries: distinct numbers, or a mark for every entry."""
+    """Return the row numbers of a choice among `length` rows: distinct numbers, or a mask."""
     chosen = np.asarray(rows)
     if chosen.ndim != 1 or (chosen.dtype.kind not in "biu" and chosen.size):
         shape = f"{chosen.dtype} of shape {chosen.shape}"
         raise DataError(f"rows must be one-dimensional, of int or bool, not {shape}")
     if chosen.dtype.kind == "b":
         if len(chosen) != length:
-            raise DataError(f"{len(chosen):,} marks for {length:,} entries: give one per entry")
+            raise DataError(f"{len(chosen):,} marks for {length:,} interactions: give one for each")
         return np.flatnonzero(chosen)
     outside = (chosen < 0) | (chosen >= length)
     if outside.any():
-        raise DataError(f"there is no entry {chosen[outside][0]}: entries are numbered 0 to {length - 1}")
+        raise DataError(f"there is no row {chosen[outside][0]}: rows are numbered 0 to {length - 1}")
     chosen = chosen.astype(np.intp)
     counts = np.bincount(chosen, minlength=1)
     if counts.max() > 1:
         raise DataError(
-            f"entry {np.argmax(counts > 1)} is chosen twice, but a cell is observed once: "
+            f"row {np.argmax(counts > 1)} is chosen twice, but a cell is observed once: "
             "to count it twice, give it a weight of 2 by with_weights"
         )
     return chosen

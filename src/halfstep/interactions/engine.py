@@ -1,4 +1,4 @@
-"""DuckDB, held to the given files: no network, no extensions, no configuration of anybody's."""
+"""DuckDB restricted to the given files: no network, no extensions, no configuration files."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 
 from halfstep.interactions.arrow import Chunk, StreamError, chunks
 
-# They move conversions into the readers, where TRY_CAST raises an error instead of giving NULL.
+# These optimizers move conversions into the readers, where TRY_CAST raises an error instead of returning NULL.
 _HARMFUL_OPTIMIZERS = ("type_pushdown", "scalar_fn_pushdown")
-MOST_THREADS = 8  # what reads from them is one thread, which more could not keep busy
+MOST_THREADS = 8  # a single thread consumes the results, and more than this produce faster than it reads
 
 
 class EngineError(Exception):
-    """DuckDB refused a query; the message is the first line of its own."""
+    """DuckDB refused a query; the message is the first line of DuckDB's."""
 
 
 class Engine:
-    """A connection that can read some files and nothing else.
+    """A connection that can read the given files and nothing else.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Engine:
             "threads": min(MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
-            "enable_external_file_cache": False,  # which would hold whole files
+            "enable_external_file_cache": False,  # it would keep whole files in memory
             "temp_directory": str(folder),
         }
         self._connection = duckdb.connect(":memory:", config=settings)
@@ -56,7 +56,7 @@ class Engine:
             self._connection.execute(f"SET {setting} = {value}").fetchall()
 
     def close(self) -> None:
-        """Free all memory."""
+        """Close the connection and free its memory."""
         self._connection.close()
 
     def columns(self, query: str, parameters: Sequence[Any]) -> tuple[list[str], list[str]]:
@@ -77,7 +77,7 @@ class Engine:
     def stream(
         self, query: str, parameters: Sequence[Any], dtypes: list[np.dtype[Any] | None]
     ) -> Iterator[list[Chunk]]:
-        """Go through the rows of a large result in their order; see `arrow.chunks`."""
+        """Iterate over the rows of a large result in order; see `arrow.chunks`."""
         try:
             yield from chunks(self._connection.sql(query, params=list(parameters)), dtypes)
         except (self._error, StreamError) as error:
@@ -85,12 +85,12 @@ class Engine:
 
 
 def literal(text: str) -> str:
-    """Write a string as SQL does."""
+    """Return a string as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def identifier(name: str) -> str:
-    """Write the name of a column as SQL does."""
+    """Return the name of a column as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -99,7 +99,7 @@ def _listed(paths: Sequence[Path]) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """Return what DuckDB says is wrong, without its advice and the file's content."""
+    """Return the cause that DuckDB names, without its advice and excerpts of the file."""
     lines = str(error).splitlines()
     first = lines[0] if lines else type(error).__name__
     details = [line for line in lines[1:] if line.startswith(("Expected Number", "Value with", "Invalid unicode"))]

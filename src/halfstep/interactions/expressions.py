@@ -1,4 +1,4 @@
-"""What the columns of a file are in SQL, by their types in the file, and what ids they make."""
+"""SQL expressions that convert the columns of a file by their types, and ids from the results."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from halfstep.interactions.instants import NUMBERS, Reading
 from halfstep.interactions.vocabulary import Vocabulary
 
 TEXT = "text"
-"""The type of a column of a text file, in which everything is text."""
+"""The type of a column of a text file that is read as strings."""
 JSON = "JSON"
 REAL = "real"
-"""The type of a column of a text file that is read as numbers, which fails where one is none."""
+"""The type of a column of a text file that is read as numbers; reading fails at a field that is not one."""
 
 _SMALL_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
 _LARGE_INTEGERS = ("UBIGINT", "HUGEINT", "UHUGEINT")
@@ -28,19 +28,19 @@ _INSTANTS = ("TIMESTAMP", "DATE")
 
 
 def base_of(kind: str) -> str:
-    """Return the name of a type without its parameters: DECIMAL of ``DECIMAL(18,3)``."""
+    """Return the name of a type without its parameters, such as DECIMAL for ``DECIMAL(18,3)``."""
     if kind.endswith("]"):
         return "LIST"
     return "VARCHAR" if kind.startswith("ENUM") else re.split(r"[( ]", kind, maxsplit=1)[0]
 
 
 def is_small_integer(kind: str) -> bool:
-    """Whether all values of a type are integers of 64 bits."""
+    """Whether all values of a type are integers that int64 holds."""
     return base_of(kind) in _SMALL_INTEGERS
 
 
 def id_expression(kind: str, x: str) -> str | None:
-    """Return what ids are read as: integers, or strings that `ids_of` understands; None if they cannot be ids."""
+    """Return the expression of ids as integers, or as strings for `ids_of`; None if the type cannot hold ids."""
     base = base_of(kind)
     if base in _SMALL_INTEGERS:
         return f"CAST({x} AS BIGINT)"
@@ -54,7 +54,7 @@ def id_expression(kind: str, x: str) -> str | None:
 
 
 def text_expression(kind: str, x: str) -> str | None:
-    """Return a column of text for people to read, such as titles; None if it is none."""
+    """Return the expression of a column as text, such as titles; None if the type has no text."""
     if kind == JSON:
         return f"json_extract_string({x}, '$')"
     if base_of(kind) == "BLOB":
@@ -63,7 +63,7 @@ def text_expression(kind: str, x: str) -> str | None:
 
 
 def number_expression(kind: str, x: str, decimal: str) -> str | None:
-    """Return a column of numbers as float64; None if it is none."""
+    """Return the expression of a column as float64; None if the type is not numeric."""
     base = base_of(kind)
     if kind == JSON:
         x = f"json_extract_string({x}, '$')"
@@ -79,12 +79,12 @@ def number_expression(kind: str, x: str, decimal: str) -> str | None:
 
 
 def is_instant(kind: str) -> bool:
-    """Whether a type is one of dates and times, which need not be read from text."""
+    """Whether a type is a date or a timestamp, which need not be parsed from text."""
     return base_of(kind).startswith(_INSTANTS)
 
 
 def timestamp_expressions(kind: str, x: str, readings: list[Reading]) -> list[str] | None:
-    """Return the columns that `gathering.Instants` takes; None if the type is none of timestamps."""
+    """Return the expressions for `gathering.Instants`; None if the type cannot hold timestamps."""
     base = base_of(kind)
     if kind == REAL:
         return [x]
@@ -105,12 +105,12 @@ def timestamp_expressions(kind: str, x: str, readings: list[Reading]) -> list[st
 
 
 def ids_of(texts: list[str], kind: str) -> list[Any]:
-    """Make ids of distinct strings, as `id_expression` gives them.
+    """Convert the distinct strings that `id_expression` yields to ids.
 
     Raises
     ------
     IdError
-        If one of them is no id.
+        If a string cannot be an id.
     """
     if kind == TEXT:
         return integers_if_all(texts)
@@ -127,12 +127,12 @@ def ids_of(texts: list[str], kind: str) -> list[Any]:
 
 
 class IdError(DataError):
-    """A string is no id.
+    """A string cannot be an id.
 
     Attributes
     ----------
     number : int
-        Its place among the distinct strings.
+        The index of the string among the distinct ones.
     """
 
     def __init__(self, number: int, text: object, fault: str) -> None:
@@ -144,7 +144,7 @@ class IdError(DataError):
 
 
 def integers_if_all(texts: list[str]) -> list[Any]:
-    """Make integers of strings if all are written as Python writes integers of 64 bits; else leave them."""
+    """Convert strings to integers if all are canonical integers that int64 holds; else return them unchanged."""
     try:
         integers = list(map(int, texts))
     except ValueError:
@@ -154,22 +154,22 @@ def integers_if_all(texts: list[str]) -> list[Any]:
 
 
 def with_types_of(vocabulary: Vocabulary, ids: list[Any], side: str) -> list[Any]:
-    """Make ids of the types that a vocabulary's have.
+    """Convert ids to the types of a vocabulary's ids.
 
     Parameters
     ----------
     vocabulary : Vocabulary
-        If all its ids are strings or all integers, so are those returned. Else they are the ids of the vocabulary
-        that are written alike, and strings where there are none.
+        If all its ids are strings, or all are integers, the ids are converted to that type. If its types are mixed,
+        an id becomes that of the vocabulary with the same text, and is unchanged if there is none.
     ids : list
-        Distinct strings or integers, or ids of any other type that are returned as they are.
-    side : str
-        What they are called in errors: "user" or "item".
+        Distinct strings or integers; ids of other types are returned as they are.
+    side : {"user", "item"}
+        What the ids are called in errors.
 
     Raises
     ------
     IdError
-        If one is not written as integers are, and the vocabulary holds nothing else.
+        If the vocabulary holds integers only, and a string is not a canonical integer.
     """
     kinds = {int} if vocabulary.ids.dtype.kind == "i" else set(map(type, vocabulary.ids))
     if not kinds:
@@ -190,7 +190,7 @@ def _as_integer(number: int, item: Any, side: str) -> Any:
     except ValueError:
         integer = None
     if integer is None or str(integer) != item:
-        fault = f"is a string, but the {side} ids that it is to be looked up in are integers; correct the file"
+        fault = f"is a string, but the model's {side} ids are integers; correct the file"
         raise IdError(number, item, fault)
     return integer
 

@@ -1,4 +1,4 @@
-"""Dataframes of any library, through narwhals; the only room that knows of it."""
+"""Dataframes of any library, through narwhals, which no other module uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from halfstep.parameters import check_choice
 KINDS = ("pandas", "polars", "pyarrow", "modin", "cudf")  # libraries whose dataframes can be made from columns
 STORABLE = (str, int, float, bool, date, type(None))  # what a column of any of them can hold
 
-MANY = 10_000  # strings: fewer are numbered by Python before a dataframe's library has set out to
+MANY = 10_000  # strings from which on the dataframe's library encodes them faster than Python
 INT64 = -(1 << 63), (1 << 63) - 1
 _TEXTS = (nw.String, nw.Categorical, nw.Enum)
 
@@ -33,18 +33,18 @@ def column_names(frame: Any) -> list[str] | None:
 
 
 def is_series(thing: Any) -> bool:
-    """Whether something is a single column of a dataframe's library."""
+    """Whether an object is a series of a dataframe library."""
     return isinstance(nw.from_native(thing, series_only=True, pass_through=True), nw.Series)
 
 
 def columns_of(frame: Any, names: Mapping[str, str]) -> dict[str, Any]:
-    """Get columns of a dataframe, evaluating no more than these where it is lazy.
+    """Return columns of a dataframe by role; of a lazy one, only these are evaluated.
 
     Parameters
     ----------
     frame : dataframe
-    names : mapping from role to the name of a column that there is
-        Roles are the keys of the result.
+    names : mapping from role to the name of a column
+        The columns must exist.
     """
     table = nw.from_native(frame)
     if isinstance(table, nw.LazyFrame):
@@ -106,9 +106,9 @@ def without_zone(column: Any) -> Any:
 
 
 def for_numpy(column: Any) -> Any:
-    """Lay out a series whose own conversion to NumPy fails or errs; leave anything else as it is.
+    """Convert a series whose own conversion to NumPy fails or is wrong; return anything else unchanged.
 
-    PyArrow takes a missing entry of a dictionary for another one, and NumPy has no integers of 128 bits.
+    PyArrow confuses missing values of a dictionary column with others, and NumPy has no 128-bit integers.
     """
     series = nw.from_native(column, series_only=True, pass_through=True)
     if not isinstance(series, nw.Series) or not len(series):
@@ -122,29 +122,29 @@ def for_numpy(column: Any) -> Any:
 
 
 def _without_arrow_dictionary(series: nw.Series[Any]) -> nw.Series[Any]:
-    """Lay out the entries of a dictionary of PyArrow's, in a column of its own or of pandas."""
+    """Decode a dictionary column of PyArrow, or of pandas with PyArrow types."""
     if series.implementation.is_pyarrow():
         return series.cast(series.cat.get_categories().dtype)
     native = series.to_native()
     dtype: Any = getattr(native, "dtype", None)
     if not hasattr(getattr(dtype, "pyarrow_dtype", None), "index_type"):
         return series
-    # a series of pandas, which has no .cat then
+    # a pandas series, which has no .cat accessor for these types
     return nw.from_native(native.astype(type(dtype)(dtype.pyarrow_dtype.value_type)), series_only=True)
 
 
 def as_item_values(history: Any) -> dict[Any, Any] | None:
-    """Take a pandas Series, or one of a library like it, as a mapping from its index to its values.
+    """Return a series of pandas, or of a library like it, as a mapping from its index to its values.
 
     Returns
     -------
     dict or None
-        None if `history` is anything else; the series of other libraries have no index.
+        None if `history` is anything else; series of other libraries have no index.
 
     Raises
     ------
     DataError
-        If an entry of the index occurs twice.
+        If the index has a label twice, or values are strings.
     """
     if not hasattr(history, "__array__") or not nw.dependencies.is_pandas_like_series(history):
         return None
@@ -162,7 +162,7 @@ def as_item_values(history: Any) -> dict[Any, Any] | None:
 
 
 def text_of(column: Any) -> nw.Series[Any] | None:
-    """Give a column as a series, if it is a long one of strings, or of categories that are, not held by Python."""
+    """Return a long column of strings or string categories as a series, unless they are Python objects; else None."""
     series = nw.from_native(column, series_only=True, pass_through=True)
     if not isinstance(series, nw.Series) or len(series) < MANY or series.dtype not in _TEXTS:
         return None
@@ -171,26 +171,25 @@ def text_of(column: Any) -> nw.Series[Any] | None:
         if series.dtype not in _TEXTS:
             return None
     texts = series if series.dtype == nw.String else series.cat.get_categories()
-    held = getattr(
-        texts.to_native(), "dtype", None
-    )  # pandas may hold Python objects, of which narwhals sees the first
+    # pandas may hold Python objects, and narwhals infers their type from the first
+    held = getattr(texts.to_native(), "dtype", None)
     in_python = str(held) == "object" or getattr(held, "storage", None) == "python"
     return None if in_python or texts.dtype != nw.String else series
 
 
 def encode_strings(column: Any) -> tuple[list[str], NDArray[np.int32]] | None:
-    """Number the strings of a series in the library that holds them.
+    """Encode the strings of a series by its own library.
 
     Returns
     -------
     distinct, positions : list of str, and ndarray of int32
-        Ascending, as Python compares; and the place of each entry. None if `text_of` gives none, or if an entry is
-        missing.
+        The distinct strings in Python's order, and the position of each row's among them. None if `text_of` returns
+        None, or if a string is missing.
     """
     series = text_of(column)
     if series is None:
         return None
-    # PyArrow looks up strings as fast as it makes categories of them; in the others a category is found much faster
+    # PyArrow looks up strings as fast as it builds categories; the other libraries look up categories much faster
     series = series.cast(nw.String() if series.implementation.is_pyarrow() else nw.Categorical())
     distinct = series.unique().to_list()
     if set(map(type, distinct)) != {str}:

@@ -1,4 +1,4 @@
-"""Columns gathered from the chunks of all parts of a table, each as one array."""
+"""Columns collected from the chunks of all files of a table, each as one array."""
 
 from __future__ import annotations
 
@@ -15,61 +15,61 @@ from halfstep.interactions.strings import StringNumbers
 
 Fields = tuple[np.dtype[Any] | None, ...]
 
-DOUBLES, INTEGERS = np.dtype(np.float64), np.dtype(np.int64)
+FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
 
 
 class Gathered(Protocol):
     """A column of a table that is being read."""
 
     fields: Fields
-    """Types of the fields that it takes from each chunk; see `arrow.chunks`."""
+    """The types of its fields in each chunk; see `arrow.chunks`."""
 
     def begin(self, rows: int) -> None:
-        """Make room for that many rows of the next part."""
+        """Start the next file, which has at most this many rows."""
 
     def add(self, start: int, chunks: list[Chunk]) -> None:
-        """Take the next rows of this part, of which the first has the number `start`."""
+        """Add the next rows of the file, from row `start` on."""
 
     def bad(self, rows: int) -> NDArray[np.bool_]:
-        """Mark what is unusable in this part, which has turned out to have that many rows."""
+        """Return a mask of the invalid rows of the file, which has this many rows in all."""
 
     def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
-        """Close this part, keeping some of its rows or all."""
+        """Finish the file, keeping the rows in the mask `kept`, or all if it is None."""
 
 
 class InexactError(Exception):
-    """Numbers came as doubles, which do not hold them exactly."""
+    """Integers were read as float64, which does not represent them exactly."""
 
 
 class _Parts:
-    """Arrays of all parts, one after the other."""
+    """The arrays of all files, to be concatenated."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
-        self.room = np.empty(0, dtype)
+        self.buffer = np.empty(0, dtype)
         self._parts: list[NDArray[Any]] = []
 
     def begin(self, rows: int) -> None:
-        self.room = np.empty(rows, self.dtype)
+        self.buffer = np.empty(rows, self.dtype)
 
     def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
-        part = self.room[:rows] if kept is None else self.room[:rows][kept]
+        part = self.buffer[:rows] if kept is None else self.buffer[:rows][kept]
         self._parts.append(part)
-        self.room = np.empty(0, self.dtype)
+        self.buffer = np.empty(0, self.dtype)
 
     def become(self, dtype: np.dtype[Any]) -> None:
-        """Hold all that came so far, and what comes, as another type."""
-        self.dtype, self.room = dtype, self.room.astype(dtype)
+        """Convert to another type what was read so far, and what follows."""
+        self.dtype, self.buffer = dtype, self.buffer.astype(dtype)
         self._parts = [part.astype(dtype) for part in self._parts]
 
     def joined(self) -> NDArray[Any]:
-        """Return one array, and hold none of the parts any longer."""
+        """Return one array, and release the parts."""
         parts, self._parts = self._parts, []
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class Texts:
-    """A column of ids or titles as strings, numbered as they come."""
+    """A column of ids or titles as strings, numbered in the order of first appearance."""
 
     fields: Fields = (None,)
 
@@ -84,13 +84,13 @@ class Texts:
     def add(self, start: int, chunks: list[Chunk]) -> None:
         (chunk,) = chunks
         assert isinstance(chunk, Strings)
-        numbers = self._numbers.room[start : start + len(chunk)]
+        numbers = self._numbers.buffer[start : start + len(chunk)]
         self._strings.add(chunk.data, chunk.offsets, numbers)
         if chunk.missing is not None:
             numbers[chunk.missing] = -1
 
     def bad(self, rows: int) -> NDArray[np.bool_]:
-        return np.zeros(rows, np.bool_) if self._optional else self._numbers.room[:rows] < 0
+        return np.zeros(rows, np.bool_) if self._optional else self._numbers.buffer[:rows] < 0
 
     def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
         self._numbers.end(kept, rows)
@@ -103,12 +103,12 @@ class Texts:
 
 
 class IntegerIds:
-    """A column of ids that are integers of at most 64 bits."""
+    """A column of ids that are int64."""
 
-    fields: Fields = (INTEGERS,)
+    fields: Fields = (INT64,)
 
     def __init__(self) -> None:
-        self._values = _Parts(INTEGERS)
+        self._values = _Parts(INT64)
         self._missing = np.empty(0, np.bool_)
 
     def begin(self, rows: int) -> None:
@@ -118,7 +118,7 @@ class IntegerIds:
     def add(self, start: int, chunks: list[Chunk]) -> None:
         (chunk,) = chunks
         assert isinstance(chunk, Numbers)
-        self._values.room[start : start + len(chunk)] = chunk.values
+        self._values.buffer[start : start + len(chunk)] = chunk.values
         if chunk.missing is not None:
             self._missing[start : start + len(chunk)] = chunk.missing
 
@@ -134,12 +134,12 @@ class IntegerIds:
 
 
 class Reals:
-    """A column of finite numbers, which may have to be at least 0."""
+    """A column of finite numbers, optionally required to be at least 0."""
 
-    fields: Fields = (DOUBLES,)
+    fields: Fields = (FLOAT64,)
 
     def __init__(self, *, at_least_zero: bool) -> None:
-        self._values = _Parts(DOUBLES)
+        self._values = _Parts(FLOAT64)
         self._at_least_zero = at_least_zero
 
     def begin(self, rows: int) -> None:
@@ -148,13 +148,13 @@ class Reals:
     def add(self, start: int, chunks: list[Chunk]) -> None:
         (chunk,) = chunks
         assert isinstance(chunk, Numbers)
-        values = self._values.room[start : start + len(chunk)]
+        values = self._values.buffer[start : start + len(chunk)]
         values[:] = chunk.values
         if chunk.missing is not None:
             values[chunk.missing] = np.nan
 
     def bad(self, rows: int) -> NDArray[np.bool_]:
-        values = self._values.room[:rows]
+        values = self._values.buffer[:rows]
         wrong = ~np.isfinite(values)
         return wrong | (values < 0) if self._at_least_zero else wrong
 
@@ -168,7 +168,7 @@ class Reals:
 
 @dataclass
 class _Read:
-    """What one way of reading timestamps makes of them."""
+    """The timestamps as one format reads them."""
 
     reading: Reading
     values: _Parts
@@ -176,26 +176,26 @@ class _Read:
 
 
 class Instants:
-    """A column of timestamps: numbers, or instants, which there may be several ways to read."""
+    """A column of timestamps: numbers, or instants, for which several formats may be possible."""
 
     def __init__(self, readings: list[Reading]) -> None:
-        self._reads = [_Read(each, _Parts(INTEGERS), np.empty(0, np.bool_)) for each in readings]
-        self.fields: Fields = (INTEGERS,) * len(readings)
+        self._reads = [_Read(each, _Parts(INT64), np.empty(0, np.bool_)) for each in readings]
+        self.fields: Fields = (INT64,) * len(readings)
         self._whole = True
 
     @property
     def are_numbers(self) -> bool:
-        """Whether they are numbers."""
+        """Whether the timestamps are numbers."""
         return self.readings == [NUMBERS]
 
     @property
     def readings(self) -> list[Reading]:
-        """The ways that are still possible."""
+        """The formats that are still possible."""
         return [each.reading for each in self._reads]
 
     def begin(self, rows: int) -> None:
         if not self.are_numbers:
-            self.fields = (INTEGERS,) * len(self._reads)
+            self.fields = (INT64,) * len(self._reads)
         for read in self._reads:
             read.values.begin(rows)
             read.missing = np.zeros(rows, np.bool_)
@@ -209,12 +209,12 @@ class Instants:
     def _add_integers(self, start: int, chunks: list[Chunk]) -> None:
         for read, chunk in zip(self._reads, chunks, strict=True):
             assert isinstance(chunk, Numbers)
-            read.values.room[start : start + len(chunk)] = chunk.values
+            read.values.buffer[start : start + len(chunk)] = chunk.values
             if chunk.missing is not None:
                 read.missing[start : start + len(chunk)] = chunk.missing
 
     def bad(self, rows: int) -> NDArray[np.bool_]:
-        """Mark what the best of the ways cannot read; others that read less are no longer possible."""
+        """Mark what the best format cannot read, and drop the formats that read less."""
         counts = [int(read.missing[:rows].sum()) for read in self._reads]
         self._reads = [read for read, count in zip(self._reads, counts, strict=True) if count == min(counts)]
         return self._reads[0].missing[:rows]
@@ -224,7 +224,7 @@ class Instants:
             read.values.end(kept, rows)
 
     def joined(self) -> list[tuple[Reading, NDArray[Any]]]:
-        """Return what each way that is possible has made of all rows: int64, float64 or datetime64[us]."""
+        """Return the timestamps in each possible format: int64, float64 or datetime64[us]."""
         joined: list[tuple[Reading, NDArray[Any]]] = []
         for read in self._reads:
             values = read.values.joined()
@@ -234,13 +234,13 @@ class Instants:
     def take_as(self, kind: str) -> None:
         """Say what the next part gives of numbers: doubles, integers, or both."""
         if self.are_numbers and is_small_integer(kind):
-            self.fields = (INTEGERS,)
+            self.fields = (INT64,)
         elif self.are_numbers:
-            self.fields = (DOUBLES,) if kind == REAL else (INTEGERS, DOUBLES)
+            self.fields = (FLOAT64,) if kind == REAL else (INT64, FLOAT64)
 
     def _add_numbers(self, start: int, chunks: list[Chunk]) -> None:
         """Take the integers, as long as all numbers are such."""
-        if self.fields == (INTEGERS,):
+        if self.fields == (INT64,):
             self._add_integers(start, chunks)
             return
         (read,) = self._reads
@@ -253,7 +253,7 @@ class Instants:
         read.missing[place] = missing
         values = np.where(missing, 0.0, real.values) if missing.any() else real.values
         if not self._whole:
-            read.values.room[place] = values
+            read.values.buffer[place] = values
             return
         if whole:
             (exact,) = whole
@@ -264,8 +264,8 @@ class Instants:
         else:
             integers = values.astype(np.int64)
         if (integers == values)[~missing].all():
-            read.values.room[place] = integers
+            read.values.buffer[place] = integers
         else:
             self._whole = False
-            read.values.become(DOUBLES)
-            read.values.room[place] = values
+            read.values.become(FLOAT64)
+            read.values.buffer[place] = values

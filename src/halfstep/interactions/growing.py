@@ -1,4 +1,4 @@
-"""Arrays that get longer at no more cost, on the whole, than writing what is new."""
+"""Arrays that grow in amortized constant time per new row."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Growing:
         self._room, self.array = room, room[:length]
 
     def cut(self, length: int) -> None:
-        """Drop what is behind a length."""
+        """Truncate the array to a length."""
         self.array = self._room[:length]
 
     def appended(self, new: NDArray[Any]) -> Growing:
         """Return a longer array that shares memory with this one, whose content does not change.
 
-        Only the longest array of such a chain may be appended to: its successors are written behind its end.
+        Only the longest array of such a chain may be appended to, since new rows are written behind its end.
         """
         n, length = len(self.array), len(self.array) + len(new)
         longer = Growing.__new__(Growing)

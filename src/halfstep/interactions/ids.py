@@ -1,4 +1,4 @@
-"""A column of ids: checked, made int64 or plain Python objects, and numbered.
+"""Columns of ids: checked, converted to int64 or plain Python objects, and encoded as positions.
 
 Each id has one form, whatever it came in: an integer is an ``int`` (NumPy's integers and integral floats, too), a
 string is a ``str`` (its subclasses and UTF-8 bytes, too), and dates, instants and spans of NumPy and pandas are those
@@ -27,7 +27,7 @@ from halfstep.interactions.columns import MEND_ROWS, RowError, as_column
 _SMALL_TABLE = 1 << 16
 _TABLE_PER_ID = 8
 
-# So many entries are Python objects at a time where they need not be: they are used and freed while in the cache.
+# The number of ids that are Python objects at a time, few enough to be used and freed while they are in the cache.
 _PART = 1 << 12
 
 PLAIN = frozenset({str, int, bool, UUID, tuple})  # never missing, and in the form that ids have here
@@ -63,9 +63,9 @@ def as_ids(ids: Any, name: str) -> NDArray[Any]:
 
 
 def encode(ids: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Return the distinct ids of a column, as `as_ids` and `factorise` do, with no Python object for each entry.
+    """Return what `as_ids` and `factorize` do, without a Python object for each row.
 
-    Strings that a dataframe's library holds are numbered by it.
+    Strings of a dataframe are encoded by its library.
     """
     if hasattr(ids, "__array__") and not isinstance(ids, np.ndarray):
         from halfstep.interactions.frames import encode_strings
@@ -78,7 +78,7 @@ def encode(ids: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
     if not (isinstance(ids, list | tuple) and ids and not _is_integral(type(ids[0]))):
         column = _as_integers(as_column(ids, name), name)
         if column.dtype == np.int64:
-            return _factorise_integers(column)
+            return _factorize_integers(column)
     found, numbers = _number(column, name)
     kinds = set(map(type, found))
     if kinds != {str}:
@@ -89,21 +89,21 @@ def encode(ids: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
     except RowError as error:
         raise RowError(name, int(np.argmax(numbers == error.row)), *error.args[2:]) from None
     is_distinct = kinds <= PLAIN and plain.dtype != np.int64
-    distinct, positions = _in_order(found) if is_distinct else factorise(plain, name)
+    distinct, positions = _in_order(found) if is_distinct else factorize(plain, name)
     return distinct, positions[numbers]
 
 
-def factorise(column: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Return the distinct ids, ascending where they compare and else as they appear, and each entry's position."""
+def factorize(column: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """Return the distinct ids, sorted if they can be compared, else in order of appearance, and all positions."""
     if column.dtype == np.int64:
-        return _factorise_integers(column)
+        return _factorize_integers(column)
     distinct, numbers = _number(column, name)
     ids, rank = _in_order(distinct)
     return ids, rank[numbers]
 
 
 def plain_id(item: Any) -> Any:
-    """Return an id in the form that all ids equal to it have.
+    """Return the plain form of an id, which is the same for all equal ids.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def plain_id(item: Any) -> Any:
     if is_missing(item):
         raise ValueError(f"a missing id; {MEND_ROWS}")
     if isinstance(item, str):
-        return str.__str__(item)  # not what a subclass prints
+        return str.__str__(item)  # a subclass may override __str__
     if isinstance(item, np.bool_):
         return bool(item)
     if _is_integral(kind):
@@ -158,7 +158,7 @@ def _plain_time(item: Any) -> Any:
 
 
 def type_of(kind: type) -> type:
-    """Return the type of an id whose plain form is of a class: the class, or the base whose subclasses are alike."""
+    """Return the type of ids whose plain form is of a class: the class itself, or its base in `_BASES`."""
     if kind in PLAIN:
         return kind
     return _TYPES_OF_TIMES.get(kind) or next((base for base in _BASES if issubclass(kind, base)), kind)
@@ -172,13 +172,13 @@ def types_of(ids: NDArray[Any]) -> frozenset[type]:
 
 
 def type_in_words(kind: type) -> tuple[str, str]:
-    """Return what to call one id of a type, and several."""
+    """Return the name of a type in errors, singular and plural."""
     name = f"of type {kind.__name__}"
     return _NOUNS.get(kind, (name, name))
 
 
 def unhashable(entries: Sequence[Any], name: str) -> RowError:
-    """Return the error about the first id that has no hash."""
+    """Return the error about the first id that is not hashable."""
     for row, item in enumerate(entries):
         try:
             hash(item)
@@ -188,7 +188,7 @@ def unhashable(entries: Sequence[Any], name: str) -> RowError:
 
 
 def is_dense(smallest: int, largest: int, count: int) -> bool:
-    """Whether a table from the smallest to the largest of `count` integers is worth its memory."""
+    """Whether a lookup table from the smallest to the largest of `count` integers is worth its memory."""
     return largest - smallest < max(_SMALL_TABLE, _TABLE_PER_ID * count)
 
 
@@ -226,7 +226,7 @@ def _integral_floats(column: NDArray[np.floating], name: str) -> NDArray[Any]:
 
 
 def _exact_below(kind: type) -> float:
-    """Return where floats of a type begin to skip integers."""
+    """Return the bound below which floats of a type represent every integer."""
     bits: int = np.finfo(kind if issubclass(kind, np.floating) else np.float64).nmant
     return float(2 ** min(bits + 1, 53))
 
@@ -235,11 +235,11 @@ def _objects(column: Sequence[Any] | NDArray[Any]) -> Sequence[Any]:
     """Return a column as Python objects."""
     if not isinstance(column, np.ndarray):
         return column
-    return list(column) if column.dtype.kind in "mM" else column.tolist()  # which would lose the unit of instants
+    return list(column) if column.dtype.kind in "mM" else column.tolist()  # tolist would lose the unit of instants
 
 
 def _plain_column(entries: Sequence[Any], kinds: set[type], name: str) -> NDArray[Any]:
-    """Return ids, of these classes, in their plain form: int64 where all are integers that fit, else objects."""
+    """Return ids of the given classes in their plain form: int64 if all are integers that fit, else objects."""
     if not kinds <= PLAIN:
         plain: list[Any] = []
         for item in entries:
@@ -252,7 +252,7 @@ def _plain_column(entries: Sequence[Any], kinds: set[type], name: str) -> NDArra
 
 
 def _refuse_bools_among_numbers(entries: Sequence[Any], kinds: set[type], name: str) -> None:
-    """Raise an error where True and False stand among numbers, since Python holds True and 1 to be one id."""
+    """Raise an error if a column has both bools and numbers, since True equals 1 in Python."""
     bools = {kind for kind in kinds if issubclass(kind, bool | np.bool_)}
     if bools and any(issubclass(kind, Number) for kind in kinds - bools):
         row = next(row for row, item in enumerate(entries) if type(item) in bools)
@@ -260,15 +260,15 @@ def _refuse_bools_among_numbers(entries: Sequence[Any], kinds: set[type], name: 
 
 
 def _number(column: Sequence[Any] | NDArray[Any], name: str) -> tuple[list[Any], NDArray[np.int32]]:
-    """Return the distinct objects of a column, as they appear, and the number of each entry's."""
-    numbers: defaultdict[Any, int] = defaultdict(count().__next__)  # numbered as they appear, without a Python loop
+    """Return the distinct objects of a column in order of appearance, and the number of each row's object."""
+    numbers: defaultdict[Any, int] = defaultdict(count().__next__)  # numbers new keys without a Python loop
     appearance = np.empty(len(column), dtype=np.int32)
     try:
         for start in range(0, len(column), _PART):
             part = _objects(column[start : start + _PART])
-            deque(map(hash, part), maxlen=0)  # strings keep their hash: apart from looking up, this runs in the cache
-            # Looking up is waiting for keys to come from memory: itemgetter has several on their way. It makes no
-            # tuple of a single number, hence one more, which is left.
+            deque(map(hash, part), maxlen=0)  # strings store their hash: computed before the lookups, from the cache
+            # Lookups wait for keys to come from memory, and itemgetter overlaps several of these waits. It returns no
+            # tuple for a single key, hence the additional one, which is ignored.
             found = itemgetter(*part, part[0])(numbers)
             appearance[start : start + _PART] = np.fromiter(found, dtype=np.int32, count=len(part))
     except TypeError:
@@ -277,7 +277,7 @@ def _number(column: Sequence[Any] | NDArray[Any], name: str) -> tuple[list[Any],
 
 
 def _in_order(distinct: list[Any]) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Return distinct objects, ascending where they compare and else as they are, and the position of each."""
+    """Return distinct objects, sorted if they can be compared, and the position of each."""
     try:
         order = sorted(range(len(distinct)), key=distinct.__getitem__)
     except TypeError:  # ids of types that cannot be compared stay in the order of first appearance
@@ -289,10 +289,10 @@ def _in_order(distinct: list[Any]) -> tuple[NDArray[Any], NDArray[np.int32]]:
 
 
 def _is_integral(kind: type) -> bool:
-    return issubclass(kind, int | np.integer) and not issubclass(kind, np.timedelta64)  # which NumPy derives from it
+    return issubclass(kind, int | np.integer) and not issubclass(kind, np.timedelta64)  # a subclass of np.integer
 
 
-def _factorise_integers(column: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def _factorize_integers(column: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     if len(column) == 0:
         return column.copy(), np.empty(0, dtype=np.int32)
     smallest, largest = int(column.min()), int(column.max())
@@ -312,5 +312,5 @@ def is_missing(item: Any) -> bool:
         return True
     try:
         return bool(item != item)
-    except TypeError:  # pandas.NA, which will not say whether it equals itself
+    except TypeError:  # pandas.NA, whose comparisons have no truth value
         return True

@@ -1,4 +1,4 @@
-"""Timestamps written as text: which format a column of them is in."""
+"""Timestamps written as text: detection of their format."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _OTHERS = (
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to read a column of timestamps.
+    """A format of timestamps.
 
     Attributes
     ----------
     name : str
-        What errors call it.
+        Its name in errors.
     expression : str
-        Microseconds since 1970 in UTC as SQL computes them from the column ``{x}``; missing where it cannot.
+        The SQL expression of microseconds since 1970 in UTC of the column ``{x}``; NULL for text in other formats.
     """
 
     name: str
@@ -45,12 +45,12 @@ ISO = Reading("ISO 8601", "epoch_us(TRY_CAST({x} AS TIMESTAMPTZ))")
 
 
 def readings_of(engine: Engine, sample: Sequence[str], timestamp_format: str | None) -> list[Reading]:
-    """List the ways to read a column of which some entries are known, those that read the most of them.
+    """Return the formats that read most of a sample of a column.
 
     Raises
     ------
     ParameterError
-        If the given format is none.
+        If `timestamp_format` is not a valid format.
     """
     if timestamp_format is not None:
         try:
@@ -82,6 +82,6 @@ def _of_format(pattern: str) -> Reading:
 
 
 def _count(engine: Engine, expression: str, sample: Sequence[str]) -> int:
-    """Count the entries of which an expression makes something."""
+    """Count the strings for which an expression is not NULL."""
     query = f"SELECT count({expression}) FROM (SELECT unnest(?::VARCHAR[]) AS x)"
     return int(engine.rows(query, [list(sample)])[0][0])

@@ -1,4 +1,4 @@
-"""The table of observed pairs, and what can be made into one."""
+"""The table of interactions, and conversion of other data to it."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Interactions:
-    """Observed pairs of a user and an item, with their values, and maybe times and weights.
+    """Interactions of users with items, with their values, and optionally timestamps and weights.
 
     Made by `from_frame`, `from_arrays`, `from_sparse` or `read_interactions`, which check their input; the
-    constructor checks positions and lengths alone. No pair occurs twice. Entries keep the order in which they were
-    given, and nothing is ever changed in place: methods return new objects, and so does `dataclasses.replace`.
+    constructor checks positions and lengths only. A user interacts with an item at most once. Interactions keep the
+    order in which they were given. Objects are immutable: methods, and `dataclasses.replace`, return new ones.
 
     Attributes
     ----------
     users, items : Vocabulary
-        The ids by position. They may hold ids without a single entry.
-    user_positions, item_positions : ndarray of shape (n_entries,), int32
-    values : ndarray of shape (n_entries,), float64
+        The ids by position. They may hold ids without interactions.
+    user_positions, item_positions : ndarray of shape (n_interactions,), int32
+    values : ndarray of shape (n_interactions,), float64
         A stored 0 is an observation of 0.
     has_values : bool
         Whether values were given. Without, each interaction counts as 1, and `values` holds these counts.
-    timestamps : ndarray of shape (n_entries,) or None
+    timestamps : ndarray of shape (n_interactions,) or None
         int64, float64 or datetime64[us], the latter in UTC.
-    weights : ndarray of shape (n_entries,), float64, or None
-        What each entry weighs where an objective is not given weights of its own; finite and at least 0.
+    weights : ndarray of shape (n_interactions,), float64, or None
+        Weights of the interactions, which an objective without weights of its own uses; finite and at least 0.
     item_titles : mapping from item id to str, or None
-        For people to read.
+        Titles to be shown with the ids.
     frame_kind : str or None
-        The library of the dataframe that they came from, so that results can go back into one.
+        The library of the dataframe that they came from, which is also that of results as dataframes.
     """
 
     users: Vocabulary
@@ -69,7 +69,7 @@ class Interactions:
             ("user", self.user_positions, len(self.users)),
             ("item", self.item_positions, len(self.items)),
         ):
-            # as unsigned numbers, negative ones are larger than any count
+            # viewed as unsigned, negative numbers are larger than any count
             if positions.dtype != np.int32 or (len(positions) and positions.view(np.uint32).max() >= count):
                 raise DataError(f"the {name} positions are not int32 numbers from 0 to {count - 1}")
         for name, column in (
@@ -80,7 +80,7 @@ class Interactions:
         ):
             if column is not None and column.shape != self.user_positions.shape:
                 raise DataError(
-                    f"{len(column):,} {name} for {len(self.user_positions):,} entries: give one per entry"
+                    f"{len(column):,} {name} for {len(self.user_positions):,} interactions: give one for each"
                 )
         for name in ("user_positions", "item_positions", "values", "timestamps", "weights"):
             array = getattr(self, name)
@@ -99,7 +99,7 @@ class Interactions:
         item_titles: Any = None,
         duplicates: Duplicates | None = "error",
     ) -> Self:
-        """Take one array, series or list for each column, all of one length.
+        """Make interactions of one array, series or list for each column, all of the same length.
 
         Parameters
         ----------
@@ -110,23 +110,23 @@ class Interactions:
         timestamps : array-like, optional
             Numbers (in any unit), dates and datetimes, or ISO 8601 strings.
         weights : array-like of float, optional
-            What each entry weighs; finite and at least 0.
+            Weights of the interactions; finite and at least 0.
         item_titles : array-like of str, mapping from item id to str, or table, optional
-            Titles of the items, for people to read: one for each entry, of which an item's first one is taken; or by
-            item id; or a table of ids and titles, whose columns are ``item`` (else the first) and ``title`` (else the
-            second). Missing titles are passed over.
+            Titles of items, shown with their ids: a title for each interaction, of which the first of each item is
+            used; a mapping; or a table whose columns are ``item`` (default: the first) and ``title`` (default: the
+            second). Missing titles are skipped.
         duplicates : {"error", "last", "sum", "mean"} or None
-            What to do where a pair of user and item occurs more than once: raise an error; keep the latest
-            entry (by timestamp, and in the order given where there is none or a tie); or put the sum or mean
-            of the values, and of the weights, in the place of the latest entry. None keeps the last one where there
-            are values, and counts the repeats (by "sum") where there are none.
+            How repeated pairs of a user and an item are handled: "error" raises an error; "last" keeps the latest
+            interaction (by timestamp; by order if there are no timestamps, or a tie); "sum" and "mean" keep it with
+            the sum or mean of the values and of the weights. None means "last" if there are values, and "sum" (which
+            counts the repeats) if there are none.
 
         Raises
         ------
         DataError
-            If the columns differ in length, are empty, or hold anything unusable; it names the first bad row.
+            If the columns differ in length, are empty, or contain an invalid value; the message names the first row.
         ParameterError
-            If `duplicates` is none of the four.
+            If `duplicates` is invalid.
         """
         columns = {"user": users, "item": items, "value": values, "timestamp": timestamps, "weight": weights}
         if is_column_of_titles(item_titles):
@@ -146,31 +146,31 @@ class Interactions:
         item_titles: Any = None,
         duplicates: Duplicates | None = "error",
     ) -> Self:
-        """Take columns of a dataframe, or of another table.
+        """Make interactions of the columns of a dataframe, or of another table.
 
         Parameters
         ----------
         frame : dataframe, Arrow data, dict of columns, record array or list of dicts
-            A dataframe is of any library that narwhals knows: pandas, Polars (eager or lazy), PyArrow, DuckDB. Arrow
-            data are record batches, readers and whatever exports such (by ``__arrow_c_stream__`` or
-            ``__arrow_c_array__``); a reader is read to its end. A dict maps names to columns, and dicts in a list are
+            Dataframes of any library that narwhals supports: pandas, Polars (eager or lazy), PyArrow, DuckDB. Arrow
+            data are record batches, record batch readers (which are consumed) and other objects with
+            ``__arrow_c_stream__`` or ``__arrow_c_array__``. A dict maps names to columns; the dicts of a list are
             rows with the same keys.
         user, item : str
             The names of the columns of ids.
         value, timestamp, weight : str or None
-            The names of further columns; `from_arrays` says what they hold. By default, columns that are called
+            The names of further columns, with the content that `from_arrays` describes. By default, columns called
             ``value``, ``timestamp`` and ``weight`` are used if the frame has them; None leaves one out. Other columns
             are ignored.
         item_titles : str, mapping from item id to str, or table, optional
-            Titles of the items, for people to read: the name of a column, from which the first title of each item is
-            taken; or, as in `from_arrays`, a mapping or a second table.
+            Titles of items, shown with their ids: the name of a column, of which the first title of each item is
+            used; or a mapping or a second table as in `from_arrays`.
         duplicates : {"error", "last", "sum", "mean"} or None
             As in `from_arrays`.
 
         Raises
         ------
         DataError
-            If `frame` holds no columns or lacks one; for all else, as `from_arrays` does.
+            If `frame` is not a table or lacks a column; otherwise as `from_arrays`.
         """
         table = columns_in(frame)
         if table is None:
@@ -199,27 +199,27 @@ class Interactions:
 
     @classmethod
     def from_sparse(cls, matrix: Any, *, users: Any = None, items: Any = None) -> Self:
-        """Take the stored entries of a SciPy sparse matrix whose rows are users.
+        """Make interactions of the stored values of a SciPy sparse matrix whose rows are users.
 
         Parameters
         ----------
         matrix : scipy.sparse matrix or array of shape (n_users, n_items)
-            Of any format. What is stored is observed, explicit zeros too; what is not stored is missing. The zeros
-            of a BSR or DIA matrix are padding, and missing.
+            Of any format. Stored values are observed, explicit zeros included, and all other cells are missing.
+            Zeros of a BSR or DIA matrix are padding, and missing.
         users, items : Vocabulary or array-like of ids, optional
-            The ids of the rows and columns; 0 to n − 1 if left out. All of them enter the vocabulary, also
+            The ids of the rows and columns; by default 0 to n − 1. All of them enter the vocabulary, including
             those of empty rows and columns.
 
         Raises
         ------
         DataError
-            If `matrix` is not sparse or not valid, has no stored entry, stores a cell twice or a value that is not a
+            If `matrix` is not sparse or not valid, has no stored value, stores a cell twice or a value that is not a
             finite number, or if the number of ids does not match its shape.
         """
         if not is_sparse(matrix):
             raise DataError(
                 f"from_sparse takes a two-dimensional SciPy sparse matrix, not {_kind(matrix)}: "
-                "wrap a dense one in scipy.sparse.csr_array, which keeps what is not zero"
+                "convert a dense one with scipy.sparse.csr_array, which stores the values that are not 0"
             )
         if len(matrix.shape) != 2:
             raise DataError(
@@ -228,12 +228,12 @@ class Interactions:
             )
         data = cls.of_stored(matrix, users=users, items=items)
         if len(data) == 0:
-            raise DataError("the matrix has no stored entry: store at least one observed cell")
+            raise DataError("the matrix has no stored value: store at least one observed cell")
         return data
 
     @classmethod
     def of_stored(cls, matrix: Any, *, users: Any = None, items: Any = None) -> Self:
-        """Take a sparse matrix that may store nothing, or be the single row of a one-dimensional array."""
+        """Make interactions of a sparse matrix, which may be empty, or one-dimensional (then it is a single row)."""
         shape = matrix.shape if len(matrix.shape) != 1 else (1, *matrix.shape)
         user_ids = None if users is None else _vocabulary_of(users, shape[0], "rows", "users")
         item_ids = None if items is None else _vocabulary_of(items, shape[1], "columns", "items")
@@ -261,7 +261,7 @@ class Interactions:
 
     @classmethod
     def _from_columns(cls, columns: Mapping[str, Any], duplicates: Duplicates | None) -> Self:
-        """Check and convert the columns, by role; those left out are absent or None."""
+        """Check and convert columns by role; optional ones may be absent or None."""
         if duplicates is not None:
             check_choice("duplicates", duplicates, ("error", "last", "sum", "mean"))
         table = check_table(columns)
@@ -282,21 +282,21 @@ class Interactions:
         return data.without_repeats(duplicates)
 
     def without_repeats(
-        self, duplicates: Duplicates | None, remedy: str = "say duplicates='last', 'sum' or 'mean'"
+        self, duplicates: Duplicates | None, remedy: str = "set duplicates='last', 'sum' or 'mean'"
     ) -> Self:
-        """Merge or refuse the entries of a cell that has more than one.
+        """Merge repeated interactions of a user with an item, or raise an error.
 
         Parameters
         ----------
         duplicates : {"error", "last", "sum", "mean"} or None
             As in `from_arrays`.
         remedy : str
-            What the error advises.
+            The remedy that the error names.
 
         Raises
         ------
         RowError
-            If a cell has more than one and ``duplicates="error"``.
+            If there are repeats and ``duplicates="error"``.
         """
         if duplicates is None:
             duplicates = "last" if self.has_values else "sum"
@@ -312,7 +312,7 @@ class Interactions:
         return self.merged(duplicates, by_time=True)
 
     def merged(self, how: Literal["last", "sum", "mean"], *, by_time: bool = False) -> Self:
-        """Make one of each cell's entries; the latest is the last one given, or that of the largest timestamp."""
+        """Merge the interactions of each cell; the latest is the last one, or that with the largest timestamp."""
         rows, merged = merge(self.cells, how, self.timestamps if by_time else None)
         return replace(
             self.subset(rows),
@@ -322,7 +322,7 @@ class Interactions:
 
     @property
     def cells(self) -> NDArray[np.int64]:
-        """A number for each entry's cell."""
+        """The number of each interaction's cell."""
         return self.user_positions.astype(np.int64) * self.n_items + self.item_positions
 
     @property
@@ -339,7 +339,7 @@ class Interactions:
         return len(self.values)
 
     def __repr__(self) -> str:
-        size = f"{len(self):,} of {self.n_users:,} users × {self.n_items:,} items"
+        size = f"{len(self):,} interactions, {self.n_users:,} users, {self.n_items:,} items"
         if len(self) == 0:
             return f"Interactions({size})"
         parts = [size, *self._described_values()]
@@ -368,12 +368,12 @@ class Interactions:
 
     @property
     def user_ids(self) -> NDArray[Any]:
-        """The user id of each entry."""
+        """The user id of each interaction."""
         return self.users.ids[self.user_positions]
 
     @property
     def item_ids(self) -> NDArray[Any]:
-        """The item id of each entry."""
+        """The item id of each interaction."""
         return self.items.ids[self.item_positions]
 
     @cached_property
@@ -397,28 +397,28 @@ class Interactions:
         return self.by_user.turned(self.n_items)
 
     def to_sparse(self) -> csr_array[Any, tuple[int, int]]:
-        """Give the values as a SciPy array of users × items; a value of 0 stays a stored entry."""
+        """Return the values as a SciPy array of users × items; values of 0 are stored explicitly."""
         from scipy.sparse import csr_array
 
         pattern = self.by_user
-        # 32 bits where they suffice, since many a library takes no others; and copies, since the pattern is
-        # shared and SciPy has methods that work in place
+        # int32 where it suffices, since many libraries accept no other; and copies, since the pattern is shared and
+        # some methods of SciPy work in place
         index = np.int32 if len(self) <= np.iinfo(np.int32).max else np.int64
         stored = (self.values[pattern.order], pattern.indices.astype(index), pattern.indptr.astype(index))
         return csr_array(stored, shape=(self.n_users, self.n_items))
 
     def subset(self, rows: ArrayLike) -> Self:
-        """Keep some entries, and the vocabularies as they are.
+        """Return some of the interactions; the vocabularies stay as they are.
 
         Parameters
         ----------
         rows : array-like of int or of bool
-            Numbers of distinct entries, in the order wanted, or a mark for every entry.
+            Distinct row numbers, in the desired order, or a mask of all interactions.
 
         Raises
         ------
         DataError
-            If `rows` has the wrong length or type, or names an entry twice or one that there is not.
+            If `rows` has the wrong length or type, or a row number is repeated or out of range.
         """
         chosen = as_rows(rows, len(self))
         return replace(
@@ -431,7 +431,7 @@ class Interactions:
         )
 
     def rebased(self, *, users: Vocabulary | None = None, items: Vocabulary | None = None) -> Self:
-        """Number the ids as other vocabularies do, and leave out interactions with an id that these lack.
+        """Return the interactions with positions in other vocabularies, without those whose ids are unknown there.
 
         Raises
         ------
@@ -456,53 +456,54 @@ class Interactions:
         )
 
     def with_values(self, values: ArrayLike) -> Self:
-        """Put other values (finite, one per entry) in the place of these."""
+        """Return the interactions with other values: finite, one for each."""
         return self._with_same_cells(replace(self, values=as_numbers(values, "value"), has_values=True))
 
     def with_weights(self, weights: ArrayLike | None) -> Self:
-        """Put other weights (finite, at least 0, one per entry) in the place of these; None for none."""
+        """Return the interactions with other weights: finite, at least 0, one for each; None for no weights."""
         return self._with_same_cells(replace(self, weights=None if weights is None else as_weights(weights)))
 
     def with_titles(self, item_titles: Any, item: str = "item") -> Self:
-        """Add titles of items, from a mapping or a table as in `from_arrays`; the same without any for None.
+        """Return the interactions with titles of items.
 
         Parameters
         ----------
         item_titles : mapping from item id to str, table, or None
+            As in `from_arrays`; None changes nothing.
         item : str
-            What the column of ids is called in a table.
+            The name of the column of ids in a table.
         """
         return self if item_titles is None else replace(self, item_titles=read_titles(item_titles, self.items, item))
 
     def with_titles_of(self, other: Interactions) -> Self:
-        """Take over the titles of items that have none here."""
+        """Return the interactions with additional titles, for items that have none."""
         more, known = other.item_titles, self.item_titles or {}
         if more is None or more is known or more.keys() <= known.keys():
             return self
         return self._with_same_cells(replace(self, item_titles={**more, **known}))
 
     def _with_same_cells(self, other: Self) -> Self:
-        """Hand the counts and orientations that were built already on to `other`."""
+        """Pass the counts and orientations that are already computed to `other`, and return it."""
         built = {"user_counts", "item_counts", "by_user", "by_item"} & self.__dict__.keys()
         other.__dict__.update({name: self.__dict__[name] for name in built})
         return other
 
 
 def as_interactions(data: Any, *, duplicates: Duplicates = "error") -> Interactions:
-    """Take whatever `fit` takes.
+    """Convert the data that `fit` accepts to interactions.
 
     Parameters
     ----------
-    data : Interactions, scipy.sparse matrix or dataframe
-        A sparse matrix has a row per user; a dataframe has the columns ``user`` and ``item``, and any of
-        ``value``, ``timestamp`` and ``weight``. So may all else that `Interactions.from_frame` takes.
+    data : Interactions, scipy.sparse matrix, dataframe or other table
+        The rows of a sparse matrix are users. A dataframe, or any other table that `Interactions.from_frame`
+        accepts, has the columns ``user`` and ``item``, and optionally ``value``, ``timestamp`` and ``weight``.
     duplicates : {"error", "last", "sum", "mean"}
-        For a dataframe in which a pair occurs more than once; as in `Interactions.from_frame`.
+        How repeats in a table are handled; as in `Interactions.from_frame`.
 
     Raises
     ------
     DataError
-        If `data` is anything else, or unusable.
+        If `data` is of another type, or invalid.
     """
     if isinstance(data, Interactions):
         return data
@@ -517,26 +518,26 @@ def as_interactions(data: Any, *, duplicates: Duplicates = "error") -> Interacti
     others = [name for name in table.names if name not in ("user", "item", "timestamp", "weight")]
     if "value" not in table.names and others and {"user", "item"} <= set(table.names):
         raise DataError(
-            f"the dataframe has no column 'value', but {', '.join(map(repr, others))}: say which one holds the "
-            f"values by Interactions.from_frame(frame, value={others[0]!r}), or drop what is not needed"
+            f"the dataframe has no column 'value', but {', '.join(map(repr, others))}: name the column of values, as "
+            f"in Interactions.from_frame(frame, value={others[0]!r}), or drop the columns that are not needed"
         )
     asked = {"user": "user", "item": "item", "value": VALUE, "timestamp": TIMESTAMP, "weight": WEIGHT}
     return Interactions._from_table(table, asked, None, duplicates)
 
 
 def as_histories(data: Any) -> Interactions:
-    """Take what `as_interactions` takes, or a mapping from each user's id to its items.
+    """Convert histories to interactions: the data of `as_interactions`, or a mapping from user id to items.
 
     Parameters
     ----------
     data : Interactions, scipy.sparse matrix, dataframe or mapping
-        A mapping holds, for each user, a mapping or a pandas Series from item ids to values, or the ids of items
-        alone. An item that occurs twice in a list counts once. A user may have no item.
+        A mapping holds, for each user, a mapping or a pandas Series from item ids to values, or a list of item ids.
+        An item that occurs twice in a list counts once. A user may have no items.
 
     Returns
     -------
     Interactions
-        With `has_values` only if no user has items alone.
+        `has_values` is False if the items of a user are a list of ids.
     """
     if not isinstance(data, Mapping):
         return as_interactions(data)
@@ -569,7 +570,7 @@ def as_histories(data: Any) -> Interactions:
 
 
 def _values_of_items(user: Any, history: Any) -> Mapping[Any, Any] | None:
-    """The value of each item in a user's history; None if it is a list of items alone."""
+    """Return the value of each item in a user's history; None if it is a list of item ids."""
     if isinstance(history, Mapping):
         return history
     if isinstance(history, str | bytes) or not isinstance(history, Iterable):

@@ -1,4 +1,4 @@
-"""Interactions that grow by a few at a time: what a row holds now, and all of them on request."""
+"""Interactions that grow by a few at a time: those of single rows at once, and all of them on request."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from halfstep.interactions.interactions import Interactions
 from halfstep.interactions.lists import Lists
 from halfstep.interactions.vocabulary import Vocabulary
 
-SEARCHED = 1 << 10, 1 << 15  # at least and at most so many of the latest interactions are searched one by one
-SMALL = 1 << 16  # so many new interactions are kept beside those of the start, whatever the number of these
-ROWS_SEARCHED = 64  # of a start that has not been sorted: searching so many rows costs as much as sorting once
+SEARCHED = 1 << 10, 1 << 15  # bounds of how many of the latest interactions are unsorted, and searched linearly
+SMALL = 1 << 16  # new interactions that are kept apart from the base before they are merged, however small this is
+ROWS_SEARCHED = 64  # rows of an unsorted base that are searched linearly, at about the cost of sorting it once
 
 Repeats = Literal["last", "sum", "error"]
 Ints = NDArray[np.integer]
 
 
 class Rows(NamedTuple):
-    """The interactions of some users or items, row by row and in no order within a row; weights are 1 without any."""
+    """The interactions of some users or items in compressed rows, unordered within a row; weights default to 1."""
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
@@ -33,14 +33,14 @@ class Rows(NamedTuple):
 
 
 class Added(NamedTuple):
-    """What `Ledger.added` returns.
+    """The result of `Ledger.added`.
 
     Attributes
     ----------
     ledger : Ledger
         With the new interactions.
     users, items : ndarray of shape (n_new,)
-        Their positions.
+        The positions of the new interactions.
     is_new : ndarray of shape (n_new,)
         Whether the cell was not observed before.
     """
@@ -53,7 +53,7 @@ class Added(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Log:
-    """The interactions added, as columns; `replaced` numbers the interaction that each supersedes, −1 for none."""
+    """The added interactions as columns; `replaced` is the number of the interaction that each replaces, or −1."""
 
     users: Growing
     items: Growing
@@ -64,7 +64,7 @@ class _Log:
 
     @classmethod
     def empty(cls, base: Interactions) -> Self:
-        """Return a log without interactions, which has the columns of the given ones."""
+        """Return an empty log with the columns of the given interactions."""
         times, weights = (None if c is None else Growing(c[:0]) for c in (base.timestamps, base.weights))
         none = np.empty(0, np.int32)
         return cls(Growing(none), Growing(none), Growing(np.empty(0)), Growing(none.astype(np.int64)), times, weights)
@@ -78,7 +78,7 @@ class _Log:
         return replace(self, **longer)
 
     def taken(self, rows: Ints, replaced: NDArray[np.int64]) -> Self:
-        """Take some interactions, with other numbers of those that they supersede."""
+        """Return some interactions, with new numbers of those that they replace."""
         taken = {name: Growing(column.array[rows]) for name, column in self._columns}
         return replace(self, **(taken | {"replaced": Growing(replaced)}))
 
@@ -89,7 +89,7 @@ class _Log:
 
 
 class _Sorted(NamedTuple):
-    """A column of positions, sorted, and where in the column each stands."""
+    """A column of positions, sorted, and the row of each in the column."""
 
     keys: NDArray[np.int32]
     order: NDArray[np.int64]
@@ -102,36 +102,33 @@ class _Sorted(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Ledger:
-    """Interactions that were added to others; adding makes a new ledger and leaves this one as it is.
+    """Interactions that are added to a base; adding returns a new ledger and leaves this one unchanged.
 
-    Adding costs as much as reading the rows concerned. What is kept of a new interaction are a few numbers: in a log,
-    of which all but the latest interactions are sorted by user and by item. Interactions are numbered, those of the
-    base first.
+    Adding costs as much as reading the affected rows. New interactions are kept in a log as a few numbers each, and
+    all but the latest are sorted by user and by item. Interactions are numbered, those of the base first.
 
     Attributes
     ----------
     base : Interactions
-        What it started from.
+        The interactions that the ledger started from.
     users, items : Vocabulary
-        With the ids of the new interactions.
+        The ids of the base and of the new interactions.
     """
 
     base: Interactions
     users: Vocabulary
     items: Vocabulary
     _log: _Log
-    _sorted: tuple[_Sorted, _Sorted] = field(
-        repr=False
-    )  # of users and of items, of the first interactions in the log
+    _sorted: tuple[_Sorted, _Sorted] = field(repr=False)  # users and items of all but the latest in the log
 
     @classmethod
     def of(cls, base: Interactions) -> Self:
-        """Start from interactions."""
+        """Return a ledger of some interactions."""
         nothing = _Sorted.of(np.empty(0, np.int32))
         return cls(base, base.users, base.items, _Log.empty(base), (nothing, nothing))
 
     def parted(self) -> Self:
-        """Return a ledger of the same content that can be added to independently of this one."""
+        """Return a ledger with the same content that shares no memory that adding writes to."""
         every = np.arange(len(self._log))
         return replace(self, _log=self._log.taken(every, self._log.replaced.array))
 
@@ -140,12 +137,12 @@ class Ledger:
 
     @property
     def has_weights(self) -> bool:
-        """Whether interactions came with weights of their own."""
+        """Whether the interactions have weights."""
         return self.base.weights is not None
 
     @cached_property
     def interactions(self) -> Interactions:
-        """All interactions, those that were given last at the end."""
+        """All interactions, the latest last."""
         log, base = self._log, self.base
         if len(log) == 0:
             return base
@@ -221,53 +218,53 @@ class Ledger:
         ----------
         new : Interactions
         repeats : {"last", "sum", "error"}
-            What becomes of an interaction whose cell is observed already: it replaces the old one; or its value and
-            weight are added to the old ones; or all are refused.
+            How an interaction is handled whose cell is already observed: "last" replaces the old one, "sum" adds the
+            value and weight to the old ones, "error" raises an error.
 
         Raises
         ------
         DataError
-            If timestamps are missing or of another kind than those of the base, if an id is of a type that no id here
-            has, or if a cell is observed already and ``repeats="error"``.
+            If timestamps are missing or of another type than those of the base, if an id is of a type that no id of
+            the ledger has, or if a cell is already observed and ``repeats="error"``.
         """
         new = self._fitting(new)
         users = self.users.extended(new.user_ids, name="user id")
         items = self.items.extended(new.item_ids, name="item id")
         u, i = users.positions(new.user_ids), items.positions(new.item_ids)
         old = self._find(u, i)
-        is_there = old >= 0
-        if repeats == "error" and is_there.any():
-            raise _repeated(new, int(np.argmax(is_there)))
-        if repeats == "sum" and is_there.any():
-            new = _increased(new, is_there, self._values(old[is_there]), self._weights(old[is_there]))
+        is_repeat = old >= 0
+        if repeats == "error" and is_repeat.any():
+            raise _repeated(new, int(np.argmax(is_repeat)))
+        if repeats == "sum" and is_repeat.any():
+            new = _increased(new, is_repeat, self._values(old[is_repeat]), self._weights(old[is_repeat]))
         log = self._log.appended(
             users=u, items=i, values=new.values, replaced=old, timestamps=new.timestamps, weights=new.weights
         )
         base = self.base.with_titles_of(new)
-        return Added(replace(self, base=base, users=users, items=items, _log=log)._tidied(), u, i, ~is_there)
+        return Added(replace(self, base=base, users=users, items=items, _log=log)._tidied(), u, i, ~is_repeat)
 
     def _fitting(self, new: Interactions) -> Interactions:
-        """Give new interactions the columns that the base has."""
+        """Return the new interactions with the columns of the base."""
         base = self.base
         if base.timestamps is None:
             new = new if new.timestamps is None else replace(new, timestamps=None)
         elif new.timestamps is None or new.timestamps.dtype.kind != base.timestamps.dtype.kind:
-            kind = "none" if new.timestamps is None else f"timestamps of type {new.timestamps.dtype}"
+            kind = "none" if new.timestamps is None else f"some of type {new.timestamps.dtype}"
             raise DataError(
                 f"the model was fitted on timestamps of type {base.timestamps.dtype}, and the new interactions have "
-                f"{kind}: give such, or fit the model without timestamps"
+                f"{kind}: give timestamps of the same type, or fit the model without timestamps"
             )
         if base.weights is None:
             if new.weights is not None:
                 raise DataError(
-                    "the new interactions have weights, and those that the model was fitted on have none: leave them "
-                    "out, or fit the model on interactions with weights"
+                    "the new interactions have weights, but those that the model was fitted on do not: leave the "
+                    "weights out, or fit the model on interactions with weights"
                 )
             return new
         return new if new.weights is not None else new.with_weights(np.ones(len(new)))
 
     def _tidied(self) -> Self:
-        """Sort the log when too much of it is searched one by one; merge it into the base when it is as long."""
+        """Sort the log if too much of it is unsorted; merge it into the base if it is longer than that."""
         n, n_sorted = len(self._log), len(self._sorted[0].keys)
         if n - n_sorted <= min(max(SEARCHED[0], n_sorted // 8), SEARCHED[1]):
             return self
@@ -277,12 +274,12 @@ class Ledger:
         return replace(self, _log=log, _sorted=(_Sorted.of(log.users.array), _Sorted.of(log.items.array)))
 
     def _without_replaced(self) -> _Log:
-        """Drop the interactions of the log that a later one supersedes, which takes over what they supersede."""
+        """Return the log without replaced interactions; the later ones replace what these replaced."""
         replaced, start = self._log.replaced.array.copy(), len(self.base)
         is_kept = np.ones(len(replaced), bool)
         is_kept[replaced[replaced >= start] - start] = False
         while len(later := np.flatnonzero(replaced >= start)):
-            replaced[later] = replaced[replaced[later] - start]  # twice as far back each time
+            replaced[later] = replaced[replaced[later] - start]  # doubles the steps back each time
         return self._log.taken(np.flatnonzero(is_kept), replaced[is_kept])
 
     def _rows(self, side: Literal[0, 1], rows: Ints) -> Rows:
@@ -341,12 +338,12 @@ class Ledger:
         known = np.minimum(rows, len(pattern.indptr) - 2)  # rows of new ids have nothing here
         first = pattern.indptr[known]
         lengths = (pattern.indptr[known + 1] - first) * (rows == known)
-        return lengths, pattern.order[_places(first, lengths)].astype(np.int64)
+        return lengths, pattern.order[_slices(first, lengths)].astype(np.int64)
 
     def _of_log(self, side: Literal[0, 1], rows: Ints) -> list[tuple[Ints, NDArray[np.int64]]]:
         by_row, start = self._sorted[side], len(self.base)
         first, last = by_row.keys.searchsorted(rows), by_row.keys.searchsorted(rows, side="right")
-        of_sorted = start + by_row.order[_places(first, last - first)]
+        of_sorted = start + by_row.order[_slices(first, last - first)]
         recent = (self._log.users, self._log.items)[side].array[len(by_row.keys) :]
         lengths, of_recent = _searched(recent, rows)
         return [(last - first, of_sorted), (lengths, of_recent + (start + len(by_row.keys)))]
@@ -366,7 +363,7 @@ class Ledger:
         return self._column(self.base.weights, self._log.weights, numbers)
 
     def _column(self, old: NDArray[Any], new: Growing, numbers: NDArray[np.int64]) -> NDArray[Any]:
-        """Take numbered interactions of a column."""
+        """Return the values of numbered interactions in a column."""
         late = numbers - len(self.base)
         is_late = late >= 0
         if not is_late.any():
@@ -377,8 +374,8 @@ class Ledger:
         return taken
 
 
-def _places(first: Ints, lengths: Ints) -> NDArray[np.int64]:
-    """Return the places of several slices, one slice after the other."""
+def _slices(first: Ints, lengths: Ints) -> NDArray[np.int64]:
+    """Return the indices of several slices, concatenated."""
     if len(first) == 1:
         return np.arange(int(first[0]), int(first[0] + lengths[0]))
     before = np.cumsum(lengths) - lengths
@@ -388,7 +385,7 @@ def _places(first: Ints, lengths: Ints) -> NDArray[np.int64]:
 
 
 def _searched(column: NDArray[np.int32], rows: Ints) -> tuple[Ints, NDArray[np.int64]]:
-    """Find where a column holds each of some ascending rows: how often, and the places row by row."""
+    """Return how often a column holds each of some ascending rows, and the indices row by row."""
     if len(rows) == 1:
         places = (column == rows[0]).nonzero()[0]
         return np.array([len(places)]), places
@@ -401,19 +398,19 @@ def _searched(column: NDArray[np.int32], rows: Ints) -> tuple[Ints, NDArray[np.i
 
 
 def _increased(
-    new: Interactions, is_there: NDArray[np.bool_], values: NDArray[np.float64], weights: NDArray[np.float64]
+    new: Interactions, is_repeat: NDArray[np.bool_], values: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> Interactions:
     """Add the values and weights of observed cells to those of new interactions."""
     total = new.values.copy()
-    total[is_there] += values
+    total[is_repeat] += values
     increased = new.with_values(total)
     if new.weights is None:
         return increased
     total = new.weights.copy()
-    total[is_there] += weights
+    total[is_repeat] += weights
     return increased.with_weights(total)
 
 
 def _repeated(new: Interactions, row: int) -> DataError:
     user, item = new.users[int(new.user_positions[row])], new.items[int(new.item_positions[row])]
-    return DataError(f"user {user!r} has item {item!r} already: say duplicates='last' or 'sum'")
+    return DataError(f"user {user!r} has item {item!r} already: set duplicates='last' or 'sum'")

@@ -1,9 +1,8 @@
-"""Text files made plain, their lines counted and, where something is wrong, looked at one by one.
+"""Conversion of text files to plain ones, whose lines are counted and, after an error, checked one by one.
 
-DuckDB reads what this module has made plain: a regular file in UTF-8 whose lines end alike. Each line of it is one
-record or blank, and it has the number that it has in the original. The lines are counted here, apart from DuckDB, so
-that no row can be lost; and looked at by Python's csv module where DuckDB and the count do not agree, or DuckDB finds
-a fault, to say which line it is.
+A plain file is a regular file in UTF-8 with one kind of line end, which DuckDB reads. Each of its lines is a record
+or blank, and has the same number as in the original. Lines are counted here, independently of DuckDB, so that no row
+can be lost. If the counts differ, or DuckDB reports an error, Python's csv module finds the line.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ _BYTE_ORDER_MARKS = {
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How the lines of a text are written.
+    """The format of the lines of a text file.
 
     Attributes
     ----------
     separator : str
-        What separates fields.
+        The field separator.
     quote : str or None
-        The character that may enclose a field; it stands for itself where it is doubled.
+        The character that may enclose a field, and is doubled inside one.
     newlines_in_values : bool
-        Whether enclosed fields may hold line breaks.
+        Whether quoted fields may contain line breaks.
     """
 
     separator: str
@@ -67,18 +66,17 @@ class TextFormat:
 
 @dataclass(frozen=True)
 class PlainText:
-    """A regular file in UTF-8, decompressed, whose lines end alike and hold no NUL.
+    """A decompressed regular file in UTF-8 with one kind of line end and without NUL characters.
 
     Attributes
     ----------
     name : str
-        What errors call it.
+        The name of the original file in errors.
     path : Path
     lines, blank : int
-        How many lines there are, and how many of them are empty. Lines that begin with the prefix of comments are
-        empty here.
+        The number of lines, and of empty lines. Comment lines are empty in this file.
     comments : int
-        How many those are.
+        The number of comment lines.
     """
 
     name: str
@@ -88,14 +86,14 @@ class PlainText:
     comments: int = 0
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
-        """Go through the lines that are not empty, each with its number from 1 on."""
+        """Iterate over the lines that are not empty, with their numbers from 1 on."""
         with self.path.open(encoding="utf-8-sig", newline="") as file:
             for number, line in enumerate(file, 1):
                 if line.rstrip("\r\n"):
                     yield number, line
 
     def fault_in(self, line: str, format: TextFormat, fields: int) -> str | None:  # noqa: A002 - its usual name
-        """Say what is wrong with a line; None if it is a record of that many fields."""
+        """Describe the error in a line; None if it is a record with this number of fields."""
         if len(line) > LONGEST // 4 and len(line.encode()) > LONGEST:
             return f"the line is longer than {LONGEST:,} bytes"
         try:
@@ -103,13 +101,13 @@ class PlainText:
         except csv.Error as error:
             if "unexpected end of data" in str(error):
                 return "a quoted field is not closed in this line"
-            return "a quoted field goes on after its closing quote"
+            return "a quoted field continues after its closing quote"
         if found == fields:
             return None
-        return f"the line has {found} {'field' if found == 1 else 'fields'}, not {fields} as the first"
+        return f"the line has {found} {'field' if found == 1 else 'fields'}, but the first has {fields}"
 
     def first_fault(self, format: TextFormat, fields: int, after: int = 0) -> tuple[int, str] | None:  # noqa: A002
-        """Find the first line that is wrong and say what it is."""
+        """Return the number of the first invalid line and its error; None if there is none."""
         for number, line in self:
             fault = self.fault_in(line, format, fields) if number > after else None
             if fault is not None:
@@ -123,7 +121,7 @@ class PlainText:
         fields: int,
         after: int,
     ) -> tuple[PlainText, int]:
-        """Copy the file with an empty line in the place of each that is wrong; return how many those are."""
+        """Return a copy in which invalid lines are empty, and their number."""
         skipped = 0
         with path.open("w", encoding="utf-8", newline="") as copy:
             last = 0
@@ -137,12 +135,12 @@ class PlainText:
         return PlainText(self.name, path, self.lines, self.blank + skipped, self.comments), skipped
 
     def count_records(self, format: TextFormat) -> int:  # noqa: A002
-        """Count the records where they may span lines, by Python's csv module.
+        """Count the records, which may span lines, with Python's csv module.
 
         Raises
         ------
         DataError
-            If a quoted field is not closed, or goes on after its closing quote; it names the line.
+            If a quoted field is not closed, or continues after its closing quote; the message names the line.
         """
         count, start = 0, 1
         with self.path.open(encoding="utf-8-sig", newline="") as file:
@@ -153,16 +151,16 @@ class PlainText:
                     start = records.line_num + 1  # type: ignore[attr-defined]
             except csv.Error as error:
                 closed = "unexpected end of data" not in str(error)
-                fault = "goes on after its closing quote" if closed else "is not closed"
+                fault = "continues after its closing quote" if closed else "is not closed"
                 raise DataError(
                     f"{self.name}, line {start}: a quoted field of the record that begins here {fault}: correct it, "
-                    "or set quote=None where quotes are ordinary characters"
+                    "or set quote=None if quotes are ordinary characters"
                 ) from None
         return count
 
 
 def make_plain(source: Source, encoding: str, comment: str | None, workspace: Workspace) -> PlainText:
-    """Make a text plain, and count its lines.
+    """Make a plain file of a text file, and count its lines.
 
     Raises
     ------
@@ -194,7 +192,7 @@ def make_plain(source: Source, encoding: str, comment: str | None, workspace: Wo
 
 
 class _Counts:
-    """What is counted in the blocks of a text, each of which ends with a line (or the text)."""
+    """Counts of the lines of a text, which is added in blocks of whole lines."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -220,7 +218,7 @@ class _Counts:
             line = self.lines + block[: block.index(b"\0")].count(b"\n") + 1
             raise DataError(
                 f"{self.name}, line {line}: there is a NUL character, as in binary files and in UTF-16: give a text "
-                "file, or say encoding='utf-16'"
+                "file, or set encoding='utf-16'"
             )
         if not block.isascii():
             self._check_utf8(block)
@@ -248,8 +246,8 @@ class _Counts:
         except UnicodeDecodeError as error:
             line = self.lines + block[: error.start].count(b"\n") + 1
             raise DataError(
-                f"{self.name}, line {line}: the byte 0x{block[error.start]:02x} is not UTF-8: say in what encoding "
-                "the file is, such as encoding='latin-1' or 'cp1252'"
+                f"{self.name}, line {line}: the byte 0x{block[error.start]:02x} is not UTF-8: set the encoding of "
+                "the file, such as encoding='latin-1' or 'cp1252'"
             ) from None
 
     def _check_lengths(self, block: bytes, before: int) -> None:
@@ -257,12 +255,12 @@ class _Counts:
             if len(line) > LONGEST and not self.mixed:
                 raise DataError(
                     f"{self.name}, line {number}: the line is longer than {LONGEST:,} bytes: shorten it, or "
-                    "write the columns that are needed to a file of their own"
+                    "write only the needed columns to another file"
                 )
 
 
 def _encoding_of(path: Path, name: str, encoding: str) -> str:
-    """Check the name of an encoding; a byte order mark says more than the default."""
+    """Check the name of an encoding; for UTF-8, a byte order mark takes precedence."""
     try:
         codec = codecs.lookup(encoding)
         "".encode(encoding)
@@ -279,7 +277,7 @@ def _encoding_of(path: Path, name: str, encoding: str) -> str:
 
 
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """Read blocks that end where lines do; a line that is too long to be one ends anywhere."""
+    """Read blocks of whole lines; lines that exceed the limit are cut."""
     rest = b""
     while block := file.read(_BLOCK):
         block = rest + block
@@ -294,7 +292,7 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _decoded(file: IO[bytes], encoding: str, counts: _Counts) -> Iterator[bytes]:
-    """Read blocks, and make UTF-8 of what is in another encoding."""
+    """Read blocks, converted to UTF-8."""
     if encoding == "utf-8":
         yield from iter(lambda: file.read(_BLOCK), b"")
         return
@@ -305,13 +303,13 @@ def _decoded(file: IO[bytes], encoding: str, counts: _Counts) -> Iterator[bytes]
         yield decoder.decode(b"", final=True).encode()
     except UnicodeError as error:
         raise DataError(
-            f"{counts.name}, after line {counts.lines}: not {encoding} ({getattr(error, 'reason', error)}): say in "
-            "what encoding the file is by encoding=..."
+            f"{counts.name}, after line {counts.lines}: not {encoding} ({getattr(error, 'reason', error)}): set "
+            "encoding=... to the encoding of the file"
         ) from None
 
 
 def _with_one_line_end(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    r"""Make ``\n`` of every line end, and cut blocks where lines end."""
+    r"""Convert every line end to ``\n``, and yield blocks of whole lines."""
     rest = b""
     for block in blocks:
         block = rest + block

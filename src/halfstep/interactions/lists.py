@@ -1,4 +1,4 @@
-"""Some items for each of many users: what was seen, what to leave out, what may be recommended."""
+"""Lists of items for each of many users: seen items, excluded items, candidates."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Lists:
     indices: NDArray[np.int32]
 
     def checked(self, n_rows: int, n_columns: int) -> Lists:
-        """Give the same lists, in which no column repeats, once they are known to be what kernels may read.
+        """Check that kernels can read the lists, and return them without repeated columns.
 
         Raises
         ------
         DataError
-            Unless there are `n_rows` lists, none of which falls, of columns from 0 to n_columns − 1.
+            If there are not `n_rows` lists, or if a list is not ascending or has columns beyond `n_columns`.
         """
         indptr, indices = self.indptr, self.indices
         if (
@@ -66,7 +66,7 @@ class Lists:
 
     @classmethod
     def empty(cls, n_rows: int) -> Self:
-        """No column for any row."""
+        """Return empty lists."""
         return cls(np.zeros(n_rows + 1, np.int64), np.empty(0, np.int32))
 
     @classmethod
@@ -120,26 +120,26 @@ class Lists:
         return cls(indptr, np.concatenate([np.empty(0, np.int32), *found]))
 
     def rows(self, rows: NDArray[np.integer]) -> Lists:
-        """Take some rows; −1 stands for an empty one."""
+        """Return the lists of some rows; −1 stands for an empty one."""
         return Lists.of_rows(self, rows)
 
     def joined_with(self, other: Lists) -> Lists:
-        """Give the columns that are in either list."""
+        """Return the union with other lists, row by row."""
         return self._combined(other, lambda here, there: here + there)
 
     def without(self, other: Lists) -> Lists:
-        """Give the columns that are here and not in the other list."""
+        """Return the columns that are not in the other lists, row by row."""
         return self._combined(other, lambda here, there: here > there)
 
     def within(self, columns: NDArray[np.integer], n_columns: int) -> Lists:
-        """Keep those of the given columns, which ascend, and number them by their places among these."""
+        """Keep only the given columns, which are ascending, renumbered by their positions among these."""
         places = np.full(n_columns, -1, np.int32)
         places[columns] = np.arange(len(columns), dtype=np.int32)
         kept = self.where(places >= 0)
         return Lists(kept.indptr, places[kept.indices])
 
     def where(self, wanted: NDArray[np.bool_]) -> Lists:
-        """Keep the columns that are marked."""
+        """Keep only the columns in a mask."""
         return self._kept(wanted[self.indices])
 
     def _kept(self, kept: NDArray[np.bool_]) -> Lists:
@@ -162,12 +162,12 @@ class Lists:
 
 
 def listed_for(lists: Mapping[Any, Any], user: Any, name: str) -> Any:
-    """Return the ids that a mapping lists for a user, as an array or a list; none for a user without an entry.
+    """Return the ids that a mapping lists for a user, as an array or a list; empty for a user without a list.
 
     Raises
     ------
     DataError
-        If what it has is a single string or no list at all.
+        If the ids are a single string, or not iterable.
     """
     listed = lists.get(user, ())
     if isinstance(listed, str | bytes) or not isinstance(listed, Iterable):

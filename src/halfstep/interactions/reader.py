@@ -1,4 +1,4 @@
-"""The columns of a table read from its files, one after the other, and made interactions or titles."""
+"""Reading the columns of a table from its files, one after the other."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Columns = Mapping[str, str | int]
 
 @dataclass(frozen=True)
 class _Part:
-    """What was read from one file: how many rows, and which were kept if not all."""
+    """The result of reading one file: the number of rows, and a mask of those kept unless all are."""
 
     source: Source
     columns: Columns
@@ -63,7 +63,7 @@ class _Part:
 
 @contextmanager
 def open_reader(path: Any, options: Options) -> Iterator[TableReader]:
-    """Find the files of a table, and open DuckDB and a temporary folder to read them with."""
+    """Find the files of a table, and open DuckDB and a temporary folder to read them."""
     sources = find_sources(path)
     with TemporaryDirectory(prefix="halfstep-", ignore_cleanup_errors=True) as folder:
         workspace = Workspace(Path(folder))
@@ -75,12 +75,12 @@ def open_reader(path: Any, options: Options) -> Iterator[TableReader]:
 
 
 class TableReader:
-    """The files of one table, and what has been read of them.
+    """The files of one table, and the columns read from them.
 
     Attributes
     ----------
     skipped : int
-        How many lines or rows were left out.
+        The number of lines or rows that were left out.
     """
 
     def __init__(self, sources: Sequence[Source], options: Options, engine: Engine, workspace: Workspace) -> None:
@@ -99,11 +99,12 @@ class TableReader:
 
         Parameters
         ----------
-        choose : function from a file to the column of each role
+        choose : callable
+            Takes a file and returns the column of each role.
         needed : sequence of str or int
             The columns that each file must have.
         found : collection of str
-            The roles whose columns nobody asked for, which may be left out.
+            The roles whose columns are used by default, and could be left out.
         """
         self._found = found
         for source in self._sources:
@@ -113,8 +114,8 @@ class TableReader:
                 first = self._parts[0]
                 lacking = first.columns.keys() ^ columns.keys()
                 raise DataError(
-                    f"{table.name}: of this file and {first.source.name}, only one has a column for "
-                    f"{', '.join(sorted(lacking))}: name the columns, or leave them out by None"
+                    f"{table.name}: only one of this file and {first.source.name} has a column for "
+                    f"{', '.join(sorted(lacking))}: name the columns, or leave them out with None"
                 )
             self._read_part(source, table, columns)
             self._workspace.clear()
@@ -126,11 +127,11 @@ class TableReader:
             raise DataError(f"{self._sources[0].name}: the table is empty: give at least one interaction{left_out}")
 
     def has(self, role: str) -> bool:
-        """Whether there is a column of that role."""
+        """Whether the table has a column of this role."""
         return role in self._gathered
 
     def column(self, role: str) -> Any:
-        """Return the numbers or timestamps of a role, and hold them no longer; None if there are none."""
+        """Return the numbers or timestamps of a role, and release them; None if there is no such column."""
         gathered = self._gathered.pop(role, None)
         if isinstance(gathered, Instants):
             return self._decided(gathered.joined())
@@ -138,13 +139,13 @@ class TableReader:
         return None if gathered is None else gathered.joined()
 
     def vocabulary(self, role: str, model: Vocabulary | None) -> tuple[Vocabulary, NDArray[np.int32]]:
-        """Return the distinct ids of a role and the position of each row's, and hold them no longer.
+        """Return the distinct ids of a role and the position of each row's id, and release them.
 
         Parameters
         ----------
         role : str
         model : Vocabulary, optional
-            Ids whose types they get.
+            The ids of a model, to whose types the ids are converted.
         """
         gathered = self._gathered.pop(role)
         if isinstance(gathered, IntegerIds):
@@ -183,7 +184,7 @@ class TableReader:
         return [None if number < 0 else texts[number] for number in first.tolist()]
 
     def where(self, row: int) -> str:
-        """Say where one of the rows that were kept is."""
+        """Return the file and line of one of the rows that were kept."""
         for part in self._parts:
             if row < part.n_kept:
                 own = row if part.kept is None else int(np.flatnonzero(part.kept)[row])
@@ -214,7 +215,7 @@ class TableReader:
         self._parts.append(_Part(source, columns, rows, kept, table.skipped > 0))
 
     def _gather(self, table: Table, places: Mapping[str, int]) -> tuple[Table, int]:
-        """Read a file whole, or without the lines that are no records."""
+        """Read a file; with ``bad_lines="skip"``, without its invalid lines if there are any."""
         error: Exception | None = None
         for fast in (True, False):
             try:
@@ -231,7 +232,7 @@ class TableReader:
         raise table.fault(error)
 
     def _number_places(self, table: Table, places: Mapping[str, int]) -> frozenset[int]:
-        """Return the columns that are nothing but numbers, if nothing is wrong with them."""
+        """Return the positions of the columns that hold numbers only, unless they are invalid."""
         ids = {place for role, place in places.items() if role in ("user", "item", "title")}
         if "timestamp" in places:
             self._expressions(table, "timestamp", *table.column(places["timestamp"]))
@@ -244,7 +245,7 @@ class TableReader:
         )
 
     def _stream(self, table: Table, places: Mapping[str, int]) -> int:
-        """Read the columns of a file; return how many rows there were."""
+        """Read the columns of a file, and return the number of rows."""
         expressions: list[str] = []
         for role, place in places.items():
             x, kind = table.column(place)
@@ -266,15 +267,15 @@ class TableReader:
         return rows
 
     def _agree(self, table: Table, role: str, kind: str) -> None:
-        """Refuse a column of another type than the files before had."""
+        """Check that a column has the same type as in previous files."""
         if self._kinds.setdefault(role, kind) != kind:
             raise DataError(
-                f"{table.name}: the column for {role} is of type {kind}, but {self._kinds[role]} in "
+                f"{table.name}: the column for {role} is of type {kind}, but of type {self._kinds[role]} in "
                 f"{self._parts[0].source.name}: give all files the same types"
             )
 
     def _expressions(self, table: Table, role: str, x: str, kind: str) -> list[str]:
-        """Return what to ask for, and make the place where it goes if this is the first file."""
+        """Return the SQL expressions of a column, and create its target if this is the first file."""
         gathered = self._gathered.get(role)
         found: list[str] | str | None
         if role in ("user", "item"):
@@ -309,14 +310,14 @@ class TableReader:
         return readings_of(self._engine, sample, self._options.timestamp_format)
 
     def _decided(self, joined: list[tuple[Reading, NDArray[Any]]]) -> NDArray[Any]:
-        """Return the timestamps, if all ways to read them agree."""
+        """Return the timestamps, if all possible formats agree."""
         reading, values = joined[0]
         for other, others in joined[1:]:
             differ = values != others
             if differ.any():
                 where = self.where(int(np.argmax(differ)))
                 raise DataError(
-                    f"{where}: the timestamp can be read as {reading.name} and as {other.name}: say "
+                    f"{where}: the timestamp can be read as {reading.name} and as {other.name}: set "
                     f"timestamp_format={reading.name} or {other.name}"
                 )
         return values
@@ -326,7 +327,7 @@ class TableReader:
         return DataError(f"{where}: the {_NOUNS[role]} {error.text!r} {error.fault}")
 
     def _bad_row(self, table: Table, role: str, place: int, row: int) -> DataError:
-        """Say what is wrong with a row, and where it is."""
+        """Return the error about an invalid row."""
         x, kind = table.column(place)
         text = text_expression(kind, x) if kind == JSON else x
         query = f"SELECT {text} FROM {table.reader} LIMIT 1 OFFSET {row}"
@@ -334,7 +335,7 @@ class TableReader:
         fault = _fault_of(role, found, self._options, self._gathered[role])
         leave = f"; {role}=None leaves the column out" if role in self._found else ""
         return DataError(
-            f"{table.where(row)}: {fault}: correct or drop such rows, skip them by bad_lines='skip'{leave}"
+            f"{table.where(row)}: {fault}: correct or drop such rows, or skip them with bad_lines='skip'{leave}"
         )
 
 
@@ -347,24 +348,24 @@ def _fault_of(role: str, found: Any, options: Options, gathered: Gathered) -> st
     if isinstance(gathered, Instants):
         names = " or ".join(each.name for each in gathered.readings)
         what = "a finite number" if gathered.readings == [NUMBERS] else f"a timestamp in the format {names}"
-        return f"the timestamp is {found!r}, not {what} as others are"
+        return f"the timestamp is {found!r}, not {what}"
     try:
         number = float(found)
     except (TypeError, ValueError):
         comma = isinstance(found, str) and "," in found and options.decimal == "."
-        hint = " (set decimal=',' where commas separate decimals)" if comma else ""
+        hint = " (set decimal=',' if the decimal separator is a comma)" if comma else ""
         return f"the {noun} is {found!r}, not a number{hint}"
     if number < 0 and np.isfinite(number):
-        return f"the {noun} is {number}, and a weight is at least 0"
+        return f"the {noun} is {number}, but weights are at least 0"
     return f"the {noun} is {found!r}, not a finite number"
 
 
 def _place(table: Table, role: str, column: str | int) -> int:
-    """Find a column by name or position."""
+    """Return the position of a column that is given by name or position."""
     names = table.names
     if isinstance(column, str) and not table.has_names:
         raise DataError(
-            f"{table.name}: {role}={column!r}, but without a header there are no names: say {role}=... with a "
+            f"{table.name}: {role}={column!r}, but without a header there are no names: set {role}=... to a "
             f"position from 0 to {len(names) - 1}"
         )
     if isinstance(column, str):
@@ -377,7 +378,7 @@ def _place(table: Table, role: str, column: str | int) -> int:
         fault = f"no column {column}"
     listed = ", ".join(f"{place} {name!r}" for place, name in enumerate(names[:50]))
     raise DataError(
-        f"{table.name}: there is {fault} for {role}: there are {listed}; say {role}=... with a name or position"
+        f"{table.name}: there is {fault} for {role}: there are {listed}; set {role}=... to a name or position"
     )
 
 
@@ -394,7 +395,7 @@ def _add(pool: ThreadPoolExecutor, gathered: Sequence[Gathered], start: int, chu
 
 
 def _in_use(texts: list[str], numbers: NDArray[np.int32]) -> tuple[list[str], NDArray[np.int32]]:
-    """Leave out strings that no row has."""
+    """Leave out the strings of rows that were skipped."""
     used = np.flatnonzero(np.bincount(numbers, minlength=len(texts)))
     renumbered = np.zeros(len(texts), np.int32)
     renumbered[used] = np.arange(len(used), dtype=np.int32)

@@ -1,4 +1,4 @@
-"""Interactions from files: delimited text, JSON and parquet, of any number of parts, compressed or not."""
+"""Interactions from files: delimited text, JSON and parquet, compressed or not, in one file or many."""
 
 from __future__ import annotations
 
@@ -47,75 +47,78 @@ def read_interactions(
 ) -> Interactions:
     r"""Read interactions from files of delimited text, JSON or parquet.
 
-    Every line of a text file is read, or named in an error, or counted as skipped: lines are counted a second time,
-    apart from the parser, and a file of which the counts differ is refused.
+    Every line of a text file is read, named in an error, or counted as skipped: lines are also counted independently
+    of the parser, and it is an error if the counts differ.
 
     Parameters
     ----------
     path : str, path or sequence of them
-        A file, whatever its name: delimited text, JSON (an object per line, or an array of objects) or parquet,
-        as it is or compressed (gzip, bzip2, xz, zstd, or a zip of one file). A folder, whose files are the parts of
-        one table, also with columns in the names of its folders (``country=DE/part-0.parquet``); a pattern such as
-        ``"plays-*.csv"``; or several of these. ``"-"`` is the standard input. A named pipe is waited for.
+        A file of delimited text, JSON (an object per line, or an array of objects) or parquet, optionally compressed
+        (gzip, bzip2, xz, zstd, or a zip archive of one file). The format is detected from the content. A folder is
+        read as the parts of one table, including columns in the names of its folders (``country=DE/part-0.parquet``).
+        Also a pattern such as ``"plays-*.csv"``, or a list of paths. ``"-"`` is the standard input. Named pipes are
+        read once there is a writer.
     user, item : str or int
-        The columns of ids, by name or by position, counted from 0.
+        The columns of ids, by name or position (from 0).
     value, timestamp, weight : str, int or None
-        Further columns; `Interactions.from_arrays` says what they hold. By default, columns that are called
+        Further columns, with the content that `Interactions.from_arrays` describes. By default, columns called
         ``value``, ``timestamp`` and ``weight`` are used if the file has them; None leaves one out. Other columns are
         ignored. Timestamps are numbers in any unit, dates and times of parquet, or text: ISO 8601 with or without a
-        time zone, and the usual other formats, such as ``23 Feb 2016 17:59`` and ``02/23/2016 5:59 PM``.
+        time zone, and other common formats such as ``23 Feb 2016 17:59`` and ``02/23/2016 5:59 PM``.
     item_titles : str, int, path, or mapping from item id to str, optional
-        Titles of items, for people to read: a column of the file; or a second table, whose columns are `item` (else
-        its first) and ``title`` (else its second); or a mapping from item id to title.
+        Titles of items, shown with their ids: a column of the file; the path of a second table, whose columns are
+        `item` (default: the first) and ``title`` (default: the second); or a mapping.
     users, items : Vocabulary, optional
-        Ids among which those of the file are to be looked up, such as a model's: they are read as ids of the same
-        types, so that ``12`` in a file is the string ``"12"`` where those ids are strings.
+        The ids of a model (``model.users_`` and ``model.items_``), to whose types the ids in the file are converted:
+        ``12`` is the string ``"12"`` if the ids of the model are strings.
     duplicates : {"error", "last", "sum", "mean"} or None
         As in `Interactions.from_arrays`.
     separator : str, optional
-        What separates the fields of a text, at most 4 bytes: ``","``, ``"\t"``, ``"::"``. By default found out from
-        the suffix and the first lines.
+        The field separator of text, of at most 4 bytes: ``","``, ``"\t"``, ``"::"``. By default detected from the
+        suffix and the first lines.
     header : bool
-        Whether the first line of a text names the columns. Without it, they go by position.
+        Whether the first line of text contains the names of the columns. If not, columns are given by position.
     quote : str or None
-        The character that may enclose the fields of a text whose separator is a single character. None if it has no
-        meaning, as in files that do not double it within fields.
+        The character that may enclose fields of text, if the separator is a single character. With None, quotes are
+        ordinary characters, as in files that do not double them inside fields.
     encoding : str
-        Of text, by the name that Python has for it. A byte order mark is obeyed.
+        The encoding of text, by its name in Python. A byte order mark takes precedence over UTF-8.
     decimal : {".", ","}
-        What separates the decimals of values and weights in text.
+        The decimal separator of values and weights in text.
     comment : str, optional
-        Lines of a text that begin with this are ignored, such as ``"#"``.
+        Ignore lines of text that begin with this, such as ``"#"``.
     newlines_in_values : bool
-        Whether quoted fields of a text may hold line breaks. By default they are an error, since a quote that is not
-        closed would swallow all lines up to the next one. Counting the records apart then takes a pass by Python.
+        Whether quoted fields of text may contain line breaks. By default this is an error, since a quote that is not
+        closed would swallow all lines up to the next quote. If True, records are counted by Python, which is slower.
     timestamp_format : str, optional
         The format of timestamps in text, in the codes of `datetime.datetime.strptime`, such as ``"%d/%m/%Y %H:%M"``;
-        needed only where several formats fit.
+        needed only if several formats fit.
     bad_lines : {"error", "skip"}
-        What to do with a line that is no record, or whose id, value, timestamp or weight cannot be read: raise an
-        error that names it, or leave it out and warn with how many those are.
+        How lines are handled that are not records, or whose id, value, timestamp or weight cannot be read: raise an
+        error that names the line, or leave them out and warn with their number.
 
     Returns
     -------
     Interactions
-        Ids of text files become integers where all ids of the column, in all files, are written as Python writes
-        integers ("7", not "007"), and stay strings elsewhere; those of JSON and parquet keep their types.
+        Ids of text files become integers if all ids of the column, in all files, are canonical integers ("7", not
+        "007"), and are strings otherwise. Ids of JSON and parquet keep their types.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     DataError
-        If a file cannot be read or holds anything unusable; it names the file, and the line of a text file.
+        If a file cannot be read or contains invalid data; the message names the file, and the line of a text file.
+    ParameterError
+        If a parameter is invalid.
 
     Warns
     -----
     SkippedLinesWarning
-        If lines were left out, with their number.
+        If lines were left out; the message contains their number.
     """
     options = Options(
-        separator="\t" if isinstance(separator, str) and separator == "\\t" else separator,  # as shells hand it over
+        separator="\t" if isinstance(separator, str) and separator == "\\t" else separator,  # as typed in a shell
         header=header,
         quote=quote,
         encoding=encoding,
@@ -146,7 +149,7 @@ def _read(
     models: tuple[Vocabulary | None, Vocabulary | None],
     duplicates: Duplicates | None,
 ) -> tuple[Interactions, int]:
-    """Read interactions; return how many lines were skipped, too."""
+    """Read interactions; return also the number of skipped lines."""
 
     def choose(table: Table) -> Columns:
         columns = columns_by_role(asked, table.names if table.has_names else ())
@@ -171,7 +174,7 @@ def _read(
             items=items,
             user_positions=user_positions,
             item_positions=item_positions,
-            values=np.broadcast_to(1.0, len(user_positions)) if values is None else values,  # takes the memory of one
+            values=np.broadcast_to(1.0, len(user_positions)) if values is None else values,  # a view of one number
             timestamps=reader.column("timestamp"),
             weights=reader.column("weight"),
             item_titles=titled,
@@ -184,21 +187,20 @@ def _read(
 
 
 def _refuse_repeats(data: Interactions, reader: TableReader) -> None:
-    """Raise an error if a pair of a user and an item occurs more than once."""
+    """Raise an error if a user has more than one interaction with an item."""
     repeat = find_repeat(data.cells)
     if repeat is not None:
         pair = (data.users[data.user_positions[repeat.row]], data.items[data.item_positions[repeat.row]])
         raise DataError(
-            f"{reader.where(repeat.row)}: the pair of user and item {pair!r} was already in "
-            f"{reader.where(repeat.earlier)}, and {repeat.total:,} in all are repeats; say duplicates='last', 'sum' "
-            "or 'mean'"
+            f"{reader.where(repeat.row)}: the pair of user and item {pair!r} is already in "
+            f"{reader.where(repeat.earlier)}, one of {repeat.total:,} repeats; set duplicates='last', 'sum' or 'mean'"
         )
 
 
 def _second_table(
     path: str | os.PathLike[str], item: str | int, items: Vocabulary, options: Options
 ) -> dict[Any, str]:
-    """Read the titles of items from a table of their own."""
+    """Read the titles of items from a second table."""
 
     def choose(table: Table) -> Columns:
         place = table.names.index(item) if isinstance(item, str) and item in table.names else 0
@@ -246,13 +248,15 @@ def _check_characters(options: Options) -> None:
         usable = isinstance(separator, str) and separator != "" and not set(separator) & {"\r", "\n", quote}
         if not usable or len(separator.encode()) > 4:
             raise ParameterError(
-                f"separator={separator!r}: give what separates the fields, such as ',': at most 4 bytes, without "
+                f"separator={separator!r}: give a field separator such as ',', of at most 4 bytes, without "
                 "line breaks and quotes"
             )
     if comment is not None and (not isinstance(comment, str) or not comment or set(comment) & {"\r", "\n"}):
-        raise ParameterError(f"comment={comment!r}: give what such lines begin with, such as '#'")
+        raise ParameterError(f"comment={comment!r}: give the prefix of comment lines, such as '#'")
     if options.newlines_in_values and (comment is not None or options.bad_lines == "skip"):
         other = "comment" if comment is not None else "bad_lines='skip'"
-        raise ParameterError(f"newlines_in_values=True does not go with {other}: records are not lines then")
+        raise ParameterError(
+            f"newlines_in_values=True cannot be combined with {other}, since records then span lines"
+        )
     if options.newlines_in_values and (quote is None or (separator is not None and len(separator) > 1)):
         raise ParameterError("newlines_in_values=True needs a quote and a separator of a single character")

@@ -1,4 +1,4 @@
-"""Where the files of a table lie, and what each of them is: folders, patterns, pipes, compressed files."""
+"""The files of a table: folders, patterns, pipes and compressed files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import IO, Any
 from halfstep.errors import DataError, ParameterError
 
 JSON_LINES = (".jsonl", ".ndjson")
-_HEAD = 512  # bytes that say what a file is
+_HEAD = 512  # bytes from which the kind of a file is detected
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -53,10 +53,10 @@ class Source:
     Attributes
     ----------
     name : str
-        What errors call it: its path, as given.
+        Its name in errors: the path as given.
     path : Path
     partitions : mapping from str to str
-        The columns that the names of its folders hold, as in ``country=DE/part-0.parquet``.
+        The columns in the names of its folders, as in ``country=DE/part-0.parquet``.
     """
 
     name: str
@@ -65,20 +65,22 @@ class Source:
 
 
 def find_sources(path: Any) -> list[Source]:
-    """List the files that a path means, or several paths do.
+    """Return the files of one or more paths.
 
     Parameters
     ----------
     path : str, path or sequence of them
-        A file; a folder, whose files are parts of one table; a pattern with ``*``, ``?``, ``[…]`` or ``**``, unless
-        there is a file of that very name; ``"-"`` for the standard input.
+        A file; a folder, whose files are parts of one table; a pattern with ``*``, ``?``, ``[…]`` or ``**``, unless a
+        file has that name; ``"-"`` for the standard input.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If a file does not exist, or no file matches a pattern.
     DataError
-        If a folder holds no file.
+        If a folder is empty.
+    ParameterError
+        If `path` is not a path.
     """
     paths = [path] if isinstance(path, str | os.PathLike) else path
     if not isinstance(paths, Iterable) or isinstance(paths, bytes) or getattr(paths, "ndim", 1) == 0:
@@ -101,7 +103,7 @@ def _sources_of(path: Any) -> list[Source]:
     if here.exists():
         return [Source(name, here)]
     if glob.has_magic(name):
-        found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - which takes absolute patterns
+        found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - Path.glob accepts no absolute patterns
         if not found:
             raise FileNotFoundError(f"no file matches {name!r}; relative paths start at {str(Path.cwd())!r}")
         return [source for each in found for source in _sources_of(each)]
@@ -109,14 +111,16 @@ def _sources_of(path: Any) -> list[Source]:
 
 
 def _parts_of(name: str, folder: Path) -> list[Source]:
-    """List the files below a folder by name, leaving out those that writers of tables do not mean as parts."""
+    """Return the files below a folder, sorted, except hidden ones and those that begin with an underscore."""
     paths = sorted(
         each
         for each in folder.rglob("*")
         if each.is_file() and not any(part.startswith((".", "_")) for part in each.relative_to(folder).parts)
     )
     if not paths:
-        raise DataError(f"the folder {name!r} holds no file: give a file, or a folder of csv, json or parquet files")
+        raise DataError(
+            f"the folder {name!r} contains no files: give a file or a folder of csv, json or parquet files"
+        )
     sources = []
     for path in paths:
         keys = (part.partition("=") for part in path.relative_to(folder).parts[:-1] if "=" in part)
@@ -125,7 +129,7 @@ def _parts_of(name: str, folder: Path) -> list[Source]:
 
 
 class Workspace:
-    """A temporary folder that holds a plain file of each source that is not one already."""
+    """A temporary folder for copies of sources that DuckDB cannot read directly."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -138,9 +142,9 @@ class Workspace:
         return self.folder / f"{self._made}{suffix}"
 
     def seekable(self, source: Source) -> Path:
-        """Return the path of a regular file with what the source holds, compressed or not.
+        """Return the path of a regular file with the content of a source, possibly compressed.
 
-        Pipes are copied. A named pipe without a writer is waited for, as every program does that reads one.
+        Pipes are copied. Reading a named pipe blocks until there is a writer.
         """
         if source.path.is_file() and source.name != "standard input":
             return source.path
@@ -162,7 +166,7 @@ class Workspace:
                 path.unlink()
 
     def linked(self, path: Path) -> Path:
-        """Return a path of the same file in which DuckDB sees no pattern."""
+        """Return a path of the same file that DuckDB does not interpret as a pattern."""
         if not glob.has_magic(str(path)):
             return path
         link = self.new_path(path.suffix if not glob.has_magic(path.suffix) else "")
@@ -171,12 +175,12 @@ class Workspace:
 
 
 def compression_of(path: Path, name: str) -> str | None:
-    """Say how a file is compressed, by its first bytes; None if it is not.
+    """Return the compression of a file, detected from its first bytes; None if it is not compressed.
 
     Raises
     ------
     DataError
-        If it is a file of another kind, which its first bytes tell.
+        If the first bytes are those of an unsupported format.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
@@ -190,12 +194,12 @@ def compression_of(path: Path, name: str) -> str | None:
 
 @contextmanager
 def open_plain(path: Path, name: str) -> Iterator[IO[bytes]]:
-    """Open a file, decompressed, whatever its name is.
+    """Open a file for reading its decompressed content.
 
     Raises
     ------
     DataError
-        If the compressed file is broken, or a zip archive has not exactly one table.
+        If the compressed file is damaged, or a zip archive does not contain exactly one file.
     """
     kind = compression_of(path, name)
     try:

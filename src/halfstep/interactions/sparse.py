@@ -1,7 +1,7 @@
-"""SciPy sparse matrices, checked before any compiled code reads them, SciPy's own included.
+"""SciPy sparse matrices, checked before compiled code reads them, including that of SciPy.
 
-SciPy checks a matrix when it is made, and not always then: its arrays can be changed afterwards, and a file of them
-is loaded as it is. Its conversions and products are compiled, and an index out of range is memory of something else.
+SciPy checks matrices only when they are constructed, and not always: arrays can be modified later, and files are
+loaded unchecked. Its compiled conversions and products would read out of bounds if an index is out of range.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Stored(NamedTuple):
     shape: tuple[int, int]
 
     def to_csr(self) -> csr_array[Any, tuple[int, int]]:
-        """Return compressed rows, in which indices ascend and values of the same cell are summed."""
+        """Return compressed rows with ascending indices, in which the values of a repeated cell are summed."""
         from scipy.sparse import csr_array
 
         matrix = csr_array((self.values, (self.rows, self.columns)), shape=self.shape)
@@ -49,7 +49,7 @@ class Stored(NamedTuple):
 
 
 def is_sparse(given: Any) -> bool:
-    """Whether it is a SciPy sparse matrix or sparse array."""
+    """Whether an object is a SciPy sparse matrix or sparse array."""
     from scipy.sparse import issparse
 
     return bool(issparse(given))
@@ -58,23 +58,23 @@ def is_sparse(given: Any) -> bool:
 def stored_values(matrix: Any, name: str, cell: Callable[[int, int], str] | None = None) -> Stored:
     """Check a sparse matrix of any format, and return its stored values.
 
-    Explicit zeros are stored values, but for those of a BSR or DIA matrix: in these formats they fill blocks and
-    diagonals up, and nothing tells one that was meant from one that was not.
+    Explicit zeros are stored values, except those of a BSR or DIA matrix, where they cannot be distinguished from
+    the padding of blocks and diagonals.
 
     Parameters
     ----------
     matrix : sparse matrix or sparse array
-        With one dimension, it is a single row.
+        A one-dimensional array is a single row.
     name : str
-        What it is, for the error messages.
+        Its name in error messages.
     cell : callable, optional
-        Gives the name of a cell from its row and column, for values that are no finite numbers.
+        Returns the name of a cell in errors from its row and column.
 
     Raises
     ------
     DataError
-        If it has more than two dimensions or too many rows or columns, if its arrays do not fit together, an index is
-        out of range, or a value is not a finite real number.
+        If the matrix has more than two dimensions or too many rows or columns, if its arrays are inconsistent, an
+        index is out of range, or a value is not a finite real number.
     """
     shape = _checked_shape(matrix, name)
     fault = f"{name} is a {type(matrix).__name__} of shape {matrix.shape} that is not valid:"
@@ -83,7 +83,7 @@ def stored_values(matrix: Any, name: str, cell: Callable[[int, int], str] | None
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{fault} it cannot be read ({error}); make it anew from valid arrays") from error
+        raise DataError(f"{fault} it cannot be read ({error}); construct it again from valid arrays") from error
     _check_range(rows, shape[0], "row", fault)
     _check_range(columns, shape[1], "column", fault)
     try:
@@ -94,7 +94,7 @@ def stored_values(matrix: Any, name: str, cell: Callable[[int, int], str] | None
         _, _, value, what = error.args
         what = what.partition(";")[0]
         raise DataError(f"{name}: the value at {place} is {value!r}, {what}; repair or remove it first") from error
-    return Stored(rows.astype(np.int32), columns.astype(np.int32), numbers, shape)  # copies, which may be locked
+    return Stored(rows.astype(np.int32), columns.astype(np.int32), numbers, shape)  # copies: callers lock them
 
 
 def _checked_shape(matrix: Any, name: str) -> tuple[int, int]:
@@ -128,9 +128,9 @@ def _as_indices(given: Any, name: str, fault: str) -> NDArray[np.integer]:
 
 
 def _compressed(matrix: Any, lines: int, n_values: int, what: str, fault: str) -> tuple[Indices, Indices]:
-    """Return the line and the index of each stored value, or block, of compressed lines."""
+    """Return the line and the index of each stored value (or block) of compressed rows or columns."""
     indices = _as_indices(matrix.indices, "indices", fault)
-    indptr = _as_indices(matrix.indptr, "indptr", fault).astype(np.int64)  # unsigned differences would not fall
+    indptr = _as_indices(matrix.indptr, "indptr", fault).astype(np.int64)  # for signed differences
     if len(indptr) != lines + 1 or indptr[0] != 0:
         raise DataError(
             f"{fault} its indptr has {len(indptr):,} entries, from {indptr[:1].tolist()} on; it has to begin with 0 "
@@ -210,7 +210,7 @@ def _integers(numbers: list[Any], fault: str) -> Indices:
 
 
 def _of_dtype(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return values that were kept one by one as an array of their kind."""
+    """Convert an object array of values to the dtype of the matrix."""
     return values.astype(dtype) if dtype.kind in "biuf" else values
 
 

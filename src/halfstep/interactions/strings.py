@@ -1,4 +1,4 @@
-"""Strings that come by chunks, numbered as they come."""
+"""Strings in chunks, numbered in the order of first appearance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEPARATOR = ord("\n")
 
 
 class StringNumbers:
-    """The distinct strings of what came so far, with no Python object for any of them."""
+    """The distinct strings so far, without Python objects."""
 
     def __init__(self) -> None:
         self._table = Table(

@@ -1,7 +1,7 @@
-"""One file of a table: what columns it has, how DuckDB reads it, and how many rows it must have.
+"""Single files of a table: their columns, how DuckDB reads them, and the number of rows that they must have.
 
-DuckDB may refuse a file, and then its message is put in our words, with the number of the line; or it may give
-another number of rows than was counted apart from it, and then the file is refused here. A row is never lost.
+If DuckDB cannot read a file, its error is translated to one that names the line. If DuckDB returns another number of
+rows than was counted independently, the file is refused, so that no row is lost.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 PARQUET = (".parquet", ".pq")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _CANDIDATES = (",", "\t", ";", "|", "::")
-_SAMPLE = 100  # lines that say what separates fields
+_SAMPLE = 100  # lines from which the separator is detected
 
 
 @dataclass(frozen=True)
 class Options:
-    """How files are to be read; as in `read_interactions`."""
+    """Parameters of reading, as in `read_interactions`."""
 
     separator: str | None = None
     header: bool = True
@@ -46,55 +46,55 @@ class Options:
 
 
 class Table(Protocol):
-    """One file, open to be read."""
+    """An open file."""
 
     @property
     def name(self) -> str:
-        """What errors call it."""
+        """Its name in errors."""
 
     @property
     def names(self) -> list[str]:
-        """The columns by position."""
+        """The names of the columns."""
 
     @property
     def has_names(self) -> bool:
-        """Whether the columns have names; else those are their positions."""
+        """Whether the file names its columns; otherwise their names are their positions."""
 
     @property
     def reader(self) -> str:
-        """What stands behind FROM in SQL."""
+        """The table function in SQL, to follow FROM."""
 
     @property
     def parameters(self) -> list[Any]:
-        """The values of its question marks."""
+        """The values of the placeholders in `reader`."""
 
     @property
     def rows(self) -> int:
-        """How many rows it must have."""
+        """The number of rows that it must have."""
 
     @property
     def skipped(self) -> int:
-        """How many lines were left out since they are no records."""
+        """The number of invalid lines that were left out."""
 
     def column(self, place: int) -> tuple[str, str]:
-        """Return a column as SQL names it, and its type."""
+        """Return the SQL expression of a column, and its type."""
 
     def where(self, row: int) -> str:
-        """Say where a row is, counted from 0: the file and the line."""
+        """Return the file and line of a row, counted from 0."""
 
     def fault(self, error: Exception | None) -> DataError:
-        """Say what is wrong with a file that DuckDB refused, or of which it gave another number of rows."""
+        """Return the error about a file that DuckDB cannot read, or of which it returns too few or too many rows."""
 
     def in_numbers(self, places: Collection[int]) -> Table | None:
-        """Return the same with some columns read as numbers, which is faster but fails where one is none."""
+        """Return the table with some columns read as numbers: faster, but an error at fields that are not numbers."""
 
     def repaired(self, workspace: Workspace) -> Table | None:
-        """Return the same without the lines that are no records; None if that cannot be."""
+        """Return the table without its invalid lines; None if there are none, or they cannot be left out."""
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """Delimited text. `skip` lines come before the records, of which `header_records` are not empty."""
+    """Delimited text, whose records start after `skip` lines."""
 
     text: PlainText
     format: TextFormat
@@ -109,17 +109,17 @@ class TextTable:
 
     @property
     def name(self) -> str:
-        """What errors call it."""
+        """Its name in errors."""
         return self.text.name
 
     @property
     def n_fields(self) -> int:
-        """How many fields each record has in the file."""
+        """The number of fields of a record in the file."""
         return len(self.names) - len(self.partitions)
 
     @property
     def reader(self) -> str:
-        """What stands behind FROM in SQL."""
+        """The table function in SQL, to follow FROM."""
         kinds = ["DOUBLE" if place in self.numbers else "VARCHAR" for place in range(self.n_fields)]
         columns = ", ".join(f"'c{place}': '{kind}'" for place, kind in enumerate(kinds))
         return (
@@ -130,7 +130,7 @@ class TextTable:
 
     @property
     def parameters(self) -> list[Any]:
-        """The values of its question marks."""
+        """The values of the placeholders in `reader`."""
         quote = self.format.quote or ""
         return [str(self.text.path), self.format.separator, quote, quote]
 
@@ -154,16 +154,16 @@ class TextTable:
             return self._fault_across_lines(error)
         found = self.text.first_fault(self.format, self.n_fields, self.skip)
         if found is None:
-            said = f"DuckDB: {error}" if error else f"{self.rows:,} lines were counted, but not as many records read"
-            return DataError(f"{self.name}: {said}: the file is damaged, or not of the format that was said")
+            said = f"DuckDB: {error}" if error else f"{self.rows:,} records were counted, but another number was read"
+            return DataError(f"{self.name}: {said}: the file is damaged, or its format is not the given one")
         line, fault = found
-        remedies = ["correct the line", "skip such lines by bad_lines='skip'"]
+        remedies = ["correct the line", "skip such lines with bad_lines='skip'"]
         if "quoted" in fault:
-            remedies.append("set quote=None where quotes are ordinary characters")
+            remedies.append("set quote=None if quotes are ordinary characters")
         if "not closed" in fault:
-            remedies.append("set newlines_in_values=True where values hold line breaks")
-        if "as the first" in fault:
-            remedies.append(f"say separator=... if it is not {self.format.separator!r}")
+            remedies.append("set newlines_in_values=True if values contain line breaks")
+        if "the first has" in fault:
+            remedies.append(f"set separator=... if it is not {self.format.separator!r}")
         advice = f"{', '.join(remedies[:-1])}, or {remedies[-1]}"
         return DataError(f"{self.name}, line {line}: {fault}: {advice}")
 
@@ -174,7 +174,7 @@ class TextTable:
         return replace(self, text=text, rows=self.rows - skipped, skipped=skipped) if skipped else None
 
     def _starts(self) -> Iterator[int]:
-        """Go through the lines at which records start."""
+        """Iterate over the lines at which records start."""
         if not self.format.newlines_in_values:
             yield from (number for number, _ in self.text if number > self.skip)
             return
@@ -191,10 +191,12 @@ class TextTable:
             for start, record in zip(self._starts(), islice(self._records(file), self.has_names, None), strict=False):
                 if len(record) != self.n_fields:
                     return DataError(
-                        f"{self.name}, line {start}: the record that begins here has {len(record)} fields, not "
-                        f"{self.n_fields} as the first: correct it"
+                        f"{self.name}, line {start}: the record that begins here has {len(record)} fields, but "
+                        f"the first has {self.n_fields}: correct it"
                     )
-        return DataError(f"{self.name}: {error or 'other records were counted than were read'}: correct the file")
+        return DataError(
+            f"{self.name}: {error or 'another number of records was counted than was read'}: correct the file"
+        )
 
     def _records(self, file: Iterator[str]) -> Iterator[list[str]]:
         return (record for record in self.format.records(file) if record)
@@ -202,7 +204,7 @@ class TextTable:
 
 @dataclass(frozen=True)
 class JsonTable:
-    """Objects in JSON, one on each line or all in an array."""
+    """JSON objects, one on each line or all in an array."""
 
     text: PlainText
     is_array: bool
@@ -214,19 +216,19 @@ class JsonTable:
 
     @property
     def name(self) -> str:
-        """What errors call it."""
+        """Its name in errors."""
         return self.text.name
 
     @property
     def reader(self) -> str:
-        """What stands behind FROM in SQL."""
+        """The table function in SQL, to follow FROM."""
         keys = self.names[: len(self.names) - len(self.partitions)]
         columns = ", ".join(f"{literal(key)}: 'JSON'" for key in keys)
         return _json_reader(self.is_array, f"auto_detect=false, columns={{{columns}}}")
 
     @property
     def parameters(self) -> list[Any]:
-        """The values of its question marks."""
+        """The values of the placeholders in `reader`."""
         return [str(self.text.path)]
 
     def column(self, place: int) -> tuple[str, str]:
@@ -245,10 +247,10 @@ class JsonTable:
                 fault = _json_fault(line)
                 if fault is not None:
                     return DataError(
-                        f"{self.name}, line {number}: {fault}: correct the line, or skip such lines by "
+                        f"{self.name}, line {number}: {fault}: correct the line, or skip such lines with "
                         "bad_lines='skip'"
                     )
-        return DataError(f"{self.name}: no readable JSON ({error or 'objects are missing'}): write it again")
+        return DataError(f"{self.name}: not readable JSON ({error or 'objects are missing'}): write the file again")
 
     def repaired(self, workspace: Workspace) -> Table | None:
         if self.is_array or self.skipped:
@@ -268,7 +270,7 @@ class JsonTable:
 
 @dataclass(frozen=True)
 class ParquetTable:
-    """A parquet file; `columns` are the names that DuckDB gives its columns, and their types."""
+    """A parquet file; `columns` are the names of its columns in DuckDB, and their types."""
 
     name: str
     path: Path
@@ -282,7 +284,7 @@ class ParquetTable:
 
     @property
     def parameters(self) -> list[Any]:
-        """The values of its question marks."""
+        """The values of the placeholders in `reader`."""
         return [str(self.path)]
 
     def column(self, place: int) -> tuple[str, str]:
@@ -306,27 +308,27 @@ class ParquetTable:
 
 def broken_parquet(name: str, error: object) -> DataError:
     """Return the error about a parquet file that cannot be read."""
-    return DataError(f"{name}: no readable parquet file ({error}): write or download it again")
+    return DataError(f"{name}: not a readable parquet file ({error}): write or download it again")
 
 
 def open_table(
     source: Source, options: Options, needed: Sequence[str | int], engine: Engine, workspace: Workspace
 ) -> Table:
-    """Find out what a file is, and open it.
+    """Detect the format of a file, and open it.
 
     Parameters
     ----------
     source : Source
     options : Options
     needed : sequence of str or int
-        Columns that it must have, which help to find what separates fields.
+        Columns that it must have, which help to detect the separator.
     engine : Engine
     workspace : Workspace
 
     Raises
     ------
     DataError
-        If it is no table, or a damaged one.
+        If the file is not a table, or is damaged.
     """
     path = workspace.seekable(source)
     suffix = suffix_of(source.path)
@@ -343,7 +345,7 @@ def open_table(
 
 
 def suffix_of(path: Path) -> str:
-    """Return the suffix of a file's name, that of compression left out."""
+    """Return the suffix of a file name, without that of compression."""
     suffix = path.suffix.lower()
     return Path(path.stem).suffix.lower() if suffix in _COMPRESSED else suffix
 
@@ -363,7 +365,7 @@ def _open_parquet(source: Source, path: Path, engine: Engine, workspace: Workspa
     except EngineError as error:
         raise broken_parquet(source.name, error) from None
     names, place = [], 1
-    while place < len(tree):  # a column stands before what it is made of
+    while place < len(tree):  # a nested column precedes its children
         names.append(str(tree[place][0]))
         place = _after(tree, place)
     names = names if len(names) == len(columns) else columns
@@ -374,7 +376,7 @@ def _open_parquet(source: Source, path: Path, engine: Engine, workspace: Workspa
 
 
 def _after(tree: Sequence[tuple[Any, ...]], place: int) -> int:
-    """Return the place behind a column and all that it is made of."""
+    """Return the index after a column and its children."""
     children, place = tree[place][1], place + 1
     for _ in range(children):
         place = _after(tree, place)
@@ -423,7 +425,7 @@ def _open_text(
         raise DataError(f"{source.name}: the file is empty")
     separator, skip = options.separator, 0
     said = re.fullmatch(r"sep=(.)\s*", lines[0][1])
-    if said and len(lines) > 1:  # how Excel says it
+    if said and len(lines) > 1:  # a convention of Excel
         separator, skip = separator or said[1], lines[0][0]
         del lines[0]
     if separator is None:
@@ -441,7 +443,7 @@ def _open_text(
 
 
 def _first_record(text: PlainText, form: TextFormat, skip: int) -> tuple[list[str], int]:
-    """Read the first record behind some lines; return the number of its last line, too."""
+    """Read the first record after some lines; return also the number of its last line."""
     number, line = next((number, line) for number, line in text if number > skip)
     if not form.newlines_in_values:
         try:
@@ -449,7 +451,7 @@ def _first_record(text: PlainText, form: TextFormat, skip: int) -> tuple[list[st
         except csv.Error:
             fault = text.fault_in(line, form, 0)
             raise DataError(
-                f"{text.name}, line {number}: {fault}: correct the line, or set quote=None where quotes are ordinary "
+                f"{text.name}, line {number}: {fault}: correct the line, or set quote=None if quotes are ordinary "
                 "characters"
             ) from None
     with text.path.open(encoding="utf-8-sig", newline="") as file:
@@ -463,7 +465,7 @@ def _first_record(text: PlainText, form: TextFormat, skip: int) -> tuple[list[st
 def _separator_of(
     source: Source, suffix: str, lines: Sequence[str], options: Options, needed: Sequence[str | int]
 ) -> str:
-    """Find out what separates the fields of some lines."""
+    """Detect the field separator of some lines."""
     scores, names = {}, {}
     for separator in _CANDIDATES:
         records = [_fields(line, TextFormat(separator, options.quote)) for line in lines]
@@ -477,7 +479,7 @@ def _separator_of(
     if options.header:
         with_all = [each for each in best if all(name in names[each] for name in needed if isinstance(name, str))]
         best = with_all or best
-    if "::" in best:  # which separates fewer fields than a colon would, but more surely than anything else
+    if "::" in best:  # fewer fields than with a colon, but the safest of all
         return "::"
     if len(best) == 1:
         return best[0]
@@ -485,11 +487,11 @@ def _separator_of(
         return usual
     if best:
         found = " and ".join(map(repr, best))
-        raise DataError(f"{source.name}: the fields may be separated by {found}: say separator=...")
+        raise DataError(f"{source.name}: the fields may be separated by {found}: set separator=...")
     known = ", ".join((*SEPARATORS, *PARQUET, *JSON_LINES, ".json"))
     raise DataError(
-        f"{source.name}: the suffix {suffix!r} is none of {known}, and nothing separates the fields of its first "
-        "line: say separator=... if it is a text file"
+        f"{source.name}: the suffix {suffix!r} is none of {known}, and the first line contains no known separator: "
+        "set separator=... if it is a text file"
     )
 
 

@@ -1,4 +1,4 @@
-"""Titles of items, for people to read: from a column beside the items, a mapping, or a table of their own."""
+"""Titles of items: from a column of the table of interactions, a mapping, or a second table."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from halfstep.interactions.ids import is_missing
 from halfstep.interactions.vocabulary import Vocabulary
 
 NAME = "title"
-"""What the column of titles is called in a table of their own, if it has more than two columns."""
+"""The name of the column of titles in a second table."""
 
 
 def titles_beside(items: Vocabulary, positions: NDArray[np.int32], column: Any) -> dict[Any, str]:
-    """Take the first title of each item from a column of titles.
+    """Return the first title of each item in a column of titles.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def titles_beside(items: Vocabulary, positions: NDArray[np.int32], column: Any) 
     positions : ndarray of shape (n,)
         The item of each row.
     column : column of n titles
-        Missing ones are passed over.
+        Missing titles are skipped.
     """
     titles = as_column(column, "title")
     found: dict[Any, str] = {}
@@ -49,20 +49,21 @@ def titles_beside(items: Vocabulary, positions: NDArray[np.int32], column: Any) 
 
 
 def read_titles(given: Any, items: Vocabulary, name: str = "item") -> dict[Any, str]:
-    """Take the titles of items from a mapping, or from a table of ids and titles.
+    """Return the titles of items in a mapping, or in a table of ids and titles.
 
     Parameters
     ----------
     given : mapping from item id to title, or table
-        The columns of a table are `name` (else its first) and "title" (else its second).
+        The columns of a table are `name` (default: the first) and "title" (default: the second).
     items : Vocabulary
-        Those that have titles; ids of another type are an error, unknown ids are kept.
+        The items of the interactions; ids of another type are an error, unknown ids are kept.
     name : str
+        The name of the column of ids.
 
     Raises
     ------
     DataError
-        If there are no two columns, an id is of another type than the items', or a title is no text.
+        If a table has fewer than two columns, an id is of another type than the items', or a title is not text.
     """
     if isinstance(given, Mapping):
         ids, titles = list(given), list(given.values())
@@ -77,8 +78,8 @@ def _two_columns(given: Any, name: str) -> tuple[Any, Any]:
     table = None if isinstance(given, str | bytes) else columns_in(given)
     if table is None:
         raise ParameterError(
-            f"item_titles={given!r}: give a mapping from item id to title, or a table of ids and titles; the name of "
-            "a column is for tables that have one"
+            f"item_titles={given!r}: give a mapping from item id to title, or a table of ids and titles; a name of a "
+            "column requires a table that has it"
         )
     if len(table.names) < 2:
         raise DataError(f"item_titles has the columns {table.names!r}: give a table of ids and titles")
@@ -89,12 +90,12 @@ def _two_columns(given: Any, name: str) -> tuple[Any, Any]:
 
 
 def is_column_of_titles(given: Any) -> bool:
-    """Whether titles are given as a column, one for each row, rather than by the items' ids."""
+    """Whether titles are given as a column, one for each interaction, rather than by item id."""
     return not isinstance(given, str | bytes | Mapping) and isinstance(given, Iterable) and columns_in(given) is None
 
 
 def _as_text(title: Any, item: Any) -> str | None:
-    """Make a text of a title; None where it is missing."""
+    """Convert a title to a string; None if it is missing."""
     if is_missing(title):
         return None
     if isinstance(title, bytes):

@@ -1,4 +1,4 @@
-"""Ids to positions and back: what a row of the factors is called outside."""
+"""Vocabularies of ids: conversion of ids to positions and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from halfstep.interactions.ids import (
     PLAIN,
     as_ids,
     encode,
-    factorise,
+    factorize,
     is_dense,
     plain_id,
     type_in_words,
@@ -33,8 +33,8 @@ from halfstep.parameters import check_choice
 
 V = TypeVar("V")
 
-_EXTENDING = ForkSafeLock()  # held by who appends to ids that other vocabularies share
-FEW = 16  # integers that Python finds faster than NumPy does
+_EXTENDING = ForkSafeLock()  # held while ids are appended to arrays that vocabularies share
+FEW = 16  # integers that Python looks up faster than NumPy
 
 
 class Vocabulary:
@@ -44,8 +44,8 @@ class Vocabulary:
     UTF-8, and dates and times of NumPy and pandas become those of Python's ``datetime``. Integers that fit in int64
     are handled in bulk by NumPy, everything else through one dictionary.
 
-    An id that is looked up must be of a type that the vocabulary has: ``"12"`` is not among integers, nor ``True``.
-    An empty vocabulary takes ids of any type.
+    Ids that are looked up must be of a type that the vocabulary has: ``"12"`` and ``True`` are errors if its ids are
+    integers. An empty vocabulary accepts ids of any type.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Vocabulary:
     ------
     DataError
         If an id is missing (None, NaN, NaT, pandas.NA), not hashable, a bool among numbers, bytes that are not UTF-8,
-        a float too large to hold every integer, or there twice.
+        a float too large to represent every integer, or repeated.
 
     Examples
     --------
@@ -69,15 +69,15 @@ class Vocabulary:
     ('adam', 1, False, 2)
     """
 
-    # Of a vocabulary that grew: the one that it grew from, the positions of appended ids, and what all ids lie in.
-    # The latter two are shared with longer ones, whose ids come after.
+    # Of an extended vocabulary: the original one, the positions of appended ids, and the array of all ids. The latter
+    # two are shared with longer vocabularies, whose further ids come after.
     _root: Vocabulary | None = None
     _appended: dict[Any, int]
     _room: NDArray[Any]
 
     def __init__(self, ids: Any, *, name: str = "id") -> None:
         column = as_ids(ids, name)
-        distinct, positions = factorise(column, name)
+        distinct, positions = factorize(column, name)
         if len(distinct) < len(column):
             _, first_rows = np.unique(positions, return_index=True)
             row = int(np.setdiff1d(np.arange(len(column)), first_rows)[0])
@@ -86,34 +86,34 @@ class Vocabulary:
 
     @classmethod
     def encode(cls, ids: Any, *, name: str = "id") -> tuple[Self, NDArray[np.int32]]:
-        """Number the ids of a column in which they may repeat.
+        """Return the vocabulary of a column of ids, which may repeat, and their positions.
 
         Parameters
         ----------
         ids : array-like of n ids
         name : str
-            What an id is called in error messages, such as "user id".
+            The name of an id in error messages, such as "user id".
 
         Returns
         -------
         vocabulary : Vocabulary
             The distinct ids, ascending where they can be compared, else in the order of first appearance.
         positions : ndarray of shape (n,)
-            The position of each entry's id, so that ``vocabulary.ids[positions]`` is the column again.
+            The position of each row's id, so that ``vocabulary.ids[positions]`` is the column.
 
         Raises
         ------
         DataError
-            If an id is unusable, as for the constructor; it names the first such row.
+            If an id is invalid, as for the constructor; the message names the first row.
         """
         distinct, positions = encode(ids, name)
         return cls.of_distinct(distinct), positions
 
     @classmethod
     def of_distinct(cls, ids: NDArray[Any]) -> Self:
-        """Take over an array of int64 or of objects, without a copy, for a caller that knows its ids to be distinct.
+        """Return the vocabulary of an int64 or object array of distinct ids, which is neither checked nor copied.
 
-        It is not looked at; everybody else calls the constructor, which checks.
+        Use the constructor for ids that have to be checked.
         """
         vocabulary = cls.__new__(cls)
         vocabulary._set(ids)
@@ -126,29 +126,29 @@ class Vocabulary:
         self._set(ids)
 
     def _set(self, ids: NDArray[Any]) -> None:
-        """Take over ids that are known to be distinct, and lock them."""
+        """Set the ids, known to be distinct, and make them read-only."""
         ids.setflags(write=False)
         self._ids = ids
 
     def extended(self, ids: Any, *, name: str = "id") -> Vocabulary:
-        """Append ids, at no more cost than theirs (amortised): positions stay as they are.
+        """Return a vocabulary with additional ids, in amortized time of these; positions stay unchanged.
 
         Parameters
         ----------
         ids : array-like of ids
-            Those that are here already are skipped.
+            Those that the vocabulary has are skipped.
         name : str
-            What an id is called in error messages, such as "user id".
+            The name of an id in error messages, such as "user id".
 
         Returns
         -------
         Vocabulary
-            This one, where there is nothing new.
+            The same object if there are no new ids.
 
         Raises
         ------
         DataError
-            If an id is unusable, or of a type that the vocabulary does not have.
+            If an id is invalid, or of a type that the vocabulary does not have.
         """
         column, positions = self.look_up(ids, unknown="mark", name=name)
         new = list(dict.fromkeys(column[positions < 0].tolist()))
@@ -160,12 +160,12 @@ class Vocabulary:
         return longer
 
     def _with_new(self, new: list[Any], dtype_of_new: np.dtype[Any]) -> Vocabulary:
-        """Append ids that are not here; vocabularies that grow from the same one share its places and dictionary."""
+        """Append new ids; vocabularies extended from the same one share its array and dictionary."""
         n, total = len(self), len(self) + len(new)
         root, appended, room = self, {}, self._ids
         if self._root is not None:
             root, appended, room = self._root, self._appended, self._room
-            if len(appended) > n - len(root):  # another one grew from this one, and has the places from here on
+            if len(appended) > n - len(root):  # another vocabulary was extended from this one, and its ids follow
                 room = self._ids
                 appended = dict(zip(room[len(root) :].tolist(), range(len(root), n), strict=True))
         dtype = self._ids.dtype if dtype_of_new == self._ids.dtype or n == 0 else np.dtype(object)
@@ -192,7 +192,7 @@ class Vocabulary:
 
     def __getitem__(self, position: SupportsIndex) -> Any:
         index = operator.index(position)
-        if not 0 <= index < len(self):  # −1 marks an unknown id: it must never come back as the last one
+        if not 0 <= index < len(self):  # −1 marks an unknown id, and must not be the last one
             raise IndexError(f"position {index} is outside of 0 to {len(self) - 1}")
         return _plain(self._ids[index])
 
@@ -208,7 +208,7 @@ class Vocabulary:
             return NotImplemented
         return self is other or bool(np.array_equal(self._ids, other._ids))
 
-    __hash__ = None  # type: ignore[assignment]  # equal by content, which is too much to hash
+    __hash__ = None  # type: ignore[assignment]  # equality compares all ids, too many to hash
 
     def __repr__(self) -> str:
         if len(self) == 0:
@@ -223,7 +223,7 @@ class Vocabulary:
         Raises
         ------
         DataError
-            If the id is unusable, or of a type that the vocabulary does not have.
+            If the id is invalid, or of a type that the vocabulary does not have.
         UnknownIdError
             If the vocabulary does not hold it.
         """
@@ -240,9 +240,9 @@ class Vocabulary:
             A single id counts as a list of one. A tuple is a single id where this vocabulary's ids are
             tuples, and a sequence of ids elsewhere.
         unknown : {"raise", "mark"}
-            What to do with an id that the vocabulary does not hold: raise `UnknownIdError`, or give −1.
+            How unknown ids are handled: raise `UnknownIdError`, or return −1.
         name : str
-            What an id is called in error messages, such as "user id".
+            The name of an id in error messages, such as "user id".
 
         Returns
         -------
@@ -251,7 +251,7 @@ class Vocabulary:
         Raises
         ------
         DataError
-            If an id is unusable, or of a type that the vocabulary does not have; it names the first.
+            If an id is invalid, or of a type that the vocabulary does not have; it names the first.
         UnknownIdError
             If ``unknown="raise"`` and an id is unknown; it names the first.
         """
@@ -260,7 +260,7 @@ class Vocabulary:
     def look_up(
         self, ids: Any, unknown: Literal["raise", "mark"] = "raise", *, name: str = "id"
     ) -> tuple[NDArray[Any], NDArray[np.int32]]:
-        """Do the same, and return the ids as an array, too: int64 or objects.
+        """Look up positions as `positions` does; return also the ids as an array of int64 or objects.
 
         Returns
         -------
@@ -268,7 +268,7 @@ class Vocabulary:
         """
         check_choice("unknown", unknown, ("raise", "mark"))
         if self._is_single(ids):
-            # not .item(), which makes an integer of an instant in nanoseconds
+            # not .item(), which converts datetime64[ns] to an integer
             ids = [np.asarray(ids)[()] if hasattr(ids, "__array__") else ids]
         column = as_ids(ids, name)
         self._check_types(column, name)
@@ -278,43 +278,43 @@ class Vocabulary:
         return column, positions
 
     def shared(self, other: Vocabulary) -> NDArray[np.int32]:
-        """Return the position here of each id of another vocabulary: −1 where it is unknown, of whatever type."""
+        """Return the position of each id of another vocabulary; −1 for unknown ids of any type."""
         if self._types & other._types:
             return self._find(other.ids, "id")
         return np.full(len(other), -1, dtype=np.int32)
 
     def keyed(self, mapping: Mapping[Any, V], *, name: str = "id") -> Mapping[Any, V]:
-        """Return a mapping from ids with its keys in the form that ids have here, known or not.
+        """Return a mapping from ids with the plain forms of its keys, which may be unknown.
 
         Raises
         ------
         DataError
             If a key is unusable as an id, or of a type that the vocabulary does not have, or if two keys are one id.
         """
-        if set(map(type, mapping)) <= self._types & PLAIN:  # as nearly all are
+        if set(map(type, mapping)) <= self._types & PLAIN:  # the usual case, without a copy
             return mapping
         keys, _ = self.look_up(list(mapping), "mark", name=name)
         return dict(zip(Vocabulary(keys, name=name), mapping.values(), strict=True))
 
     def parse(self, text: str, *, name: str = "id") -> Any:
-        """Return the id that a text means, of a type that the vocabulary has.
+        """Parse an id of a type that the vocabulary has.
 
         Parameters
         ----------
         text : str
-            As the id prints. If several types read it, an id that the vocabulary holds is preferred.
+            The id as printed. If it can be parsed as several types, a known id is preferred.
         name : str
-            What an id is called in error messages, such as "user id".
+            The name of an id in error messages, such as "user id".
 
         Returns
         -------
         id
-            Not necessarily one that the vocabulary holds. The text itself if the vocabulary is empty.
+            Possibly an unknown one. The text itself if the vocabulary is empty.
 
         Raises
         ------
         DataError
-            If none of the vocabulary's types reads the text.
+            If the text cannot be parsed as any type of the vocabulary.
         """
         if len(self) == 0:
             return text
@@ -322,7 +322,7 @@ class Vocabulary:
         for kind in sorted(self._types, key=lambda kind: (kind is not str, kind.__name__)):
             try:
                 readings.append(plain_id(_PARSERS[kind](text)))
-            except (KeyError, ValueError, ArithmeticError):  # no parser, or it does not read this text
+            except (KeyError, ValueError, ArithmeticError):  # no parser for the type, or it fails
                 continue
         known = [reading for reading in readings if reading in self]
         if not known and not self._types <= _PARSERS.keys():
@@ -330,12 +330,12 @@ class Vocabulary:
         if known or readings:
             return (known or readings)[0]
         raise DataError(
-            f"{name} {text!r} cannot be read: the known {plural(name)} are {self._types_in_words()}; write it as "
+            f"{name} {text!r} cannot be parsed: the known {plural(name)} are {self._types_in_words()}; write it as "
             "these are printed"
         )
 
     def _check_types(self, column: NDArray[Any], name: str) -> None:
-        """Raise an error if an id is of a type that no id here has."""
+        """Raise an error if an id is of a type that no id of the vocabulary has."""
         if len(self) == 0 or column.dtype.kind == self._ids.dtype.kind == "i":
             return
         foreign = types_of(column) - self._accepted
@@ -351,7 +351,7 @@ class Vocabulary:
         )
 
     def _types_in_words(self) -> str:
-        """Name the types of the ids, with an example of each."""
+        """Return the names of the types of the ids, with an example of each."""
         examples: dict[type, Any] = {}
         for each in self:
             examples.setdefault(type_of(type(each)), each)
@@ -386,7 +386,7 @@ class Vocabulary:
 
     @cached_property
     def _table(self) -> tuple[int, NDArray[np.int32]] | None:
-        """For integers close together: the smallest, and the position of each from there on, −1 where it is no id."""
+        """For dense integers: the smallest, and the positions of all integers from there on, −1 for unknown ones."""
         smallest, largest = int(self._ids.min()), int(self._ids.max())
         if not is_dense(smallest, largest, len(self)):
             return None
@@ -396,12 +396,12 @@ class Vocabulary:
 
     @cached_property
     def _ascending(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """For integers far apart: the ids sorted, and the position of each."""
+        """For sparse integers: the sorted ids, and the position of each."""
         order = np.argsort(self._ids, kind="stable")
         return self._ids[order], order.astype(np.int32)
 
     def _find(self, column: NDArray[Any], name: str) -> NDArray[np.int32]:
-        """Return positions of ids that are known to be usable; −1 for unknown ones."""
+        """Return the positions of valid ids; −1 for unknown ones."""
         if self._root is not None:
             positions = self._root._find(column, name)
             others = np.flatnonzero(positions < 0)
@@ -418,7 +418,7 @@ class Vocabulary:
             positions = np.fromiter(map(numbers.get, entries, repeat(-1)), dtype=np.int32, count=len(entries))
         except TypeError:  # a tuple that holds something unhashable
             raise unhashable(entries, name) from None
-        positions[positions >= len(self)] = -1  # of a longer vocabulary
+        positions[positions >= len(self)] = -1  # of a longer vocabulary that shares the dictionary
         return positions
 
     def _find_integers(self, column: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -433,19 +433,19 @@ class Vocabulary:
             offsets = [each - smallest for each in column.tolist()]
             return np.array([table[each] if 0 <= each < len(table) else -1 for each in offsets], dtype=np.int32)
         inside = (column >= smallest) & (column <= smallest + len(table) - 1)
-        # outside, the difference may overflow: look up any place at all there, and mark it
+        # outside, the difference may overflow: look up the first instead, and mark the result
         found = table[np.where(inside, column, smallest) - smallest]
         return np.where(inside, found, np.int32(-1))
 
 
 def _plain(item: Any) -> Any:
-    """Make a Python int of NumPy's, so that ids look and hash the same wherever they come from."""
+    """Convert a NumPy integer to int, so that ids print and hash the same in all containers."""
     return int(item) if isinstance(item, np.int64) else item
 
 
 def _parse_integer(text: str) -> int:
     number = int(text)
-    if str(number) != text:  # as "007", which is another id where ids are strings
+    if str(number) != text:  # "007" is another id than 7
         raise ValueError(text)
     return number
 

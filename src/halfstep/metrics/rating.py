@@ -158,11 +158,11 @@ def frobenius(matrix: sparray | spmatrix | ArrayLike, user_factors: ArrayLike, i
     Q = _numbers("item_factors", item_factors, dimensions=2)
     if not is_sparse(matrix):
         dense = _numbers("matrix", matrix, dimensions=2)
-        _check_factorisation(dense.shape, P, Q)
+        _check_factorization(dense.shape, P, Q)
         return float(np.linalg.norm(dense - P @ Q.T))
 
     stored = stored_values(matrix, "matrix")
-    _check_factorisation(stored.shape, P, Q)
+    _check_factorization(stored.shape, P, Q)
     R = stored.to_csr()
     squared = float(R.data @ R.data - 2.0 * np.sum((R @ Q) * P) + np.sum((P.T @ P) * (Q.T @ Q)))
     return math.sqrt(max(squared, 0.0))  # rounding may leave a tiny negative number
@@ -208,7 +208,7 @@ def _check_finite(name: str, numbers: NDArray[np.float64]) -> None:
         )
 
 
-def _check_factorisation(
+def _check_factorization(
     shape: tuple[int, ...], user_factors: NDArray[np.float64], item_factors: NDArray[np.float64]
 ) -> None:
     users, items = shape

@@ -40,7 +40,7 @@ from halfstep.storage.faults import REMEDY, Fault, corrupted, parse_json
 VERSION = 1
 LARGEST_HEADER = 8_000_000  # bytes; JSON takes up to 30 times its size once it is parsed
 MOST_DIMENSIONS = 8
-NUMBERS_AT_ONCE = 1 << 20  # checked, so that little memory is needed
+NUMBERS_AT_ONCE = 1 << 20  # checked at a time, to limit memory
 
 _BEGINNING = b'{"__metadata__":{"format":"halfstep","checksum":"'
 _DIGITS = 32  # of the header's checksum, hexadecimal
@@ -173,7 +173,7 @@ def read_container(path: Path, *, verify: bool, copy: bool = False) -> Container
         else:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if len(content) < size:
-        raise corrupted("somebody cut it short just now")
+        raise corrupted("it was truncated while it was read")
     arrays = {name: place.of(content) for name, place in places.items()}
     if verify:
         _check_arrays(arrays, metadata)
@@ -313,7 +313,7 @@ def _check_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str
 
 
 def _check_numbers(arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Make sure that numbers are finite, and truth values 0 or 1, as all are that a fit finds."""
+    """Check that numbers are finite, and bools 0 or 1."""
     for name, array in arrays.items():
         flat = array.reshape(-1)
         for start in range(0, len(flat), NUMBERS_AT_ONCE):
@@ -321,4 +321,4 @@ def _check_numbers(arrays: Mapping[str, NDArray[Any]]) -> None:
             if array.dtype.kind == "f" and not np.isfinite(some).all():
                 raise corrupted(f"{name} has numbers that are not finite")
             if array.dtype.kind == "b" and (some.view(np.uint8) > 1).any():
-                raise corrupted(f"{name} has truth values that are neither 0 nor 1")
+                raise corrupted(f"{name} has bools that are neither 0 nor 1")

@@ -49,12 +49,12 @@ def parse_json(text: str | bytes, what: str) -> Any:
 
 
 def entries_of_json(text: str) -> Iterator[Any]:
-    """Parse a list one entry at a time: all of it at once would take up to 30 times the memory of the text.
+    """Parse a list one element at a time, since a whole parsed list takes up to 30 times the memory of the text.
 
     Raises
     ------
     ValueError
-        If it is no list as `json.dumps` writes it without spaces, or an entry is longer than `LONGEST_ENTRY`.
+        If the text is not a list as `json.dumps` writes it without spaces, or an element exceeds `LONGEST_ENTRY`.
     """
     if len(text) < 2 or text[0] != "[" or text[-1] != "]":
         raise ValueError("it is no list")
@@ -68,13 +68,15 @@ def entries_of_json(text: str) -> Iterator[Any]:
             except ValueError:
                 if at == 0 or is_last:
                     raise
-                break  # it goes on in the next part
-            if stop == len(part) and not is_last:  # and so may a number
+                break  # it continues in the next part
+            if stop == len(part) and not is_last:  # a number may continue in the next part
                 if at == 0:
                     raise ValueError(f"an entry is longer than {LONGEST_ENTRY:,} characters")
                 break
             if stop < len(part) and part[stop] != ",":
-                raise ValueError(f"no comma at character {begin + stop:,}")
+                if at == 0 or is_last:
+                    raise ValueError(f"no comma at character {begin + stop:,}")
+                break  # a number that is cut after its point or exponent sign, such as "1.", or an error
             yield entry
             at = stop + 1
         begin += at

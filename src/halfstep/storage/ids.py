@@ -64,8 +64,8 @@ def pack_vocabulary(vocabulary: Vocabulary, name: str) -> Arrays:
     except _CannotStoreError as error:
         item = error.args[0]
         raise DataError(
-            f"the id {item!r:.200} in {name} is of type {type(item).__name__}, or of a length, which a file cannot "
-            "hold: make ids integers, strings, UUIDs, bytes, numbers, dates, or tuples of these before you fit"
+            f"the id {item!r:.200} in {name} is of type {type(item).__name__}, or too long, and cannot be "
+            "stored: make ids integers, strings, UUIDs, bytes, numbers, dates, or tuples of these before you fit"
         ) from None
     return {f"{name}.json": np.frombuffer(f"[{','.join(texts)}]".encode(), dtype=np.uint8)}
 

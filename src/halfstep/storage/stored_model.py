@@ -47,7 +47,7 @@ class StoredModel:
         Whether its users were folded in, and the items learnt from others.
     history : sequence of tuples of numbers, or None
     values_are : str
-        Whether what it was fitted on had values; as `Interactions.values_are`.
+        `Interactions.values_are` of the training data.
     interactions : Interactions, optional
         What it was fitted on, with the same vocabularies.
     more : dict from str to ndarray
@@ -72,7 +72,7 @@ class StoredModel:
 
 
 _MORE = "more."
-_OF_THE_MACHINE = ("threads",)  # parameters that are neither written nor taken from a file, but have their defaults
+_OF_THE_MACHINE = ("threads",)  # parameters that are not stored, and have their defaults after loading
 _FACTORS = ("user_factors", "item_factors", "user_biases", "item_biases")
 
 
@@ -282,7 +282,7 @@ def _unpack_interactions(
 
 
 def _has_values(said: str | None, values: NDArray[np.float64]) -> bool:
-    """Whether values were given; where an older file does not say, they were if they are not all 1."""
+    """Whether values were given; in older files, which do not contain it, if they are not all 1."""
     return bool((values != 1).any()) if said is None else said == "given"
 
 

@@ -63,7 +63,7 @@ class NotStored:
     place: str
     description: str
 
-    uses_values: ClassVar[bool] = False  # so that nothing is asked for before the error that says what is missing
+    uses_values: ClassVar[bool] = False  # so that the error below is the first
 
     def __call__(self, *_: object) -> NoReturn:
         raise ParameterError(

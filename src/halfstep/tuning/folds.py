@@ -106,14 +106,14 @@ class Metric:
 
 
 def check_comparable(metric: str, estimator: Any, data: Interactions) -> None:
-    """Refuse a metric of predictions for an estimator that predicts something else than the values of `data`.
+    """Check that predictions can be compared with the values of `data`, if the metric does so.
 
     Raises
     ------
     DataError
         If there are no values.
     ParameterError
-        If the estimator's targets are not the values, or for their signs not of the same sign.
+        If the targets of the estimator are not the values (or do not have their signs, for "sign_accuracy").
     """
     if metric not in OF_PAIRS:
         return
@@ -127,8 +127,8 @@ def check_comparable(metric: str, estimator: Any, data: Interactions) -> None:
         predicts = objective.predicts_values(cells) if metric in ERRORS else objective.predicts_signs(cells)
     if not predicts:
         raise ParameterError(
-            f"metric={metric!r} compares predictions with values, and {type(estimator).__name__} predicts something "
-            f"else with {objective!r}: {remedy}"
+            f"metric={metric!r} compares predictions with values, and {type(estimator).__name__} predicts other "
+            f"targets with {objective!r}: {remedy}"
         )
 
 

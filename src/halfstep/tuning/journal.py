@@ -63,8 +63,8 @@ class Journal:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise JournalError(
-                f"{self._path} cannot be written ({error.strerror}): make room and run the search again, which goes "
-                "on from there, or name another file"
+                f"{self._path} cannot be written ({error.strerror}): free space and run the search again, which "
+                "continues from there, or name another file"
             ) from error
 
     def __enter__(self) -> Self:
@@ -75,7 +75,7 @@ class Journal:
 
     def _read(self, identity: Mapping[str, Any]) -> list[dict[str, Any]]:
         self._file.seek(0)
-        if not BEGINNING.startswith(self._file.read(len(BEGINNING))):  # however long it is
+        if not BEGINNING.startswith(self._file.read(len(BEGINNING))):  # without reading a large file
             raise self._no_journal()
         self._file.seek(0)
         content = self._file.read()
@@ -125,7 +125,7 @@ def journal_path(given: str | os.PathLike[str]) -> Path:
     Raises
     ------
     JournalError
-        If it is a folder, a pipe or a device.
+        If the path is a folder, a pipe or a device.
     """
     path = Path(given)
     if path.exists() and not path.is_file():

@@ -20,7 +20,7 @@ def plot(space: Space, trials: Sequence[Trial], best: Trial, metric: str) -> Fig
 
 
 def image(space: Space, trials: Sequence[Trial], best: Trial, metric: str, kind: str) -> bytes:
-    """Plot the same, and return the content of a file."""
+    """Return the same plot as the content of a file."""
     return as_image(_height(space), lambda figure: draw(figure, space, trials, best, metric), kind)
 
 

@@ -76,12 +76,12 @@ class Trial:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any], parameters: Mapping[str, Any], n_folds: int) -> Trial:
-        """Read what a journal has kept.
+        """Return the trial of a record in a journal.
 
         Raises
         ------
         KeyError, TypeError, ValueError, ArithmeticError or AttributeError
-            If that is no trial of so many folds.
+            If the record is not a trial with `n_folds` folds.
         """
         trial = cls(
             number=int(record["trial"]),

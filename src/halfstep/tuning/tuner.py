@@ -68,10 +68,9 @@ def tune(
         "rmse", "mae", "sign_accuracy", or of ranked lists "ndcg@10", "recall@20" and the like (see `evaluate`); or
         a function from a fitted model and the test `Interactions` of a fold to a number, with a `direction`. By
         default the RMSE, or NDCG@10 of `Popularity` and where the objective is `Implicit`. Metrics of predictions
-        compare them with the values, and are refused where there are none, or where the model's targets are others
-        (as are those of `Implicit`, for stars). Whatever the metric, test
-        pairs whose user or item has no training entry are left out, and counted: what a model says of them does not
-        depend on its parameters, and yet may decide the comparison.
+        require values, and a model whose targets are the values (unlike `Implicit` for ratings). With any metric,
+        test interactions whose user or item has no training interactions are left out, and counted: their
+        predictions do not depend on the parameters, but could dominate the comparison.
     direction : {"minimize", "maximize"}, optional
         Which way is better, for functions.
     split : int, callable or pairs of Interactions, optional

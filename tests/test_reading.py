@@ -136,6 +136,10 @@ def test_decimal_commas(tmp_path: Path) -> None:
         read_interactions(path)
     with pytest.raises(DataError, match=r"line 2: the value is '1\.234,5', not a number"):
         read_interactions(write(tmp_path, "user;item;value\n1;2;1.234,5\n"), decimal=",")
+    with pytest.raises(
+        DataError, match=r"the value is '1\.5', not a number \(set decimal='\.' where points separate"
+    ):
+        read_interactions(write(tmp_path, "user;item;value\n1;2;1.5\n"), decimal=",")
 
 
 def test_decimal_commas_in_a_file_separated_by_commas_are_not_guessed(tmp_path: Path) -> None:
@@ -148,6 +152,29 @@ def test_decimal_commas_in_a_file_separated_by_commas_are_not_guessed(tmp_path: 
 def test_other_encodings(tmp_path: Path, encoding: str) -> None:
     path = write(tmp_path, "user,item\né,3\nß,4\n".encode(encoding))
     assert read_interactions(path, encoding=encoding).user_ids.tolist() == ["é", "ß"]
+
+
+@pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("said", ["latin-1", "cp1252", "utf-8", "utf-16-le"])
+def test_byte_order_marks_are_obeyed(tmp_path: Path, mark: str, said: str) -> None:
+    path = write(tmp_path, "é,3\n".encode(mark))
+    assert read_interactions(path, user=0, item=1, header=False, encoding=said).user_ids.tolist() == ["é"]
+
+
+@pytest.mark.parametrize("rows", [3, 200_000])
+def test_what_is_in_another_encoding_has_a_line(tmp_path: Path, rows: int) -> None:
+    content = ("user,item\r\n" + "a,1\r\n" * rows).encode("utf-16")
+    for rest, fault in ((b"x", "truncated data"), (b"\0\xdc,\0", "illegal encoding")):
+        path = write(tmp_path, content + rest)
+        with pytest.raises(DataError, match=rf"ratings\.csv, line {rows + 2}: this is not utf-16 \({fault}"):
+            read_interactions(path)
+    with pytest.raises(DataError, match=r"line 1: this is not utf-16 .*, such as encoding='latin-1' or 'utf-16-le'"):
+        read_interactions(write(tmp_path, "user,item\n1,2\n".encode("utf-16-le")), encoding="utf-16")
+
+
+def test_long_files_of_carriage_returns(tmp_path: Path) -> None:
+    path = write(tmp_path, "user,item\r" + "".join(f"é{k},{k}\r" for k in range(250_000)))
+    assert len(read_interactions(path)) == 250_000
 
 
 def test_comments(tmp_path: Path) -> None:
@@ -177,6 +204,24 @@ def test_line_breaks_in_values(tmp_path: Path) -> None:
         read_interactions(path)
     path = write(tmp_path, 'user,item\na,1\n"b\nc",2\n,3\n')
     with pytest.raises(DataError, match=r"ratings\.csv, line 5: the user id is missing"):
+        read_interactions(path, newlines_in_values=True)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    "encode", [str.encode, lambda text: gzip.compress(text.encode()), lambda x: x.encode("utf-16")]
+)
+def test_line_breaks_in_values_stay_as_they_are(tmp_path: Path, end: str, encode: Callable[[str], bytes]) -> None:
+    users = ["a\rb", "c\nd", "e\r\nf", "g\r", "\n\n", "h"]
+    path = write(tmp_path, encode(end.join(["user,item", *(f'"{user}",1' for user in users), "", ""])))
+    assert read_interactions(path, newlines_in_values=True).user_ids.tolist() == users
+
+
+def test_records_that_do_not_end_alike_are_refused_where_values_hold_line_breaks(tmp_path: Path) -> None:
+    path = write(tmp_path, 'user,item\n"a\r\nb",1\nc,2\r\nd,3\n')
+    with pytest.raises(
+        DataError, match=r"line 4: the record that begins here ends with '\\r\\n', and the first with '\\n': make all"
+    ):
         read_interactions(path, newlines_in_values=True)
 
 
@@ -252,6 +297,10 @@ NOON = np.datetime64("2016-02-23T17:59", "us")
         ("23.02.2016 17:59", NOON),
         ('"February 23, 2016 17:59:00"', NOON),
         ("Tue Feb 23 17:59:00 +0000 2016", NOON),
+        ("23 Feb 2016 17:59 UTC", NOON),
+        ('"Tue, 23 Feb 2016 17:59:00 GMT"', NOON),
+        ("20160223T175900Z", NOON),
+        ("20160223 175900", NOON),
     ],
 )
 def test_timestamps_in_many_formats(tmp_path: Path, text: str, expected: Any) -> None:
@@ -271,8 +320,20 @@ def test_the_order_of_day_and_month_is_not_guessed(tmp_path: Path) -> None:
     assert first == np.datetime64("2016-01-02")
     decided = write(tmp_path, "user,item,timestamp\n1,1,01/02/2016\n2,1,23/02/2016\n")
     assert read_interactions(decided).timestamps[0] == np.datetime64("2016-02-01")
-    with pytest.raises(ParameterError, match=r"timestamp_format='%Q'"):
+    with pytest.raises(
+        ParameterError, match=r"timestamp_format='%Q' is no format of timestamps: give one in the codes"
+    ):
         read_interactions(path, timestamp_format="%Q")
+
+
+def test_years_of_two_digits_are_not_those_of_antiquity(tmp_path: Path) -> None:
+    path = write(tmp_path, "user,item,timestamp\n1,1,31-12-99\n2,1,01-02-16\n")
+    assert read_interactions(path).timestamps.tolist() == [
+        np.datetime64(day, "us").item() for day in ("1999-12-31", "2016-02-01")
+    ]
+    path = write(tmp_path, "user,item,timestamp\n1,1,31-12-15\n")
+    with pytest.raises(DataError, match=r"line 2: the timestamp can be read as '%d-%m-%y' and as '%y-%m-%d': say"):
+        read_interactions(path)
 
 
 # --- an independent count of what was read ----------------------------------------------------------
@@ -377,6 +438,53 @@ def test_columns_in_the_names_of_folders(tmp_path: Path) -> None:
     data = read_interactions(tmp_path / "plays", item="country")
     assert data.user_ids.tolist() == ["1", "2"]
     assert data.item_ids.tolist() == ["DE", "FR"]
+
+
+def test_names_of_folders_are_unescaped(tmp_path: Path) -> None:
+    for name in ("user=a%20%2F b", "user=__HIVE_DEFAULT_PARTITION__", "user="):
+        (tmp_path / name).mkdir()
+        path = write(tmp_path / name, "item\n1\n")
+        if name.endswith("b"):
+            assert read_interactions(tmp_path).user_ids.tolist() == ["a / b"]
+        else:
+            with pytest.raises(DataError, match=r"ratings\.csv, line 2: the user id is missing"):
+                read_interactions(tmp_path)
+            path.unlink()
+
+
+def test_folders_behind_links_are_read(tmp_path: Path) -> None:
+    for name in ("plays", "elsewhere"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, f"user,item\n{name},1\n")
+    (tmp_path / "plays" / "link").symlink_to(tmp_path / "elsewhere")
+    assert read_interactions(tmp_path / "plays").user_ids.tolist() == ["elsewhere", "plays"]
+    (tmp_path / "plays" / "gone.csv").symlink_to(tmp_path / "gone.csv")
+    with pytest.raises(FileNotFoundError, match=r"gone\.csv"):
+        read_interactions(tmp_path / "plays")
+    (tmp_path / "plays" / "gone.csv").unlink()
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "plays")
+    with pytest.raises(DataError, match=r"back' is a link to a folder that it is in: remove it"):
+        read_interactions(tmp_path / "plays")
+
+
+def test_pipes_among_parts_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "user,item\n1,1\n")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match=r"pipe: this part of a folder is a pipe or a device, not a file"):
+        read_interactions(tmp_path)
+
+
+def test_a_file_that_a_pattern_matches_twice_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    write(tmp_path, "user,item\n1,1\n")
+    write(tmp_path / "below", "user,item\n2,1\n")
+    for pattern in ("**", "**/*", "*"):
+        assert len(read_interactions(f"{tmp_path}/{pattern}")) == 2
+
+
+def test_an_empty_path_is_no_folder() -> None:
+    with pytest.raises(FileNotFoundError, match=r"path='' is empty: give a file, or '\.' for the folder '/"):
+        read_interactions("")
 
 
 def test_folders_and_patterns_of_nothing(tmp_path: Path) -> None:
@@ -598,6 +706,21 @@ def test_broken_compressed_files(tmp_path: Path, compress: Callable[[bytes], byt
             read_interactions(path)
 
 
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd])
+def test_nothing_behind_a_compressed_stream_is_lost(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    first, second = compress(b"user,item\n1,2\n"), compress(b"3,4\n")
+    assert len(read_interactions(write(tmp_path, first + second))) == 2
+    for rest in (b"damaged" + second[7:], second[:-6], b"5,6\n"):
+        with pytest.raises(DataError, match=r"ratings\.csv: broken \w+ file .*: download or write it again"):
+            read_interactions(write(tmp_path, first + rest))
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_zeros_behind_a_compressed_stream_are_padding(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    content = compress(b"user,item\n1,2\n") + bytes(8) + compress(b"3,4\n") + bytes(100_000)
+    assert len(read_interactions(write(tmp_path, content))) == 2
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
@@ -646,6 +769,9 @@ def test_json_arrays(tmp_path: Path) -> None:
     path = write(tmp_path, '[{"user": 1, "item": "a"}, {"user": 2}]', "plays.json")
     with pytest.raises(DataError, match=r"plays\.json, object 1 \(counted from 0\): the item id is missing"):
         read_interactions(path)
+    for cut in ('[{"user": 1, "item": 2},', '[{"user": 1, "item": 2}, \n', '[{"user": 1, "item": 2}', "["):
+        with pytest.raises(DataError, match=r"plays\.json: the array of JSON is not closed: the file is cut off"):
+            read_interactions(write(tmp_path, cut, "plays.json"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,14 +14,15 @@ from halfstep.interactions.engine import Engine, EngineError, literal
 _DATES = (
     "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d/%b/%Y", "%b %d %Y", "%b %d, %Y", "%B %d %Y", "%B %d, %Y", "%a %d %b %Y",
     "%a, %d %b %Y", "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%Y",
-    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y",
+    "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y", "%y-%m-%d",
 )  # fmt: skip
 _TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
 _JOINS = (" ", ", ", "T", ":")
 _ZONES = ("", " %z", "%z")
+_UTC = (" UTC", " GMT", "Z")  # as the end of a text
 _OTHERS = (
     "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S UTC %Y", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z",
-    "%Y%m%d %H:%M:%S",
+    "%Y%m%dT%H%M%SZ", "%Y%m%d %H:%M:%S", "%Y%m%d %H%M%S",
 )  # fmt: skip
 
 
@@ -41,6 +43,7 @@ class Reading:
 
 
 NUMBERS = Reading("numbers", "")
+_SHORT_YEAR = re.compile(r"\s*\d{1,3}-")  # of which DuckDB makes one of antiquity
 ISO = Reading("ISO 8601", "epoch_us(TRY_CAST({x} AS TIMESTAMPTZ))")
 
 
@@ -55,14 +58,19 @@ def readings_of(engine: Engine, sample: Sequence[str], timestamp_format: str | N
     if timestamp_format is not None:
         try:
             engine.rows("SELECT try_strptime('', ?)", [timestamp_format])
-        except EngineError as error:
-            raise ParameterError(f"timestamp_format={timestamp_format!r}: {error}") from None
+        except EngineError:
+            raise ParameterError(
+                f"timestamp_format={timestamp_format!r} is no format of timestamps: give one in the codes of "
+                "strptime, such as '%d/%m/%Y %H:%M'"
+            ) from None
         return [_of_format(timestamp_format)]
     if not sample or _count(engine, "TRY_CAST(x AS DOUBLE)", sample[:1]):
         return [NUMBERS]
-    if _count(engine, ISO.expression.format(x="x"), sample[:1]):
+    short = any(map(_SHORT_YEAR.match, sample))
+    if not short and _count(engine, ISO.expression.format(x="x"), sample[:1]):
         return [ISO]
-    composed = map("".join, product(_DATES, _JOINS, _TIMES, _ZONES))
+    end = next((each for each in _UTC if sample[0].endswith(each)), None)
+    composed = map("".join, product(_DATES, _JOINS, _TIMES, _ZONES if end is None else (end,)))
     readings = [_of_format(each) for each in (*_DATES, *_OTHERS, *composed) if _fits(sample[0], each)]
     counts = [_count(engine, each.expression.format(x="x"), sample) for each in readings]
     return [each for each, count in zip(readings, counts, strict=True) if 0 < count == max(counts)] or [ISO]

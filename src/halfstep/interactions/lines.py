@@ -10,8 +10,9 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -66,7 +67,7 @@ class TextFormat:
 
 @dataclass(frozen=True)
 class PlainText:
-    """A decompressed regular file in UTF-8 with one kind of line end and without NUL characters.
+    """A regular file in UTF-8, decompressed, whose lines end alike (unless values hold line ends) and hold no NUL.
 
     Attributes
     ----------
@@ -140,14 +141,30 @@ class PlainText:
         Raises
         ------
         DataError
-            If a quoted field is not closed, or continues after its closing quote; the message names the line.
+            If a quoted field is not closed, or goes on after its closing quote, or records do not end alike; it
+            names the line.
         """
-        count, start = 0, 1
+        count, start, first_end = 0, 1, ""
+        line = ""
+
+        def lines(file: Iterable[str]) -> Iterator[str]:
+            nonlocal line
+            for line in file:  # noqa: UP028 - which shall be known outside
+                yield line
+
         with self.path.open(encoding="utf-8-sig", newline="") as file:
-            records = format.records(file)
+            records = format.records(lines(file))
             try:
                 for record in records:
                     count += bool(record)
+                    end = _line_end(line)
+                    first_end = first_end or end
+                    if end not in ("", first_end):
+                        raise DataError(
+                            f"{self.name}, line {start}: the record that begins here ends with {end!r}, and the "
+                            f"first with {first_end!r}: make all records end alike, or leave out "
+                            "newlines_in_values=True"
+                        )
                     start = records.line_num + 1  # type: ignore[attr-defined]
             except csv.Error as error:
                 closed = "unexpected end of data" not in str(error)
@@ -159,8 +176,19 @@ class PlainText:
         return count
 
 
-def make_plain(source: Source, encoding: str, comment: str | None, workspace: Workspace) -> PlainText:
-    """Make a plain file of a text file, and count its lines.
+def make_plain(
+    source: Source, encoding: str, comment: str | None, workspace: Workspace, *, keep_line_ends: bool = False
+) -> PlainText:
+    """Make a text plain, and count its lines.
+
+    Parameters
+    ----------
+    source : Source
+    encoding : str
+    comment : str or None
+    workspace : Workspace
+    keep_line_ends : bool
+        Whether lines may end in several ways, since some of their ends are part of values.
 
     Raises
     ------
@@ -173,17 +201,18 @@ def make_plain(source: Source, encoding: str, comment: str | None, workspace: Wo
     if is_plain:
         counts = _Counts(source.name)
         with path.open("rb") as file:
-            for block in _blocks(file):
+            for block in _blocks(_pieces(file)):
                 counts.add(block)
-                if counts.mixed:
+                if counts.mixed and not keep_line_ends:
                     break
-        if not counts.mixed:
+        if keep_line_ends or not counts.mixed:
             counts.finish()
             return PlainText(source.name, workspace.linked(path.absolute()), counts.lines, counts.blank)
     counts = _Counts(source.name)
     copy_path = workspace.new_path()
     with open_plain(path, source.name) as file, copy_path.open("wb") as copy:
-        for block in _with_one_line_end(_decoded(file, encoding, counts)):
+        decoded = _decoded(file, encoding, source.name)
+        for block in _blocks(decoded) if keep_line_ends else _with_one_line_end(decoded):
             text = block if comment is None else counts.without_comments(block, comment.encode())
             counts.add(text)
             copy.write(text)
@@ -218,14 +247,14 @@ class _Counts:
             line = self.lines + block[: block.index(b"\0")].count(b"\n") + 1
             raise DataError(
                 f"{self.name}, line {line}: there is a NUL character, as in binary files and in UTF-16: give a text "
-                "file, or set encoding='utf-16'"
+                "file, or say encoding='utf-16-le' or 'utf-16-be'"
             )
+        if newlines * LONGEST < len(block):  # only then may a line be too long
+            self._check_lengths(block, self.lines)
         if not block.isascii():
             self._check_utf8(block)
         self.lines += newlines
         self._unfinished = not block.endswith(b"\n")
-        if newlines * LONGEST < len(block):  # only then may a line be too long
-            self._check_lengths(block, self.lines - newlines)
 
     def without_comments(self, block: bytes, prefix: bytes) -> bytes:
         """Empty the lines that begin with a prefix."""
@@ -260,7 +289,7 @@ class _Counts:
 
 
 def _encoding_of(path: Path, name: str, encoding: str) -> str:
-    """Check the name of an encoding; for UTF-8, a byte order mark takes precedence."""
+    """Check the name of an encoding; a byte order mark is believed rather than the name."""
     try:
         codec = codecs.lookup(encoding)
         "".encode(encoding)
@@ -269,21 +298,20 @@ def _encoding_of(path: Path, name: str, encoding: str) -> str:
             f"encoding={encoding!r} is unknown: give the name of a text encoding, such as 'utf-8', 'latin-1', "
             "'cp1252' or 'utf-16'"
         ) from None
-    if codec.name not in ("utf-8", "utf-8-sig", "ascii"):
-        return codec.name
     with open_plain(path, name) as file:
         head = file.read(4)
-    return next((marked for mark, marked in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), "utf-8")
+    own = "utf-8" if codec.name in ("utf-8-sig", "ascii") else codec.name
+    return next((marked for mark, marked in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), own)
 
 
-def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """Read blocks of whole lines; lines that exceed the limit are cut."""
+def _blocks(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut blocks where lines end; a line that is too long to be one is cut anywhere."""
     rest = b""
-    while block := file.read(_BLOCK):
+    for block in blocks:
         block = rest + block
         end = block.rfind(b"\n") + 1
         if end == 0 and len(block) > LONGEST:
-            end = len(block) - block.endswith(b"\r")
+            end = block.rfind(b"\r", 0, -1) + 1 or len(block)
         rest = block[end:]
         if end:
             yield block[:end]
@@ -291,21 +319,40 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _decoded(file: IO[bytes], encoding: str, counts: _Counts) -> Iterator[bytes]:
-    """Read blocks, converted to UTF-8."""
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.read(_BLOCK), b"")
+
+
+def _decoded(file: IO[bytes], encoding: str, name: str) -> Iterator[bytes]:
+    """Read blocks, and make UTF-8 of what is in another encoding."""
     if encoding == "utf-8":
-        yield from iter(lambda: file.read(_BLOCK), b"")
+        yield from _pieces(file)
         return
     decoder = codecs.getincrementaldecoder(encoding)()
-    try:
-        for block in iter(lambda: file.read(_BLOCK), b""):
-            yield decoder.decode(block).encode()
-        yield decoder.decode(b"", final=True).encode()
-    except UnicodeError as error:
-        raise DataError(
-            f"{counts.name}, after line {counts.lines}: not {encoding} ({getattr(error, 'reason', error)}): set "
-            "encoding=... to the encoding of the file"
-        ) from None
+    line, last = 1, ""
+    for block in chain(_pieces(file), [b""]):
+        state = decoder.getstate()
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeError as error:
+            decoder.setstate(state)
+            before = decoder.decode(block[: max(getattr(error, "start", 0) - len(state[0]), 0)])
+            raise DataError(
+                f"{name}, line {line + _line_ends(before, last)}: this is not {encoding} "
+                f"({getattr(error, 'reason', error)}): say in what encoding the file is, such as encoding='latin-1' "
+                "or 'utf-16-le'"
+            ) from None
+        line, last = line + _line_ends(text, last), text[-1:] or last
+        yield text.encode()
+
+
+def _line_ends(text: str, before: str) -> int:
+    """Count the line ends in a text, of which one may have begun with the character before it."""
+    return text.count("\n") + text.count("\r") - (before + text).count("\r\n")
+
+
+def _line_end(line: str) -> str:
+    return "\r\n" if line.endswith("\r\n") else line[-1:] if line.endswith(("\r", "\n")) else ""
 
 
 def _with_one_line_end(blocks: Iterator[bytes]) -> Iterator[bytes]:

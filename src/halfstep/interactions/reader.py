@@ -172,7 +172,7 @@ class TableReader:
         except IdError as error:
             raise self._bad_id(role, positions, error) from None
         except RowError as error:
-            raise self._bad_id(role, positions, IdError(error.row, ids[error.row], str(error.args[3]))) from None
+            raise self._bad_id(role, positions, IdError(error.row, ids[error.row], f"is {error.args[3]}")) from None
         return vocabulary, np.take(renumbered, positions, out=positions, mode="clip")  # no mode is faster
 
     def titles(self, positions: NDArray[np.int32], n_items: int) -> list[str | None]:
@@ -348,16 +348,21 @@ def _fault_of(role: str, found: Any, options: Options, gathered: Gathered) -> st
     if isinstance(gathered, Instants):
         names = " or ".join(each.name for each in gathered.readings)
         what = "a finite number" if gathered.readings == [NUMBERS] else f"a timestamp in the format {names}"
-        return f"the timestamp is {found!r}, not {what}"
+        other = " (timestamp_format=... says in what other format they are)" if isinstance(found, str) else ""
+        return f"the timestamp is {found!r}, not {what}{other}"
     try:
         number = float(found)
     except (TypeError, ValueError):
         comma = isinstance(found, str) and "," in found and options.decimal == "."
         hint = " (set decimal=',' if the decimal separator is a comma)" if comma else ""
         return f"the {noun} is {found!r}, not a number{hint}"
-    if number < 0 and np.isfinite(number):
+    if not np.isfinite(number):
+        return f"the {noun} is {found!r}, not a finite number"
+    if number < 0 and role == "weight":
         return f"the {noun} is {number}, but weights are at least 0"
-    return f"the {noun} is {found!r}, not a finite number"
+    points = options.decimal == "," and "." in str(found)
+    hint = " (set decimal='.' where points separate decimals)" if points else ""
+    return f"the {noun} is {found!r}, not a number{hint}"
 
 
 def _place(table: Table, role: str, column: str | int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import glob
 import gzip
+import io
 import lzma
 import os
 import shutil
@@ -17,8 +18,10 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import unquote
 
 from halfstep.errors import DataError, ParameterError
+from halfstep.interactions.compressed import Streams
 
 JSON_LINES = (".jsonl", ".ndjson")
 _HEAD = 512  # bytes from which the kind of a file is detected
@@ -56,7 +59,8 @@ class Source:
         Its name in errors: the path as given.
     path : Path
     partitions : mapping from str to str
-        The columns in the names of its folders, as in ``country=DE/part-0.parquet``.
+        The columns that the names of its folders hold, as in ``country=DE/part-0.parquet``. What is escaped there
+        (``%20``) is not here.
     """
 
     name: str
@@ -98,6 +102,8 @@ def _sources_of(path: Any) -> list[Source]:
     here = Path(name)
     if name == "-":
         return [Source("standard input", here)]
+    if not name:
+        raise FileNotFoundError(f"path={path!r} is empty: give a file, or '.' for the folder {str(Path.cwd())!r}")
     if here.is_dir():
         return _parts_of(name, here)
     if here.exists():
@@ -106,17 +112,14 @@ def _sources_of(path: Any) -> list[Source]:
         found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - Path.glob accepts no absolute patterns
         if not found:
             raise FileNotFoundError(f"no file matches {name!r}; relative paths start at {str(Path.cwd())!r}")
-        return [source for each in found for source in _sources_of(each)]
+        sources = [source for each in found for source in _sources_of(each)]
+        return list({os.path.abspath(source.path): source for source in sources}.values())  # noqa: PTH100 - once each
     raise FileNotFoundError(f"there is no file {name!r}; relative paths start at {str(Path.cwd())!r}")
 
 
 def _parts_of(name: str, folder: Path) -> list[Source]:
-    """Return the files below a folder, sorted, except hidden ones and those that begin with an underscore."""
-    paths = sorted(
-        each
-        for each in folder.rglob("*")
-        if each.is_file() and not any(part.startswith((".", "_")) for part in each.relative_to(folder).parts)
-    )
+    """List the files below a folder by name, leaving out those that writers of tables do not mean as parts."""
+    paths = sorted(_files_below(folder, frozenset()))
     if not paths:
         raise DataError(
             f"the folder {name!r} contains no files: give a file or a folder of csv, json or parquet files"
@@ -124,8 +127,26 @@ def _parts_of(name: str, folder: Path) -> list[Source]:
     sources = []
     for path in paths:
         keys = (part.partition("=") for part in path.relative_to(folder).parts[:-1] if "=" in part)
-        sources.append(Source(str(path), path, {key: value for key, _, value in keys}))
+        sources.append(Source(str(path), path, {unquote(key): unquote(value) for key, _, value in keys}))
     return sources
+
+
+def _files_below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    """Go through the files below a folder, through links as well."""
+    real = folder.resolve()
+    if real in above:
+        raise DataError(f"the folder {str(folder)!r} is a link to a folder that it is in: remove it")
+    for path in folder.iterdir():
+        if path.name.startswith((".", "_")):
+            continue
+        if path.is_dir():
+            yield from _files_below(path, above | {real})
+        elif path.exists() and not path.is_file():
+            raise DataError(
+                f"{path}: this part of a folder is a pipe or a device, not a file: give it by its own name"
+            )
+        else:
+            yield path
 
 
 class Workspace:
@@ -207,10 +228,10 @@ def open_plain(path: Path, name: str) -> Iterator[IO[bytes]]:
             with path.open("rb") as file:
                 yield file
         elif kind == "zip":
-            with zipfile.ZipFile(path) as archive, archive.open(_only_member(archive, name)) as member:
+            with zipfile.ZipFile(path) as archive, _member(archive, name) as member:
                 yield member
         else:
-            openers: Mapping[str, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open, "zstd": _open_zstd}
+            openers: Mapping[str, Any] = {"gzip": gzip.open, "bzip2": _open_bzip2, "xz": _open_xz, "zstd": _open_zstd}
             with openers[kind](path) as file:
                 yield file
     except _BROKEN as error:
@@ -219,6 +240,13 @@ def open_plain(path: Path, name: str) -> Iterator[IO[bytes]]:
         if kind is None or error.errno is not None:
             raise
         raise DataError(f"{name}: broken {kind} file ({error}): download or write it again") from None
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    try:
+        return archive.open(_only_member(archive, name))
+    except NotImplementedError as error:  # about how it is compressed
+        raise DataError(f"{name}: this zip file cannot be read ({error}): unpack it, and give the file") from None
 
 
 def _only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
@@ -237,17 +265,21 @@ def _only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     return members[0]
 
 
+def _open_bzip2(path: Path) -> IO[bytes]:
+    return io.BufferedReader(Streams(path, bz2.BZ2Decompressor))
+
+
+def _open_xz(path: Path) -> IO[bytes]:
+    return io.BufferedReader(Streams(path, lzma.LZMADecompressor))
+
+
 def _open_zstd(path: Path) -> Any:
     if find_spec("compression"):
         from compression import zstd  # type: ignore[import-not-found,unused-ignore] # Python 3.14
 
-        return zstd.open(path)
-    if find_spec("zstandard"):
-        import zstandard  # type: ignore[import-not-found,unused-ignore]
-
-        return zstandard.open(path)
+        return io.BufferedReader(Streams(path, zstd.ZstdDecompressor))
     if find_spec("pyarrow"):
         import pyarrow
 
         return pyarrow.input_stream(str(path), compression="zstd")
-    raise DataError(f"{path}: reading zstd files needs zstandard: run pip install zstandard")
+    raise DataError(f"{path}: reading zstd files needs pyarrow: run pip install pyarrow")

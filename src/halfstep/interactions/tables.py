@@ -27,7 +27,8 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 PARQUET = (".parquet", ".pq")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _CANDIDATES = (",", "\t", ";", "|", "::")
-_SAMPLE = 100  # lines from which the separator is detected
+_MISSING = "__HIVE_DEFAULT_PARTITION__"
+_SAMPLE = 100  # lines that say what separates fields
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class TextTable:
 
     def column(self, place: int) -> tuple[str, str]:
         if place >= self.n_fields:
-            return literal(self.partitions[place - self.n_fields]), TEXT
+            return _partition(self.partitions[place - self.n_fields]), TEXT
         return f"c{place}", REAL if place in self.numbers else TEXT
 
     def in_numbers(self, places: Collection[int]) -> Table | None:
@@ -233,7 +234,9 @@ class JsonTable:
 
     def column(self, place: int) -> tuple[str, str]:
         own = len(self.names) - len(self.partitions)
-        return (identifier(self.names[place]), JSON) if place < own else (literal(self.partitions[place - own]), TEXT)
+        return (
+            (identifier(self.names[place]), JSON) if place < own else (_partition(self.partitions[place - own]), TEXT)
+        )
 
     def where(self, row: int) -> str:
         if self.is_array:
@@ -291,7 +294,7 @@ class ParquetTable:
         if place < len(self.columns):
             name, kind = self.columns[place]
             return identifier(name), kind
-        return literal(self.partitions[place - len(self.columns)]), TEXT
+        return _partition(self.partitions[place - len(self.columns)]), TEXT
 
     def where(self, row: int) -> str:
         return f"{self.name}, row {row} (counted from 0)"
@@ -304,6 +307,11 @@ class ParquetTable:
 
     def in_numbers(self, places: Collection[int]) -> Table | None:
         return None
+
+
+def _partition(value: str) -> str:
+    """Return the value in the name of a folder as SQL writes it; missing where Hive and Spark say so."""
+    return "CAST(NULL AS VARCHAR)" if value in ("", _MISSING) else literal(value)
 
 
 def broken_parquet(name: str, error: object) -> DataError:
@@ -394,6 +402,8 @@ def _open_json(source: Source, options: Options, is_array: bool, engine: Engine,
     table = JsonTable(text, is_array, [], text.lines - text.blank, tuple(source.partitions.values()))
     if table.rows == 0:
         raise DataError(f"{source.name}: the file is empty")
+    if is_array and _last_character(text.path) != b"]":
+        raise DataError(f"{source.name}: the array of JSON is not closed: the file is cut off; write it again")
     reader = _json_reader(is_array, "sample_size=-1, maximum_depth=1, map_inference_threshold=-1")
     try:
         names = engine.columns(f"SELECT * FROM {reader}", [str(text.path)])[0]
@@ -409,6 +419,15 @@ def _open_json(source: Source, options: Options, is_array: bool, engine: Engine,
     return replace(table, names=[*names, *source.partitions], rows=int(rows))
 
 
+def _last_character(path: Path) -> bytes:
+    """Return the last byte that is no white space."""
+    end = b""
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            end = block.rstrip()[-1:] or end
+    return end
+
+
 def _json_fault(line: str) -> str | None:
     try:
         return None if isinstance(json.loads(line), dict) else "the line is not an object of JSON"
@@ -419,7 +438,7 @@ def _json_fault(line: str) -> str | None:
 def _open_text(
     source: Source, suffix: str, options: Options, needed: Sequence[str | int], workspace: Workspace
 ) -> TextTable:
-    text = make_plain(source, options.encoding, options.comment, workspace)
+    text = make_plain(source, options.encoding, options.comment, workspace, keep_line_ends=options.newlines_in_values)
     lines = list(islice(text, _SAMPLE))
     if not lines:
         raise DataError(f"{source.name}: the file is empty")

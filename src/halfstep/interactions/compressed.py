@@ -1,0 +1,67 @@
+"""Compressed files, read to their very end: what comes after a stream is another one, or the file is broken."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_PIECE = 1 << 16  # bytes that are read at once
+
+
+class Streams(io.RawIOBase):
+    """What a file of one or more compressed streams holds.
+
+    The modules of Python take bytes behind the first stream that begin no other one for padding, and so would lose
+    the rows of a part that is damaged. Here only zeros are padding.
+
+    Parameters
+    ----------
+    path : Path
+    new_decompressor : function
+        Returns an object such as `bz2.BZ2Decompressor`.
+
+    Raises
+    ------
+    EOFError
+        Where the file ends within a stream.
+    """
+
+    def __init__(self, path: Path, new_decompressor: Callable[[], Any]) -> None:
+        self._file = path.open("rb")
+        self._new = new_decompressor
+        self._decompressor: Any = None  # between two streams
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while True:
+            if self._decompressor is None and not self._begin():
+                return 0
+            needs_input = self._decompressor.needs_input
+            piece, self._rest = (self._rest or self._file.read(_PIECE), b"") if needs_input else (b"", self._rest)
+            if needs_input and not piece:
+                raise EOFError("it ends within compressed data")
+            found = self._decompressor.decompress(piece, len(buffer))
+            if self._decompressor.eof:
+                self._decompressor, self._rest = None, self._decompressor.unused_data
+            if found:
+                buffer[: len(found)] = found
+                return len(found)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def _begin(self) -> bool:
+        """Begin the next stream; False if there is none."""
+        while not self._rest.strip(b"\0"):
+            self._rest = self._file.read(_PIECE)
+            if not self._rest:
+                return False
+        self._rest = self._rest.lstrip(b"\0")
+        self._decompressor = self._new()
+        return True

@@ -57,6 +57,20 @@ def interrupted_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt_fits(monkeypatch)
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_what_is_said_about_a_model_is_no_part_of_it(shell: Shell, plays: Path, options: list[str]) -> None:
+    """As it would be where the model goes to /dev/stdout."""
+    pipe = plays.parent / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        out, err = shell("fit", plays, "-o", pipe, "--iterations", 1, *options)
+        content = reader.communicate()[0]
+    assert out == ""
+    assert ("fitted in" in err) == (not options)
+    (plays.parent / "m").write_bytes(content)
+    assert hs.load(plays.parent / "m").n_users == 30
+
+
 @pytest.mark.usefixtures("interrupted_fits")
 def test_an_interrupted_fit_leaves_the_old_model(shell: Shell, plays: Path, model: Path) -> None:
     before = model.read_bytes()

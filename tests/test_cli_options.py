@@ -174,7 +174,7 @@ def test_a_plot_has_the_format_of_its_suffix(shell: Shell, folder: Path, name: s
     ],
 )
 def test_an_option_without_effect_is_refused(shell: Shell, folder: Path, line: str, message: str) -> None:
-    _, err = shell(*line.format(*[folder] * 3).split(), fails=1)
+    _, err = shell(*line.format(*[folder] * 3).split(), fails=2)
     assert message in err.splitlines()[-1]
 
 
@@ -183,6 +183,27 @@ def test_options_with_an_effect_are_not_refused(shell: Shell, folder: Path) -> N
     (folder / "test.csv").write_text("user,item\nu1,i1\nu2,i2\n")
     shell("evaluate", folder / "test.csv", "--model", folder / "model.csv", "--seed", 3, "-n", 5)
     shell("recommend", folder / "model.csv", "-o", folder / "all.csv", "--escape-formulas")
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate", "tune"])
+def test_an_empty_name_is_no_folder(
+    shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(folder / "parts")
+    _, err = shell(command, "", fails=2)
+    assert "it is empty: name a file" in err
+
+
+@pytest.mark.parametrize("position", ["2", "film"])
+def test_columns_go_by_position_with_a_header_too(shell: Shell, tmp_path: Path, position: str) -> None:
+    (tmp_path / "plays.csv").write_text("user,1,film\nu1,a,x\nu2,b,y\n")
+    options = ["-o", tmp_path / "m", "--iterations", 1]
+    shell("fit", tmp_path / "plays.csv", "--item", position, *options)
+    assert hs.load(tmp_path / "m").items_.ids.tolist() == ["x", "y"]
+    shell("fit", tmp_path / "plays.csv", "--item", "1", *options)  # which is a name
+    assert hs.load(tmp_path / "m").items_.ids.tolist() == ["a", "b"]
+    _, err = shell("fit", tmp_path / "plays.csv", "--item", "3", *options, fails=1)
+    assert "there is no column 3 for item" in err
 
 
 def test_every_rule_is_about_existing_options() -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import halfstep as hs
+from halfstep.cli.combinations import UsageError
 from halfstep.cli.options import ObjectiveName
-from halfstep.errors import ParameterError
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def choose_model(data: hs.Interactions, wishes: Wishes) -> tuple[hs.ALS, list[st
     for option, given in wrong.items():
         if given is not None:
             other = ObjectiveName.explicit if is_implicit else ObjectiveName.implicit
-            raise ParameterError(
+            raise UsageError(
                 f"{option} requires --objective {other.value}, but the objective is {objective.value} ({why})"
             )
     rank = _or(wishes.rank, IMPLICIT_RANK if is_implicit else EXPLICIT_RANK)

@@ -10,6 +10,11 @@ import typer
 from halfstep.errors import ParameterError
 from halfstep.evaluation.metric_names import PER_PAIR
 
+
+class UsageError(ParameterError):
+    """Options that make no sense together."""
+
+
 Given = Mapping[str, Any]
 """The values of all parameters of a command, by name."""
 
@@ -74,14 +79,14 @@ def check_combination(context: typer.Context) -> None:
 
     Raises
     ------
-    ParameterError
+    UsageError
         If there is one; the message names the first, and the reason.
     """
     names = {param.name: max(param.opts, key=len) for param in context.command.params}
     for rule in RULES.get(context.command.name or "", ()):
         for option in rule.options:
             if _is_given(context, option) and rule.applies(context.params):
-                raise ParameterError(f"{names[option]} has no effect: {rule.why}; leave it out")
+                raise UsageError(f"{names[option]} has no effect: {rule.why}; leave it out")
 
 
 def _is_given(context: typer.Context, option: str) -> bool:

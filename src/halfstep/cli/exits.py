@@ -15,13 +15,14 @@ from typing import Any, TextIO, cast
 
 import typer
 
-from halfstep.cli.combinations import check_combination
+from halfstep.cli.combinations import UsageError, check_combination
 from halfstep.cli.printing import note
 from halfstep.cli.wording import in_terms_of_options
 from halfstep.errors import HalfstepError
 from halfstep.progress import FitInterruptedWarning
 
 ERROR = 1
+WRONG_USAGE = 2
 BY_SIGNAL = 128  # plus the number of the signal, as in shells
 INTERRUPTED = BY_SIGNAL + signal.SIGINT
 PIPE_CLOSED = BY_SIGNAL + getattr(signal, "SIGPIPE", 13)
@@ -123,7 +124,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(ERROR) from None
         except (HalfstepError, ModuleNotFoundError, OSError) as error:
             note(f"halfstep: {in_terms_of_options(' '.join(str(error).split()), context)}")
-            raise typer.Exit(ERROR) from None
+            raise typer.Exit(WRONG_USAGE if isinstance(error, UsageError) else ERROR) from None
 
     return _with_context(run, command)
 

@@ -12,8 +12,9 @@ import typer
 import halfstep as hs
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes, choose_model
+from halfstep.cli.combinations import UsageError
 from halfstep.cli.exits import interruptions
-from halfstep.cli.outputs import Output, check_outputs
+from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output
 from halfstep.cli.printing import note, print_json, print_list
 from halfstep.cli.tables import SUFFIXES, columns_of, rows_of, write_recommendations
 from halfstep.errors import ParameterError
@@ -94,6 +95,7 @@ def fit(
     seconds = time.perf_counter() - began
     model.save(output)
     last = model.history_[-1]
+    say = note if may_share_standard_output(output) else print
     if as_json:
         print_json(
             {
@@ -104,17 +106,20 @@ def fit(
                 "rank": model.rank,
                 "seconds": seconds,
                 "history": [line._asdict() for line in model.history_],
-            }
+            },
+            say,
         )
     else:
-        print(f"fitted in {seconds:.1f} s, objective {last.objective:.6g}; saved to {printable(str(output))}")
+        say(f"fitted in {seconds:.1f} s, objective {last.objective:.6g}; saved to {printable(str(output))}")
     if cut_short:
         raise KeyboardInterrupt
 
 
 def recommend(
     model: Model,
-    users: Annotated[list[str] | None, typer.Argument(help="User ids.", show_default=False)] = None,
+    users: Annotated[
+        list[str] | None, typer.Argument(help="User ids; -- comes before negative ones.", show_default=False)
+    ] = None,
     number: Number = 10,
     output: Annotated[
         Path | None,
@@ -138,16 +143,17 @@ def recommend(
 ) -> None:
     """Recommend items to users: print the lists of some users, or write those of all users to a file."""
     if bool(users) == (output is not None):
-        raise ParameterError("name users, or a file for the lists of all users with --output")
+        raise UsageError("name users, or a file for the lists of all users with --output")
     check_outputs([Output("--output", output, SUFFIXES)], {"model file": model})
     loaded = hs.load(model)
     if output is not None:
         written = write_recommendations(output, loaded, number, exclude_seen, escape_formulas)
         n_users = len(loaded.users_)
+        say = note if may_share_standard_output(output) else print
         if as_json:
-            print_json({"output": str(output), "users": n_users, "rows": written})
+            print_json({"output": str(output), "users": n_users, "rows": written}, say)
         else:
-            print(f"{written:,} rows for {n_users:,} users written to {printable(str(output))}")
+            say(f"{written:,} rows for {n_users:,} users written to {printable(str(output))}")
         return
     asked = [loaded.users_.parse(each, name="user id") for each in users or []]
     lists = loaded.recommend(asked, number, exclude_seen=exclude_seen)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import halfstep as hs
 from halfstep.cli.printing import note
-from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT
+from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, NameOrPosition
 
 
 class Duplicates(StrEnum):
@@ -41,16 +40,24 @@ class ObjectiveName(StrEnum):
 DATA = "The data"
 MODEL = "The model"
 
+
+def _not_empty(file: str) -> str:
+    if not file:
+        raise typer.BadParameter("it is empty: name a file, or '.' for the files in this folder")
+    return file
+
+
 File = Annotated[
-    Path,
+    str,
     typer.Argument(
         help="A table of interactions: delimited text, JSON or parquet, compressed or not; a folder or a pattern of "
         "its parts; - for the standard input.",
         show_default=False,
+        callback=_not_empty,
     ),
 ]
-User = Annotated[str, typer.Option(help="Column of user ids.", rich_help_panel=DATA)]
-Item = Annotated[str, typer.Option(help="Column of item ids.", rich_help_panel=DATA)]
+User = Annotated[str, typer.Option(help="Column of user ids, by name or by position from 0.", rich_help_panel=DATA)]
+Item = Annotated[str, typer.Option(help="Column of item ids, by name or by position from 0.", rich_help_panel=DATA)]
 Value = Annotated[
     str | None,
     typer.Option(
@@ -195,7 +202,7 @@ class Format:
 
 
 def read(
-    path: Path,
+    path: str,
     user: str,
     item: str,
     value: str | None,
@@ -208,7 +215,9 @@ def read(
     """Read the table that the options describe, with ids of the types of a model's if one is given."""
 
     def column(name: str) -> str | int:
-        return int(name) if not form.header and name.isdecimal() else name
+        if not (name.isascii() and name.isdecimal()):
+            return name
+        return NameOrPosition(name) if form.header else int(name)
 
     def column_or(name: str | None, default: str) -> str | int | None:
         if name is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,6 +67,17 @@ def check_outputs(outputs: Sequence[Output], inputs: Mapping[str, str | Path | N
     for (one, first), (other, second) in combinations(given.items(), 2):
         if _are_same(first, second):
             raise ParameterError(f"{other} {second} is also the file of {one}: name another file")
+
+
+def may_share_standard_output(path: Path) -> bool:
+    """Whether a file that was written may be where standard output goes, as ``/dev/stdout`` is.
+
+    What is said about the file would be part of it there.
+    """
+    try:
+        return not path.is_file() or os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # standard output is no file of the system
+        return False
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -64,9 +64,9 @@ def print_list(
     print_table(title, [" rank", listed, *([] if titles is None else ["title"]), f" {score}"], rows)
 
 
-def print_json(value: Any) -> None:
+def print_json(value: Any, say: Callable[[str], None] = print) -> None:
     """Print one line of JSON; numbers that are not finite become null, ids without a JSON type become strings."""
-    print(json.dumps(_plain(value), allow_nan=False))
+    say(json.dumps(_plain(value), allow_nan=False))
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ from halfstep.atomic import write_atomically
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes, choose_model
 from halfstep.cli.exits import interruptions
-from halfstep.cli.outputs import Output, check_outputs, naming_the_file
+from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output, naming_the_file
 from halfstep.cli.printing import note, print_json
 from halfstep.errors import ParameterError
 from halfstep.printable import printable
@@ -152,11 +152,13 @@ def tune(
     if plot is not None:
         with naming_the_file("--plot", plot):
             write_atomically(plot, found.image(plot.suffix.lower().removeprefix(".")))
+    say = note if may_share_standard_output(output) else print
     if as_json:
-        print_json(found.to_dict() | {"model": str(output)})
+        print_json(found.to_dict() | {"model": str(output)}, say)
     else:
-        print(found)
-        print(f"fitted to all data with the best parameters; saved to {printable(str(output))}")
+        for line in str(found).splitlines():
+            say(line)
+        say(f"fitted to all data with the best parameters; saved to {printable(str(output))}")
     if cut_short:
         raise KeyboardInterrupt
 

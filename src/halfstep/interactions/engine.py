@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,8 +100,9 @@ def _listed(paths: Sequence[Path]) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the cause that DuckDB names, without its advice and excerpts of the file."""
+    """Return the cause that DuckDB names, without its advice, excerpts of the file, and its name for a copy."""
     lines = str(error).splitlines()
     first = lines[0] if lines else type(error).__name__
+    first = re.sub(r"^(\w+ )*Error: ", "", re.sub(r""" (in|of)?( file)? ?("[^"]*/[^"]*"|'[^']*/[^']*')""", "", first))
     details = [line for line in lines[1:] if line.startswith(("Expected Number", "Value with", "Invalid unicode"))]
     return "; ".join([first[:300], *details[:1]])

@@ -33,6 +33,7 @@ from halfstep.interactions.expressions import (
 )
 from halfstep.interactions.gathering import Gathered, InexactError, Instants, IntegerIds, Reals, Texts
 from halfstep.interactions.instants import ISO, NUMBERS, Reading, readings_of
+from halfstep.interactions.roles import NameOrPosition
 from halfstep.interactions.sources import Source, Workspace, find_sources
 from halfstep.interactions.tables import Options, Table, open_table
 from halfstep.interactions.vocabulary import Vocabulary
@@ -368,6 +369,8 @@ def _fault_of(role: str, found: Any, options: Options, gathered: Gathered) -> st
 def _place(table: Table, role: str, column: str | int) -> int:
     """Return the position of a column that is given by name or position."""
     names = table.names
+    if isinstance(column, NameOrPosition) and column not in names:
+        column = int(column)
     if isinstance(column, str) and not table.has_names:
         raise DataError(
             f"{table.name}: {role}={column!r}, but without a header there are no names: set {role}=... to a "

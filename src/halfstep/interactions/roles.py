@@ -20,6 +20,12 @@ class IfPresent(str):
     __slots__ = ()
 
 
+class NameOrPosition(str):
+    """Digits that are the name of a column, or its position if there is no column of that name."""
+
+    __slots__ = ()
+
+
 VALUE, TIMESTAMP, WEIGHT = IfPresent("value"), IfPresent("timestamp"), IfPresent("weight")
 
 

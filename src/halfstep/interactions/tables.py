@@ -253,7 +253,8 @@ class JsonTable:
                         f"{self.name}, line {number}: {fault}: correct the line, or skip such lines with "
                         "bad_lines='skip'"
                     )
-        return DataError(f"{self.name}: not readable JSON ({error or 'objects are missing'}): write the file again")
+        said = "not all of it is objects with keys" if "non-record" in str(error) else error or "objects are missing"
+        return DataError(f"{self.name}: not readable JSON ({said}): write the file again")
 
     def repaired(self, workspace: Workspace) -> Table | None:
         if self.is_array or self.skipped:

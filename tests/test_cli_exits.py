@@ -68,7 +68,7 @@ def test_what_is_said_about_a_model_is_no_part_of_it(shell: Shell, plays: Path, 
     assert out == ""
     assert ("fitted in" in err) == (not options)
     (plays.parent / "m").write_bytes(content)
-    assert hs.load(plays.parent / "m").n_users == 30
+    assert len(hs.load(plays.parent / "m").users_) == 30
 
 
 @pytest.mark.usefixtures("interrupted_fits")

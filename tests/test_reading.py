@@ -934,18 +934,6 @@ def test_temporary_files_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(temporary.iterdir()) == []
 
 
-def test_nothing_is_printed_in_an_interactive_python(tmp_path: Path) -> None:
-    """DuckDB has a progress bar of its own, for what takes longer than two seconds."""
-    path = write(tmp_path, TABLE)
-    script = (
-        "import halfstep.interactions.engine as engine, pathlib\n"
-        f"reader = engine.Engine([pathlib.Path({str(path)!r})], pathlib.Path({str(tmp_path)!r}))\n"
-        "print(reader.rows(\"SELECT current_setting('enable_progress_bar')\", []))"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    assert done.stdout == b"[(False,)]\n"
-
-
 def test_reading_takes_no_dataframe_library(tmp_path: Path) -> None:
     path = write(tmp_path, TABLE)
     script = (

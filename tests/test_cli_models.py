@@ -273,7 +273,7 @@ def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, 
 def test_a_fault_is_one_line(
     shell: Shell, folder: Path, clicks_model: Path, arguments: list[str], message: str
 ) -> None:
-    is_usage = any(word in message for word in ("has no effect", "goes with", "name users"))
+    is_usage = any(word in message for word in ("has no effect", "requires --objective", "name users"))
     _, err = shell(*(each.format(folder) for each in arguments), fails=2 if is_usage else 1)
     last = err.splitlines()[-1]
     assert last.startswith("halfstep: ")

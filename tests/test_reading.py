@@ -332,7 +332,7 @@ def test_years_of_two_digits_are_not_those_of_antiquity(tmp_path: Path) -> None:
         np.datetime64(day, "us").item() for day in ("1999-12-31", "2016-02-01")
     ]
     path = write(tmp_path, "user,item,timestamp\n1,1,31-12-15\n")
-    with pytest.raises(DataError, match=r"line 2: the timestamp can be read as '%d-%m-%y' and as '%y-%m-%d': say"):
+    with pytest.raises(DataError, match=r"line 2: the timestamp can be read as '%d-%m-%y' and as '%y-%m-%d': set"):
         read_interactions(path)
 
 

@@ -498,7 +498,7 @@ def test_folders_and_patterns_of_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
-@pytest.mark.parametrize("content", [TABLE.encode(), gzip.compress(TABLE.encode())])
+@pytest.mark.parametrize("content", [TABLE.encode(), gzip.compress(TABLE.encode())], ids=["plain", "gzip"])
 def test_named_pipes(tmp_path: Path, content: bytes) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -35,6 +35,9 @@ class Run:
     results: dict[str, Any]
 
 
+pytestmark = pytest.mark.xdist_group("lab")  # one run of the lab serves all of these tests
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("lab") / "new" / "report"

@@ -581,7 +581,7 @@ def test_samples_that_do_not_fit_are_refused(
         (plain | {"cuts": arrays["cuts"]}, "its samples"),
         (arrays | {"cuts": arrays["cuts"][:, 1:].copy()}, "its samples"),
         (arrays | {"cuts": arrays["cuts"][:, ::-1].copy()}, "its cuts are not finite, or do not ascend"),
-        (arrays | {"categories": np.full(5, np.nan)}, "its categories are not finite"),
+        (arrays | {"categories": np.full(5, np.nan)}, "categories has numbers that are not finite"),
     ):
         monkeypatch.setattr(Samples, "to_arrays", lambda self, broken=broken: broken)
         model.save(tmp_path / "model")

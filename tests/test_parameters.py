@@ -86,7 +86,7 @@ def calls(folder: Path) -> dict[str, Call]:
         "from_frame": of(Interactions.from_frame, frame=FRAME),
         "from_sparse": of(Interactions.from_sparse, matrix=csr_array([[1.0]])),
         "subset": of(DATA.subset), "rebased": of(DATA.rebased), "with_values": of(DATA.with_values),
-        "with_weights": of(DATA.with_weights), "Vocabulary": of(hs.Vocabulary),
+        "with_weights": of(DATA.with_weights), "Vocabulary": of(hs.Vocabulary, ids=["a"]),
         "positions": of(DATA.users.positions, ids=["a"]),
         "evaluate": of(hs.evaluate, model=ALS, test=DATA, **short),
         "evaluate_stream": of(hs.evaluate_stream, model=ALS, stream=EVENT, resamples=2, n=2, progress=False),

@@ -85,6 +85,9 @@ def test_holds_what_python_would(limits: tuple, base: list, batches: list, how: 
                 of_user = {cell[1]: entry for cell, entry in held.items() if cell[0] == user}
                 assert entries_of(ledger, n, "user") == of_user
                 assert as_dict(ledger.of_user(n)) == {(user, item): entry for item, entry in of_user.items()}
+                seen = ledger.seen(np.array([n], np.int32))
+                assert seen.indptr.tolist() == [0, len(of_user)]
+                assert seen.indices.tolist() == sorted(ledger.items.positions(list(of_user)).tolist())
             for n, item in enumerate(ledger.items):
                 of_item = {cell[0]: entry for cell, entry in held.items() if cell[1] == item}
                 assert entries_of(ledger, n, "item") == of_item

@@ -404,7 +404,7 @@ class Vocabulary:
         """Return the positions of valid ids; −1 for unknown ones."""
         if self._root is not None:
             positions = self._root._find(column, name)
-            others = np.flatnonzero(positions < 0)
+            others = (positions < 0).nonzero()[0]
             if len(others):
                 positions[others] = self._found_in(self._appended, column[others], name)
             return positions

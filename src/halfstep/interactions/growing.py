@@ -23,8 +23,10 @@ class Growing:
     """
 
     def __init__(self, start: NDArray[Any]) -> None:
-        self._room = start.copy()
-        self.array = self._room
+        n = len(start)
+        self._room = np.empty((n + n // 4 + 16, *start.shape[1:]), start.dtype)
+        self._room[:n] = start
+        self.array = self._room[:n]
 
     def grow(self, length: int) -> None:
         """Extend the array to a length by zeros, unless it is as long already."""

@@ -109,7 +109,7 @@ def main() -> None:
         i[rng.random(EVENTS) < NEW] += ITEMS
         events = [hs.Interactions.from_arrays(u[k : k + 1], i[k : k + 1]) for k in range(EVENTS)]
         first = timed(lambda model=model, events=events: model.partial_fit(events[0]))
-        print(f"  the first update, which copies the factors: {first:.2f} s")
+        print(f"  the first update: {first:.3f} s")
         percentiles("learn one event", [timed(lambda e=e, m=model: m.partial_fit(e)) for e in events[1:]])
         percentiles(
             "learn one event, users only",

@@ -16,7 +16,7 @@ SOURCE = Path(halfstep.__file__).parent
 TRACED = {  # what reads and changes a model's state
     str(SOURCE / name)
     for name in (
-        "factor_model.py", "half_step_model.py", "online.py", "live.py", "interactions/ledger.py",
+        "factor_model.py", "half_step_model.py", "gramians.py", "online.py", "live.py", "interactions/ledger.py",
         "interactions/growing.py", "interactions/vocabulary.py",
     )
 }  # fmt: skip

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import os
 import pickle
+import shutil
+import tempfile
 import threading
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -25,13 +29,38 @@ HELD_OUT = hs.Interactions.from_arrays(*np.nonzero(~OBSERVED))
 EVENT = hs.Interactions.from_arrays([3, 50], [70, 4], [4.0, 2.0])  # a new user, a new item
 
 
-@cache
-def prototype() -> hs.ALS:
+def newly_fitted() -> hs.ALS:
     return hs.ALS(hs.Implicit(missing_weight=0.3), rank=3, iterations=2, random_state=0, threads=1).fit(BASE)
+
+
+prototype = cache(newly_fitted)
 
 
 def fitted() -> hs.ALS:
     return copy.copy(prototype())
+
+
+@cache
+def file() -> Path:
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "model"
+    prototype().save(path)
+    return path
+
+
+def loaded(**options: bool) -> hs.ALS:
+    model = hs.load(file(), **options)
+    model.threads = 1
+    return model
+
+
+STARTS: dict[str, Callable[[], hs.ALS]] = {
+    "later": lambda: fitted().partial_fit(hs.Interactions.from_arrays([1], [1])),
+    "first-of-copy": fitted,
+    "first-of-fit": newly_fitted,
+    "first-of-file": loaded,
+}
 
 
 def cells_of(data: hs.Interactions) -> list[tuple[Any, ...]]:
@@ -85,19 +114,13 @@ def check_whole(model: hs.ALS) -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_learning", "read"),
-    [(True, read) for read in READERS.values()] + [(False, READERS[name]) for name in ("recommend", "save")],
-    ids=[*(f"{name}-later-update" for name in READERS), "recommend-first-update", "save-first-update"],
+    ("kind", "reader"),
+    [("later", reader) for reader in READERS]
+    + [(kind, reader) for kind in STARTS if kind != "later" for reader in ("recommend", "save", "copy")],
 )
-def test_what_is_read_during_an_update_is_of_before_or_after(
-    is_learning: bool, read: Callable[[hs.ALS, Path], Any], tmp_path: Path
-) -> None:
+def test_what_is_read_during_an_update_is_of_before_or_after(kind: str, reader: str, tmp_path: Path) -> None:
     """Another thread reads the model at one line in 13 of an update; the update happens all the same."""
-
-    def start() -> hs.ALS:
-        model = fitted()
-        return model.partial_fit(hs.Interactions.from_arrays([1], [1])) if is_learning else model
-
+    start, read = STARTS[kind], READERS[reader]
     before, after = start(), start().partial_fit(EVENT)
     allowed = read(before, tmp_path), read(after, tmp_path)
     assert allowed[0] != allowed[1]
@@ -170,19 +193,18 @@ BULK = hs.Interactions.from_arrays(np.arange(600) % 30, np.arange(600) // 30, np
 
 
 @pytest.mark.parametrize(
-    ("new", "is_learning", "step"),
-    [(BULK, True, 1), (BULK, False, 7), (EVENT, True, 5), (EVENT, False, 11)],
-    ids=["bulk-later-update", "bulk-first-update", "two-later-update", "two-first-update"],
-)
+    ("new", "kind", "step"),
+    [
+        (BULK, "later", 1), (BULK, "first-of-copy", 7), (BULK, "first-of-fit", 7), (BULK, "first-of-file", 7),
+        (EVENT, "later", 5), (EVENT, "first-of-copy", 11), (EVENT, "first-of-fit", 5), (EVENT, "first-of-file", 5),
+    ],
+    ids=lambda value: {id(BULK): "bulk", id(EVENT): "two"}.get(id(value)),
+)  # fmt: skip
 def test_an_interrupted_update_has_happened_or_not(
-    new: hs.Interactions, is_learning: bool, step: int, tmp_path: Path
+    new: hs.Interactions, kind: str, step: int, tmp_path: Path
 ) -> None:
     """Ctrl-C at any of its lines. The next update goes on from there."""
-
-    def start() -> hs.ALS:
-        model = fitted()
-        return model.partial_fit(hs.Interactions.from_arrays([1], [1])) if is_learning else model
-
+    start = STARTS[kind]
     before, after = everything(start()), everything(start().partial_fit(new))
     again = [each.partial_fit(EVENT).recommend(n=5).scores for each in (start(), start().partial_fit(new))]
     for number in every_line(step):
@@ -231,6 +253,49 @@ def test_updates_write_in_place_unless_the_arrays_are_shared() -> None:
     np.testing.assert_array_equal(nested.predict("y", [1, 4]), scores)
     del twin, nested
     assert not any(moved().values())
+
+
+HOLDERS: dict[str, Callable[[np.ndarray], Any]] = {
+    "itself": lambda array: array,
+    "part": lambda array: array[2:9:3],
+    "view of a view": lambda array: array[1:][::-1].view(),
+    "transposed": lambda array: array.T,
+    "flat": lambda array: array.reshape(-1)[4:],
+    "buffer": memoryview,
+}
+
+
+@pytest.mark.parametrize("start", [newly_fitted, loaded], ids=["fit", "file"])
+@pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS)
+def test_arrays_from_before_the_first_update_never_change(
+    start: Callable[[], hs.ALS], hold: Callable[[np.ndarray], Any]
+) -> None:
+    names = ("user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_")
+    model, twin = start(), start()
+    held = {name: hold(getattr(model, name)) for name in names}
+    kept = {name: np.array(each) for name, each in held.items()}
+    for event in (EVENT, BULK, EVENT):
+        assert everything(model.partial_fit(event)) == everything(twin.partial_fit(event))
+        for name in names:
+            np.testing.assert_array_equal(np.array(held[name]), kept[name])
+
+
+@pytest.mark.parametrize("kind", ["fit"])
+def test_the_first_update_copies_no_factors(kind: str, tmp_path: Path) -> None:
+    n = 20_000
+    data = hs.Interactions.from_arrays(np.arange(n), np.arange(n)[::-1].copy())
+    model = hs.ALS(hs.Implicit(), rank=64, iterations=1, random_state=0, refresh_users=False).fit(data)
+    if kind == "file":
+        model.save(tmp_path / "model")
+        model = hs.load(tmp_path / "model")
+    warm = copy.deepcopy(model).partial_fit(EVENT)
+    size = model.user_factors_.nbytes
+    tracemalloc.start()
+    model.partial_fit(hs.Interactions.from_arrays([3, n + 5], [7, n + 9]))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < size  # of the users' factors alone; there are also counts and weights of all rows
+    assert len(warm.user_factors_) == n
 
 
 def test_an_update_of_the_users_alone_leaves_the_items_where_they_are() -> None:

@@ -302,6 +302,41 @@ UNSHARED = [s for s in SETTINGS if s.name in ("als-wr", "biased", "biased-weight
 SHARED = [s for s in SETTINGS if s.name in ("plain", "hu", "ials", "lenskit-implicit")]
 
 
+@every_setting
+def test_updates_after_a_fit_sum_no_gramian(setting: Setting, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    start, later = split(table)
+    model = fitted(setting, start)
+    anew = copy.deepcopy(model).partial_fit(later)
+    for module in ("gramians", "online"):
+        monkeypatch.setattr(f"halfstep.{module}.gram", lambda *_: pytest.fail("a Gramian was summed"))
+    model.fold_in(start)
+    model.partial_fit(later)
+    for name in ("user_factors_", "item_factors_", "user_biases_", "item_biases_"):
+        np.testing.assert_allclose(getattr(model, name), getattr(anew, name), rtol=1e-7, atol=1e-10)
+
+
+def test_updates_use_the_objective_and_the_factors_that_a_model_has() -> None:
+    """Also where these have been replaced since the fit."""
+    rng = np.random.default_rng(0)
+    data = hs.Interactions.from_arrays(*np.nonzero(rng.random((30, 20)) < 0.3))
+    event = hs.Interactions.from_arrays([1, 40], [3, 2])
+    P, Q = (rng.normal(size=(n, 3)) for n in (data.n_users, data.n_items))
+    by_popularity = hs.Implicit(missing_weight=weights.missing_popularity(c0=5.0, exponent=0.5))
+    for changes in ({"objective": by_popularity}, {"item_factors_": Q}, {"user_factors_": P}):
+        model = hs.ALS(hs.Implicit(missing_weight=0.3), rank=3, random_state=0, dtype="float64").fit(data)
+        twin = copy.deepcopy(model)
+        for each in (model, twin):
+            for name, value in changes.items():
+                setattr(each, name, value)
+        np.testing.assert_allclose(
+            model.fold_in({"x": [1, 2]}).user_factors_, twin.fold_in({"x": [1, 2]}).user_factors_, rtol=1e-9
+        )
+        model.partial_fit(event)
+        twin.partial_fit(event)
+        np.testing.assert_allclose(model.user_factors_, twin.user_factors_, rtol=1e-9)
+        np.testing.assert_allclose(model.item_factors_, twin.item_factors_, rtol=1e-9)
+
+
 @pytest.mark.parametrize("setting", UNSHARED + SHARED, ids=str)
 def test_users_that_learn_one_by_one_end_where_a_batch_ends(setting: Setting, table: Table) -> None:
     """While the items stay, a user's factors depend on nothing but its own history, in whatever pieces it came.

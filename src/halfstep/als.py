@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from halfstep.alternation import Alternation, Snapshot
 from halfstep.backends.cpu import CPU
@@ -16,11 +17,13 @@ from halfstep.backends.protocol import Factors, Solver, empty_factors
 from halfstep.backends.threads import paused
 from halfstep.errors import DataError, ParameterError
 from halfstep.features import Given, read_features
+from halfstep.gramians import Gramians
 from halfstep.half_step_model import HalfStepModel
 from halfstep.interactions import Interactions, as_interactions
 from halfstep.interrupts import allowed
+from halfstep.live import LiveArray
 from halfstep.memory import check_rank
-from halfstep.objective import Explicit, Objective
+from halfstep.objective import Cost, Explicit, Objective
 from halfstep.parameters import (
     as_generator,
     as_pair,
@@ -37,6 +40,9 @@ from halfstep.starting import given_factors
 
 if TYPE_CHECKING:
     from halfstep.features import Sparse
+
+Weighed = tuple[NDArray[np.float64], NDArray[np.float64]]  # weights of rows, and their Gramian
+NOTHING: Mapping[str, Weighed] = MappingProxyType({})
 
 EXACT_RANK = 32  # up to which doubles, and exact solutions, cost next to nothing
 
@@ -129,7 +135,7 @@ class ALS(HalfStepModel):
     Attributes
     ----------
     user_factors_, item_factors_ : ndarray of shape (n_users, rank) and (n_items, rank)
-        P and Q. Users and items without observations have zeros, or what their features say.
+        P and Q, read-only. Users and items without observations have zeros, or what their features say.
     user_biases_, item_biases_ : ndarray of shape (n_users,) and (n_items,)
         Zeros unless the objective has biases.
     mean_ : float
@@ -292,7 +298,7 @@ class ALS(HalfStepModel):
             solver, precision = "cholesky", "float64" if self.system_dtype == "auto" else self.system_dtype
         by_user, by_item = sides(data, cost, rank=self.rank, regularization=self._regularization, dtype=precision)
         keep = partial(self._keep, data, cost.mean, of_users)
-        start = Snapshot(*self._initial_factors(data, by_user.unknowns), [])
+        start, grams = Snapshot(*self._initial_factors(data, by_user.unknowns), []), NOTHING
         with progress_bar(self.progress, self.iterations, "ALS") as bar, CPU(self.threads) as backend:
             run = Alternation(
                 backend, by_user, by_item, start, solver=solver, extrapolation=self.extrapolation, data=data,
@@ -312,6 +318,7 @@ class ALS(HalfStepModel):
                     self._is_done(keep, run.finished)  # for the callbacks
                 if self.refresh_users:
                     run.refresh_users()
+                grams = self._grams(backend, cost, run.finished)
             except KeyboardInterrupt:
                 if not run.finished.history:
                     raise
@@ -321,7 +328,7 @@ class ALS(HalfStepModel):
                 )
                 if self.refresh_users:
                     run.refresh_users()
-        keep(run.finished)
+        keep(run.finished, grams)
         return self
 
     def _initial_factors(self, data: Interactions, unknowns: int) -> tuple[Factors, Factors]:
@@ -339,10 +346,32 @@ class ALS(HalfStepModel):
         P[:, : self.rank], Q[:, : self.rank] = drawn
         return P, Q
 
-    def _keep(self, data: Interactions, mean: float, of_users: Given | None, finished: Snapshot) -> None:
+    def _grams(self, backend: CPU, cost: Cost, finished: Snapshot) -> dict[str, Weighed]:
+        """Compute the Gramians that updates start from, in much less time than an iteration takes."""
+        if cost.user_missing is None or cost.item_missing is None:
+            return {}
+        sides = (("user", cost.user_missing, finished.P), ("item", cost.item_missing, finished.Q))
+        return {what: (m, backend.gram(m, self.rank, F)) for what, m, F in sides}
+
+    def _keep(
+        self,
+        data: Interactions,
+        mean: float,
+        of_users: Given | None,
+        finished: Snapshot,
+        grams: Mapping[str, Weighed] = NOTHING,
+    ) -> None:
         """Set the fitted attributes to copies: the arrays of the training loop are about to be written again."""
         k = self.rank  # without biases the column after the factors is padding, and 0 as it should be
-        biases = [F[:, k].copy() if F.shape[1] > k else np.zeros(len(F), F.dtype) for F in finished[:2]]
+        live, fitted, gramians = {}, {}, Gramians()
+        for what, F in zip(("user", "item"), finished[:2], strict=True):
+            biases = F[:, k] if F.shape[1] > k else np.zeros(len(F), F.dtype)
+            for name, start in ((f"{what}_factors", F[:, :k]), (f"{what}_biases", biases)):
+                live[f"{name}_"] = LiveArray(start).copied(len(start))
+                fitted[name] = live[f"{name}_"].lent(len(start))
+            if what in grams:
+                m, G = grams[what]
+                gramians.put(what, m, fitted[f"{what}_factors"], G)
         link = None
         if of_users is not None:
             linked = finished.links[0]
@@ -351,12 +380,9 @@ class ALS(HalfStepModel):
         self._remember(
             data,
             mean=mean,
-            user_factors=finished.P[:, :k].copy(),
-            item_factors=finished.Q[:, :k].copy(),
-            user_biases=biases[0],
-            item_biases=biases[1],
             drift=finished.drift,
-            more={"history_": finished.history, "_link": link},
+            more={"history_": finished.history, "_link": link, "_live": live, "_gramians": gramians},
+            **fitted,
         )
 
     def _is_done(self, keep: Callable[[Snapshot], None], finished: Snapshot) -> bool:

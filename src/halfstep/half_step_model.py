@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from halfstep.drifting import solve_with_trends, trend_ridge
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.features import refuse_features
+from halfstep.gramians import Gramians
 from halfstep.interactions import Interactions, Ledger, as_histories, as_interactions
 from halfstep.interactions.sparse import is_sparse
 from halfstep.live import Lease, LiveArray, Publication
@@ -24,7 +25,7 @@ from halfstep.online import Online, OnlineSide, Update
 from halfstep.parameters import check_choice, check_flag, check_integer
 from halfstep.recommendations import Explanation
 from halfstep.ridge_link import FittedLink
-from halfstep.rows import gram, solve_rows, system
+from halfstep.rows import solve_rows, system
 from halfstep.sides import Regularization, Side, users_side
 from halfstep.storage import NotStored
 
@@ -39,11 +40,11 @@ class HalfStepModel(FactorModel):
     objective: Objective
     threads: int | None
     _link: FittedLink | None = None  # of models with features on either side
-    _gram_memo: _GramMemo | None = None
+    _gramians: Gramians | None = None  # of factors that no update has changed
     _items_gram: tuple[NDArray[np.float64], float] | None = None  # G of the items after updates, and Σ m
     _online: Online | None = None
     _live: Mapping[str, LiveArray] | None = None  # the arrays that updates write to, by the attributes' names
-    _leases: Mapping[str, Lease] = MappingProxyType({})  # of arrays that another model can write to
+    _leases: Mapping[str, Lease | NDArray[Any]] = MappingProxyType({})  # of arrays that another model can write to
     _pending: Publication | None = None  # an update that is being published
     _OWN: ClassVar[tuple[str, ...]] = (*FactorModel._OWN, "_online", "_live")
 
@@ -278,10 +279,12 @@ class HalfStepModel(FactorModel):
         A new item that nobody but new users have stays at 0, and so do they, until one of them meets what is known:
         nothing says in which direction they should go.
 
-        One interaction costs as much as solving two rows, whatever the size of the model. The first call copies the
-        factors once and, if missing cells have weights, computes the Gramians of all rows; fitted arrays are never
-        written to. A call during which another thread reads the model, or while a copy of it or a model from
-        `fold_in` exists, also copies the factors that these share, at most once for each of them.
+        One interaction costs as much as solving two rows, whatever the size of the model. The first call after
+        loading, pickling or an interrupted fit also computes the Gramians of all rows if missing cells have weights.
+        Arrays that were obtained from the model before its first update never change; those that are obtained later
+        are written to. A call while another thread reads the model, or while a copy of it, a model from `fold_in` or
+        an array from before the first update exists, copies the factors that these share, at most once for each of
+        them.
 
         Thread-safe: updates are serialized, and other threads see an update completely or not at all. The same holds
         after a ``KeyboardInterrupt`` during an update.
@@ -366,6 +369,7 @@ class HalfStepModel(FactorModel):
             "_items_gram": items_gram,
         }
         publication = Publication(self._live, update.writes, state)
+        self._take_back(update.writes)
         while True:
             publication.leave_readers()
             with self._locks.state.lock:
@@ -373,6 +377,13 @@ class HalfStepModel(FactorModel):
                     self._pending = publication
                     self._finish_pending()
                     return
+
+    def _take_back(self, names: Iterable[str]) -> None:
+        """Keep no lent arrays, so that only others who obtained them have leases."""
+        assert self._live is not None
+        lent = {name: array for name in names if (array := self._live[name]).is_behind(self.__dict__[name])}
+        with self._locks.state.lock:
+            self.__dict__.update(self._views_of(lent))
 
     def _finish_pending(self) -> None:
         """Publish a pending update, possibly one that Ctrl-C interrupted; the caller holds the lock `state`."""
@@ -387,8 +398,8 @@ class HalfStepModel(FactorModel):
             return self
         with self._locks.state.lock:
             self._finish_pending()
-            if self._gram_memo is None:
-                self._gram_memo = _GramMemo()
+            if self._gramians is None:
+                self._gramians = Gramians()
             leases = {name: array.lease() for name, array in (self._live or {}).items() if array.is_own}
             snapshot = object.__new__(type(self))
             snapshot.__dict__.update(self.__dict__, _is_snapshot=True, _leases={**self._leases, **leases})
@@ -398,14 +409,14 @@ class HalfStepModel(FactorModel):
         state = super().__getstate__()
         if isinstance(state.get("_data"), Ledger):
             state["_data"] = state["_data"].interactions
-        state["_gram_memo"] = None
+        state["_gramians"] = None
         return state  # with its leases, since the arrays must not change until they are pickled
 
     def _remember(self, data: Interactions, *, more: Mapping[str, Any] | None = None, **fitted: Any) -> None:
         fresh: dict[str, Any] = {
             "_link": None,
             "_is_folded": False,
-            "_gram_memo": None,
+            "_gramians": None,
             "_items_gram": None,
             "_online": None,
             "_live": None,
@@ -434,19 +445,30 @@ class HalfStepModel(FactorModel):
             if data is None:
                 raise DataError(FORGETFUL)
             ledger = data.parted() if isinstance(data, Ledger) else Ledger.of(data)
+            before, live = self._live or {}, {}
+            for name in LIVE:
+                array = self.__dict__[name]
+                is_known = name in before and before[name].is_behind(array)
+                live[name] = before[name] if is_known else LiveArray(array)
+            arrays = self._views_of(live)
+            gramians = self._gramians or Gramians()
             online = Online(
                 ledger,
-                OnlineSide(self.user_factors_, self.user_biases_, ledger.user_counts),
-                OnlineSide(self.item_factors_, self.item_biases_, self.item_counts_),
+                OnlineSide(arrays["user_factors_"], arrays["user_biases_"], ledger.user_counts),
+                OnlineSide(arrays["item_factors_"], arrays["item_biases_"], self.item_counts_),
                 objective=self.objective,
                 regularization=self._regularization,
                 mean=self.mean_,
                 rank=self.item_factors_.shape[1],
+                known=lambda what, m: gramians.known(what, m, self.__dict__[f"{what}_factors_"]),
             )
-            live = {name: LiveArray(self.__dict__[name]) for name in LIVE}
             with self._locks.state.lock:
                 self.__dict__.update(_online=online, _live=live)
         return online
+
+    def _views_of(self, live: Mapping[str, LiveArray]) -> dict[str, NDArray[Any]]:
+        """Return views of the live arrays in their current lengths, which are no leases."""
+        return {name: array.first(len(self.__dict__[name])) for name, array in live.items()}
 
     def _users_side(self, data: Interactions, drift: FittedDrift | None = None) -> Side:
         """The half-step of some users, whose items are this model's; `drift` is these users', if not the model's."""
@@ -470,21 +492,8 @@ class HalfStepModel(FactorModel):
         if self._items_gram is not None:
             of_items, total = self._items_gram
             return replace(side, gram=of_items * (float(m.sum()) / total))
-        assert self._gram_memo is not None
-        return replace(side, gram=self._gram_memo.of(m, self.item_factors_))
-
-
-class _GramMemo:
-    """Memo of G of the items for the last weights."""
-
-    def __init__(self) -> None:
-        self._last: tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.float64]] | None = None
-
-    def of(self, m: NDArray[np.float64], factors: NDArray[np.floating]) -> NDArray[np.float64]:
-        last = self._last
-        if last is None or last[0] is not factors or not np.array_equal(last[1], m):
-            self._last = last = factors, m, gram(m, factors)
-        return last[2]
+        assert self._gramians is not None
+        return replace(side, gram=self._gramians.of("item", m, self.item_factors_, self.threads))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 Copying all factors for each new interaction would take much longer than the update itself. Therefore updates write
 rows in place, unless another thread is reading the array or a copy of the model shares it: then the array is copied
-first, and the reader keeps the old one. A reader holds a `Lease`.
+first, and the reader keeps the old one. A reader holds a `Lease`, or an array that `LiveArray.lent` gave.
 """
 
 from __future__ import annotations
@@ -32,10 +32,22 @@ class LiveArray:
 
     def __init__(self, start: NDArray[Any]) -> None:
         self._room = start
-        self._lease: ref[Lease] | None = None
+        self._lease: ref[Lease | NDArray[Any]] | None = None
         self.is_own = False
 
-    def lease(self) -> Lease:
+    def lent(self, length: int) -> NDArray[Any]:
+        """Return a view of the first rows that is a lease itself, as are all views of it."""
+        # the base of a view's view is the array that owns the memory, unless there is a memoryview in between
+        view: NDArray[Any] = np.asarray(memoryview(self._room[:length]))  # type: ignore[arg-type]  # it is a buffer
+        view.flags.writeable = False
+        self._lease = ref(view)
+        return view
+
+    def is_behind(self, array: NDArray[Any]) -> bool:
+        """Whether `lent` returned this array last, or it is what this one started from."""
+        return array is self._room or (self._lease is not None and self._lease() is array)
+
+    def lease(self) -> Lease | NDArray[Any]:
         """Return a lease of the array, which concurrent readers share."""
         lease = None if self._lease is None else self._lease()
         if lease is None:
@@ -48,16 +60,24 @@ class LiveArray:
         return self.is_own and length <= len(self._room) and (self._lease is None or self._lease() is None)
 
     def copied(self, length: int) -> LiveArray:
-        """Return a copy with capacity for this many rows and some more."""
-        copy = LiveArray(np.empty((length + length // 4 + 16, *self._room.shape[1:]), self._room.dtype))
+        """Return a copy with capacity for this many rows and some more, which take no memory until they are used."""
+        room = np.empty((length + length // 4 + 16, *self._room.shape[1:]), self._room.dtype)
         n = min(length, len(self._room))
-        copy._room[:n] = self._room[:n]
+        room[:n] = self._room[:n]
+        copy = LiveArray(room)
         copy.is_own = True
         return copy
 
     def first(self, length: int) -> NDArray[Any]:
         """Return a view of the first rows."""
-        return self._room[:length]
+        view = self._room[:length]
+        view.flags.writeable = False
+        return view
+
+    def write(self, write: Write) -> None:
+        """Write to the array in place; idempotent."""
+        self._room[write.old_length : write.length] = 0
+        self._room[write.rows] = write.values
 
 
 class Write(NamedTuple):
@@ -77,11 +97,6 @@ class Write(NamedTuple):
     length: int
     rows: NDArray[np.integer]
     values: NDArray[Any]
-
-    def apply(self, room: NDArray[Any]) -> None:
-        """Write to an array; idempotent."""
-        room[self.old_length : self.length] = 0
-        room[self.rows] = self.values
 
 
 class Publication:
@@ -107,7 +122,7 @@ class Publication:
         for name, write in self._writes.items():
             if name not in self.moved and not self.arrays[name].is_free(write.length):
                 copy = self.arrays[name].copied(write.length)
-                write.apply(copy.first(write.length))
+                copy.write(write)
                 self.arrays[name] = copy
                 self.moved.add(name)
 
@@ -122,7 +137,7 @@ class Publication:
         Idempotent, so that it can be repeated after an interruption.
         """
         for name, write in self._in_place:
-            write.apply(self.arrays[name].first(write.length))
+            self.arrays[name].write(write)
         views = {name: self.arrays[name].first(write.length) for name, write in self._writes.items()}
         return {**self._state, **views}
 

@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.errors import DataError, NumericalError, ParameterError
+from halfstep.gramians import gram
 from halfstep.interactions import Added, Growing, Interactions, Ledger
 from halfstep.live import Write
 from halfstep.objective import Objective
-from halfstep.rows import gram, solve_rows
+from halfstep.rows import solve_rows
 from halfstep.sides import Regularization, Side
 from halfstep.weights import Cells, missing_popularity
 
@@ -56,6 +57,10 @@ class OnlineSide:
         The sum of `missing`.
     solved : Solved or None
         The rows that the current update has changed.
+    gram_or_none : ndarray or None
+        Σ missing · f fᵀ over all rows; None until it is needed.
+    threads : int or None
+        For computing it from all rows.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class OnlineSide:
         self.total = 0.0
         self.solved: Solved | None = None
         self.gram_or_none: Floats | None = None
+        self.threads: int | None = None
 
     def taken(self, rows: NDArray[np.integer]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """Return factors and biases of some rows, including changes of the current update; zeros for new rows."""
@@ -108,7 +114,7 @@ class OnlineSide:
 
     def put(self, solved: Solved) -> None:
         """Replace some rows."""
-        if self.missing is not None:
+        if self.missing is not None and self.gram_or_none is not None:
             weights = self.missing.array[solved.rows][:, None]
             before, after = (f.astype(np.float64) for f in (self.taken(solved.rows)[0], solved.factors))
             with np.errstate(over="ignore", invalid="ignore"):
@@ -127,10 +133,12 @@ class OnlineSide:
     def _summed(self, missing: Floats) -> Floats:
         n = len(self.factors)
         if self.solved is None:
-            return gram(missing[:n], self.factors)
+            return gram(missing[:n], self.factors, self.threads)
         unsolved = missing.copy()
         unsolved[self.solved.rows] = 0.0
-        return gram(unsolved[:n], self.factors) + gram(missing[self.solved.rows], self.solved.factors)
+        return gram(unsolved[:n], self.factors, self.threads) + gram(
+            missing[self.solved.rows], self.solved.factors, self.threads
+        )
 
 
 class Update(NamedTuple):
@@ -162,6 +170,11 @@ class Online:
         The factor of s_u · m_i.
     is_consistent : bool
         Whether the last update was finished. If not, a new state has to be made from the model.
+
+    Parameters
+    ----------
+    known : callable
+        Returns the Gramian of the users or the items for given weights if it is known, else None.
     """
 
     def __init__(
@@ -174,12 +187,16 @@ class Online:
         regularization: Regularization,
         mean: float,
         rank: int,
+        known: Callable[[Literal["user", "item"], Floats], Floats | None],
     ) -> None:
         self.ledger, self.users, self.items = ledger, users, items
         self.is_consistent = True
         self._objective, self._regularization, self._mean = objective, regularization, mean
         self._rank = rank
         self._weigh_all_missing()
+        if users.missing is not None and items.missing is not None:
+            users.gram_or_none = known("user", users.missing.array)
+            items.gram_or_none = known("item", items.missing.array)
 
     def prepared(
         self,
@@ -199,6 +216,7 @@ class Online:
             If `Ledger.added` or the objective raises it; then nothing has changed.
         """
         added = self.ledger.added(new, duplicates)
+        self.users.threads = self.items.threads = threads
         self.is_consistent = False
         of_users, of_items = self._counted(added)
         self._weigh_missing(of_items.rows)
@@ -215,7 +233,8 @@ class Online:
         """Continue from an update that was published; `model` holds the attributes of the model."""
         self.ledger = update.ledger
         for side, what in ((self.users, "user"), (self.items, "item")):
-            side.factors, side.biases, side.solved = model[f"{what}_factors_"], model[f"{what}_biases_"], None
+            if f"{what}_factors_" in update.writes:
+                side.factors, side.biases, side.solved = model[f"{what}_factors_"], model[f"{what}_biases_"], None
         self.is_consistent = True
 
     @property

@@ -16,25 +16,11 @@ from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
 from halfstep.errors import NumericalError
 from halfstep.kernels.cholesky import sum_system
-from halfstep.sides import Prior, Side, is_constant
+from halfstep.sides import Prior, Side
 
 Factors = NDArray[np.floating]
 
-ROWS_AT_ONCE = 4096  # in products that BLAS does
 WORTH_A_THREAD = 10_000_000  # multiply-adds from which on helpers are called
-
-
-def gram(m: NDArray[np.float64], F: Factors) -> NDArray[np.float64]:
-    """G = Σ_i m_i q_i q_iᵀ in double precision, of shape (rank, rank), for m of at least 0."""
-    total = np.zeros((F.shape[1], F.shape[1]))
-    roots = None if is_constant(m) else np.sqrt(m)
-    with np.errstate(over="ignore", invalid="ignore"):  # a system that is made of it will not be solved
-        for start in range(0, len(F), ROWS_AT_ONCE):
-            f = F[start : start + ROWS_AT_ONCE].astype(np.float64)
-            if roots is not None:
-                f *= roots[start : start + ROWS_AT_ONCE, None]
-            total += f.T @ f  # of a matrix with itself, BLAS sums half of the products
-        return total if roots is not None else total * m[0]
 
 
 def solve_rows(

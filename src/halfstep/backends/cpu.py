@@ -123,7 +123,7 @@ class CPU:
         if len(side.row_missing) == 0:
             return observed, 0.0
         # Σ_all s m (x·y)² = ⟨Σ s x xᵀ, Σ m y yᵀ⟩, less the cells that are not missing.
-        of_rows = self._gram(side.row_missing, side.rank, X)
+        of_rows = self.gram(side.row_missing, side.rank, X)
         missing = float((of_rows * G).sum() - side.row_missing.astype(np.float64) @ loss.losses[:, 1])
         if missing < IMPRECISE * float((np.abs(of_rows) * np.abs(G)).sum()):
             return self._exact_loss(loaded, loss, X)
@@ -133,7 +133,7 @@ class CPU:
         """Return the data terms in float64, for a term of missing cells that is a difference of similar numbers."""
         side, s = loaded.side, loaded.side.row_missing.astype(np.float64)
         self._team.run([partial(loss.sum_observed, first, last, X) for first, last in loaded.light_ranges])
-        of_rows, G = self._gram(s, side.rank, X), self._gram(loss.m, side.rank, loss.Y)
+        of_rows, G = self.gram(s, side.rank, X), self.gram(loss.m, side.rank, loss.Y)
         missing = float((of_rows * G).sum() - s @ loss.losses[:, 1])
         if missing < -ROUNDING * float((np.abs(of_rows) * np.abs(G)).sum()):
             raise below_zero(side, missing, np.diag(G) * s.max())
@@ -161,12 +161,12 @@ class CPU:
         assert prior is None or solver == "cholesky", "only exact solutions know a prior"
         assert X.shape[1] == features.shape[1] == padded_width(side.unknowns), "factors not made by empty_factors"
         if side.gram is None:
-            summed = self._gram(side.column_missing, side.rank, features)
+            summed = self.gram(side.column_missing, side.rank, features)
         else:
             summed = side.gram.astype(np.float64)
         if needs_float64(loaded, summed):
             loaded, (features, offsets) = loaded.astype(np.float64), self._in_float64(features, offsets)
-            side, summed = loaded.side, self._gram(loaded.side.column_missing, loaded.side.rank, features)
+            side, summed = loaded.side, self.gram(loaded.side.column_missing, loaded.side.rank, features)
         G: Factors = summed.astype(features.dtype)
 
         def finish(first: int, last: int) -> None:
@@ -423,8 +423,11 @@ class CPU:
 
         self._team.run([partial(solve, first, last) for first, last in loaded.light_ranges])
 
-    def _gram(self, m: Factors, k: int, Y: Factors) -> NDArray[np.float64]:
-        """G = Σ_i m_i y_i y_iᵀ, multiplied in the precision of m and added up in doubles; empty where m is."""
+    def gram(self, m: Factors, k: int, Y: Factors) -> NDArray[np.float64]:
+        """Return G = Σ_i m_i y_i y_iᵀ of the first k columns, multiplied in the precision of m, summed in float64.
+
+        Empty if m is. With several threads, call `hold_blas` first.
+        """
         if len(m) == 0:
             return np.empty((0, 0))
         all_alike = bool((m == 1.0).all())

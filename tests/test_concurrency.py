@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import mmap
 import os
 import pickle
 import shutil
@@ -21,6 +22,7 @@ import pytest
 
 import halfstep as hs
 from halfstep.interactions import Vocabulary
+from halfstep.storage import container
 from interleaving import Meanwhile, at_line, every_line, interrupt
 
 OBSERVED = np.random.default_rng(0).random((12, 9)) < 0.4
@@ -280,7 +282,7 @@ def test_arrays_from_before_the_first_update_never_change(
             np.testing.assert_array_equal(np.array(held[name]), kept[name])
 
 
-@pytest.mark.parametrize("kind", ["fit"])
+@pytest.mark.parametrize("kind", ["fit", "file"])
 def test_the_first_update_copies_no_factors(kind: str, tmp_path: Path) -> None:
     n = 20_000
     data = hs.Interactions.from_arrays(np.arange(n), np.arange(n)[::-1].copy())
@@ -296,6 +298,51 @@ def test_the_first_update_copies_no_factors(kind: str, tmp_path: Path) -> None:
     tracemalloc.stop()
     assert peak < size  # of the users' factors alone; there are also counts and weights of all rows
     assert len(warm.user_factors_) == n
+
+
+def test_models_of_one_file_learn_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the file has no room for new rows, or the system lets nobody write to a mapped file."""
+    content = file().read_bytes()
+    other, before = loaded(), everything(loaded())
+    growth = [hs.Interactions.from_arrays(np.arange(100, 100 + n), np.arange(200, 200 + n)) for n in (1, 9, 900)]
+    twin = loaded(copy=True)
+    for refused in (False, True):
+        if refused:
+            monkeypatch.setattr(container.mmap, "mmap", refusing_to_copy)
+        model, twin = loaded(), loaded(copy=True)
+        for event in (EVENT, *growth, BULK):
+            assert everything(model.partial_fit(event)) == everything(twin.partial_fit(event))
+        check_whole(model)
+    assert everything(other) == before
+    assert file().read_bytes() == content
+
+
+MMAP = mmap.mmap
+
+
+def refusing_to_copy(*arguments: Any, access: int) -> mmap.mmap:
+    if access == mmap.ACCESS_COPY:
+        raise OSError("Cannot allocate memory")
+    return MMAP(*arguments, access=access)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files that are open cannot be replaced there")
+def test_a_loaded_model_learns_after_its_file_was_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    prototype().save(path)
+    model, twin = hs.load(path), loaded(copy=True)
+    hs.ALS(rank=2, iterations=1).fit(BASE).save(path)
+    assert everything(model.partial_fit(EVENT)) == everything(twin.partial_fit(EVENT))
+
+
+def test_a_loaded_model_keeps_its_file_open_no_longer_than_it_lives() -> None:
+    model = loaded()
+    descriptor = model._live["user_factors_"]._copy_on_write.file.descriptor
+    os.fstat(descriptor)
+    model.partial_fit(EVENT)
+    del model
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 def test_an_update_of_the_users_alone_leaves_the_items_where_they_are() -> None:

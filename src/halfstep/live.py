@@ -7,7 +7,7 @@ first, and the reader keeps the old one. A reader holds a `Lease`, or an array t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -28,10 +28,13 @@ class LiveArray:
     ----------
     start : ndarray
         The array is copied before anything is written.
+    copy_on_write : callable, optional
+        Returns a copy of `start` that shares memory with it until rows are written, and that has capacity for some
+        more rows; or None, if that is not possible.
     """
 
-    def __init__(self, start: NDArray[Any]) -> None:
-        self._room = start
+    def __init__(self, start: NDArray[Any], copy_on_write: Callable[[], NDArray[Any] | None] | None = None) -> None:
+        self._room, self._copy_on_write = start, copy_on_write
         self._lease: ref[Lease | NDArray[Any]] | None = None
         self.is_own = False
 
@@ -61,9 +64,11 @@ class LiveArray:
 
     def copied(self, length: int) -> LiveArray:
         """Return a copy with capacity for this many rows and some more, which take no memory until they are used."""
-        room = np.empty((length + length // 4 + 16, *self._room.shape[1:]), self._room.dtype)
-        n = min(length, len(self._room))
-        room[:n] = self._room[:n]
+        room = None if self._copy_on_write is None else self._copy_on_write()
+        if room is None or len(room) < length:
+            room = np.empty((length + length // 4 + 16, *self._room.shape[1:]), self._room.dtype)
+            n = min(length, len(self._room))
+            room[:n] = self._room[:n]
         copy = LiveArray(room)
         copy.is_own = True
         return copy

@@ -11,7 +11,9 @@ from halfstep.alternation import Iteration
 from halfstep.baselines import GlobalMean, ItemBias, Popularity, UserItemBias
 from halfstep.bayesian import BayesianALS
 from halfstep.factor_model import FactorModel
+from halfstep.half_step_model import HalfStepModel
 from halfstep.importers import from_implicit, from_spark
+from halfstep.live import LiveArray
 from halfstep.parameters import as_path, check_flag
 from halfstep.pretrained import PretrainedFactors, from_arrays
 from halfstep.sgd import SGD, Epoch
@@ -37,10 +39,10 @@ def load(path: str | os.PathLike[str], *, verify: bool = True, copy: bool = Fals
 
     Nothing in the file is executed, so files from untrusted sources are safe to load.
     Factors and interactions are mapped into memory, not copied: several processes that load one file share its pages,
-    and the arrays are read-only. The file may be replaced by ``save`` or ``mv`` while the model is in use (not on
-    Windows, which refuses). It must not be changed in place, as by ``cp``: the arrays of the model would change, or
-    the process would be killed for reading beyond the end of the file. With ``copy=True``, later changes of the file
-    have no effect.
+    of which `partial_fit` copies those that it changes, and the arrays are read-only. The file may be replaced by
+    ``save`` or ``mv`` while the model is in use (not on Windows, which refuses). It must not be changed in place, as
+    by ``cp``: the arrays of the model would change, or the process would be killed for reading beyond the end of the
+    file. With ``copy=True``, later changes of the file have no effect.
 
     Parameters
     ----------
@@ -98,6 +100,10 @@ def load(path: str | os.PathLike[str], *, verify: bool = True, copy: bool = Fals
         }
         if stored.history is not None:
             fitted["history_"] = _history(stored.kind, stored.history)
+        if isinstance(model, HalfStepModel):
+            fitted["_live"] = {
+                f"{name}_": LiveArray(getattr(stored, name), copy) for name, copy in stored.copies.items()
+            }
         model.__dict__.update(fitted)
         try:
             model._take_more_arrays(stored.more)

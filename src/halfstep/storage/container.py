@@ -23,10 +23,11 @@ import math
 import mmap
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,11 +55,24 @@ _DTYPES = {
 _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 
 
+Copies = Mapping[str, Callable[[], NDArray[Any] | None]]
+
+
 class Container(NamedTuple):
-    """What a file holds: read-only arrays, which lie on the disk and are read when they are looked at; and texts."""
+    """The content of a file.
+
+    Attributes
+    ----------
+    arrays : mapping from str to ndarray
+        Read-only arrays, which are read from the disk when they are used.
+    metadata : mapping from str to str
+    copies : mapping from str to callable
+        Return a writable copy of a mapped array; see `_CopyOnWrite`. Empty if the file was read into memory.
+    """
 
     arrays: Mapping[str, NDArray[Any]]
     metadata: Mapping[str, str]
+    copies: Copies
 
 
 def storable_array(array: NDArray[Any]) -> NDArray[Any] | None:
@@ -167,6 +181,7 @@ def read_container(path: Path, *, verify: bool, copy: bool = False) -> Container
         _check_by_safetensors(path)
         places = _places(entries, len(header), size)
         content: bytes | mmap.mmap
+        copies: Copies = {} if copy else _copies(file, places)
         if copy:
             file.seek(0)
             content = file.read(size)
@@ -178,7 +193,7 @@ def read_container(path: Path, *, verify: bool, copy: bool = False) -> Container
     if verify:
         _check_arrays(arrays, metadata)
         _check_numbers(arrays)
-    return Container(arrays, metadata)
+    return Container(arrays, metadata, copies)
 
 
 def _read_header(file: BinaryIO, size: int) -> bytes:
@@ -263,6 +278,40 @@ class _Place:
             return array
         count = math.prod(self.shape)
         return np.frombuffer(content, self.dtype, count, self.start).reshape(self.shape)
+
+
+class _OpenFile:
+    """A file that stays open as long as this object exists, even if it is replaced."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.descriptor = os.dup(file.fileno())
+        finalize(self, os.close, self.descriptor)
+
+
+@dataclass(frozen=True)
+class _CopyOnWrite:
+    """Makes a copy of an array in a file that shares memory with it: the system copies pages that are written.
+
+    What follows in the file is capacity for more rows, since nobody else sees what is written to this copy.
+    """
+
+    file: _OpenFile
+    place: _Place
+
+    def __call__(self) -> NDArray[Any] | None:
+        """Return the array and all that follows; None if the system refuses."""
+        place = self.place
+        try:
+            content = mmap.mmap(self.file.descriptor, 0, access=mmap.ACCESS_COPY)
+        except OSError:  # such as for a lack of memory, of which some systems reserve as much as could be written
+            return None
+        rows = (len(content) - place.start) // (math.prod(place.shape[1:]) * place.dtype.itemsize)
+        return np.ndarray((rows, *place.shape[1:]), place.dtype, content, place.start)
+
+
+def _copies(file: BinaryIO, places: Mapping[str, _Place]) -> Copies:
+    shared = _OpenFile(file)
+    return {name: _CopyOnWrite(shared, place) for name, place in places.items() if place.start < place.stop}
 
 
 def _places(entries: Mapping[str, Any], start: int, size: int) -> dict[str, _Place]:

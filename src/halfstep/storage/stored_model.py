@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from halfstep.errors import ParameterError
 from halfstep.interactions import Interactions, Vocabulary
 from halfstep.interactions.duplicates import find_repeat
-from halfstep.storage.container import read_container, write_container
+from halfstep.storage.container import Copies, read_container, write_container
 from halfstep.storage.faults import corrupted, naming_the_file, parse_json
 from halfstep.storage.ids import (
     Arrays,
@@ -52,6 +52,9 @@ class StoredModel:
         What it was fitted on, with the same vocabularies.
     more : dict from str to ndarray
         What models of its class alone have.
+    copies : dict from str to callable
+        Return writable copies of the factors, biases and item_counts that were mapped, or None; see
+        `halfstep.storage.container.Container`.
     """
 
     kind: str
@@ -69,6 +72,7 @@ class StoredModel:
     values_are: str
     interactions: Interactions | None
     more: dict[str, NDArray[Any]] = field(default_factory=dict)
+    copies: Copies = field(default_factory=dict)
 
 
 _MORE = "more."
@@ -138,7 +142,9 @@ def read_model(path: Path, *, verify: bool, copy: bool) -> StoredModel:
         container = read_container(path, verify=verify, copy=copy)
         about = parse_json(container.metadata.get("model", ""), "its description of the model")
         values_are = container.metadata.get("values", "given")  # older files do not say
-        return _unpack(about, dict(container.arrays), values_are, verify=verify)
+        model = _unpack(about, dict(container.arrays), values_are, verify=verify)
+    copies = {name: container.copies[name] for name in (*_FACTORS, "item_counts") if name in container.copies}
+    return dataclasses.replace(model, copies=copies)
 
 
 def _unpack(about: Any, arrays: Arrays, values_are: str, *, verify: bool) -> StoredModel:
@@ -166,7 +172,10 @@ def _unpack(about: Any, arrays: Arrays, values_are: str, *, verify: bool) -> Sto
         mean=float(mean),
         users=users,
         items=items,
-        **{name: arrays[name] for name in _FACTORS},
+        user_factors=arrays["user_factors"],
+        item_factors=arrays["item_factors"],
+        user_biases=arrays["user_biases"],
+        item_biases=arrays["item_biases"],
         item_counts=arrays["item_counts"],
         is_folded=about["folded"],
         history=_unpack_history(about["history"]),

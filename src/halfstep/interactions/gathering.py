@@ -30,8 +30,8 @@ class Gathered(Protocol):
     def add(self, start: int, chunks: list[Chunk]) -> None:
         """Add the next rows of the file, from row `start` on."""
 
-    def bad(self, rows: int) -> NDArray[np.bool_]:
-        """Return a mask of the invalid rows of the file, which has this many rows in all."""
+    def bad(self, rows: int) -> NDArray[np.bool_] | None:
+        """Return a mask of the invalid rows of the file, which has this many rows in all; None if all are valid."""
 
     def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
         """Finish the file, keeping the rows in the mask `kept`, or all if it is None."""
@@ -68,6 +68,29 @@ class _Parts:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
+class _Marks:
+    """A mask of rows, without memory until one is marked."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._mask: NDArray[np.bool_] | None = None
+
+    def begin(self, rows: int) -> None:
+        self._rows, self._mask = rows, None
+
+    def add(self, start: int, marked: NDArray[np.bool_] | None) -> None:
+        """Mark rows of the chunk that begins at row `start`."""
+        if marked is None or not marked.any():
+            return
+        if self._mask is None:
+            self._mask = np.zeros(self._rows, np.bool_)
+        self._mask[start : start + len(marked)] = marked
+
+    def of(self, rows: int) -> NDArray[np.bool_] | None:
+        """Return the mask of the first rows; None if none is marked."""
+        return None if self._mask is None else self._mask[:rows]
+
+
 class Texts:
     """A column of ids or titles as strings, numbered in the order of first appearance."""
 
@@ -76,10 +99,12 @@ class Texts:
     def __init__(self, *, optional: bool = False) -> None:
         self._numbers = _Parts(np.dtype(np.int32))
         self._strings = StringNumbers()
+        self._missing = _Marks()
         self._optional = optional
 
     def begin(self, rows: int) -> None:
         self._numbers.begin(rows)
+        self._missing.begin(rows)
 
     def add(self, start: int, chunks: list[Chunk]) -> None:
         (chunk,) = chunks
@@ -88,9 +113,10 @@ class Texts:
         self._strings.add(chunk.data, chunk.offsets, numbers)
         if chunk.missing is not None:
             numbers[chunk.missing] = -1
+        self._missing.add(start, chunk.missing)
 
-    def bad(self, rows: int) -> NDArray[np.bool_]:
-        return np.zeros(rows, np.bool_) if self._optional else self._numbers.buffer[:rows] < 0
+    def bad(self, rows: int) -> NDArray[np.bool_] | None:
+        return None if self._optional else self._missing.of(rows)
 
     def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
         self._numbers.end(kept, rows)
@@ -109,21 +135,20 @@ class IntegerIds:
 
     def __init__(self) -> None:
         self._values = _Parts(INT64)
-        self._missing = np.empty(0, np.bool_)
+        self._missing = _Marks()
 
     def begin(self, rows: int) -> None:
         self._values.begin(rows)
-        self._missing = np.zeros(rows, np.bool_)
+        self._missing.begin(rows)
 
     def add(self, start: int, chunks: list[Chunk]) -> None:
         (chunk,) = chunks
         assert isinstance(chunk, Numbers)
         self._values.buffer[start : start + len(chunk)] = chunk.values
-        if chunk.missing is not None:
-            self._missing[start : start + len(chunk)] = chunk.missing
+        self._missing.add(start, chunk.missing)
 
-    def bad(self, rows: int) -> NDArray[np.bool_]:
-        return self._missing[:rows]
+    def bad(self, rows: int) -> NDArray[np.bool_] | None:
+        return self._missing.of(rows)
 
     def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
         self._values.end(kept, rows)
@@ -140,10 +165,12 @@ class Reals:
 
     def __init__(self, *, at_least_zero: bool) -> None:
         self._values = _Parts(FLOAT64)
+        self._wrong = _Marks()
         self._at_least_zero = at_least_zero
 
     def begin(self, rows: int) -> None:
         self._values.begin(rows)
+        self._wrong.begin(rows)
 
     def add(self, start: int, chunks: list[Chunk]) -> None:
         (chunk,) = chunks
@@ -152,11 +179,11 @@ class Reals:
         values[:] = chunk.values
         if chunk.missing is not None:
             values[chunk.missing] = np.nan
-
-    def bad(self, rows: int) -> NDArray[np.bool_]:
-        values = self._values.buffer[:rows]
         wrong = ~np.isfinite(values)
-        return wrong | (values < 0) if self._at_least_zero else wrong
+        self._wrong.add(start, wrong | (values < 0) if self._at_least_zero else wrong)
+
+    def bad(self, rows: int) -> NDArray[np.bool_] | None:
+        return self._wrong.of(rows)
 
     def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
         self._values.end(kept, rows)
@@ -172,14 +199,14 @@ class _Read:
 
     reading: Reading
     values: _Parts
-    missing: NDArray[np.bool_]
+    missing: _Marks
 
 
 class Instants:
     """A column of timestamps: numbers, or instants, for which several formats may be possible."""
 
     def __init__(self, readings: list[Reading]) -> None:
-        self._reads = [_Read(each, _Parts(INT64), np.empty(0, np.bool_)) for each in readings]
+        self._reads = [_Read(each, _Parts(INT64), _Marks()) for each in readings]
         self.fields: Fields = (INT64,) * len(readings)
         self._whole = True
 
@@ -198,7 +225,7 @@ class Instants:
             self.fields = (INT64,) * len(self._reads)
         for read in self._reads:
             read.values.begin(rows)
-            read.missing = np.zeros(rows, np.bool_)
+            read.missing.begin(rows)
 
     def add(self, start: int, chunks: list[Chunk]) -> None:
         if self.are_numbers:
@@ -210,14 +237,15 @@ class Instants:
         for read, chunk in zip(self._reads, chunks, strict=True):
             assert isinstance(chunk, Numbers)
             read.values.buffer[start : start + len(chunk)] = chunk.values
-            if chunk.missing is not None:
-                read.missing[start : start + len(chunk)] = chunk.missing
+            read.missing.add(start, chunk.missing)
 
-    def bad(self, rows: int) -> NDArray[np.bool_]:
+    def bad(self, rows: int) -> NDArray[np.bool_] | None:
         """Mark what the best format cannot read, and drop the formats that read less."""
-        counts = [int(read.missing[:rows].sum()) for read in self._reads]
-        self._reads = [read for read, count in zip(self._reads, counts, strict=True) if count == min(counts)]
-        return self._reads[0].missing[:rows]
+        masks = [read.missing.of(rows) for read in self._reads]
+        counts = [0 if mask is None else int(mask.sum()) for mask in masks]
+        best = min(counts)
+        self._reads = [read for read, count in zip(self._reads, counts, strict=True) if count == best]
+        return masks[counts.index(best)]
 
     def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
         for read in self._reads:
@@ -250,7 +278,7 @@ class Instants:
         missing = ~np.isfinite(real.values)
         if real.missing is not None:
             missing |= real.missing
-        read.missing[place] = missing
+        read.missing.add(start, missing)
         values = np.where(missing, 0.0, real.values) if missing.any() else real.values
         if not self._whole:
             read.values.buffer[place] = values
@@ -263,7 +291,7 @@ class Instants:
             raise InexactError
         else:
             integers = values.astype(np.int64)
-        if (integers == values)[~missing].all():
+        if ((integers == values) | missing).all():
             read.values.buffer[place] = integers
         else:
             self._whole = False

@@ -201,18 +201,20 @@ class TableReader:
     def _read_part(self, source: Source, table: Table, columns: Columns) -> None:
         places = {role: _place(table, role, column) for role, column in columns.items()}
         table, rows = self._gather(table, places)
-        wrong = {role: self._gathered[role].bad(rows) for role in places}
-        bad = np.logical_or.reduce(list(wrong.values()))
+        masks = {role: self._gathered[role].bad(rows) for role in places}
+        wrong = {role: mask for role, mask in masks.items() if mask is not None}
         kept = None
-        if bad.any():
+        if wrong:
+            bad = np.logical_or.reduce(list(wrong.values()))
             if self._options.bad_lines == "error":
                 row = int(np.argmax(bad))
-                role = next(role for role in places if wrong[role][row])
+                role = next(role for role in wrong if wrong[role][row])
                 raise self._bad_row(table, role, places[role], row)
             kept = ~bad
+            self.skipped += int(bad.sum())
         for role in places:
             self._gathered[role].end(kept, rows)
-        self.skipped += table.skipped + int(bad.sum())
+        self.skipped += table.skipped
         self._parts.append(_Part(source, columns, rows, kept, table.skipped > 0))
 
     def _gather(self, table: Table, places: Mapping[str, int]) -> tuple[Table, int]:

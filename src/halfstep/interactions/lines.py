@@ -11,6 +11,8 @@ import codecs
 import csv
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -23,6 +25,7 @@ from halfstep.interactions.sources import Source, Workspace, compression_of, ope
 
 LONGEST = 2_000_000  # bytes of a line, as in DuckDB
 _BLOCK = 1 << 18
+_LARGE = 1 << 24  # bytes from which on two threads pay
 _BLANK = re.compile(rb"^\r\n", re.MULTILINE)
 _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -199,14 +202,8 @@ def make_plain(
     encoding = _encoding_of(path, source.name, encoding)
     is_plain = encoding == "utf-8" and comment is None and compression_of(path, source.name) is None
     if is_plain:
-        counts = _Counts(source.name)
-        with path.open("rb") as file:
-            for block in _blocks(_pieces(file)):
-                counts.add(block)
-                if counts.mixed and not keep_line_ends:
-                    break
+        counts = _counts_of(path, source.name, keep_line_ends)
         if keep_line_ends or not counts.mixed:
-            counts.finish()
             return PlainText(source.name, workspace.linked(path.absolute()), counts.lines, counts.blank)
     counts = _Counts(source.name)
     copy_path = workspace.new_path()
@@ -218,6 +215,37 @@ def make_plain(
             copy.write(text)
     counts.finish()
     return PlainText(source.name, copy_path, counts.lines, counts.blank, counts.comments)
+
+
+def _counts_of(path: Path, name: str, keep_line_ends: bool) -> _Counts:
+    """Count the lines of a regular file: two halves of a large one at the same time."""
+
+    def count(part: tuple[int, int]) -> _Counts:
+        counts = _Counts(name)
+        with path.open("rb") as file:
+            file.seek(part[0])
+            for block in _blocks(_pieces(file, part[1])):
+                counts.add(block)
+                if counts.mixed and not keep_line_ends:
+                    return counts
+        counts.finish()
+        return counts
+
+    size = path.stat().st_size
+    middle = _line_start(path, size // 2) if size >= _LARGE else None
+    if middle is not None:
+        with suppress(DataError), ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(count, ((0, middle), (middle, size)))
+            return first + second
+    return count((0, size))  # also of a large file with an error, whose line it counts from the start
+
+
+def _line_start(path: Path, position: int) -> int | None:
+    r"""Return where the first line after a position begins; None if no line that is short enough ends with ``\n``."""
+    with path.open("rb") as file:
+        file.seek(position)
+        is_end = file.readline(LONGEST).endswith(b"\n")
+        return file.tell() if is_end else None
 
 
 class _Counts:
@@ -255,6 +283,14 @@ class _Counts:
             self._check_utf8(block)
         self.lines += newlines
         self._unfinished = not block.endswith(b"\n")
+
+    def __add__(self, other: _Counts) -> _Counts:
+        """Return the counts of this text and another that follows it."""
+        total = _Counts(self.name)
+        total.lines, total.blank = self.lines + other.lines, self.blank + other.blank
+        total.ends = self.ends | other.ends
+        total.mixed = self.mixed or other.mixed or len(total.ends) > 1
+        return total
 
     def without_comments(self, block: bytes, prefix: bytes) -> bytes:
         """Empty the lines that begin with a prefix."""
@@ -319,8 +355,11 @@ def _blocks(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _pieces(file: IO[bytes]) -> Iterator[bytes]:
-    return iter(lambda: file.read(_BLOCK), b"")
+def _pieces(file: IO[bytes], stop: int | None = None) -> Iterator[bytes]:
+    """Read blocks up to the position `stop`, or the end."""
+    if stop is None:
+        return iter(lambda: file.read(_BLOCK), b"")
+    return iter(lambda: file.read(min(_BLOCK, stop - file.tell())), b"")
 
 
 def _decoded(file: IO[bytes], encoding: str, name: str) -> Iterator[bytes]:

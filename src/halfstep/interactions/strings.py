@@ -46,7 +46,7 @@ class StringNumbers:
         """Return the distinct strings in ascending order, and the rank of each number in it."""
         n, used = self._table.used[:2].tolist()
         bounds, pool = self._table.bounds[: n + 1], self._table.pool[:used]
-        is_simple = np.diff(bounds).max(initial=1) <= LONGEST and not np.isin([0, SEPARATOR], pool).any()
+        is_simple = np.diff(bounds).max(initial=1) <= LONGEST and not ((pool == 0) | (pool == SEPARATOR)).any()
         strings, order = (_sorted_as_numbers if is_simple else _sorted_by_python)(pool, bounds)
         ranks = np.empty(n, np.int32)
         ranks[order] = np.arange(n, dtype=np.int32)
@@ -80,12 +80,15 @@ def _sorted_as_numbers(pool: NDArray[np.uint8], bounds: NDArray[np.int64]) -> tu
     No object of Python is made before the end, where splitting one long string makes all of them.
     """
     starts, lengths = bounds[:-1], np.diff(bounds)
-    longest = int(lengths.max(initial=1))
+    longest, shortest = int(lengths.max(initial=1)), int(lengths.min(initial=0))
     padded = np.zeros((len(starts), -(-longest // 8) * 8), np.uint8)
     for k in range(longest):
-        rows = np.flatnonzero(lengths > k)
+        rows = slice(None) if k < shortest else np.flatnonzero(lengths > k)
         padded[rows, k] = pool[starts[rows] + k]
     words = padded.view(">u8").astype(np.uint64)
     order = np.argsort(words[:, 0]) if words.shape[1] == 1 else np.lexsort(words.T[::-1])
-    ended = np.column_stack([padded[order], np.full(len(order), SEPARATOR, np.uint8)])
-    return ended[ended != 0].tobytes().decode().split(chr(SEPARATOR))[:-1], order
+    ended = np.empty((len(order), longest + 1), np.uint8)
+    np.take(padded[:, :longest], order, axis=0, out=ended[:, :longest], mode="clip")
+    ended[:, longest] = SEPARATOR
+    content = ended if shortest == longest else ended[ended != 0]
+    return content.tobytes().decode().split(chr(SEPARATOR))[:-1], order

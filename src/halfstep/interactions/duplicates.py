@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.kernels.repeats import has_repeat
+
 Duplicates = Literal["error", "last", "sum", "mean"]
+
+THREADS = 2
+MANY = 1_000_000  # cells from which on a kernel and threads pay
 
 
 class Repeat(NamedTuple):
@@ -19,17 +25,36 @@ class Repeat(NamedTuple):
     total: int
 
 
-def find_repeat(cells: NDArray[np.int64]) -> Repeat | None:
-    """Find the first repeated number; None if all are distinct."""
-    if len(cells) < 2:
+def find_repeat(rows: NDArray[np.int32], columns: NDArray[np.int32]) -> Repeat | None:
+    """Find the first repeated cell; None if all are distinct.
+
+    Parameters
+    ----------
+    rows, columns : ndarray of int32
+        The positions of each cell, at least 0.
+    """
+    n_columns = int(columns.max(initial=-1)) + 1
+    if len(rows) >= MANY and not _any_repeats(rows, columns, n_columns):
         return None
-    ascending = np.sort(cells)  # half the time of an argsort, which only bad news needs
-    if not (ascending[1:] == ascending[:-1]).any():
+    cells = rows.astype(np.int64) * n_columns + columns
+    if len(rows) < MANY and len(np.unique(cells)) == len(cells):
         return None
     order = np.argsort(cells, kind="stable")
     repeats = order[1:][cells[order[1:]] == cells[order[:-1]]]
     row = int(repeats.min())
     return Repeat(row, int(np.argmax(cells == cells[row])), len(repeats))
+
+
+def _any_repeats(rows: NDArray[np.int32], columns: NDArray[np.int32], n_columns: int) -> bool:
+    """Whether there are repeated cells: faster than sorting if there are many cells."""
+    n_rows = int(rows.max()) + 1
+    rows, columns = rows.view(), columns.view()
+    rows.flags.writeable = columns.flags.writeable = False  # as they mostly are: the kernel is compiled once
+    bounds = [n_rows * part // THREADS for part in range(THREADS + 1)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        return any(
+            pool.map(lambda first, last: has_repeat(rows, columns, first, last, n_columns), bounds[:-1], bounds[1:])
+        )
 
 
 def merge(

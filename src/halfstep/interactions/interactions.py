@@ -251,7 +251,7 @@ class Interactions:
             item_positions=stored.columns,
             values=stored.values,
         )
-        repeat = find_repeat(data.cells)
+        repeat = find_repeat(data.user_positions, data.item_positions)
         if repeat is not None:
             place = cell(int(stored.rows[repeat.row]), int(stored.columns[repeat.row]))
             raise DataError(
@@ -300,8 +300,7 @@ class Interactions:
         """
         if duplicates is None:
             duplicates = "last" if self.has_values else "sum"
-        cells = self.cells
-        repeat = find_repeat(cells)
+        repeat = find_repeat(self.user_positions, self.item_positions)
         if repeat is None:
             return self
         if duplicates == "error":

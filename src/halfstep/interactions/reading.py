@@ -188,7 +188,7 @@ def _read(
 
 def _refuse_repeats(data: Interactions, reader: TableReader) -> None:
     """Raise an error if a user has more than one interaction with an item."""
-    repeat = find_repeat(data.cells)
+    repeat = find_repeat(data.user_positions, data.item_positions)
     if repeat is not None:
         pair = (data.users[data.user_positions[repeat.row]], data.items[data.item_positions[repeat.row]])
         raise DataError(

@@ -293,8 +293,8 @@ def _read(name: str, lists: Any, *, ordered: bool = True) -> _Entries:
     else:
         entries = _of_sequences(name, lists if array is None else array.tolist(), ordered)
     if ordered and len(entries.ids):
-        vocabulary, codes = Vocabulary.encode(entries.ids, name=f"id in {name}")
-        repeat = find_repeat(entries.rows * len(vocabulary) + codes)
+        _, codes = Vocabulary.encode(entries.ids, name=f"id in {name}")
+        repeat = find_repeat(entries.rows.astype(np.int32), codes)
         if repeat is not None:
             row, places = entries.rows[repeat.row], sorted(entries.places[[repeat.earlier, repeat.row]] + 1)
             raise DataError(

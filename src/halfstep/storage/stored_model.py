@@ -271,7 +271,7 @@ def _unpack_interactions(
     if verify:
         if weights is not None and (weights < 0).any():
             raise corrupted("its interactions have weights below 0")
-        if find_repeat(u.astype(np.int64) * len(items) + i) is not None:
+        if find_repeat(u, i) is not None:
             raise corrupted("its interactions have the same pair twice")
     others = about["others"]
     if not isinstance(others, dict) or not all(other is None or isinstance(other, str) for other in others.values()):

@@ -20,7 +20,7 @@ import pytest
 
 import halfstep as hs
 from halfstep import cli
-from halfstep.lab import corrected, data, experiments, scoring
+from halfstep.lab import corrected, data, experiments, online, sampled, scoring, tuned
 from halfstep.lab.clock import Clock
 from halfstep.lab.printed import EXPERIMENTS, PRINTED, label
 from halfstep.lab.results import Figure, rounded
@@ -35,14 +35,15 @@ class Run:
     results: dict[str, Any]
 
 
-pytestmark = pytest.mark.xdist_group("lab")  # one run of the lab serves all of these tests
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The lab with fewer trials, seeds and events, which `make lab` does not save: they take most of its time."""
     folder = tmp_path_factory.mktemp("lab") / "new" / "report"
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(tuned, "N_TRIALS", 25)
+        patch.setattr(sampled, "SEEDS", range(1))
+        patch.setattr(online, "TEST_FRACTION", 0.05)
         patch.setattr(sys, "argv", ["halfstep", "lab", "--output", str(folder)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -98,7 +99,7 @@ def test_a_model_that_learns_on_beats_one_that_does_not(run: Run, model: str) ->
         frozen, learning = figures["frozen"][metric], figures["learning"][metric]
         assert learning["n"] == 100
         assert learning["low"] > frozen["high"]  # whoever happened to be in the stream
-    assert run.results["online"][model]["frozen"]["n_events"] == 10_000
+    assert run.results["online"][model]["frozen"]["n_events"] == 5_000
 
 
 def test_every_method_has_an_interval_on_both_test_sets(run: Run) -> None:
@@ -112,23 +113,23 @@ def test_every_method_has_an_interval_on_both_test_sets(run: Run) -> None:
 
 
 def test_tuning_from_the_defaults_beats_the_write_ups_best(run: Run) -> None:
-    tuned = run.results["tuned"]
-    assert tuned["known"]["value"] <= 0.955
-    assert tuned["best"]["values"] == min(
-        (t["values"] for t in tuned["trials"] if t["state"] == "finished"), key=np.mean
+    search = run.results["tuned"]
+    assert search["known"]["value"] <= 0.955
+    assert search["best"]["values"] == min(
+        (t["values"] for t in search["trials"] if t["state"] == "finished"), key=np.mean
     )
-    assert f"{tuned['known']['value']:.4f}" in (run.folder / "report.html").read_text()
-    assert f"RMSE on the test's 2,786 pairs: {tuned['known']['value']:.4f}" in run.printed
+    assert f"{search['known']['value']:.4f}" in (run.folder / "report.html").read_text()
+    assert f"RMSE on the test's 2,786 pairs: {search['known']['value']:.4f}" in run.printed
 
 
 def test_sampling_needs_no_tuning(run: Run) -> None:
-    sampled = run.results["sampled"]
-    stars, signs = sampled["rmse"], sampled["sign_accuracy"]
+    found = run.results["sampled"]
+    stars, signs = found["rmse"], found["sign_accuracy"]
     assert np.mean(stars["bayesian_als"]["seeds"]) <= 0.931
     assert np.mean(stars["bayesian_als_implicit_features"]["seeds"]) <= 0.921
     assert np.mean(signs["bayesian_als"]["seeds"]) >= 0.725
     assert max(np.mean(row["seeds"]) for row in signs.values()) >= 0.730
-    held = dict(zip(sampled["coverage"]["shares"], sampled["coverage"]["at random"], strict=True))
+    held = dict(zip(found["coverage"]["shares"], found["coverage"]["at random"], strict=True))
     assert 0.88 <= held[0.9] <= 0.92
 
 

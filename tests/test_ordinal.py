@@ -227,7 +227,7 @@ def test_cuts_follow_their_density(numbers: list[int]) -> None:
     with CPU(1) as backend:
         latents = latents_of(scores, np.array(numbers), backend)
         cuts, draws = first_cuts(latents.numbers, 3), []
-        for _ in range(8000):
+        for _ in range(4000):
             cuts = latents.drawn_cuts(cuts, rng)
             draws.append(cuts)
     drawn = np.array(draws)[100:]
@@ -320,7 +320,7 @@ def geweke_scores(starts: int, seed: int, sweeps: int = 10) -> np.ndarray:
 
 
 def test_gewekes_joint_distribution_test() -> None:
-    assert np.abs(geweke_scores(700, seed=5)).max() < 4.0
+    assert np.abs(geweke_scores(450, seed=5)).max() < 4.0
 
 
 def test_gewekes_test_finds_cuts_without_their_prior(monkeypatch: pytest.MonkeyPatch) -> None:

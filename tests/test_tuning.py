@@ -12,7 +12,6 @@ import pytest
 
 import halfstep as hs
 from halfstep.errors import DataError, ParameterError, TuningError
-from halfstep.lab.data import write_up_split
 from halfstep.progress import FitInterruptedWarning
 from halfstep.tuning.fitting import Fitter
 from halfstep.tuning.folds import make_folds
@@ -313,10 +312,3 @@ def test_prints_the_best_first(ratings: hs.Interactions) -> None:
     assert lines[1].startswith("2 folds in the order of time: ")
     assert lines[3].split()[:2] == [str(found.best.number), f"{found.best_value:.4f}"]
     assert len(lines) == 3 + 5 + 1
-
-
-def test_tuned_biased_als_on_the_write_ups_split() -> None:
-    """What the lab's report says, from the defaults; nothing is chosen on the test side."""
-    split = write_up_split(hs.datasets.movielens_100k())
-    found = hs.tune(hs.ALS(hs.Explicit(biases=True)), split.train, search="optuna", n_trials=50)
-    assert hs.metrics.rmse(split.known.values, found.model.predict(split.known)) <= 0.955

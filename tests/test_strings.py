@@ -68,3 +68,17 @@ def test_strings_that_share_their_first_bytes_are_told_apart() -> None:
     distinct = list(dict.fromkeys(strings))
     assert add(numbers, strings) == [distinct.index(string) for string in strings]
     assert_ascending(numbers, distinct)
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 16, 17, LONGEST])
+def test_strings_of_one_length_are_sorted_as_python_sorts_them(length: int) -> None:
+    rng = np.random.default_rng(length)
+    strings = list(dict.fromkeys("".join(letters) for letters in rng.choice(list("abé漢"), (3000, length))))
+    strings = [string for string in strings if len(string.encode()) == 2 * length] or ["a" * length, "b" * length]
+    numbers = StringNumbers()
+    add(numbers, strings)
+    assert_ascending(numbers, strings)
+
+
+def test_no_strings_at_all() -> None:
+    assert_ascending(StringNumbers(), [])

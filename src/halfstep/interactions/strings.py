@@ -18,12 +18,12 @@ class StringNumbers:
 
     def __init__(self) -> None:
         self._table = Table(
-            slots=np.zeros(1 << 12, np.uint64),
+            slots=np.zeros(1 << 13, np.uint64),
             bounds=np.zeros(1 << 11, np.int64),
             pool=np.zeros(1 << 15, np.uint8),
             used=np.zeros(3, np.int64),
+            keys=np.empty(BLOCK, np.uint64),
             hashes=np.empty(BLOCK, np.uint64),
-            places=np.empty(BLOCK, np.uint64),
         )
 
     def add(self, data: NDArray[np.uint8], offsets: NDArray[np.int32], numbers: NDArray[np.int32]) -> None:
@@ -61,7 +61,7 @@ class StringNumbers:
             table = table._replace(pool=pool)
         if n + 2 > len(table.bounds):
             table = table._replace(bounds=np.concatenate([table.bounds, np.zeros(len(table.bounds), np.int64)]))
-        if 2 * (n + 1) > len(table.slots):
+        if 4 * (n + 1) > len(table.slots):
             table = table._replace(slots=np.zeros(4 * len(table.slots), np.uint64))
             fill_slots(table)
         self._table = table
@@ -80,11 +80,14 @@ def _sorted_as_numbers(pool: NDArray[np.uint8], bounds: NDArray[np.int64]) -> tu
     No object of Python is made before the end, where splitting one long string makes all of them.
     """
     starts, lengths = bounds[:-1], np.diff(bounds)
-    longest, shortest = int(lengths.max(initial=1)), int(lengths.min(initial=0))
+    longest, shortest = int(lengths.max(initial=1)), int(lengths.min(initial=LONGEST))
     padded = np.zeros((len(starts), -(-longest // 8) * 8), np.uint8)
-    for k in range(longest):
-        rows = slice(None) if k < shortest else np.flatnonzero(lengths > k)
-        padded[rows, k] = pool[starts[rows] + k]
+    if shortest == longest:
+        padded[:, :longest] = pool.reshape(-1, longest)
+    else:
+        for k in range(longest):
+            rows = np.flatnonzero(lengths > k)
+            padded[rows, k] = pool[starts[rows] + k]
     words = padded.view(">u8").astype(np.uint64)
     order = np.argsort(words[:, 0]) if words.shape[1] == 1 else np.lexsort(words.T[::-1])
     ended = np.empty((len(order), longest + 1), np.uint8)

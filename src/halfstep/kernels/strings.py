@@ -4,8 +4,10 @@ This is written out since no library numbers strings by chunks without a Python 
 dictionary of Python objects takes three times as long.
 
 Legend: ``data`` holds the bytes of strings one after the other, and string k lies between ``offsets[k]`` and
-``offsets[k + 1]``. ``pool`` and ``bounds`` hold the distinct strings in the same way. A slot of the table is 0 where
-it is free; else its lower half is the number of a distinct string, plus 1, and its upper half that of the hash.
+``offsets[k + 1]``. ``pool`` and ``bounds`` hold the distinct strings in the same way. A slot of the table is a key,
+and beside it 0 where it is free; else the number of a distinct string, plus 1, and in the upper half its length. The
+key of a string of at most eight bytes is these bytes, so that a look-up reads the slot and nothing else; the key of a
+longer one is its hash.
 
 Positions are unsigned, as a signed one may count from the end of an array, which takes a check at each access. Bytes
 are read eight at a time.
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 from halfstep.kernels._jit import inner, intrinsic, kernel
 
 BLOCK = 256  # strings whose places in the table are fetched from memory at the same time
-UPPER, LOWER = np.uint64(0xFFFFFFFF00000000), np.uint64(0x00000000FFFFFFFF)
+LOWER = np.uint64(0x00000000FFFFFFFF)
 ONE, THREE, EIGHT, HALF = np.uint64(1), np.uint64(3), np.uint64(8), np.uint64(32)
 FACTORS = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)  # odd, with bits all over
 
@@ -33,13 +35,14 @@ class Table(NamedTuple):
 
     Attributes
     ----------
-    slots : ndarray of uint64
-        A power of two of them, more than twice the number of distinct strings.
+    slots : ndarray of shape (2 n_slots,), uint64
+        Keys, each followed by a length and number; `n_slots` is a power of two, more than twice the number of
+        distinct strings.
     bounds : ndarray of int64
     pool : ndarray of uint8
     used : ndarray of shape (3,), int64
         How many strings are in the table, how many bytes of the pool they take, and a number without a meaning.
-    hashes, places : ndarray of shape (BLOCK,), uint64
+    keys, hashes : ndarray of shape (BLOCK,), uint64
         Room to work in.
     """
 
@@ -47,8 +50,8 @@ class Table(NamedTuple):
     bounds: NDArray[np.int64]
     pool: NDArray[np.uint8]
     used: NDArray[np.int64]
+    keys: NDArray[np.uint64]
     hashes: NDArray[np.uint64]
-    places: NDArray[np.uint64]
 
 
 @kernel
@@ -66,7 +69,7 @@ def number_strings(
         first = row
         while row < stop:
             begin, end = np.uint64(offsets[row]), np.uint64(offsets[row + ONE])
-            number = find(data, begin, end, table.hashes[row - first], table)
+            number = find(data, begin, end, table.keys[row - first], table.hashes[row - first], table)
             if number < 0:
                 return int(np.int64(row))  # else it would be unsigned, and Numba's result a float
             numbers[row] = number
@@ -77,89 +80,90 @@ def number_strings(
 @kernel
 def fill_slots(table: Table) -> None:
     """Enter all distinct strings into slots that are all free."""
-    mask = np.uint64(len(table.slots) - 1)
+    mask = np.uint64(len(table.slots) // 2 - 1)
     for number in range(np.uint64(table.used[0])):
-        hashed = hash_of(table.pool, np.uint64(table.bounds[number]), np.uint64(table.bounds[number + ONE]))
-        place = hashed & mask
-        while table.slots[place] != 0:
+        begin, end = np.uint64(table.bounds[number]), np.uint64(table.bounds[number + ONE])
+        key = key_of(table.pool, begin, end)
+        place = hash_of(key, end - begin) & mask
+        while table.slots[place + place + ONE] != 0:
             place = (place + ONE) & mask
-        table.slots[place] = (hashed & UPPER) | np.uint64(number + ONE)
+        table.slots[place + place] = key
+        table.slots[place + place + ONE] = (end - begin) << HALF | (number + ONE)
 
 
 @inner
 def prefetch(
     data: NDArray[np.uint8], offsets: NDArray[np.int32], row: np.uint64, stop: np.uint64, table: Table
 ) -> None:
-    """Hash some strings, and read what looking them up will read: one loop for each array, so that waits overlap."""
-    mask = np.uint64(len(table.slots) - 1)
+    """Hash some strings, and read the slots where looking them up begins, so that waits for memory overlap."""
+    mask = np.uint64(len(table.slots) // 2 - 1)
     for k in range(stop - row):
-        table.hashes[k] = hash_of(data, np.uint64(offsets[row + k]), np.uint64(offsets[row + k + ONE]))
+        begin, end = np.uint64(offsets[row + k]), np.uint64(offsets[row + k + ONE])
+        table.keys[k] = key_of(data, begin, end)
+        table.hashes[k] = hash_of(table.keys[k], end - begin)
+    touched = np.uint64(0)
     for k in range(stop - row):
-        slot = table.slots[table.hashes[k] & mask] & LOWER
-        table.places[k] = slot - ONE if slot != 0 else slot
-    touched = np.int64(0)
-    for k in range(stop - row):
-        table.places[k] = np.uint64(table.bounds[table.places[k]])
-    for k in range(stop - row):
-        touched += table.pool[table.places[k]]
-    table.used[2] = touched  # without which the compiler leaves the loop out
+        place = table.hashes[k] & mask
+        touched += table.slots[place + place]
+    table.used[2] = np.int64(touched)  # without which the compiler leaves the loop out
 
 
 @inner
-def find(data: NDArray[np.uint8], start: np.uint64, stop: np.uint64, hashed: np.uint64, table: Table) -> int:
+def find(
+    data: NDArray[np.uint8], start: np.uint64, stop: np.uint64, key: np.uint64, hashed: np.uint64, table: Table
+) -> int:
     """Return the number of a string, entering it if it is new; −1 if there is no room."""
-    mask = np.uint64(len(table.slots) - 1)
+    mask, length = np.uint64(len(table.slots) // 2 - 1), stop - start
     place = hashed & mask
-    while table.slots[place] != 0:
-        slot = table.slots[place]
-        if (slot & UPPER) == (hashed & UPPER):
-            number = (slot & LOWER) - ONE
-            begin, end = np.uint64(table.bounds[number]), np.uint64(table.bounds[number + ONE])
-            if is_same(data, start, stop, table.pool, begin, end):
+    while table.slots[place + place + ONE] != 0:
+        entry = table.slots[place + place + ONE]
+        if table.slots[place + place] == key and entry >> HALF == length:
+            number = (entry & LOWER) - ONE
+            if length <= EIGHT or is_same(data, start, table.pool, np.uint64(table.bounds[number]), length):
                 return int(np.int64(number))
         place = (place + ONE) & mask
     n, used = table.used[0], np.uint64(table.used[1])
-    after = used + stop - start
-    if after >= np.uint64(len(table.pool)) or n + 2 > len(table.bounds) or 2 * (n + 1) > len(table.slots):
+    if used + length >= np.uint64(len(table.pool)) or n + 2 > len(table.bounds) or 4 * (n + 1) > len(table.slots):
         return -1
-    for k in range(stop - start):
+    for k in range(length):
         table.pool[used + k] = data[start + k]
-    table.bounds[n + 1] = after
-    table.slots[place] = (hashed & UPPER) | np.uint64(n + 1)
+    table.bounds[n + 1] = used + length
+    table.slots[place + place] = key
+    table.slots[place + place + ONE] = length << HALF | np.uint64(n + 1)
     table.used[0] = n + 1
-    table.used[1] = after
+    table.used[1] = used + length
     return int(n)
 
 
 @inner
 def is_same(
-    a: NDArray[np.uint8],
-    start: np.uint64,
-    stop: np.uint64,
-    b: NDArray[np.uint8],
-    begin: np.uint64,
-    end: np.uint64,
+    a: NDArray[np.uint8], start: np.uint64, b: NDArray[np.uint8], begin: np.uint64, length: np.uint64
 ) -> bool:
-    """Whether two strings are equal."""
-    if stop - start != end - begin:
-        return False
-    while stop - start > EIGHT:
-        if load(a, start) != load(b, begin):
+    """Whether two strings of the same length, of more than eight bytes, are equal."""
+    for k in range(np.uint64(0), length - EIGHT, EIGHT):
+        if load(a, start + k) != load(b, begin + k):
             return False
-        start += EIGHT
-        begin += EIGHT
-    return bool(word(a, start, stop) == word(b, begin, end))
+    return bool(load(a, start + length - EIGHT) == load(b, begin + length - EIGHT))
 
 
 @inner
-def hash_of(data: NDArray[np.uint8], start: np.uint64, stop: np.uint64) -> np.uint64:
-    """Return a hash of 64 bits: each eight bytes are mixed in by a product, whose upper half goes to the lower."""
-    hashed = (stop - start) * FACTORS[1]
+def key_of(data: NDArray[np.uint8], start: np.uint64, stop: np.uint64) -> np.uint64:
+    """Return a string of at most eight bytes as one number; of a longer one, a hash of 64 bits.
+
+    Each eight bytes are mixed in by a product, whose upper half goes to the lower.
+    """
+    key = np.uint64(0)
     while stop - start > EIGHT:
-        hashed = (hashed ^ load(data, start)) * FACTORS[0]
-        hashed ^= hashed >> HALF
+        key = (key ^ load(data, start)) * FACTORS[0]
+        key ^= key >> HALF
         start += EIGHT
-    hashed = (hashed ^ word(data, start, stop)) * FACTORS[0]
+    return key ^ word(data, start, stop)
+
+
+@inner
+def hash_of(key: np.uint64, length: np.uint64) -> np.uint64:
+    """Return a hash of 64 bits of a key and a length."""
+    hashed = (key ^ (length * FACTORS[1])) * FACTORS[0]
     hashed = (hashed ^ (hashed >> HALF)) * FACTORS[1]
     return hashed ^ (hashed >> HALF)
 

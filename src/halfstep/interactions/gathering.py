@@ -15,6 +15,7 @@ from halfstep.interactions.strings import StringNumbers
 
 Fields = tuple[np.dtype[Any] | None, ...]
 
+BLOCK = 1 << 16  # rows
 FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
 
 
@@ -68,6 +69,19 @@ class _Parts:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
+class _Room:
+    """Memory for a mask of the rows of a chunk, reused: threads that allocate hold each other up."""
+
+    def __init__(self) -> None:
+        self._mask = np.empty(0, np.bool_)
+
+    def of(self, rows: int) -> NDArray[np.bool_]:
+        """Return a mask of some rows, with arbitrary values."""
+        if len(self._mask) < rows:
+            self._mask = np.empty(rows, np.bool_)
+        return self._mask[:rows]
+
+
 class _Marks:
     """A mask of rows, without memory until one is marked."""
 
@@ -89,6 +103,16 @@ class _Marks:
     def of(self, rows: int) -> NDArray[np.bool_] | None:
         """Return the mask of the first rows; None if none is marked."""
         return None if self._mask is None else self._mask[:rows]
+
+
+def renumber(numbers: NDArray[np.int32], new: NDArray[np.int32]) -> None:
+    """Replace each number k by ``new[k]``, counted from the end if it is negative.
+
+    Blocks keep small the copies as int64 that NumPy makes of indices.
+    """
+    for start in range(0, len(numbers), BLOCK):
+        block = numbers[start : start + BLOCK]
+        np.take(new, block, out=block, mode="wrap")
 
 
 class Texts:
@@ -125,7 +149,8 @@ class Texts:
         """Return the distinct strings, ascending, and the number of each row's, −1 where there is none."""
         strings, ranks = self._strings.ascending()
         numbers = self._numbers.joined()
-        return strings, np.take(np.append(ranks, np.int32(-1)), numbers, out=numbers, mode="wrap")
+        renumber(numbers, np.append(ranks, np.int32(-1)))
+        return strings, numbers
 
 
 class IntegerIds:
@@ -165,7 +190,7 @@ class Reals:
 
     def __init__(self, *, at_least_zero: bool) -> None:
         self._values = _Parts(FLOAT64)
-        self._wrong = _Marks()
+        self._wrong, self._room = _Marks(), _Room()
         self._at_least_zero = at_least_zero
 
     def begin(self, rows: int) -> None:
@@ -179,8 +204,11 @@ class Reals:
         values[:] = chunk.values
         if chunk.missing is not None:
             values[chunk.missing] = np.nan
-        wrong = ~np.isfinite(values)
-        self._wrong.add(start, wrong | (values < 0) if self._at_least_zero else wrong)
+        valid = np.isfinite(values, out=self._room.of(len(chunk)))
+        if self._at_least_zero:
+            valid &= values >= 0
+        if not valid.all():
+            self._wrong.add(start, ~valid)
 
     def bad(self, rows: int) -> NDArray[np.bool_] | None:
         return self._wrong.of(rows)
@@ -208,7 +236,7 @@ class Instants:
     def __init__(self, readings: list[Reading]) -> None:
         self._reads = [_Read(each, _Parts(INT64), _Marks()) for each in readings]
         self.fields: Fields = (INT64,) * len(readings)
-        self._whole = True
+        self._whole, self._room = True, _Room()
 
     @property
     def are_numbers(self) -> bool:
@@ -275,11 +303,12 @@ class Instants:
         *whole, real = chunks
         assert isinstance(real, Numbers)
         place = slice(start, start + len(real))
-        missing = ~np.isfinite(real.values)
+        valid, values = np.isfinite(real.values, out=self._room.of(len(real))), real.values
         if real.missing is not None:
-            missing |= real.missing
-        read.missing.add(start, missing)
-        values = np.where(missing, 0.0, real.values) if missing.any() else real.values
+            valid &= ~real.missing
+        if not valid.all():
+            read.missing.add(start, ~valid)
+            values = np.where(valid, values, 0.0)
         if not self._whole:
             read.values.buffer[place] = values
             return
@@ -287,11 +316,14 @@ class Instants:
             (exact,) = whole
             assert isinstance(exact, Numbers)
             integers = exact.values if exact.missing is None else np.where(exact.missing, 0, exact.values)
-        elif np.abs(values).max(initial=0.0) >= 2.0**53:
+            are_exact = np.equal(np.where(valid, integers, 0), values)
+        elif max(values.max(initial=0.0), -values.min(initial=0.0)) >= 2.0**53:
             raise InexactError
         else:
-            integers = values.astype(np.int64)
-        if ((integers == values) | missing).all():
+            integers = read.values.buffer[place]
+            integers[:] = values
+            are_exact = np.equal(integers, values, out=valid)
+        if are_exact.all():
             read.values.buffer[place] = integers
         else:
             self._whole = False

@@ -31,7 +31,7 @@ from halfstep.interactions.expressions import (
     timestamp_expressions,
     with_types_of,
 )
-from halfstep.interactions.gathering import Gathered, InexactError, Instants, IntegerIds, Reals, Texts
+from halfstep.interactions.gathering import Gathered, InexactError, Instants, IntegerIds, Reals, Texts, renumber
 from halfstep.interactions.instants import ISO, NUMBERS, Reading, readings_of
 from halfstep.interactions.roles import NameOrPosition
 from halfstep.interactions.sources import Source, Workspace, find_sources
@@ -174,7 +174,8 @@ class TableReader:
             raise self._bad_id(role, positions, error) from None
         except RowError as error:
             raise self._bad_id(role, positions, IdError(error.row, ids[error.row], f"is {error.args[3]}")) from None
-        return vocabulary, np.take(renumbered, positions, out=positions, mode="clip")  # no mode is faster
+        renumber(positions, renumbered)
+        return vocabulary, positions
 
     def titles(self, positions: NDArray[np.int32], n_items: int) -> list[str | None]:
         """Return the first title of each item, and hold titles no longer."""

@@ -419,16 +419,17 @@ def test_blas_threads_are_set_back_and_no_thread_is_left(data: hs.Interactions) 
     def blas_threads() -> list[int]:
         return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
-    before, threads = blas_threads(), threading.active_count()
+    threads = threading.active_count()
     during: list[list[int]] = []
     whole = hs.Explicit(missing_weight=1.0)
-    ALS(whole, rank=2, iterations=1, threads=3, callbacks=[lambda _: during.append(blas_threads())]).fit(data)
-    assert set(during[0]) == {1}
-    assert blas_threads() == before
-    assert threading.active_count() == threads
-    with pytest.raises(NumericalError):
-        ALS(whole, rank=30, regularization=0.0, threads=3).fit(data)
-    assert blas_threads() == before
+    with threadpool_limits(3, user_api="blas"):
+        ALS(whole, rank=2, iterations=1, threads=3, callbacks=[lambda _: during.append(blas_threads())]).fit(data)
+        assert set(during[0]) == {1}
+        assert set(blas_threads()) == {3}
+        assert threading.active_count() == threads
+        with pytest.raises(NumericalError):
+            ALS(whole, rank=30, regularization=0.0, threads=3).fit(data)
+        assert set(blas_threads()) == {3}
     assert threading.active_count() == threads
 
 

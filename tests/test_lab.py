@@ -43,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr(tuned, "N_TRIALS", 25)
         patch.setattr(sampled, "SEEDS", range(1))
-        patch.setattr(online, "TEST_FRACTION", 0.05)
+        patch.setattr(online, "TEST_FRACTION", 0.03)
         patch.setattr(sys, "argv", ["halfstep", "lab", "--output", str(folder)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -99,7 +99,7 @@ def test_a_model_that_learns_on_beats_one_that_does_not(run: Run, model: str) ->
         frozen, learning = figures["frozen"][metric], figures["learning"][metric]
         assert learning["n"] == 100
         assert learning["low"] > frozen["high"]  # whoever happened to be in the stream
-    assert run.results["online"][model]["frozen"]["n_events"] == 5_000
+    assert run.results["online"][model]["frozen"]["n_events"] == 3_000
 
 
 def test_every_method_has_an_interval_on_both_test_sets(run: Run) -> None:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -263,6 +264,12 @@ class TestPredict:
             model.predict(data.user_ids, data.item_ids, timestamps=data.timestamps), expected[u, i], rtol=1e-10
         )
         assert np.abs(model.predict(data) - model.predict(data.user_ids, data.item_ids)).max() > 0.01
+
+    @pytest.mark.parametrize("kind", [pl.Int64, pl.Int128])
+    def test_times_come_in_a_series(self, data: hs.Interactions, model: hs.ALS, kind: type[pl.DataType]) -> None:
+        times = pl.Series(data.timestamps).cast(kind)
+        found = model.predict(data.user_ids, data.item_ids, timestamps=times)
+        np.testing.assert_array_equal(found, model.predict(data))
 
     def test_bins_are_carried_on_and_trends_fade(self, data: hs.Interactions, model: hs.ALS) -> None:
         users, items = np.repeat(np.arange(N_USERS), N_ITEMS), np.tile(np.arange(N_ITEMS), N_USERS)

@@ -203,6 +203,26 @@ def test_floats_fit_and_ask_as_the_integers_that_they_are(column: Callable) -> N
         model.predict(column([1.0, 1.5]), [10])
 
 
+@pytest.mark.parametrize("kind", [pl.Int128, pl.UInt128])
+@pytest.mark.parametrize(
+    "door",
+    [
+        lambda model, users, items: model.recommend(users).scores,
+        lambda model, users, items: model.recommend(1, exclude=items).positions,
+        lambda model, users, items: model.recommend(1, candidates=items, exclude_seen=False).scores,
+        lambda model, users, items: model.predict(users, items),
+        lambda model, users, items: model.similar_users(users).positions,
+        lambda model, users, items: model.fold_in({9: items}).user_factors_,
+        lambda model, users, items: model.users_.positions(users),
+    ],
+    ids=["users", "exclude", "candidates", "predict", "similar_users", "fold_in", "positions"],
+)
+def test_integers_of_128_bits_are_looked_up(door: Callable, kind: Any) -> None:
+    model = hs.ALS(hs.Implicit(), rank=2, iterations=2, random_state=0).fit(pairs(USERS, ITEMS))
+    wide = pl.Series([1, 2], dtype=kind), pl.Series([10, 30], dtype=kind)
+    np.testing.assert_array_equal(door(model, *wide), door(model, [1, 2], [10, 30]))
+
+
 @pytest.mark.parametrize("true", [True, np.True_, np.array([True, False]), pd.Series([True])], ids=repr)
 def test_a_bool_is_not_an_integer(true: Any) -> None:
     with pytest.raises(DataError, match="user id True is a bool, but the known user ids are integers such as 1"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import pickle
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -586,7 +587,20 @@ class TestFramesOfOddKinds:
         with pytest.raises(DataError, match=r"user id in row 1 .* a missing id"):
             Interactions.from_frame(frame)
 
-    @pytest.mark.parametrize("kind", [pl.Int128, pl.UInt64, pl.Decimal(38, 0)])
+    @pytest.mark.parametrize("n", [9_999, 10_000])
+    @pytest.mark.parametrize("role", ["user", "item"])
+    @pytest.mark.parametrize("values", [["a", "b"], [1, 2]], ids=["strings", "integers"])
+    def test_dictionaries_of_arrow_in_pandas_on_either_side(self, n: int, role: str, values: list[Any]) -> None:
+        column = [values[k % 2] for k in range(n)]
+        dictionary = pd.Series(pd.arrays.ArrowExtensionArray(pa.array(column).dictionary_encode()))  # type: ignore[attr-defined]
+        columns = {"user": range(n), "item": range(n), role: dictionary}
+        for data in (
+            Interactions.from_frame(pd.DataFrame(columns)),
+            Interactions.from_arrays(columns["user"], columns["item"]),
+        ):
+            assert getattr(data, f"{role}_ids").tolist() == column
+
+    @pytest.mark.parametrize("kind", [pl.Int128, pl.UInt128, pl.UInt64, pl.Decimal(38, 0)])
     def test_wide_numbers(self, kind: Any) -> None:
         numbers = pl.Series([3, 1, 2], dtype=kind)
         data = Interactions.from_frame(pl.DataFrame(dict.fromkeys(COLUMNS, numbers)))
@@ -601,14 +615,25 @@ class TestFramesOfOddKinds:
         with pytest.raises(DataError, match=r"user id in row 1 .* a missing id"):
             Interactions.from_frame(pl.DataFrame({"user": pl.Series([1, None], dtype=pl.Int128), "item": [1, 2]}))
 
+    @pytest.mark.parametrize("kind", [pl.Int128, pl.UInt128])
+    @pytest.mark.parametrize("role", list(COLUMNS))
+    def test_columns_of_128_bits(self, kind: Any, role: str) -> None:
+        columns = {**COLUMNS, "weight": [1, 2, 3, 4], role: pl.Series([3, 1, 2, 4], dtype=kind)}
+        for data in (Interactions.from_frame(pl.DataFrame(columns)), Interactions.from_arrays(*columns.values())):
+            attribute = f"{role}_ids" if role in ("user", "item") else f"{role}s"
+            assert getattr(data, attribute).tolist() == [3, 1, 2, 4]
+
     def test_column_names_that_are_not_strings(self) -> None:
         numbered = pd.DataFrame({0: ["ann"], 1: ["tea"], 2: [3.0]})
         data = Interactions.from_frame(numbered, user=0, item=1, value=2)
         assert (data.user_ids.tolist(), data.values.tolist()) == (["ann"], [3.0])
         with pytest.raises(DataError, match="there is no column 'user' for user: there are 0, 1, 2"):
             as_interactions(numbered)
-        mixed = pd.DataFrame({"user": ["ann"], "item": ["tea"], 2: [3.0], "b": [1], ("c", 1): [2]})
-        with pytest.raises(DataError, match=r"no column 'value', but 2, 'b', \('c', 1\)"):
+
+    @pytest.mark.parametrize("name", [2, ("c", 1), None, dt.date(2020, 1, 1)], ids=str)
+    def test_column_names_that_cannot_be_compared(self, name: Any) -> None:
+        mixed = pd.DataFrame([["ann", "tea", 1.0, 2.0]], columns=pd.Index(["user", "item", name, "b"], dtype=object))
+        with pytest.raises(DataError, match=rf"no column 'value', but {re.escape(repr(name))}, 'b': name the column"):
             as_interactions(mixed)
         assert len(Interactions.from_frame(mixed)) == 1
 

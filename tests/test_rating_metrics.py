@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +27,14 @@ def test_figures_worked_out_by_hand():
     assert rmse(targets, predictions) == pytest.approx(np.sqrt(5 / 4))
     assert mae(targets, predictions) == 3 / 4
     assert weighted_rmse(targets, predictions, [9, 1, 0, 2]) == pytest.approx(np.sqrt(6 / 12))
+
+
+@pytest.mark.parametrize("metric", PAIR_METRICS)
+@pytest.mark.parametrize("kind", [pl.Int8, pl.Int128, pl.UInt128, pl.Float32])
+def test_series_of_any_numbers_are_taken(metric, kind):
+    targets, predictions = [1, 2, 3, 4], [1, 4, 3, 3]
+    given = pl.Series(targets, dtype=kind), pl.Series(predictions, dtype=kind)
+    assert metric(*given) == metric(targets, predictions)
 
 
 @given(scored_pairs())

@@ -24,7 +24,7 @@ from halfstep.drift import FittedDrift
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.interactions import Interactions, Ledger, Lists, Vocabulary
 from halfstep.interactions.columnar import columns_in
-from halfstep.interactions.columns import as_timestamps
+from halfstep.interactions.columns import as_timestamps, is_single
 from halfstep.locks import ModelLocks
 from halfstep.parameters import as_path, check_choice, check_flag, check_integer, check_threads
 from halfstep.recommendations import Recommendations, SimilarItems, SimilarUsers
@@ -194,7 +194,7 @@ class FactorModel:
             timestamps = users.timestamps
         if timestamps is None or self.drift_ is None:
             return None
-        is_one = isinstance(timestamps, str) or np.ndim(timestamps) == 0
+        is_one = is_single(timestamps)
         given = as_timestamps([timestamps] if is_one else timestamps)
         if len(given) != count and not is_one:
             raise DataError(

@@ -124,6 +124,13 @@ def as_column(values: Any, name: str) -> NDArray[Any]:
     return array
 
 
+def is_single(values: Any) -> bool:
+    """Whether `values` is one value rather than a column; a series is not converted to find out."""
+    if hasattr(values, "shape"):
+        return len(values.shape) == 0
+    return isinstance(values, str | bytes) or not hasattr(values, "__iter__")
+
+
 def plural(name: str) -> str:
     """Return the plural of a name in errors: "item ids in exclude" for "item id in exclude"."""
     noun, preposition, where = name.partition(" in ")

@@ -114,8 +114,9 @@ def for_numpy(column: Any) -> Any:
     if not isinstance(series, nw.Series) or not len(series):
         return column
     if series.dtype in (nw.Int128, nw.UInt128):
-        fits = series.is_null().any() or not bool(series.is_between(*INT64).all())
-        return np.array(series.to_list(), dtype=object) if fits else series.cast(nw.Int64())
+        smallest = INT64[0] if series.dtype == nw.Int128 else 0  # Polars compares unsigned numbers with such only
+        fits = not series.is_null().any() and bool(series.is_between(smallest, INT64[1]).all())
+        return series.cast(nw.Int64()) if fits else np.array(series.to_list(), dtype=object)
     if series.dtype == nw.Categorical:
         return _without_arrow_dictionary(series)
     return column

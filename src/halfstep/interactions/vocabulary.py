@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.errors import DataError, UnknownIdError
-from halfstep.interactions.columns import RowError, plural
+from halfstep.interactions.columns import RowError, is_single, plural
 from halfstep.interactions.ids import (
     PLAIN,
     as_ids,
@@ -362,9 +362,7 @@ class Vocabulary:
     def _is_single(self, ids: Any) -> bool:
         if isinstance(ids, tuple):
             return tuple in self._types
-        if hasattr(ids, "__array__"):
-            return bool(np.ndim(ids) == 0)
-        return isinstance(ids, str | bytes) or not hasattr(ids, "__iter__")
+        return is_single(ids)
 
     def _unknown(self, item: Any, name: str) -> UnknownIdError:
         held = f"holds {len(self):,} ids, such as {self[0]!r}" if len(self) else "is empty"

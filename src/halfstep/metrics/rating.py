@@ -184,6 +184,10 @@ def _numbers(name: str, values: object, *, dimensions: int) -> NDArray[np.float6
     """Turn `values` into finite float64, or say what is wrong with them."""
     if np.ma.isMaskedArray(values):
         raise DataError(f"{name} is a masked array: leave the masked entries out, with .compressed()")
+    if hasattr(values, "__array__") and not isinstance(values, np.ndarray):
+        from halfstep.interactions.frames import for_numpy
+
+        values = for_numpy(values)
     given: NDArray[Any] = np.asarray(values)
     if given.ndim != dimensions:
         dimension = "dimension" if dimensions == 1 else "dimensions"

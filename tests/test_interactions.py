@@ -672,6 +672,7 @@ TABLES: dict[str, Callable[[], Any]] = {
     "dict of columns": lambda: {**COLUMNS, "user": pl.Series(COLUMNS["user"]), "item": np.array(COLUMNS["item"])},
     "structured array": lambda: RECORDS,
     "record array": lambda: RECORDS.view(np.recarray),
+    "records of pandas": lambda: pd.DataFrame(COLUMNS).to_records(),
     "list of dicts": lambda: ROWS,
     "tuple of dicts": lambda: tuple(ROWS),
 }

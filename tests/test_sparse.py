@@ -111,15 +111,26 @@ def test_an_index_beyond_the_width_names_its_place() -> None:
         hs.Interactions.from_sparse(hole())
 
 
-def test_a_value_that_is_not_finite_names_user_and_item() -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("door", DOORS)
+def test_a_value_that_is_not_finite_names_user_and_item(
+    door: str, value: float, model: hs.ALS, with_features: hs.ALS
+) -> None:
+    matrix = sp.csr_array(DENSE)
+    matrix.data[4] = value
+    place = {
+        "frobenius": "row 2, column 2", "item_features": r"item 2 \(row 2\), column 2",
+        "user_features": r"user 2 \(row 2\), column 2", "fold_in features": r"user 2 \(row 2\), column 2",
+    }.get(door, r"user 2 \(row 2\), item 2 \(column 2\)")  # fmt: skip
+    with pytest.raises(DataError, match=f"the value at {place} is {value}, not a finite number"):
+        DOORS[door](matrix, model, with_features)
+
+
+def test_a_value_that_is_not_finite_names_ids() -> None:
     matrix = sp.csr_array(DENSE)
     matrix.data[4] = np.nan
     with pytest.raises(DataError, match=r"the value at user 'c' \(row 2\), item 'y' \(column 2\) is nan"):
         Interactions.from_sparse(matrix, users=list("abcd"), items=list("wxyz"))
-    with pytest.raises(DataError, match=r"user_features: the value at user 2 \(row 2\), column 2 is nan"):
-        hs.ALS(rank=2).fit(sp.csr_array(DENSE), user_features=matrix)
-    with pytest.raises(DataError, match="row 2, column 2 is nan"):
-        metrics.frobenius(matrix, np.ones((4, 2)), np.ones((4, 2)))
 
 
 def test_complex_numbers_are_refused_and_booleans_taken() -> None:
@@ -130,16 +141,21 @@ def test_complex_numbers_are_refused_and_booleans_taken() -> None:
     assert Interactions.from_sparse(sp.csr_array(DENSE.astype(bool))).values.tolist() == [1.0] * 6
 
 
-def test_padding_of_blocks_and_diagonals_is_not_observed() -> None:
-    expected = Interactions.from_sparse(sp.csr_array(DENSE))
-    for matrix in (
-        sp.bsr_array(DENSE, blocksize=(2, 2)),
-        sp.bsr_matrix(DENSE, blocksize=(4, 4)),
-        sp.dia_array(DENSE),
-    ):
-        data = Interactions.from_sparse(matrix)
-        assert len(data) == 6
-        np.testing.assert_array_equal(data.to_sparse().toarray(), expected.to_sparse().toarray())
+PADDED = {
+    "small blocks": sp.bsr_array(DENSE, blocksize=(2, 2)),
+    "one block": sp.bsr_matrix(DENSE, blocksize=(4, 4)),
+    "diagonals": sp.dia_array(DENSE),
+}
+
+
+@pytest.mark.parametrize("matrix", PADDED.values(), ids=PADDED)
+def test_padding_of_blocks_and_diagonals_is_not_observed(matrix: Any, model: hs.ALS) -> None:
+    data = Interactions.from_sparse(matrix)
+    assert len(data) == 6
+    np.testing.assert_array_equal(data.to_sparse().toarray(), DENSE)
+    assert len(hs.Popularity().fit(matrix).interactions_) == 6
+    assert len(model.fold_in(matrix).interactions_) == 6
+    assert hs.evaluate(model, matrix, "recall", exclude_seen=False, resamples=2).n_scored == 3
 
 
 def test_slack_behind_the_last_row_is_not_read() -> None:

@@ -200,16 +200,22 @@ class TestWhetherValuesWereGiven:
 
 
 class TestAHistoryThatIsASeries:
-    def test_of_pandas_maps_items_to_values(self) -> None:
-        model = fitted(hs.Explicit())
-        series = pd.Series([4.0, 2.0], index=["y", "x"])
-        expected = model.fold_in({"new": {"y": 4.0, "x": 2.0}})
+    @pytest.mark.parametrize(
+        "estimator",
+        [
+            hs.ALS(hs.Explicit(), rank=2, iterations=2, random_state=0),
+            hs.ALS(hs.Implicit(observed_weight=weights.confidence(2.0)), rank=2, iterations=2, random_state=0),
+            hs.BayesianALS(rank=2, iterations=4, burn_in=1, random_state=0),
+        ],
+        ids=["ratings", "counts", "BayesianALS"],
+    )
+    @pytest.mark.parametrize("data", [RATED, RATED.to_sparse()], ids=["strings", "positions"])
+    def test_of_pandas_maps_items_to_values(self, estimator: hs.ALS | hs.BayesianALS, data: Any) -> None:
+        model = copy.copy(estimator).fit(data)
+        x, y = model.items_.ids[1:3].tolist()
+        series = pd.Series([4.0, 2.0], index=[y, x])
+        expected = model.fold_in({"new": {y: 4.0, x: 2.0}})
         np.testing.assert_array_equal(model.fold_in({"new": series}).user_factors_, expected.user_factors_)
-        by_position = fitted(hs.Explicit(), csr_array([[5.0, 1.0], [1.0, 4.0]]))
-        expected = by_position.fold_in({"new": {0: 4.0, 1: 2.0}})
-        np.testing.assert_array_equal(
-            by_position.fold_in({"new": pd.Series([4, 2])}).user_factors_, expected.user_factors_
-        )
 
     @pytest.mark.parametrize(
         "items", [["x", "y"], np.array(["x", "y"]), pl.Series(["x", "y"]), pa.array(["x", "y"]), pd.Index(["x", "y"])]

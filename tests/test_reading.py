@@ -122,8 +122,9 @@ def test_files_without_a_header(tmp_path: Path, name: str, separator: str) -> No
     assert data.timestamps.tolist() == [100.0, 200.5]
 
 
-def test_a_tab_as_shells_hand_it_over(tmp_path: Path) -> None:
-    path = write(tmp_path, TABLE.replace(",", "\t"), "ratings.txt")
+@pytest.mark.parametrize("name", ["ratings.txt", "ratings.csv", "ratings"])
+def test_a_tab_as_shells_hand_it_over(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path, TABLE.replace(",", "\t"), name)
     assert_is_table(path, separator="\\t")
 
 
@@ -177,12 +178,14 @@ def test_long_files_of_carriage_returns(tmp_path: Path) -> None:
     assert len(read_interactions(path)) == 250_000
 
 
-def test_comments(tmp_path: Path) -> None:
-    path = write(tmp_path, "# from the shop\nuser,item\n1,2\n#3,4\n5,x#6\n?,\n")
+@pytest.mark.parametrize("mark", ["#", "//", "%"])
+def test_comments(tmp_path: Path, mark: str) -> None:
+    content = f"{mark} from the shop\nuser,item\n1,2\n{mark}3,4\n5,x{mark}6\n"
+    path = write(tmp_path, content + "?,\n")
     with pytest.raises(DataError, match=r"ratings\.csv, line 6: the item id is missing"):
-        read_interactions(path, comment="#")
-    path = write(tmp_path, "# from the shop\nuser,item\n1,2\n#3,4\n5,x#6\n")
-    assert read_interactions(path, comment="#").item_ids.tolist() == ["2", "x#6"]
+        read_interactions(path, comment=mark)
+    path = write(tmp_path, content)
+    assert read_interactions(path, comment=mark).item_ids.tolist() == ["2", f"x{mark}6"]
 
 
 def test_columns_of_one_name_go_by_position(tmp_path: Path) -> None:
@@ -190,9 +193,13 @@ def test_columns_of_one_name_go_by_position(tmp_path: Path) -> None:
     assert read_interactions(path, item=2).item_ids.tolist() == [3]
 
 
-def test_quotes_without_a_meaning(tmp_path: Path) -> None:
-    path = write(tmp_path, 'user,item\n"a,1\nb"x",2\n"c",3\n')
-    assert read_interactions(path, quote=None).user_ids.tolist() == ['"a', 'b"x"', '"c"']
+@pytest.mark.parametrize("users", [['"a', 'b"x"', '"c"'], ['a"'], ['""'], ['"a', 'b"']])
+def test_quotes_without_a_meaning(tmp_path: Path, users: list[str]) -> None:
+    path = write(tmp_path, "user,item\n" + "".join(f"{user},1\n" for user in users))
+    assert read_interactions(path, quote=None).user_ids.tolist() == users
+
+
+def test_quotes_of_another_character(tmp_path: Path) -> None:
     assert read_interactions(write(tmp_path, "user,item\n'a,b',1\n"), quote="'").user_ids.tolist() == ["a,b"]
 
 
@@ -673,6 +680,8 @@ def test_a_bad_value_far_down_is_named(tmp_path: Path, rows: int) -> None:
         ({"value": 1.0}, r"value=1\.0: give the name of a column"),
         ({"header": 0}, "header=0: give True or False"),
         ({"header": None}, "header=None: give True or False"),
+        ({"header": 1}, "header=1: give True or False"),
+        ({"header": "no"}, "header='no': give True or False"),
         ({"newlines_in_values": 1}, "newlines_in_values=1: give True or False"),
         ({"quote": "''"}, "quote=\"''\": give a single ASCII character, or None"),
         ({"quote": ""}, "quote='': give a single ASCII character"),

@@ -123,6 +123,10 @@ def test_numbers_beyond_all_floats_are_refused(data: hs.Interactions, name: str)
         ("fit {} --iterations 99999999999999999999 -o {}.m", "--iterations 99999999999999999999: give an integer"),
         ("evaluate {} -n 99999999999999999999", "99999999999999999999: give an integer of at most"),
         (
+            "evaluate {} --metrics recall,ndcg@99999999999999999999",
+            "99999999999999999999: give an integer of at most",
+        ),
+        (
             "tune {} --trials 99999999999999999999 -o {}.m",
             "--trials 99999999999999999999: give an integer of at most",
         ),

@@ -172,20 +172,24 @@ def test_callbacks_are_a_list_of_functions(callbacks: Any) -> None:
         hs.ALS(callbacks=callbacks)
 
 
+OF_THREADS: dict[str, Callable[[Any], object]] = {
+    "ALS": lambda threads: hs.ALS(threads=threads), "BayesianALS": lambda threads: hs.BayesianALS(threads=threads),
+    "preset": lambda threads: hs.presets.implicit(threads=threads),
+    "recommend": lambda threads: ALS.recommend(["a"], threads=threads),
+    "recommend nobody": lambda threads: ALS.recommend([], threads=threads),
+    "similar_items": lambda threads: ALS.similar_items("x", threads=threads),
+    "similar_users": lambda threads: ALS.similar_users("a", threads=threads),
+    "evaluate": lambda threads: hs.evaluate(ALS, DATA, exclude_seen=False, threads=threads),
+    "evaluate values": lambda threads: hs.evaluate(ALS, DATA, "rmse", threads=threads),
+    "evaluate_stream": lambda threads: hs.evaluate_stream(ALS, EVENT, threads=threads),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("threads", ["2", 0, -1, 1.5, True, [1], 10**9])
-def test_threads_are_checked_wherever_they_enter(threads: Any) -> None:
-    fault = r"threads=.*: give an integer from 1 to 65,536, or None for all cores"
-    for call in (
-        lambda: hs.ALS(threads=threads), lambda: hs.BayesianALS(threads=threads),
-        lambda: hs.presets.implicit(threads=threads), lambda: ALS.recommend(["a"], threads=threads),
-        lambda: ALS.recommend([], threads=threads), lambda: ALS.similar_items("x", threads=threads),
-        lambda: ALS.similar_users("a", threads=threads),
-        lambda: hs.evaluate(ALS, DATA, exclude_seen=False, threads=threads),
-        lambda: hs.evaluate(ALS, DATA, "rmse", threads=threads),
-        lambda: hs.evaluate_stream(ALS, EVENT, threads=threads),
-    ):  # fmt: skip
-        with pytest.raises(ParameterError, match=fault):
-            call()
+@pytest.mark.parametrize("door", OF_THREADS)
+def test_threads_are_checked_wherever_they_enter(door: str, threads: Any) -> None:
+    with pytest.raises(ParameterError, match=r"threads=.*: give an integer from 1 to 65,536, or None for all cores"):
+        OF_THREADS[door](threads)
 
 
 @pytest.mark.parametrize("metrics", [None, [len], len, 3, [], ["ndcg", None], b"ndcg", {"ndcg": 1}])
@@ -238,6 +242,8 @@ class TestWarningsOfInterruptedFits:
     MODELS: ClassVar[dict[str, Any]] = {
         "ALS": hs.ALS(rank=1, iterations=9, random_state=0), "SGD": hs.SGD(rank=1, iterations=9, random_state=0),
         "BayesianALS": hs.BayesianALS(rank=1, iterations=9, burn_in=1, random_state=0),
+        "ordinal": hs.BayesianALS(rank=1, iterations=9, burn_in=1, random_state=0, ordinal=True),
+        "features": hs.BayesianALS(rank=1, iterations=9, burn_in=1, random_state=0, implicit_features=True),
     }  # fmt: skip
 
     @pytest.fixture

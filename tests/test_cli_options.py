@@ -31,6 +31,8 @@ def folder(tmp_path: Path) -> Path:
     hs.ALS(hs.Implicit(), rank=2, iterations=1, random_state=0).fit(data).save(tmp_path / "model.csv")
     (tmp_path / "link.csv").symlink_to("plays.csv")
     os.link(tmp_path / "plays.csv", tmp_path / "hard.csv")
+    os.link(tmp_path / "plays.csv", tmp_path / "hard.svg")
+    (tmp_path / "link.png").symlink_to("plays.csv")
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "1.csv").write_text("user,item\na,b\n")
     (tmp_path / "loop").symlink_to(tmp_path)
@@ -67,6 +69,9 @@ def no_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("tune {}/plays.csv -o {}/m --journal {}/plays.csv", "--journal {}/plays.csv is also the input file"),
         ("tune {}/plays.csv -o {}/m --journal {}/m", "--journal {}/m is also the file of --output"),
         ("tune {}/plays.csv -o {}/new.svg --plot {}/dangling.svg", "is also the file of --output"),
+        ("tune {}/plays.csv -o {}/m --plot {}/hard.svg", "--plot {}/hard.svg is also the input file"),
+        ("tune {}/plays.csv -o {}/m --plot {}/link.png", "--plot {}/link.png is also the input file"),
+        ("tune {}/hard.svg -o {}/m --plot {}/hard.svg", "--plot {}/hard.svg is also the input file"),
         ("recommend {}/model.csv -o {}/model.csv", "--output {}/model.csv is also the model file"),
         ("fit {}/plays.csv -o /", "--output / is a folder: name a file"),
         ("fit {}/plays.csv -o {}", "is a folder: name a file"),
@@ -141,7 +146,9 @@ def test_a_read_only_file_is_found_before_the_work(
     assert f"--output {folder}/model cannot be written, because of its permissions" in err
 
 
-@pytest.mark.parametrize(("name", "begins"), [("p.svg", b"<?xml"), ("p.PNG", b"\x89PNG"), ("p.pdf", b"%PDF")])
+@pytest.mark.parametrize(
+    ("name", "begins"), [("p.svg", b"<?xml"), ("p.SVG", b"<?xml"), ("p.PNG", b"\x89PNG"), ("p.pdf", b"%PDF")]
+)
 def test_a_plot_has_the_format_of_its_suffix(shell: Shell, folder: Path, name: str, begins: bytes) -> None:
     options = ["--space", "rank=1,2", "--iterations", 1, "--folds", 1, "-o", folder / "m", "--plot", folder / name]
     shell("tune", folder / "plays.csv", *options)
@@ -192,6 +199,15 @@ def test_an_empty_name_is_no_folder(
     monkeypatch.chdir(folder / "parts")
     _, err = shell(command, "", fails=2)
     assert "it is empty: name a file" in err
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate"])
+@pytest.mark.parametrize("header", ["film,film,film", "user,item,item"])
+def test_columns_of_one_name_go_by_position(shell: Shell, tmp_path: Path, command: str, header: str) -> None:
+    rows = "".join(f"u{k % 9},{k % 3},i{k % 7}\n" for k in range(60))
+    (tmp_path / "plays.csv").write_text(f"{header}\n{rows}")
+    _, err = shell(command, tmp_path / "plays.csv", "--user", 0, "--item", 2, "--iterations", 1)
+    assert "9 users, 7 items" in err
 
 
 @pytest.mark.parametrize("position", ["2", "film"])

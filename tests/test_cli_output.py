@@ -21,9 +21,9 @@ from test_cli_models import Shell
 ESCAPES = "\x1b[31mred\x07"
 OVERRIDE = "\u202egnp.exe"
 ODD_IDS = [
-    ESCAPES, OVERRIDE, ":smile:", "[bold]loud[/bold]", "[/]", "東京タワー", "שלום", "a\nb", "c\rd", "e\r\nf", 'g"h',
-    "i,j", "k\tl", "m" * 300, "naïve café", "👩\u200d👧", "\u2028", "\x85", "x\u00ady", "=1+1", "-cmd",
-    "+1", "@SUM(1)",
+    ESCAPES, OVERRIDE, ":smile:", "a :heart: b", ":+1:", "[bold]loud[/bold]", "[/]", "東京タワー", "שלום", "a\nb",
+    "c\rd", "e\r\nf", 'g"h', "i,j", "k\tl", "m" * 300, "word " * 60 + "end", "東" * 150, "naïve café",
+    "👩\u200d👧", "\u2028", "\x85", "x\u00ady", "=1+1", "-cmd", "+1", "@SUM(1)",
 ]  # fmt: skip
 
 
@@ -37,6 +37,13 @@ def save(path: Path, items: list[str], titles: dict[str, str] | None = None) -> 
     users = ["all"] * len(items) + ["new"]
     data = replace(hs.Interactions.from_arrays(users, [*items, items[0]]), item_titles=titles)
     hs.Popularity().fit(data).save(path)
+    return path
+
+
+def fitted(path: Path, item: str) -> Path:
+    """Save a model with factors of the items "first" and `item`."""
+    data = hs.Interactions.from_arrays(["a", "a", "b"], ["first", item, item])
+    hs.ALS(hs.Implicit(), rank=1, iterations=1, random_state=0).fit(data).save(path)
     return path
 
 
@@ -61,10 +68,12 @@ def test_printable_escapes_what_a_terminal_would_obey(text: str, shown: str) -> 
     assert printable(text) == shown
 
 
-def test_lists_show_every_id_whole_and_on_one_line(shell: Shell, odd_model: Path) -> None:
-    out, _ = shell("recommend", odd_model, "new", "-n", 100)
-    cells = [line.split("│")[2].strip() for line in out.splitlines() if line.startswith("│")]
-    assert sorted(cells) == sorted(printable(each) for each in ODD_IDS[1:])
+@pytest.mark.parametrize("item", ODD_IDS, ids=ascii)
+def test_lists_show_every_id_whole_and_on_one_line(shell: Shell, tmp_path: Path, item: str) -> None:
+    model = save(tmp_path / "m", ["first", item])
+    for out, _ in (shell("recommend", model, "new"), shell("similar", fitted(tmp_path / "als", item), "first")):
+        cells = [line.split("│")[2].strip() for line in out.splitlines() if line.startswith("│")]
+        assert cells == [printable(item)]
 
 
 def test_queries_are_shown_safely(shell: Shell, odd_model: Path) -> None:
@@ -125,6 +134,16 @@ def test_a_file_of_lists_has_as_many_rows_as_were_written(
     assert set(by_another["item"]) == set(ODD_IDS)
 
 
+@pytest.mark.parametrize("user", ["c\rd", "\r", "e\r\nf", "a\nb", "g\r"], ids=ascii)
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_a_line_break_in_an_id_ends_no_row(shell: Shell, tmp_path: Path, suffix: str, user: str) -> None:
+    hs.Popularity().fit(hs.Interactions.from_arrays([user, "x", "x"], ["i", "i", "j"])).save(tmp_path / "m")
+    shell("recommend", tmp_path / "m", "-o", tmp_path / f"all.{suffix}", "-n", 1)
+    with (tmp_path / f"all.{suffix}").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t" if suffix == "tsv" else ","))
+    assert [(row["user"], row["item"]) for row in rows] == [(user, "j")]
+
+
 def test_our_reader_reads_back_what_was_written(shell: Shell, odd_model: Path, tmp_path: Path) -> None:
     shell("recommend", odd_model, "-o", tmp_path / "all.csv", "-n", 100, "--include-seen")
     data = hs.read_interactions(tmp_path / "all.csv", value="score", newlines_in_values=True)
@@ -132,16 +151,17 @@ def test_our_reader_reads_back_what_was_written(shell: Shell, odd_model: Path, t
     assert len(data) == 2 * len(ODD_IDS)
 
 
-def test_formulas_are_escaped_on_request(shell: Shell, tmp_path: Path) -> None:
-    items = ["=1+1", "+1", "-cmd", "@SUM(1)", "\tx", "\ry", "plain", "a=b"]
-    path, model = tmp_path / "all.csv", save(tmp_path / "m", items)
-    shell("recommend", model, "-o", path, "--include-seen", "--escape-formulas")
-    with path.open(newline="") as file:
-        found = {row["item"] for row in csv.DictReader(file)}
-    assert found == {"'=1+1", "'+1", "'-cmd", "'@SUM(1)", "'\tx", "'\ry", "plain", "a=b"}
-    shell("recommend", model, "-o", path, "--include-seen")
-    with path.open(newline="") as file:
-        assert {row["item"] for row in csv.DictReader(file)} == set(items)
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@pytest.mark.parametrize("item", ["=1+1", "+1", "-cmd", "@SUM(1)", "\tx", "\ry", "plain", "a=b"])
+def test_formulas_are_escaped_on_request(shell: Shell, tmp_path: Path, suffix: str, item: str) -> None:
+    path, model = tmp_path / f"all.{suffix}", save(tmp_path / "m", [item])
+    for options, expected in (
+        (["--escape-formulas"], item if item in ("plain", "a=b") else f"'{item}"), ([], item)
+    ):  # fmt: skip
+        shell("recommend", model, "-o", path, "--include-seen", *options)
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t" if suffix == "tsv" else ","))
+        assert {row["item"] for row in rows} == {expected}
 
 
 def test_negative_numbers_are_no_formulas(shell: Shell, tmp_path: Path) -> None:

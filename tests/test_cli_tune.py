@@ -68,6 +68,24 @@ def test_searches_a_grid_and_draws_it(shell: Shell, table: Path, tmp_path: Path)
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("space", "name"),
+    [
+        ([], "regularization"),
+        (["--space", "rank=int:2:4"], "rank"),
+        (["--space", "regularization=log:0.1:1", "--space", "rank=2,4"], "regularization"),
+        (["--space", "rank=2,4", "--space", "tol=uniform:0:0.1"], "tol"),
+    ],
+)
+def test_a_grid_requires_lists_of_values(
+    shell: Shell, table: Path, tmp_path: Path, space: list[str], name: str
+) -> None:
+    _, err = shell("tune", table, *COLUMNS, "--search", "grid", *space, "-o", tmp_path / "m", fails=1)
+    last = err.splitlines()[-1]
+    assert last.startswith(f"halfstep: --search grid needs a list of values for each parameter, and {name}")
+    assert last.endswith("list its values in --space, or use --search random")
+
+
 def test_what_is_fixed_is_not_searched(shell: Shell, table: Path, tmp_path: Path) -> None:
     fixed = ["--rank", 2, "--regularization", 3, "--regularization-exponent", 0.5]
     _, err = shell("tune", table, *COLUMNS, *fixed, "--trials", 2, "--iterations", 2, "-o", tmp_path / "m")

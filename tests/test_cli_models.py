@@ -331,6 +331,16 @@ class TestColumnsOfTheDefaultNames:
         path.write_text("\n".join(["user,item,value,timestamp", *lines]) + "\n")
         return path
 
+    @pytest.mark.parametrize("name", ["value", "timestamp", "weight"])
+    @pytest.mark.parametrize("suffix", ["csv", "parquet"])
+    def test_each_is_used_and_reported(self, shell: Shell, tmp_path: Path, name: str, suffix: str) -> None:
+        frame = pl.DataFrame({"user": [1, 1, 2, 2], "item": [5, 6, 5, 7], name: [3.0, 2.0, 4.0, 1.0]})
+        path, option = tmp_path / f"table.{suffix}", {"timestamp": "--time"}.get(name, f"--{name}")
+        frame.write_csv(path) if suffix == "csv" else frame.write_parquet(path)
+        _, err = shell("fit", path, "--iterations", 1, "-o", tmp_path / "m")
+        assert f"using the column '{name}'; {option} '' leaves it out" in err
+        assert getattr(hs.load(tmp_path / "m").interactions_, f"{name}s").tolist() == [3.0, 2.0, 4.0, 1.0]
+
     def test_are_used_and_reported(self, shell: Shell, table: Path, tmp_path: Path) -> None:
         _, err = shell("fit", table, "-o", tmp_path / "m")
         assert "using the column 'value'; --value '' leaves it out" in err
@@ -363,6 +373,18 @@ def test_predictions_are_not_compared_with_missing_values(shell: Shell, folder: 
     out, _ = shell("evaluate", folder / "clicks.parquet", "--objective", "explicit", "--rank", 2, "--iterations", 1)
     assert "rmse" not in out
     assert "ndcg" in out
+
+
+@pytest.mark.parametrize("strength", ["1e-7", "1e-8", "1e-9"])
+def test_the_objective_of_a_fit_with_hardly_any_regularization(shell: Shell, tmp_path: Path, strength: str) -> None:
+    """Fewer items than factors."""
+    users, items = np.nonzero(np.random.default_rng(0).random((80, 12)) < 0.4)
+    pd.DataFrame({"user": users, "item": items}).to_csv(tmp_path / "plays.csv", index=False)
+    options = ["--rank", 64, "--missing-weight", 1, "--regularization", strength, "--json"]
+    out, _ = shell("fit", tmp_path / "plays.csv", *options, "-o", tmp_path / "m")
+    assert all(0 <= line["objective"] < 10 for line in json.loads(out)["history"])
+    model = hs.load(tmp_path / "m")
+    np.testing.assert_allclose(model.predict(model.interactions_), 1.0, atol=0.01)
 
 
 class TestFormatsOfFiles:
@@ -404,13 +426,27 @@ class TestFormatsOfFiles:
         _, err = shell("fit", table, *columns, "--separator", "\\t", "-o", tmp_path / "m.halfstep")
         assert "Interactions(3 interactions, 2 users, 2 items" in err
 
-    def test_a_test_set_is_read_with_the_types_of_the_models_ids(self, tmp_path: Path, shell: Shell) -> None:
-        train, test, model = tmp_path / "train.csv", tmp_path / "test.csv", tmp_path / "m.halfstep"
-        train.write_text("user,item\n1,2\nx9,2\n2,3\n1,3\n2,4\n")  # one id makes all of them strings
-        test.write_text("user,item\n1,4\n2,2\n")
+    @pytest.mark.parametrize("odd", ["x9", "007"])  # one such id makes all of them strings
+    @pytest.mark.parametrize("side", ["user", "item"])
+    @pytest.mark.parametrize("suffix", ["csv", "parquet"])
+    def test_a_test_set_is_read_with_the_types_of_the_models_ids(
+        self, tmp_path: Path, shell: Shell, odd: str, side: str, suffix: str
+    ) -> None:
+        train, test, model = tmp_path / "train.csv", tmp_path / f"test.{suffix}", tmp_path / "m.halfstep"
+        other = {"user": "item", "item": "user"}[side]
+        pl.DataFrame({side: ["1", odd, "2", "1", "2"], other: [2, 2, 3, 3, 4]}).write_csv(train)
+        frame = pl.DataFrame({side: [1, 2], other: [4, 2]})
+        frame.write_csv(test) if suffix == "csv" else frame.write_parquet(test)
         shell("fit", train, "-o", model)
         out, _ = shell("evaluate", test, "--model", model, "--metrics", "recall", "--json")
-        assert "recall" in out
+        told = json.loads(out)
+        assert (told["n_scored"], told["n_unknown"]) == (2, 0)
+        assert told["rows"][0]["value"] == 1.0
+
+    def test_an_id_that_is_not_of_the_models_type_is_named(self, tmp_path: Path, shell: Shell) -> None:
+        train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+        train.write_text("user,item\n1,2\nx9,2\n2,3\n1,3\n2,4\n")
+        test.write_text("user,item\n1,4\n2,2\n")
         integers = fitted(test, to=tmp_path / "integers.halfstep")
         _, err = shell("evaluate", train, "--model", integers, fails=1)
         assert "train.csv, line 3: the user id 'x9' is a string, but the model's user ids" in err

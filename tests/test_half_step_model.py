@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -584,3 +588,33 @@ def test_updates_leave_blas_alone(ratings: hs.Interactions, model: hs.ALS, monke
     live._online_state()
     monkeypatch.setattr(OneBlasThread, "enter", lambda: pytest.fail("BLAS was asked"))
     live.partial_fit(hs.Interactions.from_arrays([5000], [50], [5.0], ratings.timestamps[:1]))
+
+
+STREAMS = {
+    "same cells": lambda n: (n % 5, n % 5),
+    "cells in turn": lambda n: (n % 35, n % 35),
+    "new cells": lambda n: (n % 300, (n // 300 + n % 300 + 1) % 300),
+}
+
+
+@pytest.mark.parametrize("duplicates", ["last", "sum"])
+@pytest.mark.parametrize("cells", STREAMS.values(), ids=STREAMS)
+def test_a_stream_that_nobody_reads_leaves_few_objects(
+    cells: Callable[[int], tuple[int, int]], duplicates: Any
+) -> None:
+    """Python objects of each event would take more memory than its numbers by far."""
+
+    def learn(model: hs.ALS, first: int, last: int) -> None:
+        for n in range(first, last):
+            user, item = cells(n)
+            model.partial_fit(hs.Interactions.from_arrays([user], [item], [1.0]), duplicates=duplicates)
+        gc.collect()
+
+    diagonal = np.arange(300)
+    model = hs.ALS(hs.Implicit(missing_weight=0.3), rank=2, iterations=1, random_state=0)
+    model.fit(hs.Interactions.from_arrays(diagonal, diagonal))
+    learn(copy.deepcopy(model), 0, 200)  # compiles, which leaves objects, too
+    learn(model, 0, 50)
+    before = sys.getallocatedblocks()
+    learn(model, 50, 200)
+    assert sys.getallocatedblocks() - before < 1.5 * 150

@@ -84,9 +84,11 @@ def test_an_interrupted_fit_leaves_the_old_model(shell: Shell, plays: Path, mode
 
 
 @pytest.mark.usefixtures("interrupted_fits")
-def test_an_interrupted_fit_is_kept_on_request(shell: Shell, plays: Path, model: Path) -> None:
-    out, err = shell("fit", plays, "-o", model, "--keep-interrupted", "--json", fails=130)
-    assert len(json.loads(out)["history"]) == 1
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_interrupted_fit_is_kept_on_request(shell: Shell, plays: Path, model: Path, options: list[str]) -> None:
+    out, err = shell("fit", plays, "-o", model, "--keep-interrupted", *options, fails=130)
+    if options:
+        assert len(json.loads(out)["history"]) == 1
     assert "after 1 of 20 iterations" in err
     assert len(hs.load(model).history_) == 1
 

@@ -18,7 +18,7 @@ import threadpoolctl
 
 import halfstep as hs
 from halfstep.backends import threads
-from halfstep.backends.threads import Team, paused, working
+from halfstep.backends.threads import OneBlasThread, Team, paused, working
 from halfstep.interrupts import deferred, deliver
 from halfstep.progress import FitInterruptedWarning
 
@@ -123,21 +123,28 @@ def test_an_interrupt_anywhere_in_the_ranking_leaves_nothing_behind(monkeypatch:
     np.testing.assert_array_equal(model.recommend(n=3).positions, expected)
 
 
-def test_an_interrupt_does_not_cut_the_end_of_a_fit_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while the helpers end."""
-    ended = []
+@pytest.mark.usefixtures("three_blas_threads")
+@pytest.mark.parametrize("name", ["ALS", "BayesianALS", "ranking"])
+@pytest.mark.parametrize(("kind", "end"), [(Team, "close"), (OneBlasThread, "leave")])
+def test_an_interrupt_does_not_cut_the_end_short(
+    monkeypatch: pytest.MonkeyPatch, name: str, kind: type, end: str
+) -> None:
+    """Ctrl-C while the helpers end, or while BLAS gets its threads back."""
+    monkeypatch.setattr("halfstep.backends.ranking.ROWS_AT_ONCE", 8)
+    run = MODELS["ALS"]().fit(data()).recommend if name == "ranking" else lambda: MODELS[name]().fit(data())
+    ended, finish = [], getattr(kind, end)
 
-    def interrupt_and_end(self: Team) -> None:
+    def interrupt_and_finish(*given: Any) -> None:
         signal.raise_signal(signal.SIGINT)
-        close(self)
-        ended.append(helpers())
+        finish(*given if kind is Team else ())
+        ended.append(True)
 
-    close = Team.close
-    monkeypatch.setattr(Team, "close", interrupt_and_end)
-    with pytest.raises(KeyboardInterrupt):
-        MODELS["ALS"]().fit(data())
-    assert ended == [[]]
-    assert helpers() == []
+    with monkeypatch.context() as patched:
+        patched.setattr(kind, end, interrupt_and_finish)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+    assert ended
+    assert (blas_threads(), helpers()) == ({3}, [])
 
 
 def test_a_callback_is_interrupted_at_once_and_sees_no_other_handler_at_work() -> None:
@@ -261,29 +268,30 @@ def test_other_threads_change_no_handler() -> None:
 
 
 class TestThreadsThatCannotBeStarted:
-    @pytest.fixture
-    def at_most_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The system's limit is reached after one helper."""
+    def allow_helpers(self, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+        """Let the system's limit be reached after so many helpers."""
         start = threading.Thread.start
 
         def start_if_there_is_room(self: threading.Thread) -> None:
-            if helpers():
+            if len(helpers()) >= count:
                 raise RuntimeError("can't start new thread")
             start(self)
 
         monkeypatch.setattr(threads.threading.Thread, "start", start_if_there_is_room)
 
-    @pytest.mark.usefixtures("at_most_one")
-    def test_a_fit_does_with_those_that_could_be(self) -> None:
+    @pytest.mark.parametrize("count", [0, 1, 2])
+    def test_a_fit_does_with_those_that_could_be(self, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
         expected = hs.ALS(rank=3, iterations=2, threads=1, random_state=0).fit(data())
+        self.allow_helpers(monkeypatch, count)
         for _ in range(3):  # and so does every later one
-            with pytest.warns(RuntimeWarning, match="only 1 of 3 helper threads could be started"):
+            with pytest.warns(RuntimeWarning, match=f"only {count} of 3 helper threads could be started"):
                 model = hs.ALS(rank=3, iterations=2, threads=4, random_state=0).fit(data())
             np.testing.assert_array_equal(model.item_factors_, expected.item_factors_)
             assert helpers() == []
 
-    @pytest.mark.usefixtures("three_blas_threads", "at_most_one")
+    @pytest.mark.usefixtures("three_blas_threads")
     def test_so_does_a_ranking_and_a_sampler(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.allow_helpers(monkeypatch, 1)
         with pytest.warns(RuntimeWarning, match="only 1 of 3"):
             model = hs.BayesianALS(rank=2, iterations=3, burn_in=1, threads=4, random_state=0).fit(data())
         expected = model.recommend(n=3).positions

@@ -316,8 +316,9 @@ def killed_or_stopped(path: Path, number: int) -> subprocess.Popen[str]:
 
 @needs_posix
 class TestLeftovers:
-    def test_of_killed_processes_are_removed_by_the_next_one(self, tmp_path: Path) -> None:
-        path, other = tmp_path / "file", tmp_path / "other"
+    @pytest.mark.parametrize("name", ["file", "my model (2).halfstep", ".hidden", "x" * 255], ids=len)
+    def test_of_killed_processes_are_removed_by_the_next_one(self, tmp_path: Path, name: str) -> None:
+        path, other = tmp_path / name, tmp_path / "other"
         processes = [killed_or_stopped(target, signal.SIGSTOP) for target in (path, path, other)]
         for process in processes:
             process.kill()
@@ -327,7 +328,7 @@ class TestLeftovers:
         left = [each.name for each in tmp_path.iterdir() if each != path]
         assert [name[:7] for name in left] == [".other."]  # not of this target
         write_atomically(other, b"content")
-        assert {each.name for each in tmp_path.iterdir()} == {"file", "other"}
+        assert {each.name for each in tmp_path.iterdir()} == {name, "other"}
 
     def test_files_that_a_process_has_open_are_kept(self, tmp_path: Path) -> None:
         process = killed_or_stopped(tmp_path / "file", signal.SIGSTOP)

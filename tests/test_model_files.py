@@ -461,12 +461,11 @@ def test_overlong_ids_are_refused_before_they_are_parsed(sound: Path, tmp_path: 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 class TestWhatIsNoFile:
-    @pytest.mark.parametrize("verify", [True, False])
-    @pytest.mark.parametrize("copy", [True, False])
-    def test_a_named_pipe_does_not_block(self, tmp_path: Path, verify: bool, copy: bool) -> None:
+    @pytest.mark.parametrize("options", [{}, {"verify": False}, {"copy": True}], ids=repr)
+    def test_a_named_pipe_does_not_block(self, tmp_path: Path, options: dict[str, bool]) -> None:
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(OSError, match=r"it is a named pipe, not a regular file: .*pipe"):
-            hs.load(tmp_path / "pipe", verify=verify, copy=copy)
+            hs.load(tmp_path / "pipe", **options)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
     def test_a_device_is_not_read(self, device: str) -> None:

@@ -169,9 +169,11 @@ def test_regularization_beyond_float32_is_refused() -> None:
             hs.ALS(objective, rank=40, regularization=1e200, iterations=2).fit(few_items())
 
 
-def test_an_objective_below_zero_is_an_error() -> None:
-    with pytest.raises(NumericalError, match=r"the objective's term 'missing' is -2 after iteration 3, below 0"):
-        history_line(3, (5.0, -2.0), 1.0, 0.1, 0.0)
+@pytest.mark.parametrize("term", ["observed", "missing", "regularization"])
+def test_an_objective_below_zero_is_an_error(term: str) -> None:
+    terms = {"observed": 5.0, "missing": 3.0, "regularization": 1.0, term: -2.0}
+    with pytest.raises(NumericalError, match=rf"the objective's term '{term}' is -2 after iteration 3, below 0"):
+        history_line(3, (terms["observed"], terms["missing"]), terms["regularization"], 0.1, 0.0)
     assert history_line(3, (5.0, 0.0), 1.0, 0.1, 0.0).objective == 6.0
 
 

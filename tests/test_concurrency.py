@@ -197,7 +197,7 @@ BULK = hs.Interactions.from_arrays(np.arange(600) % 30, np.arange(600) // 30, np
 @pytest.mark.parametrize(
     ("new", "kind", "step"),
     [
-        (BULK, "later", 1), (BULK, "first-of-copy", 7), (BULK, "first-of-fit", 7), (BULK, "first-of-file", 7),
+        (BULK, "later", 3), (BULK, "first-of-copy", 7), (BULK, "first-of-fit", 7), (BULK, "first-of-file", 7),
         (EVENT, "later", 5), (EVENT, "first-of-copy", 11), (EVENT, "first-of-fit", 5), (EVENT, "first-of-file", 5),
     ],
     ids=lambda value: {id(BULK): "bulk", id(EVENT): "two"}.get(id(value)),

@@ -28,6 +28,7 @@ from halfstep.interactions.columns import as_timestamps, is_single
 from halfstep.locks import ModelLocks
 from halfstep.parameters import as_path, check_choice, check_flag, check_integer, check_threads
 from halfstep.recommendations import Recommendations, SimilarItems, SimilarUsers
+from halfstep.similarity import UnitFactors, most_similar
 
 PAIRS_AT_ONCE = 1 << 16  # scored together, so that memory stays bounded whatever is asked for
 MAX_MEMORY = 1 << 28  # bytes for blocks of scores
@@ -87,6 +88,7 @@ class FactorModel:
     _is_folded: bool = False  # its users are not those that the items were fitted on
     _values_are: str = "given"  # `Interactions.values_are` of the training data
     _is_snapshot: bool = False  # a copy for a single call, which is never updated
+    _unit_factors: UnitFactors | None = None  # of the factors since the last update
     _OWN: ClassVar[tuple[str, ...]] = ("_own_locks", "_is_snapshot")  # not shared with copies of a model
 
     if not TYPE_CHECKING:  # or no type checker would notice a misspelt name
@@ -113,6 +115,8 @@ class FactorModel:
         if self._is_snapshot:
             return self
         with self._locks.state.lock:
+            if self._unit_factors is None:
+                self._unit_factors = UnitFactors()
             snapshot = object.__new__(type(self))
             snapshot.__dict__.update(self.__dict__)
         snapshot._is_snapshot = True
@@ -129,7 +133,7 @@ class FactorModel:
         return self._snapshot()._independent()
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(copy.copy(self).__dict__)
+        return {**copy.copy(self).__dict__, "_unit_factors": None}
 
     def predict(
         self,
@@ -360,11 +364,13 @@ class FactorModel:
             If an item's id is missing or of a type that no item id of the model has.
         UnknownIdError
             If an item is unknown.
+
+        Notes
+        -----
+        Normalized factors are kept for further calls, until the model is updated.
         """
         self = self._snapshot()
-        ids, positions, similarities = _most_similar(
-            self.items_, self.item_factors_, items, "item id", n, metric, max_memory, threads
-        )
+        ids, positions, similarities = self._most_similar("item", items, n, metric, max_memory, threads)
         return SimilarItems(
             queries=ids, catalogue=self.items_, positions=positions, scores=similarities,
             titles=self._titles, frame_kind=self._frame_kind,
@@ -381,13 +387,34 @@ class FactorModel:
     ) -> SimilarUsers:
         """List the users whose factors are closest, for each user; otherwise as `similar_items`."""
         self = self._snapshot()
-        ids, positions, similarities = _most_similar(
-            self.users_, self.user_factors_, users, "user id", n, metric, max_memory, threads
-        )
+        ids, positions, similarities = self._most_similar("user", users, n, metric, max_memory, threads)
         return SimilarUsers(
             queries=ids, catalogue=self.users_, positions=positions, scores=similarities,
             frame_kind=self._frame_kind,
         )  # fmt: skip
+
+    def _most_similar(
+        self,
+        side: Literal["user", "item"],
+        asked: Ids | None,
+        n: int,
+        metric: Literal["cosine", "dot"],
+        max_memory: int,
+        threads: int | None,
+    ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
+        """Return ids, and the positions and similarities of the closest rows of the same side."""
+        check_integer("n", n, minimum=1)
+        check_integer("max_memory", max_memory, minimum=1)
+        check_choice("metric", metric, ("cosine", "dot"))
+        check_threads(threads)
+        is_item = side == "item"
+        vocabulary, F = (self.items_, self.item_factors_) if is_item else (self.users_, self.user_factors_)
+        if asked is None:
+            ids, rows = vocabulary.ids, np.arange(len(vocabulary), dtype=np.int32)
+        else:
+            ids, rows = vocabulary.look_up(asked, name=f"{side} id")
+        assert self._unit_factors is not None
+        return ids, *most_similar(F, self._unit_factors.of(side, F), rows, n, metric, max_memory, threads)
 
     @property
     def _titles(self) -> Mapping[Any, str] | None:
@@ -571,35 +598,3 @@ def _known(vocabulary: Vocabulary, ids: Any, name: str) -> NDArray[np.int32]:
     """Look up the distinct positions of those ids that are known, ascending."""
     positions = np.unique(vocabulary.positions(ids, "mark", name=f"item id in {name}"))
     return positions[positions >= 0]
-
-
-def _most_similar(
-    vocabulary: Vocabulary,
-    F: NDArray[np.floating],
-    ids: Any,
-    name: str,
-    n: int,
-    metric: str,
-    max_memory: int,
-    threads: int | None,
-) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
-    """Rank all rows of F by their product with each of some rows, the row itself and zero rows left out."""
-    check_integer("n", n, minimum=1)
-    check_integer("max_memory", max_memory, minimum=1)
-    check_choice("metric", metric, ("cosine", "dot"))
-    check_threads(threads)
-    if ids is None:
-        asked, rows = vocabulary.ids, np.arange(len(vocabulary), dtype=np.int32)
-    else:
-        asked, rows = vocabulary.look_up(ids, name=name)
-    lengths = np.linalg.norm(F.astype(np.float64), axis=1)
-    if metric == "cosine":
-        F = (F / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(F.dtype)
-    barred = np.where(lengths > 0, 0.0, -np.inf)
-    itself = Lists(np.arange(len(rows) + 1, dtype=np.int64), rows)
-    positions, scores = best_columns(
-        _rows(F, rows), F, barred, min(n, len(F)), skip=itself, max_memory=max_memory, threads=threads
-    )
-    nothing = lengths[rows] == 0  # is similar to nothing
-    positions[nothing], scores[nothing] = -1, np.nan
-    return asked, positions, scores

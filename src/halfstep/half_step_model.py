@@ -27,6 +27,7 @@ from halfstep.recommendations import Explanation
 from halfstep.ridge_link import FittedLink
 from halfstep.rows import solve_rows, system
 from halfstep.sides import Regularization, Side, users_side
+from halfstep.similarity import UnitFactors
 from halfstep.storage import NotStored
 
 FORGETFUL = "this model does not know what it was fitted on: save it with its interactions"
@@ -367,6 +368,7 @@ class HalfStepModel(FactorModel):
             "items_": update.ledger.items,
             "_data": update.ledger,
             "_items_gram": items_gram,
+            "_unit_factors": None,
         }
         publication = Publication(self._live, update.writes, state)
         self._take_back(update.writes)
@@ -400,6 +402,8 @@ class HalfStepModel(FactorModel):
             self._finish_pending()
             if self._gramians is None:
                 self._gramians = Gramians()
+            if self._unit_factors is None:
+                self._unit_factors = UnitFactors()
             leases = {name: array.lease() for name, array in (self._live or {}).items() if array.is_own}
             snapshot = object.__new__(type(self))
             snapshot.__dict__.update(self.__dict__, _is_snapshot=True, _leases={**self._leases, **leases})
@@ -417,6 +421,7 @@ class HalfStepModel(FactorModel):
             "_link": None,
             "_is_folded": False,
             "_gramians": None,
+            "_unit_factors": None,
             "_items_gram": None,
             "_online": None,
             "_live": None,

@@ -18,12 +18,12 @@ import reference
 from halfstep.als import ALS
 from halfstep.errors import (
     DataError,
+    FitInterruptedWarning,
     NotFittedError,
     NumericalError,
     ParameterError,
     UnknownIdError,
 )
-from halfstep.progress import FitInterruptedWarning
 from settings import SETTINGS, Setting, Table, arrays, constant, value
 
 

@@ -15,10 +15,16 @@ import halfstep as hs
 import halfstep.bayesian
 import reference
 from halfstep.conditionals import Dice
-from halfstep.errors import DataError, ModelFileError, NumericalError, ParameterError, UnknownIdError
+from halfstep.errors import (
+    DataError,
+    FitInterruptedWarning,
+    ModelFileError,
+    NumericalError,
+    ParameterError,
+    UnknownIdError,
+)
 from halfstep.gibbs import FOLDED_IN, Chain
 from halfstep.lab.data import write_up_split
-from halfstep.progress import FitInterruptedWarning
 from halfstep.samples import Samples, SideSamples
 
 

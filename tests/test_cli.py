@@ -23,7 +23,7 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 
 
 def test_help_names_the_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(monkeypatch, "--help") == 0
+    assert run(monkeypatch, "-h") == run(monkeypatch, "--help") == 0
     shown = capsys.readouterr().out
     assert "lab" in shown
     assert "data" in shown

@@ -17,9 +17,8 @@ from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
 from halfstep.drift import FittedDrift
 from halfstep.drifting import DriftSteps
-from halfstep.errors import DataError, ModelFileError, ParameterError
+from halfstep.errors import DataError, FitInterruptedWarning, ModelFileError, ParameterError
 from halfstep.gibbs import Chain
-from halfstep.progress import FitInterruptedWarning
 from halfstep.sides import Regularization, sides
 
 N_USERS, N_ITEMS, RANK = 12, 9, 3

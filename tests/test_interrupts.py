@@ -19,8 +19,8 @@ import threadpoolctl
 import halfstep as hs
 from halfstep.backends import threads
 from halfstep.backends.threads import OneBlasThread, Team, paused, working
+from halfstep.errors import FitInterruptedWarning
 from halfstep.interrupts import deferred, deliver
-from halfstep.progress import FitInterruptedWarning
 
 OURS = str(Path(hs.__file__).parent)
 

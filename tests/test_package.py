@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +32,22 @@ def test_type_checkers_see_the_same_names() -> None:
         for alias in line.names
     }
     assert seen == set(hs.__all__) - {"__version__"}
+
+
+def test_what_docstrings_name_can_be_imported() -> None:
+    modules = [each for name in hs.__all__ if inspect.ismodule(each := getattr(hs, name))]
+    public = set(hs.__all__) | {name for module in modules for name in vars(module)} | set(dir(builtins))
+    documented = {name: getattr(hs, name) for name in hs.__all__}
+    for each in [value for value in documented.values() if inspect.isclass(value) or inspect.ismodule(value)]:
+        documented |= {f"{each.__name__}.{name}": value for name, value in vars(each).items() if name[0] != "_"}
+    named = {
+        f"{name} in {where}"
+        for where, value in documented.items()
+        if (getattr(value, "__module__", None) or getattr(value, "__name__", "halfstep")).startswith("halfstep")
+        for name in re.findall(r"(?<!`)`(?:halfstep\.)?([A-Z]\w+)[`.(]", inspect.getdoc(value) or "")
+        if name not in public
+    }
+    assert not named
 
 
 def test_import_leaves_heavy_packages_alone() -> None:

@@ -15,9 +15,9 @@ import pytest
 from scipy.sparse import csr_array
 
 import halfstep as hs
-from halfstep.errors import HalfstepError, ParameterError
+from halfstep.errors import FitInterruptedWarning, HalfstepError, ParameterError
 from halfstep.interactions import Interactions
-from halfstep.progress import FitInterruptedWarning, warn_of_interruption
+from halfstep.progress import warn_of_interruption
 from halfstep.weights import confidence
 
 

@@ -18,10 +18,9 @@ from halfstep.als import ALS
 from halfstep.alternation import Alternation, Snapshot
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import empty_factors
-from halfstep.errors import DataError, NumericalError, ParameterError
+from halfstep.errors import DataError, FitInterruptedWarning, NumericalError, ParameterError
 from halfstep.features import bags
 from halfstep.objective import Objective
-from halfstep.progress import FitInterruptedWarning
 from settings import SETTINGS, Arrays, Setting, Table
 
 RANK, STRENGTH, OF_FEATURES = 4, 0.7, (1.5, 0.4)

@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import halfstep.sgd
-from halfstep.errors import DataError, NumericalError, ParameterError
+from halfstep.errors import DataError, FitInterruptedWarning, NumericalError, ParameterError
 from halfstep.interactions import Interactions
 from halfstep.kernels.sgd import sgd_epoch
-from halfstep.progress import FitInterruptedWarning
 from halfstep.sgd import SGD
 
 

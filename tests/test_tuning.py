@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import halfstep as hs
-from halfstep.errors import DataError, ParameterError, TuningError
-from halfstep.progress import FitInterruptedWarning
+from halfstep.errors import DataError, FitInterruptedWarning, ParameterError, TuningError
 from halfstep.tuning.fitting import Fitter
 from halfstep.tuning.folds import make_folds
 from halfstep.tuning.trial import Trial, is_hopeless

@@ -21,7 +21,7 @@ import numpy as np
 import threadpoolctl
 
 import halfstep as hs
-from halfstep.progress import FitInterruptedWarning
+from halfstep.errors import FitInterruptedWarning
 
 
 def interactions() -> hs.Interactions:

@@ -19,11 +19,13 @@ _NAMES = {
     "baselines": ["GlobalMean", "ItemBias", "Popularity", "UserItemBias"],
     "bayesian": ["BayesianALS"],
     "drift": ["Drift"],
+    "factor_model": ["FactorModel"],
     "evaluation": ["Evaluation", "StreamEvaluation", "evaluate", "evaluate_stream"],
     "interactions": ["Interactions", "Vocabulary", "read_interactions"],
-    "objective": ["Explicit", "Implicit"],
+    "objective": ["Explicit", "Implicit", "Objective"],
     "persistence": ["load"],
     "pretrained": ["PretrainedFactors"],
+    "recommendations": ["Explanation", "Ranking", "Recommendations", "SimilarItems", "SimilarUsers"],
     "sgd": ["SGD"],
     "splitting": ["k_folds", "keep_known", "split_by_time", "split_leave_last_out", "split_random", "time_folds"],
     "tuning": ["Integers", "LogUniform", "Tuning", "Uniform", "default_space", "tune"],
@@ -52,13 +54,20 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep.evaluation import StreamEvaluation as StreamEvaluation
     from halfstep.evaluation import evaluate as evaluate
     from halfstep.evaluation import evaluate_stream as evaluate_stream
+    from halfstep.factor_model import FactorModel as FactorModel
     from halfstep.interactions import Interactions as Interactions
     from halfstep.interactions import Vocabulary as Vocabulary
     from halfstep.interactions import read_interactions as read_interactions
     from halfstep.objective import Explicit as Explicit
     from halfstep.objective import Implicit as Implicit
+    from halfstep.objective import Objective as Objective
     from halfstep.persistence import load as load
     from halfstep.pretrained import PretrainedFactors as PretrainedFactors
+    from halfstep.recommendations import Explanation as Explanation
+    from halfstep.recommendations import Ranking as Ranking
+    from halfstep.recommendations import Recommendations as Recommendations
+    from halfstep.recommendations import SimilarItems as SimilarItems
+    from halfstep.recommendations import SimilarUsers as SimilarUsers
     from halfstep.sgd import SGD as SGD
     from halfstep.splitting import k_folds as k_folds
     from halfstep.splitting import keep_known as keep_known

@@ -34,6 +34,10 @@ class SkippedLinesWarning(UserWarning):
     """Lines of a file were left out because of ``bad_lines="skip"``; the message contains their number."""
 
 
+class FitInterruptedWarning(UserWarning):
+    """A fit was interrupted by Ctrl-C; the model is that of the last finished iteration."""
+
+
 class NumericalError(HalfstepError, ArithmeticError):
     """A row's system of equations is not positive definite, or a result is not finite.
 

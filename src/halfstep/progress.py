@@ -13,13 +13,10 @@ from typing import Any
 from tqdm import TqdmWarning, tqdm
 from tqdm.std import TqdmDefaultWriteLock  # type: ignore[attr-defined]
 
+from halfstep.errors import FitInterruptedWarning
 from halfstep.parameters import check_flag
 
 DELAY = 2.0  # seconds before a bar is shown by default
-
-
-class FitInterruptedWarning(UserWarning):
-    """A fit was stopped by Ctrl-C; the model is that of the last finished iteration."""
 
 
 def warn_of_interruption(message: str) -> None:

@@ -18,8 +18,7 @@ import typer
 from halfstep.cli.combinations import UsageError, check_combination
 from halfstep.cli.printing import note
 from halfstep.cli.wording import in_terms_of_options
-from halfstep.errors import HalfstepError
-from halfstep.progress import FitInterruptedWarning
+from halfstep.errors import FitInterruptedWarning, HalfstepError
 
 ERROR = 1
 WRONG_USAGE = 2

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import halfstep as hs
-from halfstep.progress import FitInterruptedWarning
+from halfstep.errors import FitInterruptedWarning
 
 
 class Fittable(Protocol):

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.als import ALS
+from halfstep.errors import FitInterruptedWarning
 from halfstep.interactions import Interactions
-from halfstep.progress import FitInterruptedWarning
 from halfstep.tuning.folds import Fold
 from halfstep.tuning.space import Point, is_number, with_parameters
 from halfstep.tuning.trial import Trial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import halfstep as hs
 import reference
+from halfstep.backends import ranking
 from halfstep.errors import DataError, ParameterError, UnknownIdError
 
 
@@ -247,3 +249,27 @@ def test_titles_come_along(model: hs.ALS) -> None:
     table = model.similar_items([50], n=2).to_frame("polars")
     assert table.columns == ["item", "similar_item", "rank", "similarity", "title"]
     assert table["title"].null_count() == 0
+
+
+def test_the_threads_of_the_model_are_used_unless_others_are_given(
+    ratings: hs.Interactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+    monkeypatch.setattr(ranking, "threads_to_use", lambda threads: asked.append(threads) or 1)
+    test, train = ratings.subset(np.arange(10)), ratings.subset(np.arange(10, len(ratings)))
+    model = hs.ALS(rank=2, iterations=1, threads=3, random_state=0).fit(train)
+    for each, expected in ((model, 3), (hs.Popularity().fit(train), None)):
+        each.recommend()
+        each.recommend(1, candidates=[1])
+        each.similar_items()
+        each.similar_users()
+        assert set(asked) == {expected}
+        asked.clear()
+        for evaluate in (hs.evaluate, partial(hs.evaluate_stream, update=False)):
+            evaluate(each, test, "ndcg")
+            assert expected in asked
+            assert set(asked) <= {expected, None}  # that of a baseline
+            asked.clear()
+    model.recommend(threads=2)
+    model.similar_items(threads=2)
+    assert set(asked) == {2}

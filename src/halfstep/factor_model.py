@@ -84,6 +84,7 @@ class FactorModel:
     item_counts_: NDArray[np.int64]
     drift_: FittedDrift | None = None
     history_: list[Any]  # of models that are fitted by iterations
+    threads: int | None = None  # a parameter of models that are fitted in several threads
     _data: Interactions | Ledger | None
     _is_folded: bool = False  # its users are not those that the items were fitted on
     _values_are: str = "given"  # `Interactions.values_are` of the training data
@@ -263,7 +264,7 @@ class FactorModel:
         max_memory : int
             Bytes that blocks of scores may take. Never are all users' scores in memory at once.
         threads : int, optional
-            All cores by default. The result does not depend on it.
+            By default those of the model, or all cores if it has none. Does not change the result.
 
         Returns
         -------
@@ -282,6 +283,7 @@ class FactorModel:
         check_integer("n", n, minimum=1)
         check_integer("max_memory", max_memory, minimum=1)
         check_flag("exclude_seen", exclude_seen)
+        threads = self.threads if threads is None else threads
         check_threads(threads)
         missing = _mark_or_raise(unknown)
         self = self._snapshot()
@@ -406,6 +408,7 @@ class FactorModel:
         check_integer("n", n, minimum=1)
         check_integer("max_memory", max_memory, minimum=1)
         check_choice("metric", metric, ("cosine", "dot"))
+        threads = self.threads if threads is None else threads
         check_threads(threads)
         is_item = side == "item"
         vocabulary, F = (self.items_, self.item_factors_) if is_item else (self.users_, self.user_factors_)

@@ -177,7 +177,7 @@ def evaluate(
     random_state : int, Generator or None
         What draws them.
     threads : int, optional
-        All cores by default. Does not change the result.
+        By default those of each model, or all cores if it has none. Does not change the result.
 
     Returns
     -------

@@ -12,7 +12,7 @@ lab: $(VENV)/lab.stamp ## install, then run the experiments and write lab-report
 	$(BIN)/halfstep lab
 
 test: $(VENV)/test.stamp ## install, then run the tests
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile # more threads would wait for each other
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile # threads of both processes would compete
 
 check: $(VENV)/dev.stamp ## lint, strict types and the import contract
 	$(BIN)/ruff check

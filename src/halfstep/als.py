@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from halfstep.features import Sparse
 
 Weighed = tuple[NDArray[np.float64], NDArray[np.float64]]  # weights of rows, and their Gramian
-NOTHING: Mapping[str, Weighed] = MappingProxyType({})
+NO_GRAMIANS: Mapping[str, Weighed] = MappingProxyType({})
 
 EXACT_RANK = 32  # up to which doubles, and exact solutions, cost next to nothing
 
@@ -298,7 +298,7 @@ class ALS(HalfStepModel):
             solver, precision = "cholesky", "float64" if self.system_dtype == "auto" else self.system_dtype
         by_user, by_item = sides(data, cost, rank=self.rank, regularization=self._regularization, dtype=precision)
         keep = partial(self._keep, data, cost.mean, of_users)
-        start, grams = Snapshot(*self._initial_factors(data, by_user.unknowns), []), NOTHING
+        start, grams = Snapshot(*self._initial_factors(data, by_user.unknowns), []), NO_GRAMIANS
         with progress_bar(self.progress, self.iterations, "ALS") as bar, CPU(self.threads) as backend:
             run = Alternation(
                 backend, by_user, by_item, start, solver=solver, extrapolation=self.extrapolation, data=data,
@@ -359,7 +359,7 @@ class ALS(HalfStepModel):
         mean: float,
         of_users: Given | None,
         finished: Snapshot,
-        grams: Mapping[str, Weighed] = NOTHING,
+        grams: Mapping[str, Weighed] = NO_GRAMIANS,
     ) -> None:
         """Set the fitted attributes to copies: the arrays of the training loop are about to be written again."""
         k = self.rank  # without biases the column after the factors is padding, and 0 as it should be

@@ -14,12 +14,12 @@ from halfstep.sides import is_constant
 Floats = NDArray[np.float64]
 Factors = NDArray[np.floating]
 
-WORTH_HELPERS = 100_000_000  # multiply-adds from which on helpers are called
+WORTH_HELPERS = 100_000_000  # multiply-adds from which several threads are faster
 PROPORTIONAL = 1e-12  # relative difference up to which weights are proportional
 
 
 def gram(m: Floats, F: Factors, threads: int | None = None) -> Floats:
-    """Return G = Σ_i m_i q_i q_iᵀ in double precision, of shape (rank, rank), for m of at least 0.
+    """Return G = Σ_i m_i q_i q_iᵀ in float64, of shape (rank, rank), for m of at least 0.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ class _Known(NamedTuple):
 class Gramians:
     """The Gramians that were computed last, one for each side of a model.
 
-    Factors are told apart by identity, since comparing them would take as long as summing them. They are not kept
-    alive.
+    Factors are compared by identity, since comparing their values would take as long as summing them. They are held
+    by weak references.
     """
 
     def __init__(self) -> None:

@@ -39,7 +39,7 @@ class UnitRows(NamedTuple):
 class UnitFactors:
     """The factors of both sides of a model with rows of length 1, computed once for each array.
 
-    Arrays are told apart by identity, and not kept alive. Arrays that can be written to are computed each time.
+    Arrays are compared by identity and held by weak references. Rows of writable arrays are normalized in each call.
     """
 
     def __init__(self) -> None:
@@ -84,6 +84,6 @@ def most_similar(
     positions, scores = best_columns(
         factors[rows], factors, unit.barred, min(n, len(F)), skip=itself, max_memory=max_memory, threads=threads
     )
-    is_zero = unit.barred[rows] != 0  # and similar to nothing
+    is_zero = unit.barred[rows] != 0  # the similarity to such a row is not defined
     positions[is_zero], scores[is_zero] = -1, np.nan
     return positions, scores

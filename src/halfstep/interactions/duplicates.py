@@ -14,7 +14,7 @@ from halfstep.kernels.repeats import has_repeat
 Duplicates = Literal["error", "last", "sum", "mean"]
 
 THREADS = 2
-MANY = 1_000_000  # cells from which on a kernel and threads pay
+MANY = 1_000_000  # cells from which the kernel in several threads is faster than sorting
 
 
 class Repeat(NamedTuple):
@@ -49,7 +49,7 @@ def _any_repeats(rows: NDArray[np.int32], columns: NDArray[np.int32], n_columns:
     """Whether there are repeated cells: faster than sorting if there are many cells."""
     n_rows = int(rows.max()) + 1
     rows, columns = rows.view(), columns.view()
-    rows.flags.writeable = columns.flags.writeable = False  # as they mostly are: the kernel is compiled once
+    rows.flags.writeable = columns.flags.writeable = False  # one signature, so that the kernel is compiled once
     bounds = [n_rows * part // THREADS for part in range(THREADS + 1)]
     with ThreadPoolExecutor(THREADS) as pool:
         return any(

@@ -48,7 +48,7 @@ class Engine:
         for setting, value in (
             ("disabled_optimizers", literal(",".join(each for each in _HARMFUL_OPTIMIZERS if each in known))),
             ("TimeZone", "'UTC'"),
-            ("streaming_buffer_size", "'64MB'"),  # results that are ready while others are taken
+            ("streaming_buffer_size", "'64MB'"),  # rows that DuckDB reads ahead
             ("enable_progress_bar", "false"),  # which goes to the standard output, among results
             ("allowed_paths", _listed(paths)),
             ("allowed_directories", _listed([folder])),

@@ -69,8 +69,8 @@ class _Parts:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-class _Room:
-    """Memory for a mask of the rows of a chunk, reused: threads that allocate hold each other up."""
+class _Scratch:
+    """Memory for a mask of the rows of a chunk, reused, since threads that allocate memory block each other."""
 
     def __init__(self) -> None:
         self._mask = np.empty(0, np.bool_)
@@ -190,7 +190,7 @@ class Reals:
 
     def __init__(self, *, at_least_zero: bool) -> None:
         self._values = _Parts(FLOAT64)
-        self._wrong, self._room = _Marks(), _Room()
+        self._wrong, self._scratch = _Marks(), _Scratch()
         self._at_least_zero = at_least_zero
 
     def begin(self, rows: int) -> None:
@@ -204,7 +204,7 @@ class Reals:
         values[:] = chunk.values
         if chunk.missing is not None:
             values[chunk.missing] = np.nan
-        valid = np.isfinite(values, out=self._room.of(len(chunk)))
+        valid = np.isfinite(values, out=self._scratch.of(len(chunk)))
         if self._at_least_zero:
             valid &= values >= 0
         if not valid.all():
@@ -236,7 +236,7 @@ class Instants:
     def __init__(self, readings: list[Reading]) -> None:
         self._reads = [_Read(each, _Parts(INT64), _Marks()) for each in readings]
         self.fields: Fields = (INT64,) * len(readings)
-        self._whole, self._room = True, _Room()
+        self._whole, self._scratch = True, _Scratch()
 
     @property
     def are_numbers(self) -> bool:
@@ -303,7 +303,7 @@ class Instants:
         *whole, real = chunks
         assert isinstance(real, Numbers)
         place = slice(start, start + len(real))
-        valid, values = np.isfinite(real.values, out=self._room.of(len(real))), real.values
+        valid, values = np.isfinite(real.values, out=self._scratch.of(len(real))), real.values
         if real.missing is not None:
             valid &= ~real.missing
         if not valid.all():

@@ -25,7 +25,7 @@ from halfstep.interactions.sources import Source, Workspace, compression_of, ope
 
 LONGEST = 2_000_000  # bytes of a line, as in DuckDB
 _BLOCK = 1 << 18
-_LARGE = 1 << 24  # bytes from which on two threads pay
+_LARGE = 1 << 24  # bytes from which two threads are faster
 _BLANK = re.compile(rb"^\r\n", re.MULTILINE)
 _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",

@@ -6,8 +6,8 @@ dictionary of Python objects takes three times as long.
 Legend: ``data`` holds the bytes of strings one after the other, and string k lies between ``offsets[k]`` and
 ``offsets[k + 1]``. ``pool`` and ``bounds`` hold the distinct strings in the same way. A slot of the table is a key,
 and beside it 0 where it is free; else the number of a distinct string, plus 1, and in the upper half its length. The
-key of a string of at most eight bytes is these bytes, so that a look-up reads the slot and nothing else; the key of a
-longer one is its hash.
+key of a string of at most eight bytes is these bytes, so that a lookup reads only the slot; the key of a longer
+one is its hash.
 
 Positions are unsigned, as a signed one may count from the end of an array, which takes a check at each access. Bytes
 are read eight at a time.

@@ -615,6 +615,9 @@ def test_a_stream_that_nobody_reads_leaves_few_objects(
     model.fit(hs.Interactions.from_arrays(diagonal, diagonal))
     learn(copy.deepcopy(model), 0, 200)  # compiles, which leaves objects, too
     learn(model, 0, 50)
-    before = sys.getallocatedblocks()
-    learn(model, 50, 200)
-    assert sys.getallocatedblocks() - before < 1.5 * 150
+    counts = []
+    for first in range(50, 500, 150):
+        before = sys.getallocatedblocks()
+        learn(model, first, first + 150)
+        counts.append(sys.getallocatedblocks() - before)
+    assert min(counts) < 150  # caches fill once; an object per event would add 150 every time

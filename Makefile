@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # pip installs into the environment from outside, so that nothing but Python with pip is needed.
 INSTALL = $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --editable
 
-.PHONY: lab test check format clean
+.PHONY: lab test check format transcripts clean
 .DELETE_ON_ERROR:
 
 lab: $(VENV)/lab.stamp ## install, then run the experiments and write lab-report/
@@ -23,6 +23,9 @@ check: $(VENV)/dev.stamp ## lint, strict types and the import contract
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+transcripts: $(VENV)/test.stamp ## rewrite the output of the commands that the README and the docs show
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/transcripts.py
 
 clean:
 	rm -rf $(VENV) lab-report

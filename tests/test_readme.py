@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
-import sys
-import warnings
 from pathlib import Path
 
 import pytest
 
 import halfstep as hs
-from halfstep import cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-SECONDS = r"\d+\.\d s"
 
 
 @pytest.fixture
@@ -56,34 +51,12 @@ def test_the_example_of_the_sampler_runs(capsys: pytest.CaptureFixture[str]) -> 
     assert 0.86 < float(found[2]) < 0.94
 
 
-@pytest.mark.usefixtures("examples")
-def test_the_commands_print_what_is_shown(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the letter, but for the seconds."""
-    (transcript,) = re.findall(r"```console\n\$ cd examples\n(.*?)```", README, flags=re.DOTALL)
-    commands = re.split(r"^\$ ", transcript, flags=re.MULTILINE)[1:]
-    assert len(commands) == 3
-    for command in commands:
-        line, shown = command.split("\n", 1)
-        monkeypatch.setattr(sys, "argv", shlex.split(line))
-        with pytest.raises(SystemExit) as ended, warnings.catch_warnings():
-            cli.main()
-        assert not ended.value.code
-        printed = capfd.readouterr()
-        assert _without_trailing_spaces(re.sub(SECONDS, "0.0 s", printed.err + printed.out)) == re.sub(
-            SECONDS, "0.0 s", shown
-        )
-
-
 def test_the_example_of_the_page_on_tuning_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tuning.md").read_text("utf-8"), flags=re.DOTALL)
     exec(compile(example, "tuning.md", "exec"), {})
     found = re.search(r"RMSE of the test: (\d\.\d{3})", capsys.readouterr().out)
     assert found is not None
     assert float(found[1]) < 0.955
-
-
-def _without_trailing_spaces(text: str) -> str:
-    return re.sub(r" +$", "", text, flags=re.MULTILINE)
 
 
 def test_the_examples_of_the_page_on_sampling_run() -> None:

@@ -1,0 +1,66 @@
+"""The commands that the README and the docs show print what they show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import transcripts
+from transcripts import PAGES, Step, blocks_of, comparable, in_examples, rewritten, run, steps_of
+
+PAGE = """Not run:
+
+```console
+$ halfstep lab
+```
+
+Run:
+
+```console
+$ cd examples
+$ halfstep fit plays.csv --user listener --item artist --iterations 1 -o m.halfstep
+something else
+$ head -n 1 plays.csv
+time,listener,artist,plays
+```
+"""
+
+
+def test_the_readme_has_transcripts() -> None:
+    assert "README.md" in [path.name for path in PAGES]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_commands_print_what_is_shown(path: Path) -> None:
+    """Run ``make transcripts`` where a change of the output is intended."""
+    with in_examples():
+        for block in blocks_of(path.read_text(encoding="utf-8")):
+            for step in steps_of(block[0]):
+                assert comparable(step, run(step.command)) == comparable(step, step.shown), step.command
+
+
+def test_pages_are_rewritten() -> None:
+    page = rewritten(PAGE)
+    assert "something else" not in page
+    assert "; saved to m.halfstep\n$ head -n 1 plays.csv\ntime,listener,artist,plays\n```\n" in page
+    assert page.startswith(PAGE[: PAGE.index("something else")])
+    assert rewritten(page) == page  # whatever time the fit takes
+
+
+def test_figures_of_the_machine_are_not_compared() -> None:
+    step = Step("halfstep doctor", "│ numpy │ 2.0 │\n")
+    assert comparable(step, "│ numpy │ 3.14 │\n") == comparable(step, step.shown) == "numpy"
+    assert comparable(step, "│ scipy │ 2.0 │\n") != comparable(step, step.shown)
+
+
+def test_times_are_not_compared() -> None:
+    step = Step("halfstep fit plays.csv", "fitted in 0.2 s, objective 1\n")
+    assert comparable(step, "fitted in 12.3 s, objective 1\n") == comparable(step, step.shown)
+    assert comparable(step, "fitted in 0.2 s, objective 2\n") != comparable(step, step.shown)
+
+
+def test_every_page_with_transcripts_is_found() -> None:
+    folder = transcripts.ROOT
+    for path in (folder / "README.md", *(folder / "docs").glob("*.md")):
+        assert (path in PAGES) == any(blocks_of(path.read_text(encoding="utf-8")))

@@ -1,0 +1,131 @@
+"""The commands that the README and the docs show, each with its output.
+
+``make transcripts`` runs all of them and rewrites what they print. On a page, everything after ``$ cd examples`` is
+run, in a copy of that folder; code blocks before are not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from halfstep import cli
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    path
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+    if "\n$ cd examples\n" in path.read_text(encoding="utf-8")
+)
+
+BEGINNING = "$ cd examples\n"
+BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", flags=re.DOTALL | re.MULTILINE)
+SECONDS = re.compile(r"\d+(\.\d+)? s\b")
+FIRST_CELL = re.compile(r"^[│┃]\s*(.*?)\s*[│┃].*$", flags=re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command with the output that a page shows for it."""
+
+    command: str
+    shown: str
+
+    @property
+    def depends_on_machine(self) -> bool:
+        """Whether all figures depend on the machine, so that only the names of the rows are compared."""
+        return self.command.startswith("halfstep doctor")
+
+
+def steps_of(block: str) -> list[Step]:
+    """Split a code block into its commands with their outputs."""
+    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    return [Step(*part.split("\n", 1)) for part in parts]
+
+
+def blocks_of(text: str) -> Iterator[re.Match[str]]:
+    """Find the code blocks of a page whose commands are run."""
+    start = text.find(BEGINNING)
+    return (block for block in BLOCK.finditer(text) if start >= 0 and block.start() >= start)
+
+
+def run(command: str) -> str:
+    """Run a command in the current folder; return what it prints, in order."""
+    words = shlex.split(command)
+    if words[0] == "cd":
+        return ""
+    if words[0] != "halfstep":
+        return subprocess.run(
+            command, shell=True, check=True, text=True, encoding="utf-8", stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ).stdout  # fmt: skip
+    printed = io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", words),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("default")
+        with contextlib.suppress(SystemExit):
+            cli.main()
+    return re.sub(r" +$", "", printed.getvalue(), flags=re.MULTILINE)
+
+
+def comparable(step: Step, printed: str) -> str:
+    """Return an output without what differs from run to run, or from machine to machine."""
+    if step.depends_on_machine:
+        return "\n".join(FIRST_CELL.findall(printed))
+    return SECONDS.sub("0.0 s", printed)
+
+
+@contextlib.contextmanager
+def in_examples() -> Iterator[None]:
+    """Be in a copy of the folder of examples."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "examples"
+        shutil.copytree(ROOT / "examples", copy)
+        with contextlib.chdir(copy), mock.patch.dict(os.environ, {"COLUMNS": "118"}):
+            yield
+
+
+def rewritten(text: str) -> str:
+    """Return a page with what its commands print now; unchanged where only times differ."""
+
+    def rewrite(block: re.Match[str]) -> str:
+        written = []
+        for step in steps_of(block[0]):
+            printed = run(step.command)
+            same = comparable(step, printed) == comparable(step, step.shown)
+            written.append(f"$ {step.command}\n{step.shown if same else printed}")
+        return "".join(written)
+
+    start = text.find(BEGINNING)
+    with in_examples():
+        return BLOCK.sub(lambda block: rewrite(block) if 0 <= start <= block.start() else block[0], text)
+
+
+def main() -> None:
+    """Rewrite all pages."""
+    for path in PAGES:
+        before = path.read_text(encoding="utf-8")
+        after = rewritten(before)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+        print(f"{path.relative_to(ROOT)}: {'unchanged' if after == before else 'rewritten'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 import halfstep as hs
 from halfstep.lab.clock import Clock
 from halfstep.lab.data import Split, inner_split
+from halfstep.lab.experiments import Popularity
 from halfstep.lab.scoring import IS_ERROR, SCORE, Estimate, Metric, estimate
 
 Model = hs.ALS | hs.SGD | hs.UserItemBias
 Parameters = Mapping[str, float | str]
-Popularity = hs.weights.linear_popularity | hs.weights.power_popularity
 
 SEEDS = range(3)  # the first chooses and is shown; the others say how much of it is luck
 ITERATIONS = 10  # on the inner split more of them gain nothing
@@ -225,7 +225,7 @@ def als_candidate(
     return Candidate(
         parameters,
         lambda seed: hs.ALS(
-            hs.Explicit(weight=popularity, biases=True),
+            hs.Explicit(weight=popularity, missing_weight=0.0, biases=True),
             rank=rank,
             regularization=regularization,
             regularization_exponent=exponent,

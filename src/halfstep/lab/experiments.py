@@ -6,7 +6,8 @@ an experiment is kept as it was; `halfstep.lab.corrected` does it right.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from halfstep.lab.scoring import Floats, clipped, predict, rmse, sign_accuracy
 
 Figures = dict[str, float]
 SeedFigures = dict[str, list[float]]  # one for each seed
+Popularity = hs.weights.linear_popularity | hs.weights.power_popularity
 Models = dict[str, hs.ALS | hs.SGD | hs.GlobalMean | hs.ItemBias]
 
 ITERATIONS = 100
@@ -28,7 +30,33 @@ W0, WK = 0.1, 1.0
 POWER_W0, POWER_E = 1.0, 0.1
 SEEDS = range(5)
 
-ZEROS_OBSERVED = hs.Explicit(missing_weight=1.0)
+ZEROS_OBSERVED = hs.Explicit(missing_weight=1.0, biases=False)
+
+# Surprise's defaults, and what the write-up set for ±1
+SGD_SETTING: Mapping[str, Any] = {"rank": 100, "iterations": 20, "learning_rate": 0.005, "regularization": 0.02}
+SIGNED_SGD_SETTING: Mapping[str, Any] = {**SGD_SETTING, "rank": 20, "iterations": 10}
+
+
+def observed_only(weight: Popularity) -> hs.Explicit:
+    """Return the write-up's WALS: observed cells alone, weighted by popularity, without biases."""
+    return hs.Explicit(weight=weight, missing_weight=0.0, biases=False)
+
+
+def write_up_als(objective: hs.Explicit, regularization: float, init: tuple[Any, Any], **more: Any) -> hs.ALS:
+    """Return ALS as the write-up has it: λ alike for all rows, exact half-steps, and nothing after the last one."""
+    return hs.ALS(
+        objective,
+        rank=init[0].shape[1],
+        regularization=regularization,
+        regularization_exponent=0.0,
+        iterations=ITERATIONS,
+        init=init,
+        solver="auto",
+        extrapolation=0.0,
+        refresh_users=False,
+        progress=False,
+        **more,
+    )
 
 
 def hijacked_weights(train: hs.Interactions, data: hs.Interactions, w0: float, wk: float) -> Floats:
@@ -45,19 +73,7 @@ def plain_als(clock: Clock, synthetic: Synthetic) -> tuple[Figures, list[float]]
     def note(model: hs.ALS) -> None:
         errors.append(hs.metrics.frobenius(matrix, model.user_factors_, model.item_factors_))
 
-    model = hs.ALS(
-        ZEROS_OBSERVED,
-        rank=synthetic.init[0].shape[1],
-        regularization=0.0,
-        iterations=ITERATIONS,
-        init=synthetic.init,
-        dtype="float64",
-        extrapolation=0.0,
-        refresh_users=False,
-        progress=False,
-        callbacks=[note],
-    )
-    clock.fit(model, synthetic.ones)
+    clock.fit(write_up_als(ZEROS_OBSERVED, 0.0, synthetic.init, dtype="float64", callbacks=[note]), synthetic.ones)
     figures = {"start": errors[0], "1": errors[1], str(ITERATIONS): errors[ITERATIONS]}
     return {f"A.frobenius_{when}": error for when, error in figures.items()}, errors
 
@@ -68,20 +84,9 @@ def regularised_synthetic(clock: Clock, synthetic: Synthetic) -> Figures:
     figures: Figures = {}
     for name, objective in (
         ("B", ZEROS_OBSERVED),
-        ("C", hs.Explicit(weight=hs.weights.linear_popularity(W0, WK))),
+        ("C", observed_only(hs.weights.linear_popularity(W0, WK))),
     ):
-        model = hs.ALS(
-            objective,
-            rank=synthetic.init[0].shape[1],
-            regularization=SYNTHETIC_REGULARIZATION,
-            regularization_exponent=0.0,
-            iterations=ITERATIONS,
-            init=synthetic.init,
-            extrapolation=0.0,
-            refresh_users=False,
-            progress=False,
-        )
-        clock.fit(model, ones)
+        model = clock.fit(write_up_als(objective, SYNTHETIC_REGULARIZATION, synthetic.init), ones)
         figures[f"{name}.rmse_observed"] = rmse(model, ones)
         figures[f"{name}.frobenius"] = hs.metrics.frobenius(
             ones.to_sparse(), model.user_factors_, model.item_factors_
@@ -93,17 +98,7 @@ def regularised_synthetic(clock: Clock, synthetic: Synthetic) -> Figures:
 
 def ratings_model(train: hs.Interactions, objective: hs.Explicit, regularization: float) -> hs.ALS:
     """Set up ALS as the write-up does on MovieLens: rank 10, 100 iterations, from its own start."""
-    return hs.ALS(
-        objective,
-        rank=RATINGS_RANK,
-        regularization=regularization,
-        regularization_exponent=0.0,
-        iterations=ITERATIONS,
-        init=starting_factors(train.n_users, train.n_items, RATINGS_RANK),
-        extrapolation=0.0,
-        refresh_users=False,
-        progress=False,
-    )
+    return write_up_als(objective, regularization, starting_factors(train.n_users, train.n_items, RATINGS_RANK))
 
 
 def ratings_als(clock: Clock, split: Split) -> tuple[Figures, Models]:
@@ -112,7 +107,7 @@ def ratings_als(clock: Clock, split: Split) -> tuple[Figures, Models]:
     models: Models = {}
     for name, objective in (
         ("D", ZEROS_OBSERVED),
-        ("E", hs.Explicit(weight=hs.weights.linear_popularity(W0, WK))),
+        ("E", observed_only(hs.weights.linear_popularity(W0, WK))),
     ):
         clock.section = name
         model = clock.fit(ratings_model(split.train, objective, RATINGS_REGULARIZATION), split.train)
@@ -147,7 +142,7 @@ def weight_grid(clock: Clock, split: Split) -> tuple[Figures, dict[str, float], 
     for w0 in GRID_W0:
         for wk in GRID_WK:
             popularity = hs.weights.linear_popularity(w0, wk)
-            model = ratings_model(split.train, hs.Explicit(weight=popularity), RATINGS_REGULARIZATION)
+            model = ratings_model(split.train, observed_only(popularity), RATINGS_REGULARIZATION)
             models[w0, wk] = clock.fit(model, split.train)
             test, predictions = split.test, predict(model, split.test)
             weights = hijacked_weights(split.train, test, w0, wk)
@@ -164,8 +159,8 @@ def weight_grid(clock: Clock, split: Split) -> tuple[Figures, dict[str, float], 
 def signed_preferences(clock: Clock, split: Split) -> tuple[Figures, Figures]:
     """H. ±1, where a mask of R > 0 hides every −1 from WALS; also WALS with the same settings and no mask."""
     positive = split.train.subset(split.train.values > 0)
-    linear = hs.Explicit(weight=hs.weights.linear_popularity(W0, WK))
-    power = hs.Explicit(weight=hs.weights.power_popularity(POWER_W0, POWER_E))
+    linear = observed_only(hs.weights.linear_popularity(W0, WK))
+    power = observed_only(hs.weights.power_popularity(POWER_W0, POWER_E))
 
     def als(objective: hs.Explicit) -> hs.ALS:
         return ratings_model(split.train, objective, SIGNED_REGULARIZATION)
@@ -197,7 +192,9 @@ def gradient_descent(clock: Clock, split: Split) -> tuple[SeedFigures, hs.SGD]:
     def score(model: hs.SGD, data: hs.Interactions) -> float:
         return hs.metrics.rmse(data.values, clipped(model, data))
 
-    return _over_seeds(clock, split, lambda seed: hs.SGD(random_state=seed, progress=False), "I.rmse", score)
+    return _over_seeds(
+        clock, split, lambda seed: hs.SGD(**SGD_SETTING, random_state=seed, progress=False), "I.rmse", score
+    )
 
 
 def signed_gradient_descent(clock: Clock, split: Split) -> SeedFigures:
@@ -205,7 +202,7 @@ def signed_gradient_descent(clock: Clock, split: Split) -> SeedFigures:
     figures, _ = _over_seeds(
         clock,
         split,
-        lambda seed: hs.SGD(rank=20, iterations=10, random_state=seed, progress=False),
+        lambda seed: hs.SGD(**SIGNED_SGD_SETTING, random_state=seed, progress=False),
         "J.sign_accuracy",
         sign_accuracy,
     )

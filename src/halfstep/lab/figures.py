@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 import halfstep as hs
 from halfstep.drawing import OURS, THEIRS, THIRD, Figure, as_png
 from halfstep.lab import experiments
-from halfstep.lab.corrected import Popularity, weight_formula
+from halfstep.lab.corrected import weight_formula
+from halfstep.lab.experiments import Popularity
 from halfstep.lab.online import PLACES, Online
 from halfstep.lab.results import Findings, Method
 from halfstep.lab.sampled import SHARES, Sampled

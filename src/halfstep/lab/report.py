@@ -187,9 +187,9 @@ def _tuned(tuned: Tuned, n_test: int, n_known: int) -> str:
     tuning = tuned.tuning
     states = Counter(trial.state for trial in tuning)
     return (
-        f"<p><code>hs.tune(hs.ALS(hs.Explicit(biases=True)), train)</code> searches λ of users and of items, its "
-        f"exponent, the rank and the ratio of the biases’ λ on {escape(tuning.folds)}, all of them inside the "
-        f"training ratings. Of {len(tuning)} trials {states['pruned']} were given up, as they were "
+        f"<p><code>hs.tune(hs.ALS(hs.Explicit(biases=True)), train, space)</code> searches λ of users and of "
+        f"items, its exponent, the rank and the ratio of the biases’ λ on {escape(tuning.folds)}, all of them inside "
+        f"the training ratings. Of {len(tuning)} trials {states['pruned']} were given up, as they were "
         f"behind; all took {tuning.seconds:.1f}\u00a0s. The best has {tuning.best_value:.4f} on the folds "
         f"({escape(tuned.parameters_in_words)}). Fitted to all training ratings it has an RMSE of "
         f"{tuned.known.value:.4f} on the {n_known:,} pairs, and {tuned.test.value:.4f} on the {n_test:,}.</p>\n"

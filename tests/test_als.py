@@ -553,8 +553,3 @@ def test_predict_pairs_or_one_against_many(data: hs.Interactions) -> None:
     with pytest.raises(ParameterError, match="unknown='error': give one of 'baseline', 'raise'"):
         model.predict([0], [1], unknown="error")
     np.testing.assert_array_equal(model.predict(data), model.predict(data.user_ids, data.item_ids))
-
-
-def test_repr_shows_the_parameters() -> None:
-    shown = repr(ALS(hs.Explicit(biases=True), rank=7))
-    assert shown.startswith("ALS(objective=Explicit(weight=None, missing_weight=0.0, biases=True), rank=7")

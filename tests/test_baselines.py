@@ -162,11 +162,6 @@ class TestEveryBaseline:
             kind().predict(1, 2)
 
 
-def test_parameters_show_in_the_repr():
-    assert repr(ItemBias(regularization=2)) == "ItemBias(regularization=2)"
-    assert repr(GlobalMean()) == "GlobalMean()"
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -47,7 +47,7 @@ NO_GRAMIANS: Mapping[str, Weighed] = MappingProxyType({})
 EXACT_RANK = 32  # up to which doubles, and exact solutions, cost next to nothing
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ALS(HalfStepModel):
     """Matrix factorisation by alternating least squares.
 
@@ -193,7 +193,7 @@ class ALS(HalfStepModel):
     callbacks: Sequence[Callable[[ALS], object]] = field(default=(), repr=False)
     progress: bool | None = None
 
-    def __post_init__(self) -> None:
+    def _check_parameters(self) -> None:
         check_integer("rank", self.rank, minimum=1)
         check_integer("iterations", self.iterations, minimum=1)
         for name in ("regularization_exponent", "bias_regularization", "tol", "extrapolation"):
@@ -255,7 +255,9 @@ class ALS(HalfStepModel):
             users, items, self.regularization_exponent, self.bias_regularization, self.regularization_counts
         )
 
-    def fit(self, data: Interactions | object, *, user_features: Any = None, item_features: Any = None) -> Self:
+    def fit(
+        self, data: Interactions | object, y: None = None, *, user_features: Any = None, item_features: Any = None
+    ) -> Self:
         """Fit the model, from scratch whatever was fitted before.
 
         Parameters
@@ -263,6 +265,8 @@ class ALS(HalfStepModel):
         data : Interactions, scipy sparse matrix or dataframe
             A sparse matrix has users as rows; a dataframe has the columns ``user``, ``item`` and, if any,
             ``value``, ``timestamp`` and ``weight``.
+        y : None
+            Accepted because scikit-learn's pipelines pass it; values to learn from are a column of the data.
         user_features, item_features : dataframe or scipy sparse matrix, optional
             What is known of users, or of items, besides, as `BayesianALS.fit` takes it. Ids that have features and no
             entries become part of the model and are predicted from these.
@@ -276,10 +280,12 @@ class ALS(HalfStepModel):
         DataError
             If the data or the features are unusable.
         ParameterError
-            If there are features, and `solver` or the objective is one that cannot go with them.
+            If a parameter has a value that makes no sense, or y is given; or if there are features, and `solver` or
+            the objective is one that cannot go with them.
         NumericalError
             If a row's system is not positive definite; the message names the user or item.
         """
+        self._check_before_fit(y)
         data = as_interactions(data)
         if len(data) == 0:
             raise DataError("there is nothing to fit: the data have no entries")

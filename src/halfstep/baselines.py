@@ -20,7 +20,7 @@ from halfstep.parameters import check_integer, check_number
 class _Baseline(FactorModel):
     """A factorisation without factors; a subclass says what its mean and biases are."""
 
-    def fit(self, data: Any) -> Self:
+    def fit(self, data: Any, y: None = None) -> Self:
         """Learn from observed values, starting afresh.
 
         Parameters
@@ -28,6 +28,8 @@ class _Baseline(FactorModel):
         data : Interactions, scipy.sparse matrix or dataframe
             As `as_interactions` takes it; a sparse matrix has a row per user. Weights of entries are not
             used.
+        y : None
+            Accepted because scikit-learn's pipelines pass it; values to learn from are a column of the data.
 
         Returns
         -------
@@ -38,7 +40,10 @@ class _Baseline(FactorModel):
         ------
         DataError
             If there is no entry to learn from.
+        ParameterError
+            If a parameter has a value that makes no sense, or y is given.
         """
+        self._check_before_fit(y)
         interactions = as_interactions(data)
         if len(interactions) == 0:
             raise DataError("there is nothing to fit: the data have no entries")
@@ -58,7 +63,7 @@ class _Baseline(FactorModel):
         raise NotImplementedError
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, repr=False, kw_only=True)
 class GlobalMean(_Baseline):
     """Predict the mean of the observed values for every pair: ŷ_ui = μ.
 
@@ -69,7 +74,7 @@ class GlobalMean(_Baseline):
         return float(data.values.mean()), np.zeros(data.n_users), np.zeros(data.n_items)
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, repr=False, kw_only=True)
 class ItemBias(_Baseline):
     """Predict how well an item is liked on the whole: ŷ_ui = μ + b_i.
 
@@ -86,7 +91,7 @@ class ItemBias(_Baseline):
 
     regularization: float = 0.0
 
-    def __post_init__(self) -> None:
+    def _check_parameters(self) -> None:
         check_number("regularization", self.regularization)
 
     def _estimate(self, data: Interactions) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
@@ -95,7 +100,7 @@ class ItemBias(_Baseline):
         return mean, np.zeros(data.n_users), item_biases
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, repr=False, kw_only=True)
 class UserItemBias(_Baseline):
     """Predict from how an item is liked and how a user judges, both on the whole: ŷ_ui = μ + b_u + b_i.
 
@@ -122,7 +127,7 @@ class UserItemBias(_Baseline):
     item_regularization: float = 10.0
     iterations: int = 10
 
-    def __post_init__(self) -> None:
+    def _check_parameters(self) -> None:
         check_number("user_regularization", self.user_regularization)
         check_number("item_regularization", self.item_regularization)
         check_integer("iterations", self.iterations, minimum=1)
@@ -142,7 +147,7 @@ class UserItemBias(_Baseline):
         return mean, user_biases, item_biases
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, repr=False, kw_only=True)
 class Popularity(_Baseline):
     """Score an item by how many users have it, whatever they think of it: ŷ_ui = n_i.
 

@@ -42,7 +42,7 @@ PREFIX = "features."  # of the users' features in files
 WORTH_THREADS = 1_000_000  # numbers that are multiplied in scoring
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class BayesianALS(HalfStepModel):
     """Bayesian matrix factorisation by Gibbs sampling (Salakhutdinov & Mnih 2008): ALS that needs no tuning.
 
@@ -165,7 +165,7 @@ class BayesianALS(HalfStepModel):
     threads: int | None = None
     progress: bool | None = None
 
-    def __post_init__(self) -> None:
+    def _check_parameters(self) -> None:
         check_integer("rank", self.rank, minimum=1)
         check_integer("iterations", self.iterations, minimum=1)
         check_integer("burn_in", self.burn_in, minimum=0)
@@ -197,13 +197,17 @@ class BayesianALS(HalfStepModel):
         if not (self.init is None or is_pair or isinstance(self.init, FactorModel | NotStored)):
             raise ParameterError("init: give a fitted model, or a pair, the users' factors and the items'")
 
-    def fit(self, data: Interactions | object, *, user_features: Any = None, item_features: Any = None) -> Self:
+    def fit(
+        self, data: Interactions | object, y: None = None, *, user_features: Any = None, item_features: Any = None
+    ) -> Self:
         """Draw from the posterior, from scratch whatever was fitted before.
 
         Parameters
         ----------
         data : Interactions, scipy sparse matrix or dataframe
             As `ALS.fit` takes it.
+        y : None
+            Accepted because scikit-learn's pipelines pass it; values to learn from are a column of the data.
         user_features, item_features : dataframe or scipy sparse matrix, optional
             What is known of users, or of items, besides. A dataframe has a column ``user``, or ``item``, of ids, and
             features in all others: numbers are standardised, strings become an indicator of each category, or of
@@ -221,10 +225,12 @@ class BayesianALS(HalfStepModel):
             If the data or the features are unusable; with ``ordinal=True`` also if there are more than 100 distinct
             values, or weights.
         ParameterError
-            If `init` does not fit, or `sample_memory` has no room for one sample.
+            If a parameter has a value that makes no sense, or y is given; if `init` does not fit, or `sample_memory`
+            has no room for one sample.
         NumericalError
             If a draw is not finite, for extreme values or weights.
         """
+        self._check_before_fit(y)
         data = as_interactions(data)
         if len(data) == 0:
             raise DataError("there is nothing to fit: the data have no entries")
@@ -517,6 +523,7 @@ class BayesianALS(HalfStepModel):
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         """
+        self._check_parameters()
         self = self._snapshot()
         data = self._histories(histories, unknown_items)
         of_users = self._of_users.of_others(data.users, user_features)

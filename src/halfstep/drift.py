@@ -29,13 +29,14 @@ from numpy.typing import NDArray
 from halfstep.errors import DataError, ParameterError
 from halfstep.interactions import Interactions
 from halfstep.parameters import as_pair, check_integer, check_number
+from halfstep.short_repr import short_repr
 
 Floats = NDArray[np.float64]
 
 EXPONENT = 0.4  # Koren's β
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class Drift:
     """Biases that change with time: each item's from bin to bin, each user's along a trend.
 
@@ -65,6 +66,9 @@ class Drift:
             check_number("regularization", strength)
         if self.bins == 1 and not self.user_trend:
             raise ParameterError("bins=1 and user_trend=False: nothing drifts then; leave drift out, or set either")
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @property
     def strengths(self) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from halfstep.backends.ranking import Ranked, best_columns, best_of_given
 from halfstep.drift import FittedDrift
 from halfstep.errors import DataError, NotFittedError, ParameterError
+from halfstep.estimator import Estimator
 from halfstep.interactions import Interactions, Ledger, Lists, Vocabulary
 from halfstep.interactions.columnar import columns_in
 from halfstep.interactions.columns import as_timestamps, is_single
@@ -42,7 +43,7 @@ FITTED = {
 }  # fmt: skip
 
 
-class FactorModel:
+class FactorModel(Estimator):
     """Base of all models: biases and factors with the ids they belong to.
 
     Attributes
@@ -99,6 +100,15 @@ class FactorModel:
             if name in FITTED and "users_" not in self.__dict__:
                 raise NotFittedError(f"this {kind} has no {name!r} yet: call {kind}.fit(data) first")
             raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        shown = super().__repr__()
+        if not self.__sklearn_is_fitted__():
+            return shown
+        model = self._snapshot()
+        rank = model.item_factors_.shape[1]
+        size = f"{len(model.users_):,} users, {len(model.items_):,} items" + f", rank {rank}" * (rank > 0)
+        return f"<{shown}, fitted: {size}>"
 
     @property
     def interactions_(self) -> Interactions | None:

@@ -53,7 +53,7 @@ class HalfStepModel(FactorModel):
     def _regularization(self) -> Regularization:
         raise NotImplementedError
 
-    def fit(self, data: Any) -> Self:
+    def fit(self, data: Any, y: None = None) -> Self:
         """Fit the model, from scratch whatever was fitted before."""
         raise NotImplementedError
 
@@ -103,6 +103,7 @@ class HalfStepModel(FactorModel):
         NumericalError
             If a user's system is not positive definite.
         """
+        self._check_parameters()
         self = self._snapshot()
         data = self._histories(histories, unknown_items)
         if self._link is None:
@@ -221,6 +222,7 @@ class HalfStepModel(FactorModel):
             If the model does not know what it was fitted on, or an id is of a type that no id of the model has.
         """
         check_integer("n", n, minimum=1)
+        self._check_parameters()
         self = self._snapshot()
         u, i = self.users_.position(user, name="user id"), self.items_.position(item, name="item id")
         data = self._data
@@ -326,6 +328,7 @@ class HalfStepModel(FactorModel):
 
     def _updated(self, new: Any, duplicates: Literal["last", "sum", "error"], *, update_items: bool) -> Self:
         """Update the model; the caller holds the lock `writing`."""
+        self._check_parameters()
         with self._locks.state.lock:
             self._finish_pending()
         if "_data" not in self.__dict__:

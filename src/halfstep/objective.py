@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from halfstep.drift import Drift
 from halfstep.errors import DataError, ParameterError
 from halfstep.interactions import Interactions, Vocabulary
 from halfstep.parameters import check_flag, check_number
+from halfstep.short_repr import short_repr
 from halfstep.weights import Cells, MissingWeight, ObservedWeight, Target, counts_events, uses_values
 
 Floats = NDArray[np.float64]
@@ -204,7 +205,7 @@ class Objective(ABC):
         return found[0], found[1]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class Explicit(Objective):
     """Values are what is to be predicted: ratings, scores, ±1.
 
@@ -240,8 +241,7 @@ class Explicit(Objective):
             raise ParameterError("drift without biases: it is biases that drift; say biases=True, too")
 
     def __repr__(self) -> str:
-        shown = [field.name for field in fields(self) if field.name != "drift" or self.drift is not None]
-        return f"Explicit({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+        return short_repr(self)
 
     def targets(self, cells: Cells) -> Floats:
         return cells.values
@@ -253,7 +253,7 @@ class Explicit(Objective):
         return _missing_weights(self.missing_weight, cells)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class Implicit(Objective):
     """That something happened is what is to be predicted: clicks, plays, purchases.
 
@@ -286,6 +286,9 @@ class Implicit(Objective):
         _check_weight("observed_weight", self.observed_weight, optional=True)
         _check_weight("missing_weight", self.missing_weight)
         _check_weight("target", self.target)
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @property
     def uses_values(self) -> bool:

@@ -74,7 +74,7 @@ def load(path: str | os.PathLike[str], *, verify: bool = True, copy: bool = Fals
     ...     hs.ItemBias().fit(data).save(pathlib.Path(folder) / "model.halfstep")
     ...     model = hs.load(pathlib.Path(folder) / "model.halfstep")
     >>> model
-    ItemBias(regularization=0.0)
+    <ItemBias(), fitted: 2 users, 2 items>
     """
     path = as_path("path", path)
     for name, flag in (("verify", verify), ("copy", copy)):

@@ -15,7 +15,7 @@ from halfstep.interactions.sparse import is_sparse
 from halfstep.parameters import check_finite
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class PretrainedFactors(FactorModel):
     """A factorisation that was found elsewhere, with all that follows from factors alone.
 
@@ -24,7 +24,7 @@ class PretrainedFactors(FactorModel):
     least 1 for every item whose factors or bias are not all 0, whether or not interactions came along.
     """
 
-    def fit(self, data: object) -> NoReturn:
+    def fit(self, data: object, y: object = None) -> NoReturn:
         """Say that there is nothing to fit by.
 
         Raises

@@ -39,7 +39,7 @@ class Epoch(NamedTuple):
     seconds: float
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, repr=False, kw_only=True)
 class SGD(FactorModel):
     """Biased matrix factorisation by stochastic gradient descent (Koren, Bell and Volinsky 2009).
 
@@ -100,7 +100,7 @@ class SGD(FactorModel):
     random_state: int | np.random.Generator | None = None
     progress: bool | None = None
 
-    def __post_init__(self) -> None:
+    def _check_parameters(self) -> None:
         check_integer("rank", self.rank, minimum=1)
         check_integer("iterations", self.iterations, minimum=1)
         check_number("learning_rate", self.learning_rate, positive=True)
@@ -109,13 +109,15 @@ class SGD(FactorModel):
         as_generator(self.random_state)
         check_flag("progress", self.progress, optional=True)
 
-    def fit(self, data: Any) -> Self:
+    def fit(self, data: Any, y: None = None) -> Self:
         """Learn from observed values, starting afresh.
 
         Parameters
         ----------
         data : Interactions, scipy.sparse matrix or dataframe
             As `as_interactions` takes it; a sparse matrix has a row per user.
+        y : None
+            Accepted because scikit-learn's pipelines pass it; values to learn from are a column of the data.
 
         Returns
         -------
@@ -126,9 +128,12 @@ class SGD(FactorModel):
         ------
         DataError
             If there is no entry to learn from.
+        ParameterError
+            If a parameter has a value that makes no sense, or y is given.
         NumericalError
             If the steps diverge.
         """
+        self._check_before_fit(y)
         interactions = as_interactions(data)
         if len(interactions) == 0:
             raise DataError("there is nothing to fit: the data have no entries")

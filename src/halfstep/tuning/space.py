@@ -6,13 +6,13 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 
 from halfstep.errors import ParameterError
+from halfstep.estimator import check_parameter_name
 from halfstep.parameters import check_finite, check_flag, check_integer
 
 Point = dict[str, float]
@@ -198,7 +198,7 @@ def _replaced(thing: Any, path: str, whole: str, value: Any) -> Any:
         pair = list(thing) if isinstance(thing, tuple | list) else [thing, thing]
         pair[SIDES.index(name)] = value
         return tuple(pair)
-    _check_name(thing, name, whole)
+    check_parameter_name(thing, name, whole)
     return dataclasses.replace(
         thing, **{name: _replaced(getattr(thing, name), rest, whole, value) if rest else value}
     )
@@ -209,31 +209,13 @@ def _is_of_sides(thing: Any) -> bool:
     return is_number(thing) or (isinstance(thing, tuple | list) and len(thing) == len(SIDES))
 
 
-def _check_name(thing: Any, name: str, whole: str) -> None:
-    """Refuse a parameter that a thing does not have."""
-    kind = type(thing).__name__
-    names = [field.name for field in dataclasses.fields(thing) if field.init] if _has_fields(thing) else []
-    if name in names:
-        return
-    where = f" of {whole!r}" if name != whole else ""
-    if not names:
-        raise ParameterError(f"there is no parameter {name!r}{where}: {thing!r} has none")
-    close = get_close_matches(name, names, 1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    raise ParameterError(f"{kind} has no parameter {name!r}{where}{hint}; it has {', '.join(names)}")
-
-
-def _has_fields(thing: Any) -> bool:
-    return dataclasses.is_dataclass(thing) and not isinstance(thing, type)
-
-
 def _dimension(name: str, values: Any, estimator: Any) -> Distribution:
     thing = estimator
     steps = name.split(".") if isinstance(name, str) else [repr(name)]
     for depth, step in enumerate(steps):
         if depth and step == steps[-1] and step in SIDES and _is_of_sides(thing):
             break
-        _check_name(thing, step, name)
+        check_parameter_name(thing, step, name)
         thing = getattr(thing, step)
         if thing is None:
             break  # what another parameter puts there will tell

@@ -27,6 +27,7 @@ class Shell:
 
     def __call__(self, *arguments: object, fails: int = 0) -> tuple[str, str]:
         self._monkeypatch.setattr(sys, "argv", ["halfstep", *map(str, arguments)])
+        self._capsys.readouterr()  # what fixtures printed
         with pytest.raises(SystemExit) as ended:
             cli.main()
         out, err = self._capsys.readouterr()
@@ -288,6 +289,16 @@ def test_clicks_that_repeat_are_never_taken_for_ratings(shell: Shell, tmp_path: 
     clicks.to_csv(tmp_path / "clicks.csv", index=False)
     _, err = shell("fit", tmp_path / "clicks.csv", "-o", tmp_path / "m", "--iterations", 1)
     assert "objective: implicit, as there are no values" in err
+
+
+def test_parquet_requires_no_further_package(
+    shell: Shell, clicks_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pyarrow", "pandas", "polars"):
+        monkeypatch.setitem(sys.modules, name, None)
+    shell("recommend", clicks_model, "-o", tmp_path / "all.parquet", "-n", 5)
+    monkeypatch.undo()
+    assert len(pl.read_parquet(tmp_path / "all.parquet")) == 4_715
 
 
 @pytest.mark.parametrize("ids", [["a", 1, 2.5], [2**70, 5, 6]], ids=str)

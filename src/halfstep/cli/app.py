@@ -14,6 +14,7 @@ from halfstep.cli.lab import data, lab
 from halfstep.cli.models import evaluate, fit, recommend, similar
 from halfstep.cli.printing import note
 from halfstep.cli.tune import tune
+from halfstep.cli.update import update
 
 app = typer.Typer(
     help="Alternating least squares for recommender systems.",
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (fit, recommend, similar, evaluate, tune, lab, data, doctor):
+for command in (fit, update, recommend, similar, evaluate, tune, lab, data, doctor):
     app.command()(guarded(command))
 
 

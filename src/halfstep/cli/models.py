@@ -36,7 +36,6 @@ class Split(StrEnum):
     random = "random"
 
 
-Model = Annotated[Path, typer.Argument(help="A file that `halfstep fit` wrote.", show_default=False)]
 Number = Annotated[int, typer.Option("-n", "--number", help="Maximum length of a list.", min=1)]
 
 
@@ -116,7 +115,7 @@ def fit(
 
 
 def recommend(
-    model: Model,
+    model: options.Model,
     users: Annotated[
         list[str] | None, typer.Argument(help="User ids; -- comes before negative ones.", show_default=False)
     ] = None,
@@ -168,7 +167,7 @@ def recommend(
 
 
 def similar(
-    model: Model,
+    model: options.Model,
     item: Annotated[str, typer.Argument(help="Item id, or user id with --users.", show_default=False)],
     number: Number = 10,
     users: Annotated[bool, typer.Option("--users", help="List similar users instead of items.")] = False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -47,6 +48,7 @@ def _not_empty(file: str) -> str:
     return file
 
 
+Model = Annotated[Path, typer.Argument(help="A file that `halfstep fit` wrote.", show_default=False)]
 File = Annotated[
     str,
     typer.Argument(
@@ -208,7 +210,7 @@ def read(
     value: str | None,
     time: str | None,
     weight: str | None,
-    duplicates: Duplicates | None,
+    duplicates: StrEnum | None,
     form: Format,
     model: Any = None,
 ) -> hs.Interactions:

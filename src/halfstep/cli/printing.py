@@ -38,6 +38,11 @@ def note(text: str) -> None:
         print(printable(text), file=sys.stderr)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with a noun, in the plural unless the number is 1."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """Print a table; columns whose names begin with a space are aligned to the right.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import halfstep as hs
 from halfstep.atomic import write_atomically
 from halfstep.cli.outputs import naming_the_file
+from halfstep.cli.parquet import Kind, as_parquet
 from halfstep.errors import DataError
 from halfstep.progress import progress_bar
 from halfstep.recommendations import Recommendations
@@ -45,7 +45,14 @@ def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool, es
     columns = columns_of(None if known is None else known.item_titles)
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        chunks = _as_parquet(blocks(), columns, model)
+        kinds = {
+            "user": _kind_of(model.users_),
+            "item": _kind_of(model.items_),
+            "rank": "INTEGER",
+            "score": "DOUBLE",
+            "title": "VARCHAR",
+        }
+        chunks = as_parquet(blocks(), {name: kinds[name] for name in columns})
     else:
         chunks = _as_text(blocks(), columns, suffix, escape_formulas)
     try:
@@ -107,58 +114,6 @@ def _without_formula(id_: Any) -> str:
     return f"'{text}" if isinstance(id_, str) and text.startswith(FORMULAS) else text
 
 
-class _Sink(io.RawIOBase):
-    """A file in memory whose content is taken chunk by chunk."""
-
-    def __init__(self) -> None:
-        self._chunks: list[bytes] = []
-        self._position = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def write(self, chunk: Any) -> int:
-        self._chunks.append(bytes(chunk))
-        self._position += len(self._chunks[-1])
-        return len(self._chunks[-1])
-
-    def take(self) -> Iterator[memoryview]:
-        chunks, self._chunks = self._chunks, []
-        return map(memoryview, chunks)
-
-
-def _as_parquet(blocks: Iterator[list[Row]], names: list[str], model: Any) -> Iterator[memoryview]:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("writing parquet requires PyArrow: run pip install pyarrow") from error
-    kinds = {
-        "user": _kind_of(model.users_),
-        "item": _kind_of(model.items_),
-        "rank": pa.int32(),
-        "score": pa.float64(),
-        "title": pa.string(),
-    }
-    schema = pa.schema([(name, kinds[name]) for name in names])
-    sink = _Sink()
-    with parquet.ParquetWriter(sink, schema) as writer:
-        for rows in blocks:
-            given = map(list, zip(*rows, strict=True)) if rows else [[] for _ in names]
-            columns = dict(zip(names, given, strict=True))
-            for name in ("user", "item"):
-                if kinds[name] == pa.string():
-                    columns[name] = list(map(str, columns[name]))
-            writer.write_table(pa.table(columns, schema))
-            yield from sink.take()
-    yield from sink.take()
-
-
-def _kind_of(vocabulary: hs.Vocabulary) -> Any:
-    """Return the Arrow type of ids: integers as such, anything else as strings."""
-    import pyarrow as pa
-
-    return pa.int64() if vocabulary.ids.dtype.kind == "i" else pa.string()
+def _kind_of(vocabulary: hs.Vocabulary) -> Kind:
+    """Return the type of a column of ids: integers as such, anything else as strings."""
+    return "BIGINT" if vocabulary.ids.dtype.kind == "i" else "VARCHAR"

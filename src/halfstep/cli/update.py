@@ -1,0 +1,146 @@
+"""``halfstep update``: incremental updates of a saved model."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+import halfstep as hs
+from halfstep.cli import options
+from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output
+from halfstep.cli.printing import counted, note, print_json
+from halfstep.errors import ParameterError
+from halfstep.printable import printable
+
+
+class Repeats(StrEnum):
+    """How interactions are handled whose pair of a user and an item is repeated."""
+
+    error = "error"
+    last = "last"
+    sum = "sum"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What an update has learned.
+
+    Attributes
+    ----------
+    interactions : int
+        The number of interactions of the update, repeated pairs merged.
+    new_interactions : int
+        Those whose pair the model did not have.
+    new_users, new_items : int
+    touched_users, touched_items : int
+        The users and items that were solved, new ones included.
+    """
+
+    interactions: int
+    new_interactions: int
+    new_users: int
+    new_items: int
+    touched_users: int
+    touched_items: int
+
+    def __str__(self) -> str:
+        changed = self.interactions - self.new_interactions
+        return (
+            f"learned {counted(self.new_interactions, 'new interaction')} and {counted(changed, 'changed one')}, "
+            f"{counted(self.new_users, 'new user')}, {counted(self.new_items, 'new item')}; "
+            f"solved {counted(self.touched_users, 'user')} and {counted(self.touched_items, 'item')}"
+        )
+
+
+def update(
+    model: options.Model,
+    file: options.File,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File for the updated model. Default: the same file.")
+    ] = None,
+    user: options.User = "user",
+    item: options.Item = "item",
+    value: options.Value = None,
+    time_column: options.Time = None,
+    weight: options.Weight = None,
+    duplicates: Annotated[
+        Repeats | None,
+        typer.Option(
+            "--duplicates",
+            help="How to handle interactions whose pair of a user and an item is repeated, or known to the model. "
+            "Default: count them if there are no values, else keep the last.",
+            rich_help_panel=options.DATA,
+        ),
+    ] = None,
+    separator: options.Separator = None,
+    header: options.Header = True,
+    encoding: options.Encoding = "utf-8",
+    quote: options.Quote = '"',
+    decimal: options.DecimalMark = ".",
+    comment: options.Comment = None,
+    newlines_in_values: options.NewlinesInValues = False,
+    timestamp_format: options.TimestampFormat = None,
+    bad_lines: options.Bad = options.BadLines.error,
+    item_titles: options.Titles = None,
+    update_items: Annotated[
+        bool,
+        typer.Option(
+            "--update-items/--no-update-items",
+            help="Whether items learn, too. Without, only users do, as if they were folded in.",
+        ),
+    ] = True,
+    as_json: options.Json = False,
+) -> None:
+    """Update a saved model with new interactions, without fitting it again.
+
+    Users and items that have new interactions are solved again; new ones are added. The file is replaced whole, or
+    not at all.
+    """
+    written = Output("MODEL", model) if output is None else Output("--output", output)
+    check_outputs([written], {"input file": file, "table of titles": item_titles})
+    target = model if output is None else output
+    form = options.Format(
+        separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
+        item_titles,
+    )  # fmt: skip
+    fitted = hs.load(model)
+    if not hasattr(fitted, "partial_fit"):
+        raise ParameterError(
+            f"{model} is a model of the class {type(fitted).__name__}, which has no incremental updates: fit it "
+            "again with halfstep fit"
+        )
+    data = options.read(file, user, item, value, time_column, weight, duplicates, form, fitted)
+    note(f"{file}: {data}")
+    if duplicates is None:
+        known = fitted.interactions_
+        duplicates = Repeats.last if data.has_values or (known is not None and known.has_values) else Repeats.sum
+    began = time.perf_counter()
+    learned = _learned(fitted, data, duplicates, update_items=update_items)
+    seconds = time.perf_counter() - began
+    fitted.save(target)
+    say = note if may_share_standard_output(target) else print
+    if as_json:
+        print_json({"model": str(target), **asdict(learned), "seconds": seconds}, say)
+    else:
+        say(str(learned))
+        say(f"updated in {seconds:.1f} s; saved to {printable(str(target))}")
+
+
+def _learned(model: Any, data: hs.Interactions, duplicates: Repeats, *, update_items: bool) -> Learned:
+    """Update a model; return what it has learned."""
+    before = int(model.item_counts_.sum()), len(model.users_), len(model.items_)
+    model.partial_fit(data, duplicates=duplicates.value, update_items=update_items)
+    return Learned(
+        interactions=len(data),
+        new_interactions=int(model.item_counts_.sum()) - before[0],
+        new_users=len(model.users_) - before[1],
+        new_items=len(model.items_) - before[2],
+        touched_users=int(np.count_nonzero(data.user_counts)),
+        touched_items=int(np.count_nonzero(data.item_counts)) if update_items else 0,
+    )

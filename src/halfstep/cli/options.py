@@ -210,7 +210,7 @@ def read(
     value: str | None,
     time: str | None,
     weight: str | None,
-    duplicates: StrEnum | None,
+    duplicates: Duplicates | None,
     form: Format,
     model: Any = None,
 ) -> hs.Interactions:

@@ -115,7 +115,8 @@ def update(
             f"{model} is a model of the class {type(fitted).__name__}, which has no incremental updates: fit it "
             "again with halfstep fit"
         )
-    data = options.read(file, user, item, value, time_column, weight, duplicates, form, fitted)
+    merged = None if duplicates is None else options.Duplicates(duplicates.value)
+    data = options.read(file, user, item, value, time_column, weight, merged, form, fitted)
     note(f"{file}: {data}")
     if duplicates is None:
         known = fitted.interactions_

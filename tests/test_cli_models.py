@@ -212,8 +212,9 @@ def test_evaluate_holds_the_future_back(shell: Shell, folder: Path) -> None:
     model = hs.ALS(hs.Explicit(biases=True), rank=16, regularization=1.5, iterations=3, random_state=0).fit(train)
     assert figures["ALS", "rmse", None] == pytest.approx(hs.metrics.rmse(test.values, model.predict(test)))
     assert figures["Popularity", "rmse", None] is None  # it predicts no values; JSON knows no NaN
+    assert told["baselines"] == ["Popularity", "GlobalMean", "ItemBias", "UserItemBias"]
     assert set(figures) == {
-        (m, *of) for m in ("ALS", "Popularity") for of in (("rmse", None), ("recall", 5), ("recall", 20))
+        (m, *of) for m in ("ALS", *told["baselines"]) for of in (("rmse", None), ("recall", 5), ("recall", 20))
     }
 
 

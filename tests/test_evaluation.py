@@ -144,7 +144,7 @@ def test_candidates_are_ranked_among_themselves_seen_or_not(problem, seed):
 
 def test_errors_of_predictions_are_those_of_the_metrics(models, halves):
     _, test = halves
-    result = hs.evaluate(models, test, ["rmse", "mae"])
+    result = hs.evaluate(models, test, ["rmse", "mae", "ndcg"])
     predicted = models["biased"].predict(test)
     assert result["biased", "rmse"] == pytest.approx(hs.metrics.rmse(test.values, predicted))
     assert result["biased", "mae"] == pytest.approx(hs.metrics.mae(test.values, predicted))
@@ -193,13 +193,96 @@ def test_results_depend_neither_on_blocks_nor_on_threads(models, halves, monkeyp
     assert str(hs.evaluate(models["implicit"], test, metrics, threads=2).rows) == str(whole.rows)  # NaN is not NaN
 
 
-def test_popularity_is_there_once(models, halves):
-    train, test = halves
-    popularity = hs.Popularity().fit(train)
-    assert hs.evaluate(popularity, test, "recall").models == ["Popularity"]
-    assert hs.evaluate({"most seen": popularity} | models, test, "recall").models == ["most seen", *models]
-    with pytest.raises(ParameterError, match=r"no hs\.Popularity is called 'Popularity': give it another name"):
-        hs.evaluate({"Popularity": models["biased"]}, test)
+class TestBaselines:
+    """What stands beside the models: fit for the metrics, and fitted to what the models were fitted on."""
+
+    OF_VALUES = ("GlobalMean", "ItemBias", "UserItemBias")
+
+    def test_they_fit_the_metrics(self, models, halves):
+        train, test = halves
+        of_lists = hs.evaluate(models, test, "recall", resamples=2)
+        of_values = hs.evaluate(models, test, ["mae", "rmse"], resamples=2)
+        both = hs.evaluate(models, test, ["rmse", "recall"], resamples=2)
+        assert of_lists.models == [*models, "Popularity"]
+        assert of_values.models == [*models, *self.OF_VALUES]
+        assert both.models == [*models, "Popularity", *self.OF_VALUES]
+        assert both.baselines == ("Popularity", *self.OF_VALUES)
+        for name in self.OF_VALUES:
+            fitted = getattr(hs, name)().fit(train)
+            assert both[name, "rmse"] == pytest.approx(hs.metrics.rmse(test.values, fitted.predict(test)))
+            assert of_values[name, "mae"] == pytest.approx(hs.metrics.mae(test.values, fitted.predict(test)))
+            assert np.isnan(both[name, "recall"])
+            assert both[name, "rmse"] == of_values[name, "rmse"]
+        assert both["Popularity", "recall"] == of_lists["Popularity", "recall"]
+        assert np.isnan([both["Popularity", "rmse"], both["implicit", "rmse"]]).all()
+        assert next(line for line in repr(both).splitlines() if line.startswith("GlobalMean")).endswith("–")
+
+    def test_each_class_is_there_once(self, models, halves):
+        train, test = halves
+        popularity, bias = hs.Popularity().fit(train), hs.ItemBias(regularization=3.0).fit(train)
+        assert hs.evaluate(popularity, test, "recall").models == ["Popularity"]
+        assert hs.evaluate({"most seen": popularity} | models, test, "recall").models == ["most seen", *models]
+        assert hs.evaluate(bias, test, "rmse").models == ["ItemBias", "GlobalMean", "UserItemBias"]
+        with pytest.raises(ParameterError, match=r"no hs\.Popularity is called 'Popularity': give it another name"):
+            hs.evaluate({"Popularity": models["biased"]}, test)
+        assert hs.evaluate({"Popularity": models["biased"]}, test, "rmse").models == ["Popularity", *self.OF_VALUES]
+
+    def test_without(self, models, halves):
+        result = hs.evaluate(models, halves[1], ["rmse", "ndcg"], baseline=None, resamples=2)
+        assert result.models == [*models]
+        assert result.baselines == ()
+        assert result.to_dict()["baselines"] == []
+        assert hs.evaluate(models, halves[1], "ndcg", baseline={}, resamples=2).models == [*models]
+
+    def test_of_ones_own(self, models, halves):
+        train, test = halves
+        mine = {"shrunk": hs.UserItemBias(user_regularization=99.0), "top": hs.Popularity().fit(test)}
+        result = hs.evaluate(models["biased"], test, ["rmse", "recall"], baseline=mine, resamples=2)
+        assert result.models == ["ALS", "shrunk", "top"]
+        shrunk = hs.UserItemBias(user_regularization=99.0).fit(train)
+        assert result["shrunk", "rmse"] == pytest.approx(hs.metrics.rmse(test.values, shrunk.predict(test)))
+        beside = hs.evaluate({"ALS": models["biased"], "shrunk": shrunk}, test, ["rmse", "recall"], resamples=2)
+        assert result["shrunk", "recall"] == beside["shrunk", "recall"]
+        assert result["top", "recall"] == beside["Popularity", "recall"]  # fitted again, on the training data
+        assert mine["top"].interactions_ is test
+        assert "users_" not in vars(mine["shrunk"])
+
+    @pytest.mark.parametrize(
+        ("baseline", "message"),
+        [
+            ("popularity", "baseline='popularity': give 'auto', None, or a mapping from name to estimator"),
+            (True, "baseline=True: give"),
+            ([hs.Popularity()], r"baseline=\[.*\]: give"),
+            ({"a": 3}, "the baseline 'a' is 3: give a name and an estimator"),
+            ({"a": hs.Popularity}, "the baseline 'a' is <class .*: give a name and an estimator"),
+            ({3: hs.Popularity()}, "the baseline 3 is Popularity.*: give a name and an estimator"),
+            ({"biased": hs.Popularity()}, "the baseline 'biased' has the name of a model"),
+        ],
+    )
+    def test_others_are_refused(self, models, halves, baseline, message):
+        with pytest.raises(ParameterError, match=message):
+            hs.evaluate(models, halves[1], baseline=baseline)
+
+    def test_without_values_there_are_none_of_values(self):
+        train = hs.Interactions.from_arrays([1, 1, 2], ["x", "y", "y"])
+        test = hs.Interactions.from_arrays([2], ["x"], [3.0])
+        model = hs.ALS(hs.Implicit(), rank=2, iterations=1, random_state=0).fit(train)
+        result = hs.evaluate(model, test, ["rmse", "recall"], resamples=2)
+        assert result.models == ["ALS", "Popularity"]
+        assert np.isnan(result["ALS", "rmse"])
+
+
+def test_the_shares_of_unknown_users_and_items():
+    """Users 3 and 4 of four, and items x and y of three, have nothing in the training data; 5 is only an id."""
+    train = hs.Interactions.from_arrays([1, 1, 2, 3], ["a", "b", "a", "y"])
+    train = train.subset([0, 1, 2])
+    test = hs.Interactions.from_arrays([1, 2, 3, 4, 5], ["x", "b", "y", "b", "z"]).subset([0, 1, 2, 3])
+    result = hs.evaluate(hs.Popularity().fit(train), test, "recall", resamples=2)
+    assert (result.unknown_users, result.unknown_items) == (1 / 2, 2 / 3)
+    line = "Without training data: 50.0 % of the users and 66.7 % of the items of the test set"
+    assert repr(result).splitlines()[1] == line
+    assert result.to_dict()["unknown_items"] == 2 / 3
+    assert result.n_unknown == 2
 
 
 def test_a_seed_gives_the_same_intervals_and_another_seed_others(models, halves):
@@ -261,11 +344,11 @@ def test_tables_print_and_convert(models, halves):
     result = hs.evaluate(models, test, ["ndcg", "coverage"])
     lines = repr(result).splitlines()
     assert lines[0] == f"Evaluation on {result.n_scored} users, {943 - result.n_scored} without test items left out"
-    assert lines[1].split() == ["ndcg@10", "coverage@10"]
+    assert lines[2].split() == ["ndcg@10", "coverage@10"]
     row = result.find("biased", "ndcg")
-    assert f"biased      {row.value:.4f} ({row.low:.4f} to {row.high:.4f})  " in lines[3]
+    assert f"biased      {row.value:.4f} ({row.low:.4f} to {row.high:.4f})  " in lines[4]
     many = repr(hs.evaluate(models, test, list(MEASURES))).splitlines()
-    assert many[1].split() == ["implicit", "biased", "Popularity"]  # metrics go down where they are many
+    assert many[2].split() == ["implicit", "biased", "Popularity"]  # metrics go down where they are many
     assert max(map(len, many)) < 118
 
     frame = result.to_frame("polars")

@@ -17,7 +17,7 @@ from halfstep.interactions import Interactions, as_interactions
 from halfstep.parameters import check_integer, check_number
 
 
-class _Baseline(FactorModel):
+class BaselineModel(FactorModel):
     """A factorisation without factors; a subclass says what its mean and biases are."""
 
     def fit(self, data: Any, y: None = None) -> Self:
@@ -62,9 +62,33 @@ class _Baseline(FactorModel):
         """Give the mean, the users' and the items' biases."""
         raise NotImplementedError
 
+    def of_users(self, histories: Interactions) -> Self:
+        """Return the model of other users, with the mean and the items of this one.
+
+        Parameters
+        ----------
+        histories : Interactions
+            What these users have done, on the items of this model.
+        """
+        self = self._snapshot()
+        other = self._independent()
+        other.__dict__.update(
+            users_=histories.users,
+            user_factors_=np.empty((histories.n_users, 0)),
+            user_biases_=self._biases_of(histories),
+            _data=histories,
+            _items_data=self._items_data if self._is_folded else self._data,
+            _is_folded=True,
+        )
+        return other
+
+    def _biases_of(self, histories: Interactions) -> NDArray[np.float64]:
+        """Return the biases of other users."""
+        return np.zeros(histories.n_users)
+
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class GlobalMean(_Baseline):
+class GlobalMean(BaselineModel):
     """Predict the mean of the observed values for every pair: ŷ_ui = μ.
 
     `FactorModel` describes the fitted attributes.
@@ -75,7 +99,7 @@ class GlobalMean(_Baseline):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class ItemBias(_Baseline):
+class ItemBias(BaselineModel):
     """Predict how well an item is liked on the whole: ŷ_ui = μ + b_i.
 
     μ is the mean value and b_i = Σ_u (r_ui − μ) / (λ + n_i) over the n_i observed values of item i: its mean
@@ -101,7 +125,7 @@ class ItemBias(_Baseline):
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class UserItemBias(_Baseline):
+class UserItemBias(BaselineModel):
     """Predict from how an item is liked and how a user judges, both on the whole: ŷ_ui = μ + b_u + b_i.
 
     The biases are found by alternating least squares (Koren 2010, "Factor in the neighbors"): all start at 0,
@@ -146,9 +170,13 @@ class UserItemBias(_Baseline):
             )
         return mean, user_biases, item_biases
 
+    def _biases_of(self, histories: Interactions) -> NDArray[np.float64]:
+        residuals = histories.values - self.mean_ - self.item_biases_[histories.item_positions]
+        return _shrunk_means(residuals, histories.user_positions, histories.user_counts, self.user_regularization)
+
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class Popularity(_Baseline):
+class Popularity(BaselineModel):
     """Score an item by how many users have it, whatever they think of it: ŷ_ui = n_i.
 
     The scores rank items; they are no predictions of values. `FactorModel` describes the fitted attributes:

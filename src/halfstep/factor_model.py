@@ -88,6 +88,7 @@ class FactorModel(Estimator):
     threads: int | None = None  # a parameter of models that are fitted in several threads
     _data: Interactions | Ledger | None
     _is_folded: bool = False  # its users are not those that the items were fitted on
+    _items_data: Interactions | Ledger | None = None  # of folded models: what the items were fitted on, if known
     _values_are: str = "given"  # `Interactions.values_are` of the training data
     _is_snapshot: bool = False  # a copy for a single call, which is never updated
     _unit_factors: UnitFactors | None = None  # of the factors since the last update

@@ -174,6 +174,7 @@ class HalfStepModel(FactorModel):
         """Return a model of these users, with the items of this one."""
         folded = self._independent()
         folded.__dict__.update(users_=data.users, user_factors_=factors, user_biases_=biases, _data=data)
+        folded._items_data = self._items_data if self._is_folded else self._data
         folded._is_folded = True
         folded._leases = {name: lease for name, lease in self._leases.items() if name.startswith("item")}
         return folded
@@ -414,8 +415,9 @@ class HalfStepModel(FactorModel):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        if isinstance(state.get("_data"), Ledger):
-            state["_data"] = state["_data"].interactions
+        for name in ("_data", "_items_data"):
+            if isinstance(state.get(name), Ledger):
+                state[name] = state[name].interactions
         state["_gramians"] = None
         return state  # with its leases, since the arrays must not change until they are pickled
 
@@ -423,6 +425,7 @@ class HalfStepModel(FactorModel):
         fresh: dict[str, Any] = {
             "_link": None,
             "_is_folded": False,
+            "_items_data": None,
             "_gramians": None,
             "_unit_factors": None,
             "_items_gram": None,

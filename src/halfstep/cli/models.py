@@ -18,13 +18,13 @@ from halfstep.cli.outputs import Output, check_outputs, may_share_standard_outpu
 from halfstep.cli.printing import note, print_json, print_list
 from halfstep.cli.tables import SUFFIXES, columns_of, rows_of, write_recommendations
 from halfstep.errors import ParameterError
-from halfstep.evaluation import check_metrics
+from halfstep.evaluation import DEFAULT_METRICS, check_metrics
 from halfstep.printable import printable
 from halfstep.recommendations import Ranking
 
-DEFAULT_METRICS = {
-    False: ["ndcg", "recall", "hit_rate"],
-    True: ["rmse", "mae", "ndcg", "recall"],
+METRICS = {
+    False: [*DEFAULT_METRICS],
+    True: ["rmse", "mae", *DEFAULT_METRICS],
 }  # by whether values are predicted
 
 
@@ -259,7 +259,7 @@ def evaluate(
         with interruptions(keep=False):
             fitted = estimator.fit(train)
     predicts_values = test.has_values and not isinstance(getattr(fitted, "objective", None), hs.Implicit)
-    report = hs.evaluate(fitted, test, names or DEFAULT_METRICS[predicts_values], cutoffs, random_state=seed)
+    report = hs.evaluate(fitted, test, names or METRICS[predicts_values], cutoffs, random_state=seed)
     if as_json:
         print_json(report.to_dict())
     else:

@@ -4,8 +4,10 @@
 ``metric_names`` reads what is asked for.
 """
 
-from halfstep.evaluation.held_out import Evaluation, check_metrics, evaluate
+from halfstep.evaluation.held_out import DEFAULT_METRICS, Evaluation, check_metrics, evaluate
 from halfstep.evaluation.report import Row
 from halfstep.evaluation.stream import StreamEvaluation, evaluate_stream
 
-__all__ = ["Evaluation", "Row", "StreamEvaluation", "check_metrics", "evaluate", "evaluate_stream"]
+__all__ = [
+    "DEFAULT_METRICS", "Evaluation", "Row", "StreamEvaluation", "check_metrics", "evaluate", "evaluate_stream",
+]  # fmt: skip

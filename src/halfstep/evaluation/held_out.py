@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.baselines import Popularity
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.bootstrap import RESAMPLES, Mean, check_confidence
 from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR, Metric, read_metrics
+from halfstep.evaluation.reference_models import Baseline, Compared, check_baseline, fitted_baselines
 from halfstep.evaluation.report import Report, Row
-from halfstep.evaluation.task import Candidates, Task, training_of
+from halfstep.evaluation.task import Candidates, Task, training_of, training_of_items
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import as_interactions
 from halfstep.interactions.frames import new_frame
 from halfstep.metrics.marks import mark, mean_over_list, measure, self_information
 from halfstep.parameters import as_generator, check_finite, check_flag, check_integer, check_threads
 
+DEFAULT_METRICS = ("ndcg", "recall", "hit_rate", "coverage", "novelty")
 PLACES_AT_ONCE = 1 << 20  # of ranked lists, so that memory stays bounded whatever the number of users
 
 
@@ -43,11 +44,15 @@ class Evaluation(Report):
         How many other users the model or the test set know: without relevant items in the test.
     n_unknown : int
         How many of the scored users have nothing in the training data; they get what `recommend` gives strangers.
+    unknown_users, unknown_items : float
+        The shares of the users and of the items of the test set that have nothing in the training data.
     n_repeats : int
         How many relevant pairs of the test set are in the training data, too. They are left out, since a list
         without seen items cannot hold them.
     confidence : float
         Of the intervals.
+    baselines : tuple of str
+        The names of the models that `baseline` added.
     """
 
     users: NDArray[Any]
@@ -55,6 +60,9 @@ class Evaluation(Report):
     n_left_out: int
     n_unknown: int
     n_repeats: int
+    unknown_users: float
+    unknown_items: float
+    baselines: tuple[str, ...] = ()
     frame_kind: str | None = None
 
     def __getitem__(self, key: tuple[str, str]) -> float:
@@ -115,25 +123,31 @@ class Evaluation(Report):
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the values of users, made of what JSON knows."""
-        counts = ("n_scored", "n_left_out", "n_unknown", "n_repeats", "confidence")
-        return {name: getattr(self, name) for name in counts} | {"rows": self._rows_as_dicts()}
+        counts = (
+            "n_scored", "n_left_out", "n_unknown", "n_repeats", "unknown_users", "unknown_items", "confidence"
+        )  # fmt: skip
+        about = {name: getattr(self, name) for name in counts} | {"baselines": list(self.baselines)}
+        return about | {"rows": self._rows_as_dicts()}
 
     def __repr__(self) -> str:
         parts = [f"Evaluation on {self.n_scored:,} users, {self.n_left_out:,} without test items left out"]
-        if self.n_unknown:
-            parts.append(f"{self.n_unknown:,} scored without training data")
         if self.n_repeats:
             parts.append(f"{self.n_repeats:,} pairs of the training data left out")
+        unknown = (
+            f"Without training data: {100 * self.unknown_users:.1f} % of the users and "
+            f"{100 * self.unknown_items:.1f} % of the items of the test set"
+        )
         about = f"In brackets: {100 * self.confidence:g} % intervals, by bootstrap over users"
-        return "\n".join(["; ".join(parts), *self._printed(), about])
+        return "\n".join(["; ".join(parts), unknown, *self._printed(), about])
 
 
 def evaluate(
     model: FactorModel | Mapping[str, FactorModel],
     test: Any,
-    metrics: str | Sequence[str] = ("ndcg", "recall", "hit_rate"),
+    metrics: str | Sequence[str] = DEFAULT_METRICS,
     n: int | Sequence[int] = 10,
     *,
+    baseline: Baseline = "auto",
     exclude_seen: bool = True,
     candidates: Candidates | None = None,
     relevant_from: float | None = None,
@@ -142,18 +156,23 @@ def evaluate(
     random_state: int | np.random.Generator | None = 0,
     threads: int | None = None,
 ) -> Evaluation:
-    """Score models on interactions that were held back, side by side and with popularity beside them.
+    """Score models on held-out interactions, side by side with baselines.
 
     Every user with relevant items in the test set gets a ranked list of n items from each model. A relevant item that
     nobody has in the training data counts as relevant and is never found; a user who has nothing there gets the list
     that `recommend` gives strangers. Users without relevant items are left out, and counted.
 
+    "recall" and "ndcg" at n are those of LightGCN: recall is hits / |relevant items|, and the ideal list of NDCG has
+    min(n, |relevant items|) items. "attainable_recall" is the recall of Mult-VAE: hits / min(n, |relevant items|);
+    its NDCG is "ndcg". Means are over users.
+
     Parameters
     ----------
     model : fitted model, or mapping from name to fitted model
-        All fitted on the same interactions. `Popularity` joins them, if none is there.
+        All fitted on the same interactions; or all the result of `fold_in` of the same histories, to score users
+        whom the items were not fitted on (see `split_held_out_users`).
     test : Interactions, scipy.sparse matrix or dataframe
-        What was held back. Ids are matched by what they are, not by their positions.
+        What was held out. Ids are matched by what they are, not by their positions.
     metrics : str or sequence of str
         Of lists: "ndcg", "recall", "attainable_recall" (divided by min(n, relevant)), "hit_rate", "precision",
         "average_precision", "attainable_average_precision", "reciprocal_rank", "coverage" (of the items that can be
@@ -163,6 +182,14 @@ def evaluate(
         values (such as `Implicit` for ratings), and models that were fitted without values.
     n : int or sequence of int
         Cutoffs: the lengths of the lists.
+    baseline : {"auto"}, mapping from name to estimator, or None
+        What to put beside the models. "auto" fits baselines to what the models were fitted on: `Popularity` for
+        metrics of lists, and `GlobalMean`, `ItemBias` and `UserItemBias` for metrics of predictions, if the training
+        data have values; none of a class that is among the models, and each is measured by its own metrics only.
+        The estimators of a mapping are copied, fitted to the same interactions, and measured by all metrics. For
+        folded-in models, baselines are fitted to what the items were fitted on, and then the users are folded in; a
+        folded-in model that was read from a file does not know that, and "auto" adds `Popularity` alone. None adds
+        no baseline.
     exclude_seen : bool
         Rank only what the user does not have in the training data; relevant pairs that are there are left out.
     candidates : mapping from user id to item ids, optional
@@ -200,6 +227,7 @@ def evaluate(
     >>> test = hs.Interactions.from_arrays([3, 1], ["jam", "salt"])
     >>> hs.evaluate(hs.Popularity().fit(train), test, ["recall", "coverage"], n=2, random_state=0)
     Evaluation on 2 users, 1 without test items left out
+    Without training data: 0.0 % of the users and 50.0 % of the items of the test set
                 recall@2                   coverage@2
     Popularity  0.5000 (0.0000 to 1.0000)  0.6667
     In brackets: 95 % intervals, by bootstrap over users
@@ -212,27 +240,30 @@ def evaluate(
     if relevant_from is not None:
         check_finite("relevant_from", relevant_from)
     seed = int(as_generator(random_state).integers(1 << 62))
-    models = _with_popularity(_named(model))
+    models = _named(model)
+    check_baseline(baseline, models)
     first = next(iter(models.values()))
     entries = as_interactions(test)
     if not entries.has_values:
         _refuse_need_of_values(asked, relevant_from)
     task = Task.of(first, entries, exclude_seen, candidates, relevant_from)
-    of_lists = [metric for metric in asked if metric.name in PER_LIST]
-    if of_lists and not task.relevant.any():
+    ranks = any(metric.name in PER_LIST for metric in asked)
+    if ranks and not task.relevant.any():
         learnt = f" that is not in the training data: {task.n_repeats:,} are" if task.n_repeats else ""
         raise DataError(f"there is nothing to score: no user has a relevant item in the test set{learnt}")
+    baselines = fitted_baselines(baseline, models, asked)
     figures: dict[tuple[str, Metric], Mean | float] = {}
-    for name, each in models.items():
-        found = measure_lists(each, task, of_lists, threads) | _of_pairs(each, task, asked)
-        figures |= {(name, metric): found[metric] for metric in asked}
-    n_scored = int(np.count_nonzero(task.relevant)) if of_lists else len(task.users)
+    for name, compared in ({name: Compared(each, asked) for name, each in models.items()} | baselines).items():
+        found = _measured(compared, task, threads)
+        figures |= {(name, metric): found.get(metric, np.nan) for metric in asked}
+    n_scored = int(np.count_nonzero(task.relevant)) if ranks else len(task.users)
     return Evaluation(
         rows=Report.rows_of(figures, confidence, resamples, seed),
         confidence=confidence, figures=figures, resamples=resamples, seed=seed, users=task.users, n_scored=n_scored,
         n_left_out=len(first.users_) + task.n_foreign - n_scored,
-        n_unknown=int(np.count_nonzero(task.strangers & (task.relevant > 0) if of_lists else task.strangers)),
-        n_repeats=task.n_repeats, frame_kind=training_of(first).frame_kind,
+        n_unknown=int(np.count_nonzero(task.strangers & (task.relevant > 0) if ranks else task.strangers)),
+        n_repeats=task.n_repeats, unknown_users=float(task.strangers.mean()), unknown_items=task.unknown_items,
+        baselines=tuple(baselines), frame_kind=training_of(first).frame_kind,
     )  # fmt: skip
 
 
@@ -247,6 +278,13 @@ def check_metrics(metrics: str | Sequence[str], n: int | Sequence[int]) -> None:
     read_metrics(metrics or "ndcg", n, (*PER_LIST, *PER_PAIR))
 
 
+def _measured(compared: Compared, task: Task, threads: int | None) -> dict[Metric, Mean | float]:
+    """Measure all metrics of one model."""
+    of_lists = [metric for metric in compared.metrics if metric.name in PER_LIST]
+    of_pairs = _of_pairs(compared.model, task, compared.metrics)
+    return measure_lists(compared.model, task, of_lists, threads) | of_pairs
+
+
 def measure_lists(
     model: FactorModel, task: Task, asked: Sequence[Metric], threads: int | None
 ) -> dict[Metric, Mean | float]:
@@ -256,8 +294,11 @@ def measure_lists(
     longest = min(max(metric.n or 0 for metric in asked), len(model.items_))
     values = {metric: np.full(len(task.users), np.nan) for metric in asked if metric.name != "coverage"}
     covered = {metric: np.zeros(len(model.items_), bool) for metric in asked if metric.name == "coverage"}
-    training = training_of(model)
-    bits = self_information(training.item_counts, training.n_users)
+    training = training_of_items(model)
+    if training is None:  # a folded-in model from a file, which does not know how many users there were
+        bits = np.full(len(model.items_), np.nan)
+    else:
+        bits = self_information(training.item_counts, training.n_users)
     scored = np.flatnonzero(task.relevant)
     for block in np.array_split(scored, -(-len(scored) * longest // PLACES_AT_ONCE)):
         listed = model.recommend(
@@ -323,16 +364,3 @@ def _named(model: FactorModel | Mapping[str, FactorModel]) -> dict[str, FactorMo
                 "same, or evaluate them one by one"
             )
     return models
-
-
-def _with_popularity(models: dict[str, FactorModel]) -> dict[str, FactorModel]:
-    if any(isinstance(each, Popularity) for each in models.values()):
-        return models
-    name = Popularity.__name__
-    if name in models:
-        raise ParameterError(f"a model that is no hs.{name} is called {name!r}: give it another name")
-    first = next(iter(models.values()))
-    popularity = Popularity().fit(training_of(first))
-    # What was had when the items were learnt: a model that was folded in knows its own users' interactions alone.
-    popularity.item_counts_, popularity.item_biases_ = first.item_counts_, first.item_counts_.astype(np.float64)
-    return models | {name: popularity}

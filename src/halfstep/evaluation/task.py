@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from halfstep.errors import DataError, ParameterError
 from halfstep.factor_model import FactorModel
-from halfstep.interactions import Interactions, listed_for
+from halfstep.interactions import Interactions, Ledger, listed_for
 
 Candidates = Mapping[Any, Iterable[Any]]
 
@@ -42,6 +42,8 @@ class Task:
         Users of the test set's vocabulary that the models do not know.
     n_repeats : int
         Relevant pairs that are in the training data, and are left out.
+    unknown_items : float
+        The share of the items of the test set that nobody has in the training data.
     """
 
     users: NDArray[Any]
@@ -56,6 +58,7 @@ class Task:
     candidates: Candidates | None
     n_foreign: int
     n_repeats: int
+    unknown_items: float
 
     @classmethod
     def of(
@@ -84,10 +87,13 @@ class Task:
         rows = entry_rows[wanted].astype(np.int64)
         at = known_users[present]
         strangers = (at < 0) | (training_of(model).user_counts[at] == 0)
+        of_items = item_of[test.item_counts > 0]
+        unknown = (of_items < 0) | (model.item_counts_[of_items] == 0)
         return cls(
             users, strangers, np.bincount(rows, minlength=len(users)).astype(np.int64), rows,
             item_of[test.item_positions[wanted]], test, entry_rows.astype(np.int64), catalogue, exclude_seen,
             candidates, int(np.count_nonzero(known_users < 0)), int(np.count_nonzero(repeated)),
+            float(unknown.mean()),
         )  # fmt: skip
 
 
@@ -105,6 +111,17 @@ def training_of(model: FactorModel) -> Interactions:
             "popularity are known: save the model with its interactions, or fit it again"
         )
     return model.interactions_
+
+
+def training_of_items(model: FactorModel) -> Interactions | None:
+    """Return what the items of a model were fitted on; None if a folded-in model does not know.
+
+    It differs from `training_of` for models that `fold_in` returned, whose own interactions are histories.
+    """
+    if not model._is_folded:
+        return training_of(model)
+    data = model._items_data
+    return data.interactions if isinstance(data, Ledger) else data
 
 
 def known_positions(model: FactorModel, test: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

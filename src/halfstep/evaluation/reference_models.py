@@ -1,0 +1,128 @@
+"""Baselines that are put beside the models of an evaluation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from halfstep.baselines import BaselineModel, GlobalMean, ItemBias, Popularity, UserItemBias
+from halfstep.errors import DataError, ParameterError
+from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR, Metric
+from halfstep.evaluation.task import training_of, training_of_items
+from halfstep.factor_model import FactorModel
+from halfstep.interactions import Interactions
+
+Baseline: TypeAlias = Literal["auto"] | Mapping[str, FactorModel] | None
+
+OF_LISTS: Sequence[type[BaselineModel]] = (Popularity,)
+OF_VALUES: Sequence[type[BaselineModel]] = (GlobalMean, ItemBias, UserItemBias)
+
+
+class Compared(NamedTuple):
+    """A fitted model, and the metrics that are measured for it."""
+
+    model: FactorModel
+    metrics: Sequence[Metric]
+
+
+@runtime_checkable
+class _Folding(Protocol):
+    def fold_in(self, histories: Interactions, /) -> FactorModel: ...
+
+
+def check_baseline(baseline: object, names: Collection[str]) -> None:
+    """Check that a parameter `baseline` can be used beside models of some names.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither "auto" nor None nor a mapping from name to estimator, or a name is that of a model.
+    """
+    if baseline is None or (isinstance(baseline, str) and baseline == "auto"):
+        return
+    if not isinstance(baseline, Mapping):
+        raise ParameterError(f"baseline={baseline!r}: give 'auto', None, or a mapping from name to estimator")
+    for name, estimator in baseline.items():
+        if not isinstance(name, str) or not isinstance(estimator, FactorModel) or not hasattr(estimator, "fit"):
+            raise ParameterError(
+                f"the baseline {name!r} is {estimator!r}: give a name and an estimator, such as "
+                "{'UserItemBias': hs.UserItemBias()}"
+            )
+        if name in names:
+            raise ParameterError(f"the baseline {name!r} has the name of a model: give it another name")
+
+
+def fitted_baselines(
+    baseline: Baseline, models: Mapping[str, FactorModel], asked: Sequence[Metric]
+) -> dict[str, Compared]:
+    """Fit the baselines of an evaluation to what the models were fitted on.
+
+    Parameters
+    ----------
+    baseline : {"auto"}, mapping from name to estimator, or None
+        As in `halfstep.evaluate`, and checked by `check_baseline`.
+    models : mapping from name to fitted model
+        Fitted on the same interactions.
+    asked : sequence of Metric
+
+    Raises
+    ------
+    ParameterError
+        If a baseline of "auto" has the name of a model, or the models are of folded-in users, and an estimator
+        cannot be folded in.
+    DataError
+        If the models are of folded-in users, what the items were fitted on is unknown, and an estimator requires it.
+    """
+    first = next(iter(models.values()))
+    if isinstance(baseline, Mapping):
+        return {name: Compared(_fitted(name, each, first), asked) for name, each in baseline.items()}
+    if baseline is None:
+        return {}
+    training = training_of_items(first)
+    found: dict[str, Compared] = {}
+    for kinds, names in ((OF_LISTS, PER_LIST), (OF_VALUES, PER_PAIR)):
+        fitting = [metric for metric in asked if metric.name in names]
+        if not fitting or (kinds is OF_VALUES and (training is None or not training.has_values)):
+            continue
+        for kind in kinds:
+            if any(isinstance(each, kind) for each in models.values()):
+                continue
+            if kind.__name__ in models:
+                raise ParameterError(
+                    f"a model that is no hs.{kind.__name__} is called {kind.__name__!r}: give it another name"
+                )
+            model = _popularity(first) if kind is Popularity else _fitted(kind.__name__, kind(), first)
+            found[kind.__name__] = Compared(model, fitting)
+    return found
+
+
+def _popularity(model: FactorModel) -> Popularity:
+    """Return popularity by the counts of a model, which it has even if what its items were fitted on is unknown."""
+    popularity = Popularity().fit(training_of(model))
+    popularity.item_counts_, popularity.item_biases_ = model.item_counts_, model.item_counts_.astype(np.float64)
+    return popularity
+
+
+def _fitted(name: str, estimator: FactorModel, model: FactorModel) -> FactorModel:
+    """Fit a copy of an estimator to what a model was fitted on, and fold in the users of a folded-in model."""
+    training = training_of_items(model)
+    if training is None:
+        raise DataError(
+            f"the model was made by fold_in, and does not know what its items were fitted on, which the baseline "
+            f"{name!r} requires: fold in again from the fitted model, or set baseline='auto' or None"
+        )
+    fitted: FactorModel = copy.copy(estimator).fit(training)  # type: ignore[attr-defined]
+    if not model._is_folded:
+        return fitted
+    histories = training_of(model)
+    if isinstance(fitted, BaselineModel):
+        return fitted.of_users(histories)
+    if isinstance(fitted, _Folding):
+        return fitted.fold_in(histories)
+    raise ParameterError(
+        f"the models are of folded-in users, and the baseline {name!r} cannot fold in: {type(fitted).__name__} has "
+        "no fold_in; leave it out"
+    )

@@ -16,8 +16,8 @@ SOURCE = Path(halfstep.__file__).parent
 TRACED = {  # what reads and changes a model's state
     str(SOURCE / name)
     for name in (
-        "factor_model.py", "half_step_model.py", "gramians.py", "online.py", "live.py", "interactions/ledger.py",
-        "interactions/growing.py", "interactions/vocabulary.py",
+        "factor_model.py", "half_step_model.py", "incremental.py", "gramians.py", "online.py", "live.py",
+        "interactions/ledger.py", "interactions/growing.py", "interactions/vocabulary.py",
     )
 }  # fmt: skip
 BLOCKED = 0.02  # seconds after which a thread counts as waiting for a lock that the other one holds

@@ -412,8 +412,9 @@ def test_parameters_that_make_no_sense(parameters: dict, message: str) -> None:
 
 
 def test_errors_name_the_culprit(data: hs.Interactions, model: hs.BayesianALS) -> None:
-    with pytest.raises(ParameterError, match="fit again, or fold_in the users"):
-        model.partial_fit(data)
+    assert not hasattr(model, "partial_fit")  # each sample depends on all data
+    with pytest.raises(ParameterError, match="BayesianALS cannot learn from single events: say update=False"):
+        hs.evaluate_stream(model, data)
     with pytest.raises(ParameterError, match="interval=90"):
         model.predict(data, interval=90)
     with pytest.raises(ParameterError, match="init has rank 2, and rank=3"):

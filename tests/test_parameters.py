@@ -134,8 +134,8 @@ def calls(folder: Path) -> dict[str, Call]:
         found |= {
             f"{name}.explain": on(model, "explain", user="a", item="x"),
             f"{name}.fold_in": on(model, "fold_in", histories={"new": {"x": 1.0}}),
-            f"{name}.partial_fit": on(model, "partial_fit", new=EVENT),
         }
+    found["als.partial_fit"] = on(ALS, "partial_fit", new=EVENT)
     return found
 
 

@@ -18,7 +18,7 @@ from halfstep.backends.threads import paused
 from halfstep.errors import DataError, ParameterError
 from halfstep.features import Given, read_features
 from halfstep.gramians import Gramians
-from halfstep.half_step_model import HalfStepModel
+from halfstep.incremental import IncrementalModel
 from halfstep.interactions import Interactions, as_interactions
 from halfstep.interrupts import allowed
 from halfstep.live import LiveArray
@@ -48,7 +48,7 @@ EXACT_RANK = 32  # up to which doubles, and exact solutions, cost next to nothin
 
 
 @dataclass(eq=False, repr=False)
-class ALS(HalfStepModel):
+class ALS(IncrementalModel):
     """Matrix factorisation by alternating least squares.
 
     Minimises the objective of `halfstep.objective` by solving all users' rows while the items' are held fixed, then

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -125,6 +125,9 @@ class BayesianALS(HalfStepModel):
     -----
     A user or item without observations, unknown ids among them, has the mean of what its side is drawn around in each
     sample, and its intervals are as much wider as that leaves open.
+
+    There is no `partial_fit`, as each sample depends on all data: fit again, or `fold_in` users who have something
+    new.
 
     `explain` is the mean over the samples; its remainder is what the draws of a user, as they happened to fall, leave
     of their expectation.
@@ -576,13 +579,6 @@ class BayesianALS(HalfStepModel):
             mean = hyper.mean + (given @ link[n_bagged:])[0]
             baseline += float(mean @ of_prior) + float(c[i])
         return contributions / len(samples), baseline / len(samples)
-
-    def partial_fit(self, *_: object, **__: object) -> NoReturn:
-        """Not possible: samples of the posterior are samples given all data."""
-        raise ParameterError(
-            "BayesianALS cannot learn on, for each of its samples depends on all data: fit again, or fold_in the "
-            "users who have something new"
-        )
 
     @property
     def _regularization(self) -> Regularization:

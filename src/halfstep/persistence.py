@@ -11,8 +11,8 @@ from halfstep.alternation import Iteration
 from halfstep.baselines import GlobalMean, ItemBias, Popularity, UserItemBias
 from halfstep.bayesian import BayesianALS
 from halfstep.factor_model import FactorModel
-from halfstep.half_step_model import HalfStepModel
 from halfstep.importers import from_implicit, from_spark
+from halfstep.incremental import IncrementalModel
 from halfstep.live import LiveArray
 from halfstep.parameters import as_path, check_flag
 from halfstep.pretrained import PretrainedFactors, from_arrays
@@ -100,7 +100,7 @@ def load(path: str | os.PathLike[str], *, verify: bool = True, copy: bool = Fals
         }
         if stored.history is not None:
             fitted["history_"] = _history(stored.kind, stored.history)
-        if isinstance(model, HalfStepModel):
+        if isinstance(model, IncrementalModel):
             fitted["_live"] = {
                 f"{name}_": LiveArray(getattr(stored, name), copy) for name, copy in stored.copies.items()
             }

@@ -94,6 +94,8 @@ def calls(folder: Path) -> dict[str, Call]:
         "split_by_time": of(hs.split_by_time, data=DATA, test_fraction=0.3),
         "split_leave_last_out": of(hs.split_leave_last_out, data=DATA),
         "split_random": of(hs.split_random, data=DATA),
+        "split_fraction_per_user": of(hs.split_fraction_per_user, data=DATA),
+        "split_held_out_users": of(hs.split_held_out_users, data=DATA, user_fraction=0.5),
         "k_folds": all_of(hs.k_folds, data=DATA), "keep_known": of(hs.keep_known, test=DATA, train=DATA),
         "time_folds": all_of(hs.time_folds, data=DATA, n_folds=1, test_fraction=0.3),
         "read_interactions": of(hs.read_interactions, path=folder / "table.csv"),

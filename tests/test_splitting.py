@@ -12,7 +12,16 @@ from hypothesis import given
 
 from halfstep.errors import DataError, HalfstepError, ParameterError
 from halfstep.interactions import Interactions
-from halfstep.splitting import k_folds, keep_known, split_by_time, split_leave_last_out, split_random, time_folds
+from halfstep.splitting import (
+    k_folds,
+    keep_known,
+    split_by_time,
+    split_fraction_per_user,
+    split_held_out_users,
+    split_leave_last_out,
+    split_random,
+    time_folds,
+)
 
 
 @st.composite
@@ -163,6 +172,139 @@ def test_leave_last_out_refuses(parameter: dict[str, Any]) -> None:
     (name, value) = next(iter(parameter.items()))
     with pytest.raises(ParameterError, match=f"{name}={value}: give an integer of at least 1"):
         split_leave_last_out(numbered([1, 1], [1, 2], [1, 4]), **parameter)
+
+
+# --- a fraction of each user ------------------------------------------------------------------------
+
+ORDERS = st.sampled_from(["random", "time"])
+
+
+@given(timed_interactions(), st.floats(0.01, 0.99), ORDERS, st.integers(1, 3), st.integers(0, 2**32))
+def test_a_fraction_of_each_user(data: Interactions, fraction: float, order: Any, least: int, seed: int) -> None:
+    options: Any = {"order": order, "min_train_ratings": least}
+    sizes = [max(min(round(fraction * n), n - least), 0) for n in data.user_counts.tolist()]
+    if sum(sizes) == 0:
+        with pytest.raises(DataError, match=r"the split leaves none of the .* on the test side"):
+            split_fraction_per_user(data, fraction, **options, random_state=seed)
+        return
+    train, test = split_fraction_per_user(data, fraction, **options, random_state=seed)
+    assert_splits(data, train, test)
+    assert test.user_counts.tolist() == sizes
+    assert train.user_counts.min() >= 1  # no user is lost
+    again = split_fraction_per_user(data, fraction, **options, random_state=np.random.default_rng(seed))
+    assert rows(again[1]) == rows(test)
+    if order == "time":
+        for user in range(data.n_users):
+            sides = [
+                sorted((side.timestamps[k], rows(side)[k]) for k in np.flatnonzero(side.user_positions == user))
+                for side in (train, test)
+            ]
+            assert not sides[1] or sides[0][-1] < sides[1][0]
+
+
+def test_random_fractions_depend_on_the_seed_alone() -> None:
+    data = numbered(np.repeat(range(20), 10), np.tile(range(10), 20))
+    splits = [rows(split_fraction_per_user(data, 0.3, random_state=seed)[1]) for seed in (0, 0, 1)]
+    assert splits[0] == splits[1] != splits[2]
+    times = [split_fraction_per_user(data, 0.3, random_state=0)[1].item_counts for _ in range(2)]
+    assert times[0].tolist() == times[1].tolist()
+    assert times[0].min() > 0  # of any of the ten places, not the last ones
+
+
+def test_a_fraction_by_time_needs_no_seed_and_timestamps() -> None:
+    data = numbered([1] * 5 + [2], range(6), [3, 1, 2, 3, 0, 9])
+    assert rows(split_fraction_per_user(data, 0.4, order="time")[1]) == [0, 3]
+    with pytest.raises(DataError, match="no timestamps to split by"):
+        split_fraction_per_user(numbered([1, 1], [1, 2]), 0.5, order="time")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "message"),
+    [
+        ({"test_fraction": 1}, "test_fraction must be a number above 0 and below 1, not 1"),
+        ({"order": "latest"}, "order='latest': give one of 'random', 'time'"),
+        ({"min_train_ratings": 0}, "min_train_ratings=0: give an integer of at least 1"),
+        ({"random_state": -1}, "random_state=-1: give None"),
+    ],
+)
+def test_fractions_refuse(parameter: Any, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        split_fraction_per_user(numbered([1, 1], [1, 2], [1, 4]), **parameter)
+
+
+# --- held-out users ---------------------------------------------------------------------------------
+
+
+@given(timed_interactions(), st.floats(0.05, 0.95), st.floats(0.01, 0.99), ORDERS, st.integers(0, 2**32))
+def test_held_out_users(data: Interactions, of_users: float, of_entries: float, order: Any, seed: int) -> None:
+    eligible = int((data.user_counts >= 2).sum())
+    n_held_out = round(of_users * eligible)
+    if n_held_out in (0, data.n_users):
+        with pytest.raises(DataError, match=f"holds out {n_held_out}, of {data.n_users} users in all"):
+            split_held_out_users(data, of_users, of_entries, order=order, random_state=seed)
+        return
+    train, histories, test = split_held_out_users(data, of_users, of_entries, order=order, random_state=seed)
+    assert sorted(rows(train) + rows(histories) + rows(test)) == rows(data)
+    for side in (train, histories, test):
+        assert rows(side) == sorted(rows(side))
+        assert side.items is data.items
+        for name in ("user_ids", "item_ids", "timestamps"):
+            assert getattr(side, name).tolist() == getattr(data, name)[rows(side)].tolist()
+    assert histories.users is not train.users
+    assert histories.users == test.users
+    assert len(test.users) == n_held_out
+    assert sorted([*train.users, *test.users]) == sorted(data.users)  # no user is lost, and none is on both sides
+    sizes = histories.user_counts + test.user_counts
+    assert test.user_counts.tolist() == [min(max(round(of_entries * n), 1), n - 1) for n in sizes.tolist()]
+    assert histories.user_counts.min() >= 1
+    again = split_held_out_users(data, of_users, of_entries, order=order, random_state=np.random.default_rng(seed))
+    assert [rows(side) for side in again] == [rows(train), rows(histories), rows(test)]
+    if order == "time":
+        for user in range(n_held_out):
+            before = max((histories.timestamps[k], rows(histories)[k]) for k in places(histories, user))
+            assert before < min((test.timestamps[k], rows(test)[k]) for k in places(test, user))
+
+
+def places(side: Interactions, user: int) -> list[int]:
+    return np.flatnonzero(side.user_positions == user).tolist()
+
+
+def test_held_out_users_depend_on_the_seed() -> None:
+    data = numbered(np.repeat(range(20), 10), np.tile(range(10), 20))
+    users = [[*split_held_out_users(data, 0.5, random_state=seed)[2].users] for seed in (0, 0, 1)]
+    assert users[0] == users[1] != users[2]
+
+
+def test_held_out_users_without_items_that_training_lacks() -> None:
+    data = numbered([1, 1, 2, 2, 2], ["a", "b", "a", "b", "only of 2"])
+    seeds = [seed for seed in range(40) if 2 in split_held_out_users(data, 0.5, 0.9, random_state=seed)[2].users]
+    assert 5 < len(seeds) < 35
+    for seed in seeds:
+        whole, kept = (
+            split_held_out_users(data, 0.5, 0.9, drop_unseen_items=drop, random_state=seed) for drop in (False, True)
+        )
+        assert [rows(side) for side in kept[:2]] == [rows(side) for side in whole[:2]]
+        assert rows(kept[2]) == [row for row in rows(whole[2]) if row != 4]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "message"),
+    [
+        ({"user_fraction": 0}, "user_fraction must be a number above 0 and below 1, not 0"),
+        ({"test_fraction": 1.5}, "test_fraction must be a number above 0 and below 1, not 1.5"),
+        ({"order": None}, "order=None: give one of 'random', 'time'"),
+        ({"order": "time"}, "no timestamps to split by"),
+        ({"drop_unseen_items": 1}, "drop_unseen_items=1: give True or False"),
+        (
+            {"user_fraction": 0.1},
+            "user_fraction=0.1 of 2 users with at least two entries holds out 0, of 3 users in all",
+        ),
+    ],
+)
+def test_held_out_users_refuse(parameter: Any, message: str) -> None:
+    data = numbered([1, 1, 2, 2, 3], [1, 2, 1, 2, 1])
+    with pytest.raises(HalfstepError, match=message):
+        split_held_out_users(data, **{"user_fraction": 0.5, **parameter})
 
 
 @pytest.mark.parametrize("split", [split_leave_last_out, lambda data: split_by_time(data, 0.5)])

@@ -27,7 +27,16 @@ _NAMES = {
     "pretrained": ["PretrainedFactors"],
     "recommendations": ["Explanation", "Ranking", "Recommendations", "SimilarItems", "SimilarUsers"],
     "sgd": ["SGD"],
-    "splitting": ["k_folds", "keep_known", "split_by_time", "split_leave_last_out", "split_random", "time_folds"],
+    "splitting": [
+        "k_folds",
+        "keep_known",
+        "split_by_time",
+        "split_fraction_per_user",
+        "split_held_out_users",
+        "split_leave_last_out",
+        "split_random",
+        "time_folds",
+    ],
     "tuning": ["Integers", "LogUniform", "Tuning", "Uniform", "default_space", "tune"],
 }
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
@@ -72,6 +81,8 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep.splitting import k_folds as k_folds
     from halfstep.splitting import keep_known as keep_known
     from halfstep.splitting import split_by_time as split_by_time
+    from halfstep.splitting import split_fraction_per_user as split_fraction_per_user
+    from halfstep.splitting import split_held_out_users as split_held_out_users
     from halfstep.splitting import split_leave_last_out as split_leave_last_out
     from halfstep.splitting import split_random as split_random
     from halfstep.splitting import time_folds as time_folds

@@ -1,23 +1,26 @@
-"""Train and test: by time, the last of each user, at random, in folds.
+"""Train and test: by time, the last or a fraction of each user, at random, held-out users, in folds.
 
-Both sides share the vocabularies of the whole, and keep its entries in the order given.
+Both sides share the vocabularies of the whole, except that held-out users are in a vocabulary of their own, and keep
+its entries in the order given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.errors import DataError, ParameterError
-from halfstep.interactions import Interactions, as_interactions
+from halfstep.interactions import Interactions, Vocabulary, as_interactions
 from halfstep.interactions.columns import as_timestamps
-from halfstep.parameters import as_generator, check_flag, check_integer
+from halfstep.parameters import as_generator, check_choice, check_flag, check_integer
 
 Split = tuple[Interactions, Interactions]
+Order = Literal["random", "time"]
 
 
 def split_by_time(
@@ -97,13 +100,123 @@ def split_leave_last_out(data: Interactions, *, n: int = 1, min_train_ratings: i
     data = as_interactions(data)
     check_integer("n", n, minimum=1)
     check_integer("min_train_ratings", min_train_ratings, minimum=1)
+    sizes = np.where(data.user_counts >= n + min_train_ratings, n, 0)
+    return _both_sides(data, _last_of_each(data, sizes, _timestamps(data)))
+
+
+def split_fraction_per_user(
+    data: Interactions,
+    test_fraction: float = 0.2,
+    *,
+    order: Order = "random",
+    min_train_ratings: int = 1,
+    random_state: int | np.random.Generator | None = None,
+) -> Split:
+    """Test on a fraction of each user's entries, train on the others.
+
+    The protocol of NGCF and LightGCN (He et al. 2020), with a fraction of 0.2 and the order "random".
+
+    Parameters
+    ----------
+    data : Interactions, or what `fit` takes
+        With timestamps if ``order="time"``; entries of one instant count as later the later they are given.
+    test_fraction : float
+        The share of each user's entries, above 0 and below 1, rounded to whole entries, halves to even numbers.
+    order : {"random", "time"}
+        Which entries to test on: random ones, or the latest.
+    min_train_ratings : int
+        How many entries each user keeps in training, at least 1; users with no more stay there altogether.
+    random_state : int, numpy.random.Generator or None
+        The same int gives the same split; None another one each time. It has no effect with ``order="time"``.
+
+    Returns
+    -------
+    train, test : Interactions
+
+    Raises
+    ------
+    ParameterError
+        If a parameter makes no sense.
+    DataError
+        If there are no timestamps and ``order="time"``, or if no user has enough entries.
+    """
+    data = as_interactions(data)
+    fraction = _checked_fraction("test_fraction", test_fraction)
+    check_integer("min_train_ratings", min_train_ratings, minimum=1)
+    keys = _order_of(data, order, as_generator(random_state))
+    sizes = np.minimum(_share(data.user_counts, fraction), data.user_counts - min_train_ratings)
+    return _both_sides(data, _last_of_each(data, sizes, keys))
+
+
+def split_held_out_users(
+    data: Interactions,
+    user_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    *,
+    order: Order = "random",
+    drop_unseen_items: bool = False,
+    random_state: int | np.random.Generator | None = None,
+) -> tuple[Interactions, Interactions, Interactions]:
+    """Hold out random users with all their entries: strong generalization (Marlin 2004; Liang et al. 2018).
+
+    Train on all other users, fold the held-out ones in from a part of their entries, their histories, and test on the
+    rest::
+
+        train, histories, test = hs.split_held_out_users(data)
+        folded = hs.ALS(hs.Implicit()).fit(train).fold_in(histories)
+        hs.evaluate(folded, test)
+
+    Parameters
+    ----------
+    data : Interactions, or what `fit` takes
+        With timestamps if ``order="time"``.
+    user_fraction : float
+        The share of users to hold out, above 0 and below 1, of those with at least two entries.
+    test_fraction : float
+        The share of each held-out user's entries to test on, above 0 and below 1, rounded to whole entries, but at
+        least one and not all.
+    order : {"random", "time"}
+        Which entries of a held-out user to test on: random ones, or the latest.
+    drop_unseen_items : bool
+        Whether to drop test entries whose item has no training entry.
+    random_state : int, numpy.random.Generator or None
+        The same int gives the same split; None another one each time.
+
+    Returns
+    -------
+    train, histories, test : Interactions
+        All share the vocabulary of items. Histories and test share that of the held-out users; training has one of
+        all others.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter makes no sense.
+    DataError
+        If there are no timestamps and ``order="time"``, or if no user would be held out, or none trained on.
+    """
+    data = as_interactions(data)
+    of_users = _checked_fraction("user_fraction", user_fraction)
+    of_entries = _checked_fraction("test_fraction", test_fraction)
+    check_flag("drop_unseen_items", drop_unseen_items)
+    rng = as_generator(random_state)
     counts = data.user_counts
-    by_user_and_time = np.lexsort((_timestamps(data), data.user_positions))
-    users = data.user_positions[by_user_and_time]
-    ends = np.cumsum(counts)
-    is_last = np.arange(len(data)) >= ends[users] - n
-    enough = counts[users] >= n + min_train_ratings
-    return _both_sides(data, _mark(len(data), by_user_and_time[is_last & enough]))
+    eligible = np.flatnonzero(counts >= 2)
+    n_held_out = round(of_users * len(eligible))
+    if n_held_out in (0, np.count_nonzero(counts)):
+        raise DataError(
+            f"user_fraction={user_fraction:g} of {len(eligible):,} users with at least two entries holds out "
+            f"{n_held_out:,}, of {np.count_nonzero(counts):,} users in all: hold out at least one, and not all"
+        )
+    held_out = _mark(data.n_users, rng.permutation(eligible)[:n_held_out])
+    sizes = np.where(held_out, np.clip(_share(counts, of_entries), 1, counts - 1), 0)
+    is_test = _last_of_each(data, sizes, _order_of(data, order, rng))
+    of_held_out = held_out[data.user_positions]
+    train = _of_some_users(data.subset(~of_held_out), ~held_out)
+    histories, test = (_of_some_users(data.subset(of_held_out & part), held_out) for part in (~is_test, is_test))
+    if drop_unseen_items:
+        test = test.subset(train.item_counts[test.item_positions] > 0)
+    return train, histories, test
 
 
 def split_random(
@@ -302,9 +415,43 @@ def _mark(length: int, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 def _test_size(data: Interactions, test_fraction: Any) -> int:
     """Round the test side's share to whole entries."""
-    if not isinstance(test_fraction, float | int | np.floating) or not 0 < test_fraction < 1:
-        raise ParameterError(f"test_fraction must be a number above 0 and below 1, not {test_fraction!r}")
-    return round(float(test_fraction) * len(data))
+    return round(_checked_fraction("test_fraction", test_fraction) * len(data))
+
+
+def _checked_fraction(name: str, fraction: Any) -> float:
+    if not isinstance(fraction, float | int | np.floating) or not 0 < fraction < 1:
+        raise ParameterError(f"{name} must be a number above 0 and below 1, not {fraction!r}")
+    return float(fraction)
+
+
+def _share(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
+    """Round a share of each count to a whole number."""
+    shares: NDArray[np.int64] = np.rint(fraction * counts).astype(np.int64)
+    return shares
+
+
+def _order_of(data: Interactions, order: Order, rng: np.random.Generator) -> NDArray[Any]:
+    """Return a key for each entry by which the last ones are tested on."""
+    check_choice("order", order, ("random", "time"))
+    return _timestamps(data) if order == "time" else rng.permutation(len(data))
+
+
+def _last_of_each(data: Interactions, sizes: NDArray[np.integer], keys: NDArray[Any]) -> NDArray[np.bool_]:
+    """Mark the last entries of each user in the order of the keys, equal ones as given."""
+    order = np.lexsort((keys, data.user_positions))
+    users = data.user_positions[order]
+    is_last = np.arange(len(data)) >= np.cumsum(data.user_counts)[users] - sizes[users]
+    return _mark(len(data), order[is_last])
+
+
+def _of_some_users(entries: Interactions, users: NDArray[np.bool_]) -> Interactions:
+    """Return entries with a vocabulary of some users, who have all of them."""
+    numbers = (np.cumsum(users) - 1).astype(np.int32)
+    return replace(
+        entries,
+        users=Vocabulary.of_distinct(entries.users.ids[users]),
+        user_positions=numbers[entries.user_positions],
+    )
 
 
 def _instant_like(timestamps: NDArray[Any], at: Any) -> Any:

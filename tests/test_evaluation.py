@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -270,6 +272,101 @@ class TestBaselines:
         result = hs.evaluate(model, test, ["rmse", "recall"], resamples=2)
         assert result.models == ["ALS", "Popularity"]
         assert np.isnan(result["ALS", "rmse"])
+
+
+@pytest.fixture(scope="module")
+def of_users():
+    return hs.split_held_out_users(hs.datasets.movielens_100k(), 0.2, 0.3, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def fitted(of_users):
+    return hs.ALS(hs.Explicit(biases=True), rank=4, iterations=3, random_state=0).fit(of_users[0])
+
+
+@pytest.fixture(scope="module")
+def folded(fitted, of_users):
+    return fitted.fold_in(of_users[1])
+
+
+class TestStrongGeneralization:
+    """Users of whom the items were not learned: folded in from their histories, beside baselines that are, too."""
+
+    def test_lists_are_those_of_the_folded_users(self, of_users, folded):
+        train, histories, test = of_users
+        result = hs.evaluate(folded, test, ["recall", "novelty", "coverage"], 20)
+        assert result.n_scored == len(result.users) == len(test.users)
+        assert result.n_left_out == 0
+        assert result.unknown_users == 0
+        owners = by_user(train)
+        owners = {item: {u for u, items in owners.items() if item in items} for item in train.items}
+        had, relevant = by_user(histories), by_user(test)
+        popular = sorted(train.items, key=lambda item: (-len(owners[item]), train.items.position(item)))
+        for name in ("ALS", "Popularity"):
+            if name == "ALS":
+                lists = {u: row.tolist() for u, row in zip(test.users, folded.recommend(n=20).item_ids, strict=True)}
+            else:
+                lists = {u: [item for item in popular if item not in had[u]][:20] for u in test.users}
+            expected = np.mean([reference.recall(lists[u], relevant[u], 20) for u in test.users])
+            assert result[name, "recall"] == pytest.approx(expected)
+            bits = [reference.novelty(lists[u], owners, len(train.users), 20) for u in test.users]
+            assert result[name, "novelty"] == pytest.approx(np.mean(bits))
+
+    def test_baselines_of_values_are_folded_in(self, of_users, folded):
+        train, histories, test = of_users
+        result = hs.evaluate(folded, test, "rmse", baseline="auto")
+        assert result.models == ["ALS", "GlobalMean", "ItemBias", "UserItemBias"]
+        for name in ("GlobalMean", "ItemBias"):  # users are nothing to them
+            predicted = getattr(hs, name)().fit(train).predict(test)
+            assert result[name, "rmse"] == pytest.approx(hs.metrics.rmse(test.values, predicted))
+        model = hs.UserItemBias().fit(train)
+        of_items = dict(zip(model.items_, model.item_biases_, strict=True))
+        biases = {}
+        for user in histories.users:
+            its = histories.user_ids == user
+            left = histories.values[its] - model.mean_ - np.array([of_items[i] for i in histories.item_ids[its]])
+            biases[user] = left.sum() / (15.0 + its.sum())
+        predicted = [model.mean_ + biases[u] + of_items[i] for u, i in zip(test.user_ids, test.item_ids, strict=True)]
+        assert result["UserItemBias", "rmse"] == pytest.approx(hs.metrics.rmse(test.values, predicted))
+        assert result["UserItemBias", "rmse"] < result["ItemBias", "rmse"] < result["GlobalMean", "rmse"]
+
+    def test_estimators_of_ones_own_are_folded_in(self, of_users, folded):
+        train, histories, test = of_users
+        other = hs.ALS(hs.Implicit(), rank=4, iterations=2, random_state=1)
+        result = hs.evaluate(folded, test, "recall", baseline={"other": other}, resamples=2)
+        alone = hs.evaluate(other.fit(train).fold_in(histories), test, "recall", baseline=None, resamples=2)
+        assert result["other", "recall"] == alone["ALS", "recall"]
+        with pytest.raises(ParameterError, match="the baseline 'sgd' cannot fold in: SGD has no fold_in; leave it"):
+            hs.evaluate(folded, test, baseline={"sgd": hs.SGD(rank=1, iterations=1)})
+
+    def test_copies_know_what_the_items_were_fitted_on(self, of_users, fitted, folded):
+        _, histories, test = of_users
+        expected = hs.evaluate(folded, test, ["rmse", "novelty"], resamples=2)
+        assert len(expected.models) == 5
+        once_more = folded.fold_in(histories)
+        updated = copy.copy(fitted)
+        updated.partial_fit(of_users[0].subset([0]))
+        for each in (copy.copy(folded), pickle.loads(pickle.dumps(folded)), once_more):
+            assert str(hs.evaluate(each, test, ["rmse", "novelty"], resamples=2).rows) == str(expected.rows)
+        later = pickle.loads(pickle.dumps(updated.fold_in(histories)))
+        assert hs.evaluate(later, test, "rmse", resamples=2)["ItemBias", "rmse"] == expected["ItemBias", "rmse"]
+
+    def test_a_file_knows_the_popularity_alone(self, of_users, folded, tmp_path):
+        test = of_users[2]
+        folded.save(tmp_path / "folded")
+        loaded = hs.load(tmp_path / "folded")
+        result = hs.evaluate(loaded, test, ["rmse", "recall", "novelty"], resamples=2)
+        assert result.models == ["ALS", "Popularity"]
+        before = hs.evaluate(folded, test, ["rmse", "recall", "novelty"], resamples=2)
+        for model, metric in (("ALS", "rmse"), ("ALS", "recall"), ("Popularity", "recall")):
+            assert result[model, metric] == before[model, metric]
+        assert np.isnan(result["ALS", "novelty"])
+        with pytest.raises(DataError, match="does not know what its items were fitted on, which the baseline 'mine'"):
+            hs.evaluate(loaded, test, baseline={"mine": hs.ItemBias()})
+
+    def test_a_model_that_is_not_folded_in_is_refused(self, of_users, fitted):
+        with pytest.raises(DataError, match="the model knows no user of the test set"):
+            hs.evaluate(fitted, of_users[2])
 
 
 def test_the_shares_of_unknown_users_and_items():

@@ -15,11 +15,11 @@ from halfstep.evaluation.bootstrap import RESAMPLES, Mean, check_confidence
 from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR, Metric, read_metrics
 from halfstep.evaluation.reference_models import Baseline, Compared, check_baseline, fitted_baselines
 from halfstep.evaluation.report import Report, Row
-from halfstep.evaluation.task import Candidates, Task, training_of, training_of_items
+from halfstep.evaluation.task import Candidates, Task, training_of
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import as_interactions
 from halfstep.interactions.frames import new_frame
-from halfstep.metrics.marks import mark, mean_over_list, measure, self_information
+from halfstep.metrics.marks import mark, mean_over_list, measure
 from halfstep.parameters import as_generator, check_finite, check_flag, check_integer, check_threads
 
 DEFAULT_METRICS = ("ndcg", "recall", "hit_rate", "coverage", "novelty")
@@ -294,11 +294,6 @@ def measure_lists(
     longest = min(max(metric.n or 0 for metric in asked), len(model.items_))
     values = {metric: np.full(len(task.users), np.nan) for metric in asked if metric.name != "coverage"}
     covered = {metric: np.zeros(len(model.items_), bool) for metric in asked if metric.name == "coverage"}
-    training = training_of_items(model)
-    if training is None:  # a folded-in model from a file, which does not know how many users there were
-        bits = np.full(len(model.items_), np.nan)
-    else:
-        bits = self_information(training.item_counts, training.n_users)
     scored = np.flatnonzero(task.relevant)
     for block in np.array_split(scored, -(-len(scored) * longest // PLACES_AT_ONCE)):
         listed = model.recommend(
@@ -312,7 +307,7 @@ def measure_lists(
                 shown = listed[:, :places]
                 covered[metric][shown[shown >= 0]] = True
             elif metric.name == "novelty":
-                values[metric][block] = mean_over_list(listed[:, :places], bits)
+                values[metric][block] = mean_over_list(listed[:, :places], task.information)
             else:
                 values[metric][block] = measure(metric.name, marks, task.relevant[block], places)
     means: dict[Metric, Mean | float] = {metric: Mean.of_values(each) for metric, each in values.items()}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from halfstep.errors import DataError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, Ledger, listed_for
+from halfstep.metrics.marks import self_information
 
 Candidates = Mapping[Any, Iterable[Any]]
 
@@ -36,6 +37,8 @@ class Task:
         The row of each of its entries.
     catalogue : ndarray of shape (n_items,)
         Which items can be listed for anybody.
+    information : ndarray of shape (n_items,)
+        How novel each item is, in bits; NaN if unknown.
     exclude_seen, candidates
         As `recommend` is to be called.
     n_foreign : int
@@ -54,6 +57,7 @@ class Task:
     entries: Interactions
     entry_rows: NDArray[np.int64]
     catalogue: NDArray[np.bool_]
+    information: NDArray[np.float64]
     exclude_seen: bool
     candidates: Candidates | None
     n_foreign: int
@@ -91,9 +95,9 @@ class Task:
         unknown = (of_items < 0) | (model.item_counts_[of_items] == 0)
         return cls(
             users, strangers, np.bincount(rows, minlength=len(users)).astype(np.int64), rows,
-            item_of[test.item_positions[wanted]], test, entry_rows.astype(np.int64), catalogue, exclude_seen,
-            candidates, int(np.count_nonzero(known_users < 0)), int(np.count_nonzero(repeated)),
-            float(unknown.mean()),
+            item_of[test.item_positions[wanted]], test, entry_rows.astype(np.int64), catalogue,
+            _information_of(model), exclude_seen, candidates,
+            int(np.count_nonzero(known_users < 0)), int(np.count_nonzero(repeated)), float(unknown.mean()),
         )  # fmt: skip
 
 
@@ -122,6 +126,14 @@ def training_of_items(model: FactorModel) -> Interactions | None:
         return training_of(model)
     data = model._items_data
     return data.interactions if isinstance(data, Ledger) else data
+
+
+def _information_of(model: FactorModel) -> NDArray[np.float64]:
+    """Return how novel each item is; NaN for a folded-in model from a file, where the number of users is unknown."""
+    training = training_of_items(model)
+    if training is None:
+        return np.full(len(model.items_), np.nan)
+    return self_information(training.item_counts, training.n_users)
 
 
 def known_positions(model: FactorModel, test: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

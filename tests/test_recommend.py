@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -242,6 +243,20 @@ def test_a_table_reads_well(model: hs.ALS, small: hs.ALS) -> None:
     assert repr(small.recommend("ann", exclude=["gin", "rum"])).endswith("'ann': nothing")
     with pytest.raises(UnknownIdError, match="'zoe' is not among the 1 users"):
         small.recommend("ann")["zoe"]
+
+
+@pytest.mark.parametrize("query", [1, 1.0, np.int64(1), np.float32(1)])
+def test_a_list_is_found_by_its_id(query: Any) -> None:
+    model = hs.Popularity().fit(hs.Interactions.from_arrays([1, 2, 2], [5, 6, 7]))
+    assert model.recommend([2, 1], n=1)[query] == [(6, 1.0)]
+
+
+@pytest.mark.parametrize("query", [True, np.True_, "1", b"1", None, [1], float("nan"), slice(1), 7])
+def test_a_list_is_not_found_by_another_id(query: Any) -> None:
+    model = hs.Popularity().fit(hs.Interactions.from_arrays([1, 2, 2], [5, 6, 7]))
+    for lists in (model.recommend([2, 1]), model.similar_users([2, 1])):
+        with pytest.raises(UnknownIdError, match="is not among the 2 users of this table"):
+            lists[query]
 
 
 @pytest.mark.usefixtures("titles")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from halfstep.errors import UnknownIdError
 from halfstep.interactions import Vocabulary
 from halfstep.interactions.frames import new_frame
+from halfstep.interactions.ids import plain_id, type_of
 from halfstep.printable import printable
 
 ROWS_SHOWN, COLUMNS_SHOWN = 10, 5  # when printed
@@ -77,9 +79,12 @@ class Ranking:
         UnknownIdError
             If it was not asked for.
         """
-        for row, asked in enumerate(self.queries.tolist()):
-            if isinstance(query, Hashable) and asked == query:
-                return self._listed(row)
+        with suppress(ValueError):  # what cannot be an id was not asked for
+            plain = plain_id(query)
+            kind = type_of(type(plain))  # True == 1, but is another id
+            for row, asked in enumerate(self.queries.tolist()):
+                if asked == plain and type_of(type(asked)) is kind:
+                    return self._listed(row)
         raise UnknownIdError(f"{query!r} is not among the {len(self):,} {self.QUERY}s of this table")
 
     def _listed(self, row: int) -> list[tuple[Any, float]]:

@@ -174,6 +174,23 @@ def test_callbacks_are_a_list_of_functions(callbacks: Any) -> None:
         hs.ALS(callbacks=callbacks)
 
 
+@pytest.mark.parametrize("path", ["a\0b", "a\ud800b", Path("a\0b")])
+def test_paths_contain_what_names_of_files_can_contain(path: Any) -> None:
+    for name, call in {
+        "path": BIASES.save, "journal": lambda path: hs.tune(hs.ItemBias(), DATA, {"regularization": [1.0]}, split=1,
+                                                             journal=path),
+    }.items():  # fmt: skip
+        with pytest.raises(
+            ParameterError, match=rf"^{name}=.*: give a path without characters that no file name can"
+        ):
+            call(path)
+    for read in (hs.load, hs.persistence.from_implicit, hs.persistence.from_spark):
+        with pytest.raises(
+            ParameterError, match=r"=.*: give a path without characters that no file name can contain"
+        ):
+            read(path)
+
+
 OF_THREADS: dict[str, Callable[[Any], object]] = {
     "ALS": lambda threads: hs.ALS(threads=threads), "BayesianALS": lambda threads: hs.BayesianALS(threads=threads),
     "preset": lambda threads: hs.presets.implicit(threads=threads),

@@ -42,6 +42,12 @@ def check_flag(name: str, value: object, *, optional: bool = False) -> None:
 def as_path(name: str, value: Any) -> Path:
     """Return the path of a file or folder that is given as a string or a path-like object."""
     if isinstance(value, str) or (isinstance(value, os.PathLike) and isinstance(os.fspath(value), str)):
+        try:
+            is_possible = b"\0" not in os.fsencode(value)
+        except UnicodeEncodeError:  # half of a surrogate pair
+            is_possible = False
+        if not is_possible:
+            raise ParameterError(f"{name}={value!r}: give a path without characters that no file name can contain")
         return Path(value)
     raise ParameterError(f"{name}={value!r}: give a path, as a string or a pathlib.Path")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,8 @@ def short_value(value: Any) -> str:
         if isinstance(value, list):
             return f"[{parts}]"
         return f"({parts}{',' * (len(value) == 1)})"
-    if hasattr(value, "__qualname__"):
-        return f"<{value.__qualname__}>"
+    if isinstance(value, FunctionType | BuiltinFunctionType | type):
+        return value.__name__
     return repr(value)
 
 

@@ -20,7 +20,7 @@ SOME = hs.Interactions.from_arrays(
     [1.0, 0.0, 2.5, 1e-300, 3.0],
 )
 TITLES = {"tea": "Tea & cake", "łatte": "", "cocoa": "Of nobody \N{HOT BEVERAGE}"}
-TITLED = dataclasses.replace(SOME, item_titles=TITLES, frame_kind="polars")
+TITLED = dataclasses.replace(SOME, item_titles=TITLES, frame_kind="polars", source="drinks.csv")
 
 MODELS = {
     "als": hs.ALS(hs.Explicit(biases=True), rank=3, random_state=0),
@@ -97,6 +97,7 @@ def assert_same_interactions(a: Interactions, b: Interactions) -> None:
         assert (before is None and after is None) or same_array(before, after), name
     assert a.item_titles == b.item_titles
     assert a.frame_kind == b.frame_kind
+    assert a.source == b.source
 
 
 def assert_same(a: FactorModel, b: FactorModel) -> None:
@@ -108,6 +109,7 @@ def assert_same(a: FactorModel, b: FactorModel) -> None:
     for name in ("user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_"):
         assert same_array(getattr(a, name), getattr(b, name)), name
     assert a.mean_.hex() == b.mean_.hex()
+    assert a._origin == b._origin
     assert a.__dict__.get("history_") == b.__dict__.get("history_")
     assert [type(line) for line in a.__dict__.get("history_", [])] == [
         type(line) for line in b.__dict__.get("history_", [])

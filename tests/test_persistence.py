@@ -5,6 +5,7 @@ import datetime as dt
 import inspect
 import json
 import tracemalloc
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -40,6 +41,21 @@ class TestRoundTrip:
         again = tmp_path / "again.halfstep"
         loaded.save(again)
         assert again.read_bytes() == (tmp_path / "model.halfstep").read_bytes()
+
+    @pytest.mark.parametrize("name", MODELS)
+    def test_the_time_of_the_fit_is_recorded(self, tmp_path: Path, name: str) -> None:
+        began = dt.datetime.now(dt.UTC).replace(microsecond=0)
+        origin = saved(fitted(name), tmp_path / "model.halfstep")._origin
+        assert began <= origin.fitted <= dt.datetime.now(dt.UTC)
+        assert origin.updated is None
+
+    def test_the_time_of_an_update_is_recorded(self, tmp_path: Path) -> None:
+        model = hs.ALS(rank=2, iterations=1, random_state=0).fit(SOME)
+        model._origin = replace(model._origin, fitted=dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
+        model.partial_fit(SOME)
+        origin = saved(model, tmp_path / "model.halfstep")._origin
+        assert origin.fitted == dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+        assert origin.updated > origin.fitted
 
     @pytest.mark.parametrize("name", ["als", "sgd", "biases"])
     def test_model_can_be_fitted_again_with_the_same_result(self, tmp_path: Path, name: str) -> None:

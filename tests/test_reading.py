@@ -959,3 +959,14 @@ def test_duckdb_prints_no_progress_bar(tmp_path: Path) -> None:
         assert engine.rows("SELECT current_setting('enable_progress_bar')", []) == [(False,)]
     finally:
         engine.close()
+
+
+def test_the_source_of_interactions_is_the_name_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "plays.csv").write_text("user,item\n1,2\n")
+    (tmp_path / "parts" / "1.csv").write_text("user,item\n1,3\n")
+    assert hs.read_interactions(tmp_path / "plays.csv").source == "plays.csv"
+    assert hs.read_interactions(f"{tmp_path}/parts/").source == "parts"
+    assert hs.read_interactions(f"{tmp_path}/parts/*.csv").source == "*.csv"
+    assert hs.read_interactions([tmp_path / "plays.csv", tmp_path / "parts"]).source == "2 files"
+    assert hs.Interactions.from_arrays([1], [2]).source is None

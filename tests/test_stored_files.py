@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import halfstep as hs
+from halfstep.origin import Origin
 
 FILES = sorted((Path(__file__).parent / "data").glob("*.halfstep"))
 
@@ -31,6 +32,7 @@ def test_says_what_it_said(path: Path, verify: bool) -> None:
     assert model.objective == eval(says["objective"], {**vars(hs.weights), "Explicit": hs.Explicit})
     assert list(model.regularization) == says["regularization"]
     assert [line.objective for line in model.history_] == says["history"]
+    assert (data.source, model._origin) == (None, Origin())  # which older files do not record
     assert data.item_titles["artikel 3"] == "Artikel 3"
     np.testing.assert_allclose(model.predict(data), says["predictions"], rtol=1e-12)
     recommended = [[item for item, _ in entries] for _, entries in model.recommend(n=5)]

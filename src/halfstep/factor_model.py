@@ -27,6 +27,7 @@ from halfstep.interactions import Interactions, Ledger, Lists, Vocabulary
 from halfstep.interactions.columnar import columns_in
 from halfstep.interactions.columns import as_timestamps, is_single
 from halfstep.locks import ModelLocks
+from halfstep.origin import Origin
 from halfstep.parameters import as_path, check_choice, check_flag, check_integer, check_threads
 from halfstep.recommendations import Recommendations, SimilarItems, SimilarUsers
 from halfstep.similarity import UnitFactors, most_similar
@@ -90,6 +91,7 @@ class FactorModel(Estimator):
     _is_folded: bool = False  # its users are not those that the items were fitted on
     _items_data: Interactions | Ledger | None = None  # of folded models: what the items were fitted on, if known
     _values_are: str = "given"  # `Interactions.values_are` of the training data
+    _origin: Origin = Origin()
     _is_snapshot: bool = False  # a copy for a single call, which is never updated
     _unit_factors: UnitFactors | None = None  # of the factors since the last update
     _OWN: ClassVar[tuple[str, ...]] = ("_own_locks", "_is_snapshot")  # not shared with copies of a model
@@ -513,6 +515,7 @@ class FactorModel(Estimator):
             values_are=self._values_are,
             interactions=self.interactions_ if interactions else None,
             more=self._more_arrays(),
+            origin=self._origin,
         )
         write_model(stored, path)
 
@@ -551,6 +554,7 @@ class FactorModel(Estimator):
             "item_counts_": data.item_counts,
             "_data": data,
             "_values_are": data.values_are,
+            "_origin": Origin.fitted_now(),
             **(more or {}),
         }
         with self._locks.writing.lock, self._locks.state.lock:

@@ -143,6 +143,7 @@ class IncrementalModel(HalfStepModel):
             "_data": update.ledger,
             "_items_gram": items_gram,
             "_unit_factors": None,
+            "_origin": self._origin.updated_now(),
         }
         publication = Publication(self._live, update.writes, state)
         self._take_back(update.writes)

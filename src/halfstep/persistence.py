@@ -97,6 +97,7 @@ def load(path: str | os.PathLike[str], *, verify: bool = True, copy: bool = Fals
             "_data": stored.interactions,
             "_is_folded": stored.is_folded,
             "_values_are": stored.values_are,
+            "_origin": stored.origin,
         }
         if stored.history is not None:
             fitted["history_"] = _history(stored.kind, stored.history)

@@ -1,11 +1,11 @@
 """The command line: argument parsing and printing only.
 
 ``app`` registers the commands: ``models`` has those that fit and evaluate models, ``update`` incremental updates,
-``tune`` the search over parameters, ``lab`` the experiments and the data sets, ``doctor`` the report on the
-environment. ``options`` defines the options that several commands share, and ``combinations`` which of them have no
-effect with others. ``outputs`` checks the files to be written, and ``choices`` sets parameters from the data by
-default. ``printing``, ``tables`` and ``parquet`` show and write results, ``exits`` converts errors and signals to
-exit codes, and ``wording`` rewrites keyword arguments in errors as options.
+``info`` the description of a model, ``tune`` the search over parameters, ``lab`` the experiments and the data sets,
+``doctor`` the report on the environment. ``options`` defines the options that several commands share, and
+``combinations`` which of them have no effect with others. ``outputs`` checks the files to be written, and ``choices``
+sets parameters from the data by default. ``printing``, ``tables`` and ``parquet`` show and write results, ``exits``
+converts errors and signals to exit codes, and ``wording`` rewrites keyword arguments in errors as options.
 """
 
 from __future__ import annotations

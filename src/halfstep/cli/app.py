@@ -10,6 +10,7 @@ import typer
 import halfstep as hs
 from halfstep.cli.doctor import doctor
 from halfstep.cli.exits import EPILOG, flushed, guarded, prepare_streams, stop_on_signals
+from halfstep.cli.info import info
 from halfstep.cli.lab import data, lab
 from halfstep.cli.models import evaluate, fit, recommend, similar
 from halfstep.cli.printing import note
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (fit, update, recommend, similar, evaluate, tune, lab, data, doctor):
+for command in (fit, update, info, recommend, similar, evaluate, tune, lab, data, doctor):
     app.command()(guarded(command))
 
 

@@ -50,6 +50,8 @@ class Interactions:
         Titles to be shown with the ids.
     frame_kind : str or None
         The library of the dataframe that they came from, which is also that of results as dataframes.
+    source : str or None
+        The name of the file that they were read from, without its folder.
     """
 
     users: Vocabulary
@@ -62,6 +64,7 @@ class Interactions:
     item_titles: Mapping[Any, str] | None = None
     frame_kind: str | None = None
     has_values: bool = True
+    source: str | None = None
 
     def __post_init__(self) -> None:
         """Check what compiled code relies on, and lock the arrays that counts and orientations are derived from."""

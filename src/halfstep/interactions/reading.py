@@ -179,11 +179,20 @@ def _read(
             weights=reader.column("weight"),
             item_titles=titled,
             has_values=values is not None,
+            source=_name_of(path),
         )
         if duplicates == "error":
             _refuse_repeats(data, reader)
             return data, reader.skipped
         return data.without_repeats(duplicates), reader.skipped
+
+
+def _name_of(path: Any) -> str:
+    """Return the name of a file without its folder; the number of several files."""
+    if not isinstance(path, str | os.PathLike):
+        return f"{len(path)} files"
+    name = os.fsdecode(path)
+    return "standard input" if name == "-" else Path(name).name or name
 
 
 def _refuse_repeats(data: Interactions, reader: TableReader) -> None:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from halfstep.errors import ParameterError
 from halfstep.interactions import Interactions, Vocabulary
 from halfstep.interactions.duplicates import find_repeat
-from halfstep.storage.container import Copies, read_container, write_container
+from halfstep.origin import Origin
+from halfstep.storage.container import VERSION, Copies, read_container, write_container
 from halfstep.storage.faults import corrupted, naming_the_file, parse_json
 from halfstep.storage.ids import (
     Arrays,
@@ -52,6 +53,12 @@ class StoredModel:
         What it was fitted on, with the same vocabularies.
     more : dict from str to ndarray
         What models of its class alone have.
+    origin : Origin
+        Nothing is recorded in older files.
+    written_by : str
+        The version of halfstep that wrote the file.
+    version : int
+        The version of the format.
     copies : dict from str to callable
         Return writable copies of the factors, biases and item_counts that were mapped, or None; see
         `halfstep.storage.container.Container`.
@@ -72,6 +79,9 @@ class StoredModel:
     values_are: str
     interactions: Interactions | None
     more: dict[str, NDArray[Any]] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
+    written_by: str = __version__
+    version: int = VERSION
     copies: Copies = field(default_factory=dict)
 
 
@@ -120,6 +130,7 @@ def write_model(model: StoredModel, path: Path) -> None:
         "written_by": __version__,
         "model": json.dumps(about, separators=(",", ":")),
         "values": model.values_are,
+        "origin": json.dumps(model.origin.to_texts()),
     }
     write_container(path, arrays, metadata)
 
@@ -142,9 +153,26 @@ def read_model(path: Path, *, verify: bool, copy: bool) -> StoredModel:
         container = read_container(path, verify=verify, copy=copy)
         about = parse_json(container.metadata.get("model", ""), "its description of the model")
         values_are = container.metadata.get("values", "given")  # older files do not say
+        origin = _unpack_origin(container.metadata.get("origin", "{}"))
         model = _unpack(about, dict(container.arrays), values_are, verify=verify)
     copies = {name: container.copies[name] for name in (*_FACTORS, "item_counts") if name in container.copies}
-    return dataclasses.replace(model, copies=copies)
+    return dataclasses.replace(
+        model,
+        copies=copies,
+        origin=origin,
+        written_by=container.metadata.get("written_by", "of unknown version"),
+        version=int(container.metadata["version"]),
+    )
+
+
+def _unpack_origin(text: str) -> Origin:
+    stored = parse_json(text, "its description of when the model was fitted")
+    if not isinstance(stored, dict) or not all(isinstance(time, str) for time in stored.values()):
+        raise corrupted("its description of when the model was fitted is wrong")
+    try:
+        return Origin.from_texts(stored)
+    except ValueError as error:
+        raise corrupted(f"its description of when the model was fitted is wrong ({error})") from error
 
 
 def _unpack(about: Any, arrays: Arrays, values_are: str, *, verify: bool) -> StoredModel:

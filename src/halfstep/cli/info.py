@@ -1,0 +1,118 @@
+"""``halfstep info``: what a model file says about its model."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+import halfstep as hs
+from halfstep.cli import options
+from halfstep.cli.printing import print_json
+from halfstep.estimator import parameter_names
+from halfstep.printable import printable
+from halfstep.short_repr import changed_parameters, short_value
+from halfstep.storage import StoredModel, read_model
+
+NOT_RECORDED = "not recorded in this file"
+NOT_SHOWN = ("objective", "callbacks", "progress", "threads")  # of the parameters: has its own line, or is not stored
+
+
+def info(model: options.Model, as_json: options.Json = False) -> None:
+    """Describe a saved model: when and on what it was fitted, with which parameters, by which version."""
+    loaded = hs.load(model)
+    stored = read_model(model, verify=False, copy=False)  # which `load` has verified
+    size = model.stat().st_size
+    if as_json:
+        print_json({"file": str(model), "bytes": size, **_as_dict(loaded, stored)})
+        return
+    print(printable(f"{model}: {stored.kind}, {_with_unit(size)}"))
+    for name, text in _as_lines(loaded, stored).items():
+        print(printable(f"{name + ':':<12} {text}"))
+
+
+def _as_lines(model: Any, stored: StoredModel) -> dict[str, str]:
+    """Describe a model in words, by topic."""
+    fitted, updated = (_shown_time(time) for time in (stored.origin.fitted, stored.origin.updated))
+    lines = {
+        "fitted": fitted or NOT_RECORDED,
+        "updated": updated or ("not since the fit" if fitted else NOT_RECORDED),
+        "written by": f"halfstep {stored.written_by}, format {stored.version}; this is halfstep {hs.__version__}",
+        "data": _shown_data(stored),
+    }
+    parameters = _parameters(model)
+    if "objective" in parameters:
+        lines["objective"] = short_value(parameters["objective"])
+    chosen = {name for name in parameters if f"{name}_" in model.__dict__} | set(changed_parameters(model))
+    shown = [f"{name}={short_value(parameters[name])}" for name in parameters if name in chosen - {*NOT_SHOWN}]
+    lines["parameters"] = ", ".join([*shown, "others by default" if shown else "all by default"])
+    lines["factors"] = f"rank {stored.item_factors.shape[1]}, {stored.item_factors.dtype}"
+    history = model.__dict__.get("history_")
+    if history:
+        last = {name: value for name, value in history[-1]._asdict().items() if name not in ("iteration", "seconds")}
+        first = next(iter(last.items()))  # what the fit lowers, or for a sampler the loss
+        lines["history"] = f"{len(history)} iterations in {history[-1].seconds:.1f} s, {first[0]} {first[1]:.6g}"
+    return lines
+
+
+def _as_dict(model: Any, stored: StoredModel) -> dict[str, Any]:
+    """Describe a model as JSON; None for what is not recorded."""
+    data, origin = stored.interactions, stored.origin
+    times = None if data is None or data.timestamps is None or len(data) == 0 else data.timestamps
+    history = model.__dict__.get("history_")
+    return {
+        "class": stored.kind,
+        "fitted": None if origin.fitted is None else origin.fitted.isoformat(),
+        "updated": None if origin.updated is None else origin.updated.isoformat(),
+        "written_by": stored.written_by,
+        "format": stored.version,
+        "source": None if data is None else data.source,
+        "interactions": int(stored.item_counts.sum()),
+        "users": len(stored.users),
+        "items": len(stored.items),
+        "values": None if data is None or not data.has_values else [data.values.min(), data.values.max()],
+        "timestamps": None if times is None else [_plain_time(times.min()), _plain_time(times.max())],
+        "has_interactions": data is not None,
+        "rank": stored.item_factors.shape[1],
+        "dtype": str(stored.item_factors.dtype),
+        "parameters": {
+            name: value if isinstance(value, bool | int | float | str | None) else short_value(value)
+            for name, value in _parameters(model).items()
+            if name not in NOT_SHOWN[1:]
+        },
+        "iterations": len(history) if history else None,
+        "last_iteration": history[-1]._asdict() if history else None,
+    }
+
+
+def _parameters(model: Any) -> dict[str, Any]:
+    """Return the parameters of a model; where a fit has chosen a value, that one."""
+    return {name: model.__dict__.get(f"{name}_", getattr(model, name)) for name in parameter_names(model)}
+
+
+def _shown_data(stored: StoredModel) -> str:
+    data = stored.interactions
+    if data is None:
+        count = int(stored.item_counts.sum())
+        return (
+            f"{count:,} interactions, {len(stored.users):,} users, {len(stored.items):,} items; the interactions "
+            "are not in this file"
+        )
+    return f"{data.source or 'no file, or not recorded'}: {data}"
+
+
+def _shown_time(time: datetime | None) -> str | None:
+    return None if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _plain_time(time: Any) -> Any:
+    return np.datetime_as_string(time, unit="s") if isinstance(time, np.datetime64) else time.item()
+
+
+def _with_unit(size: int) -> str:
+    """Return a number of bytes with a unit of three digits at most."""
+    amount, units = float(size), ["bytes", "kB", "MB", "GB", "TB"]
+    while amount >= 1000 and len(units) > 1:
+        amount, units = amount / 1000, units[1:]
+    return f"{amount:.0f} bytes" if units[0] == "bytes" else f"{amount:.1f} {units[0]}"

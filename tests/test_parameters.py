@@ -71,6 +71,7 @@ def all_of(function: Callable[..., Iterator[Any]], **base: Any) -> Call:
 def calls(folder: Path) -> dict[str, Call]:
     hs.ItemBias().fit(DATA).save(folder / "model")
     (folder / "table.csv").write_text("user,item,value\n1,2,3\n")
+    (folder / "lists.txt").write_text("1 2 3\n")
     one = {"rank": 1, "iterations": 1, "progress": False}
     short = {"resamples": 2, "exclude_seen": False}
     search = {"data": DATA, "space": {"regularization": [1.0]}, "split": 1, "progress": False}
@@ -99,6 +100,7 @@ def calls(folder: Path) -> dict[str, Call]:
         "k_folds": all_of(hs.k_folds, data=DATA), "keep_known": of(hs.keep_known, test=DATA, train=DATA),
         "time_folds": all_of(hs.time_folds, data=DATA, n_folds=1, test_fraction=0.3),
         "read_interactions": of(hs.read_interactions, path=folder / "table.csv"),
+        "read_adjacency_lists": of(hs.read_adjacency_lists, path=folder / "lists.txt"),
         "load": of(hs.load, path=folder / "model"),
         "from_implicit": of(hs.persistence.from_implicit, path=folder / "model"),
         "from_spark": of(hs.persistence.from_spark, folder=folder),

@@ -21,7 +21,7 @@ _NAMES = {
     "drift": ["Drift"],
     "factor_model": ["FactorModel"],
     "evaluation": ["Evaluation", "StreamEvaluation", "evaluate", "evaluate_stream"],
-    "interactions": ["Interactions", "Vocabulary", "read_interactions"],
+    "interactions": ["Interactions", "Vocabulary", "read_adjacency_lists", "read_interactions"],
     "objective": ["Explicit", "Implicit", "Objective"],
     "persistence": ["load"],
     "pretrained": ["PretrainedFactors"],
@@ -66,6 +66,7 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep.factor_model import FactorModel as FactorModel
     from halfstep.interactions import Interactions as Interactions
     from halfstep.interactions import Vocabulary as Vocabulary
+    from halfstep.interactions import read_adjacency_lists as read_adjacency_lists
     from halfstep.interactions import read_interactions as read_interactions
     from halfstep.objective import Explicit as Explicit
     from halfstep.objective import Implicit as Implicit

@@ -11,9 +11,10 @@ check the content.
 ``reading`` reads files. ``sources`` finds them, ``lines`` decodes text and counts its lines, and ``tables`` opens
 each file and translates the errors of DuckDB. ``expressions`` and ``instants`` are the queries, ``engine`` and
 ``arrow`` run them chunk by chunk, ``gathering`` and ``strings`` collect the chunks in arrays, and ``reader``
-coordinates these.
+coordinates these. ``adjacency`` reads files of adjacency lists.
 """
 
+from halfstep.interactions.adjacency import read_adjacency_lists
 from halfstep.interactions.duplicates import Duplicates
 from halfstep.interactions.growing import Growing
 from halfstep.interactions.interactions import Interactions, as_histories, as_interactions
@@ -25,5 +26,5 @@ from halfstep.interactions.vocabulary import Vocabulary
 
 __all__ = [
     "Added", "Duplicates", "Growing", "Interactions", "Ledger", "Lists", "Orientation", "Vocabulary",
-    "as_histories", "as_interactions", "listed_for", "read_interactions",
+    "as_histories", "as_interactions", "listed_for", "read_adjacency_lists", "read_interactions",
 ]  # fmt: skip

@@ -129,7 +129,7 @@ def read_interactions(
         bad_lines=bad_lines,
     )
     asked = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
-    _check(options, asked, {"users": users, "items": items}, duplicates)
+    check_parameters(options, asked, {"users": users, "items": items}, duplicates)
     data, skipped = _read(path, options, asked, item_titles, (users, items), duplicates)
     if skipped:
         what = "line was" if skipped == 1 else "lines were"
@@ -226,13 +226,13 @@ def _second_table(
     }
 
 
-def _check(
+def check_parameters(
     options: Options,
     asked: Mapping[str, Any],
     vocabularies: Mapping[str, Any],
     duplicates: Duplicates | None,
 ) -> None:
-    """Check the parameters of `read_interactions`."""
+    """Check the parameters of `read_interactions`, or of another reader that has some of them."""
     check_columns(asked, (str, int))
     for name, vocabulary in vocabularies.items():
         if vocabulary is not None and not isinstance(vocabulary, Vocabulary):

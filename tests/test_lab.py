@@ -8,6 +8,7 @@ import importlib
 import io
 import json
 import math
+import multiprocessing
 import re
 import sys
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ import pytest
 
 import halfstep as hs
 from halfstep import cli
-from halfstep.lab import corrected, data, experiments, online, sampled, scoring, tuned
+from halfstep.backends.threads import available_cores
+from halfstep.lab import corrected, data, experiments, online, parallel, sampled, scoring, tuned
 from halfstep.lab.clock import Clock
 from halfstep.lab.printed import EXPERIMENTS, PRINTED, label
 from halfstep.lab.results import Figure, rounded
@@ -136,7 +138,11 @@ def test_sampling_needs_no_tuning(run: Run) -> None:
 def test_seconds_add_up(run: Run) -> None:
     seconds = run.results["seconds"]
     assert math.isclose(sum(seconds["fitting_by_section"].values()), seconds["fitting"], rel_tol=1e-9)
-    assert 0 < seconds["fitting"] < seconds["total"]
+    assert 0 < seconds["fitting"] < seconds["total"] * seconds["processes"]
+    letters = "A", "B, C", "D", "E", "F", "G", "H", "I", "J"
+    others = "corrected, stars", "corrected, signs", "tuned", "sampled", "online"
+    assert sorted(seconds["fitting_by_section"]) == sorted(letters + others)
+    assert seconds["processes"] == available_cores()
 
 
 def test_writes_these_files_and_no_others(run: Run) -> None:
@@ -334,3 +340,47 @@ def test_scores_over_seeds(run: Run) -> None:
         scores = stars[key]["known_by_seed"]
         assert len(set(scores)) == len(corrected.SEEDS)
         assert scores[0] == stars[key]["known"]["value"]
+
+
+CONVERGENCE = parallel.Part("A", experiments.plain_als, (data.legacy_synthetic(),))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_parts_give_what_they_give_alone(processes: int) -> None:
+    alone = experiments.plain_als(Clock(), data.legacy_synthetic())
+    clock, lines = Clock(), []
+    parts = {"first": CONVERGENCE, "second": CONVERGENCE}
+    found = parallel.run_parts(parts, clock, processes, lines.append)
+    assert found == {"first": alone, "second": alone}
+    assert list(found) == ["first", "second"]
+    assert clock.fits == 2
+    assert list(clock.by_section) == ["A"]
+    assert clock.by_section["A"] == clock.seconds > 0
+    assert lines[0].startswith("0 of 2 parts")
+
+
+def test_error_of_a_part_is_raised_and_no_process_is_left() -> None:
+    parts = {"wrong": parallel.Part("A", experiments.plain_als, ("nonsense",)), "right": CONVERGENCE}
+    with pytest.raises(AttributeError, match="ones"):
+        parallel.run_parts(parts, Clock(), 2, lambda _line: None)
+    assert multiprocessing.active_children() == []
+
+
+def test_interrupt_leaves_no_process() -> None:
+    def interrupt(line: str) -> None:
+        if line.startswith("1 of"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        parallel.run_parts({str(n): CONVERGENCE for n in range(9)}, Clock(), 2, interrupt)
+    assert multiprocessing.active_children() == []
+
+
+def test_killed_process_is_an_error_that_says_so() -> None:
+    def kill(line: str) -> None:
+        if line.startswith("1 of"):
+            for worker in multiprocessing.active_children():
+                worker.kill()
+
+    with pytest.raises(ChildProcessError, match="killed, perhaps because memory ran out"):
+        parallel.run_parts({str(n): CONVERGENCE for n in range(99)}, Clock(), 2, kill)

@@ -27,7 +27,7 @@ def lab(
 
     console = new_console()
     with Console(stderr=True).status("starting") as status:
-        findings = run_lab(output, tick=lambda section: status.update(f"fitting: {section}"))
+        findings = run_lab(output, tick=status.update)
     print_figures(console, findings)
     print_corrected(console, findings)
     console.print("Tuned by one call, on folds inside the training ratings", style="italic")

@@ -14,15 +14,14 @@ from tempfile import TemporaryFile
 
 import halfstep as hs
 from halfstep.atomic import write_atomically
-from halfstep.lab import experiments
+from halfstep.backends.threads import available_cores
+from halfstep.lab import online, sampled, tuned
 from halfstep.lab.clock import Clock
 from halfstep.lab.corrected import corrected_rows
-from halfstep.lab.data import Split, legacy_synthetic, synthetic, write_up_split
-from halfstep.lab.online import stream
+from halfstep.lab.data import write_up_split
+from halfstep.lab.experiments import reproduce
+from halfstep.lab.parallel import Part, run_parts
 from halfstep.lab.results import Findings, Method, figures_of
-from halfstep.lab.sampled import sample
-from halfstep.lab.scoring import estimate
-from halfstep.lab.tuned import tuned_als
 
 __all__ = ["Findings", "find", "run_lab"]
 
@@ -30,7 +29,11 @@ Tick = Callable[[str], None]
 
 
 def run_lab(
-    output: Path | str, ratings: hs.Interactions | None = None, *, tick: Tick = lambda _section: None
+    output: Path | str,
+    ratings: hs.Interactions | None = None,
+    *,
+    processes: int | None = None,
+    tick: Tick = lambda _progress: None,
 ) -> Findings:
     """Run all experiments and write ``report.html``, eight plots and ``results.json`` into a folder.
 
@@ -40,8 +43,11 @@ def run_lab(
         The folder; it is made if need be, and older files of the same names are replaced.
     ratings : Interactions, optional
         MovieLens 100K, in the order of its file; found or fetched if left out.
+    processes : int, optional
+        How many run at once, by default one for each core. A script that asks for more than one must guard its own
+        code by ``if __name__ == "__main__"``, as for any use of `multiprocessing`.
     tick : callable, optional
-        Called with the name of the experiment before each fit.
+        Called with a line on the progress as it is made.
 
     Returns
     -------
@@ -50,7 +56,7 @@ def run_lab(
     Raises
     ------
     OSError
-        If the folder cannot be written; nothing has been run then.
+        If the folder cannot be written, and then nothing has been run; or if a process was killed.
     DatasetError
         If the ratings are neither given nor to be had.
     ModuleNotFoundError
@@ -64,7 +70,8 @@ def run_lab(
     if ratings is None:
         ratings = hs.datasets.movielens_100k()
     _make_sure_of(output)
-    findings = find(ratings, tick=tick)
+    findings = find(ratings, processes=processes, tick=tick)
+    tick("drawing")
     plots = draw_all(findings)
     for name, png in plots.items():
         write_atomically(output / f"{name}.png", png)
@@ -83,86 +90,53 @@ def _make_sure_of(folder: Path) -> None:
         raise OSError(f"the folder {folder} cannot be written ({error.strerror}): name another by --output") from None
 
 
-def find(ratings: hs.Interactions, *, tick: Tick = lambda _section: None) -> Findings:
+def find(ratings: hs.Interactions, *, processes: int | None = None, tick: Tick = lambda _progress: None) -> Findings:
     """Run all experiments and write nothing.
 
     Parameters
     ----------
     ratings : Interactions
         MovieLens 100K, in the order of its file.
-    tick : callable, optional
-        Called with the name of the experiment before each fit.
+    processes, tick
+        As in `run_lab`.
     """
     began = time.perf_counter()
-    clock = Clock(tick)
+    clock = Clock()
+    if processes is None:
+        processes = available_cores()
     split = write_up_split(ratings)
     signs = split.signed()
-
-    clock.section = "A"
-    figures, convergence = experiments.plain_als(clock, legacy_synthetic())
-    clock.section = "B, C"
-    figures |= experiments.regularised_synthetic(clock, synthetic())
-    found, models = experiments.ratings_als(clock, split)
-    figures |= found
-    clock.section = "F"
-    found, baselines = experiments.baselines(clock, split)
-    figures |= found
-    clock.section = "G"
-    found, mended_grid, models["G"] = experiments.weight_grid(clock, split)
-    figures |= found
-    clock.section = "H"
-    found, unmasked = experiments.signed_preferences(clock, signs)
-    figures |= found
-    clock.section = "I"
-    seeds, models["I"] = experiments.gradient_descent(clock, split)
-    clock.section = "J"
-    seeds |= experiments.signed_gradient_descent(clock, signs)
-
-    clock.section = "corrected, stars"
-    corrected_stars = corrected_rows(clock, split, "rmse")
-    clock.section = "corrected, signs"
-    corrected_signs = corrected_rows(clock, signs, "sign_accuracy")
-    clock.section = "tuned"
-    tuned = tuned_als(clock, split)
-    clock.section = "sampled"
-    sampled = sample(clock, split, ratings)
-    clock.section = "online"
-    online = stream(clock, ratings)
+    parts = {
+        **online.parts(ratings),
+        "stars": Part("corrected, stars", corrected_rows, (split, "rmse")),
+        "tuned": Part("tuned", tuned.tuned_als, (split, tuned.N_TRIALS)),
+        **sampled.parts(split, signs, ratings),
+        "write_up": Part("", reproduce, (split, signs)),
+        "signs": Part("corrected, signs", corrected_rows, (signs, "sign_accuracy")),
+    }
+    found = run_parts(parts, clock, processes, tick)
+    reproduced = found["write_up"]
+    draws = sampled.collected(found)
     return Findings(
-        figures=figures_of(figures, seeds),
+        figures=figures_of(reproduced.figures, reproduced.seeds),
         split=split,
-        convergence=convergence,
-        mended_grid=mended_grid,
-        unmasked=unmasked,
-        stars=corrected_stars,
-        signs=corrected_signs,
-        tuned=tuned,
-        sampled=sampled,
-        online=online,
+        convergence=reproduced.convergence,
+        mended_grid=reproduced.mended_grid,
+        unmasked=reproduced.unmasked,
+        stars=found["stars"],
+        signs=found["signs"],
+        tuned=found["tuned"],
+        sampled=draws,
+        online=online.collected(found),
         methods=[
-            *_write_ups_methods(models | baselines, split),
-            *(Method(row.name, True, row.test, row.known) for row in corrected_stars),
-            Method("biased ALS, hs.tune", True, tuned.test, tuned.known),
-            *(Method(row.name, True, row.test, row.known) for row in sampled.stars),
+            *(Method(name, False, test, known) for name, test, known in reproduced.methods),
+            *(Method(row.name, True, row.test, row.known) for row in found["stars"]),
+            Method("biased ALS, hs.tune", True, found["tuned"].test, found["tuned"].known),
+            *(Method(row.name, True, row.test, row.known) for row in draws.stars),
         ],
         fits=clock.fits,
         fitting_seconds=clock.seconds,
         section_seconds=clock.by_section,
+        processes=processes,
         total_seconds=time.perf_counter() - began,
     )
-
-
-def _write_ups_methods(models: experiments.Models, split: Split) -> list[Method]:
-    """Score the write-up's own models on both test sides, with intervals."""
-    names = {
-        "D": "D: ALS, zeros observed",
-        "E": "E: WALS, linear",
-        "F.global_mean": "F: global mean",
-        "F.item_bias": "F: item bias",
-        "G": "G: WALS, its winner",
-        "I": "I: SGD, its defaults (one seed)",
-    }
-    return [
-        Method(name, False, *(estimate(models[key], side, "rmse") for side in (split.test, split.known)))
-        for key, name in names.items()
-    ]

@@ -30,8 +30,8 @@ class Clock:
 
     Attributes
     ----------
-    tick : callable
-        Called before each fit with what it belongs to, so that somebody may be shown the progress.
+    section : str
+        What the next fits belong to.
     fits : int
     seconds : float
         Wall-clock time in `fit`, compiling included where it happens.
@@ -39,7 +39,6 @@ class Clock:
         The same by what `section` was when the fits were made.
     """
 
-    tick: Callable[[str], None] = lambda _section: None
     section: str = ""
     fits: int = 0
     seconds: float = 0.0
@@ -57,8 +56,14 @@ class Clock:
         self.fits += sum(len(trial.rungs) for trial in tuning) + 1
         return tuning
 
+    def add(self, other: Clock) -> None:
+        """Add the fits and the time of another clock."""
+        self.fits += other.fits
+        self.seconds += other.seconds
+        for section, seconds in other.by_section.items():
+            self.by_section[section] = self.by_section.get(section, 0.0) + seconds
+
     def _timed(self, work: Callable[[], Result]) -> Result:
-        self.tick(self.section)
         began = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("error", FitInterruptedWarning)

@@ -7,15 +7,15 @@ an experiment is kept as it was; `halfstep.lab.corrected` does it right.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import halfstep as hs
 from halfstep.lab.clock import Clock
-from halfstep.lab.data import Split, Synthetic, starting_factors
+from halfstep.lab.data import Split, Synthetic, legacy_synthetic, starting_factors, synthetic
 from halfstep.lab.printed import GRID_W0, GRID_WK, grid_key
-from halfstep.lab.scoring import Floats, clipped, predict, rmse, sign_accuracy
+from halfstep.lab.scoring import Estimate, Floats, clipped, estimate, predict, rmse, sign_accuracy
 
 Figures = dict[str, float]
 SeedFigures = dict[str, list[float]]  # one for each seed
@@ -59,34 +59,98 @@ def write_up_als(objective: hs.Explicit, regularization: float, init: tuple[Any,
     )
 
 
+class Reproduced(NamedTuple):
+    """All that the write-up's experiments give.
+
+    Attributes
+    ----------
+    figures, seeds : dict
+        By the keys of `halfstep.lab.printed`: one figure, or one for each seed.
+    convergence : list of float
+        The Frobenius error of A from the start on.
+    mended_grid : dict
+        The weighted test RMSE of G with no weight for unseen items.
+    unmasked : dict
+        The test sign accuracy of H's WALS when −1 is observed.
+    methods : list of tuple
+        Each model's name and RMSE on both test sides, with intervals.
+    """
+
+    figures: Figures
+    seeds: SeedFigures
+    convergence: list[float]
+    mended_grid: Figures
+    unmasked: Figures
+    methods: list[tuple[str, Estimate, Estimate]]
+
+
+METHODS = {
+    "D": "D: ALS, zeros observed",
+    "E": "E: WALS, linear",
+    "F.global_mean": "F: global mean",
+    "F.item_bias": "F: item bias",
+    "G": "G: WALS, its winner",
+    "I": "I: SGD, its defaults (one seed)",
+}
+
+
+def reproduce(clock: Clock, split: Split, signs: Split) -> Reproduced:
+    """Run the experiments A to J."""
+    clock.section = "A"
+    figures, convergence = plain_als(clock, legacy_synthetic())
+    clock.section = "B, C"
+    figures |= regularised_synthetic(clock, synthetic())
+    found, models = ratings_als(clock, split)
+    figures |= found
+    clock.section = "F"
+    found, baseline_models = baselines(clock, split)
+    figures |= found
+    models |= baseline_models
+    clock.section = "G"
+    found, mended_grid, models["G"] = weight_grid(clock, split)
+    figures |= found
+    clock.section = "H"
+    found, unmasked = signed_preferences(clock, signs)
+    figures |= found
+    clock.section = "I"
+    seeds, models["I"] = gradient_descent(clock, split)
+    clock.section = "J"
+    seeds |= signed_gradient_descent(clock, signs)
+    methods = [
+        (name, estimate(models[key], split.test, "rmse"), estimate(models[key], split.known, "rmse"))
+        for key, name in METHODS.items()
+    ]
+    return Reproduced(figures, seeds, convergence, mended_grid, unmasked, methods)
+
+
 def hijacked_weights(train: hs.Interactions, data: hs.Interactions, w0: float, wk: float) -> Floats:
     """Weights of the write-up's metric: an item without training ratings weighs wk · 10⁸, all others w0 + wk / c."""
     counts = train.item_counts[data.item_positions].astype(np.float64)
     return w0 + wk / (counts + 1e-8)
 
 
-def plain_als(clock: Clock, synthetic: Synthetic) -> tuple[Figures, list[float]]:
+def plain_als(clock: Clock, given: Synthetic) -> tuple[Figures, list[float]]:
     """A. Every cell observed, no regularisation; also the Frobenius error from the start on."""
-    matrix = synthetic.ones.to_sparse()
-    errors = [hs.metrics.frobenius(matrix, *synthetic.init)]
+    matrix = given.ones.to_sparse()
+    errors = [hs.metrics.frobenius(matrix, *given.init)]
 
     def note(model: hs.ALS) -> None:
         errors.append(hs.metrics.frobenius(matrix, model.user_factors_, model.item_factors_))
 
-    clock.fit(write_up_als(ZEROS_OBSERVED, 0.0, synthetic.init, dtype="float64", callbacks=[note]), synthetic.ones)
+    clock.fit(write_up_als(ZEROS_OBSERVED, 0.0, given.init, dtype="float64", callbacks=[note]), given.ones)
     figures = {"start": errors[0], "1": errors[1], str(ITERATIONS): errors[ITERATIONS]}
     return {f"A.frobenius_{when}": error for when, error in figures.items()}, errors
 
 
-def regularised_synthetic(clock: Clock, synthetic: Synthetic) -> Figures:
+def regularised_synthetic(clock: Clock, given: Synthetic) -> Figures:
     """B. Every cell observed. And C. only the ones, weighted: with nothing but ones to see, it says 1 everywhere."""
-    ones = synthetic.ones
+    ones = given.ones
     figures: Figures = {}
     for name, objective in (
         ("B", ZEROS_OBSERVED),
         ("C", observed_only(hs.weights.linear_popularity(W0, WK))),
     ):
-        model = clock.fit(write_up_als(objective, SYNTHETIC_REGULARIZATION, synthetic.init), ones)
+        model = clock.fit(write_up_als(objective, SYNTHETIC_REGULARIZATION, given.init), ones)
         figures[f"{name}.rmse_observed"] = rmse(model, ones)
         figures[f"{name}.frobenius"] = hs.metrics.frobenius(
             ones.to_sparse(), model.user_factors_, model.item_factors_

@@ -1,4 +1,4 @@
-"""Learning on: the last tenth of the ratings as a stream, for models that stay as they are and models that learn.
+"""Learning on: the last ratings as a stream, for models that stay as they are and models that learn.
 
 The protocol of He et al. (2016): for each event all films that the user has not had are ranked, it is noted at which
 place the event's film is, and then the model may learn the event. Values do not count: a rating is a film watched.
@@ -7,15 +7,16 @@ The settings are published ones, for other data; nothing is tuned.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import halfstep as hs
 from halfstep.evaluation import Row, StreamEvaluation
 from halfstep.lab.clock import Clock
+from halfstep.lab.parallel import Part
 
-TEST_FRACTION = 0.1
+TEST_FRACTION = 0.05
 PLACES = 100
 METRICS = "hit_rate", "ndcg"
 SEED = 0
@@ -23,6 +24,37 @@ SEED = 0
 RANK = 64
 EALS = {"w0": 512.0, "alpha": 0.4, "reg": 0.01, "maxIter": 20}  # He et al. 2016, on Yelp
 IALS = {"regularization": 0.007, "unobserved_weight": 0.3, "regularization_exp": 1.0, "epochs": 12}  # on MovieLens 1M
+
+
+def eals() -> hs.ALS:
+    """Return eALS, unfitted."""
+    return hs.presets.eals(
+        RANK, int(EALS["maxIter"]), EALS["reg"], EALS["w0"], EALS["alpha"], random_state=SEED, progress=False
+    )
+
+
+def ials() -> hs.ALS:
+    """Return iALS, unfitted."""
+    return hs.presets.ials(
+        RANK, IALS["regularization"], IALS["unobserved_weight"], IALS["regularization_exp"], int(IALS["epochs"]),
+        random_state=SEED, progress=False,
+    )  # fmt: skip
+
+
+class Setting(NamedTuple):
+    """A model's name, its parameters in words, and how it is made."""
+
+    name: str
+    words: str
+    make: Callable[[], hs.ALS]
+
+
+SETTINGS = {
+    "eals": Setting("eALS", f"rank {RANK}, c0 {EALS['w0']:g}, exponent {EALS['alpha']:g}, λ {EALS['reg']:g}", eals),
+    "ials": Setting(
+        "iALS", f"rank {RANK}, α0 {IALS['unobserved_weight']:g}, λ {IALS['regularization']:g}, ν 1", ials
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -65,35 +97,33 @@ class Online:
         }
 
 
-def stream(clock: Clock, ratings: hs.Interactions) -> Online:
-    """Fit to the first nine tenths by time, and walk through the last."""
+def parts(ratings: hs.Interactions) -> dict[str, Part]:
+    """Return the walks through the last ratings by time, of models that were fitted to all others."""
     train, events = hs.split_by_time(ratings, TEST_FRACTION)
+    walks = {_name(key): Part("online", walked, (key, train, events)) for key in SETTINGS}
+    return {**walks, _name("popularity"): Part("online", popular, (train, events))}
 
-    def walk(model: Any, update: bool) -> StreamEvaluation:
-        clock.tick(f"{clock.section}, {'learning' if update else 'as it was fitted'}")
-        return hs.evaluate_stream(model, events, METRICS, PLACES, update=update, random_state=SEED, progress=False)
 
-    def row(key: str, name: str, setting: str, make: Callable[[], hs.ALS]) -> OnlineRow:
-        model = clock.fit(make(), train)
-        return OnlineRow(key, name, setting, walk(model, False), walk(model, True))
+def walked(clock: Clock, key: str, train: hs.Interactions, events: hs.Interactions) -> OnlineRow:
+    """Fit a model, and let it walk through the stream as it is, and learning."""
+    name, setting, make = SETTINGS[key]
+    model = clock.fit(make(), train)
+    return OnlineRow(key, name, setting, _walk(model, events, False), _walk(model, events, True))
 
-    rows = [
-        row(
-            "eals",
-            "eALS",
-            f"rank {RANK}, c0 {EALS['w0']:g}, exponent {EALS['alpha']:g}, λ {EALS['reg']:g}",
-            lambda: hs.presets.eals(
-                RANK, int(EALS["maxIter"]), EALS["reg"], EALS["w0"], EALS["alpha"], random_state=SEED, progress=False
-            ),
-        ),
-        row(
-            "ials",
-            "iALS",
-            f"rank {RANK}, α0 {IALS['unobserved_weight']:g}, λ {IALS['regularization']:g}, ν 1",
-            lambda: hs.presets.ials(
-                RANK, IALS["regularization"], IALS["unobserved_weight"], IALS["regularization_exp"],
-                int(IALS["epochs"]), random_state=SEED, progress=False,
-            ),
-        ),
-    ]  # fmt: skip
-    return Online(rows, walk(clock.fit(hs.Popularity(), train), False))
+
+def popular(clock: Clock, train: hs.Interactions, events: hs.Interactions) -> StreamEvaluation:
+    """Score popularity on the stream, as it was before."""
+    return _walk(clock.fit(hs.Popularity(), train), events, False)
+
+
+def collected(found: Mapping[str, Any]) -> Online:
+    """Put together what the parts found."""
+    return Online([found[_name(key)] for key in SETTINGS], found[_name("popularity")])
+
+
+def _walk(model: Any, events: hs.Interactions, update: bool) -> StreamEvaluation:
+    return hs.evaluate_stream(model, events, METRICS, PLACES, update=update, random_state=SEED, progress=False)
+
+
+def _name(key: str) -> str:
+    return f"online {key}"

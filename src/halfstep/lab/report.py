@@ -33,7 +33,7 @@ CAPTIONS = {
         "exactly, so the sum never rises."
     ),
     "online": (
-        "The stream is the last tenth of the ratings. Most of its events are of users who came after training: a "
+        "Most of the stream's events are of users who came after training: a "
         "model that stays as it is has nothing but popularity for them, one that learns knows them after their first "
         "film."
     ),
@@ -200,7 +200,7 @@ def _sampled(sampled: Sampled, n_known: int) -> str:
     def lines(rows: Sequence[SampledRow], what: str) -> str:
         return "".join(
             f"<tr><td>{escape(row.name)}<br><small>{what}</small></td>{_estimate(row.test)}{_estimate(row.known)}"
-            f'<td class="number">{row.mean:.4f}</td></tr>'
+            f'<td class="number">{", ".join(f"{score:.4f}" for score in row.seeds)}</td></tr>'
             for row in rows
         )
 
@@ -211,7 +211,7 @@ def _sampled(sampled: Sampled, n_known: int) -> str:
         "are which films a user rated and which users a film was rated by, in training; an ordinal model takes "
         "ratings as categories of which the order alone counts.</p>"
         '<div class="wide"><table><thead><tr><th>method</th><th class="number">test</th>'
-        f'<th class="number">known items, {n_known:,}</th><th class="number">{len(SEEDS)} seeds</th></tr></thead>'
+        f'<th class="number">known items, {n_known:,}</th><th class="number">with each seed</th></tr></thead>'
         f"<tbody>{lines(sampled.stars, 'RMSE, in stars')}{lines(sampled.signs, 'sign accuracy, on ±1')}</tbody>"
         f'</table></div><p class="note">Intervals for {", ".join(f"{100 * share:g}" for share in SHARES)} % of '
         f"ratings held {held['at random']} % of the {100 * RANDOM_FRACTION:g} % that were held out at random, and "
@@ -295,9 +295,9 @@ def _plot(name: str, plots: Mapping[str, bytes]) -> str:
 def _foot(findings: Findings) -> str:
     return (
         '<footer class="note"><p>Made by <code>halfstep lab</code>, version '
-        f"{hs.__version__}, in {findings.total_seconds:.0f} s, {findings.fitting_seconds:.1f} s of which went into "
-        f"{findings.fits} fits (without loading and drawing). All figures are in <code>results.json</code> "
-        "beside this page. The write-up: "
+        f"{hs.__version__}, in {findings.total_seconds:.0f} s (without drawing) by {findings.processes} processes, "
+        f"which spent {findings.fitting_seconds:.1f} s in {findings.fits} fits. All figures are in "
+        "<code>results.json</code> beside this page. The write-up: "
         "“Implementing Alternating Least Squares (ALS) from Scratch in Python”, ouatu.ro. The ratings: "
         "MovieLens 100K, F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, 2015, "
         '<a href="https://doi.org/10.1145/2827872">doi 10.1145/2827872</a>.</p></footer>\n'

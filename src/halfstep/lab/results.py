@@ -138,6 +138,8 @@ class Findings:
     fitting_seconds, total_seconds : float
     section_seconds : dict
         Time spent in fitting, by experiment.
+    processes : int
+        How many ran at once; `fitting_seconds` adds them up.
     """
 
     figures: list[Figure]
@@ -154,6 +156,7 @@ class Findings:
     fits: int
     fitting_seconds: float
     section_seconds: dict[str, float]
+    processes: int
     total_seconds: float
 
     def figure(self, key: str) -> Figure:
@@ -197,6 +200,7 @@ class Findings:
                 "fits": self.fits,
                 "fitting_by_section": self.section_seconds,
                 "total": self.total_seconds,
+                "processes": self.processes,
             },
         }
         return json.dumps(everything, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

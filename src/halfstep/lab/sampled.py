@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import halfstep as hs
 from halfstep.lab.clock import Clock
-from halfstep.lab.corrected import SEEDS
 from halfstep.lab.data import Split
+from halfstep.lab.parallel import Part
 from halfstep.lab.scoring import SCORE, Estimate, Metric, estimate
 from halfstep.sweeps import Sweep
 
 SHARES = 0.5, 0.6, 0.7, 0.8, 0.9, 0.95
 """Of ratings that an interval is to hold."""
 RANDOM_FRACTION = 0.1
+
+SEEDS, SIGNS_SEEDS = range(2), range(1)
+"""Of stars and of ±1: scores differ little by the seed beside what they differ by the test's users."""
+
+
+class Kind(NamedTuple):
+    """A kind of model: its name, and the two choices that there are."""
+
+    name: str
+    ordinal: bool = False
+    implicit_features: bool = False
+
+
+DEFAULT = "bayesian_als"
+KINDS = {
+    DEFAULT: Kind("BayesianALS"),
+    "bayesian_als_ordinal": Kind("BayesianALS, ordinal", ordinal=True),
+    "bayesian_als_implicit_features": Kind("BayesianALS, implicit features", implicit_features=True),
+}
 
 
 @dataclass(frozen=True)
@@ -39,11 +59,6 @@ class SampledRow:
     test: Estimate
     known: Estimate
     seeds: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """The score over all seeds."""
-        return float(np.mean(self.seeds))
 
 
 @dataclass(frozen=True)
@@ -74,39 +89,62 @@ class Sampled:
         }
 
 
-def models(seed: int) -> Iterator[tuple[str, str, hs.BayesianALS]]:
-    """The defaults, and the two choices that there are."""
-    yield "bayesian_als", "BayesianALS", hs.BayesianALS(random_state=seed, progress=False)
-    yield (
-        "bayesian_als_ordinal", "BayesianALS, ordinal",
-        hs.BayesianALS(ordinal=True, random_state=seed, progress=False),
-    )  # fmt: skip
-    yield (
-        "bayesian_als_implicit_features", "BayesianALS, implicit features",
-        hs.BayesianALS(implicit_features=True, random_state=seed, progress=False),
-    )  # fmt: skip
+class Fitted(NamedTuple):
+    """What one fit gives: its score on both test sides, and the bare score that a mean over seeds is made of."""
+
+    test: Estimate
+    known: Estimate
+    score: float
 
 
-def sample(clock: Clock, split: Split, ratings: hs.Interactions) -> Sampled:
-    """Fit the defaults with every seed, and count how many ratings intervals hold."""
-    fitted, stars = rows(clock, split, "rmse")
-    _, signs = rows(clock, split.signed(), "sign_accuracy")
-    train, test = hs.split_random(ratings, RANDOM_FRACTION, random_state=SEEDS[0])
-    at_random = clock.fit(next(models(SEEDS[0]))[2], train)
-    coverage = {"in time": covered(fitted, split.known), "at random": covered(at_random, test)}
-    return Sampled(stars, signs, coverage, fitted.history_)
+class Intervals(NamedTuple):
+    """The defaults on stars, with what their intervals hold and what their sweeps drew."""
+
+    fitted: Fitted
+    coverage: dict[str, tuple[float, ...]]
+    history: list[Sweep]
 
 
-def rows(clock: Clock, split: Split, metric: Metric) -> tuple[hs.BayesianALS, list[SampledRow]]:
-    """One row for each kind of model, and the first model of all."""
-    by_seed = [[(key, name, clock.fit(model, split.train)) for key, name, model in models(seed)] for seed in SEEDS]
-    found = []
-    for same_kind in zip(*by_seed, strict=True):
-        key, name, first = same_kind[0]
-        scores = tuple(SCORE[metric](model, split.known) for _, _, model in same_kind)
-        test, known = estimate(first, split.test, metric), estimate(first, split.known, metric)
-        found.append(SampledRow(key, name, test, known, scores))
-    return by_seed[0][0][2], found
+def parts(split: Split, signs: Split, ratings: hs.Interactions) -> dict[str, Part]:
+    """Return the fits: each kind of model with each seed, in stars and on ±1."""
+    tasks: tuple[tuple[Metric, Split, range], ...] = ("rmse", split, SEEDS), ("sign_accuracy", signs, SIGNS_SEEDS)
+    kinds = reversed(KINDS)  # the default, which takes the least time, comes last
+    return {
+        _name(metric, key, seed): Part("sampled", intervals, (seed, split, ratings))
+        if (metric, key, seed) == ("rmse", DEFAULT, SEEDS[0])
+        else Part("sampled", fitted, (key, seed, side, metric))
+        for key, (metric, side, seeds) in product(kinds, tasks)
+        for seed in seeds
+    }
+
+
+def fitted(clock: Clock, key: str, seed: int, split: Split, metric: Metric) -> Fitted:
+    """Fit one kind of model, and score it."""
+    return _scored(clock.fit(_model(key, seed), split.train), split, metric)
+
+
+def intervals(clock: Clock, seed: int, split: Split, ratings: hs.Interactions) -> Intervals:
+    """Fit the defaults, score them, and count how many ratings intervals hold."""
+    model = clock.fit(_model(DEFAULT, seed), split.train)
+    train, test = hs.split_random(ratings, RANDOM_FRACTION, random_state=seed)
+    at_random = clock.fit(_model(DEFAULT, seed), train)
+    coverage = {"in time": covered(model, split.known), "at random": covered(at_random, test)}
+    return Intervals(_scored(model, split, "rmse"), coverage, model.history_)
+
+
+def collected(found: Mapping[str, Any]) -> Sampled:
+    """Put together what the parts found."""
+    first: Intervals = found[_name("rmse", DEFAULT, SEEDS[0])]
+
+    def rows(metric: Metric, seeds: range) -> list[SampledRow]:
+        by_kind = {key: [found[_name(metric, key, seed)] for seed in seeds] for key in KINDS}
+        return [
+            SampledRow(key, KINDS[key].name, fits[0].test, fits[0].known, tuple(fit.score for fit in fits))
+            for key, each in by_kind.items()
+            for fits in [[fit.fitted if isinstance(fit, Intervals) else fit for fit in each]]
+        ]
+
+    return Sampled(rows("rmse", SEEDS), rows("sign_accuracy", SIGNS_SEEDS), first.coverage, first.history)
 
 
 def covered(model: hs.BayesianALS, test: hs.Interactions) -> tuple[float, ...]:
@@ -116,3 +154,19 @@ def covered(model: hs.BayesianALS, test: hs.Interactions) -> tuple[float, ...]:
         _, lower, upper = model.predict(test, interval=share)
         shares.append(float(np.mean((lower <= test.values) & (test.values <= upper))))
     return tuple(shares)
+
+
+def _model(key: str, seed: int) -> hs.BayesianALS:
+    kind = KINDS[key]
+    return hs.BayesianALS(
+        ordinal=kind.ordinal, implicit_features=kind.implicit_features, random_state=seed, progress=False
+    )
+
+
+def _scored(model: hs.BayesianALS, split: Split, metric: Metric) -> Fitted:
+    test, known = (estimate(model, side, metric) for side in (split.test, split.known))
+    return Fitted(test, known, SCORE[metric](model, split.known))
+
+
+def _name(metric: Metric, key: str, seed: int) -> str:
+    return f"sampled {metric} {key} {seed}"

@@ -10,7 +10,7 @@ from halfstep.lab.clock import Clock
 from halfstep.lab.data import Split
 from halfstep.lab.scoring import Estimate, estimate
 
-N_TRIALS = 50
+N_TRIALS = 40
 SEED = 0
 SPACE = {
     "regularization.users": hs.LogUniform(0.03, 30.0),
@@ -54,13 +54,13 @@ class Tuned:
         return {**self.tuning.to_dict(), "test": vars(self.test), "known": vars(self.known)}
 
 
-def tuned_als(clock: Clock, split: Split) -> Tuned:
+def tuned_als(clock: Clock, split: Split, n_trials: int) -> Tuned:
     """Search with Optuna, whatever the write-up's split holds back unseen."""
     model = hs.ALS(hs.Explicit(missing_weight=0.0, biases=True), iterations=20, extrapolation=0.8)
     tuning = clock.tune(
         lambda: hs.tune(
             model, split.train, SPACE,
-            metric="rmse", split=3, search="optuna", n_trials=N_TRIALS, random_state=SEED, progress=False,
+            metric="rmse", split=3, search="optuna", n_trials=n_trials, random_state=SEED, progress=False,
         )
     )  # fmt: skip
     return Tuned(tuning, estimate(tuning.model, split.test, "rmse"), estimate(tuning.model, split.known, "rmse"))

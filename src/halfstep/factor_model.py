@@ -23,6 +23,7 @@ from halfstep.backends.ranking import Ranked, best_columns, best_of_given
 from halfstep.drift import FittedDrift
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.estimator import Estimator
+from halfstep.html_table import html_table
 from halfstep.interactions import Interactions, Ledger, Lists, Vocabulary
 from halfstep.interactions.columnar import columns_in
 from halfstep.interactions.columns import as_timestamps, is_single
@@ -30,6 +31,7 @@ from halfstep.locks import ModelLocks
 from halfstep.origin import Origin
 from halfstep.parameters import as_path, check_choice, check_flag, check_integer, check_threads
 from halfstep.recommendations import Recommendations, SimilarItems, SimilarUsers
+from halfstep.short_repr import changed_parameters, short_value
 from halfstep.similarity import UnitFactors, most_similar
 
 PAIRS_AT_ONCE = 1 << 16  # scored together, so that memory stays bounded whatever is asked for
@@ -106,12 +108,23 @@ class FactorModel(Estimator):
 
     def __repr__(self) -> str:
         shown = super().__repr__()
-        if not self.__sklearn_is_fitted__():
-            return shown
+        return f"<{shown}, {self._size()}>" if self.__sklearn_is_fitted__() else shown
+
+    def _repr_html_(self) -> str:
+        state = self._size() if self.__sklearn_is_fitted__() else "not fitted"
+        changed = changed_parameters(self)
+        rows = [[name, short_value(value)] for name, value in self.get_params(deep=False).items()]
+        bold = [number for number, (name, _) in enumerate(rows) if name in changed]
+        notes = ["Bold: differs from the default"] if bold else []
+        columns = ["parameter", "value"] if rows else []
+        return html_table(f"{type(self).__name__}, {state}", columns, rows, notes=notes, bold=bold)
+
+    def _size(self) -> str:
+        """Return the size of a fitted model in words."""
         model = self._snapshot()
-        rank = model.item_factors_.shape[1]
-        size = f"{len(model.users_):,} users, {len(model.items_):,} items" + f", rank {rank}" * (rank > 0)
-        return f"<{shown}, fitted: {size}>"
+        rank: int = model.item_factors_.shape[1]
+        of_rank = f", rank {rank}" if rank else ""
+        return f"fitted: {len(model.users_):,} users, {len(model.items_):,} items{of_rank}"
 
     @property
     def interactions_(self) -> Interactions | None:

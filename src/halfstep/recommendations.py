@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.errors import UnknownIdError
+from halfstep.html_table import Cell, and_more, html_table
 from halfstep.interactions import Vocabulary
 from halfstep.interactions.frames import new_frame
 from halfstep.interactions.ids import plain_id, type_of
 from halfstep.printable import printable
 
 ROWS_SHOWN, COLUMNS_SHOWN = 10, 5  # when printed
+LISTED_SHOWN = 20  # in the HTML of a single list
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -128,6 +130,35 @@ class Ranking:
             lines[-1] += ", …" * (len(entries) > shown)
         return "\n".join(lines + ["…"] * (len(self) > ROWS_SHOWN))
 
+    def _repr_html_(self) -> str:
+        kind = type(self).__name__
+        if len(self) == 1:
+            return self._html_of_one(f"{kind} for {self.QUERY} ")
+        width = min(self.positions.shape[1], COLUMNS_SHOWN)
+        rows = []
+        for row, query in enumerate(self.queries[:ROWS_SHOWN].tolist()):
+            entries = [f"{named(self.titles, listed)} · {score:.4g}" for listed, score in self._listed(row)[:width]]
+            rows.append([str(query), *entries, *[None] * (width - len(entries))])
+        longest = self.positions.shape[1]
+        title = f"{kind} for {len(self):,} {self.QUERY}s, up to {longest} each"
+        listed = self.LISTED.replace("_", " ")
+        more = [*and_more(len(self) - len(rows), self.QUERY), *and_more(longest - width, listed, " of each")]
+        return html_table(title, [self.QUERY, *map(str, range(1, width + 1))], rows, notes=more)
+
+    def _html_of_one(self, title: str) -> str:
+        """Return a table of the list of a single query."""
+        ((query, entries),) = self
+        columns: dict[str, list[Cell]] = {
+            "rank": list(range(1, len(entries) + 1)), self.LISTED: [str(listed) for listed, _ in entries]
+        }  # fmt: skip
+        if self.titles is not None:
+            columns["title"] = [self.titles.get(listed) for listed, _ in entries]
+        columns[self.SCORE] = [score for _, score in entries]
+        rows = list(zip(*columns.values(), strict=True))[:LISTED_SHOWN]
+        asked = named(self.titles if self.QUERY == "item" else None, query)
+        more = and_more(len(entries) - len(rows), self.LISTED.replace("_", " "))
+        return html_table(f"{title}{asked}", list(columns), rows, notes=more)
+
 
 class Recommendations(Ranking):
     """Items for users; see `Ranking` for the attributes that all tables have."""
@@ -234,6 +265,17 @@ class Explanation:
             rest = float(self.contributions.sum()) - sum(contribution for _, contribution in largest)
             lines.append(f"  {rest:+.4g}  {others:,} other item{'s' * (others != 1)} of theirs")
         return "\n".join([*lines, f"  {self.baseline:+.4g}  without any of these"])
+
+    def _repr_html_(self) -> str:
+        largest = self.largest
+        others = len(self.item_ids) - len(largest)
+        rows: list[list[Cell]] = [[named(self.titles, item), each] for item, each in largest]
+        if others:
+            rest = float(self.contributions.sum()) - sum(contribution for _, contribution in largest)
+            rows.append([f"{others:,} other item{'s' * (others != 1)} of theirs", rest])
+        rows += [["without any of these", self.baseline], ["score", self.score]]
+        title = f"Explanation of the score of item {named(self.titles, self.item)} for user {self.user!r}"
+        return html_table(title, ["item", "contribution"], rows, bold=[len(rows) - 1])
 
 
 def named(titles: Mapping[Any, str] | None, item: Any) -> str:

@@ -129,7 +129,7 @@ class Evaluation(Report):
         about = {name: getattr(self, name) for name in counts} | {"baselines": list(self.baselines)}
         return about | {"rows": self._rows_as_dicts()}
 
-    def __repr__(self) -> str:
+    def _about(self) -> tuple[list[str], list[str]]:
         parts = [f"Evaluation on {self.n_scored:,} users, {self.n_left_out:,} without test items left out"]
         if self.n_repeats:
             parts.append(f"{self.n_repeats:,} pairs of the training data left out")
@@ -138,7 +138,7 @@ class Evaluation(Report):
             f"{100 * self.unknown_items:.1f} % of the items of the test set"
         )
         about = f"In brackets: {100 * self.confidence:g} % intervals, by bootstrap over users"
-        return "\n".join(["; ".join(parts), unknown, *self._printed(), about])
+        return ["; ".join(parts), unknown], [about]
 
 
 def evaluate(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.bootstrap import Mean, intervals, resample
 from halfstep.evaluation.metric_names import Metric
+from halfstep.html_table import html_table
 
 WIDTH = 118  # of a printed table
 
@@ -125,12 +126,28 @@ class Report:
             for row in (each._asdict() for each in self.rows)
         ]
 
-    def _printed(self) -> list[str]:
+    def _repr_html_(self) -> str:
+        (title, *notes), about = self._about()
+        (_, *labels), *rows = self._table()
+        return html_table(title, ["model", *labels], rows, notes=[*notes, *about])
+
+    def __repr__(self) -> str:
+        before, after = self._about()
+        return "\n".join([*before, *self._printed(), *after])
+
+    def _about(self) -> tuple[list[str], list[str]]:
+        """Return the lines before and after the table."""
+        raise NotImplementedError
+
+    def _table(self) -> list[list[str]]:
+        """Return the table with its header: a row for each model, and a column for each metric."""
         labels = list(dict.fromkeys(row.label for row in self.rows))
         cells = {(row.model, row.label): str(row) for row in self.rows}
-        table = [["", *labels]] + [
-            [model, *(cells.get((model, label), "–") for label in labels)] for model in self.models
-        ]
+        rows = [[model, *(cells.get((model, label), "–") for label in labels)] for model in self.models]
+        return [["", *labels], *rows]
+
+    def _printed(self) -> list[str]:
+        table = self._table()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         if sum(widths) + 2 * len(widths) > WIDTH:  # many metrics: one in a line, and the models side by side
             table = [list(column) for column in zip(*table, strict=True)]

@@ -112,7 +112,7 @@ class StreamEvaluation(Report):
             | {"rows": self._rows_as_dicts()}
         )
 
-    def __repr__(self) -> str:
+    def _about(self) -> tuple[list[str], list[str]]:
         parts = [f"StreamEvaluation on {len(self.places):,} events"]
         for count, what in (
             (self.n_unknown_users, "of unknown users"),
@@ -121,7 +121,7 @@ class StreamEvaluation(Report):
         ):
             parts += [f"{count:,} {what}"] * (count > 0)
         about = f"In brackets: {100 * self.confidence:g} % intervals, by bootstrap over users"
-        return "\n".join(["; ".join(parts), *self._printed(), about])
+        return ["; ".join(parts)], [about]
 
 
 def evaluate_stream(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from halfstep.errors import DataError, ParameterError
+from halfstep.html_table import Cell, and_more, html_table
 from halfstep.interactions.columnar import Columns, columns_in
 from halfstep.interactions.columns import RowError, as_column, as_numbers, as_rows, as_weights, check_table
 from halfstep.interactions.duplicates import Duplicates, find_repeat, merge
@@ -20,6 +21,8 @@ from halfstep.interactions.titles import is_column_of_titles, read_titles, title
 from halfstep.interactions.vocabulary import Vocabulary
 from halfstep.lazy import cached_property
 from halfstep.parameters import check_choice
+
+ROWS_SHOWN = 5  # in HTML
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -341,10 +344,32 @@ class Interactions:
         return len(self.values)
 
     def __repr__(self) -> str:
-        size = f"{len(self):,} interactions, {self.n_users:,} users, {self.n_items:,} items"
+        return f"Interactions({', '.join(self._described())})"
+
+    def _repr_html_(self) -> str:
+        first = slice(ROWS_SHOWN)
+        items = [self.items[k] for k in self.item_positions[first]]
+        columns: dict[str, list[Cell]] = {
+            "user": [str(self.users[k]) for k in self.user_positions[first]], "item": [str(item) for item in items]
+        }  # fmt: skip
+        if self.item_titles is not None:
+            columns["title"] = [self.item_titles.get(item) for item in items]
+        if self.has_values or (self.values != 1).any():
+            columns["value" if self.has_values else "count"] = self.values[first].tolist()
+        if self.timestamps is not None:
+            columns["timestamp"] = [str(time) for time in self.timestamps[first]]
+        if self.weights is not None:
+            columns["weight"] = self.weights[first].tolist()
+        title, more = f"Interactions: {', '.join(self._described())}", len(self) - len(items)
+        return html_table(
+            title, list(columns), zip(*columns.values(), strict=True), notes=and_more(more, "interaction")
+        )
+
+    def _described(self) -> list[str]:
+        parts = [f"{len(self):,} interactions", f"{self.n_users:,} users", f"{self.n_items:,} items"]
         if len(self) == 0:
-            return f"Interactions({size})"
-        parts = [size, *self._described_values()]
+            return parts
+        parts += self._described_values()
         if self.timestamps is not None:
             first, last = self.timestamps.min(), self.timestamps.max()
             if self.timestamps.dtype.kind == "M":
@@ -353,7 +378,7 @@ class Interactions:
                 parts.append(f"timestamps {first} to {last}")
         if self.weights is not None:
             parts.append(f"weights {self.weights.min():g} to {self.weights.max():g}")
-        return f"Interactions({', '.join(parts)})"
+        return parts
 
     def _described_values(self) -> list[str]:
         low, high = self.values.min(), self.values.max()

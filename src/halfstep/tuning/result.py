@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.html_table import and_more, html_table
 from halfstep.interactions.frames import new_frame
 from halfstep.parameters import check_choice
 from halfstep.tuning.space import Space, is_number
@@ -176,13 +177,31 @@ class Tuning:
         return self.image("png")
 
     def __repr__(self) -> str:
+        table, left_out = self._table()
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
+        if left_out:
+            lines.append(f"... and {left_out} more that finished; to_frame() has all")
+        return "\n".join([*self._about(), *lines])
+
+    def _repr_html_(self) -> str:
+        title, note = self._about()
+        (columns, *rows), left_out = self._table()
+        more = and_more(left_out, "trial", " that finished")
+        return html_table(title, columns, rows, bold=[0], notes=[*more, note])
+
+    def _about(self) -> tuple[str, str]:
+        """Return what was searched, and what was scored."""
         states = Counter(trial.state for trial in self.trials)
         counts = [f"{len(self.trials)} trials", *(f"{states[s]} {s}" for s in ("pruned", "failed") if states[s])]
         cold = f", {sum(self.n_cold):,} left out whose user or item has no training entry" if any(self.n_cold) else ""
-        lines = [
+        return (
             f"Tuning of {self.estimator} by {self.metric}, {self.search}: {', '.join(counts)}, {self.seconds:.1f} s",
             f"{self.folds}: {sum(self.n_scored):,} test pairs scored{cold}",
-        ]
+        )
+
+    def _table(self) -> tuple[list[list[str]], int]:
+        """Return the best trials with a header, and how many others finished."""
         sign = -1 if self.maximize else 1
         ranked = sorted(
             (trial for trial in self.trials if trial.state == "finished"), key=lambda trial: sign * trial.value
@@ -193,11 +212,7 @@ class Tuning:
             folds = " ".join(f"{value:.4f}" for value in trial.values)
             parameters = (_short(trial.parameters[name]) for name in names)
             table.append([str(trial.number), f"{trial.value:.4f}", folds, *parameters])
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
-        if len(ranked) > ROWS_SHOWN:
-            lines.append(f"... and {len(ranked) - ROWS_SHOWN} more that finished; to_frame() has all")
-        return "\n".join(lines)
+        return table, max(len(ranked) - ROWS_SHOWN, 0)
 
 
 def _column(values: list[Any]) -> NDArray[Any]:

@@ -1,9 +1,8 @@
-"""``halfstep fit``, ``recommend``, ``similar`` and ``evaluate``."""
+"""``halfstep fit``, ``recommend`` and ``similar``."""
 
 from __future__ import annotations
 
 import time
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,24 +16,8 @@ from halfstep.cli.exits import interruptions
 from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output
 from halfstep.cli.printing import note, print_json, print_list
 from halfstep.cli.tables import SUFFIXES, columns_of, rows_of, write_recommendations
-from halfstep.errors import ParameterError
-from halfstep.evaluation import DEFAULT_METRICS, check_metrics
 from halfstep.printable import printable
 from halfstep.recommendations import Ranking
-
-METRICS = {
-    False: [*DEFAULT_METRICS],
-    True: ["rmse", "mae", *DEFAULT_METRICS],
-}  # by whether values are predicted
-
-
-class Split(StrEnum):
-    """How a test set is held out."""
-
-    time = "time"
-    last = "last"
-    random = "random"
-
 
 Number = Annotated[int, typer.Option("-n", "--number", help="Maximum length of a list.", min=1)]
 
@@ -191,104 +174,3 @@ def similar(
 def _title(lists: Ranking, listed: Any) -> dict[str, str | None]:
     """Return the title of an item as a field of JSON, if titles are known."""
     return {} if lists.titles is None else {"title": lists.titles.get(listed)}
-
-
-def evaluate(
-    file: options.File,
-    user: options.User = "user",
-    item: options.Item = "item",
-    value: options.Value = None,
-    time_column: options.Time = None,
-    weight: options.Weight = None,
-    duplicates: options.Repeats = None,
-    separator: options.Separator = None,
-    header: options.Header = True,
-    encoding: options.Encoding = "utf-8",
-    quote: options.Quote = '"',
-    decimal: options.DecimalMark = ".",
-    comment: options.Comment = None,
-    newlines_in_values: options.NewlinesInValues = False,
-    timestamp_format: options.TimestampFormat = None,
-    bad_lines: options.Bad = options.BadLines.error,
-    model: Annotated[Path | None, typer.Option(help="Evaluate this saved model on the whole file.")] = None,
-    split: Annotated[
-        Split | None,
-        typer.Option(
-            help="Test on the latest interactions, the last one of each user, or random ones. Default: time, if "
-            "there are timestamps."
-        ),
-    ] = None,
-    test_fraction: Annotated[float, typer.Option(help="Fraction of the interactions that is held out.")] = 0.2,
-    metrics: Annotated[str | None, typer.Option(help="Names of metrics, separated by commas.")] = None,
-    number: Annotated[str, typer.Option("-n", "--number", help="Cutoffs of lists, such as 10 or 10,100.")] = "10",
-    objective: options.Objective = None,
-    rank: options.Rank = None,
-    regularization: options.Regularization = None,
-    regularization_exponent: options.Exponent = None,
-    iterations: options.Iterations = None,
-    alpha: options.Alpha = None,
-    missing_weight: options.MissingWeight = None,
-    biases: options.Biases = None,
-    seed: options.Seed = 0,
-    as_json: options.Json = False,
-) -> None:
-    """Hold out interactions, fit a model to the others, and score it and popularity.
-
-    With --model, the file is the test set of a saved model.
-    """
-    cutoffs = _cutoffs(number)
-    names = None if metrics is None else [name.strip() for name in metrics.split(",")]
-    check_metrics(names or [], cutoffs)
-    form = options.Format(
-        separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
-        item_titles=None,
-    )  # fmt: skip
-    fitted = None if model is None else hs.load(model)
-    data = options.read(file, user, item, value, time_column, weight, duplicates, form, fitted)
-    wishes = Wishes(
-        objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
-    )
-    if fitted is not None:
-        test = data
-        note(f"{model} on {file}: {data}")
-    else:
-        train, test, how = _hold_back(data, split, test_fraction, seed)
-        estimator, lines = choose_model(train, wishes)
-        for line in (f"{file}: {data}", how, *lines):
-            note(line)
-        with interruptions(keep=False):
-            fitted = estimator.fit(train)
-    predicts_values = test.has_values and not isinstance(getattr(fitted, "objective", None), hs.Implicit)
-    report = hs.evaluate(fitted, test, names or METRICS[predicts_values], cutoffs, random_state=seed)
-    if as_json:
-        print_json(report.to_dict())
-    else:
-        print(report)
-
-
-def _cutoffs(number: str) -> list[int]:
-    try:
-        return [int(each) for each in number.split(",")]
-    except ValueError:
-        raise ParameterError(f"-n {number}: give an integer, or several with commas between them") from None
-
-
-def _hold_back(
-    data: hs.Interactions, split: Split | None, fraction: float, seed: int
-) -> tuple[hs.Interactions, hs.Interactions, str]:
-    """Split by the given method or by one that suits the data, and describe the split."""
-    if split is None and data.timestamps is None:
-        split = Split.random
-        why = ", since there are no timestamps (--time): some training interactions are later than those of the test"
-    else:
-        split, why = split or Split.time, ""
-    if split is not Split.random and data.timestamps is None:
-        raise ParameterError(f"--split {split.value} requires timestamps: name their column with --time")
-    if split is Split.random:
-        train, test = hs.split_random(data, fraction, random_state=seed)
-    elif split is Split.last:
-        train, test = hs.split_leave_last_out(data)
-    else:
-        train, test = hs.split_by_time(data, fraction)
-    how = {"time": "the latest", "last": "the last of each user,", "random": "a random"}[split.value]
-    return train, test, f"held out: {how} {len(test):,} interactions{why}"

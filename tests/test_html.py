@@ -84,6 +84,8 @@ class Page(HTMLParser):
         self._open.append((tag, str(dict(attrs).get("style"))))
         if tag == "tr":
             self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
 
     def handle_endtag(self, tag: str) -> None:
         assert self._open.pop()[0] == tag
@@ -94,7 +96,7 @@ class Page(HTMLParser):
         self.texts.append(text)
         tag, style = self._open[-1]
         if tag in ("td", "th"):
-            self.rows[-1].append(text)
+            self.rows[-1][-1] += text
             if tag == "td" and "font-weight:bold" in style:
                 self.bold.append(text)
 
@@ -107,7 +109,7 @@ def test_is_safe_and_self_contained(name: str) -> None:
     assert page.attributes <= {"style", "scope"}
     assert "\x1b" not in html
     assert "url(" not in html
-    assert len({len(row) for row in page.rows}) <= 1
+    assert len({len(row) for row in page.rows}) <= 1  # each row has all columns
 
 
 @pytest.mark.parametrize("name", THINGS)
@@ -124,7 +126,7 @@ def page_of(name: str) -> Page:
 def test_models_show_all_parameters_and_mark_those_that_differ() -> None:
     page = page_of("ALS")
     assert page.texts[0] == "ALS, fitted: 30 users, 12 items, rank 2"
-    shown = dict(page.rows[1:])
+    shown = {name: value for name, value, *_ in page.rows[1:]}
     assert list(shown) == list(ALS.get_params(deep=False))
     assert (shown["rank"], shown["solver"]) == ("2", "'auto'")
     assert page.bold[page.bold.index("rank") + 1] == "2"
@@ -132,6 +134,13 @@ def test_models_show_all_parameters_and_mark_those_that_differ() -> None:
     assert page_of("unfitted ALS").texts[0] == "ALS, not fitted"
     assert page_of("unfitted ALS").bold == []
     assert page_of("Popularity").texts == ["Popularity, fitted: 30 users, 12 items"]
+
+
+def test_models_show_what_a_fit_has_chosen() -> None:
+    model = hs.ItemBias().fit(DATA)
+    assert Page(model._repr_html_()).rows == [["parameter", "value"], ["regularization", "0.0"]]
+    model.regularization_ = 2.5
+    assert Page(model._repr_html_()).rows == [["parameter", "value", "fitted"], ["regularization", "0.0", "2.5"]]
 
 
 def test_interactions_show_their_first_rows() -> None:

@@ -112,12 +112,17 @@ class FactorModel(Estimator):
 
     def _repr_html_(self) -> str:
         state = self._size() if self.__sklearn_is_fitted__() else "not fitted"
+        params = self.get_params(deep=False)
+        columns = {"parameter": list(params), "value": [short_value(value) for value in params.values()]}
+        fitted = {name: getattr(self, f"{name}_") for name in params if hasattr(self, f"{name}_")}
+        if fitted:  # what fit has chosen where a parameter is None
+            columns["fitted"] = [short_value(fitted[name]) if name in fitted else "" for name in params]
         changed = changed_parameters(self)
-        rows = [[name, short_value(value)] for name, value in self.get_params(deep=False).items()]
-        bold = [number for number, (name, _) in enumerate(rows) if name in changed]
-        notes = ["Bold: differs from the default"] if bold else []
-        columns = ["parameter", "value"] if rows else []
-        return html_table(f"{type(self).__name__}, {state}", columns, rows, notes=notes, bold=bold)
+        bold = [number for number, name in enumerate(params) if name in changed]
+        return html_table(
+            f"{type(self).__name__}, {state}", list(columns) if params else [], zip(*columns.values(), strict=True),
+            notes=["Bold: differs from the default"] if bold else [], bold=bold,
+        )  # fmt: skip
 
     def _size(self) -> str:
         """Return the size of a fitted model in words."""

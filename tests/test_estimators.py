@@ -248,7 +248,8 @@ class TestRepr:
             (hs.ALS(init=(np.ones((90, 7)), np.ones((80, 7)))),
              "ALS(init=(<array of shape (90, 7)>, <array of shape (80, 7)>))"),
             (hs.BayesianALS(), "BayesianALS()"),
-            (hs.BayesianALS(hs.Explicit(biases=True, weight=2.0)), "BayesianALS(Explicit(weight=2.0, biases=True))"),
+            (hs.BayesianALS(hs.BayesianALS().objective, rank=3), "BayesianALS(rank=3)"),
+            (hs.Explicit(weight=2.0, missing_weight=0.5), "Explicit(weight=2.0, missing_weight=0.5)"),
             (hs.SGD(rank=3), "SGD(rank=3)"),
             (hs.UserItemBias(iterations=10, item_regularization=1.0), "UserItemBias(item_regularization=1.0)"),
             (hs.Popularity(), "Popularity()"),
@@ -257,7 +258,7 @@ class TestRepr:
             (hs.Implicit(missing_weight=1), "Implicit(missing_weight=1)"),
             (hs.Implicit(observed_weight=hs.weights.confidence(40.0)),
              "Implicit(observed_weight=confidence(alpha=40.0, base=1.0))"),
-            (hs.Explicit(biases=True, drift=hs.Drift(bins=3)), "Explicit(biases=True, drift=Drift(bins=3))"),
+            (hs.Drift(bins=3), "Drift(bins=3)"),
         ],
         ids=lambda each: each if isinstance(each, str) else "",
     )  # fmt: skip

@@ -137,7 +137,9 @@ class Ranking:
         width = min(self.positions.shape[1], COLUMNS_SHOWN)
         rows = []
         for row, query in enumerate(self.queries[:ROWS_SHOWN].tolist()):
-            entries = [f"{named(self.titles, listed)} ·\u00a0{score:.4g}" for listed, score in self._listed(row)[:width]]
+            entries = [
+                f"{named(self.titles, listed)} ·\u00a0{score:.4g}" for listed, score in self._listed(row)[:width]
+            ]
             rows.append([str(query), *entries, *[None] * (width - len(entries))])
         longest = self.positions.shape[1]
         title = f"{kind} for {len(self):,} {self.QUERY}s, up to {longest} each"

@@ -60,6 +60,12 @@ def test_goes_on_where_a_journal_ends(shell: Shell, table: Path, tmp_path: Path)
     assert "is the journal of another search: its estimator is" in err
 
 
+@pytest.mark.parametrize("cutoff", ["0", "9" * 30, "x"])
+def test_an_invalid_cutoff_is_named_as_part_of_the_metric(shell: Shell, table: Path, cutoff: str) -> None:
+    _, err = shell("tune", table, *COLUMNS, "--metric", f"ndcg@{cutoff}", fails=1)
+    assert err.splitlines()[-1].startswith(f"halfstep: metric 'ndcg@{cutoff}': give a cutoff")
+
+
 def test_searches_a_grid_and_draws_it(shell: Shell, table: Path, tmp_path: Path) -> None:
     options = ["--space", "rank=2,4", "--space", "regularization=3,30", "--folds", 2, "--metric", "mae"]
     out, _ = shell("tune", table, *COLUMNS, *options, "--plot", tmp_path / "p.png", "-o", tmp_path / "m")

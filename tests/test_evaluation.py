@@ -289,6 +289,29 @@ def folded(fitted, of_users):
     return fitted.fold_in(of_users[1])
 
 
+def test_the_protocols_of_papers_by_hand():
+    """Everybody's list is a, b, c, d, e, without what the user has; n is 2.
+
+    User 5 has e and gets a, b; of the test items b, c, d, the list has b in place 2. User 6 has a and gets b, c; the
+    only test item c is in place 2. User 7 has b and gets a, c; the test items are these.
+    """
+    pairs = [(user, item) for user, items in enumerate(["abcde", "abcd", "abc", "ab", "a"]) for item in items]
+    train = hs.Interactions.from_arrays(*zip(*pairs, (5, "e"), (6, "a"), (7, "b"), strict=True))
+    test = hs.Interactions.from_arrays([5, 5, 5, 6, 7, 7], list("bcdcac"))
+    model = hs.Popularity().fit(train)
+    assert [row.tolist() for row in model.recommend([5, 6, 7], 2).item_ids] == [["a", "b"], ["b", "c"], ["a", "c"]]
+    names = ["recall", "attainable_recall", "ndcg"]
+    result = hs.evaluate(model, test, names, 2, resamples=2)
+    second, ideal = 1 / np.log2(3), 1 + 1 / np.log2(3)  # the ideal list of two items
+    for name, expected in (
+        ("recall", [1 / 3, 1, 1]),  # LightGCN: hits / |test items|
+        ("attainable_recall", [1 / 2, 1, 1]),  # Mult-VAE: hits / min(n, |test items|)
+        ("ndcg", [second / ideal, second, 1]),  # both: the ideal list has min(n, |test items|) items
+    ):
+        np.testing.assert_allclose(result.per_user("Popularity", name), expected, rtol=1e-12)
+        assert result["Popularity", name] == pytest.approx(np.mean(expected))
+
+
 class TestStrongGeneralization:
     """Users of whom the items were not learned: folded in from their histories, beside baselines that are, too."""
 
@@ -477,6 +500,14 @@ def test_frames_come_back_as_they_came():
         ("ndcg", 0, "n=0: give an integer of at least 1"),
         ("ndcg", 2.5, r"n=2.5: give an integer"),
         ("ndcg@x", 10, "metric 'ndcg@x': give a cutoff, such as ndcg@10"),
+        ("ndcg@", 10, "metric 'ndcg@': give a cutoff, such as ndcg@10"),
+        ("ndcg@00", 10, "metric 'ndcg@00': give a cutoff, such as ndcg@10"),
+        (
+            "recall@" + "9" * 20,
+            10,
+            f"metric 'recall@{'9' * 20}': give a cutoff of at most {2**63 - 1}, such as recall@10",
+        ),
+        ("recall@" + "9" * 5000, 10, "': give a cutoff of at most"),
         ("rmse@10", 10, "leave out @10"),
     ],
 )

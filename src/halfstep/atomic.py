@@ -129,7 +129,7 @@ def _replace(path: Path, old: os.stat_result | None, chunks: Iterable[memoryview
             with suppress(OSError):  # flushing fails on a full disk
                 created[1].close()
             created[0].unlink(missing_ok=True)  # where the replacement did not happen
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _pieces(chunks: Iterable[memoryview]) -> Iterator[memoryview]:
@@ -204,7 +204,7 @@ def _take_over(file: BinaryIO, path: Path, old: os.stat_result) -> None:
     path.chmod(stat.S_IMODE(old.st_mode))
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the new name survive a power cut; where the system can (Windows cannot open folders)."""
     if not hasattr(os, "O_DIRECTORY"):
         return

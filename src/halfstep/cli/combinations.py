@@ -40,7 +40,8 @@ def _is_text(given: Given) -> bool:
 
 
 def _needs_no_cutoff(given: Given) -> bool:
-    names = (given["metrics"] or "ndcg").split(",")
+    limits = [*(given["fail_under"] or ()), *(given["fail_above"] or ())]
+    names = [*(given["metrics"] or "ndcg").split(","), *(text.partition("=")[0] for text in limits)]
     return all("@" in name or name.strip() in PER_PAIR for name in names)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,9 +13,11 @@ import halfstep as hs
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes, choose_model
 from halfstep.cli.exits import interruptions
+from halfstep.cli.outputs import Output, check_outputs, naming_the_file
 from halfstep.cli.printing import note, print_json
+from halfstep.cli.thresholds import Threshold, check_thresholds
 from halfstep.errors import ParameterError
-from halfstep.evaluation import DEFAULT_METRICS, check_metrics
+from halfstep.evaluation import DEFAULT_METRICS, append_to_history, check_history, check_metrics, metrics_of
 
 METRICS = {
     False: [*DEFAULT_METRICS],
@@ -67,15 +70,42 @@ def evaluate(
     missing_weight: options.MissingWeight = None,
     biases: options.Biases = None,
     seed: options.Seed = 0,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            help="Append the time, the model, the data and the metrics to this file, a line of JSON per run."
+        ),
+    ] = None,
+    fail_under: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=VALUE",
+            help="Exit with 1 if a metric of the model is below a value, such as ndcg@10=0.2. Repeatable.",
+        ),
+    ] = None,
+    fail_above: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=VALUE",
+            help="Exit with 1 if a metric of the model is above a value, such as rmse=0.95. Repeatable.",
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Hold out interactions, fit a model to the others, and score it and popularity.
+    """Hold out interactions, fit a model to the others, and score it beside baselines.
 
-    With --model, the file is the test set of a saved model.
+    With --model, the file is the test set of a saved model. Baselines are popularity for metrics of lists, and global
+    mean, item biases, and user and item biases for those of predictions.
     """
     cutoffs = _cutoffs(number)
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
     check_metrics(names or [], cutoffs)
+    thresholds = [Threshold.parse(text, "under", cutoffs) for text in fail_under or ()]
+    thresholds += [Threshold.parse(text, "above", cutoffs) for text in fail_above or ()]
+    if history is not None:
+        check_outputs([Output("--history", history, grows=True)], {"input file": file, "model file": model})
+        with naming_the_file("--history", history):
+            check_history(history)
     form = options.Format(
         separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
         item_titles=None,
@@ -85,6 +115,7 @@ def evaluate(
     wishes = Wishes(
         objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
     )
+    described = str(model)
     if fitted is not None:
         test = data
         note(f"{model} on {file}: {data}")
@@ -93,14 +124,34 @@ def evaluate(
         estimator, lines = choose_model(train, wishes)
         for line in (f"{file}: {data}", how, *lines):
             note(line)
+        described = repr(estimator)
         with interruptions(keep=False):
             fitted = estimator.fit(train)
     predicts_values = test.has_values and not isinstance(getattr(fitted, "objective", None), hs.Implicit)
-    report = hs.evaluate(fitted, test, names or METRICS[predicts_values], cutoffs, random_state=seed)
+    asked = [*(names or METRICS[predicts_values]), *(each.metric.label for each in thresholds)]
+    report = hs.evaluate(fitted, test, asked, cutoffs, random_state=seed)
     if as_json:
         print_json(report.to_dict())
     else:
         print(report)
+    if history is not None:
+        with naming_the_file("--history", history):
+            append_to_history(history, _record(report, described, file))
+    check_thresholds(thresholds, report, report.models[0])
+
+
+def _record(report: hs.Evaluation, model: str, data: str) -> dict[str, Any]:
+    """Return the line of a history."""
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": model,
+        "data": data,
+        "users": report.n_scored,
+        "unknown_users": report.unknown_users,
+        "unknown_items": report.unknown_items,
+        "metrics": metrics_of(report, report.models[0]),
+        "baselines": {name: metrics_of(report, name) for name in report.baselines},
+    }
 
 
 def _cutoffs(number: str) -> list[int]:

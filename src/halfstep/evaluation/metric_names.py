@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from halfstep.errors import ParameterError
 from halfstep.metrics.marks import MEASURES
-from halfstep.parameters import check_integer
+from halfstep.parameters import LARGEST, check_integer
 
 PER_LIST = (*MEASURES, "coverage", "novelty")
 PER_PAIR = ("rmse", "mae")
@@ -98,6 +98,17 @@ def _cutoffs_of(n: Any) -> list[int]:
     return list(map(int, cutoffs))
 
 
+def _own_cutoff(given: str) -> int:
+    """Return the cutoff of a name such as "recall@20"."""
+    name, _, own = given.partition("@")
+    digits = own.lstrip("0")
+    if not digits or not (own.isascii() and own.isdecimal()):
+        raise ParameterError(f"metric {given!r}: give a cutoff, such as {name}@10")
+    if len(digits) > len(str(LARGEST)) or int(digits) > LARGEST:
+        raise ParameterError(f"metric {given!r}: give a cutoff of at most {LARGEST}, such as {name}@10")
+    return int(digits)
+
+
 def read_metrics(metrics: str | Sequence[str], n: int | Sequence[int], allowed: Collection[str]) -> list[Metric]:
     """Combine names with cutoffs; a name such as "recall@20" has its own cutoff.
 
@@ -121,11 +132,7 @@ def read_metrics(metrics: str | Sequence[str], n: int | Sequence[int], allowed: 
                 )
             asked.append(Metric(name, None))
         elif at:
-            if not own.isdecimal():
-                raise ParameterError(f"metric {given!r}: give a cutoff, such as {name}@10")
-            cutoff = int(own)
-            check_integer("n", cutoff, minimum=1)
-            asked.append(Metric(name, cutoff))
+            asked.append(Metric(name, _own_cutoff(given)))
         else:
             asked += [Metric(name, places) for places in everywhere]
     return list(dict.fromkeys(asked))

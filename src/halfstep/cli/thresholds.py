@@ -1,0 +1,91 @@
+"""Limits of metrics, at which ``halfstep evaluate`` fails."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from halfstep.errors import HalfstepError, ParameterError
+from halfstep.evaluation import Evaluation, Metric, read_metrics
+from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR
+from halfstep.metrics.marks import MEASURES
+
+Side = Literal["under", "above"]
+
+WRONG = {"under": PER_PAIR, "above": (*MEASURES,)}
+"""By side, the metrics of which such values are the good ones."""
+
+
+class ThresholdError(HalfstepError):
+    """A metric is not within its limits."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A limit of a metric.
+
+    Attributes
+    ----------
+    metric : Metric
+    limit : float
+    side : {"under", "above"}
+        Values on this side of the limit fail.
+    """
+
+    metric: Metric
+    limit: float
+    side: Side
+
+    @classmethod
+    def parse(cls, text: str, side: Side, cutoffs: Sequence[int]) -> Threshold:
+        """Read the value of an option ``--fail-under`` or ``--fail-above``, such as ``ndcg@10=0.2``.
+
+        Raises
+        ------
+        ParameterError
+            If it is not a metric with a finite number, or the cutoff is missing and there are several.
+        """
+        option = f"--fail-{side} {text}"
+        name, _, number = text.rpartition("=")
+        try:
+            limit = float(number)
+        except ValueError:
+            limit = math.nan
+        if not name or not math.isfinite(limit):
+            raise ParameterError(f"{option}: give a metric and a number, such as ndcg@10=0.2")
+        found = read_metrics(name.strip(), cutoffs, (*PER_LIST, *PER_PAIR))
+        if len(found) > 1:
+            raise ParameterError(f"{option}: give one of {', '.join(each.label for each in found)}")
+        (metric,) = found
+        if metric.name in WRONG[side]:
+            better, other = ("lower", "above") if side == "under" else ("higher", "under")
+            raise ParameterError(
+                f"{option}: the {better} {metric.name} is, the better the model: use --fail-{other} instead"
+            )
+        return cls(metric, limit, side)
+
+    def fault_of(self, value: float, model: str) -> str | None:
+        """Describe what is wrong with a value of the metric; None if it is within the limit."""
+        if math.isnan(value):
+            return f"{self.metric.label} has no meaning for {model}, so that --fail-{self.side} cannot be checked"
+        is_within = value >= self.limit if self.side == "under" else value <= self.limit
+        if is_within:
+            return None
+        where = "below" if self.side == "under" else "above"
+        return f"{self.metric.label} of {model} is {value:.6g}, {where} the {self.limit:g} of --fail-{self.side}"
+
+
+def check_thresholds(thresholds: Iterable[Threshold], report: Evaluation, model: str) -> None:
+    """Check that all metrics of a model are within their limits.
+
+    Raises
+    ------
+    ThresholdError
+        If one is not; the message names all of them.
+    """
+    faults = (each.fault_of(report[model, each.metric.label], model) for each in thresholds)
+    found = [fault for fault in faults if fault is not None]
+    if found:
+        raise ThresholdError("; ".join(found))

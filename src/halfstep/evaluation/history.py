@@ -1,0 +1,95 @@
+"""The history of evaluations: a file with a line of JSON for each, which is only ever appended to."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO
+
+from halfstep.atomic import sync_folder
+from halfstep.errors import DataError
+from halfstep.evaluation.report import Report
+from halfstep.regular_files import open_regular
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
+
+BEGINNING = b'{"time":'
+LONGEST_LINE = 10_000_000  # bytes
+
+
+def metrics_of(report: Report, model: str) -> dict[str, float | None]:
+    """Return the metrics of a model by label, such as "ndcg@10"; None for those that have no meaning for it."""
+    return {row.label: None if row.value != row.value else row.value for row in report if row.model == model}
+
+
+def check_history(path: Path) -> None:
+    """Check that a file is a history, or can become one as it is missing or empty.
+
+    Raises
+    ------
+    DataError
+        If it is another file.
+    OSError
+        If it is not a regular file, or cannot be read.
+    """
+    if not path.exists():
+        return
+    with open_regular(path) as file:
+        beginning = file.read(len(BEGINNING))
+    if not BEGINNING.startswith(beginning):
+        raise DataError(f"{path} is not a history of evaluations, whose lines begin with {BEGINNING.decode()}")
+
+
+def append_to_history(path: Path, record: Mapping[str, Any]) -> None:
+    """Append a line to a history, and wait until it is on the disk.
+
+    A line that was cut off, because a process was killed or the power went while it was written, is removed. Several
+    processes may append at the same time.
+
+    Parameters
+    ----------
+    path : Path
+    record : mapping
+        What JSON can hold; "time" comes first.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    is_new = not path.exists()
+    with open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, "a+b") as file:
+        if fcntl is not None:
+            with suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+        _end_last_line(file)
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        sync_folder(path.parent)
+
+
+def _end_last_line(file: BinaryIO) -> None:
+    """Remove the last line if it was cut off, or end it if only its end is missing."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - LONGEST_LINE, 0))
+    tail = file.read()
+    rest = tail[tail.rfind(b"\n") + 1 :]
+    if not rest:
+        return
+    try:
+        json.loads(rest)
+    except ValueError:
+        file.truncate(size - len(rest))
+    else:
+        file.write(b"\n")

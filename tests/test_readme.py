@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import halfstep as hs
+from halfstep.evaluation.metric_names import PER_LIST
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,6 +69,25 @@ def test_the_examples_of_the_page_on_sampling_run() -> None:
     assert isinstance(train, hs.Interactions)
     assert 2000 in linked.items_
     assert 2000 not in train.items
+
+
+def test_the_examples_of_the_page_on_evaluation_run(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    page = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
+    for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(example, "evaluation.md", "exec"), names)
+    weak, strong = capsys.readouterr().out.split("Evaluation on ")[1:]
+    for name in ("Popularity", "GlobalMean", "ItemBias", "UserItemBias"):
+        assert name in weak
+    assert "attainable_recall@50" in strong
+
+
+def test_the_page_on_evaluation_names_all_metrics_and_splits() -> None:
+    page = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)) == set(PER_LIST)
+    for call in re.findall(r"`((?:split_|k_)\w+)\(", page):
+        assert callable(getattr(hs, call))
+    assert {name for name in hs.__all__ if name.startswith("split_")} <= set(re.findall(r"\w+", page))
 
 
 def test_the_settings_in_the_table_can_be_made() -> None:

@@ -71,9 +71,10 @@ def recall(
 ) -> Result:
     """Share of the relevant items that are found: (1/D_u) Σ_{p≤n} rel_u(p).
 
-    Two conventions are in use. D_u = R_u is that of information retrieval; D_u = min(n, R_u), the most that n places
-    can hold, is that of Liang et al. (2018), "Variational autoencoders for collaborative filtering", and of those
-    who compare with it.
+    Two conventions are in use. D_u = R_u is that of information retrieval, and of NGCF and LightGCN (He et al. 2020);
+    D_u = min(n, R_u), the most that n places can hold, is that of Mult-VAE (Liang et al. 2018, "Variational
+    autoencoders for collaborative filtering") and of those who compare with it. `halfstep.evaluate` calls the two
+    "recall" and "attainable_recall".
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def ndcg(recommended: Lists, relevant: Lists, n: int | None = None, *, per_user:
     """Normalised discounted cumulative gain: Σ_{p≤n} rel_u(p) / log2(p + 1), over the same for the ideal list.
 
     Gains are binary. The ideal list begins with all relevant items: its value is Σ_{p≤min(n, R_u)} 1 / log2(p + 1)
-    (Järvelin and Kekäläinen 2002, with the logarithm's usual shift by one).
+    (Järvelin and Kekäläinen 2002, with the logarithm's usual shift by one), as in LightGCN and in Mult-VAE.
 
     Parameters, returns and errors are those of `precision`.
     """

@@ -771,3 +771,8 @@ class TestTitles:
     def test_are_kept_where_repeats_are_merged(self) -> None:
         data = Interactions.from_arrays([1, 1], [10, 10], item_titles=["Ten", "Other"], duplicates="last")
         assert data.item_titles == {10: "Ten"}
+
+
+def test_a_misspelt_column_is_suggested() -> None:
+    with pytest.raises(DataError, match=r"no column 'usr' for user \(did you mean 'user'\?\): there are 'user'"):
+        Interactions.from_frame({"user": [1], "item": [2]}, user="usr")

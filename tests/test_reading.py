@@ -970,3 +970,16 @@ def test_the_source_of_interactions_is_the_name_of_the_file(tmp_path: Path) -> N
     assert hs.read_interactions(f"{tmp_path}/parts/*.csv").source == "*.csv"
     assert hs.read_interactions([tmp_path / "plays.csv", tmp_path / "parts"]).source == "2 files"
     assert hs.Interactions.from_arrays([1], [2]).source is None
+
+
+def test_a_misspelt_column_is_suggested(tmp_path: Path) -> None:
+    (tmp_path / "plays.csv").write_text("user,item\n1,2\n")
+    with pytest.raises(DataError, match=r"no column 'itm' for item \(did you mean 'item'\?\): there are 0 'user'"):
+        hs.read_interactions(tmp_path / "plays.csv", item="itm")
+
+
+def test_a_second_table_without_titles_of_the_items_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "plays.csv").write_text("user,item\n1,2\n")
+    (tmp_path / "items.csv").write_text("year,title\n1990,Two\n")
+    with pytest.raises(DataError, match=r"items.csv: there is no title of any item: its 1 ids are such as 1990"):
+        hs.read_interactions(tmp_path / "plays.csv", item_titles=tmp_path / "items.csv")

@@ -8,11 +8,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Self
 
 from halfstep.errors import ParameterError
 from halfstep.short_repr import short_repr
+from halfstep.suggestions import did_you_mean
 
 
 class Estimator:
@@ -123,12 +123,6 @@ def check_parameter_name(thing: Any, name: str, whole: str) -> None:
     raise ParameterError(
         f"{kind} has no parameter {name!r}{where}{did_you_mean(name, names)}; it has {', '.join(names)}"
     )
-
-
-def did_you_mean(name: str, names: list[str]) -> str:
-    """Return a hint at the closest of some names; empty if none is close."""
-    close = get_close_matches(name, names, 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _is_nested(value: Any) -> bool:

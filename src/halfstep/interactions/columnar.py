@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from halfstep.errors import DataError
+from halfstep.suggestions import did_you_mean
 
 Names = Mapping[str, Any]
 """The name of a column for each role."""
@@ -41,7 +42,8 @@ class Columns(NamedTuple):
         for role, name in names.items():
             if name not in self.names:
                 raise DataError(
-                    f"there is no column {name!r} for {role}: there are {', '.join(map(repr, self.names))}; "
+                    f"there is no column {name!r} for {role}{did_you_mean(str(name), list(map(str, self.names)))}: "
+                    f"there are {', '.join(map(repr, self.names))}; "
                     f"set {role}=... to one of these in Interactions.from_frame"
                 )
         return self.take(names)

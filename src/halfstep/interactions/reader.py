@@ -38,6 +38,7 @@ from halfstep.interactions.sources import Source, Workspace, find_sources
 from halfstep.interactions.tables import Options, Table, open_table
 from halfstep.interactions.vocabulary import Vocabulary
 from halfstep.interrupts import deferred
+from halfstep.suggestions import did_you_mean
 
 THREADS = 2  # users and items are what takes long
 _SAMPLE = 1000  # timestamps that say what format they are in
@@ -200,7 +201,7 @@ class TableReader:
         return (table.repaired(self._workspace) or table) if part.repaired else table
 
     def _read_part(self, source: Source, table: Table, columns: Columns) -> None:
-        places = {role: _place(table, role, column) for role, column in columns.items()}
+        places = {role: place_of(table, role, column) for role, column in columns.items()}
         table, rows = self._gather(table, places)
         masks = {role: self._gathered[role].bad(rows) for role in places}
         wrong = {role: mask for role, mask in masks.items() if mask is not None}
@@ -369,27 +370,29 @@ def _fault_of(role: str, found: Any, options: Options, gathered: Gathered) -> st
     return f"the {noun} is {found!r}, not a number{hint}"
 
 
-def _place(table: Table, role: str, column: str | int) -> int:
-    """Return the position of a column that is given by name or position."""
-    names = table.names
+def place_of(table: Table, role: str, column: str | int, parameter: str | None = None) -> int:
+    """Return the position of a column that is given by name or position; `parameter` is that of a caller."""
+    names, parameter = table.names, parameter or role
     if isinstance(column, NameOrPosition) and column not in names:
         column = int(column)
     if isinstance(column, str) and not table.has_names:
         raise DataError(
-            f"{table.name}: {role}={column!r}, but without a header there are no names: set {role}=... to a "
-            f"position from 0 to {len(names) - 1}"
+            f"{table.name}: {parameter}={column!r}, but without a header there are no names: set {parameter}=... to "
+            f"a position from 0 to {len(names) - 1}"
         )
     if isinstance(column, str):
         if names.count(column) == 1:
             return names.index(column)
         fault = f"more than one column {column!r}" if column in names else f"no column {column!r}"
+        hint = "" if column in names else did_you_mean(column, names)
     elif 0 <= column < len(names):
         return column
     else:
-        fault = f"no column {column}"
+        fault, hint = f"no column {column}", ""
     listed = ", ".join(f"{place} {name!r}" for place, name in enumerate(names[:50]))
     raise DataError(
-        f"{table.name}: there is {fault} for {role}: there are {listed}; set {role}=... to a name or position"
+        f"{table.name}: there is {fault} for {role}{hint}: there are {listed}; set {parameter}=... to a name or "
+        "position"
     )
 
 

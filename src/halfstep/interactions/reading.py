@@ -13,6 +13,7 @@ import numpy as np
 
 from halfstep.errors import DataError, ParameterError, SkippedLinesWarning
 from halfstep.interactions.duplicates import Duplicates, find_repeat
+from halfstep.interactions.id_tables import read_title_table
 from halfstep.interactions.interactions import Interactions
 from halfstep.interactions.reader import Columns, TableReader, open_reader
 from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, IfPresent, check_columns, columns_by_role
@@ -138,7 +139,8 @@ def read_interactions(
         return data
     if isinstance(item_titles, int) or not isinstance(item_titles, str | os.PathLike):
         return data.with_titles(item_titles)
-    return replace(data, item_titles=_second_table(item_titles, item, data.items, options))
+    of_table = replace(options, separator=None, comment=None)
+    return replace(data, item_titles=read_title_table(item_titles, data.items, of_table, usual_item=item))
 
 
 def _read(
@@ -204,26 +206,6 @@ def _refuse_repeats(data: Interactions, reader: TableReader) -> None:
             f"{reader.where(repeat.row)}: the pair of user and item {pair!r} is already in "
             f"{reader.where(repeat.earlier)}, one of {repeat.total:,} repeats; set duplicates='last', 'sum' or 'mean'"
         )
-
-
-def _second_table(
-    path: str | os.PathLike[str], item: str | int, items: Vocabulary, options: Options
-) -> dict[Any, str]:
-    """Read the titles of items from a second table."""
-
-    def choose(table: Table) -> Columns:
-        place = table.names.index(item) if isinstance(item, str) and item in table.names else 0
-        if "title" in table.names:
-            return {"item": place, "title": "title"}
-        return {"item": place, "title": 0 if place == 1 else 1}
-
-    with open_reader(path, replace(options, separator=None, comment=None)) as reader:
-        reader.read(choose, [])
-        vocabulary, positions = reader.vocabulary("item", items)
-        titles = reader.titles(positions, len(vocabulary))
-    return {
-        item: title for item, title in zip(vocabulary, titles, strict=True) if title is not None and item in items
-    }
 
 
 def check_parameters(

@@ -503,8 +503,8 @@ def _separator_of(
         return "::"
     if len(best) == 1:
         return best[0]
-    if usual is not None and not best:
-        return usual
+    if not best and (usual is not None or len(needed) == 1):  # a single column may be all that there is
+        return usual or ","
     if best:
         found = " and ".join(map(repr, best))
         raise DataError(f"{source.name}: the fields may be separated by {found}: set separator=...")

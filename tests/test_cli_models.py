@@ -153,7 +153,7 @@ def test_a_stranger_is_told_apart(shell: Shell, clicks_model: Path) -> None:
 def test_recommend_to_all(
     shell: Shell, clicks_model: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "USERS_AT_ONCE", 100)  # several blocks
+    monkeypatch.setattr(tables, "AT_ONCE", 100)  # several blocks
     path = tmp_path / f"all{suffix}"
     out, _ = shell("recommend", clicks_model, "-o", path, "-n", 5)
     assert out == f"4,715 rows for 943 users written to {path}\n"
@@ -175,7 +175,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(
 ) -> None:
     path = tmp_path / "all.csv"
     path.write_text("old")
-    monkeypatch.setattr(tables, "USERS_AT_ONCE", 300)
+    monkeypatch.setattr(tables, "AT_ONCE", 300)
     calls = []
 
     def rows_of(lists: object) -> list[object]:
@@ -191,10 +191,12 @@ def test_a_file_is_replaced_whole_or_not_at_all(
 
 
 def test_similar(shell: Shell, ratings_model: Path) -> None:
-    told = json.loads(shell("similar", ratings_model, "film 50", "-n", 2, "--json")[0])
-    assert [row["item"] for row in told] == [
-        i for i, _ in hs.load(ratings_model).similar_items("film 50", 2)["film 50"]
+    told = json.loads(shell("similar", ratings_model, "film 50", "film 1", "-n", 2, "--json")[0])
+    lists = hs.load(ratings_model).similar_items(["film 50", "film 1"], 2)
+    assert [(row["item"], row["similar_item"], row["similarity"]) for row in told] == [
+        (item, *entry) for item, entries in lists for entry in entries
     ]
+    assert [row["rank"] for row in told] == [1, 2, 1, 2]
     assert "similar to user user 1" in shell("similar", ratings_model, "user 1", "--users")[0]
 
 

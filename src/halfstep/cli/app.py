@@ -11,9 +11,10 @@ import halfstep as hs
 from halfstep.cli.doctor import doctor
 from halfstep.cli.evaluate import evaluate
 from halfstep.cli.exits import EPILOG, flushed, guarded, prepare_streams, stop_on_signals
+from halfstep.cli.fit import fit
 from halfstep.cli.info import info
 from halfstep.cli.lab import data, lab
-from halfstep.cli.models import fit, recommend, similar
+from halfstep.cli.lists import recommend, similar
 from halfstep.cli.printing import note
 from halfstep.cli.tune import tune
 from halfstep.cli.update import update

@@ -49,9 +49,35 @@ def _is_searched(option: str) -> Callable[[Given], bool]:
     return lambda given: any(text.partition("=")[0] == SEARCHED[option] for text in given["space"] or ())
 
 
+FORMULAS = Rule(
+    ("escape_formulas",), lambda given: not _is_text(given), "it applies to csv and tsv files of --output"
+)
+NO_TITLES = Rule(
+    ("title_column", "title_id"), lambda given: given["item_titles"] is None, "--titles gives no table of titles"
+)
+TITLES_OF_LISTS = Rule(
+    ("title_column", "title_id"), lambda given: given["titles"] is None, "--titles gives no table of titles"
+)
+FORMAT = ("header", "separator", "encoding")  # of the tables beside a model
+
 RULES: Mapping[str, tuple[Rule, ...]] = {
+    "fit": (NO_TITLES,),
+    "update": (NO_TITLES,),
     "recommend": (
-        Rule(("escape_formulas",), lambda given: not _is_text(given), "it applies to csv and tsv files of --output"),
+        FORMULAS,
+        TITLES_OF_LISTS,
+        Rule(("user",), lambda given: given["users_from"] is None, "--users-from gives no table of users"),
+        Rule(
+            FORMAT,
+            lambda given: given["users_from"] is None and given["titles"] is None,
+            "--users-from and --titles give no table",
+        ),
+    ),
+    "similar": (
+        FORMULAS,
+        Rule(("titles",), lambda given: given["users"], "with --users no items are listed"),
+        TITLES_OF_LISTS,
+        Rule(FORMAT, lambda given: given["titles"] is None, "--titles gives no table of titles"),
     ),
     "evaluate": (
         Rule(
@@ -66,8 +92,9 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         ),
         Rule(("number",), _needs_no_cutoff, "every metric of --metrics has its own cutoff"),
     ),
-    "tune": tuple(
-        Rule((option,), _is_searched(option), f"--space searches {name}") for option, name in SEARCHED.items()
+    "tune": (
+        NO_TITLES,
+        *(Rule((option,), _is_searched(option), f"--space searches {name}") for option, name in SEARCHED.items()),
     ),
     "doctor": (
         Rule(("as_json",), lambda given: given["warm"] or given["clear"], "--warm and --clear report nothing"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,9 @@ import typer
 
 import halfstep as hs
 from halfstep.cli.printing import note
+from halfstep.interactions.id_tables import read_title_table
 from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, NameOrPosition
+from halfstep.interactions.tables import Options
 
 
 class Duplicates(StrEnum):
@@ -136,6 +138,26 @@ Titles = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+TitleColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--title",
+        help="Column of titles in the table of --titles, by name or by position from 0. Default: 'title', else the "
+        "first that does not hold ids.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
+TitleId = Annotated[
+    str | None,
+    typer.Option(
+        "--title-id",
+        help="Column of item ids in the table of --titles, by name or by position from 0. Default: the one that is "
+        "called as in the interactions, else the first.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
 Bad = Annotated[
     BadLines,
     typer.Option(
@@ -201,6 +223,19 @@ class Format:
     timestamp_format: str | None
     bad_lines: BadLines
     item_titles: str | None
+    title_column: str | None = None
+    title_id: str | None = None
+
+    @property
+    def options(self) -> Options:
+        """The format of a second table, whose separator is detected."""
+        return Options(
+            header=self.header,
+            quote=self.quote or None,
+            encoding=self.encoding,
+            newlines_in_values=self.newlines_in_values,
+            bad_lines=self.bad_lines.value,
+        )
 
 
 def read(
@@ -217,15 +252,15 @@ def read(
     """Read the table that the options describe, with ids of the types of a model's if one is given."""
 
     def column(name: str) -> str | int:
-        if not (name.isascii() and name.isdecimal()):
-            return name
-        return NameOrPosition(name) if form.header else int(name)
+        return column_named(name, has_header=form.header)
 
     def column_or(name: str | None, default: str) -> str | int | None:
         if name is None:
             return default
         return column(name) if name else None
 
+    is_second_table = form.item_titles is not None and (form.title_column, form.title_id) != (None, None)
+    titles = None if form.item_titles is None or is_second_table else column(form.item_titles)
     data = hs.read_interactions(
         path,
         user=column(user),
@@ -243,12 +278,33 @@ def read(
         newlines_in_values=form.newlines_in_values,
         timestamp_format=form.timestamp_format,
         bad_lines=form.bad_lines.value,
-        item_titles=None if form.item_titles is None else column(form.item_titles),
+        item_titles=titles,
         users=getattr(model, "users_", None),
         items=getattr(model, "items_", None),
     )
+    if is_second_table:
+        found = read_titles(
+            form.item_titles, data.items, form.options, form.title_column, form.title_id, usual_item=column(item)
+        )
+        data = replace(data, item_titles=found)
     note_columns_found(data, {"value": value, "time": time, "weight": weight})
     return data
+
+
+def column_named(name: str, *, has_header: bool) -> str | int:
+    """Return a column as typed on the command line, which may be a name or a position."""
+    if not (name.isascii() and name.isdecimal()):
+        return name
+    return NameOrPosition(name) if has_header else int(name)
+
+
+def read_titles(
+    path: Any, items: hs.Vocabulary, form: Options, title: str | None, title_id: str | None, *, usual_item: str | int
+) -> dict[Any, str]:
+    """Read the table of --titles, whose columns may be named."""
+    columns = (None if name is None else column_named(name, has_header=form.header) for name in (title, title_id))
+    title_column, id_column = columns
+    return read_title_table(path, items, form, title=title_column, item=id_column, usual_item=usual_item)
 
 
 def note_columns_found(data: hs.Interactions, options: Mapping[str, str | None]) -> None:

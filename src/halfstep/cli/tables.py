@@ -1,11 +1,13 @@
-"""Recommendations for all users, written to a file in blocks of users."""
+"""Lists of many users or items, written to a file in blocks."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import halfstep as hs
 from halfstep.atomic import write_atomically
@@ -13,46 +15,59 @@ from halfstep.cli.outputs import naming_the_file
 from halfstep.cli.parquet import Kind, as_parquet
 from halfstep.errors import DataError
 from halfstep.progress import progress_bar
-from halfstep.recommendations import Recommendations
+from halfstep.recommendations import Ranking
 
 Row = tuple[Any, ...]
-"""User, item, rank, score and, if titles are known, title."""
+"""Query, listed id, rank, score and, if titles are known, title."""
 
-USERS_AT_ONCE = 10_000
-COLUMNS = ["user", "item", "rank", "score"]
+R = TypeVar("R", bound=Ranking)
+
+AT_ONCE = 10_000  # queries
 LINE_END = "\r\n"
 FORMULAS = "=", "+", "-", "@", "\t", "\r"  # prefixes of cells that a spreadsheet evaluates as formulas
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = (*SEPARATORS, ".parquet")
 
 
-def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool, escape_formulas: bool = False) -> int:
-    """Write the lists of all users, and return the number of rows."""
+def write_lists(
+    path: Path,
+    queries: Any,
+    list_for: Callable[[Any], Ranking],
+    vocabularies: tuple[hs.Vocabulary, hs.Vocabulary],
+    *,
+    escape_formulas: bool = False,
+) -> int:
+    """Write a list for each query, and return the number of rows.
+
+    Parameters
+    ----------
+    path : Path
+        Its suffix is one of `SUFFIXES`.
+    queries : ndarray or list of ids
+    list_for : callable
+        Returns the lists of some queries.
+    vocabularies : pair of Vocabulary
+        The ids of queries, and those that are listed.
+    escape_formulas : bool
+        Whether to escape text that a spreadsheet would evaluate.
+    """
     written = 0
 
     def blocks() -> Iterator[list[Row]]:
         nonlocal written
-        users = model.users_.ids
-        with progress_bar(None, len(users), "users") as bar:
-            for start in range(0, len(users), USERS_AT_ONCE):
-                asked = users[start : start + USERS_AT_ONCE]
-                rows = list(rows_of(model.recommend(asked, n, exclude_seen=exclude_seen)))
+        with progress_bar(None, len(queries), "lists") as bar:
+            for start in range(0, len(queries), AT_ONCE):
+                asked = queries[start : start + AT_ONCE]
+                rows = list(rows_of(list_for(asked)))
                 written += len(rows)
                 yield rows
                 bar.update(len(asked))
 
-    known = model.interactions_
-    columns = columns_of(None if known is None else known.item_titles)
+    columns = columns_of(list_for(queries[:0]))
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        kinds = {
-            "user": _kind_of(model.users_),
-            "item": _kind_of(model.items_),
-            "rank": "INTEGER",
-            "score": "DOUBLE",
-            "title": "VARCHAR",
-        }
-        chunks = as_parquet(blocks(), {name: kinds[name] for name in columns})
+        kinds = (*map(_kind_of, vocabularies), "INTEGER", "DOUBLE", "VARCHAR")
+        chunks = as_parquet(blocks(), dict(zip(columns, kinds, strict=False)))
     else:
         chunks = _as_text(blocks(), columns, suffix, escape_formulas)
     try:
@@ -64,17 +79,30 @@ def write_recommendations(path: Path, model: Any, n: int, exclude_seen: bool, es
     return written
 
 
-def columns_of(titles: Mapping[Any, str] | None) -> list[str]:
+def columns_of(lists: Ranking) -> list[str]:
     """Return the names of the columns of `rows_of`."""
-    return [*COLUMNS, *([] if titles is None else ["title"])]
+    return [lists.QUERY, lists.LISTED, "rank", lists.SCORE, *([] if lists.titles is None else ["title"])]
 
 
-def rows_of(lists: Recommendations) -> Iterator[Row]:
-    """Iterate over user, item, rank and score of all lists, with the title if titles are known."""
-    for user, entries in lists:
-        for rank, (item, score) in enumerate(entries, start=1):
-            row = user, item, rank, score
-            yield row if lists.titles is None else (*row, lists.titles.get(item))
+def rows_of(lists: Ranking) -> Iterator[Row]:
+    """Iterate over query, listed id, rank and score of all lists, with the title if titles are known."""
+    for query, entries in lists:
+        for rank, (listed, score) in enumerate(entries, start=1):
+            row = query, listed, rank, score
+            yield row if lists.titles is None else (*row, lists.titles.get(listed))
+
+
+def dicts_of(lists: Ranking) -> list[dict[str, Any]]:
+    """Return the rows as mappings from the name of the column, for JSON."""
+    columns = columns_of(lists)
+    return [dict(zip(columns, row, strict=True)) for row in rows_of(lists)]
+
+
+def with_titles(lists: R, titles: Mapping[Any, str]) -> R:
+    """Return lists with more titles, which take precedence over those that they have."""
+    if not titles:
+        return lists
+    return replace(lists, titles=titles if lists.titles is None else ChainMap(dict(titles), dict(lists.titles)))
 
 
 def _as_text(
@@ -86,8 +114,8 @@ def _as_text(
     writer.writerow(columns)
     for rows in blocks:
         writer.writerows(
-            (shown(user), shown(item), rank, f"{score:.6g}", *(shown(each or "") for each in title))
-            for user, item, rank, score, *title in rows
+            (shown(query), shown(listed), rank, f"{score:.6g}", *(shown(each or "") for each in title))
+            for query, listed, rank, score, *title in rows
         )
         yield memoryview(text.take().encode())
 

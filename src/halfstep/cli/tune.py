@@ -59,6 +59,8 @@ def tune(
     timestamp_format: options.TimestampFormat = None,
     bad_lines: options.Bad = options.BadLines.error,
     item_titles: options.Titles = None,
+    title_column: options.TitleColumn = None,
+    title_id: options.TitleId = None,
     space: Annotated[
         list[str] | None,
         typer.Option(
@@ -124,7 +126,7 @@ def tune(
     given = parse_spaces(space or [])
     form = options.Format(
         separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
-        item_titles,
+        item_titles, title_column, title_id,
     )  # fmt: skip
     data = options.read(file, user, item, value, time_column, weight, duplicates, form)
     wishes = Wishes(

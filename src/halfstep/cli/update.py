@@ -88,6 +88,8 @@ def update(
     timestamp_format: options.TimestampFormat = None,
     bad_lines: options.Bad = options.BadLines.error,
     item_titles: options.Titles = None,
+    title_column: options.TitleColumn = None,
+    title_id: options.TitleId = None,
     update_items: Annotated[
         bool,
         typer.Option(
@@ -107,7 +109,7 @@ def update(
     target = model if output is None else output
     form = options.Format(
         separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
-        item_titles,
+        item_titles, title_column, title_id,
     )  # fmt: skip
     fitted = hs.load(model)
     if not hasattr(fitted, "partial_fit"):

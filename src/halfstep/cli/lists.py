@@ -1,0 +1,266 @@
+"""``halfstep recommend`` and ``similar``: lists of a saved model, on the terminal or in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import halfstep as hs
+from halfstep.cli import options
+from halfstep.cli.combinations import UsageError
+from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output
+from halfstep.cli.printing import note, print_json, print_list
+from halfstep.cli.tables import SUFFIXES, dicts_of, with_titles, write_lists
+from halfstep.errors import DataError, UnknownIdError
+from halfstep.interactions.id_tables import read_ids
+from halfstep.interactions.tables import Options
+from halfstep.printable import printable
+from halfstep.recommendations import Ranking
+from halfstep.suggestions import close_texts
+
+NAMED_ONE_BY_ONE = 3  # unknown users
+
+TABLES = "The tables"
+
+Number = Annotated[int, typer.Option("-n", "--number", help="Maximum length of a list.", min=1)]
+EscapeFormulas = Annotated[
+    bool,
+    typer.Option(
+        "--escape-formulas",
+        help="In a csv or tsv file, put an apostrophe before ids that a spreadsheet would evaluate as formulas, "
+        "which begin with =, +, - or @.",
+    ),
+]
+Titles = Annotated[
+    str | None,
+    typer.Option(
+        help="A table of item ids and titles, which are shown with the ids. Default: those that the model knows.",
+        show_default=False,
+        rich_help_panel=TABLES,
+    ),
+]
+Header = Annotated[
+    bool,
+    typer.Option(
+        "--header/--no-header",
+        help="Whether the first line names the columns. If not, columns are numbered from 0.",
+        rich_help_panel=TABLES,
+    ),
+]
+Separator = Annotated[
+    str | None,
+    typer.Option(help="Field separator of text. Default: found in the first lines.", rich_help_panel=TABLES),
+]
+Encoding = Annotated[str, typer.Option(help="Encoding of text, such as latin-1 or utf-16.", rich_help_panel=TABLES)]
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """How tables of users and of titles are read."""
+
+    header: bool
+    separator: str | None
+    encoding: str
+
+    @property
+    def options(self) -> Options:
+        separator = "\t" if self.separator == "\\t" else self.separator
+        return Options(separator=separator, header=self.header, encoding=self.encoding)
+
+    def column(self, name: str) -> str | int:
+        """Return a column that is given by name or position."""
+        return options.column_named(name, has_header=self.header)
+
+    def users(self, path: str, column: str | None, model: Any) -> Any:
+        """Read the ids of users; without a header, from the first column unless another is named."""
+        name = column or ("user" if self.header else "0")
+        return read_ids(path, "user", self.column(name), model.users_, self.options)
+
+    def titles(self, path: str | None, title: str | None, title_id: str | None, model: Any) -> dict[Any, str]:
+        """Read the titles of items, if there is a table of them."""
+        if path is None:
+            return {}
+        return options.read_titles(path, model.items_, self.options, title, title_id, usual_item="item")
+
+
+def recommend(
+    model: options.Model,
+    users: Annotated[
+        list[str] | None, typer.Argument(help="User ids; -- comes before negative ones.", show_default=False)
+    ] = None,
+    users_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Recommend to the users in a table; - for the standard input.",
+            show_default=False,
+            rich_help_panel=TABLES,
+        ),
+    ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of user ids, by name or by position from 0. Default: 'user', or 0 without a header.",
+            show_default=False,
+            rich_help_panel=TABLES,
+        ),
+    ] = None,
+    titles: Titles = None,
+    title_column: options.TitleColumn = None,
+    title_id: options.TitleId = None,
+    header: Header = True,
+    separator: Separator = None,
+    encoding: Encoding = "utf-8",
+    number: Number = 10,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Write the lists to a csv, tsv or parquet file: of all users if none are named."
+        ),
+    ] = None,
+    exclude_seen: Annotated[
+        bool,
+        typer.Option(
+            "--exclude-seen/--include-seen", help="Whether to leave out items that a user has interacted with."
+        ),
+    ] = True,
+    escape_formulas: EscapeFormulas = False,
+    as_json: options.Json = False,
+) -> None:
+    """Recommend items to some users, or to all, on the terminal or in a file."""
+    if not users and users_from is None and output is None:
+        raise UsageError("name users, or a file for the lists of all users with --output")
+    if users and users_from is not None:
+        raise UsageError("users are named as arguments and by --users-from: leave out one of both")
+    check_outputs(
+        [Output("--output", output, SUFFIXES)],
+        {"model file": model, "table of users": users_from, "table of titles": titles},
+    )
+    loaded = hs.load(model)
+    tables = _Tables(header, separator, encoding)
+    known_titles = tables.titles(titles, title_column, title_id, loaded)
+    if users_from is not None:
+        asked = tables.users(users_from, user, loaded)
+    elif users:
+        asked = [loaded.users_.parse(each, name="user id") for each in users]
+    else:
+        asked = loaded.users_.ids
+    _note_unknown(asked, loaded.users_)
+
+    def list_for(ids: Any) -> Ranking:
+        lists: Ranking = loaded.recommend(ids, number, exclude_seen=exclude_seen)
+        return with_titles(lists, known_titles)
+
+    if output is None:
+        _show(list_for(asked), "for user", {}, as_json=as_json)
+        return
+    written = write_lists(output, asked, list_for, (loaded.users_, loaded.items_), escape_formulas=escape_formulas)
+    _say_written(output, "users", len(asked), written, as_json=as_json)
+
+
+def similar(
+    model: options.Model,
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(help="Item ids, or user ids with --users; -- comes before negative ones.", show_default=False),
+    ] = None,
+    titles: Titles = None,
+    title_column: options.TitleColumn = None,
+    title_id: options.TitleId = None,
+    header: Header = True,
+    separator: Separator = None,
+    encoding: Encoding = "utf-8",
+    number: Number = 10,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Write the lists to a csv, tsv or parquet file: of all items if none are named."
+        ),
+    ] = None,
+    users: Annotated[bool, typer.Option("--users", help="List similar users instead of items.")] = False,
+    escape_formulas: EscapeFormulas = False,
+    as_json: options.Json = False,
+) -> None:
+    """List the items that are most similar to some items, or to all, on the terminal or in a file."""
+    side = "user" if users else "item"
+    if not items and output is None:
+        raise UsageError(f"name {side}s, or a file for the lists of all {side}s with --output")
+    check_outputs([Output("--output", output, SUFFIXES)], {"model file": model, "table of titles": titles})
+    loaded = hs.load(model)
+    known_titles = _Tables(header, separator, encoding).titles(titles, title_column, title_id, loaded)
+    vocabulary = loaded.users_ if users else loaded.items_
+    all_titles = {} if users else {**_titles_of(loaded), **known_titles}
+    asked = [_parsed(each, vocabulary, f"{side} id", all_titles) for each in items or []] or vocabulary.ids
+
+    def list_for(ids: Any) -> Ranking:
+        lists: Ranking = loaded.similar_users(ids, number) if users else loaded.similar_items(ids, number)
+        return with_titles(lists, known_titles)
+
+    if output is None:
+        _show(list_for(asked), f"similar to {side}", all_titles, as_json=as_json)
+        return
+    written = write_lists(output, asked, list_for, (vocabulary, vocabulary), escape_formulas=escape_formulas)
+    _say_written(output, f"{side}s", len(asked), written, as_json=as_json)
+
+
+def _show(lists: Ranking, heading: str, titles: Mapping[Any, str], *, as_json: bool) -> None:
+    """Print lists, with the titles of queries that have one."""
+    if as_json:
+        print_json(dicts_of(lists))
+        return
+    listed = lists.LISTED.removeprefix("similar_")
+    for query, entries in lists:
+        title = titles.get(query)
+        print_list(f"{heading} {query}{f', {title}' if title else ''}", listed, lists.SCORE, entries, lists.titles)
+
+
+def _say_written(output: Path, what: str, n_lists: int, rows: int, *, as_json: bool) -> None:
+    say = note if may_share_standard_output(output) else print
+    if as_json:
+        print_json({"output": str(output), what: n_lists, "rows": rows}, say)
+    else:
+        say(f"{rows:,} rows for {n_lists:,} {what} written to {printable(str(output))}")
+
+
+def _note_unknown(asked: Any, known: hs.Vocabulary) -> None:
+    """Say which users the model does not know."""
+    ids, positions = known.look_up(asked, "mark", name="user id")
+    unknown = ids[positions < 0].tolist()
+    if len(unknown) > NAMED_ONE_BY_ONE:
+        note(
+            f"{len(unknown):,} of {len(asked):,} users are unknown to the model, such as {unknown[0]!r}: their lists "
+            "are that of all unknown users"
+        )
+        return
+    for user in unknown:
+        hint = _hint(str(user), known, {})
+        note(f"user {user!r} is unknown to the model{hint}: its list is that of all unknown users")
+
+
+def _parsed(text: str, known: hs.Vocabulary, name: str, titles: Mapping[Any, str]) -> Any:
+    """Return a known id, as it was typed; errors suggest ids, and items of a similar title."""
+    try:
+        id_ = known.parse(text, name=name)
+        known.position(id_, name=name)
+    except (DataError, UnknownIdError) as error:
+        hint = _hint(text, known, titles)
+        raise type(error)(f"{error}{hint}") from None
+    return id_
+
+
+def _hint(text: str, known: hs.Vocabulary, titles: Mapping[Any, str]) -> str:
+    """Return a suggestion of ids that are close to an unknown one, or whose titles are; empty if there are none."""
+    are_texts = known.ids.dtype.kind == "O" and len(known) > 0 and isinstance(known.ids[0], str)
+    shown = [repr(each) for each in close_texts(text, known.ids.tolist(), known.__contains__)] if are_texts else []
+    if not shown and titles:
+        by_title = {title: item for item, title in titles.items() if item in known}
+        shown = [f"{by_title[title]!r}, {title}" for title in close_texts(text, list(by_title))]
+    return f" (did you mean {', or '.join(shown)}?)" if shown else ""
+
+
+def _titles_of(model: Any) -> Mapping[Any, str]:
+    data = model.interactions_
+    return {} if data is None or data.item_titles is None else data.item_titles

@@ -85,6 +85,40 @@ def test_every_place_equals_the_twin(problem, n, update):
     assert result["reciprocal_rank"] == pytest.approx(np.where(found > 0, 1 / np.maximum(found, 1), 0).mean())
 
 
+def asked_one_by_one(model, stream, n):
+    """Places in the lists of a model that does not learn, each asked for by itself."""
+    had: dict = {}
+    places = []
+    for user, item in zip(stream.user_ids.tolist(), stream.item_ids.tolist(), strict=True):
+        listed = model.recommend([user], n, exclude={user: had.setdefault(user, [])}).item_ids[0].tolist()
+        places.append(listed.index(item) + 1 if item in listed else 0)
+        had[user].append(item)
+    return places
+
+
+@pytest.mark.parametrize("at_once", [1, 700, 1 << 20])
+@pytest.mark.parametrize("n", [1, 20, 1600, 5000])
+def test_lists_are_those_of_each_event(monkeypatch, n, at_once):
+    monkeypatch.setattr("halfstep.evaluation.stream.PLACES_AT_ONCE", at_once)
+    train, stream = hs.split_by_time(hs.datasets.movielens_100k(), 0.1)
+    stream = stream.subset(np.arange(300))
+    stream = replace(stream, timestamps=None)
+    for objective in (hs.Implicit(missing_weight=0.1), hs.Explicit(biases=True)):
+        model = hs.ALS(objective, rank=4, iterations=2, random_state=0).fit(train)
+        result = hs.evaluate_stream(model, stream, n=n, update=False, resamples=2)
+        assert result.places.tolist() == asked_one_by_one(model, stream, n)
+
+
+def test_folded_in_users_may_meet_items_that_their_histories_lack():
+    train = hs.Interactions.from_arrays([1, 1, 2, 2, 3], ["x", "y", "x", "z", "w"])
+    model = hs.ALS(hs.Implicit(), rank=2, iterations=3, random_state=0).fit(train)
+    folded = model.fold_in({"new": ["x"], "other": ["y"]})
+    stream = hs.Interactions.from_arrays(["new", "new", "who", "new"], ["y", "w", "x", "unseen"])
+    result = hs.evaluate_stream(folded, stream, n=4, update=False, resamples=2)
+    assert result.places.tolist() == asked_one_by_one(folded, stream, 4)
+    assert (result.n_unknown_users, result.n_unknown_items) == (1, 1)
+
+
 def test_the_given_model_is_not_changed():
     train = hs.Interactions.from_arrays([1, 1, 2], ["x", "y", "x"])
     model = Learning().fit(train)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,13 +17,14 @@ from halfstep.evaluation.metric_names import Metric, read_metrics
 from halfstep.evaluation.report import Report, Row
 from halfstep.evaluation.task import known_positions, seen, training_of
 from halfstep.factor_model import FactorModel
-from halfstep.interactions import Interactions, as_interactions
+from halfstep.interactions import Interactions, Vocabulary, as_interactions
 from halfstep.interactions.frames import new_frame
 from halfstep.metrics.marks import MEASURES, measure
 from halfstep.parameters import as_generator, check_flag, check_integer, check_threads
 from halfstep.progress import progress_bar
 
 EVENTS_AT_ONCE = 4096  # measured together
+PLACES_AT_ONCE = 1 << 20  # of ranked lists
 
 
 @runtime_checkable
@@ -194,7 +196,11 @@ def evaluate_stream(
     if len(events) == 0:
         raise DataError("there is nothing to score: the stream has no event that the training data lack")
     longest = max(metric.n or 0 for metric in asked)
-    places, unknown_users, unknown_items = _walk(copy.copy(model), events, longest, update, threads, progress)
+    copied = copy.copy(model)
+    if update and isinstance(copied, _Learner):
+        places, unknown_users, unknown_items = _learn(copied, events, longest, threads, progress)
+    else:
+        places, unknown_users, unknown_items = _rank(copied, events, longest, threads, progress)
     # numbered as they appear, and so in the same way for another model, whatever vocabulary its stream came with
     drawn, first, rows = np.unique(events.user_positions, return_index=True, return_inverse=True)
     rows = np.argsort(np.argsort(first))[rows]
@@ -209,45 +215,111 @@ def evaluate_stream(
     )  # fmt: skip
 
 
-def _walk(
-    model: FactorModel, events: Interactions, longest: int, update: bool, threads: int | None, progress: bool | None
+def _learn(
+    model: _Learner, events: Interactions, longest: int, threads: int | None, progress: bool | None
 ) -> tuple[NDArray[np.int64], int, int]:
-    """Rank, score, and learn, event by event; give the places, and how many users and items were unknown."""
+    """Rank, score, and learn, event by event; return the places, and the numbers of unknown users and items."""
+    assert isinstance(model, FactorModel)
     places = np.zeros(len(events), dtype=np.int64)
     training = training_of(model)
     known_users = set(training.users.ids[training.user_counts > 0].tolist())
-    known_items = set(training.items.ids[training.item_counts > 0].tolist())
-    had: dict[Any, list[Any]] = {}  # what a model that does not learn cannot know
+    known_items = set(model.items_.ids[model.item_counts_ > 0].tolist())
     unknown_users = unknown_items = 0
     with progress_bar(progress, len(events), "stream") as bar:
         for k, (user, item) in enumerate(zip(events.user_ids.tolist(), events.item_ids.tolist(), strict=True)):
             unknown_users += user not in known_users
             if item in known_items:
-                more = {user: had[user]} if user in had else None
-                listed = model.recommend([user], longest, exclude=more, threads=threads).positions[0]
+                listed = model.recommend([user], longest, threads=threads).positions[0]
                 place = np.flatnonzero(listed == model.items_.positions([item])[0])
                 places[k] = place[0] + 1 if len(place) else 0
             else:
                 unknown_items += 1
-            if update and isinstance(model, _Learner):
-                model.partial_fit(_single(events, k, user, item))
-                known_users.add(user)
-                known_items.add(item)
-            else:
-                had.setdefault(user, []).append(item)
+            model.partial_fit(_single(events, k))
+            known_users.add(user)
+            known_items.add(item)
             bar.update()
     return places, unknown_users, unknown_items
 
 
-def _single(events: Interactions, k: int, user: Any, item: Any) -> Interactions:
+def _rank(
+    model: FactorModel, events: Interactions, longest: int, threads: int | None, progress: bool | None
+) -> tuple[NDArray[np.int64], int, int]:
+    """Score events without learning; return what `_learn` returns.
+
+    A list without the items that a user got earlier in the stream is a part of a longer list with them, so that one
+    list for each user has the places of all its events.
+    """
+    places = np.zeros(len(events), dtype=np.int64)
+    training = training_of(model)
+    u = training.users.shared(events.users)[events.user_positions]
+    i = model.items_.shared(events.items)[events.item_positions]
+    is_known = (i >= 0) & (model.item_counts_[i] > 0)
+    of_user = np.argsort(events.user_positions, kind="stable")
+    counts = events.user_counts
+    ends = np.cumsum(counts)
+    users = np.argsort(counts, kind="stable")
+    users = users[counts[users] > 0]
+    place_of = np.zeros(len(model.items_), dtype=np.int64)
+    with progress_bar(progress, len(events), "stream") as bar:
+        for block in _blocks(users, counts[users] + longest):
+            width = longest + int(counts[block[-1]])
+            lists = model.recommend(events.users.ids[block], width, threads=threads).positions
+            for user, listed in zip(block.tolist(), lists, strict=True):
+                listed = listed[listed >= 0]
+                place_of[listed] = np.arange(1, len(listed) + 1)
+                own = of_user[ends[user] - counts[user] : ends[user]]
+                places[own] = _without_earlier(np.where(is_known[own], place_of[i[own]], 0), longest)
+                place_of[listed] = 0
+            bar.update(int(counts[block].sum()))
+    is_new = (u < 0) | (training.user_counts[u] == 0)
+    return places, int(np.count_nonzero(is_new)), int(np.count_nonzero(~is_known))
+
+
+def _blocks(users: NDArray[np.int64], widths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Cut users, whose lists ascend in width, such that the lists of a block fit into memory."""
+    start = 0
+    while start < len(users):
+        rows = np.arange(1, len(users) - start + 1)
+        fit = int(np.count_nonzero(rows * widths[start:] <= PLACES_AT_ONCE))  # widths ascend, so these are the first
+        end = start + max(fit, 1)
+        yield users[start:end]
+        start = end
+
+
+def _without_earlier(places: NDArray[np.int64], longest: int) -> NDArray[np.int64]:
+    """Return the places of a user's items, in the order of time, in lists without the earlier ones.
+
+    Parameters
+    ----------
+    places : ndarray of shape (n_events,)
+        Those in the list with all of them, from 1; 0 if an item is not listed.
+    longest : int
+        Places beyond this become 0.
+    """
+    left = np.empty_like(places)
+    earlier: list[int] = []  # ascending
+    for k, place in enumerate(places.tolist()):
+        before = bisect_left(earlier, place)
+        left[k] = place - before if place else 0
+        if place:
+            earlier.insert(before, place)
+    left[left > longest] = 0
+    return left
+
+
+def _single(events: Interactions, k: int) -> Interactions:
     """Take one event, with no ids but its own, so that a model does not learn of those that come later."""
     at = slice(k, k + 1)
-    return Interactions.from_arrays(
-        [user],
-        [item],
-        events.values[at] if events.has_values else None,
-        None if events.timestamps is None else events.timestamps[at],
-        None if events.weights is None else events.weights[at],
+    user, item = events.user_positions[k], events.item_positions[k]
+    return Interactions(
+        users=Vocabulary.of_distinct(events.users.ids[user : user + 1]),
+        items=Vocabulary.of_distinct(events.items.ids[item : item + 1]),
+        user_positions=np.zeros(1, np.int32),
+        item_positions=np.zeros(1, np.int32),
+        values=events.values[at] if events.has_values else np.ones(1),
+        timestamps=None if events.timestamps is None else events.timestamps[at],
+        weights=None if events.weights is None else events.weights[at],
+        has_values=events.has_values,
     )
 
 

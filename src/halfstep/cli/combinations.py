@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import typer
 
+from halfstep.cli.options import ModelType
 from halfstep.errors import ParameterError
 from halfstep.evaluation.metric_names import PER_PAIR
 
@@ -19,11 +20,22 @@ Given = Mapping[str, Any]
 """The values of all parameters of a command, by name."""
 
 HOW_TO_FIT = (
-    "objective", "rank", "regularization", "regularization_exponent", "iterations", "alpha", "missing_weight",
-    "biases",
+    "objective", "rank", "regularization", "regularization_exponent", "regularization_counts", "iterations", "alpha",
+    "missing_weight", "biases",
 )  # fmt: skip
+USED_BY: Mapping[ModelType, frozenset[str]] = {
+    ModelType.als: frozenset(HOW_TO_FIT),
+    ModelType.bayesian: frozenset({"rank", "iterations", "biases"}),
+    ModelType.sgd: frozenset({"rank", "regularization", "iterations"}),
+    ModelType.global_mean: frozenset(),
+    ModelType.item_bias: frozenset({"regularization"}),
+    ModelType.user_item_bias: frozenset({"iterations"}),
+    ModelType.popularity: frozenset(),
+}  # the options among `HOW_TO_FIT` that are parameters of a class
+ITERATIVE = (ModelType.als, ModelType.bayesian, ModelType.sgd)
 SEARCHED = {"missing_weight": "objective.missing_weight", "biases": "objective.biases"} | {
-    name: name for name in ("rank", "regularization", "regularization_exponent", "iterations")
+    name: name
+    for name in ("rank", "regularization", "regularization_exponent", "regularization_counts", "iterations")
 }  # from an option that fixes a parameter to its name in --space
 
 
@@ -49,6 +61,18 @@ def _is_searched(option: str) -> Callable[[Given], bool]:
     return lambda given: any(text.partition("=")[0] == SEARCHED[option] for text in given["space"] or ())
 
 
+def _is_of(model_type: ModelType) -> Callable[[Given], bool]:
+    return lambda given: bool(given["model_type"] is model_type)
+
+
+OF_TYPES = tuple(
+    Rule(
+        tuple(option for option in HOW_TO_FIT if option not in used),
+        _is_of(model_type),
+        f"--model-type {model_type.value} does not use it",
+    )
+    for model_type, used in USED_BY.items()
+)
 FORMULAS = Rule(
     ("escape_formulas",), lambda given: not _is_text(given), "it applies to csv and tsv files of --output"
 )
@@ -61,7 +85,15 @@ TITLES_OF_LISTS = Rule(
 FORMAT = ("header", "separator", "encoding")  # of the tables beside a model
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
-    "fit": (NO_TITLES,),
+    "fit": (
+        NO_TITLES,
+        *OF_TYPES,
+        Rule(
+            ("seed", "keep_interrupted"),
+            lambda given: given["model_type"] not in ITERATIVE,
+            "models of this --model-type are computed directly",
+        ),
+    ),
     "update": (NO_TITLES,),
     "recommend": (
         FORMULAS,
@@ -81,7 +113,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     ),
     "evaluate": (
         Rule(
-            (*HOW_TO_FIT, "split", "test_fraction", "weight"),
+            ("model_type", *HOW_TO_FIT, "split", "test_fraction", "weight"),
             lambda given: given["model"] is not None,
             "the model of --model is already fitted, and the whole file is its test set",
         ),
@@ -90,10 +122,12 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             lambda given: given["split"] == "last",
             "--split last holds back one interaction of each user",
         ),
+        *OF_TYPES,
         Rule(("number",), _needs_no_cutoff, "every metric of --metrics has its own cutoff"),
     ),
     "tune": (
         NO_TITLES,
+        *OF_TYPES,
         *(Rule((option,), _is_searched(option), f"--space searches {name}") for option, name in SEARCHED.items()),
     ),
     "doctor": (

@@ -11,8 +11,9 @@ import typer
 
 import halfstep as hs
 from halfstep.cli import options
-from halfstep.cli.choices import Wishes, choose_model
+from halfstep.cli.choices import Wishes
 from halfstep.cli.exits import interruptions
+from halfstep.cli.model_types import choose_estimator
 from halfstep.cli.outputs import Output, check_outputs, naming_the_file
 from halfstep.cli.printing import note, print_json
 from halfstep.cli.thresholds import Threshold, check_thresholds
@@ -61,10 +62,12 @@ def evaluate(
     test_fraction: Annotated[float, typer.Option(help="Fraction of the interactions that is held out.")] = 0.2,
     metrics: Annotated[str | None, typer.Option(help="Names of metrics, separated by commas.")] = None,
     number: Annotated[str, typer.Option("-n", "--number", help="Cutoffs of lists, such as 10 or 10,100.")] = "10",
+    model_type: options.Type = options.ModelType.als,
     objective: options.Objective = None,
     rank: options.Rank = None,
     regularization: options.Regularization = None,
     regularization_exponent: options.Exponent = None,
+    regularization_counts: options.RegularizationCounts = None,
     iterations: options.Iterations = None,
     alpha: options.Alpha = None,
     missing_weight: options.MissingWeight = None,
@@ -121,13 +124,14 @@ def evaluate(
         note(f"{model} on {file}: {data}")
     else:
         train, test, how = _hold_back(data, split, test_fraction, seed)
-        estimator, lines = choose_model(train, wishes)
+        estimator, lines = choose_estimator(train, model_type, wishes, regularization_counts)
         for line in (f"{file}: {data}", how, *lines):
             note(line)
         described = repr(estimator)
         with interruptions(keep=False):
             fitted = estimator.fit(train)
-    predicts_values = test.has_values and not isinstance(getattr(fitted, "objective", None), hs.Implicit)
+    is_implicit = isinstance(fitted, hs.Popularity) or isinstance(getattr(fitted, "objective", None), hs.Implicit)
+    predicts_values = test.has_values and not is_implicit
     asked = [*(names or METRICS[predicts_values]), *(each.metric.label for each in thresholds)]
     report = hs.evaluate(fitted, test, asked, cutoffs, random_state=seed)
     if as_json:

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from halfstep.cli import options
-from halfstep.cli.choices import Wishes, choose_model
+from halfstep.cli.choices import Wishes
 from halfstep.cli.exits import interruptions
+from halfstep.cli.model_types import choose_estimator
 from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output
-from halfstep.cli.printing import note, print_json
+from halfstep.cli.printing import note, print_json, reached_by
 from halfstep.printable import printable
 
 
@@ -37,10 +38,12 @@ def fit(
     item_titles: options.Titles = None,
     title_column: options.TitleColumn = None,
     title_id: options.TitleId = None,
+    model_type: options.Type = options.ModelType.als,
     objective: options.Objective = None,
     rank: options.Rank = None,
     regularization: options.Regularization = None,
     regularization_exponent: options.Exponent = None,
+    regularization_counts: options.RegularizationCounts = None,
     iterations: options.Iterations = None,
     alpha: options.Alpha = None,
     missing_weight: options.MissingWeight = None,
@@ -59,12 +62,10 @@ def fit(
         item_titles, title_column, title_id,
     )  # fmt: skip
     data = options.read(file, user, item, value, time_column, weight, duplicates, form)
-    model, lines = choose_model(
-        data,
-        Wishes(
-            objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
-        ),
+    wishes = Wishes(
+        objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
     )
+    model, lines = choose_estimator(data, model_type, wishes, regularization_counts)
     for line in (f"{file}: {data}", *lines):
         note(line)
     began = time.perf_counter()
@@ -72,7 +73,7 @@ def fit(
         model.fit(data)
     seconds = time.perf_counter() - began
     model.save(output)
-    last = model.history_[-1]
+    history = [line._asdict() for line in model.__dict__.get("history_", [])]
     say = note if may_share_standard_output(output) else print
     if as_json:
         print_json(
@@ -81,13 +82,14 @@ def fit(
                 "users": data.n_users,
                 "items": data.n_items,
                 "interactions": len(data),
-                "rank": model.rank,
+                "rank": model.item_factors_.shape[1],
                 "seconds": seconds,
-                "history": [line._asdict() for line in model.history_],
+                "history": history,
             },
             say,
         )
     else:
-        say(f"fitted in {seconds:.1f} s, objective {last.objective:.6g}; saved to {printable(str(output))}")
+        reached = f", {reached_by(model)}" if history else ""
+        say(f"fitted in {seconds:.1f} s{reached}; saved to {printable(str(output))}")
     if cut_short:
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ import numpy as np
 
 import halfstep as hs
 from halfstep.cli import options
-from halfstep.cli.printing import print_json
+from halfstep.cli.printing import print_json, reached_by
 from halfstep.estimator import parameter_names
 from halfstep.printable import printable
 from halfstep.short_repr import changed_parameters, short_value
@@ -50,9 +50,7 @@ def _as_lines(model: Any, stored: StoredModel) -> dict[str, str]:
     lines["factors"] = f"rank {stored.item_factors.shape[1]}, {stored.item_factors.dtype}"
     history = model.__dict__.get("history_")
     if history:
-        last = {name: value for name, value in history[-1]._asdict().items() if name not in ("iteration", "seconds")}
-        first = next(iter(last.items()))  # what the fit lowers, or for a sampler the loss
-        lines["history"] = f"{len(history)} iterations in {history[-1].seconds:.1f} s, {first[0]} {first[1]:.6g}"
+        lines["history"] = f"{len(history)} iterations in {history[-1].seconds:.1f} s, {reached_by(model)}"
     return lines
 
 

@@ -40,6 +40,26 @@ class ObjectiveName(StrEnum):
     explicit = "explicit"
 
 
+class ModelType(StrEnum):
+    """Classes of models."""
+
+    als = "als"
+    bayesian = "bayesian"
+    sgd = "sgd"
+    global_mean = "global-mean"
+    item_bias = "item-bias"
+    user_item_bias = "user-item-bias"
+    popularity = "popularity"
+
+
+class Counts(StrEnum):
+    """What the regularization of a row grows with."""
+
+    cells = "cells"
+    observed = "observed"
+    positive = "positive"
+
+
 DATA = "The data"
 MODEL = "The model"
 
@@ -164,6 +184,15 @@ Bad = Annotated[
         "--bad-lines", help="Stop at lines that cannot be read, or skip and count them.", rich_help_panel=DATA
     ),
 ]
+Type = Annotated[
+    ModelType,
+    typer.Option(
+        "--model-type",
+        help="ALS; a sampler that regularizes itself and knows how sure it is, for ratings; stochastic gradient "
+        "descent; or a baseline.",
+        rich_help_panel=MODEL,
+    ),
+]
 Objective = Annotated[
     ObjectiveName | None,
     typer.Option(
@@ -182,6 +211,14 @@ Exponent = Annotated[
     typer.Option(
         "--regularization-exponent",
         help="ν: λ of a row is multiplied by its count to this power.",
+        rich_help_panel=MODEL,
+    ),
+]
+RegularizationCounts = Annotated[
+    Counts | None,
+    typer.Option(
+        "--regularization-counts",
+        help="What is counted for it: all cells by their weights, the observed ones, or those of positive values.",
         rich_help_panel=MODEL,
     ),
 ]

@@ -43,6 +43,13 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def reached_by(model: Any) -> str:
+    """Describe the last line of a model's history: the objective, or what its class has instead."""
+    line = {name: value for name, value in model.history_[-1]._asdict().items() if name != "iteration"}
+    name, value = next(iter(line.items()))
+    return f"{name} {value:.6g}"
+
+
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """Print a table; columns whose names begin with a space are aligned to the right.
 

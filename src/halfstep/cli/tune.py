@@ -13,8 +13,9 @@ import typer
 import halfstep as hs
 from halfstep.atomic import write_atomically
 from halfstep.cli import options
-from halfstep.cli.choices import Wishes, choose_model
+from halfstep.cli.choices import Wishes
 from halfstep.cli.exits import interruptions
+from halfstep.cli.model_types import choose_estimator
 from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output, naming_the_file
 from halfstep.cli.printing import note, print_json
 from halfstep.errors import ParameterError
@@ -97,10 +98,12 @@ def tune(
         Path | None,
         typer.Option(help="Write a plot to a png, svg or pdf file.", rich_help_panel=SEARCH),
     ] = None,
+    model_type: options.Type = options.ModelType.als,
     objective: options.Objective = None,
     rank: options.Rank = None,
     regularization: options.Regularization = None,
     regularization_exponent: options.Exponent = None,
+    regularization_counts: options.RegularizationCounts = None,
     iterations: options.Iterations = None,
     alpha: options.Alpha = None,
     missing_weight: options.MissingWeight = None,
@@ -132,9 +135,9 @@ def tune(
     wishes = Wishes(
         objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
     )
-    model, (objective_line, model_line, _) = choose_model(data, wishes)
-    searched = given or _without_fixed(hs.default_space(model), wishes)
-    for line in (f"{file}: {data}", objective_line, model_line):
+    model, lines = choose_estimator(data, model_type, wishes, regularization_counts)
+    searched = given or _without_fixed(hs.default_space(model), wishes, regularization_counts)
+    for line in (f"{file}: {data}", *lines[:2]):  # without the parameters that are searched
         note(line)
     for name, values in searched.items():
         note(f"searched: {name} in {values}")
@@ -208,10 +211,11 @@ def _number_or_word(text: str) -> int | float | str | bool:
         return words.get(text.lower(), text)
 
 
-def _without_fixed(space: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
+def _without_fixed(space: dict[str, Any], wishes: Wishes, counts: options.Counts | None) -> dict[str, Any]:
     """Return the default space without the parameters that options fix."""
     given = {name for name, wish in vars(wishes).items() if wish is not None}
     given |= {f"objective.{name}" for name in given}
+    given |= set() if counts is None else {"regularization_counts"}
     if "exponent" in given:
         given.add("regularization_exponent")
     left = {

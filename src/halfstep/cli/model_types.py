@@ -1,0 +1,42 @@
+"""The classes of models that the command line fits."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import halfstep as hs
+from halfstep.cli.choices import Wishes, choose_model
+from halfstep.cli.options import Counts, ModelType
+
+
+def choose_estimator(
+    data: hs.Interactions, model_type: ModelType, wishes: Wishes, counts: Counts | None
+) -> tuple[Any, list[str]]:
+    """Make an estimator of the given class, and describe in a line each what was chosen and why."""
+    if model_type is ModelType.als:
+        model, lines = choose_model(data, wishes)
+        if counts is None:
+            return model, lines
+        return dataclasses.replace(model, regularization_counts=counts.value), lines
+    asked = {
+        "rank": wishes.rank,
+        "iterations": wishes.iterations,
+        "regularization": wishes.regularization,
+        "objective": None if wishes.biases is None else hs.Explicit(biases=wishes.biases),
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    if model_type in (ModelType.bayesian, ModelType.sgd):
+        given["random_state"] = wishes.seed
+    estimator = CLASSES[model_type](**given)
+    return estimator, [f"model: {estimator}"]
+
+
+CLASSES: dict[ModelType, Any] = {
+    ModelType.bayesian: hs.BayesianALS,
+    ModelType.sgd: hs.SGD,
+    ModelType.global_mean: hs.GlobalMean,
+    ModelType.item_bias: hs.ItemBias,
+    ModelType.user_item_bias: hs.UserItemBias,
+    ModelType.popularity: hs.Popularity,
+}

@@ -31,6 +31,7 @@ from halfstep.parameters import (
     check_flag,
     check_integer,
     check_number,
+    check_random_state,
     check_threads,
 )
 from halfstep.progress import progress_bar, warn_of_interruption
@@ -215,7 +216,7 @@ class ALS(IncrementalModel):
             raise ParameterError(
                 f"callbacks={self.callbacks!r}: give a list of functions, each of which takes the model; () for none"
             )
-        as_generator(self.random_state)
+        check_random_state(self.random_state)
         check_choice("solver", self.solver, ("auto", "cholesky", "cg", "subspace"))
         if self.finalize is not None:
             check_choice("finalize", self.finalize, ("cholesky",))

@@ -24,7 +24,7 @@ from halfstep.interrupts import allowed
 from halfstep.memory import check_rank
 from halfstep.objective import Cost, Explicit, is_repeated
 from halfstep.ordinal import Ratings, category_quantiles, latent_cost, probabilities, refuse_weights
-from halfstep.parameters import as_generator, check_flag, check_integer, check_threads
+from halfstep.parameters import as_generator, check_flag, check_integer, check_random_state, check_threads
 from halfstep.progress import progress_bar, warn_of_interruption
 from halfstep.rows import system
 from halfstep.samples import NO_CATEGORIES, Intervals, Samples, SideSamples
@@ -182,7 +182,7 @@ class BayesianALS(HalfStepModel):
             check_flag(name, getattr(self, name))
         check_flag("progress", self.progress, optional=True)
         check_threads(self.threads)
-        as_generator(self.random_state)
+        check_random_state(self.random_state)
         if not isinstance(self.objective, Explicit | NotStored):
             raise ParameterError(
                 f"objective={self.objective!r}: give hs.Explicit(...), for targets that are observed"

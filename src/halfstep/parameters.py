@@ -83,12 +83,17 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 def as_generator(random_state: object) -> np.random.Generator:
     """Turn a `random_state` (None, a seed or a generator) into the generator to draw from."""
+    check_random_state(random_state)
     if isinstance(random_state, np.random.Generator):
         return random_state
-    if random_state is None:
-        return np.random.default_rng()
-    if _is_integer(random_state) and random_state >= 0:
-        return np.random.default_rng(int(random_state))
+    return np.random.default_rng(int(random_state) if _is_integer(random_state) else None)
+
+
+def check_random_state(random_state: object) -> None:
+    """Check that `as_generator` accepts a `random_state`."""
+    is_generator = random_state is None or isinstance(random_state, np.random.Generator)
+    if is_generator or (_is_integer(random_state) and random_state >= 0):
+        return
     raise ParameterError(
         f"random_state={random_state!r}: give None, an integer of at least 0, or a numpy.random.Generator "
         "such as numpy.random.default_rng(0)"

@@ -16,7 +16,7 @@ from halfstep.factor_model import FactorModel
 from halfstep.interactions import Interactions, as_interactions
 from halfstep.kernels.sgd import sgd_epoch
 from halfstep.memory import check_rank
-from halfstep.parameters import as_generator, check_flag, check_integer, check_number
+from halfstep.parameters import as_generator, check_flag, check_integer, check_number, check_random_state
 from halfstep.progress import progress_bar, warn_of_interruption
 
 
@@ -106,7 +106,7 @@ class SGD(FactorModel):
         check_number("learning_rate", self.learning_rate, positive=True)
         check_number("regularization", self.regularization)
         check_number("init_std", self.init_std)
-        as_generator(self.random_state)
+        check_random_state(self.random_state)
         check_flag("progress", self.progress, optional=True)
 
     def fit(self, data: Any, y: None = None) -> Self:

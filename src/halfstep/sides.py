@@ -254,6 +254,6 @@ def _side(
 
 def is_constant(numbers: NDArray[np.floating]) -> bool:
     """Whether all are equal, and there are some."""
-    return len(numbers) > 0 and (
-        is_repeated(numbers) or all(bool((part == numbers[0]).all()) for part in (numbers[:FEW], numbers[FEW:]))
-    )
+    if len(numbers) < 2:
+        return len(numbers) == 1
+    return is_repeated(numbers) or all(bool((part == numbers[0]).all()) for part in (numbers[:FEW], numbers[FEW:]))

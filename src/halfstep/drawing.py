@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Sequence
 from typing import Any
 
 try:
@@ -13,9 +14,10 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError("the plots need Matplotlib: pip install 'halfstep[plot]'", name="matplotlib") from error
 
 INK, MUTED, FAINT = "#1f2d3a", "#64727f", "#dde3e8"
-OURS, THEIRS, THIRD = "#1b7a86", "#c8773a", "#8fb8be"
+OURS, THEIRS, THIRD = "#1b7a86", "#b5652a", "#8fb8be"
 UNDATED: Any = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # by kind of file
-WIDTH, DPI = 8.4, 160  # inches, and pixels for each
+WIDTH, NARROW, DPI = 8.4, 4.4, 160  # inches, those of a plot for a telephone, and pixels for each
+BOLD_LETTER = 0.107  # inches that a letter of a title takes, on average
 
 STYLE: Any = {
     "font.size": 10.5,
@@ -23,11 +25,8 @@ STYLE: Any = {
     "axes.labelcolor": MUTED,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 12.5,
-    "axes.titleweight": "bold",
-    "axes.titlecolor": INK,
-    "axes.titlepad": 12.0,
+    "figure.titlesize": 12.5,
+    "figure.titleweight": "bold",
     "axes.axisbelow": True,
     "grid.color": FAINT,
     "grid.linewidth": 0.8,
@@ -43,22 +42,38 @@ STYLE: Any = {
 }
 
 
-def new_figure(height: float, draw: Callable[[Figure], None]) -> Figure:
-    """Make a figure of the house's width and style, and draw in it."""
+def new_figure(height: float, draw: Callable[[Figure], None], width: float = WIDTH) -> Figure:
+    """Return a figure in the style of all plots, `height` and `width` in inches, with what `draw` plots in it."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure)
     return figure
 
 
-def as_png(height: float, draw: Callable[[Figure], None]) -> bytes:
-    """Plot a figure and return the content of a png file."""
-    return as_image(height, draw, "png")
-
-
-def as_image(height: float, draw: Callable[[Figure], None], kind: str) -> bytes:
+def as_image(height: float, draw: Callable[[Figure], None], kind: str, width: float = WIDTH) -> bytes:
     """Plot a figure and return the content of a file; the same figure gives the same bytes."""
     with mpl.rc_context({**STYLE, "svg.hashsalt": "halfstep"}):
         buffer = io.BytesIO()
-        new_figure(height, draw).savefig(buffer, format=kind, dpi=DPI, metadata=UNDATED[kind])
+        new_figure(height, draw, width).savefig(buffer, format=kind, dpi=DPI, metadata=UNDATED[kind])
     return buffer.getvalue()
+
+
+def is_narrow(figure: Figure) -> bool:
+    """Return whether the figure is for a telephone."""
+    return bool(figure.get_figwidth() < WIDTH)
+
+
+def set_title(figure: Figure, text: str) -> None:
+    """Put a title over the whole figure, in as many lines as it takes."""
+    letters = int(figure.get_figwidth() / BOLD_LETTER)
+    figure.suptitle(textwrap.fill(text, letters), x=0.01, ha="left")
+
+
+def put_legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int | None = None) -> None:
+    """Put a legend below the figure, by default in three columns, or two on a telephone."""
+    if columns is None:
+        columns = 2 if is_narrow(figure) else 3
+    figure.legend(
+        handles, labels, loc="outside lower left", ncols=columns, frameon=False,
+        handletextpad=0.5, columnspacing=1.5,
+    )  # fmt: skip

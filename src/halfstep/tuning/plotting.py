@@ -6,64 +6,112 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from halfstep.drawing import MUTED, OURS, THEIRS, Figure, as_image, new_figure
+from halfstep.drawing import OURS, THEIRS, WIDTH, Figure, as_image, is_narrow, new_figure, put_legend, set_title
 from halfstep.tuning.space import Choices, Integers, LogUniform, Space
 from halfstep.tuning.trial import Trial
 
-COLUMNS, ROW_HEIGHT = 3, 2.6  # panels side by side, and inches for each row of them
-SHARE_SHOWN = 0.75  # of the trials: the worst ones would leave no room for the others
+COLUMNS, NARROW_COLUMNS, ROW_HEIGHT = 3, 2, 2.6  # panels side by side, and inches for each row of them
+SHARE_SHOWN = 0.75  # of the trials at least: far worse ones would leave no room for the others
+FAR = 3.0  # trials that are farther from the best than the share that is shown, by this factor, are clipped
+MOST_TICKS = 5  # on a logarithmic axis
 
 
 def plot(space: Space, trials: Sequence[Trial], best: Trial, metric: str) -> Figure:
-    """Draw the metric of the finished trials against each parameter; the best one is marked."""
-    return new_figure(_height(space), lambda figure: draw(figure, space, trials, best, metric))
+    """Plot the metric of the finished trials against each parameter; the best one is marked."""
+    return new_figure(_height(space, COLUMNS), lambda figure: draw(figure, space, trials, best, metric))
 
 
-def image(space: Space, trials: Sequence[Trial], best: Trial, metric: str, kind: str) -> bytes:
+def image(space: Space, trials: Sequence[Trial], best: Trial, metric: str, kind: str, width: float = WIDTH) -> bytes:
     """Return the same plot as the content of a file."""
-    return as_image(_height(space), lambda figure: draw(figure, space, trials, best, metric), kind)
+    columns = COLUMNS if width >= WIDTH else NARROW_COLUMNS
+    return as_image(_height(space, columns), lambda figure: draw(figure, space, trials, best, metric), kind, width)
 
 
-def _height(space: Space) -> float:
-    return ROW_HEIGHT * math.ceil(len(space.dimensions) / COLUMNS) + 0.5
+def _height(space: Space, columns: int) -> float:
+    return ROW_HEIGHT * math.ceil(len(space.dimensions) / columns) + 0.8
 
 
 def draw(figure: Figure, space: Space, trials: Sequence[Trial], best: Trial, metric: str) -> None:
     """The same, in a given figure."""
     finished = [trial for trial in trials if trial.state == "finished"]
-    columns = min(COLUMNS, len(space.dimensions))
-    rows = math.ceil(len(space.dimensions) / columns)
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    for axes in panels.flat[len(space.dimensions) :]:
-        axes.set_visible(False)
-    for axes, (name, dimension) in zip(panels.flat, space.dimensions.items(), strict=False):
-        axes.plot(*_points(finished, name), "o", color=OURS, alpha=0.55, markersize=5, markeredgewidth=0)
-        axes.plot(*_points([best], name), "o", color=THEIRS, markersize=8)
+    bounds = _bounds([trial.value for trial in finished], best.value)
+    rows = _panels(figure, len(space.dimensions), NARROW_COLUMNS if is_narrow(figure) else COLUMNS)
+    panels = [axes for row in rows for axes in row]
+    shown = [trial for trial in finished if bounds is None or bounds[0] <= trial.value <= bounds[1]]
+    clipped = [trial for trial in finished if trial not in shown]
+    is_above = bool(clipped) and clipped[0].value > best.value
+    for axes, (name, dimension) in zip(panels, space.dimensions.items(), strict=True):
+        axes.plot(*_points(shown, name), "o", color=OURS, alpha=0.55, markersize=5, markeredgewidth=0, label="trial")
+        axes.plot(*_points([best], name), "o", color=THEIRS, markersize=8, label=f"best, trial {best.number}")
+        if clipped:
+            axes.plot(
+                [trial.point[name] for trial in clipped], [1.0 if is_above else 0.0] * len(clipped),
+                "^" if is_above else "v", transform=axes.get_xaxis_transform(), clip_on=False, color=OURS, alpha=0.55,
+                markersize=6, markeredgewidth=0, label=_clipped_in_words(len(clipped), is_above),
+            )  # fmt: skip
         axes.grid(axis="y")
         axes.set_xlabel(name)
-        if isinstance(dimension, LogUniform) or (isinstance(dimension, Integers) and dimension.log):
-            axes.set_xscale("log")
-            decades = range(math.floor(math.log10(dimension.low)), math.ceil(math.log10(dimension.high)) + 1)
-            ticks = [k * 10.0**decade for decade in decades for k in ((1,) if len(decades) > 3 else (1, 3))]
-            shown = [tick for tick in ticks if dimension.low <= tick <= dimension.high]
-            axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
-            axes.set_xticks([], minor=True)
-        if isinstance(dimension, Choices):
-            labels = [_label(value) for value in dimension.values]
-            long = max(map(len, labels)) > 8
-            axes.set_xticks(range(len(labels)), labels, rotation=20 if long else 0, ha="right" if long else "center")
-            axes.set_xlim(-0.5, len(labels) - 0.5)
-    for row in panels:
+        _set_ticks(axes, dimension)
+    for row in rows:
         row[0].set_ylabel(f"{metric}, mean of folds")
-    values = sorted((trial.value for trial in finished), key=lambda value: abs(value - best.value))
-    far = values[max(int(SHARE_SHOWN * len(values)), 1) - 1] - best.value
-    if far:
-        panels[0, 0].set_ylim(*sorted((best.value - 0.12 * far, best.value + 1.05 * far)))
-    given_up = len(trials) - len(finished)
-    figure.suptitle(
-        f"{len(finished)} trials, {given_up} more given up; marked: the best, {metric} {best.value:.4f}",
-        x=0.01, ha="left", color=MUTED,
-    )  # fmt: skip
+        for axes in row[1:]:
+            axes.tick_params(labelleft=False)
+    if bounds is not None:
+        panels[0].set_ylim(*bounds)
+    put_legend(figure, *panels[0].get_legend_handles_labels())
+    unfinished = [(state, sum(trial.state == state for trial in trials)) for state in ("pruned", "failed")]
+    counts = "".join(f", {count} {state}" for state, count in unfinished if count)
+    trials_in_words = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
+    set_title(figure, f"{metric} by parameter: {best.value:.4f} is the best of {trials_in_words}{counts}")
+
+
+def _panels(figure: Figure, count: int, columns: int) -> list[list[Any]]:
+    """Make panels in rows that are all as wide as the figure, with at most so many side by side."""
+    n_rows = math.ceil(count / columns)
+    sizes = [count // n_rows + (row < count % n_rows) for row in range(n_rows)]
+    grid = figure.add_gridspec(n_rows, math.lcm(*sizes))
+    first: Any = None
+    rows: list[list[Any]] = []
+    for row, size in enumerate(sizes):
+        span = math.lcm(*sizes) // size
+        rows.append([])
+        for column in range(size):
+            axes = figure.add_subplot(grid[row, column * span : (column + 1) * span], sharey=first)
+            first = axes if first is None else first
+            rows[-1].append(axes)
+    return rows
+
+
+def _bounds(values: Sequence[float], best: float) -> tuple[float, float] | None:
+    """Return the ends of the axis: all trials are shown, unless some are far worse than most."""
+    distances = sorted((value - best for value in values), key=abs)
+    far = distances[math.ceil(SHARE_SHOWN * len(distances)) - 1]
+    if abs(distances[-1]) <= FAR * abs(far):
+        far = distances[-1]
+    if not far:
+        return None
+    low, high = sorted((best - 0.12 * far, best + 1.05 * far))
+    return low, high
+
+
+def _clipped_in_words(count: int, is_above: bool) -> str:
+    return f"{count} trial{'s' * (count > 1)} {'above' if is_above else 'below'} the axis"
+
+
+def _set_ticks(axes: Any, dimension: Any) -> None:
+    if isinstance(dimension, LogUniform) or (isinstance(dimension, Integers) and dimension.log):
+        axes.set_xscale("log")
+        decades = range(math.floor(math.log10(dimension.low)), math.ceil(math.log10(dimension.high)) + 1)
+        step = math.ceil(len(decades) / MOST_TICKS)
+        ticks = [k * 10.0**decade for decade in decades[::step] for k in ((1,) if len(decades) > 3 else (1, 3))]
+        shown = [tick for tick in ticks if dimension.low <= tick <= dimension.high]
+        axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
+        axes.set_xticks([], minor=True)
+    if isinstance(dimension, Choices):
+        labels = [_label(value) for value in dimension.values]
+        long = max(map(len, labels)) > 8
+        axes.set_xticks(range(len(labels)), labels, rotation=20 if long else 0, ha="right" if long else "center")
+        axes.set_xlim(-0.5, len(labels) - 0.5)
 
 
 def _points(trials: Sequence[Trial], name: str) -> tuple[list[float], list[float]]:

@@ -137,7 +137,7 @@ class Tuning:
         }
 
     def plot(self) -> Any:
-        """Draw the metric of all finished trials against each parameter, the best one marked.
+        """Plot the metric of all finished trials against each parameter, the best one marked.
 
         Returns
         -------

@@ -6,26 +6,44 @@ import base64
 import contextlib
 import importlib
 import io
+import itertools
 import json
 import math
 import multiprocessing
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.legend import Legend
+from matplotlib.text import Text
 
 import halfstep as hs
-from halfstep import cli
+from halfstep import cli, drawing
 from halfstep.backends.threads import available_cores
-from halfstep.lab import corrected, data, experiments, online, parallel, sampled, scoring, tuned
+from halfstep.cli.lab import print_summary
+from halfstep.cli.printing import new_console
+from halfstep.lab import (
+    Findings,
+    corrected,
+    data,
+    experiments,
+    figures,
+    online,
+    parallel,
+    run_lab,
+    sampled,
+    scoring,
+    tuned,
+)  # fmt: skip
 from halfstep.lab.clock import Clock
-from halfstep.lab.printed import EXPERIMENTS, PRINTED, label
+from halfstep.lab.printed import ADDRESS, EXPERIMENTS, PRINTED, TITLE, label
 from halfstep.lab.results import Figure, rounded
+from halfstep.lab.story import compared_in_words
 
 PLOTS = ("calibration", "convergence", "methods", "objective", "online", "traces", "tuning", "weights")
 
@@ -35,6 +53,7 @@ class Run:
     folder: Path
     printed: str
     results: dict[str, Any]
+    findings: Findings
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +61,32 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The lab with fewer trials, seeds and events, which `make lab` does not save: they take most of its time."""
     folder = tmp_path_factory.mktemp("lab") / "new" / "report"
     printed = io.StringIO()
+    kept: list[Findings] = []
+
+    def keep(*args: Any, **kwargs: Any) -> Findings:
+        kept.append(run_lab(*args, **kwargs))
+        return kept[0]
+
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr(tuned, "N_TRIALS", 25)
         patch.setattr(sampled, "SEEDS", range(1))
         patch.setattr(online, "TEST_FRACTION", 0.03)
+        patch.setattr("halfstep.lab.run_lab", keep)
         patch.setattr(sys, "argv", ["halfstep", "lab", "--output", str(folder)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
     assert not ended.value.code
-    return Run(folder, printed.getvalue(), json.loads((folder / "results.json").read_text()))
+    return Run(folder, printed.getvalue(), json.loads((folder / "results.json").read_text()), kept[0])
 
 
 @pytest.fixture(scope="module")
 def split() -> data.Split:
     return data.write_up_split(hs.datasets.movielens_100k())
+
+
+@pytest.fixture(scope="module")
+def findings(run: Run) -> Findings:
+    return run.findings
 
 
 @pytest.mark.parametrize("key", PRINTED)
@@ -121,12 +152,12 @@ def test_tuning_from_the_defaults_beats_the_write_ups_best(run: Run) -> None:
         (t["values"] for t in search["trials"] if t["state"] == "finished"), key=np.mean
     )
     assert f"{search['known']['value']:.4f}" in (run.folder / "report.html").read_text()
-    assert f"RMSE on the test's 2,786 pairs: {search['known']['value']:.4f}" in run.printed
 
 
 def test_sampling_needs_no_tuning(run: Run) -> None:
     found = run.results["sampled"]
     stars, signs = found["rmse"], found["sign_accuracy"]
+    assert len(stars) == len(signs) == 3
     assert np.mean(stars["bayesian_als"]["seeds"]) <= 0.931
     assert np.mean(stars["bayesian_als_implicit_features"]["seeds"]) <= 0.921
     assert np.mean(signs["bayesian_als"]["seeds"]) >= 0.725
@@ -153,18 +184,27 @@ def test_writes_these_files_and_no_others(run: Run) -> None:
 
 
 class Tags(HTMLParser):
-    """Collects what a page would load, and checks that its elements nest."""
+    """Collects what a page would load and link to, and checks that its elements nest."""
 
-    VOID = ("meta", "br", "img")
+    VOID = ("meta", "br", "img", "source")
 
-    def __init__(self) -> None:
+    def __init__(self, page: str) -> None:
         super().__init__()
-        self.sources: list[str] = []
+        self.sources: dict[str, list[str]] = {"img": [], "source": []}
+        self.links: list[str] = []
+        self.ids: list[str] = []
         self.open: list[str] = []
+        self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag not in ("script", "link", "iframe")
-        self.sources += [value or "" for name, value in attrs if name == "src"]
+        for name, value in attrs:
+            if name in ("src", "srcset"):
+                self.sources[tag].append(value or "")
+            elif name == "href":
+                self.links.append(value or "")
+            elif name == "id":
+                self.ids.append(value or "")
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -174,25 +214,121 @@ class Tags(HTMLParser):
 
 def test_report_is_one_page_that_needs_no_other_file(run: Run) -> None:
     page = (run.folder / "report.html").read_text()
-    tags = Tags()
-    tags.feed(page)
+    tags = Tags(page)
     assert tags.open == []
     assert "url(" not in page
     assert "@import" not in page
-    embedded = {base64.b64decode(source.removeprefix("data:image/png;base64,")) for source in tags.sources}
-    assert embedded == {(run.folder / f"{name}.png").read_bytes() for name in PLOTS}
+    decoded = {
+        tag: {base64.b64decode(source.removeprefix("data:image/png;base64,")) for source in sources}
+        for tag, sources in tags.sources.items()
+    }
+    assert decoded["img"] == {(run.folder / f"{name}.png").read_bytes() for name in PLOTS}
+    widths = {tag: {int.from_bytes(png[16:20]) for png in pngs} for tag, pngs in decoded.items()}  # of the PNG header
+    assert widths == {"img": {round(drawing.WIDTH * drawing.DPI)}, "source": {round(drawing.NARROW * drawing.DPI)}}
+    assert len(decoded["source"]) == len(PLOTS)
 
 
-def test_report_and_terminal_show_figures_conclusions_and_mistakes(run: Run) -> None:
+def test_report_has_contents_and_names_the_write_up_first(run: Run) -> None:
+    page = (run.folder / "report.html").read_text()
+    tags = Tags(page)
+    assert tags.links[0] == ADDRESS
+    assert tags.links[1:-2] == [f"#{name}" for name in tags.ids]
+    assert len(tags.ids) == len(set(tags.ids)) == page.count("<h2>") == 9
+    assert page.index(TITLE) < page.index('class="tiles"')
+
+
+def test_report_shows_figures_conclusions_and_mistakes(run: Run) -> None:
     page = (run.folder / "report.html").read_text()
     als = f"{run.results['corrected']['rmse']['biased_als']['known']['value']:.4f}"
-    flat = re.sub(r"[\s│]+", " ", run.printed)
-    for text in (*PRINTED.values(), als, "WALS is slow.", "A metric that unseen items hijack"):
+    for text in (*PRINTED.values(), als, "WALS is slow.", "A metric that unseen items hijack", "54 of 54"):
         assert text in page
-        assert text in flat
-    assert "54 of 54" in page
+
+
+def test_report_and_terminal_begin_with_the_best_untuned_model_and_the_tie(run: Run) -> None:
+    sampled_rows = run.results["sampled"]["rmse"].values()
+    best = min(sampled_rows, key=lambda row: row["known"]["value"])
+    assert best["known"]["value"] < 0.9774 - 0.05
+    value = f"{best['known']['value']:.4f}"
+    page = (run.folder / "report.html").read_text()
+    assert f"<b>{value}</b><span>RMSE of {best['name']}, without tuning" in page
+    difference = run.results["als_minus_sgd"]["rmse"]
+    rows = run.results["corrected"]["rmse"]
+    assert difference["value"] == rows["biased_als"]["known"]["value"] - rows["sgd"]["known"]["value"]
+    assert difference["low"] < 0 < difference["high"]
+    assert "<b>A tie</b><span>of ALS and SGD" in page
+    lines = run.printed.splitlines()
+    assert len(lines) <= 11
+    assert lines[0] == f"{TITLE} ({ADDRESS}): 54 of 54 figures agree"
+    untuned = next(line for line in lines if line.startswith(f"{best['name']}, not tuned"))
+    assert untuned.split()[-2] == value
+    assert any(line.startswith("ALS and SGD tie, with a difference of") for line in lines)
+    assert "results.json" in lines[-1]
     assert "\x1b" not in run.printed  # plain when it does not go to a terminal
-    assert "results.json" in run.printed
+
+
+def test_terminal_names_figures_that_differ(findings: Findings, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = [replace(figure, ours=9.0) if figure.key == "D.rmse_test" else figure for figure in findings.figures]
+    print_summary(new_console(), replace(findings, figures=wrong))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("53 of 54 figures agree")
+    assert lines[1] == "differs: D, RMSE, test: 3.122586 printed, 9.000000 ours"
+
+
+def test_models_that_differ_are_not_called_a_tie() -> None:
+    assert "tie" in compared_in_words(scoring.Estimate(0.1, -0.1, 0.3))
+    assert compared_in_words(scoring.Estimate(-0.2, -0.3, -0.1)) == (
+        "ALS and SGD differ, with a difference of −0.2000 [−0.3000, −0.1000]"
+    )
+
+
+@pytest.mark.parametrize("width", [drawing.WIDTH, drawing.NARROW])
+def test_plot_of_methods_shows_every_interval_whole(findings: Findings, width: float) -> None:
+    figure = drawing.new_figure(
+        5.0, lambda figure: figures.draw_methods(figure, findings.methods, len(findings.split.known)), width
+    )
+    [axes] = figure.axes
+    low, high = axes.get_xlim()
+    bars = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2]
+    assert len(bars) == len(findings.methods) - 1  # D is off the scale, and says so
+    assert all(low <= left < right <= high for left, right in bars)
+    assert any("off the scale" in text.get_text() for text in axes.texts)
+
+
+@pytest.mark.parametrize("width", [drawing.WIDTH, drawing.NARROW])
+def test_texts_of_plots_neither_overlap_nor_leave_the_figure(findings: Findings, width: float) -> None:
+    plots = {
+        "online": lambda figure: figures.draw_online(figure, findings.online),
+        "calibration": lambda figure: figures.draw_calibration(figure, findings.sampled),
+        "convergence": lambda figure: figures.draw_convergence(figure, findings.convergence),
+        "methods": lambda figure: figures.draw_methods(figure, findings.methods, 2_786),
+    }
+    for name, draw in plots.items():
+        figure = drawing.new_figure(7.0 if name == "methods" else 4.4, draw, width)
+        figure.draw_without_rendering()
+        axes = figure.axes[0]
+        suptitle = figure._suptitle  # type: ignore[attr-defined]
+        low, high = axes.get_ylim()
+        ticks = [tick.label1 for tick in axes.yaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+        texts = [*axes.texts, *ticks, suptitle, axes.xaxis.label, *figure.findobj(Legend)]
+        boxes = [text.get_window_extent() for text in texts if not isinstance(text, Text) or text.get_text()]
+        for box in boxes:
+            assert box.x0 >= 0, name
+            assert box.x1 <= figure.bbox.x1, name
+        for a, b in itertools.combinations(boxes, 2):
+            assert not a.overlaps(b), name
+
+
+@pytest.mark.parametrize(
+    ("values", "spaced"),
+    [
+        ([0.0, 1.0, 2.0], [0.0, 1.0, 2.0]),
+        ([0.0, 0.0], [-0.25, 0.25]),
+        ([0.0, 0.1, 0.2, 3.0], [-0.4, 0.1, 0.6, 3.0]),
+        ([], []),
+    ],
+)
+def test_labels_are_moved_as_little_as_it_takes(values: list[float], spaced: list[float]) -> None:
+    assert figures.spaced(values, 0.5) == pytest.approx(spaced)
 
 
 def test_outer_split_is_the_write_ups(split: data.Split) -> None:

@@ -13,7 +13,6 @@ import halfstep as hs
 from halfstep.cli.printing import new_console
 
 if TYPE_CHECKING:
-    from halfstep.lab.corrected import Row
     from halfstep.lab.results import Findings
 
 
@@ -28,18 +27,10 @@ def lab(
     console = new_console()
     with Console(stderr=True).status("starting") as status:
         findings = run_lab(output, tick=status.update)
-    print_figures(console, findings)
-    print_corrected(console, findings)
-    console.print("Tuned by one call, on folds inside the training ratings", style="italic")
-    console.print(str(findings.tuned.tuning), soft_wrap=True)
+    print_summary(console, findings)
     console.print(
-        f"RMSE on the test's {len(findings.split.known):,} pairs: {findings.tuned.known.value:.4f}", soft_wrap=True
-    )
-    print_online(console, findings)
-    print_story(console, findings)
-    console.print(
-        f"{findings.fits} fits took {findings.fitting_seconds:.1f} s of {findings.total_seconds:.1f} s. "
-        f"Written: {output / 'report.html'}, the plots beside it, and {output / 'results.json'}.",
+        f"{findings.fits} fits in {findings.total_seconds:.0f} s. All else: {output / 'report.html'}, the plots "
+        f"beside it, and {output / 'results.json'}",
         soft_wrap=True,
     )
 
@@ -54,78 +45,31 @@ def data(
     print(loaders[name]())
 
 
-def print_figures(console: Console, findings: Findings) -> None:
-    """Show every printed figure beside ours."""
-    from halfstep.lab.printed import EXPERIMENTS, label
+def print_summary(console: Console, findings: Findings) -> None:
+    """Show how many printed figures agree, the best methods, and what online learning gains."""
+    from halfstep.lab.online import PLACES
+    from halfstep.lab.printed import ADDRESS, TITLE, label
+    from halfstep.lab.story import compared_in_words
 
-    table = Table("", "figure", title="The write-up's experiments", title_justify="left")
-    for column in ("printed", "ours"):
-        table.add_column(column, justify="right")
-    table.add_column("agrees")
-    letter = ""
+    agreeing = f"{findings.n_agreeing} of {len(findings.figures)} figures agree"
+    console.print(f"{TITLE} ({ADDRESS}): {agreeing}", soft_wrap=True)
     for figure in findings.figures:
-        if figure.key[0] != letter:
-            letter = figure.key[0]
-            table.add_section()
-            table.add_row(letter, f"[bold]{EXPERIMENTS[letter].title}[/] ({EXPERIMENTS[letter].setting})")
-        verdict = "yes" if figure.agrees else "[red]no[/]"
-        table.add_row("", label(figure.key), figure.printed, figure.shown_with_spread, verdict)
+        if not figure.agrees:
+            name = f"{figure.key[0]}, {label(figure.key)}"
+            console.print(f"[red]differs[/]: {name}: {figure.printed} printed, {figure.shown_with_spread} ours")
+    table = Table("", box=None, pad_edge=False, header_style="", padding=(0, 3, 0, 0))
+    table.add_column(f"RMSE, {len(findings.split.known):,} pairs", justify="right")
+    table.add_column("signs right, same pairs", justify="right")
+    printed = (findings.figure(key).printed for key in ("I.rmse_test", "J.sign_accuracy_test"))
+    table.add_row("the write-up's best, SGD", *printed)
+    stars, signs = ({row.key: row for row in rows} for rows in (findings.stars, findings.signs))
+    for key in ("user_item_bias", "biased_als", "sgd"):
+        table.add_row(f"{stars[key].name}, tuned", *(f"{row.known.value:.4f}" for row in (stars[key], signs[key])))
+    table.add_row(f"{findings.untuned[0].name}, not tuned", *(f"{row.known.value:.4f}" for row in findings.untuned))
     console.print(table)
-
-
-def print_corrected(console: Console, findings: Findings) -> None:
-    """Show the corrected rows of both tasks."""
-    from halfstep.lab.story import parameters_in_words
-
-    n_test, n_known = len(findings.split.test), len(findings.split.known)
-
-    def show(title: str, rows: list[Row]) -> None:
-        table = Table("method", title=title, title_justify="left")
-        for column in ("inner split", f"test, {n_test:,} pairs", f"test, {n_known:,} pairs"):
-            table.add_column(column, justify="right")
-        table.add_column("chosen on the inner split")
-        for row in rows:
-            scores = (
-                f"{score.value:.4f} [dim]({score.low:.3f}–{score.high:.3f})[/]" for score in (row.test, row.known)
-            )
-            table.add_row(row.name, f"{row.validation:.4f}", *scores, parameters_in_words(row))
-        console.print(table)
-
-    show("The corrected rows: RMSE in stars (95 % bootstrap interval)", findings.stars)
-    show("The corrected rows: sign accuracy on ±1 (95 % bootstrap interval)", findings.signs)
-
-
-def print_online(console: Console, findings: Findings) -> None:
-    """Show models on a stream, as they were fitted and learning on."""
-    from halfstep.lab.online import METRICS, PLACES
-
-    online = findings.online
-    title = f"Learning on: {len(online.popularity.places):,} events, each ranked, scored, then learnt"
-    table = Table("model", "", title=title, title_justify="left")
-    for name in ("HR", "NDCG"):
-        table.add_column(f"{name}@{PLACES}", justify="right")
-    lines = [("popularity", "as fitted", online.popularity)]
-    for row in online.rows:
-        lines += [(row.name, "as fitted", row.frozen), ("", "learning on", row.learning)]
-    for model, how, evaluation in lines:
-        figures = (evaluation.find(evaluation.models[0], metric) for metric in METRICS)
-        table.add_row(model, how, *(f"{each.value:.4f} [dim]({each.low:.3f}–{each.high:.3f})[/]" for each in figures))
-    console.print(table)
-
-
-def print_story(console: Console, findings: Findings) -> None:
-    """Show what it concluded and what is true, and the five mistakes."""
-    from halfstep.lab.story import conclusions, mistakes
-
-    table = Table("it concluded", "what is true", title="Conclusions", title_justify="left", show_lines=True)
-    for conclusion in conclusions(findings):
-        table.add_row(conclusion.concluded, conclusion.truth)
-    console.print(table)
-    table = Table("mistake", "as it was", "done right", title="Five mistakes", title_justify="left", show_lines=True)
-    for number, mistake in enumerate(mistakes(findings), start=1):
-        as_it_was, done_right = (
-            "\n".join(f"{score.what}: [bold]{score.value}[/]" for score in scores)
-            for scores in (mistake.printed, mistake.corrected)
-        )
-        table.add_row(f"{number}. {mistake.title}", as_it_was, done_right)
-    console.print(table)
+    console.print(f"{compared_in_words(findings.als_minus_sgd['rmse'])} of RMSE", soft_wrap=True)
+    gains = (
+        f"{row.name} {row.frozen['hit_rate']:.3f} as fitted, {row.learning['hit_rate']:.3f} online"
+        for row in findings.online.rows
+    )
+    console.print(f"Hit rate@{PLACES} on a stream: {'; '.join(gains)}", soft_wrap=True)

@@ -17,11 +17,12 @@ from halfstep.atomic import write_atomically
 from halfstep.backends.threads import available_cores
 from halfstep.lab import online, sampled, tuned
 from halfstep.lab.clock import Clock
-from halfstep.lab.corrected import corrected_rows
-from halfstep.lab.data import write_up_split
+from halfstep.lab.corrected import Row, corrected_rows
+from halfstep.lab.data import Split, write_up_split
 from halfstep.lab.experiments import reproduce
 from halfstep.lab.parallel import Part, run_parts
 from halfstep.lab.results import Findings, Method, figures_of
+from halfstep.lab.scoring import Estimate, Metric, difference
 
 __all__ = ["Findings", "find", "run_lab"]
 
@@ -75,7 +76,7 @@ def run_lab(
     plots = draw_all(findings)
     for name, png in plots.items():
         write_atomically(output / f"{name}.png", png)
-    write_atomically(output / "report.html", page(findings, plots).encode())
+    write_atomically(output / "report.html", page(findings, plots, draw_all(findings, narrow=True)).encode())
     write_atomically(output / "results.json", findings.to_json().encode())
     return findings
 
@@ -125,6 +126,10 @@ def find(ratings: hs.Interactions, *, processes: int | None = None, tick: Tick =
         unmasked=reproduced.unmasked,
         stars=found["stars"],
         signs=found["signs"],
+        als_minus_sgd={
+            "rmse": _als_minus_sgd(found["stars"], split, "rmse"),
+            "sign_accuracy": _als_minus_sgd(found["signs"], signs, "sign_accuracy"),
+        },
         tuned=found["tuned"],
         sampled=draws,
         online=online.collected(found),
@@ -140,3 +145,8 @@ def find(ratings: hs.Interactions, *, processes: int | None = None, tick: Tick =
         processes=processes,
         total_seconds=time.perf_counter() - began,
     )
+
+
+def _als_minus_sgd(rows: list[Row], split: Split, metric: Metric) -> Estimate:
+    models = {row.key: row.model for row in rows}
+    return difference(models["biased_als"], models["sgd"], split.known, metric)

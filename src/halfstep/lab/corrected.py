@@ -239,7 +239,7 @@ def als_candidate(
 
 
 def sgd_candidates() -> list[Candidate]:
-    """Learning rate, epochs and regularisation."""
+    """Learning rate, epochs and regularization."""
 
     def candidate(rate: float, epochs: int, regularization: float) -> Candidate:
         return Candidate(

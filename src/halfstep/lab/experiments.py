@@ -99,7 +99,7 @@ def reproduce(clock: Clock, split: Split, signs: Split) -> Reproduced:
     clock.section = "A"
     figures, convergence = plain_als(clock, legacy_synthetic())
     clock.section = "B, C"
-    figures |= regularised_synthetic(clock, synthetic())
+    figures |= regularized_synthetic(clock, synthetic())
     found, models = ratings_als(clock, split)
     figures |= found
     clock.section = "F"
@@ -130,7 +130,7 @@ def hijacked_weights(train: hs.Interactions, data: hs.Interactions, w0: float, w
 
 
 def plain_als(clock: Clock, given: Synthetic) -> tuple[Figures, list[float]]:
-    """A. Every cell observed, no regularisation; also the Frobenius error from the start on."""
+    """A. Every cell observed, no regularization; also the Frobenius error from the start on."""
     matrix = given.ones.to_sparse()
     errors = [hs.metrics.frobenius(matrix, *given.init)]
 
@@ -142,7 +142,7 @@ def plain_als(clock: Clock, given: Synthetic) -> tuple[Figures, list[float]]:
     return {f"A.frobenius_{when}": error for when, error in figures.items()}, errors
 
 
-def regularised_synthetic(clock: Clock, given: Synthetic) -> Figures:
+def regularized_synthetic(clock: Clock, given: Synthetic) -> Figures:
     """B. Every cell observed. And C. only the ones, weighted: with nothing but ones to see, it says 1 everywhere."""
     ones = given.ones
     figures: Figures = {}

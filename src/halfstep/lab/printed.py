@@ -1,13 +1,15 @@
 """What the write-up printed: every figure of its experiments A to J, with the digits that it gave.
 
-"Implementing Alternating Least Squares (ALS) from Scratch in Python", ouatu.ro. The figures are strings, since how
-many decimals were printed decides what it means to agree.
+The figures are strings, since how many decimals were printed decides what it means to agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
+
+TITLE = "Implementing Alternating Least Squares (ALS) from Scratch in Python"
+ADDRESS = "https://ouatu.ro/blog/als/"
 
 WALS_SECONDS = 12.0  # of one fit, as it says
 GRID_W0 = (0.5, 1.0, 1.5)
@@ -80,14 +82,14 @@ class Experiment(NamedTuple):
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     "A": Experiment("Plain ALS, synthetic", "50 × 30, a tenth ones; rank 10, no λ, 100 iterations"),
-    "B": Experiment("Regularised ALS, synthetic", "another such matrix; λ 0.1, every cell observed"),
+    "B": Experiment("Regularized ALS, synthetic", "another such matrix; λ 0.1, every cell observed"),
     "C": Experiment("WALS, synthetic", "the same, only the ones observed; w = 0.1 + 1/c"),
-    "D": Experiment("Regularised ALS", "rank 10, λ 1.5; every unseen film is a 0"),
+    "D": Experiment("Regularized ALS", "rank 10, λ 1.5; every unseen film is a 0"),
     "E": Experiment("WALS, linear", "rank 10, λ 1.5; w = 0.1 + 1/c"),
     "F": Experiment("Baselines", "global mean; unshrunk item bias"),
     "G": Experiment("Grid over WALS's weights", "w = w0 + wk/c; the winner by weighted test RMSE"),
     "H": Experiment("Signed preferences", "±1, liked from 4 stars; rank 10, λ 10"),
-    "I": Experiment("Matrix factorisation by SGD", "100 factors, 20 epochs; mean of five seeds"),
+    "I": Experiment("Matrix factorization by SGD", "100 factors, 20 epochs; mean of five seeds"),
     "J": Experiment("The same on ±1", "20 factors, 10 epochs; mean of five seeds"),
 }
 

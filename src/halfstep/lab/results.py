@@ -14,8 +14,8 @@ from halfstep.lab.corrected import Row
 from halfstep.lab.data import Split
 from halfstep.lab.online import Online
 from halfstep.lab.printed import PRINTED
-from halfstep.lab.sampled import Sampled
-from halfstep.lab.scoring import Estimate
+from halfstep.lab.sampled import Sampled, SampledRow
+from halfstep.lab.scoring import Estimate, Metric
 from halfstep.lab.tuned import Tuned
 
 SPREAD = 3.0
@@ -126,6 +126,8 @@ class Findings:
         The test sign accuracy of H's WALS when −1 is observed.
     stars, signs : list of Row
         The corrected rows.
+    als_minus_sgd : dict
+        By metric, the difference of the corrected rows' ALS and SGD on pairs of known items.
     tuned : Tuned
         Biased ALS by `halfstep.tune`.
     sampled : Sampled
@@ -149,6 +151,7 @@ class Findings:
     unmasked: dict[str, float]
     stars: list[Row]
     signs: list[Row]
+    als_minus_sgd: dict[Metric, Estimate]
     tuned: Tuned
     sampled: Sampled
     online: Online
@@ -162,6 +165,17 @@ class Findings:
     def figure(self, key: str) -> Figure:
         """Give the figure with that key."""
         return next(figure for figure in self.figures if figure.key == key)
+
+    @property
+    def n_agreeing(self) -> int:
+        """How many printed figures agree with ours."""
+        return sum(figure.agrees for figure in self.figures)
+
+    @property
+    def untuned(self) -> tuple[SampledRow, SampledRow]:
+        """The best of the models for which nothing is tuned, by RMSE in stars, and the same kind of model on ±1."""
+        stars = min(self.sampled.stars, key=lambda row: row.known.value)
+        return stars, next(row for row in self.sampled.signs if row.key == stars.key)
 
     def to_json(self) -> str:
         """Write all figures, but not the models."""
@@ -184,6 +198,7 @@ class Findings:
                 "rmse": {row.key: _row(row) for row in self.stars},
                 "sign_accuracy": {row.key: _row(row) for row in self.signs},
             },
+            "als_minus_sgd": {metric: asdict(each) for metric, each in self.als_minus_sgd.items()},
             "tuned": self.tuned.to_dict(),
             "sampled": self.sampled.to_dict(),
             "online": self.online.to_dict(),

@@ -128,7 +128,7 @@ def intervals(clock: Clock, seed: int, split: Split, ratings: hs.Interactions) -
     model = clock.fit(_model(DEFAULT, seed), split.train)
     train, test = hs.split_random(ratings, RANDOM_FRACTION, random_state=seed)
     at_random = clock.fit(_model(DEFAULT, seed), train)
-    coverage = {"in time": covered(model, split.known), "at random": covered(at_random, test)}
+    coverage = {"by time": covered(model, split.known), "at random": covered(at_random, test)}
     return Intervals(_scored(model, split, "rmse"), coverage, model.history_)
 
 

@@ -55,11 +55,16 @@ IS_ERROR = {"rmse": True, "sign_accuracy": False}  # whether less is better
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score with the interval in which it lies when the users are drawn anew."""
+    """A score, or a difference of two, with the interval of a bootstrap over users."""
 
     value: float
     low: float
     high: float
+
+    @property
+    def includes_zero(self) -> bool:
+        """Whether a difference may be due to chance."""
+        return self.low <= 0.0 <= self.high
 
 
 def estimate(model: Predictor, data: hs.Interactions, metric: Metric) -> Estimate:
@@ -68,7 +73,16 @@ def estimate(model: Predictor, data: hs.Interactions, metric: Metric) -> Estimat
     Users are resampled, not ratings, since the errors of one user's ratings go together. The same users are
     drawn for every model, so that the intervals of models differ by the models alone.
     """
-    value = SCORE[metric](model, data)
+    return _with_interval(SCORE[metric](model, data), _resampled(model, data, metric))
+
+
+def difference(a: Predictor, b: Predictor, data: hs.Interactions, metric: Metric) -> Estimate:
+    """Compare two models by the paired bootstrap: the score of the first minus that of the second."""
+    value = SCORE[metric](a, data) - SCORE[metric](b, data)
+    return _with_interval(value, _resampled(a, data, metric) - _resampled(b, data, metric))
+
+
+def _resampled(model: Predictor, data: hs.Interactions, metric: Metric) -> Floats:
     predictions = predict(model, data)
     if metric == "rmse":
         losses = (data.values - predictions) ** 2
@@ -78,7 +92,10 @@ def estimate(model: Predictor, data: hs.Interactions, metric: Metric) -> Estimat
     sums = np.bincount(data.user_positions, weights=losses, minlength=data.n_users)[tested]
     counts = data.user_counts[tested]
     drawn = np.random.default_rng(0).integers(len(tested), size=(RESAMPLES, len(tested)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    scores = np.sqrt(means) if metric == "rmse" else means
-    low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    means: Floats = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    return np.sqrt(means) if metric == "rmse" else means
+
+
+def _with_interval(value: float, resampled: Floats) -> Estimate:
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(value, float(low), float(high))

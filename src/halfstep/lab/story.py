@@ -9,6 +9,7 @@ from halfstep.lab.corrected import SEEDS, Row
 from halfstep.lab.experiments import SIGNED_REGULARIZATION, W0
 from halfstep.lab.printed import GRID_W0, GRID_WK, WALS_SECONDS, grid_key
 from halfstep.lab.results import Findings
+from halfstep.lab.scoring import Estimate
 
 
 class Score(NamedTuple):
@@ -43,19 +44,19 @@ def mistakes(findings: Findings) -> list[Mistake]:
     n_test, n_known = len(findings.split.test), len(findings.split.known)
     return [
         Mistake(
-            "Told 0, asked for stars",
-            "Experiment D tells the model that every film a user has not rated is rated 0, and then scores it on "
-            "ratings of 1 to 5. The error is that of the question, not of ALS: told of the ratings alone, with "
-            "biases, the same algorithm answers it.",
+            "Missing cells as zeros, scored on ratings",
+            "Experiment D trains the model on a rating of 0 for every film that a user has not rated, and scores it "
+            "on ratings of 1 to 5. The error is due to the objective, not to ALS: with the observed ratings alone "
+            "and biases, the same algorithm predicts them.",
             [Score("D: RMSE, test", f"{ours['D.rmse_test']:.4f}")],
             [Score("biased ALS: RMSE, same pairs", f"{stars['biased_als'].test.value:.4f}")],
         ),
         _hijacked_metric(findings, ours, stars["biased_wals"]),
         Mistake(
             "Observed means stored, not positive",
-            "Experiment H masks by R > 0, which drops every −1. WALS then sees only +1, says +1 always, and so "
-            "equals the global mean to the last digit. With the −1s left in, the power weights have something to "
-            f"learn; the linear ones have not, since beside weights near {W0:g} a λ of {SIGNED_REGULARIZATION:g} "
+            "Experiment H masks by R > 0, which drops every −1. WALS is then trained on +1 alone, always predicts "
+            "+1, and so equals the global mean to the last digit. With every −1 kept, WALS with power weights learns "
+            f"something; with linear weights it does not: they are near {W0:g}, and a λ of {SIGNED_REGULARIZATION:g} "
             "shrinks every factor to 0.",
             [Score("H: WALS, both: sign accuracy, test", f"{ours['H.wals_linear.sign_accuracy_test']:.4f}")],
             [
@@ -66,9 +67,9 @@ def mistakes(findings: Findings) -> list[Mistake]:
         ),
         Mistake(
             "No biases",
-            "Most of what a rating says is how strict its user is and how good its film. Without biases the factors "
-            "have to say it, and rank 10 with a λ that is the same for 20 ratings and for 500 says it badly. The "
-            "write-up's last remark suspects as much.",
+            "Most of the variance of ratings is due to strict users and good films. Without biases the factors "
+            "have to model it, and do so badly at rank 10 with a λ that is the same for 20 ratings and for 500. The "
+            "last remark of the write-up suspects as much.",
             [Score("E: WALS without biases: RMSE, test", f"{ours['E.rmse_test']:.4f}")],
             [
                 Score("user + item bias alone", f"{stars['user_item_bias'].test.value:.4f}"),
@@ -77,9 +78,9 @@ def mistakes(findings: Findings) -> list[Mistake]:
         ),
         Mistake(
             "Two test sets in one comparison",
-            f"ALS was scored on {n_test:,} pairs, some of films that nobody had rated in training; the SGD model "
-            f"that beat it on {n_known:,}, without those. Here each method has both, and a film that nobody rated "
-            "gets what is known of its user.",
+            f"ALS was scored on {n_test:,} pairs, some of films without a rating in training; the SGD model "
+            f"that beat it on the {n_known:,} others. Here each method is scored on both; a film without a rating is "
+            "predicted from the mean and its user's bias.",
             [
                 Score(f"E: WALS on {n_test:,}", f"{methods['E'].test.value:.4f}"),
                 Score(f"I: SGD on {n_known:,}", f"{ours['I.rmse_test']:.4f}"),
@@ -99,11 +100,12 @@ def _hijacked_metric(findings: Findings, ours: Mapping[str, float], wals: Row) -
     return Mistake(
         "A metric that unseen items hijack",
         "An item without training ratings gets the weight wk/1e-8, some millions or more, so the weighted test RMSE "
-        "sees only the few test pairs of such items, where every model without biases says 0. It is the same for all "
-        "of them to the digits that were printed; the grid search picks by noise, and picks nearly the worst.",
+        "depends only on the few test pairs of such items, for which every model without biases predicts 0. It is "
+        "the same for all of them to the digits that were printed; the grid search selects noise, and nearly the "
+        "worst setting.",
         [
             Score("G: weighted RMSE, all nine", f"{ours[f'{picked}.weighted_rmse_test']:.4f}"),
-            Score(f"its pick, {_setting(picked)}: RMSE", f"{ours[f'{picked}.rmse_test']:.4f}"),
+            Score(f"selected, {_setting(picked)}: RMSE", f"{ours[f'{picked}.rmse_test']:.4f}"),
         ],
         [
             Score("weighted RMSE, unseen items left out", _range(findings.mended_grid.values())),
@@ -118,16 +120,18 @@ def conclusions(findings: Findings) -> list[Conclusion]:
     stars = {row.key: row for row in findings.stars}
     signs = {row.key: row for row in findings.signs}
     als, wals, biases = stars["biased_als"], stars["biased_wals"], stars["user_item_bias"]
+    untuned, untuned_signs = findings.untuned
     seconds = findings.section_seconds["E"]
     n_known = len(findings.split.known)
     return [
         Conclusion(
             "ALS fails to beat strong baselines.",
             f"With biases, and all choices made inside the training side, ALS has an RMSE of {als.known.value:.4f} "
-            f"on the {n_known:,} pairs. User + item bias has {biases.known.value:.4f}, the SGD that beat the "
-            f"write-up's ALS {findings.figure('I.rmse_test').printed}, and SGD, tuned on the same inner split, "
-            f"{stars['sgd'].known.value:.4f}; over {len(SEEDS)} seeds ALS has {als.over_seeds} and SGD "
-            f"{stars['sgd'].over_seeds}.",
+            f"on the {n_known:,} pairs; user + item bias has {biases.known.value:.4f}. SGD, which beat the "
+            f"write-up's ALS with {findings.figure('I.rmse_test').printed}, has {stars['sgd'].known.value:.4f} when "
+            f"it is tuned on the same inner split, and {compared_in_words(findings.als_minus_sgd['rmse'])} (over "
+            f"{len(SEEDS)} seeds {als.over_seeds} for ALS, {stars['sgd'].over_seeds} for SGD). The best model "
+            f"without tuning, {untuned.name}, has {untuned.known.value:.4f}.",
         ),
         Conclusion(
             "WALS is slow.",
@@ -141,14 +145,23 @@ def conclusions(findings: Findings) -> list[Conclusion]:
             f"{als.over_seeds}: for predicting these ratings, weights hardly matter.",
         ),
         Conclusion(
-            "On likes and dislikes WALS is no better than always saying yes.",
+            "On likes and dislikes WALS is no better than always predicting +1.",
             f"With power weights that was the mask: without it they have {findings.unmasked['wals_power']:.4f} of "
             f"the signs right on the {len(findings.split.test):,} pairs. With linear weights it is also a λ of "
-            f"{SIGNED_REGULARIZATION:g}, beside which their weights are nothing. Biased ALS has "
+            f"{SIGNED_REGULARIZATION:g}, which outweighs them. Biased ALS has "
             f"{signs['biased_als'].known.value:.4f} of the signs right on the {n_known:,} pairs, SGD "
-            f"{signs['sgd'].known.value:.4f} (the write-up's: {findings.figure('J.sign_accuracy_test').printed}).",
+            f"{signs['sgd'].known.value:.4f} (the write-up's: {findings.figure('J.sign_accuracy_test').printed}): "
+            f"{compared_in_words(findings.als_minus_sgd['sign_accuracy'])}. Without tuning, {untuned_signs.name} "
+            f"has {untuned_signs.known.value:.4f}.",
         ),
     ]
+
+
+def compared_in_words(difference: Estimate) -> str:
+    """Say whether ALS and SGD tie: whether the interval of their difference, ALS minus SGD, holds 0."""
+    verb = "tie" if difference.includes_zero else "differ"
+    figures = f"{difference.value:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]".replace("-", "−")
+    return f"ALS and SGD {verb}, with a difference of {figures}"
 
 
 def parameters_in_words(row: Row) -> str:

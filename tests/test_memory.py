@@ -94,13 +94,15 @@ def test_numbers_beyond_64_bits_are_refused_wherever_n_is_given(data: hs.Interac
         lambda n: model.similar_users("a", n),
         lambda n: model.explain("a", "z", n),
         lambda n: hs.evaluate(model, test, n=n),
-        lambda n: hs.evaluate(model, test, f"ndcg@{n}"),
         lambda n: hs.evaluate_stream(model, test, n=n),
     ]
     for call in calls:
         with pytest.raises(ParameterError, match=f"n={HUGE}: give an integer of at most"):
             call(HUGE)
         call(2**63 - 1)
+    with pytest.raises(ParameterError, match=f"metric 'ndcg@{HUGE}': give a cutoff of at most {2**63 - 1}"):
+        hs.evaluate(model, test, f"ndcg@{HUGE}")
+    hs.evaluate(model, test, f"ndcg@{2**63 - 1}")
     every = ["ndcg", "recall", "attainable_recall", "hit_rate", "precision", "average_precision", "reciprocal_rank",
              "attainable_average_precision", "coverage", "novelty"]  # fmt: skip
     longest, all_of_them = hs.evaluate(model, test, every, n=2**63 - 1), hs.evaluate(model, test, every, n=3)
@@ -124,7 +126,7 @@ def test_numbers_beyond_all_floats_are_refused(data: hs.Interactions, name: str)
         ("evaluate {} -n 99999999999999999999", "99999999999999999999: give an integer of at most"),
         (
             "evaluate {} --metrics recall,ndcg@99999999999999999999",
-            "99999999999999999999: give an integer of at most",
+            "metric 'ndcg@99999999999999999999': give a cutoff of at most 9223372036854775807",
         ),
         (
             "tune {} --trials 99999999999999999999 -o {}.m",

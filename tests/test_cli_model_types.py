@@ -9,10 +9,10 @@ import pytest
 
 import halfstep as hs
 from halfstep.cli.combinations import USED_BY
-from halfstep.cli.model_types import CLASSES
-from halfstep.cli.options import Counts, ModelType
+from halfstep.cli.options import NAMES, Counts, ModelType
 from test_cli_models import Shell
 
+CLASSES = {name: kind for kind, name in NAMES.items() if kind is not hs.ALS}
 OPTIONS = {
     "objective": ["--objective", "explicit"],
     "rank": ["--rank", 3],

@@ -240,6 +240,23 @@ def test_columns_go_by_position_with_a_header_too(shell: Shell, tmp_path: Path, 
     assert "there is no column 3 for item" in err
 
 
+WITHOUT_DEFAULT = {
+    ("evaluate", "model"),
+    ("evaluate", "history"),
+    ("evaluate", "fail_under"),
+    ("evaluate", "fail_above"),
+}
+
+
+def test_help_says_every_default() -> None:
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        for param in command.params:
+            is_set = param.default is not None and param.show_default
+            is_flag = getattr(param, "is_flag", False) and not param.secondary_opts  # off
+            if param.param_type_name == "option" and not is_set and not is_flag:
+                assert "Default: " in param.help or (name, param.name) in WITHOUT_DEFAULT, (name, param.name)
+
+
 def test_every_rule_is_about_existing_options() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     for name, rules in RULES.items():

@@ -60,7 +60,13 @@ def evaluate(
         ),
     ] = None,
     test_fraction: Annotated[float, typer.Option(help="Fraction of the interactions that is held out.")] = 0.2,
-    metrics: Annotated[str | None, typer.Option(help="Names of metrics, separated by commas.")] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Names of metrics, separated by commas. Default: {','.join(METRICS[False])}, after rmse,mae if "
+            "values are predicted."
+        ),
+    ] = None,
     number: Annotated[str, typer.Option("-n", "--number", help="Cutoffs of lists, such as 10 or 10,100.")] = "10",
     model_type: options.Type = options.ModelType.als,
     objective: options.Objective = None,

@@ -24,8 +24,6 @@ from halfstep.suggestions import close_texts
 
 NAMED_ONE_BY_ONE = 3  # unknown users
 
-TABLES = "The tables"
-
 Number = Annotated[int, typer.Option("-n", "--number", help="Maximum length of a list.", min=1)]
 EscapeFormulas = Annotated[
     bool,
@@ -40,7 +38,7 @@ Titles = Annotated[
     typer.Option(
         help="A table of item ids and titles, which are shown with the ids. Default: those that the model knows.",
         show_default=False,
-        rich_help_panel=TABLES,
+        rich_help_panel=options.DATA,
     ),
 ]
 Header = Annotated[
@@ -48,14 +46,16 @@ Header = Annotated[
     typer.Option(
         "--header/--no-header",
         help="Whether the first line names the columns. If not, columns are numbered from 0.",
-        rich_help_panel=TABLES,
+        rich_help_panel=options.DATA,
     ),
 ]
 Separator = Annotated[
     str | None,
-    typer.Option(help="Field separator of text. Default: found in the first lines.", rich_help_panel=TABLES),
+    typer.Option(help="Field separator of text. Default: found in the first lines.", rich_help_panel=options.DATA),
 ]
-Encoding = Annotated[str, typer.Option(help="Encoding of text, such as latin-1 or utf-16.", rich_help_panel=TABLES)]
+Encoding = Annotated[
+    str, typer.Option(help="Encoding of text, such as latin-1 or utf-16.", rich_help_panel=options.DATA)
+]
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ def recommend(
     users_from: Annotated[
         str | None,
         typer.Option(
-            help="Recommend to the users in a table; - for the standard input.",
+            help="Recommend to the users in a table; - for the standard input. Default: those that are named.",
             show_default=False,
-            rich_help_panel=TABLES,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     user: Annotated[
@@ -105,7 +105,7 @@ def recommend(
         typer.Option(
             help="Column of user ids, by name or by position from 0. Default: 'user', or 0 without a header.",
             show_default=False,
-            rich_help_panel=TABLES,
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     titles: Titles = None,
@@ -118,7 +118,10 @@ def recommend(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="Write the lists to a csv, tsv or parquet file: of all users if none are named."
+            "-o",
+            "--output",
+            help="Write the lists, of all users if none are named, to a csv, tsv or parquet file. Default: print "
+            "them.",
         ),
     ] = None,
     exclude_seen: Annotated[
@@ -177,7 +180,10 @@ def similar(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="Write the lists to a csv, tsv or parquet file: of all items if none are named."
+            "-o",
+            "--output",
+            help="Write the lists, of all items if none are named, to a csv, tsv or parquet file. Default: print "
+            "them.",
         ),
     ] = None,
     users: Annotated[bool, typer.Option("--users", help="List similar users instead of items.")] = False,

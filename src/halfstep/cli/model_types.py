@@ -7,7 +7,7 @@ from typing import Any
 
 import halfstep as hs
 from halfstep.cli.choices import Wishes, choose_model
-from halfstep.cli.options import Counts, ModelType
+from halfstep.cli.options import NAMES, Counts, ModelType
 
 
 def choose_estimator(
@@ -28,15 +28,6 @@ def choose_estimator(
     given = {name: value for name, value in asked.items() if value is not None}
     if model_type in (ModelType.bayesian, ModelType.sgd):
         given["random_state"] = wishes.seed
-    estimator = CLASSES[model_type](**given)
+    (kind,) = (each for each, name in NAMES.items() if name is model_type)
+    estimator = kind(**given)
     return estimator, [f"model: {estimator}"]
-
-
-CLASSES: dict[ModelType, Any] = {
-    ModelType.bayesian: hs.BayesianALS,
-    ModelType.sgd: hs.SGD,
-    ModelType.global_mean: hs.GlobalMean,
-    ModelType.item_bias: hs.ItemBias,
-    ModelType.user_item_bias: hs.UserItemBias,
-    ModelType.popularity: hs.Popularity,
-}

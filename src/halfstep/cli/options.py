@@ -60,6 +60,24 @@ class Counts(StrEnum):
     positive = "positive"
 
 
+BY_OBJECTIVE = "Default: by the objective"
+
+NAMES: Mapping[type, ModelType] = {
+    hs.ALS: ModelType.als,
+    hs.BayesianALS: ModelType.bayesian,
+    hs.SGD: ModelType.sgd,
+    hs.GlobalMean: ModelType.global_mean,
+    hs.ItemBias: ModelType.item_bias,
+    hs.UserItemBias: ModelType.user_item_bias,
+    hs.Popularity: ModelType.popularity,
+}
+
+
+def _of_classes(parameter: str, *classes: type) -> str:
+    """Return the defaults of a parameter in some classes."""
+    return ", ".join(f"{getattr(each, parameter):g} for {NAMES[each].value}" for each in classes)
+
+
 DATA = "The data"
 MODEL = "The model"
 
@@ -137,7 +155,8 @@ DecimalMark = Annotated[
     str, typer.Option("--decimal", help="Decimal separator of numbers in text: . or ,", rich_help_panel=DATA)
 ]
 Comment = Annotated[
-    str | None, typer.Option(help="Ignore lines of text that begin with this, such as #.", rich_help_panel=DATA)
+    str | None,
+    typer.Option(help="Ignore lines of text that begin with this, such as #. Default: none.", rich_help_panel=DATA),
 ]
 NewlinesInValues = Annotated[
     bool,
@@ -146,14 +165,16 @@ NewlinesInValues = Annotated[
 TimestampFormat = Annotated[
     str | None,
     typer.Option(
-        help="Format of timestamps in text, such as '%d/%m/%Y %H:%M', if several fit.", rich_help_panel=DATA
+        help="Format of timestamps in text, such as '%d/%m/%Y %H:%M'; needed if several fit. Default: the one that "
+        "fits.",
+        rich_help_panel=DATA,
     ),
 ]
 Titles = Annotated[
     str | None,
     typer.Option(
         "--titles",
-        help="Titles of items: a column, or a second table of items and titles.",
+        help="Titles of items: a column, or a second table of items and titles. Default: none.",
         show_default=False,
         rich_help_panel=DATA,
     ),
@@ -201,16 +222,28 @@ Objective = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
-Rank = Annotated[int | None, typer.Option(help="Number of factors of each user and item.", rich_help_panel=MODEL)]
+Rank = Annotated[
+    int | None,
+    typer.Option(
+        help=f"Number of factors of each user and item. {BY_OBJECTIVE}; "
+        f"{_of_classes('rank', hs.BayesianALS, hs.SGD)}.",
+        rich_help_panel=MODEL,
+    ),
+]
 Regularization = Annotated[
     float | None,
-    typer.Option("--regularization", help="Regularization λ, the parameter to tune first.", rich_help_panel=MODEL),
+    typer.Option(
+        "--regularization",
+        help=f"Regularization λ, the parameter to tune first. {BY_OBJECTIVE}; "
+        f"{_of_classes('regularization', hs.SGD, hs.ItemBias)}.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Exponent = Annotated[
     float | None,
     typer.Option(
         "--regularization-exponent",
-        help="ν: λ of a row is multiplied by its count to this power.",
+        help=f"ν: λ of a row is multiplied by its count to this power. {BY_OBJECTIVE}.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -218,22 +251,33 @@ RegularizationCounts = Annotated[
     Counts | None,
     typer.Option(
         "--regularization-counts",
-        help="What is counted for it: all cells by their weights, the observed ones, or those of positive values.",
+        help="What is counted for it: all cells by their weights, the observed ones, or those of positive values. "
+        f"{BY_OBJECTIVE}.",
         rich_help_panel=MODEL,
     ),
 ]
 Iterations = Annotated[
     int | None,
-    typer.Option(help="Number of iterations.", rich_help_panel=MODEL),
+    typer.Option(
+        help="Number of iterations. Default: "
+        f"{_of_classes('iterations', hs.ALS, hs.BayesianALS, hs.SGD, hs.UserItemBias)}.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Alpha = Annotated[
     float | None,
-    typer.Option(help="Implicit: the weight of an observed cell is 1 + alpha · value.", rich_help_panel=MODEL),
+    typer.Option(
+        help=f"Implicit: the weight of an observed cell is 1 + alpha · value. {BY_OBJECTIVE}.", rich_help_panel=MODEL
+    ),
 ]
-MissingWeight = Annotated[float | None, typer.Option(help="Weight of a missing cell.", rich_help_panel=MODEL)]
+MissingWeight = Annotated[
+    float | None, typer.Option(help=f"Weight of a missing cell. {BY_OBJECTIVE}.", rich_help_panel=MODEL)
+]
 Biases = Annotated[
     bool | None,
-    typer.Option("--biases/--no-biases", help="Explicit: whether to fit biases.", rich_help_panel=MODEL),
+    typer.Option(
+        "--biases/--no-biases", help="Explicit: whether to fit biases. Default: --biases.", rich_help_panel=MODEL
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of all random numbers.", min=0, rich_help_panel=MODEL)]
 KeepInterrupted = Annotated[

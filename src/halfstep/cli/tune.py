@@ -20,7 +20,9 @@ from halfstep.cli.outputs import Output, check_outputs, may_share_standard_outpu
 from halfstep.cli.printing import note, print_json
 from halfstep.errors import ParameterError
 from halfstep.printable import printable
+from halfstep.tuning.folds import N_FOLDS
 from halfstep.tuning.result import IMAGE_KINDS
+from halfstep.tuning.tuner import N_TRIALS
 
 DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
     "uniform": hs.Uniform,
@@ -78,25 +80,39 @@ def tune(
         ),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(help="Maximum number of trials.", min=1, rich_help_panel=SEARCH)
+        int | None,
+        typer.Option(
+            help="Maximum number of trials. Default: all of a grid, "
+            f"{', '.join(f'{n} of {name}' for name, n in N_TRIALS.items())}.",
+            min=1,
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
     folds: Annotated[
         int | None,
         typer.Option(
-            help="Number of folds, in the order of time if there are timestamps.", min=1, rich_help_panel=SEARCH
+            help=f"Number of folds, in the order of time if there are timestamps. Default: {N_FOLDS}.",
+            min=1,
+            rich_help_panel=SEARCH,
         ),
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(help="Metric to optimize, such as rmse, mae, ndcg@10 or recall@20.", rich_help_panel=SEARCH),
+        typer.Option(
+            help="Metric to optimize, such as rmse, mae, ndcg@10 or recall@20. Default: ndcg@10 for models that "
+            "rank, rmse for those that predict values.",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
     journal: Annotated[
         Path | None,
-        typer.Option(help="File that records the trials; an existing one is continued.", rich_help_panel=SEARCH),
+        typer.Option(
+            help="File that records the trials; an existing one is continued. Default: none.", rich_help_panel=SEARCH
+        ),
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Write a plot to a png, svg or pdf file.", rich_help_panel=SEARCH),
+        typer.Option(help="Write a plot to a png, svg or pdf file. Default: none.", rich_help_panel=SEARCH),
     ] = None,
     model_type: options.Type = options.ModelType.als,
     objective: options.Objective = None,

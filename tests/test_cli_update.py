@@ -99,6 +99,17 @@ def test_titles_of_new_items_are_learned(shell: Shell, folder: Path) -> None:
     assert (titles["fresh"], titles["i1"]) == ("Fresh", "Item 1")
 
 
+@pytest.mark.parametrize("options", [[], ["--title", "title"]], ids=str)
+def test_titles_of_a_table_need_not_be_those_of_the_new_items(shell: Shell, folder: Path, options: list[str]) -> None:
+    (folder / "items.csv").write_text("item,title\ni7,Seven\nfresh,Fresh\n")
+    line = ["update", folder / "model.halfstep", folder / "today.csv", *COLUMNS, "--titles", folder / "items.csv"]
+    shell(*line, *options)
+    titles = hs.load(folder / "model.halfstep").interactions_.item_titles
+    assert (titles["i7"], titles["fresh"]) == ("Item 7", "Fresh")  # items that have a title keep it
+    (folder / "items.csv").write_text("item,title\ni7,Seven\n")
+    shell(*line, *options)
+
+
 def test_ids_are_read_with_the_types_of_the_model(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "plays.csv").write_text("user,item\n1,a\nx9,a\n2,b\n1,b\n")
     (tmp_path / "today.csv").write_text("user,item\n1,a\n2,a\n")

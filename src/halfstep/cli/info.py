@@ -44,7 +44,7 @@ def _as_lines(model: Any, stored: StoredModel) -> dict[str, str]:
     parameters = _parameters(model)
     if "objective" in parameters:
         lines["objective"] = short_value(parameters["objective"])
-    chosen = {name for name in parameters if f"{name}_" in model.__dict__} | set(changed_parameters(model))
+    chosen = {name for name in parameters if hasattr(model, f"{name}_")} | set(changed_parameters(model))
     shown = [f"{name}={short_value(parameters[name])}" for name in parameters if name in chosen - {*NOT_SHOWN}]
     lines["parameters"] = ", ".join([*shown, "others by default" if shown else "all by default"])
     lines["factors"] = f"rank {stored.item_factors.shape[1]}, {stored.item_factors.dtype}"
@@ -86,7 +86,7 @@ def _as_dict(model: Any, stored: StoredModel) -> dict[str, Any]:
 
 def _parameters(model: Any) -> dict[str, Any]:
     """Return the parameters of a model; where a fit has chosen a value, that one."""
-    return {name: model.__dict__.get(f"{name}_", getattr(model, name)) for name in parameter_names(model)}
+    return {name: getattr(model, f"{name}_", getattr(model, name)) for name in parameter_names(model)}
 
 
 def _shown_data(stored: StoredModel) -> str:

@@ -364,8 +364,9 @@ def read(
         items=getattr(model, "items_", None),
     )
     if is_second_table:
+        known = data.items if model is None else model.items_.extended(data.items.ids)
         found = read_titles(
-            form.item_titles, data.items, form.options, form.title_column, form.title_id, usual_item=column(item)
+            form.item_titles, known, form.options, form.title_column, form.title_id, usual_item=column(item)
         )
         data = replace(data, item_titles=found)
     note_columns_found(data, {"value": value, "time": time, "weight": weight})

@@ -140,7 +140,8 @@ def read_interactions(
     if isinstance(item_titles, int) or not isinstance(item_titles, str | os.PathLike):
         return data.with_titles(item_titles)
     of_table = replace(options, separator=None, comment=None)
-    return replace(data, item_titles=read_title_table(item_titles, data.items, of_table, usual_item=item))
+    known = data.items if items is None else items.extended(data.items.ids)
+    return replace(data, item_titles=read_title_table(item_titles, known, of_table, usual_item=item))
 
 
 def _read(

@@ -257,7 +257,7 @@ def test_report_and_terminal_begin_with_the_best_untuned_model_and_the_tie(run: 
     assert difference["low"] < 0 < difference["high"]
     assert "<b>A tie</b><span>of ALS and SGD" in page
     lines = run.printed.splitlines()
-    assert len(lines) <= 11
+    assert len(lines) == 10
     assert lines[0] == f"{TITLE} ({ADDRESS}): 54 of 54 figures agree"
     untuned = next(line for line in lines if line.startswith(f"{best['name']}, not tuned"))
     assert untuned.split()[-2] == value

@@ -16,7 +16,7 @@ from halfstep.evaluation import Row, StreamEvaluation
 from halfstep.lab.clock import Clock
 from halfstep.lab.parallel import Part
 
-TEST_FRACTION = 0.05
+TEST_FRACTION = 0.04
 PLACES = 100
 METRICS = "hit_rate", "ndcg"
 SEED = 0

@@ -18,7 +18,7 @@ from halfstep.sweeps import Sweep
 
 SHARES = 0.5, 0.6, 0.7, 0.8, 0.9, 0.95
 """Of ratings that an interval is to hold."""
-RANDOM_FRACTION = 0.1
+RANDOM_FRACTION = 0.05
 
 SEEDS, SIGNS_SEEDS = range(2), range(1)
 """Of stars and of ±1: scores differ little by the seed beside what they differ by the test's users."""

@@ -471,6 +471,12 @@ def test_tables_print_and_convert(models, halves):
     assert many[2].split() == ["implicit", "biased", "Popularity"]  # metrics go down where they are many
     assert max(map(len, many)) < 118
 
+    wide = hs.evaluate(models, test, ["rmse", "mae", *MEASURES]).__repr__().splitlines()
+    headers = [line.split() for line in wide if line.startswith(" ")]
+    assert headers == [["implicit", "biased", "Popularity"], ["GlobalMean", "ItemBias", "UserItemBias"]]
+    assert [line.split()[0] for line in wide].count("ndcg@10") == 2  # in each of the two parts
+    assert max(map(len, wide)) < 118
+
     frame = result.to_frame("polars")
     assert isinstance(frame, pl.DataFrame)
     assert frame.columns == ["model", "metric", "n", "value", "low", "high"]

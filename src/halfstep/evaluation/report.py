@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -148,8 +148,20 @@ class Report:
 
     def _printed(self) -> list[str]:
         table = self._table()
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        if sum(widths) + 2 * len(widths) > WIDTH:  # many metrics: one in a line, and the models side by side
-            table = [list(column) for column in zip(*table, strict=True)]
-            widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        return ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in table]
+        columns = [list(column) for column in zip(*table, strict=True)]
+        if sum(map(_width, columns)) > WIDTH:  # many metrics: one in a line, and the models side by side
+            columns = table
+        lines: list[str] = []
+        names, *others = columns
+        while others:  # many models as well: some of them below the others
+            shown = [names, others.pop(0)]
+            while others and sum(map(_width, [*shown, others[0]])) <= WIDTH:
+                shown.append(others.pop(0))
+            padded = [[cell.ljust(_width(column)) for cell in column] for column in shown]
+            lines += ["".join(cells).rstrip() for cells in zip(*padded, strict=True)]
+        return lines
+
+
+def _width(column: Sequence[str]) -> int:
+    """Return how wide a column of the printed table is, with the space to the next."""
+    return max(map(len, column)) + 2

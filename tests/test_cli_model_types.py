@@ -111,6 +111,8 @@ def test_counts_of_the_regularization(shell: Shell, ratings: Path, tmp_path: Pat
             "tune {} --regularization-counts cells --space regularization_counts=cells,observed",
             "--regularization-counts has no effect: --space searches",
         ),
+        ("tune {} --model-type popularity", "--model-type popularity has no parameters to tune"),
+        ("tune {} --model-type global-mean --space rank=1", "--model-type global-mean has no parameters to tune"),
         ("fit {} --model-type knn", "'knn' is not one of"),
     ],
 )

@@ -14,6 +14,7 @@ import halfstep as hs
 from halfstep.atomic import write_atomically
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes
+from halfstep.cli.combinations import UsageError
 from halfstep.cli.exits import interruptions
 from halfstep.cli.model_types import choose_estimator
 from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output, naming_the_file
@@ -41,6 +42,7 @@ class Search(StrEnum):
 
 
 SEARCH = "The search"
+WITHOUT_PARAMETERS = options.ModelType.global_mean, options.ModelType.popularity
 
 
 def tune(
@@ -132,6 +134,8 @@ def tune(
 
     Parameters that an option fixes are not searched.
     """
+    if model_type in WITHOUT_PARAMETERS:
+        raise UsageError(f"--model-type {model_type.value} has no parameters to tune: fit it with halfstep fit")
     check_outputs(
         [
             Output("--output", output),

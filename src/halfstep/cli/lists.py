@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from halfstep.cli import options
 from halfstep.cli.combinations import UsageError
 from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output
 from halfstep.cli.printing import note, print_json, print_list
-from halfstep.cli.tables import SUFFIXES, dicts_of, with_titles, write_lists
+from halfstep.cli.tables import SUFFIXES, dicts_of, write_lists
 from halfstep.errors import DataError, UnknownIdError
 from halfstep.interactions.id_tables import read_ids
 from halfstep.interactions.tables import Options
@@ -23,6 +23,8 @@ from halfstep.recommendations import Ranking
 from halfstep.suggestions import close_texts
 
 NAMED_ONE_BY_ONE = 3  # unknown users
+
+Titled = Mapping[Any, str] | None
 
 Number = Annotated[int, typer.Option("-n", "--number", help="Maximum length of a list.", min=1)]
 EscapeFormulas = Annotated[
@@ -80,11 +82,14 @@ class _Tables:
         name = column or ("user" if self.header else "0")
         return read_ids(path, "user", self.column(name), model.users_, self.options)
 
-    def titles(self, path: str | None, title: str | None, title_id: str | None, model: Any) -> dict[Any, str]:
-        """Read the titles of items, if there is a table of them."""
+    def titles(self, path: str | None, title: str | None, title_id: str | None, model: Any) -> Titled:
+        """Return the titles that a model knows, and those of a table, which take precedence."""
+        data = model.interactions_
+        known: Titled = None if data is None else data.item_titles
         if path is None:
-            return {}
-        return options.read_titles(path, model.items_, self.options, title, title_id, usual_item="item")
+            return known
+        found = options.read_titles(path, model.items_, self.options, title, title_id, usual_item="item")
+        return {**(known or {}), **found}
 
 
 def recommend(
@@ -154,8 +159,7 @@ def recommend(
     _note_unknown(asked, loaded.users_)
 
     def list_for(ids: Any) -> Ranking:
-        lists: Ranking = loaded.recommend(ids, number, exclude_seen=exclude_seen)
-        return with_titles(lists, known_titles)
+        return replace(loaded.recommend(ids, number, exclude_seen=exclude_seen), titles=known_titles)
 
     if output is None:
         _show(list_for(asked), "for user", {}, as_json=as_json)
@@ -198,15 +202,16 @@ def similar(
     loaded = hs.load(model)
     known_titles = _Tables(header, separator, encoding).titles(titles, title_column, title_id, loaded)
     vocabulary = loaded.users_ if users else loaded.items_
-    all_titles = {} if users else {**_titles_of(loaded), **known_titles}
-    asked = [_parsed(each, vocabulary, f"{side} id", all_titles) for each in items or []] or vocabulary.ids
+    own_titles = (None if users else known_titles) or {}
+    asked = [_parsed(each, vocabulary, f"{side} id", own_titles) for each in items or []] or vocabulary.ids
 
     def list_for(ids: Any) -> Ranking:
-        lists: Ranking = loaded.similar_users(ids, number) if users else loaded.similar_items(ids, number)
-        return with_titles(lists, known_titles)
+        if users:
+            return loaded.similar_users(ids, number)
+        return replace(loaded.similar_items(ids, number), titles=known_titles)
 
     if output is None:
-        _show(list_for(asked), f"similar to {side}", all_titles, as_json=as_json)
+        _show(list_for(asked), f"similar to {side}", own_titles, as_json=as_json)
         return
     written = write_lists(output, asked, list_for, (vocabulary, vocabulary), escape_formulas=escape_formulas)
     _say_written(output, f"{side}s", len(asked), written, as_json=as_json)
@@ -253,7 +258,7 @@ def _parsed(text: str, known: hs.Vocabulary, name: str, titles: Mapping[Any, str
         known.position(id_, name=name)
     except (DataError, UnknownIdError) as error:
         hint = _hint(text, known, titles)
-        raise type(error)(f"{error}{hint}") from None
+        raise DataError(f"{error}{hint}") from None
     return id_
 
 
@@ -262,11 +267,7 @@ def _hint(text: str, known: hs.Vocabulary, titles: Mapping[Any, str]) -> str:
     are_texts = known.ids.dtype.kind == "O" and len(known) > 0 and isinstance(known.ids[0], str)
     shown = [repr(each) for each in close_texts(text, known.ids.tolist(), known.__contains__)] if are_texts else []
     if not shown and titles:
-        by_title = {title: item for item, title in titles.items() if item in known}
+        positions = known.shared(hs.Vocabulary(list(titles)))
+        by_title = {title: item for (item, title), at in zip(titles.items(), positions, strict=True) if at >= 0}
         shown = [f"{by_title[title]!r}, {title}" for title in close_texts(text, list(by_title))]
     return f" (did you mean {', or '.join(shown)}?)" if shown else ""
-
-
-def _titles_of(model: Any) -> Mapping[Any, str]:
-    data = model.interactions_
-    return {} if data is None or data.item_titles is None else data.item_titles

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import halfstep as hs
 from halfstep.atomic import write_atomically
@@ -19,8 +17,6 @@ from halfstep.recommendations import Ranking
 
 Row = tuple[Any, ...]
 """Query, listed id, rank, score and, if titles are known, title."""
-
-R = TypeVar("R", bound=Ranking)
 
 AT_ONCE = 10_000  # queries
 LINE_END = "\r\n"
@@ -96,13 +92,6 @@ def dicts_of(lists: Ranking) -> list[dict[str, Any]]:
     """Return the rows as mappings from the name of the column, for JSON."""
     columns = columns_of(lists)
     return [dict(zip(columns, row, strict=True)) for row in rows_of(lists)]
-
-
-def with_titles(lists: R, titles: Mapping[Any, str]) -> R:
-    """Return lists with more titles, which take precedence over those that they have."""
-    if not titles:
-        return lists
-    return replace(lists, titles=titles if lists.titles is None else ChainMap(dict(titles), dict(lists.titles)))
 
 
 def _as_text(

@@ -38,6 +38,7 @@ VARYING = {
     re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"): "2026-01-01 00:00:00 UTC",
 }  # what differs from run to run, and what stands for it in comparisons
 FIRST_CELL = re.compile(r"^[│┃] *(.*?) *[│┃]", flags=re.MULTILINE)
+OPTIONAL_CELLS = ("BLAS",)  # which not every machine has
 PATH_CELL = re.compile(r"^│ (/\S+ *) │", flags=re.MULTILINE)
 
 
@@ -93,7 +94,7 @@ def run(command: str) -> str:
 def comparable(step: Step, printed: str) -> str:
     """Return an output without what differs from run to run, or from machine to machine."""
     if step.depends_on_machine:
-        return "\n".join(dict.fromkeys(FIRST_CELL.findall(printed)))
+        return "\n".join(dict.fromkeys(cell for cell in FIRST_CELL.findall(printed) if cell not in OPTIONAL_CELLS))
     for varying, constant in VARYING.items():
         printed = varying.sub(constant, printed)
     return printed

@@ -9,8 +9,9 @@ import numpy as np
 
 import halfstep as hs
 from halfstep.cli import options
-from halfstep.cli.printing import print_json, reached_by
+from halfstep.cli.printing import counted, print_json, reached_by
 from halfstep.estimator import parameter_names
+from halfstep.pretrained import PretrainedFactors
 from halfstep.printable import printable
 from halfstep.short_repr import changed_parameters, short_value
 from halfstep.storage import StoredModel, read_model
@@ -46,7 +47,8 @@ def _as_lines(model: Any, stored: StoredModel) -> dict[str, str]:
         lines["objective"] = short_value(parameters["objective"])
     chosen = {name for name in parameters if hasattr(model, f"{name}_")} | set(changed_parameters(model))
     shown = [f"{name}={short_value(parameters[name])}" for name in parameters if name in chosen - {*NOT_SHOWN}]
-    lines["parameters"] = ", ".join([*shown, "others by default" if shown else "all by default"])
+    if parameters:
+        lines["parameters"] = ", ".join([*shown, "others by default" if shown else "all by default"])
     lines["factors"] = f"rank {stored.item_factors.shape[1]}, {stored.item_factors.dtype}"
     history = model.__dict__.get("history_")
     if history:
@@ -66,7 +68,7 @@ def _as_dict(model: Any, stored: StoredModel) -> dict[str, Any]:
         "written_by": stored.written_by,
         "format": stored.version,
         "source": None if data is None else data.source,
-        "interactions": int(stored.item_counts.sum()),
+        "interactions": _n_interactions(stored),
         "users": len(stored.users),
         "items": len(stored.items),
         "values": None if data is None or not data.has_values else [data.values.min(), data.values.max()],
@@ -92,12 +94,16 @@ def _parameters(model: Any) -> dict[str, Any]:
 def _shown_data(stored: StoredModel) -> str:
     data = stored.interactions
     if data is None:
-        count = int(stored.item_counts.sum())
-        return (
-            f"{count:,} interactions, {len(stored.users):,} users, {len(stored.items):,} items; the interactions "
-            "are not in this file"
-        )
+        count = _n_interactions(stored)
+        size = f"{counted(len(stored.users), 'user')}, {counted(len(stored.items), 'item')}; the interactions are not in this file"
+        return size if count is None else f"{counted(count, 'interaction')}, {size}"
     return f"{data.source or 'no file, or not recorded'}: {data}"
+
+
+def _n_interactions(stored: StoredModel) -> int | None:
+    """Return the number of interactions that a model was fitted on; None if imported factors came without them."""
+    is_unknown = stored.kind == PretrainedFactors.__name__ and stored.interactions is None
+    return None if is_unknown else int(stored.item_counts.sum())
 
 
 def _shown_time(time: datetime | None) -> str | None:

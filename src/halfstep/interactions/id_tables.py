@@ -101,7 +101,7 @@ def read_title_table(
     found = {each: title for each, title, position in of_all if title is not None and position >= 0}
     if not found:
         raise DataError(
-            f"{os.fsdecode(path)}: there is no title of any item: its {len(vocabulary):,} ids are such as "
+            f"{os.fsdecode(path)}: there is no title of any item: its ids are such as "
             f"{vocabulary[0]!r}, and those of items such as {items[0]!r}: set title_id=... to the column of item ids"
         )
     return found

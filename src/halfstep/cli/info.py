@@ -95,8 +95,9 @@ def _shown_data(stored: StoredModel) -> str:
     data = stored.interactions
     if data is None:
         count = _n_interactions(stored)
-        size = f"{counted(len(stored.users), 'user')}, {counted(len(stored.items), 'item')}; the interactions are not in this file"
-        return size if count is None else f"{counted(count, 'interaction')}, {size}"
+        size = [counted(len(stored.users), "user"), counted(len(stored.items), "item")]
+        known = size if count is None else [counted(count, "interaction"), *size]
+        return f"{', '.join(known)}; the interactions are not in this file"
     return f"{data.source or 'no file, or not recorded'}: {data}"
 
 

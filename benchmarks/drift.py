@@ -42,11 +42,11 @@ DRIFTS = {
 
 
 def als(drift: hs.Drift | None, seed: int) -> Model:
-    return hs.ALS(hs.Explicit(biases=True, drift=drift), rank=16, regularization=1.6, random_state=seed)
+    return hs.ALS(hs.Explicit(drift=drift), rank=16, regularization=1.6, random_state=seed)
 
 
 def sampler(drift: hs.Drift | None, seed: int) -> Model:
-    return hs.BayesianALS(hs.Explicit(biases=True, drift=drift), random_state=seed, progress=False)
+    return hs.BayesianALS(hs.Explicit(drift=drift), random_state=seed, progress=False)
 
 
 MAKERS: dict[str, Callable[[hs.Drift | None, int], Model]] = {"ALS": als, "BayesianALS": sampler}

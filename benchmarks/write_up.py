@@ -151,7 +151,7 @@ def main() -> None:
     }  # fmt: skip
     print(f"{platform.machine()}, {available_cores()} cores, NumPy {np.__version__}")
 
-    plain = hs.ALS(hs.Explicit(missing_weight=1.0), **options)
+    plain = hs.ALS(hs.Explicit(missing_weight=1.0, biases=False), **options)
     compare(
         f"D. regularised ALS, zeros observed, rank {RANK}, {ITERATIONS} iterations",
         lambda: plain.fit(train),
@@ -159,7 +159,7 @@ def main() -> None:
     )
     check_equal(plain, regularised_in_numpy(R, init))
 
-    wals = hs.ALS(hs.Explicit(weight=weight), **options)
+    wals = hs.ALS(hs.Explicit(weight=weight, biases=False), **options)
     weights = weight.of_items(train.item_counts)
     W = np.tile(weights, (len(R), 1))
     compare(

@@ -173,22 +173,20 @@ def tensorflow(cells: weights.Cells) -> np.ndarray:
 
 LINEAR, POWER = weights.linear_popularity(0.1, 1.0), weights.power_popularity(1.0, 0.3)
 ALPHA0 = 0.3
-CONFIDENCE = weights.confidence(alpha=1.0, base=ALPHA0)
-SHRUNK = weights.shrunk_preference(CONFIDENCE, ALPHA0)
 
 SETTINGS = [
-    Setting("plain", hs.Explicit(missing_weight=1.0), arrays(value, constant(1), 1.0), 0.0),
-    Setting("wals-linear", hs.Explicit(weight=LINEAR), arrays(value, linear, 0), 0.0),
+    Setting("plain", hs.Explicit(missing_weight=1.0, biases=False), arrays(value, constant(1), 1.0), 0.0),
+    Setting("wals-linear", hs.Explicit(weight=LINEAR, biases=False), arrays(value, linear, 0), 0.0),
     Setting("wals-linear-biased", hs.Explicit(weight=LINEAR, biases=True), arrays(value, linear, 0), 0.0, True),
-    Setting("wals-power", hs.Explicit(weight=POWER), arrays(value, power, 0), 0.0),
+    Setting("wals-power", hs.Explicit(weight=POWER, biases=False), arrays(value, power, 0), 0.0),
     Setting("wals-power-biased", hs.Explicit(weight=POWER, biases=True), arrays(value, power, 0), 0.0, True),
     Setting(
         "wals-tensorflow",
-        hs.Explicit(weight=tensorflow, missing_weight=0.2),
+        hs.Explicit(weight=tensorflow, missing_weight=0.2, biases=False),
         arrays(value, rows_times_columns, 0.2),
         0.0,
     ),
-    Setting("als-wr", hs.Explicit(), arrays(value, constant(1), 0), 1.0),
+    Setting("als-wr", hs.Explicit(biases=False), arrays(value, constant(1), 0), 1.0),
     Setting("biased", hs.Explicit(biases=True), arrays(value, constant(1), 0), 0.5, True),
     Setting(
         "biased-weighted",
@@ -199,21 +197,19 @@ SETTINGS = [
     ),
     Setting(
         "hu",
-        hs.Implicit(observed_weight=weights.confidence(alpha=4.0)),
+        hs.Implicit(observed_weight=weights.confidence(alpha=4.0), missing_weight=1.0),
         arrays(constant(1), lambda table: 1.0 + 4.0 * np.abs(table.values), 1.0),
         0.0,
     ),
     Setting(
         "ials",
-        hs.Implicit(observed_weight=1 + ALPHA0, missing_weight=ALPHA0, target=1 / (1 + ALPHA0)),
+        hs.Implicit(missing_weight=ALPHA0, all_cells=True),
         arrays(constant(1 / (1 + ALPHA0)), constant(1 + ALPHA0), ALPHA0),
         1.0,
     ),
     Setting(
         "ials-values",
-        hs.Implicit(
-            observed_weight=CONFIDENCE, missing_weight=ALPHA0, target=weights.shrunk_preference(CONFIDENCE, ALPHA0)
-        ),
+        hs.Implicit(observed_weight=weights.confidence(1.0, base=0.0), missing_weight=ALPHA0, all_cells=True),
         arrays(
             lambda table: np.abs(table.values) / (ALPHA0 + np.abs(table.values)),
             lambda table: ALPHA0 + np.abs(table.values),
@@ -223,7 +219,9 @@ SETTINGS = [
     ),
     Setting(
         "without-a-base",  # cells may count for less than missing ones, as in the library called implicit
-        hs.Implicit(observed_weight=weights.confidence(alpha=0.4, base=0.0), target=weights.preference()),
+        hs.Implicit(
+            observed_weight=weights.confidence(alpha=0.4, base=0.0), missing_weight=1.0, target=weights.preference()
+        ),
         arrays(lambda table: np.where(table.values > 0, 1.0, 0.0), lambda table: 0.4 * np.abs(table.values), 1.0),
         0.0,
     ),
@@ -235,14 +233,14 @@ SETTINGS = [
     ),
     Setting(
         "spark-implicit",
-        hs.Implicit(observed_weight=weights.confidence(alpha=2.0), target=weights.preference()),
+        hs.Implicit(observed_weight=weights.confidence(alpha=2.0), missing_weight=1.0, target=weights.preference()),
         arrays(lambda table: np.where(table.values > 0, 1.0, 0.0), lambda table: 1 + 2.0 * np.abs(table.values), 1.0),
         1.0,
         counts="positive",
     ),
     Setting(
         "lenskit-implicit",
-        hs.Implicit(observed_weight=41.0),
+        hs.Implicit(observed_weight=41.0, missing_weight=1.0),
         arrays(constant(1), constant(41), 1.0),
         0.0,
         counts="observed",
@@ -255,7 +253,7 @@ SETTINGS = [
         1.0,
         counts="observed",
     ),
-    Setting("signed", hs.Explicit(), arrays(value, constant(1), 0), 0.0),
+    Setting("signed", hs.Explicit(biases=False), arrays(value, constant(1), 0), 0.0),
     Setting(
         "signed-biased-missing",
         hs.Explicit(weight=2.0, missing_weight=1.0, biases=True),

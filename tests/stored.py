@@ -34,7 +34,9 @@ MODELS = {
         rank=1, iterations=1, progress=False, threads=1,
     ),
     "als-arrays": hs.ALS(
-        hs.Explicit(weight=weights.row_column(0.1, np.array([1, 2, 3]), np.arange(3, dtype=np.float32)[::-1])),
+        hs.Explicit(
+            weight=weights.row_column(0.1, np.array([1, 2, 3]), np.arange(3, dtype=np.float32)[::-1]), biases=False
+        ),
         rank=2, iterations=1, init=(np.ones((3, 2)), [[0.1, 0.2]] * 3),
     ),
     "als-numpy": hs.ALS(

@@ -141,7 +141,7 @@ def test_a_signal_stops_a_fit_without_a_traceback(plays: Path, model: Path, name
     before, files = model.read_bytes(), set(plays.parent.iterdir())
     with start("fit", plays, "-o", model, "--iterations", 10**7) as process:
         assert process.stderr is not None
-        while "iterations, seed" not in process.stderr.readline():
+        while not process.stderr.readline().startswith("model: "):
             pass
         process.send_signal(getattr(signal, name))
         err = process.stderr.read()

@@ -206,7 +206,7 @@ def test_tables_in_python_show_titles_safely() -> None:
     titles = {"tea": f"{ESCAPES}\n{OVERRIDE}"}
     data = hs.Interactions.from_arrays(["a", "a", "b"], ["tea", "rum", "rum"], [5.0, 3.0, 4.0])
     data = replace(data, item_titles=titles)
-    model = hs.ALS(hs.Explicit(), rank=1, random_state=0).fit(data)
+    model = hs.ALS(hs.Explicit(biases=False), rank=1, random_state=0).fit(data)
     shown = repr(model.recommend("b")), repr(model.explain("a", "tea")), repr(model.similar_items("rum"))
     for text in shown:
         assert r"\x1b[31mred\x07\n\u202egnp.exe" in text

@@ -125,7 +125,7 @@ def test_ids_are_read_with_the_types_of_the_model(shell: Shell, tmp_path: Path) 
         ("update {}/model.halfstep {}/today.csv -o {}/no/m", "there is no folder {}/no"),
         ("update {}/none {}/today.csv", "{}/none"),
         ("update {}/model.halfstep {}/none.csv", "there is no file"),
-        ("update {}/model.halfstep {}/today.csv --time when", "the new interactions have no values"),
+        ("update {}/weighted.halfstep {}/today.csv --time when", "the new interactions have no values"),
         ("update {}/model.halfstep {}/today.csv --value plays", "timestamps"),
         ("update {}/model.halfstep {}/today.csv --value plays --time when --duplicates error", "set --duplicates"),
         ("update {}/popular.halfstep {}/today.csv", "class Popularity, which has no incremental updates"),
@@ -133,6 +133,7 @@ def test_ids_are_read_with_the_types_of_the_model(shell: Shell, tmp_path: Path) 
 )
 def test_an_error_leaves_the_model_as_it_was(shell: Shell, folder: Path, line: str, message: str) -> None:
     hs.Popularity().fit(hs.Interactions.from_arrays(["u1"], ["i1"])).save(folder / "popular.halfstep")
+    fitted(folder / "plays.csv", *COLUMNS, "--alpha", "2", to=folder / "weighted.halfstep")
     before = {path: path.read_bytes() for path in folder.iterdir()}
     _, err = shell(*line.format(*[folder] * 3).split(), fails=1)
     assert message.format(folder) in err.splitlines()[-1]

@@ -36,7 +36,7 @@ import sys
 import halfstep as hs
 
 data = hs.datasets.movielens_100k()
-for objective in (hs.Explicit(biases=True), hs.Explicit(weight=hs.weights.power_popularity(w0=1.0, e=0.1)),
+for objective in (hs.Explicit(), hs.Explicit(weight=hs.weights.power_popularity(w0=1.0, e=0.1), biases=False),
                   hs.Implicit(observed_weight=hs.weights.confidence(alpha=40), missing_weight=0.5)):
     for rank in (10, 64):
         for solver in ("auto", "cholesky"):

@@ -104,8 +104,8 @@ def test_without_noise_and_with_fixed_hyperparameters_it_is_als_to_the_bit() -> 
     start = tuple(rng.normal(0, 0.1, (n, k)).astype(np.float32) for n in (60, 40))
     objective = hs.Explicit(biases=True)
     als = hs.ALS(
-        objective, rank=k, regularization=ridge, regularization_exponent=0.0, extrapolation=0.0, iterations=3,
-        refresh_users=False, init=start,
+        objective, rank=k, regularization=ridge, regularization_exponent=0.0, bias_regularization=1.0,
+        extrapolation=0.0, iterations=3, refresh_users=False, init=start,
     ).fit(data)  # fmt: skip
     P, Q = (empty_factors(n, k + 1, "float32") for n in (60, 40))
     P[:, :k], Q[:, :k] = start

@@ -155,7 +155,7 @@ def long_rowed() -> hs.Interactions:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     "objective",
-    [hs.Explicit(biases=True), hs.Implicit(missing_weight=0.1), hs.Explicit(missing_weight=1.0)],
+    [hs.Explicit(biases=True), hs.Implicit(missing_weight=0.1), hs.Explicit(missing_weight=1.0, biases=False)],
     ids=["biased", "implicit", "one-matrix"],
 )
 def test_bits_do_not_depend_on_threads(long_rowed: hs.Interactions, objective: object, dtype: str) -> None:
@@ -191,7 +191,9 @@ def test_a_long_row_is_solved_like_any_other(long_rowed: hs.Interactions) -> Non
     np.testing.assert_allclose(X[0], expected, rtol=1e-11)
 
 
-@pytest.mark.parametrize("objective", [hs.Explicit(), hs.Explicit(missing_weight=1.0)], ids=["own", "shared"])
+@pytest.mark.parametrize(
+    "objective", [hs.Explicit(biases=False), hs.Explicit(missing_weight=1.0, biases=False)], ids=["own", "shared"]
+)
 def test_a_singular_system_is_an_error(objective: hs.Explicit) -> None:
     data = hs.Interactions.from_arrays(["ann", "bob"], ["tea", "milk"], [1.0, 2.0])
     model = hs.ALS(objective, rank=3, regularization=0.0)
@@ -216,7 +218,9 @@ def test_a_singular_shared_matrix_is_never_passed_over(columns: int, strength: f
     rng = np.random.default_rng(0)
     table = Table(rng.random((30, 5)) < 0.5, np.full((30, 5), 1.0 if strength == 0 else 1e200))
     for seed in range(20):
-        model = hs.ALS(hs.Explicit(missing_weight=1.0), rank=columns, regularization=0.0, random_state=seed)
+        model = hs.ALS(
+            hs.Explicit(missing_weight=1.0, biases=False), rank=columns, regularization=0.0, random_state=seed
+        )
         if columns == 3 and strength == 0:
             model.fit(table.interactions)  # rank below the number of items: nothing singular
         else:
@@ -313,7 +317,7 @@ def test_weights_below_those_of_missing_cells_are_left_to_the_other_way() -> Non
     table = Table(rng.random((9, 30)) < 0.5, rng.normal(size=(9, 30)))
     scale = rng.choice([0.0, 0.1, 0.5, 3.0], table.values.shape)
     setting = Setting(
-        "mixed", hs.Explicit(weight=lambda cells: scale[cells.users, cells.items], missing_weight=0.5),
+        "mixed", hs.Explicit(weight=lambda cells: scale[cells.users, cells.items], missing_weight=0.5, biases=False),
         arrays(value, lambda table: scale, 0.5), 0.0,
     )  # fmt: skip
     problem = setting.problem(table, rank=7, strength=0.5, rho=1.0)
@@ -337,7 +341,10 @@ def test_cells_that_weigh_as_if_they_were_missing_are_no_exception(
     table = Table(rng.random((70, 90)) < np.linspace(0.01, 1, 70)[:, None], rng.normal(size=(70, 90)))
     missing = 1.0 if weight else 0.0
     setting = Setting(
-        "equal", hs.Explicit(weight=weight, missing_weight=missing), arrays(value, constant(weight), missing), 0.5
+        "equal",
+        hs.Explicit(weight=weight, missing_weight=missing, biases=False),
+        arrays(value, constant(weight), missing),
+        0.5,
     )
     problem = setting.problem(table, rank=21, strength=0.5, rho=1.0)
     Y = draw_factors(90, 21, 0)
@@ -404,7 +411,7 @@ def test_rows_that_singles_cannot_solve_are_solved_in_doubles(missing: float) ->
     rng = np.random.default_rng(4)
     table = Table(rng.random((8, 40)) < 0.7, rng.normal(size=(8, 40)))
     setting = Setting(
-        "ill", hs.Explicit(missing_weight=missing), arrays(value, constant(1), missing), 0.0
+        "ill", hs.Explicit(missing_weight=missing, biases=False), arrays(value, constant(1), missing), 0.0
     )  # fmt: skip
     problem = setting.problem(table, rank=38, strength=1e-9, rho=1.0)
     by_user, _ = setting.sides(table, rank=38, strength=1e-9, rho=1.0, dtype="float32")

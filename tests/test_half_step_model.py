@@ -24,6 +24,8 @@ from halfstep.errors import DataError, NumericalError, ParameterError, UnknownId
 from halfstep.objective import Objective
 from settings import SETTINGS, Setting, Table
 
+pytestmark = pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")  # of arithmetic on small data
+
 every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=str)
 
 
@@ -165,7 +167,7 @@ def test_a_singular_system_names_the_user() -> None:
     data = hs.Interactions.from_arrays([0, 0, 0, 1, 1, 1], list("abcabc"), [1, 2, 3, 4, 5, 7.0])
     cells = [(u, i) for u in range(6) for i in "abc"]
     start = hs.Interactions.from_arrays(*zip(*cells, strict=True), np.random.default_rng(0).normal(size=18))
-    model = hs.ALS(hs.Explicit(), rank=3, regularization=0.0, iterations=2, random_state=0).fit(start)
+    model = hs.ALS(hs.Explicit(biases=False), rank=3, regularization=0.0, iterations=2, random_state=0).fit(start)
     assert len(model.fold_in(data).users_) == 2
     with pytest.raises(NumericalError, match="user 'eve': its system is not positive definite"):
         model.fold_in({"adam": dict.fromkeys("abc", 1.0), "eve": {"a": 1.0}})
@@ -402,7 +404,7 @@ def test_a_copy_lives_a_life_of_its_own(ratings: hs.Interactions) -> None:
 @pytest.mark.parametrize(("how", "value"), [("last", 2.0), ("sum", 6.0)])
 def test_a_pair_that_is_there_already(how: str, value: float) -> None:
     data = hs.Interactions.from_arrays(["ann", "ann", "bob"], ["tea", "rum", "tea"], [4.0, 1.0, 3.0])
-    model = hs.ALS(hs.Explicit(), rank=2, random_state=0, dtype="float64").fit(data)
+    model = hs.ALS(hs.Explicit(biases=False), rank=2, random_state=0, dtype="float64").fit(data)
     again = hs.Interactions.from_arrays(["ann"], ["tea"], [2.0])
     with pytest.raises(DataError, match="user 'ann' has item 'tea' already"):
         model.partial_fit(again, duplicates="error")
@@ -434,7 +436,7 @@ def test_a_refused_update_changes_nothing(ratings: hs.Interactions, model: hs.AL
 def test_a_failing_row_leaves_a_model_that_works() -> None:
     cells = [(u, i) for u in range(6) for i in "abc"]
     data = hs.Interactions.from_arrays(*zip(*cells, strict=True), np.random.default_rng(0).normal(size=18))
-    model = hs.ALS(hs.Explicit(), rank=3, regularization=0.0, iterations=2, random_state=0).fit(data)
+    model = hs.ALS(hs.Explicit(biases=False), rank=3, regularization=0.0, iterations=2, random_state=0).fit(data)
     with pytest.raises(NumericalError, match="user 9: its system is not positive definite"):
         model.partial_fit(hs.Interactions.from_arrays([9], ["a"], [1.0]))
     assert not model.user_factors_[6].any()
@@ -506,7 +508,9 @@ def test_what_was_folded_in_stays_as_it_was(ratings: hs.Interactions, tmp_path: 
 def test_a_huge_value_that_is_taken_back_leaves_nothing_behind() -> None:
     rng = np.random.default_rng(0)
     table = Table(rng.random((20, 15)) < 0.4, rng.normal(size=(20, 15)))
-    model = hs.ALS(hs.Explicit(missing_weight=0.1), rank=3, random_state=0, dtype="float64").fit(table.interactions)
+    model = hs.ALS(hs.Explicit(missing_weight=0.1, biases=False), rank=3, random_state=0, dtype="float64").fit(
+        table.interactions
+    )
     for value in (1e12, 3.0, 1e200, 3.0):
         with suppress(NumericalError):
             model.partial_fit(hs.Interactions.from_arrays([0], [5], [value]))
@@ -518,7 +522,7 @@ def test_a_huge_value_that_is_taken_back_leaves_nothing_behind() -> None:
 
 
 def test_factors_that_are_not_finite_name_the_user(model: hs.ALS, ratings: hs.Interactions) -> None:
-    explicit = hs.ALS(hs.Explicit(), rank=3, random_state=0).fit(ratings)
+    explicit = hs.ALS(hs.Explicit(biases=False), rank=3, random_state=0).fit(ratings)
     with pytest.raises(NumericalError, match="user 'eve': its factors are not finite"):
         explicit.fold_in({"adam": {1: 3.0}, "eve": {1: 1e300}})
     with pytest.raises(NumericalError, match="user 1: its factors are not finite"):

@@ -29,7 +29,7 @@ def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 ESTIMATORS: dict[str, Callable[..., Any]] = {
-    "ALS": lambda **options: hs.ALS(hs.Explicit(), **options),
+    "ALS": lambda **options: hs.ALS(hs.Explicit(biases=False), **options),
     "ALS, implicit": lambda **options: hs.ALS(hs.Implicit(), **options),
     "BayesianALS": lambda **options: hs.BayesianALS(burn_in=1, **options),
     "SGD": hs.SGD,
@@ -65,7 +65,7 @@ def test_lists_that_can_never_fit_are_refused() -> None:
 
 def test_a_search_records_a_rank_that_can_never_fit(data: hs.Interactions) -> None:
     with pytest.raises(TuningError, match=r"all 1 trials failed.*rank=10000000 .* of memory"):
-        hs.tune(hs.ALS(hs.Explicit()), data, {"rank": [10_000_000]}, split=[(data, data)])
+        hs.tune(hs.ALS(hs.Explicit(biases=False)), data, {"rank": [10_000_000]}, split=[(data, data)])
 
 
 def test_the_smallest_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -82,11 +82,11 @@ def test_the_smallest_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 @pytest.mark.parametrize("name", ["rank", "iterations"])
 def test_integers_beyond_64_bits_are_refused(data: hs.Interactions, name: str) -> None:
     with pytest.raises(ParameterError, match=f"^{name}={HUGE}: give an integer of at most {2**63 - 1}"):
-        hs.ALS(hs.Explicit(), **{name: HUGE}).fit(data)  # type: ignore[arg-type]
+        hs.ALS(hs.Explicit(biases=False), **{name: HUGE}).fit(data)  # type: ignore[arg-type]
 
 
 def test_numbers_beyond_64_bits_are_refused_wherever_n_is_given(data: hs.Interactions) -> None:
-    model = hs.ALS(hs.Explicit(), rank=2, iterations=1, random_state=0).fit(data)
+    model = hs.ALS(hs.Explicit(biases=False), rank=2, iterations=1, random_state=0).fit(data)
     test = hs.Interactions.from_arrays(["a"], ["z"], [4.0])
     calls: list[Callable[[int], Any]] = [
         lambda n: model.recommend("a", n),
@@ -113,7 +113,7 @@ def test_numbers_beyond_64_bits_are_refused_wherever_n_is_given(data: hs.Interac
 @pytest.mark.parametrize("name", ["regularization", "tol", "extrapolation"])
 def test_numbers_beyond_all_floats_are_refused(data: hs.Interactions, name: str) -> None:
     with pytest.raises(ParameterError, match=f"{name}=1000.*: give a finite number"):
-        hs.ALS(hs.Explicit(), **{name: 10**400}).fit(data)  # type: ignore[arg-type]
+        hs.ALS(hs.Explicit(biases=False), **{name: 10**400}).fit(data)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

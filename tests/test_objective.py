@@ -21,7 +21,7 @@ def data() -> hs.Interactions:
 
 
 def weights_of(weight: object, data: hs.Interactions) -> np.ndarray:
-    return hs.Explicit(weight=weight).cost(data).weights
+    return hs.Explicit(weight=weight, biases=False).cost(data).weights
 
 
 COUNTS = np.array([3, 3, 3, 2, 2, 1])
@@ -64,20 +64,42 @@ def test_confidence_in_values_of_either_sign(data: hs.Interactions) -> None:
         weights.preference(above=float("nan"))
 
 
+def test_default_weight_of_missing_cells() -> None:
+    """Together they weigh 8 times as much as the observed cells, and each at most as much as their mean."""
+    rng = np.random.default_rng(0)
+    u, i = np.divmod(rng.choice(100 * 50, 200, replace=False), 50)
+    data = hs.Interactions.from_arrays(np.append(u, 0), np.append(i, 60), weights=rng.uniform(1, 3, 201))
+    data = data.subset(np.arange(200))  # item 60 is in the vocabulary, and nobody has it
+    n_cells = len(np.unique(u)) * len(np.unique(i))
+    cost = hs.Implicit().cost(data)
+    assert cost.user_missing[0] * cost.item_missing.sum() == pytest.approx(
+        8 * cost.weights.sum() / n_cells * data.n_items
+    )
+    assert hs.Implicit().default_missing_weight(cost) == pytest.approx(8 * cost.weights.sum() / n_cells)
+    dense = hs.Interactions.from_arrays(["a", "a", "b"], ["x", "y", "x"], weights=[1.0, 2.0, 6.0])
+    assert hs.Implicit().default_missing_weight(hs.Implicit().cost(dense)) == pytest.approx(3.0)
+    assert hs.Implicit(missing_weight=0.5).default_missing_weight(cost) is None
+    nothing = hs.Implicit(observed_weight=0.0)
+    assert nothing.default_missing_weight(nothing.cost(dense)) == 0
+
+
 def test_preferences_where_all_cells_are_drawn_to_0(data: hs.Interactions) -> None:
     """c (x − 1)² + α0 x² = w (x − t)² + a constant, for any x."""
     c, x = np.abs(VALUES), np.linspace(-1.0, 2.0, 6)
-    weight = weights.confidence(alpha=1, base=0.25)
-    cost = hs.Implicit(observed_weight=weight, target=weights.shrunk_preference(weight, 0.25)).cost(data)
-    differences = c * (x - 1) ** 2 + 0.25 * x**2 - cost.weights * (x - cost.targets) ** 2
-    np.testing.assert_allclose(differences, c - cost.weights * cost.targets**2)
-    np.testing.assert_allclose(weights.shrunk_preference(2.0, 0.5)(cells_of(data)), np.full(6, 0.75))
-    nothing = weights.shrunk_preference(weights.confidence(alpha=1, base=0), 0)(cells_of(data))
-    np.testing.assert_array_equal(nothing, VALUES != 0)  # what weighs nothing has a target all the same
-    with pytest.raises(ParameterError, match="missing=-1"):
-        weights.shrunk_preference(weight, -1)
-    with pytest.raises(ParameterError, match="weight='2'"):
-        weights.shrunk_preference("2", 1)
+    weight = weights.confidence(alpha=1, base=0)
+    popularity = weights.missing_popularity(c0=2.0, exponent=0.5)
+    per_item = popularity(cells_of(data))[1]
+    for missing, m in ((0.25, np.full(6, 0.25)), (popularity, per_item[data.item_positions])):
+        cost = hs.Implicit(observed_weight=weight, missing_weight=missing, all_cells=True).cost(data)
+        differences = c * (x - 1) ** 2 + m * x**2 - cost.weights * (x - cost.targets) ** 2
+        np.testing.assert_allclose(differences, c - cost.weights * cost.targets**2)
+    cost = hs.Implicit(observed_weight=1.5, missing_weight=0.5, all_cells=True).cost(data)
+    assert (cost.weights.strides, cost.targets.strides) == ((0,), (0,))
+    np.testing.assert_allclose((cost.weights, cost.targets), [np.full(6, 2.0), np.full(6, 0.75)])
+    cost = hs.Implicit(observed_weight=0.0, missing_weight=0.0, all_cells=True).cost(data)
+    np.testing.assert_array_equal(cost.targets, 1)  # what weighs nothing has a target all the same
+    with pytest.raises(ParameterError, match="all_cells='yes'"):
+        hs.Implicit(all_cells="yes")
 
 
 def test_rows_times_columns(data: hs.Interactions) -> None:
@@ -109,7 +131,7 @@ def test_missing_popularity_leaves_unseen_items_out(data: hs.Interactions) -> No
 
 
 def test_explicit_targets_are_centred_only_with_biases(data: hs.Interactions) -> None:
-    plain, biased = hs.Explicit(weight=1.0).cost(data), hs.Explicit(weight=1.0, biases=True).cost(data)
+    plain, biased = hs.Explicit(weight=1.0, biases=False).cost(data), hs.Explicit(weight=1.0, biases=True).cost(data)
     assert (plain.mean, biased.mean) == (0.0, pytest.approx(VALUES.mean()))
     np.testing.assert_allclose(biased.targets, VALUES - VALUES.mean())
     weighted = hs.Explicit(biases=True).cost(data)
@@ -140,7 +162,7 @@ def test_weights_of_a_wrong_shape(data: hs.Interactions) -> None:
 
 def test_weights_are_1_unless_the_interactions_have_some(data: hs.Interactions) -> None:
     bare = data.with_weights(None)
-    assert hs.Explicit().cost(bare).weights.tolist() == [1] * 6
+    assert hs.Explicit(biases=False).cost(bare).weights.tolist() == [1] * 6
     assert hs.Implicit().cost(bare).weights.tolist() == [1] * 6
     assert hs.Implicit().cost(data).weights.tolist() == [1, 2, 3, 4, 5, 6]
 
@@ -201,8 +223,8 @@ def test_missing_weights_of_another_objective_are_checked_before_kernels_read_th
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: hs.Explicit(weight=-1.0),
-        lambda: hs.Explicit(missing_weight=float("nan")),
+        lambda: hs.Explicit(weight=-1.0, biases=False),
+        lambda: hs.Explicit(missing_weight=float("nan"), biases=False),
         lambda: hs.Implicit(observed_weight=-1.0),
         lambda: hs.Implicit(missing_weight=-0.5),
         lambda: hs.Implicit(target=float("nan")),
@@ -221,7 +243,7 @@ def test_bad_constants_are_refused_where_they_are_given(make: object) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: hs.Explicit(weight=weights.linear_popularity), r"as in linear_popularity\(\.\.\.\)"),
+        (lambda: hs.Explicit(weight=weights.linear_popularity, biases=False), r"as in linear_popularity\(\.\.\.\)"),
         (lambda: hs.Explicit(biases="no"), "biases='no': give True or False"),
     ],
 )

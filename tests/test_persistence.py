@@ -253,8 +253,14 @@ class TestWhatAFileCannotHold:
     @pytest.mark.parametrize(
         ("mine", "culprit"),
         [
-            (hs.Explicit(weight=weight_of_my_own), r"objective.weight was the function .*weight_of_my_own"),
-            (hs.Explicit(weight=lambda cells: cells.values * 0 + 1), r"objective.weight was the function .*<lambda>"),
+            (
+                hs.Explicit(weight=weight_of_my_own, biases=False),
+                r"objective.weight was the function .*weight_of_my_own",
+            ),
+            (
+                hs.Explicit(weight=lambda cells: cells.values * 0 + 1, biases=False),
+                r"objective.weight was the function .*<lambda>",
+            ),
             (MyObjective(), "objective was an object of the class .*MyObjective"),
         ],
     )

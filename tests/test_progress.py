@@ -106,7 +106,7 @@ def _ratings() -> hs.Interactions:
 
 
 LONG: dict[str, Callable[[hs.Interactions], object]] = {
-    "ALS": hs.ALS(hs.Explicit(), rank=2, iterations=2, random_state=0).fit,
+    "ALS": hs.ALS(hs.Explicit(biases=False), rank=2, iterations=2, random_state=0).fit,
     "BayesianALS": hs.BayesianALS(rank=2, iterations=2, burn_in=1, random_state=0).fit,
     "SGD": hs.SGD(rank=2, iterations=2, random_state=0).fit,
     "tune": lambda data: hs.tune(hs.ItemBias(), data, {"regularization": [0.0, 1.0]}, split=1),

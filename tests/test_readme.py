@@ -55,7 +55,7 @@ def test_the_example_of_the_sampler_runs(capsys: pytest.CaptureFixture[str]) -> 
 def test_the_example_of_the_page_on_tuning_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tuning.md").read_text("utf-8"), flags=re.DOTALL)
     exec(compile(example, "tuning.md", "exec"), {})
-    found = re.search(r"RMSE of the test: (\d\.\d{3})", capsys.readouterr().out)
+    found = re.search(r"tuned +(\d\.\d{4})", capsys.readouterr().out)
     assert found is not None
     assert float(found[1]) < 0.955
 

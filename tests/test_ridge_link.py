@@ -26,7 +26,7 @@ from settings import SETTINGS, Arrays, Setting, Table
 RANK, STRENGTH, OF_FEATURES = 4, 0.7, (1.5, 0.4)
 
 OBJECTIVES = [
-    hs.Explicit(), hs.Explicit(biases=True), hs.Explicit(biases=True, missing_weight=0.1),
+    hs.Explicit(biases=False), hs.Explicit(biases=True), hs.Explicit(biases=True, missing_weight=0.1),
     hs.Implicit(missing_weight=0.5), hs.Implicit(missing_weight=hs.weights.missing_popularity(c0=20, exponent=0.4)),
 ]  # fmt: skip
 
@@ -339,7 +339,7 @@ def test_refused_with_a_reason(data: hs.Interactions, told: pd.DataFrame) -> Non
         model.partial_fit(data.subset([0]))
     huge = hs.Interactions.from_arrays([0, 0, 1], [0, 1, 1], [1e300, -1e300, 1e300])
     with pytest.raises(NumericalError):
-        linked(hs.Explicit(), implicit_features=True).fit(huge)
+        linked(hs.Explicit(biases=False), implicit_features=True).fit(huge)
 
 
 def test_interrupted_in_mid_iteration_the_last_link_stays(
@@ -392,6 +392,6 @@ def test_tuned_like_any_other_parameter(data: hs.Interactions) -> None:
     )  # fmt: skip
     assert found.model.feature_regularization in (0.5, 50.0)
     assert found.model.history_[-1].link_regularization > 0
-    for objective in (hs.Explicit(), hs.Implicit()):
-        spaces = (hs.default_space(hs.ALS(objective, implicit_features=implicit)) for implicit in (False, True))
+    for objective in (hs.Explicit(biases=False), hs.Implicit()):
+        spaces = (hs.default_space(hs.ALS(objective, implicit_features=implicit), data) for implicit in (False, True))
         assert ["feature_regularization" in space for space in spaces] == [False, True]

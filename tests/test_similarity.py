@@ -20,7 +20,7 @@ MORE = hs.Interactions.from_arrays([3, 3, 41], [4, 31, 4], [5.0, 1.0, 2.0])
 
 
 def fitted() -> hs.ALS:
-    return hs.ALS(hs.Explicit(biases=True), rank=3, iterations=2, random_state=0).fit(DATA)
+    return hs.ALS(rank=3, regularization=0.5, iterations=2, random_state=0).fit(DATA)
 
 
 def twin(F: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 import warnings
 from typing import Any
@@ -16,6 +17,8 @@ from halfstep.tuning.fitting import Fitter
 from halfstep.tuning.folds import make_folds
 from halfstep.tuning.space import Space, Uniform
 from halfstep.tuning.trial import Trial, is_hopeless
+
+pytestmark = pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")
 
 ALS = hs.ALS(hs.Explicit(biases=True), rank=4, iterations=12)
 GRID = {"regularization": [30.0, 3.0, 0.3], "rank": [2, 4]}
@@ -185,18 +188,18 @@ def test_trials_are_given_up_within_a_fit(ratings: hs.Interactions) -> None:
 
 
 def test_a_trial_that_fails_is_recorded_and_others_go_on(ratings: hs.Interactions) -> None:
-    found = hs.tune(ALS, ratings, {"rank": [0, 2]})
+    found = hs.tune(ALS, ratings, {"rank": [-1, 2]})
     assert [trial.state for trial in found] == ["failed", "finished"]
-    assert found.trials[0].error == "ParameterError: rank=0: give an integer of at least 1"
+    assert found.trials[0].error == "ParameterError: rank=-1: give an integer of at least 0"
     assert found.best_parameters == {"rank": 2}
     assert "1 failed" in repr(found)
 
 
 def test_all_trials_failing_is_an_error(ratings: hs.Interactions) -> None:
     with pytest.raises(
-        TuningError, match=r"all 2 trials failed; the first one, with rank=-1, by ParameterError: rank="
+        TuningError, match=r"all 2 trials failed; the first one, with rank=-2, by ParameterError: rank="
     ):
-        hs.tune(ALS, ratings, {"rank": [0, -1]})
+        hs.tune(ALS, ratings, {"rank": [-1, -2]})
 
     def nothing(model: Any, test: Any) -> float:
         return float("nan")
@@ -276,13 +279,13 @@ def test_without_optuna_says_what_to_install(monkeypatch: pytest.MonkeyPatch, ra
 
 @pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
 def test_becomes_a_dataframe(ratings: hs.Interactions, kind: str) -> None:
-    objectives = [hs.Explicit(), hs.Explicit(biases=True)]
-    found = hs.tune(hs.ALS(rank=2, iterations=2), ratings, {"objective": objectives, "rank": [0, 2]}, refit=False)
+    objectives = [hs.Explicit(biases=False), hs.Explicit(biases=True)]
+    found = hs.tune(hs.ALS(rank=2, iterations=2), ratings, {"objective": objectives, "rank": [-1, 2]}, refit=False)
     frame = found.to_frame(kind)
     columns = {name: list(frame[name].to_pylist() if kind == "pyarrow" else frame[name]) for name in (
         "trial", "objective", "rank", "rmse", "fold_1", "fold_3", "state", "error")}  # fmt: skip
     assert columns["trial"] == [0, 1, 2, 3]
-    assert columns["rank"] == [0, 0, 2, 2]
+    assert columns["rank"] == [-1, -1, 2, 2]
     assert columns["objective"] == [repr(objective) for objective in objectives] * 2
     assert columns["rmse"][2:] == [trial.value for trial in found.trials[2:]]
     assert np.isnan(columns["rmse"][:2]).all()
@@ -372,3 +375,78 @@ def test_prints_the_best_first(ratings: hs.Interactions) -> None:
     assert lines[1].startswith("2 folds in the order of time: ")
     assert lines[3].split()[:2] == [str(found.best.number), f"{found.best_value:.4f}"]
     assert len(lines) == 3 + 5 + 1
+
+
+class TestDoubling:
+    """A search at the lowest rank, whose best parameters are tried at the next, as long as that helps."""
+
+    @staticmethod
+    def searched(values: dict[int, float], n_trials: int | None = None) -> hs.Tuning:
+        """Search with a metric that depends on the rank alone."""
+        rng = np.random.default_rng(0)
+        u, i = np.divmod(rng.choice(300 * 300, 3000, replace=False), 300)
+        return hs.tune(
+            hs.ALS(hs.Implicit(), iterations=1, random_state=0),
+            hs.Interactions.from_arrays(u, i),
+            {"regularization": hs.LogUniform(1.0, 4.0), "rank": sorted(values)},
+            metric=lambda model, test: values[model.rank] + 1e-6 * model.regularization, direction="maximize",
+            split=1, n_trials=n_trials, prune=False, refit=False,
+        )  # fmt: skip
+
+    def test_goes_on_while_a_higher_rank_helps(self) -> None:
+        found = self.searched({2: 0.1, 4: 0.2, 8: 0.15, 16: 0.9}, n_trials=14)
+        assert found.search == "doubling"
+        ranks = [trial.parameters["rank"] for trial in found]
+        assert ranks == [2] * 5 + [4] * 3 + [8] * 3
+        low = max(found.trials[:5], key=lambda trial: trial.value).parameters["regularization"]
+        tried = [trial.parameters["regularization"] for trial in found.trials[5:8]]
+        np.testing.assert_allclose(tried, np.clip([low, 1.3 * low, low / 1.3], 1.0, 4.0))
+        assert found.best_parameters["rank"] == 4
+
+    def test_has_thirty_trials_at_the_lowest_rank_by_default(self) -> None:
+        ranks = [trial.parameters["rank"] for trial in self.searched({2: 0.1, 4: 0.2})]
+        assert ranks == [2] * 30 + [4] * 3
+
+    def test_few_trials_are_all_at_the_lowest_rank(self) -> None:
+        assert [trial.parameters["rank"] for trial in self.searched({2: 0.1, 4: 0.2, 8: 0.3}, n_trials=1)] == [2]
+
+    def test_ranks_beyond_the_data_are_not_searched(self, ratings: hs.Interactions) -> None:
+        few = ratings.subset(np.arange(3000))
+        assert hs.default_space(hs.ALS(hs.Implicit()), few)["rank"] == [64]  # of 30 users
+        assert hs.default_space(hs.ALS(hs.Implicit()), ratings)["rank"] == [64, 128]
+
+    def test_without_optuna_draws_are_random(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("halfstep.tuning.tuner.find_spec", lambda name: None)
+        assert [trial.parameters["rank"] for trial in self.searched({2: 0.1, 4: 0.2}, n_trials=6)] == [2] * 3 + [
+            4
+        ] * 3
+
+
+def test_scored_beside_the_untuned_model_and_baselines(ratings: hs.Interactions) -> None:
+    train, test = hs.split_by_time(ratings, 0.2)
+    found = hs.tune(ALS, train, {"regularization": [30.0, 3.0]}, split=1)
+    report = found.score(test)
+    assert report.models == ["tuned", "untuned", "GlobalMean", "ItemBias", "UserItemBias"]
+    assert report["tuned", "rmse"] == hs.evaluate(found.model, test, "rmse")["ALS", "rmse"]
+    untuned = hs.ALS(ALS.objective, rank=4, iterations=12, random_state=0).fit(train)
+    assert report["untuned", "rmse"] == hs.evaluate(untuned, test, "rmse")["ALS", "rmse"]
+    assert found.score(test, "recall", 5).models == ["tuned", "untuned", "Popularity"]
+    np.testing.assert_array_equal(found.best_estimator.fit(train).item_factors_, found.model.item_factors_)
+    assert ("untuned", "users_") not in vars(found.untuned)
+
+
+def test_scores_need_a_model_and_a_metric_that_is_known(ratings: hs.Interactions) -> None:
+    options = {"split": 1, "direction": "minimize"}
+    mine = hs.tune(ALS, ratings, {"regularization": [3.0]}, metric=lambda model, test: 1.0, **options)
+    with pytest.raises(ParameterError, match="which evaluate does not know: set metrics"):
+        mine.score(ratings)
+    with pytest.raises(TuningError, match="call tune with refit=True"):
+        hs.tune(ALS, ratings, {"regularization": [3.0]}, split=1, refit=False).score(ratings)
+
+
+def test_the_bar_says_what_is_running(
+    ratings: hs.Interactions, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("halfstep.tuning.running.SHOWN_EVERY", 0.0)
+    hs.tune(hs.ALS(rank=64, iterations=30), ratings, {"regularization": [3.0, 1.0]}, split=2, progress=True)
+    assert re.search(r"tune: .*0/2 .*fold 2 of 2, iteration \d+", capfd.readouterr().err)

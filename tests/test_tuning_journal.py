@@ -19,6 +19,8 @@ import halfstep as hs
 from halfstep.errors import JournalError
 from halfstep.tuning.journal import Journal
 
+pytestmark = pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")
+
 PROGRAM = """
 import sys, time
 import numpy as np
@@ -104,7 +106,7 @@ def test_without_a_seed_the_journals_is_taken(tmp_path: Path) -> None:
     ("what", "options"),
     [
         ("data", {"data": "shorter"}),
-        ("estimator", {"estimator": hs.ALS(hs.Explicit(), rank=4)}),
+        ("estimator", {"estimator": hs.ALS(hs.Explicit(biases=False), rank=4)}),
         ("space", {"space": {"rank": [2, 5]}}),
         ("metric", {"metric": "mae"}),
         ("search", {"search": "random"}),

@@ -16,11 +16,12 @@ from halfstep.errors import ParameterError
 from halfstep.tuning.searching import Grid, Random
 from halfstep.tuning.space import Space, with_parameters
 
-ALS = hs.ALS(hs.Explicit(biases=True))
+ALS = hs.ALS(rank=16, regularization=1.0)
+DATA = hs.Interactions.from_arrays([1, 1, 2, 3], [1, 2, 1, 3], [3.0, 4.0, 1.0, 2.0])
 
 
 def test_parameters_go_where_their_paths_lead() -> None:
-    weighted = hs.ALS(hs.Explicit(weight=hs.weights.linear_popularity(w0=1.0, wk=1.0)), rank=3)
+    weighted = hs.ALS(hs.Explicit(weight=hs.weights.linear_popularity(w0=1.0, wk=1.0), biases=False), rank=3)
     changed = with_parameters(weighted, {"objective.weight.wk": 5.0, "rank": 4, "objective.biases": True})
     assert changed.objective == hs.Explicit(weight=hs.weights.linear_popularity(w0=1.0, wk=5.0), biases=True)
     assert changed.rank == 4
@@ -36,6 +37,8 @@ def test_a_path_leads_to_one_side_of_a_pair() -> None:
     changed = with_parameters(ALS, {"regularization.users": 3.0})
     assert changed.regularization == (3.0, ALS.regularization)
     assert with_parameters(changed, {"regularization.items": 0.5}).regularization == (3.0, 0.5)
+    unset = with_parameters(hs.ALS(), {"regularization.users": 3.0, "regularization.items": 0.5})
+    assert unset.regularization == (3.0, 0.5)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +103,11 @@ def test_draws_are_spread_as_they_should_be() -> None:
     "estimator",
     [
         hs.ALS(), ALS, hs.ALS(hs.Implicit()), hs.ALS(hs.Implicit(missing_weight=0.0)), hs.SGD(), hs.UserItemBias(),
-        hs.ItemBias(),
+        hs.ItemBias(), hs.presets.ials(), hs.BayesianALS(), hs.ALS(hs.Implicit(), implicit_features=True),
     ],
 )  # fmt: skip
 def test_default_spaces_are_of_parameters_that_there_are(estimator: Any) -> None:
-    space = Space.of(hs.default_space(estimator), estimator)
+    space = Space.of(hs.default_space(estimator, DATA), estimator)
     point = Random(space, 0).ask()
     assert point is not None
     assert with_parameters(estimator, space.values(point)) is not estimator
@@ -112,7 +115,7 @@ def test_default_spaces_are_of_parameters_that_there_are(estimator: Any) -> None
 
 def test_no_default_space_for_what_has_nothing_to_tune() -> None:
     with pytest.raises(ParameterError, match=r"no space of values for GlobalMean: name the parameters"):
-        hs.default_space(hs.GlobalMean())
+        hs.default_space(hs.GlobalMean(), DATA)
 
 
 def test_a_grid_has_every_point_once_and_goes_from_strong_to_weak() -> None:

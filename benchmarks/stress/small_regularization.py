@@ -66,6 +66,8 @@ def case(seed: int) -> Case:
         "rank": int(rng.choice([2, 8, 16, 33, 40, 64, 70])),
         "regularization": float(rng.choice(REGULARIZATIONS)),
         "regularization_exponent": float(rng.choice([0.0, 0.5, 1.0])),
+        "regularization_counts": "cells",
+        "bias_regularization": 1.0,
         "solver": str(rng.choice(["auto", "auto", "cholesky", "cg", "subspace"])),
         "dtype": dtype,
         "system_dtype": str(rng.choice(precision)),

@@ -27,6 +27,7 @@ _NAMES = {
     "pretrained": ["PretrainedFactors"],
     "recommendations": ["Explanation", "Ranking", "Recommendations", "SimilarItems", "SimilarUsers"],
     "sgd": ["SGD"],
+    "sides": ["Regularization"],
     "splitting": [
         "k_folds",
         "keep_known",
@@ -79,6 +80,7 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep.recommendations import SimilarItems as SimilarItems
     from halfstep.recommendations import SimilarUsers as SimilarUsers
     from halfstep.sgd import SGD as SGD
+    from halfstep.sides import Regularization as Regularization
     from halfstep.splitting import k_folds as k_folds
     from halfstep.splitting import keep_known as keep_known
     from halfstep.splitting import split_by_time as split_by_time

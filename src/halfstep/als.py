@@ -15,7 +15,8 @@ from halfstep.alternation import Alternation, Snapshot
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Factors, Solver, empty_factors
 from halfstep.backends.threads import paused
-from halfstep.errors import DataError, ParameterError
+from halfstep.default_regularization import best_on_held_out, highest_useful, mean_weight, unit_of_targets
+from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.features import Given, read_features
 from halfstep.gramians import Gramians
 from halfstep.incremental import IncrementalModel
@@ -34,6 +35,7 @@ from halfstep.parameters import (
     check_random_state,
     check_threads,
 )
+from halfstep.poor_fit import warn_of_uneven_weights, warn_of_zero_factors
 from halfstep.progress import progress_bar, warn_of_interruption
 from halfstep.ridge_link import FittedLink, check_linkable
 from halfstep.sides import Regularization, sides
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 Weighed = tuple[NDArray[np.float64], NDArray[np.float64]]  # weights of rows, and their Gramian
 NO_GRAMIANS: Mapping[str, Weighed] = MappingProxyType({})
 
+SIZES = {"regularization": 4, "missing_weight": 1}  # of the arrays in a file
 EXACT_RANK = 32  # up to which doubles, and exact solutions, cost next to nothing
 
 
@@ -69,22 +72,27 @@ class ALS(IncrementalModel):
     Parameters
     ----------
     objective : Explicit or Implicit
-        What is minimised: targets, weights, missing cells, biases.
-    rank : int
-        Factors per user and item.
-    regularization : float, or a pair of them
-        λ ≥ 0, or the users' and the items': the one parameter to tune. The best value depends on the data, the
-        weights and ν, and a poor one costs more than a poor rank. The default is a fair start for ratings of 1 to 5.
-        With 0, a row whose observed cells are fewer than the factors has no unique solution, which is a
-        `NumericalError` that names the row and a λ that is large enough.
-    regularization_exponent : float
-        ν in λ_u = λ · c_u^ν, where c_u is what row u weighs (its observed cells, plus the missing ones' weights): 0
-        is plain ridge regression, 1 is ALS-WR (Zhou et al. 2008) and iALS (Rendle et al. 2022).
-    regularization_counts : {"cells", "observed", "positive"}
-        What c_u counts: all that a row weighs; its observed cells alone; or those of them with a positive value (as
-        Spark does).
-    bias_regularization : float
-        ρ, how much more than factors biases are regularised. With 0, features say nothing about them.
+        The objective: targets, weights, missing cells, biases.
+    rank : int, optional
+        Number of factors of each user and item; with biases, 0 fits these alone. By default the number of columns of
+        `init` if that is given, else 16 for `Explicit`, 64 for `Implicit`.
+    regularization : float, or a pair of them, optional
+        λ ≥ 0, or the users' and the items': the parameter to tune first. By default, with w the mean weight of
+        observed cells, 2.7 w for `Implicit` (less where data are so few that all factors would vanish), and 1.1 σ w
+        for `Explicit`, where σ is the standard deviation of the values. For `Explicit`, 1.8 σ w and 4 σ w are also
+        tried, by small models that are fitted to nine tenths of the cells, and the λ that predicts the others best is
+        taken: where values have little structure beside biases, factors must not fit the noise. `regularization_` is
+        what was used. With 0, a row whose observed cells are fewer than the factors has no unique solution, which is
+        a `NumericalError` that names the row and a λ that is large enough.
+    regularization_exponent : float, optional
+        ν in λ_u = λ · c_u^ν: 0 is ridge regression, 1 is ALS-WR (Zhou et al. 2008) and iALS (Rendle et al. 2022). By
+        default 0.5 for `Explicit`, 0.3 for `Implicit`.
+    regularization_counts : {"observed", "cells", "positive"}
+        What c_u counts: the observed cells of row u; these and the weights of its missing cells, as in iALS; or the
+        observed cells with a positive value, as in Spark.
+    bias_regularization : float, optional
+        ρ, the ratio of the regularization of biases to that of factors. By default 1/σ, since biases are in the units
+        of the values, and factors in their square roots. With 0, features have no effect on biases.
     implicit_features : bool
         Link each user to the bag of items that it has in the data of the fit, and each item to its bag of users, with
         n^-½ for each of n.
@@ -116,7 +124,8 @@ class ALS(IncrementalModel):
         `explain` adds up to what `predict` says. `history_` and callbacks show the iterations before.
     init : tuple of arrays, optional
         Users' and items' factors to start from, of shapes (n_users, rank) and (n_items, rank), by position in the
-        vocabularies. Otherwise drawn from N(0, 0.1² / rank). Biases start at 0. Users are solved first, so what
+        vocabularies. Otherwise sampled from N(0, 0.1² / rank), for values in units of the square root of their
+        standard deviation. Biases start at 0. Users are solved first, so what
         counts is the items' part.
     dtype : {"float32", "float64"}
         What factors are stored in.
@@ -143,6 +152,10 @@ class ALS(IncrementalModel):
         μ; the weighted mean of the values if the objective has biases, else 0.
     drift_ : FittedDrift or None
         What is added to biases at a time, if the objective has a drift.
+    regularization_ : Regularization
+        λ of users and items, ν, ρ and what is counted, as used in the fit.
+    objective_ : Explicit or Implicit
+        The objective with the weight of missing cells that was used in the fit.
     history_ : list of Iteration
         The objective's terms after each iteration; ``pandas.DataFrame(model.history_)`` is a table of them.
     users_, items_ : Vocabulary
@@ -166,18 +179,18 @@ class ALS(IncrementalModel):
     --------
     >>> import halfstep as hs
     >>> data = hs.Interactions.from_arrays(["ann", "ann", "bob"], ["tea", "milk", "tea"], [5.0, 1.0, 4.0])
-    >>> model = hs.ALS(hs.Explicit(biases=True), rank=2, random_state=0).fit(data)
+    >>> model = hs.ALS(hs.Explicit(), rank=2, random_state=0).fit(data)
     >>> model.predict(["bob"], ["milk"]).shape
     (1,)
     """
 
     objective: Objective = field(default_factory=Explicit)
     _: KW_ONLY
-    rank: int = 16
-    regularization: float | tuple[float, float] = 1.0
-    regularization_exponent: float = 0.5
-    regularization_counts: Literal["cells", "observed", "positive"] = "cells"
-    bias_regularization: float = 1.0
+    rank: int | None = None
+    regularization: float | tuple[float, float] | None = None
+    regularization_exponent: float | None = None
+    regularization_counts: Literal["cells", "observed", "positive"] = "observed"
+    bias_regularization: float | None = None
     implicit_features: bool = False
     feature_regularization: float | tuple[float, float] = 50.0
     iterations: int = 20
@@ -195,12 +208,15 @@ class ALS(IncrementalModel):
     progress: bool | None = None
 
     def _check_parameters(self) -> None:
-        check_integer("rank", self.rank, minimum=1)
         check_integer("iterations", self.iterations, minimum=1)
-        for name in ("regularization_exponent", "bias_regularization", "tol", "extrapolation"):
+        for name in ("tol", "extrapolation"):
             check_number(name, getattr(self, name))
-        for strength in self._strengths:
-            check_number("regularization", strength)
+        for name in ("regularization_exponent", "bias_regularization"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name))
+        if self.regularization is not None:
+            for strength in as_pair("regularization", self.regularization):
+                check_number("regularization", strength)
         for strength in self._feature_strengths:
             check_number("feature_regularization", strength, positive=True)
         check_choice("regularization_counts", self.regularization_counts, ("cells", "observed", "positive"))
@@ -210,6 +226,8 @@ class ALS(IncrementalModel):
         check_threads(self.threads)
         if not isinstance(self.objective, Objective):
             raise ParameterError(f"objective={self.objective!r}: give one such as Explicit() or Implicit()")
+        if self.rank is not None:
+            check_integer("rank", self.rank, minimum=0 if self.objective.biases else 1)
         if self.init is not None and not (isinstance(self.init, tuple | list) and len(self.init) == 2):
             raise ParameterError("init: give a pair, the users' factors and the items'")
         if not isinstance(self.callbacks, list | tuple) or not all(map(callable, self.callbacks)):
@@ -228,8 +246,14 @@ class ALS(IncrementalModel):
             )
 
     @property
-    def _strengths(self) -> tuple[float, float]:
-        return as_pair("regularization", self.regularization)
+    def _rank(self) -> int:
+        if self.rank is not None:
+            return self.rank
+        shape = () if self.init is None else np.shape(self.init[0])
+        return shape[1] if len(shape) == 2 else self.objective.defaults.rank
+
+    def _unit(self, cost: Cost) -> float:
+        return unit_of_targets(cost, is_centered=self.objective.defaults.is_centered)
 
     @property
     def _feature_strengths(self) -> tuple[float, float]:
@@ -240,21 +264,49 @@ class ALS(IncrementalModel):
         """What "auto" stands for at this rank."""
         if self.solver != "auto":
             return self.solver
-        return "cg" if self.rank > EXACT_RANK else "cholesky"
+        return "cg" if self._rank > EXACT_RANK else "cholesky"
 
     @property
     def _precision(self) -> str:
         """What the systems of a fit are solved in."""
         if self.system_dtype != "auto":
             return self.system_dtype
-        return "float64" if self.dtype == "float64" or self.rank <= EXACT_RANK else "float32"
+        return "float64" if self.dtype == "float64" or self._rank <= EXACT_RANK else "float32"
+
+    @property
+    def objective_(self) -> Objective:
+        """The objective, with the weight of missing cells that `fit` has computed if none was set."""
+        if "users_" not in self.__dict__:
+            raise NotFittedError("this ALS has no 'objective_' yet: call ALS.fit(data) first")
+        return self.objective.with_missing_weight(self._missing_weight)
+
+    @property
+    def _objective(self) -> Objective:
+        return self.objective_
 
     @property
     def _regularization(self) -> Regularization:
-        users, items = self._strengths
-        return Regularization(
-            users, items, self.regularization_exponent, self.bias_regularization, self.regularization_counts
-        )
+        return self.regularization_
+
+    def _regularization_for(self, data: Interactions, cost: Cost, unit: float, backend: CPU) -> Regularization:
+        """Return the regularization that is set, or the default for these data."""
+        defaults, exponent, ratio = self.objective.defaults, self.regularization_exponent, self.bias_regularization
+        if exponent is None:
+            exponent = defaults.regularization_exponent
+        if ratio is None:  # biases are in the units of the targets, and factors in their square roots
+            ratio = 1 / unit if cost.biases else 1.0
+
+        def of(users: float, items: float) -> Regularization:
+            return Regularization(users, items, exponent, ratio, self.regularization_counts)
+
+        if self.regularization is not None:
+            return of(*as_pair("regularization", self.regularization))
+        scale = mean_weight(cost) * unit
+        if not defaults.stronger:
+            strength = min(defaults.regularization * scale, highest_useful(data, cost, exponent))
+            return of(strength, strength)
+        multiples = (defaults.regularization, *defaults.stronger)
+        return best_on_held_out(data, cost, self._rank, [of(scale * m, scale * m) for m in multiples], backend)
 
     def fit(
         self, data: Interactions | object, y: None = None, *, user_features: Any = None, item_features: Any = None
@@ -296,20 +348,23 @@ class ALS(IncrementalModel):
             data, of_users, features = read_features(
                 data, user_features, item_features, implicit=bool(self.implicit_features)
             )
-        check_rank(self.rank, data.n_users, data.n_items, itemsize=np.dtype(self.dtype).itemsize, is_solved=True)
+        rank = self._rank
+        check_rank(rank, data.n_users, data.n_items, itemsize=np.dtype(self.dtype).itemsize, is_solved=True)
         cost = self.objective.cost(data)
         solver, precision = self._solver, self._precision
         if of_users is not None:
             check_linkable(self.objective, self.solver)
             cost = cost.without_missing_of(data.user_counts == 0, data.item_counts == 0)
             solver, precision = "cholesky", "float64" if self.system_dtype == "auto" else self.system_dtype
-        by_user, by_item = sides(data, cost, rank=self.rank, regularization=self._regularization, dtype=precision)
-        keep = partial(self._keep, data, cost.mean, of_users)
-        start, grams = Snapshot(*self._initial_factors(data, by_user.unknowns), []), NO_GRAMIANS
+        unit, grams = self._unit(cost), NO_GRAMIANS
         with progress_bar(self.progress, self.iterations, "ALS") as bar, CPU(self.threads) as backend:
+            regularization = self._regularization_for(data, cost, unit, backend)
+            keep = partial(self._keep, data, cost, regularization, of_users)
+            by_user, by_item = sides(data, cost, rank=rank, regularization=regularization, dtype=precision)
+            start = Snapshot(*self._initial_factors(data, by_user.unknowns, unit), [])
             run = Alternation(
                 backend, by_user, by_item, start, solver=solver, extrapolation=self.extrapolation, data=data,
-                drift=self.objective.drift, regularization=self._regularization, features=features,
+                drift=self.objective.drift, regularization=regularization, features=features,
                 feature_strengths=self._feature_strengths,
             )  # fmt: skip
             try:
@@ -336,21 +391,28 @@ class ALS(IncrementalModel):
                 if self.refresh_users:
                     run.refresh_users()
         keep(run.finished, grams)
+        warn_of_uneven_weights(cost.weights)
+        if rank and of_users is None and (self.regularization is not None or not cost.biases):
+            warn_of_zero_factors(self.user_factors_, self.item_factors_, unit, regularization.users)
         return self
 
-    def _initial_factors(self, data: Interactions, unknowns: int) -> tuple[Factors, Factors]:
+    def _initial_factors(self, data: Interactions, unknowns: int, unit: float) -> tuple[Factors, Factors]:
         """P and Q in the layout of the backends: ``[factors | bias | 0 …]``."""
-        shapes = {"users": (data.n_users, self.rank), "items": (data.n_items, self.rank)}
+        rank = self._rank
+        if not self.objective.defaults.is_centered:
+            unit = 1.0  # as published for implicit feedback
+        shapes = {"users": (data.n_users, rank), "items": (data.n_items, rank)}
         if self.init is None:
             rng = as_generator(self.random_state)
-            scale = 0.1 / np.sqrt(self.rank)
+            scale = 0.1 * np.sqrt(unit / max(rank, 1))
             drawn = [rng.normal(0.0, scale, shape) for shape in shapes.values()]
             for factors, counts in zip(drawn, (data.user_counts, data.item_counts), strict=True):
                 factors[counts == 0] = 0.0
         else:
-            drawn = list(given_factors(self.init, data, self.rank))
+            drawn = list(given_factors(self.init, data, rank))
         P, Q = (empty_factors(len(given), unknowns, self.dtype) for given in drawn)
-        P[:, : self.rank], Q[:, : self.rank] = drawn
+        with np.errstate(over="ignore"):  # what is too large for float32 makes no finite objective
+            P[:, :rank], Q[:, :rank] = drawn
         return P, Q
 
     def _grams(self, backend: CPU, cost: Cost, finished: Snapshot) -> dict[str, Weighed]:
@@ -358,18 +420,19 @@ class ALS(IncrementalModel):
         if cost.user_missing is None or cost.item_missing is None:
             return {}
         sides = (("user", cost.user_missing, finished.P), ("item", cost.item_missing, finished.Q))
-        return {what: (m, backend.gram(m, self.rank, F)) for what, m, F in sides}
+        return {what: (m, backend.gram(m, self._rank, F)) for what, m, F in sides}
 
     def _keep(
         self,
         data: Interactions,
-        mean: float,
+        cost: Cost,
+        regularization: Regularization,
         of_users: Given | None,
         finished: Snapshot,
         grams: Mapping[str, Weighed] = NO_GRAMIANS,
     ) -> None:
         """Set the fitted attributes to copies: the arrays of the training loop are about to be written again."""
-        k = self.rank  # without biases the column after the factors is padding, and 0 as it should be
+        k = self._rank  # without biases the column after the factors is padding, and 0 as it should be
         live, fitted, gramians = {}, {}, Gramians()
         for what, F in zip(("user", "item"), finished[:2], strict=True):
             biases = F[:, k] if F.shape[1] > k else np.zeros(len(F), F.dtype)
@@ -386,11 +449,42 @@ class ALS(IncrementalModel):
             link = FittedLink(of_users, nothing if linked is None else linked.coefficients)
         self._remember(
             data,
-            mean=mean,
+            mean=cost.mean,
             drift=finished.drift,
-            more={"history_": finished.history, "_link": link, "_live": live, "_gramians": gramians},
+            more={
+                "history_": finished.history,
+                "_missing_weight": self.objective.default_missing_weight(cost),
+                "regularization_": regularization,
+                "_link": link,
+                "_live": live,
+                "_gramians": gramians,
+            },
             **fitted,
         )
+
+    def _more_arrays(self) -> dict[str, NDArray[Any]]:
+        fitted = self.regularization_
+        numbers = [fitted.users, fitted.items, fitted.exponent, fitted.bias_ratio]
+        more = {"regularization": np.array(numbers, dtype=np.float64)}
+        if self._missing_weight is not None:
+            more["missing_weight"] = np.array([self._missing_weight])
+        return more | super()._more_arrays()
+
+    def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._take_more_arrays(arrays)
+        own = {name: arrays[name] for name, size in SIZES.items() if name in arrays}
+        for name, numbers in own.items():
+            if numbers.dtype != np.float64 or numbers.shape != (SIZES[name],) or not (numbers >= 0).all():
+                raise ValueError(f"its {name} is not {SIZES[name]} numbers of at least 0")
+        if "regularization" in own:
+            users, items, exponent, ratio = own["regularization"].tolist()
+        else:  # files of versions without defaults that depend on the data
+            users, items = as_pair("regularization", self.regularization)
+            exponent, ratio = self.regularization_exponent, self.bias_regularization
+        if None in (users, items, exponent, ratio):
+            raise ValueError("it does not contain its regularization")
+        self.regularization_ = Regularization(users, items, exponent, ratio, self.regularization_counts)
+        self._missing_weight = own["missing_weight"].item() if "missing_weight" in own else None
 
     def _is_done(self, keep: Callable[[Snapshot], None], finished: Snapshot) -> bool:
         if self.callbacks:

@@ -155,7 +155,7 @@ class BayesianALS(HalfStepModel):
     True
     """
 
-    objective: Explicit = field(default_factory=lambda: Explicit(biases=True))
+    objective: Explicit = field(default_factory=Explicit)
     _: KW_ONLY
     rank: int = 16
     iterations: int = 200

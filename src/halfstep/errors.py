@@ -6,6 +6,10 @@ caller would expect, so ``except ValueError`` keeps working.
 
 from __future__ import annotations
 
+import sys
+import warnings
+from types import FrameType
+
 
 class HalfstepError(Exception):
     """Base of all errors raised on purpose by halfstep."""
@@ -36,6 +40,19 @@ class SkippedLinesWarning(UserWarning):
 
 class FitInterruptedWarning(UserWarning):
     """A fit was interrupted by Ctrl-C; the model is that of the last finished iteration."""
+
+
+class PoorFitWarning(UserWarning):
+    """A fit succeeded, but its result is probably of little use; the message says which parameter to change."""
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn with the line of the caller outside halfstep."""
+    level = 1
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "halfstep":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 class NumericalError(HalfstepError, ArithmeticError):

@@ -42,7 +42,7 @@ ItemLists = Iterable[Any] | Mapping[Any, Iterable[Any]]
 
 FITTED = {
     "users_", "items_", "user_factors_", "item_factors_", "user_biases_", "item_biases_", "mean_", "history_",
-    "item_counts_", "interactions_", "samples_", "categories_",
+    "item_counts_", "interactions_", "samples_", "categories_", "objective_", "regularization_",
 }  # fmt: skip
 
 

@@ -33,7 +33,14 @@ class HalfStepModel(FactorModel):
 
     objective: Objective
     threads: int | None
+    regularization_: Regularization  # of models that are not Bayesian
+    _missing_weight: float | None = None  # that was computed from the training data
     _link: FittedLink | None = None  # of models with features on either side
+
+    @property
+    def _objective(self) -> Objective:
+        """The objective that the model was fitted with, without parameters that depend on the data."""
+        return self.objective
 
     @property
     def _regularization(self) -> Regularization:
@@ -109,7 +116,7 @@ class HalfStepModel(FactorModel):
 
     def _fold_in_drifting(self, data: Interactions, drift: FittedDrift) -> Self:
         """The same where biases drift: users are solved together with their trends."""
-        asked, drift = self.objective.drift, drift.of_users(data)
+        asked, drift = self._objective.drift, drift.of_users(data)
         side, deviations = self._users_side(data, drift), None
         if asked is None or asked.user_trend:
             t = None if data.timestamps is None else drift.times(data.timestamps)
@@ -128,7 +135,7 @@ class HalfStepModel(FactorModel):
         """Return the histories of users to be folded in, on the items of the model."""
         check_choice("unknown_items", unknown_items, ("ignore", "raise"))
         given = self._with_items_checked(histories, "raise" if unknown_items == "raise" else "mark")
-        if self._values_are == "given" and not self.objective.counts_events:
+        if self._values_are == "given" and not self._objective.counts_events:
             self._refuse_without_values(
                 given, "the histories", "each item's value, as in {user: {item: 4.0}}, or a column of values"
             )
@@ -140,16 +147,16 @@ class HalfStepModel(FactorModel):
 
     def _refuse_without_values(self, data: Interactions, what: str, remedy: str) -> None:
         """Raise an error for interactions without values that the objective would take for values of 1."""
-        if len(data) and not data.has_values and self.objective.uses_values:
+        if len(data) and not data.has_values and self._objective.uses_values:
             fitted_on = "values" if self._values_are == "given" else "counts"
             raise DataError(
                 f"{what} have no values, and the model was fitted on {fitted_on}, which its objective "
-                f"{type(self.objective).__name__} uses: give {remedy}"
+                f"{type(self._objective).__name__} uses: give {remedy}"
             )
 
     def _predicts_values(self, data: Interactions) -> bool:
         """Whether the targets are the values of the interactions, such as ratings, rather than preferences."""
-        objective = self.objective
+        objective = self._objective
         if isinstance(objective, NotStored) or isinstance(getattr(objective, "target", None), NotStored):
             return False
         known = data.rebased(items=self.items_)
@@ -251,7 +258,13 @@ class HalfStepModel(FactorModel):
         return contributions, baseline + float((said @ of_mean).sum())
 
     def _remember(self, data: Interactions, *, more: Mapping[str, Any] | None = None, **fitted: Any) -> None:
-        fresh: dict[str, Any] = {"_link": None, "_is_folded": False, "_items_data": None, "_unit_factors": None}
+        fresh: dict[str, Any] = {
+            "_link": None,
+            "_missing_weight": None,
+            "_is_folded": False,
+            "_items_data": None,
+            "_unit_factors": None,
+        }
         super()._remember(data, more=fresh | dict(more or {}), **fitted)
 
     def _more_arrays(self) -> dict[str, NDArray[Any]]:
@@ -259,7 +272,7 @@ class HalfStepModel(FactorModel):
 
     def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         super()._take_more_arrays(arrays)
-        k, objective = self.item_factors_.shape[1], self.objective
+        k, objective = self.item_factors_.shape[1], self._objective
         # an objective that a file does not hold does not say whether it has biases
         unknowns = (k, k + 1) if isinstance(objective, NotStored) else (k + bool(objective.biases),)
         link = FittedLink.from_arrays(arrays, len(self.user_factors_), len(self.item_factors_), unknowns)
@@ -268,7 +281,7 @@ class HalfStepModel(FactorModel):
 
     def _users_side(self, data: Interactions, drift: FittedDrift | None = None) -> Side:
         """The half-step of some users, whose items are this model's; `drift` is these users', if not the model's."""
-        cost = self.objective.cost(data, Statistics(self.mean_, self.item_counts_, self.users_))
+        cost = self._objective.cost(data, Statistics(self.mean_, self.item_counts_, self.users_))
         if self._link is not None:
             cost = cost.without_missing_of(data.user_counts == 0, self.item_counts_ == 0)
         drift = self.drift_ if drift is None else drift

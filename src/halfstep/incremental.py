@@ -120,7 +120,7 @@ class IncrementalModel(HalfStepModel):
                 "Update the model that was fitted, or fold longer histories in"
             )
         new = as_interactions(new, duplicates=duplicates)
-        counts_events = self._values_are == "counted" or self.objective.counts_events
+        counts_events = self._values_are == "counted" or self._objective.counts_events
         if self._values_are != "one" and not (counts_events and duplicates != "last"):
             more = ", or set duplicates='sum' to count each as one more event" if counts_events else ""
             self._refuse_without_values(new, "the new interactions", f"a value for each{more}")
@@ -227,7 +227,7 @@ class IncrementalModel(HalfStepModel):
                 ledger,
                 OnlineSide(arrays["user_factors_"], arrays["user_biases_"], ledger.user_counts),
                 OnlineSide(arrays["item_factors_"], arrays["item_biases_"], self.item_counts_),
-                objective=self.objective,
+                objective=self._objective,
                 regularization=self._regularization,
                 mean=self.mean_,
                 rank=self.item_factors_.shape[1],

@@ -13,11 +13,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.defaults import EVENTS, MISSING_RATIO, VALUES, Defaults
 from halfstep.drift import Drift
 from halfstep.errors import DataError, ParameterError
 from halfstep.interactions import Interactions, Vocabulary
@@ -98,6 +99,16 @@ class Objective(ABC):
     """Whether b_u and b_i are fitted."""
     drift: Drift | None = None
     """How biases change with time, if they do."""
+    defaults: ClassVar[Defaults] = VALUES
+    """The parameters of `halfstep.ALS` that are not set."""
+
+    def default_missing_weight(self, cost: Cost) -> float | None:
+        """Return the weight of missing cells of the training data if it is not set, else None."""
+        return None
+
+    def with_missing_weight(self, weight: float | None) -> Self:
+        """Return the objective with this weight of missing cells if it is not set."""
+        return self
 
     @property
     def uses_values(self) -> bool:
@@ -219,8 +230,8 @@ class Explicit(Objective):
         s·m, the weight of a missing cell, whose factors' product p_u·q_i is drawn to 0. With 1 (and ``weight=1``,
         no biases) a missing cell is an observation of 0.
     biases : bool
-        Fit b_u and b_i jointly with the factors, around the weighted mean μ of the observed values. Missing cells
-        are predicted without them: what is missing is drawn to its baseline.
+        Fit b_u and b_i jointly with the factors, around the weighted mean μ of the observed values. In missing cells,
+        only the product of the factors is shrunk towards 0, and predictions towards μ + b_u + b_i.
     drift : Drift, optional
         Let biases change with time: beside b_u + b_i there is b_{i,bin(time)} + a_u dev_u(time), with a term of its
         own in the regularisation; see `halfstep.Drift`. Takes ``biases=True``, and interactions with timestamps.
@@ -228,7 +239,7 @@ class Explicit(Objective):
 
     weight: ObservedWeight | None = None
     missing_weight: MissingWeight = 0.0
-    biases: bool = False
+    biases: bool = True
     drift: Drift | None = None
 
     def __post_init__(self) -> None:
@@ -263,11 +274,16 @@ class Implicit(Objective):
     ----------
     observed_weight : float or callable, optional
         w, the weight of an observed cell, as in `Explicit`.
-    missing_weight : float or callable
-        s·m, the weight of a missing cell, whose score is drawn to 0.
+    missing_weight : float or callable, optional
+        s·m, the weight of a missing cell, whose score is shrunk towards 0. By default all missing cells together
+        weigh 8 times as much as all observed cells, but a missing cell never more than the mean observed cell.
     target : float or callable
-        t, what the score of an observed cell is drawn to: a number, `halfstep.weights.preference`, or any function
-        from `halfstep.weights.Cells` to an array.
+        t, the score that an observed cell should have: a number, `halfstep.weights.preference`, or any function from
+        `halfstep.weights.Cells` to an array.
+    all_cells : bool
+        Whether the loss of missing cells is also part of the loss of observed cells, as in iALS (Rendle et al. 2022):
+
+            w (t − x)² + s m x² = (w + s m) (t w / (w + s m) − x)² + a constant
 
     Notes
     -----
@@ -279,13 +295,17 @@ class Implicit(Objective):
     """
 
     observed_weight: ObservedWeight | None = None
-    missing_weight: MissingWeight = 1.0
+    missing_weight: MissingWeight | None = None
     target: Target = 1.0
+    all_cells: bool = False
+
+    defaults: ClassVar[Defaults] = EVENTS
 
     def __post_init__(self) -> None:
         _check_weight("observed_weight", self.observed_weight, optional=True)
-        _check_weight("missing_weight", self.missing_weight)
+        _check_weight("missing_weight", self.missing_weight, optional=True)
         _check_weight("target", self.target)
+        check_flag("all_cells", self.all_cells)
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -298,14 +318,44 @@ class Implicit(Objective):
     def counts_events(self) -> bool:
         return counts_events(self.target)
 
+    def default_missing_weight(self, cost: Cost) -> float | None:
+        if self.missing_weight is not None:
+            return None
+        s, m = cost.user_missing, cost.item_missing
+        return 0.0 if s is None or m is None else float(s[0] * m[0])
+
+    def with_missing_weight(self, weight: float | None) -> Self:
+        return self if self.missing_weight is not None else replace(self, missing_weight=weight)
+
     def targets(self, cells: Cells) -> Floats:
-        return self.target(cells) if callable(self.target) else repeated(self.target, len(cells.values))
+        targets = self.target(cells) if callable(self.target) else repeated(self.target, len(cells.values))
+        if not self.all_cells:
+            return targets
+        return combined(_shared_target, targets, _observed_weights(self.observed_weight, cells), self.weights(cells))
 
     def weights(self, cells: Cells) -> Floats:
-        return _observed_weights(self.observed_weight, cells)
+        w = _observed_weights(self.observed_weight, cells)
+        return combined(np.add, w, self._missing_weight_of(cells)) if self.all_cells else w
 
     def missing(self, cells: Cells) -> tuple[Floats, Floats] | None:
-        return _missing_weights(self.missing_weight, cells)
+        if callable(self.missing_weight):
+            return self.missing_weight(cells)
+        s, m = np.full(len(cells.user_counts), self._one_missing_weight(cells)), np.ones(len(cells.item_counts))
+        return (s, m) if s.any() else None
+
+    def _one_missing_weight(self, cells: Cells) -> float:
+        """Return the weight of missing cells where all weigh alike."""
+        if self.missing_weight is None:
+            return _default_missing_weight(_observed_weights(self.observed_weight, cells), cells)
+        assert not callable(self.missing_weight)
+        return float(self.missing_weight)
+
+    def _missing_weight_of(self, cells: Cells) -> Floats:
+        """Return the weight that each observed cell would have if it were missing."""
+        if not callable(self.missing_weight):
+            return repeated(self._one_missing_weight(cells), len(cells.values))
+        s, m = self.missing_factors(cells) or (None, None)
+        return repeated(0.0, len(cells.values)) if s is None or m is None else s[cells.users] * m[cells.items]
 
 
 def repeated(number: float, count: int) -> Floats:
@@ -316,6 +366,13 @@ def repeated(number: float, count: int) -> Floats:
 def is_repeated(numbers: NDArray[Any]) -> bool:
     """Whether an array was made by `repeated`."""
     return numbers.strides == (0,) and len(numbers) > 0
+
+
+def combined(function: Callable[..., Floats], *numbers: Floats) -> Floats:
+    """Apply a function to numbers of each cell, only once if all cells have the same ones."""
+    if all(map(is_repeated, numbers)):
+        return repeated(function(*(each[:1] for each in numbers)).item(), len(numbers[0]))
+    return function(*numbers)
 
 
 def cells_of(data: Interactions) -> Cells:
@@ -350,6 +407,20 @@ def _observed_weights(weight: ObservedWeight | None, cells: Cells) -> Floats:
     if weight is None:
         return repeated(1.0, len(cells.values)) if cells.weights is None else cells.weights
     return weight(cells) if callable(weight) else repeated(weight, len(cells.values))
+
+
+def _shared_target(t: Floats, w: Floats, total: Floats) -> Floats:
+    """Return t w / total, and t where the total is 0."""
+    targets: Floats = t * np.divide(w, total, out=np.ones_like(w), where=total > 0)
+    return targets
+
+
+def _default_missing_weight(weights: Floats, cells: Cells) -> float:
+    """Return the weight with which all missing cells together weigh `MISSING_RATIO` times as much as the observed."""
+    n_cells = float(np.count_nonzero(cells.user_counts)) * float(np.count_nonzero(cells.item_counts))
+    if n_cells == 0:
+        return 0.0
+    return min(MISSING_RATIO * float(weights.sum()) / n_cells, float(weights.mean()))
 
 
 def _missing_weights(missing: MissingWeight, cells: Cells) -> tuple[Floats, Floats] | None:

@@ -35,7 +35,6 @@ from halfstep.weights import (
     missing_popularity,
     preference,
     row_column,
-    shrunk_preference,
 )
 
 __all__ = ["cmfrec", "cmfrec_explicit", "eals", "ials", "implicit", "irspack", "lenskit", "spark", "wals"]
@@ -139,7 +138,7 @@ def spark(
             observed_weight=confidence(alpha), missing_weight=1.0, target=preference()
         )
     else:
-        objective = Explicit(weight=1.0)
+        objective = Explicit(weight=1.0, biases=False)
     return ALS(
         objective,
         rank=rank,
@@ -199,12 +198,12 @@ def ials(
     .. [1] S. Rendle et al., "Revisiting the performance of iALS on item recommendation benchmarks", RecSys 2022.
     """
     check_number("unobserved_weight", unobserved_weight)
-    weight = 1.0 + unobserved_weight
     return ALS(
-        Implicit(observed_weight=weight, missing_weight=unobserved_weight, target=1.0 / weight),
+        Implicit(observed_weight=1.0, missing_weight=unobserved_weight, all_cells=True),
         rank=embedding_dim,
         regularization=regularization,
         regularization_exponent=regularization_exp,
+        regularization_counts="cells",
         iterations=epochs,
         random_state=random_state,
         threads=threads,
@@ -269,16 +268,16 @@ def irspack(
     """
     check_choice("confidence_scaling", confidence_scaling, ("none", "log"))
     check_choice("loss_type", loss_type, ("IALSPP", "ORIGINAL"))
-    weight = confidence(1.0, base=alpha0) if confidence_scaling == "none" else log_confidence(1.0, epsilon, alpha0)
+    check_number("alpha0", alpha0)
+    is_shared = loss_type == "IALSPP"
+    base = 0.0 if is_shared else alpha0
+    weight = confidence(1.0, base) if confidence_scaling == "none" else log_confidence(1.0, epsilon, base)
     return ALS(
-        Implicit(
-            observed_weight=weight,
-            missing_weight=alpha0,
-            target=shrunk_preference(weight, alpha0) if loss_type == "IALSPP" else 1.0,
-        ),
+        Implicit(observed_weight=weight, missing_weight=alpha0, all_cells=is_shared),
         rank=n_components,
         regularization=reg,
         regularization_exponent=nu,
+        regularization_counts="cells",
         iterations=train_epochs,
         random_state=random_state,
         threads=threads,
@@ -398,7 +397,7 @@ def wals(
         missing = "row_weights" if row_weights is None else "col_weights"
         raise ParameterError(f"{missing}=None: give both row_weights and col_weights, or None for both")
     return ALS(
-        Explicit(weight=weight, missing_weight=unobserved_weight),
+        Explicit(weight=weight, missing_weight=unobserved_weight, biases=False),
         rank=n_components,
         regularization=0.0 if regularization is None else regularization,
         regularization_exponent=0.0,
@@ -529,7 +528,7 @@ def cmfrec_explicit(
         rank=k,
         regularization=(users, items),
         regularization_exponent=1.0 if scale_lam else 0.0,
-        bias_regularization=rho if user_bias else ALS.bias_regularization,
+        bias_regularization=rho,
         iterations=niter,
         random_state=random_state,
         threads=threads,

@@ -7,13 +7,12 @@ import sys
 import threading
 import warnings
 from functools import cache
-from types import FrameType
 from typing import Any
 
 from tqdm import TqdmWarning, tqdm
 from tqdm.std import TqdmDefaultWriteLock  # type: ignore[attr-defined]
 
-from halfstep.errors import FitInterruptedWarning
+from halfstep.errors import FitInterruptedWarning, warn_caller
 from halfstep.parameters import check_flag
 
 DELAY = 2.0  # seconds before a bar is shown by default
@@ -21,11 +20,7 @@ DELAY = 2.0  # seconds before a bar is shown by default
 
 def warn_of_interruption(message: str) -> None:
     """Warn that a fit was interrupted, with the line of the caller outside halfstep."""
-    level = 1
-    frame: FrameType | None = sys._getframe()
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "halfstep":
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, FitInterruptedWarning, stacklevel=level)
+    warn_caller(message, FitInterruptedWarning)
 
 
 def progress_bar(show: bool | None, steps: int, name: str) -> tqdm[Any]:

@@ -210,42 +210,6 @@ class preference:  # noqa: N801
         return np.where(cells.values > self.above, 1.0, self.otherwise)
 
 
-@dataclass(frozen=True)
-class shrunk_preference:  # noqa: N801
-    """A target: t_ui = 1 − missing / w_ui, for losses that draw *all* cells to 0, the observed ones too.
-
-    Such a loss (Rendle et al. 2022) is c_ui (x − 1)² + α0 x² on an observed cell of confidence c_ui. Both terms
-    together are w_ui (x − t_ui)², and a constant, with w_ui = c_ui + α0 and t_ui = c_ui / w_ui.
-
-    Parameters
-    ----------
-    weight : float or callable
-        w, the weight of an observed cell, α0 included.
-    missing : float
-        α0.
-    """
-
-    weight: ObservedWeight
-    missing: float
-
-    counts_events: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if not callable(self.weight):
-            check_number("weight", self.weight)
-        check_number("missing", self.missing)
-
-    @property
-    def uses_values(self) -> bool:
-        """Whether `weight` does."""
-        return uses_values(self.weight)
-
-    def __call__(self, cells: Cells) -> Floats:
-        weights = self.weight(cells) if callable(self.weight) else np.full(len(cells.values), float(self.weight))
-        targets: Floats = 1.0 - np.divide(self.missing, weights, out=np.ones(len(weights)), where=weights > 0)
-        return targets
-
-
 @dataclass(frozen=True, eq=False)  # arrays have no single answer to ==
 class row_column:  # noqa: N801
     """TensorFlow's WALS: w_ui = w0 + R_u · C_i for observed cells; missing ones weigh w0.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,6 @@ import halfstep as hs
 from halfstep.cli.combinations import UsageError
 from halfstep.cli.options import ObjectiveName
 
-T = TypeVar("T")
-
-# Fair starts, found on splits inside the training part of MovieLens 100K; λ is worth tuning on data of one's own.
-IMPLICIT_RANK, IMPLICIT_REGULARIZATION, IMPLICIT_MISSING = 64, 0.3, 0.1
-EXPLICIT_RANK, EXPLICIT_REGULARIZATION = 16, 1.5
 MOST_RATINGS = 21  # distinct values, as on a scale of 0 to 10 in halves
 
 
@@ -46,26 +41,30 @@ def choose_model(data: hs.Interactions, wishes: Wishes) -> tuple[hs.ALS, list[st
             raise UsageError(
                 f"{option} requires --objective {other.value}, but the objective is {objective.value} ({why})"
             )
-    rank = _or(wishes.rank, IMPLICIT_RANK if is_implicit else EXPLICIT_RANK)
-    regularization = _or(wishes.regularization, IMPLICIT_REGULARIZATION if is_implicit else EXPLICIT_REGULARIZATION)
     chosen: hs.Explicit | hs.Implicit
     if is_implicit:
-        missing = _or(wishes.missing_weight, IMPLICIT_MISSING)
-        chosen = hs.Implicit(observed_weight=_confidence(data, wishes.alpha), missing_weight=missing)
+        weight = None if wishes.alpha is None else hs.weights.confidence(wishes.alpha)
+        chosen = hs.Implicit(observed_weight=weight, missing_weight=wishes.missing_weight)
     else:
-        chosen = hs.Explicit(missing_weight=_or(wishes.missing_weight, 0.0), biases=_or(wishes.biases, True))
-    others: dict[str, Any] = {"regularization_exponent": wishes.exponent, "iterations": wishes.iterations}
-    model = hs.ALS(
-        chosen, rank=rank, regularization=regularization, random_state=wishes.seed,
-        **{name: value for name, value in others.items() if value is not None},
-    )  # fmt: skip
-    lines = [
-        f"objective: {objective.value}, {why}",
-        f"model: {chosen}",
-        f"rank {model.rank}, λ {model.regularization:g} · count^{model.regularization_exponent:g}, "
-        f"{model.iterations} iterations, seed {wishes.seed}",
-    ]
-    return model, lines
+        asked: dict[str, Any] = {"missing_weight": wishes.missing_weight, "biases": wishes.biases}
+        chosen = hs.Explicit(**_given(asked))
+    parameters: dict[str, Any] = {
+        "rank": wishes.rank,
+        "regularization": wishes.regularization,
+        "regularization_exponent": wishes.exponent,
+        "iterations": wishes.iterations,
+    }
+    model = hs.ALS(chosen, random_state=wishes.seed, **_given(parameters))
+    return model, [f"objective: {objective.value}, {why}", f"model: {model!r}"]
+
+
+def describe_fit(model: Any) -> list[str]:
+    """Describe in a line the parameters of a fitted ALS, including defaults that depend on the data."""
+    if not isinstance(model, hs.ALS):
+        return []
+    fitted, missing = model.regularization_, getattr(model.objective_, "missing_weight", None)
+    weight = f", missing weight {missing:.4g}" if isinstance(missing, float) and missing else ""
+    return [f"rank {model.item_factors_.shape[1]}, λ {fitted.users:.4g} · count^{fitted.exponent:g}{weight}"]
 
 
 def _objective(data: hs.Interactions, asked: ObjectiveName | None) -> tuple[ObjectiveName, str]:
@@ -90,16 +89,6 @@ def _is_a_scale(values: NDArray[np.float64]) -> bool:
     return bool(distinct[np.argmax(counts)] != distinct[0] or distinct[0] < 0)
 
 
-def _confidence(
-    data: hs.Interactions, alpha: float | None
-) -> hs.weights.confidence | hs.weights.log_confidence | None:
-    """Weight by value where values differ; by the logarithm unless alpha is given, since counts have long tails."""
-    if alpha is not None:
-        return hs.weights.confidence(alpha)
-    if data.weights is not None or np.ptp(data.values) == 0 or data.values.min() < 0:
-        return None
-    return hs.weights.log_confidence(alpha=1.0, epsilon=1.0)
-
-
-def _or(given: T | None, otherwise: T) -> T:
-    return otherwise if given is None else given
+def _given(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters that an option sets."""
+    return {name: value for name, value in parameters.items() if value is not None}

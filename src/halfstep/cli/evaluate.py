@@ -11,7 +11,7 @@ import typer
 
 import halfstep as hs
 from halfstep.cli import options
-from halfstep.cli.choices import Wishes
+from halfstep.cli.choices import Wishes, describe_fit
 from halfstep.cli.exits import interruptions
 from halfstep.cli.model_types import choose_estimator
 from halfstep.cli.outputs import Output, check_outputs, naming_the_file
@@ -129,13 +129,15 @@ def evaluate(
         test = data
         note(f"{model} on {file}: {data}")
     else:
-        train, test, how = _hold_back(data, split, test_fraction, seed)
+        train, test, how = hold_back(data, split, test_fraction, seed)
         estimator, lines = choose_estimator(train, model_type, wishes, regularization_counts)
         for line in (f"{file}: {data}", how, *lines):
             note(line)
         described = repr(estimator)
         with interruptions(keep=False):
             fitted = estimator.fit(train)
+        for line in describe_fit(fitted):
+            note(line)
     is_implicit = isinstance(fitted, hs.Popularity) or isinstance(getattr(fitted, "objective", None), hs.Implicit)
     predicts_values = test.has_values and not is_implicit
     asked = [*(names or METRICS[predicts_values]), *(each.metric.label for each in thresholds)]
@@ -171,7 +173,7 @@ def _cutoffs(number: str) -> list[int]:
         raise ParameterError(f"-n {number}: give an integer, or several with commas between them") from None
 
 
-def _hold_back(
+def hold_back(
     data: hs.Interactions, split: Split | None, fraction: float, seed: int
 ) -> tuple[hs.Interactions, hs.Interactions, str]:
     """Split by the given method or by one that suits the data, and describe the split."""

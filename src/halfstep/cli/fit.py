@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from halfstep.cli import options
-from halfstep.cli.choices import Wishes
+from halfstep.cli.choices import Wishes, describe_fit
 from halfstep.cli.exits import interruptions
 from halfstep.cli.model_types import choose_estimator
 from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output
@@ -72,6 +72,8 @@ def fit(
     with interruptions(keep=keep_interrupted) as cut_short:
         model.fit(data)
     seconds = time.perf_counter() - began
+    for line in describe_fit(model):
+        note(line)
     model.save(output)
     history = [line._asdict() for line in model.__dict__.get("history_", [])]
     say = note if may_share_standard_output(output) else print

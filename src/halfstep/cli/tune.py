@@ -15,6 +15,7 @@ from halfstep.atomic import write_atomically
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes
 from halfstep.cli.combinations import UsageError
+from halfstep.cli.evaluate import hold_back
 from halfstep.cli.exits import interruptions
 from halfstep.cli.model_types import choose_estimator
 from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output, naming_the_file
@@ -39,6 +40,7 @@ class Search(StrEnum):
     grid = "grid"
     random = "random"
     optuna = "optuna"
+    doubling = "doubling"
 
 
 SEARCH = "The search"
@@ -116,6 +118,15 @@ def tune(
         Path | None,
         typer.Option(help="Write a plot to a png, svg or pdf file. Default: none.", rich_help_panel=SEARCH),
     ] = None,
+    test_fraction: Annotated[
+        float | None,
+        typer.Option(
+            help="Hold out this fraction of the interactions from the search, and compare the tuned model on it with "
+            "the untuned one and with baselines. The saved model is fitted to all interactions. Default: nothing is "
+            "held out.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
     model_type: options.Type = options.ModelType.als,
     objective: options.Objective = None,
     rank: options.Rank = None,
@@ -155,16 +166,20 @@ def tune(
     wishes = Wishes(
         objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
     )
-    model, lines = choose_estimator(data, model_type, wishes, regularization_counts)
-    searched = given or _without_fixed(hs.default_space(model), wishes, regularization_counts)
-    for line in (f"{file}: {data}", *lines[:2]):  # without the parameters that are searched
+    train, test, how = data, None, []
+    if test_fraction is not None:
+        train, test, description = hold_back(data, None, test_fraction, seed)
+        how = [description]
+    model, lines = choose_estimator(train, model_type, wishes, regularization_counts)
+    searched = given or _without_fixed(hs.default_space(model, train), wishes, regularization_counts)
+    for line in (f"{file}: {data}", *how, *lines):
         note(line)
     for name, values in searched.items():
         note(f"searched: {name} in {values}")
     with interruptions(keep=keep_interrupted) as cut_short:
         found = hs.tune(
             model,
-            data,
+            train,
             searched,
             metric=metric,
             split=folds,
@@ -173,15 +188,18 @@ def tune(
             random_state=seed,
             journal=journal,
         )
-    found.model.save(output)
+        scored = None if test is None else found.score(test)
+        fitted = found.model if test is None else found.best_estimator.fit(data)
+    fitted.save(output)
     if plot is not None:
         with naming_the_file("--plot", plot):
             write_atomically(plot, found.image(plot.suffix.lower().removeprefix(".")))
     say = note if may_share_standard_output(output) else print
     if as_json:
-        print_json(found.to_dict() | {"model": str(output)}, say)
+        result = {} if scored is None else {"test": scored.to_dict()}
+        print_json(found.to_dict() | result | {"model": str(output)}, say)
     else:
-        for line in str(found).splitlines():
+        for line in [*str(found).splitlines(), *str(scored or "").splitlines()]:
             say(line)
         say(f"fitted to all data with the best parameters; saved to {printable(str(output))}")
     if cut_short:

@@ -238,7 +238,7 @@ def _check_sizes(about: dict[str, Any], arrays: Arrays, n_users: int, n_items: i
     counts = arrays["item_counts"]
     if counts.dtype != np.int64 or counts.shape != (n_items,) or (counts < 0).any():
         raise ValueError(f"its item_counts of shape {counts.shape} do not count {n_items} items")
-    if about["parameters"].get("rank", rank) != rank:
+    if about["parameters"].get("rank") not in (None, rank):
         raise ValueError(f"its factors have rank {rank}, its parameters say {about['parameters']['rank']}")
 
 

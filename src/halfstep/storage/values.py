@@ -34,7 +34,6 @@ STORABLE: Mapping[str, type] = {
         weights.row_column,
         weights.missing_popularity,
         weights.preference,
-        weights.shrunk_preference,
     )
 }
 

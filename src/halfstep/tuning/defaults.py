@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from halfstep.als import ALS
 from halfstep.baselines import ItemBias, UserItemBias
+from halfstep.bayesian import BayesianALS
+from halfstep.default_regularization import mean_weight
 from halfstep.errors import ParameterError
-from halfstep.objective import Implicit
+from halfstep.interactions import Interactions, as_interactions
+from halfstep.objective import Cost, Implicit, Objective
 from halfstep.sgd import SGD
 from halfstep.tuning.space import LogUniform
 
+RANKS = [64, 128, 256, 512]
+RANKS_OF_VALUES = [8, 16, 32]  # and 0 where there are biases, which are then all that is fitted
 
-def default_space(estimator: Any) -> dict[str, Any]:
-    """Give the space that `tune` searches where none is given, to be looked at or to start from.
+
+def default_space(estimator: Any, data: Any) -> dict[str, Any]:
+    """Return the space that `tune` searches where none is given, to look at or to start from.
 
     Parameters
     ----------
-    estimator : ALS, SGD, UserItemBias or ItemBias
+    estimator : ALS, BayesianALS, SGD, UserItemBias or ItemBias
+    data : Interactions, scipy.sparse matrix or dataframe
+        What `tune` is given: λ is in the units of its values and weights, and the weight of missing cells goes by how
+        many there are.
 
     Returns
     -------
@@ -34,11 +46,17 @@ def default_space(estimator: Any) -> dict[str, Any]:
     Examples
     --------
     >>> import halfstep as hs
-    >>> hs.default_space(hs.ItemBias()) | {"regularization": [5.0, 10.0]}
+    >>> data = hs.Interactions.from_arrays(["ann", "ann", "bob"], ["tea", "milk", "tea"], [5.0, 1.0, 4.0])
+    >>> hs.default_space(hs.ItemBias(), data) | {"regularization": [5.0, 10.0]}
     {'regularization': [5.0, 10.0]}
     """
     if isinstance(estimator, ALS):
-        return _of_als(estimator)
+        interactions = as_interactions(data)
+        if isinstance(estimator.objective, Implicit):
+            return _of_events(estimator, estimator.objective, interactions)
+        return _of_values(estimator, interactions)
+    if isinstance(estimator, BayesianALS):
+        return {"rank": RANKS_OF_VALUES, "implicit_features": [False, True]}
     if isinstance(estimator, SGD):
         return {
             "learning_rate": LogUniform(0.003, 0.03),
@@ -54,25 +72,68 @@ def default_space(estimator: Any) -> dict[str, Any]:
     )
 
 
-def _of_als(estimator: ALS) -> dict[str, Any]:
-    """Give λ wide ranges: its best value goes with the scale of the values, the weights and ν."""
-    of_features = {"feature_regularization": LogUniform(3.0, 300.0)} if estimator.implicit_features else {}
-    if isinstance(estimator.objective, Implicit):
-        space: dict[str, Any] = {
-            "regularization": LogUniform(0.003, 3.0),
-            "regularization_exponent": [0.5, 1.0],
-            "rank": [32, 64, 128],
-        }
-        missing = estimator.objective.missing_weight
-        if not callable(missing) and missing > 0:
-            space["objective.missing_weight"] = LogUniform(0.01, 1.0)
-        return space | of_features
-    space = {
-        "regularization.users": LogUniform(0.03, 30.0),
-        "regularization.items": LogUniform(0.03, 30.0),
-        "regularization_exponent": [0.0, 0.5, 0.75, 1.0],
-        "rank": [8, 16, 32],
+def default_start(estimator: ALS, data: Interactions) -> dict[str, Any]:
+    """Return the point of the default space that is nearest to the defaults of a fit, where the search begins."""
+    objective, defaults = estimator.objective, estimator.objective.defaults
+    cost = objective.cost(data)
+    return {
+        "regularization": defaults.regularization * _scale(estimator, cost),
+        "regularization_exponent": defaults.regularization_exponent,
+        "regularization_counts": "observed",
+        "rank": RANKS[0],
+        "objective.missing_weight": _default_missing_weight(objective, data),
+        "feature_regularization": ALS.feature_regularization,
     }
-    if estimator.objective.biases:
-        space["bias_regularization"] = LogUniform(0.3, 3.0)
-    return space | of_features
+
+
+def _of_events(estimator: ALS, objective: Implicit, data: Interactions) -> dict[str, Any]:
+    scale = _scale(estimator, objective.cost(data))
+    fewest = min(np.count_nonzero(data.user_counts), np.count_nonzero(data.item_counts))
+    space: dict[str, Any] = {
+        "regularization": _range(0.1 * scale, 5.0 * scale),
+        "regularization_exponent": [0.3, 0.5, 0.7],
+        "rank": [rank for rank in RANKS if rank <= fewest] or RANKS[:1],
+    }
+    if estimator.regularization_counts != "observed":
+        space["regularization_counts"] = ["observed"]
+    missing = _default_missing_weight(objective, data)
+    if missing > 0:
+        space["objective.missing_weight"] = _range(missing / 16, missing * 8)
+    return space | _of_features(estimator)
+
+
+def _of_values(estimator: ALS, data: Interactions) -> dict[str, Any]:
+    cost = estimator.objective.cost(data)
+    scale = _scale(estimator, cost)
+    space: dict[str, Any] = {
+        "regularization.users": _range(0.03 * scale, 30.0 * scale),
+        "regularization.items": _range(0.03 * scale, 30.0 * scale),
+        "regularization_exponent": [0.0, 0.5, 0.75, 1.0],
+        "rank": [0] * cost.biases + RANKS_OF_VALUES,
+    }
+    if cost.biases:
+        unit = estimator._unit(cost)
+        space["bias_regularization"] = _range(0.3 / unit, 3.0 / unit)
+    return space | _of_features(estimator)
+
+
+def _range(low: float, high: float) -> LogUniform:
+    """Return a distribution whose ends have three digits, to be read."""
+    return LogUniform(float(f"{low:.3g}"), float(f"{high:.3g}"))
+
+
+def _of_features(estimator: ALS) -> dict[str, Any]:
+    return {"feature_regularization": _range(3.0, 300.0)} if estimator.implicit_features else {}
+
+
+def _scale(estimator: ALS, cost: Cost) -> float:
+    """Return what λ is proportional to."""
+    return estimator._unit(cost) * mean_weight(cost)
+
+
+def _default_missing_weight(objective: Objective, data: Interactions) -> float:
+    """Return the weight of missing cells as if it was not set; 0 where it is none that can be searched."""
+    if not isinstance(objective, Implicit) or callable(objective.missing_weight) or objective.missing_weight == 0:
+        return 0.0
+    free = replace(objective, missing_weight=None)
+    return free.default_missing_weight(free.cost(data)) or 0.0

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.als import ALS
-from halfstep.errors import FitInterruptedWarning
+from halfstep.errors import FitInterruptedWarning, PoorFitWarning
 from halfstep.interactions import Interactions
 from halfstep.tuning.folds import Fold
 from halfstep.tuning.space import Point, is_number, with_parameters
@@ -124,8 +124,9 @@ class Fitter:
         Columns that the neighbour lacks, or that its λ has shrunk to nothing, then grow as in any other fit: from
         factors of 0 no half-step ever gets away.
         """
-        drawn = estimator._initial_factors(self._folds[fold].train, estimator.rank)
-        P, Q = (each[:, : estimator.rank].astype(np.float64) for each in drawn)
+        train = self._folds[fold].train
+        drawn = estimator._initial_factors(train, estimator._rank, estimator._unit(estimator.objective.cost(train)))
+        P, Q = (each[:, : estimator._rank].astype(np.float64) for each in drawn)
         for start, given in zip((P, Q), self._factors(source, fold), strict=True):
             start[:, : given.shape[1]] += given
         return P, Q
@@ -159,6 +160,7 @@ def _counting(on_iteration: OnIteration) -> Callable[[Any], bool]:
 def _fitted(model: Any, train: Interactions) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error", FitInterruptedWarning)
+        warnings.simplefilter("ignore", PoorFitWarning)  # folds judge
         try:
             return model.fit(train)
         except FitInterruptedWarning:

@@ -16,10 +16,11 @@ except ModuleNotFoundError as error:
 class OptunaSearch:
     """Asks a study for points, and tells it what came of them.
 
-    The study is in memory and its sampler has a seed: told the same trials again, it proposes the same points.
+    The study is in memory and its sampler has a seed: told the same trials again, it proposes the same points. The
+    first one is `start`, if it is given.
     """
 
-    def __init__(self, space: Space, seed: int, maximize: bool) -> None:
+    def __init__(self, space: Space, seed: int, maximize: bool, start: Point | None = None) -> None:
         level = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # no word on the study that was made
         try:
@@ -31,6 +32,8 @@ class OptunaSearch:
             optuna.logging.set_verbosity(level)
         self._distributions = {name: _distribution(each) for name, each in space.dimensions.items()}
         self._asked: Any = None
+        if start is not None:
+            self._study.enqueue_trial(dict(start))
 
     def ask(self) -> Point | None:
         self._asked = self._study.ask(self._distributions)

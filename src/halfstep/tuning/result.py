@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.errors import ParameterError, TuningError
+from halfstep.evaluation import Evaluation, evaluate
+from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR
 from halfstep.html_table import and_more, html_table
 from halfstep.interactions.frames import new_frame
 from halfstep.parameters import check_choice
-from halfstep.tuning.space import Space, is_number
+from halfstep.tuning.space import Space, is_number, with_parameters
 from halfstep.tuning.trial import Trial, best_of, shown
 
 IMAGE_KINDS = "png", "svg", "pdf"
@@ -45,6 +49,8 @@ class Tuning:
         has no training entry.
     model : fitted model or None
         With the best parameters, fitted to all data; None with ``refit=False``.
+    untuned : unfitted model
+        What was tuned, with the parameters that it had, and the seed of the search if it had none.
     """
 
     estimator: str
@@ -57,6 +63,7 @@ class Tuning:
     n_scored: tuple[int, ...]
     n_cold: tuple[int, ...]
     model: Any
+    untuned: Any = None
     frame_kind: str | None = None
 
     @property
@@ -70,6 +77,11 @@ class Tuning:
     def best_parameters(self) -> dict[str, Any]:
         """The parameters of the best trial, by name."""
         return dict(self.best.parameters)
+
+    @property
+    def best_estimator(self) -> Any:
+        """An unfitted estimator with the best parameters."""
+        return with_parameters(self.untuned, self.best_parameters)
 
     @property
     def best_value(self) -> float:
@@ -90,6 +102,41 @@ class Tuning:
 
     def __len__(self) -> int:
         return len(self.trials)
+
+    def score(self, test: Any, metrics: str | Sequence[str] | None = None, n: int | Sequence[int] = 10) -> Evaluation:
+        """Compare the model with the untuned one and with baselines, on interactions that the search did not see.
+
+        Parameters
+        ----------
+        test : Interactions, scipy.sparse matrix or dataframe
+            Held out before the search, as by ``split_by_time``.
+        metrics : str or sequence of str, optional
+            As `evaluate` takes them. By default what was measured in the search, if `evaluate` knows it.
+        n : int or sequence of int
+            Cutoffs of metrics whose names have none.
+
+        Returns
+        -------
+        Evaluation
+            Of "tuned" and "untuned", which is fitted to the same interactions as the model.
+
+        Raises
+        ------
+        TuningError
+            If there is no model, because of ``refit=False``.
+        ParameterError
+            If what was measured is a function, and `metrics` is None.
+        """
+        if self.model is None:
+            raise TuningError("there is no model to score: call tune with refit=True")
+        if metrics is None and self.metric.partition("@")[0] not in (*PER_PAIR, *PER_LIST):
+            raise ParameterError(
+                f"the search measured {self.metric!r}, which evaluate does not know: set metrics, such as 'ndcg@10'"
+            )
+        untuned = copy.deepcopy(self.untuned).fit(self.model.interactions_)
+        return evaluate(
+            {"tuned": self.model, "untuned": untuned}, test, self.metric if metrics is None else metrics, n
+        )
 
     def to_frame(self, kind: str | None = None) -> Any:
         """Make a dataframe with a row for each trial.

@@ -16,6 +16,8 @@ from halfstep.tuning.searching import Search
 from halfstep.tuning.space import Point, Space
 from halfstep.tuning.trial import RUNGS, State, Trial, best_of, is_hopeless
 
+SHOWN_EVERY = 0.2  # seconds
+
 
 @dataclass
 class Run:
@@ -34,11 +36,14 @@ class Run:
     fitter: Fitter
     search: Search
     trials: list[Trial]
+    _bar: Any = None
+    _shown: float = 0.0
 
     def search_for(self, planned: int, journal: Journal | None, progress: bool | None) -> None:
         """Run trials, or take them over from the journal."""
         records = [] if journal is None else journal.records
         with progress_bar(progress, planned, "tune") as bar:
+            self._bar = bar
             for number in range(planned):
                 point = self.search.ask()
                 if point is None:
@@ -52,10 +57,21 @@ class Run:
                 self.search.tell(trial)
                 self.fitter.remember(trial)
                 self.trials.append(trial)
-                best = best_of(self.trials, self.metric.maximize)
-                if best is not None:
-                    bar.set_postfix_str(f"best {self.metric.label} {best.value:.4f}", refresh=False)
+                bar.set_postfix_str(self._best_so_far(), refresh=False)
                 bar.update()
+
+    def _best_so_far(self) -> str:
+        best = best_of(self.trials, self.metric.maximize)
+        return "" if best is None else f"best {self.metric.label} {best.value:.4f}"
+
+    def _show(self, fold: int, iteration: int) -> None:
+        """Show what is running: the trial is the number before the bar's total."""
+        now = time.perf_counter()
+        if self._bar is None or now - self._shown < SHOWN_EVERY:
+            return
+        self._shown = now
+        running = f"fold {fold + 1} of {len(self.folds)}, iteration {iteration}"
+        self._bar.set_postfix_str(", ".join(filter(None, [running, self._best_so_far()])))
 
     def _recorded(self, record: Mapping[str, Any], point: Point) -> Trial:
         try:
@@ -91,8 +107,10 @@ class Run:
             return hopeless
 
         def on_iteration(model: Any, count: int) -> bool:
+            self._show(len(rungs) - 1, count)
             return (
-                count in RUNGS
+                self.prune
+                and count in RUNGS
                 and count < model.iterations
                 and is_hopeless_at(count, self._score(model, len(rungs) - 1))
             )
@@ -100,7 +118,7 @@ class Run:
         try:
             for fold in range(len(self.folds)):
                 rungs.append({})
-                model = self.fitter.fit(number, parameters, fold, source, on_iteration if self.prune else None)
+                model = self.fitter.fit(number, parameters, fold, source, on_iteration)
                 if state == "pruned":
                     break
                 values.append(self._score(model, fold))

@@ -64,17 +64,21 @@ class Grid:
 
 
 class Random:
-    """Independent draws; what was tried already is drawn again."""
+    """Independent draws, after `start` if it is given; what was tried already is drawn again."""
 
-    def __init__(self, space: Space, seed: int) -> None:
-        self._space, self._rng = space, np.random.default_rng(seed)
+    def __init__(self, space: Space, seed: int, start: Point | None = None) -> None:
+        self._space, self._rng, self._start = space, np.random.default_rng(seed), start
         self._tried: set[tuple[float, ...]] = set()
 
     def ask(self) -> Point | None:
+        if self._start is not None:
+            point, self._start = self._start, None
+            self._tried.add(tuple(point.values()))
+            return point
         if len(self._tried) >= self._space.size:
             return None
         for _ in range(DRAWS):
-            point: Point = {name: each.draw(self._rng) for name, each in self._space.dimensions.items()}
+            point = {name: each.draw(self._rng) for name, each in self._space.dimensions.items()}
             key = tuple(point.values())
             if key not in self._tried:
                 self._tried.add(key)

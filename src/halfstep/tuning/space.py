@@ -164,6 +164,10 @@ class Space:
         lengths = [len(d.values) if isinstance(d, Choices) else math.inf for d in self.dimensions.values()]
         return math.prod(lengths)
 
+    def point(self, values: Mapping[str, Any]) -> Point:
+        """Return the point of some values, the nearest one of the space: the inverse of `values`."""
+        return {name: _nearest(dimension, values[name]) for name, dimension in self.dimensions.items()}
+
     def values(self, point: Point) -> dict[str, Any]:
         """Give the value of each parameter."""
         return {
@@ -194,8 +198,9 @@ def with_parameters(estimator: Any, parameters: Mapping[str, Any]) -> Any:
 
 def _replaced(thing: Any, path: str, whole: str, value: Any) -> Any:
     name, _, rest = path.partition(".")
-    if name in SIDES and not rest and _is_of_sides(thing):
-        pair = list(thing) if isinstance(thing, tuple | list) else [thing, thing]
+    if name in SIDES and not rest and (thing is None or _is_of_sides(thing)):
+        other = value if thing is None else thing  # until that is set, too
+        pair = list(thing) if isinstance(thing, tuple | list) else [other, other]
         pair[SIDES.index(name)] = value
         return tuple(pair)
     check_parameter_name(thing, name, whole)
@@ -231,6 +236,21 @@ def _dimension(name: str, values: Any, estimator: Any) -> Distribution:
     if not choices.values:
         raise ParameterError(f"space[{name!r}] is empty: give at least one value")
     return choices
+
+
+def clipped(dimension: Distribution, number: float) -> float:
+    """Return the number, or the end of the distribution that it is beyond."""
+    if isinstance(dimension, Uniform | LogUniform | Integers):
+        return min(max(number, dimension.low), dimension.high)
+    return number
+
+
+def _nearest(dimension: Distribution, value: Any) -> float:
+    if not isinstance(dimension, Choices):
+        return clipped(dimension, value)
+    if value in dimension.values or not is_number(value):
+        return dimension.values.index(value)
+    return min(range(len(dimension.values)), key=lambda n: abs(dimension.values[n] - value))
 
 
 def _check_ends(range_: Uniform | LogUniform | Integers, above: float | None = None) -> None:

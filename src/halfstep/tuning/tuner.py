@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from importlib.util import find_spec
@@ -13,25 +14,29 @@ from typing import Any, Literal
 
 import numpy as np
 
-from halfstep.errors import ParameterError, TuningError
-from halfstep.interactions import as_interactions
+from halfstep.als import ALS
+from halfstep.errors import ParameterError, PoorFitWarning, TuningError
+from halfstep.interactions import Interactions, as_interactions
+from halfstep.objective import Implicit
 from halfstep.parameters import as_generator, as_path, check_choice, check_flag, check_integer
 from halfstep.progress import warn_of_interruption
 from halfstep.storage.values import pack_value
-from halfstep.tuning.defaults import default_space
+from halfstep.tuning.defaults import default_space, default_start
+from halfstep.tuning.doubling import FACTORS, Doubling, low_rank, n_ranks
 from halfstep.tuning.fitting import Fitter
 from halfstep.tuning.folds import Direction, Folds, Metric, Score, check_comparable, make_folds
 from halfstep.tuning.journal import Journal, digest, journal_path, seed_of
 from halfstep.tuning.result import Tuning
 from halfstep.tuning.running import Run
 from halfstep.tuning.searching import Grid, Random, Search
-from halfstep.tuning.space import NOT_TUNED, Space, with_parameters
+from halfstep.tuning.space import NOT_TUNED, Point, Space, with_parameters
 from halfstep.tuning.trial import Trial, best_of
 
-SearchName = Literal["grid", "random", "optuna"]
+SearchName = Literal["grid", "random", "optuna", "doubling"]
 
-N_TRIALS: dict[SearchName, int] = {"optuna": 100, "random": 300}
-"""Of searches without an end of their own: so many random draws do as well on folds as a search that learns."""
+N_TRIALS: dict[SearchName, int] = {"optuna": 100, "random": 300, "doubling": 30}
+"""Of searches without an end of their own, of "doubling" at the lowest rank. Random draws need more to do as well on
+folds."""
 
 
 def tune(
@@ -76,12 +81,15 @@ def tune(
     split : int, callable or pairs of Interactions, optional
         A number of folds, in the order of time (`time_folds`) if there are timestamps, else random (`k_folds`); a
         function that makes such pairs of the data; or the pairs of training and test data themselves. 3 by default.
-    search : {"grid", "random", "optuna"}, optional
+    search : {"grid", "random", "optuna", "doubling"}, optional
         All combinations of lists; independent draws; or Optuna's tree-structured Parzen estimator, which learns from
-        what was tried (``pip install 'halfstep[tune]'``). By default a grid where everything is listed and `n_trials`
-        is not said; otherwise Optuna where it is installed, and random draws where it is not.
+        what was tried (``pip install 'halfstep[tune]'``); or such a search at the lowest of the listed ranks, whose
+        best parameters are then tried at the next rank, and so on as long as that helps. By default a grid where
+        everything is listed and `n_trials` is not set; "doubling" for `Implicit` where several ranks are listed;
+        otherwise Optuna where it is installed, and random draws where it is not.
     n_trials : int, optional
-        At most so many; by default 100 of Optuna's, 300 random ones, and a grid's all.
+        At most so many; by default 100 of Optuna's, 300 random ones, a grid's all, and of "doubling" 30 at the lowest
+        rank and 3 at each other rank.
     prune : bool
         Give a trial up once its model is worse than each of the five best trials so far was after the same number of
         iterations, or after the same fold.
@@ -131,11 +139,10 @@ def tune(
     if isinstance(estimator, type) or not (dataclasses.is_dataclass(estimator) and hasattr(estimator, "fit")):
         raise ParameterError(f"estimator={estimator!r}: give an unfitted model such as ALS()")
     interactions = as_interactions(data)
-    read = Space.of(default_space(estimator) if space is None else space, estimator)
+    read = Space.of(default_space(estimator, interactions) if space is None else space, estimator)
     if search is None:
-        chosen: SearchName = "optuna" if find_spec("optuna") else "random"
-        search = "grid" if read.is_finite and n_trials is None else chosen
-    check_choice("search", search, ("grid", "random", "optuna"))
+        search = _default_search(estimator, read, n_trials)
+    check_choice("search", search, ("grid", "random", "optuna", "doubling"))
     if n_trials is not None:
         check_integer("n_trials", n_trials, minimum=1)
     for name, flag in (("prune", prune), ("warm_starts", warm_starts), ("refit", refit)):
@@ -149,9 +156,10 @@ def tune(
     tunes_objective = any(name.partition(".")[0] == "objective" for name in read.dimensions)
     if not callable(metric) and not tunes_objective:  # else each trial is checked
         check_comparable(measured.label, estimator, interactions)
-    chosen_search = _search(search, read, seed, measured.maximize)
-    folds, how = make_folds(interactions, split, seed)
+    start = _start(estimator, interactions, read)
+    chosen_search = _search(search, read, seed, measured.maximize, n_trials, start)
     planned = _planned(read, search, n_trials)
+    folds, how = make_folds(interactions, split, seed)
     run = Run(
         read, measured, folds, prune,
         Fitter(estimator, folds, seed, warm_starts=warm_starts), chosen_search, [],
@@ -190,22 +198,62 @@ def tune(
         space=read,
         n_scored=tuple(len(fold.test) for fold in folds),
         n_cold=tuple(fold.n_cold for fold in folds),
-        model=run.fitter.estimator(best.parameters).fit(interactions) if refit else None,
+        model=_refitted(run.fitter.estimator(best.parameters), interactions) if refit else None,
+        untuned=run.fitter.estimator({}),
         frame_kind=interactions.frame_kind,
     )
 
 
-def _search(name: SearchName, space: Space, seed: int, maximize: bool) -> Search:
+def _refitted(estimator: Any, data: Interactions) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PoorFitWarning)  # folds have judged
+        return estimator.fit(data)
+
+
+def _default_search(estimator: Any, space: Space, n_trials: int | None) -> SearchName:
+    if space.is_finite and n_trials is None:
+        return "grid"
+    if n_ranks(space) > 1 and isinstance(getattr(estimator, "objective", None), Implicit):
+        return "doubling"
+    return _learning()
+
+
+def _learning() -> SearchName:
+    """Return the search that learns from trials, if it is installed."""
+    return "optuna" if find_spec("optuna") else "random"
+
+
+def _start(estimator: Any, data: Interactions, space: Space) -> Point | None:
+    """Return the point of the defaults where a search begins, if the space has no parameters without one."""
+    if not (isinstance(estimator, ALS) and isinstance(estimator.objective, Implicit)):
+        return None
+    values = default_start(estimator, data)
+    return space.point(values) if space.dimensions.keys() <= values.keys() else None
+
+
+def _search(
+    name: SearchName, space: Space, seed: int, maximize: bool, n_trials: int | None, start: Point | None
+) -> Search:
     if name == "grid":
         return Grid(space)
+    if name == "doubling":
+        low, n_low = low_rank(space), max(_planned(space, name, n_trials) - _n_at_higher_ranks(space), 1)
+        start = None if start is None else start | dict.fromkeys(start.keys() & {"rank"}, 0)
+        return Doubling(space, _search(_learning(), low, seed, maximize, n_low, start), n_low, maximize)
     if name == "random":
-        return Random(space, seed)
+        return Random(space, seed, start)
     from halfstep.tuning.optuna_search import OptunaSearch
 
-    return OptunaSearch(space, seed, maximize)
+    return OptunaSearch(space, seed, maximize, start)
+
+
+def _n_at_higher_ranks(space: Space) -> int:
+    return len(FACTORS) * (n_ranks(space) - 1)
 
 
 def _planned(space: Space, search: SearchName, n_trials: int | None) -> int:
+    if search == "doubling":
+        return n_trials or N_TRIALS[search] + _n_at_higher_ranks(space)
     if search == "optuna":  # which may try a point twice
         return n_trials or N_TRIALS[search]
     if search == "grid":

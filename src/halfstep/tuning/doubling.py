@@ -1,0 +1,82 @@
+"""A search at a low rank, whose best parameters are then tried at higher ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from halfstep.tuning.searching import Search
+from halfstep.tuning.space import Choices, Point, Space, clipped
+from halfstep.tuning.trial import Trial, best_of
+
+FACTORS = (1.0, 1.3, 1 / 1.3)  # of λ, tried at each higher rank
+
+
+class Doubling:
+    """Searches at the lowest rank, then goes from rank to rank as long as that helps.
+
+    A fit costs more at a higher rank, but λ, its exponent and the weight of missing cells that are best at one rank
+    are nearly so at another. At each rank λ is tried as it was, a little stronger and a little weaker.
+
+    Parameters
+    ----------
+    space : Space
+        With a list of ascending ranks; without one, there is nothing but the search.
+    search : Search
+        Of `low_rank(space)`.
+    n_trials : int
+        How many trials the search at the lowest rank has.
+    maximize : bool
+    """
+
+    def __init__(self, space: Space, search: Search, n_trials: int, maximize: bool) -> None:
+        self._space, self._search, self._left, self._maximize = space, search, n_trials, maximize
+        self._trials: list[Trial] = []
+        self._higher = self._at_higher_ranks()
+        self._is_low = True
+
+    def ask(self) -> Point | None:
+        if self._left > 0:
+            self._left -= 1
+            point = self._search.ask()
+            if point is not None:
+                return point
+        self._left, self._is_low = 0, False
+        return next(self._higher, None)
+
+    def tell(self, trial: Trial) -> None:
+        if self._is_low:
+            self._search.tell(trial)
+        self._trials.append(trial)
+
+    def _best(self) -> Trial | None:
+        return best_of(self._trials, self._maximize)
+
+    def _at_higher_ranks(self) -> Iterator[Point]:
+        for place in range(1, n_ranks(self._space)):
+            start = self._best()
+            if start is None or start.point["rank"] != place - 1:  # the last rank did not help
+                return
+            for factor in FACTORS:
+                yield self._moved(start.point, place, factor)
+
+    def _moved(self, point: Point, place: int, factor: float) -> Point:
+        moved = {**point, "rank": place}
+        for name, dimension in self._space.dimensions.items():
+            if name.partition(".")[0] == "regularization" and not isinstance(dimension, Choices):
+                moved[name] = clipped(dimension, point[name] * factor)
+        return moved
+
+
+def n_ranks(space: Space) -> int:
+    """Return how many ranks a space lists, 1 if none."""
+    ranks = space.dimensions.get("rank")
+    return len(ranks.values) if isinstance(ranks, Choices) else 1
+
+
+def low_rank(space: Space) -> Space:
+    """Return the space with no more than the first rank."""
+    ranks = space.dimensions.get("rank")
+    if not isinstance(ranks, Choices):
+        return space
+    return replace(space, dimensions={**space.dimensions, "rank": Choices(ranks.values[:1])})

@@ -70,6 +70,23 @@ def test_a_model_is_described_as_json(shell: Shell, model: Path) -> None:
     assert (told["iterations"], told["last_iteration"]["iteration"]) == (2, 2)
 
 
+def test_what_a_fit_has_chosen_is_described(shell: Shell, tmp_path: Path) -> None:
+    als = hs.ALS(hs.Explicit(), iterations=1, random_state=0).fit(DATA)
+    als.save(tmp_path / "m")
+    shown = described(shell, tmp_path / "m")["parameters"]
+    assert shown.startswith(f"rank={als.item_factors_.shape[1]}, regularization={als.regularization_.users:.6g}, ")
+    assert f"regularization_exponent={als.regularization_.exponent:g}" in shown
+    assert f"bias_regularization={als.regularization_.bias_ratio:.6g}" in shown
+    told = json.loads(shell("info", tmp_path / "m", "--json")[0])["parameters"]
+    assert told["regularization"] == als.regularization_.users
+    apart = hs.ALS(hs.Implicit(), iterations=1, regularization=(1.0, 2.0)).fit(DATA)
+    apart.save(tmp_path / "m")
+    assert "regularization=(1.0, 2.0)" in described(shell, tmp_path / "m")["parameters"]
+    assert (
+        described(shell, tmp_path / "m")["objective"] == f"Implicit(missing_weight={apart.objective_.missing_weight})"
+    )
+
+
 def test_an_update_is_described(shell: Shell, model: Path) -> None:
     als = hs.load(model).partial_fit(DATA)
     als.save(model)

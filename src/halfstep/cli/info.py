@@ -45,8 +45,9 @@ def _as_lines(model: Any, stored: StoredModel) -> dict[str, str]:
     parameters = _parameters(model)
     if "objective" in parameters:
         lines["objective"] = short_value(parameters["objective"])
-    chosen = {name for name in parameters if hasattr(model, f"{name}_")} | set(changed_parameters(model))
-    shown = [f"{name}={short_value(parameters[name])}" for name in parameters if name in chosen - {*NOT_SHOWN}]
+    chosen = {name for name, value in parameters.items() if getattr(model, name) is None and value is not None}
+    chosen |= set(changed_parameters(model)) - {*NOT_SHOWN}
+    shown = [f"{name}={_shown_value(parameters[name])}" for name in parameters if name in chosen - {"objective"}]
     if parameters:
         lines["parameters"] = ", ".join([*shown, "others by default" if shown else "all by default"])
     lines["factors"] = f"rank {stored.item_factors.shape[1]}, {stored.item_factors.dtype}"
@@ -87,8 +88,22 @@ def _as_dict(model: Any, stored: StoredModel) -> dict[str, Any]:
 
 
 def _parameters(model: Any) -> dict[str, Any]:
-    """Return the parameters of a model; where a fit has chosen a value, that one."""
-    return {name: getattr(model, f"{name}_", getattr(model, name)) for name in parameter_names(model)}
+    """Return the parameters of a model, with what the fit has chosen for those that are None."""
+    parameters = {name: getattr(model, name) for name in parameter_names(model)}
+    if isinstance(model, hs.ALS):
+        used = model.regularization_
+        parameters |= {
+            "objective": model.objective_,
+            "rank": model.item_factors_.shape[1],
+            "regularization": used.users if used.users == used.items else (used.users, used.items),
+            "regularization_exponent": used.exponent,
+            "bias_regularization": used.bias_ratio if model.item_biases_.any() else model.bias_regularization,
+        }
+    return parameters
+
+
+def _shown_value(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else short_value(value)
 
 
 def _shown_data(stored: StoredModel) -> str:

@@ -12,6 +12,7 @@ import typer
 
 import halfstep as hs
 from halfstep.cli.printing import note
+from halfstep.defaults import EVENTS, MISSING_RATIO, VALUES
 from halfstep.interactions.id_tables import read_title_table
 from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, NameOrPosition
 from halfstep.interactions.tables import Options
@@ -59,8 +60,6 @@ class Counts(StrEnum):
     observed = "observed"
     positive = "positive"
 
-
-BY_OBJECTIVE = "Default: by the objective"
 
 NAMES: Mapping[type, ModelType] = {
     hs.ALS: ModelType.als,
@@ -225,8 +224,8 @@ Objective = Annotated[
 Rank = Annotated[
     int | None,
     typer.Option(
-        help=f"Number of factors of each user and item. {BY_OBJECTIVE}; "
-        f"{_of_classes('rank', hs.BayesianALS, hs.SGD)}.",
+        help=f"Number of factors of each user and item. Default: {EVENTS.rank} for implicit, {VALUES.rank} for "
+        f"explicit objectives; {_of_classes('rank', hs.BayesianALS, hs.SGD)}.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -234,7 +233,7 @@ Regularization = Annotated[
     float | None,
     typer.Option(
         "--regularization",
-        help=f"Regularization λ, the parameter to tune first. {BY_OBJECTIVE}; "
+        help="Regularization λ, the parameter to tune first. Default: chosen from the data and printed; "
         f"{_of_classes('regularization', hs.SGD, hs.ItemBias)}.",
         rich_help_panel=MODEL,
     ),
@@ -243,7 +242,8 @@ Exponent = Annotated[
     float | None,
     typer.Option(
         "--regularization-exponent",
-        help=f"ν: λ of a row is multiplied by its count to this power. {BY_OBJECTIVE}.",
+        help=f"ν: λ of a row is multiplied by its count to this power. Default: {EVENTS.regularization_exponent} for "
+        f"implicit, {VALUES.regularization_exponent} for explicit objectives.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -252,7 +252,7 @@ RegularizationCounts = Annotated[
     typer.Option(
         "--regularization-counts",
         help="What is counted for it: all cells by their weights, the observed ones, or those of positive values. "
-        f"{BY_OBJECTIVE}.",
+        f"Default: {hs.ALS.regularization_counts}.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -267,11 +267,17 @@ Iterations = Annotated[
 Alpha = Annotated[
     float | None,
     typer.Option(
-        help=f"Implicit: the weight of an observed cell is 1 + alpha · value. {BY_OBJECTIVE}.", rich_help_panel=MODEL
+        help="Implicit: the weight of an observed cell is 1 + alpha · value. Default: 1, whatever the value.",
+        rich_help_panel=MODEL,
     ),
 ]
 MissingWeight = Annotated[
-    float | None, typer.Option(help=f"Weight of a missing cell. {BY_OBJECTIVE}.", rich_help_panel=MODEL)
+    float | None,
+    typer.Option(
+        help="Weight of a missing cell. Default: 0 for explicit objectives; for implicit ones all missing cells "
+        f"together weigh {MISSING_RATIO:g} times as much as all observed ones, but a cell no more than those.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Biases = Annotated[
     bool | None,

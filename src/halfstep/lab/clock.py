@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import halfstep as hs
-from halfstep.errors import FitInterruptedWarning
+from halfstep.errors import FitInterruptedWarning, PoorFitWarning
 
 
 class Fittable(Protocol):
@@ -66,6 +66,7 @@ class Clock:
     def _timed(self, work: Callable[[], Result]) -> Result:
         began = time.perf_counter()
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PoorFitWarning)  # the report says what each fit is worth
             warnings.simplefilter("error", FitInterruptedWarning)
             try:
                 result = work()

@@ -47,7 +47,7 @@ def main() -> None:
         row = [name, f"{statistics.median(seconds):.1f}", spread(values), spread(errors)]
         rows.append(row)
         print(*row, sep="  ", flush=True)
-    head = ["", " seconds", " RMSE on the folds", " RMSE of the test side"]
+    head = ["", " seconds", " RMSE on the folds", " RMSE on the test set"]
     write_between(ROOT / "docs" / "tuning.md", "searches", table(head, rows))
 
 

@@ -69,7 +69,7 @@ def test_every_run_is_a_line(check: Any, folder: Path) -> None:
 
 def test_the_report_says_what_is_unknown_and_how_the_lists_are(check: Any) -> None:
     out, _, (line,) = check("ratings.halfstep")
-    assert f"Without training data: {100 * line['unknown_users']:.1f} % of the users" in out
+    assert f"Without training data: {100 * line['unknown_users']:.1f}% of the users" in out
     labels = ["rmse", "mae", "ndcg@10", "recall@10", "hit_rate@10", "coverage@10", "novelty@10"]
     assert list(line["metrics"]) == labels
     assert [row.split()[0] for row in out.splitlines() if row.split()[0] in labels] == labels * 2  # five models
@@ -99,7 +99,7 @@ def test_a_metric_above_its_limit_fails(check: Any) -> None:
 
 def test_a_metric_without_meaning_fails(check: Any) -> None:
     _, err, _ = check("clicks.halfstep", "--fail-above", "rmse=1", fails=1)
-    message = "halfstep: rmse has no meaning for ALS, so that --fail-above cannot be checked"
+    message = "halfstep: rmse is not defined for ALS, so --fail-above cannot be checked"
     assert err.splitlines()[-1] == message
 
 

@@ -82,7 +82,7 @@ def clicks_model(folder: Path) -> Path:
 def test_fit_says_what_it_chose(shell: Shell, folder: Path, tmp_path: Path) -> None:
     out, err = shell("fit", folder / "ratings.csv", *COLUMNS, "-o", tmp_path / "m")
     assert "100,000 interactions, 943 users, 1,682 items, values 1 to 5" in err
-    assert "objective: explicit, as 5 values from 1 to 5 look rated" in err
+    assert "objective: explicit, because 5 values from 1 to 5 look like ratings" in err
     assert "model: ALS(random_state=0)\nrank 16, λ 1.238 · count^0.5\n" in err
     assert out.startswith("fitted in ")
     assert out.endswith(f"saved to {tmp_path / 'm'}\n")
@@ -290,7 +290,7 @@ def test_clicks_that_repeat_are_never_taken_for_ratings(shell: Shell, tmp_path: 
     clicks = pd.DataFrame({"user": rng.integers(0, 20, 4000), "item": rng.integers(0, 10, 4000)})
     clicks.to_csv(tmp_path / "clicks.csv", index=False)
     _, err = shell("fit", tmp_path / "clicks.csv", "-o", tmp_path / "m", "--iterations", 1)
-    assert "objective: implicit, as there are no values" in err
+    assert "objective: implicit, because there are no values" in err
 
 
 def test_parquet_requires_no_further_package(
@@ -329,7 +329,7 @@ def test_columns_by_number(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "plays.txt").write_text("ann::tea::3\nbob::tea::1\nbob::rum::1\n")
     arguments = ["--separator", "::", "--no-header", "--user", 0, "--item", 1, "--value", 2, "-o", tmp_path / "m"]
     _, err = shell("fit", tmp_path / "plays.txt", *arguments)
-    assert "objective: implicit, as values from 1 to 3 look counted" in err
+    assert "objective: implicit, because values from 1 to 3 look like counts" in err
     assert hs.load(tmp_path / "m").users_.ids.tolist() == ["ann", "bob"]
 
 
@@ -366,7 +366,7 @@ class TestColumnsOfTheDefaultNames:
     def test_are_left_out_on_request(self, shell: Shell, table: Path, tmp_path: Path) -> None:
         _, err = shell("fit", table, "--value", "", "--time", "", "-o", tmp_path / "m")
         assert "is used" not in err
-        assert "objective: implicit, as there are no values" in err
+        assert "objective: implicit, because there are no values" in err
         data = hs.load(tmp_path / "m").interactions_
         assert not data.has_values
         assert data.timestamps is None

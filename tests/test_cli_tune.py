@@ -34,7 +34,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_searches_the_default_space_and_saves_the_best(shell: Shell, table: Path, tmp_path: Path) -> None:
     out, err = shell("tune", table, *COLUMNS, "--trials", 4, "--search", "random", "-o", tmp_path / "m")
-    assert "objective: explicit, as 5 values" in err
+    assert "objective: explicit, because 5 values" in err
     assert "searched: regularization.users in LogUniform(low=0.03" in err
     assert "Tuning of ALS by rmse, random: 4 trials" in out
     assert out.endswith(f"saved to {tmp_path / 'm'}\n")
@@ -65,7 +65,7 @@ def test_searches_a_grid_and_draws_it(shell: Shell, table: Path, tmp_path: Path)
     options = ["--space", "rank=2,4", "--space", "regularization=3,30", "--folds", 2, "--metric", "mae"]
     out, _ = shell("tune", table, *COLUMNS, *options, "--plot", tmp_path / "p.png", "-o", tmp_path / "m")
     assert "Tuning of ALS by mae, grid: 4 trials" in out
-    assert "2 folds in the order of time" in out
+    assert "2 folds in time order" in out
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -399,7 +399,7 @@ def test_the_shares_of_unknown_users_and_items():
     test = hs.Interactions.from_arrays([1, 2, 3, 4, 5], ["x", "b", "y", "b", "z"]).subset([0, 1, 2, 3])
     result = hs.evaluate(hs.Popularity().fit(train), test, "recall", resamples=2)
     assert (result.unknown_users, result.unknown_items) == (1 / 2, 2 / 3)
-    line = "Without training data: 50.0 % of the users and 66.7 % of the items of the test set"
+    line = "Without training data: 50.0% of the users and 66.7% of the items of the test set"
     assert repr(result).splitlines()[1] == line
     assert result.to_dict()["unknown_items"] == 2 / 3
     assert result.n_unknown == 2
@@ -432,7 +432,7 @@ def test_resampling_in_parts_is_resampling(monkeypatch):
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say():
-    """Users drawn from a population of mean 0.3: of 400 intervals of 90 % each, about 360 hold it."""
+    """Users drawn from a population of mean 0.3: of 400 intervals of 90% each, about 360 hold it."""
     from halfstep.evaluation.bootstrap import intervals
 
     rng = np.random.default_rng(0)
@@ -463,7 +463,7 @@ def test_tables_print_and_convert(models, halves):
     _, test = halves
     result = hs.evaluate(models, test, ["ndcg", "coverage"])
     lines = repr(result).splitlines()
-    assert lines[0] == f"Evaluation on {result.n_scored} users, {943 - result.n_scored} without test items left out"
+    assert lines[0] == f"Evaluation on {result.n_scored} users, excluding {943 - result.n_scored} without test items"
     assert lines[2].split() == ["ndcg@10", "coverage@10"]
     row = result.find("biased", "ndcg")
     assert f"biased      {row.value:.4f} ({row.low:.4f} to {row.high:.4f})  " in lines[4]

@@ -200,7 +200,7 @@ def test_tunings_show_the_best_trials() -> None:
     assert page.rows[0] == ["trial", "rmse", "folds", "regularization"]
     assert page.rows[1][0] == str(found.best.number)
     assert page.bold == page.rows[1]
-    assert page.texts[-2] == "… and 3 more trials that finished"
+    assert page.texts[-2] == "… and 3 more finished trials"
 
 
 def test_cells_are_formatted_and_cut() -> None:

@@ -232,7 +232,7 @@ def test_interrupted_it_gives_the_best_so_far(ratings: hs.Interactions) -> None:
 def test_without_timestamps_folds_are_random(ratings: hs.Interactions) -> None:
     data = hs.Interactions.from_arrays(ratings.user_ids, ratings.item_ids, ratings.values)
     found = hs.tune(hs.ItemBias(), data, {"regularization": [0.0, 5.0]}, split=4)
-    assert found.folds == "4 random folds, as there are no timestamps"
+    assert found.folds == "4 random folds, because there are no timestamps"
     assert sum(found.n_scored) + sum(found.n_cold) == len(data)
 
 
@@ -372,7 +372,7 @@ def test_prints_the_best_first(ratings: hs.Interactions) -> None:
     found = hs.tune(hs.ItemBias(), ratings, {"regularization": [0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0]}, split=2)
     lines = repr(found).splitlines()
     assert lines[0].startswith("Tuning of ItemBias by rmse, grid: 7 trials")
-    assert lines[1].startswith("2 folds in the order of time: ")
+    assert lines[1].startswith("2 folds in time order: ")
     assert lines[3].split()[:2] == [str(found.best.number), f"{found.best_value:.4f}"]
     assert len(lines) == 3 + 5 + 1
 

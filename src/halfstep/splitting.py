@@ -293,7 +293,7 @@ def time_folds(
     """Cut the latest entries into folds one after the other, and train for each on all that came before it.
 
     Of entries in the order of time, fold k = 1 … n tests on those from N·(1 − (n − k + 1)·f) up to N·(1 − (n − k)·f),
-    where f is `test_fraction`: with three folds of a tenth, training ends at 70, 80 and 90 % of the data. No model
+    where f is `test_fraction`: with three folds of a tenth, training ends at 70, 80 and 90% of the data. No model
     sees the future, and together the folds hold up to n times as many test entries as one split of that size.
 
     Parameters

@@ -31,7 +31,7 @@ class Wishes:
 
 
 def choose_model(data: hs.Interactions, wishes: Wishes) -> tuple[hs.ALS, list[str]]:
-    """Make the estimator, and describe in a line each what was chosen and why."""
+    """Make the estimator, and return a line for each choice with its reason."""
     objective, why = _objective(data, wishes.objective)
     is_implicit = objective is ObjectiveName.implicit
     wrong = {"--biases": wishes.biases} if is_implicit else {"--alpha": wishes.alpha}
@@ -59,7 +59,7 @@ def choose_model(data: hs.Interactions, wishes: Wishes) -> tuple[hs.ALS, list[st
 
 
 def describe_fit(model: Any) -> list[str]:
-    """Describe in a line the parameters of a fitted ALS, including defaults that depend on the data."""
+    """Return a line with the parameters of a fitted ALS, including defaults that depend on the data."""
     if not isinstance(model, hs.ALS):
         return []
     fitted, missing = model.regularization_, getattr(model.objective_, "missing_weight", None)
@@ -69,18 +69,18 @@ def describe_fit(model: Any) -> list[str]:
 
 def _objective(data: hs.Interactions, asked: ObjectiveName | None) -> tuple[ObjectiveName, str]:
     if asked is not None:
-        return asked, "as set by --objective"
+        return asked, "set by --objective"
     if not data.has_values:
-        return ObjectiveName.implicit, "as there are no values"
+        return ObjectiveName.implicit, "because there are no values"
     distinct = np.unique(data.values)
     if len(distinct) == 1:
-        return ObjectiveName.implicit, "as all values are the same"
+        return ObjectiveName.implicit, "because all values are the same"
     if len(distinct) <= MOST_RATINGS and _is_a_scale(data.values):
         return (
             ObjectiveName.explicit,
-            f"as {len(distinct)} values from {distinct[0]:g} to {distinct[-1]:g} look rated",
+            f"because {len(distinct)} values from {distinct[0]:g} to {distinct[-1]:g} look like ratings",
         )
-    return ObjectiveName.implicit, f"as values from {distinct[0]:g} to {distinct[-1]:g} look counted"
+    return ObjectiveName.implicit, f"because values from {distinct[0]:g} to {distinct[-1]:g} look like counts"
 
 
 def _is_a_scale(values: NDArray[np.float64]) -> bool:

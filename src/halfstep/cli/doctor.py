@@ -75,7 +75,7 @@ def _print(report: hs.doctor.Report) -> None:
                     [f'half-step at rank {hs.doctor.RANK}, solver="{solver}"', f"{each:.0f}", "ns per observation"]
                     for solver, each in speed.half_steps.items()
                 ),
-                ["the first of them", f"{speed.first_call:.2f}", f"s, kernels to compile: {speed.compiled}"],
+                ["first half-step", f"{speed.first_call:.2f}", f"s, kernels to compile: {speed.compiled}"],
             ],
         )
     for line in report.advice:

@@ -13,7 +13,7 @@ from halfstep.cli.options import NAMES, Counts, ModelType
 def choose_estimator(
     data: hs.Interactions, model_type: ModelType, wishes: Wishes, counts: Counts | None
 ) -> tuple[Any, list[str]]:
-    """Make an estimator of the given class, and describe in a line each what was chosen and why."""
+    """Make an estimator of the given class, and return a line for each choice with its reason."""
     if model_type is ModelType.als:
         model, lines = choose_model(data, wishes)
         if counts is None:

@@ -69,7 +69,7 @@ class Threshold:
     def fault_of(self, value: float, model: str) -> str | None:
         """Describe what is wrong with a value of the metric; None if it is within the limit."""
         if math.isnan(value):
-            return f"{self.metric.label} has no meaning for {model}, so that --fail-{self.side} cannot be checked"
+            return f"{self.metric.label} is not defined for {model}, so --fail-{self.side} cannot be checked"
         is_within = value >= self.limit if self.side == "under" else value <= self.limit
         if is_within:
             return None

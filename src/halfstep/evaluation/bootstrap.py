@@ -13,7 +13,7 @@ from halfstep.errors import ParameterError
 from halfstep.parameters import check_number
 
 RESAMPLES = (
-    1000  # the ends of a 95 % interval are then the 25th and the 975th; the error of each is some 5 % of its width
+    1000  # the ends of a 95% interval are then the 25th and the 975th; the error of each is some 5% of its width
 )
 DRAWS_AT_ONCE = 1 << 22  # numbers of users drawn together
 

@@ -130,14 +130,14 @@ class Evaluation(Report):
         return about | {"rows": self._rows_as_dicts()}
 
     def _about(self) -> tuple[list[str], list[str]]:
-        parts = [f"Evaluation on {self.n_scored:,} users, {self.n_left_out:,} without test items left out"]
+        parts = [f"Evaluation on {self.n_scored:,} users, excluding {self.n_left_out:,} without test items"]
         if self.n_repeats:
-            parts.append(f"{self.n_repeats:,} pairs of the training data left out")
+            parts.append(f"{self.n_repeats:,} test interactions also in the training data are ignored")
         unknown = (
-            f"Without training data: {100 * self.unknown_users:.1f} % of the users and "
-            f"{100 * self.unknown_items:.1f} % of the items of the test set"
+            f"Without training data: {100 * self.unknown_users:.1f}% of the users and "
+            f"{100 * self.unknown_items:.1f}% of the items of the test set"
         )
-        about = f"In brackets: {100 * self.confidence:g} % intervals, by bootstrap over users"
+        about = f"In parentheses: {100 * self.confidence:g}% bootstrap intervals over users"
         return ["; ".join(parts), unknown], [about]
 
 
@@ -226,11 +226,11 @@ def evaluate(
     >>> train = hs.Interactions.from_arrays([1, 1, 2, 2, 3], ["tea", "milk", "tea", "jam", "tea"])
     >>> test = hs.Interactions.from_arrays([3, 1], ["jam", "salt"])
     >>> hs.evaluate(hs.Popularity().fit(train), test, ["recall", "coverage"], n=2, random_state=0)
-    Evaluation on 2 users, 1 without test items left out
-    Without training data: 0.0 % of the users and 50.0 % of the items of the test set
+    Evaluation on 2 users, excluding 1 without test items
+    Without training data: 0.0% of the users and 50.0% of the items of the test set
                 recall@2                   coverage@2
     Popularity  0.5000 (0.0000 to 1.0000)  0.6667
-    In brackets: 95 % intervals, by bootstrap over users
+    In parentheses: 95% bootstrap intervals over users
     """
     asked = read_metrics(metrics, n, (*PER_LIST, *PER_PAIR))
     check_confidence(confidence)

@@ -122,7 +122,7 @@ class StreamEvaluation(Report):
             (self.n_repeats, "repeats skipped"),
         ):
             parts += [f"{count:,} {what}"] * (count > 0)
-        about = f"In brackets: {100 * self.confidence:g} % intervals, by bootstrap over users"
+        about = f"In parentheses: {100 * self.confidence:g}% bootstrap intervals over users"
         return ["; ".join(parts)], [about]
 
 

@@ -145,7 +145,7 @@ def draw_methods(figure: Figure, methods: Sequence[Method], n_pairs: int) -> Non
     axes.set_ylim(-0.6, len(ordered) - 0.4)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
-    bars = f"bars: {100 * LEVEL:g} % bootstrap intervals"
+    bars = f"bars: {100 * LEVEL:g}% bootstrap intervals"
     axes.set_xlabel(bars if narrow else f"RMSE in stars; {bars} over users")
     set_title(figure, f"RMSE of all methods on the same {n_pairs:,} test pairs")
     lines = [axes.plot([], [], "o", color=color, markersize=7.5)[0] for color in (OURS, THEIRS)]

@@ -24,7 +24,7 @@ from halfstep.lab.tuned import Tuned
 
 CAPTIONS = {
     "methods": (
-        f"All methods on the same test set. Bars are {100 * LEVEL:g}\u00a0% intervals of a bootstrap over the test's "
+        f"All methods on the same test set. Bars are {100 * LEVEL:g}% intervals of a bootstrap over the test's "
         f"users, {RESAMPLES:,} times; the same resamples serve every method, so a difference between two is surer "
         "than the overlap of their bars suggests. Experiment I is one seed, not clipped to the scale."
     ),
@@ -87,7 +87,7 @@ def _sections(findings: Findings, plot: Callable[[str], str]) -> Iterator[tuple[
         f"and the {n_known:,} of them whose film has a training rating, too. Hyperparameters were chosen on one time "
         f"split inside the {len(findings.split.train):,} training ratings; the model was then fitted to all of "
         "these. The settings tried are what was left of wider grids, which were narrowed on the training side, too. "
-        f"In brackets: {100 * LEVEL:g}\u00a0% intervals of a bootstrap over users.</p>"
+        f"In brackets: {100 * LEVEL:g}% intervals of a bootstrap over users.</p>"
         + _corrected("Ratings, by RMSE (less is better)", "rmse", findings.stars, n_test, n_known)
         + f'<p class="note">{escape(compared_in_words(findings.als_minus_sgd["rmse"]))} of RMSE on the {n_known:,} '
         "pairs, by the paired bootstrap.</p>"
@@ -256,9 +256,9 @@ def _sampled(sampled: Sampled, n_test: int, n_known: int) -> str:
         "users in the test set.</p>"
         + table("Ratings, by RMSE", sampled.stars)
         + table("±1, by sign accuracy", sampled.signs)
-        + f'<p class="note">Intervals for {", ".join(f"{100 * share:g}" for share in SHARES)}\u00a0% contain '
-        f"{held['at random']}\u00a0% of the {100 * RANDOM_FRACTION:g}\u00a0% of ratings held out at random, and "
-        f"{held['by time']}\u00a0% of those held out by time.</p>\n"
+        + f'<p class="note">Intervals for {", ".join(f"{100 * share:g}" for share in SHARES)}% contain '
+        f"{held['at random']}% of the {100 * RANDOM_FRACTION:g}% of ratings held out at random, and "
+        f"{held['by time']}% of those held out by time.</p>\n"
     )
 
 
@@ -278,12 +278,12 @@ def _online(online: Online) -> str:
         f"{row.name}: hit rate {_gain(row.gain('hit_rate'))}, NDCG {_gain(row.gain('ndcg'))}" for row in online.rows
     )
     return (
-        f"<p>The last {100 * TEST_FRACTION:g}\u00a0% of all ratings by time: {n:,} events, {unknown:,} of users "
+        f"<p>The last {100 * TEST_FRACTION:g}% of all ratings by time: {n:,} events, {unknown:,} of users "
         "without a rating before. For each event all films that the user has not rated are ranked, the rank of the "
         "event's film is noted, and then an online model is updated: the user's row is solved anew, then the film's. "
         "Settings are published ones for other data; nothing is tuned.</p>"
         + _table(("model", f"hit rate@{PLACES}", f"NDCG@{PLACES}"), lines)
-        + f'<p class="note">Gains of online learning on the same events, with {100 * LEVEL:g}\u00a0% intervals: '
+        + f'<p class="note">Gains of online learning on the same events, with {100 * LEVEL:g}% intervals: '
         f"{escape(gains)}.</p>\n"
     )
 
@@ -300,7 +300,7 @@ def _rule() -> str:
     return (
         "<p>Ours agrees if it rounds to all the digits that were printed. Experiments I and J are random: "
         f"ours is the mean of five seeds ± their standard deviation, and agrees if the printed figure lies within "
-        f"{SPREAD:g} of these, where one more run would fall with a probability of 95\u00a0%.</p>\n"
+        f"{SPREAD:g} of these, where one more run would fall with a probability of 95%.</p>\n"
     )
 
 

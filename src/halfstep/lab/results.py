@@ -21,7 +21,7 @@ from halfstep.lab.tuned import Tuned
 SPREAD = 3.0
 """How many standard deviations of five seeds around their mean still agree.
 
-One more run of the same method would fall within 3.04 of them with a probability of 95 % (Student's t with 4 degrees
+One more run of the same method would fall within 3.04 of them with a probability of 95% (Student's t with 4 degrees
 of freedom, times √(1 + 1/5)); a figure outside was hardly printed by the same method.
 """
 

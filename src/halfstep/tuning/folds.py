@@ -147,9 +147,9 @@ def make_folds(data: Interactions, split: Folds | None, seed: int) -> tuple[list
         pairs: Any
         if data.timestamps is None:
             pairs = k_folds(data, max(n_folds, 2), random_state=seed)
-            how = "random folds, as there are no timestamps"
+            how = "random folds, because there are no timestamps"
         else:
-            pairs, how = time_folds(data, n_folds), "folds in the order of time"
+            pairs, how = time_folds(data, n_folds), "folds in time order"
     else:
         pairs, how = (split(data) if callable(split) else split), "folds as given"
     folds = []

@@ -228,23 +228,23 @@ class Tuning:
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
         if left_out:
-            lines.append(f"... and {left_out} more that finished; to_frame() has all")
+            lines.append(f"... and {left_out} more finished {'trial' if left_out == 1 else 'trials'}; see to_frame()")
         return "\n".join([*self._about(), *lines])
 
     def _repr_html_(self) -> str:
         title, note = self._about()
         (columns, *rows), left_out = self._table()
-        more = and_more(left_out, "trial", " that finished")
+        more = and_more(left_out, "finished trial")
         return html_table(title, columns, rows, bold=[0], notes=[*more, note])
 
     def _about(self) -> tuple[str, str]:
         """Return what was searched, and what was scored."""
         states = Counter(trial.state for trial in self.trials)
         counts = [f"{len(self.trials)} trials", *(f"{states[s]} {s}" for s in ("pruned", "failed") if states[s])]
-        cold = f", {sum(self.n_cold):,} left out whose user or item has no training entry" if any(self.n_cold) else ""
+        cold = f", {sum(self.n_cold):,} of cold-start users or items excluded" if any(self.n_cold) else ""
         return (
             f"Tuning of {self.estimator} by {self.metric}, {self.search}: {', '.join(counts)}, {self.seconds:.1f} s",
-            f"{self.folds}: {sum(self.n_scored):,} test pairs scored{cold}",
+            f"{self.folds}: {sum(self.n_scored):,} test interactions scored{cold}",
         )
 
     def _table(self) -> tuple[list[list[str]], int]:

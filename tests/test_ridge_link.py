@@ -160,7 +160,8 @@ def test_an_iteration_that_is_thrown_away_leaves_nothing(
     with CPU(1) as backend:
         run = Alternation(
             backend, by_user, by_item, Snapshot(P, Q, []), solver="cholesky", extrapolation=beta, data=data,
-            regularization=setting.regularization(STRENGTH, 2.0), features=features, feature_strengths=OF_FEATURES,
+            regularization=setting.regularization(STRENGTH, 2.0), features=features,
+            feature_regularization=OF_FEATURES,
         )  # fmt: skip
         for _ in range(30):
             before = run.finished

@@ -217,7 +217,7 @@ class ALS(IncrementalModel):
         if self.regularization is not None:
             for strength in as_pair("regularization", self.regularization):
                 check_number("regularization", strength)
-        for strength in self._feature_strengths:
+        for strength in as_pair("feature_regularization", self.feature_regularization):
             check_number("feature_regularization", strength, positive=True)
         check_choice("regularization_counts", self.regularization_counts, ("cells", "observed", "positive"))
         for name in ("refresh_users", "implicit_features"):
@@ -254,10 +254,6 @@ class ALS(IncrementalModel):
 
     def _unit(self, cost: Cost) -> float:
         return unit_of_targets(cost, is_centered=self.objective.defaults.is_centered)
-
-    @property
-    def _feature_strengths(self) -> tuple[float, float]:
-        return as_pair("feature_regularization", self.feature_regularization)
 
     @property
     def _solver(self) -> Solver:
@@ -365,7 +361,7 @@ class ALS(IncrementalModel):
             run = Alternation(
                 backend, by_user, by_item, start, solver=solver, extrapolation=self.extrapolation, data=data,
                 drift=self.objective.drift, regularization=regularization, features=features,
-                feature_strengths=self._feature_strengths,
+                feature_regularization=as_pair("feature_regularization", self.feature_regularization),
             )  # fmt: skip
             try:
                 while len(run.finished.history) < self.iterations:

@@ -103,7 +103,7 @@ class Alternation:
         drift: Drift | None = None,
         regularization: Regularization,
         features: tuple[Sparse | None, Sparse | None],
-        feature_strengths: tuple[float, float],
+        feature_regularization: tuple[float, float],
     ) -> None:
         self.finished = start
         self._backend, self._users, self._items = backend, backend.load(by_user), backend.load(by_item)
@@ -120,8 +120,8 @@ class Alternation:
         if any(F is not None for F in features):
             backend.hold_blas()  # for what is between half-steps, in which the threads here take part
         self._links = [
-            None if F is None else RidgeLink(F, loaded, strength, backend)
-            for F, loaded, strength in zip(features, (self._users, self._items), feature_strengths, strict=True)
+            None if F is None else RidgeLink(F, loaded, reg, backend)
+            for F, loaded, reg in zip(features, (self._users, self._items), feature_regularization, strict=True)
         ]
         users, items = (None if link is None else link.start for link in self._links)
         self.finished = self.finished._replace(links=(users, items))

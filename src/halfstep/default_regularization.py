@@ -98,7 +98,7 @@ def best_on_held_out(
         Q[:, :rank] = items
         run = Alternation(
             backend, by_user, by_item, Snapshot(P, Q, []), solver="cholesky", extrapolation=0.0, data=some,
-            regularization=candidate, features=(None, None), feature_strengths=(1.0, 1.0),
+            regularization=candidate, features=(None, None), feature_regularization=(1.0, 1.0),
         )  # fmt: skip
         for _ in range(ITERATIONS):
             run.iterate()

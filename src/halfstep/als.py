@@ -48,123 +48,122 @@ Weighed = tuple[NDArray[np.float64], NDArray[np.float64]]  # weights of rows, an
 NO_GRAMIANS: Mapping[str, Weighed] = MappingProxyType({})
 
 SIZES = {"regularization": 4, "missing_weight": 1}  # of the arrays in a file
-EXACT_RANK = 32  # up to which doubles, and exact solutions, cost next to nothing
+EXACT_RANK = 32  # up to which float64 and exact solutions cost little
 
 
 @dataclass(eq=False, repr=False)
 class ALS(IncrementalModel):
-    """Matrix factorisation by alternating least squares.
+    """Matrix factorization by alternating least squares.
 
-    Minimises the objective of `halfstep.objective` by solving all users' rows while the items' are held fixed, then
-    the reverse. The objective never rises.
+    Minimizes the objective of `halfstep.objective` by solving the rows of all users while those of the items are held
+    fixed, then the reverse. The objective never increases.
 
-    Where features f_u of users or of items are known, rows are drawn to what these say instead of to 0 (as Simm et
-    al. [5]_ draw them): their term becomes
+    With side information, features f_u of users or of items, rows are shrunk towards a linear function of the
+    features instead of towards 0 (Simm et al. [5]_). Their regularization becomes
 
         Σ_u λ_u ‖x_u − βᵀ f_u‖²_D + λ_β ‖β‖²_D,   x_u = [p_u | b_u],   D = diag(1, …, 1, ρ),
 
-    over the rows that have observations, and β is solved for in turn with them. Features can be given to `fit`; and
-    which items a user has rated at all, and who has rated an item, are features that any data have
-    (``implicit_features=True``). Rows without observations are where their features put them, and none of their
-    missing cells count. All rows are solved exactly then, at any rank, and in double precision unless `system_dtype`
-    says otherwise. Biases that drift cannot be had together with features.
+    over the rows that have observations, and β is solved for alternately with the rows. Features are passed to `fit`,
+    or are derived from the interactions: the items that a user has interacted with, and the users of an item
+    (``implicit_features=True``). Rows without observations are predicted from their features, and their missing cells
+    are ignored. With side information, all rows are solved exactly, in float64 unless `system_dtype` is set, and
+    `Drift` is not supported.
 
     Parameters
     ----------
     objective : Explicit or Implicit
         The objective: targets, weights, missing cells, biases.
     rank : int, optional
-        Number of factors of each user and item; with biases, 0 fits these alone. By default the number of columns of
-        `init` if that is given, else 16 for `Explicit`, 64 for `Implicit`.
-    regularization : float, or a pair of them, optional
-        λ ≥ 0, or the users' and the items': the parameter to tune first. By default, with w the mean weight of
-        observed cells, 2.7 w for `Implicit` (less where data are so few that all factors would vanish), and 1.1 σ w
-        for `Explicit`, where σ is the standard deviation of the values. For `Explicit`, 1.8 σ w and 4 σ w are also
-        tried, by small models that are fitted to nine tenths of the cells, and the λ that predicts the others best is
-        taken: where values have little structure beside biases, factors must not fit the noise. `regularization_` is
-        what was used. With 0, a row whose observed cells are fewer than the factors has no unique solution, which is
-        a `NumericalError` that names the row and a λ that is large enough.
+        The number of factors; 0 fits biases alone. By default, the number of columns of `init` if it is given, else
+        16 for `Explicit` and 64 for `Implicit`.
+    regularization : float or pair of float, optional
+        λ ≥ 0, or λ of users and λ of items. This is the most important parameter to tune. Let w be the mean weight of
+        observed cells. The default for `Implicit` is 2.7 w, or less if the data are so sparse that all factors would
+        be 0. The default for `Explicit` is 1.1 σ w, with σ the standard deviation of the values, or 1.8 σ w or 4 σ w
+        if a small model that is fitted to nine tenths of the cells predicts the others better with it; larger values
+        prevent factors from fitting noise if the values have little structure beyond biases. `regularization_` is the
+        value used. With 0, a row with fewer observed cells than factors has no unique solution, which raises a
+        `NumericalError` that names the row and a sufficient λ.
     regularization_exponent : float, optional
         ν in λ_u = λ · c_u^ν: 0 is ridge regression, 1 is ALS-WR (Zhou et al. 2008) and iALS (Rendle et al. 2022). By
-        default 0.5 for `Explicit`, 0.3 for `Implicit`.
+        default 0.5 for `Explicit` and 0.3 for `Implicit`.
     regularization_counts : {"observed", "cells", "positive"}
-        What c_u counts: the observed cells of row u; these and the weights of its missing cells, as in iALS; or the
-        observed cells with a positive value, as in Spark.
+        What c_u counts: the observed cells of row u; the observed cells plus the weights of the missing cells, as in
+        iALS; or the observed cells with a positive value, as in Spark.
     bias_regularization : float, optional
-        ρ, the ratio of the regularization of biases to that of factors. By default 1/σ, since biases are in the units
-        of the values, and factors in their square roots. With 0, features have no effect on biases.
+        ρ, the ratio of the regularization of biases to that of factors. By default 1/σ, because biases are in the
+        units of the values, and factors in the square roots of these units. With 0, features have no effect on
+        biases.
     implicit_features : bool
-        Link each user to the bag of items that it has in the data of the fit, and each item to its bag of users, with
-        n^-½ for each of n.
-    feature_regularization : float, or a pair of them
-        λ_β > 0 of both links, or the users' and the items'. The default was chosen on folds within MovieLens 100K's
-        first 80,000 ratings, with implicit features, for λ from 1 to 2. Where features say much, λ should be
-        larger than without: there 2.5, with a λ_β of 25. Where λ is 0, rows are drawn to nothing, whatever features
-        say.
+        Use the items of each user, and the users of each item, in the training data as side information; each of n
+        features has the value n^-½.
+    feature_regularization : float or pair of float
+        λ_β > 0, or λ_β of users and of items. The default was chosen with implicit features on folds within the first
+        80,000 ratings of MovieLens 100K, for λ from 1 to 2. If features are informative, λ should be larger than
+        without them: there 2.5, with a λ_β of 25. Where λ is 0, features have no effect.
     iterations : int
-        At most so many; each solves users, then items.
+        Maximum number of iterations; each solves users, then items.
     tol : float
-        Stop when an iteration lowers the objective by less than this fraction of it; 0 never stops early.
+        Stop if an iteration decreases the objective by less than this fraction; 0 disables early stopping.
     solver : {"auto", "cholesky", "cg", "subspace"}
-        How rows are solved: exactly, by Cholesky's factorisation; or brought nearer to their solutions from where
-        they were before, by three steps of conjugate gradients or by blocks of 64 unknowns (iALS++, [4]_). That costs
-        a fraction at high ranks and loses next to nothing, as the next iteration goes on from there: all end at the
-        same optimum. "auto" solves exactly at ranks up to 32, where that is as fast, and takes the steps above. Rows
-        that are linked to features are always solved exactly.
+        How rows are solved: exactly, by Cholesky factorization, or approximately from their previous values, by three
+        steps of conjugate gradients or by blocks of 64 unknowns (iALS++, [4]_). The approximate solvers are much
+        faster at high ranks and converge to the same optimum, because each iteration continues from the previous one.
+        "auto" is "cholesky" at ranks up to 32, where it is as fast, and "cg" above. With side information, rows are
+        always solved exactly.
     extrapolation : float
-        β, how far the items are carried on in the direction in which they moved last, before the users are solved for
-        them. An iteration that raises the objective is thrown away and done again without, so that it never rises.
-        0.8 saves a third to a half of the iterations; 0 is plain alternation.
+        β, the coefficient of the extrapolation (momentum) of the items before users are solved. An iteration that
+        increases the objective is repeated without extrapolation. 0.8 saves a third to a half of the iterations; 0
+        disables it.
     finalize : {"cholesky"}, optional
-        One iteration more after the last one, exact: nothing is then left of what a solver made simpler. It is a line
-        of `history_`, too, and callbacks see it.
+        Run one exact iteration after the last one, which removes the error of an approximate solver. It is part of
+        `history_`, and callbacks are called for it.
     refresh_users : bool
-        Solve the users once more after the last iteration, which ended with the items. Then each user's factors are
-        the best for the items' as they are, so that `fold_in` of the same history gives the same factors, and
-        `explain` adds up to what `predict` says. `history_` and callbacks show the iterations before.
+        Solve users once more after the last iteration, which ends with the items. User factors are then optimal for
+        the item factors, so that `fold_in` of the same history returns the same factors, and the contributions of
+        `explain` add up to the score of `predict`. `history_` and callbacks do not include this step.
     init : tuple of arrays, optional
-        Users' and items' factors to start from, of shapes (n_users, rank) and (n_items, rank), by position in the
-        vocabularies. Otherwise sampled from N(0, 0.1² / rank), for values in units of the square root of their
-        standard deviation. Biases start at 0. Users are solved first, so what
-        counts is the items' part.
+        Initial factors of users and items, of shapes (n_users, rank) and (n_items, rank), by position in the
+        vocabularies. By default sampled from N(0, 0.1² / rank), in units of the square root of the standard deviation
+        of the values. Biases start at 0. Users are solved first, so only the factors of the items matter.
     dtype : {"float32", "float64"}
-        What factors are stored in.
+        The data type of factors.
     system_dtype : {"auto", "float32", "float64"}
-        What each row's system is summed and solved in; at least as precise as `dtype`. By default float64 where
-        factors are, and at ranks up to 32, where it costs next to nothing; above, float32. In either case, rows whose
-        systems are too ill-conditioned for float32 are solved in float64.
+        The data type in which the linear system of each row is assembled and solved; at least as precise as `dtype`.
+        "auto" is float64 if `dtype` is, or at ranks up to 32, where it costs little, and float32 otherwise. Rows
+        whose systems are too ill-conditioned for float32 are always solved in float64.
     random_state : int or numpy.random.Generator, optional
-        Where the initial factors come from. An int gives the same bits every time, for any number of threads.
+        Seed of the initial factors. With an int, results are bitwise reproducible for any number of threads.
     threads : int, optional
-        All cores that the process may use by default. Does not change the result.
+        Number of threads; by default, all cores available to the process. Does not affect the result.
     callbacks : sequence of callable
-        Each is called with the model after every iteration, fitted so far; if one returns True, fitting stops.
+        Functions that are called with the model after each iteration; if one returns True, fitting stops.
     progress : bool, optional
-        Whether to show a progress bar; by default in terminals and notebooks, where it takes more than two seconds.
+        Whether to show a progress bar. By default, it is shown in terminals and notebooks after two seconds.
 
     Attributes
     ----------
     user_factors_, item_factors_ : ndarray of shape (n_users, rank) and (n_items, rank)
-        P and Q, read-only. Users and items without observations have zeros, or what their features say.
+        P and Q, read-only. Rows of users and items without observations are 0, or predicted from their features.
     user_biases_, item_biases_ : ndarray of shape (n_users,) and (n_items,)
         Zeros unless the objective has biases.
     mean_ : float
-        μ; the weighted mean of the values if the objective has biases, else 0.
+        μ, the weighted mean of the values if the objective has biases, else 0.
     drift_ : FittedDrift or None
-        What is added to biases at a time, if the objective has a drift.
+        The time-dependent part of the biases, if the objective has a drift.
     regularization_ : Regularization
-        λ of users and items, ν, ρ and what is counted, as used in the fit.
+        The values of λ of users and items, ν, ρ and `regularization_counts` used in the fit.
     objective_ : Explicit or Implicit
-        The objective with the weight of missing cells that was used in the fit.
+        The objective with the weight of missing cells used in the fit.
     history_ : list of Iteration
-        The objective's terms after each iteration; ``pandas.DataFrame(model.history_)`` is a table of them.
+        The terms of the objective after each iteration; ``pandas.DataFrame(model.history_)`` is a table of them.
     users_, items_ : Vocabulary
         Ids by position.
 
     Notes
     -----
-    Ctrl-C during `fit` leaves the model of the last finished iteration and warns `FitInterruptedWarning`; before
-    the first one has finished it raises `KeyboardInterrupt`.
+    If Ctrl-C interrupts `fit`, the model is that of the last finished iteration, and a `FitInterruptedWarning` is
+    issued; before the end of the first iteration, `KeyboardInterrupt` is raised.
 
     References
     ----------
@@ -215,10 +214,10 @@ class ALS(IncrementalModel):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name))
         if self.regularization is not None:
-            for strength in as_pair("regularization", self.regularization):
-                check_number("regularization", strength)
-        for strength in as_pair("feature_regularization", self.feature_regularization):
-            check_number("feature_regularization", strength, positive=True)
+            for number in as_pair("regularization", self.regularization):
+                check_number("regularization", number)
+        for number in as_pair("feature_regularization", self.feature_regularization):
+            check_number("feature_regularization", number, positive=True)
         check_choice("regularization_counts", self.regularization_counts, ("cells", "observed", "positive"))
         for name in ("refresh_users", "implicit_features"):
             check_flag(name, getattr(self, name))
@@ -229,10 +228,10 @@ class ALS(IncrementalModel):
         if self.rank is not None:
             check_integer("rank", self.rank, minimum=0 if self.objective.biases else 1)
         if self.init is not None and not (isinstance(self.init, tuple | list) and len(self.init) == 2):
-            raise ParameterError("init: give a pair, the users' factors and the items'")
+            raise ParameterError("init: give a pair of arrays, the factors of users and of items")
         if not isinstance(self.callbacks, list | tuple) or not all(map(callable, self.callbacks)):
             raise ParameterError(
-                f"callbacks={self.callbacks!r}: give a list of functions, each of which takes the model; () for none"
+                f"callbacks={self.callbacks!r}: give a list of functions that take the model, or () for none"
             )
         check_random_state(self.random_state)
         check_choice("solver", self.solver, ("auto", "cholesky", "cg", "subspace"))
@@ -242,7 +241,8 @@ class ALS(IncrementalModel):
         check_choice("system_dtype", self.system_dtype, ("auto", "float32", "float64"))
         if (self.dtype, self.system_dtype) == ("float64", "float32"):
             raise ParameterError(
-                "system_dtype='float32' is less precise than dtype='float64': raise the one or lower the other"
+                "system_dtype='float32' is less precise than dtype='float64': set system_dtype='float64', or "
+                "dtype='float32'"
             )
 
     @property
@@ -257,14 +257,14 @@ class ALS(IncrementalModel):
 
     @property
     def _solver(self) -> Solver:
-        """What "auto" stands for at this rank."""
+        """Return the solver, with "auto" resolved."""
         if self.solver != "auto":
             return self.solver
         return "cg" if self._rank > EXACT_RANK else "cholesky"
 
     @property
     def _precision(self) -> str:
-        """What the systems of a fit are solved in."""
+        """Return the data type of the systems, with "auto" resolved."""
         if self.system_dtype != "auto":
             return self.system_dtype
         return "float64" if self.dtype == "float64" or self._rank <= EXACT_RANK else "float32"
@@ -285,11 +285,11 @@ class ALS(IncrementalModel):
         return self.regularization_
 
     def _regularization_for(self, data: Interactions, cost: Cost, unit: float, backend: CPU) -> Regularization:
-        """Return the regularization that is set, or the default for these data."""
+        """Return the regularization as set, or its default for the data."""
         defaults, exponent, ratio = self.objective.defaults, self.regularization_exponent, self.bias_regularization
         if exponent is None:
             exponent = defaults.regularization_exponent
-        if ratio is None:  # biases are in the units of the targets, and factors in their square roots
+        if ratio is None:  # biases are in the units of the targets, factors in the square roots of these
             ratio = 1 / unit if cost.biases else 1.0
 
         def of(users: float, items: float) -> Regularization:
@@ -299,26 +299,26 @@ class ALS(IncrementalModel):
             return of(*as_pair("regularization", self.regularization))
         scale = mean_weight(cost) * unit
         if not defaults.stronger:
-            strength = min(defaults.regularization * scale, highest_useful(data, cost, exponent))
-            return of(strength, strength)
+            number = min(defaults.regularization * scale, highest_useful(data, cost, exponent))
+            return of(number, number)
         multiples = (defaults.regularization, *defaults.stronger)
         return best_on_held_out(data, cost, self._rank, [of(scale * m, scale * m) for m in multiples], backend)
 
     def fit(
         self, data: Interactions | object, y: None = None, *, user_features: Any = None, item_features: Any = None
     ) -> Self:
-        """Fit the model, from scratch whatever was fitted before.
+        """Fit the model. Calling `fit` again starts from scratch.
 
         Parameters
         ----------
         data : Interactions, scipy sparse matrix or dataframe
-            A sparse matrix has users as rows; a dataframe has the columns ``user``, ``item`` and, if any,
+            A sparse matrix has users as rows; a dataframe has the columns ``user`` and ``item``, and optionally
             ``value``, ``timestamp`` and ``weight``.
         y : None
-            Accepted because scikit-learn's pipelines pass it; values to learn from are a column of the data.
+            Not used, present for compatibility with scikit-learn; values are a column of the data.
         user_features, item_features : dataframe or scipy sparse matrix, optional
-            What is known of users, or of items, besides, as `BayesianALS.fit` takes it. Ids that have features and no
-            entries become part of the model and are predicted from these.
+            Side information on users or items, as in `BayesianALS.fit`. Ids with features but without interactions
+            become part of the model and are predicted from their features.
 
         Returns
         -------
@@ -327,12 +327,12 @@ class ALS(IncrementalModel):
         Raises
         ------
         DataError
-            If the data or the features are unusable.
+            If the data or the features are invalid.
         ParameterError
-            If a parameter has a value that makes no sense, or y is given; or if there are features, and `solver` or
-            the objective is one that cannot go with them.
+            If a parameter is invalid, y is not None, or the solver or the objective does not support side information
+            and there is some.
         NumericalError
-            If a row's system is not positive definite; the message names the user or item.
+            If the system of a row is not positive definite; the message names the user or item.
         """
         self._check_before_fit(y)
         data = as_interactions(data)
@@ -393,7 +393,7 @@ class ALS(IncrementalModel):
         return self
 
     def _initial_factors(self, data: Interactions, unknowns: int, unit: float) -> tuple[Factors, Factors]:
-        """P and Q in the layout of the backends: ``[factors | bias | 0 …]``."""
+        """Return P and Q in the layout of the backends: ``[factors | bias | 0 …]``."""
         rank = self._rank
         if not self.objective.defaults.is_centered:
             unit = 1.0  # as published for implicit feedback
@@ -401,18 +401,18 @@ class ALS(IncrementalModel):
         if self.init is None:
             rng = as_generator(self.random_state)
             scale = 0.1 * np.sqrt(unit / max(rank, 1))
-            drawn = [rng.normal(0.0, scale, shape) for shape in shapes.values()]
-            for factors, counts in zip(drawn, (data.user_counts, data.item_counts), strict=True):
+            start = [rng.normal(0.0, scale, shape) for shape in shapes.values()]
+            for factors, counts in zip(start, (data.user_counts, data.item_counts), strict=True):
                 factors[counts == 0] = 0.0
         else:
-            drawn = list(given_factors(self.init, data, rank))
-        P, Q = (empty_factors(len(given), unknowns, self.dtype) for given in drawn)
-        with np.errstate(over="ignore"):  # what is too large for float32 makes no finite objective
-            P[:, :rank], Q[:, :rank] = drawn
+            start = list(given_factors(self.init, data, rank))
+        P, Q = (empty_factors(len(given), unknowns, self.dtype) for given in start)
+        with np.errstate(over="ignore"):  # the objective is then not finite, which is an error
+            P[:, :rank], Q[:, :rank] = start
         return P, Q
 
     def _grams(self, backend: CPU, cost: Cost, finished: Snapshot) -> dict[str, Weighed]:
-        """Compute the Gramians that updates start from, in much less time than an iteration takes."""
+        """Return the Gramians that incremental updates start from; this is much faster than an iteration."""
         if cost.user_missing is None or cost.item_missing is None:
             return {}
         sides = (("user", cost.user_missing, finished.P), ("item", cost.item_missing, finished.Q))
@@ -427,8 +427,8 @@ class ALS(IncrementalModel):
         finished: Snapshot,
         grams: Mapping[str, Weighed] = NO_GRAMIANS,
     ) -> None:
-        """Set the fitted attributes to copies: the arrays of the training loop are about to be written again."""
-        k = self._rank  # without biases the column after the factors is padding, and 0 as it should be
+        """Set the fitted attributes to copies of the arrays of the training loop, which will overwrite them."""
+        k = self._rank  # without biases, the next column is padding, and 0
         live, fitted, gramians = {}, {}, Gramians()
         for what, F in zip(("user", "item"), finished[:2], strict=True):
             biases = F[:, k] if F.shape[1] > k else np.zeros(len(F), F.dtype)
@@ -474,7 +474,7 @@ class ALS(IncrementalModel):
                 raise ValueError(f"its {name} is not {SIZES[name]} numbers of at least 0")
         if "regularization" in own:
             users, items, exponent, ratio = own["regularization"].tolist()
-        else:  # files of versions without defaults that depend on the data
+        else:  # files of versions in which defaults did not depend on the data
             users, items = as_pair("regularization", self.regularization)
             exponent, ratio = self.regularization_exponent, self.bias_regularization
         if None in (users, items, exponent, ratio):
@@ -485,7 +485,7 @@ class ALS(IncrementalModel):
     def _is_done(self, keep: Callable[[Snapshot], None], finished: Snapshot) -> bool:
         if self.callbacks:
             keep(finished)
-            # All are called, whatever the first one says; a number, such as an error rate, does not mean stop.
+            # All callbacks are called, even if the first returns True; only True stops, not other truthy values.
             with paused():
                 answers = [callback(self) for callback in self.callbacks]
             if any(isinstance(answer, bool | np.bool_) and answer for answer in answers):

@@ -522,7 +522,7 @@ def test_legacy_random_state_is_refused() -> None:
 
 
 def test_nothing_to_fit(data: hs.Interactions) -> None:
-    with pytest.raises(DataError, match="the data have no entries"):
+    with pytest.raises(DataError, match="the data have no interactions"):
         ALS(rank=2).fit(data.subset([]))
 
 

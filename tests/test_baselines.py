@@ -154,7 +154,7 @@ class TestEveryBaseline:
         assert kind().fit(first).fit(second).predict("a", "b") == kind().fit(second).predict("a", "b")
 
     def test_refuses_data_without_entries(self, kind):
-        with pytest.raises(DataError, match="there is nothing to fit: the data have no entries"):
+        with pytest.raises(DataError, match="there is nothing to fit: the data have no interactions"):
             kind().fit(Interactions.from_arrays([1], [2]).subset([]))
 
     def test_says_when_it_is_not_fitted(self, kind):

@@ -531,7 +531,7 @@ def test_what_cannot_be_evaluated_is_refused(models, halves):
         hs.evaluate({}, test)
     with pytest.raises(ParameterError, match="the model 'a' is 3: give fitted models"):
         hs.evaluate({"a": 3}, test)
-    with pytest.raises(DataError, match="the test set has no entries"):
+    with pytest.raises(DataError, match="the test set has no interactions"):
         hs.evaluate(models, test.subset([]))
     with pytest.raises(DataError, match="no user has a relevant item in the test set"):
         hs.evaluate(models, test, relevant_from=6)

@@ -175,7 +175,7 @@ def test_progress_is_shown_when_asked_for(capsys):
 
 
 def test_data_without_entries_are_refused():
-    with pytest.raises(DataError, match="there is nothing to fit: the data have no entries"):
+    with pytest.raises(DataError, match="there is nothing to fit: the data have no interactions"):
         SGD().fit(Interactions.from_arrays([1], [2]).subset([]))
 
 

@@ -337,7 +337,7 @@ class ALS(IncrementalModel):
         self._check_before_fit(y)
         data = as_interactions(data)
         if len(data) == 0:
-            raise DataError("there is nothing to fit: the data have no entries")
+            raise DataError("there is nothing to fit: the data have no interactions")
         of_users: Given | None = None
         features: tuple[Sparse | None, Sparse | None] = (None, None)
         if self.implicit_features or user_features is not None or item_features is not None:

@@ -46,7 +46,7 @@ class BaselineModel(FactorModel):
         self._check_before_fit(y)
         interactions = as_interactions(data)
         if len(interactions) == 0:
-            raise DataError("there is nothing to fit: the data have no entries")
+            raise DataError("there is nothing to fit: the data have no interactions")
         mean, user_biases, item_biases = self._estimate(interactions)
         self._remember(
             interactions,

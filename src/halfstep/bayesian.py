@@ -236,7 +236,7 @@ class BayesianALS(HalfStepModel):
         self._check_before_fit(y)
         data = as_interactions(data)
         if len(data) == 0:
-            raise DataError("there is nothing to fit: the data have no entries")
+            raise DataError("there is nothing to fit: the data have no interactions")
         data, of_users, linked = read_features(
             data, user_features, item_features, implicit=bool(self.implicit_features)
         )

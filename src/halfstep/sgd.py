@@ -136,7 +136,7 @@ class SGD(FactorModel):
         self._check_before_fit(y)
         interactions = as_interactions(data)
         if len(interactions) == 0:
-            raise DataError("there is nothing to fit: the data have no entries")
+            raise DataError("there is nothing to fit: the data have no interactions")
         check_rank(self.rank, interactions.n_users, interactions.n_items, itemsize=8, is_solved=False)
         rng = as_generator(self.random_state)
         P = rng.normal(0.0, self.init_std, (interactions.n_users, self.rank))

@@ -74,7 +74,7 @@ class Task:
         relevant_from: float | None,
     ) -> Task:
         if len(test) == 0:
-            raise DataError("there is nothing to score: the test set has no entries")
+            raise DataError("there is nothing to score: the test set has no interactions")
         present, entry_rows = np.unique(test.user_positions, return_inverse=True)
         users = test.users.ids[present]
         known_users, item_of = known_positions(model, test)

@@ -1,14 +1,14 @@
-"""How much each cell of the matrix counts: popularity, confidence, rows times columns.
+"""Weights of observed and missing cells, and targets.
 
-An *observed weight* is a number of at least 0, or a callable from `Cells` to one weight per cell; any function of
-that shape will do, as long as a cell's weight depends on nothing but the cell and the counts: when users are folded
-in or the model is updated, it is called for some cells only. A function that does not use the values of cells can
-have an attribute ``uses_values = False``: then a model that was fitted on values accepts interactions without.
-A *missing weight* is a number, the same for every missing cell, or a callable from the `Cells` to factors s (one per
-user) and m (one per item) whose products s_u·m_i are the weights. A *target* is a number or a callable like an
-observed weight's.
+An *observed weight* is a number of at least 0, or a callable from `Cells` to an array with a weight for each cell.
+The weight of a cell may depend only on the cell itself and on the counts, because the function is called for a subset
+of the cells when users are folded in or the model is updated. If a function does not use the values of cells, it can
+have an attribute ``uses_values = False``; a model that was fitted on values then accepts interactions without values.
+A *missing weight* is a number, the same for every missing cell, or a callable from `Cells` to arrays s (of users) and
+m (of items), whose products s_u·m_i are the weights. A *target* is a number, or a callable like that of an observed
+weight.
 
-Popularity c_i is the number of *observed* cells of item i, whatever their values.
+The popularity c_i of item i is the number of its *observed* cells, whatever their values.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cells:
-    """The observed cells that weights are computed for, with the popularity to compute them from.
+    """Observed cells, with the counts of users and items.
 
     Attributes
     ----------
     users, items : ndarray of shape (n_cells,)
-        Positions of each cell's user and item.
+        Positions of the user and the item of each cell.
     values : ndarray of shape (n_cells,)
     weights : ndarray of shape (n_cells,), or None
-        The column of per-entry weights, where the interactions came with one.
+        The weights of the interactions, if they have any.
     user_counts : ndarray of shape (n_users,)
-        Observed cells of each user.
+        Number of observed cells of each user.
     item_counts : ndarray of shape (n_items,)
-        Observed cells of each item: its popularity.
+        Number of observed cells of each item, its popularity.
     """
 
     users: NDArray[np.integer]
@@ -57,32 +57,32 @@ Target = float | Callable[[Cells], Floats]
 
 
 def uses_values(weight: ObservedWeight | Target | None) -> bool:
-    """Whether a weight or target depends on values; a function does unless it has ``uses_values = False``."""
+    """Whether a weight or target depends on values, as a function does unless it has ``uses_values = False``."""
     return callable(weight) and bool(getattr(weight, "uses_values", True))
 
 
 def counts_events(target: Target) -> bool:
-    """Whether the target allows that an interaction without a value is one event, with a value of 1."""
+    """Whether an interaction without a value can be treated as one event, with a value of 1."""
     return not uses_values(target) or bool(getattr(target, "counts_events", False))
 
 
 def per_observation(counts: NDArray[np.int64]) -> Floats:
-    """1 / c, and 0 where nothing was observed: an unseen item has no weight, not an infinite one."""
+    """Return 1 / c, and 0 where c is 0, so that items without observations have no weight."""
     inverse = np.zeros(len(counts), dtype=np.float64)
     np.divide(1.0, counts, out=inverse, where=counts > 0)
     return inverse
 
 
 @dataclass(frozen=True)
-class linear_popularity:  # noqa: N801 - reads as the function that it stands for
-    """WALS, linear: w_ui = w0 + wk / c_i, so that rare items count for more.
+class linear_popularity:  # noqa: N801 - used like a function
+    """Linear popularity weights of WALS, w_ui = w0 + wk / c_i, which are larger for rare items.
 
     Parameters
     ----------
     w0 : float
-        What every observed cell weighs.
+        The constant part of the weight.
     wk : float
-        What the observed cells of one item share between them.
+        The total additional weight of each item, divided equally among its observed cells.
     """
 
     w0: float
@@ -104,14 +104,14 @@ class linear_popularity:  # noqa: N801 - reads as the function that it stands fo
 
 @dataclass(frozen=True)
 class power_popularity:  # noqa: N801
-    """WALS, power: w_ui = w0 + (1 / c_i)^e.
+    """Power popularity weights of WALS, w_ui = w0 + (1 / c_i)^e.
 
     Parameters
     ----------
     w0 : float
-        What every observed cell weighs at least.
+        The minimum weight.
     e : float
-        How fast the weight falls with popularity: 0 not at all, 1 as `linear_popularity` with ``wk=1``.
+        The exponent: with 0 the weight does not depend on popularity, 1 equals `linear_popularity` with ``wk=1``.
     """
 
     w0: float
@@ -133,16 +133,16 @@ class power_popularity:  # noqa: N801
 
 @dataclass(frozen=True)
 class confidence:  # noqa: N801
-    """Hu, Koren, Volinsky (2008): w_ui = base + alpha · |r_ui|, for values such as counts.
+    """Confidence weights of Hu, Koren and Volinsky (2008), w_ui = base + alpha · |r_ui|, for values such as counts.
 
-    Where values can be negative, `preference` as the target says which cells are liked.
+    If values can be negative, use `preference` as the target.
 
     Parameters
     ----------
     alpha : float
-        How much one unit of the value adds to the weight.
+        The increase of the weight per unit of the value.
     base : float
-        What a cell weighs of which the value is 0. The paper's 1 is the weight of a missing cell.
+        The weight of a cell with the value 0. In the paper, it is 1, the weight of a missing cell.
     """
 
     alpha: float
@@ -158,13 +158,15 @@ class confidence:  # noqa: N801
 
 @dataclass(frozen=True)
 class log_confidence:  # noqa: N801
-    """Hu, Koren, Volinsky (2008): w_ui = base + alpha · log(1 + r_ui / epsilon), for values of a very wide range.
+    """Logarithmic confidence weights of Hu, Koren and Volinsky (2008), w_ui = base + alpha · log(1 + r_ui / epsilon).
+
+    They suit values that range over several orders of magnitude.
 
     Parameters
     ----------
     alpha : float
     epsilon : float
-        The value from which the logarithm begins to bend; positive.
+        The scale of values, positive: the weight is nearly linear below it and logarithmic above.
     base : float
         As in `confidence`.
     """
@@ -184,14 +186,14 @@ class log_confidence:  # noqa: N801
 
 @dataclass(frozen=True)
 class preference:  # noqa: N801
-    """A target rather than a weight: t_ui = 1 for a value above a threshold, and something else for the others.
+    """A target, not a weight: t_ui = 1 for a value above a threshold, and another constant for other observed cells.
 
     Parameters
     ----------
     above : float
-        The threshold: 0 for counts that may be negative (Spark, implicit), 3.5 for stars, say.
+        The threshold, such as 0 for counts that may be negative (Spark, implicit), or 3.5 for ratings from 1 to 5.
     otherwise : float
-        The target of the other observed cells: 0, or −1 for signed preferences.
+        The target of other observed cells, such as 0, or −1 for signed preferences.
     """
 
     above: float = 0.0
@@ -212,16 +214,16 @@ class preference:  # noqa: N801
 
 @dataclass(frozen=True, eq=False)  # arrays have no single answer to ==
 class row_column:  # noqa: N801
-    """TensorFlow's WALS: w_ui = w0 + R_u · C_i for observed cells; missing ones weigh w0.
+    """Weights of TensorFlow's WALS: w_ui = w0 + R_u · C_i for observed cells, and w0 for missing cells.
 
     Parameters
     ----------
     w0 : float
-        The weight of a missing cell; pass it as `missing_weight` too.
+        The weight of a missing cell; pass it as `missing_weight` as well.
     rows : float or array-like of shape (n_users,)
-        R, by the position of the user.
+        R, by position of the user.
     columns : float or array-like of shape (n_items,)
-        C, by the position of the item.
+        C, by position of the item.
     """
 
     w0: float
@@ -244,17 +246,17 @@ class row_column:  # noqa: N801
 
 @dataclass(frozen=True)
 class missing_popularity:  # noqa: N801
-    """The eALS of He et al. (2016): a missing cell weighs c0 · f_i^a / Σ_j f_j^a, f its item's share of cells.
+    """Missing weights of eALS (He et al. 2016), c0 · f_i^a / Σ_j f_j^a, with f_i = c_i / Σ_j c_j.
 
-    Popular items that a user did not take are more likely to be disliked than unknown. All items' weights add up
-    to c0; unseen items weigh nothing.
+    If a popular item is missing, the user more likely knows it and is not interested. Items without observations have
+    no weight.
 
     Parameters
     ----------
     c0 : float
         The sum of the weights over all items.
     exponent : float
-        a: 0 treats all seen items alike, 1 in proportion to popularity.
+        a: with 0 the weight does not depend on popularity, with 1 it is proportional to popularity.
     """
 
     c0: float
@@ -269,7 +271,7 @@ class missing_popularity:  # noqa: N801
         return np.ones(len(cells.user_counts)), self.c0 * shares / shares.sum()
 
     def shares(self, item_counts: NDArray[np.int64]) -> Floats:
-        """Give each item's weight before all are scaled to a sum of c0; a change of one leaves the others."""
+        """Return the weight of each item before scaling to a sum of c0, so that it depends on its own count alone."""
         with np.errstate(over="ignore"):
             shares = np.where(item_counts > 0, item_counts.astype(np.float64) ** self.exponent, 0.0)
         if not np.isfinite(shares.sum()):
@@ -278,7 +280,7 @@ class missing_popularity:  # noqa: N801
 
 
 def _of_each_cell(of_items: Callable[[NDArray[np.int64]], Floats], cells: Cells) -> Floats:
-    """Compute what depends on items' popularity for each cell: by items or by cells, whichever are fewer."""
+    """Compute a function of popularity for each cell, evaluated by items or by cells, whichever are fewer."""
     if len(cells.items) < len(cells.item_counts):
         return of_items(cells.item_counts[cells.items])
     weights: Floats = of_items(cells.item_counts)[cells.items]
@@ -286,13 +288,13 @@ def _of_each_cell(of_items: Callable[[NDArray[np.int64]], Floats], cells: Cells)
 
 
 def _check_weights(name: str, given: ArrayLike) -> None:
-    """Check that a weight is a finite number of at least 0, or an array of such."""
+    """Check that a weight is a finite number of at least 0, or an array of such numbers."""
     try:
         array = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
         array = np.array(np.nan)
     if array.ndim > 1 or isinstance(given, str | bytes | bool) or not (np.isfinite(array) & (array >= 0)).all():
-        raise ParameterError(f"{name}={given!r}: give a finite number of at least 0, or an array of such")
+        raise ParameterError(f"{name}={given!r}: give a finite number of at least 0, or an array of such numbers")
 
 
 def _one_each(name: str, given: ArrayLike, count: int, what: str) -> Floats:

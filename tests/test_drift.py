@@ -376,7 +376,7 @@ def test_what_is_asked_for_makes_sense() -> None:
     ):
         with pytest.raises(ParameterError, match=message):
             hs.Drift(**wrong)
-    with pytest.raises(ParameterError, match="say biases=True, too"):
+    with pytest.raises(ParameterError, match="set biases=True"):
         hs.Explicit(drift=hs.Drift(), biases=False)
     with pytest.raises(ParameterError, match=r"drift=10: give halfstep\.Drift\(\)"):
         hs.Explicit(biases=True, drift=10)

@@ -552,7 +552,7 @@ def test_what_the_objective_refuses_is_not_entered() -> None:
     data = hs.Interactions.from_arrays([0, 0, 1], [0, 1, 1], [1.0, 2.0, 3.0])
     weight = hs.weights.log_confidence(alpha=1, epsilon=1)
     model = hs.ALS(hs.Implicit(observed_weight=weight), rank=2, random_state=0).fit(data)
-    with np.errstate(invalid="ignore"), pytest.raises(DataError, match="weight nan to user 7, item 0"):
+    with np.errstate(invalid="ignore"), pytest.raises(DataError, match="weight nan for user 7, item 0"):
         model.partial_fit(hs.Interactions.from_arrays([7], [0], [-5.0]))
     assert len(model.interactions_) == 3
     assert 7 not in model.users_

@@ -150,7 +150,7 @@ def test_a_bad_weight_names_its_cell(data: hs.Interactions, bad: float) -> None:
     def weight(cells: weights.Cells) -> np.ndarray:
         return np.where(cells.values == 3.0, bad, 1.0)
 
-    with pytest.raises(DataError, match=rf"gave the weight {bad} to user 'a', item 'milk' \(value 3\.0\)"):
+    with pytest.raises(DataError, match=rf"returned the weight {bad} for user 'a', item 'milk' \(value 3\.0\)"):
         weights_of(weight, data)
 
 
@@ -184,9 +184,9 @@ def test_nothing_but_zero_weights(data: hs.Interactions) -> None:
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        (lambda cells: (np.ones(2), np.ones(3)), r"gave tuple of shapes \[\(2,\), \(3,\)\].* a pair, one number for"),
-        (lambda cells: 2.0, r"gave float of shapes \[\(\)\]"),
-        (weights.confidence(3.0), r"gave ndarray of shapes \[\(6,\)\]"),
+        (lambda cells: (np.ones(2), np.ones(3)), r"returned tuple of shapes \[\(2,\), \(3,\)\].* a pair of arrays"),
+        (lambda cells: 2.0, r"returned float of shapes \[\(\)\]"),
+        (weights.confidence(3.0), r"returned ndarray of shapes \[\(6,\)\]"),
         (lambda cells: (np.ones(3), np.array([1.0, -1.0, 1.0])), "negative or not finite"),
         (lambda cells: (np.array([1.0, np.inf, 1.0]), np.ones(3)), "negative or not finite"),
     ],
@@ -216,7 +216,7 @@ class OfMyOwn(Objective):
 def test_missing_weights_of_another_objective_are_checked_before_kernels_read_them(
     data: hs.Interactions, factors: Any
 ) -> None:
-    with pytest.raises(DataError, match=r"gave (tuple|ndarray) of shapes|negative or not finite"):
+    with pytest.raises(DataError, match=r"returned (tuple|ndarray) of shapes|negative or not finite"):
         hs.ALS(OfMyOwn(factors), rank=2).fit(data)
 
 

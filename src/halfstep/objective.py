@@ -1,11 +1,11 @@
-"""What is minimised: `Explicit` and `Implicit` turn interactions into the arrays of the objective
+"""Objectives: `Explicit` and `Implicit` turn interactions into the arrays of the objective
 
     J =  Σ_(u,i)∈Ω  w_ui · (t_ui − μ − b_u − b_i − p_u·q_i)²
        + Σ_(u,i)∉Ω  s_u · m_i · (p_u·q_i)²
        + Σ_u λ_u (‖p_u‖² + ρ b_u²) + Σ_i λ_i (‖q_i‖² + ρ b_i²)
 
-Ω are the observed cells: those that are stored, whatever their values. Every published variant of ALS is a setting of
-these arrays; none has code of its own.
+Ω is the set of observed cells: those that are stored, whatever their values. Every published variant of ALS is a
+setting of these arrays.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cost:
-    """The data terms of J for given interactions, cells in input order.
+    """The data terms of J for given interactions, with cells in input order.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Cost:
     weights : ndarray of shape (n_cells,)
         w.
     user_missing, item_missing : ndarray of shape (n_users,) and (n_items,), or None
-        s and m; None where missing cells do not count.
+        s and m; None if missing cells have no weight.
     mean : float
         μ.
     biases : bool
@@ -55,7 +55,7 @@ class Cost:
     biases: bool
 
     def without_missing_of(self, users: NDArray[np.bool_], items: NDArray[np.bool_]) -> Cost:
-        """The same, but the missing cells of some users and items do not count."""
+        """Return the terms without weights of the missing cells of some users and items."""
         s, m = self.user_missing, self.item_missing
         if s is None or m is None:
             return self
@@ -64,7 +64,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What rows share, taken from the training data: later rows are scored and weighted by the same.
+    """Statistics of the training data, which also apply to rows that are added later.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Statistics:
     item_counts : ndarray of shape (n_items,)
         Popularity.
     users : Vocabulary
-        Those of the training data: weights that go by a user's position mean theirs.
+        The users of the training data, to which the positions in weights refer.
     """
 
     mean: float
@@ -81,7 +81,7 @@ class Statistics:
     users: Vocabulary
 
     def place(self, data: Interactions) -> tuple[Cells, NDArray[np.intp]]:
-        """Give the cells of later rows, and the places of their users: known ones' own, new ones' after these."""
+        """Return the cells of later rows, and the positions of their users; new users follow the known ones."""
         known = self.users.shared(data.users)
         places = np.where(known >= 0, known, len(self.users) + np.cumsum(known < 0) - 1)
         counts = np.zeros(max(len(self.users), int(places.max(initial=-1)) + 1), np.int64)
@@ -93,26 +93,26 @@ class Statistics:
 
 
 class Objective(ABC):
-    """What `halfstep.ALS` minimises, regularisation aside: `Explicit`, `Implicit`, or a class of your own."""
+    """Base class of objectives of `halfstep.ALS`, without regularization: `Explicit`, `Implicit`, and subclasses."""
 
     biases: bool = False
     """Whether b_u and b_i are fitted."""
     drift: Drift | None = None
-    """How biases change with time, if they do."""
+    """The time dependence of biases, if any."""
     defaults: ClassVar[Defaults] = VALUES
-    """The parameters of `halfstep.ALS` that are not set."""
+    """Default values of the parameters of `halfstep.ALS`."""
 
     def default_missing_weight(self, cost: Cost) -> float | None:
-        """Return the weight of missing cells of the training data if it is not set, else None."""
+        """Return the weight of missing cells for the training data; None if the objective sets it."""
         return None
 
     def with_missing_weight(self, weight: float | None) -> Self:
-        """Return the objective with this weight of missing cells if it is not set."""
+        """Return the objective with this weight of missing cells, unless it sets one."""
         return self
 
     @property
     def uses_values(self) -> bool:
-        """Whether targets or weights depend on the values of interactions; subclasses may return False."""
+        """Whether targets or weights depend on the values of interactions. Subclasses may return False."""
         return True
 
     @property
@@ -130,24 +130,24 @@ class Objective(ABC):
 
     @abstractmethod
     def targets(self, cells: Cells) -> Floats:
-        """Give t of each of some observed cells, μ not yet taken off."""
+        """Return t of each observed cell, before μ is subtracted."""
 
     @abstractmethod
     def weights(self, cells: Cells) -> Floats:
-        """Give w of each of some observed cells."""
+        """Return w of each observed cell."""
 
     @abstractmethod
     def missing(self, cells: Cells) -> tuple[Floats, Floats] | None:
-        """Give s of each user and m of each item; None where missing cells do not count."""
+        """Return s of each user and m of each item; None if missing cells have no weight."""
 
     def cost(self, data: Interactions, statistics: Statistics | None = None) -> Cost:
-        """Turn interactions into the arrays of the objective.
+        """Return the arrays of the objective for given interactions.
 
         Parameters
         ----------
         data : Interactions
         statistics : Statistics, optional
-            Of the data that the model was fitted on, where these are later ones; else taken from `data`.
+            The statistics of the training data if `data` are later interactions. By default, those of `data`.
         """
         cells, places = (cells_of(data), None) if statistics is None else statistics.place(data)
         targets, weights = self.of_cells(
@@ -157,7 +157,7 @@ class Objective(ABC):
         if self.biases:
             mean = _weighted_mean(targets, weights) if statistics is None else statistics.mean
         if self.drift is not None:
-            targets = np.array(targets)  # one for each cell, even where they are equal: they will differ with time
+            targets = np.array(targets)  # a copy without broadcasting, because the targets become time-dependent
         s, m = self.missing_factors(cells) or (None, None)
         if s is not None and places is not None:
             s = s[places]
@@ -169,7 +169,7 @@ class Objective(ABC):
         Raises
         ------
         DataError
-            If there is not one s for each user and one m for each item, or one is negative or not finite.
+            If the shapes are not (n_users,) and (n_items,), or a number is negative or not finite.
         """
         given: Any = self.missing(cells)
         if given is None:
@@ -177,22 +177,22 @@ class Objective(ABC):
         shapes = [np.shape(factor) for factor in given] if isinstance(given, tuple) else [np.shape(given)]
         if shapes != [cells.user_counts.shape, cells.item_counts.shape]:
             raise DataError(
-                f"{self!r} gave {type(given).__name__} of shapes {shapes}: the weight of missing cells is a pair, "
-                f"one number for each of {len(cells.user_counts)} users and {len(cells.item_counts)} items"
+                f"{self!r} returned {type(given).__name__} of shapes {shapes}: the weight of missing cells must be a "
+                f"pair of arrays, of {len(cells.user_counts)} users and {len(cells.item_counts)} items"
             )
         s, m = (np.asarray(factor, dtype=np.float64) for factor in given)
         for factor in (s, m):
             if not (np.isfinite(factor).all() and (factor >= 0).all()):
-                raise DataError(f"{self!r} gave a factor of missing cells' weights that is negative or not finite")
+                raise DataError(f"{self!r} returned a weight of missing cells that is negative or not finite")
         return s, m
 
     def of_cells(self, cells: Cells, ids_of: Callable[[int], tuple[Any, Any]]) -> tuple[Floats, Floats]:
-        """Give targets and weights of some cells, checked; `ids_of` names the user and the item of a culprit.
+        """Return the targets and weights of cells after checks; `ids_of` returns the ids of a cell for errors.
 
         Raises
         ------
         DataError
-            If there is not one for each cell, one is not finite, or a weight is negative.
+            If the shapes are not (n_cells,), a number is not finite, or a weight is negative.
         """
         found = []
         given: Any
@@ -200,15 +200,15 @@ class Objective(ABC):
             numbers = np.asarray(np.nan if isinstance(given, tuple) else given, dtype=np.float64)
             if numbers.shape != cells.values.shape:
                 raise DataError(
-                    f"{self!r} gave {type(given).__name__} of shape {np.shape(numbers)} as {what}s of "
-                    f"{len(cells.values)} observed cells: the {what} of observed cells is one number for each"
+                    f"{self!r} returned {type(given).__name__} of shape {np.shape(numbers)} as {what}s of "
+                    f"{len(cells.values)} observed cells: give one number for each cell"
                 )
             some = numbers[:1] if is_repeated(numbers) else numbers
             bad = np.flatnonzero(~np.isfinite(some) | ((some < 0) & (what == "weight")))
             if len(bad):
                 user, item = ids_of(int(bad[0]))
                 raise DataError(
-                    f"{self!r} gave the {what} {numbers[bad[0]]} to user {user!r}, item {item!r} "
+                    f"{self!r} returned the {what} {numbers[bad[0]]} for user {user!r}, item {item!r} "
                     f"(value {cells.values[bad[0]]}): {what}s must be finite"
                     + (" and not negative" if what == "weight" else "")
                 )
@@ -218,23 +218,22 @@ class Objective(ABC):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Explicit(Objective):
-    """Values are what is to be predicted: ratings, scores, ±1.
+    """The objective for explicit feedback, which predicts values such as ratings, scores or ±1.
 
     Parameters
     ----------
     weight : float or callable, optional
-        w, the weight of an observed cell: a number, one of `halfstep.weights`, or any function from
-        `halfstep.weights.Cells` to an array. By default the interactions' own column of weights, or 1 if they have
-        none.
+        w, the weight of an observed cell: a number, a function of `halfstep.weights`, or any function from
+        `halfstep.weights.Cells` to an array. By default, the weights of the interactions, or 1 if they have none.
     missing_weight : float or callable
-        s·m, the weight of a missing cell, whose factors' product p_u·q_i is drawn to 0. With 1 (and ``weight=1``,
-        no biases) a missing cell is an observation of 0.
+        s·m, the weight of a missing cell, in which p_u·q_i is shrunk towards 0. With 1, ``weight=1`` and
+        ``biases=False``, a missing cell is an observation of 0.
     biases : bool
-        Fit b_u and b_i jointly with the factors, around the weighted mean μ of the observed values. In missing cells,
-        only the product of the factors is shrunk towards 0, and predictions towards μ + b_u + b_i.
+        Whether to fit b_u and b_i jointly with the factors, and to center values by their weighted mean μ. In missing
+        cells, p_u·q_i is shrunk towards 0, and thus predictions towards μ + b_u + b_i.
     drift : Drift, optional
-        Let biases change with time: beside b_u + b_i there is b_{i,bin(time)} + a_u dev_u(time), with a term of its
-        own in the regularisation; see `halfstep.Drift`. Takes ``biases=True``, and interactions with timestamps.
+        Time-dependent biases: b_{i,bin(time)} + a_u dev_u(time) is added to b_u + b_i, with its own regularization;
+        see `halfstep.Drift`. Requires ``biases=True`` and interactions with timestamps.
     """
 
     weight: ObservedWeight | None = None
@@ -247,9 +246,9 @@ class Explicit(Objective):
         _check_weight("missing_weight", self.missing_weight)
         check_flag("biases", self.biases)
         if self.drift is not None and not isinstance(self.drift, Drift):
-            raise ParameterError(f"drift={self.drift!r}: give halfstep.Drift(), or None")
+            raise ParameterError(f"drift={self.drift!r}: give halfstep.Drift() or None")
         if self.drift is not None and not self.biases:
-            raise ParameterError("drift without biases: it is biases that drift; say biases=True, too")
+            raise ParameterError("drift requires biases: set biases=True, or drift=None")
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -266,24 +265,25 @@ class Explicit(Objective):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Implicit(Objective):
-    """That something happened is what is to be predicted: clicks, plays, purchases.
+    """The objective for implicit feedback, which predicts whether an interaction occurs: clicks, plays, purchases.
 
-    Values may enter the weight (`halfstep.weights.confidence`) and, rarely, the target.
+    Values may determine the weight (`halfstep.weights.confidence`) or, less commonly, the target.
 
     Parameters
     ----------
     observed_weight : float or callable, optional
         w, the weight of an observed cell, as in `Explicit`.
     missing_weight : float or callable, optional
-        s·m, the weight of a missing cell, whose score is shrunk towards 0. By default all missing cells together
-        weigh 8 times as much as all observed cells, but a missing cell never more than the mean observed cell.
+        s·m, the weight of a missing cell, whose score is shrunk towards 0. By default, the total weight of missing
+        cells is 8 times that of observed cells, but the weight of a missing cell is at most the mean weight of
+        observed cells.
     target : float or callable
-        t, the score that an observed cell should have: a number, `halfstep.weights.preference`, or any function from
+        t, the target score of an observed cell: a number, `halfstep.weights.preference`, or any function from
         `halfstep.weights.Cells` to an array.
     all_cells : bool
         Whether the loss of missing cells is also part of the loss of observed cells, as in iALS (Rendle et al. 2022):
 
-            w (t − x)² + s m x² = (w + s m) (t w / (w + s m) − x)² + a constant
+            w (t − x)² + s m x² = (w + s m) (t w / (w + s m) − x)² + constant
 
     Notes
     -----
@@ -344,7 +344,7 @@ class Implicit(Objective):
         return (s, m) if s.any() else None
 
     def _one_missing_weight(self, cells: Cells) -> float:
-        """Return the weight of missing cells where all weigh alike."""
+        """Return the weight of missing cells if it is the same for all."""
         if self.missing_weight is None:
             return _default_missing_weight(_observed_weights(self.observed_weight, cells), cells)
         assert not callable(self.missing_weight)
@@ -359,7 +359,7 @@ class Implicit(Objective):
 
 
 def repeated(number: float, count: int) -> Floats:
-    """One number for each cell, in the memory of one."""
+    """Return an array that repeats a number for each cell, in constant memory."""
     return np.broadcast_to(np.float64(number), (count,))
 
 
@@ -369,14 +369,14 @@ def is_repeated(numbers: NDArray[Any]) -> bool:
 
 
 def combined(function: Callable[..., Floats], *numbers: Floats) -> Floats:
-    """Apply a function to numbers of each cell, only once if all cells have the same ones."""
+    """Apply a function to arrays over cells; only once if all cells have the same numbers."""
     if all(map(is_repeated, numbers)):
         return repeated(function(*(each[:1] for each in numbers)).item(), len(numbers[0]))
     return function(*numbers)
 
 
 def cells_of(data: Interactions) -> Cells:
-    """The observed cells of interactions, for weights to be computed from."""
+    """Return the observed cells of interactions, which weights are computed from."""
     return Cells(
         data.user_positions,
         data.item_positions,
@@ -416,7 +416,7 @@ def _shared_target(t: Floats, w: Floats, total: Floats) -> Floats:
 
 
 def _default_missing_weight(weights: Floats, cells: Cells) -> float:
-    """Return the weight with which all missing cells together weigh `MISSING_RATIO` times as much as the observed."""
+    """Return the weight with which missing cells have `MISSING_RATIO` times the total weight of observed cells."""
     n_cells = float(np.count_nonzero(cells.user_counts)) * float(np.count_nonzero(cells.item_counts))
     if n_cells == 0:
         return 0.0
@@ -424,7 +424,7 @@ def _default_missing_weight(weights: Floats, cells: Cells) -> float:
 
 
 def _missing_weights(missing: MissingWeight, cells: Cells) -> tuple[Floats, Floats] | None:
-    """The factors s and m."""
+    """Return s and m."""
     if callable(missing):
         return missing(cells)
     s, m = np.full(len(cells.user_counts), float(missing)), np.ones(len(cells.item_counts))

@@ -233,6 +233,8 @@ def test_without_timestamps_folds_are_random(ratings: hs.Interactions) -> None:
     data = hs.Interactions.from_arrays(ratings.user_ids, ratings.item_ids, ratings.values)
     found = hs.tune(hs.ItemBias(), data, {"regularization": [0.0, 5.0]}, split=4)
     assert found.folds == "4 random folds, because there are no timestamps"
+    assert sum(found.n_scored) + sum(found.n_cold) == 0.4 * len(data)  # a tenth each
+    found = hs.tune(hs.ItemBias(), data, {"regularization": [0.0, 5.0]}, split=20)
     assert sum(found.n_scored) + sum(found.n_cold) == len(data)
 
 

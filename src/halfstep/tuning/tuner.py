@@ -79,8 +79,9 @@ def tune(
     direction : {"minimize", "maximize"}, optional
         Which way is better, for functions.
     split : int, callable or pairs of Interactions, optional
-        A number of folds, in the order of time (`time_folds`) if there are timestamps, else random (`k_folds`); a
-        function that makes such pairs of the data; or the pairs of training and test data themselves. 3 by default.
+        A number of folds, in the order of time (`time_folds`) if there are timestamps, else with random tenths of the
+        data as test sets; a function that makes such pairs of the data; or the pairs of training and test data
+        themselves. 3 by default.
     search : {"grid", "random", "optuna", "doubling"}, optional
         All combinations of lists; independent draws; or Optuna's tree-structured Parzen estimator, which learns from
         what was tried (``pip install 'halfstep[tune]'``); or such a search at the lowest of the listed ranks, whose

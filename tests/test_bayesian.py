@@ -413,7 +413,7 @@ def test_parameters_that_make_no_sense(parameters: dict, message: str) -> None:
 
 def test_errors_name_the_culprit(data: hs.Interactions, model: hs.BayesianALS) -> None:
     assert not hasattr(model, "partial_fit")  # each sample depends on all data
-    with pytest.raises(ParameterError, match="BayesianALS cannot learn from single events: say update=False"):
+    with pytest.raises(ParameterError, match="BayesianALS has no incremental updates: set update=False"):
         hs.evaluate_stream(model, data)
     with pytest.raises(ParameterError, match="interval=90"):
         model.predict(data, interval=90)

@@ -70,7 +70,7 @@ def test_every_place_equals_the_twin(problem, n, update):
     places, unknown, repeats = naive(train, stream, n, update)
     assume({*stream.user_ids} & {*train.users} and {*stream.item_ids} & {*train.items})
     if not places:
-        with pytest.raises(DataError, match="no event that the training data lack"):
+        with pytest.raises(DataError, match="all events of the stream are in the training data"):
             hs.evaluate_stream(model, stream, n=n, update=update)
         return
     result = hs.evaluate_stream(model, stream, ["hit_rate", "ndcg", "reciprocal_rank"], n, update=update, resamples=9)
@@ -99,7 +99,7 @@ def asked_one_by_one(model, stream, n):
 @pytest.mark.parametrize("at_once", [1, 700, 1 << 20])
 @pytest.mark.parametrize("n", [1, 20, 1600, 5000])
 def test_lists_are_those_of_each_event(monkeypatch, n, at_once):
-    monkeypatch.setattr("halfstep.evaluation.stream.PLACES_AT_ONCE", at_once)
+    monkeypatch.setattr("halfstep.evaluation.stream.POSITIONS_AT_ONCE", at_once)
     train, stream = hs.split_by_time(hs.datasets.movielens_100k(), 0.1)
     stream = stream.subset(np.arange(300))
     stream = replace(stream, timestamps=None)
@@ -201,8 +201,8 @@ def test_what_cannot_be_streamed_is_refused():
         hs.evaluate_stream(model, stream, "coverage", update=False)
     with pytest.raises(ParameterError, match="n=0: give an integer of at least 1"):
         hs.evaluate_stream(model, stream, n=0, update=False)
-    with pytest.raises(DataError, match="no event that the training data lack"):
+    with pytest.raises(DataError, match="all events of the stream are in the training data"):
         hs.evaluate_stream(model, hs.Interactions.from_arrays([1], ["x"]), update=False)
     if not hasattr(model, "partial_fit"):
-        with pytest.raises(ParameterError, match="Popularity cannot learn from single events: say update=False"):
+        with pytest.raises(ParameterError, match="Popularity has no incremental updates: set update=False"):
             hs.evaluate_stream(model, stream)

@@ -274,9 +274,9 @@ class TestErrorsOfPredictions:
     def test_need_a_test_set_with_values(self) -> None:
         model = fitted(hs.Explicit(biases=False))
         for metric in ("rmse", ["ndcg", "mae"]):
-            with pytest.raises(DataError, match="the test set has none: give it values, or leave metrics='"):
+            with pytest.raises(DataError, match="the test set has none: add values, or omit metrics='"):
                 hs.evaluate(model, BARE, metric, exclude_seen=False)
-        with pytest.raises(DataError, match=r"relevant_from=0\.5 compares values, and the test set has none"):
+        with pytest.raises(DataError, match=r"relevant_from=0\.5 requires values, and the test set has none"):
             hs.evaluate(model, BARE, "ndcg", exclude_seen=False, relevant_from=0.5)
 
     def test_are_refused_by_tune(self) -> None:

@@ -1,7 +1,7 @@
-"""Models against what was held back: on a test set, or on a stream that they learn from as it is scored.
+"""Evaluation on a test set, or on a stream of events with online learning.
 
-``held_out`` and ``stream`` do the two, ``report`` is the table that both give, ``bootstrap`` its intervals, and
-``metric_names`` reads what is asked for, ``reference_models`` makes the baselines, and ``history`` keeps the metrics
+``held_out`` and ``stream`` implement the two, ``report`` is the table of both, and ``bootstrap`` computes its
+intervals. ``metric_names`` parses metrics, ``reference_models`` fits baselines, and ``history`` records the metrics
 of daily checks.
 """
 

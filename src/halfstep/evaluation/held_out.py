@@ -1,4 +1,4 @@
-"""Models on a test set: lists ranked from the whole catalogue or from given candidates, and predictions."""
+"""Evaluation on a test set: rankings of the whole catalog or of given candidates, and predictions."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from halfstep.metrics.marks import mark, mean_over_list, measure
 from halfstep.parameters import as_generator, check_finite, check_flag, check_integer, check_threads
 
 DEFAULT_METRICS = ("ndcg", "recall", "hit_rate", "coverage", "novelty")
-PLACES_AT_ONCE = 1 << 20  # of ranked lists, so that memory stays bounded whatever the number of users
+POSITIONS_AT_ONCE = 1 << 20  # in ranked lists, which bounds memory for any number of users
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Evaluation(Report):
-    """What `evaluate` found: a table that prints, with the values of each user behind it.
+    """The result of `evaluate`: metrics of models and baselines, with the values for each user.
 
-    ``evaluation["ALS", "ndcg@10"]`` is a figure; iterating goes through the rows.
+    ``evaluation["ALS", "ndcg@10"]`` is the value of a metric; iteration yields the rows.
 
     Attributes
     ----------
     rows : tuple of Row
-        Model, metric, n, value, low and high; the last two are NaN for coverage, which is no mean over users.
+        Model, metric, n, value, low and high; low and high are NaN for coverage, which is not a mean over users.
     users : ndarray of shape (n_users,)
-        The ids of the users that have entries in the test set.
+        The ids of the users in the test set.
     n_scored : int
-        How many of these have relevant items, and so count in the metrics of lists.
+        The number of these users with relevant items, over which ranking metrics are averaged.
     n_left_out : int
-        How many other users the model or the test set know: without relevant items in the test.
+        The number of other users of the model or the test set, which have no relevant items in the test set.
     n_unknown : int
-        How many of the scored users have nothing in the training data; they get what `recommend` gives strangers.
+        The number of cold-start users among the scored users.
     unknown_users, unknown_items : float
-        The shares of the users and of the items of the test set that have nothing in the training data.
+        The proportions of cold-start users and items in the test set, which have no training interactions.
     n_repeats : int
-        How many relevant pairs of the test set are in the training data, too. They are left out, since a list
-        without seen items cannot hold them.
+        The number of relevant test interactions that are also in the training data. They are ignored, because lists
+        exclude seen items.
     confidence : float
-        Of the intervals.
+        The confidence level of the intervals.
     baselines : tuple of str
         The names of the models that `baseline` added.
     """
@@ -66,29 +66,29 @@ class Evaluation(Report):
     frame_kind: str | None = None
 
     def __getitem__(self, key: tuple[str, str]) -> float:
-        """Give the figure of a model and a metric, which is a name such as "ndcg" or a label such as "ndcg@10"."""
+        """Return the value of a metric for a model; the metric is a name such as "ndcg", or "ndcg@10"."""
         return self.find(*key).value
 
     def per_user(self, model: str, metric: str) -> NDArray[np.float64]:
-        """Give a metric for each of `users`; NaN where it has no meaning for the user.
+        """Return a metric for each of `users`; NaN where it is not defined.
 
         Raises
         ------
         ParameterError
-            If it was not measured, or at several n and the label does not say which.
+            If the metric was not computed, or has several cutoffs and none is given.
         DataError
-            If it is not a metric of users.
+            If the metric has no values for users.
         """
         row = self.find(model, metric)
         figure = self.figures[model, Metric(row.metric, row.n)]
         if not isinstance(figure, Mean):
-            raise DataError(f"{row.label} is not a metric of users: it has no value for each")
+            raise DataError(f"{row.label} has no values for users: use evaluation[model, metric]")
         return figure.per_user
 
     def difference(self, a: str, b: str, metric: str) -> Row:
         """Compare two models by the paired bootstrap: the metric of `a` minus that of `b`, on the same users.
 
-        An interval that does not hold 0 says that the difference is not due to who happened to be in the test.
+        The difference is significant at the level of the interval if the interval does not contain 0.
 
         Parameters
         ----------
@@ -105,12 +105,12 @@ class Evaluation(Report):
         return self._difference(a, self.find(a, metric), self, b, self.find(b, metric))
 
     def to_frame(self, kind: str | None = None) -> Any:
-        """Make a dataframe of the rows.
+        """Return the rows as a dataframe.
 
         Parameters
         ----------
         kind : {"pandas", "polars", "pyarrow", "modin", "cudf"}, optional
-            Its library. By default that of the dataframe which the model was fitted on, else the first of pandas,
+            The library. By default, that of the dataframe that the model was fitted on, else the first of pandas,
             Polars and PyArrow that is installed.
         """
         names = ("model", "metric", "n", "value", "low", "high")
@@ -122,7 +122,7 @@ class Evaluation(Report):
         return new_frame(columns, self.frame_kind if kind is None else kind)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the values of users, made of what JSON knows."""
+        """Return everything but the values for users, in types that JSON supports."""
         counts = (
             "n_scored", "n_left_out", "n_unknown", "n_repeats", "unknown_users", "unknown_items", "confidence"
         )  # fmt: skip
@@ -156,11 +156,11 @@ def evaluate(
     random_state: int | np.random.Generator | None = 0,
     threads: int | None = None,
 ) -> Evaluation:
-    """Score models on held-out interactions, side by side with baselines.
+    """Evaluate models and baselines on held-out interactions.
 
-    Every user with relevant items in the test set gets a ranked list of n items from each model. A relevant item that
-    nobody has in the training data counts as relevant and is never found; a user who has nothing there gets the list
-    that `recommend` gives strangers. Users without relevant items are left out, and counted.
+    Each model ranks the top n items for every user with relevant items in the test set. Cold-start items count as
+    relevant, but cannot be recommended; cold-start users get the list that `recommend` returns for unknown ids. Users
+    without relevant items are excluded and counted.
 
     "recall" and "ndcg" at n are those of LightGCN: recall is hits / |relevant items|, and the ideal list of NDCG has
     min(n, |relevant items|) items. "attainable_recall" is the recall of Mult-VAE: hits / min(n, |relevant items|);
@@ -169,42 +169,42 @@ def evaluate(
     Parameters
     ----------
     model : fitted model, or mapping from name to fitted model
-        All fitted on the same interactions; or all the result of `fold_in` of the same histories, to score users
-        whom the items were not fitted on (see `split_held_out_users`).
+        All models must be fitted on the same interactions, or all be results of `fold_in` with the same histories, to
+        evaluate users that are not in the training data (see `split_held_out_users`).
     test : Interactions, scipy.sparse matrix or dataframe
-        What was held out. Ids are matched by what they are, not by their positions.
+        Held-out interactions. Ids are matched by value, not by position.
     metrics : str or sequence of str
-        Of lists: "ndcg", "recall", "attainable_recall" (divided by min(n, relevant)), "hit_rate", "precision",
+        Ranking metrics: "ndcg", "recall", "attainable_recall" (divided by min(n, relevant)), "hit_rate", "precision",
         "average_precision", "attainable_average_precision", "reciprocal_rank", "coverage" (of the items that can be
         recommended) and "novelty" (by the training data); see `halfstep.metrics`. A name such as "recall@20" has its
-        own cutoff. Of predictions: "rmse" and "mae", over all interactions of the test set, which needs values; they
-        are "–" for models that do not predict values: `Popularity`, models whose objective has other targets than the
-        values (such as `Implicit` for ratings), and models that were fitted without values.
+        own cutoff. Rating metrics: "rmse" and "mae", over all test interactions, which must have values. They are "–"
+        for models that do not predict values: `Popularity`, models whose targets are not the values (such as
+        `Implicit` for ratings), and models that were fitted without values.
     n : int or sequence of int
         Cutoffs: the lengths of the lists.
     baseline : {"auto"}, mapping from name to estimator, or None
-        What to put beside the models. "auto" fits baselines to what the models were fitted on: `Popularity` for
-        metrics of lists, and `GlobalMean`, `ItemBias` and `UserItemBias` for metrics of predictions, if the training
-        data have values; none of a class that is among the models, and each is measured by its own metrics only.
-        The estimators of a mapping are copied, fitted to the same interactions, and measured by all metrics. For
-        folded-in models, baselines are fitted to what the items were fitted on, and then the users are folded in; a
-        folded-in model that was read from a file does not know that, and "auto" adds `Popularity` alone. None adds
-        no baseline.
+        Baselines to compare with. "auto" fits to the training data of the models: `Popularity` for ranking metrics,
+        and `GlobalMean`, `ItemBias` and `UserItemBias` for rating metrics if the training data have values. Classes
+        that are among the models are omitted, and each baseline is scored by its own metrics only. The estimators of
+        a mapping are copied, fitted to the same data, and scored by all metrics. For folded-in models, baselines are
+        fitted to the training data of the items, and the users are then folded in; for a folded-in model from a file,
+        these data are unknown, and "auto" adds `Popularity` only. None adds no baselines.
     exclude_seen : bool
-        Rank only what the user does not have in the training data; relevant pairs that are there are left out.
+        Whether to exclude the items that a user has in the training data; test interactions with them are ignored.
     candidates : mapping from user id to item ids, optional
-        Rank only these for each user, seen or not: the protocol of sampled negatives. A user's relevant items must be
-        among them. Figures are not comparable with those of whole catalogues (Krichene and Rendle 2020).
+        Rank only these items for each user, seen or not, as in protocols with sampled negatives. They must include
+        the relevant items of the user. Results are not comparable with those for whole catalogs (Krichene and Rendle
+        2020).
     relevant_from : float, optional
-        Only test interactions of at least this value are relevant; by default all. Requires values.
+        The smallest value of a relevant test interaction; by default all are relevant. Requires values.
     confidence : float
-        Of the intervals: percentiles of the mean over users that are drawn with replacement.
+        The confidence level of the intervals, which are percentiles of the mean over users sampled with replacement.
     resamples : int
-        How often users are drawn.
+        The number of bootstrap resamples.
     random_state : int, Generator or None
-        What draws them.
+        The seed of the bootstrap.
     threads : int, optional
-        By default those of each model, or all cores if it has none. Does not change the result.
+        The number of threads; by default that of each model, or all cores. Does not affect the result.
 
     Returns
     -------
@@ -213,7 +213,7 @@ def evaluate(
     Raises
     ------
     DataError
-        If there is nothing to score; if no user, or no item, of the test set is known to the models, or an id is of a
+        If there are no relevant items; if no user or no item of the test set is known to the models, or an id has a
         type that no id of the models has; if the models were fitted on different interactions, or were saved without
         them; if a relevant item is not among the candidates; or if the test set has no values and a parameter
         requires them.
@@ -249,8 +249,8 @@ def evaluate(
     task = Task.of(first, entries, exclude_seen, candidates, relevant_from)
     ranks = any(metric.name in PER_LIST for metric in asked)
     if ranks and not task.relevant.any():
-        learnt = f" that is not in the training data: {task.n_repeats:,} are" if task.n_repeats else ""
-        raise DataError(f"there is nothing to score: no user has a relevant item in the test set{learnt}")
+        seen = f" that is not in the training data: {task.n_repeats:,} are" if task.n_repeats else ""
+        raise DataError(f"there is nothing to score: no user has a relevant item in the test set{seen}")
     baselines = fitted_baselines(baseline, models, asked)
     figures: dict[tuple[str, Metric], Mean | float] = {}
     for name, compared in ({name: Compared(each, asked) for name, each in models.items()} | baselines).items():
@@ -261,25 +261,25 @@ def evaluate(
         rows=Report.rows_of(figures, confidence, resamples, seed),
         confidence=confidence, figures=figures, resamples=resamples, seed=seed, users=task.users, n_scored=n_scored,
         n_left_out=len(first.users_) + task.n_foreign - n_scored,
-        n_unknown=int(np.count_nonzero(task.strangers & (task.relevant > 0) if ranks else task.strangers)),
-        n_repeats=task.n_repeats, unknown_users=float(task.strangers.mean()), unknown_items=task.unknown_items,
+        n_unknown=int(np.count_nonzero(task.is_cold & (task.relevant > 0) if ranks else task.is_cold)),
+        n_repeats=task.n_repeats, unknown_users=float(task.is_cold.mean()), unknown_items=task.unknown_items,
         baselines=tuple(baselines), frame_kind=training_of(first).frame_kind,
     )  # fmt: skip
 
 
 def check_metrics(metrics: str | Sequence[str], n: int | Sequence[int]) -> None:
-    """Refuse what `evaluate` would refuse, before any time is spent on a fit.
+    """Check the metrics and cutoffs of `evaluate`, such as before a fit.
 
     Raises
     ------
     ParameterError
-        If a metric is unknown, or `n` makes no sense.
+        If a metric is unknown, or `n` is invalid.
     """
     read_metrics(metrics or "ndcg", n, (*PER_LIST, *PER_PAIR))
 
 
 def _measured(compared: Compared, task: Task, threads: int | None) -> dict[Metric, Mean | float]:
-    """Measure all metrics of one model."""
+    """Compute all metrics of one model."""
     of_lists = [metric for metric in compared.metrics if metric.name in PER_LIST]
     of_pairs = _of_pairs(compared.model, task, compared.metrics)
     return measure_lists(compared.model, task, of_lists, threads) | of_pairs
@@ -288,35 +288,35 @@ def _measured(compared: Compared, task: Task, threads: int | None) -> dict[Metri
 def measure_lists(
     model: FactorModel, task: Task, asked: Sequence[Metric], threads: int | None
 ) -> dict[Metric, Mean | float]:
-    """Rank for some users at a time, and measure their lists."""
+    """Rank items for blocks of users, and compute the metrics of the lists."""
     if not asked:
         return {}
     longest = min(max(metric.n or 0 for metric in asked), len(model.items_))
     values = {metric: np.full(len(task.users), np.nan) for metric in asked if metric.name != "coverage"}
     covered = {metric: np.zeros(len(model.items_), bool) for metric in asked if metric.name == "coverage"}
     scored = np.flatnonzero(task.relevant)
-    for block in np.array_split(scored, -(-len(scored) * longest // PLACES_AT_ONCE)):
+    for block in np.array_split(scored, -(-len(scored) * longest // POSITIONS_AT_ONCE)):
         listed = model.recommend(
             task.users[block], longest, exclude_seen=task.exclude_seen, candidates=task.candidates, threads=threads
         ).positions
         there = slice(*np.searchsorted(task.rows, [block[0], block[-1] + 1]))
         marks = mark(listed, np.searchsorted(block, task.rows[there]), task.items[there], len(model.items_))
         for metric in asked:
-            places = metric.n or 0
+            cutoff = metric.n or 0
             if metric.name == "coverage":
-                shown = listed[:, :places]
+                shown = listed[:, :cutoff]
                 covered[metric][shown[shown >= 0]] = True
             elif metric.name == "novelty":
-                values[metric][block] = mean_over_list(listed[:, :places], task.information)
+                values[metric][block] = mean_over_list(listed[:, :cutoff], task.information)
             else:
-                values[metric][block] = measure(metric.name, marks, task.relevant[block], places)
+                values[metric][block] = measure(metric.name, marks, task.relevant[block], cutoff)
     means: dict[Metric, Mean | float] = {metric: Mean.of_values(each) for metric, each in values.items()}
     n_catalogue = max(int(np.count_nonzero(task.catalogue)), 1)
     return means | {metric: int(np.count_nonzero(each)) / n_catalogue for metric, each in covered.items()}
 
 
 def _of_pairs(model: FactorModel, task: Task, asked: Sequence[Metric]) -> dict[Metric, Mean | float]:
-    """Predict the values of all test entries; a user's errors are drawn together."""
+    """Compute rating metrics over all test interactions; the bootstrap resamples users."""
     of_pairs = [metric for metric in asked if metric.name in PER_PAIR]
     if not of_pairs or not model._predicts_values(task.entries):
         return dict.fromkeys(of_pairs, np.nan)
@@ -335,17 +335,19 @@ def _refuse_need_of_values(asked: Sequence[Metric], relevant_from: float | None)
     wanted = [metric.name for metric in asked if metric.name in PER_PAIR]
     what = f"metrics={wanted[0]!r}" if wanted else f"relevant_from={relevant_from!r}"
     if wanted or relevant_from is not None:
-        raise DataError(f"{what} compares values, and the test set has none: give it values, or leave {what} out")
+        raise DataError(f"{what} requires values, and the test set has none: add values, or omit {what}")
 
 
 def _named(model: FactorModel | Mapping[str, FactorModel]) -> dict[str, FactorModel]:
-    """Check that all models were fitted on the same data, and return copies, which other threads do not update."""
+    """Check that all models were fitted on the same data, and return copies that other threads cannot update."""
     models = dict(model) if isinstance(model, Mapping) else {type(model).__name__: model}
     if not models:
         raise ParameterError("model is an empty mapping: give at least one fitted model")
     for name, each in models.items():
         if not isinstance(each, FactorModel):
-            raise ParameterError(f"the model {name!r} is {each!r}: give fitted models, or a mapping of names to such")
+            raise ParameterError(
+                f"the model {name!r} is {each!r}: give a fitted model, or a mapping from name to model"
+            )
     models = {name: copy.copy(each) for name, each in models.items()}
     (first_name, first), *others = models.items()
     pattern = training_of(first).by_user
@@ -356,6 +358,6 @@ def _named(model: FactorModel | Mapping[str, FactorModel]) -> dict[str, FactorMo
         if not (same and np.array_equal(theirs.indices, pattern.indices)):
             raise DataError(
                 f"the models {first_name!r} and {name!r} were fitted on different interactions: fit both on the "
-                "same, or evaluate them one by one"
+                "same interactions, or evaluate them separately"
             )
     return models

@@ -1,4 +1,4 @@
-"""The history of evaluations: a file with a line of JSON for each, which is only ever appended to."""
+"""The history of evaluations: an append-only file with a line of JSON for each."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ LONGEST_LINE = 10_000_000  # bytes
 
 
 def metrics_of(report: Report, model: str) -> dict[str, float | None]:
-    """Return the metrics of a model by label, such as "ndcg@10"; None for those that have no meaning for it."""
+    """Return the metrics of a model by label, such as "ndcg@10"; None for those that are not defined for it."""
     return {row.label: None if row.value != row.value else row.value for row in report if row.model == model}
 
 
 def check_history(path: Path) -> None:
-    """Check that a file is a history, or can become one as it is missing or empty.
+    """Check that a file is a history, is empty, or does not exist.
 
     Raises
     ------
@@ -49,16 +49,16 @@ def check_history(path: Path) -> None:
 
 
 def append_to_history(path: Path, record: Mapping[str, Any]) -> None:
-    """Append a line to a history, and wait until it is on the disk.
+    """Append a line to a history, and wait until it is on disk.
 
-    A line that was cut off, because a process was killed or the power went while it was written, is removed. Several
+    An incomplete last line, which a process that was killed or a power failure has left, is removed. Several
     processes may append at the same time.
 
     Parameters
     ----------
     path : Path
     record : mapping
-        What JSON can hold; "time" comes first.
+        Values that JSON supports; the first key is "time".
 
     Raises
     ------
@@ -80,7 +80,7 @@ def append_to_history(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def _end_last_line(file: BinaryIO) -> None:
-    """Remove the last line if it was cut off, or end it if only its end is missing."""
+    """Remove an incomplete last line, or add its missing line end."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - LONGEST_LINE, 0))
     tail = file.read()

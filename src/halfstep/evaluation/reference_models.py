@@ -1,4 +1,4 @@
-"""Baselines that are put beside the models of an evaluation."""
+"""Baselines of an evaluation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OF_VALUES: Sequence[type[BaselineModel]] = (GlobalMean, ItemBias, UserItemBias)
 
 
 class Compared(NamedTuple):
-    """A fitted model, and the metrics that are measured for it."""
+    """A fitted model, and the metrics to compute for it."""
 
     model: FactorModel
     metrics: Sequence[Metric]
@@ -34,7 +34,7 @@ class _Folding(Protocol):
 
 
 def check_baseline(baseline: object, names: Collection[str]) -> None:
-    """Check that a parameter `baseline` can be used beside models of some names.
+    """Check the parameter `baseline`, given the names of the models.
 
     Raises
     ------
@@ -58,12 +58,12 @@ def check_baseline(baseline: object, names: Collection[str]) -> None:
 def fitted_baselines(
     baseline: Baseline, models: Mapping[str, FactorModel], asked: Sequence[Metric]
 ) -> dict[str, Compared]:
-    """Fit the baselines of an evaluation to what the models were fitted on.
+    """Fit the baselines of an evaluation to the training data of the models.
 
     Parameters
     ----------
     baseline : {"auto"}, mapping from name to estimator, or None
-        As in `halfstep.evaluate`, and checked by `check_baseline`.
+        As in `halfstep.evaluate`, after `check_baseline`.
     models : mapping from name to fitted model
         Fitted on the same interactions.
     asked : sequence of Metric
@@ -71,10 +71,10 @@ def fitted_baselines(
     Raises
     ------
     ParameterError
-        If a baseline of "auto" has the name of a model, or the models are of folded-in users, and an estimator
-        cannot be folded in.
+        If a baseline of "auto" has the name of a model, or the models are folded in and an estimator does not support
+        this.
     DataError
-        If the models are of folded-in users, what the items were fitted on is unknown, and an estimator requires it.
+        If the models are folded in, the training data of the items are unknown, and an estimator requires them.
     """
     first = next(iter(models.values()))
     if isinstance(baseline, Mapping):
@@ -92,7 +92,7 @@ def fitted_baselines(
                 continue
             if kind.__name__ in models:
                 raise ParameterError(
-                    f"a model that is no hs.{kind.__name__} is called {kind.__name__!r}: give it another name"
+                    f"a model is named {kind.__name__!r}, but is not an hs.{kind.__name__}: give it another name"
                 )
             model = _popularity(first) if kind is Popularity else _fitted(kind.__name__, kind(), first)
             found[kind.__name__] = Compared(model, fitting)
@@ -100,19 +100,19 @@ def fitted_baselines(
 
 
 def _popularity(model: FactorModel) -> Popularity:
-    """Return popularity by the counts of a model, which it has even if what its items were fitted on is unknown."""
+    """Return popularity by the counts of a model, which are known even if the training data are not."""
     popularity = Popularity().fit(training_of(model))
     popularity.item_counts_, popularity.item_biases_ = model.item_counts_, model.item_counts_.astype(np.float64)
     return popularity
 
 
 def _fitted(name: str, estimator: FactorModel, model: FactorModel) -> FactorModel:
-    """Fit a copy of an estimator to what a model was fitted on, and fold in the users of a folded-in model."""
+    """Fit a copy of an estimator to the training data of a model, and fold in the users of a folded-in model."""
     training = training_of_items(model)
     if training is None:
         raise DataError(
-            f"the model was made by fold_in, and does not know what its items were fitted on, which the baseline "
-            f"{name!r} requires: fold in again from the fitted model, or set baseline='auto' or None"
+            f"the training data of this folded-in model are unknown, and the baseline {name!r} requires them: fold "
+            "in again from the fitted model, or set baseline='auto' or None"
         )
     fitted: FactorModel = copy.copy(estimator).fit(training)  # type: ignore[attr-defined]
     if not model._is_folded:
@@ -123,6 +123,6 @@ def _fitted(name: str, estimator: FactorModel, model: FactorModel) -> FactorMode
     if isinstance(fitted, _Folding):
         return fitted.fold_in(histories)
     raise ParameterError(
-        f"the models are of folded-in users, and the baseline {name!r} cannot fold in: {type(fitted).__name__} has "
-        "no fold_in; leave it out"
+        f"the models are folded in, and the baseline {name!r} does not support this: {type(fitted).__name__} has "
+        "no fold_in; omit it"
     )

@@ -1,4 +1,4 @@
-"""Prequential evaluation: each event of a stream is ranked first, and learnt from afterwards."""
+"""Prequential evaluation: for each event of a stream, items are ranked before the model is updated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from halfstep.parameters import as_generator, check_flag, check_integer, check_t
 from halfstep.progress import progress_bar
 
 EVENTS_AT_ONCE = 4096  # measured together
-PLACES_AT_ONCE = 1 << 20  # of ranked lists
+POSITIONS_AT_ONCE = 1 << 20  # in ranked lists
 
 
 @runtime_checkable
@@ -34,25 +34,25 @@ class _Learner(Protocol):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class StreamEvaluation(Report):
-    """What `evaluate_stream` found: a table that prints, with each event behind it, in the order of time.
+    """The result of `evaluate_stream`: metrics, with the rank of each event in time order.
 
-    ``evaluation["hit_rate@100"]`` is a figure.
+    ``evaluation["hit_rate@100"]`` is the value of a metric.
 
     Attributes
     ----------
     rows : tuple of Row
         Model, metric, n, value, low and high.
     users, items : ndarray of shape (n_events,)
-        Ids of the events that were scored.
+        Ids of the scored events.
     timestamps : ndarray of shape (n_events,) or None
     places : ndarray of shape (n_events,)
-        The place of the event's item in the list that the user got before the event, from 1; 0 if it was not listed.
+        The position of the item in the list of the user before the event, from 1; 0 if it was not listed.
     n_repeats : int
-        Events that were not scored, as the user had the item in the training data.
+        Number of skipped events, whose user had the item in the training data.
     n_unknown_users, n_unknown_items : int
-        Scored events whose user or item the model did not know at the time.
+        Number of scored events whose user or item was unknown to the model at the time.
     confidence : float
-        Of the intervals, which draw users with all their events.
+        The confidence level of the intervals, which resample users with all their events.
     """
 
     users: NDArray[Any]
@@ -65,11 +65,11 @@ class StreamEvaluation(Report):
     frame_kind: str | None = None
 
     def __getitem__(self, metric: str) -> float:
-        """Give the figure of a metric: a name such as "ndcg", or a label such as "ndcg@100"."""
+        """Return the value of a metric: a name such as "ndcg", or "ndcg@100"."""
         return self.find(self.models[0], metric).value
 
     def per_event(self, metric: str) -> NDArray[np.float64]:
-        """Give a metric for each event, of shape (n_events,)."""
+        """Return a metric for each event, of shape (n_events,)."""
         row = self.find(self.models[0], metric)
         return _measured(self.places, Metric(row.metric, row.n))
 
@@ -90,12 +90,12 @@ class StreamEvaluation(Report):
         return self._difference(a, self.find(a, metric), other, b, other.find(b, metric))
 
     def to_frame(self, kind: str | None = None) -> Any:
-        """Make a dataframe with a row for each event: its user, item, timestamp, place and metrics.
+        """Return a dataframe with a row for each event: its user, item, timestamp, place and metrics.
 
         Parameters
         ----------
         kind : {"pandas", "polars", "pyarrow", "modin", "cudf"}, optional
-            Its library. By default that of the dataframe which the model was fitted on, else the first of pandas,
+            The library. By default, that of the dataframe that the model was fitted on, else the first of pandas,
             Polars and PyArrow that is installed.
         """
         times = {} if self.timestamps is None else {"timestamp": self.timestamps}
@@ -106,7 +106,7 @@ class StreamEvaluation(Report):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the events, made of what JSON knows."""
+        """Return everything but the events, in types that JSON supports."""
         counts = ("n_repeats", "n_unknown_users", "n_unknown_items", "confidence")
         return (
             {"n_events": len(self.places)}
@@ -139,31 +139,32 @@ def evaluate_stream(
     threads: int | None = None,
     progress: bool | None = None,
 ) -> StreamEvaluation:
-    """Score a model on events in the order of time, and let it learn from each after it was scored.
+    """Evaluate online learning on events in time order: rank, score, then update the model.
 
     The online protocol of He et al. (2016), "Fast matrix factorization for online recommendation with implicit
-    feedback": for each event all items that the user does not have yet are ranked, the place of the event's item is
-    noted, then the event is learnt. With ``update=False`` the model stays as it is, but leaves out what the user got
-    earlier in the stream all the same, so that both are asked the same. The given model is not changed.
+    feedback": for each event, all items that the user does not have yet are ranked, the position of the item is
+    recorded, and the model is updated with the event. With ``update=False`` the model is not updated, but the items
+    of earlier events of the user are excluded as well, so that results are comparable. The given model is not
+    changed.
 
     Parameters
     ----------
     model : fitted model
         It must have `partial_fit` unless ``update=False``.
     stream : Interactions, scipy.sparse matrix or dataframe
-        Ordered by timestamp, equal ones as given; without timestamps, as given. An event whose item the user has in
-        the training data is skipped. An unknown item is a miss; an unknown user gets the list that `recommend` gives
-        strangers.
+        Events are sorted by timestamp, stably, if they have timestamps. An event whose item the user has in the
+        training data is skipped. An unknown item is a miss; an unknown user gets the list that `recommend` returns
+        for unknown ids.
     metrics : str or sequence of str
-        "hit_rate", "ndcg", "reciprocal_rank" and the like of each event's single item.
+        Ranking metrics with a single relevant item, such as "hit_rate", "ndcg" and "reciprocal_rank".
     n : int or sequence of int
-        How many places count.
+        Cutoffs.
     update : bool
-        Learn each event after it was scored.
+        Whether to update the model with each event after scoring it.
     confidence, resamples, random_state, threads
         As in `evaluate`.
     progress : bool, optional
-        Whether to show a progress bar; by default in terminals and notebooks, where it takes more than two seconds.
+        Whether to show a progress bar. By default, it is shown in terminals and notebooks after two seconds.
 
     Returns
     -------
@@ -172,10 +173,11 @@ def evaluate_stream(
     Raises
     ------
     DataError
-        If there is nothing to score; if no user, or no item, of the stream is known to the model, or an id is of a
-        type that no id of the model has; or if the model does not know what it was fitted on.
+        If there are no events to score; if no user or no item of the stream is known to the model, or an id has a
+        type that no id of the model has; or if the model was saved without its interactions.
     ParameterError
-        If the model cannot learn and is asked to, a metric is unknown, or another parameter makes no sense.
+        If the model has no incremental updates and ``update=True``, a metric is unknown, or another parameter is
+        invalid.
     """
     asked = read_metrics(metrics, n, MEASURES)
     check_confidence(confidence)
@@ -185,7 +187,7 @@ def evaluate_stream(
     check_threads(threads)
     seed = int(as_generator(random_state).integers(1 << 62))
     if update and not isinstance(model, _Learner):
-        raise ParameterError(f"{type(model).__name__} cannot learn from single events: say update=False")
+        raise ParameterError(f"{type(model).__name__} has no incremental updates: set update=False")
     training = training_of(model)
     events = as_interactions(stream)
     if events.timestamps is not None:
@@ -194,18 +196,18 @@ def evaluate_stream(
     fresh = ~seen(training, events)
     events, n_repeats = events.subset(fresh), int(np.count_nonzero(~fresh))
     if len(events) == 0:
-        raise DataError("there is nothing to score: the stream has no event that the training data lack")
+        raise DataError("there is nothing to score: all events of the stream are in the training data")
     longest = max(metric.n or 0 for metric in asked)
     copied = copy.copy(model)
     if update and isinstance(copied, _Learner):
         places, unknown_users, unknown_items = _learn(copied, events, longest, threads, progress)
     else:
         places, unknown_users, unknown_items = _rank(copied, events, longest, threads, progress)
-    # numbered as they appear, and so in the same way for another model, whatever vocabulary its stream came with
-    drawn, first, rows = np.unique(events.user_positions, return_index=True, return_inverse=True)
+    # numbered by first appearance, which is the same for every model and vocabulary
+    users, first, rows = np.unique(events.user_positions, return_index=True, return_inverse=True)
     rows = np.argsort(np.argsort(first))[rows]
     name = type(model).__name__
-    figures = {(name, metric): Mean.of_groups(_measured(places, metric), rows, len(drawn)) for metric in asked}
+    figures = {(name, metric): Mean.of_groups(_measured(places, metric), rows, len(users)) for metric in asked}
     return StreamEvaluation(
         rows=Report.rows_of(figures, confidence, resamples, seed),
         confidence=confidence, figures=figures, resamples=resamples, seed=seed,
@@ -218,7 +220,7 @@ def evaluate_stream(
 def _learn(
     model: _Learner, events: Interactions, longest: int, threads: int | None, progress: bool | None
 ) -> tuple[NDArray[np.int64], int, int]:
-    """Rank, score, and learn, event by event; return the places, and the numbers of unknown users and items."""
+    """Rank, score and update for each event; return the positions, and the numbers of unknown users and items."""
     assert isinstance(model, FactorModel)
     places = np.zeros(len(events), dtype=np.int64)
     training = training_of(model)
@@ -244,10 +246,10 @@ def _learn(
 def _rank(
     model: FactorModel, events: Interactions, longest: int, threads: int | None, progress: bool | None
 ) -> tuple[NDArray[np.int64], int, int]:
-    """Score events without learning; return what `_learn` returns.
+    """Score events without updates; return the same as `_learn`.
 
-    A list without the items that a user got earlier in the stream is a part of a longer list with them, so that one
-    list for each user has the places of all its events.
+    A list without the items of earlier events is a part of a longer list with them, so one list for each user has the
+    positions of all its events.
     """
     places = np.zeros(len(events), dtype=np.int64)
     training = training_of(model)
@@ -276,25 +278,25 @@ def _rank(
 
 
 def _blocks(users: NDArray[np.int64], widths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Cut users, whose lists ascend in width, such that the lists of a block fit into memory."""
+    """Split users, with lists of ascending length, into blocks whose lists fit into memory."""
     start = 0
     while start < len(users):
         rows = np.arange(1, len(users) - start + 1)
-        fit = int(np.count_nonzero(rows * widths[start:] <= PLACES_AT_ONCE))  # widths ascend, so these are the first
+        fit = int(np.count_nonzero(rows * widths[start:] <= POSITIONS_AT_ONCE))  # the first ones: widths ascend
         end = start + max(fit, 1)
         yield users[start:end]
         start = end
 
 
 def _without_earlier(places: NDArray[np.int64], longest: int) -> NDArray[np.int64]:
-    """Return the places of a user's items, in the order of time, in lists without the earlier ones.
+    """Return the positions of the items of a user, in time order, in lists without earlier items.
 
     Parameters
     ----------
     places : ndarray of shape (n_events,)
-        Those in the list with all of them, from 1; 0 if an item is not listed.
+        Positions in the list with all items, from 1; 0 if an item is not listed.
     longest : int
-        Places beyond this become 0.
+        Positions beyond this become 0.
     """
     left = np.empty_like(places)
     earlier: list[int] = []  # ascending

@@ -1,4 +1,4 @@
-"""What a model is asked: whose lists are scored, and what is relevant to whom."""
+"""The task of an evaluation: the users that are scored, and their relevant items."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ Candidates = Mapping[Any, Iterable[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is to be found, in positions; a row is a user with test entries.
+    """Users of a test set and their relevant items, by position; a row is a user of the test set.
 
     Attributes
     ----------
     users : ndarray of shape (n_rows,)
         Ids.
-    strangers : ndarray of shape (n_rows,)
-        Whether the user has nothing in the training data.
+    is_cold : ndarray of shape (n_rows,)
+        Whether the user has no training interactions.
     relevant : ndarray of shape (n_rows,)
         Number of relevant items.
     rows, items : ndarray of shape (n_relevant,)
-        Row, ascending, and position in the models' catalogue of each relevant item; −1 if it is not there.
+        Row, ascending, and position in the catalog of the models of each relevant item; −1 if unknown.
     entries : Interactions
         The test set.
     entry_rows : ndarray of shape (n_entries,)
-        The row of each of its entries.
+        The row of each interaction of the test set.
     catalogue : ndarray of shape (n_items,)
-        Which items can be listed for anybody.
+        Which items can be recommended.
     information : ndarray of shape (n_items,)
-        How novel each item is, in bits; NaN if unknown.
+        Self-information of each item, in bits; NaN if unknown.
     exclude_seen, candidates
-        As `recommend` is to be called.
+        Parameters of `recommend`.
     n_foreign : int
-        Users of the test set's vocabulary that the models do not know.
+        Number of users in the vocabulary of the test set that are unknown to the models.
     n_repeats : int
-        Relevant pairs that are in the training data, and are left out.
+        Number of relevant test interactions that are in the training data, and ignored.
     unknown_items : float
-        The share of the items of the test set that nobody has in the training data.
+        The proportion of cold-start items in the test set.
     """
 
     users: NDArray[Any]
-    strangers: NDArray[np.bool_]
+    is_cold: NDArray[np.bool_]
     relevant: NDArray[np.int64]
     rows: NDArray[np.int64]
     items: NDArray[np.int64]
@@ -90,11 +90,11 @@ class Task:
         wanted = wanted[np.argsort(entry_rows[wanted], kind="stable")]
         rows = entry_rows[wanted].astype(np.int64)
         at = known_users[present]
-        strangers = (at < 0) | (training_of(model).user_counts[at] == 0)
+        is_cold = (at < 0) | (training_of(model).user_counts[at] == 0)
         of_items = item_of[test.item_counts > 0]
         unknown = (of_items < 0) | (model.item_counts_[of_items] == 0)
         return cls(
-            users, strangers, np.bincount(rows, minlength=len(users)).astype(np.int64), rows,
+            users, is_cold, np.bincount(rows, minlength=len(users)).astype(np.int64), rows,
             item_of[test.item_positions[wanted]], test, entry_rows.astype(np.int64), catalogue,
             _information_of(model), exclude_seen, candidates,
             int(np.count_nonzero(known_users < 0)), int(np.count_nonzero(repeated)), float(unknown.mean()),
@@ -102,25 +102,26 @@ class Task:
 
 
 def training_of(model: FactorModel) -> Interactions:
-    """Give what a model was fitted on.
+    """Return the interactions that a model was fitted on.
 
     Raises
     ------
     DataError
-        If it does not know.
+        If the model does not have them.
     """
     if model.interactions_ is None:
         raise DataError(
-            f"this {type(model).__name__} does not know what it was fitted on, so that neither seen items nor "
-            "popularity are known: save the model with its interactions, or fit it again"
+            f"this {type(model).__name__} was saved without its interactions, so seen items and popularity are "
+            "unknown: save the model with its interactions, or fit it again"
         )
     return model.interactions_
 
 
 def training_of_items(model: FactorModel) -> Interactions | None:
-    """Return what the items of a model were fitted on; None if a folded-in model does not know.
+    """Return the interactions that the items of a model were fitted on; None if unknown.
 
-    It differs from `training_of` for models that `fold_in` returned, whose own interactions are histories.
+    It differs from `training_of` for models returned by `fold_in`, whose interactions are histories. For such a model
+    from a file, it is unknown.
     """
     if not model._is_folded:
         return training_of(model)
@@ -129,7 +130,7 @@ def training_of_items(model: FactorModel) -> Interactions | None:
 
 
 def _information_of(model: FactorModel) -> NDArray[np.float64]:
-    """Return how novel each item is; NaN for a folded-in model from a file, where the number of users is unknown."""
+    """Return the self-information of each item; NaN for a folded-in model from a file, whose training is unknown."""
     training = training_of_items(model)
     if training is None:
         return np.full(len(model.items_), np.nan)
@@ -142,7 +143,7 @@ def known_positions(model: FactorModel, test: Interactions) -> tuple[NDArray[np.
     Raises
     ------
     DataError
-        If an id is of a type that no id of the model has, or if no user, or no item, of the test set is known.
+        If an id has a type that no id of the model has, or if no user or no item of the test set is known.
     """
     found = []
     for what, vocabulary, ids, counts in (
@@ -153,8 +154,8 @@ def known_positions(model: FactorModel, test: Interactions) -> tuple[NDArray[np.
         if (positions[counts > 0] < 0).all():
             unknown, known = ids[counts > 0].tolist()[0], vocabulary[0]
             raise DataError(
-                f"the model knows no {what} of the test set: {what} id {unknown!r} is unknown, and the model's are "
-                f"such as {known!r}; check that the test set has the ids of the training data"
+                f"no {what} of the test set is known to the model: {what} ids are such as {unknown!r}, and those of "
+                f"the model such as {known!r}; check that the test set has the ids of the training data"
             )
         found.append(positions)
     return found[0], found[1]

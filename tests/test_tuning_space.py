@@ -114,7 +114,7 @@ def test_default_spaces_are_of_parameters_that_there_are(estimator: Any) -> None
 
 
 def test_no_default_space_for_what_has_nothing_to_tune() -> None:
-    with pytest.raises(ParameterError, match=r"no space of values for GlobalMean: name the parameters"):
+    with pytest.raises(ParameterError, match=r"no default space for GlobalMean: set space="):
         hs.default_space(hs.GlobalMean(), DATA)
 
 

@@ -1,8 +1,8 @@
-"""Search over parameters: which to try, on which folds, and what came of it.
+"""Hyperparameter tuning.
 
-``tuner`` runs a search; ``space`` and ``defaults`` say what is searched, ``searching`` and ``optuna_search`` in which
-order, ``folds`` what trials are scored on, ``fitting`` how models are fitted; ``running`` tries one after the other,
-``journal`` keeps them in a file, and ``result`` is what comes of it.
+``tuner`` has the function `tune`; ``space`` and ``defaults`` define search spaces; ``searching``, ``optuna_search``
+and ``doubling`` propose parameters; ``folds`` has the folds and metrics; ``fitting`` fits models, ``running`` runs
+trials, ``journal`` records them in a file, and ``result`` is the result.
 """
 
 from halfstep.tuning.defaults import default_space

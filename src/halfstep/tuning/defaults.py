@@ -1,4 +1,4 @@
-"""The space that is searched where none is given."""
+"""Default search spaces."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ from halfstep.sgd import SGD
 from halfstep.tuning.space import LogUniform
 
 RANKS = [64, 128, 256, 512]
-RANKS_OF_VALUES = [8, 16, 32]  # and 0 where there are biases, which are then all that is fitted
+RANKS_OF_VALUES = [8, 16, 32]  # and 0 if there are biases, which fits these alone
 
 
 def default_space(estimator: Any, data: Any) -> dict[str, Any]:
-    """Return the space that `tune` searches where none is given, to look at or to start from.
+    """Return the default search space of `tune`.
 
     Parameters
     ----------
     estimator : ALS, BayesianALS, SGD, UserItemBias or ItemBias
     data : Interactions, scipy.sparse matrix or dataframe
-        What `tune` is given: λ is in the units of its values and weights, and the weight of missing cells goes by how
-        many there are.
+        The data for `tune`. λ is scaled by the values and weights, and the weight of missing cells by their number.
 
     Returns
     -------
     dict
-        From a parameter's name to a list of values or a distribution. Of `ALS`: λ, of users and of items apart where
-        the objective is `Explicit`; its exponent ν; the rank; ρ where there are biases, or the weight of missing
-        cells where the objective is `Implicit`; and λ_β with ``implicit_features=True``.
+        Maps names of parameters to lists of values or distributions. For `ALS` with `Explicit`, it has λ of users, λ
+        of items, the rank and, with biases, ρ; with `Implicit`, it has λ, its exponent ν, the rank and the weight of
+        missing cells; with ``implicit_features=True``, λ_β as well.
 
     Raises
     ------
     ParameterError
-        If there is nothing to tune, or nothing is known of the estimator.
+        If the estimator has no default space.
 
     Examples
     --------
@@ -68,12 +67,12 @@ def default_space(estimator: Any, data: Any) -> dict[str, Any]:
     if isinstance(estimator, ItemBias):
         return {"regularization": LogUniform(0.3, 100.0)}
     raise ParameterError(
-        f"there is no space of values for {type(estimator).__name__}: name the parameters to tune by space=..."
+        f"there is no default space for {type(estimator).__name__}: set space=... to the parameters to tune"
     )
 
 
 def default_start(estimator: ALS, data: Interactions) -> dict[str, Any]:
-    """Return the point of the default space that is nearest to the defaults of a fit, where the search begins."""
+    """Return the default parameters of a fit for the default space, where the search starts."""
     objective, defaults = estimator.objective, estimator.objective.defaults
     cost = objective.cost(data)
     return {
@@ -118,7 +117,7 @@ def _of_values(estimator: ALS, data: Interactions) -> dict[str, Any]:
 
 
 def _range(low: float, high: float) -> LogUniform:
-    """Return a distribution whose ends have three digits, to be read."""
+    """Return a distribution whose bounds are rounded to three digits."""
     return LogUniform(float(f"{low:.3g}"), float(f"{high:.3g}"))
 
 
@@ -127,12 +126,12 @@ def _of_features(estimator: ALS) -> dict[str, Any]:
 
 
 def _scale(estimator: ALS, cost: Cost) -> float:
-    """Return what λ is proportional to."""
+    """Return the factor that λ is proportional to."""
     return estimator._unit(cost) * mean_weight(cost)
 
 
 def _default_missing_weight(objective: Objective, data: Interactions) -> float:
-    """Return the weight of missing cells as if it was not set; 0 where it is none that can be searched."""
+    """Return the default weight of missing cells; 0 if it is a function or 0, and is not searched."""
     if not isinstance(objective, Implicit) or callable(objective.missing_weight) or objective.missing_weight == 0:
         return 0.0
     free = replace(objective, missing_weight=None)

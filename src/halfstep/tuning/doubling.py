@@ -1,4 +1,4 @@
-"""A search at a low rank, whose best parameters are then tried at higher ranks."""
+"""A search at the lowest rank, whose best parameters are then tried at higher ranks."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ FACTORS = (1.0, 1.3, 1 / 1.3)  # of λ, tried at each higher rank
 
 
 class Doubling:
-    """Searches at the lowest rank, then goes from rank to rank as long as that helps.
+    """Search at the lowest rank, then at each higher rank in turn, until the metric no longer improves.
 
-    A fit costs more at a higher rank, but λ, its exponent and the weight of missing cells that are best at one rank
-    are nearly so at another. At each rank λ is tried as it was, a little stronger and a little weaker.
+    Fits take longer at a higher rank, but the best λ, exponent and weight of missing cells hardly depend on the rank.
+    At each higher rank, λ is tried unchanged, 1.3 times larger, and 1.3 times smaller.
 
     Parameters
     ----------
     space : Space
-        With a list of ascending ranks; without one, there is nothing but the search.
+        With a list of ascending ranks; without one, only `search` is run.
     search : Search
-        Of `low_rank(space)`.
+        The search of `low_rank(space)`.
     n_trials : int
-        How many trials the search at the lowest rank has.
+        The number of trials at the lowest rank.
     maximize : bool
     """
 
@@ -55,7 +55,7 @@ class Doubling:
     def _at_higher_ranks(self) -> Iterator[Point]:
         for place in range(1, n_ranks(self._space)):
             start = self._best()
-            if start is None or start.point["rank"] != place - 1:  # the last rank did not help
+            if start is None or start.point["rank"] != place - 1:  # the last rank was not better
                 return
             for factor in FACTORS:
                 yield self._moved(start.point, place, factor)
@@ -69,13 +69,13 @@ class Doubling:
 
 
 def n_ranks(space: Space) -> int:
-    """Return how many ranks a space lists, 1 if none."""
+    """Return the number of ranks that a space lists, 1 if none."""
     ranks = space.dimensions.get("rank")
     return len(ranks.values) if isinstance(ranks, Choices) else 1
 
 
 def low_rank(space: Space) -> Space:
-    """Return the space with no more than the first rank."""
+    """Return the space with the first rank only."""
     ranks = space.dimensions.get("rank")
     if not isinstance(ranks, Choices):
         return space

@@ -160,7 +160,7 @@ def _counting(on_iteration: OnIteration) -> Callable[[Any], bool]:
 def _fitted(model: Any, train: Interactions) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error", FitInterruptedWarning)
-        warnings.simplefilter("ignore", PoorFitWarning)  # folds judge
+        warnings.simplefilter("ignore", PoorFitWarning)  # the scores on folds show it
         try:
             return model.fit(train)
         except FitInterruptedWarning:

@@ -31,15 +31,15 @@ N_PARTS = 10  # of the data, each the test side of a fold: parameters that are b
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One split, without the test pairs of which a model can know nothing.
+    """A split, without test interactions of cold-start users or items.
 
     Attributes
     ----------
     train : Interactions
     test : Interactions
-        Pairs whose user and item are in the training data.
+        Interactions whose user and item have training interactions.
     n_cold : int
-        How many test pairs were left out, as their user or item is not.
+        The number of other test interactions, which are excluded.
     """
 
     train: Interactions
@@ -81,7 +81,7 @@ class Metric:
             given = "ndcg@10" if ranks else "rmse"
         if callable(given):
             if direction is None:
-                raise ParameterError("metric is a function: say direction='minimize' or direction='maximize'")
+                raise ParameterError("metric is a function: set direction='minimize' or direction='maximize'")
             label = getattr(given, "__name__", type(given).__name__)
             return cls(label, direction == "maximize", given)
         if not isinstance(given, str):
@@ -160,8 +160,8 @@ def make_folds(data: Interactions, split: Folds | None, seed: int) -> tuple[list
         known = keep_known(test, train, min_train_ratings=1, drop_unseen_items=True)
         if len(known) == 0:
             raise DataError(
-                f"fold {number} is too small: of its {len(test):,} test pairs, none is of a user and an item that "
-                f"its {len(train):,} training pairs know; ask for fewer or larger folds by split=..."
+                f"fold {number} is too small: none of its {len(test):,} test interactions is of a user and an item "
+                f"that have any of its {len(train):,} training interactions; set split=... to fewer or larger folds"
             )
         folds.append(Fold(train, known, len(test) - len(known)))
     if not folds:

@@ -14,15 +14,15 @@ except ModuleNotFoundError as error:
 
 
 class OptunaSearch:
-    """Asks a study for points, and tells it what came of them.
+    """A search by an Optuna study.
 
-    The study is in memory and its sampler has a seed: told the same trials again, it proposes the same points. The
-    first one is `start`, if it is given.
+    The study is in memory and its sampler has a seed, so that the same trials lead to the same points. The first
+    point is `start`, if it is given.
     """
 
     def __init__(self, space: Space, seed: int, maximize: bool, start: Point | None = None) -> None:
         level = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # no word on the study that was made
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # no message about the new study
         try:
             self._study = optuna.create_study(
                 direction="maximize" if maximize else "minimize",

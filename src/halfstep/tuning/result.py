@@ -1,4 +1,4 @@
-"""What a search found: a table that prints, the chosen parameters, and the model."""
+"""The result of a search: trials, the best parameters, and the model."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ ROWS_SHOWN = 5  # when printed
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Tuning:
-    """What `tune` found: a table of trials that prints, and the model with the best parameters.
+    """The result of `tune`: the trials, and the model with the best parameters.
 
-    Iterating goes through the trials in the order in which they were tried.
+    Iteration yields the trials in the order in which they were run.
 
     Attributes
     ----------
     estimator : str
-        The class of what was tuned.
+        The class of the estimator.
     metric : str
-        What was measured, such as "rmse" or "ndcg@10".
+        The metric, such as "rmse" or "ndcg@10".
     maximize : bool
-        Whether more of it is better.
-    search : {"grid", "random", "optuna"}
+        Whether larger values are better.
+    search : {"grid", "random", "optuna", "doubling"}
     folds : str
-        How many, and how they were made.
+        The number and the kind of the folds.
     trials : tuple of Trial
     space : Space
-        What was searched.
+        The search space.
     n_scored, n_cold : tuple of int
-        For each fold, how many test pairs were scored, and how many were left out because their user or their item
-        has no training entry.
+        For each fold, the number of test interactions that were scored, and of those that were excluded because their
+        user or item has no training interactions.
     model : fitted model or None
-        With the best parameters, fitted to all data; None with ``refit=False``.
+        The model with the best parameters, fitted to all data; None with ``refit=False``.
     untuned : unfitted model
-        What was tuned, with the parameters that it had, and the seed of the search if it had none.
+        The estimator before tuning, with the seed of the search if it had none.
     """
 
     estimator: str
@@ -68,7 +68,7 @@ class Tuning:
 
     @property
     def best(self) -> Trial:
-        """The trial with the best mean over all folds; of equals, the first."""
+        """The trial with the best mean over all folds; the first one in case of ties."""
         best = best_of(self.trials, self.maximize)
         assert best is not None  # tune raises where there is none
         return best
@@ -87,14 +87,14 @@ class Tuning:
     def best_value(self) -> float:
         """The metric of the best trial, mean over the folds.
 
-        It is the best of many, so a model with these parameters does a little worse on new data: keep a test side
-        apart, and score it there once.
+        The best of many values is optimistically biased: score the model once on a test set that the search has not
+        used.
         """
         return self.best.value
 
     @property
     def seconds(self) -> float:
-        """How long the trials took, those taken over from a journal included."""
+        """The duration of all trials, including those from a journal."""
         return sum(trial.seconds for trial in self.trials)
 
     def __iter__(self) -> Iterator[Trial]:
@@ -104,34 +104,34 @@ class Tuning:
         return len(self.trials)
 
     def score(self, test: Any, metrics: str | Sequence[str] | None = None, n: int | Sequence[int] = 10) -> Evaluation:
-        """Compare the model with the untuned one and with baselines, on interactions that the search did not see.
+        """Compare the tuned model with the untuned model and with baselines on a test set.
 
         Parameters
         ----------
         test : Interactions, scipy.sparse matrix or dataframe
-            Held out before the search, as by ``split_by_time``.
+            Interactions that were held out from the search, such as by ``split_by_time``.
         metrics : str or sequence of str, optional
-            As `evaluate` takes them. By default what was measured in the search, if `evaluate` knows it.
+            Metrics as for `evaluate`. By default, the metric of the search.
         n : int or sequence of int
-            Cutoffs of metrics whose names have none.
+            Cutoffs of metrics whose names have no cutoff.
 
         Returns
         -------
         Evaluation
-            Of "tuned" and "untuned", which is fitted to the same interactions as the model.
+            The models are "tuned" and "untuned", which is fitted to the same interactions.
 
         Raises
         ------
         TuningError
             If there is no model, because of ``refit=False``.
         ParameterError
-            If what was measured is a function, and `metrics` is None.
+            If the metric of the search is a function or unknown to `evaluate`, and `metrics` is None.
         """
         if self.model is None:
             raise TuningError("there is no model to score: call tune with refit=True")
         if metrics is None and self.metric.partition("@")[0] not in (*PER_PAIR, *PER_LIST):
             raise ParameterError(
-                f"the search measured {self.metric!r}, which evaluate does not know: set metrics, such as 'ndcg@10'"
+                f"the metric of the search, {self.metric!r}, is unknown to evaluate: set metrics, such as 'ndcg@10'"
             )
         untuned = copy.deepcopy(self.untuned).fit(self.model.interactions_)
         return evaluate(
@@ -139,19 +139,19 @@ class Tuning:
         )
 
     def to_frame(self, kind: str | None = None) -> Any:
-        """Make a dataframe with a row for each trial.
+        """Return a dataframe with a row for each trial.
 
         Parameters
         ----------
         kind : {"pandas", "polars", "pyarrow", "modin", "cudf"}, optional
-            Its library. By default that of the dataframe which the data came from, else the first of pandas, Polars
+            The library. By default, that of the dataframe that the data came from, else the first of pandas, Polars
             and PyArrow that is installed.
 
         Returns
         -------
         dataframe
             Columns: trial; the parameters, by name; the metric, mean over the folds; fold_1, fold_2...; state,
-            started_from, seconds and error. What was not scored is NaN.
+            started_from, seconds and error. Folds that were not scored are NaN.
         """
         trials = self.trials
         columns = {"trial": np.array([trial.number for trial in trials])}
@@ -169,7 +169,7 @@ class Tuning:
         return new_frame(columns, self.frame_kind if kind is None else kind)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the model, made of what JSON knows."""
+        """Return everything but the model, in types that JSON supports."""
         return {
             "estimator": self.estimator,
             "metric": self.metric,
@@ -184,12 +184,12 @@ class Tuning:
         }
 
     def plot(self) -> Any:
-        """Plot the metric of all finished trials against each parameter, the best one marked.
+        """Plot the metric of all finished trials against each parameter, and mark the best trial.
 
         Returns
         -------
         matplotlib.figure.Figure
-            With `savefig`; a notebook shows it.
+            Notebooks display it; `savefig` writes it to a file.
 
         Raises
         ------
@@ -201,7 +201,7 @@ class Tuning:
         return plot(self.space, self.trials, self.best, self.metric)
 
     def image(self, kind: str = "png") -> bytes:
-        """Plot the same as `plot`, and return the content of an image file.
+        """Return the plot of `plot` as the content of an image file.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ class Tuning:
         return image(self.space, self.trials, self.best, self.metric, kind)
 
     def png(self) -> bytes:
-        """Plot the same as `plot`, and return the content of a png file."""
+        """Return the plot of `plot` as the content of a png file."""
         return self.image("png")
 
     def __repr__(self) -> str:
@@ -238,7 +238,7 @@ class Tuning:
         return html_table(title, columns, rows, bold=[0], notes=[*more, note])
 
     def _about(self) -> tuple[str, str]:
-        """Return what was searched, and what was scored."""
+        """Return a line on the search, and a line on the folds."""
         states = Counter(trial.state for trial in self.trials)
         counts = [f"{len(self.trials)} trials", *(f"{states[s]} {s}" for s in ("pruned", "failed") if states[s])]
         cold = f", {sum(self.n_cold):,} of cold-start users or items excluded" if any(self.n_cold) else ""
@@ -248,7 +248,7 @@ class Tuning:
         )
 
     def _table(self) -> tuple[list[list[str]], int]:
-        """Return the best trials with a header, and how many others finished."""
+        """Return the best trials with a header, and the number of other finished trials."""
         sign = -1 if self.maximize else 1
         ranked = sorted(
             (trial for trial in self.trials if trial.state == "finished"), key=lambda trial: sign * trial.value
@@ -263,7 +263,7 @@ class Tuning:
 
 
 def _column(values: list[Any]) -> NDArray[Any]:
-    """Numbers as such, anything else as texts."""
+    """Return numbers unchanged, and other values as strings."""
     if all(map(is_number, values)):
         return np.array(values)
     return np.array([None if value is None else str(value) for value in values], object)

@@ -1,4 +1,4 @@
-"""A search while it goes on: points are asked for, fitted, scored, maybe given up, and written down."""
+"""Running the trials of a search: models are fitted, scored, possibly pruned, and recorded."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from halfstep.tuning.folds import Fold, Metric, checked
 from halfstep.tuning.journal import Journal
 from halfstep.tuning.searching import Search
 from halfstep.tuning.space import Point, Space
-from halfstep.tuning.trial import RUNGS, State, Trial, best_of, is_hopeless
+from halfstep.tuning.trial import RUNGS, State, Trial, best_of, should_prune
 
 SHOWN_EVERY = 0.2  # seconds
 
 
 @dataclass
 class Run:
-    """A search while it goes on.
+    """The trials of a search.
 
     Attributes
     ----------
     trials : list of Trial
-        Those that are done, or were taken over.
+        Trials that are finished or from a journal.
     """
 
     space: Space
@@ -40,7 +40,7 @@ class Run:
     _shown: float = 0.0
 
     def search_for(self, planned: int, journal: Journal | None, progress: bool | None) -> None:
-        """Run trials, or take them over from the journal."""
+        """Run trials, or read them from the journal."""
         records = [] if journal is None else journal.records
         with progress_bar(progress, planned, "tune") as bar:
             self._bar = bar
@@ -65,7 +65,7 @@ class Run:
         return "" if best is None else f"best {self.metric.label} {best.value:.4f}"
 
     def _show(self, fold: int, iteration: int) -> None:
-        """Show what is running: the trial is the number before the bar's total."""
+        """Show the fold and the iteration of the current trial."""
         now = time.perf_counter()
         if self._bar is None or now - self._shown < SHOWN_EVERY:
             return
@@ -97,14 +97,14 @@ class Run:
         error = None
         began = time.perf_counter()
 
-        def is_hopeless_at(step: int, value: float) -> bool:
+        def should_prune_at(step: int, value: float) -> bool:
             nonlocal state
             rungs[-1][step] = value
-            hopeless = self.prune and is_hopeless(
+            prune = self.prune and should_prune(
                 value, len(rungs) - 1, step, self.trials, warm=source is not None, maximize=self.metric.maximize
             )
-            state = "pruned" if hopeless else state
-            return hopeless
+            state = "pruned" if prune else state
+            return prune
 
         def on_iteration(model: Any, count: int) -> bool:
             self._show(len(rungs) - 1, count)
@@ -112,7 +112,7 @@ class Run:
                 self.prune
                 and count in RUNGS
                 and count < model.iterations
-                and is_hopeless_at(count, self._score(model, len(rungs) - 1))
+                and should_prune_at(count, self._score(model, len(rungs) - 1))
             )
 
         try:
@@ -124,9 +124,9 @@ class Run:
                 values.append(self._score(model, fold))
                 if fold == len(self.folds) - 1:
                     rungs[-1][0] = values[-1]
-                elif is_hopeless_at(0, values[-1]):
+                elif should_prune_at(0, values[-1]):
                     break
-        except Exception as raised:  # whatever it is, it is this trial's
+        except Exception as raised:  # it is recorded with the trial
             state, error = "failed", f"{type(raised).__name__}: {raised}"
         return Trial(
             number, point, parameters, state, tuple(values), time.perf_counter() - began,

@@ -1,4 +1,4 @@
-"""Which point is tried next: all of a grid, or draws at random."""
+"""Grid search and random search."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from halfstep.errors import ParameterError
 from halfstep.tuning.space import Choices, Point, Space, is_number
 from halfstep.tuning.trial import Trial
 
-DRAWS = 1000  # in search of a point that has not been tried
+DRAWS = 1000  # attempts to sample a point that has not been tried
 
 
 class Search(Protocol):
-    """Proposes points, and is told what came of each before it is asked for the next."""
+    """A search that proposes points, and receives the trial of each before the next is proposed."""
 
     def ask(self) -> Point | None:
-        """Give the next point; None when all have been tried."""
+        """Return the next point; None if all have been tried."""
         ...
 
     def tell(self, trial: Trial) -> None:
-        """Learn from a trial of the point that was given last."""
+        """Receive the trial of the last point."""
         ...
 
 
 class Grid:
-    """All combinations of the listed values, such that each is preceded by those that it can start from.
+    """All combinations of the listed values, in an order that allows warm starts.
 
-    Lower ranks come before higher ones, and within all else alike, strong λ before weak.
+    Lower ranks come before higher ones, and otherwise equal points are in descending order of λ.
     """
 
     def __init__(self, space: Space) -> None:
@@ -64,7 +64,7 @@ class Grid:
 
 
 class Random:
-    """Independent draws, after `start` if it is given; what was tried already is drawn again."""
+    """Independent samples without repetition, after `start` if it is given."""
 
     def __init__(self, space: Space, seed: int, start: Point | None = None) -> None:
         self._space, self._rng, self._start = space, np.random.default_rng(seed), start

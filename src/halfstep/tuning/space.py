@@ -165,7 +165,7 @@ class Space:
         return math.prod(lengths)
 
     def point(self, values: Mapping[str, Any]) -> Point:
-        """Return the point of some values, the nearest one of the space: the inverse of `values`."""
+        """Return the point of the space that is nearest to some values: the inverse of `values`."""
         return {name: _nearest(dimension, values[name]) for name, dimension in self.dimensions.items()}
 
     def values(self, point: Point) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def _dimension(name: str, values: Any, estimator: Any) -> Distribution:
 
 
 def clipped(dimension: Distribution, number: float) -> float:
-    """Return the number, or the end of the distribution that it is beyond."""
+    """Return the number, clipped to the range of the distribution."""
     if isinstance(dimension, Uniform | LogUniform | Integers):
         return min(max(number, dimension.low), dimension.high)
     return number

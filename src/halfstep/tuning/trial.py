@@ -109,19 +109,19 @@ class Trial:
 
 
 def best_of(trials: Iterable[Trial], maximize: bool) -> Trial | None:
-    """Find the best of those that have finished; of equals, the first."""
+    """Return the best finished trial; the first one in case of ties."""
     finished = [trial for trial in trials if trial.state == "finished"]
     if not finished:
         return None
     return (max if maximize else min)(finished, key=lambda trial: trial.value)
 
 
-def is_hopeless(value: float, fold: int, step: int, trials: Iterable[Trial], *, warm: bool, maximize: bool) -> bool:
-    """Whether each of the best trials so far was better at the same step of the same fold.
+def should_prune(value: float, fold: int, step: int, trials: Iterable[Trial], *, warm: bool, maximize: bool) -> bool:
+    """Whether a trial is worse than each of the best trials was at the same step of the same fold.
 
-    A fold's scores are noisy, and a search that finds better and better trials would give up nearly all others if it
-    compared them with the middle of those that finished; so it takes the worst of the best. Fits that started from a
-    neighbour's factors are ahead of others: each kind is compared with its own.
+    A comparison with the median of the finished trials would prune too many, because the scores of a fold are noisy
+    and trials become better during a search. Fits with warm starts are ahead of others, so each kind is compared with
+    its own.
     """
     sign = -1.0 if maximize else 1.0
     finished = [
@@ -134,7 +134,7 @@ def is_hopeless(value: float, fold: int, step: int, trials: Iterable[Trial], *, 
 
 
 def shown(value: Any) -> Any:
-    """A value as a table or a line of JSON can hold it."""
+    """Return a value for a table or for JSON."""
     if isinstance(value, float):
         return value
     return value if value is None or isinstance(value, bool | int | str) else repr(value)

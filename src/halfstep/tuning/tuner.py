@@ -1,4 +1,4 @@
-"""`tune`: try parameters on folds of the data, choose, and fit the chosen model to all of it."""
+"""Hyperparameter tuning by cross-validation."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ from halfstep.tuning.trial import Trial, best_of
 SearchName = Literal["grid", "random", "optuna", "doubling"]
 
 N_TRIALS: dict[SearchName, int] = {"optuna": 100, "random": 300, "doubling": 30}
-"""Of searches without an end of their own, of "doubling" at the lowest rank. Random draws need more to do as well on
-folds."""
+"""Default number of trials; of "doubling", at the lowest rank. Random search needs more trials for the same score."""
 
 
 def tune(
@@ -56,58 +55,58 @@ def tune(
     journal: str | PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Tuning:
-    """Choose an estimator's parameters by how well it does on folds of the data, and fit it with them to all.
+    """Tune the parameters of an estimator by cross-validation, and fit it with the best parameters to all data.
 
     Parameters
     ----------
     estimator : unfitted model
-        `ALS`, `SGD`, a baseline, or any other dataclass with `fit` and `predict`. What the space does not name stays
-        as it is here. Where its `random_state` is None, every fit has the seed of the search, so that trials differ
-        by their parameters alone.
+        `ALS`, `SGD`, a baseline, or any other dataclass with `fit` and `predict`. Parameters that are not in the
+        space keep their values. If its `random_state` is None, all fits use the seed of the search, so that trials
+        differ only by their parameters.
     data : Interactions, scipy.sparse matrix or dataframe
-        As `fit` takes it. Give the training side alone: what is chosen here has seen all of it.
+        Data as for `fit`. Hold out the test set first.
     space : mapping, optional
-        From the name of a parameter to a list of values, or to a distribution: `Uniform`, `LogUniform` or `Integers`.
-        A name may be a path: "objective.weight", "objective.weight.w0". By default `default_space` of the estimator.
+        Maps names of parameters to lists of values or to distributions: `Uniform`, `LogUniform` or `Integers`. A name
+        may be a path, such as "objective.weight" or "objective.weight.w0". By default, `default_space` of the
+        estimator.
     metric : str or callable, optional
-        "rmse", "mae", "sign_accuracy", or of ranked lists "ndcg@10", "recall@20" and the like (see `evaluate`); or
-        a function from a fitted model and the test `Interactions` of a fold to a number, with a `direction`. By
-        default the RMSE, or NDCG@10 of `Popularity` and where the objective is `Implicit`. Metrics of predictions
-        require values, and a model whose targets are the values (unlike `Implicit` for ratings). With any metric,
-        test interactions whose user or item has no training interactions are left out, and counted: their
-        predictions do not depend on the parameters, but could dominate the comparison.
+        A rating metric ("rmse", "mae", "sign_accuracy"), a ranking metric such as "ndcg@10" or "recall@20" (see
+        `evaluate`), or a function of a fitted model and the test `Interactions` of a fold, which requires
+        `direction`. The default is "ndcg@10" for `Popularity` and the objective `Implicit`, else "rmse". Rating
+        metrics require values, and a model whose targets are the values (unlike `Implicit` for ratings). For all
+        metrics, test interactions of cold-start users or items are excluded and counted: their predictions do not
+        depend on the parameters, but could dominate the comparison.
     direction : {"minimize", "maximize"}, optional
-        Which way is better, for functions.
+        Whether to minimize or maximize a metric that is a function.
     split : int, callable or pairs of Interactions, optional
-        A number of folds, in the order of time (`time_folds`) if there are timestamps, else with random tenths of the
-        data as test sets; a function that makes such pairs of the data; or the pairs of training and test data
-        themselves. 3 by default.
+        The number of folds, in time order (`time_folds`) if there are timestamps, else with random tenths of the data
+        as test sets; a function that returns pairs of training and test data; or the pairs. By default 3.
     search : {"grid", "random", "optuna", "doubling"}, optional
-        All combinations of lists; independent draws; or Optuna's tree-structured Parzen estimator, which learns from
-        what was tried (``pip install 'halfstep[tune]'``); or such a search at the lowest of the listed ranks, whose
-        best parameters are then tried at the next rank, and so on as long as that helps. By default a grid where
-        everything is listed and `n_trials` is not set; "doubling" for `Implicit` where several ranks are listed;
-        otherwise Optuna where it is installed, and random draws where it is not.
+        All combinations of lists; random search; Optuna's tree-structured Parzen estimator
+        (``pip install 'halfstep[tune]'``); or such a search at the lowest of the listed ranks, whose best parameters
+        are then tried at each higher rank in turn, until the metric no longer improves. The default is "grid" if all
+        dimensions are lists and `n_trials` is None; "doubling" for `Implicit` if several ranks are listed; otherwise
+        "optuna" if it is installed, else "random".
     n_trials : int, optional
-        At most so many; by default 100 of Optuna's, 300 random ones, a grid's all, and of "doubling" 30 at the lowest
-        rank and 3 at each other rank.
+        Maximum number of trials. The default is 100 for "optuna", 300 for "random", all for "grid", and for
+        "doubling" 30 at the lowest rank and 3 at each other rank.
     prune : bool
-        Give a trial up once its model is worse than each of the five best trials so far was after the same number of
+        Whether to prune a trial if its model is worse than each of the five best trials was after the same number of
         iterations, or after the same fold.
     warm_starts : bool
-        Let a fit of `ALS` start from the factors of a trial that differs in λ alone, which is stronger, or in rank
-        alone, which is lower, and have half the iterations. The columns that are missing start small and random, as
-        do all columns that have vanished. A grid goes through its points in such an order.
+        Whether a fit of `ALS` can start from the factors of a trial that differs only by a larger λ or a lower rank,
+        and run half the iterations. Missing columns, and those that are 0, start from small random numbers. A grid
+        visits its points in such an order.
     refit : bool
-        Fit the chosen model to all data, from scratch.
+        Whether to fit the model with the best parameters to all data, from scratch.
     random_state : int, Generator or None
-        The same int gives the same trials and the same winner, for any number of threads.
+        With an int, trials and results are reproducible for any number of threads.
     journal : path, optional
-        A file that keeps each finished trial. If it is there already, its trials are taken over and the search goes
-        on: killed anywhere, it ends with the winner of a search that was not. A larger `n_trials` lengthens a search.
-        What the winner depends on must be as it was, or it is an error that says what is not.
+        A file that records finished trials. If it exists, the search resumes, with the same result as an
+        uninterrupted search. A larger `n_trials` extends a search. If anything else that the result depends on has
+        changed, an error names it.
     progress : bool, optional
-        Whether to show a progress bar; by default in terminals and notebooks, where it takes more than two seconds.
+        Whether to show a progress bar. By default, it is shown in terminals and notebooks after two seconds.
 
     Returns
     -------
@@ -116,18 +115,18 @@ def tune(
     Raises
     ------
     ParameterError
-        If the estimator has no parameter of a name, the space is empty, or another parameter makes no sense.
+        If the space is empty or names an unknown parameter, or another parameter is invalid.
     DataError
-        If there is nothing to fit, or a fold holds nothing that can be scored.
+        If there are no data, or a fold has no test interactions of known users and items.
     TuningError
-        If all trials failed; a trial alone that fails is recorded with its error.
+        If all trials failed. A single failed trial is recorded with its error.
     JournalError
-        If the journal is of another search, or in use.
+        If the journal belongs to another search, or is in use.
 
     Notes
     -----
-    Ctrl-C leaves the best trial so far, fitted to all data, and warns `FitInterruptedWarning`; before the first trial
-    has finished it raises `KeyboardInterrupt`.
+    If Ctrl-C interrupts the search, the best parameters so far are used, and a `FitInterruptedWarning` is issued;
+    before the end of the first trial, `KeyboardInterrupt` is raised.
 
     Examples
     --------
@@ -155,7 +154,7 @@ def tune(
         estimator = with_parameters(estimator, {"random_state": _seed(own, None)})
     measured = Metric.of(metric, direction, estimator, getattr(estimator, "threads", None))
     tunes_objective = any(name.partition(".")[0] == "objective" for name in read.dimensions)
-    if not callable(metric) and not tunes_objective:  # else each trial is checked
+    if not callable(metric) and not tunes_objective:  # otherwise, each trial is checked
         check_comparable(measured.label, estimator, interactions)
     start = _start(estimator, interactions, read)
     chosen_search = _search(search, read, seed, measured.maximize, n_trials, start)
@@ -207,7 +206,7 @@ def tune(
 
 def _refitted(estimator: Any, data: Interactions) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PoorFitWarning)  # folds have judged
+        warnings.simplefilter("ignore", PoorFitWarning)  # the parameters have been validated on folds
         return estimator.fit(data)
 
 
@@ -220,12 +219,12 @@ def _default_search(estimator: Any, space: Space, n_trials: int | None) -> Searc
 
 
 def _learning() -> SearchName:
-    """Return the search that learns from trials, if it is installed."""
+    """Return "optuna" if it is installed, else "random"."""
     return "optuna" if find_spec("optuna") else "random"
 
 
 def _start(estimator: Any, data: Interactions, space: Space) -> Point | None:
-    """Return the point of the defaults where a search begins, if the space has no parameters without one."""
+    """Return the point of the defaults, where a search starts; None if a parameter of the space has no default."""
     if not (isinstance(estimator, ALS) and isinstance(estimator.objective, Implicit)):
         return None
     values = default_start(estimator, data)
@@ -255,7 +254,7 @@ def _n_at_higher_ranks(space: Space) -> int:
 def _planned(space: Space, search: SearchName, n_trials: int | None) -> int:
     if search == "doubling":
         return n_trials or N_TRIALS[search] + _n_at_higher_ranks(space)
-    if search == "optuna":  # which may try a point twice
+    if search == "optuna":  # it may try a point twice
         return n_trials or N_TRIALS[search]
     if search == "grid":
         return int(min(space.size, n_trials or space.size))
@@ -263,7 +262,7 @@ def _planned(space: Space, search: SearchName, n_trials: int | None) -> int:
 
 
 def _seed(random_state: Any, path: Path | None) -> int:
-    """Turn a `random_state` into an integer; None goes on with the seed of the journal, if there is one."""
+    """Return an integer seed; None uses the seed of the journal, if there is one."""
     if random_state is None and path is not None and (found := seed_of(path)) is not None:
         return found
     if isinstance(random_state, int | np.integer):
@@ -273,7 +272,7 @@ def _seed(random_state: Any, path: Path | None) -> int:
 
 
 def _described(thing: Any) -> Any:
-    """What a dataclass is made of, for a journal to compare; arrays by their hash."""
+    """Describe a dataclass for comparison with a journal; arrays by their hash."""
     arrays: dict[str, Any] = {}
     fields = {
         field.name: pack_value(getattr(thing, field.name), field.name, arrays)
@@ -292,4 +291,4 @@ def _why_none(trials: list[Trial]) -> str:
     failed = [trial for trial in trials if trial.state == "failed"]
     first = failed[0]
     parameters = ", ".join(f"{name}={value!r}" for name, value in first.parameters.items())
-    return f"all {len(failed)} trials failed; the first one, with {parameters}, by {first.error}"
+    return f"all {len(failed)} trials failed; the error of the first one, with {parameters}: {first.error}"

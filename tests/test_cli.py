@@ -38,7 +38,7 @@ def test_unknown_data_set_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert run(monkeypatch, "data", "movielens-1b") == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "halfstep: there is no data set 'movielens-1b'; there is movielens-100k\n"
+    assert captured.err == "halfstep: unknown data set 'movielens-1b': choose movielens-100k\n"
 
 
 def test_missing_package_is_one_line(

@@ -118,7 +118,7 @@ def test_imported_factors_are_described(shell: Shell, tmp_path: Path) -> None:
 def test_older_files_do_not_record_all(shell: Shell) -> None:
     shown = described(shell, Path(__file__).parent / "data" / "model-v1.halfstep")
     assert shown["fitted"] == shown["updated"] == NOT_RECORDED
-    assert shown["data"].startswith("no file, or not recorded: Interactions(90 interactions")
+    assert shown["data"].startswith("source not recorded: Interactions(90 interactions")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_models_of_every_class(
     shown = described(shell, tmp_path / "m")
     assert shown.get("parameters", "").startswith(parameters or "")
     assert (parameters is None) == ("parameters" not in shown)
-    assert shown["data"].startswith("no file, or not recorded: ")
+    assert shown["data"].startswith("source not recorded: ")
     assert (history is None) == ("history" not in shown)
     assert history is None or f"{history} " in shown["history"]
     assert json.loads(shell("info", tmp_path / "m", "--json")[0])["class"] == type(fitted).__name__

@@ -77,7 +77,7 @@ class TestUsersFromATable:
         (tmp_path / "users.csv").write_text("user\nx1\nx2\nx3\nx4\nu01\n")
         line = ["recommend", folder / "model.halfstep", "--users-from", tmp_path / "users.csv", "--json"]
         assert shell(*line)[1] == (
-            "4 of 5 users are unknown to the model, such as 'x1': their lists are that of all unknown users\n"
+            "4 of 5 users are unknown to the model, such as 'x1': all unknown users get the same list\n"
         )
 
     def test_some_arguments_go_to_a_file(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ class TestSimilarLists:
 class TestUnknownIds:
     def test_of_users_are_shown_with_suggestions(self, shell: Shell, folder: Path) -> None:
         _, err = shell("recommend", folder / "model.halfstep", "U01", "--json")
-        assert err.startswith("user 'U01' is unknown to the model (did you mean 'u01'?): its list")
+        assert err.startswith("user 'U01' is unknown to the model (did you mean 'u01'?): all unknown")
         assert "unknown to the model: " in shell("recommend", folder / "model.halfstep", "nobody", "--json")[1]
 
     def test_of_items_are_shown_with_suggestions(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ class TestUnknownIds:
 @pytest.mark.parametrize(
     ("line", "code", "message"),
     [
-        ("recommend {}/model.halfstep u01 --users-from {}/users.csv", 2, "leave out one of both"),
+        ("recommend {}/model.halfstep u01 --users-from {}/users.csv", 2, "use one of the two"),
         ("similar {}/model.halfstep", 2, "name items, or a file for the lists of all items with --output"),
         ("similar {}/model.halfstep --users", 2, "name users, or a file"),
         ("recommend {}/model.halfstep u01 --user who", 2, "--user has no effect: --users-from gives no table"),

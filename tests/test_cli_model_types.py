@@ -62,7 +62,7 @@ def test_options_of_other_types_are_refused(
     if option in USED_BY[ModelType(name)]:
         return
     _, err = shell(command, ratings, "--model-type", name, *OPTIONS[option], fails=2)
-    assert f"has no effect: --model-type {name} does not use it; leave it out" in err
+    assert f"has no effect: --model-type {name} does not support it; leave it out" in err
     assert not (tmp_path / "m").exists()
 
 

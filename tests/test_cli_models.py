@@ -143,7 +143,7 @@ def test_an_id_that_is_not_an_integer_leaves_the_others_known(shell: Shell, tmp_
 
 def test_a_stranger_is_told_apart(shell: Shell, clicks_model: Path) -> None:
     out, err = shell("recommend", clicks_model, "5000", "-n", 1, "--json")
-    assert err == "user 5000 is unknown to the model: its list is that of all unknown users\n"
+    assert err == "user 5000 is unknown to the model: all unknown users get the same list\n"
     assert "user -5 is unknown" in shell("recommend", clicks_model, "--json", "--", "-5")[1]
     assert json.loads(out)[0]["item"] == 50  # Star Wars
 
@@ -250,7 +250,7 @@ def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, 
             ["recommend", "{}/clicks.halfstep", "-o", "{}/all.xls"],
             "the suffix '.xls' is not supported: use one of .csv, .tsv, .parquet",
         ),
-        (["recommend", "{}/clicks.halfstep", "-o", "{}/no/all.csv"], "/no: make it, or name another file"),
+        (["recommend", "{}/clicks.halfstep", "-o", "{}/no/all.csv"], "/no: create it, or name another file"),
         (["similar", "{}/clicks.halfstep", "99999"], "unknown item id 99999"),
         (["similar", "{}/clicks.halfstep", "--users", "007"], "user id '007' cannot be parsed"),
         (["recommend", "{}/clicks.halfstep", "1", "nobody"], "the known user ids are integers such as 1; write"),

@@ -1,4 +1,4 @@
-"""Parameters that are chosen from the data where no option sets them; each choice is printed with its reason."""
+"""Parameters that are chosen from the data if no option sets them; each choice is printed with its reason."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import halfstep as hs
 from halfstep.cli.combinations import UsageError
 from halfstep.cli.options import ObjectiveName
 
-MOST_RATINGS = 21  # distinct values, as on a scale of 0 to 10 in halves
+MOST_RATINGS = 21  # distinct values, as from 0 to 10 in steps of 0.5
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """Options of the model; None where an option is not given."""
+    """Options of the model; None if an option is not given."""
 
     objective: ObjectiveName | None
     rank: int | None
@@ -84,11 +84,11 @@ def _objective(data: hs.Interactions, asked: ObjectiveName | None) -> tuple[Obje
 
 
 def _is_a_scale(values: NDArray[np.float64]) -> bool:
-    """Return whether the lowest value is not the most common one, as it is in counts."""
+    """Return whether values are on a rating scale; for counts, the lowest value is the most common one."""
     distinct, counts = np.unique(values, return_counts=True)
     return bool(distinct[np.argmax(counts)] != distinct[0] or distinct[0] < 0)
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters that an option sets."""
+    """Return the parameters that options set."""
     return {name: value for name, value in parameters.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Options that have no effect in combination with others, which is an error."""
+"""Errors for options that have no effect in combination with others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from halfstep.evaluation.metric_names import PER_PAIR
 
 
 class UsageError(ParameterError):
-    """Options that make no sense together."""
+    """Invalid combination of options."""
 
 
 Given = Mapping[str, Any]
@@ -31,16 +31,16 @@ USED_BY: Mapping[ModelType, frozenset[str]] = {
     ModelType.item_bias: frozenset({"regularization"}),
     ModelType.user_item_bias: frozenset({"iterations"}),
     ModelType.popularity: frozenset(),
-}  # the options among `HOW_TO_FIT` that are parameters of a class
+}  # the options of `HOW_TO_FIT` that a class supports
 ITERATIVE = (ModelType.als, ModelType.bayesian, ModelType.sgd)
 SEARCHED = {"missing_weight": "objective.missing_weight", "biases": "objective.biases"} | {
     name: name
     for name in ("rank", "regularization", "regularization_exponent", "regularization_counts", "iterations")
-}  # from an option that fixes a parameter to its name in --space
+}  # names in --space of parameters that options fix
 
 
 class Rule(NamedTuple):
-    """Options of a command, when they have no effect, and the reason."""
+    """Options of a command, a condition under which they have no effect, and the reason."""
 
     options: tuple[str, ...]
     applies: Callable[[Given], bool]
@@ -69,7 +69,7 @@ OF_TYPES = tuple(
     Rule(
         tuple(option for option in HOW_TO_FIT if option not in used),
         _is_of(model_type),
-        f"--model-type {model_type.value} does not use it",
+        f"--model-type {model_type.value} does not support it",
     )
     for model_type, used in USED_BY.items()
 )
@@ -91,7 +91,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(
             ("seed", "keep_interrupted"),
             lambda given: given["model_type"] not in ITERATIVE,
-            "models of this --model-type are computed directly",
+            "this --model-type has no random numbers and no iterations to interrupt",
         ),
     ),
     "update": (NO_TITLES,),
@@ -120,7 +120,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         Rule(
             ("test_fraction",),
             lambda given: given["split"] == "last",
-            "--split last holds back one interaction of each user",
+            "--split last holds out one interaction of each user",
         ),
         *OF_TYPES,
         Rule(("number",), _needs_no_cutoff, "every metric of --metrics has its own cutoff"),
@@ -137,12 +137,12 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
 
 
 def check_combination(context: typer.Context) -> None:
-    """Check that no option is given that has no effect.
+    """Check that all given options have an effect.
 
     Raises
     ------
     UsageError
-        If there is one; the message names the first, and the reason.
+        If an option has no effect; the message names the first one, and the reason.
     """
     names = {param.name: max(param.opts, key=len) for param in context.command.params}
     for rule in RULES.get(context.command.name or "", ()):

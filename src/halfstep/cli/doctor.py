@@ -1,4 +1,4 @@
-"""``halfstep doctor``: what is installed, what is compiled, and how fast this machine is."""
+"""``halfstep doctor``: a report on installed packages, compiled kernels and the speed of the machine."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from halfstep.cli.printing import note, print_json, print_table
 
 
 def doctor(
-    warm: Annotated[
-        bool, typer.Option("--warm", help="Compile all kernels, so that no fit has to, and exit.")
-    ] = False,
+    warm: Annotated[bool, typer.Option("--warm", help="Compile all kernels in advance, and exit.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Delete all compiled kernels, and exit.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -47,13 +45,13 @@ def _print(report: hs.doctor.Report) -> None:
     machine = [
         ["processor", report.processor],
         ["cores", f"{report.cores} of {report.machine_cores} for this process"],
-        ["vectors", f"{report.vector_bits} bits"],
+        ["SIMD width", f"{report.vector_bits} bits"],
         *(
             ["BLAS", f"{each.name} {each.version}, for {each.architecture}, {each.threads} threads"]
             for each in report.blas
         ),
     ]
-    print_table("This machine", ["part", "here"], machine)
+    print_table("This machine", ["component", "description"], machine)
     print_table(
         "Compiled kernels",
         ["folder", "writable", " current", " stale", " MB"],
@@ -66,7 +64,7 @@ def _print(report: hs.doctor.Report) -> None:
         speed = report.speed
         print_table(
             "Speed",
-            ["what", " measured", "unit"],
+            ["benchmark", " result", "unit"],
             [
                 ["matrix product in float32, one core", f"{speed.gemm_one_core:.0f}", "GFLOP/s"],
                 ["the same, all cores", f"{speed.gemm_all_cores:.0f}", "GFLOP/s"],

@@ -23,11 +23,11 @@ from halfstep.evaluation import DEFAULT_METRICS, append_to_history, check_histor
 METRICS = {
     False: [*DEFAULT_METRICS],
     True: ["rmse", "mae", *DEFAULT_METRICS],
-}  # by whether values are predicted
+}  # by whether the model predicts values
 
 
 class Split(StrEnum):
-    """How a test set is held out."""
+    """How the test set is selected."""
 
     time = "time"
     last = "last"
@@ -63,8 +63,8 @@ def evaluate(
     metrics: Annotated[
         str | None,
         typer.Option(
-            help=f"Names of metrics, separated by commas. Default: {','.join(METRICS[False])}, after rmse,mae if "
-            "values are predicted."
+            help=f"Names of metrics, separated by commas. Default: {','.join(METRICS[False])}, preceded by rmse,mae "
+            "if the model predicts values."
         ),
     ] = None,
     number: Annotated[str, typer.Option("-n", "--number", help="Cutoffs of lists, such as 10 or 10,100.")] = "10",
@@ -101,10 +101,10 @@ def evaluate(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Hold out interactions, fit a model to the others, and score it beside baselines.
+    """Hold out interactions, fit a model to the others, and compare it with baselines.
 
-    With --model, the file is the test set of a saved model. Baselines are popularity for metrics of lists, and global
-    mean, item biases, and user and item biases for those of predictions.
+    With --model, the file is the test set of a saved model. Baselines are popularity for ranking metrics, and global
+    mean, item biases, and user and item biases for rating metrics.
     """
     cutoffs = _cutoffs(number)
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
@@ -153,7 +153,7 @@ def evaluate(
 
 
 def _record(report: hs.Evaluation, model: str, data: str) -> dict[str, Any]:
-    """Return the line of a history."""
+    """Return a line of the history."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": model,
@@ -170,16 +170,16 @@ def _cutoffs(number: str) -> list[int]:
     try:
         return [int(each) for each in number.split(",")]
     except ValueError:
-        raise ParameterError(f"-n {number}: give an integer, or several with commas between them") from None
+        raise ParameterError(f"-n {number}: give an integer, or several separated by commas") from None
 
 
 def hold_back(
     data: hs.Interactions, split: Split | None, fraction: float, seed: int
 ) -> tuple[hs.Interactions, hs.Interactions, str]:
-    """Split by the given method or by one that suits the data, and describe the split."""
+    """Split by the given method, or by time if there are timestamps, and describe the split."""
     if split is None and data.timestamps is None:
         split = Split.random
-        why = ", since there are no timestamps (--time): some training interactions are later than those of the test"
+        why = ", because there are no timestamps (--time): some training interactions are later than the test set"
     else:
         split, why = split or Split.time, ""
     if split is not Split.random and data.timestamps is None:
@@ -190,5 +190,5 @@ def hold_back(
         train, test = hs.split_leave_last_out(data)
     else:
         train, test = hs.split_by_time(data, fraction)
-    how = {"time": "the latest", "last": "the last of each user,", "random": "a random"}[split.value]
+    how = {"time": "the latest", "last": "the last of each user,", "random": "random"}[split.value]
     return train, test, f"held out: {how} {len(test):,} interactions{why}"

@@ -1,4 +1,4 @@
-"""Errors of commands in one line, and exit codes for scripts."""
+"""One-line errors and exit codes of commands."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def prepare_streams() -> None:
 
 
 class _Output:
-    """Standard output whose errors name it."""
+    """Standard output with errors that name it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -89,7 +89,7 @@ def _stop(number: int, _: object) -> None:
 
 @contextmanager
 def flushed() -> Iterator[None]:
-    """Flush standard output, even when the process exits, with an error in one line if it cannot be written."""
+    """Flush standard output at the end, with a one-line error if it cannot be written."""
     try:
         try:
             yield
@@ -104,7 +104,7 @@ def flushed() -> Iterator[None]:
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a command such that errors are one line on standard error and an exit code."""
+    """Wrap a command to convert errors to one line on standard error and an exit code."""
 
     @functools.wraps(command)
     def run(context: typer.Context, **arguments: Any) -> None:
@@ -149,7 +149,7 @@ def _forget_output() -> None:
 
 @contextmanager
 def interruptions(*, keep: bool) -> Iterator[list[str]]:
-    """Treat a fit that Ctrl-C stops as an interruption, or keep its model.
+    """Raise `KeyboardInterrupt` for an interrupted fit, or keep its model.
 
     Yields
     ------

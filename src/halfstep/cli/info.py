@@ -1,4 +1,4 @@
-"""``halfstep info``: what a model file says about its model."""
+"""``halfstep info``: the description of a saved model."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from halfstep.short_repr import changed_parameters, short_value
 from halfstep.storage import StoredModel, read_model
 
 NOT_RECORDED = "not recorded in this file"
-NOT_SHOWN = ("objective", "callbacks", "progress", "threads")  # of the parameters: has its own line, or is not stored
+NOT_SHOWN = ("objective", "callbacks", "progress", "threads")  # shown in another line, or not stored
 
 
 def info(model: options.Model, as_json: options.Json = False) -> None:
     """Describe a saved model: when and on what it was fitted, with which parameters, by which version."""
     loaded = hs.load(model)
-    stored = read_model(model, verify=False, copy=False)  # which `load` has verified
+    stored = read_model(model, verify=False, copy=False)  # `load` has verified it
     size = model.stat().st_size
     if as_json:
         print_json({"file": str(model), "bytes": size, **_as_dict(loaded, stored)})
@@ -34,7 +34,7 @@ def info(model: options.Model, as_json: options.Json = False) -> None:
 
 
 def _as_lines(model: Any, stored: StoredModel) -> dict[str, str]:
-    """Describe a model in words, by topic."""
+    """Describe a model in lines, by name."""
     fitted, updated = (_shown_time(time) for time in (stored.origin.fitted, stored.origin.updated))
     lines = {
         "fitted": fitted or NOT_RECORDED,
@@ -58,7 +58,7 @@ def _as_lines(model: Any, stored: StoredModel) -> dict[str, str]:
 
 
 def _as_dict(model: Any, stored: StoredModel) -> dict[str, Any]:
-    """Describe a model as JSON; None for what is not recorded."""
+    """Describe a model for JSON; None for values that are not recorded."""
     data, origin = stored.interactions, stored.origin
     times = None if data is None or data.timestamps is None or len(data) == 0 else data.timestamps
     history = model.__dict__.get("history_")
@@ -113,11 +113,11 @@ def _shown_data(stored: StoredModel) -> str:
         size = [counted(len(stored.users), "user"), counted(len(stored.items), "item")]
         known = size if count is None else [counted(count, "interaction"), *size]
         return f"{', '.join(known)}; the interactions are not in this file"
-    return f"{data.source or 'no file, or not recorded'}: {data}"
+    return f"{data.source or 'source not recorded'}: {data}"
 
 
 def _n_interactions(stored: StoredModel) -> int | None:
-    """Return the number of interactions that a model was fitted on; None if imported factors came without them."""
+    """Return the number of interactions that a model was fitted on; None for factors imported without them."""
     is_unknown = stored.kind == PretrainedFactors.__name__ and stored.interactions is None
     return None if is_unknown else int(stored.item_counts.sum())
 
@@ -131,7 +131,7 @@ def _plain_time(time: Any) -> Any:
 
 
 def _with_unit(size: int) -> str:
-    """Return a number of bytes with a unit of three digits at most."""
+    """Return a number of bytes with a unit, with at most three digits before the decimal point."""
     amount, units = float(size), ["bytes", "kB", "MB", "GB", "TB"]
     while amount >= 1000 and len(units) > 1:
         amount, units = amount / 1000, units[1:]

@@ -21,7 +21,7 @@ def lab(
         "lab-report"
     ),
 ) -> None:
-    """Reproduce a write-up on ALS figure by figure, and show what was wrong with it and what works."""
+    """Reproduce the experiments of a write-up on ALS, and explain and correct its results."""
     from halfstep.lab import run_lab
 
     console = new_console()
@@ -29,8 +29,8 @@ def lab(
         findings = run_lab(output, tick=status.update)
     print_summary(console, findings)
     console.print(
-        f"{findings.fits} fits in {findings.total_seconds:.0f} s. All else: {output / 'report.html'}, the plots "
-        f"beside it, and {output / 'results.json'}",
+        f"{findings.fits} fits in {findings.total_seconds:.0f} s. Full results: {output / 'report.html'}, the "
+        f"plots in the same folder, and {output / 'results.json'}",
         soft_wrap=True,
     )
 
@@ -41,12 +41,12 @@ def data(
     """Find or download a data set, verify it, and describe it."""
     loaders = hs.datasets.DATASETS
     if name not in loaders:
-        raise hs.errors.DatasetError(f"there is no data set {name!r}; there is {', '.join(loaders)}")
+        raise hs.errors.DatasetError(f"unknown data set {name!r}: choose {', '.join(loaders)}")
     print(loaders[name]())
 
 
 def print_summary(console: Console, findings: Findings) -> None:
-    """Show how many printed figures agree, the best methods, and what online learning gains."""
+    """Print the number of figures that agree, the best methods, and the gain of online learning."""
     from halfstep.lab.online import PLACES
     from halfstep.lab.printed import ADDRESS, TITLE, label
     from halfstep.lab.story import compared_in_words

@@ -1,4 +1,4 @@
-"""``halfstep recommend`` and ``similar``: lists of a saved model, on the terminal or in a file."""
+"""``halfstep recommend`` and ``similar``: lists from a saved model, on the terminal or in a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from halfstep.printable import printable
 from halfstep.recommendations import Ranking
 from halfstep.suggestions import close_texts
 
-NAMED_ONE_BY_ONE = 3  # unknown users
+NAMED_ONE_BY_ONE = 3  # maximum number of unknown users with a note for each
 
 Titled = Mapping[Any, str] | None
 
@@ -38,7 +38,7 @@ EscapeFormulas = Annotated[
 Titles = Annotated[
     str | None,
     typer.Option(
-        help="A table of item ids and titles, which are shown with the ids. Default: those that the model knows.",
+        help="A table of item ids and titles to show. Default: the titles in the model.",
         show_default=False,
         rich_help_panel=options.DATA,
     ),
@@ -53,7 +53,7 @@ Header = Annotated[
 ]
 Separator = Annotated[
     str | None,
-    typer.Option(help="Field separator of text. Default: found in the first lines.", rich_help_panel=options.DATA),
+    typer.Option(help="Field separator of text. Default: detected.", rich_help_panel=options.DATA),
 ]
 Encoding = Annotated[
     str, typer.Option(help="Encoding of text, such as latin-1 or utf-16.", rich_help_panel=options.DATA)
@@ -74,16 +74,16 @@ class _Tables:
         return Options(separator=separator, header=self.header, encoding=self.encoding)
 
     def column(self, name: str) -> str | int:
-        """Return a column that is given by name or position."""
+        """Return a column from its name or position."""
         return options.column_named(name, has_header=self.header)
 
     def users(self, path: str, column: str | None, model: Any) -> Any:
-        """Read the ids of users; without a header, from the first column unless another is named."""
+        """Read the ids of users; without a header, the default is the first column."""
         name = column or ("user" if self.header else "0")
         return read_ids(path, "user", self.column(name), model.users_, self.options)
 
     def titles(self, path: str | None, title: str | None, title_id: str | None, model: Any) -> Titled:
-        """Return the titles that a model knows, and those of a table, which take precedence."""
+        """Return the titles in a model, and those of a table, which take precedence."""
         data = model.interactions_
         known: Titled = None if data is None else data.item_titles
         if path is None:
@@ -100,7 +100,7 @@ def recommend(
     users_from: Annotated[
         str | None,
         typer.Option(
-            help="Recommend to the users in a table; - for the standard input. Default: those that are named.",
+            help="Recommend to the users in a table; - for standard input. Default: the users given as arguments.",
             show_default=False,
             rich_help_panel=options.DATA,
         ),
@@ -132,7 +132,7 @@ def recommend(
     exclude_seen: Annotated[
         bool,
         typer.Option(
-            "--exclude-seen/--include-seen", help="Whether to leave out items that a user has interacted with."
+            "--exclude-seen/--include-seen", help="Whether to exclude items that a user has interacted with."
         ),
     ] = True,
     escape_formulas: EscapeFormulas = False,
@@ -142,7 +142,7 @@ def recommend(
     if not users and users_from is None and output is None:
         raise UsageError("name users, or a file for the lists of all users with --output")
     if users and users_from is not None:
-        raise UsageError("users are named as arguments and by --users-from: leave out one of both")
+        raise UsageError("users are given as arguments and by --users-from: use one of the two")
     check_outputs(
         [Output("--output", output, SUFFIXES)],
         {"model file": model, "table of users": users_from, "table of titles": titles},
@@ -237,22 +237,22 @@ def _say_written(output: Path, what: str, n_lists: int, rows: int, *, as_json: b
 
 
 def _note_unknown(asked: Any, known: hs.Vocabulary) -> None:
-    """Say which users the model does not know."""
+    """Print a note on unknown users."""
     ids, positions = known.look_up(asked, "mark", name="user id")
     unknown = ids[positions < 0].tolist()
     if len(unknown) > NAMED_ONE_BY_ONE:
         note(
-            f"{len(unknown):,} of {len(asked):,} users are unknown to the model, such as {unknown[0]!r}: their lists "
-            "are that of all unknown users"
+            f"{len(unknown):,} of {len(asked):,} users are unknown to the model, such as {unknown[0]!r}: all unknown "
+            "users get the same list"
         )
         return
     for user in unknown:
         hint = _hint(str(user), known, {})
-        note(f"user {user!r} is unknown to the model{hint}: its list is that of all unknown users")
+        note(f"user {user!r} is unknown to the model{hint}: all unknown users get the same list")
 
 
 def _parsed(text: str, known: hs.Vocabulary, name: str, titles: Mapping[Any, str]) -> Any:
-    """Return a known id, as it was typed; errors suggest ids, and items of a similar title."""
+    """Return a known id from its text; errors suggest similar ids, and items with similar titles."""
     try:
         id_ = known.parse(text, name=name)
         known.position(id_, name=name)
@@ -263,7 +263,7 @@ def _parsed(text: str, known: hs.Vocabulary, name: str, titles: Mapping[Any, str
 
 
 def _hint(text: str, known: hs.Vocabulary, titles: Mapping[Any, str]) -> str:
-    """Return a suggestion of ids that are close to an unknown one, or whose titles are; empty if there are none."""
+    """Return a suggestion of ids that are similar to an unknown one, or have similar titles; empty if none are."""
     are_texts = known.ids.dtype.kind == "O" and len(known) > 0 and isinstance(known.ids[0], str)
     shown = [repr(each) for each in close_texts(text, known.ids.tolist(), known.__contains__)] if are_texts else []
     if not shown and titles:

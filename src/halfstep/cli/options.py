@@ -28,14 +28,14 @@ class Duplicates(StrEnum):
 
 
 class BadLines(StrEnum):
-    """What to do with lines that cannot be read."""
+    """How lines that cannot be read are handled."""
 
     error = "error"
     skip = "skip"
 
 
 class ObjectiveName(StrEnum):
-    """Kinds of feedback."""
+    """Kinds of objectives."""
 
     implicit = "implicit"
     explicit = "explicit"
@@ -54,7 +54,7 @@ class ModelType(StrEnum):
 
 
 class Counts(StrEnum):
-    """What the regularization of a row grows with."""
+    """What the regularization of a row is proportional to."""
 
     cells = "cells"
     observed = "observed"
@@ -73,7 +73,7 @@ NAMES: Mapping[type, ModelType] = {
 
 
 def _of_classes(parameter: str, *classes: type) -> str:
-    """Return the defaults of a parameter in some classes."""
+    """Return the defaults of a parameter of given classes."""
     return ", ".join(f"{getattr(each, parameter):g} for {NAMES[each].value}" for each in classes)
 
 
@@ -91,8 +91,8 @@ Model = Annotated[Path, typer.Argument(help="A file that `halfstep fit` wrote.",
 File = Annotated[
     str,
     typer.Argument(
-        help="A table of interactions: delimited text, JSON or parquet, compressed or not; a folder or a pattern of "
-        "its parts; - for the standard input.",
+        help="A table of interactions: delimited text, JSON or parquet, compressed or not; a folder or a glob "
+        "pattern of its parts; - for standard input.",
         show_default=False,
         callback=_not_empty,
     ),
@@ -135,7 +135,7 @@ Repeats = Annotated[
 ]
 Separator = Annotated[
     str | None,
-    typer.Option(help="Field separator of text. Default: found in the first lines.", rich_help_panel=DATA),
+    typer.Option(help="Field separator of text. Default: detected.", rich_help_panel=DATA),
 ]
 Header = Annotated[
     bool,
@@ -164,8 +164,8 @@ NewlinesInValues = Annotated[
 TimestampFormat = Annotated[
     str | None,
     typer.Option(
-        help="Format of timestamps in text, such as '%d/%m/%Y %H:%M'; needed if several fit. Default: the one that "
-        "fits.",
+        help="Format of timestamps in text, such as '%d/%m/%Y %H:%M'; required if it is ambiguous. Default: "
+        "detected.",
         rich_help_panel=DATA,
     ),
 ]
@@ -183,7 +183,7 @@ TitleColumn = Annotated[
     typer.Option(
         "--title",
         help="Column of titles in the table of --titles, by name or by position from 0. Default: 'title', else the "
-        "first that does not hold ids.",
+        "first other than the ids.",
         show_default=False,
         rich_help_panel=DATA,
     ),
@@ -192,8 +192,8 @@ TitleId = Annotated[
     str | None,
     typer.Option(
         "--title-id",
-        help="Column of item ids in the table of --titles, by name or by position from 0. Default: the one that is "
-        "called as in the interactions, else the first.",
+        help="Column of item ids in the table of --titles, by name or by position from 0. Default: the name of "
+        "--item, else the first column.",
         show_default=False,
         rich_help_panel=DATA,
     ),
@@ -208,7 +208,7 @@ Type = Annotated[
     ModelType,
     typer.Option(
         "--model-type",
-        help="ALS; a sampler that regularizes itself and knows how sure it is, for ratings; stochastic gradient "
+        help="ALS; Bayesian ALS for ratings, without tuning and with prediction intervals; stochastic gradient "
         "descent; or a baseline.",
         rich_help_panel=MODEL,
     ),
@@ -216,7 +216,7 @@ Type = Annotated[
 Objective = Annotated[
     ObjectiveName | None,
     typer.Option(
-        help="Explicit: predict the values. Implicit: predict which interactions happen. Default: chosen from the "
+        help="Explicit: predict the values. Implicit: predict which interactions occur. Default: chosen from the "
         "values.",
         rich_help_panel=MODEL,
     ),
@@ -224,8 +224,8 @@ Objective = Annotated[
 Rank = Annotated[
     int | None,
     typer.Option(
-        help=f"Number of factors of each user and item. Default: {EVENTS.rank} for implicit, {VALUES.rank} for "
-        f"explicit objectives; {_of_classes('rank', hs.BayesianALS, hs.SGD)}.",
+        help=f"Number of factors. Default: {EVENTS.rank} for implicit, {VALUES.rank} for explicit objectives; "
+        f" {_of_classes('rank', hs.BayesianALS, hs.SGD)}.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -233,7 +233,7 @@ Regularization = Annotated[
     float | None,
     typer.Option(
         "--regularization",
-        help="Regularization λ, the parameter to tune first. Default: chosen from the data and printed; "
+        help="Regularization λ, the most important parameter. Default: chosen from the data and printed; "
         f"{_of_classes('regularization', hs.SGD, hs.ItemBias)}.",
         rich_help_panel=MODEL,
     ),
@@ -242,8 +242,8 @@ Exponent = Annotated[
     float | None,
     typer.Option(
         "--regularization-exponent",
-        help=f"ν: λ of a row is multiplied by its count to this power. Default: {EVENTS.regularization_exponent} for "
-        f"implicit, {VALUES.regularization_exponent} for explicit objectives.",
+        help=f"ν: λ of a row is proportional to its count to this power. Default: {EVENTS.regularization_exponent} "
+        f"for implicit, {VALUES.regularization_exponent} for explicit objectives.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -251,7 +251,7 @@ RegularizationCounts = Annotated[
     Counts | None,
     typer.Option(
         "--regularization-counts",
-        help="What is counted for it: all cells by their weights, the observed ones, or those of positive values. "
+        help="What is counted: observed cells and weights of missing cells, observed cells, or positive values. "
         f"Default: {hs.ALS.regularization_counts}.",
         rich_help_panel=MODEL,
     ),
@@ -267,15 +267,15 @@ Iterations = Annotated[
 Alpha = Annotated[
     float | None,
     typer.Option(
-        help="Implicit: the weight of an observed cell is 1 + alpha · value. Default: 1, whatever the value.",
+        help="Implicit: the weight of an observed cell is 1 + alpha · value. Default: weight 1 for all values.",
         rich_help_panel=MODEL,
     ),
 ]
 MissingWeight = Annotated[
     float | None,
     typer.Option(
-        help="Weight of a missing cell. Default: 0 for explicit objectives; for implicit ones all missing cells "
-        f"together weigh {MISSING_RATIO:g} times as much as all observed ones, but a cell no more than those.",
+        help="Weight of a missing cell. Default: 0 for explicit objectives; for implicit ones the total weight of "
+        f"missing cells is {MISSING_RATIO:g} times that of observed cells, limited by the mean weight of these.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -315,7 +315,7 @@ class Format:
 
     @property
     def options(self) -> Options:
-        """The format of a second table, whose separator is detected."""
+        """The format of the table of titles, whose separator is detected."""
         return Options(
             header=self.header,
             quote=self.quote or None,
@@ -336,7 +336,7 @@ def read(
     form: Format,
     model: Any = None,
 ) -> hs.Interactions:
-    """Read the table that the options describe, with ids of the types of a model's if one is given."""
+    """Read the table that the options describe, with the id types of a model if it is given."""
 
     def column(name: str) -> str | int:
         return column_named(name, has_header=form.header)
@@ -380,7 +380,7 @@ def read(
 
 
 def column_named(name: str, *, has_header: bool) -> str | int:
-    """Return a column as typed on the command line, which may be a name or a position."""
+    """Return the column of a name or position on the command line."""
     if not (name.isascii() and name.isdecimal()):
         return name
     return NameOrPosition(name) if has_header else int(name)
@@ -389,7 +389,7 @@ def column_named(name: str, *, has_header: bool) -> str | int:
 def read_titles(
     path: Any, items: hs.Vocabulary, form: Options, title: str | None, title_id: str | None, *, usual_item: str | int
 ) -> dict[Any, str]:
-    """Read the table of --titles, whose columns may be named."""
+    """Read the table of --titles."""
     columns = (None if name is None else column_named(name, has_header=form.header) for name in (title, title_id))
     title_column, id_column = columns
     return read_title_table(path, items, form, title=title_column, item=id_column, usual_item=usual_item)

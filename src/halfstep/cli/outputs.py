@@ -1,4 +1,4 @@
-"""Checks of output files before any work, so that no result is lost and no input is overwritten."""
+"""Checks of output files before any work is done, so that no result is lost and no input is overwritten."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Output:
     suffixes : tuple of str
         The allowed suffixes; any if empty.
     grows : bool
-        Whether the file is appended to rather than replaced.
+        Whether the file is appended to instead of replaced.
     """
 
     option: str
@@ -46,7 +46,7 @@ def check_outputs(outputs: Sequence[Output], inputs: Mapping[str, str | Path | N
     ----------
     outputs : sequence of Output
     inputs : mapping of str to str, Path or None
-        The files that are read, by their names in errors; a folder or a pattern stands for all its files.
+        The files that are read, by their names in errors; a folder or a pattern means all its files.
 
     Raises
     ------
@@ -70,13 +70,10 @@ def check_outputs(outputs: Sequence[Output], inputs: Mapping[str, str | Path | N
 
 
 def may_share_standard_output(path: Path) -> bool:
-    """Whether a file that was written may be where standard output goes, as ``/dev/stdout`` is.
-
-    What is said about the file would be part of it there.
-    """
+    """Whether a file may be standard output, as ``/dev/stdout`` is, so that messages would become part of it."""
     try:
         return not path.is_file() or os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
-    except (OSError, ValueError):  # standard output is no file of the system
+    except (OSError, ValueError):  # standard output has no file descriptor
         return False
 
 
@@ -101,7 +98,9 @@ def _check_place(option: str, path: Path, *, grows: bool) -> None:
     if target.is_dir():
         raise IsADirectoryError(f"{option} {path} is a folder: name a file")
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"{option} {path}: there is no folder {target.parent}: make it, or name another file")
+        raise FileNotFoundError(
+            f"{option} {path}: there is no folder {target.parent}: create it, or name another file"
+        )
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(f"{option} {path} cannot be written, because of its permissions: name another file")
     is_replaced = path.is_file() and not grows
@@ -110,7 +109,7 @@ def _check_place(option: str, path: Path, *, grows: bool) -> None:
 
 
 def _is_read(written: Path, read: Path) -> bool:
-    """Whether an output is among the files of an input; all files in a folder are parts of one table."""
+    """Whether an output is one of the files of an input, which may be a folder or a pattern."""
     if str(read) == STANDARD_INPUT:
         return _are_same(Path("/dev/stdin"), written)
     if read.is_dir():
@@ -122,7 +121,7 @@ def _is_read(written: Path, read: Path) -> bool:
 
 
 def _are_same(one: Path, other: Path) -> bool:
-    """Whether two paths are the same file, links resolved; False for devices, where nothing is overwritten."""
+    """Whether two paths are the same file after resolving links; False for devices, which are not overwritten."""
     try:
         found = one.stat(), other.stat()
     except OSError:  # not both exist

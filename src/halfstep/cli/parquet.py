@@ -1,4 +1,4 @@
-"""Lists as a parquet file, through DuckDB."""
+"""Parquet files of lists, written by DuckDB."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Kind = str
 
 
 def as_parquet(blocks: Iterable[list[tuple[Any, ...]]], kinds: Mapping[str, Kind]) -> Iterator[memoryview]:
-    """Iterate over the bytes of a parquet file of some rows.
+    """Iterate over the bytes of a parquet file.
 
-    Rows are collected in a temporary folder, so that memory is bounded.
+    Rows are collected in a temporary file, which bounds memory.
 
     Parameters
     ----------
@@ -51,13 +51,13 @@ def as_parquet(blocks: Iterable[list[tuple[Any, ...]]], kinds: Mapping[str, Kind
 
 
 def _insert(connection: Any, rows: list[tuple[Any, ...]], kinds: Mapping[str, Kind]) -> None:
-    """Append rows; each column of strings comes with a mask, since DuckDB guesses the type of one with None."""
+    """Append rows; columns of strings have a separate mask, because DuckDB guesses the type of columns with None."""
     block: dict[str, NDArray[Any]] = {}
     expressions = []
     for (name, kind), column in zip(kinds.items(), zip(*rows, strict=True), strict=True):
         if kind == "VARCHAR":
             texts = ["" if each is None else str(each) for each in column]
-            "".join(texts).encode()  # raises an error that says what DuckDB's does not
+            "".join(texts).encode()  # raises a clearer error than DuckDB
             block[name] = np.array(texts, dtype=object)
             block[f"no {name}"] = np.array([each is None for each in column])
             expressions.append(f'CASE WHEN "no {name}" THEN NULL ELSE "{name}" END')

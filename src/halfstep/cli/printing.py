@@ -44,16 +44,16 @@ def counted(count: int, noun: str) -> str:
 
 
 def reached_by(model: Any) -> str:
-    """Describe the last line of a model's history: the objective, or what its class has instead."""
+    """Describe the last line of the history of a model: the objective, or the first value of its class."""
     line = {name: value for name, value in model.history_[-1]._asdict().items() if name != "iteration"}
     name, value = next(iter(line.items()))
     return f"{name} {value:.6g}"
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table; columns whose names begin with a space are aligned to the right.
+    """Print a table; columns whose names begin with a space are right-aligned.
 
-    Cells are never truncated: they wrap in a terminal that is too narrow; in files and pipes a row is a line.
+    Cells are never truncated: they wrap in a narrow terminal, and each row is one line in files and pipes.
     """
     console = new_console(UNLIMITED)
     table = Table()
@@ -77,7 +77,7 @@ def print_list(
 
 
 def print_json(value: Any, say: Callable[[str], None] = print) -> None:
-    """Print one line of JSON; numbers that are not finite become null, ids without a JSON type become strings."""
+    """Print one line of JSON; non-finite numbers become null, and ids without a JSON type become strings."""
     say(json.dumps(_plain(value), allow_nan=False))
 
 

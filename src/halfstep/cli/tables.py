@@ -1,4 +1,4 @@
-"""Lists of many users or items, written to a file in blocks."""
+"""Files of lists for many users or items, written in blocks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from halfstep.progress import progress_bar
 from halfstep.recommendations import Ranking
 
 Row = tuple[Any, ...]
-"""Query, listed id, rank, score and, if titles are known, title."""
+"""The query, the listed id, the rank, the score and, if titles are known, the title."""
 
 AT_ONCE = 10_000  # queries
 LINE_END = "\r\n"
-FORMULAS = "=", "+", "-", "@", "\t", "\r"  # prefixes of cells that a spreadsheet evaluates as formulas
+FORMULAS = "=", "+", "-", "@", "\t", "\r"  # prefixes of cells that spreadsheets evaluate as formulas
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = (*SEPARATORS, ".parquet")
 
@@ -38,12 +38,12 @@ def write_lists(
     Parameters
     ----------
     path : Path
-        Its suffix is one of `SUFFIXES`.
+        A path with one of the `SUFFIXES`.
     queries : ndarray or list of ids
     list_for : callable
-        Returns the lists of some queries.
+        A function that returns the lists of given queries.
     vocabularies : pair of Vocabulary
-        The ids of queries, and those that are listed.
+        The vocabularies of queries and of listed ids.
     escape_formulas : bool
         Whether to escape text that a spreadsheet would evaluate.
     """
@@ -71,7 +71,7 @@ def write_lists(
             write_atomically(path, chunks)
     except UnicodeEncodeError as error:
         text = error.object[max(error.start - 10, 0) : error.end + 10]
-        raise DataError(f"an id is not valid Unicode, and cannot be written to {path.name}: {text!r}") from error
+        raise DataError(f"an id is not valid Unicode and cannot be written to {path.name}: {text!r}") from error
     return written
 
 
@@ -81,7 +81,7 @@ def columns_of(lists: Ranking) -> list[str]:
 
 
 def rows_of(lists: Ranking) -> Iterator[Row]:
-    """Iterate over query, listed id, rank and score of all lists, with the title if titles are known."""
+    """Iterate over the rows of all lists: query, listed id, rank, score and, if titles are known, title."""
     for query, entries in lists:
         for rank, (listed, score) in enumerate(entries, start=1):
             row = query, listed, rank, score
@@ -89,7 +89,7 @@ def rows_of(lists: Ranking) -> Iterator[Row]:
 
 
 def dicts_of(lists: Ranking) -> list[dict[str, Any]]:
-    """Return the rows as mappings from the name of the column, for JSON."""
+    """Return the rows as dicts, for JSON."""
     columns = columns_of(lists)
     return [dict(zip(columns, row, strict=True)) for row in rows_of(lists)]
 
@@ -110,7 +110,7 @@ def _as_text(
 
 
 class _Lines:
-    r"""Target of a csv writer with ``\r\n`` as line end, so that it quotes both characters in ids."""
+    r"""Target of a csv writer, which quotes both characters of its line end ``\r\n`` in ids."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -126,11 +126,11 @@ class _Lines:
 
 
 def _without_formula(id_: Any) -> str:
-    """Escape text that a spreadsheet would evaluate; numbers, even negative ones, are not formulas."""
+    """Escape text that a spreadsheet would evaluate; numbers are not escaped, even if negative."""
     text = str(id_)
     return f"'{text}" if isinstance(id_, str) and text.startswith(FORMULAS) else text
 
 
 def _kind_of(vocabulary: hs.Vocabulary) -> Kind:
-    """Return the type of a column of ids: integers as such, anything else as strings."""
+    """Return the type of a column of ids: BIGINT for integers, else VARCHAR."""
     return "BIGINT" if vocabulary.ids.dtype.kind == "i" else "VARCHAR"

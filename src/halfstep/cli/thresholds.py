@@ -1,4 +1,4 @@
-"""Limits of metrics, at which ``halfstep evaluate`` fails."""
+"""Limits of metrics for ``halfstep evaluate``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from halfstep.metrics.marks import MEASURES
 Side = Literal["under", "above"]
 
 WRONG = {"under": PER_PAIR, "above": (*MEASURES,)}
-"""By side, the metrics of which such values are the good ones."""
+"""By side, the metrics for which values on this side are better."""
 
 
 class ThresholdError(HalfstepError):
-    """A metric is not within its limits."""
+    """A metric is outside its limits."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Threshold:
 
     @classmethod
     def parse(cls, text: str, side: Side, cutoffs: Sequence[int]) -> Threshold:
-        """Read the value of an option ``--fail-under`` or ``--fail-above``, such as ``ndcg@10=0.2``.
+        """Parse the value of an option ``--fail-under`` or ``--fail-above``, such as ``ndcg@10=0.2``.
 
         Raises
         ------
         ParameterError
-            If it is not a metric with a finite number, or the cutoff is missing and there are several.
+            If it is not a metric and a finite number, or if the cutoff is missing and there are several.
         """
         option = f"--fail-{side} {text}"
         name, _, number = text.rpartition("=")
@@ -67,7 +67,7 @@ class Threshold:
         return cls(metric, limit, side)
 
     def fault_of(self, value: float, model: str) -> str | None:
-        """Describe what is wrong with a value of the metric; None if it is within the limit."""
+        """Return an error message if a value of the metric is outside the limit, else None."""
         if math.isnan(value):
             return f"{self.metric.label} is not defined for {model}, so --fail-{self.side} cannot be checked"
         is_within = value >= self.limit if self.side == "under" else value <= self.limit
@@ -83,7 +83,7 @@ def check_thresholds(thresholds: Iterable[Threshold], report: Evaluation, model:
     Raises
     ------
     ThresholdError
-        If one is not; the message names all of them.
+        If a metric is outside its limits; the message names all such metrics.
     """
     faults = (each.fault_of(report[model, each.metric.label], model) for each in thresholds)
     found = [fault for fault in faults if fault is not None]

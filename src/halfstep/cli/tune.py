@@ -1,4 +1,4 @@
-"""``halfstep tune``: choose a model's parameters on folds of a table, and save the model."""
+"""``halfstep tune``: tune the parameters of a model by cross-validation, and save the model."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ def tune(
     search: Annotated[
         Search | None,
         typer.Option(
-            help="Default: a grid if all values are listed, else Optuna if it is installed.",
+            help="Search strategy. Default: grid if all values are listed, doubling for implicit objectives with "
+            "several ranks, else optuna if it is installed, else random.",
             rich_help_panel=SEARCH,
         ),
     ] = None,
@@ -95,7 +96,7 @@ def tune(
     folds: Annotated[
         int | None,
         typer.Option(
-            help=f"Number of folds, in the order of time if there are timestamps. Default: {N_FOLDS}.",
+            help=f"Number of folds, in time order if there are timestamps. Default: {N_FOLDS}.",
             min=1,
             rich_help_panel=SEARCH,
         ),
@@ -103,15 +104,15 @@ def tune(
     metric: Annotated[
         str | None,
         typer.Option(
-            help="Metric to optimize, such as rmse, mae, ndcg@10 or recall@20. Default: ndcg@10 for models that "
-            "rank, rmse for those that predict values.",
+            help="Metric to optimize, such as rmse, mae, ndcg@10 or recall@20. Default: rmse for models that "
+            "predict values, else ndcg@10.",
             rich_help_panel=SEARCH,
         ),
     ] = None,
     journal: Annotated[
         Path | None,
         typer.Option(
-            help="File that records the trials; an existing one is continued. Default: none.", rich_help_panel=SEARCH
+            help="File that records the trials; an existing one is resumed. Default: none.", rich_help_panel=SEARCH
         ),
     ] = None,
     plot: Annotated[
@@ -207,7 +208,7 @@ def tune(
 
 
 def parse_spaces(texts: Sequence[str]) -> dict[str, Any]:
-    """Parse the values of --space, each of which names another parameter."""
+    """Parse the values of --space."""
     parsed = list(map(parse_space, texts))
     names = [name for name, _ in parsed]
     repeated = next((name for name in names if names.count(name) > 1), None)
@@ -260,5 +261,5 @@ def _without_fixed(space: dict[str, Any], wishes: Wishes, counts: options.Counts
         name: values for name, values in space.items() if not {name, name.partition(".")[0]} & (given - {"objective"})
     }
     if not left:
-        raise ParameterError("all parameters are fixed by options: leave some of them out, or give --space")
+        raise ParameterError("all parameters are fixed by options: omit some of them, or set --space")
     return left

@@ -20,7 +20,7 @@ from halfstep.printable import printable
 
 
 class Repeats(StrEnum):
-    """How interactions are handled whose pair of a user and an item is repeated."""
+    """How repeated interactions of a user with an item are handled."""
 
     error = "error"
     last = "last"
@@ -29,17 +29,17 @@ class Repeats(StrEnum):
 
 @dataclass(frozen=True)
 class Learned:
-    """What an update has learned.
+    """The result of an update.
 
     Attributes
     ----------
     interactions : int
-        The number of interactions of the update, repeated pairs merged.
+        The number of interactions of the update, after merging repeated ones.
     new_interactions : int
-        Those whose pair the model did not have.
+        The number of interactions that the model did not have.
     new_users, new_items : int
     touched_users, touched_items : int
-        The users and items that were solved, new ones included.
+        The number of users and items that were solved, including new ones.
     """
 
     interactions: int
@@ -73,7 +73,7 @@ def update(
         Repeats | None,
         typer.Option(
             "--duplicates",
-            help="How to handle interactions whose pair of a user and an item is repeated, or known to the model. "
+            help="How to handle interactions of a user with an item that are repeated or already in the model. "
             "Default: count them if there are no values, else keep the last.",
             rich_help_panel=options.DATA,
         ),
@@ -94,15 +94,14 @@ def update(
         bool,
         typer.Option(
             "--update-items/--no-update-items",
-            help="Whether items learn, too. Without, only users do, as if they were folded in.",
+            help="Whether to update items. If not, only users are updated, as if they were folded in.",
         ),
     ] = True,
     as_json: options.Json = False,
 ) -> None:
     """Update a saved model with new interactions, without fitting it again.
 
-    Users and items that have new interactions are solved again; new ones are added. The file is replaced whole, or
-    not at all.
+    Users and items with new interactions are solved again, and new ones are added. The file is replaced atomically.
     """
     written = Output("MODEL", model) if output is None else Output("--output", output)
     check_outputs([written], {"input file": file, "table of titles": item_titles})
@@ -114,8 +113,7 @@ def update(
     fitted = hs.load(model)
     if not hasattr(fitted, "partial_fit"):
         raise ParameterError(
-            f"{model} is a model of the class {type(fitted).__name__}, which has no incremental updates: fit it "
-            "again with halfstep fit"
+            f"{model} is a {type(fitted).__name__}, which has no incremental updates: fit it again with halfstep fit"
         )
     merged = None if duplicates is None else options.Duplicates(duplicates.value)
     data = options.read(file, user, item, value, time_column, weight, merged, form, fitted)
@@ -136,7 +134,7 @@ def update(
 
 
 def _learned(model: Any, data: hs.Interactions, duplicates: Repeats, *, update_items: bool) -> Learned:
-    """Update a model; return what it has learned."""
+    """Update a model, and return the result."""
     before = int(model.item_counts_.sum()), len(model.users_), len(model.items_)
     model.partial_fit(data, duplicates=duplicates.value, update_items=update_items)
     return Learned(

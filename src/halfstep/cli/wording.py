@@ -1,4 +1,4 @@
-"""Errors of the library with options in place of keyword arguments."""
+"""Errors of the library with options instead of keyword arguments."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ KEYWORDS = {
     "path": "file",
     "title": "item_titles",
 }
-"""Keyword arguments of the library, and the parameter of a command that corresponds, if the names differ."""
+"""Keyword arguments of the library, and the corresponding parameters of commands, if the names differ."""
 
-NOTHING = "''"  # an empty value in a shell, which options take for None
+NOTHING = "''"  # an empty value in a shell, which means None
 
 _VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\.\.\.|[^\s,;:()\[\]]*[^\s,;:.()\[\]]"""
 _KEYWORD = re.compile(
@@ -31,7 +31,7 @@ Calls and quoted texts are matched first, and left unchanged."""
 
 
 def in_terms_of_options(text: str, context: typer.Context) -> str:
-    """Replace the keyword arguments in an error by the options of the command.
+    """Replace keyword arguments in an error by the options of the command.
 
     Keyword arguments without an option are left unchanged.
     """

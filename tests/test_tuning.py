@@ -244,7 +244,7 @@ def test_folds_without_anything_to_score_are_an_error(ratings: hs.Interactions) 
         DataError, match="fold 1 is too small: none of its 1 test interactions is of a user and an item that"
     ):
         hs.tune(hs.ItemBias(), data, split=lambda d: hs.time_folds(d, 1, test_fraction=0.25))
-    with pytest.raises(DataError, match=r"3 folds of 0.1 of 4 entries are too small"):
+    with pytest.raises(DataError, match=r"3 folds of 0.1 of 4 interactions leave a set empty"):
         hs.tune(hs.ItemBias(), data)
     with pytest.raises(DataError, match="split gave no fold"):
         hs.tune(hs.ItemBias(), ratings, split=[])

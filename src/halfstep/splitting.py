@@ -1,7 +1,7 @@
-"""Train and test: by time, the last or a fraction of each user, at random, held-out users, in folds.
+"""Splits into training and test sets: by time, of each user, at random, by held-out users, and in folds.
 
-Both sides share the vocabularies of the whole, except that held-out users are in a vocabulary of their own, and keep
-its entries in the order given.
+Training and test sets share the vocabularies of the data, except that held-out users have their own vocabulary, and
+interactions keep their order.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ def split_by_time(
     min_train_ratings: int = 0,
     drop_unseen_items: bool = False,
 ) -> Split:
-    """Train on the past, test on the future.
+    """Split by time: train on earlier interactions, and test on later ones.
 
-    Exactly one of `test_fraction` and `at` says where the future begins.
+    The boundary is set by exactly one of `test_fraction` and `at`.
 
     Parameters
     ----------
     data : Interactions, or what `fit` takes
         With timestamps.
     test_fraction : float, optional
-        The share of all entries, above 0 and below 1, that are latest. Entries of one instant at the boundary
-        go to either side by the order given, the earlier ones into training.
+        The fraction of interactions in the test set, above 0 and below 1. Interactions with equal timestamps at the
+        boundary are ordered as given.
     at : number, datetime, date or ISO 8601 str, optional
-        The first instant of the test side: a number where the timestamps are numbers, else an instant, in UTC
-        unless it has a time zone.
+        The first time of the test set: a number if the timestamps are numbers, else a time, in UTC unless it has a
+        time zone.
     min_train_ratings, drop_unseen_items
-        Which test entries to keep; see `keep_known`.
+        Filters of the test set; see `keep_known`.
 
     Returns
     -------
@@ -55,14 +55,14 @@ def split_by_time(
     Raises
     ------
     ParameterError
-        If not exactly one of `test_fraction` and `at` is given, or if it makes no sense.
+        If not exactly one of `test_fraction` and `at` is given, or if it is invalid.
     DataError
-        If there are no timestamps, or if a side would be empty before `keep_known`.
+        If there are no timestamps, or if a set would be empty before `keep_known`.
     """
     data = as_interactions(data)
     timestamps = _timestamps(data)
     if (test_fraction is None) == (at is None):
-        raise ParameterError("say exactly one of test_fraction=... and at=...")
+        raise ParameterError("set exactly one of test_fraction=... and at=...")
     if at is not None:
         is_test = timestamps >= _instant_like(timestamps, at)
     else:
@@ -74,17 +74,17 @@ def split_by_time(
 
 
 def split_leave_last_out(data: Interactions, *, n: int = 1, min_train_ratings: int = 1) -> Split:
-    """Test on the last entries of each user, train on those before.
+    """Test on the last interactions of each user, and train on the earlier ones.
 
     Parameters
     ----------
     data : Interactions, or what `fit` takes
-        With timestamps; entries of one instant count as later the later they are given.
+        With timestamps. Interactions with equal timestamps are ordered as given.
     n : int
-        How many entries of each user to test on.
+        Number of test interactions of each user.
     min_train_ratings : int
-        How many entries a user must have left in training, at least 1; users with fewer than `n` more stay in
-        training altogether.
+        Minimum number of training interactions of a user with test interactions, at least 1. All interactions of
+        other users are in the training set.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def split_leave_last_out(data: Interactions, *, n: int = 1, min_train_ratings: i
     ParameterError
         If `n` or `min_train_ratings` is below 1.
     DataError
-        If there are no timestamps, or if no user has enough entries.
+        If there are no timestamps, or if no user has enough interactions.
     """
     data = as_interactions(data)
     check_integer("n", n, minimum=1)
@@ -112,22 +112,22 @@ def split_fraction_per_user(
     min_train_ratings: int = 1,
     random_state: int | np.random.Generator | None = None,
 ) -> Split:
-    """Test on a fraction of each user's entries, train on the others.
+    """Test on a fraction of the interactions of each user, and train on the others.
 
     The protocol of NGCF and LightGCN (He et al. 2020), with a fraction of 0.2 and the order "random".
 
     Parameters
     ----------
     data : Interactions, or what `fit` takes
-        With timestamps if ``order="time"``; entries of one instant count as later the later they are given.
+        With timestamps if ``order="time"``. Interactions with equal timestamps are ordered as given.
     test_fraction : float
-        The share of each user's entries, above 0 and below 1, rounded to whole entries, halves to even numbers.
+        The fraction of the interactions of each user, above 0 and below 1; the number is rounded, halves to even.
     order : {"random", "time"}
-        Which entries to test on: random ones, or the latest.
+        Whether to test on random interactions or on the latest.
     min_train_ratings : int
-        How many entries each user keeps in training, at least 1; users with no more stay there altogether.
+        Minimum number of training interactions of each user, at least 1.
     random_state : int, numpy.random.Generator or None
-        The same int gives the same split; None another one each time. It has no effect with ``order="time"``.
+        With an int, the split is reproducible. It has no effect with ``order="time"``.
 
     Returns
     -------
@@ -136,9 +136,9 @@ def split_fraction_per_user(
     Raises
     ------
     ParameterError
-        If a parameter makes no sense.
+        If a parameter is invalid.
     DataError
-        If there are no timestamps and ``order="time"``, or if no user has enough entries.
+        If there are no timestamps and ``order="time"``, or if no user has enough interactions.
     """
     data = as_interactions(data)
     fraction = _checked_fraction("test_fraction", test_fraction)
@@ -157,10 +157,10 @@ def split_held_out_users(
     drop_unseen_items: bool = False,
     random_state: int | np.random.Generator | None = None,
 ) -> tuple[Interactions, Interactions, Interactions]:
-    """Hold out random users with all their entries: strong generalization (Marlin 2004; Liang et al. 2018).
+    """Hold out random users, for strong generalization (Marlin 2004; Liang et al. 2018).
 
-    Train on all other users, fold the held-out ones in from a part of their entries, their histories, and test on the
-    rest::
+    Train on all other users, fold in the held-out users from a part of their interactions, their histories, and test
+    on the rest::
 
         train, histories, test = hs.split_held_out_users(data)
         folded = hs.ALS(hs.Implicit()).fit(train).fold_in(histories)
@@ -171,29 +171,29 @@ def split_held_out_users(
     data : Interactions, or what `fit` takes
         With timestamps if ``order="time"``.
     user_fraction : float
-        The share of users to hold out, above 0 and below 1, of those with at least two entries.
+        The fraction of users to hold out, above 0 and below 1, among those with at least two interactions.
     test_fraction : float
-        The share of each held-out user's entries to test on, above 0 and below 1, rounded to whole entries, but at
-        least one and not all.
+        The fraction of the interactions of each held-out user in the test set, above 0 and below 1; the number is
+        rounded, but at least one and not all.
     order : {"random", "time"}
-        Which entries of a held-out user to test on: random ones, or the latest.
+        Whether the test set has random interactions of held-out users or the latest.
     drop_unseen_items : bool
-        Whether to drop test entries whose item has no training entry.
+        Whether to drop test interactions of items without training interactions.
     random_state : int, numpy.random.Generator or None
-        The same int gives the same split; None another one each time.
+        With an int, the split is reproducible.
 
     Returns
     -------
     train, histories, test : Interactions
-        All share the vocabulary of items. Histories and test share that of the held-out users; training has one of
-        all others.
+        All share the vocabulary of items. Histories and test share a vocabulary of held-out users; the training set
+        has one of all other users.
 
     Raises
     ------
     ParameterError
-        If a parameter makes no sense.
+        If a parameter is invalid.
     DataError
-        If there are no timestamps and ``order="time"``, or if no user would be held out, or none trained on.
+        If there are no timestamps and ``order="time"``, or if no users or all users would be held out.
     """
     data = as_interactions(data)
     of_users = _checked_fraction("user_fraction", user_fraction)
@@ -205,8 +205,8 @@ def split_held_out_users(
     n_held_out = round(of_users * len(eligible))
     if n_held_out in (0, np.count_nonzero(counts)):
         raise DataError(
-            f"user_fraction={user_fraction:g} of {len(eligible):,} users with at least two entries holds out "
-            f"{n_held_out:,}, of {np.count_nonzero(counts):,} users in all: hold out at least one, and not all"
+            f"user_fraction={user_fraction:g} of {len(eligible):,} users with at least two interactions holds out "
+            f"{n_held_out:,} of {np.count_nonzero(counts):,} users in total: hold out at least one, and not all"
         )
     held_out = _mark(data.n_users, rng.permutation(eligible)[:n_held_out])
     sizes = np.where(held_out, np.clip(_share(counts, of_entries), 1, counts - 1), 0)
@@ -222,17 +222,18 @@ def split_held_out_users(
 def split_random(
     data: Interactions, test_fraction: float = 0.2, *, random_state: int | np.random.Generator | None = None
 ) -> Split:
-    """Test on entries drawn at random, each as likely as any other.
+    """Test on random interactions.
 
-    A model tested so has seen the future; `split_by_time` says what it would be worth in use.
+    The training set then has interactions that are later than those of the test set, unlike in production; use
+    `split_by_time` for realistic estimates.
 
     Parameters
     ----------
     data : Interactions, or what `fit` takes
     test_fraction : float
-        The share of all entries, above 0 and below 1.
+        The fraction of interactions in the test set, above 0 and below 1.
     random_state : int, numpy.random.Generator or None
-        The same int gives the same split; None another one each time.
+        With an int, the split is reproducible.
 
     Returns
     -------
@@ -241,43 +242,43 @@ def split_random(
     Raises
     ------
     ParameterError
-        If `test_fraction` or `random_state` makes no sense.
+        If `test_fraction` or `random_state` is invalid.
     DataError
-        If a side would be empty.
+        If a set would be empty.
     """
     data = as_interactions(data)
     size = _test_size(data, test_fraction)
-    drawn = as_generator(random_state).permutation(len(data))[:size]
-    return _both_sides(data, _mark(len(data), drawn))
+    rows = as_generator(random_state).permutation(len(data))[:size]
+    return _both_sides(data, _mark(len(data), rows))
 
 
 def k_folds(
     data: Interactions, n_folds: int = 5, *, random_state: int | np.random.Generator | None = None
 ) -> Iterator[Split]:
-    """Cut the entries at random into folds of nearly one size, and test on each in turn.
+    """Split randomly into folds of nearly equal size, and test on each in turn.
 
     Parameters
     ----------
     data : Interactions, or what `fit` takes
     n_folds : int
-        From 2 to the number of entries.
+        From 2 to the number of interactions.
     random_state : int, numpy.random.Generator or None
-        The same int gives the same folds; None others each time.
+        With an int, the folds are reproducible.
 
     Returns
     -------
     iterator over (train, test)
-        One pair for each fold; every entry is on the test side once.
+        A pair for each fold; every interaction is in one test set.
 
     Raises
     ------
     ParameterError
-        At once, not at the first fold, if `n_folds` or `random_state` makes no sense.
+        If `n_folds` or `random_state` is invalid; raised by the call, not by the first iteration.
     """
     data = as_interactions(data)
     check_integer("n_folds", n_folds, minimum=2)
     if n_folds > len(data):
-        raise ParameterError(f"n_folds is {n_folds}, but there are only {len(data)} entries: ask for fewer")
+        raise ParameterError(f"n_folds={n_folds} exceeds the {len(data)} interactions: lower it")
     folds = np.array_split(as_generator(random_state).permutation(len(data)), n_folds)
     return (_both_sides(data, _mark(len(data), fold)) for fold in folds)
 
@@ -290,34 +291,34 @@ def time_folds(
     min_train_ratings: int = 0,
     drop_unseen_items: bool = False,
 ) -> Iterator[Split]:
-    """Cut the latest entries into folds one after the other, and train for each on all that came before it.
+    """Split the latest interactions into consecutive folds, and train for each on all earlier interactions.
 
-    Of entries in the order of time, fold k = 1 … n tests on those from N·(1 − (n − k + 1)·f) up to N·(1 − (n − k)·f),
-    where f is `test_fraction`: with three folds of a tenth, training ends at 70, 80 and 90% of the data. No model
-    sees the future, and together the folds hold up to n times as many test entries as one split of that size.
+    Of N interactions in time order, fold k = 1 … n tests on those from N·(1 − (n − k + 1)·f) to N·(1 − (n − k)·f),
+    where f is `test_fraction`: with three folds of a tenth, the training sets are the first 70%, 80% and 90% of the
+    data. Training interactions are never later than test interactions.
 
     Parameters
     ----------
     data : Interactions, or what `fit` takes
-        With timestamps; entries of one instant count as later the later they are given.
+        With timestamps. Interactions with equal timestamps are ordered as given.
     n_folds : int
         At least 1.
     test_fraction : float
-        The share of all entries that each fold tests on; ``n_folds * test_fraction`` must leave a share to train on.
+        The fraction of all interactions in the test set of each fold; ``n_folds * test_fraction`` must be below 1.
     min_train_ratings, drop_unseen_items
-        Which test entries to keep; see `keep_known`.
+        Filters of the test set; see `keep_known`.
 
     Returns
     -------
     iterator over (train, test)
-        One pair for each fold, the latest first: it has the most to learn from, and is most like what comes next.
+        A pair for each fold, starting with the latest fold, which has the largest training set.
 
     Raises
     ------
     ParameterError
-        At once, not at the first fold, if `n_folds` or `test_fraction` makes no sense.
+        If `n_folds` or `test_fraction` is invalid; raised by the call, not by the first iteration.
     DataError
-        If there are no timestamps, or if the folds would be empty or leave nothing to train on.
+        If there are no timestamps, or if test or training sets would be empty.
     """
     data = as_interactions(data)
     check_integer("n_folds", n_folds, minimum=1)
@@ -326,12 +327,12 @@ def time_folds(
     size = _test_size(data, test_fraction)
     if n_folds * test_fraction >= 1:
         raise ParameterError(
-            f"n_folds={n_folds} of test_fraction={test_fraction:g} leave nothing to train on: lower one of them"
+            f"n_folds={n_folds} of test_fraction={test_fraction:g} leave no training interactions: lower one of them"
         )
     if size == 0 or n_folds * size >= len(data):
         raise DataError(
-            f"{n_folds} folds of {test_fraction:g} of {len(data):,} entries are too small to test on: ask for fewer, "
-            "or larger ones"
+            f"{n_folds} folds of {test_fraction:g} of {len(data):,} interactions leave a set empty: change n_folds "
+            "or test_fraction"
         )
     order = np.argsort(_timestamps(data), kind="stable")
 
@@ -354,36 +355,36 @@ def keep_known(
     min_train_ratings: int = 0,
     drop_unseen_items: bool = False,
 ) -> Interactions:
-    """Keep the test entries whose user, and maybe item, the training side knows something of.
+    """Keep the test interactions whose user, and optionally item, has training interactions.
 
     Parameters
     ----------
     test, train : Interactions
-        Two sides of one split.
+        Sets of one split.
     min_train_ratings : int
-        How many training entries the user of a test entry must have.
+        Minimum number of training interactions of the user of a test interaction.
     drop_unseen_items : bool
-        Whether to drop test entries whose item has no training entry.
+        Whether to drop test interactions of items without training interactions.
 
     Returns
     -------
     Interactions
-        Some entries of `test`, and there may be none.
+        The remaining interactions of `test`, possibly none.
 
     Raises
     ------
     DataError
-        If the two do not share their vocabularies.
+        If the sets do not share their vocabularies.
     ParameterError
-        If `min_train_ratings` is no integer, or negative.
+        If `min_train_ratings` is not an integer of at least 0.
     """
     check_integer("min_train_ratings", min_train_ratings, minimum=0)
     check_flag("drop_unseen_items", drop_unseen_items)
     for name, side in (("test", test), ("train", train)):
         if not isinstance(side, Interactions):
-            raise DataError(f"{name} is a {type(side).__name__}: give Interactions, both sides of one split")
+            raise DataError(f"{name} is a {type(side).__name__}: give the Interactions of one split")
     if test.users != train.users or test.items != train.items:
-        raise DataError("test and train do not share their users and items: make both by one split")
+        raise DataError("test and train do not share their vocabularies: create both by one split")
     known = train.user_counts[test.user_positions] >= min_train_ratings
     if drop_unseen_items:
         known &= train.item_counts[test.item_positions] > 0
@@ -393,8 +394,8 @@ def keep_known(
 def _timestamps(data: Interactions) -> NDArray[Any]:
     if data.timestamps is None:
         raise DataError(
-            "the interactions have no timestamps to split by: name their column by timestamp=... "
-            "when making them, or use split_random"
+            "the interactions have no timestamps to split by: set timestamp=... to their column "
+            "when creating the interactions, or use split_random"
         )
     return data.timestamps
 
@@ -403,7 +404,7 @@ def _both_sides(data: Interactions, is_test: NDArray[np.bool_]) -> Split:
     n_test = int(np.count_nonzero(is_test))
     if n_test in (0, len(data)):
         side = "test" if n_test == 0 else "training"
-        raise DataError(f"the split leaves none of the {len(data):,} entries on the {side} side")
+        raise DataError(f"the {side} set of the split has none of the {len(data):,} interactions")
     return data.subset(~is_test), data.subset(is_test)
 
 
@@ -414,7 +415,7 @@ def _mark(length: int, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 
 def _test_size(data: Interactions, test_fraction: Any) -> int:
-    """Round the test side's share to whole entries."""
+    """Return the number of test interactions."""
     return round(_checked_fraction("test_fraction", test_fraction) * len(data))
 
 
@@ -425,41 +426,41 @@ def _checked_fraction(name: str, fraction: Any) -> float:
 
 
 def _share(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
-    """Round a share of each count to a whole number."""
+    """Return a fraction of each count, rounded."""
     shares: NDArray[np.int64] = np.rint(fraction * counts).astype(np.int64)
     return shares
 
 
 def _order_of(data: Interactions, order: Order, rng: np.random.Generator) -> NDArray[Any]:
-    """Return a key for each entry by which the last ones are tested on."""
+    """Return a sort key for each interaction; the last ones are in the test set."""
     check_choice("order", order, ("random", "time"))
     return _timestamps(data) if order == "time" else rng.permutation(len(data))
 
 
 def _last_of_each(data: Interactions, sizes: NDArray[np.integer], keys: NDArray[Any]) -> NDArray[np.bool_]:
-    """Mark the last entries of each user in the order of the keys, equal ones as given."""
+    """Return a mask of the last interactions of each user in the order of the keys, stably."""
     order = np.lexsort((keys, data.user_positions))
     users = data.user_positions[order]
     is_last = np.arange(len(data)) >= np.cumsum(data.user_counts)[users] - sizes[users]
     return _mark(len(data), order[is_last])
 
 
-def _of_some_users(entries: Interactions, users: NDArray[np.bool_]) -> Interactions:
-    """Return entries with a vocabulary of some users, who have all of them."""
+def _of_some_users(data: Interactions, users: NDArray[np.bool_]) -> Interactions:
+    """Return interactions with a vocabulary of a subset of users, which has all their users."""
     numbers = (np.cumsum(users) - 1).astype(np.int32)
     return replace(
-        entries,
-        users=Vocabulary.of_distinct(entries.users.ids[users]),
-        user_positions=numbers[entries.user_positions],
+        data,
+        users=Vocabulary.of_distinct(data.users.ids[users]),
+        user_positions=numbers[data.user_positions],
     )
 
 
 def _instant_like(timestamps: NDArray[Any], at: Any) -> Any:
-    """Read `at` as an instant of the timestamps' kind; nobody can compare 881250949 with a date."""
+    """Convert `at` to the type of the timestamps; numbers and datetimes cannot be compared."""
     try:
         instant = as_timestamps([at])
     except DataError:
-        raise ParameterError(f"at must be an instant or a finite number, not {at!r}") from None
+        raise ParameterError(f"at must be a time or a finite number, not {at!r}") from None
     if (instant.dtype.kind == "M") != (timestamps.dtype.kind == "M"):
         kind = "datetimes" if timestamps.dtype.kind == "M" else "numbers"
         raise ParameterError(f"at is {at!r}, but the timestamps are {kind}: give one of these")

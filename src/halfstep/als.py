@@ -298,10 +298,10 @@ class ALS(IncrementalModel):
         if self.regularization is not None:
             return of(*as_pair("regularization", self.regularization))
         scale = mean_weight(cost) * unit
-        if not defaults.stronger:
+        if not defaults.larger:
             number = min(defaults.regularization * scale, highest_useful(data, cost, exponent))
             return of(number, number)
-        multiples = (defaults.regularization, *defaults.stronger)
+        multiples = (defaults.regularization, *defaults.larger)
         return best_on_held_out(data, cost, self._rank, [of(scale * m, scale * m) for m in multiples], backend)
 
     def fit(

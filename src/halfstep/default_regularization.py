@@ -1,4 +1,4 @@
-"""λ and ρ where they are not set: in the units of the data, and as strong as held-out cells ask for."""
+"""Default regularization: λ and ρ in the units of the data, with λ validated on held-out cells."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from halfstep.objective import Cost
 from halfstep.sides import Regularization, sides
 
 HELD_OUT = 0.1  # of the cells
-FEWEST, MOST = 200, 1_000_000  # cells; fewer say nothing, and more say no more
+FEWEST, MOST = 200, 1_000_000  # cells, for validation
 SMALLEST = 1e-18  # unit of targets
 HIGHEST_RANK, ITERATIONS = 8, 6
 
 
 def mean_weight(cost: Cost) -> float:
-    """Return the mean weight of observed cells; 1 where all are 0."""
+    """Return the mean weight of observed cells; 1 if all are 0."""
     return float(cost.weights.mean()) or 1.0
 
 
 def unit_of_targets(cost: Cost, *, is_centered: bool) -> float:
     """Return the weighted root mean square of the targets, or their standard deviation if `is_centered`.
 
-    Where that is 0, it is the root mean square, and where that is so small or large that float32 cannot hold its
-    square, it is 1.
+    A standard deviation of 0 is replaced by the root mean square, and values whose squares underflow or overflow in
+    float32 by 1.
     """
     largest = float(np.abs(cost.targets).max(initial=0.0))
     if not SMALLEST < largest < 1 / SMALLEST:
@@ -45,11 +45,11 @@ def unit_of_targets(cost: Cost, *, is_centered: bool) -> float:
 
 
 def highest_useful(data: Interactions, cost: Cost, exponent: float) -> float:
-    """Return three quarters of a λ at which all factors vanish, or infinity where they do so at any λ.
+    """Return three quarters of a λ at which all factors are 0; infinity if they are 0 for any λ.
 
-    At 0, the objective falls in the direction of the largest singular value σ of W_ui = w_ui t_ui (c_u c_i)^(−ν/2) if
-    λ < σ, whatever missing cells weigh. ‖Wᵀx‖ / ‖x‖ is a lower bound of σ, and a close one for x_u = c_u^((1−ν)/2),
-    since popular items have most of the observed cells.
+    At 0, the objective decreases in the direction of the largest singular value σ of W_ui = w_ui t_ui (c_u
+    c_i)^(−ν/2) if λ < σ, for any weights of missing cells. ‖Wᵀx‖ / ‖x‖ is a lower bound of σ, and a tight one for x_u
+    = c_u^((1−ν)/2), because popular items have most of the observed cells.
     """
     users, items = (np.maximum(counts, 1.0) for counts in (data.user_counts, data.item_counts))
     x = np.where(data.user_counts > 0, users ** ((1 - exponent) / 2), 0.0)
@@ -62,20 +62,20 @@ def highest_useful(data: Interactions, cost: Cost, exponent: float) -> float:
 def best_on_held_out(
     data: Interactions, cost: Cost, rank: int, candidates: Sequence[Regularization], backend: CPU
 ) -> Regularization:
-    """Return the regularization with which a small model of nine tenths of the cells predicts the others best.
+    """Return the regularization with which a small model predicts held-out cells best.
 
-    Cells are held out at random, always the same ones. Where data are many, those of some users are enough.
+    A random but reproducible tenth of the cells is held out. Large data are subsampled by users.
 
     Parameters
     ----------
     data : Interactions
     cost : Cost
-        Of these data.
+        The terms of the objective for these data.
     rank : int
-        Of the model that the choice is for; a lower one is enough to tell structure from noise.
+        The rank of the final model; the small model has a rank of at most `HIGHEST_RANK`.
     candidates : sequence of Regularization
-        In ascending order. The first one is returned where missing cells have weights, as there predictions are not
-        of values alone; the second one where the data are too few to hold any out.
+        In ascending order. The first one is returned if missing cells have weights, because predictions then do not
+        estimate values alone; the second one if there are too few data to hold out.
     backend : CPU
     """
     if cost.user_missing is not None:
@@ -90,7 +90,7 @@ def best_on_held_out(
     u, i = data.user_positions[held_out], data.item_positions[held_out]
     test = _cost_of(cost, held_out)
     scale = 0.1 * np.sqrt(unit_of_targets(cost, is_centered=True) / max(rank, 1))
-    items = rng.normal(0.0, scale, (data.n_items, rank))  # users are solved first, so that their start does not count
+    items = rng.normal(0.0, scale, (data.n_items, rank))  # users are solved first, and do not need initial factors
     errors = []
     for candidate in candidates:
         by_user, by_item = sides(some, their_cost, rank=rank, regularization=candidate, dtype="float64")
@@ -111,7 +111,7 @@ def best_on_held_out(
 
 
 def _rows_of_some_users(data: Interactions, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Return the rows of as many users as have `MOST` interactions, at random; of all, where there are fewer."""
+    """Return the rows of random users, with at most `MOST` interactions in total; all rows if there are fewer."""
     if len(data) <= MOST:
         return np.arange(len(data))
     users = rng.permutation(data.n_users)

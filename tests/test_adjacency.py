@@ -127,7 +127,7 @@ def test_a_separator_at_the_end_is_no_missing_id(path: Path) -> None:
 
 def test_repeats(path: Path) -> None:
     path.write_text("1 2 3\n4 2\n\n1 5 2 5\n")
-    message = r"line 4: user 1 has the item 2 already in .*train.txt, line 1, one of 2 repeats; set duplicates='last'"
+    message = r"line 4: user 1 already has the item 2 in .*train.txt, line 1, one of 2 repeats; set duplicates='last'"
     with pytest.raises(DataError, match=message):
         hs.read_adjacency_lists(path)
     for duplicates, counts in (("last", [1] * 4), ("mean", [1] * 4), ("sum", [1, 1, 2, 2]), (None, [1, 1, 2, 2])):
@@ -135,14 +135,14 @@ def test_repeats(path: Path) -> None:
         assert sorted(data.values.tolist()) == counts
         assert not data.has_values
     path.write_text("1 2\n4 2 7 2\n")
-    with pytest.raises(DataError, match=r"line 2: user 4 has the item 2 already in the same line, one of 1 repeats"):
+    with pytest.raises(DataError, match=r"line 2: user 4 already has the item 2 in the same line, one of 1 repeats"):
         hs.read_adjacency_lists(path)
 
 
 def test_several_files_are_one_table(tmp_path: Path) -> None:
     for name, text in (("a.txt", "1 2\n"), ("b.txt", ""), ("c.txt", "\n3 4\n1 2\n")):
         (tmp_path / name).write_text(text)
-    message = r"c.txt, line 3: user 1 has the item 2 already in .*a.txt, line 1"
+    message = r"c.txt, line 3: user 1 already has the item 2 in .*a.txt, line 1"
     for files in (tmp_path, tmp_path / "*.txt", [tmp_path / name for name in ("a.txt", "b.txt", "c.txt")]):
         with pytest.raises(DataError, match=message):
             hs.read_adjacency_lists(files)
@@ -160,7 +160,7 @@ def test_compressed_files_encodings_and_the_standard_input(path: Path, monkeypat
     with pytest.raises(DataError, match=r"line 2: there is a NUL character"):
         hs.read_adjacency_lists(path)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"1 2\n3 3 3\n")))
-    with pytest.raises(DataError, match="standard input, line 2: user 3 has the item 3 already in the same line"):
+    with pytest.raises(DataError, match="standard input, line 2: user 3 already has the item 3 in the same line"):
         hs.read_adjacency_lists("-")
 
 

@@ -186,7 +186,7 @@ class TestUnknownIds:
         (
             "recommend {}/model.halfstep u01 --titles {}/items.csv --title name --title-id year",
             1,
-            "there is no title of any item: its ids are such as 1990, and those of items such as 1: set --title-id",
+            "the table has titles of none of the items: its ids are such as 1990, and those of items",
         ),
         (
             "recommend {}/model.halfstep -o {}/users.csv --users-from {}/users.csv",

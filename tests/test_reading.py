@@ -981,5 +981,7 @@ def test_a_misspelt_column_is_suggested(tmp_path: Path) -> None:
 def test_a_second_table_without_titles_of_the_items_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "plays.csv").write_text("user,item\n1,2\n")
     (tmp_path / "items.csv").write_text("year,title\n1990,Two\n")
-    with pytest.raises(DataError, match=r"items.csv: there is no title of any item: its ids are such as 1990"):
+    with pytest.raises(
+        DataError, match=r"items.csv: the table has titles of none of the items: its ids are such as 1990"
+    ):
         hs.read_interactions(tmp_path / "plays.csv", item_titles=tmp_path / "items.csv")

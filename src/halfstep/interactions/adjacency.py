@@ -38,7 +38,8 @@ def read_adjacency_lists(
 ) -> Interactions:
     r"""Read interactions from text files with a line ``user item item …`` for each user.
 
-    The format of the data sets of NGCF and LightGCN. A training and a test file with the same vocabularies::
+    This is the format of the data sets of NGCF and LightGCN. To read training and test data with shared
+    vocabularies::
 
         train = hs.read_adjacency_lists("train.txt")
         test = hs.read_adjacency_lists("test.txt", users=train.users, items=train.items)
@@ -46,24 +47,25 @@ def read_adjacency_lists(
     Parameters
     ----------
     path : str, path or sequence of them
-        Files as for `read_interactions`: of text, optionally compressed; folders, patterns, ``"-"`` for the standard
+        Text files as for `read_interactions`, optionally compressed; folders, glob patterns, or ``"-"`` for standard
         input.
     users, items : Vocabulary, optional
-        Vocabularies to use, such as those of the training interactions. Ids are converted to the types of theirs,
-        and unknown ids are appended, so that known ones keep their positions. By default, ids become integers if all
-        of them are canonical integers ("7", not "007"), and are strings otherwise.
+        Vocabularies to use, such as those of the training data. Ids are converted to their types, and unknown ids are
+        appended, so that known ids keep their positions. By default, ids become integers if all of them are canonical
+        integers ("7", not "007"), and strings otherwise.
     duplicates : {"error", "last", "sum", "mean"} or None
-        How repeated items of a user are handled, in one line or in several: raise an error, count once ("last" or
-        "mean"), or count each ("sum" or None).
+        How repeated items of a user are handled: raise an error, count them once ("last" or "mean"), or count each
+        ("sum" or None).
     separator : str, optional
-        What separates ids, such as ``","``; by default, spaces and tabs. One at the end of a line is ignored.
+        The separator of ids, such as ``","``; by default, spaces and tabs. A separator at the end of a line is
+        ignored.
     encoding : str
-        The encoding of the files, by its name in Python. A byte order mark takes precedence over UTF-8.
+        The encoding of the files. A byte order mark takes precedence over UTF-8.
     comment : str, optional
         Ignore lines that begin with this, such as ``"#"``.
     bad_lines : {"error", "skip"}
         How lines with a missing id (two separators in a row) are handled: raise an error that names the line, or
-        leave them out and warn with their number.
+        skip them and issue a warning with their number.
 
     Returns
     -------
@@ -82,7 +84,7 @@ def read_adjacency_lists(
     Warns
     -----
     SkippedLinesWarning
-        If lines were left out; the message contains their number.
+        If lines were skipped; the message contains their number.
     """
     options = Options(separator=separator, quote=None, encoding=encoding, comment=comment, bad_lines=bad_lines)
     check_parameters(options, {}, {"users": users, "items": items}, duplicates)
@@ -118,7 +120,7 @@ class _AdjacencyLists:
     items : array of int
         The items of all lines.
     files : list of (str, int)
-        The name of each file, and how many lines came before it.
+        The name of each file, and the number of lines before it.
     skipped : int
     """
 
@@ -161,7 +163,7 @@ class _AdjacencyLists:
         line, earlier = self._line_of(repeat.row), self._line_of(repeat.earlier)
         before = "in the same line" if line == earlier else f"in {self._where(earlier)}"
         raise DataError(
-            f"{self._where(line)}: user {user!r} has the item {item!r} already {before}, one of {repeat.total:,} "
+            f"{self._where(line)}: user {user!r} already has the item {item!r} {before}, one of {repeat.total:,} "
             "repeats; set duplicates='last' or 'sum'"
         )
 
@@ -183,7 +185,7 @@ class _AdjacencyLists:
         return vocabulary, vocabulary.positions(ids)
 
     def _line_of(self, row: int) -> int:
-        """Return the line of an interaction, by its place among all lines that were read."""
+        """Return the line of an interaction, by its index among all lines read."""
         return int(np.searchsorted(np.cumsum(np.frombuffer(self.lengths, np.int64)), row, side="right"))
 
     def _where(self, line: int) -> str:
@@ -214,8 +216,8 @@ def _read(sources: Sequence[Source], options: Options) -> _AdjacencyLists:
     if not lists.items:
         left_out = f"; {lists.skipped:,} lines were skipped" if lists.skipped else ""
         raise DataError(
-            f"{sources[0].name}: no line has an item{left_out}: expected a user id and the ids of its items in "
-            "each line, separated by spaces; set separator=... if they are separated by another character"
+            f"{sources[0].name}: no line has an item{left_out}: expected a user id and the ids of its items on "
+            "each line, separated by spaces; set separator=... for another separator"
         )
     return lists
 

@@ -1,4 +1,4 @@
-"""Tables of ids: titles of items, and users or items to be looked up."""
+"""Tables of ids: titles of items, and lists of users or items."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def read_ids(path: Any, side: Literal["user", "item"], column: str | int, known:
     ----------
     path : as for `read_interactions`
     side : {"user", "item"}
-        What the ids are called in errors.
+        The name of the ids in errors.
     column : str or int
-        By name or position.
+        The name or position.
     known : Vocabulary
     options : Options
 
@@ -73,14 +73,14 @@ def read_title_table(
         Titles of other items are skipped.
     options : Options
     title : str or int, optional
-        The column of titles, by name or position; by default ``title``, else the first that does not hold ids.
+        The column of titles, by name or position; by default ``title``, else the first other than the ids.
     item : str or int, optional
         The column of ids; by default `usual_item` if there is a column of that name, else the first.
 
     Raises
     ------
     FileNotFoundError, DataError
-        As for `read_interactions`, or if there is no title of any of the items.
+        As for `read_interactions`, or if the table has titles of none of the items.
     """
 
     def choose(table: Table) -> Columns:
@@ -89,7 +89,7 @@ def read_title_table(
         if title is not None:
             return {"item": ids, "title": place_of(table, "title", title, "title_column")}
         if len(table.names) < 2:
-            raise DataError(f"{table.name}: there is one column only: give a table of item ids and titles")
+            raise DataError(f"{table.name}: there is only one column: give a table of item ids and titles")
         titles = table.names.index(NAME) if NAME in table.names else int(ids == 0)
         return {"item": ids, "title": titles}
 
@@ -101,7 +101,7 @@ def read_title_table(
     found = {each: title for each, title, position in of_all if title is not None and position >= 0}
     if not found:
         raise DataError(
-            f"{os.fsdecode(path)}: there is no title of any item: its ids are such as "
+            f"{os.fsdecode(path)}: the table has titles of none of the items: its ids are such as "
             f"{vocabulary[0]!r}, and those of items such as {items[0]!r}: set title_id=... to the column of item ids"
         )
     return found

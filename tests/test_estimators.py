@@ -231,7 +231,7 @@ class TestScikitLearn:
     def test_may_pass_no_target_but_none(self, make: Callable[[], Any]) -> None:
         assert make().fit(DATA, None).users_ == DATA.users
         assert make().fit(DATA, y=None).users_ == DATA.users
-        with pytest.raises(ParameterError, match=r"y is a ndarray: leave it out, .* column of the data, as in Inter"):
+        with pytest.raises(ParameterError, match=r"y is a ndarray: omit it, .* column of the data, as in Inter"):
             make().fit(DATA, np.ones(7))
 
 

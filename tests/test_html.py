@@ -183,7 +183,7 @@ def test_explanations_add_up() -> None:
     page = page_of("Explanation")
     explanation = THINGS["Explanation"]
     assert [row[1] for row in page.rows[1:3]] == [f"{value:.4g}" for _, value in explanation.largest]
-    assert page.rows[3][0].endswith("other items of theirs")
+    assert page.rows[3][0].endswith("other items of the user")
     assert page.bold == ["score", f"{explanation.score:.4g}"]
 
 

@@ -29,7 +29,7 @@ class BaselineModel(FactorModel):
             As `as_interactions` takes it; a sparse matrix has a row per user. Weights of entries are not
             used.
         y : None
-            Accepted because scikit-learn's pipelines pass it; values to learn from are a column of the data.
+            Not used, present for compatibility with scikit-learn; values are a column of the data.
 
         Returns
         -------
@@ -41,7 +41,7 @@ class BaselineModel(FactorModel):
         DataError
             If there is no entry to learn from.
         ParameterError
-            If a parameter has a value that makes no sense, or y is given.
+            If a parameter is invalid, or y is not None.
         """
         self._check_before_fit(y)
         interactions = as_interactions(data)
@@ -63,12 +63,12 @@ class BaselineModel(FactorModel):
         raise NotImplementedError
 
     def of_users(self, histories: Interactions) -> Self:
-        """Return the model of other users, with the mean and the items of this one.
+        """Return a model of other users, with the mean and the items of this one.
 
         Parameters
         ----------
         histories : Interactions
-            What these users have done, on the items of this model.
+            The interactions of these users with the items of this model.
         """
         self = self._snapshot()
         other = self._independent()

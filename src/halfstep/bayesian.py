@@ -56,9 +56,9 @@ class BayesianALS(HalfStepModel):
     a standard deviation of 1 (without biases, a root mean square of 1) and carried over to those at hand. A
     prediction is the mean of the scores over all samples.
 
-    Where features f_u of users or of items are known, their rows are drawn around x̄ + βᵀ f_u, with β drawn, too (Simm
-    et al. 2017). Features can be given to `fit`; and which items a user has rated at all, and who has rated an item,
-    are features that any data have (``implicit_features=True``).
+    Where features f_u of users or of items are known, their rows are drawn around x̄ + βᵀ f_u, with β drawn, too
+    (Simm et al. 2017). Features can be given to `fit`; and which items a user has rated at all, and who has rated an
+    item, are features that any data have (``implicit_features=True``).
 
     Where ratings are categories in an order, of which nobody says how far apart they are (``ordinal=True``), t_ui is
     latent, with μ = 0 and τ w_ui = 1: a rating says between which two of some cuts it is, and these are drawn, too
@@ -126,8 +126,8 @@ class BayesianALS(HalfStepModel):
     A user or item without observations, unknown ids among them, has the mean of what its side is drawn around in each
     sample, and its intervals are as much wider as that leaves open.
 
-    There is no `partial_fit`, as each sample depends on all data: fit again, or `fold_in` users who have something
-    new.
+    There is no `partial_fit`, because each sample depends on all data: fit again, or `fold_in` users with new
+    interactions.
 
     `explain` is the mean over the samples; its remainder is what the draws of a user, as they happened to fall, leave
     of their expectation.
@@ -210,7 +210,7 @@ class BayesianALS(HalfStepModel):
         data : Interactions, scipy sparse matrix or dataframe
             As `ALS.fit` takes it.
         y : None
-            Accepted because scikit-learn's pipelines pass it; values to learn from are a column of the data.
+            Not used, present for compatibility with scikit-learn; values are a column of the data.
         user_features, item_features : dataframe or scipy sparse matrix, optional
             What is known of users, or of items, besides. A dataframe has a column ``user``, or ``item``, of ids, and
             features in all others: numbers are standardised, strings become an indicator of each category, or of
@@ -228,8 +228,8 @@ class BayesianALS(HalfStepModel):
             If the data or the features are unusable; with ``ordinal=True`` also if there are more than 100 distinct
             values, or weights.
         ParameterError
-            If a parameter has a value that makes no sense, or y is given; if `init` does not fit, or `sample_memory`
-            has no room for one sample.
+            If a parameter is invalid, y is not None, `init` does not match, or `sample_memory` is too small for one
+            sample.
         NumericalError
             If a draw is not finite, for extreme values or weights.
         """

@@ -16,8 +16,8 @@ except ModuleNotFoundError as error:
 INK, MUTED, FAINT = "#1f2d3a", "#64727f", "#dde3e8"
 OURS, THEIRS, THIRD = "#1b7a86", "#b5652a", "#8fb8be"
 UNDATED: Any = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # by kind of file
-WIDTH, NARROW, DPI = 8.4, 4.4, 160  # inches, those of a plot for a telephone, and pixels for each
-BOLD_LETTER = 0.107  # inches that a letter of a title takes, on average
+WIDTH, NARROW, DPI = 8.4, 4.4, 160  # inches; NARROW is for phones
+BOLD_LETTER = 0.107  # average width of a letter of a title in inches
 
 STYLE: Any = {
     "font.size": 10.5,
@@ -43,7 +43,7 @@ STYLE: Any = {
 
 
 def new_figure(height: float, draw: Callable[[Figure], None], width: float = WIDTH) -> Figure:
-    """Return a figure in the style of all plots, `height` and `width` in inches, with what `draw` plots in it."""
+    """Return a figure in the style of all plots, `height` and `width` in inches, plotted by `draw`."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure)
@@ -59,18 +59,18 @@ def as_image(height: float, draw: Callable[[Figure], None], kind: str, width: fl
 
 
 def is_narrow(figure: Figure) -> bool:
-    """Return whether the figure is for a telephone."""
+    """Return whether the figure is for a phone."""
     return bool(figure.get_figwidth() < WIDTH)
 
 
 def set_title(figure: Figure, text: str) -> None:
-    """Put a title over the whole figure, in as many lines as it takes."""
+    """Set the title of a figure, and wrap it if necessary."""
     letters = int(figure.get_figwidth() / BOLD_LETTER)
     figure.suptitle(textwrap.fill(text, letters), x=0.01, ha="left")
 
 
 def put_legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int | None = None) -> None:
-    """Put a legend below the figure, by default in three columns, or two on a telephone."""
+    """Put a legend below the figure, by default in three columns, or two in a narrow figure."""
     if columns is None:
         columns = 2 if is_narrow(figure) else 3
     figure.legend(

@@ -43,11 +43,11 @@ class FitInterruptedWarning(UserWarning):
 
 
 class PoorFitWarning(UserWarning):
-    """A fit succeeded, but its result is probably of little use; the message says which parameter to change."""
+    """A fit succeeded, but its quality is probably poor; the message names the parameter to change."""
 
 
 def warn_caller(message: str, category: type[Warning]) -> None:
-    """Warn with the line of the caller outside halfstep."""
+    """Issue a warning with the line of the caller outside halfstep."""
     level = 1
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "halfstep":

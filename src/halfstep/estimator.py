@@ -1,6 +1,6 @@
-"""What scikit-learn expects of an estimator: parameters by name, checked when they are used.
+"""The estimator API of scikit-learn: parameters by name, which are checked when they are used.
 
-scikit-learn is not imported: `sklearn.base.clone` and `sklearn.pipeline.Pipeline` go by the methods alone.
+scikit-learn is not imported: `sklearn.base.clone` and `sklearn.pipeline.Pipeline` only require the methods.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Estimator:
         return Tags(estimator_type=None, target_tags=TargetTags(required=False))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters, as scikit-learn's estimators do.
+        """Return the parameters, as in scikit-learn.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class Estimator:
         return _with_nested(params) if deep else params
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters by name, as scikit-learn's estimators do; `fit` checks their values.
+        """Set parameters by name, as in scikit-learn; `fit` checks their values.
 
         Parameters
         ----------
@@ -84,7 +84,7 @@ class Estimator:
         Raises
         ------
         ParameterError
-            If there is no such parameter; then none is set.
+            If there is no such parameter; no parameter is set in this case.
         """
         changed = _changed(self, params)
         for name, value in changed.items():
@@ -92,27 +92,27 @@ class Estimator:
         return self
 
     def _check_parameters(self) -> None:
-        """Raise a ParameterError if a parameter has a value that makes no sense."""
+        """Raise a ParameterError if a parameter is invalid."""
 
     def _check_before_fit(self, y: object) -> None:
-        """Check the parameters, and that nothing is given as `y`, which only scikit-learn's callers pass."""
+        """Check the parameters, and that `y` is None, which is present for compatibility with scikit-learn."""
         if y is not None:
             raise ParameterError(
-                f"y is a {type(y).__name__}: leave it out, as the values to learn from are a column of the data, as "
-                "in Interactions.from_frame(table, value='rating')"
+                f"y is a {type(y).__name__}: omit it, because values are a column of the data, as in "
+                "Interactions.from_frame(table, value='rating')"
             )
         self._check_parameters()
 
 
 def parameter_names(thing: Any) -> list[str]:
-    """Return the names of the parameters of a dataclass instance; none of other objects."""
+    """Return the names of the parameters of a dataclass instance; an empty list for other objects."""
     if not dataclasses.is_dataclass(thing) or isinstance(thing, type):
         return []
     return [field.name for field in dataclasses.fields(thing) if field.init]
 
 
 def check_parameter_name(thing: Any, name: str, whole: str) -> None:
-    """Refuse the name of a parameter that a thing does not have; `whole` is the name that the caller gave."""
+    """Check that an object has a parameter; `whole` is the full name for errors."""
     names = parameter_names(thing)
     if name in names:
         return
@@ -126,7 +126,7 @@ def check_parameter_name(thing: Any, name: str, whole: str) -> None:
 
 
 def _is_nested(value: Any) -> bool:
-    """Whether a parameter has parameters itself that can be replaced; a model to start from is no part of another."""
+    """Whether a parameter has nested parameters; those of an estimator given as `init` are not nested."""
     return bool(parameter_names(value)) and not isinstance(value, Estimator)
 
 
@@ -141,7 +141,7 @@ def _with_nested(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _changed(thing: Any, params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the new values of a thing's own parameters, where some are given by the names of nested ones."""
+    """Return the new values of the parameters of an object, from values of these and of nested parameters."""
     changed: dict[str, Any] = {}
     nested: dict[str, dict[str, Any]] = {}
     for path, value in params.items():

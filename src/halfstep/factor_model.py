@@ -91,7 +91,7 @@ class FactorModel(Estimator):
     threads: int | None = None  # a parameter of models that are fitted in several threads
     _data: Interactions | Ledger | None
     _is_folded: bool = False  # its users are not those that the items were fitted on
-    _items_data: Interactions | Ledger | None = None  # of folded models: what the items were fitted on, if known
+    _items_data: Interactions | Ledger | None = None  # of folded-in models: training data of the items, if known
     _values_are: str = "given"  # `Interactions.values_are` of the training data
     _origin: Origin = Origin()
     _is_snapshot: bool = False  # a copy for a single call, which is never updated
@@ -115,7 +115,7 @@ class FactorModel(Estimator):
         params = self.get_params(deep=False)
         columns = {"parameter": list(params), "value": [short_value(value) for value in params.values()]}
         fitted = {name: getattr(self, f"{name}_") for name in params if hasattr(self, f"{name}_")}
-        if fitted:  # what fit has chosen where a parameter is None
+        if fitted:  # values that fit has chosen for parameters that are None
             columns["fitted"] = [short_value(fitted[name]) if name in fitted else "" for name in params]
         changed = changed_parameters(self)
         bold = [number for number, name in enumerate(params) if name in changed]
@@ -125,7 +125,7 @@ class FactorModel(Estimator):
         )  # fmt: skip
 
     def _size(self) -> str:
-        """Return the size of a fitted model in words."""
+        """Return a description of the size of a fitted model."""
         model = self._snapshot()
         rank: int = model.item_factors_.shape[1]
         of_rank = f", rank {rank}" if rank else ""

@@ -1,4 +1,4 @@
-"""What a model can do whose rows are solved by half-steps: fold in and explain."""
+"""Base class of models with half-steps: folding in and explanations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from halfstep.rows import solve_rows, system
 from halfstep.sides import Regularization, Side, users_side
 from halfstep.storage import NotStored
 
-FORGETFUL = "this model does not know what it was fitted on: save it with its interactions"
+FORGETFUL = "this model was saved without its interactions: fit it again, or save it with its interactions"
 
 
 class HalfStepModel(FactorModel):
@@ -33,8 +33,8 @@ class HalfStepModel(FactorModel):
 
     objective: Objective
     threads: int | None
-    regularization_: Regularization  # of models that are not Bayesian
-    _missing_weight: float | None = None  # that was computed from the training data
+    regularization_: Regularization  # except for Bayesian models
+    _missing_weight: float | None = None  # computed from the training data
     _link: FittedLink | None = None  # of models with features on either side
 
     @property

@@ -33,11 +33,11 @@ def html_table(
         The line above the table.
     columns : sequence of str
     rows : iterable of sequences of str, int, float or None
-        Numbers are formatted and aligned at the right; None and NaN become a dash.
+        Numbers are formatted and right-aligned; None and NaN become a dash.
     notes : iterable of str
         Lines below the table.
     bold : collection of int
-        Numbers of the rows that are set in bold.
+        Indices of rows in bold.
     """
     body = list(rows)
     is_number = [any(isinstance(row[k], int | float) for row in body) for k in range(len(columns))]
@@ -61,7 +61,7 @@ def html_table(
 
 
 def and_more(count: int, what: str, which: str = "") -> list[str]:
-    """Return the note that says how much a table leaves out; none if nothing."""
+    """Return a note on the number of rows that are not shown; an empty list if there are none."""
     return [f"… and {count:,} more {what}{'s' * (count != 1)}{which}"] if count > 0 else []
 
 

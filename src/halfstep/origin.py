@@ -39,7 +39,7 @@ class Origin:
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> Self:
-        """Return what `to_texts` was called on; a text that is no time is a ValueError, other names are ignored."""
+        """Return the origin from the result of `to_texts`; invalid times raise ValueError."""
         times = {name: datetime.strptime(text, FORMAT) for name, text in texts.items() if name in cls.__annotations__}
         return cls(**{name: time.replace(tzinfo=UTC) for name, time in times.items()})
 

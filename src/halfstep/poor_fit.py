@@ -1,4 +1,4 @@
-"""Warnings about fits that succeed and are of little use: what is wrong, and which parameter to change."""
+"""Warnings about fits of poor quality."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from halfstep.errors import PoorFitWarning, warn_caller
 
 FEWEST = 100  # observed cells
-HALF_IN = 0.1  # of the cells: if so few have half of the total weight, a fit learns from little else
+HALF_IN = 0.1  # fraction of the cells that should not have more than half of the total weight
 NEARLY_0 = 1e-3  # of the unit of the targets
 
 Floats = NDArray[np.floating]
@@ -24,18 +24,18 @@ def warn_of_uneven_weights(weights: NDArray[np.float64]) -> None:
     if share > 0.5:
         warn_caller(
             f"{few:,} of {len(weights):,} observed cells have {share:.0%} of the total weight (the largest weight is "
-            f"{heaviest.max():.4g}, the median {np.median(weights):.4g}), so that others count for little: leave the "
-            "weights at 1, or use halfstep.weights.log_confidence(alpha=1, epsilon=1)",
+            f"{heaviest.max():.4g}, the median {np.median(weights):.4g}), and dominate the fit: use equal weights "
+            "or halfstep.weights.log_confidence(alpha=1, epsilon=1)",
             PoorFitWarning,
         )
 
 
 def warn_of_zero_factors(P: Floats, Q: Floats, unit: float, regularization: float) -> None:
-    """Warn if no product of factors is worth mentioning beside the targets."""
+    """Warn if all products of factors are negligible compared with the targets."""
     largest = P.shape[1] * float(np.abs(P).max(initial=0.0)) * float(np.abs(Q).max(initial=0.0))
     if largest < NEARLY_0 * unit:
         warn_caller(
-            f"all factors are nearly 0 (no product of factors exceeds {largest:.2g}), so scores say next to nothing "
-            f"of single users: lower the regularization, which is {regularization:.4g}",
+            f"all factors are nearly 0 (no product of factors exceeds {largest:.2g}), so scores are hardly "
+            f"personalized: lower the regularization, which is {regularization:.4g}",
             PoorFitWarning,
         )

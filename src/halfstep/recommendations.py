@@ -81,9 +81,9 @@ class Ranking:
         UnknownIdError
             If it was not asked for.
         """
-        with suppress(ValueError):  # what cannot be an id was not asked for
+        with suppress(ValueError):  # it is not a valid id
             plain = plain_id(query)
-            kind = type_of(type(plain))  # True == 1, but is another id
+            kind = type_of(type(plain))  # True == 1, but they are different ids
             for row, asked in enumerate(self.queries.tolist()):
                 if asked == plain and type_of(type(asked)) is kind:
                     return self._listed(row)
@@ -274,7 +274,7 @@ class Explanation:
         rows: list[list[Cell]] = [[named(self.titles, item), each] for item, each in largest]
         if others:
             rest = float(self.contributions.sum()) - sum(contribution for _, contribution in largest)
-            rows.append([f"{others:,} other item{'s' * (others != 1)} of theirs", rest])
+            rows.append([f"{others:,} other item{'s' * (others != 1)} of the user", rest])
         rows += [["without any of these", self.baseline], ["score", self.score]]
         title = f"Explanation of the score of item {named(self.titles, self.item)} for user {self.user!r}"
         return html_table(title, ["item", "contribution"], rows, bold=[len(rows) - 1])

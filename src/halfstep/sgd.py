@@ -117,7 +117,7 @@ class SGD(FactorModel):
         data : Interactions, scipy.sparse matrix or dataframe
             As `as_interactions` takes it; a sparse matrix has a row per user.
         y : None
-            Accepted because scikit-learn's pipelines pass it; values to learn from are a column of the data.
+            Not used, present for compatibility with scikit-learn; values are a column of the data.
 
         Returns
         -------
@@ -129,7 +129,7 @@ class SGD(FactorModel):
         DataError
             If there is no entry to learn from.
         ParameterError
-            If a parameter has a value that makes no sense, or y is given.
+            If a parameter is invalid, or y is not None.
         NumericalError
             If the steps diverge.
         """

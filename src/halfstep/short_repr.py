@@ -1,4 +1,4 @@
-"""Reprs of parameters that show what differs from the defaults."""
+"""Reprs of objects with the parameters that differ from their defaults."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def changed_parameters(thing: Any) -> dict[str, Any]:
 
 
 def short_value(value: Any) -> str:
-    """Return the repr of a parameter; arrays by their shape, functions by their name."""
+    """Return the repr of a parameter; for arrays the shape, for functions the name."""
     if isinstance(value, np.ndarray):
         return f"<array of shape {value.shape}>" if value.ndim else repr(value[()])
     if isinstance(value, list | tuple):
@@ -52,7 +52,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _is_same(value: Any, default: Any) -> bool:
-    """Whether a parameter equals its default; never asks arrays for the truth of a comparison."""
+    """Whether a parameter equals its default; arrays are never compared."""
     if value is default:
         return True
     if type(value) is not type(default):

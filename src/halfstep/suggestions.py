@@ -1,4 +1,4 @@
-"""Names, ids and titles that somebody may have meant by one that does not exist."""
+"""Suggestions of similar names, ids and titles for unknown ones."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from difflib import get_close_matches
 from itertools import islice
 
 MOST = 10_000  # texts that difflib compares, in about a tenth of a second
-LETTERS_FROM = 1_000  # texts whose letters are tried in the place of one another
+LETTERS_FROM = 1_000  # texts whose letters are tried as replacements
 
 
 def did_you_mean(name: str, names: Sequence[str]) -> str:
-    """Return a hint at the closest of some names; empty if none is close."""
+    """Return a hint with the closest of given names; empty if none is close."""
     close = get_close_matches(name, names, 1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def close_texts(text: str, texts: Sequence[str], is_known: Callable[[str], bool] | None = None) -> list[str]:
-    """Return up to three texts that are close to one that is not among them, the closest first.
+    """Return up to three texts that are similar to an unknown one, the closest first.
 
-    The time is that of a search for a substring in all texts, of comparing the first `MOST` of similar length, and
-    of looking up what differs in one character.
+    All texts are searched for the substring, the first `MOST` texts of similar length are compared, and all texts
+    that differ in one character are looked up.
 
     Parameters
     ----------
     text : str
     texts : sequence of str
     is_known : callable, optional
-        Whether a text is among `texts`, if that takes less time than looking through them.
+        Whether a text is among `texts`, if this is faster than a search.
     """
     known = is_known or frozenset(texts).__contains__
     folded = text.casefold()
@@ -41,7 +41,7 @@ def close_texts(text: str, texts: Sequence[str], is_known: Callable[[str], bool]
 
 
 def _with_one_typo(text: str, texts: Iterable[str]) -> Iterator[str]:
-    """Iterate over what differs from a text in one character that is missing, too many, wrong, or out of place."""
+    """Iterate over texts that differ in one missing, additional, different or transposed character."""
     letters = sorted(set("".join(islice(texts, LETTERS_FROM))))
     places = range(len(text) + 1)
     for i in places:

@@ -72,8 +72,8 @@ def recall(
     """Share of the relevant items that are found: (1/D_u) Σ_{p≤n} rel_u(p).
 
     Two conventions are in use. D_u = R_u is that of information retrieval, and of NGCF and LightGCN (He et al. 2020);
-    D_u = min(n, R_u), the most that n places can hold, is that of Mult-VAE (Liang et al. 2018, "Variational
-    autoencoders for collaborative filtering") and of those who compare with it. `halfstep.evaluate` calls the two
+    D_u = min(n, R_u), the maximum number of hits in n positions, is that of Mult-VAE (Liang et al. 2018, "Variational
+    autoencoders for collaborative filtering") and of papers that compare with it. `halfstep.evaluate` calls the two
     "recall" and "attainable_recall".
 
     Parameters

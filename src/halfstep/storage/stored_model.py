@@ -54,7 +54,7 @@ class StoredModel:
     more : dict from str to ndarray
         What models of its class alone have.
     origin : Origin
-        Nothing is recorded in older files.
+        Empty for older files.
     written_by : str
         The version of halfstep that wrote the file.
     version : int

@@ -58,14 +58,14 @@ def print_summary(console: Console, findings: Findings) -> None:
             name = f"{figure.key[0]}, {label(figure.key)}"
             console.print(f"[red]differs[/]: {name}: {figure.printed} printed, {figure.shown_with_spread} ours")
     table = Table(
-        f"on the same {len(findings.split.known):,} pairs",
+        f"on the same {len(findings.split.known):,} test ratings",
         box=None,
         pad_edge=False,
         header_style="",
         padding=(0, 3, 0, 0),
     )
     table.add_column("RMSE", justify="right")
-    table.add_column("signs right", justify="right")
+    table.add_column("sign accuracy", justify="right")
     printed = (findings.figure(key).printed for key in ("I.rmse_test", "J.sign_accuracy_test"))
     table.add_row("the write-up's best, SGD", *printed)
     stars, signs = ({row.key: row for row in rows} for rows in (findings.stars, findings.signs))

@@ -1,8 +1,8 @@
-"""The lab: a write-up's experiments with ALS on MovieLens 100K, reproduced, and then done right.
+"""The lab: the experiments of a write-up on ALS with MovieLens 100K, reproduced and corrected.
 
 The write-up is "Implementing Alternating Least Squares (ALS) from Scratch in Python" (ouatu.ro). `run_lab` runs its
-experiments A to J with this library, compares every figure that it printed, tunes methods without a look at the test
-side, samples from the posterior, lets two models learn from a stream, and writes a report.
+experiments A to J with this library, compares all printed figures, tunes methods within the training set, samples
+from the posterior, evaluates online learning, and writes a report.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def run_lab(
     Parameters
     ----------
     output : path
-        The folder; it is made if need be, and older files of the same names are replaced.
+        The folder, which is created if necessary; existing files of the same names are replaced.
     ratings : Interactions, optional
-        MovieLens 100K, in the order of its file; found or fetched if left out.
+        MovieLens 100K, in the order of its file; by default, `halfstep.datasets.movielens_100k` loads it.
     processes : int, optional
-        How many run at once, by default one for each core. A script that asks for more than one must guard its own
-        code by ``if __name__ == "__main__"``, as for any use of `multiprocessing`.
+        The number of processes, by default one for each core. A script that uses more than one must guard its code by
+        ``if __name__ == "__main__"``, as for any use of `multiprocessing`.
     tick : callable, optional
-        Called with a line on the progress as it is made.
+        A function that is called with a line on the progress.
 
     Returns
     -------
@@ -57,11 +57,11 @@ def run_lab(
     Raises
     ------
     OSError
-        If the folder cannot be written, and then nothing has been run; or if a process was killed.
+        If the folder cannot be written, which is checked first, or if a process was killed.
     DatasetError
-        If the ratings are neither given nor to be had.
+        If the ratings are not given and cannot be loaded.
     ModuleNotFoundError
-        If Matplotlib, which draws the plots, or Optuna is not installed; nothing has been run then.
+        If Matplotlib or Optuna is not installed, which is checked first.
     """
     from halfstep.lab.figures import draw_all
     from halfstep.lab.report import page
@@ -72,7 +72,7 @@ def run_lab(
         ratings = hs.datasets.movielens_100k()
     _make_sure_of(output)
     findings = find(ratings, processes=processes, tick=tick)
-    tick("drawing")
+    tick("plotting")
     plots = draw_all(findings)
     for name, png in plots.items():
         write_atomically(output / f"{name}.png", png)

@@ -31,7 +31,7 @@ class Clock:
     Attributes
     ----------
     section : str
-        What the next fits belong to.
+        The section of the next fits.
     fits : int
     seconds : float
         Wall-clock time in `fit`, compiling included where it happens.
@@ -66,7 +66,7 @@ class Clock:
     def _timed(self, work: Callable[[], Result]) -> Result:
         began = time.perf_counter()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PoorFitWarning)  # the report says what each fit is worth
+            warnings.simplefilter("ignore", PoorFitWarning)  # the report shows the quality of each fit
             warnings.simplefilter("error", FitInterruptedWarning)
             try:
                 result = work()

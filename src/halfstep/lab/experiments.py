@@ -32,18 +32,18 @@ SEEDS = range(5)
 
 ZEROS_OBSERVED = hs.Explicit(missing_weight=1.0, biases=False)
 
-# Surprise's defaults, and what the write-up set for ±1
+# the defaults of Surprise, and the parameters of the write-up for ±1
 SGD_SETTING: Mapping[str, Any] = {"rank": 100, "iterations": 20, "learning_rate": 0.005, "regularization": 0.02}
 SIGNED_SGD_SETTING: Mapping[str, Any] = {**SGD_SETTING, "rank": 20, "iterations": 10}
 
 
 def observed_only(weight: Popularity) -> hs.Explicit:
-    """Return the write-up's WALS: observed cells alone, weighted by popularity, without biases."""
+    """Return WALS of the write-up: observed cells only, weighted by popularity, without biases."""
     return hs.Explicit(weight=weight, missing_weight=0.0, biases=False)
 
 
 def write_up_als(objective: hs.Explicit, regularization: float, init: tuple[Any, Any], **more: Any) -> hs.ALS:
-    """Return ALS as the write-up has it: λ alike for all rows, exact half-steps, and nothing after the last one."""
+    """Return ALS of the write-up: the same λ for all rows, exact half-steps, and no final refresh."""
     return hs.ALS(
         objective,
         rank=init[0].shape[1],
@@ -60,20 +60,20 @@ def write_up_als(objective: hs.Explicit, regularization: float, init: tuple[Any,
 
 
 class Reproduced(NamedTuple):
-    """All that the write-up's experiments give.
+    """The results of the experiments of the write-up.
 
     Attributes
     ----------
     figures, seeds : dict
-        By the keys of `halfstep.lab.printed`: one figure, or one for each seed.
+        Figures by the keys of `halfstep.lab.printed`; one for each seed in `seeds`.
     convergence : list of float
-        The Frobenius error of A from the start on.
+        The Frobenius error of A, from the initial factors on.
     mended_grid : dict
-        The weighted test RMSE of G with no weight for unseen items.
+        The weighted test RMSE of G without cold-start items.
     unmasked : dict
-        The test sign accuracy of H's WALS when −1 is observed.
+        The test sign accuracy of WALS in H if −1 is observed.
     methods : list of tuple
-        Each model's name and RMSE on both test sides, with intervals.
+        Name and RMSE of each model on both test sets, with intervals.
     """
 
     figures: Figures
@@ -130,7 +130,7 @@ def hijacked_weights(train: hs.Interactions, data: hs.Interactions, w0: float, w
 
 
 def plain_als(clock: Clock, given: Synthetic) -> tuple[Figures, list[float]]:
-    """A. Every cell observed, no regularization; also the Frobenius error from the start on."""
+    """A. All cells observed, no regularization; also returns the Frobenius error after each iteration."""
     matrix = given.ones.to_sparse()
     errors = [hs.metrics.frobenius(matrix, *given.init)]
 

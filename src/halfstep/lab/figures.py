@@ -32,11 +32,11 @@ from halfstep.lab.scoring import LEVEL
 from halfstep.tuning.plotting import image
 
 FEW_EVENTS = 200  # of which a share says nothing yet
-HIGHEST_SHARE, LABEL_HEIGHT = 0.8, 0.045  # of hits: the end of the axis, and what a line of text takes of it
+HIGHEST_SHARE, LABEL_HEIGHT = 0.8, 0.045  # hit rates: the end of the axis, and the height of a line of text
 
 
 def draw_all(findings: Findings, *, narrow: bool = False) -> dict[str, bytes]:
-    """Draw every plot, for wide pages or for telephones; the names are those of the files, without their ending."""
+    """Return all plots, for wide pages or for phones, by the name of the file without suffix."""
     als = next(row.model for row in findings.stars if row.key == "biased_als")
     wals = next(row.model for row in findings.stars if row.key == "biased_wals")
     assert isinstance(als, hs.ALS)
@@ -82,7 +82,7 @@ def draw_convergence(figure: Figure, errors: Sequence[float]) -> None:
         )
     axes.set_xlabel("iteration")
     axes.set_ylabel("‖R − PQᵀ‖, Frobenius")
-    set_title(figure, "A, plain ALS: the first iteration gains nearly all")
+    set_title(figure, "A, plain ALS: the first iteration has nearly all of the effect")
 
 
 def draw_objective(figure: Figure, model: hs.ALS) -> None:
@@ -114,7 +114,7 @@ def draw_objective(figure: Figure, model: hs.ALS) -> None:
     axes.grid(axis="y")
     axes.set_axisbelow(False)
     axes.set_xlabel("iteration")
-    set_title(figure, "The objective of biased ALS never rises, and soon converges")
+    set_title(figure, "The objective of biased ALS never increases and converges quickly")
 
 
 def draw_methods(figure: Figure, methods: Sequence[Method], n_pairs: int) -> None:
@@ -123,7 +123,7 @@ def draw_methods(figure: Figure, methods: Sequence[Method], n_pairs: int) -> Non
     narrow = is_narrow(figure)
     ordered = sorted(methods, key=lambda method: -method.known.value)
     left = min(method.known.low for method in methods) - 0.01
-    right = 1.38 if narrow else 1.32  # D lies far beyond: an axis that reached there would show nothing else
+    right = 1.38 if narrow else 1.32  # D is far beyond the axis
     for place, method in enumerate(ordered):
         color = OURS if method.ours else THEIRS
         score = method.known
@@ -147,7 +147,7 @@ def draw_methods(figure: Figure, methods: Sequence[Method], n_pairs: int) -> Non
     axes.grid(axis="x")
     bars = f"bars: {100 * LEVEL:g}% bootstrap intervals"
     axes.set_xlabel(bars if narrow else f"RMSE in stars; {bars} over users")
-    set_title(figure, f"RMSE of all methods on the same {n_pairs:,} test pairs")
+    set_title(figure, f"RMSE of all methods on the same {n_pairs:,} test ratings")
     lines = [axes.plot([], [], "o", color=color, markersize=7.5)[0] for color in (OURS, THEIRS)]
     put_legend(figure, lines, ["ours", "the write-up's"])
 
@@ -164,7 +164,7 @@ def draw_calibration(figure: Figure, sampled: Sampled) -> None:
     axes.grid()
     axes.set_xlabel("nominal coverage, %")
     axes.set_ylabel("observed coverage, %")
-    set_title(figure, "Intervals contain about as many ratings as they should")
+    set_title(figure, "The coverage of intervals is close to nominal")
 
 
 def draw_traces(figure: Figure, sampled: Sampled) -> None:
@@ -180,7 +180,7 @@ def draw_traces(figure: Figure, sampled: Sampled) -> None:
         axes.plot(sweeps, drawn, color=OURS, linewidth=1.2)
         axes.set_ylabel(name)
         axes.grid(axis="y")
-    set_title(figure, "Standard deviations by sweep: biases settle within ten, the noise later")
+    set_title(figure, "Standard deviations by sweep: biases converge within ten, the noise later")
     all_axes[-1].set_xlabel("sweep")
 
 
@@ -211,12 +211,12 @@ def draw_online(figure: Figure, online: Online) -> None:
     axes.grid(axis="y")
     axes.set_xlabel("events of the stream, in the order of time")
     axes.set_ylabel(f"hit rate@{PLACES} so far")
-    set_title(figure, "Models that learn online keep up with users who are new")
+    set_title(figure, "Online learning improves recommendations for new users")
 
 
 def spaced(values: Sequence[float], gap: float) -> list[float]:
-    """Move ascending values as little as it takes (in squares) for a gap between each two."""
-    blocks: list[list[float]] = []  # of values, less the gaps below them: means that would cross are one block
+    """Separate ascending values by at least a gap, with the least sum of squared changes."""
+    blocks: list[list[float]] = []  # values minus the gaps below them; blocks whose means cross are merged
     for place, value in enumerate(values):
         blocks.append([value - gap * place])
         while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
@@ -247,13 +247,13 @@ def draw_weights(figure: Figure, item_counts: NDArray[np.int64], chosen: Popular
     _plain_ticks(upper.yaxis, [0.1, 0.2, 0.5, 1, 2, 5])
     upper.grid(axis="y")
     upper.set_ylabel("weight of a rating")
-    set_title(figure, "The weight of a rating by the popularity of its film")
+    set_title(figure, "The weight of a rating by the popularity of its movie")
     edges = 2.0 ** np.arange(11) - 0.5  # 1, 2 to 3, 4 to 7, 8 to 15, ...
     lower.hist(item_counts[item_counts > 0], bins=edges.tolist(), color=THIRD, edgecolor="white", linewidth=0.6)
     lower.set_ylabel("films")
     _plain_ticks(lower.xaxis, [1, 5, 20, 100, 400] if narrow else [1, 2, 5, 10, 20, 50, 100, 200, 400])
     lower.set_xlim(0.7, item_counts.max() * 1.04)
-    lower.set_xlabel("c, the number of training ratings of the film")
+    lower.set_xlabel("c, the number of training ratings of the movie")
 
 
 def _plain_ticks(axis: Any, places: Sequence[float]) -> None:

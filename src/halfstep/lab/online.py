@@ -1,8 +1,8 @@
-"""Learning on: the last ratings as a stream, for models that stay as they are and models that learn.
+"""Online learning: the last ratings as a stream, for models with and without updates.
 
-The protocol of He et al. (2016): for each event all films that the user has not had are ranked, it is noted at which
-place the event's film is, and then the model may learn the event. Values do not count: a rating is a film watched.
-The settings are published ones, for other data; nothing is tuned.
+The protocol is that of He et al. (2016): for each event, all movies that the user does not have yet are ranked, the
+position of the movie is recorded, and the model is updated. Values are ignored: a rating is an interaction. The
+parameters are published ones for other data; nothing is tuned.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def ials() -> hs.ALS:
 
 
 class Setting(NamedTuple):
-    """A model's name, its parameters in words, and how it is made."""
+    """The name of a model, a description of its parameters, and a function that creates it."""
 
     name: str
     words: str
@@ -98,26 +98,26 @@ class Online:
 
 
 def parts(ratings: hs.Interactions) -> dict[str, Part]:
-    """Return the walks through the last ratings by time, of models that were fitted to all others."""
+    """Return the evaluations on the last ratings by time, of models that were fitted to all others."""
     train, events = hs.split_by_time(ratings, TEST_FRACTION)
     walks = {_name(key): Part("online", walked, (key, train, events)) for key in SETTINGS}
     return {**walks, _name("popularity"): Part("online", popular, (train, events))}
 
 
 def walked(clock: Clock, key: str, train: hs.Interactions, events: hs.Interactions) -> OnlineRow:
-    """Fit a model, and let it walk through the stream as it is, and learning."""
+    """Fit a model, and evaluate it on the stream without and with updates."""
     name, setting, make = SETTINGS[key]
     model = clock.fit(make(), train)
     return OnlineRow(key, name, setting, _walk(model, events, False), _walk(model, events, True))
 
 
 def popular(clock: Clock, train: hs.Interactions, events: hs.Interactions) -> StreamEvaluation:
-    """Score popularity on the stream, as it was before."""
+    """Evaluate popularity on the stream without updates."""
     return _walk(clock.fit(hs.Popularity(), train), events, False)
 
 
 def collected(found: Mapping[str, Any]) -> Online:
-    """Put together what the parts found."""
+    """Combine the results of the parts."""
     return Online([found[_name(key)] for key in SETTINGS], found[_name("popularity")])
 
 

@@ -1,6 +1,6 @@
-"""Parts of the lab that do not depend on each other, run in several processes.
+"""Independent parts of the lab, run in several processes.
 
-A fit on MovieLens 100K is too small to be shared by threads, and learning event by event is mostly Python.
+A fit on MovieLens 100K is too small for several threads, and online learning is mostly Python code.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Tick = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Part:
-    """A function of a `Clock` and arguments, all of which can be pickled.
+    """A function of a `Clock` and other arguments, which can be pickled.
 
     Attributes
     ----------
     section : str
-        What its fits belong to.
+        The section of its fits.
     work : callable
     arguments : tuple
-        What it is called with, after the clock.
+        The arguments after the clock.
     """
 
     section: str
@@ -41,23 +41,23 @@ class Part:
 
 
 def run_parts(parts: Mapping[str, Part], clock: Clock, processes: int, tick: Tick) -> dict[str, Any]:
-    """Run all parts, and return what they return, by name.
+    """Run all parts, and return their results by name.
 
     Parameters
     ----------
     parts : mapping
-        By name, the longest ones first.
+        Parts by name, in descending order of duration.
     clock : Clock
-        What the parts' clocks add up to.
+        The clock to which those of the parts are added.
     processes : int
         With 1, everything runs in this process.
     tick : callable
-        Called with a line on the progress as it is made.
+        A function that is called with a line on the progress.
 
     Raises
     ------
     ChildProcessError
-        If a process was killed. What a part raises is raised here.
+        If a process was killed. Exceptions of parts are raised as well.
     """
     found: dict[str, Any] = {}
     if processes == 1:
@@ -83,7 +83,7 @@ def run_parts(parts: Mapping[str, Part], clock: Clock, processes: int, tick: Tic
 
 @contextmanager
 def _workers(count: int) -> Iterator[list[Connection]]:
-    """Start processes that run the parts which they are sent; in the end they are stopped, whatever they do."""
+    """Start processes that run the parts that they receive, and stop them at the end."""
     context = multiprocessing.get_context("spawn")
     pipes = [context.Pipe() for _ in range(count)]
     processes = [context.Process(target=_work, args=(end,), daemon=True) for _, end in pipes]
@@ -92,7 +92,7 @@ def _workers(count: int) -> Iterator[list[Connection]]:
         for process, (_, end) in zip(processes, pipes, strict=True):
             process.start()
             started.append(process)
-            end.close()  # the process has its own: once that is closed, nothing more can be received
+            end.close()  # the process has a copy, so that the connection ends with the process
         yield [end for end, _ in pipes]
     finally:
         for process in started:
@@ -105,9 +105,9 @@ def _workers(count: int) -> Iterator[list[Connection]]:
 
 
 def _work(parent: Connection) -> None:
-    """Run what the parent sends until it stops this process, or ends itself."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes: the parent says what happened
-    tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a process that is stopped leaves behind
+    """Run the parts that the parent sends, until it ends or stops this process."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes, and the parent handles it
+    tqdm.set_lock(threading.RLock())  # the default is a semaphore, which leaks if the process is stopped
     with suppress(EOFError, OSError):
         while True:
             part = parent.recv()

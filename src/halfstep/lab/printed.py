@@ -1,6 +1,6 @@
-"""What the write-up printed: every figure of its experiments A to J, with the digits that it gave.
+"""The figures of experiments A to J as printed in the write-up.
 
-The figures are strings, since how many decimals were printed decides what it means to agree.
+The figures are strings, because agreement depends on the number of printed decimals.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ class Experiment(NamedTuple):
 
 
 EXPERIMENTS: Mapping[str, Experiment] = {
-    "A": Experiment("Plain ALS, synthetic", "50 × 30, a tenth ones; rank 10, no λ, 100 iterations"),
+    "A": Experiment("Plain ALS, synthetic", "50 × 30, a tenth of the cells 1; rank 10, λ 0, 100 iterations"),
     "B": Experiment("Regularized ALS, synthetic", "another such matrix; λ 0.1, every cell observed"),
     "C": Experiment("WALS, synthetic", "the same, only the ones observed; w = 0.1 + 1/c"),
-    "D": Experiment("Regularized ALS", "rank 10, λ 1.5; every unseen film is a 0"),
+    "D": Experiment("Regularized ALS", "rank 10, λ 1.5; every missing cell is a 0"),
     "E": Experiment("WALS, linear", "rank 10, λ 1.5; w = 0.1 + 1/c"),
     "F": Experiment("Baselines", "global mean; unshrunk item bias"),
     "G": Experiment("Grid over WALS's weights", "w = w0 + wk/c; the winner by weighted test RMSE"),
@@ -118,7 +118,7 @@ _WORDS = {
 
 
 def label(key: str) -> str:
-    """Say in words what a key stands for, its experiment's letter aside."""
+    """Return the description of a key, without the letter of the experiment."""
     _, rest = key.split(".", 1)
     if rest.startswith("w0="):
         setting, metric = rest.rsplit(".", 1)

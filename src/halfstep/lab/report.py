@@ -1,4 +1,4 @@
-"""The lab's report: one page of HTML that needs no other file."""
+"""The report of the lab: a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -24,34 +24,33 @@ from halfstep.lab.tuned import Tuned
 
 CAPTIONS = {
     "methods": (
-        f"All methods on the same test set. Bars are {100 * LEVEL:g}% intervals of a bootstrap over the test's "
-        f"users, {RESAMPLES:,} times; the same resamples serve every method, so a difference between two is surer "
-        "than the overlap of their bars suggests. Experiment I is one seed, not clipped to the scale."
+        f"All methods on the same test set. Bars are {100 * LEVEL:g}% bootstrap intervals over test users, with "
+        f"{RESAMPLES:,} resamples that are the same for all methods, so a difference can be significant even if bars "
+        "overlap. Experiment I has one seed and is not clipped to the rating scale."
     ),
     "objective": (
-        "The three terms of the objective after each iteration of the chosen biased ALS. A half-step solves its rows "
-        "exactly, so the sum never rises."
+        "The terms of the objective of biased ALS after each iteration. Half-steps are exact, so the sum never "
+        "increases."
     ),
     "online": (
-        "Most events of the stream are of users who came after training. A model that stays as it was fitted has "
-        "nothing but popularity for them; one that learns online knows them after their first film."
+        "Most events of the stream are of cold-start users. A model without updates can only recommend popular "
+        "movies to them; with online learning, it personalizes after the first rating."
     ),
-    "tuning": "The finished trials of the search, by their parameters; the marked one was chosen.",
+    "tuning": "The finished trials of the search by parameter; the best one is marked.",
     "calibration": (
-        "The share of held-out ratings within intervals, by the nominal share. Ratings were held out at random, or "
-        "as in the write-up, by time: preferences change, which intervals that are estimated from the past cannot "
-        "know."
+        "Observed coverage of prediction intervals by nominal coverage. Ratings were held out at random or, as in "
+        "the write-up, by time; intervals do not account for changes of preferences with time."
     ),
     "traces": (
-        "Samples by sweep. A chain that has converged fluctuates around a level. Factors grow one after the other, "
-        "and the noise falls with each, for longer than the 20 sweeps that are discarded."
+        "Samples by sweep. A converged chain fluctuates around a constant level. Factors become active one after "
+        "another, and the noise decreases each time, for longer than the 20 sweeps that are discarded."
     ),
     "weights": (
-        "The weight of a rating by the number of training ratings of its film; below, the number of films. A film "
-        "without training ratings has no weight, except in the write-up's metric, where the linear weights give it "
-        "10⁸."
+        "Top: the weight of a rating by the number of training ratings of its movie. Bottom: the number of movies. A "
+        "movie without training ratings has no weight, except in the metric of the write-up, where its linear weight "
+        "is 10⁸."
     ),
-    "convergence": "Experiment A, from the write-up's own start; both axes are logarithmic except at the start.",
+    "convergence": "Experiment A, from the initial factors of the write-up; logarithmic axes, except at the start.",
 }
 
 
@@ -62,7 +61,7 @@ def page(findings: Findings, plots: Mapping[str, bytes], narrow: Mapping[str, by
     ----------
     findings : Findings
     plots, narrow : dict
-        PNG by name, for wide pages and for telephones.
+        PNG images by name, for wide pages and for phones.
     """
     style = files("halfstep.lab").joinpath("report.css").read_text(encoding="utf-8")
     sections = list(_sections(findings, lambda name: _plot(name, plots[name], narrow[name])))
@@ -79,28 +78,31 @@ def page(findings: Findings, plots: Mapping[str, bytes], narrow: Mapping[str, by
 def _sections(findings: Findings, plot: Callable[[str], str]) -> Iterator[tuple[str, str]]:
     """Yield titles and contents."""
     n_test, n_known = len(findings.split.test), len(findings.split.known)
-    yield "What it concluded, and what is true", _verdicts(findings)
+    yield "Conclusions and corrections", _verdicts(findings)
     yield "Five mistakes and their corrections", "".join(map(_mistake, mistakes(findings)))
     yield (
         "The corrected methods",
-        f"<p>All methods on the same pairs: {n_test:,} of users with {MIN_TRAIN_RATINGS} training ratings or more, "
-        f"and the {n_known:,} of them whose film has a training rating, too. Hyperparameters were chosen on one time "
-        f"split inside the {len(findings.split.train):,} training ratings; the model was then fitted to all of "
-        "these. The settings tried are what was left of wider grids, which were narrowed on the training side, too. "
-        f"In brackets: {100 * LEVEL:g}% intervals of a bootstrap over users.</p>"
-        + _corrected("Ratings, by RMSE (less is better)", "rmse", findings.stars, n_test, n_known)
+        f"<p>All methods are scored on the same test ratings: the {n_test:,} of users with at least "
+        f"{MIN_TRAIN_RATINGS} training ratings, and the {n_known:,} of them whose movie also has training ratings. "
+        f"Hyperparameters were chosen on one temporal split of the {len(findings.split.train):,} training ratings, "
+        "from grids that were also narrowed within these, and models were then fitted to all training ratings. In "
+        f"brackets: {100 * LEVEL:g}% bootstrap intervals over users.</p>"
+        + _corrected("Ratings, by RMSE (lower is better)", "rmse", findings.stars, n_test, n_known)
         + f'<p class="note">{escape(compared_in_words(findings.als_minus_sgd["rmse"]))} of RMSE on the {n_known:,} '
-        "pairs, by the paired bootstrap.</p>"
-        + _corrected("±1, by sign accuracy (more is better)", "sign_accuracy", findings.signs, n_test, n_known)
+        "test ratings, by the paired bootstrap.</p>"
+        + _corrected("±1, by sign accuracy (higher is better)", "sign_accuracy", findings.signs, n_test, n_known)
         + f'<p class="note">{escape(compared_in_words(findings.als_minus_sgd["sign_accuracy"]))} of sign '
         "accuracy.</p>",
     )
     yield "All methods on one test set", plot("methods") + _methods(findings.methods, n_test, n_known)
-    yield "Tuned by one call", _tuned(findings.tuned, n_test, n_known) + plot("tuning")
-    yield "Without tuning", _sampled(findings.sampled, n_test, n_known) + plot("calibration") + plot("traces")
+    yield "Tuning with hs.tune", _tuned(findings.tuned, n_test, n_known) + plot("tuning")
+    yield (
+        "Bayesian ALS without tuning",
+        _sampled(findings.sampled, n_test, n_known) + plot("calibration") + plot("traces"),
+    )
     yield "Weights and the objective", plot("weights") + plot("objective")
     yield "Online learning", _online(findings.online) + plot("online")
-    yield "Every printed figure", _rule() + _experiments(findings.figures) + plot("convergence")
+    yield "All reproduced figures", _rule() + _experiments(findings.figures) + plot("convergence")
 
 
 def _head(findings: Findings) -> str:
@@ -114,21 +116,20 @@ def _head(findings: Findings) -> str:
         ),
         (
             f"{signs.known.value:.4f}",
-            f"of the signs right by the same model; the write-up's best was "
+            f"sign accuracy of the same model; the write-up's best was "
             f"{findings.figure('J.sign_accuracy_test').printed}",
         ),
         (
             "A tie" if findings.als_minus_sgd["rmse"].includes_zero else "No tie",
-            f"of ALS and SGD once both are tuned: RMSE {corrected['biased_als'].known.value:.4f} and "
+            f"between ALS and SGD if both are tuned: RMSE {corrected['biased_als'].known.value:.4f} and "
             f"{corrected['sgd'].known.value:.4f}",
         ),
     )
     return (
         "<header><h1>ALS on MovieLens 100K</h1>"
         f'<p class="lead"><a href="{ADDRESS}">{TITLE}</a>, a write-up on ouatu.ro, implements alternating least '
-        "squares in NumPy, and finds that it loses to simple baselines. This report reproduces its experiments "
-        "figure by figure, explains what went wrong in them, and shows what the same algorithm does when that is "
-        "corrected.</p>"
+        "squares in NumPy, and finds that it is less accurate than simple baselines. This report reproduces its "
+        "experiments, explains their mistakes, and evaluates the same algorithm with these corrected.</p>"
         '<div class="tiles">'
         + "".join(
             f'<div class="tile"><b>{escape(value)}</b><span>{escape(what)}</span></div>' for value, what in tiles
@@ -151,7 +152,7 @@ def _anchor(title: str) -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], best: int | None = None) -> str:
-    """Make a table of a name and numbers, both HTML; on a telephone each row becomes a list of its numbers."""
+    """Return a table of names and numbers, both HTML; on phones, each row becomes a list."""
     head = "".join(f'<th class="number">{escape(column)}</th>' for column in columns[1:])
     body = "".join(
         f"<tr{' class=best' if place == best else ''}><td>{name}</td>"
@@ -173,7 +174,7 @@ def _verdicts(findings: Findings) -> str:
         f"<tr><td>{escape(item.concluded)}</td><td>{escape(item.truth)}</td></tr>" for item in conclusions(findings)
     )
     return (
-        '<table class="verdicts"><thead><tr><th>It concluded</th><th>What is true</th></tr></thead>'
+        '<table class="verdicts"><thead><tr><th>Conclusion of the write-up</th><th>Correction</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>\n"
     )
 
@@ -226,11 +227,11 @@ def _tuned(tuned: Tuned, n_test: int, n_known: int) -> str:
     states = Counter(trial.state for trial in tuning)
     return (
         "<p><code>hs.tune(hs.ALS(hs.Explicit(biases=True)), train, space)</code> searches λ of users and of items, "
-        f"its exponent, the rank and the ratio of the biases' λ on {escape(tuning.folds)}, all of them inside the "
-        f"training ratings. {states['pruned']} of {len(tuning)} trials were pruned; all took "
-        f"{tuning.seconds:.1f}\u00a0s. The best has an RMSE of {tuning.best_value:.4f} on the folds "
-        f"({escape(tuned.parameters_in_words)}). Fitted to all training ratings it has {tuned.known.value:.4f} on "
-        f"the {n_known:,} pairs, and {tuned.test.value:.4f} on the {n_test:,}.</p>\n"
+        f"its exponent, the rank and ρ on {escape(tuning.folds)} of the training ratings. "
+        f"{states['pruned']} of {len(tuning)} trials were pruned; the search took {tuning.seconds:.1f}\u00a0s. The "
+        f"best has an RMSE of {tuning.best_value:.4f} on the folds ({escape(tuned.parameters_in_words)}). Fitted to "
+        f"all training ratings, it has {tuned.known.value:.4f} on the {n_known:,} test ratings, "
+        f"and {tuned.test.value:.4f} on the {n_test:,}.</p>\n"
     )
 
 
@@ -250,10 +251,10 @@ def _sampled(sampled: Sampled, n_test: int, n_known: int) -> str:
     held = {how: ", ".join(f"{100 * share:.1f}" for share in shares) for how, shares in sampled.coverage.items()}
     return (
         "<p><code>hs.BayesianALS()</code> samples users, items, their hyperparameters and the noise, sweep after "
-        "sweep, and predicts the mean over its samples. Nothing is chosen by hand or by search. Implicit features "
-        "are the films that a user rated and the users who rated a film, in training; an ordinal model takes ratings "
-        "as ordered categories. Seeds are few, as scores differ little by the seed beside what they differ by the "
-        "users in the test set.</p>"
+        "sweep, and predicts the mean over its samples. No hyperparameters are tuned. Implicit features are the "
+        "movies that a user rated and the users who rated a movie, in the training set; an ordinal model treats "
+        "ratings as ordered categories. There are few seeds, because the variance of scores between seeds is small "
+        "compared with that between test users.</p>"
         + table("Ratings, by RMSE", sampled.stars)
         + table("±1, by sign accuracy", sampled.signs)
         + f'<p class="note">Intervals for {", ".join(f"{100 * share:g}" for share in SHARES)}% contain '
@@ -279,9 +280,9 @@ def _online(online: Online) -> str:
     )
     return (
         f"<p>The last {100 * TEST_FRACTION:g}% of all ratings by time: {n:,} events, {unknown:,} of users "
-        "without a rating before. For each event all films that the user has not rated are ranked, the rank of the "
-        "event's film is noted, and then an online model is updated: the user's row is solved anew, then the film's. "
-        "Settings are published ones for other data; nothing is tuned.</p>"
+        "without earlier ratings. For each event, all movies that the user has not rated are ranked, the rank of the "
+        "rated movie is recorded, and an online model is then updated: the row of the user is solved again, then "
+        "that of the movie. Parameters are published ones for other data; nothing is tuned.</p>"
         + _table(("model", f"hit rate@{PLACES}", f"NDCG@{PLACES}"), lines)
         + f'<p class="note">Gains of online learning on the same events, with {100 * LEVEL:g}% intervals: '
         f"{escape(gains)}.</p>\n"
@@ -298,9 +299,9 @@ def _estimate(estimate: Estimate | EvaluationRow) -> str:
 
 def _rule() -> str:
     return (
-        "<p>Ours agrees if it rounds to all the digits that were printed. Experiments I and J are random: "
-        f"ours is the mean of five seeds ± their standard deviation, and agrees if the printed figure lies within "
-        f"{SPREAD:g} of these, where one more run would fall with a probability of 95%.</p>\n"
+        "<p>A figure agrees if it rounds to the printed digits. Experiments I and J are random: our figure is the "
+        "mean ± the standard deviation of five seeds, and agrees if the printed figure is within "
+        f"{SPREAD:g} standard deviations, which contains another run with a probability of 95%.</p>\n"
     )
 
 
@@ -339,8 +340,8 @@ def _foot(findings: Findings) -> str:
     return (
         '<footer class="note"><p>Made by <code>halfstep lab</code>, version '
         f"{hs.__version__}, in {findings.total_seconds:.0f} s (without the plots) by {findings.processes} processes; "
-        f"{findings.fits} fits took {findings.fitting_seconds:.1f} s of theirs, where WALS alone took "
-        f"{WALS_SECONDS:g} s a fit in the write-up. All figures are in <code>results.json</code> beside this page. "
+        f"{findings.fits} fits took {findings.fitting_seconds:.1f} s of these; one fit of WALS took {WALS_SECONDS:g} "
+        f"s in the write-up. All figures are in <code>results.json</code> in the same folder. "
         "The write-up: "
         f'“{TITLE}”, <a href="{ADDRESS}">{ADDRESS}</a>. The ratings: MovieLens 100K, F. M. Harper and J. A. Konstan, '
         "The MovieLens Datasets: History and Context, 2015, "

@@ -127,7 +127,7 @@ class Findings:
     stars, signs : list of Row
         The corrected rows.
     als_minus_sgd : dict
-        By metric, the difference of the corrected rows' ALS and SGD on pairs of known items.
+        By metric, the difference of corrected ALS and SGD on test ratings of known items.
     tuned : Tuned
         Biased ALS by `halfstep.tune`.
     sampled : Sampled
@@ -141,7 +141,7 @@ class Findings:
     section_seconds : dict
         Time spent in fitting, by experiment.
     processes : int
-        How many ran at once; `fitting_seconds` adds them up.
+        The number of processes; `fitting_seconds` is their total.
     """
 
     figures: list[Figure]
@@ -168,12 +168,12 @@ class Findings:
 
     @property
     def n_agreeing(self) -> int:
-        """How many printed figures agree with ours."""
+        """The number of printed figures that agree with ours."""
         return sum(figure.agrees for figure in self.figures)
 
     @property
     def untuned(self) -> tuple[SampledRow, SampledRow]:
-        """The best of the models for which nothing is tuned, by RMSE in stars, and the same kind of model on ±1."""
+        """The best model without tuning by RMSE on ratings, and the same kind of model on ±1."""
         stars = min(self.sampled.stars, key=lambda row: row.known.value)
         return stars, next(row for row in self.sampled.signs if row.key == stars.key)
 

@@ -21,11 +21,11 @@ SHARES = 0.5, 0.6, 0.7, 0.8, 0.9, 0.95
 RANDOM_FRACTION = 0.05
 
 SEEDS, SIGNS_SEEDS = range(2), range(1)
-"""Of stars and of ±1: scores differ little by the seed beside what they differ by the test's users."""
+"""Seeds for ratings and for ±1; the variance of scores between seeds is small."""
 
 
 class Kind(NamedTuple):
-    """A kind of model: its name, and the two choices that there are."""
+    """A kind of model: its name and parameters."""
 
     name: str
     ordinal: bool = False
@@ -90,7 +90,7 @@ class Sampled:
 
 
 class Fitted(NamedTuple):
-    """What one fit gives: its score on both test sides, and the bare score that a mean over seeds is made of."""
+    """The result of a fit: scores on both test sets with intervals, and the score for the mean over seeds."""
 
     test: Estimate
     known: Estimate
@@ -98,7 +98,7 @@ class Fitted(NamedTuple):
 
 
 class Intervals(NamedTuple):
-    """The defaults on stars, with what their intervals hold and what their sweeps drew."""
+    """The result of the default model on ratings, with the coverage of intervals and the history."""
 
     fitted: Fitted
     coverage: dict[str, tuple[float, ...]]
@@ -106,9 +106,9 @@ class Intervals(NamedTuple):
 
 
 def parts(split: Split, signs: Split, ratings: hs.Interactions) -> dict[str, Part]:
-    """Return the fits: each kind of model with each seed, in stars and on ±1."""
+    """Return the fits: each kind of model with each seed, on ratings and on ±1."""
     tasks: tuple[tuple[Metric, Split, range], ...] = ("rmse", split, SEEDS), ("sign_accuracy", signs, SIGNS_SEEDS)
-    kinds = reversed(KINDS)  # the default, which takes the least time, comes last
+    kinds = reversed(KINDS)  # the default, which is fastest, comes last
     return {
         _name(metric, key, seed): Part("sampled", intervals, (seed, split, ratings))
         if (metric, key, seed) == ("rmse", DEFAULT, SEEDS[0])
@@ -124,7 +124,7 @@ def fitted(clock: Clock, key: str, seed: int, split: Split, metric: Metric) -> F
 
 
 def intervals(clock: Clock, seed: int, split: Split, ratings: hs.Interactions) -> Intervals:
-    """Fit the defaults, score them, and count how many ratings intervals hold."""
+    """Fit and score the default model, and compute the coverage of its intervals."""
     model = clock.fit(_model(DEFAULT, seed), split.train)
     train, test = hs.split_random(ratings, RANDOM_FRACTION, random_state=seed)
     at_random = clock.fit(_model(DEFAULT, seed), train)
@@ -133,7 +133,7 @@ def intervals(clock: Clock, seed: int, split: Split, ratings: hs.Interactions) -
 
 
 def collected(found: Mapping[str, Any]) -> Sampled:
-    """Put together what the parts found."""
+    """Combine the results of the parts."""
     first: Intervals = found[_name("rmse", DEFAULT, SEEDS[0])]
 
     def rows(metric: Metric, seeds: range) -> list[SampledRow]:

@@ -55,7 +55,7 @@ IS_ERROR = {"rmse": True, "sign_accuracy": False}  # whether less is better
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score, or a difference of two, with the interval of a bootstrap over users."""
+    """A score or a difference of scores, with a bootstrap interval over users."""
 
     value: float
     low: float
@@ -63,7 +63,7 @@ class Estimate:
 
     @property
     def includes_zero(self) -> bool:
-        """Whether a difference may be due to chance."""
+        """Whether the interval of a difference includes 0."""
         return self.low <= 0.0 <= self.high
 
 

@@ -1,4 +1,4 @@
-"""Biased ALS tuned by `halfstep.tune`, on folds of the training side alone."""
+"""Biased ALS tuned by `halfstep.tune` on folds of the training set."""
 
 from __future__ import annotations
 

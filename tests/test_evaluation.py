@@ -86,7 +86,7 @@ def test_lists_equal_the_twin_for_every_metric(problem, n, exclude_seen, thresho
     model = hs.ALS(hs.Explicit(biases=True), rank=2, iterations=2, random_state=0).fit(train)
     seen = by_user(train)
     relevant = by_user(test, lambda value: threshold is None or value >= threshold)
-    n_repeats = sum(len(items & seen.get(user, set())) for user, items in relevant.items())
+    n_repeats = sum(len(items & seen.get(user, set())) for user, items in by_user(test).items())
     if exclude_seen:
         relevant = {user: items - seen.get(user, set()) for user, items in relevant.items()}
     relevant = {user: items for user, items in relevant.items() if items}
@@ -97,7 +97,8 @@ def test_lists_equal_the_twin_for_every_metric(problem, n, exclude_seen, thresho
             hs.evaluate(model, test, names, **options)
         return
     if not relevant:
-        with pytest.raises(DataError, match="no user has a relevant item in the test set"):
+        nothing = "no user has a relevant item in the test set|interactions of the test set are in the training data"
+        with pytest.raises(DataError, match=nothing):
             hs.evaluate(model, test, names, **options)
         return
     result = hs.evaluate(model, test, names, **options)
@@ -155,6 +156,23 @@ def test_errors_of_predictions_are_those_of_the_metrics(models, halves):
     assert result.per_user("biased", "rmse")[5] == pytest.approx(hs.metrics.rmse(test.values[its], predicted[its]))
     assert np.isnan(result["Popularity", "rmse"])  # counts of users are no ratings
     assert result.n_scored == len(result.users)
+
+
+def test_predictions_of_training_interactions_are_not_scored(models, halves):
+    """The error on what a model was fitted on is no estimate of anything."""
+    train, test = halves
+    part = train.subset(np.arange(5000))
+    mixed = hs.Interactions.from_arrays(
+        *(np.append(getattr(part, name), getattr(test, name)) for name in ("user_ids", "item_ids", "values"))
+    )
+    alone, beside = (hs.evaluate(models["biased"], data, ["rmse", "mae"]) for data in (test, mixed))
+    assert beside.n_repeats == 5000
+    for metric in ("rmse", "mae"):
+        assert beside["ALS", metric] == pytest.approx(alone["ALS", metric])
+    everything = hs.evaluate(models["biased"], mixed, "rmse", exclude_seen=False)
+    assert everything["ALS", "rmse"] == pytest.approx(hs.metrics.rmse(mixed.values, models["biased"].predict(mixed)))
+    with pytest.raises(ParameterError, match=r"give a model and a metric, as in report\['ALS', 'ndcg'\]"):
+        alone["ALS"]
 
 
 def test_the_threshold_of_relevance_leaves_all_pairs_to_the_rmse(models, halves):
@@ -535,8 +553,9 @@ def test_what_cannot_be_evaluated_is_refused(models, halves):
         hs.evaluate(models, test.subset([]))
     with pytest.raises(DataError, match="no user has a relevant item in the test set"):
         hs.evaluate(models, test, relevant_from=6)
-    with pytest.raises(DataError, match="no user has a relevant item in the test set"):
-        hs.evaluate(models, train)  # nothing is new
+    for metric in ("ndcg", "rmse"):
+        with pytest.raises(DataError, match="all 70,000 interactions of the test set are in the training data"):
+            hs.evaluate(models, train, metric)
     with pytest.raises(ParameterError, match=r"confidence=1\.0: give a share below 1"):
         hs.evaluate(models, test, confidence=1.0)
     with pytest.raises(ParameterError, match="candidates is a list: give a mapping"):

@@ -47,8 +47,8 @@ class Evaluation(Report):
     unknown_users, unknown_items : float
         The proportions of cold-start users and items in the test set, which have no training interactions.
     n_repeats : int
-        The number of relevant test interactions that are also in the training data. They are ignored, because lists
-        exclude seen items.
+        The number of test interactions that are also in the training data. They are ignored: lists exclude seen
+        items, and predictions of seen interactions are no test.
     confidence : float
         The confidence level of the intervals.
     baselines : tuple of str
@@ -67,6 +67,8 @@ class Evaluation(Report):
 
     def __getitem__(self, key: tuple[str, str]) -> float:
         """Return the value of a metric for a model; the metric is a name such as "ndcg", or "ndcg@10"."""
+        if not (isinstance(key, tuple) and len(key) == 2):
+            raise ParameterError(f"report[{key!r}]: give a model and a metric, as in report['ALS', 'ndcg']")
         return self.find(*key).value
 
     def per_user(self, model: str, metric: str) -> NDArray[np.float64]:

@@ -32,7 +32,7 @@ class Task:
     rows, items : ndarray of shape (n_relevant,)
         Row, ascending, and position in the catalog of the models of each relevant item; −1 if unknown.
     entries : Interactions
-        The test set.
+        The test set, without the interactions that are ignored.
     entry_rows : ndarray of shape (n_entries,)
         The row of each interaction of the test set.
     catalogue : ndarray of shape (n_items,)
@@ -44,7 +44,7 @@ class Task:
     n_foreign : int
         Number of users in the vocabulary of the test set that are unknown to the models.
     n_repeats : int
-        Number of relevant test interactions that are in the training data, and ignored.
+        Number of test interactions that are in the training data, and ignored.
     unknown_items : float
         The proportion of cold-start items in the test set.
     """
@@ -85,7 +85,12 @@ class Task:
             exclude_seen = False
             candidates, catalogue = _check_candidates(candidates, model, test.subset(relevant))
         elif exclude_seen:
-            repeated = relevant & seen(training_of(model), test)
+            repeated = seen(training_of(model), test)
+            if repeated.all():
+                raise DataError(
+                    f"there is nothing to score: all {len(test):,} interactions of the test set are in the training "
+                    "data; give others, or set exclude_seen=False"
+                )
         wanted = np.flatnonzero(relevant & ~repeated)
         wanted = wanted[np.argsort(entry_rows[wanted], kind="stable")]
         rows = entry_rows[wanted].astype(np.int64)
@@ -95,7 +100,8 @@ class Task:
         unknown = (of_items < 0) | (model.item_counts_[of_items] == 0)
         return cls(
             users, is_cold, np.bincount(rows, minlength=len(users)).astype(np.int64), rows,
-            item_of[test.item_positions[wanted]], test, entry_rows.astype(np.int64), catalogue,
+            item_of[test.item_positions[wanted]], test.subset(~repeated), entry_rows[~repeated].astype(np.int64),
+            catalogue,
             _information_of(model), exclude_seen, candidates,
             int(np.count_nonzero(known_users < 0)), int(np.count_nonzero(repeated)), float(unknown.mean()),
         )  # fmt: skip

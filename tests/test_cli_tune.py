@@ -137,3 +137,10 @@ def test_scores_the_model_on_a_part_that_the_search_did_not_see(shell: Shell, ta
     np.testing.assert_array_equal(hs.load(tmp_path / "m").item_factors_, found.best_estimator.fit(data).item_factors_)
     out, _ = shell("tune", table, *COLUMNS, *options, "--json", "-o", tmp_path / "m")
     assert json.loads(out)["test"] == found.score(test).to_dict()
+
+
+def test_parameters_keep_their_names_in_spaces(shell: Shell, table: Path, tmp_path: Path) -> None:
+    _, err = shell("tune", table, *COLUMNS, "--space", "foo=1", "-o", tmp_path / "m", fails=1)
+    assert "ALS has no parameter 'foo'; it has objective, rank, regularization, regularization_exponent," in err
+    _, err = shell("tune", table, *COLUMNS, "--space", "regularization=log:8", "-o", tmp_path / "m", fails=1)
+    assert "halfstep: --space regularization=log:8: " in err

@@ -193,6 +193,8 @@ def test_a_trial_that_fails_is_recorded_and_others_go_on(ratings: hs.Interaction
     assert found.trials[0].error == "ParameterError: rank=-1: give an integer of at least 0"
     assert found.best_parameters == {"rank": 2}
     assert "1 failed" in repr(found)
+    assert "first failure: ParameterError: rank=-1: give an integer of at least 0" in repr(found)
+    assert "point" not in found.to_dict()["best"]
 
 
 def test_all_trials_failing_is_an_error(ratings: hs.Interactions) -> None:
@@ -379,18 +381,21 @@ def test_prints_the_best_first(ratings: hs.Interactions) -> None:
     assert len(lines) == 3 + 5 + 1
 
 
+def clicks() -> hs.Interactions:
+    u, i = np.divmod(np.random.default_rng(0).choice(300 * 300, 3000, replace=False), 300)
+    return hs.Interactions.from_arrays(u, i)
+
+
 class TestDoubling:
     """A search at the lowest rank, whose best parameters are tried at the next, as long as that helps."""
 
     @staticmethod
     def searched(values: dict[int, float], n_trials: int | None = None) -> hs.Tuning:
         """Search with a metric that depends on the rank alone."""
-        rng = np.random.default_rng(0)
-        u, i = np.divmod(rng.choice(300 * 300, 3000, replace=False), 300)
         return hs.tune(
             hs.ALS(hs.Implicit(), iterations=1, random_state=0),
-            hs.Interactions.from_arrays(u, i),
-            {"regularization": hs.LogUniform(1.0, 4.0), "rank": sorted(values)},
+            clicks(),
+            {"regularization": hs.LogUniform(1.0, 4.0), "rank": list(values)},
             metric=lambda model, test: values[model.rank] + 1e-6 * model.regularization, direction="maximize",
             split=1, n_trials=n_trials, prune=False, refit=False,
         )  # fmt: skip
@@ -408,6 +413,34 @@ class TestDoubling:
     def test_has_thirty_trials_at_the_lowest_rank_by_default(self) -> None:
         ranks = [trial.parameters["rank"] for trial in self.searched({2: 0.1, 4: 0.2})]
         assert ranks == [2] * 30 + [4] * 3
+
+    def test_ranks_may_be_listed_in_any_order(self) -> None:
+        found = self.searched({8: 0.3, 2: 0.1, 4: 0.2}, n_trials=8)
+        assert [trial.parameters["rank"] for trial in found] == [2] * 2 + [4] * 3 + [8] * 3
+
+    def test_no_point_is_tried_twice_at_a_rank(self) -> None:
+        found = hs.tune(
+            hs.ALS(hs.Implicit(), iterations=1), clicks(), {"rank": [4, 2], "objective.missing_weight": [0.1, 0.2]},
+            search="doubling", n_trials=4, split=1, refit=False, prune=False,
+            metric=lambda model, test: model.rank, direction="maximize",
+        )  # fmt: skip
+        assert [trial.parameters["rank"] for trial in found] == [2, 4]
+
+    @pytest.mark.parametrize(
+        "space",
+        [
+            {"objective.missing_weight": [0.1, hs.weights.missing_popularity(5, 0.4)]},
+            {"objective.missing_weight": [None, 1.0]},
+            {"regularization_counts": ["cells", "positive"], "regularization": hs.LogUniform(1.0, 3.0)},
+            {"rank": hs.Integers(4, 12), "regularization": hs.LogUniform(0.1, 3.0)},
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("search", ["optuna", "doubling"])
+    def test_any_space_will_do(self, space: Any, search: Any) -> None:
+        estimator = hs.ALS(hs.Implicit(), rank=3, iterations=1)
+        found = hs.tune(estimator, clicks(), space, search=search, n_trials=3, split=1)
+        assert {trial.state for trial in found} == {"finished"}
 
     def test_few_trials_are_all_at_the_lowest_rank(self) -> None:
         assert [trial.parameters["rank"] for trial in self.searched({2: 0.1, 4: 0.2, 8: 0.3}, n_trials=1)] == [2]

@@ -146,3 +146,16 @@ def test_random_draws_never_repeat_a_point_and_end() -> None:
     assert [tuple(point.values()) for point in iter(again.ask, None)] == points
     other = Random(space, 4)
     assert [tuple(point.values()) for point in iter(other.ask, None)] != points
+
+
+def test_the_point_of_values_is_the_nearest_one() -> None:
+    space = Space.of({"rank": [8, 64], "regularization": hs.LogUniform(0.1, 2.0), "solver": ["cg", "auto"]}, ALS)
+    assert space.point({"rank": 50, "regularization": 5.0, "solver": "auto"}) == {
+        "rank": 1, "regularization": 2.0, "solver": 1,
+    }  # fmt: skip
+    assert space.point({"rank": 50, "regularization": 5.0, "solver": "cholesky"}) is None
+    functions = Space.of(
+        {"objective.missing_weight": [0.1, hs.weights.missing_popularity(5, 0.5)]}, hs.ALS(hs.Implicit())
+    )
+    assert functions.point({"objective.missing_weight": 0.3}) is None
+    assert functions.point({"objective.missing_weight": 0.1}) == {"objective.missing_weight": 0}

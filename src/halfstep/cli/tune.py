@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from importlib import import_module
@@ -20,7 +21,7 @@ from halfstep.cli.exits import interruptions
 from halfstep.cli.model_types import choose_estimator
 from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output, naming_the_file
 from halfstep.cli.printing import note, print_json
-from halfstep.errors import ParameterError
+from halfstep.errors import ParameterError, PoorFitWarning
 from halfstep.printable import printable
 from halfstep.tuning.folds import N_FOLDS
 from halfstep.tuning.result import IMAGE_KINDS
@@ -190,7 +191,7 @@ def tune(
             journal=journal,
         )
         scored = None if test is None else found.score(test)
-        fitted = found.model if test is None else found.best_estimator.fit(data)
+        fitted = found.model if test is None else _refitted(found, data)
     fitted.save(output)
     if plot is not None:
         with naming_the_file("--plot", plot):
@@ -205,6 +206,12 @@ def tune(
         say(f"fitted to all data with the best parameters; saved to {printable(str(output))}")
     if cut_short:
         raise KeyboardInterrupt
+
+
+def _refitted(found: hs.Tuning, data: hs.Interactions) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PoorFitWarning)  # the search has compared others
+        return found.best_estimator.fit(data)
 
 
 def parse_spaces(texts: Sequence[str]) -> dict[str, Any]:

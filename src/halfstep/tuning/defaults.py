@@ -91,7 +91,7 @@ def _of_events(estimator: ALS, objective: Implicit, data: Interactions) -> dict[
     space: dict[str, Any] = {
         "regularization": _range(0.1 * scale, 5.0 * scale),
         "regularization_exponent": [0.3, 0.5, 0.7],
-        "rank": [rank for rank in RANKS if rank <= fewest] or RANKS[:1],
+        "rank": RANKS[:1] if estimator.implicit_features else [rank for rank in RANKS if rank <= fewest] or RANKS[:1],
     }
     if estimator.regularization_counts != "observed":
         space["regularization_counts"] = ["observed"]

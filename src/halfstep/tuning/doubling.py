@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from halfstep.parameters import check_integer
 from halfstep.tuning.searching import Search
 from halfstep.tuning.space import Choices, Point, Space, clipped
 from halfstep.tuning.trial import Trial, best_of
@@ -21,7 +22,7 @@ class Doubling:
     Parameters
     ----------
     space : Space
-        With a list of ascending ranks; without one, only `search` is run.
+        With a list of ascending ranks (`ascending_ranks`); without one, only `search` is run.
     search : Search
         The search of `low_rank(space)`.
     n_trials : int
@@ -57,8 +58,12 @@ class Doubling:
             start = self._best()
             if start is None or start.point["rank"] != place - 1:  # the last rank was not better
                 return
+            tried: list[Point] = []
             for factor in FACTORS:
-                yield self._moved(start.point, place, factor)
+                point = self._moved(start.point, place, factor)
+                if point not in tried:  # λ is not searched, or is at an end of its range
+                    tried.append(point)
+                    yield point
 
     def _moved(self, point: Point, place: int, factor: float) -> Point:
         moved = {**point, "rank": place}
@@ -72,6 +77,22 @@ def n_ranks(space: Space) -> int:
     """Return the number of ranks that a space lists, 1 if none."""
     ranks = space.dimensions.get("rank")
     return len(ranks.values) if isinstance(ranks, Choices) else 1
+
+
+def ascending_ranks(space: Space) -> Space:
+    """Return the space with its list of ranks in ascending order, each one once.
+
+    Raises
+    ------
+    ParameterError
+        If there is a list with anything but integers.
+    """
+    ranks = space.dimensions.get("rank")
+    if not isinstance(ranks, Choices):
+        return space
+    for rank in ranks.values:
+        check_integer("rank", rank, minimum=0)
+    return replace(space, dimensions={**space.dimensions, "rank": Choices(tuple(sorted(set(ranks.values))))})
 
 
 def low_rank(space: Space) -> Space:

@@ -148,7 +148,8 @@ def make_folds(data: Interactions, split: Folds | None, seed: int) -> tuple[list
         n_folds = N_FOLDS if split is None else split
         pairs: Any
         if data.timestamps is None:
-            pairs = islice(k_folds(data, max(n_folds, N_PARTS), random_state=seed), n_folds)
+            n_parts = max(n_folds, min(N_PARTS, len(data)))
+            pairs = islice(k_folds(data, n_parts, random_state=seed), n_folds)
             how = "random folds, because there are no timestamps"
         else:
             pairs, how = time_folds(data, n_folds), "folds in time order"

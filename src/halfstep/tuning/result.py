@@ -179,8 +179,8 @@ class Tuning:
             "n_scored": list(self.n_scored),
             "n_cold": list(self.n_cold),
             "seconds": self.seconds,
-            "best": self.best.as_record(),
-            "trials": [trial.as_record() for trial in self.trials],
+            "best": _without_point(self.best),
+            "trials": [_without_point(trial) for trial in self.trials],
         }
 
     def plot(self) -> Any:
@@ -232,19 +232,21 @@ class Tuning:
         return "\n".join([*self._about(), *lines])
 
     def _repr_html_(self) -> str:
-        title, note = self._about()
+        title, *notes = self._about()
         (columns, *rows), left_out = self._table()
         more = and_more(left_out, "finished trial")
-        return html_table(title, columns, rows, bold=[0], notes=[*more, note])
+        return html_table(title, columns, rows, bold=[0], notes=[*more, *notes])
 
-    def _about(self) -> tuple[str, str]:
-        """Return a line on the search, and a line on the folds."""
+    def _about(self) -> tuple[str, ...]:
+        """Return what was searched, what was scored, and why the first trial failed."""
         states = Counter(trial.state for trial in self.trials)
         counts = [f"{len(self.trials)} trials", *(f"{states[s]} {s}" for s in ("pruned", "failed") if states[s])]
         cold = f", {sum(self.n_cold):,} of cold-start users or items excluded" if any(self.n_cold) else ""
+        failure = next((trial.error for trial in self.trials if trial.state == "failed"), None)
         return (
             f"Tuning of {self.estimator} by {self.metric}, {self.search}: {', '.join(counts)}, {self.seconds:.1f} s",
             f"{self.folds}: {sum(self.n_scored):,} test interactions scored{cold}",
+            *([] if failure is None else [f"first failure: {failure}"]),
         )
 
     def _table(self) -> tuple[list[list[str]], int]:
@@ -271,3 +273,8 @@ def _column(values: list[Any]) -> NDArray[Any]:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _without_point(trial: Trial) -> dict[str, Any]:
+    """Return the record of a trial without the positions of its parameters in the space."""
+    return {name: value for name, value in trial.as_record().items() if name != "point"}

@@ -164,9 +164,11 @@ class Space:
         lengths = [len(d.values) if isinstance(d, Choices) else math.inf for d in self.dimensions.values()]
         return math.prod(lengths)
 
-    def point(self, values: Mapping[str, Any]) -> Point:
-        """Return the point of the space that is nearest to some values: the inverse of `values`."""
-        return {name: _nearest(dimension, values[name]) for name, dimension in self.dimensions.items()}
+    def point(self, values: Mapping[str, Any]) -> Point | None:
+        """Return the point of the space that is nearest to some values; None if they cannot be compared."""
+        point = {name: _nearest(dimension, values[name]) for name, dimension in self.dimensions.items()}
+        found = {name: place for name, place in point.items() if place is not None}
+        return found if len(found) == len(point) else None
 
     def values(self, point: Point) -> dict[str, Any]:
         """Give the value of each parameter."""
@@ -245,11 +247,14 @@ def clipped(dimension: Distribution, number: float) -> float:
     return number
 
 
-def _nearest(dimension: Distribution, value: Any) -> float:
+def _nearest(dimension: Distribution, value: Any) -> float | None:
     if not isinstance(dimension, Choices):
-        return clipped(dimension, value)
-    if value in dimension.values or not is_number(value):
-        return dimension.values.index(value)
+        return clipped(dimension, value) if is_number(value) else None
+    for place, choice in enumerate(dimension.values):
+        if type(choice) is type(value) and choice == value:
+            return place
+    if not (is_number(value) and all(map(is_number, dimension.values))):
+        return None
     return min(range(len(dimension.values)), key=lambda n: abs(dimension.values[n] - value))
 
 

@@ -22,7 +22,7 @@ from halfstep.parameters import as_generator, as_path, check_choice, check_flag,
 from halfstep.progress import warn_of_interruption
 from halfstep.storage.values import pack_value
 from halfstep.tuning.defaults import default_space, default_start
-from halfstep.tuning.doubling import FACTORS, Doubling, low_rank, n_ranks
+from halfstep.tuning.doubling import FACTORS, Doubling, ascending_ranks, low_rank, n_ranks
 from halfstep.tuning.fitting import Fitter
 from halfstep.tuning.folds import Direction, Folds, Metric, Score, check_comparable, make_folds
 from halfstep.tuning.journal import Journal, digest, journal_path, seed_of
@@ -143,6 +143,8 @@ def tune(
     if search is None:
         search = _default_search(estimator, read, n_trials)
     check_choice("search", search, ("grid", "random", "optuna", "doubling"))
+    if search == "doubling":
+        read = ascending_ranks(read)
     if n_trials is not None:
         check_integer("n_trials", n_trials, minimum=1)
     for name, flag in (("prune", prune), ("warm_starts", warm_starts), ("refit", refit)):
@@ -238,7 +240,8 @@ def _search(
         return Grid(space)
     if name == "doubling":
         low, n_low = low_rank(space), max(_planned(space, name, n_trials) - _n_at_higher_ranks(space), 1)
-        start = None if start is None else start | dict.fromkeys(start.keys() & {"rank"}, 0)
+        if start is not None and n_ranks(space) > 1:
+            start = start | {"rank": 0}
         return Doubling(space, _search(_learning(), low, seed, maximize, n_low, start), n_low, maximize)
     if name == "random":
         return Random(space, seed, start)

@@ -146,7 +146,8 @@ class TestUnknownIds:
         assert "unknown to the model: " in shell("recommend", folder / "model.halfstep", "nobody", "--json")[1]
 
     def test_of_items_are_shown_with_suggestions(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
-        hs.ALS(rank=1, iterations=1).fit(hs.Interactions.from_arrays([1, 1], ["tea", "rum"])).save(tmp_path / "m")
+        data = hs.Interactions.from_arrays([1, 1], ["tea", "rum"])
+        hs.ALS(hs.Implicit(), rank=1, iterations=1).fit(data).save(tmp_path / "m")
         _, err = shell("similar", tmp_path / "m", "tee", fails=1)
         assert err.endswith("(did you mean 'tea'?)\n")
 
@@ -201,3 +202,10 @@ def test_a_fault_is_one_line(shell: Shell, folder: Path, line: str, code: int, m
     assert out == ""
     assert message.format(folder) in err.splitlines()[-1]
     assert "=..." not in err
+
+
+@pytest.mark.parametrize("options", [[], ["--users"], ["-o", "lists.csv"]], ids=str)
+def test_models_without_factors_have_nothing_similar(shell: Shell, folder: Path, options: list[str]) -> None:
+    hs.Popularity().fit(hs.Interactions.from_arrays(["u"], ["tea"])).save(folder / "popular")
+    _, err = shell("similar", folder / "popular", "tea", *options, fails=1)
+    assert err == f"halfstep: {folder}/popular is a Popularity without factors, so no items or users are similar\n"

@@ -463,3 +463,19 @@ class TestFormatsOfFiles:
         integers = fitted(test, to=tmp_path / "integers.halfstep")
         _, err = shell("evaluate", train, "--model", integers, fails=1)
         assert "train.csv, line 3: the user id 'x9' is a string, but the model's user ids" in err
+
+
+def test_one_column_is_not_users_and_items(shell: Shell, folder: Path) -> None:
+    _, err = shell("fit", folder / "ratings.csv", "--user", "who", "--item", "who", fails=1)
+    assert err.endswith("user and item are both the column 'who': give two different columns\n")
+
+
+def test_faults_of_the_system_have_no_number(shell: Shell, tmp_path: Path) -> None:
+    _, err = shell("recommend", tmp_path / "none", 1, fails=1)
+    assert err == f"halfstep: {tmp_path}/none: No such file or directory\n"
+
+
+def test_what_is_counted_is_shown(shell: Shell, folder: Path, tmp_path: Path) -> None:
+    options = ["--regularization-counts", "cells", "--iterations", 1, "--rank", 2, "-o", tmp_path / "m"]
+    _, err = shell("fit", folder / "clicks.parquet", *options)
+    assert "model: ALS(Implicit(), rank=2, regularization_counts='cells', iterations=1, random_state=0)\n" in err

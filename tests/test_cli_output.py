@@ -76,11 +76,12 @@ def test_lists_show_every_id_whole_and_on_one_line(shell: Shell, tmp_path: Path,
         assert cells == [printable(item)]
 
 
-def test_queries_are_shown_safely(shell: Shell, odd_model: Path) -> None:
+def test_queries_are_shown_safely(shell: Shell, odd_model: Path, tmp_path: Path) -> None:
     out, err = shell("recommend", odd_model, ESCAPES, "-n", 1)
     assert r"for user \x1b[31mred\x07" in out
     assert "\x1b" not in out + err
-    _, err = shell("similar", odd_model, "nothing" + ESCAPES, fails=1)
+    hs.ALS(hs.Implicit(), rank=1).fit(hs.load(odd_model).interactions_).save(tmp_path / "m")
+    _, err = shell("similar", tmp_path / "m", "nothing" + ESCAPES, fails=1)
     assert r"\x1b" in err
     assert "\x1b" not in err
 

@@ -866,11 +866,11 @@ def test_instants_of_parquet(tmp_path: Path, unit: str, zone: str | None) -> Non
     ("column", "kind"), [(pa.array([[1], [2]]), r"BIGINT\[\]"), (pa.array([{"a": 1}, {"a": 2}]), "STRUCT")]
 )
 def test_nested_columns_of_parquet_are_refused(tmp_path: Path, column: Any, kind: str) -> None:
-    path = parquet(tmp_path, user=column, item=[1, 2], stars=column)
+    path = parquet(tmp_path, user=column, item=[1, 2], who=[1, 2], stars=column)
     with pytest.raises(DataError, match=rf"the column for user is of type {kind}.*, which cannot hold user ids"):
         read_interactions(path)
     with pytest.raises(DataError, match=rf"the column for value is of type {kind}.*, which cannot hold values"):
-        read_interactions(path, user="item", value="stars")
+        read_interactions(path, user="who", value="stars")
 
 
 def test_parts_of_other_types_are_refused(tmp_path: Path) -> None:

@@ -103,6 +103,13 @@ def flushed() -> Iterator[None]:
         sys.exit(ERROR)
 
 
+def _worded(error: Exception) -> str:
+    """Return the message of an error; of the operating system's, without the number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
     """Wrap a command to convert errors to one line on standard error and an exit code."""
 
@@ -122,7 +129,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             note(f"halfstep: out of memory{f': {error}' if str(error) else ''}")
             raise typer.Exit(ERROR) from None
         except (HalfstepError, ModuleNotFoundError, OSError) as error:
-            note(f"halfstep: {in_terms_of_options(' '.join(str(error).split()), context)}")
+            note(f"halfstep: {in_terms_of_options(' '.join(_worded(error).split()), context)}")
             raise typer.Exit(WRONG_USAGE if isinstance(error, UsageError) else ERROR) from None
 
     return _with_context(run, command)

@@ -15,7 +15,7 @@ from halfstep.cli.combinations import UsageError
 from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output
 from halfstep.cli.printing import note, print_json, print_list
 from halfstep.cli.tables import SUFFIXES, dicts_of, write_lists
-from halfstep.errors import DataError, UnknownIdError
+from halfstep.errors import DataError, ParameterError, UnknownIdError
 from halfstep.interactions.id_tables import read_ids
 from halfstep.interactions.tables import Options
 from halfstep.printable import printable
@@ -200,6 +200,10 @@ def similar(
         raise UsageError(f"name {side}s, or a file for the lists of all {side}s with --output")
     check_outputs([Output("--output", output, SUFFIXES)], {"model file": model, "table of titles": titles})
     loaded = hs.load(model)
+    if loaded.item_factors_.shape[1] == 0:
+        raise ParameterError(
+            f"{model} is a {type(loaded).__name__} without factors, so no items or users are similar"
+        )
     known_titles = _Tables(header, separator, encoding).titles(titles, title_column, title_id, loaded)
     vocabulary = loaded.users_ if users else loaded.items_
     own_titles = (None if users else known_titles) or {}

@@ -18,7 +18,8 @@ def choose_estimator(
         model, lines = choose_model(data, wishes)
         if counts is None:
             return model, lines
-        return dataclasses.replace(model, regularization_counts=counts.value), lines
+        model = dataclasses.replace(model, regularization_counts=counts.value)
+        return model, [*lines[:-1], f"model: {model!r}"]
     asked = {
         "rank": wishes.rank,
         "iterations": wishes.iterations,

@@ -19,6 +19,9 @@ KEYWORDS = {
 }
 """Keyword arguments of the library, and the corresponding parameters of commands, if the names differ."""
 
+OF_PARAMETERS = ("--space ", " has no parameter ", " is the journal of ")
+"""Parts of errors about parameters that are not given as options."""
+
 NOTHING = "''"  # an empty value in a shell, which means None
 
 _VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\.\.\.|[^\s,;:()\[\]]*[^\s,;:.()\[\]]"""
@@ -35,6 +38,8 @@ def in_terms_of_options(text: str, context: typer.Context) -> str:
 
     Keyword arguments without an option are left unchanged.
     """
+    if any(mark in text for mark in OF_PARAMETERS):
+        return text
     options = {param.name: (param.opts, param.secondary_opts) for param in context.command.params}
 
     def reworded(match: re.Match[str]) -> str:

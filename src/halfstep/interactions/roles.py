@@ -48,6 +48,8 @@ def check_columns(asked: Mapping[str, Any], kinds: tuple[type, ...]) -> None:
             raise ParameterError(f"{role}=None: give the column that holds the ids of {role}s")
         if isinstance(column, bool) or not (column is None or isinstance(column, kinds)):
             raise ParameterError(f"{role}={column!r}: give the name of a column, or its position in a file")
+    if "user" in asked and "item" in asked and asked["user"] == asked["item"]:
+        raise ParameterError(f"user and item are both the column {asked['user']!r}: give two different columns")
 
 
 def columns_by_role(asked: Mapping[str, Any], present: Collection[Any]) -> dict[str, Any]:

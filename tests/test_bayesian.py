@@ -201,6 +201,7 @@ def test_ctrl_c_leaves_the_samples_so_far(monkeypatch: pytest.MonkeyPatch, data:
         hs.BayesianALS(rank=3, iterations=60, burn_in=10).fit(data)
 
 
+@pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")
 @settings(max_examples=40)
 @given(
     n_users=st.integers(1, 6),

@@ -331,7 +331,7 @@ def test_a_loaded_model_learns_after_its_file_was_replaced(tmp_path: Path) -> No
     path = tmp_path / "model"
     prototype().save(path)
     model, twin = hs.load(path), loaded(copy=True)
-    hs.ALS(rank=2, iterations=1).fit(BASE).save(path)
+    hs.ALS(hs.Implicit(), rank=2, iterations=1).fit(BASE).save(path)
     assert everything(model.partial_fit(EVENT)) == everything(twin.partial_fit(EVENT))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 import halfstep as hs
 from halfstep.backends.cpu import CPU
-from halfstep.default_regularization import best_on_held_out, highest_useful, unit_of_targets
+from halfstep.default_regularization import HeldOut, counted, highest_useful, lowest_near, unit_of_targets
 from halfstep.errors import ModelFileError, NotFittedError, ParameterError, PoorFitWarning
 from halfstep.sides import Regularization
 from halfstep.tuning.defaults import default_start
@@ -93,7 +92,11 @@ class TestEvents:
         counts = data.user_counts[data.user_positions] * data.item_counts[data.item_positions].astype(float)
         W[data.user_positions, data.item_positions] = cost.weights * 0.5 * counts ** (-exponent / 2)
         largest = np.linalg.norm(W, 2)
-        assert 0.95 * largest < highest_useful(data, cost, exponent) / 0.75 <= largest * (1 + 1e-12)
+        assert (
+            0.95 * largest
+            < highest_useful(data, cost, counted(data, cost, "observed"), exponent) / 0.75
+            <= largest * (1 + 1e-12)
+        )
         objective = hs.Implicit(target=0.5)
         options = {"rank": 2, "regularization_exponent": exponent, "iterations": 300, "random_state": 0}
         assert hs.ALS(objective, regularization=0.97 * largest, **options).fit(data).user_factors_.any()
@@ -180,24 +183,84 @@ class TestValues:
         assert models[1].regularization_.users == pytest.approx(25 * models[0].regularization_.users)
         assert models[1].regularization_.bias_ratio == pytest.approx(models[0].regularization_.bias_ratio / 25)
 
-    def test_the_choice_is_that_of_held_out_cells(self) -> None:
-        """The candidates are compared on cells that none of the models has seen, the same ones every time."""
-        data, objective = rated(0.7), hs.Explicit()
-        cost = objective.cost(data)
-        weak, strong = (Regularization(each, each, exponent=0.5) for each in (1.5, 20.0))
+    def test_strong_structure_asks_for_less(self) -> None:
+        rng = np.random.default_rng(0)
+        P, Q = rng.normal(size=(100, 3)), rng.normal(size=(80, 3))
+        u, i = np.divmod(np.arange(8000), 80)
+        data = hs.Interactions.from_arrays(u, i, (P @ Q.T).ravel() + 0.1 * rng.normal(size=8000))
+        train, test = hs.split_random(data, 0.2, random_state=0)
+        model = hs.ALS(random_state=0).fit(train)
+        assert model.regularization_.users < 0.2 * train.values.std()
+        assert rmse(model, test) < 0.15
+
+    def test_models_are_scored_on_cells_that_they_have_not_seen(self) -> None:
+        data = rated(0.7)
+        cost = hs.Explicit().cost(data)
+        errors = []
         for threads in (1, 2):
             with CPU(threads) as backend:
-                assert best_on_held_out(data, cost, 16, [weak, strong], backend) is weak
-                assert best_on_held_out(data, cost, 16, [strong, weak], backend) is weak
-                few = data.subset(np.arange(100))
-                assert best_on_held_out(few, objective.cost(few), 16, [weak, strong], backend) is strong
-                zeros = hs.Explicit(missing_weight=1.0)
-                assert best_on_held_out(data, zeros.cost(data), 16, [strong, weak], backend) is strong
+                held_out = HeldOut(data, cost, 16, backend)
+                errors.append([held_out.error(Regularization(each, each, 0.5)) for each in (1.5, 20.0, 1.5)])
+        assert errors[0] == errors[1]
+        assert errors[0][0] == errors[0][2] < errors[0][1]
+        assert len(held_out._train) + len(held_out._users) == len(data)
+        assert len(held_out._users) / len(data) == pytest.approx(0.1, abs=0.01)
+        unseen = set(zip(held_out._users.tolist(), held_out._items.tolist(), strict=True))
+        seen = set(zip(held_out._train.user_positions.tolist(), held_out._train.item_positions.tolist(), strict=True))
+        assert not unseen & seen
 
-    def test_some_users_of_many_are_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_order_of_rows_does_not_matter(self) -> None:
+        data = rated(0.3, 150)
+        shuffled = data.subset(np.random.default_rng(0).permutation(len(data)))
+        a, b = (hs.ALS(random_state=0).fit(each) for each in (data, shuffled))
+        assert a.regularization_.users == pytest.approx(b.regularization_.users, rel=1e-12)
+
+    @pytest.mark.parametrize("lowest", range(5))
+    @pytest.mark.parametrize("start", range(5))
+    def test_goes_downhill(self, start: int, lowest: int) -> None:
+        asked = []
+
+        def error(n: int) -> float:
+            asked.append(n)
+            return abs(n - lowest)
+
+        assert lowest_near(error, start, 5) == lowest
+        assert len(asked) == len(set(asked)) <= abs(start - lowest) + 3
+
+    def test_few_cells_or_weighted_missing_cells_are_not_held_out(self) -> None:
         data = rated(0.7)
-        monkeypatch.setattr("halfstep.default_regularization.MOST", len(data) // 2)
-        assert hs.ALS().fit(data).regularization_.users / data.values.std() == pytest.approx(1.1)
+        few = data.subset(np.arange(150))
+        assert hs.ALS().fit(few).regularization_.users == pytest.approx(1.8 * few.values.std())
+        model = hs.ALS(hs.Explicit(missing_weight=0.1)).fit(data)
+        assert model.regularization_.users == pytest.approx(1.1 * data.values.std())
+
+    @pytest.mark.parametrize("most", [1, 6000])
+    def test_some_users_of_many_are_enough(self, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+        data = rated(0.7)
+        monkeypatch.setattr("halfstep.default_regularization.MOST", most)
+        cost = hs.Explicit().cost(data)
+        with CPU(1) as backend:
+            held_out = HeldOut(data, cost, 4, backend)
+        assert most <= len(held_out._train) + len(held_out._users) < most + data.user_counts.max()
+        assert hs.ALS(rank=4).fit(data).regularization_.users > 0
+
+    @pytest.mark.parametrize("objective", [hs.Explicit(), hs.Implicit()], ids=repr)
+    @pytest.mark.parametrize("counts", ["observed", "cells", "positive"])
+    def test_rows_of_the_mean_count_have_the_same_regularization(
+        self, objective: Any, counts: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("halfstep.default_regularization.FEWEST", 1 << 30)
+        u, i = np.divmod(np.arange(600), 20)
+        data = hs.Interactions.from_arrays(u[::2], (i * 7 % 20)[::2], np.random.default_rng(0).uniform(1, 2, 300))
+        products = []
+        for exponent in (0.0, 0.4, 1.0):
+            model = hs.ALS(objective, rank=2, regularization_exponent=exponent, regularization_counts=counts).fit(
+                data
+            )
+            users, items = (c.mean() for c in counted(data, objective.cost(data), counts))
+            fitted = model.regularization_
+            products.append(fitted.users * fitted.items * (users * items) ** exponent)
+        np.testing.assert_allclose(products, products[0])
 
     def test_units(self) -> None:
         data = hs.Interactions.from_arrays([1, 1, 2], [1, 2, 1], [1.0, 3.0, 5.0], weights=[1.0, 0.0, 1.0])
@@ -205,7 +268,7 @@ class TestValues:
         assert unit_of_targets(biased, is_centered=True) == pytest.approx(2.0)
         assert unit_of_targets(plain, is_centered=True) == pytest.approx(2.0)
         assert unit_of_targets(plain, is_centered=False) == pytest.approx(np.sqrt(13.0))
-        for value, unit in ((7.0, 7.0), (0.0, 1.0)):
+        for value, unit in ((7.0, 0.07), (0.0, 1.0), (1e-200, 1.0), (1e200, 1.0)):
             constant = hs.Explicit(biases=False).cost(data.with_values(np.full(3, value)))
             assert unit_of_targets(constant, is_centered=True) == pytest.approx(unit)
 
@@ -225,9 +288,13 @@ class TestValues:
         with pytest.raises(ParameterError, match="rank=0: give an integer of at least 1"):
             hs.ALS(hs.Implicit(), rank=0)
 
-    def test_constant_values_fit(self) -> None:
+    def test_constant_values_fit_and_warn(self) -> None:
         data = hs.Interactions.from_arrays([1, 1, 2], [1, 2, 1], [4.0, 4.0, 4.0])
-        np.testing.assert_allclose(hs.ALS().fit(data).predict(data), 4.0)
+        for model in (hs.ALS(), hs.ALS(hs.Explicit(biases=False)), hs.BayesianALS(), hs.SGD()):
+            with pytest.warns(PoorFitWarning, match=r"the same target.*use ALS\(Implicit\(\)\) for clicks"):
+                np.testing.assert_allclose(model.fit(data).predict(data), 4.0, rtol=0.05)
+        with pytest.warns(PoorFitWarning, match="the same target"):
+            hs.ALS().fit(hs.Interactions.from_arrays([1, 1, 2], [1, 2, 1]))
 
 
 class TestDoors:
@@ -303,9 +370,23 @@ def at_lambda(model: hs.ALS, test: hs.Interactions) -> float:
     return model.regularization_.users
 
 
-def test_replaced_objectives_keep_the_number(clicks: hs.Interactions) -> None:
-    """An objective that a file could not hold is given to the loaded model again, which is not fitted anew."""
+def test_parameters_that_are_set_after_a_fit_are_those_of_the_next(clicks: hs.Interactions, tmp_path: Path) -> None:
     model = hs.ALS(hs.Implicit(), random_state=0).fit(clicks)
-    found = model.objective_.missing_weight
-    model.objective = replace(model.objective, observed_weight=2.0)
-    assert model.objective_ == hs.Implicit(observed_weight=2.0, missing_weight=found)
+    used, history = model.objective_, {"eve": [3, 4, 5]}
+    expected = model.fold_in(history).user_factors_
+    model.save(tmp_path / "m")
+    for each in (model, hs.load(tmp_path / "m")):
+        each.set_params(objective__missing_weight=0.5, regularization=1.5)
+        assert each.objective_ == used
+        np.testing.assert_array_equal(each.fold_in(history).user_factors_, expected)
+    assert model.fit(clicks).objective_ == hs.Implicit(missing_weight=0.5)
+
+
+def test_an_objective_that_a_file_cannot_hold_is_given_again(clicks: hs.Interactions, tmp_path: Path) -> None:
+    model = hs.ALS(hs.Implicit(observed_weight=lambda cells: np.full(len(cells.values), 2.0)), random_state=0)
+    model.fit(clicks).save(tmp_path / "m")
+    loaded = hs.load(tmp_path / "m")
+    loaded.objective = hs.Implicit(observed_weight=2.0)
+    assert loaded.objective_.missing_weight == model.objective_.missing_weight
+    history = {"eve": [3, 4, 5]}
+    np.testing.assert_array_equal(loaded.fold_in(history).user_factors_, model.fold_in(history).user_factors_)

@@ -79,8 +79,9 @@ def test_default_weight_of_missing_cells() -> None:
     dense = hs.Interactions.from_arrays(["a", "a", "b"], ["x", "y", "x"], weights=[1.0, 2.0, 6.0])
     assert hs.Implicit().default_missing_weight(hs.Implicit().cost(dense)) == pytest.approx(3.0)
     assert hs.Implicit(missing_weight=0.5).default_missing_weight(cost) is None
-    nothing = hs.Implicit(observed_weight=0.0)
-    assert nothing.default_missing_weight(nothing.cost(dense)) == 0
+    for nothing in (hs.Implicit(observed_weight=0.0), hs.Explicit(weight=0.0), hs.Explicit(weight=0.0, biases=False)):
+        with pytest.raises(DataError, match="all observed weights are 0"):
+            hs.ALS(nothing).fit(dense)
 
 
 def test_preferences_where_all_cells_are_drawn_to_0(data: hs.Interactions) -> None:
@@ -96,8 +97,8 @@ def test_preferences_where_all_cells_are_drawn_to_0(data: hs.Interactions) -> No
     cost = hs.Implicit(observed_weight=1.5, missing_weight=0.5, all_cells=True).cost(data)
     assert (cost.weights.strides, cost.targets.strides) == ((0,), (0,))
     np.testing.assert_allclose((cost.weights, cost.targets), [np.full(6, 2.0), np.full(6, 0.75)])
-    cost = hs.Implicit(observed_weight=0.0, missing_weight=0.0, all_cells=True).cost(data)
-    np.testing.assert_array_equal(cost.targets, 1)  # what weighs nothing has a target all the same
+    targets = hs.Implicit(observed_weight=0.0, missing_weight=0.0, all_cells=True).targets(cells_of(data))
+    np.testing.assert_array_equal(targets, 1)  # what weighs nothing has a target all the same
     with pytest.raises(ParameterError, match="all_cells='yes'"):
         hs.Implicit(all_cells="yes")
 

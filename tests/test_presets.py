@@ -284,6 +284,7 @@ def test_what_is_ours_is_passed_on(name: str) -> None:
     assert "user_factors_" not in vars(model)
 
 
+@pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")
 @pytest.mark.parametrize("name", PRESETS)
 def test_files_keep_all_of_it(name: str, tmp_path: Path) -> None:
     model = replace(getattr(hs.presets, name)(*[3] * (name == "wals"), random_state=7), rank=3, iterations=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -15,7 +15,7 @@ from halfstep.alternation import Alternation, Snapshot
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Factors, Solver, empty_factors
 from halfstep.backends.threads import paused
-from halfstep.default_regularization import best_on_held_out, highest_useful, mean_weight, unit_of_targets
+from halfstep.default_regularization import default_regularization, unit_of_targets
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.features import Given, read_features
 from halfstep.gramians import Gramians
@@ -35,11 +35,12 @@ from halfstep.parameters import (
     check_random_state,
     check_threads,
 )
-from halfstep.poor_fit import warn_of_uneven_weights, warn_of_zero_factors
+from halfstep.poor_fit import warn_of_equal_targets, warn_of_uneven_weights, warn_of_zero_factors
 from halfstep.progress import progress_bar, warn_of_interruption
 from halfstep.ridge_link import FittedLink, check_linkable
 from halfstep.sides import Regularization, sides
 from halfstep.starting import given_factors
+from halfstep.storage import NotStored
 
 if TYPE_CHECKING:
     from halfstep.features import Sparse
@@ -79,11 +80,13 @@ class ALS(IncrementalModel):
     regularization : float or pair of float, optional
         λ ≥ 0, or λ of users and λ of items. This is the most important parameter to tune. Let w be the mean weight of
         observed cells. The default for `Implicit` is 2.7 w, or less if the data are so sparse that all factors would
-        be 0. The default for `Explicit` is 1.1 σ w, with σ the standard deviation of the values, or 1.8 σ w or 4 σ w
-        if a small model that is fitted to nine tenths of the cells predicts the others better with it; larger values
-        prevent factors from fitting noise if the values have little structure beyond biases. `regularization_` is the
-        value used. With 0, a row with fewer observed cells than factors has no unique solution, which raises a
-        `NumericalError` that names the row and a sufficient λ.
+        be 0. The default for `Explicit` is 1.1 σ w, with σ the standard deviation of the values, or one of 1.8 σ w,
+        4 σ w, 0.6 σ w, …, 0.04 σ w if a small model of nine tenths of the cells predicts the others better with it:
+        higher values prevent factors from fitting noise if the values have little structure beyond biases, and lower
+        ones suit values without noise. If ν or `regularization_counts` is set, the default changes such that λ_u of a
+        row with the mean number of observed cells stays the same. `regularization_` is the value used. With 0, a row
+        with fewer observed cells than factors has no unique solution, which raises a `NumericalError` that names the
+        row and a sufficient λ.
     regularization_exponent : float, optional
         ν in λ_u = λ · c_u^ν: 0 is ridge regression, 1 is ALS-WR (Zhou et al. 2008) and iALS (Rendle et al. 2022). By
         default 0.5 for `Explicit` and 0.3 for `Implicit`.
@@ -249,7 +252,10 @@ class ALS(IncrementalModel):
     def _rank(self) -> int:
         if self.rank is not None:
             return self.rank
-        shape = () if self.init is None else np.shape(self.init[0])
+        try:
+            shape = () if self.init is None else np.shape(self.init[0])
+        except ValueError:  # ragged, which the fit refuses
+            shape = ()
         return shape[1] if len(shape) == 2 else self.objective.defaults.rank
 
     def _unit(self, cost: Cost) -> float:
@@ -274,7 +280,8 @@ class ALS(IncrementalModel):
         """The objective, with the weight of missing cells that `fit` has computed if none was set."""
         if "users_" not in self.__dict__:
             raise NotFittedError("this ALS has no 'objective_' yet: call ALS.fit(data) first")
-        return self.objective.with_missing_weight(self._missing_weight)
+        used = self.objective if self._fitted_objective is None else self._fitted_objective
+        return used.with_missing_weight(self._missing_weight)
 
     @property
     def _objective(self) -> Objective:
@@ -291,18 +298,11 @@ class ALS(IncrementalModel):
             exponent = defaults.regularization_exponent
         if ratio is None:  # biases are in the units of the targets, factors in the square roots of these
             ratio = 1 / unit if cost.biases else 1.0
-
-        def of(users: float, items: float) -> Regularization:
-            return Regularization(users, items, exponent, ratio, self.regularization_counts)
-
-        if self.regularization is not None:
-            return of(*as_pair("regularization", self.regularization))
-        scale = mean_weight(cost) * unit
-        if not defaults.larger:
-            number = min(defaults.regularization * scale, highest_useful(data, cost, exponent))
-            return of(number, number)
-        multiples = (defaults.regularization, *defaults.larger)
-        return best_on_held_out(data, cost, self._rank, [of(scale * m, scale * m) for m in multiples], backend)
+        given = Regularization(1.0, 1.0, exponent, ratio, self.regularization_counts)
+        if self.regularization is None:
+            return default_regularization(data, cost, self._rank, given, defaults, backend)
+        users, items = as_pair("regularization", self.regularization)
+        return replace(given, users=users, items=items)
 
     def fit(
         self, data: Interactions | object, y: None = None, *, user_features: Any = None, item_features: Any = None
@@ -347,6 +347,8 @@ class ALS(IncrementalModel):
         rank = self._rank
         check_rank(rank, data.n_users, data.n_items, itemsize=np.dtype(self.dtype).itemsize, is_solved=True)
         cost = self.objective.cost(data)
+        if not cost.weights.any():
+            raise DataError("all observed weights are 0: there is nothing to fit")
         solver, precision = self._solver, self._precision
         if of_users is not None:
             check_linkable(self.objective, self.solver)
@@ -388,6 +390,8 @@ class ALS(IncrementalModel):
                     run.refresh_users()
         keep(run.finished, grams)
         warn_of_uneven_weights(cost.weights)
+        if cost.user_missing is None:
+            warn_of_equal_targets(cost.targets)
         if rank and of_users is None and (self.regularization is not None or not cost.biases):
             warn_of_zero_factors(self.user_factors_, self.item_factors_, unit, regularization.users)
         return self
@@ -450,6 +454,7 @@ class ALS(IncrementalModel):
             more={
                 "history_": finished.history,
                 "_missing_weight": self.objective.default_missing_weight(cost),
+                "_fitted_objective": self.objective,
                 "regularization_": regularization,
                 "_link": link,
                 "_live": live,
@@ -481,6 +486,8 @@ class ALS(IncrementalModel):
             raise ValueError("it does not contain its regularization")
         self.regularization_ = Regularization(users, items, exponent, ratio, self.regularization_counts)
         self._missing_weight = own["missing_weight"].item() if "missing_weight" in own else None
+        if not _is_incomplete(self.objective):  # else it has to be given again
+            self._fitted_objective = self.objective
 
     def _is_done(self, keep: Callable[[Snapshot], None], finished: Snapshot) -> bool:
         if self.callbacks:
@@ -494,3 +501,11 @@ class ALS(IncrementalModel):
             return False
         before, now = finished.history[-2].objective, finished.history[-1].objective
         return before - now < self.tol * before
+
+
+def _is_incomplete(objective: Objective) -> bool:
+    """Whether a file could not hold the objective, or one of its parameters."""
+    parts: list[Any] = (
+        [getattr(objective, field.name) for field in fields(objective)] if is_dataclass(objective) else []
+    )
+    return any(isinstance(part, NotStored) for part in (objective, *parts))

@@ -25,6 +25,7 @@ from halfstep.memory import check_rank
 from halfstep.objective import Cost, Explicit, is_repeated
 from halfstep.ordinal import Ratings, category_quantiles, latent_cost, probabilities, refuse_weights
 from halfstep.parameters import as_generator, check_flag, check_integer, check_random_state, check_threads
+from halfstep.poor_fit import warn_of_equal_targets
 from halfstep.progress import progress_bar, warn_of_interruption
 from halfstep.rows import system
 from halfstep.samples import NO_CATEGORIES, Intervals, Samples, SideSamples
@@ -268,6 +269,8 @@ class BayesianALS(HalfStepModel):
             drift=drift,
             more={"samples_": samples, "history_": history, "_of_users": of_users},
         )
+        if ratings is None:
+            warn_of_equal_targets(cost.targets)
         return self
 
     def _linked_users(self, data: Interactions, given: Given) -> Sparse | None:

@@ -22,9 +22,10 @@ class Defaults:
     rank : int
     regularization : float
         λ, for targets whose unit is 1 and weights whose mean is 1.
-    larger : tuple of float
-        Larger values of λ, ascending, that `fit` also tries on held-out cells, because factors fit only noise if the
-        data have no structure.
+    ladder : tuple of float
+        Ascending values of λ, including `regularization`, that `fit` compares on held-out cells: factors fit only
+        noise if the data have no structure, and λ only biases them if the data have no noise. Empty if none are
+        compared.
     regularization_exponent : float
         ν.
     is_centered : bool
@@ -33,11 +34,17 @@ class Defaults:
 
     rank: int
     regularization: float
-    larger: tuple[float, ...]
+    ladder: tuple[float, ...]
     regularization_exponent: float
     is_centered: bool
 
 
-VALUES = Defaults(rank=16, regularization=1.1, larger=(1.8, 4.0), regularization_exponent=0.5, is_centered=True)
-EVENTS = Defaults(rank=64, regularization=2.7, larger=(), regularization_exponent=0.3, is_centered=False)
+VALUES = Defaults(
+    rank=16,
+    regularization=1.1,
+    ladder=(0.04, 0.08, 0.15, 0.3, 0.6, 1.1, 1.8, 4.0),
+    regularization_exponent=0.5,
+    is_centered=True,
+)
+EVENTS = Defaults(rank=64, regularization=2.7, ladder=(), regularization_exponent=0.3, is_centered=False)
 MISSING_RATIO = 8.0

@@ -34,6 +34,7 @@ class HalfStepModel(FactorModel):
     objective: Objective
     threads: int | None
     regularization_: Regularization  # except for Bayesian models
+    _fitted_objective: Objective | None = None  # used in the fit; None if a file could not hold it
     _missing_weight: float | None = None  # computed from the training data
     _link: FittedLink | None = None  # of models with features on either side
 
@@ -261,6 +262,7 @@ class HalfStepModel(FactorModel):
         fresh: dict[str, Any] = {
             "_link": None,
             "_missing_weight": None,
+            "_fitted_objective": None,
             "_is_folded": False,
             "_items_data": None,
             "_unit_factors": None,

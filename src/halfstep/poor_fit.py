@@ -16,7 +16,10 @@ Floats = NDArray[np.floating]
 
 def warn_of_uneven_weights(weights: NDArray[np.float64]) -> None:
     """Warn if few observed cells have most of the weight."""
-    if len(weights) < FEWEST or weights.strides == (0,):
+    if weights.strides == (0,):
+        return
+    weights = weights[weights > 0]  # a weight of 0 is a cell that was left out on purpose
+    if len(weights) < FEWEST:
         return
     few = int(HALF_IN * len(weights))
     heaviest = np.partition(weights, -few)[-few:]
@@ -37,5 +40,15 @@ def warn_of_zero_factors(P: Floats, Q: Floats, unit: float, regularization: floa
         warn_caller(
             f"all factors are nearly 0 (no product of factors exceeds {largest:.2g}), so scores are hardly "
             f"personalized: lower the regularization, which is {regularization:.4g}",
+            PoorFitWarning,
+        )
+
+
+def warn_of_equal_targets(targets: NDArray[np.float64]) -> None:
+    """Warn if all targets of observed cells are equal, and missing cells do not count."""
+    if len(targets) > 1 and (targets == targets[0]).all():
+        warn_caller(
+            "all observed cells have the same target, and missing cells have no weight, so there is nothing to "
+            "learn: give values that differ, or use ALS(Implicit()) for clicks, plays or purchases",
             PoorFitWarning,
         )

@@ -17,6 +17,7 @@ from halfstep.interactions import Interactions, as_interactions
 from halfstep.kernels.sgd import sgd_epoch
 from halfstep.memory import check_rank
 from halfstep.parameters import as_generator, check_flag, check_integer, check_number, check_random_state
+from halfstep.poor_fit import warn_of_equal_targets
 from halfstep.progress import progress_bar, warn_of_interruption
 
 
@@ -165,6 +166,7 @@ class SGD(FactorModel):
             item_biases=item_biases,
             more={"history_": history},
         )
+        warn_of_equal_targets(interactions.values)
         return self
 
     def _learn(

@@ -26,7 +26,10 @@ def given_factors(init: Any, data: Interactions, rank: int) -> tuple[Floats, Flo
     """
     checked = []
     for name, given, n_rows in zip(("users", "items"), init, (data.n_users, data.n_items), strict=True):
-        array, shape = np.asarray(given), (n_rows, rank)
+        try:
+            array, shape = np.asarray(given), (n_rows, rank)
+        except ValueError as error:
+            raise ParameterError(f"init has {name}' factors that are not a matrix ({error})") from error
         if array.dtype.kind not in "biuf" or np.ma.isMaskedArray(given):
             kind = "a masked array" if np.ma.isMaskedArray(given) else f"of dtype {array.dtype}"
             raise ParameterError(f"init has {name}' factors that are {kind}: give arrays of numbers")

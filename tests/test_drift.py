@@ -352,7 +352,7 @@ class TestPredict:
             model.predict([1], [2], timestamps=["2020-01-01"])
         with pytest.raises(DataError, match="timestamps has 3 times for 2 pairs"):
             model.predict([1, 2], [2, 3], timestamps=[1, 2, 3])
-        with pytest.raises(ParameterError, match="biases drift cannot learn on"):
+        with pytest.raises(ParameterError, match="do not support time-dependent biases"):
             model.partial_fit(data.subset([0]))
 
 

@@ -499,7 +499,7 @@ def test_what_was_folded_in_stays_as_it_was(ratings: hs.Interactions, tmp_path: 
     np.testing.assert_array_equal(folded.predict("x", [50, 100]), before)
     folded.save(tmp_path / "m")
     for each in (folded, copy.copy(folded), hs.load(tmp_path / "m")):
-        with pytest.raises(DataError, match="this model was made by fold_in"):
+        with pytest.raises(DataError, match="this model was returned by fold_in"):
             each.partial_fit(event)
     report = hs.evaluate(folded, hs.Interactions.from_arrays(["x"], [50]), "hit_rate", n=50)
     assert report["Popularity", "hit_rate"] == 1.0  # Star Wars, whatever the folded users have

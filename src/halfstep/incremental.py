@@ -1,4 +1,4 @@
-"""Models of which interactions that come in can update a few rows, while other threads read them."""
+"""Base class of models with incremental updates, which other threads can read during an update."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIVE = ("user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_
 
 
 class IncrementalModel(HalfStepModel):
-    """Base of models that `partial_fit` updates; see `FactorModel` for fitted attributes and thread safety."""
+    """Base class of models with `partial_fit`; see `FactorModel` for fitted attributes and thread safety."""
 
     _gramians: Gramians | None = None  # of factors that no update has changed
     _items_gram: tuple[NDArray[np.float64], float] | None = None  # G of the items after updates, and Σ m
@@ -42,23 +42,21 @@ class IncrementalModel(HalfStepModel):
         duplicates: Literal["last", "sum", "error"] = "last",
         update_items: bool = True,
     ) -> Self:
-        """Learn from new interactions without fitting anew: solve the users that they touch, then the items.
+        """Update the model with new interactions: solve the affected users, then the affected items.
 
-        Each touched row is solved by the same half-step as in `fit`, from all that it has now. New users and items
-        are appended to the vocabularies. What all rows share is kept up to date: popularity, and the sums over all
-        rows that missing cells add to each system (He et al. 2016). μ stays as it was fitted. Rows that are not
-        touched stay, although the counts and factors that they depend on may have changed: after many updates, fit
-        again.
+        Each affected row is solved by the half-step of `fit`, with all its interactions. New users and items are
+        appended to the vocabularies. Popularity and the Gramians of missing cells (He et al. 2016) are updated; μ is
+        not. Other rows are unchanged, although the counts and factors that they depend on may have changed: after
+        many updates, fit again.
 
-        A new item that nobody but new users have stays at 0, and so do they, until one of them meets what is known:
-        nothing says in which direction they should go.
+        A new item that only new users have remains 0, and so do these users, until one of them has an interaction
+        with a known item or user.
 
-        One interaction costs as much as solving two rows, whatever the size of the model. The first call after
+        An interaction takes as long as solving two rows, independent of the size of the model. The first call after
         loading, pickling or an interrupted fit also computes the Gramians of all rows if missing cells have weights.
-        Arrays that were obtained from the model before its first update never change; those that are obtained later
-        are written to. A call while another thread reads the model, or while a copy of it, a model from `fold_in` or
-        an array from before the first update exists, copies the factors that these share, at most once for each of
-        them.
+        Arrays obtained from the model before its first update never change; later ones are updated in place. If
+        another thread reads the model during a call, or a copy of the model, a model from `fold_in` or an array from
+        before the first update exists, the factors that these share are copied, at most once for each.
 
         Thread-safe: updates are serialized, and other threads see an update completely or not at all. The same holds
         after a ``KeyboardInterrupt`` during an update.
@@ -66,16 +64,15 @@ class IncrementalModel(HalfStepModel):
         Parameters
         ----------
         new : Interactions, sparse matrix or dataframe
-            Only the new interactions, as for `fit`; with timestamps and weights if the training interactions have
+            The new interactions, as for `fit`; with timestamps and weights if the training interactions have
             them, and with values if these have them and the objective uses them (with ``duplicates="sum"``,
             `Implicit` counts an interaction without a value as one more event). A model that has not been fitted is
             fitted on them.
         duplicates : {"last", "sum", "error"}
-            How an interaction is handled whose cell is already observed: "last" replaces the old value, "sum" adds to
-            it (counts of plays), "error" raises an error and changes nothing.
+            How interactions with observed cells are handled: "last" replaces the old value, "sum" adds to it (such as
+            play counts), "error" raises an error and changes nothing.
         update_items : bool
-            Whether items learn, too. Without, the items stay as they are and the users end where `fold_in` of all
-            that they have would put them, in whatever pieces it came.
+            Whether to update items. If not, users are the same as after `fold_in` of all their interactions.
 
         Returns
         -------
@@ -87,10 +84,9 @@ class IncrementalModel(HalfStepModel):
             If the interactions are invalid, or inconsistent with those that the model was fitted on, such as an id of
             another type; the model is unchanged.
         ParameterError
-            If biases drift: the bins of time and what is carried forward are of the data that were fitted. Or if rows
-            are linked to features.
+            If the model has time-dependent biases or side information, which do not support incremental updates.
         NumericalError
-            If a row's system is not positive definite; that row is as it was then.
+            If the system of a row is not positive definite; the row is unchanged.
         """
         check_choice("duplicates", duplicates, ("last", "sum", "error"))
         check_flag("update_items", update_items)
@@ -106,18 +102,18 @@ class IncrementalModel(HalfStepModel):
             return self.fit(new)
         if self.drift_ is not None:
             raise ParameterError(
-                "a model whose biases drift cannot learn on, as its bins of time end with the data that it was "
-                "fitted on: fit again, or fold_in the users who have something new"
+                "incremental updates do not support time-dependent biases, whose bins end with the training data: "
+                "fit again, or fold_in the users with new interactions"
             )
         if self._link is not None:
             raise ParameterError(
-                "a model whose rows are linked to features cannot learn on, as what these say depends on all rows: "
-                "fit again, or fold_in the users who have something new"
+                "incremental updates do not support side information, whose coefficients depend on all rows: fit "
+                "again, or fold_in the users with new interactions"
             )
         if self._is_folded:
             raise DataError(
-                "this model was made by fold_in: it knows its own users, not those whom the items were learnt from. "
-                "Update the model that was fitted, or fold longer histories in"
+                "this model was returned by fold_in and has only the folded-in users: update the fitted model, or "
+                "fold in longer histories"
             )
         new = as_interactions(new, duplicates=duplicates)
         counts_events = self._values_are == "counted" or self._objective.counts_events
@@ -156,7 +152,7 @@ class IncrementalModel(HalfStepModel):
                     return
 
     def _take_back(self, names: Iterable[str]) -> None:
-        """Keep no lent arrays, so that only others who obtained them have leases."""
+        """Drop own references to lent arrays, so that only other owners have leases."""
         assert self._live is not None
         lent = {name: array for name in names if (array := self._live[name]).is_behind(self.__dict__[name])}
         with self._locks.state.lock:
@@ -190,7 +186,7 @@ class IncrementalModel(HalfStepModel):
             if isinstance(state.get(name), Ledger):
                 state[name] = state[name].interactions
         state["_gramians"] = None
-        return state  # with its leases, since the arrays must not change until they are pickled
+        return state  # with its leases, because the arrays must not change until they are pickled
 
     def _folded(self, data: Interactions, factors: NDArray[np.floating], biases: NDArray[np.floating]) -> Self:
         folded = super()._folded(data, factors, biases)
@@ -209,7 +205,7 @@ class IncrementalModel(HalfStepModel):
         super()._remember(data, more=fresh | dict(more or {}), **fitted)
 
     def _online_state(self) -> Online:
-        """Return the state for updates; a new one at first, and after an update that was not finished."""
+        """Return the state for updates; it is created by the first call and after an unfinished update."""
         online = self._online
         if online is None or not online.is_consistent:
             data = self._data

@@ -1,18 +1,28 @@
-# Two commands: `make lab` and `make test`. Each installs what it needs into .venv first.
+# The main commands are `make lab` and `make test`. Each command installs what it needs into .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # pip installs into the environment from outside, so that nothing but Python with pip is needed.
-INSTALL = $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --editable
+# CONSTRAINTS=constraints/dev.txt installs the locked versions instead of the newest.
+CONSTRAINTS :=
+INSTALL = $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --editable
+# Threads of both test processes would compete, hence one BLAS thread each.
+PYTEST = OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: lab test check format transcripts clean
+.PHONY: lab test quick test-oldest check format transcripts lock clean
 .DELETE_ON_ERROR:
 
 lab: $(VENV)/lab.stamp ## install, then run the experiments and write lab-report/
 	$(BIN)/halfstep lab
 
 test: $(VENV)/test.stamp ## install, then run the tests
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile # threads of both processes would compete
+	$(PYTEST)
+
+quick: $(VENV)/test.stamp ## the tests without those marked slow, in under a minute
+	$(PYTEST) -m "not slow"
+
+test-oldest: ## the quick tests with the oldest supported versions of Python and all dependencies
+	$(MAKE) quick VENV=.venv-oldest PYTHON=python3.11 CONSTRAINTS=constraints/oldest.txt
 
 check: $(VENV)/dev.stamp ## lint, strict types and the import contract
 	$(BIN)/ruff check
@@ -27,20 +37,23 @@ format: $(VENV)/dev.stamp
 transcripts: $(VENV)/test.stamp ## rewrite the output of the commands that the README and the docs show
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/transcripts.py
 
+lock: $(VENV)/dev.stamp ## write the installed versions of all dependencies to constraints/dev.txt
+	$(BIN)/python constraints/lock.py
+
 clean:
-	rm -rf $(VENV) lab-report
+	rm -rf $(VENV) .venv-oldest lab-report
 
 $(BIN)/python:
 	$(PYTHON) -m venv --without-pip $(VENV)
 
-$(VENV)/lab.stamp: pyproject.toml | $(BIN)/python
+$(VENV)/lab.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(INSTALL) '.[plot,tune]'
 	@touch $@
 
-$(VENV)/test.stamp: pyproject.toml | $(BIN)/python
+$(VENV)/test.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(INSTALL) '.[test]'
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+$(VENV)/dev.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(INSTALL) '.[dev]'
 	@touch $@

@@ -127,6 +127,7 @@ def test_single_precision_is_close_to_double(data: hs.Interactions) -> None:
     np.testing.assert_allclose(single.user_factors_, double.user_factors_, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "exponent"),
     [
@@ -171,6 +172,7 @@ EVERY_KIND = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", EVERY_KIND, ids=str)
 def test_all_solvers_lead_to_the_same_place(objective: hs.Explicit) -> None:
     ratings = hs.datasets.movielens_100k()
@@ -187,6 +189,7 @@ def test_all_solvers_lead_to_the_same_place(objective: hs.Explicit) -> None:
     )  # chosen at this rank
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", EVERY_KIND, ids=str)
 @pytest.mark.parametrize("solver", ["cg", "subspace"])
 def test_solvers_do_as_they_are_told_at_low_ranks(data: hs.Interactions, objective: hs.Explicit, solver: str) -> None:

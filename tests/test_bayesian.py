@@ -469,6 +469,7 @@ def movies() -> hs.Interactions:
     return hs.datasets.movielens_100k()
 
 
+@pytest.mark.slow
 def test_better_than_tuned_als_on_the_write_ups_split(movies: hs.Interactions) -> None:
     split = write_up_split(movies)
     model = hs.BayesianALS(random_state=0).fit(split.train)

@@ -68,6 +68,7 @@ def test_unknown_option_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "--folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_library_does_not_import_what_only_the_command_line_needs() -> None:
     code = (
         "import sys, halfstep as hs; hs.ALS, hs.datasets, hs.metrics;"

@@ -51,6 +51,7 @@ def report_on(folder: Path, model: str, *metrics: str) -> hs.Evaluation:
     return hs.evaluate(loaded, test, metrics)
 
 
+@pytest.mark.slow
 def test_every_run_is_a_line(check: Any, folder: Path) -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     out, _, (line,) = check("clicks.halfstep", "--metrics", "ndcg@10,coverage@20", "--json")

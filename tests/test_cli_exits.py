@@ -17,6 +17,8 @@ import halfstep as hs
 from halfstep.tuning.running import Run
 from test_cli_models import Shell
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-c", "from halfstep.cli import main; main()"]
 FULL = Path("/dev/full")
 

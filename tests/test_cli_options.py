@@ -164,6 +164,7 @@ def test_a_read_only_file_is_found_before_the_work(
     assert f"--output {folder}/model cannot be written, because of its permissions" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "begins"), [("p.svg", b"<?xml"), ("p.SVG", b"<?xml"), ("p.PNG", b"\x89PNG"), ("p.pdf", b"%PDF")]
 )

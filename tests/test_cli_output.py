@@ -92,6 +92,7 @@ def test_errors_show_paths_safely(shell: Shell, tmp_path: Path) -> None:
     assert "\u202e" not in err
 
 
+@pytest.mark.slow
 def test_a_narrow_terminal_breaks_ids_and_does_not_cut_them(odd_model: Path) -> None:
     pty = pytest.importorskip("pty")
     if not hasattr(os, "openpty"):
@@ -224,6 +225,7 @@ def test_tables_in_python_show_ids_of_any_class_safely() -> None:
     assert r"<\x1b[31mred\x07>" in repr(hs.Popularity().fit(data).recommend())
 
 
+@pytest.mark.slow
 def test_a_stream_that_lacks_a_character_shows_its_code(odd_model: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from halfstep.cli import main; main()", "recommend", odd_model, "東", "-n", "1"],

@@ -32,6 +32,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_searches_the_default_space_and_saves_the_best(shell: Shell, table: Path, tmp_path: Path) -> None:
     out, err = shell("tune", table, *COLUMNS, "--trials", 4, "--search", "random", "-o", tmp_path / "m")
     assert "objective: explicit, because 5 values" in err

@@ -25,6 +25,8 @@ from halfstep.interactions import Vocabulary
 from halfstep.storage import container
 from interleaving import Meanwhile, at_line, every_line, interrupt
 
+pytestmark = pytest.mark.slow
+
 OBSERVED = np.random.default_rng(0).random((12, 9)) < 0.4
 BASE = hs.Interactions.from_arrays(*np.nonzero(OBSERVED))
 HELD_OUT = hs.Interactions.from_arrays(*np.nonzero(~OBSERVED))

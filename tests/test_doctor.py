@@ -64,6 +64,7 @@ def in_a_new_process(program: str, *arguments: object) -> tuple[list[str], int]:
     return names, compiled
 
 
+@pytest.mark.slow
 def test_what_was_warmed_is_all_that_models_need(tmp_path: Path) -> None:
     warmed, _ = in_a_new_process(WARM)
     needed, compiled = in_a_new_process(USE, tmp_path / "model")
@@ -226,6 +227,7 @@ class TestTheCommand:
         assert shell("--clear") == ("", "deleted all compiled kernels\n")
         assert not list(folder.iterdir())
 
+    @pytest.mark.slow
     def test_warms(self, shell: Callable[..., tuple[str, str]]) -> None:
         shell("--warm")
         out, err = shell("--warm")

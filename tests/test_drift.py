@@ -177,6 +177,7 @@ def test_interrupted_targets_are_written_anew(data: hs.Interactions, monkeypatch
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_ends_at_the_joint_least_squares() -> None:
     """At the end no block can be improved, nor users and their trends together."""
     data = table()

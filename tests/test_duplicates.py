@@ -24,6 +24,7 @@ def find(cells: list[tuple[int, int]]) -> Repeat | None:
     return find_repeat(rows, columns)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(CELLS, st.sampled_from([1, 2, 3]))
 def test_finds_the_first_repeat_with_and_without_the_kernel(cells: list[tuple[int, int]], threads: int) -> None:
@@ -35,6 +36,7 @@ def test_finds_the_first_repeat_with_and_without_the_kernel(cells: list[tuple[in
         assert find(cells) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [1, 777_777, 1_199_999])
 def test_finds_a_single_repeat_among_many_cells(place: int) -> None:
     cells = np.random.default_rng(0).permutation(4_000_000)[:1_200_000]

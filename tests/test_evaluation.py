@@ -565,6 +565,7 @@ def test_what_cannot_be_evaluated_is_refused(models, halves):
         hs.evaluate(models, test, candidates={user: [-5]})
 
 
+@pytest.mark.slow
 def test_popularity_on_the_ncf_protocol_of_movielens_1m():
     """Rendle et al. (2022) and the files of He et al. (2017): HR@10 0.453 and NDCG@10 0.254, each to three digits."""
     folder = Path(os.environ.get("HALFSTEP_DATA", "nowhere")) / "ncf-ml-1m"

@@ -96,6 +96,7 @@ def asked_one_by_one(model, stream, n):
     return places
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [1, 700, 1 << 20])
 @pytest.mark.parametrize("n", [1, 20, 1600, 5000])
 def test_lists_are_those_of_each_event(monkeypatch, n, at_once):

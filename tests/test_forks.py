@@ -20,7 +20,7 @@ from halfstep.backends.threads import OneBlasThread, Team, working
 from halfstep.forks import busy, give_way, idle
 from halfstep.interactions import Interactions
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")]
 
 PATIENCE = 60  # seconds after which a child hangs
 

@@ -20,6 +20,8 @@ from halfstep.link import Link
 from halfstep.sides import Prior, Regularization, sides
 from settings import SETTINGS, Setting, Table
 
+pytestmark = pytest.mark.slow
+
 PLAIN = next(setting for setting in SETTINGS if setting.name == "biased")
 WEIGHTED = next(setting for setting in SETTINGS if setting.name == "biased-weighted")
 UNBIASED = next(setting for setting in SETTINGS if setting.name == "als-wr")

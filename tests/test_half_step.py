@@ -98,6 +98,7 @@ def test_extreme_weights(table: Table, rank: int, seed: int, exponents: list[int
     assert_solves(problem, Y, half_step(by_user, Y), 2.3e-16)
 
 
+@pytest.mark.slow
 @every_setting
 @few
 @given(table=tables(), rank=ranks, seed=seeds)
@@ -277,6 +278,7 @@ def wide_tables(draw: st.DrawFn) -> Table:
     return Table(observed, rng.choice([-1.0, 0.0, 1.0, 2.5, 5.0], observed.shape))
 
 
+@pytest.mark.slow
 @every_setting
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=wide_tables(), rank=st.sampled_from([1, 3, 8, 15, 16, 33, 61]), strength=strengths, rho=rhos, seed=seeds)
@@ -357,6 +359,7 @@ def test_cells_that_weigh_as_if_they_were_missing_are_no_exception(
         np.testing.assert_allclose(loss, terms, rtol=precision, atol=precision)
 
 
+@pytest.mark.slow
 @every_setting
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=wide_tables(), rank=st.sampled_from([1, 8, 15, 33]), seed=seeds)
@@ -381,6 +384,7 @@ def test_steps_lower_the_objective_and_end_at_the_solution(
     assert after <= least * (1 + 1e-6)
 
 
+@pytest.mark.slow
 @every_setting
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=wide_tables(), rank=st.sampled_from([1, 8, 33, 65, 130]), seed=seeds)

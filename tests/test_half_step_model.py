@@ -601,6 +601,7 @@ STREAMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("duplicates", ["last", "sum"])
 @pytest.mark.parametrize("cells", STREAMS.values(), ids=STREAMS)
 def test_a_stream_that_nobody_reads_leaves_few_objects(

@@ -16,6 +16,8 @@ import halfstep as hs
 from halfstep.errors import DataError
 from halfstep.evaluation import append_to_history, check_history, metrics_of
 
+pytestmark = pytest.mark.slow
+
 RECORD = {"time": "2026-01-01T06:00:00+00:00", "model": "m.halfstep", "metrics": {"ndcg@10": 0.25, "rmse": None}}
 
 

@@ -385,6 +385,7 @@ def test_last_is_by_the_order_given_without_a_later_time(timestamps: Any) -> Non
     assert data.values.tolist() == [6.0, 7.0]
 
 
+@pytest.mark.slow
 @given(cells, st.sampled_from(["last", "sum", "mean"]), st.booleans())
 def test_merging_against_a_plain_loop(pairs: list[tuple[int, int]], how: Any, timed: bool) -> None:
     values = [float(3 * k % 7) for k in range(len(pairs))]

@@ -22,6 +22,8 @@ from halfstep.backends.threads import OneBlasThread, Team, paused, working
 from halfstep.errors import FitInterruptedWarning
 from halfstep.interrupts import deferred, deliver
 
+pytestmark = pytest.mark.slow
+
 OURS = str(Path(hs.__file__).parent)
 
 

@@ -16,6 +16,8 @@ from halfstep import kernel_cache
 from halfstep.kernel_cache import CHECKSUM_BYTES, KernelFiles
 from halfstep.kernels._jit import kernel
 
+pytestmark = pytest.mark.slow
+
 CALLED = """
 from halfstep.kernels._jit import kernel
 

@@ -45,6 +45,8 @@ from halfstep.lab.printed import ADDRESS, EXPERIMENTS, PRINTED, TITLE, label
 from halfstep.lab.results import Figure, rounded
 from halfstep.lab.story import compared_in_words
 
+pytestmark = pytest.mark.slow
+
 PLOTS = ("calibration", "convergence", "methods", "objective", "online", "traces", "tuning", "weights")
 
 

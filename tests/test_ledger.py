@@ -51,6 +51,7 @@ LIMITS = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     base=entries, batches=st.lists(entries, max_size=6), how=st.sampled_from(["last", "sum"]), weights=st.booleans()
@@ -141,6 +142,7 @@ def test_columns_have_to_fit() -> None:
     assert weighted.interactions.weights.tolist() == [3.0, 1.0]
 
 
+@pytest.mark.slow
 def test_a_long_stream_is_kept_in_a_few_numbers_an_event() -> None:
     """Also where the same cells come again and again, or new ones all the time."""
     ledger = Ledger.of(build([("a", 1, 1.0)], weights=False))

@@ -15,6 +15,7 @@ from halfstep.interactions import lines
 PIECES = st.sampled_from([b"a", b"\n", b"\n\n", b"\r\n", b"\r", "é".encode(), b"\xff", b"\0", b"long" * 20])
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.lists(PIECES, min_size=1, max_size=30), st.booleans())
 def test_counts_of_two_halves_are_those_of_the_whole(pieces: list[bytes], keep_line_ends: bool) -> None:

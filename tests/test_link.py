@@ -90,6 +90,7 @@ def test_without_noise_a_draw_is_the_ridge_of_the_rows_that_have_observations() 
     np.testing.assert_allclose(drawn.fitted, F.toarray() @ expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_draws_have_the_moments_of_their_conditional() -> None:
     F, rng = features(2, 20, 3), np.random.default_rng(2)
     hyper = Hyperparameters.of_root(np.zeros(2), np.array([[0.3, 0.0], [0.2, 0.4]]))

@@ -409,6 +409,7 @@ def test_wrong_samples_with_the_right_checksum_are_an_error(tmp_path: Path, name
             hs.load(tmp_path / "forged", verify=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["als", "als-drift", "four bins", "als-linked", "bayesian", "ordinal", "sgd", "popularity"]
 )
@@ -449,6 +450,7 @@ def test_a_header_as_large_as_no_model_has_is_refused_before_it_is_read(tmp_path
     assert peak < 1_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", [b"{}", b'{"tuple":[]}', b"1"])
 def test_overlong_ids_are_refused_before_they_are_parsed(sound: Path, tmp_path: Path, entry: bytes) -> None:
     """One id of ten million parts: all of it at once would take 30 times its size."""
@@ -508,6 +510,7 @@ for number in range(50):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, so that fifty processes start quickly")
 def test_a_process_that_is_killed_leaves_a_whole_file(tmp_path: Path) -> None:
     one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
@@ -535,6 +538,7 @@ except hs.errors.ModelFileError as error:
 
 
 class TestThatCannotBeWritten:
+    @pytest.mark.slow
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
     def test_for_want_of_room_the_old_file_stays(self, sound: Path, tmp_path: Path) -> None:
         path = tmp_path / "model"
@@ -606,6 +610,7 @@ class TestFilesInUse:
         assert_same(model, loaded)
         assert not loaded.item_factors_.flags.writeable
 
+    @pytest.mark.slow
     def test_a_file_from_another_process(self, tmp_path: Path) -> None:
         program = (
             "import sys, halfstep as hs\n"

@@ -25,6 +25,8 @@ from halfstep.ordinal import CELLS_AT_ONCE, Latents, Ratings, first_cuts, probab
 from halfstep.samples import Samples, SideSamples
 from halfstep.sides import Regularization, sides
 
+pytestmark = pytest.mark.slow
+
 CUTS = np.array([-1.2, -0.9, 0.4, 1.5])  # of what is made up here: categories far from equally wide
 
 

@@ -152,6 +152,7 @@ def is_left_out(name: str, value: Any) -> bool:
     return isinstance(value, int) and value > 1000 and name in LARGE | SIZES
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")
 def test_every_parameter_takes_its_value_or_says_what_is_wrong(tmp_path: Path) -> None:
     wrong = []

@@ -380,6 +380,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(JSON, max_size=20))
 def test_entries_of_json_are_those_of_the_whole(entries: list[object]) -> None:
     """Cut anywhere: between entries, inside one, and inside a number."""

@@ -173,6 +173,7 @@ def test_what_is_in_another_encoding_has_a_line(tmp_path: Path, rows: int) -> No
         read_interactions(write(tmp_path, "user,item\n1,2\n".encode("utf-16-le")), encoding="utf-16")
 
 
+@pytest.mark.slow
 def test_long_files_of_carriage_returns(tmp_path: Path) -> None:
     path = write(tmp_path, "user,item\r" + "".join(f"é{k},{k}\r" for k in range(250_000)))
     assert len(read_interactions(path)) == 250_000
@@ -283,6 +284,7 @@ def test_duplicates_are_passed_on(tmp_path: Path) -> None:
 NOON = np.datetime64("2016-02-23T17:59", "us")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -317,6 +319,7 @@ def test_timestamps_in_many_formats(tmp_path: Path, text: str, expected: Any) ->
     assert timestamps.dtype.kind == {int: "i", float: "f"}.get(type(expected), "M")
 
 
+@pytest.mark.slow
 def test_the_order_of_day_and_month_is_not_guessed(tmp_path: Path) -> None:
     path = write(tmp_path, "user,item,timestamp\n1,1,03/03/2016\n2,1,01/02/2016\n")
     with pytest.raises(
@@ -333,6 +336,7 @@ def test_the_order_of_day_and_month_is_not_guessed(tmp_path: Path) -> None:
         read_interactions(path, timestamp_format="%Q")
 
 
+@pytest.mark.slow
 def test_years_of_two_digits_are_not_those_of_antiquity(tmp_path: Path) -> None:
     path = write(tmp_path, "user,item,timestamp\n1,1,31-12-99\n2,1,01-02-16\n")
     assert read_interactions(path).timestamps.tolist() == [
@@ -348,6 +352,7 @@ def test_years_of_two_digits_are_not_those_of_antiquity(tmp_path: Path) -> None:
 FIELDS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(FIELDS, FIELDS, FIELDS), min_size=1, max_size=8), st.sampled_from(["\n", "\r\n"]))
 def test_fields_of_any_characters(records: list[tuple[str, ...]], newline: str) -> None:
@@ -363,6 +368,7 @@ def test_fields_of_any_characters(records: list[tuple[str, ...]], newline: str) 
     assert data.values.sum() == len(records)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.text('a1 ,"\r\n', max_size=40))
 def test_malformed_text_is_refused_or_no_row_is_lost(content: str) -> None:
@@ -374,6 +380,7 @@ def test_malformed_text_is_refused_or_no_row_is_lost(content: str) -> None:
             assert data.values.sum() == len(lines)
 
 
+@pytest.mark.slow
 def test_damaged_files_are_refused_or_no_row_is_lost() -> None:
     became = readers.run(mutations=40, seed=1)
     assert sum(became.values()) == 40
@@ -515,12 +522,14 @@ def test_named_pipes(tmp_path: Path, content: bytes) -> None:
     writer.join()
 
 
+@pytest.mark.slow
 def test_the_standard_input() -> None:
     script = "import halfstep as hs; print(hs.read_interactions('-'))"
     done = subprocess.run([sys.executable, "-c", script], input=TABLE.encode(), capture_output=True, check=True)
     assert done.stdout.startswith(b"Interactions(3 interactions, 2 users")
 
 
+@pytest.mark.slow
 def test_bad_rows_of_the_standard_input_have_lines() -> None:
     script = "import halfstep as hs; hs.read_interactions('-')"
     done = subprocess.run([sys.executable, "-c", script], input=b"user,item\n1,2\n1,2\n", capture_output=True)
@@ -943,6 +952,7 @@ def test_temporary_files_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_reading_takes_no_dataframe_library(tmp_path: Path) -> None:
     path = write(tmp_path, TABLE)
     script = (

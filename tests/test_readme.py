@@ -11,6 +11,8 @@ import pytest
 import halfstep as hs
 from halfstep.evaluation.metric_names import PER_LIST
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)

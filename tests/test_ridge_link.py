@@ -127,6 +127,7 @@ def test_singles_keep_the_digits_of_the_loss(table: Table, data: hs.Interactions
     assert model.history_[-1].observed == pytest.approx(observed, rel=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -44,6 +44,7 @@ def random_problem(seed, users, items, density=0.6):
     return Interactions.from_sparse(sparse.coo_array((ratings, (rows, columns)), shape=(users, items)))
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 2**32 - 1),
     users=st.integers(1, 8),

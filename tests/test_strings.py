@@ -29,6 +29,7 @@ def assert_ascending(numbers: StringNumbers, strings: list[str]) -> None:
     assert [ascending[rank] for rank in ranks.tolist()] == strings
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(TEXTS, max_size=30), max_size=5), st.integers(0, 3))
 def test_numbers_are_those_of_a_dictionary(chunks: list[list[str]], before: int) -> None:

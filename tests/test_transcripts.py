@@ -11,6 +11,8 @@ import transcripts
 from halfstep.cli.app import app
 from transcripts import PAGES, Step, blocks_of, comparable, in_examples, rewritten, run, steps_of
 
+pytestmark = pytest.mark.slow
+
 PAGE = """Not run:
 
 ```console

@@ -81,6 +81,7 @@ def test_what_cold_items_say_does_not_count(ratings: hs.Interactions) -> None:
     assert [trial.value for trial in plain] == [trial.value for trial in hijacked]
 
 
+@pytest.mark.slow
 def test_the_same_for_any_number_of_threads_and_not_for_any_seed(ratings: hs.Interactions) -> None:
     space = {"regularization": hs.LogUniform(0.1, 30.0), "rank": [2, 8, 40]}
 
@@ -354,6 +355,7 @@ def test_plot_marks_trials_that_are_clipped(
         assert [x for x, value in enumerate(values) if not low <= value <= high] == clipped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "rows"), [(1, [1]), (2, [2]), (3, [3]), (4, [2, 2]), (5, [3, 2]), (7, [3, 2, 2])])
 def test_panels_fill_every_row_of_a_plot(count: int, rows: list[int]) -> None:
     names = "abcdefg"[:count]

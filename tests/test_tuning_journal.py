@@ -19,7 +19,7 @@ import halfstep as hs
 from halfstep.errors import JournalError
 from halfstep.tuning.journal import Journal
 
-pytestmark = pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")]
 
 PROGRAM = """
 import sys, time

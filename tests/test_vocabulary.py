@@ -35,6 +35,7 @@ def test_integers_round_trip_in_ascending_order(column: list[int]) -> None:
     assert vocabulary.positions(column).tolist() == positions.tolist()
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(st.text(), st.just("")), max_size=30))
 def test_strings_round_trip_in_ascending_order(column: list[str]) -> None:
     vocabulary, positions = Vocabulary.encode(column)

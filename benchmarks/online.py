@@ -1,13 +1,14 @@
-"""How long one event takes: to learn it, to fold a user in, to recommend to one user; and how far updates drift.
+"""How long one event takes: to learn it, to fold a user in, to recommend to one user; and how far updates differ.
 
     python -m benchmarks.online
 
 Times are of 100,000 users × 50,000 items at rank 64: users' activity is lognormal, items' popularity follows Zipf's
 law. Events are drawn from the same distribution; some are of new users and items.
 
-Drift is that of the last 10,000 ratings of MovieLens 100K, learnt one by one, against the same in one batch. They
-must end alike where the mathematics says so: while only users learn, and what their rows share does not depend on the
-events. They need not where popularity does (eALS), or where items move between one solution of a user and the next.
+The difference is that of the last 10,000 ratings of MovieLens 100K, learnt one by one, against the same in one batch.
+They must end alike where the mathematics says so: while only users learn, and what their rows share does not depend
+on the events. They need not where popularity does (eALS), or where items move between one solution of a user and the
+next.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def timed(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def drift() -> None:
-    """Compare one by one with one batch."""
+def compare_with_one_batch() -> None:
+    """Compare updates one by one with one batch."""
     train, events = hs.split_by_time(hs.datasets.movielens_100k(), 0.1)
     events = events.subset(train.item_counts[events.item_positions] > 0)
     users = np.unique(events.user_positions)
@@ -118,7 +119,7 @@ def main() -> None:
         histories = [{"someone": rng.choice(ITEMS, 40, replace=False).tolist()} for _ in range(200)]
         percentiles("fold in a history of 40", [timed(lambda h=h, m=model: m.fold_in(h)) for h in histories])
         percentiles("recommend 10 to one user", [timed(lambda v=v, m=model: m.recommend([v])) for v in u[:200]])
-    drift()
+    compare_with_one_batch()
 
 
 if __name__ == "__main__":

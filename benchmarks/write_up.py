@@ -1,6 +1,6 @@
 """How long the write-up's experiments take, against the same arithmetic in NumPy: ``python -m benchmarks.write_up``.
 
-All in one process, in turn, so that the ratios hold when the machine's speed drifts. Start-up times are of new
+All in one process, in turn, so that the ratios hold when the machine's speed changes. Start-up times are of new
 processes; the cold one compiles into an empty cache.
 """
 

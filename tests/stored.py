@@ -43,10 +43,6 @@ MODELS = {
         hs.Explicit(biases=np.bool_(True), weight=np.float32(0.1)),
         rank=np.int64(2), tol=np.float64(0.1), random_state=0,
     ),
-    "als-drift": hs.ALS(
-        hs.Explicit(biases=True, drift=hs.Drift(bins=2, regularization=(0.5, 1))),
-        rank=2, iterations=2, random_state=0,
-    ),
     "als-linked": hs.ALS(
         hs.Explicit(biases=True), rank=2, implicit_features=True, feature_regularization=(1.0, 2), iterations=2,
         random_state=0,
@@ -116,10 +112,6 @@ def assert_same(a: FactorModel, b: FactorModel) -> None:
     assert [type(line) for line in a.__dict__.get("history_", [])] == [
         type(line) for line in b.__dict__.get("history_", [])
     ]
-    assert (a.drift_ is None) == (b.drift_ is None)
-    if a.drift_ is not None:
-        pairs = zip(a.drift_.to_arrays().values(), b.drift_.to_arrays().values(), strict=True)
-        assert all(same_array(*pair) for pair in pairs)
     assert (a.interactions_ is None) == (b.interactions_ is None)
     if a.interactions_ is not None:
         assert_same_interactions(a.interactions_, b.interactions_)

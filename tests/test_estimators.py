@@ -258,7 +258,6 @@ class TestRepr:
             (hs.Implicit(missing_weight=1), "Implicit(missing_weight=1)"),
             (hs.Implicit(observed_weight=hs.weights.confidence(40.0)),
              "Implicit(observed_weight=confidence(alpha=40.0, base=1.0))"),
-            (hs.Drift(bins=3), "Drift(bins=3)"),
         ],
         ids=lambda each: each if isinstance(each, str) else "",
     )  # fmt: skip

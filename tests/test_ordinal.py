@@ -532,8 +532,6 @@ def test_errors_name_the_culprit(data: hs.Interactions, model: hs.BayesianALS) -
         plain.predict_proba(data)
     with pytest.raises(ParameterError, match="ordinal='yes'"):
         hs.BayesianALS(ordinal="yes")
-    with pytest.raises(ParameterError, match="take drift from the objective"):
-        hs.BayesianALS(hs.Explicit(biases=True, drift=hs.Drift()), ordinal=True)
     with pytest.raises(ParameterError, match="ordinal=True cannot explain"):
         model.explain(4, 2)
     with pytest.raises(ParameterError, match="interval=90"):

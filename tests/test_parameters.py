@@ -81,7 +81,7 @@ def calls(folder: Path) -> dict[str, Call]:
         "UserItemBias": fitting(hs.UserItemBias),
         "Explicit": (lambda **given: hs.ALS(hs.Explicit(**given), **one).fit(DATA), hs.Explicit, {}),
         "Implicit": (lambda **given: hs.ALS(hs.Implicit(**given), **one).fit(DATA), hs.Implicit, {}),
-        "Drift": of(hs.Drift), "Uniform": of(hs.Uniform, low=1, high=2), "Integers": of(hs.Integers, low=1, high=2),
+        "Uniform": of(hs.Uniform, low=1, high=2), "Integers": of(hs.Integers, low=1, high=2),
         "LogUniform": of(hs.LogUniform, low=1, high=2),
         "from_arrays": of(Interactions.from_arrays, users=[1], items=[2]),
         "from_frame": of(Interactions.from_frame, frame=FRAME),

@@ -94,7 +94,7 @@ def test_the_page_on_evaluation_names_all_metrics_and_splits() -> None:
 
 def test_the_settings_in_the_table_can_be_made() -> None:
     cells = re.findall(r"^\|[^|]+\| `(hs\.[^`]+)`", README, flags=re.MULTILINE)
-    assert len(cells) == 10
+    assert len(cells) == 9
     for cell in cells:
         eval(cell, {"hs": hs, "w0": 0.1, "rows": 1.0, "columns": 1.0, "a": 0.3})
 

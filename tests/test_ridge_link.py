@@ -161,8 +161,7 @@ def test_an_iteration_that_is_thrown_away_leaves_nothing(
     with CPU(1) as backend:
         run = Alternation(
             backend, by_user, by_item, Snapshot(P, Q, []), solver="cholesky", extrapolation=beta, data=data,
-            regularization=setting.regularization(STRENGTH, 2.0), features=features,
-            feature_regularization=OF_FEATURES,
+            features=features, feature_regularization=OF_FEATURES,
         )  # fmt: skip
         for _ in range(30):
             before = run.finished
@@ -328,9 +327,6 @@ def test_refused_with_a_reason(data: hs.Interactions, told: pd.DataFrame) -> Non
     for solver in ("cg", "subspace"):
         with pytest.raises(ParameterError, match=f"solver='{solver}': rows that are linked"):
             linked(solver=solver, implicit_features=True).fit(data)
-    timed = hs.Interactions.from_arrays(data.user_ids, data.item_ids, data.values, np.arange(len(data)))
-    with pytest.raises(ParameterError, match="biases that drift, which cannot go with features"):
-        linked(hs.Explicit(biases=True, drift=hs.Drift())).fit(timed, user_features=told)
     for strength in (0.0, (1.0, -1.0), "much"):
         with pytest.raises(ParameterError, match="feature_regularization="):
             linked(feature_regularization=strength)

@@ -18,7 +18,6 @@ _NAMES = {
     "als": ["ALS"],
     "baselines": ["GlobalMean", "ItemBias", "Popularity", "UserItemBias"],
     "bayesian": ["BayesianALS"],
-    "drift": ["Drift"],
     "factor_model": ["FactorModel"],
     "evaluation": ["Evaluation", "StreamEvaluation", "evaluate", "evaluate_stream"],
     "interactions": ["Interactions", "Vocabulary", "read_adjacency_lists", "read_interactions"],
@@ -59,7 +58,6 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep.baselines import Popularity as Popularity
     from halfstep.baselines import UserItemBias as UserItemBias
     from halfstep.bayesian import BayesianALS as BayesianALS
-    from halfstep.drift import Drift as Drift
     from halfstep.evaluation import Evaluation as Evaluation
     from halfstep.evaluation import StreamEvaluation as StreamEvaluation
     from halfstep.evaluation import evaluate as evaluate

@@ -67,8 +67,7 @@ class ALS(IncrementalModel):
     over the rows that have observations, and β is solved for alternately with the rows. Features are passed to `fit`,
     or are derived from the interactions: the items that a user has interacted with, and the users of an item
     (``implicit_features=True``). Rows without observations are predicted from their features, and their missing cells
-    are ignored. With side information, all rows are solved exactly, in float64 unless `system_dtype` is set, and
-    `Drift` is not supported.
+    are ignored. With side information, all rows are solved exactly, in float64 unless `system_dtype` is set.
 
     Parameters
     ----------
@@ -152,8 +151,6 @@ class ALS(IncrementalModel):
         Zeros unless the objective has biases.
     mean_ : float
         μ, the weighted mean of the values if the objective has biases, else 0.
-    drift_ : FittedDrift or None
-        The time-dependent part of the biases, if the objective has a drift.
     regularization_ : Regularization
         The values of λ of users and items, ν, ρ and `regularization_counts` used in the fit.
     objective_ : Explicit or Implicit
@@ -351,7 +348,7 @@ class ALS(IncrementalModel):
             raise DataError("all observed weights are 0: there is nothing to fit")
         solver, precision = self._solver, self._precision
         if of_users is not None:
-            check_linkable(self.objective, self.solver)
+            check_linkable(self.solver)
             cost = cost.without_missing_of(data.user_counts == 0, data.item_counts == 0)
             solver, precision = "cholesky", "float64" if self.system_dtype == "auto" else self.system_dtype
         unit, grams = self._unit(cost), NO_GRAMIANS
@@ -362,7 +359,7 @@ class ALS(IncrementalModel):
             start = Snapshot(*self._initial_factors(data, by_user.unknowns, unit), [])
             run = Alternation(
                 backend, by_user, by_item, start, solver=solver, extrapolation=self.extrapolation, data=data,
-                drift=self.objective.drift, regularization=regularization, features=features,
+                features=features,
                 feature_regularization=as_pair("feature_regularization", self.feature_regularization),
             )  # fmt: skip
             try:
@@ -450,7 +447,6 @@ class ALS(IncrementalModel):
         self._remember(
             data,
             mean=cost.mean,
-            drift=finished.drift,
             more={
                 "history_": finished.history,
                 "_missing_weight": self.objective.default_missing_weight(cost),

@@ -1,4 +1,4 @@
-"""The training loop of `ALS`: users and items in turn, with what drifts and what they are linked to in between."""
+"""The training loop of `ALS`: users and items in turn, with what they are linked to in between."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import numpy as np
 
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Factors, Solver, aligned_zeros
-from halfstep.drift import Drift, FittedDrift
-from halfstep.drifting import DriftSteps
 from halfstep.errors import NumericalError
 from halfstep.half_step_model import naming_the_row
 from halfstep.interactions import Interactions
 from halfstep.ridge_link import Linked, RidgeLink
-from halfstep.sides import Prior, Regularization, Side
+from halfstep.sides import Prior, Side
 
 if TYPE_CHECKING:
     from halfstep.features import Sparse
@@ -41,8 +39,6 @@ class Iteration(NamedTuple):
         to them.
     seconds : float
         Since the fit began.
-    drift_regularization : float
-        Σ λ_u a_u² + Σ λ_ib b_ib² of biases that drift.
     link_regularization : float
         λ_β ‖β‖²_D of both sides' links to features.
     """
@@ -53,7 +49,6 @@ class Iteration(NamedTuple):
     missing: float
     regularization: float
     seconds: float
-    drift_regularization: float = 0.0
     link_regularization: float = 0.0
 
 
@@ -66,7 +61,6 @@ class Snapshot(NamedTuple):
     P: Factors
     Q: Factors
     history: list[Iteration]
-    drift: FittedDrift | None = None
     links: tuple[Linked | None, Linked | None] = (None, None)
 
 
@@ -81,8 +75,7 @@ class Alternation:
     come of it are as good as any, and better if they lower the objective: else they are thrown away, and the next
     iteration starts from where the items are. So the objective never rises.
 
-    Biases that drift take their steps before the users, from where the last kept iteration ended. Where a side is
-    linked to features, its rows are solved around what these say, and β for the rows right after.
+    Where a side is linked to features, its rows are solved around what these say, and β for the rows right after.
 
     Attributes
     ----------
@@ -100,22 +93,15 @@ class Alternation:
         solver: Solver,
         extrapolation: float,
         data: Interactions,
-        drift: Drift | None = None,
-        regularization: Regularization,
         features: tuple[Sparse | None, Sparse | None],
         feature_regularization: tuple[float, float],
     ) -> None:
-        self.finished = start
         self._backend, self._users, self._items = backend, backend.load(by_user), backend.load(by_item)
         self._solver, self._extrapolation, self._data = solver, extrapolation, data
         self._spare = aligned_zeros(start.P.shape, start.P.dtype), aligned_zeros(start.Q.shape, start.Q.dtype)
         # What the next users' half-step takes the items for: where they are, or where they would be if they went on.
         # The latter is in the spare, which nobody needs until the items are solved.
         self._fixed = start.Q
-        self._drift: DriftSteps | None = None
-        if drift is not None:
-            self._drift = DriftSteps(backend, self._users, self._items, data, drift, regularization)
-            self.finished = start._replace(drift=self._drift.start)
         self._began = time.perf_counter()
         if any(F is not None for F in features):
             backend.hold_blas()  # for what is between half-steps, in which the threads here take part
@@ -124,17 +110,12 @@ class Alternation:
             for F, loaded, reg in zip(features, (self._users, self._items), feature_regularization, strict=True)
         ]
         users, items = (None if link is None else link.start for link in self._links)
-        self.finished = self.finished._replace(links=(users, items))
-        self._drifted = self.finished.drift  # what it is in the next iteration: not from the factors' random start
+        self.finished = start._replace(links=(users, items))
 
     def iterate(self) -> bool:
         """Run one iteration; False if it was thrown away."""
         P, Q = self._spare
         is_ahead = self._fixed is Q
-        drift, of_drift = self._next_drift(), 0.0
-        if self._drift is not None and drift is not None:
-            self._drift.aim(drift)
-            of_drift = self._drift.penalty(drift)
         if self._solver != "cholesky":
             P[...] = self.finished.P
             if not is_ahead:
@@ -152,13 +133,12 @@ class Alternation:
         )
         of_links = self._link_penalty(USERS, users) + self._link_penalty(ITEMS, items)
         seconds = time.perf_counter() - self._began
-        line = history_line(len(before.history) + 1, loss, penalties, seconds, of_drift, of_links)
+        line = history_line(len(before.history) + 1, loss, penalties, seconds, of_links)
         if is_ahead and self._has_risen(line):
             self._fixed = before.Q
             return False
         self._spare = before.P, before.Q
-        self.finished = Snapshot(P, Q, [*before.history, line], drift, (users, items))
-        self._drifted = None
+        self.finished = Snapshot(P, Q, [*before.history, line], (users, items))
         self._fixed = Q
         if self._extrapolation and before.history:  # what the items moved from first was drawn at random
             ahead = before.Q
@@ -177,25 +157,13 @@ class Alternation:
         link = self._links[side]
         return 0.0 if link is None or linked is None else link.penalty(linked)
 
-    def _next_drift(self) -> FittedDrift | None:
-        """What drifts in the next iteration; the same again if that is thrown away, as nothing else has changed."""
-        before = self.finished
-        if self._drifted is None and self._drift is not None and before.drift is not None:
-            self._drifted = self._drift.improved(before.P, before.Q, before.drift)
-        return self._drifted
-
     def finalize(self) -> None:
         """Run one iteration more, exactly, from where the items are."""
         self._solver, self._fixed = "cholesky", self.finished.Q
         self.iterate()
 
     def refresh_users(self) -> None:
-        """Solve the users once more, exactly, for the items as they are; together with their trends."""
-        if self._drift is not None and self.finished.drift is not None:
-            with naming_the_row("user", self._data):
-                P, drift = self._drift.solve_users(self.finished.Q, self.finished.drift, self._backend.threads)
-            self.finished = self.finished._replace(P=P, drift=drift)
-            return
+        """Solve the users once more, exactly, for the items as they are."""
         P, _ = self._spare
         with naming_the_row("user", self._data):
             self._backend.half_step(self._users, self.finished.Q, P, prior=_prior(self.finished.links[USERS]))
@@ -207,7 +175,7 @@ class Alternation:
 
 
 def history_line(
-    number: int, loss: tuple[float, float], penalties: float, seconds: float, of_drift: float, of_links: float = 0.0
+    number: int, loss: tuple[float, float], penalties: float, seconds: float, of_links: float
 ) -> Iteration:
     """Add the objective up.
 
@@ -216,10 +184,10 @@ def history_line(
     NumericalError
         If it is not finite, or one of its terms is below 0, as no sum of squares is.
     """
-    total = sum(loss) + penalties + of_drift + of_links
+    total = sum(loss) + penalties + of_links
     if not np.isfinite(total):
         raise NumericalError(f"the objective is {total} after iteration {number}: look for extreme values or weights")
-    line = Iteration(number, total, *loss, penalties, seconds, of_drift, of_links)
+    line = Iteration(number, total, *loss, penalties, seconds, of_links)
     terms = {name: term for name, term in line._asdict().items() if name not in ("iteration", "seconds")}
     name = min(terms, key=terms.__getitem__)
     if terms[name] < 0:

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Factors
 from halfstep.conditionals import Dice, NormalWishart
-from halfstep.drift import FittedDrift
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.factor_model import FactorModel
 from halfstep.features import Given, read_features
@@ -82,8 +81,8 @@ class BayesianALS(HalfStepModel):
     ordinal : bool
         Take the distinct values of the data, 100 at most, as categories: their order counts, and not their numbers,
         other than in the means that `predict` gives. Sweeps take four to seven times as long, and where data are
-        many it takes more of them, those of the burn-in included. Entries cannot be weighted, biases cannot drift,
-        and `explain` is not possible.
+        many it takes more of them, those of the burn-in included. Entries cannot be weighted, and `explain` is not
+        possible.
     burn_in : int
         Sweeps at the beginning that are not kept, in which the chain finds its way.
     sample_memory : int
@@ -193,10 +192,6 @@ class BayesianALS(HalfStepModel):
                 f"objective={self.objective!r} weights missing cells, which are no observations: leave "
                 "missing_weight at 0, or fit an ALS"
             )
-        if self.ordinal and isinstance(self.objective, Explicit) and self.objective.drift is not None:
-            raise ParameterError(
-                "drift of latent targets is not to be had: take drift from the objective, or leave ordinal off"
-            )
         is_pair = isinstance(self.init, tuple | list) and len(self.init) == 2
         if not (self.init is None or is_pair or isinstance(self.init, FactorModel | NotStored)):
             raise ParameterError("init: give a fitted model, or a pair, the users' factors and the items'")
@@ -249,13 +244,13 @@ class BayesianALS(HalfStepModel):
         start = starting_factors(data, self.init, self.rank, biases=cost.biases, unit=_unit(cost), rng=rng)
         seed = int(rng.integers(2**63))
         try:
-            samples, history, drift = self._drawn(
+            samples, history = self._drawn(
                 data, linked, cost, ratings, start, seed, in_singles=self.rank > DOUBLES_UP_TO
             )
         except NumericalError:
             if self.rank <= DOUBLES_UP_TO:
                 raise
-            samples, history, drift = self._drawn(data, linked, cost, ratings, start, seed, in_singles=False)
+            samples, history = self._drawn(data, linked, cost, ratings, start, seed, in_singles=False)
         with CPU(self.threads) as backend:
             backend.hold_blas()
             user_factors, item_factors = samples.point_factors(backend.run)
@@ -266,7 +261,6 @@ class BayesianALS(HalfStepModel):
             item_factors=item_factors,
             user_biases=samples.users.biases.mean(axis=1),
             item_biases=samples.items.biases.mean(axis=1),
-            drift=drift,
             more={"samples_": samples, "history_": history, "_of_users": of_users},
         )
         if ratings is None:
@@ -287,7 +281,7 @@ class BayesianALS(HalfStepModel):
         seed: int,
         *,
         in_singles: bool,
-    ) -> tuple[Samples, list[Sweep], FittedDrift | None]:
+    ) -> tuple[Samples, list[Sweep]]:
         """Run a chain, whose systems are solved in single or in double precision."""
         n_features = 0 if linked[0] is None else linked[0].shape[1]
         categories = NO_CATEGORIES if ratings is None else ratings.categories
@@ -313,11 +307,10 @@ class BayesianALS(HalfStepModel):
                 unit=unit,
                 dice=Dice(seed),
                 features=linked,
-                drift=self.objective.drift,
                 ratings=ratings,
             )
             kept = self._sample(chain, samples, history)
-        return samples.first(kept), history, chain.mean_drift
+        return samples.first(kept), history
 
     def _sample(self, chain: Chain, samples: Samples, history: list[Sweep]) -> int:
         """Run the chain, and write down what is to be kept; return how many samples that is."""
@@ -335,7 +328,6 @@ class BayesianALS(HalfStepModel):
                             None if link is None else link.coefficients, state.cuts,
                         )  # fmt: skip
                         kept += 1
-                        chain.keep_drift(kept)
                     history.append(line)
                     with allowed():
                         bar.set_postfix_str(f"noise {line.noise**-0.5:.4g}", refresh=False)
@@ -361,7 +353,6 @@ class BayesianALS(HalfStepModel):
         users: ArrayLike | Interactions,
         items: ArrayLike | None = None,
         *,
-        timestamps: ArrayLike | None = None,
         unknown: Literal["baseline", "raise"] = "baseline",
         interval: None = None,
     ) -> NDArray[np.float64]: ...
@@ -372,7 +363,6 @@ class BayesianALS(HalfStepModel):
         users: ArrayLike | Interactions,
         items: ArrayLike | None = None,
         *,
-        timestamps: ArrayLike | None = None,
         unknown: Literal["baseline", "raise"] = "baseline",
         interval: float,
     ) -> Intervals: ...
@@ -382,7 +372,6 @@ class BayesianALS(HalfStepModel):
         users: ArrayLike | Interactions,
         items: ArrayLike | None = None,
         *,
-        timestamps: ArrayLike | None = None,
         unknown: Literal["baseline", "raise"] = "baseline",
         interval: float | None = None,
     ) -> NDArray[np.float64] | Intervals:
@@ -393,8 +382,6 @@ class BayesianALS(HalfStepModel):
         users, items : array-like of ids, both of length n
             A single id on one side is paired with every id of the other. Interactions alone, in the place of
             `users`, stand for their own pairs.
-        timestamps
-            As in `ALS.predict`.
         unknown : {"baseline", "raise"}
             What to do with an id that the model was not fitted on: predict from what its side is drawn around, or
             raise `UnknownIdError`.
@@ -406,9 +393,8 @@ class BayesianALS(HalfStepModel):
         ndarray of shape (n,), or Intervals with ``interval``
             Means, or a tuple (mean, lower, upper) of arrays. The ends are quantiles of the predictive distribution, a
             mixture over the samples s of N(score_s, 1/τ_s); what is not known of a user or item without observations
-            adds its variance. How uncertain biases are that drift is left out. With ``ordinal=True`` means and ends
-            are of the distribution over the categories; the ends are categories themselves, and no more lies beyond
-            either than of an interval elsewhere.
+            adds its variance. With ``ordinal=True`` means and ends are of the distribution over the categories; the
+            ends are categories themselves, and no more lies beyond either than of an interval elsewhere.
 
         Raises
         ------
@@ -420,7 +406,7 @@ class BayesianALS(HalfStepModel):
             If an id is unknown and ``unknown="raise"``.
         """
         if interval is None:
-            return super().predict(users, items, timestamps=timestamps, unknown=unknown)
+            return super().predict(users, items, unknown=unknown)
         if not (isinstance(interval, float | np.floating) and 0 < interval < 1):
             raise ParameterError(f"interval={interval!r}: give a probability between 0 and 1, such as 0.9")
         self = self._snapshot()
@@ -429,11 +415,9 @@ class BayesianALS(HalfStepModel):
             shares, tail = self._probabilities(u, i), 0.5 * (1.0 - float(interval))
             ends = (category_quantiles(shares, self.categories_, share) for share in (tail, 1.0 - tail))
             return Intervals(shares @ self.categories_, *ends)
-        t = self._times(users, timestamps, len(u))
-        base = self.mean_ + (0.0 if self.drift_ is None else self.drift_.at(u, i, t))
         with self._helpers(len(u)) as backend:
-            mean = self.samples_.scores(u, i, backend.run) + base
-            lower, upper = self.samples_.intervals(u, i, float(interval), backend.run).T + base
+            mean = self.samples_.scores(u, i, backend.run) + self.mean_
+            lower, upper = self.samples_.intervals(u, i, float(interval), backend.run).T + self.mean_
         return Intervals(mean, lower, upper)
 
     def predict_proba(
@@ -501,7 +485,6 @@ class BayesianALS(HalfStepModel):
 
         In each sample they are drawn as in `fit`, given its items, its noise, and what its users are drawn around.
         With ``ordinal=True`` they and their latent targets are drawn in turn, a few times for each sample.
-        Where biases drift, items do so as they were fitted, and these users have no trend.
         Nothing is learned about the items. The same history gives the same result, whoever else is folded in.
 
         Parameters
@@ -534,8 +517,7 @@ class BayesianALS(HalfStepModel):
         data = self._histories(histories, unknown_items)
         of_users = self._of_users.of_others(data.users, user_features)
         linked = self._linked_users(data, of_users)
-        drift = None if self.drift_ is None else self.drift_.of_users(data)
-        side, samples, numbers = self._users_side(data, drift), self.samples_, None
+        side, samples, numbers = self._users_side(data), self.samples_, None
         if samples.is_ordinal:
             refuse_weights(side.weights)
             numbers = Ratings.of(data, samples.categories).numbers[data.by_user.order]
@@ -547,8 +529,6 @@ class BayesianALS(HalfStepModel):
             factors = folded_samples.projected(self.item_factors_, backend.run)
         folded = self._folded(data, factors, users.biases.mean(axis=1))
         folded.samples_, folded._of_users = folded_samples, of_users
-        if drift is not None:
-            folded.drift_ = drift
         return folded
 
     def _contributions(self, history: Interactions, u: int, i: int) -> tuple[NDArray[np.floating], float]:
@@ -594,11 +574,10 @@ class BayesianALS(HalfStepModel):
     def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         super()._take_more_arrays(arrays)
         n_users, n_items = len(self.user_factors_), len(self.item_factors_)
-        own = FittedDrift.left_out(arrays)
-        of_users = {name.removeprefix(PREFIX): a for name, a in own.items() if name.startswith(PREFIX)}
+        of_users = {name.removeprefix(PREFIX): a for name, a in arrays.items() if name.startswith(PREFIX)}
         self._of_users = Given.from_arrays(of_users, "user", n_users)
         n_features = self._of_users.matrix.shape[1] + (n_items if self.implicit_features else 0)
-        drawn = {name: a for name, a in own.items() if not name.startswith(PREFIX)}
+        drawn = {name: a for name, a in arrays.items() if not name.startswith(PREFIX)}
         self.samples_ = Samples.from_arrays(drawn, n_users, n_items, self.item_factors_.shape[1], n_features)
         if self.samples_.is_ordinal != bool(self.ordinal):
             raise ValueError(f"its samples are not those of ordinal={self.ordinal}")

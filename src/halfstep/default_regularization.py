@@ -161,7 +161,7 @@ class HeldOut:
         Q[:, :k] = self._start
         run = Alternation(
             self._backend, by_user, by_item, Snapshot(P, Q, []), solver="cholesky", extrapolation=0.0, data=data,
-            regularization=regularization, features=(None, None), feature_regularization=(1.0, 1.0),
+            features=(None, None), feature_regularization=(1.0, 1.0),
         )  # fmt: skip
         for _ in range(ITERATIONS):
             run.iterate()

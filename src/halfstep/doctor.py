@@ -14,7 +14,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -28,7 +28,6 @@ from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Solver, empty_factors
 from halfstep.backends.threads import available_cores
 from halfstep.bayesian import BayesianALS
-from halfstep.drift import Drift
 from halfstep.interactions import Interactions
 from halfstep.kernel_cache import Holding
 from halfstep.kernels import _jit
@@ -189,9 +188,6 @@ def warm() -> Warmth:
             model.explain(0, 1)
             model.partial_fit(more)
         ALS(objective, rank=EXACT_RANK + 8, iterations=1, solver="subspace", progress=False).fit(data)
-    timed = replace(data, timestamps=np.arange(len(data)))
-    for rank in (8, EXACT_RANK + 8):
-        ALS(Explicit(biases=True, drift=Drift()), rank=rank, iterations=2, random_state=0, progress=False).fit(timed)
     for objective in (Explicit(biases=True), Implicit()):
         linked = ALS(objective, rank=8, iterations=2, implicit_features=True, random_state=0, progress=False)
         linked.fit(data).fold_in(history)

@@ -58,7 +58,7 @@ class Estimator:
         Parameters
         ----------
         deep : bool
-            Also return the parameters of objectives, weights and drift, under names such as
+            Also return the parameters of objectives and weights, under names such as
             ``objective__missing_weight``.
 
         Returns

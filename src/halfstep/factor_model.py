@@ -4,8 +4,7 @@ Every model of this library scores a pair as
 
     ŷ_ui = μ + b_u + b_i + p_u·q_i
 
-and, where biases drift, what `halfstep.drift` adds at a time. ALS, SGD and the baselines differ only in how they find
-the numbers; a baseline is a factorisation of rank 0.
+ALS, SGD and the baselines differ only in how they find the numbers; a baseline is a factorisation of rank 0.
 """
 
 from __future__ import annotations
@@ -20,13 +19,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from halfstep.backends.ranking import Ranked, best_columns, best_of_given
-from halfstep.drift import FittedDrift
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.estimator import Estimator
 from halfstep.html_table import html_table
 from halfstep.interactions import Interactions, Ledger, Lists, Vocabulary
 from halfstep.interactions.columnar import columns_in
-from halfstep.interactions.columns import as_timestamps, is_single
 from halfstep.locks import ModelLocks
 from halfstep.origin import Origin
 from halfstep.parameters import as_path, check_choice, check_flag, check_integer, check_threads
@@ -62,8 +59,6 @@ class FactorModel(Estimator):
     item_counts_ : ndarray of shape (n_items,)
         How many users had each item in what the model was fitted on; of an item with 0 it knows nothing, or
         only what features say.
-    drift_ : FittedDrift or None
-        What is added to biases at a time; None where they do not drift.
     interactions_ : Interactions or None
         What the model was fitted on, so that it can leave out what a user has seen; None where it came from a file
         without them.
@@ -86,7 +81,6 @@ class FactorModel(Estimator):
     item_biases_: NDArray[np.floating]
     mean_: float
     item_counts_: NDArray[np.int64]
-    drift_: FittedDrift | None = None
     history_: list[Any]  # of models that are fitted by iterations
     threads: int | None = None  # a parameter of models that are fitted in several threads
     _data: Interactions | Ledger | None
@@ -172,7 +166,6 @@ class FactorModel(Estimator):
         users: ArrayLike | Interactions,
         items: ArrayLike | None = None,
         *,
-        timestamps: ArrayLike | None = None,
         unknown: Literal["baseline", "raise"] = "baseline",
     ) -> NDArray[np.float64]:
         """Score pairs of a user and an item.
@@ -181,10 +174,7 @@ class FactorModel(Estimator):
         ----------
         users, items : array-like of ids, both of length n
             A single id on one side is paired with every id of the other. Interactions alone, in the place of
-            `users`, stand for their own pairs, at their own times if they have any.
-        timestamps : a time, or array-like of n, optional
-            When, where biases drift (`halfstep.Drift`); by default at the last time that the model was fitted on.
-            They are of the kind that it was fitted on, and say nothing to a model without drift.
+            `users`, stand for their own pairs.
         unknown : {"baseline", "raise"}
             What to do with an id that the model was not fitted on: score it by what is known of the pair
             (μ plus the bias of the known side), or raise `UnknownIdError`.
@@ -197,46 +187,22 @@ class FactorModel(Estimator):
         Raises
         ------
         DataError
-            If `users`, `items` and `timestamps` differ in length, or the latter are of another kind; if there are
-            items beside Interactions; or if an id is missing or of a type that no id of the model has, such as
-            ``"12"`` where these are integers.
+            If `users` and `items` differ in length; if there are items beside Interactions; or if an id is missing or
+            of a type that no id of the model has, such as ``"12"`` where these are integers.
         UnknownIdError
             If an id is unknown and ``unknown="raise"``.
         """
         self = self._snapshot()
         u, i = self._pairs(users, items, unknown)
-        t = self._times(users, timestamps, len(u))
         scores = np.empty(len(u), dtype=np.float64)
         for start in range(0, len(u), PAIRS_AT_ONCE):
             part = slice(start, start + PAIRS_AT_ONCE)
             scores[part] = self._score(u[part], i[part])
-            if self.drift_ is not None:
-                scores[part] += self.drift_.at(u[part], i[part], None if t is None else t[part])
         return scores
 
     def _predicts_values(self, data: Interactions) -> bool:
         """Whether predictions for the cells of `data` are in the units of its values."""
         return data.has_values and (self.interactions_ is None or self.interactions_.has_values)
-
-    def _drift_now(self, u: int, i: int) -> float:
-        """What drift adds to the score of a pair of positions now."""
-        return 0.0 if self.drift_ is None else float(self.drift_.at(np.array([u]), np.array([i]), None)[0])
-
-    def _times(
-        self, users: ArrayLike | Interactions, timestamps: ArrayLike | None, count: int
-    ) -> NDArray[np.float64] | None:
-        """Times of pairs as numbers; None where there are none, or nothing drifts."""
-        if timestamps is None and isinstance(users, Interactions):
-            timestamps = users.timestamps
-        if timestamps is None or self.drift_ is None:
-            return None
-        is_one = is_single(timestamps)
-        given = as_timestamps([timestamps] if is_one else timestamps)
-        if len(given) != count and not is_one:
-            raise DataError(
-                f"timestamps has {len(given)} times for {count} pairs: give one for each, or a single one"
-            )
-        return np.broadcast_to(self.drift_.times(given), (count,)) if count else np.empty(0)
 
     def _pairs(
         self, users: ArrayLike | Interactions, items: ArrayLike | None, unknown: str
@@ -324,7 +290,6 @@ class FactorModel(Estimator):
             ids, u = self.users_.look_up(_asked_for(users), missing, name="user id")
         skip = self._seen(u) if exclude_seen else Lists.empty(len(u))
         b = self.item_biases_.astype(np.float64)
-        b += 0.0 if self.drift_ is None else self.drift_.items_now
         if candidates is None:
             b[self.item_counts_ == 0] = -np.inf
         if isinstance(exclude, Mapping):
@@ -356,7 +321,6 @@ class FactorModel(Estimator):
             positions[strangers] = rank(strangers, np.where(b > -np.inf, self.item_counts_, -np.inf))[0]
             scores[strangers] = np.where(positions[strangers] >= 0, 0.0, np.nan)
         scores += self.mean_ + _rows(self.user_biases_[:, None], u).astype(np.float64)
-        scores += 0.0 if self.drift_ is None else _rows(self.drift_.users_now[:, None], u)
         return Recommendations(
             queries=ids, catalogue=self.items_, positions=positions, scores=scores,
             titles=self._titles, frame_kind=self._frame_kind,
@@ -539,13 +503,10 @@ class FactorModel(Estimator):
 
     def _more_arrays(self) -> dict[str, NDArray[Any]]:
         """What a file has to hold of this model besides the fitted attributes of all models."""
-        return {} if self.drift_ is None else self.drift_.to_arrays()
+        return {}
 
     def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take what `_more_arrays` gave from a file; ValueError if it does not fit the rest of the model."""
-        drift = FittedDrift.from_arrays(arrays, len(self.user_factors_), len(self.item_factors_))
-        if drift is not None:
-            self.drift_ = drift
 
     def _remember(
         self,
@@ -556,7 +517,6 @@ class FactorModel(Estimator):
         item_factors: NDArray[np.floating],
         user_biases: NDArray[np.floating],
         item_biases: NDArray[np.floating],
-        drift: FittedDrift | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> None:
         """Set all fitted attributes at once; `more` are those of the subclass."""
@@ -568,7 +528,6 @@ class FactorModel(Estimator):
             "user_biases_": user_biases,
             "item_biases_": item_biases,
             "mean_": mean,
-            "drift_": drift,
             "item_counts_": data.item_counts,
             "_data": data,
             "_values_are": data.values_are,

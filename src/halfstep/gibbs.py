@@ -23,22 +23,21 @@ from numpy.typing import NDArray
 from halfstep.backends.cpu import CPU
 from halfstep.backends.protocol import Factors, aligned_zeros, empty_factors
 from halfstep.conditionals import Dice, Hyperparameters, Moments, NormalWishart, draw_noise_precision
-from halfstep.drift import Drift, FittedDrift
-from halfstep.drifting import DriftSteps
 from halfstep.half_step_model import naming_the_row
 from halfstep.interactions import Interactions
 from halfstep.link import Link
 from halfstep.ordinal import Latents, Ratings, first_cuts, opposite_places
 from halfstep.samples import Samples, SideSamples
-from halfstep.sides import Prior, Regularization, Side
+from halfstep.sides import Prior, Side
 
 if TYPE_CHECKING:
     from halfstep.features import Sparse
 
 ROWS_AT_ONCE = 8192  # whose moments are summed by one task
 
-# What random numbers are for: each has generators of its own.
-USERS, ITEMS, HYPERPARAMETERS, FOLDED_IN, USERS_LINK, ITEMS_LINK, DRIFT, LATENT = range(8)
+# What random numbers are for: each has generators of its own. The numbers stay, so that seeds give the same samples.
+USERS, ITEMS, HYPERPARAMETERS, FOLDED_IN, USERS_LINK, ITEMS_LINK = range(6)
+LATENT = 7
 
 # In a sample's own chain of latent targets and users who are folded in; it goes on from that of the sample before.
 FIRST_SWEEPS, SWEEPS = 20, 5
@@ -57,8 +56,6 @@ class State(NamedTuple):
         τ.
     loss : float
         Σ w (t − score)².
-    drift : FittedDrift or None
-        What biases that drift add.
     cuts : ndarray of shape (n_categories − 1,) or None
         Between the latent targets of ordinal ratings.
     """
@@ -69,7 +66,6 @@ class State(NamedTuple):
     items: Hyperparameters
     noise: float
     loss: float
-    drift: FittedDrift | None = None
     cuts: NDArray[np.float64] | None = None
 
 
@@ -93,18 +89,14 @@ class Chain:
     dice : Dice
     features : pair of sparse arrays, or None
         Of the users and of the items: one row for each. None where nothing is linked.
-    drift : Drift, optional
-        Then the targets of both sides are overwritten.
     ratings : Ratings, optional
-        Ordinal ones. Then the targets of both sides are overwritten; weights are 1, and nothing drifts.
+        Ordinal ones. Then the targets of both sides are overwritten; weights are 1.
 
     Attributes
     ----------
     state : State
     links : pair of Link, or None
         What is linked to the users and to the items.
-    mean_drift : FittedDrift or None
-        Of the samples for which `keep_drift` was called.
     """
 
     def __init__(
@@ -120,7 +112,6 @@ class Chain:
         unit: float,
         dice: Dice,
         features: tuple[Sparse | None, Sparse | None] = (None, None),
-        drift: Drift | None = None,
         ratings: Ratings | None = None,
     ) -> None:
         backend.hold_blas()
@@ -139,12 +130,6 @@ class Chain:
         expected = hyperprior.expected
         self.state = State(copied(P), copied(Q), expected, expected, 1.0 / unit**2, np.inf)
         self._sweeps = 0
-        self._drift: DriftSteps | None = None
-        if drift is not None:
-            no_ridge = Regularization(0.0, 0.0)
-            self._drift = DriftSteps(backend, self._users, self._items, data, drift, no_ridge)
-            self.state = self.state._replace(drift=self._drift.start)
-        self.mean_drift: FittedDrift | None = None
         self._latents: Latents | None = None
         if ratings is not None:
             opposite = self._items.side, opposite_places(data.by_user, data.by_item)
@@ -163,7 +148,7 @@ class Chain:
         """Draw everything once."""
         self._sweeps += 1
         state, rng, dice = self.state, self._dice.generator(self._sweeps, HYPERPARAMETERS), self._dice
-        spread, drift, cuts = state.noise**-0.5, self._draw_drift(), self._draw_latents()
+        spread, cuts = state.noise**-0.5, self._draw_latents()
         self._backend.run(
             [task for side in (USERS, ITEMS) for task in dice.noise(self._noise[side], spread, self._sweeps, side)]
         )
@@ -172,7 +157,7 @@ class Chain:
         items = self._draw_hyperparameters(ITEMS, rng)
         loss = self._draw_items(self._prior(ITEMS, items, state.noise, self._noise[ITEMS]))
         noise = 1.0 if self._latents is not None else draw_noise_precision(loss, self._count, self._unit, rng)
-        self.state = State(state.P, state.Q, users, items, noise, loss, drift, cuts)
+        self.state = State(state.P, state.Q, users, items, noise, loss, cuts)
         return self.state
 
     def _draw_hyperparameters(self, side: int, rng: np.random.Generator) -> Hyperparameters:
@@ -200,15 +185,6 @@ class Chain:
         means = hyper.mean[None, :]
         return Prior(means if link is None else means + link.fitted, hyper.precision / noise, drawn)
 
-    def _draw_drift(self) -> FittedDrift | None:
-        state, drift = self.state, self.state.drift
-        if self._drift is None or drift is None or self._sweeps == 1:  # when factors and biases are still at random
-            return drift
-        rng = self._dice.generator(self._sweeps, DRIFT)
-        drift = self._drift.drawn(state.P, state.Q, drift, state.noise, self._unit, rng)
-        self._drift.aim(drift)
-        return drift
-
     def _draw_latents(self) -> NDArray[np.float64] | None:
         state = self.state
         if self._latents is None or state.cuts is None:
@@ -218,11 +194,6 @@ class Chain:
         cuts = self._latents.drawn_cuts(state.cuts, rng)
         self._latents.draw(cuts, rng.integers(2**64, dtype=np.uint64))
         return cuts
-
-    def keep_drift(self, number: int) -> None:
-        """Take what drifts into its mean, as the sample of this number, from 1."""
-        drift, mean = self.state.drift, self.mean_drift
-        self.mean_drift = drift if mean is None or drift is None else mean.towards(drift, 1.0 / number)
 
     def _draw_users(self, prior: Prior) -> None:
         with naming_the_row("user", self._data):

@@ -10,8 +10,6 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.drift import FittedDrift
-from halfstep.drifting import solve_with_trends, trend_ridge
 from halfstep.errors import DataError, NumericalError
 from halfstep.factor_model import FactorModel
 from halfstep.features import refuse_features
@@ -71,7 +69,6 @@ class HalfStepModel(FactorModel):
             fitted on values that are its targets, such as ratings. The columns of a sparse matrix are the items of
             the model, in the order of `items_`; a one-dimensional sparse array is the history of a single user, with
             id 0.
-            Where biases drift, it is at their times that things were done; now, if they have none.
         unknown_items : {"ignore", "raise"}
             What to do with an item that the model was not fitted on: leave it out, or raise `UnknownIdError`.
         user_features : dataframe or scipy sparse matrix, optional
@@ -102,8 +99,6 @@ class HalfStepModel(FactorModel):
         data = self._histories(histories, unknown_items)
         if self._link is None:
             refuse_features("user_features", user_features)
-        if self.drift_ is not None:
-            return self._fold_in_drifting(data, self.drift_)
         link = None if self._link is None else self._link.of_others(data, user_features)
         side, prior = self._users_side(data), None if link is None else link.prior(data)
         with naming_the_row("user", data):
@@ -113,23 +108,6 @@ class HalfStepModel(FactorModel):
         folded = self._folded(data, factors, biases)
         if link is not None:
             folded._link = link
-        return folded
-
-    def _fold_in_drifting(self, data: Interactions, drift: FittedDrift) -> Self:
-        """The same where biases drift: users are solved together with their trends."""
-        asked, drift = self._objective.drift, drift.of_users(data)
-        side, deviations = self._users_side(data, drift), None
-        if asked is None or asked.user_trend:
-            t = None if data.timestamps is None else drift.times(data.timestamps)
-            if t is not None and len(t):
-                deviations = drift.deviations(data.user_positions, t)[data.by_user.order]
-        ridge = trend_ridge(0.0 if asked is None else asked.strengths[0], data, self._regularization)
-        with naming_the_row("user", data):
-            factors, biases, trends = solve_with_trends(
-                side, deviations, ridge, self.item_factors_, self.item_biases_, threads=self.threads
-            )
-        folded = self._folded(data, factors, biases)
-        folded.drift_ = replace(drift, trends=trends)
         return folded
 
     def _histories(self, histories: Any, unknown_items: Literal["ignore", "raise"]) -> Interactions:
@@ -229,7 +207,7 @@ class HalfStepModel(FactorModel):
             user=self.users_[u],
             item=self.items_[i],
             score=float(self.predict([self.users_[u]], [self.items_[i]])[0]),
-            baseline=self.mean_ + baseline + self._drift_now(u, i),
+            baseline=self.mean_ + baseline,
             item_ids=self.items_.ids[pattern.indices],
             values=history.values[pattern.order],
             contributions=contributions.astype(np.float64),
@@ -281,15 +259,11 @@ class HalfStepModel(FactorModel):
         if link is not None:
             self._link = link
 
-    def _users_side(self, data: Interactions, drift: FittedDrift | None = None) -> Side:
-        """The half-step of some users, whose items are this model's; `drift` is these users', if not the model's."""
+    def _users_side(self, data: Interactions) -> Side:
+        """Return the half-step of some users, whose items are this model's."""
         cost = self._objective.cost(data, Statistics(self.mean_, self.item_counts_, self.users_))
         if self._link is not None:
             cost = cost.without_missing_of(data.user_counts == 0, self.item_counts_ == 0)
-        drift = self.drift_ if drift is None else drift
-        if drift is not None:
-            t = None if data.timestamps is None else drift.times(data.timestamps)
-            cost = replace(cost, targets=cost.targets - drift.at(data.user_positions, data.item_positions, t))
         return users_side(
             data,
             cost,

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.drift import FittedDrift
 from halfstep.errors import DataError, ParameterError
 from halfstep.gramians import Gramians
 from halfstep.half_step_model import FORGETFUL, HalfStepModel
@@ -84,7 +83,7 @@ class IncrementalModel(HalfStepModel):
             If the interactions are invalid, or inconsistent with those that the model was fitted on, such as an id of
             another type; the model is unchanged.
         ParameterError
-            If the model has time-dependent biases or side information, which do not support incremental updates.
+            If the model has side information, which does not support incremental updates.
         NumericalError
             If the system of a row is not positive definite; the row is unchanged.
         """
@@ -100,11 +99,6 @@ class IncrementalModel(HalfStepModel):
             self._finish_pending()
         if "_data" not in self.__dict__:
             return self.fit(new)
-        if self.drift_ is not None:
-            raise ParameterError(
-                "incremental updates do not support time-dependent biases, whose bins end with the training data: "
-                "fit again, or fold_in the users with new interactions"
-            )
         if self._link is not None:
             raise ParameterError(
                 "incremental updates do not support side information, whose coefficients depend on all rows: fit "
@@ -237,8 +231,8 @@ class IncrementalModel(HalfStepModel):
         """Return views of the live arrays in their current lengths, which are no leases."""
         return {name: array.first(len(self.__dict__[name])) for name, array in live.items()}
 
-    def _users_side(self, data: Interactions, drift: FittedDrift | None = None) -> Side:
-        side = super()._users_side(data, drift)
+    def _users_side(self, data: Interactions) -> Side:
+        side = super()._users_side(data)
         if len(side.row_missing) == 0:
             return side
         m = side.column_missing.astype(np.float64)

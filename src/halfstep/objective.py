@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.defaults import EVENTS, MISSING_RATIO, VALUES, Defaults
-from halfstep.drift import Drift
 from halfstep.errors import DataError, ParameterError
 from halfstep.interactions import Interactions, Vocabulary
 from halfstep.parameters import check_flag, check_number
@@ -97,8 +96,6 @@ class Objective(ABC):
 
     biases: bool = False
     """Whether b_u and b_i are fitted."""
-    drift: Drift | None = None
-    """The time dependence of biases, if any."""
     defaults: ClassVar[Defaults] = VALUES
     """Default values of the parameters of `halfstep.ALS`."""
 
@@ -156,8 +153,6 @@ class Objective(ABC):
         mean = 0.0
         if self.biases:
             mean = _weighted_mean(targets, weights) if statistics is None else statistics.mean
-        if self.drift is not None:
-            targets = np.array(targets)  # a copy without broadcasting, because the targets become time-dependent
         s, m = self.missing_factors(cells) or (None, None)
         if s is not None and places is not None:
             s = s[places]
@@ -231,24 +226,16 @@ class Explicit(Objective):
     biases : bool
         Whether to fit b_u and b_i jointly with the factors, and to center values by their weighted mean μ. In missing
         cells, p_u·q_i is shrunk towards 0, and thus predictions towards μ + b_u + b_i.
-    drift : Drift, optional
-        Time-dependent biases: b_{i,bin(time)} + a_u dev_u(time) is added to b_u + b_i, with its own regularization;
-        see `halfstep.Drift`. Requires ``biases=True`` and interactions with timestamps.
     """
 
     weight: ObservedWeight | None = None
     missing_weight: MissingWeight = 0.0
     biases: bool = True
-    drift: Drift | None = None
 
     def __post_init__(self) -> None:
         _check_weight("weight", self.weight, optional=True)
         _check_weight("missing_weight", self.missing_weight)
         check_flag("biases", self.biases)
-        if self.drift is not None and not isinstance(self.drift, Drift):
-            raise ParameterError(f"drift={self.drift!r}: give halfstep.Drift() or None")
-        if self.drift is not None and not self.biases:
-            raise ParameterError("drift requires biases: set biases=True, or drift=None")
 
     def __repr__(self) -> str:
         return short_repr(self)

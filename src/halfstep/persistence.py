@@ -92,7 +92,6 @@ def load(path: str | os.PathLike[str], *, verify: bool = True, copy: bool = Fals
             "user_biases_": stored.user_biases,
             "item_biases_": stored.item_biases,
             "mean_": stored.mean,
-            "drift_": None,
             "item_counts_": stored.item_counts,
             "_data": stored.interactions,
             "_is_folded": stored.is_folded,
@@ -117,4 +116,6 @@ def _history(kind: str, lines: Sequence[tuple[float, ...]]) -> list[Any]:
     if kind not in LINES:
         raise corrupted(f"it holds a history, which {kind} does not have")
     line = LINES[kind]
+    if line is Iteration:  # older files have the regularization of drift, 0, before the last number
+        lines = [(*numbers[:6], *numbers[7:]) if len(numbers) == 8 else numbers for numbers in lines]
     return [construct(line, dict(zip(line._fields, numbers, strict=False))) for numbers in lines]

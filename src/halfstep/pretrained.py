@@ -94,7 +94,6 @@ def from_arrays(
         "user_biases_": _biases(user_biases, P, "user_biases"),
         "item_biases_": b,
         "mean_": float(mean),
-        "drift_": None,
         "item_counts_": counts if data is None else np.maximum(counts, data.item_counts),
         "_data": data,
     }

@@ -210,8 +210,7 @@ class Explanation:
     score : float
         What `predict` says.
     baseline : float
-        What is there without any interaction: μ + b_i; where biases drift, what that adds by now; and what the
-        user's own features say, or a prior.
+        What is there without any interaction: μ + b_i; and what the user's own features say, or a prior.
     item_ids : ndarray of shape (n,)
         The items that the user has.
     values : ndarray of shape (n,)

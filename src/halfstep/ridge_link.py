@@ -29,7 +29,6 @@ from halfstep.errors import NumericalError, ParameterError
 from halfstep.features import Given
 from halfstep.interactions import Interactions
 from halfstep.link import Ridge, chunked, times
-from halfstep.objective import Objective
 from halfstep.sides import Prior
 
 if TYPE_CHECKING:
@@ -184,7 +183,7 @@ class FittedLink:
         return cls(given, B)
 
 
-def check_linkable(objective: Objective, solver: str) -> None:
+def check_linkable(solver: str) -> None:
     """Refuse what does not go together with features.
 
     Raises
@@ -196,9 +195,4 @@ def check_linkable(objective: Objective, solver: str) -> None:
         raise ParameterError(
             f"solver={solver!r}: rows that are linked to features are solved exactly; leave it at 'auto', or leave "
             "the features out"
-        )
-    if objective.drift is not None:
-        raise ParameterError(
-            f"objective={objective!r} has biases that drift, which cannot go with features in ALS: leave the one or "
-            "the other out, or fit a BayesianALS"
         )

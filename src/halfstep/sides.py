@@ -233,7 +233,7 @@ def _side(
         targets, weights = (
             array[:1].astype(dtype) if is_one_number else array.astype(dtype)[orientation.order]
             for array, is_one_number in (
-                (cost.targets, is_repeated(cost.targets)),  # laid out, they may be about to change (`drifting`)
+                (cost.targets, is_repeated(cost.targets)),  # not is_constant: latent targets are overwritten
                 (cost.weights, is_constant(cost.weights)),
             )
         )

@@ -23,6 +23,11 @@ def corrupted(what: str) -> Fault:
     return Fault(f"is corrupted: {what}; {REMEDY}")
 
 
+def has_drift() -> Fault:
+    """Return the fault of a file of a model whose biases change with time."""
+    return Fault("contains drifting biases, which are no longer supported: fit a model without them, and save it")
+
+
 @contextmanager
 def naming_the_file(path: Path) -> Iterator[None]:
     """Turn a fault into the error that callers know, with the name of the file."""

@@ -18,7 +18,7 @@ from halfstep.interactions import Interactions, Vocabulary
 from halfstep.interactions.duplicates import find_repeat
 from halfstep.origin import Origin
 from halfstep.storage.container import VERSION, Copies, read_container, write_container
-from halfstep.storage.faults import corrupted, naming_the_file, parse_json
+from halfstep.storage.faults import corrupted, has_drift, naming_the_file, parse_json
 from halfstep.storage.ids import (
     Arrays,
     need,
@@ -189,6 +189,8 @@ def _unpack(about: Any, arrays: Arrays, values_are: str, *, verify: bool) -> Sto
         _check_sizes(about, arrays, len(users), len(items))
     except ValueError as error:
         raise corrupted(str(error)) from error
+    if any(name.startswith(f"{_MORE}drift.") for name in arrays):  # of an objective that a file cannot hold
+        raise has_drift()
     stored = about["interactions"]
     return StoredModel(
         kind=about["class"],

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep import weights
-from halfstep.drift import Drift
 from halfstep.errors import HalfstepError, ParameterError
 from halfstep.objective import Explicit, Implicit, Objective
 from halfstep.storage.container import storable_array
-from halfstep.storage.faults import corrupted
+from halfstep.storage.faults import corrupted, has_drift
 from halfstep.weights import Cells
 
 Arrays = dict[str, NDArray[Any]]
@@ -24,7 +23,6 @@ Arrays = dict[str, NDArray[Any]]
 STORABLE: Mapping[str, type] = {
     kind.__name__: kind
     for kind in (
-        Drift,
         Explicit,
         Implicit,
         weights.linear_popularity,
@@ -128,9 +126,10 @@ def unpack_value(stored: Any, place: str, arrays: Arrays) -> Any:
     if not isinstance(stored, dict):
         return stored
     if stored.keys() == {"class", "fields"} and isinstance(stored["class"], str) and stored["class"] in STORABLE:
-        fields = {
-            name: unpack_value(part, f"{place}.{name}", arrays) for name, part in _dict(stored["fields"]).items()
-        }
+        given = dict(_dict(stored["fields"]))
+        if stored["class"] == "Explicit" and given.pop("drift", None) is not None:  # None in most older files
+            raise has_drift()
+        fields = {name: unpack_value(part, f"{place}.{name}", arrays) for name, part in given.items()}
         return construct(STORABLE[stored["class"]], fields)
     if len(stored) == 1:
         ((kind, content),) = stored.items()

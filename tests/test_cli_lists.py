@@ -147,7 +147,7 @@ class TestUnknownIds:
 
     def test_of_items_are_shown_with_suggestions(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
         data = hs.Interactions.from_arrays([1, 1], ["tea", "rum"])
-        hs.ALS(hs.Implicit(), rank=1, iterations=1).fit(data).save(tmp_path / "m")
+        hs.ALS(hs.Implicit(), rank=1, iterations=1, random_state=0).fit(data).save(tmp_path / "m")
         _, err = shell("similar", tmp_path / "m", "tee", fails=1)
         assert err.endswith("(did you mean 'tea'?)\n")
 

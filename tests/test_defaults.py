@@ -230,7 +230,7 @@ class TestValues:
     def test_few_cells_or_weighted_missing_cells_are_not_held_out(self) -> None:
         data = rated(0.7)
         few = data.subset(np.arange(150))
-        assert hs.ALS().fit(few).regularization_.users == pytest.approx(1.8 * few.values.std())
+        assert hs.ALS(random_state=0).fit(few).regularization_.users == pytest.approx(1.8 * few.values.std())
         model = hs.ALS(hs.Explicit(missing_weight=0.1)).fit(data)
         assert model.regularization_.users == pytest.approx(1.1 * data.values.std())
 
@@ -290,9 +290,9 @@ class TestValues:
 
     def test_constant_values_fit_and_warn(self) -> None:
         data = hs.Interactions.from_arrays([1, 1, 2], [1, 2, 1], [4.0, 4.0, 4.0])
-        for model in (hs.ALS(), hs.ALS(hs.Explicit(biases=False)), hs.BayesianALS(), hs.SGD()):
+        for make in (hs.ALS, lambda **seed: hs.ALS(hs.Explicit(biases=False), **seed), hs.BayesianALS, hs.SGD):
             with pytest.warns(PoorFitWarning, match=r"the same target.*use ALS\(Implicit\(\)\) for clicks"):
-                np.testing.assert_allclose(model.fit(data).predict(data), 4.0, rtol=0.05)
+                np.testing.assert_allclose(make(random_state=0).fit(data).predict(data), 4.0, rtol=0.05)
         with pytest.warns(PoorFitWarning, match="the same target"):
             hs.ALS().fit(hs.Interactions.from_arrays([1, 1, 2], [1, 2, 1]))
 
@@ -335,26 +335,26 @@ class TestWarnings:
         with pytest.warns(
             PoorFitWarning, match=r"all factors are nearly 0 .*: lower the regularization, which is 300"
         ):
-            hs.ALS(hs.Implicit(), regularization=300.0).fit(clicks)
+            hs.ALS(hs.Implicit(), regularization=300.0, random_state=0).fit(clicks)
         with pytest.warns(PoorFitWarning, match="all factors are nearly 0"):
-            hs.ALS(hs.Explicit(), regularization=300.0).fit(rated(0.0, 50))
+            hs.ALS(hs.Explicit(), regularization=300.0, random_state=0).fit(rated(0.0, 50))
 
     def test_a_default_without_factors_is_no_fault(self) -> None:
         """Biases are all that such ratings have."""
         data = rated(0.0, 100)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            hs.ALS().fit(data.with_values(np.round(data.values)))
+            hs.ALS(random_state=0).fit(data.with_values(np.round(data.values)))
 
     def test_weights_that_few_cells_have(self, clicks: hs.Interactions) -> None:
         counts = np.exp(2.0 * np.random.default_rng(0).normal(size=len(clicks)))
         data = clicks.with_values(counts)
         with pytest.warns(PoorFitWarning, match=r"90 of 900 observed cells have \d\d% of the total weight"):
-            hs.ALS(hs.Implicit(observed_weight=hs.weights.confidence(40.0)), rank=2).fit(data)
+            hs.ALS(hs.Implicit(observed_weight=hs.weights.confidence(40.0)), rank=2, random_state=0).fit(data)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            hs.ALS(hs.Implicit(observed_weight=hs.weights.log_confidence(1.0, 1.0)), rank=2).fit(data)
-            hs.ALS(hs.Implicit(), rank=2).fit(data)
+            hs.ALS(hs.Implicit(observed_weight=hs.weights.log_confidence(1.0, 1.0)), rank=2, random_state=0).fit(data)
+            hs.ALS(hs.Implicit(), rank=2, random_state=0).fit(data)
 
     def test_trials_of_a_search_do_not_warn(self, clicks: hs.Interactions) -> None:
         estimator = hs.ALS(hs.Implicit(), rank=2, iterations=3)

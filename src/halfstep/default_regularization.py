@@ -49,8 +49,8 @@ def default_regularization(
         return replace(given, users=multiple * scale, items=multiple * scale)
 
     if not defaults.ladder:
-        strength = min(defaults.regularization * scale, highest_useful(data, cost, counts, given.exponent))
-        return replace(given, users=strength, items=strength)
+        number = min(defaults.regularization * scale, highest_useful(data, cost, counts, given.exponent))
+        return replace(given, users=number, items=number)
     if cost.user_missing is not None:  # predictions are not of values alone
         return times(defaults.regularization)
     ladder = defaults.ladder

@@ -124,8 +124,8 @@ def tune(
         float | None,
         typer.Option(
             help="Hold out this fraction of the interactions from the search, and compare the tuned model on it with "
-            "the untuned one and with baselines. The saved model is fitted to all interactions. Default: nothing is "
-            "held out.",
+            "the untuned one and with baselines. The saved model is fitted to all interactions. Default: no test "
+            "set.",
             rich_help_panel=SEARCH,
         ),
     ] = None,

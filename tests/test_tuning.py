@@ -469,7 +469,7 @@ def test_scored_beside_the_untuned_model_and_baselines(ratings: hs.Interactions)
     assert report["untuned", "rmse"] == hs.evaluate(untuned, test, "rmse")["ALS", "rmse"]
     assert found.score(test, "recall", 5).models == ["tuned", "untuned", "Popularity"]
     np.testing.assert_array_equal(found.best_estimator.fit(train).item_factors_, found.model.item_factors_)
-    assert ("untuned", "users_") not in vars(found.untuned)
+    assert "users_" not in vars(found.untuned)
 
 
 def test_scores_need_a_model_and_a_metric_that_is_known(ratings: hs.Interactions) -> None:

@@ -386,12 +386,17 @@ class ALS(IncrementalModel):
                 if self.refresh_users:
                     run.refresh_users()
         keep(run.finished, grams)
+        self._warn(cost, unit, has_features=of_users is not None)
+        return self
+
+    def _warn(self, cost: Cost, unit: float, *, has_features: bool) -> None:
+        """Warn if the fitted model is probably of little use."""
         warn_of_uneven_weights(cost.weights)
         if cost.user_missing is None:
             warn_of_equal_targets(cost.targets)
-        if rank and of_users is None and (self.regularization is not None or not cost.biases):
-            warn_of_zero_factors(self.user_factors_, self.item_factors_, unit, regularization.users)
-        return self
+        is_default = self.regularization is None and cost.biases  # factors of 0 are then what held-out cells ask for
+        if self._rank and not has_features and not is_default:
+            warn_of_zero_factors(self.user_factors_, self.item_factors_, unit, self.regularization_.users)
 
     def _initial_factors(self, data: Interactions, unknowns: int, unit: float) -> tuple[Factors, Factors]:
         """Return P and Q in the layout of the backends: ``[factors | bias | 0 …]``."""

@@ -13,7 +13,7 @@ PYTEST = OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 .DELETE_ON_ERROR:
 
 lab: $(VENV)/lab.stamp ## install, then run the experiments and write lab-report/
-	$(BIN)/halfstep lab
+	$(BIN)/python -m lab
 
 test: $(VENV)/test.stamp ## install, then run the tests
 	$(PYTEST)

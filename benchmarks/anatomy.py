@@ -18,10 +18,11 @@ import halfstep as hs
 from benchmarks.marks import ROOT, table, write_between
 from benchmarks.synthetic import ten_million
 from halfstep import doctor
-from halfstep.backends import cpu
-from halfstep.backends.protocol import aligned_zeros, empty_factors
-from halfstep.kernels import dense
-from halfstep.sides import Regularization, sides
+from halfstep.objective.problem import sides
+from halfstep.objective.regularization import Regularization
+from halfstep.solver import cpu
+from halfstep.solver.kernels import dense
+from halfstep.solver.layout import aligned_zeros, empty_factors
 
 RANKS = (64, 128, 256)
 OBSERVATIONS = 64  # that products are summed of at once

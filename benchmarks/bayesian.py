@@ -34,8 +34,8 @@ from scipy import sparse
 import halfstep as hs
 from benchmarks.marks import ROOT, table, write_between
 from benchmarks.synthetic import interactions, ratings
-from halfstep.backends.threads import available_cores
-from halfstep.lab.data import write_up_split
+from halfstep.solver.threads import available_cores
+from lab.data import write_up_split
 
 SEEDS = range(3)
 FOLDS = 5

@@ -14,9 +14,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import halfstep as hs
-from halfstep.backends.cpu import CPU
-from halfstep.backends.protocol import empty_factors
-from halfstep.sides import Regularization, Side, sides
+from halfstep.objective.problem import Side, sides
+from halfstep.objective.regularization import Regularization
+from halfstep.solver.cpu import CPU
+from halfstep.solver.layout import empty_factors
 
 RANKS = (8, 16, 32, 64, 128)
 

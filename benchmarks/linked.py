@@ -27,7 +27,7 @@ import pandas as pd
 import halfstep as hs
 from benchmarks.bayesian import COLD_SEEDS, COLD_SHARE, FOLDS, SEEDS, films_features
 from benchmarks.marks import ROOT, table, write_between
-from halfstep.lab.data import inner_split, write_up_split
+from lab.data import inner_split, write_up_split
 
 Lines = list[list[str]]
 """Of the page's table."""

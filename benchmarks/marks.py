@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from halfstep.atomic import write_atomically
+from halfstep._support.files import write_atomically
 
 ROOT = Path(__file__).parent.parent
 

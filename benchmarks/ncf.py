@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 import halfstep as hs
-from halfstep.backends.threads import available_cores
+from halfstep.solver.threads import available_cores
 
 # HR@10 and NDCG@10: as published for popularity and for iALS by rank, and what a mean of seeds must reach
 POPULARITY = (0.453, 0.254)

@@ -19,7 +19,7 @@ from scipy import sparse
 
 import halfstep as hs
 from benchmarks.online import draw
-from halfstep.backends.threads import available_cores
+from halfstep.solver.threads import available_cores
 
 USERS, ITEMS, RANK, CELLS, N = 138_000, 27_000, 64, 10_000_000, 10
 

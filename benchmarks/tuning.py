@@ -14,7 +14,7 @@ from typing import Any
 
 import halfstep as hs
 from benchmarks.marks import ROOT, table, write_between
-from halfstep.lab.data import write_up_split
+from lab.data import write_up_split
 
 SEEDS = range(5)
 ONE_STRENGTH = {

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 import halfstep as hs
-from halfstep.backends.threads import available_cores
+from halfstep.solver.threads import available_cores
 
 ROUNDS, REPEATS = 3, 10
 ITERATIONS, RANK, LAMBDA = 100, 10, 1.5

@@ -15,10 +15,11 @@ from scipy import sparse
 import halfstep as hs
 import reference
 from halfstep import weights
-from halfstep.backends.cpu import CPU
-from halfstep.backends.protocol import Solver, empty_factors
-from halfstep.objective import Objective
-from halfstep.sides import Counted, Regularization, Side, sides
+from halfstep.objective.objective import Objective
+from halfstep.objective.problem import Side, sides
+from halfstep.objective.regularization import Counted, Regularization
+from halfstep.solver.cpu import CPU
+from halfstep.solver.layout import Solver, empty_factors
 
 
 @dataclass(frozen=True)

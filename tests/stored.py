@@ -9,8 +9,8 @@ import numpy as np
 
 import halfstep as hs
 from halfstep import weights
-from halfstep.factor_model import FactorModel
-from halfstep.interactions import Interactions, Vocabulary
+from halfstep.data import Interactions, Vocabulary
+from halfstep.models.factor_model import FactorModel
 
 SOME = hs.Interactions.from_arrays(
     ["ann", "ann", "böb", "eve", "eve"],

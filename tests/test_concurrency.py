@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import halfstep as hs
-from halfstep.interactions import Vocabulary
+from halfstep.data import Vocabulary
 from halfstep.storage import container
 from interleaving import Meanwhile, at_line, every_line, interrupt
 

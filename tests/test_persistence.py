@@ -18,10 +18,11 @@ import safetensors.numpy
 from hypothesis import given, settings
 
 import halfstep as hs
-from halfstep import objective, persistence, weights
+from halfstep import persistence, weights
+from halfstep.data import Interactions, Vocabulary
 from halfstep.errors import DataError, NotFittedError, ParameterError
-from halfstep.factor_model import FactorModel
-from halfstep.interactions import Interactions, Vocabulary
+from halfstep.models.factor_model import FactorModel
+from halfstep.objective import objective
 from halfstep.storage import container, faults, values
 from halfstep.storage.ids import pack_texts, pack_vocabulary, unpack_texts, unpack_vocabulary
 from stored import MODELS, SOME, TITLED, assert_same, fitted, same_array, same_ids, saved

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 PAGE = """Not run:
 
 ```console
-$ halfstep lab
+$ make lab
 ```
 
 Run:
@@ -43,7 +43,7 @@ def test_every_command_is_shown() -> None:
         for step in steps_of(block[0])
         if step.command.startswith("halfstep ")
     }
-    assert shown == set(get_command(app).commands) - {"lab", "data"}  # type: ignore[attr-defined]
+    assert shown == set(get_command(app).commands) - {"data"}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

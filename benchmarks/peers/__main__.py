@@ -11,7 +11,7 @@ from benchmarks.peers import alone, building, lists, pages, races, ratings, team
 from benchmarks.peers.machine import PEERS, describe, is_installed, without_settings
 from benchmarks.peers.measurements import Measurements
 from benchmarks.peers.problems import Problem, movielens_1m, ten_million
-from halfstep.atomic import write_atomically
+from halfstep._support.files import write_atomically
 
 RANKS = (64, 128, 256)
 NDCG_RANK = 64

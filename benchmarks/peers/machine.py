@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.peers.measurements import Machine
 from halfstep import doctor
-from halfstep.backends.threads import available_cores
+from halfstep.solver.threads import available_cores
 
 THREADS = available_cores()
 PEERS = {"implicit": "implicit", "irspack": "irspack", "cmfrec": "cmfrec", "surprise": "scikit-surprise"}

@@ -24,9 +24,9 @@ import scipy.sparse as sp
 import halfstep as hs
 from benchmarks.stress.forged import FORMATS, cells_of, forge, made, random_dense
 from halfstep import metrics
-from halfstep.backends.ranking import best_columns, best_of_given
+from halfstep.data import Interactions, Lists
 from halfstep.errors import DataError
-from halfstep.interactions import Interactions, Lists
+from halfstep.solver.top_n import best_columns, best_of_given
 
 CASES = 3000
 SHAPE = (6, 5)

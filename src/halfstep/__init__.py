@@ -12,22 +12,22 @@ Names are loaded when they are first used, so that ``import halfstep`` is quick:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from halfstep.version import __version__ as __version__
+from halfstep._support.version import __version__ as __version__
 
 _NAMES = {
-    "als": ["ALS"],
-    "baselines": ["GlobalMean", "ItemBias", "Popularity", "UserItemBias"],
-    "bayesian": ["BayesianALS"],
-    "factor_model": ["FactorModel"],
+    "models.als": ["ALS"],
+    "models.baselines": ["GlobalMean", "ItemBias", "Popularity", "UserItemBias"],
+    "models.bayesian.bayesian_als": ["BayesianALS"],
+    "models.factor_model": ["FactorModel"],
     "evaluation": ["Evaluation", "StreamEvaluation", "evaluate", "evaluate_stream"],
-    "interactions": ["Interactions", "Vocabulary", "read_adjacency_lists", "read_interactions"],
-    "objective": ["Explicit", "Implicit", "Objective"],
+    "data": ["Interactions", "Vocabulary", "read_adjacency_lists", "read_interactions"],
+    "objective.objective": ["Explicit", "Implicit", "Objective"],
     "persistence": ["load"],
-    "pretrained": ["PretrainedFactors"],
-    "recommendations": ["Explanation", "Ranking", "Recommendations", "SimilarItems", "SimilarUsers"],
-    "sgd": ["SGD"],
-    "sides": ["Regularization"],
-    "splitting": [
+    "models.pretrained": ["PretrainedFactors"],
+    "data.recommendations": ["Explanation", "Ranking", "Recommendations", "SimilarItems", "SimilarUsers"],
+    "models.sgd": ["SGD"],
+    "objective.regularization": ["Regularization"],
+    "data.splits": [
         "k_folds",
         "keep_known",
         "split_by_time",
@@ -52,41 +52,41 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep import persistence as persistence
     from halfstep import presets as presets
     from halfstep import weights as weights
-    from halfstep.als import ALS as ALS
-    from halfstep.baselines import GlobalMean as GlobalMean
-    from halfstep.baselines import ItemBias as ItemBias
-    from halfstep.baselines import Popularity as Popularity
-    from halfstep.baselines import UserItemBias as UserItemBias
-    from halfstep.bayesian import BayesianALS as BayesianALS
+    from halfstep.data import Interactions as Interactions
+    from halfstep.data import Vocabulary as Vocabulary
+    from halfstep.data import read_adjacency_lists as read_adjacency_lists
+    from halfstep.data import read_interactions as read_interactions
+    from halfstep.data.recommendations import Explanation as Explanation
+    from halfstep.data.recommendations import Ranking as Ranking
+    from halfstep.data.recommendations import Recommendations as Recommendations
+    from halfstep.data.recommendations import SimilarItems as SimilarItems
+    from halfstep.data.recommendations import SimilarUsers as SimilarUsers
+    from halfstep.data.splits import k_folds as k_folds
+    from halfstep.data.splits import keep_known as keep_known
+    from halfstep.data.splits import split_by_time as split_by_time
+    from halfstep.data.splits import split_fraction_per_user as split_fraction_per_user
+    from halfstep.data.splits import split_held_out_users as split_held_out_users
+    from halfstep.data.splits import split_leave_last_out as split_leave_last_out
+    from halfstep.data.splits import split_random as split_random
+    from halfstep.data.splits import time_folds as time_folds
     from halfstep.evaluation import Evaluation as Evaluation
     from halfstep.evaluation import StreamEvaluation as StreamEvaluation
     from halfstep.evaluation import evaluate as evaluate
     from halfstep.evaluation import evaluate_stream as evaluate_stream
-    from halfstep.factor_model import FactorModel as FactorModel
-    from halfstep.interactions import Interactions as Interactions
-    from halfstep.interactions import Vocabulary as Vocabulary
-    from halfstep.interactions import read_adjacency_lists as read_adjacency_lists
-    from halfstep.interactions import read_interactions as read_interactions
-    from halfstep.objective import Explicit as Explicit
-    from halfstep.objective import Implicit as Implicit
-    from halfstep.objective import Objective as Objective
+    from halfstep.models.als import ALS as ALS
+    from halfstep.models.baselines import GlobalMean as GlobalMean
+    from halfstep.models.baselines import ItemBias as ItemBias
+    from halfstep.models.baselines import Popularity as Popularity
+    from halfstep.models.baselines import UserItemBias as UserItemBias
+    from halfstep.models.bayesian.bayesian_als import BayesianALS as BayesianALS
+    from halfstep.models.factor_model import FactorModel as FactorModel
+    from halfstep.models.pretrained import PretrainedFactors as PretrainedFactors
+    from halfstep.models.sgd import SGD as SGD
+    from halfstep.objective.objective import Explicit as Explicit
+    from halfstep.objective.objective import Implicit as Implicit
+    from halfstep.objective.objective import Objective as Objective
+    from halfstep.objective.regularization import Regularization as Regularization
     from halfstep.persistence import load as load
-    from halfstep.pretrained import PretrainedFactors as PretrainedFactors
-    from halfstep.recommendations import Explanation as Explanation
-    from halfstep.recommendations import Ranking as Ranking
-    from halfstep.recommendations import Recommendations as Recommendations
-    from halfstep.recommendations import SimilarItems as SimilarItems
-    from halfstep.recommendations import SimilarUsers as SimilarUsers
-    from halfstep.sgd import SGD as SGD
-    from halfstep.sides import Regularization as Regularization
-    from halfstep.splitting import k_folds as k_folds
-    from halfstep.splitting import keep_known as keep_known
-    from halfstep.splitting import split_by_time as split_by_time
-    from halfstep.splitting import split_fraction_per_user as split_fraction_per_user
-    from halfstep.splitting import split_held_out_users as split_held_out_users
-    from halfstep.splitting import split_leave_last_out as split_leave_last_out
-    from halfstep.splitting import split_random as split_random
-    from halfstep.splitting import time_folds as time_folds
     from halfstep.tuning import Integers as Integers
     from halfstep.tuning import LogUniform as LogUniform
     from halfstep.tuning import Tuning as Tuning

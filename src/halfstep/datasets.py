@@ -24,14 +24,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from halfstep.atomic import write_atomically
+from halfstep._support.checks import check_flag
+from halfstep._support.download import download, download_wheel, unzip
+from halfstep._support.files import cache_folder, expanded, open_regular, write_atomically
+from halfstep._support.progress import is_watched
+from halfstep.data import Interactions
 from halfstep.errors import DatasetError
-from halfstep.fetching import download, download_wheel, unzip
-from halfstep.folders import cache_folder, expanded
-from halfstep.interactions import Interactions
-from halfstep.parameters import check_flag
-from halfstep.progress import is_watched
-from halfstep.regular_files import open_regular
 
 
 class File(NamedTuple):

@@ -17,25 +17,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple, cast, get_args
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from halfstep.als import ALS, EXACT_RANK
-from halfstep.backends.chunks import LEAST_SEGMENT
-from halfstep.backends.cpu import CPU
-from halfstep.backends.protocol import Solver, empty_factors
-from halfstep.backends.threads import available_cores
-from halfstep.bayesian import BayesianALS
-from halfstep.interactions import Interactions
-from halfstep.kernel_cache import Holding
-from halfstep.kernels import _jit
-from halfstep.objective import Explicit, Implicit
-from halfstep.parameters import check_flag
-from halfstep.sgd import SGD
-from halfstep.sides import Regularization, sides
-from halfstep.version import __version__
+from halfstep._support.checks import check_flag
+from halfstep._support.jit import Kernel, target
+from halfstep._support.kernel_cache import Holding, KernelFiles
+from halfstep._support.version import __version__
+from halfstep.data import Interactions
+from halfstep.data import kernels as data_kernels
+from halfstep.models.als import ALS, EXACT_RANK
+from halfstep.models.bayesian.bayesian_als import BayesianALS
+from halfstep.models.sgd import SGD
+from halfstep.objective.objective import Explicit, Implicit
+from halfstep.objective.problem import sides
+from halfstep.objective.regularization import Regularization
+from halfstep.solver import kernels as solver_kernels
+from halfstep.solver.cpu import CPU
+from halfstep.solver.layout import Solver, empty_factors
+from halfstep.solver.schedule import LEAST_SEGMENT
+from halfstep.solver.threads import available_cores
 
 REQUIRED = ("numpy", "scipy", "numba", "llvmlite")  # whose versions matter for speed and for compiled kernels
 OPTIONAL = ("matplotlib", "pandas", "polars", "pyarrow")  # pictures, and dataframes in and out
@@ -140,7 +143,7 @@ def examine(*, measure: bool = True) -> Report:
     """
     check_flag("measure", measure)
     speed = _measure() if measure else None  # first, so that the cache is shown with what this left there
-    triple, processor, features = _jit.target()
+    triple, processor, features = target()
     vector_bits = next((bits for name, bits in VECTOR_BITS.items() if name in features), OTHER_VECTOR_BITS)
     blas = [
         Blas(each["internal_api"], each["version"] or "", each.get("architecture", ""), each["num_threads"])
@@ -150,8 +153,7 @@ def examine(*, measure: bool = True) -> Report:
     versions = {"halfstep": __version__, "Python": platform.python_version()} | {
         name: _version(name) for name in REQUIRED + OPTIONAL
     }
-    files = _jit.files()
-    kernels = [] if files is None else files.holdings(_jit.target())
+    kernels = [holding for files in _kernel_files() for holding in files.holdings(target())]
     return Report(
         versions, f"{_processor()} ({triple.partition('-')[0]}, {processor})", available_cores(), os.cpu_count() or 1,
         vector_bits, blas, kernels, speed, _advise(vector_bits, blas, kernels),
@@ -210,9 +212,14 @@ def clear() -> None:
     OSError
         If one cannot be deleted.
     """
-    files = _jit.files()
-    if files is not None:
+    for files in _kernel_files():
         files.clear()
+
+
+def _kernel_files() -> list[KernelFiles]:
+    """Return the compiled kernels of each package of kernels; none where sources are not files."""
+    packages = (data_kernels, solver_kernels)
+    return [files for each in packages if (files := KernelFiles.of(cast(str, each.__file__))) is not None]
 
 
 def _measure() -> Speed:
@@ -288,9 +295,9 @@ def _compiled() -> int:
     kernels = {
         each
         for name, module in list(sys.modules.items())
-        if name.startswith("halfstep.kernels.")
+        if name.startswith(("halfstep.data.kernels.", "halfstep.solver.kernels."))
         for each in vars(module).values()
-        if isinstance(each, _jit.Kernel)
+        if isinstance(each, Kernel)
     }
     return sum(sum(each.stats.cache_misses.values()) for each in kernels)
 

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+from zipfile import ZipFile, ZipInfo
 
-from halfstep.als import ALS
-from halfstep.alternation import Iteration
-from halfstep.baselines import GlobalMean, ItemBias, Popularity, UserItemBias
-from halfstep.bayesian import BayesianALS
-from halfstep.factor_model import FactorModel
-from halfstep.importers import from_implicit, from_spark
-from halfstep.incremental import IncrementalModel
-from halfstep.live import LiveArray
-from halfstep.parameters import as_path, check_flag
-from halfstep.pretrained import PretrainedFactors, from_arrays
-from halfstep.sgd import SGD, Epoch
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep._support.checks import as_path, check_flag
+from halfstep._support.files import open_regular
+from halfstep.errors import ModelFileError
+from halfstep.models.als import ALS
+from halfstep.models.als_loop import Iteration
+from halfstep.models.baselines import GlobalMean, ItemBias, Popularity, UserItemBias
+from halfstep.models.bayesian.bayesian_als import BayesianALS
+from halfstep.models.bayesian.sweeps import Sweep
+from halfstep.models.factor_model import FactorModel
+from halfstep.models.incremental_model import IncrementalModel
+from halfstep.models.live_array import LiveArray
+from halfstep.models.pretrained import PretrainedFactors, from_arrays
+from halfstep.models.sgd import SGD, Epoch
 from halfstep.storage import construct, corrupted, naming_the_file, read_model
-from halfstep.sweeps import Sweep
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 __all__ = ["from_arrays", "from_implicit", "from_spark", "load"]
 
@@ -119,3 +131,189 @@ def _history(kind: str, lines: Sequence[tuple[float, ...]]) -> list[Any]:
     if line is Iteration:  # older files have the regularization of drift, 0, before the last number
         lines = [(*numbers[:6], *numbers[7:]) if len(numbers) == 8 else numbers for numbers in lines]
     return [construct(line, dict(zip(line._fields, numbers, strict=False))) for numbers in lines]
+
+
+SPARK_CLASS = "org.apache.spark.ml.recommendation.ALSModel"
+LARGEST_RATIO = 100  # of compression; factors compress much less, and a zip bomb up to 1000
+LARGEST_METADATA = 1_000_000  # bytes
+
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def from_implicit(
+    path: str | os.PathLike[str], *, users: Any = None, items: Any = None, interactions: Any = None
+) -> PretrainedFactors:
+    """Read the ``.npz`` that a matrix factorisation of the library implicit saved.
+
+    Its models know no ids but the rows and columns of the matrix that they were fitted on. Models with biases (BPR,
+    LMF) carry them as factors that are 1 on the other side, so nothing is lost.
+
+    Parameters
+    ----------
+    path : path of a file
+        What ``model.save`` of implicit wrote (0.5 to 0.7).
+    users, items : Vocabulary or array-like of ids, optional
+        The id of each row and of each column; 0 to n − 1 if left out.
+    interactions : Interactions, scipy sparse matrix or dataframe, optional
+        As in `from_arrays`; the matrix that ``fit`` was given, for one.
+
+    Returns
+    -------
+    PretrainedFactors
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    ModelFileError
+        If it is not such a file.
+    DataError
+        As `from_arrays` does.
+    """
+    with open_regular(as_path("path", path)) as file:
+        try:
+            factors = _factors_of_npz(file)
+        except Exception as error:  # any error of the parsers of zip and npy
+            raise ModelFileError(
+                f"{path} is no model of implicit ({error or type(error).__name__}): give the .npz that model.save of "
+                "AlternatingLeastSquares, BayesianPersonalizedRanking or LogisticMatrixFactorization wrote"
+            ) from error
+    return from_arrays(*factors, users=users, items=items, interactions=interactions)
+
+
+def _factors_of_npz(file: BinaryIO) -> list[NDArray[np.generic]]:
+    """Read two matrices, whose declared sizes are checked against that of the file before memory is allocated."""
+    size = os.fstat(file.fileno()).st_size
+    names = "user_factors", "item_factors"
+    with ZipFile(file) as archive:
+        if not {f"{name}.npy" for name in names} <= set(archive.namelist()):
+            raise ValueError(f"it has no {' and '.join(names)}")
+        found = [archive.getinfo(f"{name}.npy") for name in names]
+        for member in found:
+            if member.compress_size > size or member.file_size > LARGEST_RATIO * member.compress_size:
+                raise ValueError(
+                    f"{member.filename} claims {member.file_size:,} bytes, of {member.compress_size:,} in a file of "
+                    f"{size:,}"
+                )
+        return [_matrix_of_npy(archive, member) for member in found]
+
+
+def _matrix_of_npy(archive: ZipFile, member: ZipInfo) -> NDArray[np.generic]:
+    with archive.open(member) as file:
+        read_header = _HEADERS[np.lib.format.read_magic(file)]
+        shape, is_fortran, dtype = read_header(file)
+        if len(shape) != 2 or dtype.kind not in "fiu":
+            raise ValueError(f"{member.filename} is of shape {shape} and dtype {dtype}: expected a matrix of numbers")
+        expected = math.prod(shape) * dtype.itemsize
+        if min(shape) < 0 or expected != member.file_size - file.tell():
+            raise ValueError(f"{member.filename} of shape {shape} does not have {expected:,} bytes")
+        content = file.read()
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
+def from_spark(folder: str | os.PathLike[str], *, interactions: Any = None) -> PretrainedFactors:
+    """Read the folder that an ``ALSModel`` of Apache Spark was saved to.
+
+    A user or item that Spark does not know scores the baseline here, 0, where Spark says NaN or drops the row.
+
+    Parameters
+    ----------
+    folder : path of a folder
+        What ``model.write().save(path)`` wrote: ``metadata``, ``userFactors`` and ``itemFactors``. A saved pipeline
+        has such a folder for its ALS below ``stages``.
+    interactions : Interactions, scipy sparse matrix or dataframe, optional
+        As in `from_arrays`, with Spark's integer ids.
+
+    Returns
+    -------
+    PretrainedFactors
+        Users and items by ascending id.
+
+    Raises
+    ------
+    ModelFileError
+        If it is not such a folder.
+    ModuleNotFoundError
+        If PyArrow, which reads parquet, is not installed.
+    """
+    folder = as_path("folder", folder)
+    about = _spark_metadata(folder)
+    users, P = _spark_factors(folder / "userFactors")
+    items, Q = _spark_factors(folder / "itemFactors")
+    rank = about.get("rank", P.shape[1])
+    if (P.shape[1], Q.shape[1]) != (rank, rank):
+        raise ModelFileError(
+            f"{folder} has factors of rank {P.shape[1]} and {Q.shape[1]}, its metadata say {rank!r}: "
+            "copy it again, whole"
+        )
+    return from_arrays(P, Q, users=users, items=items, interactions=interactions)
+
+
+def _spark_metadata(folder: Path) -> dict[str, Any]:
+    lines = [line for part in sorted(folder.glob("metadata/part-*")) for line in _beginning(part).splitlines()]
+    try:
+        about = json.loads(lines[0]) if lines else None
+    except (ValueError, RecursionError):
+        about = None
+    kind = about.get("class") if isinstance(about, dict) else None
+    if not isinstance(about, dict) or kind != SPARK_CLASS:
+        found = f"its metadata say {kind!r}" if kind else "it has no metadata that can be read"
+        hint = " (a pipeline has one below stages)" if (folder / "stages").is_dir() else ""
+        raise ModelFileError(f"{folder} is no ALSModel of Spark, {found}: give the folder of one{hint}")
+    return about
+
+
+def _beginning(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read(LARGEST_METADATA)
+
+
+def _spark_factors(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    """Ids, ascending, and the factors of each; of all parts."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("from_spark reads parquet with PyArrow: run pip install pyarrow") from error
+    parts = sorted(folder.glob("*.parquet"))
+    try:
+        tables = []
+        for part in parts:
+            with open_regular(part) as file:
+                tables.append(parquet.read_table(file, columns=["id", "features"]))
+        filled = [table for table in tables if len(table)]
+        if not filled:
+            raise ValueError("no rows")
+        table = pa.concat_tables(filled).combine_chunks()
+        ids = _spark_ids(table["id"])
+        features = table["features"].combine_chunks()
+        features = features.chunk(0) if isinstance(features, pa.ChunkedArray) else features
+        lengths = np.diff(features.offsets.to_numpy())
+        if len(set(lengths.tolist())) != 1 or features.null_count:
+            raise ValueError("rows of different length")
+        entries = features.flatten()
+        if entries.null_count or not pa.types.is_floating(entries.type):
+            raise ValueError(f"features that are missing, or of type {entries.type}")
+        numbers = entries.to_numpy(zero_copy_only=False)
+    except (pa.ArrowException, ValueError, KeyError, AttributeError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ModelFileError(
+            f"{folder} holds no factors of Spark ({reason}): copy the folder of the model again, whole"
+        ) from error
+    order = np.argsort(ids, kind="stable")
+    return ids[order], numbers.reshape(len(ids), -1)[order]
+
+
+def _spark_ids(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Return ids as int64; ValueError or ArrowInvalid if one is not an integer that int64 holds."""
+    import pyarrow as pa
+
+    if not pa.types.is_integer(column.type):
+        raise ValueError(f"ids of type {column.type} instead of integers")
+    if column.null_count:
+        raise ValueError(f"{column.null_count:,} ids that are missing")
+    ids: NDArray[np.int64] = column.cast(pa.int64()).to_numpy()
+    return ids

@@ -25,10 +25,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from halfstep.als import ALS
+from halfstep._support.checks import check_choice, check_flag, check_number
 from halfstep.errors import ParameterError
-from halfstep.objective import Explicit, Implicit
-from halfstep.parameters import check_choice, check_flag, check_number
+from halfstep.models.als import ALS
+from halfstep.objective.objective import Explicit, Implicit
 from halfstep.weights import (
     confidence,
     log_confidence,

@@ -20,8 +20,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from halfstep._support.checks import check_finite, check_number
 from halfstep.errors import ParameterError
-from halfstep.parameters import check_finite, check_number
 
 Floats = NDArray[np.float64]
 

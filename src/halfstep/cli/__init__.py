@@ -1,12 +1,4 @@
-"""The command line: argument parsing and printing only.
-
-``app`` registers the commands: ``fit``, ``update`` (incremental updates), ``info`` (the description of a model),
-``lists`` (recommendations and similar items), ``evaluate``, ``tune``, ``lab`` (the experiments and the data sets) and
-``doctor`` (the report on the environment). ``options`` defines the options that several commands share, and
-``combinations`` which of them have no effect with others. ``outputs`` checks the files to be written, and ``choices``
-sets parameters from the data by default. ``printing``, ``tables`` and ``parquet`` show and write results, ``exits``
-converts errors and signals to exit codes, and ``wording`` rewrites keyword arguments in errors as options.
-"""
+"""The command line: argument parsing and printing only."""
 
 from __future__ import annotations
 

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 import halfstep as hs
+from halfstep.cli.console import note
+from halfstep.cli.data import data
 from halfstep.cli.doctor import doctor
 from halfstep.cli.evaluate import evaluate
 from halfstep.cli.exits import EPILOG, flushed, guarded, prepare_streams, stop_on_signals
 from halfstep.cli.fit import fit
 from halfstep.cli.info import info
-from halfstep.cli.lab import data, lab
 from halfstep.cli.lists import recommend, similar
-from halfstep.cli.printing import note
 from halfstep.cli.tune import tune
 from halfstep.cli.update import update
 
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (fit, update, info, recommend, similar, evaluate, tune, lab, data, doctor):
+for command in (fit, update, info, recommend, similar, evaluate, tune, data, doctor):
     app.command()(guarded(command))
 
 

@@ -9,7 +9,7 @@ import typer
 
 import halfstep as hs
 from halfstep.cli import options
-from halfstep.cli.printing import note, print_json, print_table
+from halfstep.cli.console import note, print_json, print_table
 
 
 def doctor(

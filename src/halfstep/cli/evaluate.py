@@ -12,10 +12,10 @@ import typer
 import halfstep as hs
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes, describe_fit
+from halfstep.cli.console import note, print_json
 from halfstep.cli.exits import interruptions
 from halfstep.cli.model_types import choose_estimator
 from halfstep.cli.outputs import Output, check_outputs, naming_the_file
-from halfstep.cli.printing import note, print_json
 from halfstep.cli.thresholds import Threshold, check_thresholds
 from halfstep.errors import ParameterError
 from halfstep.evaluation import DEFAULT_METRICS, append_to_history, check_history, check_metrics, metrics_of

@@ -16,7 +16,7 @@ from typing import Any, TextIO, cast
 import typer
 
 from halfstep.cli.combinations import UsageError, check_combination
-from halfstep.cli.printing import note
+from halfstep.cli.console import note
 from halfstep.cli.wording import in_terms_of_options
 from halfstep.errors import FitInterruptedWarning, HalfstepError
 

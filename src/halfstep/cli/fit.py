@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
+from halfstep._support.printable import printable
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes, describe_fit
+from halfstep.cli.console import note, print_json, reached_by
 from halfstep.cli.exits import interruptions
 from halfstep.cli.model_types import choose_estimator
 from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output
-from halfstep.cli.printing import note, print_json, reached_by
-from halfstep.printable import printable
 
 
 def fit(

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 import halfstep as hs
+from halfstep._support.estimator import parameter_names
+from halfstep._support.printable import printable
+from halfstep._support.short_repr import changed_parameters, short_value
 from halfstep.cli import options
-from halfstep.cli.printing import counted, print_json, reached_by
-from halfstep.estimator import parameter_names
-from halfstep.pretrained import PretrainedFactors
-from halfstep.printable import printable
-from halfstep.short_repr import changed_parameters, short_value
+from halfstep.cli.console import counted, print_json, reached_by
+from halfstep.models.pretrained import PretrainedFactors
 from halfstep.storage import StoredModel, read_model
 
 NOT_RECORDED = "not recorded in this file"

@@ -10,17 +10,17 @@ from typing import Annotated, Any
 import typer
 
 import halfstep as hs
+from halfstep._support.printable import printable
+from halfstep._support.suggestions import close_texts
 from halfstep.cli import options
 from halfstep.cli.combinations import UsageError
+from halfstep.cli.console import note, print_json, print_list
 from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output
-from halfstep.cli.printing import note, print_json, print_list
 from halfstep.cli.tables import SUFFIXES, dicts_of, write_lists
+from halfstep.data.files.id_tables import read_ids
+from halfstep.data.files.table_file import Options
+from halfstep.data.recommendations import Ranking
 from halfstep.errors import DataError, ParameterError, UnknownIdError
-from halfstep.interactions.id_tables import read_ids
-from halfstep.interactions.tables import Options
-from halfstep.printable import printable
-from halfstep.recommendations import Ranking
-from halfstep.suggestions import close_texts
 
 NAMED_ONE_BY_ONE = 3  # maximum number of unknown users with a note for each
 

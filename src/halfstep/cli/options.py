@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 
 import halfstep as hs
-from halfstep.cli.printing import note
-from halfstep.defaults import EVENTS, MISSING_RATIO, VALUES
-from halfstep.interactions.id_tables import read_title_table
-from halfstep.interactions.roles import TIMESTAMP, VALUE, WEIGHT, NameOrPosition
-from halfstep.interactions.tables import Options
+from halfstep.cli.console import note
+from halfstep.data.column_roles import TIMESTAMP, VALUE, WEIGHT, NameOrPosition
+from halfstep.data.files.id_tables import read_title_table
+from halfstep.data.files.table_file import Options
+from halfstep.objective.defaults import EVENTS, MISSING_RATIO, VALUES
 
 
 class Duplicates(StrEnum):

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import halfstep as hs
-from halfstep.atomic import write_atomically
+from halfstep._support.files import write_atomically
+from halfstep._support.progress import progress_bar
 from halfstep.cli.outputs import naming_the_file
 from halfstep.cli.parquet import Kind, as_parquet
+from halfstep.data.recommendations import Ranking
 from halfstep.errors import DataError
-from halfstep.progress import progress_bar
-from halfstep.recommendations import Ranking
 
 Row = tuple[Any, ...]
 """The query, the listed id, the rank, the score and, if titles are known, the title."""

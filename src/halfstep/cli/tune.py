@@ -12,17 +12,17 @@ from typing import Annotated, Any
 import typer
 
 import halfstep as hs
-from halfstep.atomic import write_atomically
+from halfstep._support.files import write_atomically
+from halfstep._support.printable import printable
 from halfstep.cli import options
 from halfstep.cli.choices import Wishes
 from halfstep.cli.combinations import UsageError
+from halfstep.cli.console import note, print_json
 from halfstep.cli.evaluate import hold_back
 from halfstep.cli.exits import interruptions
 from halfstep.cli.model_types import choose_estimator
 from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output, naming_the_file
-from halfstep.cli.printing import note, print_json
 from halfstep.errors import ParameterError, PoorFitWarning
-from halfstep.printable import printable
 from halfstep.tuning.folds import N_FOLDS
 from halfstep.tuning.result import IMAGE_KINDS
 from halfstep.tuning.tuner import N_TRIALS
@@ -158,7 +158,7 @@ def tune(
         {"input file": file, "table of titles": item_titles},
     )
     if plot is not None:
-        import_module("halfstep.drawing")  # raises now if Matplotlib is not installed
+        import_module("halfstep._support.plot_style")  # raises now if Matplotlib is not installed
     given = parse_spaces(space or [])
     form = options.Format(
         separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,

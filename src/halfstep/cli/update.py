@@ -12,11 +12,11 @@ import numpy as np
 import typer
 
 import halfstep as hs
+from halfstep._support.printable import printable
 from halfstep.cli import options
+from halfstep.cli.console import counted, note, print_json
 from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output
-from halfstep.cli.printing import counted, note, print_json
 from halfstep.errors import ParameterError
-from halfstep.printable import printable
 
 
 class Repeats(StrEnum):

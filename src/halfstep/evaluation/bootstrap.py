@@ -9,8 +9,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.checks import check_number
 from halfstep.errors import ParameterError
-from halfstep.parameters import check_number
 
 RESAMPLES = (
     1000  # the ends of a 95% interval are then the 25th and the 975th; the error of each is some 5% of its width

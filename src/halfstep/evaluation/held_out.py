@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.checks import as_generator, check_finite, check_flag, check_integer, check_threads
+from halfstep.data import as_interactions
+from halfstep.data.frames import new_frame
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.bootstrap import RESAMPLES, Mean, check_confidence
 from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR, Metric, read_metrics
 from halfstep.evaluation.reference_models import Baseline, Compared, check_baseline, fitted_baselines
 from halfstep.evaluation.report import Report, Row
 from halfstep.evaluation.task import Candidates, Task, training_of
-from halfstep.factor_model import FactorModel
-from halfstep.interactions import as_interactions
-from halfstep.interactions.frames import new_frame
 from halfstep.metrics.marks import mark, mean_over_list, measure
-from halfstep.parameters import as_generator, check_finite, check_flag, check_integer, check_threads
+from halfstep.models.factor_model import FactorModel
 
 DEFAULT_METRICS = ("ndcg", "recall", "hit_rate", "coverage", "novelty")
 POSITIONS_AT_ONCE = 1 << 20  # in ranked lists, which bounds memory for any number of users

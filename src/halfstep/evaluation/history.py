@@ -10,10 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
 
-from halfstep.atomic import sync_folder
+from halfstep._support.files import open_regular, sync_folder
 from halfstep.errors import DataError
 from halfstep.evaluation.report import Report
-from halfstep.regular_files import open_regular
 
 fcntl: ModuleType | None
 try:

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
+from halfstep._support.checks import LARGEST, check_integer
 from halfstep.errors import ParameterError
 from halfstep.metrics.marks import MEASURES
-from halfstep.parameters import LARGEST, check_integer
 
 PER_LIST = (*MEASURES, "coverage", "novelty")
 PER_PAIR = ("rmse", "mae")

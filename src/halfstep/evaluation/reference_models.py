@@ -8,12 +8,12 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from halfstep.baselines import BaselineModel, GlobalMean, ItemBias, Popularity, UserItemBias
+from halfstep.data import Interactions
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR, Metric
 from halfstep.evaluation.task import training_of, training_of_items
-from halfstep.factor_model import FactorModel
-from halfstep.interactions import Interactions
+from halfstep.models.baselines import BaselineModel, GlobalMean, ItemBias, Popularity, UserItemBias
+from halfstep.models.factor_model import FactorModel
 
 Baseline: TypeAlias = Literal["auto"] | Mapping[str, FactorModel] | None
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.html_table import html_table
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.bootstrap import Mean, intervals, resample
 from halfstep.evaluation.metric_names import Metric
-from halfstep.html_table import html_table
 
 WIDTH = 118  # of a printed table
 

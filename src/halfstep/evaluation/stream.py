@@ -11,17 +11,17 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.checks import as_generator, check_flag, check_integer, check_threads
+from halfstep._support.progress import progress_bar
+from halfstep.data import Interactions, Vocabulary, as_interactions
+from halfstep.data.frames import new_frame
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.bootstrap import RESAMPLES, Mean, check_confidence
 from halfstep.evaluation.metric_names import Metric, read_metrics
 from halfstep.evaluation.report import Report, Row
 from halfstep.evaluation.task import known_positions, seen, training_of
-from halfstep.factor_model import FactorModel
-from halfstep.interactions import Interactions, Vocabulary, as_interactions
-from halfstep.interactions.frames import new_frame
 from halfstep.metrics.marks import MEASURES, measure
-from halfstep.parameters import as_generator, check_flag, check_integer, check_threads
-from halfstep.progress import progress_bar
+from halfstep.models.factor_model import FactorModel
 
 EVENTS_AT_ONCE = 4096  # measured together
 POSITIONS_AT_ONCE = 1 << 20  # in ranked lists

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.data import Interactions, Ledger, listed_for
 from halfstep.errors import DataError, ParameterError
-from halfstep.factor_model import FactorModel
-from halfstep.interactions import Interactions, Ledger, listed_for
 from halfstep.metrics.marks import self_information
+from halfstep.models.factor_model import FactorModel
 
 Candidates = Mapping[Any, Iterable[Any]]
 

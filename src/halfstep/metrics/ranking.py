@@ -15,13 +15,13 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.checks import check_choice, check_flag, check_integer
+from halfstep.data import Interactions, Vocabulary, as_interactions
+from halfstep.data.duplicates import find_repeat
+from halfstep.data.id_columns import as_ids
+from halfstep.data.recommendations import Recommendations
 from halfstep.errors import DataError
-from halfstep.interactions import Interactions, Vocabulary, as_interactions
-from halfstep.interactions.duplicates import find_repeat
-from halfstep.interactions.ids import as_ids
 from halfstep.metrics.marks import mark, mean_over_list, measure, self_information
-from halfstep.parameters import check_choice, check_flag, check_integer
-from halfstep.recommendations import Recommendations
 
 Lists: TypeAlias = Sequence[Iterable[Any]] | NDArray[Any] | Recommendations
 Result: TypeAlias = float | NDArray[np.float64]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from halfstep.data.sparse import is_sparse, stored_values
 from halfstep.errors import DataError
-from halfstep.interactions.sparse import is_sparse, stored_values
 
 if TYPE_CHECKING:
     from scipy.sparse import sparray, spmatrix
@@ -185,7 +185,7 @@ def _numbers(name: str, values: object, *, dimensions: int) -> NDArray[np.float6
     if np.ma.isMaskedArray(values):
         raise DataError(f"{name} is a masked array: leave the masked entries out, with .compressed()")
     if hasattr(values, "__array__") and not isinstance(values, np.ndarray):
-        from halfstep.interactions.frames import for_numpy
+        from halfstep.data.frames import for_numpy
 
         values = for_numpy(values)
     given: NDArray[Any] = np.asarray(values)

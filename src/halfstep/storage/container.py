@@ -33,9 +33,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from halfstep.atomic import write_atomically
+from halfstep._support.files import open_regular, write_atomically
 from halfstep.errors import ModelFileError, ParameterError
-from halfstep.regular_files import open_regular
 from halfstep.storage.faults import REMEDY, Fault, corrupted, parse_json
 
 VERSION = 1

@@ -13,8 +13,8 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.data import Vocabulary
 from halfstep.errors import DataError
-from halfstep.interactions import Vocabulary
 from halfstep.storage.faults import LONGEST_ENTRY, corrupted, entries_of_json
 
 Arrays = dict[str, NDArray[Any]]

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.version import __version__
+from halfstep.data import Interactions, Vocabulary
+from halfstep.data.duplicates import find_repeat
 from halfstep.errors import ParameterError
-from halfstep.interactions import Interactions, Vocabulary
-from halfstep.interactions.duplicates import find_repeat
-from halfstep.origin import Origin
 from halfstep.storage.container import VERSION, Copies, read_container, write_container
 from halfstep.storage.faults import corrupted, has_drift, naming_the_file, parse_json
 from halfstep.storage.ids import (
@@ -27,8 +27,8 @@ from halfstep.storage.ids import (
     unpack_texts,
     unpack_vocabulary,
 )
+from halfstep.storage.origin import Origin
 from halfstep.storage.values import pack_value, unpack_value
-from halfstep.version import __version__
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from halfstep import weights
 from halfstep.errors import HalfstepError, ParameterError
-from halfstep.objective import Explicit, Implicit, Objective
+from halfstep.objective.objective import Explicit, Implicit, Objective
 from halfstep.storage.container import storable_array
 from halfstep.storage.faults import corrupted, has_drift
 from halfstep.weights import Cells

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from halfstep.als import ALS
-from halfstep.baselines import ItemBias, UserItemBias
-from halfstep.bayesian import BayesianALS
-from halfstep.default_regularization import mean_weight
+from halfstep.data import Interactions, as_interactions
 from halfstep.errors import ParameterError
-from halfstep.interactions import Interactions, as_interactions
-from halfstep.objective import Cost, Implicit, Objective
-from halfstep.sgd import SGD
+from halfstep.models.als import ALS
+from halfstep.models.baselines import ItemBias, UserItemBias
+from halfstep.models.bayesian.bayesian_als import BayesianALS
+from halfstep.models.default_regularization import mean_weight
+from halfstep.models.sgd import SGD
+from halfstep.objective.objective import Cost, Implicit, Objective
 from halfstep.tuning.space import LogUniform
 
 RANKS = [64, 128, 256, 512]

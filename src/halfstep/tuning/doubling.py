@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from halfstep.parameters import check_integer
+from halfstep._support.checks import check_integer
 from halfstep.tuning.searching import Search
 from halfstep.tuning.space import Choices, Point, Space, clipped
 from halfstep.tuning.trial import Trial, best_of

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.als import ALS
+from halfstep.data import Interactions
 from halfstep.errors import FitInterruptedWarning, PoorFitWarning
-from halfstep.interactions import Interactions
+from halfstep.models.als import ALS
 from halfstep.tuning.folds import Fold
 from halfstep.tuning.space import Point, is_number, with_parameters
 from halfstep.tuning.trial import Trial

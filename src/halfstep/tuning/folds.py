@@ -9,15 +9,15 @@ from itertools import islice
 from typing import Any, Literal
 
 from halfstep import metrics
-from halfstep.baselines import Popularity
+from halfstep._support.checks import check_choice
+from halfstep.data import Interactions
+from halfstep.data.splits import Split, k_folds, keep_known, time_folds
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.held_out import measure_lists
 from halfstep.evaluation.metric_names import PER_LIST, read_metrics
 from halfstep.evaluation.task import Task
-from halfstep.interactions import Interactions
-from halfstep.objective import Implicit, Objective, cells_of
-from halfstep.parameters import check_choice
-from halfstep.splitting import Split, k_folds, keep_known, time_folds
+from halfstep.models.baselines import Popularity
+from halfstep.objective.objective import Implicit, Objective, cells_of
 
 Direction = Literal["minimize", "maximize"]
 Score = Callable[[Any, Interactions], float]

@@ -11,9 +11,9 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from halfstep._support.files import open_regular
+from halfstep.data import Interactions
 from halfstep.errors import JournalError
-from halfstep.interactions import Interactions
-from halfstep.regular_files import open_regular
 
 VERSION = 1
 BEGINNING = b'{"journal"'

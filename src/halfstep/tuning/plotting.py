@@ -6,7 +6,17 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from halfstep.drawing import OURS, THEIRS, WIDTH, Figure, as_image, is_narrow, new_figure, put_legend, set_title
+from halfstep._support.plot_style import (
+    OURS,
+    THEIRS,
+    WIDTH,
+    Figure,
+    as_image,
+    is_narrow,
+    new_figure,
+    put_legend,
+    set_title,
+)
 from halfstep.tuning.space import Choices, Integers, LogUniform, Space
 from halfstep.tuning.trial import Trial
 

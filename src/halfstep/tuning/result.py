@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.checks import check_choice
+from halfstep._support.html_table import and_more, html_table
+from halfstep.data.frames import new_frame
 from halfstep.errors import ParameterError, TuningError
 from halfstep.evaluation import Evaluation, evaluate
 from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR
-from halfstep.html_table import and_more, html_table
-from halfstep.interactions.frames import new_frame
-from halfstep.parameters import check_choice
 from halfstep.tuning.space import Space, is_number, with_parameters
 from halfstep.tuning.trial import Trial, best_of, shown
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from halfstep._support.progress import progress_bar
 from halfstep.errors import JournalError
-from halfstep.progress import progress_bar
 from halfstep.tuning.fitting import Fitter
 from halfstep.tuning.folds import Fold, Metric, checked
 from halfstep.tuning.journal import Journal

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from halfstep._support.checks import check_finite, check_flag, check_integer
+from halfstep._support.estimator import check_parameter_name
 from halfstep.errors import ParameterError
-from halfstep.estimator import check_parameter_name
-from halfstep.parameters import check_finite, check_flag, check_integer
 
 Point = dict[str, float]
 """A number for each parameter, in the order of the space: the place in a list, or what a distribution gave."""

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from halfstep.als import ALS
+from halfstep._support.checks import as_generator, as_path, check_choice, check_flag, check_integer
+from halfstep._support.progress import warn_of_interruption
+from halfstep.data import Interactions, as_interactions
 from halfstep.errors import ParameterError, PoorFitWarning, TuningError
-from halfstep.interactions import Interactions, as_interactions
-from halfstep.objective import Implicit
-from halfstep.parameters import as_generator, as_path, check_choice, check_flag, check_integer
-from halfstep.progress import warn_of_interruption
+from halfstep.models.als import ALS
+from halfstep.objective.objective import Implicit
 from halfstep.storage.values import pack_value
 from halfstep.tuning.defaults import default_space, default_start
 from halfstep.tuning.doubling import FACTORS, Doubling, ascending_ranks, low_rank, n_ranks

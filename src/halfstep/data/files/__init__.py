@@ -1,0 +1,1 @@
+"""Reading of files: interactions, ids and adjacency lists, through DuckDB."""

@@ -1,0 +1,331 @@
+"""Columns collected from the chunks of all files of a table, each as one array."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.data.files.arrow_stream import Chunk, Numbers, Strings
+from halfstep.data.files.sql import REAL, is_small_integer
+from halfstep.data.files.string_ids import StringNumbers
+from halfstep.data.files.timestamps import NUMBERS, Reading
+
+Fields = tuple[np.dtype[Any] | None, ...]
+
+BLOCK = 1 << 16  # rows
+FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
+
+
+class Gathered(Protocol):
+    """A column of a table that is being read."""
+
+    fields: Fields
+    """The types of its fields in each chunk; see `arrow.chunks`."""
+
+    def begin(self, rows: int) -> None:
+        """Start the next file, which has at most this many rows."""
+
+    def add(self, start: int, chunks: list[Chunk]) -> None:
+        """Add the next rows of the file, from row `start` on."""
+
+    def bad(self, rows: int) -> NDArray[np.bool_] | None:
+        """Return a mask of the invalid rows of the file, which has this many rows in all; None if all are valid."""
+
+    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
+        """Finish the file, keeping the rows in the mask `kept`, or all if it is None."""
+
+
+class InexactError(Exception):
+    """Integers were read as float64, which does not represent them exactly."""
+
+
+class _Parts:
+    """The arrays of all files, to be concatenated."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.buffer = np.empty(0, dtype)
+        self._parts: list[NDArray[Any]] = []
+
+    def begin(self, rows: int) -> None:
+        self.buffer = np.empty(rows, self.dtype)
+
+    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
+        part = self.buffer[:rows] if kept is None else self.buffer[:rows][kept]
+        self._parts.append(part)
+        self.buffer = np.empty(0, self.dtype)
+
+    def become(self, dtype: np.dtype[Any]) -> None:
+        """Convert to another type what was read so far, and what follows."""
+        self.dtype, self.buffer = dtype, self.buffer.astype(dtype)
+        self._parts = [part.astype(dtype) for part in self._parts]
+
+    def joined(self) -> NDArray[Any]:
+        """Return one array, and release the parts."""
+        parts, self._parts = self._parts, []
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+class _Scratch:
+    """Memory for a mask of the rows of a chunk, reused, since threads that allocate memory block each other."""
+
+    def __init__(self) -> None:
+        self._mask = np.empty(0, np.bool_)
+
+    def of(self, rows: int) -> NDArray[np.bool_]:
+        """Return a mask of some rows, with arbitrary values."""
+        if len(self._mask) < rows:
+            self._mask = np.empty(rows, np.bool_)
+        return self._mask[:rows]
+
+
+class _Marks:
+    """A mask of rows, without memory until one is marked."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._mask: NDArray[np.bool_] | None = None
+
+    def begin(self, rows: int) -> None:
+        self._rows, self._mask = rows, None
+
+    def add(self, start: int, marked: NDArray[np.bool_] | None) -> None:
+        """Mark rows of the chunk that begins at row `start`."""
+        if marked is None or not marked.any():
+            return
+        if self._mask is None:
+            self._mask = np.zeros(self._rows, np.bool_)
+        self._mask[start : start + len(marked)] = marked
+
+    def of(self, rows: int) -> NDArray[np.bool_] | None:
+        """Return the mask of the first rows; None if none is marked."""
+        return None if self._mask is None else self._mask[:rows]
+
+
+def renumber(numbers: NDArray[np.int32], new: NDArray[np.int32]) -> None:
+    """Replace each number k by ``new[k]``, counted from the end if it is negative.
+
+    Blocks keep small the copies as int64 that NumPy makes of indices.
+    """
+    for start in range(0, len(numbers), BLOCK):
+        block = numbers[start : start + BLOCK]
+        np.take(new, block, out=block, mode="wrap")
+
+
+class Texts:
+    """A column of ids or titles as strings, numbered in the order of first appearance."""
+
+    fields: Fields = (None,)
+
+    def __init__(self, *, optional: bool = False) -> None:
+        self._numbers = _Parts(np.dtype(np.int32))
+        self._strings = StringNumbers()
+        self._missing = _Marks()
+        self._optional = optional
+
+    def begin(self, rows: int) -> None:
+        self._numbers.begin(rows)
+        self._missing.begin(rows)
+
+    def add(self, start: int, chunks: list[Chunk]) -> None:
+        (chunk,) = chunks
+        assert isinstance(chunk, Strings)
+        numbers = self._numbers.buffer[start : start + len(chunk)]
+        self._strings.add(chunk.data, chunk.offsets, numbers)
+        if chunk.missing is not None:
+            numbers[chunk.missing] = -1
+        self._missing.add(start, chunk.missing)
+
+    def bad(self, rows: int) -> NDArray[np.bool_] | None:
+        return None if self._optional else self._missing.of(rows)
+
+    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
+        self._numbers.end(kept, rows)
+
+    def numbered(self) -> tuple[list[str], NDArray[np.int32]]:
+        """Return the distinct strings, ascending, and the number of each row's, −1 where there is none."""
+        strings, ranks = self._strings.ascending()
+        numbers = self._numbers.joined()
+        renumber(numbers, np.append(ranks, np.int32(-1)))
+        return strings, numbers
+
+
+class IntegerIds:
+    """A column of ids that are int64."""
+
+    fields: Fields = (INT64,)
+
+    def __init__(self) -> None:
+        self._values = _Parts(INT64)
+        self._missing = _Marks()
+
+    def begin(self, rows: int) -> None:
+        self._values.begin(rows)
+        self._missing.begin(rows)
+
+    def add(self, start: int, chunks: list[Chunk]) -> None:
+        (chunk,) = chunks
+        assert isinstance(chunk, Numbers)
+        self._values.buffer[start : start + len(chunk)] = chunk.values
+        self._missing.add(start, chunk.missing)
+
+    def bad(self, rows: int) -> NDArray[np.bool_] | None:
+        return self._missing.of(rows)
+
+    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
+        self._values.end(kept, rows)
+
+    def joined(self) -> NDArray[np.int64]:
+        """Return the ids of all rows."""
+        return self._values.joined()
+
+
+class Reals:
+    """A column of finite numbers, optionally required to be at least 0."""
+
+    fields: Fields = (FLOAT64,)
+
+    def __init__(self, *, at_least_zero: bool) -> None:
+        self._values = _Parts(FLOAT64)
+        self._wrong, self._scratch = _Marks(), _Scratch()
+        self._at_least_zero = at_least_zero
+
+    def begin(self, rows: int) -> None:
+        self._values.begin(rows)
+        self._wrong.begin(rows)
+
+    def add(self, start: int, chunks: list[Chunk]) -> None:
+        (chunk,) = chunks
+        assert isinstance(chunk, Numbers)
+        values = self._values.buffer[start : start + len(chunk)]
+        values[:] = chunk.values
+        if chunk.missing is not None:
+            values[chunk.missing] = np.nan
+        valid = np.isfinite(values, out=self._scratch.of(len(chunk)))
+        if self._at_least_zero:
+            valid &= values >= 0
+        if not valid.all():
+            self._wrong.add(start, ~valid)
+
+    def bad(self, rows: int) -> NDArray[np.bool_] | None:
+        return self._wrong.of(rows)
+
+    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
+        self._values.end(kept, rows)
+
+    def joined(self) -> NDArray[np.float64]:
+        """Return the numbers of all rows."""
+        return self._values.joined()
+
+
+@dataclass
+class _Read:
+    """The timestamps as one format reads them."""
+
+    reading: Reading
+    values: _Parts
+    missing: _Marks
+
+
+class Instants:
+    """A column of timestamps: numbers, or instants, for which several formats may be possible."""
+
+    def __init__(self, readings: list[Reading]) -> None:
+        self._reads = [_Read(each, _Parts(INT64), _Marks()) for each in readings]
+        self.fields: Fields = (INT64,) * len(readings)
+        self._whole, self._scratch = True, _Scratch()
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether the timestamps are numbers."""
+        return self.readings == [NUMBERS]
+
+    @property
+    def readings(self) -> list[Reading]:
+        """The formats that are still possible."""
+        return [each.reading for each in self._reads]
+
+    def begin(self, rows: int) -> None:
+        if not self.are_numbers:
+            self.fields = (INT64,) * len(self._reads)
+        for read in self._reads:
+            read.values.begin(rows)
+            read.missing.begin(rows)
+
+    def add(self, start: int, chunks: list[Chunk]) -> None:
+        if self.are_numbers:
+            self._add_numbers(start, chunks)
+        else:
+            self._add_integers(start, chunks)
+
+    def _add_integers(self, start: int, chunks: list[Chunk]) -> None:
+        for read, chunk in zip(self._reads, chunks, strict=True):
+            assert isinstance(chunk, Numbers)
+            read.values.buffer[start : start + len(chunk)] = chunk.values
+            read.missing.add(start, chunk.missing)
+
+    def bad(self, rows: int) -> NDArray[np.bool_] | None:
+        """Mark what the best format cannot read, and drop the formats that read less."""
+        masks = [read.missing.of(rows) for read in self._reads]
+        counts = [0 if mask is None else int(mask.sum()) for mask in masks]
+        best = min(counts)
+        self._reads = [read for read, count in zip(self._reads, counts, strict=True) if count == best]
+        return masks[counts.index(best)]
+
+    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
+        for read in self._reads:
+            read.values.end(kept, rows)
+
+    def joined(self) -> list[tuple[Reading, NDArray[Any]]]:
+        """Return the timestamps in each possible format: int64, float64 or datetime64[us]."""
+        joined: list[tuple[Reading, NDArray[Any]]] = []
+        for read in self._reads:
+            values = read.values.joined()
+            joined.append((read.reading, values if read.reading == NUMBERS else values.view("datetime64[us]")))
+        return joined
+
+    def take_as(self, kind: str) -> None:
+        """Say what the next part gives of numbers: doubles, integers, or both."""
+        if self.are_numbers and is_small_integer(kind):
+            self.fields = (INT64,)
+        elif self.are_numbers:
+            self.fields = (FLOAT64,) if kind == REAL else (INT64, FLOAT64)
+
+    def _add_numbers(self, start: int, chunks: list[Chunk]) -> None:
+        """Take the integers, as long as all numbers are such."""
+        if self.fields == (INT64,):
+            self._add_integers(start, chunks)
+            return
+        (read,) = self._reads
+        *whole, real = chunks
+        assert isinstance(real, Numbers)
+        place = slice(start, start + len(real))
+        valid, values = np.isfinite(real.values, out=self._scratch.of(len(real))), real.values
+        if real.missing is not None:
+            valid &= ~real.missing
+        if not valid.all():
+            read.missing.add(start, ~valid)
+            values = np.where(valid, values, 0.0)
+        if not self._whole:
+            read.values.buffer[place] = values
+            return
+        if whole:
+            (exact,) = whole
+            assert isinstance(exact, Numbers)
+            integers = exact.values if exact.missing is None else np.where(exact.missing, 0, exact.values)
+            are_exact = np.equal(np.where(valid, integers, 0), values)
+        elif max(values.max(initial=0.0), -values.min(initial=0.0)) >= 2.0**53:
+            raise InexactError
+        else:
+            integers = read.values.buffer[place]
+            integers[:] = values
+            are_exact = np.equal(integers, values, out=valid)
+        if are_exact.all():
+            read.values.buffer[place] = integers
+        else:
+            self._whole = False
+            read.values.become(FLOAT64)
+            read.values.buffer[place] = values

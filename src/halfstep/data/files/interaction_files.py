@@ -1,0 +1,254 @@
+"""Interactions from files: delimited text, JSON and parquet, compressed or not, in one file or many."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from halfstep._support.checks import check_choice
+from halfstep.data.column_roles import TIMESTAMP, VALUE, WEIGHT, IfPresent, check_columns, columns_by_role
+from halfstep.data.duplicates import Duplicates, find_repeat
+from halfstep.data.files.id_tables import read_title_table
+from halfstep.data.files.table_file import BadLines, Options, Table
+from halfstep.data.files.table_reader import Columns, TableReader, open_reader
+from halfstep.data.interactions import Interactions
+from halfstep.data.vocabulary import Vocabulary
+from halfstep.errors import DataError, ParameterError, SkippedLinesWarning
+
+AnyPath = str | os.PathLike[str]
+
+
+def read_interactions(
+    path: AnyPath | Sequence[AnyPath],
+    *,
+    user: str | int = "user",
+    item: str | int = "item",
+    value: str | int | None = VALUE,
+    timestamp: str | int | None = TIMESTAMP,
+    weight: str | int | None = WEIGHT,
+    item_titles: str | int | os.PathLike[str] | Mapping[Any, str] | None = None,
+    users: Vocabulary | None = None,
+    items: Vocabulary | None = None,
+    duplicates: Duplicates | None = "error",
+    separator: str | None = None,
+    header: bool = True,
+    quote: str | None = '"',
+    encoding: str = "utf-8",
+    decimal: str = ".",
+    comment: str | None = None,
+    newlines_in_values: bool = False,
+    timestamp_format: str | None = None,
+    bad_lines: BadLines = "error",
+) -> Interactions:
+    r"""Read interactions from files of delimited text, JSON or parquet.
+
+    Every line of a text file is read, named in an error, or counted as skipped: lines are also counted independently
+    of the parser, and it is an error if the counts differ.
+
+    Parameters
+    ----------
+    path : str, path or sequence of them
+        A file of delimited text, JSON (an object per line, or an array of objects) or parquet, optionally compressed
+        (gzip, bzip2, xz, zstd, or a zip archive of one file). The format is detected from the content. A folder is
+        read as the parts of one table, including columns in the names of its folders (``country=DE/part-0.parquet``).
+        Also a pattern such as ``"plays-*.csv"``, or a list of paths. ``"-"`` is the standard input. Named pipes are
+        read once there is a writer.
+    user, item : str or int
+        The columns of ids, by name or position (from 0).
+    value, timestamp, weight : str, int or None
+        Further columns, with the content that `Interactions.from_arrays` describes. By default, columns called
+        ``value``, ``timestamp`` and ``weight`` are used if the file has them; None leaves one out. Other columns are
+        ignored. Timestamps are numbers in any unit, dates and times of parquet, or text: ISO 8601 with or without a
+        time zone, and other common formats such as ``23 Feb 2016 17:59`` and ``02/23/2016 5:59 PM``.
+    item_titles : str, int, path, or mapping from item id to str, optional
+        Titles of items, shown with their ids: a column of the file; the path of a second table, whose columns are
+        `item` (default: the first) and ``title`` (default: the second); or a mapping.
+    users, items : Vocabulary, optional
+        The ids of a model (``model.users_`` and ``model.items_``), to whose types the ids in the file are converted:
+        ``12`` is the string ``"12"`` if the ids of the model are strings.
+    duplicates : {"error", "last", "sum", "mean"} or None
+        As in `Interactions.from_arrays`.
+    separator : str, optional
+        The field separator of text, of at most 4 bytes: ``","``, ``"\t"``, ``"::"``. By default detected from the
+        suffix and the first lines.
+    header : bool
+        Whether the first line of text contains the names of the columns. If not, columns are given by position.
+    quote : str or None
+        The character that may enclose fields of text, if the separator is a single character. With None, quotes are
+        ordinary characters, as in files that do not double them inside fields.
+    encoding : str
+        The encoding of text, by its name in Python. A byte order mark takes precedence over UTF-8.
+    decimal : {".", ","}
+        The decimal separator of values and weights in text.
+    comment : str, optional
+        Ignore lines of text that begin with this, such as ``"#"``.
+    newlines_in_values : bool
+        Whether quoted fields of text may contain line breaks. By default this is an error, since a quote that is not
+        closed would swallow all lines up to the next quote. If True, records are counted by Python, which is slower.
+    timestamp_format : str, optional
+        The format of timestamps in text, in the codes of `datetime.datetime.strptime`, such as ``"%d/%m/%Y %H:%M"``;
+        needed only if several formats fit.
+    bad_lines : {"error", "skip"}
+        How lines are handled that are not records, or whose id, value, timestamp or weight cannot be read: raise an
+        error that names the line, or leave them out and warn with their number.
+
+    Returns
+    -------
+    Interactions
+        Ids of text files become integers if all ids of the column, in all files, are canonical integers ("7", not
+        "007"), and are strings otherwise. Ids of JSON and parquet keep their types.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    DataError
+        If a file cannot be read or contains invalid data; the message names the file, and the line of a text file.
+    ParameterError
+        If a parameter is invalid.
+
+    Warns
+    -----
+    SkippedLinesWarning
+        If lines were left out; the message contains their number.
+    """
+    options = Options(
+        separator="\t" if isinstance(separator, str) and separator == "\\t" else separator,  # as typed in a shell
+        header=header,
+        quote=quote,
+        encoding=encoding,
+        decimal=decimal,
+        comment=comment,
+        newlines_in_values=newlines_in_values,
+        timestamp_format=timestamp_format,
+        bad_lines=bad_lines,
+    )
+    asked = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
+    check_parameters(options, asked, {"users": users, "items": items}, duplicates)
+    data, skipped = _read(path, options, asked, item_titles, (users, items), duplicates)
+    if skipped:
+        what = "line was" if skipped == 1 else "lines were"
+        warnings.warn(f"{path}: {skipped:,} {what} skipped", SkippedLinesWarning, stacklevel=2)
+    if item_titles is None or data.item_titles is not None:
+        return data
+    if isinstance(item_titles, int) or not isinstance(item_titles, str | os.PathLike):
+        return data.with_titles(item_titles)
+    of_table = replace(options, separator=None, comment=None)
+    known = data.items if items is None else items.extended(data.items.ids)
+    return replace(data, item_titles=read_title_table(item_titles, known, of_table, usual_item=item))
+
+
+def _read(
+    path: Any,
+    options: Options,
+    asked: Mapping[str, str | int | None],
+    titles: Any,
+    models: tuple[Vocabulary | None, Vocabulary | None],
+    duplicates: Duplicates | None,
+) -> tuple[Interactions, int]:
+    """Read interactions; return also the number of skipped lines."""
+
+    def choose(table: Table) -> Columns:
+        columns = columns_by_role(asked, table.names if table.has_names else ())
+        is_column = isinstance(titles, int) or (isinstance(titles, str) and titles in table.names)
+        if is_column or (isinstance(titles, str) and not Path(titles).exists()):
+            columns["title"] = titles
+        return columns
+
+    with open_reader(path, options) as reader:
+        unasked = {role for role, column in asked.items() if isinstance(column, IfPresent)}
+        needed = [column for role, column in asked.items() if column is not None and role not in unasked]
+        reader.read(choose, needed, unasked)
+        users, user_positions = reader.vocabulary("user", models[0])
+        items, item_positions = reader.vocabulary("item", models[1])
+        titled = None
+        if reader.has("title"):
+            found = reader.titles(item_positions, len(items))
+            titled = {item: title for item, title in zip(items, found, strict=True) if title is not None}
+        values = reader.column("value")
+        data = Interactions(
+            users=users,
+            items=items,
+            user_positions=user_positions,
+            item_positions=item_positions,
+            values=np.broadcast_to(1.0, len(user_positions)) if values is None else values,  # a view of one number
+            timestamps=reader.column("timestamp"),
+            weights=reader.column("weight"),
+            item_titles=titled,
+            has_values=values is not None,
+            source=_name_of(path),
+        )
+        if duplicates == "error":
+            _refuse_repeats(data, reader)
+            return data, reader.skipped
+        return data.without_repeats(duplicates), reader.skipped
+
+
+def _name_of(path: Any) -> str:
+    """Return the name of a file without its folder; the number of several files."""
+    if not isinstance(path, str | os.PathLike):
+        return f"{len(path)} files"
+    name = os.fsdecode(path)
+    return "standard input" if name == "-" else Path(name).name or name
+
+
+def _refuse_repeats(data: Interactions, reader: TableReader) -> None:
+    """Raise an error if a user has more than one interaction with an item."""
+    repeat = find_repeat(data.user_positions, data.item_positions)
+    if repeat is not None:
+        pair = (data.users[data.user_positions[repeat.row]], data.items[data.item_positions[repeat.row]])
+        raise DataError(
+            f"{reader.where(repeat.row)}: the pair of user and item {pair!r} is already in "
+            f"{reader.where(repeat.earlier)}, one of {repeat.total:,} repeats; set duplicates='last', 'sum' or 'mean'"
+        )
+
+
+def check_parameters(
+    options: Options,
+    asked: Mapping[str, Any],
+    vocabularies: Mapping[str, Any],
+    duplicates: Duplicates | None,
+) -> None:
+    """Check the parameters of `read_interactions`, or of another reader that has some of them."""
+    check_columns(asked, (str, int))
+    for name, vocabulary in vocabularies.items():
+        if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+            raise ParameterError(f"{name}={vocabulary!r}: give a Vocabulary, such as model.{name}_")
+    for name in ("header", "newlines_in_values"):
+        if not isinstance(getattr(options, name), bool):
+            raise ParameterError(f"{name}={getattr(options, name)!r}: give True or False")
+    if duplicates is not None:
+        check_choice("duplicates", duplicates, ("error", "last", "sum", "mean"))
+    check_choice("bad_lines", options.bad_lines, ("error", "skip"))
+    check_choice("decimal", options.decimal, (".", ","))
+    _check_characters(options)
+
+
+def _check_characters(options: Options) -> None:
+    quote, separator, comment = options.quote, options.separator, options.comment
+    if quote is not None and (
+        not isinstance(quote, str) or len(quote) != 1 or not quote.isascii() or quote in "\r\n"
+    ):
+        raise ParameterError(f"quote={quote!r}: give a single ASCII character, or None for no quotes")
+    if separator is not None:
+        usable = isinstance(separator, str) and separator != "" and not set(separator) & {"\r", "\n", quote}
+        if not usable or len(separator.encode()) > 4:
+            raise ParameterError(
+                f"separator={separator!r}: give a field separator such as ',', of at most 4 bytes, without "
+                "line breaks and quotes"
+            )
+    if comment is not None and (not isinstance(comment, str) or not comment or set(comment) & {"\r", "\n"}):
+        raise ParameterError(f"comment={comment!r}: give the prefix of comment lines, such as '#'")
+    if options.newlines_in_values and (comment is not None or options.bad_lines == "skip"):
+        other = "comment" if comment is not None else "bad_lines='skip'"
+        raise ParameterError(
+            f"newlines_in_values=True cannot be combined with {other}, since records then span lines"
+        )
+    if options.newlines_in_values and (quote is None or (separator is not None and len(separator) > 1)):
+        raise ParameterError("newlines_in_values=True needs a quote and a separator of a single character")

@@ -1,0 +1,221 @@
+"""SQL expressions that convert the columns of a file by their types, and ids from the results."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from halfstep.data.files.timestamps import NUMBERS, Reading
+from halfstep.data.vocabulary import Vocabulary
+from halfstep.errors import DataError
+
+TEXT = "text"
+"""The type of a column of a text file that is read as strings."""
+JSON = "JSON"
+REAL = "real"
+"""The type of a column of a text file that is read as numbers; reading fails at a field that is not one."""
+
+_SMALL_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
+_LARGE_INTEGERS = ("UBIGINT", "HUGEINT", "UHUGEINT")
+_REALS = ("FLOAT", "DOUBLE")
+_STRINGS = ("VARCHAR", "BLOB")
+_INSTANTS = ("TIMESTAMP", "DATE")
+
+
+def base_of(kind: str) -> str:
+    """Return the name of a type without its parameters, such as DECIMAL for ``DECIMAL(18,3)``."""
+    if kind.endswith("]"):
+        return "LIST"
+    return "VARCHAR" if kind.startswith("ENUM") else re.split(r"[( ]", kind, maxsplit=1)[0]
+
+
+def is_small_integer(kind: str) -> bool:
+    """Whether all values of a type are integers that int64 holds."""
+    return base_of(kind) in _SMALL_INTEGERS
+
+
+def id_expression(kind: str, x: str) -> str | None:
+    """Return the expression of ids as integers, or as strings for `ids_of`; None if the type cannot hold ids."""
+    base = base_of(kind)
+    if base in _SMALL_INTEGERS:
+        return f"CAST({x} AS BIGINT)"
+    if base == "BLOB":
+        return f"TRY(decode({x}))"
+    if kind in (TEXT, "VARCHAR"):
+        return x
+    if base in (JSON, *_LARGE_INTEGERS, *_REALS, *_STRINGS, "DECIMAL", "UUID") or base.startswith(_INSTANTS):
+        return f"CAST({x} AS VARCHAR)"
+    return None
+
+
+def text_expression(kind: str, x: str) -> str | None:
+    """Return the expression of a column as text, such as titles; None if the type has no text."""
+    if kind == JSON:
+        return f"json_extract_string({x}, '$')"
+    if base_of(kind) == "BLOB":
+        return f"TRY(decode({x}))"
+    return None if base_of(kind) in ("LIST", "STRUCT", "MAP", "UNION") else f"CAST({x} AS VARCHAR)"
+
+
+def number_expression(kind: str, x: str, decimal: str) -> str | None:
+    """Return the expression of a column as float64; None if the type is not numeric."""
+    base = base_of(kind)
+    if kind == JSON:
+        x = f"json_extract_string({x}, '$')"
+    elif base == "BLOB":
+        x = f"TRY(decode({x}))"
+    elif base in (REAL, *_SMALL_INTEGERS, *_LARGE_INTEGERS, *_REALS, "DECIMAL", "BOOLEAN"):
+        return f"CAST({x} AS DOUBLE)"
+    elif kind != TEXT and base not in _STRINGS:
+        return None
+    if decimal == ".":
+        return f"TRY_CAST({x} AS DOUBLE)"
+    return f"CASE WHEN contains({x}, '.') THEN NULL ELSE TRY_CAST(replace({x}, ',', '.') AS DOUBLE) END"
+
+
+def is_instant(kind: str) -> bool:
+    """Whether a type is a date or a timestamp, which need not be parsed from text."""
+    return base_of(kind).startswith(_INSTANTS)
+
+
+def timestamp_expressions(kind: str, x: str, readings: list[Reading]) -> list[str] | None:
+    """Return the expressions for `gathering.Instants`; None if the type cannot hold timestamps."""
+    base = base_of(kind)
+    if kind == REAL:
+        return [x]
+    if is_instant(kind):
+        has_zone = base.startswith("TIMESTAMPTZ") or " WITH " in kind
+        return [f"epoch_us(CAST({x} AS {'TIMESTAMPTZ' if has_zone else 'TIMESTAMP'}))"]
+    if kind == JSON or base in _STRINGS:
+        text = text_expression(kind, x)
+    elif kind == TEXT or base in (*_SMALL_INTEGERS, *_LARGE_INTEGERS, *_REALS, "DECIMAL"):
+        text = x
+    else:
+        return None
+    if readings == [NUMBERS] and base in _SMALL_INTEGERS:
+        return [f"CAST({text} AS BIGINT)"]
+    if readings == [NUMBERS]:
+        return [f"TRY_CAST({text} AS BIGINT)", f"TRY_CAST({text} AS DOUBLE)"]
+    return [each.expression.format(x=text) for each in readings]
+
+
+def ids_of(texts: list[str], kind: str) -> list[Any]:
+    """Convert the distinct strings that `id_expression` yields to ids.
+
+    Raises
+    ------
+    IdError
+        If a string cannot be an id.
+    """
+    if kind == TEXT:
+        return integers_if_all(texts)
+    if base_of(kind) in _STRINGS:
+        return list(texts)
+    convert = next((each for name, each in _CONVERSIONS.items() if base_of(kind).startswith(name)), str)
+    ids = []
+    for number, text in enumerate(texts):
+        try:
+            ids.append(convert(text))
+        except ValueError as error:
+            raise IdError(number, text, str(error)) from None
+    return ids
+
+
+class IdError(DataError):
+    """A string cannot be an id.
+
+    Attributes
+    ----------
+    number : int
+        The index of the string among the distinct ones.
+    """
+
+    def __init__(self, number: int, text: object, fault: str) -> None:
+        super().__init__(number, text, fault)
+        self.number, self.text, self.fault = number, text, fault
+
+    def __str__(self) -> str:
+        return f"the id {self.text!r} {self.fault}"
+
+
+def integers_if_all(texts: list[str]) -> list[Any]:
+    """Convert strings to integers if all are canonical integers that int64 holds; else return them unchanged."""
+    try:
+        integers = list(map(int, texts))
+    except ValueError:
+        return list(texts)
+    fits = all(-(1 << 63) <= each < 1 << 63 for each in integers)
+    return integers if fits and list(map(str, integers)) == texts else list(texts)
+
+
+def with_types_of(vocabulary: Vocabulary, ids: list[Any], side: str) -> list[Any]:
+    """Convert ids to the types of a vocabulary's ids.
+
+    Parameters
+    ----------
+    vocabulary : Vocabulary
+        If all its ids are strings, or all are integers, the ids are converted to that type. If its types are mixed,
+        an id becomes that of the vocabulary with the same text, and is unchanged if there is none.
+    ids : list
+        Distinct strings or integers; ids of other types are returned as they are.
+    side : {"user", "item"}
+        What the ids are called in errors.
+
+    Raises
+    ------
+    IdError
+        If the vocabulary holds integers only, and a string is not a canonical integer.
+    """
+    kinds = {int} if vocabulary.ids.dtype.kind == "i" else set(map(type, vocabulary.ids))
+    if not kinds:
+        return ids
+    if kinds == {str}:
+        return [str(each) if isinstance(each, int) else each for each in ids]
+    if kinds == {int}:
+        return [_as_integer(number, each, side) for number, each in enumerate(ids)]
+    alike = {str(each): each for each in vocabulary}
+    return [each if each in vocabulary else alike.get(str(each), each) for each in ids]
+
+
+def _as_integer(number: int, item: Any, side: str) -> Any:
+    if not isinstance(item, str):
+        return item
+    try:
+        integer = int(item)
+    except ValueError:
+        integer = None
+    if integer is None or str(integer) != item:
+        fault = f"is a string, but the model's {side} ids are integers; correct the file"
+        raise IdError(number, item, fault)
+    return integer
+
+
+def _of_json(text: str) -> Any:
+    item = json.loads(text)
+    if item is None or isinstance(item, bool | list | dict):
+        raise ValueError(f"is {type(item).__name__} in JSON; ids are strings or numbers")
+    return item
+
+
+def _of_decimal(text: str) -> Any:
+    number = Decimal(text)
+    return int(number) if number == number.to_integral_value() else number
+
+
+_CONVERSIONS: Mapping[str, Callable[[str], Any]] = {
+    JSON: _of_json,
+    "UBIGINT": int,
+    "HUGEINT": int,
+    "UHUGEINT": int,
+    "FLOAT": float,
+    "DOUBLE": float,
+    "DECIMAL": _of_decimal,
+    "UUID": UUID,
+    "DATE": date.fromisoformat,
+    "TIMESTAMP": datetime.fromisoformat,
+}

@@ -1,0 +1,411 @@
+"""Conversion of text files to plain ones, whose lines are counted and, after an error, checked one by one.
+
+A plain file is a regular file in UTF-8 with one kind of line end, which DuckDB reads. Each of its lines is a record
+or blank, and has the same number as in the original. Lines are counted here, independently of DuckDB, so that no row
+can be lost. If the counts differ, or DuckDB reports an error, Python's csv module finds the line.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from halfstep.data.files.sources import Source, Workspace, compression_of, open_plain
+from halfstep.errors import DataError, ParameterError
+
+LONGEST = 2_000_000  # bytes of a line, as in DuckDB
+_BLOCK = 1 << 18
+_LARGE = 1 << 24  # bytes from which two threads are faster
+_BLANK = re.compile(rb"^\r\n", re.MULTILINE)
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """The format of the lines of a text file.
+
+    Attributes
+    ----------
+    separator : str
+        The field separator.
+    quote : str or None
+        The character that may enclose a field, and is doubled inside one.
+    newlines_in_values : bool
+        Whether quoted fields may contain line breaks.
+    """
+
+    separator: str
+    quote: str | None
+    newlines_in_values: bool = False
+
+    def records(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        """Split lines into fields; raises csv.Error."""
+        if len(self.separator) > 1:
+            return (line.rstrip("\r\n").split(self.separator) for line in lines)
+        return csv.reader(
+            lines,
+            delimiter=self.separator,
+            quotechar=self.quote,
+            quoting=csv.QUOTE_NONE if self.quote is None else csv.QUOTE_MINIMAL,
+            skipinitialspace=self.separator != " ",
+            strict=True,
+        )
+
+
+@dataclass(frozen=True)
+class PlainText:
+    """A regular file in UTF-8, decompressed, whose lines end alike (unless values hold line ends) and hold no NUL.
+
+    Attributes
+    ----------
+    name : str
+        The name of the original file in errors.
+    path : Path
+    lines, blank : int
+        The number of lines, and of empty lines. Comment lines are empty in this file.
+    comments : int
+        The number of comment lines.
+    """
+
+    name: str
+    path: Path
+    lines: int
+    blank: int
+    comments: int = 0
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        """Iterate over the lines that are not empty, with their numbers from 1 on."""
+        with self.path.open(encoding="utf-8-sig", newline="") as file:
+            for number, line in enumerate(file, 1):
+                if line.rstrip("\r\n"):
+                    yield number, line
+
+    def fault_in(self, line: str, format: TextFormat, fields: int) -> str | None:  # noqa: A002 - its usual name
+        """Describe the error in a line; None if it is a record with this number of fields."""
+        if len(line) > LONGEST // 4 and len(line.encode()) > LONGEST:
+            return f"the line is longer than {LONGEST:,} bytes"
+        try:
+            found = len(next(format.records(iter([line]))))
+        except csv.Error as error:
+            if "unexpected end of data" in str(error):
+                return "a quoted field is not closed in this line"
+            return "a quoted field continues after its closing quote"
+        if found == fields:
+            return None
+        return f"the line has {found} {'field' if found == 1 else 'fields'}, but the first has {fields}"
+
+    def first_fault(self, format: TextFormat, fields: int, after: int = 0) -> tuple[int, str] | None:  # noqa: A002
+        """Return the number of the first invalid line and its error; None if there is none."""
+        for number, line in self:
+            fault = self.fault_in(line, format, fields) if number > after else None
+            if fault is not None:
+                return number, fault
+        return None
+
+    def without_faults(
+        self,
+        path: Path,
+        format: TextFormat,  # noqa: A002
+        fields: int,
+        after: int,
+    ) -> tuple[PlainText, int]:
+        """Return a copy in which invalid lines are empty, and their number."""
+        skipped = 0
+        with path.open("w", encoding="utf-8", newline="") as copy:
+            last = 0
+            for number, line in self:
+                copy.write("\n" * (number - last - 1))
+                wrong = number > after and self.fault_in(line, format, fields) is not None
+                copy.write("\n" if wrong else line.rstrip("\r\n") + "\n")
+                skipped += wrong
+                last = number
+            copy.write("\n" * (self.lines - last))
+        return PlainText(self.name, path, self.lines, self.blank + skipped, self.comments), skipped
+
+    def count_records(self, format: TextFormat) -> int:  # noqa: A002
+        """Count the records, which may span lines, with Python's csv module.
+
+        Raises
+        ------
+        DataError
+            If a quoted field is not closed, or goes on after its closing quote, or records do not end alike; it
+            names the line.
+        """
+        count, start, first_end = 0, 1, ""
+        line = ""
+
+        def lines(file: Iterable[str]) -> Iterator[str]:
+            nonlocal line
+            for line in file:  # noqa: UP028 - which shall be known outside
+                yield line
+
+        with self.path.open(encoding="utf-8-sig", newline="") as file:
+            records = format.records(lines(file))
+            try:
+                for record in records:
+                    count += bool(record)
+                    end = _line_end(line)
+                    first_end = first_end or end
+                    if end not in ("", first_end):
+                        raise DataError(
+                            f"{self.name}, line {start}: the record that begins here ends with {end!r}, and the "
+                            f"first with {first_end!r}: make all records end alike, or leave out "
+                            "newlines_in_values=True"
+                        )
+                    start = records.line_num + 1  # type: ignore[attr-defined]
+            except csv.Error as error:
+                closed = "unexpected end of data" not in str(error)
+                fault = "continues after its closing quote" if closed else "is not closed"
+                raise DataError(
+                    f"{self.name}, line {start}: a quoted field of the record that begins here {fault}: correct it, "
+                    "or set quote=None if quotes are ordinary characters"
+                ) from None
+        return count
+
+
+def make_plain(
+    source: Source, encoding: str, comment: str | None, workspace: Workspace, *, keep_line_ends: bool = False
+) -> PlainText:
+    """Make a text plain, and count its lines.
+
+    Parameters
+    ----------
+    source : Source
+    encoding : str
+    comment : str or None
+    workspace : Workspace
+    keep_line_ends : bool
+        Whether lines may end in several ways, since some of their ends are part of values.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be decompressed or decoded, or holds a NUL or a line that is too long.
+    """
+    path = workspace.seekable(source)
+    encoding = _encoding_of(path, source.name, encoding)
+    is_plain = encoding == "utf-8" and comment is None and compression_of(path, source.name) is None
+    if is_plain:
+        counts = _counts_of(path, source.name, keep_line_ends)
+        if keep_line_ends or not counts.mixed:
+            return PlainText(source.name, workspace.linked(path.absolute()), counts.lines, counts.blank)
+    counts = _Counts(source.name)
+    copy_path = workspace.new_path()
+    with open_plain(path, source.name) as file, copy_path.open("wb") as copy:
+        decoded = _decoded(file, encoding, source.name)
+        for block in _blocks(decoded) if keep_line_ends else _with_one_line_end(decoded):
+            text = block if comment is None else counts.without_comments(block, comment.encode())
+            counts.add(text)
+            copy.write(text)
+    counts.finish()
+    return PlainText(source.name, copy_path, counts.lines, counts.blank, counts.comments)
+
+
+def _counts_of(path: Path, name: str, keep_line_ends: bool) -> _Counts:
+    """Count the lines of a regular file: two halves of a large one at the same time."""
+
+    def count(part: tuple[int, int]) -> _Counts:
+        counts = _Counts(name)
+        with path.open("rb") as file:
+            file.seek(part[0])
+            for block in _blocks(_pieces(file, part[1])):
+                counts.add(block)
+                if counts.mixed and not keep_line_ends:
+                    return counts
+        counts.finish()
+        return counts
+
+    size = path.stat().st_size
+    middle = _line_start(path, size // 2) if size >= _LARGE else None
+    if middle is not None:
+        with suppress(DataError), ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(count, ((0, middle), (middle, size)))
+            return first + second
+    return count((0, size))  # also of a large file with an error, whose line it counts from the start
+
+
+def _line_start(path: Path, position: int) -> int | None:
+    r"""Return where the first line after a position begins; None if no line that is short enough ends with ``\n``."""
+    with path.open("rb") as file:
+        file.seek(position)
+        is_end = file.readline(LONGEST).endswith(b"\n")
+        return file.tell() if is_end else None
+
+
+class _Counts:
+    """Counts of the lines of a text, which is added in blocks of whole lines."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lines = self.blank = self.comments = 0
+        self.ends: set[bytes] = set()
+        self.mixed = False
+        self._unfinished = False
+
+    def add(self, block: bytes) -> None:
+        ends = np.frombuffer(block, np.uint8) == ord("\n")
+        newlines = int(np.count_nonzero(ends))
+        if b"\r" in block:
+            returns, pairs = block.count(b"\r"), block.count(b"\r\n")
+            self.mixed = self.mixed or returns != pairs or newlines != pairs
+            self.ends.add(b"\r\n")
+            self.blank += len(_BLANK.findall(block))
+        else:
+            if newlines:
+                self.ends.add(b"\n")
+            self.blank += int(ends[0]) + int(np.count_nonzero(ends[1:] & ends[:-1]))
+        self.mixed = self.mixed or len(self.ends) > 1
+        if b"\0" in block:
+            line = self.lines + block[: block.index(b"\0")].count(b"\n") + 1
+            raise DataError(
+                f"{self.name}, line {line}: there is a NUL character, as in binary files and in UTF-16: give a text "
+                "file, or say encoding='utf-16-le' or 'utf-16-be'"
+            )
+        if newlines * LONGEST < len(block):  # only then may a line be too long
+            self._check_lengths(block, self.lines)
+        if not block.isascii():
+            self._check_utf8(block)
+        self.lines += newlines
+        self._unfinished = not block.endswith(b"\n")
+
+    def __add__(self, other: _Counts) -> _Counts:
+        """Return the counts of this text and another that follows it."""
+        total = _Counts(self.name)
+        total.lines, total.blank = self.lines + other.lines, self.blank + other.blank
+        total.ends = self.ends | other.ends
+        total.mixed = self.mixed or other.mixed or len(total.ends) > 1
+        return total
+
+    def without_comments(self, block: bytes, prefix: bytes) -> bytes:
+        """Empty the lines that begin with a prefix."""
+        lines = block.split(b"\n")
+        for place, line in enumerate(lines):
+            if line.startswith(prefix):
+                lines[place] = b""
+                self.comments += 1
+        return b"\n".join(lines)
+
+    def finish(self) -> None:
+        """Count the last line, if it has no end."""
+        self.lines += self._unfinished
+
+    def _check_utf8(self, block: bytes) -> None:
+        try:
+            block.decode()
+        except UnicodeDecodeError as error:
+            line = self.lines + block[: error.start].count(b"\n") + 1
+            raise DataError(
+                f"{self.name}, line {line}: the byte 0x{block[error.start]:02x} is not UTF-8: set the encoding of "
+                "the file, such as encoding='latin-1' or 'cp1252'"
+            ) from None
+
+    def _check_lengths(self, block: bytes, before: int) -> None:
+        for number, line in enumerate(block.split(b"\n"), before + 1):
+            if len(line) > LONGEST and not self.mixed:
+                raise DataError(
+                    f"{self.name}, line {number}: the line is longer than {LONGEST:,} bytes: shorten it, or "
+                    "write only the needed columns to another file"
+                )
+
+
+def _encoding_of(path: Path, name: str, encoding: str) -> str:
+    """Check the name of an encoding; a byte order mark is believed rather than the name."""
+    try:
+        codec = codecs.lookup(encoding)
+        "".encode(encoding)
+    except (LookupError, TypeError, ValueError):
+        raise ParameterError(
+            f"encoding={encoding!r} is unknown: give the name of a text encoding, such as 'utf-8', 'latin-1', "
+            "'cp1252' or 'utf-16'"
+        ) from None
+    with open_plain(path, name) as file:
+        head = file.read(4)
+    own = "utf-8" if codec.name in ("utf-8-sig", "ascii") else codec.name
+    return next((marked for mark, marked in _BYTE_ORDER_MARKS.items() if head.startswith(mark)), own)
+
+
+def _blocks(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut blocks where lines end; a line that is too long to be one is cut anywhere."""
+    rest = b""
+    for block in blocks:
+        block = rest + block
+        end = block.rfind(b"\n") + 1
+        if end == 0 and len(block) > LONGEST:
+            end = block.rfind(b"\r", 0, -1) + 1 or len(block)
+        rest = block[end:]
+        if end:
+            yield block[:end]
+    if rest:
+        yield rest
+
+
+def _pieces(file: IO[bytes], stop: int | None = None) -> Iterator[bytes]:
+    """Read blocks up to the position `stop`, or the end."""
+    if stop is None:
+        return iter(lambda: file.read(_BLOCK), b"")
+    return iter(lambda: file.read(min(_BLOCK, stop - file.tell())), b"")
+
+
+def _decoded(file: IO[bytes], encoding: str, name: str) -> Iterator[bytes]:
+    """Read blocks, and make UTF-8 of what is in another encoding."""
+    if encoding == "utf-8":
+        yield from _pieces(file)
+        return
+    decoder = codecs.getincrementaldecoder(encoding)()
+    line, last = 1, ""
+    for block in chain(_pieces(file), [b""]):
+        state = decoder.getstate()
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeError as error:
+            decoder.setstate(state)
+            before = decoder.decode(block[: max(getattr(error, "start", 0) - len(state[0]), 0)])
+            raise DataError(
+                f"{name}, line {line + _line_ends(before, last)}: this is not {encoding} "
+                f"({getattr(error, 'reason', error)}): say in what encoding the file is, such as encoding='latin-1' "
+                "or 'utf-16-le'"
+            ) from None
+        line, last = line + _line_ends(text, last), text[-1:] or last
+        yield text.encode()
+
+
+def _line_ends(text: str, before: str) -> int:
+    """Count the line ends in a text, of which one may have begun with the character before it."""
+    return text.count("\n") + text.count("\r") - (before + text).count("\r\n")
+
+
+def _line_end(line: str) -> str:
+    return "\r\n" if line.endswith("\r\n") else line[-1:] if line.endswith(("\r", "\n")) else ""
+
+
+def _with_one_line_end(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    r"""Convert every line end to ``\n``, and yield blocks of whole lines."""
+    rest = b""
+    for block in blocks:
+        block = rest + block
+        held = b"\r" if block.endswith(b"\r") else b""
+        block = block[: len(block) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        end = block.rfind(b"\n") + 1
+        if end == 0 and len(block) > LONGEST:
+            end = len(block)
+        rest = block[end:] + held
+        if end:
+            yield block[:end]
+    if rest:
+        yield rest.replace(b"\r", b"\n")

@@ -1,0 +1,635 @@
+"""The table of interactions, and conversion of other data to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from halfstep._support.checks import check_choice
+from halfstep._support.html_table import Cell, and_more, html_table
+from halfstep._support.lazy import cached_property
+from halfstep.data.column_roles import TIMESTAMP, VALUE, WEIGHT, check_columns, columns_by_role, suggesting_none
+from halfstep.data.columns import RowError, as_column, as_numbers, as_rows, as_weights, check_table
+from halfstep.data.csr import Orientation
+from halfstep.data.duplicates import Duplicates, find_repeat, merge
+from halfstep.data.sparse import is_sparse, stored_values
+from halfstep.data.tables import Columns, columns_in
+from halfstep.data.titles import is_column_of_titles, read_titles, titles_beside
+from halfstep.data.vocabulary import Vocabulary
+from halfstep.errors import DataError, ParameterError
+
+ROWS_SHOWN = 5  # in HTML
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Interactions:
+    """Interactions of users with items, with their values, and optionally timestamps and weights.
+
+    Made by `from_frame`, `from_arrays`, `from_sparse` or `read_interactions`, which check their input; the
+    constructor checks positions and lengths only. A user interacts with an item at most once. Interactions keep the
+    order in which they were given. Objects are immutable: methods, and `dataclasses.replace`, return new ones.
+
+    Attributes
+    ----------
+    users, items : Vocabulary
+        The ids by position. They may hold ids without interactions.
+    user_positions, item_positions : ndarray of shape (n_interactions,), int32
+    values : ndarray of shape (n_interactions,), float64
+        A stored 0 is an observation of 0.
+    has_values : bool
+        Whether values were given. Without, each interaction counts as 1, and `values` holds these counts.
+    timestamps : ndarray of shape (n_interactions,) or None
+        int64, float64 or datetime64[us], the latter in UTC.
+    weights : ndarray of shape (n_interactions,), float64, or None
+        Weights of the interactions, which an objective without weights of its own uses; finite and at least 0.
+    item_titles : mapping from item id to str, or None
+        Titles to be shown with the ids.
+    frame_kind : str or None
+        The library of the dataframe that they came from, which is also that of results as dataframes.
+    source : str or None
+        The name of the file that they were read from, without its folder.
+    """
+
+    users: Vocabulary
+    items: Vocabulary
+    user_positions: NDArray[np.int32]
+    item_positions: NDArray[np.int32]
+    values: NDArray[np.float64]
+    timestamps: NDArray[Any] | None = None
+    weights: NDArray[np.float64] | None = None
+    item_titles: Mapping[Any, str] | None = None
+    frame_kind: str | None = None
+    has_values: bool = True
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what compiled code relies on, and lock the arrays that counts and orientations are derived from."""
+        for name, positions, count in (
+            ("user", self.user_positions, len(self.users)),
+            ("item", self.item_positions, len(self.items)),
+        ):
+            # viewed as unsigned, negative numbers are larger than any count
+            if positions.dtype != np.int32 or (len(positions) and positions.view(np.uint32).max() >= count):
+                raise DataError(f"the {name} positions are not int32 numbers from 0 to {count - 1}")
+        for name, column in (
+            ("item positions", self.item_positions),
+            ("values", self.values),
+            ("timestamps", self.timestamps),
+            ("weights", self.weights),
+        ):
+            if column is not None and column.shape != self.user_positions.shape:
+                raise DataError(
+                    f"{len(column):,} {name} for {len(self.user_positions):,} interactions: give one for each"
+                )
+        for name in ("user_positions", "item_positions", "values", "timestamps", "weights"):
+            array = getattr(self, name)
+            if array is not None:
+                array.flags.writeable = False
+
+    @classmethod
+    def from_arrays(
+        cls,
+        users: ArrayLike,
+        items: ArrayLike,
+        values: ArrayLike | None = None,
+        timestamps: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+        *,
+        item_titles: Any = None,
+        duplicates: Duplicates | None = "error",
+    ) -> Self:
+        """Make interactions of one array, series or list for each column, all of the same length.
+
+        Parameters
+        ----------
+        users, items : array-like of ids
+            Anything hashable; see `Vocabulary`.
+        values : array-like of float, optional
+            Ratings, counts, durations; finite. Without, each interaction counts as 1 (`has_values` is False).
+        timestamps : array-like, optional
+            Numbers (in any unit), dates and datetimes, or ISO 8601 strings.
+        weights : array-like of float, optional
+            Weights of the interactions; finite and at least 0.
+        item_titles : array-like of str, mapping from item id to str, or table, optional
+            Titles of items, shown with their ids: a title for each interaction, of which the first of each item is
+            used; a mapping; or a table whose columns are ``item`` (default: the first) and ``title`` (default: the
+            second). Missing titles are skipped.
+        duplicates : {"error", "last", "sum", "mean"} or None
+            How repeated pairs of a user and an item are handled: "error" raises an error; "last" keeps the latest
+            interaction (by timestamp; by order if there are no timestamps, or a tie); "sum" and "mean" keep it with
+            the sum or mean of the values and of the weights. None means "last" if there are values, and "sum" (which
+            counts the repeats) if there are none.
+
+        Raises
+        ------
+        DataError
+            If the columns differ in length, are empty, or contain an invalid value; the message names the first row.
+        ParameterError
+            If `duplicates` is invalid.
+        """
+        columns = {"user": users, "item": items, "value": values, "timestamp": timestamps, "weight": weights}
+        if is_column_of_titles(item_titles):
+            columns["title"], item_titles = item_titles, None
+        return cls._from_columns(columns, duplicates).with_titles(item_titles)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        user: str = "user",
+        item: str = "item",
+        value: str | None = VALUE,
+        timestamp: str | None = TIMESTAMP,
+        weight: str | None = WEIGHT,
+        item_titles: Any = None,
+        duplicates: Duplicates | None = "error",
+    ) -> Self:
+        """Make interactions of the columns of a dataframe, or of another table.
+
+        Parameters
+        ----------
+        frame : dataframe, Arrow data, dict of columns, record array or list of dicts
+            Dataframes of any library that narwhals supports: pandas, Polars (eager or lazy), PyArrow, DuckDB. Arrow
+            data are record batches, record batch readers (which are consumed) and other objects with
+            ``__arrow_c_stream__`` or ``__arrow_c_array__``. A dict maps names to columns; the dicts of a list are
+            rows with the same keys.
+        user, item : str
+            The names of the columns of ids.
+        value, timestamp, weight : str or None
+            The names of further columns, with the content that `from_arrays` describes. By default, columns called
+            ``value``, ``timestamp`` and ``weight`` are used if the frame has them; None leaves one out. Other columns
+            are ignored.
+        item_titles : str, mapping from item id to str, or table, optional
+            Titles of items, shown with their ids: the name of a column, of which the first title of each item is
+            used; or a mapping or a second table as in `from_arrays`.
+        duplicates : {"error", "last", "sum", "mean"} or None
+            As in `from_arrays`.
+
+        Raises
+        ------
+        DataError
+            If `frame` is not a table or lacks a column; otherwise as `from_arrays`.
+        """
+        table = columns_in(frame)
+        if table is None:
+            raise DataError(
+                f"expected a table (a dataframe, Arrow data, a dict of columns or the like), not {_kind(frame)}: "
+                "arrays and lists are for Interactions.from_arrays"
+            )
+        return cls._from_table(
+            table,
+            {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight},
+            item_titles,
+            duplicates,
+        )
+
+    @classmethod
+    def _from_table(
+        cls, table: Columns, asked: Mapping[str, Any], item_titles: Any, duplicates: Duplicates | None
+    ) -> Self:
+        check_columns(asked, (str, int, np.integer, tuple))
+        names = columns_by_role(asked, table.names)
+        if isinstance(item_titles, str):
+            names["title"], item_titles = item_titles, None
+        with suggesting_none(asked):
+            data = cls._from_columns(table.by_role(names), duplicates)
+        return replace(data.with_titles(item_titles, asked["item"]), frame_kind=table.kind)
+
+    @classmethod
+    def from_sparse(cls, matrix: Any, *, users: Any = None, items: Any = None) -> Self:
+        """Make interactions of the stored values of a SciPy sparse matrix whose rows are users.
+
+        Parameters
+        ----------
+        matrix : scipy.sparse matrix or array of shape (n_users, n_items)
+            Of any format. Stored values are observed, explicit zeros included, and all other cells are missing.
+            Zeros of a BSR or DIA matrix are padding, and missing.
+        users, items : Vocabulary or array-like of ids, optional
+            The ids of the rows and columns; by default 0 to n − 1. All of them enter the vocabulary, including
+            those of empty rows and columns.
+
+        Raises
+        ------
+        DataError
+            If `matrix` is not sparse or not valid, has no stored value, stores a cell twice or a value that is not a
+            finite number, or if the number of ids does not match its shape.
+        """
+        if not is_sparse(matrix):
+            raise DataError(
+                f"from_sparse takes a two-dimensional SciPy sparse matrix, not {_kind(matrix)}: "
+                "convert a dense one with scipy.sparse.csr_array, which stores the values that are not 0"
+            )
+        if len(matrix.shape) != 2:
+            raise DataError(
+                f"from_sparse takes a two-dimensional SciPy sparse matrix, not {_kind(matrix)}: give the row of a "
+                "single user as matrix.reshape(1, -1)"
+            )
+        data = cls.of_stored(matrix, users=users, items=items)
+        if len(data) == 0:
+            raise DataError("the matrix has no stored value: store at least one observed cell")
+        return data
+
+    @classmethod
+    def of_stored(cls, matrix: Any, *, users: Any = None, items: Any = None) -> Self:
+        """Make interactions of a sparse matrix, which may be empty, or one-dimensional (then it is a single row)."""
+        shape = matrix.shape if len(matrix.shape) != 1 else (1, *matrix.shape)
+        user_ids = None if users is None else _vocabulary_of(users, shape[0], "rows", "users")
+        item_ids = None if items is None else _vocabulary_of(items, shape[1], "columns", "items")
+
+        def cell(row: int, column: int) -> str:
+            user = row if user_ids is None else user_ids[row]
+            item = column if item_ids is None else item_ids[column]
+            return f"user {user!r} (row {row}), item {item!r} (column {column})"
+
+        stored = stored_values(matrix, "the matrix", cell)
+        data = cls(
+            users=_vocabulary_of(None, shape[0], "rows", "users") if user_ids is None else user_ids,
+            items=_vocabulary_of(None, shape[1], "columns", "items") if item_ids is None else item_ids,
+            user_positions=stored.rows,
+            item_positions=stored.columns,
+            values=stored.values,
+        )
+        repeat = find_repeat(data.user_positions, data.item_positions)
+        if repeat is not None:
+            place = cell(int(stored.rows[repeat.row]), int(stored.columns[repeat.row]))
+            raise DataError(
+                f"the matrix stores {place} twice, one of {repeat.total:,} repeats; call its sum_duplicates() first"
+            )
+        return data
+
+    @classmethod
+    def _from_columns(cls, columns: Mapping[str, Any], duplicates: Duplicates | None) -> Self:
+        """Check and convert columns by role; optional ones may be absent or None."""
+        if duplicates is not None:
+            check_choice("duplicates", duplicates, ("error", "last", "sum", "mean"))
+        table = check_table(columns)
+        has_values = "value" in table
+        users, user_positions = Vocabulary.encode(table["user"], name="user id")
+        items, item_positions = Vocabulary.encode(table["item"], name="item id")
+        data = cls(
+            users=users,
+            items=items,
+            user_positions=user_positions,
+            item_positions=item_positions,
+            values=table["value"] if has_values else np.broadcast_to(1.0, len(user_positions)),  # memory for one
+            timestamps=table.get("timestamp"),
+            weights=table.get("weight"),
+            item_titles=titles_beside(items, item_positions, table["title"]) if "title" in table else None,
+            has_values=has_values,
+        )
+        return data.without_repeats(duplicates)
+
+    def without_repeats(
+        self, duplicates: Duplicates | None, remedy: str = "set duplicates='last', 'sum' or 'mean'"
+    ) -> Self:
+        """Merge repeated interactions of a user with an item, or raise an error.
+
+        Parameters
+        ----------
+        duplicates : {"error", "last", "sum", "mean"} or None
+            As in `from_arrays`.
+        remedy : str
+            The remedy that the error names.
+
+        Raises
+        ------
+        RowError
+            If there are repeats and ``duplicates="error"``.
+        """
+        if duplicates is None:
+            duplicates = "last" if self.has_values else "sum"
+        repeat = find_repeat(self.user_positions, self.item_positions)
+        if repeat is None:
+            return self
+        if duplicates == "error":
+            row = repeat.row
+            pair = (self.users[self.user_positions[row]], self.items[self.item_positions[row]])
+            fault = f"the same as in row {repeat.earlier}, one of {repeat.total:,} repeats; {remedy}"
+            raise RowError("pair of user and item", row, pair, fault)
+        return self.merged(duplicates, by_time=True)
+
+    def merged(self, how: Literal["last", "sum", "mean"], *, by_time: bool = False) -> Self:
+        """Merge the interactions of each cell; the latest is the last one, or that with the largest timestamp."""
+        rows, merged = merge(self.cells, how, self.timestamps if by_time else None)
+        return replace(
+            self.subset(rows),
+            values=merged(self.values),
+            weights=None if self.weights is None else merged(self.weights),
+        )
+
+    @property
+    def cells(self) -> NDArray[np.int64]:
+        """The number of each interaction's cell."""
+        return self.user_positions.astype(np.int64) * self.n_items + self.item_positions
+
+    @property
+    def n_users(self) -> int:
+        """Number of users in the vocabulary."""
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items in the vocabulary."""
+        return len(self.items)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        return f"Interactions({', '.join(self._described())})"
+
+    def _repr_html_(self) -> str:
+        first = slice(ROWS_SHOWN)
+        items = [self.items[k] for k in self.item_positions[first]]
+        columns: dict[str, list[Cell]] = {
+            "user": [str(self.users[k]) for k in self.user_positions[first]], "item": [str(item) for item in items]
+        }  # fmt: skip
+        if self.item_titles is not None:
+            columns["title"] = [self.item_titles.get(item) for item in items]
+        if self.has_values or (self.values != 1).any():
+            columns["value" if self.has_values else "count"] = self.values[first].tolist()
+        if self.timestamps is not None:
+            columns["timestamp"] = [str(time) for time in self.timestamps[first]]
+        if self.weights is not None:
+            columns["weight"] = self.weights[first].tolist()
+        title, more = f"Interactions: {', '.join(self._described())}", len(self) - len(items)
+        return html_table(
+            title, list(columns), zip(*columns.values(), strict=True), notes=and_more(more, "interaction")
+        )
+
+    def _described(self) -> list[str]:
+        parts = [f"{len(self):,} interactions", f"{self.n_users:,} users", f"{self.n_items:,} items"]
+        if len(self) == 0:
+            return parts
+        parts += self._described_values()
+        if self.timestamps is not None:
+            first, last = self.timestamps.min(), self.timestamps.max()
+            if self.timestamps.dtype.kind == "M":
+                parts.append(f"{first.astype('datetime64[D]')} to {last.astype('datetime64[D]')}")
+            else:
+                parts.append(f"timestamps {first} to {last}")
+        if self.weights is not None:
+            parts.append(f"weights {self.weights.min():g} to {self.weights.max():g}")
+        return parts
+
+    def _described_values(self) -> list[str]:
+        low, high = self.values.min(), self.values.max()
+        if not self.has_values:
+            return ["no values"] if high == 1 else ["no values", f"counts {low:g} to {high:g}"]
+        return [f"all values {low:g}" if low == high else f"values {low:g} to {high:g}"]
+
+    @property
+    def values_are(self) -> Literal["given", "counted", "one"]:
+        """Whether values were given, or interactions were counted; "one" if all values are 1 either way."""
+        if not (self.values != 1).any():
+            return "one"
+        return "given" if self.has_values else "counted"
+
+    @property
+    def user_ids(self) -> NDArray[Any]:
+        """The user id of each interaction."""
+        return self.users.ids[self.user_positions]
+
+    @property
+    def item_ids(self) -> NDArray[Any]:
+        """The item id of each interaction."""
+        return self.items.ids[self.item_positions]
+
+    @cached_property
+    def user_counts(self) -> NDArray[np.int64]:
+        """How many cells are observed of each user, whatever their values; shape (n_users,)."""
+        return np.bincount(self.user_positions, minlength=self.n_users).astype(np.int64, copy=False)
+
+    @cached_property
+    def item_counts(self) -> NDArray[np.int64]:
+        """How many cells are observed of each item, whatever their values; shape (n_items,)."""
+        return np.bincount(self.item_positions, minlength=self.n_items).astype(np.int64, copy=False)
+
+    @cached_property
+    def by_user(self) -> Orientation:
+        """The observed cells in rows of users; built once."""
+        return Orientation.of_entries(self.user_positions, self.item_positions, self.n_users, self.n_items)
+
+    @cached_property
+    def by_item(self) -> Orientation:
+        """The observed cells in rows of items; built once."""
+        return self.by_user.turned(self.n_items)
+
+    def to_sparse(self) -> csr_array[Any, tuple[int, int]]:
+        """Return the values as a SciPy array of users × items; values of 0 are stored explicitly."""
+        from scipy.sparse import csr_array
+
+        pattern = self.by_user
+        # int32 where it suffices, since many libraries accept no other; and copies, since the pattern is shared and
+        # some methods of SciPy work in place
+        index = np.int32 if len(self) <= np.iinfo(np.int32).max else np.int64
+        stored = (self.values[pattern.order], pattern.indices.astype(index), pattern.indptr.astype(index))
+        return csr_array(stored, shape=(self.n_users, self.n_items))
+
+    def subset(self, rows: ArrayLike) -> Self:
+        """Return some of the interactions; the vocabularies stay as they are.
+
+        Parameters
+        ----------
+        rows : array-like of int or of bool
+            Distinct row numbers, in the desired order, or a mask of all interactions.
+
+        Raises
+        ------
+        DataError
+            If `rows` has the wrong length or type, or a row number is repeated or out of range.
+        """
+        chosen = as_rows(rows, len(self))
+        return replace(
+            self,
+            user_positions=self.user_positions[chosen],
+            item_positions=self.item_positions[chosen],
+            values=self.values[chosen],
+            timestamps=None if self.timestamps is None else self.timestamps[chosen],
+            weights=None if self.weights is None else self.weights[chosen],
+        )
+
+    def rebased(self, *, users: Vocabulary | None = None, items: Vocabulary | None = None) -> Self:
+        """Return the interactions with positions in other vocabularies, without those whose ids are unknown there.
+
+        Raises
+        ------
+        DataError
+            If an id is of a type that no id of the other vocabulary has.
+        """
+        for name, vocabulary in (("users", users), ("items", items)):
+            if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+                raise ParameterError(f"{name} is a {type(vocabulary).__name__}: give a Vocabulary")
+        u, i = self.user_positions, self.item_positions
+        if users is not None:
+            u = _positions_in(users, self.users, self.user_counts, "user id")[u]
+        if items is not None:
+            i = _positions_in(items, self.items, self.item_counts, "item id")[i]
+        known = (u >= 0) & (i >= 0)
+        return replace(
+            self.subset(known),
+            users=self.users if users is None else users,
+            items=self.items if items is None else items,
+            user_positions=u[known],
+            item_positions=i[known],
+        )
+
+    def with_values(self, values: ArrayLike) -> Self:
+        """Return the interactions with other values: finite, one for each."""
+        return self._with_same_cells(replace(self, values=as_numbers(values, "value"), has_values=True))
+
+    def with_weights(self, weights: ArrayLike | None) -> Self:
+        """Return the interactions with other weights: finite, at least 0, one for each; None for no weights."""
+        return self._with_same_cells(replace(self, weights=None if weights is None else as_weights(weights)))
+
+    def with_titles(self, item_titles: Any, item: str = "item") -> Self:
+        """Return the interactions with titles of items.
+
+        Parameters
+        ----------
+        item_titles : mapping from item id to str, table, or None
+            As in `from_arrays`; None changes nothing.
+        item : str
+            The name of the column of ids in a table.
+        """
+        return self if item_titles is None else replace(self, item_titles=read_titles(item_titles, self.items, item))
+
+    def with_titles_of(self, other: Interactions) -> Self:
+        """Return the interactions with additional titles, for items that have none."""
+        more, known = other.item_titles, self.item_titles or {}
+        if more is None or more is known or more.keys() <= known.keys():
+            return self
+        return self._with_same_cells(replace(self, item_titles={**more, **known}))
+
+    def _with_same_cells(self, other: Self) -> Self:
+        """Pass the counts and orientations that are already computed to `other`, and return it."""
+        built = {"user_counts", "item_counts", "by_user", "by_item"} & self.__dict__.keys()
+        other.__dict__.update({name: self.__dict__[name] for name in built})
+        return other
+
+
+def as_interactions(data: Any, *, duplicates: Duplicates = "error") -> Interactions:
+    """Convert the data that `fit` accepts to interactions.
+
+    Parameters
+    ----------
+    data : Interactions, scipy.sparse matrix, dataframe or other table
+        The rows of a sparse matrix are users. A dataframe, or any other table that `Interactions.from_frame`
+        accepts, has the columns ``user`` and ``item``, and optionally ``value``, ``timestamp`` and ``weight``.
+    duplicates : {"error", "last", "sum", "mean"}
+        How repeats in a table are handled; as in `Interactions.from_frame`.
+
+    Raises
+    ------
+    DataError
+        If `data` is of another type, or invalid.
+    """
+    if isinstance(data, Interactions):
+        return data
+    if is_sparse(data):
+        return Interactions.from_sparse(data)
+    table = columns_in(data)
+    if table is None:
+        raise DataError(
+            f"cannot take {_kind(data)}: give Interactions, a SciPy sparse matrix with a row per user, or a "
+            "dataframe with the columns user, item[, value][, timestamp][, weight]"
+        )
+    others = [name for name in table.names if name not in ("user", "item", "timestamp", "weight")]
+    if "value" not in table.names and others and {"user", "item"} <= set(table.names):
+        raise DataError(
+            f"the dataframe has no column 'value', but {', '.join(map(repr, others))}: name the column of values, as "
+            f"in Interactions.from_frame(frame, value={others[0]!r}), or drop the columns that are not needed"
+        )
+    asked = {"user": "user", "item": "item", "value": VALUE, "timestamp": TIMESTAMP, "weight": WEIGHT}
+    return Interactions._from_table(table, asked, None, duplicates)
+
+
+def as_histories(data: Any) -> Interactions:
+    """Convert histories to interactions: the data of `as_interactions`, or a mapping from user id to items.
+
+    Parameters
+    ----------
+    data : Interactions, scipy.sparse matrix, dataframe or mapping
+        A mapping holds, for each user, a mapping or a pandas Series from item ids to values, or a list of item ids.
+        An item that occurs twice in a list counts once. A user may have no items.
+
+    Returns
+    -------
+    Interactions
+        `has_values` is False if the items of a user are a list of ids.
+    """
+    if not isinstance(data, Mapping):
+        return as_interactions(data)
+    users: list[Any] = []
+    items: list[Any] = []
+    values: list[Any] = []
+    has_values = True
+    for user, history in data.items():
+        entries = _values_of_items(user, history)
+        if entries is None:
+            entries = dict.fromkeys(as_column(history, "item").tolist(), 1.0)
+            has_values = has_values and not entries
+        users += [user] * len(entries)
+        items += entries.keys()
+        values += entries.values()
+    vocabulary = Vocabulary(list(data), name="user id")
+    if not users:
+        none = np.empty(0, np.int32)
+        nobody = Vocabulary([])
+        return Interactions(
+            users=vocabulary, items=nobody, user_positions=none, item_positions=none, values=np.empty(0)
+        )
+    try:
+        histories = Interactions.from_arrays(users, items, values)
+    except RowError as error:
+        what, row, value, fault = error.args
+        where = f"in the history of user {users[row]!r}" + (f", item {items[row]!r}" if what == "value" else "")
+        raise DataError(f"{where}: the {what} is {value!r}: {fault}") from None
+    return replace(histories, has_values=has_values).rebased(users=vocabulary)
+
+
+def _values_of_items(user: Any, history: Any) -> Mapping[Any, Any] | None:
+    """Return the value of each item in a user's history; None if it is a list of item ids."""
+    if isinstance(history, Mapping):
+        return history
+    if isinstance(history, str | bytes) or not isinstance(history, Iterable):
+        raise DataError(f"the history of {user!r} is {history!r}: give a list of item ids, even for a single one")
+    if not hasattr(history, "__array__") or isinstance(history, np.ndarray):
+        return None
+    from halfstep.data.frames import as_item_values
+
+    try:
+        return as_item_values(history)
+    except DataError as error:
+        raise DataError(f"in the history of user {user!r}: {error}") from None
+
+
+def _kind(thing: object) -> str:
+    shape = getattr(thing, "shape", None)
+    return f"{type(thing).__name__} of shape {shape}" if shape is not None else type(thing).__name__
+
+
+def _positions_in(new: Vocabulary, old: Vocabulary, counts: NDArray[np.int64], name: str) -> NDArray[np.int32]:
+    """Return the new position of each old id that has interactions; −1 for others and for unknown ones."""
+    positions, used = np.full(len(old), -1, dtype=np.int32), counts > 0
+    positions[used] = new.positions(old.ids[used], "mark", name=name)
+    return positions
+
+
+def _vocabulary_of(ids: Any, length: int, lines: str, name: str) -> Vocabulary:
+    if not isinstance(ids, Vocabulary):
+        ids = Vocabulary(np.arange(length) if ids is None else ids, name=f"{name.removesuffix('s')} id")
+    vocabulary: Vocabulary = ids
+    if len(vocabulary) != length:
+        raise DataError(
+            f"{name} has {len(vocabulary):,} ids, but the matrix has {length:,} {lines}: give one id for each"
+        )
+    return vocabulary

@@ -1,0 +1,434 @@
+"""Interactions that grow by a few at a time: those of single rows at once, and all of them on request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.data.growable import Growing
+from halfstep.data.interactions import Interactions
+from halfstep.data.item_lists import Lists
+from halfstep.data.vocabulary import Vocabulary
+from halfstep.errors import DataError
+
+SEARCHED = 1 << 10, 1 << 15  # bounds of how many of the latest interactions are unsorted, and searched linearly
+SMALL = 1 << 16  # new interactions that are kept apart from the base before they are merged, however small this is
+ROWS_SEARCHED = 64  # rows of an unsorted base that are searched linearly, at about the cost of sorting it once
+
+Repeats = Literal["last", "sum", "error"]
+Ints = NDArray[np.integer]
+
+
+class Rows(NamedTuple):
+    """The interactions of some users or items in compressed rows, unordered within a row; weights default to 1."""
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+class Added(NamedTuple):
+    """The result of `Ledger.added`.
+
+    Attributes
+    ----------
+    ledger : Ledger
+        With the new interactions.
+    users, items : ndarray of shape (n_new,)
+        The positions of the new interactions.
+    is_new : ndarray of shape (n_new,)
+        Whether the cell was not observed before.
+    """
+
+    ledger: Ledger
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    is_new: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class _Log:
+    """The added interactions as columns; `replaced` is the number of the interaction that each replaces, or −1."""
+
+    users: Growing
+    items: Growing
+    values: Growing
+    replaced: Growing
+    timestamps: Growing | None
+    weights: Growing | None
+
+    @classmethod
+    def empty(cls, base: Interactions) -> Self:
+        """Return an empty log with the columns of the given interactions."""
+        times, weights = (None if c is None else Growing(c[:0]) for c in (base.timestamps, base.weights))
+        none = np.empty(0, np.int32)
+        return cls(Growing(none), Growing(none), Growing(np.empty(0)), Growing(none.astype(np.int64)), times, weights)
+
+    def __len__(self) -> int:
+        return len(self.users.array)
+
+    def appended(self, **columns: NDArray[Any] | None) -> Self:
+        """Append to all columns."""
+        longer = {name: column.appended(columns[name]) for name, column in self._columns}
+        return replace(self, **longer)
+
+    def taken(self, rows: Ints, replaced: NDArray[np.int64]) -> Self:
+        """Return some interactions, with new numbers of those that they replace."""
+        taken = {name: Growing(column.array[rows]) for name, column in self._columns}
+        return replace(self, **(taken | {"replaced": Growing(replaced)}))
+
+    @property
+    def _columns(self) -> list[tuple[str, Any]]:
+        columns = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return [(name, column) for name, column in columns if column is not None]
+
+
+class _Sorted(NamedTuple):
+    """A column of positions, sorted, and the row of each in the column."""
+
+    keys: NDArray[np.int32]
+    order: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, column: NDArray[np.int32]) -> Self:
+        order = np.argsort(column, kind="stable")
+        return cls(column[order], order)
+
+
+@dataclass(frozen=True, eq=False)
+class Ledger:
+    """Interactions that are added to a base; adding returns a new ledger and leaves this one unchanged.
+
+    Adding costs as much as reading the affected rows. New interactions are kept in a log as a few numbers each, and
+    all but the latest are sorted by user and by item. Interactions are numbered, those of the base first.
+
+    Attributes
+    ----------
+    base : Interactions
+        The interactions that the ledger started from.
+    users, items : Vocabulary
+        The ids of the base and of the new interactions.
+    """
+
+    base: Interactions
+    users: Vocabulary
+    items: Vocabulary
+    _log: _Log
+    _sorted: tuple[_Sorted, _Sorted] = field(repr=False)  # users and items of all but the latest in the log
+
+    @classmethod
+    def of(cls, base: Interactions) -> Self:
+        """Return a ledger of some interactions."""
+        nothing = _Sorted.of(np.empty(0, np.int32))
+        return cls(base, base.users, base.items, _Log.empty(base), (nothing, nothing))
+
+    def parted(self) -> Self:
+        """Return a ledger with the same content that shares no memory that adding writes to."""
+        every = np.arange(len(self._log))
+        return replace(self, _log=self._log.taken(every, self._log.replaced.array))
+
+    def __len__(self) -> int:
+        return len(self.base) + len(self._log) - int(np.count_nonzero(self._log.replaced.array >= 0))
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the interactions have weights."""
+        return self.base.weights is not None
+
+    @cached_property
+    def interactions(self) -> Interactions:
+        """All interactions, the latest last."""
+        log, base = self._log, self.base
+        if len(log) == 0:
+            return base
+        is_kept = np.ones(len(base) + len(log), bool)
+        is_kept[log.replaced.array[log.replaced.array >= 0]] = False
+
+        def joined(old: NDArray[Any] | None, new: Growing | None) -> Any:
+            return None if old is None or new is None else np.concatenate([old, new.array])[is_kept]
+
+        return replace(
+            base,
+            users=self.users,
+            items=self.items,
+            user_positions=joined(base.user_positions, log.users),
+            item_positions=joined(base.item_positions, log.items),
+            values=joined(base.values, log.values),
+            timestamps=joined(base.timestamps, log.timestamps),
+            weights=joined(base.weights, log.weights),
+        )
+
+    @property
+    def user_counts(self) -> NDArray[np.int64]:
+        """How many cells are observed of each user."""
+        counts = np.bincount(self._log.users.array[self._log.replaced.array < 0], minlength=len(self.users))
+        counts[: self.base.n_users] += self.base.user_counts
+        return counts
+
+    def of_user(self, user: int) -> Interactions:
+        """Return the interactions of one user."""
+        numbers = np.sort(self._numbers(0, np.array([user]))[1])
+        times = None
+        if self.base.timestamps is not None and self._log.timestamps is not None:
+            times = self._column(self.base.timestamps, self._log.timestamps, numbers)
+        return replace(
+            self.base,
+            users=self.users,
+            items=self.items,
+            user_positions=self._user_positions(numbers),
+            item_positions=self._item_positions(numbers),
+            values=self._values(numbers),
+            timestamps=times,
+            weights=self._weights(numbers) if self.has_weights else None,
+        )
+
+    def user_rows(self, users: Ints) -> Rows:
+        """Return the interactions of some users, given by distinct ascending positions."""
+        return self._rows(0, users)
+
+    def item_rows(self, items: Ints) -> Rows:
+        """Return the interactions of some items, given by distinct ascending positions."""
+        return self._rows(1, items)
+
+    def seen(self, users: Ints) -> Lists:
+        """List the items of each of some users; −1 stands for a user without any."""
+        if len(users) == 1 and users[0] >= 0:
+            return self._seen_by_one(users)
+        rows, places = np.unique(users[users >= 0], return_inverse=True)
+        indptr, numbers = self._numbers(0, rows)
+        items = self._item_positions(numbers)
+        ascending = np.lexsort((items, np.repeat(np.arange(len(rows)), np.diff(indptr))))
+        found = np.full(len(users), -1)
+        found[users >= 0] = places
+        return Lists(indptr, items[ascending]).rows(found)
+
+    def _seen_by_one(self, users: Ints) -> Lists:
+        """Do the same for one user, in microseconds."""
+        base, log = self.base, self._log
+        if "by_user" in base.__dict__ and users[0] < base.n_users:
+            items = Lists.of_rows(base.by_user, users).indices
+        else:
+            items = np.sort(base.item_positions[self._of_base(0, users)[1]])
+        late = [numbers for _, numbers in (self._of_log(0, users) if len(log) else ()) if len(numbers)]
+        if late:
+            items = np.concatenate([items, *(log.items.array[numbers - len(base)] for numbers in late)])
+            items.sort()
+            is_first = np.ones(len(items), bool)  # an interaction that supersedes another has the same item
+            np.not_equal(items[1:], items[:-1], out=is_first[1:])
+            items = items[is_first]
+        return Lists(np.array([0, len(items)]), items)
+
+    def added(self, new: Interactions, repeats: Repeats) -> Added:
+        """Add interactions.
+
+        Parameters
+        ----------
+        new : Interactions
+        repeats : {"last", "sum", "error"}
+            How an interaction is handled whose cell is already observed: "last" replaces the old one, "sum" adds the
+            value and weight to the old ones, "error" raises an error.
+
+        Raises
+        ------
+        DataError
+            If timestamps are missing or of another type than those of the base, if an id is of a type that no id of
+            the ledger has, or if a cell is already observed and ``repeats="error"``.
+        """
+        new = self._fitting(new)
+        users = self.users.extended(new.user_ids, name="user id")
+        items = self.items.extended(new.item_ids, name="item id")
+        u, i = users.positions(new.user_ids), items.positions(new.item_ids)
+        old = self._find(u, i)
+        is_repeat = old >= 0
+        if repeats == "error" and is_repeat.any():
+            raise _repeated(new, int(np.argmax(is_repeat)))
+        if repeats == "sum" and is_repeat.any():
+            new = _increased(new, is_repeat, self._values(old[is_repeat]), self._weights(old[is_repeat]))
+        log = self._log.appended(
+            users=u, items=i, values=new.values, replaced=old, timestamps=new.timestamps, weights=new.weights
+        )
+        base = self.base.with_titles_of(new)
+        return Added(replace(self, base=base, users=users, items=items, _log=log)._tidied(), u, i, ~is_repeat)
+
+    def _fitting(self, new: Interactions) -> Interactions:
+        """Return the new interactions with the columns of the base."""
+        base = self.base
+        if base.timestamps is None:
+            new = new if new.timestamps is None else replace(new, timestamps=None)
+        elif new.timestamps is None or new.timestamps.dtype.kind != base.timestamps.dtype.kind:
+            kind = "none" if new.timestamps is None else f"some of type {new.timestamps.dtype}"
+            raise DataError(
+                f"the model was fitted on timestamps of type {base.timestamps.dtype}, and the new interactions have "
+                f"{kind}: give timestamps of the same type, or fit the model without timestamps"
+            )
+        if base.weights is None:
+            if new.weights is not None:
+                raise DataError(
+                    "the new interactions have weights, but those that the model was fitted on do not: leave the "
+                    "weights out, or fit the model on interactions with weights"
+                )
+            return new
+        return new if new.weights is not None else new.with_weights(np.ones(len(new)))
+
+    def _tidied(self) -> Self:
+        """Sort the log if too much of it is unsorted; merge it into the base if it is longer than that."""
+        n, n_sorted = len(self._log), len(self._sorted[0].keys)
+        if n - n_sorted <= min(max(SEARCHED[0], n_sorted // 8), SEARCHED[1]):
+            return self
+        if n > max(len(self.base), SMALL):
+            return self.of(self.interactions)
+        log = self._without_replaced()
+        return replace(self, _log=log, _sorted=(_Sorted.of(log.users.array), _Sorted.of(log.items.array)))
+
+    def _without_replaced(self) -> _Log:
+        """Return the log without replaced interactions; the later ones replace what these replaced."""
+        replaced, start = self._log.replaced.array.copy(), len(self.base)
+        is_kept = np.ones(len(replaced), bool)
+        is_kept[replaced[replaced >= start] - start] = False
+        while len(later := np.flatnonzero(replaced >= start)):
+            replaced[later] = replaced[replaced[later] - start]  # doubles the steps back each time
+        return self._log.taken(np.flatnonzero(is_kept), replaced[is_kept])
+
+    def _rows(self, side: Literal[0, 1], rows: Ints) -> Rows:
+        indptr, numbers = self._numbers(side, rows)
+        indices = self._item_positions(numbers) if side == 0 else self._user_positions(numbers)
+        return Rows(indptr, indices, self._values(numbers), self._weights(numbers))
+
+    def _find(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the number of the interaction of each cell, −1 where it is not observed."""
+        if len(u) == 1:
+            numbers = self._numbers(0, u)[1]
+            found = numbers[self._item_positions(numbers) == i[0]]  # at most one
+            return found if len(found) else np.array([-1])
+        rows = np.unique(u)
+        indptr, numbers = self._numbers(0, rows)
+        if len(numbers) == 0:
+            return np.full(len(u), -1, np.int64)
+        width = 1 + max(int(i.max()), len(self.items))
+        cells = np.repeat(rows.astype(np.int64) * width, np.diff(indptr)) + self._item_positions(numbers)
+        order, wanted = np.argsort(cells), u.astype(np.int64) * width + i
+        cells = cells[order]
+        places = np.minimum(np.searchsorted(cells, wanted), len(cells) - 1)
+        return np.where(cells[places] == wanted, numbers[order[places]], -1)
+
+    def _numbers(self, side: Literal[0, 1], rows: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Number the interactions of some rows, row by row as by an `indptr`."""
+        parts = self._parts(side, rows)
+        numbers = np.concatenate([found for _, found in parts])
+        if len(rows) == 1:
+            indptr = np.array([0, len(numbers)])
+        else:
+            indptr = np.concatenate([[0], np.cumsum(sum(lengths for lengths, _ in parts))])
+            owners = np.concatenate([np.repeat(np.arange(len(rows)), lengths) for lengths, _ in parts])
+            numbers = numbers[np.argsort(owners, kind="stable")]
+        late = numbers[numbers >= len(self.base)] - len(self.base)
+        gone = self._log.replaced.array[late]
+        gone = gone[gone >= 0]
+        if len(gone):
+            gone = np.concatenate([np.sort(gone), [-1]])  # for what is larger than all of them
+            is_kept = gone[gone[:-1].searchsorted(numbers)] != numbers  # in a fraction of the time of np.isin
+            numbers = numbers[is_kept]
+            if len(rows) == 1:
+                indptr[1] = len(numbers)
+            else:
+                indptr = np.concatenate([[0], np.cumsum(is_kept)])[indptr]
+        return indptr, numbers
+
+    def _parts(self, side: Literal[0, 1], rows: Ints) -> list[tuple[Ints, NDArray[np.int64]]]:
+        """Count and number the interactions of some rows in the base and in the log, superseded ones as well."""
+        return [self._of_base(side, rows), *(self._of_log(side, rows) if len(self._log) else ())]
+
+    def _of_base(self, side: Literal[0, 1], rows: Ints) -> tuple[Ints, NDArray[np.int64]]:
+        base = self.base
+        name = ("by_user", "by_item")[side]
+        if name not in base.__dict__ and len(rows) + len(self._log) < ROWS_SEARCHED:
+            return _searched((base.user_positions, base.item_positions)[side], rows)
+        pattern = getattr(base, name)
+        if len(rows) == 1 and rows[0] < len(pattern.indptr) - 1:
+            found = pattern.order[pattern.indptr[rows[0]] : pattern.indptr[rows[0] + 1]]
+            return np.array([len(found)]), found.astype(np.int64)
+        known = np.minimum(rows, len(pattern.indptr) - 2)  # rows of new ids have nothing here
+        first = pattern.indptr[known]
+        lengths = (pattern.indptr[known + 1] - first) * (rows == known)
+        return lengths, pattern.order[_slices(first, lengths)].astype(np.int64)
+
+    def _of_log(self, side: Literal[0, 1], rows: Ints) -> list[tuple[Ints, NDArray[np.int64]]]:
+        by_row, start = self._sorted[side], len(self.base)
+        rows = rows.astype(by_row.keys.dtype, copy=False)  # or NumPy would convert all keys
+        first, last = by_row.keys.searchsorted(rows), by_row.keys.searchsorted(rows, side="right")
+        of_sorted = by_row.order[_slices(first, last - first)] + start
+        recent = (self._log.users, self._log.items)[side].array[len(by_row.keys) :]
+        lengths, of_recent = _searched(recent, rows)
+        return [(last - first, of_sorted), (lengths, of_recent + (start + len(by_row.keys)))]
+
+    def _user_positions(self, numbers: NDArray[np.int64]) -> NDArray[np.int32]:
+        return self._column(self.base.user_positions, self._log.users, numbers)
+
+    def _item_positions(self, numbers: NDArray[np.int64]) -> NDArray[np.int32]:
+        return self._column(self.base.item_positions, self._log.items, numbers)
+
+    def _values(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self._column(self.base.values, self._log.values, numbers)
+
+    def _weights(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        if self.base.weights is None or self._log.weights is None:
+            return np.ones(len(numbers))
+        return self._column(self.base.weights, self._log.weights, numbers)
+
+    def _column(self, old: NDArray[Any], new: Growing, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the values of numbered interactions in a column."""
+        late = numbers - len(self.base)
+        is_late = late >= 0
+        if not is_late.any():
+            return old[numbers]
+        taken = np.empty(len(numbers), old.dtype)
+        taken[is_late] = new.array[late[is_late]]
+        taken[~is_late] = old[numbers[~is_late]]
+        return taken
+
+
+def _slices(first: Ints, lengths: Ints) -> NDArray[np.int64]:
+    """Return the indices of several slices, concatenated."""
+    if len(first) == 1:
+        return np.arange(int(first[0]), int(first[0] + lengths[0]))
+    before = np.cumsum(lengths) - lengths
+    places: NDArray[np.int64] = np.arange(int(lengths.sum()), dtype=np.int64)
+    places += np.repeat(first - before, lengths)
+    return places
+
+
+def _searched(column: NDArray[np.int32], rows: Ints) -> tuple[Ints, NDArray[np.int64]]:
+    """Return how often a column holds each of some ascending rows, and the indices row by row."""
+    if len(rows) == 1:
+        places = (column == rows[0]).nonzero()[0]
+        return np.array([len(places)]), places
+    if len(column) == 0 or len(rows) == 0:
+        return np.zeros(len(rows), np.int64), np.empty(0, np.int64)
+    places = np.flatnonzero(np.isin(column, rows))
+    owners = np.searchsorted(rows, column[places])
+    lengths: Ints = np.bincount(owners, minlength=len(rows))
+    return lengths, places[np.argsort(owners, kind="stable")]
+
+
+def _increased(
+    new: Interactions, is_repeat: NDArray[np.bool_], values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> Interactions:
+    """Add the values and weights of observed cells to those of new interactions."""
+    total = new.values.copy()
+    total[is_repeat] += values
+    increased = new.with_values(total)
+    if new.weights is None:
+        return increased
+    total = new.weights.copy()
+    total[is_repeat] += weights
+    return increased.with_weights(total)
+
+
+def _repeated(new: Interactions, row: int) -> DataError:
+    user, item = new.users[int(new.user_positions[row])], new.items[int(new.item_positions[row])]
+    return DataError(f"user {user!r} has item {item!r} already: set duplicates='last' or 'sum'")

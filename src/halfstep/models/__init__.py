@@ -1,0 +1,1 @@
+"""Models: alternating least squares, its incremental updates, SGD and baselines."""

@@ -1,0 +1,513 @@
+"""Alternating least squares: the estimator and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from halfstep._support.checks import (
+    as_generator,
+    as_pair,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    check_random_state,
+    check_threads,
+)
+from halfstep._support.interrupts import allowed
+from halfstep._support.memory import check_rank
+from halfstep._support.progress import progress_bar, warn_of_interruption
+from halfstep.data import Interactions, as_interactions
+from halfstep.data.side_information import Given, read_features
+from halfstep.errors import DataError, NotFittedError, ParameterError
+from halfstep.models.als_features import FittedLink, check_linkable
+from halfstep.models.als_loop import Alternation, Snapshot
+from halfstep.models.default_regularization import default_regularization, unit_of_targets
+from halfstep.models.gramians import Gramians
+from halfstep.models.incremental_model import IncrementalModel
+from halfstep.models.initial_factors import given_factors
+from halfstep.models.live_array import LiveArray
+from halfstep.models.poor_fit import warn_of_equal_targets, warn_of_uneven_weights, warn_of_zero_factors
+from halfstep.objective.objective import Cost, Explicit, Objective
+from halfstep.objective.problem import sides
+from halfstep.objective.regularization import Regularization
+from halfstep.solver.cpu import CPU
+from halfstep.solver.layout import Factors, Solver, empty_factors
+from halfstep.solver.threads import paused
+from halfstep.storage import NotStored
+
+if TYPE_CHECKING:
+    from halfstep.data.side_information import Sparse
+
+Weighed = tuple[NDArray[np.float64], NDArray[np.float64]]  # weights of rows, and their Gramian
+NO_GRAMIANS: Mapping[str, Weighed] = MappingProxyType({})
+
+SIZES = {"regularization": 4, "missing_weight": 1}  # of the arrays in a file
+EXACT_RANK = 32  # up to which float64 and exact solutions cost little
+
+
+@dataclass(eq=False, repr=False)
+class ALS(IncrementalModel):
+    """Matrix factorization by alternating least squares.
+
+    Minimizes the objective of `halfstep.objective` by solving the rows of all users while those of the items are held
+    fixed, then the reverse. The objective never increases.
+
+    With side information, features f_u of users or of items, rows are shrunk towards a linear function of the
+    features instead of towards 0 (Simm et al. [5]_). Their regularization becomes
+
+        Σ_u λ_u ‖x_u − βᵀ f_u‖²_D + λ_β ‖β‖²_D,   x_u = [p_u | b_u],   D = diag(1, …, 1, ρ),
+
+    over the rows that have observations, and β is solved for alternately with the rows. Features are passed to `fit`,
+    or are derived from the interactions: the items that a user has interacted with, and the users of an item
+    (``implicit_features=True``). Rows without observations are predicted from their features, and their missing cells
+    are ignored. With side information, all rows are solved exactly, in float64 unless `system_dtype` is set.
+
+    Parameters
+    ----------
+    objective : Explicit or Implicit
+        The objective: targets, weights, missing cells, biases.
+    rank : int, optional
+        The number of factors; 0 fits biases alone. By default, the number of columns of `init` if it is given, else
+        16 for `Explicit` and 64 for `Implicit`.
+    regularization : float or pair of float, optional
+        λ ≥ 0, or λ of users and λ of items. This is the most important parameter to tune. Let w be the mean weight of
+        observed cells. The default for `Implicit` is 2.7 w, or less if the data are so sparse that all factors would
+        be 0. The default for `Explicit` is 1.1 σ w, with σ the standard deviation of the values, or one of 1.8 σ w,
+        4 σ w, 0.6 σ w, …, 0.04 σ w if a small model of nine tenths of the cells predicts the others better with it:
+        higher values prevent factors from fitting noise if the values have little structure beyond biases, and lower
+        ones suit values without noise. If ν or `regularization_counts` is set, the default changes such that λ_u of a
+        row with the mean number of observed cells stays the same. `regularization_` is the value used. With 0, a row
+        with fewer observed cells than factors has no unique solution, which raises a `NumericalError` that names the
+        row and a sufficient λ.
+    regularization_exponent : float, optional
+        ν in λ_u = λ · c_u^ν: 0 is ridge regression, 1 is ALS-WR (Zhou et al. 2008) and iALS (Rendle et al. 2022). By
+        default 0.5 for `Explicit` and 0.3 for `Implicit`.
+    regularization_counts : {"observed", "cells", "positive"}
+        What c_u counts: the observed cells of row u; the observed cells plus the weights of the missing cells, as in
+        iALS; or the observed cells with a positive value, as in Spark.
+    bias_regularization : float, optional
+        ρ, the ratio of the regularization of biases to that of factors. By default 1/σ, because biases are in the
+        units of the values, and factors in the square roots of these units. With 0, features have no effect on
+        biases.
+    implicit_features : bool
+        Use the items of each user, and the users of each item, in the training data as side information; each of n
+        features has the value n^-½.
+    feature_regularization : float or pair of float
+        λ_β > 0, or λ_β of users and of items. The default was chosen with implicit features on folds within the first
+        80,000 ratings of MovieLens 100K, for λ from 1 to 2. If features are informative, λ should be larger than
+        without them: there 2.5, with a λ_β of 25. Where λ is 0, features have no effect.
+    iterations : int
+        Maximum number of iterations; each solves users, then items.
+    tol : float
+        Stop if an iteration decreases the objective by less than this fraction; 0 disables early stopping.
+    solver : {"auto", "cholesky", "cg", "subspace"}
+        How rows are solved: exactly, by Cholesky factorization, or approximately from their previous values, by three
+        steps of conjugate gradients or by blocks of 64 unknowns (iALS++, [4]_). The approximate solvers are much
+        faster at high ranks and converge to the same optimum, because each iteration continues from the previous one.
+        "auto" is "cholesky" at ranks up to 32, where it is as fast, and "cg" above. With side information, rows are
+        always solved exactly.
+    extrapolation : float
+        β, the coefficient of the extrapolation (momentum) of the items before users are solved. An iteration that
+        increases the objective is repeated without extrapolation. 0.8 saves a third to a half of the iterations; 0
+        disables it.
+    finalize : {"cholesky"}, optional
+        Run one exact iteration after the last one, which removes the error of an approximate solver. It is part of
+        `history_`, and callbacks are called for it.
+    refresh_users : bool
+        Solve users once more after the last iteration, which ends with the items. User factors are then optimal for
+        the item factors, so that `fold_in` of the same history returns the same factors, and the contributions of
+        `explain` add up to the score of `predict`. `history_` and callbacks do not include this step.
+    init : tuple of arrays, optional
+        Initial factors of users and items, of shapes (n_users, rank) and (n_items, rank), by position in the
+        vocabularies. By default sampled from N(0, 0.1² / rank), in units of the square root of the standard deviation
+        of the values. Biases start at 0. Users are solved first, so only the factors of the items matter.
+    dtype : {"float32", "float64"}
+        The data type of factors.
+    system_dtype : {"auto", "float32", "float64"}
+        The data type in which the linear system of each row is assembled and solved; at least as precise as `dtype`.
+        "auto" is float64 if `dtype` is, or at ranks up to 32, where it costs little, and float32 otherwise. Rows
+        whose systems are too ill-conditioned for float32 are always solved in float64.
+    random_state : int or numpy.random.Generator, optional
+        Seed of the initial factors. With an int, results are bitwise reproducible for any number of threads.
+    threads : int, optional
+        Number of threads; by default, all cores available to the process. Does not affect the result.
+    callbacks : sequence of callable
+        Functions that are called with the model after each iteration; if one returns True, fitting stops.
+    progress : bool, optional
+        Whether to show a progress bar. By default, it is shown in terminals and notebooks after two seconds.
+
+    Attributes
+    ----------
+    user_factors_, item_factors_ : ndarray of shape (n_users, rank) and (n_items, rank)
+        P and Q, read-only. Rows of users and items without observations are 0, or predicted from their features.
+    user_biases_, item_biases_ : ndarray of shape (n_users,) and (n_items,)
+        Zeros unless the objective has biases.
+    mean_ : float
+        μ, the weighted mean of the values if the objective has biases, else 0.
+    regularization_ : Regularization
+        The values of λ of users and items, ν, ρ and `regularization_counts` used in the fit.
+    objective_ : Explicit or Implicit
+        The objective with the weight of missing cells used in the fit.
+    history_ : list of Iteration
+        The terms of the objective after each iteration; ``pandas.DataFrame(model.history_)`` is a table of them.
+    users_, items_ : Vocabulary
+        Ids by position.
+
+    Notes
+    -----
+    If Ctrl-C interrupts `fit`, the model is that of the last finished iteration, and a `FitInterruptedWarning` is
+    issued; before the end of the first iteration, `KeyboardInterrupt` is raised.
+
+    References
+    ----------
+    .. [1] Y. Zhou et al., "Large-scale parallel collaborative filtering for the Netflix prize", AAIM 2008.
+    .. [2] Y. Hu, Y. Koren, C. Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008.
+    .. [3] S. Rendle et al., "Revisiting the performance of iALS on item recommendation benchmarks", RecSys 2022.
+    .. [4] S. Rendle et al., "iALS++: speeding up matrix factorization with subspace optimization", arXiv:2110.14044.
+    .. [5] J. Simm et al., "Macau: scalable Bayesian factorization with high-dimensional side information using MCMC",
+       MLSP 2017.
+
+    Examples
+    --------
+    >>> import halfstep as hs
+    >>> data = hs.Interactions.from_arrays(["ann", "ann", "bob"], ["tea", "milk", "tea"], [5.0, 1.0, 4.0])
+    >>> model = hs.ALS(hs.Explicit(), rank=2, random_state=0).fit(data)
+    >>> model.predict(["bob"], ["milk"]).shape
+    (1,)
+    """
+
+    objective: Objective = field(default_factory=Explicit)
+    _: KW_ONLY
+    rank: int | None = None
+    regularization: float | tuple[float, float] | None = None
+    regularization_exponent: float | None = None
+    regularization_counts: Literal["cells", "observed", "positive"] = "observed"
+    bias_regularization: float | None = None
+    implicit_features: bool = False
+    feature_regularization: float | tuple[float, float] = 50.0
+    iterations: int = 20
+    tol: float = 0.0
+    solver: Literal["auto", "cholesky", "cg", "subspace"] = "auto"
+    extrapolation: float = 0.8
+    finalize: Literal["cholesky"] | None = None
+    refresh_users: bool = True
+    init: tuple[ArrayLike, ArrayLike] | None = field(default=None, repr=False)
+    dtype: Literal["float32", "float64"] = "float32"
+    system_dtype: Literal["auto", "float32", "float64"] = "auto"
+    random_state: int | np.random.Generator | None = None
+    threads: int | None = None
+    callbacks: Sequence[Callable[[ALS], object]] = field(default=(), repr=False)
+    progress: bool | None = None
+
+    def _check_parameters(self) -> None:
+        check_integer("iterations", self.iterations, minimum=1)
+        for name in ("tol", "extrapolation"):
+            check_number(name, getattr(self, name))
+        for name in ("regularization_exponent", "bias_regularization"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name))
+        if self.regularization is not None:
+            for number in as_pair("regularization", self.regularization):
+                check_number("regularization", number)
+        for number in as_pair("feature_regularization", self.feature_regularization):
+            check_number("feature_regularization", number, positive=True)
+        check_choice("regularization_counts", self.regularization_counts, ("cells", "observed", "positive"))
+        for name in ("refresh_users", "implicit_features"):
+            check_flag(name, getattr(self, name))
+        check_flag("progress", self.progress, optional=True)
+        check_threads(self.threads)
+        if not isinstance(self.objective, Objective):
+            raise ParameterError(f"objective={self.objective!r}: give one such as Explicit() or Implicit()")
+        if self.rank is not None:
+            check_integer("rank", self.rank, minimum=0 if self.objective.biases else 1)
+        if self.init is not None and not (isinstance(self.init, tuple | list) and len(self.init) == 2):
+            raise ParameterError("init: give a pair of arrays, the factors of users and of items")
+        if not isinstance(self.callbacks, list | tuple) or not all(map(callable, self.callbacks)):
+            raise ParameterError(
+                f"callbacks={self.callbacks!r}: give a list of functions that take the model, or () for none"
+            )
+        check_random_state(self.random_state)
+        check_choice("solver", self.solver, ("auto", "cholesky", "cg", "subspace"))
+        if self.finalize is not None:
+            check_choice("finalize", self.finalize, ("cholesky",))
+        check_choice("dtype", self.dtype, ("float32", "float64"))
+        check_choice("system_dtype", self.system_dtype, ("auto", "float32", "float64"))
+        if (self.dtype, self.system_dtype) == ("float64", "float32"):
+            raise ParameterError(
+                "system_dtype='float32' is less precise than dtype='float64': set system_dtype='float64', or "
+                "dtype='float32'"
+            )
+
+    @property
+    def _rank(self) -> int:
+        if self.rank is not None:
+            return self.rank
+        try:
+            shape = () if self.init is None else np.shape(self.init[0])
+        except ValueError:  # ragged, which the fit refuses
+            shape = ()
+        return shape[1] if len(shape) == 2 else self.objective.defaults.rank
+
+    def _unit(self, cost: Cost) -> float:
+        return unit_of_targets(cost, is_centered=self.objective.defaults.is_centered)
+
+    @property
+    def _solver(self) -> Solver:
+        """Return the solver, with "auto" resolved."""
+        if self.solver != "auto":
+            return self.solver
+        return "cg" if self._rank > EXACT_RANK else "cholesky"
+
+    @property
+    def _precision(self) -> str:
+        """Return the data type of the systems, with "auto" resolved."""
+        if self.system_dtype != "auto":
+            return self.system_dtype
+        return "float64" if self.dtype == "float64" or self._rank <= EXACT_RANK else "float32"
+
+    @property
+    def objective_(self) -> Objective:
+        """The objective, with the weight of missing cells that `fit` has computed if none was set."""
+        if "users_" not in self.__dict__:
+            raise NotFittedError("this ALS has no 'objective_' yet: call ALS.fit(data) first")
+        used = self.objective if self._fitted_objective is None else self._fitted_objective
+        return used.with_missing_weight(self._missing_weight)
+
+    @property
+    def _objective(self) -> Objective:
+        return self.objective_
+
+    @property
+    def _regularization(self) -> Regularization:
+        return self.regularization_
+
+    def _regularization_for(self, data: Interactions, cost: Cost, unit: float, backend: CPU) -> Regularization:
+        """Return the regularization as set, or its default for the data."""
+        defaults, exponent, ratio = self.objective.defaults, self.regularization_exponent, self.bias_regularization
+        if exponent is None:
+            exponent = defaults.regularization_exponent
+        if ratio is None:  # biases are in the units of the targets, factors in the square roots of these
+            ratio = 1 / unit if cost.biases else 1.0
+        given = Regularization(1.0, 1.0, exponent, ratio, self.regularization_counts)
+        if self.regularization is None:
+            return default_regularization(data, cost, self._rank, given, defaults, backend)
+        users, items = as_pair("regularization", self.regularization)
+        return replace(given, users=users, items=items)
+
+    def fit(
+        self, data: Interactions | object, y: None = None, *, user_features: Any = None, item_features: Any = None
+    ) -> Self:
+        """Fit the model. Calling `fit` again starts from scratch.
+
+        Parameters
+        ----------
+        data : Interactions, scipy sparse matrix or dataframe
+            A sparse matrix has users as rows; a dataframe has the columns ``user`` and ``item``, and optionally
+            ``value``, ``timestamp`` and ``weight``.
+        y : None
+            Not used, present for compatibility with scikit-learn; values are a column of the data.
+        user_features, item_features : dataframe or scipy sparse matrix, optional
+            Side information on users or items, as in `BayesianALS.fit`. Ids with features but without interactions
+            become part of the model and are predicted from their features.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If the data or the features are invalid.
+        ParameterError
+            If a parameter is invalid, y is not None, or the solver or the objective does not support side information
+            and there is some.
+        NumericalError
+            If the system of a row is not positive definite; the message names the user or item.
+        """
+        self._check_before_fit(y)
+        data = as_interactions(data)
+        if len(data) == 0:
+            raise DataError("there is nothing to fit: the data have no interactions")
+        of_users: Given | None = None
+        features: tuple[Sparse | None, Sparse | None] = (None, None)
+        if self.implicit_features or user_features is not None or item_features is not None:
+            data, of_users, features = read_features(
+                data, user_features, item_features, implicit=bool(self.implicit_features)
+            )
+        rank = self._rank
+        check_rank(rank, data.n_users, data.n_items, itemsize=np.dtype(self.dtype).itemsize, is_solved=True)
+        cost = self.objective.cost(data)
+        if not cost.weights.any():
+            raise DataError("all observed weights are 0: there is nothing to fit")
+        solver, precision = self._solver, self._precision
+        if of_users is not None:
+            check_linkable(self.solver)
+            cost = cost.without_missing_of(data.user_counts == 0, data.item_counts == 0)
+            solver, precision = "cholesky", "float64" if self.system_dtype == "auto" else self.system_dtype
+        unit, grams = self._unit(cost), NO_GRAMIANS
+        with progress_bar(self.progress, self.iterations, "ALS") as bar, CPU(self.threads) as backend:
+            regularization = self._regularization_for(data, cost, unit, backend)
+            keep = partial(self._keep, data, cost, regularization, of_users)
+            by_user, by_item = sides(data, cost, rank=rank, regularization=regularization, dtype=precision)
+            start = Snapshot(*self._initial_factors(data, by_user.unknowns, unit), [])
+            run = Alternation(
+                backend, by_user, by_item, start, solver=solver, extrapolation=self.extrapolation, data=data,
+                features=features,
+                feature_regularization=as_pair("feature_regularization", self.feature_regularization),
+            )  # fmt: skip
+            try:
+                while len(run.finished.history) < self.iterations:
+                    if run.iterate():
+                        with allowed():
+                            bar.set_postfix_str(f"objective {run.finished.history[-1].objective:.6g}", refresh=False)
+                            bar.update()
+                        if self._is_done(keep, run.finished):
+                            break
+                if self.finalize is not None:
+                    run.finalize()
+                    self._is_done(keep, run.finished)  # for the callbacks
+                if self.refresh_users:
+                    run.refresh_users()
+                grams = self._grams(backend, cost, run.finished)
+            except KeyboardInterrupt:
+                if not run.finished.history:
+                    raise
+                warn_of_interruption(
+                    f"fit was interrupted: this is the model after {len(run.finished.history)} of {self.iterations} "
+                    "iterations"
+                )
+                if self.refresh_users:
+                    run.refresh_users()
+        keep(run.finished, grams)
+        self._warn(cost, unit, has_features=of_users is not None)
+        return self
+
+    def _warn(self, cost: Cost, unit: float, *, has_features: bool) -> None:
+        """Warn if the fitted model is probably of little use."""
+        warn_of_uneven_weights(cost.weights)
+        if cost.user_missing is None:
+            warn_of_equal_targets(cost.targets)
+        is_default = self.regularization is None and cost.biases  # factors of 0 are then what held-out cells ask for
+        if self._rank and not has_features and not is_default:
+            warn_of_zero_factors(self.user_factors_, self.item_factors_, unit, self.regularization_.users)
+
+    def _initial_factors(self, data: Interactions, unknowns: int, unit: float) -> tuple[Factors, Factors]:
+        """Return P and Q in the layout of the backends: ``[factors | bias | 0 …]``."""
+        rank = self._rank
+        if not self.objective.defaults.is_centered:
+            unit = 1.0  # as published for implicit feedback
+        shapes = {"users": (data.n_users, rank), "items": (data.n_items, rank)}
+        if self.init is None:
+            rng = as_generator(self.random_state)
+            scale = 0.1 * np.sqrt(unit / max(rank, 1))
+            start = [rng.normal(0.0, scale, shape) for shape in shapes.values()]
+            for factors, counts in zip(start, (data.user_counts, data.item_counts), strict=True):
+                factors[counts == 0] = 0.0
+        else:
+            start = list(given_factors(self.init, data, rank))
+        P, Q = (empty_factors(len(given), unknowns, self.dtype) for given in start)
+        with np.errstate(over="ignore"):  # the objective is then not finite, which is an error
+            P[:, :rank], Q[:, :rank] = start
+        return P, Q
+
+    def _grams(self, backend: CPU, cost: Cost, finished: Snapshot) -> dict[str, Weighed]:
+        """Return the Gramians that incremental updates start from; this is much faster than an iteration."""
+        if cost.user_missing is None or cost.item_missing is None:
+            return {}
+        sides = (("user", cost.user_missing, finished.P), ("item", cost.item_missing, finished.Q))
+        return {what: (m, backend.gram(m, self._rank, F)) for what, m, F in sides}
+
+    def _keep(
+        self,
+        data: Interactions,
+        cost: Cost,
+        regularization: Regularization,
+        of_users: Given | None,
+        finished: Snapshot,
+        grams: Mapping[str, Weighed] = NO_GRAMIANS,
+    ) -> None:
+        """Set the fitted attributes to copies of the arrays of the training loop, which will overwrite them."""
+        k = self._rank  # without biases, the next column is padding, and 0
+        live, fitted, gramians = {}, {}, Gramians()
+        for what, F in zip(("user", "item"), finished[:2], strict=True):
+            biases = F[:, k] if F.shape[1] > k else np.zeros(len(F), F.dtype)
+            for name, start in ((f"{what}_factors", F[:, :k]), (f"{what}_biases", biases)):
+                live[f"{name}_"] = LiveArray(start).copied(len(start))
+                fitted[name] = live[f"{name}_"].lent(len(start))
+            if what in grams:
+                m, G = grams[what]
+                gramians.put(what, m, fitted[f"{what}_factors"], G)
+        link = None
+        if of_users is not None:
+            linked = finished.links[0]
+            nothing = np.zeros((0, k + bool(self.objective.biases)))
+            link = FittedLink(of_users, nothing if linked is None else linked.coefficients)
+        self._remember(
+            data,
+            mean=cost.mean,
+            more={
+                "history_": finished.history,
+                "_missing_weight": self.objective.default_missing_weight(cost),
+                "_fitted_objective": self.objective,
+                "regularization_": regularization,
+                "_link": link,
+                "_live": live,
+                "_gramians": gramians,
+            },
+            **fitted,
+        )
+
+    def _more_arrays(self) -> dict[str, NDArray[Any]]:
+        fitted = self.regularization_
+        numbers = [fitted.users, fitted.items, fitted.exponent, fitted.bias_ratio]
+        more = {"regularization": np.array(numbers, dtype=np.float64)}
+        if self._missing_weight is not None:
+            more["missing_weight"] = np.array([self._missing_weight])
+        return more | super()._more_arrays()
+
+    def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._take_more_arrays(arrays)
+        own = {name: arrays[name] for name, size in SIZES.items() if name in arrays}
+        for name, numbers in own.items():
+            if numbers.dtype != np.float64 or numbers.shape != (SIZES[name],) or not (numbers >= 0).all():
+                raise ValueError(f"its {name} is not {SIZES[name]} numbers of at least 0")
+        if "regularization" in own:
+            users, items, exponent, ratio = own["regularization"].tolist()
+        else:  # files of versions in which defaults did not depend on the data
+            users, items = as_pair("regularization", self.regularization)
+            exponent, ratio = self.regularization_exponent, self.bias_regularization
+        if None in (users, items, exponent, ratio):
+            raise ValueError("it does not contain its regularization")
+        self.regularization_ = Regularization(users, items, exponent, ratio, self.regularization_counts)
+        self._missing_weight = own["missing_weight"].item() if "missing_weight" in own else None
+        if not _is_incomplete(self.objective):  # else it has to be given again
+            self._fitted_objective = self.objective
+
+    def _is_done(self, keep: Callable[[Snapshot], None], finished: Snapshot) -> bool:
+        if self.callbacks:
+            keep(finished)
+            # All callbacks are called, even if the first returns True; only True stops, not other truthy values.
+            with paused():
+                answers = [callback(self) for callback in self.callbacks]
+            if any(isinstance(answer, bool | np.bool_) and answer for answer in answers):
+                return True
+        if self.tol == 0 or len(finished.history) < 2:
+            return False
+        before, now = finished.history[-2].objective, finished.history[-1].objective
+        return before - now < self.tol * before
+
+
+def _is_incomplete(objective: Objective) -> bool:
+    """Whether a file could not hold the objective, or one of its parameters."""
+    parts: list[Any] = (
+        [getattr(objective, field.name) for field in fields(objective)] if is_dataclass(objective) else []
+    )
+    return any(isinstance(part, NotStored) for part in (objective, *parts))

@@ -1,0 +1,198 @@
+"""The link between rows and their features in a point estimate: x_u is drawn to βᵀ f_u instead of to 0.
+
+What the objective says of the rows, Σ_u λ_u ‖x_u‖²_D with D = diag(1, …, 1, ρ), becomes
+
+    Σ_u λ_u ‖x_u − βᵀ f_u‖²_D + λ_β ‖β‖²_D
+
+over the rows that have observations. Given β it is the rows' own ridge, about a mean of each. Given the rows, β is a
+ridge regression in which row u weighs λ_u: the same one for each of its columns, as D is in both terms. Each is an
+exact minimum, so the objective never rises. A row without observations is at its mean, where it costs nothing, and
+says nothing about β; nor do its missing cells count, where others' do, for they would draw it to 0.
+
+It is the mean of what the Gibbs sampler samples (Simm et al. 2017), with λ_u for the precision of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.data import Interactions
+from halfstep.data.side_information import Given
+from halfstep.errors import NumericalError, ParameterError
+from halfstep.models.ridge import Ridge, chunked, times
+from halfstep.objective.problem import Prior
+from halfstep.solver.cpu import CPU
+from halfstep.solver.layout import Factors
+from halfstep.solver.schedule import LoadedSide
+
+if TYPE_CHECKING:
+    from halfstep.data.side_information import Sparse
+
+Floats = NDArray[np.float64]
+
+PREFIX = "ridge_link."  # in files
+
+
+class Linked(NamedTuple):
+    """β of one side, and what it makes of the features.
+
+    Attributes
+    ----------
+    coefficients : ndarray of shape (n_features, unknowns)
+        β.
+    means : ndarray of shape (n_rows, unknowns)
+        F β.
+    """
+
+    coefficients: Floats
+    means: Floats
+
+    @property
+    def prior(self) -> Prior:
+        """What rows are drawn to, by their own ridge."""
+        return Prior.around(self.means)
+
+
+class RidgeLink:
+    """The link's part of a fit, on one side.
+
+    Parameters
+    ----------
+    F : sparse array of shape (n_rows, n_features)
+    loaded : LoadedSide
+        Whose λ_u and ρ weigh the rows.
+    strength : float
+        λ_β.
+    backend : CPU
+
+    Attributes
+    ----------
+    start : Linked
+        All 0.
+    """
+
+    def __init__(self, F: Sparse, loaded: LoadedSide, strength: float, backend: CPU) -> None:
+        from scipy.sparse import diags_array
+
+        side = loaded.side
+        self._backend, self._strength = backend, strength
+        self._has_none = np.flatnonzero(np.diff(side.indptr) == 0)
+        self._observed = np.flatnonzero(np.diff(side.indptr))
+        self._roots = np.sqrt(side.regularization[self._observed].astype(np.float64))
+        self._ridge = Ridge(
+            (diags_array(self._roots) @ F[self._observed]).tocsr(), backend.run, only_strength=strength
+        )
+        self._chunks = chunked(F)
+        self._metric = np.ones(side.unknowns)
+        if side.biases:
+            self._metric[side.rank] = side.bias_ratio
+        self.start = Linked(np.zeros((F.shape[1], side.unknowns)), np.zeros((F.shape[0], side.unknowns)))
+
+    def solved(self, X: Factors, before: Linked) -> Linked:
+        """Find β for the rows, and put those without observations at their means.
+
+        With ρ = 0 nothing draws biases anywhere, and there is no β for them.
+
+        Raises
+        ------
+        NumericalError
+            If rows are not finite.
+        """
+        rows = X[self._observed, : len(self._metric)].astype(np.float64) * (self._metric > 0)
+        if not np.isfinite(rows).all():
+            raise NumericalError("factors are not finite: look for extreme values or weights")
+        B = self._ridge.solve(rows * self._roots[:, None], self._strength, start=before.coefficients)
+        means = times(self._chunks, B, len(X), self._backend.run)
+        X[self._has_none, : len(self._metric)] = means[self._has_none]
+        return Linked(B, means)
+
+    def penalty(self, linked: Linked) -> float:
+        """λ_β ‖β‖²_D."""
+        return self._strength * float((linked.coefficients**2).sum(axis=0) @ self._metric)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedLink:
+    """What the users of a fitted model are linked to, and how others are.
+
+    Attributes
+    ----------
+    given : Given
+        The features that were given of the model's users.
+    coefficients : ndarray of shape (n_features, unknowns)
+        β: of the items in a user's bag first, if there are bags; without rows where only items are linked.
+    """
+
+    given: Given
+    coefficients: Floats
+
+    @property
+    def of_bags(self) -> Floats:
+        """Those rows of β that are of the items in a user's bag."""
+        return self.coefficients[: len(self.coefficients) - self.given.matrix.shape[1]]
+
+    @property
+    def of_given(self) -> Floats:
+        """The other rows of β."""
+        return self.coefficients[len(self.of_bags) :]
+
+    def of_others(self, data: Interactions, user_features: Any) -> FittedLink:
+        """Link the users of other data in the same way.
+
+        Raises
+        ------
+        DataError
+            If their features are not like those of the fit.
+        """
+        return replace(self, given=self.given.of_others(data.users, user_features))
+
+    def prior(self, data: Interactions) -> Prior | None:
+        """What these users are drawn to; None where users are not linked."""
+        F = self.given.beside(data.by_user, data.n_items, implicit=len(self.of_bags) > 0)
+        return None if F is None else Prior.around(F @ self.coefficients)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it as arrays, for a file."""
+        arrays = self.given.to_arrays() | {"coefficients": self.coefficients}
+        return {f"{PREFIX}{name}": array for name, array in arrays.items()}
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], n_users: int, n_items: int, unknowns: tuple[int, ...]
+    ) -> FittedLink | None:
+        """Take arrays from a file, None if there are none; ValueError if they do not fit the rest of the model.
+
+        `unknowns` are what a row may have.
+        """
+        ours = {name.removeprefix(PREFIX): array for name, array in arrays.items() if name.startswith(PREFIX)}
+        if not ours:
+            return None
+        B = ours.pop("coefficients", np.empty(0))
+        given = Given.from_arrays(ours, "user", n_users)
+        width = given.matrix.shape[1]
+        if B.dtype != np.float64 or B.shape not in product((width, width + n_items), unknowns):
+            raise ValueError(f"its link of shape {B.shape} does not fit {width} features and {n_items} items")
+        if not np.isfinite(B).all():
+            raise ValueError("its link is not all finite")
+        return cls(given, B)
+
+
+def check_linkable(solver: str) -> None:
+    """Refuse what does not go together with features.
+
+    Raises
+    ------
+    ParameterError
+        Naming what it is.
+    """
+    if solver not in ("auto", "cholesky"):
+        raise ParameterError(
+            f"solver={solver!r}: rows that are linked to features are solved exactly; leave it at 'auto', or leave "
+            "the features out"
+        )

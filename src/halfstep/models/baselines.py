@@ -1,0 +1,203 @@
+"""The strong, simple models that a factorisation has to beat: means, biases and popularity.
+
+Each is a factorisation of rank 0, so that everything a factorisation can do, these can do, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep._support.checks import check_integer, check_number
+from halfstep.data import Interactions, as_interactions
+from halfstep.errors import DataError
+from halfstep.models.factor_model import FactorModel
+
+
+class BaselineModel(FactorModel):
+    """A factorisation without factors; a subclass says what its mean and biases are."""
+
+    def fit(self, data: Any, y: None = None) -> Self:
+        """Learn from observed values, starting afresh.
+
+        Parameters
+        ----------
+        data : Interactions, scipy.sparse matrix or dataframe
+            As `as_interactions` takes it; a sparse matrix has a row per user. Weights of entries are not
+            used.
+        y : None
+            Not used, present for compatibility with scikit-learn; values are a column of the data.
+
+        Returns
+        -------
+        self
+            This model, fitted.
+
+        Raises
+        ------
+        DataError
+            If there is no entry to learn from.
+        ParameterError
+            If a parameter is invalid, or y is not None.
+        """
+        self._check_before_fit(y)
+        interactions = as_interactions(data)
+        if len(interactions) == 0:
+            raise DataError("there is nothing to fit: the data have no interactions")
+        mean, user_biases, item_biases = self._estimate(interactions)
+        self._remember(
+            interactions,
+            mean=mean,
+            user_factors=np.empty((interactions.n_users, 0)),
+            item_factors=np.empty((interactions.n_items, 0)),
+            user_biases=user_biases,
+            item_biases=item_biases,
+        )
+        return self
+
+    def _estimate(self, data: Interactions) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        """Give the mean, the users' and the items' biases."""
+        raise NotImplementedError
+
+    def of_users(self, histories: Interactions) -> Self:
+        """Return a model of other users, with the mean and the items of this one.
+
+        Parameters
+        ----------
+        histories : Interactions
+            The interactions of these users with the items of this model.
+        """
+        self = self._snapshot()
+        other = self._independent()
+        other.__dict__.update(
+            users_=histories.users,
+            user_factors_=np.empty((histories.n_users, 0)),
+            user_biases_=self._biases_of(histories),
+            _data=histories,
+            _items_data=self._items_data if self._is_folded else self._data,
+            _is_folded=True,
+        )
+        return other
+
+    def _biases_of(self, histories: Interactions) -> NDArray[np.float64]:
+        """Return the biases of other users."""
+        return np.zeros(histories.n_users)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class GlobalMean(BaselineModel):
+    """Predict the mean of the observed values for every pair: ŷ_ui = μ.
+
+    `FactorModel` describes the fitted attributes.
+    """
+
+    def _estimate(self, data: Interactions) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        return float(data.values.mean()), np.zeros(data.n_users), np.zeros(data.n_items)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class ItemBias(BaselineModel):
+    """Predict how well an item is liked on the whole: ŷ_ui = μ + b_i.
+
+    μ is the mean value and b_i = Σ_u (r_ui − μ) / (λ + n_i) over the n_i observed values of item i: its mean
+    deviation, shrunk towards 0 as if λ more values had equalled μ. An item without a value has b_i = 0.
+
+    `FactorModel` describes the fitted attributes.
+
+    Parameters
+    ----------
+    regularization : float
+        λ ≥ 0.
+    """
+
+    regularization: float = 0.0
+
+    def _check_parameters(self) -> None:
+        check_number("regularization", self.regularization)
+
+    def _estimate(self, data: Interactions) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        mean = float(data.values.mean())
+        item_biases = _shrunk_means(data.values - mean, data.item_positions, data.item_counts, self.regularization)
+        return mean, np.zeros(data.n_users), item_biases
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class UserItemBias(BaselineModel):
+    """Predict from how an item is liked and how a user judges, both on the whole: ŷ_ui = μ + b_u + b_i.
+
+    The biases are found by alternating least squares (Koren 2010, "Factor in the neighbors"): all start at 0,
+    then each iteration sets
+
+        b_i = Σ_u (r_ui − μ − b_u) / (λ_i + n_i)    for all items, then
+        b_u = Σ_i (r_ui − μ − b_i) / (λ_u + n_u)    for all users,
+
+    over the n_i and n_u observed values, which minimises
+    Σ (r_ui − μ − b_u − b_i)² + λ_u Σ b_u² + λ_i Σ b_i². Without a value, a bias is 0.
+
+    `FactorModel` describes the fitted attributes.
+
+    Parameters
+    ----------
+    user_regularization, item_regularization : float
+        λ_u ≥ 0 and λ_i ≥ 0.
+    iterations : int
+        How often both sides are solved.
+    """
+
+    user_regularization: float = 15.0
+    item_regularization: float = 10.0
+    iterations: int = 10
+
+    def _check_parameters(self) -> None:
+        check_number("user_regularization", self.user_regularization)
+        check_number("item_regularization", self.item_regularization)
+        check_integer("iterations", self.iterations, minimum=1)
+
+    def _estimate(self, data: Interactions) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        mean = float(data.values.mean())
+        deviations = data.values - mean
+        users, items = data.user_positions, data.item_positions
+        user_biases, item_biases = np.zeros(data.n_users), np.zeros(data.n_items)
+        for _ in range(self.iterations):
+            item_biases = _shrunk_means(
+                deviations - user_biases[users], items, data.item_counts, self.item_regularization
+            )
+            user_biases = _shrunk_means(
+                deviations - item_biases[items], users, data.user_counts, self.user_regularization
+            )
+        return mean, user_biases, item_biases
+
+    def _biases_of(self, histories: Interactions) -> NDArray[np.float64]:
+        residuals = histories.values - self.mean_ - self.item_biases_[histories.item_positions]
+        return _shrunk_means(residuals, histories.user_positions, histories.user_counts, self.user_regularization)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class Popularity(BaselineModel):
+    """Score an item by how many users have it, whatever they think of it: ŷ_ui = n_i.
+
+    The scores rank items; they are no predictions of values. `FactorModel` describes the fitted attributes:
+    `item_biases_` are the counts, `mean_` is 0.
+    """
+
+    def _predicts_values(self, data: Interactions) -> bool:
+        return False
+
+    def _estimate(self, data: Interactions) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+        return 0.0, np.zeros(data.n_users), data.item_counts.astype(np.float64)
+
+
+def _shrunk_means(
+    residuals: NDArray[np.float64],
+    positions: NDArray[np.int32],
+    counts: NDArray[np.int64],
+    regularization: float,
+) -> NDArray[np.float64]:
+    """Sum the residuals of each position and divide by its count plus λ; 0 where there is nothing to sum."""
+    sums = np.bincount(positions, weights=residuals, minlength=len(counts)).astype(np.float64, copy=False)
+    means = np.zeros(len(counts))
+    np.divide(sums, counts + float(regularization), out=means, where=counts > 0)
+    return means

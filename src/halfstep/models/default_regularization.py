@@ -1,0 +1,189 @@
+"""Default regularization: λ in the units of the data, validated on held-out cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.data import Interactions
+from halfstep.models.als_loop import Alternation, Snapshot
+from halfstep.objective.defaults import Defaults
+from halfstep.objective.objective import Cost
+from halfstep.objective.problem import sides
+from halfstep.objective.regularization import Regularization
+from halfstep.solver.cpu import CPU
+from halfstep.solver.layout import empty_factors
+
+HELD_OUT = 0.1  # of the cells
+FEWEST, MOST = 200, 1_000_000  # cells, for validation
+HIGHEST_RANK, ITERATIONS = 16, 6  # of the models that are compared
+SMALLEST = 1e-18  # unit of targets
+NEARLY_CONSTANT = 0.01  # ratio of the standard deviation to the root mean square
+
+Floats = NDArray[np.float64]
+
+
+def default_regularization(
+    data: Interactions, cost: Cost, rank: int, given: Regularization, defaults: Defaults, backend: CPU
+) -> Regularization:
+    """Return `given` with the default λ for these data.
+
+    Parameters
+    ----------
+    data : Interactions
+    cost : Cost
+        Of these data.
+    rank : int
+    given : Regularization
+        With ν, ρ and what is counted; λ is replaced.
+    defaults : Defaults
+    backend : CPU
+    """
+    unit = unit_of_targets(cost, is_centered=defaults.is_centered)
+    counts = counted(data, cost, given.counts)
+    scale = mean_weight(cost) * unit * count_scale(data, counts, given.exponent, defaults.regularization_exponent)
+
+    def times(multiple: float) -> Regularization:
+        return replace(given, users=multiple * scale, items=multiple * scale)
+
+    if not defaults.ladder:
+        number = min(defaults.regularization * scale, highest_useful(data, cost, counts, given.exponent))
+        return replace(given, users=number, items=number)
+    if cost.user_missing is not None:  # predictions are not of values alone
+        return times(defaults.regularization)
+    ladder = defaults.ladder
+    start = ladder.index(defaults.regularization)
+    if len(data) < FEWEST:
+        return times(ladder[start + 1])
+    error_of = HeldOut(data, cost, min(rank, HIGHEST_RANK), backend).error
+    return times(ladder[lowest_near(lambda n: error_of(times(ladder[n])), start, len(ladder))])
+
+
+def mean_weight(cost: Cost) -> float:
+    """Return the mean weight of observed cells; 1 if all are 0."""
+    return float(cost.weights.mean()) or 1.0
+
+
+def unit_of_targets(cost: Cost, *, is_centered: bool) -> float:
+    """Return the weighted root mean square of the targets, or their standard deviation if `is_centered`.
+
+    The standard deviation is at least 1% of the root mean square. Units whose squares underflow or overflow in
+    float32 are replaced by 1.
+    """
+    largest = float(np.abs(cost.targets).max(initial=0.0))
+    if not SMALLEST < largest < 1 / SMALLEST:
+        return 1.0
+    targets = cost.targets / largest  # whose squares do not overflow
+    weights = cost.weights if cost.weights.any() else np.ones(len(targets))
+    square = float(np.average(np.square(targets), weights=weights))
+    variance = square - float(np.average(targets, weights=weights)) ** 2 if is_centered else square
+    unit = largest * float(np.sqrt(max(variance, NEARLY_CONSTANT**2 * square)))
+    return unit if unit > SMALLEST else 1.0
+
+
+def counted(data: Interactions, cost: Cost, counts: str) -> tuple[Floats, Floats]:
+    """Return c of each user and item, as `Regularization.counts` says."""
+    users, items = data.user_counts.astype(np.float64), data.item_counts.astype(np.float64)
+    s, m = cost.user_missing, cost.item_missing
+    if counts == "cells" and s is not None and m is not None:
+        return users + s * m.sum(), items + m * s.sum()
+    if counts == "positive":
+        positive = (data.values > 0).astype(np.float64)
+        users = np.bincount(data.user_positions, positive, len(users)).astype(np.float64)
+        items = np.bincount(data.item_positions, positive, len(items)).astype(np.float64)
+    return users, items
+
+
+def count_scale(data: Interactions, counts: tuple[Floats, Floats], exponent: float, default_exponent: float) -> float:
+    """Return the factor of λ such that λ_u of a mean row does not depend on ν and `Regularization.counts`."""
+    logarithm = 0.0
+    for n, c in zip((data.user_counts, data.item_counts), counts, strict=True):
+        is_seen = n > 0
+        mean = float(c[is_seen].mean()) or 1.0
+        logarithm += (default_exponent * np.log(n[is_seen].mean()) - exponent * np.log(mean)) / 2
+    return float(np.exp(np.clip(logarithm, -500, 500)))
+
+
+def highest_useful(data: Interactions, cost: Cost, counts: tuple[Floats, Floats], exponent: float) -> float:
+    """Return three quarters of a λ at which all factors are 0; infinity if they are 0 for any λ.
+
+    At 0, the objective decreases in the direction of the largest singular value σ of
+    W_ui = w_ui t_ui (c_u c_i)^(−ν/2) if λ < σ, for any weights of missing cells. ‖Wᵀx‖ / ‖x‖ is a lower bound of σ,
+    and a tight one for x_u = n_u^½ c_u^(−ν/2), because popular items have most of the observed cells.
+    """
+    users, items = (np.where(c > 0, c, 1.0) ** (-exponent / 2) for c in counts)
+    x = np.sqrt(data.user_counts) * users
+    terms = cost.weights * cost.targets * (x * users)[data.user_positions]
+    sums = np.bincount(data.item_positions, weights=terms, minlength=data.n_items) * items
+    bound = float(np.linalg.norm(sums) / np.linalg.norm(x))
+    return 0.75 * bound if bound > 0 else np.inf
+
+
+def lowest_near(error: Callable[[int], float], start: int, count: int) -> int:
+    """Return a local minimum of the error, by a search upward from `start`, and downward if that does not improve."""
+    best, lowest = start, error(start)
+    for step, end in ((1, count), (-1, -1)):
+        for n in range(start + step, end, step):
+            found = error(n)
+            if not found < lowest:
+                break
+            best, lowest = n, found
+        if best != start:
+            break
+    return best
+
+
+class HeldOut:
+    """A validation set of a tenth of the cells, to score models that are fitted to the other cells.
+
+    The cells are sampled at random with a fixed seed, independently of the order of the interactions. If there are
+    many, only those of some users are used.
+    """
+
+    def __init__(self, data: Interactions, cost: Cost, rank: int, backend: CPU) -> None:
+        rng = np.random.default_rng(0)
+        rows = _rows_of_some_users(data, rng)
+        is_out = rng.random(len(rows)) < HELD_OUT
+        train, test = rows[~is_out], rows[is_out]
+        self._train, self._cost, self._test = data.subset(train), _cost_of(cost, train), _cost_of(cost, test)
+        self._users, self._items = data.user_positions[test], data.item_positions[test]
+        scale = 0.1 * np.sqrt(unit_of_targets(cost, is_centered=True) / max(rank, 1))
+        self._start = rng.normal(0.0, scale, (data.n_items, rank))  # users are solved first, so they need no start
+        self._rank, self._backend = rank, backend
+
+    def error(self, regularization: Regularization) -> float:
+        """Return the weighted sum of squared errors on the held-out cells."""
+        k, data = self._rank, self._train
+        by_user, by_item = sides(data, self._cost, rank=k, regularization=regularization, dtype="float64")
+        P, Q = (empty_factors(n, by_user.unknowns, "float32") for n in (data.n_users, data.n_items))
+        Q[:, :k] = self._start
+        run = Alternation(
+            self._backend, by_user, by_item, Snapshot(P, Q, []), solver="cholesky", extrapolation=0.0, data=data,
+            features=(None, None), feature_regularization=(1.0, 1.0),
+        )  # fmt: skip
+        for _ in range(ITERATIONS):
+            run.iterate()
+        X, Y = run.finished.P[self._users].astype(np.float64), run.finished.Q[self._items].astype(np.float64)
+        predicted = np.einsum("nk,nk->n", X[:, :k], Y[:, :k])
+        if self._cost.biases:
+            predicted += X[:, k] + Y[:, k]
+        return float(self._test.weights @ np.square(self._test.targets - predicted))
+
+
+def _rows_of_some_users(data: Interactions, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return the rows of random users with at least `MOST` interactions, or of all users, sorted by user and item."""
+    rows = data.by_user.order.astype(np.intp)
+    if len(data) <= MOST:
+        return rows
+    users = rng.permutation(data.n_users)
+    counts = data.user_counts[users]
+    is_chosen = np.zeros(data.n_users, dtype=bool)
+    is_chosen[users[np.cumsum(counts) - counts < MOST]] = True
+    return rows[is_chosen[data.user_positions[rows]]]
+
+
+def _cost_of(cost: Cost, rows: NDArray[np.intp]) -> Cost:
+    return replace(cost, targets=cost.targets[rows], weights=cost.weights[rows])

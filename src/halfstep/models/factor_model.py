@@ -1,0 +1,595 @@
+"""What any fitted factorisation can do, however it was fitted.
+
+Every model of this library scores a pair as
+
+    ŷ_ui = μ + b_u + b_i + p_u·q_i
+
+ALS, SGD and the baselines differ only in how they find the numbers; a baseline is a factorisation of rank 0.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from halfstep._support.checks import as_path, check_choice, check_flag, check_integer, check_threads
+from halfstep._support.estimator import Estimator
+from halfstep._support.html_table import html_table
+from halfstep._support.locks import ModelLocks
+from halfstep._support.short_repr import changed_parameters, short_value
+from halfstep.data import Interactions, Ledger, Lists, Vocabulary
+from halfstep.data.recommendations import Recommendations, SimilarItems, SimilarUsers
+from halfstep.data.tables import columns_in
+from halfstep.errors import DataError, NotFittedError, ParameterError
+from halfstep.models.similarity import UnitFactors, most_similar
+from halfstep.solver.top_n import Ranked, best_columns, best_of_given
+from halfstep.storage.origin import Origin
+
+PAIRS_AT_ONCE = 1 << 16  # scored together, so that memory stays bounded whatever is asked for
+MAX_MEMORY = 1 << 28  # bytes for blocks of scores
+
+Ids = ArrayLike | Iterable[Any]
+ItemLists = Iterable[Any] | Mapping[Any, Iterable[Any]]
+
+FITTED = {
+    "users_", "items_", "user_factors_", "item_factors_", "user_biases_", "item_biases_", "mean_", "history_",
+    "item_counts_", "interactions_", "samples_", "categories_", "objective_", "regularization_",
+}  # fmt: skip
+
+
+class FactorModel(Estimator):
+    """Base of all models: biases and factors with the ids they belong to.
+
+    Attributes
+    ----------
+    users_, items_ : Vocabulary
+        The ids that the model was fitted on; row ``k`` of the factors belongs to id ``k`` of these.
+    user_factors_ : ndarray of shape (n_users, rank)
+    item_factors_ : ndarray of shape (n_items, rank)
+    user_biases_ : ndarray of shape (n_users,)
+    item_biases_ : ndarray of shape (n_items,)
+    mean_ : float
+        μ; 0 for models without biases.
+    item_counts_ : ndarray of shape (n_items,)
+        How many users had each item in what the model was fitted on; of an item with 0 it knows nothing, or
+        only what features say.
+    interactions_ : Interactions or None
+        What the model was fitted on, so that it can leave out what a user has seen; None where it came from a file
+        without them.
+
+    Notes
+    -----
+    Models are thread-safe. Each call of `predict`, `recommend`, `similar_items`, `similar_users`, `fold_in`,
+    `explain`, `save` and `copy.copy`, and each access to `interactions_`, uses the state of the model between two
+    updates, while `partial_fit` and `fit` run in other threads. Updates are serialized and never lost, except that
+    `fit` discards the updates that were made while it ran. Attributes that are read one after the other, such as
+    `users_` and `user_factors_`, may be of different updates, which also write to these arrays: read them from a copy
+    of the model. Do not set parameters while other threads use the model.
+    """
+
+    users_: Vocabulary
+    items_: Vocabulary
+    user_factors_: NDArray[np.floating]
+    item_factors_: NDArray[np.floating]
+    user_biases_: NDArray[np.floating]
+    item_biases_: NDArray[np.floating]
+    mean_: float
+    item_counts_: NDArray[np.int64]
+    history_: list[Any]  # of models that are fitted by iterations
+    threads: int | None = None  # a parameter of models that are fitted in several threads
+    _data: Interactions | Ledger | None
+    _is_folded: bool = False  # its users are not those that the items were fitted on
+    _items_data: Interactions | Ledger | None = None  # of folded-in models: training data of the items, if known
+    _values_are: str = "given"  # `Interactions.values_are` of the training data
+    _origin: Origin = Origin()
+    _is_snapshot: bool = False  # a copy for a single call, which is never updated
+    _unit_factors: UnitFactors | None = None  # of the factors since the last update
+    _OWN: ClassVar[tuple[str, ...]] = ("_own_locks", "_is_snapshot")  # not shared with copies of a model
+
+    if not TYPE_CHECKING:  # or no type checker would notice a misspelt name
+
+        def __getattr__(self, name: str) -> Any:
+            kind = type(self).__name__
+            if name in FITTED and "users_" not in self.__dict__:
+                raise NotFittedError(f"this {kind} has no {name!r} yet: call {kind}.fit(data) first")
+            raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        shown = super().__repr__()
+        return f"<{shown}, {self._size()}>" if self.__sklearn_is_fitted__() else shown
+
+    def _repr_html_(self) -> str:
+        state = self._size() if self.__sklearn_is_fitted__() else "not fitted"
+        params = self.get_params(deep=False)
+        columns = {"parameter": list(params), "value": [short_value(value) for value in params.values()]}
+        fitted = {name: getattr(self, f"{name}_") for name in params if hasattr(self, f"{name}_")}
+        if fitted:  # values that fit has chosen for parameters that are None
+            columns["fitted"] = [short_value(fitted[name]) if name in fitted else "" for name in params]
+        changed = changed_parameters(self)
+        bold = [number for number, name in enumerate(params) if name in changed]
+        return html_table(
+            f"{type(self).__name__}, {state}", list(columns) if params else [], zip(*columns.values(), strict=True),
+            notes=["Bold: differs from the default"] if bold else [], bold=bold,
+        )  # fmt: skip
+
+    def _size(self) -> str:
+        """Return a description of the size of a fitted model."""
+        model = self._snapshot()
+        rank: int = model.item_factors_.shape[1]
+        of_rank = f", rank {rank}" if rank else ""
+        return f"fitted: {len(model.users_):,} users, {len(model.items_):,} items{of_rank}"
+
+    @property
+    def interactions_(self) -> Interactions | None:
+        """What the model was fitted on."""
+        data = self._snapshot()._data
+        return data.interactions if isinstance(data, Ledger) else data
+
+    @property
+    def _locks(self) -> ModelLocks:
+        locks: ModelLocks | None = self.__dict__.get("_own_locks")
+        return self.__dict__.setdefault("_own_locks", ModelLocks()) if locks is None else locks
+
+    def _snapshot(self) -> Self:
+        """Return a copy that updates do not change, for methods that read several attributes."""
+        if self._is_snapshot:
+            return self
+        with self._locks.state.lock:
+            if self._unit_factors is None:
+                self._unit_factors = UnitFactors()
+            snapshot = object.__new__(type(self))
+            snapshot.__dict__.update(self.__dict__)
+        snapshot._is_snapshot = True
+        return snapshot
+
+    def _independent(self) -> Self:
+        """Return a new model that shares the arrays of this one, which is a snapshot."""
+        model = object.__new__(type(self))
+        model.__dict__.update({name: value for name, value in self.__dict__.items() if name not in self._OWN})
+        return model
+
+    def __copy__(self) -> Self:
+        """Copy the model such that updating one leaves the other as it is."""
+        return self._snapshot()._independent()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**copy.copy(self).__dict__, "_unit_factors": None}
+
+    def predict(
+        self,
+        users: ArrayLike | Interactions,
+        items: ArrayLike | None = None,
+        *,
+        unknown: Literal["baseline", "raise"] = "baseline",
+    ) -> NDArray[np.float64]:
+        """Score pairs of a user and an item.
+
+        Parameters
+        ----------
+        users, items : array-like of ids, both of length n
+            A single id on one side is paired with every id of the other. Interactions alone, in the place of
+            `users`, stand for their own pairs.
+        unknown : {"baseline", "raise"}
+            What to do with an id that the model was not fitted on: score it by what is known of the pair
+            (μ plus the bias of the known side), or raise `UnknownIdError`.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            ŷ_ui = μ + b_u + b_i + p_u·q_i, in the units of the fitted target.
+
+        Raises
+        ------
+        DataError
+            If `users` and `items` differ in length; if there are items beside Interactions; or if an id is missing or
+            of a type that no id of the model has, such as ``"12"`` where these are integers.
+        UnknownIdError
+            If an id is unknown and ``unknown="raise"``.
+        """
+        self = self._snapshot()
+        u, i = self._pairs(users, items, unknown)
+        scores = np.empty(len(u), dtype=np.float64)
+        for start in range(0, len(u), PAIRS_AT_ONCE):
+            part = slice(start, start + PAIRS_AT_ONCE)
+            scores[part] = self._score(u[part], i[part])
+        return scores
+
+    def _predicts_values(self, data: Interactions) -> bool:
+        """Whether predictions for the cells of `data` are in the units of its values."""
+        return data.has_values and (self.interactions_ is None or self.interactions_.has_values)
+
+    def _pairs(
+        self, users: ArrayLike | Interactions, items: ArrayLike | None, unknown: str
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Positions of the users and items of pairs, −1 for an unknown id."""
+        missing = _mark_or_raise(unknown)
+        if isinstance(users, Interactions):
+            if items is not None:
+                raise DataError("items is given beside Interactions, which stand for their own pairs: leave it out")
+            pairs = users
+            users, items = pairs.user_ids, pairs.item_ids
+        elif items is None:
+            raise DataError("items is missing: give as many items as users, or Interactions alone")
+        user_positions = self.users_.positions(users, missing, name="user id")
+        item_positions = self.items_.positions(items, missing, name="item id")
+        if len(user_positions) != len(item_positions) and 1 not in (len(user_positions), len(item_positions)):
+            raise DataError(
+                f"users has {len(user_positions)} ids and items has {len(item_positions)}: "
+                "give as many of one as of the other, or a single id on one side"
+            )
+        u, i = np.broadcast_arrays(user_positions, item_positions)
+        return u, i
+
+    def recommend(
+        self,
+        users: Ids | None = None,
+        n: int = 10,
+        *,
+        exclude_seen: bool = True,
+        exclude: ItemLists | None = None,
+        candidates: ItemLists | None = None,
+        unknown: Literal["baseline", "raise"] = "baseline",
+        max_memory: int = MAX_MEMORY,
+        threads: int | None = None,
+    ) -> Recommendations:
+        """List the items of the highest score for each user.
+
+        Parameters
+        ----------
+        users : id, array-like of ids, Interactions or table, optional
+            The users to recommend items to; by default all. Interactions, or a table with the column ``user``, stand
+            for their distinct users in order of appearance.
+        n : int
+            How many items at most. A list is shorter where fewer are left.
+        exclude_seen : bool
+            Leave out what the user has in the interactions that the model was fitted on.
+        exclude : array-like of item ids, or mapping from user id to such, optional
+            More to leave out: for every user, or for each its own.
+        candidates : array-like of item ids, or mapping from user id to such, optional
+            What to choose from; a user without an entry in a mapping gets an empty list. By default all items
+            that somebody has: of others the model knows nothing, or only what their features say, and they are listed
+            only if they are named here.
+        unknown : {"baseline", "raise"}
+            What to do with a user that the model was not fitted on: rank by what is known of the items (μ + b_i; or
+            by popularity where the model has no biases), or raise `UnknownIdError`. Unknown items are passed over.
+        max_memory : int
+            Bytes that blocks of scores may take. Never are all users' scores in memory at once.
+        threads : int, optional
+            By default those of the model, or all cores if it has none. Does not change the result.
+
+        Returns
+        -------
+        Recommendations
+            With the scores of `predict`. Of equal scores, the item of the lower position comes first; for a user of
+            whom a model without biases knows nothing, the more popular one.
+
+        Raises
+        ------
+        UnknownIdError
+            If a user is unknown and ``unknown="raise"``.
+        DataError
+            If ``exclude_seen`` and the model does not know what it was fitted on; or if an id, those in `exclude` and
+            `candidates` included, is missing or of a type that no id of the model has.
+        """
+        check_integer("n", n, minimum=1)
+        check_integer("max_memory", max_memory, minimum=1)
+        check_flag("exclude_seen", exclude_seen)
+        threads = self.threads if threads is None else threads
+        check_threads(threads)
+        missing = _mark_or_raise(unknown)
+        self = self._snapshot()
+        if users is None:
+            ids, u = self.users_.ids, np.arange(len(self.users_), dtype=np.int32)
+        else:
+            ids, u = self.users_.look_up(_asked_for(users), missing, name="user id")
+        skip = self._seen(u) if exclude_seen else Lists.empty(len(u))
+        b = self.item_biases_.astype(np.float64)
+        if candidates is None:
+            b[self.item_counts_ == 0] = -np.inf
+        if isinstance(exclude, Mapping):
+            skip = skip.joined_with(self._listed(exclude, ids, "exclude"))
+        elif exclude is not None:
+            b[_known(self.items_, exclude, "exclude")] = -np.inf
+        given = columns = None
+        if isinstance(candidates, Mapping):
+            given = self._listed(candidates, ids, "candidates").without(skip).where(b > -np.inf)
+        elif candidates is not None:
+            columns = _known(self.items_, candidates, "candidates")
+        P = _rows(self.user_factors_, u)
+
+        def rank(rows: NDArray[np.intp], c: NDArray[np.float64]) -> Ranked:
+            if given is not None:
+                width, lists = min(n, len(c)), given.rows(rows)
+                return best_of_given(_rows(P, rows), self.item_factors_, c, width, given=lists, threads=threads)
+            Q, left_out, width = self.item_factors_, skip.rows(rows), min(n, len(c))
+            if columns is not None:
+                Q, c, left_out, width = Q[columns], c[columns], left_out.within(columns, len(Q)), min(n, len(columns))
+            best, scores = best_columns(
+                _rows(P, rows), Q, c, width, skip=left_out, max_memory=max_memory, threads=threads
+            )
+            return (best if columns is None else np.append(columns, -1)[best].astype(np.int64)), scores
+
+        positions, scores = rank(np.arange(len(u)), b)
+        strangers = np.flatnonzero(~P.any(axis=1))
+        if len(strangers) and not self.item_biases_.any():  # nothing tells the items apart but their popularity
+            positions[strangers] = rank(strangers, np.where(b > -np.inf, self.item_counts_, -np.inf))[0]
+            scores[strangers] = np.where(positions[strangers] >= 0, 0.0, np.nan)
+        scores += self.mean_ + _rows(self.user_biases_[:, None], u).astype(np.float64)
+        return Recommendations(
+            queries=ids, catalogue=self.items_, positions=positions, scores=scores,
+            titles=self._titles, frame_kind=self._frame_kind,
+        )  # fmt: skip
+
+    def _listed(self, lists: Mapping[Any, Iterable[Any]], ids: NDArray[Any], name: str) -> Lists:
+        return Lists.of_mapping(lists, ids.tolist(), self.users_, self.items_, name=name)
+
+    def similar_items(
+        self,
+        items: Ids | None = None,
+        n: int = 10,
+        *,
+        metric: Literal["cosine", "dot"] = "cosine",
+        max_memory: int = MAX_MEMORY,
+        threads: int | None = None,
+    ) -> SimilarItems:
+        """List the items whose factors are closest, for each item.
+
+        Parameters
+        ----------
+        items : id or array-like of ids, optional
+            All by default.
+        n : int
+            How many at most. An item is not listed as similar to itself, nor one without factors to any.
+        metric : {"cosine", "dot"}
+            q_i·q_j / (‖q_i‖ ‖q_j‖), or q_i·q_j, which favours what is popular. Biases are left out.
+        max_memory, threads
+            As in `recommend`.
+
+        Returns
+        -------
+        SimilarItems
+
+        Raises
+        ------
+        DataError
+            If an item's id is missing or of a type that no item id of the model has.
+        UnknownIdError
+            If an item is unknown.
+
+        Notes
+        -----
+        Normalized factors are kept for further calls, until the model is updated.
+        """
+        self = self._snapshot()
+        ids, positions, similarities = self._most_similar("item", items, n, metric, max_memory, threads)
+        return SimilarItems(
+            queries=ids, catalogue=self.items_, positions=positions, scores=similarities,
+            titles=self._titles, frame_kind=self._frame_kind,
+        )  # fmt: skip
+
+    def similar_users(
+        self,
+        users: Ids | None = None,
+        n: int = 10,
+        *,
+        metric: Literal["cosine", "dot"] = "cosine",
+        max_memory: int = MAX_MEMORY,
+        threads: int | None = None,
+    ) -> SimilarUsers:
+        """List the users whose factors are closest, for each user; otherwise as `similar_items`."""
+        self = self._snapshot()
+        ids, positions, similarities = self._most_similar("user", users, n, metric, max_memory, threads)
+        return SimilarUsers(
+            queries=ids, catalogue=self.users_, positions=positions, scores=similarities,
+            frame_kind=self._frame_kind,
+        )  # fmt: skip
+
+    def _most_similar(
+        self,
+        side: Literal["user", "item"],
+        asked: Ids | None,
+        n: int,
+        metric: Literal["cosine", "dot"],
+        max_memory: int,
+        threads: int | None,
+    ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
+        """Return ids, and the positions and similarities of the closest rows of the same side."""
+        check_integer("n", n, minimum=1)
+        check_integer("max_memory", max_memory, minimum=1)
+        check_choice("metric", metric, ("cosine", "dot"))
+        threads = self.threads if threads is None else threads
+        check_threads(threads)
+        is_item = side == "item"
+        vocabulary, F = (self.items_, self.item_factors_) if is_item else (self.users_, self.user_factors_)
+        if asked is None:
+            ids, rows = vocabulary.ids, np.arange(len(vocabulary), dtype=np.int32)
+        else:
+            ids, rows = vocabulary.look_up(asked, name=f"{side} id")
+        assert self._unit_factors is not None
+        return ids, *most_similar(F, self._unit_factors.of(side, F), rows, n, metric, max_memory, threads)
+
+    @property
+    def _titles(self) -> Mapping[Any, str] | None:
+        base = self._data.base if isinstance(self._data, Ledger) else self._data
+        return None if base is None else base.item_titles
+
+    @property
+    def _frame_kind(self) -> str | None:
+        base = self._data.base if isinstance(self._data, Ledger) else self._data
+        return None if base is None else base.frame_kind
+
+    def _seen(self, u: NDArray[np.int32]) -> Lists:
+        if isinstance(self._data, Ledger):
+            return self._data.seen(u)
+        if self._data is None:
+            raise DataError(
+                "this model does not know what it was fitted on, so it cannot leave out what a user has seen: "
+                "say exclude_seen=False, or save the model with its interactions"
+            )
+        return Lists.of_rows(self._data.by_user, u)
+
+    def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Score pairs of positions; −1 stands for an unknown id and adds nothing."""
+        p = _rows(self.user_factors_, u).astype(np.float64, copy=False)
+        q = _rows(self.item_factors_, i).astype(np.float64, copy=False)
+        scores: NDArray[np.float64] = np.einsum("nk,nk->n", p, q)
+        scores += self.mean_
+        scores += _rows(self.user_biases_[:, None], u)[:, 0]
+        scores += _rows(self.item_biases_[:, None], i)[:, 0]
+        return scores
+
+    def save(self, path: str | os.PathLike[str], *, interactions: bool = True) -> None:
+        """Write the model to one file, which `halfstep.load` reads.
+
+        The file is written whole or not at all: until all of it is on the disk, a file that was there before stays.
+        It is in the safetensors format, and nothing in it is ever run. What it cannot hold are functions: where an
+        objective has one of your own as its weight, the loaded model predicts and recommends, but to fit it is an
+        error that names the function.
+
+        Parameters
+        ----------
+        path : path of a file
+            By convention it ends in ``.halfstep``.
+        interactions : bool
+            Whether to keep what the model was fitted on. Without it the file is smaller, but the loaded model does
+            not know what a user has seen, and so cannot exclude it from recommendations.
+
+        Raises
+        ------
+        NotFittedError
+            If the model has not been fitted.
+        DataError
+            If an id is of a type that a file cannot hold, such as a class of your own; nothing has been written.
+        ModelFileError
+            If the file cannot be written, such as for want of room; it says why.
+        """
+        from halfstep.storage import StoredModel, write_model
+
+        path = as_path("path", path)
+        check_flag("interactions", interactions)
+        self = self._snapshot()
+        kind = type(self)
+        if not kind.__module__.startswith("halfstep."):
+            raise ParameterError(
+                f"{kind.__name__} is a class of your own, which halfstep.load would not know: save a model of "
+                f"halfstep's, such as halfstep.persistence.from_arrays makes of its factors"
+            )
+        parameters: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(self)  # type: ignore[arg-type]  # all models are dataclasses
+        stored = StoredModel(
+            kind=kind.__name__,
+            parameters={field.name: getattr(self, field.name) for field in parameters},
+            mean=self.mean_,
+            users=self.users_,
+            items=self.items_,
+            user_factors=self.user_factors_,
+            item_factors=self.item_factors_,
+            user_biases=self.user_biases_,
+            item_biases=self.item_biases_,
+            item_counts=self.item_counts_,
+            is_folded=self._is_folded,
+            history=self.__dict__.get("history_"),
+            values_are=self._values_are,
+            interactions=self.interactions_ if interactions else None,
+            more=self._more_arrays(),
+            origin=self._origin,
+        )
+        write_model(stored, path)
+
+    def _more_arrays(self) -> dict[str, NDArray[Any]]:
+        """What a file has to hold of this model besides the fitted attributes of all models."""
+        return {}
+
+    def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take what `_more_arrays` gave from a file; ValueError if it does not fit the rest of the model."""
+
+    def _remember(
+        self,
+        data: Interactions,
+        *,
+        mean: float,
+        user_factors: NDArray[np.floating],
+        item_factors: NDArray[np.floating],
+        user_biases: NDArray[np.floating],
+        item_biases: NDArray[np.floating],
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Set all fitted attributes at once; `more` are those of the subclass."""
+        fitted = {
+            "users_": data.users,
+            "items_": data.items,
+            "user_factors_": user_factors,
+            "item_factors_": item_factors,
+            "user_biases_": user_biases,
+            "item_biases_": item_biases,
+            "mean_": mean,
+            "item_counts_": data.item_counts,
+            "_data": data,
+            "_values_are": data.values_are,
+            "_origin": Origin.fitted_now(),
+            **(more or {}),
+        }
+        with self._locks.writing.lock, self._locks.state.lock:
+            self.__dict__.update(fitted)
+
+
+def _mark_or_raise(unknown: str) -> Literal["mark", "raise"]:
+    check_choice("unknown", unknown, ("baseline", "raise"))
+    return "raise" if unknown == "raise" else "mark"
+
+
+def _rows(F: NDArray[np.floating], positions: NDArray[np.integer]) -> NDArray[np.floating]:
+    """Take rows of factors; zeros for −1. No copy where all are asked for in order."""
+    rows: NDArray[np.floating]
+    if len(positions) == 1 and positions[0] >= 0:
+        rows = F[positions]
+        return rows
+    if len(positions) == len(F) and np.array_equal(positions, np.arange(len(F))):
+        return F
+    rows = np.zeros((len(positions), F.shape[1]), F.dtype)
+    known = positions >= 0
+    rows[known] = F[positions[known]]
+    return rows
+
+
+def _asked_for(users: Any) -> Any:
+    """Return the distinct users of interactions or of a table; other ids unchanged."""
+    if hasattr(users, "tocsr"):
+        raise DataError(
+            "users is a sparse matrix: give ids of users, or call fold_in(matrix).recommend() for new users"
+        )
+    if isinstance(users, Interactions):
+        ids, positions = users.users.ids, users.user_positions
+    elif _is_table(users):
+        table = columns_in(users)
+        if table is None:
+            return users
+        if "user" not in table.names:
+            listed = ", ".join(map(repr, table.names))
+            raise DataError(f"the table has no column 'user', but {listed}: give the column of user ids")
+        vocabulary, positions = Vocabulary.encode(table.take({"user": "user"})["user"], name="user id")
+        ids = vocabulary.ids
+    else:
+        return users
+    _, first = np.unique(positions, return_index=True)
+    return ids[positions[np.sort(first)]]
+
+
+def _is_table(users: Any) -> bool:
+    """Whether users are given as a dataframe, or as another table with the column ``user``; fast for ids."""
+    if isinstance(users, Mapping):
+        return "user" in users
+    if isinstance(users, np.ndarray):
+        return users.dtype.names is not None
+    return hasattr(type(users), "columns")
+
+
+def _known(vocabulary: Vocabulary, ids: Any, name: str) -> NDArray[np.int32]:
+    """Look up the distinct positions of those ids that are known, ascending."""
+    positions = np.unique(vocabulary.positions(ids, "mark", name=f"item id in {name}"))
+    return positions[positions >= 0]

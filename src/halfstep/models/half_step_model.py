@@ -1,0 +1,286 @@
+"""Base class of models with half-steps: folding in and explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep._support.checks import check_choice, check_integer
+from halfstep.data import Interactions, Ledger, as_histories
+from halfstep.data.recommendations import Explanation
+from halfstep.data.side_information import refuse_features
+from halfstep.data.sparse import is_sparse
+from halfstep.errors import DataError, NumericalError
+from halfstep.models.als_features import FittedLink
+from halfstep.models.factor_model import FactorModel
+from halfstep.objective.objective import Objective, Statistics
+from halfstep.objective.problem import Side, users_side
+from halfstep.objective.regularization import Regularization
+from halfstep.solver.subset import solve_rows, system
+from halfstep.storage import NotStored
+
+FORGETFUL = "this model was saved without its interactions: fit it again, or save it with its interactions"
+
+
+class HalfStepModel(FactorModel):
+    """Base of models that minimize an `Objective`; see `FactorModel` for fitted attributes and thread safety."""
+
+    objective: Objective
+    threads: int | None
+    regularization_: Regularization  # except for Bayesian models
+    _fitted_objective: Objective | None = None  # used in the fit; None if a file could not hold it
+    _missing_weight: float | None = None  # computed from the training data
+    _link: FittedLink | None = None  # of models with features on either side
+
+    @property
+    def _objective(self) -> Objective:
+        """The objective that the model was fitted with, without parameters that depend on the data."""
+        return self.objective
+
+    @property
+    def _regularization(self) -> Regularization:
+        raise NotImplementedError
+
+    def fit(self, data: Any, y: None = None) -> Self:
+        """Fit the model, from scratch whatever was fitted before."""
+        raise NotImplementedError
+
+    def fold_in(
+        self,
+        histories: Any,
+        *,
+        unknown_items: Literal["ignore", "raise"] = "ignore",
+        user_features: Any = None,
+    ) -> Self:
+        """Give the model of other users: never seen, or with a longer history, from what they have done.
+
+        Each is solved by the same half-step as in `fit`, against the items as they are, with λ scaled and cells
+        weighted by the same statistics. Nothing is learned about the items; `partial_fit` does that.
+
+        Parameters
+        ----------
+        histories : Interactions, sparse matrix, dataframe or mapping
+            All interactions of each user, as for `fit`; or a mapping from user id to a mapping or pandas Series from
+            item ids to values, or to a list of item ids: one event each for `Implicit`, and an error if the model was
+            fitted on values that are its targets, such as ratings. The columns of a sparse matrix are the items of
+            the model, in the order of `items_`; a one-dimensional sparse array is the history of a single user, with
+            id 0.
+        unknown_items : {"ignore", "raise"}
+            What to do with an item that the model was not fitted on: leave it out, or raise `UnknownIdError`.
+        user_features : dataframe or scipy sparse matrix, optional
+            Of these users, if the model was fitted with `user_features`: with the same columns, of which those that
+            the fit did not have are passed over, or a matrix with a row for each. Categories that are new, and users
+            without features, count as missing. (Implicit features are those of the histories.)
+
+        Returns
+        -------
+        ALS
+            A model of these users alone, which shares the items with this one, so that ``fold_in(h).recommend()``
+            are recommendations straight from histories. A user without any known item has what its features say, and
+            zeros without. This model is unchanged.
+
+        Raises
+        ------
+        DataError
+            If the histories or the features are unusable, values are missing, a matrix has another number of columns
+            than the model has items, or an item id is of a type that no item id of the model has. User ids may be of
+            any type, since they are ids of new users.
+        UnknownIdError
+            If an item is unknown and ``unknown_items="raise"``.
+        NumericalError
+            If a user's system is not positive definite.
+        """
+        self._check_parameters()
+        self = self._snapshot()
+        data = self._histories(histories, unknown_items)
+        if self._link is None:
+            refuse_features("user_features", user_features)
+        link = None if self._link is None else self._link.of_others(data, user_features)
+        side, prior = self._users_side(data), None if link is None else link.prior(data)
+        with naming_the_row("user", data):
+            factors, biases = solve_rows(
+                side, self.item_factors_, self.item_biases_, threads=self.threads, prior=prior
+            )
+        folded = self._folded(data, factors, biases)
+        if link is not None:
+            folded._link = link
+        return folded
+
+    def _histories(self, histories: Any, unknown_items: Literal["ignore", "raise"]) -> Interactions:
+        """Return the histories of users to be folded in, on the items of the model."""
+        check_choice("unknown_items", unknown_items, ("ignore", "raise"))
+        given = self._with_items_checked(histories, "raise" if unknown_items == "raise" else "mark")
+        if self._values_are == "given" and not self._objective.counts_events:
+            self._refuse_without_values(
+                given, "the histories", "each item's value, as in {user: {item: 4.0}}, or a column of values"
+            )
+        return replace(
+            given.rebased(items=self.items_),
+            item_titles=self._titles,
+            frame_kind=given.frame_kind or self._frame_kind,
+        )
+
+    def _refuse_without_values(self, data: Interactions, what: str, remedy: str) -> None:
+        """Raise an error for interactions without values that the objective would take for values of 1."""
+        if len(data) and not data.has_values and self._objective.uses_values:
+            fitted_on = "values" if self._values_are == "given" else "counts"
+            raise DataError(
+                f"{what} have no values, and the model was fitted on {fitted_on}, which its objective "
+                f"{type(self._objective).__name__} uses: give {remedy}"
+            )
+
+    def _predicts_values(self, data: Interactions) -> bool:
+        """Whether the targets are the values of the interactions, such as ratings, rather than preferences."""
+        objective = self._objective
+        if isinstance(objective, NotStored) or isinstance(getattr(objective, "target", None), NotStored):
+            return False
+        known = data.rebased(items=self.items_)
+        cells, _ = Statistics(self.mean_, self.item_counts_, self.users_).place(known)
+        return super()._predicts_values(data) and objective.predicts_values(cells)
+
+    def _folded(self, data: Interactions, factors: NDArray[np.floating], biases: NDArray[np.floating]) -> Self:
+        """Return a model of these users, with the items of this one."""
+        folded = self._independent()
+        folded.__dict__.update(users_=data.users, user_factors_=factors, user_biases_=biases, _data=data)
+        folded._items_data = self._items_data if self._is_folded else self._data
+        folded._is_folded = True
+        return folded
+
+    def _with_items_checked(self, histories: Any, unknown: Literal["raise", "mark"]) -> Interactions:
+        """Return histories, checking the number of columns and the types of item ids."""
+        if is_sparse(histories):
+            columns, n_items = histories.shape[-1], len(self.items_)
+            if columns != n_items:
+                raise DataError(
+                    f"the histories have {columns:,} columns, and the model has {n_items:,} items: rows are users, "
+                    "columns are items"
+                )
+            return Interactions.of_stored(histories, items=self.items_)
+        data = as_histories(histories)
+        self.items_.positions(data.items.ids[data.item_counts > 0], unknown, name="item id")
+        return data
+
+    def explain(self, user: Any, item: Any, n: int = 5) -> Explanation:
+        """Say what each interaction of a user contributes to the score of an item (Hu et al. 2008, §5).
+
+        The user's factors are x_u = A_u⁻¹ Σ_j w_uj (t_uj − o_j) y_j, so the score is a sum over the user's
+        interactions j:
+
+            y_i·x_u = Σ_j  w_uj (t_uj − o_j) · y_iᵀ A_u⁻¹ y_j
+
+        where y_iᵀ A_u⁻¹ y_j is how alike the items i and j are in this user's eyes. What its features say of a user
+        linked to them, y_iᵀ A_u⁻¹ λ_u D βᵀ f_u, is there without any interaction, except for what it says because of
+        one, by implicit features: that is part of its contribution.
+
+        Parameters
+        ----------
+        user, item : id
+        n : int
+            How many contributions to show when printed; the result holds all.
+
+        Returns
+        -------
+        Explanation
+
+        Raises
+        ------
+        UnknownIdError
+            If the user or the item is unknown. A new user is explained by ``fold_in(history).explain(...)``.
+        DataError
+            If the model does not know what it was fitted on, or an id is of a type that no id of the model has.
+        """
+        check_integer("n", n, minimum=1)
+        self._check_parameters()
+        self = self._snapshot()
+        u, i = self.users_.position(user, name="user id"), self.items_.position(item, name="item id")
+        data = self._data
+        if data is None:
+            raise DataError(FORGETFUL)
+        history = data.of_user(u) if isinstance(data, Ledger) else data.subset(data.user_positions == u)
+        contributions, baseline = self._contributions(history, u, i)
+        pattern = history.by_user
+        return Explanation(
+            user=self.users_[u],
+            item=self.items_[i],
+            score=float(self.predict([self.users_[u]], [self.items_[i]])[0]),
+            baseline=self.mean_ + baseline,
+            item_ids=self.items_.ids[pattern.indices],
+            values=history.values[pattern.order],
+            contributions=contributions.astype(np.float64),
+            titles=self._titles,
+            shown=n,
+        )
+
+    def _contributions(self, history: Interactions, u: int, i: int) -> tuple[NDArray[np.floating], float]:
+        """What each interaction of user u, row by row, adds to the score of item i; and what is there without."""
+        side = self._users_side(history).take(np.array([u]))
+        A, Y, pull = system(side, self.item_factors_, self.item_biases_)
+        y = np.append(self.item_factors_[i], [1.0] * (len(A) - self.item_factors_.shape[1])).astype(A.dtype)
+        try:
+            weights = np.linalg.solve(A, y) if len(history) else np.zeros_like(y)
+        except np.linalg.LinAlgError as error:
+            raise NumericalError(
+                f"user {self.users_[u]!r}: its system is singular: raise the regularization"
+            ) from error
+        contributions, baseline = pull * (Y @ weights), float(self.item_biases_[i])
+        if self._link is None:
+            return contributions, baseline
+        ridge = float(side.regularization[0]) * np.append(np.ones(side.rank), [side.bias_ratio] * side.biases)
+        of_mean = ridge * weights if len(history) else y  # without history, users are at their means
+        if len(self._link.of_bags) and len(history):
+            contributions += len(history) ** -0.5 * (self._link.of_bags[side.indices] @ of_mean)
+        said = self._link.given.matrix[[u]] @ self._link.of_given
+        return contributions, baseline + float((said @ of_mean).sum())
+
+    def _remember(self, data: Interactions, *, more: Mapping[str, Any] | None = None, **fitted: Any) -> None:
+        fresh: dict[str, Any] = {
+            "_link": None,
+            "_missing_weight": None,
+            "_fitted_objective": None,
+            "_is_folded": False,
+            "_items_data": None,
+            "_unit_factors": None,
+        }
+        super()._remember(data, more=fresh | dict(more or {}), **fitted)
+
+    def _more_arrays(self) -> dict[str, NDArray[Any]]:
+        return ({} if self._link is None else self._link.to_arrays()) | super()._more_arrays()
+
+    def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super()._take_more_arrays(arrays)
+        k, objective = self.item_factors_.shape[1], self._objective
+        # an objective that a file does not hold does not say whether it has biases
+        unknowns = (k, k + 1) if isinstance(objective, NotStored) else (k + bool(objective.biases),)
+        link = FittedLink.from_arrays(arrays, len(self.user_factors_), len(self.item_factors_), unknowns)
+        if link is not None:
+            self._link = link
+
+    def _users_side(self, data: Interactions) -> Side:
+        """Return the half-step of some users, whose items are this model's."""
+        cost = self._objective.cost(data, Statistics(self.mean_, self.item_counts_, self.users_))
+        if self._link is not None:
+            cost = cost.without_missing_of(data.user_counts == 0, self.item_counts_ == 0)
+        return users_side(
+            data,
+            cost,
+            rank=self.item_factors_.shape[1],
+            regularization=self._regularization,
+            dtype=np.float64,
+        )
+
+
+@contextmanager
+def naming_the_row(what: Literal["user", "item"], data: Interactions) -> Iterator[None]:
+    """Turn the position in a `NumericalError` into the id that the caller knows."""
+    try:
+        yield
+    except NumericalError as error:
+        if error.row is None:
+            raise
+        ids = data.users if what == "user" else data.items
+        raise error.named(f"{what} {ids[error.row]!r}") from error

@@ -1,0 +1,243 @@
+"""Base class of models with incremental updates, which other threads can read during an update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep._support.checks import check_choice, check_flag
+from halfstep.data import Interactions, Ledger, as_interactions
+from halfstep.errors import DataError, ParameterError
+from halfstep.models.gramians import Gramians
+from halfstep.models.half_step_model import FORGETFUL, HalfStepModel
+from halfstep.models.live_array import Lease, LiveArray, Publication
+from halfstep.models.similarity import UnitFactors
+from halfstep.models.updates import Online, OnlineSide, Update
+from halfstep.objective.problem import Side
+
+LIVE = ("user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_")  # updates write to these
+
+
+class IncrementalModel(HalfStepModel):
+    """Base class of models with `partial_fit`; see `FactorModel` for fitted attributes and thread safety."""
+
+    _gramians: Gramians | None = None  # of factors that no update has changed
+    _items_gram: tuple[NDArray[np.float64], float] | None = None  # G of the items after updates, and Σ m
+    _online: Online | None = None
+    _live: Mapping[str, LiveArray] | None = None  # the arrays that updates write to, by the attributes' names
+    _leases: Mapping[str, Lease | NDArray[Any]] = MappingProxyType({})  # of arrays that another model can write to
+    _pending: Publication | None = None  # an update that is being published
+    _OWN: ClassVar[tuple[str, ...]] = (*HalfStepModel._OWN, "_online", "_live")
+
+    def partial_fit(
+        self,
+        new: Any,
+        *,
+        duplicates: Literal["last", "sum", "error"] = "last",
+        update_items: bool = True,
+    ) -> Self:
+        """Update the model with new interactions: solve the affected users, then the affected items.
+
+        Each affected row is solved by the half-step of `fit`, with all its interactions. New users and items are
+        appended to the vocabularies. Popularity and the Gramians of missing cells (He et al. 2016) are updated; μ is
+        not. Other rows are unchanged, although the counts and factors that they depend on may have changed: after
+        many updates, fit again.
+
+        A new item that only new users have remains 0, and so do these users, until one of them has an interaction
+        with a known item or user.
+
+        An interaction takes as long as solving two rows, independent of the size of the model. The first call after
+        loading, pickling or an interrupted fit also computes the Gramians of all rows if missing cells have weights.
+        Arrays obtained from the model before its first update never change; later ones are updated in place. If
+        another thread reads the model during a call, or a copy of the model, a model from `fold_in` or an array from
+        before the first update exists, the factors that these share are copied, at most once for each.
+
+        Thread-safe: updates are serialized, and other threads see an update completely or not at all. The same holds
+        after a ``KeyboardInterrupt`` during an update.
+
+        Parameters
+        ----------
+        new : Interactions, sparse matrix or dataframe
+            The new interactions, as for `fit`; with timestamps and weights if the training interactions have
+            them, and with values if these have them and the objective uses them (with ``duplicates="sum"``,
+            `Implicit` counts an interaction without a value as one more event). A model that has not been fitted is
+            fitted on them.
+        duplicates : {"last", "sum", "error"}
+            How interactions with observed cells are handled: "last" replaces the old value, "sum" adds to it (such as
+            play counts), "error" raises an error and changes nothing.
+        update_items : bool
+            Whether to update items. If not, users are the same as after `fold_in` of all their interactions.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If the interactions are invalid, or inconsistent with those that the model was fitted on, such as an id of
+            another type; the model is unchanged.
+        ParameterError
+            If the model has side information, which does not support incremental updates.
+        NumericalError
+            If the system of a row is not positive definite; the row is unchanged.
+        """
+        check_choice("duplicates", duplicates, ("last", "sum", "error"))
+        check_flag("update_items", update_items)
+        with self._locks.writing.lock:
+            return self._updated(new, duplicates, update_items=bool(update_items))
+
+    def _updated(self, new: Any, duplicates: Literal["last", "sum", "error"], *, update_items: bool) -> Self:
+        """Update the model; the caller holds the lock `writing`."""
+        self._check_parameters()
+        with self._locks.state.lock:
+            self._finish_pending()
+        if "_data" not in self.__dict__:
+            return self.fit(new)
+        if self._link is not None:
+            raise ParameterError(
+                "incremental updates do not support side information, whose coefficients depend on all rows: fit "
+                "again, or fold_in the users with new interactions"
+            )
+        if self._is_folded:
+            raise DataError(
+                "this model was returned by fold_in and has only the folded-in users: update the fitted model, or "
+                "fold in longer histories"
+            )
+        new = as_interactions(new, duplicates=duplicates)
+        counts_events = self._values_are == "counted" or self._objective.counts_events
+        if self._values_are != "one" and not (counts_events and duplicates != "last"):
+            more = ", or set duplicates='sum' to count each as one more event" if counts_events else ""
+            self._refuse_without_values(new, "the new interactions", f"a value for each{more}")
+        online = self._online_state()
+        if len(new) == 0:
+            return self
+        update = online.prepared(new, duplicates=duplicates, update_items=update_items, threads=self.threads)
+        self._publish(update, online.items_gram)
+        online.accept(update, self.__dict__)
+        if update.error is not None:
+            raise update.error
+        return self
+
+    def _publish(self, update: Update, items_gram: tuple[NDArray[np.float64], float] | None) -> None:
+        """Publish an update to readers, atomically."""
+        assert self._live is not None
+        state = {
+            "users_": update.ledger.users,
+            "items_": update.ledger.items,
+            "_data": update.ledger,
+            "_items_gram": items_gram,
+            "_unit_factors": None,
+            "_origin": self._origin.updated_now(),
+        }
+        publication = Publication(self._live, update.writes, state)
+        self._take_back(update.writes)
+        while True:
+            publication.leave_readers()
+            with self._locks.state.lock:
+                if publication.is_free:
+                    self._pending = publication
+                    self._finish_pending()
+                    return
+
+    def _take_back(self, names: Iterable[str]) -> None:
+        """Drop own references to lent arrays, so that only other owners have leases."""
+        assert self._live is not None
+        lent = {name: array for name in names if (array := self._live[name]).is_behind(self.__dict__[name])}
+        with self._locks.state.lock:
+            self.__dict__.update(self._views_of(lent))
+
+    def _finish_pending(self) -> None:
+        """Publish a pending update, possibly one that Ctrl-C interrupted; the caller holds the lock `state`."""
+        publication = self._pending
+        if publication is None:
+            return
+        leases = {name: lease for name, lease in self._leases.items() if name not in publication.moved}
+        self.__dict__.update(publication.apply(), _live=publication.arrays, _leases=leases, _pending=None)
+
+    def _snapshot(self) -> Self:
+        if self._is_snapshot:
+            return self
+        with self._locks.state.lock:
+            self._finish_pending()
+            if self._gramians is None:
+                self._gramians = Gramians()
+            if self._unit_factors is None:
+                self._unit_factors = UnitFactors()
+            leases = {name: array.lease() for name, array in (self._live or {}).items() if array.is_own}
+            snapshot = object.__new__(type(self))
+            snapshot.__dict__.update(self.__dict__, _is_snapshot=True, _leases={**self._leases, **leases})
+        return snapshot
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        for name in ("_data", "_items_data"):
+            if isinstance(state.get(name), Ledger):
+                state[name] = state[name].interactions
+        state["_gramians"] = None
+        return state  # with its leases, because the arrays must not change until they are pickled
+
+    def _folded(self, data: Interactions, factors: NDArray[np.floating], biases: NDArray[np.floating]) -> Self:
+        folded = super()._folded(data, factors, biases)
+        folded._leases = {name: lease for name, lease in self._leases.items() if name.startswith("item")}
+        return folded
+
+    def _remember(self, data: Interactions, *, more: Mapping[str, Any] | None = None, **fitted: Any) -> None:
+        fresh: dict[str, Any] = {
+            "_gramians": None,
+            "_items_gram": None,
+            "_online": None,
+            "_live": None,
+            "_leases": {},
+            "_pending": None,
+        }
+        super()._remember(data, more=fresh | dict(more or {}), **fitted)
+
+    def _online_state(self) -> Online:
+        """Return the state for updates; it is created by the first call and after an unfinished update."""
+        online = self._online
+        if online is None or not online.is_consistent:
+            data = self._data
+            if data is None:
+                raise DataError(FORGETFUL)
+            ledger = data.parted() if isinstance(data, Ledger) else Ledger.of(data)
+            before, live = self._live or {}, {}
+            for name in LIVE:
+                array = self.__dict__[name]
+                is_known = name in before and before[name].is_behind(array)
+                live[name] = before[name] if is_known else LiveArray(array)
+            arrays = self._views_of(live)
+            gramians = self._gramians or Gramians()
+            online = Online(
+                ledger,
+                OnlineSide(arrays["user_factors_"], arrays["user_biases_"], ledger.user_counts),
+                OnlineSide(arrays["item_factors_"], arrays["item_biases_"], self.item_counts_),
+                objective=self._objective,
+                regularization=self._regularization,
+                mean=self.mean_,
+                rank=self.item_factors_.shape[1],
+                known=lambda what, m: gramians.known(what, m, self.__dict__[f"{what}_factors_"]),
+            )
+            with self._locks.state.lock:
+                self.__dict__.update(_online=online, _live=live)
+        return online
+
+    def _views_of(self, live: Mapping[str, LiveArray]) -> dict[str, NDArray[Any]]:
+        """Return views of the live arrays in their current lengths, which are no leases."""
+        return {name: array.first(len(self.__dict__[name])) for name, array in live.items()}
+
+    def _users_side(self, data: Interactions) -> Side:
+        side = super()._users_side(data)
+        if len(side.row_missing) == 0:
+            return side
+        m = side.column_missing.astype(np.float64)
+        if self._items_gram is not None:
+            of_items, total = self._items_gram
+            return replace(side, gram=of_items * (float(m.sum()) / total))
+        assert self._gramians is not None
+        return replace(side, gram=self._gramians.of("item", m, self.item_factors_, self.threads))

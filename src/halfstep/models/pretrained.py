@@ -1,0 +1,163 @@
+"""Factors that were found elsewhere, and a model made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from halfstep._support.checks import check_finite
+from halfstep.data import Interactions, Vocabulary, as_interactions
+from halfstep.data.sparse import is_sparse
+from halfstep.errors import DataError, ParameterError
+from halfstep.models.factor_model import FactorModel
+
+
+@dataclass(eq=False, repr=False)
+class PretrainedFactors(FactorModel):
+    """A factorisation that was found elsewhere, with all that follows from factors alone.
+
+    Made by `halfstep.persistence.from_arrays`, `from_implicit` and `from_spark`. It predicts, recommends, and can be
+    saved. It has no objective, and so cannot be fitted. `FactorModel` describes the attributes; `item_counts_` is at
+    least 1 for every item whose factors or bias are not all 0, whether or not interactions came along.
+    """
+
+    def fit(self, data: object, y: object = None) -> NoReturn:
+        """Say that there is nothing to fit by.
+
+        Raises
+        ------
+        ParameterError
+            Always.
+        """
+        raise ParameterError(
+            "PretrainedFactors has factors but no objective, so it cannot be fitted: give the factors to a model "
+            "that has one, as in ALS(objective, rank=..., init=(model.user_factors_, model.item_factors_)).fit(data)"
+        )
+
+
+def from_arrays(
+    user_factors: ArrayLike,
+    item_factors: ArrayLike,
+    *,
+    users: Any = None,
+    items: Any = None,
+    user_biases: ArrayLike | None = None,
+    item_biases: ArrayLike | None = None,
+    mean: float = 0.0,
+    interactions: Any = None,
+) -> PretrainedFactors:
+    """Make a model of factors that were found elsewhere.
+
+    Parameters
+    ----------
+    user_factors, item_factors : array-like of shape (n_users, rank) and (n_items, rank)
+        float32 stays float32; all other numbers become float64.
+    users, items : Vocabulary or array-like of ids, optional
+        The id of each row; 0 to n − 1 if left out.
+    user_biases, item_biases : array-like of shape (n_users,) and (n_items,), optional
+        0 if left out.
+    mean : float
+        μ in ŷ_ui = μ + b_u + b_i + p_u·q_i.
+    interactions : Interactions, scipy sparse matrix or dataframe, optional
+        What the factors were found from, so that recommendations can leave out what a user has seen. The rows and
+        columns of a sparse matrix are those of the factors.
+
+    Returns
+    -------
+    PretrainedFactors
+
+    Raises
+    ------
+    DataError
+        If shapes do not fit, numbers are not finite, ids repeat, or the interactions have ids without factors.
+    """
+    P, Q = _matrix(user_factors, "user_factors"), _matrix(item_factors, "item_factors")
+    if P.shape[1] != Q.shape[1]:
+        raise DataError(
+            f"user_factors has {P.shape[1]} columns and item_factors {Q.shape[1]}: give as many factors of both, "
+            "one row for each user and item"
+        )
+    check_finite("mean", mean)
+    known_users, known_items = _vocabulary(users, len(P), "users"), _vocabulary(items, len(Q), "items")
+    data = None if interactions is None else _matching(interactions, known_users, known_items)
+    b = _biases(item_biases, Q, "item_biases")
+    # Most libraries leave an item without observations at 0; of all others somebody knows something.
+    counts = ((Q != 0).any(axis=1) | (b != 0)).astype(np.int64)
+    fitted = {
+        "users_": known_users,
+        "items_": known_items,
+        "user_factors_": P,
+        "item_factors_": Q,
+        "user_biases_": _biases(user_biases, P, "user_biases"),
+        "item_biases_": b,
+        "mean_": float(mean),
+        "item_counts_": counts if data is None else np.maximum(counts, data.item_counts),
+        "_data": data,
+    }
+    model = PretrainedFactors()
+    model.__dict__.update(fitted)
+    return model
+
+
+def _matrix(given: ArrayLike, name: str) -> NDArray[np.floating]:
+    matrix = _numbers(given, name)
+    if matrix.ndim != 2:
+        raise DataError(f"{name} has the shape {matrix.shape}: give a matrix with a row for each id")
+    return matrix
+
+
+def _biases(given: ArrayLike | None, factors: NDArray[np.floating], name: str) -> NDArray[np.floating]:
+    if given is None:
+        return np.zeros(len(factors), factors.dtype)
+    biases = _numbers(given, name)
+    if biases.shape != (len(factors),):
+        raise DataError(
+            f"{name} has the shape {biases.shape}: give {len(factors):,} numbers, one for each row of factors"
+        )
+    return biases
+
+
+def _numbers(given: ArrayLike, name: str) -> NDArray[np.floating]:
+    """A copy, so that the model does not change with the caller's array."""
+    if np.ma.isMaskedArray(given):
+        raise DataError(f"{name} is a masked array: fill the masked entries first, with .filled(0)")
+    array = np.asarray(given)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name} has the dtype {array.dtype}: give numbers")
+    array = np.array(array, dtype=np.float32 if array.dtype == np.float32 else np.float64, order="C")
+    if not np.isfinite(array).all():
+        raise DataError(f"{name} has numbers that are not finite: mend them first")
+    return array
+
+
+def _vocabulary(ids: Any, count: int, name: str) -> Vocabulary:
+    if not isinstance(ids, Vocabulary):
+        ids = Vocabulary(np.arange(count) if ids is None else ids, name=f"{name.removesuffix('s')} id")
+    vocabulary: Vocabulary = ids
+    if len(vocabulary) != count:
+        raise DataError(f"{name} has {len(vocabulary):,} ids for {count:,} rows of factors: give one for each")
+    return vocabulary
+
+
+def _matching(given: Any, users: Vocabulary, items: Vocabulary) -> Interactions:
+    """The interactions by the positions of the given vocabularies."""
+    if is_sparse(given):
+        return Interactions.from_sparse(given, users=users, items=items)
+    data = as_interactions(given)
+    positions = []
+    for vocabulary, others, column, name in (
+        (users, data.users, data.user_positions, "users"),
+        (items, data.items, data.item_positions, "items"),
+    ):
+        known = vocabulary.positions(others.ids, "mark", name=f"{name.removesuffix('s')} id")
+        strangers = np.setdiff1d(column, np.flatnonzero(known >= 0))
+        if len(strangers):
+            raise DataError(
+                f"the interactions have {len(strangers):,} {name} without factors, such as {others[strangers[0]]!r}: "
+                f"drop them, or say which {name} the rows of the factors are"
+            )
+        positions.append(known[column])
+    return replace(data, users=users, items=items, user_positions=positions[0], item_positions=positions[1])

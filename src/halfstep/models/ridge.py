@@ -1,0 +1,156 @@
+"""Ridge regression of many targets on sparse features, which both links of rows to features share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from halfstep.solver.basis import keeps_digits
+from halfstep.solver.threads import Run
+
+if TYPE_CHECKING:
+    from halfstep.data.side_information import Sparse
+
+Floats = NDArray[np.float64]
+
+LARGEST_BASIS = 4096  # rows of FᵀF, or of FFᵀ, up to which its eigenvectors are found
+SPARSE_AT_ONCE = 1024  # rows of a product that one task multiplies
+DENSE_AT_ONCE = 256
+TOLERANCE = 1e-4  # of what conjugate gradients leave, relative to the right-hand sides
+STEPS = 200  # of conjugate gradients at most
+
+
+class Ridge:
+    """Least squares of many targets on the same features, with a ridge: B = (FᵀF + λ I)⁻¹ Fᵀ T.
+
+    The eigenvectors of the smaller of FᵀF and FFᵀ are found once where they are not too many: any λ then costs two
+    products. If there is but one λ, Cholesky's factor takes their place where it keeps its digits. Of larger matrices
+    neither is made: conjugate gradients go on all targets at once.
+
+    Parameters
+    ----------
+    F : sparse array of shape (n_rows, n_features)
+    run : callable
+        Runs tasks.
+    only_strength : float, optional
+        λ, if no other will be asked for.
+    """
+
+    def __init__(self, F: Sparse, run: Run, *, only_strength: float | None = None) -> None:
+        self._run = run
+        self._rows, self._columns = chunked(F), chunked(F.T.tocsr())
+        self.shape: tuple[int, int] = F.shape
+        self._is_dual = F.shape[0] < F.shape[1]
+        self._basis: tuple[Floats, Floats] | None = None
+        self._factor: Floats | None = None
+        if min(F.shape) <= LARGEST_BASIS:
+            square = (F @ F.T if self._is_dual else F.T @ F).toarray()
+            if only_strength is not None:
+                self._factor = _factor(square, only_strength)
+            if self._factor is None:
+                values, V = np.linalg.eigh(square)
+                self._basis = np.maximum(values, 0.0), V
+        else:
+            squares = F.multiply(F)
+            self._diagonals = [np.asarray(squares.sum(axis=axis), dtype=np.float64).ravel() for axis in (0, 1)]
+
+    def times(self, B: Floats) -> Floats:
+        """F B."""
+        return times(self._rows, B, self.shape[0], self._run)
+
+    def transposed_times(self, T: Floats) -> Floats:
+        """Fᵀ T."""
+        return times(self._columns, T, self.shape[1], self._run)
+
+    def solve(self, T: Floats, strength: float, *, start: Floats | None = None) -> Floats:
+        """B for the targets T, of shape (n_rows, n_targets); in the dual B = Fᵀ (FFᵀ + λ I)⁻¹ T.
+
+        Where conjugate gradients find it, they may be given a B to start from. Then they go on B itself, never in the
+        dual, so that what they stop at is no worse than the start in the sum of squares that the ridge minimises.
+        """
+        if start is not None and self._basis is None and self._factor is None:
+            return self._conjugate_gradients(self.transposed_times(T), strength, is_dual=False, start=start)
+        if self._is_dual:
+            return self.transposed_times(self._inverse_times(T, strength))
+        return self._inverse_times(self.transposed_times(T), strength)
+
+    def _inverse_times(self, C: Floats, strength: float) -> Floats:
+        if self._factor is not None:
+            solved: Floats = cho_solve((self._factor, True), C, check_finite=False)
+            return solved
+        if self._basis is None:
+            return self._conjugate_gradients(C, strength, is_dual=self._is_dual)
+        values, V = self._basis
+        scaled = self._product(V.T, C) / (values + strength)[:, None]
+        return self._product(V, scaled)
+
+    def _product(self, A: Floats, C: Floats) -> Floats:
+        out = np.empty((len(A), C.shape[1]))
+        slices = [slice(start, start + DENSE_AT_ONCE) for start in range(0, len(A), DENSE_AT_ONCE)]
+        self._run([partial(np.matmul, A[some], C, out=out[some]) for some in slices])
+        return out
+
+    def _conjugate_gradients(
+        self, C: Floats, strength: float, *, is_dual: bool, start: Floats | None = None
+    ) -> Floats:
+        """Solve for all columns at once, each with steps of its own, preconditioned by the diagonal."""
+
+        def times_matrix(D: Floats) -> Floats:
+            A = self.times(self.transposed_times(D)) if is_dual else self.transposed_times(self.times(D))
+            A += strength * D
+            return A
+
+        inverse = 1.0 / (self._diagonals[is_dual] + strength)[:, None]
+        X, R = np.zeros_like(C), C.copy()
+        enough = TOLERANCE**2 * np.einsum("nk,nk->k", R, inverse * R)
+        if start is not None:
+            X[...] = start
+            R -= times_matrix(X)
+        Z = inverse * R
+        D = Z.copy()
+        rz = np.einsum("nk,nk->k", R, Z)
+        for number in range(STEPS):
+            if (rz <= enough).all() and (number > 0 or start is None):  # from a start, always some way on
+                break
+            A = times_matrix(D)
+            curvature = np.einsum("nk,nk->k", D, A)
+            step = np.divide(rz, curvature, out=np.zeros_like(rz), where=curvature > 0)
+            X += step * D
+            R -= step * A
+            Z = inverse * R
+            before, rz = rz, np.einsum("nk,nk->k", R, Z)
+            D *= np.divide(rz, before, out=np.zeros_like(rz), where=before > 0)
+            D += Z
+        return X
+
+
+def _factor(square: Floats, strength: float) -> Floats | None:
+    """Cholesky's factor of a matrix + λ I, its lower triangle; None where λ is next to nothing beside the matrix."""
+    A = square + strength * np.eye(len(square))
+    try:
+        factor, _ = cho_factor(A, lower=True, check_finite=False)
+    except LinAlgError:
+        return None
+    return np.asarray(factor, dtype=np.float64) if keeps_digits(factor, A, A.dtype) else None
+
+
+def chunked(F: Sparse) -> list[tuple[slice, Sparse]]:
+    """Cut a matrix into rows that one task multiplies at a time, with their places."""
+    slices = [slice(start, min(start + SPARSE_AT_ONCE, F.shape[0])) for start in range(0, F.shape[0], SPARSE_AT_ONCE)]
+    return [(some, F[some]) for some in slices]
+
+
+def times(chunks: Sequence[tuple[slice, Sparse]], B: Floats, n_rows: int, run: Run) -> Floats:
+    """Multiply a matrix that was cut with B."""
+    out = np.empty((n_rows, B.shape[1]))
+
+    def multiply(some: slice, chunk: Sparse) -> None:
+        out[some] = chunk @ B
+
+    run([partial(multiply, *chunk) for chunk in chunks])
+    return out

@@ -1,0 +1,217 @@
+"""Biased matrix factorisation by stochastic gradient descent: the well-known alternative to ALS."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep._support.checks import as_generator, check_flag, check_integer, check_number, check_random_state
+from halfstep._support.memory import check_rank
+from halfstep._support.progress import progress_bar, warn_of_interruption
+from halfstep.data import Interactions, as_interactions
+from halfstep.errors import DataError, NumericalError
+from halfstep.models.factor_model import FactorModel
+from halfstep.models.poor_fit import warn_of_equal_targets
+from halfstep.solver.kernels.sgd import sgd_epoch
+from halfstep.solver.threads import working
+
+
+class Epoch(NamedTuple):
+    """What is kept of one pass over all ratings.
+
+    Attributes
+    ----------
+    iteration : int
+        1 for the first.
+    rmse : float
+        Root mean squared error on the training ratings, each scored just before the model learned from it: a
+        little above what the model reaches once the epoch is over.
+    seconds : float
+        Since the fit began.
+    """
+
+    iteration: int
+    rmse: float
+    seconds: float
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class SGD(FactorModel):
+    """Biased matrix factorisation by stochastic gradient descent (Koren, Bell and Volinsky 2009).
+
+    Minimises Σ (r_ui − μ − b_u − b_i − p_u·q_i)² + λ (b_u² + b_i² + ‖p_u‖² + ‖q_i‖²), summed over the
+    observed ratings, by a step after each rating (e is its error, γ the learning rate):
+
+        b_u ← b_u + γ(e − λ b_u),    p_u ← p_u + γ(e q_i − λ p_u),    and the same for the item,
+
+    with the old p_u and q_i on the right. μ is the mean rating, biases start at 0, factors are drawn from
+    N(0, init_std²), users' before items'. An epoch visits user after user, in the order of their first rating
+    in the data, and each user's ratings in the order given. This is the model that Surprise calls SVD, with
+    its defaults, but predictions are not clipped to the scale of the ratings.
+
+    A user or item of the vocabulary without a rating has zero factors and bias. Weights of entries are not
+    used.
+
+    Parameters
+    ----------
+    rank : int
+        Number of factors.
+    iterations : int
+        Number of epochs.
+    learning_rate : float
+        γ > 0.
+    regularization : float
+        λ ≥ 0.
+    init_std : float
+        Standard deviation of the initial factors, ≥ 0.
+    random_state : int, numpy.random.Generator or None
+        Where the initial factors come from. An int makes every fit on the same data give the same model.
+    progress : bool or None
+        Whether to show a progress bar; by default in terminals and notebooks, where it takes more than two seconds.
+
+    Attributes
+    ----------
+    history_ : list of Epoch
+        One entry per finished epoch.
+
+    Notes
+    -----
+    Ctrl-C during `fit` ends it early with a `FitInterruptedWarning`; the model is then that of the last
+    finished epoch. `FactorModel` describes the other fitted attributes.
+
+    Examples
+    --------
+    >>> import halfstep as hs
+    >>> data = hs.Interactions.from_arrays(["ann", "ann", "bob"], ["Alien", "Brazil", "Brazil"], [5, 3, 4])
+    >>> model = hs.SGD(rank=2, random_state=0).fit(data)
+    >>> model.predict("bob", ["Alien", "Brazil"]).shape
+    (2,)
+    """
+
+    rank: int = 100
+    iterations: int = 20
+    learning_rate: float = 0.005
+    regularization: float = 0.02
+    init_std: float = 0.1
+    random_state: int | np.random.Generator | None = None
+    progress: bool | None = None
+
+    def _check_parameters(self) -> None:
+        check_integer("rank", self.rank, minimum=1)
+        check_integer("iterations", self.iterations, minimum=1)
+        check_number("learning_rate", self.learning_rate, positive=True)
+        check_number("regularization", self.regularization)
+        check_number("init_std", self.init_std)
+        check_random_state(self.random_state)
+        check_flag("progress", self.progress, optional=True)
+
+    def fit(self, data: Any, y: None = None) -> Self:
+        """Learn from observed values, starting afresh.
+
+        Parameters
+        ----------
+        data : Interactions, scipy.sparse matrix or dataframe
+            As `as_interactions` takes it; a sparse matrix has a row per user.
+        y : None
+            Not used, present for compatibility with scikit-learn; values are a column of the data.
+
+        Returns
+        -------
+        SGD
+            This model, fitted.
+
+        Raises
+        ------
+        DataError
+            If there is no entry to learn from.
+        ParameterError
+            If a parameter is invalid, or y is not None.
+        NumericalError
+            If the steps diverge.
+        """
+        self._check_before_fit(y)
+        interactions = as_interactions(data)
+        if len(interactions) == 0:
+            raise DataError("there is nothing to fit: the data have no interactions")
+        check_rank(self.rank, interactions.n_users, interactions.n_items, itemsize=8, is_solved=False)
+        rng = as_generator(self.random_state)
+        P = rng.normal(0.0, self.init_std, (interactions.n_users, self.rank))
+        Q = rng.normal(0.0, self.init_std, (interactions.n_items, self.rank))
+        P[interactions.user_counts == 0] = 0.0
+        Q[interactions.item_counts == 0] = 0.0
+        user_biases, item_biases = np.zeros(len(P)), np.zeros(len(Q))
+        mean = float(interactions.values.mean())
+
+        history: list[Epoch] = []
+        try:
+            self._learn(interactions, mean, user_biases, item_biases, P, Q, history)
+        except KeyboardInterrupt:
+            # Python delivers it between two calls of the kernel, so the arrays are those of an epoch's end.
+            if not history:
+                raise
+            warn_of_interruption(
+                f"fit was interrupted: this is the model after {len(history)} of {self.iterations} iterations"
+            )
+        self._remember(
+            interactions,
+            mean=mean,
+            user_factors=P,
+            item_factors=Q,
+            user_biases=user_biases,
+            item_biases=item_biases,
+            more={"history_": history},
+        )
+        warn_of_equal_targets(interactions.values)
+        return self
+
+    def _learn(
+        self,
+        data: Interactions,
+        mean: float,
+        user_biases: NDArray[np.float64],
+        item_biases: NDArray[np.float64],
+        P: NDArray[np.float64],
+        Q: NDArray[np.float64],
+        history: list[Epoch],
+    ) -> None:
+        """Run all epochs, in place."""
+        order = _visiting_order(data)
+        users, items = data.user_positions[order], data.item_positions[order]
+        targets = data.values[order] - mean
+        began = time.perf_counter()
+        with progress_bar(self.progress, self.iterations, "SGD") as bar:
+            for iteration in range(1, self.iterations + 1):
+                with working():  # the first call compiles
+                    squared_error = sgd_epoch(
+                        users,
+                        items,
+                        targets,
+                        user_biases,
+                        item_biases,
+                        P,
+                        Q,
+                        float(self.learning_rate),
+                        float(self.regularization),
+                    )
+                if not all(np.isfinite(part).all() for part in (user_biases, item_biases, P, Q)):
+                    raise NumericalError(
+                        f"the model is no longer finite after epoch {iteration}: "
+                        f"lower learning_rate, which is {self.learning_rate:g}"
+                    )
+                rmse = math.sqrt(squared_error / len(targets))
+                history.append(Epoch(iteration, rmse, time.perf_counter() - began))
+                bar.set_postfix_str(f"training RMSE {rmse:.4f}", refresh=False)
+                bar.update()
+
+
+def _visiting_order(data: Interactions) -> NDArray[np.int64]:
+    """Group the entries by user, users and entries in the order in which they first occur."""
+    first_entry = np.empty(data.n_users, dtype=np.int64)
+    backwards = np.arange(len(data))[::-1]
+    first_entry[data.user_positions[backwards]] = backwards  # of several assignments, the last one stays
+    return np.argsort(first_entry[data.user_positions], kind="stable")

@@ -1,0 +1,222 @@
+"""The objective as a half-step sees it: from the users' side, or from the items'."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from halfstep.data import Interactions, Orientation
+from halfstep.objective.objective import Cost, is_repeated
+from halfstep.objective.regularization import Regularization
+
+FEW = 1000  # numbers that are looked at before all are: where they differ at all, they most often do so at once
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Side:
+    """All that a half-step needs besides the factors: one orientation of the objective.
+
+    Rows are those to be solved, columns those that are held fixed; the other side has them swapped. Floating-point
+    arrays are in the precision in which systems are summed and solved.
+
+    Attributes
+    ----------
+    indptr, indices : ndarray
+        Observed cells, row by row, as in a CSR matrix.
+    targets, weights : ndarray of shape (n_cells,) or (1,)
+        t − μ and w, in the order of `indices`; of one element where all are equal.
+    row_missing, column_missing : ndarray
+        s and m; both empty where missing cells do not count.
+    regularization : ndarray of shape (n_rows,)
+        λ_u.
+    bias_ratio : float
+        ρ.
+    rank : int
+    biases : bool
+    gram : ndarray of shape (rank, rank), optional
+        G = Σ_i m_i q_i q_iᵀ where it is known already, and maybe of more columns than are here; else it is summed.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    targets: NDArray[np.floating]
+    weights: NDArray[np.floating]
+    row_missing: NDArray[np.floating]
+    column_missing: NDArray[np.floating]
+    regularization: NDArray[np.floating]
+    bias_ratio: float
+    rank: int
+    biases: bool
+    gram: NDArray[np.floating] | None = None
+
+    @property
+    def unknowns(self) -> int:
+        """Numbers to be found for each row: its factors and, with biases, its bias."""
+        return self.rank + self.biases
+
+    def take(self, rows: NDArray[np.integer], dtype: DTypeLike | None = None) -> Side:
+        """Take some rows, in another precision if one is given."""
+        lengths = np.diff(self.indptr)[rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        cells = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
+        dtype = self.weights.dtype if dtype is None else dtype
+        return replace(
+            self,
+            indptr=indptr,
+            indices=self.indices[cells],
+            targets=(self.targets[cells] if len(self.targets) > 1 else self.targets).astype(dtype),
+            weights=(self.weights[cells] if len(self.weights) > 1 else self.weights).astype(dtype),
+            row_missing=(self.row_missing[rows] if len(self.row_missing) else self.row_missing).astype(dtype),
+            column_missing=self.column_missing.astype(dtype),
+            regularization=self.regularization[rows].astype(dtype),
+        )
+
+    def astype(self, dtype: DTypeLike) -> Side:
+        """Return the same rows in another precision."""
+        targets, weights, s, m, ridge = (
+            array.astype(dtype)
+            for array in (
+                self.targets, self.weights, self.row_missing, self.column_missing, self.regularization,
+            )
+        )  # fmt: skip
+        return replace(self, targets=targets, weights=weights, row_missing=s, column_missing=m, regularization=ridge)
+
+    @property
+    def has_one_matrix(self) -> bool:
+        """Whether A is the same for all rows: observed and missing cells weigh alike, and so do all rows.
+
+        Then Σ_Ω (w − s m) y yᵀ vanishes, and one factorisation serves every row.
+        """
+        if self.biases or len(self.row_missing) == 0:
+            return False
+        if not (is_constant(self.row_missing) and is_constant(self.regularization)):
+            return False
+        weights = np.broadcast_to(self.weights, len(self.indices))
+        return all(
+            np.array_equal(weights[cells], self.row_missing[0] * self.column_missing[self.indices[cells]])
+            for cells in (slice(FEW), slice(FEW, None))
+        )
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A normal prior of the rows, beside their own ridge: a penalty (x_u − x̄_u)ᵀ (Λ + λ_u D) (x_u − x̄_u).
+
+    Attributes
+    ----------
+    means : ndarray of shape (n_rows, unknowns) or (1, unknowns)
+        x̄_u; of one row where it is the same for all.
+    precision : ndarray of shape (unknowns, unknowns)
+        Λ, in units of the weights: a sampler whose observations have the precision τ w divides its Λ by τ.
+    noise : ndarray of shape (n_rows, unknowns), optional
+        ε ~ N(0, I/τ): rows are then drawn from N(x_u, (τ A_u)⁻¹), where x_u is the solution and A_u its matrix.
+        Without, they are solved.
+    """
+
+    means: Floats
+    precision: Floats
+    noise: NDArray[np.floating] | None = None
+
+    @classmethod
+    def around(cls, means: Floats) -> Self:
+        """Nothing but the rows' own ridge, about means of shape (n_rows, unknowns)."""
+        return cls(means, np.zeros((means.shape[1], means.shape[1])))
+
+    def take(self, rows: NDArray[np.integer]) -> Self:
+        """Return the prior of some rows."""
+        means = self.means if len(self.means) == 1 else self.means[rows]
+        return replace(self, means=means, noise=None if self.noise is None else self.noise[rows])
+
+    def arrays(self, dtype: DTypeLike) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+        """Means, precision and noise as kernels take them, the last empty where there is none."""
+        noise = np.empty((0, 0)) if self.noise is None else self.noise
+        means, precision, noise = (
+            np.ascontiguousarray(array, dtype) for array in (self.means, self.precision, noise)
+        )
+        return means, precision, noise
+
+
+def no_prior(dtype: DTypeLike) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+    """The same where rows have no prior: three empty arrays."""
+    none = np.empty((0, 0), dtype)
+    return none, none, none
+
+
+def sides(
+    data: Interactions, cost: Cost, *, rank: int, regularization: Regularization, dtype: DTypeLike
+) -> tuple[Side, Side]:
+    """Both orientations of the objective: the users' half-step and the items'."""
+    return (
+        users_side(data, cost, rank=rank, regularization=regularization, dtype=dtype),
+        items_side(data, cost, rank=rank, regularization=regularization, dtype=dtype),
+    )
+
+
+def users_side(
+    data: Interactions, cost: Cost, *, rank: int, regularization: Regularization, dtype: DTypeLike
+) -> Side:
+    """The objective as the users' half-step sees it."""
+    s, m = cost.user_missing, cost.item_missing
+    return _side(data, data.by_user, data.user_counts, cost, s, m, rank, regularization, regularization.users, dtype)
+
+
+def items_side(
+    data: Interactions, cost: Cost, *, rank: int, regularization: Regularization, dtype: DTypeLike
+) -> Side:
+    """The objective as the items' half-step sees it."""
+    s, m = cost.item_missing, cost.user_missing
+    return _side(data, data.by_item, data.item_counts, cost, s, m, rank, regularization, regularization.items, dtype)
+
+
+def _side(
+    data: Interactions,
+    orientation: Orientation,
+    counts: NDArray[np.int64],
+    cost: Cost,
+    s: Floats | None,
+    m: Floats | None,
+    rank: int,
+    regularization: Regularization,
+    strength: float,
+    dtype: DTypeLike,
+) -> Side:
+    if s is not None and m is not None and is_constant(s) and is_constant(m):
+        s, m = s * m[0], np.ones_like(m)  # a constant goes to the rows, whichever side they are:
+    missing = None if s is None or m is None else s * m.sum()  # a matrix and its transpose then give the same bits
+    counted = counts.astype(np.float64)
+    if regularization.counts == "positive":
+        positive = np.append(data.values[orientation.order] > 0, 0.0)  # where a row is empty, one more is counted
+        counted = np.add.reduceat(positive, orientation.indptr[:-1]) * (counts > 0)
+    none = np.empty(0, dtype)
+    with np.errstate(over="ignore"):  # what is too large for singles makes no finite objective
+        targets, weights = (
+            array[:1].astype(dtype) if is_one_number else array.astype(dtype)[orientation.order]
+            for array, is_one_number in (
+                (cost.targets, is_repeated(cost.targets)),  # not is_constant: latent targets are overwritten
+                (cost.weights, is_constant(cost.weights)),
+            )
+        )
+        ridge = regularization.of_rows(strength, counted, missing).astype(dtype)
+    return Side(
+        indptr=orientation.indptr,
+        indices=orientation.indices,
+        targets=targets,
+        weights=weights,
+        row_missing=none if s is None else s.astype(dtype),
+        column_missing=none if m is None else m.astype(dtype),
+        regularization=ridge,
+        bias_ratio=float(regularization.bias_ratio),  # kernels are compiled for the types that they are called with
+        rank=int(rank),
+        biases=bool(cost.biases),
+    )
+
+
+def is_constant(numbers: NDArray[np.floating]) -> bool:
+    """Whether all are equal, and there are some."""
+    if len(numbers) < 2:
+        return len(numbers) == 1
+    return is_repeated(numbers) or all(bool((part == numbers[0]).all()) for part in (numbers[:FEW], numbers[FEW:]))

@@ -1,0 +1,513 @@
+"""Half-steps on the cores of one machine.
+
+The rows of a half-step are cut into chunks of nearly equal work, by the data alone and never by the number of
+threads. Threads take the next chunk as they get free. A long row (an item that everybody has) is cut into segments,
+which are summed apart and added up in order, so that it cannot hold up the half-step. Each row's arithmetic is thus
+the same whoever does it, and so are the bits of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, cast
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from halfstep._support.lazy import cached_property
+from halfstep.errors import NumericalError
+from halfstep.objective.problem import Prior, Side, no_prior
+from halfstep.solver.basis import Basis, keeps_digits
+from halfstep.solver.kernels._vector import padded_width
+from halfstep.solver.kernels.cg import approach_rows
+from halfstep.solver.kernels.exact import solve_blocked
+from halfstep.solver.kernels.loss import penalty, row_losses, solved_row_losses
+from halfstep.solver.kernels.observations import LEFT
+from halfstep.solver.kernels.small_systems import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
+from halfstep.solver.kernels.subspace import BLOCK, solve_by_blocks
+from halfstep.solver.layout import Factors, Solver, aligned_zeros
+from halfstep.solver.precision import (
+    IMPRECISE,
+    ROUNDING,
+    below_zero,
+    diagonal_of,
+    ill_conditioned_rows,
+    needs_float64,
+    not_definite,
+)
+from halfstep.solver.schedule import LoadedSide
+from halfstep.solver.threads import OneBlasThread, Team, threads_to_use, working
+
+Finish = Callable[[int, int], None]
+Chunks = list[tuple[tuple[int, int], NDArray[np.intp]]]
+
+STEPS = 3  # of conjugate gradients in a half-step
+SHORT = {"cg": 4 * STEPS, "subspace": BLOCK}  # observations below which a row is solved exactly
+ROWS_AT_ONCE = 1024  # in products that BLAS does: few enough for their sums to keep their digits in singles
+SHARES = 16  # of the rows, at most, each of which is summed by itself
+
+
+class CPU:
+    """Run half-steps on several threads.
+
+    Parameters
+    ----------
+    threads : int, optional
+        How many; all cores that this process may use by default. Results do not depend on it.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads_to_use(threads)
+        self._team = Team(helpers=0)
+        self._working = working()
+        self._holds_blas = False
+        self._scratch: dict[tuple[str, tuple[int, ...], np.dtype[Any]], Factors] = {}
+
+    def __enter__(self) -> Self:
+        self._working.__enter__()
+        try:
+            self._team = Team(helpers=self.threads - 1)
+        except BaseException:
+            self._working.__exit__()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._team.close()
+            if self._holds_blas:
+                OneBlasThread.leave()
+                self._holds_blas = False
+            self._scratch.clear()
+        finally:
+            self._working.__exit__()
+
+    def load(self, side: Side) -> LoadedSide:
+        """Plan the work on one orientation of the objective; see `halfstep.solver.layout.Backend`."""
+        loaded = LoadedSide.plan(side)
+        in_parts = loaded.is_blocked or (loaded.has_one_matrix and len(loaded.light_ranges) > 1)
+        if len(side.row_missing) > 0 and (side.gram is None or in_parts):  # nothing else in half-steps needs BLAS
+            self.hold_blas()
+        return loaded
+
+    def hold_blas(self) -> None:
+        """Hold BLAS to one thread, for whoever calls it between half-steps, until this backend is left."""
+        if not self._holds_blas:
+            OneBlasThread.enter()
+            self._holds_blas = True
+
+    def run(self, tasks: Sequence[Callable[[], None]]) -> None:
+        """Run tasks that are not half-steps on the same threads; what they do must not depend on who does it."""
+        self._team.run(tasks)
+
+    def half_step(
+        self, loaded: LoadedSide, Y: Factors, X: Factors, *, solver: Solver = "cholesky", prior: Prior | None = None
+    ) -> None:
+        """Solve every row of X while Y is held fixed; see `halfstep.solver.layout.Backend`."""
+        self._half_step(loaded, *self._fixed(loaded.side, Y), X, solver, None, prior)
+
+    def half_step_and_loss(
+        self, loaded: LoadedSide, Y: Factors, X: Factors, *, solver: Solver = "cholesky", prior: Prior | None = None
+    ) -> tuple[float, float]:
+        """Do the same, and return the data terms; see `halfstep.solver.layout.Backend`."""
+        side = loaded.side
+        features, offsets = self._fixed(side, Y)
+        loss = Loss(side, features, offsets, self._losses(X, 2), self._squares(X), prior)
+        G = self._half_step(loaded, features, offsets, X, solver, loss, prior)
+        observed = float(loss.losses[:, 0].sum())
+        if len(side.row_missing) == 0:
+            return observed, 0.0
+        # Σ_all s m (x·y)² = ⟨Σ s x xᵀ, Σ m y yᵀ⟩, less the cells that are not missing.
+        of_rows = self.gram(side.row_missing, side.rank, X)
+        missing = float((of_rows * G).sum() - side.row_missing.astype(np.float64) @ loss.losses[:, 1])
+        if missing < IMPRECISE * float((np.abs(of_rows) * np.abs(G)).sum()):
+            return self._exact_loss(loaded, loss, X)
+        return observed, missing
+
+    def _exact_loss(self, loaded: LoadedSide, loss: Loss, X: Factors) -> tuple[float, float]:
+        """Return the data terms in float64, for a term of missing cells that is a difference of similar numbers."""
+        side, s = loaded.side, loaded.side.row_missing.astype(np.float64)
+        self._team.run([partial(loss.sum_observed, first, last, X) for first, last in loaded.light_ranges])
+        of_rows, G = self.gram(s, side.rank, X), self.gram(loss.m, side.rank, loss.Y)
+        missing = float((of_rows * G).sum() - s @ loss.losses[:, 1])
+        if missing < -ROUNDING * float((np.abs(of_rows) * np.abs(G)).sum()):
+            raise below_zero(side, missing, np.diag(G) * s.max())
+        return float(loss.losses[:, 0].sum()), max(missing, 0.0)
+
+    def penalty(self, loaded: LoadedSide, X: Factors, *, prior: Prior | None = None) -> float:
+        """Return the rows' regularisation; see `halfstep.solver.layout.Backend`."""
+        side = loaded.side
+        if prior is not None:
+            X = X[:, : side.unknowns] - prior.means
+        return penalty(side.regularization, side.bias_ratio, side.rank, side.biases, X)
+
+    def _half_step(
+        self,
+        loaded: LoadedSide,
+        features: Factors,
+        offsets: Factors,
+        X: Factors,
+        solver: Solver,
+        loss: Loss | None,
+        prior: Prior | None,
+    ) -> NDArray[np.float64]:
+        """Solve every row, and return G."""
+        side = loaded.side
+        assert prior is None or solver == "cholesky", "only exact solutions know a prior"
+        assert X.shape[1] == features.shape[1] == padded_width(side.unknowns), "factors not made by empty_factors"
+        if side.gram is None:
+            summed = self.gram(side.column_missing, side.rank, features)
+        else:
+            summed = side.gram.astype(np.float64)
+        if needs_float64(loaded, summed):
+            loaded, (features, offsets) = loaded.astype(np.float64), self._in_float64(features, offsets)
+            side, summed = loaded.side, self.gram(loaded.side.column_missing, loaded.side.rank, features)
+        G: Factors = summed.astype(features.dtype)
+
+        def finish(first: int, last: int) -> None:
+            if loss is not None:
+                loss.add(first, last, X)  # while these rows are at hand
+
+        if prior is not None:  # side by side at any rank, where the factors for the noise are at hand
+            self._solve_each(loaded, loaded.chunks, G, features, offsets, X, finish, prior)
+        elif loaded.has_one_matrix:
+            self._solve_with_one_matrix(loaded, G, features, X, finish)
+        elif loaded.is_blocked or solver != "cholesky":
+            if side.biases:
+                features[:, side.rank] = 0.0  # there, biases keep apart
+            left = self._solve_blocked(loaded, G, features, offsets, X, solver, loss)
+            if side.biases:
+                features[:, side.rank] = 1.0
+            self._solve_each(loaded, [], G, features, offsets, X, finish)  # the long rows
+            if len(left):
+                self._solve_in_float64(side, left, G, features, offsets, X, finish)
+        else:
+            self._solve_each(loaded, loaded.chunks, G, features, offsets, X, finish)
+        return summed
+
+    def _fixed(self, side: Side, Y: Factors) -> tuple[Factors, Factors]:
+        """Features [y | 1] and offsets of the side that is held fixed, in the precision of the systems."""
+        dtype = side.weights.dtype
+        offsets = self._empty("offsets" if side.biases else "no offsets", (len(Y),), dtype)
+        if Y.dtype == dtype and not side.biases:
+            return Y, offsets
+        features = self._empty("features", Y.shape, dtype)
+        features[...] = Y
+        if side.biases:
+            offsets[...] = features[:, side.rank]
+            features[:, side.rank] = 1.0
+        return features, offsets
+
+    def _in_float64(self, features: Factors, offsets: Factors) -> tuple[Factors, Factors]:
+        exact = self._empty("features", features.shape), self._empty("offsets", offsets.shape)
+        exact[0][...], exact[1][...] = features, offsets
+        return exact
+
+    def _empty(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Factors:
+        """An array whose padding is zeros, and which is handed out again at the next half-step.
+
+        Fresh memory would have to be mapped page by page each time, which takes longer than small half-steps do.
+        """
+        rows, *width = shape
+        key = (name, tuple(width), np.dtype(dtype))  # both sides take turns in one
+        if key not in self._scratch or len(self._scratch[key]) < rows:
+            self._scratch.pop(key, None)
+            self._scratch[key] = aligned_zeros(shape, dtype)
+        return self._scratch[key][:rows]
+
+    def _losses(self, X: Factors, terms: int) -> NDArray[np.float64]:
+        """What kernels leave of the rows they solve: two terms of the loss, or only whether they could be."""
+        return cast(NDArray[np.float64], self._empty("losses", (len(X), terms)))
+
+    def _squares(self, X: Factors) -> NDArray[np.float64]:
+        """What `solve_rows` leaves of the rows' targets, for the loss to be taken from."""
+        return cast(NDArray[np.float64], self._empty("squares", (len(X), 2)))
+
+    def _solve_each(
+        self,
+        loaded: LoadedSide,
+        chunks: Chunks,
+        G: Factors,
+        Y: Factors,
+        offsets: Factors,
+        X: Factors,
+        finish: Finish,
+        prior: Prior | None = None,
+    ) -> None:
+        """Solve the rows in some chunks, and all long rows."""
+        side = loaded.side
+        given = no_prior(Y.dtype) if prior is None else prior.arrays(Y.dtype)
+        k, biases, s, m = side.rank, side.biases, side.row_missing, side.column_missing
+        sums = np.empty((len(loaded.segments), *loaded.sums_shape), Y.dtype)
+        squares = self._squares(X)
+        failed: list[NDArray[np.intp]] = []
+
+        def solve(first: int, last: int, rows: NDArray[np.intp], summed: Factors) -> None:
+            status = solve_rows(
+                rows, side.indptr, side.indices, side.targets, side.weights, s, m, G,
+                side.regularization, side.bias_ratio, k, biases, offsets, summed, *given, Y, X, squares,
+            )  # fmt: skip
+            if status == SOLVED:
+                finish(first, last)
+            else:
+                failed.append(rows)
+
+        def sum_part(number: int, row: int, begin: int, end: int) -> None:
+            s_u = float(s[row]) if len(s) else 0.0
+            sum_segment(
+                begin, end, side.indices, side.targets, side.weights, s_u, m, k, biases, offsets, Y, sums[number]
+            )
+
+        self._team.run(
+            [partial(sum_part, number, *segment) for number, segment in enumerate(loaded.segments)]
+            + [partial(solve, first, last, rows, sums[:0]) for (first, last), rows in chunks]
+        )
+        totals = np.zeros((len(loaded.long_rows), *sums.shape[1:]), Y.dtype)
+        for (row, _, _), part in zip(loaded.segments, sums, strict=True):
+            totals[np.searchsorted(loaded.long_rows, row)] += part
+        self._team.run(
+            [
+                partial(solve, row, row + 1, loaded.long_rows[n : n + 1], totals[n : n + 1])
+                for n, row in enumerate(loaded.long_rows.tolist())
+            ]
+        )
+        if failed:
+            self._solve_in_float64(side, np.sort(np.concatenate(failed)), G, Y, offsets, X, finish, prior)
+
+    def _solve_blocked(
+        self,
+        loaded: LoadedSide,
+        G: Factors,
+        Y: Factors,
+        offsets: Factors,
+        X: Factors,
+        solver: Solver,
+        loss: Loss | None,
+    ) -> NDArray[np.intp]:
+        """Solve all rows but the long ones, in the `Basis`; return those that this way cannot do.
+
+        Rows of few observations are solved exactly in any case, being cheaper so.
+        """
+        side = loaded.side
+        k, dtype = side.rank, Y.dtype
+        basis, g, ridge, bias_ratio, features = None, np.empty(0, dtype), side.regularization, side.bias_ratio, Y
+        if len(G) > 0:
+            basis = Basis.of(loaded, G)
+            g, ridge, bias_ratio = basis.g, basis.ridge, basis.bias_ratio
+            features = self._in_basis(Y, basis.V)
+        losses = self._losses(X, 1 if loss is None else 2)
+        counts = np.diff(side.indptr)
+        floor, largest = ridge, np.zeros_like(ridge)
+        if len(g) > 0:
+            floor, largest = ridge + side.row_missing * g.min(), side.row_missing * g.max()
+        is_exact = np.zeros(len(counts), np.bool_)
+        if solver != "cholesky":
+            is_exact = counts < SHORT[solver]
+            if solver == "cg":
+                is_exact |= ill_conditioned_rows(loaded, floor, features[:, :k])
+        # the basis is rounded to float64, so that their curvature is noise
+        is_singular = floor <= k * np.finfo(np.float64).eps * largest
+        offsets = offsets if side.biases else offsets[:1]
+
+        def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:
+            if solver == "cholesky":
+                exactly, others = rows, rows[:0]
+                solved = np.empty((last - first, side.unknowns), dtype)
+            else:
+                exactly, others = rows[is_exact[rows]], rows[~is_exact[rows]]
+                solved = X[first:last, : side.unknowns].astype(dtype)
+                if basis is not None:
+                    solved[:, :k] = solved[:, :k] @ basis.inverse.T
+            given = (
+                side.indptr, side.indices, side.targets, side.weights, side.row_missing, loaded.column_missing, g,
+                ridge, bias_ratio, k, side.biases, offsets, features, first, solved,
+            )  # fmt: skip
+            solve_blocked(exactly, *given, loss is not None, losses)
+            if solver == "cg":
+                approach_rows(others, *given, STEPS, loss is not None, losses)
+            elif solver == "subspace":
+                solve_by_blocks(others, *given, loss is not None, losses)
+            if basis is not None:
+                solved[:, :k] = solved[:, :k] @ basis.V.T
+            if len(rows) == last - first:
+                X[first:last, : side.unknowns] = solved
+            else:
+                X[rows, : side.unknowns] = solved[rows - first]
+
+        self._team.run([partial(solve, first, last, rows) for (first, last), rows in loaded.chunks])
+        is_left = (losses[:, 0] == LEFT) | (is_singular & (counts > 0))
+        is_left[loaded.long_rows] = False
+        return np.flatnonzero(is_left)
+
+    def _solve_in_float64(
+        self,
+        side: Side,
+        rows: NDArray[np.intp],
+        G: Factors,
+        Y: Factors,
+        offsets: Factors,
+        X: Factors,
+        finish: Finish,
+        prior: Prior | None = None,
+    ) -> None:
+        """Solve some rows that lose precision in float32, or whose weights w − s m are not positive.
+
+        Raises
+        ------
+        NumericalError
+            Naming the first row that cannot be solved in float64 either.
+        """
+        exact = side.take(rows, np.float64)
+        loaded, solved, squares = LoadedSide.plan(exact), np.zeros((len(rows), X.shape[1])), np.zeros((len(rows), 2))
+        (Y, offsets), G = self._in_float64(Y, offsets), G.astype(np.float64)
+        given = no_prior(np.float64) if prior is None else prior.take(rows).arrays(np.float64)
+        failed: list[int] = []
+
+        def solve(first: int, last: int) -> None:
+            status = solve_rows(
+                np.arange(first, last), exact.indptr, exact.indices, exact.targets, exact.weights, exact.row_missing,
+                exact.column_missing, G, exact.regularization, exact.bias_ratio, exact.rank, exact.biases, offsets,
+                np.empty((0, *loaded.sums_shape)), *given, Y, solved, squares,
+            )  # fmt: skip
+            if status != SOLVED:
+                failed.append(status)
+
+        self._team.run([partial(solve, first, last) for (first, last), _ in loaded.chunks])
+        if failed:
+            row = min(failed)
+            if prior is not None and prior.noise is not None:
+                raise NumericalError(
+                    "its posterior is not positive definite in float64: look for extreme values or weights",
+                    row=int(rows[row]),
+                )
+            raise not_definite(side, diagonal_of(exact, row, Y, G), int(rows[row]))
+        with np.errstate(over="ignore"):  # the loss finds what is not finite
+            X[rows] = solved
+        self._squares(X)[rows] = squares
+        for row in rows.tolist():
+            finish(row, row + 1)
+
+    def _in_basis(self, Y: Factors, V: Factors) -> Factors:
+        """Y V, some rows at a time."""
+        product = self._empty("in the basis", Y.shape, Y.dtype)
+
+        def multiply(start: int) -> None:
+            stop = start + ROWS_AT_ONCE
+            np.matmul(Y[start:stop, : len(V)], V, out=product[start:stop, : len(V)])
+
+        self._team.run([partial(multiply, start) for start in range(0, len(Y), ROWS_AT_ONCE)])
+        return product
+
+    def _solve_with_one_matrix(self, loaded: LoadedSide, G: Factors, Y: Factors, X: Factors, finish: Finish) -> None:
+        side = loaded.side
+        A = side.row_missing[0] * G.astype(np.float64)
+        A[np.diag_indices_from(A)] += side.regularization[0]
+        try:
+            factor, _ = cho_factor(A, lower=True, check_finite=False)
+        except LinAlgError:
+            factor = np.zeros_like(A)
+        if not keeps_digits(factor, A, A.dtype):
+            raise not_definite(side, np.diag(A))
+
+        def solve(first: int, last: int) -> None:
+            B = np.empty((last - first, Y.shape[1]), Y.dtype)
+            sum_right_hand_sides(first, last, side.indptr, side.indices, side.targets, side.weights, side.rank, Y, B)
+            with np.errstate(over="ignore"):  # the loss finds what is not finite
+                X[first:last, : side.rank] = cho_solve((factor, True), B[:, : side.rank].T, check_finite=False).T
+            finish(first, last)
+
+        self._team.run([partial(solve, first, last) for first, last in loaded.light_ranges])
+
+    def gram(self, m: Factors, k: int, Y: Factors) -> NDArray[np.float64]:
+        """Return G = Σ_i m_i y_i y_iᵀ of the first k columns, multiplied in the precision of m, summed in float64.
+
+        Empty if m is. With several threads, call `hold_blas` first.
+        """
+        if len(m) == 0:
+            return np.empty((0, 0))
+        all_alike = bool((m == 1.0).all())
+        share = max(-(-len(Y) // SHARES), ROWS_AT_ONCE)
+        shares = -(-len(Y) // share)
+        sums = np.zeros((shares, k, k))
+
+        def add_share(number: int) -> None:
+            last = min((number + 1) * share, len(Y))
+            for start in range(number * share, last, ROWS_AT_ONCE):
+                some = slice(start, min(start + ROWS_AT_ONCE, last))
+                with np.errstate(over="ignore", invalid="ignore"):
+                    y = Y[some, :k].astype(m.dtype, copy=False)
+                    if not all_alike:
+                        y = y * np.sqrt(m[some, None])
+                    sums[number] += y.T @ y
+
+        self._team.run([partial(add_share, number) for number in range(shares)])
+        with np.errstate(invalid="ignore"):
+            return cast(NDArray[np.float64], sums.sum(axis=0))
+
+
+class Loss:
+    """The data terms of the objective, row by row, in double precision whatever the systems are solved in.
+
+    Attributes
+    ----------
+    Y, o, m : ndarray
+        Features, offsets and missing weights of the fixed side.
+    losses : ndarray of shape (n_rows, 2)
+        Of each row: the loss of its observed cells, and Σ m_i (p·q_i)² over them, what they would count if missing.
+    squares : ndarray of shape (n_rows, 2)
+        Of each row that was solved: its targets' squares, and what is left of them.
+    """
+
+    def __init__(
+        self,
+        side: Side,
+        features: Factors,
+        offsets: Factors,
+        losses: NDArray[np.float64],
+        squares: NDArray[np.float64],
+        prior: Prior | None = None,
+    ) -> None:
+        self.side, self.losses, self.squares = side, losses, squares
+        self._prior = no_prior(np.float64) if prior is None else prior.arrays(np.float64)
+        self._features, self._offsets = features, offsets
+        # Five digits are enough for those who draw, to whom alone singles are told by solving.
+        is_drawn = prior is not None and prior.noise is not None
+        self.is_left_by_solving = len(side.row_missing) == 0 and (side.weights.dtype == np.float64 or is_drawn)
+
+    @cached_property  # kernels that score what they solve need none of these
+    def Y(self) -> NDArray[np.float64]:  # noqa: N802 - a matrix
+        return np.asarray(self._features, dtype=np.float64)
+
+    @cached_property
+    def o(self) -> NDArray[np.float64]:
+        return np.asarray(self._offsets, dtype=np.float64)
+
+    @cached_property
+    def m(self) -> NDArray[np.float64]:
+        m = self.side.column_missing
+        return m.astype(np.float64) if len(m) else np.zeros(len(self._offsets))
+
+    def add(self, first: int, last: int, X: Factors) -> None:
+        """Score the rows first … last − 1 of X, which were just solved."""
+        side = self.side
+        if self.is_left_by_solving:
+            solved_row_losses(
+                first, last, side.indptr, side.indices, side.targets, side.weights, self.m, side.regularization,
+                side.bias_ratio, side.rank, side.biases, *self._prior[:2], self.o, X, self.Y, self.squares,
+                self.losses,
+            )  # fmt: skip
+            return
+        self.sum_observed(first, last, X)
+
+    def sum_observed(self, first: int, last: int, X: Factors) -> None:
+        """Sum the losses of the rows first … last − 1 of X in float64."""
+        side = self.side
+        row_losses(
+            first, last, side.indptr, side.indices, side.targets, side.weights, self.m, side.rank, side.biases,
+            self.o, X[first:last].astype(np.float64), self.Y, self.losses,
+        )  # fmt: skip

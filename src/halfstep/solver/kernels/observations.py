@@ -1,0 +1,151 @@
+"""A row's observations: listed for the kernels that solve it, and scored once it is solved.
+
+Legend as in ``blocked.py``. Targets and weights of cells, and missing weights and offsets of columns, are arrays of
+one element where all are equal. Where that holds for all four, as it does for clicks, there is nothing to look up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep._support.jit import inner
+from halfstep.solver.kernels._panels import PANEL
+
+Floats = NDArray[np.floating]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.integer]
+
+LEFT = -1.0  # in `losses`: the row was not solved
+CANCELLED = 1e4  # rounding errors: a difference of less than that, relative to its terms, loses too much precision
+
+
+@inner
+def cell(numbers: Floats, p: int | np.unsignedinteger) -> Any:
+    """The target or weight of cell p, or the missing weight or offset of column p."""
+    return numbers[np.uintp(p) if len(numbers) > 1 else np.uintp(0)]
+
+
+@inner
+def are_alike(targets: Floats, weights: Floats, m: Floats, o: Floats) -> bool:
+    """Whether all cells and all columns are equal."""
+    return len(targets) == 1 and len(weights) == 1 and len(m) <= 1 and len(o) == 1
+
+
+@inner
+def longest_of(rows: Ints, indptr: Ints) -> int:
+    """Observations of the longest of the given rows."""
+    longest = 0
+    for row in range(len(rows)):
+        longest = max(longest, indptr[rows[row] + 1] - indptr[rows[row]])
+    return longest
+
+
+@inner
+def diagonal_of(ridge: float, k: int, s: float, g: Floats, d: Floats) -> None:
+    """D = s_u g + λ_u of one row into the first k of d; g is empty where missing cells have no weight."""
+    for c in range(k):
+        d[c] = ridge + s * g[c] if len(g) > 0 else ridge
+
+
+@inner
+def is_positive(d: Floats, k: int) -> bool:
+    """Whether the first k of d are positive numbers."""
+    least, total = d[0], np.float64(0.0)
+    for c in range(k):
+        least = min(least, d[c])
+        total += d[c]
+    return bool(least > 0.0 and total < np.inf)
+
+
+@inner
+def list_observations(
+    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, s: float, m: Floats, o: Floats, at: Ints,
+    q: Floats, r: Floats,
+) -> float:  # fmt: skip
+    """Note the observations begin … end − 1 of a row: i, q = w − s m_i, r = w (t − o_i); return the least q.
+
+    Systems are divided by √q, so that where a cell weighs as if it were missing q is not 0, but what rounding would
+    have made of it. Whole panels of them: what is missing from the last one are observations without weight.
+    """
+    n = end - begin
+    least = np.inf
+    eps, tiny = np.finfo(q.dtype).eps, np.finfo(q.dtype).tiny
+    if are_alike(targets, weights, m, o):
+        least = weights[0] - s * m[0] if len(m) > 0 else weights[0]
+        for p in range(n):
+            at[p] = indices[np.uintp(begin + p)]  # unsigned: no place is counted from the end
+            q[p] = max(least, eps * weights[0], tiny)
+            r[p] = weights[0] * (targets[0] - o[0])
+    else:
+        for p in range(n):
+            i = np.uintp(indices[np.uintp(begin + p)])
+            w = cell(weights, begin + p)
+            at[p] = i
+            weight = w - s * cell(m, i) if len(m) > 0 else w
+            q[p] = max(weight, eps * w, tiny)
+            r[p] = w * (cell(targets, begin + p) - cell(o, i))
+            least = min(least, weight)
+    for p in range(n, -(-n // PANEL) * PANEL):
+        at[p] = at[n - 1]
+        q[p] = 0.0
+        r[p] = 0.0
+    return least
+
+
+@inner
+def score_alike(
+    n: int,
+    targets: Floats,
+    weights: Floats,
+    m: Floats,
+    o: Floats,
+    q: float,
+    pull: float,
+    length: float,
+    sums: Doubles,
+) -> bool:
+    """Add the same sums as `score` of a row whose n observations are alike, from its solution v alone: bᵀv and vᵀv.
+
+    The solution has (I + ZᵀZ) v = b, where Z's rows are √q y D^-½ and b is their sum times w (t − o) / √q. Hence
+
+        bᵀv = w (t − o) Σ p·q,      bᵀv − vᵀv = ‖Z v‖² = q Σ (p·q)².
+
+    Return False, and add nothing, where these differences lose too much precision.
+    """
+    t, w, eps = np.float64(targets[0]) - np.float64(o[0]), np.float64(weights[0]), np.finfo(weights.dtype).eps
+    total = pull / (w * t) if t != 0.0 else 0.0
+    squares = (pull - length) / q
+    observed = n * t * t - 2.0 * t * total + squares
+    if not (observed > CANCELLED * eps * n * t * t and squares >= 0.0):
+        return False
+    sums[0] += w * observed
+    if len(m) > 0:
+        sums[1] += np.float64(m[0]) * squares
+    return True
+
+
+@inner
+def score(
+    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, m: Floats, o: Floats, b: float, xy: Floats,
+    sums: Doubles,
+) -> None:  # fmt: skip
+    """Add Σ w (t − o_i − b_u − p·q)² and Σ m_i (p·q)² over some observations to sums, given p·q of each in `xy`."""
+    observed = missing = 0.0
+    if are_alike(targets, weights, m, o):
+        t, w, s = np.float64(targets[0]), np.float64(weights[0]), np.float64(m[0] if len(m) > 0 else 0.0)
+        for p in range(end - begin):
+            product = np.float64(xy[p])
+            observed += w * (t - o[0] - b - product) ** 2
+            missing += s * product * product
+    else:
+        for p in range(end - begin):
+            i = np.uintp(indices[np.uintp(begin + p)])
+            product, t = np.float64(xy[p]), np.float64(cell(targets, begin + p))
+            observed += np.float64(cell(weights, begin + p)) * (t - cell(o, i) - b - product) ** 2
+            if len(m) > 0:
+                missing += np.float64(cell(m, i)) * product * product
+    sums[0] += observed
+    sums[1] += missing

@@ -1,0 +1,114 @@
+"""A half-step for some rows only: users who are folded in, rows that new interactions touch.
+
+Nothing is solved here that the backends do not solve for a fit. Of the fixed side, no more is handed to them than the
+columns that the rows have; what all other columns add to each system, G, is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.errors import NumericalError
+from halfstep.objective.problem import Prior, Side
+from halfstep.solver.cpu import CPU
+from halfstep.solver.kernels.small_systems import sum_system
+from halfstep.solver.layout import empty_factors
+
+Factors = NDArray[np.floating]
+
+WORTH_A_THREAD = 10_000_000  # multiply-adds from which on helpers are called
+
+
+def solve_rows(
+    side: Side, factors: Factors, biases: Factors, *, threads: int | None = None, prior: Prior | None = None
+) -> tuple[Factors, Factors]:
+    """Solve all rows of a side that holds some rows only.
+
+    Parameters
+    ----------
+    side : Side
+        With `gram`, where missing cells count. Within a row the order of the observations does not matter.
+    factors, biases : ndarray of shape (n_columns, rank) and (n_columns,)
+        The fixed side.
+    threads : int, optional
+        All cores by default, and one where there is little to do.
+    prior : Prior, optional
+        Of these rows.
+
+    Returns
+    -------
+    factors, biases : ndarray of shape (n_rows, rank) and (n_rows,)
+        In the precision of the given ones.
+
+    Raises
+    ------
+    NumericalError
+        Naming the first row whose system is not positive definite, or whose factors are not finite.
+    """
+    n_rows, k = len(side.indptr) - 1, side.rank
+    if n_rows == 0:
+        return np.empty((0, k), factors.dtype), np.empty(0, factors.dtype)
+    compact, Y = _with_its_columns(side, factors, biases)
+    X = empty_factors(n_rows, side.unknowns, factors.dtype)
+    is_little = len(side.indices) * k * k + n_rows * k**3 / 3 < WORTH_A_THREAD
+    with CPU(1 if is_little else threads) as backend:
+        backend.half_step(backend.load(compact), Y, X, prior=prior)
+    finite = np.isfinite(X).all(axis=1)
+    if not finite.all():
+        raise NumericalError(
+            "its factors are not finite: look for extreme values or weights", row=int(np.argmin(finite))
+        )
+    return X[:, :k].copy(), X[:, k].copy() if side.biases else np.zeros(n_rows, X.dtype)
+
+
+class System(NamedTuple):
+    """One row's normal equations A x = Σ_j pull_j y_j.
+
+    Attributes
+    ----------
+    A : ndarray of shape (K, K)
+    Y : ndarray of shape (n_cells, K)
+        The features of the columns that the row has: [q | 1] with biases, else q.
+    pull : ndarray of shape (n_cells,)
+        w (t − o).
+    """
+
+    A: Factors
+    Y: Factors
+    pull: Factors
+
+
+def system(side: Side, factors: Factors, biases: Factors) -> System:
+    """Give the system of a side's only row, summed by the kernel that half-steps use."""
+    compact, Y = _with_its_columns(side, factors, biases)
+    k, K, dtype = side.rank, side.unknowns, side.weights.dtype
+    features, o = Y.astype(dtype), np.zeros(len(Y), dtype)
+    if side.biases:
+        o, features[:, k] = features[:, k].copy(), 1.0
+    G = np.empty((0, 0), dtype) if side.gram is None else side.gram
+    s = float(side.row_missing[0]) if len(side.row_missing) else 0.0
+    A = sum_system(
+        0, len(side.indices), compact.indices, side.targets, side.weights, s, compact.column_missing, G,
+        float(side.regularization[0]), side.bias_ratio, k, side.biases, o, features,
+    )  # fmt: skip
+    return System(A, features[compact.indices, :K], side.weights * (side.targets - o[compact.indices]))
+
+
+def _with_its_columns(side: Side, factors: Factors, biases: Factors) -> tuple[Side, Factors]:
+    """Gather the columns that a side's rows have, and number them anew."""
+    if len(side.indptr) == 2:
+        columns, places = side.indices, np.arange(len(side.indices))
+    else:
+        columns, places = np.unique(side.indices, return_inverse=True)
+    Y = empty_factors(len(columns), side.unknowns, factors.dtype)
+    Y[:, : side.rank] = factors[columns]
+    if side.biases:
+        Y[:, side.rank] = biases[columns]
+    m = side.column_missing
+    if len(side.row_missing) > 0:
+        m = m[columns].astype(side.weights.dtype)
+    return replace(side, indices=places.astype(np.int32), column_missing=m), Y

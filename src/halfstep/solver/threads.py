@@ -1,0 +1,230 @@
+"""Threads that share work, cores to run them on, and BLAS kept off these."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from queue import SimpleQueue
+from typing import Any, ClassVar, Self
+
+import threadpoolctl
+
+from halfstep._support.checks import check_threads
+from halfstep._support.forks import busy, give_way, idle
+from halfstep._support.interrupts import allowed, deferred, deliver
+
+Task = Callable[[], None]
+Run = Callable[[Sequence[Task]], None]
+"""Runs tasks, on whatever threads."""
+
+
+class working:  # noqa: N801 - used as a statement
+    """A block in which threads and BLAS are set up, used and torn down: no fork, and Ctrl-C only between two tasks.
+
+    Blocks nest. See `halfstep._support.interrupts` and `halfstep._support.forks`.
+    """
+
+    __slots__ = ("_busy", "_deferred")
+
+    def __init__(self) -> None:
+        self._deferred, self._busy = deferred(), busy()
+
+    def __enter__(self) -> None:
+        self._deferred.__enter__()
+        self._busy.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self._busy.__exit__()
+        self._deferred.__exit__()
+
+
+class paused:  # noqa: N801 - used as a statement
+    """A block inside `working` for user code, which may fork, block, and be interrupted anywhere."""
+
+    __slots__ = ("_allowed", "_idle")
+
+    def __init__(self) -> None:
+        self._allowed, self._idle = allowed(), idle()
+
+    def __enter__(self) -> None:
+        self._idle.__enter__()
+        try:
+            self._allowed.__enter__()
+        except BaseException:
+            self._idle.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._allowed.__exit__()
+        self._idle.__exit__()
+
+
+class Team:
+    """The calling thread and some helpers, which take the next task of a list as they get free.
+
+    A pool of futures would do the same, but half-steps on small data last a few hundred microseconds, and making
+    and awaiting a future takes a tenth of that.
+
+    Parameters
+    ----------
+    helpers : int
+        Threads besides the calling one. If the system refuses to start that many, there are fewer.
+    """
+
+    def __init__(self, helpers: int) -> None:
+        self._lists: SimpleQueue[deque[Task] | None] = SimpleQueue()
+        self._outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._helpers: list[threading.Thread] = []
+        for n in range(helpers):
+            helper = threading.Thread(target=self._help, name=f"halfstep-{n}", daemon=True)
+            try:
+                helper.start()
+            except RuntimeError as error:  # a limit of the system; results do not depend on the number of threads
+                warnings.warn(
+                    f"only {n} of {helpers} helper threads could be started ({error}), and the fit uses these: "
+                    "lower threads, or raise the limit on processes and threads",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+                break
+            self._helpers.append(helper)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Run all tasks. After an error or Ctrl-C no further one is begun, and it is raised here."""
+        waiting = deque(tasks)
+        alive = sum(helper.is_alive() for helper in self._helpers)  # none in the child of a fork
+        helpers = min(alive, len(tasks) - 1)
+        with working() if helpers > 0 else nullcontext():
+            for _ in range(helpers):
+                self._lists.put(waiting)
+            outcomes = [work_through(waiting)]
+            if helpers > 0:
+                with idle():  # no task may write after this call returns
+                    outcomes += [self._outcomes.get() for _ in range(helpers)]
+            for error in filter(None, outcomes):
+                raise error
+            deliver()
+
+    def close(self) -> None:
+        """End the helpers."""
+        for _ in self._helpers:
+            self._lists.put(None)
+        for helper in self._helpers:
+            helper.join()
+        self._helpers.clear()
+
+    def _help(self) -> None:
+        while (waiting := self._lists.get()) is not None:
+            with busy():
+                outcome = work_through(waiting)
+            self._outcomes.put(outcome)
+
+
+def work_through(waiting: deque[Task]) -> BaseException | None:
+    """Run tasks until none is waiting; after an error or Ctrl-C drop the others and return it."""
+    while waiting:
+        try:
+            task = waiting.popleft()
+        except IndexError:  # another thread took the last one
+            break
+        try:
+            give_way()
+            deliver()
+            task()
+        except BaseException as error:
+            waiting.clear()
+            return error
+    return None
+
+
+def available_cores() -> int:
+    """Cores that this process may use, which can be fewer than the machine has."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+def threads_to_use(threads: int | None) -> int:
+    """All cores for None.
+
+    Raises
+    ------
+    ParameterError
+        If `threads` is not a possible number of threads.
+    """
+    check_threads(threads)
+    return available_cores() if threads is None else threads
+
+
+class OneBlasThread:
+    """Hold BLAS to one thread while any backend is at work, and set it back after the last.
+
+    From 3.8 on, threadpoolctl lets only the first Python thread that sets a limit set others, and passes over the
+    rest in silence. Backends may be at work in any thread, and the last to end need not be the first to begin: so
+    control is freed before and after each of the two. The lock sees to it that nobody else here is in between.
+
+    To be used inside `working`, so that it is not interrupted by Ctrl-C or a fork.
+    """
+
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+    _users: ClassVar[Counter[int]] = Counter()  # number of blocks that each thread is in
+    _limiter: ClassVar[Any] = None
+
+    @classmethod
+    def enter(cls) -> None:
+        with cls._lock:
+            if not cls._users:
+                free_control_of_blas()
+                cls._limiter = threadpoolctl.ThreadpoolController().limit(limits=1, user_api="blas")
+                free_control_of_blas()
+            cls._users[threading.get_ident()] += 1
+
+    @classmethod
+    def leave(cls) -> None:
+        with cls._lock:
+            cls._users -= Counter([threading.get_ident()])
+            cls._restore_if_unused()
+
+    @classmethod
+    def reset_in_child(cls) -> None:
+        """Reset the state in the child of a fork, which has a single thread."""
+        cls._lock = threading.Lock()
+        me = threading.get_ident()
+        cls._users = Counter({me: cls._users[me]} if me in cls._users else ())
+        cls._restore_if_unused()
+
+    @classmethod
+    def _restore_if_unused(cls) -> None:
+        if not cls._users and cls._limiter is not None:
+            free_control_of_blas()
+            cls._limiter.restore_original_limits()
+            cls._limiter = None
+            free_control_of_blas()
+
+    def __enter__(self) -> None:
+        self.enter()
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=OneBlasThread.reset_in_child)
+
+
+def free_control_of_blas() -> None:
+    """Let whichever Python thread comes next set BLAS's threads."""
+    controller: Any = getattr(threadpoolctl, "OpenBLASController", None)
+    if hasattr(controller, "clear_controlling_thread"):
+        controller.clear_controlling_thread(force=True)

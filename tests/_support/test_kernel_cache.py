@@ -1,0 +1,323 @@
+"""Compiled kernels on disk: found when they are good, and only then. A small package stands for ours."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numba
+import pytest
+
+from halfstep._support import kernel_cache
+from halfstep._support.jit import kernel
+from halfstep._support.kernel_cache import CHECKSUM_BYTES, KernelFiles
+
+pytestmark = pytest.mark.slow
+
+CALLED = """
+from halfstep._support.jit import kernel
+
+@kernel
+def step(x):
+    return x + 1.0
+"""
+
+CALLER = """
+from halfstep._support.jit import kernel
+from pack.called import step
+
+@kernel
+def twice(x):
+    return 2.0 * step(x)
+"""
+
+IN_A_NEW_PROCESS = """
+import sys
+from pack.caller import twice
+
+argument = float(sys.argv[1]) if "." in sys.argv[1] else int(sys.argv[1])
+print(twice(argument), sum(twice.stats.cache_misses.values()))
+"""
+
+
+class Package:
+    """The package, and what becomes of its kernels."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.folder = root, root / "pack"
+        self.folder.mkdir()
+        self.write("__init__", "")
+        self.write("called", CALLED)
+        self.write("caller", CALLER)
+
+    def write(self, module: str, source: str) -> None:
+        (self.folder / f"{module}.py").write_text(source)
+
+    def load(self) -> ModuleType:
+        """Import it as a new process would."""
+        for name in ("pack", "pack.called", "pack.caller"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        return importlib.import_module("pack.caller")
+
+    def run(self) -> tuple[float, int]:
+        """What twice(1.0) gives in a new process, and how many kernels it had to compile for that."""
+        module = self.load()
+        result = module.twice(1.0)
+        return result, sum(sum(each.stats.cache_misses.values()) for each in (module.twice, module.step))
+
+    def kept(self, folder: Path | None = None) -> list[Path]:
+        return sorted((folder or self.folder / "__pycache__").glob("*.nbc"))
+
+    def start(self, argument: str, **variables: str) -> subprocess.Popen[str]:
+        """The same in a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-B", "-c", IN_A_NEW_PROCESS, argument],
+            env=os.environ | {"PYTHONPATH": str(self.root)} | variables, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+
+def answer(process: subprocess.Popen[str]) -> tuple[float, int]:
+    shown, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    result, misses = shown.split()
+    return float(result), int(misses)
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("HALFSTEP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return Package(tmp_path)
+
+
+def away(package: Package) -> Path:
+    """The folder in the user's cache."""
+    files = KernelFiles.of(str(package.folder / "caller.py"))
+    assert files is not None
+    return files.folders()[-1]
+
+
+def make_unwritable(package: Package) -> None:
+    """By a file where the folder should be, which holds for the superuser, too."""
+    (package.folder / "__pycache__").write_text("in the way")
+
+
+class TestWhatIsFound:
+    def test_is_what_was_compiled_before(self, package: Package) -> None:
+        assert package.run() == (4.0, 2)
+        assert package.run() == (4.0, 0)
+        assert len(package.kept()) == 2
+
+    def test_is_not_what_was_compiled_before_an_edit_of_the_kernel(self, package: Package) -> None:
+        package.run()
+        package.write("caller", CALLER.replace("2.0", "30.0"))
+        assert package.run() == (60.0, 2)
+
+    def test_is_not_what_was_compiled_before_an_edit_of_another_file(self, package: Package) -> None:
+        package.run()
+        package.write("called", CALLED.replace("1.0", "10.0"))
+        assert package.run() == (22.0, 2)
+
+    def test_is_again_what_was_compiled_before_an_edit_that_was_taken_back(self, package: Package) -> None:
+        package.run()
+        package.write("called", CALLED.replace("1.0", "10.0"))
+        package.load()  # as others do who compile nothing
+        package.write("called", CALLED)
+        assert package.run() == (4.0, 0)
+
+    @pytest.mark.parametrize("module", [numba, kernel_cache.llvmlite, kernel_cache.np])
+    def test_is_not_what_another_version_compiled(
+        self, package: Package, monkeypatch: pytest.MonkeyPatch, module: ModuleType
+    ) -> None:
+        package.run()
+        kernel_cache._stamp.cache_clear()
+        monkeypatch.setattr(module, "__version__", "0.0")
+        assert package.run() == (4.0, 2)
+        kernel_cache._stamp.cache_clear()
+
+    def test_is_not_what_was_compiled_with_other_checks(
+        self, package: Package, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        package.run()
+        monkeypatch.setattr(numba.config, "BOUNDSCHECK", 1)
+        assert package.run() == (4.0, 2)
+
+    def test_is_not_what_another_processor_runs(self, package: Package) -> None:
+        package.run()
+        other = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+        assert answer(package.start("1.0", **other)) == (4.0, 1)
+        assert answer(package.start("1.0", **other)) == (4.0, 0)
+        assert package.run() == (4.0, 0)  # both are kept
+
+    def test_is_nothing_for_a_function_without_a_file(self) -> None:
+        scope: dict[str, object] = {}
+        exec("def half(x): return x / 2", scope)
+        half = kernel(scope["half"])
+        assert half(3.0) == 1.5
+
+
+class TestFilesThatAreNotWhole:
+    @pytest.mark.parametrize("keep", [0, CHECKSUM_BYTES - 1, CHECKSUM_BYTES, 1000])
+    def test_truncated_ones_are_replaced(self, package: Package, keep: int) -> None:
+        package.run()
+        for path in package.kept():
+            path.write_bytes(path.read_bytes()[:keep])
+        assert package.run() == (4.0, 2)
+        assert package.run() == (4.0, 0)
+
+    @pytest.mark.parametrize("place", [0, CHECKSUM_BYTES, -1])
+    def test_corrupted_ones_are_replaced(self, package: Package, place: int) -> None:
+        package.run()
+        for path in package.kept():
+            content = bytearray(path.read_bytes())
+            content[place] ^= 1
+            path.write_bytes(content)
+        assert package.run() == (4.0, 2)
+        assert package.run() == (4.0, 0)
+
+    def test_folders_in_the_place_of_one_are_passed_over(self, package: Package) -> None:
+        package.run()
+        for path in package.kept():
+            path.unlink()
+            path.mkdir()
+        assert package.run() == (4.0, 2)
+        assert package.run() == (4.0, 0)  # from the user's cache
+
+
+def test_processes_that_compile_at_once_find_their_own_code(package: Package) -> None:
+    arguments = ["1.0", "1", "1.0", "1"]  # for two types each
+    for misses in (None, 0):
+        answers = [answer(process) for process in [package.start(argument) for argument in arguments]]
+        assert [result for result, _ in answers] == [4.0] * len(arguments)
+        if misses is not None:
+            assert [missed for _, missed in answers] == [misses] * len(arguments)
+    assert len(package.kept()) == 4
+    assert not list((package.folder / "__pycache__").glob(".*"))
+
+
+class TestWhereKernelsAreKept:
+    def test_in_the_users_cache_if_not_beside_the_source(self, package: Package) -> None:
+        make_unwritable(package)
+        assert package.run() == (4.0, 2)
+        assert package.run() == (4.0, 0)
+        assert len(package.kept(away(package))) == 2
+
+    def test_beside_the_source_they_are_read_where_they_cannot_be_written(
+        self, package: Package, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        package.run()
+
+        def refuse(path: Path, content: bytes) -> None:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(kernel_cache, "write_atomically", refuse)
+        assert package.run() == (4.0, 0)
+
+    def test_nowhere_if_nothing_can_be_written(self, package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+        make_unwritable(package)
+        monkeypatch.setenv("HALFSTEP_CACHE", str(package.folder / "__pycache__"))
+        assert package.run() == (4.0, 2)
+        assert package.run() == (4.0, 2)
+
+    def test_nowhere_if_the_user_has_no_home(self, package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+        def nobody() -> Path:
+            raise RuntimeError("Could not determine home directory.")
+
+        make_unwritable(package)
+        for name in ("HALFSTEP_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(Path, "home", nobody)
+        assert package.run() == (4.0, 2)
+
+    def test_where_the_variable_says(self, package: Package, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "chosen"))
+        assert package.run() == (4.0, 2)
+        assert package.run() == (4.0, 0)
+        assert len(list((tmp_path / "chosen").glob("*/*.nbc"))) == 2
+        assert not package.kept()
+
+    @pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has other permissions")
+    def test_not_where_others_may_write(self, package: Package) -> None:
+        make_unwritable(package)
+        package.run()
+        assert away(package).stat().st_mode & 0o777 == 0o700
+        away(package).chmod(0o777)
+        assert package.run() == (4.0, 2)
+        assert package.run() == (4.0, 2)
+
+    @pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has other permissions")
+    def test_not_in_a_folder_of_somebody_else(self, package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+        make_unwritable(package)
+        package.run()
+        stranger = os.getuid() + 1
+        monkeypatch.setattr(os, "getuid", lambda: stranger)
+        assert package.run() == (4.0, 2)
+
+
+class TestWhatBecomesOfOldKernels:
+    def test_those_of_a_source_that_is_no_more_go(self, package: Package) -> None:
+        package.run()
+        old = package.kept()
+        package.write("called", CALLED.replace("1.0", "10.0"))
+        package.run()
+        assert len(package.kept()) == 2
+        assert not set(old) & set(package.kept())
+
+    def test_those_of_another_processor_stay(self, package: Package) -> None:
+        answer(package.start("1.0", NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=""))
+        others = package.kept()
+        package.write("called", CALLED.replace("1.0", "10.0"))
+        package.run()
+        assert len(others) == 2
+        assert set(others) < set(package.kept())
+
+    def test_all_go_when_the_cache_is_cleared(self, package: Package) -> None:
+        package.run()
+        (package.folder / "__pycache__" / "caller.twice-5.py311.nbi").write_bytes(b"an index of Numba's own cache")
+        (package.folder / "__pycache__" / ".caller.twice.nbc.0123").write_bytes(b"of a process that was killed")
+        (package.folder / "__pycache__" / "caller.cpython-311.pyc").write_bytes(b"")
+        files = KernelFiles.of(str(package.folder / "caller.py"))
+        assert files is not None
+        files.clear()
+        assert [path.name for path in (package.folder / "__pycache__").iterdir()] == ["caller.cpython-311.pyc"]
+        assert package.run() == (4.0, 2)
+
+
+def test_numbers_that_a_kernel_writes_out_compile_nothing_twice(package: Package) -> None:
+    package.write("caller", CALLER.replace("step(x)", "(step(x) + step(1.0) + step(2.0) + step(1) + step(2))"))
+    module = package.load()
+    assert module.twice(1.0) == 24.0
+    assert len(module.step.signatures) == 2  # floats and integers
+
+
+FIT = """
+import numpy as np
+import halfstep as hs
+
+rng = np.random.default_rng(0)
+users, items, values = rng.integers(0, 300, 6000), rng.integers(0, 200, 6000), rng.integers(1, 6, 6000)
+data = hs.Interactions.from_arrays(users, items, values, duplicates="last")
+model = hs.ALS(hs.Explicit(biases=True), rank=8, iterations=3, solver="cg", refresh_users=False, random_state=0)
+model.fit(data)
+print(model.user_factors_.tobytes().hex(), [line.observed.hex() for line in model.history_])
+"""
+
+
+def test_a_process_that_compiles_has_the_bits_of_one_that_finds(tmp_path: Path) -> None:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    compiled, found = (
+        subprocess.run(
+            [sys.executable, "-c", FIT], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    )
+    assert list(tmp_path.rglob("*.nbc"))
+    assert compiled == found

@@ -1,0 +1,257 @@
+"""What rows are linked to: bags, matrices, dataframes; in models that are fitted, folded in, saved and explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from scipy.sparse import csr_array
+
+import halfstep as hs
+from halfstep.data.side_information import Given, bags
+from halfstep.errors import DataError
+
+GENRES = {"tea": "drink|hot", "milk": "drink", "rice": "food|hot", "fish": "food", "bread": "food"}
+FRAMES = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "pyarrow": pa.table}
+
+
+@pytest.fixture(scope="module")
+def tastes() -> hs.Interactions:
+    """Ratings of 60 users who like drinks or food, and warm things or not; of the last item there are none."""
+    rng = np.random.default_rng(0)
+    items = list(GENRES)
+    likes_food, likes_hot = rng.normal(size=60), rng.normal(size=60)
+    rows = [
+        (
+            f"u{u}", item,
+            3 + likes_food[u] * (1 if "food" in GENRES[item] else -1) + likes_hot[u] * ("hot" in GENRES[item])
+            + 0.3 * rng.normal(),
+        )
+        for u in range(60) for item in items[:-1]
+    ]  # fmt: skip
+    return hs.Interactions.from_arrays(*zip(*rows, strict=True))
+
+
+def genres(kind: str = "pandas"):
+    return FRAMES[kind]({"item": list(GENRES), "kind": list(GENRES.values()), "price": [1.0, 2.0, 3.0, 4.0, None]})
+
+
+def sampler(**options) -> hs.BayesianALS:
+    return hs.BayesianALS(rank=3, iterations=40, burn_in=10, random_state=0, **options)
+
+
+def test_a_bag_has_the_length_1() -> None:
+    data = hs.Interactions.from_arrays([0, 0, 0, 2], [5, 6, 7, 5])
+    F = bags(data.by_user, data.n_items).toarray()
+    np.testing.assert_allclose(F, [[3**-0.5] * 3, [1, 0, 0]])
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_numbers_are_standardised_and_categories_become_indicators(tastes: hs.Interactions, kind: str) -> None:
+    data, given = Given.read(tastes, genres(kind), "item")
+    order = [data.items.position(name) for name in GENRES]
+    F = given.matrix.toarray()[order]
+    names = given.columns[0].names
+    assert names == ("drink", "food", "hot")
+    np.testing.assert_array_equal(F[:, :3], [[name in GENRES[item].split("|") for name in names] for item in GENRES])
+    prices = np.array([1.0, 2.0, 3.0, 4.0])
+    np.testing.assert_allclose(F[:, 3], [*(prices - 2.5) / prices.std(), 0.0])
+    assert len(data.items) == len(tastes.items) + 1  # an id with features is part of the model
+
+
+def test_items_without_ratings_are_predicted_from_their_features() -> None:
+    rng = np.random.default_rng(0)
+    genre, likes = rng.integers(3, size=40), rng.normal(size=(50, 3))
+    users, items = np.nonzero(rng.random((50, 40)) < 0.5)
+    data = hs.Interactions.from_arrays(
+        users, items, 3 + likes[users, genre[items]] + 0.3 * rng.normal(size=len(users))
+    )
+    is_cold = data.item_positions >= 32
+    train, test = data.subset(~is_cold), data.subset(is_cold)
+    films = pd.DataFrame({"item": np.arange(42), "genre": np.array(["a", "b|c", "c"])[[*genre, 0, 1]]})
+    model = sampler().fit(train, item_features=films)
+    assert 41 in model.items_.ids  # nobody has it in either part
+    errors = [hs.metrics.rmse(test.values, each.predict(test)) for each in (model, hs.UserItemBias().fit(train))]
+    assert errors[0] < 0.5 * errors[1]
+    _, lower, upper = model.predict(test, interval=0.9)
+    assert 0.85 < np.mean((lower <= test.values) & (test.values <= upper)) <= 1.0
+    known = train.subset(train.item_positions < 8)
+    assert np.mean(upper - lower) > np.mean(np.subtract(*model.predict(known, interval=0.9)[:0:-1]))
+
+
+def test_bits_do_not_depend_on_threads(tastes: hs.Interactions) -> None:
+    models = [
+        sampler(implicit_features=True, threads=threads).fit(tastes, item_features=genres()) for threads in (1, 2, 3)
+    ]
+    for other in models[1:]:
+        np.testing.assert_array_equal(models[0].samples_.users.factors, other.samples_.users.factors)
+        np.testing.assert_array_equal(models[0].samples_.items.factors, other.samples_.items.factors)
+
+
+@pytest.mark.parametrize("split", ["subset", "by time", "at random"])
+def test_implicit_features_know_the_training_side_alone(split: str) -> None:
+    """The pairs that are held out may be others, with other values: not a bit changes, whatever was built before."""
+    rng = np.random.default_rng(1)
+    cells = rng.permutation(30 * 20)[:280]
+    users, items = np.divmod(cells, 20)
+    values, times = rng.normal(size=280), np.arange(280)
+    is_test = times >= 210
+    factors = []
+    for moved in (False, True):
+        u, i, v = users.copy(), items.copy(), values.copy()
+        if moved:  # to cells that nobody had
+            u[is_test], i[is_test] = np.divmod(np.setdiff1d(np.arange(600), cells)[: is_test.sum()], 20)
+            v[is_test] = 9.0
+        data = hs.Interactions.from_arrays(u, i, v, times).rebased(
+            users=hs.Vocabulary(np.arange(30)), items=hs.Vocabulary(np.arange(20))
+        )
+        data.by_user, data.by_item, data.user_counts, data.item_counts  # noqa: B018 - built, and maybe handed on
+        if split == "subset":
+            train = data.subset(~is_test)
+        elif split == "by time":
+            train, _ = hs.split_by_time(data, test_fraction=0.25)
+        else:
+            train, test = hs.split_random(data, 0.25, random_state=0)
+            is_test = np.isin(data.timestamps, test.timestamps)  # by place alone: the same in both
+        model = sampler(implicit_features=True).fit(train)
+        factors.append(model.samples_.items.factors)
+    np.testing.assert_array_equal(*factors)
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_implicit_features_help_where_who_rates_what_says_something(seed: int) -> None:
+    """Few ratings with much noise, of users who rate what they like: features are many more than rows."""
+    rng = np.random.default_rng(seed)
+    taste, kind = rng.integers(2, size=400), rng.integers(2, size=60)
+    match = taste[:, None] == kind
+    users, items = np.nonzero(rng.random(match.shape) < np.where(match, 0.15, 0.05))
+    values = np.where(match[users, items], 1.0, -1.0) + rng.normal(size=len(users))
+    train, test = hs.split_random(hs.Interactions.from_arrays(users, items, values), 0.3, random_state=0)
+    errors = [
+        hs.metrics.rmse(
+            test.values,
+            hs.BayesianALS(rank=2, iterations=80, implicit_features=implicit, random_state=0)
+            .fit(train)
+            .predict(test),
+        )
+        for implicit in (False, True)
+    ]
+    assert errors[1] < 0.98 * errors[0]
+
+
+def test_a_matrix_goes_by_position(tastes: hs.Interactions) -> None:
+    F = csr_array(np.eye(len(tastes.items)))
+    model = sampler().fit(tastes, item_features=F)
+    assert np.isfinite(model.predict(tastes)).all()
+    with pytest.raises(DataError, match="has 4 rows, and there are 60 users"):
+        sampler().fit(tastes, user_features=F)
+
+
+def test_users_are_folded_in_with_their_features(tastes: hs.Interactions) -> None:
+    told = pd.DataFrame({"user": tastes.users.ids, "warm": np.arange(60) % 2})
+    model = sampler(implicit_features=True).fit(tastes, user_features=told)
+    strangers = pd.DataFrame({"user": ["new", "newer"], "warm": [0, 1]})
+    history = {"new": {"tea": 5.0, "fish": 1.0}, "newer": {"tea": 5.0, "fish": 1.0}}
+    folded = model.fold_in(history, user_features=strangers)
+    assert np.isfinite(folded.predict(["new", "newer"], ["milk"])).all()
+    alone = model.fold_in({"new": history["new"]}, user_features=strangers)
+    np.testing.assert_array_equal(folded.predict(["new"], ["milk"]), alone.predict(["new"], ["milk"]))
+    with pytest.raises(DataError, match="no column 'warm'"):
+        model.fold_in(history, user_features=pd.DataFrame({"user": ["new"], "cold": [1]}))
+    with pytest.raises(
+        DataError, match="user id in user_features 7 is an integer, but the known user ids are strings such as 'new'"
+    ):
+        model.fold_in(history, user_features=strangers.assign(user=range(7, 7 + len(strangers))))
+    with pytest.raises(DataError, match="was fitted without any"):
+        sampler().fit(tastes).fold_in(history, user_features=strangers)
+
+
+def test_explanations_add_up_to_what_is_expected_of_a_user(tastes: hs.Interactions) -> None:
+    told = pd.DataFrame({"user": tastes.users.ids, "warm": np.arange(60) % 2})
+    model = sampler(implicit_features=True).fit(tastes, user_features=told, item_features=genres())
+    user, item = tastes.users.position("u3"), model.items_.position("milk")
+    history = tastes.subset(tastes.user_positions == user)
+    places, samples = model.items_.positions(history.item_ids), model.samples_
+    f = np.zeros(len(model.items_) + 1)
+    f[places], f[-1] = len(places) ** -0.5, [-1.0, 1.0][list(told["user"]).index("u3") % 2]  # standardised
+    expected = []
+    for s in range(len(samples)):
+        y = np.column_stack([samples.items.factors[places, s], np.ones(len(places))]).astype(float)
+        t = history.values - model.mean_ - samples.items.biases[places, s]
+        precision = np.linalg.inv(samples.users.roots[s] @ samples.users.roots[s].T)
+        mean = samples.users.means[s] + f @ samples.link[s]
+        x = np.linalg.solve(precision + samples.noise[s] * y.T @ y, precision @ mean + samples.noise[s] * y.T @ t)
+        expected.append(x @ np.append(samples.items.factors[item, s], 1.0) + samples.items.biases[item, s])
+    why = model.explain("u3", "milk")
+    assert why.baseline + why.contributions.sum() == pytest.approx(model.mean_ + np.mean(expected), rel=1e-4)
+    assert why.score == model.predict("u3", ["milk"])[0]
+
+
+def test_a_file_keeps_the_link(tmp_path: Path, tastes: hs.Interactions) -> None:
+    told = pd.DataFrame({"user": tastes.users.ids, "warm": np.arange(60) % 2, "town": ["a|b", "b"] * 30})
+    model = sampler(implicit_features=True).fit(tastes, user_features=told, item_features=genres())
+    model.save(tmp_path / "m.halfstep")
+    loaded = hs.load(tmp_path / "m.halfstep")
+    history, of_new = {"new": {"tea": 5.0}}, pd.DataFrame({"user": ["new"], "warm": [1], "town": ["a"]})
+    for one, other in (
+        (model, loaded),
+        (model.fold_in(history, user_features=of_new), loaded.fold_in(history, user_features=of_new)),
+    ):
+        pairs = one.users_.ids[:1], ["bread"]
+        np.testing.assert_array_equal(one.predict(*pairs), other.predict(*pairs))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"item": ["tea"], "price": [np.inf]}, "feature 'price' has infinite entries"),
+        (
+            {"item": [1], "price": [1.0]},
+            "item id in item_features 1 is an integer, but the known item ids are strings",
+        ),
+        ({"item": ["tea", 1], "price": [1.0, 2.0]}, "item id in item_features 1 is an integer"),
+        ({"item": ["salt"], "price": [1.0]}, "none of the items in item_features, such as 'salt', is in the data"),
+        ({"thing": ["tea"], "price": [1.0]}, "no column 'item' with the ids"),
+        ({"item": ["tea", "tea"], "price": [1.0, 2.0]}, "tea"),
+        ({"item": ["tea"], "price": [[1.0]]}, "give numbers, or strings"),
+    ],
+)
+def test_features_that_make_no_sense(tastes: hs.Interactions, given: dict, message: str) -> None:
+    with pytest.raises(hs.errors.HalfstepError, match=message):
+        sampler().fit(tastes, item_features=pd.DataFrame(given))
+
+
+def test_what_is_no_table_is_refused(tastes: hs.Interactions) -> None:
+    with pytest.raises(DataError, match="item_features is a dict"):
+        sampler().fit(tastes, item_features={"item": ["tea"]})
+
+
+def test_equal_numbers_say_nothing() -> None:
+    """The mean of three times 0.1 is not 0.1: what is left by rounding must not be taken for a spread."""
+    data = hs.Interactions.from_arrays(["a", "b", "c"], [1, 2, 3], [1.0, 2.0, 3.0])
+    frame = pd.DataFrame({"user": ["a", "b", "c"], "age": [0.1, 0.1, 0.1]})
+    _, given = Given.read(data, frame, "user")
+    np.testing.assert_array_equal(given.matrix.toarray(), np.zeros((3, 1)))
+    others = given.of_others(hs.Vocabulary(["d"]), pd.DataFrame({"user": ["d"], "age": [0.2]}))
+    np.testing.assert_allclose(others.matrix.toarray(), [[0.1]])
+
+
+@pytest.mark.parametrize("extreme", [1e300, 1e-300])
+def test_numbers_without_a_standard_deviation_are_refused(extreme: float) -> None:
+    data = hs.Interactions.from_arrays(["a", "b"], [1, 2], [1.0, 2.0])
+    frame = pd.DataFrame({"user": ["a", "b"], "age": [extreme, -extreme]})
+    with pytest.raises(DataError, match=r"'age' has entries such as .*: give it in other units"):
+        Given.read(data, frame, "user")
+
+
+def test_an_id_with_two_rows_of_features_is_named(tastes: hs.Interactions) -> None:
+    twice = pd.concat([genres(), genres().iloc[:1]])
+    with pytest.raises(DataError, match=r"the item id in item_features in row 5 .* is 'tea': a repeat; give each"):
+        hs.ALS(rank=2).fit(tastes, item_features=twice)
+    model = hs.ALS(rank=2, iterations=1).fit(tastes, user_features=pd.DataFrame({"user": ["u0"], "age": [1.0]}))
+    with pytest.raises(DataError, match=r"the user id in user_features in row 1 .* is 'new': a repeat"):
+        model.fold_in({"new": {"tea": 3.0}}, user_features=pd.DataFrame({"user": ["new", "new"], "age": [1.0, 2.0]}))

@@ -1,0 +1,341 @@
+"""The sampler draws from what it says: half-steps with a prior and noise, conditionals, and the chain they make."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from scipy.sparse import csr_array
+
+import halfstep as hs
+import reference
+from halfstep.models.bayesian.feature_link import Link
+from halfstep.models.bayesian.gibbs import Chain
+from halfstep.models.bayesian.hyperpriors import (
+    BLOCK,
+    Dice,
+    Hyperparameters,
+    Moments,
+    NormalWishart,
+    draw_noise_precision,
+)
+from halfstep.objective.problem import Prior, sides
+from halfstep.objective.regularization import Regularization
+from halfstep.solver.cpu import CPU
+from halfstep.solver.layout import empty_factors
+from halfstep.solver.schedule import LEAST_SEGMENT
+from settings import SETTINGS, Setting, Table
+
+pytestmark = pytest.mark.slow
+
+PLAIN = next(setting for setting in SETTINGS if setting.name == "biased")
+WEIGHTED = next(setting for setting in SETTINGS if setting.name == "biased-weighted")
+UNBIASED = next(setting for setting in SETTINGS if setting.name == "als-wr")
+MISSING = next(setting for setting in SETTINGS if setting.name == "signed-biased-missing")
+
+
+def some_prior(rng: np.random.Generator, n_rows: int, K: int, *, one_mean: bool, noisy: bool) -> Prior:
+    root = rng.normal(size=(K, K))
+    means = rng.normal(size=(1 if one_mean else n_rows, K))
+    return Prior(means, root @ root.T / K + 0.5 * np.eye(K), rng.normal(size=(n_rows, K)) if noisy else None)
+
+
+def run(side, Y, prior, *, dtype: str, threads: int = 1):
+    K = side.unknowns
+    fixed, X = empty_factors(len(Y), K, dtype), empty_factors(len(side.indptr) - 1, K, dtype)
+    fixed[:, :K] = Y
+    with CPU(threads) as backend:
+        loss = backend.half_step_and_loss(backend.load(side), fixed, X, prior=prior)
+    assert not X[:, K:].any(), "the padding must stay 0"
+    return X[:, :K], loss
+
+
+# --- the half-step
+
+
+@pytest.mark.parametrize("setting", [PLAIN, WEIGHTED, UNBIASED, MISSING], ids=str)
+@settings(max_examples=25)
+@given(
+    rank=st.sampled_from([1, 3, 8, 11, 12, 16, 33, 40]),
+    one_mean=st.booleans(),
+    noisy=st.booleans(),
+    ridge=st.sampled_from([0.0, 0.7]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_rows_with_a_prior_equal_the_twin(
+    setting: Setting, rank: int, one_mean: bool, noisy: bool, ridge: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    table = Table(rng.random((11, 14)) < 0.4, rng.normal(size=(11, 14)))
+    table.observed[0, 0], table.observed[1] = True, False
+    problem = setting.problem(table, rank=rank, strength=ridge, rho=2.0)
+    K = rank + setting.biases
+    prior = some_prior(rng, 11, K, one_mean=one_mean, noisy=noisy)
+    Y = rng.normal(size=(14, K))
+    noise = np.zeros((11, K)) if prior.noise is None else prior.noise
+    expected = np.empty((11, K))
+    for u in range(11):
+        mean = prior.means[0 if one_mean else u]
+        if not table.observed[u].any():
+            expected[u] = mean
+            continue
+        A, b = reference.system(problem, Y, u)
+        ridges = problem.row_lambda[u] * np.diag([1.0] * rank + [problem.rho] * setting.biases)
+        expected[u] = reference.draw_row(A + prior.precision, b + (prior.precision + ridges) @ mean, noise[u])
+    for dtype, precision in (("float64", 1e-10), ("float32", 3e-3)):
+        side, _ = setting.sides(table, rank=rank, strength=ridge, rho=2.0, dtype=dtype)
+        X, loss = run(side, Y, prior, dtype=dtype)
+        np.testing.assert_allclose(X, expected, atol=precision * np.abs(expected).max())
+        observed, missing, _ = reference.terms(problem, X.astype(float), Y)
+        np.testing.assert_allclose(loss, (observed, missing), rtol=precision, atol=precision)
+
+
+def test_long_rows_have_a_prior_and_noise_too() -> None:
+    rng = np.random.default_rng(1)
+    n, k = 2 * LEAST_SEGMENT + 10, 4
+    data = hs.Interactions.from_arrays(np.r_[np.arange(n), 0], np.r_[np.zeros(n, int), 1], rng.normal(size=n + 1))
+    cost = hs.Explicit(biases=True).cost(data)
+    by_item = sides(data, cost, rank=k, regularization=Regularization(0.0, 0.0), dtype="float64")[1]
+    prior = some_prior(rng, 2, k + 1, one_mean=True, noisy=True)
+    Y = rng.normal(size=(n, k + 1))
+    y = np.column_stack([Y[:, :k], np.ones(n)])
+    b = y.T @ (data.values[:n] - cost.mean - Y[:, k]) + prior.precision @ prior.means[0]
+    expected = reference.draw_row(y.T @ y + prior.precision, b, prior.noise[0])
+    X, _ = run(by_item, Y, prior, dtype="float64", threads=2)
+    np.testing.assert_allclose(X[0], expected, rtol=1e-10)
+
+
+def test_without_noise_and_with_fixed_hyperparameters_it_is_als_to_the_bit() -> None:
+    rng = np.random.default_rng(0)
+    table = Table(rng.random((60, 40)) < 0.3, rng.integers(1, 6, (60, 40)).astype(float))
+    data, k, ridge = table.interactions, 9, 1.75
+    start = tuple(rng.normal(0, 0.1, (n, k)).astype(np.float32) for n in (60, 40))
+    objective = hs.Explicit(biases=True)
+    als = hs.ALS(
+        objective, rank=k, regularization=ridge, regularization_exponent=0.0, bias_regularization=1.0,
+        extrapolation=0.0, iterations=3, refresh_users=False, init=start,
+    ).fit(data)  # fmt: skip
+    P, Q = (empty_factors(n, k + 1, "float32") for n in (60, 40))
+    P[:, :k], Q[:, :k] = start
+    by_side = sides(data, objective.cost(data), rank=k, regularization=Regularization(0.0, 0.0), dtype="float64")
+    fixed = Hyperparameters(np.zeros(k + 1), ridge * np.eye(k + 1), np.eye(k + 1) / np.sqrt(ridge))
+    with CPU(2) as backend:
+        hyperprior = NormalWishart.of(k, biases=True, unit=1.0)
+        chain = Chain(backend, *by_side, P, Q, data=data, hyperprior=hyperprior, unit=1.0, dice=Dice(0))
+        chain.state = chain.state._replace(users=fixed, items=fixed, noise=1.0)
+        for _ in range(3):
+            chain.solve()
+    np.testing.assert_array_equal(chain.state.P[:, :k], als.user_factors_)
+    np.testing.assert_array_equal(chain.state.P[:, k], als.user_biases_)
+    np.testing.assert_array_equal(chain.state.Q[:, :k], als.item_factors_)
+    np.testing.assert_array_equal(chain.state.Q[:, k], als.item_biases_)
+    assert chain.state.loss == pytest.approx(als.history_[-1].observed, rel=1e-12)  # added up in another order
+
+
+# --- the other conditionals
+
+
+def test_hyperparameters_have_the_moments_of_their_conditional() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(7, 3)) @ rng.normal(size=(3, 3)) + [1.0, -2.0, 0.5]
+    hyperprior = NormalWishart(np.array([1.0, 1.0, 4.0]))
+    rows = Moments(len(X), len(X), X.sum(axis=0), X.T @ X)
+    draws = [hyperprior.draw(rows, rng) for _ in range(20_000)]
+    inverse = np.diag(hyperprior.scale) + (len(X) - 1) * np.cov(X.T) + 14 / 9 * np.outer(X.mean(0), X.mean(0))
+    W, n = np.linalg.inv(inverse), 10  # ν0 + 7
+    precisions, means = np.array([d.precision for d in draws]), np.array([d.mean for d in draws])
+    error = np.sqrt(n * (W**2 + np.outer(np.diag(W), np.diag(W))) / len(draws))
+    assert (np.abs(precisions.mean(axis=0) - n * W) < 4.5 * error).all()
+    covariance = inverse / (n - 3 - 1)  # of the rows, in the mean: that of an inverse Wishart distribution
+    assert (np.abs(means.mean(axis=0) - X.sum(axis=0) / 9) < 4.5 * np.sqrt(np.diag(covariance) / 9 / 20_000)).all()
+    np.testing.assert_allclose(np.cov(means.T) * 9, covariance, rtol=0.1, atol=0.1 * np.abs(covariance).max())
+    for draw in draws[:5]:
+        np.testing.assert_allclose(draw.precision @ draw.covariance, np.eye(3), atol=1e-9)
+
+
+def test_noise_is_gamma_distributed() -> None:
+    rng = np.random.default_rng(0)
+    draws = [draw_noise_precision(7.0, 5, 2.0, rng) for _ in range(5000)]
+    assert stats.kstest(draws, stats.gamma(1 + 5 / 2, scale=1 / (4.0 + 7.0 / 2)).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_noise_depends_on_seed_and_purpose_alone(dtype: str) -> None:
+    n = 2 * BLOCK + 10
+    draws = []
+    for seed, purpose, backwards in ((1, (1, 0), False), (1, (1, 0), True), (2, (1, 0), False), (1, (1, 1), False)):
+        out = np.empty((n, 3), dtype)
+        tasks = list(Dice(seed).noise(out, 0.5, *purpose))
+        assert len(tasks) == 3
+        for task in tasks[::-1] if backwards else tasks:
+            task()
+        draws.append(out)
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert np.unique(draws[0]).size > 0.99 * n * 3
+    for other in draws[2:]:
+        assert abs(np.corrcoef(draws[0].ravel(), other.ravel())[0, 1]) < 0.05
+    assert draws[0].std() == pytest.approx(0.5, rel=0.05)
+
+
+# --- the chain
+
+
+class Tiny:
+    """Few weighted cells, whose targets can be written to while a chain runs."""
+
+    def __init__(self, seed: int, n_users: int, n_items: int, k: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.observed = rng.random((n_users, n_items)) < 0.7
+        self.t = rng.normal(size=self.observed.shape)
+        self.w = rng.choice([0.5, 1.0, 2.0], self.observed.shape)
+        users, items = np.nonzero(self.observed)
+        self.users, self.items, self.k = users, items, k
+        data = hs.Interactions.from_arrays(users, items, self.t[users, items], weights=self.w[users, items])
+        assert (data.n_users, data.n_items) == self.observed.shape
+        cost = hs.Explicit(biases=True).cost(data)
+        self.by_user, self.by_item = sides(
+            data, cost, rank=k, regularization=Regularization(0.0, 0.0), dtype="float64"
+        )
+        self.data = data
+        self.write(self.t)
+
+    def write(self, t: np.ndarray) -> None:
+        """Replace all targets, on both sides."""
+        self.t = t
+        users = np.repeat(np.arange(len(t)), np.diff(self.by_user.indptr))
+        items = np.repeat(np.arange(t.shape[1]), np.diff(self.by_item.indptr))
+        self.by_user.targets[:] = t[users, self.by_user.indices]
+        self.by_item.targets[:] = t[self.by_item.indices, items]
+
+    def features(self) -> tuple[csr_array, csr_array]:
+        """More than there are users, fewer than items."""
+        rng = np.random.default_rng(7)
+        shapes = (len(self.t), len(self.t) + 2), (self.t.shape[1], 2)
+        return tuple(csr_array(rng.normal(size=shape) * (rng.random(shape) < 0.6)) for shape in shapes)
+
+    def chain(self, backend: CPU, P: np.ndarray, Q: np.ndarray, seed: int, features=(None, None)) -> Chain:
+        fixed = [empty_factors(len(F), self.k + 1, "float64") for F in (P, Q)]
+        for F, given_rows in zip(fixed, (P, Q), strict=True):
+            F[:, : self.k + 1] = given_rows
+        return Chain(
+            backend, self.by_user, self.by_item, *fixed, data=self.data,
+            hyperprior=NormalWishart.of(self.k, biases=True, unit=1.0), unit=1.0, dice=Dice(seed),
+            features=features,
+        )  # fmt: skip
+
+
+def batch_error(draws: np.ndarray, batches: int = 40) -> np.ndarray:
+    """The standard error of the mean of a chain, by means of batches."""
+    means = np.array([part.mean(axis=0) for part in np.array_split(draws, batches)])
+    return means.std(axis=0, ddof=1) / np.sqrt(batches)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_moments_match_a_long_run_of_the_dense_twin(linked: bool) -> None:
+    tiny = Tiny(3, 5, 4, 1)
+    rng = np.random.default_rng(1)
+    P, Q = rng.normal(size=(5, 2)), rng.normal(size=(4, 2))
+    ours, theirs = [], []
+    features = tiny.features() if linked else (None, None)
+    links = [None if F is None else reference.Link(F.toarray(), np.zeros((F.shape[1], 2)), 5.0) for F in features]
+
+    def seen_in(S, noise, strengths):
+        return [*S.ravel(), *np.tanh(S).ravel() ** 2, np.log(noise), *np.log(strengths)]
+
+    with CPU(1) as backend:
+        chain = tiny.chain(backend, P, Q, seed=4, features=features)
+        for _ in range(4000):
+            state = chain.sweep()
+            S = reference.dense_scores(state.P[:, :2], state.Q[:, :2])
+            ours.append(seen_in(S, state.noise, [link.strength for link in chain.links if link]))
+    noise = 1.0
+    for _ in range(2000):
+        P, Q, noise = reference.gibbs_sweep(tiny.t, tiny.w, tiny.observed, P, Q, noise, np.ones(2), rng, links)
+        theirs.append(seen_in(reference.dense_scores(P, Q), noise, [link.strength for link in links if link]))
+    a, b = np.array(ours)[200:], np.array(theirs)[200:]
+    seen = np.tile(tiny.observed.ravel(), 2)  # what is unseen has heavy tails
+    z = (a.mean(axis=0) - b.mean(axis=0)) / np.hypot(batch_error(a), batch_error(b))
+    assert np.abs(z[: len(seen)][seen]).max() < 4.0
+    assert np.abs(z[len(seen) :]).max() < 4.0
+
+
+def geweke_scores(starts: int, seed: int, sweeps: int = 10, *, linked: bool = False) -> np.ndarray:
+    """How far the sampler leads away from the joint distribution of data and parameters, in standard errors.
+
+    Parameters are drawn from the prior, and data given them: then sweeps, and data given the parameters, in turn,
+    leave their joint distribution as it is (Geweke 2004). With many starts the differences are independent, however
+    slowly a chain mixes. Priors have heavy tails: what is compared is bounded.
+    """
+    k = 1
+    tiny = Tiny(0, 6, 5, k)
+    rng = np.random.default_rng(seed)
+
+    features = tiny.features() if linked else (None, None)
+
+    def from_prior(links):
+        F = []
+        for n, link, f in zip((6, 5), links, features, strict=True):
+            normals = rng.normal(size=(k + 1, k + 1))
+            precision = normals @ normals.T  # Wishart with K degrees of freedom
+            mean, none = rng.multivariate_normal(np.zeros(k + 1), np.linalg.inv(2.0 * precision)), np.zeros(k + 1)
+            if link is not None:
+                link.strength = 5.0 * rng.gamma(1.0)
+                spread = np.linalg.inv(link.strength * precision)
+                link.coefficients = rng.multivariate_normal(none, spread, f.shape[1])
+                link.fitted = f @ link.coefficients
+                mean = mean + link.fitted
+            F.append(mean + rng.multivariate_normal(none, np.linalg.inv(precision), n))
+        return *F, rng.gamma(1.0)
+
+    def data_given(P, Q, noise):
+        return reference.dense_scores(P, Q) + rng.normal(size=tiny.w.shape) / np.sqrt(noise * tiny.w)
+
+    def seen_in(P, Q, noise, t, links):
+        S = reference.dense_scores(P, Q)
+        sizes = [np.log(np.abs(F.mean(axis=0)) / F.std(axis=0)) for F in (P, Q)]
+        spreads = [np.log(F.std(axis=0)) for F in (P, Q)]
+        errors = np.log(np.mean(tiny.w * (t - S) ** 2) * noise)
+        numbers = [P[0], Q[0], S[0, :2], np.log(np.abs(S[1])), *sizes, *spreads, [np.log(noise), errors]]
+        for link in filter(None, links):
+            B = link.coefficients
+            numbers += [B[0], [np.log(link.strength) - 1.5, np.log(np.abs(B).mean())], link.fitted[0]]
+        return np.tanh(np.concatenate(numbers))
+
+    differences = []
+    with CPU(1) as backend:
+        chain = tiny.chain(backend, np.zeros((6, k + 1)), np.zeros((5, k + 1)), seed, features)
+        for _ in range(starts):
+            P, Q, noise = from_prior(chain.links)
+            chain.state.P[:, : k + 1], chain.state.Q[:, : k + 1] = P, Q
+            chain.state = chain.state._replace(noise=noise)
+            tiny.write(data_given(P, Q, noise))
+            before, after = seen_in(P, Q, noise, tiny.t, chain.links), []
+            for _ in range(sweeps):
+                state = chain.sweep()
+                P, Q = state.P[:, : k + 1], state.Q[:, : k + 1]
+                tiny.write(data_given(P, Q, state.noise))
+                after.append(seen_in(P, Q, state.noise, tiny.t, chain.links))
+            differences.append(np.mean(after, axis=0) - before)
+    d = np.array(differences)
+    return d.mean(axis=0) / (d.std(axis=0, ddof=1) / np.sqrt(starts))
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_gewekes_joint_distribution_test(linked: bool) -> None:
+    assert np.abs(geweke_scores(400, seed=5, linked=linked)).max() < 4.0
+
+
+def test_gewekes_test_finds_coefficients_that_are_a_little_too_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = Link.draw
+    monkeypatch.setattr(
+        Link, "draw", lambda link, X, hyper, noise, rng: draw(link, X, hyper, (noise[0], 1.2 * noise[1]), rng)
+    )
+    assert np.abs(geweke_scores(300, seed=5, linked=True)).max() > 5.0
+
+
+def test_gewekes_test_finds_noise_that_is_a_little_too_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = Dice.noise
+    monkeypatch.setattr(Dice, "noise", lambda dice, out, spread, *purpose: noise(dice, out, 1.1 * spread, *purpose))
+    assert np.abs(geweke_scores(150, seed=5)).max() > 5.0

@@ -1,0 +1,601 @@
+"""Ordinal ratings in `BayesianALS`: kernels and cuts against naive twins, the chain by Geweke's test, the model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, special, stats
+
+import halfstep as hs
+import halfstep.models.bayesian.ordinal
+import reference
+from halfstep.errors import DataError, ModelFileError, NotFittedError, ParameterError
+from halfstep.models.bayesian.gibbs import Chain
+from halfstep.models.bayesian.hyperpriors import Dice, NormalWishart
+from halfstep.models.bayesian.ordinal import CELLS_AT_ONCE, Latents, Ratings, first_cuts, probabilities
+from halfstep.models.bayesian.samples import Samples, SideSamples
+from halfstep.objective.problem import sides
+from halfstep.objective.regularization import Regularization
+from halfstep.solver.cpu import CPU
+from halfstep.solver.kernels.ordinal import draw_latents, of_interval, sum_categories, truncated_normal, uniform
+from halfstep.solver.layout import empty_factors
+from lab.data import write_up_split
+
+pytestmark = pytest.mark.slow
+
+CUTS = np.array([-1.2, -0.9, 0.4, 1.5])  # of what is made up here: categories far from equally wide
+
+
+def made_up(seed: int = 0, n_users: int = 60, n_items: int = 45, share: float = 0.5) -> hs.Interactions:
+    """Ratings 1 … 5 by biases and a factor, with a user and an item that nobody has heard of."""
+    rng = np.random.default_rng(seed)
+    observed = rng.random((n_users, n_items)) < share
+    observed[-1], observed[:, -1] = False, False
+    scores = 0.7 * rng.normal(size=(n_users, 1)) + 0.7 * rng.normal(size=n_items)
+    scores += np.outer(rng.normal(size=n_users), rng.normal(size=n_items))
+    latent = scores + rng.normal(size=scores.shape)
+    users, items = np.nonzero(observed)
+    values = 1.0 + np.searchsorted(CUTS, latent[users, items])
+    data = hs.Interactions.from_arrays(users, items, values)
+    return data.rebased(users=hs.Vocabulary(np.arange(n_users)), items=hs.Vocabulary(np.arange(n_items)))
+
+
+@pytest.fixture(scope="module")
+def data() -> hs.Interactions:
+    return made_up()
+
+
+@pytest.fixture(scope="module")
+def model(data: hs.Interactions) -> hs.BayesianALS:
+    return hs.BayesianALS(ordinal=True, rank=2, iterations=80, burn_in=30, random_state=0).fit(data)
+
+
+def run(tasks) -> None:
+    for task in tasks:
+        task()
+
+
+# --- kernels
+
+ends = st.one_of(st.floats(-12, 12), st.sampled_from([-1e3, -60.0, -5.0, 0.0, 5.0, 38.0, 1e4]))
+intervals = st.one_of(
+    st.tuples(ends, st.floats(1e-3, 30)).map(lambda drawn: (drawn[0], drawn[0] + drawn[1])),
+    ends.map(lambda end: (-np.inf, end)),
+    ends.map(lambda end: (end, np.inf)),
+    st.just((-np.inf, np.inf)),
+)
+
+
+def log_interval(a: float, b: float) -> float:
+    """log (Φ(b) − Φ(a)), in whichever tail keeps the digits."""
+    if a > -b:
+        a, b = -b, -a
+    return special.log_ndtr(b) + np.log1p(-np.exp(special.log_ndtr(a) - special.log_ndtr(b)))
+
+
+@given(ends=intervals)
+def test_probabilities_of_intervals_and_their_derivatives(ends: tuple[float, float]) -> None:
+    a, b = ends
+    log_p, at_a, at_b = of_interval(a, b)
+    expected = log_interval(a, b)
+    assert log_p == pytest.approx(expected, rel=1e-8, abs=1e-9)
+    for end, found in ((a, at_a), (b, at_b)):
+        assert found == pytest.approx(np.exp(stats.norm.logpdf(end) - expected), rel=1e-6, abs=1e-12)
+
+
+@given(ends=intervals, u=st.floats(1e-9, 1 - 1e-9))
+def test_truncated_draws_are_quantiles(ends: tuple[float, float], u: float) -> None:
+    a, b = ends
+    drawn = truncated_normal(a, b, u)
+    assert a <= drawn <= b
+    assert drawn == pytest.approx(stats.truncnorm.ppf(u, a, b), rel=1e-7, abs=1e-7)
+
+
+@pytest.mark.parametrize("ends", [(-np.inf, -0.3), (-0.2, 0.9), (2.5, np.inf), (8.0, 8.2), (-np.inf, -12.0)])
+def test_truncated_draws_have_the_moments_of_scipys(ends: tuple[float, float]) -> None:
+    n, score = 40_000, 0.7
+    targets, none = np.empty(n), np.empty(0, np.int64)
+    bounds = np.concatenate([[-np.inf], np.array(ends)[np.isfinite(ends)] + score, [np.inf]])
+    category = np.full(n, 0 if ends[0] == -np.inf else 1, np.uint8)
+    draw_latents(0, n, np.full(n, score), category, bounds, np.uint64(11), none, targets, none, targets[:0])
+    expected = stats.truncnorm(*ends, loc=score)
+    assert stats.kstest(targets, expected.cdf).pvalue > 1e-3
+    assert targets.mean() == pytest.approx(expected.mean(), abs=4 * expected.std() / np.sqrt(n))
+    assert targets.var() == pytest.approx(expected.var(), rel=0.05)
+
+
+def split_mix(key: int, n: int) -> int:
+    mask = 2**64 - 1
+    z = (key + (n + 1) * 0x9E3779B97F4A7C15) & mask
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+    return z ^ (z >> 31)
+
+
+@given(key=st.integers(0, 2**64 - 1), n=st.integers(0, 2**31 - 1))
+def test_uniform_numbers_are_those_of_split_mix(key: int, n: int) -> None:
+    assert split_mix(0, 0) == 0xE220A8397B1DCDAF  # as published
+    u = uniform(np.uint64(key), n)
+    assert u == ((split_mix(key, n) >> 12) + 0.5) / 2**52
+    assert 0.0 < u < 1.0
+
+
+@given(seed=st.integers(0, 2**32 - 1), n_cuts=st.integers(0, 6), scale=st.sampled_from([0.3, 3.0]))
+@settings(max_examples=30)
+def test_sums_by_category_equal_the_twin(seed: int, n_cuts: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    n, step = 30, 1e-4
+    bounds = np.concatenate([[-np.inf], np.sort(rng.normal(size=n_cuts)) + 0.3 * np.arange(n_cuts), [np.inf]])
+    scores, categories = scale * rng.normal(size=n), rng.integers(0, n_cuts + 1, n).astype(np.uint8)
+    sums = np.empty((n_cuts + 1, 5))
+    sum_categories(0, n, scores, categories, bounds, sums)
+    for r in range(n_cuts + 1):
+        own = scores[categories == r]
+
+        def log_p(lower: float, upper: float, own=own) -> float:
+            return sum(log_interval(lower - s, upper - s) for s in own)
+
+        ends = bounds[r : r + 2]
+        assert sums[r, 0] == pytest.approx(log_p(*ends), rel=1e-9)
+        for end in np.flatnonzero(np.isfinite(ends)):
+            low, high = ends.copy(), ends.copy()
+            low[end], high[end] = ends[end] - step, ends[end] + step
+            below, here, above = log_p(*low), log_p(*ends), log_p(*high)
+            assert sums[r, 1 + 2 * end] == pytest.approx((above - below) / (2 * step), rel=1e-4, abs=1e-5)
+            assert sums[r, 2 + 2 * end] == pytest.approx((above - 2 * here + below) / step**2, rel=0.01, abs=1e-3)
+
+
+def random_samples(seed: int, k: int, count: int, n_cuts: int) -> Samples:
+    rng = np.random.default_rng(seed)
+
+    def side(n: int) -> SideSamples:
+        drawn = SideSamples.empty(n, count, k, rng.random(n) < 0.3)
+        for array in (drawn.factors, drawn.biases, drawn.means):
+            array[...] = rng.normal(size=array.shape)
+        drawn.roots[...] = rng.normal(size=drawn.roots.shape)
+        return drawn
+
+    cuts = np.sort(rng.normal(size=(count, n_cuts)), axis=1)
+    link = np.zeros((count, 0, k + 1), np.float32)
+    return Samples(side(4), side(3), np.ones(count), link, cuts, np.arange(n_cuts + 1.0))
+
+
+@given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 4), count=st.integers(1, 6), n_cuts=st.integers(0, 5))
+@settings(max_examples=25)
+def test_probabilities_of_pairs_equal_the_twin(seed: int, k: int, count: int, n_cuts: int) -> None:
+    samples = random_samples(seed, k, count, n_cuts)
+    u, i = (grid.ravel() - 1 for grid in np.meshgrid(np.arange(5), np.arange(4)))  # with strangers, −1
+    found = probabilities(samples, u, i, run)
+    for n in range(len(u)):
+        expected = np.zeros(n_cuts + 1)
+        for s in range(count):
+            x, y = (
+                side.means[s].astype(float)
+                if at < 0
+                else np.append(side.factors[at, s], side.biases[at, s]).astype(float)
+                for side, at in ((samples.users, u[n]), (samples.items, i[n]))
+            )
+            S, T = (side.roots[s] @ side.roots[s].T for side in (samples.users, samples.items))
+            new_user, new_item = (
+                at < 0 or side.is_new[at] for side, at in ((samples.users, u[n]), (samples.items, i[n]))
+            )
+            v, w = np.append(y[:k], 1.0), np.append(x[:k], 1.0)
+            variance = 1.0 + new_user * v @ S @ v + new_item * w @ T @ w
+            variance += (new_user and new_item) * np.trace(S[:k, :k] @ T[:k, :k])
+            bounds = np.concatenate([[-np.inf], samples.cuts[s], [np.inf]])
+            score = x[:k] @ y[:k] + x[k] + y[k]
+            expected += np.diff(stats.norm.cdf(bounds, score, np.sqrt(variance))) / count
+        np.testing.assert_allclose(found[n], expected, atol=1e-12)
+
+
+# --- cuts
+
+
+def latents_of(scores: np.ndarray, numbers: np.ndarray, backend: CPU) -> Latents:
+    """With scores that are given: of one user without factors, whose items have them as biases."""
+    data = hs.Interactions.from_arrays(np.zeros(len(scores), int), np.arange(len(scores)), scores)
+    cost = replace(hs.Explicit(biases=True).cost(data), targets=np.zeros(len(scores)))
+    side = sides(data, cost, rank=1, regularization=Regularization(0.0, 0.0), dtype="float64")[0]
+    latents = Latents(backend, backend.load(side), numbers.astype(np.uint8))
+    X, Y = empty_factors(1, 2, "float64"), empty_factors(len(scores), 2, "float64")
+    Y[:, 1] = scores
+    latents.score(X, Y)
+    return latents
+
+
+@pytest.mark.parametrize(
+    "numbers", [[0, 0, 1, 2, 1, 0, 2, 2], [0, 0, 0], [1, 1, 1, 1, 1, 1], [0, 2, 2, 0, 2]], ids=str
+)
+def test_cuts_follow_their_density(numbers: list[int]) -> None:
+    """Two cuts between three categories, some of which no rating is in, against integrals over both."""
+    scores = np.linspace(-1.5, 1.0, len(numbers))
+
+    grid = np.linspace(-6.0, 6.0, 401)
+    low, high = np.meshgrid(grid, grid, indexing="ij")
+    density = np.where(low < high, stats.norm.pdf(low) * stats.norm.pdf(high), 0.0)
+    for score, number in zip(scores, numbers, strict=True):
+        below, above = stats.norm.cdf(low - score), stats.norm.cdf(high - score)
+        density *= (below, above - below, 1.0 - above)[number]
+
+    def integral(numbers: np.ndarray) -> float:
+        return float(integrate.trapezoid(integrate.trapezoid(numbers * density, grid), grid))
+
+    total = integral(np.ones_like(low))
+    rng = np.random.default_rng(0)
+    with CPU(1) as backend:
+        latents = latents_of(scores, np.array(numbers), backend)
+        cuts, draws = first_cuts(latents.numbers, 3), []
+        for _ in range(4000):
+            cuts = latents.drawn_cuts(cuts, rng)
+            draws.append(cuts)
+    drawn = np.array(draws)[100:]
+    batches = np.array([part.mean(axis=0) for part in np.array_split(np.column_stack([drawn, drawn**2]), 40)])
+    error = batches.std(axis=0, ddof=1) / np.sqrt(40)
+    expected = [integral(each) / total for each in (low, high, low**2, high**2)]
+    assert (np.abs(batches.mean(axis=0) - expected) < 4.0 * error + 0.005).all()
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_categories=st.sampled_from([1, 2, 3, 7, 100]),
+    scale=st.sampled_from([0.0, 1.0, 30.0, 1e6]),
+)
+@settings(max_examples=40)
+def test_cuts_stay_in_order_and_finite(seed: int, n_categories: int, scale: float) -> None:
+    rng = np.random.default_rng(seed)
+    scores, numbers = scale * rng.normal(size=50), rng.integers(0, n_categories, 50)
+    with CPU(1) as backend:
+        latents = latents_of(scores, numbers, backend)
+        cuts = first_cuts(latents.numbers, n_categories)
+        for key in range(6):
+            cuts = latents.drawn_cuts(cuts, rng)
+            latents.draw(cuts, np.uint64(key))
+            bounds = np.concatenate([[-np.inf], cuts, [np.inf]])
+            assert np.isfinite(cuts).all()
+            assert (np.diff(bounds) > 0).all()
+            targets = latents._targets
+            assert (bounds[numbers] - 1e-6 * scale <= targets).all()
+            assert (targets <= bounds[numbers + 1] + 1e-6 * scale).all()
+
+
+# --- the chain
+
+
+def geweke_scores(starts: int, seed: int, sweeps: int = 10) -> np.ndarray:
+    """As that of test_gibbs.py, with ratings in the place of targets: a standard score for each of many numbers."""
+    k, n_categories, shape = 1, 4, (6, 5)
+    rng = np.random.default_rng(seed)
+    users, items = np.nonzero(np.random.default_rng(0).random(shape) < 0.7)
+    data = hs.Interactions.from_arrays(users, items, np.zeros(len(users)))
+    assert (data.n_users, data.n_items) == shape
+    cost = replace(hs.Explicit(biases=True).cost(data), targets=np.zeros(len(users)))
+    by_side = sides(data, cost, rank=k, regularization=Regularization(0.0, 0.0), dtype="float64")
+    row_items = by_side[0].indices
+    row_users = np.repeat(np.arange(shape[0]), np.diff(by_side[0].indptr))
+
+    def from_prior():
+        F = []
+        for n in shape:
+            normals = rng.normal(size=(k + 1, k + 1))
+            precision = normals @ normals.T  # Wishart with K degrees of freedom
+            mean = rng.multivariate_normal(np.zeros(k + 1), np.linalg.inv(2.0 * precision))
+            F.append(mean + rng.multivariate_normal(np.zeros(k + 1), np.linalg.inv(precision), n))
+        return *F, np.sort(rng.normal(size=n_categories - 1))
+
+    def ratings_given(P, Q, cuts):
+        S = reference.dense_scores(P, Q)
+        return np.searchsorted(cuts, S[row_users, row_items] + rng.normal(size=len(users)))
+
+    def seen_in(P, Q, cuts, ratings):
+        S = reference.dense_scores(P, Q)
+        spreads = [np.log(F.std(axis=0)) for F in (P, Q)]
+        shares = np.bincount(ratings, minlength=n_categories) / len(ratings)
+        numbers = [P[0], Q[0], S[0, :2], *spreads, cuts, np.log(np.diff(cuts)) + 1.0, shares, [S.mean() - cuts[0]]]
+        return np.tanh(np.concatenate(numbers))
+
+    differences = []
+    with CPU(1) as backend:
+        P, Q = (empty_factors(n, k + 1, "float64") for n in shape)
+        ratings = Ratings(np.arange(n_categories, dtype=float), np.zeros(len(users), np.uint8))
+        chain = Chain(
+            backend, *by_side, P, Q, data=data, hyperprior=NormalWishart.of(k, biases=True, unit=1.0), unit=1.0,
+            dice=Dice(seed), ratings=ratings,
+        )  # fmt: skip
+        for _ in range(starts):
+            P, Q, cuts = from_prior()
+            chain.state.P[:, : k + 1], chain.state.Q[:, : k + 1] = P, Q
+            chain.state = chain.state._replace(cuts=cuts)
+            chain._latents.numbers[:] = drawn = ratings_given(P, Q, cuts)
+            before, after = seen_in(P, Q, cuts, drawn), []
+            for _ in range(sweeps):
+                state = chain.sweep()
+                P, Q = state.P[:, : k + 1], state.Q[:, : k + 1]
+                chain._latents.numbers[:] = drawn = ratings_given(P, Q, state.cuts)
+                after.append(seen_in(P, Q, state.cuts, drawn))
+            differences.append(np.mean(after, axis=0) - before)
+    d = np.array(differences)
+    return d.mean(axis=0) / (d.std(axis=0, ddof=1) / np.sqrt(starts))
+
+
+def test_gewekes_joint_distribution_test() -> None:
+    assert np.abs(geweke_scores(450, seed=5)).max() < 4.0
+
+
+def test_gewekes_test_finds_cuts_without_their_prior(monkeypatch: pytest.MonkeyPatch) -> None:
+    proposal = halfstep.models.bayesian.ordinal._proposal
+
+    def without_prior(cuts: np.ndarray, *sums: np.ndarray) -> tuple[np.ndarray, ...]:
+        value, center, spread = proposal(cuts, *sums)
+        return value + 0.5 * cuts**2, center, spread
+
+    monkeypatch.setattr(halfstep.models.bayesian.ordinal, "_proposal", without_prior)
+    assert np.abs(geweke_scores(400, seed=5)).max() > 5.0
+
+
+# --- the model
+
+
+def test_it_finds_what_made_the_ratings(data: hs.Interactions) -> None:
+    train, test = hs.split_random(data, test_fraction=0.2, random_state=0)
+    ordinal, plain = (
+        hs.BayesianALS(ordinal=ordinal, rank=2, iterations=300, burn_in=50, random_state=0).fit(train)
+        for ordinal in (True, False)
+    )
+    gaps = np.diff(ordinal.samples_.cuts, axis=1)
+    np.testing.assert_allclose(gaps.mean(axis=0), np.diff(CUTS), rtol=0.25)
+    assert (np.abs(gaps.mean(axis=0) - np.diff(CUTS)) < 4 * gaps.std(axis=0)).all()
+    known = hs.keep_known(test, train, min_train_ratings=1, drop_unseen_items=True)
+    errors = [hs.metrics.rmse(known.values, each.predict(known)) for each in (ordinal, plain)]
+    assert errors[0] < errors[1]
+    shares = ordinal.predict_proba(known)
+    said = shares[np.arange(len(known)), np.searchsorted(ordinal.categories_, known.values)]
+    frequencies = np.bincount(train.values.astype(int) - 1) / len(train)
+    assert np.log(said).mean() > np.log(frequencies[known.values.astype(int) - 1]).mean() + 0.1
+    calibration = [shares[:, r].sum() / np.sum(known.values == r + 1) for r in (0, 2, 3, 4)]
+    np.testing.assert_allclose(calibration, 1.0, atol=0.25)
+
+
+def test_predictions_are_of_the_distribution_over_categories(data: hs.Interactions, model: hs.BayesianALS) -> None:
+    shares = model.predict_proba(data)
+    assert shares.shape == (len(data), 5)
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0, rtol=1e-12)
+    mean, lower, upper = model.predict(data, interval=0.8)
+    np.testing.assert_allclose(mean, shares @ [1, 2, 3, 4, 5], rtol=1e-12)
+    np.testing.assert_array_equal(mean, model.predict(data))
+    for n in range(200):
+        assert shares[n, : int(lower[n])].sum() >= 0.1 > shares[n, : int(lower[n]) - 1].sum()
+        assert shares[n, : int(upper[n])].sum() >= 0.9 - 1e-12
+        assert shares[n, : int(upper[n]) - 1].sum() < 0.9
+    assert np.mean((lower <= data.values) & (data.values <= upper)) >= 0.8
+
+
+def test_only_the_order_of_values_counts(data: hs.Interactions, model: hs.BayesianALS) -> None:
+    values = np.array([-50.0, 0.0, 1e-3, 2.0, 1e9])
+    other = hs.BayesianALS(ordinal=True, rank=2, iterations=80, burn_in=30, random_state=0).fit(
+        data.with_values(values[data.values.astype(int) - 1])
+    )
+    np.testing.assert_array_equal(other.predict_proba(data), model.predict_proba(data))
+    np.testing.assert_array_equal(other.categories_, values)
+
+
+def test_lists_rank_by_the_latent_score(model: hs.BayesianALS) -> None:
+    listed = model.recommend(n=8)
+    predicted = [model.predict(user, model.items_.ids[listed.positions[n]]) for n, user in enumerate(listed.queries)]
+    correlations = [stats.spearmanr(listed.scores[n], predicted[n])[0] for n in range(len(predicted) - 1)]
+    assert np.mean(correlations) > 0.9
+
+
+def test_bits_do_not_depend_on_threads() -> None:
+    rng = np.random.default_rng(0)
+    n = 3 * CELLS_AT_ONCE
+    users, items = rng.integers(0, 3000, n), rng.integers(0, 400, n)
+    ratings = hs.Interactions.from_arrays(users, items, rng.integers(1, 6, n).astype(float), duplicates="last")
+    for rank in (4, 20):
+        models = [
+            hs.BayesianALS(ordinal=True, rank=rank, iterations=5, burn_in=1, random_state=0, threads=t).fit(ratings)
+            for t in (1, 2, 4)
+        ]
+        some = ratings.subset(np.arange(9000))
+        for other in models[1:]:
+            for name, array in models[0].samples_.to_arrays().items():
+                np.testing.assert_array_equal(array, other.samples_.to_arrays()[name])
+            np.testing.assert_array_equal(models[0].predict_proba(some), other.predict_proba(some))
+            folded, other_folded = models[0].fold_in(some), other.fold_in(some)
+            np.testing.assert_array_equal(folded.samples_.users.factors, other_folded.samples_.users.factors)
+
+
+def test_strangers_are_less_certain(model: hs.BayesianALS) -> None:
+    shares = model.predict_proba([9999, 59, 0], [0, 0, 0])
+    np.testing.assert_array_equal(shares[0], shares[1])  # of the vocabulary, but without ratings: as little is known
+    entropy = -np.sum(shares * np.log(shares), axis=1)
+    assert entropy[0] > entropy[2]
+
+
+@settings(max_examples=30)
+@given(
+    n_users=st.integers(1, 6),
+    n_items=st.integers(1, 6),
+    share=st.sampled_from([0.0, 0.3, 1.0]),
+    rank=st.sampled_from([1, 2, 8, 13, 16]),
+    biases=st.booleans(),
+    n_values=st.sampled_from([1, 2, 5, 36]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_odd_inputs_give_finite_predictions(n_users, n_items, share, rank, biases, n_values, seed) -> None:
+    """A single rating, one category, categories with one rating each, empty rows, more factors than data."""
+    rng = np.random.default_rng(seed)
+    observed = rng.random((n_users, n_items)) < share
+    observed[0, 0] = True
+    users, items = np.nonzero(observed)
+    rated = hs.Interactions.from_arrays(users, items, 1.5 * rng.integers(0, n_values, len(users)) - 3.0)
+    rated = rated.rebased(users=hs.Vocabulary(np.arange(n_users)), items=hs.Vocabulary(np.arange(n_items)))
+    model = hs.BayesianALS(
+        hs.Explicit(biases=biases), ordinal=True, rank=rank, iterations=6, burn_in=2, random_state=0
+    ).fit(rated)
+    pairs = np.divmod(np.arange((n_users + 1) * (n_items + 1)), n_items + 1)  # one unknown user, one unknown item
+    mean, lower, upper = model.predict(*pairs, interval=0.8)
+    assert np.isfinite(mean).all()
+    assert (rated.values.min() - 1e-9 <= mean).all()
+    assert (mean <= rated.values.max() + 1e-9).all()
+    assert np.isin([lower, upper], rated.values).all()
+    assert (lower <= upper).all()
+    assert np.isfinite(model.user_factors_).all()
+    folded = model.fold_in({"new": {0: rated.values[0]}})
+    assert np.isfinite(folded.predict("new", np.arange(n_items))).all()
+
+
+def test_features_and_a_start_go_with_it(data: hs.Interactions) -> None:
+    start = hs.ALS(hs.Explicit(biases=True), rank=2, random_state=0).fit(data)
+    options = {"ordinal": True, "rank": 2, "iterations": 40, "random_state": 0}
+    linked = hs.BayesianALS(implicit_features=True, init=start, **options).fit(data)
+    assert hs.metrics.rmse(data.values, linked.predict(data)) < 0.9 * data.values.std()
+    assert linked.fold_in(data).predict(data).shape == (len(data),)
+
+
+# --- users from histories
+
+
+def test_folding_in_draws_from_the_users_posterior(data: hs.Interactions) -> None:
+    """Of one sample, over and over: the user's mean by integrals over its factor and its bias."""
+    model = hs.BayesianALS(ordinal=True, rank=1, iterations=21, burn_in=20, random_state=0).fit(data)
+    one, count = model.samples_, 3000
+
+    def repeated(side: SideSamples) -> SideSamples:
+        return SideSamples(
+            *(np.repeat(array, count, axis=1) for array in (side.factors, side.biases)),
+            *(np.repeat(array, count, axis=0) for array in (side.means, side.roots)),
+            side.is_new,
+        )
+
+    many = Samples(
+        repeated(one.users), repeated(one.items), np.ones(count), np.zeros((count, 0, 2), np.float32),
+        np.repeat(one.cuts, count, axis=0), one.categories,
+    )  # fmt: skip
+    history = data.subset((data.user_positions == 4) & (data.item_positions < 12))
+    model.samples_ = many
+    drawn = model.fold_in(history).samples_.users
+    found = np.column_stack([drawn.factors[4, :, 0], drawn.biases[4]]).astype(float)
+    mean, root = one.users.means[0].astype(float), one.users.roots[0]
+    z = np.linspace(-6, 6, 201)
+    Z = np.stack(np.meshgrid(z, z, indexing="ij"), axis=-1).reshape(-1, 2)
+    X = mean + Z @ root.T
+    log_density = -0.5 * np.sum(Z**2, axis=1)
+    bounds = np.concatenate([[-np.inf], one.cuts[0], [np.inf]])
+    for item, value in zip(history.item_positions, history.values, strict=True):
+        score = X[:, 0] * one.items.factors[item, 0, 0] + X[:, 1] + one.items.biases[item, 0]
+        r = int(value) - 1
+        log_density += np.log(stats.norm.cdf(bounds[r + 1] - score) - stats.norm.cdf(bounds[r] - score) + 1e-300)
+    weights = np.exp(log_density - log_density.max())
+    expected = weights @ X / weights.sum()
+    spread = np.sqrt(weights @ (X - expected) ** 2 / weights.sum())
+    assert (np.abs(found.mean(axis=0) - expected) < 5 * spread / np.sqrt(count / 3)).all()
+    np.testing.assert_allclose(found.std(axis=0), spread, rtol=0.1)
+
+
+def test_folding_in_training_histories_gives_about_the_trained_predictions(
+    data: hs.Interactions, model: hs.BayesianALS
+) -> None:
+    folded = model.fold_in(data)
+    assert np.sqrt(np.mean((folded.predict(data) - model.predict(data)) ** 2)) < 0.1
+    assert folded.samples_.items is model.samples_.items
+    np.testing.assert_array_equal(folded.categories_, model.categories_)
+
+
+def test_folding_in_does_not_depend_on_who_else_is(data: hs.Interactions, model: hs.BayesianALS) -> None:
+    alone = model.fold_in(data.subset(data.user_positions == 7)).samples_.users.factors[7]
+    backwards = hs.Interactions.from_arrays(data.user_ids[::-1], data.item_ids[::-1], data.values[::-1])
+    others = model.fold_in(data), model.fold_in(backwards)
+    for other in others:
+        place = other.users_.positions([7])[0]
+        np.testing.assert_allclose(other.samples_.users.factors[place], alone, atol=1e-4)
+
+
+def test_folding_in_next_to_nothing(model: hs.BayesianALS) -> None:
+    assert len(model.fold_in({}).users_) == 0
+    empty = model.fold_in({10**5: {99: 1.0}})
+    np.testing.assert_array_equal(empty.predict(10**5, [0, 1]), model.predict(10**6, [0, 1]))
+
+
+# --- errors and files
+
+
+def test_errors_name_the_culprit(data: hs.Interactions, model: hs.BayesianALS) -> None:
+    with pytest.raises(NotFittedError, match="no 'categories_' yet"):
+        _ = hs.BayesianALS(ordinal=True).categories_
+    plain = hs.BayesianALS(rank=2, iterations=3, burn_in=1).fit(data)
+    assert len(plain.categories_) == 0
+    with pytest.raises(ParameterError, match="ordinal=False: a model has categories"):
+        plain.predict_proba(data)
+    with pytest.raises(ParameterError, match="ordinal='yes'"):
+        hs.BayesianALS(ordinal="yes")
+    with pytest.raises(ParameterError, match="ordinal=True cannot explain"):
+        model.explain(4, 2)
+    with pytest.raises(ParameterError, match="interval=90"):
+        model.predict(data, interval=90)
+    with pytest.raises(DataError, match=r"user 'who' has rated item 1 with 2.5: give one of .*, 1, 2, 3, 4, 5"):
+        model.fold_in({"who": {0: 4.0, 1: 2.5}})
+    scores = data.with_values(np.arange(len(data)) / 7)
+    with pytest.raises(DataError, match=rf"there are {len(data):,} distinct values, such as 0, 0\.142857"):
+        hs.BayesianALS(ordinal=True).fit(scores)
+    weighted = replace(data, weights=np.where(np.arange(len(data)) == 3, 2.0, 1.0))
+    with pytest.raises(DataError, match="an entry has the weight 2: with ordinal=True each counts once"):
+        hs.BayesianALS(ordinal=True).fit(weighted)
+    with pytest.raises(DataError, match=r"an entry has the weight 0\.5"):
+        hs.BayesianALS(hs.Explicit(biases=True, weight=0.5), ordinal=True).fit(data)
+    with pytest.raises(DataError, match="an entry has the weight 2"):
+        model.fold_in(weighted)
+
+
+def test_a_file_keeps_all_samples(tmp_path: Path, data: hs.Interactions, model: hs.BayesianALS) -> None:
+    model.save(tmp_path / "model")
+    loaded = hs.load(tmp_path / "model")
+    assert loaded.ordinal
+    for name, array in model.samples_.to_arrays().items():
+        np.testing.assert_array_equal(array, loaded.samples_.to_arrays()[name])
+    np.testing.assert_array_equal(model.predict_proba(data), loaded.predict_proba(data))
+    history = {"new": {1: 4.0, 2: 1.0}}
+    folded = model.fold_in(history)
+    np.testing.assert_array_equal(folded.user_factors_, loaded.fold_in(history).user_factors_)
+    folded.save(tmp_path / "folded")
+    np.testing.assert_array_equal(folded.predict("new", [3]), hs.load(tmp_path / "folded").predict("new", [3]))
+
+
+def test_cuts_count_in_the_memory_of_samples(data: hs.Interactions, model: hs.BayesianALS) -> None:
+    size = Samples.bytes_of_one(data.n_users, data.n_items, 2, n_cuts=4)
+    arrays = model.samples_.to_arrays()
+    held = sum(array.nbytes for name, array in arrays.items() if not name.endswith("is_new") and name != "categories")
+    assert held == 50 * size
+
+
+def test_samples_that_do_not_fit_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: hs.BayesianALS
+) -> None:
+    arrays = model.samples_.to_arrays()
+    plain = {name: array for name, array in arrays.items() if name not in ("cuts", "categories")}
+    for broken, message in (
+        (plain, "are not those of ordinal=True"),
+        (plain | {"cuts": arrays["cuts"]}, "its samples"),
+        (arrays | {"cuts": arrays["cuts"][:, 1:].copy()}, "its samples"),
+        (arrays | {"cuts": arrays["cuts"][:, ::-1].copy()}, "its cuts are not finite, or do not ascend"),
+        (arrays | {"categories": np.full(5, np.nan)}, "categories has numbers that are not finite"),
+    ):
+        monkeypatch.setattr(Samples, "to_arrays", lambda self, broken=broken: broken)
+        model.save(tmp_path / "model")
+        with pytest.raises(ModelFileError, match=message):
+            hs.load(tmp_path / "model")
+
+
+# --- real data
+
+
+def test_as_accurate_as_without_categories_on_the_write_ups_split() -> None:
+    split = write_up_split(hs.datasets.movielens_100k())
+    model = hs.BayesianALS(ordinal=True, iterations=150, random_state=0).fit(split.train)
+    assert hs.metrics.rmse(split.known.values, model.predict(split.known)) < 0.934
+    _, lower, upper = model.predict(split.known, interval=0.9)
+    assert np.mean((lower <= split.known.values) & (split.known.values <= upper)) > 0.9

@@ -1,0 +1,55 @@
+"""Machines whose vectors are half as wide: the kernels written for vectors, compiled as for them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+PROGRAM = """
+import sys
+from halfstep.solver.kernels import _llvm
+_llvm.HAS_WIDE_REGISTERS, _llvm.WIDE_BYTES = False, 32  # before anything is made of them
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import halfstep as hs
+import reference
+from settings import SETTINGS, Table, half_step_and_loss
+from halfstep.solver import cpu
+
+cpu.SHORT = {"cg": 0, "subspace": 0}
+cpu.STEPS = 120
+rng = np.random.default_rng(0)
+table = Table(rng.random((60, 90)) < 0.5, rng.choice([-1.0, 0.0, 1.0, 2.5, 5.0], (60, 90)))
+(setting,) = [each for each in SETTINGS if each.name == "ials"]
+problem = setting.problem(table, rank=37, strength=0.5, rho=2.0)
+Y = rng.normal(size=(90, 37))
+expected = reference.half_step(problem, Y)
+for dtype, precision, solvers in (
+    ("float64", 1e-9, ["cholesky"]),  # one, as compiling is what takes long
+    ("float32", 1e-3, ["cholesky", "cg", "subspace"]),
+):
+    side, _ = setting.sides(table, rank=37, strength=0.5, rho=2.0, dtype=dtype)
+    for solver in solvers:
+        X, loss = half_step_and_loss(side, Y.astype(dtype), dtype=dtype, start=0 * expected, solver=solver)
+        np.testing.assert_allclose(X, expected, rtol=precision, atol=precision, err_msg=f"{dtype} {solver}")
+        np.testing.assert_allclose(loss, reference.terms(problem, X.astype(float), Y)[:2], rtol=10 * precision)
+print("all equal")
+"""
+
+
+def test_half_steps_equal_their_twin(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(Path(__file__).parents[2])],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},  # whose names know nothing of what was changed
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "all equal"

@@ -1,0 +1,54 @@
+"""The unknowns in which what rows have in common is diagonal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import halfstep as hs
+from halfstep.objective.problem import sides
+from halfstep.objective.regularization import Regularization
+from halfstep.solver.basis import Basis
+from halfstep.solver.schedule import LoadedSide
+
+
+def loaded_users(regularization: Regularization) -> LoadedSide:
+    rng = np.random.default_rng(3)
+    data = hs.Interactions.from_arrays(rng.integers(90, size=700), rng.integers(60, size=700), duplicates="last")
+    by_user, _ = sides(
+        data, hs.Implicit(observed_weight=5.0).cost(data), rank=40, regularization=regularization, dtype="float64"
+    )
+    return LoadedSide.plan(by_user)
+
+
+def gram(columns: int) -> np.ndarray:
+    Y = np.random.default_rng(0).normal(size=(columns, 40))
+    return Y.T @ Y
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0])
+def test_what_rows_have_in_common_is_diagonal(exponent: float) -> None:
+    loaded, G = loaded_users(Regularization(0.3, 0.3, exponent)), gram(60)
+    basis = Basis.of(loaded, G)
+    assert (len(basis.g) == 0) == (exponent == 0.0)  # where all share λ there is nothing left to add to it
+    for row in (0, 1, 50):
+        s, ridge = loaded.side.row_missing[row], loaded.side.regularization[row]
+        A = s * G + ridge * np.eye(40)
+        diagonal = basis.ridge[row] + (s * basis.g if len(basis.g) else np.zeros(40))
+        np.testing.assert_allclose(basis.V.T @ A @ basis.V, np.diag(diagonal), atol=1e-9 * np.abs(A).max())
+        assert basis.ridge[row] * basis.bias_ratio == pytest.approx(ridge * loaded.side.bias_ratio)
+    np.testing.assert_allclose(basis.V @ basis.inverse, np.eye(40), atol=1e-10)
+
+
+def test_a_singular_matrix_has_eigenvectors() -> None:
+    G = gram(10)
+    basis = Basis.of(loaded_users(Regularization(0.0, 0.0)), G)
+    assert np.isfinite(basis.V).all()
+    assert basis.g.min() >= 0.0
+    np.testing.assert_allclose(basis.V * basis.g @ basis.inverse, G, atol=1e-9)
+
+
+def test_what_singles_would_lose_has_eigenvectors() -> None:
+    loaded, G = loaded_users(Regularization(1e-5, 1e-5)), gram(10)
+    assert len(Basis.of(loaded, G).g) == 0
+    assert len(Basis.of(loaded, G.astype(np.float32)).g) == 40

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import halfstep as hs
+from halfstep.errors import ParameterError
+from halfstep.objective.problem import sides
+from halfstep.objective.regularization import Regularization
+from halfstep.solver.cpu import CPU
+from halfstep.solver.layout import empty_factors
+from halfstep.solver.schedule import CHUNKS, LEAST_WORK, cut
+from halfstep.solver.threads import Team, available_cores
+
+
+@given(st.lists(st.floats(0, 10 * LEAST_WORK), min_size=1, max_size=300))
+@example(
+    [640.0, 0.0, 19999364.0, 2e7, 19999999.971907258, 19999999.44181787, 1.2, 9032745.6, 19999999.575952604, 2e7]
+)
+def test_cut_covers_all_rows_once_in_pieces_of_about_equal_work(work: list[float]) -> None:
+    amounts = np.array(work)
+    ranges = cut(amounts)
+    assert ranges[0][0] == 0
+    assert ranges[-1][1] == len(amounts)
+    assert all(before[1] == after[0] for before, after in pairwise(ranges))
+    assert all(first < last for first, last in ranges)
+    piece = max(LEAST_WORK, amounts.sum() / CHUNKS)
+    for first, last in ranges:  # a piece goes over only by the row that ends it
+        assert amounts[first : last - 1].sum() <= piece * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_every_task_is_run_once(threads: int) -> None:
+    done: list[int] = []
+    with closing(Team(threads - 1)) as team:
+        team.run([lambda n=n: done.append(n) for n in range(100)])
+    assert sorted(done) == list(range(100))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_an_error_in_a_task_is_raised_and_ends_the_rest(threads: int) -> None:
+    done: list[int] = []
+
+    def fail() -> None:
+        raise ZeroDivisionError("from a task")
+
+    with closing(Team(threads - 1)) as team, pytest.raises(ZeroDivisionError, match="from a task"):
+        team.run([fail] * threads + [lambda: done.append(1)] * 1000)
+    assert not done
+
+
+def test_an_error_in_another_thread_is_raised_here() -> None:
+    here = threading.current_thread()
+    both_began = threading.Barrier(2)
+
+    def fail_elsewhere() -> None:
+        both_began.wait(10)
+        if threading.current_thread() is not here:
+            raise ZeroDivisionError("from another thread")
+
+    with closing(Team(1)) as team, pytest.raises(ZeroDivisionError, match="from another thread"):
+        team.run([fail_elsewhere] * 2)
+
+
+def test_a_backend_can_go_from_one_objective_to_another() -> None:
+    """Memory is handed out again at the next half-step: nothing of the last one may be left in it."""
+    data = hs.Interactions.from_arrays([0, 0, 1, 2], [0, 1, 1, 2], [1.0, 2.0, 3.0, 4.0])
+    ridge = Regularization(1.0, 1.0)
+    plain, biased = (
+        sides(data, hs.Explicit(biases=biases).cost(data), rank=3, regularization=ridge, dtype="float64")[0]
+        for biases in (False, True)
+    )  # fmt: skip
+    Y = empty_factors(3, 4, "float64")
+    Y[:, :4] = np.random.default_rng(0).normal(size=(3, 4))
+    alone, after = (empty_factors(3, 4, "float64") for _ in range(2))
+    with CPU(1) as backend:
+        backend.half_step(backend.load(plain), Y, alone)
+    with CPU(1) as backend:
+        backend.half_step(backend.load(biased), Y, after)
+        backend.half_step(backend.load(plain), Y, after)
+    np.testing.assert_array_equal(alone[:, :3], after[:, :3])
+
+
+def test_threads_by_default_are_the_cores() -> None:
+    assert CPU().threads == available_cores() >= 1
+    with pytest.raises(ParameterError, match="threads=0"):
+        CPU(0)

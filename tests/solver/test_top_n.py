@@ -1,0 +1,99 @@
+"""The blocked top-n against its twin: every pair scored in doubles, then sorted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import reference
+from halfstep.data import Lists
+from halfstep.solver import top_n
+from halfstep.solver.top_n import best_columns, best_of_given
+
+MEMORY = 1 << 20
+
+
+def lists_of(marks: np.ndarray) -> Lists:
+    rows, columns = np.nonzero(marks)
+    counts = np.bincount(rows, minlength=len(marks))
+    return Lists(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), columns.astype(np.int32))
+
+
+def listed(best: np.ndarray) -> list[list[int]]:
+    return [[int(i) for i in row if i >= 0] for row in best]
+
+
+@settings(max_examples=150)
+@given(
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 150), st.integers(0, 5)),
+    seed=st.integers(0, 2**32 - 1),
+    dtype=st.sampled_from(["float32", "float64"]),
+    with_c=st.booleans(),
+    coarse=st.booleans(),
+    exponents=st.tuples(st.sampled_from([-90, -9, 0, 9, 90]), st.sampled_from([-90, 0, 20, 90])),
+    share=st.sampled_from([0.0, 0.3, 1.0]),
+    sizes=st.sampled_from([(1024, 4, 512), (16, 2, 8), (7, 1, 0)]),  # of tiles, and of the room for candidates
+)
+def test_equals_its_twin(shape, seed, dtype, with_c, coarse, exponents, share, sizes) -> None:
+    """With ties (coarse numbers, powers of two of them), sizes far apart, rows that skip all, barred columns."""
+    rows, columns, rank = shape
+    rng = np.random.default_rng(seed)
+    P, Q = rng.normal(size=(rows, rank)), rng.normal(size=(columns, rank))
+    if coarse:
+        P, Q = np.round(P), np.round(Q)
+    P, Q = (P * 2.0 ** exponents[0]).astype(dtype), (Q * 2.0 ** exponents[1]).astype(dtype)
+    c = np.round(rng.normal(size=columns)) * 2.0 ** sum(exponents) if with_c else np.zeros(columns)
+    skipped, barred = rng.random((rows, columns)) < share, rng.random(columns) < 0.2
+    n = int(rng.integers(1, columns + 1))
+    expected = reference.best(P, Q, c, n, ~skipped & ~barred)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in zip(("COLUMNS_AT_ONCE", "ROOM_PER_PLACE", "LEAST_ROOM"), sizes, strict=True):
+            patch.setattr(top_n, name, size)
+        found, scores = best_columns(
+            P, Q, np.where(barred, -np.inf, c), n, skip=lists_of(skipped), max_memory=MEMORY, threads=1
+        )
+    assert listed(found) == expected
+    exact = P.astype(float) @ Q.astype(float).T + c
+    for u, row in enumerate(found):
+        scale = np.abs(exact).max(initial=0.0)
+        np.testing.assert_allclose(scores[u, row >= 0], exact[u, row[row >= 0]], rtol=1e-9, atol=1e-14 * scale)
+        assert np.isnan(scores[u, row < 0]).all()
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.0, 0.3, 1.0]))
+def test_given_lists_equal_their_twin(seed: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    P, Q, c = np.round(rng.normal(size=(5, 3))), np.round(rng.normal(size=(20, 3))), np.zeros(20)
+    marks = rng.random((5, 20)) < share
+    found, _ = best_of_given(P, Q, c, 7, given=lists_of(marks), threads=1)
+    assert listed(found) == reference.best(P, Q, c, 7, marks)
+
+
+def test_neither_threads_nor_memory_change_a_bit() -> None:
+    rng = np.random.default_rng(0)
+    P, Q = (rng.normal(size=(n, 24)).astype(np.float32) for n in (900, 3000))
+    c, skip = rng.normal(size=3000), lists_of(rng.random((900, 3000)) < 0.05)
+    first = best_columns(P, Q, c, 50, skip=skip, max_memory=1, threads=1)
+    assert first[0].min() >= 0
+    for memory, threads in ((MEMORY, 1), (100 * MEMORY, 3)):
+        again = best_columns(P, Q, c, 50, skip=skip, max_memory=memory, threads=threads)
+        for one, other in zip(first, again, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_scores_that_singles_cannot_tell_apart() -> None:
+    """All products agree to eight digits: the order is that of the doubles."""
+    Q = 1.0 + 1e-10 * np.random.default_rng(1).permutation(500)[:, None]
+    found, _ = best_columns(np.ones((1, 1)), Q, np.zeros(500), 20, skip=Lists.empty(1), max_memory=MEMORY)
+    np.testing.assert_array_equal(found[0], np.argsort(-Q[:, 0])[:20])
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+def test_no_rows(rank: int) -> None:
+    found, scores = best_columns(
+        np.empty((0, rank)), np.ones((4, rank)), np.zeros(4), 2, skip=Lists.empty(0), max_memory=1
+    )
+    assert found.shape == scores.shape == (0, 2)

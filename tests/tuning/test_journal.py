@@ -1,0 +1,247 @@
+"""The journal of a search: killed anywhere, it goes on to the same end."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import halfstep as hs
+from halfstep.errors import JournalError
+from halfstep.tuning.journal import Journal
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")]
+
+PROGRAM = """
+import sys, time
+import numpy as np
+import halfstep as hs
+from halfstep.tuning.journal import Journal
+
+append = Journal.append
+def slowly(self, record):
+    append(self, record)
+    time.sleep(0.3)
+Journal.append = slowly
+sys.path.insert(0, sys.argv[1])
+from test_journal import search
+search(sys.argv[2], sys.argv[3])
+"""
+
+
+def ratings() -> hs.Interactions:
+    data = hs.datasets.movielens_100k()
+    return data.subset(np.argsort(data.timestamps, kind="stable")[:20_000])
+
+
+def search(how: Any, journal: Path | str | None, **options: Any) -> hs.Tuning:
+    """A search of ten trials, some of which start from others, and some of which are given up."""
+    model = hs.ALS(hs.Explicit(biases=True), rank=4, iterations=10)
+    space: dict[str, Any] = {"regularization": [30.0, 10.0, 3.0, 1.0, 0.3], "rank": [2, 4]}
+    if how == "optuna":
+        space["bias_regularization"] = hs.LogUniform(0.3, 3.0)
+    given = {"search": how, "n_trials": 10, "journal": journal} | options
+    return hs.tune(model, given.pop("data", None) or ratings(), given.pop("space", space), **given)
+
+
+def outcome(found: hs.Tuning) -> list[Any]:
+    return [(t.number, t.point, t.state, t.values, t.started_from, t.rungs) for t in found]
+
+
+@pytest.mark.parametrize("how", ["grid", "random", "optuna"])
+def test_killed_and_resumed_it_ends_with_the_same_winner(how: str, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    child = subprocess.Popen([sys.executable, "-c", PROGRAM, str(Path(__file__).parent), how, str(journal)])
+    try:
+        deadline = time.monotonic() + 120
+        while not journal.exists() or journal.read_bytes().count(b"\n") < 1 + 4:
+            assert child.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    n_kept = journal.read_bytes().count(b"\n") - 1
+    assert 4 <= n_kept < 10
+    with journal.open("ab") as file:
+        file.write(b'{"trial": 4, "point": {"regul')  # as when it dies while it writes
+    resumed, whole = search(how, journal), search(how, None)
+    assert outcome(resumed) == outcome(whole)
+    assert resumed.best.number == whole.best.number
+    np.testing.assert_array_equal(resumed.model.item_factors_, whole.model.item_factors_)
+    assert len(journal.read_text().splitlines()) == 1 + 10
+    if how == "grid":
+        assert any(trial.started_from is not None for trial in whole.trials[n_kept:])
+
+
+def test_a_finished_journal_is_not_searched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = search("grid", tmp_path / "j", refit=False)
+    before = (tmp_path / "j").read_bytes()
+    monkeypatch.setattr(hs.ALS, "fit", None)
+    assert outcome(search("grid", tmp_path / "j", refit=False)) == outcome(first)
+    assert (tmp_path / "j").read_bytes() == before
+
+
+def test_more_trials_lengthen_a_search(tmp_path: Path) -> None:
+    search("random", tmp_path / "j", n_trials=3)
+    assert outcome(search("random", tmp_path / "j", n_trials=6)) == outcome(search("random", None, n_trials=6))
+    assert len(search("random", tmp_path / "j", n_trials=2)) == 2
+
+
+def test_without_a_seed_the_journals_is_taken(tmp_path: Path) -> None:
+    first = search("random", tmp_path / "j", random_state=None, n_trials=3)
+    assert outcome(search("random", tmp_path / "j", random_state=None, n_trials=3)) == outcome(first)
+
+
+@pytest.mark.parametrize(
+    ("what", "options"),
+    [
+        ("data", {"data": "shorter"}),
+        ("estimator", {"estimator": hs.ALS(hs.Explicit(biases=False), rank=4)}),
+        ("space", {"space": {"rank": [2, 5]}}),
+        ("metric", {"metric": "mae"}),
+        ("search", {"search": "random"}),
+        ("seed", {"random_state": 1}),
+        ("folds", {"split": 2}),
+        ("prune", {"prune": False}),
+        ("warm_starts", {"warm_starts": False}),
+    ],
+)
+def test_a_journal_of_another_search_is_refused(what: str, options: dict[str, Any], tmp_path: Path) -> None:
+    data = ratings().subset(np.arange(5000))
+    estimator, space = hs.ALS(hs.Explicit(biases=True), iterations=2), {"rank": [2, 3]}
+    journal = tmp_path / "j"
+    hs.tune(estimator, data, space, journal=journal, refit=False)
+    before = journal.read_bytes()
+    given: dict[str, Any] = {"estimator": estimator, "data": data, "space": space, "journal": journal} | options
+    if given["data"] == "shorter":
+        given["data"] = data.subset(np.arange(4999))
+    with pytest.raises(
+        JournalError, match=rf"j is the journal of another search: its {what} is .*, and this one's is"
+    ):
+        hs.tune(**given)
+    assert journal.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"rank,rmse\n3,0.9\n", b"no line ends here", b"[1]\n", b'{"trial": 0}\n'])
+def test_a_file_that_is_no_journal_is_left_alone(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match="is no journal of a search, or was changed"):
+        Journal(path, {"data": "x"})
+    assert path.read_bytes() == content
+
+
+def test_a_journal_that_was_changed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    search("grid", path, n_trials=3, refit=False)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([lines[0], lines[1], lines[3]]))
+    with pytest.raises(JournalError, match="line 3: expected trial 1, found 2; the file was changed"):
+        search("grid", path)
+    changed = json.loads(lines[1]) | {"point": {"regularization": 2, "rank": 0}}
+    path.write_text(lines[0] + json.dumps(changed) + "\n")
+    with pytest.raises(JournalError, match=r"the journal's trial 0 tried .* written with other versions"):
+        search("grid", path)
+    path.write_text(lines[0] + '{"trial": 0}\n')
+    with pytest.raises(JournalError, match="the journal's trial 0 cannot be read"):
+        search("grid", path)
+
+
+def test_a_header_that_was_cut_off_is_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    path.write_bytes(b'{"journal": 1, "data": "ab')
+    with Journal(path, {"data": "x"}) as journal:
+        assert journal.records == []
+    assert json.loads(path.read_text()) == {"journal": 1, "data": "x"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
+def test_two_searches_do_not_write_to_one_journal(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", {}), pytest.raises(JournalError, match="is in use by another search"):
+        Journal(tmp_path / "j", {})
+
+
+def test_a_journal_needs_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        search("grid", tmp_path / "nowhere" / "j")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+@pytest.mark.parametrize("random_state", [0, None])
+def test_what_is_no_regular_file_is_refused_before_it_is_read(
+    tmp_path: Path, kind: str, random_state: int | None
+) -> None:
+    path = tmp_path / "journal"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path = Path(os.devnull)
+    with pytest.raises(JournalError, match="is not a regular file: name another file"):
+        search("grid", path, random_state=random_state)
+
+
+def test_a_full_disk_is_an_error_that_names_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_room)
+    with pytest.raises(JournalError, match=r"journal cannot be written \(No space left on device\): free space"):
+        Journal(tmp_path / "journal", {})
+
+
+LINES: dict[str, Any] = {
+    "nested too deeply": b'{"trial": 0, "point": ' + b"[" * 100_000,
+    "nested too deeply, but whole": b'{"trial": 0, "point": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "a number beyond all": b'{"trial": ' + b"9" * 5000 + b"}",
+    "no UTF-8": b'{"trial": "\xff"}',
+    "state of nobody": {"state": "won"},
+    "no values": {"values": []},
+    "values of texts": {"values": ["a"]},
+    "values that are NaN": {"values": [float("nan")]},
+    "a value beyond all": {"values": [10**400]},
+    "no rungs": {"rungs": []},
+    "rungs that are no table": {"rungs": [3]},
+    "rungs of texts": {"rungs": [{"x": 1.0}]},
+    "started from a later one": {"started_from": 7},
+    "started from itself": {"started_from": 0},
+    "started from a text": {"started_from": "0"},
+    "an error that is none": {"error": 5},
+    "seconds of nobody": {"seconds": None},
+    "no point": {"point": None},
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_forged_line_is_a_journal_error(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    given: dict[str, Any] = {"data": ratings().subset(np.arange(2000)), "n_trials": 2, "refit": False}
+    search("grid", path, **given)
+    lines = path.read_bytes().splitlines()
+    changed = LINES[name]
+    lines[1] = changed if isinstance(changed, bytes) else json.dumps(json.loads(lines[1]) | changed).encode()
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    with pytest.raises(JournalError):
+        search("grid", path, **given)
+
+
+@pytest.mark.parametrize(
+    "first", [b'{"journal": ' + b"[" * 100_000 + b"\n", b'{"journal": 1, "seed": true}\n', b"[" * 10**5]
+)
+def test_a_forged_first_line_is_a_journal_error(first: bytes, tmp_path: Path) -> None:
+    """Also where its seed is asked for, before the journal is opened."""
+    (tmp_path / "j").write_bytes(first)
+    with pytest.raises(JournalError):
+        search("random", tmp_path / "j", random_state=None, n_trials=1)
+    assert (tmp_path / "j").read_bytes() == first

@@ -25,8 +25,8 @@ ONE_STRENGTH = {
 }
 GRID = {"regularization": [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0], "rank": [8, 16, 32]}
 SEARCHES: dict[str, dict[str, Any]] = {
-    "Optuna, 100 trials": {"search": "optuna"},
-    "Optuna, 50 trials": {"search": "optuna", "n_trials": 50},
+    "TPE, 100 trials": {"search": "tpe"},
+    "TPE, 50 trials": {"search": "tpe", "n_trials": 50},
     "random, 300 trials": {"search": "random"},
     "random, 100 trials": {"search": "random", "n_trials": 100},
     "random, 100 trials, not pruned": {"search": "random", "n_trials": 100, "prune": False},
@@ -42,7 +42,7 @@ def main() -> None:
     untuned = hs.ALS(hs.Explicit(), random_state=0).fit(sides.train)
     rows = [["defaults", "", "", f"{hs.metrics.rmse(sides.known.values, untuned.predict(sides.known)):.4f}"]]
     for name, options in SEARCHES.items():
-        found = [measured(sides, seed, options) for seed in (SEEDS if "random" in name or "Optuna" in name else [0])]
+        found = [measured(sides, seed, options) for seed in (SEEDS if "random" in name or "TPE" in name else [0])]
         seconds, values, errors = zip(*found, strict=True)
         row = [name, f"{statistics.median(seconds):.1f}", spread(values), spread(errors)]
         rows.append(row)

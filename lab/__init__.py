@@ -15,6 +15,7 @@ from tempfile import TemporaryFile
 import halfstep as hs
 from halfstep._support.files import write_atomically
 from halfstep.solver.threads import available_cores
+from halfstep.tuning.tuner import need_optuna
 from lab import online, sampled, tuned
 from lab.clock import Clock
 from lab.corrected import Row, corrected_rows
@@ -63,10 +64,10 @@ def run_lab(
     ModuleNotFoundError
         If Matplotlib or Optuna is not installed, which is checked first.
     """
-    from halfstep.tuning import optuna_search as _needed  # noqa: F401
     from lab.figures import draw_all
     from lab.report import page
 
+    need_optuna()
     output = Path(output)
     if ratings is None:
         ratings = hs.datasets.movielens_100k()

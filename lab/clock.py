@@ -53,7 +53,7 @@ class Clock:
     def tune(self, search: Callable[[], hs.Tuning]) -> hs.Tuning:
         """Run a search and give what it found."""
         tuning = self._timed(search)
-        self.fits += sum(len(trial.rungs) for trial in tuning) + 1
+        self.fits += sum(trial.n_fits for trial in tuning) + 1
         return tuning
 
     def add(self, other: Clock) -> None:

@@ -61,7 +61,7 @@ def tuned_als(clock: Clock, split: Split, n_trials: int) -> Tuned:
     tuning = clock.tune(
         lambda: hs.tune(
             model, split.train, SPACE,
-            metric="rmse", split=3, search="optuna", n_trials=n_trials, random_state=SEED, progress=False,
+            metric="rmse", split=3, search="tpe", n_trials=n_trials, random_state=SEED, progress=False,
         )
     )  # fmt: skip
     return Tuned(tuning, estimate(tuning.model, split.test, "rmse"), estimate(tuning.model, split.known, "rmse"))

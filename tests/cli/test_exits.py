@@ -14,7 +14,7 @@ from typing import IO, Any
 import pytest
 
 import halfstep as hs
-from halfstep.tuning.running import Run
+from halfstep.tuning.run import Run
 from shell import Shell
 
 pytestmark = pytest.mark.slow

@@ -40,7 +40,7 @@ def test_searches_the_default_space_and_saves_the_best(shell: Shell, table: Path
 
 
 def test_goes_on_where_a_journal_ends(shell: Shell, table: Path, tmp_path: Path) -> None:
-    options = ["--space", "regularization=log:0.3:30", "--search", "optuna", "--journal", tmp_path / "j", "--json"]
+    options = ["--space", "regularization=log:0.3:30", "--search", "tpe", "--journal", tmp_path / "j", "--json"]
     options += ["--rank", 2, "--iterations", 3, "-o", tmp_path / "m"]
     first = json.loads(shell("tune", table, *COLUMNS, *options, "--trials", 2)[0])
     more = json.loads(shell("tune", table, *COLUMNS, *options, "--trials", 4)[0])

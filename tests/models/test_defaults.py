@@ -14,8 +14,7 @@ from halfstep.errors import ModelFileError, NotFittedError, ParameterError, Poor
 from halfstep.models.default_regularization import HeldOut, counted, highest_useful, lowest_near, unit_of_targets
 from halfstep.objective.regularization import Regularization
 from halfstep.solver.cpu import CPU
-from halfstep.tuning.defaults import default_start
-from halfstep.tuning.space import Space
+from halfstep.tuning.space import Space, default_start
 
 PLAYS = Path(__file__).parents[2] / "examples" / "plays.csv"
 

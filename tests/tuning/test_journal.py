@@ -13,25 +13,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 import halfstep as hs
 from halfstep.errors import JournalError
-from halfstep.tuning.journal import Journal
+from halfstep.tuning.journal import open_journal
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")]
+
+HEADER = 2  # lines before the first trial
 
 PROGRAM = """
 import sys, time
 import numpy as np
 import halfstep as hs
-from halfstep.tuning.journal import Journal
+from optuna.storages.journal import JournalFileBackend
 
-append = Journal.append
-def slowly(self, record):
-    append(self, record)
+append = JournalFileBackend.append_logs
+def slowly(self, logs):
+    append(self, logs)
     time.sleep(0.3)
-Journal.append = slowly
+JournalFileBackend.append_logs = slowly
 sys.path.insert(0, sys.argv[1])
 from test_journal import search
 search(sys.argv[2], sys.argv[3])
@@ -47,38 +52,40 @@ def search(how: Any, journal: Path | str | None, **options: Any) -> hs.Tuning:
     """A search of ten trials, some of which start from others, and some of which are given up."""
     model = hs.ALS(hs.Explicit(biases=True), rank=4, iterations=10)
     space: dict[str, Any] = {"regularization": [30.0, 10.0, 3.0, 1.0, 0.3], "rank": [2, 4]}
-    if how == "optuna":
+    if how == "doubling":
+        space["regularization"] = hs.LogUniform(0.3, 30.0)
+    if how == "tpe":
         space["bias_regularization"] = hs.LogUniform(0.3, 3.0)
     given = {"search": how, "n_trials": 10, "journal": journal} | options
     return hs.tune(model, given.pop("data", None) or ratings(), given.pop("space", space), **given)
 
 
 def outcome(found: hs.Tuning) -> list[Any]:
-    return [(t.number, t.point, t.state, t.values, t.started_from, t.rungs) for t in found]
+    return [(t.number, t.point, t.state, t.values, t.started_from, t.n_fits) for t in found]
 
 
-@pytest.mark.parametrize("how", ["grid", "random", "optuna"])
+@pytest.mark.parametrize("how", ["grid", "random", "tpe", "doubling"])
 def test_killed_and_resumed_it_ends_with_the_same_winner(how: str, tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     child = subprocess.Popen([sys.executable, "-c", PROGRAM, str(Path(__file__).parent), how, str(journal)])
     try:
         deadline = time.monotonic() + 120
-        while not journal.exists() or journal.read_bytes().count(b"\n") < 1 + 4:
+        while not journal.exists() or journal.read_bytes().count(b"\n") < HEADER + 4:
             assert child.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
     finally:
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-    n_kept = journal.read_bytes().count(b"\n") - 1
+    n_kept = journal.read_bytes().count(b"\n") - HEADER
     assert 4 <= n_kept < 10
     with journal.open("ab") as file:
-        file.write(b'{"trial": 4, "point": {"regul')  # as when it dies while it writes
+        file.write(b'{"op_code":4,"worker_id":"b5c')  # as when it dies while it writes
     resumed, whole = search(how, journal), search(how, None)
     assert outcome(resumed) == outcome(whole)
     assert resumed.best.number == whole.best.number
     np.testing.assert_array_equal(resumed.model.item_factors_, whole.model.item_factors_)
-    assert len(journal.read_text().splitlines()) == 1 + 10
+    assert len(journal.read_text().splitlines()) == HEADER + 10
     if how == "grid":
         assert any(trial.started_from is not None for trial in whole.trials[n_kept:])
 
@@ -95,6 +102,12 @@ def test_more_trials_lengthen_a_search(tmp_path: Path) -> None:
     search("random", tmp_path / "j", n_trials=3)
     assert outcome(search("random", tmp_path / "j", n_trials=6)) == outcome(search("random", None, n_trials=6))
     assert len(search("random", tmp_path / "j", n_trials=2)) == 2
+
+
+def test_a_doubling_search_cannot_be_extended(tmp_path: Path) -> None:
+    search("doubling", tmp_path / "j", n_trials=6, refit=False)
+    with pytest.raises(JournalError, match="its n_trials is 6, and this one's is 8"):
+        search("doubling", tmp_path / "j", n_trials=8)
 
 
 def test_without_a_seed_the_journals_is_taken(tmp_path: Path) -> None:
@@ -137,7 +150,7 @@ def test_a_file_that_is_no_journal_is_left_alone(content: bytes, tmp_path: Path)
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
     with pytest.raises(JournalError, match="is no journal of a search, or was changed"):
-        Journal(path, {"data": "x"})
+        search("grid", path)
     assert path.read_bytes() == content
 
 
@@ -145,30 +158,48 @@ def test_a_journal_that_was_changed_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "j"
     search("grid", path, n_trials=3, refit=False)
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([lines[0], lines[1], lines[3]]))
-    with pytest.raises(JournalError, match="line 3: expected trial 1, found 2; the file was changed"):
-        search("grid", path)
-    changed = json.loads(lines[1]) | {"point": {"regularization": 2, "rank": 0}}
-    path.write_text(lines[0] + json.dumps(changed) + "\n")
-    with pytest.raises(JournalError, match=r"the journal's trial 0 tried .* written with other versions"):
-        search("grid", path)
-    path.write_text(lines[0] + '{"trial": 0}\n')
-    with pytest.raises(JournalError, match="the journal's trial 0 cannot be read"):
+    del lines[HEADER + 1]
+    path.write_text("".join(lines))
+    with pytest.raises(
+        JournalError, match=r"trial 1 of the journal cannot be read \(ValueError\('it is trial 2'\)\)"
+    ):
         search("grid", path)
 
 
-def test_a_header_that_was_cut_off_is_written_anew(tmp_path: Path) -> None:
+def test_a_journal_of_optuna_is_left_alone(tmp_path: Path) -> None:
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "j")))
+    optuna.create_study(storage=storage, study_name="mine")
+    before = (tmp_path / "j").read_bytes()
+    with pytest.raises(JournalError, match="is no journal of a search"):
+        search("grid", tmp_path / "j")
+    assert (tmp_path / "j").read_bytes() == before
+
+
+def test_optuna_reads_a_journal(tmp_path: Path) -> None:
+    found = search("random", tmp_path / "j", n_trials=3, refit=False)
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "j")))
+    (study,) = optuna.get_all_study_names(storage)
+    trials = optuna.load_study(study_name=study, storage=storage).trials
+    assert [(trial.params, trial.value) for trial in trials] == [(trial.point, trial.value) for trial in found]
+
+
+@pytest.mark.parametrize("n_bytes", [1, 30, 150, 400])
+def test_a_header_that_was_cut_off_is_written_anew(tmp_path: Path, n_bytes: int) -> None:
     path = tmp_path / "j"
-    path.write_bytes(b'{"journal": 1, "data": "ab')
-    with Journal(path, {"data": "x"}) as journal:
-        assert journal.records == []
-    assert json.loads(path.read_text()) == {"journal": 1, "data": "x"}
+    first = search("random", path, n_trials=2, refit=False)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:HEADER])[:n_bytes])
+    assert outcome(search("random", path, n_trials=2, refit=False)) == outcome(first)
+    assert path.read_bytes().count(b"\n") == HEADER + 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
 def test_two_searches_do_not_write_to_one_journal(tmp_path: Path) -> None:
-    with Journal(tmp_path / "j", {}), pytest.raises(JournalError, match="is in use by another search"):
-        Journal(tmp_path / "j", {})
+    with (
+        open_journal(tmp_path / "j", maximize=False),
+        pytest.raises(JournalError, match="is in use by another search"),
+    ):
+        search("grid", tmp_path / "j")
 
 
 def test_a_journal_needs_its_folder(tmp_path: Path) -> None:
@@ -198,49 +229,49 @@ def test_a_full_disk_is_an_error_that_names_the_journal(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(os, "fsync", no_room)
     with pytest.raises(JournalError, match=r"journal cannot be written \(No space left on device\): free space"):
-        Journal(tmp_path / "journal", {})
+        search("grid", tmp_path / "journal")
 
 
 LINES: dict[str, Any] = {
-    "nested too deeply": b'{"trial": 0, "point": ' + b"[" * 100_000,
-    "nested too deeply, but whole": b'{"trial": 0, "point": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "a number beyond all": b'{"trial": ' + b"9" * 5000 + b"}",
-    "no UTF-8": b'{"trial": "\xff"}',
-    "state of nobody": {"state": "won"},
+    "nested too deeply": b'{"op_code":4,"study_id": ' + b"[" * 100_000,
+    "nested too deeply, but whole": b'{"op_code":4,"study_id": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "a number beyond all": b'{"op_code":4,"study_id": ' + b"9" * 5000 + b"}",
+    "no UTF-8": b'{"op_code":4,"study_id": "\xff"}',
+    "state of nobody": {"state": 9},
+    "no parameters": {"params": {}, "distributions": {}},
+    "no attributes": {"user_attrs": {}},
+}
+ATTRIBUTES: dict[str, Any] = {
+    "another number": {"number": 1},
     "no values": {"values": []},
-    "values of texts": {"values": ["a"]},
-    "values that are NaN": {"values": [float("nan")]},
-    "a value beyond all": {"values": [10**400]},
-    "no rungs": {"rungs": []},
-    "rungs that are no table": {"rungs": [3]},
-    "rungs of texts": {"rungs": [{"x": 1.0}]},
+    "values of texts": {"values": ["a"] * 3},
+    "values that are NaN": {"values": [float("nan")] * 3},
+    "a value beyond all": {"values": [10**400] * 3},
     "started from a later one": {"started_from": 7},
     "started from itself": {"started_from": 0},
     "started from a text": {"started_from": "0"},
-    "an error that is none": {"error": 5},
-    "seconds of nobody": {"seconds": None},
-    "no point": {"point": None},
+    "something else": {"colour": "red"},
 }
 
 
-@pytest.mark.parametrize("name", LINES)
+@pytest.mark.parametrize("name", [*LINES, *ATTRIBUTES])
 def test_a_forged_line_is_a_journal_error(name: str, tmp_path: Path) -> None:
     path = tmp_path / "j"
     given: dict[str, Any] = {"data": ratings().subset(np.arange(2000)), "n_trials": 2, "refit": False}
     search("grid", path, **given)
     lines = path.read_bytes().splitlines()
-    changed = LINES[name]
-    lines[1] = changed if isinstance(changed, bytes) else json.dumps(json.loads(lines[1]) | changed).encode()
+    trial = json.loads(lines[HEADER])
+    changed = LINES.get(name) or {"user_attrs": trial["user_attrs"] | ATTRIBUTES[name]}
+    lines[HEADER] = changed if isinstance(changed, bytes) else json.dumps(trial | changed).encode()
     path.write_bytes(b"\n".join(lines) + b"\n")
     with pytest.raises(JournalError):
         search("grid", path, **given)
 
 
 @pytest.mark.parametrize(
-    "first", [b'{"journal": ' + b"[" * 100_000 + b"\n", b'{"journal": 1, "seed": true}\n', b"[" * 10**5]
+    "first", [b'{"op_code":0,"worker_id": ' + b"[" * 100_000 + b"\n", b'{"op_code":0,"seed": true}\n', b"[" * 10**5]
 )
 def test_a_forged_first_line_is_a_journal_error(first: bytes, tmp_path: Path) -> None:
-    """Also where its seed is asked for, before the journal is opened."""
     (tmp_path / "j").write_bytes(first)
     with pytest.raises(JournalError):
         search("random", tmp_path / "j", random_state=None, n_trials=1)

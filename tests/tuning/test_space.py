@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 import halfstep as hs
 from halfstep.errors import ParameterError
-from halfstep.tuning.searching import Grid, Random
-from halfstep.tuning.space import Space, with_parameters
+from halfstep.tuning.search import Search
+from halfstep.tuning.space import Point, Space, with_parameters
+from halfstep.tuning.trial import Trial
 
 ALS = hs.ALS(rank=16, regularization=1.0)
 DATA = hs.Interactions.from_arrays([1, 1, 2, 3], [1, 2, 1, 3], [3.0, 4.0, 1.0, 2.0])
@@ -75,28 +76,39 @@ def test_ranges_have_ends_that_make_sense(make: Any, message: str) -> None:
         make()
 
 
+def points(space: Space, name: Any, n_trials: int | None = None, seed: int = 0) -> list[Point]:
+    """The points of a search whose trials are all alike."""
+    search = Search(name, space, None, seed, n_trials, maximize=False, prune=False)
+    trials: list[Trial] = []
+    for number, point in zip(range(search.n_planned), search.points(trials), strict=False):
+        asked = search.ask(point, trials)
+        if asked is None:
+            break
+        trials.append(Trial(number, asked.params, {}, "finished", (1.0,), 0.0))
+        search.study.tell(asked, 1.0)
+    return [trial.point for trial in trials]
+
+
 @given(st.integers(0, 1 << 32), st.floats(1e-6, 10.0), st.floats(1.001, 1e6))
-def test_draws_lie_between_the_ends(seed: int, low: float, ratio: float) -> None:
-    rng = np.random.default_rng(seed)
-    high = low * ratio
-    assert low <= hs.Uniform(low, high).draw(rng) <= high
-    assert low <= hs.LogUniform(low, high).draw(rng) <= high
-    whole = hs.Integers(math.ceil(low), math.ceil(low) + math.ceil(high))
-    for log in (False, True):
-        drawn = hs.Integers(whole.low, whole.high, log=log).draw(rng)
-        assert isinstance(drawn, int)
-        assert whole.low <= drawn <= whole.high
+def test_samples_lie_between_the_ends(seed: int, low: float, ratio: float) -> None:
+    high, integer = low * ratio, math.ceil(low)
+    space = Space(
+        {
+            "a": hs.Uniform(low, high), "b": hs.LogUniform(low, high),
+            "c": hs.Integers(integer, integer + math.ceil(high)),
+            "d": hs.Integers(integer, integer + math.ceil(high), log=True),
+        }
+    )  # fmt: skip
+    (point,) = points(space, "random", 1, seed)
+    for name, dimension in space.dimensions.items():
+        assert isinstance(point[name], int) == (name in "cd")
+        assert dimension.low <= point[name] <= dimension.high
 
 
-def test_draws_are_spread_as_they_should_be() -> None:
-    rng = np.random.default_rng(0)
-    logs = np.log10([hs.LogUniform(0.001, 1000.0).draw(rng) for _ in range(6000)])
-    np.testing.assert_allclose(np.histogram(logs, 6, (-3, 3))[0], 1000, atol=120)
-    plain = np.bincount([hs.Integers(1, 4).draw(rng) for _ in range(4000)])[1:]
-    np.testing.assert_allclose(plain, 1000, atol=120)
-    doubling = np.bincount([hs.Integers(1, 8, log=True).draw(rng) for _ in range(8000)])[1:]
-    widths = np.log([(k + 0.5) / (k - 0.5) for k in range(1, 9)])
-    np.testing.assert_allclose(doubling, 8000 * widths / widths.sum(), atol=150)
+def test_samples_of_a_logarithm_are_spread_evenly() -> None:
+    space = Space({"a": hs.LogUniform(0.001, 1000.0)})
+    logs = np.log10([point["a"] for point in points(space, "random", 600)])
+    np.testing.assert_allclose(np.histogram(logs, 6, (-3, 3))[0], 100, atol=35)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +120,7 @@ def test_draws_are_spread_as_they_should_be() -> None:
 )  # fmt: skip
 def test_default_spaces_are_of_parameters_that_there_are(estimator: Any) -> None:
     space = Space.of(hs.default_space(estimator, DATA), estimator)
-    point = Random(space, 0).ask()
-    assert point is not None
+    (point,) = points(space, "random", 1)
     assert with_parameters(estimator, space.values(point)) is not estimator
 
 
@@ -121,9 +132,7 @@ def test_no_default_space_for_what_has_nothing_to_tune() -> None:
 def test_a_grid_has_every_point_once_and_goes_from_strong_to_weak() -> None:
     given_ = {"regularization": [1.0, 4.0, 2.0], "rank": [8, 4], "tol": [0.0, 0.1]}
     space = Space.of(given_, ALS)
-    grid = Grid(space)
-    points = list(iter(grid.ask, None))
-    values = [tuple(space.values(point).values()) for point in points]
+    values = [tuple(space.values(point)[name] for name in given_) for point in points(space, "grid")]
     assert set(values) == set(itertools.product(*given_.values()))
     assert len(values) == space.size == 12
     assert [rank for _, rank, _ in values] == [4] * 6 + [8] * 6
@@ -134,18 +143,17 @@ def test_a_grid_takes_no_distributions() -> None:
     with pytest.raises(
         ParameterError, match=r"search=.grid. needs a list of values for each parameter, and tol is Uni"
     ):
-        Grid(Space.of({"tol": hs.Uniform(0, 1)}, ALS))
+        hs.tune(ALS, DATA, {"tol": hs.Uniform(0, 1)}, search="grid")
 
 
-def test_random_draws_never_repeat_a_point_and_end() -> None:
+@pytest.mark.parametrize("name", ["random", "tpe"])
+def test_no_point_is_tried_twice(name: str) -> None:
     space = Space.of({"rank": [1, 2, 3], "solver": ["cg", "cholesky"]}, ALS)
-    search = Random(space, 3)
-    points = [tuple(point.values()) for point in iter(search.ask, None)]
-    assert len(points) == len(set(points)) == 6
-    again = Random(space, 3)
-    assert [tuple(point.values()) for point in iter(again.ask, None)] == points
-    other = Random(space, 4)
-    assert [tuple(point.values()) for point in iter(other.ask, None)] != points
+    found = points(space, name, 9, seed=3)
+    assert len(found) == len({tuple(point.items()) for point in found}) == 6
+    assert points(space, name, 9, seed=3) == found
+    assert points(space, name, 4, seed=3) == found[:4]
+    assert points(space, name, 9, seed=4) != found
 
 
 def test_the_point_of_values_is_the_nearest_one() -> None:

@@ -9,14 +9,16 @@ import warnings
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 
 import halfstep as hs
 from halfstep.errors import DataError, FitInterruptedWarning, ParameterError, TuningError
-from halfstep.tuning.fitting import Fitter
 from halfstep.tuning.folds import make_folds
+from halfstep.tuning.search import Behind, new_study
 from halfstep.tuning.space import Space, Uniform
-from halfstep.tuning.trial import Trial, should_prune
+from halfstep.tuning.trial import Trial
+from halfstep.tuning.warm_starts import Fitter
 
 pytestmark = pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")
 
@@ -87,7 +89,7 @@ def test_the_same_for_any_number_of_threads_and_not_for_any_seed(ratings: hs.Int
 
     def run(threads: int, seed: int) -> hs.Tuning:
         model = hs.ALS(hs.Explicit(biases=True), iterations=6, threads=threads)
-        return hs.tune(model, ratings, space, search="optuna", n_trials=12, random_state=seed)
+        return hs.tune(model, ratings, space, search="tpe", n_trials=12, random_state=seed)
 
     one, two, other = run(1, 0), run(2, 0), run(2, 1)
     assert [(t.point, t.values, t.state) for t in one] == [(t.point, t.values, t.state) for t in two]
@@ -95,7 +97,7 @@ def test_the_same_for_any_number_of_threads_and_not_for_any_seed(ratings: hs.Int
     assert [t.point for t in one] != [t.point for t in other]
 
 
-@pytest.mark.parametrize("search", ["random", "optuna"])
+@pytest.mark.parametrize("search", ["random", "tpe"])
 def test_other_estimators_are_tuned_by_their_fields(ratings: hs.Interactions, search: Any) -> None:
     biases = hs.tune(hs.UserItemBias(), ratings, search=search, n_trials=8)
     assert isinstance(biases.model, hs.UserItemBias)
@@ -159,19 +161,27 @@ def test_a_warm_start_is_a_cold_one_plus_the_neighbours_factors(ratings: hs.Inte
     assert not Q[~seen].any()
 
 
-def test_a_trial_is_given_up_when_it_is_behind_each_of_the_best() -> None:
-    def finished(number: int, final: float, early: float, source: int | None = None) -> Trial:
-        return Trial(number, {}, {}, "finished", (final,), 0.0, source, ({5: early, 0: final},))
+def test_a_trial_is_pruned_if_it_is_worse_than_each_of_the_best() -> None:
+    def is_pruned(value: float, finished: list[tuple[float, float]], *, step: int = 5, warm: bool = False) -> bool:
+        """Whether a trial of that value at a step is pruned, after trials of some final and early values."""
+        study = new_study(maximize=False, pruner=Behind())
+        for final, early in finished:
+            attributes = {"started_from": None}
+            study.add_trial(
+                optuna.create_trial(value=final, intermediate_values={1: 0.0, 5: early}, user_attrs=attributes)
+            )
+        asked = study.ask()
+        asked.set_user_attr("started_from", 0 if warm else None)
+        asked.report(value, step)
+        return asked.should_prune()
 
-    best = [finished(k, 0.9 + k / 100, 1.0 + k / 100) for k in range(5)]
-    worse = finished(5, 2.0, 3.0)
-    kwargs: dict[str, Any] = {"warm": False, "maximize": False}
-    assert should_prune(1.05, 0, 5, [*best, worse], **kwargs)
-    assert not should_prune(1.04, 0, 5, [*best, worse], **kwargs)  # as good as the fifth
-    assert not should_prune(9.0, 0, 5, best[:4], **kwargs)  # too few to compare with
-    assert not should_prune(9.0, 0, 10, best, **kwargs)  # none was looked at there
-    assert not should_prune(9.0, 0, 5, best, warm=True, maximize=False)  # all of them were cold
-    assert should_prune(0.9, 0, 5, best, warm=False, maximize=True)
+    best = [(0.9 + k / 100, 1.0 + k / 100) for k in range(5)]
+    worse = (2.0, 3.0)
+    assert is_pruned(1.05, [*best, worse])
+    assert not is_pruned(1.04, [*best, worse])  # as good as the fifth
+    assert not is_pruned(9.0, best[:4])  # too few to compare with
+    assert not is_pruned(9.0, best, step=10)  # none was scored there
+    assert not is_pruned(9.0, best, warm=True)  # all of them were cold
 
 
 def test_trials_are_given_up_within_a_fit(ratings: hs.Interactions) -> None:
@@ -182,7 +192,7 @@ def test_trials_are_given_up_within_a_fit(ratings: hs.Interactions) -> None:
     space = {"regularization": [2.0, 2.1, 2.2, 2.3, 2.4, 1e-3]}
     found = hs.tune(model, ratings, space, search="grid", warm_starts=False, refit=False)
     assert [trial.state for trial in found] == ["finished"] * 5 + ["pruned"]
-    assert list(found.trials[5].rungs[0]) == [5]
+    assert found.trials[5].n_fits == 1
     assert counts == [*range(1, 13)] * 15 + [1, 2, 3, 4, 5]
     assert np.isnan(found.trials[5].value)
     assert "6 trials, 1 pruned" in repr(found)
@@ -260,7 +270,7 @@ def test_folds_without_anything_to_score_are_an_error(ratings: hs.Interactions) 
     [
         ({"metric": "ndgc@10"}, r"unknown metric 'ndgc@10' \(did you mean 'ndcg@10'"),
         ({"metric": "rmse", "direction": "maximize"}, "rmse is to be minimized"),
-        ({"search": "bayes"}, "search='bayes': give one of 'grid', 'random', 'optuna'"),
+        ({"search": "bayes"}, "search='bayes': give one of 'grid', 'random', 'tpe'"),
         ({"n_trials": 0}, "n_trials=0: give an integer of at least 1"),
         ({"random_state": -1}, "random_state=-1"),
     ],
@@ -277,9 +287,8 @@ def test_refuses_a_class(ratings: hs.Interactions) -> None:
 
 def test_without_optuna_says_what_to_install(monkeypatch: pytest.MonkeyPatch, ratings: hs.Interactions) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    monkeypatch.delitem(sys.modules, "halfstep.tuning.optuna_search", raising=False)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'halfstep\[tune\]'"):
-        hs.tune(ALS, ratings, GRID, search="optuna")
+    with pytest.raises(ImportError, match=r"hs.tune needs Optuna: pip install 'halfstep\[tune\]'"):
+        hs.tune(ALS, ratings, GRID)
 
 
 @pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
@@ -398,7 +407,8 @@ class TestDoubling:
             hs.ALS(hs.Implicit(), iterations=1, random_state=0),
             clicks(),
             {"regularization": hs.LogUniform(1.0, 4.0), "rank": list(values)},
-            metric=lambda model, test: values[model.rank] + 1e-6 * model.regularization, direction="maximize",
+            metric=lambda model, test: values[model.rank] - 1e-6 * abs(model.regularization - 2.0),
+            direction="maximize",
             split=1, n_trials=n_trials, prune=False, refit=False,
         )  # fmt: skip
 
@@ -438,7 +448,7 @@ class TestDoubling:
         ],
         ids=str,
     )
-    @pytest.mark.parametrize("search", ["optuna", "doubling"])
+    @pytest.mark.parametrize("search", ["tpe", "doubling"])
     def test_any_space_will_do(self, space: Any, search: Any) -> None:
         estimator = hs.ALS(hs.Implicit(), rank=3, iterations=1)
         found = hs.tune(estimator, clicks(), space, search=search, n_trials=3, split=1)
@@ -451,12 +461,6 @@ class TestDoubling:
         few = ratings.subset(np.arange(3000))
         assert hs.default_space(hs.ALS(hs.Implicit()), few)["rank"] == [64]  # of 30 users
         assert hs.default_space(hs.ALS(hs.Implicit()), ratings)["rank"] == [64, 128]
-
-    def test_without_optuna_draws_are_random(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("halfstep.tuning.tuner.find_spec", lambda name: None)
-        assert [trial.parameters["rank"] for trial in self.searched({2: 0.1, 4: 0.2}, n_trials=6)] == [2] * 3 + [
-            4
-        ] * 3
 
 
 def test_scored_beside_the_untuned_model_and_baselines(ratings: hs.Interactions) -> None:
@@ -484,6 +488,6 @@ def test_scores_need_a_model_and_a_metric_that_is_known(ratings: hs.Interactions
 def test_the_bar_says_what_is_running(
     ratings: hs.Interactions, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("halfstep.tuning.running.SHOWN_EVERY", 0.0)
+    monkeypatch.setattr("halfstep.tuning.run.SHOWN_EVERY", 0.0)
     hs.tune(hs.ALS(rank=64, iterations=30), ratings, {"regularization": [3.0, 1.0]}, split=2, progress=True)
     assert re.search(r"tune: .*0/2 .*fold 2 of 2, iteration \d+", capfd.readouterr().err)

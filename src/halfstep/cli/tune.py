@@ -25,7 +25,7 @@ from halfstep.cli.outputs import Output, check_outputs, may_share_standard_outpu
 from halfstep.errors import ParameterError, PoorFitWarning
 from halfstep.tuning.folds import N_FOLDS
 from halfstep.tuning.result import IMAGE_KINDS
-from halfstep.tuning.tuner import N_TRIALS
+from halfstep.tuning.space import N_TRIALS
 
 DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
     "uniform": hs.Uniform,
@@ -40,7 +40,7 @@ class Search(StrEnum):
 
     grid = "grid"
     random = "random"
-    optuna = "optuna"
+    tpe = "tpe"
     doubling = "doubling"
 
 
@@ -81,7 +81,7 @@ def tune(
         Search | None,
         typer.Option(
             help="Search strategy. Default: grid if all values are listed, doubling for implicit objectives with "
-            "several ranks, else optuna if it is installed, else random.",
+            "several ranks, else tpe.",
             rich_help_panel=SEARCH,
         ),
     ] = None,

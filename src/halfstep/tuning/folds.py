@@ -31,16 +31,7 @@ N_PARTS = 10  # of the data, each the test side of a fold: parameters that are b
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """A split, without test interactions of cold-start users or items.
-
-    Attributes
-    ----------
-    train : Interactions
-    test : Interactions
-        Interactions whose user and item have training interactions.
-    n_cold : int
-        The number of other test interactions, which are excluded.
-    """
+    """A split, without the `n_cold` test interactions of cold-start users or items."""
 
     train: Interactions
     test: Interactions
@@ -49,15 +40,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Metric:
-    """What is measured, and whether more of it is better.
-
-    Attributes
-    ----------
-    label : str
-    maximize : bool
-    score : callable
-        From a fitted model and the test pairs of a fold to a number.
-    """
+    """What is measured of a fitted model and the test interactions of a fold, and whether more of it is better."""
 
     label: str
     maximize: bool

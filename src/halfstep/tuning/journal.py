@@ -1,149 +1,127 @@
-"""The file that a search keeps its trials in: lines of JSON, each on the disk before the next trial begins."""
+"""The file of a search: its finished trials, as Optuna's `JournalStorage` writes and reads them."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import numpy as np
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
 
 from halfstep._support.files import open_regular
 from halfstep.data import Interactions
 from halfstep.errors import JournalError
+from halfstep.storage.values import pack_value
+from halfstep.tuning.folds import Fold
+from halfstep.tuning.search import new_study
+from halfstep.tuning.space import NOT_TUNED, Space
 
-VERSION = 1
-BEGINNING = b'{"journal"'
-LONGEST_LINE = 10_000_000  # bytes of the first line
+NAME = "halfstep.tune"
+BEGINNING = b'{"op_code":0,'  # of each file that Optuna's JournalStorage writes
 
 
-class Journal:
-    """A file of trials, which is read when it is opened and only ever appended to.
-
-    The first line says what is searched; each other line is a trial. A line that was cut off, because the process was
-    killed or the power went while it was written, is dropped. Only one process at a time may have it open.
-
-    Attributes
-    ----------
-    records : list of dict
-        The trials that it holds, from 0.
-
-    Parameters
-    ----------
-    path : Path
-    identity : mapping
-        What is searched, made of what JSON knows: a journal of anything else is refused.
-
-    Raises
-    ------
-    JournalError
-        If it is a journal of another search, or none at all, or another process has it open.
-    OSError
-        If it cannot be read or written.
-    """
-
-    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
-        self._path = path
-        self._file = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, "a+b")
+class _File(JournalFileBackend):
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
         try:
-            _lock(self._file, path)
-            self.records = self._read(json.loads(json.dumps(identity)))
-        except BaseException:
-            self._file.close()
-            raise
-
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Write a trial, and wait until it is on the disk."""
-        try:
-            self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            super().append_logs(logs)
         except OSError as error:
             raise JournalError(
-                f"{self._path} cannot be written ({error.strerror}): free space and run the search again, which "
+                f"{self._file_path} cannot be written ({error.strerror}): free space and run the search again, which "
                 "continues from there, or name another file"
             ) from error
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+@contextmanager
+def open_journal(path: Path, maximize: bool) -> Iterator[optuna.Study]:
+    """Open a study of finished trials in a file; each trial that is added to it is on the disk afterwards.
 
-    def _read(self, identity: Mapping[str, Any]) -> list[dict[str, Any]]:
-        self._file.seek(0)
-        if not BEGINNING.startswith(self._file.read(len(BEGINNING))):  # without reading a large file
-            raise self._no_journal()
-        self._file.seek(0)
-        content = self._file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        lines = [self._parsed(line) for line in whole.splitlines()]
-        if lines:
-            self._compare(lines[0], identity)
-            for number, record in enumerate(lines[1:]):
-                if record.get("trial") != number:
-                    raise JournalError(
-                        f"{self._path}, line {number + 2}: expected trial {number}, found {record.get('trial')!r}; "
-                        "the file was changed: delete it, or name another"
-                    )
-        self._file.truncate(len(whole))
-        if not lines:
-            self.append({"journal": VERSION, **identity})
-        return lines[1:]
-
-    def _parsed(self, line: bytes) -> dict[str, Any]:
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict):
-            raise self._no_journal()
-        return record
-
-    def _no_journal(self) -> JournalError:
-        return JournalError(f"{self._path} is no journal of a search, or was changed: delete it, or name another")
-
-    def _compare(self, found: dict[str, Any], identity: Mapping[str, Any]) -> None:
-        if "journal" not in found:
-            raise self._no_journal()
-        if found.pop("journal") != VERSION:
-            raise JournalError(f"{self._path} is the journal of another version of halfstep: name another file")
-        for name, wanted in identity.items():
-            if found.get(name) != wanted:
-                raise JournalError(
-                    f"{self._path} is the journal of another search: its {name} is {_brief(found.get(name))}, and "
-                    f"this one's is {_brief(wanted)}; go on with the same {name}, or name another file"
-                )
-
-
-def journal_path(given: str | os.PathLike[str]) -> Path:
-    """Return the path of a journal, which must be a regular file if it exists.
+    The search itself is in memory: a trial that was killed leaves nothing behind. A line that was cut off when the
+    process was killed is dropped.
 
     Raises
     ------
     JournalError
-        If the path is a folder, a pipe or a device.
+        If it is no journal, cannot be written, or another process has it open.
     """
-    path = Path(given)
     if path.exists() and not path.is_file():
         raise JournalError(f"the journal {path} is not a regular file: name another file")
-    return path
+    with open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, "a+b") as file:
+        _lock(file, path)
+        yield _read(file, path, maximize)
 
 
-def seed_of(path: Path) -> int | None:
-    """Read the seed of the search that a journal is of; None where there is no such file yet, or nothing in it."""
+def _read(file: BinaryIO, path: Path, maximize: bool) -> optuna.Study:
+    no_journal = JournalError(f"{path} is no journal of a search, or was changed: delete it, or name another")
+    file.seek(0)
+    if not BEGINNING.startswith(file.read(len(BEGINNING))):  # without reading a large file
+        raise no_journal
+    file.seek(0)
+    content = file.read()
+    whole = content[: content.rfind(b"\n") + 1]
     try:
-        with open_regular(path) as file:
-            seed = json.loads(file.readline(LONGEST_LINE))["seed"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return seed if type(seed) is int else None
+        for line in whole.splitlines():
+            json.loads(line)  # Optuna skips a last line that it cannot read
+        # The file is locked until it is closed.
+        storage = JournalStorage(_File(str(path), threading.Lock()))  # type: ignore[arg-type]
+        names = [study.study_name for study in storage.get_all_studies()]
+    except Exception as error:
+        raise no_journal from error
+    if names not in ([], [NAME]):
+        raise no_journal
+    file.truncate(len(whole))
+    if names:
+        return optuna.load_study(study_name=NAME, storage=storage)
+    return new_study(maximize, study_name=NAME, storage=storage)
 
 
-def digest(data: Interactions) -> str:
+def seed_of(journal: optuna.Study) -> int | None:
+    """Return the seed of the search that a journal records; None if it is new."""
+    seed: int | None = journal.user_attrs.get("search", {}).get("seed")
+    return seed
+
+
+def recorded_trials(journal: optuna.Study, path: Path | None, search: Mapping[str, Any]) -> list[FrozenTrial]:
+    """Return the trials of a search, which is described by what JSON supports.
+
+    Raises
+    ------
+    JournalError
+        If they are of another search.
+    """
+    found, wanted = journal.user_attrs.get("search"), json.loads(json.dumps(search))
+    if found is None:
+        journal.set_user_attr("search", wanted)
+        return []
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            raise JournalError(
+                f"{path} is the journal of another search: its {name} is {_brief(found.get(name))}, and "
+                f"this one's is {_brief(value)}; go on with the same {name}, or name another file"
+            )
+    return journal.get_trials(deepcopy=False)
+
+
+def identity_of(data: Interactions, folds: Sequence[Fold], estimator: Any, space: Space) -> dict[str, Any]:
+    """Describe what is searched."""
+    return {
+        "data": _digest(data),
+        "folds": [[_digest(fold.train), _digest(fold.test)] for fold in folds],
+        "estimator": _described(estimator),
+        "space": {name: _described(each) for name, each in space.dimensions.items()},
+    }
+
+
+def _digest(data: Interactions) -> str:
     """Tell data apart by all that models learn from: positions, values, times and weights, in their order."""
     hashed = hashlib.sha256(f"{data.n_users} {data.n_items} {len(data)}".encode())
     for column in (data.user_positions, data.item_positions, data.values, data.timestamps, data.weights):
@@ -151,6 +129,18 @@ def digest(data: Interactions) -> str:
             hashed.update(np.ascontiguousarray(column).view(np.uint8).data)
         hashed.update(b"|")
     return hashed.hexdigest()
+
+
+def _described(thing: Any) -> Any:
+    """Describe a dataclass for comparison with a journal; arrays by their hash."""
+    arrays: dict[str, Any] = {}
+    fields = {
+        field.name: pack_value(getattr(thing, field.name), field.name, arrays)
+        for field in dataclasses.fields(thing)
+        if field.name not in NOT_TUNED or field.name in ("init", "random_state")
+    }
+    hashes = {name: hashlib.sha256(np.ascontiguousarray(each).tobytes()).hexdigest() for name, each in arrays.items()}
+    return {"class": type(thing).__name__, **fields, **({"arrays": hashes} if hashes else {})}
 
 
 def _brief(value: Any) -> str:
@@ -162,11 +152,9 @@ def _lock(file: BinaryIO, path: Path) -> None:
     """Keep other processes out until the file is closed; where the system can (Windows has no such call)."""
     try:
         import fcntl
-    except ModuleNotFoundError:
-        return
-    try:
+
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise JournalError(f"{path} is in use by another search: wait for it, or name another file") from None
-    except OSError:
+    except (ModuleNotFoundError, OSError):
         pass  # some network file systems have no locks

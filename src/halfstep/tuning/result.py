@@ -38,7 +38,7 @@ class Tuning:
         The metric, such as "rmse" or "ndcg@10".
     maximize : bool
         Whether larger values are better.
-    search : {"grid", "random", "optuna", "doubling"}
+    search : {"grid", "random", "tpe", "doubling"}
     folds : str
         The number and the kind of the folds.
     trials : tuple of Trial
@@ -179,8 +179,8 @@ class Tuning:
             "n_scored": list(self.n_scored),
             "n_cold": list(self.n_cold),
             "seconds": self.seconds,
-            "best": _without_point(self.best),
-            "trials": [_without_point(trial) for trial in self.trials],
+            "best": self.best.to_dict(),
+            "trials": [trial.to_dict() for trial in self.trials],
         }
 
     def plot(self) -> Any:
@@ -273,8 +273,3 @@ def _column(values: list[Any]) -> NDArray[Any]:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _without_point(trial: Trial) -> dict[str, Any]:
-    """Return the record of a trial without the positions of its parameters in the space."""
-    return {name: value for name, value in trial.as_record().items() if name != "point"}

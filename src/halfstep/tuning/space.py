@@ -1,19 +1,34 @@
-"""What is searched: values of parameters, as lists or as distributions, and where they go in an estimator."""
+"""Search spaces: values of parameters, where they go in an estimator, and defaults."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
 from halfstep._support.checks import check_finite, check_flag, check_integer
 from halfstep._support.estimator import check_parameter_name
+from halfstep.data import Interactions, as_interactions
 from halfstep.errors import ParameterError
+from halfstep.models.als import ALS
+from halfstep.models.baselines import ItemBias, UserItemBias
+from halfstep.models.bayesian.bayesian_als import BayesianALS
+from halfstep.models.default_regularization import mean_weight
+from halfstep.models.sgd import SGD
+from halfstep.objective.objective import Cost, Implicit, Objective
+
+SearchName = Literal["grid", "random", "tpe", "doubling"]
+
+N_TRIALS: dict[SearchName, int] = {"tpe": 100, "random": 300, "doubling": 30}
+"""Default number of trials; of "doubling", at the lowest rank. Random search needs more trials for the same score."""
+
+RANKS = [64, 128, 256, 512]
+RANKS_OF_VALUES = [8, 16, 32]  # and 0 if there are biases, which fits these alone
 
 Point = dict[str, float]
 """A number for each parameter, in the order of the space: the place in a list, or what a distribution gave."""
@@ -23,14 +38,6 @@ NOT_TUNED = ("callbacks", "init", "progress", "random_state", "threads")
 
 SIDES = ("users", "items")
 """What the two parts of a pair are called in a path."""
-
-
-class Distribution(Protocol):
-    """Where values are drawn from."""
-
-    def draw(self, rng: np.random.Generator) -> float:
-        """Draw one value."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -49,9 +56,6 @@ class Uniform:
     def __post_init__(self) -> None:
         _check_ends(self)
 
-    def draw(self, rng: np.random.Generator) -> float:
-        return float(rng.uniform(self.low, self.high))
-
 
 @dataclass(frozen=True)
 class LogUniform:
@@ -68,10 +72,6 @@ class LogUniform:
 
     def __post_init__(self) -> None:
         _check_ends(self, above=0)
-
-    def draw(self, rng: np.random.Generator) -> float:
-        drawn = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
-        return min(max(drawn, self.low), self.high)  # rounding
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,6 @@ class Integers:
             check_integer(name, getattr(self, name), minimum=1 if self.log else -(1 << 62))
         _check_ends(self)
 
-    def draw(self, rng: np.random.Generator) -> int:
-        if not self.log:
-            return int(rng.integers(self.low, self.high + 1))
-        # an integer k stands for the reals from k − ½ to k + ½
-        drawn = round(math.exp(rng.uniform(math.log(self.low - 0.5), math.log(self.high + 0.5))))
-        return min(max(drawn, self.low), self.high)
-
 
 @dataclass(frozen=True)
 class Choices:
@@ -119,16 +112,20 @@ class Choices:
     @property
     def are_ascending(self) -> bool:
         """Whether they are numbers in order, so that neighbours are alike."""
-        numbers = [each for each in self.values if is_number(each)]
-        return len(numbers) == len(self.values) and all(a < b for a, b in pairwise(numbers))
+        return self.are_numbers and all(a < b for a, b in pairwise(self.values))
 
-    def draw(self, rng: np.random.Generator) -> int:
-        return int(rng.integers(len(self.values)))
+    @property
+    def are_numbers(self) -> bool:
+        """Whether all of them can be compared by size."""
+        return all(map(is_number, self.values))
+
+
+Dimension = Uniform | LogUniform | Integers | Choices
 
 
 @dataclass(frozen=True)
 class Space:
-    """The parameters to search, each with where its values come from.
+    """The parameters to search, each with its values.
 
     Attributes
     ----------
@@ -136,7 +133,7 @@ class Space:
         By the parameter's name, which may be a path such as "objective.weight".
     """
 
-    dimensions: Mapping[str, Distribution]
+    dimensions: Mapping[str, Dimension]
 
     @classmethod
     def of(cls, given: Mapping[str, Any], estimator: Any) -> Space:
@@ -161,8 +158,36 @@ class Space:
     @property
     def size(self) -> float:
         """How many points there are."""
-        lengths = [len(d.values) if isinstance(d, Choices) else math.inf for d in self.dimensions.values()]
-        return math.prod(lengths)
+        return math.prod(map(_size, self.dimensions.values()))
+
+    @property
+    def n_ranks(self) -> int:
+        """The number of ranks that are listed, 1 if none."""
+        ranks = self.dimensions.get("rank")
+        return len(ranks.values) if isinstance(ranks, Choices) else 1
+
+    def ascending_ranks(self) -> Space:
+        """Return the space with its list of ranks in ascending order, each one once.
+
+        Raises
+        ------
+        ParameterError
+            If there is a list with anything but integers.
+        """
+        ranks = self.dimensions.get("rank")
+        if not isinstance(ranks, Choices):
+            return self
+        for rank in ranks.values:
+            check_integer("rank", rank, minimum=0)
+        return self._with_ranks(sorted(set(ranks.values)))
+
+    def lowest_rank(self) -> Space:
+        """Return the space with the first of its ranks only."""
+        ranks = self.dimensions.get("rank")
+        return self._with_ranks(ranks.values[:1]) if isinstance(ranks, Choices) else self
+
+    def _with_ranks(self, ranks: Sequence[int]) -> Space:
+        return Space({**self.dimensions, "rank": Choices(tuple(ranks))})
 
     def point(self, values: Mapping[str, Any]) -> Point | None:
         """Return the point of the space that is nearest to some values; None if they cannot be compared."""
@@ -216,7 +241,7 @@ def _is_of_sides(thing: Any) -> bool:
     return is_number(thing) or (isinstance(thing, tuple | list) and len(thing) == len(SIDES))
 
 
-def _dimension(name: str, values: Any, estimator: Any) -> Distribution:
+def _dimension(name: str, values: Any, estimator: Any) -> Dimension:
     thing = estimator
     steps = name.split(".") if isinstance(name, str) else [repr(name)]
     for depth, step in enumerate(steps):
@@ -240,20 +265,27 @@ def _dimension(name: str, values: Any, estimator: Any) -> Distribution:
     return choices
 
 
-def clipped(dimension: Distribution, number: float) -> float:
+def clipped(dimension: Dimension, number: float) -> float:
     """Return the number, clipped to the range of the distribution."""
-    if isinstance(dimension, Uniform | LogUniform | Integers):
-        return min(max(number, dimension.low), dimension.high)
-    return number
+    if isinstance(dimension, Choices):
+        return number
+    number = min(max(number, dimension.low), dimension.high)
+    return round(number) if isinstance(dimension, Integers) else number
 
 
-def _nearest(dimension: Distribution, value: Any) -> float | None:
+def _size(dimension: Dimension) -> float:
+    if isinstance(dimension, Choices):
+        return len(dimension.values)
+    return dimension.high - dimension.low + 1 if isinstance(dimension, Integers) else math.inf
+
+
+def _nearest(dimension: Dimension, value: Any) -> float | None:
     if not isinstance(dimension, Choices):
         return clipped(dimension, value) if is_number(value) else None
     for place, choice in enumerate(dimension.values):
         if type(choice) is type(value) and choice == value:
             return place
-    if not (is_number(value) and all(map(is_number, dimension.values))):
+    if not (is_number(value) and dimension.are_numbers):
         return None
     return min(range(len(dimension.values)), key=lambda n: abs(dimension.values[n] - value))
 
@@ -265,3 +297,137 @@ def _check_ends(range_: Uniform | LogUniform | Integers, above: float | None = N
         raise ParameterError(f"low={range_.low!r}: give a number above {above:g}")
     if range_.low >= range_.high:
         raise ParameterError(f"{range_!r}: low must be below high; to fix a parameter, give it to the estimator")
+
+
+def default_space(estimator: Any, data: Any) -> dict[str, Any]:
+    """Return the default search space of `tune`.
+
+    Parameters
+    ----------
+    estimator : ALS, BayesianALS, SGD, UserItemBias or ItemBias
+    data : Interactions, scipy.sparse matrix or dataframe
+        The data for `tune`. λ is scaled by the values and weights, and the weight of missing cells by their number.
+
+    Returns
+    -------
+    dict
+        Maps names of parameters to lists of values or distributions. For `ALS` with `Explicit`, it has λ of users, λ
+        of items, the rank and, with biases, ρ; with `Implicit`, it has λ, its exponent ν, the rank and the weight of
+        missing cells; with ``implicit_features=True``, λ_β as well.
+
+    Raises
+    ------
+    ParameterError
+        If the estimator has no default space.
+
+    Examples
+    --------
+    >>> import halfstep as hs
+    >>> data = hs.Interactions.from_arrays(["ann", "ann", "bob"], ["tea", "milk", "tea"], [5.0, 1.0, 4.0])
+    >>> hs.default_space(hs.ItemBias(), data) | {"regularization": [5.0, 10.0]}
+    {'regularization': [5.0, 10.0]}
+    """
+    if isinstance(estimator, ALS):
+        interactions = as_interactions(data)
+        if isinstance(estimator.objective, Implicit):
+            return _of_events(estimator, estimator.objective, interactions)
+        return _of_values(estimator, interactions)
+    if isinstance(estimator, BayesianALS):
+        return {"rank": RANKS_OF_VALUES, "implicit_features": [False, True]}
+    if isinstance(estimator, SGD):
+        return {
+            "learning_rate": LogUniform(0.003, 0.03),
+            "regularization": LogUniform(0.01, 0.3),
+            "iterations": [20, 40, 80],
+        }
+    if isinstance(estimator, UserItemBias):
+        return {"user_regularization": LogUniform(1.0, 100.0), "item_regularization": LogUniform(0.3, 30.0)}
+    if isinstance(estimator, ItemBias):
+        return {"regularization": LogUniform(0.3, 100.0)}
+    raise ParameterError(
+        f"there is no default space for {type(estimator).__name__}: set space=... to the parameters to tune"
+    )
+
+
+def default_start(estimator: ALS, data: Interactions) -> dict[str, Any]:
+    """Return the default parameters of a fit for the default space, where the search starts."""
+    objective, defaults = estimator.objective, estimator.objective.defaults
+    cost = objective.cost(data)
+    return {
+        "regularization": defaults.regularization * _scale(estimator, cost),
+        "regularization_exponent": defaults.regularization_exponent,
+        "regularization_counts": "observed",
+        "rank": RANKS[0],
+        "objective.missing_weight": _default_missing_weight(objective, data),
+        "feature_regularization": ALS.feature_regularization,
+    }
+
+
+def default_search(estimator: Any, space: Space, n_trials: int | None) -> SearchName:
+    """Return the default search of a space."""
+    if space.is_finite and n_trials is None:
+        return "grid"
+    if space.n_ranks > 1 and isinstance(getattr(estimator, "objective", None), Implicit):
+        return "doubling"
+    return "tpe"
+
+
+def start_of(estimator: Any, data: Interactions, space: Space) -> Point | None:
+    """Return the point of the defaults, where a search starts; None if a parameter of the space has no default."""
+    if not (isinstance(estimator, ALS) and isinstance(estimator.objective, Implicit)):
+        return None
+    values = default_start(estimator, data)
+    return space.point(values) if space.dimensions.keys() <= values.keys() else None
+
+
+def _of_events(estimator: ALS, objective: Implicit, data: Interactions) -> dict[str, Any]:
+    scale = _scale(estimator, objective.cost(data))
+    fewest = min(np.count_nonzero(data.user_counts), np.count_nonzero(data.item_counts))
+    space: dict[str, Any] = {
+        "regularization": _range(0.1 * scale, 5.0 * scale),
+        "regularization_exponent": [0.3, 0.5, 0.7],
+        "rank": RANKS[:1] if estimator.implicit_features else [rank for rank in RANKS if rank <= fewest] or RANKS[:1],
+    }
+    if estimator.regularization_counts != "observed":
+        space["regularization_counts"] = ["observed"]
+    missing = _default_missing_weight(objective, data)
+    if missing > 0:
+        space["objective.missing_weight"] = _range(missing / 16, missing * 8)
+    return space | _of_features(estimator)
+
+
+def _of_values(estimator: ALS, data: Interactions) -> dict[str, Any]:
+    cost = estimator.objective.cost(data)
+    scale = _scale(estimator, cost)
+    space: dict[str, Any] = {
+        "regularization.users": _range(0.03 * scale, 30.0 * scale),
+        "regularization.items": _range(0.03 * scale, 30.0 * scale),
+        "regularization_exponent": [0.0, 0.5, 0.75, 1.0],
+        "rank": [0] * cost.biases + RANKS_OF_VALUES,
+    }
+    if cost.biases:
+        unit = estimator._unit(cost)
+        space["bias_regularization"] = _range(0.3 / unit, 3.0 / unit)
+    return space | _of_features(estimator)
+
+
+def _range(low: float, high: float) -> LogUniform:
+    """Return a distribution whose bounds are rounded to three digits."""
+    return LogUniform(float(f"{low:.3g}"), float(f"{high:.3g}"))
+
+
+def _of_features(estimator: ALS) -> dict[str, Any]:
+    return {"feature_regularization": _range(3.0, 300.0)} if estimator.implicit_features else {}
+
+
+def _scale(estimator: ALS, cost: Cost) -> float:
+    """Return the factor that λ is proportional to."""
+    return estimator._unit(cost) * mean_weight(cost)
+
+
+def _default_missing_weight(objective: Objective, data: Interactions) -> float:
+    """Return the default weight of missing cells; 0 if it is a function or 0, and is not searched."""
+    if not isinstance(objective, Implicit) or callable(objective.missing_weight) or objective.missing_weight == 0:
+        return 0.0
+    free = replace(objective, missing_weight=None)
+    return free.default_missing_weight(free.cost(data)) or 0.0

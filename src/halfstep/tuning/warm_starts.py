@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +20,8 @@ from halfstep.tuning.space import Point, is_number, with_parameters
 from halfstep.tuning.trial import Trial
 
 Factors = NDArray[np.floating]
-OnIteration = Callable[[Any, int], bool]
-"""Called with the model, and how many iterations it has had; True stops the fit."""
+OnIteration = Callable[[Any, int], None]
+"""Called with the model, and how many iterations it has had."""
 
 WARM_SHARE = 0.5
 """Of the iterations, for fits that start from a neighbour's factors."""
@@ -146,13 +147,11 @@ class Fitter:
             del self._kept[next(iter(self._kept))]
 
 
-def _counting(on_iteration: OnIteration) -> Callable[[Any], bool]:
-    count = 0
+def _counting(on_iteration: OnIteration) -> Callable[[Any], None]:
+    counts = itertools.count(1)
 
-    def callback(model: Any) -> bool:
-        nonlocal count
-        count += 1
-        return on_iteration(model, count)
+    def callback(model: Any) -> None:
+        on_iteration(model, next(counts))
 
     return callback
 

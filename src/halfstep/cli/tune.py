@@ -26,6 +26,7 @@ from halfstep.errors import ParameterError, PoorFitWarning
 from halfstep.tuning.folds import N_FOLDS
 from halfstep.tuning.result import IMAGE_KINDS
 from halfstep.tuning.space import N_TRIALS
+from halfstep.tuning.tuner import need_optuna
 
 DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
     "uniform": hs.Uniform,
@@ -46,6 +47,67 @@ class Search(StrEnum):
 
 SEARCH = "The search"
 WITHOUT_PARAMETERS = options.ModelType.global_mean, options.ModelType.popularity
+
+Space = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A parameter with its values, rank=8,16,32, or with a range, regularization=log:0.1:10 (or "
+        "uniform:, int:, logint:). Can be repeated. Default: λ, its exponent, the rank and others.",
+        rich_help_panel=SEARCH,
+    ),
+]
+SearchOption = Annotated[
+    Search | None,
+    typer.Option(
+        help="Search strategy. Default: grid if all values are listed, doubling for implicit objectives with "
+        "several ranks, else tpe.",
+        rich_help_panel=SEARCH,
+    ),
+]
+Trials = Annotated[
+    int | None,
+    typer.Option(
+        help="Maximum number of trials. Default: all of a grid, "
+        f"{', '.join(f'{n} of {name}' for name, n in N_TRIALS.items())}.",
+        min=1,
+        rich_help_panel=SEARCH,
+    ),
+]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        help=f"Number of folds, in time order if there are timestamps. Default: {N_FOLDS}.",
+        min=1,
+        rich_help_panel=SEARCH,
+    ),
+]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        help="Metric to optimize, such as rmse, mae, ndcg@10 or recall@20. Default: rmse for models that "
+        "predict values, else ndcg@10.",
+        rich_help_panel=SEARCH,
+    ),
+]
+Journal = Annotated[
+    Path | None,
+    typer.Option(
+        help="File that records the trials; an existing one is resumed. Default: none.", rich_help_panel=SEARCH
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(help="Write a plot to a png, svg or pdf file. Default: none.", rich_help_panel=SEARCH),
+]
+TestFraction = Annotated[
+    float | None,
+    typer.Option(
+        help="Hold out this fraction of the interactions from the search, and compare the tuned model on it with "
+        "the untuned one and with baselines. The saved model is fitted to all interactions. Default: no test "
+        "set.",
+        rich_help_panel=SEARCH,
+    ),
+]
 
 
 def tune(
@@ -69,66 +131,14 @@ def tune(
     item_titles: options.Titles = None,
     title_column: options.TitleColumn = None,
     title_id: options.TitleId = None,
-    space: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A parameter with its values, rank=8,16,32, or with a range, regularization=log:0.1:10 (or "
-            "uniform:, int:, logint:). Can be repeated. Default: λ, its exponent, the rank and others.",
-            rich_help_panel=SEARCH,
-        ),
-    ] = None,
-    search: Annotated[
-        Search | None,
-        typer.Option(
-            help="Search strategy. Default: grid if all values are listed, doubling for implicit objectives with "
-            "several ranks, else tpe.",
-            rich_help_panel=SEARCH,
-        ),
-    ] = None,
-    trials: Annotated[
-        int | None,
-        typer.Option(
-            help="Maximum number of trials. Default: all of a grid, "
-            f"{', '.join(f'{n} of {name}' for name, n in N_TRIALS.items())}.",
-            min=1,
-            rich_help_panel=SEARCH,
-        ),
-    ] = None,
-    folds: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Number of folds, in time order if there are timestamps. Default: {N_FOLDS}.",
-            min=1,
-            rich_help_panel=SEARCH,
-        ),
-    ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            help="Metric to optimize, such as rmse, mae, ndcg@10 or recall@20. Default: rmse for models that "
-            "predict values, else ndcg@10.",
-            rich_help_panel=SEARCH,
-        ),
-    ] = None,
-    journal: Annotated[
-        Path | None,
-        typer.Option(
-            help="File that records the trials; an existing one is resumed. Default: none.", rich_help_panel=SEARCH
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="Write a plot to a png, svg or pdf file. Default: none.", rich_help_panel=SEARCH),
-    ] = None,
-    test_fraction: Annotated[
-        float | None,
-        typer.Option(
-            help="Hold out this fraction of the interactions from the search, and compare the tuned model on it with "
-            "the untuned one and with baselines. The saved model is fitted to all interactions. Default: no test "
-            "set.",
-            rich_help_panel=SEARCH,
-        ),
-    ] = None,
+    space: Space = None,
+    search: SearchOption = None,
+    trials: Trials = None,
+    folds: Folds = None,
+    metric: Metric = None,
+    journal: Journal = None,
+    plot: Plot = None,
+    test_fraction: TestFraction = None,
     model_type: options.Type = options.ModelType.als,
     objective: options.Objective = None,
     rank: options.Rank = None,
@@ -149,16 +159,7 @@ def tune(
     """
     if model_type in WITHOUT_PARAMETERS:
         raise UsageError(f"--model-type {model_type.value} has no parameters to tune: fit it with halfstep fit")
-    check_outputs(
-        [
-            Output("--output", output),
-            Output("--plot", plot, tuple(f".{kind}" for kind in IMAGE_KINDS)),
-            Output("--journal", journal, grows=True),
-        ],
-        {"input file": file, "table of titles": item_titles},
-    )
-    if plot is not None:
-        import_module("halfstep._support.plot_style")  # raises now if Matplotlib is not installed
+    _check_files(output, plot, journal, {"input file": file, "table of titles": item_titles})
     given = parse_spaces(space or [])
     form = options.Format(
         separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
@@ -180,19 +181,35 @@ def tune(
         note(f"searched: {name} in {values}")
     with interruptions(keep=keep_interrupted) as cut_short:
         found = hs.tune(
-            model,
-            train,
-            searched,
-            metric=metric,
-            split=folds,
-            search=None if search is None else search.value,
-            n_trials=trials,
-            random_state=seed,
-            journal=journal,
-        )
+            model, train, searched, metric=metric, split=folds, search=None if search is None else search.value,
+            n_trials=trials, random_state=seed, journal=journal,
+        )  # fmt: skip
         scored = None if test is None else found.score(test)
         fitted = found.model if test is None else _refitted(found, data)
     fitted.save(output)
+    _report(found, scored, output, plot, as_json=as_json)
+    if cut_short:
+        raise KeyboardInterrupt
+
+
+def _check_files(output: Path, plot: Path | None, journal: Path | None, inputs: Mapping[str, str | None]) -> None:
+    check_outputs(
+        [
+            Output("--output", output),
+            Output("--plot", plot, tuple(f".{kind}" for kind in IMAGE_KINDS)),
+            Output("--journal", journal, grows=True),
+        ],
+        inputs,
+    )
+    need_optuna()
+    if plot is not None:
+        import_module("halfstep._support.plot_style")  # raises now if Matplotlib is not installed
+
+
+def _report(
+    found: hs.Tuning, scored: hs.Evaluation | None, output: Path, plot: Path | None, *, as_json: bool
+) -> None:
+    """Write the plot, and print the result."""
     if plot is not None:
         with naming_the_file("--plot", plot):
             write_atomically(plot, found.image(plot.suffix.lower().removeprefix(".")))
@@ -200,12 +217,10 @@ def tune(
     if as_json:
         result = {} if scored is None else {"test": scored.to_dict()}
         print_json(found.to_dict() | result | {"model": str(output)}, say)
-    else:
-        for line in [*str(found).splitlines(), *str(scored or "").splitlines()]:
-            say(line)
-        say(f"fitted to all data with the best parameters; saved to {printable(str(output))}")
-    if cut_short:
-        raise KeyboardInterrupt
+        return
+    for line in [*str(found).splitlines(), *str(scored or "").splitlines()]:
+        say(line)
+    say(f"fitted to all data with the best parameters; saved to {printable(str(output))}")
 
 
 def _refitted(found: hs.Tuning, data: hs.Interactions) -> Any:

@@ -6,6 +6,7 @@ import itertools
 import re
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -289,6 +290,11 @@ def test_without_optuna_says_what_to_install(monkeypatch: pytest.MonkeyPatch, ra
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r"hs.tune needs Optuna: pip install 'halfstep\[tune\]'"):
         hs.tune(ALS, ratings, GRID)
+
+
+def test_optuna_prints_nothing(ratings: hs.Interactions, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    hs.tune(hs.ItemBias(), ratings, search="tpe", n_trials=3, split=1, journal=tmp_path / "j", progress=False)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])

@@ -31,15 +31,7 @@ SHOWN_EVERY = 0.2  # seconds
 
 @dataclass
 class Run:
-    """The trials of a search.
-
-    Attributes
-    ----------
-    recorded : list of FrozenTrial
-        The trials of the journal.
-    trials : list of Trial
-        Trials that are finished or from the journal.
-    """
+    """The trials of a search, of which those that a journal has `recorded` are not run again."""
 
     space: Space
     metric: Metric

@@ -99,13 +99,7 @@ class Integers:
 
 @dataclass(frozen=True)
 class Choices:
-    """One of some values, each as likely as another.
-
-    Attributes
-    ----------
-    values : tuple
-        Anything that the parameter may be.
-    """
+    """One of some values of any kind, each as likely as another."""
 
     values: tuple[Any, ...]
 
@@ -125,13 +119,7 @@ Dimension = Uniform | LogUniform | Integers | Choices
 
 @dataclass(frozen=True)
 class Space:
-    """The parameters to search, each with its values.
-
-    Attributes
-    ----------
-    dimensions : dict
-        By the parameter's name, which may be a path such as "objective.weight".
-    """
+    """The values to search of each parameter, whose name may be a path such as "objective.weight"."""
 
     dimensions: Mapping[str, Dimension]
 

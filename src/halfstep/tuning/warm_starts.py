@@ -31,17 +31,9 @@ MAX_KEPT = 1 << 28
 
 
 class Fitter:
-    """Fits models of one search.
+    """Fits the models of a search, all with the same seed, so that trials differ by their parameters alone.
 
-    Parameters
-    ----------
-    estimator : dataclass
-        What is tuned; its parameters hold where a trial does not say otherwise.
-    folds : sequence of Fold
-    seed : int
-        Of every fit, so that trials differ by their parameters alone.
-    warm_starts : bool
-        Whether fits of ALS may start from a neighbour's factors.
+    With `warm_starts`, fits of `ALS` may start from a neighbor's factors.
     """
 
     def __init__(self, estimator: Any, folds: Sequence[Fold], seed: int, *, warm_starts: bool) -> None:

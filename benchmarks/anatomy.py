@@ -19,7 +19,7 @@ from benchmarks.marks import ROOT, table, write_between
 from benchmarks.synthetic import ten_million
 from halfstep import doctor
 from halfstep.objective.problem import sides
-from halfstep.objective.regularization import Regularization
+from halfstep.objective.regularization import RowRegularization
 from halfstep.solver import cpu
 from halfstep.solver.kernels import dense
 from halfstep.solver.layout import aligned_zeros, empty_factors
@@ -48,7 +48,7 @@ def peak(n: int = 2048) -> float:
 def solvers(data: hs.Interactions, rank: int, gemm: float) -> Iterator[list[str]]:
     """Nanoseconds per observation of each way to do the users' half-step, and the items'."""
     cost = hs.Implicit(observed_weight=10.0).cost(data)
-    both = sides(data, cost, rank=rank, regularization=Regularization(5.0, 5.0), dtype="float32")
+    both = sides(data, cost, rank=rank, regularization=RowRegularization(5.0, 5.0), dtype="float32")
     rng = np.random.default_rng(0)
     factors = [empty_factors(n, rank, np.float32) for n in (data.n_users, data.n_items)]
     for array in factors:

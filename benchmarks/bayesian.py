@@ -252,7 +252,7 @@ def large() -> Lines:
     users, items = interactions(138_000, 27_000, 10_000_000)
     data = hs.Interactions.from_arrays(users, items, ratings(users, items))
     als = hs.ALS(
-        hs.Explicit(biases=True), rank=LARGE_RANK, solver="cholesky", extrapolation=0.0, refresh_users=False,
+        hs.Explicit(biases=True), rank=LARGE_RANK, solver=hs.solvers.Cholesky(extrapolation=0.0, refresh_users=False),
         iterations=LARGE_ITERATIONS, random_state=0, progress=False,
     )  # fmt: skip
     sampler = hs.BayesianALS(

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 import halfstep as hs
 from halfstep.objective.problem import Side, sides
-from halfstep.objective.regularization import Regularization
+from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import empty_factors
 
@@ -65,7 +65,7 @@ def main() -> None:
                     data,
                     cost,
                     rank=rank,
-                    regularization=Regularization(1.5, 1.5),
+                    regularization=RowRegularization(1.5, 1.5),
                     dtype=dtype,
                 )
                 K, counts = side.unknowns, np.diff(side.indptr)

@@ -19,6 +19,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -43,11 +44,12 @@ class Kind(NamedTuple):
     feature_regularization: float | None = None
 
     def fit(self, train: hs.Interactions, films: pd.DataFrame, seed: int) -> hs.ALS:
-        given = {"regularization": self.regularization, "feature_regularization": self.feature_regularization}
+        regularization = hs.Regularization(self.regularization)
+        if self.feature_regularization is not None:
+            regularization = replace(regularization, features=self.feature_regularization)
         model = hs.ALS(
-            hs.Explicit(biases=True), implicit_features=self.implicit, random_state=seed, progress=False,
-            **{name: value for name, value in given.items() if value is not None},
-        )  # fmt: skip
+            regularization=regularization, implicit_features=self.implicit, random_state=seed, progress=False
+        )
         return model.fit(train, item_features=films if self.films else None)
 
 

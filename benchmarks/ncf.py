@@ -56,8 +56,9 @@ def load(folder: Path) -> Protocol:
 
 def fit(dim: int, seed: int, train: hs.Interactions, *, refresh_users: bool) -> tuple[hs.ALS, float]:
     """Give the fitted model, and the seconds that it took."""
-    model = hs.presets.ials(dim, 0.007, unobserved_weight=0.3, epochs=12, random_state=seed, progress=False)
-    model.refresh_users = refresh_users
+    model = hs.presets.ials(dim, 0.007, unobserved_weight=0.3, epochs=12, random_state=seed)
+    solver = hs.solvers.Cholesky(extrapolation=0.0, refresh_users=refresh_users)
+    model.set_params(solver=solver, progress=False)
     began = time.perf_counter()
     model.fit(train)
     return model, time.perf_counter() - began

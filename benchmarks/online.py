@@ -64,7 +64,7 @@ def compare_with_one_batch() -> None:
     print(f"{'':26}users' rows, users only   users' rows   items' rows   all scores")
     for name, (objective, strength, exponent) in OBJECTIVES.items():
         model = hs.ALS(
-            objective, rank=16, regularization=strength, regularization_exponent=exponent, random_state=0
+            objective, rank=16, regularization=hs.Regularization(strength, exponent=exponent), random_state=0
         ).fit(train)
         ends = []
         for update_items in (False, True):
@@ -100,8 +100,7 @@ def main() -> None:
             objective,
             rank=RANK,
             iterations=1,
-            regularization=strength,
-            regularization_exponent=exponent,
+            regularization=hs.Regularization(strength, exponent=exponent),
             random_state=0,
         )
         print(f"{name}: fitted in {timed(lambda model=model: model.fit(data)):.1f} s")

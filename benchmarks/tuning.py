@@ -19,9 +19,9 @@ from lab.data import write_up_split
 SEEDS = range(5)
 ONE_STRENGTH = {
     "regularization": hs.LogUniform(0.03, 30.0),
-    "regularization_exponent": [0.0, 0.5, 0.75, 1.0],
+    "regularization.exponent": [0.0, 0.5, 0.75, 1.0],
     "rank": [8, 16, 32],
-    "bias_regularization": hs.LogUniform(0.3, 3.0),
+    "regularization.bias_ratio": hs.LogUniform(0.3, 3.0),
 }
 GRID = {"regularization": [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0], "rank": [8, 16, 32]}
 SEARCHES: dict[str, dict[str, Any]] = {

@@ -146,8 +146,8 @@ def main() -> None:
     init = start(data)
     weight = hs.weights.linear_popularity(w0=W0, wk=WK)
     options = {
-        "rank": RANK, "regularization": LAMBDA, "regularization_exponent": 0.0, "iterations": ITERATIONS,
-        "init": init, "refresh_users": False, "extrapolation": 0.0,
+        "rank": RANK, "regularization": hs.Regularization(LAMBDA, exponent=0.0), "iterations": ITERATIONS,
+        "init": init, "solver": hs.solvers.Cholesky(extrapolation=0.0, refresh_users=False),
     }  # fmt: skip
     print(f"{platform.machine()}, {available_cores()} cores, NumPy {np.__version__}")
 

@@ -190,8 +190,8 @@ def wals_candidates(best: Candidate, item_counts: NDArray[np.int64]) -> list[Can
                 popularity,
                 int(found["rank"]),
                 float(found["regularization"]) * mean_weight,
-                float(found["regularization_exponent"]),
-                float(found["bias_regularization"]),
+                float(found["regularization.exponent"]),
+                float(found["regularization.bias_ratio"]),
                 {"weight": weight_formula(popularity)},
             )
         )
@@ -217,8 +217,8 @@ def als_candidate(
     parameters = {
         "rank": rank,
         "regularization": regularization,
-        "regularization_exponent": exponent,
-        "bias_regularization": bias_ratio,
+        "regularization.exponent": exponent,
+        "regularization.bias_ratio": bias_ratio,
         "iterations": ITERATIONS,
         **more,
     }
@@ -227,11 +227,9 @@ def als_candidate(
         lambda seed: hs.ALS(
             hs.Explicit(weight=popularity, missing_weight=0.0, biases=True),
             rank=rank,
-            regularization=regularization,
-            regularization_exponent=exponent,
-            bias_regularization=bias_ratio,
+            regularization=hs.Regularization(regularization, exponent=exponent, bias_ratio=bias_ratio),
             iterations=ITERATIONS,
-            extrapolation=0.0,
+            solver=hs.solvers.Cholesky(extrapolation=0.0),
             random_state=seed,
             progress=False,
         ),

@@ -29,16 +29,16 @@ IALS = {"regularization": 0.007, "unobserved_weight": 0.3, "regularization_exp":
 def eals() -> hs.ALS:
     """Return eALS, unfitted."""
     return hs.presets.eals(
-        RANK, int(EALS["maxIter"]), EALS["reg"], EALS["w0"], EALS["alpha"], random_state=SEED, progress=False
-    )
+        RANK, int(EALS["maxIter"]), EALS["reg"], EALS["w0"], EALS["alpha"], random_state=SEED
+    ).set_params(progress=False)
 
 
 def ials() -> hs.ALS:
     """Return iALS, unfitted."""
     return hs.presets.ials(
         RANK, IALS["regularization"], IALS["unobserved_weight"], IALS["regularization_exp"], int(IALS["epochs"]),
-        random_state=SEED, progress=False,
-    )  # fmt: skip
+        random_state=SEED,
+    ).set_params(progress=False)  # fmt: skip
 
 
 class Setting(NamedTuple):

@@ -168,8 +168,8 @@ def parameters_in_words(row: Row) -> str:
     symbols = {
         "rank": "rank",
         "regularization": "λ",
-        "regularization_exponent": "ν",
-        "bias_regularization": "ρ",
+        "regularization.exponent": "ν",
+        "regularization.bias_ratio": "ρ",
         "user_regularization": "λ users",
         "item_regularization": "λ items",
         "learning_rate": "rate",

@@ -15,9 +15,9 @@ SEED = 0
 SPACE = {
     "regularization.users": hs.LogUniform(0.03, 30.0),
     "regularization.items": hs.LogUniform(0.03, 30.0),
-    "regularization_exponent": [0.0, 0.5, 0.75, 1.0],
+    "regularization.exponent": [0.0, 0.5, 0.75, 1.0],
     "rank": [8, 16, 32],
-    "bias_regularization": hs.LogUniform(0.3, 3.0),
+    "regularization.bias_ratio": hs.LogUniform(0.3, 3.0),
 }
 
 
@@ -42,8 +42,8 @@ class Tuned:
         symbols = {
             "regularization.users": "λ users",
             "regularization.items": "λ items",
-            "regularization_exponent": "ν",
-            "bias_regularization": "ρ",
+            "regularization.exponent": "ν",
+            "regularization.bias_ratio": "ρ",
         }
         return ", ".join(
             f"{symbols.get(name, name)}\u00a0{value:.3g}" for name, value in self.tuning.best_parameters.items()
@@ -57,7 +57,7 @@ class Tuned:
 def tuned_als(clock: Clock, split: Split, n_trials: int) -> Tuned:
     """Search with Optuna, whatever the write-up's split holds back unseen."""
     objective = hs.Explicit(missing_weight=0.0, biases=True)
-    model = hs.ALS(objective, rank=16, regularization=1.0, iterations=20, extrapolation=0.8)
+    model = hs.ALS(objective, rank=16, regularization=1.0, iterations=20)
     tuning = clock.tune(
         lambda: hs.tune(
             model, split.train, SPACE,

@@ -17,7 +17,7 @@ import reference
 from halfstep import weights
 from halfstep.objective.objective import Objective
 from halfstep.objective.problem import Side, sides
-from halfstep.objective.regularization import Counted, Regularization
+from halfstep.objective.regularization import Counted, RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import Solver, empty_factors
 
@@ -81,12 +81,21 @@ class Setting:
     def sides(self, table: Table, *, rank: int, strength: float, rho: float, dtype: str) -> tuple[Side, Side]:
         data = table.interactions
         return sides(
-            data, self.objective.cost(data), rank=rank, regularization=self.regularization(strength, rho), dtype=dtype
+            data,
+            self.objective.cost(data),
+            rank=rank,
+            regularization=self.row_regularization(strength, rho),
+            dtype=dtype,
         )
 
-    def regularization(self, strength: float, rho: float) -> Regularization:
+    def regularization(self, strength: float, rho: float) -> hs.Regularization:
+        """The parameter of `ALS`."""
+        rows = self.row_regularization(strength, rho)
+        return hs.Regularization(rows.users, rows.items, rows.exponent, rows.bias_ratio, rows.counts)
+
+    def row_regularization(self, strength: float, rho: float) -> RowRegularization:
         """λ, as in `problem`: the items' is another where the setting says so."""
-        return Regularization(strength, self.item_ratio * strength, self.exponent, rho, self.counts)
+        return RowRegularization(strength, self.item_ratio * strength, self.exponent, rho, self.counts)
 
 
 def half_step(side: Side, Y: np.ndarray, *, threads: int = 1, dtype: str = "float64") -> np.ndarray:

@@ -44,8 +44,8 @@ MODELS = {
         rank=np.int64(2), tol=np.float64(0.1), random_state=0,
     ),
     "als-linked": hs.ALS(
-        hs.Explicit(biases=True), rank=2, implicit_features=True, feature_regularization=(1.0, 2), iterations=2,
-        random_state=0,
+        hs.Explicit(biases=True), rank=2, regularization=hs.Regularization(features=(1.0, 2)), iterations=2,
+        implicit_features=True, random_state=0,
     ),
     "bayesian": hs.BayesianALS(rank=2, iterations=4, burn_in=1, random_state=0),
     "sgd": hs.SGD(rank=4, iterations=3, random_state=np.random.default_rng(7)),

@@ -45,7 +45,7 @@ STREAM = hs.evaluate_stream(ALS, EVENT, resamples=2, n=2, progress=False)
 Call = tuple[Callable[..., Any], Callable[..., Any], Mapping[str, Any]]
 """A callable, the function with its signature, and valid arguments."""
 
-LARGE = {"rank", "iterations", "burn_in", "sample_memory", "max_memory", "resamples", "n_trials", "bins"}
+LARGE = {"rank", "iterations", "burn_in", "sample_memory", "resamples", "n_trials", "bins"}
 SIZES = {
     "factors", "maxIter", "k", "niter", "epochs", "train_epochs", "n_components", "embedding_dim", "embedding_size"
 }  # fmt: skip
@@ -197,7 +197,6 @@ def test_paths_contain_what_names_of_files_can_contain(path: Any) -> None:
 
 OF_THREADS: dict[str, Callable[[Any], object]] = {
     "ALS": lambda threads: hs.ALS(threads=threads), "BayesianALS": lambda threads: hs.BayesianALS(threads=threads),
-    "preset": lambda threads: hs.presets.implicit(threads=threads),
     "recommend": lambda threads: ALS.recommend(["a"], threads=threads),
     "recommend nobody": lambda threads: ALS.recommend([], threads=threads),
     "similar_items": lambda threads: ALS.similar_items("x", threads=threads),
@@ -253,8 +252,8 @@ def test_presets_name_the_weight_that_is_wrong(preset: str, arguments: dict[str,
 
 
 def test_overflows_are_named() -> None:
-    with pytest.raises(ParameterError, match=r"regularization_exponent=1e\+30 makes λ of some rows infinite"):
-        hs.ALS(regularization_exponent=1e30).fit(DATA)
+    with pytest.raises(ParameterError, match=r"exponent=1e\+30 makes λ of some rows infinite"):
+        hs.ALS(regularization=hs.Regularization(exponent=1e30)).fit(DATA)
     with pytest.raises(ParameterError, match=r"exponent=1e\+30 makes the weights of popular items infinite"):
         hs.ALS(hs.Implicit(missing_weight=hs.weights.missing_popularity(1.0, 1e30))).fit(DATA)
 

@@ -18,7 +18,7 @@ import safetensors.numpy
 from hypothesis import given, settings
 
 import halfstep as hs
-from halfstep import persistence, weights
+from halfstep import persistence, solvers, weights
 from halfstep.data import Interactions, Vocabulary
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.models.factor_model import FactorModel
@@ -343,7 +343,8 @@ def test_every_model_of_the_library_can_be_loaded() -> None:
 def test_every_objective_and_weight_of_the_library_can_be_stored() -> None:
     made = {each for _, each in inspect.getmembers(weights, dataclasses.is_dataclass) if "__call__" in vars(each)}
     objectives = kinds_of(objective.Objective) - {values.NotStoredObjective}
-    assert made | objectives == set(values.STORABLE.values())
+    others = {hs.Regularization, *solvers.NAMES.values()}
+    assert made | objectives | others == set(values.STORABLE.values())
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_scoring_never_holds_users_times_items() -> None:
     )
     model.recommend([1], exclude_seen=False)  # compiled before memory is watched
     tracemalloc.start()
-    model.recommend(np.arange(3000), n=3, exclude_seen=False, max_memory=1 << 20)
+    model.recommend(np.arange(3000), n=3, exclude_seen=False)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20

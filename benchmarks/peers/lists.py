@@ -17,7 +17,11 @@ RANK, N = 64, 10
 def beside_implicit(title: str, problem: Problem) -> Pair:
     from implicit.cpu.als import AlternatingLeastSquares
 
-    model = hs.presets.implicit(RANK, STRENGTH, WEIGHT, 2, random_state=0, progress=False).fit(problem.fresh_data())
+    model = (
+        hs.presets.implicit(RANK, STRENGTH, WEIGHT, 2, random_state=0)
+        .set_params(progress=False)
+        .fit(problem.fresh_data())
+    )
     peer = AlternatingLeastSquares(factors=RANK, num_threads=THREADS)
     peer.user_factors, peer.item_factors = model.user_factors_.copy(), model.item_factors_.copy()
     everybody = np.arange(problem.shape[0])

@@ -46,9 +46,10 @@ def beside_cmfrec(title: str, data: hs.Interactions, rank: int, strength: float,
     matrix = matrix.astype(np.float32)
     pairs = []
     for how, use_cg, solver in (("exact", False, "cholesky"), ("as by default", True, "auto")):
-        preset = hs.presets.cmfrec_explicit(rank, strength, niter=iterations, random_state=0, progress=False)
-        extrapolation = hs.ALS.extrapolation if solver == "auto" else 0.0
-        model = replace(preset, solver=solver, extrapolation=extrapolation)
+        preset = hs.presets.cmfrec_explicit(rank, strength, niter=iterations, random_state=0)
+        if solver == "auto":
+            preset.solver = "auto"
+        model = preset.set_params(progress=False)
         peer = CMF(
             k=rank, lambda_=strength, method="als", use_cg=use_cg, niter=iterations, nthreads=THREADS, use_float=True,
             verbose=False, precompute_for_predictions=False,

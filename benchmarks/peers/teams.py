@@ -6,7 +6,6 @@ import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -55,8 +54,8 @@ def state_of(task: Path) -> str:
 
 
 def model(threads: int | None, solver: str) -> hs.ALS:
-    preset = hs.presets.implicit(RANK, STRENGTH, WEIGHT, ITERATIONS, random_state=0, threads=threads, progress=False)
-    return replace(preset, solver=solver, extrapolation=hs.ALS.extrapolation)
+    preset = hs.presets.implicit(RANK, STRENGTH, WEIGHT, ITERATIONS, random_state=0)
+    return preset.set_params(solver=solver, threads=threads, progress=False)
 
 
 def digest(fitted: hs.ALS) -> str:

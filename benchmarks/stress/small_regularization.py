@@ -16,6 +16,8 @@ import numpy as np
 
 import halfstep as hs
 from halfstep.errors import NumericalError
+from halfstep.models.als import EXACT_RANK
+from halfstep.solvers import NAMES
 
 REGULARIZATIONS = (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4)
 ROUNDING = 1e-6  # of the targets' weighted squares: what float32 factors may add to an objective of about 0
@@ -61,19 +63,20 @@ def case(seed: int) -> Case:
     else:
         objective = hs.Explicit(missing_weight=missing, biases=bool(rng.random() < 0.5))
     dtype = str(rng.choice(["float32", "float32", "float64"]))
-    precision = ["auto", "float64"] if dtype == "float64" else ["auto", "auto", "float32", "float64"]
+    solver = str(rng.choice(["auto", "cholesky", "cg", "subspace"]))
+    rank = int(rng.choice([2, 8, 16, 33, 40, 64, 70]))
+    kind = NAMES[("cg" if rank > EXACT_RANK else "cholesky") if solver == "auto" else solver]
     parameters = {
-        "rank": int(rng.choice([2, 8, 16, 33, 40, 64, 70])),
-        "regularization": float(rng.choice(REGULARIZATIONS)),
-        "regularization_exponent": float(rng.choice([0.0, 0.5, 1.0])),
-        "regularization_counts": "cells",
-        "bias_regularization": 1.0,
-        "solver": str(rng.choice(["auto", "auto", "cholesky", "cg", "subspace"])),
+        "rank": rank,
+        "regularization": hs.Regularization(
+            float(rng.choice(REGULARIZATIONS)),
+            exponent=float(rng.choice([0.0, 0.5, 1.0])),
+            bias_ratio=1.0,
+            counts="cells",
+        ),
+        "solver": kind(extrapolation=float(rng.choice([0.0, 0.8])), refresh_users=False),
         "dtype": dtype,
-        "system_dtype": str(rng.choice(precision)),
         "iterations": int(rng.choice([3, 10])),
-        "extrapolation": float(rng.choice([0.0, 0.8])),
-        "refresh_users": False,
         "random_state": seed,
         "threads": 1,
     }
@@ -87,7 +90,8 @@ def outcome(given: Case) -> str:
     except NumericalError as error:
         if error.regularization is None:
             return f"refused without a λ: {error}"
-        named = replace(given, parameters=given.parameters | {"regularization": error.regularization})
+        regularization = replace(given.parameters["regularization"], users=error.regularization)
+        named = replace(given, parameters=given.parameters | {"regularization": regularization})
         try:
             return fault(named, named.fit()) or "refused, and fitted with the λ that was named"
         except NumericalError as again:
@@ -121,7 +125,8 @@ def naive_objective(given: Case, model: hs.ALS) -> float:
     error = given.weight * (target - model.mean_ - biases - product) ** 2
     missing = float(given.objective.missing_weight)  # type: ignore[arg-type]
     total = float(np.sum(np.where(observed, error, missing * product**2)))
-    strength, exponent = given.parameters["regularization"], given.parameters["regularization_exponent"]
+    regularization = given.parameters["regularization"]
+    strength, exponent = regularization.users, regularization.exponent
     for F, bias, counts, others in (
         (model.user_factors_, model.user_biases_, observed.sum(axis=1), observed.shape[1]),
         (model.item_factors_, model.item_biases_, observed.sum(axis=0), observed.shape[0]),

@@ -40,7 +40,7 @@ _NAMES = {
     "tuning": ["Integers", "LogUniform", "Tuning", "Uniform", "default_space", "tune"],
 }
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
-_MODULES = ["datasets", "doctor", "errors", "metrics", "persistence", "presets", "weights"]
+_MODULES = ["datasets", "doctor", "errors", "metrics", "persistence", "presets", "solvers", "weights"]
 
 __all__ = [*_ROOM_OF, *_MODULES, "__version__"]  # the table above, not written twice
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep import metrics as metrics
     from halfstep import persistence as persistence
     from halfstep import presets as presets
+    from halfstep import solvers as solvers
     from halfstep import weights as weights
     from halfstep.data import Interactions as Interactions
     from halfstep.data import Vocabulary as Vocabulary

@@ -33,7 +33,7 @@ from halfstep.models.bayesian.bayesian_als import BayesianALS
 from halfstep.models.sgd import SGD
 from halfstep.objective.objective import Explicit, Implicit
 from halfstep.objective.problem import sides
-from halfstep.objective.regularization import Regularization
+from halfstep.objective.regularization import RowRegularization
 from halfstep.solver import kernels as solver_kernels
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import Solver, empty_factors
@@ -238,7 +238,7 @@ def _measure() -> Speed:
     cells = np.unique(rng.integers(N_USERS, size=DRAWN) * N_ITEMS + drawn)
     data = Interactions.from_arrays(cells // N_ITEMS, cells % N_ITEMS)
     cost = Implicit(missing_weight=0.1).cost(data)
-    side, _ = sides(data, cost, rank=RANK, regularization=Regularization(1.0, 1.0), dtype="float32")
+    side, _ = sides(data, cost, rank=RANK, regularization=RowRegularization(1.0, 1.0), dtype="float32")
     X, Y = (empty_factors(n, RANK, np.float32) for n in (data.n_users, data.n_items))
     Y[:, :RANK] = rng.normal(0.0, 0.1, (data.n_items, RANK))
     with CPU() as backend:

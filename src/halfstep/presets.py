@@ -1,9 +1,10 @@
 """Other libraries' parameters, translated: each function returns an unfitted `halfstep.ALS`.
 
-The parameters have the names and the defaults that the peer gives them; `random_state`, `threads` and `progress` are
-ours. What is translated is the objective, so that with the same items' factors the users' half-step is the peer's.
-Each iteration is one of theirs: rows are solved exactly, and nothing is extrapolated (``dataclasses.replace(model,
-solver="auto", extrapolation=0.8)`` gets there faster). Not translated is how it gets there: solvers, precision,
+The parameters have the names and the defaults that the peer gives them; `random_state` is ours,
+and `set_params` sets others, such as ``set_params(threads=2)``. What is translated is the objective, so that with the
+same items' factors the users' half-step is the peer's.
+Each iteration is one of theirs: rows are solved exactly, without extrapolation (``set_params(solver="auto")`` is
+faster). Not translated is how it gets there: solvers, precision,
 threads and caches, and the factors that it starts from (`ALS` says what ours are). Solvers that are not exact, such
 as a few steps of conjugate gradients, approximate the half-step that is solved here. And unless it is told not to,
 `ALS` solves the users once more at the end.
@@ -14,12 +15,13 @@ In the formulas r is the value of an observed cell, x = p_u·q_i its score, n_u 
 >>> import halfstep as hs
 >>> model = hs.presets.implicit(factors=64, alpha=40.0, random_state=0)
 >>> model.rank, model.regularization, model.iterations
-(64, 0.01, 15)
+(64, Regularization(0.01, exponent=0.0), 15)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +31,8 @@ from halfstep._support.checks import check_choice, check_flag, check_number
 from halfstep.errors import ParameterError
 from halfstep.models.als import ALS
 from halfstep.objective.objective import Explicit, Implicit
+from halfstep.objective.regularization import Counted, Regularization
+from halfstep.solvers import Cholesky
 from halfstep.weights import (
     confidence,
     log_confidence,
@@ -36,6 +40,8 @@ from halfstep.weights import (
     preference,
     row_column,
 )
+
+PLAIN = Cholesky(extrapolation=0.0)
 
 __all__ = ["cmfrec", "cmfrec_explicit", "eals", "ials", "implicit", "irspack", "lenskit", "spark", "wals"]
 
@@ -49,8 +55,6 @@ def implicit(
     iterations: int = 15,
     *,
     random_state: Seed = None,
-    threads: int | None = None,
-    progress: bool | None = None,
 ) -> ALS:
     """``implicit.als.AlternatingLeastSquares``: `alpha` is the whole weight, without the 1 of Hu et al. (2008).
 
@@ -68,7 +72,7 @@ def implicit(
     alpha : float
         Multiplies the values.
     iterations : int
-    random_state, threads, progress
+    random_state
         As in `halfstep.ALS`.
 
     Returns
@@ -80,14 +84,10 @@ def implicit(
     return ALS(
         Implicit(observed_weight=confidence(alpha, base=0.0), missing_weight=1.0, target=preference()),
         rank=factors,
-        regularization=regularization,
-        regularization_exponent=0.0,
+        regularization=_regularization(regularization, 0.0),
         iterations=iterations,
         random_state=random_state,
-        threads=threads,
-        solver="cholesky",
-        extrapolation=0.0,
-        progress=progress,
+        solver=PLAIN,
     )
 
 
@@ -99,8 +99,6 @@ def spark(
     alpha: float = 1.0,
     *,
     random_state: Seed = None,
-    threads: int | None = None,
-    progress: bool | None = None,
 ) -> ALS:
     """``pyspark.ml.recommendation.ALS``: `regParam` is multiplied by the number of a row's (positive) entries.
 
@@ -122,7 +120,7 @@ def spark(
     implicitPrefs : bool
     alpha : float
         Not used unless ``implicitPrefs``.
-    random_state, threads, progress
+    random_state
         As in `halfstep.ALS`; Spark's ``seed`` is `random_state`.
 
     Returns
@@ -142,15 +140,10 @@ def spark(
     return ALS(
         objective,
         rank=rank,
-        regularization=regParam,
-        regularization_exponent=1.0,
-        regularization_counts="positive" if implicitPrefs else "observed",
+        regularization=_regularization(regParam, 1.0, counts="positive" if implicitPrefs else "observed"),
         iterations=maxIter,
         random_state=random_state,
-        threads=threads,
-        solver="cholesky",
-        extrapolation=0.0,
-        progress=progress,
+        solver=PLAIN,
     )
 
 
@@ -162,8 +155,6 @@ def ials(
     epochs: int = 16,
     *,
     random_state: Seed = None,
-    threads: int | None = None,
-    progress: bool | None = None,
 ) -> ALS:
     """Google's iALS (Rendle et al. 2022): `unobserved_weight` also draws observed cells to 0, and scales λ.
 
@@ -184,7 +175,7 @@ def ials(
         ν.
     epochs : int
         `iterations` here. The peer has no default; 16 is what its authors run.
-    random_state, threads, progress
+    random_state
         As in `halfstep.ALS`.
 
     Returns
@@ -201,15 +192,10 @@ def ials(
     return ALS(
         Implicit(observed_weight=1.0, missing_weight=unobserved_weight, all_cells=True),
         rank=embedding_dim,
-        regularization=regularization,
-        regularization_exponent=regularization_exp,
-        regularization_counts="cells",
+        regularization=_regularization(regularization, regularization_exp, counts="cells"),
         iterations=epochs,
         random_state=random_state,
-        threads=threads,
-        solver="cholesky",
-        extrapolation=0.0,
-        progress=progress,
+        solver=PLAIN,
     )
 
 
@@ -224,8 +210,6 @@ def irspack(
     train_epochs: int = 16,
     *,
     random_state: Seed = None,
-    threads: int | None = None,
-    progress: bool | None = None,
 ) -> ALS:
     """``irspack.IALSRecommender``: `ials`, with `alpha0` for the weight of missing cells and values as confidences.
 
@@ -251,7 +235,7 @@ def irspack(
         Whether observed cells are drawn to 0, too.
     train_epochs : int
         `iterations` here.
-    random_state, threads, progress
+    random_state
         As in `halfstep.ALS`; the peer's ``random_seed`` and ``n_threads``.
 
     Returns
@@ -275,15 +259,10 @@ def irspack(
     return ALS(
         Implicit(observed_weight=weight, missing_weight=alpha0, all_cells=is_shared),
         rank=n_components,
-        regularization=reg,
-        regularization_exponent=nu,
-        regularization_counts="cells",
+        regularization=_regularization(reg, nu, counts="cells"),
         iterations=train_epochs,
         random_state=random_state,
-        threads=threads,
-        solver="cholesky",
-        extrapolation=0.0,
-        progress=progress,
+        solver=PLAIN,
     )
 
 
@@ -295,8 +274,6 @@ def eals(
     alpha: float = 0.75,
     *,
     random_state: Seed = None,
-    threads: int | None = None,
-    progress: bool | None = None,
 ) -> ALS:
     """``MF_fastALS`` of He et al. (2016): `w0` is what all items' missing cells weigh together, not each of them.
 
@@ -316,7 +293,7 @@ def eals(
         c0 of the paper.
     alpha : float
         How much more popular items weigh; 0 for all alike. It has nothing to do with confidence.
-    random_state, threads, progress
+    random_state
         As in `halfstep.ALS`.
 
     Returns
@@ -332,14 +309,10 @@ def eals(
     return ALS(
         Implicit(observed_weight=1.0, missing_weight=missing_popularity(c0=w0, exponent=alpha)),
         rank=factors,
-        regularization=reg,
-        regularization_exponent=0.0,
+        regularization=_regularization(reg, 0.0),
         iterations=maxIter,
         random_state=random_state,
-        threads=threads,
-        solver="cholesky",
-        extrapolation=0.0,
-        progress=progress,
+        solver=PLAIN,
     )
 
 
@@ -352,8 +325,6 @@ def wals(
     *,
     iterations: int = ALS.iterations,
     random_state: Seed = None,
-    threads: int | None = None,
-    progress: bool | None = None,
 ) -> ALS:
     """TensorFlow's ``WALSModel``: `unobserved_weight` is added to the weight of observed cells, too.
 
@@ -375,7 +346,7 @@ def wals(
         C, by the position of the item.
     iterations : int
         Two of the peer's sweeps; how many is up to its caller.
-    random_state, threads, progress
+    random_state
         As in `halfstep.ALS`.
 
     Returns
@@ -399,14 +370,10 @@ def wals(
     return ALS(
         Explicit(weight=weight, missing_weight=unobserved_weight, biases=False),
         rank=n_components,
-        regularization=0.0 if regularization is None else regularization,
-        regularization_exponent=0.0,
+        regularization=_regularization(0.0 if regularization is None else regularization, 0.0),
         iterations=iterations,
         random_state=random_state,
-        threads=threads,
-        solver="cholesky",
-        extrapolation=0.0,
-        progress=progress,
+        solver=PLAIN,
     )
 
 
@@ -417,8 +384,6 @@ def cmfrec(
     niter: int = 10,
     *,
     random_state: Seed = None,
-    threads: int | None = None,
-    progress: bool | None = None,
 ) -> ALS:
     """``cmfrec.CMF_implicit``: Hu et al. (2008), where `implicit` and `ials` mean other weights by their names.
 
@@ -433,7 +398,7 @@ def cmfrec(
     alpha : float
     niter : int
         `iterations` here.
-    random_state, threads, progress
+    random_state
         As in `halfstep.ALS`.
 
     Returns
@@ -452,14 +417,10 @@ def cmfrec(
     return ALS(
         Implicit(observed_weight=confidence(alpha), missing_weight=1.0),
         rank=k,
-        regularization=(users, items),
-        regularization_exponent=0.0,
+        regularization=_regularization((users, items), 0.0),
         iterations=niter,
         random_state=random_state,
-        threads=threads,
-        solver="cholesky",
-        extrapolation=0.0,
-        progress=progress,
+        solver=PLAIN,
     )
 
 
@@ -473,8 +434,6 @@ def cmfrec_explicit(
     niter: int = 10,
     *,
     random_state: Seed = None,
-    threads: int | None = None,
-    progress: bool | None = None,
 ) -> ALS:
     """``cmfrec.CMF`` without side information: `lambda_` is for whole rows unless `scale_lam`, so it is large.
 
@@ -494,7 +453,7 @@ def cmfrec_explicit(
         Whether λ is multiplied by the number of a row's entries.
     niter : int
         `iterations` here.
-    random_state, threads, progress
+    random_state
         As in `halfstep.ALS`.
 
     Returns
@@ -526,15 +485,10 @@ def cmfrec_explicit(
     return ALS(
         Explicit(weight=1.0, biases=user_bias),
         rank=k,
-        regularization=(users, items),
-        regularization_exponent=1.0 if scale_lam else 0.0,
-        bias_regularization=rho,
+        regularization=_regularization((users, items), 1.0 if scale_lam else 0.0, bias_ratio=rho),
         iterations=niter,
         random_state=random_state,
-        threads=threads,
-        solver="cholesky",
-        extrapolation=0.0,
-        progress=progress,
+        solver=PLAIN,
     )
 
 
@@ -546,8 +500,6 @@ def lenskit(
     use_ratings: bool = False,
     *,
     random_state: Seed = None,
-    threads: int | None = None,
-    progress: bool | None = None,
 ) -> ALS:
     """LensKit's ``ImplicitMFScorer``: `weight` is α of Hu et al. (2008), and the values are not used unless asked.
 
@@ -564,7 +516,7 @@ def lenskit(
     weight : float
         α.
     use_ratings : bool
-    random_state, threads, progress
+    random_state
         As in `halfstep.ALS`.
 
     Returns
@@ -580,14 +532,10 @@ def lenskit(
     return ALS(
         Implicit(observed_weight=observed, missing_weight=1.0),
         rank=embedding_size,
-        regularization=regularization,
-        regularization_exponent=0.0,
+        regularization=_regularization(regularization, 0.0),
         iterations=epochs,
         random_state=random_state,
-        threads=threads,
-        solver="cholesky",
-        extrapolation=0.0,
-        progress=progress,
+        solver=PLAIN,
     )
 
 
@@ -601,3 +549,11 @@ def _four_lambdas(lambda_: float | Sequence[float]) -> tuple[float, float, float
         check_number("lambda_", number)
     user_biases, item_biases, users, items = map(float, given[:4])
     return user_biases, item_biases, users, items
+
+
+def _regularization(
+    given: Any, exponent: float, *, counts: Counted = "observed", bias_ratio: float | None = None
+) -> Regularization:
+    """Return the regularization for λ, or a pair of λ, scaled by counts to the power `exponent`."""
+    scaled = replace(Regularization.of(given), exponent=exponent, counts=counts, bias_ratio=bias_ratio)
+    return replace(scaled, items=None) if scaled.items == scaled.users else scaled

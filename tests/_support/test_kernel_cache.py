@@ -305,7 +305,8 @@ import halfstep as hs
 rng = np.random.default_rng(0)
 users, items, values = rng.integers(0, 300, 6000), rng.integers(0, 200, 6000), rng.integers(1, 6, 6000)
 data = hs.Interactions.from_arrays(users, items, values, duplicates="last")
-model = hs.ALS(hs.Explicit(biases=True), rank=8, iterations=3, solver="cg", refresh_users=False, random_state=0)
+solver = hs.solvers.ConjugateGradient(refresh_users=False)
+model = hs.ALS(hs.Explicit(biases=True), rank=8, iterations=3, solver=solver, random_state=0)
 model.fit(data)
 print(model.user_factors_.tobytes().hex(), [line.observed.hex() for line in model.history_])
 """

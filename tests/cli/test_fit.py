@@ -78,7 +78,7 @@ def test_options_say_otherwise(shell: Shell, folder: Path, tmp_path: Path) -> No
     assert [line["iteration"] for line in told["history"]] == [1, 2]
     model = hs.load(tmp_path / "m")
     assert model.objective == hs.Implicit(observed_weight=hs.weights.confidence(alpha=40), missing_weight=1)
-    assert (model.regularization, model.regularization_exponent, model.random_state) == (2, 0, 5)
+    assert (model.regularization, model.random_state) == (hs.Regularization(2, exponent=0), 5)
 
 
 def test_recommend_to_a_user(shell: Shell, ratings_model: Path) -> None:
@@ -448,4 +448,7 @@ def test_faults_of_the_system_have_no_number(shell: Shell, tmp_path: Path) -> No
 def test_what_is_counted_is_shown(shell: Shell, folder: Path, tmp_path: Path) -> None:
     options = ["--regularization-counts", "cells", "--iterations", 1, "--rank", 2, "-o", tmp_path / "m"]
     _, err = shell("fit", folder / "clicks.parquet", *options)
-    assert "model: ALS(Implicit(), rank=2, regularization_counts='cells', iterations=1, random_state=0)\n" in err
+    assert (
+        "model: ALS(Implicit(), rank=2, regularization=Regularization(counts='cells'), iterations=1, "
+        "random_state=0)\n" in err
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from dataclasses import replace
@@ -39,7 +40,7 @@ def test_a_model_is_described(shell: Shell, model: Path) -> None:
     shown = described(shell, model)
     assert shown["fitted"] == "2026-01-02 03:04:05 UTC"
     assert shown["updated"] == "not since the fit"
-    assert shown["written by"] == f"halfstep {hs.__version__}, format 1; this is halfstep {hs.__version__}"
+    assert shown["written by"] == f"halfstep {hs.__version__}, format 2; this is halfstep {hs.__version__}"
     assert shown["data"] == (
         "drinks.csv: Interactions(3 interactions, 2 users, 2 items, values 1 to 5, 2020-01-01 to 2020-02-03)"
     )
@@ -69,14 +70,19 @@ def test_what_a_fit_has_chosen_is_described(shell: Shell, tmp_path: Path) -> Non
     als = hs.ALS(hs.Explicit(), iterations=1, random_state=0).fit(DATA)
     als.save(tmp_path / "m")
     shown = described(shell, tmp_path / "m")["parameters"]
-    assert shown.startswith(f"rank={als.item_factors_.shape[1]}, regularization={als.regularization_.users:.6g}, ")
-    assert f"regularization_exponent={als.regularization_.exponent:g}" in shown
-    assert f"bias_regularization={als.regularization_.bias_ratio:.6g}" in shown
+    used = als.regularization_
+    assert shown.startswith(
+        f"rank={als.item_factors_.shape[1]}, regularization=Regularization({used.users:.6g}, "
+        f"exponent={used.exponent}, bias_ratio={used.bias_ratio:.6g}), "
+    )
     told = json.loads(shell("info", tmp_path / "m", "--json")[0])["parameters"]
-    assert told["regularization"] == als.regularization_.users
+    assert told["regularization"] == dataclasses.asdict(used)
     apart = hs.ALS(hs.Implicit(), iterations=1, regularization=(1.0, 2.0)).fit(DATA)
     apart.save(tmp_path / "m")
-    assert "regularization=(1.0, 2.0)" in described(shell, tmp_path / "m")["parameters"]
+    assert (
+        "regularization=Regularization(1.0, items=2.0, exponent=0.3)"
+        in described(shell, tmp_path / "m")["parameters"]
+    )
     assert (
         described(shell, tmp_path / "m")["objective"] == f"Implicit(missing_weight={apart.objective_.missing_weight})"
     )

@@ -91,9 +91,9 @@ def test_a_type_is_tuned(shell: Shell, ratings: Path, tmp_path: Path) -> None:
 def test_counts_of_the_regularization(shell: Shell, ratings: Path, tmp_path: Path, counts: Counts) -> None:
     line = [ratings, "--regularization-counts", counts.value, "--iterations", 1, "-o", tmp_path / "m"]
     shell("fit", *line)
-    assert hs.load(tmp_path / "m").regularization_counts == counts.value
+    assert hs.load(tmp_path / "m").regularization.counts == counts.value
     shell("tune", *line, "--space", "rank=1,2", "--folds", 1)
-    assert hs.load(tmp_path / "m").regularization_counts == counts.value
+    assert hs.load(tmp_path / "m").regularization.counts == counts.value
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_counts_of_the_regularization(shell: Shell, ratings: Path, tmp_path: Pat
         ("fit {} --model-type item-bias --keep-interrupted", "--keep-interrupted has no effect"),
         ("evaluate {} --model {} --model-type sgd", "--model-type has no effect: the model of --model"),
         (
-            "tune {} --regularization-counts cells --space regularization_counts=cells,observed",
+            "tune {} --regularization-counts cells --space regularization.counts=cells,observed",
             "--regularization-counts has no effect: --space searches",
         ),
         ("tune {} --model-type popularity", "--model-type popularity has no parameters to tune"),

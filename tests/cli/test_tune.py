@@ -87,10 +87,10 @@ def test_what_is_fixed_is_not_searched(shell: Shell, table: Path, tmp_path: Path
     fixed = ["--rank", 2, "--regularization", 3, "--regularization-exponent", 0.5]
     _, err = shell("tune", table, *COLUMNS, *fixed, "--trials", 2, "--iterations", 2, "-o", tmp_path / "m")
     assert [line for line in err.splitlines() if line.startswith("searched")] == [
-        "searched: bias_regularization in LogUniform(low=0.275, high=2.75)"
+        "searched: regularization.bias_ratio in LogUniform(low=0.275, high=2.75)"
     ]
     model = hs.load(tmp_path / "m")
-    assert (model.rank, model.regularization, model.regularization_exponent) == (2, 3, 0.5)
+    assert (model.rank, model.regularization.users, model.regularization.exponent) == (2, 3, 0.5)
     _, err = shell("tune", table, *COLUMNS, *fixed, "--no-biases", fails=1)
     assert "all parameters are fixed by options" in err
 
@@ -137,6 +137,6 @@ def test_scores_the_model_on_a_part_that_the_search_did_not_see(shell: Shell, ta
 
 def test_parameters_keep_their_names_in_spaces(shell: Shell, table: Path, tmp_path: Path) -> None:
     _, err = shell("tune", table, *COLUMNS, "--space", "foo=1", "-o", tmp_path / "m", fails=1)
-    assert "ALS has no parameter 'foo'; it has objective, rank, regularization, regularization_exponent," in err
+    assert "ALS has no parameter 'foo'; it has objective, rank, regularization, implicit_features," in err
     _, err = shell("tune", table, *COLUMNS, "--space", "regularization=log:8", "-o", tmp_path / "m", fails=1)
     assert "halfstep: --space regularization=log:8: " in err

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -23,10 +24,15 @@ from halfstep.errors import (
     ParameterError,
     UnknownIdError,
 )
+from halfstep.models import als
 from halfstep.models.als import ALS
+from halfstep.solvers import NAMES
 from settings import SETTINGS, Setting, Table, arrays, constant, value
 
 pytestmark = pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")  # of arithmetic on small data
+
+PLAIN = hs.solvers.Cholesky(extrapolation=0.0)
+UNREFRESHED = hs.solvers.Cholesky(extrapolation=0.0, refresh_users=False)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +50,8 @@ def data(table: Table) -> hs.Interactions:
 
 def fitted(setting: Setting, data: hs.Interactions, **options: object) -> ALS:
     return ALS(
-        setting.objective, rank=4, regularization=(0.7, 0.7 * setting.item_ratio),
-        regularization_exponent=setting.exponent, regularization_counts=setting.counts, bias_regularization=2.0,
-        random_state=0, **({"extrapolation": 0.0} | options),
+        setting.objective, rank=4, regularization=setting.regularization(0.7, rho=2.0), random_state=0,
+        **({"solver": PLAIN} | options),
     ).fit(data)  # fmt: skip
 
 
@@ -60,7 +65,7 @@ def joined(model: ALS, biases: bool) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_history_holds_the_terms_of_the_objective(setting: Setting, table: Table, data: hs.Interactions) -> None:
     problem = setting.problem(table, rank=4, strength=0.7, rho=2.0)
-    model = fitted(setting, data, iterations=6, dtype="float64", refresh_users=False)
+    model = fitted(setting, data, iterations=6, dtype="float64", solver=UNREFRESHED)
     X, Y = joined(model, setting.biases)
     observed, missing, penalty = reference.terms(problem, X, Y)
     last = model.history_[-1]
@@ -77,16 +82,22 @@ def test_history_holds_the_terms_of_the_objective(setting: Setting, table: Table
 @pytest.mark.parametrize("regularization", [1e-6, 1e-2, 1e4])
 @pytest.mark.parametrize("precisions", [("float64", "float64"), ("float32", "float64"), ("float32", "float32")])
 def test_the_loss_keeps_its_digits_however_good_the_fit(
-    table: Table, data: hs.Interactions, biases: bool, regularization: float, precisions: tuple[str, str]
+    table: Table,
+    data: hs.Interactions,
+    biases: bool,
+    regularization: float,
+    precisions: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A rank that fits every value: what the factorisation leaves of the targets is then a difference of equals."""
     dtype, system_dtype = precisions
     if system_dtype == "float32":
+        monkeypatch.setattr(als, "EXACT_RANK", 0)
         regularization = max(regularization, 1e-2)
     setting = Setting("exact", hs.Explicit(biases=biases), arrays(value, constant(1), 0), 0.0, biases)
     model = ALS(
-        setting.objective, rank=20, regularization=regularization, regularization_exponent=0.0, iterations=3,
-        bias_regularization=1.0, random_state=0, dtype=dtype, system_dtype=system_dtype, refresh_users=False,
+        setting.objective, rank=20, regularization=setting.regularization(regularization, rho=1.0), iterations=3,
+        random_state=0, dtype=dtype, solver=hs.solvers.Cholesky(refresh_users=False),
     ).fit(data)  # fmt: skip
     problem = setting.problem(table, rank=20, strength=regularization, rho=1.0)
     observed, _, penalty = reference.terms(problem, *joined(model, biases))
@@ -103,7 +114,7 @@ def test_training_loop_is_the_twin_iterated(setting: Setting, table: Table, data
     rng = np.random.default_rng(3)
     U, V = rng.normal(size=(30, 4)), rng.normal(size=(20, 4))
     options = {"iterations": 3, "dtype": "float64", "init": (U, V)}
-    model = fitted(setting, data, refresh_users=False, **options)
+    model = fitted(setting, data, solver=UNREFRESHED, **options)
     problem = setting.problem(table, rank=4, strength=0.7, rho=2.0)
     Y = np.column_stack([V, np.zeros(20)]) if setting.biases else V
     for _ in range(3):
@@ -119,10 +130,11 @@ def test_training_loop_is_the_twin_iterated(setting: Setting, table: Table, data
     assert [line[:5] for line in refreshed.history_] == [line[:5] for line in model.history_]
 
 
-def test_single_precision_is_close_to_double(data: hs.Interactions) -> None:
-    options = {"rank": 4, "regularization": 1.0, "iterations": 5, "random_state": 0}
+def test_single_precision_is_close_to_double(data: hs.Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"rank": 4, "regularization": 1.0, "iterations": 5, "random_state": 0, "solver": "cholesky"}
     double = ALS(hs.Explicit(biases=True), dtype="float64", **options).fit(data)
-    single = ALS(hs.Explicit(biases=True), dtype="float32", system_dtype="float32", **options).fit(data)
+    monkeypatch.setattr(als, "EXACT_RANK", 0)
+    single = ALS(hs.Explicit(biases=True), dtype="float32", **options).fit(data)
     assert (single.user_factors_.dtype, double.user_factors_.dtype) == (np.float32, np.float64)
     np.testing.assert_allclose(single.user_factors_, double.user_factors_, rtol=1e-3, atol=1e-4)
 
@@ -144,10 +156,11 @@ def test_single_precision_is_close_to_double(data: hs.Interactions) -> None:
 def test_extrapolation_never_hurts_on_real_data(objective: hs.Explicit, exponent: float, rank: int) -> None:
     """After the default number of iterations the objective is no higher, and it never rises on the way."""
     ratings = hs.datasets.movielens_100k()
-    options = {"rank": rank, "regularization_exponent": exponent, "random_state": 0}
+    kind = hs.solvers.Cholesky if rank == 8 else hs.solvers.ConjugateGradient
+    options = {"rank": rank, "regularization": hs.Regularization(exponent=exponent), "random_state": 0}
     plain, ahead = (
-        [line.objective for line in ALS(objective, **options, extrapolation=beta).fit(ratings).history_]
-        for beta in (0.0, ALS.extrapolation)
+        [line.objective for line in ALS(objective, **options, solver=solver).fit(ratings).history_]
+        for solver in (kind(extrapolation=0.0), kind())
     )
     assert len(ahead) == len(plain) == ALS.iterations
     assert ahead[-1] < plain[-1] * (1 + 1e-4)
@@ -156,11 +169,13 @@ def test_extrapolation_never_hurts_on_real_data(objective: hs.Explicit, exponent
 
 @pytest.mark.parametrize("beta", [0.8, 3.0, 50.0])
 def test_iterations_that_raise_the_objective_are_thrown_away(data: hs.Interactions, beta: float) -> None:
-    model = ALS(hs.Explicit(biases=True), rank=4, iterations=30, random_state=0, dtype="float64", extrapolation=beta)
+    model, plain = (
+        ALS(rank=4, iterations=n, random_state=0, dtype="float64", solver=hs.solvers.Cholesky(extrapolation=each))
+        for n, each in ((30, beta), (300, 0))
+    )
     objectives = [line.objective for line in model.fit(data).history_]
     assert len(objectives) == 30
     assert all(after <= before * (1 + 1e-12) for before, after in pairwise(objectives))
-    plain = ALS(hs.Explicit(biases=True), rank=4, iterations=300, random_state=0, dtype="float64", extrapolation=0)
     assert objectives[-1] < plain.fit(data).history_[0].objective
     assert objectives[-1] > 0.9 * plain.history_[-1].objective
 
@@ -193,52 +208,28 @@ def test_all_solvers_lead_to_the_same_place(objective: hs.Explicit) -> None:
 @pytest.mark.parametrize("objective", EVERY_KIND, ids=str)
 @pytest.mark.parametrize("solver", ["cg", "subspace"])
 def test_solvers_do_as_they_are_told_at_low_ranks(data: hs.Interactions, objective: hs.Explicit, solver: str) -> None:
-    options = {"rank": 9, "random_state": 0, "dtype": "float64", "extrapolation": 0.0}
-    exact, model = (
-        ALS(objective, iterations=300, solver=solver, **options).fit(data) for solver in ("cholesky", solver)
-    )
+    options = {"rank": 9, "random_state": 0, "dtype": "float64"}
+    solvers = [NAMES[name](extrapolation=0.0) for name in ("cholesky", solver)]
+    exact, model = (ALS(objective, iterations=300, solver=each, **options).fit(data) for each in solvers)
     assert model.history_[-1].objective == pytest.approx(exact.history_[-1].objective, rel=1e-3)
-    first = [ALS(objective, iterations=1, solver=solver, **options).fit(data) for solver in ("cholesky", solver)]
+    first = [ALS(objective, iterations=1, solver=each, **options).fit(data) for each in solvers]
     if solver == "cg":
         assert first[1].history_[0].observed != first[0].history_[0].observed
 
 
-def test_finalize_ends_with_an_exact_iteration(data: hs.Interactions) -> None:
-    options = {"rank": 9, "random_state": 0, "dtype": "float64", "solver": "cg", "refresh_users": False}
-    plain, final = (
-        ALS(hs.Implicit(), iterations=2, finalize=finalize, **options).fit(data) for finalize in (None, "cholesky")
-    )
-    assert final.history_[:2] == [
-        line._replace(seconds=ours.seconds) for line, ours in zip(plain.history_, final.history_[:2], strict=True)
-    ]
-    assert [line.iteration for line in final.history_] == [1, 2, 3]
-    seen: list[int] = []
-    ALS(
-        hs.Implicit(), iterations=2, finalize="cholesky",
-        callbacks=[lambda model: seen.append(len(model.history_))], **options,
-    ).fit(data)  # fmt: skip
-    assert seen == [1, 2, 3]
-    again = ALS(
-        hs.Implicit(),
-        iterations=1,
-        init=(plain.user_factors_, plain.item_factors_),
-        **(options | {"solver": "cholesky"}),
-    ).fit(data)
-    np.testing.assert_allclose(again.item_factors_, final.item_factors_, rtol=1e-10, atol=1e-12)
-    with pytest.raises(ParameterError, match="finalize='exact'"):
-        ALS(finalize="exact")
-
-
-def test_precision_is_chosen_by_rank(data: hs.Interactions) -> None:
+def test_precision_is_chosen_by_rank(data: hs.Interactions, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = {
         (rank, dtype): ALS(rank=rank, dtype=dtype)._precision
         for rank in (8, 32, 33)
         for dtype in ("float32", "float64")
     }
     assert {key for key, precision in chosen.items() if precision == "float32"} == {(33, "float32")}
-    options = {"rank": 40, "iterations": 4, "random_state": 0}
-    for objective in (hs.Explicit(biases=True), hs.Implicit(), hs.Implicit(missing_weight=0.1)):
-        single, double = (ALS(objective, **options, system_dtype=kind).fit(data) for kind in ("auto", "float64"))
+    options = {"rank": 40, "iterations": 4, "random_state": 0, "solver": "cg"}
+    objectives = hs.Explicit(biases=True), hs.Implicit(), hs.Implicit(missing_weight=0.1)
+    singles = [ALS(objective, **options).fit(data) for objective in objectives]
+    monkeypatch.setattr(als, "EXACT_RANK", 40)
+    for objective, single in zip(objectives, singles, strict=True):
+        double = ALS(objective, **options).fit(data)
         np.testing.assert_allclose(single.predict(data), double.predict(data), rtol=1e-3, atol=1e-3)
         assert single.history_[-1].objective == pytest.approx(double.history_[-1].objective, rel=1e-4)
 
@@ -264,7 +255,10 @@ def test_rows_without_observations_are_zero(data: hs.Interactions) -> None:
 
 def test_bias_regularization_moves_the_biases_alone(data: hs.Interactions) -> None:
     free, held = (
-        ALS(hs.Explicit(biases=True), rank=2, bias_regularization=rho, random_state=0).fit(data) for rho in (0.1, 1e6)
+        ALS(hs.Explicit(biases=True), rank=2, regularization=hs.Regularization(bias_ratio=rho), random_state=0).fit(
+            data
+        )
+        for rho in (0.1, 1e6)
     )
     assert np.abs(free.user_biases_).max() > 0.1
     assert np.abs(held.user_biases_).max() < 1e-3
@@ -363,7 +357,9 @@ def test_callbacks_see_the_model_and_may_stop_it(data: hs.Interactions) -> None:
         seen.append((len(model.history_), model.predict([0], [1])[0]))
         return len(seen) == 3
 
-    model = ALS(rank=2, iterations=50, random_state=0, callbacks=[watch], refresh_users=False).fit(data)
+    model = ALS(
+        rank=2, iterations=50, random_state=0, callbacks=[watch], solver=hs.solvers.Cholesky(refresh_users=False)
+    ).fit(data)
     assert [n for n, _ in seen] == [1, 2, 3]
     assert len({score for _, score in seen}) == 3
     assert model.predict([0], [1])[0] == seen[-1][1]
@@ -479,18 +475,11 @@ def test_two_fits_in_two_threads(data: hs.Interactions) -> None:
         ({"iterations": 0}, "iterations=0"),
         ({"regularization": -1.0}, r"regularization=-1\.0"),
         ({"regularization": float("nan")}, "regularization=nan"),
-        ({"regularization_exponent": -0.5}, r"regularization_exponent=-0\.5"),
-        ({"bias_regularization": -1.0}, r"bias_regularization=-1\.0"),
         ({"tol": -1e-3}, r"tol=-0\.001"),
         ({"regularization": (1.0, -1.0)}, "regularization=-1.0"),
         ({"regularization": (1.0, 1.0, 1.0)}, "a pair, the users' and the items'"),
-        (
-            {"regularization_counts": "all"},
-            "regularization_counts='all': give one of 'cells', 'observed', 'positive'",
-        ),
-        ({"refresh_users": 1}, "refresh_users=1: give True or False"),
+        ({"solver": hs.solvers.Cholesky}, r"solver=Cholesky: give an instance, such as Cholesky\(\)"),
         ({"dtype": "float16"}, "dtype='float16': give one of 'float32', 'float64'"),
-        ({"dtype": "float64", "system_dtype": "float32"}, "less precise"),
         ({"threads": 0}, "threads=0"),
         ({"objective": 16}, r"objective=16: give one such as Explicit\(\)"),
         ({"objective": hs.Explicit}, r"give one such as Explicit\(\)"),
@@ -559,3 +548,24 @@ def test_predict_pairs_or_one_against_many(data: hs.Interactions) -> None:
     with pytest.raises(ParameterError, match="unknown='error': give one of 'baseline', 'raise'"):
         model.predict([0], [1], unknown="error")
     np.testing.assert_array_equal(model.predict(data), model.predict(data.user_ids, data.item_ids))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: hs.Regularization(-1.0), r"users=-1\.0: give a finite number of at least 0"),
+        (lambda: hs.Regularization(1.0, float("inf")), "items=inf"),
+        (lambda: hs.Regularization(items=1.0), r"items=1\.0 without users"),
+        (lambda: hs.Regularization(exponent=-0.5), r"exponent=-0\.5"),
+        (lambda: hs.Regularization(bias_ratio=-1.0), r"bias_ratio=-1\.0"),
+        (lambda: hs.Regularization(counts="all"), "counts='all': give one of 'observed', 'cells', 'positive'"),
+        (lambda: hs.Regularization(features=0.0), r"features=0\.0: give a finite number above 0"),
+        (lambda: hs.solvers.Cholesky(refresh_users=1), "refresh_users=1: give True or False"),
+        (lambda: hs.solvers.Cholesky(extrapolation=-1), "extrapolation=-1: give"),
+        (lambda: hs.solvers.ConjugateGradient(steps=0), "steps=0: give an integer of at least 1"),
+        (lambda: hs.solvers.Subspace(block_size=0), "block_size=0: give an integer of at least 1"),
+    ],
+)
+def test_parts_of_parameters_are_checked(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        make()

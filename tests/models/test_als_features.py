@@ -24,6 +24,8 @@ from halfstep.solver.layout import empty_factors
 from settings import SETTINGS, Arrays, Setting, Table
 
 RANK, STRENGTH, OF_FEATURES = 4, 0.7, (1.5, 0.4)
+PLAIN = hs.solvers.Cholesky(extrapolation=0.0)
+UNREFRESHED = hs.solvers.Cholesky(extrapolation=0.0, refresh_users=False)
 
 OBJECTIVES = [
     hs.Explicit(biases=False), hs.Explicit(biases=True), hs.Explicit(biases=True, missing_weight=0.1),
@@ -52,7 +54,7 @@ def features() -> tuple[csr_array, csr_array]:
 
 def linked(objective: Objective | None = None, **options: object) -> ALS:
     given = {
-        "rank": RANK, "regularization": STRENGTH, "bias_regularization": 2.0, "feature_regularization": OF_FEATURES,
+        "rank": RANK, "regularization": hs.Regularization(STRENGTH, bias_ratio=2.0, features=OF_FEATURES),
         "random_state": 0, "dtype": "float64",
     }  # fmt: skip
     return ALS(hs.Explicit(biases=True) if objective is None else objective, **(given | options))
@@ -94,12 +96,11 @@ def test_a_fit_is_the_twin_iterated(
     for _ in range(3):
         X, B, Y, C = dense.iteration(Y, B, C)
     options = {
-        "regularization": (STRENGTH, STRENGTH * setting.item_ratio), "regularization_exponent": setting.exponent,
-        "regularization_counts": setting.counts, "bias_regularization": rho, "implicit_features": implicit,
-        "iterations": 3, "init": (U, V), "extrapolation": 0.0,
+        "regularization": replace(setting.regularization(STRENGTH, rho), features=OF_FEATURES),
+        "implicit_features": implicit, "iterations": 3, "init": (U, V),
     }  # fmt: skip
     of_users, of_items = features
-    model = linked(setting.objective, refresh_users=False, **options)
+    model = linked(setting.objective, solver=UNREFRESHED, **options)
     model.fit(data, user_features=of_users, item_features=of_items)
     for ours, theirs in zip(joined(model, setting.biases), (X, Y), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9)
@@ -110,7 +111,9 @@ def test_a_fit_is_the_twin_iterated(
     assert last.regularization == pytest.approx(penalty, rel=1e-9)
     assert last.link_regularization == pytest.approx(of_links, rel=1e-9)
     assert last.objective == pytest.approx(observed + missing + penalty + of_links, rel=1e-9)
-    refreshed = linked(setting.objective, **options).fit(data, user_features=of_users, item_features=of_items)
+    refreshed = linked(setting.objective, solver=PLAIN, **options).fit(
+        data, user_features=of_users, item_features=of_items
+    )
     X = dense.half_step(dense.problem, Y, dense.row_features @ B)
     for ours, theirs in zip(joined(refreshed, setting.biases), (X, Y), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9)
@@ -120,8 +123,7 @@ def test_singles_keep_the_digits_of_the_loss(table: Table, data: hs.Interactions
     setting = next(each for each in SETTINGS if each.name == "als-wr")  # whose targets are integers in singles, too
     problem = twin(setting, table, features, rho=2.0, implicit=False).problem
     model = linked(
-        setting.objective, regularization=0.3, regularization_exponent=1.0, dtype="float32", system_dtype="float32",
-        refresh_users=False,
+        setting.objective, regularization=hs.Regularization(0.3, exponent=1.0), dtype="float32", solver=UNREFRESHED
     ).fit(data, user_features=features[0], item_features=features[1])  # fmt: skip
     observed, _, _ = reference.terms(problem, *(F.astype(float) for F in joined(model, False)))
     assert model.history_[-1].observed == pytest.approx(observed, rel=1e-10)
@@ -132,9 +134,8 @@ def test_singles_keep_the_digits_of_the_loss(table: Table, data: hs.Interactions
     "options",
     [
         {"rank": 8, "dtype": "float32"},
-        {"rank": 8, "dtype": "float32", "system_dtype": "float32"},
         {"rank": 40, "dtype": "float32"},
-        {"rank": 8, "extrapolation": 0.0},
+        {"rank": 8, "solver": PLAIN},
     ],
     ids=str,
 )
@@ -160,7 +161,7 @@ def test_an_iteration_that_is_thrown_away_leaves_nothing(
     P[:, :RANK], Q[:, :RANK] = rng.normal(size=(30, RANK)), rng.normal(size=(20, RANK))
     with CPU(1) as backend:
         run = Alternation(
-            backend, by_user, by_item, Snapshot(P, Q, []), solver="cholesky", extrapolation=beta, data=data,
+            backend, by_user, by_item, Snapshot(P, Q, []), solver=hs.solvers.Cholesky(extrapolation=beta), data=data,
             features=features, feature_regularization=OF_FEATURES,
         )  # fmt: skip
         for _ in range(30):
@@ -181,7 +182,7 @@ def test_an_iteration_that_is_thrown_away_leaves_nothing(
 def test_conjugate_gradients_never_raise_the_objective(
     data: hs.Interactions, features: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"implicit_features": True, "iterations": 60, "extrapolation": 0.0}
+    options = {"implicit_features": True, "iterations": 60, "solver": PLAIN}
     exact = linked(**options).fit(data, item_features=features[1])
     monkeypatch.setattr(ridge, "LARGEST_BASIS", 0)
     for tolerance in (1e-4, 1e-1):  # so loose that an iteration that began at 0 would undo what the last one did
@@ -211,7 +212,9 @@ def test_items_without_ratings_are_predicted_from_their_features() -> None:
     is_cold = data.item_positions >= 32
     train, test = data.subset(~is_cold), data.subset(is_cold)
     films = pd.DataFrame({"item": np.arange(42), "genre": np.array(["a", "b|c", "c"])[[*genre, 0, 1]]})
-    model = linked(rank=3, feature_regularization=5.0).fit(train, item_features=films)
+    model = linked(rank=3, regularization=hs.Regularization(STRENGTH, bias_ratio=2.0, features=5.0)).fit(
+        train, item_features=films
+    )
     assert 41 in model.items_.ids  # nobody has it in either part
     errors = [hs.metrics.rmse(test.values, each.predict(test)) for each in (model, hs.UserItemBias().fit(train))]
     assert errors[0] < 0.5 * errors[1]
@@ -325,11 +328,11 @@ def test_a_file_whose_link_does_not_fit_is_refused(data: hs.Interactions, told: 
 
 def test_refused_with_a_reason(data: hs.Interactions, told: pd.DataFrame) -> None:
     for solver in ("cg", "subspace"):
-        with pytest.raises(ParameterError, match=f"solver='{solver}': rows that are linked"):
+        with pytest.raises(ParameterError, match=f"solver='{solver}' does not support side information"):
             linked(solver=solver, implicit_features=True).fit(data)
     for strength in (0.0, (1.0, -1.0), "much"):
-        with pytest.raises(ParameterError, match="feature_regularization="):
-            linked(feature_regularization=strength)
+        with pytest.raises(ParameterError, match="features="):
+            hs.Regularization(features=strength)
     with pytest.raises(ParameterError, match="implicit_features='yes'"):
         linked(implicit_features="yes")
     model = linked().fit(data, user_features=told)
@@ -377,7 +380,9 @@ def test_without_features_nothing_is_left_of_a_link(data: hs.Interactions, told:
 def test_features_without_weight_change_nothing(data: hs.Interactions, features: tuple) -> None:
     """Held so tightly that β is 0, features leave plain ALS; and so do features that are all 0."""
     plain = linked().fit(data)
-    held = linked(feature_regularization=1e12).fit(data, user_features=features[0])
+    held = linked(regularization=hs.Regularization(STRENGTH, bias_ratio=2.0, features=1e12)).fit(
+        data, user_features=features[0]
+    )
     empty = linked().fit(data, user_features=csr_array((30, 2)))
     for model in (held, empty):
         np.testing.assert_allclose(model.user_factors_, plain.user_factors_, rtol=1e-6, atol=1e-8)
@@ -385,11 +390,11 @@ def test_features_without_weight_change_nothing(data: hs.Interactions, features:
 
 def test_tuned_like_any_other_parameter(data: hs.Interactions) -> None:
     found = hs.tune(
-        linked(implicit_features=True, iterations=3), data, {"feature_regularization": [0.5, 50.0]}, metric="rmse",
+        linked(implicit_features=True, iterations=3), data, {"regularization.features": [0.5, 50.0]}, metric="rmse",
         split=hs.k_folds(data, 2, random_state=0),
     )  # fmt: skip
-    assert found.model.feature_regularization in (0.5, 50.0)
+    assert found.model.regularization.features in (0.5, 50.0)
     assert found.model.history_[-1].link_regularization > 0
     for objective in (hs.Explicit(biases=False), hs.Implicit()):
         spaces = (hs.default_space(hs.ALS(objective, implicit_features=implicit), data) for implicit in (False, True))
-        assert ["feature_regularization" in space for space in spaces] == [False, True]
+        assert ["regularization.features" in space for space in spaces] == [False, True]

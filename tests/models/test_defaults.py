@@ -12,7 +12,7 @@ import pytest
 import halfstep as hs
 from halfstep.errors import ModelFileError, NotFittedError, ParameterError, PoorFitWarning
 from halfstep.models.default_regularization import HeldOut, counted, highest_useful, lowest_near, unit_of_targets
-from halfstep.objective.regularization import Regularization
+from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.tuning.space import Space, default_start
 
@@ -60,8 +60,7 @@ class TestEvents:
 
     def test_what_is_set_stays(self, clicks: hs.Interactions) -> None:
         model = hs.ALS(
-            hs.Implicit(missing_weight=0.5), rank=3, regularization=(1.0, 2.0), regularization_exponent=0.0,
-            regularization_counts="cells", bias_regularization=3.0,
+            hs.Implicit(missing_weight=0.5), rank=3, regularization=hs.Regularization(1.0, 2.0, 0.0, 3.0, "cells"),
         ).fit(clicks)  # fmt: skip
         assert model.objective_ is model.objective
         found = model.regularization_
@@ -97,10 +96,15 @@ class TestEvents:
             <= largest * (1 + 1e-12)
         )
         objective = hs.Implicit(target=0.5)
-        options = {"rank": 2, "regularization_exponent": exponent, "iterations": 300, "random_state": 0}
-        assert hs.ALS(objective, regularization=0.97 * largest, **options).fit(data).user_factors_.any()
+        options = {
+            "rank": 2,
+            "iterations": 300,
+            "random_state": 0,
+        }
+        below, above = (hs.Regularization(share * largest, exponent=exponent) for share in (0.97, 1.03))
+        assert hs.ALS(objective, regularization=below, **options).fit(data).user_factors_.any()
         with pytest.warns(PoorFitWarning):
-            hs.ALS(objective, regularization=1.03 * largest, **options).fit(data)
+            hs.ALS(objective, regularization=above, **options).fit(data)
 
     def test_the_first_rows_that_somebody_types_in_have_factors(self) -> None:
         data = hs.Interactions.from_arrays(["ann", "ann", "bob"], ["tea", "milk", "tea"])
@@ -199,7 +203,7 @@ class TestValues:
         for threads in (1, 2):
             with CPU(threads) as backend:
                 held_out = HeldOut(data, cost, 16, backend)
-                errors.append([held_out.error(Regularization(each, each, 0.5)) for each in (1.5, 20.0, 1.5)])
+                errors.append([held_out.error(RowRegularization(each, each, 0.5)) for each in (1.5, 20.0, 1.5)])
         assert errors[0] == errors[1]
         assert errors[0][0] == errors[0][2] < errors[0][1]
         assert len(held_out._train) + len(held_out._users) == len(data)
@@ -253,7 +257,7 @@ class TestValues:
         data = hs.Interactions.from_arrays(u[::2], (i * 7 % 20)[::2], np.random.default_rng(0).uniform(1, 2, 300))
         products = []
         for exponent in (0.0, 0.4, 1.0):
-            model = hs.ALS(objective, rank=2, regularization_exponent=exponent, regularization_counts=counts).fit(
+            model = hs.ALS(objective, rank=2, regularization=hs.Regularization(exponent=exponent, counts=counts)).fit(
                 data
             )
             users, items = (c.mean() for c in counted(data, objective.cost(data), counts))
@@ -273,7 +277,7 @@ class TestValues:
 
     def test_rank_0_fits_biases_alone(self, tmp_path: Path) -> None:
         data = rated(0.0)
-        model = hs.ALS(rank=0, regularization=1.0, regularization_exponent=0.0, bias_regularization=5.0).fit(data)
+        model = hs.ALS(rank=0, regularization=hs.Regularization(1.0, exponent=0.0, bias_ratio=5.0)).fit(data)
         twin = hs.UserItemBias(user_regularization=5.0, item_regularization=5.0, iterations=100).fit(data)
         np.testing.assert_allclose(model.predict(data), twin.predict(data), atol=1e-4)
         assert model.user_factors_.shape == (600, 0)
@@ -306,7 +310,7 @@ class TestDoors:
         space = Space.of(hs.default_space(estimator, clicks), estimator)
         start = space.values(space.point(default_start(estimator, clicks)))
         assert start["regularization"] == pytest.approx(model.regularization_.users)
-        assert start["regularization_exponent"] == model.regularization_.exponent
+        assert start["regularization.exponent"] == model.regularization_.exponent
         assert start["rank"] == model.item_factors_.shape[1]
         assert start["objective.missing_weight"] == pytest.approx(model.objective_.missing_weight)
         tuning = hs.tune(estimator, clicks, n_trials=1, refit=False)
@@ -315,8 +319,13 @@ class TestDoors:
     def test_files_of_versions_without_such_defaults(
         self, clicks: hs.Interactions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        model = hs.ALS(hs.Implicit(missing_weight=0.5), rank=2, regularization=2.0, regularization_exponent=0.5,
-                       bias_regularization=1.0, random_state=0).fit(clicks)  # fmt: skip
+        model = hs.ALS(
+            hs.Implicit(missing_weight=0.5),
+            rank=2,
+            regularization=hs.Regularization(2.0, exponent=0.5, bias_ratio=1.0),
+            random_state=0,
+        )
+        model.fit(clicks)
         genuine = hs.ALS._more_arrays
         without = {"regularization", "missing_weight"}
         monkeypatch.setattr(

@@ -41,8 +41,7 @@ def table() -> Table:
 def fitted(setting: Setting, data: hs.Interactions, **options: object) -> hs.ALS:
     defaults = {"rank": 5, "iterations": 3, "random_state": 0, "dtype": "float64"}
     return hs.ALS(
-        setting.objective, regularization=(0.7, 0.7 * setting.item_ratio), regularization_exponent=setting.exponent,
-        regularization_counts=setting.counts, bias_regularization=2.0, **(defaults | options),
+        setting.objective, regularization=setting.regularization(0.7, rho=2.0), **(defaults | options),
     ).fit(data)  # fmt: skip
 
 
@@ -232,7 +231,9 @@ def test_only_what_is_known_can_be_explained(model: hs.ALS) -> None:
 
 
 def test_a_user_that_was_not_refreshed_has_a_remainder(ratings: hs.Interactions) -> None:
-    stale = hs.ALS(hs.Implicit(), rank=8, iterations=2, random_state=0, refresh_users=False).fit(ratings)
+    stale = hs.ALS(
+        hs.Implicit(), rank=8, iterations=2, random_state=0, solver=hs.solvers.Cholesky(refresh_users=False)
+    ).fit(ratings)
     explanation = stale.explain(1, 300)
     assert abs(explanation.remainder) > 1e-4
     total = explanation.baseline + explanation.contributions.sum() + explanation.remainder

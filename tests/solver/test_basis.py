@@ -7,12 +7,12 @@ import pytest
 
 import halfstep as hs
 from halfstep.objective.problem import sides
-from halfstep.objective.regularization import Regularization
+from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.basis import Basis
 from halfstep.solver.schedule import LoadedSide
 
 
-def loaded_users(regularization: Regularization) -> LoadedSide:
+def loaded_users(regularization: RowRegularization) -> LoadedSide:
     rng = np.random.default_rng(3)
     data = hs.Interactions.from_arrays(rng.integers(90, size=700), rng.integers(60, size=700), duplicates="last")
     by_user, _ = sides(
@@ -28,7 +28,7 @@ def gram(columns: int) -> np.ndarray:
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0])
 def test_what_rows_have_in_common_is_diagonal(exponent: float) -> None:
-    loaded, G = loaded_users(Regularization(0.3, 0.3, exponent)), gram(60)
+    loaded, G = loaded_users(RowRegularization(0.3, 0.3, exponent)), gram(60)
     basis = Basis.of(loaded, G)
     assert (len(basis.g) == 0) == (exponent == 0.0)  # where all share λ there is nothing left to add to it
     for row in (0, 1, 50):
@@ -42,13 +42,13 @@ def test_what_rows_have_in_common_is_diagonal(exponent: float) -> None:
 
 def test_a_singular_matrix_has_eigenvectors() -> None:
     G = gram(10)
-    basis = Basis.of(loaded_users(Regularization(0.0, 0.0)), G)
+    basis = Basis.of(loaded_users(RowRegularization(0.0, 0.0)), G)
     assert np.isfinite(basis.V).all()
     assert basis.g.min() >= 0.0
     np.testing.assert_allclose(basis.V * basis.g @ basis.inverse, G, atol=1e-9)
 
 
 def test_what_singles_would_lose_has_eigenvectors() -> None:
-    loaded, G = loaded_users(Regularization(1e-5, 1e-5)), gram(10)
+    loaded, G = loaded_users(RowRegularization(1e-5, 1e-5)), gram(10)
     assert len(Basis.of(loaded, G).g) == 0
     assert len(Basis.of(loaded, G.astype(np.float32)).g) == 40

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import halfstep as hs
 from halfstep.errors import ParameterError
 from halfstep.objective.problem import sides
-from halfstep.objective.regularization import Regularization
+from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import empty_factors
 from halfstep.solver.schedule import CHUNKS, LEAST_WORK, cut
@@ -71,7 +71,7 @@ def test_an_error_in_another_thread_is_raised_here() -> None:
 def test_a_backend_can_go_from_one_objective_to_another() -> None:
     """Memory is handed out again at the next half-step: nothing of the last one may be left in it."""
     data = hs.Interactions.from_arrays([0, 0, 1, 2], [0, 1, 1, 2], [1.0, 2.0, 3.0, 4.0])
-    ridge = Regularization(1.0, 1.0)
+    ridge = RowRegularization(1.0, 1.0)
     plain, biased = (
         sides(data, hs.Explicit(biases=biases).cost(data), rank=3, regularization=ridge, dtype="float64")[0]
         for biases in (False, True)

@@ -85,7 +85,7 @@ def test_biases_where_observed_and_missing_cells_weigh_alike(dtype: str, solver:
     equal = hs.Explicit(weight=1.0, missing_weight=1.0, biases=True)
     data = table.interactions
     model = hs.ALS(
-        equal, rank=40, regularization=0.1, regularization_counts="cells", bias_regularization=1.0,
+        equal, rank=40, regularization=hs.Regularization(0.1, bias_ratio=1.0, counts="cells"),
         dtype=dtype, solver=solver, iterations=10, random_state=0,  # type: ignore[arg-type]
     ).fit(data)  # fmt: skip
     problem = setting.problem(table, rank=40, strength=0.1, rho=1.0)
@@ -134,12 +134,11 @@ def test_fold_in_and_updates_name_the_row_and_a_regularization() -> None:
 def test_features_with_hardly_any_regularization() -> None:
     data = few_items()
     features = sp.csr_array(np.random.default_rng(1).normal(size=(len(data.users), 3)))
-    for precision in ("auto", "float32"):
-        model = hs.ALS(hs.Implicit(), rank=20, regularization=1e-7, system_dtype=precision, random_state=0)  # type: ignore[arg-type]
-        model.fit(data, user_features=features)
-        assert all(min(line.observed, line.missing, line.regularization) >= 0 for line in model.history_)
-        scores = model.user_factors_ @ model.item_factors_.T
-        np.testing.assert_allclose(scores, data.to_sparse().toarray() > 0, atol=0.02)
+    model = hs.ALS(hs.Implicit(), rank=20, regularization=1e-7, random_state=0)
+    model.fit(data, user_features=features)
+    assert all(min(line.observed, line.missing, line.regularization) >= 0 for line in model.history_)
+    scores = model.user_factors_ @ model.item_factors_.T
+    np.testing.assert_allclose(scores, data.to_sparse().toarray() > 0, atol=0.02)
 
 
 def test_the_bits_of_ill_conditioned_fits_do_not_depend_on_threads() -> None:

@@ -43,7 +43,7 @@ def main() -> None:
         "weights": data.weights.tolist(),
         "timestamps": [str(each) for each in data.timestamps],
         "objective": repr(objective),
-        "regularization": list(model.regularization),
+        "regularization": list(model.regularization.pair),
         "history": [line.objective for line in model.history_],
     }
     (HERE / f"{NAME}.json").write_text(json.dumps(says, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -200,11 +200,11 @@ class TestForeignFiles:
 
     def test_a_newer_version_says_who_wrote_it(self, sound: Path, tmp_path: Path) -> None:
         header, rest = header_of(sound.read_bytes())
-        header["__metadata__"] |= {"version": "2", "written_by": "7.8.9", "model": "who knows"}
+        header["__metadata__"] |= {"version": "3", "written_by": "7.8.9", "model": "who knows"}
         header["q"] = {"dtype": "F4_NEW", "shape": "other", "data_offsets": [0, 0]}
         (tmp_path / "new").write_bytes(with_header(header, rest))
         with pytest.raises(
-            ModelFileError, match=r"was written by halfstep 7\.8\.9, in version 2 .*: update halfstep"
+            ModelFileError, match=r"was written by halfstep 7\.8\.9, in version 3 .*: update halfstep"
         ):
             hs.load(tmp_path / "new")
 

@@ -30,7 +30,8 @@ def test_says_what_it_said(path: Path, verify: bool) -> None:
     assert data.weights.tolist() == says["weights"]
     assert [str(each) for each in data.timestamps] == says["timestamps"]
     assert model.objective == eval(says["objective"], {**vars(hs.weights), "Explicit": hs.Explicit})
-    assert list(model.regularization) == says["regularization"]
+    assert list(model.regularization.pair) == says["regularization"]
+    assert (model.regularization.counts, model.regularization.exponent) == ("cells", 0.5)
     assert [line.objective for line in model.history_] == says["history"]
     assert (data.source, model._origin) == (None, Origin())  # which older files do not record
     assert data.item_titles["artikel 3"] == "Artikel 3"

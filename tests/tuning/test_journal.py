@@ -55,7 +55,7 @@ def search(how: Any, journal: Path | str | None, **options: Any) -> hs.Tuning:
     if how == "doubling":
         space["regularization"] = hs.LogUniform(0.3, 30.0)
     if how == "tpe":
-        space["bias_regularization"] = hs.LogUniform(0.3, 3.0)
+        space["regularization.bias_ratio"] = hs.LogUniform(0.3, 3.0)
     given = {"search": how, "n_trials": 10, "journal": journal} | options
     return hs.tune(model, given.pop("data", None) or ratings(), given.pop("space", space), **given)
 

@@ -34,12 +34,14 @@ def test_shorter_paths_are_set_first() -> None:
     assert with_parameters(ALS, parameters).objective == hs.Implicit(missing_weight=0.5)
 
 
-def test_a_path_leads_to_one_side_of_a_pair() -> None:
+def test_a_path_leads_to_a_part_of_the_regularization() -> None:
     changed = with_parameters(ALS, {"regularization.users": 3.0})
-    assert changed.regularization == (3.0, ALS.regularization)
-    assert with_parameters(changed, {"regularization.items": 0.5}).regularization == (3.0, 0.5)
+    assert changed.regularization.pair == (3.0, ALS.regularization)
+    assert with_parameters(changed, {"regularization.items": 0.5}).regularization.pair == (3.0, 0.5)
     unset = with_parameters(hs.ALS(), {"regularization.users": 3.0, "regularization.items": 0.5})
-    assert unset.regularization == (3.0, 0.5)
+    assert unset.regularization == hs.Regularization(3.0, 0.5)
+    both = with_parameters(hs.ALS(), {"regularization.exponent": 1.0, "regularization": 2.0})
+    assert (both.regularization.pair, both.regularization.exponent) == ((2.0, 2.0), 1.0)
 
 
 @pytest.mark.parametrize(

@@ -330,7 +330,11 @@ def tuning_of(trials: tuple[Trial, ...], names: str, maximize: bool = False) -> 
 
 
 def test_plot_has_a_panel_for_each_parameter(ratings: hs.Interactions) -> None:
-    space = {"regularization": hs.LogUniform(0.3, 30.0), "rank": [2, 4], "bias_regularization": hs.Uniform(0.5, 2.0)}
+    space = {
+        "regularization": hs.LogUniform(0.3, 30.0),
+        "rank": [2, 4],
+        "regularization.bias_ratio": hs.Uniform(0.5, 2.0),
+    }
     found = hs.tune(hs.ALS(hs.Explicit(biases=True), iterations=4), ratings, space, n_trials=8, search="random")
     panels = found.plot().axes
     assert [axes.get_xlabel() for axes in panels] == list(space)
@@ -449,7 +453,7 @@ class TestDoubling:
         [
             {"objective.missing_weight": [0.1, hs.weights.missing_popularity(5, 0.4)]},
             {"objective.missing_weight": [None, 1.0]},
-            {"regularization_counts": ["cells", "positive"], "regularization": hs.LogUniform(1.0, 3.0)},
+            {"regularization.counts": ["cells", "positive"], "regularization": hs.LogUniform(1.0, 3.0)},
             {"rank": hs.Integers(4, 12), "regularization": hs.LogUniform(0.1, 3.0)},
         ],
         ids=str,

@@ -104,6 +104,13 @@ class Estimator:
         self._check_parameters()
 
 
+def nested_value(thing: Any, name: str) -> Any:
+    """Return a parameter as an object with parameters of its own, if its class has a way to make one."""
+    value = getattr(thing, name)
+    convert = getattr(type(thing), "_NESTED", {}).get(name)
+    return value if convert is None else convert(value)
+
+
 def parameter_names(thing: Any) -> list[str]:
     """Return the names of the parameters of a dataclass instance; an empty list for other objects."""
     if not dataclasses.is_dataclass(thing) or isinstance(thing, type):
@@ -152,7 +159,7 @@ def _changed(thing: Any, params: Mapping[str, Any], prefix: str = "") -> dict[st
         else:
             changed[name] = value
     for name, parts in nested.items():
-        value = changed.get(name, getattr(thing, name))
+        value = changed[name] if name in changed else nested_value(thing, name)
         whole = f"{prefix}{name}__"
         if not _is_nested(value):
             raise ParameterError(f"{whole}{next(iter(parts))}: {name}={value!r} has no parameters to set")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import halfstep as hs
 from halfstep.cli.combinations import UsageError
-from halfstep.cli.options import ObjectiveName
+from halfstep.cli.options import Counts, ObjectiveName
 
 MOST_RATINGS = 21  # distinct values, as from 0 to 10 in steps of 0.5
 
@@ -23,6 +23,7 @@ class Wishes:
     rank: int | None
     regularization: float | None
     exponent: float | None
+    counts: Counts | None
     iterations: int | None
     alpha: float | None
     missing_weight: float | None
@@ -50,8 +51,7 @@ def choose_model(data: hs.Interactions, wishes: Wishes) -> tuple[hs.ALS, list[st
         chosen = hs.Explicit(**_given(asked))
     parameters: dict[str, Any] = {
         "rank": wishes.rank,
-        "regularization": wishes.regularization,
-        "regularization_exponent": wishes.exponent,
+        "regularization": _regularization(wishes),
         "iterations": wishes.iterations,
     }
     model = hs.ALS(chosen, random_state=wishes.seed, **_given(parameters))
@@ -87,6 +87,14 @@ def _is_a_scale(values: NDArray[np.float64]) -> bool:
     """Return whether values are on a rating scale; for counts, the lowest value is the most common one."""
     distinct, counts = np.unique(values, return_counts=True)
     return bool(distinct[np.argmax(counts)] != distinct[0] or distinct[0] < 0)
+
+
+def _regularization(wishes: Wishes) -> hs.Regularization | float | None:
+    if wishes.exponent is None and wishes.counts is None:
+        return wishes.regularization
+    counts = None if wishes.counts is None else wishes.counts.value
+    given = _given({"users": wishes.regularization, "exponent": wishes.exponent, "counts": counts})
+    return hs.Regularization(**given)
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -33,9 +33,14 @@ USED_BY: Mapping[ModelType, frozenset[str]] = {
     ModelType.popularity: frozenset(),
 }  # the options of `HOW_TO_FIT` that a class supports
 ITERATIVE = (ModelType.als, ModelType.bayesian, ModelType.sgd)
-SEARCHED = {"missing_weight": "objective.missing_weight", "biases": "objective.biases"} | {
-    name: name
-    for name in ("rank", "regularization", "regularization_exponent", "regularization_counts", "iterations")
+SEARCHED = {
+    "missing_weight": "objective.missing_weight",
+    "biases": "objective.biases",
+    "rank": "rank",
+    "regularization": "regularization",
+    "regularization_exponent": "regularization.exponent",
+    "regularization_counts": "regularization.counts",
+    "iterations": "iterations",
 }  # names in --space of parameters that options fix
 
 

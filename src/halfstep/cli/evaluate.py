@@ -122,15 +122,16 @@ def evaluate(
     fitted = None if model is None else hs.load(model)
     data = options.read(file, user, item, value, time_column, weight, duplicates, form, fitted)
     wishes = Wishes(
-        objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
-    )
+        objective, rank, regularization, regularization_exponent, regularization_counts, iterations, alpha,
+        missing_weight, biases, seed,
+    )  # fmt: skip
     described = str(model)
     if fitted is not None:
         test = data
         note(f"{model} on {file}: {data}")
     else:
         train, test, how = hold_back(data, split, test_fraction, seed)
-        estimator, lines = choose_estimator(train, model_type, wishes, regularization_counts)
+        estimator, lines = choose_estimator(train, model_type, wishes)
         for line in (f"{file}: {data}", how, *lines):
             note(line)
         described = repr(estimator)

@@ -63,9 +63,10 @@ def fit(
     )  # fmt: skip
     data = options.read(file, user, item, value, time_column, weight, duplicates, form)
     wishes = Wishes(
-        objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
-    )
-    model, lines = choose_estimator(data, model_type, wishes, regularization_counts)
+        objective, rank, regularization, regularization_exponent, regularization_counts, iterations, alpha,
+        missing_weight, biases, seed,
+    )  # fmt: skip
+    model, lines = choose_estimator(data, model_type, wishes)
     for line in (f"{file}: {data}", *lines):
         note(line)
     began = time.perf_counter()

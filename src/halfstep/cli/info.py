@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -78,9 +79,7 @@ def _as_dict(model: Any, stored: StoredModel) -> dict[str, Any]:
         "rank": stored.item_factors.shape[1],
         "dtype": str(stored.item_factors.dtype),
         "parameters": {
-            name: value if isinstance(value, bool | int | float | str | None) else short_value(value)
-            for name, value in _parameters(model).items()
-            if name not in NOT_SHOWN[1:]
+            name: _plain(value) for name, value in _parameters(model).items() if name not in NOT_SHOWN[1:]
         },
         "iterations": len(history) if history else None,
         "last_iteration": history[-1]._asdict() if history else None,
@@ -95,14 +94,26 @@ def _parameters(model: Any) -> dict[str, Any]:
         parameters |= {
             "objective": model.objective_,
             "rank": model.item_factors_.shape[1],
-            "regularization": used.users if used.users == used.items else (used.users, used.items),
-            "regularization_exponent": used.exponent,
-            "bias_regularization": used.bias_ratio if model.item_biases_.any() else model.bias_regularization,
+            "regularization": replace(used, bias_ratio=used.bias_ratio if model.item_biases_.any() else None),
         }
     return parameters
 
 
+def _plain(value: Any) -> Any:
+    """Return a value for JSON."""
+    if isinstance(value, hs.Regularization):
+        return asdict(value)
+    return value if isinstance(value, bool | int | float | str | None) else short_value(value)
+
+
 def _shown_value(value: Any) -> str:
+    if isinstance(value, hs.Regularization):
+        numbers: dict[str, Any] = {
+            name: float(f"{part:.6g}") for name, part in vars(value).items() if isinstance(part, float)
+        }
+        if value.users == value.items:
+            numbers["items"] = None
+        return short_value(replace(value, **numbers))
     return f"{value:.6g}" if isinstance(value, float) else short_value(value)
 
 

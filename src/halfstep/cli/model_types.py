@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import halfstep as hs
 from halfstep.cli.choices import Wishes, choose_model
-from halfstep.cli.options import NAMES, Counts, ModelType
+from halfstep.cli.options import NAMES, ModelType
 
 
-def choose_estimator(
-    data: hs.Interactions, model_type: ModelType, wishes: Wishes, counts: Counts | None
-) -> tuple[Any, list[str]]:
+def choose_estimator(data: hs.Interactions, model_type: ModelType, wishes: Wishes) -> tuple[Any, list[str]]:
     """Make an estimator of the given class, and return a line for each choice with its reason."""
     if model_type is ModelType.als:
-        model, lines = choose_model(data, wishes)
-        if counts is None:
-            return model, lines
-        model = dataclasses.replace(model, regularization_counts=counts.value)
-        return model, [*lines[:-1], f"model: {model!r}"]
+        return choose_model(data, wishes)
     asked = {
         "rank": wishes.rank,
         "iterations": wishes.iterations,

@@ -252,7 +252,7 @@ RegularizationCounts = Annotated[
     typer.Option(
         "--regularization-counts",
         help="What is counted: observed cells and weights of missing cells, observed cells, or positive values. "
-        f"Default: {hs.ALS.regularization_counts}.",
+        f"Default: {hs.Regularization.counts}.",
         rich_help_panel=MODEL,
     ),
 ]

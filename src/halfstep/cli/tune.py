@@ -167,14 +167,15 @@ def tune(
     )  # fmt: skip
     data = options.read(file, user, item, value, time_column, weight, duplicates, form)
     wishes = Wishes(
-        objective, rank, regularization, regularization_exponent, iterations, alpha, missing_weight, biases, seed
-    )
+        objective, rank, regularization, regularization_exponent, regularization_counts, iterations, alpha,
+        missing_weight, biases, seed,
+    )  # fmt: skip
     train, test, how = data, None, []
     if test_fraction is not None:
         train, test, description = hold_back(data, None, test_fraction, seed)
         how = [description]
-    model, lines = choose_estimator(train, model_type, wishes, regularization_counts)
-    searched = given or _without_fixed(hs.default_space(model, train), wishes, regularization_counts)
+    model, lines = choose_estimator(train, model_type, wishes)
+    searched = given or _without_fixed(hs.default_space(model, train), wishes)
     for line in (f"{file}: {data}", *how, *lines):
         note(line)
     for name, values in searched.items():
@@ -272,16 +273,14 @@ def _number_or_word(text: str) -> int | float | str | bool:
         return words.get(text.lower(), text)
 
 
-def _without_fixed(space: dict[str, Any], wishes: Wishes, counts: options.Counts | None) -> dict[str, Any]:
+def _without_fixed(space: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
     """Return the default space without the parameters that options fix."""
     given = {name for name, wish in vars(wishes).items() if wish is not None}
-    given |= {f"objective.{name}" for name in given}
-    given |= set() if counts is None else {"regularization_counts"}
-    if "exponent" in given:
-        given.add("regularization_exponent")
-    left = {
-        name: values for name, values in space.items() if not {name, name.partition(".")[0]} & (given - {"objective"})
-    }
+    fixed = given | {f"objective.{name}" for name in given}
+    fixed |= {f"regularization.{name}" for name in given & {"exponent", "counts"}}
+    if "regularization" in given:
+        fixed |= {"regularization.users", "regularization.items"}
+    left = {name: values for name, values in space.items() if name not in fixed}
     if not left:
         raise ParameterError("all parameters are fixed by options: omit some of them, or set --space")
     return left

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,7 +27,7 @@ from halfstep._support.progress import progress_bar, warn_of_interruption
 from halfstep.data import Interactions, as_interactions
 from halfstep.data.side_information import Given, read_features
 from halfstep.errors import DataError, NotFittedError, ParameterError
-from halfstep.models.als_features import FittedLink, check_linkable
+from halfstep.models.als_features import FittedLink, exact_solver
 from halfstep.models.als_loop import Alternation, Snapshot
 from halfstep.models.default_regularization import default_regularization, unit_of_targets
 from halfstep.models.gramians import Gramians
@@ -37,10 +37,11 @@ from halfstep.models.live_array import LiveArray
 from halfstep.models.poor_fit import warn_of_equal_targets, warn_of_uneven_weights, warn_of_zero_factors
 from halfstep.objective.objective import Cost, Explicit, Objective
 from halfstep.objective.problem import sides
-from halfstep.objective.regularization import Regularization
+from halfstep.objective.regularization import Regularization, RowRegularization
 from halfstep.solver.cpu import CPU
-from halfstep.solver.layout import Factors, Solver, empty_factors
+from halfstep.solver.layout import Factors, empty_factors
 from halfstep.solver.threads import paused
+from halfstep.solvers import NAMES, Solver, check_solver
 from halfstep.storage import NotStored
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class ALS(IncrementalModel):
     over the rows that have observations, and β is solved for alternately with the rows. Features are passed to `fit`,
     or are derived from the interactions: the items that a user has interacted with, and the users of an item
     (``implicit_features=True``). Rows without observations are predicted from their features, and their missing cells
-    are ignored. With side information, all rows are solved exactly, in float64 unless `system_dtype` is set.
+    are ignored. With side information, all rows are solved exactly, in float64.
 
     Parameters
     ----------
@@ -77,64 +78,37 @@ class ALS(IncrementalModel):
     rank : int, optional
         The number of factors; 0 fits biases alone. By default, the number of columns of `init` if it is given, else
         16 for `Explicit` and 64 for `Implicit`.
-    regularization : float or pair of float, optional
-        λ ≥ 0, or λ of users and λ of items. This is the most important parameter to tune. Let w be the mean weight of
-        observed cells. The default for `Implicit` is 2.7 w, or less if the data are so sparse that all factors would
-        be 0. The default for `Explicit` is 1.1 σ w, with σ the standard deviation of the values, or one of 1.8 σ w,
-        4 σ w, 0.6 σ w, …, 0.04 σ w if a small model of nine tenths of the cells predicts the others better with it:
-        higher values prevent factors from fitting noise if the values have little structure beyond biases, and lower
-        ones suit values without noise. If ν or `regularization_counts` is set, the default changes such that λ_u of a
-        row with the mean number of observed cells stays the same. `regularization_` is the value used. With 0, a row
-        with fewer observed cells than factors has no unique solution, which raises a `NumericalError` that names the
-        row and a sufficient λ.
-    regularization_exponent : float, optional
-        ν in λ_u = λ · c_u^ν: 0 is ridge regression, 1 is ALS-WR (Zhou et al. 2008) and iALS (Rendle et al. 2022). By
-        default 0.5 for `Explicit` and 0.3 for `Implicit`.
-    regularization_counts : {"observed", "cells", "positive"}
-        What c_u counts: the observed cells of row u; the observed cells plus the weights of the missing cells, as in
-        iALS; or the observed cells with a positive value, as in Spark.
-    bias_regularization : float, optional
-        ρ, the ratio of the regularization of biases to that of factors. By default 1/σ, because biases are in the
-        units of the values, and factors in the square roots of these units. With 0, features have no effect on
-        biases.
+    regularization : float, pair of float or Regularization, optional
+        λ ≥ 0, λ of users and λ of items, or a `Regularization`, which also says how λ_u depends on the number of
+        observed cells. λ is the most important parameter to tune. Let w be the mean weight of observed cells. The
+        default for `Implicit` is 2.7 w, or less if the data are so sparse that all factors would be 0. The default
+        for `Explicit` is 1.1 σ w, with σ the standard deviation of the values, or one of 1.8 σ w, 4 σ w, 0.6 σ w, …,
+        0.04 σ w if a small model of nine tenths of the cells predicts the others better with it: higher values
+        prevent factors from fitting noise if the values have little structure beyond biases, and lower ones suit
+        values without noise. If ν or the counts are set, the default changes such that λ_u of a row with the mean
+        number of observed cells stays the same. `regularization_` is what was used. With λ = 0, a row with fewer
+        observed cells than factors has no unique solution, which raises a `NumericalError` that names the row and a
+        sufficient λ.
     implicit_features : bool
         Use the items of each user, and the users of each item, in the training data as side information; each of n
         features has the value n^-½.
-    feature_regularization : float or pair of float
-        λ_β > 0, or λ_β of users and of items. The default was chosen with implicit features on folds within the first
-        80,000 ratings of MovieLens 100K, for λ from 1 to 2. If features are informative, λ should be larger than
-        without them: there 2.5, with a λ_β of 25. Where λ is 0, features have no effect.
     iterations : int
         Maximum number of iterations; each solves users, then items.
     tol : float
         Stop if an iteration decreases the objective by less than this fraction; 0 disables early stopping.
-    solver : {"auto", "cholesky", "cg", "subspace"}
+    solver : {"auto", "cholesky", "cg", "subspace"} or solver
         How rows are solved: exactly, by Cholesky factorization, or approximately from their previous values, by three
-        steps of conjugate gradients or by blocks of 64 unknowns (iALS++, [4]_). The approximate solvers are much
-        faster at high ranks and converge to the same optimum, because each iteration continues from the previous one.
-        "auto" is "cholesky" at ranks up to 32, where it is as fast, and "cg" above. With side information, rows are
-        always solved exactly.
-    extrapolation : float
-        β, the coefficient of the extrapolation (momentum) of the items before users are solved. An iteration that
-        increases the objective is repeated without extrapolation. 0.8 saves a third to a half of the iterations; 0
-        disables it.
-    finalize : {"cholesky"}, optional
-        Run one exact iteration after the last one, which removes the error of an approximate solver. It is part of
-        `history_`, and callbacks are called for it.
-    refresh_users : bool
-        Solve users once more after the last iteration, which ends with the items. User factors are then optimal for
-        the item factors, so that `fold_in` of the same history returns the same factors, and the contributions of
-        `explain` add up to the score of `predict`. `history_` and callbacks do not include this step.
+        steps of conjugate gradients or by blocks of 64 unknowns (iALS++, [4]_); or an object of `halfstep.solvers`
+        with other settings, such as the number of steps. The approximate solvers are much faster at high ranks and
+        converge to the same optimum, because each iteration continues from the previous one. "auto" is "cholesky" at
+        ranks up to 32, where it is as fast, and "cg" above. With side information, rows are always solved exactly.
     init : tuple of arrays, optional
         Initial factors of users and items, of shapes (n_users, rank) and (n_items, rank), by position in the
         vocabularies. By default sampled from N(0, 0.1² / rank), in units of the square root of the standard deviation
         of the values. Biases start at 0. Users are solved first, so only the factors of the items matter.
     dtype : {"float32", "float64"}
-        The data type of factors.
-    system_dtype : {"auto", "float32", "float64"}
-        The data type in which the linear system of each row is assembled and solved; at least as precise as `dtype`.
-        "auto" is float64 if `dtype` is, or at ranks up to 32, where it costs little, and float32 otherwise. Rows
-        whose systems are too ill-conditioned for float32 are always solved in float64.
+        The data type of factors. Systems are solved in float64 if this is float64, at ranks up to 32, with side
+        information, or if they are too ill-conditioned for float32.
     random_state : int or numpy.random.Generator, optional
         Seed of the initial factors. With an int, results are bitwise reproducible for any number of threads.
     threads : int, optional
@@ -153,7 +127,7 @@ class ALS(IncrementalModel):
     mean_ : float
         μ, the weighted mean of the values if the objective has biases, else 0.
     regularization_ : Regularization
-        The values of λ of users and items, ν, ρ and `regularization_counts` used in the fit.
+        The regularization used in the fit, with all its numbers.
     objective_ : Explicit or Implicit
         The objective with the weight of missing cells used in the fit.
     history_ : list of Iteration
@@ -184,24 +158,18 @@ class ALS(IncrementalModel):
     (1,)
     """
 
+    _NESTED: ClassVar = {"regularization": Regularization.of}
+
     objective: Objective = field(default_factory=Explicit)
     _: KW_ONLY
     rank: int | None = None
-    regularization: float | tuple[float, float] | None = None
-    regularization_exponent: float | None = None
-    regularization_counts: Literal["cells", "observed", "positive"] = "observed"
-    bias_regularization: float | None = None
+    regularization: float | tuple[float, float] | Regularization | None = None
     implicit_features: bool = False
-    feature_regularization: float | tuple[float, float] = 50.0
     iterations: int = 20
     tol: float = 0.0
-    solver: Literal["auto", "cholesky", "cg", "subspace"] = "auto"
-    extrapolation: float = 0.8
-    finalize: Literal["cholesky"] | None = None
-    refresh_users: bool = True
+    solver: Literal["auto", "cholesky", "cg", "subspace"] | Solver = "auto"
     init: tuple[ArrayLike, ArrayLike] | None = field(default=None, repr=False)
     dtype: Literal["float32", "float64"] = "float32"
-    system_dtype: Literal["auto", "float32", "float64"] = "auto"
     random_state: int | np.random.Generator | None = None
     threads: int | None = None
     callbacks: Sequence[Callable[[ALS], object]] = field(default=(), repr=False)
@@ -209,19 +177,9 @@ class ALS(IncrementalModel):
 
     def _check_parameters(self) -> None:
         check_integer("iterations", self.iterations, minimum=1)
-        for name in ("tol", "extrapolation"):
-            check_number(name, getattr(self, name))
-        for name in ("regularization_exponent", "bias_regularization"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name))
-        if self.regularization is not None:
-            for number in as_pair("regularization", self.regularization):
-                check_number("regularization", number)
-        for number in as_pair("feature_regularization", self.feature_regularization):
-            check_number("feature_regularization", number, positive=True)
-        check_choice("regularization_counts", self.regularization_counts, ("cells", "observed", "positive"))
-        for name in ("refresh_users", "implicit_features"):
-            check_flag(name, getattr(self, name))
+        check_number("tol", self.tol)
+        Regularization.of(self.regularization)
+        check_flag("implicit_features", self.implicit_features)
         check_flag("progress", self.progress, optional=True)
         check_threads(self.threads)
         if not isinstance(self.objective, Objective):
@@ -235,16 +193,8 @@ class ALS(IncrementalModel):
                 f"callbacks={self.callbacks!r}: give a list of functions that take the model, or () for none"
             )
         check_random_state(self.random_state)
-        check_choice("solver", self.solver, ("auto", "cholesky", "cg", "subspace"))
-        if self.finalize is not None:
-            check_choice("finalize", self.finalize, ("cholesky",))
+        check_solver(self.solver)
         check_choice("dtype", self.dtype, ("float32", "float64"))
-        check_choice("system_dtype", self.system_dtype, ("auto", "float32", "float64"))
-        if (self.dtype, self.system_dtype) == ("float64", "float32"):
-            raise ParameterError(
-                "system_dtype='float32' is less precise than dtype='float64': set system_dtype='float64', or "
-                "dtype='float32'"
-            )
 
     @property
     def _rank(self) -> int:
@@ -262,15 +212,14 @@ class ALS(IncrementalModel):
     @property
     def _solver(self) -> Solver:
         """Return the solver, with "auto" resolved."""
-        if self.solver != "auto":
+        if isinstance(self.solver, Solver):
             return self.solver
-        return "cg" if self._rank > EXACT_RANK else "cholesky"
+        automatic = "cg" if self._rank > EXACT_RANK else "cholesky"
+        return NAMES[automatic if self.solver == "auto" else self.solver]()
 
     @property
     def _precision(self) -> str:
-        """Return the data type of the systems, with "auto" resolved."""
-        if self.system_dtype != "auto":
-            return self.system_dtype
+        """Return the data type of the systems."""
         return "float64" if self.dtype == "float64" or self._rank <= EXACT_RANK else "float32"
 
     @property
@@ -286,21 +235,27 @@ class ALS(IncrementalModel):
         return self.objective_
 
     @property
-    def _regularization(self) -> Regularization:
-        return self.regularization_
+    def _regularization(self) -> RowRegularization:
+        used = self.regularization_
+        assert used.users is not None
+        assert used.items is not None
+        assert used.exponent is not None
+        assert used.bias_ratio is not None
+        return RowRegularization(used.users, used.items, used.exponent, used.bias_ratio, used.counts)
 
-    def _regularization_for(self, data: Interactions, cost: Cost, unit: float, backend: CPU) -> Regularization:
+    def _regularization_for(self, data: Interactions, cost: Cost, unit: float, backend: CPU) -> RowRegularization:
         """Return the regularization as set, or its default for the data."""
-        defaults, exponent, ratio = self.objective.defaults, self.regularization_exponent, self.bias_regularization
+        given, defaults = Regularization.of(self.regularization), self.objective.defaults
+        exponent, ratio = given.exponent, given.bias_ratio
         if exponent is None:
             exponent = defaults.regularization_exponent
         if ratio is None:  # biases are in the units of the targets, factors in the square roots of these
             ratio = 1 / unit if cost.biases else 1.0
-        given = Regularization(1.0, 1.0, exponent, ratio, self.regularization_counts)
-        if self.regularization is None:
-            return default_regularization(data, cost, self._rank, given, defaults, backend)
-        users, items = as_pair("regularization", self.regularization)
-        return replace(given, users=users, items=items)
+        rows = RowRegularization(1.0, 1.0, exponent, ratio, given.counts)
+        if given.pair is None:
+            return default_regularization(data, cost, self._rank, rows, defaults, backend)
+        users, items = given.pair
+        return replace(rows, users=users, items=items)
 
     def fit(
         self, data: Interactions | object, y: None = None, *, user_features: Any = None, item_features: Any = None
@@ -349,9 +304,8 @@ class ALS(IncrementalModel):
             raise DataError("all observed weights are 0: there is nothing to fit")
         solver, precision = self._solver, self._precision
         if of_users is not None:
-            check_linkable(self.solver)
+            solver, precision = exact_solver(self.solver, solver), "float64"
             cost = cost.without_missing_of(data.user_counts == 0, data.item_counts == 0)
-            solver, precision = "cholesky", "float64" if self.system_dtype == "auto" else self.system_dtype
         unit, grams = self._unit(cost), NO_GRAMIANS
         with progress_bar(self.progress, self.iterations, "ALS") as bar, CPU(self.threads) as backend:
             regularization = self._regularization_for(data, cost, unit, backend)
@@ -359,9 +313,8 @@ class ALS(IncrementalModel):
             by_user, by_item = sides(data, cost, rank=rank, regularization=regularization, dtype=precision)
             start = Snapshot(*self._initial_factors(data, by_user.unknowns, unit), [])
             run = Alternation(
-                backend, by_user, by_item, start, solver=solver, extrapolation=self.extrapolation, data=data,
-                features=features,
-                feature_regularization=as_pair("feature_regularization", self.feature_regularization),
+                backend, by_user, by_item, start, solver=solver, data=data, features=features,
+                feature_regularization=as_pair("features", Regularization.of(self.regularization).features),
             )  # fmt: skip
             try:
                 while len(run.finished.history) < self.iterations:
@@ -371,10 +324,7 @@ class ALS(IncrementalModel):
                             bar.update()
                         if self._is_done(keep, run.finished):
                             break
-                if self.finalize is not None:
-                    run.finalize()
-                    self._is_done(keep, run.finished)  # for the callbacks
-                if self.refresh_users:
+                if solver.refresh_users:
                     run.refresh_users()
                 grams = self._grams(backend, cost, run.finished)
             except KeyboardInterrupt:
@@ -384,7 +334,7 @@ class ALS(IncrementalModel):
                     f"fit was interrupted: this is the model after {len(run.finished.history)} of {self.iterations} "
                     "iterations"
                 )
-                if self.refresh_users:
+                if solver.refresh_users:
                     run.refresh_users()
         keep(run.finished, grams)
         self._warn(cost, unit, has_features=of_users is not None)
@@ -395,9 +345,10 @@ class ALS(IncrementalModel):
         warn_of_uneven_weights(cost.weights)
         if cost.user_missing is None:
             warn_of_equal_targets(cost.targets)
-        is_default = self.regularization is None and cost.biases  # factors of 0 are then what held-out cells ask for
+        # by default, factors of 0 are the result of a comparison on held-out cells
+        is_default = Regularization.of(self.regularization).pair is None and cost.biases
         if self._rank and not has_features and not is_default:
-            warn_of_zero_factors(self.user_factors_, self.item_factors_, unit, self.regularization_.users)
+            warn_of_zero_factors(self.user_factors_, self.item_factors_, unit, self._regularization.users)
 
     def _initial_factors(self, data: Interactions, unknowns: int, unit: float) -> tuple[Factors, Factors]:
         """Return P and Q in the layout of the backends: ``[factors | bias | 0 …]``."""
@@ -429,7 +380,7 @@ class ALS(IncrementalModel):
         self,
         data: Interactions,
         cost: Cost,
-        regularization: Regularization,
+        regularization: RowRegularization,
         of_users: Given | None,
         finished: Snapshot,
         grams: Mapping[str, Weighed] = NO_GRAMIANS,
@@ -457,7 +408,7 @@ class ALS(IncrementalModel):
                 "history_": finished.history,
                 "_missing_weight": self.objective.default_missing_weight(cost),
                 "_fitted_objective": self.objective,
-                "regularization_": regularization,
+                "regularization_": self._complete(regularization),
                 "_link": link,
                 "_live": live,
                 "_gramians": gramians,
@@ -465,8 +416,12 @@ class ALS(IncrementalModel):
             **fitted,
         )
 
+    def _complete(self, used: RowRegularization) -> Regularization:
+        features = Regularization.of(self.regularization).features
+        return Regularization(used.users, used.items, used.exponent, used.bias_ratio, used.counts, features)
+
     def _more_arrays(self) -> dict[str, NDArray[Any]]:
-        fitted = self.regularization_
+        fitted = self._regularization
         numbers = [fitted.users, fitted.items, fitted.exponent, fitted.bias_ratio]
         more = {"regularization": np.array(numbers, dtype=np.float64)}
         if self._missing_weight is not None:
@@ -482,11 +437,13 @@ class ALS(IncrementalModel):
         if "regularization" in own:
             users, items, exponent, ratio = own["regularization"].tolist()
         else:  # files of versions in which defaults did not depend on the data
-            users, items = as_pair("regularization", self.regularization)
-            exponent, ratio = self.regularization_exponent, self.bias_regularization
+            given = Regularization.of(self.regularization)
+            users, items = given.pair or (None, None)
+            exponent, ratio = given.exponent, given.bias_ratio
         if None in (users, items, exponent, ratio):
             raise ValueError("it does not contain its regularization")
-        self.regularization_ = Regularization(users, items, exponent, ratio, self.regularization_counts)
+        counts = Regularization.of(self.regularization).counts
+        self.regularization_ = self._complete(RowRegularization(users, items, exponent, ratio, counts))
         self._missing_weight = own["missing_weight"].item() if "missing_weight" in own else None
         if not _is_incomplete(self.objective):  # else it has to be given again
             self._fitted_objective = self.objective

@@ -30,6 +30,7 @@ from halfstep.objective.problem import Prior
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import Factors
 from halfstep.solver.schedule import LoadedSide
+from halfstep.solvers import Cholesky, Solver
 
 if TYPE_CHECKING:
     from halfstep.data.side_information import Sparse
@@ -183,16 +184,18 @@ class FittedLink:
         return cls(given, B)
 
 
-def check_linkable(solver: str) -> None:
-    """Refuse what does not go together with features.
+def exact_solver(given: Solver | str, resolved: Solver) -> Cholesky:
+    """Return the exact solver for a fit with side information, which no other supports.
 
     Raises
     ------
     ParameterError
-        Naming what it is.
+        If another one was set.
     """
-    if solver not in ("auto", "cholesky"):
+    if isinstance(resolved, Cholesky):
+        return resolved
+    if given != "auto":
         raise ParameterError(
-            f"solver={solver!r}: rows that are linked to features are solved exactly; leave it at 'auto', or leave "
-            "the features out"
+            f"solver={given!r} does not support side information: set solver='auto', or omit the side information"
         )
+    return Cholesky()

@@ -13,7 +13,8 @@ from halfstep.models.als_features import Linked, RidgeLink
 from halfstep.models.half_step_model import naming_the_row
 from halfstep.objective.problem import Prior, Side
 from halfstep.solver.cpu import CPU
-from halfstep.solver.layout import Factors, Solver, aligned_zeros
+from halfstep.solver.layout import Factors, aligned_zeros
+from halfstep.solvers import Cholesky, Solver
 
 if TYPE_CHECKING:
     from halfstep.data.side_information import Sparse
@@ -91,13 +92,12 @@ class Alternation:
         start: Snapshot,
         *,
         solver: Solver,
-        extrapolation: float,
         data: Interactions,
         features: tuple[Sparse | None, Sparse | None],
         feature_regularization: tuple[float, float],
     ) -> None:
         self._backend, self._users, self._items = backend, backend.load(by_user), backend.load(by_item)
-        self._solver, self._extrapolation, self._data = solver, extrapolation, data
+        self._solver, self._data = solver, data
         self._spare = aligned_zeros(start.P.shape, start.P.dtype), aligned_zeros(start.Q.shape, start.Q.dtype)
         # What the next users' half-step takes the items for: where they are, or where they would be if they went on.
         # The latter is in the spare, which nobody needs until the items are solved.
@@ -116,17 +116,17 @@ class Alternation:
         """Run one iteration; False if it was thrown away."""
         P, Q = self._spare
         is_ahead = self._fixed is Q
-        if self._solver != "cholesky":
+        if not isinstance(self._solver, Cholesky):
             P[...] = self.finished.P
             if not is_ahead:
                 Q[...] = self._fixed
         before = self.finished
         users, items = before.links
         with naming_the_row("user", self._data):
-            self._backend.half_step(self._users, self._fixed, P, solver=self._solver, prior=_prior(users))
+            self._backend.half_step(self._users, self._fixed, P, solver=self._solver.name, prior=_prior(users))
         users = self._linked(USERS, P, users)
         with naming_the_row("item", self._data):
-            loss = self._backend.half_step_and_loss(self._items, P, Q, solver=self._solver, prior=_prior(items))
+            loss = self._backend.half_step_and_loss(self._items, P, Q, solver=self._solver.name, prior=_prior(items))
         items = self._linked(ITEMS, Q, items)
         penalties = self._backend.penalty(self._users, P, prior=_prior(users)) + self._backend.penalty(
             self._items, Q, prior=_prior(items)
@@ -140,10 +140,10 @@ class Alternation:
         self._spare = before.P, before.Q
         self.finished = Snapshot(P, Q, [*before.history, line], (users, items))
         self._fixed = Q
-        if self._extrapolation and before.history:  # what the items moved from first was drawn at random
+        if self._solver.extrapolation and before.history:  # what the items moved from first was drawn at random
             ahead = before.Q
             np.subtract(Q, before.Q, out=ahead)
-            ahead *= self._extrapolation
+            ahead *= self._solver.extrapolation
             ahead += Q
             self._fixed = ahead
         return True
@@ -156,11 +156,6 @@ class Alternation:
     def _link_penalty(self, side: int, linked: Linked | None) -> float:
         link = self._links[side]
         return 0.0 if link is None or linked is None else link.penalty(linked)
-
-    def finalize(self) -> None:
-        """Run one iteration more, exactly, from where the items are."""
-        self._solver, self._fixed = "cholesky", self.finished.Q
-        self.iterate()
 
     def refresh_users(self) -> None:
         """Solve the users once more, exactly, for the items as they are."""

@@ -13,9 +13,10 @@ from halfstep.models.als_loop import Alternation, Snapshot
 from halfstep.objective.defaults import Defaults
 from halfstep.objective.objective import Cost
 from halfstep.objective.problem import sides
-from halfstep.objective.regularization import Regularization
+from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import empty_factors
+from halfstep.solvers import Cholesky
 
 HELD_OUT = 0.1  # of the cells
 FEWEST, MOST = 200, 1_000_000  # cells, for validation
@@ -27,8 +28,8 @@ Floats = NDArray[np.float64]
 
 
 def default_regularization(
-    data: Interactions, cost: Cost, rank: int, given: Regularization, defaults: Defaults, backend: CPU
-) -> Regularization:
+    data: Interactions, cost: Cost, rank: int, given: RowRegularization, defaults: Defaults, backend: CPU
+) -> RowRegularization:
     """Return `given` with the default λ for these data.
 
     Parameters
@@ -37,7 +38,7 @@ def default_regularization(
     cost : Cost
         Of these data.
     rank : int
-    given : Regularization
+    given : RowRegularization
         With ν, ρ and what is counted; λ is replaced.
     defaults : Defaults
     backend : CPU
@@ -46,7 +47,7 @@ def default_regularization(
     counts = counted(data, cost, given.counts)
     scale = mean_weight(cost) * unit * count_scale(data, counts, given.exponent, defaults.regularization_exponent)
 
-    def times(multiple: float) -> Regularization:
+    def times(multiple: float) -> RowRegularization:
         return replace(given, users=multiple * scale, items=multiple * scale)
 
     if not defaults.ladder:
@@ -154,14 +155,14 @@ class HeldOut:
         self._start = rng.normal(0.0, scale, (data.n_items, rank))  # users are solved first, so they need no start
         self._rank, self._backend = rank, backend
 
-    def error(self, regularization: Regularization) -> float:
+    def error(self, regularization: RowRegularization) -> float:
         """Return the weighted sum of squared errors on the held-out cells."""
         k, data = self._rank, self._train
         by_user, by_item = sides(data, self._cost, rank=k, regularization=regularization, dtype="float64")
         P, Q = (empty_factors(n, by_user.unknowns, "float32") for n in (data.n_users, data.n_items))
         Q[:, :k] = self._start
         run = Alternation(
-            self._backend, by_user, by_item, Snapshot(P, Q, []), solver="cholesky", extrapolation=0.0, data=data,
+            self._backend, by_user, by_item, Snapshot(P, Q, []), solver=Cholesky(extrapolation=0.0), data=data,
             features=(None, None), feature_regularization=(1.0, 1.0),
         )  # fmt: skip
         for _ in range(ITERATIONS):

@@ -20,7 +20,7 @@ from halfstep.models.als_features import FittedLink
 from halfstep.models.factor_model import FactorModel
 from halfstep.objective.objective import Objective, Statistics
 from halfstep.objective.problem import Side, users_side
-from halfstep.objective.regularization import Regularization
+from halfstep.objective.regularization import Regularization, RowRegularization
 from halfstep.solver.subset import solve_rows, system
 from halfstep.storage import NotStored
 
@@ -43,7 +43,7 @@ class HalfStepModel(FactorModel):
         return self.objective
 
     @property
-    def _regularization(self) -> Regularization:
+    def _regularization(self) -> RowRegularization:
         raise NotImplementedError
 
     def fit(self, data: Any, y: None = None) -> Self:

@@ -26,7 +26,7 @@ from halfstep.models.gramians import gram
 from halfstep.models.live_array import Write
 from halfstep.objective.objective import Objective
 from halfstep.objective.problem import Side
-from halfstep.objective.regularization import Regularization
+from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.subset import solve_rows
 from halfstep.weights import Cells, missing_popularity
 
@@ -185,7 +185,7 @@ class Online:
         items: OnlineSide,
         *,
         objective: Objective,
-        regularization: Regularization,
+        regularization: RowRegularization,
         mean: float,
         rank: int,
         known: Callable[[Literal["user", "item"], Floats], Floats | None],

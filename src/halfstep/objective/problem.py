@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from halfstep.data import Interactions, Orientation
 from halfstep.objective.objective import Cost, is_repeated
-from halfstep.objective.regularization import Regularization
+from halfstep.objective.regularization import RowRegularization
 
 FEW = 1000  # numbers that are looked at before all are: where they differ at all, they most often do so at once
 Floats = NDArray[np.float64]
@@ -147,7 +147,7 @@ def no_prior(dtype: DTypeLike) -> tuple[NDArray[np.floating], NDArray[np.floatin
 
 
 def sides(
-    data: Interactions, cost: Cost, *, rank: int, regularization: Regularization, dtype: DTypeLike
+    data: Interactions, cost: Cost, *, rank: int, regularization: RowRegularization, dtype: DTypeLike
 ) -> tuple[Side, Side]:
     """Both orientations of the objective: the users' half-step and the items'."""
     return (
@@ -157,7 +157,7 @@ def sides(
 
 
 def users_side(
-    data: Interactions, cost: Cost, *, rank: int, regularization: Regularization, dtype: DTypeLike
+    data: Interactions, cost: Cost, *, rank: int, regularization: RowRegularization, dtype: DTypeLike
 ) -> Side:
     """The objective as the users' half-step sees it."""
     s, m = cost.user_missing, cost.item_missing
@@ -165,7 +165,7 @@ def users_side(
 
 
 def items_side(
-    data: Interactions, cost: Cost, *, rank: int, regularization: Regularization, dtype: DTypeLike
+    data: Interactions, cost: Cost, *, rank: int, regularization: RowRegularization, dtype: DTypeLike
 ) -> Side:
     """The objective as the items' half-step sees it."""
     s, m = cost.item_missing, cost.user_missing
@@ -180,7 +180,7 @@ def _side(
     s: Floats | None,
     m: Floats | None,
     rank: int,
-    regularization: Regularization,
+    regularization: RowRegularization,
     strength: float,
     dtype: DTypeLike,
 ) -> Side:

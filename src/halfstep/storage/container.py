@@ -37,7 +37,7 @@ from halfstep._support.files import open_regular, write_atomically
 from halfstep.errors import ModelFileError, ParameterError
 from halfstep.storage.faults import REMEDY, Fault, corrupted, parse_json
 
-VERSION = 1
+VERSION = 2  # 1: with other parameters of ALS
 LARGEST_HEADER = 8_000_000  # bytes; JSON takes up to 30 times its size once it is parsed
 MOST_DIMENSIONS = 8
 NUMBERS_AT_ONCE = 1 << 20  # checked at a time, to limit memory

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.checks import as_pair
 from halfstep._support.version import __version__
 from halfstep.data import Interactions, Vocabulary
 from halfstep.data.duplicates import find_repeat
 from halfstep.errors import ParameterError
+from halfstep.objective.regularization import Regularization
+from halfstep.solvers import NAMES, Solver
 from halfstep.storage.container import VERSION, Copies, read_container, write_container
 from halfstep.storage.faults import corrupted, has_drift, naming_the_file, parse_json
 from halfstep.storage.ids import (
@@ -28,7 +31,7 @@ from halfstep.storage.ids import (
     unpack_vocabulary,
 )
 from halfstep.storage.origin import Origin
-from halfstep.storage.values import pack_value, unpack_value
+from halfstep.storage.values import construct, pack_value, unpack_value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,6 +158,8 @@ def read_model(path: Path, *, verify: bool, copy: bool) -> StoredModel:
         values_are = container.metadata.get("values", "given")  # older files do not say
         origin = _unpack_origin(container.metadata.get("origin", "{}"))
         model = _unpack(about, dict(container.arrays), values_are, verify=verify)
+        if container.metadata["version"] == "1" and model.kind == "ALS":
+            model = dataclasses.replace(model, parameters=_of_version_1(model.parameters))
     copies = {name: container.copies[name] for name in (*_FACTORS, "item_counts") if name in container.copies}
     return dataclasses.replace(
         model,
@@ -163,6 +168,32 @@ def read_model(path: Path, *, verify: bool, copy: bool) -> StoredModel:
         written_by=container.metadata.get("written_by", "of unknown version"),
         version=int(container.metadata["version"]),
     )
+
+
+def _of_version_1(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Convert the parameters of `ALS` in files of version 1, where more of them were parameters of their own."""
+    given = dict(parameters)
+    for name in ("system_dtype", "finalize"):
+        given.pop(name, None)
+    users, items = as_pair("regularization", given.get("regularization"))
+    scaling = {
+        "exponent": given.pop("regularization_exponent", None),
+        "bias_ratio": given.pop("bias_regularization", None),
+        "counts": given.pop("regularization_counts", Regularization.counts),
+        "features": given.pop("feature_regularization", Regularization.features),
+    }
+    if any(scaling[name] != getattr(Regularization, name) for name in scaling):
+        given["regularization"] = construct(Regularization, {"users": users, "items": items} | scaling)
+    settings: dict[str, Any] = {name: given.pop(name) for name in ("extrapolation", "refresh_users") if name in given}
+    name = given.get("solver", "auto")
+    if any(value != getattr(Solver, setting) for setting, value in settings.items()):
+        rank = given.get("rank")
+        automatic = "cg" if isinstance(rank, int) and rank > 32 else "cholesky"
+        kind = NAMES.get(automatic if name == "auto" else name)
+        if kind is None:
+            raise corrupted(f"its solver is {name!r}")
+        given["solver"] = construct(kind, settings)
+    return given
 
 
 def _unpack_origin(text: str) -> Origin:

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep import weights
+from halfstep import solvers, weights
 from halfstep.errors import HalfstepError, ParameterError
 from halfstep.objective.objective import Explicit, Implicit, Objective
+from halfstep.objective.regularization import Regularization
 from halfstep.storage.container import storable_array
 from halfstep.storage.faults import corrupted, has_drift
 from halfstep.weights import Cells
@@ -32,6 +33,10 @@ STORABLE: Mapping[str, type] = {
         weights.row_column,
         weights.missing_popularity,
         weights.preference,
+        Regularization,
+        solvers.Cholesky,
+        solvers.ConjugateGradient,
+        solvers.Subspace,
     )
 }
 

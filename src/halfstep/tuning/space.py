@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from halfstep._support.checks import check_finite, check_flag, check_integer
-from halfstep._support.estimator import check_parameter_name
+from halfstep._support.estimator import check_parameter_name, nested_value
 from halfstep.data import Interactions, as_interactions
 from halfstep.errors import ParameterError
 from halfstep.models.als import ALS
@@ -21,6 +21,7 @@ from halfstep.models.bayesian.bayesian_als import BayesianALS
 from halfstep.models.default_regularization import mean_weight
 from halfstep.models.sgd import SGD
 from halfstep.objective.objective import Cost, Implicit, Objective
+from halfstep.objective.regularization import Regularization
 
 SearchName = Literal["grid", "random", "tpe", "doubling"]
 
@@ -35,9 +36,6 @@ Point = dict[str, float]
 
 NOT_TUNED = ("callbacks", "init", "progress", "random_state", "threads")
 """Parameters that change how a fit runs, or how lucky it is, and not how good the model is."""
-
-SIDES = ("users", "items")
-"""What the two parts of a pair are called in a path."""
 
 
 @dataclass(frozen=True)
@@ -203,8 +201,8 @@ def with_parameters(estimator: Any, parameters: Mapping[str, Any]) -> Any:
     ----------
     estimator : dataclass
     parameters : mapping
-        By name or path: "objective.weight" is the weight of what `objective` is, and "regularization.users" the first
-        of a pair. Shorter paths are set first.
+        By name or path: "objective.weight" is the weight of what `objective` is, and
+        "regularization.users" the λ of users. Shorter paths are set first.
     """
     for path in sorted(parameters, key=lambda path: path.count(".")):
         estimator = _replaced(estimator, path, path, parameters[path])
@@ -213,30 +211,18 @@ def with_parameters(estimator: Any, parameters: Mapping[str, Any]) -> Any:
 
 def _replaced(thing: Any, path: str, whole: str, value: Any) -> Any:
     name, _, rest = path.partition(".")
-    if name in SIDES and not rest and (thing is None or _is_of_sides(thing)):
-        other = value if thing is None else thing  # until that is set, too
-        pair = list(thing) if isinstance(thing, tuple | list) else [other, other]
-        pair[SIDES.index(name)] = value
-        return tuple(pair)
     check_parameter_name(thing, name, whole)
     return dataclasses.replace(
-        thing, **{name: _replaced(getattr(thing, name), rest, whole, value) if rest else value}
+        thing, **{name: _replaced(nested_value(thing, name), rest, whole, value) if rest else value}
     )
-
-
-def _is_of_sides(thing: Any) -> bool:
-    """Whether it is a number for both sides, or one for each."""
-    return is_number(thing) or (isinstance(thing, tuple | list) and len(thing) == len(SIDES))
 
 
 def _dimension(name: str, values: Any, estimator: Any) -> Dimension:
     thing = estimator
     steps = name.split(".") if isinstance(name, str) else [repr(name)]
-    for depth, step in enumerate(steps):
-        if depth and step == steps[-1] and step in SIDES and _is_of_sides(thing):
-            break
+    for step in steps:
         check_parameter_name(thing, step, name)
-        thing = getattr(thing, step)
+        thing = nested_value(thing, step)
         if thing is None:
             break  # what another parameter puts there will tell
     if steps[0] in NOT_TUNED:
@@ -343,11 +329,11 @@ def default_start(estimator: ALS, data: Interactions) -> dict[str, Any]:
     cost = objective.cost(data)
     return {
         "regularization": defaults.regularization * _scale(estimator, cost),
-        "regularization_exponent": defaults.regularization_exponent,
-        "regularization_counts": "observed",
+        "regularization.exponent": defaults.regularization_exponent,
+        "regularization.counts": "observed",
         "rank": RANKS[0],
         "objective.missing_weight": _default_missing_weight(objective, data),
-        "feature_regularization": ALS.feature_regularization,
+        "regularization.features": Regularization.features,
     }
 
 
@@ -373,11 +359,11 @@ def _of_events(estimator: ALS, objective: Implicit, data: Interactions) -> dict[
     fewest = min(np.count_nonzero(data.user_counts), np.count_nonzero(data.item_counts))
     space: dict[str, Any] = {
         "regularization": _range(0.1 * scale, 5.0 * scale),
-        "regularization_exponent": [0.3, 0.5, 0.7],
+        "regularization.exponent": [0.3, 0.5, 0.7],
         "rank": RANKS[:1] if estimator.implicit_features else [rank for rank in RANKS if rank <= fewest] or RANKS[:1],
     }
-    if estimator.regularization_counts != "observed":
-        space["regularization_counts"] = ["observed"]
+    if Regularization.of(estimator.regularization).counts != "observed":
+        space["regularization.counts"] = ["observed"]
     missing = _default_missing_weight(objective, data)
     if missing > 0:
         space["objective.missing_weight"] = _range(missing / 16, missing * 8)
@@ -390,12 +376,12 @@ def _of_values(estimator: ALS, data: Interactions) -> dict[str, Any]:
     space: dict[str, Any] = {
         "regularization.users": _range(0.03 * scale, 30.0 * scale),
         "regularization.items": _range(0.03 * scale, 30.0 * scale),
-        "regularization_exponent": [0.0, 0.5, 0.75, 1.0],
+        "regularization.exponent": [0.0, 0.5, 0.75, 1.0],
         "rank": [0] * cost.biases + RANKS_OF_VALUES,
     }
     if cost.biases:
         unit = estimator._unit(cost)
-        space["bias_regularization"] = _range(0.3 / unit, 3.0 / unit)
+        space["regularization.bias_ratio"] = _range(0.3 / unit, 3.0 / unit)
     return space | _of_features(estimator)
 
 
@@ -405,7 +391,7 @@ def _range(low: float, high: float) -> LogUniform:
 
 
 def _of_features(estimator: ALS) -> dict[str, Any]:
-    return {"feature_regularization": _range(3.0, 300.0)} if estimator.implicit_features else {}
+    return {"regularization.features": _range(3.0, 300.0)} if estimator.implicit_features else {}
 
 
 def _scale(estimator: ALS, cost: Cost) -> float:

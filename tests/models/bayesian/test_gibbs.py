@@ -22,7 +22,7 @@ from halfstep.models.bayesian.hyperpriors import (
     draw_noise_precision,
 )
 from halfstep.objective.problem import Prior, sides
-from halfstep.objective.regularization import Regularization
+from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import empty_factors
 from halfstep.solver.schedule import LEAST_SEGMENT
@@ -97,7 +97,7 @@ def test_long_rows_have_a_prior_and_noise_too() -> None:
     n, k = 2 * LEAST_SEGMENT + 10, 4
     data = hs.Interactions.from_arrays(np.r_[np.arange(n), 0], np.r_[np.zeros(n, int), 1], rng.normal(size=n + 1))
     cost = hs.Explicit(biases=True).cost(data)
-    by_item = sides(data, cost, rank=k, regularization=Regularization(0.0, 0.0), dtype="float64")[1]
+    by_item = sides(data, cost, rank=k, regularization=RowRegularization(0.0, 0.0), dtype="float64")[1]
     prior = some_prior(rng, 2, k + 1, one_mean=True, noisy=True)
     Y = rng.normal(size=(n, k + 1))
     y = np.column_stack([Y[:, :k], np.ones(n)])
@@ -114,12 +114,12 @@ def test_without_noise_and_with_fixed_hyperparameters_it_is_als_to_the_bit() -> 
     start = tuple(rng.normal(0, 0.1, (n, k)).astype(np.float32) for n in (60, 40))
     objective = hs.Explicit(biases=True)
     als = hs.ALS(
-        objective, rank=k, regularization=ridge, regularization_exponent=0.0, bias_regularization=1.0,
-        extrapolation=0.0, iterations=3, refresh_users=False, init=start,
+        objective, rank=k, regularization=hs.Regularization(ridge, exponent=0.0, bias_ratio=1.0),
+        solver=hs.solvers.Cholesky(extrapolation=0.0, refresh_users=False), iterations=3, init=start,
     ).fit(data)  # fmt: skip
     P, Q = (empty_factors(n, k + 1, "float32") for n in (60, 40))
     P[:, :k], Q[:, :k] = start
-    by_side = sides(data, objective.cost(data), rank=k, regularization=Regularization(0.0, 0.0), dtype="float64")
+    by_side = sides(data, objective.cost(data), rank=k, regularization=RowRegularization(0.0, 0.0), dtype="float64")
     fixed = Hyperparameters(np.zeros(k + 1), ridge * np.eye(k + 1), np.eye(k + 1) / np.sqrt(ridge))
     with CPU(2) as backend:
         hyperprior = NormalWishart.of(k, biases=True, unit=1.0)
@@ -196,7 +196,7 @@ class Tiny:
         assert (data.n_users, data.n_items) == self.observed.shape
         cost = hs.Explicit(biases=True).cost(data)
         self.by_user, self.by_item = sides(
-            data, cost, rank=k, regularization=Regularization(0.0, 0.0), dtype="float64"
+            data, cost, rank=k, regularization=RowRegularization(0.0, 0.0), dtype="float64"
         )
         self.data = data
         self.write(self.t)

@@ -28,7 +28,7 @@ from halfstep.models.initial_factors import starting_factors
 from halfstep.models.poor_fit import warn_of_equal_targets
 from halfstep.objective.objective import Cost, Explicit, is_repeated
 from halfstep.objective.problem import sides
-from halfstep.objective.regularization import Regularization
+from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import Factors
 from halfstep.solver.subset import system
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from halfstep.data.side_information import Sparse
 
 DOUBLES_UP_TO = 11  # the rank up to which systems are summed in registers, where doubles cost next to nothing
-NO_RIDGE = Regularization(0.0, 0.0)  # the prior takes its place
+NO_RIDGE = RowRegularization(0.0, 0.0)  # the prior takes its place
 PREFIX = "features."  # of the users' features in files
 WORTH_THREADS = 1_000_000  # numbers that are multiplied in scoring
 
@@ -565,7 +565,7 @@ class BayesianALS(HalfStepModel):
         return contributions / len(samples), baseline / len(samples)
 
     @property
-    def _regularization(self) -> Regularization:
+    def _regularization(self) -> RowRegularization:
         return NO_RIDGE
 
     def _more_arrays(self) -> dict[str, NDArray[Any]]:

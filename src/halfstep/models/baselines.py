@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from halfstep._support.checks import check_integer, check_number
 from halfstep.data import Interactions, as_interactions
-from halfstep.errors import DataError
+from halfstep.errors import DataError, NumericalError
 from halfstep.models.factor_model import FactorModel
 
 
@@ -42,12 +42,17 @@ class BaselineModel(FactorModel):
             If there is no entry to learn from.
         ParameterError
             If a parameter is invalid, or y is not None.
+        NumericalError
+            If the mean or a bias is not finite, for extreme values.
         """
         self._check_before_fit(y)
         interactions = as_interactions(data)
         if len(interactions) == 0:
             raise DataError("there is nothing to fit: the data have no interactions")
-        mean, user_biases, item_biases = self._estimate(interactions)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, user_biases, item_biases = self._estimate(interactions)
+        if not all(np.isfinite(part).all() for part in (mean, user_biases, item_biases)):
+            raise NumericalError("the mean and the biases are not finite: look for extreme values")
         self._remember(
             interactions,
             mean=mean,
@@ -77,7 +82,7 @@ class BaselineModel(FactorModel):
             user_factors_=np.empty((histories.n_users, 0)),
             user_biases_=self._biases_of(histories),
             _data=histories,
-            _items_data=self._items_data if self._is_folded else self._data,
+            _items_data=self._items_data if self._is_folded else self.interactions_,
             _is_folded=True,
         )
         return other

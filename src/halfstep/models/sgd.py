@@ -145,7 +145,8 @@ class SGD(FactorModel):
         P[interactions.user_counts == 0] = 0.0
         Q[interactions.item_counts == 0] = 0.0
         user_biases, item_biases = np.zeros(len(P)), np.zeros(len(Q))
-        mean = float(interactions.values.mean())
+        with np.errstate(over="ignore"):  # the model is then not finite, which is an error
+            mean = float(interactions.values.mean())
 
         history: list[Epoch] = []
         try:
@@ -200,8 +201,8 @@ class SGD(FactorModel):
                     )
                 if not all(np.isfinite(part).all() for part in (user_biases, item_biases, P, Q)):
                     raise NumericalError(
-                        f"the model is no longer finite after epoch {iteration}: "
-                        f"lower learning_rate, which is {self.learning_rate:g}"
+                        f"the model is no longer finite after epoch {iteration}: look for extreme values, or lower "
+                        f"learning_rate, which is {self.learning_rate:g}"
                     )
                 rmse = math.sqrt(squared_error / len(targets))
                 history.append(Epoch(iteration, rmse, time.perf_counter() - began))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from halfstep._support.checks import check_flag, check_number
 from halfstep._support.short_repr import short_repr
 from halfstep.data import Interactions, Vocabulary
-from halfstep.errors import DataError, ParameterError
+from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.objective.defaults import EVENTS, MISSING_RATIO, VALUES, Defaults
 from halfstep.weights import Cells, MissingWeight, ObservedWeight, Target, counts_events, uses_values
 
@@ -152,7 +152,7 @@ class Objective(ABC):
         )
         mean = 0.0
         if self.biases:
-            mean = _weighted_mean(targets, weights) if statistics is None else statistics.mean
+            mean = weighted_mean(targets, weights) if statistics is None else statistics.mean
         s, m = self.missing_factors(cells) or (None, None)
         if s is not None and places is not None:
             s = s[places]
@@ -383,11 +383,16 @@ def _check_weight(
         check_number(name, weight)
 
 
-def _weighted_mean(values: Floats, weights: Floats) -> float:
+def weighted_mean(values: Floats, weights: Floats) -> float:
+    """Return the mean of values; a `NumericalError` if it overflows."""
     total = weights.sum()
     if total <= 0:
         raise DataError("all observed weights are 0: there is nothing to fit")
-    return float(weights @ values / total)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float(weights @ values / total)
+    if not np.isfinite(mean):
+        raise NumericalError(f"the mean of the values is {mean}: look for extreme values or weights")
+    return mean
 
 
 def _observed_weights(weight: ObservedWeight | None, cells: Cells) -> Floats:

@@ -70,10 +70,20 @@ def readings_of(engine: Engine, sample: Sequence[str], timestamp_format: str | N
     if not short and _count(engine, ISO.expression.format(x="x"), sample[:1]):
         return [ISO]
     end = next((each for each in _UTC if sample[0].endswith(each)), None)
-    composed = map("".join, product(_DATES, _JOINS, _TIMES, _ZONES if end is None else (end,)))
+    dates = [each for each in _DATES if _begins(sample[0], each)]  # strptime is slow with a pattern that is new to it
+    composed = map("".join, product(dates, _JOINS, _TIMES, _ZONES if end is None else (end,)))
     readings = [_of_format(each) for each in (*_DATES, *_OTHERS, *composed) if _fits(sample[0], each)]
     counts = [_count(engine, each.expression.format(x="x"), sample) for each in readings]
     return [each for each, count in zip(readings, counts, strict=True) if 0 < count == max(counts)] or [ISO]
+
+
+def _begins(text: str, pattern: str) -> bool:
+    """Whether a pattern fits the beginning of a text."""
+    try:
+        datetime.strptime(text.strip(), pattern)
+    except ValueError as error:
+        return str(error).startswith("unconverted data remains")
+    return True
 
 
 def _fits(text: str, pattern: str) -> bool:

@@ -6,6 +6,7 @@ import warnings
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 import halfstep as hs
 from halfstep.cli.console import note
@@ -31,15 +32,6 @@ for command in (fit, update, info, recommend, similar, evaluate, tune, data, doc
     app.command()(guarded(command))
 
 
-def run() -> None:
-    """Run the command in `sys.argv`."""
-    prepare_streams()
-    stop_on_signals()
-    warnings.showwarning = lambda message, *_, **__: note(f"halfstep: {message}")
-    with flushed():
-        app()
-
-
 @app.callback(invoke_without_command=True)
 def root(
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
@@ -48,3 +40,15 @@ def root(
     if version:
         print(hs.__version__)
         raise typer.Exit
+
+
+main = get_command(app)  # built once, for tests that run many commands in a process
+
+
+def run() -> None:
+    """Run the command in `sys.argv`."""
+    prepare_streams()
+    stop_on_signals()
+    warnings.showwarning = lambda message, *_, **__: note(f"halfstep: {message}")
+    with flushed():
+        main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,20 @@ from halfstep.cli.wording import in_terms_of_options
 from shell import Shell
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Plays, a model of them, and other names for both."""
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    plays = tmp_path_factory.mktemp("plays") / "plays.csv"
     rows = "".join(f"u{k % 30},i{k * 7 % 40},{k % 3 + 1}\n" for k in range(120))
-    (tmp_path / "plays.csv").write_text("user,item,plays\n" + rows)
-    data = hs.read_interactions(tmp_path / "plays.csv", value="plays", duplicates="sum")
-    hs.ALS(hs.Implicit(), rank=2, iterations=1, random_state=0).fit(data).save(tmp_path / "model.csv")
+    plays.write_text("user,item,plays\n" + rows)
+    data = hs.read_interactions(plays, value="plays", duplicates="sum")
+    hs.ALS(hs.Implicit(), rank=2, iterations=1, random_state=0).fit(data).save(plays.with_name("model.csv"))
+    return plays.with_name("model.csv")
+
+
+@pytest.fixture
+def folder(model: Path, tmp_path: Path) -> Path:
+    """Plays, a model of them, and other names for both."""
+    shutil.copytree(model.parent, tmp_path, dirs_exist_ok=True)
     (tmp_path / "link.csv").symlink_to("plays.csv")
     os.link(tmp_path / "plays.csv", tmp_path / "hard.csv")
     os.link(tmp_path / "plays.csv", tmp_path / "hard.svg")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from shell import Shell, fitted
 COLUMNS = ["--value", "plays", "--time", "when"]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def fitted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Plays, a model of them, later ones of known and new users and items, and clicks without values."""
+    tmp_path = tmp_path_factory.mktemp("plays")
     rows = "".join(f"u{k % 30},i{k * 7 % 40},{k % 3 + 1},{k},Item {k * 7 % 40}\n" for k in range(120))
     (tmp_path / "plays.csv").write_text(f"user,item,plays,when,name\n{rows}")
     (tmp_path / "today.csv").write_text(
@@ -27,6 +29,12 @@ def folder(tmp_path: Path) -> Path:
     )
     fitted(tmp_path / "plays.csv", *COLUMNS, "--titles", "name", to=tmp_path / "model.halfstep")
     return tmp_path
+
+
+@pytest.fixture
+def folder(fitted_folder: Path, tmp_path: Path) -> Path:
+    """Copy the folder for a single test."""
+    return shutil.copytree(fitted_folder, tmp_path, dirs_exist_ok=True)
 
 
 def test_the_file_is_replaced_by_an_updated_model(shell: Shell, folder: Path) -> None:

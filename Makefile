@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 # CONSTRAINTS=constraints/dev.txt installs the locked versions instead of the newest.
 CONSTRAINTS :=
 INSTALL = $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --editable
-# Threads of both test processes would compete, hence one BLAS thread each.
-PYTEST = OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# Threads of both test processes would compete, hence one BLAS thread each. Without bytecode, both compile all tests.
+PYTEST = OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: lab test quick test-oldest check format transcripts lock clean
 .DELETE_ON_ERROR:
@@ -18,7 +18,7 @@ lab: $(VENV)/lab.stamp ## install, then run the experiments and write lab-report
 test: $(VENV)/test.stamp ## install, then run the tests
 	$(PYTEST)
 
-quick: $(VENV)/test.stamp ## the tests without those marked slow, in about a minute
+quick: $(VENV)/test.stamp ## the tests without those marked slow, with fewer random examples, in a minute
 	$(PYTEST) -m "not slow"
 
 test-oldest: ## the quick tests with the oldest supported versions of Python and all dependencies

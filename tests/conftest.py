@@ -5,8 +5,13 @@ from hypothesis import settings
 
 import halfstep as hs
 
-settings.register_profile("halfstep", deadline=None)  # the first example of many compiles a kernel
-settings.load_profile("halfstep")
+settings.register_profile("full", deadline=None)  # the first example of many compiles a kernel
+settings.register_profile("quick", deadline=None, max_examples=10)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Generate fewer examples for the quick suite."""
+    settings.load_profile("quick" if config.option.markexpr == "not slow" else "full")
 
 
 @pytest.fixture(scope="session")

@@ -336,7 +336,9 @@ class TestUnzip:
         with pytest.raises(DatasetError, match="it unpacks to 10,000,000 bytes, more than the limit of 1,000,000"):
             unzip(bomb, ["small/u.data"], most_bytes=10**6)
 
-    @pytest.mark.parametrize("seed", range(100))
+    @pytest.mark.parametrize(
+        "seed", [*range(20), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(20, 100))]
+    )
     def test_a_changed_archive_is_a_documented_error(self, seed):
         rng = random.Random(seed)
         changed = bytearray(OFFICIAL)
@@ -379,6 +381,7 @@ class TestWithoutAHome:
         with pytest.raises(DatasetError, match=rf"{name}=~nobody-of-this-name/data: there is no such home folder"):
             fetch(SMALL)
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("homeless")
     def test_models_are_fitted_without_one(self):
         program = (

@@ -192,6 +192,7 @@ IDS = SCALARS | st.recursive(
 
 
 class TestIds:
+    @pytest.mark.slow
     @given(st.one_of(*(st.lists(kind, unique=True) for kind in (INT64, TEXT, IDS, NUMPY, st.booleans()))))
     @settings(max_examples=300)
     def test_round_trip_with_their_types(self, ids: list[object]) -> None:

@@ -169,6 +169,7 @@ def test_similar(shell: Shell, ratings_model: Path) -> None:
     assert "similar to user user 1" in shell("similar", ratings_model, "user 1", "--users")[0]
 
 
+@pytest.mark.slow
 def test_evaluate_holds_the_future_back(shell: Shell, folder: Path) -> None:
     out, err = shell("evaluate", folder / "ratings.csv", *COLUMNS, "--iterations", 3)
     assert "held out: the latest 20,000 interactions" in err

@@ -50,7 +50,9 @@ def test_each_type_is_fitted(shell: Shell, ratings: Path, tmp_path: Path, name: 
 
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("name", [each.value for each in CLASSES])
-@pytest.mark.parametrize("command", ["fit", "evaluate", "tune"])
+@pytest.mark.parametrize(
+    "command", ["fit", *(pytest.param(each, marks=pytest.mark.slow) for each in ("evaluate", "tune"))]
+)
 def test_options_of_other_types_are_refused(
     shell: Shell, ratings: Path, tmp_path: Path, command: str, name: str, option: str
 ) -> None:

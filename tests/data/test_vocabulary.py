@@ -637,8 +637,8 @@ def assert_encoded(column: object, entries: list) -> None:
 
 
 @of_each_series
-@settings(max_examples=20)
-@given(texts=st.lists(st.text(), min_size=1, max_size=20))
+@settings(max_examples=10)
+@given(texts=st.lists(st.text(), min_size=1, max_size=40))
 def test_a_library_numbers_its_strings_as_python_would(make, texts):
     column = many(texts)
     assert encode_strings(make(column)) is not None

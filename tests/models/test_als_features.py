@@ -82,8 +82,13 @@ def joined(model: ALS, biases: bool) -> tuple[np.ndarray, np.ndarray]:
     return (X, Y) if biases else (X[:, :-1], Y[:, :-1])
 
 
-@pytest.mark.parametrize("implicit", [False, True])
-@pytest.mark.parametrize("rho", [0.0, 2.0])
+@pytest.mark.parametrize(
+    ("rho", "implicit"),
+    [
+        (2.0, True),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in [(0.0, False), (0.0, True), (2.0, False)]),
+    ],
+)
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_a_fit_is_the_twin_iterated(
     setting: Setting, rho: float, implicit: bool, table: Table, data: hs.Interactions, features: tuple
@@ -222,6 +227,7 @@ def test_items_without_ratings_are_predicted_from_their_features() -> None:
     assert listed.scores[0, 0] == pytest.approx(model.predict(0, 41)[0])
 
 
+@pytest.mark.slow
 def test_bags_help_on_real_ratings() -> None:
     """Within the first 80,000 ratings, where the defaults were chosen: by 0.01 and more."""
     ratings = hs.datasets.movielens_100k()

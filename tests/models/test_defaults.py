@@ -82,7 +82,7 @@ class TestEvents:
         a, b = (hs.ALS(hs.Implicit(), random_state=0).fit(data) for data in (clicks, wider))
         assert a.objective_ == b.objective_
 
-    @pytest.mark.parametrize("exponent", [0.0, 0.3, 1.0])
+    @pytest.mark.parametrize("exponent", [0.3, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.0, 1.0))])
     def test_factors_vanish_at_the_largest_singular_value(self, clicks: hs.Interactions, exponent: float) -> None:
         data = clicks.with_weights(np.random.default_rng(0).uniform(1, 2, len(clicks)))
         cost = hs.Implicit(target=0.5).cost(data)

@@ -286,6 +286,7 @@ def test_an_update_is_the_twins_half_steps_on_the_grown_data(setting: Setting, t
     np.testing.assert_array_equal(model.item_counts_, whole.item_counts)
 
 
+@pytest.mark.slow
 @every_setting
 def test_what_rows_share_stays_true_over_many_updates(setting: Setting, table: Table) -> None:
     """The sums that are kept by rank-one changes equal those that are made anew."""

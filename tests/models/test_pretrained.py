@@ -218,6 +218,7 @@ class TestFromImplicit:
         tracemalloc.stop()
         assert peak < 10_000_000
 
+    @pytest.mark.slow
     def test_a_zip_bomb_is_not_unpacked(self, tmp_path: Path) -> None:
         zeros = npy(np.zeros((10_000_000, 3), np.float32))
         npz(tmp_path / "als.npz", {"user_factors": zeros, "item_factors": npy(Q)}, zipfile.ZIP_DEFLATED)

@@ -18,7 +18,7 @@ from halfstep.solver.schedule import LEAST_SEGMENT
 from settings import SETTINGS, Setting, Table, arrays, constant, half_step, half_step_and_loss, value
 
 every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=str)
-few = settings(max_examples=25)
+few = settings(max_examples=min(25, settings().max_examples))
 
 
 @st.composite
@@ -113,6 +113,7 @@ def test_never_raises_the_objective(setting: Setting, table: Table, rank: int, s
     assert after <= before * (1 + 1e-12)
 
 
+@pytest.mark.slow
 @every_setting
 @few
 @given(table=tables(), rank=ranks, seed=seeds, size=st.sampled_from([1e-3, 0.1, 3.0]))
@@ -154,7 +155,7 @@ def long_rowed() -> hs.Interactions:
     return hs.Interactions.from_arrays(users, items, values, duplicates="last")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "objective",
     [hs.Explicit(biases=True), hs.Implicit(missing_weight=0.1), hs.Explicit(missing_weight=1.0, biases=False)],
@@ -231,11 +232,12 @@ def test_a_singular_shared_matrix_is_never_passed_over(columns: int, strength: f
                 model.fit(table.interactions)
 
 
+@pytest.mark.slow
 @every_setting
 def test_rows_longer_than_a_block_in_the_default_precisions(setting: Setting) -> None:
     """More observations than are gathered at once; float32 factors with float64 systems."""
     rng = np.random.default_rng(1)
-    observed = rng.random((20, 300)) < 0.6
+    observed = rng.random((8, 300)) < 0.6
     table = Table(observed, rng.integers(1, 6, observed.shape).astype(float))
     assert observed.sum(axis=1).min() > 2 * GATHERED
     for rank in (9, 20):
@@ -300,6 +302,7 @@ def test_one_at_a_time_equals_the_twin(
             assert loss[1] == pytest.approx(missing, rel=100 * precision, abs=100 * precision * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blocked")
 @pytest.mark.parametrize("objective", [hs.Explicit(biases=True), hs.Implicit(missing_weight=0.1)], ids=str)
 def test_one_at_a_time_the_bits_do_not_depend_on_threads(long_rowed: hs.Interactions, objective: object) -> None:

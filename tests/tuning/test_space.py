@@ -107,6 +107,7 @@ def test_samples_lie_between_the_ends(seed: int, low: float, ratio: float) -> No
         assert dimension.low <= point[name] <= dimension.high
 
 
+@pytest.mark.slow
 def test_samples_of_a_logarithm_are_spread_evenly() -> None:
     space = Space({"a": hs.LogUniform(0.001, 1000.0)})
     logs = np.log10([point["a"] for point in points(space, "random", 600)])

@@ -136,6 +136,7 @@ def test_weak_starts_from_strong_and_high_ranks_from_low(ratings: hs.Interaction
     assert [trial.started_from for trial in found] == [None, 0, 1, 0, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_warm_start_ends_where_a_cold_one_does(ratings: hs.Interactions) -> None:
     model = hs.ALS(hs.Explicit(biases=True), iterations=80)
     space = {"regularization": [1e5, 2.0], "rank": [2, 4]}
@@ -495,6 +496,7 @@ def test_scores_need_a_model_and_a_metric_that_is_known(ratings: hs.Interactions
         hs.tune(ALS, ratings, {"regularization": [3.0]}, split=1, refit=False).score(ratings)
 
 
+@pytest.mark.slow
 def test_the_bar_says_what_is_running(
     ratings: hs.Interactions, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ MODELS = {
         hs.Implicit(
             observed_weight=weights.log_confidence(2, 30.5), missing_weight=weights.missing_popularity(3.0, 0.1 + 0.2)
         ),
-        rank=1, iterations=1, progress=False, threads=1,
+        rank=1, iterations=1, random_state=2, progress=False, threads=1,
     ),
     "als-arrays": hs.ALS(
         hs.Explicit(

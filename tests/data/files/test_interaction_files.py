@@ -69,20 +69,20 @@ def zstd(content: bytes) -> bytes:
     ("name", "content"),
     [
         ("ratings.csv", TABLE),
-        ("RATINGS.CSV", TABLE),
+        pytest.param("RATINGS.CSV", TABLE, marks=pytest.mark.slow),
         ("ratings.tsv", TABLE.replace(",", "\t")),
         ("ratings.csv", TABLE.replace("\n", "\r\n")),
         ("ratings.csv", TABLE.replace("\n", "\r")),
-        ("ratings.csv", TABLE.replace("\n", "\r\n", 2)),
-        ("ratings.csv", TABLE.rstrip("\n")),
+        pytest.param("ratings.csv", TABLE.replace("\n", "\r\n", 2), marks=pytest.mark.slow),
+        pytest.param("ratings.csv", TABLE.rstrip("\n"), marks=pytest.mark.slow),
         ("ratings.csv", TABLE.replace("\n", "\n\n")),
-        ("ratings.csv", TABLE.replace("\n", "\r\n\r\n")),
+        pytest.param("ratings.csv", TABLE.replace("\n", "\r\n\r\n"), marks=pytest.mark.slow),
         ("ratings.csv", "\ufeff" + TABLE),
-        ("ratings.csv", TABLE.replace("eve", '"eve"')),
-        ("ratings.csv", TABLE.replace(",", ";")),
+        pytest.param("ratings.csv", TABLE.replace("eve", '"eve"'), marks=pytest.mark.slow),
+        pytest.param("ratings.csv", TABLE.replace(",", ";"), marks=pytest.mark.slow),
         ("ratings.csv", "sep=;\n" + TABLE.replace(",", ";")),
-        ("ratings.txt", TABLE.replace(",", "|")),
-        ("ratings", TABLE),
+        pytest.param("ratings.txt", TABLE.replace(",", "|"), marks=pytest.mark.slow),
+        pytest.param("ratings", TABLE, marks=pytest.mark.slow),
         ("ratings.dat", TABLE.replace(",", "::")),
         ("ratings.csv", TABLE.encode("utf-16")),
         ("a[1]*.csv", TABLE),
@@ -100,7 +100,14 @@ def test_text_files(tmp_path: Path, name: str, content: str | bytes) -> None:
     assert read_interactions(path, value=None, timestamp=None, weight=None).values.tolist() == [1.0] * 3
 
 
-@pytest.mark.parametrize("name", ["ratings.csv", "ratings.csv.gz", "ratings.zip", "ratings"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ratings.csv",
+        "ratings.csv.gz",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("ratings.zip", "ratings")),
+    ],
+)
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zipped, zstd])
 def test_compressed_files_are_known_by_their_content(
     tmp_path: Path, compress: Callable[[bytes], bytes], name: str

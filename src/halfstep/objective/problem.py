@@ -131,20 +131,6 @@ class Prior:
         means = self.means if len(self.means) == 1 else self.means[rows]
         return replace(self, means=means, noise=None if self.noise is None else self.noise[rows])
 
-    def arrays(self, dtype: DTypeLike) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
-        """Means, precision and noise as kernels take them, the last empty where there is none."""
-        noise = np.empty((0, 0)) if self.noise is None else self.noise
-        means, precision, noise = (
-            np.ascontiguousarray(array, dtype) for array in (self.means, self.precision, noise)
-        )
-        return means, precision, noise
-
-
-def no_prior(dtype: DTypeLike) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
-    """The same where rows have no prior: three empty arrays."""
-    none = np.empty((0, 0), dtype)
-    return none, none, none
-
 
 def sides(
     data: Interactions, cost: Cost, *, rank: int, regularization: RowRegularization, dtype: DTypeLike

@@ -19,9 +19,11 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from halfstep._support.lazy import cached_property
 from halfstep.errors import NumericalError
-from halfstep.objective.problem import Prior, Side, no_prior
+from halfstep.objective.problem import Prior, Side
+from halfstep.solver.arguments import base_of, fixed_of, prior_of
 from halfstep.solver.basis import Basis, keeps_digits
 from halfstep.solver.kernels._vector import padded_width
+from halfstep.solver.kernels.arguments import Base, Fixed
 from halfstep.solver.kernels.cg import approach_rows
 from halfstep.solver.kernels.exact import solve_blocked
 from halfstep.solver.kernels.loss import penalty, row_losses, solved_row_losses
@@ -117,7 +119,7 @@ class CPU:
         """Do the same, and return the data terms; see `halfstep.solver.layout.Backend`."""
         side = loaded.side
         features, offsets = self._fixed(side, Y)
-        loss = Loss(side, features, offsets, self._losses(X, 2), self._squares(X), prior)
+        loss = Loss(loaded, features, offsets, self._losses(X, 2), self._squares(X), prior)
         G = self._half_step(loaded, features, offsets, X, solver, loss, prior)
         observed = float(loss.losses[:, 0].sum())
         if len(side.row_missing) == 0:
@@ -133,7 +135,7 @@ class CPU:
         """Return the data terms in float64, for a term of missing cells that is a difference of similar numbers."""
         side, s = loaded.side, loaded.side.row_missing.astype(np.float64)
         self._team.run([partial(loss.sum_observed, first, last, X) for first, last in loaded.light_ranges])
-        of_rows, G = self.gram(s, side.rank, X), self.gram(loss.m, side.rank, loss.Y)
+        of_rows, G = self.gram(s, side.rank, X), self.gram(loss.fixed.m, side.rank, loss.fixed.Y)
         missing = float((of_rows * G).sum() - s @ loss.losses[:, 1])
         if missing < -ROUNDING * float((np.abs(of_rows) * np.abs(G)).sum()):
             raise below_zero(side, missing, np.diag(G) * s.max())
@@ -167,27 +169,28 @@ class CPU:
         if needs_float64(loaded, summed):
             loaded, (features, offsets) = loaded.astype(np.float64), self._in_float64(features, offsets)
             side, summed = loaded.side, self.gram(loaded.side.column_missing, loaded.side.rank, features)
-        G: Factors = summed.astype(features.dtype)
+        base = base_of(side, summed.astype(features.dtype))
+        fixed = fixed_of(side, features, offsets)
 
         def finish(first: int, last: int) -> None:
             if loss is not None:
-                loss.add(first, last, X)  # while these rows are at hand
+                loss.add(first, last, X, base)  # while these rows are at hand
 
         if prior is not None:  # side by side at any rank, where the factors for the noise are at hand
-            self._solve_each(loaded, loaded.chunks, G, features, offsets, X, finish, prior)
+            self._solve_each(loaded, loaded.chunks, base, fixed, X, finish, prior)
         elif loaded.has_one_matrix:
-            self._solve_with_one_matrix(loaded, G, features, X, finish)
+            self._solve_with_one_matrix(loaded, base.G, features, X, finish)
         elif loaded.is_blocked or solver != "cholesky":
             if side.biases:
                 features[:, side.rank] = 0.0  # there, biases keep apart
-            left = self._solve_blocked(loaded, G, features, offsets, X, solver, loss)
+            left = self._solve_blocked(loaded, base, fixed, X, solver, loss)
             if side.biases:
                 features[:, side.rank] = 1.0
-            self._solve_each(loaded, [], G, features, offsets, X, finish)  # the long rows
+            self._solve_each(loaded, [], base, fixed, X, finish)  # the long rows
             if len(left):
-                self._solve_in_float64(side, left, G, features, offsets, X, finish)
+                self._solve_in_float64(side, left, base, fixed, X, finish)
         else:
-            self._solve_each(loaded, loaded.chunks, G, features, offsets, X, finish)
+            self._solve_each(loaded, loaded.chunks, base, fixed, X, finish)
         return summed
 
     def _fixed(self, side: Side, Y: Factors) -> tuple[Factors, Factors]:
@@ -232,125 +235,104 @@ class CPU:
         self,
         loaded: LoadedSide,
         chunks: Chunks,
-        G: Factors,
-        Y: Factors,
-        offsets: Factors,
+        base: Base,
+        fixed: Fixed,
         X: Factors,
         finish: Finish,
         prior: Prior | None = None,
     ) -> None:
         """Solve the rows in some chunks, and all long rows."""
-        side = loaded.side
-        given = no_prior(Y.dtype) if prior is None else prior.arrays(Y.dtype)
-        k, biases, s, m = side.rank, side.biases, side.row_missing, side.column_missing
-        sums = np.empty((len(loaded.segments), *loaded.sums_shape), Y.dtype)
-        squares = self._squares(X)
+        cells, squares, given = loaded.cells, self._squares(X), prior_of(prior, fixed.Y.dtype)
+        sums = np.empty((len(loaded.segments), *loaded.sums_shape), fixed.Y.dtype)
         failed: list[NDArray[np.intp]] = []
 
         def solve(first: int, last: int, rows: NDArray[np.intp], summed: Factors) -> None:
-            status = solve_rows(
-                rows, side.indptr, side.indices, side.targets, side.weights, s, m, G,
-                side.regularization, side.bias_ratio, k, biases, offsets, summed, *given, Y, X, squares,
-            )  # fmt: skip
+            status = solve_rows(rows, cells, base, fixed, given, summed, X, squares)
             if status == SOLVED:
                 finish(first, last)
             else:
                 failed.append(rows)
 
-        def sum_part(number: int, row: int, begin: int, end: int) -> None:
-            s_u = float(s[row]) if len(s) else 0.0
-            sum_segment(
-                begin, end, side.indices, side.targets, side.weights, s_u, m, k, biases, offsets, Y, sums[number]
-            )
-
-        self._team.run(
-            [partial(sum_part, number, *segment) for number, segment in enumerate(loaded.segments)]
-            + [partial(solve, first, last, rows, sums[:0]) for (first, last), rows in chunks]
-        )
-        totals = np.zeros((len(loaded.long_rows), *sums.shape[1:]), Y.dtype)
-        for (row, _, _), part in zip(loaded.segments, sums, strict=True):
-            totals[np.searchsorted(loaded.long_rows, row)] += part
         self._team.run(
             [
-                partial(solve, row, row + 1, loaded.long_rows[n : n + 1], totals[n : n + 1])
-                for n, row in enumerate(loaded.long_rows.tolist())
+                partial(sum_segment, *segment, cells, base, fixed, part)
+                for segment, part in zip(loaded.segments, sums, strict=True)
             ]
+            + [partial(solve, first, last, rows, sums[:0]) for (first, last), rows in chunks]
         )
+        if loaded.segments:
+            totals = np.zeros((len(loaded.long_rows), *loaded.sums_shape), sums.dtype)
+            for (row, _, _), part in zip(loaded.segments, sums, strict=True):
+                totals[np.searchsorted(loaded.long_rows, row)] += part
+            self._team.run(
+                [
+                    partial(solve, row, row + 1, loaded.long_rows[n : n + 1], totals[n : n + 1])
+                    for n, row in enumerate(loaded.long_rows.tolist())
+                ]
+            )
         if failed:
-            self._solve_in_float64(side, np.sort(np.concatenate(failed)), G, Y, offsets, X, finish, prior)
+            self._solve_in_float64(loaded.side, np.sort(np.concatenate(failed)), base, fixed, X, finish, prior)
 
     def _solve_blocked(
-        self,
-        loaded: LoadedSide,
-        G: Factors,
-        Y: Factors,
-        offsets: Factors,
-        X: Factors,
-        solver: Solver,
-        loss: Loss | None,
+        self, loaded: LoadedSide, base: Base, fixed: Fixed, X: Factors, solver: Solver, loss: Loss | None
     ) -> NDArray[np.intp]:
         """Solve all rows but the long ones, in the `Basis`; return those that this way cannot do.
 
         Rows of few observations are solved exactly in any case, being cheaper so.
         """
-        side = loaded.side
-        k, dtype = side.rank, Y.dtype
-        basis, g, ridge, bias_ratio, features = None, np.empty(0, dtype), side.regularization, side.bias_ratio, Y
-        if len(G) > 0:
-            basis = Basis.of(loaded, G)
-            g, ridge, bias_ratio = basis.g, basis.ridge, basis.bias_ratio
-            features = self._in_basis(Y, basis.V)
-        losses = self._losses(X, 1 if loss is None else 2)
-        counts = np.diff(side.indptr)
-        floor, largest = ridge, np.zeros_like(ridge)
-        if len(g) > 0:
-            floor, largest = ridge + side.row_missing * g.min(), side.row_missing * g.max()
-        is_exact = np.zeros(len(counts), np.bool_)
-        if solver != "cholesky":
-            is_exact = counts < SHORT[solver]
-            if solver == "cg":
-                is_exact |= ill_conditioned_rows(loaded, floor, features[:, :k])
+        cells, k, unknowns, dtype = loaded.cells, fixed.k, loaded.side.unknowns, fixed.Y.dtype
+        basis = Basis.of(loaded, base.G) if len(base.G) > 0 else None
+        base, fixed = self._in_basis(loaded, base, fixed, basis)
+        losses = self._losses(X, 1 if loss is None else 2)  # kernels score what they solve where there are two
+        counts = np.diff(cells.indptr)
+        floor, largest = base.reg, np.zeros_like(base.reg)
+        if len(base.G) > 0:
+            floor, largest = base.reg + base.s * base.G.min(), base.s * base.G.max()
         # the basis is rounded to float64, so that their curvature is noise
         is_singular = floor <= k * np.finfo(np.float64).eps * largest
-        offsets = offsets if side.biases else offsets[:1]
+        is_exact = solved_exactly(loaded, counts, floor, fixed.Y[:, :k], solver)
 
         def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:
             if solver == "cholesky":
-                exactly, others = rows, rows[:0]
-                solved = np.empty((last - first, side.unknowns), dtype)
+                solved = np.empty((last - first, unknowns), dtype)
+                solve_blocked(rows, cells, base, fixed, first, solved, losses)
             else:
-                exactly, others = rows[is_exact[rows]], rows[~is_exact[rows]]
-                solved = X[first:last, : side.unknowns].astype(dtype)
+                solved = X[first:last, :unknowns].astype(dtype)
                 if basis is not None:
                     solved[:, :k] = solved[:, :k] @ basis.inverse.T
-            given = (
-                side.indptr, side.indices, side.targets, side.weights, side.row_missing, loaded.column_missing, g,
-                ridge, bias_ratio, k, side.biases, offsets, features, first, solved,
-            )  # fmt: skip
-            solve_blocked(exactly, *given, loss is not None, losses)
-            if solver == "cg":
-                approach_rows(others, *given, STEPS, loss is not None, losses)
-            elif solver == "subspace":
-                solve_by_blocks(others, *given, loss is not None, losses)
+                exactly, others = rows[is_exact[rows]], rows[~is_exact[rows]]
+                solve_blocked(exactly, cells, base, fixed, first, solved, losses)
+                if solver == "cg":
+                    approach_rows(others, cells, base, fixed, first, solved, STEPS, losses)
+                else:
+                    solve_by_blocks(others, cells, base, fixed, first, solved, losses)
             if basis is not None:
                 solved[:, :k] = solved[:, :k] @ basis.V.T
             if len(rows) == last - first:
-                X[first:last, : side.unknowns] = solved
+                X[first:last, :unknowns] = solved
             else:
-                X[rows, : side.unknowns] = solved[rows - first]
+                X[rows, :unknowns] = solved[rows - first]
 
         self._team.run([partial(solve, first, last, rows) for (first, last), rows in loaded.chunks])
         is_left = (losses[:, 0] == LEFT) | (is_singular & (counts > 0))
         is_left[loaded.long_rows] = False
         return np.flatnonzero(is_left)
 
+    def _in_basis(self, loaded: LoadedSide, base: Base, fixed: Fixed, basis: Basis | None) -> tuple[Base, Fixed]:
+        """Return what kernels take in the unknowns of a basis, if there is one; G is a diagonal, or empty."""
+        Y, m, k, biases = fixed.Y, loaded.column_missing, fixed.k, fixed.biases
+        if basis is None:
+            base = Base(base.s, np.empty(0, Y.dtype), base.reg, base.bias_ratio)
+        else:
+            base, Y = Base(base.s, basis.g, basis.ridge, basis.bias_ratio), self._times(Y, basis.V)
+        return base, Fixed(Y, fixed.o if biases else fixed.o[:1], m, k, biases)
+
     def _solve_in_float64(
         self,
         side: Side,
         rows: NDArray[np.intp],
-        G: Factors,
-        Y: Factors,
-        offsets: Factors,
+        base: Base,
+        fixed: Fixed,
         X: Factors,
         finish: Finish,
         prior: Prior | None = None,
@@ -364,16 +346,14 @@ class CPU:
         """
         exact = side.take(rows, np.float64)
         loaded, solved, squares = LoadedSide.plan(exact), np.zeros((len(rows), X.shape[1])), np.zeros((len(rows), 2))
-        (Y, offsets), G = self._in_float64(Y, offsets), G.astype(np.float64)
-        given = no_prior(np.float64) if prior is None else prior.take(rows).arrays(np.float64)
+        base = base_of(exact, base.G.astype(np.float64))
+        fixed = fixed_of(exact, *self._in_float64(fixed.Y, fixed.o))
+        given = prior_of(None if prior is None else prior.take(rows), np.float64)
+        none = np.empty((0, *loaded.sums_shape))
         failed: list[int] = []
 
         def solve(first: int, last: int) -> None:
-            status = solve_rows(
-                np.arange(first, last), exact.indptr, exact.indices, exact.targets, exact.weights, exact.row_missing,
-                exact.column_missing, G, exact.regularization, exact.bias_ratio, exact.rank, exact.biases, offsets,
-                np.empty((0, *loaded.sums_shape)), *given, Y, solved, squares,
-            )  # fmt: skip
+            status = solve_rows(np.arange(first, last), loaded.cells, base, fixed, given, none, solved, squares)
             if status != SOLVED:
                 failed.append(status)
 
@@ -385,15 +365,15 @@ class CPU:
                     "its posterior is not positive definite in float64: look for extreme values or weights",
                     row=int(rows[row]),
                 )
-            raise not_definite(side, diagonal_of(exact, row, Y, G), int(rows[row]))
+            raise not_definite(side, diagonal_of(exact, row, fixed.Y, base.G), int(rows[row]))
         with np.errstate(over="ignore"):  # the loss finds what is not finite
             X[rows] = solved
         self._squares(X)[rows] = squares
         for row in rows.tolist():
             finish(row, row + 1)
 
-    def _in_basis(self, Y: Factors, V: Factors) -> Factors:
-        """Y V, some rows at a time."""
+    def _times(self, Y: Factors, V: Factors) -> Factors:
+        """Return Y V, multiplied some rows at a time."""
         product = self._empty("in the basis", Y.shape, Y.dtype)
 
         def multiply(start: int) -> None:
@@ -416,7 +396,7 @@ class CPU:
 
         def solve(first: int, last: int) -> None:
             B = np.empty((last - first, Y.shape[1]), Y.dtype)
-            sum_right_hand_sides(first, last, side.indptr, side.indices, side.targets, side.weights, side.rank, Y, B)
+            sum_right_hand_sides(first, last, loaded.cells, side.rank, Y, B)
             with np.errstate(over="ignore"):  # the loss finds what is not finite
                 X[first:last, : side.rank] = cho_solve((factor, True), B[:, : side.rank].T, check_finite=False).T
             finish(first, last)
@@ -450,13 +430,25 @@ class CPU:
             return cast(NDArray[np.float64], sums.sum(axis=0))
 
 
+def solved_exactly(
+    loaded: LoadedSide, counts: NDArray[np.intp], floor: NDArray[np.floating], Y: Factors, solver: Solver
+) -> NDArray[np.bool_]:
+    """Return a mask of the rows that are solved exactly by a solver that is not exact."""
+    if solver == "cholesky":
+        return np.zeros(len(counts), np.bool_)
+    is_exact = counts < SHORT[solver]
+    if solver == "cg":
+        is_exact |= ill_conditioned_rows(loaded, floor, Y)
+    return is_exact
+
+
 class Loss:
     """The data terms of the objective, row by row, in double precision whatever the systems are solved in.
 
     Attributes
     ----------
-    Y, o, m : ndarray
-        Features, offsets and missing weights of the fixed side.
+    fixed : Fixed
+        The fixed side, with a missing weight of each column.
     losses : ndarray of shape (n_rows, 2)
         Of each row: the loss of its observed cells, and Σ m_i (p·q_i)² over them, what they would count if missing.
     squares : ndarray of shape (n_rows, 2)
@@ -465,49 +457,35 @@ class Loss:
 
     def __init__(
         self,
-        side: Side,
+        loaded: LoadedSide,
         features: Factors,
         offsets: Factors,
         losses: NDArray[np.float64],
         squares: NDArray[np.float64],
         prior: Prior | None = None,
     ) -> None:
+        side = loaded.side
         self.side, self.losses, self.squares = side, losses, squares
-        self._prior = no_prior(np.float64) if prior is None else prior.arrays(np.float64)
+        self._cells, self._prior = loaded.cells, prior_of(prior, np.float64)
         self._features, self._offsets = features, offsets
         # Five digits are enough for those who draw, to whom alone singles are told by solving.
         is_drawn = prior is not None and prior.noise is not None
         self.is_left_by_solving = len(side.row_missing) == 0 and (side.weights.dtype == np.float64 or is_drawn)
 
     @cached_property  # kernels that score what they solve need none of these
-    def Y(self) -> NDArray[np.float64]:  # noqa: N802 - a matrix
-        return np.asarray(self._features, dtype=np.float64)
+    def fixed(self) -> Fixed:
+        side, dtype = self.side, np.float64
+        m = side.column_missing.astype(dtype) if len(side.column_missing) else np.zeros(len(self._offsets))
+        return Fixed(np.asarray(self._features, dtype), np.asarray(self._offsets, dtype), m, side.rank, side.biases)
 
-    @cached_property
-    def o(self) -> NDArray[np.float64]:
-        return np.asarray(self._offsets, dtype=np.float64)
-
-    @cached_property
-    def m(self) -> NDArray[np.float64]:
-        m = self.side.column_missing
-        return m.astype(np.float64) if len(m) else np.zeros(len(self._offsets))
-
-    def add(self, first: int, last: int, X: Factors) -> None:
+    def add(self, first: int, last: int, X: Factors, base: Base) -> None:
         """Score the rows first … last − 1 of X, which were just solved."""
-        side = self.side
         if self.is_left_by_solving:
-            solved_row_losses(
-                first, last, side.indptr, side.indices, side.targets, side.weights, self.m, side.regularization,
-                side.bias_ratio, side.rank, side.biases, *self._prior[:2], self.o, X, self.Y, self.squares,
-                self.losses,
-            )  # fmt: skip
-            return
-        self.sum_observed(first, last, X)
+            given = self._cells, base, self.fixed, self._prior
+            solved_row_losses(first, last, *given, X, self.squares, self.losses)
+        else:
+            self.sum_observed(first, last, X)
 
     def sum_observed(self, first: int, last: int, X: Factors) -> None:
         """Sum the losses of the rows first … last − 1 of X in float64."""
-        side = self.side
-        row_losses(
-            first, last, side.indptr, side.indices, side.targets, side.weights, self.m, side.rank, side.biases,
-            self.o, X[first:last].astype(np.float64), self.Y, self.losses,
-        )  # fmt: skip
+        row_losses(first, last, self._cells, self.fixed, X[first:last].astype(np.float64), self.losses)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import pairwise
 from typing import Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from halfstep._support.lazy import cached_property
 from halfstep.objective.problem import Side, is_constant
+from halfstep.solver.arguments import cells_of
+from halfstep.solver.kernels.arguments import Cells
 from halfstep.solver.kernels.small_systems import sums_shape
 
 CHUNKS = 64  # at most about so many per half-step: enough to balance, few enough to cost nothing
@@ -33,7 +35,7 @@ class LoadedSide:
     column_missing : ndarray
         m; of one element where all are equal.
     is_blocked : bool
-        Whether rows are solved one at a time by ``kernels/blocked.py``, rather than side by side.
+        Whether rows are solved one at a time by ``kernels/exact.py``, rather than side by side.
     light_ranges : list of (first, last)
         Rows in pieces of equal work, where the work is linear in the rank.
     chunks : list of ((first, last), ndarray)
@@ -95,6 +97,11 @@ class LoadedSide:
             segments,
             sums_shape(k),
         )
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The observed cells as kernels take them."""
+        return cells_of(self.side)
 
     @cached_property
     def least_regularization(self) -> float:

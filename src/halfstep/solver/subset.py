@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from halfstep.errors import NumericalError
 from halfstep.objective.problem import Prior, Side
+from halfstep.solver.arguments import base_of, cells_of, fixed_of
 from halfstep.solver.cpu import CPU
 from halfstep.solver.kernels.small_systems import sum_system
 from halfstep.solver.layout import empty_factors
@@ -90,11 +91,7 @@ def system(side: Side, factors: Factors, biases: Factors) -> System:
     if side.biases:
         o, features[:, k] = features[:, k].copy(), 1.0
     G = np.empty((0, 0), dtype) if side.gram is None else side.gram
-    s = float(side.row_missing[0]) if len(side.row_missing) else 0.0
-    A = sum_system(
-        0, len(side.indices), compact.indices, side.targets, side.weights, s, compact.column_missing, G,
-        float(side.regularization[0]), side.bias_ratio, k, side.biases, o, features,
-    )  # fmt: skip
+    A = sum_system(0, cells_of(compact), base_of(compact, G), fixed_of(compact, features, o))
     return System(A, features[compact.indices, :K], side.weights * (side.targets - o[compact.indices]))
 
 

@@ -7,13 +7,13 @@ Everything else in ``kernels/`` is plain Python and calls these nine as function
 =============================================  =====================================================================
 ``gather_row(Y, i, w, W, Z, p, width)``        Z[p, :width] = Y[i, :width],  W[p, :width] = w · Y[i, :width]
 ``add_products(A, W, Z, n, a, c, vectors)``    A[a:a+4, c:c+w] += W[:n, a:a+4]ᵀ Z[:n, c:c+w], w = vectors·lanes
-``sum_in_registers(S, lane, Y, …, K)``         one whole system of at most `REGISTER_UNKNOWNS` unknowns, into a lane
-``sum_scaled_rows(Y, …, B, j, c, vectors)``    B[j, c:c+w] = Σ w t y of one row
+``sum_in_registers(S, lane, cells, …, K)``     one whole system of at most `REGISTER_UNKNOWNS` unknowns, into a lane
+``sum_scaled_rows(Y, cells, …, c, vectors)``   B[j, c:c+w] = Σ w t y of one row
 ``eliminate(S, i, j, rows, scaled)``           S[i·, j] −= Σ_p S[i·, p] · S[j, p] for the packed triangles in S
 ``invert_root(S, j)``                          S[j, j] = 1 / √S[j, j], likewise
 ``substitute(S, j, b)``                        one step of the back substitution, likewise
 ``dot_rows(X, u, Y, i, width)``                Σ_c X[u, c] · Y[i, c] over the first `width` columns
-``sum_squares(X, u, Y, …, sums, vectors)``     Σ w (t − o − x·y)² and Σ m (x·y − b)² of one row of few columns
+``sum_squares(X, u, cells, …, vectors)``       Σ w (t − o − x·y)² and Σ m (x·y − b)² of one row of few columns
 =============================================  =====================================================================
 
 Widths are whole vectors: rows are stored padded with zeros (to `ROW_PADDING`), so that no loop has a remainder.
@@ -81,9 +81,12 @@ def _starts(context: Any, builder: ir.IRBuilder, *arrays: tuple[Any, Any]) -> li
     return [context.make_array(kind)(context, builder, array).data for kind, array in arrays]
 
 
-def _of_cells(context: Any, builder: ir.IRBuilder, *arrays: tuple[Any, Any]) -> Callable[[Any], list[Any]]:
-    """What arrays, given as (type, value), hold of a cell; an array of one element holds it for all."""
-    views = [context.make_array(kind)(context, builder, array) for kind, array in arrays]
+def _of_cells(context: Any, builder: ir.IRBuilder, cells: Any, given: Any) -> Callable[[Any], list[Any]]:
+    """The column, target and weight of a cell; an array of one element holds it for all."""
+    views = [
+        context.make_array(cells.types[part])(context, builder, builder.extract_value(given, part))
+        for part in (1, 2, 3)
+    ]
     one = ir.Constant(context.get_value_type(types.intp), 1)
     steps = [
         builder.zext(builder.icmp_signed(">", builder.extract_value(view.shape, 0), one), one.type) for view in views
@@ -100,19 +103,19 @@ def _of_cells(context: Any, builder: ir.IRBuilder, *arrays: tuple[Any, Any]) -> 
 
 @intrinsic
 def sum_scaled_rows(
-    typing_context: Any, Y: Any, indices: Any, targets: Any, weights: Any, begin: Any, end: Any,
-    B: Any, j: Any, c: Any, vectors: Any,
-) -> Any:  # fmt: skip
+    typing_context: Any, Y: Any, cells: Any, begin: Any, end: Any, B: Any, j: Any, c: Any, vectors: Any
+) -> Any:
     """B[j, c:c+w] = Σ w t y_i[c:c+w] over a row's observations, w = `vectors`·lanes columns kept in registers."""
+    _, _, targets, weights = cells.types
     _require_alike(Y, targets, weights, B)
     intp = types.intp
-    signature = types.void(Y, indices, targets, weights, intp, intp, B, intp, intp, vectors)
+    signature = types.void(Y, cells, intp, intp, B, intp, intp, vectors)
     parts = range(vectors.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v = Vectors(context, builder, Y.dtype)
-        fixed, cells, t_all, w_all, begin, end, sums, j, c, _ = arguments
-        of_cell = _of_cells(context, builder, (indices, cells), (targets, t_all), (weights, w_all))
+        fixed, given, begin, end, sums, j, c, _ = arguments
+        of_cell = _of_cells(context, builder, cells, given)
 
         def body(p: Any, totals: list[Any]) -> list[Any]:
             column, t, w = of_cell(builder.add(begin, p))
@@ -156,24 +159,35 @@ def dot_rows(typing_context: Any, X: Any, u: Any, Y: Any, i: Any, width: Any) ->
 
 @intrinsic
 def sum_squares(
-    typing_context: Any, X: Any, u: Any, Y: Any, indices: Any, targets: Any, weights: Any, o: Any, m: Any, b: Any,
-    begin: Any, end: Any, sums: Any, vectors: Any,
-) -> Any:  # fmt: skip
+    typing_context: Any,
+    X: Any,
+    u: Any,
+    cells: Any,
+    fixed: Any,
+    b: Any,
+    begin: Any,
+    end: Any,
+    sums: Any,
+    vectors: Any,
+) -> Any:
     """Σ w (t − o_i − x·y_i)² and Σ m_i (x·y_i − b)² over a row's observations into ``sums[0]`` and ``sums[1]``.
 
     In X's precision. `vectors` is a literal, and rows have `vectors`·lanes columns: x stays in registers, and a
     product of rows is a few instructions without a loop.
     """
+    _, _, targets, weights = cells.types
+    Y, o, m, _, _ = fixed.types
     _require_alike(X, Y, o, m, sums)
     _require_alike(targets, weights)
     intp, element = types.intp, X.dtype
-    signature = types.void(X, intp, Y, indices, targets, weights, o, m, element, intp, intp, sums, vectors)
+    signature = types.void(X, intp, cells, fixed, element, intp, intp, sums, vectors)
     parts = range(vectors.literal_value)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v = Vectors(context, builder, element)
-        left, u, right, cells, t_all, w_all, offsets, missing, b, begin, end, out, _ = arguments
-        of_cell = _of_cells(context, builder, (indices, cells), (targets, t_all), (weights, w_all))
+        left, u, given, held, b, begin, end, out, _ = arguments
+        of_cell = _of_cells(context, builder, cells, given)
+        right, offsets, missing = (builder.extract_value(held, part) for part in range(3))
         by_column = _starts(context, builder, (o, offsets), (m, missing))
         (results,) = _starts(context, builder, (sums, out))
 
@@ -241,9 +255,8 @@ def add_products(typing_context: Any, A: Any, W: Any, Z: Any, n: Any, a: Any, c:
 
 @intrinsic
 def sum_in_registers(
-    typing_context: Any, S: Any, lane: Any, Y: Any, indices: Any, targets: Any, weights: Any, o: Any,
-    begin: Any, end: Any, K: Any,
-) -> Any:  # fmt: skip
+    typing_context: Any, S: Any, lane: Any, cells: Any, fixed: Any, begin: Any, end: Any, K: Any
+) -> Any:
     """Σ w y yᵀ as a packed lower triangle, then Σ w (t − o_i) y and Σ w (t − o_i)², into one lane of S.
 
     y is Y[i, :K] with i = indices[p].
@@ -251,16 +264,19 @@ def sum_in_registers(
     K is a literal of at most `REGISTER_UNKNOWNS`: all sums stay in registers from the first observation to the last,
     and the rows of Y are read where they are.
     """
+    _, _, targets, weights = cells.types
+    Y, o, _, _, _ = fixed.types
     _require_alike(S, Y, targets, weights, o)
     intp, element = types.intp, S.dtype
-    signature = types.void(S, intp, Y, indices, targets, weights, o, intp, intp, K)
+    signature = types.void(S, intp, cells, fixed, intp, intp, K)
     unknowns = K.literal_value
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v = Vectors(context, builder, element)
-        systems, lane, fixed, cells, t_all, w_all, offsets, begin, end, _ = arguments
-        of_cell = _of_cells(context, builder, (indices, cells), (targets, t_all), (weights, w_all))
-        (offset,) = _starts(context, builder, (o, offsets))
+        systems, lane, given, held, begin, end, _ = arguments
+        of_cell = _of_cells(context, builder, cells, given)
+        right = builder.extract_value(held, 0)
+        (offset,) = _starts(context, builder, (o, builder.extract_value(held, 1)))
         vectors = range(-(-unknowns // v.lanes))
         triangle = [(row, part) for row in range(unknowns) for part in range(row // v.lanes + 1)]
 
@@ -270,7 +286,7 @@ def sum_in_registers(
             t = builder.fsub(t, builder.load(builder.gep(offset, [column])))
             square = v.multiply_add(builder.fmul(w, t), t, sums[-1])
             t = v.splat(t)
-            y = v.pointer(Y, fixed, column, v.constant(0))
+            y = v.pointer(Y, right, column, v.constant(0))
             wide_w = v.splat(w)
             wy = [builder.fmul(v.load(builder.gep(y, [v.constant(part * v.lanes)])), wide_w) for part in vectors]
             x = [v.splat(builder.load(builder.gep(y, [v.constant(row)]))) for row in range(unknowns)]

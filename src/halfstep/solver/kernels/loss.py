@@ -1,10 +1,10 @@
 """What rows contribute to the objective: their observed cells, and their regularisation.
 
-Legend as in ``cholesky.py``. Missing cells are never visited: their loss is that of all cells, Σ_u s_u x_uᵀ G x_u,
-less what the observed ones would count if they were missing, summed here on the way.
+Legend as in ``small_systems.py``. Missing cells are never visited: their loss is that of all cells,
+Σ_u s_u x_uᵀ G x_u, less what the observed ones would count if they were missing, summed here on the way.
 
 A row that was just solved needs no look at its observations: the factorisation left its share of the objective in
-the corner (``cholesky.py``), of which its regularisation is known.
+the corner (``small_systems.py``), of which its regularisation is known.
 
 Why it is written out: it reads each observation at most once, as cheaply as a half-step gathers it, and nothing is
 stored.
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from halfstep._support.jit import inner, kernel
 from halfstep.solver.kernels._llvm import VECTOR_BYTES
 from halfstep.solver.kernels._vector import ROW_PADDING, dot_rows, sum_squares
+from halfstep.solver.kernels.arguments import Base, Cells, Fixed, PriorArrays
 from halfstep.solver.kernels.observations import cell
 
 Floats = NDArray[np.floating]
@@ -29,14 +30,14 @@ CANCELLED_IN_SINGLES = 1e-2  # fewer than 5
 
 
 @kernel
-def row_losses(
-    first: int, last: int, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, m: Doubles,
-    k: int, biases: bool, o: Doubles, X: Doubles, Y: Doubles, losses: Doubles,
-) -> None:  # fmt: skip
+def row_losses(first: int, last: int, cells: Cells, fixed: Fixed, X: Doubles, losses: Doubles) -> None:
     """For the rows u = first … last − 1, which are 0 … of X: Σ_Ω w (t − o_i − x·y)² and Σ_Ω m_i (p·q)² to losses[u].
 
-    The bias b_u stands in x beside a 1 in y; missing cells are predicted without it.
+    The bias b_u stands in x beside a 1 in y; missing cells are predicted without it. `fixed` is in float64, and m has
+    an element for each column.
     """
+    indptr, indices, targets, weights = cells
+    Y, o, m, k, biases = fixed
     K = k + 1 if biases else k
     vectors = -(-K * X.itemsize // VECTOR_BYTES)
     width = -(-K // ROW_PADDING) * ROW_PADDING
@@ -44,11 +45,11 @@ def row_losses(
         x, begin, end = u - first, indptr[u], indptr[u + 1]
         b = X[x, k] if biases else 0.0
         if vectors == 1:
-            sum_squares(X, x, Y, indices, targets, weights, o, m, b, begin, end, losses[u], 1)
+            sum_squares(X, x, cells, fixed, b, begin, end, losses[u], 1)
         elif vectors == 2:
-            sum_squares(X, x, Y, indices, targets, weights, o, m, b, begin, end, losses[u], 2)
+            sum_squares(X, x, cells, fixed, b, begin, end, losses[u], 2)
         elif vectors == 3:
-            sum_squares(X, x, Y, indices, targets, weights, o, m, b, begin, end, losses[u], 3)
+            sum_squares(X, x, cells, fixed, b, begin, end, losses[u], 3)
         else:
             losses[u] = 0.0
             for p in range(begin, end):
@@ -60,32 +61,38 @@ def row_losses(
 
 @kernel
 def solved_row_losses(
-    first: int, last: int, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, m: Doubles, ridge: Floats,
-    bias_ratio: float, k: int, biases: bool, mean: Floats, precision: Floats, o: Doubles, X: Floats, Y: Doubles,
-    squares: Doubles, losses: Doubles,
-) -> None:  # fmt: skip
+    first: int,
+    last: int,
+    cells: Cells,
+    base: Base,
+    fixed: Fixed,
+    prior: PriorArrays,
+    X: Floats,
+    squares: Doubles,
+    losses: Doubles,
+) -> None:
     """The same for rows of X that were just solved without missing cells, from what `solve_rows` wrote to squares.
 
     Σ_Ω w (t − o_i − x·y)² = (c − bᵀ A⁻¹ b) − (x − x̄)ᵀ Λ_u (x − x̄), with ‖ε‖² in the bracket. Where next to nothing
     of c is left, the difference has lost its digits, and the row is summed.
     """
-    cancelled = CANCELLED if weights.itemsize == 8 else CANCELLED_IN_SINGLES
+    reg, mean = base.reg, prior.mean
+    cancelled = CANCELLED if cells.weights.itemsize == 8 else CANCELLED_IN_SINGLES
     for u in range(first, last):
         if len(mean) > 0:
-            own = u if len(mean) > 1 else 0
-            left = squares[u, 1] - prior_penalty(ridge[u], bias_ratio, k, biases, mean, own, precision, X, u)
+            left = squares[u, 1] - prior_penalty(u, base, fixed, prior, X)
         else:
-            left = squares[u, 1] - penalty(ridge[u : u + 1], bias_ratio, k, biases, X[u : u + 1])
+            left = squares[u, 1] - penalty(reg[u : u + 1], base.bias_ratio, fixed.k, fixed.biases, X[u : u + 1])
         if left < cancelled * squares[u, 0]:
             row = X[u : u + 1].astype(np.float64)
-            row_losses(u, u + 1, indptr, indices, targets, weights, m, k, biases, o, row, Y, losses)
+            row_losses(u, u + 1, cells, fixed, row, losses)
         else:
             losses[u, 0] = left
             losses[u, 1] = 0.0
 
 
 @kernel
-def penalty(ridge: Floats, bias_ratio: float, k: int, biases: bool, X: Floats) -> float:
+def penalty(reg: Floats, bias_ratio: float, k: int, biases: bool, X: Floats) -> float:
     """Σ_u λ_u (‖x_u‖² + ρ b_u²), in double precision; written out so that no square is stored."""
     total = 0.0
     for u in range(len(X)):
@@ -94,23 +101,22 @@ def penalty(ridge: Floats, bias_ratio: float, k: int, biases: bool, X: Floats) -
             squares += np.float64(X[u, a]) * X[u, a]
         if biases:
             squares += bias_ratio * np.float64(X[u, k]) * X[u, k]
-        total += ridge[u] * squares
+        total += reg[u] * squares
     return total
 
 
 @inner
-def prior_penalty(
-    ridge: float, bias_ratio: float, k: int, biases: bool, mean: Floats, own: int, precision: Floats, X: Floats,
-    u: int,
-) -> float:  # fmt: skip
-    """(x − x̄)ᵀ (Λ + λ_u D) (x − x̄) of row u of X, in double precision; x̄ is row `own` of `mean`."""
-    K = k + 1 if biases else k
+def prior_penalty(u: int, base: Base, fixed: Fixed, prior: PriorArrays, X: Floats) -> float:
+    """(x − x̄)ᵀ (Λ + λ_u D) (x − x̄) of row u of X, in double precision."""
+    mean, precision, _ = prior
+    own, reg, k = u if len(mean) > 1 else 0, base.reg[u], fixed.k
+    K = k + 1 if fixed.biases else k
     total = 0.0
     for a in range(K):
         pull = 0.0
         for c in range(a):
             pull += np.float64(precision[a, c]) * (np.float64(X[u, c]) - mean[own, c])
         away = np.float64(X[u, a]) - mean[own, a]
-        own_ridge = precision[a, a] + (ridge if a < k else bias_ratio * ridge)
-        total += away * (2.0 * pull + own_ridge * away)
+        diagonal = precision[a, a] + (reg if a < k else base.bias_ratio * reg)
+        total += away * (2.0 * pull + diagonal * away)
     return total

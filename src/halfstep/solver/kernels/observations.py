@@ -1,18 +1,19 @@
 """A row's observations: listed for the kernels that solve it, and scored once it is solved.
 
-Legend as in ``blocked.py``. Targets and weights of cells, and missing weights and offsets of columns, are arrays of
+Legend as in ``exact.py``. Targets and weights of cells, and missing weights and offsets of columns, are arrays of
 one element where all are equal. Where that holds for all four, as it does for clicks, there is nothing to look up.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.jit import inner
 from halfstep.solver.kernels._panels import PANEL
+from halfstep.solver.kernels.arguments import Base, Cells, Fixed
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -22,6 +23,24 @@ LEFT = -1.0  # in `losses`: the row was not solved
 CANCELLED = 1e4  # rounding errors: a difference of less than that, relative to its terms, loses too much precision
 
 
+class Listed(NamedTuple):
+    """A row's observations as `list_observations` notes them, in whole panels.
+
+    Attributes
+    ----------
+    at : ndarray of int
+        i, their columns.
+    q : ndarray
+        w − s m_i.
+    r : ndarray
+        w (t − o_i).
+    """
+
+    at: Ints
+    q: Floats
+    r: Floats
+
+
 @inner
 def cell(numbers: Floats, p: int | np.unsignedinteger) -> Any:
     """The target or weight of cell p, or the missing weight or offset of column p."""
@@ -29,9 +48,9 @@ def cell(numbers: Floats, p: int | np.unsignedinteger) -> Any:
 
 
 @inner
-def are_alike(targets: Floats, weights: Floats, m: Floats, o: Floats) -> bool:
+def are_alike(cells: Cells, fixed: Fixed) -> bool:
     """Whether all cells and all columns are equal."""
-    return len(targets) == 1 and len(weights) == 1 and len(m) <= 1 and len(o) == 1
+    return len(cells.targets) == 1 and len(cells.weights) == 1 and len(fixed.m) <= 1 and len(fixed.o) == 1
 
 
 @inner
@@ -41,13 +60,6 @@ def longest_of(rows: Ints, indptr: Ints) -> int:
     for row in range(len(rows)):
         longest = max(longest, indptr[rows[row] + 1] - indptr[rows[row]])
     return longest
-
-
-@inner
-def diagonal_of(ridge: float, k: int, s: float, g: Floats, d: Floats) -> None:
-    """D = s_u g + λ_u of one row into the first k of d; g is empty where missing cells have no weight."""
-    for c in range(k):
-        d[c] = ridge + s * g[c] if len(g) > 0 else ridge
 
 
 @inner
@@ -61,19 +73,33 @@ def is_positive(d: Floats, k: int) -> bool:
 
 
 @inner
-def list_observations(
-    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, s: float, m: Floats, o: Floats, at: Ints,
-    q: Floats, r: Floats,
-) -> float:  # fmt: skip
+def set_up_row(u: int, cells: Cells, base: Base, fixed: Fixed, listed: Listed, d: Floats) -> float:
+    """List the observations of row u, and write D = s_u g + λ_u to d.
+
+    Return the least q, or −1 where D is not positive.
+    """
+    s: Any = base.s[u] if len(fixed.m) > 0 else fixed.Y.dtype.type(0)
+    least = list_observations(cells.indptr[u], cells.indptr[u + 1], cells, s, fixed, listed)
+    g, reg = base.G, base.reg[u]
+    for c in range(fixed.k):
+        d[c] = reg + s * g[c] if len(g) > 0 else reg
+    return least if is_positive(d, fixed.k) else -1.0
+
+
+@inner
+def list_observations(begin: int, end: int, cells: Cells, s: float, fixed: Fixed, listed: Listed) -> float:
     """Note the observations begin … end − 1 of a row: i, q = w − s m_i, r = w (t − o_i); return the least q.
 
     Systems are divided by √q, so that where a cell weighs as if it were missing q is not 0, but what rounding would
     have made of it. Whole panels of them: what is missing from the last one are observations without weight.
     """
+    _, indices, targets, weights = cells
+    o, m = fixed.o, fixed.m
+    at, q, r = listed
     n = end - begin
     least = np.inf
     eps, tiny = np.finfo(q.dtype).eps, np.finfo(q.dtype).tiny
-    if are_alike(targets, weights, m, o):
+    if are_alike(cells, fixed):
         least = weights[0] - s * m[0] if len(m) > 0 else weights[0]
         for p in range(n):
             at[p] = indices[np.uintp(begin + p)]  # unsigned: no place is counted from the end
@@ -96,17 +122,7 @@ def list_observations(
 
 
 @inner
-def score_alike(
-    n: int,
-    targets: Floats,
-    weights: Floats,
-    m: Floats,
-    o: Floats,
-    q: float,
-    pull: float,
-    length: float,
-    sums: Doubles,
-) -> bool:
+def score_alike(n: int, cells: Cells, fixed: Fixed, q: float, pull: float, length: float, sums: Doubles) -> bool:
     """Add the same sums as `score` of a row whose n observations are alike, from its solution v alone: bᵀv and vᵀv.
 
     The solution has (I + ZᵀZ) v = b, where Z's rows are √q y D^-½ and b is their sum times w (t − o) / √q. Hence
@@ -115,6 +131,8 @@ def score_alike(
 
     Return False, and add nothing, where these differences lose too much precision.
     """
+    _, _, targets, weights = cells
+    o, m = fixed.o, fixed.m
     t, w, eps = np.float64(targets[0]) - np.float64(o[0]), np.float64(weights[0]), np.finfo(weights.dtype).eps
     total = pull / (w * t) if t != 0.0 else 0.0
     squares = (pull - length) / q
@@ -128,13 +146,12 @@ def score_alike(
 
 
 @inner
-def score(
-    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, m: Floats, o: Floats, b: float, xy: Floats,
-    sums: Doubles,
-) -> None:  # fmt: skip
+def score(begin: int, end: int, cells: Cells, fixed: Fixed, b: float, xy: Floats, sums: Doubles) -> None:
     """Add Σ w (t − o_i − b_u − p·q)² and Σ m_i (p·q)² over some observations to sums, given p·q of each in `xy`."""
+    _, indices, targets, weights = cells
+    o, m = fixed.o, fixed.m
     observed = missing = 0.0
-    if are_alike(targets, weights, m, o):
+    if are_alike(cells, fixed):
         t, w, s = np.float64(targets[0]), np.float64(weights[0]), np.float64(m[0] if len(m) > 0 else 0.0)
         for p in range(end - begin):
             product = np.float64(xy[p])

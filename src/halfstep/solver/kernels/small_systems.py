@@ -23,6 +23,8 @@ several systems are factorised side by side, one in each lane of a vector, with 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,6 +43,7 @@ from halfstep.solver.kernels._vector import (
     sum_in_registers,
     sum_scaled_rows,
 )
+from halfstep.solver.kernels.arguments import Base, Cells, Fixed, PriorArrays
 from halfstep.solver.kernels.observations import cell
 
 Floats = NDArray[np.floating]
@@ -51,6 +54,14 @@ GATHERED = 64  # observations gathered at once; at rank 128 they still fit the s
 SOLVED = -1  # status: all rows solved; otherwise it is the first row that could not be
 
 
+class Workspace(NamedTuple):
+    """A (with the row b and its corner c), and the gathered rows twice: W weighted, Z as they are."""
+
+    A: Floats
+    W: Floats
+    Z: Floats
+
+
 @kernel
 def sums_shape(K: int) -> tuple[int, int]:
     """The shape of A, with the row b and its corner c, in whole tiles."""
@@ -58,10 +69,10 @@ def sums_shape(K: int) -> tuple[int, int]:
 
 
 @kernel
-def workspace(K: int, like: Floats) -> tuple[Floats, Floats, Floats]:
-    """A (with the row b and its corner c), and the gathered rows twice: W weighted, Z as they are."""
+def workspace(K: int, like: Floats) -> Workspace:
+    """Room for the sums of one row."""
     tall, wide = sums_shape(K)
-    return (
+    return Workspace(
         np.zeros((tall, wide), like.dtype),
         np.zeros((GATHERED, max(tall, wide)), like.dtype),
         np.zeros((GATHERED, wide), like.dtype),
@@ -69,15 +80,15 @@ def workspace(K: int, like: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 @inner
-def accumulate(
-    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats,
-    s: float, m: Floats, k: int, biases: bool, o: Floats, Y: Floats, W: Floats, Z: Floats, A: Floats,
-) -> None:  # fmt: skip
+def accumulate(begin: int, end: int, cells: Cells, s: float, fixed: Fixed, work: Workspace) -> None:
     """Add the observations begin … end − 1 of one row to its system A, b, c.
 
     Only the lower triangle of A is summed (in whole tiles), so the row of the bias may take other weights than the
     columns above it: missing cells are predicted without biases, and (w − s m) belongs to y yᵀ alone.
     """
+    _, indices, targets, weights = cells
+    Y, o, m, k, biases = fixed
+    A, W, Z = work
     K = k + 1 if biases else k
     lanes = VECTOR_BYTES // A.itemsize
     width = -(-K // lanes) * lanes
@@ -107,35 +118,32 @@ def accumulate(
 
 
 @inner
-def sum_short_row(
-    K: int, begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, o: Floats, Y: Floats,
-    lane: int, S: Floats,
-) -> None:  # fmt: skip
+def sum_short_row(K: int, begin: int, end: int, cells: Cells, fixed: Fixed, lane: int, S: Floats) -> None:
     """A, b, c of one small system, without missing cells, into one lane of S: `sum_in_registers` for K known late."""
     if K == 1:
-        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 1)
+        sum_in_registers(S, lane, cells, fixed, begin, end, 1)
     elif K == 2:
-        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 2)
+        sum_in_registers(S, lane, cells, fixed, begin, end, 2)
     elif K == 3:
-        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 3)
+        sum_in_registers(S, lane, cells, fixed, begin, end, 3)
     elif K == 4:
-        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 4)
+        sum_in_registers(S, lane, cells, fixed, begin, end, 4)
     elif K == 5:
-        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 5)
+        sum_in_registers(S, lane, cells, fixed, begin, end, 5)
     elif K == 6:
-        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 6)
+        sum_in_registers(S, lane, cells, fixed, begin, end, 6)
     elif K == 7:
-        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 7)
+        sum_in_registers(S, lane, cells, fixed, begin, end, 7)
     elif K == 8:
-        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 8)
+        sum_in_registers(S, lane, cells, fixed, begin, end, 8)
     elif K == 9:
-        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 9)
+        sum_in_registers(S, lane, cells, fixed, begin, end, 9)
     elif K == 10:
-        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 10)
+        sum_in_registers(S, lane, cells, fixed, begin, end, 10)
     elif K == 11:
-        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 11)
+        sum_in_registers(S, lane, cells, fixed, begin, end, 11)
     elif K == 12:
-        sum_in_registers(S, lane, Y, indices, targets, weights, o, begin, end, 12)
+        sum_in_registers(S, lane, cells, fixed, begin, end, 12)
 
 
 @inner
@@ -149,10 +157,9 @@ def enter_lane(K: int, A: Floats, lane: int, S: Floats) -> None:
 
 
 @inner
-def add_shared_terms(
-    k: int, biases: bool, s: float, G: Floats, ridge: float, bias_ratio: float, lane: int, S: Floats
-) -> None:
-    """Add s G + Λ to the system in one lane of S."""
+def add_base(u: int, s: float, base: Base, fixed: Fixed, lane: int, S: Floats) -> None:
+    """Add s G + λ_u D to the system in one lane of S."""
+    G, reg, k = base.G, base.reg[u], fixed.k
     if len(G) > 0:
         entry = 0
         for a in range(k):
@@ -161,27 +168,26 @@ def add_shared_terms(
                 entry += 1
     diagonal = 0
     for a in range(k):
-        S[diagonal, lane] += ridge
+        S[diagonal, lane] += reg
         diagonal += a + 2
-    if biases:
-        S[diagonal, lane] += bias_ratio * ridge
+    if fixed.biases:
+        S[diagonal, lane] += base.bias_ratio * reg
 
 
 @inner
-def add_prior_mean(
-    k: int, biases: bool, ridge: float, bias_ratio: float, mean: Floats, u: int, precision: Floats, lane: int,
-    S: Floats,
-) -> None:  # fmt: skip
-    """Add Λ_u x̄ to b, and x̄ᵀ Λ_u x̄ to c, in one lane of S; x̄ is row u of `mean`."""
-    K = k + 1 if biases else k
+def add_prior_mean(u: int, base: Base, fixed: Fixed, prior: PriorArrays, lane: int, S: Floats) -> None:
+    """Add Λ_u x̄ to b, and x̄ᵀ Λ_u x̄ to c, of row u in one lane of S."""
+    mean, precision, _ = prior
+    own, reg, k = u if len(mean) > 1 else 0, base.reg[u], fixed.k
+    K = k + 1 if fixed.biases else k
     b = K * (K + 1) // 2
     square = S[b + K, lane]
     for a in range(K):
-        pull = (ridge if a < k else bias_ratio * ridge) * mean[u, a]
+        pull = (reg if a < k else base.bias_ratio * reg) * mean[own, a]
         for c in range(K):
-            pull += precision[a, c] * mean[u, c]
+            pull += precision[a, c] * mean[own, c]
         S[b + a, lane] += pull
-        square += pull * mean[u, a]
+        square += pull * mean[own, a]
     S[b + K, lane] = square
 
 
@@ -245,23 +251,21 @@ def leave_lane(K: int, S: Floats, lane: int, row: int, X: Floats) -> None:
 
 @kernel
 def solve_rows(
-    rows: Ints, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, s: Floats, m: Floats, G: Floats,
-    ridge: Floats, bias_ratio: float, k: int, biases: bool, o: Floats, sums: Floats, mean: Floats, precision: Floats,
-    noise: Floats, Y: Floats, X: Floats, squares: Doubles,
-) -> int:  # fmt: skip
+    rows: Ints, cells: Cells, base: Base, fixed: Fixed, prior: PriorArrays, sums: Floats, X: Floats, squares: Doubles
+) -> int:
     """Solve the given rows of X while Y is held fixed. Return −1, or the first row whose system is singular.
 
     `squares[u]` becomes (c, c − bᵀ A⁻¹ b): the targets' weighted squares, and what the solved row leaves of them.
 
-    `mean` and `precision` are x̄ and Λ of a prior, and `noise` ε of each row; all empty where there are none. A mean
-    of one row is that of all rows.
-
-    `s`, `m` and `G` are empty where missing cells have no weight. `sums` holds what `sum_segment` made of each row,
-    or is empty: then the observations are summed here. A row without observations becomes x̄, or 0.
+    `sums` holds what `sum_segment` made of each row, or is empty: then the observations are summed here. A row
+    without observations becomes x̄, or 0.
     """
-    K = k + 1 if biases else k
+    indptr, weights, s, m = cells.indptr, cells.weights, base.s, fixed.m
+    mean, precision, noise = prior
+    K = fixed.k + 1 if fixed.biases else fixed.k
     lanes = LANE_BYTES // weights.itemsize
-    A, W, Z = workspace(K, weights)
+    work = workspace(K, weights)
+    A = work.A
     S, D = np.zeros(((K + 1) * (K + 2) // 2, lanes), weights.dtype), np.zeros((1, lanes), weights.dtype)
     E = np.zeros((K if len(noise) > 0 else 0, lanes), weights.dtype)
     corner = (K + 1) * (K + 2) // 2 - 1
@@ -270,25 +274,24 @@ def solve_rows(
     for r in range(len(rows)):
         u = rows[r]
         begin, end = indptr[u], indptr[u + 1]
-        own = u if len(mean) > 1 else 0
         if begin == end:
             X[u, :] = 0.0
             squares[u, :] = 0.0
             if len(mean) > 0:
-                X[u, :K] = mean[own]
+                X[u, :K] = mean[u if len(mean) > 1 else 0]
         else:
             s_u = s[u] if len(s) > 0 else 0.0
             if len(sums) > 0:
                 enter_lane(K, sums[r], filled, S)
             elif K <= REGISTER_UNKNOWNS and len(m) == 0:
-                sum_short_row(K, begin, end, indices, targets, weights, o, Y, filled, S)
+                sum_short_row(K, begin, end, cells, fixed, filled, S)
             else:
                 A[:] = 0.0
-                accumulate(begin, end, indices, targets, weights, s_u, m, k, biases, o, Y, W, Z, A)
+                accumulate(begin, end, cells, s_u, fixed, work)
                 enter_lane(K, A, filled, S)
-            add_shared_terms(k, biases, s_u, G, ridge[u], bias_ratio, filled, S)
+            add_base(u, s_u, base, fixed, filled, S)
             if len(mean) > 0:
-                add_prior_mean(k, biases, ridge[u], bias_ratio, mean, own, precision, filled, S)
+                add_prior_mean(u, base, fixed, prior, filled, S)
             for j in range(len(E)):
                 E[j, filled] = noise[u, j]
             entered[filled] = u
@@ -308,18 +311,16 @@ def solve_rows(
 
 
 @kernel
-def sum_system(
-    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, s: float, m: Floats, G: Floats,
-    ridge: float, bias_ratio: float, k: int, biases: bool, o: Floats, Y: Floats,
-) -> Floats:  # fmt: skip
-    """A of one row, a full matrix of shape (K, K): for those who ask what a solution is made of."""
-    K = k + 1 if biases else k
-    A, W, Z = workspace(K, weights)
-    S = np.zeros(((K + 1) * (K + 2) // 2, 1), weights.dtype)
-    accumulate(begin, end, indices, targets, weights, s, m, k, biases, o, Y, W, Z, A)
-    enter_lane(K, A, 0, S)
-    add_shared_terms(k, biases, s, G, ridge, bias_ratio, 0, S)
-    full = np.empty((K, K), weights.dtype)
+def sum_system(u: int, cells: Cells, base: Base, fixed: Fixed) -> Floats:
+    """A of row u, a full matrix of shape (K, K): for those who ask what a solution is made of."""
+    K = fixed.k + 1 if fixed.biases else fixed.k
+    work = workspace(K, cells.weights)
+    S = np.zeros(((K + 1) * (K + 2) // 2, 1), cells.weights.dtype)
+    s = base.s[u] if len(base.s) > 0 else 0.0
+    accumulate(cells.indptr[u], cells.indptr[u + 1], cells, s, fixed, work)
+    enter_lane(K, work.A, 0, S)
+    add_base(u, s, base, fixed, 0, S)
+    full = np.empty((K, K), cells.weights.dtype)
     entry = 0
     for a in range(K):
         for c in range(a + 1):
@@ -329,28 +330,25 @@ def sum_system(
 
 
 @kernel
-def sum_segment(
-    begin: int, end: int, indices: Ints, targets: Floats, weights: Floats, s: float, m: Floats, k: int, biases: bool,
-    o: Floats, Y: Floats, sums: Floats,
-) -> None:  # fmt: skip
-    """Sum a stretch of one long row's observations, so that several threads can share the row."""
-    A, W, Z = workspace(k + 1 if biases else k, weights)
-    accumulate(begin, end, indices, targets, weights, s, m, k, biases, o, Y, W, Z, A)
-    sums[:] = A
+def sum_segment(u: int, begin: int, end: int, cells: Cells, base: Base, fixed: Fixed, sums: Floats) -> None:
+    """Sum a stretch of the observations of row u, a long one, so that several threads can share the row."""
+    work = workspace(fixed.k + 1 if fixed.biases else fixed.k, cells.weights)
+    s = base.s[u] if len(base.s) > 0 else 0.0
+    accumulate(begin, end, cells, s, fixed, work)
+    sums[:] = work.A
 
 
 @kernel
-def sum_right_hand_sides(
-    first: int, last: int, indptr: Ints, indices: Ints, targets: Floats, weights: Floats, k: int, Y: Floats, B: Floats
-) -> None:
+def sum_right_hand_sides(first: int, last: int, cells: Cells, k: int, Y: Floats, B: Floats) -> None:
     """Sum b of the rows first … last − 1 into the rows 0 … of B, where the matrix A is the same for all rows."""
+    indptr = cells.indptr
     lanes = VECTOR_BYTES // B.itemsize
     for u in range(first, last):
         begin, end = indptr[u], indptr[u + 1]
         c = 0
         while c + 3 * lanes < k:
-            sum_scaled_rows(Y, indices, targets, weights, begin, end, B, u - first, c, 4)
+            sum_scaled_rows(Y, cells, begin, end, B, u - first, c, 4)
             c += 4 * lanes
         while c < k:
-            sum_scaled_rows(Y, indices, targets, weights, begin, end, B, u - first, c, 1)
+            sum_scaled_rows(Y, cells, begin, end, B, u - first, c, 1)
             c += lanes

@@ -1,0 +1,43 @@
+"""What kernels take, made from one orientation of the objective and the factors."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from halfstep.objective.problem import Prior, Side
+from halfstep.solver.kernels.arguments import Base, Cells, Fixed, PriorArrays
+from halfstep.solver.layout import Factors
+
+
+def cells_of(side: Side) -> Cells:
+    """Group the observed cells."""
+    return Cells(side.indptr, side.indices, side.targets, side.weights)
+
+
+def base_of(side: Side, G: Factors) -> Base:
+    """Group what rows have besides their observations."""
+    return Base(side.row_missing, G, side.regularization, side.bias_ratio)
+
+
+def fixed_of(side: Side, Y: Factors, offsets: Factors) -> Fixed:
+    """Group the fixed side."""
+    return Fixed(Y, offsets, side.column_missing, side.rank, side.biases)
+
+
+def prior_of(prior: Prior | None, dtype: DTypeLike) -> PriorArrays:
+    """Group the arrays of a prior in some precision."""
+    if prior is None:
+        return no_prior(np.dtype(dtype))
+    noise = np.empty((0, 0)) if prior.noise is None else prior.noise
+    return PriorArrays(*(np.ascontiguousarray(array, dtype) for array in (prior.means, prior.precision, noise)))
+
+
+@cache  # half-steps of small problems take microseconds
+def no_prior(dtype: np.dtype[Any]) -> PriorArrays:
+    """Return the arrays of rows that have no prior."""
+    none = np.empty((0, 0), dtype)
+    return PriorArrays(none, none, none)

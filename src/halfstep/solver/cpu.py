@@ -225,11 +225,11 @@ class CPU:
 
     def _losses(self, X: Factors, terms: int) -> NDArray[np.float64]:
         """What kernels leave of the rows they solve: two terms of the loss, or only whether they could be."""
-        return cast(NDArray[np.float64], self._empty("losses", (len(X), terms)))
+        return cast("NDArray[np.float64]", self._empty("losses", (len(X), terms)))
 
     def _squares(self, X: Factors) -> NDArray[np.float64]:
         """What `solve_rows` leaves of the rows' targets, for the loss to be taken from."""
-        return cast(NDArray[np.float64], self._empty("squares", (len(X), 2)))
+        return cast("NDArray[np.float64]", self._empty("squares", (len(X), 2)))
 
     def _solve_each(
         self,
@@ -427,7 +427,7 @@ class CPU:
 
         self._team.run([partial(add_share, number) for number in range(shares)])
         with np.errstate(invalid="ignore"):
-            return cast(NDArray[np.float64], sums.sum(axis=0))
+            return cast("NDArray[np.float64]", sums.sum(axis=0))
 
 
 def solved_exactly(

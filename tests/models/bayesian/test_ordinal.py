@@ -22,7 +22,14 @@ from halfstep.models.bayesian.samples import Samples, SideSamples
 from halfstep.objective.problem import sides
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
-from halfstep.solver.kernels.ordinal import draw_latents, of_interval, sum_categories, truncated_normal, uniform
+from halfstep.solver.kernels.ordinal import (
+    Latent,
+    draw_latents,
+    of_interval,
+    sum_categories,
+    truncated_normal,
+    uniform,
+)
 from halfstep.solver.layout import empty_factors
 from lab.data import write_up_split
 
@@ -102,7 +109,8 @@ def test_truncated_draws_have_the_moments_of_scipys(ends: tuple[float, float]) -
     targets, none = np.empty(n), np.empty(0, np.int64)
     bounds = np.concatenate([[-np.inf], np.array(ends)[np.isfinite(ends)] + score, [np.inf]])
     category = np.full(n, 0 if ends[0] == -np.inf else 1, np.uint8)
-    draw_latents(0, n, np.full(n, score), category, bounds, np.uint64(11), none, targets, none, targets[:0])
+    latent = Latent(targets, others=targets[:0], places=none, numbers=none)
+    draw_latents(0, n, np.full(n, score), category, bounds, np.uint64(11), latent)
     expected = stats.truncnorm(*ends, loc=score)
     assert stats.kstest(targets, expected.cdf).pvalue > 1e-3
     assert targets.mean() == pytest.approx(expected.mean(), abs=4 * expected.std() / np.sqrt(n))
@@ -258,7 +266,7 @@ def test_cuts_stay_in_order_and_finite(seed: int, n_categories: int, scale: floa
             bounds = np.concatenate([[-np.inf], cuts, [np.inf]])
             assert np.isfinite(cuts).all()
             assert (np.diff(bounds) > 0).all()
-            targets = latents._targets
+            targets = latents._latent.targets
             assert (bounds[numbers] - 1e-6 * scale <= targets).all()
             assert (targets <= bounds[numbers + 1] + 1e-6 * scale).all()
 

@@ -30,7 +30,14 @@ from halfstep.models.bayesian.samples import Samples
 from halfstep.objective.objective import Cost, is_repeated
 from halfstep.objective.problem import Side
 from halfstep.solver.cpu import CPU
-from halfstep.solver.kernels.ordinal import N_SUMS, draw_latents, mean_probabilities, score_cells, sum_categories
+from halfstep.solver.kernels.ordinal import (
+    N_SUMS,
+    Latent,
+    draw_latents,
+    mean_probabilities,
+    score_cells,
+    sum_categories,
+)
 from halfstep.solver.layout import Factors
 from halfstep.solver.schedule import LoadedSide
 from halfstep.solver.threads import Run
@@ -137,10 +144,13 @@ class Latents:
         self._backend, self._loaded, self.numbers = backend, loaded, numbers
         self._scores = np.empty(len(numbers))
         none: NDArray[np.integer] = np.empty(0, np.int64)
-        self._targets = loaded.side.targets
-        self._others = self._targets[:0] if opposite is None else opposite[0].targets
-        self._places = none if opposite is None else opposite[1]
-        self._streams = none if streams is None else streams
+        targets = loaded.side.targets
+        self._latent = Latent(
+            targets,
+            others=targets[:0] if opposite is None else opposite[0].targets,
+            places=none if opposite is None else opposite[1],
+            numbers=none if streams is None else streams,
+        )
         self._pieces = [
             (start, min(start + CELLS_AT_ONCE, len(numbers))) for start in range(0, len(numbers), CELLS_AT_ONCE)
         ]
@@ -150,7 +160,7 @@ class Latents:
         side = self._loaded.side
 
         def score(first: int, last: int) -> None:
-            score_cells(first, last, side.indptr, side.indices, side.rank, side.biases, X, Y, self._scores)
+            score_cells(first, last, self._loaded.cells, side.rank, side.biases, X, Y, self._scores)
 
         self._backend.run([partial(score, first, last) for first, last in self._loaded.light_ranges])
 
@@ -159,10 +169,7 @@ class Latents:
         bounds = _bounds(cuts)
 
         def draw(first: int, last: int) -> None:
-            draw_latents(
-                first, last, self._scores, self.numbers, bounds, key, self._streams, self._targets, self._places,
-                self._others,
-            )  # fmt: skip
+            draw_latents(first, last, self._scores, self.numbers, bounds, key, self._latent)
 
         self._backend.run([partial(draw, first, last) for first, last in self._pieces])
 
@@ -235,13 +242,11 @@ def probabilities(samples: Samples, u: NDArray[np.integer], i: NDArray[np.intege
     """
     out = np.empty((len(u), samples.cuts.shape[1] + 1))
     u, i = np.array(u, np.int64), np.array(i, np.int64)
-    users = (*samples.users.given, *samples.users.given_spreads)
-    items = (*samples.items.given, *samples.items.given_spreads)
-    noise, cuts = np.array(samples.noise), np.array(samples.cuts)
+    users, items, spread, cuts = samples.users.sampled, samples.items.sampled, samples.spread, np.array(samples.cuts)
 
     def find(first: int) -> None:
         some = slice(first, first + PAIRS_AT_ONCE)
-        mean_probabilities(u[some], i[some], *users, *items, noise, cuts, out[some])
+        mean_probabilities(u[some], i[some], users, items, spread, cuts, out[some])
 
     run([partial(find, first) for first in range(0, len(u), PAIRS_AT_ONCE)])
     return out

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.models.bayesian.hyperpriors import Hyperparameters
-from halfstep.solver.kernels.posterior import mean_scores, quantiles
+from halfstep.solver.kernels.posterior import Sampled, Spread, mean_scores, quantiles
 from halfstep.solver.threads import Run
 
 if TYPE_CHECKING:
@@ -108,17 +108,17 @@ class SideSamples:
         return Hyperparameters.of_root(mean, self.roots[number, :unknowns, :unknowns])
 
     @property
-    def given(self) -> tuple[Singles, Singles, Singles]:
+    def sampled(self) -> Sampled:
         """Factors, biases and means as kernels take them: read-only, as those of a file are."""
         views = self.factors.view(), self.biases.view(), self.means.view()
         for view in views:
             view.flags.writeable = False
-        return views
+        return Sampled(*views)
 
     @property
-    def given_spreads(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """The covariances, and which rows are new, as kernels take them."""
-        return self.roots @ self.roots.transpose(0, 2, 1), np.array(self.is_new)
+    def covariances(self) -> NDArray[np.float64]:
+        """The covariances R Rᵀ."""
+        return self.roots @ self.roots.transpose(0, 2, 1)
 
     @property
     def stacked(self) -> Singles:
@@ -256,14 +256,21 @@ class Samples:
         unknowns = rank + 1
         return 4 * unknowns * (n_users + n_items + n_features + 2) + 8 * (2 * unknowns**2 + 1 + n_cuts)
 
+    @property
+    def spread(self) -> Spread:
+        """What is not known of a score, as kernels take it."""
+        users, items = self.users, self.items
+        new = np.array(users.is_new), np.array(items.is_new)
+        return Spread(np.array(self.noise), users.covariances, items.covariances, *new)
+
     def scores(self, u: Positions, i: Positions, run: Run) -> NDArray[np.float64]:
         """The mean score of pairs of positions over all samples; −1 stands for an id never seen."""
         out = np.empty(len(u))
         u, i = np.array(u, np.int64), np.array(i, np.int64)
-        users, items = self.users.given, self.items.given
+        users, items = self.users.sampled, self.items.sampled
 
         def score(some: slice) -> None:
-            mean_scores(u[some], i[some], *users, *items, out[some])
+            mean_scores(u[some], i[some], users, items, out[some])
 
         run([partial(score, some) for some in _slices(len(u), PAIRS_AT_ONCE)])
         return out
@@ -275,13 +282,11 @@ class Samples:
         """
         out = np.empty((len(u), 2))
         u, i = np.array(u, np.int64), np.array(i, np.int64)
-        users = (*self.users.given, *self.users.given_spreads)
-        items = (*self.items.given, *self.items.given_spreads)
-        noise = np.array(self.noise)
+        users, items, spread = self.users.sampled, self.items.sampled, self.spread
         normal = NormalDist().inv_cdf(0.5 * (1.0 + share))
 
         def find(some: slice) -> None:
-            quantiles(u[some], i[some], *users, *items, noise, share, normal, out[some])
+            quantiles(u[some], i[some], users, items, spread, share, normal, out[some])
 
         run([partial(find, some) for some in _slices(len(u), PAIRS_AT_ONCE)])
         return out

@@ -14,13 +14,15 @@ Why it is written out: SciPy has no difference of Φ that holds in the tails, an
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.jit import inner, kernel
 from halfstep.solver.kernels._vector import ROW_PADDING, dot_rows
-from halfstep.solver.kernels.posterior import score_all, variances_all
+from halfstep.solver.kernels.arguments import Cells
+from halfstep.solver.kernels.posterior import Sampled, Spread, score_all, variances_all
 
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
@@ -43,6 +45,24 @@ GOLDEN, FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E
 UNIT = 2.0**-52  # of numbers in whose middle there is room for one bit more: none is 0 or 1
 
 N_SUMS = 5  # of a category: Σ log P, and its first and second derivatives by the lower bound, and by the upper one
+
+
+class Latent(NamedTuple):
+    """Where latent targets are written to, and which random number each cell gets.
+
+    Attributes
+    ----------
+    targets : ndarray of shape (n_cells,)
+    others, places : ndarray
+        A second copy of the targets, and the place of each cell there; both may be empty.
+    numbers : ndarray of int
+        The random number of each cell; its own position where there are none.
+    """
+
+    targets: Floats
+    others: Floats
+    places: Ints
+    numbers: Ints
 
 
 @inner
@@ -142,9 +162,10 @@ def truncated_normal(a: float, b: float, u: float) -> float:
 
 @kernel
 def score_cells(
-    first: int, last: int, indptr: Ints, indices: Ints, k: int, biases: bool, X: Floats, Y: Floats, scores: Doubles
+    first: int, last: int, cells: Cells, k: int, biases: bool, X: Floats, Y: Floats, scores: Doubles
 ) -> None:
     """The score of each observed cell in some rows."""
+    indptr, indices = cells.indptr, cells.indices
     width = -(-(k + biases) // ROW_PADDING) * ROW_PADDING
     for row in range(first, last):
         for p in range(indptr[row], indptr[row + 1]):
@@ -177,13 +198,16 @@ def sum_categories(
 
 @kernel
 def draw_latents(
-    first: int, last: int, scores: Doubles, categories: NDArray[np.uint8], bounds: Doubles, key: np.uint64,
-    numbers: Ints, targets: Floats, places: Ints, others: Floats,
-) -> None:  # fmt: skip
-    """Draw the latent target of some cells to targets, and to others[places] where there are such.
-
-    `numbers` say which random number each cell gets; its own position where there are none.
-    """
+    first: int,
+    last: int,
+    scores: Doubles,
+    categories: NDArray[np.uint8],
+    bounds: Doubles,
+    key: np.uint64,
+    latent: Latent,
+) -> None:
+    """Draw the latent target of some cells to targets, and to others[places] where there are such."""
+    targets, others, places, numbers = latent
     for p in range(first, last):
         r, score = np.intp(categories[p]), scores[p]
         u = uniform(key, np.int64(numbers[p]) if len(numbers) > 0 else np.int64(p))
@@ -195,21 +219,20 @@ def draw_latents(
 
 @kernel
 def mean_probabilities(
-    u: Ints, i: Ints, P: Singles, b: Singles, M: Singles, S: Doubles, row_is_new: Marks, Q: Singles, c: Singles,
-    N: Singles, T: Doubles, column_is_new: Marks, noise: Doubles, cuts: Doubles, out: Doubles,
-) -> None:  # fmt: skip
+    u: Ints, i: Ints, rows: Sampled, columns: Sampled, spread: Spread, cuts: Doubles, out: Doubles
+) -> None:
     """Each category's probability for each pair, in the mean over all samples; −1 stands for an id never seen."""
-    samples, k, n_cuts = P.shape[1], P.shape[2], cuts.shape[1]
+    samples, n_cuts = cuts.shape
     scores, variances = np.empty(samples, np.float64), np.empty(samples, np.float64)
     for n in range(len(u)):
-        score_all(u[n], i[n], k, P, b, M, Q, c, N, scores)
-        variances_all(u[n], i[n], k, P, M, S, row_is_new, Q, N, T, column_is_new, noise, variances)
+        score_all(u[n], i[n], rows, columns, scores)
+        variances_all(u[n], i[n], rows, columns, spread, variances)
         for r in range(n_cuts + 1):
             out[n, r] = 0.0
         for s in range(samples):
-            spread, before = math.sqrt(variances[s]), 0.0
+            deviation, before = math.sqrt(variances[s]), 0.0
             for r in range(n_cuts):
-                here = below((cuts[s, r] - scores[s]) / spread)
+                here = below((cuts[s, r] - scores[s]) / deviation)
                 out[n, r] += (here - before) / samples
                 before = here
             out[n, n_cuts] += (1.0 - before) / samples

@@ -1,12 +1,7 @@
 """Predictions from samples of a posterior: means, and quantiles of mixtures of normal distributions.
 
-Sample s says that the pair (u, i) is N(μ_s, v_s), with the score μ_s = p·q + b + c of its own factors and biases:
-
-    P, b    of shape (n_rows, samples, k) and (n_rows, samples): one side's factors and biases, row by row
-    Q, c    of shape (n_columns, samples, k) and …: the other side's
-    M, N    of shape (samples, k + 1): what the rows, or columns, of a sample are drawn around; for ids never seen
-    S, T    of shape (samples, k + 1, k + 1): the covariances of that
-    v       1/τ_s, and what is not known of rows or columns without observations
+Sample s says that the pair (u, i) is N(μ_s, v_s), with the score μ_s = p·q + b + c of its own factors and biases, and
+the variance v_s: 1/τ_s, and what is not known of rows or columns without observations.
 
 Why it is written out: the samples of a pair lie side by side, and no array of pairs × samples is made.
 """
@@ -14,6 +9,7 @@ Why it is written out: the samples of a pair lie side by side, and no array of p
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +26,49 @@ STEPS = 60  # of Newton's method at most; a handful are needed
 EXACT = 1e-9  # of a probability
 
 
+class Sampled(NamedTuple):
+    """The rows of each sample, or its columns.
+
+    Attributes
+    ----------
+    factors : ndarray of shape (n_rows, samples, k)
+    biases : ndarray of shape (n_rows, samples)
+    means : ndarray of shape (samples, k + 1)
+        What the rows of a sample are drawn around; for ids never seen.
+    """
+
+    factors: Singles
+    biases: Singles
+    means: Singles
+
+
+class Spread(NamedTuple):
+    """What is not known of a score.
+
+    Attributes
+    ----------
+    noise : ndarray of shape (samples,)
+        τ.
+    rows, columns : ndarray of shape (samples, k + 1, k + 1)
+        The covariances with which rows, or columns, are drawn around their means.
+    row_is_new, column_is_new : ndarray of bool
+        Which of them have no observations.
+    """
+
+    noise: Doubles
+    rows: Doubles
+    columns: Doubles
+    row_is_new: Marks
+    column_is_new: Marks
+
+
 @kernel
-def mean_scores(
-    u: Ints, i: Ints, P: Singles, b: Singles, M: Singles, Q: Singles, c: Singles, N: Singles, out: Doubles
-) -> None:  # fmt: skip
+def mean_scores(u: Ints, i: Ints, rows: Sampled, columns: Sampled, out: Doubles) -> None:
     """The mean score of each pair over all samples; −1 stands for an id never seen."""
-    samples, k = P.shape[1], P.shape[2]
+    samples = rows.factors.shape[1]
     scores = np.empty(samples, np.float64)
     for n in range(len(u)):
-        score_all(u[n], i[n], k, P, b, M, Q, c, N, scores)
+        score_all(u[n], i[n], rows, columns, scores)
         total = 0.0
         for s in range(samples):
             total += scores[s]
@@ -46,10 +76,11 @@ def mean_scores(
 
 
 @inner
-def score_all(
-    u: int, i: int, k: int, P: Singles, b: Singles, M: Singles, Q: Singles, c: Singles, N: Singles, scores: Doubles
-) -> None:  # fmt: skip
+def score_all(u: int, i: int, rows: Sampled, columns: Sampled, scores: Doubles) -> None:
     """The score of one pair in each sample."""
+    P, b, M = rows
+    Q, c, N = columns
+    k = P.shape[2]
     for s in range(len(scores)):
         p, q = P[u, s] if u >= 0 else M[s], Q[i, s] if i >= 0 else N[s]
         score = np.float64(b[u, s] if u >= 0 else M[s, k]) + np.float64(c[i, s] if i >= 0 else N[s, k])
@@ -60,18 +91,17 @@ def score_all(
 
 @kernel
 def quantiles(
-    u: Ints, i: Ints, P: Singles, b: Singles, M: Singles, S: Doubles, row_is_new: Marks, Q: Singles, c: Singles,
-    N: Singles, T: Doubles, column_is_new: Marks, noise: Doubles, share: float, normal: float, out: Doubles,
-) -> None:  # fmt: skip
+    u: Ints, i: Ints, rows: Sampled, columns: Sampled, spread: Spread, share: float, normal: float, out: Doubles
+) -> None:
     """The ends that have (1 − share) / 2 of each pair's mixture beyond them, to out[n, :2].
 
     `normal` is the standard normal distribution's upper end.
     """
-    samples, k = P.shape[1], P.shape[2]
+    samples = rows.factors.shape[1]
     scores, spreads = np.empty(samples, np.float64), np.empty(samples, np.float64)
     for n in range(len(u)):
-        score_all(u[n], i[n], k, P, b, M, Q, c, N, scores)
-        variances_all(u[n], i[n], k, P, M, S, row_is_new, Q, N, T, column_is_new, noise, spreads)
+        score_all(u[n], i[n], rows, columns, scores)
+        variances_all(u[n], i[n], rows, columns, spread, spreads)
         mean = variance = 0.0
         for s in range(samples):
             mean += scores[s] / samples
@@ -83,11 +113,12 @@ def quantiles(
 
 
 @inner
-def variances_all(
-    u: int, i: int, k: int, P: Singles, M: Singles, S: Doubles, row_is_new: Marks, Q: Singles, N: Singles, T: Doubles,
-    column_is_new: Marks, noise: Doubles, variances: Doubles,
-) -> None:  # fmt: skip
+def variances_all(u: int, i: int, rows: Sampled, columns: Sampled, spread: Spread, variances: Doubles) -> None:
     """The variance of an observation of one pair in each sample, given its score."""
+    P, _, M = rows
+    Q, _, N = columns
+    noise, S, T, row_is_new, column_is_new = spread
+    k = P.shape[2]
     new_row, new_column = u < 0 or row_is_new[u], i < 0 or column_is_new[i]
     for s in range(len(variances)):
         v = 1.0 / noise[s]

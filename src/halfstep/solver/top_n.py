@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from halfstep._support.memory import check_memory
 from halfstep.data import Lists
 from halfstep.errors import DataError
-from halfstep.solver.kernels.top_n import best_of_lists, best_of_near, scan_tile
+from halfstep.solver.kernels.top_n import Best, Factors, Listed, Near, best_of_lists, best_of_near, scan_tile
 from halfstep.solver.threads import OneBlasThread, Task, Team, threads_to_use, working
 
 Floats = NDArray[np.floating]
@@ -81,21 +81,24 @@ def best_columns(
     fast_Q, C = _singles(Q, q_scale), _singles(c, p_scale * q_scale) if c.any() else np.empty(0, np.float32)
     # A sum of rank + 1 products, all of whose factors were rounded when they were stored; below TINY, to nothing.
     r = (Q.shape[1] + 5) * (ROUNDING * (lengths * longest + offset) / (p_scale * q_scale) + TINY)
+    skipped, factors, ranked = Listed(skip.indptr, skip.indices), Factors(P, Q, c), Best(best, scores)
 
     def rank(first: int, last: int) -> None:
         at = last - first
-        heap = np.full((at, n), -np.inf, np.float32)
-        near, near_scores = np.empty((at, room), np.int32), np.empty((at, room), np.float32)
-        found, next_skip = np.zeros(at, np.int64), skip.indptr[first:last].copy()
+        kept = Near(
+            heap=np.full((at, n), -np.inf, np.float32),
+            columns=np.empty((at, room), np.int32),
+            scores=np.empty((at, room), np.float32),
+            found=np.zeros(at, np.int64),
+            next_skip=skip.indptr[first:last].copy(),
+        )
         fast_P, tile = _singles(P[first:last], p_scale), np.empty(at * columns, np.float32)
         for begin in range(0, len(Q), columns):
             some = fast_Q[begin : begin + columns]
             S = tile[: at * len(some)].reshape(at, len(some))
             np.matmul(fast_P, some.T, out=S)
-            scan_tile(
-                first, last, begin, S, C, r, skip.indptr, skip.indices, next_skip, heap, near, near_scores, found
-            )
-        best_of_near(first, last, r, skip.indptr, skip.indices, heap, near, near_scores, found, P, Q, c, best, scores)
+            scan_tile(first, last, begin, S, C, r, skipped, kept)
+        best_of_near(first, last, r, skipped, kept, factors, ranked)
 
     _run(rank, len(P), rows, threads)
     return best, scores
@@ -107,10 +110,11 @@ def best_of_given(
     """Rank the columns that each row lists, otherwise as `best_columns`."""
     given = _checked(P, Q, c, given)
     best, scores = _empty_lists(len(P), n)
-    P, Q = _read_only(P), _read_only(Q)
+    lists = Listed(given.indptr, given.indices)
+    factors, ranked = Factors(_read_only(P), _read_only(Q), c), Best(best, scores)
 
     def rank(first: int, last: int) -> None:
-        best_of_lists(first, last, given.indptr, given.indices, P, Q, c, best, scores)
+        best_of_lists(first, last, lists, factors, ranked)
 
     _run(rank, len(P), LISTS_AT_ONCE, threads_to_use(threads))
     return best, scores

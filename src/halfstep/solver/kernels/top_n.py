@@ -19,6 +19,8 @@ reads them once, a tile at a time that the caches hold, and touches next to noth
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,9 +36,54 @@ NOWHERE = -1  # fills lists that are short
 TOO_MANY = -1  # candidates for the room there is
 
 
+class Factors(NamedTuple):
+    """What exact scores are made of: P, Q and c."""
+
+    P: Floats
+    Q: Floats
+    c: Doubles
+
+
+class Listed(NamedTuple):
+    """Columns that are listed for each row u, ascending: ``columns[indptr[u]:indptr[u + 1]]``."""
+
+    indptr: Ints
+    columns: Ints
+
+
+class Near(NamedTuple):
+    """What is kept of some rows while tiles are scanned.
+
+    Attributes
+    ----------
+    heap : ndarray of shape (n_rows, n)
+        The highest scores so far.
+    columns, scores : ndarray of shape (n_rows, room)
+        Columns that were close to the lowest of these, or above it, when they were seen; and their scores.
+    found : ndarray of shape (n_rows,)
+        How many, or `TOO_MANY`.
+    next_skip : ndarray of shape (n_rows,)
+        Which of the columns that the row skips is the next one.
+    """
+
+    heap: Singles
+    columns: Ints
+    scores: Singles
+    found: Ints
+    next_skip: Ints
+
+
+class Best(NamedTuple):
+    """The columns that are listed for each row, and their scores."""
+
+    columns: Ints
+    scores: Doubles
+
+
 @inner
-def exact_score(u: int, i: int, P: Floats, Q: Floats, c: Doubles) -> np.float64:
+def exact_score(u: int, i: int, factors: Factors) -> np.float64:
     """c[i] + Σ_a P[u, a] · Q[i, a] in double precision."""
+    P, Q, c = factors
     total = np.float64(c[i])
     for a in range(P.shape[1]):
         total += np.float64(P[u, a]) * np.float64(Q[i, a])
@@ -61,11 +108,11 @@ def sift_down(heap: Singles, value: float) -> None:
 
 
 @kernel
-def write_best(u: int, columns: Ints, P: Floats, Q: Floats, c: Doubles, best: Ints, scores: Doubles) -> None:
+def write_best(u: int, columns: Ints, factors: Factors, best: Ints, scores: Doubles) -> None:
     """Rank the given columns, which ascend, by their exact scores, and write as many as there is room for."""
     exact = np.empty(len(columns), np.float64)
     for place in range(len(columns)):
-        exact[place] = -exact_score(u, columns[place], P, Q, c)
+        exact[place] = -exact_score(u, columns[place], factors)
     order = np.argsort(exact, kind="mergesort")  # stable: the lower column comes first
     listed = min(len(columns), len(best))
     for place in range(listed):
@@ -77,16 +124,15 @@ def write_best(u: int, columns: Ints, P: Floats, Q: Floats, c: Doubles, best: In
 
 @kernel
 def scan_tile(
-    first: int, last: int, begin: int, S: Singles, C: Singles, r: Doubles, indptr: Ints, skipped: Ints,
-    next_skip: Ints, heap: Singles, near: Ints, near_scores: Singles, found: Ints,
-) -> None:  # fmt: skip
-    """Note which columns may be among the best of the rows first … last − 1, which are 0 … of S, heap, near, found.
+    first: int, last: int, begin: int, S: Singles, C: Singles, r: Doubles, skip: Listed, kept: Near
+) -> None:
+    """Note which columns may be among the best of the rows first … last − 1, which are 0 … of S and of what is kept.
 
-    S holds the columns from `begin` on, and is overwritten; tiles come in the order of the columns. A row's heap
-    holds the highest scores so far; `near` the columns, and `near_scores` their scores, that were close to the lowest
-    of these, or above it, when they were seen; `found` how many, or `TOO_MANY`. ``skipped[indptr[u]:indptr[u + 1]]``
-    are the columns that row u skips, of which `next_skip` is the next one. C is empty where it is 0.
+    S holds the columns from `begin` on, and is overwritten; tiles come in the order of the columns. `skip` has the
+    columns that each row skips. C is empty where it is 0.
     """
+    indptr, skipped = skip
+    heap, near, near_scores, found, next_skip = kept
     width = S.shape[1]
     for u in range(first, last):
         place = u - first
@@ -132,33 +178,33 @@ def keep_near(near: Ints, near_scores: Singles, found: int, least: float) -> int
 
 
 @kernel
-def best_of_near(
-    first: int, last: int, r: Doubles, indptr: Ints, skipped: Ints, heap: Singles, near: Ints, near_scores: Singles,
-    found: Ints, P: Floats, Q: Floats, c: Doubles, best: Ints, scores: Doubles,
-) -> None:  # fmt: skip
+def best_of_near(first: int, last: int, r: Doubles, skip: Listed, kept: Near, factors: Factors, best: Best) -> None:
     """Write the best columns of the rows first … last − 1 once all tiles are scanned."""
+    indptr, skipped = skip
+    heap, near, near_scores, found, _ = kept
+    c, listed, scores = factors.c, best.columns, best.scores
     for u in range(first, last):
         place = u - first
         if found[place] == TOO_MANY:  # next to equal scores, more than there was room for: all columns are ranked
-            columns = np.empty(len(Q), near.dtype)
+            columns = np.empty(len(c), near.dtype)
             count, p = 0, indptr[u]
-            for i in range(len(Q)):
+            for i in range(len(c)):
                 if p < indptr[u + 1] and skipped[p] == i:
                     p += 1
                 elif c[i] > -np.inf:
                     columns[count] = i
                     count += 1
-            write_best(u, columns[:count], P, Q, c, best[u], scores[u])
+            write_best(u, columns[:count], factors, listed[u], scores[u])
         else:
             least = heap[place, 0] - np.float32(2.0 * r[u])
-            kept = keep_near(near[place], near_scores[place], found[place], least)
-            write_best(u, near[place, :kept], P, Q, c, best[u], scores[u])
+            left = keep_near(near[place], near_scores[place], found[place], least)
+            write_best(u, near[place, :left], factors, listed[u], scores[u])
 
 
 @kernel
-def best_of_lists(
-    first: int, last: int, indptr: Ints, listed: Ints, P: Floats, Q: Floats, c: Doubles, best: Ints, scores: Doubles
-) -> None:  # fmt: skip
-    """Write the best of the columns that each of the rows first … last − 1 lists, ascending."""
+def best_of_lists(first: int, last: int, lists: Listed, factors: Factors, best: Best) -> None:
+    """Write the best of the columns that each of the rows first … last − 1 lists."""
+    indptr, columns = lists
+    listed, scores = best
     for u in range(first, last):
-        write_best(u, listed[indptr[u] : indptr[u + 1]], P, Q, c, best[u], scores[u])
+        write_best(u, columns[indptr[u] : indptr[u + 1]], factors, listed[u], scores[u])

@@ -301,7 +301,8 @@ class CPU:
                 if basis is not None:
                     solved[:, :k] = solved[:, :k] @ basis.inverse.T
                 exactly, others = rows[is_exact[rows]], rows[~is_exact[rows]]
-                solve_blocked(exactly, cells, base, fixed, first, solved, losses)
+                if len(exactly) > 0:
+                    solve_blocked(exactly, cells, base, fixed, first, solved, losses)
                 if solver == "cg":
                     approach_rows(others, cells, base, fixed, first, solved, STEPS, losses)
                 else:

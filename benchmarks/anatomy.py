@@ -72,9 +72,16 @@ def solvers(data: hs.Interactions, rank: int, gemm: float) -> Iterator[list[str]
             exact = each(solver="cholesky")
             flops = rank * (rank + 1) + len(X) * rank**3 / 3 / len(data)
             yield [
-                f"{rank}", name, f"{read:.0f}", f"{step:.1f}", f"{4 * rank / step:.0f}", f"{walked:.0f}",
-                f"{each(solver='subspace'):.0f}", f"{exact:.0f}", f"{100 * flops / exact / gemm:.0f} %",
-            ]  # fmt: skip
+                f"{rank}",
+                name,
+                f"{read:.0f}",
+                f"{step:.1f}",
+                f"{4 * rank / step:.0f}",
+                f"{walked:.0f}",
+                f"{each(solver='subspace'):.0f}",
+                f"{exact:.0f}",
+                f"{100 * flops / exact / gemm:.0f} %",
+            ]
 
 
 @numba.njit
@@ -111,9 +118,13 @@ def parts(rank: int, gemm: float) -> list[str]:
     solving = seconds_of(lambda: solve(U, inverse, v, repeats // 10)) / (repeats // 10)
     rate = 1e-9 * rank * (rank + 1) / products
     return [
-        f"{rank}", f"{1e9 * products:.0f}", f"{rate:.0f}", f"{100 * rate / gemm:.0f} %", f"{1e6 * factoring:.1f}",
+        f"{rank}",
+        f"{1e9 * products:.0f}",
+        f"{rate:.0f}",
+        f"{100 * rate / gemm:.0f} %",
+        f"{1e6 * factoring:.1f}",
         f"{1e6 * solving:.1f}",
-    ]  # fmt: skip
+    ]
 
 
 def main() -> None:
@@ -124,8 +135,16 @@ def main() -> None:
         exact = [parts(rank, gemm) for rank in RANKS]
     machine = f"{doctor.examine(measure=False).processor}; a large matrix product: {gemm:.0f} GFLOP/s on one core."
     head = [
-        "rank", "side", " first pass", " each step", " GB/s", " `cg`", " `subspace`", " `cholesky`", " of a product"
-    ]  # fmt: skip
+        "rank",
+        "side",
+        " first pass",
+        " each step",
+        " GB/s",
+        " `cg`",
+        " `subspace`",
+        " `cholesky`",
+        " of a product",
+    ]
     text = f"{machine}\n\n{table(head, solving)}"
     write_between(ROOT / "docs" / "speed.md", "solvers", text)
     head = [

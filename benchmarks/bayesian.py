@@ -252,9 +252,13 @@ def large() -> Lines:
     users, items = interactions(138_000, 27_000, 10_000_000)
     data = hs.Interactions.from_arrays(users, items, ratings(users, items))
     als = hs.ALS(
-        hs.Explicit(biases=True), rank=LARGE_RANK, solver=hs.solvers.Cholesky(extrapolation=0.0, refresh_users=False),
-        iterations=LARGE_ITERATIONS, random_state=0, progress=False,
-    )  # fmt: skip
+        hs.Explicit(biases=True),
+        rank=LARGE_RANK,
+        solver=hs.solvers.Cholesky(extrapolation=0.0, refresh_users=False),
+        iterations=LARGE_ITERATIONS,
+        random_state=0,
+        progress=False,
+    )
     sampler = hs.BayesianALS(
         rank=LARGE_RANK, iterations=LARGE_ITERATIONS, burn_in=LARGE_ITERATIONS - 2, random_state=0, progress=False
     )

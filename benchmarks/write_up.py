@@ -146,9 +146,12 @@ def main() -> None:
     init = start(data)
     weight = hs.weights.linear_popularity(w0=W0, wk=WK)
     options = {
-        "rank": RANK, "regularization": hs.Regularization(LAMBDA, exponent=0.0), "iterations": ITERATIONS,
-        "init": init, "solver": hs.solvers.Cholesky(extrapolation=0.0, refresh_users=False),
-    }  # fmt: skip
+        "rank": RANK,
+        "regularization": hs.Regularization(LAMBDA, exponent=0.0),
+        "iterations": ITERATIONS,
+        "init": init,
+        "solver": hs.solvers.Cholesky(extrapolation=0.0, refresh_users=False),
+    }
     print(f"{platform.machine()}, {available_cores()} cores, NumPy {np.__version__}")
 
     plain = hs.ALS(hs.Explicit(missing_weight=1.0, biases=False), **options)

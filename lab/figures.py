@@ -129,9 +129,11 @@ def draw_methods(figure: Figure, methods: Sequence[Method], n_pairs: int) -> Non
         score = method.known
         if score.value > right:
             axes.annotate(
-                "", (right, place), (right - 0.035, place),
+                "",
+                (right, place),
+                (right - 0.035, place),
                 arrowprops={"arrowstyle": "-|>", "color": color, "linewidth": 2.0},
-            )  # fmt: skip
+            )
             axes.text(right - 0.05, place, f"{score.value:.3f}, off the scale", ha="right", va="center", color=color)
             continue
         axes.plot([score.low, score.high], [place, place], color=color, alpha=0.35, linewidth=5)
@@ -201,9 +203,14 @@ def draw_online(figure: Figure, online: Online) -> None:
     ends.sort()
     for (end, name, color), height in zip(ends, spaced([end for end, *_ in ends], LABEL_HEIGHT), strict=True):
         axes.annotate(
-            f"{name}: {end:.3f}", (n, height), (8, 0), textcoords="offset points",
-            color=color, va="center", annotation_clip=False,
-        )  # fmt: skip
+            f"{name}: {end:.3f}",
+            (n, height),
+            (8, 0),
+            textcoords="offset points",
+            color=color,
+            va="center",
+            annotation_clip=False,
+        )
     axes.set_xlim(0, n)
     axes.set_ylim(0, HIGHEST_SHARE)
     axes.locator_params(axis="x", nbins=3 if is_narrow(figure) else 6)

@@ -36,9 +36,13 @@ def eals() -> hs.ALS:
 def ials() -> hs.ALS:
     """Return iALS, unfitted."""
     return hs.presets.ials(
-        RANK, IALS["regularization"], IALS["unobserved_weight"], IALS["regularization_exp"], int(IALS["epochs"]),
+        RANK,
+        IALS["regularization"],
+        IALS["unobserved_weight"],
+        IALS["regularization_exp"],
+        int(IALS["epochs"]),
         random_state=SEED,
-    ).set_params(progress=False)  # fmt: skip
+    ).set_params(progress=False)
 
 
 class Setting(NamedTuple):

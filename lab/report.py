@@ -197,16 +197,24 @@ def _mistake(mistake: Mistake) -> str:
 def _corrected(caption: str, metric: Metric, rows: Sequence[Row], n_test: int, n_known: int) -> str:
     best = (min if IS_ERROR[metric] else max)(rows, key=lambda row: row.known.value)
     columns = (
-        "method", "settings tried", "inner split", f"test, {n_test:,}", f"test, {n_known:,}",
+        "method",
+        "settings tried",
+        "inner split",
+        f"test, {n_test:,}",
+        f"test, {n_known:,}",
         f"{n_known:,}, {len(SEEDS)} seeds",
-    )  # fmt: skip
+    )
     lines = [
         (
-            f"{escape(row.name)}<br><small>{escape(parameters_in_words(row))}</small>", str(row.candidates),
-            f"{row.validation:.4f}", _estimate(row.test), _estimate(row.known), row.over_seeds,
+            f"{escape(row.name)}<br><small>{escape(parameters_in_words(row))}</small>",
+            str(row.candidates),
+            f"{row.validation:.4f}",
+            _estimate(row.test),
+            _estimate(row.known),
+            row.over_seeds,
         )
         for row in rows
-    ]  # fmt: skip
+    ]
     return f'<h3 class="table">{escape(caption)}</h3>{_table(columns, lines, rows.index(best))}'
 
 
@@ -215,10 +223,11 @@ def _methods(methods: Sequence[Method], n_test: int, n_known: int) -> str:
     lines = [
         (
             f'<span class="{"ours" if method.ours else "theirs"}">{escape(method.name)}</span>',
-            _estimate(method.test), _estimate(method.known),
+            _estimate(method.test),
+            _estimate(method.known),
         )
         for method in ordered
-    ]  # fmt: skip
+    ]
     return _table(("method", f"RMSE on {n_test:,}", f"RMSE on {n_known:,}"), lines)
 
 
@@ -241,11 +250,13 @@ def _sampled(sampled: Sampled, n_test: int, n_known: int) -> str:
         columns = "method", f"test, {n_test:,}", f"test, {n_known:,}", f"{n_known:,}, with each seed"
         lines = [
             (
-                escape(row.name), _estimate(row.test), _estimate(row.known),
+                escape(row.name),
+                _estimate(row.test),
+                _estimate(row.known),
                 ", ".join(f"{score:.4f}" for score in row.seeds),
             )
             for row in rows
-        ]  # fmt: skip
+        ]
         return f'<h3 class="table">{caption}, {n} seed{"s" * (n > 1)}</h3>{_table(columns, lines)}'
 
     held = {how: ", ".join(f"{100 * share:.1f}" for share in shares) for how, shares in sampled.coverage.items()}

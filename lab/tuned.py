@@ -60,8 +60,15 @@ def tuned_als(clock: Clock, split: Split, n_trials: int) -> Tuned:
     model = hs.ALS(objective, rank=16, regularization=1.0, iterations=20)
     tuning = clock.tune(
         lambda: hs.tune(
-            model, split.train, SPACE,
-            metric="rmse", split=3, search="tpe", n_trials=n_trials, random_state=SEED, progress=False,
+            model,
+            split.train,
+            SPACE,
+            metric="rmse",
+            split=3,
+            search="tpe",
+            n_trials=n_trials,
+            random_state=SEED,
+            progress=False,
         )
-    )  # fmt: skip
+    )
     return Tuned(tuning, estimate(tuning.model, split.test, "rmse"), estimate(tuning.model, split.known, "rmse"))

@@ -16,10 +16,17 @@ SOURCE = Path(halfstep.__file__).parent
 TRACED = {  # what reads and changes a model's state
     str(SOURCE / name)
     for name in (
-        "models/factor_model.py", "models/half_step_model.py", "models/incremental_model.py", "models/gramians.py",
-        "models/updates.py", "models/live_array.py", "data/overlay.py", "data/growable.py", "data/vocabulary.py",
+        "models/factor_model.py",
+        "models/half_step_model.py",
+        "models/incremental_model.py",
+        "models/gramians.py",
+        "models/updates.py",
+        "models/live_array.py",
+        "data/overlay.py",
+        "data/growable.py",
+        "data/vocabulary.py",
     )
-}  # fmt: skip
+}
 assert all(Path(name).is_file() for name in TRACED)
 BLOCKED = 0.02  # seconds after which a thread counts as waiting for a lock that the other one holds
 

@@ -33,9 +33,17 @@ class Problem:
     @property
     def transposed(self) -> Problem:
         return Problem(
-            self.observed.T, self.t.T, self.w.T, self.m, self.s,
-            self.column_lambda, self.row_lambda, self.rho, self.rank, self.biases,
-        )  # fmt: skip
+            self.observed.T,
+            self.t.T,
+            self.w.T,
+            self.m,
+            self.s,
+            self.column_lambda,
+            self.row_lambda,
+            self.rho,
+            self.rank,
+            self.biases,
+        )
 
 
 def terms(problem: Problem, X: np.ndarray, Y: np.ndarray) -> tuple[float, float, float]:

@@ -70,13 +70,19 @@ class Setting:
         row_counts, column_counts = counted.sum(axis=1), counted.sum(axis=0)
         missing = (s, m) if self.counts == "cells" else (np.zeros_like(s), np.zeros_like(m))
         return reference.Problem(
-            observed=table.observed, t=t, w=w, s=s, m=m,
+            observed=table.observed,
+            t=t,
+            w=w,
+            s=s,
+            m=m,
             row_lambda=reference.regularization(row_counts, *missing, strength=strength, exponent=self.exponent),
             column_lambda=reference.regularization(
                 column_counts, *missing[::-1], strength=self.item_ratio * strength, exponent=self.exponent
             ),
-            rho=rho, rank=rank, biases=self.biases,
-        )  # fmt: skip
+            rho=rho,
+            rank=rank,
+            biases=self.biases,
+        )
 
     def sides(self, table: Table, *, rank: int, strength: float, rho: float, dtype: str) -> tuple[Side, Side]:
         data = table.interactions

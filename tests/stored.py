@@ -31,21 +31,33 @@ MODELS = {
         hs.Implicit(
             observed_weight=weights.log_confidence(2, 30.5), missing_weight=weights.missing_popularity(3.0, 0.1 + 0.2)
         ),
-        rank=1, iterations=1, random_state=2, progress=False, threads=1,
+        rank=1,
+        iterations=1,
+        random_state=2,
+        progress=False,
+        threads=1,
     ),
     "als-arrays": hs.ALS(
         hs.Explicit(
             weight=weights.row_column(0.1, np.array([1, 2, 3]), np.arange(3, dtype=np.float32)[::-1]), biases=False
         ),
-        rank=2, iterations=1, init=(np.ones((3, 2)), [[0.1, 0.2]] * 3),
+        rank=2,
+        iterations=1,
+        init=(np.ones((3, 2)), [[0.1, 0.2]] * 3),
     ),
     "als-numpy": hs.ALS(
         hs.Explicit(biases=np.bool_(True), weight=np.float32(0.1)),
-        rank=np.int64(2), tol=np.float64(0.1), random_state=0,
+        rank=np.int64(2),
+        tol=np.float64(0.1),
+        random_state=0,
     ),
     "als-linked": hs.ALS(
-        hs.Explicit(biases=True), rank=2, regularization=hs.Regularization(features=(1.0, 2)), iterations=2,
-        implicit_features=True, random_state=0,
+        hs.Explicit(biases=True),
+        rank=2,
+        regularization=hs.Regularization(features=(1.0, 2)),
+        iterations=2,
+        implicit_features=True,
+        random_state=0,
     ),
     "bayesian": hs.BayesianALS(rank=2, iterations=4, burn_in=1, random_state=0),
     "sgd": hs.SGD(rank=4, iterations=3, random_state=np.random.default_rng(7)),
@@ -53,7 +65,7 @@ MODELS = {
     "item bias": hs.ItemBias(regularization=0.5),
     "biases": hs.UserItemBias(iterations=2),
     "popularity": hs.Popularity(),
-}  # fmt: skip
+}
 
 
 def fitted(name: str, data: Interactions = TITLED) -> FactorModel:

@@ -81,8 +81,10 @@ def everything(model: hs.ALS) -> list[Any]:
     """The state of a model in a form that can be compared."""
     arrays = (model.user_factors_, model.item_factors_, model.user_biases_, model.item_biases_, model.item_counts_)
     return [array.tolist() for array in arrays] + [
-        list(model.users_), list(model.items_), cells_of(model.interactions_)
-    ]  # fmt: skip
+        list(model.users_),
+        list(model.items_),
+        cells_of(model.interactions_),
+    ]
 
 
 def explained(model: hs.ALS) -> tuple[Any, ...]:
@@ -199,11 +201,17 @@ BULK = hs.Interactions.from_arrays(np.arange(600) % 30, np.arange(600) // 30, np
 @pytest.mark.parametrize(
     ("new", "kind", "step"),
     [
-        (BULK, "later", 3), (BULK, "first-of-copy", 7), (BULK, "first-of-fit", 7), (BULK, "first-of-file", 7),
-        (EVENT, "later", 5), (EVENT, "first-of-copy", 11), (EVENT, "first-of-fit", 5), (EVENT, "first-of-file", 5),
+        (BULK, "later", 3),
+        (BULK, "first-of-copy", 7),
+        (BULK, "first-of-fit", 7),
+        (BULK, "first-of-file", 7),
+        (EVENT, "later", 5),
+        (EVENT, "first-of-copy", 11),
+        (EVENT, "first-of-fit", 5),
+        (EVENT, "first-of-file", 5),
     ],
     ids=lambda value: {id(BULK): "bulk", id(EVENT): "two"}.get(id(value)),
-)  # fmt: skip
+)
 def test_an_interrupted_update_has_happened_or_not(
     new: hs.Interactions, kind: str, step: int, tmp_path: Path
 ) -> None:

@@ -26,11 +26,42 @@ class Odd:
 
 
 ODD_VALUES = [
-    None, "", "2", "no such word", b"2", -1, 0, 0.5, float("nan"), float("inf"), True, 10**30, 1j, np.int64(2),
-    np.float32(0.5), np.bool_(True), np.array(2), np.array([]), np.array([1, 2]), np.array(["a"]), [], [None], [[1]],
-    ("ndcg", None), {}, {"a": None}, {1}, Odd, Odd(), [Odd()], range(3), pd.DataFrame(), pd.Series(dtype=float),
-    pd.NA, slice(1),
-]  # fmt: skip
+    None,
+    "",
+    "2",
+    "no such word",
+    b"2",
+    -1,
+    0,
+    0.5,
+    float("nan"),
+    float("inf"),
+    True,
+    10**30,
+    1j,
+    np.int64(2),
+    np.float32(0.5),
+    np.bool_(True),
+    np.array(2),
+    np.array([]),
+    np.array([1, 2]),
+    np.array(["a"]),
+    [],
+    [None],
+    [[1]],
+    ("ndcg", None),
+    {},
+    {"a": None},
+    {1},
+    Odd,
+    Odd(),
+    [Odd()],
+    range(3),
+    pd.DataFrame(),
+    pd.Series(dtype=float),
+    pd.NA,
+    slice(1),
+]
 
 DATA = Interactions.from_arrays(list("aabbcca"), list("xyxyxzz"), [5, 1, 4, 2, 5, 1.0, 2], range(7), np.ones(7))
 EVENT = Interactions.from_arrays(["b"], ["z"], [1.0], [9], [1.0])
@@ -47,8 +78,16 @@ Call = tuple[Callable[..., Any], Callable[..., Any], Mapping[str, Any]]
 
 LARGE = {"rank", "iterations", "burn_in", "sample_memory", "resamples", "n_trials", "bins"}
 SIZES = {
-    "factors", "maxIter", "k", "niter", "epochs", "train_epochs", "n_components", "embedding_dim", "embedding_size"
-}  # fmt: skip
+    "factors",
+    "maxIter",
+    "k",
+    "niter",
+    "epochs",
+    "train_epochs",
+    "n_components",
+    "embedding_dim",
+    "embedding_size",
+}
 
 
 def fitting(kind: Any, **base: Any) -> Call:
@@ -76,18 +115,24 @@ def calls(folder: Path) -> dict[str, Call]:
     short = {"resamples": 2, "exclude_seen": False}
     search = {"data": DATA, "space": {"regularization": [1.0]}, "split": 1, "progress": False}
     found = {
-        "ALS": fitting(hs.ALS, **one), "SGD": fitting(hs.SGD, **one), "ItemBias": fitting(hs.ItemBias),
+        "ALS": fitting(hs.ALS, **one),
+        "SGD": fitting(hs.SGD, **one),
+        "ItemBias": fitting(hs.ItemBias),
         "BayesianALS": fitting(hs.BayesianALS, rank=1, iterations=2, burn_in=1, progress=False),
         "UserItemBias": fitting(hs.UserItemBias),
         "Explicit": (lambda **given: hs.ALS(hs.Explicit(**given), **one).fit(DATA), hs.Explicit, {}),
         "Implicit": (lambda **given: hs.ALS(hs.Implicit(**given), **one).fit(DATA), hs.Implicit, {}),
-        "Uniform": of(hs.Uniform, low=1, high=2), "Integers": of(hs.Integers, low=1, high=2),
+        "Uniform": of(hs.Uniform, low=1, high=2),
+        "Integers": of(hs.Integers, low=1, high=2),
         "LogUniform": of(hs.LogUniform, low=1, high=2),
         "from_arrays": of(Interactions.from_arrays, users=[1], items=[2]),
         "from_frame": of(Interactions.from_frame, frame=FRAME),
         "from_sparse": of(Interactions.from_sparse, matrix=csr_array([[1.0]])),
-        "subset": of(DATA.subset), "rebased": of(DATA.rebased), "with_values": of(DATA.with_values),
-        "with_weights": of(DATA.with_weights), "Vocabulary": of(hs.Vocabulary, ids=["a"]),
+        "subset": of(DATA.subset),
+        "rebased": of(DATA.rebased),
+        "with_values": of(DATA.with_values),
+        "with_weights": of(DATA.with_weights),
+        "Vocabulary": of(hs.Vocabulary, ids=["a"]),
         "positions": of(DATA.users.positions, ids=["a"]),
         "evaluate": of(hs.evaluate, model=ALS, test=DATA, **short),
         "evaluate_stream": of(hs.evaluate_stream, model=ALS, stream=EVENT, resamples=2, n=2, progress=False),
@@ -98,7 +143,8 @@ def calls(folder: Path) -> dict[str, Call]:
         "split_random": of(hs.split_random, data=DATA),
         "split_fraction_per_user": of(hs.split_fraction_per_user, data=DATA),
         "split_held_out_users": of(hs.split_held_out_users, data=DATA, user_fraction=0.5),
-        "k_folds": all_of(hs.k_folds, data=DATA), "keep_known": of(hs.keep_known, test=DATA, train=DATA),
+        "k_folds": all_of(hs.k_folds, data=DATA),
+        "keep_known": of(hs.keep_known, test=DATA, train=DATA),
         "time_folds": all_of(hs.time_folds, data=DATA, n_folds=1, test_fraction=0.3),
         "read_interactions": of(hs.read_interactions, path=folder / "table.csv"),
         "read_adjacency_lists": of(hs.read_adjacency_lists, path=folder / "lists.txt"),
@@ -110,17 +156,21 @@ def calls(folder: Path) -> dict[str, Call]:
         "novelty": of(hs.metrics.novelty, recommended=[["x"]], interactions=DATA),
         "weighted_rmse": of(hs.metrics.weighted_rmse, targets=[1.0], predictions=[1.0], weights=[1.0]),
         "frobenius": of(hs.metrics.frobenius, matrix=[[1.0]], user_factors=[[1.0]], item_factors=[[1.0]]),
-        "per_user": of(REPORT.per_user, model="ALS", metric="ndcg"), "report.to_frame": of(REPORT.to_frame),
+        "per_user": of(REPORT.per_user, model="ALS", metric="ndcg"),
+        "report.to_frame": of(REPORT.to_frame),
         "difference": of(REPORT.difference, a="ALS", b="Popularity", metric="ndcg"),
         "per_event": of(STREAM.per_event, metric="ndcg"),
         "compared_with": of(STREAM.compared_with, other=STREAM, metric="ndcg"),
-        "stream.to_frame": of(STREAM.to_frame), "lists.to_frame": of(ALS.recommend(["a"]).to_frame),
+        "stream.to_frame": of(STREAM.to_frame),
+        "lists.to_frame": of(ALS.recommend(["a"]).to_frame),
         "linear_popularity": of(hs.weights.linear_popularity, w0=1, wk=1),
-        "power_popularity": of(hs.weights.power_popularity, w0=1, e=1), "confidence": of(confidence, alpha=1),
+        "power_popularity": of(hs.weights.power_popularity, w0=1, e=1),
+        "confidence": of(confidence, alpha=1),
         "log_confidence": of(hs.weights.log_confidence, alpha=1, epsilon=1),
-        "row_column": of(hs.weights.row_column, w0=1, rows=1, columns=1), "preference": of(hs.weights.preference),
+        "row_column": of(hs.weights.row_column, w0=1, rows=1, columns=1),
+        "preference": of(hs.weights.preference),
         "missing_popularity": of(hs.weights.missing_popularity, c0=1, exponent=1),
-    }  # fmt: skip
+    }
     for name in ("precision", "recall", "hit_rate", "ndcg", "average_precision", "reciprocal_rank"):
         found[name] = of(getattr(hs.metrics, name), recommended=[["a"]], relevant=[["a"]])
     for name in ("rmse", "mae", "sign_accuracy"):
@@ -131,9 +181,10 @@ def calls(folder: Path) -> dict[str, Call]:
         found |= {
             f"{name}.predict": on(model, "predict", users=["a"], items=["x"]),
             f"{name}.recommend": on(model, "recommend", users=["a"]),
-            f"{name}.similar_items": on(model, "similar_items"), f"{name}.similar_users": on(model, "similar_users"),
+            f"{name}.similar_items": on(model, "similar_items"),
+            f"{name}.similar_users": on(model, "similar_users"),
             f"{name}.save": on(model, "save", path=folder / "saved"),
-        }  # fmt: skip
+        }
     for name, model in (("als", ALS), ("bayesian", BAYESIAN)):
         found |= {
             f"{name}.explain": on(model, "explain", user="a", item="x"),
@@ -181,9 +232,9 @@ def test_callbacks_are_a_list_of_functions(callbacks: Any) -> None:
 @pytest.mark.parametrize("path", ["a\0b", "a\ud800b", Path("a\0b")])
 def test_paths_contain_what_names_of_files_can_contain(path: Any) -> None:
     for name, call in {
-        "path": BIASES.save, "journal": lambda path: hs.tune(hs.ItemBias(), DATA, {"regularization": [1.0]}, split=1,
-                                                             journal=path),
-    }.items():  # fmt: skip
+        "path": BIASES.save,
+        "journal": lambda path: hs.tune(hs.ItemBias(), DATA, {"regularization": [1.0]}, split=1, journal=path),
+    }.items():
         with pytest.raises(
             ParameterError, match=rf"^{name}=.*: give a path without characters that no file name can"
         ):
@@ -196,7 +247,8 @@ def test_paths_contain_what_names_of_files_can_contain(path: Any) -> None:
 
 
 OF_THREADS: dict[str, Callable[[Any], object]] = {
-    "ALS": lambda threads: hs.ALS(threads=threads), "BayesianALS": lambda threads: hs.BayesianALS(threads=threads),
+    "ALS": lambda threads: hs.ALS(threads=threads),
+    "BayesianALS": lambda threads: hs.BayesianALS(threads=threads),
     "recommend": lambda threads: ALS.recommend(["a"], threads=threads),
     "recommend nobody": lambda threads: ALS.recommend([], threads=threads),
     "similar_items": lambda threads: ALS.similar_items("x", threads=threads),
@@ -204,7 +256,7 @@ OF_THREADS: dict[str, Callable[[Any], object]] = {
     "evaluate": lambda threads: hs.evaluate(ALS, DATA, exclude_seen=False, threads=threads),
     "evaluate values": lambda threads: hs.evaluate(ALS, DATA, "rmse", threads=threads),
     "evaluate_stream": lambda threads: hs.evaluate_stream(ALS, EVENT, threads=threads),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("threads", ["2", 0, -1, 1.5, True, [1], 10**9])
@@ -262,11 +314,12 @@ class TestWarningsOfInterruptedFits:
     """They point at the caller's line, once, whatever way leads to the fit."""
 
     MODELS: ClassVar[dict[str, Any]] = {
-        "ALS": hs.ALS(rank=1, iterations=9, random_state=0), "SGD": hs.SGD(rank=1, iterations=9, random_state=0),
+        "ALS": hs.ALS(rank=1, iterations=9, random_state=0),
+        "SGD": hs.SGD(rank=1, iterations=9, random_state=0),
         "BayesianALS": hs.BayesianALS(rank=1, iterations=9, burn_in=1, random_state=0),
         "ordinal": hs.BayesianALS(rank=1, iterations=9, burn_in=1, random_state=0, ordinal=True),
         "features": hs.BayesianALS(rank=1, iterations=9, burn_in=1, random_state=0, implicit_features=True),
-    }  # fmt: skip
+    }
 
     @pytest.fixture
     def interrupting(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,9 +178,15 @@ TEXT = st.text(st.characters(), max_size=8)  # with halves of surrogate pairs
 ZONES = st.none() | st.just(dt.UTC) | st.just(dt.timezone(dt.timedelta(hours=-5, minutes=7)))
 INSTANTS = (st.datetimes(timezones=ZONES) | st.times(timezones=ZONES)).map(lambda instant: instant.replace(fold=0))
 SCALARS = st.one_of(
-    st.integers(-(2**200), 2**200), TEXT, st.floats(-(2.0**52), 2.0**52), st.uuids(), st.decimals(allow_nan=False),
-    st.dates(), INSTANTS, st.timedeltas(),
-)  # fmt: skip
+    st.integers(-(2**200), 2**200),
+    TEXT,
+    st.floats(-(2.0**52), 2.0**52),
+    st.uuids(),
+    st.decimals(allow_nan=False),
+    st.dates(),
+    INSTANTS,
+    st.timedeltas(),
+)
 TICKS = st.integers(-(2**50), 2**50)  # of NumPy's instants and spans, which will not be compared with tuples
 NUMPY = st.builds(np.datetime64, TICKS, st.sampled_from(["s", "us", "D", "25s"])) | st.builds(
     np.timedelta64, TICKS, st.sampled_from(["s", "us", "D"])

@@ -145,9 +145,14 @@ def test_cmfrec_with_biases(seed: int, scale_lam: bool) -> None:
     Q = factors(seed)
     fitted = after_one_iteration(hs.presets.cmfrec_explicit(RANK, LAMBDAS, scale_lam=scale_lam), data, Q)
     theirs = peer("cmfrec").CMF.from_model_matrices(
-        np.zeros((30, RANK)), Q, glob_mean=data.values[data.observed].mean(), user_bias=np.zeros(30),
-        item_bias=np.zeros(17), lambda_=np.array(LAMBDAS), scale_lam=scale_lam,
-    )  # fmt: skip
+        np.zeros((30, RANK)),
+        Q,
+        glob_mean=data.values[data.observed].mean(),
+        user_bias=np.zeros(30),
+        item_bias=np.zeros(17),
+        lambda_=np.array(LAMBDAS),
+        scale_lam=scale_lam,
+    )
     users = np.flatnonzero(data.observed.any(axis=1))
     expected = []
     for u in users:

@@ -74,9 +74,14 @@ def run(command: str) -> str:
         return ""
     if words[0] != "halfstep":
         return subprocess.run(
-            command, shell=True, check=True, text=True, encoding="utf-8", stdout=subprocess.PIPE,
+            command,
+            shell=True,
+            check=True,
+            text=True,
+            encoding="utf-8",
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-        ).stdout  # fmt: skip
+        ).stdout
     printed = io.StringIO()
     with (
         mock.patch.object(sys, "argv", words),

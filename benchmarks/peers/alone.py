@@ -115,9 +115,12 @@ def in_new_process(package: str, code: str, *arguments: str, environment: dict[s
     """What a program prints that can be read as JSON; libraries may print, too. BLAS is as peers ask for."""
     one_thread = {} if package == OURS else {"OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
         env=os.environ | one_thread | (environment or {}),
-    )  # fmt: skip
+    )
     for line in reversed(done.stdout.splitlines()):
         with contextlib.suppress(json.JSONDecodeError):
             return json.loads(line)

@@ -89,9 +89,13 @@ def of_implicit(problem: Problem, rank: int, iterations: int, watch: Watch, *, u
 
     with peers_threads():
         model = AlternatingLeastSquares(
-            factors=rank, regularization=STRENGTH, alpha=WEIGHT, use_cg=use_cg, num_threads=THREADS,
+            factors=rank,
+            regularization=STRENGTH,
+            alpha=WEIGHT,
+            use_cg=use_cg,
+            num_threads=THREADS,
             iterations=iterations,
-        )  # fmt: skip
+        )
         model.user_factors, model.item_factors = problem.start(rank)
         watch.start()
         model.fit(
@@ -109,9 +113,16 @@ def of_irspack(problem: Problem, rank: int, iterations: int, watch: Watch, *, so
     with peers_threads():
         watch.start()
         model = IALSRecommender(
-            confidences, n_components=rank, alpha0=1.0, reg=STRENGTH, nu=0.0, loss_type="ORIGINAL",
-            solver_type=solver, n_threads=THREADS, train_epochs=iterations,
-        )  # fmt: skip
+            confidences,
+            n_components=rank,
+            alpha0=1.0,
+            reg=STRENGTH,
+            nu=0.0,
+            loss_type="ORIGINAL",
+            solver_type=solver,
+            n_threads=THREADS,
+            train_epochs=iterations,
+        )
         model.start_learning()
         for _ in range(iterations):
             model.run_epoch()

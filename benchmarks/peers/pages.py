@@ -55,11 +55,14 @@ def of_race(race: Race) -> str:
     target = f"{race.target:,.0f}" if race.score == "objective" else f"{race.target:.4f}"
     rows = [
         [
-            each.name, seconds(each.iteration), seconds(each.reached), f"{each.runs} × {each.iterations}",
+            each.name,
+            seconds(each.iteration),
+            seconds(each.reached),
+            f"{each.runs} × {each.iterations}",
             "" if each.gemm_share is None else f"{100 * each.gemm_share:.0f} %",
         ]
         for each in race.fits
-    ]  # fmt: skip
+    ]
     head = ["", " seconds an iteration", f" seconds to {race.score} {target}", " turns × iterations", " of a product"]
     lines = [
         f"### {race.data}, rank {race.rank}, to an equal {race.score}",
@@ -74,11 +77,16 @@ def of_race(race: Race) -> str:
 def of_pairs(pairs: list[Pair]) -> str:
     rows = [
         [
-            each.what, seconds(each.ours), each.our_quality, each.peer, seconds(each.theirs), each.their_quality,
+            each.what,
+            seconds(each.ours),
+            each.our_quality,
+            each.peer,
+            seconds(each.theirs),
+            each.their_quality,
             times(each.theirs / each.ours),
         ]
         for each in pairs
-    ]  # fmt: skip
+    ]
     return table(["", " halfstep, s", "", "peer", " its seconds", "", " times as fast"], rows)
 
 

@@ -39,11 +39,14 @@ def to_objective(title: str, problem: Problem, rank: int) -> Race:
     flops = 2 * (len(problem.users) * rank * (rank + 1) + sum(problem.shape) * rank**3 / 6)
     fits = [
         fit(
-            each, scored.get(each.name), timed[each.name], lambda score: score <= target,
+            each,
+            scored.get(each.name),
+            timed[each.name],
+            lambda score: score <= target,
             flops / gemm / 1e9 if each.exact else None,
         )
         for each in takes_part
-    ]  # fmt: skip
+    ]
     of_target = f"what {first.name} has after {ITERATIONS} iterations"
     return Race(title, str(problem), rank, "objective", target, of_target, gemm, fits)
 
@@ -100,9 +103,12 @@ def run(each: Contender, problem: Problem, rank: int, iterations: int, watch: Wa
 
 
 def fit(
-    each: Contender, scored: Watch | None, timed: list[Watch], good: Callable[[float], bool],
+    each: Contender,
+    scored: Watch | None,
+    timed: list[Watch],
+    good: Callable[[float], bool],
     exact_seconds: float | None,
-) -> Fit:  # fmt: skip
+) -> Fit:
     """Medians over the timed runs, to the first iteration whose score was good."""
     seconds = np.median([watch.seconds for watch in timed], axis=0)
     iteration = statistics.median(np.concatenate([np.diff(watch.seconds) for watch in timed]))

@@ -51,18 +51,30 @@ def beside_cmfrec(title: str, data: hs.Interactions, rank: int, strength: float,
             preset.solver = "auto"
         model = preset.set_params(progress=False)
         peer = CMF(
-            k=rank, lambda_=strength, method="als", use_cg=use_cg, niter=iterations, nthreads=THREADS, use_float=True,
-            verbose=False, precompute_for_predictions=False,
-        )  # fmt: skip
+            k=rank,
+            lambda_=strength,
+            method="als",
+            use_cg=use_cg,
+            niter=iterations,
+            nthreads=THREADS,
+            use_float=True,
+            verbose=False,
+            precompute_for_predictions=False,
+        )
         model.fit(train)  # compiles
         with peers_threads():
             mine, theirs = take_turns(lambda m=model: m.fit(replace(train)), lambda p=peer: p.fit(matrix))
         known = (*peer.A_.shape, *peer.B_.shape)
         assert known == (train.n_users, rank, train.n_items, rank), f"cmfrec's factors have the shapes {known}"
         imported = hs.persistence.from_arrays(
-            peer.A_, peer.B_, users=train.users, items=train.items, user_biases=peer.user_bias_,
-            item_biases=peer.item_bias_, mean=peer.glob_mean_,
-        )  # fmt: skip
+            peer.A_,
+            peer.B_,
+            users=train.users,
+            items=train.items,
+            user_biases=peer.user_bias_,
+            item_biases=peer.item_bias_,
+            mean=peer.glob_mean_,
+        )
         errors = [hs.metrics.rmse(test.values, each.predict(test)) for each in (model, imported)]
         totals = [objective(each, train, strength) for each in (model, imported)]
         qualities = [f"RMSE {error:.4f}, objective {total:,.0f}" for error, total in zip(errors, totals, strict=True)]

@@ -106,9 +106,13 @@ class Free(Phase):
 
     def workers(self) -> list[Callable[[np.random.Generator], None]]:
         return [
-            lambda rng: self._learn(rng, 0), lambda rng: self._learn(rng, 1),
-            self._recommend, self._score, self._fold_in, self._keep,
-        ]  # fmt: skip
+            lambda rng: self._learn(rng, 0),
+            lambda rng: self._learn(rng, 1),
+            self._recommend,
+            self._score,
+            self._fold_in,
+            self._keep,
+        ]
 
     def _learn(self, rng: np.random.Generator, number: int) -> None:
         """New and known users and items; now and then many at once."""

@@ -32,9 +32,33 @@ from halfstep.errors import DataError, SkippedLinesWarning
 MUTATIONS = 500
 ROWS = 60
 PIECES = [
-    b'"', b'""', b'"\n"', b",", b"\t", b"::", b";", b"\n", b"\r\n", b"\r", b"\n\n", b"#", b" ", b"\\", b"'", b"\xe9",
-    b"\0", b"{", b"}", b"[", b"null", b"1e999", b"nan", b"-", b"\xef\xbb\xbf", b"7",
-]  # fmt: skip
+    b'"',
+    b'""',
+    b'"\n"',
+    b",",
+    b"\t",
+    b"::",
+    b";",
+    b"\n",
+    b"\r\n",
+    b"\r",
+    b"\n\n",
+    b"#",
+    b" ",
+    b"\\",
+    b"'",
+    b"\xe9",
+    b"\0",
+    b"{",
+    b"}",
+    b"[",
+    b"null",
+    b"1e999",
+    b"nan",
+    b"-",
+    b"\xef\xbb\xbf",
+    b"7",
+]
 
 
 @dataclass(frozen=True)
@@ -89,7 +113,7 @@ def originals() -> list[Original]:
         Original("ratings.dat", colons.encode(), {**by_place, "separator": "::"}, "::", False),
         Original("notes.csv", comma.encode(), {"decimal": ",", "separator": ";"}, ";"),
         Original("plays.jsonl", lines.encode(), {}, "", False, True, True),
-    ]  # fmt: skip
+    ]
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:

@@ -155,9 +155,16 @@ def examine(*, measure: bool = True) -> Report:
     }
     kernels = [holding for files in _kernel_files() for holding in files.holdings(target())]
     return Report(
-        versions, f"{_processor()} ({triple.partition('-')[0]}, {processor})", available_cores(), os.cpu_count() or 1,
-        vector_bits, blas, kernels, speed, _advise(vector_bits, blas, kernels),
-    )  # fmt: skip
+        versions,
+        f"{_processor()} ({triple.partition('-')[0]}, {processor})",
+        available_cores(),
+        os.cpu_count() or 1,
+        vector_bits,
+        blas,
+        kernels,
+        speed,
+        _advise(vector_bits, blas, kernels),
+    )
 
 
 def warm() -> Warmth:
@@ -178,9 +185,12 @@ def warm() -> Warmth:
     history = {"new": {0: 1.0, 1: 5.0}}
     more = Interactions.from_arrays([0, n_users], [1, 2], [1.0, 2.0])
     objectives = (
-        Explicit(), Explicit(biases=True), Explicit(missing_weight=1.0), Implicit(),
+        Explicit(),
+        Explicit(biases=True),
+        Explicit(missing_weight=1.0),
+        Implicit(),
         Implicit(observed_weight=0.5, missing_weight=1.0),  # not definite in singles: solved again in doubles
-    )  # fmt: skip
+    )
     for objective in objectives:
         for rank in (8, EXACT_RANK + 8):
             model = ALS(objective, rank=rank, iterations=1, random_state=0, progress=False).fit(data)

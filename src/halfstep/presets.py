@@ -469,8 +469,11 @@ def cmfrec_explicit(
         ratios of biases to factors for users than for items.
     """
     for name, flag in (
-        ("user_bias", user_bias), ("item_bias", item_bias), ("center", center), ("scale_lam", scale_lam)
-    ):  # fmt: skip
+        ("user_bias", user_bias),
+        ("item_bias", item_bias),
+        ("center", center),
+        ("scale_lam", scale_lam),
+    ):
         check_flag(name, flag)
     if not user_bias == item_bias == center:
         raise ParameterError(

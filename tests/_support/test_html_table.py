@@ -21,9 +21,13 @@ def data() -> hs.Interactions:
     rng = np.random.default_rng(0)
     u, i = np.nonzero(rng.random((30, 12)) < 0.5)
     made = hs.Interactions.from_arrays(
-        [USERS[k] for k in u], [ITEMS[k] for k in i], rng.integers(1, 6, len(u)), np.arange(len(u)), np.ones(len(u)),
+        [USERS[k] for k in u],
+        [ITEMS[k] for k in i],
+        rng.integers(1, 6, len(u)),
+        np.arange(len(u)),
+        np.ones(len(u)),
         item_titles={item: f"Title of {item} {EVIL}" for item in ITEMS},
-    )  # fmt: skip
+    )
     assert (made.n_users, made.n_items) == (30, 12)
     return made
 
@@ -56,10 +60,15 @@ THINGS: dict[str, Any] = {
     "Evaluation": hs.evaluate({EVIL: hs.Popularity().fit(TRAIN)}, TEST, resamples=10),
     "StreamEvaluation": hs.evaluate_stream(ALS, EVENTS, resamples=10, n=2, progress=False),
     "Tuning": hs.tune(
-        hs.ItemBias(), DATA, {"regularization": [float(k) for k in range(8)]}, split=2, prune=False, progress=False,
+        hs.ItemBias(),
+        DATA,
+        {"regularization": [float(k) for k in range(8)]},
+        split=2,
+        prune=False,
+        progress=False,
         random_state=0,
     ),
-}  # fmt: skip
+}
 TAGS = {"div", "table", "thead", "tbody", "tr", "th", "td"}
 
 
@@ -208,6 +217,9 @@ def test_cells_are_formatted_and_cut() -> None:
     assert page.rows[1:] == [["1,234,567", "x" * 199 + "…"], ["0.1235", "–"], ["–", "y"]]
     assert Page(html_table("t", [], [])).tags == ["div", "div"]
     assert [and_more(count, "user") for count in (-1, 0, 1, 2000)] == [
-        [], [], ["… and 1 more user"], ["… and 2,000 more users"],
-    ]  # fmt: skip
+        [],
+        [],
+        ["… and 1 more user"],
+        ["… and 2,000 more users"],
+    ]
     assert and_more(2, "item", " of each") == ["… and 2 more items of each"]

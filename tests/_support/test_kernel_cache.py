@@ -77,8 +77,10 @@ class Package:
         """The same in a process of its own."""
         return subprocess.Popen(
             [sys.executable, "-B", "-c", IN_A_NEW_PROCESS, argument],
-            env=os.environ | {"PYTHONPATH": str(self.root)} | variables, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            env=os.environ | {"PYTHONPATH": str(self.root)} | variables,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
 
 def answer(process: subprocess.Popen[str]) -> tuple[float, int]:

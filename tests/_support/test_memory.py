@@ -103,8 +103,18 @@ def test_numbers_beyond_64_bits_are_refused_wherever_n_is_given(data: hs.Interac
     with pytest.raises(ParameterError, match=f"metric 'ndcg@{HUGE}': give a cutoff of at most {2**63 - 1}"):
         hs.evaluate(model, test, f"ndcg@{HUGE}")
     hs.evaluate(model, test, f"ndcg@{2**63 - 1}")
-    every = ["ndcg", "recall", "attainable_recall", "hit_rate", "precision", "average_precision", "reciprocal_rank",
-             "attainable_average_precision", "coverage", "novelty"]  # fmt: skip
+    every = [
+        "ndcg",
+        "recall",
+        "attainable_recall",
+        "hit_rate",
+        "precision",
+        "average_precision",
+        "reciprocal_rank",
+        "attainable_average_precision",
+        "coverage",
+        "novelty",
+    ]
     longest, all_of_them = hs.evaluate(model, test, every, n=2**63 - 1), hs.evaluate(model, test, every, n=3)
     for metric in set(every) - {"precision"}:
         assert longest["ALS", metric] == pytest.approx(all_of_them["ALS", metric])

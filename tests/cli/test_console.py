@@ -21,10 +21,34 @@ from shell import Shell
 ESCAPES = "\x1b[31mred\x07"
 OVERRIDE = "\u202egnp.exe"
 ODD_IDS = [
-    ESCAPES, OVERRIDE, ":smile:", "a :heart: b", ":+1:", "[bold]loud[/bold]", "[/]", "東京タワー", "שלום", "a\nb",
-    "c\rd", "e\r\nf", 'g"h', "i,j", "k\tl", "m" * 300, "word " * 60 + "end", "東" * 150, "naïve café",
-    "👩\u200d👧", "\u2028", "\x85", "x\u00ady", "=1+1", "-cmd", "+1", "@SUM(1)",
-]  # fmt: skip
+    ESCAPES,
+    OVERRIDE,
+    ":smile:",
+    "a :heart: b",
+    ":+1:",
+    "[bold]loud[/bold]",
+    "[/]",
+    "東京タワー",
+    "שלום",
+    "a\nb",
+    "c\rd",
+    "e\r\nf",
+    'g"h',
+    "i,j",
+    "k\tl",
+    "m" * 300,
+    "word " * 60 + "end",
+    "東" * 150,
+    "naïve café",
+    "👩\u200d👧",
+    "\u2028",
+    "\x85",
+    "x\u00ady",
+    "=1+1",
+    "-cmd",
+    "+1",
+    "@SUM(1)",
+]
 
 
 def save(path: Path, items: list[str], titles: dict[str, str] | None = None) -> Path:
@@ -96,8 +120,10 @@ def test_a_narrow_terminal_breaks_ids_and_does_not_cut_them(odd_model: Path) -> 
     ours, theirs = os.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", "from halfstep.cli import main; main()", "recommend", odd_model, "new", "-n", "100"],
-        stdout=theirs, stderr=subprocess.PIPE, env={**os.environ, "COLUMNS": "60", "TERM": "xterm"},
-    )  # fmt: skip
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "COLUMNS": "60", "TERM": "xterm"},
+    )
     os.close(theirs)
     shown = b""
     try:
@@ -152,9 +178,7 @@ def test_our_reader_reads_back_what_was_written(shell: Shell, odd_model: Path, t
 @pytest.mark.parametrize("item", ["=1+1", "+1", "-cmd", "@SUM(1)", "\tx", "\ry", "plain", "a=b"])
 def test_formulas_are_escaped_on_request(shell: Shell, tmp_path: Path, suffix: str, item: str) -> None:
     path, model = tmp_path / f"all.{suffix}", save(tmp_path / "m", [item])
-    for options, expected in (
-        (["--escape-formulas"], item if item in ("plain", "a=b") else f"'{item}"), ([], item)
-    ):  # fmt: skip
+    for options, expected in ((["--escape-formulas"], item if item in ("plain", "a=b") else f"'{item}"), ([], item)):
         shell("recommend", model, "-o", path, "--include-seen", *options)
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t" if suffix == "tsv" else ","))
@@ -224,6 +248,8 @@ def test_tables_in_python_show_ids_of_any_class_safely() -> None:
 def test_a_stream_that_lacks_a_character_shows_its_code(odd_model: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from halfstep.cli import main; main()", "recommend", odd_model, "東", "-n", "1"],
-        capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
     assert io.BytesIO(done.stdout).readline() == b"for user \\u6771\n"

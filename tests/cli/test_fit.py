@@ -89,8 +89,11 @@ def test_recommend_to_a_user(shell: Shell, ratings_model: Path) -> None:
     assert all(item in out and f"{score:.4f}" in out for item, score in best)
     told = json.loads(shell("recommend", ratings_model, "user 1", "user 7", "-n", 2, "--json")[0])
     assert [(row["user"], row["rank"]) for row in told] == [
-        ("user 1", 1), ("user 1", 2), ("user 7", 1), ("user 7", 2)
-    ]  # fmt: skip
+        ("user 1", 1),
+        ("user 1", 2),
+        ("user 7", 1),
+        ("user 7", 2),
+    ]
     assert (told[0]["item"], told[0]["score"]) == best[0]
 
 
@@ -179,8 +182,9 @@ def test_evaluate_holds_the_future_back(shell: Shell, folder: Path) -> None:
     options = ["--metrics", "rmse,recall", "-n", "5,20", "--iterations", 3, "--json"]
     told = json.loads(shell("evaluate", folder / "ratings.csv", *COLUMNS, *options)[0])
     figures = {(row["model"], row["metric"], row["n"]): row["value"] for row in told["rows"]}
-    train, test = hs.split_by_time(hs.read_interactions(folder / "ratings.csv", user="who", item="film",
-                                                        value="stars", timestamp="when"), 0.2)  # fmt: skip
+    train, test = hs.split_by_time(
+        hs.read_interactions(folder / "ratings.csv", user="who", item="film", value="stars", timestamp="when"), 0.2
+    )
     model = hs.ALS(iterations=3, random_state=0).fit(train)
     assert figures["ALS", "rmse", None] == pytest.approx(hs.metrics.rmse(test.values, model.predict(test)))
     assert figures["Popularity", "rmse", None] is None  # it predicts no values; JSON knows no NaN

@@ -61,9 +61,14 @@ def test_another_file_is_written_on_request(shell: Shell, folder: Path) -> None:
     told = json.loads(out)
     assert told.pop("seconds") >= 0
     assert told == {
-        "model": str(folder / "m"), "interactions": 4, "new_interactions": 3, "new_users": 1, "new_items": 1,
-        "touched_users": 2, "touched_items": 3,
-    }  # fmt: skip
+        "model": str(folder / "m"),
+        "interactions": 4,
+        "new_interactions": 3,
+        "new_users": 1,
+        "new_items": 1,
+        "touched_users": 2,
+        "touched_items": 3,
+    }
     assert (folder / "model.halfstep").read_bytes() == before
     assert "fresh" in hs.load(folder / "m").items_
 

@@ -104,10 +104,9 @@ WHERE_UNKNOWN_RAISES: dict[str, tuple[str, Callable[[hs.ALS, list, list, Any], A
     "recommend, raise": ("user", lambda m, u, i, x: m.recommend([*u, x], unknown="raise")),
     "predict, raise": ("item", lambda m, u, i, x: m.predict(u[0], x, unknown="raise")),
 }
-DOORS = (
-    [pytest.param("user", door, id=f"user: {name}") for name, door in USER_DOORS.items()]
-    + [pytest.param("item", door, id=f"item: {name}") for name, door in ITEM_DOORS.items()]
-)  # fmt: skip
+DOORS = [pytest.param("user", door, id=f"user: {name}") for name, door in USER_DOORS.items()] + [
+    pytest.param("item", door, id=f"item: {name}") for name, door in ITEM_DOORS.items()
+]
 
 
 def new_items(like: Any, count: int) -> list:
@@ -257,10 +256,16 @@ def test_recommend_takes_the_distinct_users_of_interactions_in_their_order(model
     frame = pd.DataFrame({"user": users, "item": items})
     expected = model.recommend([three, new, one])
     for asked in (
-        hs.Interactions.from_arrays(users, items), frame, frame[["user"]], pl.DataFrame({"user": users}),
-        pl.LazyFrame({"user": users}), {"user": users, "item": items}, frame.to_records(index=False),
-        pa.table({"user": users}), frame.astype({"user": "category"}),
-    ):  # fmt: skip
+        hs.Interactions.from_arrays(users, items),
+        frame,
+        frame[["user"]],
+        pl.DataFrame({"user": users}),
+        pl.LazyFrame({"user": users}),
+        {"user": users, "item": items},
+        frame.to_records(index=False),
+        pa.table({"user": users}),
+        frame.astype({"user": "category"}),
+    ):
         found = model.recommend(asked)
         assert found.user_ids.tolist() == [three, new, one]
         np.testing.assert_array_equal(found.positions, expected.positions)

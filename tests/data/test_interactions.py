@@ -576,10 +576,13 @@ class TestFramesOfOddKinds:
         def dictionary(values: list[Any]) -> Any:
             return pd.Series(pd.arrays.ArrowExtensionArray(pa.array(values).dictionary_encode()))  # type: ignore[attr-defined]
 
-        frame = pd.DataFrame({
-            "user": dictionary([f"u{k % 7}" for k in range(n)]), "item": dictionary(list(range(n))),
-            "value": dictionary([0.5 + k % 3 for k in range(n)]),
-        })  # fmt: skip
+        frame = pd.DataFrame(
+            {
+                "user": dictionary([f"u{k % 7}" for k in range(n)]),
+                "item": dictionary(list(range(n))),
+                "value": dictionary([0.5 + k % 3 for k in range(n)]),
+            }
+        )
         data = Interactions.from_frame(frame)
         assert data.user_ids.tolist() == [f"u{k % 7}" for k in range(n)]
         assert data.item_ids.tolist() == list(range(n))
@@ -706,12 +709,15 @@ class TestTablesOfOtherKinds:
         for thing, fault in (
             (Broken(), r"the Broken is not a table that can be read \(the connection was lost\)"),
             (pa.array([1, 2]), "is not a table that can be read"),
-            ([], "expected a table"), ([1, 2], "expected a table"), (np.ones((2, 2)), "expected a table"),
-            (RECORDS.reshape(2, 2), r"the record array has the shape \(2, 2\)"), ({}, "there is no column 'user'"),
+            ([], "expected a table"),
+            ([1, 2], "expected a table"),
+            (np.ones((2, 2)), "expected a table"),
+            (RECORDS.reshape(2, 2), r"the record array has the shape \(2, 2\)"),
+            ({}, "there is no column 'user'"),
             ({"user": "ann", "item": ["tea"]}, "the users must be an array"),
             ({"user": ["ann", "bob"], "item": ["tea"]}, "the columns differ in length"),
             ([*ROWS, {"user": "eve", "item": 10}], r"row 4 \(counted from 0\) has no 'value', but other rows do"),
-        ):  # fmt: skip
+        ):
             with pytest.raises(DataError, match=fault):
                 Interactions.from_frame(thing)
 
@@ -743,11 +749,12 @@ class TestTitles:
 
     def test_of_a_mapping_or_a_second_table(self) -> None:
         for titles in (
-            self.TITLES, {float(item): title for item, title in self.TITLES.items()},
+            self.TITLES,
+            {float(item): title for item, title in self.TITLES.items()},
             pd.DataFrame({"title": list(self.TITLES.values()), "item": list(self.TITLES), "year": [1, 2, 3]}),
             pl.DataFrame({"id": list(self.TITLES), "name": list(self.TITLES.values())}),
             [{"item": item, "title": title} for item, title in self.TITLES.items()],
-        ):  # fmt: skip
+        ):
             for data in (
                 Interactions.from_frame(COLUMNS, item_titles=titles),
                 Interactions.from_arrays(COLUMNS["user"], COLUMNS["item"], item_titles=titles),

@@ -27,12 +27,16 @@ def tastes() -> hs.Interactions:
     likes_food, likes_hot = rng.normal(size=60), rng.normal(size=60)
     rows = [
         (
-            f"u{u}", item,
-            3 + likes_food[u] * (1 if "food" in GENRES[item] else -1) + likes_hot[u] * ("hot" in GENRES[item])
+            f"u{u}",
+            item,
+            3
+            + likes_food[u] * (1 if "food" in GENRES[item] else -1)
+            + likes_hot[u] * ("hot" in GENRES[item])
             + 0.3 * rng.normal(),
         )
-        for u in range(60) for item in items[:-1]
-    ]  # fmt: skip
+        for u in range(60)
+        for item in items[:-1]
+    ]
     return hs.Interactions.from_arrays(*zip(*rows, strict=True))
 
 

@@ -119,9 +119,11 @@ def test_a_value_that_is_not_finite_names_user_and_item(
     matrix = sp.csr_array(DENSE)
     matrix.data[4] = value
     place = {
-        "frobenius": "row 2, column 2", "item_features": r"item 2 \(row 2\), column 2",
-        "user_features": r"user 2 \(row 2\), column 2", "fold_in features": r"user 2 \(row 2\), column 2",
-    }.get(door, r"user 2 \(row 2\), item 2 \(column 2\)")  # fmt: skip
+        "frobenius": "row 2, column 2",
+        "item_features": r"item 2 \(row 2\), column 2",
+        "user_features": r"user 2 \(row 2\), column 2",
+        "fold_in features": r"user 2 \(row 2\), column 2",
+    }.get(door, r"user 2 \(row 2\), item 2 \(column 2\)")
     with pytest.raises(DataError, match=f"the value at {place} is {value}, not a finite number"):
         DOORS[door](matrix, model, with_features)
 

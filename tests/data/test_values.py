@@ -168,17 +168,25 @@ class TestWhetherValuesWereGiven:
                 USERS, ITEMS, data.values if data.has_values else None, timestamps=range(8)
             )
             made = [
-                *hs.split_random(dated, 0.3, random_state=0), *hs.split_by_time(dated, 0.3),
-                *hs.split_leave_last_out(dated), *next(iter(hs.k_folds(dated, 2, random_state=0))),
-                dated.subset([1, 0]), dated.rebased(items=RATED.items), dated.with_weights(np.ones(8)),
-                dated.merged("last"), copy.copy(dated), pickle.loads(pickle.dumps(dated)),
+                *hs.split_random(dated, 0.3, random_state=0),
+                *hs.split_by_time(dated, 0.3),
+                *hs.split_leave_last_out(dated),
+                *next(iter(hs.k_folds(dated, 2, random_state=0))),
+                dated.subset([1, 0]),
+                dated.rebased(items=RATED.items),
+                dated.with_weights(np.ones(8)),
+                dated.merged("last"),
+                copy.copy(dated),
+                pickle.loads(pickle.dumps(dated)),
                 hs.Popularity().fit(dated).interactions_,
-            ]  # fmt: skip
+            ]
             hs.Popularity().fit(dated).save(tmp_path / "model")
             made.append(hs.load(tmp_path / "model").interactions_)
-            made.append(hs.persistence.from_arrays(
-                np.ones((4, 1)), np.ones((4, 1)), users=dated.users, items=dated.items, interactions=dated
-            ).interactions_)  # fmt: skip
+            made.append(
+                hs.persistence.from_arrays(
+                    np.ones((4, 1)), np.ones((4, 1)), users=dated.users, items=dated.items, interactions=dated
+                ).interactions_
+            )
             assert [each.has_values for each in made] == [data.has_values] * len(made)
 
     def test_depends_on_the_input(self, tmp_path: Path) -> None:
@@ -282,9 +290,10 @@ class TestErrorsOfPredictions:
     def test_are_refused_by_tune(self) -> None:
         space = {"rank": [1, 2]}
         for objective, metric in (
-            (hs.Implicit(), "rmse"), (hs.Implicit(), "sign_accuracy"),
+            (hs.Implicit(), "rmse"),
+            (hs.Implicit(), "sign_accuracy"),
             (hs.Implicit(target=weights.preference(3.5)), "mae"),
-        ):  # fmt: skip
+        ):
             signed = RATED.with_values(np.where(np.array(STARS) > 3, 1.0, -1.0))
             with pytest.raises(ParameterError, match=f"metric='{metric}' compares predictions with values, and ALS"):
                 hs.tune(hs.ALS(objective), signed if metric == "sign_accuracy" else RATED, space, metric=metric)

@@ -613,7 +613,7 @@ SERIES = {
     "pyarrow dictionaries": lambda column: pa.chunked_array(
         [pa.array(column[:99]).dictionary_encode(), pa.array(column[99:]).dictionary_encode()]
     ),
-}  # fmt: skip
+}
 of_each_series = pytest.mark.parametrize("make", SERIES.values(), ids=SERIES.keys())
 
 

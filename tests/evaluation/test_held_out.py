@@ -503,9 +503,13 @@ def test_tables_print_and_convert(models, halves):
     shown = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert shown["n_scored"] == result.n_scored
     assert shown["rows"][1] == {
-        "model": "implicit", "metric": "coverage", "n": 10, "value": result["implicit", "coverage"],
-        "low": None, "high": None,
-    }  # fmt: skip
+        "model": "implicit",
+        "metric": "coverage",
+        "n": 10,
+        "value": result["implicit", "coverage"],
+        "low": None,
+        "high": None,
+    }
 
 
 def test_frames_come_back_as_they_came():

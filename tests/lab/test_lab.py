@@ -26,19 +26,7 @@ from matplotlib.text import Text
 import halfstep as hs
 from halfstep._support import plot_style
 from halfstep.solver.threads import available_cores
-from lab import (
-    Findings,
-    corrected,
-    data,
-    experiments,
-    figures,
-    online,
-    parallel,
-    run_lab,
-    sampled,
-    scoring,
-    tuned,
-)  # fmt: skip
+from lab import Findings, corrected, data, experiments, figures, online, parallel, run_lab, sampled, scoring, tuned
 from lab import __main__ as main
 from lab.__main__ import print_summary
 from lab.clock import Clock

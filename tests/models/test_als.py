@@ -45,9 +45,12 @@ def data(table: Table) -> hs.Interactions:
 
 def fitted(setting: Setting, data: hs.Interactions, **options: object) -> ALS:
     return ALS(
-        setting.objective, rank=4, regularization=setting.regularization(0.7, rho=2.0), random_state=0,
+        setting.objective,
+        rank=4,
+        regularization=setting.regularization(0.7, rho=2.0),
+        random_state=0,
         **({"solver": PLAIN} | options),
-    ).fit(data)  # fmt: skip
+    ).fit(data)
 
 
 def joined(model: ALS, biases: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -91,9 +94,14 @@ def test_the_loss_keeps_its_digits_however_good_the_fit(
         regularization = max(regularization, 1e-2)
     setting = Setting("exact", hs.Explicit(biases=biases), arrays(value, constant(1), 0), 0.0, biases)
     model = ALS(
-        setting.objective, rank=20, regularization=setting.regularization(regularization, rho=1.0), iterations=3,
-        random_state=0, dtype=dtype, solver=hs.solvers.Cholesky(refresh_users=False),
-    ).fit(data)  # fmt: skip
+        setting.objective,
+        rank=20,
+        regularization=setting.regularization(regularization, rho=1.0),
+        iterations=3,
+        random_state=0,
+        dtype=dtype,
+        solver=hs.solvers.Cholesky(refresh_users=False),
+    ).fit(data)
     problem = setting.problem(table, rank=20, strength=regularization, rho=1.0)
     observed, _, penalty = reference.terms(problem, *joined(model, biases))
     last = model.history_[-1]

@@ -28,9 +28,12 @@ PLAIN = hs.solvers.Cholesky(extrapolation=0.0)
 UNREFRESHED = hs.solvers.Cholesky(extrapolation=0.0, refresh_users=False)
 
 OBJECTIVES = [
-    hs.Explicit(biases=False), hs.Explicit(biases=True), hs.Explicit(biases=True, missing_weight=0.1),
-    hs.Implicit(missing_weight=0.5), hs.Implicit(missing_weight=hs.weights.missing_popularity(c0=20, exponent=0.4)),
-]  # fmt: skip
+    hs.Explicit(biases=False),
+    hs.Explicit(biases=True),
+    hs.Explicit(biases=True, missing_weight=0.1),
+    hs.Implicit(missing_weight=0.5),
+    hs.Implicit(missing_weight=hs.weights.missing_popularity(c0=20, exponent=0.4)),
+]
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +57,11 @@ def features() -> tuple[csr_array, csr_array]:
 
 def linked(objective: Objective | None = None, **options: object) -> ALS:
     given = {
-        "rank": RANK, "regularization": hs.Regularization(STRENGTH, bias_ratio=2.0, features=OF_FEATURES),
-        "random_state": 0, "dtype": "float64",
-    }  # fmt: skip
+        "rank": RANK,
+        "regularization": hs.Regularization(STRENGTH, bias_ratio=2.0, features=OF_FEATURES),
+        "random_state": 0,
+        "dtype": "float64",
+    }
     return ALS(hs.Explicit(biases=True) if objective is None else objective, **(given | options))
 
 
@@ -102,8 +107,10 @@ def test_a_fit_is_the_twin_iterated(
         X, B, Y, C = dense.iteration(Y, B, C)
     options = {
         "regularization": replace(setting.regularization(STRENGTH, rho), features=OF_FEATURES),
-        "implicit_features": implicit, "iterations": 3, "init": (U, V),
-    }  # fmt: skip
+        "implicit_features": implicit,
+        "iterations": 3,
+        "init": (U, V),
+    }
     of_users, of_items = features
     model = linked(setting.objective, solver=UNREFRESHED, **options)
     model.fit(data, user_features=of_users, item_features=of_items)
@@ -129,7 +136,7 @@ def test_singles_keep_the_digits_of_the_loss(table: Table, data: hs.Interactions
     problem = twin(setting, table, features, rho=2.0, implicit=False).problem
     model = linked(
         setting.objective, regularization=hs.Regularization(0.3, exponent=1.0), dtype="float32", solver=UNREFRESHED
-    ).fit(data, user_features=features[0], item_features=features[1])  # fmt: skip
+    ).fit(data, user_features=features[0], item_features=features[1])
     observed, _, _ = reference.terms(problem, *(F.astype(float) for F in joined(model, False)))
     assert model.history_[-1].observed == pytest.approx(observed, rel=1e-10)
 
@@ -166,9 +173,15 @@ def test_an_iteration_that_is_thrown_away_leaves_nothing(
     P[:, :RANK], Q[:, :RANK] = rng.normal(size=(30, RANK)), rng.normal(size=(20, RANK))
     with CPU(1) as backend:
         run = Alternation(
-            backend, by_user, by_item, Snapshot(P, Q, []), solver=hs.solvers.Cholesky(extrapolation=beta), data=data,
-            features=features, feature_regularization=OF_FEATURES,
-        )  # fmt: skip
+            backend,
+            by_user,
+            by_item,
+            Snapshot(P, Q, []),
+            solver=hs.solvers.Cholesky(extrapolation=beta),
+            data=data,
+            features=features,
+            feature_regularization=OF_FEATURES,
+        )
         for _ in range(30):
             before = run.finished
             if not run.iterate():
@@ -396,9 +409,12 @@ def test_features_without_weight_change_nothing(data: hs.Interactions, features:
 
 def test_tuned_like_any_other_parameter(data: hs.Interactions) -> None:
     found = hs.tune(
-        linked(implicit_features=True, iterations=3), data, {"regularization.features": [0.5, 50.0]}, metric="rmse",
+        linked(implicit_features=True, iterations=3),
+        data,
+        {"regularization.features": [0.5, 50.0]},
+        metric="rmse",
         split=hs.k_folds(data, 2, random_state=0),
-    )  # fmt: skip
+    )
     assert found.model.regularization.features in (0.5, 50.0)
     assert found.model.history_[-1].link_regularization > 0
     for objective in (hs.Explicit(biases=False), hs.Implicit()):

@@ -74,9 +74,12 @@ def named(data: hs.Interactions) -> hs.Interactions:
 DATA = named(NUMBERED)
 EXTREME = DATA.with_values(DATA.values * 3e307)  # whose sum is infinite
 PRETRAINED = hs.persistence.from_arrays(
-    np.random.default_rng(1).normal(size=(DATA.n_users, 2)), np.random.default_rng(2).normal(size=(DATA.n_items, 2)),
-    users=DATA.users, items=DATA.items, interactions=DATA,
-)  # fmt: skip
+    np.random.default_rng(1).normal(size=(DATA.n_users, 2)),
+    np.random.default_rng(2).normal(size=(DATA.n_items, 2)),
+    users=DATA.users,
+    items=DATA.items,
+    interactions=DATA,
+)
 EVENT = hs.Interactions.from_arrays(["u1", "new"], ["i2", "i3"], [5.0, 1.0])
 LATER = hs.Interactions.from_arrays(["u2", "new"], ["i4", "i1"], [1.0, 4.0])
 
@@ -89,8 +92,10 @@ class Untouchable:
 
 
 COPIES: dict[str, Callable[[Any], Any]] = {
-    "copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda model: pickle.loads(pickle.dumps(model)),
-}  # fmt: skip
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+}
 
 METHODS: dict[str, Callable[[Any], Any]] = {
     "predict": lambda model: model.predict(["u1"], ["i1"]),
@@ -138,12 +143,13 @@ def answers(model: Any) -> dict[str, Any]:
     """Return what a model says of everything it knows, as lists that compare."""
     return {
         "model": repr(model),
-        "predictions": model.predict(np.repeat(model.users_.ids, len(model.items_)),
-                                     np.tile(model.items_.ids, len(model.users_))).tolist(),
+        "predictions": model.predict(
+            np.repeat(model.users_.ids, len(model.items_)), np.tile(model.items_.ids, len(model.users_))
+        ).tolist(),
         "recommendations": model.recommend(n=4).to_frame("pandas").to_dict("list"),
         "similar items": model.similar_items(n=3).to_frame("pandas").to_dict("list"),
         "parameters": model.get_params(deep=False).keys(),
-    }  # fmt: skip
+    }
 
 
 def same_bits(model: Any, other: Any) -> bool:

@@ -60,8 +60,8 @@ class TestEvents:
 
     def test_what_is_set_stays(self, clicks: hs.Interactions) -> None:
         model = hs.ALS(
-            hs.Implicit(missing_weight=0.5), rank=3, regularization=hs.Regularization(1.0, 2.0, 0.0, 3.0, "cells"),
-        ).fit(clicks)  # fmt: skip
+            hs.Implicit(missing_weight=0.5), rank=3, regularization=hs.Regularization(1.0, 2.0, 0.0, 3.0, "cells")
+        ).fit(clicks)
         assert model.objective_ is model.objective
         found = model.regularization_
         assert (found.users, found.items, found.exponent, found.bias_ratio) == (1.0, 2.0, 0.0, 3.0)

@@ -31,7 +31,10 @@ def callback(model: Any) -> None:
 
 MODELS: dict[str, Callable[[], Any]] = {
     "ALS": lambda: hs.ALS(
-        hs.Implicit(observed_weight=hs.weights.confidence(2.0)), rank=2, iterations=2, random_state=0,
+        hs.Implicit(observed_weight=hs.weights.confidence(2.0)),
+        rank=2,
+        iterations=2,
+        random_state=0,
         callbacks=[callback],
     ),
     "ALS, init": lambda: hs.ALS(rank=1, iterations=2, init=(np.ones((3, 1)), np.ones((3, 1)))),
@@ -41,10 +44,12 @@ MODELS: dict[str, Callable[[], Any]] = {
     "ItemBias": lambda: hs.ItemBias(regularization=2.0),
     "UserItemBias": lambda: hs.UserItemBias(iterations=3),
     "Popularity": hs.Popularity,
-}  # fmt: skip
+}
 WAYS_TO_COPY: dict[str, Callable[[Any], Any]] = {
-    "copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda model: pickle.loads(pickle.dumps(model))
-}  # fmt: skip
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+}
 
 
 @pytest.fixture(params=MODELS)
@@ -77,14 +82,16 @@ class TestParameters:
         ("params", "message"),
         [
             ({"rnk": 3}, r"ALS has no parameter 'rnk' \(did you mean 'rank'\?\); it has objective, rank,"),
-            ({"objective__mising_weight": 1.0},
-             r"Explicit has no parameter 'mising_weight' of 'objective__mising_weight' "
-             r"\(did you mean 'missing_weight'\?\)"),
+            (
+                {"objective__mising_weight": 1.0},
+                r"Explicit has no parameter 'mising_weight' of 'objective__mising_weight' "
+                r"\(did you mean 'missing_weight'\?\)",
+            ),
             ({"rank__x": 1}, r"rank__x: rank=2 has no parameters to set"),
             ({"objective__weight__alpha": 1.0}, r"objective__weight__alpha: weight=None has no parameters to set"),
             ({"user_factors_": np.ones(2)}, "ALS has no parameter 'user_factors_'"),
         ],
-    )  # fmt: skip
+    )
     def test_of_unknown_names_are_refused(self, params: dict[str, Any], message: str) -> None:
         model = hs.ALS(rank=2)
         with pytest.raises(ParameterError, match=message):
@@ -107,10 +114,13 @@ class TestWrongParameters:
     @pytest.mark.parametrize(
         ("name", "method"),
         [
-            ("ALS", "fold_in"), ("ALS", "explain"), ("ALS", "partial_fit"),
-            ("BayesianALS", "fold_in"), ("BayesianALS", "explain"),
+            ("ALS", "fold_in"),
+            ("ALS", "explain"),
+            ("ALS", "partial_fit"),
+            ("BayesianALS", "fold_in"),
+            ("BayesianALS", "explain"),
         ],
-    )  # fmt: skip
+    )
     def test_are_found_by_what_solves_rows(self, name: str, method: str) -> None:
         model = MODELS[name]().fit(DATA)
         model.iterations = -1
@@ -121,10 +131,13 @@ class TestWrongParameters:
     @pytest.mark.parametrize(
         ("name", "misspelt", "meant"),
         [
-            ("ALS", "rnk", "rank"), ("ALS", "regularisation", "regularization"), ("BayesianALS", "burnin", "burn_in"),
-            ("SGD", "learning_rates", "learning_rate"), ("ItemBias", "regularisation", "regularization"),
+            ("ALS", "rnk", "rank"),
+            ("ALS", "regularisation", "regularization"),
+            ("BayesianALS", "burnin", "burn_in"),
+            ("SGD", "learning_rates", "learning_rate"),
+            ("ItemBias", "regularisation", "regularization"),
         ],
-    )  # fmt: skip
+    )
     def test_names_cannot_be_set(self, name: str, misspelt: str, meant: str) -> None:
         model = MODELS[name]()
         message = rf"'{name}' object has no parameter '{misspelt}' \(did you mean '{meant}'\?\)"
@@ -198,8 +211,10 @@ class TestRepr:
             (hs.ALS(regularization=(1.0, 2.0)), "ALS(regularization=(1.0, 2.0))"),
             (hs.ALS(callbacks=(print,)), "ALS(callbacks=(print,))"),
             (hs.ALS(callbacks=[callback] * 5), "ALS(callbacks=[callback, callback, callback, …])"),
-            (hs.ALS(init=(np.ones((90, 7)), np.ones((80, 7)))),
-             "ALS(init=(<array of shape (90, 7)>, <array of shape (80, 7)>))"),
+            (
+                hs.ALS(init=(np.ones((90, 7)), np.ones((80, 7)))),
+                "ALS(init=(<array of shape (90, 7)>, <array of shape (80, 7)>))",
+            ),
             (hs.BayesianALS(), "BayesianALS()"),
             (hs.BayesianALS(hs.BayesianALS().objective, rank=3), "BayesianALS(rank=3)"),
             (hs.Explicit(weight=2.0, missing_weight=0.5), "Explicit(weight=2.0, missing_weight=0.5)"),
@@ -209,11 +224,13 @@ class TestRepr:
             (hs.Explicit(), "Explicit()"),
             (hs.Implicit(missing_weight=0.1), "Implicit(missing_weight=0.1)"),
             (hs.Implicit(missing_weight=1), "Implicit(missing_weight=1)"),
-            (hs.Implicit(observed_weight=hs.weights.confidence(40.0)),
-             "Implicit(observed_weight=confidence(alpha=40.0, base=1.0))"),
+            (
+                hs.Implicit(observed_weight=hs.weights.confidence(40.0)),
+                "Implicit(observed_weight=confidence(alpha=40.0, base=1.0))",
+            ),
         ],
         ids=lambda each: each if isinstance(each, str) else "",
-    )  # fmt: skip
+    )
     def test_shows_what_differs_from_the_defaults(self, thing: Any, shown: str) -> None:
         assert repr(thing) == shown
 

@@ -40,9 +40,9 @@ def table() -> Table:
 
 def fitted(setting: Setting, data: hs.Interactions, **options: object) -> hs.ALS:
     defaults = {"rank": 5, "iterations": 3, "random_state": 0, "dtype": "float64"}
-    return hs.ALS(
-        setting.objective, regularization=setting.regularization(0.7, rho=2.0), **(defaults | options),
-    ).fit(data)  # fmt: skip
+    return hs.ALS(setting.objective, regularization=setting.regularization(0.7, rho=2.0), **(defaults | options)).fit(
+        data
+    )
 
 
 def rows_of(model: hs.ALS, setting: Setting, what: str) -> np.ndarray:
@@ -538,8 +538,12 @@ def test_weights_by_position_follow_the_ids() -> None:
     data = table.interactions
     model = hs.presets.wals(3, 0.1, 0.5, row_weights=np.linspace(1, 9, 12), random_state=0).fit(data)
     model.dtype = "float64"
-    turned = {u: dict(zip(np.flatnonzero(table.observed[u]).tolist(), table.values[u][table.observed[u]].tolist(),
-                          strict=True)) for u in range(11, -1, -1)}  # fmt: skip
+    turned = {
+        u: dict(
+            zip(np.flatnonzero(table.observed[u]).tolist(), table.values[u][table.observed[u]].tolist(), strict=True)
+        )
+        for u in range(11, -1, -1)
+    }
     folded = model.fold_in(turned)
     np.testing.assert_allclose(folded.user_factors_[::-1], model.user_factors_, rtol=1e-4, atol=1e-5)
     with pytest.raises(ParameterError, match="one for each of the 13 users"):

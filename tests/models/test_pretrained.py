@@ -47,10 +47,15 @@ class TestFromArrays:
     def test_arrays_of_a_model_make_the_same_model(self, tmp_path: Path) -> None:
         model = fitted("als")
         copy = from_arrays(
-            model.user_factors_, model.item_factors_, users=model.users_, items=model.items_,
-            user_biases=model.user_biases_, item_biases=model.item_biases_, mean=model.mean_,
+            model.user_factors_,
+            model.item_factors_,
+            users=model.users_,
+            items=model.items_,
+            user_biases=model.user_biases_,
+            item_biases=model.item_biases_,
+            mean=model.mean_,
             interactions=model.interactions_,
-        )  # fmt: skip
+        )
         assert same_array(copy.predict(SOME), model.predict(SOME))
         assert str(copy.recommend(n=2)) == str(model.recommend(n=2))
         assert_same(copy, saved(copy, tmp_path / "model"))

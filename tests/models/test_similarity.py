@@ -34,8 +34,9 @@ def twin(F: np.ndarray) -> np.ndarray:
 def check(model: hs.ALS) -> None:
     for _ in range(2):
         for found, F in (
-            (model.similar_items(n=99), model.item_factors_), (model.similar_users(n=99), model.user_factors_)
-        ):  # fmt: skip
+            (model.similar_items(n=99), model.item_factors_),
+            (model.similar_users(n=99), model.user_factors_),
+        ):
             np.testing.assert_array_equal(found.positions[:, : len(F) - 1], twin(F))
 
 

@@ -75,7 +75,7 @@ def test_a_backend_can_go_from_one_objective_to_another() -> None:
     plain, biased = (
         sides(data, hs.Explicit(biases=biases).cost(data), rank=3, regularization=ridge, dtype="float64")[0]
         for biases in (False, True)
-    )  # fmt: skip
+    )
     Y = empty_factors(3, 4, "float64")
     Y[:, :4] = np.random.default_rng(0).normal(size=(3, 4))
     alone, after = (empty_factors(3, 4, "float64") for _ in range(2))

@@ -322,9 +322,11 @@ def test_weights_below_those_of_missing_cells_are_left_to_the_other_way() -> Non
     table = Table(rng.random((9, 30)) < 0.5, rng.normal(size=(9, 30)))
     scale = rng.choice([0.0, 0.1, 0.5, 3.0], table.values.shape)
     setting = Setting(
-        "mixed", hs.Explicit(weight=lambda cells: scale[cells.users, cells.items], missing_weight=0.5, biases=False),
-        arrays(value, lambda table: scale, 0.5), 0.0,
-    )  # fmt: skip
+        "mixed",
+        hs.Explicit(weight=lambda cells: scale[cells.users, cells.items], missing_weight=0.5, biases=False),
+        arrays(value, lambda table: scale, 0.5),
+        0.0,
+    )
     problem = setting.problem(table, rank=7, strength=0.5, rho=1.0)
     by_user, _ = setting.sides(table, rank=7, strength=0.5, rho=1.0, dtype="float64")
     Y = draw_factors(30, 7, 0)
@@ -419,7 +421,7 @@ def test_rows_that_singles_cannot_solve_are_solved_in_doubles(missing: float) ->
     table = Table(rng.random((8, 40)) < 0.7, rng.normal(size=(8, 40)))
     setting = Setting(
         "ill", hs.Explicit(missing_weight=missing, biases=False), arrays(value, constant(1), missing), 0.0
-    )  # fmt: skip
+    )
     problem = setting.problem(table, rank=38, strength=1e-9, rho=1.0)
     by_user, _ = setting.sides(table, rank=38, strength=1e-9, rho=1.0, dtype="float32")
     Y = draw_factors(40, 38, 1).astype(np.float32)

@@ -51,11 +51,16 @@ def test_float32_factors_are_those_of_float64(n_items: int) -> None:
     data = few_items(items=n_items)
     single, double = (
         hs.ALS(
-            hs.Implicit(missing_weight=0.1), rank=40, regularization=1e-6, solver="cholesky", dtype=dtype,
-            iterations=2, random_state=0,
+            hs.Implicit(missing_weight=0.1),
+            rank=40,
+            regularization=1e-6,
+            solver="cholesky",
+            dtype=dtype,
+            iterations=2,
+            random_state=0,
         ).fit(data)
         for dtype in ("float32", "float64")
-    )  # fmt: skip
+    )
     scores, expected = (model.user_factors_ @ model.item_factors_.T for model in (single, double))
     np.testing.assert_allclose(scores, expected, atol=2e-3)
 
@@ -87,9 +92,14 @@ def test_biases_where_observed_and_missing_cells_weigh_alike(dtype: str, solver:
     equal = hs.Explicit(weight=1.0, missing_weight=1.0, biases=True)
     data = table.interactions
     model = hs.ALS(
-        equal, rank=40, regularization=hs.Regularization(0.1, bias_ratio=1.0, counts="cells"),
-        dtype=dtype, solver=solver, iterations=10, random_state=0,  # type: ignore[arg-type]
-    ).fit(data)  # fmt: skip
+        equal,
+        rank=40,
+        regularization=hs.Regularization(0.1, bias_ratio=1.0, counts="cells"),
+        dtype=dtype,
+        solver=solver,
+        iterations=10,
+        random_state=0,  # type: ignore[arg-type]
+    ).fit(data)
     problem = setting.problem(table, rank=40, strength=0.1, rho=1.0)
     problem.w = np.ones_like(problem.w)
     problem.t = table.values - model.mean_

@@ -36,10 +36,13 @@ from stored import MODELS, SOME, assert_same, fitted, same_array, saved
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with everything in it: arrays of parameters, ids of two kinds, titles, instants, weights."""
     data = Interactions.from_arrays(
-        [("a", n // 7) for n in range(60)], [f"item {n % 13}" for n in range(60)],
-        np.linspace(-1, 5, 60), [f"2020-01-{1 + n % 28:02}" for n in range(60)], np.linspace(0, 1, 60),
+        [("a", n // 7) for n in range(60)],
+        [f"item {n % 13}" for n in range(60)],
+        np.linspace(-1, 5, 60),
+        [f"2020-01-{1 + n % 28:02}" for n in range(60)],
+        np.linspace(0, 1, 60),
         duplicates="last",
-    )  # fmt: skip
+    )
     data = dataclasses.replace(data, item_titles={f"item {n}": f"Títle {n}" for n in range(13)})
     mine = hs.Explicit(weight=weights.row_column(0.1, 1.0, np.arange(13.0)), biases=True)
     model = hs.ALS(mine, rank=3, iterations=3, random_state=np.random.default_rng(0)).fit(data)
@@ -174,7 +177,7 @@ class TestForeignFiles:
             (length(100) + b"{" * 100, "is corrupted: its header cannot be parsed"),
             (length(10**5) + b'{"a":' + b"[" * (10**5 - 5), "is corrupted: its header cannot be parsed"),
         ],
-    )  # fmt: skip
+    )
     @pytest.mark.parametrize("verify", [True, False])
     def test_are_told_apart(self, tmp_path: Path, content: bytes, reason: str, verify: bool) -> None:
         path = tmp_path / "some file"
@@ -558,8 +561,12 @@ def test_a_process_that_is_killed_leaves_a_whole_file(tmp_path: Path) -> None:
     one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
     shown = subprocess.run(
         [sys.executable, "-c", KILLED, tmp_path / "model.halfstep"],
-        capture_output=True, text=True, check=False, env=os.environ | one_thread, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | one_thread,
+        timeout=120,
+    )
     assert shown.returncode == 0, shown.stderr
     rounds = [tuple(map(int, line.split())) for line in shown.stdout.splitlines()]
     assert len(rounds) == 50

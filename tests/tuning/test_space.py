@@ -96,11 +96,12 @@ def test_samples_lie_between_the_ends(seed: int, low: float, ratio: float) -> No
     high, integer = low * ratio, math.ceil(low)
     space = Space(
         {
-            "a": hs.Uniform(low, high), "b": hs.LogUniform(low, high),
+            "a": hs.Uniform(low, high),
+            "b": hs.LogUniform(low, high),
             "c": hs.Integers(integer, integer + math.ceil(high)),
             "d": hs.Integers(integer, integer + math.ceil(high), log=True),
         }
-    )  # fmt: skip
+    )
     (point,) = points(space, "random", 1, seed)
     for name, dimension in space.dimensions.items():
         assert isinstance(point[name], int) == (name in "cd")
@@ -117,10 +118,18 @@ def test_samples_of_a_logarithm_are_spread_evenly() -> None:
 @pytest.mark.parametrize(
     "estimator",
     [
-        hs.ALS(), ALS, hs.ALS(hs.Implicit()), hs.ALS(hs.Implicit(missing_weight=0.0)), hs.SGD(), hs.UserItemBias(),
-        hs.ItemBias(), hs.presets.ials(), hs.BayesianALS(), hs.ALS(hs.Implicit(), implicit_features=True),
+        hs.ALS(),
+        ALS,
+        hs.ALS(hs.Implicit()),
+        hs.ALS(hs.Implicit(missing_weight=0.0)),
+        hs.SGD(),
+        hs.UserItemBias(),
+        hs.ItemBias(),
+        hs.presets.ials(),
+        hs.BayesianALS(),
+        hs.ALS(hs.Implicit(), implicit_features=True),
     ],
-)  # fmt: skip
+)
 def test_default_spaces_are_of_parameters_that_there_are(estimator: Any) -> None:
     space = Space.of(hs.default_space(estimator, DATA), estimator)
     (point,) = points(space, "random", 1)
@@ -162,8 +171,10 @@ def test_no_point_is_tried_twice(name: str) -> None:
 def test_the_point_of_values_is_the_nearest_one() -> None:
     space = Space.of({"rank": [8, 64], "regularization": hs.LogUniform(0.1, 2.0), "solver": ["cg", "auto"]}, ALS)
     assert space.point({"rank": 50, "regularization": 5.0, "solver": "auto"}) == {
-        "rank": 1, "regularization": 2.0, "solver": 1,
-    }  # fmt: skip
+        "rank": 1,
+        "regularization": 2.0,
+        "solver": 1,
+    }
     assert space.point({"rank": 50, "regularization": 5.0, "solver": "cholesky"}) is None
     functions = Space.of(
         {"objective.missing_weight": [0.1, hs.weights.missing_popularity(5, 0.5)]}, hs.ALS(hs.Implicit())

@@ -303,8 +303,10 @@ def test_becomes_a_dataframe(ratings: hs.Interactions, kind: str) -> None:
     objectives = [hs.Explicit(biases=False), hs.Explicit(biases=True)]
     found = hs.tune(hs.ALS(rank=2, iterations=2), ratings, {"objective": objectives, "rank": [-1, 2]}, refit=False)
     frame = found.to_frame(kind)
-    columns = {name: list(frame[name].to_pylist() if kind == "pyarrow" else frame[name]) for name in (
-        "trial", "objective", "rank", "rmse", "fold_1", "fold_3", "state", "error")}  # fmt: skip
+    columns = {
+        name: list(frame[name].to_pylist() if kind == "pyarrow" else frame[name])
+        for name in ("trial", "objective", "rank", "rmse", "fold_1", "fold_3", "state", "error")
+    }
     assert columns["trial"] == [0, 1, 2, 3]
     assert columns["rank"] == [-1, -1, 2, 2]
     assert columns["objective"] == [repr(objective) for objective in objectives] * 2
@@ -325,9 +327,17 @@ def finished_trials(values: list[float], names: str) -> tuple[Trial, ...]:
 def tuning_of(trials: tuple[Trial, ...], names: str, maximize: bool = False) -> hs.Tuning:
     space = Space({name: Uniform(0.0, 9.0) for name in names})
     return hs.Tuning(
-        estimator="ALS", metric="rmse", maximize=maximize, search="random", folds="", trials=trials, space=space,
-        n_scored=(1,), n_cold=(0,), model=None,
-    )  # fmt: skip
+        estimator="ALS",
+        metric="rmse",
+        maximize=maximize,
+        search="random",
+        folds="",
+        trials=trials,
+        space=space,
+        n_scored=(1,),
+        n_cold=(0,),
+        model=None,
+    )
 
 
 def test_plot_has_a_panel_for_each_parameter(ratings: hs.Interactions) -> None:
@@ -420,8 +430,11 @@ class TestDoubling:
             {"regularization": hs.LogUniform(1.0, 4.0), "rank": list(values)},
             metric=lambda model, test: values[model.rank] - 1e-6 * abs(model.regularization - 2.0),
             direction="maximize",
-            split=1, n_trials=n_trials, prune=False, refit=False,
-        )  # fmt: skip
+            split=1,
+            n_trials=n_trials,
+            prune=False,
+            refit=False,
+        )
 
     def test_goes_on_while_a_higher_rank_helps(self) -> None:
         found = self.searched({2: 0.1, 4: 0.2, 8: 0.15, 16: 0.9}, n_trials=14)
@@ -443,10 +456,17 @@ class TestDoubling:
 
     def test_no_point_is_tried_twice_at_a_rank(self) -> None:
         found = hs.tune(
-            hs.ALS(hs.Implicit(), iterations=1), clicks(), {"rank": [4, 2], "objective.missing_weight": [0.1, 0.2]},
-            search="doubling", n_trials=4, split=1, refit=False, prune=False,
-            metric=lambda model, test: model.rank, direction="maximize",
-        )  # fmt: skip
+            hs.ALS(hs.Implicit(), iterations=1),
+            clicks(),
+            {"rank": [4, 2], "objective.missing_weight": [0.1, 0.2]},
+            search="doubling",
+            n_trials=4,
+            split=1,
+            refit=False,
+            prune=False,
+            metric=lambda model, test: model.rank,
+            direction="maximize",
+        )
         assert [trial.parameters["rank"] for trial in found] == [2, 4]
 
     @pytest.mark.parametrize(

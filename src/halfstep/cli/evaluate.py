@@ -116,15 +116,31 @@ def evaluate(
         with naming_the_file("--history", history):
             check_history(history)
     form = options.Format(
-        separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
+        separator,
+        header,
+        encoding,
+        quote,
+        decimal,
+        comment,
+        newlines_in_values,
+        timestamp_format,
+        bad_lines,
         item_titles=None,
-    )  # fmt: skip
+    )
     fitted = None if model is None else hs.load(model)
     data = options.read(file, user, item, value, time_column, weight, duplicates, form, fitted)
     wishes = Wishes(
-        objective, rank, regularization, regularization_exponent, regularization_counts, iterations, alpha,
-        missing_weight, biases, seed,
-    )  # fmt: skip
+        objective,
+        rank,
+        regularization,
+        regularization_exponent,
+        regularization_counts,
+        iterations,
+        alpha,
+        missing_weight,
+        biases,
+        seed,
+    )
     described = str(model)
     if fitted is not None:
         test = data

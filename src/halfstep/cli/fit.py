@@ -58,14 +58,32 @@ def fit(
     """
     check_outputs([Output("--output", output)], {"input file": file, "table of titles": item_titles})
     form = options.Format(
-        separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
-        item_titles, title_column, title_id,
-    )  # fmt: skip
+        separator,
+        header,
+        encoding,
+        quote,
+        decimal,
+        comment,
+        newlines_in_values,
+        timestamp_format,
+        bad_lines,
+        item_titles,
+        title_column,
+        title_id,
+    )
     data = options.read(file, user, item, value, time_column, weight, duplicates, form)
     wishes = Wishes(
-        objective, rank, regularization, regularization_exponent, regularization_counts, iterations, alpha,
-        missing_weight, biases, seed,
-    )  # fmt: skip
+        objective,
+        rank,
+        regularization,
+        regularization_exponent,
+        regularization_counts,
+        iterations,
+        alpha,
+        missing_weight,
+        biases,
+        seed,
+    )
     model, lines = choose_estimator(data, model_type, wishes)
     for line in (f"{file}: {data}", *lines):
         note(line)

@@ -162,14 +162,32 @@ def tune(
     _check_files(output, plot, journal, {"input file": file, "table of titles": item_titles})
     given = parse_spaces(space or [])
     form = options.Format(
-        separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
-        item_titles, title_column, title_id,
-    )  # fmt: skip
+        separator,
+        header,
+        encoding,
+        quote,
+        decimal,
+        comment,
+        newlines_in_values,
+        timestamp_format,
+        bad_lines,
+        item_titles,
+        title_column,
+        title_id,
+    )
     data = options.read(file, user, item, value, time_column, weight, duplicates, form)
     wishes = Wishes(
-        objective, rank, regularization, regularization_exponent, regularization_counts, iterations, alpha,
-        missing_weight, biases, seed,
-    )  # fmt: skip
+        objective,
+        rank,
+        regularization,
+        regularization_exponent,
+        regularization_counts,
+        iterations,
+        alpha,
+        missing_weight,
+        biases,
+        seed,
+    )
     train, test, how = data, None, []
     if test_fraction is not None:
         train, test, description = hold_back(data, None, test_fraction, seed)
@@ -182,9 +200,16 @@ def tune(
         note(f"searched: {name} in {values}")
     with interruptions(keep=keep_interrupted) as cut_short:
         found = hs.tune(
-            model, train, searched, metric=metric, split=folds, search=None if search is None else search.value,
-            n_trials=trials, random_state=seed, journal=journal,
-        )  # fmt: skip
+            model,
+            train,
+            searched,
+            metric=metric,
+            split=folds,
+            search=None if search is None else search.value,
+            n_trials=trials,
+            random_state=seed,
+            journal=journal,
+        )
         scored = None if test is None else found.score(test)
         fitted = found.model if test is None else _refitted(found, data)
     fitted.save(output)

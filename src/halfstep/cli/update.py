@@ -107,9 +107,19 @@ def update(
     check_outputs([written], {"input file": file, "table of titles": item_titles})
     target = model if output is None else output
     form = options.Format(
-        separator, header, encoding, quote, decimal, comment, newlines_in_values, timestamp_format, bad_lines,
-        item_titles, title_column, title_id,
-    )  # fmt: skip
+        separator,
+        header,
+        encoding,
+        quote,
+        decimal,
+        comment,
+        newlines_in_values,
+        timestamp_format,
+        bad_lines,
+        item_titles,
+        title_column,
+        title_id,
+    )
     fitted = hs.load(model)
     if not hasattr(fitted, "partial_fit"):
         raise ParameterError(

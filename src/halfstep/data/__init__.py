@@ -25,6 +25,17 @@ from halfstep.data.overlay import Added, Ledger
 from halfstep.data.vocabulary import Vocabulary
 
 __all__ = [
-    "Added", "Duplicates", "Growing", "Interactions", "Ledger", "Lists", "Orientation", "Vocabulary",
-    "as_histories", "as_interactions", "listed_for", "read_adjacency_lists", "read_interactions",
-]  # fmt: skip
+    "Added",
+    "Duplicates",
+    "Growing",
+    "Interactions",
+    "Ledger",
+    "Lists",
+    "Orientation",
+    "Vocabulary",
+    "as_histories",
+    "as_interactions",
+    "listed_for",
+    "read_adjacency_lists",
+    "read_interactions",
+]

@@ -350,8 +350,9 @@ class Interactions:
         first = slice(ROWS_SHOWN)
         items = [self.items[k] for k in self.item_positions[first]]
         columns: dict[str, list[Cell]] = {
-            "user": [str(self.users[k]) for k in self.user_positions[first]], "item": [str(item) for item in items]
-        }  # fmt: skip
+            "user": [str(self.users[k]) for k in self.user_positions[first]],
+            "item": [str(item) for item in items],
+        }
         if self.item_titles is not None:
             columns["title"] = [self.item_titles.get(item) for item in items]
         if self.has_values or (self.values != 1).any():

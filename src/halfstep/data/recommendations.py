@@ -151,8 +151,9 @@ class Ranking:
         """Return a table of the list of a single query."""
         ((query, entries),) = self
         columns: dict[str, list[Cell]] = {
-            "rank": list(range(1, len(entries) + 1)), self.LISTED: [str(listed) for listed, _ in entries]
-        }  # fmt: skip
+            "rank": list(range(1, len(entries) + 1)),
+            self.LISTED: [str(listed) for listed, _ in entries],
+        }
         if self.titles is not None:
             columns["title"] = [self.titles.get(listed) for listed, _ in entries]
         columns[self.SCORE] = [score for _, score in entries]

@@ -12,6 +12,16 @@ from halfstep.evaluation.report import Row
 from halfstep.evaluation.stream import StreamEvaluation, evaluate_stream
 
 __all__ = [
-    "DEFAULT_METRICS", "Evaluation", "Metric", "Row", "StreamEvaluation", "append_to_history", "check_history",
-    "check_metrics", "evaluate", "evaluate_stream", "metrics_of", "read_metrics",
-]  # fmt: skip
+    "DEFAULT_METRICS",
+    "Evaluation",
+    "Metric",
+    "Row",
+    "StreamEvaluation",
+    "append_to_history",
+    "check_history",
+    "check_metrics",
+    "evaluate",
+    "evaluate_stream",
+    "metrics_of",
+    "read_metrics",
+]

@@ -125,9 +125,7 @@ class Evaluation(Report):
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the values for users, in types that JSON supports."""
-        counts = (
-            "n_scored", "n_left_out", "n_unknown", "n_repeats", "unknown_users", "unknown_items", "confidence"
-        )  # fmt: skip
+        counts = ("n_scored", "n_left_out", "n_unknown", "n_repeats", "unknown_users", "unknown_items", "confidence")
         about = {name: getattr(self, name) for name in counts} | {"baselines": list(self.baselines)}
         return about | {"rows": self._rows_as_dicts()}
 
@@ -261,12 +259,20 @@ def evaluate(
     n_scored = int(np.count_nonzero(task.relevant)) if ranks else len(task.users)
     return Evaluation(
         rows=Report.rows_of(figures, confidence, resamples, seed),
-        confidence=confidence, figures=figures, resamples=resamples, seed=seed, users=task.users, n_scored=n_scored,
+        confidence=confidence,
+        figures=figures,
+        resamples=resamples,
+        seed=seed,
+        users=task.users,
+        n_scored=n_scored,
         n_left_out=len(first.users_) + task.n_foreign - n_scored,
         n_unknown=int(np.count_nonzero(task.is_cold & (task.relevant > 0) if ranks else task.is_cold)),
-        n_repeats=task.n_repeats, unknown_users=float(task.is_cold.mean()), unknown_items=task.unknown_items,
-        baselines=tuple(baselines), frame_kind=training_of(first).frame_kind,
-    )  # fmt: skip
+        n_repeats=task.n_repeats,
+        unknown_users=float(task.is_cold.mean()),
+        unknown_items=task.unknown_items,
+        baselines=tuple(baselines),
+        frame_kind=training_of(first).frame_kind,
+    )
 
 
 def check_metrics(metrics: str | Sequence[str], n: int | Sequence[int]) -> None:
@@ -326,10 +332,12 @@ def _of_pairs(model: FactorModel, task: Task, asked: Sequence[Metric]) -> dict[M
     return {
         metric: Mean.of_groups(
             errors**2 if metric.name == "rmse" else np.abs(errors),
-            task.entry_rows, len(task.users), root=metric.name == "rmse",
+            task.entry_rows,
+            len(task.users),
+            root=metric.name == "rmse",
         )
         for metric in of_pairs
-    }  # fmt: skip
+    }
 
 
 def _refuse_need_of_values(asked: Sequence[Metric], relevant_from: float | None) -> None:

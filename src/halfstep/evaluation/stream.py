@@ -210,11 +210,19 @@ def evaluate_stream(
     figures = {(name, metric): Mean.of_groups(_measured(places, metric), rows, len(users)) for metric in asked}
     return StreamEvaluation(
         rows=Report.rows_of(figures, confidence, resamples, seed),
-        confidence=confidence, figures=figures, resamples=resamples, seed=seed,
-        users=events.user_ids, items=events.item_ids, timestamps=events.timestamps, places=places,
-        n_repeats=n_repeats, n_unknown_users=unknown_users, n_unknown_items=unknown_items,
+        confidence=confidence,
+        figures=figures,
+        resamples=resamples,
+        seed=seed,
+        users=events.user_ids,
+        items=events.item_ids,
+        timestamps=events.timestamps,
+        places=places,
+        n_repeats=n_repeats,
+        n_unknown_users=unknown_users,
+        n_unknown_items=unknown_items,
         frame_kind=training.frame_kind,
-    )  # fmt: skip
+    )
 
 
 def _learn(

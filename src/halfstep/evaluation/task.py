@@ -99,12 +99,21 @@ class Task:
         of_items = item_of[test.item_counts > 0]
         unknown = (of_items < 0) | (model.item_counts_[of_items] == 0)
         return cls(
-            users, is_cold, np.bincount(rows, minlength=len(users)).astype(np.int64), rows,
-            item_of[test.item_positions[wanted]], test.subset(~repeated), entry_rows[~repeated].astype(np.int64),
+            users,
+            is_cold,
+            np.bincount(rows, minlength=len(users)).astype(np.int64),
+            rows,
+            item_of[test.item_positions[wanted]],
+            test.subset(~repeated),
+            entry_rows[~repeated].astype(np.int64),
             catalogue,
-            _information_of(model), exclude_seen, candidates,
-            int(np.count_nonzero(known_users < 0)), int(np.count_nonzero(repeated)), float(unknown.mean()),
-        )  # fmt: skip
+            _information_of(model),
+            exclude_seen,
+            candidates,
+            int(np.count_nonzero(known_users < 0)),
+            int(np.count_nonzero(repeated)),
+            float(unknown.mean()),
+        )
 
 
 def training_of(model: FactorModel) -> Interactions:

@@ -80,9 +80,13 @@ class Side:
         targets, weights, s, m, ridge = (
             array.astype(dtype)
             for array in (
-                self.targets, self.weights, self.row_missing, self.column_missing, self.regularization,
+                self.targets,
+                self.weights,
+                self.row_missing,
+                self.column_missing,
+                self.regularization,
             )
-        )  # fmt: skip
+        )
         return replace(self, targets=targets, weights=weights, row_missing=s, column_missing=m, regularization=ridge)
 
     @property

@@ -114,8 +114,11 @@ def _header(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> 
     """Length and JSON of the header."""
     checksums = {name: zlib.crc32(_bytes_of(array)) for name, array in arrays.items()}
     texts = {
-        "format": "halfstep", "checksum": "0" * _DIGITS, "version": str(VERSION), "checksums": json.dumps(checksums)
-    }  # fmt: skip
+        "format": "halfstep",
+        "checksum": "0" * _DIGITS,
+        "version": str(VERSION),
+        "checksums": json.dumps(checksums),
+    }
     entries: dict[str, Any] = {"__metadata__": texts | dict(metadata)}
     start = 0
     for name, array in arrays.items():

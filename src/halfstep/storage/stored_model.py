@@ -299,9 +299,16 @@ def _pack_interactions(data: Interactions, arrays: Arrays) -> dict[str, Any]:
 
 
 _COLUMNS = (
-    "users", "items", "user_positions", "item_positions", "values", "timestamps", "weights", "item_titles",
+    "users",
+    "items",
+    "user_positions",
+    "item_positions",
+    "values",
+    "timestamps",
+    "weights",
+    "item_titles",
     "has_values",
-)  # fmt: skip
+)
 
 
 def _other_fields() -> list[str]:

@@ -55,10 +55,17 @@ def draw(figure: Figure, space: Space, trials: Sequence[Trial], best: Trial, met
         axes.plot(*_points([best], name), "o", color=THEIRS, markersize=8, label=f"best, trial {best.number}")
         if clipped:
             axes.plot(
-                [trial.point[name] for trial in clipped], [1.0 if is_above else 0.0] * len(clipped),
-                "^" if is_above else "v", transform=axes.get_xaxis_transform(), clip_on=False, color=OURS, alpha=0.55,
-                markersize=6, markeredgewidth=0, label=_clipped_in_words(len(clipped), is_above),
-            )  # fmt: skip
+                [trial.point[name] for trial in clipped],
+                [1.0 if is_above else 0.0] * len(clipped),
+                "^" if is_above else "v",
+                transform=axes.get_xaxis_transform(),
+                clip_on=False,
+                color=OURS,
+                alpha=0.55,
+                markersize=6,
+                markeredgewidth=0,
+                label=_clipped_in_words(len(clipped), is_above),
+            )
         axes.grid(axis="y")
         axes.set_xlabel(name)
         _set_ticks(axes, dimension)

@@ -154,8 +154,12 @@ class Run:
             state, error = TrialState.FAIL, f"{type(raised).__name__}: {raised}"
         seconds = time.perf_counter() - began
         for name, value in {
-            "number": number, "values": values, "seconds": seconds, "n_fits": fold + 1, "error": error
-        }.items():  # fmt: skip
+            "number": number,
+            "values": values,
+            "seconds": seconds,
+            "n_fits": fold + 1,
+            "error": error,
+        }.items():
             asked.set_user_attr(name, value)
         value = statistics.fmean(values) if state == TrialState.COMPLETE else None
         return self.search.study.tell(asked, value, state)

@@ -45,9 +45,16 @@ class Search:
     """
 
     def __init__(
-        self, name: SearchName, space: Space, start: Point | None, seed: int, n_trials: int | None, *, maximize: bool,
+        self,
+        name: SearchName,
+        space: Space,
+        start: Point | None,
+        seed: int,
+        n_trials: int | None,
+        *,
+        maximize: bool,
         prune: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._name, self._space, self._start, self._seed, self._maximize = name, space, start, seed, maximize
         sampled = space.lowest_rank() if name == "doubling" else space
         n_higher = len(FACTORS) * (space.n_ranks - 1) if name == "doubling" else 0

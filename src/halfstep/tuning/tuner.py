@@ -144,9 +144,12 @@ def tune(
         folds, how = make_folds(interactions, split, seed)
         identity = identity_of(interactions, folds, estimator, read) | {
             "metric": [getattr(metric, "__qualname__", measured.label), measured.maximize],
-            "search": search, "seed": seed, "prune": bool(prune), "warm_starts": bool(warm_starts),
+            "search": search,
+            "seed": seed,
+            "prune": bool(prune),
+            "warm_starts": bool(warm_starts),
             "n_trials": n_trials if search == "doubling" else None,  # it sets how many are at the lowest rank
-        }  # fmt: skip
+        }
         recorded = [] if book is None else recorded_trials(book, path, identity)
         start = start_of(estimator, interactions, read)
         study = Search(search, read, start, seed, n_trials, maximize=measured.maximize, prune=prune)

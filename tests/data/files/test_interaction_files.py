@@ -88,10 +88,26 @@ def zstd(content: bytes) -> bytes:
         ("a[1]*.csv", TABLE),
     ],
     ids=[
-        "csv", "capitals", "tsv", "crlf", "cr", "both line ends", "no last newline", "blank lines", "blank crlf",
-        "byte order mark", "quotes", "semicolons", "sep=", "bars", "no suffix", "colons", "utf-16", "pattern",
+        "csv",
+        "capitals",
+        "tsv",
+        "crlf",
+        "cr",
+        "both line ends",
+        "no last newline",
+        "blank lines",
+        "blank crlf",
+        "byte order mark",
+        "quotes",
+        "semicolons",
+        "sep=",
+        "bars",
+        "no suffix",
+        "colons",
+        "utf-16",
+        "pattern",
     ],
-)  # fmt: skip
+)
 def test_text_files(tmp_path: Path, name: str, content: str | bytes) -> None:
     write(tmp_path, "user,item\n7,7\n", "a1b.csv")  # which the pattern in the last name would match
     path = write(tmp_path, content, name)

@@ -114,9 +114,13 @@ def test_without_noise_and_with_fixed_hyperparameters_it_is_als_to_the_bit() -> 
     start = tuple(rng.normal(0, 0.1, (n, k)).astype(np.float32) for n in (60, 40))
     objective = hs.Explicit(biases=True)
     als = hs.ALS(
-        objective, rank=k, regularization=hs.Regularization(ridge, exponent=0.0, bias_ratio=1.0),
-        solver=hs.solvers.Cholesky(extrapolation=0.0, refresh_users=False), iterations=3, init=start,
-    ).fit(data)  # fmt: skip
+        objective,
+        rank=k,
+        regularization=hs.Regularization(ridge, exponent=0.0, bias_ratio=1.0),
+        solver=hs.solvers.Cholesky(extrapolation=0.0, refresh_users=False),
+        iterations=3,
+        init=start,
+    ).fit(data)
     P, Q = (empty_factors(n, k + 1, "float32") for n in (60, 40))
     P[:, :k], Q[:, :k] = start
     by_side = sides(data, objective.cost(data), rank=k, regularization=RowRegularization(0.0, 0.0), dtype="float64")
@@ -220,10 +224,16 @@ class Tiny:
         for F, given_rows in zip(fixed, (P, Q), strict=True):
             F[:, : self.k + 1] = given_rows
         return Chain(
-            backend, self.by_user, self.by_item, *fixed, data=self.data,
-            hyperprior=NormalWishart.of(self.k, biases=True, unit=1.0), unit=1.0, dice=Dice(seed),
+            backend,
+            self.by_user,
+            self.by_item,
+            *fixed,
+            data=self.data,
+            hyperprior=NormalWishart.of(self.k, biases=True, unit=1.0),
+            unit=1.0,
+            dice=Dice(seed),
             features=features,
-        )  # fmt: skip
+        )
 
 
 def batch_error(draws: np.ndarray, batches: int = 40) -> np.ndarray:

@@ -311,9 +311,16 @@ def geweke_scores(starts: int, seed: int, sweeps: int = 10) -> np.ndarray:
         P, Q = (empty_factors(n, k + 1, "float64") for n in shape)
         ratings = Ratings(np.arange(n_categories, dtype=float), np.zeros(len(users), np.uint8))
         chain = Chain(
-            backend, *by_side, P, Q, data=data, hyperprior=NormalWishart.of(k, biases=True, unit=1.0), unit=1.0,
-            dice=Dice(seed), ratings=ratings,
-        )  # fmt: skip
+            backend,
+            *by_side,
+            P,
+            Q,
+            data=data,
+            hyperprior=NormalWishart.of(k, biases=True, unit=1.0),
+            unit=1.0,
+            dice=Dice(seed),
+            ratings=ratings,
+        )
         for _ in range(starts):
             P, Q, cuts = from_prior()
             chain.state.P[:, : k + 1], chain.state.Q[:, : k + 1] = P, Q
@@ -481,9 +488,13 @@ def test_folding_in_draws_from_the_users_posterior(data: hs.Interactions) -> Non
         )
 
     many = Samples(
-        repeated(one.users), repeated(one.items), np.ones(count), np.zeros((count, 0, 2), np.float32),
-        np.repeat(one.cuts, count, axis=0), one.categories,
-    )  # fmt: skip
+        repeated(one.users),
+        repeated(one.items),
+        np.ones(count),
+        np.zeros((count, 0, 2), np.float32),
+        np.repeat(one.cuts, count, axis=0),
+        one.categories,
+    )
     history = data.subset((data.user_positions == 4) & (data.item_positions < 12))
     model.samples_ = many
     drawn = model.fold_in(history).samples_.users

@@ -379,9 +379,13 @@ def _open_parquet(source: Source, path: Path, engine: Engine, workspace: Workspa
         place = _after(tree, place)
     names = names if len(names) == len(columns) else columns
     return ParquetTable(
-        source.name, path, [*names, *source.partitions], list(zip(columns, kinds, strict=True)), int(rows),
+        source.name,
+        path,
+        [*names, *source.partitions],
+        list(zip(columns, kinds, strict=True)),
+        int(rows),
         tuple(source.partitions.values()),
-    )  # fmt: skip
+    )
 
 
 def _after(tree: Sequence[tuple[Any, ...]], place: int) -> int:
@@ -457,9 +461,15 @@ def _open_text(
     rows = text.count_records(form) if form.newlines_in_values else text.lines - text.blank
     names = first if options.header else [str(place) for place in range(len(first))]
     return TextTable(
-        text, form, [*names, *source.partitions], options.header or bool(source.partitions),
-        last if options.header else skip, rows - before, options.decimal, tuple(source.partitions.values()),
-    )  # fmt: skip
+        text,
+        form,
+        [*names, *source.partitions],
+        options.header or bool(source.partitions),
+        last if options.header else skip,
+        rows - before,
+        options.decimal,
+        tuple(source.partitions.values()),
+    )
 
 
 def _first_record(text: PlainText, form: TextFormat, skip: int) -> tuple[list[str], int]:

@@ -325,9 +325,15 @@ class BayesianALS(HalfStepModel):
                     if (iteration - self.burn_in) * len(samples) // sweeps > kept:  # evenly spread, and the last one
                         link = chain.links[0]
                         samples.write(
-                            kept, state.P, state.Q, state.users, state.items, state.noise,
-                            None if link is None else link.coefficients, state.cuts,
-                        )  # fmt: skip
+                            kept,
+                            state.P,
+                            state.Q,
+                            state.users,
+                            state.items,
+                            state.noise,
+                            None if link is None else link.coefficients,
+                            state.cuts,
+                        )
                         kept += 1
                     history.append(line)
                     with allowed():

@@ -182,9 +182,13 @@ class Samples:
         if count == len(self):
             return self
         return Samples(
-            self.users.first(count), self.items.first(count), self.noise[:count].copy(), self.link[:count].copy(),
-            self.cuts[:count].copy(), self.categories,
-        )  # fmt: skip
+            self.users.first(count),
+            self.items.first(count),
+            self.noise[:count].copy(),
+            self.link[:count].copy(),
+            self.cuts[:count].copy(),
+            self.categories,
+        )
 
     @property
     def is_ordinal(self) -> bool:

@@ -60,6 +60,16 @@ class Sweep(NamedTuple):
         user_spread, item_spread = (float(np.sqrt(variance[:rank].mean())) for variance in variances)
         user_ridge, item_ridge = (0.0 if link is None else link.strength for link in chain.links)
         return cls(
-            iteration, state.loss, state.noise, user, item, user_bias, item_bias, user_spread, item_spread,
-            user_ridge, item_ridge, seconds,
-        )  # fmt: skip
+            iteration,
+            state.loss,
+            state.noise,
+            user,
+            item,
+            user_bias,
+            item_bias,
+            user_spread,
+            item_spread,
+            user_ridge,
+            item_ridge,
+            seconds,
+        )

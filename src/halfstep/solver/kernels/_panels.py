@@ -137,9 +137,19 @@ def dot_listed(typing_context: Any, Y: Any, at: Any, p: Any, first: Any, x: Any,
 
 @intrinsic
 def gather_panel(
-    typing_context: Any, Y: Any, at: Any, p: Any, first: Any, f: Any, d: Any, r: Any, Z: Any, q: Any, b: Any,
+    typing_context: Any,
+    Y: Any,
+    at: Any,
+    p: Any,
+    first: Any,
+    f: Any,
+    d: Any,
+    r: Any,
+    Z: Any,
+    q: Any,
+    b: Any,
     width: Any,
-) -> Any:  # fmt: skip
+) -> Any:
     """Z[q + j, :width] = f_(p+j) · Y[at_(p+j), first:first+width] · d[first:first+width] for the rows j of a panel.
 
     While these are in registers, b[:width] += Σ_j r_(p+j) · Z[q + j, :width].

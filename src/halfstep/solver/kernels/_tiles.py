@@ -1,4 +1,4 @@
-"""The inner loops of ``blocked.py``, written for vector units by hand as those of ``_vector.py`` are.
+"""The inner loops of ``exact.py``, written for vector units by hand as those of ``_vector.py`` are.
 
 =============================================  =====================================================================
 ``add_tile(A, new, Z, n, a, c, vectors)``      A[a:a+R, c:c+w] += Z[:n, a:a+R]ᵀ Z[:n, c:c+w], w = vectors·lanes
@@ -32,9 +32,16 @@ PANEL_ROWS = 4
 
 
 def _emit_tile(
-    v: Vectors, out: Any, left: Any, right: Any, n: Any, rows: int, vectors: int, operation: Callable[..., Any],
+    v: Vectors,
+    out: Any,
+    left: Any,
+    right: Any,
+    n: Any,
+    rows: int,
+    vectors: int,
+    operation: Callable[..., Any],
     is_new: Any = None,
-) -> None:  # fmt: skip
+) -> None:
     """The loop of a tile: `out`, `left` and `right` are (address, stride) of its corner and of its first factors.
 
     A tile that `is_new` starts from zeros, whatever is in its place.
@@ -73,10 +80,16 @@ def add_tile(typing_context: Any, A: Any, is_new: Any, Z: Any, n: Any, a: Any, c
         out, is_new, factors, n, a, c, _ = arguments
         zero, stride = v.constant(0), v.columns(Z, factors)
         _emit_tile(
-            v, (v.pointer(A, out, a, c), v.columns(A, out)), (v.pointer(Z, factors, zero, a), stride),
-            (v.pointer(Z, factors, zero, c), stride), n, TILE_ROWS, vectors.literal_value, v.multiply_add,
+            v,
+            (v.pointer(A, out, a, c), v.columns(A, out)),
+            (v.pointer(Z, factors, zero, a), stride),
+            (v.pointer(Z, factors, zero, c), stride),
+            n,
+            TILE_ROWS,
+            vectors.literal_value,
+            v.multiply_add,
             is_new,
-        )  # fmt: skip
+        )
         return context.get_dummy_value()
 
     return signature, emit
@@ -168,9 +181,15 @@ def subtract_tile(typing_context: Any, U: Any, n: Any, a: Any, c: Any, vectors: 
         array, n, a, c, _ = arguments
         zero, stride = v.constant(0), v.columns(U, array)
         _emit_tile(
-            v, (v.pointer(U, array, a, c), stride), (v.pointer(U, array, zero, a), stride),
-            (v.pointer(U, array, zero, c), stride), n, PANEL_ROWS, vectors.literal_value, v.multiply_subtract,
-        )  # fmt: skip
+            v,
+            (v.pointer(U, array, a, c), stride),
+            (v.pointer(U, array, zero, a), stride),
+            (v.pointer(U, array, zero, c), stride),
+            n,
+            PANEL_ROWS,
+            vectors.literal_value,
+            v.multiply_subtract,
+        )
         return context.get_dummy_value()
 
     return signature, emit
@@ -198,8 +217,10 @@ def factor_panel(typing_context: Any, U: Any, a: Any, width: Any, inverse: Any) 
         )
         corner = {
             (r, c): b.load(v.pointer(U, array, b.add(a, v.constant(r)), b.add(a, v.constant(c))))
-            for r in rows for c in rows if c >= r
-        }  # fmt: skip
+            for r in rows
+            for c in rows
+            if c >= r
+        }
         scales = []
         for r in rows:
             for p in range(r):

@@ -18,11 +18,12 @@ import halfstep as hs
 from benchmarks.marks import ROOT, table, write_between
 from benchmarks.synthetic import ten_million
 from halfstep import doctor
-from halfstep.objective.problem import sides
+from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver import cpu
 from halfstep.solver.kernels import dense
 from halfstep.solver.layout import aligned_zeros, empty_factors
+from halfstep.solvers import ConjugateGradient, Solver, Subspace
 
 RANKS = (64, 128, 256)
 OBSERVATIONS = 64  # that products are summed of at once
@@ -48,7 +49,7 @@ def peak(n: int = 2048) -> float:
 def solvers(data: hs.Interactions, rank: int, gemm: float) -> Iterator[list[str]]:
     """Nanoseconds per observation of each way to do the users' half-step, and the items'."""
     cost = hs.Implicit(observed_weight=10.0).cost(data)
-    both = sides(data, cost, rank=rank, regularization=RowRegularization(5.0, 5.0), dtype="float32")
+    both = half_problems(data, cost, rank=rank, regularization=RowRegularization(5.0, 5.0), dtype="float32")
     rng = np.random.default_rng(0)
     factors = [empty_factors(n, rank, np.float32) for n in (data.n_users, data.n_items)]
     for array in factors:
@@ -57,19 +58,12 @@ def solvers(data: hs.Interactions, rank: int, gemm: float) -> Iterator[list[str]
         for name, side, X, Y in zip(("users", "items"), both, factors, factors[::-1], strict=True):
             loaded = backend.load(side)
 
-            def each(loaded: Any = loaded, X: np.ndarray = X, Y: np.ndarray = Y, **how: str) -> float:
+            def each(loaded: Any = loaded, X: np.ndarray = X, Y: np.ndarray = Y, **how: Solver) -> float:
                 return 1e9 * seconds_of(lambda: backend.half_step(loaded, Y, X.copy(), **how), 2) / len(data)
 
-            def after(steps: int, each: Callable[..., float] = each) -> float:
-                usual, cpu.STEPS = cpu.STEPS, steps
-                try:
-                    return each(solver="cg")
-                finally:
-                    cpu.STEPS = usual
-
-            read, walked = after(0), after(cpu.STEPS)
-            step = (walked - read) / cpu.STEPS
-            exact = each(solver="cholesky")
+            walked, twice = (each(solver=ConjugateGradient(steps=n * ConjugateGradient.steps)) for n in (1, 2))
+            step = (twice - walked) / ConjugateGradient.steps
+            read, exact = walked - ConjugateGradient.steps * step, each()
             flops = rank * (rank + 1) + len(X) * rank**3 / 3 / len(data)
             yield [
                 f"{rank}",
@@ -78,7 +72,7 @@ def solvers(data: hs.Interactions, rank: int, gemm: float) -> Iterator[list[str]
                 f"{step:.1f}",
                 f"{4 * rank / step:.0f}",
                 f"{walked:.0f}",
-                f"{each(solver='subspace'):.0f}",
+                f"{each(solver=Subspace()):.0f}",
                 f"{exact:.0f}",
                 f"{100 * flops / exact / gemm:.0f} %",
             ]

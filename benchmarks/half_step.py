@@ -14,7 +14,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import halfstep as hs
-from halfstep.objective.problem import Side, sides
+from halfstep.objective.problem import HalfProblem, half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import empty_factors
@@ -39,7 +39,7 @@ def peak(dtype: str, n: int = 1500) -> float:
     return 2 * n**3 / fastest(lambda: A @ A) / 1e9
 
 
-def in_numpy(side: Side, Y: np.ndarray) -> np.ndarray:
+def in_numpy(side: HalfProblem, Y: np.ndarray) -> np.ndarray:
     K = side.unknowns
     X = np.zeros((len(side.indptr) - 1, K), Y.dtype)
     features, offsets = np.column_stack([Y[:, : K - 1], np.ones(len(Y), Y.dtype)]), Y[:, K - 1]
@@ -61,7 +61,7 @@ def main() -> None:
         for dtype in ("float64", "float32"):
             best_possible = peak(dtype)
             for rank in RANKS:
-                side, _ = sides(
+                side, _ = half_problems(
                     data,
                     cost,
                     rank=rank,

@@ -16,10 +16,11 @@ import halfstep as hs
 import reference
 from halfstep import weights
 from halfstep.objective.objective import Objective
-from halfstep.objective.problem import Side, sides
+from halfstep.objective.problem import HalfProblem, half_problems
 from halfstep.objective.regularization import Counted, RowRegularization
 from halfstep.solver.cpu import CPU
-from halfstep.solver.layout import Solver, empty_factors
+from halfstep.solver.layout import empty_factors
+from halfstep.solvers import NAMES, Solver
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,11 @@ class Setting:
             biases=self.biases,
         )
 
-    def sides(self, table: Table, *, rank: int, strength: float, rho: float, dtype: str) -> tuple[Side, Side]:
+    def half_problems(
+        self, table: Table, *, rank: int, strength: float, rho: float, dtype: str
+    ) -> tuple[HalfProblem, HalfProblem]:
         data = table.interactions
-        return sides(
+        return half_problems(
             data,
             self.objective.cost(data),
             rank=rank,
@@ -104,20 +107,20 @@ class Setting:
         return RowRegularization(strength, self.item_ratio * strength, self.exponent, rho, self.counts)
 
 
-def half_step(side: Side, Y: np.ndarray, *, threads: int = 1, dtype: str = "float64") -> np.ndarray:
+def half_step(side: HalfProblem, Y: np.ndarray, *, threads: int = 1, dtype: str = "float64") -> np.ndarray:
     """The library's half-step between plain arrays [factors | bias]."""
     return half_step_and_loss(side, Y, threads=threads, dtype=dtype, scored=False)[0]
 
 
 def half_step_and_loss(
-    side: Side,
+    side: HalfProblem,
     Y: np.ndarray,
     *,
     threads: int = 1,
     dtype: str = "float64",
     scored: bool = True,
     start: np.ndarray | None = None,
-    solver: Solver = "cholesky",
+    solver: Solver | str = "cholesky",
 ) -> tuple[np.ndarray, tuple[float, float] | None]:
     """The same, and the data terms of the objective."""
     K = side.unknowns
@@ -128,7 +131,7 @@ def half_step_and_loss(
         run = backend.half_step_and_loss if scored else backend.half_step
         if start is not None:
             X[:, :K] = start
-        loss = run(backend.load(side), fixed, X, solver=solver)
+        loss = run(backend.load(side), fixed, X, solver=NAMES[solver]() if isinstance(solver, str) else solver)
     assert not X[:, K:].any(), "the padding must stay 0"
     return X[:, :K], loss
 

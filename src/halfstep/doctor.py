@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, cast, get_args
+from typing import NamedTuple, cast
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -32,13 +32,14 @@ from halfstep.models.als import ALS, EXACT_RANK
 from halfstep.models.bayesian.bayesian_als import BayesianALS
 from halfstep.models.sgd import SGD
 from halfstep.objective.objective import Explicit, Implicit
-from halfstep.objective.problem import sides
+from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver import kernels as solver_kernels
 from halfstep.solver.cpu import CPU
-from halfstep.solver.layout import Solver, empty_factors
+from halfstep.solver.layout import empty_factors
 from halfstep.solver.schedule import LEAST_SEGMENT
 from halfstep.solver.threads import available_cores
+from halfstep.solvers import NAMES
 
 REQUIRED = ("numpy", "scipy", "numba", "llvmlite")  # whose versions matter for speed and for compiled kernels
 OPTIONAL = ("matplotlib", "pandas", "polars", "pyarrow")  # pictures, and dataframes in and out
@@ -248,7 +249,7 @@ def _measure() -> Speed:
     cells = np.unique(rng.integers(N_USERS, size=DRAWN) * N_ITEMS + drawn)
     data = Interactions.from_arrays(cells // N_ITEMS, cells % N_ITEMS)
     cost = Implicit(missing_weight=0.1).cost(data)
-    side, _ = sides(data, cost, rank=RANK, regularization=RowRegularization(1.0, 1.0), dtype="float32")
+    side, _ = half_problems(data, cost, rank=RANK, regularization=RowRegularization(1.0, 1.0), dtype="float32")
     X, Y = (empty_factors(n, RANK, np.float32) for n in (data.n_users, data.n_items))
     Y[:, :RANK] = rng.normal(0.0, 0.1, (data.n_items, RANK))
     with CPU() as backend:
@@ -258,8 +259,8 @@ def _measure() -> Speed:
         first_call = time.perf_counter() - began
         compiled = _compiled() - before
         half_steps = {
-            solver: 1e9 * _fastest(partial(backend.half_step, loaded, Y, X, solver=solver)) / len(data)
-            for solver in get_args(Solver)
+            name: 1e9 * _fastest(partial(backend.half_step, loaded, Y, X, solver=solver())) / len(data)
+            for name, solver in NAMES.items()
         }
     return Speed(rates[0], rates[1], copy, first_call, compiled, half_steps)
 

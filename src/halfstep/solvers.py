@@ -17,6 +17,8 @@ from halfstep._support.checks import check_choice, check_flag, check_integer, ch
 from halfstep._support.short_repr import short_repr
 from halfstep.errors import ParameterError
 
+BLOCK_SIZES = 16  # blocks are multiples of this, the numbers in a vector of a processor
+
 __all__ = ["Cholesky", "ConjugateGradient", "Subspace"]
 
 
@@ -101,14 +103,13 @@ class Subspace(Solver):
     Parameters
     ----------
     block_size : int
-        The number of unknowns that are solved together; with 1, this is the element-wise learner of eALS [2]_.
+        The number of unknowns that are solved together, a multiple of 16.
     extrapolation, refresh_users
         As in `Cholesky`.
 
     References
     ----------
     .. [1] S. Rendle et al., "iALS++: speeding up matrix factorization with subspace optimization", arXiv:2110.14044.
-    .. [2] X. He et al., "Fast matrix factorization for online recommendation with implicit feedback", SIGIR 2016.
     """
 
     name: ClassVar[Literal["cholesky", "cg", "subspace"]] = "subspace"
@@ -117,7 +118,9 @@ class Subspace(Solver):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("block_size", self.block_size, minimum=1)
+        check_integer("block_size", self.block_size, minimum=BLOCK_SIZES)
+        if self.block_size % BLOCK_SIZES:
+            raise ParameterError(f"block_size={self.block_size}: give a multiple of {BLOCK_SIZES}")
 
 
 NAMES: Mapping[str, type[Solver]] = {kind.name: kind for kind in (Cholesky, ConjugateGradient, Subspace)}

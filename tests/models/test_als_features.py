@@ -17,9 +17,11 @@ from halfstep.data.side_information import bags
 from halfstep.errors import DataError, FitInterruptedWarning, NumericalError, ParameterError
 from halfstep.models import ridge
 from halfstep.models.als import ALS
-from halfstep.models.als_loop import Alternation, Snapshot
+from halfstep.models.als_features import FeatureSession
+from halfstep.models.als_loop import TrainingLoop
 from halfstep.objective.objective import Objective
 from halfstep.solver.cpu import CPU
+from halfstep.solver.cpu_session import CPUBackend
 from halfstep.solver.layout import empty_factors
 from settings import SETTINGS, Arrays, Setting, Table
 
@@ -126,6 +128,7 @@ def test_a_fit_is_the_twin_iterated(
     refreshed = linked(setting.objective, solver=PLAIN, **options).fit(
         data, user_features=of_users, item_features=of_items
     )
+    np.testing.assert_allclose(refreshed._link.coefficients, B, rtol=1e-6, atol=1e-9)  # as before the last half-step
     X = dense.half_step(dense.problem, Y, dense.row_features @ B)
     for ours, theirs in zip(joined(refreshed, setting.biases), (X, Y), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9)
@@ -167,32 +170,24 @@ def test_an_iteration_that_is_thrown_away_leaves_nothing(
     """What is kept, β included, is what its line of the history was computed from."""
     setting = next(each for each in SETTINGS if each.name == "biased")
     dense = twin(setting, table, features, rho=2.0, implicit=False)
-    by_user, by_item = setting.sides(table, rank=RANK, strength=STRENGTH, rho=2.0, dtype="float64")
+    problems = setting.half_problems(table, rank=RANK, strength=STRENGTH, rho=2.0, dtype="float64")
     rng, thrown_away = np.random.default_rng(0), 0
     P, Q = (empty_factors(n, RANK + 1, "float64") for n in table.observed.shape)
     P[:, :RANK], Q[:, :RANK] = rng.normal(size=(30, RANK)), rng.normal(size=(20, RANK))
-    with CPU(1) as backend:
-        run = Alternation(
-            backend,
-            by_user,
-            by_item,
-            Snapshot(P, Q, []),
-            solver=hs.solvers.Cholesky(extrapolation=beta),
-            data=data,
-            features=features,
-            feature_regularization=OF_FEATURES,
-        )
+    with CPUBackend(1).open(*problems, (P, Q)) as below:
+        session = FeatureSession(below, problems, features, OF_FEATURES)
+        loop = TrainingLoop(session, hs.solvers.Cholesky(extrapolation=beta), (data.users, data.items))
         for _ in range(30):
-            before = run.finished
-            if not run.iterate():
+            before = [each.copy() for each in (*session.factors(), *session.coefficients)]
+            if not loop.iterate():
                 thrown_away += 1
-                assert run.finished is before
-            X, Y = (F[:, : RANK + 1] for F in run.finished[:2])
-            B, C = (each.coefficients for each in run.finished.links)
-            assert sum(dense.terms(X, B, Y, C)) == pytest.approx(run.finished.history[-1].objective, rel=1e-10)
+                for each, old in zip((*session.factors(), *session.coefficients), before, strict=True):
+                    np.testing.assert_array_equal(each, old)
+            X, Y = (F[:, : RANK + 1] for F in session.factors())
+            B, C = session.coefficients
+            assert sum(dense.terms(X, B, Y, C)) == pytest.approx(loop.history[-1].objective, rel=1e-10)
             np.testing.assert_allclose(X[4], dense.row_features[4] @ B, atol=1e-12)
-            np.testing.assert_allclose(run.finished.links[0].means, dense.row_features @ B, atol=1e-12)
-    objectives = [line.objective for line in run.finished.history]
+    objectives = [line.objective for line in loop.history]
     assert all(after <= before * (1 + 1e-12) for before, after in pairwise(objectives))
     assert thrown_away > 0 or beta < 3
 

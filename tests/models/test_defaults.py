@@ -13,7 +13,7 @@ import halfstep as hs
 from halfstep.errors import ModelFileError, NotFittedError, ParameterError, PoorFitWarning
 from halfstep.models.default_regularization import HeldOut, counted, highest_useful, lowest_near, unit_of_targets
 from halfstep.objective.regularization import RowRegularization
-from halfstep.solver.cpu import CPU
+from halfstep.solver.cpu_session import CPUBackend
 from halfstep.tuning.space import Space, default_start
 
 PLAYS = Path(__file__).parents[2] / "examples" / "plays.csv"
@@ -201,9 +201,9 @@ class TestValues:
         cost = hs.Explicit().cost(data)
         errors = []
         for threads in (1, 2):
-            with CPU(threads) as backend:
-                held_out = HeldOut(data, cost, 16, backend)
-                errors.append([held_out.error(RowRegularization(each, each, 0.5)) for each in (1.5, 20.0, 1.5)])
+            backend = CPUBackend(threads)
+            held_out = HeldOut(data, cost, 16, backend)
+            errors.append([held_out.error(RowRegularization(each, each, 0.5)) for each in (1.5, 20.0, 1.5)])
         assert errors[0] == errors[1]
         assert errors[0][0] == errors[0][2] < errors[0][1]
         assert len(held_out._train) + len(held_out._users) == len(data)
@@ -242,8 +242,7 @@ class TestValues:
         data = rated(0.7)
         monkeypatch.setattr("halfstep.models.default_regularization.MOST", most)
         cost = hs.Explicit().cost(data)
-        with CPU(1) as backend:
-            held_out = HeldOut(data, cost, 4, backend)
+        held_out = HeldOut(data, cost, 4, CPUBackend(1))
         assert most <= len(held_out._train) + len(held_out._users) < most + data.user_counts.max()
         assert hs.ALS(rank=4).fit(data).regularization_.users > 0
 

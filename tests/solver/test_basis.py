@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import halfstep as hs
-from halfstep.objective.problem import sides
+from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.basis import Basis
 from halfstep.solver.schedule import LoadedSide
@@ -15,7 +15,7 @@ from halfstep.solver.schedule import LoadedSide
 def loaded_users(regularization: RowRegularization) -> LoadedSide:
     rng = np.random.default_rng(3)
     data = hs.Interactions.from_arrays(rng.integers(90, size=700), rng.integers(60, size=700), duplicates="last")
-    by_user, _ = sides(
+    by_user, _ = half_problems(
         data, hs.Implicit(observed_weight=5.0).cost(data), rank=40, regularization=regularization, dtype="float64"
     )
     return LoadedSide.plan(by_user)

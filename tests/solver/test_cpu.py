@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import halfstep as hs
 from halfstep.errors import ParameterError
-from halfstep.objective.problem import sides
+from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import empty_factors
@@ -73,7 +73,7 @@ def test_a_backend_can_go_from_one_objective_to_another() -> None:
     data = hs.Interactions.from_arrays([0, 0, 1, 2], [0, 1, 1, 2], [1.0, 2.0, 3.0, 4.0])
     ridge = RowRegularization(1.0, 1.0)
     plain, biased = (
-        sides(data, hs.Explicit(biases=biases).cost(data), rank=3, regularization=ridge, dtype="float64")[0]
+        half_problems(data, hs.Explicit(biases=biases).cost(data), rank=3, regularization=ridge, dtype="float64")[0]
         for biases in (False, True)
     )
     Y = empty_factors(3, 4, "float64")

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 import halfstep as hs
 import reference
 from halfstep.errors import NumericalError
-from halfstep.objective.problem import sides
+from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver import cpu, schedule
 from halfstep.solver.kernels.small_systems import GATHERED
 from halfstep.solver.schedule import LEAST_SEGMENT
+from halfstep.solvers import Cholesky, ConjugateGradient, Subspace
 from settings import SETTINGS, Setting, Table, arrays, constant, half_step, half_step_and_loss, value
 
 every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=str)
@@ -74,7 +75,7 @@ def assert_solves(problem: reference.Problem, Y: np.ndarray, X: np.ndarray, prec
 def test_equals_its_twin(setting: Setting, table: Table, rank: int, strength: float, rho: float, seed: int) -> None:
     problem = setting.problem(table, rank=rank, strength=strength, rho=rho)
     for dtype, precision in (("float64", 2.3e-16), ("float32", 1.2e-7)):
-        by_user, by_item = setting.sides(table, rank=rank, strength=strength, rho=rho, dtype=dtype)
+        by_user, by_item = setting.half_problems(table, rank=rank, strength=strength, rho=rho, dtype=dtype)
         for side, twin in ((by_user, problem), (by_item, problem.transposed)):
             Y = draw_factors(twin.t.shape[1], side.unknowns, seed).astype(dtype)
             X = half_step(side, Y, dtype=dtype)
@@ -94,7 +95,7 @@ def test_extreme_weights(table: Table, rank: int, seed: int, exponents: list[int
         biases=True,
     )
     problem = setting.problem(table, rank=rank, strength=1.0, rho=1.0)
-    by_user, _ = setting.sides(table, rank=rank, strength=1.0, rho=1.0, dtype="float64")
+    by_user, _ = setting.half_problems(table, rank=rank, strength=1.0, rho=1.0, dtype="float64")
     Y = draw_factors(table.values.shape[1], rank + 1, seed)
     assert_solves(problem, Y, half_step(by_user, Y), 2.3e-16)
 
@@ -105,7 +106,7 @@ def test_extreme_weights(table: Table, rank: int, seed: int, exponents: list[int
 @given(table=tables(), rank=ranks, seed=seeds)
 def test_never_raises_the_objective(setting: Setting, table: Table, rank: int, seed: int) -> None:
     problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
-    by_user, _ = setting.sides(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
+    by_user, _ = setting.half_problems(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
     X, Y = (draw_factors(n, by_user.unknowns, seed + n) for n in table.values.shape)
     X[~table.observed.any(axis=1)] = 0.0
     before = reference.objective(problem, X, Y)
@@ -119,7 +120,7 @@ def test_never_raises_the_objective(setting: Setting, table: Table, rank: int, s
 @given(table=tables(), rank=ranks, seed=seeds, size=st.sampled_from([1e-3, 0.1, 3.0]))
 def test_no_perturbation_is_better(setting: Setting, table: Table, rank: int, seed: int, size: float) -> None:
     problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
-    by_user, _ = setting.sides(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
+    by_user, _ = setting.half_problems(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
     Y = draw_factors(table.values.shape[1], by_user.unknowns, seed)
     X = half_step(by_user, Y)
     best = reference.objective(problem, X, Y)
@@ -138,8 +139,8 @@ def test_no_perturbation_is_better(setting: Setting, table: Table, rank: int, se
 @given(table=tables(), rank=ranks, seed=seeds)
 def test_items_half_step_is_the_users_of_the_transpose(setting: Setting, table: Table, rank: int, seed: int) -> None:
     options = {"rank": rank, "strength": 0.5, "rho": 2.0, "dtype": "float64"}
-    by_item = setting.sides(table, **options)[1]
-    by_user = setting.sides(table.transposed, **options)[0]
+    by_item = setting.half_problems(table, **options)[1]
+    by_user = setting.half_problems(table.transposed, **options)[0]
     Y = draw_factors(len(table.values), by_item.unknowns, seed)
     np.testing.assert_array_equal(half_step(by_item, Y), half_step(by_user, Y))
 
@@ -177,7 +178,7 @@ def test_bits_do_not_depend_on_threads(
 def test_a_long_row_is_solved_like_any_other(long_rowed: hs.Interactions) -> None:
     k = 5
     cost = hs.Explicit(biases=True).cost(long_rowed)
-    by_item = sides(
+    by_item = half_problems(
         long_rowed,
         cost,
         rank=k,
@@ -242,7 +243,7 @@ def test_rows_longer_than_a_block_in_the_default_precisions(setting: Setting) ->
     assert observed.sum(axis=1).min() > 2 * GATHERED
     for rank in (9, 20):
         problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
-        by_user, _ = setting.sides(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
+        by_user, _ = setting.half_problems(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
         Y = draw_factors(300, by_user.unknowns, rank).astype(np.float32)
         X = half_step(by_user, Y, dtype="float32")
         expected = reference.half_step(problem, Y.astype(float))
@@ -255,7 +256,7 @@ def test_long_rows_with_missing_weights() -> None:
     data = hs.Interactions.from_arrays(np.r_[np.arange(n), 0], np.r_[np.zeros(n, int), 1], rng.normal(size=n + 1))
     cost = hs.Explicit(weight=2.0, missing_weight=0.3, biases=True).cost(data)
     options = {"regularization": RowRegularization(1.0, 1.0, bias_ratio=3.0), "dtype": "float64"}
-    by_item = sides(data, cost, rank=k, **options)[1]
+    by_item = half_problems(data, cost, rank=k, **options)[1]
     Y = draw_factors(n, k + 1, 1)
     y = np.column_stack([Y[:, :k], np.ones(n)])
     A = 2.0 * y.T @ y + np.diag([1.0] * k + [3.0])
@@ -291,7 +292,7 @@ def test_one_at_a_time_equals_the_twin(
 ) -> None:
     problem = setting.problem(table, rank=rank, strength=strength, rho=rho)
     for dtype, precision in (("float64", 2.3e-16), ("float32", 1.2e-7)):
-        by_user, by_item = setting.sides(table, rank=rank, strength=strength, rho=rho, dtype=dtype)
+        by_user, by_item = setting.half_problems(table, rank=rank, strength=strength, rho=rho, dtype=dtype)
         for side, twin in ((by_user, problem), (by_item, problem.transposed)):
             Y = draw_factors(twin.t.shape[1], side.unknowns, seed).astype(dtype)
             X, loss = half_step_and_loss(side, Y, dtype=dtype)
@@ -328,7 +329,7 @@ def test_weights_below_those_of_missing_cells_are_left_to_the_other_way() -> Non
         0.0,
     )
     problem = setting.problem(table, rank=7, strength=0.5, rho=1.0)
-    by_user, _ = setting.sides(table, rank=7, strength=0.5, rho=1.0, dtype="float64")
+    by_user, _ = setting.half_problems(table, rank=7, strength=0.5, rho=1.0, dtype="float64")
     Y = draw_factors(30, 7, 0)
     X, loss = half_step_and_loss(by_user, Y)
     np.testing.assert_allclose(X, reference.half_step(problem, Y), rtol=1e-8)
@@ -342,8 +343,8 @@ def test_cells_that_weigh_as_if_they_were_missing_are_no_exception(
     monkeypatch: pytest.MonkeyPatch, solver: str, weight: float
 ) -> None:
     """Nothing is left to the other way, and the loss keeps its digits."""
+    by_name = {"cholesky": Cholesky(), "cg": ConjugateGradient(steps=60), "subspace": Subspace()}
     monkeypatch.setattr(cpu.CPU, "_solve_in_float64", None)
-    monkeypatch.setattr(cpu, "STEPS", 60)
     rng = np.random.default_rng(4)
     table = Table(rng.random((70, 90)) < np.linspace(0.01, 1, 70)[:, None], rng.normal(size=(70, 90)))
     missing = 1.0 if weight else 0.0
@@ -357,8 +358,10 @@ def test_cells_that_weigh_as_if_they_were_missing_are_no_exception(
     Y = draw_factors(90, 21, 0)
     expected = reference.half_step(problem, Y)
     for dtype, precision in (("float64", 1e-9), ("float32", 2e-4)):
-        by_user, _ = setting.sides(table, rank=21, strength=0.5, rho=1.0, dtype=dtype)
-        X, loss = half_step_and_loss(by_user, Y.astype(dtype), dtype=dtype, start=0 * expected, solver=solver)
+        by_user, _ = setting.half_problems(table, rank=21, strength=0.5, rho=1.0, dtype=dtype)
+        X, loss = half_step_and_loss(
+            by_user, Y.astype(dtype), dtype=dtype, start=0 * expected, solver=by_name[solver]
+        )
         np.testing.assert_allclose(X, expected, rtol=precision, atol=precision)
         terms = reference.terms(problem, X.astype(float), Y)[:2]
         np.testing.assert_allclose(loss, terms, rtol=precision, atol=precision)
@@ -369,18 +372,17 @@ def test_cells_that_weigh_as_if_they_were_missing_are_no_exception(
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=wide_tables(), rank=st.sampled_from([1, 8, 15, 33]), seed=seeds)
 def test_steps_lower_the_objective_and_end_at_the_solution(
-    blocked: None, monkeypatch: pytest.MonkeyPatch, setting: Setting, table: Table, rank: int, seed: int
+    blocked: None, setting: Setting, table: Table, rank: int, seed: int
 ) -> None:
     problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
-    by_user, _ = setting.sides(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
+    by_user, _ = setting.half_problems(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
     Y, start = (draw_factors(n, by_user.unknowns, seed + n) for n in reversed(table.values.shape))
     start[~table.observed.any(axis=1)] = 0.0
     before = reference.objective(problem, start, Y)
     exact = reference.half_step(problem, Y)
     least = reference.objective(problem, exact, Y)
     for steps in (1, 3, 3 * by_user.unknowns + 10):
-        monkeypatch.setattr(cpu, "STEPS", steps)
-        X, loss = half_step_and_loss(by_user, Y, start=start, solver="cg")
+        X, loss = half_step_and_loss(by_user, Y, start=start, solver=ConjugateGradient(steps=steps))
         after = reference.objective(problem, X, Y)
         assert least * (1 - 1e-9) <= after <= before * (1 + 1e-12)
         before = after
@@ -396,15 +398,15 @@ def test_steps_lower_the_objective_and_end_at_the_solution(
 def test_blocks_lower_the_objective_and_end_at_the_solution(
     monkeypatch: pytest.MonkeyPatch, setting: Setting, table: Table, rank: int, seed: int
 ) -> None:
-    monkeypatch.setitem(cpu.SHORT, "subspace", 0)
+    monkeypatch.setattr(cpu, "fewest_approximate", lambda _: 0)
     problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
-    by_user, _ = setting.sides(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
+    by_user, _ = setting.half_problems(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
     Y, X = (draw_factors(n, by_user.unknowns, seed + n) for n in reversed(table.values.shape))
     X[~table.observed.any(axis=1)] = 0.0
     before = reference.objective(problem, X, Y)
     least = reference.objective(problem, reference.half_step(problem, Y), Y)
-    for _ in range(4):
-        X, loss = half_step_and_loss(by_user, Y, start=X, solver="subspace")
+    for size in (64, 64, 16, 48):
+        X, loss = half_step_and_loss(by_user, Y, start=X, solver=Subspace(block_size=size))
         after = reference.objective(problem, X, Y)
         assert least * (1 - 1e-9) <= after <= before * (1 + 1e-12)
         assert after - least <= (before - least) * (0.999 if setting.biases or rank > 64 else 1e-6) + 1e-9 * least
@@ -423,7 +425,7 @@ def test_rows_that_singles_cannot_solve_are_solved_in_doubles(missing: float) ->
         "ill", hs.Explicit(missing_weight=missing, biases=False), arrays(value, constant(1), missing), 0.0
     )
     problem = setting.problem(table, rank=38, strength=1e-9, rho=1.0)
-    by_user, _ = setting.sides(table, rank=38, strength=1e-9, rho=1.0, dtype="float32")
+    by_user, _ = setting.half_problems(table, rank=38, strength=1e-9, rho=1.0, dtype="float32")
     Y = draw_factors(40, 38, 1).astype(np.float32)
     X, loss = half_step_and_loss(by_user, Y, dtype="float32")
     expected = reference.half_step(problem, Y.astype(float))

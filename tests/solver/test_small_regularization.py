@@ -12,8 +12,9 @@ import halfstep as hs
 import reference
 from benchmarks.stress import small_regularization
 from halfstep.errors import NumericalError
-from halfstep.models.als_loop import history_line
+from halfstep.models.als_loop import as_iteration
 from halfstep.objective.objective import Objective
+from halfstep.solver.session import Terms
 from settings import SETTINGS, Table, half_step_and_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")  # of arithmetic on small data
@@ -73,7 +74,7 @@ def test_rows_that_lose_precision_in_float32_are_solved_in_float64(missing: floa
         table = Table(rng.random((20, 6)) < 0.5, rng.normal(size=(20, 6)))
         setting = next(each for each in SETTINGS if each.name == ("plain" if missing else "signed"))
         problem = setting.problem(table, rank=8, strength=1e-7, rho=1.0)
-        by_user, _ = setting.sides(table, rank=8, strength=1e-7, rho=1.0, dtype="float32")
+        by_user, _ = setting.half_problems(table, rank=8, strength=1e-7, rho=1.0, dtype="float32")
         Y = rng.normal(size=(6, 8)).astype(np.float32)
         expected = reference.half_step(problem, Y.astype(float))
         X, loss = half_step_and_loss(by_user, Y, dtype="float32")
@@ -188,8 +189,8 @@ def test_regularization_beyond_float32_is_refused() -> None:
 def test_an_objective_below_zero_is_an_error(term: str) -> None:
     terms = {"observed": 5.0, "missing": 3.0, "regularization": 1.0, term: -2.0}
     with pytest.raises(NumericalError, match=rf"the objective's term '{term}' is -2 after iteration 3, below 0"):
-        history_line(3, (terms["observed"], terms["missing"]), terms["regularization"], 0.1, 0.0)
-    assert history_line(3, (5.0, 0.0), 1.0, 0.1, 0.0).objective == 6.0
+        as_iteration(3, Terms(**terms), 0.1)
+    assert as_iteration(3, Terms(5.0, 0.0, 1.0), 0.1).objective == 6.0
 
 
 def test_curvature_that_is_noise_is_not_followed() -> None:
@@ -198,7 +199,7 @@ def test_curvature_that_is_noise_is_not_followed() -> None:
     table = Table(rng.random((50, 30)) < 0.8, rng.normal(size=(50, 30)) * 100)
     setting = next(each for each in SETTINGS if each.name == "signed")
     problem = setting.problem(table, rank=48, strength=1e-6, rho=1.0)
-    by_user, _ = setting.sides(table, rank=48, strength=1e-6, rho=1.0, dtype="float32")
+    by_user, _ = setting.half_problems(table, rank=48, strength=1e-6, rho=1.0, dtype="float32")
     Y = rng.normal(size=(30, 48)).astype(np.float32)
     expected = reference.half_step(problem, Y.astype(float))
     X, _ = half_step_and_loss(by_user, Y, dtype="float32", start=0 * expected, solver="cg")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
-from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,19 +26,20 @@ from halfstep._support.progress import progress_bar, warn_of_interruption
 from halfstep.data import Interactions, as_interactions
 from halfstep.data.side_information import Given, read_features
 from halfstep.errors import DataError, NotFittedError, ParameterError
-from halfstep.models.als_features import FittedLink, exact_solver
-from halfstep.models.als_loop import Alternation, Snapshot
+from halfstep.models.als_features import FeatureSession, FittedLink, exact_solver
+from halfstep.models.als_loop import Iteration, TrainingLoop
 from halfstep.models.default_regularization import default_regularization, unit_of_targets
-from halfstep.models.gramians import Gramians
+from halfstep.models.gramians import Gramians, gram
 from halfstep.models.incremental_model import IncrementalModel
 from halfstep.models.initial_factors import given_factors
 from halfstep.models.live_array import LiveArray
 from halfstep.models.poor_fit import warn_of_equal_targets, warn_of_uneven_weights, warn_of_zero_factors
 from halfstep.objective.objective import Cost, Explicit, Objective
-from halfstep.objective.problem import sides
+from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import Regularization, RowRegularization
-from halfstep.solver.cpu import CPU
+from halfstep.solver.cpu_session import CPUBackend
 from halfstep.solver.layout import Factors, empty_factors
+from halfstep.solver.session import Backend, Session, Side
 from halfstep.solver.threads import paused
 from halfstep.solvers import NAMES, Solver, check_solver
 from halfstep.storage import NotStored
@@ -52,6 +52,25 @@ NO_GRAMIANS: Mapping[str, Weighed] = MappingProxyType({})
 
 SIZES = {"regularization": 4, "missing_weight": 1}  # of the arrays in a file
 EXACT_RANK = 32  # up to which float64 and exact solutions cost little
+
+
+class Fit(NamedTuple):
+    """What a fit is made of.
+
+    Attributes
+    ----------
+    data : Interactions
+    cost : Cost
+        The data terms of the objective.
+    regularization : RowRegularization
+    of_users : Given or None
+        The features of the users; None without side information.
+    """
+
+    data: Interactions
+    cost: Cost
+    regularization: RowRegularization
+    of_users: Given | None
 
 
 @dataclass(eq=False, repr=False)
@@ -243,7 +262,7 @@ class ALS(IncrementalModel):
         assert used.bias_ratio is not None
         return RowRegularization(used.users, used.items, used.exponent, used.bias_ratio, used.counts)
 
-    def _regularization_for(self, data: Interactions, cost: Cost, unit: float, backend: CPU) -> RowRegularization:
+    def _regularization_for(self, data: Interactions, cost: Cost, unit: float, backend: Backend) -> RowRegularization:
         """Return the regularization as set, or its default for the data."""
         given, defaults = Regularization.of(self.regularization), self.objective.defaults
         exponent, ratio = given.exponent, given.bias_ratio
@@ -306,37 +325,18 @@ class ALS(IncrementalModel):
         if of_users is not None:
             solver, precision = exact_solver(self.solver, solver), "float64"
             cost = cost.without_missing_of(data.user_counts == 0, data.item_counts == 0)
-        unit, grams = self._unit(cost), NO_GRAMIANS
-        with progress_bar(self.progress, self.iterations, "ALS") as bar, CPU(self.threads) as backend:
-            regularization = self._regularization_for(data, cost, unit, backend)
-            keep = partial(self._keep, data, cost, regularization, of_users)
-            by_user, by_item = sides(data, cost, rank=rank, regularization=regularization, dtype=precision)
-            start = Snapshot(*self._initial_factors(data, by_user.unknowns, unit), [])
-            run = Alternation(
-                backend, by_user, by_item, start, solver=solver, data=data, features=features,
-                feature_regularization=as_pair("features", Regularization.of(self.regularization).features),
-            )  # fmt: skip
-            try:
-                while len(run.finished.history) < self.iterations:
-                    if run.iterate():
-                        with allowed():
-                            bar.set_postfix_str(f"objective {run.finished.history[-1].objective:.6g}", refresh=False)
-                            bar.update()
-                        if self._is_done(keep, run.finished):
-                            break
-                if solver.refresh_users:
-                    run.refresh_users()
-                grams = self._grams(backend, cost, run.finished)
-            except KeyboardInterrupt:
-                if not run.finished.history:
-                    raise
-                warn_of_interruption(
-                    f"fit was interrupted: this is the model after {len(run.finished.history)} of {self.iterations} "
-                    "iterations"
-                )
-                if solver.refresh_users:
-                    run.refresh_users()
-        keep(run.finished, grams)
+        unit, backend = self._unit(cost), CPUBackend(self.threads)
+        with progress_bar(self.progress, self.iterations, "ALS") as bar:
+            used = self._regularization_for(data, cost, unit, backend)
+            problems = half_problems(data, cost, rank=rank, regularization=used, dtype=precision)
+            start = self._initial_factors(data, problems[0].unknowns, unit)
+            fit = Fit(data, cost, used, of_users)
+            with backend.open(*problems, start) as session:
+                if of_users is None:
+                    self._train(session, fit, solver, bar)
+                else:
+                    strengths = as_pair("features", Regularization.of(self.regularization).features)
+                    self._train(FeatureSession(session, problems, features, strengths), fit, solver, bar)
         self._warn(cost, unit, has_features=of_users is not None)
         return self
 
@@ -369,26 +369,48 @@ class ALS(IncrementalModel):
             P[:, :rank], Q[:, :rank] = start
         return P, Q
 
-    def _grams(self, backend: CPU, cost: Cost, finished: Snapshot) -> dict[str, Weighed]:
+    def _train(self, session: Session, fit: Fit, solver: Solver, bar: Any) -> None:
+        """Run the training loop, and set the fitted attributes."""
+        loop = TrainingLoop(session, solver, (fit.data.users, fit.data.items))
+        grams: Mapping[str, Weighed] = NO_GRAMIANS
+        try:
+            while len(loop.history) < self.iterations:
+                if loop.iterate():
+                    with allowed():
+                        bar.set_postfix_str(f"objective {loop.history[-1].objective:.6g}", refresh=False)
+                        bar.update()
+                    if self._is_done(session, fit, loop.history):
+                        break
+            if solver.refresh_users:
+                loop.refresh_users()
+            grams = self._grams(fit.cost, session.factors())
+        except KeyboardInterrupt:
+            if not loop.history:
+                raise
+            warn_of_interruption(
+                f"fit was interrupted: this is the model after {len(loop.history)} of {self.iterations} iterations"
+            )
+            if solver.refresh_users:
+                loop.refresh_users()
+        self._keep(session, fit, loop.history, grams)
+
+    def _grams(self, cost: Cost, factors: tuple[Factors, Factors]) -> dict[str, Weighed]:
         """Return the Gramians that incremental updates start from; this is much faster than an iteration."""
         if cost.user_missing is None or cost.item_missing is None:
             return {}
-        sides = (("user", cost.user_missing, finished.P), ("item", cost.item_missing, finished.Q))
-        return {what: (m, backend.gram(m, self._rank, F)) for what, m, F in sides}
+        weights, k = (cost.user_missing, cost.item_missing), self._rank
+        return {
+            what: (m, gram(m, F[:, :k], self.threads))
+            for what, m, F in zip(("user", "item"), weights, factors, strict=True)
+        }
 
     def _keep(
-        self,
-        data: Interactions,
-        cost: Cost,
-        regularization: RowRegularization,
-        of_users: Given | None,
-        finished: Snapshot,
-        grams: Mapping[str, Weighed] = NO_GRAMIANS,
+        self, session: Session, fit: Fit, history: list[Iteration], grams: Mapping[str, Weighed] = NO_GRAMIANS
     ) -> None:
         """Set the fitted attributes to copies of the arrays of the training loop, which will overwrite them."""
         k = self._rank  # without biases, the next column is padding, and 0
         live, fitted, gramians = {}, {}, Gramians()
-        for what, F in zip(("user", "item"), finished[:2], strict=True):
+        for what, F in zip(("user", "item"), session.factors(), strict=True):
             biases = F[:, k] if F.shape[1] > k else np.zeros(len(F), F.dtype)
             for name, start in ((f"{what}_factors", F[:, :k]), (f"{what}_biases", biases)):
                 live[f"{name}_"] = LiveArray(start).copied(len(start))
@@ -397,18 +419,18 @@ class ALS(IncrementalModel):
                 m, G = grams[what]
                 gramians.put(what, m, fitted[f"{what}_factors"], G)
         link = None
-        if of_users is not None:
-            linked = finished.links[0]
+        if fit.of_users is not None and isinstance(session, FeatureSession):
+            coefficients = session.coefficients[Side.USERS]
             nothing = np.zeros((0, k + bool(self.objective.biases)))
-            link = FittedLink(of_users, nothing if linked is None else linked.coefficients)
+            link = FittedLink(fit.of_users, nothing if coefficients is None else coefficients)
         self._remember(
-            data,
-            mean=cost.mean,
+            fit.data,
+            mean=fit.cost.mean,
             more={
-                "history_": finished.history,
-                "_missing_weight": self.objective.default_missing_weight(cost),
+                "history_": history,
+                "_missing_weight": self.objective.default_missing_weight(fit.cost),
                 "_fitted_objective": self.objective,
-                "regularization_": self._complete(regularization),
+                "regularization_": self._complete(fit.regularization),
                 "_link": link,
                 "_live": live,
                 "_gramians": gramians,
@@ -448,17 +470,17 @@ class ALS(IncrementalModel):
         if not _is_incomplete(self.objective):  # else it has to be given again
             self._fitted_objective = self.objective
 
-    def _is_done(self, keep: Callable[[Snapshot], None], finished: Snapshot) -> bool:
+    def _is_done(self, session: Session, fit: Fit, history: list[Iteration]) -> bool:
         if self.callbacks:
-            keep(finished)
+            self._keep(session, fit, history)
             # All callbacks are called, even if the first returns True; only True stops, not other truthy values.
             with paused():
                 answers = [callback(self) for callback in self.callbacks]
             if any(isinstance(answer, bool | np.bool_) and answer for answer in answers):
                 return True
-        if self.tol == 0 or len(finished.history) < 2:
+        if self.tol == 0 or len(history) < 2:
             return False
-        before, now = finished.history[-2].objective, finished.history[-1].objective
+        before, now = history[-2].objective, history[-1].objective
         return before - now < self.tol * before
 
 

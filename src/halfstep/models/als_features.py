@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,10 @@ from halfstep.data import Interactions
 from halfstep.data.side_information import Given
 from halfstep.errors import NumericalError, ParameterError
 from halfstep.models.ridge import Ridge, chunked, times
-from halfstep.objective.problem import Prior
-from halfstep.solver.cpu import CPU
+from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.layout import Factors
-from halfstep.solver.schedule import LoadedSide
+from halfstep.solver.session import PriorSession, Side, Terms
+from halfstep.solver.threads import Run
 from halfstep.solvers import Cholesky, Solver
 
 if TYPE_CHECKING:
@@ -61,16 +61,17 @@ class Linked(NamedTuple):
 
 
 class RidgeLink:
-    """The link's part of a fit, on one side.
+    """The coefficients of the features of one side in a fit.
 
     Parameters
     ----------
     F : sparse array of shape (n_rows, n_features)
-    loaded : LoadedSide
-        Whose λ_u and ρ weigh the rows.
+    side : HalfProblem
+        Its λ_u and ρ weigh the rows.
     strength : float
         λ_β.
-    backend : CPU
+    run : callable
+        Runs tasks.
 
     Attributes
     ----------
@@ -78,17 +79,14 @@ class RidgeLink:
         All 0.
     """
 
-    def __init__(self, F: Sparse, loaded: LoadedSide, strength: float, backend: CPU) -> None:
+    def __init__(self, F: Sparse, side: HalfProblem, strength: float, run: Run) -> None:
         from scipy.sparse import diags_array
 
-        side = loaded.side
-        self._backend, self._strength = backend, strength
+        self._run, self._strength = run, strength
         self._has_none = np.flatnonzero(np.diff(side.indptr) == 0)
         self._observed = np.flatnonzero(np.diff(side.indptr))
         self._roots = np.sqrt(side.regularization[self._observed].astype(np.float64))
-        self._ridge = Ridge(
-            (diags_array(self._roots) @ F[self._observed]).tocsr(), backend.run, only_strength=strength
-        )
+        self._ridge = Ridge((diags_array(self._roots) @ F[self._observed]).tocsr(), run, only_strength=strength)
         self._chunks = chunked(F)
         self._metric = np.ones(side.unknowns)
         if side.biases:
@@ -109,13 +107,101 @@ class RidgeLink:
         if not np.isfinite(rows).all():
             raise NumericalError("factors are not finite: look for extreme values or weights")
         B = self._ridge.solve(rows * self._roots[:, None], self._strength, start=before.coefficients)
-        means = times(self._chunks, B, len(X), self._backend.run)
+        means = times(self._chunks, B, len(X), self._run)
         X[self._has_none, : len(self._metric)] = means[self._has_none]
         return Linked(B, means)
 
     def penalty(self, linked: Linked) -> float:
         """λ_β ‖β‖²_D."""
         return self._strength * float((linked.coefficients**2).sum(axis=0) @ self._metric)
+
+
+class FeatureSession:
+    """A session with side information, on top of one whose rows can have priors.
+
+    When the terms of the objective are computed after half-steps, β of each side with features is solved for its
+    rows, and rows without observations are set to their means βᵀ f_u. These are the means of the prior of later
+    half-steps.
+
+    Parameters
+    ----------
+    session : PriorSession
+        Entered.
+    problems : pair of HalfProblem
+    features : pair of sparse array, or None
+        Of the users and of the items.
+    regularization : pair of float
+        λ_β of both.
+    """
+
+    def __init__(
+        self,
+        session: PriorSession,
+        problems: tuple[HalfProblem, HalfProblem],
+        features: tuple[Sparse | None, Sparse | None],
+        regularization: tuple[float, float],
+    ) -> None:
+        session.hold_blas()  # for the ridge regressions between half-steps
+        self._session = session
+        self._links = [
+            None if F is None else RidgeLink(F, problem, strength, session.run)
+            for F, problem, strength in zip(features, problems, regularization, strict=True)
+        ]
+        self._accepted = [None if link is None else link.start for link in self._links]
+        self._current: list[Linked | None] = [None, None]
+        self._is_solved = [False, False]  # since β was
+        self._restore()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """The session below is left by its owner."""
+
+    @property
+    def coefficients(self) -> tuple[Floats | None, Floats | None]:
+        """β of users and of items after the last accepted iteration."""
+        users, items = (None if linked is None else linked.coefficients for linked in self._accepted)
+        return users, items
+
+    def extrapolate(self, side: Side, beta: float) -> None:
+        self._session.extrapolate(side, beta)
+
+    def half_step(self, side: Side, solver: Solver) -> None:
+        self._session.half_step(side, solver)
+        self._is_solved[side] = True
+
+    def terms(self) -> Terms:
+        for side, link, before in zip(Side, self._links, self._current, strict=True):
+            if self._is_solved[side] and link is not None and before is not None:
+                self._set(side, link.solved(self._session.rows(side), before))
+        self._is_solved = [False, False]
+        of_features = sum(
+            link.penalty(linked)
+            for link, linked in zip(self._links, self._current, strict=True)
+            if link is not None and linked is not None
+        )
+        return self._session.terms()._replace(features=of_features)
+
+    def accept(self) -> None:
+        self._session.accept()
+        self._accepted = list(self._current)
+
+    def undo(self) -> None:
+        self._session.undo()
+        self._restore()
+
+    def factors(self) -> tuple[Factors, Factors]:
+        return self._session.factors()
+
+    def _restore(self) -> None:
+        self._is_solved = [False, False]
+        for side in Side:
+            self._set(side, self._accepted[side])
+
+    def _set(self, side: Side, linked: Linked | None) -> None:
+        self._current[side] = linked
+        self._session.set_prior(side, None if linked is None else linked.prior)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.data import Interactions
-from halfstep.models.als_loop import Alternation, Snapshot
+from halfstep.models.als_loop import TrainingLoop
 from halfstep.objective.defaults import Defaults
 from halfstep.objective.objective import Cost
-from halfstep.objective.problem import sides
+from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
-from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import empty_factors
+from halfstep.solver.session import Backend
 from halfstep.solvers import Cholesky
 
 HELD_OUT = 0.1  # of the cells
@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 
 
 def default_regularization(
-    data: Interactions, cost: Cost, rank: int, given: RowRegularization, defaults: Defaults, backend: CPU
+    data: Interactions, cost: Cost, rank: int, given: RowRegularization, defaults: Defaults, backend: Backend
 ) -> RowRegularization:
     """Return `given` with the default λ for these data.
 
@@ -41,7 +41,7 @@ def default_regularization(
     given : RowRegularization
         With ν, ρ and what is counted; λ is replaced.
     defaults : Defaults
-    backend : CPU
+    backend : Backend
     """
     unit = unit_of_targets(cost, is_centered=defaults.is_centered)
     counts = counted(data, cost, given.counts)
@@ -144,7 +144,7 @@ class HeldOut:
     many, only those of some users are used.
     """
 
-    def __init__(self, data: Interactions, cost: Cost, rank: int, backend: CPU) -> None:
+    def __init__(self, data: Interactions, cost: Cost, rank: int, backend: Backend) -> None:
         rng = np.random.default_rng(0)
         rows = _rows_of_some_users(data, rng)
         is_out = rng.random(len(rows)) < HELD_OUT
@@ -158,16 +158,15 @@ class HeldOut:
     def error(self, regularization: RowRegularization) -> float:
         """Return the weighted sum of squared errors on the held-out cells."""
         k, data = self._rank, self._train
-        by_user, by_item = sides(data, self._cost, rank=k, regularization=regularization, dtype="float64")
-        P, Q = (empty_factors(n, by_user.unknowns, "float32") for n in (data.n_users, data.n_items))
+        problems = half_problems(data, self._cost, rank=k, regularization=regularization, dtype="float64")
+        P, Q = (empty_factors(n, problems[0].unknowns, "float32") for n in (data.n_users, data.n_items))
         Q[:, :k] = self._start
-        run = Alternation(
-            self._backend, by_user, by_item, Snapshot(P, Q, []), solver=Cholesky(extrapolation=0.0), data=data,
-            features=(None, None), feature_regularization=(1.0, 1.0),
-        )  # fmt: skip
-        for _ in range(ITERATIONS):
-            run.iterate()
-        X, Y = run.finished.P[self._users].astype(np.float64), run.finished.Q[self._items].astype(np.float64)
+        with self._backend.open(*problems, (P, Q)) as session:
+            loop = TrainingLoop(session, Cholesky(extrapolation=0.0), (data.users, data.items))
+            for _ in range(ITERATIONS):
+                loop.iterate()
+            P, Q = session.factors()
+            X, Y = P[self._users].astype(np.float64), Q[self._items].astype(np.float64)
         predicted = np.einsum("nk,nk->n", X[:, :k], Y[:, :k])
         if self._cost.biases:
             predicted += X[:, k] + Y[:, k]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, Self
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from halfstep._support.checks import check_choice, check_integer
 from halfstep.data import Interactions, Ledger, as_histories
+from halfstep.data.named_rows import naming_the_row
 from halfstep.data.recommendations import Explanation
 from halfstep.data.side_information import refuse_features
 from halfstep.data.sparse import is_sparse
@@ -19,7 +19,7 @@ from halfstep.errors import DataError, NumericalError
 from halfstep.models.als_features import FittedLink
 from halfstep.models.factor_model import FactorModel
 from halfstep.objective.objective import Objective, Statistics
-from halfstep.objective.problem import Side, users_side
+from halfstep.objective.problem import HalfProblem, user_problem
 from halfstep.objective.regularization import Regularization, RowRegularization
 from halfstep.solver.subset import solve_rows, system
 from halfstep.storage import NotStored
@@ -102,7 +102,7 @@ class HalfStepModel(FactorModel):
             refuse_features("user_features", user_features)
         link = None if self._link is None else self._link.of_others(data, user_features)
         side, prior = self._users_side(data), None if link is None else link.prior(data)
-        with naming_the_row("user", data):
+        with naming_the_row("user", data.users):
             factors, biases = solve_rows(
                 side, self.item_factors_, self.item_biases_, threads=self.threads, prior=prior
             )
@@ -260,27 +260,15 @@ class HalfStepModel(FactorModel):
         if link is not None:
             self._link = link
 
-    def _users_side(self, data: Interactions) -> Side:
+    def _users_side(self, data: Interactions) -> HalfProblem:
         """Return the half-step of some users, whose items are this model's."""
         cost = self._objective.cost(data, Statistics(self.mean_, self.item_counts_, self.users_))
         if self._link is not None:
             cost = cost.without_missing_of(data.user_counts == 0, self.item_counts_ == 0)
-        return users_side(
+        return user_problem(
             data,
             cost,
             rank=self.item_factors_.shape[1],
             regularization=self._regularization,
             dtype=np.float64,
         )
-
-
-@contextmanager
-def naming_the_row(what: Literal["user", "item"], data: Interactions) -> Iterator[None]:
-    """Turn the position in a `NumericalError` into the id that the caller knows."""
-    try:
-        yield
-    except NumericalError as error:
-        if error.row is None:
-            raise
-        ids = data.users if what == "user" else data.items
-        raise error.named(f"{what} {ids[error.row]!r}") from error

@@ -18,7 +18,7 @@ from halfstep.models.half_step_model import FORGETFUL, HalfStepModel
 from halfstep.models.live_array import Lease, LiveArray, Publication
 from halfstep.models.similarity import UnitFactors
 from halfstep.models.updates import Online, OnlineSide, Update
-from halfstep.objective.problem import Side
+from halfstep.objective.problem import HalfProblem
 
 LIVE = ("user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_")  # updates write to these
 
@@ -231,7 +231,7 @@ class IncrementalModel(HalfStepModel):
         """Return views of the live arrays in their current lengths, which are no leases."""
         return {name: array.first(len(self.__dict__[name])) for name, array in live.items()}
 
-    def _users_side(self, data: Interactions) -> Side:
+    def _users_side(self, data: Interactions) -> HalfProblem:
         side = super()._users_side(data)
         if len(side.row_missing) == 0:
             return side

@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.data import Added, Growing, Interactions, Ledger
+from halfstep.data.named_rows import naming_the_row
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.models.gramians import gram
 from halfstep.models.live_array import Write
 from halfstep.objective.objective import Objective
-from halfstep.objective.problem import Side
+from halfstep.objective.problem import HalfProblem
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.subset import solve_rows
 from halfstep.weights import Cells, missing_popularity
@@ -338,7 +339,7 @@ class Online:
         if solved.missing is not None and fixed.missing is not None:
             s, m, G = self.scale * solved.missing.array[touched.rows], fixed.missing.array[columns], fixed.gram
             weighed = s * fixed.total
-        side = Side(
+        side = HalfProblem(
             indptr=touched.indptr,
             indices=places.astype(np.int32),
             targets=touched.targets,
@@ -351,13 +352,8 @@ class Online:
             biases=bool(self._objective.biases),
             gram=G,
         )
-        try:
+        with naming_the_row(touched.what, ids, touched.rows):
             factors, biases = solve_rows(side, *fixed.taken(columns), threads=threads)
-        except NumericalError as error:
-            if error.row is None:
-                raise
-            row = int(touched.rows[error.row])
-            raise error.named(f"{touched.what} {ids[row]!r}") from error
         solved.put(Solved(touched.rows, factors, biases))
 
     def _writes(self, added: Added) -> dict[str, Write]:

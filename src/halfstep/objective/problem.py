@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Side:
+class HalfProblem:
     """All that a half-step needs besides the factors: one orientation of the objective.
 
     Rows are those to be solved, columns those that are held fixed; the other side has them swapped. Floating-point
@@ -58,7 +58,7 @@ class Side:
         """Numbers to be found for each row: its factors and, with biases, its bias."""
         return self.rank + self.biases
 
-    def take(self, rows: NDArray[np.integer], dtype: DTypeLike | None = None) -> Side:
+    def take(self, rows: NDArray[np.integer], dtype: DTypeLike | None = None) -> HalfProblem:
         """Take some rows, in another precision if one is given."""
         lengths = np.diff(self.indptr)[rows]
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -75,7 +75,7 @@ class Side:
             regularization=self.regularization[rows].astype(dtype),
         )
 
-    def astype(self, dtype: DTypeLike) -> Side:
+    def astype(self, dtype: DTypeLike) -> HalfProblem:
         """Return the same rows in another precision."""
         targets, weights, s, m, ridge = (
             array.astype(dtype)
@@ -136,27 +136,27 @@ class Prior:
         return replace(self, means=means, noise=None if self.noise is None else self.noise[rows])
 
 
-def sides(
+def half_problems(
     data: Interactions, cost: Cost, *, rank: int, regularization: RowRegularization, dtype: DTypeLike
-) -> tuple[Side, Side]:
+) -> tuple[HalfProblem, HalfProblem]:
     """Both orientations of the objective: the users' half-step and the items'."""
     return (
-        users_side(data, cost, rank=rank, regularization=regularization, dtype=dtype),
-        items_side(data, cost, rank=rank, regularization=regularization, dtype=dtype),
+        user_problem(data, cost, rank=rank, regularization=regularization, dtype=dtype),
+        item_problem(data, cost, rank=rank, regularization=regularization, dtype=dtype),
     )
 
 
-def users_side(
+def user_problem(
     data: Interactions, cost: Cost, *, rank: int, regularization: RowRegularization, dtype: DTypeLike
-) -> Side:
+) -> HalfProblem:
     """The objective as the users' half-step sees it."""
     s, m = cost.user_missing, cost.item_missing
     return _side(data, data.by_user, data.user_counts, cost, s, m, rank, regularization, regularization.users, dtype)
 
 
-def items_side(
+def item_problem(
     data: Interactions, cost: Cost, *, rank: int, regularization: RowRegularization, dtype: DTypeLike
-) -> Side:
+) -> HalfProblem:
     """The objective as the items' half-step sees it."""
     s, m = cost.item_missing, cost.user_missing
     return _side(data, data.by_item, data.item_counts, cost, s, m, rank, regularization, regularization.items, dtype)
@@ -173,7 +173,7 @@ def _side(
     regularization: RowRegularization,
     strength: float,
     dtype: DTypeLike,
-) -> Side:
+) -> HalfProblem:
     if s is not None and m is not None and is_constant(s) and is_constant(m):
         s, m = s * m[0], np.ones_like(m)  # a constant goes to the rows, whichever side they are:
     missing = None if s is None or m is None else s * m.sum()  # a matrix and its transpose then give the same bits
@@ -191,7 +191,7 @@ def _side(
             )
         )
         ridge = regularization.of_rows(strength, counted, missing).astype(dtype)
-    return Side(
+    return HalfProblem(
         indptr=orientation.indptr,
         indices=orientation.indices,
         targets=targets,

@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from halfstep.objective.problem import Prior, Side
+from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.kernels.arguments import Base, Cells, Fixed, PriorArrays
 from halfstep.solver.layout import Factors
 
 
-def cells_of(side: Side) -> Cells:
+def cells_of(side: HalfProblem) -> Cells:
     """Group the observed cells."""
     return Cells(side.indptr, side.indices, side.targets, side.weights)
 
 
-def base_of(side: Side, G: Factors) -> Base:
+def base_of(side: HalfProblem, G: Factors) -> Base:
     """Group what rows have besides their observations."""
     return Base(side.row_missing, G, side.regularization, side.bias_ratio)
 
 
-def fixed_of(side: Side, Y: Factors, offsets: Factors) -> Fixed:
+def fixed_of(side: HalfProblem, Y: Factors, offsets: Factors) -> Fixed:
     """Group the fixed side."""
     return Fixed(Y, offsets, side.column_missing, side.rank, side.biases)
 

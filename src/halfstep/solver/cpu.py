@@ -19,7 +19,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from halfstep._support.lazy import cached_property
 from halfstep.errors import NumericalError
-from halfstep.objective.problem import Prior, Side
+from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.arguments import base_of, fixed_of, prior_of
 from halfstep.solver.basis import Basis, keeps_digits
 from halfstep.solver.kernels._vector import padded_width
@@ -29,8 +29,8 @@ from halfstep.solver.kernels.exact import solve_blocked
 from halfstep.solver.kernels.loss import penalty, row_losses, solved_row_losses
 from halfstep.solver.kernels.observations import LEFT
 from halfstep.solver.kernels.small_systems import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
-from halfstep.solver.kernels.subspace import BLOCK, solve_by_blocks
-from halfstep.solver.layout import Factors, Solver, aligned_zeros
+from halfstep.solver.kernels.subspace import solve_by_blocks
+from halfstep.solver.layout import Factors, aligned_zeros
 from halfstep.solver.precision import (
     IMPRECISE,
     ROUNDING,
@@ -42,12 +42,12 @@ from halfstep.solver.precision import (
 )
 from halfstep.solver.schedule import LoadedSide
 from halfstep.solver.threads import OneBlasThread, Team, threads_to_use, working
+from halfstep.solvers import Cholesky, ConjugateGradient, Solver, Subspace
 
 Finish = Callable[[int, int], None]
 Chunks = list[tuple[tuple[int, int], NDArray[np.intp]]]
 
-STEPS = 3  # of conjugate gradients in a half-step
-SHORT = {"cg": 4 * STEPS, "subspace": BLOCK}  # observations below which a row is solved exactly
+EXACT = Cholesky()
 ROWS_AT_ONCE = 1024  # in products that BLAS does: few enough for their sums to keep their digits in singles
 SHARES = 16  # of the rows, at most, each of which is summed by itself
 
@@ -89,8 +89,8 @@ class CPU:
         finally:
             self._working.__exit__()
 
-    def load(self, side: Side) -> LoadedSide:
-        """Plan the work on one orientation of the objective; see `halfstep.solver.layout.Backend`."""
+    def load(self, side: HalfProblem) -> LoadedSide:
+        """Plan the work on one orientation of the objective."""
         loaded = LoadedSide.plan(side)
         in_parts = loaded.is_blocked or (loaded.has_one_matrix and len(loaded.light_ranges) > 1)
         if len(side.row_missing) > 0 and (side.gram is None or in_parts):  # nothing else in half-steps needs BLAS
@@ -108,15 +108,27 @@ class CPU:
         self._team.run(tasks)
 
     def half_step(
-        self, loaded: LoadedSide, Y: Factors, X: Factors, *, solver: Solver = "cholesky", prior: Prior | None = None
+        self, loaded: LoadedSide, Y: Factors, X: Factors, *, solver: Solver = EXACT, prior: Prior | None = None
     ) -> None:
-        """Solve every row of X while Y is held fixed; see `halfstep.solver.layout.Backend`."""
+        """Solve every row of X while Y is held fixed.
+
+        With a prior, which only exact solvers support, rows without observations are its means, and rows are sampled
+        if it has noise. Approximate solvers start from X.
+
+        Raises
+        ------
+        NumericalError
+            If a system is not positive definite, with the position of the first such row.
+        """
         self._half_step(loaded, *self._fixed(loaded.side, Y), X, solver, None, prior)
 
     def half_step_and_loss(
-        self, loaded: LoadedSide, Y: Factors, X: Factors, *, solver: Solver = "cholesky", prior: Prior | None = None
+        self, loaded: LoadedSide, Y: Factors, X: Factors, *, solver: Solver = EXACT, prior: Prior | None = None
     ) -> tuple[float, float]:
-        """Do the same, and return the data terms; see `halfstep.solver.layout.Backend`."""
+        """Solve every row of X, and return the terms of observed and of missing cells afterwards.
+
+        This is one call, because each row and its observations are in the cache just after it was solved.
+        """
         side = loaded.side
         features, offsets = self._fixed(side, Y)
         loss = Loss(loaded, features, offsets, self._losses(X, 2), self._squares(X), prior)
@@ -131,10 +143,17 @@ class CPU:
             return self._exact_loss(loaded, loss, X)
         return observed, missing
 
+    def loss(self, loaded: LoadedSide, Y: Factors, X: Factors) -> tuple[float, float]:
+        """Return the terms of observed and of missing cells in float64, for any factors."""
+        features, offsets = self._fixed(loaded.side, Y)
+        return self._exact_loss(loaded, Loss(loaded, features, offsets, self._losses(X, 2), self._squares(X)), X)
+
     def _exact_loss(self, loaded: LoadedSide, loss: Loss, X: Factors) -> tuple[float, float]:
         """Return the data terms in float64, for a term of missing cells that is a difference of similar numbers."""
         side, s = loaded.side, loaded.side.row_missing.astype(np.float64)
         self._team.run([partial(loss.sum_observed, first, last, X) for first, last in loaded.light_ranges])
+        if len(s) == 0:
+            return float(loss.losses[:, 0].sum()), 0.0
         of_rows, G = self.gram(s, side.rank, X), self.gram(loss.fixed.m, side.rank, loss.fixed.Y)
         missing = float((of_rows * G).sum() - s @ loss.losses[:, 1])
         if missing < -ROUNDING * float((np.abs(of_rows) * np.abs(G)).sum()):
@@ -142,7 +161,10 @@ class CPU:
         return float(loss.losses[:, 0].sum()), max(missing, 0.0)
 
     def penalty(self, loaded: LoadedSide, X: Factors, *, prior: Prior | None = None) -> float:
-        """Return the rows' regularisation; see `halfstep.solver.layout.Backend`."""
+        """Return the term of the regularization, Σ_u λ_u (‖x_u‖² + ρ b_u²).
+
+        With a prior it is that of x_u − x̄_u; the precision of the prior is left out.
+        """
         side = loaded.side
         if prior is not None:
             X = X[:, : side.unknowns] - prior.means
@@ -160,7 +182,7 @@ class CPU:
     ) -> NDArray[np.float64]:
         """Solve every row, and return G."""
         side = loaded.side
-        assert prior is None or solver == "cholesky", "only exact solutions know a prior"
+        assert prior is None or isinstance(solver, Cholesky), "only exact solvers support priors"
         assert X.shape[1] == features.shape[1] == padded_width(side.unknowns), "factors not made by empty_factors"
         if side.gram is None:
             summed = self.gram(side.column_missing, side.rank, features)
@@ -180,7 +202,7 @@ class CPU:
             self._solve_each(loaded, loaded.chunks, base, fixed, X, finish, prior)
         elif loaded.has_one_matrix:
             self._solve_with_one_matrix(loaded, base.G, features, X, finish)
-        elif loaded.is_blocked or solver != "cholesky":
+        elif loaded.is_blocked or not isinstance(solver, Cholesky):
             if side.biases:
                 features[:, side.rank] = 0.0  # there, biases keep apart
             left = self._solve_blocked(loaded, base, fixed, X, solver, loss)
@@ -193,7 +215,7 @@ class CPU:
             self._solve_each(loaded, loaded.chunks, base, fixed, X, finish)
         return summed
 
-    def _fixed(self, side: Side, Y: Factors) -> tuple[Factors, Factors]:
+    def _fixed(self, side: HalfProblem, Y: Factors) -> tuple[Factors, Factors]:
         """Features [y | 1] and offsets of the side that is held fixed, in the precision of the systems."""
         dtype = side.weights.dtype
         offsets = self._empty("offsets" if side.biases else "no offsets", (len(Y),), dtype)
@@ -293,7 +315,7 @@ class CPU:
         is_exact = solved_exactly(loaded, counts, floor, fixed.Y[:, :k], solver)
 
         def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:
-            if solver == "cholesky":
+            if isinstance(solver, Cholesky):
                 solved = np.empty((last - first, unknowns), dtype)
                 solve_blocked(rows, cells, base, fixed, first, solved, losses)
             else:
@@ -303,10 +325,10 @@ class CPU:
                 exactly, others = rows[is_exact[rows]], rows[~is_exact[rows]]
                 if len(exactly) > 0:
                     solve_blocked(exactly, cells, base, fixed, first, solved, losses)
-                if solver == "cg":
-                    approach_rows(others, cells, base, fixed, first, solved, STEPS, losses)
-                else:
-                    solve_by_blocks(others, cells, base, fixed, first, solved, losses)
+                if isinstance(solver, ConjugateGradient):
+                    approach_rows(others, cells, base, fixed, first, solved, int(solver.steps), losses)
+                elif isinstance(solver, Subspace):
+                    solve_by_blocks(others, cells, base, fixed, first, solved, int(solver.block_size), losses)
             if basis is not None:
                 solved[:, :k] = solved[:, :k] @ basis.V.T
             if len(rows) == last - first:
@@ -330,7 +352,7 @@ class CPU:
 
     def _solve_in_float64(
         self,
-        side: Side,
+        side: HalfProblem,
         rows: NDArray[np.intp],
         base: Base,
         fixed: Fixed,
@@ -431,14 +453,19 @@ class CPU:
             return cast("NDArray[np.float64]", sums.sum(axis=0))
 
 
+def fewest_approximate(solver: Solver) -> int:
+    """Return the number of observed cells from which on an approximate solution of a row takes less time."""
+    if isinstance(solver, ConjugateGradient):
+        return 4 * solver.steps
+    return solver.block_size if isinstance(solver, Subspace) else 0
+
+
 def solved_exactly(
     loaded: LoadedSide, counts: NDArray[np.intp], floor: NDArray[np.floating], Y: Factors, solver: Solver
 ) -> NDArray[np.bool_]:
     """Return a mask of the rows that are solved exactly by a solver that is not exact."""
-    if solver == "cholesky":
-        return np.zeros(len(counts), np.bool_)
-    is_exact = counts < SHORT[solver]
-    if solver == "cg":
+    is_exact = counts < fewest_approximate(solver)
+    if isinstance(solver, ConjugateGradient):
         is_exact |= ill_conditioned_rows(loaded, floor, Y)
     return is_exact
 

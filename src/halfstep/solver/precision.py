@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cholesky
 
 from halfstep.errors import NumericalError
-from halfstep.objective.problem import Side
+from halfstep.objective.problem import HalfProblem
 from halfstep.solver.layout import Factors
 from halfstep.solver.schedule import LoadedSide
 
@@ -55,7 +55,7 @@ def ill_conditioned_rows(loaded: LoadedSide, floor: NDArray[np.floating], Y: Fac
     return marks
 
 
-def diagonal_of(side: Side, row: int, Y: Factors, G: Factors) -> Floats:
+def diagonal_of(side: HalfProblem, row: int, Y: Factors, G: Factors) -> Floats:
     """Return the diagonal of one row's system without regularization."""
     cells = slice(side.indptr[row], side.indptr[row + 1])
     weights = np.broadcast_to(side.weights, side.indices.shape)[cells]
@@ -66,7 +66,7 @@ def diagonal_of(side: Side, row: int, Y: Factors, G: Factors) -> Floats:
     return diagonal
 
 
-def not_definite(side: Side, diagonal: Floats, row: int | None = None) -> NumericalError:
+def not_definite(side: HalfProblem, diagonal: Floats, row: int | None = None) -> NumericalError:
     """Return the error about a system with this diagonal, which cannot be solved in float64.
 
     It names a sufficient λ: since λ_u ≥ λ for rows with observations, the λ_u that is needed is one.
@@ -86,7 +86,7 @@ def not_definite(side: Side, diagonal: Floats, row: int | None = None) -> Numeri
     )
 
 
-def below_zero(side: Side, missing: float, diagonal: Floats) -> NumericalError:
+def below_zero(side: HalfProblem, missing: float, diagonal: Floats) -> NumericalError:
     """Return the error about an objective that is below 0, because of rounding in systems with this diagonal."""
     needed = enough(side, diagonal, float(side.regularization.max()))
     remedy = "look for extreme values or weights" if needed is None else f"set regularization={needed:.0e} or more"
@@ -97,7 +97,7 @@ def below_zero(side: Side, missing: float, diagonal: Floats) -> NumericalError:
     )
 
 
-def enough(side: Side, diagonal: Floats, ridge: float) -> float | None:
+def enough(side: HalfProblem, diagonal: Floats, ridge: float) -> float | None:
     """Return a power of ten as λ for which systems with this diagonal can be solved; None if it is extreme.
 
     The smaller the factors of one side, the larger are those of the other, since their products are the targets.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from halfstep._support.lazy import cached_property
-from halfstep.objective.problem import Side, is_constant
+from halfstep.objective.problem import HalfProblem, is_constant
 from halfstep.solver.arguments import cells_of
 from halfstep.solver.kernels.arguments import Cells
 from halfstep.solver.kernels.small_systems import sums_shape
@@ -28,7 +28,7 @@ class LoadedSide:
 
     Attributes
     ----------
-    side : Side
+    side : HalfProblem
     has_one_matrix : bool
     shares_diagonal : bool
         Whether all rows have the same s and λ.
@@ -47,7 +47,7 @@ class LoadedSide:
         What the sum of a segment takes.
     """
 
-    side: Side
+    side: HalfProblem
     has_one_matrix: bool
     shares_diagonal: bool
     column_missing: NDArray[np.floating]
@@ -59,7 +59,7 @@ class LoadedSide:
     sums_shape: tuple[int, ...]
 
     @classmethod
-    def plan(cls, side: Side) -> Self:
+    def plan(cls, side: HalfProblem) -> Self:
         """Cut the work of a half-step into pieces that depend on nothing but the data."""
         counts = np.diff(side.indptr)
         k = side.unknowns

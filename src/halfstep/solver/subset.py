@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.errors import NumericalError
-from halfstep.objective.problem import Prior, Side
+from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.arguments import base_of, cells_of, fixed_of
 from halfstep.solver.cpu import CPU
 from halfstep.solver.kernels.small_systems import sum_system
@@ -25,13 +25,13 @@ WORTH_A_THREAD = 10_000_000  # multiply-adds from which on helpers are called
 
 
 def solve_rows(
-    side: Side, factors: Factors, biases: Factors, *, threads: int | None = None, prior: Prior | None = None
+    side: HalfProblem, factors: Factors, biases: Factors, *, threads: int | None = None, prior: Prior | None = None
 ) -> tuple[Factors, Factors]:
     """Solve all rows of a side that holds some rows only.
 
     Parameters
     ----------
-    side : Side
+    side : HalfProblem
         With `gram`, where missing cells count. Within a row the order of the observations does not matter.
     factors, biases : ndarray of shape (n_columns, rank) and (n_columns,)
         The fixed side.
@@ -83,7 +83,7 @@ class System(NamedTuple):
     pull: Factors
 
 
-def system(side: Side, factors: Factors, biases: Factors) -> System:
+def system(side: HalfProblem, factors: Factors, biases: Factors) -> System:
     """Give the system of a side's only row, summed by the kernel that half-steps use."""
     compact, Y = _with_its_columns(side, factors, biases)
     k, K, dtype = side.rank, side.unknowns, side.weights.dtype
@@ -95,7 +95,7 @@ def system(side: Side, factors: Factors, biases: Factors) -> System:
     return System(A, features[compact.indices, :K], side.weights * (side.targets - o[compact.indices]))
 
 
-def _with_its_columns(side: Side, factors: Factors, biases: Factors) -> tuple[Side, Factors]:
+def _with_its_columns(side: HalfProblem, factors: Factors, biases: Factors) -> tuple[HalfProblem, Factors]:
     """Gather the columns that a side's rows have, and number them anew."""
     if len(side.indptr) == 2:
         columns, places = side.indices, np.arange(len(side.indices))

@@ -21,7 +21,7 @@ from halfstep.models.bayesian.hyperpriors import (
     NormalWishart,
     draw_noise_precision,
 )
-from halfstep.objective.problem import Prior, sides
+from halfstep.objective.problem import Prior, half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import empty_factors
@@ -85,7 +85,7 @@ def test_rows_with_a_prior_equal_the_twin(
         ridges = problem.row_lambda[u] * np.diag([1.0] * rank + [problem.rho] * setting.biases)
         expected[u] = reference.draw_row(A + prior.precision, b + (prior.precision + ridges) @ mean, noise[u])
     for dtype, precision in (("float64", 1e-10), ("float32", 3e-3)):
-        side, _ = setting.sides(table, rank=rank, strength=ridge, rho=2.0, dtype=dtype)
+        side, _ = setting.half_problems(table, rank=rank, strength=ridge, rho=2.0, dtype=dtype)
         X, loss = run(side, Y, prior, dtype=dtype)
         np.testing.assert_allclose(X, expected, atol=precision * np.abs(expected).max())
         observed, missing, _ = reference.terms(problem, X.astype(float), Y)
@@ -97,7 +97,7 @@ def test_long_rows_have_a_prior_and_noise_too() -> None:
     n, k = 2 * LEAST_SEGMENT + 10, 4
     data = hs.Interactions.from_arrays(np.r_[np.arange(n), 0], np.r_[np.zeros(n, int), 1], rng.normal(size=n + 1))
     cost = hs.Explicit(biases=True).cost(data)
-    by_item = sides(data, cost, rank=k, regularization=RowRegularization(0.0, 0.0), dtype="float64")[1]
+    by_item = half_problems(data, cost, rank=k, regularization=RowRegularization(0.0, 0.0), dtype="float64")[1]
     prior = some_prior(rng, 2, k + 1, one_mean=True, noisy=True)
     Y = rng.normal(size=(n, k + 1))
     y = np.column_stack([Y[:, :k], np.ones(n)])
@@ -123,7 +123,9 @@ def test_without_noise_and_with_fixed_hyperparameters_it_is_als_to_the_bit() -> 
     ).fit(data)
     P, Q = (empty_factors(n, k + 1, "float32") for n in (60, 40))
     P[:, :k], Q[:, :k] = start
-    by_side = sides(data, objective.cost(data), rank=k, regularization=RowRegularization(0.0, 0.0), dtype="float64")
+    by_side = half_problems(
+        data, objective.cost(data), rank=k, regularization=RowRegularization(0.0, 0.0), dtype="float64"
+    )
     fixed = Hyperparameters(np.zeros(k + 1), ridge * np.eye(k + 1), np.eye(k + 1) / np.sqrt(ridge))
     with CPU(2) as backend:
         hyperprior = NormalWishart.of(k, biases=True, unit=1.0)
@@ -199,7 +201,7 @@ class Tiny:
         data = hs.Interactions.from_arrays(users, items, self.t[users, items], weights=self.w[users, items])
         assert (data.n_users, data.n_items) == self.observed.shape
         cost = hs.Explicit(biases=True).cost(data)
-        self.by_user, self.by_item = sides(
+        self.by_user, self.by_item = half_problems(
             data, cost, rank=k, regularization=RowRegularization(0.0, 0.0), dtype="float64"
         )
         self.data = data

@@ -19,7 +19,7 @@ from halfstep.models.bayesian.gibbs import Chain
 from halfstep.models.bayesian.hyperpriors import Dice, NormalWishart
 from halfstep.models.bayesian.ordinal import CELLS_AT_ONCE, Latents, Ratings, first_cuts, probabilities
 from halfstep.models.bayesian.samples import Samples, SideSamples
-from halfstep.objective.problem import sides
+from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.kernels.ordinal import (
@@ -208,7 +208,7 @@ def latents_of(scores: np.ndarray, numbers: np.ndarray, backend: CPU) -> Latents
     """With scores that are given: of one user without factors, whose items have them as biases."""
     data = hs.Interactions.from_arrays(np.zeros(len(scores), int), np.arange(len(scores)), scores)
     cost = replace(hs.Explicit(biases=True).cost(data), targets=np.zeros(len(scores)))
-    side = sides(data, cost, rank=1, regularization=RowRegularization(0.0, 0.0), dtype="float64")[0]
+    side = half_problems(data, cost, rank=1, regularization=RowRegularization(0.0, 0.0), dtype="float64")[0]
     latents = Latents(backend, backend.load(side), numbers.astype(np.uint8))
     X, Y = empty_factors(1, 2, "float64"), empty_factors(len(scores), 2, "float64")
     Y[:, 1] = scores
@@ -282,7 +282,7 @@ def geweke_scores(starts: int, seed: int, sweeps: int = 10) -> np.ndarray:
     data = hs.Interactions.from_arrays(users, items, np.zeros(len(users)))
     assert (data.n_users, data.n_items) == shape
     cost = replace(hs.Explicit(biases=True).cost(data), targets=np.zeros(len(users)))
-    by_side = sides(data, cost, rank=k, regularization=RowRegularization(0.0, 0.0), dtype="float64")
+    by_side = half_problems(data, cost, rank=k, regularization=RowRegularization(0.0, 0.0), dtype="float64")
     row_items = by_side[0].indices
     row_users = np.repeat(np.arange(shape[0]), np.diff(by_side[0].indptr))
 

@@ -15,6 +15,7 @@ from halfstep._support.interrupts import allowed
 from halfstep._support.memory import check_rank
 from halfstep._support.progress import progress_bar, warn_of_interruption
 from halfstep.data import Interactions, as_interactions
+from halfstep.data.named_rows import naming_the_row
 from halfstep.data.side_information import Given, read_features
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.models.bayesian.gibbs import Chain, fold_in
@@ -23,11 +24,11 @@ from halfstep.models.bayesian.ordinal import Ratings, category_quantiles, latent
 from halfstep.models.bayesian.samples import NO_CATEGORIES, Intervals, Samples, SideSamples
 from halfstep.models.bayesian.sweeps import Sweep
 from halfstep.models.factor_model import FactorModel
-from halfstep.models.half_step_model import HalfStepModel, naming_the_row
+from halfstep.models.half_step_model import HalfStepModel
 from halfstep.models.initial_factors import starting_factors
 from halfstep.models.poor_fit import warn_of_equal_targets
 from halfstep.objective.objective import Cost, Explicit, is_repeated
-from halfstep.objective.problem import sides
+from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import Factors
@@ -301,7 +302,7 @@ class BayesianALS(HalfStepModel):
         with CPU(self.threads) as backend:
             chain = Chain(
                 backend,
-                *sides(data, cost, rank=self.rank, regularization=NO_RIDGE, dtype=dtype),
+                *half_problems(data, cost, rank=self.rank, regularization=NO_RIDGE, dtype=dtype),
                 *start,
                 data=data,
                 hyperprior=NormalWishart.of(self.rank, biases=cost.biases, unit=unit),
@@ -530,7 +531,7 @@ class BayesianALS(HalfStepModel):
             numbers = Ratings.of(data, samples.categories).numbers[data.by_user.order]
             side = replace(side, targets=np.zeros(len(numbers)))
         work = len(samples) * (len(side.indices) * self.rank**2 + len(data.user_counts) * self.rank**3)
-        with CPU(self.threads if work > WORTH_THREADS else 1) as backend, naming_the_row("user", data):
+        with CPU(self.threads if work > WORTH_THREADS else 1) as backend, naming_the_row("user", data.users):
             users = fold_in(backend, side, samples, data.user_counts == 0, linked, numbers)
             folded_samples = replace(samples, users=users)
             factors = folded_samples.projected(self.item_factors_, backend.run)

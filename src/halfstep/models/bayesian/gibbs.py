@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.data import Interactions
+from halfstep.data.named_rows import naming_the_row
 from halfstep.models.bayesian.feature_link import Link
 from halfstep.models.bayesian.hyperpriors import Dice, Hyperparameters, Moments, NormalWishart, draw_noise_precision
 from halfstep.models.bayesian.ordinal import Latents, Ratings, first_cuts, opposite_places
 from halfstep.models.bayesian.samples import Samples, SideSamples
-from halfstep.models.half_step_model import naming_the_row
-from halfstep.objective.problem import Prior, Side
+from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import Factors, aligned_zeros, empty_factors
 
@@ -75,7 +75,7 @@ class Chain:
     Parameters
     ----------
     backend : CPU
-    by_user, by_item : Side
+    by_user, by_item : HalfProblem
         The objective without regularisation: the prior takes its place.
     P, Q : ndarray
         To start from, in the layout of the backends; copied. Rows without observations count
@@ -102,8 +102,8 @@ class Chain:
     def __init__(
         self,
         backend: CPU,
-        by_user: Side,
-        by_item: Side,
+        by_user: HalfProblem,
+        by_item: HalfProblem,
         P: Factors,
         Q: Factors,
         *,
@@ -196,11 +196,11 @@ class Chain:
         return cuts
 
     def _draw_users(self, prior: Prior) -> None:
-        with naming_the_row("user", self._data):
+        with naming_the_row("user", self._data.users):
             self._backend.half_step(self._users, self.state.Q, self.state.P, prior=prior)
 
     def _draw_items(self, prior: Prior) -> float:
-        with naming_the_row("item", self._data):
+        with naming_the_row("item", self._data.items):
             return self._backend.half_step_and_loss(self._items, self.state.P, self.state.Q, prior=prior)[0]
 
     def moments(self, side: int) -> Moments:
@@ -231,7 +231,7 @@ def copied(F: Factors) -> Factors:
 
 def fold_in(
     backend: CPU,
-    side: Side,
+    side: HalfProblem,
     samples: Samples,
     is_new: NDArray[np.bool_],
     features: Sparse | None = None,
@@ -245,7 +245,7 @@ def fold_in(
     Parameters
     ----------
     backend : CPU
-    side : Side
+    side : HalfProblem
         Some users' half-step, without regularisation; its targets are overwritten where they are latent.
     samples : Samples
     is_new : ndarray of bool of shape (n_rows,)

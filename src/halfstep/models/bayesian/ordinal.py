@@ -28,7 +28,7 @@ from halfstep.data import Interactions, Orientation
 from halfstep.errors import DataError
 from halfstep.models.bayesian.samples import Samples
 from halfstep.objective.objective import Cost, is_repeated
-from halfstep.objective.problem import Side
+from halfstep.objective.problem import HalfProblem
 from halfstep.solver.cpu import CPU
 from halfstep.solver.kernels.ordinal import (
     N_SUMS,
@@ -126,7 +126,7 @@ class Latents:
         With a target for each observation; they are overwritten by each draw.
     numbers : ndarray of uint8 of shape (n_cells,)
         The categories of the observations, in the order of `loaded`.
-    opposite : (Side, ndarray), optional
+    opposite : (HalfProblem, ndarray), optional
         The same observations in the other order, whose targets are overwritten, too; and the place of each there.
     streams : ndarray of int of shape (n_cells,), optional
         Which random number each observation gets; by default its own.
@@ -138,7 +138,7 @@ class Latents:
         loaded: LoadedSide,
         numbers: NDArray[np.uint8],
         *,
-        opposite: tuple[Side, NDArray[np.integer]] | None = None,
+        opposite: tuple[HalfProblem, NDArray[np.integer]] | None = None,
         streams: NDArray[np.integer] | None = None,
     ) -> None:
         self._backend, self._loaded, self.numbers = backend, loaded, numbers

@@ -2,14 +2,14 @@
 
 Legend as in ``exact.py``, and
 
-    B   a block of `BLOCK` unknowns of a row, solved exactly while its other unknowns stay as they are
+    B   a block of a row's unknowns, solved exactly while its other unknowns stay as they are
     xy  x·y of the row's observations, kept up to date
 
 For one block after the other, with e = x·y before it:
 
     (D_B + Σ q y_B y_Bᵀ) δ = Σ (r − q e) y_B − D_B x_B,      x_B += δ
 
-Each block costs n `BLOCK`² / 2, a row K / `BLOCK` times that: linear in K. As G is diagonal here, blocks meet in the
+A block of size B costs n B² / 2, a row K / B times that: linear in K. As G is diagonal here, blocks meet in the
 row's observations alone, and what missing cells add needs no sum over blocks. The objective falls with every block.
 
 Why it is written out: as ``exact.py``, whose inner loops these are.
@@ -43,8 +43,6 @@ from halfstep.solver.kernels.observations import (
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.integer]
-
-BLOCK = 64  # unknowns that are solved for at once
 
 
 class Row(NamedTuple):
@@ -81,17 +79,20 @@ class Row(NamedTuple):
 
 @kernel
 def solve_by_blocks(
-    rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, losses: Doubles
+    rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, block_size: int, losses: Doubles
 ) -> None:
-    """Solve each block of the given rows' unknowns once, from X[u − first] on; otherwise as `solve_blocked`."""
+    """Solve each block of the given rows' unknowns once, from X[u − first] on; otherwise as `solve_blocked`.
+
+    The block size is a multiple of `WIDE_PADDING`.
+    """
     indptr, indices, weights = cells.indptr, cells.indices, cells.weights
     k, Y, scored = fixed.k, fixed.Y, losses.shape[1] > 1
     width, n, dtype = padded(k), longest_of(rows, indptr) + PANEL, Y.dtype
     r, xy, e = np.empty(n, dtype), np.empty(n, dtype), np.empty(n, dtype)
     root, pull = np.empty(n, dtype), np.empty(n, dtype)
     d, scale, x = np.ones(width, dtype), np.zeros(width, dtype), np.zeros(width, dtype)
-    Z, U = np.zeros((GATHERED, BLOCK), dtype), np.zeros((BLOCK, BLOCK), dtype)
-    b, v, inverse = np.empty(BLOCK, dtype), np.empty(BLOCK, dtype), np.empty(BLOCK, dtype)
+    Z, U = np.zeros((GATHERED, block_size), dtype), np.zeros((block_size, block_size), dtype)
+    b, v, inverse = np.empty(block_size, dtype), np.empty(block_size, dtype), np.empty(block_size, dtype)
     listed = Listed(np.empty(n, np.intp), np.empty(n, dtype), r)
     room = Row(listed, root, pull, xy, e, d, scale, x, Z, U, b, v, inverse)
     for row in range(len(rows)):
@@ -109,7 +110,7 @@ def solve_by_blocks(
         if fixed.biases:
             bias = solve_bias(begin, end, weights, base.reg[u] * base.bias_ratio, r, xy)
         sound = True
-        for c in range(0, width, BLOCK):
+        for c in range(0, width, block_size):
             sound = solve_block(c, end - begin, indices, Y, room) and sound
         if not sound:
             losses[u, 0] = LEFT
@@ -141,7 +142,7 @@ def set_out(n: int, k: int, before: Floats, Y: Floats, row: Row) -> None:
 def solve_block(c: int, n: int, indices: Ints, Y: Floats, row: Row) -> bool:
     """Solve a row's block of unknowns from c on; return whether its system was positive definite."""
     (at, q, r), root, pull, xy, e, d, scale, x, Z, U, b, v, inverse = row
-    among = min(BLOCK, len(x) - c)
+    among = min(len(b), len(x) - c)
     b[:] = 0.0
     for start in range(0, n, GATHERED):
         stop = min(start + GATHERED, n)

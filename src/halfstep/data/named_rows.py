@@ -1,0 +1,35 @@
+"""Names of rows in errors: ids instead of positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.data.vocabulary import Vocabulary
+from halfstep.errors import NumericalError
+
+
+@contextmanager
+def naming_the_row(
+    what: Literal["user", "item"], ids: Vocabulary, positions: NDArray[np.integer] | None = None
+) -> Iterator[None]:
+    """Name the user or item of a `NumericalError`, which has the number of a row.
+
+    Parameters
+    ----------
+    what : {"user", "item"}
+    ids : Vocabulary
+    positions : ndarray, optional
+        The positions of the rows in `ids`, if rows are only some of these.
+    """
+    try:
+        yield
+    except NumericalError as error:
+        if error.row is None:
+            raise
+        position = error.row if positions is None else int(positions[error.row])
+        raise error.named(f"{what} {ids[position]!r}") from error

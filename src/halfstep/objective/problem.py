@@ -58,6 +58,10 @@ class HalfProblem:
         """Numbers to be found for each row: its factors and, with biases, its bias."""
         return self.rank + self.biases
 
+    def with_targets(self, targets: NDArray[np.floating]) -> HalfProblem:
+        """Return the same problem with other targets t − μ, of shape (n_cells,)."""
+        return replace(self, targets=targets)
+
     def take(self, rows: NDArray[np.integer], dtype: DTypeLike | None = None) -> HalfProblem:
         """Take some rows, in another precision if one is given."""
         lengths = np.diff(self.indptr)[rows]

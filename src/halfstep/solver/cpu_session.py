@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.cpu import CPU
@@ -65,6 +66,9 @@ class CPUSession:
 
     def set_prior(self, side: Side, prior: Prior | None) -> None:
         self._priors[side] = prior
+
+    def set_targets(self, side: Side, targets: NDArray[np.floating]) -> None:
+        self._loaded[side] = self._loaded[side].with_targets(targets)
 
     def rows(self, side: Side) -> Factors:
         return self._current[side]

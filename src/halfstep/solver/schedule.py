@@ -98,6 +98,10 @@ class LoadedSide:
             sums_shape(k),
         )
 
+    def with_targets(self, targets: NDArray[np.floating]) -> Self:
+        """Return the same plan for other targets, of shape (n_cells,)."""
+        return replace(self, side=self.side.with_targets(targets))
+
     @cached_property
     def cells(self) -> Cells:
         """The observed cells as kernels take them."""

@@ -7,6 +7,9 @@ from enum import IntEnum
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.layout import Factors
 from halfstep.solvers import Solver
@@ -106,6 +109,10 @@ class PriorSession(Session, Protocol):
 
     def set_prior(self, side: Side, prior: Prior | None) -> None:
         """Set the prior of the rows of a side for the following half-steps and terms."""
+        ...
+
+    def set_targets(self, side: Side, targets: NDArray[np.floating]) -> None:
+        """Set the targets of a side for the following half-steps and terms."""
         ...
 
     def rows(self, side: Side) -> Factors:

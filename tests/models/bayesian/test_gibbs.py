@@ -24,6 +24,7 @@ from halfstep.models.bayesian.hyperpriors import (
 from halfstep.objective.problem import Prior, half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
+from halfstep.solver.cpu_session import CPUBackend, CPUSession
 from halfstep.solver.layout import empty_factors
 from halfstep.solver.schedule import LEAST_SEGMENT
 from settings import SETTINGS, Setting, Table
@@ -123,13 +124,13 @@ def test_without_noise_and_with_fixed_hyperparameters_it_is_als_to_the_bit() -> 
     ).fit(data)
     P, Q = (empty_factors(n, k + 1, "float32") for n in (60, 40))
     P[:, :k], Q[:, :k] = start
-    by_side = half_problems(
+    problems = half_problems(
         data, objective.cost(data), rank=k, regularization=RowRegularization(0.0, 0.0), dtype="float64"
     )
     fixed = Hyperparameters(np.zeros(k + 1), ridge * np.eye(k + 1), np.eye(k + 1) / np.sqrt(ridge))
-    with CPU(2) as backend:
+    with CPUBackend(2).open(*problems, (P, Q)) as session:
         hyperprior = NormalWishart.of(k, biases=True, unit=1.0)
-        chain = Chain(backend, *by_side, P, Q, data=data, hyperprior=hyperprior, unit=1.0, dice=Dice(0))
+        chain = Chain(session, problems, data=data, hyperprior=hyperprior, unit=1.0, dice=Dice(0))
         chain.state = chain.state._replace(users=fixed, items=fixed, noise=1.0)
         for _ in range(3):
             chain.solve()
@@ -221,15 +222,16 @@ class Tiny:
         shapes = (len(self.t), len(self.t) + 2), (self.t.shape[1], 2)
         return tuple(csr_array(rng.normal(size=shape) * (rng.random(shape) < 0.6)) for shape in shapes)
 
-    def chain(self, backend: CPU, P: np.ndarray, Q: np.ndarray, seed: int, features=(None, None)) -> Chain:
-        fixed = [empty_factors(len(F), self.k + 1, "float64") for F in (P, Q)]
-        for F, given_rows in zip(fixed, (P, Q), strict=True):
+    def session(self, P: np.ndarray, Q: np.ndarray) -> CPUSession:
+        start = [empty_factors(len(F), self.k + 1, "float64") for F in (P, Q)]
+        for F, given_rows in zip(start, (P, Q), strict=True):
             F[:, : self.k + 1] = given_rows
+        return CPUBackend(1).open(self.by_user, self.by_item, tuple(start))
+
+    def chain(self, session: CPUSession, seed: int, features=(None, None)) -> Chain:
         return Chain(
-            backend,
-            self.by_user,
-            self.by_item,
-            *fixed,
+            session,
+            (self.by_user, self.by_item),
             data=self.data,
             hyperprior=NormalWishart.of(self.k, biases=True, unit=1.0),
             unit=1.0,
@@ -256,8 +258,8 @@ def test_moments_match_a_long_run_of_the_dense_twin(linked: bool) -> None:
     def seen_in(S, noise, strengths):
         return [*S.ravel(), *np.tanh(S).ravel() ** 2, np.log(noise), *np.log(strengths)]
 
-    with CPU(1) as backend:
-        chain = tiny.chain(backend, P, Q, seed=4, features=features)
+    with tiny.session(P, Q) as session:
+        chain = tiny.chain(session, seed=4, features=features)
         for _ in range(4000):
             state = chain.sweep()
             S = reference.dense_scores(state.P[:, :2], state.Q[:, :2])
@@ -316,8 +318,8 @@ def geweke_scores(starts: int, seed: int, sweeps: int = 10, *, linked: bool = Fa
         return np.tanh(np.concatenate(numbers))
 
     differences = []
-    with CPU(1) as backend:
-        chain = tiny.chain(backend, np.zeros((6, k + 1)), np.zeros((5, k + 1)), seed, features)
+    with tiny.session(np.zeros((6, k + 1)), np.zeros((5, k + 1))) as session:
+        chain = tiny.chain(session, seed, features)
         for _ in range(starts):
             P, Q, noise = from_prior(chain.links)
             chain.state.P[:, : k + 1], chain.state.Q[:, : k + 1] = P, Q

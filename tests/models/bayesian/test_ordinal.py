@@ -22,6 +22,7 @@ from halfstep.models.bayesian.samples import Samples, SideSamples
 from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
+from halfstep.solver.cpu_session import CPUBackend
 from halfstep.solver.kernels.ordinal import (
     Latent,
     draw_latents,
@@ -209,7 +210,7 @@ def latents_of(scores: np.ndarray, numbers: np.ndarray, backend: CPU) -> Latents
     data = hs.Interactions.from_arrays(np.zeros(len(scores), int), np.arange(len(scores)), scores)
     cost = replace(hs.Explicit(biases=True).cost(data), targets=np.zeros(len(scores)))
     side = half_problems(data, cost, rank=1, regularization=RowRegularization(0.0, 0.0), dtype="float64")[0]
-    latents = Latents(backend, backend.load(side), numbers.astype(np.uint8))
+    latents = Latents(backend.run, side, numbers.astype(np.uint8))
     X, Y = empty_factors(1, 2, "float64"), empty_factors(len(scores), 2, "float64")
     Y[:, 1] = scores
     latents.score(X, Y)
@@ -282,9 +283,9 @@ def geweke_scores(starts: int, seed: int, sweeps: int = 10) -> np.ndarray:
     data = hs.Interactions.from_arrays(users, items, np.zeros(len(users)))
     assert (data.n_users, data.n_items) == shape
     cost = replace(hs.Explicit(biases=True).cost(data), targets=np.zeros(len(users)))
-    by_side = half_problems(data, cost, rank=k, regularization=RowRegularization(0.0, 0.0), dtype="float64")
-    row_items = by_side[0].indices
-    row_users = np.repeat(np.arange(shape[0]), np.diff(by_side[0].indptr))
+    problems = half_problems(data, cost, rank=k, regularization=RowRegularization(0.0, 0.0), dtype="float64")
+    row_items = problems[0].indices
+    row_users = np.repeat(np.arange(shape[0]), np.diff(problems[0].indptr))
 
     def from_prior():
         F = []
@@ -307,14 +308,12 @@ def geweke_scores(starts: int, seed: int, sweeps: int = 10) -> np.ndarray:
         return np.tanh(np.concatenate(numbers))
 
     differences = []
-    with CPU(1) as backend:
-        P, Q = (empty_factors(n, k + 1, "float64") for n in shape)
+    P, Q = (empty_factors(n, k + 1, "float64") for n in shape)
+    with CPUBackend(1).open(*problems, (P, Q)) as session:
         ratings = Ratings(np.arange(n_categories, dtype=float), np.zeros(len(users), np.uint8))
         chain = Chain(
-            backend,
-            *by_side,
-            P,
-            Q,
+            session,
+            problems,
             data=data,
             hyperprior=NormalWishart.of(k, biases=True, unit=1.0),
             unit=1.0,

@@ -31,6 +31,7 @@ from halfstep.objective.objective import Cost, Explicit, is_repeated
 from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
+from halfstep.solver.cpu_session import CPUBackend
 from halfstep.solver.layout import Factors
 from halfstep.solver.subset import system
 from halfstep.storage import NotStored
@@ -299,11 +300,11 @@ class BayesianALS(HalfStepModel):
             categories,
         )
         history: list[Sweep] = []
-        with CPU(self.threads) as backend:
+        problems = half_problems(data, cost, rank=self.rank, regularization=NO_RIDGE, dtype=dtype)
+        with CPUBackend(self.threads).open(*problems, start) as session:
             chain = Chain(
-                backend,
-                *half_problems(data, cost, rank=self.rank, regularization=NO_RIDGE, dtype=dtype),
-                *start,
+                session,
+                problems,
                 data=data,
                 hyperprior=NormalWishart.of(self.rank, biases=cost.biases, unit=unit),
                 unit=unit,
@@ -529,7 +530,6 @@ class BayesianALS(HalfStepModel):
         if samples.is_ordinal:
             refuse_weights(side.weights)
             numbers = Ratings.of(data, samples.categories).numbers[data.by_user.order]
-            side = replace(side, targets=np.zeros(len(numbers)))
         work = len(samples) * (len(side.indices) * self.rank**2 + len(data.user_counts) * self.rank**3)
         with CPU(self.threads if work > WORTH_THREADS else 1) as backend, naming_the_row("user", data.users):
             users = fold_in(backend, side, samples, data.user_counts == 0, linked, numbers)

@@ -29,10 +29,13 @@ from halfstep.models.bayesian.samples import Samples, SideSamples
 from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import Factors, aligned_zeros, empty_factors
+from halfstep.solver.session import PriorSession, Side
+from halfstep.solvers import Cholesky
 
 if TYPE_CHECKING:
     from halfstep.data.side_information import Sparse
 
+EXACT = Cholesky()
 ROWS_AT_ONCE = 8192  # whose moments are summed by one task
 
 # What random numbers are for: each has generators of its own. The numbers stay, so that seeds give the same samples.
@@ -74,12 +77,10 @@ class Chain:
 
     Parameters
     ----------
-    backend : CPU
-    by_user, by_item : HalfProblem
-        The objective without regularisation: the prior takes its place.
-    P, Q : ndarray
-        To start from, in the layout of the backends; copied. Rows without observations count
-        for nothing.
+    session : PriorSession
+        Entered, with the objective without regularization, and the factors that the chain starts from.
+    problems : pair of HalfProblem
+        The same objective.
     data : Interactions
         Whose ids errors name.
     hyperprior : NormalWishart
@@ -101,11 +102,8 @@ class Chain:
 
     def __init__(
         self,
-        backend: CPU,
-        by_user: HalfProblem,
-        by_item: HalfProblem,
-        P: Factors,
-        Q: Factors,
+        session: PriorSession,
+        problems: tuple[HalfProblem, HalfProblem],
         *,
         data: Interactions,
         hyperprior: NormalWishart,
@@ -114,61 +112,72 @@ class Chain:
         features: tuple[Sparse | None, Sparse | None] = (None, None),
         ratings: Ratings | None = None,
     ) -> None:
-        backend.hold_blas()
-        self._backend, self._hyperprior, self._unit, self._dice = backend, hyperprior, unit, dice
+        session.hold_blas()
+        self._session, self._hyperprior, self._unit, self._dice = session, hyperprior, unit, dice
         self._data = data
-        self._users, self._items = backend.load(by_user), backend.load(by_item)
-        self._has_observations = [np.diff(side.indptr) > 0 for side in (by_user, by_item)]
+        by_user = problems[USERS]
+        self._has_observations = [np.diff(each.indptr) > 0 for each in problems]
         weights = by_user.weights
         self._count = len(by_user.indices) if len(weights) == 1 else int(np.count_nonzero(weights))
         dtype = weights.dtype
         self.links = [
-            None if F is None else Link(F, observed, by_user.unknowns, backend.run)
+            None if F is None else Link(F, observed, by_user.unknowns, session.run)
             for F, observed in zip(features, self._has_observations, strict=True)
         ]
+        P, Q = (session.rows(side) for side in Side)
         self._noise = [np.empty((len(F), by_user.unknowns), dtype) for F in (P, Q)]
         expected = hyperprior.expected
-        self.state = State(copied(P), copied(Q), expected, expected, 1.0 / unit**2, np.inf)
+        self.state = State(P, Q, expected, expected, 1.0 / unit**2, np.inf)
         self._sweeps = 0
         self._latents: Latents | None = None
         if ratings is not None:
-            opposite = self._items.side, opposite_places(data.by_user, data.by_item)
-            self._latents = Latents(backend, self._users, ratings.numbers[data.by_user.order], opposite=opposite)
+            self._latents = Latents(
+                session.run, by_user, ratings.numbers[data.by_user.order],
+                opposite_places=opposite_places(data.by_user, data.by_item),
+            )  # fmt: skip
             cuts = first_cuts(ratings.numbers, len(ratings.categories))
             self.state = self.state._replace(noise=1.0, cuts=cuts)
 
     def solve(self) -> None:
         """Run an iteration of ALS: users and items are solved, and what they have in common stays as it is."""
         state = self.state
-        self._draw_users(self._prior(USERS, state.users, state.noise))
-        loss = self._draw_items(self._prior(ITEMS, state.items, state.noise))
-        self.state = state._replace(loss=loss)
+        self._half_step(Side.USERS, self._prior(USERS, state.users, state.noise))
+        self._half_step(Side.ITEMS, self._prior(ITEMS, state.items, state.noise))
+        self.state = self._state(state.users, state.items, state.noise, state.cuts)
 
     def sweep(self) -> State:
         """Draw everything once."""
         self._sweeps += 1
         state, rng, dice = self.state, self._dice.generator(self._sweeps, HYPERPARAMETERS), self._dice
         spread, cuts = state.noise**-0.5, self._draw_latents()
-        self._backend.run(
+        self._session.run(
             [task for side in (USERS, ITEMS) for task in dice.noise(self._noise[side], spread, self._sweeps, side)]
         )
         users = self._draw_hyperparameters(USERS, rng)
-        self._draw_users(self._prior(USERS, users, state.noise, self._noise[USERS]))
+        self._half_step(Side.USERS, self._prior(USERS, users, state.noise, self._noise[USERS]))
         items = self._draw_hyperparameters(ITEMS, rng)
-        loss = self._draw_items(self._prior(ITEMS, items, state.noise, self._noise[ITEMS]))
-        noise = 1.0 if self._latents is not None else draw_noise_precision(loss, self._count, self._unit, rng)
-        self.state = State(state.P, state.Q, users, items, noise, loss, cuts)
-        return self.state
+        self._half_step(Side.ITEMS, self._prior(ITEMS, items, state.noise, self._noise[ITEMS]))
+        after = self._state(users, items, 1.0, cuts)
+        if self._latents is None:
+            after = after._replace(noise=draw_noise_precision(after.loss, self._count, self._unit, rng))
+        self.state = after
+        return after
+
+    def _state(
+        self, users: Hyperparameters, items: Hyperparameters, noise: float, cuts: NDArray[np.float64] | None
+    ) -> State:
+        P, Q = (self._session.rows(side) for side in Side)
+        return State(P, Q, users, items, noise, self._session.terms().observed, cuts)
 
     def _draw_hyperparameters(self, side: int, rng: np.random.Generator) -> Hyperparameters:
         """Draw x̄ and Λ of a side; and β, where there is a link."""
-        link, F = self.links[side], self.state.P if side == USERS else self.state.Q
+        link, F = self.links[side], self._session.rows(Side(side))
         if link is None:
             return self._hyperprior.draw(self.moments(side), rng)
         hyper = self._hyperprior.draw(link.moments(F), rng)
         noise = [np.empty(shape) for shape in link.noise_shapes]
         purpose = USERS_LINK if side == USERS else ITEMS_LINK
-        self._backend.run(
+        self._session.run(
             [
                 task
                 for number, out in enumerate(noise)
@@ -193,19 +202,18 @@ class Chain:
         self._latents.score(state.P, state.Q)
         cuts = self._latents.drawn_cuts(state.cuts, rng)
         self._latents.draw(cuts, rng.integers(2**64, dtype=np.uint64))
+        for side in Side:
+            self._session.set_targets(side, self._latents.targets[side])
         return cuts
 
-    def _draw_users(self, prior: Prior) -> None:
-        with naming_the_row("user", self._data.users):
-            self._backend.half_step(self._users, self.state.Q, self.state.P, prior=prior)
-
-    def _draw_items(self, prior: Prior) -> float:
-        with naming_the_row("item", self._data.items):
-            return self._backend.half_step_and_loss(self._items, self.state.P, self.state.Q, prior=prior)[0]
+    def _half_step(self, side: Side, prior: Prior) -> None:
+        self._session.set_prior(side, prior)
+        with naming_the_row(*(("user", self._data.users) if side is Side.USERS else ("item", self._data.items))):
+            self._session.half_step(side, EXACT)
 
     def moments(self, side: int) -> Moments:
         """Sum the rows that have observations, and their squares, in double precision."""
-        F, mask = self.state.P if side == USERS else self.state.Q, self._has_observations[side]
+        F, mask = self._session.rows(Side(side)), self._has_observations[side]
         count, unknowns = int(np.count_nonzero(mask)), len(self._hyperprior.scale)
         starts = range(0, len(F), ROWS_AT_ONCE)
         sums = aligned_zeros((len(starts), unknowns, unknowns + 1), np.float64)
@@ -217,16 +225,9 @@ class Chain:
             sums[number, :, :unknowns] = rows.T @ rows
             sums[number, :, unknowns] = np.ones(len(rows)) @ rows
 
-        self._backend.run([partial(add, number, start) for number, start in enumerate(starts)])
+        self._session.run([partial(add, number, start) for number, start in enumerate(starts)])
         total = sums.sum(axis=0)
         return Moments(count, count, total[:, unknowns], total[:, :unknowns])
-
-
-def copied(F: Factors) -> Factors:
-    """The same numbers elsewhere, in the layout of the backends."""
-    copy = aligned_zeros(F.shape, F.dtype)
-    copy[...] = F
-    return copy
 
 
 def fold_in(
@@ -261,8 +262,9 @@ def fold_in(
     if n_rows == 0:
         return drawn
     columns, places = np.unique(side.indices, return_inverse=True)
-    loaded = backend.load(replace(side, indices=places.astype(np.int32)))
-    latents = None if numbers is None else Latents(backend, loaded, numbers, streams=side.indices)
+    problem = replace(side, indices=places.astype(np.int32))
+    loaded = backend.load(problem)
+    latents = None if numbers is None else Latents(backend.run, problem, numbers, streams=side.indices)
     X, Y = (empty_factors(n, unknowns, np.float32) for n in (n_rows, len(columns)))
     dice = Dice(0)
     for number, noise in enumerate(samples.noise.tolist()):
@@ -279,6 +281,7 @@ def fold_in(
             if latents is not None:
                 latents.score(X, Y)
                 latents.draw(samples.cuts[number], rng.integers(2**64, dtype=np.uint64))
+                loaded = loaded.with_targets(latents.targets[USERS])
             backend.half_step(loaded, Y, X, prior=Prior(means, hyper.precision / noise, np.tile(z, (n_rows, 1))))
         drawn.write(number, X, hyper)
     return drawn

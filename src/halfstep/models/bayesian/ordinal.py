@@ -29,7 +29,6 @@ from halfstep.errors import DataError
 from halfstep.models.bayesian.samples import Samples
 from halfstep.objective.objective import Cost, is_repeated
 from halfstep.objective.problem import HalfProblem
-from halfstep.solver.cpu import CPU
 from halfstep.solver.kernels.ordinal import (
     N_SUMS,
     Latent,
@@ -117,38 +116,47 @@ def refuse_weights(weights: NDArray[np.floating]) -> None:
 
 
 class Latents:
-    """The latent targets of a half-step, and of its opposite.
+    """The latent targets of a half-problem.
 
     Parameters
     ----------
-    backend : CPU
-    loaded : LoadedSide
-        With a target for each observation; they are overwritten by each draw.
+    run : callable
+        Runs tasks.
+    problem : HalfProblem
+        Its targets are not used.
     numbers : ndarray of uint8 of shape (n_cells,)
-        The categories of the observations, in the order of `loaded`.
-    opposite : (HalfProblem, ndarray), optional
-        The same observations in the other order, whose targets are overwritten, too; and the place of each there.
+        The categories of the observations, in the order of the problem.
+    opposite_places : ndarray of shape (n_cells,), optional
+        The positions of the observations in the problem of the other side, if that needs the targets, too.
     streams : ndarray of int of shape (n_cells,), optional
         Which random number each observation gets; by default its own.
+
+    Attributes
+    ----------
+    targets : pair of ndarray of shape (n_cells,)
+        The latent targets in the order of the problem, and in that of the other side (empty without
+        `opposite_places`); overwritten by each draw.
     """
 
     def __init__(
         self,
-        backend: CPU,
-        loaded: LoadedSide,
+        run: Run,
+        problem: HalfProblem,
         numbers: NDArray[np.uint8],
         *,
-        opposite: tuple[HalfProblem, NDArray[np.integer]] | None = None,
+        opposite_places: NDArray[np.integer] | None = None,
         streams: NDArray[np.integer] | None = None,
     ) -> None:
-        self._backend, self._loaded, self.numbers = backend, loaded, numbers
+        self._run, self._loaded, self.numbers = run, LoadedSide.plan(problem), numbers
         self._scores = np.empty(len(numbers))
         none: NDArray[np.integer] = np.empty(0, np.int64)
-        targets = loaded.side.targets
+        places = none if opposite_places is None else opposite_places
+        dtype = problem.targets.dtype
+        self.targets = np.zeros(len(numbers), dtype), np.zeros(len(places), dtype)
         self._latent = Latent(
-            targets,
-            others=targets[:0] if opposite is None else opposite[0].targets,
-            places=none if opposite is None else opposite[1],
+            self.targets[0],
+            others=self.targets[1],
+            places=places,
             numbers=none if streams is None else streams,
         )
         self._pieces = [
@@ -162,7 +170,7 @@ class Latents:
         def score(first: int, last: int) -> None:
             score_cells(first, last, self._loaded.cells, side.rank, side.biases, X, Y, self._scores)
 
-        self._backend.run([partial(score, first, last) for first, last in self._loaded.light_ranges])
+        self._run([partial(score, first, last) for first, last in self._loaded.light_ranges])
 
     def draw(self, cuts: Floats, key: np.uint64) -> None:
         """Draw the latent targets given scores and cuts."""
@@ -171,7 +179,7 @@ class Latents:
         def draw(first: int, last: int) -> None:
             draw_latents(first, last, self._scores, self.numbers, bounds, key, self._latent)
 
-        self._backend.run([partial(draw, first, last) for first, last in self._pieces])
+        self._run([partial(draw, first, last) for first, last in self._pieces])
 
     def drawn_cuts(self, cuts: Floats, rng: np.random.Generator) -> Floats:
         """Draw the cuts given the scores, whatever the latent targets are: every other one, then those between.
@@ -215,7 +223,7 @@ class Latents:
         def add(number: int, first: int, last: int) -> None:
             sum_categories(first, last, self._scores, self.numbers, bounds, parts[number])
 
-        self._backend.run([partial(add, number, *piece) for number, piece in enumerate(self._pieces)])
+        self._run([partial(add, number, *piece) for number, piece in enumerate(self._pieces)])
         total: Floats = parts.sum(axis=0)
         return total
 

@@ -176,7 +176,9 @@ def test_an_iteration_that_is_thrown_away_leaves_nothing(
     P[:, :RANK], Q[:, :RANK] = rng.normal(size=(30, RANK)), rng.normal(size=(20, RANK))
     with CPUBackend(1).open(*problems, (P, Q)) as below:
         session = FeatureSession(below, problems, features, OF_FEATURES)
-        loop = TrainingLoop(session, hs.solvers.Cholesky(extrapolation=beta), (data.users, data.items))
+        loop = TrainingLoop(
+            session, hs.solvers.Cholesky(extrapolation=beta), (data.users, data.items), dtype="float64"
+        )
         for _ in range(30):
             before = [each.copy() for each in (*session.factors(), *session.coefficients)]
             if not loop.iterate():

@@ -371,7 +371,7 @@ class ALS(IncrementalModel):
 
     def _train(self, session: Session, fit: Fit, solver: Solver, bar: Any) -> None:
         """Run the training loop, and set the fitted attributes."""
-        loop = TrainingLoop(session, solver, (fit.data.users, fit.data.items))
+        loop = TrainingLoop(session, solver, (fit.data.users, fit.data.items), dtype=self.dtype)
         grams: Mapping[str, Weighed] = NO_GRAMIANS
         try:
             while len(loop.history) < self.iterations:

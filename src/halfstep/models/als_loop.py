@@ -6,6 +6,7 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from halfstep.data import Vocabulary
 from halfstep.data.named_rows import naming_the_row
@@ -62,6 +63,8 @@ class TrainingLoop:
     solver : Solver
     ids : pair of Vocabulary
         The ids of users and items, for errors.
+    dtype : data type
+        Of the factors.
 
     Attributes
     ----------
@@ -69,9 +72,12 @@ class TrainingLoop:
         The accepted iterations; an interrupted iteration leaves neither the history nor the accepted factors changed.
     """
 
-    def __init__(self, session: Session, solver: Solver, ids: tuple[Vocabulary, Vocabulary]) -> None:
+    def __init__(
+        self, session: Session, solver: Solver, ids: tuple[Vocabulary, Vocabulary], *, dtype: DTypeLike
+    ) -> None:
         self.history: list[Iteration] = []
         self._session, self._solver, self._ids = session, solver, ids
+        self._rounding = 10 * float(np.finfo(dtype).eps)
         self._is_extrapolated = False
         self._began = time.perf_counter()
 
@@ -105,8 +111,7 @@ class TrainingLoop:
             self._session.half_step(side, solver)
 
     def _has_increased(self, iteration: Iteration) -> bool:
-        rounding = 10 * float(np.finfo(self._session.factors()[Side.ITEMS].dtype).eps)
-        return iteration.objective > self.history[-1].objective * (1 + rounding)
+        return iteration.objective > self.history[-1].objective * (1 + self._rounding)
 
 
 def as_iteration(number: int, terms: Terms, seconds: float) -> Iteration:

@@ -162,7 +162,7 @@ class HeldOut:
         P, Q = (empty_factors(n, problems[0].unknowns, "float32") for n in (data.n_users, data.n_items))
         Q[:, :k] = self._start
         with self._backend.open(*problems, (P, Q)) as session:
-            loop = TrainingLoop(session, Cholesky(extrapolation=0.0), (data.users, data.items))
+            loop = TrainingLoop(session, Cholesky(extrapolation=0.0), (data.users, data.items), dtype=P.dtype)
             for _ in range(ITERATIONS):
                 loop.iterate()
             P, Q = session.factors()

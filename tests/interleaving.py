@@ -22,7 +22,6 @@ TRACED = {  # what reads and changes a model's state
         "models/gramians.py",
         "models/updates.py",
         "models/live_array.py",
-        "data/overlay.py",
         "data/growable.py",
         "data/vocabulary.py",
     )

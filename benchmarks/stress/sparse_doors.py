@@ -24,7 +24,7 @@ import scipy.sparse as sp
 import halfstep as hs
 from benchmarks.stress.forged import FORMATS, cells_of, forge, made, random_dense
 from halfstep import metrics
-from halfstep.data import Interactions, Lists
+from halfstep.data import IndexLists, Interactions
 from halfstep.errors import DataError
 from halfstep.solver.top_n import best_columns, best_of_given
 
@@ -92,7 +92,7 @@ def list_outcome(rng: np.random.Generator) -> str:
     if rng.random() < 0.5:
         indices = np.concatenate([np.unique(rng.integers(0, 7, n)) for n in np.diff(indptr)]).astype(np.int32)
         indptr = np.minimum(indptr, len(indices))
-    lists = Lists(indptr, indices)
+    lists = IndexLists(indptr, indices)
     rows = [indices[begin:end].tolist() for begin, end in pairwise(indptr)]
     is_valid = indptr[-1] == len(indices) and all(row == sorted(row) and set(row) <= set(range(7)) for row in rows)
     P, Q, c = rng.normal(size=(3, 2)), rng.normal(size=(7, 2)), rng.normal(size=7)

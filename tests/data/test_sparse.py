@@ -13,7 +13,7 @@ import halfstep as hs
 from benchmarks.stress import sparse_doors
 from benchmarks.stress.forged import FORMATS, cells_of, forge, made, random_dense
 from halfstep import metrics
-from halfstep.data import Interactions, Lists, Vocabulary
+from halfstep.data import IndexLists, Interactions, Vocabulary
 from halfstep.data.side_information import Given
 from halfstep.errors import DataError, ParameterError
 from halfstep.solver.top_n import best_columns, best_of_given
@@ -232,7 +232,7 @@ def test_positions_outside_of_the_vocabulary_never_become_interactions() -> None
 
 @pytest.mark.parametrize("indices", [[3, 1, 0, 2], [0, 4, 0, 2], [-1, 1, 0, 2]], ids=["falls", "high", "negative"])
 def test_lists_that_kernels_cannot_read_are_refused(indices: list[int]) -> None:
-    lists = Lists(np.array([0, 2, 4]), np.array(indices, np.int32))
+    lists = IndexLists(np.array([0, 2, 4]), np.array(indices, np.int32))
     P, Q, c = np.ones((2, 3)), np.ones((4, 3)), np.zeros(4)
     with pytest.raises(DataError, match="row 0 lists column"):
         best_columns(P, Q, c, 2, skip=lists, max_memory=1 << 20)
@@ -243,8 +243,8 @@ def test_lists_that_kernels_cannot_read_are_refused(indices: list[int]) -> None:
 def test_a_column_that_a_list_repeats_is_left_out_or_ranked_once() -> None:
     rng = np.random.default_rng(0)
     P, Q, c = rng.normal(size=(3, 2)), rng.normal(size=(5, 2)), rng.normal(size=5)
-    repeats = Lists(np.array([0, 3, 3, 5]), np.array([1, 1, 3, 0, 0], np.int32))
-    once = Lists(np.array([0, 2, 2, 3]), np.array([1, 3, 0], np.int32))
+    repeats = IndexLists(np.array([0, 3, 3, 5]), np.array([1, 1, 3, 0, 0], np.int32))
+    once = IndexLists(np.array([0, 2, 2, 3]), np.array([1, 3, 0], np.int32))
     for rank in (
         lambda lists: best_columns(P, Q, c, 5, skip=lists, max_memory=1 << 20)[0],
         lambda lists: best_of_given(P, Q, c, 5, given=lists)[0],
@@ -254,9 +254,9 @@ def test_a_column_that_a_list_repeats_is_left_out_or_ranked_once() -> None:
 
 def test_rankings_refuse_factors_that_do_not_fit() -> None:
     with pytest.raises(DataError, match=r"shapes \(2, 3\) and \(4, 2\)"):
-        best_columns(np.ones((2, 3)), np.ones((4, 2)), np.zeros(4), 2, skip=Lists.empty(2), max_memory=1 << 20)
+        best_columns(np.ones((2, 3)), np.ones((4, 2)), np.zeros(4), 2, skip=IndexLists.empty(2), max_memory=1 << 20)
     with pytest.raises(DataError, match="1 lists of columns for 2 rows"):
-        best_columns(np.ones((2, 3)), np.ones((4, 3)), np.zeros(4), 2, skip=Lists.empty(1), max_memory=1 << 20)
+        best_columns(np.ones((2, 3)), np.ones((4, 3)), np.zeros(4), 2, skip=IndexLists.empty(1), max_memory=1 << 20)
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reference
-from halfstep.data import Lists
+from halfstep.data import IndexLists
 from halfstep.solver import top_n
 from halfstep.solver.top_n import best_columns, best_of_given
 
 MEMORY = 1 << 20
 
 
-def lists_of(marks: np.ndarray) -> Lists:
+def lists_of(marks: np.ndarray) -> IndexLists:
     rows, columns = np.nonzero(marks)
     counts = np.bincount(rows, minlength=len(marks))
-    return Lists(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), columns.astype(np.int32))
+    return IndexLists(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), columns.astype(np.int32))
 
 
 def listed(best: np.ndarray) -> list[list[int]]:
@@ -87,13 +87,13 @@ def test_neither_threads_nor_memory_change_a_bit() -> None:
 def test_scores_that_singles_cannot_tell_apart() -> None:
     """All products agree to eight digits: the order is that of the doubles."""
     Q = 1.0 + 1e-10 * np.random.default_rng(1).permutation(500)[:, None]
-    found, _ = best_columns(np.ones((1, 1)), Q, np.zeros(500), 20, skip=Lists.empty(1), max_memory=MEMORY)
+    found, _ = best_columns(np.ones((1, 1)), Q, np.zeros(500), 20, skip=IndexLists.empty(1), max_memory=MEMORY)
     np.testing.assert_array_equal(found[0], np.argsort(-Q[:, 0])[:20])
 
 
 @pytest.mark.parametrize("rank", [0, 3])
 def test_no_rows(rank: int) -> None:
     found, scores = best_columns(
-        np.empty((0, rank)), np.ones((4, rank)), np.zeros(4), 2, skip=Lists.empty(0), max_memory=1
+        np.empty((0, rank)), np.ones((4, rank)), np.zeros(4), 2, skip=IndexLists.empty(0), max_memory=1
     )
     assert found.shape == scores.shape == (0, 2)

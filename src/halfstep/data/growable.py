@@ -1,14 +1,28 @@
-"""Arrays that grow in amortized constant time per new row."""
+"""Arrays, and interactions, that grow by a few rows at a time."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.data.csr import IndexLists
+from halfstep.data.interactions import Interactions
+from halfstep.data.vocabulary import Vocabulary
+from halfstep.errors import DataError
 
-class Growing:
+SEARCHED = 1 << 10, 1 << 15  # bounds of the number of unsorted interactions, which are searched linearly
+SMALL = 1 << 16  # new interactions up to which the log is not merged into a base that is shorter
+ROWS_SEARCHED = 64  # linear searches of an unsorted base that cost about as much as sorting it
+
+Repeats = Literal["last", "sum", "error"]
+Ints = NDArray[np.integer]
+
+
+class GrowableArray:
     """An array whose first axis grows.
 
     Parameters
@@ -19,43 +33,458 @@ class Growing:
     Attributes
     ----------
     array : ndarray
-        A view of the current content. After `grow` it may be another one.
+        A view of the current content, which `grow` may replace.
     """
 
     def __init__(self, start: NDArray[Any]) -> None:
         n = len(start)
-        self._room = np.empty((n + n // 4 + 16, *start.shape[1:]), start.dtype)
-        self._room[:n] = start
-        self.array = self._room[:n]
+        self._buffer = np.empty((n + n // 4 + 16, *start.shape[1:]), start.dtype)
+        self._buffer[:n] = start
+        self.array = self._buffer[:n]
 
     def grow(self, length: int) -> None:
-        """Extend the array to a length by zeros, unless it is as long already."""
+        """Extend the array with zeros to at least `length` rows."""
         n = len(self.array)
         if length <= n:
             return
-        room = self._room_for(length)
-        room[n:length] = 0
-        self._room, self.array = room, room[:length]
+        buffer = self._with_capacity(length)
+        buffer[n:length] = 0
+        self._buffer, self.array = buffer, buffer[:length]
 
     def cut(self, length: int) -> None:
-        """Truncate the array to a length."""
-        self.array = self._room[:length]
+        """Truncate the array."""
+        self.array = self._buffer[:length]
 
-    def appended(self, new: NDArray[Any]) -> Growing:
+    def appended(self, new: NDArray[Any]) -> GrowableArray:
         """Return a longer array that shares memory with this one, whose content does not change.
 
-        Only the longest array of such a chain may be appended to, since new rows are written behind its end.
+        Only the longest array of such a chain may be appended to, since they share the memory after their ends.
         """
         n, length = len(self.array), len(self.array) + len(new)
-        longer = Growing.__new__(Growing)
-        longer._room = self._room_for(length)
-        longer._room[n:length] = new
-        longer.array = longer._room[:length]
+        longer = GrowableArray.__new__(GrowableArray)
+        longer._buffer = self._with_capacity(length)
+        longer._buffer[n:length] = new
+        longer.array = longer._buffer[:length]
         return longer
 
-    def _room_for(self, length: int) -> NDArray[Any]:
-        if length <= len(self._room):
-            return self._room
-        room = np.empty((2 * length, *self._room.shape[1:]), self._room.dtype)
-        room[: len(self.array)] = self.array
-        return room
+    def _with_capacity(self, length: int) -> NDArray[Any]:
+        if length <= len(self._buffer):
+            return self._buffer
+        buffer = np.empty((2 * length, *self._buffer.shape[1:]), self._buffer.dtype)
+        buffer[: len(self.array)] = self.array
+        return buffer
+
+
+class Rows(NamedTuple):
+    """Interactions of some users or items in compressed rows, unordered within a row; weights default to 1."""
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+class Added(NamedTuple):
+    """The result of `GrowableInteractions.added`.
+
+    Attributes
+    ----------
+    data : GrowableInteractions
+        All interactions.
+    users, items : ndarray of shape (n_new,)
+        The positions of the new interactions.
+    is_new : ndarray of shape (n_new,)
+        Whether the cell was not observed before.
+    """
+
+    data: GrowableInteractions
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    is_new: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class _Log:
+    """The added interactions as columns; `replaced` is the number of the interaction that each replaces, or −1."""
+
+    users: GrowableArray
+    items: GrowableArray
+    values: GrowableArray
+    replaced: GrowableArray
+    timestamps: GrowableArray | None
+    weights: GrowableArray | None
+
+    @classmethod
+    def empty(cls, base: Interactions) -> Self:
+        """Return an empty log with the columns of `base`."""
+        times, weights = (None if c is None else GrowableArray(c[:0]) for c in (base.timestamps, base.weights))
+        none = np.empty(0, np.int32)
+        return cls(
+            GrowableArray(none),
+            GrowableArray(none),
+            GrowableArray(np.empty(0)),
+            GrowableArray(none.astype(np.int64)),
+            times,
+            weights,
+        )
+
+    def __len__(self) -> int:
+        return len(self.users.array)
+
+    def appended(self, **columns: NDArray[Any] | None) -> Self:
+        longer = {name: column.appended(columns[name]) for name, column in self._columns}
+        return replace(self, **longer)
+
+    def subset(self, rows: Ints, replaced: NDArray[np.int64]) -> Self:
+        """Return some interactions, with a new column `replaced`."""
+        chosen = {name: GrowableArray(column.array[rows]) for name, column in self._columns}
+        return replace(self, **(chosen | {"replaced": GrowableArray(replaced)}))
+
+    @property
+    def _columns(self) -> list[tuple[str, Any]]:
+        columns = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return [(name, column) for name, column in columns if column is not None]
+
+
+class _Sorted(NamedTuple):
+    """A sorted column of positions, and the original row of each."""
+
+    keys: NDArray[np.int32]
+    order: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, column: NDArray[np.int32]) -> Self:
+        order = np.argsort(column, kind="stable")
+        return cls(column[order], order)
+
+
+@dataclass(frozen=True, eq=False)
+class GrowableInteractions:
+    """Interactions that grow incrementally; `added` returns a new object and leaves this one unchanged.
+
+    Adding costs as much as reading the affected rows. New interactions are appended to a log, and all but the latest
+    are sorted by user and by item. Interactions are numbered, starting with those of the base.
+
+    Attributes
+    ----------
+    base : Interactions
+        The initial interactions.
+    users, items : Vocabulary
+        The ids of the base and of the new interactions.
+    """
+
+    base: Interactions
+    users: Vocabulary
+    items: Vocabulary
+    _log: _Log
+    _sorted: tuple[_Sorted, _Sorted] = field(repr=False)  # by user and by item; all but the latest of the log
+
+    @classmethod
+    def of(cls, base: Interactions) -> Self:
+        """Make growable interactions of fixed ones, which are not copied."""
+        empty = _Sorted.of(np.empty(0, np.int32))
+        return cls(base, base.users, base.items, _Log.empty(base), (empty, empty))
+
+    def independent_copy(self) -> Self:
+        """Return a copy that can be added to independently."""
+        rows = np.arange(len(self._log))
+        return replace(self, _log=self._log.subset(rows, self._log.replaced.array))
+
+    def __len__(self) -> int:
+        return len(self.base) + len(self._log) - int(np.count_nonzero(self._log.replaced.array >= 0))
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the interactions have weights."""
+        return self.base.weights is not None
+
+    @cached_property
+    def interactions(self) -> Interactions:
+        """All interactions, the latest last."""
+        log, base = self._log, self.base
+        if len(log) == 0:
+            return base
+        is_kept = np.ones(len(base) + len(log), bool)
+        is_kept[log.replaced.array[log.replaced.array >= 0]] = False
+
+        def joined(old: NDArray[Any] | None, new: GrowableArray | None) -> Any:
+            return None if old is None or new is None else np.concatenate([old, new.array])[is_kept]
+
+        return replace(
+            base,
+            users=self.users,
+            items=self.items,
+            user_positions=joined(base.user_positions, log.users),
+            item_positions=joined(base.item_positions, log.items),
+            values=joined(base.values, log.values),
+            timestamps=joined(base.timestamps, log.timestamps),
+            weights=joined(base.weights, log.weights),
+        )
+
+    @property
+    def user_counts(self) -> NDArray[np.int64]:
+        """Number of interactions of each user."""
+        counts = np.bincount(self._log.users.array[self._log.replaced.array < 0], minlength=len(self.users))
+        counts[: self.base.n_users] += self.base.user_counts
+        return counts
+
+    def of_user(self, user: int) -> Interactions:
+        """Return the interactions of one user."""
+        numbers = np.sort(self._numbers(0, np.array([user]))[1])
+        times = None
+        if self.base.timestamps is not None and self._log.timestamps is not None:
+            times = self._column(self.base.timestamps, self._log.timestamps, numbers)
+        return replace(
+            self.base,
+            users=self.users,
+            items=self.items,
+            user_positions=self._user_positions(numbers),
+            item_positions=self._item_positions(numbers),
+            values=self._values(numbers),
+            timestamps=times,
+            weights=self._weights(numbers) if self.has_weights else None,
+        )
+
+    def user_rows(self, users: Ints) -> Rows:
+        """Return the interactions of users, given by distinct ascending positions."""
+        return self._rows(0, users)
+
+    def item_rows(self, items: Ints) -> Rows:
+        """Return the interactions of items, given by distinct ascending positions."""
+        return self._rows(1, items)
+
+    def seen(self, users: Ints) -> IndexLists:
+        """List the items of each user; −1 stands for a user without interactions."""
+        if len(users) == 1 and users[0] >= 0:
+            return self._seen_by_one(users)
+        rows, inverse = np.unique(users[users >= 0], return_inverse=True)
+        indptr, numbers = self._numbers(0, rows)
+        items = self._item_positions(numbers)
+        ascending = np.lexsort((items, np.repeat(np.arange(len(rows)), np.diff(indptr))))
+        of_users = np.full(len(users), -1)
+        of_users[users >= 0] = inverse
+        return IndexLists(indptr, items[ascending]).rows(of_users)
+
+    def _seen_by_one(self, users: Ints) -> IndexLists:
+        """Do the same for one user, which takes microseconds only."""
+        base, log = self.base, self._log
+        if "by_user" in base.__dict__ and users[0] < base.n_users:
+            items = IndexLists.of_rows(base.by_user, users).indices
+        else:
+            items = np.sort(base.item_positions[self._of_base(0, users)[1]])
+        added = [numbers for _, numbers in (self._of_log(0, users) if len(log) else ()) if len(numbers)]
+        if added:
+            items = np.concatenate([items, *(log.items.array[numbers - len(base)] for numbers in added)])
+            items.sort()
+            is_first = np.ones(len(items), bool)  # replaced interactions have the same item
+            np.not_equal(items[1:], items[:-1], out=is_first[1:])
+            items = items[is_first]
+        return IndexLists(np.array([0, len(items)]), items)
+
+    def added(self, new: Interactions, repeats: Repeats) -> Added:
+        """Add interactions.
+
+        Parameters
+        ----------
+        new : Interactions
+        repeats : {"last", "sum", "error"}
+            How an interaction is handled whose cell is already observed: "last" replaces the old one, "sum" adds the
+            value and weight to the old ones, "error" raises an error.
+
+        Raises
+        ------
+        DataError
+            If timestamps are missing or of another type than those of the base, if an id is of another type than
+            the known ids, or if a cell is already observed and ``repeats="error"``.
+        """
+        new = self._with_columns_of_base(new)
+        users = self.users.extended(new.user_ids, name="user id")
+        items = self.items.extended(new.item_ids, name="item id")
+        u, i = users.positions(new.user_ids), items.positions(new.item_ids)
+        old = self._find(u, i)
+        is_repeat = old >= 0
+        if repeats == "error" and is_repeat.any():
+            raise _repeated(new, int(np.argmax(is_repeat)))
+        if repeats == "sum" and is_repeat.any():
+            new = _increased(new, is_repeat, self._values(old[is_repeat]), self._weights(old[is_repeat]))
+        log = self._log.appended(
+            users=u, items=i, values=new.values, replaced=old, timestamps=new.timestamps, weights=new.weights
+        )
+        base = self.base.with_titles_of(new)
+        return Added(replace(self, base=base, users=users, items=items, _log=log)._compacted(), u, i, ~is_repeat)
+
+    def _with_columns_of_base(self, new: Interactions) -> Interactions:
+        """Return the new interactions with the columns of the base."""
+        base = self.base
+        if base.timestamps is None:
+            new = new if new.timestamps is None else replace(new, timestamps=None)
+        elif new.timestamps is None or new.timestamps.dtype.kind != base.timestamps.dtype.kind:
+            kind = "none" if new.timestamps is None else f"some of type {new.timestamps.dtype}"
+            raise DataError(
+                f"the model was fitted on timestamps of type {base.timestamps.dtype}, and the new interactions have "
+                f"{kind}: give timestamps of the same type, or fit the model without timestamps"
+            )
+        if base.weights is None:
+            if new.weights is not None:
+                raise DataError(
+                    "the new interactions have weights, but those that the model was fitted on do not: leave the "
+                    "weights out, or fit the model on interactions with weights"
+                )
+            return new
+        return new if new.weights is not None else new.with_weights(np.ones(len(new)))
+
+    def _compacted(self) -> Self:
+        """Sort the log if too much of it is unsorted; merge it into the base if it is longer than the base."""
+        n, n_sorted = len(self._log), len(self._sorted[0].keys)
+        if n - n_sorted <= min(max(SEARCHED[0], n_sorted // 8), SEARCHED[1]):
+            return self
+        if n > max(len(self.base), SMALL):
+            return self.of(self.interactions)
+        log = self._without_replaced()
+        return replace(self, _log=log, _sorted=(_Sorted.of(log.users.array), _Sorted.of(log.items.array)))
+
+    def _without_replaced(self) -> _Log:
+        """Drop replaced interactions from the log; the remaining ones replace those that these replaced."""
+        replaced, start = self._log.replaced.array.copy(), len(self.base)
+        is_kept = np.ones(len(replaced), bool)
+        is_kept[replaced[replaced >= start] - start] = False
+        while len(later := np.flatnonzero(replaced >= start)):
+            replaced[later] = replaced[replaced[later] - start]  # pointer doubling
+        return self._log.subset(np.flatnonzero(is_kept), replaced[is_kept])
+
+    def _rows(self, side: Literal[0, 1], rows: Ints) -> Rows:
+        indptr, numbers = self._numbers(side, rows)
+        indices = self._item_positions(numbers) if side == 0 else self._user_positions(numbers)
+        return Rows(indptr, indices, self._values(numbers), self._weights(numbers))
+
+    def _find(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the number of the interaction of each cell, −1 where it is not observed."""
+        if len(u) == 1:
+            numbers = self._numbers(0, u)[1]
+            numbers = numbers[self._item_positions(numbers) == i[0]]  # at most one
+            return numbers if len(numbers) else np.array([-1])
+        rows = np.unique(u)
+        indptr, numbers = self._numbers(0, rows)
+        if len(numbers) == 0:
+            return np.full(len(u), -1, np.int64)
+        width = 1 + max(int(i.max()), len(self.items))
+        cells = np.repeat(rows.astype(np.int64) * width, np.diff(indptr)) + self._item_positions(numbers)
+        order, wanted = np.argsort(cells), u.astype(np.int64) * width + i
+        cells = cells[order]
+        at = np.minimum(np.searchsorted(cells, wanted), len(cells) - 1)
+        return np.where(cells[at] == wanted, numbers[order[at]], -1)
+
+    def _numbers(self, side: Literal[0, 1], rows: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return `indptr` and the numbers of the interactions of some rows, row by row."""
+        parts = self._parts(side, rows)
+        numbers = np.concatenate([part for _, part in parts])
+        if len(rows) == 1:
+            indptr = np.array([0, len(numbers)])
+        else:
+            indptr = np.concatenate([[0], np.cumsum(sum(lengths for lengths, _ in parts))])
+            owners = np.concatenate([np.repeat(np.arange(len(rows)), lengths) for lengths, _ in parts])
+            numbers = numbers[np.argsort(owners, kind="stable")]
+        replaced = self._log.replaced.array[numbers[numbers >= len(self.base)] - len(self.base)]
+        replaced = replaced[replaced >= 0]
+        if len(replaced):
+            replaced = np.concatenate([np.sort(replaced), [-1]])  # −1 for numbers larger than all of them
+            is_kept = replaced[replaced[:-1].searchsorted(numbers)] != numbers  # much faster than np.isin
+            numbers = numbers[is_kept]
+            if len(rows) == 1:
+                indptr[1] = len(numbers)
+            else:
+                indptr = np.concatenate([[0], np.cumsum(is_kept)])[indptr]
+        return indptr, numbers
+
+    def _parts(self, side: Literal[0, 1], rows: Ints) -> list[tuple[Ints, NDArray[np.int64]]]:
+        """Return counts and numbers of the interactions of some rows, including replaced ones."""
+        return [self._of_base(side, rows), *(self._of_log(side, rows) if len(self._log) else ())]
+
+    def _of_base(self, side: Literal[0, 1], rows: Ints) -> tuple[Ints, NDArray[np.int64]]:
+        base = self.base
+        name = ("by_user", "by_item")[side]
+        if name not in base.__dict__ and len(rows) + len(self._log) < ROWS_SEARCHED:
+            return _searched((base.user_positions, base.item_positions)[side], rows)
+        pattern = getattr(base, name)
+        if len(rows) == 1 and rows[0] < len(pattern.indptr) - 1:
+            numbers = pattern.order[pattern.indptr[rows[0]] : pattern.indptr[rows[0] + 1]]
+            return np.array([len(numbers)]), numbers.astype(np.int64)
+        known = np.minimum(rows, len(pattern.indptr) - 2)  # new ids are not in the base
+        first = pattern.indptr[known]
+        lengths = (pattern.indptr[known + 1] - first) * (rows == known)
+        return lengths, pattern.order[_slices(first, lengths)].astype(np.int64)
+
+    def _of_log(self, side: Literal[0, 1], rows: Ints) -> list[tuple[Ints, NDArray[np.int64]]]:
+        by_row, start = self._sorted[side], len(self.base)
+        rows = rows.astype(by_row.keys.dtype, copy=False)  # otherwise NumPy converts all keys
+        first, last = by_row.keys.searchsorted(rows), by_row.keys.searchsorted(rows, side="right")
+        of_sorted = by_row.order[_slices(first, last - first)] + start
+        recent = (self._log.users, self._log.items)[side].array[len(by_row.keys) :]
+        lengths, of_recent = _searched(recent, rows)
+        return [(last - first, of_sorted), (lengths, of_recent + (start + len(by_row.keys)))]
+
+    def _user_positions(self, numbers: NDArray[np.int64]) -> NDArray[np.int32]:
+        return self._column(self.base.user_positions, self._log.users, numbers)
+
+    def _item_positions(self, numbers: NDArray[np.int64]) -> NDArray[np.int32]:
+        return self._column(self.base.item_positions, self._log.items, numbers)
+
+    def _values(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self._column(self.base.values, self._log.values, numbers)
+
+    def _weights(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        if self.base.weights is None or self._log.weights is None:
+            return np.ones(len(numbers))
+        return self._column(self.base.weights, self._log.weights, numbers)
+
+    def _column(self, old: NDArray[Any], new: GrowableArray, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the values of numbered interactions in a column."""
+        is_added = numbers >= len(self.base)
+        if not is_added.any():
+            return old[numbers]
+        values = np.empty(len(numbers), old.dtype)
+        values[is_added] = new.array[numbers[is_added] - len(self.base)]
+        values[~is_added] = old[numbers[~is_added]]
+        return values
+
+
+def _slices(first: Ints, lengths: Ints) -> NDArray[np.int64]:
+    """Return the indices of several slices, concatenated."""
+    if len(first) == 1:
+        return np.arange(int(first[0]), int(first[0] + lengths[0]))
+    before = np.cumsum(lengths) - lengths
+    indices: NDArray[np.int64] = np.arange(int(lengths.sum()), dtype=np.int64)
+    indices += np.repeat(first - before, lengths)
+    return indices
+
+
+def _searched(column: NDArray[np.int32], rows: Ints) -> tuple[Ints, NDArray[np.int64]]:
+    """Return counts and indices of ascending rows in a column, by linear search."""
+    if len(rows) == 1:
+        indices = (column == rows[0]).nonzero()[0]
+        return np.array([len(indices)]), indices
+    if len(column) == 0 or len(rows) == 0:
+        return np.zeros(len(rows), np.int64), np.empty(0, np.int64)
+    indices = np.flatnonzero(np.isin(column, rows))
+    owners = np.searchsorted(rows, column[indices])
+    lengths: Ints = np.bincount(owners, minlength=len(rows))
+    return lengths, indices[np.argsort(owners, kind="stable")]
+
+
+def _increased(
+    new: Interactions, is_repeat: NDArray[np.bool_], values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> Interactions:
+    """Add the values and weights of observed cells to those of new interactions."""
+    total = new.values.copy()
+    total[is_repeat] += values
+    increased = new.with_values(total)
+    if new.weights is None:
+        return increased
+    total = new.weights.copy()
+    total[is_repeat] += weights
+    return increased.with_weights(total)
+
+
+def _repeated(new: Interactions, row: int) -> DataError:
+    user, item = new.users[int(new.user_positions[row])], new.items[int(new.item_positions[row])]
+    return DataError(f"user {user!r} has item {item!r} already: set duplicates='last' or 'sum'")

@@ -417,12 +417,12 @@ class Interactions:
     @cached_property
     def by_user(self) -> Orientation:
         """The observed cells in rows of users; built once."""
-        return Orientation.of_entries(self.user_positions, self.item_positions, self.n_users, self.n_items)
+        return Orientation.of_cells(self.user_positions, self.item_positions, self.n_users, self.n_items)
 
     @cached_property
     def by_item(self) -> Orientation:
         """The observed cells in rows of items; built once."""
-        return self.by_user.turned(self.n_items)
+        return self.by_user.transposed(self.n_items)
 
     def to_sparse(self) -> csr_array[Any, tuple[int, int]]:
         """Return the values as a SciPy array of users × items; values of 0 are stored explicitly."""

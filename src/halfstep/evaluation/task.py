@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.data import Interactions, Ledger, listed_for
+from halfstep.data import GrowableInteractions, Interactions, listed_for
 from halfstep.errors import DataError, ParameterError
 from halfstep.metrics.marks import self_information
 from halfstep.models.factor_model import FactorModel
@@ -141,7 +141,7 @@ def training_of_items(model: FactorModel) -> Interactions | None:
     if not model._is_folded:
         return training_of(model)
     data = model._items_data
-    return data.interactions if isinstance(data, Ledger) else data
+    return data.interactions if isinstance(data, GrowableInteractions) else data
 
 
 def _information_of(model: FactorModel) -> NDArray[np.float64]:

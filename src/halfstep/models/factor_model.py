@@ -23,7 +23,7 @@ from halfstep._support.estimator import Estimator
 from halfstep._support.html_table import html_table
 from halfstep._support.locks import ModelLocks
 from halfstep._support.short_repr import changed_parameters, short_value
-from halfstep.data import Interactions, Ledger, Lists, Vocabulary
+from halfstep.data import GrowableInteractions, IndexLists, Interactions, Vocabulary
 from halfstep.data.recommendations import Recommendations, SimilarItems, SimilarUsers
 from halfstep.data.tables import columns_in
 from halfstep.errors import DataError, NotFittedError, ParameterError
@@ -83,9 +83,9 @@ class FactorModel(Estimator):
     item_counts_: NDArray[np.int64]
     history_: list[Any]  # of models that are fitted by iterations
     threads: int | None = None  # a parameter of models that are fitted in several threads
-    _data: Interactions | Ledger | None
+    _data: Interactions | GrowableInteractions | None
     _is_folded: bool = False  # its users are not those that the items were fitted on
-    _items_data: Interactions | Ledger | None = None  # of folded-in models: training data of the items, if known
+    _items_data: Interactions | GrowableInteractions | None = None  # training data of the items of a folded-in model
     _values_are: str = "given"  # `Interactions.values_are` of the training data
     _origin: Origin = Origin()
     _is_snapshot: bool = False  # a copy for a single call, which is never updated
@@ -129,7 +129,7 @@ class FactorModel(Estimator):
     def interactions_(self) -> Interactions | None:
         """What the model was fitted on."""
         data = self._snapshot()._data
-        return data.interactions if isinstance(data, Ledger) else data
+        return data.interactions if isinstance(data, GrowableInteractions) else data
 
     @property
     def _locks(self) -> ModelLocks:
@@ -288,7 +288,7 @@ class FactorModel(Estimator):
             ids, u = self.users_.ids, np.arange(len(self.users_), dtype=np.int32)
         else:
             ids, u = self.users_.look_up(_asked_for(users), missing, name="user id")
-        skip = self._seen(u) if exclude_seen else Lists.empty(len(u))
+        skip = self._seen(u) if exclude_seen else IndexLists.empty(len(u))
         b = self.item_biases_.astype(np.float64)
         if candidates is None:
             b[self.item_counts_ == 0] = -np.inf
@@ -326,8 +326,8 @@ class FactorModel(Estimator):
             titles=self._titles, frame_kind=self._frame_kind,
         )  # fmt: skip
 
-    def _listed(self, lists: Mapping[Any, Iterable[Any]], ids: NDArray[Any], name: str) -> Lists:
-        return Lists.of_mapping(lists, ids.tolist(), self.users_, self.items_, name=name)
+    def _listed(self, lists: Mapping[Any, Iterable[Any]], ids: NDArray[Any], name: str) -> IndexLists:
+        return IndexLists.of_mapping(lists, ids.tolist(), self.users_, self.items_, name=name)
 
     def similar_items(
         self,
@@ -416,23 +416,23 @@ class FactorModel(Estimator):
 
     @property
     def _titles(self) -> Mapping[Any, str] | None:
-        base = self._data.base if isinstance(self._data, Ledger) else self._data
+        base = self._data.base if isinstance(self._data, GrowableInteractions) else self._data
         return None if base is None else base.item_titles
 
     @property
     def _frame_kind(self) -> str | None:
-        base = self._data.base if isinstance(self._data, Ledger) else self._data
+        base = self._data.base if isinstance(self._data, GrowableInteractions) else self._data
         return None if base is None else base.frame_kind
 
-    def _seen(self, u: NDArray[np.int32]) -> Lists:
-        if isinstance(self._data, Ledger):
+    def _seen(self, u: NDArray[np.int32]) -> IndexLists:
+        if isinstance(self._data, GrowableInteractions):
             return self._data.seen(u)
         if self._data is None:
             raise DataError(
                 "this model does not know what it was fitted on, so it cannot leave out what a user has seen: "
                 "say exclude_seen=False, or save the model with its interactions"
             )
-        return Lists.of_rows(self._data.by_user, u)
+        return IndexLists.of_rows(self._data.by_user, u)
 
     def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
         """Score pairs of positions; −1 stands for an unknown id and adds nothing."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.checks import check_choice, check_integer
-from halfstep.data import Interactions, Ledger, as_histories
+from halfstep.data import GrowableInteractions, Interactions, as_histories
 from halfstep.data.named_rows import naming_the_row
 from halfstep.data.recommendations import Explanation
 from halfstep.data.side_information import refuse_features
@@ -201,7 +201,7 @@ class HalfStepModel(FactorModel):
         data = self._data
         if data is None:
             raise DataError(FORGETFUL)
-        history = data.of_user(u) if isinstance(data, Ledger) else data.subset(data.user_positions == u)
+        history = data.of_user(u) if isinstance(data, GrowableInteractions) else data.subset(data.user_positions == u)
         contributions, baseline = self._contributions(history, u, i)
         pattern = history.by_user
         return Explanation(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.checks import check_choice, check_flag
-from halfstep.data import Interactions, Ledger, as_interactions
+from halfstep.data import GrowableInteractions, Interactions, as_interactions
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.gramians import Gramians
 from halfstep.models.half_step_model import FORGETFUL, HalfStepModel
@@ -128,9 +128,9 @@ class IncrementalModel(HalfStepModel):
         """Publish an update to readers, atomically."""
         assert self._live is not None
         state = {
-            "users_": update.ledger.users,
-            "items_": update.ledger.items,
-            "_data": update.ledger,
+            "users_": update.data.users,
+            "items_": update.data.items,
+            "_data": update.data,
             "_items_gram": items_gram,
             "_unit_factors": None,
             "_origin": self._origin.updated_now(),
@@ -177,7 +177,7 @@ class IncrementalModel(HalfStepModel):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         for name in ("_data", "_items_data"):
-            if isinstance(state.get(name), Ledger):
+            if isinstance(state.get(name), GrowableInteractions):
                 state[name] = state[name].interactions
         state["_gramians"] = None
         return state  # with its leases, because the arrays must not change until they are pickled
@@ -205,7 +205,7 @@ class IncrementalModel(HalfStepModel):
             data = self._data
             if data is None:
                 raise DataError(FORGETFUL)
-            ledger = data.parted() if isinstance(data, Ledger) else Ledger.of(data)
+            data = GrowableInteractions.of(data) if isinstance(data, Interactions) else data.independent_copy()
             before, live = self._live or {}, {}
             for name in LIVE:
                 array = self.__dict__[name]
@@ -214,8 +214,8 @@ class IncrementalModel(HalfStepModel):
             arrays = self._views_of(live)
             gramians = self._gramians or Gramians()
             online = Online(
-                ledger,
-                OnlineSide(arrays["user_factors_"], arrays["user_biases_"], ledger.user_counts),
+                data,
+                OnlineSide(arrays["user_factors_"], arrays["user_biases_"], data.user_counts),
                 OnlineSide(arrays["item_factors_"], arrays["item_biases_"], self.item_counts_),
                 objective=self._objective,
                 regularization=self._regularization,

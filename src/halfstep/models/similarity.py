@@ -8,7 +8,7 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.data import Lists
+from halfstep.data import IndexLists
 from halfstep.solver.top_n import Ranked, best_columns
 
 Factors = NDArray[np.floating]
@@ -80,7 +80,7 @@ def most_similar(
         As in `best_columns`.
     """
     factors = unit.rows if metric == "cosine" else F
-    itself = Lists(np.arange(len(rows) + 1, dtype=np.int64), rows)
+    itself = IndexLists(np.arange(len(rows) + 1, dtype=np.int64), rows)
     positions, scores = best_columns(
         factors[rows], factors, unit.barred, min(n, len(F)), skip=itself, max_memory=max_memory, threads=threads
     )

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.data import Added, Growing, Interactions, Ledger
+from halfstep.data import Added, GrowableArray, GrowableInteractions, Interactions
 from halfstep.data.named_rows import naming_the_row
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.models.gramians import gram
@@ -51,9 +51,9 @@ class OnlineSide:
     ----------
     factors, biases : ndarray
         Those of the model; never written to here.
-    counts : Growing
+    counts : GrowableArray
         The number of observed cells of each row.
-    missing : Growing or None
+    missing : GrowableArray or None
         s, or m before it is scaled; None where missing cells do not count.
     total : float
         The sum of `missing`.
@@ -68,8 +68,8 @@ class OnlineSide:
     def __init__(
         self, factors: NDArray[np.floating], biases: NDArray[np.floating], counts: NDArray[np.int64]
     ) -> None:
-        self.factors, self.biases, self.counts = factors, biases, Growing(counts)
-        self.missing: Growing | None = None
+        self.factors, self.biases, self.counts = factors, biases, GrowableArray(counts)
+        self.missing: GrowableArray | None = None
         self.total = 0.0
         self.solved: Solved | None = None
         self.gram_or_none: Floats | None = None
@@ -93,7 +93,7 @@ class OnlineSide:
 
     def set_missing(self, missing: Floats) -> None:
         """Replace all of `missing`."""
-        self.missing, self.total, self.gram_or_none = Growing(missing), float(missing.sum()), None
+        self.missing, self.total, self.gram_or_none = GrowableArray(missing), float(missing.sum()), None
 
     def weigh_new_rows(self) -> None:
         """Set `missing` of the added rows, whose factors are still 0, to 1."""
@@ -148,7 +148,7 @@ class Update(NamedTuple):
 
     Attributes
     ----------
-    ledger : Ledger
+    data : GrowableInteractions
         With the new interactions.
     writes : dict from str to Write
         The changes of the model's arrays, by the names of its attributes.
@@ -156,7 +156,7 @@ class Update(NamedTuple):
         The error of rows that could not be solved, which stay unchanged.
     """
 
-    ledger: Ledger
+    data: GrowableInteractions
     writes: dict[str, Write]
     error: NumericalError | None
 
@@ -167,7 +167,7 @@ class Online:
     Attributes
     ----------
     users, items : OnlineSide
-    ledger : Ledger
+    data : GrowableInteractions
     scale : float
         The factor of s_u · m_i.
     is_consistent : bool
@@ -181,7 +181,7 @@ class Online:
 
     def __init__(
         self,
-        ledger: Ledger,
+        data: GrowableInteractions,
         users: OnlineSide,
         items: OnlineSide,
         *,
@@ -191,7 +191,7 @@ class Online:
         rank: int,
         known: Callable[[Literal["user", "item"], Floats], Floats | None],
     ) -> None:
-        self.ledger, self.users, self.items = ledger, users, items
+        self.data, self.users, self.items = data, users, items
         self.is_consistent = True
         self._objective, self._regularization, self._mean = objective, regularization, mean
         self._rank = rank
@@ -215,25 +215,25 @@ class Online:
         Raises
         ------
         DataError
-            If `Ledger.added` or the objective raises it; then nothing has changed.
+            If `GrowableInteractions.added` or the objective raises it; then nothing has changed.
         """
-        added = self.ledger.added(new, duplicates)
+        added = self.data.added(new, duplicates)
         self.users.threads = self.items.threads = threads
         self.is_consistent = False
         of_users, of_items = self._counted(added)
         self._weigh_missing(of_items.rows)
         error = None
         try:
-            self._solve(of_users, added.ledger, threads)
+            self._solve(of_users, added.data, threads)
             if update_items:
-                self._solve(of_items, added.ledger, threads)
+                self._solve(of_items, added.data, threads)
         except NumericalError as caught:
             error = caught
-        return Update(added.ledger, self._writes(added), error)
+        return Update(added.data, self._writes(added), error)
 
     def accept(self, update: Update, model: Mapping[str, Any]) -> None:
         """Continue from an update that was published; `model` holds the attributes of the model."""
-        self.ledger = update.ledger
+        self.data = update.data
         for side, what in ((self.users, "user"), (self.items, "item")):
             if f"{what}_factors_" in update.writes:
                 side.factors, side.biases, side.solved = model[f"{what}_factors_"], model[f"{what}_biases_"], None
@@ -289,7 +289,7 @@ class Online:
         sides = self.users, self.items
         before = [len(side.counts.array) for side in sides]
         new = [rows[added.is_new] for rows in (added.users, added.items)]
-        for side, ids, rows in zip(sides, (added.ledger.users, added.ledger.items), new, strict=True):
+        for side, ids, rows in zip(sides, (added.data.users, added.data.items), new, strict=True):
             side.counts.grow(len(ids))
             np.add.at(side.counts.array, rows, 1)
         try:
@@ -303,34 +303,34 @@ class Online:
 
     def _touched(self, what: Literal["user", "item"], added: Added) -> _Touched:
         """Compute targets and weights of all interactions of some users or items."""
-        ledger, of_users = added.ledger, what == "user"
+        data, of_users = added.data, what == "user"
         rows = _distinct(added.users if of_users else added.items)
-        indptr, indices, values, weights = ledger.user_rows(rows) if of_users else ledger.item_rows(rows)
+        indptr, indices, values, weights = data.user_rows(rows) if of_users else data.item_rows(rows)
         lengths = np.diff(indptr)
         own = np.repeat(rows, lengths)
         cells = Cells(
             users=own if of_users else indices,
             items=indices if of_users else own,
             values=values,
-            weights=weights if ledger.has_weights else None,
+            weights=weights if data.has_weights else None,
             user_counts=self.users.counts.array,
             item_counts=self.items.counts.array,
         )
         targets, observed = self._objective.of_cells(
-            cells, lambda n: (ledger.users[cells.users[n]], ledger.items[cells.items[n]])
+            cells, lambda n: (data.users[cells.users[n]], data.items[cells.items[n]])
         )
         counted = lengths.astype(np.float64)
         if self._regularization.counts == "positive":
             counted = np.add.reduceat((values > 0).astype(np.float64), indptr[:-1])
         return _Touched(what, rows, indptr, indices, targets - self._mean, np.array(observed), counted)
 
-    def _solve(self, touched: _Touched, ledger: Ledger, threads: int | None) -> None:
+    def _solve(self, touched: _Touched, data: GrowableInteractions, threads: int | None) -> None:
         """Solve some users while the items are held fixed, or the reverse."""
         solved, fixed = self.users, self.items
-        strength, ids = self._regularization.users, ledger.users
+        strength, ids = self._regularization.users, data.users
         if touched.what == "item":
             solved, fixed = fixed, solved
-            strength, ids = self._regularization.items, ledger.items
+            strength, ids = self._regularization.items, data.items
         columns, places = touched.indices, np.arange(len(touched.indices))
         if len(touched.rows) > 1:
             columns, places = np.unique(touched.indices, return_inverse=True)
@@ -359,7 +359,7 @@ class Online:
     def _writes(self, added: Added) -> dict[str, Write]:
         """Return the changes of the model's arrays."""
         writes = {}
-        ids = {"user": added.ledger.users, "item": added.ledger.items}
+        ids = {"user": added.data.users, "item": added.data.items}
         for side, what in ((self.users, "user"), (self.items, "item")):
             n, length = len(side.factors), len(ids[what])
             nothing = np.empty(0, np.int64), side.factors[:0], side.biases[:0]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.memory import check_memory
-from halfstep.data import Lists
+from halfstep.data import IndexLists
 from halfstep.errors import DataError
 from halfstep.solver.kernels.top_n import Best, Factors, Listed, Near, best_of_lists, best_of_near, scan_tile
 from halfstep.solver.threads import OneBlasThread, Task, Team, threads_to_use, working
@@ -32,7 +32,7 @@ def best_columns(
     c: NDArray[np.float64],
     n: int,
     *,
-    skip: Lists,
+    skip: IndexLists,
     max_memory: int,
     threads: int | None = None,
 ) -> Ranked:
@@ -46,7 +46,7 @@ def best_columns(
         −∞ bars a column from all lists.
     n : int
         How many to list, at most n_columns; 0 gives empty lists.
-    skip : Lists
+    skip : IndexLists
         Columns that each row leaves out.
     max_memory : int
         Bytes that blocks of scores may take together; one row at a time is always possible.
@@ -105,7 +105,7 @@ def best_columns(
 
 
 def best_of_given(
-    P: Floats, Q: Floats, c: NDArray[np.float64], n: int, *, given: Lists, threads: int | None = None
+    P: Floats, Q: Floats, c: NDArray[np.float64], n: int, *, given: IndexLists, threads: int | None = None
 ) -> Ranked:
     """Rank the columns that each row lists, otherwise as `best_columns`."""
     given = _checked(P, Q, c, given)
@@ -126,7 +126,7 @@ def _empty_lists(rows: int, n: int) -> Ranked:
     return np.empty((rows, n), np.int64), np.empty((rows, n))
 
 
-def _checked(P: Floats, Q: Floats, c: NDArray[np.float64], lists: Lists) -> Lists:
+def _checked(P: Floats, Q: Floats, c: NDArray[np.float64], lists: IndexLists) -> IndexLists:
     """Check that kernels read nothing out of bounds, and return the lists without repeated columns."""
     if P.shape[1] != Q.shape[1] or c.shape != (len(Q),):
         raise DataError(

@@ -26,7 +26,7 @@ from halfstep._support.progress import progress_bar, warn_of_interruption
 from halfstep.data import Interactions, as_interactions
 from halfstep.data.side_information import Given, read_features
 from halfstep.errors import DataError, NotFittedError, ParameterError
-from halfstep.models.als_features import FeatureSession, FittedLink, exact_solver
+from halfstep.models.als_features import FeatureSession, FittedFeatures, exact_solver
 from halfstep.models.als_loop import Iteration, TrainingLoop
 from halfstep.models.default_regularization import default_regularization, unit_of_targets
 from halfstep.models.gramians import Gramians, gram
@@ -422,7 +422,7 @@ class ALS(IncrementalModel):
         if fit.of_users is not None and isinstance(session, FeatureSession):
             coefficients = session.coefficients[Side.USERS]
             nothing = np.zeros((0, k + bool(self.objective.biases)))
-            link = FittedLink(fit.of_users, nothing if coefficients is None else coefficients)
+            link = FittedFeatures(fit.of_users, nothing if coefficients is None else coefficients)
         self._remember(
             fit.data,
             mean=fit.cost.mean,

@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 PREFIX = "ridge_link."  # in files
 
 
-class Linked(NamedTuple):
+class FeatureEffects(NamedTuple):
     """β of one side, and what it makes of the features.
 
     Attributes
@@ -60,7 +60,7 @@ class Linked(NamedTuple):
         return Prior.around(self.means)
 
 
-class RidgeLink:
+class FeatureRegression:
     """The coefficients of the features of one side in a fit.
 
     Parameters
@@ -68,32 +68,32 @@ class RidgeLink:
     F : sparse array of shape (n_rows, n_features)
     side : HalfProblem
         Its λ_u and ρ weigh the rows.
-    strength : float
+    reg : float
         λ_β.
     run : callable
         Runs tasks.
 
     Attributes
     ----------
-    start : Linked
+    start : FeatureEffects
         All 0.
     """
 
-    def __init__(self, F: Sparse, side: HalfProblem, strength: float, run: Run) -> None:
+    def __init__(self, F: Sparse, side: HalfProblem, reg: float, run: Run) -> None:
         from scipy.sparse import diags_array
 
-        self._run, self._strength = run, strength
+        self._run, self._reg = run, reg
         self._has_none = np.flatnonzero(np.diff(side.indptr) == 0)
         self._observed = np.flatnonzero(np.diff(side.indptr))
         self._roots = np.sqrt(side.regularization[self._observed].astype(np.float64))
-        self._ridge = Ridge((diags_array(self._roots) @ F[self._observed]).tocsr(), run, only_strength=strength)
+        self._ridge = Ridge((diags_array(self._roots) @ F[self._observed]).tocsr(), run, fixed_reg=reg)
         self._chunks = chunked(F)
         self._metric = np.ones(side.unknowns)
         if side.biases:
             self._metric[side.rank] = side.bias_ratio
-        self.start = Linked(np.zeros((F.shape[1], side.unknowns)), np.zeros((F.shape[0], side.unknowns)))
+        self.start = FeatureEffects(np.zeros((F.shape[1], side.unknowns)), np.zeros((F.shape[0], side.unknowns)))
 
-    def solved(self, X: Factors, before: Linked) -> Linked:
+    def solved(self, X: Factors, before: FeatureEffects) -> FeatureEffects:
         """Find β for the rows, and put those without observations at their means.
 
         With ρ = 0 nothing draws biases anywhere, and there is no β for them.
@@ -106,14 +106,14 @@ class RidgeLink:
         rows = X[self._observed, : len(self._metric)].astype(np.float64) * (self._metric > 0)
         if not np.isfinite(rows).all():
             raise NumericalError("factors are not finite: look for extreme values or weights")
-        B = self._ridge.solve(rows * self._roots[:, None], self._strength, start=before.coefficients)
+        B = self._ridge.solve(rows * self._roots[:, None], self._reg, start=before.coefficients)
         means = times(self._chunks, B, len(X), self._run)
         X[self._has_none, : len(self._metric)] = means[self._has_none]
-        return Linked(B, means)
+        return FeatureEffects(B, means)
 
-    def penalty(self, linked: Linked) -> float:
+    def penalty(self, linked: FeatureEffects) -> float:
         """λ_β ‖β‖²_D."""
-        return self._strength * float((linked.coefficients**2).sum(axis=0) @ self._metric)
+        return self._reg * float((linked.coefficients**2).sum(axis=0) @ self._metric)
 
 
 class FeatureSession:
@@ -144,11 +144,11 @@ class FeatureSession:
         session.hold_blas()  # for the ridge regressions between half-steps
         self._session = session
         self._links = [
-            None if F is None else RidgeLink(F, problem, strength, session.run)
-            for F, problem, strength in zip(features, problems, regularization, strict=True)
+            None if F is None else FeatureRegression(F, problem, reg, session.run)
+            for F, problem, reg in zip(features, problems, regularization, strict=True)
         ]
         self._accepted = [None if link is None else link.start for link in self._links]
-        self._current: list[Linked | None] = [None, None]
+        self._current: list[FeatureEffects | None] = [None, None]
         self._is_solved = [False, False]  # since β was
         self._restore()
 
@@ -199,13 +199,13 @@ class FeatureSession:
         for side in Side:
             self._set(side, self._accepted[side])
 
-    def _set(self, side: Side, linked: Linked | None) -> None:
+    def _set(self, side: Side, linked: FeatureEffects | None) -> None:
         self._current[side] = linked
         self._session.set_prior(side, None if linked is None else linked.prior)
 
 
 @dataclass(frozen=True, eq=False)
-class FittedLink:
+class FittedFeatures:
     """What the users of a fitted model are linked to, and how others are.
 
     Attributes
@@ -229,7 +229,7 @@ class FittedLink:
         """The other rows of β."""
         return self.coefficients[len(self.of_bags) :]
 
-    def of_others(self, data: Interactions, user_features: Any) -> FittedLink:
+    def of_others(self, data: Interactions, user_features: Any) -> FittedFeatures:
         """Link the users of other data in the same way.
 
         Raises
@@ -252,7 +252,7 @@ class FittedLink:
     @classmethod
     def from_arrays(
         cls, arrays: Mapping[str, NDArray[Any]], n_users: int, n_items: int, unknowns: tuple[int, ...]
-    ) -> FittedLink | None:
+    ) -> FittedFeatures | None:
         """Take arrays from a file, None if there are none; ValueError if they do not fit the rest of the model.
 
         `unknowns` are what a row may have.

@@ -16,7 +16,7 @@ from halfstep.data.recommendations import Explanation
 from halfstep.data.side_information import refuse_features
 from halfstep.data.sparse import is_sparse
 from halfstep.errors import DataError, NumericalError
-from halfstep.models.als_features import FittedLink
+from halfstep.models.als_features import FittedFeatures
 from halfstep.models.factor_model import FactorModel
 from halfstep.objective.objective import Objective, Statistics
 from halfstep.objective.problem import HalfProblem, user_problem
@@ -35,7 +35,7 @@ class HalfStepModel(FactorModel):
     regularization_: Regularization  # except for Bayesian models
     _fitted_objective: Objective | None = None  # used in the fit; None if a file could not hold it
     _missing_weight: float | None = None  # computed from the training data
-    _link: FittedLink | None = None  # of models with features on either side
+    _link: FittedFeatures | None = None  # of models with features on either side
 
     @property
     def _objective(self) -> Objective:
@@ -101,7 +101,7 @@ class HalfStepModel(FactorModel):
         if self._link is None:
             refuse_features("user_features", user_features)
         link = None if self._link is None else self._link.of_others(data, user_features)
-        side, prior = self._users_side(data), None if link is None else link.prior(data)
+        side, prior = self._user_problem(data), None if link is None else link.prior(data)
         with naming_the_row("user", data.users):
             factors, biases = solve_rows(
                 side, self.item_factors_, self.item_biases_, threads=self.threads, prior=prior
@@ -218,7 +218,7 @@ class HalfStepModel(FactorModel):
 
     def _contributions(self, history: Interactions, u: int, i: int) -> tuple[NDArray[np.floating], float]:
         """What each interaction of user u, row by row, adds to the score of item i; and what is there without."""
-        side = self._users_side(history).take(np.array([u]))
+        side = self._user_problem(history).take(np.array([u]))
         A, Y, pull = system(side, self.item_factors_, self.item_biases_)
         y = np.append(self.item_factors_[i], [1.0] * (len(A) - self.item_factors_.shape[1])).astype(A.dtype)
         try:
@@ -256,11 +256,11 @@ class HalfStepModel(FactorModel):
         k, objective = self.item_factors_.shape[1], self._objective
         # an objective that a file does not hold does not say whether it has biases
         unknowns = (k, k + 1) if isinstance(objective, NotStored) else (k + bool(objective.biases),)
-        link = FittedLink.from_arrays(arrays, len(self.user_factors_), len(self.item_factors_), unknowns)
+        link = FittedFeatures.from_arrays(arrays, len(self.user_factors_), len(self.item_factors_), unknowns)
         if link is not None:
             self._link = link
 
-    def _users_side(self, data: Interactions) -> HalfProblem:
+    def _user_problem(self, data: Interactions) -> HalfProblem:
         """Return the half-step of some users, whose items are this model's."""
         cost = self._objective.cost(data, Statistics(self.mean_, self.item_counts_, self.users_))
         if self._link is not None:

@@ -231,8 +231,8 @@ class IncrementalModel(HalfStepModel):
         """Return views of the live arrays in their current lengths, which are no leases."""
         return {name: array.first(len(self.__dict__[name])) for name, array in live.items()}
 
-    def _users_side(self, data: Interactions) -> HalfProblem:
-        side = super()._users_side(data)
+    def _user_problem(self, data: Interactions) -> HalfProblem:
+        side = super()._user_problem(data)
         if len(side.row_missing) == 0:
             return side
         m = side.column_missing.astype(np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from halfstep.solver.basis import keeps_digits
+from halfstep.solver.basis import is_well_conditioned
 from halfstep.solver.threads import Run
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ class Ridge:
     F : sparse array of shape (n_rows, n_features)
     run : callable
         Runs tasks.
-    only_strength : float, optional
+    fixed_reg : float, optional
         λ, if no other will be asked for.
     """
 
-    def __init__(self, F: Sparse, run: Run, *, only_strength: float | None = None) -> None:
+    def __init__(self, F: Sparse, run: Run, *, fixed_reg: float | None = None) -> None:
         self._run = run
         self._rows, self._columns = chunked(F), chunked(F.T.tocsr())
         self.shape: tuple[int, int] = F.shape
@@ -50,8 +50,8 @@ class Ridge:
         self._factor: Floats | None = None
         if min(F.shape) <= LARGEST_BASIS:
             square = (F @ F.T if self._is_dual else F.T @ F).toarray()
-            if only_strength is not None:
-                self._factor = _factor(square, only_strength)
+            if fixed_reg is not None:
+                self._factor = _factor(square, fixed_reg)
             if self._factor is None:
                 values, V = np.linalg.eigh(square)
                 self._basis = np.maximum(values, 0.0), V
@@ -67,26 +67,26 @@ class Ridge:
         """Fᵀ T."""
         return times(self._columns, T, self.shape[1], self._run)
 
-    def solve(self, T: Floats, strength: float, *, start: Floats | None = None) -> Floats:
+    def solve(self, T: Floats, reg: float, *, start: Floats | None = None) -> Floats:
         """B for the targets T, of shape (n_rows, n_targets); in the dual B = Fᵀ (FFᵀ + λ I)⁻¹ T.
 
         Where conjugate gradients find it, they may be given a B to start from. Then they go on B itself, never in the
         dual, so that what they stop at is no worse than the start in the sum of squares that the ridge minimises.
         """
         if start is not None and self._basis is None and self._factor is None:
-            return self._conjugate_gradients(self.transposed_times(T), strength, is_dual=False, start=start)
+            return self._conjugate_gradients(self.transposed_times(T), reg, is_dual=False, start=start)
         if self._is_dual:
-            return self.transposed_times(self._inverse_times(T, strength))
-        return self._inverse_times(self.transposed_times(T), strength)
+            return self.transposed_times(self._inverse_times(T, reg))
+        return self._inverse_times(self.transposed_times(T), reg)
 
-    def _inverse_times(self, C: Floats, strength: float) -> Floats:
+    def _inverse_times(self, C: Floats, reg: float) -> Floats:
         if self._factor is not None:
             solved: Floats = cho_solve((self._factor, True), C, check_finite=False)
             return solved
         if self._basis is None:
-            return self._conjugate_gradients(C, strength, is_dual=self._is_dual)
+            return self._conjugate_gradients(C, reg, is_dual=self._is_dual)
         values, V = self._basis
-        scaled = self._product(V.T, C) / (values + strength)[:, None]
+        scaled = self._product(V.T, C) / (values + reg)[:, None]
         return self._product(V, scaled)
 
     def _product(self, A: Floats, C: Floats) -> Floats:
@@ -95,17 +95,15 @@ class Ridge:
         self._run([partial(np.matmul, A[some], C, out=out[some]) for some in slices])
         return out
 
-    def _conjugate_gradients(
-        self, C: Floats, strength: float, *, is_dual: bool, start: Floats | None = None
-    ) -> Floats:
+    def _conjugate_gradients(self, C: Floats, reg: float, *, is_dual: bool, start: Floats | None = None) -> Floats:
         """Solve for all columns at once, each with steps of its own, preconditioned by the diagonal."""
 
         def times_matrix(D: Floats) -> Floats:
             A = self.times(self.transposed_times(D)) if is_dual else self.transposed_times(self.times(D))
-            A += strength * D
+            A += reg * D
             return A
 
-        inverse = 1.0 / (self._diagonals[is_dual] + strength)[:, None]
+        inverse = 1.0 / (self._diagonals[is_dual] + reg)[:, None]
         X, R = np.zeros_like(C), C.copy()
         enough = TOLERANCE**2 * np.einsum("nk,nk->k", R, inverse * R)
         if start is not None:
@@ -129,14 +127,14 @@ class Ridge:
         return X
 
 
-def _factor(square: Floats, strength: float) -> Floats | None:
+def _factor(square: Floats, reg: float) -> Floats | None:
     """Cholesky's factor of a matrix + λ I, its lower triangle; None where λ is next to nothing beside the matrix."""
-    A = square + strength * np.eye(len(square))
+    A = square + reg * np.eye(len(square))
     try:
         factor, _ = cho_factor(A, lower=True, check_finite=False)
     except LinAlgError:
         return None
-    return np.asarray(factor, dtype=np.float64) if keeps_digits(factor, A, A.dtype) else None
+    return np.asarray(factor, dtype=np.float64) if is_well_conditioned(factor, A, A.dtype) else None
 
 
 def chunked(F: Sparse) -> list[tuple[slice, Sparse]]:

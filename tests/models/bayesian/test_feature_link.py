@@ -43,7 +43,7 @@ def test_a_ridge_is_the_dense_one(
         patch.setattr(ridge, "TOLERANCE", 1e-12)
         solutions = [
             Ridge(F, run).solve(T, strength),
-            Ridge(F, run, only_strength=strength).solve(T, strength),
+            Ridge(F, run, fixed_reg=strength).solve(T, strength),
             Ridge(F, run).solve(T, strength, start=np.ones((n_features, n_targets))),
         ]
     dense = F.toarray()
@@ -74,7 +74,7 @@ def test_conjugate_gradients_that_stop_early_are_better_than_their_start(
 def test_a_ridge_that_is_lost_in_rounding_has_eigenvectors() -> None:
     strength = 1e-3
     F, T = csr_array(1e6 * np.ones((20, 3))), np.random.default_rng(0).normal(size=(20, 2))
-    B = Ridge(F, run, only_strength=strength).solve(T, strength)
+    B = Ridge(F, run, fixed_reg=strength).solve(T, strength)
     np.testing.assert_allclose(F @ B, np.tile(T.mean(axis=0), (20, 1)), rtol=1e-6)
 
 

@@ -526,7 +526,7 @@ class BayesianALS(HalfStepModel):
         data = self._histories(histories, unknown_items)
         of_users = self._of_users.of_others(data.users, user_features)
         linked = self._linked_users(data, of_users)
-        side, samples, numbers = self._users_side(data), self.samples_, None
+        side, samples, numbers = self._user_problem(data), self.samples_, None
         if samples.is_ordinal:
             refuse_weights(side.weights)
             numbers = Ratings.of(data, samples.categories).numbers[data.by_user.order]
@@ -551,7 +551,7 @@ class BayesianALS(HalfStepModel):
                 "a model with ordinal=True cannot explain: what a rating adds is not a part of the expected rating, "
                 "nor is it known of latent targets; fit one with ordinal=False, whose predictions are hardly others"
             )
-        side = self._users_side(history).take(np.array([u]))
+        side = self._user_problem(history).take(np.array([u]))
         K, items = side.unknowns, side.indices
         share = max(len(history), 1) ** -0.5 if self.implicit_features else 0.0  # each item's feature in the bag
         given, n_bagged = self._of_users.matrix[[u]], len(self.items_) if self.implicit_features else 0

@@ -56,10 +56,10 @@ def solvers(data: hs.Interactions, rank: int, gemm: float) -> Iterator[list[str]
         array[:, :rank] = rng.normal(0.0, 0.1, (len(array), rank))
     with cpu.CPU(threads=1) as backend:
         for name, side, X, Y in zip(("users", "items"), both, factors, factors[::-1], strict=True):
-            loaded = backend.load(side)
+            plan = backend.plan(side)
 
-            def each(loaded: Any = loaded, X: np.ndarray = X, Y: np.ndarray = Y, **how: Solver) -> float:
-                return 1e9 * seconds_of(lambda: backend.half_step(loaded, Y, X.copy(), **how), 2) / len(data)
+            def each(plan: Any = plan, X: np.ndarray = X, Y: np.ndarray = Y, **how: Solver) -> float:
+                return 1e9 * seconds_of(lambda: backend.half_step(plan, Y, X.copy(), **how), 2) / len(data)
 
             walked, twice = (each(solver=ConjugateGradient(steps=n * ConjugateGradient.steps)) for n in (1, 2))
             step = (twice - walked) / ConjugateGradient.steps

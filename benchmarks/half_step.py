@@ -72,8 +72,8 @@ def main() -> None:
                 Y = empty_factors(data.n_items, K, dtype)
                 Y[:, :K] = np.random.default_rng(0).normal(size=(data.n_items, K))
                 X = empty_factors(data.n_users, K, dtype)
-                loaded = backend.load(side)
-                ours = fastest(lambda loaded=loaded, Y=Y, X=X: backend.half_step(loaded, Y, X))
+                plan = backend.plan(side)
+                ours = fastest(lambda plan=plan, Y=Y, X=X: backend.half_step(plan, Y, X))
                 theirs = fastest(lambda side=side, Y=Y: in_numpy(side, Y))
                 rate = float(counts.sum() * K**2 + len(counts) * K**3 / 3) / ours / 1e9
                 print(

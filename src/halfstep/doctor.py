@@ -253,13 +253,13 @@ def _measure() -> Speed:
     X, Y = (empty_factors(n, RANK, np.float32) for n in (data.n_users, data.n_items))
     Y[:, :RANK] = rng.normal(0.0, 0.1, (data.n_items, RANK))
     with CPU() as backend:
-        loaded = backend.load(side)
+        plan = backend.plan(side)
         began, before = time.perf_counter(), _compiled()
-        backend.half_step(loaded, Y, X)
+        backend.half_step(plan, Y, X)
         first_call = time.perf_counter() - began
         compiled = _compiled() - before
         half_steps = {
-            name: 1e9 * _fastest(partial(backend.half_step, loaded, Y, X, solver=solver())) / len(data)
+            name: 1e9 * _fastest(partial(backend.half_step, plan, Y, X, solver=solver())) / len(data)
             for name, solver in NAMES.items()
         }
     return Speed(rates[0], rates[1], copy, first_call, compiled, half_steps)

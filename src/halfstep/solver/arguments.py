@@ -13,19 +13,19 @@ from halfstep.solver.kernels.arguments import Base, Cells, Fixed, PriorArrays
 from halfstep.solver.layout import Factors
 
 
-def cells_of(side: HalfProblem) -> Cells:
+def cells_of(problem: HalfProblem) -> Cells:
     """Group the observed cells."""
-    return Cells(side.indptr, side.indices, side.targets, side.weights)
+    return Cells(problem.indptr, problem.indices, problem.targets, problem.weights)
 
 
-def base_of(side: HalfProblem, G: Factors) -> Base:
+def base_of(problem: HalfProblem, G: Factors) -> Base:
     """Group what rows have besides their observations."""
-    return Base(side.row_missing, G, side.regularization, side.bias_ratio)
+    return Base(problem.row_missing, G, problem.regularization, problem.bias_ratio)
 
 
-def fixed_of(side: HalfProblem, Y: Factors, offsets: Factors) -> Fixed:
+def fixed_of(problem: HalfProblem, Y: Factors, offsets: Factors) -> Fixed:
     """Group the fixed side."""
-    return Fixed(Y, offsets, side.column_missing, side.rank, side.biases)
+    return Fixed(Y, offsets, problem.column_missing, problem.rank, problem.biases)
 
 
 def prior_of(prior: Prior | None, dtype: DTypeLike) -> PriorArrays:

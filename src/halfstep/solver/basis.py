@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from halfstep.solver.layout import Factors
-from halfstep.solver.schedule import LoadedSide
+from halfstep.solver.schedule import HalfStepPlan
 
 
 class Basis(NamedTuple):
@@ -38,26 +38,28 @@ class Basis(NamedTuple):
     bias_ratio: float
 
     @classmethod
-    def of(cls, loaded: LoadedSide, G: Factors) -> Basis:
+    def of(cls, plan: HalfStepPlan, G: Factors) -> Basis:
         """Find one for rows whose missing cells add s_u G, in the precision of G."""
-        side, in_doubles = loaded.side, G.astype(np.float64)
-        if loaded.shares_diagonal:
-            ridge = float(side.regularization[0])
-            A = side.row_missing[0] * in_doubles
+        problem, in_doubles = plan.problem, G.astype(np.float64)
+        if plan.shares_diagonal:
+            ridge = float(problem.regularization[0])
+            A = problem.row_missing[0] * in_doubles
             A[np.diag_indices_from(A)] += ridge
             try:
                 L = cholesky(A, lower=True, check_finite=False)
             except LinAlgError:
                 L = np.zeros_like(A)
-            if keeps_digits(L, A, G.dtype):  # V and its inverse are rounded to that, and rows go there and back
+            if is_well_conditioned(
+                L, A, G.dtype
+            ):  # V and its inverse are rounded to that, and rows go there and back
                 V = solve_triangular(L, np.eye(len(L)), lower=True, check_finite=False).T
-                ones, none = np.ones_like(side.regularization), np.empty(0, G.dtype)
-                return cls(V.astype(G.dtype), L.T.astype(G.dtype), none, ones, side.bias_ratio * ridge)
+                ones, none = np.ones_like(problem.regularization), np.empty(0, G.dtype)
+                return cls(V.astype(G.dtype), L.T.astype(G.dtype), none, ones, problem.bias_ratio * ridge)
         eigenvalues, vectors = np.linalg.eigh(in_doubles)
         V = vectors.astype(G.dtype)
-        return cls(V, V.T, np.maximum(eigenvalues, 0.0).astype(G.dtype), side.regularization, side.bias_ratio)
+        return cls(V, V.T, np.maximum(eigenvalues, 0.0).astype(G.dtype), problem.regularization, problem.bias_ratio)
 
 
-def keeps_digits(L: NDArray[np.float64], A: NDArray[np.float64], dtype: np.dtype[Any]) -> bool:
+def is_well_conditioned(L: NDArray[np.float64], A: NDArray[np.float64], dtype: np.dtype[Any]) -> bool:
     """Whether no pivot of A = L Lᵀ is mere rounding in some precision, as it is if A is singular."""
     return bool((np.diag(L) ** 2 > len(A) * np.finfo(dtype).eps * np.diag(A)).all())

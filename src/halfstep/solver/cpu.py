@@ -21,7 +21,7 @@ from halfstep._support.lazy import cached_property
 from halfstep.errors import NumericalError
 from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.arguments import base_of, fixed_of, prior_of
-from halfstep.solver.basis import Basis, keeps_digits
+from halfstep.solver.basis import Basis, is_well_conditioned
 from halfstep.solver.kernels._vector import padded_width
 from halfstep.solver.kernels.arguments import Base, Fixed
 from halfstep.solver.kernels.cg import approach_rows
@@ -40,7 +40,7 @@ from halfstep.solver.precision import (
     needs_float64,
     not_definite,
 )
-from halfstep.solver.schedule import LoadedSide
+from halfstep.solver.schedule import HalfStepPlan
 from halfstep.solver.threads import OneBlasThread, Team, threads_to_use, working
 from halfstep.solvers import Cholesky, ConjugateGradient, Solver, Subspace
 
@@ -89,13 +89,15 @@ class CPU:
         finally:
             self._working.__exit__()
 
-    def load(self, side: HalfProblem) -> LoadedSide:
+    def plan(self, problem: HalfProblem) -> HalfStepPlan:
         """Plan the work on one orientation of the objective."""
-        loaded = LoadedSide.plan(side)
-        in_parts = loaded.is_blocked or (loaded.has_one_matrix and len(loaded.light_ranges) > 1)
-        if len(side.row_missing) > 0 and (side.gram is None or in_parts):  # nothing else in half-steps needs BLAS
+        plan = HalfStepPlan.of(problem)
+        in_parts = plan.is_blocked or (plan.has_one_matrix and len(plan.light_ranges) > 1)
+        if len(problem.row_missing) > 0 and (
+            problem.gram is None or in_parts
+        ):  # nothing else in half-steps needs BLAS
             self.hold_blas()
-        return loaded
+        return plan
 
     def hold_blas(self) -> None:
         """Hold BLAS to one thread, for whoever calls it between half-steps, until this backend is left."""
@@ -108,7 +110,7 @@ class CPU:
         self._team.run(tasks)
 
     def half_step(
-        self, loaded: LoadedSide, Y: Factors, X: Factors, *, solver: Solver = EXACT, prior: Prior | None = None
+        self, plan: HalfStepPlan, Y: Factors, X: Factors, *, solver: Solver = EXACT, prior: Prior | None = None
     ) -> None:
         """Solve every row of X while Y is held fixed.
 
@@ -120,59 +122,59 @@ class CPU:
         NumericalError
             If a system is not positive definite, with the position of the first such row.
         """
-        self._half_step(loaded, *self._fixed(loaded.side, Y), X, solver, None, prior)
+        self._half_step(plan, *self._fixed(plan.problem, Y), X, solver, None, prior)
 
     def half_step_and_loss(
-        self, loaded: LoadedSide, Y: Factors, X: Factors, *, solver: Solver = EXACT, prior: Prior | None = None
+        self, plan: HalfStepPlan, Y: Factors, X: Factors, *, solver: Solver = EXACT, prior: Prior | None = None
     ) -> tuple[float, float]:
         """Solve every row of X, and return the terms of observed and of missing cells afterwards.
 
         This is one call, because each row and its observations are in the cache just after it was solved.
         """
-        side = loaded.side
-        features, offsets = self._fixed(side, Y)
-        loss = Loss(loaded, features, offsets, self._losses(X, 2), self._squares(X), prior)
-        G = self._half_step(loaded, features, offsets, X, solver, loss, prior)
+        problem = plan.problem
+        features, offsets = self._fixed(problem, Y)
+        loss = Loss(plan, features, offsets, self._losses(X, 2), self._squares(X), prior)
+        G = self._half_step(plan, features, offsets, X, solver, loss, prior)
         observed = float(loss.losses[:, 0].sum())
-        if len(side.row_missing) == 0:
+        if len(problem.row_missing) == 0:
             return observed, 0.0
         # Σ_all s m (x·y)² = ⟨Σ s x xᵀ, Σ m y yᵀ⟩, less the cells that are not missing.
-        of_rows = self.gram(side.row_missing, side.rank, X)
-        missing = float((of_rows * G).sum() - side.row_missing.astype(np.float64) @ loss.losses[:, 1])
+        of_rows = self.gram(problem.row_missing, problem.rank, X)
+        missing = float((of_rows * G).sum() - problem.row_missing.astype(np.float64) @ loss.losses[:, 1])
         if missing < IMPRECISE * float((np.abs(of_rows) * np.abs(G)).sum()):
-            return self._exact_loss(loaded, loss, X)
+            return self._exact_loss(plan, loss, X)
         return observed, missing
 
-    def loss(self, loaded: LoadedSide, Y: Factors, X: Factors) -> tuple[float, float]:
+    def loss(self, plan: HalfStepPlan, Y: Factors, X: Factors) -> tuple[float, float]:
         """Return the terms of observed and of missing cells in float64, for any factors."""
-        features, offsets = self._fixed(loaded.side, Y)
-        return self._exact_loss(loaded, Loss(loaded, features, offsets, self._losses(X, 2), self._squares(X)), X)
+        features, offsets = self._fixed(plan.problem, Y)
+        return self._exact_loss(plan, Loss(plan, features, offsets, self._losses(X, 2), self._squares(X)), X)
 
-    def _exact_loss(self, loaded: LoadedSide, loss: Loss, X: Factors) -> tuple[float, float]:
+    def _exact_loss(self, plan: HalfStepPlan, loss: Loss, X: Factors) -> tuple[float, float]:
         """Return the data terms in float64, for a term of missing cells that is a difference of similar numbers."""
-        side, s = loaded.side, loaded.side.row_missing.astype(np.float64)
-        self._team.run([partial(loss.sum_observed, first, last, X) for first, last in loaded.light_ranges])
+        problem, s = plan.problem, plan.problem.row_missing.astype(np.float64)
+        self._team.run([partial(loss.sum_observed, first, last, X) for first, last in plan.light_ranges])
         if len(s) == 0:
             return float(loss.losses[:, 0].sum()), 0.0
-        of_rows, G = self.gram(s, side.rank, X), self.gram(loss.fixed.m, side.rank, loss.fixed.Y)
+        of_rows, G = self.gram(s, problem.rank, X), self.gram(loss.fixed.m, problem.rank, loss.fixed.Y)
         missing = float((of_rows * G).sum() - s @ loss.losses[:, 1])
         if missing < -ROUNDING * float((np.abs(of_rows) * np.abs(G)).sum()):
-            raise below_zero(side, missing, np.diag(G) * s.max())
+            raise below_zero(problem, missing, np.diag(G) * s.max())
         return float(loss.losses[:, 0].sum()), max(missing, 0.0)
 
-    def penalty(self, loaded: LoadedSide, X: Factors, *, prior: Prior | None = None) -> float:
+    def penalty(self, plan: HalfStepPlan, X: Factors, *, prior: Prior | None = None) -> float:
         """Return the term of the regularization, Σ_u λ_u (‖x_u‖² + ρ b_u²).
 
         With a prior it is that of x_u − x̄_u; the precision of the prior is left out.
         """
-        side = loaded.side
+        problem = plan.problem
         if prior is not None:
-            X = X[:, : side.unknowns] - prior.means
-        return penalty(side.regularization, side.bias_ratio, side.rank, side.biases, X)
+            X = X[:, : problem.unknowns] - prior.means
+        return penalty(problem.regularization, problem.bias_ratio, problem.rank, problem.biases, X)
 
     def _half_step(
         self,
-        loaded: LoadedSide,
+        plan: HalfStepPlan,
         features: Factors,
         offsets: Factors,
         X: Factors,
@@ -181,51 +183,51 @@ class CPU:
         prior: Prior | None,
     ) -> NDArray[np.float64]:
         """Solve every row, and return G."""
-        side = loaded.side
+        problem = plan.problem
         assert prior is None or isinstance(solver, Cholesky), "only exact solvers support priors"
-        assert X.shape[1] == features.shape[1] == padded_width(side.unknowns), "factors not made by empty_factors"
-        if side.gram is None:
-            summed = self.gram(side.column_missing, side.rank, features)
+        assert X.shape[1] == features.shape[1] == padded_width(problem.unknowns), "factors not made by empty_factors"
+        if problem.gram is None:
+            summed = self.gram(problem.column_missing, problem.rank, features)
         else:
-            summed = side.gram.astype(np.float64)
-        if needs_float64(loaded, summed):
-            loaded, (features, offsets) = loaded.astype(np.float64), self._in_float64(features, offsets)
-            side, summed = loaded.side, self.gram(loaded.side.column_missing, loaded.side.rank, features)
-        base = base_of(side, summed.astype(features.dtype))
-        fixed = fixed_of(side, features, offsets)
+            summed = problem.gram.astype(np.float64)
+        if needs_float64(plan, summed):
+            plan, (features, offsets) = plan.astype(np.float64), self._in_float64(features, offsets)
+            problem, summed = plan.problem, self.gram(plan.problem.column_missing, plan.problem.rank, features)
+        base = base_of(problem, summed.astype(features.dtype))
+        fixed = fixed_of(problem, features, offsets)
 
         def finish(first: int, last: int) -> None:
             if loss is not None:
                 loss.add(first, last, X, base)  # while these rows are at hand
 
-        if prior is not None:  # side by side at any rank, where the factors for the noise are at hand
-            self._solve_each(loaded, loaded.chunks, base, fixed, X, finish, prior)
-        elif loaded.has_one_matrix:
-            self._solve_with_one_matrix(loaded, base.G, features, X, finish)
-        elif loaded.is_blocked or not isinstance(solver, Cholesky):
-            if side.biases:
-                features[:, side.rank] = 0.0  # there, biases keep apart
-            left = self._solve_blocked(loaded, base, fixed, X, solver, loss)
-            if side.biases:
-                features[:, side.rank] = 1.0
-            self._solve_each(loaded, [], base, fixed, X, finish)  # the long rows
+        if prior is not None:  # kernels for small systems alone support priors
+            self._solve_each(plan, plan.chunks, base, fixed, X, finish, prior)
+        elif plan.has_one_matrix:
+            self._solve_with_one_matrix(plan, base.G, features, X, finish)
+        elif plan.is_blocked or not isinstance(solver, Cholesky):
+            if problem.biases:
+                features[:, problem.rank] = 0.0  # these kernels store biases separately
+            left = self._solve_blocked(plan, base, fixed, X, solver, loss)
+            if problem.biases:
+                features[:, problem.rank] = 1.0
+            self._solve_each(plan, [], base, fixed, X, finish)  # the long rows
             if len(left):
-                self._solve_in_float64(side, left, base, fixed, X, finish)
+                self._solve_in_float64(problem, left, base, fixed, X, finish)
         else:
-            self._solve_each(loaded, loaded.chunks, base, fixed, X, finish)
+            self._solve_each(plan, plan.chunks, base, fixed, X, finish)
         return summed
 
-    def _fixed(self, side: HalfProblem, Y: Factors) -> tuple[Factors, Factors]:
-        """Features [y | 1] and offsets of the side that is held fixed, in the precision of the systems."""
-        dtype = side.weights.dtype
-        offsets = self._empty("offsets" if side.biases else "no offsets", (len(Y),), dtype)
-        if Y.dtype == dtype and not side.biases:
+    def _fixed(self, problem: HalfProblem, Y: Factors) -> tuple[Factors, Factors]:
+        """Features [y | 1] and offsets of the fixed side, in the precision of the systems."""
+        dtype = problem.weights.dtype
+        offsets = self._empty("offsets" if problem.biases else "no offsets", (len(Y),), dtype)
+        if Y.dtype == dtype and not problem.biases:
             return Y, offsets
         features = self._empty("features", Y.shape, dtype)
         features[...] = Y
-        if side.biases:
-            offsets[...] = features[:, side.rank]
-            features[:, side.rank] = 1.0
+        if problem.biases:
+            offsets[...] = features[:, problem.rank]
+            features[:, problem.rank] = 1.0
         return features, offsets
 
     def _in_float64(self, features: Factors, offsets: Factors) -> tuple[Factors, Factors]:
@@ -255,7 +257,7 @@ class CPU:
 
     def _solve_each(
         self,
-        loaded: LoadedSide,
+        plan: HalfStepPlan,
         chunks: Chunks,
         base: Base,
         fixed: Fixed,
@@ -264,8 +266,8 @@ class CPU:
         prior: Prior | None = None,
     ) -> None:
         """Solve the rows in some chunks, and all long rows."""
-        cells, squares, given = loaded.cells, self._squares(X), prior_of(prior, fixed.Y.dtype)
-        sums = np.empty((len(loaded.segments), *loaded.sums_shape), fixed.Y.dtype)
+        cells, squares, given = plan.cells, self._squares(X), prior_of(prior, fixed.Y.dtype)
+        sums = np.empty((len(plan.segments), *plan.sums_shape), fixed.Y.dtype)
         failed: list[NDArray[np.intp]] = []
 
         def solve(first: int, last: int, rows: NDArray[np.intp], summed: Factors) -> None:
@@ -278,33 +280,33 @@ class CPU:
         self._team.run(
             [
                 partial(sum_segment, *segment, cells, base, fixed, part)
-                for segment, part in zip(loaded.segments, sums, strict=True)
+                for segment, part in zip(plan.segments, sums, strict=True)
             ]
             + [partial(solve, first, last, rows, sums[:0]) for (first, last), rows in chunks]
         )
-        if loaded.segments:
-            totals = np.zeros((len(loaded.long_rows), *loaded.sums_shape), sums.dtype)
-            for (row, _, _), part in zip(loaded.segments, sums, strict=True):
-                totals[np.searchsorted(loaded.long_rows, row)] += part
+        if plan.segments:
+            totals = np.zeros((len(plan.long_rows), *plan.sums_shape), sums.dtype)
+            for (row, _, _), part in zip(plan.segments, sums, strict=True):
+                totals[np.searchsorted(plan.long_rows, row)] += part
             self._team.run(
                 [
-                    partial(solve, row, row + 1, loaded.long_rows[n : n + 1], totals[n : n + 1])
-                    for n, row in enumerate(loaded.long_rows.tolist())
+                    partial(solve, row, row + 1, plan.long_rows[n : n + 1], totals[n : n + 1])
+                    for n, row in enumerate(plan.long_rows.tolist())
                 ]
             )
         if failed:
-            self._solve_in_float64(loaded.side, np.sort(np.concatenate(failed)), base, fixed, X, finish, prior)
+            self._solve_in_float64(plan.problem, np.sort(np.concatenate(failed)), base, fixed, X, finish, prior)
 
     def _solve_blocked(
-        self, loaded: LoadedSide, base: Base, fixed: Fixed, X: Factors, solver: Solver, loss: Loss | None
+        self, plan: HalfStepPlan, base: Base, fixed: Fixed, X: Factors, solver: Solver, loss: Loss | None
     ) -> NDArray[np.intp]:
         """Solve all rows but the long ones, in the `Basis`; return those that this way cannot do.
 
         Rows of few observations are solved exactly in any case, being cheaper so.
         """
-        cells, k, unknowns, dtype = loaded.cells, fixed.k, loaded.side.unknowns, fixed.Y.dtype
-        basis = Basis.of(loaded, base.G) if len(base.G) > 0 else None
-        base, fixed = self._in_basis(loaded, base, fixed, basis)
+        cells, k, unknowns, dtype = plan.cells, fixed.k, plan.problem.unknowns, fixed.Y.dtype
+        basis = Basis.of(plan, base.G) if len(base.G) > 0 else None
+        base, fixed = self._in_basis(plan, base, fixed, basis)
         losses = self._losses(X, 1 if loss is None else 2)  # kernels score what they solve where there are two
         counts = np.diff(cells.indptr)
         floor, largest = base.reg, np.zeros_like(base.reg)
@@ -312,7 +314,7 @@ class CPU:
             floor, largest = base.reg + base.s * base.G.min(), base.s * base.G.max()
         # the basis is rounded to float64, so that their curvature is noise
         is_singular = floor <= k * np.finfo(np.float64).eps * largest
-        is_exact = solved_exactly(loaded, counts, floor, fixed.Y[:, :k], solver)
+        is_exact = solved_exactly(plan, counts, floor, fixed.Y[:, :k], solver)
 
         def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:
             if isinstance(solver, Cholesky):
@@ -336,14 +338,14 @@ class CPU:
             else:
                 X[rows, :unknowns] = solved[rows - first]
 
-        self._team.run([partial(solve, first, last, rows) for (first, last), rows in loaded.chunks])
+        self._team.run([partial(solve, first, last, rows) for (first, last), rows in plan.chunks])
         is_left = (losses[:, 0] == LEFT) | (is_singular & (counts > 0))
-        is_left[loaded.long_rows] = False
+        is_left[plan.long_rows] = False
         return np.flatnonzero(is_left)
 
-    def _in_basis(self, loaded: LoadedSide, base: Base, fixed: Fixed, basis: Basis | None) -> tuple[Base, Fixed]:
+    def _in_basis(self, plan: HalfStepPlan, base: Base, fixed: Fixed, basis: Basis | None) -> tuple[Base, Fixed]:
         """Return what kernels take in the unknowns of a basis, if there is one; G is a diagonal, or empty."""
-        Y, m, k, biases = fixed.Y, loaded.column_missing, fixed.k, fixed.biases
+        Y, m, k, biases = fixed.Y, plan.column_missing, fixed.k, fixed.biases
         if basis is None:
             base = Base(base.s, np.empty(0, Y.dtype), base.reg, base.bias_ratio)
         else:
@@ -352,7 +354,7 @@ class CPU:
 
     def _solve_in_float64(
         self,
-        side: HalfProblem,
+        problem: HalfProblem,
         rows: NDArray[np.intp],
         base: Base,
         fixed: Fixed,
@@ -367,20 +369,20 @@ class CPU:
         NumericalError
             Naming the first row that cannot be solved in float64 either.
         """
-        exact = side.take(rows, np.float64)
-        loaded, solved, squares = LoadedSide.plan(exact), np.zeros((len(rows), X.shape[1])), np.zeros((len(rows), 2))
+        exact = problem.take(rows, np.float64)
+        plan, solved, squares = HalfStepPlan.of(exact), np.zeros((len(rows), X.shape[1])), np.zeros((len(rows), 2))
         base = base_of(exact, base.G.astype(np.float64))
         fixed = fixed_of(exact, *self._in_float64(fixed.Y, fixed.o))
         given = prior_of(None if prior is None else prior.take(rows), np.float64)
-        none = np.empty((0, *loaded.sums_shape))
+        none = np.empty((0, *plan.sums_shape))
         failed: list[int] = []
 
         def solve(first: int, last: int) -> None:
-            status = solve_rows(np.arange(first, last), loaded.cells, base, fixed, given, none, solved, squares)
+            status = solve_rows(np.arange(first, last), plan.cells, base, fixed, given, none, solved, squares)
             if status != SOLVED:
                 failed.append(status)
 
-        self._team.run([partial(solve, first, last) for (first, last), _ in loaded.chunks])
+        self._team.run([partial(solve, first, last) for (first, last), _ in plan.chunks])
         if failed:
             row = min(failed)
             if prior is not None and prior.noise is not None:
@@ -388,7 +390,7 @@ class CPU:
                     "its posterior is not positive definite in float64: look for extreme values or weights",
                     row=int(rows[row]),
                 )
-            raise not_definite(side, diagonal_of(exact, row, fixed.Y, base.G), int(rows[row]))
+            raise not_definite(problem, diagonal_of(exact, row, fixed.Y, base.G), int(rows[row]))
         with np.errstate(over="ignore"):  # the loss finds what is not finite
             X[rows] = solved
         self._squares(X)[rows] = squares
@@ -406,25 +408,27 @@ class CPU:
         self._team.run([partial(multiply, start) for start in range(0, len(Y), ROWS_AT_ONCE)])
         return product
 
-    def _solve_with_one_matrix(self, loaded: LoadedSide, G: Factors, Y: Factors, X: Factors, finish: Finish) -> None:
-        side = loaded.side
-        A = side.row_missing[0] * G.astype(np.float64)
-        A[np.diag_indices_from(A)] += side.regularization[0]
+    def _solve_with_one_matrix(self, plan: HalfStepPlan, G: Factors, Y: Factors, X: Factors, finish: Finish) -> None:
+        problem = plan.problem
+        A = problem.row_missing[0] * G.astype(np.float64)
+        A[np.diag_indices_from(A)] += problem.regularization[0]
         try:
             factor, _ = cho_factor(A, lower=True, check_finite=False)
         except LinAlgError:
             factor = np.zeros_like(A)
-        if not keeps_digits(factor, A, A.dtype):
-            raise not_definite(side, np.diag(A))
+        if not is_well_conditioned(factor, A, A.dtype):
+            raise not_definite(problem, np.diag(A))
 
         def solve(first: int, last: int) -> None:
             B = np.empty((last - first, Y.shape[1]), Y.dtype)
-            sum_right_hand_sides(first, last, loaded.cells, side.rank, Y, B)
+            sum_right_hand_sides(first, last, plan.cells, problem.rank, Y, B)
             with np.errstate(over="ignore"):  # the loss finds what is not finite
-                X[first:last, : side.rank] = cho_solve((factor, True), B[:, : side.rank].T, check_finite=False).T
+                X[first:last, : problem.rank] = cho_solve(
+                    (factor, True), B[:, : problem.rank].T, check_finite=False
+                ).T
             finish(first, last)
 
-        self._team.run([partial(solve, first, last) for first, last in loaded.light_ranges])
+        self._team.run([partial(solve, first, last) for first, last in plan.light_ranges])
 
     def gram(self, m: Factors, k: int, Y: Factors) -> NDArray[np.float64]:
         """Return G = Σ_i m_i y_i y_iᵀ of the first k columns, multiplied in the precision of m, summed in float64.
@@ -461,12 +465,12 @@ def fewest_approximate(solver: Solver) -> int:
 
 
 def solved_exactly(
-    loaded: LoadedSide, counts: NDArray[np.intp], floor: NDArray[np.floating], Y: Factors, solver: Solver
+    plan: HalfStepPlan, counts: NDArray[np.intp], floor: NDArray[np.floating], Y: Factors, solver: Solver
 ) -> NDArray[np.bool_]:
     """Return a mask of the rows that are solved exactly by a solver that is not exact."""
     is_exact = counts < fewest_approximate(solver)
     if isinstance(solver, ConjugateGradient):
-        is_exact |= ill_conditioned_rows(loaded, floor, Y)
+        is_exact |= ill_conditioned_rows(plan, floor, Y)
     return is_exact
 
 
@@ -485,26 +489,28 @@ class Loss:
 
     def __init__(
         self,
-        loaded: LoadedSide,
+        plan: HalfStepPlan,
         features: Factors,
         offsets: Factors,
         losses: NDArray[np.float64],
         squares: NDArray[np.float64],
         prior: Prior | None = None,
     ) -> None:
-        side = loaded.side
-        self.side, self.losses, self.squares = side, losses, squares
-        self._cells, self._prior = loaded.cells, prior_of(prior, np.float64)
+        problem = plan.problem
+        self.problem, self.losses, self.squares = problem, losses, squares
+        self._cells, self._prior = plan.cells, prior_of(prior, np.float64)
         self._features, self._offsets = features, offsets
         # Five digits are enough for those who draw, to whom alone singles are told by solving.
         is_drawn = prior is not None and prior.noise is not None
-        self.is_left_by_solving = len(side.row_missing) == 0 and (side.weights.dtype == np.float64 or is_drawn)
+        self.is_left_by_solving = len(problem.row_missing) == 0 and (problem.weights.dtype == np.float64 or is_drawn)
 
     @cached_property  # kernels that score what they solve need none of these
     def fixed(self) -> Fixed:
-        side, dtype = self.side, np.float64
-        m = side.column_missing.astype(dtype) if len(side.column_missing) else np.zeros(len(self._offsets))
-        return Fixed(np.asarray(self._features, dtype), np.asarray(self._offsets, dtype), m, side.rank, side.biases)
+        problem, dtype = self.problem, np.float64
+        m = problem.column_missing.astype(dtype) if len(problem.column_missing) else np.zeros(len(self._offsets))
+        return Fixed(
+            np.asarray(self._features, dtype), np.asarray(self._offsets, dtype), m, problem.rank, problem.biases
+        )
 
     def add(self, first: int, last: int, X: Factors, base: Base) -> None:
         """Score the rows first … last − 1 of X, which were just solved."""

@@ -53,7 +53,7 @@ class CPUSession:
     def __enter__(self) -> Self:
         self._cpu.__enter__()
         try:
-            self._loaded = [self._cpu.load(problem) for problem in self._problems]
+            self._plans = [self._cpu.plan(problem) for problem in self._problems]
         except BaseException as error:
             self._cpu.__exit__(type(error), error, None)
             raise
@@ -68,7 +68,7 @@ class CPUSession:
         self._priors[side] = prior
 
     def set_targets(self, side: Side, targets: NDArray[np.floating]) -> None:
-        self._loaded[side] = self._loaded[side].with_targets(targets)
+        self._plans[side] = self._plans[side].with_targets(targets)
 
     def rows(self, side: Side) -> Factors:
         return self._current[side]
@@ -92,21 +92,21 @@ class CPUSession:
         X, Y = self._spare[side], self._current[1 - side]
         if not isinstance(solver, Cholesky) and self._current[side] is not X:
             X[...] = self._current[side]
-        loaded, prior = self._loaded[side], self._priors[side]
+        plan, prior = self._plans[side], self._priors[side]
         self._data_terms = None
         if side is Side.ITEMS:  # the loss is cheapest while each row and its observations are in the cache
-            self._data_terms = self._cpu.half_step_and_loss(loaded, Y, X, solver=solver, prior=prior)
+            self._data_terms = self._cpu.half_step_and_loss(plan, Y, X, solver=solver, prior=prior)
         else:
-            self._cpu.half_step(loaded, Y, X, solver=solver, prior=prior)
+            self._cpu.half_step(plan, Y, X, solver=solver, prior=prior)
         self._current[side] = X
 
     def terms(self) -> Terms:
         P, Q = self._current
         if self._data_terms is None:
-            self._data_terms = self._cpu.loss(self._loaded[Side.ITEMS], P, Q)
+            self._data_terms = self._cpu.loss(self._plans[Side.ITEMS], P, Q)
         regularization = sum(
-            self._cpu.penalty(loaded, F, prior=prior)
-            for loaded, F, prior in zip(self._loaded, self._current, self._priors, strict=True)
+            self._cpu.penalty(plan, F, prior=prior)
+            for plan, F, prior in zip(self._plans, self._current, self._priors, strict=True)
         )
         return Terms(*self._data_terms, regularization)
 

@@ -23,12 +23,12 @@ LEAST_SEGMENT = 4096  # observations below which a row is never cut
 
 
 @dataclass(frozen=True)
-class LoadedSide:
+class HalfStepPlan:
     """One orientation of the objective with its work cut up.
 
     Attributes
     ----------
-    side : HalfProblem
+    problem : HalfProblem
     has_one_matrix : bool
     shares_diagonal : bool
         Whether all rows have the same s and λ.
@@ -47,7 +47,7 @@ class LoadedSide:
         What the sum of a segment takes.
     """
 
-    side: HalfProblem
+    problem: HalfProblem
     has_one_matrix: bool
     shares_diagonal: bool
     column_missing: NDArray[np.floating]
@@ -59,21 +59,21 @@ class LoadedSide:
     sums_shape: tuple[int, ...]
 
     @classmethod
-    def plan(cls, side: HalfProblem) -> Self:
+    def of(cls, problem: HalfProblem) -> Self:
         """Cut the work of a half-step into pieces that depend on nothing but the data."""
-        counts = np.diff(side.indptr)
-        k = side.unknowns
+        counts = np.diff(problem.indptr)
+        k = problem.unknowns
         # In multiply-adds. Reading an observation and setting up a row take their time too, as measured at low ranks.
         work = counts * (k * k + 40.0) + k**3 / 3 + 3000.0
         light_work = counts * (4.0 * k + 40.0) + 500.0
-        longest = max(LEAST_SEGMENT, int(side.indptr[-1]) // CHUNKS)
+        longest = max(LEAST_SEGMENT, int(problem.indptr[-1]) // CHUNKS)
         is_long = counts > longest
         rows = np.arange(len(counts))
         long_rows = rows[is_long]
         segments = [
-            (int(row), int(begin), int(min(begin + longest, side.indptr[row + 1])))
+            (int(row), int(begin), int(min(begin + longest, problem.indptr[row + 1])))
             for row in long_rows
-            for begin in range(int(side.indptr[row]), int(side.indptr[row + 1]), longest)
+            for begin in range(int(problem.indptr[row]), int(problem.indptr[row + 1]), longest)
         ]
         short_rows = rows[~is_long] if len(long_rows) else rows  # chunks are parts of it
         chunks = [
@@ -82,12 +82,12 @@ class LoadedSide:
         ]
         # Where missing cells weigh, a basis has to be found first, which some rows have to pay for.
         is_blocked = k > SIDE_BY_SIDE
-        is_blocked &= len(side.row_missing) == 0 or len(counts) >= ROWS_PER_UNKNOWN * k
-        m = side.column_missing[:1] if is_constant(side.column_missing) else side.column_missing
-        shares_diagonal = is_constant(side.row_missing) and is_constant(side.regularization)
+        is_blocked &= len(problem.row_missing) == 0 or len(counts) >= ROWS_PER_UNKNOWN * k
+        m = problem.column_missing[:1] if is_constant(problem.column_missing) else problem.column_missing
+        shares_diagonal = is_constant(problem.row_missing) and is_constant(problem.regularization)
         return cls(
-            side,
-            side.has_one_matrix,
+            problem,
+            problem.has_one_matrix,
             shares_diagonal,
             m,
             is_blocked,
@@ -100,33 +100,33 @@ class LoadedSide:
 
     def with_targets(self, targets: NDArray[np.floating]) -> Self:
         """Return the same plan for other targets, of shape (n_cells,)."""
-        return replace(self, side=self.side.with_targets(targets))
+        return replace(self, problem=self.problem.with_targets(targets))
 
     @cached_property
     def cells(self) -> Cells:
         """The observed cells as kernels take them."""
-        return cells_of(self.side)
+        return cells_of(self.problem)
 
     @cached_property
     def least_regularization(self) -> float:
         """The smallest λ_u / s_u of rows whose missing cells have weight."""
-        s = self.side.row_missing.astype(np.float64)
-        return float((self.side.regularization[s > 0] / s[s > 0]).min(initial=np.finfo(np.float64).max))
+        s = self.problem.row_missing.astype(np.float64)
+        return float((self.problem.regularization[s > 0] / s[s > 0]).min(initial=np.finfo(np.float64).max))
 
     @cached_property
     def mean_weight(self) -> float:
         """The mean of w."""
-        return float(self.side.weights.mean(dtype=np.float64)) if len(self.side.weights) else 0.0
+        return float(self.problem.weights.mean(dtype=np.float64)) if len(self.problem.weights) else 0.0
 
     @cached_property
     def root_counts(self) -> NDArray[np.float64]:
         """The square root of the number of observations of each row."""
-        roots: NDArray[np.float64] = np.sqrt(np.diff(self.side.indptr))
+        roots: NDArray[np.float64] = np.sqrt(np.diff(self.problem.indptr))
         return roots
 
     def astype(self, dtype: DTypeLike) -> Self:
         """Return the same plan for another precision."""
-        return replace(self, side=self.side.astype(dtype), column_missing=self.column_missing.astype(dtype))
+        return replace(self, problem=self.problem.astype(dtype), column_missing=self.column_missing.astype(dtype))
 
 
 def cut(work: NDArray[np.float64]) -> list[tuple[int, int]]:

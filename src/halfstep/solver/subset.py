@@ -25,13 +25,13 @@ WORTH_A_THREAD = 10_000_000  # multiply-adds from which on helpers are called
 
 
 def solve_rows(
-    side: HalfProblem, factors: Factors, biases: Factors, *, threads: int | None = None, prior: Prior | None = None
+    problem: HalfProblem, factors: Factors, biases: Factors, *, threads: int | None = None, prior: Prior | None = None
 ) -> tuple[Factors, Factors]:
-    """Solve all rows of a side that holds some rows only.
+    """Solve all rows of a problem that holds some rows only.
 
     Parameters
     ----------
-    side : HalfProblem
+    problem : HalfProblem
         With `gram`, where missing cells count. Within a row the order of the observations does not matter.
     factors, biases : ndarray of shape (n_columns, rank) and (n_columns,)
         The fixed side.
@@ -50,20 +50,20 @@ def solve_rows(
     NumericalError
         Naming the first row whose system is not positive definite, or whose factors are not finite.
     """
-    n_rows, k = len(side.indptr) - 1, side.rank
+    n_rows, k = len(problem.indptr) - 1, problem.rank
     if n_rows == 0:
         return np.empty((0, k), factors.dtype), np.empty(0, factors.dtype)
-    compact, Y = _with_its_columns(side, factors, biases)
-    X = empty_factors(n_rows, side.unknowns, factors.dtype)
-    is_little = len(side.indices) * k * k + n_rows * k**3 / 3 < WORTH_A_THREAD
+    compact, Y = _with_its_columns(problem, factors, biases)
+    X = empty_factors(n_rows, problem.unknowns, factors.dtype)
+    is_little = len(problem.indices) * k * k + n_rows * k**3 / 3 < WORTH_A_THREAD
     with CPU(1 if is_little else threads) as backend:
-        backend.half_step(backend.load(compact), Y, X, prior=prior)
+        backend.half_step(backend.plan(compact), Y, X, prior=prior)
     finite = np.isfinite(X).all(axis=1)
     if not finite.all():
         raise NumericalError(
             "its factors are not finite: look for extreme values or weights", row=int(np.argmin(finite))
         )
-    return X[:, :k].copy(), X[:, k].copy() if side.biases else np.zeros(n_rows, X.dtype)
+    return X[:, :k].copy(), X[:, k].copy() if problem.biases else np.zeros(n_rows, X.dtype)
 
 
 class System(NamedTuple):
@@ -83,29 +83,29 @@ class System(NamedTuple):
     pull: Factors
 
 
-def system(side: HalfProblem, factors: Factors, biases: Factors) -> System:
-    """Give the system of a side's only row, summed by the kernel that half-steps use."""
-    compact, Y = _with_its_columns(side, factors, biases)
-    k, K, dtype = side.rank, side.unknowns, side.weights.dtype
+def system(problem: HalfProblem, factors: Factors, biases: Factors) -> System:
+    """Give the system of a problem's only row, summed by the kernel that half-steps use."""
+    compact, Y = _with_its_columns(problem, factors, biases)
+    k, K, dtype = problem.rank, problem.unknowns, problem.weights.dtype
     features, o = Y.astype(dtype), np.zeros(len(Y), dtype)
-    if side.biases:
+    if problem.biases:
         o, features[:, k] = features[:, k].copy(), 1.0
-    G = np.empty((0, 0), dtype) if side.gram is None else side.gram
+    G = np.empty((0, 0), dtype) if problem.gram is None else problem.gram
     A = sum_system(0, cells_of(compact), base_of(compact, G), fixed_of(compact, features, o))
-    return System(A, features[compact.indices, :K], side.weights * (side.targets - o[compact.indices]))
+    return System(A, features[compact.indices, :K], problem.weights * (problem.targets - o[compact.indices]))
 
 
-def _with_its_columns(side: HalfProblem, factors: Factors, biases: Factors) -> tuple[HalfProblem, Factors]:
-    """Gather the columns that a side's rows have, and number them anew."""
-    if len(side.indptr) == 2:
-        columns, places = side.indices, np.arange(len(side.indices))
+def _with_its_columns(problem: HalfProblem, factors: Factors, biases: Factors) -> tuple[HalfProblem, Factors]:
+    """Gather the columns that a problem's rows have, and number them anew."""
+    if len(problem.indptr) == 2:
+        columns, places = problem.indices, np.arange(len(problem.indices))
     else:
-        columns, places = np.unique(side.indices, return_inverse=True)
-    Y = empty_factors(len(columns), side.unknowns, factors.dtype)
-    Y[:, : side.rank] = factors[columns]
-    if side.biases:
-        Y[:, side.rank] = biases[columns]
-    m = side.column_missing
-    if len(side.row_missing) > 0:
-        m = m[columns].astype(side.weights.dtype)
-    return replace(side, indices=places.astype(np.int32), column_missing=m), Y
+        columns, places = np.unique(problem.indices, return_inverse=True)
+    Y = empty_factors(len(columns), problem.unknowns, factors.dtype)
+    Y[:, : problem.rank] = factors[columns]
+    if problem.biases:
+        Y[:, problem.rank] = biases[columns]
+    m = problem.column_missing
+    if len(problem.row_missing) > 0:
+        m = m[columns].astype(problem.weights.dtype)
+    return replace(problem, indices=places.astype(np.int32), column_missing=m), Y

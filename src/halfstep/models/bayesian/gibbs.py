@@ -263,7 +263,7 @@ def fold_in(
         return drawn
     columns, places = np.unique(side.indices, return_inverse=True)
     problem = replace(side, indices=places.astype(np.int32))
-    loaded = backend.load(problem)
+    plan = backend.plan(problem)
     latents = None if numbers is None else Latents(backend.run, problem, numbers, streams=side.indices)
     X, Y = (empty_factors(n, unknowns, np.float32) for n in (n_rows, len(columns)))
     dice = Dice(0)
@@ -281,7 +281,7 @@ def fold_in(
             if latents is not None:
                 latents.score(X, Y)
                 latents.draw(samples.cuts[number], rng.integers(2**64, dtype=np.uint64))
-                loaded = loaded.with_targets(latents.targets[USERS])
-            backend.half_step(loaded, Y, X, prior=Prior(means, hyper.precision / noise, np.tile(z, (n_rows, 1))))
+                plan = plan.with_targets(latents.targets[USERS])
+            backend.half_step(plan, Y, X, prior=Prior(means, hyper.precision / noise, np.tile(z, (n_rows, 1))))
         drawn.write(number, X, hyper)
     return drawn

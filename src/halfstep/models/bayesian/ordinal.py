@@ -38,7 +38,7 @@ from halfstep.solver.kernels.ordinal import (
     sum_categories,
 )
 from halfstep.solver.layout import Factors
-from halfstep.solver.schedule import LoadedSide
+from halfstep.solver.schedule import HalfStepPlan
 from halfstep.solver.threads import Run
 
 Floats = NDArray[np.float64]
@@ -147,7 +147,7 @@ class Latents:
         opposite_places: NDArray[np.integer] | None = None,
         streams: NDArray[np.integer] | None = None,
     ) -> None:
-        self._run, self._loaded, self.numbers = run, LoadedSide.plan(problem), numbers
+        self._run, self._plan, self.numbers = run, HalfStepPlan.of(problem), numbers
         self._scores = np.empty(len(numbers))
         none: NDArray[np.integer] = np.empty(0, np.int64)
         places = none if opposite_places is None else opposite_places
@@ -165,12 +165,12 @@ class Latents:
 
     def score(self, X: Factors, Y: Factors) -> None:
         """Take the scores that all draws go by, until they are taken again."""
-        side = self._loaded.side
+        side = self._plan.problem
 
         def score(first: int, last: int) -> None:
-            score_cells(first, last, self._loaded.cells, side.rank, side.biases, X, Y, self._scores)
+            score_cells(first, last, self._plan.cells, side.rank, side.biases, X, Y, self._scores)
 
-        self._run([partial(score, first, last) for first, last in self._loaded.light_ranges])
+        self._run([partial(score, first, last) for first, last in self._plan.light_ranges])
 
     def draw(self, cuts: Floats, key: np.uint64) -> None:
         """Draw the latent targets given scores and cuts."""

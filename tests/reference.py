@@ -89,12 +89,12 @@ def half_step(problem: Problem, Y: np.ndarray) -> np.ndarray:
     return X
 
 
-def regularization(counts, s, m, *, strength: float, exponent: float) -> np.ndarray:
+def regularization(counts, s, m, *, reg: float, exponent: float) -> np.ndarray:
     """λ_u = λ · c_u^ν with c_u = n_u + Σ_i s_u m_i, row by row."""
     values = []
     for u, n in enumerate(counts):
-        heft = n + sum(s[u] * m_i for m_i in m)
-        values.append(strength * (heft if heft > 0 else 1.0) ** exponent)
+        count = n + sum(s[u] * m_i for m_i in m)
+        values.append(reg * (count if count > 0 else 1.0) ** exponent)
     return np.array(values)
 
 

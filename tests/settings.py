@@ -62,7 +62,7 @@ class Setting:
     def __str__(self) -> str:
         return self.name
 
-    def problem(self, table: Table, *, rank: int, strength: float, rho: float) -> reference.Problem:
+    def problem(self, table: Table, *, rank: int, reg: float, rho: float) -> reference.Problem:
         t, w, s, m = self.arrays(table)
         if self.biases:
             mean = np.average(t[table.observed], weights=w[table.observed])
@@ -76,9 +76,9 @@ class Setting:
             w=w,
             s=s,
             m=m,
-            row_lambda=reference.regularization(row_counts, *missing, strength=strength, exponent=self.exponent),
+            row_lambda=reference.regularization(row_counts, *missing, reg=reg, exponent=self.exponent),
             column_lambda=reference.regularization(
-                column_counts, *missing[::-1], strength=self.item_ratio * strength, exponent=self.exponent
+                column_counts, *missing[::-1], reg=self.item_ratio * reg, exponent=self.exponent
             ),
             rho=rho,
             rank=rank,
@@ -86,34 +86,34 @@ class Setting:
         )
 
     def half_problems(
-        self, table: Table, *, rank: int, strength: float, rho: float, dtype: str
+        self, table: Table, *, rank: int, reg: float, rho: float, dtype: str
     ) -> tuple[HalfProblem, HalfProblem]:
         data = table.interactions
         return half_problems(
             data,
             self.objective.cost(data),
             rank=rank,
-            regularization=self.row_regularization(strength, rho),
+            regularization=self.row_regularization(reg, rho),
             dtype=dtype,
         )
 
-    def regularization(self, strength: float, rho: float) -> hs.Regularization:
+    def regularization(self, reg: float, rho: float) -> hs.Regularization:
         """The parameter of `ALS`."""
-        rows = self.row_regularization(strength, rho)
+        rows = self.row_regularization(reg, rho)
         return hs.Regularization(rows.users, rows.items, rows.exponent, rows.bias_ratio, rows.counts)
 
-    def row_regularization(self, strength: float, rho: float) -> RowRegularization:
+    def row_regularization(self, reg: float, rho: float) -> RowRegularization:
         """λ, as in `problem`: the items' is another where the setting says so."""
-        return RowRegularization(strength, self.item_ratio * strength, self.exponent, rho, self.counts)
+        return RowRegularization(reg, self.item_ratio * reg, self.exponent, rho, self.counts)
 
 
-def half_step(side: HalfProblem, Y: np.ndarray, *, threads: int = 1, dtype: str = "float64") -> np.ndarray:
+def half_step(problem: HalfProblem, Y: np.ndarray, *, threads: int = 1, dtype: str = "float64") -> np.ndarray:
     """The library's half-step between plain arrays [factors | bias]."""
-    return half_step_and_loss(side, Y, threads=threads, dtype=dtype, scored=False)[0]
+    return half_step_and_loss(problem, Y, threads=threads, dtype=dtype, scored=False)[0]
 
 
 def half_step_and_loss(
-    side: HalfProblem,
+    problem: HalfProblem,
     Y: np.ndarray,
     *,
     threads: int = 1,
@@ -123,15 +123,15 @@ def half_step_and_loss(
     solver: Solver | str = "cholesky",
 ) -> tuple[np.ndarray, tuple[float, float] | None]:
     """The same, and the data terms of the objective."""
-    K = side.unknowns
+    K = problem.unknowns
     fixed = empty_factors(len(Y), K, dtype)
     fixed[:, :K] = Y
-    X = empty_factors(len(side.indptr) - 1, K, dtype)
+    X = empty_factors(len(problem.indptr) - 1, K, dtype)
     with CPU(threads) as backend:
         run = backend.half_step_and_loss if scored else backend.half_step
         if start is not None:
             X[:, :K] = start
-        loss = run(backend.load(side), fixed, X, solver=NAMES[solver]() if isinstance(solver, str) else solver)
+        loss = run(backend.plan(problem), fixed, X, solver=NAMES[solver]() if isinstance(solver, str) else solver)
     assert not X[:, K:].any(), "the padding must stay 0"
     return X[:, :K], loss
 

@@ -62,7 +62,7 @@ def joined(model: ALS, biases: bool) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_history_holds_the_terms_of_the_objective(setting: Setting, table: Table, data: hs.Interactions) -> None:
-    problem = setting.problem(table, rank=4, strength=0.7, rho=2.0)
+    problem = setting.problem(table, rank=4, reg=0.7, rho=2.0)
     model = fitted(setting, data, iterations=6, dtype="float64", solver=UNREFRESHED)
     X, Y = joined(model, setting.biases)
     observed, missing, penalty = reference.terms(problem, X, Y)
@@ -102,7 +102,7 @@ def test_the_loss_keeps_its_digits_however_good_the_fit(
         dtype=dtype,
         solver=hs.solvers.Cholesky(refresh_users=False),
     ).fit(data)
-    problem = setting.problem(table, rank=20, strength=regularization, rho=1.0)
+    problem = setting.problem(table, rank=20, reg=regularization, rho=1.0)
     observed, _, penalty = reference.terms(problem, *joined(model, biases))
     last = model.history_[-1]
     # Factors are rounded once their systems are solved, which moves every prediction by some units of rounding.
@@ -118,7 +118,7 @@ def test_training_loop_is_the_twin_iterated(setting: Setting, table: Table, data
     U, V = rng.normal(size=(30, 4)), rng.normal(size=(20, 4))
     options = {"iterations": 3, "dtype": "float64", "init": (U, V)}
     model = fitted(setting, data, solver=UNREFRESHED, **options)
-    problem = setting.problem(table, rank=4, strength=0.7, rho=2.0)
+    problem = setting.problem(table, rank=4, reg=0.7, rho=2.0)
     Y = np.column_stack([V, np.zeros(20)]) if setting.biases else V
     for _ in range(3):
         X = reference.half_step(problem, Y)
@@ -338,8 +338,8 @@ def test_interrupt_in_mid_iteration_changes_nothing(data: hs.Interactions, monke
     steps = []
     plain = CPU.half_step_and_loss
 
-    def interrupted(self: CPU, loaded: object, Y: np.ndarray, X: np.ndarray, **more: object) -> tuple[float, float]:
-        loss = plain(self, loaded, Y, X, **more)
+    def interrupted(self: CPU, planned: object, Y: np.ndarray, X: np.ndarray, **more: object) -> tuple[float, float]:
+        loss = plain(self, planned, Y, X, **more)
         steps.append(1)
         if len(steps) == 3:  # the items' half of the third iteration
             X[...] = np.nan

@@ -79,7 +79,7 @@ def twin(
         t, w, s, m = setting.arrays(table)
         return t, w, s * table.observed.any(axis=1), m * table.observed.any(axis=0)
 
-    problem = replace(setting, arrays=counted).problem(table, rank=RANK, strength=STRENGTH, rho=rho)
+    problem = replace(setting, arrays=counted).problem(table, rank=RANK, reg=STRENGTH, rho=rho)
     return reference.RidgeLinked(problem, F, G, OF_FEATURES)
 
 
@@ -170,7 +170,7 @@ def test_an_iteration_that_is_thrown_away_leaves_nothing(
     """What is kept, β included, is what its line of the history was computed from."""
     setting = next(each for each in SETTINGS if each.name == "biased")
     dense = twin(setting, table, features, rho=2.0, implicit=False)
-    problems = setting.half_problems(table, rank=RANK, strength=STRENGTH, rho=2.0, dtype="float64")
+    problems = setting.half_problems(table, rank=RANK, reg=STRENGTH, rho=2.0, dtype="float64")
     rng, thrown_away = np.random.default_rng(0), 0
     P, Q = (empty_factors(n, RANK + 1, "float64") for n in table.observed.shape)
     P[:, :RANK], Q[:, :RANK] = rng.normal(size=(30, RANK)), rng.normal(size=(20, RANK))
@@ -364,8 +364,8 @@ def test_interrupted_in_mid_iteration_the_last_link_stays(
 ) -> None:
     steps, plain = [], CPU.half_step_and_loss
 
-    def interrupted(self: CPU, loaded: object, Y: np.ndarray, X: np.ndarray, **more: object) -> tuple[float, float]:
-        loss = plain(self, loaded, Y, X, **more)
+    def interrupted(self: CPU, planned: object, Y: np.ndarray, X: np.ndarray, **more: object) -> tuple[float, float]:
+        loss = plain(self, planned, Y, X, **more)
         steps.append(1)
         if len(steps) == 3:  # after β of the third iteration's users
             X[...] = np.nan

@@ -97,7 +97,7 @@ def test_folding_in_is_the_twins_half_step(setting: Setting, table: Table) -> No
     both = Table(np.vstack([table.observed, others.observed]), np.vstack([table.values, others.values]))
     _, w, _, m = setting.arrays(table)
     T, W, S, _ = setting.arrays(both)  # popularity is not to be taken from the new rows
-    problem = setting.problem(both, rank=5, strength=0.7, rho=2.0)
+    problem = setting.problem(both, rank=5, reg=0.7, rho=2.0)
     if "wals" in setting.name and "tensorflow" not in setting.name:
         W = np.vstack([w, np.tile(w[0], (6, 1))])
     if "tensorflow" in setting.name:  # rows' weights go by position: the new ones are rows 0 to 5
@@ -106,9 +106,7 @@ def test_folding_in_is_the_twins_half_step(setting: Setting, table: Table) -> No
     problem.t = T - model.mean_ if setting.biases else T
     counted = both.observed & (both.values > 0) if setting.counts == "positive" else both.observed
     missing = (S, m) if setting.counts == "cells" else (np.zeros_like(S), np.zeros_like(m))
-    problem.row_lambda = reference.regularization(
-        counted.sum(axis=1), *missing, strength=0.7, exponent=setting.exponent
-    )
+    problem.row_lambda = reference.regularization(counted.sum(axis=1), *missing, reg=0.7, exponent=setting.exponent)
     expected = reference.half_step(problem, rows_of(model, setting, "item"))[40:]
     folded = model.fold_in(others.interactions)
     np.testing.assert_allclose(rows_of(folded, setting, "user"), expected, rtol=1e-7, atol=1e-9)
@@ -190,7 +188,7 @@ def test_contributions_add_up_to_the_score(setting: Setting, table: Table) -> No
 @every_setting
 def test_contributions_are_what_a_changed_target_changes(setting: Setting, table: Table) -> None:
     """The score is linear in the targets, so a contribution is its derivative times the target's part."""
-    problem = setting.problem(table, rank=5, strength=0.7, rho=2.0)
+    problem = setting.problem(table, rank=5, reg=0.7, rho=2.0)
     model = fitted(setting, table.interactions)
     Y = rows_of(model, setting, "item")
     user, item = 8, 4
@@ -252,7 +250,7 @@ def twin_of_an_update(
     observed[whole.user_positions, whole.item_positions] = True
     values[whole.user_positions, whole.item_positions] = whole.values
     grown = Table(observed, values)
-    problem = setting.problem(grown, rank=5, strength=0.7, rho=2.0)
+    problem = setting.problem(grown, rank=5, reg=0.7, rho=2.0)
     if setting.biases:
         problem.t = setting.arrays(grown)[0] - model.mean_
     X, Y = np.zeros((n, 5 + setting.biases)), np.zeros((m, 5 + setting.biases))

@@ -9,16 +9,16 @@ import halfstep as hs
 from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.basis import Basis
-from halfstep.solver.schedule import LoadedSide
+from halfstep.solver.schedule import HalfStepPlan
 
 
-def loaded_users(regularization: RowRegularization) -> LoadedSide:
+def loaded_users(regularization: RowRegularization) -> HalfStepPlan:
     rng = np.random.default_rng(3)
     data = hs.Interactions.from_arrays(rng.integers(90, size=700), rng.integers(60, size=700), duplicates="last")
-    by_user, _ = half_problems(
+    user_problem, _ = half_problems(
         data, hs.Implicit(observed_weight=5.0).cost(data), rank=40, regularization=regularization, dtype="float64"
     )
-    return LoadedSide.plan(by_user)
+    return HalfStepPlan.of(user_problem)
 
 
 def gram(columns: int) -> np.ndarray:
@@ -28,15 +28,15 @@ def gram(columns: int) -> np.ndarray:
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0])
 def test_what_rows_have_in_common_is_diagonal(exponent: float) -> None:
-    loaded, G = loaded_users(RowRegularization(0.3, 0.3, exponent)), gram(60)
-    basis = Basis.of(loaded, G)
+    plan, G = loaded_users(RowRegularization(0.3, 0.3, exponent)), gram(60)
+    basis = Basis.of(plan, G)
     assert (len(basis.g) == 0) == (exponent == 0.0)  # where all share λ there is nothing left to add to it
     for row in (0, 1, 50):
-        s, ridge = loaded.side.row_missing[row], loaded.side.regularization[row]
+        s, ridge = plan.problem.row_missing[row], plan.problem.regularization[row]
         A = s * G + ridge * np.eye(40)
         diagonal = basis.ridge[row] + (s * basis.g if len(basis.g) else np.zeros(40))
         np.testing.assert_allclose(basis.V.T @ A @ basis.V, np.diag(diagonal), atol=1e-9 * np.abs(A).max())
-        assert basis.ridge[row] * basis.bias_ratio == pytest.approx(ridge * loaded.side.bias_ratio)
+        assert basis.ridge[row] * basis.bias_ratio == pytest.approx(ridge * plan.problem.bias_ratio)
     np.testing.assert_allclose(basis.V @ basis.inverse, np.eye(40), atol=1e-10)
 
 
@@ -49,6 +49,6 @@ def test_a_singular_matrix_has_eigenvectors() -> None:
 
 
 def test_what_singles_would_lose_has_eigenvectors() -> None:
-    loaded, G = loaded_users(RowRegularization(1e-5, 1e-5)), gram(10)
-    assert len(Basis.of(loaded, G).g) == 0
-    assert len(Basis.of(loaded, G.astype(np.float32)).g) == 40
+    plan, G = loaded_users(RowRegularization(1e-5, 1e-5)), gram(10)
+    assert len(Basis.of(plan, G).g) == 0
+    assert len(Basis.of(plan, G.astype(np.float32)).g) == 40

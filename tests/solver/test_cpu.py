@@ -80,10 +80,10 @@ def test_a_backend_can_go_from_one_objective_to_another() -> None:
     Y[:, :4] = np.random.default_rng(0).normal(size=(3, 4))
     alone, after = (empty_factors(3, 4, "float64") for _ in range(2))
     with CPU(1) as backend:
-        backend.half_step(backend.load(plain), Y, alone)
+        backend.half_step(backend.plan(plain), Y, alone)
     with CPU(1) as backend:
-        backend.half_step(backend.load(biased), Y, after)
-        backend.half_step(backend.load(plain), Y, after)
+        backend.half_step(backend.plan(biased), Y, after)
+        backend.half_step(backend.plan(plain), Y, after)
     np.testing.assert_array_equal(alone[:, :3], after[:, :3])
 
 

@@ -36,7 +36,7 @@ def tables(draw: st.DrawFn) -> Table:
 
 
 ranks = st.sampled_from([1, 2, 3, 4, 7, 8, 11, 12, 16, 19, 37])
-strengths = st.sampled_from([0.05, 1.0, 30.0])
+regs = st.sampled_from([0.05, 1.0, 30.0])
 rhos = st.sampled_from([0.1, 1.0, 5.0])
 seeds = st.integers(0, 2**32 - 1)
 
@@ -71,14 +71,14 @@ def assert_solves(problem: reference.Problem, Y: np.ndarray, X: np.ndarray, prec
 
 @every_setting
 @few
-@given(table=tables(), rank=ranks, strength=strengths, rho=rhos, seed=seeds)
-def test_equals_its_twin(setting: Setting, table: Table, rank: int, strength: float, rho: float, seed: int) -> None:
-    problem = setting.problem(table, rank=rank, strength=strength, rho=rho)
+@given(table=tables(), rank=ranks, reg=regs, rho=rhos, seed=seeds)
+def test_equals_its_twin(setting: Setting, table: Table, rank: int, reg: float, rho: float, seed: int) -> None:
+    problem = setting.problem(table, rank=rank, reg=reg, rho=rho)
     for dtype, precision in (("float64", 2.3e-16), ("float32", 1.2e-7)):
-        by_user, by_item = setting.half_problems(table, rank=rank, strength=strength, rho=rho, dtype=dtype)
-        for side, twin in ((by_user, problem), (by_item, problem.transposed)):
-            Y = draw_factors(twin.t.shape[1], side.unknowns, seed).astype(dtype)
-            X = half_step(side, Y, dtype=dtype)
+        user_problem, item_problem = setting.half_problems(table, rank=rank, reg=reg, rho=rho, dtype=dtype)
+        for half_problem, twin in ((user_problem, problem), (item_problem, problem.transposed)):
+            Y = draw_factors(twin.t.shape[1], half_problem.unknowns, seed).astype(dtype)
+            X = half_step(half_problem, Y, dtype=dtype)
             assert_solves(twin, Y.astype(float), X, precision)
 
 
@@ -94,10 +94,10 @@ def test_extreme_weights(table: Table, rank: int, seed: int, exponents: list[int
         exponent=0.0,
         biases=True,
     )
-    problem = setting.problem(table, rank=rank, strength=1.0, rho=1.0)
-    by_user, _ = setting.half_problems(table, rank=rank, strength=1.0, rho=1.0, dtype="float64")
+    problem = setting.problem(table, rank=rank, reg=1.0, rho=1.0)
+    user_problem, _ = setting.half_problems(table, rank=rank, reg=1.0, rho=1.0, dtype="float64")
     Y = draw_factors(table.values.shape[1], rank + 1, seed)
-    assert_solves(problem, Y, half_step(by_user, Y), 2.3e-16)
+    assert_solves(problem, Y, half_step(user_problem, Y), 2.3e-16)
 
 
 @pytest.mark.slow
@@ -105,12 +105,12 @@ def test_extreme_weights(table: Table, rank: int, seed: int, exponents: list[int
 @few
 @given(table=tables(), rank=ranks, seed=seeds)
 def test_never_raises_the_objective(setting: Setting, table: Table, rank: int, seed: int) -> None:
-    problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
-    by_user, _ = setting.half_problems(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
-    X, Y = (draw_factors(n, by_user.unknowns, seed + n) for n in table.values.shape)
+    problem = setting.problem(table, rank=rank, reg=0.5, rho=2.0)
+    user_problem, _ = setting.half_problems(table, rank=rank, reg=0.5, rho=2.0, dtype="float64")
+    X, Y = (draw_factors(n, user_problem.unknowns, seed + n) for n in table.values.shape)
     X[~table.observed.any(axis=1)] = 0.0
     before = reference.objective(problem, X, Y)
-    after = reference.objective(problem, half_step(by_user, Y), Y)
+    after = reference.objective(problem, half_step(user_problem, Y), Y)
     assert after <= before * (1 + 1e-12)
 
 
@@ -119,12 +119,12 @@ def test_never_raises_the_objective(setting: Setting, table: Table, rank: int, s
 @few
 @given(table=tables(), rank=ranks, seed=seeds, size=st.sampled_from([1e-3, 0.1, 3.0]))
 def test_no_perturbation_is_better(setting: Setting, table: Table, rank: int, seed: int, size: float) -> None:
-    problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
-    by_user, _ = setting.half_problems(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
-    Y = draw_factors(table.values.shape[1], by_user.unknowns, seed)
-    X = half_step(by_user, Y)
+    problem = setting.problem(table, rank=rank, reg=0.5, rho=2.0)
+    user_problem, _ = setting.half_problems(table, rank=rank, reg=0.5, rho=2.0, dtype="float64")
+    Y = draw_factors(table.values.shape[1], user_problem.unknowns, seed)
+    X = half_step(user_problem, Y)
     best = reference.objective(problem, X, Y)
-    step = size * draw_factors(len(X), by_user.unknowns, seed + 1)
+    step = size * draw_factors(len(X), user_problem.unknowns, seed + 1)
     step[~table.observed.any(axis=1)] = 0.0
     for sign in (1.0, -1.0):
         assert reference.objective(problem, X + sign * step, Y) >= best * (1 - 1e-12)
@@ -138,11 +138,11 @@ def test_no_perturbation_is_better(setting: Setting, table: Table, rank: int, se
 @few
 @given(table=tables(), rank=ranks, seed=seeds)
 def test_items_half_step_is_the_users_of_the_transpose(setting: Setting, table: Table, rank: int, seed: int) -> None:
-    options = {"rank": rank, "strength": 0.5, "rho": 2.0, "dtype": "float64"}
-    by_item = setting.half_problems(table, **options)[1]
-    by_user = setting.half_problems(table.transposed, **options)[0]
-    Y = draw_factors(len(table.values), by_item.unknowns, seed)
-    np.testing.assert_array_equal(half_step(by_item, Y), half_step(by_user, Y))
+    options = {"rank": rank, "reg": 0.5, "rho": 2.0, "dtype": "float64"}
+    item_problem = setting.half_problems(table, **options)[1]
+    user_problem = setting.half_problems(table.transposed, **options)[0]
+    Y = draw_factors(len(table.values), item_problem.unknowns, seed)
+    np.testing.assert_array_equal(half_step(item_problem, Y), half_step(user_problem, Y))
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_bits_do_not_depend_on_threads(
 def test_a_long_row_is_solved_like_any_other(long_rowed: hs.Interactions) -> None:
     k = 5
     cost = hs.Explicit(biases=True).cost(long_rowed)
-    by_item = half_problems(
+    item_problem = half_problems(
         long_rowed,
         cost,
         rank=k,
@@ -186,7 +186,7 @@ def test_a_long_row_is_solved_like_any_other(long_rowed: hs.Interactions) -> Non
         dtype="float64",
     )[1]
     Y = draw_factors(long_rowed.n_users, k + 1, 1)
-    X = half_step(by_item, Y, threads=2)
+    X = half_step(item_problem, Y, threads=2)
     cells = long_rowed.item_positions == 0
     assert cells.sum() > 2 * LEAST_SEGMENT  # three segments
     users = long_rowed.user_positions[cells]
@@ -217,16 +217,16 @@ def test_a_singular_system_names_the_first_row() -> None:
 
 
 @pytest.mark.parametrize("columns", [3, 200])
-@pytest.mark.parametrize("strength", [0.0, np.nan])
-def test_a_singular_shared_matrix_is_never_passed_over(columns: int, strength: float) -> None:
+@pytest.mark.parametrize("reg", [0.0, np.nan])
+def test_a_singular_shared_matrix_is_never_passed_over(columns: int, reg: float) -> None:
     """With λ = 0 rounding leaves tiny pivots of either sign; infinities must not get through either."""
     rng = np.random.default_rng(0)
-    table = Table(rng.random((30, 5)) < 0.5, np.full((30, 5), 1.0 if strength == 0 else 1e200))
+    table = Table(rng.random((30, 5)) < 0.5, np.full((30, 5), 1.0 if reg == 0 else 1e200))
     for seed in range(20):
         model = hs.ALS(
             hs.Explicit(missing_weight=1.0, biases=False), rank=columns, regularization=0.0, random_state=seed
         )
-        if columns == 3 and strength == 0:
+        if columns == 3 and reg == 0:
             model.fit(table.interactions)  # rank below the number of items: nothing singular
         else:
             with pytest.raises(NumericalError):
@@ -242,10 +242,10 @@ def test_rows_longer_than_a_block_in_the_default_precisions(setting: Setting) ->
     table = Table(observed, rng.integers(1, 6, observed.shape).astype(float))
     assert observed.sum(axis=1).min() > 2 * GATHERED
     for rank in (9, 20):
-        problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
-        by_user, _ = setting.half_problems(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
-        Y = draw_factors(300, by_user.unknowns, rank).astype(np.float32)
-        X = half_step(by_user, Y, dtype="float32")
+        problem = setting.problem(table, rank=rank, reg=0.5, rho=2.0)
+        user_problem, _ = setting.half_problems(table, rank=rank, reg=0.5, rho=2.0, dtype="float64")
+        Y = draw_factors(300, user_problem.unknowns, rank).astype(np.float32)
+        X = half_step(user_problem, Y, dtype="float32")
         expected = reference.half_step(problem, Y.astype(float))
         np.testing.assert_allclose(X, expected, rtol=2e-7, atol=1e-7 * np.abs(expected).max())
 
@@ -256,12 +256,12 @@ def test_long_rows_with_missing_weights() -> None:
     data = hs.Interactions.from_arrays(np.r_[np.arange(n), 0], np.r_[np.zeros(n, int), 1], rng.normal(size=n + 1))
     cost = hs.Explicit(weight=2.0, missing_weight=0.3, biases=True).cost(data)
     options = {"regularization": RowRegularization(1.0, 1.0, bias_ratio=3.0), "dtype": "float64"}
-    by_item = half_problems(data, cost, rank=k, **options)[1]
+    item_problem = half_problems(data, cost, rank=k, **options)[1]
     Y = draw_factors(n, k + 1, 1)
     y = np.column_stack([Y[:, :k], np.ones(n)])
     A = 2.0 * y.T @ y + np.diag([1.0] * k + [3.0])
     expected = np.linalg.solve(A, 2.0 * y.T @ (data.values[:n] - cost.mean - Y[:, k]))
-    np.testing.assert_allclose(half_step(by_item, Y, threads=2)[0], expected, rtol=1e-10)
+    np.testing.assert_allclose(half_step(item_problem, Y, threads=2)[0], expected, rtol=1e-10)
 
 
 # Solved one at a time, in the primal or the dual: at any rank, if it is asked for
@@ -286,16 +286,16 @@ def wide_tables(draw: st.DrawFn) -> Table:
 @pytest.mark.slow
 @every_setting
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(table=wide_tables(), rank=st.sampled_from([1, 3, 8, 15, 16, 33, 61]), strength=strengths, rho=rhos, seed=seeds)
+@given(table=wide_tables(), rank=st.sampled_from([1, 3, 8, 15, 16, 33, 61]), reg=regs, rho=rhos, seed=seeds)
 def test_one_at_a_time_equals_the_twin(
-    blocked: None, setting: Setting, table: Table, rank: int, strength: float, rho: float, seed: int
+    blocked: None, setting: Setting, table: Table, rank: int, reg: float, rho: float, seed: int
 ) -> None:
-    problem = setting.problem(table, rank=rank, strength=strength, rho=rho)
+    problem = setting.problem(table, rank=rank, reg=reg, rho=rho)
     for dtype, precision in (("float64", 2.3e-16), ("float32", 1.2e-7)):
-        by_user, by_item = setting.half_problems(table, rank=rank, strength=strength, rho=rho, dtype=dtype)
-        for side, twin in ((by_user, problem), (by_item, problem.transposed)):
-            Y = draw_factors(twin.t.shape[1], side.unknowns, seed).astype(dtype)
-            X, loss = half_step_and_loss(side, Y, dtype=dtype)
+        user_problem, item_problem = setting.half_problems(table, rank=rank, reg=reg, rho=rho, dtype=dtype)
+        for half_problem, twin in ((user_problem, problem), (item_problem, problem.transposed)):
+            Y = draw_factors(twin.t.shape[1], half_problem.unknowns, seed).astype(dtype)
+            X, loss = half_step_and_loss(half_problem, Y, dtype=dtype)
             assert_solves(twin, Y.astype(float), X, 4 * precision)  # rotated, and turned back
             observed, missing, _ = reference.terms(twin, X.astype(float), Y.astype(float))
             scale = float(np.sum(np.where(twin.observed, twin.w * (twin.t**2 + 100 * rank), 0.0))) + missing
@@ -328,10 +328,10 @@ def test_weights_below_those_of_missing_cells_are_left_to_the_other_way() -> Non
         arrays(value, lambda table: scale, 0.5),
         0.0,
     )
-    problem = setting.problem(table, rank=7, strength=0.5, rho=1.0)
-    by_user, _ = setting.half_problems(table, rank=7, strength=0.5, rho=1.0, dtype="float64")
+    problem = setting.problem(table, rank=7, reg=0.5, rho=1.0)
+    user_problem, _ = setting.half_problems(table, rank=7, reg=0.5, rho=1.0, dtype="float64")
     Y = draw_factors(30, 7, 0)
-    X, loss = half_step_and_loss(by_user, Y)
+    X, loss = half_step_and_loss(user_problem, Y)
     np.testing.assert_allclose(X, reference.half_step(problem, Y), rtol=1e-8)
     np.testing.assert_allclose(loss, reference.terms(problem, X, Y)[:2], rtol=1e-10)
 
@@ -354,13 +354,13 @@ def test_cells_that_weigh_as_if_they_were_missing_are_no_exception(
         arrays(value, constant(weight), missing),
         0.5,
     )
-    problem = setting.problem(table, rank=21, strength=0.5, rho=1.0)
+    problem = setting.problem(table, rank=21, reg=0.5, rho=1.0)
     Y = draw_factors(90, 21, 0)
     expected = reference.half_step(problem, Y)
     for dtype, precision in (("float64", 1e-9), ("float32", 2e-4)):
-        by_user, _ = setting.half_problems(table, rank=21, strength=0.5, rho=1.0, dtype=dtype)
+        user_problem, _ = setting.half_problems(table, rank=21, reg=0.5, rho=1.0, dtype=dtype)
         X, loss = half_step_and_loss(
-            by_user, Y.astype(dtype), dtype=dtype, start=0 * expected, solver=by_name[solver]
+            user_problem, Y.astype(dtype), dtype=dtype, start=0 * expected, solver=by_name[solver]
         )
         np.testing.assert_allclose(X, expected, rtol=precision, atol=precision)
         terms = reference.terms(problem, X.astype(float), Y)[:2]
@@ -374,15 +374,15 @@ def test_cells_that_weigh_as_if_they_were_missing_are_no_exception(
 def test_steps_lower_the_objective_and_end_at_the_solution(
     blocked: None, setting: Setting, table: Table, rank: int, seed: int
 ) -> None:
-    problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
-    by_user, _ = setting.half_problems(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
-    Y, start = (draw_factors(n, by_user.unknowns, seed + n) for n in reversed(table.values.shape))
+    problem = setting.problem(table, rank=rank, reg=0.5, rho=2.0)
+    user_problem, _ = setting.half_problems(table, rank=rank, reg=0.5, rho=2.0, dtype="float64")
+    Y, start = (draw_factors(n, user_problem.unknowns, seed + n) for n in reversed(table.values.shape))
     start[~table.observed.any(axis=1)] = 0.0
     before = reference.objective(problem, start, Y)
     exact = reference.half_step(problem, Y)
     least = reference.objective(problem, exact, Y)
-    for steps in (1, 3, 3 * by_user.unknowns + 10):
-        X, loss = half_step_and_loss(by_user, Y, start=start, solver=ConjugateGradient(steps=steps))
+    for steps in (1, 3, 3 * user_problem.unknowns + 10):
+        X, loss = half_step_and_loss(user_problem, Y, start=start, solver=ConjugateGradient(steps=steps))
         after = reference.objective(problem, X, Y)
         assert least * (1 - 1e-9) <= after <= before * (1 + 1e-12)
         before = after
@@ -399,14 +399,14 @@ def test_blocks_lower_the_objective_and_end_at_the_solution(
     monkeypatch: pytest.MonkeyPatch, setting: Setting, table: Table, rank: int, seed: int
 ) -> None:
     monkeypatch.setattr(cpu, "fewest_approximate", lambda _: 0)
-    problem = setting.problem(table, rank=rank, strength=0.5, rho=2.0)
-    by_user, _ = setting.half_problems(table, rank=rank, strength=0.5, rho=2.0, dtype="float64")
-    Y, X = (draw_factors(n, by_user.unknowns, seed + n) for n in reversed(table.values.shape))
+    problem = setting.problem(table, rank=rank, reg=0.5, rho=2.0)
+    user_problem, _ = setting.half_problems(table, rank=rank, reg=0.5, rho=2.0, dtype="float64")
+    Y, X = (draw_factors(n, user_problem.unknowns, seed + n) for n in reversed(table.values.shape))
     X[~table.observed.any(axis=1)] = 0.0
     before = reference.objective(problem, X, Y)
     least = reference.objective(problem, reference.half_step(problem, Y), Y)
     for size in (64, 64, 16, 48):
-        X, loss = half_step_and_loss(by_user, Y, start=X, solver=Subspace(block_size=size))
+        X, loss = half_step_and_loss(user_problem, Y, start=X, solver=Subspace(block_size=size))
         after = reference.objective(problem, X, Y)
         assert least * (1 - 1e-9) <= after <= before * (1 + 1e-12)
         assert after - least <= (before - least) * (0.999 if setting.biases or rank > 64 else 1e-6) + 1e-9 * least
@@ -424,10 +424,10 @@ def test_rows_that_singles_cannot_solve_are_solved_in_doubles(missing: float) ->
     setting = Setting(
         "ill", hs.Explicit(missing_weight=missing, biases=False), arrays(value, constant(1), missing), 0.0
     )
-    problem = setting.problem(table, rank=38, strength=1e-9, rho=1.0)
-    by_user, _ = setting.half_problems(table, rank=38, strength=1e-9, rho=1.0, dtype="float32")
+    problem = setting.problem(table, rank=38, reg=1e-9, rho=1.0)
+    user_problem, _ = setting.half_problems(table, rank=38, reg=1e-9, rho=1.0, dtype="float32")
     Y = draw_factors(40, 38, 1).astype(np.float32)
-    X, loss = half_step_and_loss(by_user, Y, dtype="float32")
+    X, loss = half_step_and_loss(user_problem, Y, dtype="float32")
     expected = reference.half_step(problem, Y.astype(float))
     np.testing.assert_allclose(X, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     observed, others, _ = reference.terms(problem, X.astype(float), Y.astype(float))

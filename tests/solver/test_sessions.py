@@ -24,7 +24,7 @@ from halfstep.solver.session import Backend, Session, Side
 from reference_session import ReferenceBackend, dense
 from settings import SETTINGS, Setting, Table
 
-RANK, STRENGTH, RHO = 3, 0.7, 2.0
+RANK, REG, RHO = 3, 0.7, 2.0
 EXACT = hs.solvers.Cholesky()
 Problems = tuple[HalfProblem, HalfProblem]
 BACKENDS = {"one thread": CPUBackend(1), "three threads": CPUBackend(3), "reference": ReferenceBackend()}
@@ -40,8 +40,8 @@ def table() -> Table:
     return Table(observed, rng.integers(1, 6, observed.shape).astype(float))
 
 
-def problems_of(setting: Setting, table: Table, strength: float = STRENGTH) -> Problems:
-    return setting.half_problems(table, rank=RANK, strength=strength, rho=RHO, dtype="float64")
+def problems_of(setting: Setting, table: Table, reg: float = REG) -> Problems:
+    return setting.half_problems(table, rank=RANK, reg=reg, rho=RHO, dtype="float64")
 
 
 def start_of(problems: Problems, dtype: str = "float64") -> tuple[np.ndarray, np.ndarray]:
@@ -148,7 +148,7 @@ def test_approximate_solvers_end_at_the_solution(backend: Backend, kind: str, ta
 @every_backend
 def test_a_singular_system_is_an_error_with_the_first_row(backend: Backend, table: Table) -> None:
     setting = next(each for each in SETTINGS if each.name == "als-wr")
-    problems = problems_of(setting, table, strength=0.0)
+    problems = problems_of(setting, table, reg=0.0)
     P, Q = start_of(problems)
     Q[:, 0] = 0.0  # nothing determines the first factor of any user
     with backend.open(*problems, (P.copy(), Q.copy())) as session:

@@ -34,11 +34,9 @@ def test_fits_are_right_or_name_a_regularization_that_works(seed: int) -> None:
 
 
 @pytest.mark.parametrize("solver", ["auto", "cholesky", "subspace"])
-@pytest.mark.parametrize(
-    "strength", [1e-4, *(pytest.param(each, marks=pytest.mark.slow) for each in (1e-6, 1e-8)), 1e-10]
-)
-def test_fewer_items_than_factors_with_the_default_objective_of_clicks(strength: float, solver: Any) -> None:
-    model = hs.ALS(hs.Implicit(), rank=64, regularization=strength, solver=solver, random_state=0)
+@pytest.mark.parametrize("reg", [1e-4, *(pytest.param(each, marks=pytest.mark.slow) for each in (1e-6, 1e-8)), 1e-10])
+def test_fewer_items_than_factors_with_the_default_objective_of_clicks(reg: float, solver: Any) -> None:
+    model = hs.ALS(hs.Implicit(), rank=64, regularization=reg, solver=solver, random_state=0)
     model.fit(few_items())
     assert all(min(line.observed, line.missing, line.regularization) >= 0 for line in model.history_)
     scores = model.user_factors_ @ model.item_factors_.T
@@ -73,11 +71,11 @@ def test_rows_that_lose_precision_in_float32_are_solved_in_float64(missing: floa
         rng = np.random.default_rng(seed)
         table = Table(rng.random((20, 6)) < 0.5, rng.normal(size=(20, 6)))
         setting = next(each for each in SETTINGS if each.name == ("plain" if missing else "signed"))
-        problem = setting.problem(table, rank=8, strength=1e-7, rho=1.0)
-        by_user, _ = setting.half_problems(table, rank=8, strength=1e-7, rho=1.0, dtype="float32")
+        problem = setting.problem(table, rank=8, reg=1e-7, rho=1.0)
+        user_problem, _ = setting.half_problems(table, rank=8, reg=1e-7, rho=1.0, dtype="float32")
         Y = rng.normal(size=(6, 8)).astype(np.float32)
         expected = reference.half_step(problem, Y.astype(float))
-        X, loss = half_step_and_loss(by_user, Y, dtype="float32")
+        X, loss = half_step_and_loss(user_problem, Y, dtype="float32")
         np.testing.assert_allclose(X @ Y.T, expected @ Y.T, atol=2e-4)
         assert loss is not None
         assert min(loss) >= 0
@@ -101,7 +99,7 @@ def test_biases_where_observed_and_missing_cells_weigh_alike(dtype: str, solver:
         iterations=10,
         random_state=0,  # type: ignore[arg-type]
     ).fit(data)
-    problem = setting.problem(table, rank=40, strength=0.1, rho=1.0)
+    problem = setting.problem(table, rank=40, reg=0.1, rho=1.0)
     problem.w = np.ones_like(problem.w)
     problem.t = table.values - model.mean_
     items = np.column_stack([model.item_factors_, model.item_biases_]).astype(float)
@@ -198,9 +196,9 @@ def test_curvature_that_is_noise_is_not_followed() -> None:
     rng = np.random.default_rng(3)
     table = Table(rng.random((50, 30)) < 0.8, rng.normal(size=(50, 30)) * 100)
     setting = next(each for each in SETTINGS if each.name == "signed")
-    problem = setting.problem(table, rank=48, strength=1e-6, rho=1.0)
-    by_user, _ = setting.half_problems(table, rank=48, strength=1e-6, rho=1.0, dtype="float32")
+    problem = setting.problem(table, rank=48, reg=1e-6, rho=1.0)
+    user_problem, _ = setting.half_problems(table, rank=48, reg=1e-6, rho=1.0, dtype="float32")
     Y = rng.normal(size=(30, 48)).astype(np.float32)
     expected = reference.half_step(problem, Y.astype(float))
-    X, _ = half_step_and_loss(by_user, Y, dtype="float32", start=0 * expected, solver="cg")
+    X, _ = half_step_and_loss(user_problem, Y, dtype="float32", start=0 * expected, solver="cg")
     np.testing.assert_allclose(X, expected, atol=1e-3 * np.abs(expected).max())

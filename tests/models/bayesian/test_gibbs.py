@@ -48,7 +48,7 @@ def run(side, Y, prior, *, dtype: str, threads: int = 1):
     fixed, X = empty_factors(len(Y), K, dtype), empty_factors(len(side.indptr) - 1, K, dtype)
     fixed[:, :K] = Y
     with CPU(threads) as backend:
-        loss = backend.half_step_and_loss(backend.load(side), fixed, X, prior=prior)
+        loss = backend.half_step_and_loss(backend.plan(side), fixed, X, prior=prior)
     assert not X[:, K:].any(), "the padding must stay 0"
     return X[:, :K], loss
 
@@ -71,7 +71,7 @@ def test_rows_with_a_prior_equal_the_twin(
     rng = np.random.default_rng(seed)
     table = Table(rng.random((11, 14)) < 0.4, rng.normal(size=(11, 14)))
     table.observed[0, 0], table.observed[1] = True, False
-    problem = setting.problem(table, rank=rank, strength=ridge, rho=2.0)
+    problem = setting.problem(table, rank=rank, reg=ridge, rho=2.0)
     K = rank + setting.biases
     prior = some_prior(rng, 11, K, one_mean=one_mean, noisy=noisy)
     Y = rng.normal(size=(14, K))
@@ -86,7 +86,7 @@ def test_rows_with_a_prior_equal_the_twin(
         ridges = problem.row_lambda[u] * np.diag([1.0] * rank + [problem.rho] * setting.biases)
         expected[u] = reference.draw_row(A + prior.precision, b + (prior.precision + ridges) @ mean, noise[u])
     for dtype, precision in (("float64", 1e-10), ("float32", 3e-3)):
-        side, _ = setting.half_problems(table, rank=rank, strength=ridge, rho=2.0, dtype=dtype)
+        side, _ = setting.half_problems(table, rank=rank, reg=ridge, rho=2.0, dtype=dtype)
         X, loss = run(side, Y, prior, dtype=dtype)
         np.testing.assert_allclose(X, expected, atol=precision * np.abs(expected).max())
         observed, missing, _ = reference.terms(problem, X.astype(float), Y)

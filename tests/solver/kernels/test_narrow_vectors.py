@@ -28,16 +28,17 @@ solvers = {"cholesky": Cholesky(), "cg": ConjugateGradient(steps=120), "subspace
 rng = np.random.default_rng(0)
 table = Table(rng.random((60, 90)) < 0.5, rng.choice([-1.0, 0.0, 1.0, 2.5, 5.0], (60, 90)))
 (setting,) = [each for each in SETTINGS if each.name == "ials"]
-problem = setting.problem(table, rank=37, strength=0.5, rho=2.0)
+problem = setting.problem(table, rank=37, reg=0.5, rho=2.0)
 Y = rng.normal(size=(90, 37))
 expected = reference.half_step(problem, Y)
 for dtype, precision, names in (
     ("float64", 1e-9, ["cholesky"]),  # one, as compiling is what takes long
     ("float32", 1e-3, ["cholesky", "cg", "subspace"]),
 ):
-    side, _ = setting.half_problems(table, rank=37, strength=0.5, rho=2.0, dtype=dtype)
+    half_problem, _ = setting.half_problems(table, rank=37, reg=0.5, rho=2.0, dtype=dtype)
     for solver in names:
-        X, loss = half_step_and_loss(side, Y.astype(dtype), dtype=dtype, start=0 * expected, solver=solvers[solver])
+        options = {"dtype": dtype, "start": 0 * expected, "solver": solvers[solver]}
+        X, loss = half_step_and_loss(half_problem, Y.astype(dtype), **options)
         np.testing.assert_allclose(X, expected, rtol=precision, atol=precision, err_msg=f"{dtype} {solver}")
         np.testing.assert_allclose(loss, reference.terms(problem, X.astype(float), Y)[:2], rtol=10 * precision)
 print("all equal")

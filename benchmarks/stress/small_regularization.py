@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import halfstep as hs
-from halfstep.errors import NumericalError
+from halfstep.errors import NumericalError, PoorFitWarning
 from halfstep.models.als import EXACT_RANK
 from halfstep.solvers import NAMES
 
@@ -154,4 +154,5 @@ def main(fits: int = 2000) -> int:
 
 if __name__ == "__main__":
     warnings.simplefilter("error")
+    warnings.simplefilter("ignore", PoorFitWarning)  # of arithmetic on small data
     sys.exit(min(main(*map(int, sys.argv[1:])), 1))

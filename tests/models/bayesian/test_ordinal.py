@@ -24,10 +24,10 @@ from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.cpu_session import CPUBackend
 from halfstep.solver.kernels.ordinal import (
-    Latent,
-    draw_latents,
-    of_interval,
-    sum_categories,
+    LatentArrays,
+    interval_likelihood,
+    sample_latent_targets,
+    sum_likelihoods,
     truncated_normal,
     uniform,
 )
@@ -89,7 +89,7 @@ def log_interval(a: float, b: float) -> float:
 @given(ends=intervals)
 def test_probabilities_of_intervals_and_their_derivatives(ends: tuple[float, float]) -> None:
     a, b = ends
-    log_p, at_a, at_b = of_interval(a, b)
+    log_p, at_a, at_b = interval_likelihood(a, b)
     expected = log_interval(a, b)
     assert log_p == pytest.approx(expected, rel=1e-8, abs=1e-9)
     for end, found in ((a, at_a), (b, at_b)):
@@ -110,8 +110,8 @@ def test_truncated_draws_have_the_moments_of_scipys(ends: tuple[float, float]) -
     targets, none = np.empty(n), np.empty(0, np.int64)
     bounds = np.concatenate([[-np.inf], np.array(ends)[np.isfinite(ends)] + score, [np.inf]])
     category = np.full(n, 0 if ends[0] == -np.inf else 1, np.uint8)
-    latent = Latent(targets, others=targets[:0], places=none, numbers=none)
-    draw_latents(0, n, np.full(n, score), category, bounds, np.uint64(11), latent)
+    latent = LatentArrays(targets, transposed_targets=targets[:0], transposed_positions=none, streams=none)
+    sample_latent_targets(0, n, np.full(n, score), category, bounds, np.uint64(11), latent)
     expected = stats.truncnorm(*ends, loc=score)
     assert stats.kstest(targets, expected.cdf).pvalue > 1e-3
     assert targets.mean() == pytest.approx(expected.mean(), abs=4 * expected.std() / np.sqrt(n))
@@ -142,7 +142,7 @@ def test_sums_by_category_equal_the_twin(seed: int, n_cuts: int, scale: float) -
     bounds = np.concatenate([[-np.inf], np.sort(rng.normal(size=n_cuts)) + 0.3 * np.arange(n_cuts), [np.inf]])
     scores, categories = scale * rng.normal(size=n), rng.integers(0, n_cuts + 1, n).astype(np.uint8)
     sums = np.empty((n_cuts + 1, 5))
-    sum_categories(0, n, scores, categories, bounds, sums)
+    sum_likelihoods(0, n, scores, categories, bounds, sums)
     for r in range(n_cuts + 1):
         own = scores[categories == r]
 

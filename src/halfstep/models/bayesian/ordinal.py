@@ -31,11 +31,11 @@ from halfstep.objective.objective import Cost, is_repeated
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.kernels.ordinal import (
     N_SUMS,
-    Latent,
-    draw_latents,
+    LatentArrays,
     mean_probabilities,
+    sample_latent_targets,
     score_cells,
-    sum_categories,
+    sum_likelihoods,
 )
 from halfstep.solver.layout import Factors
 from halfstep.solver.schedule import HalfStepPlan
@@ -153,11 +153,11 @@ class Latents:
         places = none if opposite_places is None else opposite_places
         dtype = problem.targets.dtype
         self.targets = np.zeros(len(numbers), dtype), np.zeros(len(places), dtype)
-        self._latent = Latent(
+        self._latent = LatentArrays(
             self.targets[0],
-            others=self.targets[1],
-            places=places,
-            numbers=none if streams is None else streams,
+            transposed_targets=self.targets[1],
+            transposed_positions=places,
+            streams=none if streams is None else streams,
         )
         self._pieces = [
             (start, min(start + CELLS_AT_ONCE, len(numbers))) for start in range(0, len(numbers), CELLS_AT_ONCE)
@@ -177,7 +177,7 @@ class Latents:
         bounds = _bounds(cuts)
 
         def draw(first: int, last: int) -> None:
-            draw_latents(first, last, self._scores, self.numbers, bounds, key, self._latent)
+            sample_latent_targets(first, last, self._scores, self.numbers, bounds, key, self._latent)
 
         self._run([partial(draw, first, last) for first, last in self._pieces])
 
@@ -221,7 +221,7 @@ class Latents:
         bounds, parts = _bounds(cuts), np.empty((len(self._pieces), len(cuts) + 1, N_SUMS))
 
         def add(number: int, first: int, last: int) -> None:
-            sum_categories(first, last, self._scores, self.numbers, bounds, parts[number])
+            sum_likelihoods(first, last, self._scores, self.numbers, bounds, parts[number])
 
         self._run([partial(add, number, *piece) for number, piece in enumerate(self._pieces)])
         total: Floats = parts.sum(axis=0)

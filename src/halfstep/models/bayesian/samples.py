@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.models.bayesian.hyperpriors import Hyperparameters
-from halfstep.solver.kernels.posterior import Sampled, Spread, mean_scores, quantiles
+from halfstep.solver.kernels.posterior import SampleArrays, VarianceArrays, central_intervals, mean_scores
 from halfstep.solver.threads import Run
 
 if TYPE_CHECKING:
@@ -108,12 +108,12 @@ class SideSamples:
         return Hyperparameters.of_root(mean, self.roots[number, :unknowns, :unknowns])
 
     @property
-    def sampled(self) -> Sampled:
+    def sampled(self) -> SampleArrays:
         """Factors, biases and means as kernels take them: read-only, as those of a file are."""
         views = self.factors.view(), self.biases.view(), self.means.view()
         for view in views:
             view.flags.writeable = False
-        return Sampled(*views)
+        return SampleArrays(*views)
 
     @property
     def covariances(self) -> NDArray[np.float64]:
@@ -261,11 +261,11 @@ class Samples:
         return 4 * unknowns * (n_users + n_items + n_features + 2) + 8 * (2 * unknowns**2 + 1 + n_cuts)
 
     @property
-    def spread(self) -> Spread:
+    def spread(self) -> VarianceArrays:
         """What is not known of a score, as kernels take it."""
         users, items = self.users, self.items
         new = np.array(users.is_new), np.array(items.is_new)
-        return Spread(np.array(self.noise), users.covariances, items.covariances, *new)
+        return VarianceArrays(np.array(self.noise), users.covariances, items.covariances, *new)
 
     def scores(self, u: Positions, i: Positions, run: Run) -> NDArray[np.float64]:
         """The mean score of pairs of positions over all samples; −1 stands for an id never seen."""
@@ -290,7 +290,7 @@ class Samples:
         normal = NormalDist().inv_cdf(0.5 * (1.0 + share))
 
         def find(some: slice) -> None:
-            quantiles(u[some], i[some], users, items, spread, share, normal, out[some])
+            central_intervals(u[some], i[some], users, items, spread, share, normal, out[some])
 
         run([partial(find, some) for some in _slices(len(u), PAIRS_AT_ONCE)])
         return out

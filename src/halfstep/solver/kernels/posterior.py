@@ -1,9 +1,10 @@
-"""Predictions from samples of a posterior: means, and quantiles of mixtures of normal distributions.
+"""Posterior predictive means and quantiles, from samples of a factorization.
 
-Sample s says that the pair (u, i) is N(μ_s, v_s), with the score μ_s = p·q + b + c of its own factors and biases, and
-the variance v_s: 1/τ_s, and what is not known of rows or columns without observations.
+Given sample s, an observation of the pair (u, i) is N(μ_s, v_s), with the score μ_s = p·q + b + c and the variance
+v_s = 1/τ_s plus the prior variance of rows and columns without observations. The predictive distribution is the
+mixture over all samples.
 
-Why it is written out: the samples of a pair lie side by side, and no array of pairs × samples is made.
+Written out to avoid an array of pairs × samples: the samples of a row are contiguous in memory.
 """
 
 from __future__ import annotations
@@ -17,58 +18,58 @@ from numpy.typing import NDArray
 from halfstep._support.jit import inner, kernel
 
 Floats = NDArray[np.floating]
-Doubles = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 Ints = NDArray[np.integer]
-Singles = NDArray[np.float32]
-Marks = NDArray[np.bool_]
+Float32Array = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
 
-STEPS = 60  # of Newton's method at most; a handful are needed
-EXACT = 1e-9  # of a probability
+MAX_STEPS = 60  # of Newton's method, which takes a few
+TOLERANCE = 1e-9  # of a probability
 
 
-class Sampled(NamedTuple):
-    """The rows of each sample, or its columns.
+class SampleArrays(NamedTuple):
+    """The rows, or columns, in every sample.
 
     Attributes
     ----------
     factors : ndarray of shape (n_rows, samples, k)
     biases : ndarray of shape (n_rows, samples)
     means : ndarray of shape (samples, k + 1)
-        What the rows of a sample are drawn around; for ids never seen.
+        Prior means of the rows, [factors | bias]; used for unknown ids.
     """
 
-    factors: Singles
-    biases: Singles
-    means: Singles
+    factors: Float32Array
+    biases: Float32Array
+    means: Float32Array
 
 
-class Spread(NamedTuple):
-    """What is not known of a score.
+class VarianceArrays(NamedTuple):
+    """The components of the predictive variance.
 
     Attributes
     ----------
     noise : ndarray of shape (samples,)
         τ.
-    rows, columns : ndarray of shape (samples, k + 1, k + 1)
-        The covariances with which rows, or columns, are drawn around their means.
+    row_covariances, column_covariances : ndarray of shape (samples, k + 1, k + 1)
+        Prior covariances.
     row_is_new, column_is_new : ndarray of bool
-        Which of them have no observations.
+        True for rows and columns without observations.
     """
 
-    noise: Doubles
-    rows: Doubles
-    columns: Doubles
-    row_is_new: Marks
-    column_is_new: Marks
+    noise: Float64Array
+    row_covariances: Float64Array
+    column_covariances: Float64Array
+    row_is_new: BoolArray
+    column_is_new: BoolArray
 
 
 @kernel
-def mean_scores(u: Ints, i: Ints, rows: Sampled, columns: Sampled, out: Doubles) -> None:
-    """The mean score of each pair over all samples; −1 stands for an id never seen."""
+def mean_scores(u: Ints, i: Ints, rows: SampleArrays, columns: SampleArrays, out: Float64Array) -> None:
+    """Average the score of each pair over all samples; −1 is the position of an unknown id."""
     samples = rows.factors.shape[1]
     scores = np.empty(samples, np.float64)
     for n in range(len(u)):
-        score_all(u[n], i[n], rows, columns, scores)
+        pair_scores(u[n], i[n], rows, columns, scores)
         total = 0.0
         for s in range(samples):
             total += scores[s]
@@ -76,8 +77,8 @@ def mean_scores(u: Ints, i: Ints, rows: Sampled, columns: Sampled, out: Doubles)
 
 
 @inner
-def score_all(u: int, i: int, rows: Sampled, columns: Sampled, scores: Doubles) -> None:
-    """The score of one pair in each sample."""
+def pair_scores(u: int, i: int, rows: SampleArrays, columns: SampleArrays, scores: Float64Array) -> None:
+    """Compute the score of one pair in each sample."""
     P, b, M = rows
     Q, c, N = columns
     k = P.shape[2]
@@ -90,43 +91,57 @@ def score_all(u: int, i: int, rows: Sampled, columns: Sampled, scores: Doubles) 
 
 
 @kernel
-def quantiles(
-    u: Ints, i: Ints, rows: Sampled, columns: Sampled, spread: Spread, share: float, normal: float, out: Doubles
+def central_intervals(
+    u: Ints,
+    i: Ints,
+    rows: SampleArrays,
+    columns: SampleArrays,
+    variance_arrays: VarianceArrays,
+    probability: float,
+    normal_end: float,
+    out: Float64Array,
 ) -> None:
-    """The ends that have (1 − share) / 2 of each pair's mixture beyond them, to out[n, :2].
+    """Write the ends of each pair's central predictive interval to out[n, :2].
 
-    `normal` is the standard normal distribution's upper end.
+    `normal_end` is the upper end of that interval for N(0, 1), used as the starting point.
     """
     samples = rows.factors.shape[1]
-    scores, spreads = np.empty(samples, np.float64), np.empty(samples, np.float64)
+    scores, deviations = np.empty(samples, np.float64), np.empty(samples, np.float64)
     for n in range(len(u)):
-        score_all(u[n], i[n], rows, columns, scores)
-        variances_all(u[n], i[n], rows, columns, spread, spreads)
+        pair_scores(u[n], i[n], rows, columns, scores)
+        pair_variances(u[n], i[n], rows, columns, variance_arrays, deviations)
         mean = variance = 0.0
         for s in range(samples):
             mean += scores[s] / samples
-            variance += (spreads[s] + scores[s] ** 2) / samples
-            spreads[s] = math.sqrt(spreads[s])
+            variance += (deviations[s] + scores[s] ** 2) / samples
+            deviations[s] = math.sqrt(deviations[s])
         deviation = math.sqrt(max(variance - mean**2, 0.0))
-        out[n, 0] = quantile(scores, spreads, 0.5 * (1.0 - share), mean - normal * deviation)
-        out[n, 1] = quantile(scores, spreads, 0.5 * (1.0 + share), mean + normal * deviation)
+        out[n, 0] = mixture_quantile(scores, deviations, 0.5 * (1.0 - probability), mean - normal_end * deviation)
+        out[n, 1] = mixture_quantile(scores, deviations, 0.5 * (1.0 + probability), mean + normal_end * deviation)
 
 
 @inner
-def variances_all(u: int, i: int, rows: Sampled, columns: Sampled, spread: Spread, variances: Doubles) -> None:
-    """The variance of an observation of one pair in each sample, given its score."""
+def pair_variances(
+    u: int,
+    i: int,
+    rows: SampleArrays,
+    columns: SampleArrays,
+    variance_arrays: VarianceArrays,
+    variances: Float64Array,
+) -> None:
+    """Compute the predictive variance of one pair in each sample."""
     P, _, M = rows
     Q, _, N = columns
-    noise, S, T, row_is_new, column_is_new = spread
+    noise, S, T, row_is_new, column_is_new = variance_arrays
     k = P.shape[2]
     new_row, new_column = u < 0 or row_is_new[u], i < 0 or column_is_new[i]
     for s in range(len(variances)):
         v = 1.0 / noise[s]
         p, q = P[u, s] if u >= 0 else M[s], Q[i, s] if i >= 0 else N[s]
         if new_row:
-            v += of_features(S, s, q, k)
+            v += quadratic_form(S, s, q, k)
         if new_column:
-            v += of_features(T, s, p, k)
+            v += quadratic_form(T, s, p, k)
         if new_row and new_column:
             for a in range(k):
                 for d in range(k):
@@ -135,7 +150,7 @@ def variances_all(u: int, i: int, rows: Sampled, columns: Sampled, spread: Sprea
 
 
 @inner
-def of_features(S: Doubles, s: int, y: Singles, k: int) -> float:
+def quadratic_form(S: Float64Array, s: int, y: Float32Array, k: int) -> float:
     """[y | 1]ᵀ S_s [y | 1]."""
     total = 0.0
     for a in range(k):
@@ -147,27 +162,27 @@ def of_features(S: Doubles, s: int, y: Singles, k: int) -> float:
 
 
 @inner
-def quantile(means: Doubles, spreads: Doubles, share: float, start: float) -> float:
-    """The number below which the mixture of N(means, spreads²) has the share: Newton's method between bounds."""
+def mixture_quantile(means: Float64Array, deviations: Float64Array, probability: float, start: float) -> float:
+    """Return the quantile of the equal mixture of N(means, deviations²), by bracketed Newton steps."""
     samples = len(means)
     low, high = np.inf, -np.inf
-    for s in range(samples):  # each component has less, or more, than the share there
-        low, high = min(low, means[s] - 9.0 * spreads[s]), max(high, means[s] + 9.0 * spreads[s])
+    for s in range(samples):
+        low, high = min(low, means[s] - 9.0 * deviations[s]), max(high, means[s] + 9.0 * deviations[s])
     x = start
-    for _ in range(STEPS):
+    for _ in range(MAX_STEPS):
         if not low < x < high:
             x = 0.5 * (low + high)
         below = density = 0.0
         for s in range(samples):
-            z = (x - means[s]) / spreads[s]
+            z = (x - means[s]) / deviations[s]
             below += 0.5 * math.erfc(-z * math.sqrt(0.5)) / samples
-            density += math.exp(-0.5 * z * z) / spreads[s] / samples
-        if abs(below - share) < EXACT:
+            density += math.exp(-0.5 * z * z) / deviations[s] / samples
+        if abs(below - probability) < TOLERANCE:
             break
-        if below > share:
+        if below > probability:
             high = x
         else:
             low = x
-        step = (below - share) * math.sqrt(2.0 * math.pi) / max(density, 1e-300)
+        step = (below - probability) * math.sqrt(2.0 * math.pi) / max(density, 1e-300)
         x -= step
     return x

@@ -1,12 +1,11 @@
-"""Stochastic gradient descent on a biased factorisation: one pass over all ratings, one rating at a time.
+"""Stochastic gradient descent on a biased factorization.
 
-Legend: entry n is in row ``rows[n]`` = u and column ``columns[n]`` = i; ``targets[n]`` is what is left of its
-rating once the mean is taken off. ``P``, ``Q`` are the factors of rows and columns, ``row_biases`` and
-``column_biases`` their biases; all four are updated in place.
+Legend: rating n is in row ``rows[n]`` = u and column ``columns[n]`` = i; ``targets[n]`` is the rating minus the mean.
+``P``, ``Q`` are the factors of rows and columns, ``row_biases`` and ``column_biases`` their biases; all four are
+updated in place.
 
-Written out because every step needs the outcome of the one before: nothing here is a matrix product. Plain
-two-dimensional indexing is what the compiler vectorises best: a flat view of the factors took three times as
-long, unsigned indices and a buffer for the row's factors gained nothing.
+Written out because each step depends on the previous one. Plain two-dimensional indexing vectorizes best: a flat view
+of the factors took three times as long.
 """
 
 from __future__ import annotations
@@ -29,14 +28,13 @@ def sgd_epoch(
     learning_rate: float,
     regularization: float,
 ) -> float:
-    """Visit the entries in order; return the sum of the squared errors, each taken just before its step.
+    """Run an epoch; return the sum of squared errors, each computed just before its step.
 
-    With e = t − b_u − b_i − p·q, learning rate γ and regularisation λ, a step is
+    With e = t − b_u − b_i − p·q, learning rate γ and regularization λ, a step is
 
         b ← b + γ(e − λ b),    p ← p + γ(e q − λ p),    q ← q + γ(e p − λ q)
 
-    where the last two both read the old p and q. Entries of one row are best visited one after the other: its
-    factors then stay in the cache.
+    where the last two both use the old p and q. Ratings should be grouped by row, so that its factors stay in cache.
     """
     rank = P.shape[1]
     shrink = 1.0 - learning_rate * regularization

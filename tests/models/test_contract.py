@@ -17,7 +17,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 import halfstep as hs
-from halfstep.cli.options import NAMES
+from halfstep.cli.model_options import CLASSES
 from halfstep.errors import DataError, NotFittedError, NumericalError, ParameterError, UnknownIdError
 from halfstep.models.pretrained import PretrainedFactors
 from shell import fitted as fitted_by_command
@@ -393,7 +393,8 @@ class TestDefaults:
         table = tmp_path / "ratings.csv"
         columns = {"user": DATA.user_ids, "item": DATA.item_ids, "value": DATA.values}
         pd.DataFrame(columns).to_csv(table, index=False)
-        model = hs.load(fitted_by_command(table, "--model-type", NAMES[KINDS[kind]].value, to=tmp_path / "model"))
+        (name,) = (name for name, each in CLASSES.items() if each is KINDS[kind])
+        model = hs.load(fitted_by_command(table, "--model-type", name, to=tmp_path / "model"))
         default = KINDS[kind]()
         if hasattr(default, "random_state"):
             default.random_state = 0  # a command gives the same model each time

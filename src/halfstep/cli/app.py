@@ -15,6 +15,7 @@ from halfstep.cli.doctor import doctor
 from halfstep.cli.evaluate import evaluate
 from halfstep.cli.exits import EPILOG, flushed, guarded, prepare_streams, stop_on_signals
 from halfstep.cli.fit import fit
+from halfstep.cli.grouped import expand_groups
 from halfstep.cli.info import info
 from halfstep.cli.lists import recommend, similar
 from halfstep.cli.tune import tune
@@ -29,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (fit, update, info, recommend, similar, evaluate, tune, data, doctor):
-    app.command()(guarded(command))
+    app.command()(guarded(expand_groups(command)))
 
 
 @app.callback(invoke_without_command=True)

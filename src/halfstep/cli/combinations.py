@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
 
-from halfstep.cli.options import ModelType
 from halfstep.errors import ParameterError
 from halfstep.evaluation.metric_names import PER_PAIR
 
@@ -30,16 +30,16 @@ HOW_TO_FIT = (
     "missing_weight",
     "biases",
 )
-USED_BY: Mapping[ModelType, frozenset[str]] = {
-    ModelType.als: frozenset(HOW_TO_FIT),
-    ModelType.bayesian: frozenset({"rank", "iterations", "biases"}),
-    ModelType.sgd: frozenset({"rank", "regularization", "iterations"}),
-    ModelType.global_mean: frozenset(),
-    ModelType.item_bias: frozenset({"regularization"}),
-    ModelType.user_item_bias: frozenset({"iterations"}),
-    ModelType.popularity: frozenset(),
+USED_BY: Mapping[str, tuple[str, ...]] = {
+    "als": HOW_TO_FIT,
+    "bayesian": ("rank", "iterations", "biases"),
+    "sgd": ("rank", "regularization", "iterations"),
+    "global-mean": (),
+    "item-bias": ("regularization",),
+    "user-item-bias": ("iterations",),
+    "popularity": (),
 }  # the options of `HOW_TO_FIT` that a class supports
-ITERATIVE = (ModelType.als, ModelType.bayesian, ModelType.sgd)
+ITERATIVE = ("als", "bayesian", "sgd")
 SEARCHED = {
     "missing_weight": "objective.missing_weight",
     "biases": "objective.biases",
@@ -60,7 +60,7 @@ class Rule(NamedTuple):
 
 
 def _is_text(given: Given) -> bool:
-    return given["output"] is not None and given["output"].suffix.lower() in (".csv", ".tsv")
+    return given["output"] is not None and Path(given["output"]).suffix.lower() in (".csv", ".tsv")
 
 
 def _needs_no_cutoff(given: Given) -> bool:
@@ -73,15 +73,15 @@ def _is_searched(option: str) -> Callable[[Given], bool]:
     return lambda given: any(text.partition("=")[0] == SEARCHED[option] for text in given["space"] or ())
 
 
-def _is_of(model_type: ModelType) -> Callable[[Given], bool]:
-    return lambda given: bool(given["model_type"] is model_type)
+def _is_of(model_type: str) -> Callable[[Given], bool]:
+    return lambda given: bool(given["model_type"] == model_type)
 
 
 OF_TYPES = tuple(
     Rule(
         tuple(option for option in HOW_TO_FIT if option not in used),
         _is_of(model_type),
-        f"--model-type {model_type.value} does not support it",
+        f"--model-type {model_type} does not support it",
     )
     for model_type, used in USED_BY.items()
 )

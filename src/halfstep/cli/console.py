@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -36,6 +36,12 @@ def note(text: str) -> None:
     """Print a line on standard error; errors of writing are ignored."""
     with suppress(OSError):
         print(printable(text), file=sys.stderr)
+
+
+def note_all(lines: Iterable[str]) -> None:
+    """Print lines on standard error."""
+    for line in lines:
+        note(line)
 
 
 def counted(count: int, noun: str) -> str:

@@ -17,6 +17,7 @@ import typer
 
 from halfstep.cli.combinations import UsageError, check_combination
 from halfstep.cli.console import note
+from halfstep.cli.grouped import with_parameters
 from halfstep.cli.wording import in_terms_of_options
 from halfstep.errors import FitInterruptedWarning, HalfstepError
 
@@ -132,16 +133,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             note(f"halfstep: {in_terms_of_options(' '.join(_worded(error).split()), context)}")
             raise typer.Exit(WRONG_USAGE if isinstance(error, UsageError) else ERROR) from None
 
-    return _with_context(run, command)
-
-
-def _with_context(run: Callable[..., None], command: Callable[..., None]) -> Callable[..., None]:
-    """Add a parameter for the context of Typer to the signature of a command."""
-    signature = inspect.signature(command, eval_str=True)
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    run.__signature__ = signature.replace(parameters=[context, *signature.parameters.values()])  # type: ignore[attr-defined]
-    run.__annotations__ = {"context": typer.Context, **command.__annotations__}
-    return run
+    return with_parameters(run, [context, *inspect.signature(command, eval_str=True).parameters.values()])
 
 
 def _forget_output() -> None:

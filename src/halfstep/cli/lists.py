@@ -15,7 +15,17 @@ from halfstep._support.suggestions import close_texts
 from halfstep.cli import options
 from halfstep.cli.combinations import UsageError
 from halfstep.cli.console import note, print_json, print_list
-from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output
+from halfstep.cli.options import data_option
+from halfstep.cli.outputs import Output, check_outputs, print_result
+from halfstep.cli.table_options import (
+    Encoding,
+    Header,
+    Separator,
+    TitleColumn,
+    TitleId,
+    column_named,
+    read_titles,
+)
 from halfstep.cli.tables import SUFFIXES, dicts_of, write_lists
 from halfstep.data.files.id_tables import read_ids
 from halfstep.data.files.table_file import Options
@@ -35,60 +45,46 @@ EscapeFormulas = Annotated[
         "which begin with =, +, - or @.",
     ),
 ]
-Titles = Annotated[
-    str | None,
-    typer.Option(
-        help="A table of item ids and titles to show. Default: the titles in the model.",
-        show_default=False,
-        rich_help_panel=options.DATA,
-    ),
-]
-Header = Annotated[
-    bool,
-    typer.Option(
-        "--header/--no-header",
-        help="Whether the first line names the columns. If not, columns are numbered from 0.",
-        rich_help_panel=options.DATA,
-    ),
-]
-Separator = Annotated[
-    str | None,
-    typer.Option(help="Field separator of text. Default: detected.", rich_help_panel=options.DATA),
-]
-Encoding = Annotated[
-    str, typer.Option(help="Encoding of text, such as latin-1 or utf-16.", rich_help_panel=options.DATA)
-]
+
+
+def _output_option(what: str) -> Any:
+    text = f"Write the lists, of all {what} if none are named, to a csv, tsv or parquet file. Default: print them."
+    return typer.Option("-o", "--output", help=text)
 
 
 @dataclass(frozen=True)
-class _Tables:
-    """How tables of users and of titles are read."""
+class ListTableOptions:
+    """Tables of titles and of users."""
 
-    header: bool
-    separator: str | None
-    encoding: str
+    titles: Annotated[
+        str | None,
+        data_option(help="A table of item ids and titles to show. Default: the titles in the model."),
+    ] = None
+    title_column: TitleColumn = None
+    title_id: TitleId = None
+    header: Header = True
+    separator: Separator = None
+    encoding: Encoding = "utf-8"
 
     @property
-    def options(self) -> Options:
+    def _format(self) -> Options:
         separator = "\t" if self.separator == "\\t" else self.separator
         return Options(separator=separator, header=self.header, encoding=self.encoding)
 
-    def column(self, name: str) -> str | int:
-        """Return a column from its name or position."""
-        return options.column_named(name, has_header=self.header)
-
-    def users(self, path: str, column: str | None, model: Any) -> Any:
+    def read_users(self, path: str, column: str | None, model: Any) -> Any:
         """Read the ids of users; without a header, the default is the first column."""
         name = column or ("user" if self.header else "0")
-        return read_ids(path, "user", self.column(name), model.users_, self.options)
+        return read_ids(path, "user", column_named(name, has_header=self.header), model.users_, self._format)
 
-    def titles(self, path: str | None, title: str | None, title_id: str | None, model: Any) -> Titled:
-        """Return the titles in a model, and those of a table, which take precedence."""
+    def read_titles(self, model: Any) -> Titled:
+        """Return the titles in a model, and those of the table, which take precedence."""
         data = model.interactions_
         known: Titled = None if data is None else data.item_titles
-        if path is None:
+        if self.titles is None:
             return known
-        found = options.read_titles(path, model.items_, self.options, title, title_id, usual_item="item")
+        found = read_titles(
+            self.titles, model.items_, self._format, self.title_column, self.title_id, usual_item="item"
+        )
         return {**(known or {}), **found}
 
 
@@ -97,38 +93,22 @@ def recommend(
     users: Annotated[
         list[str] | None, typer.Argument(help="User ids; -- comes before negative ones.", show_default=False)
     ] = None,
+    *,
     users_from: Annotated[
         str | None,
-        typer.Option(
-            help="Recommend to the users in a table; - for standard input. Default: the users given as arguments.",
-            show_default=False,
-            rich_help_panel=options.DATA,
+        data_option(
+            help="Recommend to the users in a table; - for standard input. Default: the users given as arguments."
         ),
     ] = None,
     user: Annotated[
         str | None,
-        typer.Option(
-            help="Column of user ids, by name or by position from 0. Default: 'user', or 0 without a header.",
-            show_default=False,
-            rich_help_panel=options.DATA,
+        data_option(
+            help="Column of user ids, by name or by position from 0. Default: 'user', or 0 without a header."
         ),
     ] = None,
-    titles: Titles = None,
-    title_column: options.TitleColumn = None,
-    title_id: options.TitleId = None,
-    header: Header = True,
-    separator: Separator = None,
-    encoding: Encoding = "utf-8",
+    tables: ListTableOptions,
     number: Number = 10,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="Write the lists, of all users if none are named, to a csv, tsv or parquet file. Default: print "
-            "them.",
-        ),
-    ] = None,
+    output: Annotated[Path | None, _output_option("users")] = None,
     exclude_seen: Annotated[
         bool,
         typer.Option(
@@ -143,29 +123,23 @@ def recommend(
         raise UsageError("name users, or a file for the lists of all users with --output")
     if users and users_from is not None:
         raise UsageError("users are given as arguments and by --users-from: use one of the two")
-    check_outputs(
-        [Output("--output", output, SUFFIXES)],
-        {"model file": model, "table of users": users_from, "table of titles": titles},
-    )
+    _check_output(output, model, tables, users_from)
     loaded = hs.load(model)
-    tables = _Tables(header, separator, encoding)
-    known_titles = tables.titles(titles, title_column, title_id, loaded)
+    titles = tables.read_titles(loaded)
     if users_from is not None:
-        asked = tables.users(users_from, user, loaded)
-    elif users:
-        asked = [loaded.users_.parse(each, name="user id") for each in users]
+        asked = tables.read_users(users_from, user, loaded)
     else:
-        asked = loaded.users_.ids
+        asked = [loaded.users_.parse(each, name="user id") for each in users or ()] or loaded.users_.ids
     _note_unknown(asked, loaded.users_)
 
     def list_for(ids: Any) -> Ranking:
-        return replace(loaded.recommend(ids, number, exclude_seen=exclude_seen), titles=known_titles)
+        return replace(loaded.recommend(ids, number, exclude_seen=exclude_seen), titles=titles)
 
     if output is None:
         _show(list_for(asked), "for user", {}, as_json=as_json)
         return
     written = write_lists(output, asked, list_for, (loaded.users_, loaded.items_), escape_formulas=escape_formulas)
-    _say_written(output, "users", len(asked), written, as_json=as_json)
+    _print_written(output, "users", len(asked), written, as_json=as_json)
 
 
 def similar(
@@ -174,22 +148,10 @@ def similar(
         list[str] | None,
         typer.Argument(help="Item ids, or user ids with --users; -- comes before negative ones.", show_default=False),
     ] = None,
-    titles: Titles = None,
-    title_column: options.TitleColumn = None,
-    title_id: options.TitleId = None,
-    header: Header = True,
-    separator: Separator = None,
-    encoding: Encoding = "utf-8",
+    *,
+    tables: ListTableOptions,
     number: Number = 10,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="Write the lists, of all items if none are named, to a csv, tsv or parquet file. Default: print "
-            "them.",
-        ),
-    ] = None,
+    output: Annotated[Path | None, _output_option("items")] = None,
     users: Annotated[bool, typer.Option("--users", help="List similar users instead of items.")] = False,
     escape_formulas: EscapeFormulas = False,
     as_json: options.Json = False,
@@ -198,27 +160,32 @@ def similar(
     side = "user" if users else "item"
     if not items and output is None:
         raise UsageError(f"name {side}s, or a file for the lists of all {side}s with --output")
-    check_outputs([Output("--output", output, SUFFIXES)], {"model file": model, "table of titles": titles})
+    _check_output(output, model, tables)
     loaded = hs.load(model)
     if loaded.item_factors_.shape[1] == 0:
         raise ParameterError(
             f"{model} is a {type(loaded).__name__} without factors, so no items or users are similar"
         )
-    known_titles = _Tables(header, separator, encoding).titles(titles, title_column, title_id, loaded)
+    titles = tables.read_titles(loaded)
     vocabulary = loaded.users_ if users else loaded.items_
-    own_titles = (None if users else known_titles) or {}
-    asked = [_parsed(each, vocabulary, f"{side} id", own_titles) for each in items or []] or vocabulary.ids
+    own_titles = (None if users else titles) or {}
+    asked = [_parsed(each, vocabulary, f"{side} id", own_titles) for each in items or ()] or vocabulary.ids
 
     def list_for(ids: Any) -> Ranking:
         if users:
             return loaded.similar_users(ids, number)
-        return replace(loaded.similar_items(ids, number), titles=known_titles)
+        return replace(loaded.similar_items(ids, number), titles=titles)
 
     if output is None:
         _show(list_for(asked), f"similar to {side}", own_titles, as_json=as_json)
         return
     written = write_lists(output, asked, list_for, (vocabulary, vocabulary), escape_formulas=escape_formulas)
-    _say_written(output, f"{side}s", len(asked), written, as_json=as_json)
+    _print_written(output, f"{side}s", len(asked), written, as_json=as_json)
+
+
+def _check_output(output: Path | None, model: Path, tables: ListTableOptions, users_from: str | None = None) -> None:
+    inputs = {"model file": model, "table of users": users_from, "table of titles": tables.titles}
+    check_outputs([Output("--output", output, SUFFIXES)], inputs)
 
 
 def _show(lists: Ranking, heading: str, titles: Mapping[Any, str], *, as_json: bool) -> None:
@@ -232,12 +199,9 @@ def _show(lists: Ranking, heading: str, titles: Mapping[Any, str], *, as_json: b
         print_list(f"{heading} {query}{f', {title}' if title else ''}", listed, lists.SCORE, entries, lists.titles)
 
 
-def _say_written(output: Path, what: str, n_lists: int, rows: int, *, as_json: bool) -> None:
-    say = note if may_share_standard_output(output) else print
-    if as_json:
-        print_json({"output": str(output), what: n_lists, "rows": rows}, say)
-    else:
-        say(f"{rows:,} rows for {n_lists:,} {what} written to {printable(str(output))}")
+def _print_written(output: Path, what: str, n_lists: int, rows: int, *, as_json: bool) -> None:
+    line = f"{rows:,} rows for {n_lists:,} {what} written to {printable(str(output))}"
+    print_result({"output": str(output), what: n_lists, "rows": rows}, [line], output, as_json=as_json)
 
 
 def _note_unknown(asked: Any, known: hs.Vocabulary) -> None:

@@ -6,12 +6,14 @@ import glob
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+from halfstep.cli.console import note, print_json
 from halfstep.errors import ParameterError
 
 STANDARD_INPUT = "-"  # as the path of an input
@@ -69,8 +71,17 @@ def check_outputs(outputs: Sequence[Output], inputs: Mapping[str, str | Path | N
             raise ParameterError(f"{other} {second} is also the file of {one}: name another file")
 
 
-def may_share_standard_output(path: Path) -> bool:
-    """Whether a file may be standard output, as ``/dev/stdout`` is, so that messages would become part of it."""
+def print_result(result: dict[str, Any], lines: Iterable[str], output: Path, *, as_json: bool) -> None:
+    """Print JSON or lines; on standard error if `output` may be standard output, as ``/dev/stdout`` is."""
+    say = note if _may_be_standard_output(output) else print
+    if as_json:
+        print_json(result, say)
+        return
+    for line in lines:
+        say(line)
+
+
+def _may_be_standard_output(path: Path) -> bool:
     try:
         return not path.is_file() or os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
     except (OSError, ValueError):  # standard output has no file descriptor

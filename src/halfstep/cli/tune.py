@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,17 +16,17 @@ import halfstep as hs
 from halfstep._support.files import write_atomically
 from halfstep._support.printable import printable
 from halfstep.cli import options
-from halfstep.cli.choices import Wishes
-from halfstep.cli.combinations import UsageError
-from halfstep.cli.console import note, print_json
+from halfstep.cli.combinations import SEARCHED, UsageError
+from halfstep.cli.console import note_all
 from halfstep.cli.evaluate import hold_back
 from halfstep.cli.exits import interruptions
-from halfstep.cli.model_types import choose_estimator
-from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output, naming_the_file
+from halfstep.cli.model_options import ModelOptions
+from halfstep.cli.outputs import Output, check_outputs, naming_the_file, print_result
+from halfstep.cli.table_options import TitledTableOptions
 from halfstep.errors import ParameterError, PoorFitWarning
 from halfstep.tuning.folds import N_FOLDS
 from halfstep.tuning.result import IMAGE_KINDS
-from halfstep.tuning.space import N_TRIALS
+from halfstep.tuning.space import N_TRIALS, SearchName
 from halfstep.tuning.tuner import need_optuna
 
 DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
@@ -36,120 +37,69 @@ DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
 }  # by the word before the first colon
 
 
-class Search(StrEnum):
-    """Search strategies."""
+WITHOUT_PARAMETERS = "global-mean", "popularity"
 
-    grid = "grid"
-    random = "random"
-    tpe = "tpe"
-    doubling = "doubling"
+_option = partial(typer.Option, rich_help_panel="The search")
 
 
-SEARCH = "The search"
-WITHOUT_PARAMETERS = options.ModelType.global_mean, options.ModelType.popularity
+@dataclass(frozen=True)
+class SearchOptions:
+    """Options of the search."""
 
-Space = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="A parameter with its values, rank=8,16,32, or with a range, regularization=log:0.1:10 (or "
-        "uniform:, int:, logint:). Can be repeated. Default: λ, its exponent, the rank and others.",
-        rich_help_panel=SEARCH,
-    ),
-]
-SearchOption = Annotated[
-    Search | None,
-    typer.Option(
-        help="Search strategy. Default: grid if all values are listed, doubling for implicit objectives with "
-        "several ranks, else tpe.",
-        rich_help_panel=SEARCH,
-    ),
-]
-Trials = Annotated[
-    int | None,
-    typer.Option(
-        help="Maximum number of trials. Default: all of a grid, "
-        f"{', '.join(f'{n} of {name}' for name, n in N_TRIALS.items())}.",
-        min=1,
-        rich_help_panel=SEARCH,
-    ),
-]
-Folds = Annotated[
-    int | None,
-    typer.Option(
-        help=f"Number of folds, in time order if there are timestamps. Default: {N_FOLDS}.",
-        min=1,
-        rich_help_panel=SEARCH,
-    ),
-]
-Metric = Annotated[
-    str | None,
-    typer.Option(
-        help="Metric to optimize, such as rmse, mae, ndcg@10 or recall@20. Default: rmse for models that "
-        "predict values, else ndcg@10.",
-        rich_help_panel=SEARCH,
-    ),
-]
-Journal = Annotated[
-    Path | None,
-    typer.Option(
-        help="File that records the trials; an existing one is resumed. Default: none.", rich_help_panel=SEARCH
-    ),
-]
-Plot = Annotated[
-    Path | None,
-    typer.Option(help="Write a plot to a png, svg or pdf file. Default: none.", rich_help_panel=SEARCH),
-]
-TestFraction = Annotated[
-    float | None,
-    typer.Option(
-        help="Hold out this fraction of the interactions from the search, and compare the tuned model on it with "
-        "the untuned one and with baselines. The saved model is fitted to all interactions. Default: no test "
-        "set.",
-        rich_help_panel=SEARCH,
-    ),
-]
+    space: Annotated[
+        list[str] | None,
+        _option(
+            help="A parameter with its values, rank=8,16,32, or with a range, regularization=log:0.1:10 (or "
+            "uniform:, int:, logint:). Can be repeated. Default: λ, its exponent, the rank and others."
+        ),
+    ] = None
+    search: Annotated[
+        SearchName | None,
+        _option(
+            help="Search strategy. Default: grid if all values are listed, doubling for implicit objectives with "
+            "several ranks, else tpe."
+        ),
+    ] = None
+    trials: Annotated[
+        int | None,
+        _option(
+            help="Maximum number of trials. Default: all of a grid, "
+            f"{', '.join(f'{n} of {name}' for name, n in N_TRIALS.items())}.",
+            min=1,
+        ),
+    ] = None
+    folds: Annotated[
+        int | None,
+        _option(help=f"Number of folds, in time order if there are timestamps. Default: {N_FOLDS}.", min=1),
+    ] = None
+    metric: Annotated[
+        str | None,
+        _option(
+            help="Metric to optimize, such as rmse, mae, ndcg@10 or recall@20. Default: rmse for models that "
+            "predict values, else ndcg@10."
+        ),
+    ] = None
+    journal: Annotated[
+        Path | None, _option(help="File that records the trials; an existing one is resumed. Default: none.")
+    ] = None
+    plot: Annotated[Path | None, _option(help="Write a plot to a png, svg or pdf file. Default: none.")] = None
+    test_fraction: Annotated[
+        float | None,
+        _option(
+            help="Hold out this fraction of the interactions from the search, and compare the tuned model on it with "
+            "the untuned one and with baselines. The saved model is fitted to all interactions. Default: no test "
+            "set."
+        ),
+    ] = None
 
 
 def tune(
     file: options.File,
-    output: Annotated[Path, typer.Option("-o", "--output", help="File for the model.")] = Path("model.halfstep"),
-    user: options.User = "user",
-    item: options.Item = "item",
-    value: options.Value = None,
-    time_column: options.Time = None,
-    weight: options.Weight = None,
-    duplicates: options.Repeats = None,
-    separator: options.Separator = None,
-    header: options.Header = True,
-    encoding: options.Encoding = "utf-8",
-    quote: options.Quote = '"',
-    decimal: options.DecimalMark = ".",
-    comment: options.Comment = None,
-    newlines_in_values: options.NewlinesInValues = False,
-    timestamp_format: options.TimestampFormat = None,
-    bad_lines: options.Bad = options.BadLines.error,
-    item_titles: options.Titles = None,
-    title_column: options.TitleColumn = None,
-    title_id: options.TitleId = None,
-    space: Space = None,
-    search: SearchOption = None,
-    trials: Trials = None,
-    folds: Folds = None,
-    metric: Metric = None,
-    journal: Journal = None,
-    plot: Plot = None,
-    test_fraction: TestFraction = None,
-    model_type: options.Type = options.ModelType.als,
-    objective: options.Objective = None,
-    rank: options.Rank = None,
-    regularization: options.Regularization = None,
-    regularization_exponent: options.Exponent = None,
-    regularization_counts: options.RegularizationCounts = None,
-    iterations: options.Iterations = None,
-    alpha: options.Alpha = None,
-    missing_weight: options.MissingWeight = None,
-    biases: options.Biases = None,
-    seed: options.Seed = 0,
+    *,
+    output: options.ModelOutput = Path("model.halfstep"),
+    table: TitledTableOptions,
+    search_options: SearchOptions,
+    model_options: ModelOptions,
     keep_interrupted: options.KeepInterrupted = False,
     as_json: options.Json = False,
 ) -> None:
@@ -157,63 +107,37 @@ def tune(
 
     Parameters that an option fixes are not searched.
     """
-    if model_type in WITHOUT_PARAMETERS:
-        raise UsageError(f"--model-type {model_type.value} has no parameters to tune: fit it with halfstep fit")
-    _check_files(output, plot, journal, {"input file": file, "table of titles": item_titles})
-    given = parse_spaces(space or [])
-    form = options.Format(
-        separator,
-        header,
-        encoding,
-        quote,
-        decimal,
-        comment,
-        newlines_in_values,
-        timestamp_format,
-        bad_lines,
-        item_titles,
-        title_column,
-        title_id,
-    )
-    data = options.read(file, user, item, value, time_column, weight, duplicates, form)
-    wishes = Wishes(
-        objective,
-        rank,
-        regularization,
-        regularization_exponent,
-        regularization_counts,
-        iterations,
-        alpha,
-        missing_weight,
-        biases,
-        seed,
-    )
+    wanted, seed = search_options, model_options.seed
+    if model_options.model_type in WITHOUT_PARAMETERS:
+        raise UsageError(
+            f"--model-type {model_options.model_type} has no parameters to tune: fit it with halfstep fit"
+        )
+    _check_files(output, wanted.plot, wanted.journal, {"input file": file, "table of titles": table.item_titles})
+    space = parse_spaces(wanted.space or [])
+    data = table.read(file)
     train, test, how = data, None, []
-    if test_fraction is not None:
-        train, test, description = hold_back(data, None, test_fraction, seed)
+    if wanted.test_fraction is not None:
+        train, test, description = hold_back(data, None, wanted.test_fraction, seed)
         how = [description]
-    model, lines = choose_estimator(train, model_type, wishes)
-    searched = given or _without_fixed(hs.default_space(model, train), wishes)
-    for line in (f"{file}: {data}", *how, *lines):
-        note(line)
-    for name, values in searched.items():
-        note(f"searched: {name} in {values}")
+    model, lines = model_options.choose(train)
+    space = space or _without_fixed(hs.default_space(model, train), model_options)
+    note_all([f"{file}: {data}", *how, *lines, *(f"searched: {name} in {values}" for name, values in space.items())])
     with interruptions(keep=keep_interrupted) as cut_short:
         found = hs.tune(
             model,
             train,
-            searched,
-            metric=metric,
-            split=folds,
-            search=None if search is None else search.value,
-            n_trials=trials,
+            space,
+            metric=wanted.metric,
+            split=wanted.folds,
+            search=wanted.search,
+            n_trials=wanted.trials,
             random_state=seed,
-            journal=journal,
+            journal=wanted.journal,
         )
         scored = None if test is None else found.score(test)
         fitted = found.model if test is None else _refitted(found, data)
     fitted.save(output)
-    _report(found, scored, output, plot, as_json=as_json)
+    _report(found, scored, output, wanted.plot, as_json=as_json)
     if cut_short:
         raise KeyboardInterrupt
 
@@ -239,14 +163,14 @@ def _report(
     if plot is not None:
         with naming_the_file("--plot", plot):
             write_atomically(plot, found.image(plot.suffix.lower().removeprefix(".")))
-    say = note if may_share_standard_output(output) else print
-    if as_json:
-        result = {} if scored is None else {"test": scored.to_dict()}
-        print_json(found.to_dict() | result | {"model": str(output)}, say)
-        return
-    for line in [*str(found).splitlines(), *str(scored or "").splitlines()]:
-        say(line)
-    say(f"fitted to all data with the best parameters; saved to {printable(str(output))}")
+    tested = {} if scored is None else {"test": scored.to_dict()}
+    saved = f"fitted to all data with the best parameters; saved to {printable(str(output))}"
+    print_result(
+        found.to_dict() | tested | {"model": str(output)},
+        [*str(found).splitlines(), *str(scored or "").splitlines(), saved],
+        output,
+        as_json=as_json,
+    )
 
 
 def _refitted(found: hs.Tuning, data: hs.Interactions) -> Any:
@@ -298,12 +222,10 @@ def _number_or_word(text: str) -> int | float | str | bool:
         return words.get(text.lower(), text)
 
 
-def _without_fixed(space: dict[str, Any], wishes: Wishes) -> dict[str, Any]:
+def _without_fixed(space: dict[str, Any], model: ModelOptions) -> dict[str, Any]:
     """Return the default space without the parameters that options fix."""
-    given = {name for name, wish in vars(wishes).items() if wish is not None}
-    fixed = given | {f"objective.{name}" for name in given}
-    fixed |= {f"regularization.{name}" for name in given & {"exponent", "counts"}}
-    if "regularization" in given:
+    fixed = {name for option, name in SEARCHED.items() if getattr(model, option) is not None}
+    if "regularization" in fixed:
         fixed |= {"regularization.users", "regularization.items"}
     left = {name: values for name, values in space.items() if name not in fixed}
     if not left:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -14,17 +13,11 @@ import typer
 import halfstep as hs
 from halfstep._support.printable import printable
 from halfstep.cli import options
-from halfstep.cli.console import counted, note, print_json
-from halfstep.cli.outputs import Output, check_outputs, may_share_standard_output
+from halfstep.cli.console import counted, note
+from halfstep.cli.options import data_option
+from halfstep.cli.outputs import Output, check_outputs, print_result
+from halfstep.cli.table_options import TitledTableOptions
 from halfstep.errors import ParameterError
-
-
-class Repeats(StrEnum):
-    """How repeated interactions of a user with an item are handled."""
-
-    error = "error"
-    last = "last"
-    sum = "sum"
 
 
 @dataclass(frozen=True)
@@ -58,38 +51,27 @@ class Learned:
         )
 
 
+@dataclass(frozen=True)
+class UpdateTableOptions(TitledTableOptions):
+    """Options of a table whose interactions may already be in the model."""
+
+    duplicates: Annotated[
+        Literal["error", "last", "sum"] | None,
+        data_option(
+            help="How to handle interactions of a user with an item that are repeated or already in the model. "
+            "Default: count them if there are no values, else keep the last."
+        ),
+    ] = None
+
+
 def update(
     model: options.Model,
     file: options.File,
+    *,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File for the updated model. Default: the same file.")
     ] = None,
-    user: options.User = "user",
-    item: options.Item = "item",
-    value: options.Value = None,
-    time_column: options.Time = None,
-    weight: options.Weight = None,
-    duplicates: Annotated[
-        Repeats | None,
-        typer.Option(
-            "--duplicates",
-            help="How to handle interactions of a user with an item that are repeated or already in the model. "
-            "Default: count them if there are no values, else keep the last.",
-            rich_help_panel=options.DATA,
-        ),
-    ] = None,
-    separator: options.Separator = None,
-    header: options.Header = True,
-    encoding: options.Encoding = "utf-8",
-    quote: options.Quote = '"',
-    decimal: options.DecimalMark = ".",
-    comment: options.Comment = None,
-    newlines_in_values: options.NewlinesInValues = False,
-    timestamp_format: options.TimestampFormat = None,
-    bad_lines: options.Bad = options.BadLines.error,
-    item_titles: options.Titles = None,
-    title_column: options.TitleColumn = None,
-    title_id: options.TitleId = None,
+    table: UpdateTableOptions,
     update_items: Annotated[
         bool,
         typer.Option(
@@ -104,49 +86,30 @@ def update(
     Users and items with new interactions are solved again, and new ones are added. The file is replaced atomically.
     """
     written = Output("MODEL", model) if output is None else Output("--output", output)
-    check_outputs([written], {"input file": file, "table of titles": item_titles})
+    check_outputs([written], {"input file": file, "table of titles": table.item_titles})
     target = model if output is None else output
-    form = options.Format(
-        separator,
-        header,
-        encoding,
-        quote,
-        decimal,
-        comment,
-        newlines_in_values,
-        timestamp_format,
-        bad_lines,
-        item_titles,
-        title_column,
-        title_id,
-    )
     fitted = hs.load(model)
     if not hasattr(fitted, "partial_fit"):
         raise ParameterError(
             f"{model} is a {type(fitted).__name__}, which has no incremental updates: fit it again with halfstep fit"
         )
-    merged = None if duplicates is None else options.Duplicates(duplicates.value)
-    data = options.read(file, user, item, value, time_column, weight, merged, form, fitted)
+    data = table.read(file, fitted)
     note(f"{file}: {data}")
-    if duplicates is None:
-        known = fitted.interactions_
-        duplicates = Repeats.last if data.has_values or (known is not None and known.has_values) else Repeats.sum
+    known = fitted.interactions_
+    has_values = data.has_values or (known is not None and known.has_values)
     began = time.perf_counter()
-    learned = _learned(fitted, data, duplicates, update_items=update_items)
+    learned = _learned(fitted, data, table.duplicates or ("last" if has_values else "sum"), update_items=update_items)
     seconds = time.perf_counter() - began
     fitted.save(target)
-    say = note if may_share_standard_output(target) else print
-    if as_json:
-        print_json({"model": str(target), **asdict(learned), "seconds": seconds}, say)
-    else:
-        say(str(learned))
-        say(f"updated in {seconds:.1f} s; saved to {printable(str(target))}")
+    lines = [str(learned), f"updated in {seconds:.1f} s; saved to {printable(str(target))}"]
+    result = {"model": str(target), **asdict(learned), "seconds": seconds}
+    print_result(result, lines, target, as_json=as_json)
 
 
-def _learned(model: Any, data: hs.Interactions, duplicates: Repeats, *, update_items: bool) -> Learned:
+def _learned(model: Any, data: hs.Interactions, duplicates: str, *, update_items: bool) -> Learned:
     """Update a model, and return the result."""
     before = int(model.item_counts_.sum()), len(model.users_), len(model.items_)
-    model.partial_fit(data, duplicates=duplicates.value, update_items=update_items)
+    model.partial_fit(data, duplicates=duplicates, update_items=update_items)
     return Learned(
         interactions=len(data),
         new_interactions=int(model.item_counts_.sum()) - before[0],

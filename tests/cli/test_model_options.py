@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import halfstep as hs
 from halfstep.cli.combinations import USED_BY
-from halfstep.cli.options import NAMES, Counts, ModelType
+from halfstep.cli.model_options import CLASSES
+from halfstep.objective.regularization import Counted
 from shell import Shell
 
-CLASSES = {name: kind for kind, name in NAMES.items() if kind is not hs.ALS}
+OTHERS = [name for name in CLASSES if name != "als"]
 OPTIONS = {
     "objective": ["--objective", "explicit"],
     "rank": ["--rank", 3],
@@ -33,12 +35,12 @@ def ratings(tmp_path: Path) -> Path:
     return tmp_path / "ratings.csv"
 
 
-@pytest.mark.parametrize("name", [each.value for each in CLASSES])
+@pytest.mark.parametrize("name", OTHERS)
 def test_each_type_is_fitted(shell: Shell, ratings: Path, tmp_path: Path, name: str) -> None:
     seed = ["--seed", 7] if name in ("bayesian", "sgd") else []
     out, err = shell("fit", ratings, "--model-type", name, *seed, "-o", tmp_path / "m", "--json")
     model = hs.load(tmp_path / "m")
-    kind = CLASSES[ModelType(name)]
+    kind = CLASSES[name]
     assert type(model) is kind
     assert f"model: {kind.__name__}(" in err
     by_hand = kind(random_state=7) if seed else kind()
@@ -49,14 +51,14 @@ def test_each_type_is_fitted(shell: Shell, ratings: Path, tmp_path: Path, name: 
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-@pytest.mark.parametrize("name", [each.value for each in CLASSES])
+@pytest.mark.parametrize("name", OTHERS)
 @pytest.mark.parametrize(
     "command", ["fit", *(pytest.param(each, marks=pytest.mark.slow) for each in ("evaluate", "tune"))]
 )
 def test_options_of_other_types_are_refused(
     shell: Shell, ratings: Path, tmp_path: Path, command: str, name: str, option: str
 ) -> None:
-    if option in USED_BY[ModelType(name)]:
+    if option in USED_BY[name]:
         return
     _, err = shell(command, ratings, "--model-type", name, *OPTIONS[option], fails=2)
     assert f"has no effect: --model-type {name} does not support it; leave it out" in err
@@ -65,7 +67,7 @@ def test_options_of_other_types_are_refused(
 
 @pytest.mark.parametrize("name", ["bayesian", "sgd", "item-bias", "user-item-bias"])
 def test_options_of_the_type_are_used(shell: Shell, ratings: Path, tmp_path: Path, name: str) -> None:
-    used = USED_BY[ModelType(name)]
+    used = USED_BY[name]
     shell("fit", ratings, "--model-type", name, *(each for o in used for each in OPTIONS[o]), "-o", tmp_path / "m")
     params = hs.load(tmp_path / "m").get_params()
     found = {"rank": 3, "regularization": 2, "iterations": 21, "objective__biases": False}
@@ -89,13 +91,13 @@ def test_a_type_is_tuned(shell: Shell, ratings: Path, tmp_path: Path) -> None:
     assert "searched: regularization in [1, 10]" in err
 
 
-@pytest.mark.parametrize("counts", list(Counts))
-def test_counts_of_the_regularization(shell: Shell, ratings: Path, tmp_path: Path, counts: Counts) -> None:
-    line = [ratings, "--regularization-counts", counts.value, "--iterations", 1, "-o", tmp_path / "m"]
+@pytest.mark.parametrize("counts", get_args(Counted))
+def test_counts_of_the_regularization(shell: Shell, ratings: Path, tmp_path: Path, counts: Counted) -> None:
+    line = [ratings, "--regularization-counts", counts, "--iterations", 1, "-o", tmp_path / "m"]
     shell("fit", *line)
-    assert hs.load(tmp_path / "m").regularization.counts == counts.value
+    assert hs.load(tmp_path / "m").regularization.counts == counts
     shell("tune", *line, "--space", "rank=1,2", "--folds", 1)
-    assert hs.load(tmp_path / "m").regularization.counts == counts.value
+    assert hs.load(tmp_path / "m").regularization.counts == counts
 
 
 @pytest.mark.parametrize(

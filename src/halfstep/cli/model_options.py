@@ -1,0 +1,177 @@
+"""Options of the model; parameters without an option are chosen from the data, and printed with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+import halfstep as hs
+from halfstep.cli.combinations import UsageError
+from halfstep.cli.options import model_option
+from halfstep.objective.defaults import EVENTS, MISSING_RATIO, VALUES
+from halfstep.objective.regularization import Counted
+
+ObjectiveName = Literal["implicit", "explicit"]
+ModelType = Literal["als", "bayesian", "sgd", "global-mean", "item-bias", "user-item-bias", "popularity"]
+
+CLASSES: Mapping[ModelType, Any] = {
+    "als": hs.ALS,
+    "bayesian": hs.BayesianALS,
+    "sgd": hs.SGD,
+    "global-mean": hs.GlobalMean,
+    "item-bias": hs.ItemBias,
+    "user-item-bias": hs.UserItemBias,
+    "popularity": hs.Popularity,
+}
+MOST_RATINGS = 21  # distinct values, as from 0 to 10 in steps of 0.5
+
+
+def _defaults(parameter: str, *names: ModelType) -> str:
+    return ", ".join(f"{getattr(CLASSES[name], parameter):g} for {name}" for name in names)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Class and parameters of a model; None for parameters whose option is not given."""
+
+    model_type: Annotated[
+        ModelType,
+        model_option(
+            help="ALS; Bayesian ALS for ratings, without tuning and with prediction intervals; stochastic gradient "
+            "descent; or a baseline."
+        ),
+    ] = "als"
+    objective: Annotated[
+        ObjectiveName | None,
+        model_option(
+            help="Explicit: predict the values. Implicit: predict which interactions occur. Default: chosen from the "
+            "values."
+        ),
+    ] = None
+    rank: Annotated[
+        int | None,
+        model_option(
+            help=f"Number of factors. Default: {EVENTS.rank} for implicit, {VALUES.rank} for explicit objectives; "
+            f"{_defaults('rank', 'bayesian', 'sgd')}."
+        ),
+    ] = None
+    regularization: Annotated[
+        float | None,
+        model_option(
+            help="Regularization λ, the most important parameter. Default: chosen from the data and printed; "
+            f"{_defaults('regularization', 'sgd', 'item-bias')}."
+        ),
+    ] = None
+    regularization_exponent: Annotated[
+        float | None,
+        model_option(
+            help="ν: λ of a row is proportional to its count to this power. Default: "
+            f"{EVENTS.regularization_exponent} for implicit, {VALUES.regularization_exponent} for explicit "
+            "objectives."
+        ),
+    ] = None
+    regularization_counts: Annotated[
+        Counted | None,
+        model_option(
+            help="What is counted: observed cells and weights of missing cells, observed cells, or positive values. "
+            f"Default: {hs.Regularization.counts}."
+        ),
+    ] = None
+    iterations: Annotated[
+        int | None,
+        model_option(
+            help="Number of iterations. Default: "
+            f"{_defaults('iterations', 'als', 'bayesian', 'sgd', 'user-item-bias')}."
+        ),
+    ] = None
+    alpha: Annotated[
+        float | None,
+        model_option(
+            help="Implicit: the weight of an observed cell is 1 + alpha · value. Default: weight 1 for all values."
+        ),
+    ] = None
+    missing_weight: Annotated[
+        float | None,
+        model_option(
+            help="Weight of a missing cell. Default: 0 for explicit objectives; for implicit ones the total weight "
+            f"of missing cells is {MISSING_RATIO:g} times that of observed cells, limited by the mean weight of "
+            "these."
+        ),
+    ] = None
+    biases: Annotated[
+        bool | None,
+        model_option("--biases/--no-biases", help="Explicit: whether to fit biases. Default: --biases."),
+    ] = None
+    seed: Annotated[int, model_option(help="Seed of all random numbers.", min=0)] = 0
+
+    def choose(self, data: hs.Interactions) -> tuple[Any, list[str]]:
+        """Make the estimator, and return a line for each choice with its reason."""
+        if self.model_type == "als":
+            return self._choose_als(data)
+        parameters = _given(rank=self.rank, iterations=self.iterations, regularization=self.regularization)
+        if self.biases is not None:
+            parameters["objective"] = hs.Explicit(biases=self.biases)
+        if self.model_type in ("bayesian", "sgd"):
+            parameters["random_state"] = self.seed
+        estimator = CLASSES[self.model_type](**parameters)
+        return estimator, [f"model: {estimator}"]
+
+    def _choose_als(self, data: hs.Interactions) -> tuple[hs.ALS, list[str]]:
+        objective, why = _objective(data) if self.objective is None else (self.objective, "set by --objective")
+        is_implicit = objective == "implicit"
+        option, value = ("--biases", self.biases) if is_implicit else ("--alpha", self.alpha)
+        if value is not None:
+            other = "explicit" if is_implicit else "implicit"
+            raise UsageError(f"{option} requires --objective {other}, but the objective is {objective} ({why})")
+        chosen: hs.Explicit | hs.Implicit
+        if is_implicit:
+            weight = None if self.alpha is None else hs.weights.confidence(self.alpha)
+            chosen = hs.Implicit(observed_weight=weight, missing_weight=self.missing_weight)
+        else:
+            chosen = hs.Explicit(**_given(missing_weight=self.missing_weight, biases=self.biases))
+        parameters = _given(rank=self.rank, regularization=self._regularization(), iterations=self.iterations)
+        model = hs.ALS(chosen, random_state=self.seed, **parameters)
+        return model, [f"objective: {objective}, {why}", f"model: {model!r}"]
+
+    def _regularization(self) -> hs.Regularization | float | None:
+        parts = _given(exponent=self.regularization_exponent, counts=self.regularization_counts)
+        return hs.Regularization(**_given(users=self.regularization), **parts) if parts else self.regularization
+
+
+def describe_fit(model: Any) -> list[str]:
+    """Return a line with the parameters of a fitted ALS, including defaults that depend on the data."""
+    if not isinstance(model, hs.ALS):
+        return []
+    fitted, missing = model.regularization_, getattr(model.objective_, "missing_weight", None)
+    weight = f", missing weight {missing:.4g}" if isinstance(missing, float) and missing else ""
+    return [f"rank {model.item_factors_.shape[1]}, λ {fitted.users:.4g} · count^{fitted.exponent:g}{weight}"]
+
+
+def _objective(data: hs.Interactions) -> tuple[ObjectiveName, str]:
+    """Choose the objective from the values, and return it with the reason."""
+    if not data.has_values:
+        return "implicit", "because there are no values"
+    distinct = np.unique(data.values)
+    if len(distinct) == 1:
+        return "implicit", "because all values are the same"
+    if len(distinct) <= MOST_RATINGS and _is_a_scale(data.values):
+        return (
+            "explicit",
+            f"because {len(distinct)} values from {distinct[0]:g} to {distinct[-1]:g} look like ratings",
+        )
+    return "implicit", f"because values from {distinct[0]:g} to {distinct[-1]:g} look like counts"
+
+
+def _is_a_scale(values: NDArray[np.float64]) -> bool:
+    """Return whether values are on a rating scale; for counts, the lowest value is the most common one."""
+    distinct, counts = np.unique(values, return_counts=True)
+    return bool(distinct[np.argmax(counts)] != distinct[0] or distinct[0] < 0)
+
+
+def _given(**parameters: Any) -> dict[str, Any]:
+    """Return the parameters that are not None."""
+    return {name: value for name, value in parameters.items() if value is not None}

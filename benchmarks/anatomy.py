@@ -23,7 +23,6 @@ from halfstep.objective.regularization import RowRegularization
 from halfstep.solver import cpu
 from halfstep.solver.kernels import dense
 from halfstep.solver.layout import aligned_zeros, empty_factors
-from halfstep.solvers import ConjugateGradient, Solver, Subspace
 
 RANKS = (64, 128, 256)
 OBSERVATIONS = 64  # that products are summed of at once
@@ -58,12 +57,15 @@ def solvers(data: hs.Interactions, rank: int, gemm: float) -> Iterator[list[str]
         for name, side, X, Y in zip(("users", "items"), both, factors, factors[::-1], strict=True):
             plan = backend.plan(side)
 
-            def each(plan: Any = plan, X: np.ndarray = X, Y: np.ndarray = Y, **how: Solver) -> float:
+            def each(plan: Any = plan, X: np.ndarray = X, Y: np.ndarray = Y, **how: hs.solvers.Solver) -> float:
                 return 1e9 * seconds_of(lambda: backend.half_step(plan, Y, X.copy(), **how), 2) / len(data)
 
-            walked, twice = (each(solver=ConjugateGradient(steps=n * ConjugateGradient.steps)) for n in (1, 2))
-            step = (twice - walked) / ConjugateGradient.steps
-            read, exact = walked - ConjugateGradient.steps * step, each()
+            walked, twice = (
+                each(solver=hs.solvers.ConjugateGradient(steps=n * hs.solvers.ConjugateGradient.steps))
+                for n in (1, 2)
+            )
+            step = (twice - walked) / hs.solvers.ConjugateGradient.steps
+            read, exact = walked - hs.solvers.ConjugateGradient.steps * step, each()
             flops = rank * (rank + 1) + len(X) * rank**3 / 3 / len(data)
             yield [
                 f"{rank}",
@@ -72,7 +74,7 @@ def solvers(data: hs.Interactions, rank: int, gemm: float) -> Iterator[list[str]
                 f"{step:.1f}",
                 f"{4 * rank / step:.0f}",
                 f"{walked:.0f}",
-                f"{each(solver=Subspace()):.0f}",
+                f"{each(solver=hs.solvers.Subspace()):.0f}",
                 f"{exact:.0f}",
                 f"{100 * flops / exact / gemm:.0f} %",
             ]

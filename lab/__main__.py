@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from halfstep.errors import HalfstepError
+import halfstep as hs
 from lab import Findings, run_lab
 from lab.online import PLACES
 from lab.printed import ADDRESS, TITLE, label
@@ -27,7 +27,7 @@ def lab(
     try:
         with Console(stderr=True).status("starting") as status:
             findings = run_lab(output, tick=status.update)
-    except (HalfstepError, ModuleNotFoundError, OSError) as error:
+    except (hs.errors.HalfstepError, ModuleNotFoundError, OSError) as error:
         print(f"lab: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     print_summary(console, findings)

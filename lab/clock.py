@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import halfstep as hs
-from halfstep.errors import FitInterruptedWarning, PoorFitWarning
 
 
 class Fittable(Protocol):
@@ -66,11 +65,11 @@ class Clock:
     def _timed(self, work: Callable[[], Result]) -> Result:
         began = time.perf_counter()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PoorFitWarning)  # the report shows the quality of each fit
-            warnings.simplefilter("error", FitInterruptedWarning)
+            warnings.simplefilter("ignore", hs.errors.PoorFitWarning)  # the report shows the quality of each fit
+            warnings.simplefilter("error", hs.errors.FitInterruptedWarning)
             try:
                 result = work()
-            except FitInterruptedWarning:
+            except hs.errors.FitInterruptedWarning:
                 raise KeyboardInterrupt from None  # half a fit has no place in a report
         took = time.perf_counter() - began
         self.seconds += took

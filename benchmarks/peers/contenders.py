@@ -16,7 +16,6 @@ import halfstep as hs
 from benchmarks.peers.machine import THREADS
 from benchmarks.peers.measurements import OURS
 from benchmarks.peers.problems import STRENGTH, WEIGHT, Factors, Problem
-from halfstep.solvers import NAMES
 
 
 @dataclass
@@ -72,7 +71,9 @@ def peers_threads() -> Iterator[None]:
 def ours(problem: Problem, rank: int, iterations: int, watch: Watch, *, solver: str) -> None:
     """The parameters of implicit by the preset, our solvers; users are not refreshed, as nobody else's are."""
     preset = hs.presets.implicit(rank, STRENGTH, WEIGHT, iterations)
-    model = preset.set_params(solver=NAMES[solver](refresh_users=False), init=problem.start(rank), progress=False)
+    model = preset.set_params(
+        solver=hs.solvers.NAMES[solver](refresh_users=False), init=problem.start(rank), progress=False
+    )
     data = problem.fresh_data()
     if watch.score is not None:
         model.callbacks = [lambda fitted: watch.note(lambda: (fitted.user_factors_, fitted.item_factors_))]

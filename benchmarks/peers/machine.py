@@ -13,8 +13,8 @@ import numpy as np
 import scipy.linalg  # noqa: F401 - loads the BLAS that implicit and cmfrec call, so that it is seen and held back
 from threadpoolctl import threadpool_limits
 
+import halfstep as hs
 from benchmarks.peers.measurements import Machine
-from halfstep import doctor
 from halfstep.solver.threads import available_cores
 
 THREADS = available_cores()
@@ -33,7 +33,7 @@ def without_settings() -> None:
 
 
 def describe() -> Machine:
-    found = doctor.examine(measure=False)
+    found = hs.doctor.examine(measure=False)
     blas = tuple(sorted({f"{each.name} {each.version} ({each.architecture})" for each in found.blas}))
     versions = {name: found.versions[name] for name in ("halfstep", "Python", "numpy", "scipy", "numba")}
     versions |= {name: version(name) for name in PEERS.values()}

@@ -21,7 +21,6 @@ import numpy as np
 import threadpoolctl
 
 import halfstep as hs
-from halfstep.errors import FitInterruptedWarning
 
 
 def interactions() -> hs.Interactions:
@@ -69,15 +68,15 @@ def interrupted(job: Callable[[], object], seconds: float) -> str:
         time.sleep(0.001)  # a signal that was sent just now
     except KeyboardInterrupt:
         outcome = "KeyboardInterrupt"
-    except FitInterruptedWarning:
-        outcome = "FitInterruptedWarning"
+    except hs.errors.FitInterruptedWarning:
+        outcome = "hs.errors.FitInterruptedWarning"
     sender.join()
     return outcome
 
 
 def main(interrupts: int) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    warnings.simplefilter("error", FitInterruptedWarning)
+    warnings.simplefilter("error", hs.errors.FitInterruptedWarning)
     all_jobs = jobs(interactions())
     expected = {name: job() for name, job in all_jobs.items()}
     seconds = {}

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import halfstep as hs
-from halfstep.errors import DataError, SkippedLinesWarning
 
 MUTATIONS = 500
 ROWS = 60
@@ -184,9 +183,9 @@ def _read(path: Path, options: dict[str, Any], bad_lines: Literal["error", "skip
         warnings.simplefilter("always")
         try:
             rows = len(hs.read_interactions(path, **options, bad_lines=bad_lines))
-        except DataError as error:
+        except hs.errors.DataError as error:
             return str(error)
-    skipped = [str(each.message) for each in caught if each.category is SkippedLinesWarning]
+    skipped = [str(each.message) for each in caught if each.category is hs.errors.SkippedLinesWarning]
     return rows, sum(int(message.split(": ")[-1].split()[0].replace(",", "")) for message in skipped)
 
 

@@ -2,7 +2,7 @@
 
 Run as ``python -m benchmarks.stress.sparse_doors [cases]``. A process of its own compiles the kernels with
 ``NUMBA_BOUNDSCHECK=1``, to a cache of its own, which takes minutes the first time. What a matrix holds is read from
-its arrays by loops that check every index: each door takes the matrix for that, or refuses it by DataError.
+its arrays by loops that check every index: each door takes the matrix for that, or refuses it by hs.errors.DataError.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ import scipy.sparse as sp
 
 import halfstep as hs
 from benchmarks.stress.forged import FORMATS, cells_of, forge, made, random_dense
-from halfstep import metrics
 from halfstep.data import IndexLists, Interactions
-from halfstep.errors import DataError
 from halfstep.solver.top_n import best_columns, best_of_given
 
 CASES = 3000
@@ -64,7 +62,7 @@ def doors() -> dict[str, Door]:
         "item_features": lambda matrix: als().fit(data.T.tocsr(), item_features=matrix).item_factors_,
         "fold_in with features": lambda matrix: linked.fold_in(data, user_features=matrix).user_factors_,
         "from_arrays": imported,
-        "frobenius": lambda matrix: np.array(metrics.frobenius(matrix, np.ones((6, 2)), np.ones((5, 2)))),
+        "frobenius": lambda matrix: np.array(hs.metrics.frobenius(matrix, np.ones((6, 2)), np.ones((5, 2)))),
     }
 
 
@@ -73,7 +71,7 @@ def outcome(name: str, door: Door, matrix: Any) -> str:
     cells = cells_of(matrix, summed=name in SUMMED)
     try:
         found = door(matrix)
-    except DataError as error:
+    except hs.errors.DataError as error:
         is_right = cells is None or (len(cells) == 0 and name not in SUMMED)
         return "refused" if is_right else f"refused, though valid: {error}"
     except Exception as error:
@@ -99,7 +97,7 @@ def list_outcome(rng: np.random.Generator) -> str:
     try:
         left, _ = best_columns(P, Q, c, 7, skip=lists, max_memory=1 << 20, threads=1)
         chosen, _ = best_of_given(P, Q, c, 7, given=lists, threads=1)
-    except DataError:
+    except hs.errors.DataError:
         return "refused" if not is_valid else "lists refused, though valid"
     except Exception as error:
         return f"{type(error).__name__}: {error}"

@@ -242,7 +242,9 @@ class TestRepr:
         data = hs.Interactions.from_arrays(np.arange(1500), np.arange(1500) % 40)
         assert repr(hs.Popularity().fit(data)) == "<Popularity(), fitted: 1,500 users, 40 items>"
         als = hs.ALS(hs.Implicit(), rank=2, iterations=1, random_state=0).fit(DATA)
-        assert repr(als) == "<ALS(Implicit(), rank=2, iterations=1, random_state=0), fitted: 3 users, 3 items, rank 2>"
+        assert (
+            repr(als) == "<ALS(Implicit(), rank=2, iterations=1, random_state=0), fitted: 3 users, 3 items, rank 2>"
+        )
         factors = hs.persistence.from_arrays(np.ones((2, 3)), np.ones((4, 3)))
         assert repr(factors) == "<PretrainedFactors(), fitted: 2 users, 4 items, rank 3>"
 

@@ -33,7 +33,7 @@ P, Q = RNG.normal(size=(4, 3)).astype(np.float32), RNG.normal(size=(5, 3)).astyp
 
 
 class TestFromArrays:
-    def test_scores_are_those_of_the_formula(self) -> None:
+    def test_predictions_equal_formula(self) -> None:
         b_u, b_i = np.arange(4.0), np.arange(5.0) / 10
         model = from_arrays(
             P, Q, users=list("abcd"), items=range(10, 15), user_biases=b_u, item_biases=b_i, mean=np.float32(3)
@@ -41,10 +41,10 @@ class TestFromArrays:
         scores = 3 + b_u[:, None] + b_i + P.astype(np.float64) @ Q.T.astype(np.float64)
         assert model.predict("c", [10, 14]) == pytest.approx(scores[2, [0, 4]], rel=1e-12)
         ranking = model.recommend("c", n=5, exclude_seen=False)
-        assert list(ranking.ids[0]) == [10 + place for place in np.argsort(-scores[2])]
+        assert list(ranking.ids[0]) == [10 + position for position in np.argsort(-scores[2])]
         assert model.predict("nobody", [14])[0] == 3 + b_i[4]
 
-    def test_arrays_of_a_model_make_the_same_model(self, tmp_path: Path) -> None:
+    def test_arrays_of_a_model_give_an_equal_model(self, tmp_path: Path) -> None:
         model = fitted("als")
         copy = from_arrays(
             model.user_factors_,
@@ -60,7 +60,7 @@ class TestFromArrays:
         assert str(copy.recommend(n=2)) == str(model.recommend(n=2))
         assert_same(copy, saved(copy, tmp_path / "model"))
 
-    def test_the_callers_arrays_are_copied(self) -> None:
+    def test_arrays_are_copied(self) -> None:
         mine = P.copy()
         model = from_arrays(mine, Q)
         mine[:] = 0
@@ -68,7 +68,7 @@ class TestFromArrays:
         assert model.users_ == Vocabulary(range(4))
 
     @pytest.mark.parametrize("empty", [True, False])
-    def test_ranks_and_sides_may_be_empty(self, tmp_path: Path, empty: bool) -> None:
+    def test_rank_and_rows_may_be_zero(self, tmp_path: Path, empty: bool) -> None:
         model = (
             from_arrays(np.empty((0, 3)), np.ones((2, 3)))
             if empty
@@ -84,7 +84,7 @@ class TestFromArrays:
         assert list(model.interactions_.item_ids) == [14, 12, 10]
         assert not {10, 12} & set(model.recommend("a", n=5).ids[0])
 
-    def test_a_sparse_matrix_has_the_rows_and_columns_of_the_factors(self) -> None:
+    def test_rows_and_columns_of_a_sparse_matrix_are_those_of_the_factors(self) -> None:
         matrix = sparse.csr_array(([1.0], ([3], [4])), shape=(4, 5))
         model = from_arrays(P, Q, users=list("abcd"), items=range(10, 15), interactions=matrix)
         assert (list(model.interactions_.user_ids), list(model.interactions_.item_ids)) == (["d"], [14])
@@ -98,7 +98,7 @@ class TestFromArrays:
         [
             ({"user_factors": P[0]}, r"user_factors has the shape \(3,\): give a matrix"),
             ({"user_factors": P[:, :2]}, "user_factors has 2 columns and item_factors 3"),
-            ({"item_factors": np.full((5, 3), np.nan)}, "item_factors has numbers that are not finite"),
+            ({"item_factors": np.full((5, 3), np.nan)}, "item_factors has values that are not finite"),
             ({"item_factors": [["a"]]}, "item_factors has the dtype .*: give numbers"),
             ({"users": [1, 2]}, "users has 2 ids for 4 rows of factors"),
             ({"items": [1, 2, 3, 4, 1]}, "the item id in row 4 .* is 1: a repeat; give each id once"),
@@ -106,15 +106,15 @@ class TestFromArrays:
             ({"interactions": hs.Interactions.from_arrays([0, 7], [0, 0])}, "1 users without factors, such as 7"),
         ],
     )
-    def test_what_does_not_fit_is_named(self, given: dict[str, object], message: str) -> None:
+    def test_invalid_arrays_are_refused(self, given: dict[str, object], message: str) -> None:
         with pytest.raises(DataError, match=message):
             from_arrays(**{"user_factors": P, "item_factors": Q} | given)
 
-    def test_a_mean_that_is_no_number(self) -> None:
+    def test_mean_that_is_not_finite_is_refused(self) -> None:
         with pytest.raises(ParameterError, match="mean=nan"):
             from_arrays(P, Q, mean=float("nan"))
 
-    def test_cannot_be_fitted_but_another_model_can_start_from_it(self) -> None:
+    def test_cannot_be_fitted_but_can_initialize_another_model(self) -> None:
         model = from_arrays(P, Q)
         with pytest.raises(ParameterError, match=r"no objective.*init="):
             model.fit(SOME)
@@ -141,7 +141,7 @@ class TestFromImplicit:
         )
         return path
 
-    def test_factors_are_taken_as_they_are(self, tmp_path: Path) -> None:
+    def test_factors_are_unchanged(self, tmp_path: Path) -> None:
         matrix = sparse.csr_array(([1.0], ([3], [4])), shape=(4, 5))
         path = self.save(tmp_path / "als.npz")
         model = from_implicit(path, users=list("abcd"), items=list("vwxyz"), interactions=matrix)
@@ -150,9 +150,9 @@ class TestFromImplicit:
         assert list(model.interactions_.item_ids) == ["z"]
         assert from_implicit(str(path)).users_ == Vocabulary(range(4))
 
-    def test_a_model_that_implicit_wrote(self, tmp_path: Path) -> None:
+    def test_model_saved_by_implicit_gives_equal_recommendations(self, tmp_path: Path) -> None:
         als = pytest.importorskip("implicit.cpu.als")
-        with threadpool_limits(1, "blas"):  # or it warns
+        with threadpool_limits(1, "blas"):  # implicit warns otherwise
             peer = als.AlternatingLeastSquares(factors=4, iterations=2, random_state=0)
         peer.user_factors, peer.item_factors = P, Q
         peer.save(tmp_path / "als.npz")
@@ -177,20 +177,20 @@ class TestFromImplicit:
         with pytest.raises(FileNotFoundError):
             from_implicit(tmp_path / "nothing.npz")
 
-    def test_nothing_is_unpickled(self, tmp_path: Path) -> None:
+    def test_pickled_arrays_are_refused(self, tmp_path: Path) -> None:
         path = self.save(tmp_path / "als.npz", item_factors=np.array([Bomb()], dtype=object))
         with pytest.raises(ModelFileError, match="is no model of implicit"):
             from_implicit(path)
 
     @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
-    def test_a_changed_file_is_a_documented_error_or_a_model(self, tmp_path: Path, compression: int) -> None:
-        """All errors of zipfile, its decompressors and the parser of npy headers."""
+    def test_corrupt_file_raises_documented_error_or_loads(self, tmp_path: Path, compression: int) -> None:
+        """Cover the errors of zipfile, its decompressors and the parser of npy headers."""
         path = tmp_path / "als.npz"
         npz(path, {"user_factors": npy(P), "item_factors": npy(Q)}, compression)
-        sound = path.read_bytes()
+        intact = path.read_bytes()
         for seed in range(300):
             rng = random.Random(seed)
-            changed = bytearray(sound)
+            changed = bytearray(intact)
             for _ in range(rng.randint(1, 3)):
                 changed[rng.randrange(len(changed))] = rng.randrange(256)
             path.write_bytes(bytes(changed[: rng.choice([len(changed), rng.randrange(len(changed))])]))
@@ -212,7 +212,7 @@ class TestFromImplicit:
         ],
         ids=range(8),
     )
-    def test_headers_that_lie_are_refused_before_memory_is_taken(self, tmp_path: Path, header: str) -> None:
+    def test_invalid_headers_are_refused_before_memory_is_allocated(self, tmp_path: Path, header: str) -> None:
         text = header.encode() + b"\n"
         forged = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + P.tobytes()
         npz(tmp_path / "als.npz", {"user_factors": forged, "item_factors": npy(Q)})
@@ -224,7 +224,7 @@ class TestFromImplicit:
         assert peak < 10_000_000
 
     @pytest.mark.slow
-    def test_a_zip_bomb_is_not_unpacked(self, tmp_path: Path) -> None:
+    def test_zip_bomb_is_not_unpacked(self, tmp_path: Path) -> None:
         zeros = npy(np.zeros((10_000_000, 3), np.float32))
         npz(tmp_path / "als.npz", {"user_factors": zeros, "item_factors": npy(Q)}, zipfile.ZIP_DEFLATED)
         tracemalloc.start()
@@ -247,7 +247,7 @@ class TestFromImplicit:
         with pytest.raises(OSError, match="it is a named pipe"):
             from_implicit(tmp_path / "pipe")
 
-    def test_factors_of_other_ranks(self, tmp_path: Path) -> None:
+    def test_factors_of_different_ranks_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="columns"):
             from_implicit(self.save(tmp_path / "als.npz", item_factors=Q[:, :2]))
 
@@ -271,7 +271,7 @@ SPARK_METADATA = {
 def write_factors(folder: Path, ids: list[int], factors: np.ndarray, parts: int) -> None:
     folder.mkdir()
     (folder / "_SUCCESS").touch()
-    for part in range(parts):  # as Spark does: by the hash of the id, and so in no order
+    for part in range(parts):  # partitioned by the hash of the id, as in Spark
         rows = [row for row, each in enumerate(ids) if each % parts == part]
         table = pa.table(
             {
@@ -286,7 +286,7 @@ def write_factors(folder: Path, ids: list[int], factors: np.ndarray, parts: int)
 
 @pytest.fixture
 def spark(tmp_path: Path) -> Path:
-    """A folder as Spark lays it out, with an empty part on each side."""
+    """Write a folder in Spark's layout, with an empty part on each side."""
     folder = tmp_path / "spark-als"
     (folder / "metadata").mkdir(parents=True)
     (folder / "metadata" / "part-00000").write_text(json.dumps(SPARK_METADATA) + "\n")
@@ -323,7 +323,7 @@ class TestFromSpark:
         with pytest.raises(ModelFileError, match=r"say 'org.apache.spark.ml.PipelineModel'.*below stages"):
             from_spark(spark)
 
-    def test_incomplete_ones_are_refused(self, spark: Path) -> None:
+    def test_invalid_or_missing_parts_are_refused(self, spark: Path) -> None:
         pq.write_table(pa.table({"id": [1], "features": [[1.0, 2.0]]}), spark / "userFactors" / "part-x.parquet")
         with pytest.raises(ModelFileError, match=r"userFactors holds no factors of Spark .*: copy"):
             from_spark(spark)
@@ -346,9 +346,9 @@ class TestFromSpark:
             (pa.array(["1", "2"]), "ids of type string instead of integers"),
             (pa.array([True, False]), "ids of type bool instead of integers"),
         ],
-        ids=["missing", "too large", "fractions", "texts", "truth values"],
+        ids=["missing", "too large", "floats", "strings", "bools"],
     )
-    def test_ids_that_cannot_be_kept_are_refused(self, spark: Path, ids: pa.Array, reason: str) -> None:
+    def test_invalid_ids_are_refused(self, spark: Path, ids: pa.Array, reason: str) -> None:
         self.only_part(spark, pa.table({"id": ids, "features": [[1.0, 2.0, 3.0]] * 2}))
         with pytest.raises(ModelFileError, match=rf"userFactors holds no factors of Spark \(.*{reason}"):
             from_spark(spark)
@@ -359,7 +359,7 @@ class TestFromSpark:
         assert from_spark(spark).users_.ids.tolist() == sorted(ids.to_pylist())
 
     @pytest.mark.parametrize("features", [[[1.0, None, 3.0]], [["1", "2", "3"]], [None]])
-    def test_features_that_are_no_numbers_are_refused(self, spark: Path, features: list[object]) -> None:
+    def test_invalid_features_are_refused(self, spark: Path, features: list[object]) -> None:
         self.only_part(spark, pa.table({"id": [1], "features": features}))
         with pytest.raises(ModelFileError, match="userFactors holds no factors of Spark"):
             from_spark(spark)
@@ -376,13 +376,13 @@ class TestFromSpark:
             part.unlink()
         pq.write_table(table, spark / "userFactors" / "part-x.parquet")
 
-    def test_of_another_rank_than_the_metadata_say(self, spark: Path) -> None:
+    def test_rank_that_differs_from_metadata_is_refused(self, spark: Path) -> None:
         part = spark / "metadata" / "part-00000"
         part.write_text(json.dumps(SPARK_METADATA | {"rank": 5}))
         with pytest.raises(ModelFileError, match=re.escape("rank 3 and 3, its metadata say 5")):
             from_spark(spark)
 
-    def test_without_pyarrow_the_remedy_is_named(self, spark: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_error_without_pyarrow_says_how_to_install_it(self, spark: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         with pytest.raises(ModuleNotFoundError, match="pip install pyarrow"):
             from_spark(spark)
@@ -397,7 +397,7 @@ def test_masked_factors_are_refused() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", ">f4", ">f8", "int8", "bool"])
-def test_factors_of_any_layout_become_native_rows(dtype: str) -> None:
+def test_factors_are_converted_to_native_contiguous_arrays(dtype: str) -> None:
     P = np.asfortranarray(np.array([[1, 0], [0, 1], [1, 1]]).astype(dtype))
     P.flags.writeable = False
     model = hs.persistence.from_arrays(P, P[:2])

@@ -14,7 +14,7 @@ from halfstep.solver.kernels.sgd import sgd_epoch
 
 
 def naive_epoch(ratings, mean, user_biases, item_biases, P, Q, learning_rate, regularization):
-    """The twin of the kernel, for ratings (u, i, r) in the order of visit; gives the errors as they came."""
+    """Run an epoch over ratings (u, i, r), and return the error of each before its step."""
     errors = []
     for u, i, r in ratings:
         e = r - (mean + user_biases[u] + item_biases[i] + P[u] @ Q[i])
@@ -28,7 +28,7 @@ def naive_epoch(ratings, mean, user_biases, item_biases, P, Q, learning_rate, re
 
 
 def naive_visits(data):
-    """The ratings user by user: a dict keeps both users and ratings in the order of first occurrence."""
+    """Group the ratings by user, in the order of first occurrence."""
     by_user = {}
     for u, i, r in zip(data.user_positions, data.item_positions, data.values, strict=True):
         by_user.setdefault(u, []).append((u, i, r))
@@ -54,7 +54,7 @@ def random_problem(seed, users, items, density=0.6):
     regularization=st.sampled_from([0.0, 0.02, 1.0]),
 )
 @settings(max_examples=60, deadline=None)  # the first example compiles the kernel
-def test_an_epoch_equals_its_twin(seed, users, items, rank, learning_rate, regularization):
+def test_epoch_equals_reference(seed, users, items, rank, learning_rate, regularization):
     data = random_problem(seed, users, items)
     rng = np.random.default_rng(seed)
     start = [rng.normal(0, 0.5, shape) for shape in ((users,), (items,), (users, rank), (items, rank))]
@@ -69,7 +69,7 @@ def test_an_epoch_equals_its_twin(seed, users, items, rank, learning_rate, regul
         np.testing.assert_allclose(our, their, rtol=1e-10, atol=1e-12)
 
 
-def test_fit_is_its_epochs_from_the_drawn_start():
+def test_fit_equals_reference_epochs():
     data = random_problem(seed=1, users=9, items=7)
     assert data.user_counts.all()
     assert data.item_counts.all()
@@ -92,7 +92,7 @@ def test_fit_is_its_epochs_from_the_drawn_start():
     assert model.history_[0].seconds < model.history_[2].seconds
 
 
-def test_it_learns_what_can_be_learnt():
+def test_fits_exact_low_rank_ratings():
     rng = np.random.default_rng(0)
     exact = 3 + rng.normal(size=(60, 2)) @ rng.normal(size=(2, 40))
     data = Interactions.from_sparse(sparse.coo_array(exact))
@@ -101,7 +101,7 @@ def test_it_learns_what_can_be_learnt():
     assert model.history_[-1].rmse < 0.05
 
 
-def test_rows_of_the_vocabulary_without_ratings_are_zero():
+def test_rows_without_ratings_are_zero():
     full = Interactions.from_arrays([1, 1, 2, 3], [7, 8, 8, 9], [1.0, 2.0, 5.0, 4.0])
     model = SGD(rank=2, random_state=0).fit(full.subset([0, 1, 2]))
     assert not model.user_factors_[2].any()
@@ -110,13 +110,13 @@ def test_rows_of_the_vocabulary_without_ratings_are_zero():
     assert model.predict(3, 9) == pytest.approx([8 / 3])
 
 
-def test_weights_are_not_used():
+def test_weights_are_ignored():
     data = random_problem(seed=5, users=6, items=6)
     weighted = SGD(rank=2, random_state=0).fit(data.with_weights(np.arange(len(data), dtype=float)))
     assert np.array_equal(weighted.user_factors_, SGD(rank=2, random_state=0).fit(data).user_factors_)
 
 
-def test_divergence_is_an_error_that_says_what_to_lower():
+def test_divergence_is_an_error():
     data = random_problem(seed=6, users=20, items=20)
     with pytest.raises(
         NumericalError, match=r"after epoch 1: look for extreme values, or lower learning_rate, which is 10$"
@@ -136,7 +136,7 @@ def interrupt_after(monkeypatch, epochs):
     monkeypatch.setattr(halfstep.models.sgd, "sgd_epoch", interrupted)
 
 
-def test_ctrl_c_leaves_the_model_of_the_last_finished_epoch(monkeypatch):
+def test_ctrl_c_keeps_the_last_finished_epoch(monkeypatch):
     data = random_problem(seed=7, users=10, items=10)
     expected = SGD(rank=3, iterations=2, random_state=0).fit(data)
     interrupt_after(monkeypatch, 2)
@@ -146,7 +146,7 @@ def test_ctrl_c_leaves_the_model_of_the_last_finished_epoch(monkeypatch):
     assert len(model.history_) == 2
 
 
-def test_ctrl_c_before_the_first_epoch_is_over_leaves_the_model_as_it_was(monkeypatch):
+def test_ctrl_c_in_the_first_epoch_leaves_the_model_unchanged(monkeypatch):
     data = random_problem(seed=7, users=10, items=10)
     model = SGD(rank=3, random_state=0).fit(data)
     before = model.user_factors_
@@ -170,12 +170,12 @@ def test_ctrl_c_before_the_first_epoch_is_over_leaves_the_model_as_it_was(monkey
         (lambda: SGD(random_state=np.random.RandomState(0)), r"RandomState.*default_rng\(0\)"),
     ],
 )
-def test_parameters_that_make_no_sense_are_refused(make, message):
+def test_invalid_parameters_are_refused(make, message):
     with pytest.raises(ParameterError, match=message):
         make()
 
 
-def test_numpy_scalars_are_numbers():
+def test_numpy_scalars_are_accepted_as_parameters():
     data = random_problem(seed=9, users=4, items=4)
     exact = SGD(rank=2, iterations=1, learning_rate=0.5, random_state=3).fit(data)
     numpy = SGD(

@@ -1,7 +1,4 @@
-"""The strong, simple models that a factorisation has to beat: means, biases and popularity.
-
-Each is a factorisation of rank 0, so that everything a factorisation can do, these can do, too.
-"""
+"""Baseline models: means, biases and popularity, as factorizations of rank 0."""
 
 from __future__ import annotations
 
@@ -18,32 +15,31 @@ from halfstep.models.factor_model import FactorModel
 
 
 class BaselineModel(FactorModel):
-    """A factorisation without factors; a subclass says what its mean and biases are."""
+    """A factorization of rank 0; subclasses estimate its mean and biases."""
 
     def fit(self, data: Any, y: None = None) -> Self:
-        """Learn from observed values, starting afresh.
+        """Fit the model to observed values.
 
         Parameters
         ----------
         data : Interactions, scipy.sparse matrix or dataframe
-            As `as_interactions` takes it; a sparse matrix has a row per user. Weights of entries are not
-            used.
+            Input of `as_interactions`; rows of a sparse matrix are users. Weights are ignored.
         y : None
-            Not used, present for compatibility with scikit-learn; values are a column of the data.
+            Ignored, present for compatibility with scikit-learn.
 
         Returns
         -------
         self
-            This model, fitted.
+            This model.
 
         Raises
         ------
         DataError
-            If there is no entry to learn from.
+            If there are no interactions.
         ParameterError
             If a parameter is invalid, or y is not None.
         NumericalError
-            If the mean or a bias is not finite, for extreme values.
+            If the mean or a bias is not finite.
         """
         self._check_before_fit(y)
         interactions = as_interactions(data)
@@ -64,16 +60,16 @@ class BaselineModel(FactorModel):
         return self
 
     def _estimate(self, data: Interactions) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-        """Give the mean, the users' and the items' biases."""
+        """Return the mean, the user biases and the item biases."""
         raise NotImplementedError
 
     def of_users(self, histories: Interactions) -> Self:
-        """Return a model of other users, with the mean and the items of this one.
+        """Return a model of other users, with the mean and items of this one.
 
         Parameters
         ----------
         histories : Interactions
-            The interactions of these users with the items of this model.
+            Interactions of these users with the items of this model.
         """
         self = self._snapshot()
         other = self._independent()
@@ -105,10 +101,10 @@ class GlobalMean(BaselineModel):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class ItemBias(BaselineModel):
-    """Predict how well an item is liked on the whole: ŷ_ui = μ + b_i.
+    """Predict the mean value plus an item bias: ŷ_ui = μ + b_i.
 
-    μ is the mean value and b_i = Σ_u (r_ui − μ) / (λ + n_i) over the n_i observed values of item i: its mean
-    deviation, shrunk towards 0 as if λ more values had equalled μ. An item without a value has b_i = 0.
+    b_i = Σ_u (r_ui − μ) / (λ + n_i) over the n_i observed values of item i: its mean deviation, shrunk towards 0 as
+    if λ additional values were equal to μ. Items without values have b_i = 0.
 
     `FactorModel` describes the fitted attributes.
 
@@ -131,16 +127,16 @@ class ItemBias(BaselineModel):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class UserItemBias(BaselineModel):
-    """Predict from how an item is liked and how a user judges, both on the whole: ŷ_ui = μ + b_u + b_i.
+    """Predict the mean value plus a user bias and an item bias: ŷ_ui = μ + b_u + b_i.
 
-    The biases are found by alternating least squares (Koren 2010, "Factor in the neighbors"): all start at 0,
-    then each iteration sets
+    The biases are computed by alternating least squares (Koren 2010, "Factor in the neighbors"). They start at 0, and
+    each iteration sets
 
         b_i = Σ_u (r_ui − μ − b_u) / (λ_i + n_i)    for all items, then
         b_u = Σ_i (r_ui − μ − b_i) / (λ_u + n_u)    for all users,
 
-    over the n_i and n_u observed values, which minimises
-    Σ (r_ui − μ − b_u − b_i)² + λ_u Σ b_u² + λ_i Σ b_i². Without a value, a bias is 0.
+    over the n_i and n_u observed values, to minimize Σ (r_ui − μ − b_u − b_i)² + λ_u Σ b_u² + λ_i Σ b_i². Users and
+    items without values have a bias of 0.
 
     `FactorModel` describes the fitted attributes.
 
@@ -149,7 +145,7 @@ class UserItemBias(BaselineModel):
     user_regularization, item_regularization : float
         λ_u ≥ 0 and λ_i ≥ 0.
     iterations : int
-        How often both sides are solved.
+        Number of iterations.
     """
 
     user_regularization: float = 15.0
@@ -182,10 +178,10 @@ class UserItemBias(BaselineModel):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class Popularity(BaselineModel):
-    """Score an item by how many users have it, whatever they think of it: ŷ_ui = n_i.
+    """Score an item by its number of interactions, whatever their values: ŷ_ui = n_i.
 
-    The scores rank items; they are no predictions of values. `FactorModel` describes the fitted attributes:
-    `item_biases_` are the counts, `mean_` is 0.
+    The scores rank items, and do not predict values. `item_biases_` are the counts, and `mean_` is 0; `FactorModel`
+    describes the other fitted attributes.
     """
 
     def _predicts_values(self, data: Interactions) -> bool:
@@ -201,7 +197,7 @@ def _shrunk_means(
     counts: NDArray[np.int64],
     regularization: float,
 ) -> NDArray[np.float64]:
-    """Sum the residuals of each position and divide by its count plus λ; 0 where there is nothing to sum."""
+    """Sum the residuals of each position and divide by its count plus λ; 0 for a count of 0."""
     sums = np.bincount(positions, weights=residuals, minlength=len(counts)).astype(np.float64, copy=False)
     means = np.zeros(len(counts))
     np.divide(sums, counts + float(regularization), out=means, where=counts > 0)

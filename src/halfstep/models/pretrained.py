@@ -1,4 +1,4 @@
-"""Factors that were found elsewhere, and a model made of them."""
+"""A model of given factors."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from halfstep.models.factor_model import FactorModel
 
 @dataclass(eq=False, repr=False)
 class PretrainedFactors(FactorModel):
-    """A factorisation that was found elsewhere, with all that follows from factors alone.
+    """A factorization fitted by another library.
 
-    Made by `halfstep.persistence.from_arrays`, `from_implicit` and `from_spark`. It predicts, recommends, and can be
-    saved. It has no objective, and so cannot be fitted. `FactorModel` describes the attributes; `item_counts_` is at
-    least 1 for every item whose factors or bias are not all 0, whether or not interactions came along.
+    Created by `halfstep.persistence.from_arrays`, `from_implicit` and `from_spark`. It can predict, recommend and be
+    saved, but has no objective and cannot be fitted. `FactorModel` describes the attributes; `item_counts_` is at
+    least 1 for every item with a nonzero factor or bias.
     """
 
     def fit(self, data: object, y: object = None) -> NoReturn:
-        """Say that there is nothing to fit by.
+        """Raise an error, because there is no objective.
 
         Raises
         ------
@@ -49,21 +49,21 @@ def from_arrays(
     mean: float = 0.0,
     interactions: Any = None,
 ) -> PretrainedFactors:
-    """Make a model of factors that were found elsewhere.
+    """Create a model from factors.
 
     Parameters
     ----------
     user_factors, item_factors : array-like of shape (n_users, rank) and (n_items, rank)
-        float32 stays float32; all other numbers become float64.
+        float32 is kept; other types are converted to float64.
     users, items : Vocabulary or array-like of ids, optional
-        The id of each row; 0 to n − 1 if left out.
+        Id of each row, by default 0 to n − 1.
     user_biases, item_biases : array-like of shape (n_users,) and (n_items,), optional
-        0 if left out.
+        By default 0.
     mean : float
         μ in ŷ_ui = μ + b_u + b_i + p_u·q_i.
     interactions : Interactions, scipy sparse matrix or dataframe, optional
-        What the factors were found from, so that recommendations can leave out what a user has seen. The rows and
-        columns of a sparse matrix are those of the factors.
+        Training data, used to exclude seen items from recommendations. The rows and columns of a sparse matrix are
+        those of the factors.
 
     Returns
     -------
@@ -72,19 +72,19 @@ def from_arrays(
     Raises
     ------
     DataError
-        If shapes do not fit, numbers are not finite, ids repeat, or the interactions have ids without factors.
+        If shapes do not match, values are not finite, ids repeat, or the interactions have ids without factors.
     """
     P, Q = _matrix(user_factors, "user_factors"), _matrix(item_factors, "item_factors")
     if P.shape[1] != Q.shape[1]:
         raise DataError(
-            f"user_factors has {P.shape[1]} columns and item_factors {Q.shape[1]}: give as many factors of both, "
-            "one row for each user and item"
+            f"user_factors has {P.shape[1]} columns and item_factors {Q.shape[1]}: give both the same number of "
+            "columns, and one row for each user or item"
         )
     check_finite("mean", mean)
     known_users, known_items = _vocabulary(users, len(P), "users"), _vocabulary(items, len(Q), "items")
     data = None if interactions is None else _matching(interactions, known_users, known_items)
     b = _biases(item_biases, Q, "item_biases")
-    # Most libraries leave an item without observations at 0; of all others somebody knows something.
+    # most libraries set the factors of items without observations to 0
     counts = ((Q != 0).any(axis=1) | (b != 0)).astype(np.int64)
     fitted = {
         "users_": known_users,
@@ -121,7 +121,7 @@ def _biases(given: ArrayLike | None, factors: NDArray[np.floating], name: str) -
 
 
 def _numbers(given: ArrayLike, name: str) -> NDArray[np.floating]:
-    """A copy, so that the model does not change with the caller's array."""
+    """Copy an array, so that the model does not share memory with the caller."""
     if np.ma.isMaskedArray(given):
         raise DataError(f"{name} is a masked array: fill the masked entries first, with .filled(0)")
     array = np.asarray(given)
@@ -129,7 +129,7 @@ def _numbers(given: ArrayLike, name: str) -> NDArray[np.floating]:
         raise DataError(f"{name} has the dtype {array.dtype}: give numbers")
     array = np.array(array, dtype=np.float32 if array.dtype == np.float32 else np.float64, order="C")
     if not np.isfinite(array).all():
-        raise DataError(f"{name} has numbers that are not finite: mend them first")
+        raise DataError(f"{name} has values that are not finite: fix them first")
     return array
 
 
@@ -143,7 +143,7 @@ def _vocabulary(ids: Any, count: int, name: str) -> Vocabulary:
 
 
 def _matching(given: Any, users: Vocabulary, items: Vocabulary) -> Interactions:
-    """The interactions by the positions of the given vocabularies."""
+    """Convert interactions to the positions of the given vocabularies."""
     if is_sparse(given):
         return Interactions.from_sparse(given, users=users, items=items)
     data = as_interactions(given)
@@ -153,11 +153,11 @@ def _matching(given: Any, users: Vocabulary, items: Vocabulary) -> Interactions:
         (items, data.items, data.item_positions, "items"),
     ):
         known = vocabulary.positions(others.ids, "mark", name=f"{name.removesuffix('s')} id")
-        strangers = np.setdiff1d(column, np.flatnonzero(known >= 0))
-        if len(strangers):
+        unknown = np.setdiff1d(column, np.flatnonzero(known >= 0))
+        if len(unknown):
             raise DataError(
-                f"the interactions have {len(strangers):,} {name} without factors, such as {others[strangers[0]]!r}: "
-                f"drop them, or say which {name} the rows of the factors are"
+                f"the interactions have {len(unknown):,} {name} without factors, such as {others[unknown[0]]!r}: "
+                f"drop them, or give the ids of the rows of the factors as {name}"
             )
         positions.append(known[column])
     return replace(data, users=users, items=items, user_positions=positions[0], item_positions=positions[1])

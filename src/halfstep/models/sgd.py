@@ -1,4 +1,4 @@
-"""Biased matrix factorisation by stochastic gradient descent: the well-known alternative to ALS."""
+"""Biased matrix factorization by stochastic gradient descent."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ from halfstep.solver.threads import working
 
 
 class Epoch(NamedTuple):
-    """What is kept of one pass over all ratings.
+    """Record of one epoch in `SGD.history_`.
 
     Attributes
     ----------
     iteration : int
-        1 for the first.
+        Counted from 1.
     rmse : float
-        Root mean squared error on the training ratings, each scored just before the model learned from it: a
-        little above what the model reaches once the epoch is over.
+        Root mean squared error on the training ratings, each predicted just before its step.
     seconds : float
-        Since the fit began.
+        Time since the start of the fit.
     """
 
     iteration: int
@@ -42,20 +41,18 @@ class Epoch(NamedTuple):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class SGD(FactorModel):
-    """Biased matrix factorisation by stochastic gradient descent (Koren, Bell and Volinsky 2009).
+    """Biased matrix factorization by stochastic gradient descent (Koren, Bell and Volinsky 2009).
 
-    Minimises Σ (r_ui − μ − b_u − b_i − p_u·q_i)² + λ (b_u² + b_i² + ‖p_u‖² + ‖q_i‖²), summed over the
-    observed ratings, by a step after each rating (e is its error, γ the learning rate):
+    Minimizes Σ (r_ui − μ − b_u − b_i − p_u·q_i)² + λ (b_u² + b_i² + ‖p_u‖² + ‖q_i‖²) over the observed ratings,
+    with a step after each rating (e is its error, γ the learning rate):
 
-        b_u ← b_u + γ(e − λ b_u),    p_u ← p_u + γ(e q_i − λ p_u),    and the same for the item,
+        b_u ← b_u + γ(e − λ b_u),    p_u ← p_u + γ(e q_i − λ p_u),    and likewise for the item,
 
-    with the old p_u and q_i on the right. μ is the mean rating, biases start at 0, factors are drawn from
-    N(0, init_std²), users' before items'. An epoch visits user after user, in the order of their first rating
-    in the data, and each user's ratings in the order given. This is the model that Surprise calls SVD, with
-    its defaults, but predictions are not clipped to the scale of the ratings.
+    using the old p_u and q_i. μ is the mean rating, biases start at 0, and factors are sampled from N(0, init_std²).
+    An epoch visits the ratings grouped by user, with users and their ratings in the order of the data. This is the
+    model that Surprise calls SVD, with the same defaults, but predictions are not clipped to the rating scale.
 
-    A user or item of the vocabulary without a rating has zero factors and bias. Weights of entries are not
-    used.
+    Users and items without ratings have zero factors and biases. Weights are ignored.
 
     Parameters
     ----------
@@ -70,19 +67,20 @@ class SGD(FactorModel):
     init_std : float
         Standard deviation of the initial factors, ≥ 0.
     random_state : int, numpy.random.Generator or None
-        Where the initial factors come from. An int makes every fit on the same data give the same model.
+        Seed or generator of the initial factors. Pass an int for reproducible results.
     progress : bool or None
-        Whether to show a progress bar; by default in terminals and notebooks, where it takes more than two seconds.
+        Whether to show a progress bar. By default it is shown in terminals and notebooks if the fit takes more than
+        two seconds.
 
     Attributes
     ----------
     history_ : list of Epoch
-        One entry per finished epoch.
+        One record for each epoch.
 
     Notes
     -----
-    Ctrl-C during `fit` ends it early with a `FitInterruptedWarning`; the model is then that of the last
-    finished epoch. `FactorModel` describes the other fitted attributes.
+    Ctrl-C during `fit` keeps the model of the last finished epoch and warns `FitInterruptedWarning`. `FactorModel`
+    describes the other fitted attributes.
 
     Examples
     --------
@@ -111,24 +109,24 @@ class SGD(FactorModel):
         check_flag("progress", self.progress, optional=True)
 
     def fit(self, data: Any, y: None = None) -> Self:
-        """Learn from observed values, starting afresh.
+        """Fit the model to observed ratings.
 
         Parameters
         ----------
         data : Interactions, scipy.sparse matrix or dataframe
-            As `as_interactions` takes it; a sparse matrix has a row per user.
+            Input of `as_interactions`; rows of a sparse matrix are users.
         y : None
-            Not used, present for compatibility with scikit-learn; values are a column of the data.
+            Ignored, present for compatibility with scikit-learn.
 
         Returns
         -------
         SGD
-            This model, fitted.
+            This model.
 
         Raises
         ------
         DataError
-            If there is no entry to learn from.
+            If there are no interactions.
         ParameterError
             If a parameter is invalid, or y is not None.
         NumericalError
@@ -150,9 +148,9 @@ class SGD(FactorModel):
 
         history: list[Epoch] = []
         try:
-            self._learn(interactions, mean, user_biases, item_biases, P, Q, history)
+            self._run_epochs(interactions, mean, user_biases, item_biases, P, Q, history)
         except KeyboardInterrupt:
-            # Python delivers it between two calls of the kernel, so the arrays are those of an epoch's end.
+            # raised between two calls of the kernel, so that the arrays are those after a whole epoch
             if not history:
                 raise
             warn_of_interruption(
@@ -170,7 +168,7 @@ class SGD(FactorModel):
         warn_of_equal_targets(interactions.values)
         return self
 
-    def _learn(
+    def _run_epochs(
         self,
         data: Interactions,
         mean: float,
@@ -180,7 +178,7 @@ class SGD(FactorModel):
         Q: NDArray[np.float64],
         history: list[Epoch],
     ) -> None:
-        """Run all epochs, in place."""
+        """Run all epochs, updating the parameters in place."""
         order = _visiting_order(data)
         users, items = data.user_positions[order], data.item_positions[order]
         targets = data.values[order] - mean
@@ -211,8 +209,8 @@ class SGD(FactorModel):
 
 
 def _visiting_order(data: Interactions) -> NDArray[np.int64]:
-    """Group the entries by user, users and entries in the order in which they first occur."""
-    first_entry = np.empty(data.n_users, dtype=np.int64)
+    """Return the order of ratings grouped by user, with users in the order of their first rating."""
+    first_rating = np.empty(data.n_users, dtype=np.int64)
     backwards = np.arange(len(data))[::-1]
-    first_entry[data.user_positions[backwards]] = backwards  # of several assignments, the last one stays
-    return np.argsort(first_entry[data.user_positions], kind="stable")
+    first_rating[data.user_positions[backwards]] = backwards  # the last of repeated assignments wins
+    return np.argsort(first_rating[data.user_positions], kind="stable")

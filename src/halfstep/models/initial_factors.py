@@ -1,4 +1,4 @@
-"""Where a fit begins: factors that are drawn, that are given, or that another model has."""
+"""Initial factors of a fit: sampled, given, or copied from another model."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Floats = NDArray[np.float64]
 
 
 def given_factors(init: Any, data: Interactions, rank: int) -> tuple[Floats, Floats]:
-    """Take users' and items' factors as a caller gives them, by position.
+    """Check the user and item factors given as `init`.
 
     Raises
     ------
     ParameterError
-        If they are of another shape, or not finite.
+        If their shapes do not match, or they are not finite.
     """
     checked = []
     for name, given, n_rows in zip(("users", "items"), init, (data.n_users, data.n_items), strict=True):
@@ -33,7 +33,7 @@ def given_factors(init: Any, data: Interactions, rank: int) -> tuple[Floats, Flo
         if array.dtype.kind not in "biuf" or np.ma.isMaskedArray(given):
             kind = "a masked array" if np.ma.isMaskedArray(given) else f"of dtype {array.dtype}"
             raise ParameterError(f"init has {name}' factors that are {kind}: give arrays of numbers")
-        with np.errstate(over="ignore"):  # of more than 64 bits; refused below
+        with np.errstate(over="ignore"):  # long doubles that overflow are an error below
             factors = array.astype(np.float64)
         if factors.shape != shape:
             raise ParameterError(f"init has {name}' factors of shape {factors.shape}: expected {shape}")
@@ -44,47 +44,47 @@ def given_factors(init: Any, data: Interactions, rank: int) -> tuple[Floats, Flo
 
 
 def starting_factors(
-    data: Interactions, init: Any, rank: int, *, biases: bool, unit: float, rng: np.random.Generator
+    data: Interactions, init: Any, rank: int, *, biases: bool, target_scale: float, rng: np.random.Generator
 ) -> tuple[Factors, Factors]:
-    """P and Q that a sampler starts from, in the layout of the backends: ``[factors | bias | 0 …]``.
+    """Return the initial P and Q of a sampler, in the row layout ``[factors | bias | 0 …]``.
 
     Raises
     ------
     ParameterError
-        If `init` does not fit.
+        If `init` does not match the data or the rank.
     DataError
-        If `init` is a model, and an id is of a type that no id of it has.
+        If `init` is a model whose ids are of another type.
     """
     unknowns = rank + bool(biases)
     P, Q = (empty_factors(n, unknowns, "float32") for n in (data.n_users, data.n_items))
     if init is None:
         for F in (P, Q):
-            F[:, :rank] = rng.normal(0.0, 0.1 * np.sqrt(unit / rank), (len(F), rank))
+            F[:, :rank] = rng.normal(0.0, 0.1 * np.sqrt(target_scale / rank), (len(F), rank))
     elif isinstance(init, FactorModel):
         init = copy.copy(init)  # other threads may update it
         if init.item_factors_.shape[1] != rank:
             raise ParameterError(f"init has rank {init.item_factors_.shape[1]}, and rank={rank}")
         u = init.users_.positions(data.users.ids, "mark", name="user id")
         i = init.items_.positions(data.items.ids, "mark", name="item id")
-        _take_rows(P, u, init.user_factors_, init.user_biases_, unknowns)
-        _take_rows(Q, i, init.item_factors_, init.item_biases_, unknowns)
-    elif callable(init):  # what a file could not hold: says so
+        _copy_rows(P, u, init.user_factors_, init.user_biases_, unknowns)
+        _copy_rows(Q, i, init.item_factors_, init.item_biases_, unknowns)
+    elif callable(init):  # an object that a model file could not store: raises
         init()
     else:
         P[:, :rank], Q[:, :rank] = given_factors(init, data, rank)
     return P, Q
 
 
-def _take_rows(
+def _copy_rows(
     F: Factors,
-    places: NDArray[np.int32],
+    positions: NDArray[np.int32],
     factors: NDArray[np.floating],
     biases: NDArray[np.floating],
     unknowns: int,
 ) -> None:
-    """Copy the rows of another model; those without one, at −1, stay 0."""
+    """Copy rows of another model; position −1 marks an unknown id, whose row stays 0."""
     k = factors.shape[1]
-    found = places >= 0
-    F[found, :k] = factors[places[found]]
+    found = positions >= 0
+    F[found, :k] = factors[positions[found]]
     if unknowns > k:
-        F[found, k] = biases[places[found]]
+        F[found, k] = biases[positions[found]]

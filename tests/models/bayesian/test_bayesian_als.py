@@ -1,4 +1,4 @@
-"""`BayesianALS` as its users see it, and what its samples say against naive twins."""
+"""The estimator `BayesianALS`, and predictions from its samples against references."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from halfstep.errors import (
     ParameterError,
     UnknownIdError,
 )
-from halfstep.models.bayesian.gibbs import FOLDED_IN, Chain
-from halfstep.models.bayesian.hyperpriors import Dice
+from halfstep.models.bayesian.gibbs import FOLD_IN, Chain
+from halfstep.models.bayesian.hyperpriors import RandomStreams
 from halfstep.models.bayesian.samples import Samples, SideSamples
 from lab.data import write_up_split
 
 
 def ratings(seed: int = 0, n_users: int = 40, n_items: int = 30, share: float = 0.3) -> hs.Interactions:
-    """Values that follow biases and one factor, with users and items that nobody has heard of."""
+    """Generate values from biases and one factor, with a user and an item without ratings."""
     rng = np.random.default_rng(seed)
     observed = rng.random((n_users, n_items)) < share
     observed[-1], observed[:, -1] = False, False
@@ -37,9 +37,8 @@ def ratings(seed: int = 0, n_users: int = 40, n_items: int = 30, share: float = 
     values = 3.0 + 0.5 * rng.normal(size=(n_users, 1)) + 0.5 * rng.normal(size=n_items) + np.outer(p, q)
     values += 0.3 * rng.normal(size=values.shape)
     users, items = np.nonzero(observed)
-    named = hs.Interactions.from_arrays(users, items, values[users, items])
-    everybody = hs.Vocabulary(np.arange(n_users)), hs.Vocabulary(np.arange(n_items))
-    return named.rebased(users=everybody[0], items=everybody[1])
+    data = hs.Interactions.from_arrays(users, items, values[users, items])
+    return data.rebased(users=hs.Vocabulary(np.arange(n_users)), items=hs.Vocabulary(np.arange(n_items)))
 
 
 @pytest.fixture(scope="module")
@@ -60,19 +59,19 @@ def run(tasks) -> None:
 # --- fitting
 
 
-def test_it_finds_what_made_the_ratings(data: hs.Interactions) -> None:
+def test_recovers_held_out_ratings_and_noise(data: hs.Interactions) -> None:
     train, test = hs.split_random(data, test_fraction=0.2, random_state=0)
     model = hs.BayesianALS(rank=3, random_state=0).fit(train)
     known = hs.keep_known(test, train, min_train_ratings=1, drop_unseen_items=True)
-    assert hs.metrics.rmse(known.values, model.predict(known)) < 0.5  # their noise is 0.3, their spread 1.3
+    assert hs.metrics.rmse(known.values, model.predict(known)) < 0.5  # noise 0.3, standard deviation 1.3
     assert 0.2 < model.history_[-1].noise ** -0.5 < 0.45
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [4, 20])
-def test_bits_do_not_depend_on_threads(rank: int) -> None:
+def test_result_does_not_depend_on_threads(rank: int) -> None:
     rng = np.random.default_rng(0)
-    n_users = 9500  # an item that everybody has is cut into segments, and moments are summed in two parts
+    n_users = 9500  # the item that all users rated is split into segments, and moments into two tasks
     users = np.concatenate([np.arange(n_users), rng.integers(0, n_users, 40_000)])
     items = np.concatenate([np.zeros(n_users, int), rng.integers(1, 900, 40_000)])
     values = rng.integers(1, 6, len(users)).astype(float)
@@ -95,8 +94,8 @@ def test_bits_do_not_depend_on_threads(rank: int) -> None:
 
 
 @pytest.mark.parametrize("biases", [True, False])
-def test_predictions_are_in_the_units_of_the_values(data: hs.Interactions, biases: bool) -> None:
-    """Powers of 4 keep every bit: all hyperpriors have to go with the values."""
+def test_predictions_scale_with_values(data: hs.Interactions, biases: bool) -> None:
+    """A factor of 4 is exact in floating point, so that only the hyperpriors could cause differences."""
     options = {"rank": 2, "iterations": 30, "random_state": 0}
     once = hs.BayesianALS(hs.Explicit(biases=biases), **options).fit(data)
     fourfold = hs.BayesianALS(hs.Explicit(biases=biases), **options).fit(data.with_values(4 * data.values))
@@ -105,7 +104,6 @@ def test_predictions_are_in_the_units_of_the_values(data: hs.Interactions, biase
 
 
 def test_weights_are_precisions(data: hs.Interactions) -> None:
-    """Three times the weight and a third of the noise's precision: the same predictions, and intervals."""
     weights = np.where(np.arange(len(data)) % 2, 9.0, 1.0)
     rng = np.random.default_rng(1)
     noisy = data.with_values(data.values + rng.normal(size=len(data)) * 3.0 / np.sqrt(weights))
@@ -116,7 +114,7 @@ def test_weights_are_precisions(data: hs.Interactions) -> None:
     assert 0.5 * 3 < np.mean([line.noise for line in weighted.history_[20:]]) ** -0.5 < 1.3 * 3
 
 
-def test_history_has_what_was_drawn(model: hs.BayesianALS) -> None:
+def test_history_matches_samples(model: hs.BayesianALS) -> None:
     assert [line.iteration for line in model.history_] == list(range(1, 61))
     last, samples = model.history_[-1], model.samples_
     assert last.noise == samples.noise[-1]
@@ -126,19 +124,19 @@ def test_history_has_what_was_drawn(model: hs.BayesianALS) -> None:
     assert last.user_spread == pytest.approx(np.sqrt(variances.mean()), rel=1e-6)
 
 
-def test_the_last_loss_is_that_of_the_last_sample(data: hs.Interactions, model: hs.BayesianALS) -> None:
+def test_last_loss_is_that_of_last_sample(data: hs.Interactions, model: hs.BayesianALS) -> None:
     P, Q = model.samples_.users, model.samples_.items
     u, i = data.user_positions, data.item_positions
     score = np.sum(P.factors[u, -1].astype(float) * Q.factors[i, -1], axis=1) + P.biases[u, -1] + Q.biases[i, -1]
     assert model.history_[-1].loss == pytest.approx(np.sum((data.values - model.mean_ - score) ** 2), rel=1e-5)
 
 
-def test_samples_are_thinned_to_the_memory_they_may_take(data: hs.Interactions, model: hs.BayesianALS) -> None:
-    size = Samples.bytes_of_one(data.n_users, data.n_items, 3)
+def test_samples_are_thinned_to_sample_memory(data: hs.Interactions, model: hs.BayesianALS) -> None:
+    size = Samples.bytes_per_sample(data.n_users, data.n_items, 3)
     held = sum(array.nbytes for name, array in model.samples_.to_arrays().items() if not name.endswith("is_new"))
     assert held == 40 * size
     few = hs.BayesianALS(rank=3, iterations=60, burn_in=20, random_state=0, sample_memory=7 * size + 1).fit(data)
-    kept = [20 + -(-40 * n // 7) for n in range(1, 8)]  # evenly spread, and the last one
+    kept = [20 + -(-40 * n // 7) for n in range(1, 8)]  # evenly spaced, up to the last one
     assert few.samples_.noise.tolist() == [model.history_[sweep - 1].noise for sweep in kept]
     with pytest.raises(
         ParameterError, match=rf"sample_memory={size - 1}: a sample of this rank takes {size:,} bytes"
@@ -146,7 +144,7 @@ def test_samples_are_thinned_to_the_memory_they_may_take(data: hs.Interactions, 
         hs.BayesianALS(rank=3, sample_memory=size - 1).fit(data)
 
 
-def test_starts_where_it_is_told(data: hs.Interactions) -> None:
+def test_init_is_used(data: hs.Interactions) -> None:
     als = hs.ALS(hs.Explicit(biases=True), rank=3, random_state=0).fit(data)
     options = {"rank": 3, "iterations": 1, "burn_in": 0, "random_state": 0}
     by_model = hs.BayesianALS(**options, init=als).fit(data)
@@ -155,26 +153,26 @@ def test_starts_where_it_is_told(data: hs.Interactions) -> None:
     assert by_model.history_[0].loss < 0.7 * cold.history_[0].loss
     assert by_arrays.history_[0].loss < cold.history_[0].loss
     backwards = hs.Interactions.from_arrays(data.user_ids[::-1], data.item_ids[::-1], data.values[::-1])
-    other = hs.BayesianALS(**options, init=als).fit(backwards)  # other positions, and the same ids
+    other = hs.BayesianALS(**options, init=als).fit(backwards)  # same ids in another order
     assert other.history_[0].loss < 0.7 * cold.history_[0].loss
 
 
-def test_singles_that_fail_are_done_again_in_doubles(monkeypatch: pytest.MonkeyPatch, data: hs.Interactions) -> None:
+def test_failure_in_float32_is_retried_in_float64(monkeypatch: pytest.MonkeyPatch, data: hs.Interactions) -> None:
     expected = hs.BayesianALS(rank=3, iterations=5, burn_in=2, random_state=0).fit(data)
     sweep = Chain.sweep
 
-    def fail_in_singles(chain: Chain):
+    def fail_in_float32(chain: Chain):
         if chain._noise[0].dtype == np.float32 and chain._sweeps == 3:
-            raise NumericalError("no digits left", row=0)
+            raise NumericalError("not positive definite", row=0)
         return sweep(chain)
 
     monkeypatch.setattr(halfstep.models.bayesian.bayesian_als, "DOUBLES_UP_TO", 0)
-    monkeypatch.setattr(Chain, "sweep", fail_in_singles)
+    monkeypatch.setattr(Chain, "sweep", fail_in_float32)
     model = hs.BayesianALS(rank=3, iterations=5, burn_in=2, random_state=0).fit(data)
     np.testing.assert_array_equal(model.predict(data), expected.predict(data))
 
 
-def test_ctrl_c_leaves_the_samples_so_far(monkeypatch: pytest.MonkeyPatch, data: hs.Interactions) -> None:
+def test_ctrl_c_keeps_the_samples_so_far(monkeypatch: pytest.MonkeyPatch, data: hs.Interactions) -> None:
     sweep = Chain.sweep
     stop_at = 13
 
@@ -206,8 +204,10 @@ def test_ctrl_c_leaves_the_samples_so_far(monkeypatch: pytest.MonkeyPatch, data:
     weights=st.sampled_from([None, 0.0, 1e-8, 1e8]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_odd_inputs_give_finite_predictions(n_users, n_items, share, rank, biases, scale, weights, seed) -> None:
-    """Empty rows, one single user, equal values, weights of 0 among others, more factors than data."""
+def test_degenerate_data_gives_finite_predictions(
+    n_users, n_items, share, rank, biases, scale, weights, seed
+) -> None:
+    """Cover empty rows, single users, equal values, zero weights, and more factors than data."""
     rng = np.random.default_rng(seed)
     observed = rng.random((n_users, n_items)) < share
     observed[0, 0] = True
@@ -224,27 +224,27 @@ def test_odd_inputs_give_finite_predictions(n_users, n_items, share, rank, biase
     assert model.fold_in({"new": {0: 1.0}}).samples_.users.factors.shape == (1, 4, rank)
 
 
-# --- what the samples say
+# --- predictions from samples
 
 
 def random_samples(seed: int, n_users: int, n_items: int, k: int, count: int) -> Samples:
     rng = np.random.default_rng(seed)
 
     def side(n: int) -> SideSamples:
-        drawn = SideSamples.empty(n, count, k, rng.random(n) < 0.3)
-        for array in (drawn.factors, drawn.biases, drawn.means):
+        samples = SideSamples.empty(n, count, k, rng.random(n) < 0.3)
+        for array in (samples.factors, samples.biases, samples.means):
             array[...] = rng.normal(size=array.shape)
-        drawn.roots[...] = rng.normal(size=drawn.roots.shape)
-        return drawn
+        samples.roots[...] = rng.normal(size=samples.roots.shape)
+        return samples
 
     return Samples(side(n_users), side(n_items), rng.gamma(2.0, size=count), np.zeros((count, 0, k + 1), np.float32))
 
 
 @given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 5), count=st.integers(1, 9), share=st.floats(0.01, 0.99))
 @settings(max_examples=25)
-def test_means_and_quantiles_of_the_mixture(seed: int, k: int, count: int, share: float) -> None:
+def test_scores_and_intervals_equal_reference(seed: int, k: int, count: int, share: float) -> None:
     samples = random_samples(seed, 4, 3, k, count)
-    u, i = (grid.ravel() - 1 for grid in np.meshgrid(np.arange(5), np.arange(4)))  # with strangers, −1
+    u, i = (grid.ravel() - 1 for grid in np.meshgrid(np.arange(5), np.arange(4)))  # −1: unknown id
     means, ends = samples.scores(u, i, run), samples.intervals(u, i, share, run)
     for n in range(len(u)):
         scores, variances = [], []
@@ -272,27 +272,26 @@ def test_means_and_quantiles_of_the_mixture(seed: int, k: int, count: int, share
             assert np.mean(stats.norm.cdf(end, scores, np.sqrt(variances))) == pytest.approx(below, abs=1e-8)
 
 
-def test_the_variance_of_strangers_is_that_of_drawing_them() -> None:
-    """A product of two normal variables, with biases: as the formula, so by drawing many."""
+def test_variance_of_unknown_ids_matches_monte_carlo() -> None:
     samples = random_samples(0, 1, 1, 2, 1)
     samples.noise[:] = 1e9
     rng = np.random.default_rng(0)
     x, y = (
         side.means[0] + rng.normal(size=(400_000, 3)) @ side.roots[0].T for side in (samples.users, samples.items)
     )
-    drawn = np.sum(x[:, :2] * y[:, :2], axis=1) + x[:, 2] + y[:, 2]
+    scores = np.sum(x[:, :2] * y[:, :2], axis=1) + x[:, 2] + y[:, 2]
     one = np.array([-1])
     lower, upper = samples.intervals(one, one, 0.6827, run)[0]
-    assert samples.scores(one, one, run)[0] == pytest.approx(drawn.mean(), abs=5 * drawn.std() / 600)
-    assert (upper - lower) / 2 == pytest.approx(drawn.std(), rel=0.02)
+    assert samples.scores(one, one, run)[0] == pytest.approx(scores.mean(), abs=5 * scores.std() / 600)
+    assert (upper - lower) / 2 == pytest.approx(scores.std(), rel=0.02)
 
 
 @pytest.mark.parametrize(("n_users", "n_items", "k", "count"), [(30, 20, 3, 10), (5, 40, 2, 30), (2, 3, 4, 2)])
-def test_point_factors_are_the_best_of_their_rank(n_users: int, n_items: int, k: int, count: int) -> None:
+def test_point_factors_are_best_low_rank_approximation(n_users: int, n_items: int, k: int, count: int) -> None:
     rng = np.random.default_rng(0)
     samples = random_samples(1, n_users, n_items, k, count)
     P, Q = (0.3 * rng.normal(size=side.factors.shape) for side in (samples.users, samples.items))
-    samples.users.factors[...] = P + rng.normal(size=(n_users, 1, k))  # with something in common
+    samples.users.factors[...] = P + rng.normal(size=(n_users, 1, k))  # with a common component
     samples.items.factors[...] = Q + rng.normal(size=(n_items, 1, k))
     mean = np.einsum("usk,isk->ui", samples.users.factors, samples.items.factors) / count
     left, values, right = np.linalg.svd(mean, full_matrices=False)
@@ -300,29 +299,29 @@ def test_point_factors_are_the_best_of_their_rank(n_users: int, n_items: int, k:
     A, B = samples.point_factors(run)
     error, least = np.linalg.norm(mean - A.astype(float) @ B.T), np.linalg.norm(mean - best)
     assert error <= 1.001 * least + 1e-5 * np.linalg.norm(mean)
-    np.testing.assert_allclose(samples.projected(B, run), A, atol=0.02 * np.abs(A).max())
+    np.testing.assert_allclose(samples.user_point_factors(B, run), A, atol=0.02 * np.abs(A).max())
 
 
-def test_scores_of_lists_are_near_those_of_predict(data: hs.Interactions, model: hs.BayesianALS) -> None:
+def test_recommendation_scores_are_close_to_predictions(data: hs.Interactions, model: hs.BayesianALS) -> None:
     listed = model.recommend(n=5)
     predicted = model.predict(np.repeat(listed.queries, 5), model.items_.ids[listed.positions.ravel()])
     assert np.corrcoef(listed.scores.ravel(), predicted)[0, 1] > 0.98
     assert np.abs(listed.scores.ravel() - predicted).mean() < 0.1
 
 
-def test_rows_without_observations_are_predicted_from_the_prior(model: hs.BayesianALS) -> None:
+def test_ids_without_ratings_are_predicted_from_the_prior(model: hs.BayesianALS) -> None:
     mean, lower, upper = model.predict([9999, 39, 0], [0, 0, 0], interval=0.9, unknown="baseline")
-    assert mean[0] == mean[1]  # of the vocabulary, but without ratings: as little is known
+    assert mean[0] == mean[1]  # user 39 has no ratings
     assert (upper - lower)[1] == pytest.approx((upper - lower)[0])
     assert (upper - lower)[1] > (upper - lower)[2]
     with pytest.raises(UnknownIdError, match="9999"):
         model.predict([9999], [0], unknown="raise", interval=0.9)
 
 
-# --- users from histories
+# --- folding in
 
 
-def test_folding_in_draws_from_the_users_conditional(data: hs.Interactions, model: hs.BayesianALS) -> None:
+def test_fold_in_samples_user_conditional(data: hs.Interactions, model: hs.BayesianALS) -> None:
     history = data.subset(data.user_positions == 4)
     folded = model.fold_in(history)
     samples, items = model.samples_, history.item_positions
@@ -332,15 +331,13 @@ def test_folding_in_draws_from_the_users_conditional(data: hs.Interactions, mode
         precision = np.linalg.inv(samples.users.roots[s] @ samples.users.roots[s].T)
         A = precision + samples.noise[s] * y.T @ y
         b = precision @ samples.users.means[s] + samples.noise[s] * y.T @ t
-        expected = reference.draw_row(A, b, Dice(0).generator(s, FOLDED_IN).standard_normal(4))
+        expected = reference.draw_row(A, b, RandomStreams(0).generator(s, FOLD_IN).standard_normal(4))
         np.testing.assert_allclose(folded.samples_.users.factors[4, s], expected[:3], rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(folded.samples_.users.biases[4, s], expected[3], rtol=1e-3, atol=1e-4)
     assert folded.user_biases_[4] == pytest.approx(folded.samples_.users.biases[4].mean(), rel=1e-6)
 
 
-def test_folding_in_training_histories_gives_about_the_trained_predictions(
-    data: hs.Interactions, model: hs.BayesianALS
-) -> None:
+def test_fold_in_of_training_data_approximates_predictions(data: hs.Interactions, model: hs.BayesianALS) -> None:
     folded = model.fold_in(data)
     assert np.sqrt(np.mean((folded.predict(data) - model.predict(data)) ** 2)) < 0.15
     assert folded.samples_.items is model.samples_.items
@@ -348,14 +345,14 @@ def test_folding_in_training_histories_gives_about_the_trained_predictions(
     assert np.mean(listed.positions[:, 0] == trained.positions[:, 0]) > 0.8
 
 
-def test_folding_in_does_not_depend_on_who_else_is(data: hs.Interactions, model: hs.BayesianALS) -> None:
+def test_fold_in_does_not_depend_on_other_users(data: hs.Interactions, model: hs.BayesianALS) -> None:
     alone = model.fold_in(data.subset(data.user_positions == 7))
     np.testing.assert_allclose(
         alone.samples_.users.factors[7], model.fold_in(data).samples_.users.factors[7], atol=1e-5
     )
 
 
-def test_folding_in_next_to_nothing(model: hs.BayesianALS) -> None:
+def test_fold_in_with_unknown_items(model: hs.BayesianALS) -> None:
     assert len(model.fold_in({"who": {0: 1.0, 99: 2.0}}).users_) == 1
     with pytest.raises(UnknownIdError, match="99"):
         model.fold_in({"who": {0: 1.0, 99: 2.0}}, unknown_items="raise")
@@ -364,8 +361,8 @@ def test_folding_in_next_to_nothing(model: hs.BayesianALS) -> None:
     np.testing.assert_array_equal(empty.predict("who", [0, 1]), model.predict(9999, [0, 1]))
 
 
-def test_explanations_add_up(data: hs.Interactions, model: hs.BayesianALS) -> None:
-    told = model.explain(4, 2)
+def test_explanation_sums_to_conditional_expectation(data: hs.Interactions, model: hs.BayesianALS) -> None:
+    explanation = model.explain(4, 2)
     history = data.subset(data.user_positions == 4)
     samples, items = model.samples_, history.item_positions
     conditional = []
@@ -378,10 +375,12 @@ def test_explanations_add_up(data: hs.Interactions, model: hs.BayesianALS) -> No
             precision @ samples.users.means[s] + samples.noise[s] * y.T @ t,
         )
         conditional.append(x @ np.append(samples.items.factors[2, s], 1.0) + samples.items.biases[2, s])
-    assert told.baseline + told.contributions.sum() == pytest.approx(model.mean_ + np.mean(conditional), rel=1e-4)
-    assert told.score == model.predict(4, [2])[0]
-    assert abs(told.remainder) < 0.3
-    assert set(told.item_ids) == set(history.item_ids)
+    assert explanation.baseline + explanation.contributions.sum() == pytest.approx(
+        model.mean_ + np.mean(conditional), rel=1e-4
+    )
+    assert explanation.score == model.predict(4, [2])[0]
+    assert abs(explanation.remainder) < 0.3
+    assert set(explanation.item_ids) == set(history.item_ids)
 
 
 # --- errors and files
@@ -400,12 +399,12 @@ def test_explanations_add_up(data: hs.Interactions, model: hs.BayesianALS) -> No
         ({"random_state": "x"}, "random_state='x'"),
     ],
 )
-def test_parameters_that_make_no_sense(parameters: dict, message: str) -> None:
+def test_invalid_parameters_are_refused(parameters: dict, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         hs.BayesianALS(**parameters)
 
 
-def test_errors_name_the_culprit(data: hs.Interactions, model: hs.BayesianALS) -> None:
+def test_invalid_input_is_refused(data: hs.Interactions, model: hs.BayesianALS) -> None:
     assert not hasattr(model, "partial_fit")  # each sample depends on all data
     with pytest.raises(ParameterError, match="BayesianALS has no incremental updates: set update=False"):
         hs.evaluate_stream(model, data)
@@ -421,7 +420,7 @@ def test_errors_name_the_culprit(data: hs.Interactions, model: hs.BayesianALS) -
         hs.BayesianALS(rank=2).fit(data.with_values(data.values * 1e200))
 
 
-def test_a_file_keeps_all_samples(tmp_path: Path, data: hs.Interactions, model: hs.BayesianALS) -> None:
+def test_model_file_keeps_all_samples(tmp_path: Path, data: hs.Interactions, model: hs.BayesianALS) -> None:
     model.save(tmp_path / "model")
     loaded = hs.load(tmp_path / "model")
     for name, array in model.samples_.to_arrays().items():
@@ -434,7 +433,7 @@ def test_a_file_keeps_all_samples(tmp_path: Path, data: hs.Interactions, model: 
     np.testing.assert_array_equal(folded.predict("new", [3]), hs.load(tmp_path / "folded").predict("new", [3]))
 
 
-def test_a_start_from_a_model_is_not_kept_in_files(tmp_path: Path, data: hs.Interactions) -> None:
+def test_model_file_does_not_keep_init(tmp_path: Path, data: hs.Interactions) -> None:
     start = hs.ALS(hs.Explicit(biases=True), rank=2).fit(data)
     hs.BayesianALS(rank=2, iterations=2, burn_in=0, init=start).fit(data).save(tmp_path / "model")
     loaded = hs.load(tmp_path / "model")
@@ -443,7 +442,7 @@ def test_a_start_from_a_model_is_not_kept_in_files(tmp_path: Path, data: hs.Inte
         loaded.fit(data)
 
 
-def test_samples_that_do_not_fit_are_refused(
+def test_invalid_samples_in_model_file_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: hs.BayesianALS
 ) -> None:
     arrays = model.samples_.to_arrays()
@@ -463,7 +462,7 @@ def movies() -> hs.Interactions:
 
 
 @pytest.mark.slow
-def test_better_than_tuned_als_on_the_write_ups_split(movies: hs.Interactions) -> None:
+def test_more_accurate_than_tuned_als_on_movielens_100k(movies: hs.Interactions) -> None:
     split = write_up_split(movies)
     model = hs.BayesianALS(random_state=0).fit(split.train)
     assert hs.metrics.rmse(split.known.values, model.predict(split.known)) < 0.934  # tuned ALS: 0.954
@@ -475,7 +474,7 @@ def test_better_than_tuned_als_on_the_write_ups_split(movies: hs.Interactions) -
 
 
 @pytest.mark.slow
-def test_intervals_cover_what_they_say(movies: hs.Interactions) -> None:
+def test_intervals_have_nominal_coverage(movies: hs.Interactions) -> None:
     train, test = hs.split_random(movies, test_fraction=0.2, random_state=0)
     model = hs.BayesianALS(rank=8, iterations=100, random_state=0).fit(train)
     for share in (0.5, 0.9):

@@ -1,4 +1,4 @@
-"""The sampler draws from what it says: half-steps with a prior and noise, conditionals, and the chain they make."""
+"""Half-steps with a prior and noise, conditional distributions, and the Markov chain of the Gibbs sampler."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from scipy.sparse import csr_array
 
 import halfstep as hs
 import reference
-from halfstep.models.bayesian.feature_link import Link
+from halfstep.models.bayesian.feature_regression import FeatureRegression
 from halfstep.models.bayesian.gibbs import Chain
 from halfstep.models.bayesian.hyperpriors import (
-    BLOCK,
-    Dice,
+    ROWS_PER_STREAM,
     Hyperparameters,
     Moments,
     NormalWishart,
-    draw_noise_precision,
+    RandomStreams,
+    sample_noise_precision,
 )
 from halfstep.objective.problem import Prior, half_problems
 from halfstep.objective.regularization import RowRegularization
@@ -53,7 +53,7 @@ def run(side, Y, prior, *, dtype: str, threads: int = 1):
     return X[:, :K], loss
 
 
-# --- the half-step
+# --- half-steps
 
 
 @pytest.mark.parametrize("setting", [PLAIN, WEIGHTED, UNBIASED, MISSING], ids=str)
@@ -65,7 +65,7 @@ def run(side, Y, prior, *, dtype: str, threads: int = 1):
     ridge=st.sampled_from([0.0, 0.7]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_rows_with_a_prior_equal_the_twin(
+def test_rows_with_prior_equal_reference(
     setting: Setting, rank: int, one_mean: bool, noisy: bool, ridge: float, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -93,7 +93,7 @@ def test_rows_with_a_prior_equal_the_twin(
         np.testing.assert_allclose(loss, (observed, missing), rtol=precision, atol=precision)
 
 
-def test_long_rows_have_a_prior_and_noise_too() -> None:
+def test_long_rows_use_prior_and_noise() -> None:
     rng = np.random.default_rng(1)
     n, k = 2 * LEAST_SEGMENT + 10, 4
     data = hs.Interactions.from_arrays(np.r_[np.arange(n), 0], np.r_[np.zeros(n, int), 1], rng.normal(size=n + 1))
@@ -108,7 +108,7 @@ def test_long_rows_have_a_prior_and_noise_too() -> None:
     np.testing.assert_allclose(X[0], expected, rtol=1e-10)
 
 
-def test_without_noise_and_with_fixed_hyperparameters_it_is_als_to_the_bit() -> None:
+def test_without_noise_and_with_fixed_hyperparameters_equals_als_exactly() -> None:
     rng = np.random.default_rng(0)
     table = Table(rng.random((60, 40)) < 0.3, rng.integers(1, 6, (60, 40)).astype(float))
     data, k, ridge = table.interactions, 9, 1.75
@@ -129,8 +129,14 @@ def test_without_noise_and_with_fixed_hyperparameters_it_is_als_to_the_bit() -> 
     )
     fixed = Hyperparameters(np.zeros(k + 1), ridge * np.eye(k + 1), np.eye(k + 1) / np.sqrt(ridge))
     with CPUBackend(2).open(*problems, (P, Q)) as session:
-        hyperprior = NormalWishart.of(k, biases=True, unit=1.0)
-        chain = Chain(session, problems, data=data, hyperprior=hyperprior, unit=1.0, dice=Dice(0))
+        chain = Chain(
+            session,
+            problems,
+            data=data,
+            hyperprior=NormalWishart.of(k, biases=True, target_scale=1.0),
+            target_scale=1.0,
+            random_streams=RandomStreams(0),
+        )
         chain.state = chain.state._replace(users=fixed, items=fixed, noise=1.0)
         for _ in range(3):
             chain.solve()
@@ -138,59 +144,59 @@ def test_without_noise_and_with_fixed_hyperparameters_it_is_als_to_the_bit() -> 
     np.testing.assert_array_equal(chain.state.P[:, k], als.user_biases_)
     np.testing.assert_array_equal(chain.state.Q[:, :k], als.item_factors_)
     np.testing.assert_array_equal(chain.state.Q[:, k], als.item_biases_)
-    assert chain.state.loss == pytest.approx(als.history_[-1].observed, rel=1e-12)  # added up in another order
+    assert chain.state.loss == pytest.approx(als.history_[-1].observed, rel=1e-12)  # summed in another order
 
 
-# --- the other conditionals
+# --- conditional distributions
 
 
-def test_hyperparameters_have_the_moments_of_their_conditional() -> None:
+def test_hyperparameter_samples_have_moments_of_conditional() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(7, 3)) @ rng.normal(size=(3, 3)) + [1.0, -2.0, 0.5]
     hyperprior = NormalWishart(np.array([1.0, 1.0, 4.0]))
     rows = Moments(len(X), len(X), X.sum(axis=0), X.T @ X)
-    draws = [hyperprior.draw(rows, rng) for _ in range(20_000)]
+    samples = [hyperprior.sample(rows, rng) for _ in range(20_000)]
     inverse = np.diag(hyperprior.scale) + (len(X) - 1) * np.cov(X.T) + 14 / 9 * np.outer(X.mean(0), X.mean(0))
     W, n = np.linalg.inv(inverse), 10  # ν0 + 7
-    precisions, means = np.array([d.precision for d in draws]), np.array([d.mean for d in draws])
-    error = np.sqrt(n * (W**2 + np.outer(np.diag(W), np.diag(W))) / len(draws))
+    precisions, means = np.array([each.precision for each in samples]), np.array([each.mean for each in samples])
+    error = np.sqrt(n * (W**2 + np.outer(np.diag(W), np.diag(W))) / len(samples))
     assert (np.abs(precisions.mean(axis=0) - n * W) < 4.5 * error).all()
-    covariance = inverse / (n - 3 - 1)  # of the rows, in the mean: that of an inverse Wishart distribution
+    covariance = inverse / (n - 3 - 1)  # mean of the inverse Wishart distribution
     assert (np.abs(means.mean(axis=0) - X.sum(axis=0) / 9) < 4.5 * np.sqrt(np.diag(covariance) / 9 / 20_000)).all()
     np.testing.assert_allclose(np.cov(means.T) * 9, covariance, rtol=0.1, atol=0.1 * np.abs(covariance).max())
-    for draw in draws[:5]:
-        np.testing.assert_allclose(draw.precision @ draw.covariance, np.eye(3), atol=1e-9)
+    for each in samples[:5]:
+        np.testing.assert_allclose(each.precision @ each.covariance, np.eye(3), atol=1e-9)
 
 
-def test_noise_is_gamma_distributed() -> None:
+def test_noise_precision_follows_gamma_distribution() -> None:
     rng = np.random.default_rng(0)
-    draws = [draw_noise_precision(7.0, 5, 2.0, rng) for _ in range(5000)]
-    assert stats.kstest(draws, stats.gamma(1 + 5 / 2, scale=1 / (4.0 + 7.0 / 2)).cdf).pvalue > 0.01
+    samples = [sample_noise_precision(7.0, 5, 2.0, rng) for _ in range(5000)]
+    assert stats.kstest(samples, stats.gamma(1 + 5 / 2, scale=1 / (4.0 + 7.0 / 2)).cdf).pvalue > 0.01
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_noise_depends_on_seed_and_purpose_alone(dtype: str) -> None:
-    n = 2 * BLOCK + 10
-    draws = []
+def test_random_streams_depend_on_seed_and_purpose_only(dtype: str) -> None:
+    n = 2 * ROWS_PER_STREAM + 10
+    samples = []
     for seed, purpose, backwards in ((1, (1, 0), False), (1, (1, 0), True), (2, (1, 0), False), (1, (1, 1), False)):
         out = np.empty((n, 3), dtype)
-        tasks = list(Dice(seed).noise(out, 0.5, *purpose))
+        tasks = list(RandomStreams(seed).normal_tasks(out, 0.5, *purpose))
         assert len(tasks) == 3
         for task in tasks[::-1] if backwards else tasks:
             task()
-        draws.append(out)
-    np.testing.assert_array_equal(draws[0], draws[1])
-    assert np.unique(draws[0]).size > 0.99 * n * 3
-    for other in draws[2:]:
-        assert abs(np.corrcoef(draws[0].ravel(), other.ravel())[0, 1]) < 0.05
-    assert draws[0].std() == pytest.approx(0.5, rel=0.05)
+        samples.append(out)
+    np.testing.assert_array_equal(samples[0], samples[1])
+    assert np.unique(samples[0]).size > 0.99 * n * 3
+    for other in samples[2:]:
+        assert abs(np.corrcoef(samples[0].ravel(), other.ravel())[0, 1]) < 0.05
+    assert samples[0].std() == pytest.approx(0.5, rel=0.05)
 
 
-# --- the chain
+# --- Markov chain
 
 
-class Tiny:
-    """Few weighted cells, whose targets can be written to while a chain runs."""
+class SmallProblem:
+    """A few weighted cells, whose targets can be replaced while a chain runs."""
 
     def __init__(self, seed: int, n_users: int, n_items: int, k: int) -> None:
         rng = np.random.default_rng(seed)
@@ -217,7 +223,7 @@ class Tiny:
         self.by_item.targets[:] = t[self.by_item.indices, items]
 
     def features(self) -> tuple[csr_array, csr_array]:
-        """More than there are users, fewer than items."""
+        """Return more features than users, and fewer than items."""
         rng = np.random.default_rng(7)
         shapes = (len(self.t), len(self.t) + 2), (self.t.shape[1], 2)
         return tuple(csr_array(rng.normal(size=shape) * (rng.random(shape) < 0.6)) for shape in shapes)
@@ -233,123 +239,132 @@ class Tiny:
             session,
             (self.by_user, self.by_item),
             data=self.data,
-            hyperprior=NormalWishart.of(self.k, biases=True, unit=1.0),
-            unit=1.0,
-            dice=Dice(seed),
+            hyperprior=NormalWishart.of(self.k, biases=True, target_scale=1.0),
+            target_scale=1.0,
+            random_streams=RandomStreams(seed),
             features=features,
         )
 
 
-def batch_error(draws: np.ndarray, batches: int = 40) -> np.ndarray:
-    """The standard error of the mean of a chain, by means of batches."""
-    means = np.array([part.mean(axis=0) for part in np.array_split(draws, batches)])
+def batch_error(samples: np.ndarray, batches: int = 40) -> np.ndarray:
+    """Return the standard error of the mean of a chain, from batch means."""
+    means = np.array([part.mean(axis=0) for part in np.array_split(samples, batches)])
     return means.std(axis=0, ddof=1) / np.sqrt(batches)
 
 
-@pytest.mark.parametrize("linked", [False, True])
-def test_moments_match_a_long_run_of_the_dense_twin(linked: bool) -> None:
-    tiny = Tiny(3, 5, 4, 1)
+@pytest.mark.parametrize("with_features", [False, True])
+def test_posterior_moments_match_reference_sampler(with_features: bool) -> None:
+    problem = SmallProblem(3, 5, 4, 1)
     rng = np.random.default_rng(1)
     P, Q = rng.normal(size=(5, 2)), rng.normal(size=(4, 2))
     ours, theirs = [], []
-    features = tiny.features() if linked else (None, None)
+    features = problem.features() if with_features else (None, None)
     links = [None if F is None else reference.Link(F.toarray(), np.zeros((F.shape[1], 2)), 5.0) for F in features]
 
-    def seen_in(S, noise, strengths):
-        return [*S.ravel(), *np.tanh(S).ravel() ** 2, np.log(noise), *np.log(strengths)]
+    def summary(S, noise, regs):
+        return [*S.ravel(), *np.tanh(S).ravel() ** 2, np.log(noise), *np.log(regs)]
 
-    with tiny.session(P, Q) as session:
-        chain = tiny.chain(session, seed=4, features=features)
+    with problem.session(P, Q) as session:
+        chain = problem.chain(session, seed=4, features=features)
         for _ in range(4000):
             state = chain.sweep()
             S = reference.dense_scores(state.P[:, :2], state.Q[:, :2])
-            ours.append(seen_in(S, state.noise, [link.strength for link in chain.links if link]))
+            ours.append(summary(S, state.noise, [each.regularization for each in chain.regressions if each]))
     noise = 1.0
     for _ in range(2000):
-        P, Q, noise = reference.gibbs_sweep(tiny.t, tiny.w, tiny.observed, P, Q, noise, np.ones(2), rng, links)
-        theirs.append(seen_in(reference.dense_scores(P, Q), noise, [link.strength for link in links if link]))
+        P, Q, noise = reference.gibbs_sweep(
+            problem.t, problem.w, problem.observed, P, Q, noise, np.ones(2), rng, links
+        )
+        theirs.append(summary(reference.dense_scores(P, Q), noise, [link.strength for link in links if link]))
     a, b = np.array(ours)[200:], np.array(theirs)[200:]
-    seen = np.tile(tiny.observed.ravel(), 2)  # what is unseen has heavy tails
+    observed = np.tile(problem.observed.ravel(), 2)  # scores of missing cells have heavy tails
     z = (a.mean(axis=0) - b.mean(axis=0)) / np.hypot(batch_error(a), batch_error(b))
-    assert np.abs(z[: len(seen)][seen]).max() < 4.0
-    assert np.abs(z[len(seen) :]).max() < 4.0
+    assert np.abs(z[: len(observed)][observed]).max() < 4.0
+    assert np.abs(z[len(observed) :]).max() < 4.0
 
 
-def geweke_scores(starts: int, seed: int, sweeps: int = 10, *, linked: bool = False) -> np.ndarray:
-    """How far the sampler leads away from the joint distribution of data and parameters, in standard errors.
+def geweke_scores(starts: int, seed: int, sweeps: int = 10, *, with_features: bool = False) -> np.ndarray:
+    """Return z scores of Geweke's joint distribution test (2004).
 
-    Parameters are drawn from the prior, and data given them: then sweeps, and data given the parameters, in turn,
-    leave their joint distribution as it is (Geweke 2004). With many starts the differences are independent, however
-    slowly a chain mixes. Priors have heavy tails: what is compared is bounded.
+    Parameters are sampled from the prior, and data given the parameters. Alternating sweeps with new data must then
+    leave the joint distribution unchanged. Many independent starts are used, because a single chain may mix slowly.
+    The test quantities are bounded, because the priors have heavy tails.
     """
     k = 1
-    tiny = Tiny(0, 6, 5, k)
+    problem = SmallProblem(0, 6, 5, k)
     rng = np.random.default_rng(seed)
 
-    features = tiny.features() if linked else (None, None)
+    features = problem.features() if with_features else (None, None)
 
-    def from_prior(links):
+    def from_prior(regressions):
         F = []
-        for n, link, f in zip((6, 5), links, features, strict=True):
+        for n, regression, f in zip((6, 5), regressions, features, strict=True):
             normals = rng.normal(size=(k + 1, k + 1))
             precision = normals @ normals.T  # Wishart with K degrees of freedom
-            mean, none = rng.multivariate_normal(np.zeros(k + 1), np.linalg.inv(2.0 * precision)), np.zeros(k + 1)
-            if link is not None:
-                link.strength = 5.0 * rng.gamma(1.0)
-                spread = np.linalg.inv(link.strength * precision)
-                link.coefficients = rng.multivariate_normal(none, spread, f.shape[1])
-                link.fitted = f @ link.coefficients
-                mean = mean + link.fitted
-            F.append(mean + rng.multivariate_normal(none, np.linalg.inv(precision), n))
+            mean, zero = rng.multivariate_normal(np.zeros(k + 1), np.linalg.inv(2.0 * precision)), np.zeros(k + 1)
+            if regression is not None:
+                regression.regularization = 5.0 * rng.gamma(1.0)
+                covariance = np.linalg.inv(regression.regularization * precision)
+                regression.coefficients = rng.multivariate_normal(zero, covariance, f.shape[1])
+                regression.fitted = f @ regression.coefficients
+                mean = mean + regression.fitted
+            F.append(mean + rng.multivariate_normal(zero, np.linalg.inv(precision), n))
         return *F, rng.gamma(1.0)
 
     def data_given(P, Q, noise):
-        return reference.dense_scores(P, Q) + rng.normal(size=tiny.w.shape) / np.sqrt(noise * tiny.w)
+        return reference.dense_scores(P, Q) + rng.normal(size=problem.w.shape) / np.sqrt(noise * problem.w)
 
-    def seen_in(P, Q, noise, t, links):
+    def summary(P, Q, noise, t, regressions):
         S = reference.dense_scores(P, Q)
         sizes = [np.log(np.abs(F.mean(axis=0)) / F.std(axis=0)) for F in (P, Q)]
         spreads = [np.log(F.std(axis=0)) for F in (P, Q)]
-        errors = np.log(np.mean(tiny.w * (t - S) ** 2) * noise)
+        errors = np.log(np.mean(problem.w * (t - S) ** 2) * noise)
         numbers = [P[0], Q[0], S[0, :2], np.log(np.abs(S[1])), *sizes, *spreads, [np.log(noise), errors]]
-        for link in filter(None, links):
-            B = link.coefficients
-            numbers += [B[0], [np.log(link.strength) - 1.5, np.log(np.abs(B).mean())], link.fitted[0]]
+        for regression in filter(None, regressions):
+            B = regression.coefficients
+            log_reg = np.log(regression.regularization)
+            numbers += [B[0], [log_reg - 1.5, np.log(np.abs(B).mean())], regression.fitted[0]]
         return np.tanh(np.concatenate(numbers))
 
     differences = []
-    with tiny.session(np.zeros((6, k + 1)), np.zeros((5, k + 1))) as session:
-        chain = tiny.chain(session, seed, features)
+    with problem.session(np.zeros((6, k + 1)), np.zeros((5, k + 1))) as session:
+        chain = problem.chain(session, seed, features)
         for _ in range(starts):
-            P, Q, noise = from_prior(chain.links)
+            P, Q, noise = from_prior(chain.regressions)
             chain.state.P[:, : k + 1], chain.state.Q[:, : k + 1] = P, Q
             chain.state = chain.state._replace(noise=noise)
-            tiny.write(data_given(P, Q, noise))
-            before, after = seen_in(P, Q, noise, tiny.t, chain.links), []
+            problem.write(data_given(P, Q, noise))
+            before, after = summary(P, Q, noise, problem.t, chain.regressions), []
             for _ in range(sweeps):
                 state = chain.sweep()
                 P, Q = state.P[:, : k + 1], state.Q[:, : k + 1]
-                tiny.write(data_given(P, Q, state.noise))
-                after.append(seen_in(P, Q, state.noise, tiny.t, chain.links))
+                problem.write(data_given(P, Q, state.noise))
+                after.append(summary(P, Q, state.noise, problem.t, chain.regressions))
             differences.append(np.mean(after, axis=0) - before)
     d = np.array(differences)
     return d.mean(axis=0) / (d.std(axis=0, ddof=1) / np.sqrt(starts))
 
 
-@pytest.mark.parametrize("linked", [False, True])
-def test_gewekes_joint_distribution_test(linked: bool) -> None:
-    assert np.abs(geweke_scores(400, seed=5, linked=linked)).max() < 4.0
+@pytest.mark.parametrize("with_features", [False, True])
+def test_sampler_passes_geweke_test(with_features: bool) -> None:
+    assert np.abs(geweke_scores(400, seed=5, with_features=with_features)).max() < 4.0
 
 
-def test_gewekes_test_finds_coefficients_that_are_a_little_too_wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = Link.draw
-    monkeypatch.setattr(
-        Link, "draw", lambda link, X, hyper, noise, rng: draw(link, X, hyper, (noise[0], 1.2 * noise[1]), rng)
-    )
-    assert np.abs(geweke_scores(300, seed=5, linked=True)).max() > 5.0
+def test_geweke_test_detects_coefficients_of_wrong_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = FeatureRegression.sample
+
+    def scaled(regression, X, hyper, noise, rng):
+        sample(regression, X, hyper, (noise[0], 1.2 * noise[1]), rng)
+
+    monkeypatch.setattr(FeatureRegression, "sample", scaled)
+    assert np.abs(geweke_scores(300, seed=5, with_features=True)).max() > 5.0
 
 
-def test_gewekes_test_finds_noise_that_is_a_little_too_wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    noise = Dice.noise
-    monkeypatch.setattr(Dice, "noise", lambda dice, out, spread, *purpose: noise(dice, out, 1.1 * spread, *purpose))
+def test_geweke_test_detects_noise_of_wrong_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    normal_tasks = RandomStreams.normal_tasks
+
+    def scaled(streams, out, scale, *purpose):
+        return normal_tasks(streams, out, 1.1 * scale, *purpose)
+
+    monkeypatch.setattr(RandomStreams, "normal_tasks", scaled)
     assert np.abs(geweke_scores(150, seed=5)).max() > 5.0

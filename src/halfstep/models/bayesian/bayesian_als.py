@@ -19,7 +19,7 @@ from halfstep.data.named_rows import naming_the_row
 from halfstep.data.side_information import Given, read_features
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.models.bayesian.gibbs import Chain, fold_in
-from halfstep.models.bayesian.hyperpriors import Dice, NormalWishart
+from halfstep.models.bayesian.hyperpriors import NormalWishart, RandomStreams
 from halfstep.models.bayesian.ordinal import Ratings, category_quantiles, latent_cost, probabilities, refuse_weights
 from halfstep.models.bayesian.samples import NO_CATEGORIES, Intervals, Samples, SideSamples
 from halfstep.models.bayesian.sweeps import Sweep
@@ -244,7 +244,9 @@ class BayesianALS(HalfStepModel):
         if self.ordinal:
             cost, ratings = latent_cost(cost), Ratings.of(data)
         rng = as_generator(self.random_state)
-        start = starting_factors(data, self.init, self.rank, biases=cost.biases, unit=_unit(cost), rng=rng)
+        start = starting_factors(
+            data, self.init, self.rank, biases=cost.biases, target_scale=_target_scale(cost), rng=rng
+        )
         seed = int(rng.integers(2**63))
         try:
             samples, history = self._drawn(
@@ -288,15 +290,15 @@ class BayesianALS(HalfStepModel):
         """Run a chain, whose systems are solved in single or in double precision."""
         n_features = 0 if linked[0] is None else linked[0].shape[1]
         categories = NO_CATEGORIES if ratings is None else ratings.categories
-        n_cuts = max(len(categories) - 1, 0)
-        unit, n_samples = _unit(cost), self._n_samples(data, n_features, n_cuts)
+        n_thresholds = max(len(categories) - 1, 0)
+        target_scale, n_samples = _target_scale(cost), self._n_samples(data, n_features, n_thresholds)
         dtype = "float32" if in_singles else "float64"
         samples = Samples(
             SideSamples.empty(data.n_users, n_samples, self.rank, data.user_counts == 0),
             SideSamples.empty(data.n_items, n_samples, self.rank, data.item_counts == 0),
             np.zeros(n_samples),
             np.zeros((n_samples, n_features, self.rank + 1), np.float32),
-            np.zeros((n_samples, n_cuts)),
+            np.zeros((n_samples, n_thresholds)),
             categories,
         )
         history: list[Sweep] = []
@@ -306,9 +308,9 @@ class BayesianALS(HalfStepModel):
                 session,
                 problems,
                 data=data,
-                hyperprior=NormalWishart.of(self.rank, biases=cost.biases, unit=unit),
-                unit=unit,
-                dice=Dice(seed),
+                hyperprior=NormalWishart.of(self.rank, biases=cost.biases, target_scale=target_scale),
+                target_scale=target_scale,
+                random_streams=RandomStreams(seed),
                 features=linked,
                 ratings=ratings,
             )
@@ -325,7 +327,7 @@ class BayesianALS(HalfStepModel):
                     state = chain.sweep()
                     line = Sweep.of(iteration, chain, self.rank, time.perf_counter() - began)
                     if (iteration - self.burn_in) * len(samples) // sweeps > kept:  # evenly spread, and the last one
-                        link = chain.links[0]
+                        regression = chain.regressions[0]
                         samples.write(
                             kept,
                             state.P,
@@ -333,8 +335,8 @@ class BayesianALS(HalfStepModel):
                             state.users,
                             state.items,
                             state.noise,
-                            None if link is None else link.coefficients,
-                            state.cuts,
+                            None if regression is None else regression.coefficients,
+                            state.thresholds,
                         )
                         kept += 1
                     history.append(line)
@@ -350,8 +352,8 @@ class BayesianALS(HalfStepModel):
             )
         return kept
 
-    def _n_samples(self, data: Interactions, n_features: int, n_cuts: int) -> int:
-        size = Samples.bytes_of_one(data.n_users, data.n_items, self.rank, n_features, n_cuts)
+    def _n_samples(self, data: Interactions, n_features: int, n_thresholds: int) -> int:
+        size = Samples.bytes_per_sample(data.n_users, data.n_items, self.rank, n_features, n_thresholds)
         if size > self.sample_memory:
             raise ParameterError(f"sample_memory={self.sample_memory}: a sample of this rank takes {size:,} bytes")
         return min(self.iterations - self.burn_in, self.sample_memory // size)
@@ -526,15 +528,15 @@ class BayesianALS(HalfStepModel):
         data = self._histories(histories, unknown_items)
         of_users = self._of_users.of_others(data.users, user_features)
         linked = self._linked_users(data, of_users)
-        side, samples, numbers = self._user_problem(data), self.samples_, None
+        side, samples, codes = self._user_problem(data), self.samples_, None
         if samples.is_ordinal:
             refuse_weights(side.weights)
-            numbers = Ratings.of(data, samples.categories).numbers[data.by_user.order]
+            codes = Ratings.of(data, samples.categories).codes[data.by_user.order]
         work = len(samples) * (len(side.indices) * self.rank**2 + len(data.user_counts) * self.rank**3)
         with CPU(self.threads if work > WORTH_THREADS else 1) as backend, naming_the_row("user", data.users):
-            users = fold_in(backend, side, samples, data.user_counts == 0, linked, numbers)
+            users = fold_in(backend, side, samples, data.user_counts == 0, linked, codes)
             folded_samples = replace(samples, users=users)
-            factors = folded_samples.projected(self.item_factors_, backend.run)
+            factors = folded_samples.user_point_factors(self.item_factors_, backend.run)
         folded = self._folded(data, factors, users.biases.mean(axis=1))
         folded.samples_, folded._of_users = folded_samples, of_users
         return folded
@@ -564,10 +566,10 @@ class BayesianALS(HalfStepModel):
             A, Y, pull = system(side, Q, c)
             weights = np.linalg.solve(A + prior, y)
             contributions += pull * (Y @ weights)
-            of_prior, link = prior @ weights, samples.link[s, :, :K].astype(np.float64)
+            of_prior, coefficients = prior @ weights, samples.user_coefficients[s, :, :K].astype(np.float64)
             if share:
-                contributions += share * (link[items] @ of_prior)
-            mean = hyper.mean + (given @ link[n_bagged:])[0]
+                contributions += share * (coefficients[items] @ of_prior)
+            mean = hyper.mean + (given @ coefficients[n_bagged:])[0]
             baseline += float(mean @ of_prior) + float(c[i])
         return contributions / len(samples), baseline / len(samples)
 
@@ -591,7 +593,7 @@ class BayesianALS(HalfStepModel):
             raise ValueError(f"its samples are not those of ordinal={self.ordinal}")
 
 
-def _unit(cost: Cost) -> float:
+def _target_scale(cost: Cost) -> float:
     """σ: how far scores have to reach from μ. The weighted root mean square of the targets; 1 if all are 0."""
     w = None if is_repeated(cost.weights) else cost.weights
     with np.errstate(over="ignore", invalid="ignore"):

@@ -1,14 +1,12 @@
-"""A Gibbs sampler of a factorisation: ALS whose rows are drawn instead of solved, and whose λ are drawn, too.
+"""Gibbs sampler of a factorization.
 
-One sweep draws what the users have in common, the users, what the items have in common, the items, and the noise,
-each given all the rest; what rows have in common is x̄ and Λ, and β where features are linked to them. The users and
-the items are half-steps with a prior and noise. The precision τ of the noise does not touch the observations: a row's
-system is divided by it,
+A sweep samples, each given all others, the hyperparameters of the users (x̄ and Λ, and β with side information), the
+users, the hyperparameters of the items, the items, and the noise precision τ. Users and items are sampled by
+half-steps with a prior and noise. Each row's system is divided by τ, so that the weights need not change:
 
-    A_u / τ = Λ/τ + Σ w y yᵀ,   b_u / τ = Λ x̄/τ + Σ w (t − o) y,   x_u = A_u⁻¹ b_u + L⁻ᵀ z / √τ   with L Lᵀ = A_u / τ,
+    A_u / τ = Λ/τ + Σ w y yᵀ,   b_u / τ = Λ x̄/τ + Σ w (t − o) y,   x_u = A_u⁻¹ b_u + L⁻ᵀ z / √τ   with L Lᵀ = A_u / τ
 
-so that weights stay what they are. Ordinal ratings have latent targets, which are drawn first, with the cuts between
-them (`ordinal`).
+For ordinal ratings, a sweep first samples the thresholds and the latent targets (`ordinal`).
 """
 
 from __future__ import annotations
@@ -22,9 +20,15 @@ from numpy.typing import NDArray
 
 from halfstep.data import Interactions
 from halfstep.data.named_rows import naming_the_row
-from halfstep.models.bayesian.feature_link import Link
-from halfstep.models.bayesian.hyperpriors import Dice, Hyperparameters, Moments, NormalWishart, draw_noise_precision
-from halfstep.models.bayesian.ordinal import Latents, Ratings, first_cuts, opposite_places
+from halfstep.models.bayesian.feature_regression import FeatureRegression
+from halfstep.models.bayesian.hyperpriors import (
+    Hyperparameters,
+    Moments,
+    NormalWishart,
+    RandomStreams,
+    sample_noise_precision,
+)
+from halfstep.models.bayesian.ordinal import LatentTargets, Ratings, initial_thresholds, positions_in_transpose
 from halfstep.models.bayesian.samples import Samples, SideSamples
 from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.cpu import CPU
@@ -35,32 +39,32 @@ from halfstep.solvers import Cholesky
 if TYPE_CHECKING:
     from halfstep.data.side_information import Sparse
 
-EXACT = Cholesky()
-ROWS_AT_ONCE = 8192  # whose moments are summed by one task
+SOLVER = Cholesky()
+ROWS_PER_TASK = 8192
 
-# What random numbers are for: each has generators of its own. The numbers stay, so that seeds give the same samples.
-USERS, ITEMS, HYPERPARAMETERS, FOLDED_IN, USERS_LINK, ITEMS_LINK = range(6)
-LATENT = 7
+# Purposes of random streams; renumbering them would change the samples of a seed
+USERS, ITEMS, HYPERPARAMETERS, FOLD_IN, USER_COEFFICIENTS, ITEM_COEFFICIENTS = range(6)
+LATENT_TARGETS = 7
 
-# In a sample's own chain of latent targets and users who are folded in; it goes on from that of the sample before.
-FIRST_SWEEPS, SWEEPS = 20, 5
+# Sweeps over latent targets and users in `fold_in`, for the first sample and for each later one, which starts from
+# the state of the previous sample
+FIRST_SWEEPS, LATER_SWEEPS = 20, 5
 
 
 class State(NamedTuple):
-    """All that is drawn in a sweep, and the loss that it leaves.
+    """State of the chain after a sweep.
 
     Attributes
     ----------
     P, Q : ndarray
-        Users and items in the layout of the backends; written to by the next sweep.
+        Users and items in the solver's row layout; overwritten by the next sweep.
     users, items : Hyperparameters
-        What their rows were drawn around.
     noise : float
         τ.
     loss : float
         Σ w (t − score)².
-    cuts : ndarray of shape (n_categories − 1,) or None
-        Between the latent targets of ordinal ratings.
+    thresholds : ndarray of shape (n_categories − 1,) or None
+        Thresholds of ordinal ratings.
     """
 
     P: Factors
@@ -69,35 +73,35 @@ class State(NamedTuple):
     items: Hyperparameters
     noise: float
     loss: float
-    cuts: NDArray[np.float64] | None = None
+    thresholds: NDArray[np.float64] | None = None
 
 
 class Chain:
-    """A sampler at work.
+    """Markov chain of the Gibbs sampler.
 
     Parameters
     ----------
     session : PriorSession
-        Entered, with the objective without regularization, and the factors that the chain starts from.
+        An open session for `problems`, with the initial factors.
     problems : pair of HalfProblem
-        The same objective.
+        The objective without regularization.
     data : Interactions
-        Whose ids errors name.
+        Names the ids in errors.
     hyperprior : NormalWishart
-        Of either side.
-    unit : float
-        The targets' standard deviation.
-    dice : Dice
-    features : pair of sparse arrays, or None
-        Of the users and of the items: one row for each. None where nothing is linked.
+        Hyperprior of both sides.
+    target_scale : float
+        Standard deviation of the targets.
+    random_streams : RandomStreams
+    features : pair of sparse arrays or None
+        Side information of the users and of the items, with one row for each.
     ratings : Ratings, optional
-        Ordinal ones. Then the targets of both sides are overwritten; weights are 1.
+        Ordinal ratings, of weight 1. The targets of both half-problems are then overwritten.
 
     Attributes
     ----------
     state : State
-    links : pair of Link, or None
-        What is linked to the users and to the items.
+    regressions : pair of FeatureRegression or None
+        Regressions of the users and of the items on their features.
     """
 
     def __init__(
@@ -107,119 +111,126 @@ class Chain:
         *,
         data: Interactions,
         hyperprior: NormalWishart,
-        unit: float,
-        dice: Dice,
+        target_scale: float,
+        random_streams: RandomStreams,
         features: tuple[Sparse | None, Sparse | None] = (None, None),
         ratings: Ratings | None = None,
     ) -> None:
         session.hold_blas()
-        self._session, self._hyperprior, self._unit, self._dice = session, hyperprior, unit, dice
-        self._data = data
+        self._session, self._hyperprior, self._target_scale = session, hyperprior, target_scale
+        self._random_streams, self._data = random_streams, data
         by_user = problems[USERS]
         self._has_observations = [np.diff(each.indptr) > 0 for each in problems]
         weights = by_user.weights
         self._count = len(by_user.indices) if len(weights) == 1 else int(np.count_nonzero(weights))
         dtype = weights.dtype
-        self.links = [
-            None if F is None else Link(F, observed, by_user.unknowns, session.run)
+        self.regressions = [
+            None if F is None else FeatureRegression(F, observed, by_user.unknowns, session.run)
             for F, observed in zip(features, self._has_observations, strict=True)
         ]
         P, Q = (session.rows(side) for side in Side)
         self._noise = [np.empty((len(F), by_user.unknowns), dtype) for F in (P, Q)]
         expected = hyperprior.expected
-        self.state = State(P, Q, expected, expected, 1.0 / unit**2, np.inf)
+        self.state = State(P, Q, expected, expected, 1.0 / target_scale**2, np.inf)
         self._sweeps = 0
-        self._latents: Latents | None = None
+        self._latent_targets: LatentTargets | None = None
         if ratings is not None:
-            self._latents = Latents(
-                session.run, by_user, ratings.numbers[data.by_user.order],
-                opposite_places=opposite_places(data.by_user, data.by_item),
-            )  # fmt: skip
-            cuts = first_cuts(ratings.numbers, len(ratings.categories))
-            self.state = self.state._replace(noise=1.0, cuts=cuts)
+            self._latent_targets = LatentTargets(
+                session.run,
+                by_user,
+                ratings.codes[data.by_user.order],
+                transposed_positions=positions_in_transpose(data.by_user, data.by_item),
+            )
+            thresholds = initial_thresholds(ratings.codes, len(ratings.categories))
+            self.state = self.state._replace(noise=1.0, thresholds=thresholds)
 
     def solve(self) -> None:
-        """Run an iteration of ALS: users and items are solved, and what they have in common stays as it is."""
+        """Run an iteration of ALS, with the hyperparameters held fixed."""
         state = self.state
         self._half_step(Side.USERS, self._prior(USERS, state.users, state.noise))
         self._half_step(Side.ITEMS, self._prior(ITEMS, state.items, state.noise))
-        self.state = self._state(state.users, state.items, state.noise, state.cuts)
+        self.state = self._state(state.users, state.items, state.noise, state.thresholds)
 
     def sweep(self) -> State:
-        """Draw everything once."""
+        """Sample all parameters once."""
         self._sweeps += 1
-        state, rng, dice = self.state, self._dice.generator(self._sweeps, HYPERPARAMETERS), self._dice
-        spread, cuts = state.noise**-0.5, self._draw_latents()
+        state, rng = self.state, self._random_streams.generator(self._sweeps, HYPERPARAMETERS)
+        scale, thresholds = state.noise**-0.5, self._sample_ordinal()
         self._session.run(
-            [task for side in (USERS, ITEMS) for task in dice.noise(self._noise[side], spread, self._sweeps, side)]
+            [
+                task
+                for side in (USERS, ITEMS)
+                for task in self._random_streams.normal_tasks(self._noise[side], scale, self._sweeps, side)
+            ]
         )
-        users = self._draw_hyperparameters(USERS, rng)
+        users = self._sample_hyperparameters(USERS, rng)
         self._half_step(Side.USERS, self._prior(USERS, users, state.noise, self._noise[USERS]))
-        items = self._draw_hyperparameters(ITEMS, rng)
+        items = self._sample_hyperparameters(ITEMS, rng)
         self._half_step(Side.ITEMS, self._prior(ITEMS, items, state.noise, self._noise[ITEMS]))
-        after = self._state(users, items, 1.0, cuts)
-        if self._latents is None:
-            after = after._replace(noise=draw_noise_precision(after.loss, self._count, self._unit, rng))
+        after = self._state(users, items, 1.0, thresholds)
+        if self._latent_targets is None:
+            after = after._replace(noise=sample_noise_precision(after.loss, self._count, self._target_scale, rng))
         self.state = after
         return after
 
     def _state(
-        self, users: Hyperparameters, items: Hyperparameters, noise: float, cuts: NDArray[np.float64] | None
+        self, users: Hyperparameters, items: Hyperparameters, noise: float, thresholds: NDArray[np.float64] | None
     ) -> State:
         P, Q = (self._session.rows(side) for side in Side)
-        return State(P, Q, users, items, noise, self._session.terms().observed, cuts)
+        return State(P, Q, users, items, noise, self._session.terms().observed, thresholds)
 
-    def _draw_hyperparameters(self, side: int, rng: np.random.Generator) -> Hyperparameters:
-        """Draw x̄ and Λ of a side; and β, where there is a link."""
-        link, F = self.links[side], self._session.rows(Side(side))
-        if link is None:
-            return self._hyperprior.draw(self.moments(side), rng)
-        hyper = self._hyperprior.draw(link.moments(F), rng)
-        noise = [np.empty(shape) for shape in link.noise_shapes]
-        purpose = USERS_LINK if side == USERS else ITEMS_LINK
+    def _sample_hyperparameters(self, side: int, rng: np.random.Generator) -> Hyperparameters:
+        """Sample x̄ and Λ of a side, and β if it has features."""
+        regression, F = self.regressions[side], self._session.rows(Side(side))
+        if regression is None:
+            return self._hyperprior.sample(self.moments(side), rng)
+        hyper = self._hyperprior.sample(regression.moments(F), rng)
+        noise = [np.empty(shape) for shape in regression.noise_shapes]
+        purpose = USER_COEFFICIENTS if side == USERS else ITEM_COEFFICIENTS
         self._session.run(
             [
                 task
                 for number, out in enumerate(noise)
-                for task in self._dice.noise(out, 1.0, self._sweeps, purpose, number)
+                for task in self._random_streams.normal_tasks(out, 1.0, self._sweeps, purpose, number)
             ]
         )
-        link.draw(F, hyper, (noise[0], noise[1]), rng)
+        regression.sample(F, hyper, (noise[0], noise[1]), rng)
         return hyper
 
     def _prior(
-        self, side: int, hyper: Hyperparameters, noise: float, drawn: NDArray[np.floating] | None = None
+        self, side: int, hyper: Hyperparameters, noise: float, row_noise: NDArray[np.floating] | None = None
     ) -> Prior:
-        link = self.links[side]
+        regression = self.regressions[side]
         means = hyper.mean[None, :]
-        return Prior(means if link is None else means + link.fitted, hyper.precision / noise, drawn)
+        return Prior(means if regression is None else means + regression.fitted, hyper.precision / noise, row_noise)
 
-    def _draw_latents(self) -> NDArray[np.float64] | None:
-        state = self.state
-        if self._latents is None or state.cuts is None:
+    def _sample_ordinal(self) -> NDArray[np.float64] | None:
+        """Sample the latent targets of ordinal ratings, and return the sampled thresholds."""
+        state, latent = self.state, self._latent_targets
+        if latent is None or state.thresholds is None:
             return None
-        rng = self._dice.generator(self._sweeps, LATENT)
-        self._latents.score(state.P, state.Q)
-        cuts = self._latents.drawn_cuts(state.cuts, rng)
-        self._latents.draw(cuts, rng.integers(2**64, dtype=np.uint64))
+        rng = self._random_streams.generator(self._sweeps, LATENT_TARGETS)
+        latent.update_scores(state.P, state.Q)
+        thresholds = latent.sample_thresholds(state.thresholds, rng)
+        latent.sample(thresholds, rng.integers(2**64, dtype=np.uint64))
         for side in Side:
-            self._session.set_targets(side, self._latents.targets[side])
-        return cuts
+            self._session.set_targets(side, latent.targets[side])
+        return thresholds
 
     def _half_step(self, side: Side, prior: Prior) -> None:
         self._session.set_prior(side, prior)
         with naming_the_row(*(("user", self._data.users) if side is Side.USERS else ("item", self._data.items))):
-            self._session.half_step(side, EXACT)
+            self._session.half_step(side, SOLVER)
 
     def moments(self, side: int) -> Moments:
-        """Sum the rows that have observations, and their squares, in double precision."""
+        """Return the sufficient statistics of the rows with observations, summed in float64."""
         F, mask = self._session.rows(Side(side)), self._has_observations[side]
         count, unknowns = int(np.count_nonzero(mask)), len(self._hyperprior.scale)
-        starts = range(0, len(F), ROWS_AT_ONCE)
+        starts = range(0, len(F), ROWS_PER_TASK)
         sums = aligned_zeros((len(starts), unknowns, unknowns + 1), np.float64)
 
         def add(number: int, start: int) -> None:
-            some = slice(start, start + ROWS_AT_ONCE)
+            some = slice(start, start + ROWS_PER_TASK)
             rows = F[some, :unknowns]
             rows = (rows if count == len(F) else rows[mask[some]]).astype(np.float64)
             sums[number, :, :unknowns] = rows.T @ rows
@@ -236,52 +247,52 @@ def fold_in(
     samples: Samples,
     is_new: NDArray[np.bool_],
     features: Sparse | None = None,
-    numbers: NDArray[np.uint8] | None = None,
+    codes: NDArray[np.uint8] | None = None,
 ) -> SideSamples:
-    """Draw the rows of a side given the items of each sample, as a sweep does.
+    """Sample users given the items and hyperparameters of each posterior sample.
 
-    In each sample all rows get the same noise, so that what is drawn of one does not depend on which others there
-    are; and so do all latent targets of an item.
+    Within a sample all users share the same noise, and all latent targets of an item the same random number, so that
+    the result for a user does not depend on the others.
 
     Parameters
     ----------
     backend : CPU
     side : HalfProblem
-        Some users' half-step, without regularisation; its targets are overwritten where they are latent.
+        Half-problem of the users, without regularization.
     samples : Samples
     is_new : ndarray of bool of shape (n_rows,)
-        Which rows have no observations.
+        True for rows without observations.
     features : sparse array, optional
-        Of these rows, where users are linked to theirs.
-    numbers : ndarray of uint8 of shape (n_cells,), optional
-        The categories of ordinal ratings, in the order of `side`. Rows and latent targets are then drawn in turn, a
-        few times for each sample.
+        Side information of these users.
+    codes : ndarray of uint8 of shape (n_cells,), optional
+        Categories of ordinal ratings, in the order of `side`. Users and latent targets are then sampled in turn, a
+        few times for each posterior sample.
     """
     k, unknowns, n_rows = side.rank, side.unknowns, len(side.indptr) - 1
-    drawn = SideSamples.empty(n_rows, len(samples), k, is_new)
+    folded = SideSamples.empty(n_rows, len(samples), k, is_new)
     if n_rows == 0:
-        return drawn
-    columns, places = np.unique(side.indices, return_inverse=True)
-    problem = replace(side, indices=places.astype(np.int32))
+        return folded
+    columns, positions = np.unique(side.indices, return_inverse=True)
+    problem = replace(side, indices=positions.astype(np.int32))
     plan = backend.plan(problem)
-    latents = None if numbers is None else Latents(backend.run, problem, numbers, streams=side.indices)
+    latent = None if codes is None else LatentTargets(backend.run, problem, codes, streams=side.indices)
     X, Y = (empty_factors(n, unknowns, np.float32) for n in (n_rows, len(columns)))
-    dice = Dice(0)
+    random_streams = RandomStreams(0)
     for number, noise in enumerate(samples.noise.tolist()):
         Y[:, :k] = samples.items.factors[columns, number]
         if side.biases:
             Y[:, k] = samples.items.biases[columns, number]
         hyper = samples.users.hyperparameters(number, unknowns)
-        means = samples.linked_means(number, features)[:, :unknowns]
-        rng = dice.generator(number, FOLDED_IN)
-        if latents is not None and number == 0:
+        means = samples.prior_means(number, features)[:, :unknowns]
+        rng = random_streams.generator(number, FOLD_IN)
+        if latent is not None and number == 0:
             X[:, :unknowns] = means
-        for _ in range(1 if latents is None else SWEEPS if number else FIRST_SWEEPS):
+        for _ in range(1 if latent is None else LATER_SWEEPS if number else FIRST_SWEEPS):
             z = rng.standard_normal(unknowns) * noise**-0.5
-            if latents is not None:
-                latents.score(X, Y)
-                latents.draw(samples.cuts[number], rng.integers(2**64, dtype=np.uint64))
-                plan = plan.with_targets(latents.targets[USERS])
+            if latent is not None:
+                latent.update_scores(X, Y)
+                latent.sample(samples.thresholds[number], rng.integers(2**64, dtype=np.uint64))
+                plan = plan.with_targets(latent.targets[USERS])
             backend.half_step(plan, Y, X, prior=Prior(means, hyper.precision / noise, np.tile(z, (n_rows, 1))))
-        drawn.write(number, X, hyper)
-    return drawn
+        folded.write(number, X, hyper)
+    return folded

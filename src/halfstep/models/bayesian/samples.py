@@ -1,7 +1,6 @@
-"""Samples of a posterior, and what is known from them: mean scores, intervals, and point factors.
+"""Posterior samples, and predictions from them: mean scores, intervals, and point factors.
 
-The factors of one sample may be turned against those of the next (p·q does not change if both are rotated), so they
-are never averaged: scores are.
+Factors are identified only up to a rotation, so scores are averaged over samples, and factors are not.
 """
 
 from __future__ import annotations
@@ -23,25 +22,25 @@ from halfstep.solver.threads import Run
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-Singles = NDArray[np.float32]
+Float32Array = NDArray[np.float32]
 Positions = NDArray[np.integer]
 
-ROWS_AT_ONCE = 4096  # in products that BLAS does
-PAIRS_AT_ONCE = 4096  # scored by one task
-SPARE = 8  # directions more than are asked for, which make the search for these quicker
-PASSES = 4  # of subspace iteration
-RELATIVE_RANK = 1e-6  # of the largest singular value: what is below it is rounding
+ROWS_PER_TASK = 4096  # of matrix products
+PAIRS_PER_TASK = 4096
+OVERSAMPLES = 8
+POWER_ITERATIONS = 4
+SINGULAR_TOLERANCE = 1e-6  # relative to the largest singular value
 
 
 class Intervals(NamedTuple):
-    """Predictions with their uncertainty; each an ndarray of shape (n,).
+    """Predictions with prediction intervals, as arrays of shape (n,).
 
     Attributes
     ----------
     mean : ndarray
-        What `predict` says without an interval.
+        The predictions, as without `interval`.
     lower, upper : ndarray
-        The ends: the same share of the predictive distribution lies below the one as above the other.
+        Ends of the central intervals of the predictive distribution.
     """
 
     mean: NDArray[np.float64]
@@ -51,30 +50,30 @@ class Intervals(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SideSamples:
-    """The users of each sample, or its items. A row's samples lie side by side, in single precision.
+    """Samples of the users, or of the items; the samples of a row are contiguous.
 
     Attributes
     ----------
     factors : ndarray of shape (n_rows, n_samples, rank)
-        Rows without observations have the mean of what rows are drawn from.
+        Rows without observations hold their prior mean.
     biases : ndarray of shape (n_rows, n_samples)
     means : ndarray of shape (n_samples, rank + 1)
-        What rows, [factors | bias], are drawn around: all that is known of an id never seen.
+        Prior means of the rows, [factors | bias]; used for unknown ids.
     roots : ndarray of shape (n_samples, rank + 1, rank + 1)
-        R of the covariances R Rᵀ with which they are; in double precision, for they may be ill-conditioned.
+        R of the prior covariances R Rᵀ; in float64, because they may be ill-conditioned.
     is_new : ndarray of bool of shape (n_rows,)
-        Which rows have no observations.
+        True for rows without observations.
     """
 
-    factors: Singles
-    biases: Singles
-    means: Singles
+    factors: Float32Array
+    biases: Float32Array
+    means: Float32Array
     roots: NDArray[np.float64]
     is_new: NDArray[np.bool_]
 
     @classmethod
     def empty(cls, n_rows: int, n_samples: int, rank: int, is_new: NDArray[np.bool_]) -> Self:
-        """Make room for samples, all zeros until they are written."""
+        """Allocate samples, filled with zeros."""
         return cls(
             np.zeros((n_rows, n_samples, rank), np.float32),
             np.zeros((n_rows, n_samples), np.float32),
@@ -84,7 +83,7 @@ class SideSamples:
         )
 
     def write(self, number: int, X: NDArray[np.floating], hyper: Hyperparameters) -> None:
-        """Keep a sample; rows of X are [factors | bias | …]."""
+        """Store a sample; rows of X are [factors | bias | …]."""
         k, unknowns = self.factors.shape[2], len(hyper.mean)
         self.factors[:, number] = X[:, :k]
         if unknowns > k:
@@ -93,7 +92,7 @@ class SideSamples:
         self.roots[number, :unknowns, :unknowns] = hyper.root
 
     def first(self, count: int) -> Self:
-        """Keep the first samples only."""
+        """Return a copy of the first samples."""
         return type(self)(
             self.factors[:, :count].copy(),
             self.biases[:, :count].copy(),
@@ -103,13 +102,13 @@ class SideSamples:
         )
 
     def hyperparameters(self, number: int, unknowns: int) -> Hyperparameters:
-        """What the rows of a sample were drawn around."""
+        """Return the prior of the rows in a sample."""
         mean: NDArray[np.float64] = self.means[number, :unknowns].astype(np.float64)
-        return Hyperparameters.of_root(mean, self.roots[number, :unknowns, :unknowns])
+        return Hyperparameters.from_root(mean, self.roots[number, :unknowns, :unknowns])
 
     @property
-    def sampled(self) -> SampleArrays:
-        """Factors, biases and means as kernels take them: read-only, as those of a file are."""
+    def kernel_arrays(self) -> SampleArrays:
+        """Arrays for kernels, read-only as in loaded models, so that kernels are compiled once."""
         views = self.factors.view(), self.biases.view(), self.means.view()
         for view in views:
             view.flags.writeable = False
@@ -117,41 +116,40 @@ class SideSamples:
 
     @property
     def covariances(self) -> NDArray[np.float64]:
-        """The covariances R Rᵀ."""
+        """Prior covariances R Rᵀ."""
         return self.roots @ self.roots.transpose(0, 2, 1)
 
     @property
-    def stacked(self) -> Singles:
-        """The factors of all samples as one matrix of shape (n_rows, n_samples · rank); a view."""
+    def stacked(self) -> Float32Array:
+        """Factors of all samples as a matrix of shape (n_rows, n_samples · rank); a view."""
         return self.factors.reshape(len(self.factors), self.factors.shape[1] * self.factors.shape[2])
 
 
-NO_CUTS, NO_CATEGORIES = np.empty((0, 0)), np.empty(0)
+NO_THRESHOLDS, NO_CATEGORIES = np.empty((0, 0)), np.empty(0)
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Draws from the posterior of a factorisation.
+    """Samples of the posterior of a factorization.
 
     Attributes
     ----------
     users, items : SideSamples
     noise : ndarray of shape (n_samples,)
-        τ of each, the precision of an observation of weight 1.
-    link : ndarray of shape (n_samples, n_features, rank + 1)
-        β of the users, for those who are folded in and for explanations; without features where there is no link.
-        (That of the items has done its work: their rows are here.)
-    cuts : ndarray of shape (n_samples, n_categories − 1)
-        Between the latent targets of ordinal ratings; without categories where scores are of the values themselves.
+        τ, the noise precision of an observation of weight 1.
+    user_coefficients : ndarray of shape (n_samples, n_features, rank + 1)
+        β of the users, for `fold_in` and `explain`.
+    thresholds : ndarray of shape (n_samples, n_categories − 1)
+        Thresholds of ordinal ratings.
     categories : ndarray of shape (n_categories,)
-        The values of ordinal ratings, ascending.
+        Values of ordinal ratings, ascending; empty for other ratings.
     """
 
     users: SideSamples
     items: SideSamples
     noise: NDArray[np.float64]
-    link: Singles
-    cuts: NDArray[np.float64] = field(default_factory=lambda: NO_CUTS)
+    user_coefficients: Float32Array
+    thresholds: NDArray[np.float64] = field(default_factory=lambda: NO_THRESHOLDS)
     categories: NDArray[np.float64] = field(default_factory=lambda: NO_CATEGORIES)
 
     def __len__(self) -> int:
@@ -165,46 +163,46 @@ class Samples:
         users: Hyperparameters,
         items: Hyperparameters,
         noise: float,
-        link: NDArray[np.floating] | None = None,
-        cuts: NDArray[np.float64] | None = None,
+        user_coefficients: NDArray[np.floating] | None = None,
+        thresholds: NDArray[np.float64] | None = None,
     ) -> None:
-        """Keep a sample."""
+        """Store a sample."""
         self.users.write(number, P, users)
         self.items.write(number, Q, items)
         self.noise[number] = noise
-        if link is not None:
-            self.link[number, :, : link.shape[1]] = link
-        if cuts is not None:
-            self.cuts[number] = cuts
+        if user_coefficients is not None:
+            self.user_coefficients[number, :, : user_coefficients.shape[1]] = user_coefficients
+        if thresholds is not None:
+            self.thresholds[number] = thresholds
 
     def first(self, count: int) -> Samples:
-        """Keep the first samples only."""
+        """Return the first samples."""
         if count == len(self):
             return self
         return Samples(
             self.users.first(count),
             self.items.first(count),
             self.noise[:count].copy(),
-            self.link[:count].copy(),
-            self.cuts[:count].copy(),
+            self.user_coefficients[:count].copy(),
+            self.thresholds[:count].copy(),
             self.categories,
         )
 
     @property
     def is_ordinal(self) -> bool:
-        """Whether ratings are ordinal, and scores are of latent targets."""
+        """Whether ratings are ordinal, so that scores are those of latent targets."""
         return len(self.categories) > 0
 
-    def linked_means(self, number: int, features: csr_array[Any, tuple[int, int]] | None) -> NDArray[np.float64]:
-        """What users of these features are drawn around in a sample: x̄ + βᵀ f, of shape (n_rows or 1, rank + 1)."""
+    def prior_means(self, number: int, features: csr_array[Any, tuple[int, int]] | None) -> NDArray[np.float64]:
+        """Return the prior means x̄ + βᵀ f of users in a sample, of shape (n_rows or 1, rank + 1)."""
         means: NDArray[np.float64] = self.users.means[number : number + 1].astype(np.float64)
-        return means if features is None else means + features @ self.link[number].astype(np.float64)
+        return means if features is None else means + features @ self.user_coefficients[number].astype(np.float64)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """All arrays by name."""
-        arrays: dict[str, NDArray[Any]] = {"noise": self.noise, "link": self.link}
+        """Return all arrays by their names in model files."""
+        arrays: dict[str, NDArray[Any]] = {"noise": self.noise, "link": self.user_coefficients}
         if self.is_ordinal:
-            arrays |= {"cuts": self.cuts, "categories": self.categories}
+            arrays |= {"cuts": self.thresholds, "categories": self.categories}
         for name, side in (("users", self.users), ("items", self.items)):
             arrays |= {f"{name}.{each.name}": getattr(side, each.name) for each in dataclasses.fields(side)}
         return arrays
@@ -213,13 +211,13 @@ class Samples:
     def from_arrays(
         cls, arrays: Mapping[str, NDArray[Any]], n_users: int, n_items: int, rank: int, n_features: int
     ) -> Samples:
-        """Take arrays from a file; ValueError if they are no samples of a model of this size."""
+        """Create samples from the arrays of a file; raise ValueError if they do not match the size of the model."""
         count = len(arrays["noise"]) if "noise" in arrays and arrays["noise"].ndim == 1 else 0
         expected: dict[str, tuple[tuple[int, ...], Any]] = {
             "noise": ((count,), np.dtype(np.float64)),
             "link": ((count, n_features, rank + 1), np.dtype(np.float32)),
         }
-        cuts, categories = arrays.get("cuts", NO_CUTS), arrays.get("categories", NO_CATEGORIES)
+        thresholds, categories = arrays.get("cuts", NO_THRESHOLDS), arrays.get("categories", NO_CATEGORIES)
         if "cuts" in arrays or "categories" in arrays:
             n_categories = max(categories.size, 1)
             expected |= {
@@ -239,105 +237,107 @@ class Samples:
         }
         if count == 0 or found != expected:
             raise ValueError(f"its samples {found} do not fit its factors")
-        for name, ascending in (("cuts", cuts), ("categories", categories)):
+        for name, ascending in (("thresholds", thresholds), ("categories", categories)):
             if not (np.isfinite(ascending).all() and (np.diff(ascending, axis=-1) > 0).all()):
-                raise ValueError(f"its {name} are not finite, or do not ascend")
+                raise ValueError(f"its {name} are not finite or not ascending")
         if not (np.isfinite(arrays["noise"]).all() and (arrays["noise"] > 0).all()):
-            raise ValueError("its samples have a noise that is not positive")
+            raise ValueError("its samples have a noise precision that is not positive")
         for name in ("users", "items"):
-            spreads = arrays[f"{name}.roots"].diagonal(axis1=1, axis2=2)[:, :rank]
-            if not (np.isfinite(arrays[f"{name}.roots"]).all() and (spreads != 0).all()):
-                raise ValueError(f"its samples have covariances of the {name} that are singular")
+            diagonals = arrays[f"{name}.roots"].diagonal(axis1=1, axis2=2)[:, :rank]
+            if not (np.isfinite(arrays[f"{name}.roots"]).all() and (diagonals != 0).all()):
+                raise ValueError(f"its samples have singular covariances of the {name}")
         users, items = (
             SideSamples(*(arrays[f"{name}.{each.name}"] for each in dataclasses.fields(SideSamples)))
             for name in ("users", "items")
         )
-        return cls(users, items, arrays["noise"], arrays["link"], cuts, categories)
+        return cls(users, items, arrays["noise"], arrays["link"], thresholds, categories)
 
     @staticmethod
-    def bytes_of_one(n_users: int, n_items: int, rank: int, n_features: int = 0, n_cuts: int = 0) -> int:
-        """Bytes that a sample takes."""
+    def bytes_per_sample(n_users: int, n_items: int, rank: int, n_features: int = 0, n_thresholds: int = 0) -> int:
+        """Return the size of a sample in bytes."""
         unknowns = rank + 1
-        return 4 * unknowns * (n_users + n_items + n_features + 2) + 8 * (2 * unknowns**2 + 1 + n_cuts)
+        return 4 * unknowns * (n_users + n_items + n_features + 2) + 8 * (2 * unknowns**2 + 1 + n_thresholds)
 
     @property
-    def spread(self) -> VarianceArrays:
-        """What is not known of a score, as kernels take it."""
+    def variance_arrays(self) -> VarianceArrays:
+        """Components of the predictive variance, for kernels."""
         users, items = self.users, self.items
         new = np.array(users.is_new), np.array(items.is_new)
         return VarianceArrays(np.array(self.noise), users.covariances, items.covariances, *new)
 
     def scores(self, u: Positions, i: Positions, run: Run) -> NDArray[np.float64]:
-        """The mean score of pairs of positions over all samples; −1 stands for an id never seen."""
+        """Average the scores of pairs of positions over all samples; −1 is the position of an unknown id."""
         out = np.empty(len(u))
         u, i = np.array(u, np.int64), np.array(i, np.int64)
-        users, items = self.users.sampled, self.items.sampled
+        users, items = self.users.kernel_arrays, self.items.kernel_arrays
 
         def score(some: slice) -> None:
             mean_scores(u[some], i[some], users, items, out[some])
 
-        run([partial(score, some) for some in _slices(len(u), PAIRS_AT_ONCE)])
+        run([partial(score, some) for some in _slices(len(u), PAIRS_PER_TASK)])
         return out
 
-    def intervals(self, u: Positions, i: Positions, share: float, run: Run) -> NDArray[np.float64]:
-        """Lower and upper end of the mixture of N(score_s, 1/τ_s) over all samples, of shape (n_pairs, 2).
+    def intervals(self, u: Positions, i: Positions, probability: float, run: Run) -> NDArray[np.float64]:
+        """Return the ends of central predictive intervals, of shape (n_pairs, 2).
 
-        What is not known of a user or an item without observations is added to the variance.
+        The predictive distribution is the mixture of N(score_s, 1/τ_s) over all samples; the prior variance of users
+        and items without observations is added.
         """
         out = np.empty((len(u), 2))
         u, i = np.array(u, np.int64), np.array(i, np.int64)
-        users, items, spread = self.users.sampled, self.items.sampled, self.spread
-        normal = NormalDist().inv_cdf(0.5 * (1.0 + share))
+        users, items, variances = self.users.kernel_arrays, self.items.kernel_arrays, self.variance_arrays
+        normal_end = NormalDist().inv_cdf(0.5 * (1.0 + probability))
 
         def find(some: slice) -> None:
-            central_intervals(u[some], i[some], users, items, spread, share, normal, out[some])
+            central_intervals(u[some], i[some], users, items, variances, probability, normal_end, out[some])
 
-        run([partial(find, some) for some in _slices(len(u), PAIRS_AT_ONCE)])
+        run([partial(find, some) for some in _slices(len(u), PAIRS_PER_TASK)])
         return out
 
-    def point_factors(self, run: Run) -> tuple[Singles, Singles]:
-        """The factors P, Q of the samples' rank whose product is nearest to the mean of their products.
+    def point_factors(self, run: Run) -> tuple[Float32Array, Float32Array]:
+        """Return the best approximation P Qᵀ, of the samples' rank, of the posterior mean of the products.
 
-        mean_s P_s Q_sᵀ is one product of stacked factors, whose largest singular vectors are found by subspace
-        iteration (Halko, Martinsson & Tropp 2011); no matrix of users × items is made. Both get the square root of
-        the singular values.
+        mean_s P_s Q_sᵀ is one product of stacked factors, and its truncated SVD is computed by randomized subspace
+        iteration (Halko, Martinsson & Tropp 2011), without a matrix of users × items. P and Q each get the square
+        roots of the singular values.
         """
         k = self.users.factors.shape[2]
         A, B = self.users.stacked, self.items.stacked
-        width = min(k + SPARE, len(A), len(B), A.shape[1])
+        width = min(k + OVERSAMPLES, len(A), len(B), A.shape[1])
         V = np.random.default_rng(0).standard_normal((len(B), width), np.float32)
-        for _ in range(PASSES):
+        for _ in range(POWER_ITERATIONS):
             U = np.linalg.qr(_times(A, _transposed_times(B, V, run), run))[0]
             V, R = np.linalg.qr(_times(B, _transposed_times(A, U, run), run))
         left, values, right = np.linalg.svd(R.T.astype(np.float64))
-        roots = np.sqrt(np.where(values > RELATIVE_RANK * values[0], values, 0.0)[:k] / len(self))
+        roots = np.sqrt(np.where(values > SINGULAR_TOLERANCE * values[0], values, 0.0)[:k] / len(self))
         P, Q = np.zeros((len(A), k), np.float32), np.zeros((len(B), k), np.float32)
         P[:, : len(roots)], Q[:, : len(roots)] = (U @ left)[:, :k] * roots, (V @ right.T)[:, :k] * roots
         return P, Q
 
-    def projected(self, Q: Singles, run: Run) -> Singles:
-        """The users' point factors for given ones of the items: the least squares of Q pᵀ to each mean score."""
-        pulled = _times(self.users.stacked, _transposed_times(self.items.stacked, Q, run), run) / len(self)
+    def user_point_factors(self, Q: Float32Array, run: Run) -> Float32Array:
+        """Return the users' point factors given those of the items, by least squares on the mean scores."""
+        right_sides = _times(self.users.stacked, _transposed_times(self.items.stacked, Q, run), run) / len(self)
         gram = Q.astype(np.float64).T @ Q
-        found: Singles = (pulled @ np.linalg.pinv(gram, rcond=RELATIVE_RANK, hermitian=True)).astype(np.float32)
-        return found
+        P = right_sides @ np.linalg.pinv(gram, rcond=SINGULAR_TOLERANCE, hermitian=True)
+        rounded: Float32Array = P.astype(np.float32)
+        return rounded
 
 
 def _slices(n: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
-def _times(A: Singles, B: Singles, run: Run) -> Singles:
-    """A B, some rows at a time."""
+def _times(A: Float32Array, B: Float32Array, run: Run) -> Float32Array:
+    """Compute A B in chunks of rows."""
     out = np.empty((len(A), B.shape[1]), np.float32)
-    run([partial(np.matmul, A[some], B, out=out[some]) for some in _slices(len(A), ROWS_AT_ONCE)])
+    run([partial(np.matmul, A[some], B, out=out[some]) for some in _slices(len(A), ROWS_PER_TASK)])
     return out
 
 
-def _transposed_times(A: Singles, B: Singles, run: Run) -> Singles:
-    """Aᵀ B, some rows at a time, added up in order."""
-    slices = _slices(len(A), ROWS_AT_ONCE)
+def _transposed_times(A: Float32Array, B: Float32Array, run: Run) -> Float32Array:
+    """Compute Aᵀ B in chunks of rows, which are summed in order."""
+    slices = _slices(len(A), ROWS_PER_TASK)
     parts = np.empty((len(slices), A.shape[1], B.shape[1]), np.float32)
     run([partial(np.matmul, A[some].T, B[some], out=part) for some, part in zip(slices, parts, strict=True)])
-    total: Singles = parts.sum(axis=0)
+    total: Float32Array = parts.sum(axis=0)
     return total

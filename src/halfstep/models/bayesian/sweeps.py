@@ -1,4 +1,4 @@
-"""What the sweeps of a sampler drew, one line for each."""
+"""History of the Gibbs sampler, one record for each sweep."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from halfstep.models.bayesian.gibbs import Chain
 
 
 class Sweep(NamedTuple):
-    """One line of `BayesianALS.history_`: what a sweep drew. A chain that has mixed wanders around in all of these.
+    """Record of one sweep in `BayesianALS.history_`.
 
     Attributes
     ----------
     iteration : int
-        From 1.
+        Counted from 1.
     loss : float
-        Σ w (t − score)² of the sweep's factors.
+        Σ w (t − score)² of the sampled factors.
     noise : float
-        τ, the precision of an observation of weight 1; its standard deviation is τ^-½. Of latent targets always 1.
+        τ, the noise precision of an observation of weight 1; always 1 for ordinal ratings.
     user_bias, item_bias : float
-        What biases are drawn around.
+        Prior mean of the biases.
     user_bias_spread, item_bias_spread : float
-        The standard deviation with which they are drawn; 0 without biases.
+        Prior standard deviation of the biases; 0 without biases.
     user_spread, item_spread : float
-        That of factors: the root mean square over the factors.
+        Prior standard deviation of the factors, as a root mean square over them.
     user_ridge, item_ridge : float
-        λ of the links, by which their coefficients are drawn to 0; 0 without features.
+        λ of the regression on features; 0 without features.
     seconds : float
-        Since the fit began.
+        Time since the start of the fit.
     """
 
     iteration: int
@@ -48,7 +48,7 @@ class Sweep(NamedTuple):
 
     @classmethod
     def of(cls, iteration: int, chain: Chain, rank: int, seconds: float) -> Self:
-        """What the last sweep of a chain drew; NumericalError if it is not finite."""
+        """Summarize the last sweep of a chain; raise NumericalError if it is not finite."""
         state = chain.state
         if not (np.isfinite(state.loss) and np.isfinite(state.noise)):
             raise NumericalError(
@@ -58,7 +58,7 @@ class Sweep(NamedTuple):
         user, item = ([*hyper.mean[rank:].tolist(), 0.0][0] for hyper in (state.users, state.items))
         user_bias, item_bias = (float(np.sqrt(variance[rank:].sum())) for variance in variances)
         user_spread, item_spread = (float(np.sqrt(variance[:rank].mean())) for variance in variances)
-        user_ridge, item_ridge = (0.0 if link is None else link.strength for link in chain.links)
+        user_ridge, item_ridge = (0.0 if each is None else each.regularization for each in chain.regressions)
         return cls(
             iteration,
             state.loss,

@@ -1,20 +1,19 @@
-"""Accuracy, intervals and speed of `hs.BayesianALS` as it comes: ``python -m benchmarks.bayesian``.
+"""Accuracy, interval coverage and speed of `hs.BayesianALS`: ``python -m benchmarks.bayesian``.
 
-Nothing is chosen here: all fits take the defaults, but for the rank and the number of sweeps in the comparison with
-myFM (a Gibbs sampler in C++, left out where it is not installed). Each is fitted to ids alone, ratings as numbers and
-as categories, with implicit features and, of MovieLens 100K, with films' genres and years as well. Sections, each by
-its name as an argument:
+All fits use the defaults, except for the rank and the number of sweeps in the comparison with myFM (a Gibbs sampler
+in C++, skipped if it is not installed). Models are fitted to ids only, with numeric and with ordinal ratings, to
+implicit features and, on MovieLens 100K, to genres and years as well. Pass the names of sections to run:
 
-write-up   the last fifth of MovieLens 100K, as the lab splits it: 2,786 pairs of users and items known from training
-folds      MovieLens 100K's official folds u1 to u5, which are consecutive fifths of u.data
-ml-1m      the ratings of the NCF protocol's training pairs, in five random folds of seed 0
-cold       MovieLens 100K without any rating of a tenth of the films, which are predicted from genres and years
-myfm       the write-up's split at rank 8 with 200 samples, both samplers in turn
-large      ten million made-up ratings: a sweep beside an exact iteration of ALS, at rank 32
+write-up   last fifth of MovieLens 100K, split as in the lab: 2,786 pairs of users and items known from training
+folds      official folds u1 to u5 of MovieLens 100K, which are consecutive fifths of u.data
+ml-1m      ratings of the NCF protocol's training pairs, in five random folds of seed 0
+cold       MovieLens 100K with a tenth of the films as cold-start items, predicted from genres and years
+myfm       write-up split at rank 8 with 200 samples, alternating between both samplers
+large      ten million synthetic ratings: time of a sweep and of an exact iteration of ALS, at rank 32
 
 A run of all sections writes the tables of docs/bayesian.md.
 
-Data: HALFSTEP_DATA names the folder that holds ``ncf-ml-1m``; MovieLens 100K as in `hs.datasets`.
+Data: HALFSTEP_DATA is the folder that contains ``ncf-ml-1m``; MovieLens 100K as in `hs.datasets`.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ SEEDS = range(3)
 FOLDS = 5
 INTERVAL = 0.9
 MYFM_RANK, MYFM_SAMPLES = 8, 200
-MYFM_IMPLICIT_SECONDS = 341  # reported of 200 samples on the same pairs
+MYFM_IMPLICIT_SECONDS = 341  # as reported for 200 samples on the same pairs
 LARGE_RANK, LARGE_ITERATIONS = 32, 6
 COLD_SHARE, COLD_SEEDS = 0.1, range(5)
 TITLES = {
@@ -49,16 +48,16 @@ TITLES = {
     "folds": "MovieLens 100K, folds u1 to u5",
     "ml-1m": "MovieLens 1M, five random folds",
 }
-FIRST_GENRE = 5  # column of u.item; an indicator of each genre from there on
+FIRST_GENRE = 5  # first of the genre indicators in u.item
 
 IDS, ORDINAL, IMPLICIT, ALL = "ids only", "ids only, ordinal", "implicit features", "and genres, years"
-# RMSE that the defaults have to reach, and what is reported of others
-NEEDED = {
+# required RMSE of the defaults, and reported RMSE of other libraries
+REQUIRED_RMSE = {
     "write-up": {IDS: 0.931, IMPLICIT: 0.921},
     "folds": {IDS: 0.896, IMPLICIT: 0.882, ALL: 0.878},
     "ml-1m": {IDS: 0.845, IMPLICIT: 0.838},
 }
-OTHERS = {
+REPORTED_RMSE = {
     "write-up": "Surprise SVD 0.978, SVD++ 0.955, tuned biased ALS 0.954",
     "folds": "Surprise SVD 0.934, SVD++ 0.919, MyMediaLite 0.908",
     "ml-1m": "Surprise SVD 0.873, SVD++ 0.862, MyMediaLite 0.852",
@@ -67,14 +66,14 @@ OTHERS = {
 
 Splits = list[tuple[str, int, hs.Interactions, hs.Interactions]]
 Lines = list[list[str]]
-"""Of the page's tables: what was done, and its figures."""
+"""Rows of the tables in docs/bayesian.md."""
 
 
 def score(name: str, splits: Splits, films: pd.DataFrame | None = None) -> Lines:
-    """Print how good each kind of model is on the splits."""
-    print(f"\n{name}: {OTHERS[name]}")
+    """Evaluate each kind of model on the splits."""
+    print(f"\n{name}: {REPORTED_RMSE[name]}")
     lines = [
-        [TITLES[name], IDS, *score_one(name, IDS, splits), OTHERS[name]],
+        [TITLES[name], IDS, *score_one(name, IDS, splits), REPORTED_RMSE[name]],
         ["", ORDINAL, *score_one(name, ORDINAL, splits), ""],
         ["", IMPLICIT, *score_one(name, IMPLICIT, splits), ""],
     ]
@@ -84,9 +83,9 @@ def score(name: str, splits: Splits, films: pd.DataFrame | None = None) -> Lines
 
 
 def score_one(name: str, kind: str, splits: Splits, films: pd.DataFrame | None = None) -> list[str]:
-    """Print the RMSE of each split, by samples and by point factors, and what intervals cover; then the means."""
+    """Print RMSE, RMSE of point factors, and interval coverage for each split, and return their means."""
     print(f"{kind}:\n{'':<10} {'RMSE':>8} {'point':>8} {f'in {INTERVAL:.0%}':>8} {'fit':>8} {'a sweep':>10}")
-    rows, needed = [], NEEDED[name].get(kind)
+    rows, required_rmse = [], REQUIRED_RMSE[name].get(kind)
     for label, seed, train, test in splits:
         began = time.perf_counter()
         model = hs.BayesianALS(
@@ -101,13 +100,13 @@ def score_one(name: str, kind: str, splits: Splits, films: pd.DataFrame | None =
         show(label, rows[-1])
     means = np.mean(rows, axis=0)
     show("mean", means)
-    if needed is not None:
-        print(f"needed {needed}: {'reached' if means[0] <= needed else 'MISSED'}")
+    if required_rmse is not None:
+        print(f"required {required_rmse}: {'reached' if means[0] <= required_rmse else 'MISSED'}")
     return [f"{means[0]:.4f}", f"{means[2]:.1%}", f"{means[3]:.1f}"]
 
 
 def point_rmse(model: hs.BayesianALS, test: hs.Interactions) -> float:
-    """The error of the point factors, as lists are ranked by them; none where these are of latent targets."""
+    """Return the RMSE of the point factors, or NaN for ordinal ratings, where they predict latent targets."""
     if model.ordinal:
         return float("nan")
     u = model.users_.positions(test.user_ids, unknown="mark")
@@ -142,7 +141,7 @@ def folds() -> Lines:
 def ml_1m() -> Lines:
     folder = Path(os.environ.get("HALFSTEP_DATA", "nowhere")) / "ncf-ml-1m"
     if not folder.is_dir():
-        print(f"\nml-1m left out: {folder} is no folder; set HALFSTEP_DATA to the folder that holds ncf-ml-1m")
+        print(f"\nml-1m skipped: {folder} does not exist; set HALFSTEP_DATA to the folder that contains ncf-ml-1m")
         return []
     users, items, values = np.loadtxt(folder / "ml-1m.train.pairs.tsv", dtype=np.int64).T
     data = hs.Interactions.from_arrays(users, items, values.astype(float))
@@ -151,7 +150,7 @@ def ml_1m() -> Lines:
 
 
 def films_features() -> pd.DataFrame | None:
-    """Genres and years of MovieLens 100K's films; None where u.item is not at hand."""
+    """Return the genres and years of MovieLens 100K's films, or None without u.item."""
     path = hs.datasets.fetch(hs.datasets.ML_100K) / "u.item"
     if not path.is_file():
         return None
@@ -164,34 +163,34 @@ def films_features() -> pd.DataFrame | None:
 def cold() -> Lines:
     films = films_features()
     if films is None:
-        print("\ncold left out: there is no u.item; set HALFSTEP_DATA to the folder that holds ml-100k with it")
+        print("\ncold skipped: u.item not found; set HALFSTEP_DATA to the folder that contains ml-100k")
         return []
     data = hs.datasets.movielens_100k()
-    print(f"\ncold: a tenth of the films without any rating, RMSE of these\n{'':<10} {'linked':>8} {'user mean':>10}")
+    print(f"\ncold: RMSE on cold-start films, a tenth of all\n{'':<10} {'features':>8} {'user mean':>10}")
     found = []
     for seed in COLD_SEEDS:
         is_cold = np.random.default_rng(seed).random(data.n_items) < COLD_SHARE
         held_out = is_cold[data.item_positions]
         train, test = data.subset(~held_out), data.subset(held_out)
-        linked = hs.BayesianALS(random_state=seed, progress=False).fit(train, item_features=films)
+        model = hs.BayesianALS(random_state=seed, progress=False).fit(train, item_features=films)
         means = np.bincount(train.user_positions, train.values) / np.maximum(train.user_counts, 1)
-        predictions = linked.predict(test), means[test.user_positions]
+        predictions = model.predict(test), means[test.user_positions]
         found.append([hs.metrics.rmse(test.values, each) for each in predictions])
         print(f"seed {seed:<5} {found[-1][0]:>8.4f} {found[-1][1]:>10.4f}", flush=True)
     ours, theirs = np.mean(found, axis=0)
-    print(f"margin {theirs - ours:.4f}, needed more than 0: {'reached' if theirs > ours else 'MISSED'}")
-    what = f"A tenth of the films without any rating ({len(COLD_SEEDS)} draws)"
+    print(f"margin {theirs - ours:.4f}, required more than 0: {'reached' if theirs > ours else 'MISSED'}")
+    what = f"A tenth of the films without any rating ({len(COLD_SEEDS)} seeds)"
     return [
         [f"{what}, RMSE by genres and years", f"{ours:.4f}"],
         [f"{what}, RMSE by the user's mean", f"{theirs:.4f}"],
     ]
 
 
-def beside_myfm() -> Lines:
+def compare_myfm() -> Lines:
     try:
         from myfm import MyFMGibbsRegressor
     except ImportError:
-        print("\nmyfm left out: it is not installed")
+        print("\nmyfm skipped: it is not installed")
         return []
     split = write_up_split(hs.datasets.movielens_100k())
     train, test = split.train, split.known
@@ -220,24 +219,24 @@ def beside_myfm() -> Lines:
         seconds = time.perf_counter() - began
         return seconds, float(hs.metrics.rmse(test.values, model.predict(test)))
 
-    ours(0)  # finds its kernels, or compiles them
+    ours(0)  # loads or compiles the kernels
     turns = [(theirs(seed), ours(seed)) for seed in SEEDS]
-    print(f"\nmyfm: the write-up's split, rank {MYFM_RANK}, {MYFM_SAMPLES} samples, whole fits")
+    print(f"\nmyfm: write-up split, rank {MYFM_RANK}, {MYFM_SAMPLES} samples, whole fits")
     seconds = []
     for name, runs in zip(("myFM", "halfstep"), zip(*turns, strict=True), strict=True):
         seconds.append(statistics.median(run[0] for run in runs))
         each = 1e3 * seconds[-1] / MYFM_SAMPLES
         print(f"{name:<10} {seconds[-1]:.2f} s, {each:.2f} ms a sample, RMSE {np.mean([run[1] for run in runs]):.4f}")
-    print(f"needed 8 times faster: {seconds[0] / seconds[1]:.1f} times")
-    linked = hs.BayesianALS(
+    print(f"required 8 times faster: {seconds[0] / seconds[1]:.1f} times")
+    implicit = hs.BayesianALS(
         rank=MYFM_RANK, iterations=MYFM_SAMPLES, implicit_features=True, random_state=0, progress=False
     )
     began = time.perf_counter()
-    linked.fit(train)
+    implicit.fit(train)
     took = time.perf_counter() - began
-    error = hs.metrics.rmse(test.values, linked.predict(test))
-    print(f"with implicit features {took:.2f} s, RMSE {error:.4f}; of myFM {MYFM_IMPLICIT_SECONDS} s are reported")
-    print(f"needed 50 times faster: {MYFM_IMPLICIT_SECONDS / took:.0f} times")
+    error = hs.metrics.rmse(test.values, implicit.predict(test))
+    print(f"with implicit features {took:.2f} s, RMSE {error:.4f}; reported for myFM: {MYFM_IMPLICIT_SECONDS} s")
+    print(f"required 50 times faster: {MYFM_IMPLICIT_SECONDS / took:.0f} times")
     what = f"The last fifth, rank {MYFM_RANK}, {MYFM_SAMPLES} samples, times as fast as myFM"
     return [
         [f"{what}: ids only", f"{seconds[0] / seconds[1]:.1f}"],
@@ -267,7 +266,7 @@ def large() -> Lines:
     )
     print(f"\nlarge: ten million ratings, rank {LARGE_RANK}")
     print(f"an exact iteration of ALS {exact:.3f} s, a sweep {sweep:.3f} s")
-    print(f"needed at most 1.5 times: {sweep / exact:.2f} times")
+    print(f"required at most 1.5 times: {sweep / exact:.2f} times")
     return [[f"Ten million ratings, rank {LARGE_RANK}, a sweep in exact iterations of ALS", f"{sweep / exact:.2f}"]]
 
 
@@ -276,7 +275,7 @@ SECTIONS: dict[str, Callable[[], Lines]] = {
     "folds": folds,
     "ml-1m": ml_1m,
     "cold": cold,
-    "myfm": beside_myfm,
+    "myfm": compare_myfm,
     "large": large,
 }
 
@@ -286,7 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)}; all by default")
     options = parser.parse_args(arguments)
     if unknown := set(options.sections) - set(SECTIONS):
-        parser.error(f"there is no section {', '.join(sorted(unknown))}")
+        parser.error(f"unknown section {', '.join(sorted(unknown))}: give some of {', '.join(SECTIONS)}")
     print(f"{platform.machine()}, {available_cores()} cores, NumPy {np.__version__}, halfstep {hs.__version__}")
     lines = [line for name in options.sections or SECTIONS for line in SECTIONS[name]()]
     if not options.sections:

@@ -1,16 +1,15 @@
-"""What features are good for in `hs.ALS`, on MovieLens 100K: ``python -m benchmarks.linked``.
+"""Accuracy of side information in `hs.ALS` on MovieLens 100K: ``python -m benchmarks.linked``.
 
-Biased ALS of the default rank, of ids only, with implicit features, and with films' genres and years as well: with
-the defaults, and with the λ that were chosen. Sections, each by its name as an argument:
+Biased ALS of the default rank on ids only, with implicit features, and with genres and years as well; each with the
+defaults and with tuned λ. Pass the names of sections to run:
 
-inside     within the first 80,000 ratings by time, where λ was chosen: five random folds, and the last fifth by time;
-           of the pairs of λ and λ_β the best one is named
-write-up   the last fifth, as the lab splits it: 2,786 pairs of users and items known from training
-folds      the official folds u1 to u5, which are consecutive fifths of u.data
-cold       a tenth of the films without any rating, which are predicted from genres and years, without bags
+inside     tuning of λ and λ_β within the first 80,000 ratings: five random folds, and the last fifth by time
+write-up   last fifth, split as in the lab: 2,786 pairs of users and items known from training
+folds      official folds u1 to u5, which are consecutive fifths of u.data
+cold       a tenth of the films as cold-start items, predicted from genres and years, without implicit features
 
-Data: MovieLens 100K as in `hs.datasets`, with u.item. A run of all sections, or all but the first, writes the table
-of docs/bayesian.md.
+Data: MovieLens 100K as in `hs.datasets`, with u.item. A run of all sections, or of all but the first, writes the
+table of docs/bayesian.md.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ from benchmarks.marks import ROOT, table, write_between
 from lab.data import inner_split, write_up_split
 
 Lines = list[list[str]]
-"""Of the page's table."""
+"""Rows of the table in docs/bayesian.md."""
 Splits = Sequence[tuple[hs.Interactions, hs.Interactions]]
 
 
 class Kind(NamedTuple):
-    """What is fitted: with which features, and which λ and λ_β (None for the defaults)."""
+    """Features, λ and λ_β of a model; None for the defaults."""
 
     implicit: bool = False
     films: bool = False
@@ -53,20 +52,20 @@ class Kind(NamedTuple):
         return model.fit(train, item_features=films if self.films else None)
 
 
-PLAIN, LINKED = 1.5, (2.5, 25.0)  # λ, and λ with λ_β: chosen inside
+TUNED, TUNED_WITH_FEATURES = 1.5, (2.5, 25.0)  # λ, and λ with λ_β; see `inside`
 KINDS = {
     "ids only, defaults": Kind(),
-    "ids only, λ chosen": Kind(regularization=PLAIN),
+    "ids only, λ chosen": Kind(regularization=TUNED),
     "implicit features, defaults": Kind(True),
-    "implicit features, λ chosen": Kind(True, False, *LINKED),
+    "implicit features, λ chosen": Kind(True, False, *TUNED_WITH_FEATURES),
     "and genres, years, defaults": Kind(True, True),
-    "and genres, years, λ chosen": Kind(True, True, *LINKED),
+    "and genres, years, λ chosen": Kind(True, True, *TUNED_WITH_FEATURES),
 }
-STRENGTHS, FEATURE_STRENGTHS = (1.0, 1.5, 2.0, 2.5, 3.0), (None, 12.5, 25.0, 50.0, 100.0)
+REGULARIZATIONS, FEATURE_REGULARIZATIONS = (1.0, 1.5, 2.0, 2.5, 3.0), (None, 12.5, 25.0, 50.0, 100.0)
 
 
 def errors(kind: Kind, splits: Splits, films: pd.DataFrame, seeds: Sequence[int]) -> tuple[float, float]:
-    """The mean RMSE over splits and seeds, and the median of seconds per fit."""
+    """Return the mean RMSE over splits and seeds, and the median time of a fit in seconds."""
     found, seconds = [], []
     for train, test in splits:
         for seed in seeds:
@@ -80,19 +79,19 @@ def errors(kind: Kind, splits: Splits, films: pd.DataFrame, seeds: Sequence[int]
 def inside(films: pd.DataFrame) -> Lines:
     train = write_up_split(hs.datasets.movielens_100k()).train
     at_random, by_time = list(hs.k_folds(train, FOLDS, random_state=0)), inner_split(train)
-    print("\ninside the first 80,000 ratings, RMSE on random folds and by time")
+    print("\nfirst 80,000 ratings: RMSE on random folds and on the last fifth")
     found: dict[bool, dict[tuple[float, float | None], float]] = {False: {}, True: {}}
-    for strength in STRENGTHS:
-        for of_features in FEATURE_STRENGTHS:
-            implicit = of_features is not None
-            kind = Kind(implicit, False, strength, of_features)
+    for reg in REGULARIZATIONS:
+        for feature_reg in FEATURE_REGULARIZATIONS:
+            implicit = feature_reg is not None
+            kind = Kind(implicit, False, reg, feature_reg)
             rmse, _ = errors(kind, at_random, films, [0])
             later, _ = errors(kind, [(by_time.train, by_time.known)], films, [0])
-            found[implicit][strength, of_features] = (rmse + later) / 2
-            print(f"λ {strength:<4} λ_β {of_features or '':<6} {rmse:.4f} {later:.4f}", flush=True)
+            found[implicit][reg, feature_reg] = (rmse + later) / 2
+            print(f"λ {reg:<4} λ_β {feature_reg or '':<6} {rmse:.4f} {later:.4f}", flush=True)
     for implicit, means in found.items():
         best = min(means, key=lambda pair: means[pair])
-        print(f"{'implicit features' if implicit else 'ids only'}: the best mean of both at λ, λ_β = {best}")
+        print(f"{'implicit features' if implicit else 'ids only'}: best mean of both at λ, λ_β = {best}")
     return []
 
 
@@ -109,7 +108,7 @@ def folds(films: pd.DataFrame) -> Lines:
 
 
 def score(name: str, splits: Splits, films: pd.DataFrame, seeds: Sequence[int]) -> list[str]:
-    """Print the RMSE of each kind, and give the table's line."""
+    """Print the RMSE of each kind, and return the row of the table."""
     print(f"\n{name}")
     line = [name]
     for label, kind in KINDS.items():
@@ -126,15 +125,15 @@ def cold(films: pd.DataFrame) -> Lines:
         train, test = data.subset(~held_out), data.subset(held_out)
         predictions = [
             kind.fit(train, films, seed).predict(test)
-            for kind in (Kind(), Kind(films=True), Kind(False, True, *LINKED))
+            for kind in (Kind(), Kind(films=True), Kind(False, True, *TUNED_WITH_FEATURES))
         ]
         means = np.bincount(train.user_positions, train.values) / np.maximum(train.user_counts, 1)
         found.append([hs.metrics.rmse(test.values, each) for each in (*predictions, means[test.user_positions])])
-    plain, linked, chosen, user_means = np.mean(found, axis=0)
-    print(f"\ncold: ids only {plain:.4f}, genres and years {linked:.4f}, λ chosen {chosen:.4f}")
+    plain, features, tuned, user_means = np.mean(found, axis=0)
+    print(f"\ncold: ids only {plain:.4f}, genres and years {features:.4f}, tuned λ {tuned:.4f}")
     print(f"the user's mean {user_means:.4f}")
-    line = [f"a tenth of the films unrated, {len(COLD_SEEDS)} draws, no bags; the user's mean: {user_means:.4f}"]
-    return [[*line, f"{plain:.4f}", "", "", "", f"{linked:.4f}", f"{chosen:.4f}"]]
+    line = [f"cold-start films, {len(COLD_SEEDS)} seeds, no implicit features; user mean: {user_means:.4f}"]
+    return [[*line, f"{plain:.4f}", "", "", "", f"{features:.4f}", f"{tuned:.4f}"]]
 
 
 SECTIONS: dict[str, Callable[[pd.DataFrame], Lines]] = {
@@ -147,14 +146,14 @@ SECTIONS: dict[str, Callable[[pd.DataFrame], Lines]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; all by default")
+    parser.add_argument("sections", nargs="*", help=f"{', '.join(SECTIONS)}; all by default")
     asked = parser.parse_args(arguments).sections
     for name in asked:
         if name not in SECTIONS:
-            parser.error(f"there is no section {name!r}: give some of {', '.join(SECTIONS)}")
+            parser.error(f"unknown section {name!r}: give some of {', '.join(SECTIONS)}")
     films = films_features()
     if films is None:
-        parser.error("there is no u.item: set HALFSTEP_DATA to the folder that holds ml-100k with it")
+        parser.error("u.item not found: set HALFSTEP_DATA to the folder that contains ml-100k")
     lines = [line for name in asked or SECTIONS for line in SECTIONS[name](films)]
     if not asked or set(SECTIONS) - {"inside"} == set(asked):
         head = ["RMSE", *(f" {label}" for label in KINDS)]

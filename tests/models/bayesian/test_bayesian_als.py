@@ -28,10 +28,10 @@ from halfstep.models.bayesian.samples import Samples, SideSamples
 from lab.data import write_up_split
 
 
-def ratings(seed: int = 0, n_users: int = 40, n_items: int = 30, share: float = 0.3) -> hs.Interactions:
+def ratings(seed: int = 0, n_users: int = 40, n_items: int = 30, density: float = 0.3) -> hs.Interactions:
     """Generate values from biases and one factor, with a user and an item without ratings."""
     rng = np.random.default_rng(seed)
-    observed = rng.random((n_users, n_items)) < share
+    observed = rng.random((n_users, n_items)) < density
     observed[-1], observed[:, -1] = False, False
     p, q = rng.normal(size=n_users), rng.normal(size=n_items)
     values = 3.0 + 0.5 * rng.normal(size=(n_users, 1)) + 0.5 * rng.normal(size=n_items) + np.outer(p, q)
@@ -197,7 +197,7 @@ def test_ctrl_c_keeps_the_samples_so_far(monkeypatch: pytest.MonkeyPatch, data: 
 @given(
     n_users=st.integers(1, 6),
     n_items=st.integers(1, 6),
-    share=st.sampled_from([0.0, 0.3, 1.0]),
+    density=st.sampled_from([0.0, 0.3, 1.0]),
     rank=st.sampled_from([1, 2, 9, 13]),
     biases=st.booleans(),
     scale=st.sampled_from([0.0, 1e-6, 1.0, 1e6]),
@@ -205,11 +205,11 @@ def test_ctrl_c_keeps_the_samples_so_far(monkeypatch: pytest.MonkeyPatch, data: 
     seed=st.integers(0, 2**32 - 1),
 )
 def test_degenerate_data_gives_finite_predictions(
-    n_users, n_items, share, rank, biases, scale, weights, seed
+    n_users, n_items, density, rank, biases, scale, weights, seed
 ) -> None:
     """Cover empty rows, single users, equal values, zero weights, and more factors than data."""
     rng = np.random.default_rng(seed)
-    observed = rng.random((n_users, n_items)) < share
+    observed = rng.random((n_users, n_items)) < density
     observed[0, 0] = True
     users, items = np.nonzero(observed)
     w = None if weights is None else np.where(np.arange(len(users)) == 0, 1.0, weights)
@@ -240,12 +240,14 @@ def random_samples(seed: int, n_users: int, n_items: int, k: int, count: int) ->
     return Samples(side(n_users), side(n_items), rng.gamma(2.0, size=count), np.zeros((count, 0, k + 1), np.float32))
 
 
-@given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 5), count=st.integers(1, 9), share=st.floats(0.01, 0.99))
+@given(
+    seed=st.integers(0, 2**32 - 1), k=st.integers(1, 5), count=st.integers(1, 9), probability=st.floats(0.01, 0.99)
+)
 @settings(max_examples=25)
-def test_scores_and_intervals_equal_reference(seed: int, k: int, count: int, share: float) -> None:
+def test_scores_and_intervals_equal_reference(seed: int, k: int, count: int, probability: float) -> None:
     samples = random_samples(seed, 4, 3, k, count)
     u, i = (grid.ravel() - 1 for grid in np.meshgrid(np.arange(5), np.arange(4)))  # −1: unknown id
-    means, ends = samples.scores(u, i, run), samples.intervals(u, i, share, run)
+    means, ends = samples.scores(u, i, run), samples.intervals(u, i, probability, run)
     for n in range(len(u)):
         scores, variances = [], []
         for s in range(count):
@@ -268,7 +270,7 @@ def test_scores_and_intervals_equal_reference(seed: int, k: int, count: int, sha
                 + (new_user and new_item) * np.trace(S[:k, :k] @ T[:k, :k])
             )
         assert means[n] == pytest.approx(np.mean(scores), rel=1e-9, abs=1e-12)
-        for end, below in zip(ends[n], ((1 - share) / 2, (1 + share) / 2), strict=True):
+        for end, below in zip(ends[n], ((1 - probability) / 2, (1 + probability) / 2), strict=True):
             assert np.mean(stats.norm.cdf(end, scores, np.sqrt(variances))) == pytest.approx(below, abs=1e-8)
 
 
@@ -477,7 +479,7 @@ def test_more_accurate_than_tuned_als_on_movielens_100k(movies: hs.Interactions)
 def test_intervals_have_nominal_coverage(movies: hs.Interactions) -> None:
     train, test = hs.split_random(movies, test_fraction=0.2, random_state=0)
     model = hs.BayesianALS(rank=8, iterations=100, random_state=0).fit(train)
-    for share in (0.5, 0.9):
-        _, lower, upper = model.predict(test, interval=share)
+    for probability in (0.5, 0.9):
+        _, lower, upper = model.predict(test, interval=probability)
         covered = np.mean((lower <= test.values) & (test.values <= upper))
-        assert covered == pytest.approx(share, abs=0.02 if share == 0.9 else 0.05)
+        assert covered == pytest.approx(probability, abs=0.02 if probability == 0.9 else 0.05)

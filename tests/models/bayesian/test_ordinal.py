@@ -45,10 +45,10 @@ pytestmark = pytest.mark.slow
 THRESHOLDS = np.array([-1.2, -0.9, 0.4, 1.5])  # of the generated ratings; not equidistant
 
 
-def generate_ratings(seed: int = 0, n_users: int = 60, n_items: int = 45, share: float = 0.5) -> hs.Interactions:
+def generate_ratings(seed: int = 0, n_users: int = 60, n_items: int = 45, density: float = 0.5) -> hs.Interactions:
     """Generate ratings 1 … 5 from biases and a factor, with a user and an item without ratings."""
     rng = np.random.default_rng(seed)
-    observed = rng.random((n_users, n_items)) < share
+    observed = rng.random((n_users, n_items)) < density
     observed[-1], observed[:, -1] = False, False
     scores = 0.7 * rng.normal(size=(n_users, 1)) + 0.7 * rng.normal(size=n_items)
     scores += np.outer(rng.normal(size=n_users), rng.normal(size=n_items))
@@ -453,16 +453,16 @@ def test_unknown_users_have_higher_entropy(model: hs.BayesianALS) -> None:
 @given(
     n_users=st.integers(1, 6),
     n_items=st.integers(1, 6),
-    share=st.sampled_from([0.0, 0.3, 1.0]),
+    density=st.sampled_from([0.0, 0.3, 1.0]),
     rank=st.sampled_from([1, 2, 8, 13, 16]),
     biases=st.booleans(),
     n_values=st.sampled_from([1, 2, 5, 36]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_degenerate_data_gives_finite_predictions(n_users, n_items, share, rank, biases, n_values, seed) -> None:
+def test_degenerate_data_gives_finite_predictions(n_users, n_items, density, rank, biases, n_values, seed) -> None:
     """Cover single ratings, single categories, empty rows, and more factors than data."""
     rng = np.random.default_rng(seed)
-    observed = rng.random((n_users, n_items)) < share
+    observed = rng.random((n_users, n_items)) < density
     observed[0, 0] = True
     users, items = np.nonzero(observed)
     rated = hs.Interactions.from_arrays(users, items, 1.5 * rng.integers(0, n_values, len(users)) - 3.0)

@@ -280,7 +280,7 @@ def context_of(command: str) -> typer.Context:
         ("fit", "say timestamp=... or separator=';'.", "say --time or --separator ';'."),
         ("fit", "say duplicates='last', 'sum' or 'mean'", "say --duplicates last, 'sum' or 'mean'"),
         ("fit", "say header=False, not header=True", "say --no-header, not --header"),
-        ("fit", "timestamp=None leaves the column out", "--time '' leaves the column out"),
+        ("fit", "timestamp=None ignores the column", "--time '' leaves the column out"),
         ("fit", "set quote=None or bad_lines='skip'", "set --quote '' or --bad-lines skip"),
         ("fit", "set newlines_in_values=True", "set --newlines-in-values"),
         ("fit", "say title=... with a name", "say --titles with a name"),

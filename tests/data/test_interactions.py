@@ -212,7 +212,7 @@ def test_numeric_timestamps_stay_numbers(column: Any, dtype: type) -> None:
         ([7.0, float("nan")], 1, "nan: not a finite number"),
         ([7.0, float("inf")], 1, "inf: not a finite number"),
         ([pd.Timestamp("2020"), pd.NaT], 1, "NaT: not an instant"),
-        (np.array(["2020", "NaT"], dtype="datetime64[D]"), 1, "missing; drop or mend such rows"),
+        (np.array(["2020", "NaT"], dtype="datetime64[D]"), 1, "missing; drop or correct such rows"),
         (pl.Series([dt.datetime(2020, 1, 1), None]), 1, "missing"),
         (pd.Series([pd.NaT, IN_PARIS]), 0, "missing"),
         (np.array([True, False]), 0, "True: not an instant"),
@@ -229,7 +229,7 @@ def test_timestamps_that_do_not_parse(column: Any, row: int, fault: str) -> None
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite(bad: float) -> None:
-    fault = rf"the value in row 2 \(counted from 0\) is {bad}: not a finite number; drop or mend such rows"
+    fault = rf"the value in row 2 \(counted from 0\) is {bad}: not a finite number; drop or correct such rows"
     for make in (list, np.array, pd.Series, pl.Series):
         with pytest.raises(DataError, match=fault):
             some_data(value=make([1.0, 2.0, bad, bad]))
@@ -249,7 +249,7 @@ def test_values_that_are_not_finite(bad: float) -> None:
     ],
 )
 def test_values_that_are_no_numbers(values: Any, row: int, shown: str) -> None:
-    fault = rf"the value in row {row} \(counted from 0\) is {shown}: not a number; drop or mend such rows, or convert"
+    fault = rf"the value in row {row} \(counted from 0\) is {shown}: not a number; drop or correct such rows, or convert"
     with pytest.raises(DataError, match=fault):
         some_data(value=values)
 

@@ -155,7 +155,7 @@ def test_a_missing_id_is_named_by_its_first_row(column: object, row: int, shown:
         DataError, match=rf"the user id in row {row} \(counted from 0\) is .*(?:{shown}).*: a missing id"
     ):
         Vocabulary.encode(column, name="user id")
-    with pytest.raises(DataError, match=rf"the id in row {row} .* drop or mend such rows"):
+    with pytest.raises(DataError, match=rf"the id in row {row} .* drop or correct such rows"):
         Vocabulary(column)
 
 

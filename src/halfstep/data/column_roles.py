@@ -1,7 +1,7 @@
-"""The columns of a table by role: one rule for dataframes, files and the command line.
+"""The columns of a table by role, for dataframes, files and the command line.
 
-The defaults are the `IfPresent` names below: a column ``value``, ``timestamp`` or ``weight`` is used if the table has
-one. A column of any other name must exist, and None leaves the column out.
+Columns are named explicitly, or by default: ``value``, ``timestamp`` and ``weight`` are used if present. None stands for
+no column.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from halfstep.errors import ParameterError
 
 
 class IfPresent(str):
-    """The name of a column that is used if the table has one of that name."""
+    """The name of a column that is used if present."""
 
     __slots__ = ()
 
 
 class NameOrPosition(str):
-    """Digits that are the name of a column, or its position if there is no column of that name."""
+    """Digits that are the name of a column, or its position if no column has this name."""
 
     __slots__ = ()
 
@@ -30,7 +30,7 @@ VALUE, TIMESTAMP, WEIGHT = IfPresent("value"), IfPresent("timestamp"), IfPresent
 
 
 def check_columns(asked: Mapping[str, Any], kinds: tuple[type, ...]) -> None:
-    """Check that each column is a name, a position, or None where it is optional.
+    """Check that each column is a name, a position, or None for optional ones.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def columns_by_role(asked: Mapping[str, Any], present: Collection[Any]) -> dict[
     Returns
     -------
     dict
-        Roles without a column are omitted. Only `IfPresent` names are looked up in `present`.
+        Without roles that have no column. Only `IfPresent` names are looked up in `present`.
     """
     return {
         role: str(column) if isinstance(column, IfPresent) else column
@@ -75,11 +75,11 @@ def columns_by_role(asked: Mapping[str, Any], present: Collection[Any]) -> dict[
 
 @contextmanager
 def suggesting_none(asked: Mapping[str, Any]) -> Iterator[None]:
-    """Add to an error about a column that is used by default how to leave the column out."""
+    """Add to an error in a column that is used by default that None ignores the column."""
     try:
         yield
     except RowError as error:
         role, row, value, fault = error.args
         if not isinstance(asked.get(role), IfPresent):
             raise
-        raise RowError(role, row, value, f"{fault}; {role}=None leaves the column out") from None
+        raise RowError(role, row, value, f"{fault}; {role}=None ignores the column") from None

@@ -1,4 +1,4 @@
-"""Validation of single columns: each becomes a NumPy array, or an error that names the first invalid row."""
+"""Validation of single columns and their conversion to arrays; errors name the first invalid row."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from halfstep.errors import DataError
 
-MEND_ROWS = "drop or mend such rows"
+FIX_ROWS = "drop or correct such rows"
 is_integer = re.compile(r"[+-]?[0-9]+").fullmatch
 
 
 class RowError(DataError):
-    """One row of a table is wrong.
+    """A row of a table is invalid.
 
     Attributes
     ----------
     row : int
-        Its number, counted from 0, for a caller that knows a better name for it, such as a line of a file.
+        Its index, for callers that can name it better, such as by the line of a file.
     """
 
     def __init__(self, name: str, row: int, value: object, fault: str) -> None:
-        super().__init__(name, row, value, fault)  # all of them, so that the error can be pickled
+        super().__init__(name, row, value, fault)  # all arguments, so that the error can be pickled
         self.row = row
 
     def __str__(self) -> str:
@@ -42,16 +42,16 @@ def check_table(columns: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     columns : mapping from role to column or None
-        Roles are "user", "item", "value", "timestamp", "weight" and "title". Columns that are None are left out,
-        except those of users and items, which are required.
+        Roles are "user", "item", "value", "timestamp", "weight" and "title". None means no column, except for users
+        and items, which are required.
 
     Raises
     ------
     DataError
         If the columns differ in length or are empty.
     RowError
-        If a row of a column other than the ids is invalid. Ids are checked by `Vocabulary.encode`; a list or a series
-        of them is returned as it is, since an array would hold a Python object for each.
+        If a row of a column other than the ids is invalid. Ids are checked by `Vocabulary.encode`; lists and series
+        of ids are returned unchanged, since an array would need a Python object for each.
     """
     table: dict[str, Any] = {}
     for role, column in columns.items():
@@ -77,7 +77,7 @@ def check_table(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_text(column: Any) -> bool:
-    """Whether a column is a series whose strings are not Python objects."""
+    """Whether a column is a series of strings that are not Python objects."""
     if not hasattr(column, "__array__") or isinstance(column, np.ndarray):
         return False
     from halfstep.data.frames import text_of
@@ -86,20 +86,20 @@ def _is_text(column: Any) -> bool:
 
 
 def as_column(values: Any, name: str) -> NDArray[Any]:
-    """Make a one-dimensional array of anything that holds a column.
+    """Convert a column of any kind to a one-dimensional array.
 
     Parameters
     ----------
     values : array, series or iterable
-        A plain iterable becomes an array of objects, so that NumPy guesses nothing: it would make strings of
-        ``[1, "a"]`` and a matrix of a list of tuples. Masked entries become None.
+        A plain iterable becomes an array of objects, since NumPy would convert ``[1, "a"]`` to strings and a list
+        of tuples to a matrix. Masked values become None.
     name : str
-        What a value is called in error messages.
+        The name of a value in error messages.
 
     Raises
     ------
     DataError
-        If `values` is a single value, or has more dimensions than one.
+        If `values` is a single value, or not one-dimensional.
     """
     if isinstance(values, np.ma.MaskedArray):
         array = values.astype(object)
@@ -125,71 +125,70 @@ def as_column(values: Any, name: str) -> NDArray[Any]:
 
 
 def is_single(values: Any) -> bool:
-    """Whether `values` is one value rather than a column; a series is not converted to find out."""
+    """Whether `values` is one value rather than a column, without converting a series."""
     if hasattr(values, "shape"):
         return len(values.shape) == 0
     return isinstance(values, str | bytes) or not hasattr(values, "__iter__")
 
 
 def plural(name: str) -> str:
-    """Return the plural of a name in errors: "item ids in exclude" for "item id in exclude"."""
+    """Return the plural of a name, such as "item ids in exclude" for "item id in exclude"."""
     noun, preposition, where = name.partition(" in ")
     return f"{noun}s{preposition}{where}"
 
 
 def as_numbers(values: Any, name: str) -> NDArray[np.float64]:
-    """Make a float64 array, always a copy, of a column of finite numbers.
+    """Convert a column of finite numbers to a float64 array, always a copy.
 
     Raises
     ------
     RowError
-        If an entry is no number, or is NaN or infinite.
+        If a value is not a number, or is NaN or infinite.
     """
     column = as_column(values, name)
     kind = column.dtype.kind
     row = _first_not(column, Real, Decimal) if kind == "O" else None if kind in "biuf" else 0
     if row is not None and row < len(column):
-        raise RowError(name, row, column[row], f"not a number; {MEND_ROWS}, or convert the column to numbers")
+        raise RowError(name, row, column[row], f"not a number; {FIX_ROWS}, or convert the column to numbers")
     numbers = column.astype(np.float64)
-    _refuse(~np.isfinite(numbers), name, numbers, f"not a finite number; {MEND_ROWS}")
+    _refuse(~np.isfinite(numbers), name, numbers, f"not a finite number; {FIX_ROWS}")
     return numbers
 
 
 def as_weights(values: Any) -> NDArray[np.float64]:
-    """Make a float64 array, always a copy, of a column of finite numbers of at least 0."""
+    """Convert a column of finite numbers of at least 0 to a float64 array, always a copy."""
     weights = as_numbers(values, "weight")
-    _refuse(weights < 0, "weight", weights, "a weight is at least 0; leave out what should not count")
+    _refuse(weights < 0, "weight", weights, "weights are at least 0; drop interactions that should not count")
     return weights
 
 
 def as_timestamps(values: Any) -> NDArray[Any]:
-    """Make an array of int64, float64 or datetime64[us], always a copy, of a column of instants.
+    """Convert a column of timestamps to an array of int64, float64 or datetime64[us], always a copy.
 
-    Numbers stay numbers, in whatever unit they are, and so do strings that all are integers. Dates and datetimes
-    become datetime64[us], and so do other strings, read as ISO 8601. An instant with a time zone is converted to
-    UTC; one without is taken as it is.
+    Numbers may have any unit; strings become numbers if all are integers, and are ISO 8601 otherwise. Dates and
+    datetimes become datetime64[us], in UTC if they have a time zone.
 
     Raises
     ------
     RowError
-        If an entry is missing, not finite, no ISO 8601 string, or a number among instants.
+        If a timestamp is missing, not finite, not ISO 8601, or a number among datetimes.
     """
     if hasattr(values, "__array__") and not isinstance(values, np.ndarray):
         from halfstep.data.frames import without_zone
 
-        values = without_zone(values)  # in bulk; NumPy would get one object for each instant
+        values = without_zone(values)  # NumPy would convert to one object for each timestamp
     column = as_column(values, "timestamp")
     if column.dtype.kind in "UT":
         column = column.astype(object)
     kind = column.dtype.kind
     if kind == "O" and len(column) and all(isinstance(each, str) and is_integer(each) for each in column):
-        column = np.array(list(map(int, column)), dtype=object)  # numbers written as text, as in csv files
+        column = np.array(list(map(int, column)), dtype=object)
     if kind == "O" and any(issubclass(each, str | date | np.datetime64) for each in set(map(type, column))):
         column, kind = _instants(column), "M"
     if kind == "M":
-        _refuse(np.isnat(column), "timestamp", column, f"missing; {MEND_ROWS}")
+        _refuse(np.isnat(column), "timestamp", column, f"missing; {FIX_ROWS}")
         return column.astype("datetime64[us]")
-    if kind == "b":  # True is a number to Python, but no instant to anybody
+    if kind == "b":
         _refuse(np.ones(len(column), dtype=bool), "timestamp", column, "not an instant; convert the column")
     numbers = as_numbers(column, "timestamp")
     integral = kind in "iu" or (kind == "O" and _first_not(column, int, np.integer) is None)
@@ -200,7 +199,7 @@ def as_timestamps(values: Any) -> NDArray[Any]:
 
 
 def _instants(column: NDArray[Any]) -> NDArray[np.datetime64]:
-    """Convert strings, dates and datetimes one by one."""
+    """Convert a mix of strings, dates and datetimes."""
     instants: list[Any] = []
     for value in column:
         try:
@@ -212,43 +211,40 @@ def _instants(column: NDArray[Any]) -> NDArray[np.datetime64]:
 
 
 def _instant(value: Any) -> date | np.datetime64:
-    """Read one instant; in UTC and without a zone, since NumPy knows none."""
+    """Convert to a datetime in UTC without a time zone, which NumPy does not support."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     if isinstance(value, datetime) and value.tzinfo is not None:
         value = value.astimezone(UTC).replace(tzinfo=None)
-    if not isinstance(value, date | np.datetime64) or value != value:  # NaT is a datetime that equals nothing
+    if not isinstance(value, date | np.datetime64) or value != value:  # NaT is a datetime
         raise TypeError(value)
     return value
 
 
 def _first_not(column: NDArray[Any], *kinds: type) -> int | None:
-    """Find the first row whose object is of none of the given classes; None if there is none.
-
-    The set of types is taken first, since it is found without a Python loop over the rows.
-    """
-    strange = {kind for kind in set(map(type, column)) if not issubclass(kind, kinds)}
-    if not strange:
+    """Return the first row whose object is of none of the given classes; None if there is none."""
+    others = {kind for kind in set(map(type, column)) if not issubclass(kind, kinds)}  # fast, without a Python loop
+    if not others:
         return None
-    return next(row for row, value in enumerate(column) if type(value) in strange)
+    return next(row for row, value in enumerate(column) if type(value) in others)
 
 
 def _refuse(wrong: NDArray[np.bool_], name: str, column: NDArray[Any], fault: str) -> None:
-    """Raise a RowError for the first row that is marked as wrong."""
+    """Raise a RowError for the first row in the mask `wrong`, if any."""
     if wrong.any():
         row = int(np.argmax(wrong))
         raise RowError(name, row, column[row].item(), fault)
 
 
 def as_rows(rows: ArrayLike, length: int) -> NDArray[np.integer]:
-    """Return the row numbers of a choice among `length` rows: distinct numbers, or a mask."""
+    """Return row numbers as an array, from distinct row numbers or a mask of `length` rows."""
     chosen = np.asarray(rows)
     if chosen.ndim != 1 or (chosen.dtype.kind not in "biu" and chosen.size):
         shape = f"{chosen.dtype} of shape {chosen.shape}"
         raise DataError(f"rows must be one-dimensional, of int or bool, not {shape}")
     if chosen.dtype.kind == "b":
         if len(chosen) != length:
-            raise DataError(f"{len(chosen):,} marks for {length:,} interactions: give one for each")
+            raise DataError(f"a mask of {len(chosen):,} rows for {length:,} interactions: give one value for each")
         return np.flatnonzero(chosen)
     outside = (chosen < 0) | (chosen >= length)
     if outside.any():
@@ -257,7 +253,6 @@ def as_rows(rows: ArrayLike, length: int) -> NDArray[np.integer]:
     counts = np.bincount(chosen, minlength=1)
     if counts.max() > 1:
         raise DataError(
-            f"row {np.argmax(counts > 1)} is chosen twice, but a cell is observed once: "
-            "to count it twice, give it a weight of 2 by with_weights"
+            f"row {np.argmax(counts > 1)} is selected twice: select it once, and use with_weights to give it a larger weight"
         )
     return chosen

@@ -1,4 +1,4 @@
-"""Cells that occur more than once: found and merged."""
+"""Repeated interactions: detection and merging."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from halfstep.data.kernels.repeats import has_repeat
 Duplicates = Literal["error", "last", "sum", "mean"]
 
 THREADS = 2
-MANY = 1_000_000  # cells from which the kernel in several threads is faster than sorting
+MANY = 1_000_000  # cells from which the kernel is faster than sorting
 
 
 class Repeat(NamedTuple):
-    """The first row whose cell was there before, in the order given; and how many rows are like it."""
+    """The first row whose cell occurs in an earlier row, that row, and the number of such rows."""
 
     row: int
     earlier: int
@@ -26,13 +26,7 @@ class Repeat(NamedTuple):
 
 
 def find_repeat(rows: NDArray[np.int32], columns: NDArray[np.int32]) -> Repeat | None:
-    """Find the first repeated cell; None if all are distinct.
-
-    Parameters
-    ----------
-    rows, columns : ndarray of int32
-        The positions of each cell, at least 0.
-    """
+    """Return the first repeated cell; None if all are distinct."""
     n_columns = int(columns.max(initial=-1)) + 1
     if len(rows) >= MANY and not _any_repeats(rows, columns, n_columns):
         return None
@@ -46,10 +40,10 @@ def find_repeat(rows: NDArray[np.int32], columns: NDArray[np.int32]) -> Repeat |
 
 
 def _any_repeats(rows: NDArray[np.int32], columns: NDArray[np.int32], n_columns: int) -> bool:
-    """Whether there are repeated cells: faster than sorting if there are many cells."""
+    """Whether there are repeated cells, computed by the kernel in several threads."""
     n_rows = int(rows.max()) + 1
     rows, columns = rows.view(), columns.view()
-    rows.flags.writeable = columns.flags.writeable = False  # one signature, so that the kernel is compiled once
+    rows.flags.writeable = columns.flags.writeable = False  # a single signature of the kernel
     bounds = [n_rows * part // THREADS for part in range(THREADS + 1)]
     with ThreadPoolExecutor(THREADS) as pool:
         return any(
@@ -62,14 +56,15 @@ def merge(
     how: Literal["last", "sum", "mean"],
     timestamps: NDArray[Any] | None,
 ) -> tuple[NDArray[np.intp], Callable[[NDArray[np.float64]], NDArray[np.float64]]]:
-    """Find out how the rows of each cell become one.
+    """Merge the rows of each cell.
 
     Returns
     -------
     rows : ndarray of shape (n_distinct,)
-        The latest row of each cell, ascending. The latest has the largest timestamp; among equals, and
-        without timestamps, it is the one given last.
-    merged : function from a column of all rows to one of `rows`
+        The latest row of each cell, ascending. The latest has the largest timestamp; for ties, and without
+        timestamps, it is the last one.
+    merged : callable
+        Merges a column of all rows to one of `rows`.
     """
     order = np.lexsort((cells,) if timestamps is None else (timestamps, cells))
     starts = np.flatnonzero(np.diff(cells[order], prepend=-1))  # no cell is negative

@@ -1,4 +1,4 @@
-"""Dataframes of any library, through narwhals, which no other module uses."""
+"""Dataframes of any library, through narwhals."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 from halfstep._support.checks import check_choice
 from halfstep.errors import DataError, ParameterError
 
-KINDS = ("pandas", "polars", "pyarrow", "modin", "cudf")  # libraries whose dataframes can be made from columns
-STORABLE = (str, int, float, bool, date, type(None))  # what a column of any of them can hold
+KINDS = ("pandas", "polars", "pyarrow", "modin", "cudf")  # libraries that can create dataframes from columns
+STORABLE = (str, int, float, bool, date, type(None))  # types that all of these support in columns
 
-MANY = 10_000  # strings from which on the dataframe's library encodes them faster than Python
+MANY = 10_000  # strings from which the dataframe's library is faster than Python
 INT64 = -(1 << 63), (1 << 63) - 1
 _TEXTS = (nw.String, nw.Categorical, nw.Enum)
 
 
 def column_names(frame: Any) -> list[str] | None:
-    """List the columns of a dataframe; None if it is no dataframe."""
+    """List the columns of a dataframe; None if it is not a dataframe."""
     try:
         table = nw.from_native(frame, pass_through=True)
         return table.collect_schema().names() if isinstance(table, nw.DataFrame | nw.LazyFrame) else None
     except DuplicateError as error:
-        raise DataError(f"{' '.join(str(error).split())}: rename the columns, so that each has one name") from None
+        raise DataError(f"{' '.join(str(error).split())}: give each column another name") from None
 
 
 def is_series(thing: Any) -> bool:
@@ -53,27 +53,28 @@ def columns_of(frame: Any, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 class Column(NamedTuple):
-    """A column of features: numbers with NaN where one is missing, or strings with None.
+    """A column of features.
 
     Attributes
     ----------
     name : str
     is_numeric : bool
-    entries : ndarray of float64, or of objects
+    values : ndarray of float64 or object
+        Numbers, or strings; missing values are NaN or None.
     """
 
     name: str
     is_numeric: bool
-    entries: NDArray[Any]
+    values: NDArray[Any]
 
 
 def feature_columns(frame: Any, key: str) -> tuple[Any, list[Column]]:
-    """Take a dataframe apart: the column of ids, and all others as numbers or as strings.
+    """Return the column of ids of a dataframe, and all others as numbers or strings.
 
     Raises
     ------
     DataError
-        If a column is neither of numbers nor of strings.
+        If a column has neither numbers nor strings.
     """
     table = nw.from_native(frame)
     table = table.collect() if isinstance(table, nw.LazyFrame) else table
@@ -85,20 +86,20 @@ def _feature(series: nw.Series[Any]) -> Column:
     if series.dtype.is_numeric() or series.dtype == nw.Boolean:
         return Column(name, True, np.asarray(series.cast(nw.Float64()).to_numpy(), np.float64))
     is_null = series.is_null().to_list()
-    entries = [None if null else entry for entry, null in zip(series.to_list(), is_null, strict=True)]
-    if not all(entry is None or isinstance(entry, str) for entry in entries):
-        culprit = next(entry for entry in entries if entry is not None and not isinstance(entry, str))
+    values = [None if null else value for value, null in zip(series.to_list(), is_null, strict=True)]
+    invalid = next((value for value in values if value is not None and not isinstance(value, str)), None)
+    if invalid is not None:
         raise DataError(
-            f"the feature {name!r} has entries such as {culprit!r}: give numbers, or strings for categories "
-            '("a|b" where there are several)'
+            f"the feature {name!r} has values such as {invalid!r}: give numbers, or strings for categories "
+            '("a|b" for several)'
         )
-    column = np.empty(len(entries), dtype=object)
-    column[:] = entries
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
     return Column(name, False, column)
 
 
 def without_zone(column: Any) -> Any:
-    """Convert instants with a time zone to UTC, if `column` is a series of such; else leave it as it is."""
+    """Convert a series of datetimes with a time zone to UTC; return anything else unchanged."""
     series = nw.from_native(column, series_only=True, pass_through=True)
     if isinstance(series, nw.Series) and isinstance(series.dtype, nw.Datetime) and series.dtype.time_zone:
         return series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
@@ -108,13 +109,13 @@ def without_zone(column: Any) -> Any:
 def for_numpy(column: Any) -> Any:
     """Convert a series whose own conversion to NumPy fails or is wrong; return anything else unchanged.
 
-    PyArrow confuses missing values of a dictionary column with others, and NumPy has no 128-bit integers.
+    PyArrow converts missing values of a dictionary column wrongly, and NumPy has no 128-bit integers.
     """
     series = nw.from_native(column, series_only=True, pass_through=True)
     if not isinstance(series, nw.Series) or not len(series):
         return column
     if series.dtype in (nw.Int128, nw.UInt128):
-        smallest = INT64[0] if series.dtype == nw.Int128 else 0  # Polars compares unsigned numbers with such only
+        smallest = INT64[0] if series.dtype == nw.Int128 else 0  # Polars compares unsigned numbers only with unsigned ones
         fits = not series.is_null().any() and bool(series.is_between(smallest, INT64[1]).all())
         return series.cast(nw.Int64()) if fits else np.array(series.to_list(), dtype=object)
     if series.dtype == nw.Categorical:
@@ -130,40 +131,40 @@ def _without_arrow_dictionary(series: nw.Series[Any]) -> nw.Series[Any]:
     dtype: Any = getattr(native, "dtype", None)
     if not hasattr(getattr(dtype, "pyarrow_dtype", None), "index_type"):
         return series
-    # a pandas series, which has no .cat accessor for these types
+    # pandas has no .cat accessor for these types
     return nw.from_native(native.astype(type(dtype)(dtype.pyarrow_dtype.value_type)), series_only=True)
 
 
 def as_item_values(history: Any) -> dict[Any, Any] | None:
-    """Return a series of pandas, or of a library like it, as a mapping from its index to its values.
+    """Return a series of pandas, or of a similar library, as a mapping from its index to its values.
 
     Returns
     -------
     dict or None
-        None if `history` is anything else; series of other libraries have no index.
+        None if `history` is anything else.
 
     Raises
     ------
     DataError
-        If the index has a label twice, or values are strings.
+        If the index has repeated labels, or values are strings.
     """
     if not hasattr(history, "__array__") or not nw.dependencies.is_pandas_like_series(history):
         return None
     items, values = history.index.tolist(), history.tolist()
-    entries = dict(zip(items, values, strict=True))
-    if len(entries) < len(items):
-        twice = next(item for item in entries if items.count(item) > 1)
-        raise DataError(f"item {twice!r} occurs more than once in the series' index: give one value for each item")
+    by_item = dict(zip(items, values, strict=True))
+    if len(by_item) < len(items):
+        repeated = next(item for item in by_item if items.count(item) > 1)
+        raise DataError(f"item {repeated!r} occurs more than once in the series' index: give one value for each item")
     if any(isinstance(value, str) for value in values):
         raise DataError(
-            f"a series maps items, its index, to values, and the value of {items[0]!r} is {values[0]!r}: for a list "
-            "of items give series.tolist()"
+            f"the values of a series with items as its index must be numbers, but that of {items[0]!r} is "
+            f"{values[0]!r}: for a list of items give series.tolist()"
         )
-    return entries
+    return by_item
 
 
 def text_of(column: Any) -> nw.Series[Any] | None:
-    """Return a long column of strings or string categories as a series, unless they are Python objects; else None."""
+    """Return a long column of strings or string categories as a series; None if not, or if they are Python objects."""
     series = nw.from_native(column, series_only=True, pass_through=True)
     if not isinstance(series, nw.Series) or len(series) < MANY or series.dtype not in _TEXTS:
         return None
@@ -172,25 +173,25 @@ def text_of(column: Any) -> nw.Series[Any] | None:
         if series.dtype not in _TEXTS:
             return None
     texts = series if series.dtype == nw.String else series.cat.get_categories()
-    # pandas may hold Python objects, and narwhals infers their type from the first
-    held = getattr(texts.to_native(), "dtype", None)
-    in_python = str(held) == "object" or getattr(held, "storage", None) == "python"
+    # pandas may have Python objects, whose type narwhals infers from the first
+    dtype = getattr(texts.to_native(), "dtype", None)
+    in_python = str(dtype) == "object" or getattr(dtype, "storage", None) == "python"
     return None if in_python or texts.dtype != nw.String else series
 
 
 def encode_strings(column: Any) -> tuple[list[str], NDArray[np.int32]] | None:
-    """Encode the strings of a series by its own library.
+    """Encode the strings of a series by its library.
 
     Returns
     -------
     distinct, positions : list of str, and ndarray of int32
-        The distinct strings in Python's order, and the position of each row's among them. None if `text_of` returns
-        None, or if a string is missing.
+        The distinct strings, ascending, and the position of each row's. None if `text_of` returns None, or if a
+        string is missing.
     """
     series = text_of(column)
     if series is None:
         return None
-    # PyArrow looks up strings as fast as it builds categories; the other libraries look up categories much faster
+    # other libraries than PyArrow look up categories much faster than strings
     series = series.cast(nw.String() if series.implementation.is_pyarrow() else nw.Categorical())
     distinct = series.unique().to_list()
     if set(map(type, distinct)) != {str}:
@@ -201,19 +202,19 @@ def encode_strings(column: Any) -> tuple[list[str], NDArray[np.int32]] | None:
 
 
 def kind_of(frame: Any) -> str | None:
-    """Name the library of a dataframe, if new ones can be made with it."""
+    """Return the library of a dataframe if it can create new ones, else None."""
     table = nw.from_native(frame, pass_through=True)
     name = table.implementation.value if isinstance(table, nw.DataFrame | nw.LazyFrame) else None
     return name if name in KINDS else None
 
 
 def new_frame(columns: Mapping[str, NDArray[Any]], kind: Any = None) -> Any:
-    """Make a dataframe of the named library; with None of the first that is installed.
+    """Create a dataframe of the named library, by default the first that is installed.
 
     Raises
     ------
     ParameterError
-        If there is no such library, or it is not installed.
+        If the library is unknown or not installed.
     """
     if kind is None:
         kind = next((name for name in KINDS if find_spec(name)), None)
@@ -229,18 +230,18 @@ def new_frame(columns: Mapping[str, NDArray[Any]], kind: Any = None) -> Any:
 
 
 def _storable(column: NDArray[Any], kind: str) -> Any:
-    """Lists for objects, so that a library finds their type; ids of a type that it cannot store become strings."""
+    """Convert objects to lists, whose type libraries infer, and to strings if the library cannot store them."""
     if column.dtype.kind != "O":
         return column
-    entries = column.tolist()
-    if kind in ("polars", "pyarrow") and not _fits_a_column(entries):
-        return [None if each is None else str(each) for each in entries]
-    return entries
+    values = column.tolist()
+    if kind in ("polars", "pyarrow") and not _is_storable(values):
+        return [None if each is None else str(each) for each in values]
+    return values
 
 
-def _fits_a_column(entries: list[Any]) -> bool:
-    """Whether the entries are of one type that every library stores; integers only up to 64 bits."""
-    kinds = set(map(type, entries)) - {type(None)}
+def _is_storable(values: list[Any]) -> bool:
+    """Whether values are of one type that every library supports."""
+    kinds = set(map(type, values)) - {type(None)}
     if not all(issubclass(each, STORABLE) for each in kinds) or len(kinds) > 1:
         return False
-    return kinds != {int} or all(abs(each) < 1 << 63 for each in entries if each is not None)
+    return kinds != {int} or all(abs(each) < 1 << 63 for each in values if each is not None)

@@ -1,8 +1,8 @@
-"""Columns of ids: checked, converted to int64 or plain Python objects, and encoded as positions.
+"""Columns of ids: validation, conversion to int64 or plain Python objects, and encoding as positions.
 
-Each id has one form, whatever it came in: an integer is an ``int`` (NumPy's integers and integral floats, too), a
-string is a ``str`` (its subclasses and UTF-8 bytes, too), and dates, instants and spans of NumPy and pandas are those
-of Python, unless they are finer or farther away than these can be. An id's type is that of this form; see `type_of`.
+Equal ids have the same plain form: integers (including those of NumPy and integral floats) are ``int``, strings
+(including subclasses and UTF-8 bytes) are ``str``, and dates, datetimes and time deltas of NumPy and pandas are those of
+``datetime``, unless out of its range or precision. The type of an id is that of its plain form; see `type_of`.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.data.columns import MEND_ROWS, RowError, as_column
+from halfstep.data.columns import FIX_ROWS, RowError, as_column
 
-# A table of all integers between the smallest and the largest id beats sorting, as long as it fits in the
-# cache or is fairly full.
+# A table of all integers between the smallest and the largest id is faster than sorting if it fits in the cache or
+# is fairly full.
 _SMALL_TABLE = 1 << 16
 _TABLE_PER_ID = 8
 
-# The number of ids that are Python objects at a time, few enough to be used and freed while they are in the cache.
+# The number of ids that are Python objects at a time, few enough to stay in the cache.
 _PART = 1 << 12
 
-PLAIN = frozenset({str, int, bool, UUID, tuple})  # never missing, and in the form that ids have here
-_BASES = (dt.datetime, dt.date, dt.time, dt.timedelta, UUID, Decimal, tuple)  # of subclasses that may be equal
+PLAIN = frozenset({str, int, bool, UUID, tuple})  # never missing, and in plain form
+_BASES = (dt.datetime, dt.date, dt.time, dt.timedelta, UUID, Decimal, tuple)  # their subclasses may be equal
 _TIMES = (np.datetime64, np.timedelta64, dt.datetime, dt.timedelta)
-_FINER = ("ns", "ps", "fs", "as")  # than Python's microseconds
+_FINER = ("ns", "ps", "fs", "as")  # than microseconds, the precision of datetime
 _TYPES_OF_TIMES: dict[type, type] = {np.datetime64: dt.datetime, np.timedelta64: dt.timedelta}
 _NOUNS = {
     int: ("an integer", "integers"),
@@ -44,29 +44,26 @@ _NOUNS = {
 
 
 def as_ids(ids: Any, name: str) -> NDArray[Any]:
-    """Return a column as int64 where all ids are integers that fit, else as plain Python objects.
+    """Return a column as int64 if all ids are integers that fit, otherwise as plain Python objects.
 
     Raises
     ------
     RowError
-        If an id is missing, not hashable, not UTF-8, or a float so large that it may be another integer.
+        If an id is missing, not hashable, not UTF-8, or a float too large to represent every integer.
     """
     column = _as_integers(as_column(ids, name), name)
     if column.dtype == np.int64:
         return column
-    entries = _objects(column)
-    kinds = set(map(type, entries))
+    objects = _objects(column)
+    kinds = set(map(type, objects))
     if column.dtype == object and kinds <= {str}:
         return column
-    _refuse_bools_among_numbers(entries, kinds, name)
-    return _plain_column(entries, kinds, name)
+    _refuse_bools_among_numbers(objects, kinds, name)
+    return _plain_column(objects, kinds, name)
 
 
 def encode(ids: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Return what `as_ids` and `factorize` do, without a Python object for each row.
-
-    Strings of a dataframe are encoded by its library.
-    """
+    """Combine `as_ids` and `factorize` without a Python object for each row."""
     if hasattr(ids, "__array__") and not isinstance(ids, np.ndarray):
         from halfstep.data.frames import encode_strings
 
@@ -79,22 +76,22 @@ def encode(ids: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
         column = _as_integers(as_column(ids, name), name)
         if column.dtype == np.int64:
             return _factorize_integers(column)
-    found, numbers = _number(column, name)
-    kinds = set(map(type, found))
+    objects, numbers = _number(column, name)
+    kinds = set(map(type, objects))
     if kinds != {str}:
-        entries = _objects(column)
-        _refuse_bools_among_numbers(entries, set(map(type, entries)), name)
+        rows = _objects(column)
+        _refuse_bools_among_numbers(rows, set(map(type, rows)), name)
     try:
-        plain = _plain_column(found, kinds, name)
+        plain = _plain_column(objects, kinds, name)
     except RowError as error:
         raise RowError(name, int(np.argmax(numbers == error.row)), *error.args[2:]) from None
     is_distinct = kinds <= PLAIN and plain.dtype != np.int64
-    distinct, positions = _in_order(found) if is_distinct else factorize(plain, name)
+    distinct, positions = _in_order(objects) if is_distinct else factorize(plain, name)
     return distinct, positions[numbers]
 
 
 def factorize(column: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """Return the distinct ids, sorted if they can be compared, else in order of appearance, and all positions."""
+    """Return the distinct ids, sorted if they can be compared, and the position of each row's."""
     if column.dtype == np.int64:
         return _factorize_integers(column)
     distinct, numbers = _number(column, name)
@@ -103,12 +100,12 @@ def factorize(column: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[np
 
 
 def plain_id(item: Any) -> Any:
-    """Return the plain form of an id, which is the same for all equal ids.
+    """Return the plain form of an id.
 
     Raises
     ------
     ValueError
-        If it cannot be an id; the message says why.
+        If it is not a valid id; the message gives the reason.
     """
     kind = type(item)
     if kind in PLAIN:
@@ -118,7 +115,7 @@ def plain_id(item: Any) -> Any:
     except TypeError:
         raise ValueError(_UNHASHABLE) from None
     if is_missing(item):
-        raise ValueError(f"a missing id; {MEND_ROWS}")
+        raise ValueError(f"a missing id; {FIX_ROWS}")
     if isinstance(item, str):
         return str.__str__(item)  # a subclass may override __str__
     if isinstance(item, np.bool_):
@@ -134,13 +131,13 @@ def plain_id(item: Any) -> Any:
         number, limit = float(item), _exact_below(kind)
         if not -limit < number < limit:
             raise ValueError(_INEXACT)
-        if number == item:  # always, but for NumPy's longdouble
+        if number == item:  # not always for longdouble
             return int(number) if number.is_integer() else number
     return _plain_time(item) if isinstance(item, _TIMES) else item
 
 
 def _plain_time(item: Any) -> Any:
-    """Return a date, instant or span as Python's, if that is the same; else as NumPy's, if that is."""
+    """Convert a date, datetime or time delta to that of ``datetime`` if it is exact, otherwise to that of NumPy."""
     if hasattr(item, "to_numpy") and getattr(item, "tzinfo", None) is None:  # of pandas, in nanoseconds
         item = item.to_numpy()
     elif hasattr(item, "to_pydatetime") and item.nanosecond == 0:
@@ -154,11 +151,11 @@ def _plain_time(item: Any) -> Any:
         plain = item.item()
     except OverflowError:
         return item
-    return plain if isinstance(plain, dt.date | dt.timedelta) else item  # NumPy makes an integer of what is too far
+    return plain if isinstance(plain, dt.date | dt.timedelta) else item  # NumPy returns integers out of range
 
 
 def type_of(kind: type) -> type:
-    """Return the type of ids whose plain form is of a class: the class itself, or its base in `_BASES`."""
+    """Return the type of ids of a class: the class itself, or its base in `_BASES`."""
     if kind in PLAIN:
         return kind
     return _TYPES_OF_TIMES.get(kind) or next((base for base in _BASES if issubclass(kind, base)), kind)
@@ -177,9 +174,9 @@ def type_in_words(kind: type) -> tuple[str, str]:
     return _NOUNS.get(kind, (name, name))
 
 
-def unhashable(entries: Sequence[Any], name: str) -> RowError:
+def unhashable(ids: Sequence[Any], name: str) -> RowError:
     """Return the error about the first id that is not hashable."""
-    for row, item in enumerate(entries):
+    for row, item in enumerate(ids):
         try:
             hash(item)
         except TypeError:
@@ -188,16 +185,16 @@ def unhashable(entries: Sequence[Any], name: str) -> RowError:
 
 
 def is_dense(smallest: int, largest: int, count: int) -> bool:
-    """Whether a lookup table from the smallest to the largest of `count` integers is worth its memory."""
+    """Whether `count` integers are dense enough for a lookup table."""
     return largest - smallest < max(_SMALL_TABLE, _TABLE_PER_ID * count)
 
 
 _UNHASHABLE = "not hashable; make ids integers, strings or tuples"
-_INEXACT = "a float too large to hold every integer; read such ids as integers or as strings"
+_INEXACT = "a float too large to represent every integer; read such ids as integers or strings"
 
 
 def _as_integers(column: NDArray[Any], name: str) -> NDArray[Any]:
-    """Return a column as int64 if all ids are integers that fit; else as it is."""
+    """Convert a column to int64 if all ids are integers that fit; otherwise return it unchanged."""
     kind = column.dtype.kind
     if kind == "O" and len(column) and _is_integral(type(column[0])):
         kinds = set(map(type, column))
@@ -220,7 +217,7 @@ def _integral_floats(column: NDArray[np.floating], name: str) -> NDArray[Any]:
     if not exact.all():
         row = int(np.argmin(exact))
         item = column[row].item()
-        raise RowError(name, row, item, f"a missing id; {MEND_ROWS}" if is_missing(item) else _INEXACT)
+        raise RowError(name, row, item, f"a missing id; {FIX_ROWS}" if is_missing(item) else _INEXACT)
     integers = column.astype(np.int64)
     return integers if np.array_equal(integers, column) else column
 
@@ -235,40 +232,40 @@ def _objects(column: Sequence[Any] | NDArray[Any]) -> Sequence[Any]:
     """Return a column as Python objects."""
     if not isinstance(column, np.ndarray):
         return column
-    return list(column) if column.dtype.kind in "mM" else column.tolist()  # tolist would lose the unit of instants
+    return list(column) if column.dtype.kind in "mM" else column.tolist()  # tolist would lose the unit
 
 
-def _plain_column(entries: Sequence[Any], kinds: set[type], name: str) -> NDArray[Any]:
-    """Return ids of the given classes in their plain form: int64 if all are integers that fit, else objects."""
+def _plain_column(ids: Sequence[Any], kinds: set[type], name: str) -> NDArray[Any]:
+    """Return ids of the given classes in plain form: int64 if all are integers that fit, otherwise objects."""
     if not kinds <= PLAIN:
         plain: list[Any] = []
-        for item in entries:
+        for item in ids:
             try:
                 plain.append(plain_id(item))
             except ValueError as error:
                 raise RowError(name, len(plain), item, str(error)) from None
-        entries = plain
-    return _as_integers(np.fromiter(entries, dtype=object, count=len(entries)), name)
+        ids = plain
+    return _as_integers(np.fromiter(ids, dtype=object, count=len(ids)), name)
 
 
-def _refuse_bools_among_numbers(entries: Sequence[Any], kinds: set[type], name: str) -> None:
-    """Raise an error if a column has both bools and numbers, since True equals 1 in Python."""
+def _refuse_bools_among_numbers(ids: Sequence[Any], kinds: set[type], name: str) -> None:
+    """Raise an error if a column has both bools and numbers, since True equals 1."""
     bools = {kind for kind in kinds if issubclass(kind, bool | np.bool_)}
     if bools and any(issubclass(kind, Number) for kind in kinds - bools):
-        row = next(row for row, item in enumerate(entries) if type(item) in bools)
-        raise RowError(name, row, entries[row], "a bool among numbers; convert the ids to one type")
+        row = next(row for row, item in enumerate(ids) if type(item) in bools)
+        raise RowError(name, row, ids[row], "a bool among numbers; convert the ids to one type")
 
 
 def _number(column: Sequence[Any] | NDArray[Any], name: str) -> tuple[list[Any], NDArray[np.int32]]:
-    """Return the distinct objects of a column in order of appearance, and the number of each row's object."""
-    numbers: defaultdict[Any, int] = defaultdict(count().__next__)  # numbers new keys without a Python loop
+    """Return the distinct objects of a column in order of appearance, and the number of each row's."""
+    numbers: defaultdict[Any, int] = defaultdict(count().__next__)  # numbers new keys
     appearance = np.empty(len(column), dtype=np.int32)
     try:
         for start in range(0, len(column), _PART):
             part = _objects(column[start : start + _PART])
-            deque(map(hash, part), maxlen=0)  # strings store their hash: computed before the lookups, from the cache
-            # Lookups wait for keys to come from memory, and itemgetter overlaps several of these waits. It returns no
-            # tuple for a single key, hence the additional one, which is ignored.
+            deque(map(hash, part), maxlen=0)  # strings cache their hash
+            # itemgetter overlaps cache misses of several lookups; the additional key, which is ignored, is needed
+            # since it does not return a tuple for a single key
             found = itemgetter(*part, part[0])(numbers)
             appearance[start : start + _PART] = np.fromiter(found, dtype=np.int32, count=len(part))
     except TypeError:
@@ -280,7 +277,7 @@ def _in_order(distinct: list[Any]) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """Return distinct objects, sorted if they can be compared, and the position of each."""
     try:
         order = sorted(range(len(distinct)), key=distinct.__getitem__)
-    except TypeError:  # ids of types that cannot be compared stay in the order of first appearance
+    except TypeError:  # of different types
         order = list(range(len(distinct)))
     rank = np.empty(len(order), dtype=np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)

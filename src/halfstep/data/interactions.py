@@ -1,4 +1,4 @@
-"""The table of interactions, and conversion of other data to it."""
+"""The table of interactions, and conversions to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from halfstep.data.csr import Orientation
 from halfstep.data.duplicates import Duplicates, find_repeat, merge
 from halfstep.data.sparse import is_sparse, stored_values
 from halfstep.data.tables import Columns, columns_in
-from halfstep.data.titles import is_column_of_titles, read_titles, titles_beside
+from halfstep.data.titles import is_column_of_titles, read_titles, titles_in_column
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError, ParameterError
 
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Interactions:
-    """Interactions of users with items, with their values, and optionally timestamps and weights.
+    """Interactions of users with items, with values, and optionally timestamps and weights.
 
-    Made by `from_frame`, `from_arrays`, `from_sparse` or `read_interactions`, which check their input; the
-    constructor checks positions and lengths only. A user interacts with an item at most once. Interactions keep the
-    order in which they were given. Objects are immutable: methods, and `dataclasses.replace`, return new ones.
+    Created by `from_frame`, `from_arrays`, `from_sparse` or `read_interactions`, which validate their input; the
+    constructor checks only positions and lengths. A user interacts with an item at most once. Interactions keep
+    their order. Objects are immutable: methods, and `dataclasses.replace`, return new ones.
 
     Attributes
     ----------
     users, items : Vocabulary
-        The ids by position. They may hold ids without interactions.
+        The ids by position, possibly including ids without interactions.
     user_positions, item_positions : ndarray of shape (n_interactions,), int32
     values : ndarray of shape (n_interactions,), float64
         A stored 0 is an observation of 0.
     has_values : bool
-        Whether values were given. Without, each interaction counts as 1, and `values` holds these counts.
+        Whether values were given. Otherwise each interaction counts as 1, and `values` are counts.
     timestamps : ndarray of shape (n_interactions,) or None
         int64, float64 or datetime64[us], the latter in UTC.
     weights : ndarray of shape (n_interactions,), float64, or None
-        Weights of the interactions, which an objective without weights of its own uses; finite and at least 0.
+        Weights of the interactions, for objectives that do not compute weights; finite and at least 0.
     item_titles : mapping from item id to str, or None
-        Titles to be shown with the ids.
+        Titles to display with the ids.
     frame_kind : str or None
-        The library of the dataframe that they came from, which is also that of results as dataframes.
+        The library of the original dataframe, which is also used for results.
     source : str or None
-        The name of the file that they were read from, without its folder.
+        The name of the original file, without its folder.
     """
 
     users: Vocabulary
@@ -70,12 +70,12 @@ class Interactions:
     source: str | None = None
 
     def __post_init__(self) -> None:
-        """Check what compiled code relies on, and lock the arrays that counts and orientations are derived from."""
+        """Check positions and lengths, which compiled code relies on, and make the arrays read-only."""
         for name, positions, count in (
             ("user", self.user_positions, len(self.users)),
             ("item", self.item_positions, len(self.items)),
         ):
-            # viewed as unsigned, negative numbers are larger than any count
+            # negative numbers are large if viewed as unsigned
             if positions.dtype != np.int32 or (len(positions) and positions.view(np.uint32).max() >= count):
                 raise DataError(f"the {name} positions are not int32 numbers from 0 to {count - 1}")
         for name, column in (
@@ -105,27 +105,26 @@ class Interactions:
         item_titles: Any = None,
         duplicates: Duplicates | None = "error",
     ) -> Self:
-        """Make interactions of one array, series or list for each column, all of the same length.
+        """Create interactions from columns of the same length: arrays, series or lists.
 
         Parameters
         ----------
         users, items : array-like of ids
             Anything hashable; see `Vocabulary`.
         values : array-like of float, optional
-            Ratings, counts, durations; finite. Without, each interaction counts as 1 (`has_values` is False).
+            Ratings, counts, durations; finite. By default, each interaction counts as 1 (`has_values` is False).
         timestamps : array-like, optional
             Numbers (in any unit), dates and datetimes, or ISO 8601 strings.
         weights : array-like of float, optional
             Weights of the interactions; finite and at least 0.
         item_titles : array-like of str, mapping from item id to str, or table, optional
-            Titles of items, shown with their ids: a title for each interaction, of which the first of each item is
-            used; a mapping; or a table whose columns are ``item`` (default: the first) and ``title`` (default: the
-            second). Missing titles are skipped.
+            Titles of items, displayed with their ids: one for each interaction, of which the first of each item is
+            used; a mapping; or a table with the columns ``item`` (or the first) and ``title`` (or the second).
+            Missing titles are skipped.
         duplicates : {"error", "last", "sum", "mean"} or None
-            How repeated pairs of a user and an item are handled: "error" raises an error; "last" keeps the latest
-            interaction (by timestamp; by order if there are no timestamps, or a tie); "sum" and "mean" keep it with
-            the sum or mean of the values and of the weights. None means "last" if there are values, and "sum" (which
-            counts the repeats) if there are none.
+            How to handle repeated pairs of a user and an item: "error" raises an error; "last" keeps the latest
+            interaction (by timestamp; by order for ties and without timestamps); "sum" and "mean" keep it with the
+            sum or mean of the values and weights. None means "last" with values, and "sum" without, which counts.
 
         Raises
         ------
@@ -152,37 +151,36 @@ class Interactions:
         item_titles: Any = None,
         duplicates: Duplicates | None = "error",
     ) -> Self:
-        """Make interactions of the columns of a dataframe, or of another table.
+        """Create interactions from the columns of a dataframe or another table.
 
         Parameters
         ----------
         frame : dataframe, Arrow data, dict of columns, record array or list of dicts
-            Dataframes of any library that narwhals supports: pandas, Polars (eager or lazy), PyArrow, DuckDB. Arrow
-            data are record batches, record batch readers (which are consumed) and other objects with
+            A dataframe of any library that narwhals supports, such as pandas, Polars (eager or lazy), PyArrow or
+            DuckDB. Arrow data are record batches, record batch readers (which are consumed) and other objects with
             ``__arrow_c_stream__`` or ``__arrow_c_array__``. A dict maps names to columns; the dicts of a list are
             rows with the same keys.
         user, item : str
             The names of the columns of ids.
         value, timestamp, weight : str or None
-            The names of further columns, with the content that `from_arrays` describes. By default, columns called
-            ``value``, ``timestamp`` and ``weight`` are used if the frame has them; None leaves one out. Other columns
-            are ignored.
+            The names of further columns; see `from_arrays`. By default, columns named ``value``, ``timestamp`` and
+            ``weight`` are used if present; None ignores the column.
         item_titles : str, mapping from item id to str, or table, optional
-            Titles of items, shown with their ids: the name of a column, of which the first title of each item is
-            used; or a mapping or a second table as in `from_arrays`.
+            Titles of items, displayed with their ids: the name of a column, of which the first title of each item
+            is used; or a mapping or a second table as in `from_arrays`.
         duplicates : {"error", "last", "sum", "mean"} or None
             As in `from_arrays`.
 
         Raises
         ------
         DataError
-            If `frame` is not a table or lacks a column; otherwise as `from_arrays`.
+            If `frame` is not a table or lacks a column, and as `from_arrays`.
         """
         table = columns_in(frame)
         if table is None:
             raise DataError(
                 f"expected a table (a dataframe, Arrow data, a dict of columns or the like), not {_kind(frame)}: "
-                "arrays and lists are for Interactions.from_arrays"
+                "pass arrays and lists to Interactions.from_arrays"
             )
         return cls._from_table(
             table,
@@ -205,22 +203,21 @@ class Interactions:
 
     @classmethod
     def from_sparse(cls, matrix: Any, *, users: Any = None, items: Any = None) -> Self:
-        """Make interactions of the stored values of a SciPy sparse matrix whose rows are users.
+        """Create interactions from the stored values of a SciPy sparse matrix whose rows are users.
 
         Parameters
         ----------
         matrix : scipy.sparse matrix or array of shape (n_users, n_items)
-            Of any format. Stored values are observed, explicit zeros included, and all other cells are missing.
-            Zeros of a BSR or DIA matrix are padding, and missing.
+            A matrix of any format. Stored values are observed, including explicit zeros, except zeros of a BSR or
+            DIA matrix, which are padding. All other cells are missing.
         users, items : Vocabulary or array-like of ids, optional
-            The ids of the rows and columns; by default 0 to n − 1. All of them enter the vocabulary, including
-            those of empty rows and columns.
+            The ids of all rows and columns, including empty ones; by default 0 to n − 1.
 
         Raises
         ------
         DataError
-            If `matrix` is not sparse or not valid, has no stored value, stores a cell twice or a value that is not a
-            finite number, or if the number of ids does not match its shape.
+            If `matrix` is not sparse or not valid, has no stored value, repeated cells, or values that are not
+            finite, or if the number of ids does not match its shape.
         """
         if not is_sparse(matrix):
             raise DataError(
@@ -239,7 +236,7 @@ class Interactions:
 
     @classmethod
     def of_stored(cls, matrix: Any, *, users: Any = None, items: Any = None) -> Self:
-        """Make interactions of a sparse matrix, which may be empty, or one-dimensional (then it is a single row)."""
+        """Create interactions from a sparse matrix that may be empty, or one-dimensional for a single row."""
         shape = matrix.shape if len(matrix.shape) != 1 else (1, *matrix.shape)
         user_ids = None if users is None else _vocabulary_of(users, shape[0], "rows", "users")
         item_ids = None if items is None else _vocabulary_of(items, shape[1], "columns", "items")
@@ -259,9 +256,9 @@ class Interactions:
         )
         repeat = find_repeat(data.user_positions, data.item_positions)
         if repeat is not None:
-            place = cell(int(stored.rows[repeat.row]), int(stored.columns[repeat.row]))
+            name = cell(int(stored.rows[repeat.row]), int(stored.columns[repeat.row]))
             raise DataError(
-                f"the matrix stores {place} twice, one of {repeat.total:,} repeats; call its sum_duplicates() first"
+                f"the matrix stores {name} twice, one of {repeat.total:,} repeats; call its sum_duplicates() first"
             )
         return data
 
@@ -279,10 +276,10 @@ class Interactions:
             items=items,
             user_positions=user_positions,
             item_positions=item_positions,
-            values=table["value"] if has_values else np.broadcast_to(1.0, len(user_positions)),  # memory for one
+            values=table["value"] if has_values else np.broadcast_to(1.0, len(user_positions)),
             timestamps=table.get("timestamp"),
             weights=table.get("weight"),
-            item_titles=titles_beside(items, item_positions, table["title"]) if "title" in table else None,
+            item_titles=titles_in_column(items, item_positions, table["title"]) if "title" in table else None,
             has_values=has_values,
         )
         return data.without_repeats(duplicates)
@@ -297,7 +294,7 @@ class Interactions:
         duplicates : {"error", "last", "sum", "mean"} or None
             As in `from_arrays`.
         remedy : str
-            The remedy that the error names.
+            The remedy in the error message.
 
         Raises
         ------
@@ -317,7 +314,7 @@ class Interactions:
         return self.merged(duplicates, by_time=True)
 
     def merged(self, how: Literal["last", "sum", "mean"], *, by_time: bool = False) -> Self:
-        """Merge the interactions of each cell; the latest is the last one, or that with the largest timestamp."""
+        """Merge repeated interactions; `by_time`, the last one is the latest instead of the last in order."""
         rows, merged = merge(self.cells, how, self.timestamps if by_time else None)
         return replace(
             self.subset(rows),
@@ -327,7 +324,7 @@ class Interactions:
 
     @property
     def cells(self) -> NDArray[np.int64]:
-        """The number of each interaction's cell."""
+        """The index of each interaction's cell in the flattened matrix."""
         return self.user_positions.astype(np.int64) * self.n_items + self.item_positions
 
     @property
@@ -344,7 +341,7 @@ class Interactions:
         return len(self.values)
 
     def __repr__(self) -> str:
-        return f"Interactions({', '.join(self._described())})"
+        return f"Interactions({', '.join(self._summary())})"
 
     def _repr_html_(self) -> str:
         first = slice(ROWS_SHOWN)
@@ -361,16 +358,16 @@ class Interactions:
             columns["timestamp"] = [str(time) for time in self.timestamps[first]]
         if self.weights is not None:
             columns["weight"] = self.weights[first].tolist()
-        title, more = f"Interactions: {', '.join(self._described())}", len(self) - len(items)
+        title, more = f"Interactions: {', '.join(self._summary())}", len(self) - len(items)
         return html_table(
             title, list(columns), zip(*columns.values(), strict=True), notes=and_more(more, "interaction")
         )
 
-    def _described(self) -> list[str]:
+    def _summary(self) -> list[str]:
         parts = [f"{len(self):,} interactions", f"{self.n_users:,} users", f"{self.n_items:,} items"]
         if len(self) == 0:
             return parts
-        parts += self._described_values()
+        parts += self._value_summary()
         if self.timestamps is not None:
             first, last = self.timestamps.min(), self.timestamps.max()
             if self.timestamps.dtype.kind == "M":
@@ -381,7 +378,7 @@ class Interactions:
             parts.append(f"weights {self.weights.min():g} to {self.weights.max():g}")
         return parts
 
-    def _described_values(self) -> list[str]:
+    def _value_summary(self) -> list[str]:
         low, high = self.values.min(), self.values.max()
         if not self.has_values:
             return ["no values"] if high == 1 else ["no values", f"counts {low:g} to {high:g}"]
@@ -389,7 +386,7 @@ class Interactions:
 
     @property
     def values_are(self) -> Literal["given", "counted", "one"]:
-        """Whether values were given, or interactions were counted; "one" if all values are 1 either way."""
+        """Whether values were given or count interactions; "one" if all values are 1."""
         if not (self.values != 1).any():
             return "one"
         return "given" if self.has_values else "counted"
@@ -406,37 +403,36 @@ class Interactions:
 
     @cached_property
     def user_counts(self) -> NDArray[np.int64]:
-        """How many cells are observed of each user, whatever their values; shape (n_users,)."""
+        """Number of interactions of each user, whatever their values; shape (n_users,)."""
         return np.bincount(self.user_positions, minlength=self.n_users).astype(np.int64, copy=False)
 
     @cached_property
     def item_counts(self) -> NDArray[np.int64]:
-        """How many cells are observed of each item, whatever their values; shape (n_items,)."""
+        """Number of interactions of each item, whatever their values; shape (n_items,)."""
         return np.bincount(self.item_positions, minlength=self.n_items).astype(np.int64, copy=False)
 
     @cached_property
     def by_user(self) -> Orientation:
-        """The observed cells in rows of users; built once."""
+        """The observed cells in rows of users; cached."""
         return Orientation.of_cells(self.user_positions, self.item_positions, self.n_users, self.n_items)
 
     @cached_property
     def by_item(self) -> Orientation:
-        """The observed cells in rows of items; built once."""
+        """The observed cells in rows of items; cached."""
         return self.by_user.transposed(self.n_items)
 
     def to_sparse(self) -> csr_array[Any, tuple[int, int]]:
-        """Return the values as a SciPy array of users × items; values of 0 are stored explicitly."""
+        """Return the values as a sparse array of users × items; values of 0 are stored explicitly."""
         from scipy.sparse import csr_array
 
         pattern = self.by_user
-        # int32 where it suffices, since many libraries accept no other; and copies, since the pattern is shared and
-        # some methods of SciPy work in place
+        # int32 if possible, since many libraries require it; copies, since some methods of SciPy work in place
         index = np.int32 if len(self) <= np.iinfo(np.int32).max else np.int64
         stored = (self.values[pattern.order], pattern.indices.astype(index), pattern.indptr.astype(index))
         return csr_array(stored, shape=(self.n_users, self.n_items))
 
     def subset(self, rows: ArrayLike) -> Self:
-        """Return some of the interactions; the vocabularies stay as they are.
+        """Return some of the interactions, with unchanged vocabularies.
 
         Parameters
         ----------
@@ -459,12 +455,12 @@ class Interactions:
         )
 
     def rebased(self, *, users: Vocabulary | None = None, items: Vocabulary | None = None) -> Self:
-        """Return the interactions with positions in other vocabularies, without those whose ids are unknown there.
+        """Return the interactions with other vocabularies, without interactions whose ids are unknown to these.
 
         Raises
         ------
         DataError
-            If an id is of a type that no id of the other vocabulary has.
+            If an id is of another type than those of the new vocabulary.
         """
         for name, vocabulary in (("users", users), ("items", items)):
             if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
@@ -484,11 +480,11 @@ class Interactions:
         )
 
     def with_values(self, values: ArrayLike) -> Self:
-        """Return the interactions with other values: finite, one for each."""
+        """Return the interactions with other values, which must be finite."""
         return self._with_same_cells(replace(self, values=as_numbers(values, "value"), has_values=True))
 
     def with_weights(self, weights: ArrayLike | None) -> Self:
-        """Return the interactions with other weights: finite, at least 0, one for each; None for no weights."""
+        """Return the interactions with other weights, finite and at least 0, or without weights."""
         return self._with_same_cells(replace(self, weights=None if weights is None else as_weights(weights)))
 
     def with_titles(self, item_titles: Any, item: str = "item") -> Self:
@@ -504,16 +500,16 @@ class Interactions:
         return self if item_titles is None else replace(self, item_titles=read_titles(item_titles, self.items, item))
 
     def with_titles_of(self, other: Interactions) -> Self:
-        """Return the interactions with additional titles, for items that have none."""
+        """Return the interactions with the titles of other interactions added, for items without a title."""
         more, known = other.item_titles, self.item_titles or {}
         if more is None or more is known or more.keys() <= known.keys():
             return self
         return self._with_same_cells(replace(self, item_titles={**more, **known}))
 
     def _with_same_cells(self, other: Self) -> Self:
-        """Pass the counts and orientations that are already computed to `other`, and return it."""
-        built = {"user_counts", "item_counts", "by_user", "by_item"} & self.__dict__.keys()
-        other.__dict__.update({name: self.__dict__[name] for name in built})
+        """Copy cached counts and orientations to `other`, and return it."""
+        cached = {"user_counts", "item_counts", "by_user", "by_item"} & self.__dict__.keys()
+        other.__dict__.update({name: self.__dict__[name] for name in cached})
         return other
 
 
@@ -523,10 +519,10 @@ def as_interactions(data: Any, *, duplicates: Duplicates = "error") -> Interacti
     Parameters
     ----------
     data : Interactions, scipy.sparse matrix, dataframe or other table
-        The rows of a sparse matrix are users. A dataframe, or any other table that `Interactions.from_frame`
-        accepts, has the columns ``user`` and ``item``, and optionally ``value``, ``timestamp`` and ``weight``.
+        The rows of a sparse matrix are users. A dataframe, or another table that `Interactions.from_frame` accepts,
+        has the columns ``user`` and ``item``, and optionally ``value``, ``timestamp`` and ``weight``.
     duplicates : {"error", "last", "sum", "mean"}
-        How repeats in a table are handled; as in `Interactions.from_frame`.
+        How to handle repeats in a table; see `Interactions.from_arrays`.
 
     Raises
     ------
@@ -540,7 +536,7 @@ def as_interactions(data: Any, *, duplicates: Duplicates = "error") -> Interacti
     table = columns_in(data)
     if table is None:
         raise DataError(
-            f"cannot take {_kind(data)}: give Interactions, a SciPy sparse matrix with a row per user, or a "
+            f"{_kind(data)} is not supported: give Interactions, a SciPy sparse matrix with a row per user, or a "
             "dataframe with the columns user, item[, value][, timestamp][, weight]"
         )
     others = [name for name in table.names if name not in ("user", "item", "timestamp", "weight")]
@@ -559,13 +555,13 @@ def as_histories(data: Any) -> Interactions:
     Parameters
     ----------
     data : Interactions, scipy.sparse matrix, dataframe or mapping
-        A mapping holds, for each user, a mapping or a pandas Series from item ids to values, or a list of item ids.
-        An item that occurs twice in a list counts once. A user may have no items.
+        A mapping has, for each user, a mapping or a pandas Series from item ids to values, or a list of item ids.
+        Repeated items of a list count once. A user may have no items.
 
     Returns
     -------
     Interactions
-        `has_values` is False if the items of a user are a list of ids.
+        `has_values` is False if any user has a list of item ids.
     """
     if not isinstance(data, Mapping):
         return as_interactions(data)
@@ -574,19 +570,18 @@ def as_histories(data: Any) -> Interactions:
     values: list[Any] = []
     has_values = True
     for user, history in data.items():
-        entries = _values_of_items(user, history)
-        if entries is None:
-            entries = dict.fromkeys(as_column(history, "item").tolist(), 1.0)
-            has_values = has_values and not entries
-        users += [user] * len(entries)
-        items += entries.keys()
-        values += entries.values()
+        by_item = _values_of_items(user, history)
+        if by_item is None:
+            by_item = dict.fromkeys(as_column(history, "item").tolist(), 1.0)
+            has_values = has_values and not by_item
+        users += [user] * len(by_item)
+        items += by_item.keys()
+        values += by_item.values()
     vocabulary = Vocabulary(list(data), name="user id")
     if not users:
-        none = np.empty(0, np.int32)
-        nobody = Vocabulary([])
+        empty = np.empty(0, np.int32)
         return Interactions(
-            users=vocabulary, items=nobody, user_positions=none, item_positions=none, values=np.empty(0)
+            users=vocabulary, items=Vocabulary([]), user_positions=empty, item_positions=empty, values=np.empty(0)
         )
     try:
         histories = Interactions.from_arrays(users, items, values)
@@ -619,18 +614,18 @@ def _kind(thing: object) -> str:
 
 
 def _positions_in(new: Vocabulary, old: Vocabulary, counts: NDArray[np.int64], name: str) -> NDArray[np.int32]:
-    """Return the new position of each old id that has interactions; −1 for others and for unknown ones."""
+    """Return the new position of each old id; −1 for ids that are unknown or without interactions."""
     positions, used = np.full(len(old), -1, dtype=np.int32), counts > 0
     positions[used] = new.positions(old.ids[used], "mark", name=name)
     return positions
 
 
-def _vocabulary_of(ids: Any, length: int, lines: str, name: str) -> Vocabulary:
+def _vocabulary_of(ids: Any, length: int, axis: str, name: str) -> Vocabulary:
     if not isinstance(ids, Vocabulary):
         ids = Vocabulary(np.arange(length) if ids is None else ids, name=f"{name.removesuffix('s')} id")
     vocabulary: Vocabulary = ids
     if len(vocabulary) != length:
         raise DataError(
-            f"{name} has {len(vocabulary):,} ids, but the matrix has {length:,} {lines}: give one id for each"
+            f"{name} has {len(vocabulary):,} ids, but the matrix has {length:,} {axis}: give one id for each"
         )
     return vocabulary

@@ -1,4 +1,4 @@
-"""What a model recommends: a small table that prints, that converts to a dataframe, and that holds plain arrays."""
+"""Results of models: recommendations, similar items and users, and explanations of scores."""
 
 from __future__ import annotations
 
@@ -23,22 +23,21 @@ LISTED_SHOWN = 20  # in the HTML of a single list
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Ranking:
-    """The best of a catalogue for each of some queries.
+    """The top-n ids of a catalogue for each query.
 
     Attributes
     ----------
     queries : ndarray of shape (n_queries,)
-        The ids that were asked for.
+        The ids of the queries.
     catalogue : Vocabulary
-        What could be listed.
+        The ids to choose from.
     positions : ndarray of shape (n_queries, n), int64
-        Positions in the catalogue, the best first; −1 where a list is short. Of equal scores, the lower position
-        comes first.
+        Positions in the catalogue by descending score, then by position; lists shorter than n are padded with −1.
     scores : ndarray of shape (n_queries, n)
-        NaN where a list is short.
+        Padded with NaN.
     titles : mapping from an id of the catalogue to str, optional
     frame_kind : str, optional
-        The dataframe library that `to_frame` uses where it is not told one.
+        The default library of `to_frame`.
     """
 
     queries: NDArray[Any]
@@ -57,35 +56,35 @@ class Ranking:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """How many are listed for each query; shape (n_queries,)."""
+        """Length of each list; shape (n_queries,)."""
         counts: NDArray[np.int64] = (self.positions >= 0).sum(axis=1)
         return counts
 
     @property
     def ids(self) -> NDArray[Any]:
-        """The ids that are listed, of shape (n_queries, n): objects, with None where a list is short."""
+        """The ids in the lists, as objects of shape (n_queries, n), padded with None."""
         listed = np.full(self.positions.shape, None, dtype=object)
-        there = self.positions >= 0
-        listed[there] = self.catalogue.ids[self.positions[there]].astype(object)
+        is_id = self.positions >= 0
+        listed[is_id] = self.catalogue.ids[self.positions[is_id]].astype(object)
         return listed
 
     def __iter__(self) -> Iterator[tuple[Any, list[tuple[Any, float]]]]:
-        """Go through the queries: each with its list of (id, score)."""
+        """Iterate over pairs of a query and its list of (id, score)."""
         return ((query, self._listed(row)) for row, query in enumerate(self.queries.tolist()))
 
     def __getitem__(self, query: Any) -> list[tuple[Any, float]]:
-        """Give the list of one query, by its id: pairs of id and score, the best first.
+        """Return the list of one query as pairs of id and score.
 
         Raises
         ------
         UnknownIdError
-            If it was not asked for.
+            If the id is not one of the queries.
         """
         with suppress(ValueError):  # it is not a valid id
             plain = plain_id(query)
             kind = type_of(type(plain))  # True == 1, but they are different ids
-            for row, asked in enumerate(self.queries.tolist()):
-                if asked == plain and type_of(type(asked)) is kind:
+            for row, each in enumerate(self.queries.tolist()):
+                if each == plain and type_of(type(each)) is kind:
                     return self._listed(row)
         raise UnknownIdError(f"{query!r} is not among the {len(self):,} {self.QUERY}s of this table")
 
@@ -95,26 +94,26 @@ class Ranking:
         return list(zip(ids, self.scores[row, :count].tolist(), strict=True))
 
     def to_frame(self, kind: str | None = None) -> Any:
-        """Make a long dataframe: a row for each that is listed.
+        """Convert to a dataframe with a row for each id in a list.
 
         Parameters
         ----------
         kind : {"pandas", "polars", "pyarrow", "modin", "cudf"}, optional
-            Its library. By default that of the dataframe which the model was fitted on, else the first of pandas,
+            The library. By default that of the dataframe that the model was fitted on, else the first of pandas,
             Polars and PyArrow that is installed.
 
         Returns
         -------
         dataframe
-            With the query's id, the listed id, the rank from 1, the score, and the title if titles are known.
+            The columns are the id of the query, the id in the list, the rank from 1, the score, and titles if known.
         """
-        rows, places = np.nonzero(self.positions >= 0)
-        ids = self.catalogue.ids[self.positions[rows, places]]
+        rows, ranks = np.nonzero(self.positions >= 0)
+        ids = self.catalogue.ids[self.positions[rows, ranks]]
         columns = {
             self.QUERY: self.queries[rows],
             self.LISTED: ids,
-            "rank": places + 1,
-            self.SCORE: self.scores[rows, places],
+            "rank": ranks + 1,
+            self.SCORE: self.scores[rows, ranks],
         }
         if self.titles is not None:
             columns["title"] = titles_of(self.titles, ids)
@@ -125,9 +124,9 @@ class Ranking:
         lines = [f"{type(self).__name__} for {len(self):,} {self.QUERY}{'s' * (len(self) != 1)}, up to {width} each"]
         shown = width if len(self) == 1 else min(width, COLUMNS_SHOWN)
         for query, row in zip(self.queries[:ROWS_SHOWN].tolist(), range(len(self)), strict=False):
-            entries = [f"{named(self.titles, listed)} {score:.4g}" for listed, score in self._listed(row)]
-            lines.append(f"{printable(repr(query))}: " + (", ".join(entries[:shown]) or "nothing"))
-            lines[-1] += ", …" * (len(entries) > shown)
+            items = [f"{with_title(self.titles, listed)} {score:.4g}" for listed, score in self._listed(row)]
+            lines.append(f"{printable(repr(query))}: " + (", ".join(items[:shown]) or "nothing"))
+            lines[-1] += ", …" * (len(items) > shown)
         return "\n".join(lines + ["…"] * (len(self) > ROWS_SHOWN))
 
     def _repr_html_(self) -> str:
@@ -137,10 +136,10 @@ class Ranking:
         width = min(self.positions.shape[1], COLUMNS_SHOWN)
         rows = []
         for row, query in enumerate(self.queries[:ROWS_SHOWN].tolist()):
-            entries = [
-                f"{named(self.titles, listed)} ·\u00a0{score:.4g}" for listed, score in self._listed(row)[:width]
+            cells = [
+                f"{with_title(self.titles, listed)} ·\u00a0{score:.4g}" for listed, score in self._listed(row)[:width]
             ]
-            rows.append([str(query), *entries, *[None] * (width - len(entries))])
+            rows.append([str(query), *cells, *[None] * (width - len(cells))])
         longest = self.positions.shape[1]
         title = f"{kind} for {len(self):,} {self.QUERY}s, up to {longest} each"
         listed = self.LISTED.replace("_", " ")
@@ -148,79 +147,78 @@ class Ranking:
         return html_table(title, [self.QUERY, *map(str, range(1, width + 1))], rows, notes=more)
 
     def _html_of_one(self, title: str) -> str:
-        """Return a table of the list of a single query."""
-        ((query, entries),) = self
+        ((query, pairs),) = self
         columns: dict[str, list[Cell]] = {
-            "rank": list(range(1, len(entries) + 1)),
-            self.LISTED: [str(listed) for listed, _ in entries],
+            "rank": list(range(1, len(pairs) + 1)),
+            self.LISTED: [str(listed) for listed, _ in pairs],
         }
         if self.titles is not None:
-            columns["title"] = [self.titles.get(listed) for listed, _ in entries]
-        columns[self.SCORE] = [score for _, score in entries]
+            columns["title"] = [self.titles.get(listed) for listed, _ in pairs]
+        columns[self.SCORE] = [score for _, score in pairs]
         rows = list(zip(*columns.values(), strict=True))[:LISTED_SHOWN]
-        asked = named(self.titles if self.QUERY == "item" else None, query)
-        more = and_more(len(entries) - len(rows), self.LISTED.replace("_", " "))
-        return html_table(f"{title}{asked}", list(columns), rows, notes=more)
+        title_of_query = with_title(self.titles if self.QUERY == "item" else None, query)
+        more = and_more(len(pairs) - len(rows), self.LISTED.replace("_", " "))
+        return html_table(f"{title}{title_of_query}", list(columns), rows, notes=more)
 
 
 class Recommendations(Ranking):
-    """Items for users; see `Ranking` for the attributes that all tables have."""
+    """Recommended items of users; see `Ranking` for further attributes."""
 
     QUERY, LISTED, SCORE = "user", "item", "score"
 
     @property
     def user_ids(self) -> NDArray[Any]:
-        """The users that were asked for; shape (n_users,)."""
+        """The ids of the users; shape (n_users,)."""
         return self.queries
 
     @property
     def items(self) -> Vocabulary:
-        """The catalogue."""
+        """The vocabulary of items."""
         return self.catalogue
 
     @property
     def item_positions(self) -> NDArray[np.int64]:
-        """Positions of items in the catalogue, of shape (n_users, n); −1 where a list is short."""
+        """Positions of items, of shape (n_users, n), padded with −1."""
         return self.positions
 
     @property
     def item_ids(self) -> NDArray[Any]:
-        """The items' ids, of shape (n_users, n); None where a list is short."""
+        """Ids of items, of shape (n_users, n), padded with None."""
         return self.ids
 
 
 class SimilarItems(Ranking):
-    """Items that are alike; see `Ranking` for the attributes that all tables have."""
+    """Similar items; see `Ranking` for the attributes."""
 
     QUERY, LISTED, SCORE = "item", "similar_item", "similarity"
 
 
 class SimilarUsers(Ranking):
-    """Users that are alike; see `Ranking` for the attributes that all tables have."""
+    """Similar users; see `Ranking` for the attributes."""
 
     QUERY, LISTED, SCORE = "user", "similar_user", "similarity"
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Explanation:
-    """What a score is made of: score = baseline + Σ contributions + remainder.
+    """Explanation of a score as the sum of a baseline, contributions and a remainder.
 
     Attributes
     ----------
     user, item : id
     score : float
-        What `predict` says.
+        The prediction.
     baseline : float
-        What is there without any interaction: μ + b_i; and what the user's own features say, or a prior.
+        The score of a user without interactions: μ + b_i, and the contribution of the user's features or of a prior.
     item_ids : ndarray of shape (n,)
-        The items that the user has.
+        The items of the user.
     values : ndarray of shape (n,)
-        Their values.
+        The values of these interactions.
     contributions : ndarray of shape (n,)
-        What each of them adds to the score.
+        The contributions of these items to the score.
     titles : mapping from item id to str, optional
     shown : int
-        How many to show when printed.
+        The number of items to print.
     """
 
     user: Any
@@ -235,17 +233,17 @@ class Explanation:
 
     @property
     def remainder(self) -> float:
-        """What is left over: next to 0, unless the items have moved since the user was solved."""
+        """The remainder of the score, close to 0 unless item factors have changed since the user was solved."""
         return self.score - self.baseline - float(self.contributions.sum())
 
     @property
     def largest(self) -> list[tuple[Any, float]]:
-        """The items that count most for or against, with their contributions."""
+        """The items with the largest absolute contributions, and these."""
         order = np.argsort(-np.abs(self.contributions), kind="stable")[: self.shown]
         return list(zip(self.item_ids[order].tolist(), self.contributions[order].tolist(), strict=True))
 
     def to_frame(self, kind: str | None = None) -> Any:
-        """Make a dataframe of all contributions, the largest first; see `Ranking.to_frame`."""
+        """Convert to a dataframe, sorted by absolute contribution; see `Ranking.to_frame`."""
         order = np.argsort(-np.abs(self.contributions), kind="stable")
         columns = {
             "item": self.item_ids[order],
@@ -259,33 +257,33 @@ class Explanation:
     def __repr__(self) -> str:
         largest = self.largest
         lines = [
-            f"{self.score:.4g} for user {printable(repr(self.user))}, item {named(self.titles, self.item)}, of which"
+            f"{self.score:.4g} for user {printable(repr(self.user))}, item {with_title(self.titles, self.item)}, of which"
         ]
-        lines += [f"  {contribution:+.4g}  {named(self.titles, item)}" for item, contribution in largest]
+        lines += [f"  {contribution:+.4g}  {with_title(self.titles, item)}" for item, contribution in largest]
         others = len(self.item_ids) - len(largest)
         if others:
             rest = float(self.contributions.sum()) - sum(contribution for _, contribution in largest)
-            lines.append(f"  {rest:+.4g}  {others:,} other item{'s' * (others != 1)} of theirs")
-        return "\n".join([*lines, f"  {self.baseline:+.4g}  without any of these"])
+            lines.append(f"  {rest:+.4g}  {others:,} other item{'s' * (others != 1)} of the user")
+        return "\n".join([*lines, f"  {self.baseline:+.4g}  baseline"])
 
     def _repr_html_(self) -> str:
         largest = self.largest
         others = len(self.item_ids) - len(largest)
-        rows: list[list[Cell]] = [[named(self.titles, item), each] for item, each in largest]
+        rows: list[list[Cell]] = [[with_title(self.titles, item), each] for item, each in largest]
         if others:
             rest = float(self.contributions.sum()) - sum(contribution for _, contribution in largest)
             rows.append([f"{others:,} other item{'s' * (others != 1)} of the user", rest])
-        rows += [["without any of these", self.baseline], ["score", self.score]]
-        title = f"Explanation of the score of item {named(self.titles, self.item)} for user {self.user!r}"
+        rows += [["baseline", self.baseline], ["score", self.score]]
+        title = f"Explanation of the score of item {with_title(self.titles, self.item)} for user {self.user!r}"
         return html_table(title, ["item", "contribution"], rows, bold=[len(rows) - 1])
 
 
-def named(titles: Mapping[Any, str] | None, item: Any) -> str:
-    """Describe an item by its id, and its title if there is one, safe to print."""
+def with_title(titles: Mapping[Any, str] | None, item: Any) -> str:
+    """Return an id with its title, if known, as printable text."""
     title = None if titles is None else titles.get(item)
     return printable(repr(item) if title is None else f"{item!r} {title}")
 
 
 def titles_of(titles: Mapping[Any, str], ids: NDArray[Any]) -> NDArray[Any]:
-    """The title of each id; None where there is none."""
+    """Return the title of each id, or None."""
     return np.array([titles.get(each) for each in ids.tolist()], dtype=object)

@@ -1,7 +1,7 @@
-"""What is known of users and items besides their ratings, as sparse matrices with a row for each.
+"""Side information: features of users and items as sparse matrices with a row for each.
 
-Three sources, stacked side by side: *what they have* (a user's bag of items, an item's bag of users), a sparse matrix
-of the caller's, and the columns of a dataframe: numbers are standardised, categories become indicators.
+Features are the columns of a dataframe (numbers are standardized, categories become indicators) or of a sparse matrix,
+and optionally implicit features: the items of a user or the users of an item.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     Sparse = csr_array[Any, tuple[int, int]]
 
-SEPARATOR = "|"  # between the categories of one entry
+SEPARATOR = "|"  # between several categories
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A column of numbers, which becomes one feature: (number − center) / scale, and 0 where it is missing."""
+    """The encoding of a column of numbers as one feature, (number − center) / scale, or 0 if missing."""
 
     name: str
     center: float
@@ -39,74 +39,74 @@ class Numbers:
 
     @classmethod
     def of(cls, column: Column) -> Numbers:
-        """Find the mean and the standard deviation of what is there."""
-        numbers = column.entries.astype(np.float64)
-        there = numbers[~np.isnan(numbers)]
-        if not np.isfinite(there).all():
-            raise DataError(f"the feature {column.name!r} has infinite entries: mend them, or leave the column out")
-        if len(there) == 0 or np.ptp(there) == 0:  # the mean of equal numbers may be another by rounding
-            return cls(column.name, float(there[0]) if len(there) else 0.0, 1.0)
+        """Compute the mean and standard deviation of a column."""
+        numbers = column.values.astype(np.float64)
+        numbers = numbers[~np.isnan(numbers)]
+        if not np.isfinite(numbers).all():
+            raise DataError(f"the feature {column.name!r} has infinite values: correct them, or drop the column")
+        if len(numbers) == 0 or np.ptp(numbers) == 0:  # the mean of equal numbers may differ by rounding
+            return cls(column.name, float(numbers[0]) if len(numbers) else 0.0, 1.0)
         with np.errstate(over="ignore", invalid="ignore"):
-            center, spread = float(there.mean()), float(there.std())
+            center, spread = float(numbers.mean()), float(numbers.std())
         if not (0 < spread < np.inf):
-            largest = float(there[np.argmax(np.abs(there))])
+            largest = float(numbers[np.argmax(np.abs(numbers))])
             raise DataError(
-                f"the feature {column.name!r} has entries such as {largest:g}, whose squares cannot be summed: give "
-                "it in other units, or as logarithms"
+                f"the feature {column.name!r} has values such as {largest:g}, whose squares overflow or underflow: "
+                "give it in other units, or as logarithms"
             )
         return cls(column.name, center, spread)
 
     def encoded(self, column: Column) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-        """Rows, columns and values of what is not 0."""
-        numbers = (column.entries.astype(np.float64) - self.center) / self.scale
+        """Return the rows, columns and values of nonzero features."""
+        numbers = (column.values.astype(np.float64) - self.center) / self.scale
         rows = np.flatnonzero(~np.isnan(numbers) & (numbers != 0))
         return rows, np.zeros(len(rows), np.intp), numbers[rows]
 
 
 @dataclass(frozen=True)
 class Categories:
-    """A column of categories, or of several in one entry ("a|b"): an indicator of each; none where it is missing."""
+    """The encoding of a column of categories ("a"), or several of them ("a|b"), as indicators."""
 
     name: str
     names: tuple[str, ...]
 
     @property
     def width(self) -> int:
-        """How many features there are."""
+        """Number of features."""
         return len(self.names)
 
     @classmethod
     def of(cls, column: Column) -> Categories:
-        """List the categories that occur."""
-        return cls(column.name, tuple(sorted({name for entry in column.entries for name in _split(entry)})))
+        """List the categories of a column."""
+        return cls(column.name, tuple(sorted({name for value in column.values for name in _split(value)})))
 
     def encoded(self, column: Column) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-        """Rows, columns and values of what is not 0; categories that are not listed are passed over."""
-        place = {name: number for number, name in enumerate(self.names)}
-        found = [
-            (row, place[name])
-            for row, entry in enumerate(column.entries)
-            for name in dict.fromkeys(_split(entry))
-            if name in place
+        """Return the rows, columns and values of nonzero features; unknown categories are skipped."""
+        numbers = {name: number for number, name in enumerate(self.names)}
+        cells = [
+            (row, numbers[name])
+            for row, value in enumerate(column.values)
+            for name in dict.fromkeys(_split(value))
+            if name in numbers
         ]
-        rows, columns = np.array(found, np.intp).reshape(-1, 2).T
+        rows, columns = np.array(cells, np.intp).reshape(-1, 2).T
         return rows, columns, np.ones(len(rows))
 
 
-def _split(entry: Any) -> list[str]:
-    return [] if entry is None else [name for part in entry.split(SEPARATOR) if (name := part.strip())]
+def _split(value: Any) -> list[str]:
+    return [] if value is None else [name for part in value.split(SEPARATOR) if (name := part.strip())]
 
 
 class Given:
-    """The features that a caller has given of one side: how they are read, and those of some rows.
+    """The features of users or items, and their encoding.
 
     Attributes
     ----------
     side : {"user", "item"}
     columns : tuple of Numbers or Categories, or None
-        Those of a dataframe; None for a sparse matrix, which is taken as it is.
+        The encodings of the columns of a dataframe; None for a sparse matrix.
     matrix : sparse array of shape (n_rows, n_features)
-        Without features where nothing was given.
+        Without columns if there are no features.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Given:
 
     @classmethod
     def read(cls, data: Interactions, given: Any, side: Literal["user", "item"]) -> tuple[Interactions, Given]:
-        """Learn how to read features; the vocabulary grows by ids that have features and no entries.
+        """Fit the encoding of features; ids without interactions are added to the vocabulary.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class Given:
         Raises
         ------
         DataError
-            If the features are unusable, or are those of other ids or of ids of another type.
+            If features are invalid, or their ids are all unknown or of another type.
         """
         ids = data.users if side == "user" else data.items
         if given is None:
@@ -141,21 +141,21 @@ class Given:
         given_ids = Vocabulary(keys, name=name)
         if len(ids) and len(given_ids) and (ids.positions(given_ids.ids, "mark", name=name) < 0).all():
             raise DataError(
-                f"none of the {side}s in {side}_features, such as {given_ids[0]!r}, is in the data, whose {side}s "
-                f"are such as {ids[0]!r}: give the features of these {side}s"
+                f"none of the {side}s in {side}_features, such as {given_ids[0]!r}, is in the data, which has {side}s "
+                f"such as {ids[0]!r}: give the features of these {side}s"
             )
         ids = ids.extended(given_ids.ids, name=name)
-        learnt = tuple(Numbers.of(each) if each.is_numeric else Categories.of(each) for each in columns)
-        matrix = _encoded(learnt, columns, ids.positions(given_ids.ids), len(ids))
-        return data.rebased(**{f"{side}s": ids}), cls(side, learnt, matrix)
+        encodings = tuple(Numbers.of(each) if each.is_numeric else Categories.of(each) for each in columns)
+        matrix = _encoded(encodings, columns, ids.positions(given_ids.ids), len(ids))
+        return data.rebased(**{f"{side}s": ids}), cls(side, encodings, matrix)
 
     def of_others(self, ids: Vocabulary, given: Any) -> Given:
-        """Read the features of other ids in the same way; without any they have zeros.
+        """Encode the features of other ids in the same way; ids without features have zeros.
 
         Raises
         ------
         DataError
-            If there are none of the kind, or not those that were there before; or if an id is of another type.
+            If the features are not those of the fitted encoding, or if an id is of another type.
         """
         name, width = f"{self.side}_features", self.matrix.shape[1]
         if given is None:
@@ -164,10 +164,10 @@ class Given:
             refuse_features(name, given)
         if self.columns is None:
             if not is_sparse(given):
-                raise DataError(f"{name}: the model was fitted on a sparse matrix, so give one here, too")
+                raise DataError(f"{name}: the model was fitted on a sparse matrix: give one here, too")
             F = _checked(given, ids, self.side)
             if F.shape[1] != width:
-                raise DataError(f"{name} has {F.shape[1]:,} columns, and the model was fitted on {width:,}")
+                raise DataError(f"{name} has {F.shape[1]:,} columns, but the model was fitted on {width:,}")
             return Given(self.side, None, F)
         keys, columns = _table(given, self.side)
         by_name = {column.name: column for column in columns}
@@ -176,14 +176,14 @@ class Given:
                 raise DataError(f"{name} has no column {each.name!r}, which the model was fitted on")
             if by_name[each.name].is_numeric != isinstance(each, Numbers):
                 kind = "numbers" if isinstance(each, Numbers) else "strings"
-                raise DataError(f"{name}: {each.name!r} held {kind} when the model was fitted")
+                raise DataError(f"{name}: the model was fitted on {kind} in the column {each.name!r}")
         name_of_id = f"{self.side} id in {name}"
-        places = ids.positions(Vocabulary(keys, name=name_of_id).ids, "mark", name=name_of_id)
+        positions = ids.positions(Vocabulary(keys, name=name_of_id).ids, "mark", name=name_of_id)
         chosen = [by_name[each.name] for each in self.columns]
-        return Given(self.side, self.columns, _encoded(self.columns, chosen, places, len(ids)))
+        return Given(self.side, self.columns, _encoded(self.columns, chosen, positions, len(ids)))
 
     def beside(self, pattern: Orientation, n_columns: int, *, implicit: bool) -> Sparse | None:
-        """All features of the rows: their bags, if implicit, and what is given; None where there are none."""
+        """Return the implicit and other features side by side; None if there are none."""
         from scipy.sparse import csr_array, hstack
 
         bag = bags(pattern, n_columns) if implicit else None
@@ -192,11 +192,11 @@ class Given:
         return self.matrix if bag is None else csr_array(hstack([bag, self.matrix], format="csr"))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """All of it as arrays, for a file."""
-        described = None if self.columns is None else [asdict(each) for each in self.columns]
+        """Return arrays to store in a file."""
+        columns = None if self.columns is None else [asdict(each) for each in self.columns]
         F = self.matrix
         return {
-            "columns": np.frombuffer(json.dumps(described).encode(), np.uint8),
+            "columns": np.frombuffer(json.dumps(columns).encode(), np.uint8),
             "shape": np.array(F.shape, np.int64),
             "indptr": F.indptr.astype(np.int64),
             "indices": F.indices.astype(np.int32),
@@ -205,7 +205,7 @@ class Given:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], side: Literal["user", "item"], n_rows: int) -> Given:
-        """Make the same of them; ValueError if they are no features of so many rows."""
+        """Restore features from arrays; raise ValueError if they are invalid."""
         from scipy.sparse import csr_array
 
         kinds = {"columns": np.uint8, "shape": np.int64, "indptr": np.int64, "indices": np.int32, "data": np.float64}
@@ -214,23 +214,23 @@ class Given:
         shape, indptr, indices, data = (arrays[name] for name in ("shape", "indptr", "indices", "data"))
         columns = _columns_of(bytes(arrays["columns"]))
         if shape.shape != (2,) or shape[0] != n_rows or shape[1] < 0:
-            raise ValueError(f"its features of shape {shape.tolist()} are not those of {n_rows} {side}s")
+            raise ValueError(f"its features have the shape {shape.tolist()}, but there are {n_rows} {side}s")
         width = int(shape[1])
         if columns is not None and sum(each.width for each in columns) != width:
-            raise ValueError(f"its {width} features are not those that it describes")
+            raise ValueError(f"its {width} features do not match their description")
         if indptr.shape != (n_rows + 1,) or indptr[0] != 0 or (np.diff(indptr) < 0).any():
-            raise ValueError("its features have rows that do not follow one another")
+            raise ValueError("its features have an invalid indptr")
         if indices.shape != (indptr[-1],) or data.shape != indices.shape or not np.isfinite(data).all():
-            raise ValueError("its features have entries that are missing or not finite")
+            raise ValueError("its features have values that are missing or not finite")
         if len(indices) and not (indices.min() >= 0 and indices.max() < width):
             raise ValueError(f"its features have columns outside of 0 to {width - 1}")
         return cls(side, columns, csr_array((data, indices, indptr), shape=(n_rows, width)))
 
 
 def refuse_features(name: str, given: Any) -> None:
-    """Refuse features for a model that was fitted without any."""
+    """Raise an error if features are given for a model that was fitted without them."""
     if given is not None:
-        raise DataError(f"{name}: the model was fitted without any")
+        raise DataError(f"{name}: the model was fitted without features: leave them out, or fit it with features")
 
 
 def _columns_of(text: bytes) -> tuple[Numbers | Categories, ...] | None:
@@ -242,25 +242,25 @@ def _columns_of(text: bytes) -> tuple[Numbers | Categories, ...] | None:
         match each:
             case {"name": str(name), "center": float(center), "scale": float(scale)} if scale > 0:
                 columns.append(Numbers(name, center, scale))
-            case {"name": str(name), "names": list(names)} if all(isinstance(entry, str) for entry in names):
+            case {"name": str(name), "names": list(names)} if all(isinstance(each, str) for each in names):
                 columns.append(Categories(name, tuple(names)))
             case _:
-                raise ValueError(f"its features are described as {each!r}")
+                raise ValueError(f"its features have the invalid description {each!r}")
     return tuple(columns)
 
 
 def read_features(
     data: Interactions, user_features: Any, item_features: Any, *, implicit: bool
 ) -> tuple[Interactions, Given, tuple[Sparse | None, Sparse | None]]:
-    """Read what is given of both sides, and set their bags beside it, if implicit.
+    """Encode the features of both sides, and optionally add implicit features.
 
     Returns
     -------
     data : Interactions
-        With the ids that have features and no entries.
+        With ids that have features but no interactions.
     of_users : Given
-    linked : pair of sparse arrays
-        All features of the users and of the items; None where there are none.
+    features : pair of sparse arrays
+        All features of users and of items; None if there are none.
 
     Raises
     ------
@@ -274,10 +274,7 @@ def read_features(
 
 
 def bags(pattern: Orientation, n_columns: int) -> Sparse:
-    """Give each row's observed columns as features: n^-½ for each of its n, so that every row has the length 1.
-
-    Which columns a row has says something beyond their values (Koren 2008, as SVD++ has it).
-    """
+    """Return the observed columns of each row as implicit features (Koren 2008), scaled to rows of unit norm."""
     from scipy.sparse import csr_array
 
     counts = np.diff(pattern.indptr)
@@ -295,11 +292,11 @@ def _empty(n_rows: int, width: int) -> Sparse:
 
 def _checked(given: Any, ids: Vocabulary, side: str) -> Sparse:
     if len(given.shape) != 2:
-        raise DataError(f"{side}_features is a sparse array of shape {given.shape}: give it a row for each {side}")
+        raise DataError(f"{side}_features is a sparse array of shape {given.shape}: give a row for each {side}")
     if given.shape[0] != len(ids):
         raise DataError(
-            f"{side}_features has {given.shape[0]:,} rows, and there are {len(ids):,} {side}s: a matrix has a row "
-            f"for each, in the order of the vocabulary; a dataframe with the column {side!r} goes by ids"
+            f"{side}_features has {given.shape[0]:,} rows, but there are {len(ids):,} {side}s: give a row for each, in "
+            f"the order of the vocabulary, or a dataframe with the column {side!r}"
         )
 
     def cell(row: int, column: int) -> str:
@@ -317,7 +314,7 @@ def _table(given: Any, side: str) -> tuple[Any, list[Column]]:
         )
     if side not in names:
         raise DataError(
-            f"{side}_features has no column {side!r} with the ids: there are {', '.join(map(repr, names))}"
+            f"{side}_features has no column {side!r} of ids, but {', '.join(map(repr, names))}: rename the column of ids"
         )
     return feature_columns(given, side)
 
@@ -325,17 +322,17 @@ def _table(given: Any, side: str) -> tuple[Any, list[Column]]:
 def _encoded(
     encodings: Sequence[Numbers | Categories],
     columns: Sequence[Column],
-    places: NDArray[np.integer],
+    positions: NDArray[np.integer],
     n_rows: int,
 ) -> Sparse:
-    """A matrix in which the entries of the columns stand at these rows; those at −1 are passed over."""
+    """Return the features of columns whose values belong to the given rows of the result; −1 are skipped."""
     from scipy.sparse import csr_array
 
     width = 0
     parts = [(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0))]
     for encoding, column in zip(encodings, columns, strict=True):
-        entries, offsets, values = encoding.encoded(column)
-        parts.append((places[entries].astype(np.intp), width + offsets, values))
+        rows, offsets, values = encoding.encoded(column)
+        parts.append((positions[rows].astype(np.intp), width + offsets, values))
         width += encoding.width
     rows, features = (np.concatenate([part[n] for part in parts]) for n in (0, 1))
     numbers, known = np.concatenate([part[2] for part in parts]), rows >= 0

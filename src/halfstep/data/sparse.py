@@ -1,7 +1,7 @@
-"""SciPy sparse matrices, checked before compiled code reads them, including that of SciPy.
+"""Validation of SciPy sparse matrices before compiled code, including that of SciPy, reads them.
 
-SciPy checks matrices only when they are constructed, and not always: arrays can be modified later, and files are
-loaded unchecked. Its compiled conversions and products would read out of bounds if an index is out of range.
+SciPy does not always check indices: arrays can be modified after construction, and files are loaded unchecked. Its
+compiled conversions and products read out of bounds if an index is out of range.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ from halfstep.errors import DataError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-LARGEST = np.iinfo(np.int32).max  # number of rows, or of columns
+LARGEST = np.iinfo(np.int32).max  # rows or columns
 
 Indices = NDArray[np.integer]
 
 
 class Stored(NamedTuple):
-    """The stored values of a sparse matrix, in the order in which they are stored.
+    """The stored values of a sparse matrix, in their original order.
 
     Attributes
     ----------
     rows, columns : ndarray of shape (n_stored,), int32
     values : ndarray of shape (n_stored,), float64
-        Finite.
     shape : tuple of int
     """
 
@@ -40,7 +39,7 @@ class Stored(NamedTuple):
     shape: tuple[int, int]
 
     def to_csr(self) -> csr_array[Any, tuple[int, int]]:
-        """Return compressed rows with ascending indices, in which the values of a repeated cell are summed."""
+        """Return compressed rows with ascending indices and repeated cells summed."""
         from scipy.sparse import csr_array
 
         matrix = csr_array((self.values, (self.rows, self.columns)), shape=self.shape)
@@ -58,8 +57,7 @@ def is_sparse(given: Any) -> bool:
 def stored_values(matrix: Any, name: str, cell: Callable[[int, int], str] | None = None) -> Stored:
     """Check a sparse matrix of any format, and return its stored values.
 
-    Explicit zeros are stored values, except those of a BSR or DIA matrix, where they cannot be distinguished from
-    the padding of blocks and diagonals.
+    Explicit zeros are stored values, except those of a BSR or DIA matrix, which may be padding.
 
     Parameters
     ----------
@@ -68,7 +66,7 @@ def stored_values(matrix: Any, name: str, cell: Callable[[int, int], str] | None
     name : str
         Its name in error messages.
     cell : callable, optional
-        Returns the name of a cell in errors from its row and column.
+        Takes a row and a column and returns the name of the cell in errors.
 
     Raises
     ------
@@ -90,11 +88,11 @@ def stored_values(matrix: Any, name: str, cell: Callable[[int, int], str] | None
         numbers = as_numbers(values, "stored value")
     except RowError as error:
         r, c = int(rows[error.row]), int(columns[error.row])
-        place = f"row {r}, column {c}" if cell is None else cell(r, c)
+        where = f"row {r}, column {c}" if cell is None else cell(r, c)
         _, _, value, what = error.args
         what = what.partition(";")[0]
-        raise DataError(f"{name}: the value at {place} is {value!r}, {what}; repair or remove it first") from error
-    return Stored(rows.astype(np.int32), columns.astype(np.int32), numbers, shape)  # copies: callers lock them
+        raise DataError(f"{name}: the value at {where} is {value!r}, {what}; repair or remove it first") from error
+    return Stored(rows.astype(np.int32), columns.astype(np.int32), numbers, shape)  # copies
 
 
 def _checked_shape(matrix: Any, name: str) -> tuple[int, int]:
@@ -119,31 +117,31 @@ def _as_indices(given: Any, name: str, fault: str) -> NDArray[np.integer]:
     indices = np.asarray(given)
     if indices.ndim != 1 or indices.dtype.kind not in "iu":
         raise DataError(
-            f"{fault} its {name} is an array of {indices.dtype} of shape {indices.shape}, and has to be a row of "
-            "integers"
+            f"{fault} its {name} is an array of {indices.dtype} of shape {indices.shape}, not of integers in one "
+            "dimension"
         )
     if indices.dtype == np.uint64 and len(indices) and indices.max() > np.iinfo(np.int64).max:
-        raise DataError(f"{fault} its {name} has the entry {indices.max()}, which is too large")
+        raise DataError(f"{fault} its {name} has the value {indices.max()}, which is too large")
     return indices
 
 
-def _compressed(matrix: Any, lines: int, n_values: int, what: str, fault: str) -> tuple[Indices, Indices]:
-    """Return the line and the index of each stored value (or block) of compressed rows or columns."""
+def _compressed(matrix: Any, n_lines: int, n_values: int, what: str, fault: str) -> tuple[Indices, Indices]:
+    """Return the row (or column) and the index of each value (or block) of compressed rows (or columns)."""
     indices = _as_indices(matrix.indices, "indices", fault)
     indptr = _as_indices(matrix.indptr, "indptr", fault).astype(np.int64)  # for signed differences
-    if len(indptr) != lines + 1 or indptr[0] != 0:
+    if len(indptr) != n_lines + 1 or indptr[0] != 0:
         raise DataError(
-            f"{fault} its indptr has {len(indptr):,} entries, from {indptr[:1].tolist()} on; it has to begin with 0 "
-            f"and have {lines + 1:,}"
+            f"{fault} its indptr has {len(indptr):,} values starting with {indptr[:1].tolist()}, but must have "
+            f"{n_lines + 1:,} starting with 0"
         )
-    falls = np.flatnonzero(np.diff(indptr) < 0)
-    if len(falls):
-        raise DataError(f"{fault} its indptr falls after {what} {falls[0]}, from {indptr[falls[0]]}")
+    decreasing = np.flatnonzero(np.diff(indptr) < 0)
+    if len(decreasing):
+        raise DataError(f"{fault} its indptr decreases after {what} {decreasing[0]}, from {indptr[decreasing[0]]}")
     if len(indices) != n_values or indptr[-1] > n_values:
         raise DataError(
             f"{fault} its indptr ends with {indptr[-1]:,}, for {len(indices):,} indices and {n_values:,} values"
         )
-    return np.repeat(np.arange(lines, dtype=np.int32), np.diff(indptr)), indices[: indptr[-1]]
+    return np.repeat(np.arange(n_lines, dtype=np.int32), np.diff(indptr)), indices[: indptr[-1]]
 
 
 def _read_csr(matrix: Any, shape: tuple[int, int], fault: str) -> tuple[Indices, Indices, Any]:
@@ -159,7 +157,7 @@ def _read_csc(matrix: Any, shape: tuple[int, int], fault: str) -> tuple[Indices,
 def _read_bsr(matrix: Any, shape: tuple[int, int], fault: str) -> tuple[Indices, Indices, Any]:
     data = np.asarray(matrix.data)
     if data.ndim != 3 or 0 in data.shape[1:] or shape[0] % data.shape[1] or shape[1] % data.shape[2]:
-        raise DataError(f"{fault} its blocks of shape {data.shape[1:]} do not fit it")
+        raise DataError(f"{fault} its shape is not a multiple of that of its blocks, {data.shape[1:]}")
     _, tall, wide = data.shape
     block_rows, block_columns = _compressed(matrix, shape[0] // tall, len(data), "block row", fault)
     _check_range(block_columns, shape[1] // wide, "block column", fault)

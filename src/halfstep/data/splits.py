@@ -1,7 +1,6 @@
-"""Splits into training and test sets: by time, of each user, at random, by held-out users, and in folds.
+"""Splits into training and test sets: by time, per user, at random, by held-out users, and in folds.
 
-Training and test sets share the vocabularies of the data, except that held-out users have their own vocabulary, and
-interactions keep their order.
+Training and test sets share the vocabularies of the data, except those of held-out users. Interactions keep their order.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ def split_by_time(
 
     Parameters
     ----------
-    data : Interactions, or what `fit` takes
+    data : Interactions, or any data that `fit` accepts
         With timestamps.
     test_fraction : float, optional
         The fraction of interactions in the test set, above 0 and below 1. Interactions with equal timestamps at the
         boundary are ordered as given.
     at : number, datetime, date or ISO 8601 str, optional
-        The first time of the test set: a number if the timestamps are numbers, else a time, in UTC unless it has a
+        The start of the test set: a number if the timestamps are numbers, otherwise a time, in UTC unless it has a
         time zone.
     min_train_ratings, drop_unseen_items
         Filters of the test set; see `keep_known`.
@@ -64,11 +63,11 @@ def split_by_time(
     if (test_fraction is None) == (at is None):
         raise ParameterError("set exactly one of test_fraction=... and at=...")
     if at is not None:
-        is_test = timestamps >= _instant_like(timestamps, at)
+        is_test = timestamps >= _time_like(timestamps, at)
     else:
         latest = np.argsort(timestamps, kind="stable")[len(data) - _test_size(data, test_fraction) :]
-        is_test = _mark(len(data), latest)
-    train, test = _both_sides(data, is_test)
+        is_test = _mask(len(data), latest)
+    train, test = _train_and_test(data, is_test)
     test = keep_known(test, train, min_train_ratings=min_train_ratings, drop_unseen_items=drop_unseen_items)
     return train, test
 
@@ -78,7 +77,7 @@ def split_leave_last_out(data: Interactions, *, n: int = 1, min_train_ratings: i
 
     Parameters
     ----------
-    data : Interactions, or what `fit` takes
+    data : Interactions, or any data that `fit` accepts
         With timestamps. Interactions with equal timestamps are ordered as given.
     n : int
         Number of test interactions of each user.
@@ -101,7 +100,7 @@ def split_leave_last_out(data: Interactions, *, n: int = 1, min_train_ratings: i
     check_integer("n", n, minimum=1)
     check_integer("min_train_ratings", min_train_ratings, minimum=1)
     sizes = np.where(data.user_counts >= n + min_train_ratings, n, 0)
-    return _both_sides(data, _last_of_each(data, sizes, _timestamps(data)))
+    return _train_and_test(data, _last_of_each(data, sizes, _timestamps(data)))
 
 
 def split_fraction_per_user(
@@ -118,10 +117,10 @@ def split_fraction_per_user(
 
     Parameters
     ----------
-    data : Interactions, or what `fit` takes
+    data : Interactions, or any data that `fit` accepts
         With timestamps if ``order="time"``. Interactions with equal timestamps are ordered as given.
     test_fraction : float
-        The fraction of the interactions of each user, above 0 and below 1; the number is rounded, halves to even.
+        The fraction of the interactions of each user, above 0 and below 1; their number is rounded half to even.
     order : {"random", "time"}
         Whether to test on random interactions or on the latest.
     min_train_ratings : int
@@ -145,7 +144,7 @@ def split_fraction_per_user(
     check_integer("min_train_ratings", min_train_ratings, minimum=1)
     keys = _order_of(data, order, as_generator(random_state))
     sizes = np.minimum(_share(data.user_counts, fraction), data.user_counts - min_train_ratings)
-    return _both_sides(data, _last_of_each(data, sizes, keys))
+    return _train_and_test(data, _last_of_each(data, sizes, keys))
 
 
 def split_held_out_users(
@@ -159,8 +158,8 @@ def split_held_out_users(
 ) -> tuple[Interactions, Interactions, Interactions]:
     """Hold out random users, for strong generalization (Marlin 2004; Liang et al. 2018).
 
-    Train on all other users, fold in the held-out users from a part of their interactions, their histories, and test
-    on the rest::
+    Train on all other users, fold in the held-out users from a part of their interactions (their histories), and
+    test on the rest::
 
         train, histories, test = hs.split_held_out_users(data)
         folded = hs.ALS(hs.Implicit()).fit(train).fold_in(histories)
@@ -168,12 +167,12 @@ def split_held_out_users(
 
     Parameters
     ----------
-    data : Interactions, or what `fit` takes
+    data : Interactions, or any data that `fit` accepts
         With timestamps if ``order="time"``.
     user_fraction : float
         The fraction of users to hold out, above 0 and below 1, among those with at least two interactions.
     test_fraction : float
-        The fraction of the interactions of each held-out user in the test set, above 0 and below 1; the number is
+        The fraction of the interactions of each held-out user in the test set, above 0 and below 1; their number is
         rounded, but at least one and not all.
     order : {"random", "time"}
         Whether the test set has random interactions of held-out users or the latest.
@@ -197,7 +196,7 @@ def split_held_out_users(
     """
     data = as_interactions(data)
     of_users = _checked_fraction("user_fraction", user_fraction)
-    of_entries = _checked_fraction("test_fraction", test_fraction)
+    of_interactions = _checked_fraction("test_fraction", test_fraction)
     check_flag("drop_unseen_items", drop_unseen_items)
     rng = as_generator(random_state)
     counts = data.user_counts
@@ -208,8 +207,8 @@ def split_held_out_users(
             f"user_fraction={user_fraction:g} of {len(eligible):,} users with at least two interactions holds out "
             f"{n_held_out:,} of {np.count_nonzero(counts):,} users in total: hold out at least one, and not all"
         )
-    held_out = _mark(data.n_users, rng.permutation(eligible)[:n_held_out])
-    sizes = np.where(held_out, np.clip(_share(counts, of_entries), 1, counts - 1), 0)
+    held_out = _mask(data.n_users, rng.permutation(eligible)[:n_held_out])
+    sizes = np.where(held_out, np.clip(_share(counts, of_interactions), 1, counts - 1), 0)
     is_test = _last_of_each(data, sizes, _order_of(data, order, rng))
     of_held_out = held_out[data.user_positions]
     train = _of_some_users(data.subset(~of_held_out), ~held_out)
@@ -224,12 +223,12 @@ def split_random(
 ) -> Split:
     """Test on random interactions.
 
-    The training set then has interactions that are later than those of the test set, unlike in production; use
-    `split_by_time` for realistic estimates.
+    The training set has interactions later than those of the test set, unlike in production; use `split_by_time` for
+    realistic estimates.
 
     Parameters
     ----------
-    data : Interactions, or what `fit` takes
+    data : Interactions, or any data that `fit` accepts
     test_fraction : float
         The fraction of interactions in the test set, above 0 and below 1.
     random_state : int, numpy.random.Generator or None
@@ -249,7 +248,7 @@ def split_random(
     data = as_interactions(data)
     size = _test_size(data, test_fraction)
     rows = as_generator(random_state).permutation(len(data))[:size]
-    return _both_sides(data, _mark(len(data), rows))
+    return _train_and_test(data, _mask(len(data), rows))
 
 
 def k_folds(
@@ -259,7 +258,7 @@ def k_folds(
 
     Parameters
     ----------
-    data : Interactions, or what `fit` takes
+    data : Interactions, or any data that `fit` accepts
     n_folds : int
         From 2 to the number of interactions.
     random_state : int, numpy.random.Generator or None
@@ -280,7 +279,7 @@ def k_folds(
     if n_folds > len(data):
         raise ParameterError(f"n_folds={n_folds} exceeds the {len(data)} interactions: lower it")
     folds = np.array_split(as_generator(random_state).permutation(len(data)), n_folds)
-    return (_both_sides(data, _mark(len(data), fold)) for fold in folds)
+    return (_train_and_test(data, _mask(len(data), fold)) for fold in folds)
 
 
 def time_folds(
@@ -299,7 +298,7 @@ def time_folds(
 
     Parameters
     ----------
-    data : Interactions, or what `fit` takes
+    data : Interactions, or any data that `fit` accepts
         With timestamps. Interactions with equal timestamps are ordered as given.
     n_folds : int
         At least 1.
@@ -380,9 +379,9 @@ def keep_known(
     """
     check_integer("min_train_ratings", min_train_ratings, minimum=0)
     check_flag("drop_unseen_items", drop_unseen_items)
-    for name, side in (("test", test), ("train", train)):
-        if not isinstance(side, Interactions):
-            raise DataError(f"{name} is a {type(side).__name__}: give the Interactions of one split")
+    for name, data in (("test", test), ("train", train)):
+        if not isinstance(data, Interactions):
+            raise DataError(f"{name} is a {type(data).__name__}: give the Interactions of one split")
     if test.users != train.users or test.items != train.items:
         raise DataError("test and train do not share their vocabularies: create both by one split")
     known = train.user_counts[test.user_positions] >= min_train_ratings
@@ -400,22 +399,21 @@ def _timestamps(data: Interactions) -> NDArray[Any]:
     return data.timestamps
 
 
-def _both_sides(data: Interactions, is_test: NDArray[np.bool_]) -> Split:
+def _train_and_test(data: Interactions, is_test: NDArray[np.bool_]) -> Split:
     n_test = int(np.count_nonzero(is_test))
     if n_test in (0, len(data)):
-        side = "test" if n_test == 0 else "training"
-        raise DataError(f"the {side} set of the split has none of the {len(data):,} interactions")
+        name = "test" if n_test == 0 else "training"
+        raise DataError(f"the {name} set of the split has none of the {len(data):,} interactions")
     return data.subset(~is_test), data.subset(is_test)
 
 
-def _mark(length: int, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
-    marks = np.zeros(length, dtype=bool)
-    marks[rows] = True
-    return marks
+def _mask(length: int, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
+    mask = np.zeros(length, dtype=bool)
+    mask[rows] = True
+    return mask
 
 
 def _test_size(data: Interactions, test_fraction: Any) -> int:
-    """Return the number of test interactions."""
     return round(_checked_fraction("test_fraction", test_fraction) * len(data))
 
 
@@ -438,15 +436,15 @@ def _order_of(data: Interactions, order: Order, rng: np.random.Generator) -> NDA
 
 
 def _last_of_each(data: Interactions, sizes: NDArray[np.integer], keys: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return a mask of the last interactions of each user in the order of the keys, stably."""
+    """Return a mask of the last interactions of each user in the stable order of the keys."""
     order = np.lexsort((keys, data.user_positions))
     users = data.user_positions[order]
     is_last = np.arange(len(data)) >= np.cumsum(data.user_counts)[users] - sizes[users]
-    return _mark(len(data), order[is_last])
+    return _mask(len(data), order[is_last])
 
 
 def _of_some_users(data: Interactions, users: NDArray[np.bool_]) -> Interactions:
-    """Return interactions with a vocabulary of a subset of users, which has all their users."""
+    """Return interactions with a vocabulary of some users, which must include all their users."""
     numbers = (np.cumsum(users) - 1).astype(np.int32)
     return replace(
         data,
@@ -455,13 +453,13 @@ def _of_some_users(data: Interactions, users: NDArray[np.bool_]) -> Interactions
     )
 
 
-def _instant_like(timestamps: NDArray[Any], at: Any) -> Any:
+def _time_like(timestamps: NDArray[Any], at: Any) -> Any:
     """Convert `at` to the type of the timestamps; numbers and datetimes cannot be compared."""
     try:
-        instant = as_timestamps([at])
+        time = as_timestamps([at])
     except DataError:
         raise ParameterError(f"at must be a time or a finite number, not {at!r}") from None
-    if (instant.dtype.kind == "M") != (timestamps.dtype.kind == "M"):
+    if (time.dtype.kind == "M") != (timestamps.dtype.kind == "M"):
         kind = "datetimes" if timestamps.dtype.kind == "M" else "numbers"
-        raise ParameterError(f"at is {at!r}, but the timestamps are {kind}: give one of these")
-    return instant[0]
+        raise ParameterError(f"at={at!r}, but the timestamps are {kind}: give one of these")
+    return time[0]

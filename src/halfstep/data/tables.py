@@ -1,4 +1,4 @@
-"""Tables of any kind, as columns by name: dataframes, Arrow data, dicts of columns, record arrays, lists of dicts."""
+"""Conversion of tables to columns: dataframes, Arrow data, dicts of columns, record arrays, lists of dicts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Columns(NamedTuple):
     ----------
     names : list of hashable
     take : callable
-        Takes a mapping from role to name and returns the columns by role. Of a lazy table, only these are evaluated.
+        Takes a mapping from role to name and returns the columns by role; a lazy table evaluates only these.
     kind : str or None
         The dataframe library of the table, if it can also create dataframes.
     """
@@ -89,7 +89,7 @@ def _of_rows(rows: Sequence[Mapping[Any, Any]]) -> Columns:
 
 def _value_of(rows: Sequence[Mapping[Any, Any]], k: int, name: Any) -> Any:
     if name not in rows[k]:
-        raise DataError(f"row {k} (counted from 0) has no {name!r}, but other rows do: give it in all rows")
+        raise DataError(f"row {k} (counted from 0) has no {name!r}, unlike other rows: give it in all rows")
     return rows[k][name]
 
 

@@ -1,4 +1,4 @@
-"""Vocabularies of ids: conversion of ids to positions and back."""
+"""Vocabularies, which convert ids to positions and back."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ from halfstep.errors import DataError, UnknownIdError
 
 V = TypeVar("V")
 
-_EXTENDING = ForkSafeLock()  # held while ids are appended to arrays that vocabularies share
-FEW = 16  # integers that Python looks up faster than NumPy
+_EXTENDING = ForkSafeLock()  # guards the arrays and dictionaries that extended vocabularies share
+FEW = 16  # integers up to which Python is faster than NumPy
 
 
 class Vocabulary:
     """The distinct ids of one side (users or items), numbered 0 to n − 1.
 
-    Ids are anything hashable: integers, strings, UUIDs, tuples. Integral floats become integers, bytes are decoded as
-    UTF-8, and dates and times of NumPy and pandas become those of Python's ``datetime``. Integers that fit in int64
-    are handled in bulk by NumPy, everything else through one dictionary.
+    Ids are any hashable objects: integers, strings, UUIDs, tuples. Integral floats become integers, bytes are decoded
+    as UTF-8, and dates and times of NumPy and pandas become those of ``datetime``. Integers that fit in int64 are
+    looked up by NumPy, other ids in a dictionary.
 
-    Ids that are looked up must be of a type that the vocabulary has: ``"12"`` and ``True`` are errors if its ids are
-    integers. An empty vocabulary accepts ids of any type.
+    Ids to look up must be of the types of the vocabulary: ``"12"`` and ``True`` are errors if its ids are integers.
+    An empty vocabulary accepts ids of any type.
 
     Parameters
     ----------
     ids : array-like of n ids
-        Distinct; an id's position is its place in this order. A column of ids that repeat is for `encode`.
+        Distinct, in the order of their positions; use `encode` for a column of repeated ids.
     name : str
-        What an id is called in error messages, such as "user id".
+        The name of an id in error messages, such as "user id".
 
     Raises
     ------
@@ -70,10 +70,10 @@ class Vocabulary:
     """
 
     # Of an extended vocabulary: the original one, the positions of appended ids, and the array of all ids. The latter
-    # two are shared with longer vocabularies, whose further ids come after.
+    # two are shared with longer vocabularies.
     _root: Vocabulary | None = None
     _appended: dict[Any, int]
-    _room: NDArray[Any]
+    _buffer: NDArray[Any]
 
     def __init__(self, ids: Any, *, name: str = "id") -> None:
         column = as_ids(ids, name)
@@ -97,7 +97,7 @@ class Vocabulary:
         Returns
         -------
         vocabulary : Vocabulary
-            The distinct ids, ascending where they can be compared, else in the order of first appearance.
+            The distinct ids, ascending if they can be compared, otherwise in the order of first appearance.
         positions : ndarray of shape (n,)
             The position of each row's id, so that ``vocabulary.ids[positions]`` is the column.
 
@@ -111,10 +111,7 @@ class Vocabulary:
 
     @classmethod
     def of_distinct(cls, ids: NDArray[Any]) -> Self:
-        """Return the vocabulary of an int64 or object array of distinct ids, which is neither checked nor copied.
-
-        Use the constructor for ids that have to be checked.
-        """
+        """Return the vocabulary of an int64 or object array of distinct ids, which is neither checked nor copied."""
         vocabulary = cls.__new__(cls)
         vocabulary._set(ids)
         return vocabulary
@@ -131,12 +128,14 @@ class Vocabulary:
         self._ids = ids
 
     def extended(self, ids: Any, *, name: str = "id") -> Vocabulary:
-        """Return a vocabulary with additional ids, in amortized time of these; positions stay unchanged.
+        """Return a vocabulary with additional ids; positions stay unchanged.
+
+        The amortized time is proportional to the number of these ids.
 
         Parameters
         ----------
         ids : array-like of ids
-            Those that the vocabulary has are skipped.
+            Known ids are skipped.
         name : str
             The name of an id in error messages, such as "user id".
 
@@ -148,7 +147,7 @@ class Vocabulary:
         Raises
         ------
         DataError
-            If an id is invalid, or of a type that the vocabulary does not have.
+            If an id is invalid, or of another type than those of the vocabulary.
         """
         column, positions = self.look_up(ids, unknown="mark", name=name)
         new = list(dict.fromkeys(column[positions < 0].tolist()))
@@ -162,26 +161,26 @@ class Vocabulary:
     def _with_new(self, new: list[Any], dtype_of_new: np.dtype[Any]) -> Vocabulary:
         """Append new ids; vocabularies extended from the same one share its array and dictionary."""
         n, total = len(self), len(self) + len(new)
-        root, appended, room = self, {}, self._ids
+        root, appended, buffer = self, {}, self._ids
         if self._root is not None:
-            root, appended, room = self._root, self._appended, self._room
-            if len(appended) > n - len(root):  # another vocabulary was extended from this one, and its ids follow
-                room = self._ids
-                appended = dict(zip(room[len(root) :].tolist(), range(len(root), n), strict=True))
+            root, appended, buffer = self._root, self._appended, self._buffer
+            if len(appended) > n - len(root):  # the array already has the ids of another extension of this one
+                buffer = self._ids
+                appended = dict(zip(buffer[len(root) :].tolist(), range(len(root), n), strict=True))
         dtype = self._ids.dtype if dtype_of_new == self._ids.dtype or n == 0 else np.dtype(object)
-        if room.dtype != dtype or len(room) < total:
-            room = np.empty(2 * total, dtype_of_new if n == 0 else dtype)
-            room[:n] = self._ids
-        room[n:total] = np.fromiter(new, dtype=room.dtype, count=len(new))
+        if buffer.dtype != dtype or len(buffer) < total:
+            buffer = np.empty(2 * total, dtype_of_new if n == 0 else dtype)
+            buffer[:n] = self._ids
+        buffer[n:total] = np.fromiter(new, dtype=buffer.dtype, count=len(new))
         appended.update(zip(new, range(n, total), strict=True))
         longer = Vocabulary.__new__(Vocabulary)
-        longer._set(room[:total])
-        longer._root, longer._appended, longer._room = root, appended, room
+        longer._set(buffer[:total])
+        longer._root, longer._appended, longer._buffer = root, appended, buffer
         return longer
 
     @property
     def ids(self) -> NDArray[Any]:
-        """All ids by position: int64, or objects where the ids are anything but integers. Read-only."""
+        """All ids by position, as a read-only array of int64, or of objects if they are not all integers."""
         return self._ids
 
     def __len__(self) -> int:
@@ -192,7 +191,7 @@ class Vocabulary:
 
     def __getitem__(self, position: SupportsIndex) -> Any:
         index = operator.index(position)
-        if not 0 <= index < len(self):  # −1 marks an unknown id, and must not be the last one
+        if not 0 <= index < len(self):  # −1 marks an unknown id
             raise IndexError(f"position {index} is outside of 0 to {len(self) - 1}")
         return _plain(self._ids[index])
 
@@ -225,7 +224,7 @@ class Vocabulary:
         DataError
             If the id is invalid, or of a type that the vocabulary does not have.
         UnknownIdError
-            If the vocabulary does not hold it.
+            If the id is unknown.
         """
         return int(self.look_up([id[()] if isinstance(id, np.ndarray) and id.ndim == 0 else id], name=name)[1][0])
 
@@ -237,10 +236,9 @@ class Vocabulary:
         Parameters
         ----------
         ids : array-like of n ids, or a single id
-            A single id counts as a list of one. A tuple is a single id where this vocabulary's ids are
-            tuples, and a sequence of ids elsewhere.
+            A tuple is a single id if the ids of the vocabulary are tuples, and a sequence of ids otherwise.
         unknown : {"raise", "mark"}
-            How unknown ids are handled: raise `UnknownIdError`, or return −1.
+            How to handle unknown ids: raise `UnknownIdError`, or return −1.
         name : str
             The name of an id in error messages, such as "user id".
 
@@ -251,9 +249,9 @@ class Vocabulary:
         Raises
         ------
         DataError
-            If an id is invalid, or of a type that the vocabulary does not have; it names the first.
+            If an id is invalid, or of another type than those of the vocabulary.
         UnknownIdError
-            If ``unknown="raise"`` and an id is unknown; it names the first.
+            If ``unknown="raise"`` and an id is unknown; the message names the first.
         """
         return self.look_up(ids, unknown, name=name)[1]
 
@@ -284,12 +282,12 @@ class Vocabulary:
         return np.full(len(other), -1, dtype=np.int32)
 
     def keyed(self, mapping: Mapping[Any, V], *, name: str = "id") -> Mapping[Any, V]:
-        """Return a mapping from ids with the plain forms of its keys, which may be unknown.
+        """Return a mapping from ids, possibly unknown ones, with its keys converted as those of the vocabulary.
 
         Raises
         ------
         DataError
-            If a key is unusable as an id, or of a type that the vocabulary does not have, or if two keys are one id.
+            If a key is invalid, or of another type than those of the vocabulary, or if two keys are the same id.
         """
         if set(map(type, mapping)) <= self._types & PLAIN:  # the usual case, without a copy
             return mapping
@@ -297,7 +295,7 @@ class Vocabulary:
         return dict(zip(Vocabulary(keys, name=name), mapping.values(), strict=True))
 
     def parse(self, text: str, *, name: str = "id") -> Any:
-        """Parse an id of a type that the vocabulary has.
+        """Parse an id of one of the vocabulary's types.
 
         Parameters
         ----------
@@ -309,7 +307,7 @@ class Vocabulary:
         Returns
         -------
         id
-            Possibly an unknown one. The text itself if the vocabulary is empty.
+            Possibly an unknown id; the text itself if the vocabulary is empty.
 
         Raises
         ------
@@ -335,7 +333,7 @@ class Vocabulary:
         )
 
     def _check_types(self, column: NDArray[Any], name: str) -> None:
-        """Raise an error if an id is of a type that no id of the vocabulary has."""
+        """Raise an error if an id is of another type than those of the vocabulary."""
         if len(self) == 0 or column.dtype.kind == self._ids.dtype.kind == "i":
             return
         foreign = types_of(column) - self._accepted
@@ -374,17 +372,17 @@ class Vocabulary:
 
     @property
     def _accepted(self) -> frozenset[type]:
-        """The types of ids that may be looked up: those of the ids, and integers among floats, as 2.0 is one."""
+        """The types of ids that may be looked up; with floats also integers, since 2.0 becomes one."""
         return self._types | {int} if float in self._types else self._types
 
     @cached_property
     def _numbers(self) -> dict[Any, int]:
-        """The dictionary from id to position."""
+        """The position of each id."""
         return dict(zip(self._ids.tolist(), range(len(self)), strict=True))
 
     @cached_property
     def _table(self) -> tuple[int, NDArray[np.int32]] | None:
-        """For dense integers: the smallest, and the positions of all integers from there on, −1 for unknown ones."""
+        """Return the smallest id, and the positions of all integers up to the largest; None for sparse integers."""
         smallest, largest = int(self._ids.min()), int(self._ids.max())
         if not is_dense(smallest, largest, len(self)):
             return None
@@ -394,7 +392,7 @@ class Vocabulary:
 
     @cached_property
     def _ascending(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """For sparse integers: the sorted ids, and the position of each."""
+        """Return the sorted ids, and the position of each."""
         order = np.argsort(self._ids, kind="stable")
         return self._ids[order], order.astype(np.int32)
 
@@ -404,19 +402,19 @@ class Vocabulary:
             positions = self._root._find(column, name)
             others = (positions < 0).nonzero()[0]
             if len(others):
-                positions[others] = self._found_in(self._appended, column[others], name)
+                positions[others] = self._find_in(self._appended, column[others], name)
             return positions
         if column.dtype.kind == "i" and self._ids.dtype.kind == "i":
             return self._find_integers(column)
-        return self._found_in(self._numbers, column, name)
+        return self._find_in(self._numbers, column, name)
 
-    def _found_in(self, numbers: dict[Any, int], column: NDArray[Any], name: str) -> NDArray[np.int32]:
-        entries = column.tolist()
+    def _find_in(self, numbers: dict[Any, int], column: NDArray[Any], name: str) -> NDArray[np.int32]:
+        ids = column.tolist()
         try:
-            positions = np.fromiter(map(numbers.get, entries, repeat(-1)), dtype=np.int32, count=len(entries))
-        except TypeError:  # a tuple that holds something unhashable
-            raise unhashable(entries, name) from None
-        positions[positions >= len(self)] = -1  # of a longer vocabulary that shares the dictionary
+            positions = np.fromiter(map(numbers.get, ids, repeat(-1)), dtype=np.int32, count=len(ids))
+        except TypeError:  # a tuple that contains an unhashable object
+            raise unhashable(ids, name) from None
+        positions[positions >= len(self)] = -1  # ids of a longer vocabulary that shares the dictionary
         return positions
 
     def _find_integers(self, column: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -424,16 +422,16 @@ class Vocabulary:
             return np.full(len(column), -1, dtype=np.int32)
         if self._table is None:
             ids, positions = self._ascending
-            places = np.minimum(np.searchsorted(ids, column), len(ids) - 1)
-            return np.where(ids[places] == column, positions[places], np.int32(-1))
+            at = np.minimum(np.searchsorted(ids, column), len(ids) - 1)
+            return np.where(ids[at] == column, positions[at], np.int32(-1))
         smallest, table = self._table
         if len(column) < FEW:
             offsets = [each - smallest for each in column.tolist()]
             return np.array([table[each] if 0 <= each < len(table) else -1 for each in offsets], dtype=np.int32)
         inside = (column >= smallest) & (column <= smallest + len(table) - 1)
-        # outside, the difference may overflow: look up the first instead, and mark the result
-        found = table[np.where(inside, column, smallest) - smallest]
-        return np.where(inside, found, np.int32(-1))
+        # the difference may overflow outside: look up the smallest instead
+        positions = table[np.where(inside, column, smallest) - smallest]
+        return np.where(inside, positions, np.int32(-1))
 
 
 def _plain(item: Any) -> Any:
@@ -443,7 +441,7 @@ def _plain(item: Any) -> Any:
 
 def _parse_integer(text: str) -> int:
     number = int(text)
-    if str(number) != text:  # "007" is another id than 7
+    if str(number) != text:  # "007" and 7 are different ids
         raise ValueError(text)
     return number
 

@@ -653,7 +653,7 @@ def test_unknown_columns(tmp_path: Path) -> None:
         ),
         ("user,item,value\n1,2,3\n4,5,nan\n", 3, "the value is 'nan', not a finite number"),
         ("user,item,value\n1,2,1e999\n", 2, "the value is '1e999', not a finite number"),
-        ("user,item,value\n1,2,\n", 2, "the value is missing: .*; value=None leaves the column out"),
+        ("user,item,value\n1,2,\n", 2, "the value is missing: .*; value=None ignores the column"),
         ("user,item,weight\n1,2,-3\n", 2, r"the weight is -3\.0, but weights are at least 0"),
         ("user,item\n1,2\n\n,5\n", 4, "the user id is missing: correct or drop such rows"),
         ('user,item\n1,2\n"",5\n', 3, "the user id is missing"),

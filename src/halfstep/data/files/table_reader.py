@@ -338,7 +338,7 @@ class TableReader:
         query = f"SELECT {text} FROM {table.reader} LIMIT 1 OFFSET {row}"
         found = self._engine.rows(query, table.parameters)[0][0]
         fault = _fault_of(role, found, self._options, self._gathered[role])
-        leave = f"; {role}=None leaves the column out" if role in self._found else ""
+        leave = f"; {role}=None ignores the column" if role in self._found else ""
         return DataError(
             f"{table.where(row)}: {fault}: correct or drop such rows, or skip them with bad_lines='skip'{leave}"
         )

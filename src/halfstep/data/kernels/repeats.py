@@ -1,6 +1,6 @@
-"""Cells that occur more than once, found without sorting them.
+"""Detection of repeated cells.
 
-This is written out since sorting the numbers of all cells takes three times as long, and twice the memory.
+Sorting the cells would take three times as long and twice the memory.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ ONE = np.uint64(1)
 def has_repeat(rows: NDArray[np.int32], columns: NDArray[np.int32], first: int, last: int, n_columns: int) -> bool:
     """Whether a cell of rows first … last − 1 occurs more than once.
 
-    The columns are grouped by row (counting sort), and each column notes the row that it was found in last.
+    The columns are grouped by row by a counting sort, and the latest row of each column is recorded.
     """
     n_rows = last - first
-    ends = np.zeros(n_rows + 1, np.int64)  # of each row's group; while groups are filled, its next free place
+    ends = np.zeros(n_rows + 1, np.int64)  # of the group of each row; its next free index while groups are filled
     for k in range(len(rows)):
         if first <= rows[k] < last:
-            ends[np.uint64(rows[k] - first) + ONE] += 1  # unsigned: no place is counted from the end
+            ends[np.uint64(rows[k] - first) + ONE] += 1  # unsigned indices avoid the check for negative ones
     for row in range(n_rows):
         ends[row + 1] += ends[row]
     grouped = np.empty(ends[n_rows], np.int32)
     for k in range(len(rows)):
         if first <= rows[k] < last:
-            place = np.uint64(rows[k] - first)
-            grouped[np.uint64(ends[place])] = columns[k]
-            ends[place] += 1
+            row = np.uint64(rows[k] - first)
+            grouped[np.uint64(ends[row])] = columns[k]
+            ends[row] += 1
     latest = np.full(n_columns, -1, np.int32)
     begin = 0
     for row in range(n_rows):

@@ -1,16 +1,13 @@
-"""Strings numbered in the order in which they first appear: a hash table over bytes.
+"""A hash table that numbers strings in the order of first appearance.
 
-This is written out since no library numbers strings by chunks without a Python object for each of them, and a
-dictionary of Python objects takes three times as long.
+A dictionary of Python objects takes three times as long, and no library numbers strings in chunks without them.
 
-Legend: ``data`` holds the bytes of strings one after the other, and string k lies between ``offsets[k]`` and
-``offsets[k + 1]``. ``pool`` and ``bounds`` hold the distinct strings in the same way. A slot of the table is a key,
-and beside it 0 where it is free; else the number of a distinct string, plus 1, and in the upper half its length. The
-key of a string of at most eight bytes is these bytes, so that a lookup reads only the slot; the key of a longer
-one is its hash.
+Legend: ``data`` holds the concatenated bytes of strings; string k is ``data[offsets[k]:offsets[k + 1]]``. ``pool`` and
+``bounds`` hold the distinct strings in the same way. A slot is two numbers: a key, and 0 if the slot is free, otherwise
+the number of a distinct string plus 1 in the lower half and its length in the upper half. The key of a string of at most
+eight bytes is these bytes, so that a lookup reads only the slot; that of a longer string is its hash.
 
-Positions are unsigned, as a signed one may count from the end of an array, which takes a check at each access. Bytes
-are read eight at a time.
+Indices are unsigned, which avoids the check for negative ones. Bytes are read eight at a time.
 """
 
 from __future__ import annotations
@@ -24,26 +21,25 @@ from numpy.typing import NDArray
 
 from halfstep._support.jit import inner, intrinsic, kernel
 
-BLOCK = 256  # strings whose places in the table are fetched from memory at the same time
+BLOCK = 256  # strings whose slots are prefetched together
 LOWER = np.uint64(0x00000000FFFFFFFF)
 ONE, THREE, EIGHT, HALF = np.uint64(1), np.uint64(3), np.uint64(8), np.uint64(32)
-FACTORS = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)  # odd, with bits all over
+FACTORS = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)  # odd, with well-mixed bits
 
 
 class Table(NamedTuple):
-    """The distinct strings so far.
+    """The distinct strings.
 
     Attributes
     ----------
     slots : ndarray of shape (2 n_slots,), uint64
-        Keys, each followed by a length and number; `n_slots` is a power of two, more than twice the number of
-        distinct strings.
+        `n_slots` is a power of two, more than twice the number of distinct strings.
     bounds : ndarray of int64
     pool : ndarray of uint8
     used : ndarray of shape (3,), int64
-        How many strings are in the table, how many bytes of the pool they take, and a number without a meaning.
+        The number of strings, the number of bytes of the pool in use, and a number without meaning.
     keys, hashes : ndarray of shape (BLOCK,), uint64
-        Room to work in.
+        Workspace.
     """
 
     slots: NDArray[np.uint64]
@@ -58,10 +54,7 @@ class Table(NamedTuple):
 def number_strings(
     data: NDArray[np.uint8], offsets: NDArray[np.int32], start: int, numbers: NDArray[np.int32], table: Table
 ) -> int:
-    """Number the strings from `start` on; return the first one that the table has no room for, or how many there are.
-
-    `pool` and `bounds` have room for one string at least, that of the number 0.
-    """
+    """Number the strings from `start` on; return the first one that does not fit the table, else their number."""
     row, n = np.uint64(start), np.uint64(len(numbers))
     while row < n:
         stop = min(row + np.uint64(BLOCK), n)
@@ -71,7 +64,7 @@ def number_strings(
             begin, end = np.uint64(offsets[row]), np.uint64(offsets[row + ONE])
             number = find(data, begin, end, table.keys[row - first], table.hashes[row - first], table)
             if number < 0:
-                return int(np.int64(row))  # else it would be unsigned, and Numba's result a float
+                return int(np.int64(row))  # a mix with unsigned results would be a float in Numba
             numbers[row] = number
             row += ONE
     return len(numbers)
@@ -79,23 +72,23 @@ def number_strings(
 
 @kernel
 def fill_slots(table: Table) -> None:
-    """Enter all distinct strings into slots that are all free."""
+    """Insert all distinct strings into empty slots."""
     mask = np.uint64(len(table.slots) // 2 - 1)
     for number in range(np.uint64(table.used[0])):
         begin, end = np.uint64(table.bounds[number]), np.uint64(table.bounds[number + ONE])
         key = key_of(table.pool, begin, end)
-        place = hash_of(key, end - begin) & mask
-        while table.slots[place + place + ONE] != 0:
-            place = (place + ONE) & mask
-        table.slots[place + place] = key
-        table.slots[place + place + ONE] = (end - begin) << HALF | (number + ONE)
+        slot = hash_of(key, end - begin) & mask
+        while table.slots[slot + slot + ONE] != 0:
+            slot = (slot + ONE) & mask
+        table.slots[slot + slot] = key
+        table.slots[slot + slot + ONE] = (end - begin) << HALF | (number + ONE)
 
 
 @inner
 def prefetch(
     data: NDArray[np.uint8], offsets: NDArray[np.int32], row: np.uint64, stop: np.uint64, table: Table
 ) -> None:
-    """Hash some strings, and read the slots where looking them up begins, so that waits for memory overlap."""
+    """Hash strings, and read their first slots so that cache misses overlap."""
     mask = np.uint64(len(table.slots) // 2 - 1)
     for k in range(stop - row):
         begin, end = np.uint64(offsets[row + k]), np.uint64(offsets[row + k + ONE])
@@ -103,33 +96,33 @@ def prefetch(
         table.hashes[k] = hash_of(table.keys[k], end - begin)
     touched = np.uint64(0)
     for k in range(stop - row):
-        place = table.hashes[k] & mask
-        touched += table.slots[place + place]
-    table.used[2] = np.int64(touched)  # without which the compiler leaves the loop out
+        slot = table.hashes[k] & mask
+        touched += table.slots[slot + slot]
+    table.used[2] = np.int64(touched)  # otherwise the compiler removes the loop
 
 
 @inner
 def find(
     data: NDArray[np.uint8], start: np.uint64, stop: np.uint64, key: np.uint64, hashed: np.uint64, table: Table
 ) -> int:
-    """Return the number of a string, entering it if it is new; −1 if there is no room."""
+    """Return the number of a string, which is inserted if it is new; −1 if it does not fit the table."""
     mask, length = np.uint64(len(table.slots) // 2 - 1), stop - start
-    place = hashed & mask
-    while table.slots[place + place + ONE] != 0:
-        entry = table.slots[place + place + ONE]
-        if table.slots[place + place] == key and entry >> HALF == length:
-            number = (entry & LOWER) - ONE
+    slot = hashed & mask
+    while table.slots[slot + slot + ONE] != 0:
+        packed = table.slots[slot + slot + ONE]
+        if table.slots[slot + slot] == key and packed >> HALF == length:
+            number = (packed & LOWER) - ONE
             if length <= EIGHT or is_same(data, start, table.pool, np.uint64(table.bounds[number]), length):
                 return int(np.int64(number))
-        place = (place + ONE) & mask
+        slot = (slot + ONE) & mask
     n, used = table.used[0], np.uint64(table.used[1])
     if used + length >= np.uint64(len(table.pool)) or n + 2 > len(table.bounds) or 4 * (n + 1) > len(table.slots):
         return -1
     for k in range(length):
         table.pool[used + k] = data[start + k]
     table.bounds[n + 1] = used + length
-    table.slots[place + place] = key
-    table.slots[place + place + ONE] = length << HALF | np.uint64(n + 1)
+    table.slots[slot + slot] = key
+    table.slots[slot + slot + ONE] = length << HALF | np.uint64(n + 1)
     table.used[0] = n + 1
     table.used[1] = used + length
     return int(n)
@@ -148,10 +141,7 @@ def is_same(
 
 @inner
 def key_of(data: NDArray[np.uint8], start: np.uint64, stop: np.uint64) -> np.uint64:
-    """Return a string of at most eight bytes as one number; of a longer one, a hash of 64 bits.
-
-    Each eight bytes are mixed in by a product, whose upper half goes to the lower.
-    """
+    """Return a string of at most eight bytes as one number; a 64-bit hash of a longer one."""
     key = np.uint64(0)
     while stop - start > EIGHT:
         key = (key ^ load(data, start)) * FACTORS[0]
@@ -162,7 +152,7 @@ def key_of(data: NDArray[np.uint8], start: np.uint64, stop: np.uint64) -> np.uin
 
 @inner
 def hash_of(key: np.uint64, length: np.uint64) -> np.uint64:
-    """Return a hash of 64 bits of a key and a length."""
+    """Return a 64-bit hash of a key and a length."""
     hashed = (key ^ (length * FACTORS[1])) * FACTORS[0]
     hashed = (hashed ^ (hashed >> HALF)) * FACTORS[1]
     return hashed ^ (hashed >> HALF)
@@ -172,7 +162,7 @@ def hash_of(key: np.uint64, length: np.uint64) -> np.uint64:
 def word(data: NDArray[np.uint8], start: np.uint64, stop: np.uint64) -> np.uint64:
     """Return at most eight bytes as one number."""
     n = stop - start
-    if n > 0 and stop >= EIGHT:  # also of fewer bytes, so as not to read behind the end; those before are shifted out
+    if n > 0 and stop >= EIGHT:  # ends with the string, so as not to read past the end
         shifted: np.uint64 = load(data, stop - EIGHT) >> ((EIGHT - n) << THREE)
         return shifted
     bytes_ = np.uint64(0)
@@ -182,8 +172,8 @@ def word(data: NDArray[np.uint8], start: np.uint64, stop: np.uint64) -> np.uint6
 
 
 @intrinsic
-def load(typing: Any, array: Any, place: Any) -> Any:
-    """Eight bytes from `place` on, of any alignment; the first is the lowest, as on all machines that Numba knows."""
+def load(typing: Any, array: Any, start: Any) -> Any:
+    """Load eight bytes from `start`, of any alignment, as a little-endian number."""
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         view = context.make_array(signature.args[0])(context, builder, arguments[0])

@@ -354,7 +354,7 @@ class TestColumnsOfTheDefaultNames:
         path = tmp_path / "table.csv"
         path.write_text("user,item,timestamp\n1,2,yesterday\n")
         _, err = shell("fit", path, "-o", tmp_path / "m", fails=1)
-        assert "--time '' leaves the column out" in err
+        assert "--time '' ignores the column" in err
 
 
 def test_predictions_are_not_compared_with_missing_values(shell: Shell, folder: Path) -> None:

@@ -225,7 +225,7 @@ def test_an_empty_name_is_no_folder(
 
 @pytest.mark.parametrize("command", ["fit", "evaluate"])
 @pytest.mark.parametrize("header", ["film,film,film", "user,item,item"])
-def test_columns_of_one_name_go_by_position(shell: Shell, tmp_path: Path, command: str, header: str) -> None:
+def test_repeated_column_names_by_position(shell: Shell, tmp_path: Path, command: str, header: str) -> None:
     rows = "".join(f"u{k % 9},{k % 3},i{k % 7}\n" for k in range(60))
     (tmp_path / "plays.csv").write_text(f"{header}\n{rows}")
     _, err = shell(command, tmp_path / "plays.csv", "--user", 0, "--item", 2, "--iterations", 1)
@@ -280,7 +280,7 @@ def context_of(command: str) -> typer.Context:
         ("fit", "say timestamp=... or separator=';'.", "say --time or --separator ';'."),
         ("fit", "say duplicates='last', 'sum' or 'mean'", "say --duplicates last, 'sum' or 'mean'"),
         ("fit", "say header=False, not header=True", "say --no-header, not --header"),
-        ("fit", "timestamp=None ignores the column", "--time '' leaves the column out"),
+        ("fit", "timestamp=None ignores the column", "--time '' ignores the column"),
         ("fit", "set quote=None or bad_lines='skip'", "set --quote '' or --bad-lines skip"),
         ("fit", "set newlines_in_values=True", "set --newlines-in-values"),
         ("fit", "say title=... with a name", "say --titles with a name"),

@@ -1,4 +1,4 @@
-"""Repeated cells, against a dictionary of Python."""
+"""Repeated cells, compared to a dictionary."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find(cells: list[tuple[int, int]]) -> Repeat | None:
 @pytest.mark.slow
 @settings(max_examples=200)
 @given(CELLS, st.sampled_from([1, 2, 3]))
-def test_finds_the_first_repeat_with_and_without_the_kernel(cells: list[tuple[int, int]], threads: int) -> None:
+def test_first_repeat_with_and_without_kernel(cells: list[tuple[int, int]], threads: int) -> None:
     expected = twin(cells)
     assert find(cells) == expected
     with pytest.MonkeyPatch.context() as patch:
@@ -38,7 +38,7 @@ def test_finds_the_first_repeat_with_and_without_the_kernel(cells: list[tuple[in
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", [1, 777_777, 1_199_999])
-def test_finds_a_single_repeat_among_many_cells(place: int) -> None:
+def test_single_repeat_among_many_cells(place: int) -> None:
     cells = np.random.default_rng(0).permutation(4_000_000)[:1_200_000]
     cells[place] = cells[0]
     rows, columns = (cells // 2000).astype(np.int32), (cells % 2000).astype(np.int32)

@@ -1,4 +1,4 @@
-"""One rule for ids everywhere: another type than the model's is an error, an unknown id is a cold start."""
+"""Everywhere, an id of another type than the model's is an error, and an unknown id is a cold start."""
 
 from __future__ import annotations
 
@@ -142,9 +142,7 @@ def test_an_id_of_another_type_is_an_error(model: hs.ALS, as_strings: bool, what
 
 
 @pytest.mark.parametrize(("what", "door"), DOORS)
-def test_an_unknown_id_of_the_right_type_is_a_cold_start(
-    model: hs.ALS, as_strings: bool, what: str, door: Callable
-) -> None:
+def test_unknown_id_of_right_type_is_cold_start(model: hs.ALS, as_strings: bool, what: str, door: Callable) -> None:
     new = {"user": NEW_USER, "item": NEW_ITEM}[what]
     door(model, *known(as_strings), str(new) if as_strings else new)
 
@@ -156,7 +154,7 @@ def test_a_missing_id_is_an_error(model: hs.ALS, as_strings: bool, what: str, do
 
 
 @pytest.mark.parametrize(("what", "door"), WHERE_UNKNOWN_RAISES.values(), ids=WHERE_UNKNOWN_RAISES)
-def test_where_ids_have_to_be_known_both_errors_are_distinguished(
+def test_unknown_id_and_id_of_another_type_are_different_errors(
     model: hs.ALS, as_strings: bool, what: str, door: Callable
 ) -> None:
     with pytest.raises(DataError, match=message(as_strings, what)):
@@ -177,7 +175,7 @@ class Code(StrEnum):
     ],
     ids=repr,
 )
-def test_an_id_is_found_in_whatever_form_it_comes(as_strings: bool, form: Any) -> None:
+def test_equal_ids_of_other_types_are_found(as_strings: bool, form: Any) -> None:
     model, (users, items) = fitted(as_strings), known(as_strings)
     one = users[0]
     np.testing.assert_array_equal(model.predict(form, items), model.predict([one], items))
@@ -194,7 +192,7 @@ def test_an_id_is_found_in_whatever_form_it_comes(as_strings: bool, form: Any) -
 
 
 @pytest.mark.parametrize("column", [np.array, pd.Series, pl.Series, pa.array, list], ids=lambda make: make.__module__)
-def test_floats_fit_and_ask_as_the_integers_that_they_are(column: Callable) -> None:
+def test_integral_floats_equal_integers(column: Callable) -> None:
     as_floats = hs.Interactions.from_arrays(np.array(USERS, float), column(np.array(ITEMS, float)), VALUES)
     model = hs.ALS(hs.Explicit(biases=False), rank=2, iterations=2, random_state=0).fit(as_floats)
     assert model.users_ == fitted(False).users_
@@ -218,7 +216,7 @@ def test_floats_fit_and_ask_as_the_integers_that_they_are(column: Callable) -> N
     ],
     ids=["users", "exclude", "candidates", "predict", "similar_users", "fold_in", "positions"],
 )
-def test_integers_of_128_bits_are_looked_up(door: Callable, kind: Any) -> None:
+def test_128_bit_integers_are_found(door: Callable, kind: Any) -> None:
     model = hs.ALS(hs.Implicit(), rank=2, iterations=2, random_state=0).fit(pairs(USERS, ITEMS))
     wide = pl.Series([1, 2], dtype=kind), pl.Series([10, 30], dtype=kind)
     np.testing.assert_array_equal(door(model, *wide), door(model, [1, 2], [10, 30]))
@@ -230,7 +228,7 @@ def test_a_bool_is_not_an_integer(true: Any) -> None:
         fitted(False).recommend(true)
 
 
-def test_one_id_of_another_type_among_many_is_found() -> None:
+def test_error_for_one_id_of_another_type_among_many() -> None:
     model = fitted(False)
     with pytest.raises(DataError, match=r"user id 'x' is a string"):
         model.recommend([*range(1000), "x"])
@@ -238,7 +236,7 @@ def test_one_id_of_another_type_among_many_is_found() -> None:
         model.recommend(1, exclude=pd.Series([*range(1000), "x"]))
 
 
-def test_a_model_of_several_types_of_ids_takes_each_of_them() -> None:
+def test_model_with_ids_of_several_types() -> None:
     model = hs.Popularity().fit(hs.Interactions.from_arrays([1, "1", "b"], ["x", "y", "x"]))
     assert model.recommend([1, "1", 2, "c"], n=2).counts.tolist() == [1, 1, 2, 2]
     with pytest.raises(
@@ -250,7 +248,7 @@ def test_a_model_of_several_types_of_ids_takes_each_of_them() -> None:
 # Users of interactions
 
 
-def test_recommend_takes_the_distinct_users_of_interactions_in_their_order(model: hs.ALS, as_strings: bool) -> None:
+def test_recommend_for_distinct_users_of_interactions(model: hs.ALS, as_strings: bool) -> None:
     three, one, new = ("3", "1", "9") if as_strings else (3, 1, 9)
     users, items = [three, new, three, one], table(as_strings)[1][:4]
     frame = pd.DataFrame({"user": users, "item": items})
@@ -272,12 +270,12 @@ def test_recommend_takes_the_distinct_users_of_interactions_in_their_order(model
         np.testing.assert_array_equal(found.scores, expected.scores)
 
 
-def test_recommend_leaves_out_users_that_interactions_name_but_do_not_have(model: hs.ALS, as_strings: bool) -> None:
+def test_recommend_skips_users_without_interactions(model: hs.ALS, as_strings: bool) -> None:
     data = hs.Interactions.from_arrays(*table(as_strings)).subset([4, 0])
     assert model.recommend(data).user_ids.tolist() == (["3", "1"] if as_strings else [3, 1])
 
 
-def test_recommend_of_a_series_or_a_list_keeps_every_entry() -> None:
+def test_recommend_keeps_repeated_users() -> None:
     for ids in (
         [2, 1, 2],
         pd.Series([2, 1, 2], index=[7, 8, 9]),
@@ -289,18 +287,18 @@ def test_recommend_of_a_series_or_a_list_keeps_every_entry() -> None:
     assert fitted(False).recommend([]).positions.shape == (0, 3)
 
 
-def test_recommend_takes_the_keys_of_a_mapping_from_users() -> None:
+def test_recommend_for_keys_of_mapping() -> None:
     assert fitted(False).recommend({2: [10], 9: []}).user_ids.tolist() == [2, 9]
 
 
-def test_recommend_of_what_is_no_list_of_users_says_what_to_give() -> None:
+def test_recommend_error_for_invalid_users() -> None:
     with pytest.raises(DataError, match=r"users is a sparse matrix: .* fold_in\(matrix\).recommend\(\)"):
         fitted(False).recommend(sparse.csr_array(np.eye(3)))
     with pytest.raises(DataError, match=r"the item ids in exclude must have one dimension, not the shape \(1, 2\)"):
         fitted(False).recommend(1, exclude=pd.DataFrame({"item": [10], "price": [1.0]}))
 
 
-def test_recommend_of_a_frame_without_users_names_its_columns() -> None:
+def test_recommend_error_for_dataframe_without_users() -> None:
     with pytest.raises(DataError, match="the table has no column 'user', but 'who', 'item': give the column"):
         fitted(False).recommend(pd.DataFrame({"who": [1], "item": [10]}))
 
@@ -311,7 +309,7 @@ def test_recommend_of_a_frame_without_users_names_its_columns() -> None:
 @pytest.mark.parametrize("candidates", [[], (), np.array([]), np.array([], dtype=np.int64), [90], [90, 91]], ids=repr)
 @pytest.mark.parametrize("users", [[1], [1, 2, 9], []], ids=repr)
 @pytest.mark.parametrize("exclude_seen", [False, True])
-def test_no_candidate_gives_empty_lists(candidates: Any, users: list, exclude_seen: bool) -> None:
+def test_empty_candidates_give_empty_lists(candidates: Any, users: list, exclude_seen: bool) -> None:
     for each in (fitted(False), hs.Popularity().fit(pairs(USERS, ITEMS))):
         lists = each.recommend(users, candidates=candidates, exclude_seen=exclude_seen)
         assert lists.user_ids.tolist() == users
@@ -324,13 +322,13 @@ def test_no_candidate_gives_empty_lists(candidates: Any, users: list, exclude_se
 
 
 @pytest.mark.parametrize("candidates", [{}, {1: []}, {1: [90], 9: []}, {2: np.array([])}], ids=repr)
-def test_no_candidate_of_ones_own_gives_empty_lists(candidates: dict) -> None:
+def test_empty_candidates_per_user_give_empty_lists(candidates: dict) -> None:
     lists = fitted(False).recommend([1, 2, 9], candidates=candidates)
     assert lists.counts.tolist() == [0, 0, 0]
     assert list(lists) == [(1, []), (2, []), (9, [])]
 
 
-def test_excluding_everything_gives_empty_lists() -> None:
+def test_excluding_all_items_gives_empty_lists() -> None:
     assert fitted(False).recommend([1, 9], exclude=[10, 20, 30]).counts.tolist() == [0, 0]
 
 
@@ -343,7 +341,7 @@ def of_strangers(what: str) -> hs.Interactions:
 
 @pytest.mark.parametrize("what", ["user", "item"])
 @pytest.mark.parametrize("metric", ["ndcg", "rmse"])
-def test_evaluate_raises_where_no_user_or_no_item_is_known(what: str, metric: str) -> None:
+def test_evaluate_error_without_known_users_or_items(what: str, metric: str) -> None:
     expected = rf"no {what} of the test set is known to the model: {what} ids are such as 77?, .* such as 10?;"
     with pytest.raises(DataError, match=expected):
         hs.evaluate(fitted(False), of_strangers(what), metric)
@@ -355,19 +353,19 @@ def test_evaluate_raises_where_no_user_or_no_item_is_known(what: str, metric: st
 
 @pytest.mark.parametrize("what", ["user", "item"])
 @pytest.mark.parametrize("update", [False, True])
-def test_evaluate_stream_raises_where_no_user_or_no_item_is_known(what: str, update: bool) -> None:
+def test_evaluate_stream_error_without_known_users_or_items(what: str, update: bool) -> None:
     with pytest.raises(DataError, match=f"no {what} of the test set is known to the model"):
         hs.evaluate_stream(fitted(False), of_strangers(what), update=update)
 
 
-def test_evaluate_looks_at_the_ids_that_have_interactions() -> None:
+def test_evaluate_ignores_ids_without_interactions() -> None:
     whole = pairs([1, 2, 7, 8], [30, 10, 77, 78])
     with pytest.raises(DataError, match="no user of the test set is known"):
         hs.evaluate(fitted(False), whole.subset([2, 3]))  # whose vocabularies hold known ids
     assert hs.evaluate(fitted(False), whole).n_scored == 4
 
 
-def test_candidates_of_evaluate_may_come_in_any_form_of_their_ids() -> None:
+def test_evaluate_candidates_of_equal_ids() -> None:
     model, test = fitted(True), pairs(["1", "2"], ["30", "10"])
     expected = hs.evaluate(model, test, candidates={"1": ["30", "10"], "2": ["10", "99"]})
     found = hs.evaluate(model, test, candidates={b"1": [b"30", np.str_("10")], "2": np.array([b"10", b"99"])})
@@ -379,7 +377,7 @@ def test_candidates_of_evaluate_may_come_in_any_form_of_their_ids() -> None:
 
 @pytest.mark.parametrize("side", ["user", "item"])
 @pytest.mark.parametrize("others", [0, 2])
-def test_features_of_ids_of_another_type_are_refused_by_fit(as_strings: bool, side: str, others: int) -> None:
+def test_fit_error_for_feature_ids_of_another_type(as_strings: bool, side: str, others: int) -> None:
     ids = known(as_strings)[side == "item"][:others]
     given = {f"{side}_features": features(side, [*ids, of_another_type(as_strings, side)])}
     data = hs.Interactions.from_arrays(*table(as_strings))
@@ -388,7 +386,7 @@ def test_features_of_ids_of_another_type_are_refused_by_fit(as_strings: bool, si
             estimator.fit(data, **given)
 
 
-def test_features_of_ids_of_another_type_are_refused_by_fold_in(as_strings: bool) -> None:
+def test_fold_in_error_for_feature_ids_of_another_type(as_strings: bool) -> None:
     data = hs.Interactions.from_arrays(*table(as_strings))
     item, new = known(as_strings)[1][0], "9" if as_strings else 9
     for estimator in (hs.ALS(rank=2, iterations=1), hs.BayesianALS(rank=2, iterations=3, burn_in=1)):
@@ -398,20 +396,20 @@ def test_features_of_ids_of_another_type_are_refused_by_fold_in(as_strings: bool
             model.fold_in({new: {item: 1.0}}, user_features=features("user", [new, 9 if as_strings else "9"]))
 
 
-def test_users_who_are_folded_in_may_have_ids_of_any_type(model: hs.ALS, as_strings: bool) -> None:
+def test_fold_in_users_with_ids_of_any_type(model: hs.ALS, as_strings: bool) -> None:
     item = known(as_strings)[1][0]
     expected = model.fold_in({"9" if as_strings else 9: {item: 4.0}}).user_factors_
     for user in ("session", 7, ("a", 1), 2.5):
         np.testing.assert_array_equal(model.fold_in({user: {item: 4.0}}).user_factors_, expected)
 
 
-def test_a_start_from_a_model_of_other_ids_is_refused(model: hs.ALS, as_strings: bool) -> None:
+def test_error_for_warm_start_with_other_id_types(model: hs.ALS, as_strings: bool) -> None:
     data = hs.Interactions.from_arrays(*table(not as_strings))
     with pytest.raises(DataError, match="but the known user ids are"):
         hs.BayesianALS(rank=2, iterations=3, burn_in=1, init=model).fit(data)
 
 
-def test_factors_and_interactions_of_other_ids_are_refused(as_strings: bool) -> None:
+def test_error_for_factors_and_interactions_with_other_id_types(as_strings: bool) -> None:
     users, items = (sorted(set(ids)) for ids in table(not as_strings)[:2])
     factors = np.ones((3, 2)), np.ones((3, 2))
     with pytest.raises(DataError, match="but the known user ids are"):
@@ -420,7 +418,7 @@ def test_factors_and_interactions_of_other_ids_are_refused(as_strings: bool) -> 
         )
 
 
-def test_interactions_are_not_renumbered_by_ids_of_another_type(as_strings: bool) -> None:
+def test_rebased_error_for_ids_of_another_type(as_strings: bool) -> None:
     data, others = (hs.Interactions.from_arrays(*table(strings)) for strings in (as_strings, not as_strings))
     with pytest.raises(DataError, match=r"user id '?1'? is .* but the known user ids are"):
         data.rebased(users=others.users)
@@ -433,7 +431,7 @@ def test_interactions_are_not_renumbered_by_ids_of_another_type(as_strings: bool
 
 
 @pytest.mark.parametrize("metric", [precision, hs.metrics.recall, hs.metrics.ndcg, hs.metrics.hit_rate])
-def test_lists_of_another_type_than_what_is_relevant_are_no_misses(metric: Callable) -> None:
+def test_metrics_error_for_ids_of_another_type(metric: Callable) -> None:
     assert metric([[1, 2]], [[3]]) == 0
     with pytest.raises(
         DataError, match=r"id in recommended '1' is a string, but the known ids are integers such as 1"
@@ -446,7 +444,7 @@ def test_lists_of_another_type_than_what_is_relevant_are_no_misses(metric: Calla
     assert metric([[1.0, 2.0]], [[1]], 1) == metric([[1, 2]], [[1]], 1) == 1
 
 
-def test_lists_of_another_type_than_the_catalogue_are_refused() -> None:
+def test_catalogue_metrics_error_for_ids_of_another_type() -> None:
     data = pairs(USERS, ITEMS)
     for measure in (lambda: coverage([["10"]], data.items), lambda: novelty([["10"]], data)):
         with pytest.raises(
@@ -458,7 +456,7 @@ def test_lists_of_another_type_than_the_catalogue_are_refused() -> None:
 # Files, and incremental updates
 
 
-def test_a_loaded_model_keeps_the_rule(model: hs.ALS, as_strings: bool, tmp_path: Path) -> None:
+def test_loaded_model_checks_id_types(model: hs.ALS, as_strings: bool, tmp_path: Path) -> None:
     model.save(tmp_path / "m.halfstep")
     loaded = hs.load(tmp_path / "m.halfstep")
     with pytest.raises(DataError, match=message(as_strings, "user")):
@@ -466,7 +464,7 @@ def test_a_loaded_model_keeps_the_rule(model: hs.ALS, as_strings: bool, tmp_path
     assert loaded.recommend(np.bytes_(b"1") if as_strings else 1.0).user_ids.tolist() == ["1" if as_strings else 1]
 
 
-def test_what_was_learned_incrementally_keeps_the_rule(model: hs.ALS, as_strings: bool) -> None:
+def test_updated_model_checks_id_types(model: hs.ALS, as_strings: bool) -> None:
     new_user, new_item = ("9", "90") if as_strings else (9, 90)
     model.partial_fit(pairs([new_user], [new_item]))
     assert model.recommend(new_user, exclude_seen=False).user_ids.tolist() == [new_user]
@@ -477,7 +475,7 @@ def test_what_was_learned_incrementally_keeps_the_rule(model: hs.ALS, as_strings
     assert len(model.interactions_) == len(VALUES) + 1
 
 
-def test_a_sparse_matrix_has_integers_for_ids() -> None:
+def test_ids_of_sparse_matrix_are_integers() -> None:
     model = hs.ALS(hs.Explicit(biases=False), rank=2, iterations=1, random_state=0).fit(sparse.csr_array(np.eye(3)))
     with pytest.raises(DataError, match="user id '0' is a string, but the known user ids are integers such as 0"):
         model.recommend("0")

@@ -1,4 +1,4 @@
-"""Tables, arrays and sparse matrices to interactions and back, and all that is refused on the way."""
+"""Conversion of tables, arrays and sparse matrices to interactions and back, and its errors."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_from_arrays() -> None:
     assert data.timestamps.dtype == np.int64
 
 
-def test_left_out_columns() -> None:
+def test_optional_columns() -> None:
     data = Interactions.from_arrays([1, 2], ["a", "a"])
     assert data.values.tolist() == [1.0, 1.0]
     assert data.values.strides == (0,)  # all of them in the memory of one
@@ -93,7 +93,7 @@ def test_from_frame_of_any_library(make: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("make", FRAMES, ids=FRAME_NAMES)
-def test_columns_of_the_default_names_are_used_unless_left_out(make: Callable[..., Any]) -> None:
+def test_default_columns_are_used_unless_none(make: Callable[..., Any]) -> None:
     assert_is_the_table(Interactions.from_frame(make(COLUMNS)))
     bare = Interactions.from_frame(make(COLUMNS), value=None, timestamp=None, weight=None)
     assert (bare.values.tolist(), bare.has_values) == ([1.0] * 4, False)
@@ -148,7 +148,7 @@ IN_PARIS = dt.datetime(2020, 1, 1, 13, tzinfo=PARIS)
     ],
     ids=repr,
 )
-def test_timestamps_of_instants(timestamp: Any) -> None:
+def test_timestamps_of_datetimes(timestamp: Any) -> None:
     data = Interactions.from_arrays([1], [2], timestamps=[timestamp])
     assert data.timestamps.dtype == np.dtype("datetime64[us]")
     assert data.timestamps[0] == NOON
@@ -172,7 +172,7 @@ def test_timestamps_of_typed_columns(column: Any) -> None:
     assert data.timestamps[0] == NOON
 
 
-def test_dates_are_midnights() -> None:
+def test_dates_become_midnight() -> None:
     for column in ([dt.date(2020, 1, 1)], pl.Series([dt.date(2020, 1, 1)]), ["2020-01-01"]):
         data = Interactions.from_arrays([1], [2], timestamps=column)
         assert data.timestamps[0] == np.datetime64("2020-01-01T00:00:00")
@@ -219,7 +219,7 @@ def test_numeric_timestamps_stay_numbers(column: Any, dtype: type) -> None:
         (np.array([1, 2], dtype="timedelta64[s]"), 0, "not a number"),
     ],
 )
-def test_timestamps_that_do_not_parse(column: Any, row: int, fault: str) -> None:
+def test_invalid_timestamps(column: Any, row: int, fault: str) -> None:
     with pytest.raises(DataError, match=rf"the timestamp in row {row} \(counted from 0\) is .*{fault}"):
         Interactions.from_arrays([1, 2], [1, 2], timestamps=column)
 
@@ -228,7 +228,7 @@ def test_timestamps_that_do_not_parse(column: Any, row: int, fault: str) -> None
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite(bad: float) -> None:
+def test_error_for_values_that_are_not_finite(bad: float) -> None:
     fault = rf"the value in row 2 \(counted from 0\) is {bad}: not a finite number; drop or correct such rows"
     for make in (list, np.array, pd.Series, pl.Series):
         with pytest.raises(DataError, match=fault):
@@ -248,8 +248,10 @@ def test_values_that_are_not_finite(bad: float) -> None:
         (np.array([1, 2, 3, 4j]), 0, ".*1.*"),
     ],
 )
-def test_values_that_are_no_numbers(values: Any, row: int, shown: str) -> None:
-    fault = rf"the value in row {row} \(counted from 0\) is {shown}: not a number; drop or correct such rows, or convert"
+def test_error_for_values_that_are_not_numbers(values: Any, row: int, shown: str) -> None:
+    fault = (
+        rf"the value in row {row} \(counted from 0\) is {shown}: not a number; drop or correct such rows, or convert"
+    )
     with pytest.raises(DataError, match=fault):
         some_data(value=values)
 
@@ -261,7 +263,7 @@ def test_null_values_of_frames() -> None:
 
 
 def test_bad_weights() -> None:
-    with pytest.raises(DataError, match=r"the weight in row 1 .* is -0.5: a weight is at least 0; leave out what"):
+    with pytest.raises(DataError, match=r"the weight in row 1 .* is -0.5: weights are at least 0; drop interactions"):
         some_data(weight=[0, -0.5, 1, 1])
     with pytest.raises(DataError, match=r"the weight in row 3 .* is nan: not a finite number"):
         some_data(weight=[0, 1, 1, np.nan])
@@ -299,7 +301,7 @@ def test_repeated_column_names() -> None:
         pd.DataFrame([[1, 2]], columns=["user", "user"]),
         pa.table([[1], [2]], names=["user", "user"]),
     ):
-        with pytest.raises(DataError, match="'user' 2 times: rename the columns, so that each has one name"):
+        with pytest.raises(DataError, match="'user' 2 times: give each column another name"):
             Interactions.from_frame(frame)
 
 
@@ -339,12 +341,12 @@ def test_errors_about_a_row_can_be_pickled() -> None:
 
 
 @pytest.mark.parametrize("data", [np.eye(2), [(1, 2)], None, "ratings.csv", pd.Series([1])], ids=repr)
-def test_what_is_no_data(data: Any) -> None:
+def test_error_for_other_types_of_data(data: Any) -> None:
     with pytest.raises(
-        DataError, match=r"cannot take .*: give Interactions, a SciPy sparse matrix .* or a dataframe"
+        DataError, match=r"is not supported: give Interactions, a SciPy sparse matrix .* or a dataframe"
     ):
         as_interactions(data)
-    with pytest.raises(DataError, match=r"expected a table .* arrays and lists are for Interactions.from_arrays"):
+    with pytest.raises(DataError, match=r"expected a table .* pass arrays and lists to Interactions.from_arrays"):
         Interactions.from_frame(data)
     with pytest.raises(DataError, match=r"takes a two-dimensional SciPy sparse matrix, not .* convert a dense one"):
         Interactions.from_sparse(data)
@@ -353,7 +355,7 @@ def test_what_is_no_data(data: Any) -> None:
 # --- duplicates -----------------------------------------------------------------------------------
 
 
-def test_duplicates_are_an_error_unless_said() -> None:
+def test_duplicates_are_errors_by_default() -> None:
     fault = r"in row 3 .* is \('eve', 10\): the same as in row 1, one of 2 repeats; set duplicates='last', 'sum'"
     with pytest.raises(DataError, match=fault):
         Interactions.from_arrays(["adam", "eve", "adam", "eve", "adam"], [10, 10, 20, 10, 10])
@@ -364,7 +366,7 @@ def test_duplicates_are_an_error_unless_said() -> None:
 @pytest.mark.parametrize(
     ("how", "value", "weight"), [("last", 3.0, 7.0), ("sum", 9.0, 21.0), ("mean", 3.0, 7.0)], ids=str
 )
-def test_merged_duplicates_take_the_place_of_the_latest(how: Any, value: float, weight: float) -> None:
+def test_merged_duplicates_have_the_position_of_the_latest(how: Any, value: float, weight: float) -> None:
     data = Interactions.from_arrays(
         [1, 9, 1, 8, 1],
         [2, 2, 2, 2, 2],
@@ -380,14 +382,14 @@ def test_merged_duplicates_take_the_place_of_the_latest(how: Any, value: float, 
 
 
 @pytest.mark.parametrize("timestamps", [None, [7, 7, 7]], ids=["no time", "ties"])
-def test_last_is_by_the_order_given_without_a_later_time(timestamps: Any) -> None:
+def test_ties_of_timestamps_keep_the_last(timestamps: Any) -> None:
     data = Interactions.from_arrays([1, 1, 2], [1, 1, 1], [5, 6, 7], timestamps, duplicates="last")
     assert data.values.tolist() == [6.0, 7.0]
 
 
 @pytest.mark.slow
 @given(cells, st.sampled_from(["last", "sum", "mean"]), st.booleans())
-def test_merging_against_a_plain_loop(pairs: list[tuple[int, int]], how: Any, timed: bool) -> None:
+def test_merging_equals_plain_loop(pairs: list[tuple[int, int]], how: Any, timed: bool) -> None:
     values = [float(3 * k % 7) for k in range(len(pairs))]
     times = [k % 3 for k in range(len(pairs))] if timed else [0] * len(pairs)
     data = Interactions.from_arrays(*zip(*pairs, strict=True), values, times if timed else None, duplicates=how)
@@ -408,7 +410,7 @@ def test_merging_against_a_plain_loop(pairs: list[tuple[int, int]], how: Any, ti
 
 
 @given(cells)
-def test_orientations_hold_every_entry_once_and_sorted(pairs: list[tuple[int, int]]) -> None:
+def test_orientations_have_all_cells_sorted(pairs: list[tuple[int, int]]) -> None:
     data = Interactions.from_arrays(*zip(*dict.fromkeys(pairs), strict=True))
     sides = (data.user_positions, data.item_positions)
     for pattern, (rows, columns), n_rows in (
@@ -422,14 +424,14 @@ def test_orientations_hold_every_entry_once_and_sorted(pairs: list[tuple[int, in
         assert pattern.indptr[0] == 0
 
 
-def test_orientations_and_counts_are_built_once() -> None:
+def test_orientations_and_counts_are_cached() -> None:
     data = some_data()
     assert data.by_user is data.by_user
     assert data.by_item is data.by_item
     assert data.user_counts is data.user_counts
 
 
-def test_counts_are_of_cells_whatever_their_values() -> None:
+def test_counts_do_not_depend_on_values() -> None:
     data = some_data()
     assert data.user_counts.tolist() == [1, 1, 2]
     assert data.item_counts.tolist() == [2, 1, 1]
@@ -449,7 +451,7 @@ def test_from_sparse(make: Callable[..., Any]) -> None:
     np.testing.assert_array_equal(data.to_sparse().toarray(), matrix.toarray())
 
 
-def test_explicit_zeros_are_observations_both_ways() -> None:
+def test_explicit_zeros_are_observed_cells() -> None:
     matrix = sp.csr_array((np.array([0.0, 3.0]), np.array([1, 0]), np.array([0, 1, 2])), shape=(2, 2))
     data = Interactions.from_sparse(matrix)
     assert len(data) == 2
@@ -497,7 +499,7 @@ def test_bad_sparse_matrices() -> None:
 # --- derived --------------------------------------------------------------------------------------
 
 
-def test_subset_keeps_vocabularies_titles_and_the_order_asked_for() -> None:
+def test_subset_keeps_vocabularies_titles_and_order() -> None:
     data = dataclasses.replace(some_data(), item_titles={20: "Alien"})
     part = data.subset([3, 0])
     assert part.users is data.users
@@ -525,8 +527,8 @@ def test_empty_subset(rows: Any) -> None:
     [
         ([0, 4], "there is no row 4: rows are numbered 0 to 3"),
         ([-1], "there is no row -1"),
-        ([1, 1], "row 1 is chosen twice, but a cell is observed once: .* by with_weights"),
-        ([True, False], "2 marks for 4 interactions: give one for each"),
+        ([1, 1], "row 1 is selected twice: .* by with_weights"),
+        ([True, False], "a mask of 2 rows for 4 interactions"),
         ([0.5], r"of int or bool, not float64 of shape \(1,\)"),
         ([[0]], r"must be one-dimensional, of int or bool, not int64 of shape \(1, 1\)"),
     ],
@@ -536,7 +538,7 @@ def test_bad_subsets(rows: Any, fault: str) -> None:
         some_data().subset(rows)
 
 
-def test_other_values_and_weights_leave_the_cells_and_their_orientations() -> None:
+def test_with_values_and_with_weights_keep_orientations() -> None:
     data = some_data()
     pattern, counts = data.by_user, data.item_counts
     signs = data.with_values(np.sign(data.values))
@@ -553,7 +555,7 @@ def test_other_values_and_weights_leave_the_cells_and_their_orientations() -> No
         data.with_weights([1])
 
 
-def test_interactions_pass_through() -> None:
+def test_as_interactions_returns_interactions_unchanged() -> None:
     data = some_data()
     assert as_interactions(data) is data
 
@@ -568,10 +570,10 @@ def test_repr() -> None:
     )
 
 
-class TestFramesOfOddKinds:
+class TestUnusualDataframes:
     @pytest.mark.parametrize("n", [10, 12_000])
     def test_dictionaries_of_arrow_in_pandas(self, n: int) -> None:
-        """Short and long columns: strings of 10,000 rows or more are encoded by the dataframe library."""
+        """Strings of 10,000 rows or more are encoded by the dataframe's library."""
 
         def dictionary(values: list[Any]) -> Any:
             return pd.Series(pd.arrays.ArrowExtensionArray(pa.array(values).dictionary_encode()))  # type: ignore[attr-defined]
@@ -605,13 +607,13 @@ class TestFramesOfOddKinds:
             assert getattr(data, f"{role}_ids").tolist() == column
 
     @pytest.mark.parametrize("kind", [pl.Int128, pl.UInt128, pl.UInt64, pl.Decimal(38, 0)])
-    def test_wide_numbers(self, kind: Any) -> None:
+    def test_128_bit_integers(self, kind: Any) -> None:
         numbers = pl.Series([3, 1, 2], dtype=kind)
         data = Interactions.from_frame(pl.DataFrame(dict.fromkeys(COLUMNS, numbers)))
         assert data.user_ids.tolist() == data.values.tolist() == data.weights.tolist() == [3, 1, 2]
         assert data.timestamps.tolist() == [3, 1, 2]
 
-    def test_integers_beyond_64_bits_are_ids_like_any_others(self) -> None:
+    def test_integers_beyond_64_bits_as_ids(self) -> None:
         wide = pl.Series([2**100, 1], dtype=pl.Int128)
         data = Interactions.from_frame(pl.DataFrame({"user": wide, "item": [1, 2], "value": wide}))
         assert data.user_ids.tolist() == [2**100, 1]
@@ -656,7 +658,7 @@ RECORDS = np.array(
 
 
 class OnlyAnArray:
-    """Something that exports Arrow data as a single array, and nothing else."""
+    """An object that only exports Arrow data as a single array."""
 
     def __arrow_c_array__(self, requested_schema: Any = None) -> Any:
         return pa.RecordBatch.from_pylist(ROWS).__arrow_c_array__(requested_schema)
@@ -682,16 +684,16 @@ TABLES: dict[str, Callable[[], Any]] = {
 }
 
 
-class TestTablesOfOtherKinds:
+class TestOtherTables:
     @pytest.mark.parametrize("make", TABLES.values(), ids=list(TABLES))
-    def test_are_taken_like_dataframes(self, make: Callable[[], Any]) -> None:
+    def test_equal_dataframes(self, make: Callable[[], Any]) -> None:
         assert_is_the_table(Interactions.from_frame(make()))
         assert_is_the_table(as_interactions(make()))
         renamed = Interactions.from_frame(make(), user="item", item="user", value=None)
         assert renamed.user_ids.tolist() == COLUMNS["item"]
         assert not renamed.has_values
 
-    def test_of_arrow_go_through_polars_where_pyarrow_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_arrow_is_read_by_polars_without_pyarrow(self, monkeypatch: pytest.MonkeyPatch) -> None:
         found = tables.find_spec
         monkeypatch.setattr(tables, "find_spec", lambda name: None if name == "pyarrow" else found(name))
         data = Interactions.from_frame(OnlyAStream())
@@ -701,7 +703,7 @@ class TestTablesOfOtherKinds:
         with pytest.raises(DataError, match="reading a OnlyAStream requires PyArrow or Polars"):
             Interactions.from_frame(OnlyAStream())
 
-    def test_that_hold_no_columns_are_refused(self) -> None:
+    def test_error_without_columns(self) -> None:
         class Broken:
             def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
                 raise OSError("the connection was lost")
@@ -716,12 +718,12 @@ class TestTablesOfOtherKinds:
             ({}, "there is no column 'user'"),
             ({"user": "ann", "item": ["tea"]}, "the users must be an array"),
             ({"user": ["ann", "bob"], "item": ["tea"]}, "the columns differ in length"),
-            ([*ROWS, {"user": "eve", "item": 10}], r"row 4 \(counted from 0\) has no 'value', but other rows do"),
+            ([*ROWS, {"user": "eve", "item": 10}], r"row 4 \(counted from 0\) has no 'value', unlike other rows"),
         ):
             with pytest.raises(DataError, match=fault):
                 Interactions.from_frame(thing)
 
-    def test_that_were_read_to_their_end_are_empty(self) -> None:
+    def test_consumed_reader_is_empty(self) -> None:
         reader = pa.table(COLUMNS).to_reader()
         reader.read_all()
         with pytest.raises(DataError, match="the table is empty"):
@@ -731,7 +733,7 @@ class TestTablesOfOtherKinds:
 class TestTitles:
     TITLES: ClassVar[dict[Any, str]] = {10: "Ten", 20: "Twenty", 30: "Thirty"}
 
-    def test_of_a_column_are_the_first_of_each_item(self) -> None:
+    def test_of_column_are_first_of_each_item(self) -> None:
         items = [10, 20, 10, 30, 20, 30]
         titles = ["Ten", None, "Other", float("nan"), "Twenty", "Thirty"]
         frame = {"user": range(6), "item": items, "name": titles}
@@ -747,7 +749,7 @@ class TestTitles:
         assert data.item_titles == {item: f"No {item}" for item in COLUMNS["item"]}
         assert_is_the_table(dataclasses.replace(data, item_titles=None))
 
-    def test_of_a_mapping_or_a_second_table(self) -> None:
+    def test_of_mapping_or_second_table(self) -> None:
         for titles in (
             self.TITLES,
             {float(item): title for item, title in self.TITLES.items()},
@@ -761,11 +763,11 @@ class TestTitles:
             ):
                 assert data.item_titles == self.TITLES
 
-    def test_that_are_wrong_are_refused(self) -> None:
+    def test_error_for_invalid_titles(self) -> None:
         for titles, fault in (
             ({"10": "Ten"}, "item id in item_titles '10' is a string, but the known item ids are integers"),
             ({10: ["Ten"]}, r"the title of item 10 is \['Ten'\]: give a string"),
-            (pd.DataFrame({"title": ["Ten"]}), r"item_titles has the columns \['title'\]: give a table of ids"),
+            (pd.DataFrame({"title": ["Ten"]}), r"item_titles has only the columns \['title'\]: give a table of ids"),
             ("name", "there is no column 'name' for title"),
         ):
             with pytest.raises(DataError, match=fault):
@@ -776,7 +778,7 @@ class TestTitles:
         with pytest.raises(DataError, match=r"the columns differ in length .*2 titles"):
             Interactions.from_arrays([1], [10], item_titles=["a", "b"])
 
-    def test_are_kept_where_repeats_are_merged(self) -> None:
+    def test_are_kept_when_repeats_are_merged(self) -> None:
         data = Interactions.from_arrays([1, 1], [10, 10], item_titles=["Ten", "Other"], duplicates="last")
         assert data.item_titles == {10: "Ten"}
 

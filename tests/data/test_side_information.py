@@ -1,4 +1,4 @@
-"""What rows are linked to: bags, matrices, dataframes; in models that are fitted, folded in, saved and explained."""
+"""Side information of models that are fitted, folded in, saved and explained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from scipy.sparse import csr_array
 
 import halfstep as hs
-from halfstep.data.side_information import Given, bags
+from halfstep.data.side_information import SideInformation, bags
 from halfstep.errors import DataError
 
 GENRES = {"tea": "drink|hot", "milk": "drink", "rice": "food|hot", "fish": "food", "bread": "food"}
@@ -21,7 +21,7 @@ FRAMES = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "pyarrow": pa.table}
 
 @pytest.fixture(scope="module")
 def tastes() -> hs.Interactions:
-    """Ratings of 60 users who like drinks or food, and warm things or not; of the last item there are none."""
+    """Return ratings of 60 users who like drinks or food, warm or not; the last item has none."""
     rng = np.random.default_rng(0)
     items = list(GENRES)
     likes_food, likes_hot = rng.normal(size=60), rng.normal(size=60)
@@ -48,15 +48,15 @@ def sampler(**options) -> hs.BayesianALS:
     return hs.BayesianALS(rank=3, iterations=40, burn_in=10, random_state=0, **options)
 
 
-def test_a_bag_has_the_length_1() -> None:
+def test_implicit_features_have_unit_norm() -> None:
     data = hs.Interactions.from_arrays([0, 0, 0, 2], [5, 6, 7, 5])
     F = bags(data.by_user, data.n_items).toarray()
     np.testing.assert_allclose(F, [[3**-0.5] * 3, [1, 0, 0]])
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_numbers_are_standardised_and_categories_become_indicators(tastes: hs.Interactions, kind: str) -> None:
-    data, given = Given.read(tastes, genres(kind), "item")
+def test_numbers_are_standardized_and_categories_become_indicators(tastes: hs.Interactions, kind: str) -> None:
+    data, given = SideInformation.read(tastes, genres(kind), "item")
     order = [data.items.position(name) for name in GENRES]
     F = given.matrix.toarray()[order]
     names = given.columns[0].names
@@ -97,8 +97,8 @@ def test_bits_do_not_depend_on_threads(tastes: hs.Interactions) -> None:
 
 
 @pytest.mark.parametrize("split", ["subset", "by time", "at random"])
-def test_implicit_features_know_the_training_side_alone(split: str) -> None:
-    """The pairs that are held out may be others, with other values: not a bit changes, whatever was built before."""
+def test_implicit_features_do_not_depend_on_test_set(split: str) -> None:
+    """Other test sets do not change a bit, whatever is cached."""
     rng = np.random.default_rng(1)
     cells = rng.permutation(30 * 20)[:280]
     users, items = np.divmod(cells, 20)
@@ -127,8 +127,8 @@ def test_implicit_features_know_the_training_side_alone(split: str) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 2])
-def test_implicit_features_help_where_who_rates_what_says_something(seed: int) -> None:
-    """Few ratings with much noise, of users who rate what they like: features are many more than rows."""
+def test_implicit_features_improve_predictions(seed: int) -> None:
+    """Users rate what they like; ratings are few and noisy, and features are more than rows."""
     rng = np.random.default_rng(seed)
     taste, kind = rng.integers(2, size=400), rng.integers(2, size=60)
     match = taste[:, None] == kind
@@ -147,11 +147,11 @@ def test_implicit_features_help_where_who_rates_what_says_something(seed: int) -
     assert errors[1] < 0.98 * errors[0]
 
 
-def test_a_matrix_goes_by_position(tastes: hs.Interactions) -> None:
+def test_rows_of_matrix_belong_to_positions(tastes: hs.Interactions) -> None:
     F = csr_array(np.eye(len(tastes.items)))
     model = sampler().fit(tastes, item_features=F)
     assert np.isfinite(model.predict(tastes)).all()
-    with pytest.raises(DataError, match="has 4 rows, and there are 60 users"):
+    with pytest.raises(DataError, match="has 4 rows, but there are 60 users"):
         sampler().fit(tastes, user_features=F)
 
 
@@ -170,11 +170,11 @@ def test_users_are_folded_in_with_their_features(tastes: hs.Interactions) -> Non
         DataError, match="user id in user_features 7 is an integer, but the known user ids are strings such as 'new'"
     ):
         model.fold_in(history, user_features=strangers.assign(user=range(7, 7 + len(strangers))))
-    with pytest.raises(DataError, match="was fitted without any"):
+    with pytest.raises(DataError, match="was fitted without features"):
         sampler().fit(tastes).fold_in(history, user_features=strangers)
 
 
-def test_explanations_add_up_to_what_is_expected_of_a_user(tastes: hs.Interactions) -> None:
+def test_explanations_sum_to_prediction(tastes: hs.Interactions) -> None:
     told = pd.DataFrame({"user": tastes.users.ids, "warm": np.arange(60) % 2})
     model = sampler(implicit_features=True).fit(tastes, user_features=told, item_features=genres())
     user, item = tastes.users.position("u3"), model.items_.position("milk")
@@ -195,7 +195,7 @@ def test_explanations_add_up_to_what_is_expected_of_a_user(tastes: hs.Interactio
     assert why.score == model.predict("u3", ["milk"])[0]
 
 
-def test_a_file_keeps_the_link(tmp_path: Path, tastes: hs.Interactions) -> None:
+def test_file_contains_side_information(tmp_path: Path, tastes: hs.Interactions) -> None:
     told = pd.DataFrame({"user": tastes.users.ids, "warm": np.arange(60) % 2, "town": ["a|b", "b"] * 30})
     model = sampler(implicit_features=True).fit(tastes, user_features=told, item_features=genres())
     model.save(tmp_path / "m.halfstep")
@@ -212,47 +212,47 @@ def test_a_file_keeps_the_link(tmp_path: Path, tastes: hs.Interactions) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"item": ["tea"], "price": [np.inf]}, "feature 'price' has infinite entries"),
+        ({"item": ["tea"], "price": [np.inf]}, "feature 'price' has infinite values"),
         (
             {"item": [1], "price": [1.0]},
             "item id in item_features 1 is an integer, but the known item ids are strings",
         ),
         ({"item": ["tea", 1], "price": [1.0, 2.0]}, "item id in item_features 1 is an integer"),
         ({"item": ["salt"], "price": [1.0]}, "none of the items in item_features, such as 'salt', is in the data"),
-        ({"thing": ["tea"], "price": [1.0]}, "no column 'item' with the ids"),
+        ({"thing": ["tea"], "price": [1.0]}, "no column 'item' of ids"),
         ({"item": ["tea", "tea"], "price": [1.0, 2.0]}, "tea"),
         ({"item": ["tea"], "price": [[1.0]]}, "give numbers, or strings"),
     ],
 )
-def test_features_that_make_no_sense(tastes: hs.Interactions, given: dict, message: str) -> None:
+def test_error_for_invalid_features(tastes: hs.Interactions, given: dict, message: str) -> None:
     with pytest.raises(hs.errors.HalfstepError, match=message):
         sampler().fit(tastes, item_features=pd.DataFrame(given))
 
 
-def test_what_is_no_table_is_refused(tastes: hs.Interactions) -> None:
+def test_error_for_other_types_of_features(tastes: hs.Interactions) -> None:
     with pytest.raises(DataError, match="item_features is a dict"):
         sampler().fit(tastes, item_features={"item": ["tea"]})
 
 
-def test_equal_numbers_say_nothing() -> None:
-    """The mean of three times 0.1 is not 0.1: what is left by rounding must not be taken for a spread."""
+def test_constant_feature_is_zero() -> None:
+    """The mean of three times 0.1 is not 0.1, so that rounding errors may look like a standard deviation."""
     data = hs.Interactions.from_arrays(["a", "b", "c"], [1, 2, 3], [1.0, 2.0, 3.0])
     frame = pd.DataFrame({"user": ["a", "b", "c"], "age": [0.1, 0.1, 0.1]})
-    _, given = Given.read(data, frame, "user")
+    _, given = SideInformation.read(data, frame, "user")
     np.testing.assert_array_equal(given.matrix.toarray(), np.zeros((3, 1)))
-    others = given.of_others(hs.Vocabulary(["d"]), pd.DataFrame({"user": ["d"], "age": [0.2]}))
+    others = given.encode_others(hs.Vocabulary(["d"]), pd.DataFrame({"user": ["d"], "age": [0.2]}))
     np.testing.assert_allclose(others.matrix.toarray(), [[0.1]])
 
 
 @pytest.mark.parametrize("extreme", [1e300, 1e-300])
-def test_numbers_without_a_standard_deviation_are_refused(extreme: float) -> None:
+def test_error_for_numbers_without_standard_deviation(extreme: float) -> None:
     data = hs.Interactions.from_arrays(["a", "b"], [1, 2], [1.0, 2.0])
     frame = pd.DataFrame({"user": ["a", "b"], "age": [extreme, -extreme]})
-    with pytest.raises(DataError, match=r"'age' has entries such as .*: give it in other units"):
-        Given.read(data, frame, "user")
+    with pytest.raises(DataError, match=r"'age' has values such as .*: give it in other units"):
+        SideInformation.read(data, frame, "user")
 
 
-def test_an_id_with_two_rows_of_features_is_named(tastes: hs.Interactions) -> None:
+def test_error_for_repeated_id_of_features(tastes: hs.Interactions) -> None:
     twice = pd.concat([genres(), genres().iloc[:1]])
     with pytest.raises(DataError, match=r"the item id in item_features in row 5 .* is 'tea': a repeat; give each"):
         hs.ALS(rank=2).fit(tastes, item_features=twice)

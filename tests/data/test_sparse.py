@@ -1,4 +1,4 @@
-"""Every function that accepts a sparse matrix reads it correctly, or refuses it before compiled code reads it."""
+"""Every function that accepts a sparse matrix reads it correctly, or raises an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.stress import sparse_doors
 from benchmarks.stress.forged import FORMATS, cells_of, forge, made, random_dense
 from halfstep import metrics
 from halfstep.data import IndexLists, Interactions, Vocabulary
-from halfstep.data.side_information import Given
+from halfstep.data.side_information import SideInformation
 from halfstep.errors import DataError, ParameterError
 from halfstep.solver.top_n import best_columns, best_of_given
 
@@ -78,7 +78,7 @@ DOORS: dict[str, Callable[[Any, Any, Any], object]] = {
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("forged", [hole, too_wide, negative, cut_short], ids=lambda forged: forged.__name__)
-def test_every_function_refuses_forged_matrices(
+def test_error_of_every_function_for_forged_matrices(
     door: str, forged: Callable[[], Any], model: hs.ALS, with_features: hs.ALS
 ) -> None:
     with pytest.raises(DataError, match=r"is a csr_array of shape .* that is not valid"):
@@ -86,7 +86,7 @@ def test_every_function_refuses_forged_matrices(
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
-def test_forged_matrices_are_read_as_their_definition_says_or_refused(fmt: str) -> None:
+def test_forged_matrices_are_read_by_definition_or_errors(fmt: str) -> None:
     rng = np.random.default_rng(FORMATS.index(fmt))
     accepted = 0
     for number in range(150):
@@ -104,10 +104,10 @@ def test_forged_matrices_are_read_as_their_definition_says_or_refused(fmt: str) 
     assert accepted >= 30
 
 
-def test_an_index_beyond_the_width_names_its_place() -> None:
+def test_error_for_index_out_of_range() -> None:
     with pytest.raises(DataError, match=r"stored value 5 has the column index 900000, outside of 0 to 3"):
         hs.Interactions.from_sparse(too_wide())
-    with pytest.raises(DataError, match=r"its indptr falls after row 2, from 1000000"):
+    with pytest.raises(DataError, match=r"its indptr decreases after row 2, from 1000000"):
         hs.Interactions.from_sparse(hole())
 
 
@@ -135,7 +135,7 @@ def test_a_value_that_is_not_finite_names_ids() -> None:
         Interactions.from_sparse(matrix, users=list("abcd"), items=list("wxyz"))
 
 
-def test_complex_numbers_are_refused_and_booleans_taken() -> None:
+def test_error_for_complex_numbers_but_not_booleans() -> None:
     with pytest.raises(DataError, match=r"the value at user 0 \(row 0\), item 0 \(column 0\) is .*1\+0j"):
         Interactions.from_sparse(sp.csr_array(DENSE.astype(complex)))
     with pytest.raises(DataError, match="not a number"):
@@ -160,19 +160,19 @@ def test_padding_of_blocks_and_diagonals_is_not_observed(matrix: Any, model: hs.
     assert hs.evaluate(model, matrix, "recall", exclude_seen=False, resamples=2).n_scored == 3
 
 
-def test_slack_behind_the_last_row_is_not_read() -> None:
+def test_values_after_the_last_row_are_not_read() -> None:
     matrix = sp.csr_array(DENSE)
     matrix.indices, matrix.data = np.append(matrix.indices, [77, 99]), np.append(matrix.data, [np.nan, 8.0])
     assert len(Interactions.from_sparse(matrix)) == 6
 
 
-def test_matrices_too_large_for_positions_are_refused() -> None:
+def test_error_for_matrix_with_too_many_rows() -> None:
     matrix = sp.coo_array(([1.0], ([0], [2**40])), shape=(1, 2**41))
     with pytest.raises(DataError, match=r"the shape \(1, 2199023255552\): at most 2,147,483,647 rows and columns"):
         Interactions.from_sparse(matrix)
 
 
-def test_int64_indices_that_would_wrap_are_refused() -> None:
+def test_error_for_int64_indices_that_overflow() -> None:
     matrix = sp.csr_array(DENSE)
     matrix.indices = matrix.indices.astype(np.int64) + 2**32
     with pytest.raises(DataError, match=r"column index 4294967296, outside of 0 to 3"):
@@ -196,7 +196,7 @@ def test_an_empty_sparse_row_folds_in_as_a_user_without_history(model: hs.ALS) -
         model.fold_in(sp.csr_array(DENSE)[2, :3])
 
 
-def test_a_sparse_row_is_not_a_matrix_to_fit() -> None:
+def test_fit_error_for_sparse_row() -> None:
     with pytest.raises(DataError, match=r"csr_array of shape \(4,\)|coo_array of shape \(4,\)"):
         hs.ALS(rank=2).fit(sp.csr_array(DENSE)[2])
 
@@ -211,7 +211,7 @@ def test_features_in_any_format_are_the_same() -> None:
     dense = np.array([[1.0, 0], [0, 2], [0, 0], [3, 4]])
     data = Interactions.from_sparse(sp.csr_array(DENSE))
     for fmt in FORMATS:
-        _, given = Given.read(data, made(fmt, dense), "user")
+        _, given = SideInformation.read(data, made(fmt, dense), "user")
         np.testing.assert_array_equal(given.matrix.toarray(), dense)
         assert given.matrix.has_canonical_format
 
@@ -231,7 +231,7 @@ def test_positions_outside_of_the_vocabulary_never_become_interactions() -> None
 
 
 @pytest.mark.parametrize("indices", [[3, 1, 0, 2], [0, 4, 0, 2], [-1, 1, 0, 2]], ids=["falls", "high", "negative"])
-def test_lists_that_kernels_cannot_read_are_refused(indices: list[int]) -> None:
+def test_error_for_invalid_lists(indices: list[int]) -> None:
     lists = IndexLists(np.array([0, 2, 4]), np.array(indices, np.int32))
     P, Q, c = np.ones((2, 3)), np.ones((4, 3)), np.zeros(4)
     with pytest.raises(DataError, match="row 0 lists column"):
@@ -240,7 +240,7 @@ def test_lists_that_kernels_cannot_read_are_refused(indices: list[int]) -> None:
         best_of_given(P, Q, c, 2, given=lists)
 
 
-def test_a_column_that_a_list_repeats_is_left_out_or_ranked_once() -> None:
+def test_repeated_column_of_list_counts_once() -> None:
     rng = np.random.default_rng(0)
     P, Q, c = rng.normal(size=(3, 2)), rng.normal(size=(5, 2)), rng.normal(size=5)
     repeats = IndexLists(np.array([0, 3, 3, 5]), np.array([1, 1, 3, 0, 0], np.int32))
@@ -252,7 +252,7 @@ def test_a_column_that_a_list_repeats_is_left_out_or_ranked_once() -> None:
         np.testing.assert_array_equal(rank(repeats), rank(once))
 
 
-def test_rankings_refuse_factors_that_do_not_fit() -> None:
+def test_top_n_error_for_factors_of_other_ranks() -> None:
     with pytest.raises(DataError, match=r"shapes \(2, 3\) and \(4, 2\)"):
         best_columns(np.ones((2, 3)), np.ones((4, 2)), np.zeros(4), 2, skip=IndexLists.empty(2), max_memory=1 << 20)
     with pytest.raises(DataError, match="1 lists of columns for 2 rows"):
@@ -270,11 +270,11 @@ def test_rankings_refuse_factors_that_do_not_fit() -> None:
         (np.ones((4, 3)), r"of shape \(4, 3\)"),
     ],
 )
-def test_start_factors_that_are_no_numbers_are_refused(init: Any, what: str) -> None:
+def test_error_for_initial_factors_that_are_not_numbers(init: Any, what: str) -> None:
     for start in ((init, np.ones((4, 2))), (np.ones((4, 2)), init)):
         with pytest.raises(ParameterError, match=f"init has .* {what}"):
             hs.ALS(rank=2, init=start).fit(sp.csr_array(DENSE))
 
 
-def test_a_short_run_of_the_fuzzer_finds_no_fault() -> None:
+def test_short_run_of_fuzzer() -> None:
     assert sparse_doors.main(90) == 0

@@ -1,4 +1,4 @@
-"""Train and test sides."""
+"""Training and test sets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def timed_interactions(draw: st.DrawFn) -> Interactions:
 
 
 def rows(side: Interactions) -> list[int]:
-    """The rows of the whole that a side holds; their numbers are the values."""
+    """Return the row numbers of a set, which are its values."""
     return side.values.astype(int).tolist()
 
 
@@ -52,7 +52,7 @@ def assert_splits(whole: Interactions, train: Interactions, test: Interactions) 
 
 
 @given(timed_interactions(), st.floats(0.05, 0.95))
-def test_the_test_side_is_the_latest_share(data: Interactions, fraction: float) -> None:
+def test_test_set_is_latest_fraction(data: Interactions, fraction: float) -> None:
     size = round(fraction * len(data))
     if size in (0, len(data)):
         with pytest.raises(DataError, match=r"the (test|training) set of the split has none of the \d+ interactions"):
@@ -65,7 +65,7 @@ def test_the_test_side_is_the_latest_share(data: Interactions, fraction: float) 
     assert max(zip(train.timestamps, rows(train), strict=True)) < min(zip(test.timestamps, rows(test), strict=True))
 
 
-def test_ties_at_the_boundary_go_by_the_order_given() -> None:
+def test_ties_at_boundary_keep_order() -> None:
     data = numbered([1, 2, 3, 4, 5], [1] * 5, [7, 7, 9, 7, 7])
     train, test = split_by_time(data, 0.4)
     assert (rows(train), rows(test)) == ([0, 1, 3], [2, 4])
@@ -89,14 +89,14 @@ def test_at_a_number(at: Any) -> None:
     ],
     ids=str,
 )
-def test_at_an_instant(at: Any) -> None:
+def test_at_a_time(at: Any) -> None:
     data = numbered([1, 2, 3], [1] * 3, ["2020-01-03", "2020-01-01T23:59:59.999999", "2020-01-02"])
     train, test = split_by_time(data, at=at)
     assert (rows(train), rows(test)) == ([1], [0, 2])
 
 
 @pytest.mark.parametrize("at", [0, 5])
-def test_at_beyond_all_entries(at: int) -> None:
+def test_at_after_all_interactions(at: int) -> None:
     with pytest.raises(DataError, match="set of the split has none of the 2 interactions"):
         split_by_time(numbered([1, 2], [1, 1], [1, 4]), at=at)
 
@@ -104,23 +104,23 @@ def test_at_beyond_all_entries(at: int) -> None:
 def test_at_of_the_wrong_kind() -> None:
     numbers = numbered([1, 2], [1, 1], [1, 4])
     dates = numbered([1, 2], [1, 1], ["2020-01-01", "2020-01-02"])
-    with pytest.raises(ParameterError, match="at is '2020-01-01', but the timestamps are numbers: give one of these"):
+    with pytest.raises(ParameterError, match="at='2020-01-01', but the timestamps are numbers: give one of these"):
         split_by_time(numbers, at="2020-01-01")
-    with pytest.raises(ParameterError, match="at is 3, but the timestamps are datetimes"):
+    with pytest.raises(ParameterError, match="at=3, but the timestamps are datetimes"):
         split_by_time(dates, at=3)
     for at in ("soon", float("nan")):
         with pytest.raises(ParameterError, match=f"at must be a time or a finite number, not {at!r}"):
             split_by_time(dates, at=at)
 
 
-def test_exactly_one_of_fraction_and_instant() -> None:
+def test_exactly_one_of_test_fraction_and_at() -> None:
     data = numbered([1, 2], [1, 1], [1, 4])
     for both in ({}, {"test_fraction": 0.5, "at": 3}):
         with pytest.raises(ParameterError, match=r"set exactly one of test_fraction=\.\.\. and at=\.\.\."):
             split_by_time(data, **both)
 
 
-def test_filters_of_the_test_side() -> None:
+def test_filters_of_test_set() -> None:
     #                rows: 0  1  2  3  4  5  6
     data = numbered([1, 1, 2, 1, 2, 2, 3], [1, 2, 1, 3, 2, 3, 1], range(7))
     assert rows(split_by_time(data, at=3)[1]) == [3, 4, 5, 6]
@@ -135,7 +135,7 @@ def test_filters_of_the_test_side() -> None:
 # --- keep_known -------------------------------------------------------------------------------------
 
 
-def test_keep_known_takes_two_sides_of_one_split() -> None:
+def test_keep_known_error_for_different_vocabularies() -> None:
     data = numbered([1, 2], [1, 1], [1, 4])
     train, test = split_by_time(data, 0.5)
     assert rows(keep_known(test, train)) == [1]
@@ -150,7 +150,7 @@ def test_keep_known_takes_two_sides_of_one_split() -> None:
 
 
 @given(timed_interactions(), st.integers(1, 3), st.integers(1, 3))
-def test_leave_last_out_against_a_plain_loop(data: Interactions, n: int, least: int) -> None:
+def test_leave_last_out_equals_plain_loop(data: Interactions, n: int, least: int) -> None:
     expected = []
     for user in range(data.n_users):
         mine = [row for row in range(len(data)) if data.user_positions[row] == user]
@@ -168,7 +168,7 @@ def test_leave_last_out_against_a_plain_loop(data: Interactions, n: int, least: 
 
 
 @pytest.mark.parametrize("parameter", [{"n": 0}, {"n": 1.5}, {"min_train_ratings": 0}])
-def test_leave_last_out_refuses(parameter: dict[str, Any]) -> None:
+def test_leave_last_out_errors(parameter: dict[str, Any]) -> None:
     (name, value) = next(iter(parameter.items()))
     with pytest.raises(ParameterError, match=f"{name}={value}: give an integer of at least 1"):
         split_leave_last_out(numbered([1, 1], [1, 2], [1, 4]), **parameter)
@@ -180,7 +180,7 @@ ORDERS = st.sampled_from(["random", "time"])
 
 
 @given(timed_interactions(), st.floats(0.01, 0.99), ORDERS, st.integers(1, 3), st.integers(0, 2**32))
-def test_a_fraction_of_each_user(data: Interactions, fraction: float, order: Any, least: int, seed: int) -> None:
+def test_fraction_per_user(data: Interactions, fraction: float, order: Any, least: int, seed: int) -> None:
     options: Any = {"order": order, "min_train_ratings": least}
     sizes = [max(min(round(fraction * n), n - least), 0) for n in data.user_counts.tolist()]
     if sum(sizes) == 0:
@@ -202,7 +202,7 @@ def test_a_fraction_of_each_user(data: Interactions, fraction: float, order: Any
             assert not sides[1] or sides[0][-1] < sides[1][0]
 
 
-def test_random_fractions_depend_on_the_seed_alone() -> None:
+def test_random_fraction_depends_only_on_seed() -> None:
     data = numbered(np.repeat(range(20), 10), np.tile(range(10), 20))
     splits = [rows(split_fraction_per_user(data, 0.3, random_state=seed)[1]) for seed in (0, 0, 1)]
     assert splits[0] == splits[1] != splits[2]
@@ -211,7 +211,7 @@ def test_random_fractions_depend_on_the_seed_alone() -> None:
     assert times[0].min() > 0  # of any of the ten places, not the last ones
 
 
-def test_a_fraction_by_time_needs_no_seed_and_timestamps() -> None:
+def test_fraction_by_time() -> None:
     data = numbered([1] * 5 + [2], range(6), [3, 1, 2, 3, 0, 9])
     assert rows(split_fraction_per_user(data, 0.4, order="time")[1]) == [0, 3]
     with pytest.raises(DataError, match="no timestamps to split by"):
@@ -227,7 +227,7 @@ def test_a_fraction_by_time_needs_no_seed_and_timestamps() -> None:
         ({"random_state": -1}, "random_state=-1: give None"),
     ],
 )
-def test_fractions_refuse(parameter: Any, message: str) -> None:
+def test_fraction_errors(parameter: Any, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         split_fraction_per_user(numbered([1, 1], [1, 2], [1, 4]), **parameter)
 
@@ -275,7 +275,7 @@ def test_held_out_users_depend_on_the_seed() -> None:
     assert users[0] == users[1] != users[2]
 
 
-def test_held_out_users_without_items_that_training_lacks() -> None:
+def test_held_out_users_drop_unseen_items() -> None:
     data = numbered([1, 1, 2, 2, 2], ["a", "b", "a", "b", "only of 2"])
     seeds = [seed for seed in range(40) if 2 in split_held_out_users(data, 0.5, 0.9, random_state=seed)[2].users]
     assert 5 < len(seeds) < 35
@@ -301,7 +301,7 @@ def test_held_out_users_without_items_that_training_lacks() -> None:
         ),
     ],
 )
-def test_held_out_users_refuse(parameter: Any, message: str) -> None:
+def test_held_out_users_errors(parameter: Any, message: str) -> None:
     data = numbered([1, 1, 2, 2, 3], [1, 2, 1, 2, 1])
     with pytest.raises(HalfstepError, match=message):
         split_held_out_users(data, **{"user_fraction": 0.5, **parameter})
@@ -325,7 +325,7 @@ def test_random_splits(data: Interactions, seed: int) -> None:
     assert rows(again[1]) == rows(test)
 
 
-def test_seeds_matter() -> None:
+def test_random_split_depends_on_seed() -> None:
     data = numbered(range(100), [1] * 100)
     assert rows(split_random(data, random_state=0)[1]) != rows(split_random(data, random_state=1)[1])
     assert rows(split_random(data)[1]) != rows(split_random(data)[1])
@@ -336,7 +336,7 @@ def test_seeds_matter() -> None:
 
 
 @given(timed_interactions(), st.integers(2, 6), st.integers(0, 9))
-def test_every_entry_is_tested_on_in_one_fold(data: Interactions, n_folds: int, seed: int) -> None:
+def test_folds_partition_interactions(data: Interactions, n_folds: int, seed: int) -> None:
     n_folds = min(n_folds, len(data))
     folds = list(k_folds(data, n_folds, random_state=seed))
     sizes = [len(test) for _, test in folds]
@@ -354,7 +354,7 @@ def test_bad_fractions(fraction: Any) -> None:
         split_random(data, fraction)
 
 
-def test_bad_folds_are_refused_at_once() -> None:
+def test_errors_of_folds_are_raised_by_the_call() -> None:
     data = numbered([1, 2], [1, 1])
     with pytest.raises(ParameterError, match="n_folds=1: give an integer of at least 2"):
         k_folds(data, 1)
@@ -371,7 +371,7 @@ def test_bad_random_states(random_state: Any) -> None:
 
 
 @given(st.integers(1, 4), st.sampled_from([0.05, 0.1, 0.2]), st.integers(0, 1000))
-def test_time_folds_test_on_what_comes_after(n_folds: int, fraction: float, seed: int) -> None:
+def test_time_folds_test_on_later_interactions(n_folds: int, fraction: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     n = int(rng.integers(40, 120))
     when = rng.permutation(n)
@@ -386,7 +386,7 @@ def test_time_folds_test_on_what_comes_after(n_folds: int, fraction: float, seed
         assert train.users == test.users == data.users
 
 
-def test_time_folds_keep_what_is_known() -> None:
+def test_time_folds_filter_test_sets() -> None:
     data = Interactions.from_arrays([1, 1, 2, 1, 3, 1], list("abaccd"), timestamps=range(6))
     ((train, test),) = time_folds(data, 1, test_fraction=0.5)
     assert (len(train), len(test)) == (3, 3)
@@ -405,7 +405,7 @@ def test_time_folds_keep_what_is_known() -> None:
         ({"test_fraction": 0.01}, "3 folds of 0.01 of 6 interactions leave a set empty"),
     ],
 )
-def test_time_folds_refuse_at_once_what_makes_no_sense(options: Any, message: str) -> None:
+def test_errors_of_time_folds_are_raised_by_the_call(options: Any, message: str) -> None:
     data = Interactions.from_arrays([1, 1, 2, 1, 3, 1], list("abaccd"), timestamps=range(6))
     with pytest.raises(HalfstepError, match=message):
         time_folds(data, **options)

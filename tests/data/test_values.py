@@ -1,4 +1,4 @@
-"""Values are used if they are given, and required where a model needs them."""
+"""Values are used if given, and required by models that need them."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ def fitted(objective: Any, data: Any = RATED) -> hs.ALS:
     return hs.ALS(objective, rank=2, iterations=2, random_state=0).fit(data)
 
 
-class TestAModelOfRatings:
+class TestModelOfRatings:
     @pytest.mark.parametrize(
         "objective",
         [hs.Explicit(biases=False), hs.Explicit(biases=True), hs.Explicit(missing_weight=1.0, biases=False)],
     )
-    def test_refuses_histories_without_values(self, objective: hs.Explicit) -> None:
+    def test_error_for_histories_without_values(self, objective: hs.Explicit) -> None:
         model = fitted(objective)
         frame = pd.DataFrame({"user": ["new"], "item": ["x"]})
         for bare in (LIST, {"old": {"x": 5.0}, "new": ["y"]}, frame, EVENT):
             with pytest.raises(DataError, match=f"the histories {NO_VALUES}.*give each item's value"):
                 model.fold_in(bare)
 
-    def test_takes_values_that_are_given_and_users_without_items(self) -> None:
+    def test_fold_in_with_values_and_users_without_items(self) -> None:
         model = fitted(hs.Explicit(biases=False))
         assert model.fold_in(VALUED).user_factors_.any()
         assert not model.fold_in({"nobody": []}).user_factors_.any()
 
-    def test_refuses_updates_without_values(self) -> None:
+    def test_error_for_updates_without_values(self) -> None:
         model = fitted(hs.Explicit(biases=False))
         before = model.predict(RATED)
         for how in ("last", "sum", "error"):
@@ -63,7 +63,7 @@ class TestAModelOfRatings:
         np.testing.assert_array_equal(model.predict(RATED), before)
         assert len(model.partial_fit(EVENT.with_values([3.0])).interactions_) == 9
 
-    def test_of_the_sampler_refuses_them_too(self) -> None:
+    def test_error_of_gibbs_sampler_for_histories_without_values(self) -> None:
         model = hs.BayesianALS(rank=2, iterations=4, burn_in=1, random_state=0).fit(RATED)
         with pytest.raises(DataError, match=NO_VALUES):
             model.fold_in(LIST)
@@ -71,17 +71,17 @@ class TestAModelOfRatings:
         with pytest.raises(DataError, match=NO_VALUES):
             ordinal.fold_in(LIST)
 
-    def test_refuses_a_stream_without_values(self) -> None:
+    def test_error_for_stream_without_values(self) -> None:
         with pytest.raises(DataError, match=NO_VALUES):
             hs.evaluate_stream(fitted(hs.Explicit(biases=False)), EVENT)
 
     @pytest.mark.parametrize("interactions", [True, False])
-    def test_knows_after_it_was_saved(self, tmp_path: Path, interactions: bool) -> None:
+    def test_error_after_saving(self, tmp_path: Path, interactions: bool) -> None:
         fitted(hs.Explicit(biases=False)).save(tmp_path / "model", interactions=interactions)
         with pytest.raises(DataError, match=NO_VALUES):
             hs.load(tmp_path / "model").fold_in(LIST)
 
-    def test_knows_when_copied_folded_or_updated(self, tmp_path: Path) -> None:
+    def test_error_after_copying_folding_in_or_updating(self, tmp_path: Path) -> None:
         model = fitted(hs.Explicit(biases=False))
         model.partial_fit(EVENT.with_values([3.0]))
         for other in (model, copy.copy(model), pickle.loads(pickle.dumps(model)), model.fold_in(VALUED)):
@@ -89,15 +89,15 @@ class TestAModelOfRatings:
                 other.fold_in(LIST)
 
 
-class TestAModelWithoutValues:
+class TestModelWithoutValues:
     @pytest.mark.parametrize("ones", [BARE, BARE.with_values([1.0] * 8), csr_array(np.eye(4))])
-    def test_takes_lists_of_items(self, ones: Any) -> None:
+    def test_fold_in_lists_of_items(self, ones: Any) -> None:
         model = fitted(hs.Explicit(missing_weight=0.1, biases=False), ones)
         items = model.items_.ids[:2].tolist()
         given = model.fold_in({"new": dict.fromkeys(items, 1.0)})
         np.testing.assert_array_equal(model.fold_in({"new": items}).user_factors_, given.user_factors_)
 
-    def test_takes_them_after_it_was_saved(self, tmp_path: Path) -> None:
+    def test_fold_in_lists_of_items_after_saving(self, tmp_path: Path) -> None:
         model = fitted(hs.Explicit(missing_weight=0.1, biases=False), BARE)
         for interactions in (True, False):
             model.save(tmp_path / "model", interactions=interactions)
@@ -105,7 +105,7 @@ class TestAModelWithoutValues:
             assert loaded.fold_in(LIST).user_factors_.any()
         assert len(model.partial_fit(EVENT).interactions_) == 9
 
-    def test_counts_events(self) -> None:
+    def test_counts_repeats(self) -> None:
         counted = Interactions.from_arrays([1, 1, 2], ["x", "x", "y"], duplicates="sum")
         assert (counted.values.tolist(), counted.has_values) == ([2.0, 1.0], False)
         model = fitted(hs.Implicit(observed_weight=weights.confidence(2.0)), counted)
@@ -118,7 +118,7 @@ class TestAModelWithoutValues:
 
 
 class TestImplicit:
-    def test_takes_lists_where_values_do_not_matter(self) -> None:
+    def test_fold_in_lists_if_values_do_not_matter(self) -> None:
         class by_popularity:  # noqa: N801
             uses_values = False
 
@@ -145,7 +145,7 @@ class TestImplicit:
         ],
         ids=repr,
     )
-    def test_counts_an_item_in_a_list_as_one_event(self, objective: hs.Implicit) -> None:
+    def test_items_of_lists_count_once(self, objective: hs.Implicit) -> None:
         model = fitted(objective)
         folded, given = model.fold_in(LIST), model.fold_in(VALUED)
         np.testing.assert_array_equal(folded.user_factors_, given.user_factors_)
@@ -156,13 +156,13 @@ class TestImplicit:
         assert after.values[(after.user_ids == "a") & (after.item_ids == "x")] == 6.0
 
     @pytest.mark.parametrize("target", [weights.preference(3.5), lambda cells: cells.values / 5.0])
-    def test_refuses_lists_where_the_target_is_made_of_stars(self, target: Any) -> None:
+    def test_error_for_lists_if_targets_are_values(self, target: Any) -> None:
         with pytest.raises(DataError, match=NO_VALUES):
             fitted(hs.Implicit(target=target)).fold_in(LIST)
 
 
-class TestWhetherValuesWereGiven:
-    def test_is_known_of_what_is_made_of_interactions(self, tmp_path: Path) -> None:
+class TestHasValues:
+    def test_is_kept_by_methods(self, tmp_path: Path) -> None:
         for data in (RATED, BARE):
             dated = Interactions.from_arrays(
                 USERS, ITEMS, data.values if data.has_values else None, timestamps=range(8)
@@ -198,18 +198,18 @@ class TestWhetherValuesWereGiven:
         assert Interactions.from_sparse(csr_array([[2.0]])).has_values
         assert BARE.with_values(np.ones(8)).has_values
 
-    def test_is_shown(self) -> None:
+    def test_is_part_of_repr(self) -> None:
         assert "no values" in repr(BARE)
         assert "all values 1" in repr(BARE.with_values(np.ones(8)))
         assert "no values, counts 1 to 2" in repr(Interactions.from_arrays([1, 1, 2], [1, 1, 2], duplicates="sum"))
 
-    def test_decides_what_becomes_of_repeats_by_default(self) -> None:
+    def test_determines_default_of_duplicates(self) -> None:
         pairs = [1, 1, 2], [1, 1, 2]
         assert Interactions.from_arrays(*pairs, duplicates=None).values.tolist() == [2.0, 1.0]
         assert Interactions.from_arrays(*pairs, [5.0, 3.0, 1.0], duplicates=None).values.tolist() == [3.0, 1.0]
 
 
-class TestAHistoryThatIsASeries:
+class TestHistoryAsSeries:
     @pytest.mark.parametrize(
         "estimator",
         [
@@ -230,24 +230,24 @@ class TestAHistoryThatIsASeries:
     @pytest.mark.parametrize(
         "items", [["x", "y"], np.array(["x", "y"]), pl.Series(["x", "y"]), pa.array(["x", "y"]), pd.Index(["x", "y"])]
     )
-    def test_without_an_index_is_a_list_of_items(self, items: Any) -> None:
+    def test_without_index_is_a_list_of_items(self, items: Any) -> None:
         model = fitted(hs.Implicit(), BARE)
         np.testing.assert_array_equal(model.fold_in({"new": items}).user_factors_, model.fold_in(LIST).user_factors_)
 
-    def test_names_the_user_and_the_item_of_a_fault(self) -> None:
+    def test_error_names_user_and_item(self) -> None:
         model = fitted(hs.Explicit(biases=False))
         for history, fault in (
             (pd.Series([4.0, np.nan], index=["x", "y"]), "user 'new', item 'y': the value is nan"),
             ({"x": None}, "user 'new', item 'x': the value is None"),
             (pd.Series([4.0, 3.0], index=["x", "x"]), "user 'new': item 'x' occurs more than once"),
-            (pd.Series(["x", "y"]), "user 'new': a series maps items, its index, to values.*series.tolist()"),
+            (pd.Series(["x", "y"]), "user 'new': the values of a series with items as its index .*series.tolist()"),
         ):
             with pytest.raises(DataError, match=fault):
                 model.fold_in({"old": {"x": 1.0}, "new": history})
 
 
-class TestErrorsOfPredictions:
-    """RMSE and MAE compare predictions with values: both have to be in the same units."""
+class TestRatingMetrics:
+    """RMSE and MAE require predictions in units of the values."""
 
     STARRED = RATED.subset(range(6)), RATED.subset([6])
 
@@ -255,7 +255,7 @@ class TestErrorsOfPredictions:
         "objective",
         [hs.Implicit(), hs.Implicit(target=weights.preference(3.5, otherwise=-1.0)), hs.Implicit(target=0.5)],
     )
-    def test_are_not_defined_for_preferences(self, objective: hs.Implicit) -> None:
+    def test_are_undefined_for_preferences(self, objective: hs.Implicit) -> None:
         model = fitted(objective)
         report = hs.evaluate(model, RATED, ["rmse", "mae", "ndcg"], exclude_seen=False, resamples=10)
         assert np.isnan([report["ALS", "rmse"], report["ALS", "mae"]]).all()
@@ -263,7 +263,7 @@ class TestErrorsOfPredictions:
         line = next(line for line in repr(report).splitlines() if line.startswith("ALS"))
         assert line.split()[1:3] == ["–", "–"]
 
-    def test_are_defined_where_the_target_is_the_value(self) -> None:
+    def test_are_defined_if_targets_are_values(self) -> None:
         signed = RATED.with_values(np.where(np.array(STARS) > 3, 1.0, -1.0))
         for objective in (
             hs.Explicit(biases=False),
@@ -274,12 +274,12 @@ class TestErrorsOfPredictions:
             errors = fitted(objective, signed).predict(signed) - signed.values
             assert report["ALS", "rmse"] == pytest.approx(np.sqrt(np.mean(errors**2)))
 
-    def test_are_not_defined_for_a_model_fitted_without_values(self) -> None:
+    def test_are_undefined_for_model_without_values(self) -> None:
         for model in (fitted(hs.Explicit(biases=False), BARE), hs.ItemBias().fit(BARE)):
             report = hs.evaluate(model, RATED, "rmse", exclude_seen=False, resamples=10)
             assert np.isnan(report[type(model).__name__, "rmse"])
 
-    def test_need_a_test_set_with_values(self) -> None:
+    def test_require_values_in_test_set(self) -> None:
         model = fitted(hs.Explicit(biases=False))
         for metric in ("rmse", ["ndcg", "mae"]):
             with pytest.raises(DataError, match="the test set has none: add values, or omit metrics='"):
@@ -287,7 +287,7 @@ class TestErrorsOfPredictions:
         with pytest.raises(DataError, match=r"relevant_from=0\.5 requires values, and the test set has none"):
             hs.evaluate(model, BARE, "ndcg", exclude_seen=False, relevant_from=0.5)
 
-    def test_are_refused_by_tune(self) -> None:
+    def test_error_of_tune(self) -> None:
         space = {"rank": [1, 2]}
         for objective, metric in (
             (hs.Implicit(), "rmse"),
@@ -300,7 +300,7 @@ class TestErrorsOfPredictions:
         with pytest.raises(DataError, match=r"metric='rmse' compares .* and the data have none: .*ndcg@10"):
             hs.tune(hs.ALS(), BARE, space)
 
-    def test_are_refused_by_each_trial_of_a_search_for_the_objective(self) -> None:
+    def test_error_of_each_trial_of_a_search_for_the_objective(self) -> None:
         space = {"objective": [hs.Explicit(biases=False), hs.Implicit()]}
         found = hs.tune(hs.ALS(rank=1, iterations=1), RATED, space, split=2, metric="rmse")
         assert [trial.state for trial in found.trials] == ["finished", "failed"]

@@ -1,4 +1,4 @@
-"""Ids to positions and back."""
+"""Conversion of ids to positions and back."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_strings_round_trip_in_ascending_order(column: list[str]) -> None:
     st.lists(st.one_of(INT64, st.integers(-5, 5)), unique=True),
     st.lists(st.one_of(INT64, st.integers(-9, 9))),
 )
-def test_unknown_integers_are_marked_whatever_the_order_of_the_ids(ids: list[int], wanted: list[int]) -> None:
+def test_unknown_integers_are_marked(ids: list[int], wanted: list[int]) -> None:
     positions = Vocabulary(ids).positions(np.array(wanted, dtype=np.int64), unknown="mark")
     assert positions.tolist() == [ids.index(each) if each in ids else -1 for each in wanted]
 
@@ -66,7 +66,7 @@ def test_unknown_integers_are_marked_whatever_the_order_of_the_ids(ids: list[int
     ],
     ids=lambda column: type(column[0]).__name__,
 )
-def test_ids_of_any_hashable_kind(column: list[object]) -> None:
+def test_ids_of_any_hashable_type(column: list[object]) -> None:
     vocabulary, positions = Vocabulary.encode(column)
     assert vocabulary.ids.dtype == object
     assert list(vocabulary) == [column[1], column[0]]
@@ -174,7 +174,7 @@ def test_repeated_ids_are_refused(ids: list[object]) -> None:
 
 
 @pytest.mark.parametrize(("ids", "fault"), [(np.zeros((2, 2)), r"the shape \(2, 2\)"), (7, "7 of type int")])
-def test_what_is_no_column_is_refused(ids: object, fault: str) -> None:
+def test_error_for_non_columns(ids: object, fault: str) -> None:
     with pytest.raises(DataError, match=fault):
         Vocabulary.encode(ids)
 
@@ -187,7 +187,7 @@ def test_given_order_is_kept() -> None:
     assert type(vocabulary[0]) is int
 
 
-def test_lookup_of_a_single_id_counts_as_a_list_of_one() -> None:
+def test_lookup_of_single_id() -> None:
     assert Vocabulary([30, 10]).positions(10).tolist() == [1]
     assert Vocabulary([30, 10]).positions(np.int8(10)).tolist() == [1]
     assert Vocabulary(["ab", "c"]).positions("ab").tolist() == [0]
@@ -229,7 +229,7 @@ KINDS: dict[str, tuple[list, object]] = {  # ids of one type, and one more
 
 @pytest.mark.parametrize("asked", KINDS)
 @pytest.mark.parametrize("held", KINDS)
-def test_an_id_of_a_type_that_is_not_held_is_an_error_and_another_is_unknown(held: str, asked: str) -> None:
+def test_id_of_another_type_is_an_error_but_unknown_id_is_not(held: str, asked: str) -> None:
     ids, one = Vocabulary(KINDS[held][0]), KINDS[asked][1]
     if held == asked or (held, asked) == ("float", "integer"):  # since 7.0 is the integer 7
         assert ids.positions([one], unknown="mark").tolist() == [-1]
@@ -251,7 +251,7 @@ def test_an_id_of_a_type_that_is_not_held_is_an_error_and_another_is_unknown(hel
             look_up()
 
 
-def test_the_error_names_both_types_an_id_of_each_and_the_remedy() -> None:
+def test_error_names_both_types_and_remedy() -> None:
     with pytest.raises(DataError) as caught:
         Vocabulary([12, 5]).positions([5, "12"], name="user id")
     assert str(caught.value) == (
@@ -269,7 +269,7 @@ def test_the_error_names_both_types_an_id_of_each_and_the_remedy() -> None:
         Vocabulary([UUID(int=1)]).positions([("a", 1)])
 
 
-def test_a_vocabulary_of_several_types_takes_each_and_an_empty_one_any() -> None:
+def test_types_of_mixed_and_empty_vocabularies() -> None:
     assert Vocabulary(["a", 7]).positions([7, "7", 8, "a"], unknown="mark").tolist() == [1, -1, -1, 0]
     assert Vocabulary([]).positions(["a", 7, 2.5], unknown="mark").tolist() == [-1, -1, -1]
 
@@ -298,7 +298,7 @@ class Number(IntEnum):
         ([0, -0.0], 0),
     ],
 )
-def test_each_id_has_one_form_alone_or_in_a_column(forms: list, plain: object) -> None:
+def test_plain_form_alone_and_in_column(forms: list, plain: object) -> None:
     for form in forms:
         vocabulary, positions = Vocabulary.encode([form, *forms])
         assert (vocabulary.ids.tolist(), positions.tolist()) == ([plain], [0] * (len(forms) + 1))
@@ -309,7 +309,7 @@ def test_each_id_has_one_form_alone_or_in_a_column(forms: list, plain: object) -
         assert list(Vocabulary([plain]).keyed({form: "x"})) == [plain]
 
 
-def test_keys_that_are_one_id_are_refused() -> None:
+def test_error_for_keys_that_are_equal_ids() -> None:
     with pytest.raises(DataError, match=r"the user id in row 1 .* is 'a': a repeat; give each id once"):
         Vocabulary(["a", "b"]).keyed({b"a": 1, "a": 2}, name="user id")
 
@@ -345,14 +345,14 @@ def test_integral_floats_become_integers_and_bytes_strings_in_any_container(colu
         ([3, 5, True], 2, "a bool among numbers"),
         ([True, 1], 0, "a bool among numbers"),
         ([2.5, np.False_], 1, "a bool among numbers"),
-        (np.array([1.0, 2.0**53]), 1, "a float too large to hold every integer"),
-        (np.array([1.0, 2.0**24], dtype=np.float32), 1, "a float too large to hold every integer"),
-        (["a", 1e300], 1, "a float too large to hold every integer"),
-        ([1.5, float("inf")], 1, "a float too large to hold every integer"),
+        (np.array([1.0, 2.0**53]), 1, "a float too large to represent every integer"),
+        (np.array([1.0, 2.0**24], dtype=np.float32), 1, "a float too large to represent every integer"),
+        (["a", 1e300], 1, "a float too large to represent every integer"),
+        ([1.5, float("inf")], 1, "a float too large to represent every integer"),
         ([1.5, float("nan")], 1, "a missing id"),
     ],
 )
-def test_an_id_that_cannot_be_read_is_named_by_its_row(column: object, row: int, fault: str) -> None:
+def test_error_names_row_of_invalid_id(column: object, row: int, fault: str) -> None:
     for make in (Vocabulary, Vocabulary.encode, Vocabulary([]).positions, lambda ids: Vocabulary([]).extended(ids)):
         with pytest.raises(DataError, match=rf"the id in row {row} \(counted from 0\) is .*: {fault}"):
             make(column)
@@ -360,7 +360,7 @@ def test_an_id_that_cannot_be_read_is_named_by_its_row(column: object, row: int,
 
 @pytest.mark.parametrize("missing", [None, float("nan"), np.nan, pd.NA, pd.NaT, np.datetime64("NaT")])
 @pytest.mark.parametrize("held", [[1, 2], ["a"], [2.5], []], ids=["integers", "strings", "floats", "none"])
-def test_a_missing_id_is_an_error_in_a_look_up_too(held: list, missing: object) -> None:
+def test_lookup_of_missing_id_is_an_error(held: list, missing: object) -> None:
     vocabulary = Vocabulary(held)
     assert missing not in vocabulary
     for look_up in (
@@ -372,7 +372,7 @@ def test_a_missing_id_is_an_error_in_a_look_up_too(held: list, missing: object) 
             look_up(missing)
 
 
-def test_a_single_instant_keeps_its_unit() -> None:
+def test_single_datetime64_keeps_its_unit() -> None:
     instants = np.array(["2020-01-01T00:00:00.000000002", "2020-01-01T00:00:00.000000001"], dtype="datetime64[ns]")
     assert Vocabulary(instants).positions(instants[0]).tolist() == [0]
 
@@ -384,7 +384,7 @@ IDS = st.one_of(
 
 @given(st.lists(IDS, unique=True, max_size=6), st.lists(IDS, max_size=6))
 def test_known_unknown_or_of_another_type(held: list, asked: list) -> None:
-    """Against the rule in words: plain forms, the set of their types, and a list to search."""
+    """Compare to plain forms, the set of their types, and linear search."""
 
     def plain(item: object) -> object:
         return int(item) if isinstance(item, float) and item.is_integer() else item
@@ -403,14 +403,14 @@ def test_known_unknown_or_of_another_type(held: list, asked: list) -> None:
 
 
 @given(st.lists(IDS, max_size=20))
-def test_encoding_a_column_is_putting_each_id_in_its_form(column: list) -> None:
+def test_encode_equals_plain_forms(column: list) -> None:
     vocabulary, positions = Vocabulary.encode(column)
     assert vocabulary.ids[positions].tolist() == column
     assert not any(isinstance(each, float) and each.is_integer() for each in vocabulary)
     assert vocabulary.positions(column).tolist() == positions.tolist()
 
 
-def test_other_vocabularies_are_matched_whatever_their_types() -> None:
+def test_shared_ids_of_vocabularies_of_any_types() -> None:
     assert Vocabulary([5, 7]).shared(Vocabulary([7, 8, 5])).tolist() == [1, -1, 0]
     assert Vocabulary([5, 7]).shared(Vocabulary([7, "x"])).tolist() == [1, -1]
     assert Vocabulary([5, 1]).shared(Vocabulary([True, False])).tolist() == [-1, -1]
@@ -436,7 +436,7 @@ def test_other_vocabularies_are_matched_whatever_their_types() -> None:
         ([], "7", "7"),
     ],
 )
-def test_a_text_is_read_as_an_id_of_the_types_that_are_held(held: list, text: str, meant: object) -> None:
+def test_parse(held: list, text: str, meant: object) -> None:
     read = Vocabulary(held).parse(text)
     assert (read, type(read)) == (meant, type(meant))
 
@@ -444,7 +444,7 @@ def test_a_text_is_read_as_an_id_of_the_types_that_are_held(held: list, text: st
 @pytest.mark.parametrize(
     ("held", "text"), [([7], "x9"), ([7], "007"), ([7], "7.0"), ([(1, "a")], "a"), ([UUID(int=1)], "7")]
 )
-def test_a_text_of_another_type_is_refused(held: list, text: str) -> None:
+def test_parse_error_for_another_type(held: list, text: str) -> None:
     with pytest.raises(DataError, match=re.escape(f"user id {text!r} cannot be parsed: the known user ids are")):
         Vocabulary(held).parse(text, name="user id")
 
@@ -468,7 +468,7 @@ PLAIN_TIMES: dict[str, tuple[object, object]] = {  # what is given, and the id t
 
 
 @pytest.mark.parametrize(("given", "plain"), PLAIN_TIMES.values(), ids=PLAIN_TIMES)
-def test_dates_and_times_have_one_form(given: object, plain: object) -> None:
+def test_plain_form_of_dates_and_times(given: object, plain: object) -> None:
     for ids in (Vocabulary([given]), Vocabulary.encode([given])[0], Vocabulary(np.array([given], dtype=object))):
         assert (list(ids), [type(each) for each in ids]) == ([plain], [type(plain)])
         assert ids.position(plain) == ids.position(given) == 0
@@ -488,7 +488,7 @@ def test_dates_and_times_have_one_form(given: object, plain: object) -> None:
     ],
     ids=["pandas", "index", "polars", "pyarrow", "numpy", "list"],
 )
-def test_instants_of_a_column_are_found_by_those_of_another_library(column: object) -> None:
+def test_datetimes_of_different_libraries_are_equal(column: object) -> None:
     ids, positions = Vocabulary.encode(column)
     assert list(ids) == [dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 2)]
     assert positions.tolist() == [1, 0]
@@ -496,18 +496,18 @@ def test_instants_of_a_column_are_found_by_those_of_another_library(column: obje
         assert ids.position(day) == 1
 
 
-def test_finer_instants_are_of_the_type_of_others() -> None:
+def test_nanosecond_datetimes_have_the_type_of_datetimes() -> None:
     ids = Vocabulary(np.array([1, 2], dtype="M8[ns]"))
     assert ids.positions([dt.datetime(2020, 1, 1), pd.Timestamp(2)], unknown="mark").tolist() == [-1, 1]
 
 
-def test_spans_are_ids_like_others() -> None:
+def test_time_deltas_as_ids() -> None:
     spans = Vocabulary(np.array([2, 1], dtype="m8[s]"))
     assert spans[0] == np.timedelta64(2, "s")
     assert repr(spans).startswith("Vocabulary(2 ids, ")
 
 
-def test_indexing_never_takes_the_mark_of_an_unknown_id() -> None:
+def test_error_for_index_minus_one() -> None:
     with pytest.raises(IndexError, match="position -1 is outside of 0 to 1"):
         Vocabulary(["a", "b"])[-1]
 
@@ -552,7 +552,7 @@ def test_repr() -> None:
     batches=st.lists(st.lists(st.integers(-5, 40), max_size=6), max_size=6),
     as_strings=st.booleans(),
 )
-def test_extended_keeps_positions_and_older_ones_stay_as_they_are(start, batches, as_strings):
+def test_extended_keeps_positions(start, batches, as_strings):
     of = (lambda ids: [f"id {k}" for k in ids]) if as_strings else list
     vocabularies = [Vocabulary(of(start))]
     contents = [of(start)]
@@ -568,7 +568,7 @@ def test_extended_keeps_positions_and_older_ones_stay_as_they_are(start, batches
         assert [k in vocabulary for k in everything] == [k in ids for k in everything]
 
 
-def test_two_vocabularies_may_grow_from_one():
+def test_two_extensions_of_one_vocabulary():
     root = Vocabulary(["a"]).extended(["b"])
     left, right = root.extended(["x", "y"]), root.extended(["y"])
     assert left.ids.tolist() == ["a", "b", "x", "y"]
@@ -579,7 +579,7 @@ def test_two_vocabularies_may_grow_from_one():
     assert left.extended(["z"]).ids.tolist() == ["a", "b", "x", "y", "z"]
 
 
-def test_a_vocabulary_grows_by_ids_of_its_types():
+def test_extended_error_for_ids_of_another_type():
     mixed = Vocabulary([1, "film"]).extended([2, "book"])
     assert mixed.ids.tolist() == [1, "film", 2, "book"]
     assert mixed.positions([2, "film", 3], unknown="mark").tolist() == [2, 1, -1]
@@ -618,12 +618,12 @@ of_each_series = pytest.mark.parametrize("make", SERIES.values(), ids=SERIES.key
 
 
 def more_than(column: list) -> list:
-    """List the strings of a column, and one that is not in it."""
+    """Return the strings of a column, and one that is not in it."""
     return ["\U0010ffff" * 9, *dict.fromkeys(text for text in column if text is not None)]
 
 
 def many(column: list) -> list:
-    """Repeat a column until libraries number it."""
+    """Repeat a column until it is long enough for the dataframe's library."""
     return (column * MANY)[:MANY]
 
 
@@ -639,14 +639,14 @@ def assert_encoded(column: object, entries: list) -> None:
 @of_each_series
 @settings(max_examples=10)
 @given(texts=st.lists(st.text(), min_size=1, max_size=40))
-def test_a_library_numbers_its_strings_as_python_would(make, texts):
+def test_strings_of_libraries_are_numbered_like_in_python(make, texts):
     column = many(texts)
     assert encode_strings(make(column)) is not None
     assert_encoded(make(column), column)
 
 
 @of_each_series
-def test_ids_that_a_library_holds_are_missing_in_the_row_that_is_named(make):
+def test_error_names_row_of_missing_id_of_libraries(make):
     column = many(["b", "a"])
     column[MANY - 3] = None
     with pytest.raises(DataError, match=rf"the user id in row {MANY - 3} \(counted from 0\) is .*: a missing id"):
@@ -701,14 +701,14 @@ def test_many_strings_of_variable_width(texts):
 
 @pytest.mark.parametrize("kind", [list, tuple, lambda column: np.array(column, dtype=object)])
 @pytest.mark.parametrize("strange", [None, float("nan"), pd.NA, pd.NaT])
-def test_a_missing_id_far_down_is_named(kind, strange):
+def test_error_names_late_row_of_missing_id(kind, strange):
     column = [f"id {n}" for n in range(LONGER)]
     column[LONGER - 2] = strange
     with pytest.raises(DataError, match=rf"the id in row {LONGER - 2} .*: a missing id"):
         Vocabulary.encode(kind(column))
 
 
-def test_what_begins_like_integers_need_not_be():
+def test_first_ids_are_integers_but_not_all():
     for column in ([1, "a"], ["a", 1], [True, "a"], [np.int8(1), 2.5], [1, 2**64]):
         vocabulary, positions = Vocabulary.encode(column)
         assert vocabulary.ids.dtype == object

@@ -283,7 +283,7 @@ def test_users_are_folded_in_with_their_features(data: hs.Interactions, told: pd
     with pytest.raises(DataError, match="no column 'warm'"):
         model.fold_in(history, user_features=pd.DataFrame({"user": ["x"], "cold": [1]}))
     for plain in (linked().fit(data), linked(implicit_features=True).fit(data)):
-        with pytest.raises(DataError, match="was fitted without any"):
+        with pytest.raises(DataError, match="was fitted without features"):
             plain.fold_in(history, user_features=strangers)
 
 
@@ -317,7 +317,7 @@ def test_explanations_add_up(
     assert (after - before)[moved][0] == pytest.approx(scores[1] - scores[0], rel=1e-6)
 
 
-def test_a_file_keeps_the_link(tmp_path: Path, data: hs.Interactions, told: pd.DataFrame, features: tuple) -> None:
+def test_file_contains_features(tmp_path: Path, data: hs.Interactions, told: pd.DataFrame, features: tuple) -> None:
     model = linked(implicit_features=True).fit(data, user_features=told, item_features=features[1])
     model.save(tmp_path / "m.halfstep")
     loaded = hs.load(tmp_path / "m.halfstep")

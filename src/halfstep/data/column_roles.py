@@ -1,7 +1,6 @@
 """The columns of a table by role, for dataframes, files and the command line.
 
-Columns are named explicitly, or by default: ``value``, ``timestamp`` and ``weight`` are used if present. None stands for
-no column.
+By default, columns named ``value``, ``timestamp`` and ``weight`` are used if present. None stands for no column.
 """
 
 from __future__ import annotations

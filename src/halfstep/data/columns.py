@@ -253,6 +253,6 @@ def as_rows(rows: ArrayLike, length: int) -> NDArray[np.integer]:
     counts = np.bincount(chosen, minlength=1)
     if counts.max() > 1:
         raise DataError(
-            f"row {np.argmax(counts > 1)} is selected twice: select it once, and use with_weights to give it a larger weight"
+            f"row {np.argmax(counts > 1)} is selected twice: select it once, and change its weight by with_weights"
         )
     return chosen

@@ -115,7 +115,9 @@ def for_numpy(column: Any) -> Any:
     if not isinstance(series, nw.Series) or not len(series):
         return column
     if series.dtype in (nw.Int128, nw.UInt128):
-        smallest = INT64[0] if series.dtype == nw.Int128 else 0  # Polars compares unsigned numbers only with unsigned ones
+        smallest = (
+            INT64[0] if series.dtype == nw.Int128 else 0
+        )  # Polars compares unsigned numbers only with unsigned ones
         fits = not series.is_null().any() and bool(series.is_between(smallest, INT64[1]).all())
         return series.cast(nw.Int64()) if fits else np.array(series.to_list(), dtype=object)
     if series.dtype == nw.Categorical:
@@ -164,7 +166,7 @@ def as_item_values(history: Any) -> dict[Any, Any] | None:
 
 
 def text_of(column: Any) -> nw.Series[Any] | None:
-    """Return a long column of strings or string categories as a series; None if not, or if they are Python objects."""
+    """Return a long column of strings or categories as a series; None for others, and for Python objects."""
     series = nw.from_native(column, series_only=True, pass_through=True)
     if not isinstance(series, nw.Series) or len(series) < MANY or series.dtype not in _TEXTS:
         return None

@@ -1,8 +1,8 @@
 """Columns of ids: validation, conversion to int64 or plain Python objects, and encoding as positions.
 
-Equal ids have the same plain form: integers (including those of NumPy and integral floats) are ``int``, strings
-(including subclasses and UTF-8 bytes) are ``str``, and dates, datetimes and time deltas of NumPy and pandas are those of
-``datetime``, unless out of its range or precision. The type of an id is that of its plain form; see `type_of`.
+Equal ids have the same plain form: integers (including those of NumPy, and integral floats) are ``int``, strings
+(including subclasses, and UTF-8 bytes) are ``str``, and dates, times and time deltas of NumPy and pandas are those
+of ``datetime``, unless out of its range or precision. The type of an id is that of its plain form; see `type_of`.
 """
 
 from __future__ import annotations

@@ -256,9 +256,8 @@ class Explanation:
 
     def __repr__(self) -> str:
         largest = self.largest
-        lines = [
-            f"{self.score:.4g} for user {printable(repr(self.user))}, item {with_title(self.titles, self.item)}, of which"
-        ]
+        user, item = printable(repr(self.user)), with_title(self.titles, self.item)
+        lines = [f"{self.score:.4g} for user {user}, item {item}, of which"]
         lines += [f"  {contribution:+.4g}  {with_title(self.titles, item)}" for item, contribution in largest]
         others = len(self.item_ids) - len(largest)
         if others:

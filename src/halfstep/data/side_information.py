@@ -1,7 +1,7 @@
 """Side information: features of users and items as sparse matrices with a row for each.
 
-Features are the columns of a dataframe (numbers are standardized, categories become indicators) or of a sparse matrix,
-and optionally implicit features: the items of a user or the users of an item.
+Features are the columns of a dataframe (numbers are standardized, categories become indicators) or of a sparse
+matrix, and optionally implicit features: the items of a user or the users of an item.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _split(value: Any) -> list[str]:
     return [] if value is None else [name for part in value.split(SEPARATOR) if (name := part.strip())]
 
 
-class Given:
+class SideInformation:
     """The features of users or items, and their encoding.
 
     Attributes
@@ -115,7 +115,9 @@ class Given:
         self.side, self.columns, self.matrix = side, columns, matrix
 
     @classmethod
-    def read(cls, data: Interactions, given: Any, side: Literal["user", "item"]) -> tuple[Interactions, Given]:
+    def read(
+        cls, data: Interactions, given: Any, side: Literal["user", "item"]
+    ) -> tuple[Interactions, SideInformation]:
         """Fit the encoding of features; ids without interactions are added to the vocabulary.
 
         Parameters
@@ -141,15 +143,15 @@ class Given:
         given_ids = Vocabulary(keys, name=name)
         if len(ids) and len(given_ids) and (ids.positions(given_ids.ids, "mark", name=name) < 0).all():
             raise DataError(
-                f"none of the {side}s in {side}_features, such as {given_ids[0]!r}, is in the data, which has {side}s "
-                f"such as {ids[0]!r}: give the features of these {side}s"
+                f"none of the {side}s in {side}_features, such as {given_ids[0]!r}, is in the data, which has "
+                f"{side}s such as {ids[0]!r}: give the features of these {side}s"
             )
         ids = ids.extended(given_ids.ids, name=name)
         encodings = tuple(Numbers.of(each) if each.is_numeric else Categories.of(each) for each in columns)
         matrix = _encoded(encodings, columns, ids.positions(given_ids.ids), len(ids))
         return data.rebased(**{f"{side}s": ids}), cls(side, encodings, matrix)
 
-    def of_others(self, ids: Vocabulary, given: Any) -> Given:
+    def encode_others(self, ids: Vocabulary, given: Any) -> SideInformation:
         """Encode the features of other ids in the same way; ids without features have zeros.
 
         Raises
@@ -159,7 +161,7 @@ class Given:
         """
         name, width = f"{self.side}_features", self.matrix.shape[1]
         if given is None:
-            return Given(self.side, self.columns, _empty(len(ids), width))
+            return SideInformation(self.side, self.columns, _empty(len(ids), width))
         if self.columns == ():
             refuse_features(name, given)
         if self.columns is None:
@@ -168,7 +170,7 @@ class Given:
             F = _checked(given, ids, self.side)
             if F.shape[1] != width:
                 raise DataError(f"{name} has {F.shape[1]:,} columns, but the model was fitted on {width:,}")
-            return Given(self.side, None, F)
+            return SideInformation(self.side, None, F)
         keys, columns = _table(given, self.side)
         by_name = {column.name: column for column in columns}
         for each in self.columns:
@@ -180,9 +182,9 @@ class Given:
         name_of_id = f"{self.side} id in {name}"
         positions = ids.positions(Vocabulary(keys, name=name_of_id).ids, "mark", name=name_of_id)
         chosen = [by_name[each.name] for each in self.columns]
-        return Given(self.side, self.columns, _encoded(self.columns, chosen, positions, len(ids)))
+        return SideInformation(self.side, self.columns, _encoded(self.columns, chosen, positions, len(ids)))
 
-    def beside(self, pattern: Orientation, n_columns: int, *, implicit: bool) -> Sparse | None:
+    def with_implicit(self, pattern: Orientation, n_columns: int, *, implicit: bool) -> Sparse | None:
         """Return the implicit and other features side by side; None if there are none."""
         from scipy.sparse import csr_array, hstack
 
@@ -204,7 +206,9 @@ class Given:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], side: Literal["user", "item"], n_rows: int) -> Given:
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], side: Literal["user", "item"], n_rows: int
+    ) -> SideInformation:
         """Restore features from arrays; raise ValueError if they are invalid."""
         from scipy.sparse import csr_array
 
@@ -251,26 +255,26 @@ def _columns_of(text: bytes) -> tuple[Numbers | Categories, ...] | None:
 
 def read_features(
     data: Interactions, user_features: Any, item_features: Any, *, implicit: bool
-) -> tuple[Interactions, Given, tuple[Sparse | None, Sparse | None]]:
+) -> tuple[Interactions, SideInformation, tuple[Sparse | None, Sparse | None]]:
     """Encode the features of both sides, and optionally add implicit features.
 
     Returns
     -------
     data : Interactions
         With ids that have features but no interactions.
-    of_users : Given
+    of_users : SideInformation
     features : pair of sparse arrays
         All features of users and of items; None if there are none.
 
     Raises
     ------
     DataError
-        As `Given.read` does.
+        As `SideInformation.read` does.
     """
-    data, of_users = Given.read(data, user_features, "user")
-    data, of_items = Given.read(data, item_features, "item")
-    users = of_users.beside(data.by_user, data.n_items, implicit=implicit)
-    return data, of_users, (users, of_items.beside(data.by_item, data.n_users, implicit=implicit))
+    data, of_users = SideInformation.read(data, user_features, "user")
+    data, of_items = SideInformation.read(data, item_features, "item")
+    users = of_users.with_implicit(data.by_user, data.n_items, implicit=implicit)
+    return data, of_users, (users, of_items.with_implicit(data.by_item, data.n_users, implicit=implicit))
 
 
 def bags(pattern: Orientation, n_columns: int) -> Sparse:
@@ -295,8 +299,8 @@ def _checked(given: Any, ids: Vocabulary, side: str) -> Sparse:
         raise DataError(f"{side}_features is a sparse array of shape {given.shape}: give a row for each {side}")
     if given.shape[0] != len(ids):
         raise DataError(
-            f"{side}_features has {given.shape[0]:,} rows, but there are {len(ids):,} {side}s: give a row for each, in "
-            f"the order of the vocabulary, or a dataframe with the column {side!r}"
+            f"{side}_features has {given.shape[0]:,} rows, but there are {len(ids):,} {side}s: give a row for each, "
+            f"in the order of the vocabulary, or a dataframe with the column {side!r}"
         )
 
     def cell(row: int, column: int) -> str:
@@ -313,9 +317,7 @@ def _table(given: Any, side: str) -> tuple[Any, list[Column]]:
             "sparse matrix with a row for each"
         )
     if side not in names:
-        raise DataError(
-            f"{side}_features has no column {side!r} of ids, but {', '.join(map(repr, names))}: rename the column of ids"
-        )
+        raise DataError(f"{side}_features has no column {side!r} of ids: rename one of {', '.join(map(repr, names))}")
     return feature_columns(given, side)
 
 

@@ -1,6 +1,6 @@
 """Splits into training and test sets: by time, per user, at random, by held-out users, and in folds.
 
-Training and test sets share the vocabularies of the data, except those of held-out users. Interactions keep their order.
+Training and test sets share the vocabularies of the data, except for held-out users. Interactions keep their order.
 """
 
 from __future__ import annotations

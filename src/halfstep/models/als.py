@@ -24,7 +24,7 @@ from halfstep._support.interrupts import allowed
 from halfstep._support.memory import check_rank
 from halfstep._support.progress import progress_bar, warn_of_interruption
 from halfstep.data import Interactions, as_interactions
-from halfstep.data.side_information import Given, read_features
+from halfstep.data.side_information import SideInformation, read_features
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.models.als_features import FeatureSession, FittedFeatures, exact_solver
 from halfstep.models.als_loop import Iteration, TrainingLoop
@@ -63,14 +63,14 @@ class Fit(NamedTuple):
     cost : Cost
         The data terms of the objective.
     regularization : RowRegularization
-    of_users : Given or None
+    of_users : SideInformation or None
         The features of the users; None without side information.
     """
 
     data: Interactions
     cost: Cost
     regularization: RowRegularization
-    of_users: Given | None
+    of_users: SideInformation | None
 
 
 @dataclass(eq=False, repr=False)
@@ -310,7 +310,7 @@ class ALS(IncrementalModel):
         data = as_interactions(data)
         if len(data) == 0:
             raise DataError("there is nothing to fit: the data have no interactions")
-        of_users: Given | None = None
+        of_users: SideInformation | None = None
         features: tuple[Sparse | None, Sparse | None] = (None, None)
         if self.implicit_features or user_features is not None or item_features is not None:
             data, of_users, features = read_features(

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.data import Interactions
-from halfstep.data.side_information import Given
+from halfstep.data.side_information import SideInformation
 from halfstep.errors import NumericalError, ParameterError
 from halfstep.models.ridge import Ridge, chunked, times
 from halfstep.objective.problem import HalfProblem, Prior
@@ -210,13 +210,13 @@ class FittedFeatures:
 
     Attributes
     ----------
-    given : Given
+    given : SideInformation
         The features that were given of the model's users.
     coefficients : ndarray of shape (n_features, unknowns)
         β: of the items in a user's bag first, if there are bags; without rows where only items are linked.
     """
 
-    given: Given
+    given: SideInformation
     coefficients: Floats
 
     @property
@@ -237,11 +237,11 @@ class FittedFeatures:
         DataError
             If their features are not like those of the fit.
         """
-        return replace(self, given=self.given.of_others(data.users, user_features))
+        return replace(self, given=self.given.encode_others(data.users, user_features))
 
     def prior(self, data: Interactions) -> Prior | None:
         """What these users are drawn to; None where users are not linked."""
-        F = self.given.beside(data.by_user, data.n_items, implicit=len(self.of_bags) > 0)
+        F = self.given.with_implicit(data.by_user, data.n_items, implicit=len(self.of_bags) > 0)
         return None if F is None else Prior.around(F @ self.coefficients)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -261,7 +261,7 @@ class FittedFeatures:
         if not ours:
             return None
         B = ours.pop("coefficients", np.empty(0))
-        given = Given.from_arrays(ours, "user", n_users)
+        given = SideInformation.from_arrays(ours, "user", n_users)
         width = given.matrix.shape[1]
         if B.dtype != np.float64 or B.shape not in product((width, width + n_items), unknowns):
             raise ValueError(f"its link of shape {B.shape} does not fit {width} features and {n_items} items")

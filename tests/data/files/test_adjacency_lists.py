@@ -32,7 +32,7 @@ def lists_of(data: hs.Interactions) -> dict[Any, list[Any]]:
 
 
 @given(lists=LISTS, separator=st.sampled_from([None, ",", "::", "\t"]), end=st.sampled_from(["\n", "\r\n", "\r"]))
-def test_what_is_written_is_read(
+def test_round_trip(
     tmp_path_factory: pytest.TempPathFactory, lists: dict[int, list[int]], separator: str | None, end: str
 ) -> None:
     path = tmp_path_factory.mktemp("lists") / "train.txt"
@@ -71,7 +71,7 @@ def test_a_second_file_extends_the_vocabularies_of_the_first(
     assert {user: items for user, items in lists_of(second).items() if items} == {u: i for u, i in test.items() if i}
 
 
-def test_lines_as_they_are_found(path: Path) -> None:
+def test_irregular_lines(path: Path) -> None:
     """Trailing and repeated spaces, empty lines, users without items, comments, and no end of the last line."""
     path.write_text("# user items\n0  10\t11 \n\n 1 \n2 10\n   \n0 12")
     data = hs.read_adjacency_lists(path, comment="#")
@@ -84,7 +84,7 @@ def test_ids_are_integers_only_if_all_are(path: Path) -> None:
         assert lists_of(hs.read_adjacency_lists(path)) == expected
 
 
-def test_ids_take_the_types_of_given_ones(path: Path) -> None:
+def test_ids_have_types_of_given_vocabularies(path: Path) -> None:
     strings, integers = hs.Vocabulary(["7", "8"]), hs.Vocabulary([1, 2])
     path.write_text("7 1\n\n8 2 3\n")
     data = hs.read_adjacency_lists(path, users=strings, items=integers)
@@ -107,7 +107,7 @@ def test_ids_take_the_types_of_given_ones(path: Path) -> None:
         ("1,2\n2, ,5\n", r"train.txt, line 2: the item id in field 2 is missing"),
     ],
 )
-def test_bad_lines_are_named_or_counted(path: Path, text: str, message: str) -> None:
+def test_bad_lines(path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(DataError, match=message):
         hs.read_adjacency_lists(path, separator=",")
@@ -120,7 +120,7 @@ def test_bad_lines_are_named_or_counted(path: Path, text: str, message: str) -> 
         hs.read_adjacency_lists(path, separator=",", bad_lines="skip")
 
 
-def test_a_separator_at_the_end_is_no_missing_id(path: Path) -> None:
+def test_separator_at_end_of_line_is_ignored(path: Path) -> None:
     path.write_text("1,2,\n3,\n")
     assert lists_of(hs.read_adjacency_lists(path, separator=",")) == {1: [2], 3: []}
 
@@ -181,14 +181,14 @@ def test_parameters_are_checked(path: Path, parameter: Any, message: str) -> Non
         hs.read_adjacency_lists(path, **parameter)
 
 
-def test_files_that_there_are_not(tmp_path: Path) -> None:
+def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no file"):
         hs.read_adjacency_lists(tmp_path / "none.txt")
     with pytest.raises(HalfstepError, match="contains no files"):
         hs.read_adjacency_lists(tmp_path)
 
 
-def test_it_is_evaluated_as_it_is_read(tmp_path: Path) -> None:
+def test_fit_and_evaluate_published_split(tmp_path: Path) -> None:
     """The split of a paper: read, fit, evaluate; a user without training items gets the list of unknown users."""
     (tmp_path / "train.txt").write_text("0 0 1 2\n1 0 1\n2 0 3\n3\n")
     (tmp_path / "test.txt").write_text("0 3\n1 2\n3 0\n")

@@ -125,9 +125,7 @@ def test_text_files(tmp_path: Path, name: str, content: str | bytes) -> None:
     ],
 )
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zipped, zstd])
-def test_compressed_files_are_known_by_their_content(
-    tmp_path: Path, compress: Callable[[bytes], bytes], name: str
-) -> None:
+def test_compression_is_detected_from_content(tmp_path: Path, compress: Callable[[bytes], bytes], name: str) -> None:
     assert_is_table(write(tmp_path, compress(TABLE.encode()), name))
 
 
@@ -146,7 +144,7 @@ def test_files_without_a_header(tmp_path: Path, name: str, separator: str) -> No
 
 
 @pytest.mark.parametrize("name", ["ratings.txt", "ratings.csv", "ratings"])
-def test_a_tab_as_shells_hand_it_over(tmp_path: Path, name: str) -> None:
+def test_escaped_tab_as_separator(tmp_path: Path, name: str) -> None:
     path = write(tmp_path, TABLE.replace(",", "\t"), name)
     assert_is_table(path, separator="\\t")
 
@@ -180,13 +178,13 @@ def test_other_encodings(tmp_path: Path, encoding: str) -> None:
 
 @pytest.mark.parametrize("mark", ["utf-8-sig", "utf-16", "utf-32"])
 @pytest.mark.parametrize("said", ["latin-1", "cp1252", "utf-8", "utf-16-le"])
-def test_byte_order_marks_are_obeyed(tmp_path: Path, mark: str, said: str) -> None:
+def test_byte_order_marks_take_precedence(tmp_path: Path, mark: str, said: str) -> None:
     path = write(tmp_path, "é,3\n".encode(mark))
     assert read_interactions(path, user=0, item=1, header=False, encoding=said).user_ids.tolist() == ["é"]
 
 
 @pytest.mark.parametrize("rows", [3, 200_000])
-def test_what_is_in_another_encoding_has_a_line(tmp_path: Path, rows: int) -> None:
+def test_error_names_line_of_wrong_encoding(tmp_path: Path, rows: int) -> None:
     content = ("user,item\r\n" + "a,1\r\n" * rows).encode("utf-16")
     for rest, fault in ((b"x", "truncated data"), (b"\0\xdc,\0", "illegal encoding")):
         path = write(tmp_path, content + rest)
@@ -212,18 +210,18 @@ def test_comments(tmp_path: Path, mark: str) -> None:
     assert read_interactions(path, comment=mark).item_ids.tolist() == ["2", f"x{mark}6"]
 
 
-def test_columns_of_one_name_go_by_position(tmp_path: Path) -> None:
+def test_repeated_column_names_by_position(tmp_path: Path) -> None:
     path = write(tmp_path, "user,film,film\n1,2,3\n")
     assert read_interactions(path, item=2).item_ids.tolist() == [3]
 
 
 @pytest.mark.parametrize("users", [['"a', 'b"x"', '"c"'], ['a"'], ['""'], ['"a', 'b"']])
-def test_quotes_without_a_meaning(tmp_path: Path, users: list[str]) -> None:
+def test_quotes_as_ordinary_characters(tmp_path: Path, users: list[str]) -> None:
     path = write(tmp_path, "user,item\n" + "".join(f"{user},1\n" for user in users))
     assert read_interactions(path, quote=None).user_ids.tolist() == users
 
 
-def test_quotes_of_another_character(tmp_path: Path) -> None:
+def test_other_quote_character(tmp_path: Path) -> None:
     assert read_interactions(write(tmp_path, "user,item\n'a,b',1\n"), quote="'").user_ids.tolist() == ["a,b"]
 
 
@@ -242,13 +240,13 @@ def test_line_breaks_in_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "encode", [str.encode, lambda text: gzip.compress(text.encode()), lambda x: x.encode("utf-16")]
 )
-def test_line_breaks_in_values_stay_as_they_are(tmp_path: Path, end: str, encode: Callable[[str], bytes]) -> None:
+def test_line_breaks_in_values_are_unchanged(tmp_path: Path, end: str, encode: Callable[[str], bytes]) -> None:
     users = ["a\rb", "c\nd", "e\r\nf", "g\r", "\n\n", "h"]
     path = write(tmp_path, encode(end.join(["user,item", *(f'"{user}",1' for user in users), "", ""])))
     assert read_interactions(path, newlines_in_values=True).user_ids.tolist() == users
 
 
-def test_records_that_do_not_end_alike_are_refused_where_values_hold_line_breaks(tmp_path: Path) -> None:
+def test_error_for_mixed_line_ends_with_newlines_in_values(tmp_path: Path) -> None:
     path = write(tmp_path, 'user,item\n"a\r\nb",1\nc,2\r\nd,3\n')
     with pytest.raises(
         DataError, match=r"line 4: the record that begins here ends with '\\r\\n', and the first with '\\n': make all"
@@ -258,7 +256,7 @@ def test_records_that_do_not_end_alike_are_refused_where_values_hold_line_breaks
 
 @pytest.mark.parametrize("rows", [6, 20_000])
 @pytest.mark.parametrize("closed_by", [None, '"'])
-def test_a_quote_that_is_not_closed_swallows_no_row(tmp_path: Path, rows: int, closed_by: str | None) -> None:
+def test_error_for_unclosed_quote(tmp_path: Path, rows: int, closed_by: str | None) -> None:
     lines = [f"u{k},{k}" for k in range(rows)]
     place = rows // 3
     lines[place] = f'"{lines[place]}'
@@ -299,7 +297,7 @@ def test_timestamps_of_text(tmp_path: Path) -> None:
     assert read_interactions(path, timestamp="timestamp").timestamps.tolist() == [noon.item()] * 2
 
 
-def test_duplicates_are_passed_on(tmp_path: Path) -> None:
+def test_duplicates(tmp_path: Path) -> None:
     path = write(tmp_path, "user,item,value\n1,1,2\n3,1,4\n1,1,6\n")
     assert read_interactions(path, value="value", duplicates="mean").values.tolist() == [4.0, 4.0]
 
@@ -343,7 +341,7 @@ def test_timestamps_in_many_formats(tmp_path: Path, text: str, expected: Any) ->
 
 
 @pytest.mark.slow
-def test_the_order_of_day_and_month_is_not_guessed(tmp_path: Path) -> None:
+def test_error_for_ambiguous_day_and_month(tmp_path: Path) -> None:
     path = write(tmp_path, "user,item,timestamp\n1,1,03/03/2016\n2,1,01/02/2016\n")
     with pytest.raises(
         DataError, match=r"line 3: the timestamp can be read as '%d/%m/%Y' and as '%m/%d/%Y': set timestamp_format="
@@ -360,7 +358,7 @@ def test_the_order_of_day_and_month_is_not_guessed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_years_of_two_digits_are_not_those_of_antiquity(tmp_path: Path) -> None:
+def test_years_of_two_digits(tmp_path: Path) -> None:
     path = write(tmp_path, "user,item,timestamp\n1,1,31-12-99\n2,1,01-02-16\n")
     assert read_interactions(path).timestamps.tolist() == [
         np.datetime64(day, "us").item() for day in ("1999-12-31", "2016-02-01")
@@ -394,7 +392,7 @@ def test_fields_of_any_characters(records: list[tuple[str, ...]], newline: str) 
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.text('a1 ,"\r\n', max_size=40))
-def test_malformed_text_is_refused_or_no_row_is_lost(content: str) -> None:
+def test_malformed_text_is_an_error_or_read_completely(content: str) -> None:
     lines = [line for line in content.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line]
     with TemporaryDirectory() as folder:
         path = write(Path(folder), content)
@@ -404,7 +402,7 @@ def test_malformed_text_is_refused_or_no_row_is_lost(content: str) -> None:
 
 
 @pytest.mark.slow
-def test_damaged_files_are_refused_or_no_row_is_lost() -> None:
+def test_damaged_files_are_errors_or_read_completely() -> None:
     became = readers.run(mutations=40, seed=1)
     assert sum(became.values()) == 40
     assert {what for _, what in became} == {"read", "refused"}
@@ -432,7 +430,7 @@ def test_lines_after_skipped_ones_keep_their_numbers(tmp_path: Path) -> None:
         read_interactions(path, bad_lines="skip")
 
 
-def test_nothing_but_bad_lines(tmp_path: Path) -> None:
+def test_error_if_all_lines_are_bad(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"the table is empty: give at least one interaction: all 2 rows were skipped"
     ):
@@ -489,7 +487,7 @@ def test_names_of_folders_are_unescaped(tmp_path: Path) -> None:
             path.unlink()
 
 
-def test_folders_behind_links_are_read(tmp_path: Path) -> None:
+def test_linked_folders(tmp_path: Path) -> None:
     for name in ("plays", "elsewhere"):
         (tmp_path / name).mkdir()
         write(tmp_path / name, f"user,item\n{name},1\n")
@@ -504,7 +502,7 @@ def test_folders_behind_links_are_read(tmp_path: Path) -> None:
         read_interactions(tmp_path / "plays")
 
 
-def test_pipes_among_parts_are_refused(tmp_path: Path) -> None:
+def test_error_for_pipe_in_folder(tmp_path: Path) -> None:
     write(tmp_path, "user,item\n1,1\n")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match=r"pipe: this part of a folder is a pipe or a device, not a file"):
@@ -519,12 +517,12 @@ def test_a_file_that_a_pattern_matches_twice_is_read_once(tmp_path: Path) -> Non
         assert len(read_interactions(f"{tmp_path}/{pattern}")) == 2
 
 
-def test_an_empty_path_is_no_folder() -> None:
+def test_error_for_empty_path() -> None:
     with pytest.raises(FileNotFoundError, match=r"path='' is empty: give a file, or '\.' for the folder '/"):
         read_interactions("")
 
 
-def test_folders_and_patterns_of_nothing(tmp_path: Path) -> None:
+def test_error_for_empty_folders_and_patterns(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"the folder '.*empty' contains no files: give a file or a folder of csv"):
         read_interactions(tmp_path / "empty")
@@ -696,7 +694,7 @@ def test_long_fields_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 70_000])
-def test_a_bad_value_far_down_is_named(tmp_path: Path, rows: int) -> None:
+def test_error_names_late_line_of_bad_value(tmp_path: Path, rows: int) -> None:
     lines = "".join(f"u{k},{k},1\n" for k in range(rows))
     path = write(tmp_path, f"user,item,value\n{lines}v,1,x\n")
     with pytest.raises(DataError, match=rf"ratings\.csv, line {rows + 2}: the value is 'x'"):
@@ -748,7 +746,7 @@ def test_broken_compressed_files(tmp_path: Path, compress: Callable[[bytes], byt
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd])
-def test_nothing_behind_a_compressed_stream_is_lost(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+def test_all_compressed_streams_are_read(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
     first, second = compress(b"user,item\n1,2\n"), compress(b"3,4\n")
     assert len(read_interactions(write(tmp_path, first + second))) == 2
     for rest in (b"damaged" + second[7:], second[:-6], b"5,6\n"):
@@ -757,7 +755,7 @@ def test_nothing_behind_a_compressed_stream_is_lost(tmp_path: Path, compress: Ca
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
-def test_zeros_behind_a_compressed_stream_are_padding(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+def test_zeros_after_compressed_stream_are_padding(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
     content = compress(b"user,item\n1,2\n") + bytes(8) + compress(b"3,4\n") + bytes(100_000)
     assert len(read_interactions(write(tmp_path, content))) == 2
 
@@ -949,7 +947,7 @@ def test_columns_that_differ_by_case_in_parquet(tmp_path: Path) -> None:
 # --- nothing else is touched ------------------------------------------------------------------------
 
 
-def test_nothing_is_read_but_the_given_file(tmp_path: Path) -> None:
+def test_no_other_file_is_read(tmp_path: Path) -> None:
     from halfstep.data.files.duckdb_engine import Engine, EngineError
 
     allowed, other = write(tmp_path, PLAIN, "a.csv"), write(tmp_path, PLAIN, "b.csv")
@@ -976,7 +974,7 @@ def test_temporary_files_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
-def test_reading_takes_no_dataframe_library(tmp_path: Path) -> None:
+def test_reading_imports_no_dataframe_library(tmp_path: Path) -> None:
     path = write(tmp_path, TABLE)
     script = (
         "import sys; sys.modules.update(dict.fromkeys(['pyarrow', 'pandas', 'polars']))\n"

@@ -1,4 +1,4 @@
-"""Strings numbered by the hash table of the kernels, against Python's dictionary."""
+"""Strings numbered by a hash table, compared to a dictionary."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def assert_ascending(numbers: StringNumbers, strings: list[str]) -> None:
 @pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(TEXTS, max_size=30), max_size=5), st.integers(0, 3))
-def test_numbers_are_those_of_a_dictionary(chunks: list[list[str]], before: int) -> None:
+def test_numbers_equal_those_of_dictionary(chunks: list[list[str]], before: int) -> None:
     numbers, twin = StringNumbers(), dict[str, int]()
     for chunk in chunks:
         assert add(numbers, chunk, before) == [twin.setdefault(string, len(twin)) for string in chunk]
@@ -47,7 +47,7 @@ def test_tables_that_grow_keep_all_strings() -> None:
     assert_ascending(numbers, strings)
 
 
-def test_a_string_that_is_longer_than_the_table_has_room_for() -> None:
+def test_string_longer_than_the_table() -> None:
     numbers = StringNumbers()
     strings = ["a", "b" * 3_000_000, "", "é"]
     assert add(numbers, strings) == [0, 1, 2, 3]
@@ -55,7 +55,7 @@ def test_a_string_that_is_longer_than_the_table_has_room_for() -> None:
 
 
 @pytest.mark.parametrize("odd", ["", "\n", "a\0", "x" * LONGEST, "x" * (LONGEST + 1), "é" * 40])
-def test_one_odd_string_among_many_is_sorted_as_python_sorts_it(odd: str) -> None:
+def test_sorted_like_in_python_with_one_unusual_string(odd: str) -> None:
     numbers = StringNumbers()
     strings = [*(f"{k:04d}"[: 1 + k % 4] + "u" for k in range(5000, 0, -1)), odd]
     distinct = list(dict.fromkeys(strings))
@@ -63,7 +63,7 @@ def test_one_odd_string_among_many_is_sorted_as_python_sorts_it(odd: str) -> Non
     assert_ascending(numbers, distinct)
 
 
-def test_strings_that_share_their_first_bytes_are_told_apart() -> None:
+def test_strings_with_common_prefix_are_distinct() -> None:
     numbers = StringNumbers()
     strings = ["a" * k + tail for k in range(30) for tail in ("", "b", "\x01")]
     distinct = list(dict.fromkeys(strings))
@@ -72,7 +72,7 @@ def test_strings_that_share_their_first_bytes_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 7, 8, 9, 16, 17, LONGEST])
-def test_strings_of_one_length_are_sorted_as_python_sorts_them(length: int) -> None:
+def test_strings_of_equal_length_are_sorted_like_in_python(length: int) -> None:
     rng = np.random.default_rng(length)
     strings = list(dict.fromkeys("".join(letters) for letters in rng.choice(list("abé漢"), (3000, length))))
     strings = [string for string in strings if len(string.encode()) == 2 * length] or ["a" * length, "b" * length]
@@ -81,5 +81,5 @@ def test_strings_of_one_length_are_sorted_as_python_sorts_them(length: int) -> N
     assert_ascending(numbers, strings)
 
 
-def test_no_strings_at_all() -> None:
+def test_no_strings() -> None:
     assert_ascending(StringNumbers(), [])

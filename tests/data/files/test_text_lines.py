@@ -1,4 +1,4 @@
-"""Counts of lines, against Python's."""
+"""Counts of lines, compared to those of Python."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIECES = st.sampled_from([b"a", b"\n", b"\n\n", b"\r\n", b"\r", "é".encode(), b
 @pytest.mark.slow
 @settings(max_examples=300)
 @given(st.lists(PIECES, min_size=1, max_size=30), st.booleans())
-def test_counts_of_two_halves_are_those_of_the_whole(pieces: list[bytes], keep_line_ends: bool) -> None:
+def test_sum_of_counts_equals_counts_of_sum(pieces: list[bytes], keep_line_ends: bool) -> None:
     content = b"".join(pieces)
     found = []
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

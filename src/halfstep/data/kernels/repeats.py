@@ -29,9 +29,9 @@ def has_repeat(rows: NDArray[np.int32], columns: NDArray[np.int32], first: int, 
     grouped = np.empty(ends[n_rows], np.int32)
     for k in range(len(rows)):
         if first <= rows[k] < last:
-            row = np.uint64(rows[k] - first)
-            grouped[np.uint64(ends[row])] = columns[k]
-            ends[row] += 1
+            group = np.uint64(rows[k] - first)
+            grouped[np.uint64(ends[group])] = columns[k]
+            ends[group] += 1
     latest = np.full(n_columns, -1, np.int32)
     begin = 0
     for row in range(n_rows):

@@ -2,10 +2,10 @@
 
 A dictionary of Python objects takes three times as long, and no library numbers strings in chunks without them.
 
-Legend: ``data`` holds the concatenated bytes of strings; string k is ``data[offsets[k]:offsets[k + 1]]``. ``pool`` and
-``bounds`` hold the distinct strings in the same way. A slot is two numbers: a key, and 0 if the slot is free, otherwise
-the number of a distinct string plus 1 in the lower half and its length in the upper half. The key of a string of at most
-eight bytes is these bytes, so that a lookup reads only the slot; that of a longer string is its hash.
+Legend: ``data`` holds the concatenated bytes of strings; string k is ``data[offsets[k]:offsets[k + 1]]``. ``pool``
+and ``bounds`` hold the distinct strings in the same way. A slot is two numbers: a key, and 0 if the slot is free,
+otherwise the number of a distinct string plus 1 in the lower half and its length in the upper half. The key of a
+string of at most eight bytes is these bytes, so that a lookup reads only the slot; that of a longer one is its hash.
 
 Indices are unsigned, which avoids the check for negative ones. Bytes are read eight at a time.
 """

@@ -16,7 +16,7 @@ from halfstep._support.memory import check_rank
 from halfstep._support.progress import progress_bar, warn_of_interruption
 from halfstep.data import Interactions, as_interactions
 from halfstep.data.named_rows import naming_the_row
-from halfstep.data.side_information import Given, read_features
+from halfstep.data.side_information import SideInformation, read_features
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.models.bayesian.gibbs import Chain, fold_in
 from halfstep.models.bayesian.hyperpriors import NormalWishart, RandomStreams
@@ -272,9 +272,9 @@ class BayesianALS(HalfStepModel):
             warn_of_equal_targets(cost.targets)
         return self
 
-    def _linked_users(self, data: Interactions, given: Given) -> Sparse | None:
+    def _linked_users(self, data: Interactions, given: SideInformation) -> Sparse | None:
         """What these users are linked to: one row of features for each."""
-        return given.beside(data.by_user, data.n_items, implicit=bool(self.implicit_features))
+        return given.with_implicit(data.by_user, data.n_items, implicit=bool(self.implicit_features))
 
     def _drawn(
         self,
@@ -526,7 +526,7 @@ class BayesianALS(HalfStepModel):
         self._check_parameters()
         self = self._snapshot()
         data = self._histories(histories, unknown_items)
-        of_users = self._of_users.of_others(data.users, user_features)
+        of_users = self._of_users.encode_others(data.users, user_features)
         linked = self._linked_users(data, of_users)
         side, samples, codes = self._user_problem(data), self.samples_, None
         if samples.is_ordinal:
@@ -585,7 +585,7 @@ class BayesianALS(HalfStepModel):
         super()._take_more_arrays(arrays)
         n_users, n_items = len(self.user_factors_), len(self.item_factors_)
         of_users = {name.removeprefix(PREFIX): a for name, a in arrays.items() if name.startswith(PREFIX)}
-        self._of_users = Given.from_arrays(of_users, "user", n_users)
+        self._of_users = SideInformation.from_arrays(of_users, "user", n_users)
         n_features = self._of_users.matrix.shape[1] + (n_items if self.implicit_features else 0)
         drawn = {name: a for name, a in arrays.items() if not name.startswith(PREFIX)}
         self.samples_ = Samples.from_arrays(drawn, n_users, n_items, self.item_factors_.shape[1], n_features)

@@ -1,4 +1,4 @@
-"""Adjacency lists: every line is read, named in an error, or counted as skipped."""
+"""Every line of an adjacency list is read, named in an error, or counted as skipped."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_second_file_extends_the_vocabularies_of_the_first(
 
 
 def test_irregular_lines(path: Path) -> None:
-    """Trailing and repeated spaces, empty lines, users without items, comments, and no end of the last line."""
+    """Trailing and repeated spaces, empty lines, users without items, comments, and no final line end."""
     path.write_text("# user items\n0  10\t11 \n\n 1 \n2 10\n   \n0 12")
     data = hs.read_adjacency_lists(path, comment="#")
     assert lists_of(data) == {0: [10, 11, 12], 1: [], 2: [10]}
@@ -189,7 +189,7 @@ def test_missing_files(tmp_path: Path) -> None:
 
 
 def test_fit_and_evaluate_published_split(tmp_path: Path) -> None:
-    """The split of a paper: read, fit, evaluate; a user without training items gets the list of unknown users."""
+    """A user without training items is treated as an unknown user."""
     (tmp_path / "train.txt").write_text("0 0 1 2\n1 0 1\n2 0 3\n3\n")
     (tmp_path / "test.txt").write_text("0 3\n1 2\n3 0\n")
     train = hs.read_adjacency_lists(tmp_path / "train.txt")

@@ -1,4 +1,4 @@
-"""Interactions from adjacency lists: a line for each user, with the ids of all its items."""
+"""Interactions from adjacency lists, which have a line of item ids for each user."""
 
 from __future__ import annotations
 
@@ -47,25 +47,22 @@ def read_adjacency_lists(
     Parameters
     ----------
     path : str, path or sequence of them
-        Text files as for `read_interactions`, optionally compressed; folders, glob patterns, or ``"-"`` for standard
-        input.
+        Text files, folders or patterns as for `read_interactions`, or ``"-"`` for standard input.
     users, items : Vocabulary, optional
-        Vocabularies to use, such as those of the training data. Ids are converted to their types, and unknown ids are
-        appended, so that known ids keep their positions. By default, ids become integers if all of them are canonical
-        integers ("7", not "007"), and strings otherwise.
+        Vocabularies to extend, such as those of the training data. Ids are converted to their types. By default, ids
+        become integers if all of them are canonical integers ("7", not "007"), and strings otherwise.
     duplicates : {"error", "last", "sum", "mean"} or None
-        How repeated items of a user are handled: raise an error, count them once ("last" or "mean"), or count each
+        How to handle repeated items of a user: raise an error, count them once ("last" or "mean"), or count each
         ("sum" or None).
     separator : str, optional
-        The separator of ids, such as ``","``; by default, spaces and tabs. A separator at the end of a line is
-        ignored.
+        The separator of ids; by default, spaces and tabs. A separator at the end of a line is ignored.
     encoding : str
-        The encoding of the files. A byte order mark takes precedence over UTF-8.
+        The encoding of the files. A byte order mark takes precedence.
     comment : str, optional
         Ignore lines that begin with this, such as ``"#"``.
     bad_lines : {"error", "skip"}
-        How lines with a missing id (two separators in a row) are handled: raise an error that names the line, or
-        skip them and issue a warning with their number.
+        How to handle lines with a missing id (two separators in a row): raise an error that names the line, or skip
+        them and issue a warning with their number.
 
     Returns
     -------
@@ -110,7 +107,7 @@ class _Numbers(defaultdict[str, int]):
 
 @dataclass
 class _AdjacencyLists:
-    """The lines of files, as numbers of ids.
+    """The lines of files, with numbers instead of ids.
 
     Attributes
     ----------
@@ -155,7 +152,6 @@ class _AdjacencyLists:
         )
 
     def refuse_repeats(self, data: Interactions) -> None:
-        """Raise an error if an item of a user is repeated."""
         repeat = find_repeat(data.user_positions, data.item_positions)
         if repeat is None:
             return
@@ -185,7 +181,7 @@ class _AdjacencyLists:
         return vocabulary, vocabulary.positions(ids)
 
     def _line_of(self, row: int) -> int:
-        """Return the line of an interaction, by its index among all lines read."""
+        """Return the index of the line of an interaction."""
         return int(np.searchsorted(np.cumsum(np.frombuffer(self.lengths, np.int64)), row, side="right"))
 
     def _where(self, line: int) -> str:
@@ -214,9 +210,9 @@ def _read(sources: Sequence[Source], options: Options) -> _AdjacencyLists:
                     )
             workspace.clear()
     if not lists.items:
-        left_out = f"; {lists.skipped:,} lines were skipped" if lists.skipped else ""
+        skipped = f"; {lists.skipped:,} lines were skipped" if lists.skipped else ""
         raise DataError(
-            f"{sources[0].name}: no line has an item{left_out}: expected a user id and the ids of its items on "
+            f"{sources[0].name}: no line has an item{skipped}: expected a user id and the ids of its items on "
             "each line, separated by spaces; set separator=... for another separator"
         )
     return lists

@@ -1,6 +1,6 @@
-"""The Arrow C stream interface, which reads results of DuckDB in chunks without PyArrow.
+"""The Arrow C stream interface, to read results of DuckDB in chunks without PyArrow.
 
-The layout of the structures is that of https://arrow.apache.org/docs/format/CStreamInterface.html.
+See https://arrow.apache.org/docs/format/CStreamInterface.html for the structures.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _Stream._fields_ = [
 
 @dataclass(frozen=True)
 class Strings:
-    """A chunk of a column of strings: string k lies between ``offsets[k]`` and ``offsets[k + 1]`` of `data`."""
+    """A chunk of a column of strings; string k is ``data[offsets[k]:offsets[k + 1]]``."""
 
     data: NDArray[np.uint8]
     offsets: NDArray[np.int32]
@@ -82,13 +82,13 @@ def chunks(exporter: Any, dtypes: list[np.dtype[Any] | None]) -> Iterator[list[C
     ----------
     exporter : object with ``__arrow_c_stream__``
     dtypes : list
-        For each column the type of its numbers, or None for strings with 32-bit offsets. The types of the stream are
-        not checked: callers cast in their queries.
+        The type of each column of numbers, or None for strings with 32-bit offsets. The types of the stream are not
+        checked: callers must cast in their queries.
 
     Yields
     ------
     list of Strings or Numbers
-        Views of memory that is valid until the next step.
+        Views of memory that is valid until the next iteration.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def chunks(exporter: Any, dtypes: list[np.dtype[Any] | None]) -> Iterator[list[C
             if not batch.release:
                 return
             try:
-                columns = [batch.children[place].contents for place in range(batch.n_children)]
+                columns = [batch.children[k].contents for k in range(batch.n_children)]
                 yield [_chunk(column, dtype) for column, dtype in zip(columns, dtypes, strict=True)]
             finally:
                 batch.release(batch)

@@ -1,4 +1,4 @@
-"""Columns collected from the chunks of all files of a table, each as one array."""
+"""Columns that are collected from the chunks of all files of a table."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ BLOCK = 1 << 16  # rows
 FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
 
 
-class Gathered(Protocol):
-    """A column of a table that is being read."""
+class Collector(Protocol):
+    """Collects one column of a table."""
 
     fields: Fields
-    """The types of its fields in each chunk; see `arrow.chunks`."""
+    """The types of its fields in each chunk; see `arrow_stream.chunks`."""
 
     def begin(self, rows: int) -> None:
-        """Start the next file, which has at most this many rows."""
+        """Start the next file, which has at most `rows` rows."""
 
     def add(self, start: int, chunks: list[Chunk]) -> None:
-        """Add the next rows of the file, from row `start` on."""
+        """Add the next rows of the file, starting at row `start`."""
 
     def bad(self, rows: int) -> NDArray[np.bool_] | None:
-        """Return a mask of the invalid rows of the file, which has this many rows in all; None if all are valid."""
+        """Return a mask of the invalid rows of the file, which has `rows` rows; None if all are valid."""
 
     def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
-        """Finish the file, keeping the rows in the mask `kept`, or all if it is None."""
+        """Finish the file and keep the rows in the mask `kept`, or all if it is None."""
 
 
 class InexactError(Exception):
-    """Integers were read as float64, which does not represent them exactly."""
+    """Integers were read as float64, which cannot represent them."""
 
 
 class _Parts:
-    """The arrays of all files, to be concatenated."""
+    """The arrays of all files."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
@@ -58,32 +58,32 @@ class _Parts:
         self._parts.append(part)
         self.buffer = np.empty(0, self.dtype)
 
-    def become(self, dtype: np.dtype[Any]) -> None:
-        """Convert to another type what was read so far, and what follows."""
+    def convert(self, dtype: np.dtype[Any]) -> None:
+        """Convert all arrays to another type."""
         self.dtype, self.buffer = dtype, self.buffer.astype(dtype)
         self._parts = [part.astype(dtype) for part in self._parts]
 
     def joined(self) -> NDArray[Any]:
-        """Return one array, and release the parts."""
+        """Return and release the concatenated arrays."""
         parts, self._parts = self._parts, []
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class _Scratch:
-    """Memory for a mask of the rows of a chunk, reused, since threads that allocate memory block each other."""
+    """A reused mask of the rows of a chunk, since threads that allocate memory block each other."""
 
     def __init__(self) -> None:
         self._mask = np.empty(0, np.bool_)
 
     def of(self, rows: int) -> NDArray[np.bool_]:
-        """Return a mask of some rows, with arbitrary values."""
+        """Return a mask of `rows` rows with arbitrary values."""
         if len(self._mask) < rows:
             self._mask = np.empty(rows, np.bool_)
         return self._mask[:rows]
 
 
 class _Marks:
-    """A mask of rows, without memory until one is marked."""
+    """A mask of rows, which is allocated when the first is marked."""
 
     def __init__(self) -> None:
         self._rows = 0
@@ -93,7 +93,7 @@ class _Marks:
         self._rows, self._mask = rows, None
 
     def add(self, start: int, marked: NDArray[np.bool_] | None) -> None:
-        """Mark rows of the chunk that begins at row `start`."""
+        """Mark rows of the chunk that starts at row `start`."""
         if marked is None or not marked.any():
             return
         if self._mask is None:
@@ -101,15 +101,13 @@ class _Marks:
         self._mask[start : start + len(marked)] = marked
 
     def of(self, rows: int) -> NDArray[np.bool_] | None:
-        """Return the mask of the first rows; None if none is marked."""
+        """Return the mask of the first `rows` rows; None if none is marked."""
         return None if self._mask is None else self._mask[:rows]
 
 
 def renumber(numbers: NDArray[np.int32], new: NDArray[np.int32]) -> None:
-    """Replace each number k by ``new[k]``, counted from the end if it is negative.
-
-    Blocks keep small the copies as int64 that NumPy makes of indices.
-    """
+    """Replace each number k by ``new[k]``, counted from the end if it is negative."""
+    # NumPy copies indices to int64, which takes little memory by blocks
     for start in range(0, len(numbers), BLOCK):
         block = numbers[start : start + BLOCK]
         np.take(new, block, out=block, mode="wrap")
@@ -146,7 +144,7 @@ class Texts:
         self._numbers.end(kept, rows)
 
     def numbered(self) -> tuple[list[str], NDArray[np.int32]]:
-        """Return the distinct strings, ascending, and the number of each row's, −1 where there is none."""
+        """Return the distinct strings, ascending, and the number of each row's, or −1 if it is missing."""
         strings, ranks = self._strings.ascending()
         numbers = self._numbers.joined()
         renumber(numbers, np.append(ranks, np.int32(-1)))
@@ -154,7 +152,7 @@ class Texts:
 
 
 class IntegerIds:
-    """A column of ids that are int64."""
+    """A column of int64 ids."""
 
     fields: Fields = (INT64,)
 
@@ -223,15 +221,15 @@ class Reals:
 
 @dataclass
 class _Read:
-    """The timestamps as one format reads them."""
+    """The timestamps in one format."""
 
     reading: Reading
     values: _Parts
     missing: _Marks
 
 
-class Instants:
-    """A column of timestamps: numbers, or instants, for which several formats may be possible."""
+class Timestamps:
+    """A column of timestamps: numbers, or times in one or more possible formats."""
 
     def __init__(self, readings: list[Reading]) -> None:
         self._reads = [_Read(each, _Parts(INT64), _Marks()) for each in readings]
@@ -268,7 +266,7 @@ class Instants:
             read.missing.add(start, chunk.missing)
 
     def bad(self, rows: int) -> NDArray[np.bool_] | None:
-        """Mark what the best format cannot read, and drop the formats that read less."""
+        """Return a mask of what the best format cannot read, and drop formats that read less."""
         masks = [read.missing.of(rows) for read in self._reads]
         counts = [0 if mask is None else int(mask.sum()) for mask in masks]
         best = min(counts)
@@ -287,22 +285,22 @@ class Instants:
             joined.append((read.reading, values if read.reading == NUMBERS else values.view("datetime64[us]")))
         return joined
 
-    def take_as(self, kind: str) -> None:
-        """Say what the next part gives of numbers: doubles, integers, or both."""
+    def set_type(self, kind: str) -> None:
+        """Set the type of the column in the next file; numbers are read as int64, float64 or both."""
         if self.are_numbers and is_small_integer(kind):
             self.fields = (INT64,)
         elif self.are_numbers:
             self.fields = (FLOAT64,) if kind == REAL else (INT64, FLOAT64)
 
     def _add_numbers(self, start: int, chunks: list[Chunk]) -> None:
-        """Take the integers, as long as all numbers are such."""
+        """Add numbers as integers while all of them are."""
         if self.fields == (INT64,):
             self._add_integers(start, chunks)
             return
         (read,) = self._reads
         *whole, real = chunks
         assert isinstance(real, Numbers)
-        place = slice(start, start + len(real))
+        rows = slice(start, start + len(real))
         valid, values = np.isfinite(real.values, out=self._scratch.of(len(real))), real.values
         if real.missing is not None:
             valid &= ~real.missing
@@ -310,7 +308,7 @@ class Instants:
             read.missing.add(start, ~valid)
             values = np.where(valid, values, 0.0)
         if not self._whole:
-            read.values.buffer[place] = values
+            read.values.buffer[rows] = values
             return
         if whole:
             (exact,) = whole
@@ -320,12 +318,12 @@ class Instants:
         elif max(values.max(initial=0.0), -values.min(initial=0.0)) >= 2.0**53:
             raise InexactError
         else:
-            integers = read.values.buffer[place]
+            integers = read.values.buffer[rows]
             integers[:] = values
             are_exact = np.equal(integers, values, out=valid)
         if are_exact.all():
-            read.values.buffer[place] = integers
+            read.values.buffer[rows] = integers
         else:
             self._whole = False
-            read.values.become(FLOAT64)
-            read.values.buffer[place] = values
+            read.values.convert(FLOAT64)
+            read.values.buffer[rows] = values

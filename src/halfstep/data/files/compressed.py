@@ -1,4 +1,4 @@
-"""Compressed files, read to their very end: what comes after a stream is another one, or the file is broken."""
+"""Compressed files of several streams."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_PIECE = 1 << 16  # bytes that are read at once
+_PIECE = 1 << 16  # bytes
 
 
 class Streams(io.RawIOBase):
-    """What a file of one or more compressed streams holds.
+    """The decompressed content of a file of one or more compressed streams.
 
-    The modules of Python take bytes behind the first stream that begin no other one for padding, and so would lose
-    the rows of a part that is damaged. Here only zeros are padding.
+    Python's modules ignore any bytes after a stream that do not start another one, and would lose the rows of a
+    damaged stream. Here only zeros are ignored.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Streams(io.RawIOBase):
     Raises
     ------
     EOFError
-        Where the file ends within a stream.
+        If the file ends within a stream.
     """
 
     def __init__(self, path: Path, new_decompressor: Callable[[], Any]) -> None:
@@ -44,20 +44,20 @@ class Streams(io.RawIOBase):
             needs_input = self._decompressor.needs_input
             piece, self._rest = (self._rest or self._file.read(_PIECE), b"") if needs_input else (b"", self._rest)
             if needs_input and not piece:
-                raise EOFError("it ends within compressed data")
-            found = self._decompressor.decompress(piece, len(buffer))
+                raise EOFError("unexpected end of compressed data")
+            content = self._decompressor.decompress(piece, len(buffer))
             if self._decompressor.eof:
                 self._decompressor, self._rest = None, self._decompressor.unused_data
-            if found:
-                buffer[: len(found)] = found
-                return len(found)
+            if content:
+                buffer[: len(content)] = content
+                return len(content)
 
     def close(self) -> None:
         self._file.close()
         super().close()
 
     def _begin(self) -> bool:
-        """Begin the next stream; False if there is none."""
+        """Start the next stream; return False if there is none."""
         while not self._rest.strip(b"\0"):
             self._rest = self._file.read(_PIECE)
             if not self._rest:

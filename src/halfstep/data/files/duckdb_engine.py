@@ -14,11 +14,11 @@ from halfstep.data.files.arrow_stream import Chunk, StreamError, chunks
 
 # These optimizers move conversions into the readers, where TRY_CAST raises an error instead of returning NULL.
 _HARMFUL_OPTIMIZERS = ("type_pushdown", "scalar_fn_pushdown")
-MOST_THREADS = 8  # a single thread consumes the results, and more than this produce faster than it reads
+MOST_THREADS = 8  # more threads are faster than the single thread that consumes the results
 
 
 class EngineError(Exception):
-    """DuckDB refused a query; the message is the first line of DuckDB's."""
+    """An error of DuckDB, with the first line of its message."""
 
 
 class Engine:
@@ -29,7 +29,7 @@ class Engine:
     paths : sequence of Path
         The files, absolute.
     folder : Path
-        A folder for temporary files, which it can read and write.
+        A folder for temporary files.
     """
 
     def __init__(self, paths: Sequence[Path], folder: Path) -> None:
@@ -40,16 +40,16 @@ class Engine:
             "threads": min(MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
-            "enable_external_file_cache": False,  # it would keep whole files in memory
+            "enable_external_file_cache": False,  # keeps whole files in memory
             "temp_directory": str(folder),
         }
         self._connection = duckdb.connect(":memory:", config=settings)
-        known = {name for (name,) in self._connection.execute("SELECT name FROM duckdb_optimizers()").fetchall()}
+        available = {name for (name,) in self._connection.execute("SELECT name FROM duckdb_optimizers()").fetchall()}
         for setting, value in (
-            ("disabled_optimizers", literal(",".join(each for each in _HARMFUL_OPTIMIZERS if each in known))),
+            ("disabled_optimizers", literal(",".join(each for each in _HARMFUL_OPTIMIZERS if each in available))),
             ("TimeZone", "'UTC'"),
             ("streaming_buffer_size", "'64MB'"),  # rows that DuckDB reads ahead
-            ("enable_progress_bar", "false"),  # which goes to the standard output, among results
+            ("enable_progress_bar", "false"),  # would be printed to standard output
             ("allowed_paths", _listed(paths)),
             ("allowed_directories", _listed([folder])),
             ("enable_external_access", "false"),
@@ -62,7 +62,7 @@ class Engine:
         self._connection.close()
 
     def columns(self, query: str, parameters: Sequence[Any]) -> tuple[list[str], list[str]]:
-        """Return the names and types of a query's columns."""
+        """Return the names and types of the columns of a query."""
         try:
             relation = self._connection.sql(query, params=list(parameters))
             return list(relation.columns), [str(each) for each in relation.types]
@@ -79,7 +79,7 @@ class Engine:
     def stream(
         self, query: str, parameters: Sequence[Any], dtypes: list[np.dtype[Any] | None]
     ) -> Iterator[list[Chunk]]:
-        """Iterate over the rows of a large result in order; see `arrow.chunks`."""
+        """Iterate over the rows of a large result in order; see `arrow_stream.chunks`."""
         try:
             yield from chunks(self._connection.sql(query, params=list(parameters)), dtypes)
         except (self._error, StreamError) as error:
@@ -101,7 +101,7 @@ def _listed(paths: Sequence[Path]) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the cause that DuckDB names, without its advice, excerpts of the file, and its name for a copy."""
+    """Return the first line of a message of DuckDB without the path of a file, which may be a copy."""
     lines = str(error).splitlines()
     first = lines[0] if lines else type(error).__name__
     first = re.sub(r"^(\w+ )*Error: ", "", re.sub(r""" (in|of)?( file)? ?("[^"]*/[^"]*"|'[^']*/[^']*')""", "", first))

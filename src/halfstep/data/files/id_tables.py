@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.data.files.table_file import Options, Table
-from halfstep.data.files.table_reader import Columns, open_reader, place_of
+from halfstep.data.files.table_reader import Columns, open_reader, position_of
 from halfstep.data.titles import NAME
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError
@@ -22,7 +22,7 @@ def read_ids(path: Any, side: Literal["user", "item"], column: str | int, known:
     ----------
     path : as for `read_interactions`
     side : {"user", "item"}
-        The name of the ids in errors.
+        The kind of ids, for errors.
     column : str or int
         The name or position.
     known : Vocabulary
@@ -80,14 +80,14 @@ def read_title_table(
     Raises
     ------
     FileNotFoundError, DataError
-        As for `read_interactions`, or if the table has titles of none of the items.
+        As for `read_interactions`, or if the table has no titles of the items.
     """
 
     def choose(table: Table) -> Columns:
         usual = table.names.index(usual_item) if isinstance(usual_item, str) and usual_item in table.names else 0
-        ids = usual if item is None else place_of(table, "item", item, "title_id")
+        ids = usual if item is None else position_of(table, "item", item, "title_id")
         if title is not None:
-            return {"item": ids, "title": place_of(table, "title", title, "title_column")}
+            return {"item": ids, "title": position_of(table, "title", title, "title_column")}
         if len(table.names) < 2:
             raise DataError(f"{table.name}: there is only one column: give a table of item ids and titles")
         titles = table.names.index(NAME) if NAME in table.names else int(ids == 0)
@@ -97,11 +97,11 @@ def read_title_table(
         reader.read(choose, [each for each in (item, title) if each is not None])
         vocabulary, positions = reader.vocabulary("item", items)
         titles = reader.titles(positions, len(vocabulary))
-    of_all = zip(vocabulary, titles, items.shared(vocabulary).tolist(), strict=True)
-    found = {each: title for each, title, position in of_all if title is not None and position >= 0}
-    if not found:
+    rows = zip(vocabulary, titles, items.shared(vocabulary).tolist(), strict=True)
+    by_item = {each: title for each, title, position in rows if title is not None and position >= 0}
+    if not by_item:
         raise DataError(
-            f"{os.fsdecode(path)}: the table has titles of none of the items: its ids are such as "
-            f"{vocabulary[0]!r}, and those of items such as {items[0]!r}: set title_id=... to the column of item ids"
+            f"{os.fsdecode(path)}: the table has no titles of the items: its ids are such as {vocabulary[0]!r}, but "
+            f"those of items such as {items[0]!r}: set title_id=... to the column of item ids"
         )
-    return found
+    return by_item

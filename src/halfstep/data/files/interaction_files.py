@@ -1,4 +1,4 @@
-"""Interactions from files: delimited text, JSON and parquet, compressed or not, in one file or many."""
+"""Interactions from files of delimited text, JSON or parquet."""
 
 from __future__ import annotations
 
@@ -48,61 +48,59 @@ def read_interactions(
 ) -> Interactions:
     r"""Read interactions from files of delimited text, JSON or parquet.
 
-    Every line of a text file is read, named in an error, or counted as skipped: lines are also counted independently
-    of the parser, and it is an error if the counts differ.
+    Every line of a text file is read, named in an error, or counted as skipped: it is an error if the parser returns
+    another number of rows than lines were counted independently.
 
     Parameters
     ----------
     path : str, path or sequence of them
         A file of delimited text, JSON (an object per line, or an array of objects) or parquet, optionally compressed
-        (gzip, bzip2, xz, zstd, or a zip archive of one file). The format is detected from the content. A folder is
-        read as the parts of one table, including columns in the names of its folders (``country=DE/part-0.parquet``).
-        Also a pattern such as ``"plays-*.csv"``, or a list of paths. ``"-"`` is the standard input. Named pipes are
-        read once there is a writer.
+        (gzip, bzip2, xz, zstd, or a zip archive of one file); the format is detected from the content. Also a
+        pattern such as ``"plays-*.csv"``, a list of paths, ``"-"`` for standard input, or a folder, whose files are
+        parts of one table, with columns in the names of subfolders (``country=DE/part-0.parquet``).
     user, item : str or int
         The columns of ids, by name or position (from 0).
     value, timestamp, weight : str, int or None
-        Further columns, with the content that `Interactions.from_arrays` describes. By default, columns called
-        ``value``, ``timestamp`` and ``weight`` are used if the file has them; None leaves one out. Other columns are
-        ignored. Timestamps are numbers in any unit, dates and times of parquet, or text: ISO 8601 with or without a
-        time zone, and other common formats such as ``23 Feb 2016 17:59`` and ``02/23/2016 5:59 PM``.
+        Further columns; see `Interactions.from_arrays`. By default, columns named ``value``, ``timestamp`` and
+        ``weight`` are used if present; None ignores the column. Timestamps are numbers in any unit, dates and times
+        of parquet, or text in ISO 8601 or other common formats such as ``23 Feb 2016 17:59`` and
+        ``02/23/2016 5:59 PM``.
     item_titles : str, int, path, or mapping from item id to str, optional
-        Titles of items, shown with their ids: a column of the file; the path of a second table, whose columns are
-        `item` (default: the first) and ``title`` (default: the second); or a mapping.
+        Titles of items, displayed with their ids: a column of the file; the path of a second table, with the columns
+        `item` (or the first) and ``title`` (or the second); or a mapping.
     users, items : Vocabulary, optional
-        The ids of a model (``model.users_`` and ``model.items_``), to whose types the ids in the file are converted:
-        ``12`` is the string ``"12"`` if the ids of the model are strings.
+        The ids of a model (``model.users_`` and ``model.items_``), to whose types the ids of the file are converted.
     duplicates : {"error", "last", "sum", "mean"} or None
         As in `Interactions.from_arrays`.
     separator : str, optional
-        The field separator of text, of at most 4 bytes: ``","``, ``"\t"``, ``"::"``. By default detected from the
-        suffix and the first lines.
+        The field separator of text, of at most 4 bytes: ``","``, ``"\t"``, ``"::"``. By default, it is detected from
+        the suffix and the first lines.
     header : bool
-        Whether the first line of text contains the names of the columns. If not, columns are given by position.
+        Whether the first line of text contains the names of the columns. Otherwise, give columns by position.
     quote : str or None
         The character that may enclose fields of text, if the separator is a single character. With None, quotes are
-        ordinary characters, as in files that do not double them inside fields.
+        ordinary characters.
     encoding : str
-        The encoding of text, by its name in Python. A byte order mark takes precedence over UTF-8.
+        The encoding of text. A byte order mark takes precedence.
     decimal : {".", ","}
         The decimal separator of values and weights in text.
     comment : str, optional
         Ignore lines of text that begin with this, such as ``"#"``.
     newlines_in_values : bool
-        Whether quoted fields of text may contain line breaks. By default this is an error, since a quote that is not
-        closed would swallow all lines up to the next quote. If True, records are counted by Python, which is slower.
+        Whether quoted fields of text may contain line breaks. By default this is an error, since an unclosed quote
+        would merge all lines up to the next quote. If True, reading is slower.
     timestamp_format : str, optional
-        The format of timestamps in text, in the codes of `datetime.datetime.strptime`, such as ``"%d/%m/%Y %H:%M"``;
-        needed only if several formats fit.
+        The format of timestamps in text for `datetime.datetime.strptime`, such as ``"%d/%m/%Y %H:%M"``; required only
+        if several formats match.
     bad_lines : {"error", "skip"}
-        How lines are handled that are not records, or whose id, value, timestamp or weight cannot be read: raise an
-        error that names the line, or leave them out and warn with their number.
+        How to handle lines that are not records, or whose id, value, timestamp or weight is invalid: raise an error
+        that names the line, or skip them and issue a warning with their number.
 
     Returns
     -------
     Interactions
-        Ids of text files become integers if all ids of the column, in all files, are canonical integers ("7", not
-        "007"), and are strings otherwise. Ids of JSON and parquet keep their types.
+        Ids of text files become integers if all ids of the column are canonical integers ("7", not "007"), and are
+        strings otherwise. Ids of JSON and parquet keep their types.
 
     Raises
     ------
@@ -116,10 +114,10 @@ def read_interactions(
     Warns
     -----
     SkippedLinesWarning
-        If lines were left out; the message contains their number.
+        If lines were skipped; the message contains their number.
     """
     options = Options(
-        separator="\t" if isinstance(separator, str) and separator == "\\t" else separator,  # as typed in a shell
+        separator="\t" if isinstance(separator, str) and separator == "\\t" else separator,  # as passed by shells
         header=header,
         quote=quote,
         encoding=encoding,
@@ -167,20 +165,20 @@ def _read(
         reader.read(choose, needed, unasked)
         users, user_positions = reader.vocabulary("user", models[0])
         items, item_positions = reader.vocabulary("item", models[1])
-        titled = None
+        titles_by_item = None
         if reader.has("title"):
-            found = reader.titles(item_positions, len(items))
-            titled = {item: title for item, title in zip(items, found, strict=True) if title is not None}
+            by_position = zip(items, reader.titles(item_positions, len(items)), strict=True)
+            titles_by_item = {item: title for item, title in by_position if title is not None}
         values = reader.column("value")
         data = Interactions(
             users=users,
             items=items,
             user_positions=user_positions,
             item_positions=item_positions,
-            values=np.broadcast_to(1.0, len(user_positions)) if values is None else values,  # a view of one number
+            values=np.broadcast_to(1.0, len(user_positions)) if values is None else values,
             timestamps=reader.column("timestamp"),
             weights=reader.column("weight"),
-            item_titles=titled,
+            item_titles=titles_by_item,
             has_values=values is not None,
             source=_name_of(path),
         )
@@ -191,7 +189,7 @@ def _read(
 
 
 def _name_of(path: Any) -> str:
-    """Return the name of a file without its folder; the number of several files."""
+    """Return the name of a file without its folder, or the number of files."""
     if not isinstance(path, str | os.PathLike):
         return f"{len(path)} files"
     name = os.fsdecode(path)
@@ -199,7 +197,6 @@ def _name_of(path: Any) -> str:
 
 
 def _refuse_repeats(data: Interactions, reader: TableReader) -> None:
-    """Raise an error if a user has more than one interaction with an item."""
     repeat = find_repeat(data.user_positions, data.item_positions)
     if repeat is not None:
         pair = (data.users[data.user_positions[repeat.row]], data.items[data.item_positions[repeat.row]])
@@ -215,7 +212,7 @@ def check_parameters(
     vocabularies: Mapping[str, Any],
     duplicates: Duplicates | None,
 ) -> None:
-    """Check the parameters of `read_interactions`, or of another reader that has some of them."""
+    """Check the parameters of a reader."""
     check_columns(asked, (str, int))
     for name, vocabulary in vocabularies.items():
         if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
@@ -251,4 +248,4 @@ def _check_characters(options: Options) -> None:
             f"newlines_in_values=True cannot be combined with {other}, since records then span lines"
         )
     if options.newlines_in_values and (quote is None or (separator is not None and len(separator) > 1)):
-        raise ParameterError("newlines_in_values=True needs a quote and a separator of a single character")
+        raise ParameterError("newlines_in_values=True requires a quote and a separator of a single character")

@@ -1,4 +1,4 @@
-"""The files of a table: folders, patterns, pipes and compressed files."""
+"""Files of a table: folders, patterns, pipes and compressed files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from halfstep.data.files.compressed import Streams
 from halfstep.errors import DataError, ParameterError
 
 JSON_LINES = (".jsonl", ".ndjson")
-_HEAD = 512  # bytes from which the kind of a file is detected
+_HEAD = 512  # bytes to detect the type of a file
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -40,8 +40,8 @@ _FOREIGN = {
     b"\xd0\xcf\x11\xe0": "an old Excel file; export the sheet as csv",
     b"ORC": "an ORC file; convert it to parquet",
     b"Obj\x01": "an Avro file; convert it to parquet",
-    b"\x80\x04": "a pickle, which is never loaded; write csv or parquet",
-    b"\x80\x05": "a pickle, which is never loaded; write csv or parquet",
+    b"\x80\x04": "a pickle, which is unsafe to load; write csv or parquet",
+    b"\x80\x05": "a pickle, which is unsafe to load; write csv or parquet",
     b"%PDF": "a PDF; export the table as csv",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
     b"Rar!": "a RAR archive; unpack it",
@@ -59,8 +59,7 @@ class Source:
         Its name in errors: the path as given.
     path : Path
     partitions : mapping from str to str
-        The columns that the names of its folders hold, as in ``country=DE/part-0.parquet``. What is escaped there
-        (``%20``) is not here.
+        Unescaped columns in the names of its folders, as in ``country=DE/part-0.parquet``.
     """
 
     name: str
@@ -75,7 +74,7 @@ def find_sources(path: Any) -> list[Source]:
     ----------
     path : str, path or sequence of them
         A file; a folder, whose files are parts of one table; a pattern with ``*``, ``?``, ``[…]`` or ``**``, unless a
-        file has that name; ``"-"`` for the standard input.
+        file has this name; ``"-"`` for standard input.
 
     Raises
     ------
@@ -109,16 +108,16 @@ def _sources_of(path: Any) -> list[Source]:
     if here.exists():
         return [Source(name, here)]
     if glob.has_magic(name):
-        found = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - Path.glob accepts no absolute patterns
-        if not found:
+        matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - Path.glob accepts no absolute patterns
+        if not matches:
             raise FileNotFoundError(f"no file matches {name!r}; relative paths start at {str(Path.cwd())!r}")
-        sources = [source for each in found for source in _sources_of(each)]
-        return list({os.path.abspath(source.path): source for source in sources}.values())  # noqa: PTH100 - once each
+        sources = [source for each in matches for source in _sources_of(each)]
+        return list({os.path.abspath(source.path): source for source in sources}.values())  # noqa: PTH100 - each file once
     raise FileNotFoundError(f"there is no file {name!r}; relative paths start at {str(Path.cwd())!r}")
 
 
 def _parts_of(name: str, folder: Path) -> list[Source]:
-    """List the files below a folder by name, leaving out those that writers of tables do not mean as parts."""
+    """List the files below a folder by name, except hidden files and files of metadata."""
     paths = sorted(_files_below(folder, frozenset()))
     if not paths:
         raise DataError(
@@ -132,19 +131,17 @@ def _parts_of(name: str, folder: Path) -> list[Source]:
 
 
 def _files_below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
-    """Go through the files below a folder, through links as well."""
+    """Iterate over the files below a folder, including links."""
     real = folder.resolve()
     if real in above:
-        raise DataError(f"the folder {str(folder)!r} is a link to a folder that it is in: remove it")
+        raise DataError(f"the folder {str(folder)!r} is a link to one of its parents: remove it")
     for path in folder.iterdir():
         if path.name.startswith((".", "_")):
             continue
         if path.is_dir():
             yield from _files_below(path, above | {real})
         elif path.exists() and not path.is_file():
-            raise DataError(
-                f"{path}: this part of a folder is a pipe or a device, not a file: give it by its own name"
-            )
+            raise DataError(f"{path}: this part of a folder is a pipe or a device, not a file: give its own path")
         else:
             yield path
 
@@ -154,13 +151,13 @@ class Workspace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._made = 0
+        self._count = 0
         self._pipes: dict[str, Path] = {}
 
     def new_path(self, suffix: str = "") -> Path:
         """Return a path for a new file."""
-        self._made += 1
-        return self.folder / f"{self._made}{suffix}"
+        self._count += 1
+        return self.folder / f"{self._count}{suffix}"
 
     def seekable(self, source: Source) -> Path:
         """Return the path of a regular file with the content of a source, possibly compressed.
@@ -181,7 +178,7 @@ class Workspace:
         return path
 
     def clear(self) -> None:
-        """Remove all files but the copies of pipes, which cannot be read again."""
+        """Remove all files except copies of pipes, which cannot be read again."""
         for path in self.folder.iterdir():
             if path not in self._pipes.values() and not path.is_dir():
                 path.unlink()
@@ -245,7 +242,7 @@ def open_plain(path: Path, name: str) -> Iterator[IO[bytes]]:
 def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     try:
         return archive.open(_only_member(archive, name))
-    except NotImplementedError as error:  # about how it is compressed
+    except NotImplementedError as error:  # of the compression
         raise DataError(f"{name}: this zip file cannot be read ({error}): unpack it, and give the file") from None
 
 
@@ -259,7 +256,7 @@ def _only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
             f"{name}: this is an .npz of arrays; load it with NumPy or SciPy, and use Interactions.from_sparse"
         )
     if len(members) != 1:
-        raise DataError(f"{name}: the archive holds {len(members)} files ({names}): unpack it, and give one of them")
+        raise DataError(f"{name}: the archive contains {len(members)} files ({names}): unpack it, and give one")
     if members[0].flag_bits & 1:
         raise DataError(f"{name}: {names} is encrypted: unpack the archive")
     return members[0]
@@ -282,4 +279,4 @@ def _open_zstd(path: Path) -> Any:
         import pyarrow
 
         return pyarrow.input_stream(str(path), compression="zstd")
-    raise DataError(f"{path}: reading zstd files needs pyarrow: run pip install pyarrow")
+    raise DataError(f"{path}: reading zstd files requires pyarrow: run pip install pyarrow")

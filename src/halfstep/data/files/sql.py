@@ -1,4 +1,4 @@
-"""SQL expressions that convert the columns of a file by their types, and ids from the results."""
+"""SQL expressions that convert columns of files, and conversion of their results to ids."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ TEXT = "text"
 """The type of a column of a text file that is read as strings."""
 JSON = "JSON"
 REAL = "real"
-"""The type of a column of a text file that is read as numbers; reading fails at a field that is not one."""
+"""The type of a column of a text file that is read as numbers, which fails for other fields."""
 
 _SMALL_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
 _LARGE_INTEGERS = ("UBIGINT", "HUGEINT", "UHUGEINT")
 _REALS = ("FLOAT", "DOUBLE")
 _STRINGS = ("VARCHAR", "BLOB")
-_INSTANTS = ("TIMESTAMP", "DATE")
+_TIMES = ("TIMESTAMP", "DATE")
 
 
 def base_of(kind: str) -> str:
@@ -35,12 +35,12 @@ def base_of(kind: str) -> str:
 
 
 def is_small_integer(kind: str) -> bool:
-    """Whether all values of a type are integers that int64 holds."""
+    """Whether all values of a type are integers that fit in int64."""
     return base_of(kind) in _SMALL_INTEGERS
 
 
 def id_expression(kind: str, x: str) -> str | None:
-    """Return the expression of ids as integers, or as strings for `ids_of`; None if the type cannot hold ids."""
+    """Return the expression of ids as integers, or as strings for `ids_of`; None for other types."""
     base = base_of(kind)
     if base in _SMALL_INTEGERS:
         return f"CAST({x} AS BIGINT)"
@@ -48,13 +48,13 @@ def id_expression(kind: str, x: str) -> str | None:
         return f"TRY(decode({x}))"
     if kind in (TEXT, "VARCHAR"):
         return x
-    if base in (JSON, *_LARGE_INTEGERS, *_REALS, *_STRINGS, "DECIMAL", "UUID") or base.startswith(_INSTANTS):
+    if base in (JSON, *_LARGE_INTEGERS, *_REALS, *_STRINGS, "DECIMAL", "UUID") or base.startswith(_TIMES):
         return f"CAST({x} AS VARCHAR)"
     return None
 
 
 def text_expression(kind: str, x: str) -> str | None:
-    """Return the expression of a column as text, such as titles; None if the type has no text."""
+    """Return the expression of a column as text; None for nested types."""
     if kind == JSON:
         return f"json_extract_string({x}, '$')"
     if base_of(kind) == "BLOB":
@@ -78,17 +78,17 @@ def number_expression(kind: str, x: str, decimal: str) -> str | None:
     return f"CASE WHEN contains({x}, '.') THEN NULL ELSE TRY_CAST(replace({x}, ',', '.') AS DOUBLE) END"
 
 
-def is_instant(kind: str) -> bool:
-    """Whether a type is a date or a timestamp, which need not be parsed from text."""
-    return base_of(kind).startswith(_INSTANTS)
+def is_time(kind: str) -> bool:
+    """Whether a type is a date or a timestamp."""
+    return base_of(kind).startswith(_TIMES)
 
 
 def timestamp_expressions(kind: str, x: str, readings: list[Reading]) -> list[str] | None:
-    """Return the expressions for `gathering.Instants`; None if the type cannot hold timestamps."""
+    """Return the expressions for `chunks.Timestamps`; None for other types."""
     base = base_of(kind)
     if kind == REAL:
         return [x]
-    if is_instant(kind):
+    if is_time(kind):
         has_zone = base.startswith("TIMESTAMPTZ") or " WITH " in kind
         return [f"epoch_us(CAST({x} AS {'TIMESTAMPTZ' if has_zone else 'TIMESTAMP'}))"]
     if kind == JSON or base in _STRINGS:
@@ -105,12 +105,12 @@ def timestamp_expressions(kind: str, x: str, readings: list[Reading]) -> list[st
 
 
 def ids_of(texts: list[str], kind: str) -> list[Any]:
-    """Convert the distinct strings that `id_expression` yields to ids.
+    """Convert the distinct strings from `id_expression` to ids.
 
     Raises
     ------
     IdError
-        If a string cannot be an id.
+        If a string is not a valid id.
     """
     if kind == TEXT:
         return integers_if_all(texts)
@@ -127,7 +127,7 @@ def ids_of(texts: list[str], kind: str) -> list[Any]:
 
 
 class IdError(DataError):
-    """A string cannot be an id.
+    """A string is not a valid id.
 
     Attributes
     ----------
@@ -144,7 +144,7 @@ class IdError(DataError):
 
 
 def integers_if_all(texts: list[str]) -> list[Any]:
-    """Convert strings to integers if all are canonical integers that int64 holds; else return them unchanged."""
+    """Convert strings to integers if all are canonical integers that fit in int64; otherwise return them."""
     try:
         integers = list(map(int, texts))
     except ValueError:
@@ -159,17 +159,17 @@ def with_types_of(vocabulary: Vocabulary, ids: list[Any], side: str) -> list[Any
     Parameters
     ----------
     vocabulary : Vocabulary
-        If all its ids are strings, or all are integers, the ids are converted to that type. If its types are mixed,
-        an id becomes that of the vocabulary with the same text, and is unchanged if there is none.
+        If all its ids are strings, or all are integers, ids are converted to that type. If its types are mixed, an
+        id is replaced by that of the vocabulary with the same text, if any.
     ids : list
-        Distinct strings or integers; ids of other types are returned as they are.
+        Distinct strings or integers; ids of other types are unchanged.
     side : {"user", "item"}
-        What the ids are called in errors.
+        The kind of ids, for errors.
 
     Raises
     ------
     IdError
-        If the vocabulary holds integers only, and a string is not a canonical integer.
+        If the vocabulary has only integers, and a string is not a canonical integer.
     """
     kinds = {int} if vocabulary.ids.dtype.kind == "i" else set(map(type, vocabulary.ids))
     if not kinds:
@@ -178,8 +178,8 @@ def with_types_of(vocabulary: Vocabulary, ids: list[Any], side: str) -> list[Any
         return [str(each) if isinstance(each, int) else each for each in ids]
     if kinds == {int}:
         return [_as_integer(number, each, side) for number, each in enumerate(ids)]
-    alike = {str(each): each for each in vocabulary}
-    return [each if each in vocabulary else alike.get(str(each), each) for each in ids]
+    by_text = {str(each): each for each in vocabulary}
+    return [each if each in vocabulary else by_text.get(str(each), each) for each in ids]
 
 
 def _as_integer(number: int, item: Any, side: str) -> Any:

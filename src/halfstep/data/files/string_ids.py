@@ -1,4 +1,4 @@
-"""Strings in chunks, numbered in the order of first appearance."""
+"""Numbers of strings in the order of first appearance."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from halfstep.data.kernels.strings import BLOCK, Table, fill_slots, number_strings
 
-LONGEST = 64  # bytes of strings that are sorted as numbers
+LONGEST = 64  # bytes up to which strings are sorted as numbers
 SEPARATOR = ord("\n")
 
 
 class StringNumbers:
-    """The distinct strings so far, without Python objects."""
+    """Numbers strings in chunks, without Python objects."""
 
     def __init__(self) -> None:
         self._table = Table(
@@ -27,14 +27,13 @@ class StringNumbers:
         )
 
     def add(self, data: NDArray[np.uint8], offsets: NDArray[np.int32], numbers: NDArray[np.int32]) -> None:
-        """Write the number of each string into `numbers`; new strings get the next ones.
+        """Write the number of each string to `numbers`; new strings get the next numbers.
 
         Parameters
         ----------
         data : ndarray of uint8
-            The bytes of all strings.
         offsets : ndarray of shape (n + 1,), int32
-            Where each string begins and ends; ascending, from 0 to ``len(data)``.
+            String k is ``data[offsets[k]:offsets[k + 1]]``.
         numbers : ndarray of shape (n,), int32
         """
         row = number_strings(data, offsets, 0, numbers, self._table)
@@ -43,7 +42,7 @@ class StringNumbers:
             row = number_strings(data, offsets, row, numbers, self._table)
 
     def ascending(self) -> tuple[list[str], NDArray[np.int32]]:
-        """Return the distinct strings in ascending order, and the rank of each number in it."""
+        """Return the distinct strings in ascending order, and the rank of each number."""
         n, used = self._table.used[:2].tolist()
         bounds, pool = self._table.bounds[: n + 1], self._table.pool[:used]
         is_simple = np.diff(bounds).max(initial=1) <= LONGEST and not ((pool == 0) | (pool == SEPARATOR)).any()
@@ -53,7 +52,7 @@ class StringNumbers:
         return strings, ranks
 
     def _grow(self, length: int) -> None:
-        """Make room for another string."""
+        """Grow the table for another string."""
         table, (n, used) = self._table, self._table.used[:2].tolist()
         if used + length >= len(table.pool):
             pool = np.zeros(2 * len(table.pool) + length, np.uint8)
@@ -75,9 +74,9 @@ def _sorted_by_python(pool: NDArray[np.uint8], bounds: NDArray[np.int64]) -> tup
 
 
 def _sorted_as_numbers(pool: NDArray[np.uint8], bounds: NDArray[np.int64]) -> tuple[list[str], NDArray[np.intp]]:
-    """Sort strings by their bytes, which is the order of their characters in UTF-8, eight bytes as one number.
+    """Sort strings by eight bytes at a time, as big-endian numbers, which is the order of characters in UTF-8.
 
-    No object of Python is made before the end, where splitting one long string makes all of them.
+    Python objects are only created at the end, by splitting one long string.
     """
     starts, lengths = bounds[:-1], np.diff(bounds)
     longest, shortest = int(lengths.max(initial=1)), int(lengths.min(initial=LONGEST))

@@ -1,7 +1,7 @@
-"""Single files of a table: their columns, how DuckDB reads them, and the number of rows that they must have.
+"""Single files of a table: their columns, DuckDB readers, and numbers of rows.
 
-If DuckDB cannot read a file, its error is translated to one that names the line. If DuckDB returns another number of
-rows than was counted independently, the file is refused, so that no row is lost.
+If DuckDB cannot read a file, its error is replaced by one that names the line. It is also an error if DuckDB returns
+another number of rows than was counted independently, so that no row is lost.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ PARQUET = (".parquet", ".pq")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 _CANDIDATES = (",", "\t", ";", "|", "::")
 _MISSING = "__HIVE_DEFAULT_PARTITION__"
-_SAMPLE = 100  # lines that say what separates fields
+_SAMPLE = 100  # lines to detect the separator
 
 
 @dataclass(frozen=True)
 class Options:
-    """Parameters of reading, as in `read_interactions`."""
+    """Parameters of `read_interactions`."""
 
     separator: str | None = None
     header: bool = True
@@ -59,7 +59,7 @@ class Table(Protocol):
 
     @property
     def has_names(self) -> bool:
-        """Whether the file names its columns; otherwise their names are their positions."""
+        """Whether the file has names of columns; otherwise they are positions."""
 
     @property
     def reader(self) -> str:
@@ -71,31 +71,31 @@ class Table(Protocol):
 
     @property
     def rows(self) -> int:
-        """The number of rows that it must have."""
+        """The number of rows, counted independently of DuckDB."""
 
     @property
     def skipped(self) -> int:
-        """The number of invalid lines that were left out."""
+        """The number of invalid lines that were skipped."""
 
-    def column(self, place: int) -> tuple[str, str]:
+    def column(self, position: int) -> tuple[str, str]:
         """Return the SQL expression of a column, and its type."""
 
     def where(self, row: int) -> str:
         """Return the file and line of a row, counted from 0."""
 
     def fault(self, error: Exception | None) -> DataError:
-        """Return the error about a file that DuckDB cannot read, or of which it returns too few or too many rows."""
+        """Return the error for a file that DuckDB cannot read, or reads with another number of rows."""
 
-    def in_numbers(self, places: Collection[int]) -> Table | None:
-        """Return the table with some columns read as numbers: faster, but an error at fields that are not numbers."""
+    def with_numbers(self, positions: Collection[int]) -> Table | None:
+        """Return the table with some columns read as numbers, which is faster but fails for other fields."""
 
     def repaired(self, workspace: Workspace) -> Table | None:
-        """Return the table without its invalid lines; None if there are none, or they cannot be left out."""
+        """Return the table without its invalid lines; None if there are none, or they cannot be skipped."""
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """Delimited text, whose records start after `skip` lines."""
+    """Delimited text, with records after `skip` lines."""
 
     text: PlainText
     format: TextFormat
@@ -121,8 +121,8 @@ class TextTable:
     @property
     def reader(self) -> str:
         """The table function in SQL, to follow FROM."""
-        kinds = ["DOUBLE" if place in self.numbers else "VARCHAR" for place in range(self.n_fields)]
-        columns = ", ".join(f"'c{place}': '{kind}'" for place, kind in enumerate(kinds))
+        kinds = ["DOUBLE" if k in self.numbers else "VARCHAR" for k in range(self.n_fields)]
+        columns = ", ".join(f"'c{k}': '{kind}'" for k, kind in enumerate(kinds))
         return (
             f"read_csv(?, delim=?, quote=?, escape=?, decimal_separator='{self.decimal}', skip={self.skip}, "
             "auto_detect=false, header=false, compression='none', hive_partitioning=false, "
@@ -135,29 +135,29 @@ class TextTable:
         quote = self.format.quote or ""
         return [str(self.text.path), self.format.separator, quote, quote]
 
-    def column(self, place: int) -> tuple[str, str]:
-        if place >= self.n_fields:
-            return _partition(self.partitions[place - self.n_fields]), TEXT
-        return f"c{place}", REAL if place in self.numbers else TEXT
+    def column(self, position: int) -> tuple[str, str]:
+        if position >= self.n_fields:
+            return _partition(self.partitions[position - self.n_fields]), TEXT
+        return f"c{position}", REAL if position in self.numbers else TEXT
 
-    def in_numbers(self, places: Collection[int]) -> Table | None:
-        own = frozenset(place for place in places if place < self.n_fields)
+    def with_numbers(self, positions: Collection[int]) -> Table | None:
+        own = frozenset(each for each in positions if each < self.n_fields)
         return replace(self, numbers=own) if own else None
 
     def where(self, row: int) -> str:
-        for place, line in enumerate(self._starts()):
-            if place == row:
+        for start, line in enumerate(self._starts()):
+            if start == row:
                 return f"{self.name}, line {line}"
         return f"{self.name}, row {row} (counted from 0)"
 
     def fault(self, error: Exception | None) -> DataError:
         if self.format.newlines_in_values:
             return self._fault_across_lines(error)
-        found = self.text.first_fault(self.format, self.n_fields, self.skip)
-        if found is None:
-            said = f"DuckDB: {error}" if error else f"{self.rows:,} records were counted, but another number was read"
-            return DataError(f"{self.name}: {said}: the file is damaged, or its format is not the given one")
-        line, fault = found
+        first = self.text.first_fault(self.format, self.n_fields, self.skip)
+        if first is None:
+            cause = f"DuckDB: {error}" if error else f"{self.rows:,} records were counted, but not as many read"
+            return DataError(f"{self.name}: {cause}: the file is damaged, or its format is not the given one")
+        line, fault = first
         remedies = ["correct the line", "skip such lines with bad_lines='skip'"]
         if "quoted" in fault:
             remedies.append("set quote=None if quotes are ordinary characters")
@@ -192,11 +192,11 @@ class TextTable:
             for start, record in zip(self._starts(), islice(self._records(file), self.has_names, None), strict=False):
                 if len(record) != self.n_fields:
                     return DataError(
-                        f"{self.name}, line {start}: the record that begins here has {len(record)} fields, but "
+                        f"{self.name}, line {start}: the record that starts here has {len(record)} fields, but "
                         f"the first has {self.n_fields}: correct it"
                     )
         return DataError(
-            f"{self.name}: {error or 'another number of records was counted than was read'}: correct the file"
+            f"{self.name}: {error or 'the number of records differs from that counted'}: correct the file"
         )
 
     def _records(self, file: Iterator[str]) -> Iterator[list[str]]:
@@ -232,10 +232,12 @@ class JsonTable:
         """The values of the placeholders in `reader`."""
         return [str(self.text.path)]
 
-    def column(self, place: int) -> tuple[str, str]:
+    def column(self, position: int) -> tuple[str, str]:
         own = len(self.names) - len(self.partitions)
         return (
-            (identifier(self.names[place]), JSON) if place < own else (_partition(self.partitions[place - own]), TEXT)
+            (identifier(self.names[position]), JSON)
+            if position < own
+            else (_partition(self.partitions[position - own]), TEXT)
         )
 
     def where(self, row: int) -> str:
@@ -253,8 +255,8 @@ class JsonTable:
                         f"{self.name}, line {number}: {fault}: correct the line, or skip such lines with "
                         "bad_lines='skip'"
                     )
-        said = "not all of it is objects with keys" if "non-record" in str(error) else error or "objects are missing"
-        return DataError(f"{self.name}: not readable JSON ({said}): write the file again")
+        cause = "not all objects have keys" if "non-record" in str(error) else error or "objects are missing"
+        return DataError(f"{self.name}: invalid JSON ({cause}): write the file again")
 
     def repaired(self, workspace: Workspace) -> Table | None:
         if self.is_array or self.skipped:
@@ -268,13 +270,13 @@ class JsonTable:
         text = replace(self.text, path=path, blank=self.text.blank + skipped)
         return replace(self, text=text, rows=self.rows - skipped, skipped=skipped) if skipped else None
 
-    def in_numbers(self, places: Collection[int]) -> Table | None:
+    def with_numbers(self, positions: Collection[int]) -> Table | None:
         return None
 
 
 @dataclass(frozen=True)
 class ParquetTable:
-    """A parquet file; `columns` are the names of its columns in DuckDB, and their types."""
+    """A parquet file; `columns` are the names in DuckDB and types of its columns."""
 
     name: str
     path: Path
@@ -291,11 +293,11 @@ class ParquetTable:
         """The values of the placeholders in `reader`."""
         return [str(self.path)]
 
-    def column(self, place: int) -> tuple[str, str]:
-        if place < len(self.columns):
-            name, kind = self.columns[place]
+    def column(self, position: int) -> tuple[str, str]:
+        if position < len(self.columns):
+            name, kind = self.columns[position]
             return identifier(name), kind
-        return _partition(self.partitions[place - len(self.columns)]), TEXT
+        return _partition(self.partitions[position - len(self.columns)]), TEXT
 
     def where(self, row: int) -> str:
         return f"{self.name}, row {row} (counted from 0)"
@@ -306,18 +308,18 @@ class ParquetTable:
     def repaired(self, workspace: Workspace) -> Table | None:
         return None
 
-    def in_numbers(self, places: Collection[int]) -> Table | None:
+    def with_numbers(self, positions: Collection[int]) -> Table | None:
         return None
 
 
 def _partition(value: str) -> str:
-    """Return the value in the name of a folder as SQL writes it; missing where Hive and Spark say so."""
+    """Return the value in the name of a folder as an SQL literal, or NULL."""
     return "CAST(NULL AS VARCHAR)" if value in ("", _MISSING) else literal(value)
 
 
 def broken_parquet(name: str, error: object) -> DataError:
-    """Return the error about a parquet file that cannot be read."""
-    return DataError(f"{name}: not a readable parquet file ({error}): write or download it again")
+    """Return the error for a parquet file that cannot be read."""
+    return DataError(f"{name}: invalid parquet file ({error}): write or download it again")
 
 
 def open_table(
@@ -330,7 +332,7 @@ def open_table(
     source : Source
     options : Options
     needed : sequence of str or int
-        Columns that it must have, which help to detect the separator.
+        Required columns, which help to detect the separator.
     engine : Engine
     workspace : Workspace
 
@@ -354,7 +356,7 @@ def open_table(
 
 
 def suffix_of(path: Path) -> str:
-    """Return the suffix of a file name, without that of compression."""
+    """Return the suffix of a file name without that of the compression."""
     suffix = path.suffix.lower()
     return Path(path.stem).suffix.lower() if suffix in _COMPRESSED else suffix
 
@@ -373,10 +375,10 @@ def _open_parquet(source: Source, path: Path, engine: Engine, workspace: Workspa
         rows = engine.rows("SELECT num_rows FROM parquet_file_metadata(?)", [str(path)])[0][0]
     except EngineError as error:
         raise broken_parquet(source.name, error) from None
-    names, place = [], 1
-    while place < len(tree):  # a nested column precedes its children
-        names.append(str(tree[place][0]))
-        place = _after(tree, place)
+    names, index = [], 1
+    while index < len(tree):  # a nested column precedes its children
+        names.append(str(tree[index][0]))
+        index = _after(tree, index)
     names = names if len(names) == len(columns) else columns
     return ParquetTable(
         source.name,
@@ -388,12 +390,12 @@ def _open_parquet(source: Source, path: Path, engine: Engine, workspace: Workspa
     )
 
 
-def _after(tree: Sequence[tuple[Any, ...]], place: int) -> int:
+def _after(tree: Sequence[tuple[Any, ...]], index: int) -> int:
     """Return the index after a column and its children."""
-    children, place = tree[place][1], place + 1
+    children, index = tree[index][1], index + 1
     for _ in range(children):
-        place = _after(tree, place)
-    return place
+        index = _after(tree, index)
+    return index
 
 
 def _json_reader(is_array: bool, settings: str) -> str:
@@ -408,7 +410,7 @@ def _open_json(source: Source, options: Options, is_array: bool, engine: Engine,
     if table.rows == 0:
         raise DataError(f"{source.name}: the file is empty")
     if is_array and _last_character(text.path) != b"]":
-        raise DataError(f"{source.name}: the array of JSON is not closed: the file is cut off; write it again")
+        raise DataError(f"{source.name}: the JSON array is not closed: the file is truncated; write it again")
     reader = _json_reader(is_array, "sample_size=-1, maximum_depth=1, map_inference_threshold=-1")
     try:
         names = engine.columns(f"SELECT * FROM {reader}", [str(text.path)])[0]
@@ -425,7 +427,7 @@ def _open_json(source: Source, options: Options, is_array: bool, engine: Engine,
 
 
 def _last_character(path: Path) -> bytes:
-    """Return the last byte that is no white space."""
+    """Return the last byte that is not white space."""
     end = b""
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -435,7 +437,7 @@ def _last_character(path: Path) -> bytes:
 
 def _json_fault(line: str) -> str | None:
     try:
-        return None if isinstance(json.loads(line), dict) else "the line is not an object of JSON"
+        return None if isinstance(json.loads(line), dict) else "the line is not a JSON object"
     except (ValueError, RecursionError) as error:
         return f"the line is not JSON ({error})"
 
@@ -448,9 +450,9 @@ def _open_text(
     if not lines:
         raise DataError(f"{source.name}: the file is empty")
     separator, skip = options.separator, 0
-    said = re.fullmatch(r"sep=(.)\s*", lines[0][1])
-    if said and len(lines) > 1:  # a convention of Excel
-        separator, skip = separator or said[1], lines[0][0]
+    declared = re.fullmatch(r"sep=(.)\s*", lines[0][1])
+    if declared and len(lines) > 1:  # a convention of Excel
+        separator, skip = separator or declared[1], lines[0][0]
         del lines[0]
     if separator is None:
         separator = _separator_of(source, suffix, [line for _, line in lines], options, needed)
@@ -459,7 +461,7 @@ def _open_text(
     first, last = _first_record(text, form, skip)
     before = (skip > 0) + options.header
     rows = text.count_records(form) if form.newlines_in_values else text.lines - text.blank
-    names = first if options.header else [str(place) for place in range(len(first))]
+    names = first if options.header else [str(k) for k in range(len(first))]
     return TextTable(
         text,
         form,
@@ -473,7 +475,7 @@ def _open_text(
 
 
 def _first_record(text: PlainText, form: TextFormat, skip: int) -> tuple[list[str], int]:
-    """Read the first record after some lines; return also the number of its last line."""
+    """Return the first record after `skip` lines, and the number of its last line."""
     number, line = next((number, line) for number, line in text if number > skip)
     if not form.newlines_in_values:
         try:
@@ -495,7 +497,6 @@ def _first_record(text: PlainText, form: TextFormat, skip: int) -> tuple[list[st
 def _separator_of(
     source: Source, suffix: str, lines: Sequence[str], options: Options, needed: Sequence[str | int]
 ) -> str:
-    """Detect the field separator of some lines."""
     scores, names = {}, {}
     for separator in _CANDIDATES:
         records = [_fields(line, TextFormat(separator, options.quote)) for line in lines]
@@ -509,15 +510,16 @@ def _separator_of(
     if options.header:
         with_all = [each for each in best if all(name in names[each] for name in needed if isinstance(name, str))]
         best = with_all or best
-    if "::" in best:  # fewer fields than with a colon, but the safest of all
+    if "::" in best:  # the most specific, although with fewer fields than a colon
         return "::"
     if len(best) == 1:
         return best[0]
-    if not best and (usual is not None or len(needed) == 1):  # a single column may be all that there is
+    if not best and (usual is not None or len(needed) == 1):  # possibly a single column
         return usual or ","
     if best:
-        found = " and ".join(map(repr, best))
-        raise DataError(f"{source.name}: the fields may be separated by {found}: set separator=...")
+        raise DataError(
+            f"{source.name}: the fields may be separated by {' and '.join(map(repr, best))}: set separator=..."
+        )
     known = ", ".join((*SEPARATORS, *PARQUET, *JSON_LINES, ".json"))
     raise DataError(
         f"{source.name}: the suffix {suffix!r} is none of {known}, and the first line contains no known separator: "

@@ -1,4 +1,4 @@
-"""Reading the columns of a table from its files, one after the other."""
+"""A reader of the columns of a table from its files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from halfstep._support.suggestions import did_you_mean
 from halfstep.data.column_roles import NameOrPosition
 from halfstep.data.columns import RowError
 from halfstep.data.files.arrow_stream import Chunk
-from halfstep.data.files.chunks import Gathered, InexactError, Instants, IntegerIds, Reals, Texts, renumber
+from halfstep.data.files.chunks import Collector, InexactError, IntegerIds, Reals, Texts, Timestamps, renumber
 from halfstep.data.files.duckdb_engine import Engine, EngineError
 from halfstep.data.files.sources import Source, Workspace, find_sources
 from halfstep.data.files.sql import (
@@ -28,8 +28,8 @@ from halfstep.data.files.sql import (
     IdError,
     id_expression,
     ids_of,
-    is_instant,
     is_small_integer,
+    is_time,
     number_expression,
     text_expression,
     timestamp_expressions,
@@ -40,8 +40,8 @@ from halfstep.data.files.timestamps import ISO, NUMBERS, Reading, readings_of
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError
 
-THREADS = 2  # users and items are what takes long
-_SAMPLE = 1000  # timestamps that say what format they are in
+THREADS = 2  # users and items take most of the time
+_SAMPLE = 1000  # timestamps to detect their format
 _NOUNS = {"user": "user id", "item": "item id"}
 
 Columns = Mapping[str, str | int]
@@ -50,7 +50,7 @@ Columns = Mapping[str, str | int]
 
 @dataclass(frozen=True)
 class _Part:
-    """The result of reading one file: the number of rows, and a mask of those kept unless all are."""
+    """The number of rows of a file, and a mask of the valid rows, or None if all are valid."""
 
     source: Source
     columns: Columns
@@ -65,7 +65,7 @@ class _Part:
 
 @contextmanager
 def open_reader(path: Any, options: Options) -> Iterator[TableReader]:
-    """Find the files of a table, and open DuckDB and a temporary folder to read them."""
+    """Open a table with DuckDB and a temporary folder."""
     sources = find_sources(path)
     with TemporaryDirectory(prefix="halfstep-", ignore_cleanup_errors=True) as folder:
         workspace = Workspace(Path(folder))
@@ -77,25 +77,25 @@ def open_reader(path: Any, options: Options) -> Iterator[TableReader]:
 
 
 class TableReader:
-    """The files of one table, and the columns read from them.
+    """Reader of the files of one table.
 
     Attributes
     ----------
     skipped : int
-        The number of lines or rows that were left out.
+        The number of lines or rows that were skipped.
     """
 
     def __init__(self, sources: Sequence[Source], options: Options, engine: Engine, workspace: Workspace) -> None:
         self._sources, self._options, self._engine, self._workspace = sources, options, engine, workspace
-        self._gathered: dict[str, Gathered] = {}
+        self._collectors: dict[str, Collector] = {}
         self._numbered: dict[str, tuple[list[str], NDArray[np.int32]]] = {}
         self._kinds: dict[str, str] = {}
         self._parts: list[_Part] = []
-        self._found: Collection[str] = ()
+        self._defaults: Collection[str] = ()
         self.skipped = 0
 
     def read(
-        self, choose: Callable[[Table], Columns], needed: Sequence[str | int], found: Collection[str] = ()
+        self, choose: Callable[[Table], Columns], needed: Sequence[str | int], defaults: Collection[str] = ()
     ) -> None:
         """Read all files.
 
@@ -104,11 +104,11 @@ class TableReader:
         choose : callable
             Takes a file and returns the column of each role.
         needed : sequence of str or int
-            The columns that each file must have.
-        found : collection of str
-            The roles whose columns are used by default, and could be left out.
+            Required columns.
+        defaults : collection of str
+            The roles whose columns are used by default, and could be ignored.
         """
-        self._found = found
+        self._defaults = defaults
         for source in self._sources:
             table = open_table(source, self._options, needed, self._engine, self._workspace)
             columns = choose(table)
@@ -117,31 +117,31 @@ class TableReader:
                 lacking = first.columns.keys() ^ columns.keys()
                 raise DataError(
                     f"{table.name}: only one of this file and {first.source.name} has a column for "
-                    f"{', '.join(sorted(lacking))}: name the columns, or leave them out with None"
+                    f"{', '.join(sorted(lacking))}: name the columns, or ignore them with None"
                 )
             self._read_part(source, table, columns)
             self._workspace.clear()
-        texts = {role: each for role, each in self._gathered.items() if isinstance(each, Texts)}
+        texts = {role: each for role, each in self._collectors.items() if isinstance(each, Texts)}
         with ThreadPoolExecutor(THREADS) as pool:
             self._numbered = dict(zip(texts, pool.map(Texts.numbered, texts.values()), strict=True))
         if not any(part.n_kept for part in self._parts):
-            left_out = f": all {self.skipped:,} rows were skipped" if self.skipped else ""
-            raise DataError(f"{self._sources[0].name}: the table is empty: give at least one interaction{left_out}")
+            skipped = f": all {self.skipped:,} rows were skipped" if self.skipped else ""
+            raise DataError(f"{self._sources[0].name}: the table is empty: give at least one interaction{skipped}")
 
     def has(self, role: str) -> bool:
         """Whether the table has a column of this role."""
-        return role in self._gathered
+        return role in self._collectors
 
     def column(self, role: str) -> Any:
-        """Return the numbers or timestamps of a role, and release them; None if there is no such column."""
-        gathered = self._gathered.pop(role, None)
-        if isinstance(gathered, Instants):
-            return self._decided(gathered.joined())
-        assert gathered is None or isinstance(gathered, Reals)
-        return None if gathered is None else gathered.joined()
+        """Return and release the numbers or timestamps of a role; None if there is no such column."""
+        collector = self._collectors.pop(role, None)
+        if isinstance(collector, Timestamps):
+            return self._agreed(collector.joined())
+        assert collector is None or isinstance(collector, Reals)
+        return None if collector is None else collector.joined()
 
     def vocabulary(self, role: str, model: Vocabulary | None) -> tuple[Vocabulary, NDArray[np.int32]]:
-        """Return the distinct ids of a role and the position of each row's id, and release them.
+        """Return and release the distinct ids of a role, and the position of each row's.
 
         Parameters
         ----------
@@ -149,9 +149,9 @@ class TableReader:
         model : Vocabulary, optional
             The ids of a model, to whose types the ids are converted.
         """
-        gathered = self._gathered.pop(role)
-        if isinstance(gathered, IntegerIds):
-            vocabulary, positions = Vocabulary.encode(gathered.joined(), name=_NOUNS[role])
+        collector = self._collectors.pop(role)
+        if isinstance(collector, IntegerIds):
+            vocabulary, positions = Vocabulary.encode(collector.joined(), name=_NOUNS[role])
             if model is None or model.ids.dtype.kind == "i":
                 return vocabulary, positions
             distinct: list[Any] = list(vocabulary)
@@ -159,7 +159,7 @@ class TableReader:
         else:
             texts, positions = self._numbered.pop(role)
             if self.skipped:
-                texts, positions = _in_use(texts, positions)
+                texts, positions = _used(texts, positions)
             kind = self._kinds[role]
             as_text = kind == TEXT and model is not None and len(model) > 0
             try:
@@ -168,7 +168,7 @@ class TableReader:
                 raise self._bad_id(role, positions, error) from None
         try:
             ids = distinct if model is None else with_types_of(model, distinct, role)
-            if ids == texts:  # which are distinct and ascend
+            if ids == texts:  # distinct and ascending
                 return Vocabulary.of_distinct(np.fromiter(ids, dtype=object, count=len(ids))), positions
             vocabulary, renumbered = Vocabulary.encode(ids, name=_NOUNS[role])
         except IdError as error:
@@ -179,7 +179,7 @@ class TableReader:
         return vocabulary, positions
 
     def titles(self, positions: NDArray[np.int32], n_items: int) -> list[str | None]:
-        """Return the first title of each item, and hold titles no longer."""
+        """Return the first title of each item, and release the titles."""
         texts, numbers = self._numbered.pop("title")
         first = np.full(n_items, -1, np.int32)
         titled = np.flatnonzero(numbers >= 0)[::-1]
@@ -187,7 +187,7 @@ class TableReader:
         return [None if number < 0 else texts[number] for number in first.tolist()]
 
     def where(self, row: int) -> str:
-        """Return the file and line of one of the rows that were kept."""
+        """Return the file and line of one of the valid rows."""
         for part in self._parts:
             if row < part.n_kept:
                 own = row if part.kept is None else int(np.flatnonzero(part.kept)[row])
@@ -201,9 +201,9 @@ class TableReader:
         return (table.repaired(self._workspace) or table) if part.repaired else table
 
     def _read_part(self, source: Source, table: Table, columns: Columns) -> None:
-        places = {role: place_of(table, role, column) for role, column in columns.items()}
-        table, rows = self._gather(table, places)
-        masks = {role: self._gathered[role].bad(rows) for role in places}
+        positions = {role: position_of(table, role, column) for role, column in columns.items()}
+        table, rows = self._collect(table, positions)
+        masks = {role: self._collectors[role].bad(rows) for role in positions}
         wrong = {role: mask for role, mask in masks.items() if mask is not None}
         kept = None
         if wrong:
@@ -211,55 +211,53 @@ class TableReader:
             if self._options.bad_lines == "error":
                 row = int(np.argmax(bad))
                 role = next(role for role in wrong if wrong[role][row])
-                raise self._bad_row(table, role, places[role], row)
+                raise self._bad_row(table, role, positions[role], row)
             kept = ~bad
             self.skipped += int(bad.sum())
-        for role in places:
-            self._gathered[role].end(kept, rows)
+        for role in positions:
+            self._collectors[role].end(kept, rows)
         self.skipped += table.skipped
         self._parts.append(_Part(source, columns, rows, kept, table.skipped > 0))
 
-    def _gather(self, table: Table, places: Mapping[str, int]) -> tuple[Table, int]:
-        """Read a file; with ``bad_lines="skip"``, without its invalid lines if there are any."""
+    def _collect(self, table: Table, positions: Mapping[str, int]) -> tuple[Table, int]:
+        """Read a file, without its invalid lines if ``bad_lines="skip"``."""
         error: Exception | None = None
         for fast in (True, False):
             try:
-                way = table.in_numbers(self._number_places(table, places)) if fast else table
-                if way is not None and self._stream(way, places) == table.rows:
+                typed = table.with_numbers(self._numeric(table, positions)) if fast else table
+                if typed is not None and self._stream(typed, positions) == table.rows:
                     return table, table.rows
                 error = None
-            except (EngineError, InexactError) as refused:
-                error = refused
+            except (EngineError, InexactError) as failure:
+                error = failure
         if self._options.bad_lines == "skip":
             repaired = table.repaired(self._workspace)
             if repaired is not None:
-                return self._gather(repaired, places)
+                return self._collect(repaired, positions)
         raise table.fault(error)
 
-    def _number_places(self, table: Table, places: Mapping[str, int]) -> frozenset[int]:
-        """Return the positions of the columns that hold numbers only, unless they are invalid."""
-        ids = {place for role, place in places.items() if role in ("user", "item", "title")}
-        if "timestamp" in places:
-            self._expressions(table, "timestamp", *table.column(places["timestamp"]))
-            timestamps = self._gathered["timestamp"]
-            assert isinstance(timestamps, Instants)
+    def _numeric(self, table: Table, positions: Mapping[str, int]) -> frozenset[int]:
+        """Return the positions of the columns of a text file that should have numbers."""
+        text = {position for role, position in positions.items() if role in ("user", "item", "title")}
+        if "timestamp" in positions:
+            self._expressions(table, "timestamp", *table.column(positions["timestamp"]))
+            timestamps = self._collectors["timestamp"]
+            assert isinstance(timestamps, Timestamps)
             if not timestamps.are_numbers:
-                ids.add(places["timestamp"])
-        return frozenset(
-            place for place in places.values() if place not in ids and table.column(place)[0] == f"c{place}"
-        )
+                text.add(positions["timestamp"])
+        return frozenset(k for k in positions.values() if k not in text and table.column(k)[0] == f"c{k}")
 
-    def _stream(self, table: Table, places: Mapping[str, int]) -> int:
+    def _stream(self, table: Table, positions: Mapping[str, int]) -> int:
         """Read the columns of a file, and return the number of rows."""
         expressions: list[str] = []
-        for role, place in places.items():
-            x, kind = table.column(place)
-            self._agree(table, role, TEXT if kind == REAL else kind)
+        for role, position in positions.items():
+            x, kind = table.column(position)
+            self._check_type(table, role, TEXT if kind == REAL else kind)
             expressions += self._expressions(table, role, x, kind)
-        gathered = [self._gathered[role] for role in places]
-        for each in gathered:
+        collectors = [self._collectors[role] for role in positions]
+        for each in collectors:
             each.begin(table.rows)
-        dtypes = [dtype for each in gathered for dtype in each.fields]
+        dtypes = [dtype for each in collectors for dtype in each.fields]
         query = f"SELECT {', '.join(expressions)} FROM {table.reader}"
         rows = 0
         with ThreadPoolExecutor(THREADS) as pool:
@@ -267,11 +265,11 @@ class TableReader:
                 length = len(chunks[0])
                 if rows + length > table.rows:
                     return rows + length
-                _add(pool, gathered, rows, chunks)
+                _add(pool, collectors, rows, chunks)
                 rows += length
         return rows
 
-    def _agree(self, table: Table, role: str, kind: str) -> None:
+    def _check_type(self, table: Table, role: str, kind: str) -> None:
         """Check that a column has the same type as in previous files."""
         if self._kinds.setdefault(role, kind) != kind:
             raise DataError(
@@ -280,32 +278,32 @@ class TableReader:
             )
 
     def _expressions(self, table: Table, role: str, x: str, kind: str) -> list[str]:
-        """Return the SQL expressions of a column, and create its target if this is the first file."""
-        gathered = self._gathered.get(role)
-        found: list[str] | str | None
+        """Return the SQL expressions of a column, and create its collector for the first file."""
+        collector = self._collectors.get(role)
+        expressions: list[str] | str | None
         if role in ("user", "item"):
-            gathered = gathered or (IntegerIds() if is_small_integer(kind) else Texts())
-            found = id_expression(kind, x)
+            collector = collector or (IntegerIds() if is_small_integer(kind) else Texts())
+            expressions = id_expression(kind, x)
         elif role == "title":
-            gathered, found = gathered or Texts(optional=True), text_expression(kind, x)
+            collector, expressions = collector or Texts(optional=True), text_expression(kind, x)
         elif role == "timestamp":
-            gathered = gathered or Instants(self._readings(table, x, kind))
-            assert isinstance(gathered, Instants)
-            gathered.take_as(kind)
-            found = timestamp_expressions(kind, x, gathered.readings)
+            collector = collector or Timestamps(self._readings(table, x, kind))
+            assert isinstance(collector, Timestamps)
+            collector.set_type(kind)
+            expressions = timestamp_expressions(kind, x, collector.readings)
         else:
-            gathered = gathered or Reals(at_least_zero=role == "weight")
-            found = number_expression(kind, x, self._options.decimal)
-        if found is None:
+            collector = collector or Reals(at_least_zero=role == "weight")
+            expressions = number_expression(kind, x, self._options.decimal)
+        if expressions is None:
             raise DataError(
-                f"{table.name}: the column for {role} is of type {kind}, which cannot hold "
+                f"{table.name}: the column for {role} is of type {kind}, not one of "
                 f"{_NOUNS.get(role, role)}s: convert it, or name another column"
             )
-        self._gathered[role] = gathered
-        return [found] if isinstance(found, str) else found
+        self._collectors[role] = collector
+        return [expressions] if isinstance(expressions, str) else expressions
 
     def _readings(self, table: Table, x: str, kind: str) -> list[Reading]:
-        if is_instant(kind):
+        if is_time(kind):
             return [ISO]
         text = text_expression(kind, x)
         if text is None:
@@ -314,8 +312,8 @@ class TableReader:
         sample = [row[0] for row in self._engine.rows(query, table.parameters)]
         return readings_of(self._engine, sample, self._options.timestamp_format)
 
-    def _decided(self, joined: list[tuple[Reading, NDArray[Any]]]) -> NDArray[Any]:
-        """Return the timestamps, if all possible formats agree."""
+    def _agreed(self, joined: list[tuple[Reading, NDArray[Any]]]) -> NDArray[Any]:
+        """Return the timestamps if all possible formats agree."""
         reading, values = joined[0]
         for other, others in joined[1:]:
             differ = values != others
@@ -331,47 +329,46 @@ class TableReader:
         where = self.where(int(np.argmax(positions == error.number)))
         return DataError(f"{where}: the {_NOUNS[role]} {error.text!r} {error.fault}")
 
-    def _bad_row(self, table: Table, role: str, place: int, row: int) -> DataError:
-        """Return the error about an invalid row."""
-        x, kind = table.column(place)
+    def _bad_row(self, table: Table, role: str, position: int, row: int) -> DataError:
+        x, kind = table.column(position)
         text = text_expression(kind, x) if kind == JSON else x
         query = f"SELECT {text} FROM {table.reader} LIMIT 1 OFFSET {row}"
-        found = self._engine.rows(query, table.parameters)[0][0]
-        fault = _fault_of(role, found, self._options, self._gathered[role])
-        leave = f"; {role}=None ignores the column" if role in self._found else ""
+        value = self._engine.rows(query, table.parameters)[0][0]
+        fault = _fault_of(role, value, self._options, self._collectors[role])
+        ignore = f"; {role}=None ignores the column" if role in self._defaults else ""
         return DataError(
-            f"{table.where(row)}: {fault}: correct or drop such rows, or skip them with bad_lines='skip'{leave}"
+            f"{table.where(row)}: {fault}: correct or drop such rows, or skip them with bad_lines='skip'{ignore}"
         )
 
 
-def _fault_of(role: str, found: Any, options: Options, gathered: Gathered) -> str:
+def _fault_of(role: str, value: Any, options: Options, collector: Collector) -> str:
     noun = _NOUNS.get(role, role)
-    if found is None or found == "":
+    if value is None or value == "":
         return f"the {noun} is missing"
     if role in _NOUNS:
-        return f"the {noun} is {found!r}, which is not UTF-8"
-    if isinstance(gathered, Instants):
-        names = " or ".join(each.name for each in gathered.readings)
-        what = "a finite number" if gathered.readings == [NUMBERS] else f"a timestamp in the format {names}"
-        other = " (timestamp_format=... says in what other format they are)" if isinstance(found, str) else ""
-        return f"the timestamp is {found!r}, not {what}{other}"
+        return f"the {noun} is {value!r}, which is not UTF-8"
+    if isinstance(collector, Timestamps):
+        names = " or ".join(each.name for each in collector.readings)
+        what = "a finite number" if collector.readings == [NUMBERS] else f"a timestamp in the format {names}"
+        hint = " (set timestamp_format=... for another format)" if isinstance(value, str) else ""
+        return f"the timestamp is {value!r}, not {what}{hint}"
     try:
-        number = float(found)
+        number = float(value)
     except (TypeError, ValueError):
-        comma = isinstance(found, str) and "," in found and options.decimal == "."
+        comma = isinstance(value, str) and "," in value and options.decimal == "."
         hint = " (set decimal=',' if the decimal separator is a comma)" if comma else ""
-        return f"the {noun} is {found!r}, not a number{hint}"
+        return f"the {noun} is {value!r}, not a number{hint}"
     if not np.isfinite(number):
-        return f"the {noun} is {found!r}, not a finite number"
+        return f"the {noun} is {value!r}, not a finite number"
     if number < 0 and role == "weight":
         return f"the {noun} is {number}, but weights are at least 0"
-    points = options.decimal == "," and "." in str(found)
-    hint = " (set decimal='.' where points separate decimals)" if points else ""
-    return f"the {noun} is {found!r}, not a number{hint}"
+    point = options.decimal == "," and "." in str(value)
+    hint = " (set decimal='.' if the decimal separator is a point)" if point else ""
+    return f"the {noun} is {value!r}, not a number{hint}"
 
 
-def place_of(table: Table, role: str, column: str | int, parameter: str | None = None) -> int:
-    """Return the position of a column that is given by name or position; `parameter` is that of a caller."""
+def position_of(table: Table, role: str, column: str | int, parameter: str | None = None) -> int:
+    """Return the position of a column given by name or position; `parameter` is its name in errors."""
     names, parameter = table.names, parameter or role
     if isinstance(column, NameOrPosition) and column not in names:
         column = int(column)
@@ -389,18 +386,18 @@ def place_of(table: Table, role: str, column: str | int, parameter: str | None =
         return column
     else:
         fault, hint = f"no column {column}", ""
-    listed = ", ".join(f"{place} {name!r}" for place, name in enumerate(names[:50]))
+    listed = ", ".join(f"{position} {name!r}" for position, name in enumerate(names[:50]))
     raise DataError(
         f"{table.name}: there is {fault} for {role}{hint}: there are {listed}; set {parameter}=... to a name or "
         "position"
     )
 
 
-def _add(pool: ThreadPoolExecutor, gathered: Sequence[Gathered], start: int, chunks: list[Chunk]) -> None:
-    """Let each column take its fields, several at a time: numbering strings does not hold the interpreter's lock."""
+def _add(pool: ThreadPoolExecutor, collectors: Sequence[Collector], start: int, chunks: list[Chunk]) -> None:
+    """Add a chunk to all columns in several threads: numbering strings releases the GIL."""
     jobs = []
-    with deferred():  # Ctrl-C would free the memory of the chunks, which threads still read
-        for each in gathered:
+    with deferred():  # an interrupt would free the memory of the chunks that threads read
+        for each in collectors:
             own, chunks = chunks[: len(each.fields)], chunks[len(each.fields) :]
             jobs.append(pool.submit(each.add, start, own))
         wait(jobs)
@@ -408,8 +405,8 @@ def _add(pool: ThreadPoolExecutor, gathered: Sequence[Gathered], start: int, chu
         job.result()
 
 
-def _in_use(texts: list[str], numbers: NDArray[np.int32]) -> tuple[list[str], NDArray[np.int32]]:
-    """Leave out the strings of rows that were skipped."""
+def _used(texts: list[str], numbers: NDArray[np.int32]) -> tuple[list[str], NDArray[np.int32]]:
+    """Drop strings that occur only in skipped rows."""
     used = np.flatnonzero(np.bincount(numbers, minlength=len(texts)))
     renumbered = np.zeros(len(texts), np.int32)
     renumbered[used] = np.arange(len(used), dtype=np.int32)

@@ -1,8 +1,8 @@
-"""Conversion of text files to plain ones, whose lines are counted and, after an error, checked one by one.
+"""Conversion of text files to plain ones for DuckDB, and counts of their lines.
 
-A plain file is a regular file in UTF-8 with one kind of line end, which DuckDB reads. Each of its lines is a record
-or blank, and has the same number as in the original. Lines are counted here, independently of DuckDB, so that no row
-can be lost. If the counts differ, or DuckDB reports an error, Python's csv module finds the line.
+A plain file is a regular file in UTF-8 with one kind of line ends. Each of its lines is a record or blank, and has
+the same number as in the original. Lines are counted independently of DuckDB, so that no row is lost. If the counts
+differ, or DuckDB reports an error, the line is located with Python's csv module.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from halfstep.data.files.sources import Source, Workspace, compression_of, open_plain
 from halfstep.errors import DataError, ParameterError
 
-LONGEST = 2_000_000  # bytes of a line, as in DuckDB
+LONGEST = 2_000_000  # bytes of a line; the limit of DuckDB
 _BLOCK = 1 << 18
 _LARGE = 1 << 24  # bytes from which two threads are faster
 _BLANK = re.compile(rb"^\r\n", re.MULTILINE)
@@ -45,7 +45,7 @@ class TextFormat:
     separator : str
         The field separator.
     quote : str or None
-        The character that may enclose a field, and is doubled inside one.
+        The character that may enclose a field, and is doubled inside.
     newlines_in_values : bool
         Whether quoted fields may contain line breaks.
     """
@@ -70,7 +70,7 @@ class TextFormat:
 
 @dataclass(frozen=True)
 class PlainText:
-    """A regular file in UTF-8, decompressed, whose lines end alike (unless values hold line ends) and hold no NUL.
+    """A decompressed file in UTF-8 without NUL, with one kind of line ends unless values contain line ends.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class PlainText:
         The name of the original file in errors.
     path : Path
     lines, blank : int
-        The number of lines, and of empty lines. Comment lines are empty in this file.
+        The number of lines, and of empty lines, including comment lines, which are empty in this file.
     comments : int
         The number of comment lines.
     """
@@ -90,7 +90,7 @@ class PlainText:
     comments: int = 0
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
-        """Iterate over the lines that are not empty, with their numbers from 1 on."""
+        """Iterate over the lines that are not empty, with their numbers from 1."""
         with self.path.open(encoding="utf-8-sig", newline="") as file:
             for number, line in enumerate(file, 1):
                 if line.rstrip("\r\n"):
@@ -101,17 +101,17 @@ class PlainText:
         if len(line) > LONGEST // 4 and len(line.encode()) > LONGEST:
             return f"the line is longer than {LONGEST:,} bytes"
         try:
-            found = len(next(format.records(iter([line]))))
+            count = len(next(format.records(iter([line]))))
         except csv.Error as error:
             if "unexpected end of data" in str(error):
                 return "a quoted field is not closed in this line"
             return "a quoted field continues after its closing quote"
-        if found == fields:
+        if count == fields:
             return None
-        return f"the line has {found} {'field' if found == 1 else 'fields'}, but the first has {fields}"
+        return f"the line has {count} {'field' if count == 1 else 'fields'}, but the first has {fields}"
 
     def first_fault(self, format: TextFormat, fields: int, after: int = 0) -> tuple[int, str] | None:  # noqa: A002
-        """Return the number of the first invalid line and its error; None if there is none."""
+        """Return the number and the error of the first invalid line; None if there is none."""
         for number, line in self:
             fault = self.fault_in(line, format, fields) if number > after else None
             if fault is not None:
@@ -144,15 +144,14 @@ class PlainText:
         Raises
         ------
         DataError
-            If a quoted field is not closed, or goes on after its closing quote, or records do not end alike; it
-            names the line.
+            If a quoted field is not closed, or continues after its closing quote, or line ends are mixed.
         """
         count, start, first_end = 0, 1, ""
         line = ""
 
         def lines(file: Iterable[str]) -> Iterator[str]:
             nonlocal line
-            for line in file:  # noqa: UP028 - which shall be known outside
+            for line in file:  # noqa: UP028 - the loop variable is used outside
                 yield line
 
         with self.path.open(encoding="utf-8-sig", newline="") as file:
@@ -164,16 +163,15 @@ class PlainText:
                     first_end = first_end or end
                     if end not in ("", first_end):
                         raise DataError(
-                            f"{self.name}, line {start}: the record that begins here ends with {end!r}, and the "
-                            f"first with {first_end!r}: make all records end alike, or leave out "
-                            "newlines_in_values=True"
+                            f"{self.name}, line {start}: the record that starts here ends with {end!r}, but the "
+                            f"first with {first_end!r}: use the same line ends, or drop newlines_in_values=True"
                         )
                     start = records.line_num + 1  # type: ignore[attr-defined]
             except csv.Error as error:
                 closed = "unexpected end of data" not in str(error)
                 fault = "continues after its closing quote" if closed else "is not closed"
                 raise DataError(
-                    f"{self.name}, line {start}: a quoted field of the record that begins here {fault}: correct it, "
+                    f"{self.name}, line {start}: a quoted field of the record that starts here {fault}: correct it, "
                     "or set quote=None if quotes are ordinary characters"
                 ) from None
         return count
@@ -182,7 +180,7 @@ class PlainText:
 def make_plain(
     source: Source, encoding: str, comment: str | None, workspace: Workspace, *, keep_line_ends: bool = False
 ) -> PlainText:
-    """Make a text plain, and count its lines.
+    """Convert a text file to a plain one, and count its lines.
 
     Parameters
     ----------
@@ -191,12 +189,12 @@ def make_plain(
     comment : str or None
     workspace : Workspace
     keep_line_ends : bool
-        Whether lines may end in several ways, since some of their ends are part of values.
+        Whether to allow mixed line ends, which may be part of values.
 
     Raises
     ------
     DataError
-        If the file cannot be decompressed or decoded, or holds a NUL or a line that is too long.
+        If the file cannot be decompressed or decoded, or has a NUL or a line that is too long.
     """
     path = workspace.seekable(source)
     encoding = _encoding_of(path, source.name, encoding)
@@ -218,7 +216,7 @@ def make_plain(
 
 
 def _counts_of(path: Path, name: str, keep_line_ends: bool) -> _Counts:
-    """Count the lines of a regular file: two halves of a large one at the same time."""
+    """Count the lines of a regular file, the halves of a large file in parallel."""
 
     def count(part: tuple[int, int]) -> _Counts:
         counts = _Counts(name)
@@ -237,11 +235,11 @@ def _counts_of(path: Path, name: str, keep_line_ends: bool) -> _Counts:
         with suppress(DataError), ThreadPoolExecutor(2) as pool:
             first, second = pool.map(count, ((0, middle), (middle, size)))
             return first + second
-    return count((0, size))  # also of a large file with an error, whose line it counts from the start
+    return count((0, size))  # also if a half has an error, to name its line
 
 
 def _line_start(path: Path, position: int) -> int | None:
-    r"""Return where the first line after a position begins; None if no line that is short enough ends with ``\n``."""
+    r"""Return the start of the first line after a position; None if no line end is near."""
     with path.open("rb") as file:
         file.seek(position)
         is_end = file.readline(LONGEST).endswith(b"\n")
@@ -249,7 +247,7 @@ def _line_start(path: Path, position: int) -> int | None:
 
 
 class _Counts:
-    """Counts of the lines of a text, which is added in blocks of whole lines."""
+    """Counts of the lines of a text, from blocks of whole lines."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -275,9 +273,9 @@ class _Counts:
             line = self.lines + block[: block.index(b"\0")].count(b"\n") + 1
             raise DataError(
                 f"{self.name}, line {line}: there is a NUL character, as in binary files and in UTF-16: give a text "
-                "file, or say encoding='utf-16-le' or 'utf-16-be'"
+                "file, or set encoding='utf-16-le' or 'utf-16-be'"
             )
-        if newlines * LONGEST < len(block):  # only then may a line be too long
+        if newlines * LONGEST < len(block):  # otherwise no line is too long
             self._check_lengths(block, self.lines)
         if not block.isascii():
             self._check_utf8(block)
@@ -285,7 +283,7 @@ class _Counts:
         self._unfinished = not block.endswith(b"\n")
 
     def __add__(self, other: _Counts) -> _Counts:
-        """Return the counts of this text and another that follows it."""
+        """Return the counts of two texts, one after the other."""
         total = _Counts(self.name)
         total.lines, total.blank = self.lines + other.lines, self.blank + other.blank
         total.ends = self.ends | other.ends
@@ -293,11 +291,11 @@ class _Counts:
         return total
 
     def without_comments(self, block: bytes, prefix: bytes) -> bytes:
-        """Empty the lines that begin with a prefix."""
+        """Replace the lines that start with a prefix by empty lines."""
         lines = block.split(b"\n")
-        for place, line in enumerate(lines):
+        for k, line in enumerate(lines):
             if line.startswith(prefix):
-                lines[place] = b""
+                lines[k] = b""
                 self.comments += 1
         return b"\n".join(lines)
 
@@ -325,7 +323,7 @@ class _Counts:
 
 
 def _encoding_of(path: Path, name: str, encoding: str) -> str:
-    """Check the name of an encoding; a byte order mark is believed rather than the name."""
+    """Check the name of an encoding, and return it, or that of a byte order mark."""
     try:
         codec = codecs.lookup(encoding)
         "".encode(encoding)
@@ -341,7 +339,7 @@ def _encoding_of(path: Path, name: str, encoding: str) -> str:
 
 
 def _blocks(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut blocks where lines end; a line that is too long to be one is cut anywhere."""
+    """Split at line ends; a line that is too long is split anywhere."""
     rest = b""
     for block in blocks:
         block = rest + block
@@ -363,7 +361,7 @@ def _pieces(file: IO[bytes], stop: int | None = None) -> Iterator[bytes]:
 
 
 def _decoded(file: IO[bytes], encoding: str, name: str) -> Iterator[bytes]:
-    """Read blocks, and make UTF-8 of what is in another encoding."""
+    """Read blocks as UTF-8."""
     if encoding == "utf-8":
         yield from _pieces(file)
         return
@@ -378,7 +376,7 @@ def _decoded(file: IO[bytes], encoding: str, name: str) -> Iterator[bytes]:
             before = decoder.decode(block[: max(getattr(error, "start", 0) - len(state[0]), 0)])
             raise DataError(
                 f"{name}, line {line + _line_ends(before, last)}: this is not {encoding} "
-                f"({getattr(error, 'reason', error)}): say in what encoding the file is, such as encoding='latin-1' "
+                f"({getattr(error, 'reason', error)}): set the encoding of the file, such as encoding='latin-1' "
                 "or 'utf-16-le'"
             ) from None
         line, last = line + _line_ends(text, last), text[-1:] or last
@@ -386,7 +384,7 @@ def _decoded(file: IO[bytes], encoding: str, name: str) -> Iterator[bytes]:
 
 
 def _line_ends(text: str, before: str) -> int:
-    """Count the line ends in a text, of which one may have begun with the character before it."""
+    """Count the line ends in a text that follows the character `before`."""
     return text.count("\n") + text.count("\r") - (before + text).count("\r\n")
 
 
@@ -399,12 +397,12 @@ def _with_one_line_end(blocks: Iterator[bytes]) -> Iterator[bytes]:
     rest = b""
     for block in blocks:
         block = rest + block
-        held = b"\r" if block.endswith(b"\r") else b""
-        block = block[: len(block) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        last = b"\r" if block.endswith(b"\r") else b""
+        block = block[: len(block) - len(last)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         end = block.rfind(b"\n") + 1
         if end == 0 and len(block) > LONGEST:
             end = len(block)
-        rest = block[end:] + held
+        rest = block[end:] + last
         if end:
             yield block[:end]
     if rest:

@@ -1,4 +1,4 @@
-"""Timestamps written as text: detection of their format."""
+"""Detection of the format of timestamps in text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DATES = (
 _TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p", "%I:%M:%S%p")
 _JOINS = (" ", ", ", "T", ":")
 _ZONES = ("", " %z", "%z")
-_UTC = (" UTC", " GMT", "Z")  # as the end of a text
+_UTC = (" UTC", " GMT", "Z")  # suffixes
 _OTHERS = (
     "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S UTC %Y", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z",
     "%Y%m%dT%H%M%SZ", "%Y%m%d %H:%M:%S", "%Y%m%d %H%M%S",
@@ -35,7 +35,7 @@ class Reading:
     name : str
         Its name in errors.
     expression : str
-        The SQL expression of microseconds since 1970 in UTC of the column ``{x}``; NULL for text in other formats.
+        The SQL expression of microseconds since 1970 in UTC from the column ``{x}``; NULL for other formats.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Reading:
 
 
 NUMBERS = Reading("numbers", "")
-_SHORT_YEAR = re.compile(r"\s*\d{1,3}-")  # of which DuckDB makes one of antiquity
+_SHORT_YEAR = re.compile(r"\s*\d{1,3}-")  # DuckDB reads it literally
 ISO = Reading("ISO 8601", "epoch_us(TRY_CAST({x} AS TIMESTAMPTZ))")
 
 
 def readings_of(engine: Engine, sample: Sequence[str], timestamp_format: str | None) -> list[Reading]:
-    """Return the formats that read most of a sample of a column.
+    """Return the formats that match most of a sample of a column.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def readings_of(engine: Engine, sample: Sequence[str], timestamp_format: str | N
             engine.rows("SELECT try_strptime('', ?)", [timestamp_format])
         except EngineError:
             raise ParameterError(
-                f"timestamp_format={timestamp_format!r} is no format of timestamps: give one in the codes of "
+                f"timestamp_format={timestamp_format!r} is not a valid format: give one in the codes of "
                 "strptime, such as '%d/%m/%Y %H:%M'"
             ) from None
         return [_of_format(timestamp_format)]
@@ -70,15 +70,15 @@ def readings_of(engine: Engine, sample: Sequence[str], timestamp_format: str | N
     if not short and _count(engine, ISO.expression.format(x="x"), sample[:1]):
         return [ISO]
     end = next((each for each in _UTC if sample[0].endswith(each)), None)
-    dates = [each for each in _DATES if _begins(sample[0], each)]  # strptime is slow with a pattern that is new to it
+    dates = [each for each in _DATES if _matches_start(sample[0], each)]  # strptime is slow for new patterns
     composed = map("".join, product(dates, _JOINS, _TIMES, _ZONES if end is None else (end,)))
-    readings = [_of_format(each) for each in (*_DATES, *_OTHERS, *composed) if _fits(sample[0], each)]
+    readings = [_of_format(each) for each in (*_DATES, *_OTHERS, *composed) if _matches(sample[0], each)]
     counts = [_count(engine, each.expression.format(x="x"), sample) for each in readings]
     return [each for each, count in zip(readings, counts, strict=True) if 0 < count == max(counts)] or [ISO]
 
 
-def _begins(text: str, pattern: str) -> bool:
-    """Whether a pattern fits the beginning of a text."""
+def _matches_start(text: str, pattern: str) -> bool:
+    """Whether a pattern matches the start of a text."""
     try:
         datetime.strptime(text.strip(), pattern)
     except ValueError as error:
@@ -86,7 +86,7 @@ def _begins(text: str, pattern: str) -> bool:
     return True
 
 
-def _fits(text: str, pattern: str) -> bool:
+def _matches(text: str, pattern: str) -> bool:
     try:
         datetime.strptime(text.strip(), pattern)
     except ValueError:

@@ -212,75 +212,77 @@ def eals_coordinates(observed, X, Y, C, *, reg):
     return best
 
 
-# Posterior sampling (Salakhutdinov & Mnih 2008), dense: everything is drawn from its conditional given all the rest.
+# Dense Gibbs sampler (Salakhutdinov & Mnih 2008)
 
 
-def draw_row(A: np.ndarray, b: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """A⁻¹ b + L⁻ᵀ noise with L Lᵀ = A: a draw from N(A⁻¹ b, A⁻¹) where the noise is standard normal."""
+def sample_row(A: np.ndarray, b: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Sample N(A⁻¹ b, A⁻¹) as A⁻¹ b + L⁻ᵀ noise with L Lᵀ = A, given standard normal noise."""
     L = np.linalg.cholesky(A)
     return np.linalg.solve(A, b) + np.linalg.solve(L.T, noise)
 
 
-def draw_hyperparameters(X: np.ndarray, scale: np.ndarray, rng: np.random.Generator, link: Link | None = None):
-    """The mean and the precision of the rows of X: Normal–Wishart with b0 = 2, ν0 = K, W0⁻¹ = diag(scale).
+def sample_hyperparameters(
+    X: np.ndarray, scale: np.ndarray, rng: np.random.Generator, regression: FeatureRegression | None = None
+):
+    """Sample the mean and precision of the rows of X: Normal–Wishart with b0 = 2, ν0 = K, W0⁻¹ = diag(scale).
 
-    With a link, of X − F β; the rows of √λ β have the same precision, and the mean 0.
+    With features, they are those of X − F β, and the rows of √λ β have the same precision and mean 0.
     """
-    X = X if link is None else X - link.F @ link.beta
+    X = X if regression is None else X - regression.F @ regression.beta
     n, K = X.shape
     mean, S = X.mean(axis=0), np.cov(X.T, bias=True).reshape(K, K)
     inverse, degrees = np.diag(scale) + n * S + 2 * n / (2 + n) * np.outer(mean, mean), K + n
-    if link is not None:
-        inverse = inverse + link.strength * link.beta.T @ link.beta
-        degrees += len(link.beta)
+    if regression is not None:
+        inverse = inverse + regression.reg * regression.beta.T @ regression.beta
+        degrees += len(regression.beta)
     root = np.linalg.cholesky(np.linalg.inv(inverse))
-    draws = root @ rng.normal(size=(K, degrees))  # a Wishart matrix is a sum of squares of normal vectors
-    precision = draws @ draws.T
+    vectors = root @ rng.normal(size=(K, degrees))
+    precision = vectors @ vectors.T
     return rng.multivariate_normal(n * mean / (2 + n), np.linalg.inv((2 + n) * precision)), precision
 
 
 @dataclass
-class Link:
+class FeatureRegression:
     """x_u ~ N(x̄ + βᵀ f_u, Λ⁻¹) with β_d ~ N(0, (λ Λ)⁻¹), λ ~ Gamma(1, 1/5)."""
 
     F: np.ndarray  # (rows, features)
     beta: np.ndarray  # (features, K)
-    strength: float  # λ
+    reg: float  # λ
 
-    def draw(self, X: np.ndarray, mean: np.ndarray, precision: np.ndarray, rng: np.random.Generator) -> None:
+    def sample(self, X: np.ndarray, mean: np.ndarray, precision: np.ndarray, rng: np.random.Generator) -> None:
         root = np.linalg.cholesky(np.linalg.inv(precision))
         E1, E2 = rng.normal(size=X.shape) @ root.T, rng.normal(size=self.beta.shape) @ root.T
-        self.beta = draw_coefficients(X - mean, self.F, self.strength, E1, E2)
+        self.beta = sample_coefficients(X - mean, self.F, self.reg, E1, E2)
         squares = np.trace(self.beta @ precision @ self.beta.T)
-        self.strength = rng.gamma(1 + self.beta.size / 2) / (1 / 5 + squares / 2)
+        self.reg = rng.gamma(1 + self.beta.size / 2) / (1 / 5 + squares / 2)
 
 
-def draw_coefficients(X: np.ndarray, F: np.ndarray, strength: float, E1: np.ndarray, E2: np.ndarray) -> np.ndarray:
-    """(FᵀF + λ I) β = Fᵀ (X + E1) + √λ E2: a draw of β where the rows of E1 and E2 are from N(0, Λ⁻¹)."""
-    return np.linalg.solve(F.T @ F + strength * np.eye(F.shape[1]), F.T @ (X + E1) + np.sqrt(strength) * E2)
+def sample_coefficients(X: np.ndarray, F: np.ndarray, reg: float, E1: np.ndarray, E2: np.ndarray) -> np.ndarray:
+    """Sample β by solving (FᵀF + λ I) β = Fᵀ (X + E1) + √λ E2, given rows of E1 and E2 from N(0, Λ⁻¹)."""
+    return np.linalg.solve(F.T @ F + reg * np.eye(F.shape[1]), F.T @ (X + E1) + np.sqrt(reg) * E2)
 
 
-def gibbs_sweep(t, w, observed, P, Q, noise, scale, rng, links=(None, None)):
-    """Users, then items, then τ; rows are [factors | bias]. Gives P, Q, τ; links are drawn in place."""
+def gibbs_sweep(t, w, observed, P, Q, noise, scale, rng, regressions=(None, None)):
+    """Sample the users, the items and τ, and return them; rows are [factors | bias]. Update regressions in place."""
 
-    def draw(t, w, observed, X, Y, link):
-        mean, precision = draw_hyperparameters(X, scale, rng, link)
+    def sample(t, w, observed, X, Y, regression):
+        mean, precision = sample_hyperparameters(X, scale, rng, regression)
         means = np.tile(mean, (len(X), 1))
-        if link is not None:
-            link.draw(X, mean, precision, rng)
-            means = means + link.F @ link.beta
+        if regression is not None:
+            regression.sample(X, mean, precision, rng)
+            means = means + regression.F @ regression.beta
         K = X.shape[1]
         y = np.column_stack([Y[:, :-1], np.ones(len(Y))])
-        drawn = np.empty_like(X)
+        rows = np.empty_like(X)
         for u in range(len(X)):
             seen = observed[u]
             A = precision + noise * (y[seen].T * w[u, seen]) @ y[seen]
             b = precision @ means[u] + noise * (w[u, seen] * (t[u, seen] - Y[seen, -1])) @ y[seen]
-            drawn[u] = draw_row(A, b, rng.normal(size=K))
-        return drawn
+            rows[u] = sample_row(A, b, rng.normal(size=K))
+        return rows
 
-    P = draw(t, w, observed, P, Q, links[0])
-    Q = draw(t.T, w.T, observed.T, Q, P, links[1])
+    P = sample(t, w, observed, P, Q, regressions[0])
+    Q = sample(t.T, w.T, observed.T, Q, P, regressions[1])
     error = np.sum((w * (t - dense_scores(P, Q)) ** 2)[observed])
     return P, Q, rng.gamma(1 + observed.sum() / 2) / (1 + error / 2)
 

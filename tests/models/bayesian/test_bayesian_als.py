@@ -333,7 +333,7 @@ def test_fold_in_samples_user_conditional(data: hs.Interactions, model: hs.Bayes
         precision = np.linalg.inv(samples.users.roots[s] @ samples.users.roots[s].T)
         A = precision + samples.noise[s] * y.T @ y
         b = precision @ samples.users.means[s] + samples.noise[s] * y.T @ t
-        expected = reference.draw_row(A, b, RandomStreams(0).generator(s, FOLD_IN).standard_normal(4))
+        expected = reference.sample_row(A, b, RandomStreams(0).generator(s, FOLD_IN).standard_normal(4))
         np.testing.assert_allclose(folded.samples_.users.factors[4, s], expected[:3], rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(folded.samples_.users.biases[4, s], expected[3], rtol=1e-3, atol=1e-4)
     assert folded.user_biases_[4] == pytest.approx(folded.samples_.users.biases[4].mean(), rel=1e-6)

@@ -84,7 +84,7 @@ def test_rows_with_prior_equal_reference(
             continue
         A, b = reference.system(problem, Y, u)
         ridges = problem.row_lambda[u] * np.diag([1.0] * rank + [problem.rho] * setting.biases)
-        expected[u] = reference.draw_row(A + prior.precision, b + (prior.precision + ridges) @ mean, noise[u])
+        expected[u] = reference.sample_row(A + prior.precision, b + (prior.precision + ridges) @ mean, noise[u])
     for dtype, precision in (("float64", 1e-10), ("float32", 3e-3)):
         side, _ = setting.half_problems(table, rank=rank, reg=ridge, rho=2.0, dtype=dtype)
         X, loss = run(side, Y, prior, dtype=dtype)
@@ -103,7 +103,7 @@ def test_long_rows_use_prior_and_noise() -> None:
     Y = rng.normal(size=(n, k + 1))
     y = np.column_stack([Y[:, :k], np.ones(n)])
     b = y.T @ (data.values[:n] - cost.mean - Y[:, k]) + prior.precision @ prior.means[0]
-    expected = reference.draw_row(y.T @ y + prior.precision, b, prior.noise[0])
+    expected = reference.sample_row(y.T @ y + prior.precision, b, prior.noise[0])
     X, _ = run(by_item, Y, prior, dtype="float64", threads=2)
     np.testing.assert_allclose(X[0], expected, rtol=1e-10)
 
@@ -259,7 +259,10 @@ def test_posterior_moments_match_reference_sampler(with_features: bool) -> None:
     P, Q = rng.normal(size=(5, 2)), rng.normal(size=(4, 2))
     ours, theirs = [], []
     features = problem.features() if with_features else (None, None)
-    links = [None if F is None else reference.Link(F.toarray(), np.zeros((F.shape[1], 2)), 5.0) for F in features]
+    regressions = [
+        None if F is None else reference.FeatureRegression(F.toarray(), np.zeros((F.shape[1], 2)), 5.0)
+        for F in features
+    ]
 
     def summary(S, noise, regs):
         return [*S.ravel(), *np.tanh(S).ravel() ** 2, np.log(noise), *np.log(regs)]
@@ -273,9 +276,9 @@ def test_posterior_moments_match_reference_sampler(with_features: bool) -> None:
     noise = 1.0
     for _ in range(2000):
         P, Q, noise = reference.gibbs_sweep(
-            problem.t, problem.w, problem.observed, P, Q, noise, np.ones(2), rng, links
+            problem.t, problem.w, problem.observed, P, Q, noise, np.ones(2), rng, regressions
         )
-        theirs.append(summary(reference.dense_scores(P, Q), noise, [link.strength for link in links if link]))
+        theirs.append(summary(reference.dense_scores(P, Q), noise, [each.reg for each in regressions if each]))
     a, b = np.array(ours)[200:], np.array(theirs)[200:]
     observed = np.tile(problem.observed.ravel(), 2)  # scores of missing cells have heavy tails
     z = (a.mean(axis=0) - b.mean(axis=0)) / np.hypot(batch_error(a), batch_error(b))

@@ -182,7 +182,7 @@ class TestUnknownIds:
         (
             "recommend {}/model.halfstep u01 --titles {}/items.csv --title name --title-id year",
             1,
-            "the table has no titles of the items: its ids are such as 1990, and those of items",
+            "the table has no titles of the items: its ids are such as 1990, but those of items",
         ),
         (
             "recommend {}/model.halfstep -o {}/users.csv --users-from {}/users.csv",

@@ -98,7 +98,7 @@ class linear_popularity:  # noqa: N801 - used like a function
         return _of_each_cell(self.of_items, cells)
 
     def of_items(self, item_counts: NDArray[np.int64]) -> Floats:
-        """The weight of each item from its popularity; 0 for an unseen item."""
+        """Return the weight of each item from its popularity; 0 for items without observations."""
         return np.where(item_counts > 0, self.w0 + self.wk * per_observation(item_counts), 0.0)
 
 
@@ -127,7 +127,7 @@ class power_popularity:  # noqa: N801
         return _of_each_cell(self.of_items, cells)
 
     def of_items(self, item_counts: NDArray[np.int64]) -> Floats:
-        """The weight of each item from its popularity; 0 for an unseen item."""
+        """Return the weight of each item from its popularity; 0 for items without observations."""
         return np.where(item_counts > 0, self.w0 + per_observation(item_counts) ** self.e, 0.0)
 
 
@@ -212,7 +212,7 @@ class preference:  # noqa: N801
         return np.where(cells.values > self.above, 1.0, self.otherwise)
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no single answer to ==
+@dataclass(frozen=True, eq=False)  # == of arrays has no truth value
 class row_column:  # noqa: N801
     """Weights of TensorFlow's WALS: w_ui = w0 + R_u · C_i for observed cells, and w0 for missing cells.
 
@@ -238,8 +238,8 @@ class row_column:  # noqa: N801
             _check_weights(name, getattr(self, name))
 
     def __call__(self, cells: Cells) -> Floats:
-        rows = _one_each("rows", self.rows, len(cells.user_counts), "user")
-        columns = _one_each("columns", self.columns, len(cells.item_counts), "item")
+        rows = _per_row("rows", self.rows, len(cells.user_counts), "user")
+        columns = _per_row("columns", self.columns, len(cells.item_counts), "item")
         weights: Floats = self.w0 + rows[cells.users] * columns[cells.items]
         return weights
 
@@ -271,7 +271,7 @@ class missing_popularity:  # noqa: N801
         return np.ones(len(cells.user_counts)), self.c0 * shares / shares.sum()
 
     def shares(self, item_counts: NDArray[np.int64]) -> Floats:
-        """Return the weight of each item before scaling to a sum of c0, so that it depends on its own count alone."""
+        """Return the weight of each item before scaling to a sum of c0, which depends only on its own count."""
         with np.errstate(over="ignore"):
             shares = np.where(item_counts > 0, item_counts.astype(np.float64) ** self.exponent, 0.0)
         if not np.isfinite(shares.sum()):
@@ -297,7 +297,7 @@ def _check_weights(name: str, given: ArrayLike) -> None:
         raise ParameterError(f"{name}={given!r}: give a finite number of at least 0, or an array of such numbers")
 
 
-def _one_each(name: str, given: ArrayLike, count: int, what: str) -> Floats:
+def _per_row(name: str, given: ArrayLike, count: int, what: str) -> Floats:
     array = np.asarray(given, dtype=np.float64)
     if array.ndim == 0:
         return np.full(count, float(array))

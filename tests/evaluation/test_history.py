@@ -1,4 +1,4 @@
-"""The file of daily checks: whole lines, whatever happened to the process that wrote the last one."""
+"""The history of evaluations has complete lines even after a process was killed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_lines_are_appended(path: Path) -> None:
 
 
 @given(cut=st.integers(0, 300))
-def test_a_line_that_was_cut_off_is_removed(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+def test_incomplete_line_is_removed(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = tmp_path_factory.mktemp("history") / "metrics.jsonl"
     for _ in range(3):
         append_to_history(path, RECORD)
@@ -53,7 +53,7 @@ def test_a_line_that_was_cut_off_is_removed(tmp_path_factory: pytest.TempPathFac
     assert lines(path) == [RECORD] * (left + 1)
 
 
-def test_each_line_is_on_the_disk_before_the_run_ends(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_are_synced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced = []
     monkeypatch.setattr(os, "fsync", lambda file: synced.append(path.read_bytes()))
     append_to_history(path, RECORD)
@@ -67,7 +67,7 @@ def append_many(path: Path, name: str) -> None:
         append_to_history(path, {"time": number, "model": name * 3000})
 
 
-def test_processes_append_at_the_same_time(path: Path) -> None:
+def test_concurrent_processes(path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=append_many, args=(path, name)) for name in "ab"]
     for process in processes:
@@ -87,7 +87,7 @@ def test_other_files_are_refused(path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"time"', '{"time": "2026'])
-def test_files_that_are_empty_or_cut_off_are_not(path: Path, content: str) -> None:
+def test_empty_and_truncated_files_are_accepted(path: Path, content: str) -> None:
     path.write_text(content)
     check_history(path)
     append_to_history(path, RECORD)

@@ -1,4 +1,4 @@
-"""`evaluate_stream`: rank, score, then learn; against a twin that fits afresh for every event."""
+"""`evaluate_stream`, compared to a reference that fits again for every event."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from halfstep.errors import DataError, ParameterError
 
 
 class Learning(hs.Popularity):
-    """Popularity that learns by being fitted again on all there is."""
+    """Popularity that is fitted again on all interactions by each update."""
 
     def partial_fit(self, event):
         assert len(event) == len(event.users) == len(event.items) == 1  # nothing of what comes later
@@ -43,7 +43,7 @@ def streams(draw):
 
 
 def naive(train, stream, n, update):
-    """Places of the events' items in what popularity lists, and the counts of what was unknown or skipped."""
+    """Return the positions in lists of popularity, and the numbers of unknown and skipped events."""
     history = list(zip(train.user_ids.tolist(), train.item_ids.tolist(), strict=True))
     learnt, places, unknown, repeats = list(history), [], [0, 0], 0
     for k in np.argsort(stream.timestamps, kind="stable"):
@@ -64,7 +64,7 @@ def naive(train, stream, n, update):
 
 @settings(max_examples=40)
 @given(problem=streams(), n=st.integers(1, 15), update=st.booleans())
-def test_every_place_equals_the_twin(problem, n, update):
+def test_positions_equal_reference(problem, n, update):
     train, stream = problem
     model = Learning().fit(train)
     places, unknown, repeats = naive(train, stream, n, update)
@@ -86,7 +86,7 @@ def test_every_place_equals_the_twin(problem, n, update):
 
 
 def asked_one_by_one(model, stream, n):
-    """Places in the lists of a model that does not learn, each asked for by itself."""
+    """Return the positions in the lists of a model without updates, one event at a time."""
     had: dict = {}
     places = []
     for user, item in zip(stream.user_ids.tolist(), stream.item_ids.tolist(), strict=True):
@@ -99,7 +99,7 @@ def asked_one_by_one(model, stream, n):
 @pytest.mark.slow
 @pytest.mark.parametrize("at_once", [1, 700, 1 << 20])
 @pytest.mark.parametrize("n", [1, 20, 1600, 5000])
-def test_lists_are_those_of_each_event(monkeypatch, n, at_once):
+def test_lists_before_each_event(monkeypatch, n, at_once):
     monkeypatch.setattr("halfstep.evaluation.stream.POSITIONS_AT_ONCE", at_once)
     train, stream = hs.split_by_time(hs.datasets.movielens_100k(), 0.1)
     stream = stream.subset(np.arange(300))
@@ -110,7 +110,7 @@ def test_lists_are_those_of_each_event(monkeypatch, n, at_once):
         assert result.places.tolist() == asked_one_by_one(model, stream, n)
 
 
-def test_folded_in_users_may_meet_items_that_their_histories_lack():
+def test_folded_in_users_with_items_unknown_to_histories():
     train = hs.Interactions.from_arrays([1, 1, 2, 2, 3], ["x", "y", "x", "z", "w"])
     model = hs.ALS(hs.Implicit(), rank=2, iterations=3, random_state=0).fit(train)
     folded = model.fold_in({"new": ["x"], "other": ["y"]})
@@ -120,7 +120,7 @@ def test_folded_in_users_may_meet_items_that_their_histories_lack():
     assert (result.n_unknown_users, result.n_unknown_items) == (1, 1)
 
 
-def test_the_given_model_is_not_changed():
+def test_model_is_unchanged():
     train = hs.Interactions.from_arrays([1, 1, 2], ["x", "y", "x"])
     model = Learning().fit(train)
     hs.evaluate_stream(model, hs.Interactions.from_arrays([2, 3], ["y", "z"], None, [1, 2]))
@@ -128,7 +128,7 @@ def test_the_given_model_is_not_changed():
     assert model.item_biases_.tolist() == [2, 1]
 
 
-def test_events_go_in_the_order_of_time_and_of_the_table_where_times_are_equal():
+def test_events_are_sorted_stably_by_time():
     train = hs.Interactions.from_arrays([1, 2], ["x", "y"])
     stream = hs.Interactions.from_arrays([5, 1, 7, 8], ["y", "y", "y", "x"], None, [3, 1, 2, 1])
     result = hs.evaluate_stream(Learning().fit(train), stream)
@@ -138,7 +138,7 @@ def test_events_go_in_the_order_of_time_and_of_the_table_where_times_are_equal()
     assert frozen.users.tolist() == [5, 1, 7, 8]
 
 
-def test_several_numbers_of_places_from_one_walk():
+def test_several_cutoffs():
     train = hs.Interactions.from_arrays([1, 1, 1, 2, 2, 3, 9], [*"xyzxyxw"])  # x, y, w, z in this order
     stream = hs.Interactions.from_arrays([7, 8, 9], [*"xyz"], None, [1, 2, 3])
     result = hs.evaluate_stream(hs.Popularity().fit(train), stream, n=[1, 2, 50], update=False)
@@ -146,7 +146,7 @@ def test_several_numbers_of_places_from_one_walk():
     assert [result[f"hit_rate@{n}"] for n in (1, 2, 50)] == [1 / 3, 2 / 3, 1]
 
 
-def test_comparison_of_a_model_that_learns_with_one_that_does_not():
+def test_compare_with_and_without_updates():
     ratings = hs.datasets.movielens_100k()
     train, late = hs.split_by_time(ratings, test_fraction=0.1)
     stream = late.subset(np.arange(len(late))[:300])
@@ -160,7 +160,7 @@ def test_comparison_of_a_model_that_learns_with_one_that_does_not():
         frozen.compared_with(hs.evaluate_stream(model, stream.subset([0]), update=False), "ndcg")
 
 
-def test_events_are_paired_by_user_whatever_the_vocabulary():
+def test_compared_events_may_have_other_vocabularies():
     train = hs.Interactions.from_arrays([1, 2, 3], ["x", "y", "z"])
     stream = hs.Interactions.from_arrays([1, 2, 3, 1], ["y", "z", "x", "z"])
     backwards = replace(stream, users=hs.Vocabulary([3, 2, 1]), user_positions=2 - stream.user_positions)
@@ -170,8 +170,8 @@ def test_events_are_paired_by_user_whatever_the_vocabulary():
     assert one.compared_with(two, "hit_rate")[3:] == (0, 0, 0)
 
 
-def test_intervals_draw_users_with_all_their_events():
-    """One user with a hundred hits and one with a hundred misses: two users are all that is known."""
+def test_intervals_resample_users():
+    """Intervals are wide for one user with a hundred hits and one with a hundred misses."""
     train = hs.Interactions.from_arrays(np.repeat([0, 1], 100), np.arange(200))
     hits = hs.Interactions.from_arrays(np.repeat([0, 1], 100), np.r_[np.arange(100, 200), np.arange(1000, 1100)])
     result = hs.evaluate_stream(hs.Popularity().fit(train), hits, n=100, update=False)
@@ -195,7 +195,7 @@ def test_stream_tables_print_and_convert():
     assert (shown["n_events"], shown["n_repeats"], shown["rows"][0]["value"]) == (2, 1, 0.5)
 
 
-def test_what_cannot_be_streamed_is_refused():
+def test_errors_of_evaluate_stream():
     model = hs.Popularity().fit(hs.Interactions.from_arrays([1, 2], ["x", "y"]))
     stream = hs.Interactions.from_arrays([1], ["y"])
     with pytest.raises(ParameterError, match="unknown metric 'coverage'"):

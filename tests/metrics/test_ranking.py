@@ -40,7 +40,7 @@ IDS = st.sampled_from([lambda i: i, lambda i: f"item {i:02}", lambda i: (i, "x")
 
 @st.composite
 def rankings(draw):
-    """Ranked lists, some short or empty, and relevant items, some of them none or never listed."""
+    """Return ranked lists, some short or empty, and relevant items, some empty or never listed."""
     named = draw(IDS)
     users = draw(st.integers(1, 6))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -51,7 +51,7 @@ def rankings(draw):
 
 @pytest.mark.parametrize("name", ALL)
 @given(problem=rankings(), n=st.integers(1, 20))
-def test_every_metric_equals_its_twin(name, problem, n):
+def test_metrics_equal_reference(name, problem, n):
     lists, relevant = problem
     twin = getattr(reference, name)
     expected = np.array([twin(*user, n) if user[1] else np.nan for user in zip(lists, relevant, strict=True)])
@@ -66,7 +66,7 @@ def test_every_metric_equals_its_twin(name, problem, n):
         assert ALL[name](lists, relevant, n) == pytest.approx(np.nanmean(expected))
 
 
-def test_figures_worked_out_by_hand():
+def test_values_by_hand():
     lists, relevant = [["a", "b", "c", "d"]], [{"b", "d", "z"}]
     assert precision(lists, relevant, 4) == 2 / 4
     assert recall(lists, relevant, 4) == 2 / 3
@@ -80,14 +80,14 @@ def test_figures_worked_out_by_hand():
     assert ndcg(lists, relevant) == pytest.approx(gained / ideal)
 
 
-def test_one_hidden_item_gives_the_ndcg_of_the_ncf_protocol():
+def test_ndcg_of_one_relevant_item():
     for place in range(10):
         ranked = [[f"negative {k}" for k in range(place)] + ["hidden"]]
         assert ndcg(ranked, [["hidden"]], 10) == pytest.approx(np.log(2) / np.log(place + 2))
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_ideal_list_scores_one(name):
+def test_ideal_list_has_ndcg_one(name):
     relevant = [set(range(60)), set(range(60, 61)), set(range(30, 50))]
     ideal = [[*sorted(items), *range(200, 300)] for items in relevant]
     reachable = relevant if name != "precision" else relevant[:1]
@@ -97,20 +97,20 @@ def test_the_ideal_list_scores_one(name):
         assert ALL[name](ideal[: len(reachable)], reachable, n) == 1  # to the bit: rounding does not lift or lower it
 
 
-def test_precision_does_not_rise_with_n_once_nothing_more_is_found():
+def test_precision_decreases_with_n_without_more_hits():
     # a list that ends in a hit, and then nothing: the divisor grows all the same
     values = [precision([["a", "b"]], [{"a", "b"}], n) for n in range(1, 8)]
     assert values == [min(n, 2) / n for n in range(1, 8)]
 
 
-def test_n_beyond_the_catalogue_divides_by_n():
+def test_precision_divides_by_n_for_short_lists():
     assert precision([[0, 1]], [{0, 1}], 4) == 0.5
     assert recall([[0, 1]], [{0, 1}], 10**12) == 1
     assert ndcg([[0, 1]], [{0, 1}], 10**12) == 1  # no array of n numbers is made
     assert average_precision([[0, 1]], [{0, 1}], 10**12, denominator="attainable") == 1
 
 
-def test_users_without_relevant_items_are_left_out():
+def test_users_without_relevant_items_are_ignored():
     lists, relevant = [[1, 2], [3, 4], [5]], [{1}, set(), {9}]
     for metric in ALL.values():
         values = metric(lists, relevant, 2, per_user=True)
@@ -118,13 +118,13 @@ def test_users_without_relevant_items_are_left_out():
         assert metric(lists, relevant, 2) == np.nanmean(values)
 
 
-def test_an_empty_list_is_a_miss_not_nan():
+def test_empty_list_is_a_miss():
     for metric in ALL.values():
         assert metric([[], []], [{1}, {2}]) == 0
 
 
 @given(problem=rankings(), n=st.integers(1, 14))
-def test_padded_arrays_of_any_kind_say_the_same_as_lists(problem, n):
+def test_padded_arrays_equal_lists(problem, n):
     lists, relevant = problem
     if not all(isinstance(each, int) for row in lists for each in row):
         lists = [[i % 1000 for i in range(len(row))] for row in lists]
@@ -142,7 +142,7 @@ def test_padded_arrays_of_any_kind_say_the_same_as_lists(problem, n):
         np.testing.assert_array_equal(ndcg(form, relevant, n, per_user=True), expected)
 
 
-def test_lists_come_in_many_forms():
+def test_types_of_lists():
     expected = recall([[1, 2], [3, 4]], [{2, 7}, {3}], per_user=True)
     forms = [
         (np.array([[1, 2], [3, 4]], dtype=np.uint8), [np.array([2, 7]), np.array([3])]),
@@ -158,8 +158,8 @@ def test_lists_come_in_many_forms():
 @pytest.mark.parametrize(
     ("lists", "relevant", "message"),
     [
-        ([["a", "b", "a"]], [{"a"}], r"recommended\[0\] lists 'a' twice, in places 1 and 3: list every item once"),
-        (np.array([[5, 6], [7, 7]]), [{1}, {2}], r"recommended\[1\] lists 7 twice, in places 1 and 2"),
+        ([["a", "b", "a"]], [{"a"}], r"recommended\[0\] lists 'a' at positions 1 and 3: list every item once"),
+        (np.array([[5, 6], [7, 7]]), [{1}, {2}], r"recommended\[1\] lists 7 at positions 1 and 2"),
         ([[1], [2]], [{1}], "recommended has 2 lists and relevant has 1: give one of each"),
         ([1, 2], [{1}], r"recommended\[0\] is 1: give a list of ids for each user"),
         (["ab"], [{"a"}], r"recommended\[0\] is 'ab': give a list of ids"),
@@ -170,20 +170,20 @@ def test_lists_come_in_many_forms():
         ([], [], "there is nothing to score: no user has a relevant item"),
     ],
 )
-def test_what_has_no_meaning_is_refused(lists, relevant, message):
+def test_error_for_invalid_data(lists, relevant, message):
     for metric in ALL.values():
         with pytest.raises(DataError, match=message):
             metric(lists, relevant)
 
 
-def test_parameters_that_make_no_sense_are_refused():
+def test_error_for_invalid_parameters():
     with pytest.raises(ParameterError, match="n=0: give an integer of at least 1"):
         ndcg([[1]], [[1]], 0)
     with pytest.raises(ParameterError, match="denominator='n': give one of 'relevant', 'attainable'"):
         recall([[1]], [[1]], denominator="n")
 
 
-def test_coverage_is_the_share_of_the_catalogue_that_anybody_gets():
+def test_coverage():
     lists = [["a", "b"], ["a"], []]
     assert coverage(lists, ["a", "b", "c", "d"]) == 2 / 4
     assert coverage(lists, {"a", "b", "c", "d"}, 1) == 1 / 4
@@ -196,7 +196,7 @@ def test_coverage_is_the_share_of_the_catalogue_that_anybody_gets():
 
 
 @given(problem=rankings(), n=st.integers(1, 14), seed=st.integers(0, 2**32 - 1))
-def test_novelty_equals_its_twin(problem, n, seed):
+def test_novelty_equals_reference(problem, n, seed):
     lists, _ = problem
     rng = np.random.default_rng(seed)
     items = sorted({item for row in lists for item in row}) or [0]
@@ -214,7 +214,7 @@ def test_novelty_equals_its_twin(problem, n, seed):
 
 
 def oracle(scores, relevant, measures):
-    """Each measure of each user by trec_eval; users without relevant items are not there."""
+    """Return the metrics of each user with relevant items, by trec_eval."""
     import ir_measures
 
     qrels = [ir_measures.Qrel(str(u), f"{i:03}", 1) for u, items in enumerate(relevant) for i in sorted(items)]
@@ -229,8 +229,8 @@ def oracle(scores, relevant, measures):
 
 
 @pytest.mark.parametrize("n", [1, 3, 10, 100])
-def test_metrics_equal_an_independent_oracle(n):
-    """Random scores with ties, short lists, relevant items that are never listed, n beyond the catalogue of 40."""
+def test_metrics_equal_trec_eval(n):
+    """Random scores with ties, short lists, relevant items that are never listed, and cutoffs above 40 items."""
     rng = np.random.default_rng(n)
     users, items = 60, 40
     lengths = rng.integers(1, items + 1, users)

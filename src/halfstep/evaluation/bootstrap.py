@@ -1,4 +1,4 @@
-"""How sure a mean over users is: the percentile bootstrap (Efron 1979), with users drawn, not single events."""
+"""Confidence intervals of means over users by the percentile bootstrap (Efron 1979), which resamples users."""
 
 from __future__ import annotations
 
@@ -12,24 +12,22 @@ from numpy.typing import NDArray
 from halfstep._support.checks import check_number
 from halfstep.errors import ParameterError
 
-RESAMPLES = (
-    1000  # the ends of a 95% interval are then the 25th and the 975th; the error of each is some 5% of its width
-)
-DRAWS_AT_ONCE = 1 << 22  # numbers of users drawn together
+RESAMPLES = 1000  # the error of each bound of a 95% interval is about 5% of its width
+SAMPLES_AT_ONCE = 1 << 22  # users
 
 
 @dataclass(frozen=True, eq=False)
 class Mean:
-    """Σ_u sums_u / Σ_u counts_u, or the square root of it: a mean that can be taken again over other users.
+    """A mean Σ_u sums_u / Σ_u counts_u, or its square root, which can be resampled over users.
 
-    A user's count is the number of values that it contributes: 1 for a metric per user, 0 where the metric has no
-    meaning for it, and its number of ratings or events where these are what is averaged.
+    The count of a user is the number of its values: 1 for a metric per user, 0 if the metric is not defined for it,
+    and the number of its ratings or events for means over these.
 
     Attributes
     ----------
     sums, counts : ndarray of shape (n_users,)
     root : bool
-        Whether the mean is of squares.
+        Whether to take the square root.
     """
 
     sums: NDArray[np.float64]
@@ -38,7 +36,7 @@ class Mean:
 
     @classmethod
     def of_values(cls, values: NDArray[np.float64]) -> Self:
-        """Average one value per user; NaN where there is none."""
+        """Return the mean of one value per user; NaN values are ignored."""
         missing = np.isnan(values)
         return cls(np.where(missing, 0.0, values), np.where(missing, 0.0, 1.0))
 
@@ -46,18 +44,18 @@ class Mean:
     def of_groups(
         cls, values: NDArray[np.float64], groups: NDArray[np.integer], n_groups: int, *, root: bool = False
     ) -> Self:
-        """Average any number of values per user, whose number `groups` says."""
+        """Return the mean of values of several users, given by `groups`."""
         sums = np.bincount(groups, weights=values, minlength=n_groups).astype(np.float64, copy=False)
         return cls(sums, np.bincount(groups, minlength=n_groups).astype(np.float64), root)
 
     @property
     def value(self) -> float:
-        """The mean; NaN if nothing contributes to it."""
+        """The mean; NaN if there are no values."""
         return float(self._of(self.sums.sum(), self.counts.sum()))
 
     @property
     def per_user(self) -> NDArray[np.float64]:
-        """The same for each user alone, of shape (n_users,); NaN where a user does not contribute."""
+        """The mean of each user, of shape (n_users,); NaN for users without values."""
         return self._of(self.sums, self.counts)
 
     def _of(self, sums: NDArray[np.float64] | float, counts: NDArray[np.float64] | float) -> NDArray[np.float64]:
@@ -67,7 +65,7 @@ class Mean:
 
 
 def resample(means: Sequence[Mean], resamples: int, seed: int) -> NDArray[np.float64]:
-    """Take the means again over users that are drawn with replacement, the same for all of them.
+    """Compute means over users sampled with replacement, the same users for all means.
 
     Parameters
     ----------
@@ -84,29 +82,29 @@ def resample(means: Sequence[Mean], resamples: int, seed: int) -> NDArray[np.flo
     table = np.column_stack([each.sums for each in means] + [each.counts for each in means])
     rng = np.random.default_rng(seed)
     totals = np.empty((resamples, table.shape[1]))
-    together = max(1, DRAWS_AT_ONCE // max(n_users, 1))
+    together = max(1, SAMPLES_AT_ONCE // max(n_users, 1))
     for start in range(0, resamples, together):
         rows = min(together, resamples - start)
-        # how often each user is drawn, the multinomial counts of each resample in a row
-        drawn = rng.integers(0, n_users, (rows, n_users)) + n_users * np.arange(rows)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=rows * n_users).reshape(rows, n_users)
+        # the number of times that each user is sampled, with a row for each resample
+        sampled = rng.integers(0, n_users, (rows, n_users)) + n_users * np.arange(rows)[:, None]
+        times = np.bincount(sampled.ravel(), minlength=rows * n_users).reshape(rows, n_users)
         totals[start : start + rows] = times.astype(np.float64) @ table
     return np.column_stack([each._of(totals[:, k], totals[:, len(means) + k]) for k, each in enumerate(means)])
 
 
 def intervals(estimates: NDArray[np.float64], confidence: float) -> NDArray[np.float64]:
-    """Give the lower and the upper percentile of each column, of shape (n_columns, 2); NaN if none was measured."""
+    """Return the bounds of the interval of each column, of shape (n_columns, 2); NaN values are ignored."""
     tail = (1 - confidence) / 2
-    ends = np.full((estimates.shape[1], 2), np.nan)
+    bounds = np.full((estimates.shape[1], 2), np.nan)
     for column, values in enumerate(estimates.T):
         measured = values[~np.isnan(values)]
         if len(measured):
-            ends[column] = np.quantile(measured, [tail, 1 - tail])
-    return ends
+            bounds[column] = np.quantile(measured, [tail, 1 - tail])
+    return bounds
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuse all but numbers between 0 and 1."""
+    """Check that a confidence level is between 0 and 1."""
     check_number("confidence", confidence, positive=True)
     if confidence >= 1:
-        raise ParameterError(f"confidence={confidence!r}: give a share below 1, such as 0.95")
+        raise ParameterError(f"confidence={confidence!r}: give a number below 1, such as 0.95")

@@ -213,8 +213,8 @@ def evaluate(
     Raises
     ------
     DataError
-        If there are no relevant items; if no user or no item of the test set is known to the models, or an id has a
-        type that no id of the models has; if the models were fitted on different interactions, or were saved without
+        If there are no relevant items; if no user or no item of the test set is known to the models, or an id is of
+        another type than those of the models; if the models were fitted on different interactions, or saved without
         them; if a relevant item is not among the candidates; or if the test set has no values and a parameter
         requires them.
     ParameterError
@@ -243,10 +243,10 @@ def evaluate(
     models = _named(model)
     check_baseline(baseline, models)
     first = next(iter(models.values()))
-    entries = as_interactions(test)
-    if not entries.has_values:
-        _refuse_need_of_values(asked, relevant_from)
-    task = Task.of(first, entries, exclude_seen, candidates, relevant_from)
+    held_out = as_interactions(test)
+    if not held_out.has_values:
+        _check_values_are_not_required(asked, relevant_from)
+    task = Task.of(first, held_out, exclude_seen, candidates, relevant_from)
     ranks = any(metric.name in PER_LIST for metric in asked)
     if ranks and not task.relevant.any():
         seen = f" that is not in the training data: {task.n_repeats:,} are" if task.n_repeats else ""
@@ -254,8 +254,8 @@ def evaluate(
     baselines = fitted_baselines(baseline, models, asked)
     figures: dict[tuple[str, Metric], Mean | float] = {}
     for name, compared in ({name: Compared(each, asked) for name, each in models.items()} | baselines).items():
-        found = _measured(compared, task, threads)
-        figures |= {(name, metric): found.get(metric, np.nan) for metric in asked}
+        measured = _measured(compared, task, threads)
+        figures |= {(name, metric): measured.get(metric, np.nan) for metric in asked}
     n_scored = int(np.count_nonzero(task.relevant)) if ranks else len(task.users)
     return Evaluation(
         rows=Report.rows_of(figures, confidence, resamples, seed),
@@ -307,8 +307,8 @@ def measure_lists(
         listed = model.recommend(
             task.users[block], longest, exclude_seen=task.exclude_seen, candidates=task.candidates, threads=threads
         ).positions
-        there = slice(*np.searchsorted(task.rows, [block[0], block[-1] + 1]))
-        marks = mark(listed, np.searchsorted(block, task.rows[there]), task.items[there], len(model.items_))
+        part = slice(*np.searchsorted(task.rows, [block[0], block[-1] + 1]))
+        marks = mark(listed, np.searchsorted(block, task.rows[part]), task.items[part], len(model.items_))
         for metric in asked:
             cutoff = metric.n or 0
             if metric.name == "coverage":
@@ -326,13 +326,13 @@ def measure_lists(
 def _of_pairs(model: FactorModel, task: Task, asked: Sequence[Metric]) -> dict[Metric, Mean | float]:
     """Compute rating metrics over all test interactions; the bootstrap resamples users."""
     of_pairs = [metric for metric in asked if metric.name in PER_PAIR]
-    if not of_pairs or not model._predicts_values(task.entries):
+    if not of_pairs or not model._predicts_values(task.test):
         return dict.fromkeys(of_pairs, np.nan)
-    errors = model.predict(task.entries) - task.entries.values
+    errors = model.predict(task.test) - task.test.values
     return {
         metric: Mean.of_groups(
             errors**2 if metric.name == "rmse" else np.abs(errors),
-            task.entry_rows,
+            task.test_rows,
             len(task.users),
             root=metric.name == "rmse",
         )
@@ -340,7 +340,7 @@ def _of_pairs(model: FactorModel, task: Task, asked: Sequence[Metric]) -> dict[M
     }
 
 
-def _refuse_need_of_values(asked: Sequence[Metric], relevant_from: float | None) -> None:
+def _check_values_are_not_required(asked: Sequence[Metric], relevant_from: float | None) -> None:
     """Raise an error for parameters that require values, if the test set has none."""
     wanted = [metric.name for metric in asked if metric.name in PER_PAIR]
     what = f"metrics={wanted[0]!r}" if wanted else f"relevant_from={relevant_from!r}"
@@ -362,10 +362,10 @@ def _named(model: FactorModel | Mapping[str, FactorModel]) -> dict[str, FactorMo
     (first_name, first), *others = models.items()
     pattern = training_of(first).by_user
     for name, other in others:
-        theirs = training_of(other).by_user
+        other_pattern = training_of(other).by_user
         same = other.users_ == first.users_ and other.items_ == first.items_
-        same = same and np.array_equal(theirs.indptr, pattern.indptr)
-        if not (same and np.array_equal(theirs.indices, pattern.indices)):
+        same = same and np.array_equal(other_pattern.indptr, pattern.indptr)
+        if not (same and np.array_equal(other_pattern.indices, pattern.indices)):
             raise DataError(
                 f"the models {first_name!r} and {name!r} were fitted on different interactions: fit both on the "
                 "same interactions, or evaluate them separately"

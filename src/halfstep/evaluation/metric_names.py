@@ -1,4 +1,4 @@
-"""What may be asked for: the names of metrics, with the number of places that each looks at."""
+"""Names of metrics, with their cutoffs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PER_PAIR = ("rmse", "mae")
 
 
 class Metric(NamedTuple):
-    """A metric and how many places count; None for metrics of predictions."""
+    """A metric and its cutoff; None for metrics of predictions."""
 
     name: str
     n: int | None
 
     @property
     def label(self) -> str:
-        """What it is called in a table, such as ndcg@10."""
+        """The name in tables, such as ndcg@10."""
         return self.name if self.n is None else f"{self.name}@{self.n}"
 
 
@@ -115,9 +115,9 @@ def read_metrics(metrics: str | Sequence[str], n: int | Sequence[int], allowed: 
     Raises
     ------
     ParameterError
-        If nothing is asked for, a metric is not among the allowed, or a cutoff is less than 1.
+        If there are no metrics, a metric is not allowed, or a cutoff is less than 1.
     """
-    names, everywhere = _names_of(metrics), _cutoffs_of(n)
+    names, cutoffs = _names_of(metrics), _cutoffs_of(n)
     asked: list[Metric] = []
     for given in names:
         name, at, own = given.partition("@")
@@ -128,11 +128,11 @@ def read_metrics(metrics: str | Sequence[str], n: int | Sequence[int], allowed: 
         if name in PER_PAIR:
             if at:
                 raise ParameterError(
-                    f"metric {given!r}: {name} looks at predictions, not at places; leave out @{own}"
+                    f"metric {given!r}: {name} is a metric of predictions without cutoff; remove @{own}"
                 )
             asked.append(Metric(name, None))
         elif at:
             asked.append(Metric(name, _own_cutoff(given)))
         else:
-            asked += [Metric(name, places) for places in everywhere]
+            asked += [Metric(name, cutoff) for cutoff in cutoffs]
     return list(dict.fromkeys(asked))

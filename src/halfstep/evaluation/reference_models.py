@@ -82,7 +82,7 @@ def fitted_baselines(
     if baseline is None:
         return {}
     training = training_of_items(first)
-    found: dict[str, Compared] = {}
+    baselines: dict[str, Compared] = {}
     for kinds, names in ((OF_LISTS, PER_LIST), (OF_VALUES, PER_PAIR)):
         fitting = [metric for metric in asked if metric.name in names]
         if not fitting or (kinds is OF_VALUES and (training is None or not training.has_values)):
@@ -95,8 +95,8 @@ def fitted_baselines(
                     f"a model is named {kind.__name__!r}, but is not an hs.{kind.__name__}: give it another name"
                 )
             model = _popularity(first) if kind is Popularity else _fitted(kind.__name__, kind(), first)
-            found[kind.__name__] = Compared(model, fitting)
-    return found
+            baselines[kind.__name__] = Compared(model, fitting)
+    return baselines
 
 
 def _popularity(model: FactorModel) -> Popularity:

@@ -1,4 +1,4 @@
-"""The table of an evaluation: a row for each model and metric, with what is needed to compare and to resample."""
+"""The table of an evaluation, with a row for each model and metric."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDTH = 118  # of a printed table
 
 
 class Row(NamedTuple):
-    """A figure with the interval that the bootstrap gives it; NaN where there is none."""
+    """A metric of a model with its bootstrap interval, or NaN."""
 
     model: str
     metric: str
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What the metric is called in a table, such as ndcg@10."""
+        """The name of the metric in tables, such as ndcg@10."""
         return Metric(self.metric, self.n).label
 
     def __str__(self) -> str:
@@ -43,18 +43,18 @@ Figures = Mapping[tuple[str, Metric], Mean | float]
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Report:
-    """Figures of models, with intervals.
+    """Metrics of models, with confidence intervals.
 
     Attributes
     ----------
     rows : tuple of Row
         Model, metric, n, value, low and high.
     confidence : float
-        How often an interval made like these holds the figure of the population that the users were drawn from.
+        The confidence level of the intervals.
     figures : mapping from model and metric to Mean or float
-        What the rows were made of: each user's share in a mean, or a bare figure.
+        The metrics by user if they are means over users, else numbers.
     resamples, seed : int
-        How often users were drawn, and the seed of the draws.
+        The number of bootstrap resamples, and their seed.
     """
 
     rows: tuple[Row, ...]
@@ -65,15 +65,15 @@ class Report:
 
     @staticmethod
     def rows_of(figures: Figures, confidence: float, resamples: int, seed: int) -> tuple[Row, ...]:
-        """Find the intervals of all figures that are means over users, on the same resamples."""
+        """Return the rows of all figures, with intervals of means over users from the same resamples."""
         means = {key: figure for key, figure in figures.items() if isinstance(figure, Mean)}
-        ends: dict[tuple[str, Metric], NDArray[np.float64]] = {}
+        bounds: dict[tuple[str, Metric], NDArray[np.float64]] = {}
         if means:
-            found = intervals(resample(list(means.values()), resamples, seed), confidence)
-            ends = dict(zip(means, found, strict=True))
+            of_means = intervals(resample(list(means.values()), resamples, seed), confidence)
+            bounds = dict(zip(means, of_means, strict=True))
         rows = []
         for (model, metric), figure in figures.items():
-            low, high = ends.get((model, metric), np.full(2, np.nan)).tolist()
+            low, high = bounds.get((model, metric), np.full(2, np.nan)).tolist()
             value = figure.value if isinstance(figure, Mean) else figure
             rows.append(Row(model, *metric, value, low, high))
         return tuple(rows)
@@ -90,39 +90,39 @@ class Report:
         return list(dict.fromkeys(row.model for row in self.rows))
 
     def find(self, model: str, metric: str) -> Row:
-        """Look up a row; `metric` is a name such as "ndcg", or a label such as "ndcg@10".
+        """Return a row; `metric` is a name such as "ndcg", or a label such as "ndcg@10".
 
         Raises
         ------
         ParameterError
-            If there is no such row, or more than one because the metric was measured at several n.
+            If there is no such row, or several because the metric has several cutoffs.
         """
         if not isinstance(model, str) or model not in self.models:
-            raise ParameterError(f"there is no model {model!r} here: there are {', '.join(self.models)}")
+            raise ParameterError(f"there is no model {model!r}: there are {', '.join(self.models)}")
         asked = metric if isinstance(metric, str) else None
-        found = [row for row in self.rows if row.model == model and asked in (row.label, row.metric)]
-        if len(found) == 1:
-            return found[0]
-        labels = ", ".join(row.label for row in found or self.rows if row.model == model)
-        fault = "was measured more than once" if found else "was not measured"
-        raise ParameterError(f"{metric!r} {fault}: say one of {labels}")
+        rows = [row for row in self.rows if row.model == model and asked in (row.label, row.metric)]
+        if len(rows) == 1:
+            return rows[0]
+        labels = ", ".join(row.label for row in rows or self.rows if row.model == model)
+        fault = "has several cutoffs" if rows else "was not computed"
+        raise ParameterError(f"{metric!r} {fault}: give one of {labels}")
 
     def _difference(self, a: str, row: Row, other: Self, b: str, other_row: Row) -> Row:
-        """Take one figure from the other, on the same resamples; the users of both are the same."""
+        """Return the difference of two rows of the same users, with an interval from the same resamples."""
         one, two = (
             report.figures[each.model, Metric(each.metric, each.n)]
             for report, each in ((self, row), (other, other_row))
         )
         if not (isinstance(one, Mean) and isinstance(two, Mean)):
-            raise DataError(f"{row.label} is no mean over users, so that there is nothing to resample: {a}, {b}")
+            raise DataError(f"{row.label} of {a} or {b} is not a mean over users: compare the values")
         estimates = resample([one, two], self.resamples, self.seed)
         low, high = intervals(estimates[:, :1] - estimates[:, 1:], self.confidence)[0].tolist()
         return Row(f"{a} − {b}", row.metric, row.n, one.value - two.value, low, high)
 
     def _rows_as_dicts(self) -> list[dict[str, Any]]:
-        """Rows for JSON, which knows no NaN."""
+        """Return the rows with None instead of NaN, for JSON."""
         return [
-            {name: None if isinstance(entry, float) and np.isnan(entry) else entry for name, entry in row.items()}
+            {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
             for row in (each._asdict() for each in self.rows)
         ]
 
@@ -149,11 +149,11 @@ class Report:
     def _printed(self) -> list[str]:
         table = self._table()
         columns = [list(column) for column in zip(*table, strict=True)]
-        if sum(map(_width, columns)) > WIDTH:  # many metrics: one in a line, and the models side by side
+        if sum(map(_width, columns)) > WIDTH:  # many metrics: transpose
             columns = table
         lines: list[str] = []
         names, *others = columns
-        while others:  # many models as well: some of them below the others
+        while others:  # many models: wrap
             shown = [names, others.pop(0)]
             while others and sum(map(_width, [*shown, others[0]])) <= WIDTH:
                 shown.append(others.pop(0))
@@ -163,5 +163,5 @@ class Report:
 
 
 def _width(column: Sequence[str]) -> int:
-    """Return how wide a column of the printed table is, with the space to the next."""
+    """Return the width of a column of the printed table, including space."""
     return max(map(len, column)) + 2

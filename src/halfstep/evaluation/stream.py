@@ -23,7 +23,7 @@ from halfstep.evaluation.task import known_positions, seen, training_of
 from halfstep.metrics.marks import MEASURES, measure
 from halfstep.models.factor_model import FactorModel
 
-EVENTS_AT_ONCE = 4096  # measured together
+EVENTS_AT_ONCE = 4096
 POSITIONS_AT_ONCE = 1 << 20  # in ranked lists
 
 
@@ -82,7 +82,7 @@ class StreamEvaluation(Report):
             If the events are not the same.
         """
         if not isinstance(other, StreamEvaluation):
-            raise ParameterError(f"other is a {type(other).__name__}: give what evaluate_stream returned")
+            raise ParameterError(f"other is a {type(other).__name__}: give the result of evaluate_stream")
         same = np.array_equal(self.users, other.users) and np.array_equal(self.items, other.items)
         if not same:
             raise DataError("the two evaluations are of different events: score the same stream with both models")
@@ -290,7 +290,7 @@ def _blocks(users: NDArray[np.int64], widths: NDArray[np.int64]) -> Iterator[NDA
     start = 0
     while start < len(users):
         rows = np.arange(1, len(users) - start + 1)
-        fit = int(np.count_nonzero(rows * widths[start:] <= POSITIONS_AT_ONCE))  # the first ones: widths ascend
+        fit = int(np.count_nonzero(rows * widths[start:] <= POSITIONS_AT_ONCE))  # widths ascend
         end = start + max(fit, 1)
         yield users[start:end]
         start = end
@@ -306,19 +306,19 @@ def _without_earlier(places: NDArray[np.int64], longest: int) -> NDArray[np.int6
     longest : int
         Positions beyond this become 0.
     """
-    left = np.empty_like(places)
+    remaining = np.empty_like(places)
     earlier: list[int] = []  # ascending
     for k, place in enumerate(places.tolist()):
         before = bisect_left(earlier, place)
-        left[k] = place - before if place else 0
+        remaining[k] = place - before if place else 0
         if place:
             earlier.insert(before, place)
-    left[left > longest] = 0
-    return left
+    remaining[remaining > longest] = 0
+    return remaining
 
 
 def _single(events: Interactions, k: int) -> Interactions:
-    """Take one event, with no ids but its own, so that a model does not learn of those that come later."""
+    """Return one event with vocabularies of its own ids, so that later ids are not added to the model."""
     at = slice(k, k + 1)
     user, item = events.user_positions[k], events.item_positions[k]
     return Interactions(
@@ -334,7 +334,7 @@ def _single(events: Interactions, k: int) -> Interactions:
 
 
 def _measured(places: NDArray[np.int64], metric: Metric) -> NDArray[np.float64]:
-    """Measure lists in which a single item is relevant, from its place."""
+    """Compute a metric of lists with one relevant item from its position."""
     values, n = np.empty(len(places)), metric.n or 0
     for start in range(0, len(places), EVENTS_AT_ONCE):
         part = places[start : start + EVENTS_AT_ONCE]

@@ -31,9 +31,9 @@ class Task:
         Number of relevant items.
     rows, items : ndarray of shape (n_relevant,)
         Row, ascending, and position in the catalog of the models of each relevant item; −1 if unknown.
-    entries : Interactions
-        The test set, without the interactions that are ignored.
-    entry_rows : ndarray of shape (n_entries,)
+    test : Interactions
+        The test set, without ignored interactions.
+    test_rows : ndarray of shape (n_test,)
         The row of each interaction of the test set.
     catalogue : ndarray of shape (n_items,)
         Which items can be recommended.
@@ -54,8 +54,8 @@ class Task:
     relevant: NDArray[np.int64]
     rows: NDArray[np.int64]
     items: NDArray[np.int64]
-    entries: Interactions
-    entry_rows: NDArray[np.int64]
+    test: Interactions
+    test_rows: NDArray[np.int64]
     catalogue: NDArray[np.bool_]
     information: NDArray[np.float64]
     exclude_seen: bool
@@ -75,7 +75,7 @@ class Task:
     ) -> Task:
         if len(test) == 0:
             raise DataError("there is nothing to score: the test set has no interactions")
-        present, entry_rows = np.unique(test.user_positions, return_inverse=True)
+        present, test_rows = np.unique(test.user_positions, return_inverse=True)
         users = test.users.ids[present]
         known_users, item_of = known_positions(model, test)
         relevant = np.ones(len(test), bool) if relevant_from is None else test.values >= relevant_from
@@ -92,8 +92,8 @@ class Task:
                     "data; give others, or set exclude_seen=False"
                 )
         wanted = np.flatnonzero(relevant & ~repeated)
-        wanted = wanted[np.argsort(entry_rows[wanted], kind="stable")]
-        rows = entry_rows[wanted].astype(np.int64)
+        wanted = wanted[np.argsort(test_rows[wanted], kind="stable")]
+        rows = test_rows[wanted].astype(np.int64)
         at = known_users[present]
         is_cold = (at < 0) | (training_of(model).user_counts[at] == 0)
         of_items = item_of[test.item_counts > 0]
@@ -105,7 +105,7 @@ class Task:
             rows,
             item_of[test.item_positions[wanted]],
             test.subset(~repeated),
-            entry_rows[~repeated].astype(np.int64),
+            test_rows[~repeated].astype(np.int64),
             catalogue,
             _information_of(model),
             exclude_seen,
@@ -158,9 +158,9 @@ def known_positions(model: FactorModel, test: Interactions) -> tuple[NDArray[np.
     Raises
     ------
     DataError
-        If an id has a type that no id of the model has, or if no user or no item of the test set is known.
+        If an id is of another type than those of the model, or if no user or no item of the test set is known.
     """
-    found = []
+    of_both = []
     for what, vocabulary, ids, counts in (
         ("user", model.users_, test.users.ids, test.user_counts),
         ("item", model.items_, test.items.ids, test.item_counts),
@@ -169,20 +169,20 @@ def known_positions(model: FactorModel, test: Interactions) -> tuple[NDArray[np.
         if (positions[counts > 0] < 0).all():
             unknown, known = ids[counts > 0].tolist()[0], vocabulary[0]
             raise DataError(
-                f"no {what} of the test set is known to the model: {what} ids are such as {unknown!r}, and those of "
-                f"the model such as {known!r}; check that the test set has the ids of the training data"
+                f"no {what} of the test set is known to the model: {what} ids are such as {unknown!r}, but those of "
+                f"the model such as {known!r}: use the ids of the training data"
             )
-        found.append(positions)
-    return found[0], found[1]
+        of_both.append(positions)
+    return of_both[0], of_both[1]
 
 
-def seen(training: Interactions, entries: Interactions) -> NDArray[np.bool_]:
+def seen(training: Interactions, test: Interactions) -> NDArray[np.bool_]:
     """Return a mask of the interactions whose user and item interact in the training data, by id."""
-    users = training.users.shared(entries.users).astype(np.int64)[entries.user_positions]
-    items = training.items.shared(entries.items).astype(np.int64)[entries.item_positions]
+    users = training.users.shared(test.users).astype(np.int64)[test.user_positions]
+    items = training.items.shared(test.items).astype(np.int64)[test.item_positions]
     cells = training.user_positions.astype(np.int64) * training.n_items + training.item_positions
-    found: NDArray[np.bool_] = np.isin(users * training.n_items + items, cells) & (users >= 0) & (items >= 0)
-    return found
+    is_seen: NDArray[np.bool_] = np.isin(users * training.n_items + items, cells) & (users >= 0) & (items >= 0)
+    return is_seen
 
 
 def _check_candidates(
@@ -192,17 +192,17 @@ def _check_candidates(
     if not isinstance(candidates, Mapping):
         raise ParameterError(f"candidates is a {type(candidates).__name__}: give a mapping from user id to item ids")
     candidates = model.users_.keyed(candidates, name="user id in candidates")
-    marked = np.zeros(len(model.items_), bool)
-    given_to: dict[Any, set[Any]] = {}
+    is_candidate = np.zeros(len(model.items_), bool)
+    by_user: dict[Any, set[Any]] = {}
     for user, item in zip(relevant.user_ids.tolist(), relevant.item_ids.tolist(), strict=True):
-        if user not in given_to:
+        if user not in by_user:
             listed = listed_for(candidates, user, "candidates")
             ids, positions = model.items_.look_up(listed, "mark", name="item id in candidates")
-            marked[positions[positions >= 0]] = True
-            given_to[user] = set(ids.tolist())
-        if item not in given_to[user]:
+            is_candidate[positions[positions >= 0]] = True
+            by_user[user] = set(ids.tolist())
+        if item not in by_user[user]:
             raise DataError(
                 f"the relevant item {item!r} of user {user!r} is not among the user's "
-                f"{len(given_to[user]):,} candidates: add it, or leave it out of the test set"
+                f"{len(by_user[user]):,} candidates: add it, or drop it from the test set"
             )
-    return candidates, marked
+    return candidates, is_candidate

@@ -1,7 +1,4 @@
-"""How good a model is: one function per metric, the formula in its docstring.
-
-``rating`` measures how far predictions are from what was observed, ``ranking`` how good ranked lists are.
-"""
+"""Metrics of predictions (``rating``) and of ranked lists (``ranking``), with formulas in their docstrings."""
 
 from halfstep.metrics.ranking import (
     average_precision,

@@ -1,8 +1,8 @@
-"""Ranking metrics on positions: the one fast path, which the functions on ids and `halfstep.evaluate` share.
+"""Ranking metrics on masks of relevant items, for the functions on ids and `halfstep.evaluate`.
 
-Legend: a row is a user; ``marks[u, p]`` says whether place p of user u's list (the best is 0) holds a relevant item;
-``relevant[u]`` counts the relevant items R_u of user u; n is how many places count. Lists may be shorter than n: the
-places that lack count as misses. Where R_u = 0 nothing can be measured, and the value is NaN.
+Legend: a row is a user; ``marks[u, p]`` is True if position p of user u's list, from 0, has a relevant item;
+``relevant[u]`` is the number of relevant items R_u; n is the cutoff. Missing positions of short lists are misses.
+Metrics are NaN for R_u = 0.
 """
 
 from __future__ import annotations
@@ -18,57 +18,57 @@ Values = NDArray[np.float64]
 
 
 def mark(listed: NDArray[np.integer], rows: NDArray[np.integer], codes: NDArray[np.integer], n_codes: int) -> Marks:
-    """Mark the places that hold something relevant.
+    """Return a mask of the positions that have a relevant item.
 
     Parameters
     ----------
     listed : ndarray of shape (n_rows, width)
-        The code of the item in each place; −1 where a list is short.
+        The codes of the items in each list, padded with −1.
     rows, codes : ndarray of shape (n_relevant,)
-        Row and code of each relevant item; a code of −1 stands for an item that no list can hold.
+        Row and code of each relevant item; −1 for items that cannot be listed.
     n_codes : int
-        Codes are below this.
+        The number of codes.
     """
     known = codes >= 0
     wanted = np.sort(rows[known].astype(np.int64) * n_codes + codes[known])
     if len(wanted) == 0:
         return np.zeros(listed.shape, dtype=bool)
     keys = np.arange(len(listed), dtype=np.int64)[:, None] * n_codes + listed
-    places = np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)
-    found: Marks = (wanted[places] == keys) & (listed >= 0)
-    return found
+    nearest = wanted[np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)]
+    marks: Marks = (nearest == keys) & (listed >= 0)
+    return marks
 
 
 def measure(name: str, marks: Marks, relevant: Counts, n: int) -> Values:
-    """Give the metric of that name, one of `MEASURES`, for each row; NaN where nothing is relevant."""
+    """Return the metric with a name in `MEASURES` for each row; NaN for rows without relevant items."""
     values = MEASURES[name](marks[:, :n], np.maximum(relevant, 1), n)
     values[relevant == 0] = np.nan
     return values
 
 
-def _found(marks: Marks) -> Counts:
+def _hits(marks: Marks) -> Counts:
     return np.asarray(np.count_nonzero(marks, axis=1), dtype=np.int64)
 
 
 def _precision(marks: Marks, relevant: Counts, n: int) -> Values:
-    precisions: Values = _found(marks) / n
+    precisions: Values = _hits(marks) / n
     return precisions
 
 
 def _recall(marks: Marks, relevant: Counts, n: int) -> Values:
-    return _found(marks) / relevant
+    return _hits(marks) / relevant
 
 
 def _attainable_recall(marks: Marks, relevant: Counts, n: int) -> Values:
-    return _found(marks) / np.minimum(relevant, n)
+    return _hits(marks) / np.minimum(relevant, n)
 
 
 def _hit_rate(marks: Marks, relevant: Counts, n: int) -> Values:
-    return (_found(marks) > 0).astype(np.float64)
+    return (_hits(marks) > 0).astype(np.float64)
 
 
 def _ndcg(marks: Marks, relevant: Counts, n: int) -> Values:
-    # Both sums are taken from the left, so that rounding cannot lift a list above the ideal one.
+    # both sums are cumulative, so that rounding cannot lift a list above the ideal one
     longest = max(marks.shape[1], int(np.minimum(relevant, n).max(initial=1)))
     discounts = 1.0 / np.log2(np.arange(2, longest + 2))
     ideal = np.cumsum(discounts)[np.minimum(relevant, n) - 1]
@@ -114,15 +114,15 @@ MEASURES: dict[str, Callable[[Marks, Counts, int], Values]] = {
 
 
 def self_information(item_counts: NDArray[np.integer], n_users: int) -> Values:
-    """Give −log2(c_i / U) bits for each item that c_i of U users have; where none has it, as if one had."""
+    """Return −log2(max(c_i, 1) / U) bits for each item, which c_i of U users have."""
     bits: Values = np.log2(max(n_users, 1) / np.maximum(item_counts, 1))
     return bits
 
 
 def mean_over_list(listed: NDArray[np.integer], of_code: Values) -> Values:
-    """Average over the items in each row's list; NaN for an empty list."""
-    there = listed >= 0
-    summed = np.where(there, of_code[listed], 0.0).sum(axis=1)
-    length = there.sum(axis=1)
+    """Return the mean over the items in each list; NaN for an empty list."""
+    is_item = listed >= 0
+    summed = np.where(is_item, of_code[listed], 0.0).sum(axis=1)
+    length = is_item.sum(axis=1)
     mean: Values = np.divide(summed, length, out=np.full(len(listed), np.nan), where=length > 0)
     return mean

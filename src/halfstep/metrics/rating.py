@@ -1,8 +1,4 @@
-"""How far predictions are from what was observed: one function per metric, the formula in its docstring.
-
-All of them take plain arrays, compute in float64 and refuse what has no meaning (nothing to score, NaN,
-shapes that do not match) with a `DataError`.
-"""
+"""Metrics of predictions on arrays, computed in float64."""
 
 from __future__ import annotations
 
@@ -20,96 +16,96 @@ if TYPE_CHECKING:
 
 
 def rmse(targets: ArrayLike, predictions: ArrayLike) -> float:
-    """Root mean squared error: √( (1/n) Σ (t − ŷ)² ).
+    """Compute the root mean squared error: √( (1/n) Σ (t − ŷ)² ).
 
     Parameters
     ----------
     targets, predictions : array-like of shape (n,)
-        What was observed and what the model says, in the same units.
+        Observed and predicted values, in the same units.
 
     Returns
     -------
     float
-        In the units of the targets; 0 is perfect.
+        In units of the targets; 0 is perfect.
 
     Raises
     ------
     DataError
-        If there is nothing to score, the lengths differ, or a value is not a finite number.
+        If the arrays are empty, their lengths differ, or a value is not a finite number.
     """
     t, y = _pairs(targets, predictions)
     return float(np.sqrt(np.mean((t - y) ** 2)))
 
 
 def mae(targets: ArrayLike, predictions: ArrayLike) -> float:
-    """Mean absolute error: (1/n) Σ |t − ŷ|.
+    """Compute the mean absolute error: (1/n) Σ |t − ŷ|.
 
     Parameters
     ----------
     targets, predictions : array-like of shape (n,)
-        What was observed and what the model says, in the same units.
+        Observed and predicted values, in the same units.
 
     Returns
     -------
     float
-        In the units of the targets; 0 is perfect.
+        In units of the targets; 0 is perfect.
 
     Raises
     ------
     DataError
-        If there is nothing to score, the lengths differ, or a value is not a finite number.
+        If the arrays are empty, their lengths differ, or a value is not a finite number.
     """
     t, y = _pairs(targets, predictions)
     return float(np.mean(np.abs(t - y)))
 
 
 def weighted_rmse(targets: ArrayLike, predictions: ArrayLike, weights: ArrayLike) -> float:
-    """Weighted root mean squared error: √( Σ w (t − ŷ)² / Σ w ).
+    """Compute the weighted root mean squared error: √( Σ w (t − ŷ)² / Σ w ).
 
-    A pair of a very large weight drowns all others. Weights that fall with an item's popularity do this for
-    items that were never seen in training: give those the weight 0.
+    Weights that decrease with popularity are very large for items without training interactions, which then dominate
+    the result: give these the weight 0.
 
     Parameters
     ----------
     targets, predictions : array-like of shape (n,)
-        What was observed and what the model says, in the same units.
+        Observed and predicted values, in the same units.
     weights : array-like of shape (n,)
-        How much each pair counts; ≥ 0, not all 0.
+        Weights of at least 0, not all 0.
 
     Returns
     -------
     float
-        In the units of the targets; 0 is perfect. With equal weights it is the `rmse`.
+        In units of the targets; 0 is perfect. Equals `rmse` for equal weights.
 
     Raises
     ------
     DataError
-        If there is nothing to score, the lengths differ, a value is not a finite number, a weight is negative
-        or all weights are 0.
+        If the arrays are empty, their lengths differ, a value is not a finite number, a weight is negative, or all
+        weights are 0.
     """
     t, y = _pairs(targets, predictions)
     w = _numbers("weights", weights, dimensions=1)
     if len(w) != len(t):
-        raise DataError(f"targets has {len(t)} values and weights has {len(w)}: give one weight per pair")
+        raise DataError(f"targets has {len(t)} values, but weights has {len(w)}: give one weight per target")
     if (w < 0).any():
         first = int(np.argmax(w < 0))
-        raise DataError(f"weights[{first}] is {w[first]:g}: weights must not be negative")
+        raise DataError(f"weights[{first}] is {w[first]:g}: give weights of at least 0")
     largest = w.max()
     if largest == 0:
-        raise DataError("all weights are 0, so no pair counts: give at least one pair a positive weight")
-    shares = w / largest  # so that sums of extreme weights neither overflow nor vanish
-    return float(np.sqrt(np.sum(shares * (t - y) ** 2) / np.sum(shares)))
+        raise DataError("all weights are 0: give at least one positive weight")
+    w = w / largest  # sums of extreme weights neither overflow nor underflow
+    return float(np.sqrt(np.sum(w * (t - y) ** 2) / np.sum(w)))
 
 
 def sign_accuracy(targets: ArrayLike, predictions: ArrayLike) -> float:
-    """Share of the pairs whose sign is predicted: (1/n) Σ [sign t = sign ŷ], where the sign of 0 is +1.
+    """Compute the accuracy of signs: (1/n) Σ [sign t = sign ŷ], where the sign of 0 is +1.
 
-    The metric for signed preferences, +1 for liked and −1 for disliked.
+    It is a metric for signed preferences.
 
     Parameters
     ----------
     targets, predictions : array-like of shape (n,)
-        What was observed and what the model says. Only their signs matter; 0 counts as + on both sides.
+        Observed and predicted values.
 
     Returns
     -------
@@ -119,26 +115,26 @@ def sign_accuracy(targets: ArrayLike, predictions: ArrayLike) -> float:
     Raises
     ------
     DataError
-        If there is nothing to score, the lengths differ, or a value is not a finite number.
+        If the arrays are empty, their lengths differ, or a value is not a finite number.
     """
     t, y = _pairs(targets, predictions)
     return float(np.mean((t >= 0) == (y >= 0)))
 
 
 def frobenius(matrix: sparray | spmatrix | ArrayLike, user_factors: ArrayLike, item_factors: ArrayLike) -> float:
-    """Frobenius norm of what the factors leave over: ‖R − P Qᵀ‖_F, over *all* cells.
+    """Compute the Frobenius norm of the residual matrix, ‖R − P Qᵀ‖_F, over *all* cells.
 
-    For a sparse R, whose cells that are not stored count as 0, no users × items array is formed:
+    For a sparse R, whose missing cells count as 0, no dense matrix is formed:
 
         ‖R − P Qᵀ‖² = ‖R‖² − 2 ⟨R Q, P⟩ + ⟨PᵀP, QᵀQ⟩
 
-    which costs (stored cells)·rank + (users + items)·rank². The terms cancel where the fit is nearly exact: a
-    norm below some 1e-7·‖R‖ is rounding error.
+    The cost is (stored cells)·rank + (users + items)·rank². Due to cancellation, norms below about 1e-7·‖R‖ are
+    rounding errors.
 
     Parameters
     ----------
     matrix : sparse matrix, sparse array or array-like of shape (n_users, n_items)
-        R. Duplicate entries of a sparse matrix are summed, as SciPy does.
+        R. Repeated cells of a sparse matrix are summed, as in SciPy.
     user_factors : array-like of shape (n_users, rank)
         P.
     item_factors : array-like of shape (n_items, rank)
@@ -147,12 +143,12 @@ def frobenius(matrix: sparray | spmatrix | ArrayLike, user_factors: ArrayLike, i
     Returns
     -------
     float
-        In the units of the matrix; 0 is perfect.
+        In units of the matrix; 0 is perfect.
 
     Raises
     ------
     DataError
-        If the shapes do not fit each other, the matrix has no cells, or a value is not a finite number.
+        If the shapes do not match, the matrix has no cells, or a value is not a finite number.
     """
     P = _numbers("user_factors", user_factors, dimensions=2)
     Q = _numbers("item_factors", item_factors, dimensions=2)
@@ -165,7 +161,7 @@ def frobenius(matrix: sparray | spmatrix | ArrayLike, user_factors: ArrayLike, i
     _check_factorization(stored.shape, P, Q)
     R = stored.to_csr()
     squared = float(R.data @ R.data - 2.0 * np.sum((R @ Q) * P) + np.sum((P.T @ P) * (Q.T @ Q)))
-    return math.sqrt(max(squared, 0.0))  # rounding may leave a tiny negative number
+    return math.sqrt(max(squared, 0.0))  # may be negative by rounding
 
 
 def _pairs(targets: ArrayLike, predictions: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -173,7 +169,7 @@ def _pairs(targets: ArrayLike, predictions: ArrayLike) -> tuple[NDArray[np.float
     y = _numbers("predictions", predictions, dimensions=1)
     if len(t) != len(y):
         raise DataError(
-            f"targets has {len(t)} values and predictions has {len(y)}: give one prediction for each target"
+            f"targets has {len(t)} values, but predictions has {len(y)}: give one prediction for each target"
         )
     if len(t) == 0:
         raise DataError("there is nothing to score: targets and predictions are empty")
@@ -181,9 +177,9 @@ def _pairs(targets: ArrayLike, predictions: ArrayLike) -> tuple[NDArray[np.float
 
 
 def _numbers(name: str, values: object, *, dimensions: int) -> NDArray[np.float64]:
-    """Turn `values` into finite float64, or say what is wrong with them."""
+    """Convert to an array of finite float64."""
     if np.ma.isMaskedArray(values):
-        raise DataError(f"{name} is a masked array: leave the masked entries out, with .compressed()")
+        raise DataError(f"{name} is a masked array: remove masked values with .compressed()")
     if hasattr(values, "__array__") and not isinstance(values, np.ndarray):
         from halfstep.data.frames import for_numpy
 
@@ -193,11 +189,11 @@ def _numbers(name: str, values: object, *, dimensions: int) -> NDArray[np.float6
         dimension = "dimension" if dimensions == 1 else "dimensions"
         raise DataError(f"{name} has shape {given.shape}: it must have {dimensions} {dimension}")
     if given.dtype.kind not in "biufO":
-        raise DataError(f"{name} has the data type {given.dtype}: it must hold real numbers")
+        raise DataError(f"{name} has the data type {given.dtype}: give real numbers")
     try:
         numbers = given.astype(np.float64, copy=False)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{name} holds something that is not a real number: {error}") from error
+        raise DataError(f"{name} has a value that is not a real number: {error}") from error
     _check_finite(name, numbers)
     return numbers
 
@@ -206,10 +202,7 @@ def _check_finite(name: str, numbers: NDArray[np.float64]) -> None:
     bad = ~np.isfinite(numbers)
     if bad.any():
         where = tuple(int(k) for k in np.argwhere(bad)[0])
-        place = ", ".join(map(str, where))
-        raise DataError(
-            f"{name}: the value at [{place}] is {numbers[where]}; leave such entries out or repair them first"
-        )
+        raise DataError(f"{name}: the value at {list(where)} is {numbers[where]}; correct or remove such values")
 
 
 def _check_factorization(

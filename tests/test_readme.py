@@ -66,10 +66,10 @@ def test_the_examples_of_the_page_on_sampling_run() -> None:
     names: dict[str, object] = {}
     for example in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "bayesian.md").read_text("utf-8"), re.DOTALL):
         exec(compile(example, "bayesian.md", "exec"), names)
-    linked, train = names["linked"], names["train"]
-    assert isinstance(linked, hs.BayesianALS)
+    model, train = names["with_genres"], names["train"]
+    assert isinstance(model, hs.BayesianALS)
     assert isinstance(train, hs.Interactions)
-    assert 2000 in linked.items_
+    assert 2000 in model.items_
     assert 2000 not in train.items
 
 

@@ -64,26 +64,26 @@ def run_lab(
     ModuleNotFoundError
         If Matplotlib or Optuna is not installed, which is checked first.
     """
-    from lab.figures import draw_all
+    from lab.figures import plot_all
     from lab.report import page
 
     need_optuna()
     output = Path(output)
     if ratings is None:
         ratings = hs.datasets.movielens_100k()
-    _make_sure_of(output)
+    _check_folder(output)
     findings = find(ratings, processes=processes, tick=tick)
     tick("plotting")
-    plots = draw_all(findings)
+    plots = plot_all(findings)
     for name, png in plots.items():
         write_atomically(output / f"{name}.png", png)
-    write_atomically(output / "report.html", page(findings, plots, draw_all(findings, narrow=True)).encode())
+    write_atomically(output / "report.html", page(findings, plots, plot_all(findings, narrow=True)).encode())
     write_atomically(output / "results.json", findings.to_json().encode())
     return findings
 
 
-def _make_sure_of(folder: Path) -> None:
-    """Make the folder and write to it, before any time is spent on what will go there."""
+def _check_folder(folder: Path) -> None:
+    """Create the folder if necessary, and check that it can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
@@ -118,12 +118,12 @@ def find(ratings: hs.Interactions, *, processes: int | None = None, tick: Tick =
     }
     found = run_parts(parts, clock, processes, tick)
     reproduced = found["write_up"]
-    draws = sampled.collected(found)
+    bayesian = sampled.collected(found)
     return Findings(
         figures=figures_of(reproduced.figures, reproduced.seeds),
         split=split,
         convergence=reproduced.convergence,
-        mended_grid=reproduced.mended_grid,
+        corrected_grid=reproduced.corrected_grid,
         unmasked=reproduced.unmasked,
         stars=found["stars"],
         signs=found["signs"],
@@ -132,13 +132,13 @@ def find(ratings: hs.Interactions, *, processes: int | None = None, tick: Tick =
             "sign_accuracy": _als_minus_sgd(found["signs"], signs, "sign_accuracy"),
         },
         tuned=found["tuned"],
-        sampled=draws,
+        sampled=bayesian,
         online=online.collected(found),
         methods=[
             *(Method(name, False, test, known) for name, test, known in reproduced.methods),
             *(Method(row.name, True, row.test, row.known) for row in found["stars"]),
             Method("biased ALS, hs.tune", True, found["tuned"].test, found["tuned"].known),
-            *(Method(row.name, True, row.test, row.known) for row in draws.stars),
+            *(Method(row.name, True, row.test, row.known) for row in bayesian.stars),
         ],
         fits=clock.fits,
         fitting_seconds=clock.seconds,

@@ -12,7 +12,7 @@ from rich.table import Table
 
 import halfstep as hs
 from lab import Findings, run_lab
-from lab.online import PLACES
+from lab.online import CUTOFF
 from lab.printed import ADDRESS, TITLE, label
 from lab.story import compared_in_words
 
@@ -72,7 +72,7 @@ def print_summary(console: Console, findings: Findings) -> None:
         f"{row.name} {row.frozen['hit_rate']:.3f} as fitted, {row.learning['hit_rate']:.3f} online"
         for row in findings.online.rows
     )
-    console.print(f"Hit rate@{PLACES} on a stream: {'; '.join(gains)}", soft_wrap=True)
+    console.print(f"Hit rate@{CUTOFF} on a stream: {'; '.join(gains)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

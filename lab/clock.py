@@ -1,4 +1,4 @@
-"""How long the fitting takes: the one place where the lab fits anything."""
+"""The time of fits; all models of the lab are fitted here."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import halfstep as hs
 
 
 class Fittable(Protocol):
-    """Any model of the library."""
+    """A model of the library."""
 
     def fit(self, data: hs.Interactions) -> object:
-        """Learn from the data."""
+        """Fit the model."""
         ...
 
 
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class Clock:
-    """Fits models, counts them and adds up the time.
+    """Fit models, and count the fits and their time.
 
     Attributes
     ----------
@@ -33,9 +33,9 @@ class Clock:
         The section of the next fits.
     fits : int
     seconds : float
-        Wall-clock time in `fit`, compiling included where it happens.
+        Wall-clock time of the fits, including compilation.
     by_section : dict
-        The same by what `section` was when the fits were made.
+        The time by section.
     """
 
     section: str = ""
@@ -44,13 +44,13 @@ class Clock:
     by_section: dict[str, float] = field(default_factory=dict)
 
     def fit(self, model: Model, data: hs.Interactions) -> Model:
-        """Fit the model and give it back."""
+        """Fit a model and return it."""
         self._timed(lambda: model.fit(data))
         self.fits += 1
         return model
 
     def tune(self, search: Callable[[], hs.Tuning]) -> hs.Tuning:
-        """Run a search and give what it found."""
+        """Run a search and return its result."""
         tuning = self._timed(search)
         self.fits += sum(trial.n_fits for trial in tuning) + 1
         return tuning
@@ -70,7 +70,7 @@ class Clock:
             try:
                 result = work()
             except hs.errors.FitInterruptedWarning:
-                raise KeyboardInterrupt from None  # half a fit has no place in a report
+                raise KeyboardInterrupt from None  # no report on incomplete fits
         took = time.perf_counter() - began
         self.seconds += took
         self.by_section[self.section] = self.by_section.get(self.section, 0.0) + took

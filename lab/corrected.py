@@ -1,10 +1,10 @@
-"""The corrected rows: all methods on the same test pairs, their hyperparameters chosen inside the training side.
+"""The corrected methods, on the same test set, with hyperparameters chosen within the training set.
 
-Each method's candidates are fitted on the first part of the training side and scored on its last part, which is cut
-and filtered as the test side is. The best is then fitted on the whole training side. Nothing here sees the test
-side before that.
+The candidates of each method are fitted to the first part of the training set and scored on its last part, which is
+split and filtered as the test set is. The best one is then fitted to the whole training set. The test set is not used
+before.
 
-The candidates are what was left of wider grids, which were narrowed on splits of the training side.
+The candidates are from wider grids, which were narrowed on splits of the training set.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from lab.scoring import IS_ERROR, SCORE, Estimate, Metric, estimate
 Model = hs.ALS | hs.SGD | hs.UserItemBias
 Parameters = Mapping[str, float | str]
 
-SEEDS = range(3)  # the first chooses and is shown; the others say how much of it is luck
-ITERATIONS = 10  # on the inner split more of them gain nothing
+SEEDS = range(3)  # the first is used for the choice and the model; the others, for the variance
+ITERATIONS = 10  # more do not improve scores on the inner split
 
-# λ by ν, and ρ
+# λ by exponent ν, and ρ
 REGULARIZATIONS = {0.0: (5.0,), 0.5: (0.8, 1.1, 1.6), 0.75: (0.25, 0.36, 0.5), 1.0: (0.08, 0.12, 0.16)}
 BIAS_REGULARIZATIONS = (0.5, 1.0, 2.0)
 RANKS: Mapping[Metric, tuple[int, ...]] = {"rmse": (8, 32), "sign_accuracy": (4, 8)}
@@ -41,7 +41,7 @@ POPULARITIES: tuple[Popularity, ...] = (
 )
 
 SGD_RANK = 100
-# learning rate, epochs and λ; the first are the write-up's
+# learning rate, epochs and λ; those of the write-up first
 SGD_SETTINGS = (
     (0.005, 20, 0.02),
     (0.01, 40, 0.05),
@@ -56,7 +56,7 @@ ITEM_REGULARIZATIONS = (0.0, 1.0, 2.0, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class Candidate:
-    """Hyperparameters, and how to make an unfitted model of them with a given seed."""
+    """Hyperparameters, and a function that creates an unfitted model from a seed."""
 
     parameters: Parameters
     make: Callable[[int], Model]
@@ -64,26 +64,25 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Row:
-    """One method, tuned, fitted and scored.
+    """The scores of a tuned method.
 
     Attributes
     ----------
     key, name : str
-        For machines and for people.
+        In JSON and in the report.
     parameters : mapping
-        The winner's.
+        The best parameters.
     candidates : int
-        How many there were.
+        The number of candidates.
     validation : float
-        The winner's score on the inner split.
+        The best score on the inner split.
     model : Model
-        Fitted on the whole training side.
+        The model, fitted to the whole training set.
     test, known : Estimate
-        The score on all test pairs, items that are unseen in training included (their biases and factors are
-        0), and on those of known items only.
+        The score on all test ratings, and on those of known items; biases and factors of other items are 0.
     seeds : tuple of float
-        The score on the pairs of known items with each of `SEEDS`: how much of it is luck. The model is that of the
-        first. Empty for a method without chance.
+        The score on test ratings of known items with each of `SEEDS`, the first of which is that of the model. Empty
+        for deterministic methods.
     """
 
     key: str
@@ -98,13 +97,13 @@ class Row:
 
     @property
     def over_seeds(self) -> str:
-        """Say the mean and standard deviation of `seeds`."""
+        """The mean and standard deviation of `seeds`."""
         return f"{np.mean(self.seeds):.4f} ± {np.std(self.seeds, ddof=1):.4f}" if self.seeds else "–"
 
 
 @dataclass
-class Contest:
-    """One task, stars or signs: its outer and inner split, its metric and the clock."""
+class Selection:
+    """The choice among candidates on ratings or on ±1."""
 
     clock: Clock
     split: Split
@@ -112,7 +111,7 @@ class Contest:
     metric: Metric
 
     def row(self, key: str, name: str, candidates: Sequence[Candidate]) -> tuple[Row, Candidate]:
-        """Choose a candidate, fit it on the whole training side and score it."""
+        """Choose a candidate, fit it to the whole training set and score it."""
         winner, validation = self.choose(candidates)
         model = self.clock.fit(winner.make(SEEDS[0]), self.split.train)
         others = SEEDS[1:] if hasattr(model, "random_state") else ()
@@ -134,7 +133,7 @@ class Contest:
         return row, winner
 
     def choose(self, candidates: Sequence[Candidate]) -> tuple[Candidate, float]:
-        """Find the candidate with the best score on the inner split, and that score; of equals, the first."""
+        """Return the candidate with the best score on the inner split, the first of equal ones, and the score."""
         scores = [
             SCORE[self.metric](self.clock.fit(candidate.make(SEEDS[0]), self.inner.train), self.inner.known)
             for candidate in candidates
@@ -144,17 +143,17 @@ class Contest:
 
 
 def corrected_rows(clock: Clock, split: Split, metric: Metric) -> list[Row]:
-    """User + item bias, biased ALS, biased WALS and SGD: in stars by RMSE, or on ±1 by sign accuracy."""
-    contest = Contest(clock, split, inner_split(split.train), metric)
-    biases, _ = contest.row("user_item_bias", "user + item bias", bias_candidates())
-    als, best = contest.row("biased_als", "biased ALS", als_candidates(RANKS[metric]))
-    wals, _ = contest.row("biased_wals", "biased WALS", wals_candidates(best, split.train.item_counts))
-    sgd, _ = contest.row("sgd", "SGD", sgd_candidates())
+    """Return the user + item bias, biased ALS, biased WALS and SGD, tuned by a metric."""
+    selection = Selection(clock, split, inner_split(split.train), metric)
+    biases, _ = selection.row("user_item_bias", "user + item bias", bias_candidates())
+    als, best = selection.row("biased_als", "biased ALS", als_candidates(RANKS[metric]))
+    wals, _ = selection.row("biased_wals", "biased WALS", wals_candidates(best, split.train.item_counts))
+    sgd, _ = selection.row("sgd", "SGD", sgd_candidates())
     return [biases, als, wals, sgd]
 
 
 def bias_candidates() -> list[Candidate]:
-    """How far to shrink the biases of users and of items."""
+    """Return candidates for the regularization of the biases of users and of items."""
 
     def candidate(of_users: float, of_items: float) -> Candidate:
         return Candidate(
@@ -166,7 +165,7 @@ def bias_candidates() -> list[Candidate]:
 
 
 def als_candidates(ranks: Sequence[int]) -> list[Candidate]:
-    """Rank, λ and how it grows with the ratings of a row, and how much more it is for biases."""
+    """Return candidates for the rank, λ, its exponent, and the ratio of bias to factor regularization."""
     return [
         als_candidate(NEUTRAL, rank, regularization, exponent, ratio, {})
         for rank in ranks
@@ -177,9 +176,9 @@ def als_candidates(ranks: Sequence[int]) -> list[Candidate]:
 
 
 def wals_candidates(best: Candidate, item_counts: NDArray[np.int64]) -> list[Candidate]:
-    """Weights by popularity around the best ALS, whose own neutral weight is among them.
+    """Return candidates for weights by popularity, including none, with the other parameters of the best ALS.
 
-    λ grows with the mean weight of a rating: weights that are all doubled then change nothing.
+    λ is multiplied by the mean weight of a rating, so that a constant factor of all weights has no effect.
     """
     found = best.parameters
     candidates = []
@@ -199,7 +198,7 @@ def wals_candidates(best: Candidate, item_counts: NDArray[np.int64]) -> list[Can
 
 
 def weight_formula(popularity: Popularity) -> str:
-    """Say a weight as people write it; c is the item's popularity."""
+    """Return the formula of a weight; c is the popularity of the item."""
     if isinstance(popularity, hs.weights.power_popularity):
         return f"{popularity.w0:g} + (1/c)^{popularity.e:g}"
     return f"{popularity.w0:g} + {popularity.wk:g}/c" if popularity.wk else f"{popularity.w0:g}"
@@ -213,7 +212,7 @@ def als_candidate(
     bias_ratio: float,
     more: Parameters,
 ) -> Candidate:
-    """One setting of ALS with biases."""
+    """Return ALS with biases as a candidate."""
     parameters = {
         "rank": rank,
         "regularization": regularization,
@@ -237,7 +236,7 @@ def als_candidate(
 
 
 def sgd_candidates() -> list[Candidate]:
-    """Learning rate, epochs and regularization."""
+    """Return candidates for the learning rate, epochs and regularization."""
 
     def candidate(rate: float, epochs: int, regularization: float) -> Candidate:
         return Candidate(

@@ -1,4 +1,4 @@
-"""The data of the experiments: the write-up's splits, its starting points and its synthetic matrices."""
+"""The data of the experiments: the splits, initial factors and synthetic matrices of the write-up."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from numpy.typing import NDArray
 import halfstep as hs
 
 N_TRAIN = 80_000
-MIN_TRAIN_RATINGS = 10  # that a user of the test side has in training
-LIKED_FROM = 4.0  # stars that count as +1
+MIN_TRAIN_RATINGS = 10  # of each user in the test set
+LIKED_FROM = 4.0  # the lowest rating that becomes +1
 SCALE = (1.0, 5.0)  # of the ratings
 
-# The write-up did not sort stably. Of the ratings of the boundary's instant, its order put this row of the file
-# into training and that one to the test side, where a stable order has them the other way round.
+# The write-up did not use a stable sort: of the ratings with the timestamp of the boundary, it has the first of these
+# rows in the training set and the second in the test set; a stable sort has the opposite.
 SWAPPED_INTO_TRAINING, SWAPPED_INTO_TEST = 18_651, 1_257
-INNER_TEST_FRACTION = 0.2  # as outside
+INNER_TEST_FRACTION = 0.2  # as in the outer split
 
 
 @dataclass(frozen=True)
 class Split:
-    """One training side and two test sides, of ratings in the order of time.
+    """A training set and two test sets, split by time.
 
     Attributes
     ----------
     train : Interactions
     test : Interactions
-        Of users with some history; some of its items never occur in training.
+        Ratings of users with a minimum number of training ratings, including those of unseen items.
     known : Interactions
         The part of `test` whose items occur in training.
     """
@@ -38,19 +38,19 @@ class Split:
     known: hs.Interactions
 
     def signed(self) -> Split:
-        """The same split with +1 for each rating that says "liked" and −1 for all others."""
+        """The same split with +1 for ratings of at least 4 stars, and −1 for all others."""
         return Split(*(signed(side) for side in (self.train, self.test, self.known)))
 
 
 def signed(data: hs.Interactions) -> hs.Interactions:
-    """Replace stars by +1 for those that say "liked" and −1 for all others."""
+    """Replace ratings of at least 4 stars by +1, and all others by −1."""
     return data.with_values(np.where(data.values >= LIKED_FROM, 1.0, -1.0))
 
 
 def write_up_split(ratings: hs.Interactions) -> Split:
-    """Split MovieLens 100K as the write-up did: the first 80,000 by time, and its own order at the boundary."""
+    """Split MovieLens 100K as the write-up did: the first 80,000 by time, in its order at the boundary."""
     if ratings.timestamps is None:
-        raise hs.errors.DataError("the lab needs the ratings' timestamps: take hs.datasets.movielens_100k()")
+        raise hs.errors.DataError("the lab requires timestamps: use hs.datasets.movielens_100k()")
     order = np.argsort(ratings.timestamps, kind="stable")
     train, test = order[:N_TRAIN].copy(), order[N_TRAIN:].copy()
     train[train == SWAPPED_INTO_TEST] = SWAPPED_INTO_TRAINING
@@ -59,7 +59,7 @@ def write_up_split(ratings: hs.Interactions) -> Split:
 
 
 def inner_split(train: hs.Interactions) -> Split:
-    """Split the training side as the whole was split: for choosing without a look at the test side."""
+    """Split a training set by time, for the choice of hyperparameters."""
     return _split(*hs.split_by_time(train, test_fraction=INNER_TEST_FRACTION))
 
 
@@ -73,41 +73,41 @@ def _split(train: hs.Interactions, later: hs.Interactions) -> Split:
 
 @dataclass(frozen=True)
 class Synthetic:
-    """A matrix of zeros and ones, and factors to start from.
+    """A matrix of zeros and ones, and initial factors.
 
     Attributes
     ----------
     ones : Interactions
         The ones as observed cells; all rows and columns are in the vocabularies, in order.
     init : tuple of ndarray
-        Users' and items' factors.
+        Factors of users and of items.
     """
 
     ones: hs.Interactions
     init: tuple[NDArray[np.floating], NDArray[np.floating]]
 
 
-SYNTHETIC_SHAPE, SYNTHETIC_RANK, SHARE_OF_ZEROS = (50, 30), 10, 0.9
+SYNTHETIC_SHAPE, SYNTHETIC_RANK, FRACTION_OF_ZEROS = (50, 30), 10, 0.9
 SEED = 42
 
 
 def legacy_synthetic() -> Synthetic:
-    """The matrix and the start of experiment A, one after the other from NumPy's legacy generator, in float64."""
+    """Return the matrix and the initial factors of experiment A, both from one legacy generator of NumPy."""
     rng = np.random.RandomState(SEED)
-    matrix = rng.choice([0, 1], SYNTHETIC_SHAPE, p=[SHARE_OF_ZEROS, 1 - SHARE_OF_ZEROS])
+    matrix = rng.choice([0, 1], SYNTHETIC_SHAPE, p=[FRACTION_OF_ZEROS, 1 - FRACTION_OF_ZEROS])
     n_users, n_items = SYNTHETIC_SHAPE
     return Synthetic(_ones_of(matrix), (rng.randn(n_users, SYNTHETIC_RANK), rng.randn(n_items, SYNTHETIC_RANK)))
 
 
 def synthetic() -> Synthetic:
-    """The matrix and the start of experiments B and C, each from a fresh generator with the same seed."""
+    """Return the matrix and the initial factors of experiments B and C, from two generators with the same seed."""
     rng = np.random.default_rng(SEED)
-    matrix = rng.choice([0, 1], SYNTHETIC_SHAPE, p=[SHARE_OF_ZEROS, 1 - SHARE_OF_ZEROS])
-    return Synthetic(_ones_of(matrix), starting_factors(*SYNTHETIC_SHAPE, SYNTHETIC_RANK))
+    matrix = rng.choice([0, 1], SYNTHETIC_SHAPE, p=[FRACTION_OF_ZEROS, 1 - FRACTION_OF_ZEROS])
+    return Synthetic(_ones_of(matrix), initial_factors(*SYNTHETIC_SHAPE, SYNTHETIC_RANK))
 
 
-def starting_factors(n_users: int, n_items: int, rank: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The write-up's start: standard normal, users' factors before items', stored in float32."""
+def initial_factors(n_users: int, n_items: int, rank: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the initial factors of the write-up: standard normal, users before items, in float32."""
     rng = np.random.default_rng(SEED)
     users, items = (rng.normal(0.0, 1.0, (n, rank)).astype(np.float32) for n in (n_users, n_items))
     return users, items

@@ -1,7 +1,7 @@
-"""The write-up's experiments A to J, each by the library's public names and with the write-up's arithmetic.
+"""The experiments A to J of the write-up, with the public API of the library.
 
-Each takes a `Clock` and its data and gives its figures by the keys of `lab.printed`. What was wrong with
-an experiment is kept as it was; `lab.corrected` does it right.
+Each takes a `Clock` and its data, and returns figures by the keys of `lab.printed`. Mistakes of the write-up are
+reproduced; `lab.corrected` has the corrected methods.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 import halfstep as hs
 from lab.clock import Clock
-from lab.data import Split, Synthetic, legacy_synthetic, starting_factors, synthetic
+from lab.data import Split, Synthetic, initial_factors, legacy_synthetic, synthetic
 from lab.printed import GRID_W0, GRID_WK, grid_key
 from lab.scoring import Estimate, Floats, clipped, estimate, predict, rmse, sign_accuracy
 
@@ -65,7 +65,7 @@ class Reproduced(NamedTuple):
         Figures by the keys of `lab.printed`; one for each seed in `seeds`.
     convergence : list of float
         The Frobenius error of A, from the initial factors on.
-    mended_grid : dict
+    corrected_grid : dict
         The weighted test RMSE of G without cold-start items.
     unmasked : dict
         The test sign accuracy of WALS in H if −1 is observed.
@@ -76,7 +76,7 @@ class Reproduced(NamedTuple):
     figures: Figures
     seeds: SeedFigures
     convergence: list[float]
-    mended_grid: Figures
+    corrected_grid: Figures
     unmasked: Figures
     methods: list[tuple[str, Estimate, Estimate]]
 
@@ -86,7 +86,7 @@ METHODS = {
     "E": "E: WALS, linear",
     "F.global_mean": "F: global mean",
     "F.item_bias": "F: item bias",
-    "G": "G: WALS, its winner",
+    "G": "G: WALS, best of the grid",
     "I": "I: SGD, its defaults (one seed)",
 }
 
@@ -104,7 +104,7 @@ def reproduce(clock: Clock, split: Split, signs: Split) -> Reproduced:
     figures |= found
     models |= baseline_models
     clock.section = "G"
-    found, mended_grid, models["G"] = weight_grid(clock, split)
+    found, corrected_grid, models["G"] = weight_grid(clock, split)
     figures |= found
     clock.section = "H"
     found, unmasked = signed_preferences(clock, signs)
@@ -117,17 +117,17 @@ def reproduce(clock: Clock, split: Split, signs: Split) -> Reproduced:
         (name, estimate(models[key], split.test, "rmse"), estimate(models[key], split.known, "rmse"))
         for key, name in METHODS.items()
     ]
-    return Reproduced(figures, seeds, convergence, mended_grid, unmasked, methods)
+    return Reproduced(figures, seeds, convergence, corrected_grid, unmasked, methods)
 
 
-def hijacked_weights(train: hs.Interactions, data: hs.Interactions, w0: float, wk: float) -> Floats:
-    """Weights of the write-up's metric: an item without training ratings weighs wk · 10⁸, all others w0 + wk / c."""
+def write_up_weights(train: hs.Interactions, data: hs.Interactions, w0: float, wk: float) -> Floats:
+    """Return the weights of the metric of the write-up: w0 + wk / c, or wk · 10⁸ without training ratings."""
     counts = train.item_counts[data.item_positions].astype(np.float64)
     return w0 + wk / (counts + 1e-8)
 
 
 def plain_als(clock: Clock, given: Synthetic) -> tuple[Figures, list[float]]:
-    """A. All cells observed, no regularization; also returns the Frobenius error after each iteration."""
+    """A: all cells observed, no regularization; also return the Frobenius error after each iteration."""
     matrix = given.ones.to_sparse()
     errors = [hs.metrics.frobenius(matrix, *given.init)]
 
@@ -140,7 +140,7 @@ def plain_als(clock: Clock, given: Synthetic) -> tuple[Figures, list[float]]:
 
 
 def regularized_synthetic(clock: Clock, given: Synthetic) -> Figures:
-    """B. Every cell observed. And C. only the ones, weighted: with nothing but ones to see, it says 1 everywhere."""
+    """B: all cells observed; C: only the ones, weighted by popularity, so that all predictions are near 1."""
     ones = given.ones
     figures: Figures = {}
     for name, objective in (
@@ -152,18 +152,18 @@ def regularized_synthetic(clock: Clock, given: Synthetic) -> Figures:
         figures[f"{name}.frobenius"] = hs.metrics.frobenius(
             ones.to_sparse(), model.user_factors_, model.item_factors_
         )
-    weights = hijacked_weights(ones, ones, W0, WK)
+    weights = write_up_weights(ones, ones, W0, WK)
     figures["C.rmse_weighted"] = hs.metrics.weighted_rmse(ones.values, predict(model, ones), weights)
     return figures
 
 
 def ratings_model(train: hs.Interactions, objective: hs.Explicit, regularization: float) -> hs.ALS:
-    """Set up ALS as the write-up does on MovieLens: rank 10, 100 iterations, from its own start."""
-    return write_up_als(objective, regularization, starting_factors(train.n_users, train.n_items, RATINGS_RANK))
+    """Return ALS of the write-up on MovieLens: rank 10, 100 iterations, its initial factors."""
+    return write_up_als(objective, regularization, initial_factors(train.n_users, train.n_items, RATINGS_RANK))
 
 
 def ratings_als(clock: Clock, split: Split) -> tuple[Figures, Models]:
-    """D. Every unseen film rated 0. And E. only what was rated, weighted by popularity."""
+    """D: missing ratings as zeros; E: only observed ratings, weighted by popularity."""
     figures: Figures = {}
     models: Models = {}
     for name, objective in (
@@ -173,7 +173,7 @@ def ratings_als(clock: Clock, split: Split) -> tuple[Figures, Models]:
         clock.section = name
         model = clock.fit(ratings_model(split.train, objective, RATINGS_REGULARIZATION), split.train)
         for side, data in (("train", split.train), ("test", split.test)):
-            weights = hijacked_weights(split.train, data, W0, WK)
+            weights = write_up_weights(split.train, data, W0, WK)
             predictions = predict(model, data)
             figures[f"{name}.rmse_{side}"] = hs.metrics.rmse(data.values, predictions)
             figures[f"{name}.weighted_rmse_{side}"] = hs.metrics.weighted_rmse(data.values, predictions, weights)
@@ -182,7 +182,7 @@ def ratings_als(clock: Clock, split: Split) -> tuple[Figures, Models]:
 
 
 def baselines(clock: Clock, split: Split) -> tuple[Figures, Models]:
-    """F. The global mean, and the unshrunk item bias."""
+    """F: the global mean, and the item bias without regularization."""
     figures: Figures = {}
     models: Models = {"F.global_mean": hs.GlobalMean(), "F.item_bias": hs.ItemBias()}
     for name, model in models.items():
@@ -193,12 +193,12 @@ def baselines(clock: Clock, split: Split) -> tuple[Figures, Models]:
 
 
 def weight_grid(clock: Clock, split: Split) -> tuple[Figures, dict[str, float], hs.ALS]:
-    """G. A grid over the weights, whose winner is picked by the weighted test RMSE.
+    """G: a grid over the weights, with the best chosen by the weighted test RMSE.
 
-    Also gives what the weighted test RMSE would have been with no weight for unseen items, and the winner.
+    Also return the weighted test RMSE without cold-start items, and the best model.
     """
     figures: Figures = {}
-    mended: dict[str, float] = {}
+    corrected: dict[str, float] = {}
     models: dict[tuple[float, float], hs.ALS] = {}
     for w0 in GRID_W0:
         for wk in GRID_WK:
@@ -206,19 +206,19 @@ def weight_grid(clock: Clock, split: Split) -> tuple[Figures, dict[str, float], 
             model = ratings_model(split.train, observed_only(popularity), RATINGS_REGULARIZATION)
             models[w0, wk] = clock.fit(model, split.train)
             test, predictions = split.test, predict(model, split.test)
-            weights = hijacked_weights(split.train, test, w0, wk)
+            weights = write_up_weights(split.train, test, w0, wk)
             key = grid_key(w0, wk)
             figures[f"{key}.rmse_test"] = hs.metrics.rmse(test.values, predictions)
             figures[f"{key}.weighted_rmse_test"] = hs.metrics.weighted_rmse(test.values, predictions, weights)
             seen = popularity.of_items(split.train.item_counts)[test.item_positions]
-            mended[key] = hs.metrics.weighted_rmse(test.values, predictions, seen)
+            corrected[key] = hs.metrics.weighted_rmse(test.values, predictions, seen)
     best = min(models, key=lambda pair: figures[f"{grid_key(*pair)}.weighted_rmse_test"])
     figures["G.best.w0"], figures["G.best.wk"] = best
-    return figures, mended, models[best]
+    return figures, corrected, models[best]
 
 
 def signed_preferences(clock: Clock, split: Split) -> tuple[Figures, Figures]:
-    """H. ±1, where a mask of R > 0 hides every −1 from WALS; also WALS with the same settings and no mask."""
+    """H: ±1, where WALS is masked by R > 0, which drops every −1; also return the accuracy without the mask."""
     positive = split.train.subset(split.train.values > 0)
     linear = observed_only(hs.weights.linear_popularity(W0, WK))
     power = observed_only(hs.weights.power_popularity(POWER_W0, POWER_E))
@@ -245,9 +245,9 @@ def signed_preferences(clock: Clock, split: Split) -> tuple[Figures, Figures]:
 
 
 def gradient_descent(clock: Clock, split: Split) -> tuple[SeedFigures, hs.SGD]:
-    """I. Surprise's SVD with its defaults, once for each seed, its predictions clipped to the scale as it does.
+    """I: SVD of Surprise with its defaults and clipped predictions, for each seed.
 
-    Also gives the first seed's model.
+    Also return the model of the first seed.
     """
 
     def score(model: hs.SGD, data: hs.Interactions) -> float:
@@ -259,7 +259,7 @@ def gradient_descent(clock: Clock, split: Split) -> tuple[SeedFigures, hs.SGD]:
 
 
 def signed_gradient_descent(clock: Clock, split: Split) -> SeedFigures:
-    """J. The same on ±1, smaller and shorter."""
+    """J: the same on ±1, with a lower rank and fewer epochs."""
     figures, _ = _over_seeds(
         clock,
         split,

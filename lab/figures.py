@@ -26,16 +26,16 @@ from halfstep.tuning.plotting import image
 from lab import experiments
 from lab.corrected import weight_formula
 from lab.experiments import Popularity
-from lab.online import PLACES, Online
+from lab.online import CUTOFF, Online
 from lab.results import Findings, Method
 from lab.sampled import SHARES, Sampled
 from lab.scoring import LEVEL
 
-FEW_EVENTS = 200  # of which a share says nothing yet
-HIGHEST_SHARE, LABEL_HEIGHT = 0.8, 0.045  # hit rates: the end of the axis, and the height of a line of text
+FEW_EVENTS = 200  # fewer are not plotted, because the hit rate is too noisy
+HIGHEST_SHARE, LABEL_HEIGHT = 0.8, 0.045  # hit rates: the end of the axis, and the height of a text line
 
 
-def draw_all(findings: Findings, *, narrow: bool = False) -> dict[str, bytes]:
+def plot_all(findings: Findings, *, narrow: bool = False) -> dict[str, bytes]:
     """Return all plots, for wide pages or for phones, by the name of the file without suffix."""
     als = next(row.model for row in findings.stars if row.key == "biased_als")
     wals = next(row.model for row in findings.stars if row.key == "biased_wals")
@@ -46,25 +46,25 @@ def draw_all(findings: Findings, *, narrow: bool = False) -> dict[str, bytes]:
     assert isinstance(chosen, hs.weights.linear_popularity | hs.weights.power_popularity)
     width = NARROW if narrow else WIDTH
     plots: dict[str, tuple[float, Callable[[Figure], None]]] = {
-        "convergence": (4.0, lambda figure: draw_convergence(figure, findings.convergence)),
-        "objective": (4.0, lambda figure: draw_objective(figure, als)),
+        "convergence": (4.0, lambda figure: plot_convergence(figure, findings.convergence)),
+        "objective": (4.0, lambda figure: plot_objective(figure, als)),
         "methods": (
             7.0 if narrow else 5.3,
-            lambda figure: draw_methods(figure, findings.methods, len(findings.split.known)),
+            lambda figure: plot_methods(figure, findings.methods, len(findings.split.known)),
         ),
-        "calibration": (4.4, lambda figure: draw_calibration(figure, findings.sampled)),
-        "traces": (4.9, lambda figure: draw_traces(figure, findings.sampled)),
-        "online": (4.4, lambda figure: draw_online(figure, findings.online)),
-        "weights": (4.9, lambda figure: draw_weights(figure, findings.split.train.item_counts, chosen)),
+        "calibration": (4.4, lambda figure: plot_calibration(figure, findings.sampled)),
+        "traces": (4.9, lambda figure: plot_traces(figure, findings.sampled)),
+        "online": (4.4, lambda figure: plot_online(figure, findings.online)),
+        "weights": (4.9, lambda figure: plot_weights(figure, findings.split.train.item_counts, chosen)),
     }
     tuning = findings.tuned.tuning
     return {
-        **{name: as_image(height, draw, "png", width) for name, (height, draw) in plots.items()},
+        **{name: as_image(height, plot, "png", width) for name, (height, plot) in plots.items()},
         "tuning": image(tuning.space, tuning.trials, tuning.best, tuning.metric, "png", width),
     }
 
 
-def draw_convergence(figure: Figure, errors: Sequence[float]) -> None:
+def plot_convergence(figure: Figure, errors: Sequence[float]) -> None:
     """Experiment A: the Frobenius error against the iteration."""
     axes = figure.subplots()
     last = len(errors) - 1
@@ -82,10 +82,10 @@ def draw_convergence(figure: Figure, errors: Sequence[float]) -> None:
         )
     axes.set_xlabel("iteration")
     axes.set_ylabel("‖R − PQᵀ‖, Frobenius")
-    set_title(figure, "A, plain ALS: the first iteration has nearly all of the effect")
+    set_title(figure, "A, plain ALS: nearly all of the decrease is in the first iteration")
 
 
-def draw_objective(figure: Figure, model: hs.ALS) -> None:
+def plot_objective(figure: Figure, model: hs.ALS) -> None:
     """The terms of the objective after each iteration of the chosen biased ALS, stacked."""
     axes = figure.subplots()
     steps = [line.iteration for line in model.history_]
@@ -117,8 +117,8 @@ def draw_objective(figure: Figure, model: hs.ALS) -> None:
     set_title(figure, "The objective of biased ALS never increases and converges quickly")
 
 
-def draw_methods(figure: Figure, methods: Sequence[Method], n_pairs: int) -> None:
-    """Test RMSE of all methods on the same pairs, with bootstrap intervals; best on top."""
+def plot_methods(figure: Figure, methods: Sequence[Method], n_pairs: int) -> None:
+    """Test RMSE of all methods on the same ratings, with bootstrap intervals, best at the top."""
     axes = figure.subplots()
     narrow = is_narrow(figure)
     ordered = sorted(methods, key=lambda method: -method.known.value)
@@ -154,8 +154,8 @@ def draw_methods(figure: Figure, methods: Sequence[Method], n_pairs: int) -> Non
     put_legend(figure, lines, ["ours", "the write-up's"])
 
 
-def draw_calibration(figure: Figure, sampled: Sampled) -> None:
-    """The share of ratings that intervals hold, against the share that they are to hold."""
+def plot_calibration(figure: Figure, sampled: Sampled) -> None:
+    """Observed against nominal coverage of intervals."""
     axes = figure.subplots()
     asked = [100 * share for share in SHARES]
     axes.plot(asked, asked, color=THIRD, linestyle="--", label="ideal")
@@ -169,8 +169,8 @@ def draw_calibration(figure: Figure, sampled: Sampled) -> None:
     set_title(figure, "The coverage of intervals is close to nominal")
 
 
-def draw_traces(figure: Figure, sampled: Sampled) -> None:
-    """The noise and the spread of the biases in each sweep of the sampler."""
+def plot_traces(figure: Figure, sampled: Sampled) -> None:
+    """Standard deviations of the noise and of the biases in each sweep of the sampler."""
     sweeps = [sweep.iteration for sweep in sampled.history]
     traces = {
         "noise": [sweep.noise**-0.5 for sweep in sampled.history],
@@ -178,16 +178,16 @@ def draw_traces(figure: Figure, sampled: Sampled) -> None:
         "items' biases": [sweep.item_bias_spread for sweep in sampled.history],
     }
     all_axes = figure.subplots(len(traces), 1, sharex=True)
-    for axes, (name, drawn) in zip(all_axes, traces.items(), strict=True):
-        axes.plot(sweeps, drawn, color=OURS, linewidth=1.2)
+    for axes, (name, trace) in zip(all_axes, traces.items(), strict=True):
+        axes.plot(sweeps, trace, color=OURS, linewidth=1.2)
         axes.set_ylabel(name)
         axes.grid(axis="y")
     set_title(figure, "Standard deviations by sweep: biases converge within ten, the noise later")
     all_axes[-1].set_xlabel("sweep")
 
 
-def draw_online(figure: Figure, online: Online) -> None:
-    """The share of hits among the events so far, along the stream."""
+def plot_online(figure: Figure, online: Online) -> None:
+    """Cumulative hit rate along the stream."""
     axes = figure.subplots()
     lines = [("popularity", online.popularity, THIRD, "-")]
     for row, style in zip(online.rows, ("--", "-"), strict=True):
@@ -217,7 +217,7 @@ def draw_online(figure: Figure, online: Online) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(axis="y")
     axes.set_xlabel("events of the stream, in the order of time")
-    axes.set_ylabel(f"hit rate@{PLACES} so far")
+    axes.set_ylabel(f"hit rate@{CUTOFF} so far")
     set_title(figure, "Online learning improves recommendations for new users")
 
 
@@ -233,8 +233,8 @@ def spaced(values: Sequence[float], gap: float) -> list[float]:
     return [value + gap * place for place, value in enumerate(flat)]
 
 
-def draw_weights(figure: Figure, item_counts: NDArray[np.int64], chosen: Popularity) -> None:
-    """The weight of a rating against its item's popularity, above how popular the items are."""
+def plot_weights(figure: Figure, item_counts: NDArray[np.int64], chosen: Popularity) -> None:
+    """The weight of a rating by popularity, and the distribution of popularity."""
     linear = hs.weights.linear_popularity(experiments.W0, experiments.WK)
     power = hs.weights.power_popularity(experiments.POWER_W0, experiments.POWER_E)
     narrow = is_narrow(figure)
@@ -257,13 +257,13 @@ def draw_weights(figure: Figure, item_counts: NDArray[np.int64], chosen: Popular
     set_title(figure, "The weight of a rating by the popularity of its movie")
     edges = 2.0 ** np.arange(11) - 0.5  # 1, 2 to 3, 4 to 7, 8 to 15, ...
     lower.hist(item_counts[item_counts > 0], bins=edges.tolist(), color=THIRD, edgecolor="white", linewidth=0.6)
-    lower.set_ylabel("films")
+    lower.set_ylabel("movies")
     _plain_ticks(lower.xaxis, [1, 5, 20, 100, 400] if narrow else [1, 2, 5, 10, 20, 50, 100, 200, 400])
     lower.set_xlim(0.7, item_counts.max() * 1.04)
     lower.set_xlabel("c, the number of training ratings of the movie")
 
 
 def _plain_ticks(axis: Any, places: Sequence[float]) -> None:
-    """Ticks at these places, written as plain numbers, whatever the scale."""
+    """Set ticks with plain numbers, also on logarithmic axes."""
     axis.set_ticks(places, [f"{place:g}" for place in places])
     axis.set_ticks([], minor=True)

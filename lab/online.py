@@ -1,6 +1,6 @@
 """Online learning: the last ratings as a stream, for models with and without updates.
 
-The protocol is that of He et al. (2016): for each event, all movies that the user does not have yet are ranked, the
+The protocol is that of He et al. (2016): for each event, all movies that the user has not rated are ranked, the
 position of the movie is recorded, and the model is updated. Values are ignored: a rating is an interaction. The
 parameters are published ones for other data; nothing is tuned.
 """
@@ -17,7 +17,7 @@ from lab.clock import Clock
 from lab.parallel import Part
 
 TEST_FRACTION = 0.04
-PLACES = 100
+CUTOFF = 100
 METRICS = "hit_rate", "ndcg"
 SEED = 0
 
@@ -63,16 +63,16 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class OnlineRow:
-    """One model on the stream, twice.
+    """A model on the stream, without and with updates.
 
     Attributes
     ----------
     key, name : str
-        For machines and for people.
+        In JSON and in the report.
     setting : str
-        Its parameters, in words.
+        A description of its parameters.
     frozen, learning : StreamEvaluation
-        As it was fitted, and learning each event once it was scored.
+        The evaluations without and with updates.
     """
 
     key: str
@@ -82,19 +82,19 @@ class OnlineRow:
     learning: StreamEvaluation
 
     def gain(self, metric: str) -> Row:
-        """What learning gains, with the interval of the paired bootstrap."""
+        """Return the gain of online learning, with the interval of the paired bootstrap."""
         return self.learning.compared_with(self.frozen, metric)
 
 
 @dataclass(frozen=True)
 class Online:
-    """All models on the stream; popularity stays as it is."""
+    """All models on the stream; popularity is not updated."""
 
     rows: list[OnlineRow]
     popularity: StreamEvaluation
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, made of what JSON knows."""
+        """Return the results for JSON."""
         return {
             "popularity": self.popularity.to_dict(),
             **{row.key: {"frozen": row.frozen.to_dict(), "learning": row.learning.to_dict()} for row in self.rows},
@@ -104,20 +104,20 @@ class Online:
 def parts(ratings: hs.Interactions) -> dict[str, Part]:
     """Return the evaluations on the last ratings by time, of models that were fitted to all others."""
     train, events = hs.split_by_time(ratings, TEST_FRACTION)
-    walks = {_name(key): Part("online", walked, (key, train, events)) for key in SETTINGS}
-    return {**walks, _name("popularity"): Part("online", popular, (train, events))}
+    rows = {_name(key): Part("online", online_row, (key, train, events)) for key in SETTINGS}
+    return {**rows, _name("popularity"): Part("online", popular, (train, events))}
 
 
-def walked(clock: Clock, key: str, train: hs.Interactions, events: hs.Interactions) -> OnlineRow:
+def online_row(clock: Clock, key: str, train: hs.Interactions, events: hs.Interactions) -> OnlineRow:
     """Fit a model, and evaluate it on the stream without and with updates."""
     name, setting, make = SETTINGS[key]
     model = clock.fit(make(), train)
-    return OnlineRow(key, name, setting, _walk(model, events, False), _walk(model, events, True))
+    return OnlineRow(key, name, setting, _evaluated(model, events, False), _evaluated(model, events, True))
 
 
 def popular(clock: Clock, train: hs.Interactions, events: hs.Interactions) -> StreamEvaluation:
     """Evaluate popularity on the stream without updates."""
-    return _walk(clock.fit(hs.Popularity(), train), events, False)
+    return _evaluated(clock.fit(hs.Popularity(), train), events, False)
 
 
 def collected(found: Mapping[str, Any]) -> Online:
@@ -125,8 +125,8 @@ def collected(found: Mapping[str, Any]) -> Online:
     return Online([found[_name(key)] for key in SETTINGS], found[_name("popularity")])
 
 
-def _walk(model: Any, events: hs.Interactions, update: bool) -> StreamEvaluation:
-    return hs.evaluate_stream(model, events, METRICS, PLACES, update=update, random_state=SEED, progress=False)
+def _evaluated(model: Any, events: hs.Interactions, update: bool) -> StreamEvaluation:
+    return hs.evaluate_stream(model, events, METRICS, CUTOFF, update=update, random_state=SEED, progress=False)
 
 
 def _name(key: str) -> str:

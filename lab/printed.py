@@ -11,7 +11,7 @@ from typing import NamedTuple
 TITLE = "Implementing Alternating Least Squares (ALS) from Scratch in Python"
 ADDRESS = "https://ouatu.ro/blog/als/"
 
-WALS_SECONDS = 12.0  # of one fit, as it says
+WALS_SECONDS = 12.0  # of one fit, according to the write-up
 GRID_W0 = (0.5, 1.0, 1.5)
 GRID_WK = (0.05, 0.1, 0.2)
 
@@ -23,7 +23,7 @@ _GRID_RMSE = (
 
 
 def grid_key(w0: float, wk: float) -> str:
-    """The key of one cell of experiment G."""
+    """Return the key of one point of the grid of experiment G."""
     return f"G.w0={w0:g},wk={wk:g}"
 
 
@@ -74,20 +74,20 @@ PRINTED: Mapping[str, str] = {
 
 
 class Experiment(NamedTuple):
-    """What the write-up did under one letter."""
+    """An experiment of the write-up."""
 
     title: str
     setting: str
 
 
 EXPERIMENTS: Mapping[str, Experiment] = {
-    "A": Experiment("Plain ALS, synthetic", "50 × 30, a tenth of the cells 1; rank 10, λ 0, 100 iterations"),
-    "B": Experiment("Regularized ALS, synthetic", "another such matrix; λ 0.1, every cell observed"),
+    "A": Experiment("Plain ALS, synthetic", "50 × 30, 10% ones; rank 10, λ 0, 100 iterations"),
+    "B": Experiment("Regularized ALS, synthetic", "another such matrix; λ 0.1, all cells observed"),
     "C": Experiment("WALS, synthetic", "the same, only the ones observed; w = 0.1 + 1/c"),
-    "D": Experiment("Regularized ALS", "rank 10, λ 1.5; every missing cell is a 0"),
+    "D": Experiment("Regularized ALS", "rank 10, λ 1.5; missing cells are zeros"),
     "E": Experiment("WALS, linear", "rank 10, λ 1.5; w = 0.1 + 1/c"),
-    "F": Experiment("Baselines", "global mean; unshrunk item bias"),
-    "G": Experiment("Grid over WALS's weights", "w = w0 + wk/c; the winner by weighted test RMSE"),
+    "F": Experiment("Baselines", "global mean; item bias without regularization"),
+    "G": Experiment("Grid over WALS's weights", "w = w0 + wk/c; the best by weighted test RMSE"),
     "H": Experiment("Signed preferences", "±1, liked from 4 stars; rank 10, λ 10"),
     "I": Experiment("Matrix factorization by SGD", "100 factors, 20 epochs; mean of five seeds"),
     "J": Experiment("The same on ±1", "20 factors, 10 epochs; mean of five seeds"),
@@ -111,7 +111,7 @@ _WORDS = {
     "als": "ALS, zeros observed",
     "wals_linear": "WALS, linear",
     "wals_power": "WALS, power",
-    "best": "winner",
+    "best": "best",
     "w0": "w0",
     "wk": "wk",
 }

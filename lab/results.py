@@ -1,4 +1,4 @@
-"""What the lab found, in a form that tables, pages and ``results.json`` are made of."""
+"""The results of the lab."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from lab.scoring import Estimate, Metric
 from lab.tuned import Tuned
 
 SPREAD = 3.0
-"""How many standard deviations of five seeds around their mean still agree.
+"""The number of standard deviations of five seeds around their mean within which figures agree.
 
-One more run of the same method would fall within 3.04 of them with a probability of 95% (Student's t with 4 degrees
-of freedom, times √(1 + 1/5)); a figure outside was hardly printed by the same method.
+Another run of the same method is within 3.04 of them with a probability of 95% (Student's t with 4 degrees of
+freedom, times √(1 + 1/5)).
 """
 
 
@@ -34,11 +34,11 @@ class Figure:
     ----------
     key : str
     printed : str
-        As the write-up has it, with all its digits.
+        The figure of the write-up, with all its digits.
     ours : float
-        The mean over the seeds where there are several.
+        Ours; the mean over seeds if the method is random.
     seeds : tuple of float
-        Ours for each seed, where the method is random; else empty.
+        Ours for each seed if the method is random; else empty.
     """
 
     key: str
@@ -53,35 +53,35 @@ class Figure:
 
     @property
     def decimals(self) -> int:
-        """How many were printed."""
+        """The number of printed decimals."""
         return len(self.printed.partition(".")[2])
 
     @property
     def shown(self) -> str:
-        """Ours with as many decimals as were printed."""
+        """Our figure, with the number of printed decimals."""
         return rounded(self.ours, self.decimals)
 
     @property
     def shown_with_spread(self) -> str:
-        """The same, with the standard deviation over the seeds where there is one."""
+        """Our figure, with the standard deviation over the seeds if the method is random."""
         return self.shown if self.spread is None else f"{self.shown} ± {rounded(self.spread, self.decimals)}"
 
     @property
     def agrees(self) -> bool:
-        """Whether ours, rounded as printed, is what was printed, or whether that lies in the seeds' spread."""
+        """Whether our figure rounds to the printed one; for random methods, whether this is within `SPREAD`."""
         if self.spread is not None:
             return abs(float(self.printed) - self.ours) <= SPREAD * self.spread
         return self.shown == self.printed
 
 
 def rounded(value: float, decimals: int) -> str:
-    """Round half up, as people do: 0.6771625 has six decimals as 0.677163, not as 0.677162."""
+    """Round half up in decimal notation: 0.6771625 to 0.677163, not 0.677162."""
     exact = Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP)
     return str(exact)
 
 
 def figures_of(ours: Mapping[str, float], seeds: Mapping[str, Sequence[float]]) -> list[Figure]:
-    """Put ours beside each printed figure, in the order of print."""
+    """Return printed figures with ours, in the order of the write-up."""
     return [
         Figure(key, printed, float(np.mean(seeds[key])), tuple(seeds[key]))
         if key in seeds
@@ -91,15 +91,15 @@ def figures_of(ours: Mapping[str, float], seeds: Mapping[str, Sequence[float]]) 
 
 
 class Method(NamedTuple):
-    """A line in the comparison of all methods in stars.
+    """A method in the comparison by RMSE.
 
     Attributes
     ----------
     name : str
     ours : bool
-        Whether it is a corrected row, not one of the write-up's.
+        Whether it is a corrected method, not one of the write-up.
     test, known : Estimate
-        RMSE on all test pairs, and on those of known items.
+        RMSE on all test ratings, and on those of known items.
     """
 
     name: str
@@ -110,22 +110,22 @@ class Method(NamedTuple):
 
 @dataclass(frozen=True)
 class Findings:
-    """All that the lab found.
+    """The results of all experiments.
 
     Attributes
     ----------
     figures : list of Figure
         Experiments A to J.
     split : Split
-        Of the ratings.
+        The split of the ratings.
     convergence : list of float
-        The Frobenius error of A from the start on.
-    mended_grid : dict
-        The weighted test RMSE of G with no weight for unseen items.
+        The Frobenius error of A, from the initial factors on.
+    corrected_grid : dict
+        The weighted test RMSE of G without cold-start items.
     unmasked : dict
-        The test sign accuracy of H's WALS when −1 is observed.
+        The test sign accuracy of WALS in H if −1 is observed.
     stars, signs : list of Row
-        The corrected rows.
+        The corrected methods.
     als_minus_sgd : dict
         By metric, the difference of corrected ALS and SGD on test ratings of known items.
     tuned : Tuned
@@ -135,7 +135,7 @@ class Findings:
     online : Online
         Models on a stream.
     methods : list of Method
-        All methods' test RMSE, the write-up's and the corrected.
+        The test RMSE of all methods.
     fits : int
     fitting_seconds, total_seconds : float
     section_seconds : dict
@@ -147,7 +147,7 @@ class Findings:
     figures: list[Figure]
     split: Split
     convergence: list[float]
-    mended_grid: dict[str, float]
+    corrected_grid: dict[str, float]
     unmasked: dict[str, float]
     stars: list[Row]
     signs: list[Row]
@@ -163,7 +163,7 @@ class Findings:
     total_seconds: float
 
     def figure(self, key: str) -> Figure:
-        """Give the figure with that key."""
+        """Return the figure with a key."""
         return next(figure for figure in self.figures if figure.key == key)
 
     @property
@@ -178,7 +178,7 @@ class Findings:
         return stars, next(row for row in self.sampled.signs if row.key == stars.key)
 
     def to_json(self) -> str:
-        """Write all figures, but not the models."""
+        """Return all results except the models."""
         figures: dict[str, Any] = {}
         for figure in self.figures:
             entry: dict[str, Any] = {
@@ -206,7 +206,7 @@ class Findings:
                 method.name: {"test": asdict(method.test), "known": asdict(method.known)} for method in self.methods
             },
             "mistakes": {
-                "weighted_rmse_test_without_unseen_items": self.mended_grid,
+                "weighted_rmse_test_without_unseen_items": self.corrected_grid,
                 "sign_accuracy_test_with_minus_ones_observed": self.unmasked,
             },
             "convergence": self.convergence,

@@ -1,4 +1,4 @@
-"""Nothing tuned at all: `BayesianALS` with its defaults, and what its intervals are worth."""
+"""`BayesianALS` with its defaults, and the coverage of its intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lab.parallel import Part
 from lab.scoring import SCORE, Estimate, Metric, estimate
 
 SHARES = 0.5, 0.6, 0.7, 0.8, 0.9, 0.95
-"""Of ratings that an interval is to hold."""
+"""Nominal coverages of intervals."""
 RANDOM_FRACTION = 0.05
 
 SEEDS, SIGNS_SEEDS = range(2), range(1)
@@ -42,16 +42,16 @@ KINDS = {
 
 @dataclass(frozen=True)
 class SampledRow:
-    """One kind of model, on both test sides.
+    """The scores of a kind of model.
 
     Attributes
     ----------
     key, name : str
-        For machines and for people.
+        In JSON and in the report.
     test, known : Estimate
-        With the first seed.
+        The score on each test set with the first seed.
     seeds : tuple of float
-        The score on the pairs of known items with each of the seeds.
+        The score on test ratings of known items with each seed.
     """
 
     key: str
@@ -63,16 +63,16 @@ class SampledRow:
 
 @dataclass(frozen=True)
 class Sampled:
-    """What sampling gives.
+    """The results of sampling.
 
     Attributes
     ----------
     stars, signs : list of SampledRow
         RMSE, and sign accuracy on ±1.
     coverage : dict
-        By how the test side was chosen, the share of its ratings that lies within intervals for each of `SHARES`.
+        The observed coverage for each of `SHARES`, by kind of test set.
     history : list of Sweep
-        Of the first model of `stars`.
+        The history of the first model of `stars`.
     """
 
     stars: list[SampledRow]
@@ -81,7 +81,7 @@ class Sampled:
     history: list[Sweep]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the history, made of what JSON knows."""
+        """Return the results for JSON, without the history."""
         return {
             "rmse": {row.key: asdict(row) for row in self.stars},
             "sign_accuracy": {row.key: asdict(row) for row in self.signs},
@@ -148,7 +148,7 @@ def collected(found: Mapping[str, Any]) -> Sampled:
 
 
 def covered(model: hs.BayesianALS, test: hs.Interactions) -> tuple[float, ...]:
-    """The share of ratings that intervals hold."""
+    """Return the observed coverage of intervals for each of `SHARES`."""
     shares = []
     for share in SHARES:
         _, lower, upper = model.predict(test, interval=share)

@@ -1,4 +1,4 @@
-"""Scores of a fitted model on pairs, and how sure one may be of them."""
+"""Scores of fitted models, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ LEVEL = 0.95
 
 
 class Predictor(Protocol):
-    """Any fitted model."""
+    """A fitted model."""
 
     def predict(self, users: NDArray[np.generic], items: NDArray[np.generic]) -> Floats:
-        """Score pairs of ids."""
+        """Predict the values of pairs of ids."""
         ...
 
 
 def predict(model: Predictor, data: hs.Interactions) -> Floats:
-    """What the model says of each entry."""
+    """Return the prediction for each interaction."""
     return model.predict(data.user_ids, data.item_ids)
 
 
 def clipped(model: Predictor, data: hs.Interactions) -> Floats:
-    """The same, no further than the scale of the ratings goes."""
+    """Return predictions clipped to the scale of the ratings."""
     return np.clip(predict(model, data), *SCALE)
 
 
 def rmse(model: Predictor, data: hs.Interactions) -> float:
-    """Root mean squared error, in stars."""
+    """Return the root mean squared error."""
     return hs.metrics.rmse(data.values, predict(model, data))
 
 
 def sign_accuracy(model: Predictor, data: hs.Interactions) -> float:
-    """Share of right signs. Scores within rounding error of 0 are ties, and ties are +1.
+    """Return the fraction of correct signs; predictions that are 0 up to rounding errors count as +1.
 
-    An item that as many like as dislike has a mean of 0 that the computer sees as ±1e-17.
+    The mean of an item with as many +1 as −1 may be ±1e-17.
     """
     return hs.metrics.sign_accuracy(data.values, np.round(predict(model, data), 12))
 
 
 SCORE = {"rmse": rmse, "sign_accuracy": sign_accuracy}
-IS_ERROR = {"rmse": True, "sign_accuracy": False}  # whether less is better
+IS_ERROR = {"rmse": True, "sign_accuracy": False}  # whether lower is better
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Estimate:
 def estimate(model: Predictor, data: hs.Interactions, metric: Metric) -> Estimate:
     """Score a model, with a bootstrap interval.
 
-    Users are resampled, not ratings, since the errors of one user's ratings go together. The same users are
-    drawn for every model, so that the intervals of models differ by the models alone.
+    Users are resampled, not ratings, because errors of the ratings of a user are correlated. The resamples are the
+    same for all models.
     """
     return _with_interval(SCORE[metric](model, data), _resampled(model, data, metric))
 
@@ -91,8 +91,8 @@ def _resampled(model: Predictor, data: hs.Interactions, metric: Metric) -> Float
     tested = np.flatnonzero(data.user_counts)
     sums = np.bincount(data.user_positions, weights=losses, minlength=data.n_users)[tested]
     counts = data.user_counts[tested]
-    drawn = np.random.default_rng(0).integers(len(tested), size=(RESAMPLES, len(tested)))
-    means: Floats = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    sample = np.random.default_rng(0).integers(len(tested), size=(RESAMPLES, len(tested)))
+    means: Floats = sums[sample].sum(axis=1) / counts[sample].sum(axis=1)
     return np.sqrt(means) if metric == "rmse" else means
 
 

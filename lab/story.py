@@ -1,4 +1,4 @@
-"""What the write-up concluded, what is true, and its five mistakes, each beside its corrected row."""
+"""The conclusions and the five mistakes of the write-up, with corrections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.scoring import Estimate
 
 
 class Score(NamedTuple):
-    """A number and what it is."""
+    """A figure with its description."""
 
     what: str
     value: str
@@ -32,7 +32,7 @@ class Conclusion(NamedTuple):
     """A conclusion of the write-up, and its correction."""
 
     concluded: str
-    truth: str
+    correction: str
 
 
 def mistakes(findings: Findings) -> list[Mistake]:
@@ -45,17 +45,17 @@ def mistakes(findings: Findings) -> list[Mistake]:
     return [
         Mistake(
             "Missing cells as zeros, scored on ratings",
-            "Experiment D trains the model on a rating of 0 for every movie that a user has not rated, and scores it "
+            "Experiment D fits the model to a rating of 0 for every movie that a user has not rated, and scores it "
             "on ratings of 1 to 5. The error is due to the objective, not to ALS: with the observed ratings alone "
             "and biases, the same algorithm predicts them.",
             [Score("D: RMSE, test", f"{ours['D.rmse_test']:.4f}")],
             [Score("biased ALS: RMSE, same pairs", f"{stars['biased_als'].test.value:.4f}")],
         ),
-        _hijacked_metric(findings, ours, stars["biased_wals"]),
+        _cold_start_metric(findings, ours, stars["biased_wals"]),
         Mistake(
             "Observed means stored, not positive",
             "Experiment H masks by R > 0, which drops every −1. WALS is then trained on +1 alone, always predicts "
-            "+1, and equals the global mean in all digits. With every −1 kept, WALS with power weights is better; "
+            "+1, and equals the global mean in all digits. If every −1 is kept, WALS with power weights is better; "
             f"with linear weights, which are near {W0:g}, a λ of {SIGNED_REGULARIZATION:g} shrinks all factors to 0.",
             [Score("H: WALS, both: sign accuracy, test", f"{ours['H.wals_linear.sign_accuracy_test']:.4f}")],
             [
@@ -68,7 +68,7 @@ def mistakes(findings: Findings) -> list[Mistake]:
             "No biases",
             "Much of the variance of ratings is due to differences between the means of users and of movies. Without "
             "biases, the factors have to model it, and do so poorly at rank 10 with a λ that is the same for 20 "
-            "ratings and for 500. The write-up suspects this in its last remark.",
+            "ratings and for 500. The last remark of the write-up suggests this.",
             [Score("E: WALS without biases: RMSE, test", f"{ours['E.rmse_test']:.4f}")],
             [
                 Score("user + item bias alone", f"{stars['user_item_bias'].test.value:.4f}"),
@@ -92,7 +92,7 @@ def mistakes(findings: Findings) -> list[Mistake]:
     ]
 
 
-def _hijacked_metric(findings: Findings, ours: Mapping[str, float], wals: Row) -> Mistake:
+def _cold_start_metric(findings: Findings, ours: Mapping[str, float], wals: Row) -> Mistake:
     grid = [grid_key(w0, wk) for w0 in GRID_W0 for wk in GRID_WK]
     picked = min(grid, key=lambda key: ours[f"{key}.weighted_rmse_test"])
     best = min(grid, key=lambda key: ours[f"{key}.rmse_test"])
@@ -107,7 +107,7 @@ def _hijacked_metric(findings: Findings, ours: Mapping[str, float], wals: Row) -
             Score(f"selected, {_setting(picked)}: RMSE", f"{ours[f'{picked}.rmse_test']:.4f}"),
         ],
         [
-            Score("weighted RMSE without cold-start items", _range(findings.mended_grid.values())),
+            Score("weighted RMSE without cold-start items", _range(findings.corrected_grid.values())),
             Score(f"best of the nine, {_setting(best)}: RMSE", f"{ours[f'{best}.rmse_test']:.4f}"),
             Score("biased WALS, weights by plain RMSE", f"{wals.test.value:.4f}"),
         ],

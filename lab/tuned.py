@@ -23,13 +23,13 @@ SPACE = {
 
 @dataclass(frozen=True)
 class Tuned:
-    """A search, and what its model scores on both test sides.
+    """A search, and the scores of its model on both test sets.
 
     Attributes
     ----------
     tuning : Tuning
     test, known : Estimate
-        RMSE on all test pairs, and on those of known items.
+        RMSE on all test ratings, and on those of known items.
     """
 
     tuning: hs.Tuning
@@ -38,7 +38,7 @@ class Tuned:
 
     @property
     def parameters_in_words(self) -> str:
-        """Say the chosen parameters in one line."""
+        """The best parameters in one line."""
         symbols = {
             "regularization.users": "λ users",
             "regularization.items": "λ items",
@@ -50,12 +50,12 @@ class Tuned:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the model, made of what JSON knows."""
+        """Return the results for JSON, without the model."""
         return {**self.tuning.to_dict(), "test": vars(self.test), "known": vars(self.known)}
 
 
 def tuned_als(clock: Clock, split: Split, n_trials: int) -> Tuned:
-    """Search with Optuna, whatever the write-up's split holds back unseen."""
+    """Tune biased ALS on the training set, and score it on both test sets."""
     objective = hs.Explicit(missing_weight=0.0, biases=True)
     model = hs.ALS(objective, rank=16, regularization=1.0, iterations=20)
     tuning = clock.tune(

@@ -1,4 +1,4 @@
-"""The lab, end to end on MovieLens 100K: one run of the command, whose files all tests here look at."""
+"""The lab on MovieLens 100K, with one run of the command for all tests."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The lab with fewer trials, seeds and events, which `make lab` does not save: they take most of its time."""
+    """A run with fewer trials, seeds and events, which take most of the time."""
     folder = tmp_path_factory.mktemp("lab") / "new" / "report"
     printed = io.StringIO()
     kept: list[Findings] = []
@@ -78,7 +78,7 @@ def findings(run: Run) -> Findings:
 
 
 @pytest.mark.parametrize("key", PRINTED)
-def test_agrees_with_what_was_printed(run: Run, key: str) -> None:
+def test_figures_agree_with_the_printed_ones(run: Run, key: str) -> None:
     entry = run.results[key]
     assert entry["printed"] == float(PRINTED[key])
     assert entry["agrees"], entry
@@ -86,11 +86,11 @@ def test_agrees_with_what_was_printed(run: Run, key: str) -> None:
         assert len(entry["seeds"]) == 5
         assert abs(entry["ours"] - entry["printed"]) <= 3 * np.std(entry["seeds"], ddof=1)
     else:
-        # half a unit of the last printed digit, and what the printed one itself may be off
+        # half a unit of the last printed digit
         assert abs(entry["ours"] - entry["printed"]) <= 0.5001 * 10.0 ** -entry["decimals"]
 
 
-def test_figures_of_every_experiment_are_there() -> None:
+def test_printed_figures_cover_all_experiments() -> None:
     assert {key[0] for key in PRINTED} == set(EXPERIMENTS) == set("ABCDEFGHIJ")
     assert len({(key[0], label(key)) for key in PRINTED}) == len(PRINTED) == 54
 
@@ -103,7 +103,7 @@ def test_biased_als_beats_the_baselines(run: Run) -> None:
     assert stars["biased_wals"]["known"]["value"] <= stars["biased_als"]["known"]["value"]
 
 
-def test_biased_als_gets_the_signs_right(run: Run) -> None:
+def test_biased_als_has_a_higher_sign_accuracy_than_biases(run: Run) -> None:
     signs = run.results["corrected"]["sign_accuracy"]
     assert signs["biased_als"]["known"]["value"] >= 0.705
     assert signs["biased_wals"]["validation"] >= signs["biased_als"]["validation"]
@@ -111,7 +111,7 @@ def test_biased_als_gets_the_signs_right(run: Run) -> None:
 
 
 @pytest.mark.parametrize("model", ["eals", "ials"])
-def test_a_model_that_learns_on_beats_one_that_does_not(run: Run, model: str) -> None:
+def test_online_learning_improves_ranking(run: Run, model: str) -> None:
     figures = {
         how: {row["metric"]: row for row in run.results["online"][model][how]["rows"]}
         for how in ("frozen", "learning")
@@ -119,7 +119,7 @@ def test_a_model_that_learns_on_beats_one_that_does_not(run: Run, model: str) ->
     for metric in ("hit_rate", "ndcg"):
         frozen, learning = figures["frozen"][metric], figures["learning"][metric]
         assert learning["n"] == 100
-        assert learning["low"] > frozen["high"]  # whoever happened to be in the stream
+        assert learning["low"] > frozen["high"]
     assert run.results["online"][model]["frozen"]["n_events"] == 3_000
 
 
@@ -133,7 +133,7 @@ def test_every_method_has_an_interval_on_both_test_sets(run: Run) -> None:
     assert run.results["pairs"] == {"train": 80_000, "test": 2_875, "known": 2_786}
 
 
-def test_tuning_from_the_defaults_beats_the_write_ups_best(run: Run) -> None:
+def test_tuned_model_has_a_lower_rmse_than_the_write_up(run: Run) -> None:
     search = run.results["tuned"]
     assert search["known"]["value"] <= 0.955
     assert search["best"]["values"] == min(
@@ -142,7 +142,7 @@ def test_tuning_from_the_defaults_beats_the_write_ups_best(run: Run) -> None:
     assert f"{search['known']['value']:.4f}" in (run.folder / "report.html").read_text()
 
 
-def test_sampling_needs_no_tuning(run: Run) -> None:
+def test_untuned_bayesian_models_are_accurate_and_calibrated(run: Run) -> None:
     found = run.results["sampled"]
     stars, signs = found["rmse"], found["sign_accuracy"]
     assert len(stars) == len(signs) == 3
@@ -154,7 +154,7 @@ def test_sampling_needs_no_tuning(run: Run) -> None:
     assert 0.88 <= held[0.9] <= 0.92
 
 
-def test_seconds_add_up(run: Run) -> None:
+def test_times_of_sections_add_up(run: Run) -> None:
     seconds = run.results["seconds"]
     assert math.isclose(sum(seconds["fitting_by_section"].values()), seconds["fitting"], rel_tol=1e-9)
     assert 0 < seconds["fitting"] < seconds["total"] * seconds["processes"]
@@ -164,7 +164,7 @@ def test_seconds_add_up(run: Run) -> None:
     assert seconds["processes"] == available_cores()
 
 
-def test_writes_these_files_and_no_others(run: Run) -> None:
+def test_exactly_the_documented_files_are_written(run: Run) -> None:
     expected = {"report.html", "results.json", *(f"{name}.png" for name in PLOTS)}
     assert {path.name for path in run.folder.iterdir()} == expected
     for name in PLOTS:
@@ -172,7 +172,7 @@ def test_writes_these_files_and_no_others(run: Run) -> None:
 
 
 class Tags(HTMLParser):
-    """Collects what a page would load and link to, and checks that its elements nest."""
+    """Collect the sources, links and ids of a page, and check the nesting of its elements."""
 
     VOID = ("meta", "br", "img", "source")
 
@@ -200,7 +200,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_report_is_one_page_that_needs_no_other_file(run: Run) -> None:
+def test_report_is_self_contained(run: Run) -> None:
     page = (run.folder / "report.html").read_text()
     tags = Tags(page)
     assert tags.open == []
@@ -235,7 +235,7 @@ def test_report_shows_figures_conclusions_and_mistakes(run: Run) -> None:
         assert text in page
 
 
-def test_report_and_terminal_begin_with_the_best_untuned_model_and_the_tie(run: Run) -> None:
+def test_report_and_summary_show_the_best_untuned_model_and_the_tie(run: Run) -> None:
     sampled_rows = run.results["sampled"]["rmse"].values()
     best = min(sampled_rows, key=lambda row: row["known"]["value"])
     assert best["known"]["value"] < 0.9774 - 0.05
@@ -254,10 +254,10 @@ def test_report_and_terminal_begin_with_the_best_untuned_model_and_the_tie(run: 
     assert untuned.split()[-2] == value
     assert any(line.startswith("ALS and SGD tie, with a difference of") for line in lines)
     assert "results.json" in lines[-1]
-    assert "\x1b" not in run.printed  # plain when it does not go to a terminal
+    assert "\x1b" not in run.printed  # not a terminal
 
 
-def test_terminal_names_figures_that_differ(findings: Findings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_summary_lists_figures_that_differ(findings: Findings, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = [replace(figure, ours=9.0) if figure.key == "D.rmse_test" else figure for figure in findings.figures]
     print_summary(main.new_console(), replace(findings, figures=wrong))
     lines = capsys.readouterr().out.splitlines()
@@ -265,7 +265,7 @@ def test_terminal_names_figures_that_differ(findings: Findings, capsys: pytest.C
     assert lines[1] == "differs: D, RMSE, test: 3.122586 printed, 9.000000 ours"
 
 
-def test_models_that_differ_are_not_called_a_tie() -> None:
+def test_tie_requires_an_interval_with_zero() -> None:
     assert "tie" in compared_in_words(scoring.Estimate(0.1, -0.1, 0.3))
     assert compared_in_words(scoring.Estimate(-0.2, -0.3, -0.1)) == (
         "ALS and SGD differ, with a difference of −0.2000 [−0.3000, −0.1000]"
@@ -273,14 +273,14 @@ def test_models_that_differ_are_not_called_a_tie() -> None:
 
 
 @pytest.mark.parametrize("width", [plot_style.WIDTH, plot_style.NARROW])
-def test_plot_of_methods_shows_every_interval_whole(findings: Findings, width: float) -> None:
+def test_intervals_are_within_the_axes_of_the_plot_of_methods(findings: Findings, width: float) -> None:
     figure = plot_style.new_figure(
-        5.0, lambda figure: figures.draw_methods(figure, findings.methods, len(findings.split.known)), width
+        5.0, lambda figure: figures.plot_methods(figure, findings.methods, len(findings.split.known)), width
     )
     [axes] = figure.axes
     low, high = axes.get_xlim()
     bars = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2]
-    assert len(bars) == len(findings.methods) - 1  # D is off the scale, and says so
+    assert len(bars) == len(findings.methods) - 1  # D is off the scale
     assert all(low <= left < right <= high for left, right in bars)
     assert any("off the scale" in text.get_text() for text in axes.texts)
 
@@ -288,13 +288,13 @@ def test_plot_of_methods_shows_every_interval_whole(findings: Findings, width: f
 @pytest.mark.parametrize("width", [plot_style.WIDTH, plot_style.NARROW])
 def test_texts_of_plots_neither_overlap_nor_leave_the_figure(findings: Findings, width: float) -> None:
     plots = {
-        "online": lambda figure: figures.draw_online(figure, findings.online),
-        "calibration": lambda figure: figures.draw_calibration(figure, findings.sampled),
-        "convergence": lambda figure: figures.draw_convergence(figure, findings.convergence),
-        "methods": lambda figure: figures.draw_methods(figure, findings.methods, 2_786),
+        "online": lambda figure: figures.plot_online(figure, findings.online),
+        "calibration": lambda figure: figures.plot_calibration(figure, findings.sampled),
+        "convergence": lambda figure: figures.plot_convergence(figure, findings.convergence),
+        "methods": lambda figure: figures.plot_methods(figure, findings.methods, 2_786),
     }
-    for name, draw in plots.items():
-        figure = plot_style.new_figure(7.0 if name == "methods" else 4.4, draw, width)
+    for name, plot in plots.items():
+        figure = plot_style.new_figure(7.0 if name == "methods" else 4.4, plot, width)
         figure.draw_without_rendering()
         axes = figure.axes[0]
         suptitle = figure._suptitle  # type: ignore[attr-defined]
@@ -318,11 +318,11 @@ def test_texts_of_plots_neither_overlap_nor_leave_the_figure(findings: Findings,
         ([], []),
     ],
 )
-def test_labels_are_moved_as_little_as_it_takes(values: list[float], spaced: list[float]) -> None:
+def test_labels_are_separated_with_least_squared_changes(values: list[float], spaced: list[float]) -> None:
     assert figures.spaced(values, 0.5) == pytest.approx(spaced)
 
 
-def test_outer_split_is_the_write_ups(split: data.Split) -> None:
+def test_outer_split_is_that_of_the_write_up(split: data.Split) -> None:
     assert (len(split.train), len(split.test), len(split.known)) == (80_000, 2_875, 2_786)
     users = [np.count_nonzero(side.user_counts) for side in (split.train, split.test, split.known)]
     assert users == [751, 107, 105]
@@ -336,7 +336,7 @@ def test_outer_split_is_the_write_ups(split: data.Split) -> None:
     assert [pair in trained for pair in pairs] == [True, False]
 
 
-def test_inner_split_sees_the_training_side_only(split: data.Split) -> None:
+def test_inner_split_is_within_the_training_set(split: data.Split) -> None:
     inner = data.inner_split(split.train)
     trained = set(zip(split.train.user_positions, split.train.item_positions, strict=True))
     seen = [set(zip(s.user_positions, s.item_positions, strict=True)) for s in (inner.train, inner.test)]
@@ -348,27 +348,27 @@ def test_inner_split_sees_the_training_side_only(split: data.Split) -> None:
     assert np.all(inner.train.item_counts[inner.known.item_positions] >= 1)
 
 
-def test_choice_does_not_depend_on_the_test_side(split: data.Split) -> None:
-    class Deaf(data.Split):
+def test_choice_does_not_use_the_test_set(split: data.Split) -> None:
+    class WithoutTestSet(data.Split):
         @property
         def test(self) -> hs.Interactions:  # type: ignore[override]
-            raise AssertionError("the test side was looked at")
+            raise AssertionError("the test set was used")
 
         known = test
 
-    deaf = object.__new__(Deaf)
-    object.__setattr__(deaf, "train", split.train)
-    contest = corrected.Contest(Clock(), deaf, data.inner_split(split.train), "rmse")
+    without_test_set = object.__new__(WithoutTestSet)
+    object.__setattr__(without_test_set, "train", split.train)
+    selection = corrected.Selection(Clock(), without_test_set, data.inner_split(split.train), "rmse")
     candidates = corrected.bias_candidates()
-    winner, score = contest.choose(candidates)
-    by_hand = [scoring.rmse(c.make(0).fit(contest.inner.train), contest.inner.known) for c in candidates]
+    winner, score = selection.choose(candidates)
+    by_hand = [scoring.rmse(c.make(0).fit(selection.inner.train), selection.inner.known) for c in candidates]
     assert score == min(by_hand)
     assert winner is candidates[int(np.argmin(by_hand))]
-    with pytest.raises(AssertionError, match="looked at"):
-        contest.row("user_item_bias", "", candidates[:1])
+    with pytest.raises(AssertionError, match="was used"):
+        selection.row("user_item_bias", "", candidates[:1])
 
 
-def test_wals_candidates_hold_the_best_als(split: data.Split) -> None:
+def test_wals_candidates_include_the_best_als(split: data.Split) -> None:
     best = corrected.als_candidates((8,))[4]
     neutral = corrected.wals_candidates(best, split.train.item_counts)[0]
     a, b = (scoring.rmse(c.make(0).fit(split.train), split.known) for c in (best, neutral))
@@ -376,20 +376,20 @@ def test_wals_candidates_hold_the_best_als(split: data.Split) -> None:
     assert neutral.parameters["weight"] == "1"
 
 
-def test_signed_says_liked_from_four_stars() -> None:
+def test_ratings_from_four_stars_are_positive() -> None:
     ratings = hs.Interactions.from_arrays([1, 1, 1, 2], [1, 2, 3, 1], [3.0, 4.0, 5.0, 1.0])
     assert data.signed(ratings).values.tolist() == [-1.0, 1.0, 1.0, -1.0]
 
 
-def test_metric_is_hijacked_by_unseen_items(split: data.Split) -> None:
+def test_cold_start_items_dominate_the_metric_of_the_write_up(split: data.Split) -> None:
     unseen = split.train.item_counts[split.test.item_positions] == 0
-    weights = experiments.hijacked_weights(split.train, split.test, 0.1, 1.0)
+    weights = experiments.write_up_weights(split.train, split.test, 0.1, 1.0)
     assert np.all(weights[unseen] > 9e7)
     assert weights[~unseen].max() <= 1.1
 
 
-def test_interval_covers_what_the_users_make_of_it() -> None:
-    # two users, one always right and one always off by 2: drawn anew, the RMSE is 0, √2 or 2
+def test_users_are_resampled_for_intervals() -> None:
+    # two users with errors 0 and 2: the RMSE of a resample is 0, √2 or 2
     pairs = hs.Interactions.from_arrays([1] * 5 + [2] * 5, list(range(5)) * 2, [3.0] * 5 + [5.0] * 5)
     model = hs.GlobalMean().fit(pairs.with_values([3.0] * 10))
     found = scoring.estimate(model, pairs, "rmse")
@@ -417,7 +417,7 @@ def test_rounding_error_does_not_break_ties() -> None:
         ("1.1760", 1.17604, True),
     ],
 )
-def test_figure_agrees_when_it_rounds_to_the_printed_digits(printed: str, ours: float, agrees: bool) -> None:
+def test_figure_agrees_if_it_rounds_to_the_printed_digits(printed: str, ours: float, agrees: bool) -> None:
     assert Figure("X.y", printed, ours).agrees is agrees
 
 
@@ -432,7 +432,7 @@ def test_rounded_keeps_trailing_zeros() -> None:
     assert rounded(0.5509, 6) == "0.550900"
 
 
-def test_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_matplotlib_error_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for module in ("halfstep._support.plot_style", "lab.figures"):
         monkeypatch.delitem(sys.modules, module, raising=False)
@@ -442,14 +442,14 @@ def test_without_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     assert not (tmp_path / "out").exists()
 
 
-def test_lab_needs_timestamps() -> None:
+def test_lab_requires_timestamps() -> None:
     ratings = hs.Interactions.from_arrays([1, 2], [1, 1], [3.0, 4.0])
     with pytest.raises(hs.errors.DataError, match="timestamps"):
         data.write_up_split(ratings)
 
 
 def test_an_interrupted_fit_ends_the_lab() -> None:
-    """ALS keeps what it has after Ctrl-C and warns; a report must not be made of that."""
+    """ALS keeps the model after Ctrl-C and warns, but the lab needs complete fits."""
 
     def interrupt(model: hs.ALS) -> None:
         raise KeyboardInterrupt
@@ -460,7 +460,7 @@ def test_an_interrupted_fit_ends_the_lab() -> None:
         Clock().fit(model, ratings)
 
 
-def test_scores_over_seeds(run: Run) -> None:
+def test_random_methods_have_scores_for_all_seeds(run: Run) -> None:
     stars = run.results["corrected"]["rmse"]
     assert stars["user_item_bias"]["known_by_seed"] == []
     for key in ("biased_als", "biased_wals", "sgd"):
@@ -473,7 +473,7 @@ CONVERGENCE = parallel.Part("A", experiments.plain_als, (data.legacy_synthetic()
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_parts_give_what_they_give_alone(processes: int) -> None:
+def test_parts_return_the_same_results_in_processes(processes: int) -> None:
     alone = experiments.plain_als(Clock(), data.legacy_synthetic())
     clock, lines = Clock(), []
     parts = {"first": CONVERGENCE, "second": CONVERGENCE}
@@ -503,7 +503,7 @@ def test_interrupt_leaves_no_process() -> None:
     assert multiprocessing.active_children() == []
 
 
-def test_killed_process_is_an_error_that_says_so() -> None:
+def test_killed_process_is_an_error_with_a_possible_cause() -> None:
     def kill(line: str) -> None:
         if line.startswith("1 of"):
             for worker in multiprocessing.active_children():

@@ -1,1 +1,1 @@
-"""Timings and comparisons; each module is run by itself and prints what it measured."""
+"""Benchmarks; each module is a program that prints its results."""

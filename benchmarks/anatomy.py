@@ -1,7 +1,7 @@
-"""Where the time of a half-step goes, solver by solver: ``python -m benchmarks.anatomy``.
+"""The parts of the duration of a half-step, by solver: ``python -m benchmarks.anatomy``.
 
-One thread, single precision, the ten million made-up interactions of ``benchmarks/synthetic.py`` as implicit
-feedback. The tables of ``docs/speed.md`` are written by it.
+One thread, float32, ten million synthetic interactions of ``benchmarks/synthetic.py`` as implicit feedback. It writes
+the tables of ``docs/speed.md``.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from halfstep.solver.kernels import dense
 from halfstep.solver.layout import aligned_zeros, empty_factors
 
 RANKS = (64, 128, 256)
-OBSERVATIONS = 64  # that products are summed of at once
+OBSERVATIONS = 64  # in a block of products
 
 
 def seconds_of(run: Callable[[], object], repeats: int = 3) -> float:
-    """Processor time of the fastest of some runs, after one that compiles."""
+    """Return the CPU time of the fastest run, after one that compiles."""
     run()
     taken = []
     for _ in range(repeats):
@@ -40,13 +40,13 @@ def seconds_of(run: Callable[[], object], repeats: int = 3) -> float:
 
 
 def peak(n: int = 2048) -> float:
-    """GFLOP/s of a large matrix product."""
+    """Return the GFLOP/s of a large matrix product."""
     A = np.ones((n, n), np.float32)
     return 2e-9 * n**3 / seconds_of(lambda: A @ A)
 
 
 def solvers(data: hs.Interactions, rank: int, gemm: float) -> Iterator[list[str]]:
-    """Nanoseconds per observation of each way to do the users' half-step, and the items'."""
+    """Yield the nanoseconds per observation of each solver, for both half-steps."""
     cost = hs.Implicit(observed_weight=10.0).cost(data)
     both = half_problems(data, cost, rank=rank, regularization=RowRegularization(5.0, 5.0), dtype="float32")
     rng = np.random.default_rng(0)
@@ -60,12 +60,12 @@ def solvers(data: hs.Interactions, rank: int, gemm: float) -> Iterator[list[str]
             def each(plan: Any = plan, X: np.ndarray = X, Y: np.ndarray = Y, **how: hs.solvers.Solver) -> float:
                 return 1e9 * seconds_of(lambda: backend.half_step(plan, Y, X.copy(), **how), 2) / len(data)
 
-            walked, twice = (
+            once, twice = (
                 each(solver=hs.solvers.ConjugateGradient(steps=n * hs.solvers.ConjugateGradient.steps))
                 for n in (1, 2)
             )
-            step = (twice - walked) / hs.solvers.ConjugateGradient.steps
-            read, exact = walked - hs.solvers.ConjugateGradient.steps * step, each()
+            step = (twice - once) / hs.solvers.ConjugateGradient.steps
+            read, exact = once - hs.solvers.ConjugateGradient.steps * step, each()
             flops = rank * (rank + 1) + len(X) * rank**3 / 3 / len(data)
             yield [
                 f"{rank}",
@@ -73,10 +73,10 @@ def solvers(data: hs.Interactions, rank: int, gemm: float) -> Iterator[list[str]
                 f"{read:.0f}",
                 f"{step:.1f}",
                 f"{4 * rank / step:.0f}",
-                f"{walked:.0f}",
+                f"{once:.0f}",
                 f"{each(solver=hs.solvers.Subspace()):.0f}",
                 f"{exact:.0f}",
-                f"{100 * flops / exact / gemm:.0f} %",
+                f"{100 * flops / exact / gemm:.0f}%",
             ]
 
 
@@ -102,7 +102,7 @@ def solve(U: np.ndarray, inverse: np.ndarray, v: np.ndarray, repeats: int) -> No
 
 
 def parts(rank: int, gemm: float) -> list[str]:
-    """What an exact row is made of, with all that it needs in the caches."""
+    """Return the duration of the parts of an exact solution, with all arrays in the caches."""
     rng = np.random.default_rng(0)
     Z, A, U = (aligned_zeros((n, rank), np.float32) for n in (OBSERVATIONS, rank, rank))
     inverse, b, v = (aligned_zeros((rank,), np.float32) for _ in range(3))
@@ -117,7 +117,7 @@ def parts(rank: int, gemm: float) -> list[str]:
         f"{rank}",
         f"{1e9 * products:.0f}",
         f"{rate:.0f}",
-        f"{100 * rate / gemm:.0f} %",
+        f"{100 * rate / gemm:.0f}%",
         f"{1e6 * factoring:.1f}",
         f"{1e6 * solving:.1f}",
     ]
@@ -129,17 +129,17 @@ def main() -> None:
         gemm = peak()
         solving = [row for rank in RANKS for row in solvers(data, rank, gemm)]
         exact = [parts(rank, gemm) for rank in RANKS]
-    machine = f"{doctor.examine(measure=False).processor}; a large matrix product: {gemm:.0f} GFLOP/s on one core."
+    machine = f"{doctor.examine(measure=False).processor}; GEMM: {gemm:.0f} GFLOP/s on one core."
     head = [
         "rank",
         "side",
         " first pass",
-        " each step",
+        " per step",
         " GB/s",
         " `cg`",
         " `subspace`",
         " `cholesky`",
-        " of a product",
+        " fraction of GEMM",
     ]
     text = f"{machine}\n\n{table(head, solving)}"
     write_between(ROOT / "docs" / "speed.md", "solvers", text)
@@ -147,8 +147,8 @@ def main() -> None:
         "rank",
         " products, ns",
         " GFLOP/s",
-        " of a product",
-        " factorisation, first triangle, µs",
+        " fraction of GEMM",
+        " factorization, first triangle, µs",
         " second triangle, µs",
     ]
     write_between(ROOT / "docs" / "speed.md", "exact rows", table(head, exact))

@@ -1,8 +1,8 @@
-"""How fast one exact half-step is, as arithmetic: ``python -m benchmarks.half_step``.
+"""The arithmetic rate of an exact half-step: ``python -m benchmarks.half_step``.
 
-One thread, MovieLens 100K's users (biased, weighted). GFLOP/s count n·K² + K³/3 operations a row (A is symmetric, so
-half of it is summed). They are compared with a large matrix product in the same precision on the same core, and with
-the same arithmetic written row by row in NumPy.
+One thread, the users of MovieLens 100K (biased, weighted). GFLOP/s count n·K² + K³/3 operations per row (A is
+symmetric, so half of it is summed). They are compared with a large matrix product in the same precision on the same
+core, and with a loop over rows in NumPy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RANKS = (8, 16, 32, 64, 128)
 
 
 def fastest(run: Callable[[], object], seconds: float = 0.5) -> float:
-    """The least time of one run, over as many as fit into `seconds`: what the code can do undisturbed."""
+    """Return the time of the fastest run, of as many as fit into `seconds`."""
     run()
     times: list[float] = []
     while sum(times) < seconds or len(times) < 3:
@@ -34,7 +34,7 @@ def fastest(run: Callable[[], object], seconds: float = 0.5) -> float:
 
 
 def peak(dtype: str, n: int = 1500) -> float:
-    """GFLOP/s of a large matrix product."""
+    """Return the GFLOP/s of a large matrix product."""
     A = np.random.default_rng(0).normal(size=(n, n)).astype(dtype)
     return 2 * n**3 / fastest(lambda: A @ A) / 1e9
 
@@ -59,7 +59,7 @@ def main() -> None:
     print(f"{'rank':>5} {'precision':>10} {'seconds':>9} {'GFLOP/s':>8} {'of a GEMM':>10} {'NumPy, row by row':>18}")
     with threadpool_limits(1), CPU(threads=1) as backend:
         for dtype in ("float64", "float32"):
-            best_possible = peak(dtype)
+            gemm = peak(dtype)
             for rank in RANKS:
                 side, _ = half_problems(
                     data,
@@ -77,7 +77,7 @@ def main() -> None:
                 theirs = fastest(lambda side=side, Y=Y: in_numpy(side, Y))
                 rate = float(counts.sum() * K**2 + len(counts) * K**3 / 3) / ours / 1e9
                 print(
-                    f"{rank:>5} {dtype:>10} {ours:>9.5f} {rate:>8.1f} {rate / best_possible:>10.0%}"
+                    f"{rank:>5} {dtype:>10} {ours:>9.5f} {rate:>8.1f} {rate / gemm:>10.0%}"
                     f" {theirs / ours:>12.1f} times"
                 )
 

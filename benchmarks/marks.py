@@ -1,4 +1,4 @@
-"""Figures in documents are written by the benchmarks that measure them, between two marks, and never typed."""
+"""Tables in documents, which benchmarks write between two marks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ ROOT = Path(__file__).parent.parent
 
 
 def write_between(path: Path, name: str, text: str) -> None:
-    """Replace what stands between ``<!-- name: begin -->`` and ``<!-- name: end -->``.
+    """Replace the text between ``<!-- name: begin -->`` and ``<!-- name: end -->``.
 
     Raises
     ------
     ValueError
-        If the document does not have each of the two marks once, in this order.
+        If the document does not have each mark once, in this order.
     """
     begin, end = (f"<!-- {name}: {which} -->" for which in ("begin", "end"))
     document = path.read_text(encoding="utf-8")
@@ -28,7 +28,7 @@ def write_between(path: Path, name: str, text: str) -> None:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; columns whose head begins with a space are aligned to the right."""
+    """Return a table in Markdown; columns whose names begin with a space are right-aligned."""
     rules = ["---:" if name.startswith(" ") else "---" for name in head]
     lines = ["| " + " | ".join(cells) + " |" for cells in ([name.strip() for name in head], rules, *rows)]
     return "\n".join(lines)

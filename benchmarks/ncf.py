@@ -1,12 +1,12 @@
-"""iALS on the NCF protocol of MovieLens 1M, against the published figures: ``python -m benchmarks.ncf``.
+"""iALS on the NCF protocol of MovieLens 1M, compared with published results: ``python -m benchmarks.ncf``.
 
-Each user's last item is ranked among 99 given others that the user has not rated (He et al. 2017); HR@10 and NDCG@10
-are means over 6,040 users. Of the given others, 156 are the user's own last item; the original counts them once, and
-so does this. The hyperparameters are those that Rendle et al. (2022) publish for their iALS: λ = 0.007, α0 = 0.3,
-ν = 1, initial factors from N(0, 0.1² / d), 12 iterations. Nothing is chosen here.
+The last item of each user is ranked among 99 given items that the user has not rated (He et al. 2017); HR@10 and
+NDCG@10 are means over 6,040 users. 156 of the given items are the last item itself; like the original, this counts
+them once. The hyperparameters are those of Rendle et al. (2022) for iALS: λ = 0.007, α0 = 0.3, ν = 1, initial factors
+from N(0, 0.1² / d), 12 iterations.
 
-Data: the folder ``ncf-ml-1m`` in the folder that HALFSTEP_DATA names, with the original's ``ml-1m.test.rating`` and
-``ml-1m.test.negative``, and its training pairs as ``ml-1m.train.pairs.tsv``.
+Data: the folder ``ncf-ml-1m`` in the folder that HALFSTEP_DATA names, with the original ``ml-1m.test.rating`` and
+``ml-1m.test.negative``, and the training pairs as ``ml-1m.train.pairs.tsv``.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ import numpy as np
 import halfstep as hs
 from halfstep.solver.threads import available_cores
 
-# HR@10 and NDCG@10: as published for popularity and for iALS by rank, and what a mean of seeds must reach
+# HR@10 and NDCG@10: published for popularity and for iALS by rank, and required of the mean over seeds
 POPULARITY = (0.453, 0.254)
 PUBLISHED = {64: (0.722, 0.445), 192: (0.728, 0.452)}
-NEEDED = {64: (0.720, 0.443), 192: (0.726, 0.450)}
+REQUIRED = {64: (0.720, 0.443), 192: (0.726, 0.450)}
 
 
 class Protocol(NamedTuple):
-    """The training pairs, the hidden pairs, and what to rank for each user."""
+    """The training set, the test set, and the candidates of each user."""
 
     train: hs.Interactions
     hidden: hs.Interactions
@@ -55,7 +55,7 @@ def load(folder: Path) -> Protocol:
 
 
 def fit(dim: int, seed: int, train: hs.Interactions, *, refresh_users: bool) -> tuple[hs.ALS, float]:
-    """Give the fitted model, and the seconds that it took."""
+    """Return a fitted model, and the seconds of the fit."""
     model = hs.presets.ials(dim, 0.007, unobserved_weight=0.3, epochs=12, random_state=seed)
     solver = hs.solvers.Cholesky(extrapolation=0.0, refresh_users=refresh_users)
     model.set_params(solver=solver, progress=False)
@@ -65,7 +65,7 @@ def fit(dim: int, seed: int, train: hs.Interactions, *, refresh_users: bool) -> 
 
 
 def figures(protocol: Protocol, models: Mapping[str, hs.ALS | hs.Popularity]) -> np.ndarray:
-    """HR@10 and NDCG@10 of each model, of shape (n_models, 2)."""
+    """Return HR@10 and NDCG@10 of each model, of shape (n_models, 2)."""
     found = hs.evaluate(models, protocol.hidden, ["hit_rate", "ndcg"], candidates=protocol.candidates, resamples=1)
     return np.array([[found[name, "hit_rate"], found[name, "ndcg"]] for name in models])
 
@@ -81,18 +81,18 @@ def show(*cells: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dim", type=int, nargs="+", default=[64, 192], help="ranks (default: 64 192)")
-    parser.add_argument("--seeds", type=int, default=3, help="fits of each rank, with the seeds 0, 1, … (default: 3)")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds for each rank (default: 3)")
     options = parser.parse_args(arguments)
     folder = Path(os.environ.get("HALFSTEP_DATA", "nowhere")) / "ncf-ml-1m"
     if not folder.is_dir():
-        raise SystemExit(f"{folder} is no folder: set HALFSTEP_DATA to the folder that holds ncf-ml-1m")
+        raise SystemExit(f"there is no folder {folder}: set HALFSTEP_DATA to the folder that contains ncf-ml-1m")
     protocol = load(folder)
     train = protocol.train
     print(f"{len(train):,} training pairs of {train.n_users:,} users and {train.n_items:,} items")
     print(f"{sum(map(len, protocol.candidates.values())):,} pairs ranked")
     print(f"{platform.machine()}, {available_cores()} cores, NumPy {np.__version__}")
-    print(f"Means of {options.seeds} seeds; the published figures are of users not refreshed\n")
-    show("", "HR@10 / NDCG@10", "deviation", "published", "fit", "needed")
+    print(f"Means of {options.seeds} seeds; published results are without the final half-step for users\n")
+    show("", "HR@10 / NDCG@10", "deviation", "published", "fit", "required")
     popular = figures(protocol, {"Popularity": hs.Popularity().fit(train)})[0]
     show("Popularity", pair(popular, 4), "", pair(POPULARITY), "", "")
     fit(8, 0, train, refresh_users=True)  # compiles the kernels
@@ -100,14 +100,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for refresh_users in (True, False):
             fits = [fit(dim, seed, train, refresh_users=refresh_users) for seed in range(options.seeds)]
             found = figures(protocol, {f"seed {seed}": model for seed, (model, _) in enumerate(fits)})
-            mean, needed = found.mean(axis=0), NEEDED.get(dim)
+            mean, required = found.mean(axis=0), REQUIRED.get(dim)
             show(
-                f"iALS {dim}" + ("" if refresh_users else ", users not refreshed"),
+                f"iALS {dim}" + ("" if refresh_users else ", no final half-step"),
                 pair(mean, 4),
                 pair(found.std(axis=0), 4),
                 pair(PUBLISHED[dim]) if dim in PUBLISHED else "",
                 f"{statistics.median(seconds for _, seconds in fits):.1f} s",
-                f"{pair(needed)}: {'reached' if (mean >= needed).all() else 'MISSED'}" if needed else "",
+                f"{pair(required)}: {'reached' if (mean >= required).all() else 'MISSED'}" if required else "",
             )
 
 

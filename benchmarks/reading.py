@@ -1,15 +1,14 @@
-"""How fast files are read, and in how much memory: ``python -m benchmarks.reading``.
+"""Duration and memory of reading files: ``python -m benchmarks.reading``.
 
-Ten million rows of string ids, a value and a timestamp, as a csv of about 300 MB and as parquet; each measurement is
-a process of its own, and the fastest of three turns counts. ``halfstep`` is `hs.read_interactions`, which numbers the
-ids, checks the values and looks for repeated pairs. It is set beside what DuckDB takes merely to read the file with
-its default settings on the same machine:
+Ten million rows with string ids, a value and a timestamp, as csv of about 300 MB and as parquet. Each measurement is
+the fastest of three, each in a new process. ``halfstep`` is `hs.read_interactions`, which encodes ids, checks values
+and finds duplicates. It is compared with DuckDB, which only reads the file with its default settings:
 
-table      ``CREATE TABLE t AS SELECT * FROM read_csv('…')``: all columns, types found out, into a table in memory
-numpy      the same columns as NumPy arrays, by ``fetchnumpy``: as Python programs have them
+table      ``CREATE TABLE t AS SELECT * FROM read_csv('…')``: all columns, with detected types, into memory
+numpy      the same columns as NumPy arrays, by ``fetchnumpy``
 
-Seconds are of the clock, and of the processor for machines that do something else meanwhile. Memory is how much the
-process grew at its peak, in units of the `Interactions` that were read: arrays, and ids as Python holds them.
+Seconds are wall-clock and CPU time. Memory is the increase to the peak of the process, also relative to the size of
+the `Interactions`, which are arrays and Python objects for ids.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ import numpy as np
 from benchmarks.marks import table
 
 ROWS, USERS, ITEMS = 10_000_000, 500_000, 400_000
-STRIDE = 104_729  # a prime: pairs that are that far apart do not repeat
+STRIDE = 104_729  # a prime, so that pairs do not repeat
 TURNS = 3
 
 MEASURE = """
@@ -63,16 +62,16 @@ print(json.dumps([wall, processor, peak, size_of(read) if kind == "halfstep" els
 
 
 def chunks(rows: int, at_once: int = 500_000) -> Iterator[Sequence[Sequence[object]]]:
-    """The columns of some rows at a time; no pair of a user and an item occurs twice."""
+    """Yield columns in chunks; no pair of a user and an item occurs twice."""
     rng = np.random.default_rng(0)
     for start in range(0, rows, at_once):
         k = np.arange(start, min(start + at_once, rows))
         cell = k * STRIDE % (USERS * ITEMS)
-        stars = rng.integers(1, 11, len(k)) / 2
+        values = rng.integers(1, 11, len(k)) / 2
         yield [
             [f"u{user:07d}" for user in (cell // ITEMS).tolist()],
             [f"i{item:06d}" for item in (cell % ITEMS).tolist()],
-            stars.tolist(),
+            values.tolist(),
             (1_500_000_000 + k).tolist(),
         ]
 
@@ -91,7 +90,7 @@ def write(folder: Path, rows: int, name: str) -> dict[str, Path]:
 
 
 def measure(kind: str, small: Path, path: Path) -> tuple[float, float, float, float]:
-    """Seconds of the clock and of the processor, MiB at the peak, and MiB of what was read: the fastest turn."""
+    """Return wall-clock and CPU seconds, peak MiB, and MiB of the interactions, of the fastest run."""
     turns = []
     for _ in range(TURNS):
         done = subprocess.run(

@@ -1,8 +1,8 @@
-"""Interactions that are made up, of any size, with what makes real ones hard: and with something to be learnt.
+"""Synthetic interactions of any size, with realistic distributions and a low rank.
 
-Users' activity is lognormal and items' popularity follows Zipf's law, as in any shop. Tastes give the matrix a low
-rank: each user mixes three of `TASTES`, and each taste has a popularity of its own, that of all items times a factor
-for each item. Without them all models would be as good as popularity.
+The activity of users is lognormal, and the popularity of items follows Zipf's law. Each user has three of `TASTES`
+tastes; in each taste, the popularity of an item is multiplied by a random factor. Without tastes, no model could be
+better than popularity.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import numpy as np
 
 import halfstep as hs
 
-TASTES, MIXED, STRENGTH = 48, 3, 1.5
-LIKINGS = 8  # what ratings depend on
+TASTES, TASTES_PER_USER, LOG_SCALE = 48, 3, 1.5
+RATING_RANK = 8
 
 
 def interactions(n_users: int, n_items: int, cells: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draw about `cells` distinct pairs of a user and an item, in no order; both sides' ids are 0 to n − 1.
+    """Sample about `cells` distinct pairs of a user and an item, in random order, with ids from 0 to n − 1.
 
     Returns
     -------
@@ -25,16 +25,16 @@ def interactions(n_users: int, n_items: int, cells: int, seed: int = 0) -> tuple
     rng = np.random.default_rng(seed)
     activity = rng.lognormal(sigma=1.0, size=n_users)
     popularity = 1.0 / (10.0 + rng.permutation(n_items)) ** 0.9
-    mixed = rng.integers(TASTES, size=(n_users, MIXED))
-    drawn = int(1.25 * cells)  # some are drawn twice
-    users = rng.choice(n_users, drawn, p=activity / activity.sum())
-    tastes = mixed[users, rng.integers(MIXED, size=drawn)]
+    mixed = rng.integers(TASTES, size=(n_users, TASTES_PER_USER))
+    n_samples = int(1.25 * cells)  # with duplicates
+    users = rng.choice(n_users, n_samples, p=activity / activity.sum())
+    tastes = mixed[users, rng.integers(TASTES_PER_USER, size=n_samples)]
     order = np.argsort(tastes, kind="stable")
     users, tastes = users[order], tastes[order]
-    items = np.empty(drawn, np.int64)
+    items = np.empty(n_samples, np.int64)
     bounds = np.searchsorted(tastes, np.arange(TASTES + 1))
     for taste in range(TASTES):
-        share = popularity * np.exp(STRENGTH * rng.normal(size=n_items))
+        share = popularity * np.exp(LOG_SCALE * rng.normal(size=n_items))
         among = slice(bounds[taste], bounds[taste + 1])
         items[among] = rng.choice(n_items, bounds[taste + 1] - bounds[taste], p=share / share.sum())
     distinct = np.unique(users.astype(np.int64) * n_items + items)
@@ -43,16 +43,16 @@ def interactions(n_users: int, n_items: int, cells: int, seed: int = 0) -> tuple
 
 
 def ten_million() -> hs.Interactions:
-    """138,000 users × 27,000 items, as in MovieLens 20M, with half of its cells."""
+    """Return interactions of the size of MovieLens 20M, 138,000 users × 27,000 items, with half of its cells."""
     users, items = interactions(138_000, 27_000, 10_000_000)
     return hs.Interactions.from_arrays(users, items)
 
 
 def ratings(users: np.ndarray, items: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Rate pairs from 1 to 5: by biases, by `LIKINGS` factors and by chance."""
+    """Return ratings from 1 to 5, from biases, `RATING_RANK` factors and noise."""
     rng = np.random.default_rng(seed)
     n_users, n_items = int(users.max()) + 1, int(items.max()) + 1
     rated = 3.5 + rng.normal(scale=0.4, size=n_users)[users] + rng.normal(scale=0.5, size=n_items)[items]
-    for _ in range(LIKINGS):
+    for _ in range(RATING_RANK):
         rated += rng.normal(scale=0.5, size=n_users)[users] * rng.normal(scale=0.5, size=n_items)[items]
     return np.clip(np.rint(rated + rng.normal(scale=0.8, size=len(users))), 1.0, 5.0)

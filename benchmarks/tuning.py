@@ -1,9 +1,8 @@
-"""What tuning gains, and what makes it quick, on the lab's split of MovieLens 100K; writes a table of docs/tuning.md.
+"""Accuracy and duration of searches on the lab's split of MovieLens 100K; writes a table of docs/tuning.md.
 
     python -m benchmarks.tuning
 
-Searches see the 80,000 training ratings alone. The last column is of the models that they chose, on the test side, to
-which nothing is fitted.
+Searches use the 80,000 training ratings. The last column is the RMSE of the tuned models on the test set.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from benchmarks.marks import ROOT, table, write_between
 from lab.data import write_up_split
 
 SEEDS = range(5)
-ONE_STRENGTH = {
+ONE_REGULARIZATION = {
     "regularization": hs.LogUniform(0.03, 30.0),
     "regularization.exponent": [0.0, 0.5, 0.75, 1.0],
     "rank": [8, 16, 32],
@@ -30,20 +29,20 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "random, 300 trials": {"search": "random"},
     "random, 100 trials": {"search": "random", "n_trials": 100},
     "random, 100 trials, not pruned": {"search": "random", "n_trials": 100, "prune": False},
-    "random, 300 trials, one λ for both sides": {"search": "random", "space": ONE_STRENGTH},
+    "random, 300 trials, one λ for both sides": {"search": "random", "space": ONE_REGULARIZATION},
     "grid of 8 λ × 3 ranks": {"space": GRID},
     "the same, no warm starts": {"space": GRID, "warm_starts": False},
 }
 
 
 def main() -> None:
-    """Run every search with every seed."""
-    sides = write_up_split(hs.datasets.movielens_100k())
-    hs.tune(hs.ALS(hs.Explicit()), sides.train, n_trials=1, progress=False)  # imports Optuna and loads the kernels
-    untuned = hs.ALS(hs.Explicit(), random_state=0).fit(sides.train)
-    rows = [["defaults", "", "", f"{hs.metrics.rmse(sides.known.values, untuned.predict(sides.known)):.4f}"]]
+    """Run all searches with all seeds."""
+    split = write_up_split(hs.datasets.movielens_100k())
+    hs.tune(hs.ALS(hs.Explicit()), split.train, n_trials=1, progress=False)  # imports Optuna and loads the kernels
+    untuned = hs.ALS(hs.Explicit(), random_state=0).fit(split.train)
+    rows = [["defaults", "", "", f"{hs.metrics.rmse(split.known.values, untuned.predict(split.known)):.4f}"]]
     for name, options in SEARCHES.items():
-        found = [measured(sides, seed, options) for seed in (SEEDS if "random" in name or "TPE" in name else [0])]
+        found = [measured(split, seed, options) for seed in (SEEDS if "random" in name or "TPE" in name else [0])]
         seconds, values, errors = zip(*found, strict=True)
         row = [name, f"{statistics.median(seconds):.1f}", spread(values), spread(errors)]
         rows.append(row)
@@ -52,16 +51,16 @@ def main() -> None:
     write_between(ROOT / "docs" / "tuning.md", "searches", table(head, rows))
 
 
-def measured(sides: Any, seed: int, options: dict[str, Any]) -> tuple[float, float, float]:
-    """Seconds of CPU time, the best value on the folds, and the RMSE of the chosen model on the test side."""
+def measured(split: Any, seed: int, options: dict[str, Any]) -> tuple[float, float, float]:
+    """Return CPU seconds, the best value on the folds, and the RMSE of the tuned model on the test set."""
     began = time.process_time()
-    tuning = hs.tune(hs.ALS(hs.Explicit()), sides.train, random_state=seed, progress=False, **options)
+    tuning = hs.tune(hs.ALS(hs.Explicit()), split.train, random_state=seed, progress=False, **options)
     seconds = time.process_time() - began
-    return seconds, tuning.best_value, hs.metrics.rmse(sides.known.values, tuning.model.predict(sides.known))
+    return seconds, tuning.best_value, hs.metrics.rmse(split.known.values, tuning.model.predict(split.known))
 
 
 def spread(numbers: tuple[float, ...]) -> str:
-    """Mean, and from where to where."""
+    """Return the mean, with the minimum and maximum."""
     mean = f"{statistics.mean(numbers):.4f}"
     return mean if len(numbers) == 1 else f"{mean} ({min(numbers):.4f} to {max(numbers):.4f})"
 

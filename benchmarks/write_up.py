@@ -1,7 +1,7 @@
-"""How long the write-up's experiments take, against the same arithmetic in NumPy: ``python -m benchmarks.write_up``.
+"""Duration of experiments of the write-up, compared with NumPy: ``python -m benchmarks.write_up``.
 
-All in one process, in turn, so that the ratios hold when the machine's speed changes. Start-up times are of new
-processes; the cold one compiles into an empty cache.
+Runs alternate in one process, so that ratios do not depend on changes of the clock speed. Start-up times are of new
+processes, with compiled kernels and with an empty cache.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ def start(data: hs.Interactions) -> Factors:
     return U.astype(np.float32), V.astype(np.float32)
 
 
-def regularised_in_numpy(R: np.ndarray, factors: Factors) -> Factors:
-    """Experiment D, vectorised: one matrix for all rows, zeros observed."""
+def regularized_in_numpy(R: np.ndarray, factors: Factors) -> Factors:
+    """Experiment D, vectorized: one matrix for all rows, zeros observed."""
     U, V = factors
-    ridge = LAMBDA * np.eye(RANK)
+    penalty = LAMBDA * np.eye(RANK)
     for _ in range(ITERATIONS):
-        U = np.linalg.solve(V.T @ V + ridge, V.T @ R.T).T.astype(np.float32)
-        V = np.linalg.solve(U.T @ U + ridge, U.T @ R).T.astype(np.float32)
+        U = np.linalg.solve(V.T @ V + penalty, V.T @ R.T).T.astype(np.float32)
+        V = np.linalg.solve(U.T @ U + penalty, U.T @ R).T.astype(np.float32)
     return U, V
 
 
 def weighted_in_numpy(R: np.ndarray, W: np.ndarray, factors: Factors, *, history: bool = False) -> Factors:
-    """Experiment E, row by row, as one writes it first: a matrix of weights, and a mask of what is observed.
+    """Experiment E by a simple loop over rows, with a matrix of weights and a mask of observed cells.
 
-    With `history` also the objective after every iteration, which a fit of ours always has.
+    With `history`, the objective is computed after each iteration, as in a fit of halfstep.
     """
     U, V = factors[0].copy(), factors[1].copy()
     objectives = []
@@ -64,22 +64,22 @@ def weighted_in_numpy(R: np.ndarray, W: np.ndarray, factors: Factors, *, history
 
 
 def weighted_in_lean_numpy(R: np.ndarray, weights: np.ndarray, factors: Factors) -> Factors:
-    """The same with all that does not change taken out of the loops: as fast as such loops get."""
+    """The same, with all constants computed outside the loops."""
     U, V = factors[0].copy(), factors[1].copy()
     seen_by_user, seen_by_item = [np.flatnonzero(row) for row in R], [np.flatnonzero(row) for row in R.T]
     user_values = [row[seen] for row, seen in zip(R, seen_by_user, strict=True)]
     item_values = [row[seen] for row, seen in zip(R.T, seen_by_item, strict=True)]
     user_weights = [weights[seen] for seen in seen_by_user]
-    ridge = LAMBDA * np.eye(RANK)
+    penalty = LAMBDA * np.eye(RANK)
     for _ in range(ITERATIONS):
         for u, seen in enumerate(seen_by_user):
             Y = V[seen]
             weighted = Y.T * user_weights[u]
-            U[u] = np.linalg.solve(weighted @ Y + ridge, weighted @ user_values[u])
+            U[u] = np.linalg.solve(weighted @ Y + penalty, weighted @ user_values[u])
         for i, seen in enumerate(seen_by_item):
             Y = U[seen]
             weighted = Y.T * weights[i]
-            V[i] = np.linalg.solve(weighted @ Y + ridge, weighted @ item_values[i])
+            V[i] = np.linalg.solve(weighted @ Y + penalty, weighted @ item_values[i])
     return U, V
 
 
@@ -90,9 +90,9 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def compare(title: str, ours: Callable[[], object], theirs: dict[str, Callable[[], object]]) -> None:
-    """Time all in turn, `ROUNDS` times after a warm-up, and print the ratio of medians.
+    """Time all alternately in `ROUNDS` rounds after a warm-up, and print the ratio of medians.
 
-    Ours is so short that it is run several times a round.
+    halfstep runs several times per round, because it is short.
     """
     ours()
     our_times = []
@@ -104,11 +104,11 @@ def compare(title: str, ours: Callable[[], object], theirs: dict[str, Callable[[
     print(f"\n{title}\n  halfstep {median:>38.4f} s   ({min(our_times):.4f} to {max(our_times):.4f})")
     for name, times in zip(theirs, zip(*their_times, strict=True), strict=True):
         other = statistics.median(times)
-        print(f"  {name:<38} {other:>8.4f} s   {other / median:6.1f} times ours")
+        print(f"  {name:<38} {other:>8.4f} s   {other / median:6.1f} times halfstep")
 
 
 def check_equal(ours: hs.ALS, theirs: Factors) -> None:
-    """The same factors, or the comparison would mean nothing; rows without observations are 0 here."""
+    """Check that factors are equal; rows without observations are 0 in halfstep."""
     for mine, other in ((ours.user_factors_, theirs[0]), (ours.item_factors_, theirs[1])):
         np.testing.assert_allclose(mine, np.where(mine.any(axis=1)[:, None], other, 0), rtol=0.02, atol=5e-3)
 
@@ -127,7 +127,7 @@ def start_up() -> None:
     with tempfile.TemporaryDirectory() as empty:
         for name, cache, runs in (("warm cache", None, 3), ("cold cache", empty, 1)):
             environment = {**os.environ} | ({"NUMBA_CACHE_DIR": cache} if cache else {})
-            if cache is None:  # make sure that it is warm
+            if cache is None:  # fill the cache
                 subprocess.run([sys.executable, "-c", FIRST_FIT], check=True, capture_output=True)
             shown = [
                 subprocess.run(
@@ -156,11 +156,11 @@ def main() -> None:
 
     plain = hs.ALS(hs.Explicit(missing_weight=1.0, biases=False), **options)
     compare(
-        f"D. regularised ALS, zeros observed, rank {RANK}, {ITERATIONS} iterations",
+        f"D. regularized ALS, zeros observed, rank {RANK}, {ITERATIONS} iterations",
         lambda: plain.fit(train),
-        {"NumPy, vectorised": lambda: regularised_in_numpy(R, init)},
+        {"NumPy, vectorized": lambda: regularized_in_numpy(R, init)},
     )
-    check_equal(plain, regularised_in_numpy(R, init))
+    check_equal(plain, regularized_in_numpy(R, init))
 
     wals = hs.ALS(hs.Explicit(weight=weight, biases=False), **options)
     weights = weight.of_items(train.item_counts)

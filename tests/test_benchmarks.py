@@ -1,4 +1,4 @@
-"""What the benchmarks write: pages from measurements that are made up, and between marks alone."""
+"""Benchmarks write pages from measurements, and tables between marks."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def race() -> Race:
     fits = [
         fit("slow peer", 2.0, 20.0),
         fit("peer", 1.0, 12.0),
-        fit("peer that never gets there", 0.1, None),
+        fit("peer without the target", 0.1, None),
         fit("halfstep", 0.25, 3.0),
-        fit("halfstep, another way", 0.1, 1.0),
+        fit("halfstep, other solver", 0.1, 1.0),
         fit("exact peer", 6.0, None, exact=True),
         fit("halfstep, exact", 1.5, None, exact=True),
     ]
-    return Race("Some data", "9 pairs", 64, "objective", 1234.5, "what peer has", 100.0, fits)
+    return Race("Some data", "9 pairs", 64, "objective", 1234.5, "that of peer", 100.0, fits)
 
 
 @pytest.fixture
@@ -37,15 +37,15 @@ def found(race: Race) -> Measurements:
         "a processor", 2, "Linux", ("blas 1 (narrow)",), {"halfstep": "0", "missing": None}, "2020-02-02"
     )
     pair = Pair("a task", 0.5, "peer", 2.0, "RMSE 0.9", "RMSE 1.0")
-    return Measurements(machine, races=[race], ratings=[pair], notes=["cmfrec was not installed, and is left out."])
+    return Measurements(machine, races=[race], ratings=[pair], notes=["cmfrec was not installed, and is excluded."])
 
 
-def test_ratios_are_to_the_fastest_peer_that_got_there_and_ours_by_default(race: Race) -> None:
+def test_speedup_compares_the_default_with_the_fastest_peer_that_reaches_the_target(race: Race) -> None:
     assert pages.speedup(race, exact=False) == 4.0
     assert pages.speedup(race, exact=True) == 4.0
 
 
-def test_there_is_no_ratio_where_nobody_got_there(race: Race) -> None:
+def test_speedup_is_none_if_the_target_is_not_reached(race: Race) -> None:
     race.fits[:] = [fit("peer", 1.0, None), fit("halfstep", 0.25, 3.0)]
     assert pages.speedup(race, exact=False) is None
     race.fits[:] = [fit("peer", 1.0, 3.0), fit("halfstep", 0.25, None)]
@@ -53,7 +53,7 @@ def test_there_is_no_ratio_where_nobody_got_there(race: Race) -> None:
     assert pages.speedup(race, exact=True) is None
 
 
-def test_the_report_holds_what_was_measured_and_nothing_else(found: Measurements) -> None:
+def test_report_contains_only_what_was_measured(found: Measurements) -> None:
     page = pages.report(found)
     for words in (
         "a processor, 2 cores",
@@ -61,31 +61,31 @@ def test_the_report_holds_what_was_measured_and_nothing_else(found: Measurements
         "Some data, rank 64",
         "1,234",
         "| 12.0 |",
-        "50 %",
+        "50%",
         "RMSE 0.9",
     ):
         assert words in page
-    assert "To that objective: 4.00 times as fast" in page
-    assert page.endswith("cmfrec was not installed, and is left out.\n")
-    for heading in ("## Memory", "## Threads", "## Starting", "## Recommending"):
+    assert "To the target objective: 4.00 times as fast" in page
+    assert page.endswith("cmfrec was not installed, and is excluded.\n")
+    for heading in ("## Memory", "## Threads", "## Start-up time", "## Recommendations"):
         assert heading not in page
     assert "missing" not in page.partition("## Implicit")[0]
 
 
-@pytest.mark.parametrize(("same", "words"), [(True, "gave the same bits"), (False, "gave OTHER bits")])
-def test_the_report_says_whether_threads_change_bits(found: Measurements, same: bool, words: str) -> None:
+@pytest.mark.parametrize(("same", "words"), [(True, "have the same results"), (False, "have DIFFERENT results")])
+def test_report_tells_whether_results_depend_on_threads(found: Measurements, same: bool, words: str) -> None:
     found.teams = Teams("Some data", [], 1.0, 2.0, same)
     assert words in pages.report(found)
 
 
-def test_the_summary_names_the_machine(found: Measurements) -> None:
+def test_summary_contains_speedups_and_the_machine(found: Measurements) -> None:
     summary = pages.summary(found)
     assert "| Some data, rank 64, to an equal objective | 4.0 | 4.0 |" in summary
     assert "| a task (peer) | 4.0 |" in summary
     assert "a processor, 2 cores, 2020-02-02" in summary
 
 
-def test_tables_align_numbers_to_the_right() -> None:
+def test_tables_right_align_columns_of_numbers() -> None:
     assert table(["what", " seconds"], [["a", "1"]]).splitlines() == [
         "| what | seconds |",
         "| --- | ---: |",
@@ -97,7 +97,7 @@ def test_tables_align_numbers_to_the_right() -> None:
     ("arguments", "writes"),
     [([], True), (["--only", "starts"], False), (["--ranks", "64"], False), (["--data", "ml-1m"], False)],
 )
-def test_only_a_whole_run_is_written(
+def test_only_complete_runs_are_written(
     found: Measurements, monkeypatch: pytest.MonkeyPatch, arguments: list[str], writes: bool
 ) -> None:
     written: list[Measurements] = []
@@ -110,7 +110,7 @@ def test_only_a_whole_run_is_written(
 
 
 class TestMarks:
-    def test_what_stands_between_is_replaced_and_nothing_else(self, tmp_path: Path) -> None:
+    def test_only_text_between_marks_is_replaced(self, tmp_path: Path) -> None:
         page = tmp_path / "page.md"
         page.write_text("before\n<!-- x: begin -->\nold\n<!-- x: end -->\nafter\n", encoding="utf-8")
         for _ in range(2):
@@ -126,7 +126,7 @@ class TestMarks:
             "<!-- x: begin --><!-- x: end --><!-- x: begin --><!-- x: end -->",
         ],
     )
-    def test_a_document_without_them_is_left_alone(self, tmp_path: Path, text: str) -> None:
+    def test_a_document_without_marks_is_unchanged(self, tmp_path: Path, text: str) -> None:
         page = tmp_path / "page.md"
         page.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match="must have the marks"):

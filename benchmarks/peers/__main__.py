@@ -24,26 +24,28 @@ SECTIONS = ("races", "ratings", "lists", "building", "memory", "teams", "starts"
 
 def measure(sections: list[str], data: list[str], ranks: list[int]) -> Measurements:
     found = Measurements(describe())
-    found.notes += [f"{name} was not installed, and is left out." for name in PEERS if not is_installed(name)]
+    found.notes += [f"{name} was not installed, and is excluded." for name in PEERS if not is_installed(name)]
     if "starts" in sections:
         found.starts = alone.starts()
     if "ratings" in sections and is_installed("surprise"):
-        found.ratings.append(ratings.beside_surprise())
+        found.ratings.append(ratings.compared_with_surprise())
     for name in data:
         title, make = DATA[name]
         problem = make()
         if problem is None:
-            found.notes.append(f"{title} was not there, and is left out.")
+            found.notes.append(f"{title} was not found, and is excluded.")
             continue
         if "races" in sections:
             found.races += [races.to_objective(title, problem, rank) for rank in ranks]
             found.races.append(races.to_ndcg(title, problem, NDCG_RANK))
         if name == "ten-million":
             if "ratings" in sections and is_installed("cmfrec"):
-                rated = ratings.made_up(problem.users, problem.items)
-                found.ratings += ratings.beside_cmfrec(title, rated, rank=64, strength=10.0, iterations=3)
+                rated = ratings.synthetic_ratings(problem.users, problem.items)
+                found.ratings += ratings.compared_with_cmfrec(
+                    title, rated, rank=64, regularization=10.0, iterations=3
+                )
             if "lists" in sections and is_installed("implicit"):
-                found.serving.append(lists.beside_implicit(title, problem))
+                found.serving.append(lists.compared_with_implicit(title, problem))
             if "building" in sections:
                 found.building = building.compare_building(problem)
             if "memory" in sections:

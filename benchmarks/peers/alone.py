@@ -1,4 +1,4 @@
-"""What a process of its own takes: memory for a fit, and time to start. Each measurement is a new process."""
+"""Memory of a fit and start-up time, each measured in a new process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import numpy as np
 
 from benchmarks.peers.machine import THREADS, is_installed
 from benchmarks.peers.measurements import OURS, Memory, Start
-from benchmarks.peers.problems import STRENGTH, WEIGHT, Problem
+from benchmarks.peers.problems import REGULARIZATION, WEIGHT, Problem
 
 RANK, ITERATIONS = 64, 2
-STARTS = 3  # of which the median counts
+STARTS = 3  # for the median
 
-# The peak is reset before the fit. A first, small fit has loaded and compiled what there is to.
+# A small fit loads and compiles first; then the peak is reset.
 MEMORY = """
 import json, re, sys, warnings
 from pathlib import Path
@@ -29,7 +29,7 @@ from scipy import sparse
 warnings.simplefilter("ignore")
 def mebibytes(name):
     return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
-path, rank, iterations, weight, strength, threads = json.loads(sys.argv[1])
+path, rank, iterations, weight, regularization, threads = json.loads(sys.argv[1])
 def run(users, items):
     before = mebibytes("VmRSS")
     {data}
@@ -55,7 +55,8 @@ IMPLICIT = (
 )
 IRSPACK = (
     "from irspack import IALSRecommender as Peer; "
-    "Peer(data, n_components=rank, train_epochs=iterations, alpha0=1.0, reg=strength, n_threads=threads).learn()"
+    "Peer(data, n_components=rank, train_epochs=iterations, alpha0=1.0, reg=regularization, "
+    "n_threads=threads).learn()"
 )
 CMFREC = (
     "from cmfrec import CMF_implicit as Peer; "
@@ -112,7 +113,7 @@ STARTS_OF = {
 
 
 def in_new_process(package: str, code: str, *arguments: str, environment: dict[str, str] | None = None) -> Any:
-    """What a program prints that can be read as JSON; libraries may print, too. BLAS is as peers ask for."""
+    """Return the last line that a program prints as JSON; for peers, BLAS has one thread, as they recommend."""
     one_thread = {} if package == OURS else {"OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
@@ -124,17 +125,17 @@ def in_new_process(package: str, code: str, *arguments: str, environment: dict[s
     for line in reversed(done.stdout.splitlines()):
         with contextlib.suppress(json.JSONDecodeError):
             return json.loads(line)
-    raise ValueError(f"nothing was measured by {code}: {done.stdout}")
+    raise ValueError(f"there is no JSON in the output of {code}: {done.stdout}")
 
 
 def memory(problem: Problem) -> list[Memory]:
-    """What data take, and fits on top of them."""
+    """Return the memory of the data, and of fits in addition."""
     rows, factors = 8 * (len(problem.users) + sum(problem.shape) / 2) / 2**20, 4 * RANK * sum(problem.shape) / 2**20
     found = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pairs.npy"
         np.save(path, np.array([problem.users, problem.items], dtype=np.int64))
-        given = json.dumps([str(path), RANK, ITERATIONS, WEIGHT, STRENGTH, THREADS])
+        given = json.dumps([str(path), RANK, ITERATIONS, WEIGHT, REGULARIZATION, THREADS])
         for name, (package, data, fit) in FITS.items():
             if is_installed(package):
                 held, on_top = in_new_process(package, MEMORY.format(data=data, fit=fit), given)
@@ -143,16 +144,16 @@ def memory(problem: Problem) -> list[Memory]:
 
 
 def starts() -> list[Start]:
-    """Import, a first fit of 20,000 pairs, and the same again; ours also where no kernel has been compiled yet."""
+    """Time the import, a first and a second fit of 20,000 pairs; for halfstep also with an empty cache."""
     found = []
     for package, (imports, data, fit) in STARTS_OF.items():
         if is_installed(package):
             code = START.format(imports=imports, data=data, fit=fit)
-            in_new_process(package, code)  # files into memory, and kernels compiled
+            in_new_process(package, code)  # reads files into memory, and compiles kernels
             taken = np.median([in_new_process(package, code) for _ in range(STARTS)], axis=0)
             found.append(Start(package, *taken.tolist()))
     with tempfile.TemporaryDirectory() as empty:
         imports, data, fit = STARTS_OF[OURS]
         code = START.format(imports=imports, data=data, fit=fit)
         cold = in_new_process(OURS, code, environment={"NUMBA_CACHE_DIR": empty})
-    return [*found, Start(f"{OURS}, nothing compiled", *cold)]
+    return [*found, Start(f"{OURS}, empty cache", *cold)]

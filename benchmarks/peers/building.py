@@ -1,4 +1,4 @@
-"""How long it takes until ids can be fitted."""
+"""Time to construct interactions from ids."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.peers.problems import Problem
 
 
 def compare_building(problem: Problem) -> dict[str, float]:
-    """From ids to both orientations, in seconds: of integers, and of strings as several libraries hold them."""
+    """Return seconds from ids to rows of both sides, for integers and for strings of several libraries."""
     import pandas as pd
     import polars as pl
     import pyarrow as pa
@@ -27,7 +27,7 @@ def compare_building(problem: Problem) -> dict[str, float]:
 
     found = {"arrays of int64": seconds(problem.users.astype(np.int64), problem.items.astype(np.int64), 2)}
     texts = [f"user {u}" for u in problem.users.tolist()], [f"item {i}" for i in problem.items.tolist()]
-    found["lists of strings"] = seconds(*texts, repeats=1)  # once: a string keeps its hash
+    found["lists of strings"] = seconds(*texts, repeats=1)  # once, because strings cache their hash
     for library, make in {
         "pandas": pd.Series,
         "Polars": pl.Series,

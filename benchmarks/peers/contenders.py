@@ -1,4 +1,4 @@
-"""Each library told the implicit objective in its own words, and watched after every iteration."""
+"""Fits of the implicit objective by each library, with times and scores after each iteration."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from threadpoolctl import threadpool_limits
 import halfstep as hs
 from benchmarks.peers.machine import THREADS
 from benchmarks.peers.measurements import OURS
-from benchmarks.peers.problems import STRENGTH, WEIGHT, Factors, Problem
+from benchmarks.peers.problems import REGULARIZATION, WEIGHT, Factors, Problem
 
 
 @dataclass
 class Watch:
-    """Seconds since the start of a fit after each iteration; it stands still while factors are scored.
+    """Seconds since the start of a fit after each iteration, without the time of scoring.
 
     Attributes
     ----------
     score : callable or None
-        Of P and Q.
+        A function of P and Q.
     enough : callable
-        Of a score; whether to go no further.
+        A function of a score that returns whether to stop.
     """
 
     score: Callable[[np.ndarray, np.ndarray], float] | None = None
@@ -39,7 +39,7 @@ class Watch:
         self._began = time.perf_counter()
 
     def note(self, factors: Callable[[], Factors]) -> bool:
-        """Take the time after an iteration, and its factors' score if any is asked for; True if that is enough."""
+        """Record the time after an iteration, and the score if there is one; return whether to stop."""
         stopped = time.perf_counter()
         self.seconds.append(stopped - self._began)
         if self.score is None:
@@ -57,20 +57,20 @@ class Contender:
     package: str
     exact: bool
     fit: Callable[[Problem, int, int, Watch], None]  # problem, rank, iterations
-    highest_rank: int = 1024  # at which it takes part: no one waits for what is four times slower than the next
+    highest_rank: int = 1024  # of its fits; above, it is four times slower than the next one
 
 
 @contextlib.contextmanager
 def peers_threads() -> Iterator[None]:
-    """As peers ask for: BLAS with one thread, as they call it from many; and no warnings that it had more before."""
+    """Run BLAS with one thread, as peers recommend, without their warnings."""
     with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):
         warnings.simplefilter("ignore")
         yield
 
 
 def ours(problem: Problem, rank: int, iterations: int, watch: Watch, *, solver: str) -> None:
-    """The parameters of implicit by the preset, our solvers; users are not refreshed, as nobody else's are."""
-    preset = hs.presets.implicit(rank, STRENGTH, WEIGHT, iterations)
+    """Fit with the preset of implicit and a solver of halfstep, without the final half-step, as in peers."""
+    preset = hs.presets.implicit(rank, REGULARIZATION, WEIGHT, iterations)
     model = preset.set_params(
         solver=hs.solvers.NAMES[solver](refresh_users=False), init=problem.start(rank), progress=False
     )
@@ -80,7 +80,7 @@ def ours(problem: Problem, rank: int, iterations: int, watch: Watch, *, solver: 
     watch.start()
     began = time.perf_counter()
     model.fit(data)
-    if watch.score is None:  # callbacks cost a copy of the factors, which the history does without
+    if watch.score is None:  # from the history, because callbacks copy the factors
         before = time.perf_counter() - began - model.history_[-1].seconds
         watch.seconds += [before + line.seconds for line in model.history_]
 
@@ -91,7 +91,7 @@ def of_implicit(problem: Problem, rank: int, iterations: int, watch: Watch, *, u
     with peers_threads():
         model = AlternatingLeastSquares(
             factors=rank,
-            regularization=STRENGTH,
+            regularization=REGULARIZATION,
             alpha=WEIGHT,
             use_cg=use_cg,
             num_threads=THREADS,
@@ -107,17 +107,17 @@ def of_implicit(problem: Problem, rank: int, iterations: int, watch: Watch, *, u
 
 
 def of_irspack(problem: Problem, rank: int, iterations: int, watch: Watch, *, solver: str) -> None:
-    """It draws its start itself, from the same distribution."""
+    """Fit irspack, which samples its own initial factors from the same distribution."""
     from irspack import IALSRecommender
 
-    confidences = problem.matrix * (WEIGHT - 1)  # to which it adds what missing cells weigh, 1
+    confidences = problem.matrix * (WEIGHT - 1)  # it adds 1, the weight of missing cells
     with peers_threads():
         watch.start()
         model = IALSRecommender(
             confidences,
             n_components=rank,
             alpha0=1.0,
-            reg=STRENGTH,
+            reg=REGULARIZATION,
             nu=0.0,
             loss_type="ORIGINAL",
             solver_type=solver,

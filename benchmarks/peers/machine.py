@@ -1,4 +1,4 @@
-"""The machine, as a user has it, and what is installed on it."""
+"""The machine, and the installed packages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import time
 
 import numpy as np
-import scipy.linalg  # noqa: F401 - loads the BLAS that implicit and cmfrec call, so that it is seen and held back
+import scipy.linalg  # noqa: F401 - loads the BLAS of implicit and cmfrec, for threadpoolctl
 from threadpoolctl import threadpool_limits
 
 import halfstep as hs
@@ -19,13 +19,13 @@ from halfstep.solver.threads import available_cores
 
 THREADS = available_cores()
 PEERS = {"implicit": "implicit", "irspack": "irspack", "cmfrec": "cmfrec", "surprise": "scikit-surprise"}
-SETTINGS = ("OPENBLAS_", "OMP_", "MKL_")  # variables that change how fast BLAS and the peers are
+SETTINGS = ("OPENBLAS_", "OMP_", "MKL_")  # variables that change the speed of BLAS and of peers
 GEMM_SIZE = 4096
-PATIENCE = 8.0  # seconds; what takes longer has one turn
+SLOW = 8.0  # seconds; longer fits are not repeated
 
 
 def without_settings() -> None:
-    """Start this program once more if the environment makes BLAS other than it is by default, which it reads once."""
+    """Restart this program without settings of BLAS, which reads them once, if the environment has any."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)}
     if len(kept) < len(os.environ):
         sys.stdout.flush()
@@ -49,12 +49,12 @@ def version(distribution: str) -> str | None:
 
 
 def is_installed(package: str) -> bool:
-    """Whether a contender, ours or a peer, can take part."""
+    """Return whether a package is installed."""
     return package not in PEERS or version(PEERS[package]) is not None
 
 
 def gemm_rate() -> float:
-    """GFLOP/s of a large single-precision product on all cores: the best of three."""
+    """Return the GFLOP/s of a large float32 product on all cores, the best of three."""
     a = np.ones((GEMM_SIZE, GEMM_SIZE), np.float32)
     seconds = []
     with threadpool_limits(THREADS, user_api="blas"):

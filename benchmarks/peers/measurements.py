@@ -1,4 +1,4 @@
-"""What is measured, as plain data; ``pages.py`` makes documents of it."""
+"""Results of benchmarks; ``pages.py`` writes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ OURS = "halfstep"
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the run took place."""
+    """The machine of a run."""
 
     processor: str
     cores: int
@@ -21,18 +21,18 @@ class Machine:
 
 @dataclass(frozen=True)
 class Fit:
-    """One library's fits of one problem: medians over `runs`.
+    """Fits of one problem by one library, as medians over `runs`.
 
     Attributes
     ----------
     iteration : float
-        Seconds of an iteration, but the first.
+        Seconds per iteration, without the first.
     reached : float or None
         Seconds until the target; None if it was not reached in `iterations`.
     exact : bool
-        Whether each row's system is solved exactly.
+        Whether rows are solved exactly.
     gemm_share : float or None
-        Of an exact iteration: its arithmetic, as a share of the machine's rate.
+        The rate of an exact iteration as a fraction of that of a matrix product.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Race:
-    """Fits of one problem, which took turns, to one target."""
+    """Alternating fits of one problem to one target."""
 
     data: str
     about: str
@@ -61,7 +61,7 @@ class Race:
 
 @dataclass(frozen=True)
 class Pair:
-    """One task of ours and of one peer's: seconds, and how good the outcome is, if that may differ."""
+    """Seconds of a task by halfstep and by a peer, and the quality of results if it may differ."""
 
     what: str
     ours: float
@@ -73,16 +73,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Memory:
-    """MiB in a process of its own.
+    """MiB in a separate process.
 
     Attributes
     ----------
     data : float
-        That a fit begins with.
+        The data before the fit.
     on_top : float
-        At the fit's peak.
+        The peak of the fit in addition.
     rows, factors : float
-        One side's rows at 8 bytes a pair and where each begins, and all factors.
+        The rows of one side, at 8 bytes per pair and row; and all factors.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Memory:
 
     @property
     def ratio(self) -> float:
-        """One side's rows and all that a fit takes, beside both sides' rows and the factors."""
+        """The rows of one side and the peak of the fit, relative to the rows of both sides and the factors."""
         return (self.rows + self.on_top) / (2 * self.rows + self.factors)
 
 
@@ -111,15 +111,15 @@ class TeamRun:
 
 @dataclass(frozen=True)
 class Teams:
-    """Whether threads change results or multiply.
+    """Fits with different numbers of threads.
 
     Attributes
     ----------
     runs : list of TeamRun
     at_once, in_turn : float
-        Seconds of two fits in two Python threads, and one after the other.
+        Seconds of two fits in two Python threads, and sequentially.
     same_bits : bool
-        Whether these gave the same factors.
+        Whether the factors of these are equal.
     """
 
     data: str
@@ -131,7 +131,7 @@ class Teams:
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds that a new process takes to import a library, and to fit for the first time."""
+    """Seconds of the import, the first and the second fit in a new process."""
 
     name: str
     importing: float
@@ -141,7 +141,7 @@ class Start:
 
 @dataclass
 class Measurements:
-    """All of a run; what a partial run leaves out is empty."""
+    """All results of a run; those that a partial run excludes are empty."""
 
     machine: Machine
     races: list[Race] = field(default_factory=list)

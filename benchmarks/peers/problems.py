@@ -1,4 +1,4 @@
-"""Data as every library wants them, and how good factors are: one loss and one metric for all."""
+"""Data for all libraries, with one objective and one metric to score their factors."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import halfstep as hs
 from benchmarks.peers.machine import THREADS
 from benchmarks.synthetic import interactions
 
-WEIGHT, STRENGTH = 10.0, 5.0  # of an observed cell, and λ
+WEIGHT, REGULARIZATION = 10.0, 5.0  # of an observed cell, and λ
 TESTED_USERS = 5_000  # at most
-LEAST_HISTORY = 5  # interactions of a user of whom one is held out
+LEAST_HISTORY = 5  # minimum number of interactions of test users
 ROWS_AT_ONCE = 4096
 
 Factors = tuple[np.ndarray, np.ndarray]
 
 
 class Problem:
-    """Interactions of 0 and 1, and the objective
+    """Implicit feedback, and the objective
 
     Σ_Ω 10 (1 − x)² + Σ_missing x² + 5 (Σ_u ‖p_u‖² + Σ_i ‖q_i‖²)
     """
@@ -40,35 +40,35 @@ class Problem:
         return f"{len(self.users):,} pairs of {self.shape[0]:,} users × {self.shape[1]:,} items"
 
     def fresh_data(self) -> hs.Interactions:
-        """Rows of users at hand, as peers have them in a csr matrix; rows of items not yet, as they have them not."""
+        """Return interactions with rows by user, as in a CSR matrix, and without rows by item."""
         data = replace(self._data)
         data.by_user  # noqa: B018 - built on first use
         return data
 
     def start(self, rank: int) -> Factors:
-        """The same factors to start from, for those that take any."""
+        """Return the initial factors."""
         rng = np.random.default_rng(0)
         P, Q = (rng.normal(0.0, 0.1 / np.sqrt(rank), (n, rank)).astype(np.float32) for n in self.shape)
         return P, Q
 
     def objective(self, P: np.ndarray, Q: np.ndarray) -> float:
-        """Score factors; sums are in doubles."""
+        """Return the objective of factors, summed in float64."""
         P, Q = np.ascontiguousarray(P), np.ascontiguousarray(Q)
         indptr, indices = self.matrix.indptr, self.matrix.indices
         with ThreadPoolExecutor(THREADS) as pool:
             starts = range(0, len(P), ROWS_AT_ONCE)
             parts = pool.map(lambda first: observed(first, first + ROWS_AT_ONCE, indptr, indices, P, Q), starts)
             errors, squares = map(sum, zip(*parts, strict=True))
-        everywhere = float(((P.T.astype(np.float64) @ P) * (Q.T.astype(np.float64) @ Q)).sum())
-        ridge = STRENGTH * sum(float((F.astype(np.float64) ** 2).sum()) for F in (P, Q))
-        return WEIGHT * errors + everywhere - squares + ridge
+        all_cells = float(((P.T.astype(np.float64) @ P) * (Q.T.astype(np.float64) @ Q)).sum())
+        penalty = REGULARIZATION * sum(float((F.astype(np.float64) ** 2).sum()) for F in (P, Q))
+        return WEIGHT * errors + all_cells - squares + penalty
 
 
 @numba.njit(nogil=True, fastmath=True)
 def observed(
     first: int, last: int, indptr: np.ndarray, indices: np.ndarray, P: np.ndarray, Q: np.ndarray
 ) -> tuple[float, float]:
-    """Σ (1 − x)² and Σ x² over the observed cells of some rows."""
+    """Return Σ (1 − x)² and Σ x² over the observed cells of some rows."""
     errors = squares = 0.0
     for u in range(first, min(last, len(P))):
         for i in indices[indptr[u] : indptr[u + 1]]:
@@ -81,7 +81,7 @@ def observed(
 
 
 class HeldOut:
-    """One random pair of each user put aside, and NDCG@10 of the others' lists of all items."""
+    """A split with one random test item per user, scored by NDCG@10 over all items."""
 
     def __init__(self, problem: Problem) -> None:
         rng = np.random.default_rng(0)
@@ -102,7 +102,7 @@ class HeldOut:
         return hs.evaluate({OWN_NAME: model}, self._test, "ndcg", 10, resamples=1)[OWN_NAME, "ndcg"]
 
 
-OWN_NAME = "factors"  # beside popularity, which `hs.evaluate` adds
+OWN_NAME = "factors"  # `hs.evaluate` adds popularity
 
 
 def ten_million() -> Problem:
@@ -110,7 +110,7 @@ def ten_million() -> Problem:
 
 
 def movielens_1m() -> Problem | None:
-    """The training pairs of the NCF protocol; None where they are not."""
+    """Return the training set of the NCF protocol; None if there is no file."""
     path = Path(os.environ.get("HALFSTEP_DATA", "nowhere")) / "ncf-ml-1m" / "ml-1m.train.pairs.tsv"
     if not path.is_file():
         return None

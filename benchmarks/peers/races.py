@@ -1,4 +1,4 @@
-"""How soon each library has factors that are as good: fits that take turns, to one objective or one NDCG@10."""
+"""Time of each library to an equal objective or NDCG@10, with alternating fits."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.peers.contenders import CONTENDERS, Contender, Watch
-from benchmarks.peers.machine import PATIENCE, gemm_rate, is_installed
+from benchmarks.peers.machine import SLOW, gemm_rate, is_installed
 from benchmarks.peers.measurements import OURS, Fit, Race
 from benchmarks.peers.problems import HeldOut, Problem
 
-ITERATIONS = 10  # of the contender that sets the objective to be reached
-MORE_ITERATIONS = 14  # that others are given to reach it
+ITERATIONS = 10  # of the contender that determines the target
+MORE_ITERATIONS = 14  # maximum for the others
 EXACT_ITERATIONS = 3
 NDCG_ITERATIONS, NDCG_SHARE = 15, 0.995
 ROUNDS = 3
-CACHED_RUN = 50_000  # pairs of a fit that compiles
+CACHED_RUN = 50_000  # pairs of the fit that compiles
 
 
 def to_objective(title: str, problem: Problem, rank: int) -> Race:
-    """To the objective that the first contender has after `ITERATIONS`; exact solvers, to time an iteration."""
-    takes_part = [each for each in CONTENDERS if is_installed(each.package) and rank <= each.highest_rank]
-    compile_kernels(problem, rank, takes_part)
-    gemm, first = gemm_rate(), takes_part[0]
+    """Time fits to the objective of the first contender after `ITERATIONS`, and iterations of exact solvers."""
+    contenders = [each for each in CONTENDERS if is_installed(each.package) and rank <= each.highest_rank]
+    compile_kernels(problem, rank, contenders)
+    gemm, first = gemm_rate(), contenders[0]
     scored: dict[str, Watch] = {}
     target = -np.inf
-    for each in takes_part:
+    for each in contenders:
         if not each.exact:
             watch = Watch(problem.objective, lambda score, least=target: score <= least)
             run(each, problem, rank, ITERATIONS if each is first else MORE_ITERATIONS, watch, title)
             scored[each.name] = watch
             if each is first:
                 target = watch.scores[-1]
-    timed = take_turns(takes_part, problem, rank, scored, title)
+    timed = time_alternately(contenders, problem, rank, scored, title)
     flops = 2 * (len(problem.users) * rank * (rank + 1) + sum(problem.shape) * rank**3 / 6)
     fits = [
         fit(
@@ -45,41 +45,41 @@ def to_objective(title: str, problem: Problem, rank: int) -> Race:
             lambda score: score <= target,
             flops / gemm / 1e9 if each.exact else None,
         )
-        for each in takes_part
+        for each in contenders
     ]
-    of_target = f"what {first.name} has after {ITERATIONS} iterations"
+    of_target = f"that of {first.name} after {ITERATIONS} iterations"
     return Race(title, str(problem), rank, "objective", target, of_target, gemm, fits)
 
 
 def to_ndcg(title: str, problem: Problem, rank: int) -> Race:
-    """To nearly the NDCG@10 that every peer reaches at its best."""
-    takes_part = [
+    """Time fits to nearly the best NDCG@10 that all peers reach."""
+    contenders = [
         each for each in CONTENDERS if is_installed(each.package) and not each.exact and rank <= each.highest_rank
     ]
     held_out = HeldOut(problem)
-    compile_kernels(problem, rank, takes_part)
-    scored = {each.name: Watch(held_out.ndcg) for each in takes_part}
-    for each in takes_part:
+    compile_kernels(problem, rank, contenders)
+    scored = {each.name: Watch(held_out.ndcg) for each in contenders}
+    for each in contenders:
         run(each, held_out.train, rank, NDCG_ITERATIONS, scored[each.name], title)
-    theirs = [each for each in takes_part if each.package != OURS] or takes_part
+    theirs = [each for each in contenders if each.package != OURS] or contenders
     target = NDCG_SHARE * min(max(scored[each.name].scores) for each in theirs)
-    timed = take_turns(takes_part, held_out.train, rank, scored, title)
+    timed = time_alternately(contenders, held_out.train, rank, scored, title)
     fits = [
-        fit(each, scored[each.name], timed[each.name], lambda score: score >= target, None) for each in takes_part
+        fit(each, scored[each.name], timed[each.name], lambda score: score >= target, None) for each in contenders
     ]
-    of_target = f"{100 * NDCG_SHARE:g} % of what every peer has at its best within {NDCG_ITERATIONS} iterations"
-    about = f"{held_out.train}, {len(held_out.tested):,} users tested"
+    of_target = f"{100 * NDCG_SHARE:g}% of the best that all peers reach in {NDCG_ITERATIONS} iterations"
+    about = f"{held_out.train}, {len(held_out.tested):,} test users"
     return Race(title, about, rank, "NDCG@10", target, of_target, gemm_rate(), fits)
 
 
-def take_turns(
-    takes_part: list[Contender], problem: Problem, rank: int, scored: dict[str, Watch], title: str
+def time_alternately(
+    contenders: list[Contender], problem: Problem, rank: int, scored: dict[str, Watch], title: str
 ) -> dict[str, list[Watch]]:
-    """Fits that are timed and not scored, of as many iterations as when they were; what is slow has one turn."""
-    timed: dict[str, list[Watch]] = {each.name: [] for each in takes_part}
-    for turn in range(ROUNDS):
-        for each in takes_part:
-            if turn > 0 and timed[each.name][0].seconds[-1] > PATIENCE:
+    """Time alternating fits without scores, with the iterations of the scored ones; slow fits are not repeated."""
+    timed: dict[str, list[Watch]] = {each.name: [] for each in contenders}
+    for round_ in range(ROUNDS):
+        for each in contenders:
+            if round_ > 0 and timed[each.name][0].seconds[-1] > SLOW:
                 continue
             watch = Watch()
             iterations = EXACT_ITERATIONS if each.exact else len(scored[each.name].seconds)
@@ -88,11 +88,11 @@ def take_turns(
     return timed
 
 
-def compile_kernels(problem: Problem, rank: int, takes_part: list[Contender]) -> None:
-    """Before anything is timed, on some of the data."""
+def compile_kernels(problem: Problem, rank: int, contenders: list[Contender]) -> None:
+    """Compile kernels on part of the data."""
     few = Problem(problem.users[:CACHED_RUN], problem.items[:CACHED_RUN])
     few.objective(*few.start(rank))
-    for each in takes_part:
+    for each in contenders:
         if each.package == OURS:
             each.fit(few, rank, 2, Watch())
 
@@ -109,7 +109,7 @@ def fit(
     good: Callable[[float], bool],
     exact_seconds: float | None,
 ) -> Fit:
-    """Medians over the timed runs, to the first iteration whose score was good."""
+    """Return medians over timed runs, until the first iteration that reaches the target."""
     seconds = np.median([watch.seconds for watch in timed], axis=0)
     iteration = statistics.median(np.concatenate([np.diff(watch.seconds) for watch in timed]))
     scores = [] if scored is None else scored.scores

@@ -1,4 +1,4 @@
-"""Whether threads change results, and whether they multiply."""
+"""Results and numbers of running threads for different numbers of threads."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from typing import Self
 
 import halfstep as hs
 from benchmarks.peers.measurements import TeamRun, Teams
-from benchmarks.peers.problems import STRENGTH, WEIGHT, Problem
+from benchmarks.peers.problems import REGULARIZATION, WEIGHT, Problem
 
 RANK, ITERATIONS = 64, 5
-INTERVAL = 0.002  # seconds between two looks
-REST = 0.2  # seconds until threads of BLAS, let go by the fit before, have gone to sleep
+INTERVAL = 0.002  # seconds between two samples
+REST = 0.2  # seconds until idle threads of BLAS sleep
 
 
 class Running:
-    """The most threads of this process that ran, or waited for a core, in two looks in a row; but for its own.
+    """The maximum number of other threads that run, or wait for a core, in two consecutive samples.
 
-    In one look alone a thread may count that has ended, or lain down, before the next one is looked at.
+    One sample may count threads that end while it is taken.
     """
 
     def __enter__(self) -> Self:
         self.most, self._over = 0, threading.Event()
-        self._looking = threading.Thread(target=self._look)
-        self._looking.start()
+        self._sampler = threading.Thread(target=self._sample)
+        self._sampler.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._looking.join()
+        self._sampler.join()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         own, before = str(threading.get_native_id()), 0
         while not self._over.wait(INTERVAL):
             states = [state_of(task) for task in Path("/proc/self/task").iterdir() if task.name != own]
@@ -46,26 +46,26 @@ class Running:
 
 
 def state_of(task: Path) -> str:
-    """One letter; R if it runs or could."""
+    """Return the state of a thread; R if it runs or waits for a core."""
     try:
         return (task / "stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:  # it has just ended
+    except OSError:  # the thread has ended
         return ""
 
 
 def model(threads: int | None, solver: str) -> hs.ALS:
-    preset = hs.presets.implicit(RANK, STRENGTH, WEIGHT, ITERATIONS, random_state=0)
+    preset = hs.presets.implicit(RANK, REGULARIZATION, WEIGHT, ITERATIONS, random_state=0)
     return preset.set_params(solver=solver, threads=threads, progress=False)
 
 
 def digest(fitted: hs.ALS) -> str:
-    """The first digits of a hash of all factors."""
+    """Return the first digits of a hash of all factors."""
     factors = fitted.user_factors_.tobytes() + fitted.item_factors_.tobytes()
     return hashlib.sha256(factors).hexdigest()[:12]
 
 
 def measure(title: str, problem: Problem) -> Teams | None:
-    """Fits with 1, 2 and 4 threads, and two fits at once; None where the system does not say what threads do."""
+    """Fit with 1, 2 and 4 threads, and two models concurrently; None if there is no /proc."""
     if not Path("/proc/self/task").is_dir():
         return None
     data = problem.fresh_data()

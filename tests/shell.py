@@ -11,14 +11,14 @@ from halfstep import cli
 
 
 class Shell:
-    """Run commands, and keep what they printed."""
+    """Run commands, and return their output."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch, self._capsys = monkeypatch, capsys
 
     def __call__(self, *arguments: object, fails: int = 0) -> tuple[str, str]:
         self._monkeypatch.setattr(sys, "argv", ["halfstep", *map(str, arguments)])
-        self._capsys.readouterr()  # what fixtures printed
+        self._capsys.readouterr()  # discard the output of fixtures
         with pytest.raises(SystemExit) as ended:
             cli.main()
         out, err = self._capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Models that are updated in one thread and read in others; updates that Ctrl-C interrupts."""
+"""Models that are updated in one thread and read in others, and interrupted updates."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def saved(model: hs.ALS, folder: Path) -> list[Any]:
 
 
 def everything(model: hs.ALS) -> list[Any]:
-    """The state of a model in a form that can be compared."""
+    """Return the state of a model for comparisons."""
     arrays = (model.user_factors_, model.item_factors_, model.user_biases_, model.item_biases_, model.item_counts_)
     return [array.tolist() for array in arrays] + [
         list(model.users_),
@@ -110,7 +110,7 @@ every_reader = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 
 
 def check_whole(model: hs.ALS) -> None:
-    """The state of the model is consistent, and it can be updated further."""
+    """Check that the state of the model is consistent, and that it can be updated."""
     data = model.interactions_
     assert len(model.users_) == len(model.user_factors_) == len(model.user_biases_) == data.n_users
     assert len(model.items_) == len(model.item_factors_) == len(model.item_biases_) == data.n_items
@@ -124,8 +124,8 @@ def check_whole(model: hs.ALS) -> None:
     [("later", reader) for reader in READERS]
     + [(kind, reader) for kind in STARTS if kind != "later" for reader in ("recommend", "save", "copy")],
 )
-def test_what_is_read_during_an_update_is_of_before_or_after(kind: str, reader: str, tmp_path: Path) -> None:
-    """Another thread reads the model at one line in 13 of an update; the update happens all the same."""
+def test_reads_during_an_update_see_the_state_before_or_after(kind: str, reader: str, tmp_path: Path) -> None:
+    """Another thread reads the model at one line in 13 of an update."""
     start, read = STARTS[kind], READERS[reader]
     before, after = start(), start().partial_fit(EVENT)
     allowed = read(before, tmp_path), read(after, tmp_path)
@@ -143,7 +143,7 @@ def test_what_is_read_during_an_update_is_of_before_or_after(kind: str, reader: 
 
 
 @every_reader
-def test_an_update_during_a_read_is_neither_lost_nor_mixed_in(
+def test_updates_during_a_read_are_neither_lost_nor_visible(
     read: Callable[[hs.ALS, Path], Any], tmp_path: Path
 ) -> None:
     """Another thread updates the model at one line in 3 of a reader."""
@@ -165,7 +165,7 @@ def test_an_update_during_a_read_is_neither_lost_nor_mixed_in(
     assert number > 3
 
 
-def test_two_updates_at_once_follow_one_another() -> None:
+def test_concurrent_updates_are_serialized() -> None:
     events = [hs.Interactions.from_arrays([u], [i], [2.0]) for u, i in ((60, 80), (61, 81))]
     orders = [fitted().partial_fit(a).partial_fit(b) for a, b in (events, events[::-1])]
     for number in every_line(step=9):
@@ -179,8 +179,8 @@ def test_two_updates_at_once_follow_one_another() -> None:
 
 
 @pytest.mark.parametrize("reader", ["recommend", "predict", "similar_items", "fold_in", "copy"])
-def test_a_refit_in_place_is_not_mixed_into_what_is_read(reader: str, tmp_path: Path) -> None:
-    other = hs.Interactions.from_arrays(BASE.item_ids, BASE.user_ids)  # users for items, and so of other sizes
+def test_reads_during_a_refit_see_one_fit(reader: str, tmp_path: Path) -> None:
+    other = hs.Interactions.from_arrays(BASE.item_ids, BASE.user_ids)  # swapped, for other sizes
     refitted = fitted()
     refitted.fit(other)
     allowed = READERS[reader](fitted(), tmp_path), READERS[reader](refitted, tmp_path)
@@ -212,10 +212,8 @@ BULK = hs.Interactions.from_arrays(np.arange(600) % 30, np.arange(600) // 30, np
     ],
     ids=lambda value: {id(BULK): "bulk", id(EVENT): "two"}.get(id(value)),
 )
-def test_an_interrupted_update_has_happened_or_not(
-    new: hs.Interactions, kind: str, step: int, tmp_path: Path
-) -> None:
-    """Ctrl-C at any of its lines. The next update goes on from there."""
+def test_interrupted_updates_are_atomic(new: hs.Interactions, kind: str, step: int, tmp_path: Path) -> None:
+    """Ctrl-C at each line; the next update continues from there."""
     start = STARTS[kind]
     before, after = everything(start()), everything(start().partial_fit(new))
     again = [each.partial_fit(EVENT).recommend(n=5).scores for each in (start(), start().partial_fit(new))]
@@ -239,7 +237,7 @@ def test_an_interrupted_update_has_happened_or_not(
 
 
 def test_updates_write_in_place_unless_the_arrays_are_shared() -> None:
-    """Copying all factors for each event would make an event cost as much as the model is large."""
+    """Otherwise, the cost of an event would grow with the size of the model."""
     model = fitted().partial_fit(EVENT)
     event = hs.Interactions.from_arrays([1], [1], [3.0])
 
@@ -249,7 +247,7 @@ def test_updates_write_in_place_unless_the_arrays_are_shared() -> None:
         model.partial_fit(event)
         return {name: not np.shares_memory(array, getattr(model, name)) for name, array in arrays.items()}
 
-    for read in READERS.values():  # whatever was read, it is over
+    for read in READERS.values():  # all reads are finished
         read(model, Path(os.devnull).parent) if read is not saved else None
         assert not any(moved().values())
     twin = copy.copy(model)
@@ -308,12 +306,12 @@ def test_the_first_update_copies_no_factors(kind: str, tmp_path: Path) -> None:
     model.partial_fit(hs.Interactions.from_arrays([3, n + 5], [7, n + 9]))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < size  # of the users' factors alone; there are also counts and weights of all rows
+    assert peak < size  # of the factors of users; the model also has counts and weights
     assert len(warm.user_factors_) == n
 
 
-def test_models_of_one_file_learn_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the file has no room for new rows, or the system lets nobody write to a mapped file."""
+def test_models_of_one_file_are_updated_separately(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the file has no room for new rows, or mapped files cannot be written."""
     content = file().read_bytes()
     other, before = loaded(), everything(loaded())
     growth = [hs.Interactions.from_arrays(np.arange(100, 100 + n), np.arange(200, 200 + n)) for n in (1, 9, 900)]
@@ -339,7 +337,7 @@ def refusing_to_copy(*arguments: Any, access: int) -> mmap.mmap:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="files that are open cannot be replaced there")
-def test_a_loaded_model_learns_after_its_file_was_replaced(tmp_path: Path) -> None:
+def test_a_loaded_model_is_updated_after_its_file_was_replaced(tmp_path: Path) -> None:
     path = tmp_path / "model"
     prototype().save(path)
     model, twin = hs.load(path), loaded(copy=True)
@@ -347,7 +345,7 @@ def test_a_loaded_model_learns_after_its_file_was_replaced(tmp_path: Path) -> No
     assert everything(model.partial_fit(EVENT)) == everything(twin.partial_fit(EVENT))
 
 
-def test_a_loaded_model_keeps_its_file_open_no_longer_than_it_lives() -> None:
+def test_deleting_a_loaded_model_closes_its_file() -> None:
     model = loaded()
     descriptor = model._live["user_factors_"]._copy_on_write.file.descriptor
     os.fstat(descriptor)
@@ -357,7 +355,7 @@ def test_a_loaded_model_keeps_its_file_open_no_longer_than_it_lives() -> None:
         os.fstat(descriptor)
 
 
-def test_an_update_of_the_users_alone_leaves_the_items_where_they_are() -> None:
+def test_updates_of_users_do_not_copy_items() -> None:
     model = fitted()
     items = model.item_factors_
     model.partial_fit(hs.Interactions.from_arrays([3], [4], [2.0]), update_items=False)
@@ -365,7 +363,7 @@ def test_an_update_of_the_users_alone_leaves_the_items_where_they_are() -> None:
 
 
 def test_two_threads_extend_the_same_ids() -> None:
-    """As two copies of a model do that learn at the same time."""
+    """As two copies of a model that are updated at the same time."""
     for number in every_line():
         root = Vocabulary(["a", "b"]).extended(["c"])
         other = Meanwhile(lambda root=root: root.extended(["x", "y"]))
@@ -380,7 +378,7 @@ def test_two_threads_extend_the_same_ids() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_child_that_was_forked_during_an_update_reads_and_updates() -> None:
+def test_a_child_forked_during_an_update_reads_and_updates() -> None:
     entered, go_on = threading.Event(), threading.Event()
 
     def weight(cells: hs.weights.Cells) -> np.ndarray:
@@ -395,7 +393,7 @@ def test_a_child_that_was_forked_during_an_update_reads_and_updates() -> None:
     learning()
     assert entered.wait(60)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python's own, of threads that a child does not have
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python, about forks of processes with threads
         child = os.fork()
     if child == 0:
         try:

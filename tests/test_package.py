@@ -13,7 +13,7 @@ import pytest
 import halfstep as hs
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     for name in hs.__all__:
         assert getattr(hs, name) is not None
     assert set(hs.__all__) == set(dir(hs))
@@ -34,7 +34,7 @@ def test_type_checkers_see_the_same_names() -> None:
     assert seen == set(hs.__all__) - {"__version__"}
 
 
-def test_what_docstrings_name_can_be_imported() -> None:
+def test_names_in_docstrings_can_be_imported() -> None:
     modules = [each for name in hs.__all__ if inspect.ismodule(each := getattr(hs, name))]
     public = set(hs.__all__) | {name for module in modules for name in vars(module)} | set(dir(builtins))
     documented = {name: getattr(hs, name) for name in hs.__all__}
@@ -50,7 +50,7 @@ def test_what_docstrings_name_can_be_imported() -> None:
     assert not named
 
 
-def test_import_leaves_heavy_packages_alone() -> None:
+def test_import_does_not_load_heavy_packages() -> None:
     program = (
         "import halfstep, sys; print([m for m in ('numba', 'scipy', 'matplotlib', 'typer') if m in sys.modules])"
     )

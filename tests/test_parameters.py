@@ -1,4 +1,4 @@
-"""Every value of every parameter gives a result or an error of halfstep, never an internal one."""
+"""Every value of a parameter gives a result or an error of halfstep, never an internal error."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def is_left_out(name: str, value: Any) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")
-def test_every_parameter_takes_its_value_or_says_what_is_wrong(tmp_path: Path) -> None:
+def test_every_value_is_accepted_or_a_documented_error(tmp_path: Path) -> None:
     wrong = []
     for name, (call, signature, base) in calls(tmp_path).items():
         for parameter in inspect.signature(signature).parameters.values():
@@ -230,7 +230,7 @@ def test_callbacks_are_a_list_of_functions(callbacks: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["a\0b", "a\ud800b", Path("a\0b")])
-def test_paths_contain_what_names_of_files_can_contain(path: Any) -> None:
+def test_invalid_characters_in_paths_are_errors(path: Any) -> None:
     for name, call in {
         "path": BIASES.save,
         "journal": lambda path: hs.tune(hs.ItemBias(), DATA, {"regularization": [1.0]}, split=1, journal=path),
@@ -261,20 +261,20 @@ OF_THREADS: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("threads", ["2", 0, -1, 1.5, True, [1], 10**9])
 @pytest.mark.parametrize("door", OF_THREADS)
-def test_threads_are_checked_wherever_they_enter(door: str, threads: Any) -> None:
+def test_threads_are_checked_by_all_functions(door: str, threads: Any) -> None:
     with pytest.raises(ParameterError, match=r"threads=.*: give an integer from 1 to 65,536, or None for all cores"):
         OF_THREADS[door](threads)
 
 
 @pytest.mark.parametrize("metrics", [None, [len], len, 3, [], ["ndcg", None], b"ndcg", {"ndcg": 1}])
-def test_metrics_are_names(metrics: Any) -> None:
+def test_metrics_must_be_names(metrics: Any) -> None:
     for call in (hs.evaluate, hs.evaluate_stream):
         with pytest.raises(ParameterError, match=r"metrics=.*: give the name of a metric, such as 'ndcg', or a list"):
             call(ALS, EVENT, metrics)
 
 
 @pytest.mark.parametrize("n", [None, "10", 0, 1.5, True, [], [10, None], 10**30, np.array(2)])
-def test_cutoffs_are_integers(n: Any) -> None:
+def test_cutoffs_must_be_integers(n: Any) -> None:
     with pytest.raises(ParameterError, match=r"n=.*: give (an integer|at least one cutoff)"):
         hs.evaluate(ALS, DATA, "ndcg", n, exclude_seen=False)
 
@@ -298,12 +298,12 @@ def test_cutoffs_are_integers(n: Any) -> None:
         ("cmfrec_explicit", {"lambda_": [1.0, 1.0]}, r"lambda_=\[1.0, 1.0\]: give one number, or six"),
     ],
 )
-def test_presets_name_the_weight_that_is_wrong(preset: str, arguments: dict[str, Any], culprit: str) -> None:
+def test_presets_name_the_invalid_weight(preset: str, arguments: dict[str, Any], culprit: str) -> None:
     with pytest.raises(ParameterError, match=culprit):
         getattr(hs.presets, preset)(**arguments)
 
 
-def test_overflows_are_named() -> None:
+def test_overflows_are_errors() -> None:
     with pytest.raises(ParameterError, match=r"exponent=1e\+30 makes λ of some rows infinite"):
         hs.ALS(regularization=hs.Regularization(exponent=1e30)).fit(DATA)
     with pytest.raises(ParameterError, match=r"exponent=1e\+30 makes the weights of popular items infinite"):
@@ -311,7 +311,7 @@ def test_overflows_are_named() -> None:
 
 
 class TestWarningsOfInterruptedFits:
-    """They point at the caller's line, once, whatever way leads to the fit."""
+    """They are issued once, for the line of the caller."""
 
     MODELS: ClassVar[dict[str, Any]] = {
         "ALS": hs.ALS(rank=1, iterations=9, random_state=0),

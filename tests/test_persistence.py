@@ -30,7 +30,7 @@ from stored import MODELS, SOME, TITLED, assert_same, fitted, same_array, same_i
 
 class TestRoundTrip:
     @pytest.mark.parametrize("name", MODELS)
-    def test_is_equal_to_the_bit(self, tmp_path: Path, name: str) -> None:
+    def test_is_bitwise_equal(self, tmp_path: Path, name: str) -> None:
         model = fitted(name)
         loaded = saved(model, tmp_path / "model.halfstep")
         assert_same(model, loaded)
@@ -85,12 +85,12 @@ class TestRoundTrip:
         )
         assert_same(hs.GlobalMean().fit(data), saved(hs.GlobalMean().fit(data), tmp_path / "model"))
 
-    def test_of_vocabularies_with_ids_that_nobody_has(self, tmp_path: Path) -> None:
+    def test_of_vocabularies_with_unused_ids(self, tmp_path: Path) -> None:
         data = hs.split_leave_last_out(SOME)[0]
         assert_same(hs.ItemBias().fit(data), saved(hs.ItemBias().fit(data), tmp_path / "model"))
 
     @pytest.mark.usefixtures("titles")
-    def test_of_the_real_thing(self, tmp_path: Path) -> None:
+    def test_of_movielens_100k(self, tmp_path: Path) -> None:
         data = hs.datasets.movielens_100k()
         model = hs.ALS(hs.Explicit(biases=True), rank=8, iterations=2, random_state=0).fit(data)
         loaded = saved(model, tmp_path / "model")
@@ -112,7 +112,7 @@ class TestRoundTrip:
             with pytest.raises(ValueError, match="read-only"):
                 array[0] = 1.0
 
-    def test_loading_takes_no_memory_of_the_factors_size(self, tmp_path: Path) -> None:
+    def test_loading_does_not_copy_factors(self, tmp_path: Path) -> None:
         hs.persistence.from_arrays(np.ones((2000, 500)), np.ones((2, 500))).save(tmp_path / "model")
         tracemalloc.start()
         loaded = hs.load(tmp_path / "model")
@@ -139,9 +139,9 @@ def later() -> Interactions:
     )
 
 
-class TestALoadedModelLearnsOn:
+class TestUpdatesOfLoadedModels:
     @pytest.mark.parametrize("name", ["als", "als-doubles", "als-weights"])
-    def test_by_folding_in_and_explains(self, tmp_path: Path, name: str) -> None:
+    def test_by_folding_in_and_explanations(self, tmp_path: Path, name: str) -> None:
         model = fitted(name)
         loaded = saved(model, tmp_path / "model")
         history = {"new": {"tea": 5.0, "łatte": 0.5}}
@@ -160,7 +160,7 @@ class TestALoadedModelLearnsOn:
             loaded.partial_fit(later())
 
     @pytest.mark.parametrize("name", ["als", "als-doubles"])
-    def test_from_new_interactions_and_its_file_stays(self, tmp_path: Path, name: str) -> None:
+    def test_from_new_interactions_without_changes_of_the_file(self, tmp_path: Path, name: str) -> None:
         model = fitted(name)
         loaded = saved(model, tmp_path / "model")
         before = (tmp_path / "model").read_bytes()
@@ -187,11 +187,11 @@ SCALARS = st.one_of(
     INSTANTS,
     st.timedeltas(),
 )
-TICKS = st.integers(-(2**50), 2**50)  # of NumPy's instants and spans, which will not be compared with tuples
+TICKS = st.integers(-(2**50), 2**50)  # of datetime64 and timedelta64, which cannot be compared with tuples
 NUMPY = st.builds(np.datetime64, TICKS, st.sampled_from(["s", "us", "D", "25s"])) | st.builds(
     np.timedelta64, TICKS, st.sampled_from(["s", "us", "D"])
 )
-INSIDE = SCALARS | st.booleans() | st.binary(max_size=8) | st.floats(allow_nan=False)  # of a tuple, where all stays
+INSIDE = SCALARS | st.booleans() | st.binary(max_size=8) | st.floats(allow_nan=False)  # in tuples
 IDS = SCALARS | st.recursive(
     INSIDE, lambda parts: st.lists(parts | st.none(), max_size=3).map(tuple), max_leaves=5
 ).filter(lambda item: isinstance(item, tuple))
@@ -224,16 +224,14 @@ class TestIds:
         [Fraction(1, 3), frozenset("a"), ("a", Fraction(1, 3)), 1j, 2**5000, np.longdouble(1) / 3],
         ids=lambda strange: type(strange).__name__,
     )
-    def test_that_cannot_be_stored_are_an_error_before_anything_is_written(
-        self, tmp_path: Path, strange: object
-    ) -> None:
+    def test_that_cannot_be_stored_are_an_error_before_writing(self, tmp_path: Path, strange: object) -> None:
         data = Interactions.from_arrays([0, 1], ["a", strange])
         culprit = strange[1] if isinstance(strange, tuple) else strange
         with pytest.raises(DataError, match=rf"in items is of type {type(culprit).__name__}.*: make ids integers"):
             hs.Popularity().fit(data).save(tmp_path / "model")
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_zone_that_has_a_name_is_an_error(self, tmp_path: Path) -> None:
+    def test_a_named_time_zone_is_an_error(self, tmp_path: Path) -> None:
         zoneinfo = pytest.importorskip("zoneinfo")
         try:
             there = zoneinfo.ZoneInfo("Europe/Bucharest")
@@ -257,7 +255,7 @@ class MyObjective(hs.Explicit):
     pass
 
 
-class TestWhatAFileCannotHold:
+class TestUnsupportedContents:
     @pytest.mark.parametrize(
         ("mine", "culprit"),
         [
@@ -272,7 +270,7 @@ class TestWhatAFileCannotHold:
             (MyObjective(), "objective was an object of the class .*MyObjective"),
         ],
     )
-    def test_predicts_but_says_what_is_missing_when_fitted(
+    def test_predicts_but_names_missing_parts_in_fit(
         self, tmp_path: Path, mine: objective.Objective, culprit: str
     ) -> None:
         model = hs.ALS(mine, rank=2, random_state=0).fit(SOME)
@@ -308,7 +306,7 @@ class TestWhatAFileCannotHold:
         loaded = saved(model, tmp_path / "model")
         assert loaded.random_state.normal(size=700).tolist() == generator.normal(size=700).tolist()
 
-    def test_a_class_of_ones_own(self, tmp_path: Path) -> None:
+    def test_a_custom_class(self, tmp_path: Path) -> None:
         class Mine(hs.ALS):
             pass
 
@@ -319,7 +317,7 @@ class TestWhatAFileCannotHold:
         with pytest.raises(NotFittedError, match="fit"):
             hs.ALS().save(tmp_path / "model")
 
-    def test_parameters_that_no_header_has_room_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_parameters_that_exceed_the_header(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(container, "LARGEST_HEADER", 10_000)
         start = np.full((3, 200), 0.123456789)
         fit = hs.ALS(rank=200, iterations=1, init=(start, start)).fit(SOME)
@@ -337,7 +335,7 @@ class TestWhatAFileCannotHold:
 
 
 def kinds_of(kind: type) -> set[type]:
-    """All public classes of the library that derive from one."""
+    """Return all public subclasses of a class."""
     below = set(kind.__subclasses__()).union(*map(kinds_of, kind.__subclasses__()))
     ours = {each for each in below if each.__module__.startswith("halfstep.")}
     return {each for each in ours if "__dataclass_params__" in vars(each)}  # others are bases
@@ -359,8 +357,8 @@ def test_every_objective_and_weight_of_the_library_can_be_stored() -> None:
     [hs.ALS(rank=1, threads=64), hs.BayesianALS(rank=1, iterations=3, burn_in=1, threads=64)],
     ids=["ALS", "BayesianALS"],
 )
-def test_threads_are_not_taken_from_a_file(tmp_path: Path, model: hs.ALS | hs.BayesianALS) -> None:
-    """A model of a machine of 64 cores is loaded where there are two, or the other way around."""
+def test_threads_are_not_stored(tmp_path: Path, model: hs.ALS | hs.BayesianALS) -> None:
+    """Models may be saved and loaded on machines with different numbers of cores."""
     assert saved(model.fit(SOME), tmp_path / "model").threads is None
     assert model.threads == 64
 
@@ -391,8 +389,8 @@ JSON = st.recursive(
 
 @pytest.mark.slow
 @given(st.lists(JSON, max_size=20))
-def test_entries_of_json_are_those_of_the_whole(entries: list[object]) -> None:
-    """Cut anywhere: between entries, inside one, and inside a number."""
+def test_chunked_json_has_the_same_entries(entries: list[object]) -> None:
+    """With chunks that end between entries, inside one, and inside a number."""
     texts = [json.dumps(entry, separators=(",", ":")) for entry in entries]
     longest = max(map(len, texts), default=0)
     text = f"[{','.join(texts)}]"
@@ -414,12 +412,12 @@ def test_numbers_of_json_may_be_cut_anywhere(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("text", ["", "[", "]", "{}", "[1", "1]", "[1 2]", "[1;2]", "[1,,2]", "[,]", "[1]2]", "[[1]"])
-def test_what_is_no_list_of_json_is_an_error(text: str) -> None:
+def test_invalid_lists_in_json_are_errors(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         list(faults.entries_of_json(text))
 
 
-def test_an_id_too_long_to_be_read_again_is_not_saved(tmp_path: Path) -> None:
+def test_an_id_that_is_too_long_to_be_loaded_is_not_saved(tmp_path: Path) -> None:
     data = Interactions.from_arrays([("a" * 2_000_000, 1), ("b", 2)], [1, 2], [1.0, 2.0])
     with pytest.raises(DataError, match="or too long, and cannot be stored"):
         hs.ItemBias().fit(data).save(tmp_path / "model")

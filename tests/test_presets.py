@@ -1,4 +1,4 @@
-"""Presets against the libraries that they translate: with the same items' factors, the same users' half-step.
+"""Presets compared with the libraries: with the same factors of items, the half-steps for users are equal.
 
 Of libraries that are not installed (the extra `bench` has those that can be), the formulas of `reference` stand in.
 """
@@ -28,7 +28,7 @@ every_seed = pytest.mark.parametrize("seed", SEEDS)
 
 
 def peer(name: str) -> ModuleType:
-    """Import a library, or skip the test; what it warns of when it is imported is its own affair."""
+    """Import a library without its warnings, or skip the test."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pytest.importorskip(name.partition(".")[0], reason=f"{name} is not installed: see the extra bench")
@@ -48,7 +48,7 @@ def table(seed: int, *, signs: bool = False) -> Table:
 
 
 def matrix(data: Table) -> sparse.csr_matrix:
-    """As peers take it: stored cells are observed ones."""
+    """Return a sparse matrix, in which stored cells are observed."""
     rows, columns = np.nonzero(data.observed)
     return sparse.csr_matrix((data.values[rows, columns], (rows, columns)), shape=data.observed.shape)
 
@@ -237,8 +237,8 @@ def test_google_ials(seed: int, weight: float, exponent: float) -> None:
 
 @every_seed
 @pytest.mark.parametrize(("w0", "alpha"), [(10.0, 0.75), (3.0, 0.0), (0.5, 1.0)])
-def test_eals_finds_nothing_to_improve(seed: int, w0: float, alpha: float) -> None:
-    """Its own rule improves one number at a time; at the minimum of a row, all of them stay."""
+def test_eals_updates_change_nothing_at_the_minimum(seed: int, w0: float, alpha: float) -> None:
+    """Its rule updates one number at a time, and changes none at the minimum of a row."""
     data = table(seed)
     Q, P, new_Q = both_half_steps(hs.presets.eals(RANK, reg=0.02, w0=w0, alpha=alpha), data, seed)
     shares = np.array([count**alpha if count else 0.0 for count in data.item_counts])
@@ -279,13 +279,13 @@ def test_hu_is_ials_up_to_scale(seed: int, alpha: float) -> None:
 PRESETS = [name for name, _ in inspect.getmembers(hs.presets, inspect.isfunction) if name in hs.presets.__all__]
 
 
-def test_all_presets_are_tested_here() -> None:
+def test_all_presets_are_tested() -> None:
     pinned = {"implicit", "spark", "ials", "eals", "wals", "cmfrec", "lenskit"}
     assert set(PRESETS) == pinned | {"irspack", "cmfrec_explicit"}
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_what_is_ours_is_passed_on(name: str) -> None:
+def test_parameters_of_als_are_passed_on(name: str) -> None:
     model = getattr(hs.presets, name)(*[3] * (name == "wals"), random_state=7)
     assert isinstance(model, hs.ALS)
     assert model.random_state == 7
@@ -294,7 +294,7 @@ def test_what_is_ours_is_passed_on(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")
 @pytest.mark.parametrize("name", PRESETS)
-def test_files_keep_all_of_it(name: str, tmp_path: Path) -> None:
+def test_presets_round_trip_through_files(name: str, tmp_path: Path) -> None:
     model = replace(getattr(hs.presets, name)(*[3] * (name == "wals"), random_state=7), rank=3, iterations=2)
     data = table(0).interactions
     model.fit(data).save(tmp_path / "model")
@@ -314,7 +314,7 @@ def test_files_keep_all_of_it(name: str, tmp_path: Path) -> None:
         ("cmfrec_explicit", "cmfrec", "CMF"),
     ],
 )
-def test_defaults_are_the_peers(preset: str, room: str, name: str) -> None:
+def test_defaults_are_those_of_the_library(preset: str, room: str, name: str) -> None:
     theirs = inspect.signature(getattr(peer(room), name)).parameters
     ours = inspect.signature(getattr(hs.presets, preset)).parameters.values()
     translated = {each.name: each.default for each in ours if each.kind is each.POSITIONAL_OR_KEYWORD}
@@ -338,6 +338,6 @@ def test_defaults_are_the_peers(preset: str, room: str, name: str) -> None:
         (lambda: hs.presets.spark(rank=0), "rank=0: give an integer of at least 1"),
     ],
 )
-def test_what_cannot_be_translated(call: Any, message: str) -> None:
+def test_untranslatable_parameters_are_errors(call: Any, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         call()

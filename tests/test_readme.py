@@ -1,4 +1,4 @@
-"""What the README shows runs, and prints what it says."""
+"""The examples of the README and of the docs run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 @pytest.fixture
 def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be in a copy of the folder of examples."""
+    """Change to a copy of the folder of examples."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path / "examples")
 
@@ -46,7 +46,7 @@ def test_the_second_example_runs() -> None:
     assert "Iron Orchard" not in model.recommend("listener-152").item_ids[0]
 
 
-def test_the_example_of_the_sampler_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bayesian_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(EXAMPLES[2], "README.md", "exec"), {})
     found = re.fullmatch(r"RMSE (\d\.\d{3}), coverage of 90% intervals (\d\.\d+)\n", capsys.readouterr().out)
     assert found is not None
@@ -54,7 +54,7 @@ def test_the_example_of_the_sampler_runs(capsys: pytest.CaptureFixture[str]) -> 
     assert 0.86 < float(found[2]) < 0.94
 
 
-def test_the_example_of_the_page_on_tuning_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_of_tuning_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tuning.md").read_text("utf-8"), flags=re.DOTALL)
     exec(compile(example, "tuning.md", "exec"), {})
     found = re.search(r"tuned +(\d\.\d{4})", capsys.readouterr().out)
@@ -62,7 +62,7 @@ def test_the_example_of_the_page_on_tuning_runs(capsys: pytest.CaptureFixture[st
     assert float(found[1]) < 0.955
 
 
-def test_the_examples_of_the_page_on_sampling_run() -> None:
+def test_the_examples_of_the_bayesian_page_run() -> None:
     names: dict[str, object] = {}
     for example in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "bayesian.md").read_text("utf-8"), re.DOTALL):
         exec(compile(example, "bayesian.md", "exec"), names)
@@ -73,7 +73,7 @@ def test_the_examples_of_the_page_on_sampling_run() -> None:
     assert 2000 not in train.items
 
 
-def test_the_examples_of_the_page_on_evaluation_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples_of_evaluation_run(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
     page = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
     for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
@@ -84,7 +84,7 @@ def test_the_examples_of_the_page_on_evaluation_run(capsys: pytest.CaptureFixtur
     assert "attainable_recall@50" in strong
 
 
-def test_the_page_on_evaluation_names_all_metrics_and_splits() -> None:
+def test_all_metrics_and_splits_are_documented() -> None:
     page = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
     assert set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)) == set(PER_LIST)
     for call in re.findall(r"`((?:split_|k_)\w+)\(", page):
@@ -92,14 +92,14 @@ def test_the_page_on_evaluation_names_all_metrics_and_splits() -> None:
     assert {name for name in hs.__all__ if name.startswith("split_")} <= set(re.findall(r"\w+", page))
 
 
-def test_the_settings_in_the_table_can_be_made() -> None:
+def test_settings_in_the_table_are_valid() -> None:
     cells = re.findall(r"^\|[^|]+\| `(hs\.[^`]+)`", README, flags=re.MULTILINE)
     assert len(cells) == 9
     for cell in cells:
         eval(cell, {"hs": hs, "w0": 0.1, "rows": 1.0, "columns": 1.0, "a": 0.3})
 
 
-def test_the_presets_that_are_named_are_there() -> None:
+def test_documented_presets_exist() -> None:
     paragraph = README.split("**Coming from another library.**")[1].split("**scikit-learn")[0]
     for call in re.findall(r"`(hs\.presets\.[^`]+\))`", paragraph):
         assert isinstance(eval(call, {"hs": hs}), hs.ALS)
@@ -108,7 +108,7 @@ def test_the_presets_that_are_named_are_there() -> None:
         assert callable(getattr(hs.presets, name))
 
 
-def test_the_example_is_what_its_maker_makes(tmp_path: Path) -> None:
+def test_the_example_data_is_reproducible(tmp_path: Path) -> None:
     shutil.copy(ROOT / "examples" / "make_plays.py", tmp_path)
     exec(
         compile((tmp_path / "make_plays.py").read_text(encoding="utf-8"), "make_plays.py", "exec"),

@@ -1,4 +1,4 @@
-"""The commands that the README and the docs show print what they show."""
+"""Commands in the README and the docs print the output that is shown."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_readme_has_transcripts() -> None:
     assert "README.md" in [path.name for path in PAGES]
 
 
-def test_every_command_is_shown() -> None:
+def test_every_command_is_documented() -> None:
     page = (transcripts.ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     shown = {
         step.command.split()[1]
@@ -47,8 +47,8 @@ def test_every_command_is_shown() -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_commands_print_what_is_shown(path: Path) -> None:
-    """Run ``make transcripts`` where a change of the output is intended."""
+def test_commands_print_the_documented_output(path: Path) -> None:
+    """Run ``make transcripts`` after an intended change."""
     with in_examples():
         for block in blocks_of(path.read_text(encoding="utf-8")):
             for step in steps_of(block[0]):
@@ -60,7 +60,7 @@ def test_pages_are_rewritten() -> None:
     assert "something else" not in page
     assert "; saved to m.halfstep\n$ head -n 1 plays.csv\ntime,listener,artist,plays\n```\n" in page
     assert page.startswith(PAGE[: PAGE.index("something else")])
-    assert rewritten(page) == page  # whatever time the fit takes
+    assert rewritten(page) == page  # times are ignored
 
 
 def test_figures_of_the_machine_are_not_compared() -> None:

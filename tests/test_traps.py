@@ -1,4 +1,4 @@
-"""Traps that others fell into, one test each; where a whole file of tests is about one, it is named."""
+"""Common mistakes of recommender libraries, with one test each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def model(ratings: hs.Interactions) -> hs.ALS:
     return hs.ALS(hs.Implicit(), rank=8, iterations=3, random_state=0).fit(ratings)
 
 
-def test_precision_does_not_rise_with_the_length_of_a_list_whose_hits_are_on_top() -> None:
+def test_precision_decreases_with_the_cutoff_after_the_last_hit() -> None:
     values = [hs.metrics.precision([[1, 2, 3, 4, 5, 6]], [[1, 2]], n) for n in range(2, 7)]
     assert values == sorted(values, reverse=True)
     assert values[0] == 1.0
@@ -34,7 +34,7 @@ def test_precision_does_not_rise_with_the_length_of_a_list_whose_hits_are_on_top
 @pytest.mark.parametrize(
     "metric", ["precision", "recall", "hit_rate", "ndcg", "average_precision", "reciprocal_rank"]
 )
-def test_no_metric_exceeds_one_beyond_the_catalogue(metric: str) -> None:
+def test_metrics_do_not_exceed_one_for_cutoffs_above_the_catalog(metric: str) -> None:
     assert 0 < getattr(hs.metrics, metric)([["a", "b"]], [["a", "b"]], 1000) <= 1
 
 
@@ -52,7 +52,7 @@ def test_short_lists_are_not_padded_with_seen_items(model: hs.ALS, ratings: hs.I
     assert np.nanmin(lists.scores) > -100
 
 
-def test_a_split_minds_its_seed(ratings: hs.Interactions) -> None:
+def test_a_split_depends_on_its_seed(ratings: hs.Interactions) -> None:
     def test_side(seed: int) -> np.ndarray:
         return hs.split_random(ratings, random_state=seed)[1].timestamps
 
@@ -60,7 +60,7 @@ def test_a_split_minds_its_seed(ratings: hs.Interactions) -> None:
     assert not np.array_equal(test_side(1), test_side(2))
 
 
-def test_a_refit_on_a_larger_matrix_uses_nothing_old(ratings: hs.Interactions) -> None:
+def test_a_refit_does_not_depend_on_the_last_fit(ratings: hs.Interactions) -> None:
     again = hs.ALS(hs.Implicit(), rank=4, iterations=2, random_state=3).fit(ratings.subset(np.arange(5000)))
     again.fit(ratings)
     fresh = hs.ALS(hs.Implicit(), rank=4, iterations=2, random_state=3).fit(ratings)
@@ -79,7 +79,7 @@ def test_seeds_of_any_kind_fit_and_are_saved(seed: object, ratings: hs.Interacti
         hs.ALS(random_state=np.random.RandomState(7))
 
 
-def test_a_matrix_of_items_by_users_is_noticed_where_it_can_be(model: hs.ALS, ratings: hs.Interactions) -> None:
+def test_a_transposed_matrix_is_detected_after_the_fit(model: hs.ALS, ratings: hs.Interactions) -> None:
     """`fit` cannot detect it; later calls see shapes that do not match, or ids of another type."""
     rows = hs.ALS(hs.Implicit(), rank=2, iterations=1, random_state=0).fit(ratings.to_sparse())
     history = ratings.to_sparse()[:3]
@@ -87,10 +87,10 @@ def test_a_matrix_of_items_by_users_is_noticed_where_it_can_be(model: hs.ALS, ra
     with pytest.raises(DataError, match="3 columns, and the model has 1,682 items: rows are users"):
         rows.fold_in(sparse.csr_array(history.T))
     with pytest.raises(DataError, match="item id '172' is a string, but the known item ids are integers such as 1"):
-        model.fold_in({"eve": ["50", "172"]})  # strings, where the model's ids are integers
+        model.fold_in({"eve": ["50", "172"]})  # the ids of the model are integers
 
 
-def test_empty_rows_give_no_nan() -> None:
+def test_empty_rows_have_no_nan() -> None:
     matrix = sparse.csr_array(([1.0, 2.0], ([0, 2], [1, 1])), shape=(4, 3))
     for objective in (hs.Implicit(), hs.Explicit(biases=True), hs.Explicit(missing_weight=0.5, biases=False)):
         model = hs.ALS(objective, rank=2, random_state=0).fit(matrix)
@@ -109,18 +109,18 @@ def test_fold_in_scales_the_regularization(ratings: hs.Interactions) -> None:
 @pytest.mark.parametrize(
     "weight", [hs.weights.linear_popularity(w0=0.1, wk=1), hs.weights.power_popularity(w0=1, e=0.1)], ids=str
 )
-def test_unseen_items_have_no_weight(weight: hs.weights.linear_popularity) -> None:
+def test_cold_start_items_have_no_weight(weight: hs.weights.linear_popularity) -> None:
     assert weight.of_items(np.array([0, 3]))[0] == 0
 
 
-def test_scoring_never_holds_users_times_items() -> None:
+def test_scoring_does_not_allocate_users_times_items() -> None:
     """30,000 × 30,000 scores would be 3.6 GB."""
     n, k = 30_000, 2
     rng = np.random.default_rng(0)
     model = hs.persistence.from_arrays(
         rng.normal(size=(n, k)).astype(np.float32), rng.normal(size=(n, k)).astype(np.float32)
     )
-    model.recommend([1], exclude_seen=False)  # compiled before memory is watched
+    model.recommend([1], exclude_seen=False)  # compiles
     tracemalloc.start()
     model.recommend(np.arange(3000), n=3, exclude_seen=False)
     peak = tracemalloc.get_traced_memory()[1]
@@ -128,8 +128,8 @@ def test_scoring_never_holds_users_times_items() -> None:
     assert peak < 8 << 20
 
 
-def test_blas_has_its_threads_back(ratings: hs.Interactions) -> None:
-    """And one thread while halfstep's own are at work: see ``test_cpu.py``."""
+def test_threads_of_blas_are_restored(ratings: hs.Interactions) -> None:
+    """See ``test_cpu.py`` for one thread during half-steps."""
 
     def blas() -> list[int]:
         return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
@@ -148,8 +148,8 @@ def test_users_without_test_items_do_not_count(model: hs.ALS, ratings: hs.Intera
     assert hs.metrics.hit_rate([[1], [2]], [[1], []], 1) == 1.0
 
 
-def test_what_is_scored_is_not_learnt_before(ratings: hs.Interactions, model: hs.ALS) -> None:
-    """In a stream the model that is asked has not seen the event, nor any later one."""
+def test_events_are_scored_before_updates(ratings: hs.Interactions, model: hs.ALS) -> None:
+    """In a stream, the model has not been updated with the event or later ones."""
     asked = []
 
     class Watched(hs.ALS):

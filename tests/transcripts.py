@@ -1,7 +1,7 @@
-"""The commands that the README and the docs show, each with its output.
+"""Commands in the README and the docs, with their output.
 
-``make transcripts`` runs all of them and rewrites what they print. On a page, everything after ``$ cd examples`` is
-run, in a copy of that folder; code blocks before are not.
+``make transcripts`` runs them and rewrites the output. On a page, code blocks after ``$ cd examples`` are run in a
+copy of that folder.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ VARYING = {
     re.compile(r"\d+(\.\d+)? s\b"): "0.0 s",
     re.compile(r"\d+\.\d kB\b"): "0.0 kB",
     re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"): "2026-01-01 00:00:00 UTC",
-}  # what differs from run to run, and what stands for it in comparisons
+}  # parts that differ between runs, and their replacements in comparisons
 FIRST_CELL = re.compile(r"^[│┃] *(.*?) *[│┃]", flags=re.MULTILINE)
-OPTIONAL_CELLS = ("BLAS",)  # which not every machine has
+OPTIONAL_CELLS = ("BLAS",)  # not on all machines
 PATH_CELL = re.compile(r"^│ (/\S+ *) │", flags=re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command with the output that a page shows for it."""
+    """A command with its output on a page."""
 
     command: str
     shown: str
 
     @property
     def depends_on_machine(self) -> bool:
-        """Whether all figures depend on the machine, so that only the names of the rows are compared."""
+        """Whether figures depend on the machine, so that only names of rows are compared."""
         return self.command.startswith("halfstep doctor")
 
 
@@ -62,13 +62,13 @@ def steps_of(block: str) -> list[Step]:
 
 
 def blocks_of(text: str) -> Iterator[re.Match[str]]:
-    """Find the code blocks of a page whose commands are run."""
+    """Find the code blocks of a page that are run."""
     start = text.find(BEGINNING)
     return (block for block in BLOCK.finditer(text) if start >= 0 and block.start() >= start)
 
 
 def run(command: str) -> str:
-    """Run a command in the current folder; return what it prints, in order."""
+    """Run a command in the current folder, and return its output."""
     words = shlex.split(command)
     if words[0] == "cd":
         return ""
@@ -97,7 +97,7 @@ def run(command: str) -> str:
 
 
 def comparable(step: Step, printed: str) -> str:
-    """Return an output without what differs from run to run, or from machine to machine."""
+    """Return an output without parts that differ between runs or machines."""
     if step.depends_on_machine:
         return "\n".join(dict.fromkeys(cell for cell in FIRST_CELL.findall(printed) if cell not in OPTIONAL_CELLS))
     for varying, constant in VARYING.items():
@@ -107,7 +107,7 @@ def comparable(step: Step, printed: str) -> str:
 
 @contextlib.contextmanager
 def in_examples() -> Iterator[None]:
-    """Be in a copy of the folder of examples."""
+    """Change to a copy of the folder of examples."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "examples"
         shutil.copytree(ROOT / "examples", copy)
@@ -116,7 +116,7 @@ def in_examples() -> Iterator[None]:
 
 
 def rewritten(text: str) -> str:
-    """Return a page with what its commands print now; unchanged where only times differ."""
+    """Return a page with the current output; unchanged if only times differ."""
 
     def rewrite(block: re.Match[str]) -> str:
         written = []

@@ -52,7 +52,7 @@ ODD_IDS = [
 
 
 def save(path: Path, items: list[str], titles: dict[str, str] | None = None) -> Path:
-    """Save a model in which the user "new" has nothing, and the user "all" has every item."""
+    """Save a model in which the user "new" has no items, and the user "all" has all."""
     users = ["all"] * len(items) + ["new"]
     data = replace(hs.Interactions.from_arrays(users, [*items, items[0]]), item_titles=titles)
     hs.Popularity().fit(data).save(path)
@@ -83,19 +83,19 @@ def odd_model(tmp_path: Path) -> Path:
         ("naïve 東京 שלום 👩\u200d👧 می\u200cخواهم a\u00a0b", "naïve 東京 שלום 👩\u200d👧 می\u200cخواهم a\u00a0b"),
     ],
 )
-def test_printable_escapes_what_a_terminal_would_obey(text: str, shown: str) -> None:
+def test_printable_escapes_control_characters(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
 @pytest.mark.parametrize("item", ODD_IDS, ids=ascii)
-def test_lists_show_every_id_whole_and_on_one_line(shell: Shell, tmp_path: Path, item: str) -> None:
+def test_lists_show_complete_ids_on_one_line(shell: Shell, tmp_path: Path, item: str) -> None:
     model = save(tmp_path / "m", ["first", item])
     for out, _ in (shell("recommend", model, "new"), shell("similar", fitted(tmp_path / "als", item), "first")):
         cells = [line.split("│")[2].strip() for line in out.splitlines() if line.startswith("│")]
         assert cells == [printable(item)]
 
 
-def test_queries_are_shown_safely(shell: Shell, odd_model: Path, tmp_path: Path) -> None:
+def test_queries_are_escaped(shell: Shell, odd_model: Path, tmp_path: Path) -> None:
     out, err = shell("recommend", odd_model, ESCAPES, "-n", 1)
     assert r"for user \x1b[31mred\x07" in out
     assert "\x1b" not in out + err
@@ -105,14 +105,14 @@ def test_queries_are_shown_safely(shell: Shell, odd_model: Path, tmp_path: Path)
     assert "\x1b" not in err
 
 
-def test_errors_show_paths_safely(shell: Shell, tmp_path: Path) -> None:
+def test_paths_in_errors_are_escaped(shell: Shell, tmp_path: Path) -> None:
     _, err = shell("fit", tmp_path / "no\x1b[2J\u202e.csv", fails=1)
     assert "\x1b" not in err
     assert "\u202e" not in err
 
 
 @pytest.mark.slow
-def test_a_narrow_terminal_breaks_ids_and_does_not_cut_them(odd_model: Path) -> None:
+def test_a_narrow_terminal_wraps_ids(odd_model: Path) -> None:
     pty = pytest.importorskip("pty")
     if not hasattr(os, "openpty"):
         pytest.skip("there are no pseudo-terminals here")
@@ -129,7 +129,7 @@ def test_a_narrow_terminal_breaks_ids_and_does_not_cut_them(odd_model: Path) -> 
     try:
         while chunk := os.read(ours, 1 << 16):
             shown += chunk
-    except OSError:  # how Linux says that the other end is closed
+    except OSError:  # Linux raises an error if the other end is closed
         pass
     os.close(ours)
     process.communicate()
@@ -159,7 +159,7 @@ def test_a_file_of_lists_has_as_many_rows_as_were_written(
 
 @pytest.mark.parametrize("user", ["c\rd", "\r", "e\r\nf", "a\nb", "g\r"], ids=ascii)
 @pytest.mark.parametrize("suffix", ["csv", "tsv"])
-def test_a_line_break_in_an_id_ends_no_row(shell: Shell, tmp_path: Path, suffix: str, user: str) -> None:
+def test_line_breaks_in_ids_are_quoted(shell: Shell, tmp_path: Path, suffix: str, user: str) -> None:
     hs.Popularity().fit(hs.Interactions.from_arrays([user, "x", "x"], ["i", "i", "j"])).save(tmp_path / "m")
     shell("recommend", tmp_path / "m", "-o", tmp_path / f"all.{suffix}", "-n", 1)
     with (tmp_path / f"all.{suffix}").open(newline="") as file:
@@ -167,7 +167,7 @@ def test_a_line_break_in_an_id_ends_no_row(shell: Shell, tmp_path: Path, suffix:
     assert [(row["user"], row["item"]) for row in rows] == [(user, "j")]
 
 
-def test_our_reader_reads_back_what_was_written(shell: Shell, odd_model: Path, tmp_path: Path) -> None:
+def test_written_lists_can_be_read(shell: Shell, odd_model: Path, tmp_path: Path) -> None:
     shell("recommend", odd_model, "-o", tmp_path / "all.csv", "-n", 100, "--include-seen")
     data = hs.read_interactions(tmp_path / "all.csv", value="score", newlines_in_values=True)
     assert set(data.items.ids.tolist()) == set(ODD_IDS)
@@ -185,14 +185,14 @@ def test_formulas_are_escaped_on_request(shell: Shell, tmp_path: Path, suffix: s
         assert {row["item"] for row in rows} == {expected}
 
 
-def test_negative_numbers_are_no_formulas(shell: Shell, tmp_path: Path) -> None:
+def test_negative_numbers_are_not_escaped(shell: Shell, tmp_path: Path) -> None:
     hs.Popularity().fit(hs.Interactions.from_arrays([-1, -1], [-7, 8])).save(tmp_path / "m")
     shell("recommend", tmp_path / "m", "-o", tmp_path / "all.csv", "--include-seen", "--escape-formulas")
     assert {row.split(",")[1] for row in (tmp_path / "all.csv").read_text().splitlines()[1:]} == {"-7", "8"}
 
 
 @pytest.mark.parametrize("name", ["all.csv", "all.parquet"])
-def test_ids_that_are_not_unicode_are_refused_in_one_line(shell: Shell, tmp_path: Path, name: str) -> None:
+def test_ids_that_are_not_unicode_are_an_error_of_one_line(shell: Shell, tmp_path: Path, name: str) -> None:
     model = save(tmp_path / "m", ["a", "\ud800"])
     _, err = shell("recommend", model, "-o", tmp_path / name, "--include-seen", fails=1)
     assert "is not valid Unicode" in err
@@ -223,7 +223,7 @@ def test_titles_are_written_beside_ids(shell: Shell, tmp_path: Path, suffix: str
         assert "'=Night" in path.read_text()
 
 
-def test_tables_in_python_show_titles_safely() -> None:
+def test_titles_in_tables_are_escaped() -> None:
     titles = {"tea": f"{ESCAPES}\n{OVERRIDE}"}
     data = hs.Interactions.from_arrays(["a", "a", "b"], ["tea", "rum", "rum"], [5.0, 3.0, 4.0])
     data = replace(data, item_titles=titles)
@@ -235,7 +235,7 @@ def test_tables_in_python_show_titles_safely() -> None:
     assert len(shown[0].splitlines()) == 2
 
 
-def test_tables_in_python_show_ids_of_any_class_safely() -> None:
+def test_ids_of_any_class_in_tables_are_escaped() -> None:
     class Id:
         def __repr__(self) -> str:
             return f"<{ESCAPES}>"
@@ -245,7 +245,7 @@ def test_tables_in_python_show_ids_of_any_class_safely() -> None:
 
 
 @pytest.mark.slow
-def test_a_stream_that_lacks_a_character_shows_its_code(odd_model: Path) -> None:
+def test_characters_that_a_stream_cannot_encode_are_escaped(odd_model: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from halfstep.cli import main; main()", "recommend", odd_model, "東", "-n", "1"],
         capture_output=True,

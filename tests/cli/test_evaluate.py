@@ -16,7 +16,7 @@ from shell import Shell
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of ratings and one of clicks, and what came after, with a user and an item that are new."""
+    """Models of ratings and of clicks, and later interactions, with a new user and a new item."""
     path = tmp_path_factory.mktemp("daily")
     train, test = hs.split_by_time(hs.datasets.movielens_100k(), 0.1)
     hs.ALS(hs.Explicit(), rank=2, iterations=2, random_state=0).fit(train).save(path / "ratings.halfstep")
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def check(shell: Shell, folder: Path, tmp_path: Path) -> Any:
-    """Run the check of a model; return what it prints, and the lines of the history."""
+    """Run the check of a model; return the output and the lines of the history."""
 
     def run(model: str, *options: object, fails: int = 0) -> tuple[str, str, list[Any]]:
         history = tmp_path / "metrics.jsonl"
@@ -47,7 +47,7 @@ def report_on(folder: Path, model: str, *metrics: str) -> hs.Evaluation:
 
 
 @pytest.mark.slow
-def test_every_run_is_a_line(check: Any, folder: Path) -> None:
+def test_every_run_appends_a_line(check: Any, folder: Path) -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     out, _, (line,) = check("clicks.halfstep", "--metrics", "ndcg@10,coverage@20", "--json")
     told = json.loads(out)
@@ -63,7 +63,7 @@ def test_every_run_is_a_line(check: Any, folder: Path) -> None:
     assert len(check("clicks.halfstep")[2]) == 2
 
 
-def test_the_report_says_what_is_unknown_and_how_the_lists_are(check: Any) -> None:
+def test_report_has_cold_start_proportions_and_list_metrics(check: Any) -> None:
     out, _, (line,) = check("ratings.halfstep")
     assert f"Without training data: {100 * line['unknown_users']:.1f}% of the users" in out
     labels = ["rmse", "mae", "ndcg@10", "recall@10", "hit_rate@10", "coverage@10", "novelty@10"]
@@ -82,7 +82,7 @@ def test_a_metric_below_its_limit_fails(check: Any, folder: Path) -> None:
     _, err, found = check("clicks.halfstep", *limits, fails=1)
     assert err.splitlines()[-1].startswith("halfstep: ndcg@10 of ALS is ")
     assert "of --fail-under; recall@5 of ALS is " in err
-    assert len(found) == 2  # the line is written all the same
+    assert len(found) == 2  # the line is also written
     check("clicks.halfstep", "--fail-under", f"ndcg={value!r}", "--fail-under", "recall@5=0")
 
 
@@ -93,20 +93,20 @@ def test_a_metric_above_its_limit_fails(check: Any) -> None:
     check("ratings.halfstep", "--fail-above", f"rmse={rmse!r}", "--fail-above", "coverage@10=1")
 
 
-def test_a_metric_without_meaning_fails(check: Any) -> None:
+def test_an_undefined_metric_with_a_limit_fails(check: Any) -> None:
     _, err, _ = check("clicks.halfstep", "--fail-above", "rmse=1", fails=1)
     message = "halfstep: rmse is not defined for ALS, so --fail-above cannot be checked"
     assert err.splitlines()[-1] == message
 
 
-def test_without_a_model_the_history_names_the_parameters(shell: Shell, folder: Path, tmp_path: Path) -> None:
+def test_history_without_a_model_has_the_parameters(shell: Shell, folder: Path, tmp_path: Path) -> None:
     history = tmp_path / "h.jsonl"
     shell("evaluate", folder / "test.csv", "--rank", 2, "--iterations", 1, "--history", history, "--split", "random")
     line = json.loads(history.read_text())
     assert line["model"] == "ALS(rank=2, iterations=1, random_state=0)"
 
 
-def test_the_cutoff_has_an_effect_if_a_limit_needs_it(check: Any) -> None:
+def test_cutoff_is_allowed_if_a_limit_requires_it(check: Any) -> None:
     options = ["--metrics", "ndcg@3", "-n", 7]
     _, _, (line,) = check("clicks.halfstep", *options, "--fail-under", "recall=0")
     assert list(line["metrics"]) == ["ndcg@3", "recall@7"]

@@ -1,4 +1,4 @@
-"""How commands end: exit codes, interruptions, signals, and output that cannot be written."""
+"""Exit codes, interruptions, signals, and output that cannot be written."""
 
 from __future__ import annotations
 
@@ -55,8 +55,10 @@ def interrupted_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_what_is_said_about_a_model_is_no_part_of_it(shell: Shell, plays: Path, options: list[str]) -> None:
-    """As it would be where the model goes to /dev/stdout."""
+def test_messages_do_not_become_part_of_a_model_on_standard_output(
+    shell: Shell, plays: Path, options: list[str]
+) -> None:
+    """With a model that is written to /dev/stdout."""
     pipe = plays.parent / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
@@ -69,7 +71,7 @@ def test_what_is_said_about_a_model_is_no_part_of_it(shell: Shell, plays: Path, 
 
 
 @pytest.mark.usefixtures("interrupted_fits")
-def test_an_interrupted_fit_leaves_the_old_model(shell: Shell, plays: Path, model: Path) -> None:
+def test_an_interrupted_fit_does_not_replace_the_model(shell: Shell, plays: Path, model: Path) -> None:
     before = model.read_bytes()
     out, err = shell("fit", plays, "-o", model, fails=130)
     assert out == ""
@@ -82,7 +84,9 @@ def test_an_interrupted_fit_leaves_the_old_model(shell: Shell, plays: Path, mode
 
 @pytest.mark.usefixtures("interrupted_fits")
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_an_interrupted_fit_is_kept_on_request(shell: Shell, plays: Path, model: Path, options: list[str]) -> None:
+def test_an_interrupted_fit_is_saved_with_keep_interrupted(
+    shell: Shell, plays: Path, model: Path, options: list[str]
+) -> None:
     out, err = shell("fit", plays, "-o", model, "--keep-interrupted", *options, fails=130)
     if options:
         assert len(json.loads(out)["history"]) == 1
@@ -98,7 +102,7 @@ def test_an_interrupted_evaluation_reports_nothing(shell: Shell, plays: Path, op
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_an_interrupted_search_saves_a_model_on_request_only(
+def test_an_interrupted_search_saves_a_model_only_with_keep_interrupted(
     shell: Shell, plays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
 ) -> None:
     tried = Run._tried
@@ -122,7 +126,7 @@ def test_a_search_whose_last_fit_is_interrupted_saves_nothing(
     journal = tmp_path / "trials.jsonl"
     options = ["--space", "rank=2,3", "--iterations", 2, "--journal", journal]
     shell("tune", plays, *options, "-o", tmp_path / "first")
-    interrupt_fits(monkeypatch)  # the trials are in the journal, so that only the fit to all data is left
+    interrupt_fits(monkeypatch)  # only the fit to all data, because the journal has all trials
     out, _ = shell("tune", plays, *options, "-o", tmp_path / "second", fails=130)
     assert out == ""
     assert not (tmp_path / "second").exists()
@@ -148,7 +152,7 @@ def test_a_signal_stops_a_fit_without_a_traceback(plays: Path, model: Path, name
     assert set(plays.parent.iterdir()) == files
 
 
-def test_an_interruption_while_modules_are_imported_is_one_line() -> None:
+def test_an_interruption_during_imports_is_one_line() -> None:
     code = """
 import signal, sys
 class Interrupting:
@@ -164,7 +168,7 @@ main()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
-def test_a_reader_that_stops_reading_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
     path = tmp_path / "model.halfstep"
     hs.Popularity().fit(hs.Interactions.from_arrays(["u"] * 5000 + ["v"], [*range(5000), 1])).save(path)
     with start("recommend", path, "v", "-n", 5000) as process:
@@ -200,7 +204,7 @@ def test_help_that_cannot_be_written_is_an_error_of_one_line(option: str) -> Non
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
-def test_notes_that_cannot_be_written_stop_nothing(plays: Path, model: Path) -> None:
+def test_notes_that_cannot_be_written_are_ignored(plays: Path, model: Path) -> None:
     arguments = [*COMMAND, "fit", str(plays), "-o", str(model), "--iterations", "1"]
     with FULL.open("w") as full:
         done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=full, text=True, check=False)
@@ -213,7 +217,7 @@ def test_notes_that_cannot_be_written_stop_nothing(plays: Path, model: Path) -> 
 def test_closed_streams_are_distinguished(model: Path) -> None:
     def run(redirection: str) -> subprocess.CompletedProcess[str]:
         line = f'exec "$@" {redirection}'
-        arguments = ["sh", "-c", line, "sh", *COMMAND, "recommend", str(model), "nobody", "--json"]
+        arguments = ["sh", "-c", line, "sh", *COMMAND, "recommend", str(model), "unknown", "--json"]
         return subprocess.run(arguments, capture_output=True, text=True, check=False)
 
     done = run(">&-")
@@ -221,7 +225,7 @@ def test_closed_streams_are_distinguished(model: Path) -> None:
     assert done.stderr == "halfstep: standard output is closed: redirect it to a file or to /dev/null\n"
     done = run("2>&-")
     assert done.returncode == 0
-    assert [row["user"] for row in json.loads(done.stdout)] == ["nobody"] * 3  # and no note among them
+    assert [row["user"] for row in json.loads(done.stdout)] == ["unknown"] * 3  # without notes
 
 
 def test_out_of_memory_is_one_line(shell: Shell, plays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +237,7 @@ def test_out_of_memory_is_one_line(shell: Shell, plays: Path, monkeypatch: pytes
     assert err.endswith("halfstep: out of memory: Unable to allocate 1 PiB\n")
 
 
-def test_help_states_the_exit_codes(shell: Shell) -> None:
+def test_help_lists_the_exit_codes(shell: Shell) -> None:
     out, _ = shell("--help")
     assert "130 interrupted" in " ".join(out.replace("│", " ").split())
 

@@ -1,4 +1,4 @@
-"""`halfstep fit`, `recommend`, `similar` and `evaluate`, as somebody at a shell sees them."""
+"""`halfstep fit`, `recommend`, `similar` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = ["--user", "who", "--item", "film", "--value", "stars", "--time", "whe
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ratings with ids of strings, and clicks with ids of integers."""
+    """Ratings with string ids, and clicks with integer ids."""
     path = tmp_path_factory.mktemp("data")
     data = hs.datasets.movielens_100k()
     frame = pd.DataFrame(
@@ -49,7 +49,7 @@ def clicks_model(folder: Path) -> Path:
     return fitted(folder / "clicks.parquet", to=folder / "clicks.halfstep")
 
 
-def test_fit_says_what_it_chose(shell: Shell, folder: Path, tmp_path: Path) -> None:
+def test_fit_prints_its_choices(shell: Shell, folder: Path, tmp_path: Path) -> None:
     out, err = shell("fit", folder / "ratings.csv", *COLUMNS, "-o", tmp_path / "m")
     assert "100,000 interactions, 943 users, 1,682 items, values 1 to 5" in err
     assert "objective: explicit, because 5 values from 1 to 5 look like ratings" in err
@@ -61,7 +61,7 @@ def test_fit_says_what_it_chose(shell: Shell, folder: Path, tmp_path: Path) -> N
     np.testing.assert_array_equal(model.item_factors_, by_hand.item_factors_)
 
 
-def test_clicks_are_counted(clicks_model: Path) -> None:
+def test_repeated_clicks_are_counted(clicks_model: Path) -> None:
     model = hs.load(clicks_model)
     assert isinstance(model.objective, hs.Implicit)
     by_hand = hs.ALS(hs.Implicit(), random_state=0).fit(model.interactions_)
@@ -69,7 +69,7 @@ def test_clicks_are_counted(clicks_model: Path) -> None:
     assert sorted(set(model.interactions_.values)) == [1.0, 2.0]
 
 
-def test_options_say_otherwise(shell: Shell, folder: Path, tmp_path: Path) -> None:
+def test_options_override_choices(shell: Shell, folder: Path, tmp_path: Path) -> None:
     options = ["--objective", "implicit", "--rank", 3, "--regularization", 2, "--regularization-exponent", 0]
     options += ["--iterations", 2, "--alpha", 40, "--missing-weight", 1, "--seed", 5, "--json"]
     out, _ = shell("fit", folder / "ratings.csv", *COLUMNS, *options, "-o", tmp_path / "m")
@@ -97,14 +97,14 @@ def test_recommend_to_a_user(shell: Shell, ratings_model: Path) -> None:
     assert (told[0]["item"], told[0]["score"]) == best[0]
 
 
-def test_ids_of_integers_are_found(shell: Shell, clicks_model: Path) -> None:
+def test_integer_ids_are_parsed(shell: Shell, clicks_model: Path) -> None:
     told = json.loads(shell("recommend", clicks_model, "1", "--json")[0])
     assert told[0]["user"] == 1
     assert isinstance(told[0]["item"], int)
     assert "similar to item 50" in shell("similar", clicks_model, "50")[0]
 
 
-def test_an_id_that_is_not_an_integer_leaves_the_others_known(shell: Shell, tmp_path: Path) -> None:
+def test_string_ids_that_look_like_integers_are_found(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "plays.csv").write_text("user,item\n7,1\n7,2\nx9,1\n007,2\n")
     shell("fit", tmp_path / "plays.csv", "-o", tmp_path / "m")
     for user in ("7", "x9", "007"):
@@ -114,7 +114,7 @@ def test_an_id_that_is_not_an_integer_leaves_the_others_known(shell: Shell, tmp_
     assert "user '9' is unknown to the model" in shell("recommend", tmp_path / "m", "9", "--json")[1]
 
 
-def test_a_stranger_is_told_apart(shell: Shell, clicks_model: Path) -> None:
+def test_unknown_users_get_a_note(shell: Shell, clicks_model: Path) -> None:
     out, err = shell("recommend", clicks_model, "5000", "-n", 1, "--json")
     assert err == "user 5000 is unknown to the model: all unknown users get the same list\n"
     assert "user -5 is unknown" in shell("recommend", clicks_model, "--json", "--", "-5")[1]
@@ -142,7 +142,7 @@ def test_recommend_to_all(
     np.testing.assert_allclose([row[3] for row in rows], [row[3] for row in expected], rtol=1e-5)
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(
+def test_files_are_replaced_atomically(
     shell: Shell, clicks_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "all.csv"
@@ -173,7 +173,7 @@ def test_similar(shell: Shell, ratings_model: Path) -> None:
 
 
 @pytest.mark.slow
-def test_evaluate_holds_the_future_back(shell: Shell, folder: Path) -> None:
+def test_evaluate_holds_out_the_latest_interactions(shell: Shell, folder: Path) -> None:
     out, err = shell("evaluate", folder / "ratings.csv", *COLUMNS, "--iterations", 3)
     assert "held out: the latest 20,000 interactions" in err
     assert "ndcg@10" in out
@@ -194,7 +194,7 @@ def test_evaluate_holds_the_future_back(shell: Shell, folder: Path) -> None:
     }
 
 
-def test_without_times_the_split_is_random_and_says_so(shell: Shell, folder: Path) -> None:
+def test_without_timestamps_the_split_is_random(shell: Shell, folder: Path) -> None:
     out, err = shell("evaluate", folder / "clicks.parquet", "--iterations", 2, "--rank", 4)
     assert "some training interactions are later" in err
     assert "hit_rate@10" in out
@@ -248,7 +248,7 @@ def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, 
         (["fit", "{}/clicks.parquet", "--duplicates", "error"], "set --duplicates last, 'sum' or 'mean'"),
     ],
 )
-def test_a_fault_is_one_line(
+def test_errors_are_one_line(
     shell: Shell, folder: Path, clicks_model: Path, arguments: list[str], message: str
 ) -> None:
     is_usage = any(word in message for word in ("has no effect", "requires --objective", "name users"))
@@ -260,7 +260,7 @@ def test_a_fault_is_one_line(
     assert not (folder / "x").exists()
 
 
-def test_clicks_that_repeat_are_never_taken_for_ratings(shell: Shell, tmp_path: Path) -> None:
+def test_counts_of_clicks_are_not_ratings(shell: Shell, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     clicks = pd.DataFrame({"user": rng.integers(0, 20, 4000), "item": rng.integers(0, 10, 4000)})
     clicks.to_csv(tmp_path / "clicks.csv", index=False)
@@ -268,7 +268,7 @@ def test_clicks_that_repeat_are_never_taken_for_ratings(shell: Shell, tmp_path: 
     assert "objective: implicit, because there are no values" in err
 
 
-def test_parquet_requires_no_further_package(
+def test_parquet_requires_no_optional_package(
     shell: Shell, clicks_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("pyarrow", "pandas", "polars"):
@@ -279,13 +279,13 @@ def test_parquet_requires_no_further_package(
 
 
 @pytest.mark.parametrize("ids", [["a", 1, 2.5], [2**70, 5, 6]], ids=str)
-def test_ids_of_any_mix_go_into_parquet(shell: Shell, tmp_path: Path, ids: list[object]) -> None:
+def test_mixed_ids_are_written_to_parquet(shell: Shell, tmp_path: Path, ids: list[object]) -> None:
     hs.Popularity().fit(hs.Interactions.from_arrays(ids, ids[::-1])).save(tmp_path / "m")
     shell("recommend", tmp_path / "m", "-o", tmp_path / "all.parquet")
     assert set(pl.read_parquet(tmp_path / "all.parquet")["user"]) == {str(each) for each in ids}
 
 
-def test_lists_that_are_all_empty_have_their_columns(shell: Shell, tmp_path: Path) -> None:
+def test_empty_lists_have_all_columns(shell: Shell, tmp_path: Path) -> None:
     hs.Popularity().fit(hs.Interactions.from_arrays([1], [7])).save(tmp_path / "m")
     shell("recommend", tmp_path / "m", "-o", tmp_path / "all.parquet")
     table = pl.read_parquet(tmp_path / "all.parquet")
@@ -300,7 +300,7 @@ def test_json_is_ascii(shell: Shell, tmp_path: Path) -> None:
     assert json.loads(out)[0]["item"] == "ß"
 
 
-def test_columns_by_number(shell: Shell, tmp_path: Path) -> None:
+def test_columns_by_position(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "plays.txt").write_text("ann::tea::3\nbob::tea::1\nbob::rum::1\n")
     arguments = ["--separator", "::", "--no-header", "--user", 0, "--item", 1, "--value", 2, "-o", tmp_path / "m"]
     _, err = shell("fit", tmp_path / "plays.txt", *arguments)
@@ -309,7 +309,7 @@ def test_columns_by_number(shell: Shell, tmp_path: Path) -> None:
 
 
 class TestColumnsOfTheDefaultNames:
-    """``value``, ``timestamp`` and ``weight`` are used where no option names others, and the output says so."""
+    """``value``, ``timestamp`` and ``weight`` are used and reported by default."""
 
     @pytest.fixture
     def table(self, tmp_path: Path) -> Path:
@@ -338,7 +338,7 @@ class TestColumnsOfTheDefaultNames:
         assert data.has_values
         assert data.timestamps is not None
 
-    def test_are_left_out_on_request(self, shell: Shell, table: Path, tmp_path: Path) -> None:
+    def test_are_ignored_on_request(self, shell: Shell, table: Path, tmp_path: Path) -> None:
         _, err = shell("fit", table, "--value", "", "--time", "", "-o", tmp_path / "m")
         assert "is used" not in err
         assert "objective: implicit, because there are no values" in err
@@ -350,7 +350,7 @@ class TestColumnsOfTheDefaultNames:
         _, err = shell("fit", table, "--value", "value", "--time", "timestamp", "-o", tmp_path / "m")
         assert "is used" not in err
 
-    def test_that_cannot_be_read_can_be_left_out(self, shell: Shell, tmp_path: Path) -> None:
+    def test_that_cannot_be_read_can_be_ignored(self, shell: Shell, tmp_path: Path) -> None:
         path = tmp_path / "table.csv"
         path.write_text("user,item,timestamp\n1,2,yesterday\n")
         _, err = shell("fit", path, "-o", tmp_path / "m", fails=1)
@@ -363,12 +363,14 @@ def test_predictions_are_not_compared_with_missing_values(shell: Shell, folder: 
     assert "ndcg" in out
 
 
-@pytest.mark.parametrize("strength", ["1e-7", "1e-8", "1e-9"])
-def test_the_objective_of_a_fit_with_hardly_any_regularization(shell: Shell, tmp_path: Path, strength: str) -> None:
+@pytest.mark.parametrize("regularization", ["1e-7", "1e-8", "1e-9"])
+def test_objective_with_tiny_regularization_is_not_negative(
+    shell: Shell, tmp_path: Path, regularization: str
+) -> None:
     """Fewer items than factors."""
     users, items = np.nonzero(np.random.default_rng(0).random((80, 12)) < 0.4)
     pd.DataFrame({"user": users, "item": items}).to_csv(tmp_path / "plays.csv", index=False)
-    options = ["--rank", 64, "--missing-weight", 1, "--regularization", strength, "--json"]
+    options = ["--rank", 64, "--missing-weight", 1, "--regularization", regularization, "--json"]
     out, _ = shell("fit", tmp_path / "plays.csv", *options, "-o", tmp_path / "m")
     assert all(0 <= line["objective"] < 10 for line in json.loads(out)["history"])
     model = hs.load(tmp_path / "m")
@@ -376,12 +378,12 @@ def test_the_objective_of_a_fit_with_hardly_any_regularization(shell: Shell, tmp
 
 
 class TestFormatsOfFiles:
-    """Options for files that are written in other ways."""
+    """Options for the formats of files."""
 
     TEXT = "user;item;value;name\n1;é;3,5;One\n2;b;2,5;Two\n1;b;1,5;Two\n2;é;5;One\n3;b;2;Two\n"
     OPTIONS = ("--encoding", "latin-1", "--decimal", ",", "--titles", "name")
 
-    def test_text_of_another_encoding_with_decimal_commas_and_titles(self, tmp_path: Path, shell: Shell) -> None:
+    def test_encoding_decimal_commas_and_titles(self, tmp_path: Path, shell: Shell) -> None:
         table, model = tmp_path / "table.csv", tmp_path / "m.halfstep"
         table.write_bytes(self.TEXT.encode("latin-1"))
         _, err = shell("fit", table, *self.OPTIONS, "-o", model)
@@ -407,7 +409,7 @@ class TestFormatsOfFiles:
         assert "table.csv: 1 line was skipped" in err
         assert "Interactions(3 interactions, 3 users" in err
 
-    def test_a_separator_as_it_is_typed(self, tmp_path: Path, shell: Shell) -> None:
+    def test_escaped_tab_as_separator(self, tmp_path: Path, shell: Shell) -> None:
         table = tmp_path / "u.data"
         table.write_text("1\t2\n3\t2\n3\t4\n")
         columns = ("--no-header", "--user", 0, "--item", 1)
@@ -417,7 +419,7 @@ class TestFormatsOfFiles:
     @pytest.mark.parametrize("odd", ["x9", "007"])  # one such id makes all of them strings
     @pytest.mark.parametrize("side", ["user", "item"])
     @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-    def test_a_test_set_is_read_with_the_types_of_the_models_ids(
+    def test_a_test_set_is_read_with_the_id_types_of_the_model(
         self, tmp_path: Path, shell: Shell, odd: str, side: str, suffix: str
     ) -> None:
         train, test, model = tmp_path / "train.csv", tmp_path / f"test.{suffix}", tmp_path / "m.halfstep"
@@ -431,7 +433,7 @@ class TestFormatsOfFiles:
         assert (told["n_scored"], told["n_unknown"]) == (2, 0)
         assert told["rows"][0]["value"] == 1.0
 
-    def test_an_id_that_is_not_of_the_models_type_is_named(self, tmp_path: Path, shell: Shell) -> None:
+    def test_an_id_of_another_type_is_named(self, tmp_path: Path, shell: Shell) -> None:
         train, test = tmp_path / "train.csv", tmp_path / "test.csv"
         train.write_text("user,item\n1,2\nx9,2\n2,3\n1,3\n2,4\n")
         test.write_text("user,item\n1,4\n2,2\n")
@@ -440,17 +442,17 @@ class TestFormatsOfFiles:
         assert "train.csv, line 3: the user id 'x9' is a string, but the model's user ids" in err
 
 
-def test_one_column_is_not_users_and_items(shell: Shell, folder: Path) -> None:
+def test_one_column_for_users_and_items_is_an_error(shell: Shell, folder: Path) -> None:
     _, err = shell("fit", folder / "ratings.csv", "--user", "who", "--item", "who", fails=1)
     assert err.endswith("user and item are both the column 'who': give two different columns\n")
 
 
-def test_faults_of_the_system_have_no_number(shell: Shell, tmp_path: Path) -> None:
+def test_errors_of_the_system_have_no_errno(shell: Shell, tmp_path: Path) -> None:
     _, err = shell("recommend", tmp_path / "none", 1, fails=1)
     assert err == f"halfstep: {tmp_path}/none: No such file or directory\n"
 
 
-def test_what_is_counted_is_shown(shell: Shell, folder: Path, tmp_path: Path) -> None:
+def test_regularization_counts_are_shown(shell: Shell, folder: Path, tmp_path: Path) -> None:
     options = ["--regularization-counts", "cells", "--iterations", 1, "--rank", 2, "-o", tmp_path / "m"]
     _, err = shell("fit", folder / "clicks.parquet", *options)
     assert (

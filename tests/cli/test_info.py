@@ -1,4 +1,4 @@
-"""`halfstep info`, as somebody at a shell sees it."""
+"""`halfstep info`."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_model_is_described_as_json(shell: Shell, model: Path) -> None:
     assert (told["iterations"], told["last_iteration"]["iteration"]) == (2, 2)
 
 
-def test_what_a_fit_has_chosen_is_described(shell: Shell, tmp_path: Path) -> None:
+def test_choices_of_the_fit_are_described(shell: Shell, tmp_path: Path) -> None:
     als = hs.ALS(hs.Explicit(), iterations=1, random_state=0).fit(DATA)
     als.save(tmp_path / "m")
     shown = described(shell, tmp_path / "m")["parameters"]
@@ -97,7 +97,7 @@ def test_an_update_is_described(shell: Shell, model: Path) -> None:
     assert shown["data"].startswith("drinks.csv: ")
 
 
-def test_what_was_not_stored_is_said(shell: Shell, model: Path) -> None:
+def test_missing_interactions_are_described(shell: Shell, model: Path) -> None:
     hs.load(model).save(model, interactions=False)
     assert described(shell, model)["data"] == (
         "3 interactions, 2 users, 2 items; the interactions are not in this file"
@@ -116,7 +116,7 @@ def test_imported_factors_are_described(shell: Shell, tmp_path: Path) -> None:
     assert json.loads(shell("info", tmp_path / "m", "--json")[0])["interactions"] is None
 
 
-def test_older_files_do_not_record_all(shell: Shell) -> None:
+def test_older_files_lack_some_information(shell: Shell) -> None:
     shown = described(shell, Path(__file__).parents[1] / "storage" / "model-v1.halfstep")
     assert shown["fitted"] == shown["updated"] == NOT_RECORDED
     assert shown["data"].startswith("source not recorded: Interactions(90 interactions")
@@ -146,14 +146,14 @@ def test_models_of_every_class(
     assert json.loads(shell("info", tmp_path / "m", "--json")[0])["class"] == type(fitted).__name__
 
 
-def test_names_are_shown_safely(shell: Shell, tmp_path: Path) -> None:
+def test_names_are_escaped(shell: Shell, tmp_path: Path) -> None:
     hs.Popularity().fit(replace(DATA, source="a\x1b[31m.csv")).save(tmp_path / "m")
     out, _ = shell("info", tmp_path / "m")
     assert r"a\x1b[31m.csv" in out
     assert "\x1b" not in out
 
 
-def test_a_file_that_is_no_model_is_one_line(shell: Shell, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_an_error_of_one_line(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "m").write_text("user,item\n")
     _, err = shell("info", tmp_path / "m", fails=1)
     assert "is no model of halfstep" in err

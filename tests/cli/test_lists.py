@@ -1,4 +1,4 @@
-"""`halfstep recommend` and `similar` with users from tables, titles from tables, and lists in files."""
+"""`halfstep recommend` and `similar` with tables of users and titles, and files of lists."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shell import Shell, fitted
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of clicks with integers as ids of items, and titles of all of these but one."""
+    """A model of clicks with integer item ids, and titles of all items but one."""
     path = tmp_path_factory.mktemp("lists")
     rng = np.random.default_rng(0)
     users, items = np.nonzero(rng.random((40, 12)) < 0.4)
@@ -39,7 +39,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 class TestUsersFromATable:
-    def test_are_listed_once_in_order_of_appearance(self, shell: Shell, folder: Path) -> None:
+    def test_are_unique_in_order_of_appearance(self, shell: Shell, folder: Path) -> None:
         line = [
             "recommend",
             folder / "model.halfstep",
@@ -57,25 +57,25 @@ class TestUsersFromATable:
         out, _ = shell(*line)
         assert out.index("for user u03") < out.index("for user u01")
 
-    def test_go_to_a_file(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
+    def test_are_written_to_a_file(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
         options = ["--users-from", folder / "users.txt", "--no-header", "-n", 3, "-o", tmp_path / "lists.csv"]
         out, _ = shell("recommend", folder / "model.halfstep", *options)
         assert out == f"6 rows for 2 users written to {tmp_path}/lists.csv\n"
         assert [row["user"] for row in rows_of(tmp_path / "lists.csv")] == ["u05"] * 3 + ["u06"] * 3
 
-    def test_come_through_a_pipe(self, shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_are_read_from_a_pipe(self, shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"user\nu07\n")))
         told = json.loads(shell("recommend", folder / "model.halfstep", "--users-from", "-", "-n", 1, "--json")[0])
         assert [row["user"] for row in told] == ["u07"]
 
-    def test_that_are_unknown_are_counted(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
+    def test_unknown_ones_are_counted(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
         (tmp_path / "users.csv").write_text("user\nx1\nx2\nx3\nx4\nu01\n")
         line = ["recommend", folder / "model.halfstep", "--users-from", tmp_path / "users.csv", "--json"]
         assert shell(*line)[1] == (
             "4 of 5 users are unknown to the model, such as 'x1': all unknown users get the same list\n"
         )
 
-    def test_some_arguments_go_to_a_file(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
+    def test_arguments_are_written_to_a_file(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
         shell("recommend", folder / "model.halfstep", "u09", "u02", "-n", 1, "-o", tmp_path / "lists.parquet")
         assert pl.read_parquet(tmp_path / "lists.parquet")["user"].to_list() == ["u09", "u02"]
 
@@ -91,7 +91,7 @@ class TestTitlesFromATable:
         assert "similar to item 3, Film 3" in out
         assert "Film 4" in out
 
-    def test_of_columns_of_the_usual_names(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
+    def test_of_default_columns(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
         titles = ["--titles", folder / "items.parquet"]
         shell("similar", folder / "model.halfstep", 3, 4, *titles, "-n", 2, "-o", tmp_path / "all.csv")
         rows = rows_of(tmp_path / "all.csv")
@@ -106,7 +106,7 @@ class TestTitlesFromATable:
         assert [row["title"] for row in json.loads(shell(*line)[0])] == ["Old X", "New Y"]
 
     @pytest.mark.parametrize("command", ["fit", "update", "tune"])
-    def test_are_learned(self, shell: Shell, folder: Path, tmp_path: Path, command: str) -> None:
+    def test_are_saved_in_the_model(self, shell: Shell, folder: Path, tmp_path: Path, command: str) -> None:
         (tmp_path / "clicks.csv").write_text(
             "user,film\n" + "".join(f"{u},{i}\n" for u in range(8) for i in (1, 2, 3))
         )
@@ -121,7 +121,7 @@ class TestTitlesFromATable:
 
 
 class TestSimilarLists:
-    def test_of_all_items_go_to_a_file(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
+    def test_of_all_items_are_written_to_a_file(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
         out, _ = shell("similar", folder / "model.halfstep", "-n", 2, "-o", tmp_path / "all.csv", "--json")
         assert json.loads(out) == {"output": str(tmp_path / "all.csv"), "items": 12, "rows": 24}
         assert list(rows_of(tmp_path / "all.csv")[0]) == ["item", "similar_item", "rank", "similarity"]
@@ -135,18 +135,18 @@ class TestSimilarLists:
 
 
 class TestUnknownIds:
-    def test_of_users_are_shown_with_suggestions(self, shell: Shell, folder: Path) -> None:
+    def test_of_users_have_suggestions(self, shell: Shell, folder: Path) -> None:
         _, err = shell("recommend", folder / "model.halfstep", "U01", "--json")
         assert err.startswith("user 'U01' is unknown to the model (did you mean 'u01'?): all unknown")
         assert "unknown to the model: " in shell("recommend", folder / "model.halfstep", "nobody", "--json")[1]
 
-    def test_of_items_are_shown_with_suggestions(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
+    def test_of_items_have_suggestions(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
         data = hs.Interactions.from_arrays([1, 1], ["tea", "rum"])
         hs.ALS(hs.Implicit(), rank=1, iterations=1, random_state=0).fit(data).save(tmp_path / "m")
         _, err = shell("similar", tmp_path / "m", "tee", fails=1)
         assert err.endswith("(did you mean 'tea'?)\n")
 
-    def test_may_be_titles(self, shell: Shell, folder: Path) -> None:
+    def test_have_suggestions_by_title(self, shell: Shell, folder: Path) -> None:
         titles = ["--titles", folder / "items.csv", "--title", "name"]
         _, err = shell("similar", folder / "model.halfstep", "film 7", *titles, fails=1)
         assert "(did you mean 7, Film 7?)" in err
@@ -192,7 +192,7 @@ class TestUnknownIds:
         ("similar {}/model.halfstep -o {}/items.csv --titles {}/items.csv", 1, "is also the table of titles"),
     ],
 )
-def test_a_fault_is_one_line(shell: Shell, folder: Path, line: str, code: int, message: str) -> None:
+def test_errors_are_one_line(shell: Shell, folder: Path, line: str, code: int, message: str) -> None:
     out, err = shell(*line.format(*[folder] * 3).split(), fails=code)
     assert out == ""
     assert message.format(folder) in err.splitlines()[-1]
@@ -200,7 +200,7 @@ def test_a_fault_is_one_line(shell: Shell, folder: Path, line: str, code: int, m
 
 
 @pytest.mark.parametrize("options", [[], ["--users"], ["-o", "lists.csv"]], ids=str)
-def test_models_without_factors_have_nothing_similar(shell: Shell, folder: Path, options: list[str]) -> None:
+def test_models_without_factors_have_no_similar_items(shell: Shell, folder: Path, options: list[str]) -> None:
     hs.Popularity().fit(hs.Interactions.from_arrays(["u"], ["tea"])).save(folder / "popular")
     _, err = shell("similar", folder / "popular", "tea", *options, fails=1)
     assert err == f"halfstep: {folder}/popular is a Popularity without factors, so no items or users are similar\n"

@@ -36,7 +36,7 @@ def ratings(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_each_type_is_fitted(shell: Shell, ratings: Path, tmp_path: Path, name: str) -> None:
+def test_each_model_type_is_fitted(shell: Shell, ratings: Path, tmp_path: Path, name: str) -> None:
     seed = ["--seed", 7] if name in ("bayesian", "sgd") else []
     out, err = shell("fit", ratings, "--model-type", name, *seed, "-o", tmp_path / "m", "--json")
     model = hs.load(tmp_path / "m")
@@ -55,7 +55,7 @@ def test_each_type_is_fitted(shell: Shell, ratings: Path, tmp_path: Path, name: 
 @pytest.mark.parametrize(
     "command", ["fit", *(pytest.param(each, marks=pytest.mark.slow) for each in ("evaluate", "tune"))]
 )
-def test_options_of_other_types_are_refused(
+def test_unsupported_options_are_errors(
     shell: Shell, ratings: Path, tmp_path: Path, command: str, name: str, option: str
 ) -> None:
     if option in USED_BY[name]:
@@ -66,7 +66,7 @@ def test_options_of_other_types_are_refused(
 
 
 @pytest.mark.parametrize("name", ["bayesian", "sgd", "item-bias", "user-item-bias"])
-def test_options_of_the_type_are_used(shell: Shell, ratings: Path, tmp_path: Path, name: str) -> None:
+def test_supported_options_are_used(shell: Shell, ratings: Path, tmp_path: Path, name: str) -> None:
     used = USED_BY[name]
     shell("fit", ratings, "--model-type", name, *(each for o in used for each in OPTIONS[o]), "-o", tmp_path / "m")
     params = hs.load(tmp_path / "m").get_params()
@@ -76,15 +76,15 @@ def test_options_of_the_type_are_used(shell: Shell, ratings: Path, tmp_path: Pat
     assert {option: params[option] for option in found} == found
 
 
-def test_a_type_is_evaluated(shell: Shell, ratings: Path) -> None:
-    told = json.loads(shell("evaluate", ratings, "--model-type", "sgd", "--metrics", "rmse", "--json")[0])
-    assert told["rows"][0]["model"] == "SGD"
+def test_a_model_type_is_evaluated(shell: Shell, ratings: Path) -> None:
+    report = json.loads(shell("evaluate", ratings, "--model-type", "sgd", "--metrics", "rmse", "--json")[0])
+    assert report["rows"][0]["model"] == "SGD"
     out, _ = shell("evaluate", ratings, "--model-type", "popularity")
     assert "rmse" not in out
     assert "ndcg@10" in out
 
 
-def test_a_type_is_tuned(shell: Shell, ratings: Path, tmp_path: Path) -> None:
+def test_a_model_type_is_tuned(shell: Shell, ratings: Path, tmp_path: Path) -> None:
     line = ["tune", ratings, "--model-type", "item-bias", "--space", "regularization=1,10", "--folds", 1]
     _, err = shell(*line, "-o", tmp_path / "m")
     assert isinstance(hs.load(tmp_path / "m"), hs.ItemBias)
@@ -92,7 +92,7 @@ def test_a_type_is_tuned(shell: Shell, ratings: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("counts", get_args(Counted))
-def test_counts_of_the_regularization(shell: Shell, ratings: Path, tmp_path: Path, counts: Counted) -> None:
+def test_regularization_counts_are_used(shell: Shell, ratings: Path, tmp_path: Path, counts: Counted) -> None:
     line = [ratings, "--regularization-counts", counts, "--iterations", 1, "-o", tmp_path / "m"]
     shell("fit", *line)
     assert hs.load(tmp_path / "m").regularization.counts == counts
@@ -115,6 +115,6 @@ def test_counts_of_the_regularization(shell: Shell, ratings: Path, tmp_path: Pat
         ("fit {} --model-type knn", "'knn' is not one of"),
     ],
 )
-def test_combinations_without_effect_are_refused(shell: Shell, ratings: Path, line: str, message: str) -> None:
+def test_options_without_effect_are_errors(shell: Shell, ratings: Path, line: str, message: str) -> None:
     _, err = shell(*line.format(*[ratings] * 2).split(), fails=2)
     assert message in err

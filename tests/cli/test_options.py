@@ -30,7 +30,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(model: Path, tmp_path: Path) -> Path:
-    """Plays, a model of them, and other names for both."""
+    """Plays, a model, and links to both."""
     shutil.copytree(model.parent, tmp_path, dirs_exist_ok=True)
     (tmp_path / "link.csv").symlink_to("plays.csv")
     os.link(tmp_path / "plays.csv", tmp_path / "hard.csv")
@@ -45,7 +45,7 @@ def folder(model: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing be read, now that the folder is there."""
+    """Fail if a file is read."""
 
     def read(*_: Any, **__: Any) -> None:
         raise AssertionError("a file was read")
@@ -100,7 +100,7 @@ def no_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("evaluate {}/plays.csv --history /dev/null", "/dev/null cannot be written (it is a device, not a regular"),
     ],
 )
-def test_outputs_are_checked_before_the_work(shell: Shell, folder: Path, line: str, message: str) -> None:
+def test_outputs_are_checked_before_any_file_is_read(shell: Shell, folder: Path, line: str, message: str) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     _, err = shell(*line.format(*[folder] * 5).split(), fails=1)
     assert err.startswith("halfstep: ")
@@ -131,23 +131,23 @@ def test_outputs_are_checked_before_the_work(shell: Shell, folder: Path, line: s
         ("tune {}/plays.csv --space rank=2 --space rank=3", "--space names rank more than once"),
     ],
 )
-def test_options_are_checked_before_the_work(shell: Shell, folder: Path, line: str, message: str) -> None:
+def test_options_are_checked_before_any_file_is_read(shell: Shell, folder: Path, line: str, message: str) -> None:
     _, err = shell(*line.format(folder).split(), fails=1)
     assert message in err
 
 
 @pytest.mark.usefixtures("no_work")
 @pytest.mark.parametrize("option", ["--output", "--plot", "--journal"])
-def test_a_folder_without_permission_is_found_before_the_work(
+def test_an_output_in_a_folder_without_permission_is_an_error(
     shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != folder / "parts")  # as root may do anything
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != folder / "parts")  # root may write anywhere
     _, err = shell("tune", folder / "plays.csv", option, folder / "parts" / "x.png", fails=1)
     assert f"{option} {folder}/parts/x.png: the folder {folder}/parts cannot be written" in err
 
 
 @pytest.mark.usefixtures("no_work")
-def test_a_journal_without_permission_is_found_before_the_work(
+def test_a_journal_without_permission_is_an_error(
     shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK or Path(path) != folder / "j")
@@ -157,10 +157,8 @@ def test_a_journal_without_permission_is_found_before_the_work(
 
 
 @pytest.mark.usefixtures("no_work")
-def test_a_read_only_file_is_found_before_the_work(
-    shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that would be replaced, too: `write_atomically` refuses to."""
+def test_a_read_only_output_is_an_error(shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`write_atomically` does not replace it either."""
     monkeypatch.setattr(os, "access", lambda path, mode: mode == os.R_OK or Path(path) != folder / "model")
     (folder / "model").write_text("")
     _, err = shell("fit", folder / "plays.csv", "--output", folder / "model", fails=1)
@@ -177,7 +175,7 @@ def test_a_plot_has_the_format_of_its_suffix(shell: Shell, folder: Path, name: s
     content = (folder / name).read_bytes()
     assert content.startswith(begins)
     shell("tune", folder / "plays.csv", *options)
-    assert (folder / name).read_bytes() == content  # no date, no random names in it
+    assert (folder / name).read_bytes() == content  # reproducible
 
 
 @pytest.mark.parametrize(
@@ -202,12 +200,12 @@ def test_a_plot_has_the_format_of_its_suffix(shell: Shell, folder: Path, name: s
         ("tune {}/plays.csv --value plays --objective explicit --alpha 1", "--alpha requires --objective implicit"),
     ],
 )
-def test_an_option_without_effect_is_refused(shell: Shell, folder: Path, line: str, message: str) -> None:
+def test_options_without_effect_are_errors(shell: Shell, folder: Path, line: str, message: str) -> None:
     _, err = shell(*line.format(*[folder] * 3).split(), fails=2)
     assert message in err.splitlines()[-1]
 
 
-def test_options_with_an_effect_are_not_refused(shell: Shell, folder: Path) -> None:
+def test_options_with_an_effect_are_allowed(shell: Shell, folder: Path) -> None:
     shell("evaluate", folder / "plays.csv", "--model", folder / "model.csv", "--include-seen", fails=2)
     (folder / "test.csv").write_text("user,item\nu1,i1\nu2,i2\n")
     shell("evaluate", folder / "test.csv", "--model", folder / "model.csv", "--seed", 3, "-n", 5)
@@ -215,9 +213,7 @@ def test_options_with_an_effect_are_not_refused(shell: Shell, folder: Path) -> N
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate", "tune"])
-def test_an_empty_name_is_no_folder(
-    shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
+def test_an_empty_name_is_an_error(shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.chdir(folder / "parts")
     _, err = shell(command, "", fails=2)
     assert "it is empty: name a file" in err
@@ -233,12 +229,12 @@ def test_repeated_column_names_by_position(shell: Shell, tmp_path: Path, command
 
 
 @pytest.mark.parametrize("position", ["2", "film"])
-def test_columns_go_by_position_with_a_header_too(shell: Shell, tmp_path: Path, position: str) -> None:
+def test_columns_can_be_positions_with_a_header(shell: Shell, tmp_path: Path, position: str) -> None:
     (tmp_path / "plays.csv").write_text("user,1,film\nu1,a,x\nu2,b,y\n")
     options = ["-o", tmp_path / "m", "--iterations", 1]
     shell("fit", tmp_path / "plays.csv", "--item", position, *options)
     assert hs.load(tmp_path / "m").items_.ids.tolist() == ["x", "y"]
-    shell("fit", tmp_path / "plays.csv", "--item", "1", *options)  # which is a name
+    shell("fit", tmp_path / "plays.csv", "--item", "1", *options)  # a name
     assert hs.load(tmp_path / "m").items_.ids.tolist() == ["a", "b"]
     _, err = shell("fit", tmp_path / "plays.csv", "--item", "3", *options, fails=1)
     assert "there is no column 3 for item" in err
@@ -252,7 +248,7 @@ WITHOUT_DEFAULT = {
 }
 
 
-def test_help_says_every_default() -> None:
+def test_help_shows_every_default() -> None:
     for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
         for param in command.params:
             is_set = param.default is not None and param.show_default
@@ -261,7 +257,7 @@ def test_help_says_every_default() -> None:
                 assert "Default: " in param.help or (name, param.name) in WITHOUT_DEFAULT, (name, param.name)
 
 
-def test_every_rule_is_about_existing_options() -> None:
+def test_rules_name_existing_options() -> None:
     commands = get_command(app).commands  # type: ignore[attr-defined]
     for name, rules in RULES.items():
         parameters = {param.name for param in commands[name].params}
@@ -276,14 +272,14 @@ def context_of(command: str) -> typer.Context:
     ("command", "text", "reworded"),
     [
         ("fit", "rank=0: give an integer", "--rank 0: give an integer"),
-        ("fit", "say user=... with a name", "say --user with a name"),
-        ("fit", "say timestamp=... or separator=';'.", "say --time or --separator ';'."),
-        ("fit", "say duplicates='last', 'sum' or 'mean'", "say --duplicates last, 'sum' or 'mean'"),
-        ("fit", "say header=False, not header=True", "say --no-header, not --header"),
+        ("fit", "set user=... to a name", "set --user to a name"),
+        ("fit", "set timestamp=... or separator=';'.", "set --time or --separator ';'."),
+        ("fit", "set duplicates='last', 'sum' or 'mean'", "set --duplicates last, 'sum' or 'mean'"),
+        ("fit", "set header=False, not header=True", "set --no-header, not --header"),
         ("fit", "timestamp=None ignores the column", "--time '' ignores the column"),
         ("fit", "set quote=None or bad_lines='skip'", "set --quote '' or --bad-lines skip"),
         ("fit", "set newlines_in_values=True", "set --newlines-in-values"),
-        ("fit", "say title=... with a name", "say --titles with a name"),
+        ("fit", "set title=... to a name", "set --titles to a name"),
         (
             "fit",
             "quote='ab': give a character, or None for no quotes",
@@ -295,12 +291,12 @@ def context_of(command: str) -> typer.Context:
         ("fit", "unknown id 'rank=3'", "unknown id 'rank=3'"),
         ("fit", "the user's rank=3 isn't", "the user's --rank 3 isn't"),
         ("tune", "split=0: give", "--folds 0: give"),
-        ("tune", "name them by space=..., or say n_trials=5", "name them by --space, or say --trials 5"),
+        ("tune", "name them by space=..., or set n_trials=5", "name them by --space, or set --trials 5"),
         ("evaluate", "n=0: give", "--number 0: give"),
         ("similar", "rank=0: give", "rank=0: give"),
     ],
 )
-def test_errors_speak_of_options(command: str, text: str, reworded: str) -> None:
+def test_errors_name_options_instead_of_keywords(command: str, text: str, reworded: str) -> None:
     assert in_terms_of_options(text, context_of(command)) == reworded
 
 
@@ -316,7 +312,7 @@ def test_errors_speak_of_options(command: str, text: str, reworded: str) -> None
         ("evaluate {}/plays.csv --test-fraction 2", "--test-fraction must be a number"),
     ],
 )
-def test_errors_of_the_library_speak_of_options(shell: Shell, folder: Path, line: str, message: str) -> None:
+def test_errors_of_the_library_name_options(shell: Shell, folder: Path, line: str, message: str) -> None:
     _, err = shell(*line.format(*[folder] * 3).split(), fails=1)
     last = err.splitlines()[-1]
     assert message in last

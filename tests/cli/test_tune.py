@@ -1,4 +1,4 @@
-"""`halfstep tune`, as somebody at a shell sees it."""
+"""`halfstep tune`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_searches_the_default_space_and_saves_the_best(shell: Shell, table: Path, tmp_path: Path) -> None:
+def test_default_space_is_searched_and_the_best_model_saved(shell: Shell, table: Path, tmp_path: Path) -> None:
     out, err = shell("tune", table, *COLUMNS, "--trials", 4, "--search", "random", "-o", tmp_path / "m")
     assert "objective: explicit, because 5 values" in err
     assert "searched: regularization.users in LogUniform(low=0.03" in err
@@ -39,7 +39,7 @@ def test_searches_the_default_space_and_saves_the_best(shell: Shell, table: Path
     np.testing.assert_array_equal(hs.load(tmp_path / "m").item_factors_, by_hand.model.item_factors_)
 
 
-def test_goes_on_where_a_journal_ends(shell: Shell, table: Path, tmp_path: Path) -> None:
+def test_a_search_is_resumed_from_a_journal(shell: Shell, table: Path, tmp_path: Path) -> None:
     options = ["--space", "regularization=log:0.3:30", "--search", "tpe", "--journal", tmp_path / "j", "--json"]
     options += ["--rank", 2, "--iterations", 3, "-o", tmp_path / "m"]
     first = json.loads(shell("tune", table, *COLUMNS, *options, "--trials", 2)[0])
@@ -57,7 +57,7 @@ def test_an_invalid_cutoff_is_named_as_part_of_the_metric(shell: Shell, table: P
     assert err.splitlines()[-1].startswith(f"halfstep: metric 'ndcg@{cutoff}': give a cutoff")
 
 
-def test_searches_a_grid_and_draws_it(shell: Shell, table: Path, tmp_path: Path) -> None:
+def test_a_grid_is_searched_and_plotted(shell: Shell, table: Path, tmp_path: Path) -> None:
     options = ["--space", "rank=2,4", "--space", "regularization=3,30", "--folds", 2, "--metric", "mae"]
     out, _ = shell("tune", table, *COLUMNS, *options, "--plot", tmp_path / "p.png", "-o", tmp_path / "m")
     assert "Tuning of ALS by mae, grid: 4 trials" in out
@@ -83,7 +83,7 @@ def test_a_grid_requires_lists_of_values(
     assert last.endswith("list its values in --space, or use --search random")
 
 
-def test_what_is_fixed_is_not_searched(shell: Shell, table: Path, tmp_path: Path) -> None:
+def test_fixed_parameters_are_not_searched(shell: Shell, table: Path, tmp_path: Path) -> None:
     fixed = ["--rank", 2, "--regularization", 3, "--regularization-exponent", 0.5]
     _, err = shell("tune", table, *COLUMNS, *fixed, "--trials", 2, "--iterations", 2, "-o", tmp_path / "m")
     assert [line for line in err.splitlines() if line.startswith("searched")] == [
@@ -107,23 +107,23 @@ def test_what_is_fixed_is_not_searched(shell: Shell, table: Path, tmp_path: Path
         ("solver=cg", ("solver", ["cg"])),
     ],
 )
-def test_reads_a_space(text: str, read: object) -> None:
+def test_spaces_are_parsed(text: str, read: object) -> None:
     assert parse_space(text) == read
 
 
 @pytest.mark.parametrize("text", ["rank", "=1", "rank=lg:1:2", "rank=log:1", "rank=log:a:b"])
-def test_refuses_what_is_no_space(text: str) -> None:
+def test_invalid_spaces_are_errors(text: str) -> None:
     with pytest.raises(ParameterError, match=f"--space {text}: give name="):
         parse_space(text)
 
 
-def test_says_which_parameter_there_is_not(shell: Shell, table: Path, tmp_path: Path) -> None:
+def test_unknown_parameters_are_named(shell: Shell, table: Path, tmp_path: Path) -> None:
     _, err = shell("tune", table, *COLUMNS, "--space", "rnak=2", "-o", tmp_path / "m", fails=1)
     assert "ALS has no parameter 'rnak' (did you mean 'rank'?)" in err
     assert not (tmp_path / "m").exists()
 
 
-def test_scores_the_model_on_a_part_that_the_search_did_not_see(shell: Shell, table: Path, tmp_path: Path) -> None:
+def test_models_are_scored_on_a_test_set(shell: Shell, table: Path, tmp_path: Path) -> None:
     options = ["--space", "regularization=1,30", "--rank", 2, "--folds", 1, "--test-fraction", 0.3, "--seed", 1]
     out, err = shell("tune", table, *COLUMNS, *options, "-o", tmp_path / "m")
     assert "held out: the latest " in err
@@ -135,7 +135,7 @@ def test_scores_the_model_on_a_part_that_the_search_did_not_see(shell: Shell, ta
     assert json.loads(out)["test"] == found.score(test).to_dict()
 
 
-def test_parameters_keep_their_names_in_spaces(shell: Shell, table: Path, tmp_path: Path) -> None:
+def test_errors_about_spaces_keep_names_of_parameters(shell: Shell, table: Path, tmp_path: Path) -> None:
     _, err = shell("tune", table, *COLUMNS, "--space", "foo=1", "-o", tmp_path / "m", fails=1)
     assert "ALS has no parameter 'foo'; it has objective, rank, regularization, implicit_features," in err
     _, err = shell("tune", table, *COLUMNS, "--space", "regularization=log:8", "-o", tmp_path / "m", fails=1)

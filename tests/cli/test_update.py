@@ -1,4 +1,4 @@
-"""`halfstep update`, as somebody at a shell sees it."""
+"""`halfstep update`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMNS = ["--value", "plays", "--time", "when"]
 
 @pytest.fixture(scope="module")
 def fitted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Plays, a model of them, later ones of known and new users and items, and clicks without values."""
+    """Plays, a model, later plays of known and new users and items, and clicks without values."""
     tmp_path = tmp_path_factory.mktemp("plays")
     rows = "".join(f"u{k % 30},i{k * 7 % 40},{k % 3 + 1},{k},Item {k * 7 % 40}\n" for k in range(120))
     (tmp_path / "plays.csv").write_text(f"user,item,plays,when,name\n{rows}")
@@ -73,7 +73,7 @@ def test_another_file_is_written_on_request(shell: Shell, folder: Path) -> None:
     assert "fresh" in hs.load(folder / "m").items_
 
 
-def test_items_may_stay_as_they_are(shell: Shell, folder: Path) -> None:
+def test_items_are_unchanged_with_no_update_items(shell: Shell, folder: Path) -> None:
     before = hs.load(folder / "model.halfstep", copy=True)
     line = ["update", folder / "model.halfstep", folder / "today.csv", *COLUMNS, "--no-update-items"]
     assert "solved 2 users and 0 items" in shell(*line)[0]
@@ -83,7 +83,7 @@ def test_items_may_stay_as_they_are(shell: Shell, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("how", "value"), [(None, 4.0), ("last", 4.0), ("sum", 5.0)])
-def test_repeated_pairs(shell: Shell, folder: Path, how: str | None, value: float) -> None:
+def test_duplicates_are_merged(shell: Shell, folder: Path, how: str | None, value: float) -> None:
     options = [] if how is None else ["--duplicates", how]
     shell("update", folder / "model.halfstep", folder / "today.csv", *COLUMNS, *options)
     data = hs.load(folder / "model.halfstep").interactions_
@@ -101,14 +101,14 @@ def test_interactions_without_values_are_counted(shell: Shell, tmp_path: Path) -
     assert data.values[(data.user_ids == 1) & (data.item_ids == 5)].tolist() == [3.0]
 
 
-def test_titles_of_new_items_are_learned(shell: Shell, folder: Path) -> None:
+def test_titles_of_new_items_are_added(shell: Shell, folder: Path) -> None:
     shell("update", folder / "model.halfstep", folder / "today.csv", *COLUMNS, "--titles", "name")
     titles = hs.load(folder / "model.halfstep").interactions_.item_titles
     assert (titles["fresh"], titles["i1"]) == ("Fresh", "Item 1")
 
 
 @pytest.mark.parametrize("options", [[], ["--title", "title"]], ids=str)
-def test_titles_of_a_table_need_not_be_those_of_the_new_items(shell: Shell, folder: Path, options: list[str]) -> None:
+def test_tables_may_have_titles_of_known_items(shell: Shell, folder: Path, options: list[str]) -> None:
     (folder / "items.csv").write_text("item,title\ni7,Seven\nfresh,Fresh\n")
     line = ["update", folder / "model.halfstep", folder / "today.csv", *COLUMNS, "--titles", folder / "items.csv"]
     shell(*line, *options)
@@ -139,7 +139,7 @@ def test_ids_are_read_with_the_types_of_the_model(shell: Shell, tmp_path: Path) 
         ("update {}/popular.halfstep {}/today.csv", "is a Popularity, which has no incremental updates"),
     ],
 )
-def test_an_error_leaves_the_model_as_it_was(shell: Shell, folder: Path, line: str, message: str) -> None:
+def test_errors_leave_the_model_unchanged(shell: Shell, folder: Path, line: str, message: str) -> None:
     hs.Popularity().fit(hs.Interactions.from_arrays(["u1"], ["i1"])).save(folder / "popular.halfstep")
     fitted(folder / "plays.csv", *COLUMNS, "--alpha", "2", to=folder / "weighted.halfstep")
     before = {path: path.read_bytes() for path in folder.iterdir()}
@@ -149,7 +149,7 @@ def test_an_error_leaves_the_model_as_it_was(shell: Shell, folder: Path, line: s
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_ctrl_c_leaves_the_model_as_it_was(shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_leaves_the_model_unchanged(shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
@@ -160,7 +160,7 @@ def test_ctrl_c_leaves_the_model_as_it_was(shell: Shell, folder: Path, monkeypat
     assert (folder / "model.halfstep").read_bytes() == before
 
 
-def test_numbers_come_with_the_right_nouns() -> None:
+def test_nouns_agree_with_their_numbers() -> None:
     learned = Learned(1_001, 1, 0, 1, 1, 1)
     assert str(learned) == (
         "learned 1 new interaction and 1,000 changed ones, 0 new users, 1 new item; solved 1 user and 1 item"

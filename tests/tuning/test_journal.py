@@ -1,4 +1,4 @@
-"""The journal of a search: killed anywhere, it goes on to the same end."""
+"""Journals of searches: an interrupted search is resumed with the same result."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def ratings() -> hs.Interactions:
 
 
 def search(how: Any, journal: Path | str | None, **options: Any) -> hs.Tuning:
-    """A search of ten trials, some of which start from others, and some of which are given up."""
+    """A search of ten trials, some with warm starts, and some pruned."""
     model = hs.ALS(hs.Explicit(biases=True), rank=4, iterations=10)
     space: dict[str, Any] = {"regularization": [30.0, 10.0, 3.0, 1.0, 0.3], "rank": [2, 4]}
     if how == "doubling":
@@ -65,7 +65,7 @@ def outcome(found: hs.Tuning) -> list[Any]:
 
 
 @pytest.mark.parametrize("how", ["grid", "random", "tpe", "doubling"])
-def test_killed_and_resumed_it_ends_with_the_same_winner(how: str, tmp_path: Path) -> None:
+def test_a_killed_search_is_resumed_with_the_same_result(how: str, tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     child = subprocess.Popen([sys.executable, "-c", PROGRAM, str(Path(__file__).parent), how, str(journal)])
     try:
@@ -80,7 +80,7 @@ def test_killed_and_resumed_it_ends_with_the_same_winner(how: str, tmp_path: Pat
     n_kept = journal.read_bytes().count(b"\n") - HEADER
     assert 4 <= n_kept < 10
     with journal.open("ab") as file:
-        file.write(b'{"op_code":4,"worker_id":"b5c')  # as when it dies while it writes
+        file.write(b'{"op_code":4,"worker_id":"b5c')  # as if killed while writing
     resumed, whole = search(how, journal), search(how, None)
     assert outcome(resumed) == outcome(whole)
     assert resumed.best.number == whole.best.number
@@ -98,7 +98,7 @@ def test_a_finished_journal_is_not_searched_again(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "j").read_bytes() == before
 
 
-def test_more_trials_lengthen_a_search(tmp_path: Path) -> None:
+def test_more_trials_extend_a_search(tmp_path: Path) -> None:
     search("random", tmp_path / "j", n_trials=3)
     assert outcome(search("random", tmp_path / "j", n_trials=6)) == outcome(search("random", None, n_trials=6))
     assert len(search("random", tmp_path / "j", n_trials=2)) == 2
@@ -110,7 +110,7 @@ def test_a_doubling_search_cannot_be_extended(tmp_path: Path) -> None:
         search("doubling", tmp_path / "j", n_trials=8)
 
 
-def test_without_a_seed_the_journals_is_taken(tmp_path: Path) -> None:
+def test_the_seed_of_the_journal_is_the_default(tmp_path: Path) -> None:
     first = search("random", tmp_path / "j", random_state=None, n_trials=3)
     assert outcome(search("random", tmp_path / "j", random_state=None, n_trials=3)) == outcome(first)
 
@@ -129,7 +129,7 @@ def test_without_a_seed_the_journals_is_taken(tmp_path: Path) -> None:
         ("warm_starts", {"warm_starts": False}),
     ],
 )
-def test_a_journal_of_another_search_is_refused(what: str, options: dict[str, Any], tmp_path: Path) -> None:
+def test_a_journal_of_another_search_is_an_error(what: str, options: dict[str, Any], tmp_path: Path) -> None:
     data = ratings().subset(np.arange(5000))
     estimator, space = hs.ALS(hs.Explicit(biases=True), iterations=2), {"rank": [2, 3]}
     journal = tmp_path / "j"
@@ -146,7 +146,7 @@ def test_a_journal_of_another_search_is_refused(what: str, options: dict[str, An
 
 
 @pytest.mark.parametrize("content", [b"rank,rmse\n3,0.9\n", b"no line ends here", b"[1]\n", b'{"trial": 0}\n'])
-def test_a_file_that_is_no_journal_is_left_alone(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_journal_is_unchanged(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
     with pytest.raises(JournalError, match="is no journal of a search, or was changed"):
@@ -154,7 +154,7 @@ def test_a_file_that_is_no_journal_is_left_alone(content: bytes, tmp_path: Path)
     assert path.read_bytes() == content
 
 
-def test_a_journal_that_was_changed_is_refused(tmp_path: Path) -> None:
+def test_a_changed_journal_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "j"
     search("grid", path, n_trials=3, refit=False)
     lines = path.read_text().splitlines(keepends=True)
@@ -166,7 +166,7 @@ def test_a_journal_that_was_changed_is_refused(tmp_path: Path) -> None:
         search("grid", path)
 
 
-def test_a_journal_of_optuna_is_left_alone(tmp_path: Path) -> None:
+def test_a_journal_of_optuna_is_unchanged(tmp_path: Path) -> None:
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "j")))
     optuna.create_study(storage=storage, study_name="mine")
     before = (tmp_path / "j").read_bytes()
@@ -184,7 +184,7 @@ def test_optuna_reads_a_journal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n_bytes", [1, 30, 150, 400])
-def test_a_header_that_was_cut_off_is_written_anew(tmp_path: Path, n_bytes: int) -> None:
+def test_a_truncated_header_is_rewritten(tmp_path: Path, n_bytes: int) -> None:
     path = tmp_path / "j"
     first = search("random", path, n_trials=2, refit=False)
     lines = path.read_bytes().splitlines(keepends=True)
@@ -194,7 +194,7 @@ def test_a_header_that_was_cut_off_is_written_anew(tmp_path: Path, n_bytes: int)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
-def test_two_searches_do_not_write_to_one_journal(tmp_path: Path) -> None:
+def test_concurrent_searches_with_one_journal_are_an_error(tmp_path: Path) -> None:
     with (
         open_journal(tmp_path / "j", maximize=False),
         pytest.raises(JournalError, match="is in use by another search"),
@@ -202,16 +202,14 @@ def test_two_searches_do_not_write_to_one_journal(tmp_path: Path) -> None:
         search("grid", tmp_path / "j")
 
 
-def test_a_journal_needs_its_folder(tmp_path: Path) -> None:
+def test_a_journal_in_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         search("grid", tmp_path / "nowhere" / "j")
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
 @pytest.mark.parametrize("random_state", [0, None])
-def test_what_is_no_regular_file_is_refused_before_it_is_read(
-    tmp_path: Path, kind: str, random_state: int | None
-) -> None:
+def test_a_journal_must_be_a_regular_file(tmp_path: Path, kind: str, random_state: int | None) -> None:
     path = tmp_path / "journal"
     if kind == "folder":
         path.mkdir()

@@ -1,4 +1,4 @@
-"""What is searched, and in which order."""
+"""Search spaces, and the order of points."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALS = hs.ALS(rank=16, regularization=1.0)
 DATA = hs.Interactions.from_arrays([1, 1, 2, 3], [1, 2, 1, 3], [3.0, 4.0, 1.0, 2.0])
 
 
-def test_parameters_go_where_their_paths_lead() -> None:
+def test_parameters_are_set_by_path() -> None:
     weighted = hs.ALS(hs.Explicit(weight=hs.weights.linear_popularity(w0=1.0, wk=1.0), biases=False), rank=3)
     changed = with_parameters(weighted, {"objective.weight.wk": 5.0, "rank": 4, "objective.biases": True})
     assert changed.objective == hs.Explicit(weight=hs.weights.linear_popularity(w0=1.0, wk=5.0), biases=True)
@@ -34,7 +34,7 @@ def test_shorter_paths_are_set_first() -> None:
     assert with_parameters(ALS, parameters).objective == hs.Implicit(missing_weight=0.5)
 
 
-def test_a_path_leads_to_a_part_of_the_regularization() -> None:
+def test_paths_set_parts_of_the_regularization() -> None:
     changed = with_parameters(ALS, {"regularization.users": 3.0})
     assert changed.regularization.pair == (3.0, ALS.regularization)
     assert with_parameters(changed, {"regularization.items": 0.5}).regularization.pair == (3.0, 0.5)
@@ -58,7 +58,7 @@ def test_a_path_leads_to_a_part_of_the_regularization() -> None:
         ({"threads": [1, 2]}, "threads is nothing to tune"),
     ],
 )
-def test_refuses_what_cannot_be_searched(space: Any, message: str) -> None:
+def test_invalid_spaces_are_errors(space: Any, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         hs.tune(ALS, hs.Interactions.from_arrays([1, 2], [1, 1], [3.0, 4.0]), space)
 
@@ -73,13 +73,13 @@ def test_refuses_what_cannot_be_searched(space: Any, message: str) -> None:
         (lambda: hs.Integers(1, 2.5), "high=2.5: give an integer"),
     ],
 )
-def test_ranges_have_ends_that_make_sense(make: Any, message: str) -> None:
+def test_invalid_ranges_are_errors(make: Any, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         make()
 
 
 def points(space: Space, name: Any, n_trials: int | None = None, seed: int = 0) -> list[Point]:
-    """The points of a search whose trials are all alike."""
+    """Return the points of a search with equal scores."""
     search = Search(name, space, None, seed, n_trials, maximize=False, prune=False)
     trials: list[Trial] = []
     for number, point in zip(range(search.n_planned), search.points(trials), strict=False):
@@ -92,7 +92,7 @@ def points(space: Space, name: Any, n_trials: int | None = None, seed: int = 0) 
 
 
 @given(st.integers(0, 1 << 32), st.floats(1e-6, 10.0), st.floats(1.001, 1e6))
-def test_samples_lie_between_the_ends(seed: int, low: float, ratio: float) -> None:
+def test_samples_are_within_the_range(seed: int, low: float, ratio: float) -> None:
     high, integer = low * ratio, math.ceil(low)
     space = Space(
         {
@@ -109,7 +109,7 @@ def test_samples_lie_between_the_ends(seed: int, low: float, ratio: float) -> No
 
 
 @pytest.mark.slow
-def test_samples_of_a_logarithm_are_spread_evenly() -> None:
+def test_log_uniform_samples_have_a_uniform_logarithm() -> None:
     space = Space({"a": hs.LogUniform(0.001, 1000.0)})
     logs = np.log10([point["a"] for point in points(space, "random", 600)])
     np.testing.assert_allclose(np.histogram(logs, 6, (-3, 3))[0], 100, atol=35)
@@ -130,18 +130,18 @@ def test_samples_of_a_logarithm_are_spread_evenly() -> None:
         hs.ALS(hs.Implicit(), implicit_features=True),
     ],
 )
-def test_default_spaces_are_of_parameters_that_there_are(estimator: Any) -> None:
+def test_default_spaces_have_existing_parameters(estimator: Any) -> None:
     space = Space.of(hs.default_space(estimator, DATA), estimator)
     (point,) = points(space, "random", 1)
     assert with_parameters(estimator, space.values(point)) is not estimator
 
 
-def test_no_default_space_for_what_has_nothing_to_tune() -> None:
+def test_estimators_without_parameters_have_no_default_space() -> None:
     with pytest.raises(ParameterError, match=r"no default space for GlobalMean: set space="):
         hs.default_space(hs.GlobalMean(), DATA)
 
 
-def test_a_grid_has_every_point_once_and_goes_from_strong_to_weak() -> None:
+def test_a_grid_has_every_point_once_in_descending_order_of_regularization() -> None:
     given_ = {"regularization": [1.0, 4.0, 2.0], "rank": [8, 4], "tol": [0.0, 0.1]}
     space = Space.of(given_, ALS)
     values = [tuple(space.values(point)[name] for name in given_) for point in points(space, "grid")]
@@ -151,7 +151,7 @@ def test_a_grid_has_every_point_once_and_goes_from_strong_to_weak() -> None:
     assert [strength for strength, _, _ in values] == [4.0, 2.0, 1.0] * 4
 
 
-def test_a_grid_takes_no_distributions() -> None:
+def test_a_grid_requires_lists() -> None:
     with pytest.raises(
         ParameterError, match=r"search=.grid. needs a list of values for each parameter, and tol is Uni"
     ):
@@ -168,7 +168,7 @@ def test_no_point_is_tried_twice(name: str) -> None:
     assert points(space, name, 9, seed=4) != found
 
 
-def test_the_point_of_values_is_the_nearest_one() -> None:
+def test_values_are_mapped_to_the_nearest_point() -> None:
     space = Space.of({"rank": [8, 64], "regularization": hs.LogUniform(0.1, 2.0), "solver": ["cg", "auto"]}, ALS)
     assert space.point({"rank": 50, "regularization": 5.0, "solver": "auto"}) == {
         "rank": 1,

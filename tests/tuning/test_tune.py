@@ -1,4 +1,4 @@
-"""`tune`: against a loop written for the eye, and what it does when something goes wrong."""
+"""`tune`, compared with a simple loop, and its errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ratings() -> hs.Interactions:
 
 
 def by_hand(estimator: Any, folds: list[Any]) -> list[float]:
-    """The RMSE on each fold, on pairs whose user and item were seen, one pair after the other."""
+    """Return the RMSE on each fold, for known users and items, by a simple loop."""
     values = []
     for train, test in folds:
         model = estimator.fit(train)
@@ -49,7 +49,7 @@ def by_hand(estimator: Any, folds: list[Any]) -> list[float]:
     return values
 
 
-def test_a_grid_is_a_loop(ratings: hs.Interactions) -> None:
+def test_a_grid_search_equals_a_loop(ratings: hs.Interactions) -> None:
     data = ratings.subset(np.arange(6000))
     found = hs.tune(ALS, data, GRID, warm_starts=False, prune=False, split=2)
     folds = list(hs.time_folds(data, 2))
@@ -74,8 +74,8 @@ def test_a_grid_is_a_loop(ratings: hs.Interactions) -> None:
     assert min(found.n_cold) > 0
 
 
-def test_what_cold_items_say_does_not_count(ratings: hs.Interactions) -> None:
-    """Values of cold pairs, as wild as can be, change nothing."""
+def test_cold_start_interactions_are_excluded(ratings: hs.Interactions) -> None:
+    """Extreme values of cold-start interactions have no effect."""
     ((train, test),) = hs.time_folds(ratings, 1)
     cold = train.item_counts[test.item_positions] == 0
     wild = test.with_values(np.where(cold, 1e6, test.values))
@@ -85,7 +85,7 @@ def test_what_cold_items_say_does_not_count(ratings: hs.Interactions) -> None:
 
 
 @pytest.mark.slow
-def test_the_same_for_any_number_of_threads_and_not_for_any_seed(ratings: hs.Interactions) -> None:
+def test_results_depend_on_the_seed_but_not_on_threads(ratings: hs.Interactions) -> None:
     space = {"regularization": hs.LogUniform(0.1, 30.0), "rank": [2, 8, 40]}
 
     def run(threads: int, seed: int) -> hs.Tuning:
@@ -99,7 +99,7 @@ def test_the_same_for_any_number_of_threads_and_not_for_any_seed(ratings: hs.Int
 
 
 @pytest.mark.parametrize("search", ["random", "tpe"])
-def test_other_estimators_are_tuned_by_their_fields(ratings: hs.Interactions, search: Any) -> None:
+def test_other_estimators_are_tuned(ratings: hs.Interactions, search: Any) -> None:
     biases = hs.tune(hs.UserItemBias(), ratings, search=search, n_trials=8)
     assert isinstance(biases.model, hs.UserItemBias)
     assert biases.model.user_regularization == biases.best_parameters["user_regularization"]
@@ -108,7 +108,7 @@ def test_other_estimators_are_tuned_by_their_fields(ratings: hs.Interactions, se
     assert sgd.best.values == min(trial.values for trial in sgd)
 
 
-def test_implicit_objectives_are_tuned_by_ranked_lists(ratings: hs.Interactions) -> None:
+def test_implicit_objectives_are_tuned_by_ndcg(ratings: hs.Interactions) -> None:
     data = ratings.with_values(np.ones(len(ratings)))
     model = hs.ALS(hs.Implicit(missing_weight=0.1), rank=4, iterations=4, regularization=1.0, random_state=0)
     found = hs.tune(model, data, {"objective.missing_weight": [0.001, 0.1]}, split=1, refit=False)
@@ -131,22 +131,22 @@ def test_a_function_can_be_the_metric(ratings: hs.Interactions) -> None:
         hs.tune(ALS, ratings, GRID, metric=spread)
 
 
-def test_weak_starts_from_strong_and_high_ranks_from_low(ratings: hs.Interactions) -> None:
+def test_warm_starts_are_from_larger_regularization_or_lower_rank(ratings: hs.Interactions) -> None:
     found = hs.tune(ALS, ratings, {"regularization": [30.0, 3.0, 0.3], "rank": [2, 4]}, refit=False, prune=False)
     assert [trial.started_from for trial in found] == [None, 0, 1, 0, 3, 4]
 
 
 @pytest.mark.slow
-def test_a_warm_start_ends_where_a_cold_one_does(ratings: hs.Interactions) -> None:
+def test_warm_and_cold_starts_have_similar_scores(ratings: hs.Interactions) -> None:
     model = hs.ALS(hs.Explicit(biases=True), iterations=80)
     space = {"regularization": [1e5, 2.0], "rank": [2, 4]}
     warm, cold = (hs.tune(model, ratings, space, warm_starts=on, prune=False, refit=False) for on in (True, False))
     assert {trial.started_from for trial in warm} == {None, 0, 2}
     np.testing.assert_allclose([t.value for t in warm], [t.value for t in cold], atol=0.004)
-    assert warm.trials[1].value < warm.trials[0].value - 0.005  # the factors of 1e5 are 0, and it got away from them
+    assert warm.trials[1].value < warm.trials[0].value - 0.005  # although the factors at 1e5 are 0
 
 
-def test_a_warm_start_is_a_cold_one_plus_the_neighbours_factors(ratings: hs.Interactions) -> None:
+def test_a_warm_start_adds_noise_to_the_factors_of_a_neighbor(ratings: hs.Interactions) -> None:
     folds, _ = make_folds(ratings, 1, 0)
     fitter = Fitter(ALS, folds, 0, warm_starts=True)
     model = fitter.fit(0, {"rank": 2}, 0, None)
@@ -165,7 +165,7 @@ def test_a_warm_start_is_a_cold_one_plus_the_neighbours_factors(ratings: hs.Inte
 
 def test_a_trial_is_pruned_if_it_is_worse_than_each_of_the_best() -> None:
     def is_pruned(value: float, finished: list[tuple[float, float]], *, step: int = 5, warm: bool = False) -> bool:
-        """Whether a trial of that value at a step is pruned, after trials of some final and early values."""
+        """Return whether a trial with a value at a step is pruned after other trials."""
         study = new_study(maximize=False, pruner=Behind())
         for final, early in finished:
             attributes = {"started_from": None}
@@ -182,11 +182,11 @@ def test_a_trial_is_pruned_if_it_is_worse_than_each_of_the_best() -> None:
     assert is_pruned(1.05, [*best, worse])
     assert not is_pruned(1.04, [*best, worse])  # as good as the fifth
     assert not is_pruned(9.0, best[:4])  # too few to compare with
-    assert not is_pruned(9.0, best, step=10)  # none was scored there
-    assert not is_pruned(9.0, best, warm=True)  # all of them were cold
+    assert not is_pruned(9.0, best, step=10)  # none has a score there
+    assert not is_pruned(9.0, best, warm=True)  # all others are cold
 
 
-def test_trials_are_given_up_within_a_fit(ratings: hs.Interactions) -> None:
+def test_trials_are_pruned_during_a_fit(ratings: hs.Interactions) -> None:
     counts: list[int] = []
     model = hs.ALS(
         hs.Explicit(biases=True), rank=2, iterations=12, callbacks=[lambda m: counts.append(len(m.history_))]
@@ -200,7 +200,7 @@ def test_trials_are_given_up_within_a_fit(ratings: hs.Interactions) -> None:
     assert "6 trials, 1 pruned" in repr(found)
 
 
-def test_a_trial_that_fails_is_recorded_and_others_go_on(ratings: hs.Interactions) -> None:
+def test_failed_trials_are_recorded(ratings: hs.Interactions) -> None:
     found = hs.tune(ALS, ratings, {"rank": [-1, 2]})
     assert [trial.state for trial in found] == ["failed", "finished"]
     assert found.trials[0].error == "ParameterError: rank=-1: give an integer of at least 0"
@@ -210,7 +210,7 @@ def test_a_trial_that_fails_is_recorded_and_others_go_on(ratings: hs.Interaction
     assert "point" not in found.to_dict()["best"]
 
 
-def test_all_trials_failing_is_an_error(ratings: hs.Interactions) -> None:
+def test_an_error_is_raised_if_all_trials_fail(ratings: hs.Interactions) -> None:
     with pytest.raises(
         TuningError, match=r"all 2 trials failed; the error of the first one, with rank=-2: ParameterError: rank="
     ):
@@ -224,7 +224,7 @@ def test_all_trials_failing_is_an_error(ratings: hs.Interactions) -> None:
 
 
 def interrupting(at: int) -> hs.ALS:
-    """A model that is interrupted in its fits' iteration of that number, all fits counted; later ones are not."""
+    """Return a model that is interrupted once, in an iteration that is counted over all fits."""
     calls = itertools.count(1)
 
     def callback(model: Any) -> None:
@@ -234,7 +234,7 @@ def interrupting(at: int) -> hs.ALS:
     return hs.ALS(hs.Explicit(biases=True), rank=2, iterations=4, callbacks=[callback])
 
 
-def test_interrupted_it_gives_the_best_so_far(ratings: hs.Interactions) -> None:
+def test_an_interrupted_search_returns_the_best_so_far(ratings: hs.Interactions) -> None:
     space = {"regularization": [30.0, 3.0, 0.3]}
     with pytest.warns(FitInterruptedWarning, match="the search was interrupted: this is the best of 2 of 3 trials"):
         found = hs.tune(interrupting(at=4 + 4 + 2), ratings, space, split=1, warm_starts=False)
@@ -253,7 +253,7 @@ def test_without_timestamps_folds_are_random(ratings: hs.Interactions) -> None:
     assert sum(found.n_scored) + sum(found.n_cold) == len(data)
 
 
-def test_folds_without_anything_to_score_are_an_error(ratings: hs.Interactions) -> None:
+def test_folds_without_test_interactions_are_an_error(ratings: hs.Interactions) -> None:
     data = hs.Interactions.from_arrays([1, 2, 3, 4], [1, 2, 3, 4], [1.0] * 4, [1, 2, 3, 4])
     with pytest.raises(
         DataError, match="fold 1 is too small: none of its 1 test interactions is of a user and an item that"
@@ -277,17 +277,17 @@ def test_folds_without_anything_to_score_are_an_error(ratings: hs.Interactions) 
         ({"random_state": -1}, "random_state=-1"),
     ],
 )
-def test_refuses_options_that_make_no_sense(ratings: hs.Interactions, options: Any, message: str) -> None:
+def test_invalid_options_are_errors(ratings: hs.Interactions, options: Any, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         hs.tune(ALS, ratings, GRID, **options)
 
 
-def test_refuses_a_class(ratings: hs.Interactions) -> None:
+def test_a_class_is_an_error(ratings: hs.Interactions) -> None:
     with pytest.raises(ParameterError, match=r"estimator=<class .*ALS'>: give an unfitted model such as ALS\(\)"):
         hs.tune(hs.ALS, ratings)
 
 
-def test_without_optuna_says_what_to_install(monkeypatch: pytest.MonkeyPatch, ratings: hs.Interactions) -> None:
+def test_missing_optuna_error_names_the_extra(monkeypatch: pytest.MonkeyPatch, ratings: hs.Interactions) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r"hs.tune needs Optuna: pip install 'halfstep\[tune\]'"):
         hs.tune(ALS, ratings, GRID)
@@ -299,7 +299,7 @@ def test_optuna_prints_nothing(ratings: hs.Interactions, tmp_path: Path, capfd: 
 
 
 @pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
-def test_becomes_a_dataframe(ratings: hs.Interactions, kind: str) -> None:
+def test_to_frame_returns_a_dataframe(ratings: hs.Interactions, kind: str) -> None:
     objectives = [hs.Explicit(biases=False), hs.Explicit(biases=True)]
     found = hs.tune(hs.ALS(rank=2, iterations=2), ratings, {"objective": objectives, "rank": [-1, 2]}, refit=False)
     frame = found.to_frame(kind)
@@ -404,7 +404,7 @@ def test_title_of_a_plot_counts_trials() -> None:
     assert figure.get_suptitle() == "rmse by parameter: 1.0000 is the best of 3 trials, 1 pruned"
 
 
-def test_prints_the_best_first(ratings: hs.Interactions) -> None:
+def test_trials_are_printed_in_order_of_score(ratings: hs.Interactions) -> None:
     found = hs.tune(hs.ItemBias(), ratings, {"regularization": [0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0]}, split=2)
     lines = repr(found).splitlines()
     assert lines[0].startswith("Tuning of ItemBias by rmse, grid: 7 trials")
@@ -419,11 +419,11 @@ def clicks() -> hs.Interactions:
 
 
 class TestDoubling:
-    """A search at the lowest rank, whose best parameters are tried at the next, as long as that helps."""
+    """A search at the lowest rank, whose best parameters are tried at higher ranks while the score improves."""
 
     @staticmethod
     def searched(values: dict[int, float], n_trials: int | None = None) -> hs.Tuning:
-        """Search with a metric that depends on the rank alone."""
+        """Search with a metric that depends only on the rank."""
         return hs.tune(
             hs.ALS(hs.Implicit(), iterations=1, random_state=0),
             clicks(),
@@ -436,7 +436,7 @@ class TestDoubling:
             refit=False,
         )
 
-    def test_goes_on_while_a_higher_rank_helps(self) -> None:
+    def test_stops_when_a_higher_rank_does_not_improve_the_score(self) -> None:
         found = self.searched({2: 0.1, 4: 0.2, 8: 0.15, 16: 0.9}, n_trials=14)
         assert found.search == "doubling"
         ranks = [trial.parameters["rank"] for trial in found]
@@ -480,7 +480,7 @@ class TestDoubling:
         ids=str,
     )
     @pytest.mark.parametrize("search", ["tpe", "doubling"])
-    def test_any_space_will_do(self, space: Any, search: Any) -> None:
+    def test_spaces_without_ranks_or_ranges_are_supported(self, space: Any, search: Any) -> None:
         estimator = hs.ALS(hs.Implicit(), rank=3, iterations=1)
         found = hs.tune(estimator, clicks(), space, search=search, n_trials=3, split=1)
         assert {trial.state for trial in found} == {"finished"}
@@ -494,7 +494,7 @@ class TestDoubling:
         assert hs.default_space(hs.ALS(hs.Implicit()), ratings)["rank"] == [64, 128]
 
 
-def test_scored_beside_the_untuned_model_and_baselines(ratings: hs.Interactions) -> None:
+def test_score_compares_with_the_untuned_model_and_baselines(ratings: hs.Interactions) -> None:
     train, test = hs.split_by_time(ratings, 0.2)
     found = hs.tune(ALS, train, {"regularization": [30.0, 3.0]}, split=1)
     report = found.score(test)
@@ -507,7 +507,7 @@ def test_scored_beside_the_untuned_model_and_baselines(ratings: hs.Interactions)
     assert "users_" not in vars(found.untuned)
 
 
-def test_scores_need_a_model_and_a_metric_that_is_known(ratings: hs.Interactions) -> None:
+def test_score_requires_a_model_and_a_named_metric(ratings: hs.Interactions) -> None:
     options = {"split": 1, "direction": "minimize"}
     mine = hs.tune(ALS, ratings, {"regularization": [3.0]}, metric=lambda model, test: 1.0, **options)
     with pytest.raises(ParameterError, match="is unknown to evaluate: set metrics"):
@@ -517,7 +517,7 @@ def test_scores_need_a_model_and_a_metric_that_is_known(ratings: hs.Interactions
 
 
 @pytest.mark.slow
-def test_the_bar_says_what_is_running(
+def test_progress_bar_shows_the_fold_and_iteration(
     ratings: hs.Interactions, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("halfstep.tuning.run.SHOWN_EVERY", 0.0)

@@ -17,11 +17,14 @@ TRACED = {  # what reads and changes a model's state
     str(SOURCE / name)
     for name in (
         "models/factor_model.py",
+        "models/fitted_attribute.py",
         "models/half_step_model.py",
         "models/incremental_model.py",
         "models/gramians.py",
+        "models/top_items.py",
         "models/updates.py",
         "models/live_array.py",
+        "objective/factorization.py",
         "data/growable.py",
         "data/vocabulary.py",
     )

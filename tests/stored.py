@@ -119,13 +119,16 @@ def assert_same(a: FactorModel, b: FactorModel) -> None:
     for name in ("user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_"):
         assert same_array(getattr(a, name), getattr(b, name)), name
     assert a.mean_.hex() == b.mean_.hex()
-    assert a._origin == b._origin
-    assert a.__dict__.get("history_") == b.__dict__.get("history_")
-    assert [type(line) for line in a.__dict__.get("history_", [])] == [
-        type(line) for line in b.__dict__.get("history_", [])
-    ]
+    assert a._fitted.origin == b._fitted.origin
+    assert a._fitted.history == b._fitted.history
+    assert [type(line) for line in a._fitted.history or ()] == [type(line) for line in b._fitted.history or ()]
     assert (a.interactions_ is None) == (b.interactions_ is None)
     if a.interactions_ is not None:
         assert_same_interactions(a.interactions_, b.interactions_)
     # nothing fitted is forgotten, whatever will be added
-    assert {name for name in a.__dict__ if name.endswith("_")} == {name for name in b.__dict__ if name.endswith("_")}
+    assert type(a._fitted) is type(b._fitted)
+    given, stored = (
+        {field.name for field in dataclasses.fields(model._fitted) if getattr(model._fitted, field.name) is not None}
+        for model in (a, b)
+    )
+    assert given - {"data", "items_data"} == stored - {"data", "items_data"}

@@ -347,7 +347,7 @@ def test_a_loaded_model_is_updated_after_its_file_was_replaced(tmp_path: Path) -
 
 def test_deleting_a_loaded_model_closes_its_file() -> None:
     model = loaded()
-    descriptor = model._live["user_factors_"]._copy_on_write.file.descriptor
+    descriptor = model._live["user_factors"]._copy_on_write.file.descriptor
     os.fstat(descriptor)
     model.partial_fit(EVENT)
     del model

@@ -23,6 +23,7 @@ from halfstep.data import Interactions, Vocabulary
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.models.factor_model import FactorModel
 from halfstep.objective import objective
+from halfstep.objective.origin import Origin
 from halfstep.storage import container, faults, values
 from halfstep.storage.ids import pack_texts, pack_vocabulary, unpack_texts, unpack_vocabulary
 from stored import MODELS, SOME, TITLED, assert_same, fitted, same_array, same_ids, saved
@@ -46,15 +47,16 @@ class TestRoundTrip:
     @pytest.mark.parametrize("name", MODELS)
     def test_the_time_of_the_fit_is_recorded(self, tmp_path: Path, name: str) -> None:
         began = dt.datetime.now(dt.UTC).replace(microsecond=0)
-        origin = saved(fitted(name), tmp_path / "model.halfstep")._origin
+        origin = saved(fitted(name), tmp_path / "model.halfstep")._fitted.origin
         assert began <= origin.fitted <= dt.datetime.now(dt.UTC)
         assert origin.updated is None
 
     def test_the_time_of_an_update_is_recorded(self, tmp_path: Path) -> None:
         model = hs.ALS(rank=2, iterations=1, random_state=0).fit(SOME)
-        model._origin = replace(model._origin, fitted=dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
+        origin = Origin(fitted=dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
+        model._factorization = replace(model._fitted, origin=origin)
         model.partial_fit(SOME)
-        origin = saved(model, tmp_path / "model.halfstep")._origin
+        origin = saved(model, tmp_path / "model.halfstep")._fitted.origin
         assert origin.fitted == dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
         assert origin.updated > origin.fitted
 

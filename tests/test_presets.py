@@ -289,7 +289,7 @@ def test_parameters_of_als_are_passed_on(name: str) -> None:
     model = getattr(hs.presets, name)(*[3] * (name == "wals"), random_state=7)
     assert isinstance(model, hs.ALS)
     assert model.random_state == 7
-    assert "user_factors_" not in vars(model)
+    assert not model.__sklearn_is_fitted__()
 
 
 @pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")

@@ -95,7 +95,7 @@ def list_outcome(rng: np.random.Generator) -> str:
     is_valid = indptr[-1] == len(indices) and all(row == sorted(row) and set(row) <= set(range(7)) for row in rows)
     P, Q, c = rng.normal(size=(3, 2)), rng.normal(size=(7, 2)), rng.normal(size=7)
     try:
-        left, _ = best_columns(P, Q, c, 7, skip=lists, max_memory=1 << 20, threads=1)
+        left, _ = best_columns(P, Q, c, 7, skip=lists, threads=1)
         chosen, _ = best_of_given(P, Q, c, 7, given=lists, threads=1)
     except hs.errors.DataError:
         return "refused" if not is_valid else "lists refused, though valid"

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from zipfile import ZipFile, ZipInfo
@@ -26,7 +27,8 @@ from halfstep.models.incremental_model import IncrementalModel
 from halfstep.models.live_array import LiveArray
 from halfstep.models.pretrained import PretrainedFactors, from_arrays
 from halfstep.models.sgd import SGD, Epoch
-from halfstep.storage import construct, corrupted, naming_the_file, read_model
+from halfstep.objective.factorization import Factorization
+from halfstep.storage import Copies, construct, corrupted, naming_the_file, read_model
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,32 +98,22 @@ def load(path: str | os.PathLike[str], *, verify: bool = True, copy: bool = Fals
         if not isinstance(stored.kind, str) or stored.kind not in MODELS:
             raise corrupted(f"it holds a model of the unknown class {stored.kind!r}")
         model: FactorModel = construct(MODELS[stored.kind], stored.parameters)
-        fitted: dict[str, Any] = {
-            "users_": stored.users,
-            "items_": stored.items,
-            "user_factors_": stored.user_factors,
-            "item_factors_": stored.item_factors,
-            "user_biases_": stored.user_biases,
-            "item_biases_": stored.item_biases,
-            "mean_": stored.mean,
-            "item_counts_": stored.item_counts,
-            "_data": stored.interactions,
-            "_is_folded": stored.is_folded,
-            "_values_are": stored.values_are,
-            "_origin": stored.origin,
-        }
-        if stored.history is not None:
-            fitted["history_"] = _history(stored.kind, stored.history)
-        if isinstance(model, IncrementalModel):
-            fitted["_live"] = {
-                f"{name}_": LiveArray(getattr(stored, name), copy) for name, copy in stored.copies.items()
-            }
-        model.__dict__.update(fitted)
+        fitted = stored.fitted
+        if fitted.history is not None:
+            fitted = replace(fitted, history=_history(stored.kind, fitted.history))
         try:
-            model._take_more_arrays(stored.more)
+            fitted = model._from_arrays(fitted, stored.more)
         except ValueError as error:
             raise corrupted(str(error)) from error
+        if isinstance(model, IncrementalModel):
+            model._set_result(fitted, _live=_live_arrays(fitted, stored.copies))
+        else:
+            model._set_result(fitted)
     return model
+
+
+def _live_arrays(fitted: Factorization, copies: Copies) -> dict[str, LiveArray]:
+    return {name: LiveArray(getattr(fitted, name), copy) for name, copy in copies.items()}
 
 
 def _history(kind: str, lines: Sequence[tuple[float, ...]]) -> list[Any]:

@@ -12,7 +12,7 @@ import pytest
 
 import halfstep as hs
 from halfstep.cli.info import NOT_RECORDED
-from halfstep.storage.origin import Origin
+from halfstep.objective.origin import Origin
 from shell import Shell
 
 DATA = hs.Interactions.from_arrays(
@@ -25,7 +25,7 @@ ORIGIN = Origin(dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC))
 def model(tmp_path: Path) -> Path:
     als = hs.ALS(hs.Explicit(weight=2.0), rank=3, iterations=2, random_state=7)
     als.fit(replace(DATA, source="drinks.csv"))
-    als._origin = ORIGIN
+    als._factorization = replace(als._fitted, origin=ORIGIN)
     als.save(tmp_path / "model.halfstep")
     return tmp_path / "model.halfstep"
 

@@ -235,7 +235,7 @@ def test_error_for_invalid_lists(indices: list[int]) -> None:
     lists = IndexLists(np.array([0, 2, 4]), np.array(indices, np.int32))
     P, Q, c = np.ones((2, 3)), np.ones((4, 3)), np.zeros(4)
     with pytest.raises(DataError, match="row 0 lists column"):
-        best_columns(P, Q, c, 2, skip=lists, max_memory=1 << 20)
+        best_columns(P, Q, c, 2, skip=lists)
     with pytest.raises(DataError, match="row 0 lists column"):
         best_of_given(P, Q, c, 2, given=lists)
 
@@ -246,7 +246,7 @@ def test_repeated_column_of_list_counts_once() -> None:
     repeats = IndexLists(np.array([0, 3, 3, 5]), np.array([1, 1, 3, 0, 0], np.int32))
     once = IndexLists(np.array([0, 2, 2, 3]), np.array([1, 3, 0], np.int32))
     for rank in (
-        lambda lists: best_columns(P, Q, c, 5, skip=lists, max_memory=1 << 20)[0],
+        lambda lists: best_columns(P, Q, c, 5, skip=lists)[0],
         lambda lists: best_of_given(P, Q, c, 5, given=lists)[0],
     ):
         np.testing.assert_array_equal(rank(repeats), rank(once))
@@ -254,9 +254,9 @@ def test_repeated_column_of_list_counts_once() -> None:
 
 def test_top_n_error_for_factors_of_other_ranks() -> None:
     with pytest.raises(DataError, match=r"shapes \(2, 3\) and \(4, 2\)"):
-        best_columns(np.ones((2, 3)), np.ones((4, 2)), np.zeros(4), 2, skip=IndexLists.empty(2), max_memory=1 << 20)
+        best_columns(np.ones((2, 3)), np.ones((4, 2)), np.zeros(4), 2, skip=IndexLists.empty(2))
     with pytest.raises(DataError, match="1 lists of columns for 2 rows"):
-        best_columns(np.ones((2, 3)), np.ones((4, 3)), np.zeros(4), 2, skip=IndexLists.empty(1), max_memory=1 << 20)
+        best_columns(np.ones((2, 3)), np.ones((4, 3)), np.zeros(4), 2, skip=IndexLists.empty(1))
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,7 @@ class TestBaselines:
         assert result["shrunk", "recall"] == beside["shrunk", "recall"]
         assert result["top", "recall"] == beside["Popularity", "recall"]  # fitted again, on the training data
         assert mine["top"].interactions_ is test
-        assert "users_" not in vars(mine["shrunk"])
+        assert not mine["shrunk"].__sklearn_is_fitted__()
 
     @pytest.mark.parametrize(
         ("baseline", "message"),

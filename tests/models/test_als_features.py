@@ -335,11 +335,11 @@ def test_file_contains_features(tmp_path: Path, data: hs.Interactions, told: pd.
 @pytest.mark.parametrize("wrong", ["shape", "dtype", "nan"])
 def test_a_file_whose_link_does_not_fit_is_refused(data: hs.Interactions, told: pd.DataFrame, wrong: str) -> None:
     model = linked(implicit_features=True).fit(data, user_features=told)
-    arrays = dict(model._more_arrays())
+    arrays = dict(model._to_arrays())
     B = arrays["ridge_link.coefficients"]
     spoiled = {"shape": B[:-1], "dtype": B.astype(np.float32), "nan": np.full_like(B, np.nan)}
     with pytest.raises(ValueError, match="its link"):
-        model._take_more_arrays(arrays | {"ridge_link.coefficients": spoiled[wrong]})
+        model._from_arrays(model._fitted, arrays | {"ridge_link.coefficients": spoiled[wrong]})
 
 
 def test_refused_with_a_reason(data: hs.Interactions, told: pd.DataFrame) -> None:

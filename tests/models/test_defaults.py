@@ -152,8 +152,8 @@ class TestEvents:
         self, clicks: hs.Interactions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, numbers: Any
     ) -> None:
         model = hs.ALS(hs.Implicit(), rank=2, random_state=0).fit(clicks)
-        genuine = hs.ALS._more_arrays
-        monkeypatch.setattr(hs.ALS, "_more_arrays", lambda model: genuine(model) | {name: numbers})
+        genuine = hs.ALS._to_arrays
+        monkeypatch.setattr(hs.ALS, "_to_arrays", lambda model: genuine(model) | {name: numbers})
         model.save(tmp_path / "m")
         with pytest.raises(ModelFileError, match=rf"(its |more\.){name} (is not|has numbers that are not finite)"):
             hs.load(tmp_path / "m")
@@ -325,10 +325,10 @@ class TestDoors:
             random_state=0,
         )
         model.fit(clicks)
-        genuine = hs.ALS._more_arrays
+        genuine = hs.ALS._to_arrays
         without = {"regularization", "missing_weight"}
         monkeypatch.setattr(
-            hs.ALS, "_more_arrays", lambda model: {n: a for n, a in genuine(model).items() if n not in without}
+            hs.ALS, "_to_arrays", lambda model: {n: a for n, a in genuine(model).items() if n not in without}
         )
         model.save(tmp_path / "m")
         assert hs.load(tmp_path / "m").regularization_ == model.regularization_

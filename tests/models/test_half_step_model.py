@@ -8,6 +8,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,7 @@ def test_only_what_is_known_can_be_explained(model: hs.ALS) -> None:
     with pytest.raises(UnknownIdError, match="unknown item id 99999"):
         model.explain(1, 99_999)
     bare = copy.copy(model)
-    bare._data = None
+    bare._factorization = replace(bare._fitted, data=None)
     with pytest.raises(DataError, match="save it with its interactions"):
         bare.explain(1, 50)
     with pytest.raises(DataError, match="save it with its interactions"):
@@ -328,12 +329,14 @@ def test_updates_use_the_objective_and_the_factors_that_a_model_has() -> None:
     event = hs.Interactions.from_arrays([1, 40], [3, 2])
     P, Q = (rng.normal(size=(n, 3)) for n in (data.n_users, data.n_items))
     by_popularity = hs.Implicit(missing_weight=weights.missing_popularity(c0=5.0, exponent=0.5))
-    for changes in ({"objective": by_popularity}, {"item_factors_": Q}, {"user_factors_": P}):
+    for name, value in (("objective", by_popularity), ("item_factors", Q), ("user_factors", P)):
         model = hs.ALS(hs.Implicit(missing_weight=0.3), rank=3, random_state=0, dtype="float64").fit(data)
         twin = copy.deepcopy(model)
         for each in (model, twin):
-            for name, value in changes.items():
-                setattr(each, name, value)
+            if name == "objective":
+                each.objective = value
+            else:
+                each._factorization = replace(each._fitted, **{name: value})
         np.testing.assert_allclose(
             model.fold_in({"x": [1, 2]}).user_factors_, twin.fold_in({"x": [1, 2]}).user_factors_, rtol=1e-9
         )

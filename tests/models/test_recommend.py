@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -135,7 +136,7 @@ def test_a_model_that_has_forgotten_its_data_says_so(small: hs.ALS) -> None:
     import copy
 
     bare = copy.copy(small)
-    bare._data = None
+    bare._factorization = replace(bare._fitted, data=None)
     with pytest.raises(DataError, match="exclude_seen=False"):
         bare.recommend()
     assert bare.recommend("ann", exclude_seen=False).counts.tolist() == [4]

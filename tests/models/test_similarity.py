@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def updated(model: hs.ALS) -> hs.ALS:
 
 
 def with_other_factors(model: hs.ALS) -> hs.ALS:
-    model.item_factors_ = model.item_factors_[:, ::-1] - 1.0
+    model._set_result(replace(model._fitted, item_factors=model.item_factors_[:, ::-1] - 1.0))
     return model
 
 

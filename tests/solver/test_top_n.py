@@ -12,8 +12,6 @@ from halfstep.data import IndexLists
 from halfstep.solver import top_n
 from halfstep.solver.top_n import best_columns, best_of_given
 
-MEMORY = 1 << 20
-
 
 def lists_of(marks: np.ndarray) -> IndexLists:
     rows, columns = np.nonzero(marks)
@@ -51,9 +49,7 @@ def test_equals_its_twin(shape, seed, dtype, with_c, coarse, exponents, share, s
     with pytest.MonkeyPatch.context() as patch:
         for name, size in zip(("COLUMNS_AT_ONCE", "ROOM_PER_PLACE", "LEAST_ROOM"), sizes, strict=True):
             patch.setattr(top_n, name, size)
-        found, scores = best_columns(
-            P, Q, np.where(barred, -np.inf, c), n, skip=lists_of(skipped), max_memory=MEMORY, threads=1
-        )
+        found, scores = best_columns(P, Q, np.where(barred, -np.inf, c), n, skip=lists_of(skipped), threads=1)
     assert listed(found) == expected
     exact = P.astype(float) @ Q.astype(float).T + c
     for u, row in enumerate(found):
@@ -72,14 +68,16 @@ def test_given_lists_equal_their_twin(seed: int, share: float) -> None:
     assert listed(found) == reference.best(P, Q, c, 7, marks)
 
 
-def test_neither_threads_nor_memory_change_a_bit() -> None:
+def test_neither_threads_nor_memory_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     P, Q = (rng.normal(size=(n, 24)).astype(np.float32) for n in (900, 3000))
     c, skip = rng.normal(size=3000), lists_of(rng.random((900, 3000)) < 0.05)
-    first = best_columns(P, Q, c, 50, skip=skip, max_memory=1, threads=1)
+    monkeypatch.setattr(top_n, "MAX_MEMORY", 1)
+    first = best_columns(P, Q, c, 50, skip=skip, threads=1)
     assert first[0].min() >= 0
-    for memory, threads in ((MEMORY, 1), (100 * MEMORY, 3)):
-        again = best_columns(P, Q, c, 50, skip=skip, max_memory=memory, threads=threads)
+    for memory, threads in ((1 << 20, 1), (100 << 20, 3)):
+        monkeypatch.setattr(top_n, "MAX_MEMORY", memory)
+        again = best_columns(P, Q, c, 50, skip=skip, threads=threads)
         for one, other in zip(first, again, strict=True):
             np.testing.assert_array_equal(one, other)
 
@@ -87,13 +85,11 @@ def test_neither_threads_nor_memory_change_a_bit() -> None:
 def test_scores_that_singles_cannot_tell_apart() -> None:
     """All products agree to eight digits: the order is that of the doubles."""
     Q = 1.0 + 1e-10 * np.random.default_rng(1).permutation(500)[:, None]
-    found, _ = best_columns(np.ones((1, 1)), Q, np.zeros(500), 20, skip=IndexLists.empty(1), max_memory=MEMORY)
+    found, _ = best_columns(np.ones((1, 1)), Q, np.zeros(500), 20, skip=IndexLists.empty(1))
     np.testing.assert_array_equal(found[0], np.argsort(-Q[:, 0])[:20])
 
 
 @pytest.mark.parametrize("rank", [0, 3])
 def test_no_rows(rank: int) -> None:
-    found, scores = best_columns(
-        np.empty((0, rank)), np.ones((4, rank)), np.zeros(4), 2, skip=IndexLists.empty(0), max_memory=1
-    )
+    found, scores = best_columns(np.empty((0, rank)), np.ones((4, rank)), np.zeros(4), 2, skip=IndexLists.empty(0))
     assert found.shape == scores.shape == (0, 2)

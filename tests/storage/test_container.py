@@ -335,8 +335,8 @@ def test_a_file_with_drift_is_refused(tmp_path: Path, verify: bool) -> None:
 def test_a_file_with_arrays_of_drift_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of an objective of a user's class, of which the file says nothing more."""
     model = fitted("als")
-    arrays = model._more_arrays() | {"drift.scale": np.ones(1)}
-    monkeypatch.setattr(hs.ALS, "_more_arrays", lambda self: arrays)
+    arrays = model._to_arrays() | {"drift.scale": np.ones(1)}
+    monkeypatch.setattr(hs.ALS, "_to_arrays", lambda self: arrays)
     model.save(tmp_path / "older")
     with pytest.raises(ModelFileError, match="older contains drifting biases, which are no longer supported: fit a"):
         hs.load(tmp_path / "older")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import halfstep as hs
-from halfstep.storage.origin import Origin
+from halfstep.objective.origin import Origin
 
 FILES = sorted(Path(__file__).parent.glob("*.halfstep"))
 
@@ -33,7 +33,7 @@ def test_says_what_it_said(path: Path, verify: bool) -> None:
     assert list(model.regularization.pair) == says["regularization"]
     assert (model.regularization.counts, model.regularization.exponent) == ("cells", 0.5)
     assert [line.objective for line in model.history_] == says["history"]
-    assert (data.source, model._origin) == (None, Origin())  # which older files do not record
+    assert (data.source, model._fitted.origin) == (None, Origin())  # which older files do not record
     assert data.item_titles["artikel 3"] == "Artikel 3"
     np.testing.assert_allclose(model.predict(data), says["predictions"], rtol=1e-12)
     recommended = [[item for item, _ in entries] for _, entries in model.recommend(n=5)]

@@ -504,7 +504,7 @@ def test_score_compares_with_the_untuned_model_and_baselines(ratings: hs.Interac
     assert report["untuned", "rmse"] == hs.evaluate(untuned, test, "rmse")["ALS", "rmse"]
     assert found.score(test, "recall", 5).models == ["tuned", "untuned", "Popularity"]
     np.testing.assert_array_equal(found.best_estimator.fit(train).item_factors_, found.model.item_factors_)
-    assert "users_" not in vars(found.untuned)
+    assert not found.untuned.__sklearn_is_fitted__()
 
 
 def test_score_requires_a_model_and_a_named_metric(ratings: hs.Interactions) -> None:

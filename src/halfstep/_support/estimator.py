@@ -40,9 +40,6 @@ class Estimator:
     def __repr__(self) -> str:
         return short_repr(self)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return "users_" in self.__dict__
-
     def __sklearn_clone__(self) -> Self:
         """Return an unfitted estimator with copies of the parameters; a model given as `init` stays fitted."""
         return type(self)(**copy.deepcopy(self.get_params(deep=False)))

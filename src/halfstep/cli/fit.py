@@ -37,7 +37,7 @@ def fit(
     seconds = time.perf_counter() - began
     note_all(describe_fit(model))
     model.save(output)
-    history = [line._asdict() for line in model.__dict__.get("history_", [])]
+    history = [line._asdict() for line in getattr(model, "history_", [])]
     result = {
         "model": str(output),
         "users": data.n_users,

@@ -36,7 +36,7 @@ def info(model: options.Model, as_json: options.Json = False) -> None:
 
 def _as_lines(model: Any, stored: StoredModel) -> dict[str, str]:
     """Describe a model in lines, by name."""
-    fitted, updated = (_shown_time(time) for time in (stored.origin.fitted, stored.origin.updated))
+    fitted, updated = (_shown_time(time) for time in (stored.fitted.origin.fitted, stored.fitted.origin.updated))
     lines = {
         "fitted": fitted or NOT_RECORDED,
         "updated": updated or ("not since the fit" if fitted else NOT_RECORDED),
@@ -51,8 +51,8 @@ def _as_lines(model: Any, stored: StoredModel) -> dict[str, str]:
     shown = [f"{name}={_shown_value(parameters[name])}" for name in parameters if name in chosen - {"objective"}]
     if parameters:
         lines["parameters"] = ", ".join([*shown, "others by default" if shown else "all by default"])
-    lines["factors"] = f"rank {stored.item_factors.shape[1]}, {stored.item_factors.dtype}"
-    history = model.__dict__.get("history_")
+    lines["factors"] = f"rank {stored.fitted.rank}, {stored.fitted.item_factors.dtype}"
+    history = getattr(model, "history_", None)
     if history:
         lines["history"] = f"{len(history)} iterations in {history[-1].seconds:.1f} s, {reached_by(model)}"
     return lines
@@ -60,9 +60,9 @@ def _as_lines(model: Any, stored: StoredModel) -> dict[str, str]:
 
 def _as_dict(model: Any, stored: StoredModel) -> dict[str, Any]:
     """Describe a model for JSON; None for values that are not recorded."""
-    data, origin = stored.interactions, stored.origin
+    data, origin = stored.fitted.interactions, stored.fitted.origin
     times = None if data is None or data.timestamps is None or len(data) == 0 else data.timestamps
-    history = model.__dict__.get("history_")
+    history = getattr(model, "history_", None)
     return {
         "class": stored.kind,
         "fitted": None if origin.fitted is None else origin.fitted.isoformat(),
@@ -71,13 +71,13 @@ def _as_dict(model: Any, stored: StoredModel) -> dict[str, Any]:
         "format": stored.version,
         "source": None if data is None else data.source,
         "interactions": _n_interactions(stored),
-        "users": len(stored.users),
-        "items": len(stored.items),
+        "users": len(stored.fitted.users),
+        "items": len(stored.fitted.items),
         "values": None if data is None or not data.has_values else [data.values.min(), data.values.max()],
         "timestamps": None if times is None else [_plain_time(times.min()), _plain_time(times.max())],
         "has_interactions": data is not None,
-        "rank": stored.item_factors.shape[1],
-        "dtype": str(stored.item_factors.dtype),
+        "rank": stored.fitted.rank,
+        "dtype": str(stored.fitted.item_factors.dtype),
         "parameters": {
             name: _plain(value) for name, value in _parameters(model).items() if name not in NOT_SHOWN[1:]
         },
@@ -118,10 +118,10 @@ def _shown_value(value: Any) -> str:
 
 
 def _shown_data(stored: StoredModel) -> str:
-    data = stored.interactions
+    data = stored.fitted.interactions
     if data is None:
         count = _n_interactions(stored)
-        size = [counted(len(stored.users), "user"), counted(len(stored.items), "item")]
+        size = [counted(len(stored.fitted.users), "user"), counted(len(stored.fitted.items), "item")]
         known = size if count is None else [counted(count, "interaction"), *size]
         return f"{', '.join(known)}; the interactions are not in this file"
     return f"{data.source or 'source not recorded'}: {data}"
@@ -129,8 +129,8 @@ def _shown_data(stored: StoredModel) -> str:
 
 def _n_interactions(stored: StoredModel) -> int | None:
     """Return the number of interactions that a model was fitted on; None for factors imported without them."""
-    is_unknown = stored.kind == PretrainedFactors.__name__ and stored.interactions is None
-    return None if is_unknown else int(stored.item_counts.sum())
+    is_unknown = stored.kind == PretrainedFactors.__name__ and stored.fitted.interactions is None
+    return None if is_unknown else int(stored.fitted.item_counts.sum())
 
 
 def _shown_time(time: datetime | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -102,7 +103,8 @@ def fitted_baselines(
 def _popularity(model: FactorModel) -> Popularity:
     """Return popularity by the counts of a model, which are known even if the training data are not."""
     popularity = Popularity().fit(training_of(model))
-    popularity.item_counts_, popularity.item_biases_ = model.item_counts_, model.item_counts_.astype(np.float64)
+    counts = model.item_counts_
+    popularity._set_result(replace(popularity._fitted, item_counts=counts, item_biases=counts.astype(np.float64)))
     return popularity
 
 
@@ -115,7 +117,7 @@ def _fitted(name: str, estimator: FactorModel, model: FactorModel) -> FactorMode
             "in again from the fitted model, or set baseline='auto' or None"
         )
     fitted: FactorModel = copy.copy(estimator).fit(training)  # type: ignore[attr-defined]
-    if not model._is_folded:
+    if not model._fitted.is_folded:
         return fitted
     histories = training_of(model)
     if isinstance(fitted, BaselineModel):

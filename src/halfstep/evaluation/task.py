@@ -138,9 +138,9 @@ def training_of_items(model: FactorModel) -> Interactions | None:
     It differs from `training_of` for models returned by `fold_in`, whose interactions are histories. For such a model
     from a file, it is unknown.
     """
-    if not model._is_folded:
+    if not model._fitted.is_folded:
         return training_of(model)
-    data = model._items_data
+    data = model._fitted.items_data
     return data.interactions if isinstance(data, GrowableInteractions) else data
 
 

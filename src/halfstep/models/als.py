@@ -25,15 +25,17 @@ from halfstep._support.memory import check_rank
 from halfstep._support.progress import progress_bar, warn_of_interruption
 from halfstep.data import Interactions, as_interactions
 from halfstep.data.side_information import SideInformation, read_features
-from halfstep.errors import DataError, NotFittedError, ParameterError
+from halfstep.errors import DataError, ParameterError
 from halfstep.models.als_features import FeatureSession, FittedFeatures, exact_solver
 from halfstep.models.als_loop import Iteration, TrainingLoop
 from halfstep.models.default_regularization import default_regularization, unit_of_targets
+from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.gramians import Gramians, gram
 from halfstep.models.incremental_model import IncrementalModel
 from halfstep.models.initial_factors import given_factors
 from halfstep.models.live_array import LiveArray
 from halfstep.models.poor_fit import warn_of_equal_targets, warn_of_uneven_weights, warn_of_zero_factors
+from halfstep.objective.factorization import Factorization
 from halfstep.objective.objective import Cost, Explicit, Objective
 from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import Regularization, RowRegularization
@@ -177,6 +179,8 @@ class ALS(IncrementalModel):
     (1,)
     """
 
+    regularization_ = FittedAttribute[Regularization]()
+    history_ = FittedAttribute[list[Iteration]]()
     _NESTED: ClassVar = {"regularization": Regularization.of}
 
     objective: Objective = field(default_factory=Explicit)
@@ -244,10 +248,9 @@ class ALS(IncrementalModel):
     @property
     def objective_(self) -> Objective:
         """The objective, with the weight of missing cells that `fit` has computed if none was set."""
-        if "users_" not in self.__dict__:
-            raise NotFittedError("this ALS has no 'objective_' yet: call ALS.fit(data) first")
-        used = self.objective if self._fitted_objective is None else self._fitted_objective
-        return used.with_missing_weight(self._missing_weight)
+        fitted = self._fitted_for("objective_")
+        used = self.objective if fitted.objective is None else fitted.objective
+        return used.with_missing_weight(fitted.missing_weight)
 
     @property
     def _objective(self) -> Objective:
@@ -413,62 +416,67 @@ class ALS(IncrementalModel):
         for what, F in zip(("user", "item"), session.factors(), strict=True):
             biases = F[:, k] if F.shape[1] > k else np.zeros(len(F), F.dtype)
             for name, start in ((f"{what}_factors", F[:, :k]), (f"{what}_biases", biases)):
-                live[f"{name}_"] = LiveArray(start).copied(len(start))
-                fitted[name] = live[f"{name}_"].lent(len(start))
+                live[name] = LiveArray(start).copied(len(start))
+                fitted[name] = live[name].lent(len(start))
             if what in grams:
                 m, G = grams[what]
                 gramians.put(what, m, fitted[f"{what}_factors"], G)
-        link = None
-        if fit.of_users is not None and isinstance(session, FeatureSession):
+        coefficients = None
+        if isinstance(session, FeatureSession):
             coefficients = session.coefficients[Side.USERS]
-            nothing = np.zeros((0, k + bool(self.objective.biases)))
-            link = FittedFeatures(fit.of_users, nothing if coefficients is None else coefficients)
-        self._remember(
+            if coefficients is None:  # only items have features
+                coefficients = np.zeros((0, k + bool(self.objective.biases)))
+        result = Factorization.fitted_now(
             fit.data,
             mean=fit.cost.mean,
-            more={
-                "history_": history,
-                "_missing_weight": self.objective.default_missing_weight(fit.cost),
-                "_fitted_objective": self.objective,
-                "regularization_": self._complete(fit.regularization),
-                "_link": link,
-                "_live": live,
-                "_gramians": gramians,
-            },
+            history=history,
+            objective=self.objective,
+            regularization=self._complete(fit.regularization),
+            missing_weight=self.objective.default_missing_weight(fit.cost),
+            user_features=fit.of_users,
+            coefficients=coefficients,
             **fitted,
         )
+        self._set_result(result, _live=live, _gramians=gramians)
 
     def _complete(self, used: RowRegularization) -> Regularization:
         features = Regularization.of(self.regularization).features
         return Regularization(used.users, used.items, used.exponent, used.bias_ratio, used.counts, features)
 
-    def _more_arrays(self) -> dict[str, NDArray[Any]]:
-        fitted = self._regularization
-        numbers = [fitted.users, fitted.items, fitted.exponent, fitted.bias_ratio]
+    def _to_arrays(self) -> dict[str, NDArray[Any]]:
+        used = self._regularization
+        numbers = [used.users, used.items, used.exponent, used.bias_ratio]
         more = {"regularization": np.array(numbers, dtype=np.float64)}
-        if self._missing_weight is not None:
-            more["missing_weight"] = np.array([self._missing_weight])
-        return more | super()._more_arrays()
+        missing_weight, link = self._fitted.missing_weight, self._link
+        if missing_weight is not None:
+            more["missing_weight"] = np.array([missing_weight])
+        return more if link is None else more | link.to_arrays()
 
-    def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        super()._take_more_arrays(arrays)
+    def _from_arrays(self, fitted: Factorization, arrays: Mapping[str, NDArray[Any]]) -> Factorization:
+        # an objective that a file does not hold does not say whether it has biases
+        k, objective = fitted.rank, self.objective
+        unknowns = (k, k + 1) if isinstance(objective, NotStored) else (k + bool(objective.biases),)
+        link = FittedFeatures.from_arrays(arrays, len(fitted.users), len(fitted.items), unknowns)
         own = {name: arrays[name] for name, size in SIZES.items() if name in arrays}
         for name, numbers in own.items():
             if numbers.dtype != np.float64 or numbers.shape != (SIZES[name],) or not (numbers >= 0).all():
                 raise ValueError(f"its {name} is not {SIZES[name]} numbers of at least 0")
+        given = Regularization.of(self.regularization)
         if "regularization" in own:
             users, items, exponent, ratio = own["regularization"].tolist()
         else:  # files of versions in which defaults did not depend on the data
-            given = Regularization.of(self.regularization)
             users, items = given.pair or (None, None)
             exponent, ratio = given.exponent, given.bias_ratio
         if None in (users, items, exponent, ratio):
             raise ValueError("it does not contain its regularization")
-        counts = Regularization.of(self.regularization).counts
-        self.regularization_ = self._complete(RowRegularization(users, items, exponent, ratio, counts))
-        self._missing_weight = own["missing_weight"].item() if "missing_weight" in own else None
-        if not _is_incomplete(self.objective):  # else it has to be given again
-            self._fitted_objective = self.objective
+        return replace(
+            fitted,
+            objective=None if _is_incomplete(objective) else objective,  # else it has to be given again
+            regularization=self._complete(RowRegularization(users, items, exponent, ratio, given.counts)),
+            missing_weight=own["missing_weight"].item() if "missing_weight" in own else None,
+            user_features=None if link is None else link.given,
+            coefficients=None if link is None else link.coefficients,
+        )
 
     def _is_done(self, session: Session, fit: Fit, history: list[Iteration]) -> bool:
         if self.callbacks:

@@ -12,6 +12,7 @@ from halfstep._support.checks import check_integer, check_number
 from halfstep.data import Interactions, as_interactions
 from halfstep.errors import DataError, NumericalError
 from halfstep.models.factor_model import FactorModel
+from halfstep.objective.factorization import Factorization
 
 
 class BaselineModel(FactorModel):
@@ -49,13 +50,15 @@ class BaselineModel(FactorModel):
             mean, user_biases, item_biases = self._estimate(interactions)
         if not all(np.isfinite(part).all() for part in (mean, user_biases, item_biases)):
             raise NumericalError("the mean and the biases are not finite: look for extreme values")
-        self._remember(
-            interactions,
-            mean=mean,
-            user_factors=np.empty((interactions.n_users, 0)),
-            item_factors=np.empty((interactions.n_items, 0)),
-            user_biases=user_biases,
-            item_biases=item_biases,
+        self._set_result(
+            Factorization.fitted_now(
+                interactions,
+                mean=mean,
+                user_factors=np.empty((interactions.n_users, 0)),
+                item_factors=np.empty((interactions.n_items, 0)),
+                user_biases=user_biases,
+                item_biases=item_biases,
+            )
         )
         return self
 
@@ -72,16 +75,7 @@ class BaselineModel(FactorModel):
             Interactions of these users with the items of this model.
         """
         self = self._snapshot()
-        other = self._independent()
-        other.__dict__.update(
-            users_=histories.users,
-            user_factors_=np.empty((histories.n_users, 0)),
-            user_biases_=self._biases_of(histories),
-            _data=histories,
-            _items_data=self._items_data if self._is_folded else self.interactions_,
-            _is_folded=True,
-        )
-        return other
+        return self._of_users(histories, np.empty((histories.n_users, 0)), self._biases_of(histories))
 
     def _biases_of(self, histories: Interactions) -> NDArray[np.float64]:
         """Return the biases of other users."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,24 +23,15 @@ from halfstep._support.estimator import Estimator
 from halfstep._support.html_table import html_table
 from halfstep._support.locks import ModelLocks
 from halfstep._support.short_repr import changed_parameters, short_value
-from halfstep.data import GrowableInteractions, IndexLists, Interactions, Vocabulary
+from halfstep.data import IndexLists, Interactions, Vocabulary
 from halfstep.data.recommendations import Recommendations, SimilarItems, SimilarUsers
-from halfstep.data.tables import columns_in
 from halfstep.errors import DataError, NotFittedError, ParameterError
+from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.similarity import UnitFactors, most_similar
-from halfstep.solver.top_n import Ranked, best_columns, best_of_given
-from halfstep.storage.origin import Origin
+from halfstep.models.top_items import Ids, ItemLists, distinct_users, top_items
+from halfstep.objective.factorization import Factorization
 
 PAIRS_AT_ONCE = 1 << 16  # scored together, so that memory stays bounded whatever is asked for
-MAX_MEMORY = 1 << 28  # bytes for blocks of scores
-
-Ids = ArrayLike | Iterable[Any]
-ItemLists = Iterable[Any] | Mapping[Any, Iterable[Any]]
-
-FITTED = {
-    "users_", "items_", "user_factors_", "item_factors_", "user_biases_", "item_biases_", "mean_", "history_",
-    "item_counts_", "interactions_", "samples_", "categories_", "objective_", "regularization_",
-}  # fmt: skip
 
 
 class FactorModel(Estimator):
@@ -73,32 +64,23 @@ class FactorModel(Estimator):
     of the model. Do not set parameters while other threads use the model.
     """
 
-    users_: Vocabulary
-    items_: Vocabulary
-    user_factors_: NDArray[np.floating]
-    item_factors_: NDArray[np.floating]
-    user_biases_: NDArray[np.floating]
-    item_biases_: NDArray[np.floating]
-    mean_: float
-    item_counts_: NDArray[np.int64]
-    history_: list[Any]  # of models that are fitted by iterations
+    users_ = FittedAttribute[Vocabulary]()
+    items_ = FittedAttribute[Vocabulary]()
+    user_factors_ = FittedAttribute[NDArray[np.floating]]()
+    item_factors_ = FittedAttribute[NDArray[np.floating]]()
+    user_biases_ = FittedAttribute[NDArray[np.floating]]()
+    item_biases_ = FittedAttribute[NDArray[np.floating]]()
+    mean_ = FittedAttribute[float]()
+    item_counts_ = FittedAttribute[NDArray[np.int64]]()
     threads: int | None = None  # a parameter of models that are fitted in several threads
-    _data: Interactions | GrowableInteractions | None
-    _is_folded: bool = False  # its users are not those that the items were fitted on
-    _items_data: Interactions | GrowableInteractions | None = None  # training data of the items of a folded-in model
-    _values_are: str = "given"  # `Interactions.values_are` of the training data
-    _origin: Origin = Origin()
-    _is_snapshot: bool = False  # a copy for a single call, which is never updated
+    _factorization: Factorization | None = None
     _unit_factors: UnitFactors | None = None  # of the factors since the last update
+    _is_snapshot: bool = False  # a copy for a single call, which is never updated
+    _WORKING: ClassVar[tuple[str, ...]] = ("_unit_factors",)  # reset by a fit
     _OWN: ClassVar[tuple[str, ...]] = ("_own_locks", "_is_snapshot")  # not shared with copies of a model
 
-    if not TYPE_CHECKING:  # or no type checker would notice a misspelt name
-
-        def __getattr__(self, name: str) -> Any:
-            kind = type(self).__name__
-            if name in FITTED and "users_" not in self.__dict__:
-                raise NotFittedError(f"this {kind} has no {name!r} yet: call {kind}.fit(data) first")
-            raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._factorization is not None
 
     def __repr__(self) -> str:
         shown = super().__repr__()
@@ -120,16 +102,34 @@ class FactorModel(Estimator):
 
     def _size(self) -> str:
         """Return a description of the size of a fitted model."""
-        model = self._snapshot()
-        rank: int = model.item_factors_.shape[1]
-        of_rank = f", rank {rank}" if rank else ""
-        return f"fitted: {len(model.users_):,} users, {len(model.items_):,} items{of_rank}"
+        fitted = self._snapshot()._fitted
+        of_rank = f", rank {fitted.rank}" if fitted.rank else ""
+        return f"fitted: {len(fitted.users):,} users, {len(fitted.items):,} items{of_rank}"
 
     @property
     def interactions_(self) -> Interactions | None:
         """What the model was fitted on."""
-        data = self._snapshot()._data
-        return data.interactions if isinstance(data, GrowableInteractions) else data
+        return self._snapshot()._fitted_for("interactions_").interactions
+
+    def _fitted_for(self, name: str) -> Factorization:
+        """Return the factorization; if there is none, raise an error that names the attribute asked for."""
+        if self._factorization is None:
+            kind = type(self).__name__
+            raise NotFittedError(f"this {kind} has no {name!r} yet: call {kind}.fit(data) first")
+        return self._factorization
+
+    @property
+    def _fitted(self) -> Factorization:
+        return self._fitted_for("user_factors_")
+
+    def _set_result(self, fitted: Factorization, **working: Any) -> None:
+        """Replace the factorization, and the working state that belongs to it."""
+        with self._locks.writing.lock, self._locks.state.lock:
+            self._set_state(fitted, **{name: getattr(type(self), name) for name in self._WORKING} | working)
+
+    def _set_state(self, fitted: Factorization, **working: Any) -> None:
+        """Replace the factorization and some working state; the caller holds the lock `state`."""
+        self.__dict__.update(working, _factorization=fitted)  # one step, which Ctrl-C cannot interrupt halfway
 
     @property
     def _locks(self) -> ModelLocks:
@@ -152,6 +152,14 @@ class FactorModel(Estimator):
         """Return a new model that shares the arrays of this one, which is a snapshot."""
         model = object.__new__(type(self))
         model.__dict__.update({name: value for name, value in self.__dict__.items() if name not in self._OWN})
+        return model
+
+    def _of_users(
+        self, data: Interactions, factors: NDArray[np.floating], biases: NDArray[np.floating], **more: Any
+    ) -> Self:
+        """Return a model of other users, with the items of this one, which is a snapshot."""
+        model = self._independent()
+        model._factorization = self._fitted.of_users(data, factors, biases, **more)
         return model
 
     def __copy__(self) -> Self:
@@ -235,7 +243,6 @@ class FactorModel(Estimator):
         exclude: ItemLists | None = None,
         candidates: ItemLists | None = None,
         unknown: Literal["baseline", "raise"] = "baseline",
-        max_memory: int = MAX_MEMORY,
         threads: int | None = None,
     ) -> Recommendations:
         """List the items of the highest score for each user.
@@ -258,8 +265,6 @@ class FactorModel(Estimator):
         unknown : {"baseline", "raise"}
             What to do with a user that the model was not fitted on: rank by what is known of the items (μ + b_i; or
             by popularity where the model has no biases), or raise `UnknownIdError`. Unknown items are passed over.
-        max_memory : int
-            Bytes that blocks of scores may take. Never are all users' scores in memory at once.
         threads : int, optional
             By default those of the model, or all cores if it has none. Does not change the result.
 
@@ -278,7 +283,6 @@ class FactorModel(Estimator):
             `candidates` included, is missing or of a type that no id of the model has.
         """
         check_integer("n", n, minimum=1)
-        check_integer("max_memory", max_memory, minimum=1)
         check_flag("exclude_seen", exclude_seen)
         threads = self.threads if threads is None else threads
         check_threads(threads)
@@ -287,47 +291,15 @@ class FactorModel(Estimator):
         if users is None:
             ids, u = self.users_.ids, np.arange(len(self.users_), dtype=np.int32)
         else:
-            ids, u = self.users_.look_up(_asked_for(users), missing, name="user id")
-        skip = self._seen(u) if exclude_seen else IndexLists.empty(len(u))
-        b = self.item_biases_.astype(np.float64)
-        if candidates is None:
-            b[self.item_counts_ == 0] = -np.inf
-        if isinstance(exclude, Mapping):
-            skip = skip.joined_with(self._listed(exclude, ids, "exclude"))
-        elif exclude is not None:
-            b[_known(self.items_, exclude, "exclude")] = -np.inf
-        given = columns = None
-        if isinstance(candidates, Mapping):
-            given = self._listed(candidates, ids, "candidates").without(skip).where(b > -np.inf)
-        elif candidates is not None:
-            columns = _known(self.items_, candidates, "candidates")
-        P = _rows(self.user_factors_, u)
-
-        def rank(rows: NDArray[np.intp], c: NDArray[np.float64]) -> Ranked:
-            if given is not None:
-                width, lists = min(n, len(c)), given.rows(rows)
-                return best_of_given(_rows(P, rows), self.item_factors_, c, width, given=lists, threads=threads)
-            Q, left_out, width = self.item_factors_, skip.rows(rows), min(n, len(c))
-            if columns is not None:
-                Q, c, left_out, width = Q[columns], c[columns], left_out.within(columns, len(Q)), min(n, len(columns))
-            best, scores = best_columns(
-                _rows(P, rows), Q, c, width, skip=left_out, max_memory=max_memory, threads=threads
-            )
-            return (best if columns is None else np.append(columns, -1)[best].astype(np.int64)), scores
-
-        positions, scores = rank(np.arange(len(u)), b)
-        strangers = np.flatnonzero(~P.any(axis=1))
-        if len(strangers) and not self.item_biases_.any():  # nothing tells the items apart but their popularity
-            positions[strangers] = rank(strangers, np.where(b > -np.inf, self.item_counts_, -np.inf))[0]
-            scores[strangers] = np.where(positions[strangers] >= 0, 0.0, np.nan)
-        scores += self.mean_ + _rows(self.user_biases_[:, None], u).astype(np.float64)
+            ids, u = self.users_.look_up(distinct_users(users), missing, name="user id")
+        seen = self._fitted.seen(u) if exclude_seen else IndexLists.empty(len(u))
+        positions, scores = top_items(
+            self._fitted, ids, u, n, skip=seen, exclude=exclude, candidates=candidates, threads=threads
+        )
         return Recommendations(
             queries=ids, catalogue=self.items_, positions=positions, scores=scores,
-            titles=self._titles, frame_kind=self._frame_kind,
+            titles=self._fitted.titles, frame_kind=self._fitted.frame_kind,
         )  # fmt: skip
-
-    def _listed(self, lists: Mapping[Any, Iterable[Any]], ids: NDArray[Any], name: str) -> IndexLists:
-        return IndexLists.of_mapping(lists, ids.tolist(), self.users_, self.items_, name=name)
 
     def similar_items(
         self,
@@ -335,7 +307,6 @@ class FactorModel(Estimator):
         n: int = 10,
         *,
         metric: Literal["cosine", "dot"] = "cosine",
-        max_memory: int = MAX_MEMORY,
         threads: int | None = None,
     ) -> SimilarItems:
         """List the items whose factors are closest, for each item.
@@ -348,7 +319,7 @@ class FactorModel(Estimator):
             How many at most. An item is not listed as similar to itself, nor one without factors to any.
         metric : {"cosine", "dot"}
             q_i·q_j / (‖q_i‖ ‖q_j‖), or q_i·q_j, which favours what is popular. Biases are left out.
-        max_memory, threads
+        threads
             As in `recommend`.
 
         Returns
@@ -367,10 +338,10 @@ class FactorModel(Estimator):
         Normalized factors are kept for further calls, until the model is updated.
         """
         self = self._snapshot()
-        ids, positions, similarities = self._most_similar("item", items, n, metric, max_memory, threads)
+        ids, positions, similarities = self._most_similar("item", items, n, metric, threads)
         return SimilarItems(
             queries=ids, catalogue=self.items_, positions=positions, scores=similarities,
-            titles=self._titles, frame_kind=self._frame_kind,
+            titles=self._fitted.titles, frame_kind=self._fitted.frame_kind,
         )  # fmt: skip
 
     def similar_users(
@@ -379,15 +350,14 @@ class FactorModel(Estimator):
         n: int = 10,
         *,
         metric: Literal["cosine", "dot"] = "cosine",
-        max_memory: int = MAX_MEMORY,
         threads: int | None = None,
     ) -> SimilarUsers:
         """List the users whose factors are closest, for each user; otherwise as `similar_items`."""
         self = self._snapshot()
-        ids, positions, similarities = self._most_similar("user", users, n, metric, max_memory, threads)
+        ids, positions, similarities = self._most_similar("user", users, n, metric, threads)
         return SimilarUsers(
             queries=ids, catalogue=self.users_, positions=positions, scores=similarities,
-            frame_kind=self._frame_kind,
+            frame_kind=self._fitted.frame_kind,
         )  # fmt: skip
 
     def _most_similar(
@@ -396,12 +366,10 @@ class FactorModel(Estimator):
         asked: Ids | None,
         n: int,
         metric: Literal["cosine", "dot"],
-        max_memory: int,
         threads: int | None,
     ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
         """Return ids, and the positions and similarities of the closest rows of the same side."""
         check_integer("n", n, minimum=1)
-        check_integer("max_memory", max_memory, minimum=1)
         check_choice("metric", metric, ("cosine", "dot"))
         threads = self.threads if threads is None else threads
         check_threads(threads)
@@ -412,37 +380,11 @@ class FactorModel(Estimator):
         else:
             ids, rows = vocabulary.look_up(asked, name=f"{side} id")
         assert self._unit_factors is not None
-        return ids, *most_similar(F, self._unit_factors.of(side, F), rows, n, metric, max_memory, threads)
-
-    @property
-    def _titles(self) -> Mapping[Any, str] | None:
-        base = self._data.base if isinstance(self._data, GrowableInteractions) else self._data
-        return None if base is None else base.item_titles
-
-    @property
-    def _frame_kind(self) -> str | None:
-        base = self._data.base if isinstance(self._data, GrowableInteractions) else self._data
-        return None if base is None else base.frame_kind
-
-    def _seen(self, u: NDArray[np.int32]) -> IndexLists:
-        if isinstance(self._data, GrowableInteractions):
-            return self._data.seen(u)
-        if self._data is None:
-            raise DataError(
-                "this model does not know what it was fitted on, so it cannot leave out what a user has seen: "
-                "say exclude_seen=False, or save the model with its interactions"
-            )
-        return IndexLists.of_rows(self._data.by_user, u)
+        return ids, *most_similar(F, self._unit_factors.of(side, F), rows, n, metric, threads)
 
     def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
         """Score pairs of positions; −1 stands for an unknown id and adds nothing."""
-        p = _rows(self.user_factors_, u).astype(np.float64, copy=False)
-        q = _rows(self.item_factors_, i).astype(np.float64, copy=False)
-        scores: NDArray[np.float64] = np.einsum("nk,nk->n", p, q)
-        scores += self.mean_
-        scores += _rows(self.user_biases_[:, None], u)[:, 0]
-        scores += _rows(self.item_biases_[:, None], i)[:, 0]
-        return scores
+        return self._fitted.scores(u, i)
 
     def save(self, path: str | os.PathLike[str], *, interactions: bool = True) -> None:
         """Write the model to one file, which `halfstep.load` reads.
@@ -481,115 +423,24 @@ class FactorModel(Estimator):
                 f"halfstep's, such as halfstep.persistence.from_arrays makes of its factors"
             )
         parameters: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(self)  # type: ignore[arg-type]  # all models are dataclasses
+        fitted = self._fitted
         stored = StoredModel(
             kind=kind.__name__,
             parameters={field.name: getattr(self, field.name) for field in parameters},
-            mean=self.mean_,
-            users=self.users_,
-            items=self.items_,
-            user_factors=self.user_factors_,
-            item_factors=self.item_factors_,
-            user_biases=self.user_biases_,
-            item_biases=self.item_biases_,
-            item_counts=self.item_counts_,
-            is_folded=self._is_folded,
-            history=self.__dict__.get("history_"),
-            values_are=self._values_are,
-            interactions=self.interactions_ if interactions else None,
-            more=self._more_arrays(),
-            origin=self._origin,
+            fitted=fitted if interactions else dataclasses.replace(fitted, data=None),
+            more=self._to_arrays(),
         )
         write_model(stored, path)
 
-    def _more_arrays(self) -> dict[str, NDArray[Any]]:
-        """What a file has to hold of this model besides the fitted attributes of all models."""
+    def _to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays of a file for what only models of this class have."""
         return {}
 
-    def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take what `_more_arrays` gave from a file; ValueError if it does not fit the rest of the model."""
-
-    def _remember(
-        self,
-        data: Interactions,
-        *,
-        mean: float,
-        user_factors: NDArray[np.floating],
-        item_factors: NDArray[np.floating],
-        user_biases: NDArray[np.floating],
-        item_biases: NDArray[np.floating],
-        more: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Set all fitted attributes at once; `more` are those of the subclass."""
-        fitted = {
-            "users_": data.users,
-            "items_": data.items,
-            "user_factors_": user_factors,
-            "item_factors_": item_factors,
-            "user_biases_": user_biases,
-            "item_biases_": item_biases,
-            "mean_": mean,
-            "item_counts_": data.item_counts,
-            "_data": data,
-            "_values_are": data.values_are,
-            "_origin": Origin.fitted_now(),
-            **(more or {}),
-        }
-        with self._locks.writing.lock, self._locks.state.lock:
-            self.__dict__.update(fitted)
+    def _from_arrays(self, fitted: Factorization, arrays: Mapping[str, NDArray[Any]]) -> Factorization:
+        """Return a factorization from a file, with what `_to_arrays` gave; ValueError if this does not fit it."""
+        return fitted
 
 
 def _mark_or_raise(unknown: str) -> Literal["mark", "raise"]:
     check_choice("unknown", unknown, ("baseline", "raise"))
     return "raise" if unknown == "raise" else "mark"
-
-
-def _rows(F: NDArray[np.floating], positions: NDArray[np.integer]) -> NDArray[np.floating]:
-    """Take rows of factors; zeros for −1. No copy where all are asked for in order."""
-    rows: NDArray[np.floating]
-    if len(positions) == 1 and positions[0] >= 0:
-        rows = F[positions]
-        return rows
-    if len(positions) == len(F) and np.array_equal(positions, np.arange(len(F))):
-        return F
-    rows = np.zeros((len(positions), F.shape[1]), F.dtype)
-    known = positions >= 0
-    rows[known] = F[positions[known]]
-    return rows
-
-
-def _asked_for(users: Any) -> Any:
-    """Return the distinct users of interactions or of a table; other ids unchanged."""
-    if hasattr(users, "tocsr"):
-        raise DataError(
-            "users is a sparse matrix: give ids of users, or call fold_in(matrix).recommend() for new users"
-        )
-    if isinstance(users, Interactions):
-        ids, positions = users.users.ids, users.user_positions
-    elif _is_table(users):
-        table = columns_in(users)
-        if table is None:
-            return users
-        if "user" not in table.names:
-            listed = ", ".join(map(repr, table.names))
-            raise DataError(f"the table has no column 'user', but {listed}: give the column of user ids")
-        vocabulary, positions = Vocabulary.encode(table.take({"user": "user"})["user"], name="user id")
-        ids = vocabulary.ids
-    else:
-        return users
-    _, first = np.unique(positions, return_index=True)
-    return ids[positions[np.sort(first)]]
-
-
-def _is_table(users: Any) -> bool:
-    """Whether users are given as a dataframe, or as another table with the column ``user``; fast for ids."""
-    if isinstance(users, Mapping):
-        return "user" in users
-    if isinstance(users, np.ndarray):
-        return users.dtype.names is not None
-    return hasattr(type(users), "columns")
-
-
-def _known(vocabulary: Vocabulary, ids: Any, name: str) -> NDArray[np.int32]:
-    """Look up the distinct positions of those ids that are known, ascending."""
-    positions = np.unique(vocabulary.positions(ids, "mark", name=f"item id in {name}"))
-    return positions[positions >= 0]

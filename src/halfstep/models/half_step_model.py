@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, Self
 
@@ -20,7 +19,7 @@ from halfstep.models.als_features import FittedFeatures
 from halfstep.models.factor_model import FactorModel
 from halfstep.objective.objective import Objective, Statistics
 from halfstep.objective.problem import HalfProblem, user_problem
-from halfstep.objective.regularization import Regularization, RowRegularization
+from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.subset import solve_rows, system
 from halfstep.storage import NotStored
 
@@ -32,10 +31,14 @@ class HalfStepModel(FactorModel):
 
     objective: Objective
     threads: int | None
-    regularization_: Regularization  # except for Bayesian models
-    _fitted_objective: Objective | None = None  # used in the fit; None if a file could not hold it
-    _missing_weight: float | None = None  # computed from the training data
-    _link: FittedFeatures | None = None  # of models with features on either side
+
+    @property
+    def _link(self) -> FittedFeatures | None:
+        """The features of users, and their coefficients; None without side information."""
+        fitted = self._fitted
+        if fitted.user_features is None or fitted.coefficients is None:
+            return None
+        return FittedFeatures(fitted.user_features, fitted.coefficients)
 
     @property
     def _objective(self) -> Objective:
@@ -98,37 +101,37 @@ class HalfStepModel(FactorModel):
         self._check_parameters()
         self = self._snapshot()
         data = self._histories(histories, unknown_items)
-        if self._link is None:
+        link, of_users, prior = self._link, None, None
+        if link is None:
             refuse_features("user_features", user_features)
-        link = None if self._link is None else self._link.of_others(data, user_features)
-        side, prior = self._user_problem(data), None if link is None else link.prior(data)
+        else:
+            link = link.of_others(data, user_features)
+            of_users, prior = link.given, link.prior(data)
+        side = self._user_problem(data)
         with naming_the_row("user", data.users):
             factors, biases = solve_rows(
                 side, self.item_factors_, self.item_biases_, threads=self.threads, prior=prior
             )
-        folded = self._folded(data, factors, biases)
-        if link is not None:
-            folded._link = link
-        return folded
+        return self._of_users(data, factors, biases, user_features=of_users)
 
     def _histories(self, histories: Any, unknown_items: Literal["ignore", "raise"]) -> Interactions:
         """Return the histories of users to be folded in, on the items of the model."""
         check_choice("unknown_items", unknown_items, ("ignore", "raise"))
         given = self._with_items_checked(histories, "raise" if unknown_items == "raise" else "mark")
-        if self._values_are == "given" and not self._objective.counts_events:
+        if self._fitted.values_are == "given" and not self._objective.counts_events:
             self._refuse_without_values(
                 given, "the histories", "each item's value, as in {user: {item: 4.0}}, or a column of values"
             )
         return replace(
             given.rebased(items=self.items_),
-            item_titles=self._titles,
-            frame_kind=given.frame_kind or self._frame_kind,
+            item_titles=self._fitted.titles,
+            frame_kind=given.frame_kind or self._fitted.frame_kind,
         )
 
     def _refuse_without_values(self, data: Interactions, what: str, remedy: str) -> None:
         """Raise an error for interactions without values that the objective would take for values of 1."""
         if len(data) and not data.has_values and self._objective.uses_values:
-            fitted_on = "values" if self._values_are == "given" else "counts"
+            fitted_on = "values" if self._fitted.values_are == "given" else "counts"
             raise DataError(
                 f"{what} have no values, and the model was fitted on {fitted_on}, which its objective "
                 f"{type(self._objective).__name__} uses: give {remedy}"
@@ -142,14 +145,6 @@ class HalfStepModel(FactorModel):
         known = data.rebased(items=self.items_)
         cells, _ = Statistics(self.mean_, self.item_counts_, self.users_).place(known)
         return super()._predicts_values(data) and objective.predicts_values(cells)
-
-    def _folded(self, data: Interactions, factors: NDArray[np.floating], biases: NDArray[np.floating]) -> Self:
-        """Return a model of these users, with the items of this one."""
-        folded = self._independent()
-        folded.__dict__.update(users_=data.users, user_factors_=factors, user_biases_=biases, _data=data)
-        folded._items_data = self._items_data if self._is_folded else self._data
-        folded._is_folded = True
-        return folded
 
     def _with_items_checked(self, histories: Any, unknown: Literal["raise", "mark"]) -> Interactions:
         """Return histories, checking the number of columns and the types of item ids."""
@@ -198,7 +193,7 @@ class HalfStepModel(FactorModel):
         self._check_parameters()
         self = self._snapshot()
         u, i = self.users_.position(user, name="user id"), self.items_.position(item, name="item id")
-        data = self._data
+        data = self._fitted.data
         if data is None:
             raise DataError(FORGETFUL)
         history = data.of_user(u) if isinstance(data, GrowableInteractions) else data.subset(data.user_positions == u)
@@ -212,7 +207,7 @@ class HalfStepModel(FactorModel):
             item_ids=self.items_.ids[pattern.indices],
             values=history.values[pattern.order],
             contributions=contributions.astype(np.float64),
-            titles=self._titles,
+            titles=self._fitted.titles,
             shown=n,
         )
 
@@ -228,42 +223,20 @@ class HalfStepModel(FactorModel):
                 f"user {self.users_[u]!r}: its system is singular: raise the regularization"
             ) from error
         contributions, baseline = pull * (Y @ weights), float(self.item_biases_[i])
-        if self._link is None:
+        link = self._link
+        if link is None:
             return contributions, baseline
         ridge = float(side.regularization[0]) * np.append(np.ones(side.rank), [side.bias_ratio] * side.biases)
         of_mean = ridge * weights if len(history) else y  # without history, users are at their means
-        if len(self._link.of_bags) and len(history):
-            contributions += len(history) ** -0.5 * (self._link.of_bags[side.indices] @ of_mean)
-        said = self._link.given.matrix[[u]] @ self._link.of_given
+        if len(link.of_bags) and len(history):
+            contributions += len(history) ** -0.5 * (link.of_bags[side.indices] @ of_mean)
+        said = link.given.matrix[[u]] @ link.of_given
         return contributions, baseline + float((said @ of_mean).sum())
-
-    def _remember(self, data: Interactions, *, more: Mapping[str, Any] | None = None, **fitted: Any) -> None:
-        fresh: dict[str, Any] = {
-            "_link": None,
-            "_missing_weight": None,
-            "_fitted_objective": None,
-            "_is_folded": False,
-            "_items_data": None,
-            "_unit_factors": None,
-        }
-        super()._remember(data, more=fresh | dict(more or {}), **fitted)
-
-    def _more_arrays(self) -> dict[str, NDArray[Any]]:
-        return ({} if self._link is None else self._link.to_arrays()) | super()._more_arrays()
-
-    def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        super()._take_more_arrays(arrays)
-        k, objective = self.item_factors_.shape[1], self._objective
-        # an objective that a file does not hold does not say whether it has biases
-        unknowns = (k, k + 1) if isinstance(objective, NotStored) else (k + bool(objective.biases),)
-        link = FittedFeatures.from_arrays(arrays, len(self.user_factors_), len(self.item_factors_), unknowns)
-        if link is not None:
-            self._link = link
 
     def _user_problem(self, data: Interactions) -> HalfProblem:
         """Return the half-step of some users, whose items are this model's."""
         cost = self._objective.cost(data, Statistics(self.mean_, self.item_counts_, self.users_))
-        if self._link is not None:
+        if self._fitted.coefficients is not None:
             cost = cost.without_missing_of(data.user_counts == 0, self.item_counts_ == 0)
         return user_problem(
             data,

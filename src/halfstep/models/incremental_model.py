@@ -20,7 +20,7 @@ from halfstep.models.similarity import UnitFactors
 from halfstep.models.updates import Online, OnlineSide, Update
 from halfstep.objective.problem import HalfProblem
 
-LIVE = ("user_factors_", "item_factors_", "user_biases_", "item_biases_", "item_counts_")  # updates write to these
+LIVE = ("user_factors", "item_factors", "user_biases", "item_biases", "item_counts")  # updates write to these
 
 
 class IncrementalModel(HalfStepModel):
@@ -29,9 +29,12 @@ class IncrementalModel(HalfStepModel):
     _gramians: Gramians | None = None  # of factors that no update has changed
     _items_gram: tuple[NDArray[np.float64], float] | None = None  # G of the items after updates, and Σ m
     _online: Online | None = None
-    _live: Mapping[str, LiveArray] | None = None  # the arrays that updates write to, by the attributes' names
+    _live: Mapping[str, LiveArray] | None = None  # the arrays that updates write to, by their names
     _leases: Mapping[str, Lease | NDArray[Any]] = MappingProxyType({})  # of arrays that another model can write to
     _pending: Publication | None = None  # an update that is being published
+    _WORKING: ClassVar[tuple[str, ...]] = (
+        *HalfStepModel._WORKING, "_gramians", "_items_gram", "_online", "_live", "_leases", "_pending"
+    )  # fmt: skip
     _OWN: ClassVar[tuple[str, ...]] = (*HalfStepModel._OWN, "_online", "_live")
 
     def partial_fit(
@@ -97,21 +100,21 @@ class IncrementalModel(HalfStepModel):
         self._check_parameters()
         with self._locks.state.lock:
             self._finish_pending()
-        if "_data" not in self.__dict__:
+        if self._factorization is None:
             return self.fit(new)
-        if self._link is not None:
+        if self._factorization.coefficients is not None:
             raise ParameterError(
                 "incremental updates do not support side information, whose coefficients depend on all rows: fit "
                 "again, or fold_in the users with new interactions"
             )
-        if self._is_folded:
+        if self._factorization.is_folded:
             raise DataError(
                 "this model was returned by fold_in and has only the folded-in users: update the fitted model, or "
                 "fold in longer histories"
             )
         new = as_interactions(new, duplicates=duplicates)
-        counts_events = self._values_are == "counted" or self._objective.counts_events
-        if self._values_are != "one" and not (counts_events and duplicates != "last"):
+        counts_events = self._factorization.values_are == "counted" or self._objective.counts_events
+        if self._factorization.values_are != "one" and not (counts_events and duplicates != "last"):
             more = ", or set duplicates='sum' to count each as one more event" if counts_events else ""
             self._refuse_without_values(new, "the new interactions", f"a value for each{more}")
         online = self._online_state()
@@ -119,7 +122,7 @@ class IncrementalModel(HalfStepModel):
             return self
         update = online.prepared(new, duplicates=duplicates, update_items=update_items, threads=self.threads)
         self._publish(update, online.items_gram)
-        online.accept(update, self.__dict__)
+        online.accept(update, self._fitted)
         if update.error is not None:
             raise update.error
         return self
@@ -127,15 +130,14 @@ class IncrementalModel(HalfStepModel):
     def _publish(self, update: Update, items_gram: tuple[NDArray[np.float64], float] | None) -> None:
         """Publish an update to readers, atomically."""
         assert self._live is not None
-        state = {
-            "users_": update.data.users,
-            "items_": update.data.items,
-            "_data": update.data,
-            "_items_gram": items_gram,
-            "_unit_factors": None,
-            "_origin": self._origin.updated_now(),
+        changes = {
+            "users": update.data.users,
+            "items": update.data.items,
+            "data": update.data,
+            "origin": self._fitted.origin.updated_now(),
         }
-        publication = Publication(self._live, update.writes, state)
+        working = {"_items_gram": items_gram, "_unit_factors": None}
+        publication = Publication(self._live, update.writes, changes, working)
         self._take_back(update.writes)
         while True:
             publication.leave_readers()
@@ -148,9 +150,11 @@ class IncrementalModel(HalfStepModel):
     def _take_back(self, names: Iterable[str]) -> None:
         """Drop own references to lent arrays, so that only other owners have leases."""
         assert self._live is not None
-        lent = {name: array for name in names if (array := self._live[name]).is_behind(self.__dict__[name])}
-        with self._locks.state.lock:
-            self.__dict__.update(self._views_of(lent))
+        fitted = self._fitted
+        lent = {name: array for name in names if (array := self._live[name]).is_behind(getattr(fitted, name))}
+        if lent:
+            with self._locks.state.lock:
+                self._set_state(replace(fitted, **self._views_of(lent)))
 
     def _finish_pending(self) -> None:
         """Publish a pending update, possibly one that Ctrl-C interrupted; the caller holds the lock `state`."""
@@ -158,7 +162,8 @@ class IncrementalModel(HalfStepModel):
         if publication is None:
             return
         leases = {name: lease for name, lease in self._leases.items() if name not in publication.moved}
-        self.__dict__.update(publication.apply(), _live=publication.arrays, _leases=leases, _pending=None)
+        updated = publication.applied_to(self._fitted)
+        self._set_state(updated, _live=publication.arrays, _leases=leases, _pending=None, **publication.working)
 
     def _snapshot(self) -> Self:
         if self._is_snapshot:
@@ -176,60 +181,51 @@ class IncrementalModel(HalfStepModel):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        for name in ("_data", "_items_data"):
-            if isinstance(state.get(name), GrowableInteractions):
-                state[name] = state[name].interactions
+        if self._factorization is not None:
+            state["_factorization"] = state["_factorization"].with_plain_interactions()
         state["_gramians"] = None
         return state  # with its leases, because the arrays must not change until they are pickled
 
-    def _folded(self, data: Interactions, factors: NDArray[np.floating], biases: NDArray[np.floating]) -> Self:
-        folded = super()._folded(data, factors, biases)
-        folded._leases = {name: lease for name, lease in self._leases.items() if name.startswith("item")}
-        return folded
-
-    def _remember(self, data: Interactions, *, more: Mapping[str, Any] | None = None, **fitted: Any) -> None:
-        fresh: dict[str, Any] = {
-            "_gramians": None,
-            "_items_gram": None,
-            "_online": None,
-            "_live": None,
-            "_leases": {},
-            "_pending": None,
-        }
-        super()._remember(data, more=fresh | dict(more or {}), **fitted)
+    def _of_users(
+        self, data: Interactions, factors: NDArray[np.floating], biases: NDArray[np.floating], **more: Any
+    ) -> Self:
+        model = super()._of_users(data, factors, biases, **more)
+        model._leases = {name: lease for name, lease in self._leases.items() if name.startswith("item")}
+        return model
 
     def _online_state(self) -> Online:
         """Return the state for updates; it is created by the first call and after an unfinished update."""
         online = self._online
         if online is None or not online.is_consistent:
-            data = self._data
-            if data is None:
+            fitted = self._fitted
+            if fitted.data is None:
                 raise DataError(FORGETFUL)
+            data = fitted.data
             data = GrowableInteractions.of(data) if isinstance(data, Interactions) else data.independent_copy()
             before, live = self._live or {}, {}
             for name in LIVE:
-                array = self.__dict__[name]
+                array = getattr(fitted, name)
                 is_known = name in before and before[name].is_behind(array)
                 live[name] = before[name] if is_known else LiveArray(array)
             arrays = self._views_of(live)
             gramians = self._gramians or Gramians()
             online = Online(
                 data,
-                OnlineSide(arrays["user_factors_"], arrays["user_biases_"], data.user_counts),
-                OnlineSide(arrays["item_factors_"], arrays["item_biases_"], self.item_counts_),
+                OnlineSide(arrays["user_factors"], arrays["user_biases"], data.user_counts),
+                OnlineSide(arrays["item_factors"], arrays["item_biases"], fitted.item_counts),
                 objective=self._objective,
                 regularization=self._regularization,
-                mean=self.mean_,
-                rank=self.item_factors_.shape[1],
-                known=lambda what, m: gramians.known(what, m, self.__dict__[f"{what}_factors_"]),
+                mean=fitted.mean,
+                rank=fitted.rank,
+                known=lambda what, m: gramians.known(what, m, getattr(self._fitted, f"{what}_factors")),
             )
             with self._locks.state.lock:
-                self.__dict__.update(_online=online, _live=live)
+                self._set_state(fitted, _online=online, _live=live)
         return online
 
-    def _views_of(self, live: Mapping[str, LiveArray]) -> dict[str, NDArray[Any]]:
+    def _views_of(self, live: Mapping[str, LiveArray]) -> dict[str, Any]:
         """Return views of the live arrays in their current lengths, which are no leases."""
-        return {name: array.first(len(self.__dict__[name])) for name, array in live.items()}
+        return {name: array.first(len(getattr(self._fitted, name))) for name, array in live.items()}
 
     def _user_problem(self, data: Interactions) -> HalfProblem:
         side = super()._user_problem(data)

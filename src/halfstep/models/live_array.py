@@ -8,11 +8,14 @@ first, and the reader keeps the old one. A reader holds a `Lease`, or an array t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
+
+from halfstep.objective.factorization import Factorization
 
 
 class Lease:
@@ -112,14 +115,21 @@ class Publication:
     arrays : mapping from name to LiveArray
         The current arrays.
     writes : mapping from name to Write
-    state : mapping from name to value
-        Other attributes of the model to be replaced.
+    changes : mapping from name to value
+        Of other fields of the factorization.
+    working : mapping from name to value
+        Working state of the model to be replaced.
     """
 
     def __init__(
-        self, arrays: Mapping[str, LiveArray], writes: Mapping[str, Write], state: Mapping[str, Any]
+        self,
+        arrays: Mapping[str, LiveArray],
+        writes: Mapping[str, Write],
+        changes: Mapping[str, Any],
+        working: Mapping[str, Any],
     ) -> None:
-        self.arrays, self._writes, self._state = dict(arrays), writes, state
+        self.arrays, self._writes, self._changes = dict(arrays), writes, changes
+        self.working = working
         self.moved: set[str] = set()
 
     def leave_readers(self) -> None:
@@ -136,15 +146,16 @@ class Publication:
         """Whether the remaining arrays can be written in place."""
         return all(self.arrays[name].is_free(write.length) for name, write in self._in_place)
 
-    def apply(self) -> dict[str, Any]:
-        """Write the remaining arrays in place, and return the new attributes of the model.
+    def applied_to(self, fitted: Factorization) -> Factorization:
+        """Write the remaining arrays in place, and return the updated factorization.
 
         Idempotent, so that it can be repeated after an interruption.
         """
         for name, write in self._in_place:
             self.arrays[name].write(write)
-        views = {name: self.arrays[name].first(write.length) for name, write in self._writes.items()}
-        return {**self._state, **views}
+        changes = dict(self._changes)
+        changes |= {name: self.arrays[name].first(write.length) for name, write in self._writes.items()}
+        return replace(fitted, **changes)
 
     @property
     def _in_place(self) -> Iterable[tuple[str, Write]]:

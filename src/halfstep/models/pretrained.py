@@ -13,6 +13,7 @@ from halfstep.data import Interactions, Vocabulary, as_interactions
 from halfstep.data.sparse import is_sparse
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.factor_model import FactorModel
+from halfstep.objective.factorization import Factorization
 
 
 @dataclass(eq=False, repr=False)
@@ -86,19 +87,20 @@ def from_arrays(
     b = _biases(item_biases, Q, "item_biases")
     # most libraries set the factors of items without observations to 0
     counts = ((Q != 0).any(axis=1) | (b != 0)).astype(np.int64)
-    fitted = {
-        "users_": known_users,
-        "items_": known_items,
-        "user_factors_": P,
-        "item_factors_": Q,
-        "user_biases_": _biases(user_biases, P, "user_biases"),
-        "item_biases_": b,
-        "mean_": float(mean),
-        "item_counts_": counts if data is None else np.maximum(counts, data.item_counts),
-        "_data": data,
-    }
     model = PretrainedFactors()
-    model.__dict__.update(fitted)
+    model._set_result(
+        Factorization(
+            users=known_users,
+            items=known_items,
+            user_factors=P,
+            item_factors=Q,
+            user_biases=_biases(user_biases, P, "user_biases"),
+            item_biases=b,
+            mean=float(mean),
+            item_counts=counts if data is None else np.maximum(counts, data.item_counts),
+            data=data,
+        )
+    )
     return model
 
 

@@ -16,7 +16,9 @@ from halfstep._support.progress import progress_bar, warn_of_interruption
 from halfstep.data import Interactions, as_interactions
 from halfstep.errors import DataError, NumericalError
 from halfstep.models.factor_model import FactorModel
+from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.poor_fit import warn_of_equal_targets
+from halfstep.objective.factorization import Factorization
 from halfstep.solver.kernels.sgd import sgd_epoch
 from halfstep.solver.threads import working
 
@@ -91,6 +93,8 @@ class SGD(FactorModel):
     (2,)
     """
 
+    history_ = FittedAttribute[list[Epoch]]()
+
     rank: int = 100
     iterations: int = 20
     learning_rate: float = 0.005
@@ -156,14 +160,16 @@ class SGD(FactorModel):
             warn_of_interruption(
                 f"fit was interrupted: this is the model after {len(history)} of {self.iterations} iterations"
             )
-        self._remember(
-            interactions,
-            mean=mean,
-            user_factors=P,
-            item_factors=Q,
-            user_biases=user_biases,
-            item_biases=item_biases,
-            more={"history_": history},
+        self._set_result(
+            Factorization.fitted_now(
+                interactions,
+                mean=mean,
+                user_factors=P,
+                item_factors=Q,
+                user_biases=user_biases,
+                item_biases=item_biases,
+                history=history,
+            )
         )
         warn_of_equal_targets(interactions.values)
         return self

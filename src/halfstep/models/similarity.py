@@ -62,7 +62,6 @@ def most_similar(
     rows: NDArray[np.int32],
     n: int,
     metric: Literal["cosine", "dot"],
-    max_memory: int,
     threads: int | None,
 ) -> Ranked:
     """Rank all rows of F by their product with each of some rows, the row itself and zero rows left out.
@@ -76,13 +75,13 @@ def most_similar(
     n : int
         How many to list at most.
     metric : {"cosine", "dot"}
-    max_memory, threads
+    threads
         As in `best_columns`.
     """
     factors = unit.rows if metric == "cosine" else F
     itself = IndexLists(np.arange(len(rows) + 1, dtype=np.int64), rows)
     positions, scores = best_columns(
-        factors[rows], factors, unit.barred, min(n, len(F)), skip=itself, max_memory=max_memory, threads=threads
+        factors[rows], factors, unit.barred, min(n, len(F)), skip=itself, threads=threads
     )
     is_zero = unit.barred[rows] != 0  # the similarity to such a row is not defined
     positions[is_zero], scores[is_zero] = -1, np.nan

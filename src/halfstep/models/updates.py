@@ -14,8 +14,8 @@ publishes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from halfstep.data.named_rows import naming_the_row
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.models.gramians import gram
 from halfstep.models.live_array import Write
+from halfstep.objective.factorization import Factorization
 from halfstep.objective.objective import Objective
 from halfstep.objective.problem import HalfProblem
 from halfstep.objective.regularization import RowRegularization
@@ -151,7 +152,7 @@ class Update(NamedTuple):
     data : GrowableInteractions
         With the new interactions.
     writes : dict from str to Write
-        The changes of the model's arrays, by the names of its attributes.
+        The changes of arrays, by the names of the fields of the factorization.
     error : NumericalError or None
         The error of rows that could not be solved, which stay unchanged.
     """
@@ -231,12 +232,13 @@ class Online:
             error = caught
         return Update(added.data, self._writes(added), error)
 
-    def accept(self, update: Update, model: Mapping[str, Any]) -> None:
-        """Continue from an update that was published; `model` holds the attributes of the model."""
+    def accept(self, update: Update, fitted: Factorization) -> None:
+        """Continue from an update that was published."""
         self.data = update.data
         for side, what in ((self.users, "user"), (self.items, "item")):
-            if f"{what}_factors_" in update.writes:
-                side.factors, side.biases, side.solved = model[f"{what}_factors_"], model[f"{what}_biases_"], None
+            if f"{what}_factors" in update.writes:
+                side.factors, side.biases = getattr(fitted, f"{what}_factors"), getattr(fitted, f"{what}_biases")
+                side.solved = None
         self.is_consistent = True
 
     @property
@@ -365,12 +367,12 @@ class Online:
             nothing = np.empty(0, np.int64), side.factors[:0], side.biases[:0]
             rows, factors, biases = nothing if side.solved is None else side.solved
             if length > n or len(rows):
-                writes[f"{what}_factors_"] = Write(n, length, rows, factors)
-                writes[f"{what}_biases_"] = Write(n, length, rows, biases)
+                writes[f"{what}_factors"] = Write(n, length, rows, factors)
+                writes[f"{what}_biases"] = Write(n, length, rows, biases)
         items = _distinct(added.items[added.is_new])
         if len(items):
             counts = self.items.counts.array[items]
-            writes["item_counts_"] = Write(len(self.items.factors), len(ids["item"]), items, counts)
+            writes["item_counts"] = Write(len(self.items.factors), len(ids["item"]), items, counts)
         return writes
 
 

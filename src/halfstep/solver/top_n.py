@@ -21,6 +21,7 @@ ROWS_AT_ONCE = 256  # enough for a matrix product to run at full speed
 COLUMNS_AT_ONCE = 1024  # with these rows, a tile of scores that the caches hold
 ROOM_PER_PLACE, LEAST_ROOM = 4, 512  # for candidates
 LISTS_AT_ONCE = 1024
+MAX_MEMORY = 1 << 28  # bytes for blocks of scores of all threads; one row at a time is always possible
 ROUNDING = float(np.finfo(np.float32).eps)
 TINY = float(np.finfo(np.float32).tiny)
 MODERATE = 1e-9, 1e9  # sizes of factors that need no scaling in single precision
@@ -33,7 +34,6 @@ def best_columns(
     n: int,
     *,
     skip: IndexLists,
-    max_memory: int,
     threads: int | None = None,
 ) -> Ranked:
     """Rank all columns for each row by P Qᵀ + c.
@@ -48,8 +48,6 @@ def best_columns(
         How many to list, at most n_columns; 0 gives empty lists.
     skip : IndexLists
         Columns that each row leaves out.
-    max_memory : int
-        Bytes that blocks of scores may take together; one row at a time is always possible.
     threads : int, optional
         All cores by default. Does not change the result.
 
@@ -72,7 +70,7 @@ def best_columns(
     P, Q, threads = _read_only(P), _read_only(Q), threads_to_use(threads)
     room = min(len(Q), ROOM_PER_PLACE * n + LEAST_ROOM)
     per_row = 4 * min(COLUMNS_AT_ONCE, len(Q)) + 12 * room
-    rows = max(1, min(max_memory // (threads * per_row), ROWS_AT_ONCE, len(P)))
+    rows = max(1, min(MAX_MEMORY // (threads * per_row), ROWS_AT_ONCE, len(P)))
     columns = min(len(Q), COLUMNS_AT_ONCE * (ROWS_AT_ONCE // rows))
     lengths, longest = _lengths(P), np.sqrt(Q.shape[1]) * max(float(Q.max(initial=0.0)), -float(Q.min(initial=0.0)))
     offset = np.abs(c[np.isfinite(c)]).max(initial=0.0)

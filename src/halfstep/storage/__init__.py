@@ -7,11 +7,13 @@ Nothing in it is ever run: there is no pickle, and names of classes are looked u
 of parameters, and ``stored_model`` puts a model together. What a model can do, this room does not know.
 """
 
+from halfstep.storage.container import Copies
 from halfstep.storage.faults import corrupted, naming_the_file
 from halfstep.storage.stored_model import StoredModel, read_model, write_model
 from halfstep.storage.values import NotStored, construct
 
 __all__ = [
+    "Copies",
     "NotStored",
     "StoredModel",
     "construct",

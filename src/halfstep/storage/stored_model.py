@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from halfstep._support.version import __version__
 from halfstep.data import Interactions, Vocabulary
 from halfstep.data.duplicates import find_repeat
 from halfstep.errors import ParameterError
+from halfstep.objective.factorization import Factorization
+from halfstep.objective.origin import Origin
 from halfstep.objective.regularization import Regularization
 from halfstep.solvers import NAMES, Solver
 from halfstep.storage.container import VERSION, Copies, read_container, write_container
@@ -30,13 +31,12 @@ from halfstep.storage.ids import (
     unpack_texts,
     unpack_vocabulary,
 )
-from halfstep.storage.origin import Origin
 from halfstep.storage.values import construct, pack_value, unpack_value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredModel:
-    """All that a file holds of a model; `FactorModel` describes the arrays.
+    """All that a file holds of a model.
 
     Attributes
     ----------
@@ -44,20 +44,11 @@ class StoredModel:
         The name of its class.
     parameters : dict from str to value
         What its constructor was given.
-    mean : float
-    users, items : Vocabulary
-    user_factors, item_factors, user_biases, item_biases, item_counts : ndarray
-    is_folded : bool
-        Whether its users were folded in, and the items learnt from others.
-    history : sequence of tuples of numbers, or None
-    values_are : str
-        `Interactions.values_are` of the training data.
-    interactions : Interactions, optional
-        What it was fitted on, with the same vocabularies.
+    fitted : Factorization
+        Its `data` and its users and items have the same vocabularies; the lines of its `history` are tuples of
+        numbers after reading.
     more : dict from str to ndarray
         What models of its class alone have.
-    origin : Origin
-        Empty for older files.
     written_by : str
         The version of halfstep that wrote the file.
     version : int
@@ -69,20 +60,8 @@ class StoredModel:
 
     kind: str
     parameters: dict[str, Any]
-    mean: float
-    users: Vocabulary
-    items: Vocabulary
-    user_factors: NDArray[np.floating]
-    item_factors: NDArray[np.floating]
-    user_biases: NDArray[np.floating]
-    item_biases: NDArray[np.floating]
-    item_counts: NDArray[np.int64]
-    is_folded: bool
-    history: Sequence[tuple[float, ...]] | None
-    values_are: str
-    interactions: Interactions | None
+    fitted: Factorization
     more: dict[str, NDArray[Any]] = field(default_factory=dict)
-    origin: Origin = field(default_factory=Origin)
     written_by: str = __version__
     version: int = VERSION
     copies: Copies = field(default_factory=dict)
@@ -105,12 +84,12 @@ def write_model(model: StoredModel, path: Path) -> None:
     ModelFileError
         If the file cannot be written; the old one is still there then.
     """
-    data = model.interactions
-    if data is not None and (data.users != model.users or data.items != model.items):
+    fitted, data = model.fitted, model.fitted.interactions
+    if data is not None and (data.users != fitted.users or data.items != fitted.items):
         raise ParameterError("the model's ids are not those of its interactions: fit it again before you save it")
-    arrays: Arrays = {name: getattr(model, name) for name in (*_FACTORS, "item_counts")}
+    arrays: Arrays = {name: getattr(fitted, name) for name in (*_FACTORS, "item_counts")}
     arrays |= {f"{_MORE}{name}": array for name, array in model.more.items()}
-    arrays |= pack_vocabulary(model.users, "users") | pack_vocabulary(model.items, "items")
+    arrays |= pack_vocabulary(fitted.users, "users") | pack_vocabulary(fitted.items, "items")
     parameters = {
         name: pack_value(value, name, arrays)
         for name, value in model.parameters.items()
@@ -119,21 +98,21 @@ def write_model(model: StoredModel, path: Path) -> None:
     about: dict[str, Any] = {
         "class": model.kind,
         "parameters": parameters,
-        "mean": float(model.mean),
-        "folded": model.is_folded,
-        "history": None if model.history is None else [list(map(_number, line)) for line in model.history],
+        "mean": float(fitted.mean),
+        "folded": fitted.is_folded,
+        "history": None if fitted.history is None else [list(map(_number, line)) for line in fitted.history],
         "interactions": None if data is None else _pack_interactions(data, arrays),
     }
     try:
-        _check_sizes(about, arrays, len(model.users), len(model.items))
+        _check_sizes(about, arrays, len(fitted.users), len(fitted.items))
     except ValueError as error:
         raise ParameterError(f"the model does not fit together: {error}; fit it again before you save it") from error
     arrays = {name: np.asarray(array, array.dtype.newbyteorder("<"), order="C") for name, array in arrays.items()}
     metadata = {
         "written_by": __version__,
         "model": json.dumps(about, separators=(",", ":")),
-        "values": model.values_are,
-        "origin": json.dumps(model.origin.to_texts()),
+        "values": fitted.values_are,
+        "origin": json.dumps(fitted.origin.to_texts()),
     }
     write_container(path, arrays, metadata)
 
@@ -157,14 +136,13 @@ def read_model(path: Path, *, verify: bool, copy: bool) -> StoredModel:
         about = parse_json(container.metadata.get("model", ""), "its description of the model")
         values_are = container.metadata.get("values", "given")  # older files do not say
         origin = _unpack_origin(container.metadata.get("origin", "{}"))
-        model = _unpack(about, dict(container.arrays), values_are, verify=verify)
+        model = _unpack(about, dict(container.arrays), values_are, origin, verify=verify)
         if container.metadata["version"] == "1" and model.kind == "ALS":
             model = dataclasses.replace(model, parameters=_of_version_1(model.parameters))
     copies = {name: container.copies[name] for name in (*_FACTORS, "item_counts") if name in container.copies}
     return dataclasses.replace(
         model,
         copies=copies,
-        origin=origin,
         written_by=container.metadata.get("written_by", "of unknown version"),
         version=int(container.metadata["version"]),
     )
@@ -206,7 +184,7 @@ def _unpack_origin(text: str) -> Origin:
         raise corrupted(f"its description of when the model was fitted is wrong ({error})") from error
 
 
-def _unpack(about: Any, arrays: Arrays, values_are: str, *, verify: bool) -> StoredModel:
+def _unpack(about: Any, arrays: Arrays, values_are: str, origin: Origin, *, verify: bool) -> StoredModel:
     expected = {"class", "parameters", "mean", "folded", "history", "interactions"}
     if not isinstance(about, dict) or about.keys() != expected or not isinstance(about["parameters"], dict):
         raise corrupted("its description of the model is incomplete")
@@ -223,14 +201,7 @@ def _unpack(about: Any, arrays: Arrays, values_are: str, *, verify: bool) -> Sto
     if any(name.startswith(f"{_MORE}drift.") for name in arrays):  # of an objective that a file cannot hold
         raise has_drift()
     stored = about["interactions"]
-    return StoredModel(
-        kind=about["class"],
-        parameters={
-            name: unpack_value(value, name, arrays)
-            for name, value in about["parameters"].items()
-            if name not in _OF_THE_MACHINE
-        },
-        mean=float(mean),
+    fitted = Factorization(
         users=users,
         items=items,
         user_factors=arrays["user_factors"],
@@ -238,10 +209,21 @@ def _unpack(about: Any, arrays: Arrays, values_are: str, *, verify: bool) -> Sto
         user_biases=arrays["user_biases"],
         item_biases=arrays["item_biases"],
         item_counts=arrays["item_counts"],
+        mean=float(mean),
+        data=None if stored is None else _unpack_interactions(stored, arrays, users, items, verify=verify),
+        values_are=values_are,
+        origin=origin,
         is_folded=about["folded"],
         history=_unpack_history(about["history"]),
-        values_are=values_are,
-        interactions=None if stored is None else _unpack_interactions(stored, arrays, users, items, verify=verify),
+    )
+    return StoredModel(
+        kind=about["class"],
+        parameters={
+            name: unpack_value(value, name, arrays)
+            for name, value in about["parameters"].items()
+            if name not in _OF_THE_MACHINE
+        },
+        fitted=fitted,
         more={name.removeprefix(_MORE): array for name, array in arrays.items() if name.startswith(_MORE)},
     )
 

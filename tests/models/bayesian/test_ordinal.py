@@ -514,7 +514,7 @@ def test_fold_in_samples_user_posterior(data: hs.Interactions) -> None:
         one.categories,
     )
     history = data.subset((data.user_positions == 4) & (data.item_positions < 12))
-    model.samples_ = many
+    model._set_result(replace(model._fitted, samples=many))
     folded = model.fold_in(history).samples_.users
     found = np.column_stack([folded.factors[4, :, 0], folded.biases[4]]).astype(float)
     mean, root = one.users.means[0].astype(float), one.users.roots[0]

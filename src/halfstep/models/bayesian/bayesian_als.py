@@ -21,12 +21,14 @@ from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.models.bayesian.gibbs import Chain, fold_in
 from halfstep.models.bayesian.hyperpriors import NormalWishart, RandomStreams
 from halfstep.models.bayesian.ordinal import Ratings, category_quantiles, latent_cost, probabilities, refuse_weights
-from halfstep.models.bayesian.samples import NO_CATEGORIES, Intervals, Samples, SideSamples
+from halfstep.models.bayesian.samples import NO_CATEGORIES, Intervals, SampledFactorization, Samples, SideSamples
 from halfstep.models.bayesian.sweeps import Sweep
 from halfstep.models.factor_model import FactorModel
+from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.half_step_model import HalfStepModel
 from halfstep.models.initial_factors import starting_factors
 from halfstep.models.poor_fit import warn_of_equal_targets
+from halfstep.objective.factorization import Factorization
 from halfstep.objective.objective import Cost, Explicit, is_repeated
 from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
@@ -171,6 +173,10 @@ class BayesianALS(HalfStepModel):
     threads: int | None = None
     progress: bool | None = None
 
+    samples_ = FittedAttribute[Samples]()
+    categories_ = FittedAttribute[NDArray[np.float64]]()
+    history_ = FittedAttribute[list[Sweep]]()
+
     def _check_parameters(self) -> None:
         check_integer("rank", self.rank, minimum=1)
         check_integer("iterations", self.iterations, minimum=1)
@@ -259,14 +265,18 @@ class BayesianALS(HalfStepModel):
         with CPU(self.threads) as backend:
             backend.hold_blas()
             user_factors, item_factors = samples.point_factors(backend.run)
-        self._remember(
-            data,
-            mean=cost.mean,
-            user_factors=user_factors,
-            item_factors=item_factors,
-            user_biases=samples.users.biases.mean(axis=1),
-            item_biases=samples.items.biases.mean(axis=1),
-            more={"samples_": samples, "history_": history, "_of_users": of_users},
+        self._set_result(
+            SampledFactorization.fitted_now(
+                data,
+                mean=cost.mean,
+                user_factors=user_factors,
+                item_factors=item_factors,
+                user_biases=samples.users.biases.mean(axis=1),
+                item_biases=samples.items.biases.mean(axis=1),
+                history=history,
+                user_features=of_users,
+                samples=samples,
+            )
         )
         if ratings is None:
             warn_of_equal_targets(cost.targets)
@@ -469,11 +479,6 @@ class BayesianALS(HalfStepModel):
         with self._helpers(len(u)) as backend:
             return probabilities(self.samples_, u, i, backend.run)
 
-    @property
-    def categories_(self) -> NDArray[np.float64]:
-        """The ratings that there are, ascending; empty unless ``ordinal=True``."""
-        return self.samples_.categories
-
     def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
         if self.samples_.is_ordinal:
             means: NDArray[np.float64] = self._probabilities(u, i) @ self.categories_
@@ -526,7 +531,7 @@ class BayesianALS(HalfStepModel):
         self._check_parameters()
         self = self._snapshot()
         data = self._histories(histories, unknown_items)
-        of_users = self._of_users.encode_others(data.users, user_features)
+        of_users = self._features.encode_others(data.users, user_features)
         linked = self._linked_users(data, of_users)
         side, samples, codes = self._user_problem(data), self.samples_, None
         if samples.is_ordinal:
@@ -537,9 +542,9 @@ class BayesianALS(HalfStepModel):
             users = fold_in(backend, side, samples, data.user_counts == 0, linked, codes)
             folded_samples = replace(samples, users=users)
             factors = folded_samples.user_point_factors(self.item_factors_, backend.run)
-        folded = self._folded(data, factors, users.biases.mean(axis=1))
-        folded.samples_, folded._of_users = folded_samples, of_users
-        return folded
+        return self._of_users(
+            data, factors, users.biases.mean(axis=1), samples=folded_samples, user_features=of_users
+        )
 
     def _contributions(self, history: Interactions, u: int, i: int) -> tuple[NDArray[np.floating], float]:
         """The same in the mean over all samples.
@@ -556,7 +561,7 @@ class BayesianALS(HalfStepModel):
         side = self._user_problem(history).take(np.array([u]))
         K, items = side.unknowns, side.indices
         share = max(len(history), 1) ** -0.5 if self.implicit_features else 0.0  # each item's feature in the bag
-        given, n_bagged = self._of_users.matrix[[u]], len(self.items_) if self.implicit_features else 0
+        given, n_bagged = self._features.matrix[[u]], len(self.items_) if self.implicit_features else 0
         contributions, baseline = np.zeros(len(history)), 0.0
         for s, noise in enumerate(samples.noise):
             hyper = samples.users.hyperparameters(s, K)
@@ -577,20 +582,26 @@ class BayesianALS(HalfStepModel):
     def _regularization(self) -> RowRegularization:
         return NO_RIDGE
 
-    def _more_arrays(self) -> dict[str, NDArray[Any]]:
-        of_users = {f"{PREFIX}{name}": a for name, a in self._of_users.to_arrays().items()}
-        return self.samples_.to_arrays() | of_users | super()._more_arrays()
+    @property
+    def _features(self) -> SideInformation:
+        """The features of the users; without columns if they have none."""
+        features = self._fitted.user_features
+        assert features is not None
+        return features
 
-    def _take_more_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        super()._take_more_arrays(arrays)
-        n_users, n_items = len(self.user_factors_), len(self.item_factors_)
+    def _to_arrays(self) -> dict[str, NDArray[Any]]:
+        return self.samples_.to_arrays() | {f"{PREFIX}{name}": a for name, a in self._features.to_arrays().items()}
+
+    def _from_arrays(self, fitted: Factorization, arrays: Mapping[str, NDArray[Any]]) -> SampledFactorization:
+        n_users, n_items = len(fitted.users), len(fitted.items)
         of_users = {name.removeprefix(PREFIX): a for name, a in arrays.items() if name.startswith(PREFIX)}
-        self._of_users = SideInformation.from_arrays(of_users, "user", n_users)
-        n_features = self._of_users.matrix.shape[1] + (n_items if self.implicit_features else 0)
+        features = SideInformation.from_arrays(of_users, "user", n_users)
+        n_features = features.matrix.shape[1] + (n_items if self.implicit_features else 0)
         drawn = {name: a for name, a in arrays.items() if not name.startswith(PREFIX)}
-        self.samples_ = Samples.from_arrays(drawn, n_users, n_items, self.item_factors_.shape[1], n_features)
-        if self.samples_.is_ordinal != bool(self.ordinal):
+        samples = Samples.from_arrays(drawn, n_users, n_items, fitted.rank, n_features)
+        if samples.is_ordinal != bool(self.ordinal):
             raise ValueError(f"its samples are not those of ordinal={self.ordinal}")
+        return SampledFactorization.of(fitted, samples=samples, user_features=features)
 
 
 def _target_scale(cost: Cost) -> float:

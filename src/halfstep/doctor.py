@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from halfstep._support.checks import check_flag
 from halfstep._support.jit import Kernel, target
-from halfstep._support.kernel_cache import Holding, KernelFiles
+from halfstep._support.kernel_cache import CacheContent, KernelFiles
 from halfstep._support.version import __version__
 from halfstep.data import Interactions
 from halfstep.data import kernels as data_kernels
@@ -104,7 +104,7 @@ class Report:
     vector_bits : int
         Width of the vectors that kernels compute with.
     blas : list of Blas
-    kernels : list of Holding
+    kernels : list of CacheContent
         Folders in which compiled kernels are looked for, in this order; none where sources are not files.
     speed : Speed or None
         None if nothing was measured.
@@ -118,7 +118,7 @@ class Report:
     machine_cores: int
     vector_bits: int
     blas: list[Blas]
-    kernels: list[Holding]
+    kernels: list[CacheContent]
     speed: Speed | None
     advice: list[str]
 
@@ -154,7 +154,7 @@ def examine(*, measure: bool = True) -> Report:
     versions = {"halfstep": __version__, "Python": platform.python_version()} | {
         name: _version(name) for name in REQUIRED + OPTIONAL
     }
-    kernels = [holding for files in _kernel_files() for holding in files.holdings(target())]
+    kernels = [holding for files in _kernel_files() for holding in files.contents(target())]
     return Report(
         versions,
         f"{_processor()} ({triple.partition('-')[0]}, {processor})",
@@ -276,7 +276,7 @@ def _fastest(run: Callable[[], object]) -> float:
     return min(times)
 
 
-def _advise(vector_bits: int, blas: list[Blas], kernels: list[Holding]) -> list[str]:
+def _advise(vector_bits: int, blas: list[Blas], kernels: list[CacheContent]) -> list[str]:
     advice = []
     if kernels and not any(each.is_writable for each in kernels):
         folders = " and ".join(str(each.folder) for each in kernels)

@@ -1,7 +1,6 @@
-"""The errors that halfstep raises, all under `HalfstepError`.
+"""Errors and warnings of halfstep.
 
-Each message names the culprit, its value and the remedy. Every class also derives from the built-in that a
-caller would expect, so ``except ValueError`` keeps working.
+Errors derive from `HalfstepError` and from a built-in exception, such as ValueError.
 """
 
 from __future__ import annotations
@@ -12,34 +11,34 @@ from types import FrameType
 
 
 class HalfstepError(Exception):
-    """Base of all errors raised on purpose by halfstep."""
+    """Base class of all errors."""
 
 
 class DataError(HalfstepError, ValueError):
-    """The data are invalid: NaN, missing ids or ids of another type, duplicates, an unknown column, ..."""
+    """Data are invalid: NaN, missing ids or ids of another type, duplicates, an unknown column."""
 
 
 class ParameterError(HalfstepError, ValueError):
-    """A parameter has a value that makes no sense."""
+    """A parameter is invalid."""
 
 
 class UnknownIdError(HalfstepError, KeyError):
-    """An id that the vocabulary does not hold, where the caller asked for an exception."""
+    """An id is unknown."""
 
     def __str__(self) -> str:  # KeyError would show the repr of the message
         return str(self.args[0]) if self.args else ""
 
 
 class NotFittedError(HalfstepError, AttributeError):
-    """A model was asked for something that only a fitted one has."""
+    """A model is not fitted."""
 
 
 class SkippedLinesWarning(UserWarning):
-    """Lines of a file were left out because of ``bad_lines="skip"``; the message contains their number."""
+    """Lines of a file were skipped due to ``bad_lines="skip"``; the message contains their number."""
 
 
 class FitInterruptedWarning(UserWarning):
-    """A fit was interrupted by Ctrl-C; the model is that of the last finished iteration."""
+    """A fit was interrupted by Ctrl-C; the model is that of the last iteration."""
 
 
 class PoorFitWarning(UserWarning):
@@ -56,12 +55,12 @@ def warn_caller(message: str, category: type[Warning]) -> None:
 
 
 class NumericalError(HalfstepError, ArithmeticError):
-    """A row's system of equations is not positive definite, or a result is not finite.
+    """A linear system is not positive definite, or a result is not finite.
 
     Attributes
     ----------
     row : int or None
-        The position of the row, where one row is to blame.
+        The position of the row, if the error is in one row.
     regularization : float or None
         A regularization with which the system can be solved, if known.
     """
@@ -80,12 +79,12 @@ class DatasetError(HalfstepError, OSError):
 
 
 class ModelFileError(HalfstepError, OSError):
-    """A model's file could not be written, or is truncated, corrupted, or not a model's file at all."""
+    """A model file cannot be written, or is truncated, corrupted, or not a model file."""
 
 
 class TuningError(HalfstepError, RuntimeError):
-    """No trial of a search has worked."""
+    """All trials of a search failed."""
 
 
 class JournalError(HalfstepError, OSError):
-    """A journal of trials is of another search, is being written by another process, or cannot be read."""
+    """A journal of trials belongs to another search, is used by another process, or cannot be read."""

@@ -32,20 +32,18 @@ def test_bytes_and_chunks_are_written_in_order(tmp_path: Path) -> None:
     assert only_file_of(tmp_path).read_bytes() == b"head" + numbers.tobytes() + b"tail"
 
 
-def test_chunks_longer_than_one_call_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_of_several_system_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "AT_ONCE", 7)
     write_atomically(tmp_path / "file", b"twenty-three characters")
     assert only_file_of(tmp_path).read_bytes() == b"twenty-three characters"
 
 
 class Interrupted(BaseException):
-    """Stands for Ctrl-C, and for whatever else is not an Exception."""
+    """A BaseException such as KeyboardInterrupt."""
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt(), Interrupted()], ids=repr)
-def test_whatever_happens_between_chunks_leaves_the_old_file_and_no_other(
-    tmp_path: Path, error: BaseException
-) -> None:
+def test_errors_between_chunks_keep_the_old_file(tmp_path: Path, error: BaseException) -> None:
     def chunks() -> Iterator[memoryview]:
         yield memoryview(b"new" * 100_000)
         raise error
@@ -58,9 +56,7 @@ def test_whatever_happens_between_chunks_leaves_the_old_file_and_no_other(
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_step_that_fails_leaves_the_old_file_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
+def test_errors_of_steps_keep_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "no space left on device")
 
@@ -72,9 +68,7 @@ def test_a_step_that_fails_leaves_the_old_file_and_no_other(
     assert only_file_of(tmp_path).read_bytes() == b"old"
 
 
-def test_a_disk_that_fills_up_leaves_the_old_file_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"old")
     fdopen = os.fdopen
@@ -90,7 +84,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_no_other(
 
 
 class SmallDisk:
-    """A file that has room for 32 bytes."""
+    """A file on a disk with 32 free bytes."""
 
     def __init__(self, file):
         self.file = file
@@ -120,7 +114,7 @@ except OSError as error:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
-def test_a_limit_on_the_size_of_files_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+def test_file_size_limit_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"old")
     shown = subprocess.run([sys.executable, "-c", LIMITED, path], capture_output=True, text=True, check=True).stdout
@@ -129,7 +123,7 @@ def test_a_limit_on_the_size_of_files_leaves_the_old_file_and_no_other(tmp_path:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions, and asks for rights to link")
-def test_permissions_and_links_stay(tmp_path: Path) -> None:
+def test_permissions_and_links_are_kept(tmp_path: Path) -> None:
     path, link = tmp_path / "file", tmp_path / "link"
     write_atomically(path, b"old")
     path.chmod(0o640)
@@ -147,9 +141,7 @@ def test_a_new_file_has_the_usual_permissions(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "O_DIRECTORY"), reason="folders cannot be opened here")
-def test_the_folder_reaches_the_disk_after_the_file_took_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folder_is_synced_after_replacement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced = []
     path = tmp_path / "file"
 
@@ -166,7 +158,7 @@ needs_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0,
 
 
 def device(folder: Path, name: str, minor: int) -> Path:
-    """A device that may be written to; for root one of its own, as root could replace that of the system."""
+    """Return a writable device; for root a new one, since root could replace that of the system."""
     if os.geteuid() != 0:
         return Path("/dev", name)
     path = folder / name
@@ -179,8 +171,8 @@ def device(folder: Path, name: str, minor: int) -> Path:
 
 
 @needs_posix
-class TestWhatIsNoRegularFile:
-    def test_a_device_stays_one(self, tmp_path: Path) -> None:
+class TestSpecialFiles:
+    def test_device_is_not_replaced(self, tmp_path: Path) -> None:
         null = device(tmp_path, "null", 3)
         before = null.stat()
         write_atomically(null, b"content")
@@ -207,7 +199,7 @@ class TestWhatIsNoRegularFile:
 
     @pytest.mark.parametrize("mode", ["wb", "ab"])
     def test_standard_output_is_written_to_in_turn(self, tmp_path: Path, mode: str) -> None:
-        """A descriptor that leads to a file: it is neither replaced nor overwritten."""
+        """The file of a descriptor is neither replaced nor overwritten."""
         program = (
             "from pathlib import Path\nfrom halfstep._support.files import write_atomically\nprint('before')\n"
             "write_atomically(Path('/dev/stdout'), b'content\\n')\nprint('after')"
@@ -234,7 +226,7 @@ class TestWhatIsNoRegularFile:
 @needs_posix
 class TestPermissions:
     @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
-    def test_what_replaces_a_file_is_private_until_it_has_its_mode(self, tmp_path: Path, mode: int) -> None:
+    def test_temporary_file_is_private(self, tmp_path: Path, mode: int) -> None:
         path, seen = tmp_path / "file", []
 
         def chunks() -> Iterator[memoryview]:
@@ -259,7 +251,7 @@ class TestPermissions:
         assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o666 & ~umask
 
     @needs_root
-    def test_a_file_that_root_replaces_stays_its_owners(self, tmp_path: Path) -> None:
+    def test_root_keeps_the_owner(self, tmp_path: Path) -> None:
         path = tmp_path / "file"
         path.write_bytes(b"old")
         os.chown(path, 12345, 54321)
@@ -277,7 +269,7 @@ class TestPermissions:
             write_atomically(path, b"new")
         assert only_file_of(tmp_path).read_bytes() == b"old"
 
-    def test_a_link_that_leads_nowhere_yet_is_written_through(self, tmp_path: Path) -> None:
+    def test_dangling_link_is_followed(self, tmp_path: Path) -> None:
         (tmp_path / "folder").mkdir()
         (tmp_path / "link").symlink_to("folder/file")
         write_atomically(tmp_path / "link", b"content")
@@ -303,7 +295,7 @@ write_atomically(Path(sys.argv[1]), chunks())
 
 
 def killed_or_stopped(path: Path, number: int) -> subprocess.Popen[str]:
-    """A process that was killed or stopped while it wrote to a path."""
+    """Return a process that is killed or stopped while it writes to a path."""
     process = subprocess.Popen([sys.executable, "-c", SLOWLY, str(path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
@@ -342,22 +334,20 @@ class TestLeftovers:
     @pytest.mark.parametrize(
         "name", [".file.txt", ".file.0123", ".file." + "g" * 32, "file." + "0" * 32, ".other." + "0" * 32]
     )
-    def test_files_of_other_names_stay(self, tmp_path: Path, name: str) -> None:
+    def test_other_files_are_kept(self, tmp_path: Path, name: str) -> None:
         (tmp_path / name).touch()
         write_atomically(tmp_path / "file", b"content")
         assert (tmp_path / name).exists()
 
-    def test_links_and_folders_of_such_a_name_stay(self, tmp_path: Path) -> None:
+    def test_links_and_folders_are_kept(self, tmp_path: Path) -> None:
         (tmp_path / "precious").touch()
         (tmp_path / (".file." + "0" * 32)).symlink_to("precious")
         (tmp_path / (".file." + "1" * 32)).mkdir()
         write_atomically(tmp_path / "file", b"content")
         assert len(list(tmp_path.iterdir())) == 4
 
-    def test_a_file_that_was_taken_for_one_is_created_anew(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Another process deletes the temporary file between its creation and its lock."""
+    def test_deleted_temporary_file_is_created_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Another process deletes the temporary file before it is locked."""
         deleted = []
 
         def flock_too_late(file: object, operation: int) -> None:
@@ -370,7 +360,7 @@ class TestLeftovers:
         assert only_file_of(tmp_path).read_bytes() == b"content"
         assert deleted
 
-    def test_where_there_are_no_locks_none_is_removed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_kept_without_support_for_locks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def flock(*_: object) -> None:
             raise OSError(errno.ENOLCK, "no locks available")
 
@@ -388,7 +378,7 @@ def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
 
 
 @needs_posix
-def test_errors_name_the_target_and_leave_nothing(tmp_path: Path) -> None:
+def test_errors_name_the_target(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"name too long: .*xxx"):
         write_atomically(tmp_path / ("x" * 256), b"content")
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere: .*nowhere/file'"):
@@ -400,9 +390,7 @@ def test_errors_name_the_target_and_leave_nothing(tmp_path: Path) -> None:
 
 
 @needs_posix
-def test_an_interrupt_right_after_a_file_was_created_leaves_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupt_after_creation_deletes_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     create = files._create_beside
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,4 +1,4 @@
-"""Forks while another thread computes: the child inherits no held lock, and works."""
+"""A child inherits no locked lock if a process forks while another thread computes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def forked() -> int:
 
 
 def status_of_child(work: Callable[[], object]) -> int:
-    """Fork, work in the child, and give its exit status: 0 if it worked, 1 after an error, −14 if it hung."""
+    """Fork, work in the child, and return its exit status: 0, 1 after an error, or −14 after a timeout."""
     pid = forked()
     if pid == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -57,7 +57,7 @@ def status_of_child(work: Callable[[], object]) -> int:
 
 @contextmanager
 def another_thread(run: Callable[[threading.Event, threading.Event], None]) -> Iterator[None]:
-    """Run something in another thread, which sets the first event when it is where it is to be, until the second."""
+    """Run a function in another thread, which sets the first event and waits for the second."""
     there, done = threading.Event(), threading.Event()
     thread = threading.Thread(target=run, args=(there, done), daemon=True)
     thread.start()
@@ -87,7 +87,7 @@ def test_a_child_fits_and_recommends_while_another_thread_fits() -> None:
         assert [status_of_child(work) for _ in range(5)] == [0] * 5
 
 
-def test_a_fork_waits_for_tasks_that_run_and_the_next_ones_wait_for_it() -> None:
+def test_fork_waits_for_running_tasks_and_blocks_new_ones() -> None:
     order = []
 
     def first(there: threading.Event) -> None:
@@ -118,7 +118,7 @@ def test_a_fork_does_not_wait_for_callbacks() -> None:
         assert status_of_child(fit) == 0
 
 
-def test_a_callback_may_fork_and_its_child_goes_on_with_the_fit() -> None:
+def test_child_of_callback_continues_the_fit() -> None:
     expected = fit().item_factors_
 
     def work() -> None:
@@ -163,7 +163,7 @@ def test_a_child_has_as_many_blas_threads_as_its_parent_outside_of_fits() -> Non
 
 
 def test_a_child_of_another_thread_can_be_interrupted() -> None:
-    """The parent's main thread was deferring Ctrl-C; in the child another thread is the main one."""
+    """The main thread of the parent defers Ctrl-C; the child has another main thread."""
     statuses = []
 
     def interrupt() -> None:
@@ -200,7 +200,7 @@ def test_locks_of_progress_bars_are_free_in_a_child() -> None:
         assert status_of_child(work) == 0
 
 
-def test_computing_a_property_of_data_locks_nothing_in_a_child() -> None:
+def test_cached_properties_hold_no_lock_in_a_child() -> None:
     def compute(there: threading.Event, done: threading.Event) -> None:
         slow = Interactions.__dict__["by_user"]
         function = slow.function if hasattr(slow, "function") else slow.func

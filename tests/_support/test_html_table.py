@@ -1,4 +1,4 @@
-"""HTML for notebooks: everything escaped, nothing loaded from elsewhere, long lists cut with a count."""
+"""HTML for notebooks is escaped and self-contained, and long lists are truncated with a count."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ def test_is_safe_and_self_contained(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", THINGS)
-def test_sets_no_color_of_its_own(name: str) -> None:
-    """Text takes the color of the notebook, lines are of a gray that shows on white and on black."""
+def test_sets_no_text_color(name: str) -> None:
+    """Text has the color of the notebook, and lines are visible on white and black backgrounds."""
     colors = re.findall(r"(?:color|background):([^;\"]+)", THINGS[name]._repr_html_())
     assert set(colors) == {"inherit", "transparent"} or set(colors) == {"inherit"}
 

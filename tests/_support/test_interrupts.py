@@ -1,4 +1,4 @@
-"""Ctrl-C at any time leaves threads, BLAS and signal handlers as they were before."""
+"""Ctrl-C at any time restores threads, BLAS and signal handlers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OURS = str(Path(hs.__file__).parent)
 
 @pytest.fixture(autouse=True)
 def python_handler() -> Iterator[None]:
-    """The handler that a program has which runs in a terminal, whatever the tests run in."""
+    """Install the default handler of programs in a terminal."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -57,7 +57,7 @@ def helpers() -> list[str]:
 
 
 def interrupted_at(number: int, run: Callable[[], object]) -> bool:
-    """Run with a Ctrl-C before the bytecode of this number in functions of halfstep; False if there are fewer."""
+    """Run with a Ctrl-C before the bytecode of this number in halfstep; return False if there are fewer."""
     count = itertools.count()
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
@@ -86,8 +86,8 @@ MODELS = {
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.usefixtures("three_blas_threads")
-def test_an_interrupt_anywhere_in_a_fit_leaves_nothing_behind(name: str) -> None:
-    """Every so many bytecodes here; ``python -m benchmarks.stress.interrupts`` does it at random moments."""
+def test_interrupt_of_fit_restores_state(name: str) -> None:
+    """``python -m benchmarks.stress.interrupts`` interrupts at random times."""
     interactions, stride = data(), {"ALS": 97, "BayesianALS": 331, "SGD": 23}[name]
     expected = MODELS[name]().fit(interactions).item_factors_
     for number in range(0, 1_000_000, stride):
@@ -108,7 +108,7 @@ def test_an_interrupt_anywhere_in_a_fit_leaves_nothing_behind(name: str) -> None
 
 
 @pytest.mark.usefixtures("three_blas_threads")
-def test_an_interrupt_anywhere_in_the_ranking_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_of_ranking_restores_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("halfstep.solver.top_n.ROWS_AT_ONCE", 8)  # several tasks, hence threads
     model = MODELS["ALS"]().fit(data())
     expected = model.recommend(n=3).positions
@@ -128,10 +128,10 @@ def test_an_interrupt_anywhere_in_the_ranking_leaves_nothing_behind(monkeypatch:
 @pytest.mark.usefixtures("three_blas_threads")
 @pytest.mark.parametrize("name", ["ALS", "BayesianALS", "ranking"])
 @pytest.mark.parametrize(("kind", "end"), [(Team, "close"), (OneBlasThread, "leave")])
-def test_an_interrupt_does_not_cut_the_end_short(
+def test_interrupt_during_cleanup_is_deferred(
     monkeypatch: pytest.MonkeyPatch, name: str, kind: type, end: str
 ) -> None:
-    """Ctrl-C while the helpers end, or while BLAS gets its threads back."""
+    """Ctrl-C while threads end, or while the threads of BLAS are restored."""
     monkeypatch.setattr("halfstep.solver.top_n.ROWS_AT_ONCE", 8)
     run = MODELS["ALS"]().fit(data()).recommend if name == "ranking" else lambda: MODELS[name]().fit(data())
     ended, finish = [], getattr(kind, end)
@@ -149,7 +149,7 @@ def test_an_interrupt_does_not_cut_the_end_short(
     assert (blas_threads(), helpers()) == ({3}, [])
 
 
-def test_a_callback_is_interrupted_at_once_and_sees_no_other_handler_at_work() -> None:
+def test_callback_is_interrupted_at_once_with_the_original_handler() -> None:
     reached = []
 
     def callback(model: hs.ALS) -> None:
@@ -165,7 +165,7 @@ def test_a_callback_is_interrupted_at_once_and_sees_no_other_handler_at_work() -
     assert reached == ["cleaned up"]
 
 
-def test_a_handler_that_does_not_raise_is_called_and_the_fit_goes_on() -> None:
+def test_fit_continues_after_handler_that_does_not_raise() -> None:
     seen: list[int] = []
     signal.signal(signal.SIGINT, lambda number, frame: seen.append(number))
     with pytest.MonkeyPatch.context() as patched:
@@ -178,7 +178,7 @@ def test_a_handler_that_does_not_raise_is_called_and_the_fit_goes_on() -> None:
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGALRM"])
 def test_other_signals_that_raise_are_deferred_too(name: str) -> None:
-    """A time limit, or a server that shuts down."""
+    """Signals of time limits, or of servers that shut down."""
     number = getattr(signal, name, None)
     if number is None:
         pytest.skip(f"no {name} here")
@@ -203,7 +203,7 @@ def test_other_signals_that_raise_are_deferred_too(name: str) -> None:
     assert done == ["the rest of the block"]
 
 
-def test_interrupts_wait_for_the_end_of_the_outermost_block() -> None:
+def test_interrupts_are_deferred_to_the_end_of_the_outermost_block() -> None:
     done = []
 
     def run() -> None:
@@ -235,7 +235,7 @@ def test_interrupts_are_delivered_once_at_a_safe_point() -> None:
     assert done == ["rest"]
 
 
-def test_code_of_the_users_is_interrupted_where_it_is() -> None:
+def test_allowed_block_is_interrupted_at_once() -> None:
     done = []
 
     def run() -> None:
@@ -248,7 +248,7 @@ def test_code_of_the_users_is_interrupted_where_it_is() -> None:
     assert done == []
 
 
-def test_a_handler_that_was_installed_in_between_stays() -> None:
+def test_handler_installed_in_a_block_is_kept() -> None:
     def mine(*_: object) -> None: ...
 
     with deferred():
@@ -256,7 +256,7 @@ def test_a_handler_that_was_installed_in_between_stays() -> None:
     assert signal.getsignal(signal.SIGINT) is mine
 
 
-def test_other_threads_change_no_handler() -> None:
+def test_other_threads_do_not_change_handlers() -> None:
     seen = []
 
     def run() -> None:
@@ -269,9 +269,9 @@ def test_other_threads_change_no_handler() -> None:
     assert seen == [signal.default_int_handler]
 
 
-class TestThreadsThatCannotBeStarted:
+class TestThreadLimit:
     def allow_helpers(self, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-        """Let the system's limit be reached after so many helpers."""
+        """Limit the number of threads that can be started."""
         start = threading.Thread.start
 
         def start_if_there_is_room(self: threading.Thread) -> None:
@@ -282,7 +282,7 @@ class TestThreadsThatCannotBeStarted:
         monkeypatch.setattr(threads.threading.Thread, "start", start_if_there_is_room)
 
     @pytest.mark.parametrize("count", [0, 1, 2])
-    def test_a_fit_does_with_those_that_could_be(self, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    def test_fit_uses_available_threads(self, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
         expected = hs.ALS(rank=3, iterations=2, threads=1, random_state=0).fit(data())
         self.allow_helpers(monkeypatch, count)
         for _ in range(3):  # and so does every later one
@@ -292,7 +292,7 @@ class TestThreadsThatCannotBeStarted:
             assert helpers() == []
 
     @pytest.mark.usefixtures("three_blas_threads")
-    def test_so_does_a_ranking_and_a_sampler(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_ranking_and_sampler_use_available_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.allow_helpers(monkeypatch, 1)
         with pytest.warns(RuntimeWarning, match="only 1 of 3"):
             model = hs.BayesianALS(rank=2, iterations=3, burn_in=1, threads=4, random_state=0).fit(data())

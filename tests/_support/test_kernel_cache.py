@@ -1,4 +1,4 @@
-"""Compiled kernels on disk: found when they are good, and only then. A small package stands for ours."""
+"""Compiled kernels on disk, tested with a small package."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ print(twice(argument), sum(twice.stats.cache_misses.values()))
 
 
 class Package:
-    """The package, and what becomes of its kernels."""
+    """The package and its compiled kernels."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.folder = root, root / "pack"
@@ -58,14 +58,14 @@ class Package:
         (self.folder / f"{module}.py").write_text(source)
 
     def load(self) -> ModuleType:
-        """Import it as a new process would."""
+        """Import the package as in a new process."""
         for name in ("pack", "pack.called", "pack.caller"):
             sys.modules.pop(name, None)
         importlib.invalidate_caches()
         return importlib.import_module("pack.caller")
 
     def run(self) -> tuple[float, int]:
-        """What twice(1.0) gives in a new process, and how many kernels it had to compile for that."""
+        """Return twice(1.0) and the number of compiled kernels in a new process."""
         module = self.load()
         result = module.twice(1.0)
         return result, sum(sum(each.stats.cache_misses.values()) for each in (module.twice, module.step))
@@ -74,7 +74,7 @@ class Package:
         return sorted((folder or self.folder / "__pycache__").glob("*.nbc"))
 
     def start(self, argument: str, **variables: str) -> subprocess.Popen[str]:
-        """The same in a process of its own."""
+        """Return the same from a separate process."""
         return subprocess.Popen(
             [sys.executable, "-B", "-c", IN_A_NEW_PROCESS, argument],
             env=os.environ | {"PYTHONPATH": str(self.root)} | variables,
@@ -101,34 +101,34 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
 
 
 def away(package: Package) -> Path:
-    """The folder in the user's cache."""
+    """Return the folder in the user's cache."""
     files = KernelFiles.of(str(package.folder / "caller.py"))
     assert files is not None
     return files.folders()[-1]
 
 
 def make_unwritable(package: Package) -> None:
-    """By a file where the folder should be, which holds for the superuser, too."""
+    """Block a folder by a file, which works for the superuser, too."""
     (package.folder / "__pycache__").write_text("in the way")
 
 
-class TestWhatIsFound:
-    def test_is_what_was_compiled_before(self, package: Package) -> None:
+class TestLookup:
+    def test_finds_compiled_kernels(self, package: Package) -> None:
         assert package.run() == (4.0, 2)
         assert package.run() == (4.0, 0)
         assert len(package.kept()) == 2
 
-    def test_is_not_what_was_compiled_before_an_edit_of_the_kernel(self, package: Package) -> None:
+    def test_misses_after_edit_of_kernel(self, package: Package) -> None:
         package.run()
         package.write("caller", CALLER.replace("2.0", "30.0"))
         assert package.run() == (60.0, 2)
 
-    def test_is_not_what_was_compiled_before_an_edit_of_another_file(self, package: Package) -> None:
+    def test_misses_after_edit_of_another_file(self, package: Package) -> None:
         package.run()
         package.write("called", CALLED.replace("1.0", "10.0"))
         assert package.run() == (22.0, 2)
 
-    def test_is_again_what_was_compiled_before_an_edit_that_was_taken_back(self, package: Package) -> None:
+    def test_finds_kernels_after_reverted_edit(self, package: Package) -> None:
         package.run()
         package.write("called", CALLED.replace("1.0", "10.0"))
         package.load()  # as others do who compile nothing
@@ -136,7 +136,7 @@ class TestWhatIsFound:
         assert package.run() == (4.0, 0)
 
     @pytest.mark.parametrize("module", [numba, kernel_cache.llvmlite, kernel_cache.np])
-    def test_is_not_what_another_version_compiled(
+    def test_misses_for_another_version(
         self, package: Package, monkeypatch: pytest.MonkeyPatch, module: ModuleType
     ) -> None:
         package.run()
@@ -145,30 +145,28 @@ class TestWhatIsFound:
         assert package.run() == (4.0, 2)
         kernel_cache._stamp.cache_clear()
 
-    def test_is_not_what_was_compiled_with_other_checks(
-        self, package: Package, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_misses_for_other_checks(self, package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
         package.run()
         monkeypatch.setattr(numba.config, "BOUNDSCHECK", 1)
         assert package.run() == (4.0, 2)
 
-    def test_is_not_what_another_processor_runs(self, package: Package) -> None:
+    def test_misses_for_another_processor(self, package: Package) -> None:
         package.run()
         other = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
         assert answer(package.start("1.0", **other)) == (4.0, 1)
         assert answer(package.start("1.0", **other)) == (4.0, 0)
         assert package.run() == (4.0, 0)  # both are kept
 
-    def test_is_nothing_for_a_function_without_a_file(self) -> None:
+    def test_misses_for_function_without_file(self) -> None:
         scope: dict[str, object] = {}
         exec("def half(x): return x / 2", scope)
         half = kernel(scope["half"])
         assert half(3.0) == 1.5
 
 
-class TestFilesThatAreNotWhole:
+class TestDamagedFiles:
     @pytest.mark.parametrize("keep", [0, CHECKSUM_BYTES - 1, CHECKSUM_BYTES, 1000])
-    def test_truncated_ones_are_replaced(self, package: Package, keep: int) -> None:
+    def test_truncated_files_are_replaced(self, package: Package, keep: int) -> None:
         package.run()
         for path in package.kept():
             path.write_bytes(path.read_bytes()[:keep])
@@ -176,7 +174,7 @@ class TestFilesThatAreNotWhole:
         assert package.run() == (4.0, 0)
 
     @pytest.mark.parametrize("place", [0, CHECKSUM_BYTES, -1])
-    def test_corrupted_ones_are_replaced(self, package: Package, place: int) -> None:
+    def test_corrupted_files_are_replaced(self, package: Package, place: int) -> None:
         package.run()
         for path in package.kept():
             content = bytearray(path.read_bytes())
@@ -185,7 +183,7 @@ class TestFilesThatAreNotWhole:
         assert package.run() == (4.0, 2)
         assert package.run() == (4.0, 0)
 
-    def test_folders_in_the_place_of_one_are_passed_over(self, package: Package) -> None:
+    def test_folders_are_ignored(self, package: Package) -> None:
         package.run()
         for path in package.kept():
             path.unlink()
@@ -194,7 +192,7 @@ class TestFilesThatAreNotWhole:
         assert package.run() == (4.0, 0)  # from the user's cache
 
 
-def test_processes_that_compile_at_once_find_their_own_code(package: Package) -> None:
+def test_concurrent_processes_find_their_own_kernels(package: Package) -> None:
     arguments = ["1.0", "1", "1.0", "1"]  # for two types each
     for misses in (None, 0):
         answers = [answer(process) for process in [package.start(argument) for argument in arguments]]
@@ -205,16 +203,14 @@ def test_processes_that_compile_at_once_find_their_own_code(package: Package) ->
     assert not list((package.folder / "__pycache__").glob(".*"))
 
 
-class TestWhereKernelsAreKept:
-    def test_in_the_users_cache_if_not_beside_the_source(self, package: Package) -> None:
+class TestFolders:
+    def test_user_cache_if_source_is_read_only(self, package: Package) -> None:
         make_unwritable(package)
         assert package.run() == (4.0, 2)
         assert package.run() == (4.0, 0)
         assert len(package.kept(away(package))) == 2
 
-    def test_beside_the_source_they_are_read_where_they_cannot_be_written(
-        self, package: Package, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_read_only_source_folder_is_read(self, package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
         package.run()
 
         def refuse(path: Path, content: bytes) -> None:
@@ -223,13 +219,13 @@ class TestWhereKernelsAreKept:
         monkeypatch.setattr(kernel_cache, "write_atomically", refuse)
         assert package.run() == (4.0, 0)
 
-    def test_nowhere_if_nothing_can_be_written(self, package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_none_is_writable(self, package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
         make_unwritable(package)
         monkeypatch.setenv("HALFSTEP_CACHE", str(package.folder / "__pycache__"))
         assert package.run() == (4.0, 2)
         assert package.run() == (4.0, 2)
 
-    def test_nowhere_if_the_user_has_no_home(self, package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_home_folder(self, package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
         def nobody() -> Path:
             raise RuntimeError("Could not determine home directory.")
 
@@ -239,7 +235,7 @@ class TestWhereKernelsAreKept:
         monkeypatch.setattr(Path, "home", nobody)
         assert package.run() == (4.0, 2)
 
-    def test_where_the_variable_says(self, package: Package, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_environment_variable(self, package: Package, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "chosen"))
         assert package.run() == (4.0, 2)
         assert package.run() == (4.0, 0)
@@ -247,7 +243,7 @@ class TestWhereKernelsAreKept:
         assert not package.kept()
 
     @pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has other permissions")
-    def test_not_where_others_may_write(self, package: Package) -> None:
+    def test_folder_writable_by_others_is_ignored(self, package: Package) -> None:
         make_unwritable(package)
         package.run()
         assert away(package).stat().st_mode & 0o777 == 0o700
@@ -256,7 +252,7 @@ class TestWhereKernelsAreKept:
         assert package.run() == (4.0, 2)
 
     @pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has other permissions")
-    def test_not_in_a_folder_of_somebody_else(self, package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_folder_of_another_user_is_ignored(self, package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
         make_unwritable(package)
         package.run()
         stranger = os.getuid() + 1
@@ -264,8 +260,8 @@ class TestWhereKernelsAreKept:
         assert package.run() == (4.0, 2)
 
 
-class TestWhatBecomesOfOldKernels:
-    def test_those_of_a_source_that_is_no_more_go(self, package: Package) -> None:
+class TestStaleKernels:
+    def test_of_previous_sources_are_removed(self, package: Package) -> None:
         package.run()
         old = package.kept()
         package.write("called", CALLED.replace("1.0", "10.0"))
@@ -273,7 +269,7 @@ class TestWhatBecomesOfOldKernels:
         assert len(package.kept()) == 2
         assert not set(old) & set(package.kept())
 
-    def test_those_of_another_processor_stay(self, package: Package) -> None:
+    def test_of_another_processor_are_kept(self, package: Package) -> None:
         answer(package.start("1.0", NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=""))
         others = package.kept()
         package.write("called", CALLED.replace("1.0", "10.0"))
@@ -281,7 +277,7 @@ class TestWhatBecomesOfOldKernels:
         assert len(others) == 2
         assert set(others) < set(package.kept())
 
-    def test_all_go_when_the_cache_is_cleared(self, package: Package) -> None:
+    def test_clear_removes_all(self, package: Package) -> None:
         package.run()
         (package.folder / "__pycache__" / "caller.twice-5.py311.nbi").write_bytes(b"an index of Numba's own cache")
         (package.folder / "__pycache__" / ".caller.twice.nbc.0123").write_bytes(b"of a process that was killed")
@@ -293,7 +289,7 @@ class TestWhatBecomesOfOldKernels:
         assert package.run() == (4.0, 2)
 
 
-def test_numbers_that_a_kernel_writes_out_compile_nothing_twice(package: Package) -> None:
+def test_literal_numbers_do_not_compile_again(package: Package) -> None:
     package.write("caller", CALLER.replace("step(x)", "(step(x) + step(1.0) + step(2.0) + step(1) + step(2))"))
     module = package.load()
     assert module.twice(1.0) == 24.0
@@ -314,7 +310,7 @@ print(model.user_factors_.tobytes().hex(), [line.observed.hex() for line in mode
 """
 
 
-def test_a_process_that_compiles_has_the_bits_of_one_that_finds(tmp_path: Path) -> None:
+def test_compiled_and_cached_kernels_have_equal_results(tmp_path: Path) -> None:
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     compiled, found = (
         subprocess.run(

@@ -1,4 +1,4 @@
-"""Requests that can never fit into memory, or into int64, are refused with one line."""
+"""Errors of requests that exceed the memory or int64."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def data() -> hs.Interactions:
 
 @pytest.fixture
 def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with 1 MB, so that no test allocates much."""
+    """Set the memory of the machine to 1 MB, so that tests do not allocate much."""
     monkeypatch.setattr(memory, "machine_memory", lambda: 1_000_000)
 
 
@@ -38,9 +38,9 @@ ESTIMATORS: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 @pytest.mark.parametrize("rank", [10**9, 10**18])
-def test_a_rank_that_can_never_fit_is_refused_with_the_figure(data: hs.Interactions, name: str, rank: int) -> None:
+def test_error_for_rank_that_exceeds_memory(data: hs.Interactions, name: str, rank: int) -> None:
     message = (
-        rf"^rank={rank} for 3 users and 3 items takes at least [0-9,.]+ GB of memory, but only [0-9,.]+ GB exist:"
+        rf"^rank={rank} for 3 users and 3 items requires at least [0-9,.]+ GB of memory, but only [0-9,.]+ GB exist:"
     )
     with pytest.raises(ParameterError, match=message):
         ESTIMATORS[name](rank=rank, iterations=3).fit(data)
@@ -55,20 +55,20 @@ def test_the_limit_is_that_of_the_machine(data: hs.Interactions, name: str) -> N
 
 
 @pytest.mark.usefixtures("small_machine")
-def test_lists_that_can_never_fit_are_refused() -> None:
+def test_error_for_lists_that_exceed_memory() -> None:
     ids = np.arange(1_000)
     model = hs.Popularity().fit(hs.Interactions.from_arrays(ids, ids))
-    with pytest.raises(ParameterError, match=r"n=1000 for 1,000 lists takes at least 0\.0 GB of memory"):
+    with pytest.raises(ParameterError, match=r"n=1000 for 1,000 lists requires at least 0\.0 GB of memory"):
         model.recommend(n=HUGE // 1000)
     assert len(model.recommend([3], n=HUGE // 1000)[3]) == 999
 
 
-def test_a_search_records_a_rank_that_can_never_fit(data: hs.Interactions) -> None:
+def test_search_records_rank_that_exceeds_memory(data: hs.Interactions) -> None:
     with pytest.raises(TuningError, match=r"all 1 trials failed.*rank=10000000 .* of memory"):
         hs.tune(hs.ALS(hs.Explicit(biases=False)), data, {"rank": [10_000_000]}, split=[(data, data)])
 
 
-def test_the_smallest_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_smallest_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:  2000 kB\nMemFree: 7 kB\nSwapTotal: 1000 kB\n")
     (tmp_path / "max").write_text("max\n")
     (tmp_path / "limit").write_text("1000000\n")
@@ -85,7 +85,7 @@ def test_integers_beyond_64_bits_are_refused(data: hs.Interactions, name: str) -
         hs.ALS(hs.Explicit(biases=False), **{name: HUGE}).fit(data)  # type: ignore[arg-type]
 
 
-def test_numbers_beyond_64_bits_are_refused_wherever_n_is_given(data: hs.Interactions) -> None:
+def test_error_for_n_beyond_64_bits(data: hs.Interactions) -> None:
     model = hs.ALS(hs.Explicit(biases=False), rank=2, iterations=1, random_state=0).fit(data)
     test = hs.Interactions.from_arrays(["a"], ["z"], [4.0])
     calls: list[Callable[[int], Any]] = [
@@ -121,7 +121,7 @@ def test_numbers_beyond_64_bits_are_refused_wherever_n_is_given(data: hs.Interac
 
 
 @pytest.mark.parametrize("name", ["regularization", "tol"])
-def test_numbers_beyond_all_floats_are_refused(data: hs.Interactions, name: str) -> None:
+def test_error_for_numbers_beyond_float64(data: hs.Interactions, name: str) -> None:
     with pytest.raises(ParameterError, match=f"{name}=1000.*: give a finite number"):
         hs.ALS(hs.Explicit(biases=False), **{name: 10**400}).fit(data)  # type: ignore[arg-type]
 
@@ -129,8 +129,8 @@ def test_numbers_beyond_all_floats_are_refused(data: hs.Interactions, name: str)
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("fit {} --rank 1000000000 -o {}.m", "--rank 1000000000 for 3 users and 3 items takes at least"),
-        ("fit {} --rank 10000000 -o {}.m", "--rank 10000000 for 3 users and 3 items takes at least"),
+        ("fit {} --rank 1000000000 -o {}.m", "--rank 1000000000 for 3 users and 3 items requires at least"),
+        ("fit {} --rank 10000000 -o {}.m", "--rank 10000000 for 3 users and 3 items requires at least"),
         ("fit {} --rank 99999999999999999999 -o {}.m", "--rank 99999999999999999999: give an integer of at most"),
         ("fit {} --iterations 99999999999999999999 -o {}.m", "--iterations 99999999999999999999: give an integer"),
         ("evaluate {} -n 99999999999999999999", "99999999999999999999: give an integer of at most"),
@@ -150,7 +150,7 @@ def test_numbers_beyond_all_floats_are_refused(data: hs.Interactions, name: str)
         ),
     ],
 )
-def test_each_is_one_line_at_the_command_line(
+def test_errors_at_the_command_line_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str, message: str
 ) -> None:
     table = tmp_path / "plays.csv"
@@ -160,7 +160,7 @@ def test_each_is_one_line_at_the_command_line(
     assert "Traceback" not in err
 
 
-def test_a_long_list_is_no_error_at_the_command_line(
+def test_long_list_at_the_command_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, data: hs.Interactions
 ) -> None:
     hs.Popularity().fit(data).save(tmp_path / "m")

@@ -1,4 +1,4 @@
-"""Progress bars: shown in terminals and notebooks, once a fit takes long."""
+"""Progress bars in terminals and notebooks."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def test_a_notebook_is_watched() -> None:
 
 
 @pytest.mark.parametrize("config", [{}, {"TerminalIPythonApp": {}}])
-def test_a_console_of_ipython_is_watched_as_its_terminal_is(
+def test_ipython_console_is_watched_like_its_terminal(
     monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]
 ) -> None:
     pretend_ipython(monkeypatch, **config)
     assert not is_watched()
 
 
-def test_ipython_that_is_imported_and_does_not_run_is_no_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imported_ipython_is_not_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     ipython = ModuleType("IPython")
     ipython.get_ipython = lambda: None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", ipython)
@@ -81,7 +81,7 @@ def test_a_process_without_standard_error_has_no_bar(monkeypatch: pytest.MonkeyP
     assert bar.disable
 
 
-def test_a_bar_appears_after_its_delay_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_appears_after_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = pretend_terminal(monkeypatch)
     with progress_bar(None, 3, "fit") as bar:
         bar.update()
@@ -118,7 +118,7 @@ LONG: dict[str, Callable[[hs.Interactions], object]] = {
 
 @pytest.mark.usefixtures("notebook")
 @pytest.mark.parametrize("name", LONG)
-def test_everything_that_takes_long_has_a_bar(
+def test_long_operations_have_bars(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     data = _ratings()

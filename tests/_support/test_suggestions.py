@@ -31,7 +31,7 @@ def test_close_texts(text: str, close: list[str]) -> None:
     assert close_texts(text, NAMES) == close
 
 
-def test_the_same_letters_come_first_and_three_are_enough() -> None:
+def test_other_cases_come_first_and_at_most_three() -> None:
     texts = ["item1", "item2", "item3", "Item0", "item4"]
     assert close_texts("item0", texts)[0] == "Item0"
     assert len(close_texts("item0", texts)) == 3
@@ -44,7 +44,7 @@ def test_typos_are_found_among_texts_that_are_not_compared(monkeypatch: pytest.M
     assert close_texts("suer-019999", texts, set(texts).__contains__) == ["user-019999"]
 
 
-def test_as_many_texts_are_compared_as_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_compared_texts_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[int] = []
 
     def count(_: str, texts: list[str], *__: object, **___: object) -> list[str]:

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of matrix factorization: checks of arguments, files, compilation, notebooks."""
+"""General helpers: checks of parameters, files, compilation, notebooks."""

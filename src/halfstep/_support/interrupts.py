@@ -1,4 +1,4 @@
-"""Ctrl-C at safe points only: signals are deferred while threads and BLAS are set up, used and torn down.
+"""Deferral of Ctrl-C and other signals to safe points, while threads and BLAS are set up, used and torn down.
 
 Python runs signal handlers between any two bytecodes of the main thread, so that a ``KeyboardInterrupt`` can
 interrupt functions that set up or tear down resources. Inside ``deferred()``, signals are recorded, and their
@@ -53,10 +53,8 @@ class _State:
 
     def install(self) -> None:
         """Replace the handlers, so that signals are recorded from here on."""
-        found = {number: _get_handler(number) for number in _NUMBERS}
-        replaced = {
-            n: handler for n, handler in found.items() if callable(handler) and handler is not _record_or_handle
-        }
+        handlers = {number: _get_handler(number) for number in _NUMBERS}
+        replaced = {n: each for n, each in handlers.items() if callable(each) and each is not _record_or_handle}
         self.handlers |= replaced
         self.pending.clear()
         self.owner = threading.get_ident()
@@ -65,7 +63,7 @@ class _State:
             for number in replaced:
                 _set_handler(number, _record_or_handle)
             self.depth = 1
-        except BaseException:  # a signal came before its handler was replaced
+        except BaseException:  # a signal arrived before its handler was replaced
             self.is_open = True
             raise
 

@@ -1,16 +1,14 @@
-"""Where compiled kernels are kept from one process to the next, and which of them are still good.
+"""The disk cache of compiled kernels.
 
-Numba has a cache of its own, which does not do here. It looks at the file that a kernel is in, not at the files of
-what the kernel calls. Two processes that compile one kernel at once, for other types or on other machines, can leave
-an index that gives the one the other's code. And it reads only from where it can write.
+Numba's cache is not used, since it ignores changes of functions that a kernel calls, can return the wrong code if two
+processes compile a kernel at the same time for different types or machines, and only reads from writable folders.
 
-Here a compiled kernel is one file, named after all that its code depends on: what is found under the right name is
-right, and there is no index. It begins with a checksum of the rest, so that nothing torn or corrupted is ever read.
+Here a compiled kernel is one file, named by a hash of everything that its code depends on, without an index. It
+starts with a checksum, so that corrupted files are ignored.
 
-Kernels are looked for beside their source, as Python's own compiled files are, then in the user's cache; they are
-written to the first of the two that can be written to. So an installation that is only read finds what was compiled
-when it was made. ``NUMBA_CACHE_DIR`` stands in for both. What lies in a cache is run, hence a folder away from the
-source counts only if it is the user's own, and nobody else may write to it.
+Kernels are read from the ``__pycache__`` of their source and from the user's cache, and written to the first of these
+that is writable, so that read-only installations may contain kernels. ``NUMBA_CACHE_DIR`` replaces both. Cached code
+is executed, so that the user's cache is only used if nobody else can write to it.
 """
 
 from __future__ import annotations
@@ -30,25 +28,24 @@ import numpy as np
 from halfstep._support.files import cache_folder, write_atomically
 
 COMPILATION = Path(__file__).with_name("jit.py").absolute()  # the options of the compiler
-DIGITS = 16  # of a hash in a name
+DIGITS = 16  # of a hash
 CHECKSUM_BYTES = hashlib.sha256().digest_size
 SUFFIX = ".nbc"
-OF_NUMBA = ("*.nbc", "*.nbi")  # also what earlier releases left to Numba's own cache
-UNFINISHED = f".*{SUFFIX}.*"  # of processes that were killed
+OF_NUMBA = ("*.nbc", "*.nbi")  # including Numba's cache
+UNFINISHED = f".*{SUFFIX}.*"  # temporary files of killed processes
 
 
-class Holding(NamedTuple):
-    """What one folder holds.
+class CacheContent(NamedTuple):
+    """The compiled kernels in one folder.
 
     Attributes
     ----------
     folder : Path
     is_writable : bool
     current, stale : int
-        Compiled kernels that this process could use, and those that it could not: of another source, Python, Numba
-        or processor.
+        Numbers of compiled kernels for this process, and for other sources, versions or processors.
     size : int
-        Bytes, of both.
+        Bytes.
     """
 
     folder: Path
@@ -67,7 +64,7 @@ class KernelFiles:
     source : Path
         The folder of the sources.
     stamp : str
-        A hash of the sources, and of the versions of what compiles them.
+        A hash of the sources, and of the versions of Python and the compiler.
     """
 
     source: Path
@@ -75,34 +72,34 @@ class KernelFiles:
 
     @classmethod
     def of(cls, file: str) -> Self | None:
-        """Those of a source file and its neighbours; None if there is no such file, as in a frozen program."""
+        """Return those of the folder of a source file; None if it does not exist, as in a frozen program."""
         path = Path(file).absolute()
         if not path.is_file():
             return None
         sources = [*sorted(path.parent.glob("*.py")), COMPILATION]
-        looks = tuple((each, each.stat().st_mtime_ns, each.stat().st_size) for each in sources)
-        return cls(path.parent, _stamp(looks))
+        versions = tuple((each, each.stat().st_mtime_ns, each.stat().st_size) for each in sources)
+        return cls(path.parent, _stamp(versions))
 
     def folders(self) -> list[Path]:
-        """Where kernels are looked for, in this order."""
-        away = f"kernels-{_hash(str(self.source))}"
+        """Return the folders to search, in this order."""
+        name = f"kernels-{_hash(str(self.source))}"
         if numba.config.CACHE_DIR:
-            return [Path(numba.config.CACHE_DIR).absolute() / away]
+            return [Path(numba.config.CACHE_DIR).absolute() / name]
         try:
-            return [self._beside, cache_folder() / away]
+            return [self._pycache, cache_folder() / name]
         except OSError:  # this user has no home folder
-            return [self._beside]
+            return [self._pycache]
 
     @property
-    def _beside(self) -> Path:
+    def _pycache(self) -> Path:
         return self.source / "__pycache__"
 
     def name(self, kernel: str, target: tuple[str, ...], types: str) -> str:
-        """Name the file of a kernel for a processor and the types of its arguments."""
+        """Return the file name of a kernel for a processor and the types of its arguments."""
         return f"{kernel}.{_machine(target)}.{self.stamp}.{_hash(types)}{SUFFIX}"
 
     def read(self, name: str) -> bytes | None:
-        """Get what was written under a name, if it is all there."""
+        """Return the content of a file, or None if it is missing or corrupted."""
         for folder in self.folders():
             try:
                 if self._is_trusted(folder):
@@ -114,46 +111,47 @@ class KernelFiles:
         return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Keep something under a name; where nothing can be written, nothing is kept."""
+        """Write a file to the first writable folder, if any."""
         for folder in self.folders():
             try:
-                folder.mkdir(mode=0o777 if folder == self._beside else 0o700, parents=True, exist_ok=True)
+                folder.mkdir(mode=0o777 if folder == self._pycache else 0o700, parents=True, exist_ok=True)
                 if not self._is_trusted(folder):
                     continue
                 write_atomically(folder / name, hashlib.sha256(content).digest() + content)
-                self._tidy(folder, name)
+                self._remove_stale(folder, name)
             except OSError:
                 continue
             return
 
     def _is_trusted(self, folder: Path) -> bool:
-        """Whether what lies there may be run: whoever can write beside the source can write to the source."""
-        if folder == self._beside or not hasattr(os, "getuid"):
+        """Whether code from a folder may be executed: it is that of the source, or writable only by this user."""
+        if folder == self._pycache or not hasattr(os, "getuid"):
             return True
         status = folder.stat()
         return status.st_uid == os.getuid() and not status.st_mode & 0o022
 
-    def _tidy(self, folder: Path, name: str) -> None:
-        """Delete what this Python compiled on this processor from sources that are no more."""
+    def _remove_stale(self, folder: Path, name: str) -> None:
+        """Delete kernels of previous sources for this version of Python and processor."""
         machine, stamp = name.split(".")[-4:-2]
         for path in folder.glob(f"*.{machine}.*{SUFFIX}"):
             if f".{stamp}." not in path.name:
                 path.unlink(missing_ok=True)
 
-    def holdings(self, target: tuple[str, ...]) -> list[Holding]:
-        """Say what each folder holds; folders that are not there, or not to be trusted, hold nothing."""
-        found = []
+    def contents(self, target: tuple[str, ...]) -> list[CacheContent]:
+        """Return the content of each folder; missing and untrusted folders are empty."""
+        contents = []
         for folder in self.folders():
             trusted = folder.is_dir() and self._is_trusted(folder)
             files = [path for pattern in OF_NUMBA for path in folder.glob(pattern)] if trusted else []
             current = sum(f".{_machine(target)}.{self.stamp}." in path.name for path in files)
             size = sum(path.stat().st_size for path in files)
-            found.append(Holding(folder, self._is_writable(folder), current, len(files) - current, size))
-        return found
+            contents.append(CacheContent(folder, self._is_writable(folder), current, len(files) - current, size))
+        return contents
 
     def _is_writable(self, folder: Path) -> bool:
-        there = next(each for each in (folder, *folder.parents) if each.exists())
-        return there.is_dir() and os.access(there, os.W_OK) and (there != folder or self._is_trusted(folder))
+        existing = next(each for each in (folder, *folder.parents) if each.exists())
+        is_safe = existing != folder or self._is_trusted(folder)
+        return existing.is_dir() and os.access(existing, os.W_OK) and is_safe
 
     def clear(self) -> None:
         """Delete all compiled kernels of these sources.
@@ -161,7 +159,7 @@ class KernelFiles:
         Raises
         ------
         OSError
-            If one cannot be deleted.
+            If a file cannot be deleted.
         """
         for folder in self.folders():
             for pattern in (*OF_NUMBA, UNFINISHED):
@@ -170,10 +168,10 @@ class KernelFiles:
 
 
 @lru_cache(maxsize=8)
-def _stamp(looks: tuple[tuple[Path, int, int], ...]) -> str:
-    """Hash the sources; how they look is part of the question, so that an edit is noticed in a running process."""
+def _stamp(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Hash sources, given with their times and sizes, so that the cache of this function notices changes."""
     versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
-    sources = tuple((path.name, path.read_bytes()) for path, _, _ in looks)
+    sources = tuple((path.name, path.read_bytes()) for path, _, _ in files)
     return _hash(repr((versions, sources)))
 
 

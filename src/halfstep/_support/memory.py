@@ -1,4 +1,4 @@
-"""The memory of the machine: requests that can never fit are refused before the process is killed."""
+"""Checks that requests fit into the memory of the machine."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ CONTAINER_LIMITS = (
 
 @cache
 def machine_memory() -> int | None:
-    """Return the memory that this process can have, in bytes, swap included; None if unknown."""
-    found = [_of_container(path) for path in CONTAINER_LIMITS] + [_of_machine()]
-    return min((size for size in found if size is not None), default=None)
+    """Return the memory limit of this process, in bytes, including swap; None if unknown."""
+    limits = [_of_container(path) for path in CONTAINER_LIMITS] + [_of_machine()]
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _of_machine() -> int | None:
@@ -37,7 +37,7 @@ def _of_machine() -> int | None:
 def _of_container(path: Path) -> int | None:
     try:
         return int(path.read_text())
-    except (OSError, ValueError):  # no such limit, or "max"
+    except (OSError, ValueError):  # no limit
         return None
 
 
@@ -49,19 +49,19 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
     needed : int
         A lower bound, in bytes.
     what : str
-        What needs the memory, as the beginning of a sentence, such as "rank=1000".
+        The subject of the error message, such as "rank=1000".
     remedy : str
-        The remedy that the error names.
+        The remedy in the error message.
 
     Raises
     ------
     ParameterError
-        If the machine has less.
+        If there is less memory.
     """
     available = machine_memory()
     if available is not None and needed > available:
         raise ParameterError(
-            f"{what} takes at least {_shown(needed)} of memory, but only {_shown(available)} exist: {remedy}"
+            f"{what} requires at least {_shown(needed)} of memory, but only {_shown(available)} exist: {remedy}"
         )
 
 
@@ -74,12 +74,12 @@ def check_rank(rank: int, n_users: int, n_items: int, *, itemsize: int, is_solve
     itemsize : int
         Bytes of a factor.
     is_solved : bool
-        Whether rows are solved for, which also takes a matrix of rank × rank.
+        Whether rows are solved, which requires a matrix of rank × rank.
 
     Raises
     ------
     ParameterError
-        If they cannot.
+        If they do not fit.
     """
     cells = (int(n_users) + int(n_items)) * int(rank) + (int(rank) ** 2 if is_solved else 0)
     what = f"rank={rank} for {n_users:,} users and {n_items:,} items"

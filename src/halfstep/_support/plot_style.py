@@ -1,4 +1,4 @@
-"""What all plots of the library share; the only file that imports Matplotlib."""
+"""The style of all plots."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ try:
     import matplotlib as mpl
     from matplotlib.figure import Figure as Figure
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError("the plots need Matplotlib: pip install 'halfstep[plot]'", name="matplotlib") from error
+    raise ModuleNotFoundError(
+        "plots require Matplotlib: run pip install 'halfstep[plot]'", name="matplotlib"
+    ) from error
 
 INK, MUTED, FAINT = "#1f2d3a", "#64727f", "#dde3e8"
 OURS, THEIRS, THIRD = "#1b7a86", "#b5652a", "#8fb8be"
-UNDATED: Any = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # by kind of file
+UNDATED: Any = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}  # by format
 WIDTH, NARROW, DPI = 8.4, 4.4, 160  # inches; NARROW is for phones
 BOLD_LETTER = 0.107  # average width of a letter of a title in inches
 

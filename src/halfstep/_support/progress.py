@@ -1,4 +1,4 @@
-"""What a long fit shows and says: a progress bar, and a word when it was interrupted."""
+"""Progress bars, and warnings of interrupted fits."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from itertools import islice
 
 MOST = 10_000  # texts that difflib compares, in about a tenth of a second
-LETTERS_FROM = 1_000  # texts whose letters are tried as replacements
+LETTERS_FROM = 1_000  # texts from which letters for replacements are taken
 
 
 def did_you_mean(name: str, names: Sequence[str]) -> str:
@@ -35,16 +35,15 @@ def close_texts(text: str, texts: Sequence[str], is_known: Callable[[str], bool]
     typos = (each for each in _with_one_typo(text, texts) if known(each))
     within = (each for each in texts if len(folded) > 2 and folded in each.casefold())
     similar = (each for each in texts if abs(len(each) - len(text)) <= 2)
-    alike = get_close_matches(text, list(islice(similar, MOST)), 3, cutoff=0.7)
-    found = [*same, *islice(typos, 3), *alike, *islice(within, 3)]
-    return list(dict.fromkeys(found))[:3]
+    close = get_close_matches(text, list(islice(similar, MOST)), 3, cutoff=0.7)
+    suggestions = [*same, *islice(typos, 3), *close, *islice(within, 3)]
+    return list(dict.fromkeys(suggestions))[:3]
 
 
 def _with_one_typo(text: str, texts: Iterable[str]) -> Iterator[str]:
     """Iterate over texts that differ in one missing, additional, different or transposed character."""
     letters = sorted(set("".join(islice(texts, LETTERS_FROM))))
-    places = range(len(text) + 1)
-    for i in places:
+    for i in range(len(text) + 1):
         head, tail = text[:i], text[i:]
         if tail:
             yield head + tail[1:]

@@ -1,3 +1,3 @@
-"""The version of this library, where every room can see it."""
+"""The version of this library."""
 
 __version__ = "0.1.0"

@@ -220,11 +220,11 @@ class TestCommand:
         assert "threads on 0 cores" in shell()[1]
 
     def test_prints_json(self, shell: Callable[..., tuple[str, str]]) -> None:
-        told = json.loads(shell("--json")[0])
-        assert told["versions"]["Python"]
-        assert told["speed"]["half_steps"]["cg"] > 0
-        assert {"folder", "is_writable", "current", "stale", "size"} == set(told["kernels"][0])
-        assert {"name", "version", "architecture", "threads"} == set(told["blas"][0])
+        parsed = json.loads(shell("--json")[0])
+        assert parsed["versions"]["Python"]
+        assert parsed["speed"]["half_steps"]["cg"] > 0
+        assert {"folder", "is_writable", "current", "stale", "size"} == set(parsed["kernels"][0])
+        assert {"name", "version", "architecture", "threads"} == set(parsed["blas"][0])
 
     def test_deletes_kernels(self, shell: Callable[..., tuple[str, str]], folder: Path) -> None:
         keep("a.cpu.stamp.types.nbc")

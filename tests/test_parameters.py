@@ -338,26 +338,26 @@ class TestWarningsOfInterruptedFits:
     @pytest.mark.usefixtures("interrupting")
     @pytest.mark.parametrize("name", list(MODELS))
     def test_of_fit(self, name: str) -> None:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             copy.copy(self.MODELS[name]).fit(DATA)
-        assert [(each.category, each.filename) for each in told] == [(FitInterruptedWarning, __file__)]
+        assert [(each.category, each.filename) for each in caught] == [(FitInterruptedWarning, __file__)]
 
     @pytest.mark.usefixtures("interrupting")
     def test_of_partial_fit(self) -> None:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             copy.copy(self.MODELS["ALS"]).partial_fit(DATA)
-        assert [(each.category, each.filename) for each in told] == [(FitInterruptedWarning, __file__)]
+        assert [(each.category, each.filename) for each in caught] == [(FitInterruptedWarning, __file__)]
 
     @pytest.mark.usefixtures("interrupting")
     def test_of_tune(self) -> None:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             hs.tune(hs.ItemBias(), DATA, {"regularization": [float(k) for k in range(9)]}, split=1)
-        assert [(each.category, each.filename) for each in told] == [(FitInterruptedWarning, __file__)]
+        assert [(each.category, each.filename) for each in caught] == [(FitInterruptedWarning, __file__)]
 
     def test_called_directly(self) -> None:
-        with pytest.warns(FitInterruptedWarning) as told:
+        with pytest.warns(FitInterruptedWarning) as caught:
             warn_of_interruption("stopped")
-        assert told[0].filename == __file__
+        assert caught[0].filename == __file__

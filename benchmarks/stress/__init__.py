@@ -1,1 +1,1 @@
-"""Long runs that look for rare faults; each module is a program of its own and prints what it counted."""
+"""Long runs that search for rare failures; each module is a program that prints its counts."""

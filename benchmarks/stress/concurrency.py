@@ -1,12 +1,12 @@
 """Two threads update a model and four read it: ``python -m benchmarks.stress.concurrency --seconds 60``.
 
-A third of the time each:
+Each phase takes a third of the time:
 
-- freely: every interaction is there once in the end, every list is as long as the catalogue of one state allows,
-  and every model that was saved meanwhile fits together;
-- recorded: a copy of the model is kept after each update, and whatever is read has to be, to the bit, what one of the
-  copies says that were made while it was read;
-- refitted: the model is fitted in place to one data set and another, and every list has to be of one of these.
+- free: at the end, every interaction is in the model once; lists have the length that the catalog of one state
+  allows; saved models are consistent;
+- recorded: the model is copied after each update, and each result is bitwise equal to that of a copy made during the
+  read;
+- refitted: the model is fitted in place to two data sets alternately, and each list is of one of these.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import numpy as np
 import halfstep as hs
 
 USERS, ITEMS, START = 2000, 1500, 60_000
-KEPT = 400  # versions of the model
-FIXED = np.arange(20)  # users who get no interactions: their lists depend on the state of the model alone
+KEPT = 400  # states of the model
+FIXED = np.arange(20)  # users without new interactions, whose lists depend only on the state of the model
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def new_model() -> hs.ALS:
 
 
 class Phase:
-    """Threads that run until time is up, and the errors in them."""
+    """Threads that run for a given time, and their errors."""
 
     def __init__(self, data: hs.Interactions) -> None:
         self.data, self.model = data, new_model().fit(data)
@@ -76,7 +76,7 @@ class Phase:
         self.finish()
 
     def finish(self) -> None:
-        """Check the final state when all threads have ended."""
+        """Check the final state after all threads have ended."""
 
     def _repeat(self, work: Callable[[np.random.Generator], None], rng: np.random.Generator) -> None:
         while time.monotonic() < self._ends:
@@ -96,7 +96,7 @@ class Phase:
 
 
 class Free(Phase):
-    """Threads that update and read freely."""
+    """Threads that update and read without synchronization."""
 
     def __init__(self, data: hs.Interactions) -> None:
         super().__init__(data)
@@ -106,20 +106,20 @@ class Free(Phase):
 
     def workers(self) -> list[Callable[[np.random.Generator], None]]:
         return [
-            lambda rng: self._learn(rng, 0),
-            lambda rng: self._learn(rng, 1),
+            lambda rng: self._update(rng, 0),
+            lambda rng: self._update(rng, 1),
             self._recommend,
             self._score,
             self._fold_in,
             self._keep,
         ]
 
-    def _learn(self, rng: np.random.Generator, number: int) -> None:
-        """New and known users and items; now and then many at once."""
+    def _update(self, rng: np.random.Generator, number: int) -> None:
+        """Update the model with new and known users and items, sometimes with many at once."""
         sent = self.sent[number]
         start = len(sent)
         rows = [start + n for n in range(300 if rng.random() < 0.01 else 1)]
-        users = [100 + row % 5000 * 2 + number for row in rows]  # even and odd ones: no cell is sent twice
+        users = [100 + row % 5000 * 2 + number for row in rows]  # even or odd, so that no cell is sent twice
         items = [10_000 + row // 5000 * 7 + row % 7 for row in rows]
         values = [float(1 + row % 5) for row in rows]
         self.model.partial_fit(hs.Interactions.from_arrays(users, items, values))
@@ -131,7 +131,7 @@ class Free(Phase):
         listed = self.model.recommend(user, n=100_000)
         self.check(
             int(listed.counts[0]) + self._seen[user] == len(listed.catalogue),
-            "a list is not as long as its catalogue",
+            "the length of a list differs from its catalog",
         )
         self.counts["lists"] += 1
 
@@ -139,48 +139,48 @@ class Free(Phase):
         user, item = int(rng.choice(FIXED)), int(rng.integers(ITEMS))
         self.check(bool(np.isfinite(self.model.predict(user, [item, 10_000])).all()), "a score is not finite")
         explanation = self.model.explain(user, item)
-        self.check(len(explanation.item_ids) == self._seen[user], "an explanation is of another user's interactions")
+        self.check(len(explanation.item_ids) == self._seen[user], "an explanation has interactions of another user")
         similar = self.model.similar_items(item, n=100_000)
-        self.check(bool(similar.counts[0] <= len(similar.catalogue) - 1), "more is similar than there is")
+        self.check(bool(similar.counts[0] <= len(similar.catalogue) - 1), "there are more similar items than items")
         self.counts["explanations"] += 1
 
     def _fold_in(self, rng: np.random.Generator) -> None:
         folded = self.model.fold_in({"x": rng.integers(0, ITEMS, 5).tolist()})
         scores = folded.predict("x", [1, 2, 3])
         time.sleep(0.001)
-        self.check(bool((folded.predict("x", [1, 2, 3]) == scores).all()), "a model that was folded in has changed")
+        self.check(bool((folded.predict("x", [1, 2, 3]) == scores).all()), "a folded-in model has changed")
         self.counts["folded in"] += 1
 
     def _keep(self, rng: np.random.Generator) -> None:
         before = [len(sent) for sent in self.sent]
         data = self.model.interactions_
-        self.check(len(data) >= len(self.data) + sum(before), "interactions_ lacks what was learned before")
+        self.check(len(data) >= len(self.data) + sum(before), "interactions_ lacks earlier updates")
         path = Path(self._folder.name) / "model.halfstep"
         self.model.save(path)
-        self._check_whole(hs.load(path))
+        self._check_consistency(hs.load(path))
         self.counts["saves"] += 1
 
-    def _check_whole(self, model: Any) -> None:
+    def _check_consistency(self, model: Any) -> None:
         data = model.interactions_
         sizes = len(model.user_factors_) == data.n_users and len(model.item_factors_) == data.n_items
-        self.check(sizes and bool((model.item_counts_ == data.item_counts).all()), "a model does not fit together")
+        self.check(sizes and bool((model.item_counts_ == data.item_counts).all()), "a model is inconsistent")
 
     def finish(self) -> None:
         data = self.model.interactions_
-        self._check_whole(self.model)
+        self._check_consistency(self.model)
         expected = Counter(cells_of(self.data))
         for sent in self.sent:
             expected.update((*cell, value) for cell, value in sent.items())
         found = Counter(cells_of(data))
-        self.counts["interactions learned"] = sum(map(len, self.sent))
+        self.counts["interactions added"] = sum(map(len, self.sent))
         self.counts["lost"] = sum((expected - found).values())
-        self.counts["too many"] = sum((found - expected).values())
+        self.counts["duplicated"] = sum((found - expected).values())
         self.check(found == expected, f"{self.counts['lost']} interactions were lost")
         self._folder.cleanup()
 
 
 class Recorded(Phase):
-    """Each update and the copy of its result are one step, so that all states are known."""
+    """Updates are copied atomically, so that all states are known."""
 
     def __init__(self, data: hs.Interactions) -> None:
         super().__init__(data)
@@ -199,9 +199,9 @@ class Recorded(Phase):
         def read(rng: np.random.Generator) -> None:
             self._compare(readers[rng.integers(len(readers))], int(rng.integers(50)), int(rng.integers(50)))
 
-        return [self._learn, self._learn, read, read, read, read]
+        return [self._update, self._update, read, read, read, read]
 
-    def _learn(self, rng: np.random.Generator) -> None:
+    def _update(self, rng: np.random.Generator) -> None:
         users, items = rng.choice(50, 3, replace=False), rng.choice(50, 3, replace=False)
         with self._recording:
             self.model.partial_fit(hs.Interactions.from_arrays(users, items, rng.integers(1, 9, 3).astype(float)))
@@ -215,12 +215,12 @@ class Recorded(Phase):
         with self._recording:
             candidates = [version for number, version in self._versions if number >= first]
         right = any(np.array_equal(found, read(version, user, item), equal_nan=True) for version in candidates)
-        self.check(right, f"what was read is of none of {len(candidates)} states")
+        self.check(right, f"a result is of none of {len(candidates)} states")
         self.counts["reads"] += 1
 
 
 class Refitted(Phase):
-    """The model is fitted to one data set and another, of other sizes, while it is read."""
+    """The model is fitted alternately to two data sets of different sizes, while it is read."""
 
     def __init__(self, data: hs.Interactions) -> None:
         super().__init__(data)

@@ -1,4 +1,4 @@
-"""Sparse matrices, valid and forged, and what they hold by their definition: read by loops that check every index."""
+"""Valid and forged sparse matrices, and their cells, read by loops that check every index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FORMATS = ("csr", "csc", "coo", "bsr", "dia", "lil", "dok")
 
 
 def made(fmt: str, dense: np.ndarray, *, as_matrix: bool = False) -> Any:
-    """Return a dense matrix in a sparse format; of BSR with blocks of 2 × 2 where these fit."""
+    """Return a dense matrix in a sparse format; BSR has blocks of 2 × 2 if possible."""
     if fmt == "bsr":
         blocks = (2 if dense.shape[0] % 2 == 0 else 1, 2 if dense.shape[1] % 2 == 0 else 1)
         return (sp.bsr_matrix if as_matrix else sp.bsr_array)(dense, blocksize=blocks)
@@ -28,7 +28,7 @@ def random_dense(rng: np.random.Generator, shape: tuple[int, int] | None = None)
 
 
 def forge(matrix: Any, rng: np.random.Generator) -> Any:
-    """Change one array of a sparse matrix behind SciPy's back; maybe in a way that leaves it valid."""
+    """Change one array of a sparse matrix, which may remain valid."""
     if matrix.format == "lil":
         row = int(rng.integers(len(matrix.rows)))
         matrix.rows[row] = [int(rng.integers(-3, 12)) for _ in matrix.rows[row]] + [0] * int(rng.integers(2))
@@ -85,7 +85,7 @@ def cells_of(matrix: Any, *, summed: bool = False) -> dict[tuple[int, int], floa
 
 
 def _entries(matrix: Any) -> Any:
-    """Yield (row, column, value) of each stored value; raise where arrays do not fit one another."""
+    """Yield (row, column, value) of each stored value; raise an error if arrays are inconsistent."""
     match matrix.format:
         case "csr" | "csc":
             is_csr = matrix.format == "csr"
@@ -135,7 +135,7 @@ def _entries(matrix: Any) -> Any:
 
 
 def _places(matrix: Any, lines: int) -> Any:
-    """Yield the line and the place of each stored value of compressed lines."""
+    """Yield the row or column, and the index, of each stored value of a compressed matrix."""
     if not all(np.asarray(array).dtype.kind in "iu" for array in (matrix.indptr, matrix.indices)):
         raise TypeError(matrix.indptr)
     indptr = [_integer(place) for place in matrix.indptr]

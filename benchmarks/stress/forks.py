@@ -1,4 +1,4 @@
-"""Fork while another thread fits: every child has to fit and recommend, and end.
+"""Fork while another thread fits; every child must fit, recommend and exit.
 
     python -m benchmarks.stress.forks [forks]
 
@@ -18,7 +18,7 @@ import numpy as np
 
 import halfstep as hs
 
-PATIENCE = 30  # seconds after which a child hangs
+TIMEOUT = 30  # seconds
 
 
 def interactions(n: int, n_users: int, n_items: int) -> hs.Interactions:
@@ -37,9 +37,9 @@ def models(threads: int) -> list[hs.ALS | hs.BayesianALS | hs.SGD]:
 
 
 def child(number: int, data: hs.Interactions) -> None:
-    """Do everything a child might, and end the process; an alarm ends it if it hangs."""
+    """Fit, recommend and predict, and exit; an alarm stops the process if it hangs."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(PATIENCE)
+    signal.alarm(TIMEOUT)
     try:
         chosen = models(2)
         model = chosen[number % len(chosen)].fit(data)
@@ -80,7 +80,7 @@ def main(forks: int) -> int:
     crashed = forks - hung - failed - outcomes.count(0)
     print(
         f"{forks} forks during fits: {hung} children hung, {failed} failed, {crashed} crashed; a fork took "
-        f"{1000 * np.median(waits):.0f} ms in the median, {1000 * max(waits):.0f} ms at most"
+        f"{1000 * np.median(waits):.0f} ms (median), {1000 * max(waits):.0f} ms (maximum)"
     )
     return int(any(outcomes))
 

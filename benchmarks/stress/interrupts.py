@@ -1,8 +1,8 @@
-"""Interrupt fits and lists at random moments: threads and BLAS have to be as before, and the next fit the same.
+"""Interrupt fits and recommendations at random times; threads, BLAS and the next fit must be unaffected.
 
     python -m benchmarks.stress.interrupts [interrupts]
 
-sends real signals from another thread, prints what became of them, and exits with 1 if anything was left behind.
+sends signals from another thread, prints the outcomes, and exits with 1 if there are side effects.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def interactions() -> hs.Interactions:
 
 
 def jobs(data: hs.Interactions) -> dict[str, Callable[[], np.ndarray]]:
-    """What is interrupted, each giving an array that must always be the same."""
+    """Return functions to interrupt, each of which returns a reproducible array."""
     fitted = hs.ALS(rank=8, iterations=2, random_state=0).fit(data)
 
     def factors(model: hs.ALS | hs.BayesianALS | hs.SGD) -> np.ndarray:
@@ -51,21 +51,21 @@ def jobs(data: hs.Interactions) -> dict[str, Callable[[], np.ndarray]]:
 
 
 def state() -> tuple[tuple[int, ...], int, object]:
-    """Threads of each BLAS, the number of helpers, and who handles Ctrl-C."""
+    """Return the threads of each BLAS, the number of threads of halfstep, and the handler of Ctrl-C."""
     blas = tuple(each["num_threads"] for each in threadpoolctl.threadpool_info() if each["user_api"] == "blas")
-    helpers = sum(thread.name.startswith("halfstep-") for thread in threading.enumerate())
-    return blas, helpers, signal.getsignal(signal.SIGINT)
+    workers = sum(thread.name.startswith("halfstep-") for thread in threading.enumerate())
+    return blas, workers, signal.getsignal(signal.SIGINT)
 
 
 def interrupted(job: Callable[[], object], seconds: float) -> str:
-    """Run a job with a Ctrl-C after some time, and say how it ended."""
+    """Run a job with a Ctrl-C after some time, and return the outcome."""
     sender = threading.Thread(target=lambda: (time.sleep(seconds), os.kill(os.getpid(), signal.SIGINT)))
     outcome = "finished before"
     try:
         sender.start()
         job()
         sender.join()
-        time.sleep(0.001)  # a signal that was sent just now
+        time.sleep(0.001)  # for a signal that was just sent
     except KeyboardInterrupt:
         outcome = "KeyboardInterrupt"
     except hs.errors.FitInterruptedWarning:
@@ -93,8 +93,8 @@ def main(interrupts: int) -> int:
             print(f"after interrupt {number}, of {name}: {after} instead of {before}", flush=True)
         if number % 20 < len(all_jobs) and not np.array_equal(all_jobs[name](), expected[name]):
             wrong += 1
-            print(f"after interrupt {number}, {name} gives other bits", flush=True)
-    print(f"{interrupts} interrupts: {dict(outcomes)}; {wrong} times something was left behind")
+            print(f"after interrupt {number}, the result of {name} differs", flush=True)
+    print(f"{interrupts} interrupts: {dict(outcomes)}; {wrong} side effects")
     return int(wrong > 0)
 
 

@@ -1,13 +1,11 @@
-"""Files that are damaged at random, read or refused: ``python -m benchmarks.stress.readers``.
+"""Reading of randomly damaged files: ``python -m benchmarks.stress.readers``.
 
-Five files such as people have (a csv of plays, ratings separated by tabs, by ``::`` and by semicolons with
-decimal commas and quotes, and JSON lines under gzip) are changed at random: bytes, quotes, separators, line ends
-and whole lines are put in, taken out or moved, and ends are cut off. Each must be read with as many rows as an
-independent count finds, or be refused with an error that names the file. The count is Python's: its csv module on
-each line, or its json module; it knows nothing of the reader.
+Five typical files (a csv of plays; ratings separated by tabs, by ``::``, and by semicolons with decimal commas and
+quotes; and JSON lines with gzip) are changed at random: bytes, quotes, separators, line ends and lines are inserted,
+deleted or moved, and files are truncated. Each must be read with the number of rows of an independent count, or be an
+error that names the file. The count uses the csv module of Python on each line, or its json module.
 
-Each mutation is read twice, as it is and with ``bad_lines="skip"``, where rows and skipped lines must add up to the
-lines that are not empty.
+Each mutation is also read with ``bad_lines="skip"``: rows and skipped lines must add up to the non-empty lines.
 """
 
 from __future__ import annotations
@@ -62,7 +60,7 @@ PIECES = [
 
 @dataclass(frozen=True)
 class Original:
-    """A file, how it is read, and how its records are counted apart from that."""
+    """A file with its format, and an independent count of its records."""
 
     name: str
     content: bytes
@@ -92,7 +90,7 @@ class Original:
                 found = len(next(csv.reader([line], delimiter=self.separator, strict=True, skipinitialspace=True)))
             except csv.Error:
                 return False
-        return width <= found <= width + line.endswith(self.separator)  # an empty field more, as some write it
+        return width <= found <= width + line.endswith(self.separator)  # there may be a separator at the end
 
 
 def originals() -> list[Original]:
@@ -104,26 +102,26 @@ def originals() -> list[Original]:
     colons = "".join(f"{k}::{i}::{v / 2}::{t}\n" for k, (_, i, v, t) in enumerate(rows))
     comma = "user;item;value;name\n" + "".join(f'"{u}";{i};{v},5;"A ""B"" {i}; C"\n' for u, i, v, _ in rows)
     lines = "".join(json.dumps({"user": u, "item": str(i), "value": v, "timestamp": t}) + "\n" for u, i, v, t in rows)
-    by_place = {"user": 0, "item": 1, "value": 2, "timestamp": 3, "header": False}
+    by_position = {"user": 0, "item": 1, "value": 2, "timestamp": 3, "header": False}
     named = {"user": "listener", "item": "artist", "value": "plays", "timestamp": "time"}
     return [
         Original("plays.csv", plays.encode(), named),
-        Original("u.data", ratings.encode(), {**by_place, "separator": "\t"}, "\t", False),
-        Original("ratings.dat", colons.encode(), {**by_place, "separator": "::"}, "::", False),
+        Original("u.data", ratings.encode(), {**by_position, "separator": "\t"}, "\t", False),
+        Original("ratings.dat", colons.encode(), {**by_position, "separator": "::"}, "::", False),
         Original("notes.csv", comma.encode(), {"decimal": ",", "separator": ";"}, ";"),
         Original("plays.jsonl", lines.encode(), {}, "", False, True, True),
     ]
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:
-    """Change one to three places."""
+    """Apply one to three changes."""
     for _ in range(rng.randint(1, 3)):
         content = changed(content, rng)
     return content
 
 
 def changed(content: bytes, rng: random.Random) -> bytes:
-    """Change one place, or the lines."""
+    """Change bytes at a random position, or lines."""
     place, other = sorted((rng.randrange(len(content) + 1), rng.randrange(len(content) + 1)))
     lines = content.splitlines(keepends=True)
     piece, another = rng.choice(PIECES), rng.choice(PIECES)
@@ -141,12 +139,12 @@ def changed(content: bytes, rng: random.Random) -> bytes:
 
 
 def outcome(original: Original, content: bytes, folder: Path) -> str:
-    """Read a file in both ways and compare with the count; return what became of it.
+    """Read a file with both options, compare with the count, and return the outcome.
 
     Raises
     ------
     AssertionError
-        If a row was lost, or made up, without a word.
+        If rows are missing or extra without an error.
     """
     path = folder / original.name
     path.write_bytes(gzip.compress(content, 1) if original.compressed else content)
@@ -164,7 +162,7 @@ def outcome(original: Original, content: bytes, folder: Path) -> str:
     counted = sum(original.is_record(line, width) for line in lines)
     assert skipped == 0
     assert rows == counted == len(lines), f"{rows} read, and {counted} counted in {len(lines)} lines"
-    assert skipping == found, "nothing is wrong, but lines were skipped"
+    assert skipping == found, "lines of a valid file were skipped"
     return "read"
 
 
@@ -198,8 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(mutations: int, seed: int) -> Counter[tuple[str, str]]:
-    """Read that many mutations, and print what became of them."""
-    rng, files, became = random.Random(seed), originals(), Counter[tuple[str, str]]()
+    """Read a number of mutations, and print the outcomes."""
+    rng, files, outcomes = random.Random(seed), originals(), Counter[tuple[str, str]]()
     with tempfile.TemporaryDirectory() as folder:
         for original in files:
             assert outcome(original, original.content, Path(folder)) == "read"
@@ -207,13 +205,13 @@ def run(mutations: int, seed: int) -> Counter[tuple[str, str]]:
             original = files[number % len(files)]
             content = mutated(original.content, rng)
             try:
-                became[original.name, outcome(original, content, Path(folder))] += 1
+                outcomes[original.name, outcome(original, content, Path(folder))] += 1
             except Exception as error:
                 error.add_note(f"mutation {number} of {original.name}: {content!r}")
                 raise
-    for (name, what), count in sorted(became.items()):
+    for (name, what), count in sorted(outcomes.items()):
         print(f"{name:<12} {what:<8} {count:5}")
-    return became
+    return outcomes
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Fits with λ from 0 to 1e-4: each is finite, with no term below 0 and as good as float64's, or refused.
+"""Fits with λ from 0 to 1e-4: each is finite, has no negative terms and the objective of float64, or is an error.
 
-Run as ``python -m benchmarks.stress.small_regularization [fits]``. A refusal has to name a λ, and the fit with that λ
-has to succeed. History and factors are compared to dense float64 arithmetic that shares nothing with the library.
+Run as ``python -m benchmarks.stress.small_regularization [fits]``. Errors must name a λ with which the fit succeeds.
+History and factors are compared with an independent dense implementation in float64.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 import halfstep as hs
 
 REGULARIZATIONS = (0.0, 1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4)
-ROUNDING = 1e-6  # of the targets' weighted squares: what float32 factors may add to an objective of about 0
-AGREEMENT = 1e-3  # of the objective
+ROUNDING = 1e-6  # relative to weighted squares of targets: error of an objective near 0 due to float32 factors
+AGREEMENT = 1e-3  # relative to the objective
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def case(seed: int) -> Case:
 
 
 def outcome(given: Case) -> str:
-    """Fit a case: "fitted" or "refused, and fitted with the λ that was named", or else what is wrong."""
+    """Fit a case, and return "fitted", "refused, and fitted with the λ that was named", or a failure."""
     try:
         return fault(given, given.fit()) or "fitted"
     except hs.errors.NumericalError as error:
@@ -95,7 +95,7 @@ def outcome(given: Case) -> str:
 
 
 def fault(given: Case, model: hs.ALS) -> str | None:
-    """Say what is wrong with a fitted model, if anything."""
+    """Return a description of the failure of a fitted model, if any."""
     scores = model.predict(given.data)
     terms = np.array([(line.observed, line.missing, line.regularization) for line in model.history_])
     scale = float(np.sum(given.weight * (given.target - model.mean_) ** 2 * given.observed))
@@ -108,7 +108,7 @@ def fault(given: Case, model: hs.ALS) -> str | None:
         return f"the objective rises: {objectives.tolist()}"
     expected = naive_objective(given, model)
     if abs(objectives[-1] - expected) > AGREEMENT * expected + ROUNDING * scale:
-        return f"the objective is {expected}, and history_ says {objectives[-1]}"
+        return f"the objective is {expected}, but {objectives[-1]} in history_"
     return None
 
 
@@ -122,13 +122,13 @@ def naive_objective(given: Case, model: hs.ALS) -> float:
     missing = float(given.objective.missing_weight)  # type: ignore[arg-type]
     total = float(np.sum(np.where(observed, error, missing * product**2)))
     regularization = given.parameters["regularization"]
-    strength, exponent = regularization.users, regularization.exponent
+    scale, exponent = regularization.users, regularization.exponent
     for F, bias, counts, others in (
         (model.user_factors_, model.user_biases_, observed.sum(axis=1), observed.shape[1]),
         (model.item_factors_, model.item_biases_, observed.sum(axis=0), observed.shape[0]),
     ):
-        ridge = strength * (counts + missing * others) ** exponent  # type: ignore[operator]
-        total += float(np.sum(ridge * (np.sum(F.astype(float) ** 2, axis=1) + bias.astype(float) ** 2)))
+        penalty = scale * (counts + missing * others) ** exponent  # type: ignore[operator]
+        total += float(np.sum(penalty * (np.sum(F.astype(float) ** 2, axis=1) + bias.astype(float) ** 2)))
     return total
 
 
@@ -150,5 +150,5 @@ def main(fits: int = 2000) -> int:
 
 if __name__ == "__main__":
     warnings.simplefilter("error")
-    warnings.simplefilter("ignore", hs.errors.PoorFitWarning)  # of arithmetic on small data
+    warnings.simplefilter("ignore", hs.errors.PoorFitWarning)  # small data
     sys.exit(min(main(*map(int, sys.argv[1:])), 1))

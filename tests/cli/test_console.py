@@ -203,8 +203,8 @@ def test_titles_are_shown_beside_ids(shell: Shell, tmp_path: Path) -> None:
     model = save(tmp_path / "m", ["i1", "i2"], {"i2": "Quiet\x1b[8m [red]Night[/red]"})
     out, _ = shell("recommend", model, "new")
     assert r"Quiet\x1b[8m [red]Night[/red]" in out
-    told = json.loads(shell("recommend", model, "all", "--include-seen", "--json")[0])
-    assert [(row["item"], row["title"]) for row in told] == [("i1", None), ("i2", "Quiet\x1b[8m [red]Night[/red]")]
+    parsed = json.loads(shell("recommend", model, "all", "--include-seen", "--json")[0])
+    assert [(row["item"], row["title"]) for row in parsed] == [("i1", None), ("i2", "Quiet\x1b[8m [red]Night[/red]")]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])

@@ -50,16 +50,16 @@ def report_on(folder: Path, model: str, *metrics: str) -> hs.Evaluation:
 def test_every_run_appends_a_line(check: Any, folder: Path) -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     out, _, (line,) = check("clicks.halfstep", "--metrics", "ndcg@10,coverage@20", "--json")
-    told = json.loads(out)
+    parsed = json.loads(out)
     assert before <= datetime.fromisoformat(line["time"]) <= before + timedelta(minutes=2)
     assert line["model"] == str(folder / "clicks.halfstep")
     assert line["data"] == str(folder / "test.csv")
     expected = report_on(folder, "clicks.halfstep", "ndcg@10", "coverage@20")
     assert line["metrics"] == {label: expected["ALS", label] for label in ("ndcg@10", "coverage@20")}
     assert line["baselines"]["Popularity"]["ndcg@10"] == expected["Popularity", "ndcg@10"]
-    assert line["users"] == told["n_scored"] == expected.n_scored
-    assert line["unknown_users"] == told["unknown_users"] == expected.unknown_users > 1 / len(expected.users)
-    assert line["unknown_items"] == told["unknown_items"] == expected.unknown_items > 0
+    assert line["users"] == parsed["n_scored"] == expected.n_scored
+    assert line["unknown_users"] == parsed["unknown_users"] == expected.unknown_users > 1 / len(expected.users)
+    assert line["unknown_items"] == parsed["unknown_items"] == expected.unknown_items > 0
     assert len(check("clicks.halfstep")[2]) == 2
 
 

@@ -73,9 +73,9 @@ def test_options_override_choices(shell: Shell, folder: Path, tmp_path: Path) ->
     options = ["--objective", "implicit", "--rank", 3, "--regularization", 2, "--regularization-exponent", 0]
     options += ["--iterations", 2, "--alpha", 40, "--missing-weight", 1, "--seed", 5, "--json"]
     out, _ = shell("fit", folder / "ratings.csv", *COLUMNS, *options, "-o", tmp_path / "m")
-    told = json.loads(out)
-    assert (told["users"], told["items"], told["interactions"], told["rank"]) == (943, 1682, 100_000, 3)
-    assert [line["iteration"] for line in told["history"]] == [1, 2]
+    parsed = json.loads(out)
+    assert (parsed["users"], parsed["items"], parsed["interactions"], parsed["rank"]) == (943, 1682, 100_000, 3)
+    assert [line["iteration"] for line in parsed["history"]] == [1, 2]
     model = hs.load(tmp_path / "m")
     assert model.objective == hs.Implicit(observed_weight=hs.weights.confidence(alpha=40), missing_weight=1)
     assert (model.regularization, model.random_state) == (hs.Regularization(2, exponent=0), 5)
@@ -87,20 +87,20 @@ def test_recommend_to_a_user(shell: Shell, ratings_model: Path) -> None:
     assert err == ""
     best = hs.load(ratings_model).recommend("user 1", 3)["user 1"]
     assert all(item in out and f"{score:.4f}" in out for item, score in best)
-    told = json.loads(shell("recommend", ratings_model, "user 1", "user 7", "-n", 2, "--json")[0])
-    assert [(row["user"], row["rank"]) for row in told] == [
+    parsed = json.loads(shell("recommend", ratings_model, "user 1", "user 7", "-n", 2, "--json")[0])
+    assert [(row["user"], row["rank"]) for row in parsed] == [
         ("user 1", 1),
         ("user 1", 2),
         ("user 7", 1),
         ("user 7", 2),
     ]
-    assert (told[0]["item"], told[0]["score"]) == best[0]
+    assert (parsed[0]["item"], parsed[0]["score"]) == best[0]
 
 
 def test_integer_ids_are_parsed(shell: Shell, clicks_model: Path) -> None:
-    told = json.loads(shell("recommend", clicks_model, "1", "--json")[0])
-    assert told[0]["user"] == 1
-    assert isinstance(told[0]["item"], int)
+    parsed = json.loads(shell("recommend", clicks_model, "1", "--json")[0])
+    assert parsed[0]["user"] == 1
+    assert isinstance(parsed[0]["item"], int)
     assert "similar to item 50" in shell("similar", clicks_model, "50")[0]
 
 
@@ -163,12 +163,12 @@ def test_files_are_replaced_atomically(
 
 
 def test_similar(shell: Shell, ratings_model: Path) -> None:
-    told = json.loads(shell("similar", ratings_model, "film 50", "film 1", "-n", 2, "--json")[0])
+    parsed = json.loads(shell("similar", ratings_model, "film 50", "film 1", "-n", 2, "--json")[0])
     lists = hs.load(ratings_model).similar_items(["film 50", "film 1"], 2)
-    assert [(row["item"], row["similar_item"], row["similarity"]) for row in told] == [
+    assert [(row["item"], row["similar_item"], row["similarity"]) for row in parsed] == [
         (item, *entry) for item, entries in lists for entry in entries
     ]
-    assert [row["rank"] for row in told] == [1, 2, 1, 2]
+    assert [row["rank"] for row in parsed] == [1, 2, 1, 2]
     assert "similar to user user 1" in shell("similar", ratings_model, "user 1", "--users")[0]
 
 
@@ -180,17 +180,17 @@ def test_evaluate_holds_out_the_latest_interactions(shell: Shell, folder: Path) 
     assert "rmse" in out
     assert "Popularity" in out
     options = ["--metrics", "rmse,recall", "-n", "5,20", "--iterations", 3, "--json"]
-    told = json.loads(shell("evaluate", folder / "ratings.csv", *COLUMNS, *options)[0])
-    figures = {(row["model"], row["metric"], row["n"]): row["value"] for row in told["rows"]}
+    parsed = json.loads(shell("evaluate", folder / "ratings.csv", *COLUMNS, *options)[0])
+    figures = {(row["model"], row["metric"], row["n"]): row["value"] for row in parsed["rows"]}
     train, test = hs.split_by_time(
         hs.read_interactions(folder / "ratings.csv", user="who", item="film", value="stars", timestamp="when"), 0.2
     )
     model = hs.ALS(iterations=3, random_state=0).fit(train)
     assert figures["ALS", "rmse", None] == pytest.approx(hs.metrics.rmse(test.values, model.predict(test)))
     assert figures["Popularity", "rmse", None] is None  # it predicts no values; JSON knows no NaN
-    assert told["baselines"] == ["Popularity", "GlobalMean", "ItemBias", "UserItemBias"]
+    assert parsed["baselines"] == ["Popularity", "GlobalMean", "ItemBias", "UserItemBias"]
     assert set(figures) == {
-        (m, *of) for m in ("ALS", *told["baselines"]) for of in (("rmse", None), ("recall", 5), ("recall", 20))
+        (m, *of) for m in ("ALS", *parsed["baselines"]) for of in (("rmse", None), ("recall", 5), ("recall", 20))
     }
 
 
@@ -205,8 +205,8 @@ def test_without_timestamps_the_split_is_random(shell: Shell, folder: Path) -> N
 def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, tmp_path: Path) -> None:
     unseen = pd.DataFrame({"user": [1, 2], "item": [1000, 1001]})
     unseen.to_csv(tmp_path / "later.csv", index=False)
-    told = json.loads(shell("evaluate", tmp_path / "later.csv", "--model", clicks_model, "--json")[0])
-    assert told["n_scored"] == 2
+    parsed = json.loads(shell("evaluate", tmp_path / "later.csv", "--model", clicks_model, "--json")[0])
+    assert parsed["n_scored"] == 2
 
 
 @pytest.mark.parametrize(
@@ -429,9 +429,9 @@ class TestFormatsOfFiles:
         frame.write_csv(test) if suffix == "csv" else frame.write_parquet(test)
         shell("fit", train, "-o", model)
         out, _ = shell("evaluate", test, "--model", model, "--metrics", "recall", "--json")
-        told = json.loads(out)
-        assert (told["n_scored"], told["n_unknown"]) == (2, 0)
-        assert told["rows"][0]["value"] == 1.0
+        parsed = json.loads(out)
+        assert (parsed["n_scored"], parsed["n_unknown"]) == (2, 0)
+        assert parsed["rows"][0]["value"] == 1.0
 
     def test_an_id_of_another_type_is_named(self, tmp_path: Path, shell: Shell) -> None:
         train, test = tmp_path / "train.csv", tmp_path / "test.csv"

@@ -55,15 +55,15 @@ def test_a_model_is_described(shell: Shell, model: Path) -> None:
 
 
 def test_a_model_is_described_as_json(shell: Shell, model: Path) -> None:
-    told = json.loads(shell("info", model, "--json")[0])
-    assert told["bytes"] == model.stat().st_size
-    assert (told["class"], told["fitted"], told["updated"]) == ("ALS", "2026-01-02T03:04:05+00:00", None)
-    assert (told["interactions"], told["users"], told["items"], told["rank"]) == (3, 2, 2, 3)
-    assert (told["source"], told["values"], told["written_by"]) == ("drinks.csv", [1.0, 5.0], hs.__version__)
-    assert told["timestamps"] == ["2020-01-01T00:00:00", "2020-02-03T00:00:00"]
-    assert told["parameters"]["rank"] == 3
-    assert told["parameters"]["objective"].startswith("Explicit(weight=2.0")
-    assert (told["iterations"], told["last_iteration"]["iteration"]) == (2, 2)
+    parsed = json.loads(shell("info", model, "--json")[0])
+    assert parsed["bytes"] == model.stat().st_size
+    assert (parsed["class"], parsed["fitted"], parsed["updated"]) == ("ALS", "2026-01-02T03:04:05+00:00", None)
+    assert (parsed["interactions"], parsed["users"], parsed["items"], parsed["rank"]) == (3, 2, 2, 3)
+    assert (parsed["source"], parsed["values"], parsed["written_by"]) == ("drinks.csv", [1.0, 5.0], hs.__version__)
+    assert parsed["timestamps"] == ["2020-01-01T00:00:00", "2020-02-03T00:00:00"]
+    assert parsed["parameters"]["rank"] == 3
+    assert parsed["parameters"]["objective"].startswith("Explicit(weight=2.0")
+    assert (parsed["iterations"], parsed["last_iteration"]["iteration"]) == (2, 2)
 
 
 def test_choices_of_the_fit_are_described(shell: Shell, tmp_path: Path) -> None:
@@ -75,8 +75,8 @@ def test_choices_of_the_fit_are_described(shell: Shell, tmp_path: Path) -> None:
         f"rank={als.item_factors_.shape[1]}, regularization=Regularization({used.users:.6g}, "
         f"exponent={used.exponent}, bias_ratio={used.bias_ratio:.6g}), "
     )
-    told = json.loads(shell("info", tmp_path / "m", "--json")[0])["parameters"]
-    assert told["regularization"] == dataclasses.asdict(used)
+    parsed = json.loads(shell("info", tmp_path / "m", "--json")[0])["parameters"]
+    assert parsed["regularization"] == dataclasses.asdict(used)
     apart = hs.ALS(hs.Implicit(), iterations=1, regularization=(1.0, 2.0)).fit(DATA)
     apart.save(tmp_path / "m")
     assert (
@@ -102,8 +102,8 @@ def test_missing_interactions_are_described(shell: Shell, model: Path) -> None:
     assert described(shell, model)["data"] == (
         "3 interactions, 2 users, 2 items; the interactions are not in this file"
     )
-    told = json.loads(shell("info", model, "--json")[0])
-    assert (told["interactions"], told["has_interactions"], told["values"]) == (3, False, None)
+    parsed = json.loads(shell("info", model, "--json")[0])
+    assert (parsed["interactions"], parsed["has_interactions"], parsed["values"]) == (3, False, None)
 
 
 def test_imported_factors_are_described(shell: Shell, tmp_path: Path) -> None:

@@ -50,10 +50,10 @@ class TestUsersFromATable:
             "-n",
             2,
         ]
-        told = json.loads(shell(*line, "--json")[0])
-        assert [(row["user"], row["rank"]) for row in told] == [("u03", 1), ("u03", 2), ("u01", 1), ("u01", 2)]
+        parsed = json.loads(shell(*line, "--json")[0])
+        assert [(row["user"], row["rank"]) for row in parsed] == [("u03", 1), ("u03", 2), ("u01", 1), ("u01", 2)]
         lists = hs.load(folder / "model.halfstep").recommend(["u03", "u01"], 2)
-        assert [(row["item"], row["score"]) for row in told] == [each for _, entries in lists for each in entries]
+        assert [(row["item"], row["score"]) for row in parsed] == [each for _, entries in lists for each in entries]
         out, _ = shell(*line)
         assert out.index("for user u03") < out.index("for user u01")
 
@@ -65,8 +65,8 @@ class TestUsersFromATable:
 
     def test_are_read_from_a_pipe(self, shell: Shell, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"user\nu07\n")))
-        told = json.loads(shell("recommend", folder / "model.halfstep", "--users-from", "-", "-n", 1, "--json")[0])
-        assert [row["user"] for row in told] == ["u07"]
+        parsed = json.loads(shell("recommend", folder / "model.halfstep", "--users-from", "-", "-n", 1, "--json")[0])
+        assert [row["user"] for row in parsed] == ["u07"]
 
     def test_unknown_ones_are_counted(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
         (tmp_path / "users.csv").write_text("user\nx1\nx2\nx3\nx4\nu01\n")
@@ -84,9 +84,9 @@ class TestTitlesFromATable:
     @pytest.mark.parametrize("options", [["--title", "name"], ["--title", 2, "--title-id", 0]], ids=str)
     def test_of_named_columns(self, shell: Shell, folder: Path, options: list[object]) -> None:
         titles = ["--titles", folder / "items.csv", *options]
-        told = json.loads(shell("recommend", folder / "model.halfstep", "u01", *titles, "--json")[0])
-        assert told
-        assert all(row["title"] == (f"Film {row['item']}" if row["item"] < 12 else None) for row in told)
+        parsed = json.loads(shell("recommend", folder / "model.halfstep", "u01", *titles, "--json")[0])
+        assert parsed
+        assert all(row["title"] == (f"Film {row['item']}" if row["item"] < 12 else None) for row in parsed)
         out, _ = shell("similar", folder / "model.halfstep", 3, *titles)
         assert "similar to item 3, Film 3" in out
         assert "Film 4" in out

@@ -58,9 +58,9 @@ def test_the_file_is_replaced_by_an_updated_model(shell: Shell, folder: Path) ->
 def test_another_file_is_written_on_request(shell: Shell, folder: Path) -> None:
     before = (folder / "model.halfstep").read_bytes()
     out, _ = shell("update", folder / "model.halfstep", folder / "today.csv", *COLUMNS, "-o", folder / "m", "--json")
-    told = json.loads(out)
-    assert told.pop("seconds") >= 0
-    assert told == {
+    parsed = json.loads(out)
+    assert parsed.pop("seconds") >= 0
+    assert parsed == {
         "model": str(folder / "m"),
         "interactions": 4,
         "new_interactions": 3,

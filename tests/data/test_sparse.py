@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 
 import halfstep as hs
-from benchmarks.stress import sparse_doors
+from benchmarks.stress import sparse_matrices
 from benchmarks.stress.forged import FORMATS, cells_of, forge, made, random_dense
 from halfstep import metrics
 from halfstep.data import IndexLists, Interactions, Vocabulary
@@ -277,4 +277,4 @@ def test_error_for_initial_factors_that_are_not_numbers(init: Any, what: str) ->
 
 
 def test_short_run_of_fuzzer() -> None:
-    assert sparse_doors.main(90) == 0
+    assert sparse_matrices.main(90) == 0

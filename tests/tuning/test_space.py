@@ -148,7 +148,7 @@ def test_a_grid_has_every_point_once_in_descending_order_of_regularization() -> 
     assert set(values) == set(itertools.product(*given_.values()))
     assert len(values) == space.size == 12
     assert [rank for _, rank, _ in values] == [4] * 6 + [8] * 6
-    assert [strength for strength, _, _ in values] == [4.0, 2.0, 1.0] * 4
+    assert [regularization for regularization, _, _ in values] == [4.0, 2.0, 1.0] * 4
 
 
 def test_a_grid_requires_lists() -> None:

@@ -54,10 +54,10 @@ def test_a_grid_search_equals_a_loop(ratings: hs.Interactions) -> None:
     found = hs.tune(ALS, data, GRID, warm_starts=False, prune=False, split=2)
     folds = list(hs.time_folds(data, 2))
     twin = {
-        (strength, rank): by_hand(
-            hs.ALS(ALS.objective, rank=rank, regularization=strength, iterations=12, random_state=0), folds
+        (regularization, rank): by_hand(
+            hs.ALS(ALS.objective, rank=rank, regularization=regularization, iterations=12, random_state=0), folds
         )
-        for strength, rank in itertools.product(*GRID.values())
+        for regularization, rank in itertools.product(*GRID.values())
     }
     assert len(found) == 6
     for trial in found:

@@ -1,8 +1,8 @@
 """Forged sparse matrices and lists in every function that accepts them, with bounds checks in kernels.
 
-Run as ``python -m benchmarks.stress.sparse_doors [cases]``. A process of its own compiles the kernels with
-``NUMBA_BOUNDSCHECK=1``, to a cache of its own, which takes minutes the first time. What a matrix holds is read from
-its arrays by loops that check every index: each door takes the matrix for that, or refuses it by hs.errors.DataError.
+Run as ``python -m benchmarks.stress.sparse_matrices [cases]``. A separate process compiles the kernels with
+``NUMBA_BOUNDSCHECK=1`` into a separate cache, which takes minutes the first time. Loops that check every index read
+the expected cells from the arrays of a matrix: each function uses these, or raises hs.errors.DataError.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ CASES = 3000
 SHAPE = (6, 5)
 CACHE = Path(tempfile.gettempdir()) / "halfstep-with-bounds-checks"
 
-SUMMED = ("user_features", "item_features", "fold_in with features", "frobenius")  # values of the same cell
+SUMMED = ("user_features", "item_features", "fold_in with features", "frobenius")  # sum duplicates
 
-Door = Callable[[Any], np.ndarray]
+Reader = Callable[[Any], np.ndarray]
 
 
 def als(**parameters: Any) -> hs.ALS:
     return hs.ALS(rank=2, iterations=1, random_state=0, threads=1, **parameters)
 
 
-def doors() -> dict[str, Door]:
+def readers() -> dict[str, Reader]:
     """Return functions that accept a sparse matrix of `SHAPE`, and return numbers that depend on all its values."""
     data = sp.csr_array(np.arange(1.0, 31).reshape(SHAPE))
     model = als().fit(data)
@@ -66,11 +66,11 @@ def doors() -> dict[str, Door]:
     }
 
 
-def outcome(name: str, door: Door, matrix: Any) -> str:
+def outcome(name: str, read: Reader, matrix: Any) -> str:
     """Return the outcome of a function: "accepted" or "refused", or else the fault."""
     cells = cells_of(matrix, summed=name in SUMMED)
     try:
-        found = door(matrix)
+        found = read(matrix)
     except hs.errors.DataError as error:
         is_right = cells is None or (len(cells) == 0 and name not in SUMMED)
         return "refused" if is_right else f"refused, though valid: {error}"
@@ -80,7 +80,7 @@ def outcome(name: str, door: Door, matrix: Any) -> str:
         return "accepted, though not valid"
     rows, columns = np.array(list(cells), int).reshape(-1, 2).T
     clean = sp.coo_array((list(cells.values()), (rows, columns)), shape=matrix.shape).tocsr()
-    return "accepted" if np.array_equal(found, door(clean), equal_nan=True) else "accepted as something else"
+    return "accepted" if np.array_equal(found, read(clean), equal_nan=True) else "accepted as something else"
 
 
 def list_outcome(rng: np.random.Generator) -> str:
@@ -110,14 +110,14 @@ def list_outcome(rng: np.random.Generator) -> str:
 
 def main(cases: int = CASES) -> int:
     """Run all cases and print the outcomes; return how many are faults."""
-    began, rng, all_doors = time.perf_counter(), np.random.default_rng(0), doors()
+    began, rng, readers_by_name = time.perf_counter(), np.random.default_rng(0), readers()
     outcomes, faults = Counter[str](), 0
     for number in range(cases):
-        name = list(all_doors)[number % len(all_doors)]
+        name = list(readers_by_name)[number % len(readers_by_name)]
         matrix = made(FORMATS[number % len(FORMATS)], random_dense(rng, SHAPE), as_matrix=bool(rng.integers(2)))
         if rng.random() < 0.8:
             matrix = forge(matrix, rng)
-        for found in (f"{name}: {outcome(name, all_doors[name], matrix)}", f"lists: {list_outcome(rng)}"):
+        for found in (f"{name}: {outcome(name, readers_by_name[name], matrix)}", f"lists: {list_outcome(rng)}"):
             is_fault = not found.endswith((": accepted", ": refused"))
             outcomes["fault" if is_fault else found] += 1
             faults += is_fault
@@ -132,7 +132,7 @@ def main(cases: int = CASES) -> int:
 def with_bounds_checks(arguments: list[str]) -> int:
     """Run this module in a process whose kernels check bounds; a crash is an exit status, too."""
     environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(CACHE)}
-    command = [sys.executable, "-W", "error", "-m", "benchmarks.stress.sparse_doors", *arguments]
+    command = [sys.executable, "-W", "error", "-m", "benchmarks.stress.sparse_matrices", *arguments]
     return subprocess.run(command, env=environment, check=False).returncode
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import halfstep as hs
-from halfstep.cli.update import Learned
+from halfstep.cli.update import UpdateResult
 from shell import Shell, fitted
 
 COLUMNS = ["--value", "plays", "--time", "when"]
@@ -42,9 +42,7 @@ def test_the_file_is_replaced_by_an_updated_model(shell: Shell, folder: Path) ->
     out, err = shell("update", folder / "model.halfstep", folder / "today.csv", *COLUMNS)
     assert f"{folder}/today.csv: Interactions(4 interactions, 2 users, 3 items, values 1 to 5" in err
     lines = out.splitlines()
-    assert lines[0] == (
-        "learned 3 new interactions and 1 changed one, 1 new user, 1 new item; solved 2 users and 3 items"
-    )
+    assert lines[0] == ("3 new interactions, 1 changed, 1 new user, 1 new item; solved 2 users and 3 items")
     assert lines[1].endswith(f"saved to {folder}/model.halfstep")
     after = hs.load(folder / "model.halfstep")
     new = hs.read_interactions(folder / "today.csv", value="plays", timestamp="when")
@@ -96,7 +94,7 @@ def test_interactions_without_values_are_counted(shell: Shell, tmp_path: Path) -
     (tmp_path / "today.csv").write_text("user,item\n1,5\n1,5\n2,6\n")
     model = fitted(tmp_path / "clicks.csv", to=tmp_path / "m")
     out, _ = shell("update", model, tmp_path / "today.csv")
-    assert out.startswith("learned 1 new interaction and 1 changed one, 0 new users")
+    assert out.startswith("1 new interaction, 1 changed, 0 new users")
     data = hs.load(model).interactions_
     assert data.values[(data.user_ids == 1) & (data.item_ids == 5)].tolist() == [3.0]
 
@@ -161,7 +159,5 @@ def test_ctrl_c_leaves_the_model_unchanged(shell: Shell, folder: Path, monkeypat
 
 
 def test_nouns_agree_with_their_numbers() -> None:
-    learned = Learned(1_001, 1, 0, 1, 1, 1)
-    assert str(learned) == (
-        "learned 1 new interaction and 1,000 changed ones, 0 new users, 1 new item; solved 1 user and 1 item"
-    )
+    result = UpdateResult(1_001, 1, 0, 1, 1, 1)
+    assert str(result) == ("1 new interaction, 1,000 changed, 0 new users, 1 new item; solved 1 user and 1 item")

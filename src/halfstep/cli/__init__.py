@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command line."""
     try:
-        from halfstep.cli.app import run  # slow enough for Ctrl-C to come during it
+        from halfstep.cli.app import run  # takes long enough to be interrupted by Ctrl-C
 
         run()
     except KeyboardInterrupt:

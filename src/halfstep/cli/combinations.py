@@ -94,7 +94,7 @@ NO_TITLES = Rule(
 TITLES_OF_LISTS = Rule(
     ("title_column", "title_id"), lambda given: given["titles"] is None, "--titles gives no table of titles"
 )
-FORMAT = ("header", "separator", "encoding")  # of the tables beside a model
+FORMAT = ("header", "separator", "encoding")  # of tables of users and titles
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "fit": (

@@ -82,9 +82,9 @@ def print_list(
     print_table(title, [" rank", listed, *([] if titles is None else ["title"]), f" {score}"], rows)
 
 
-def print_json(value: Any, say: Callable[[str], None] = print) -> None:
+def print_json(value: Any, write: Callable[[str], None] = print) -> None:
     """Print one line of JSON; non-finite numbers become null, and ids without a JSON type become strings."""
-    say(json.dumps(_plain(value), allow_nan=False))
+    write(json.dumps(_plain(value), allow_nan=False))
 
 
 def _plain(value: Any) -> Any:

@@ -104,8 +104,8 @@ def flushed() -> Iterator[None]:
         sys.exit(ERROR)
 
 
-def _worded(error: Exception) -> str:
-    """Return the message of an error; of the operating system's, without the number."""
+def _message(error: Exception) -> str:
+    """Return the message of an error, without the error number of the operating system."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
@@ -123,14 +123,14 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             note("halfstep: interrupted")
             raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:  # the reader stopped reading, as head does
+        except BrokenPipeError:  # the reader closed the pipe, as head does
             _forget_output()
             raise typer.Exit(PIPE_CLOSED) from None
         except MemoryError as error:
             note(f"halfstep: out of memory{f': {error}' if str(error) else ''}")
             raise typer.Exit(ERROR) from None
         except (HalfstepError, ModuleNotFoundError, OSError) as error:
-            note(f"halfstep: {in_terms_of_options(' '.join(_worded(error).split()), context)}")
+            note(f"halfstep: {in_terms_of_options(' '.join(_message(error).split()), context)}")
             raise typer.Exit(WRONG_USAGE if isinstance(error, UsageError) else ERROR) from None
 
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)

@@ -18,7 +18,7 @@ from halfstep.models.pretrained import PretrainedFactors
 from halfstep.storage import StoredModel, read_model
 
 NOT_RECORDED = "not recorded in this file"
-NOT_SHOWN = ("objective", "callbacks", "progress", "threads")  # shown in another line, or not stored
+NOT_SHOWN = ("objective", "callbacks", "progress", "threads")  # on another line, or not stored
 
 
 def info(model: options.Model, as_json: options.Json = False) -> None:
@@ -87,7 +87,7 @@ def _as_dict(model: Any, stored: StoredModel) -> dict[str, Any]:
 
 
 def _parameters(model: Any) -> dict[str, Any]:
-    """Return the parameters of a model, with what the fit has chosen for those that are None."""
+    """Return the parameters of a model, with the values that the fit used for those that are None."""
     parameters = {name: getattr(model, name) for name in parameter_names(model)}
     if isinstance(model, hs.ALS):
         used = model.regularization_

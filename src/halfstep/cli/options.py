@@ -15,8 +15,8 @@ def _not_empty(file: str) -> str:
     return file
 
 
-data_option = partial(typer.Option, rich_help_panel="The data")
-model_option = partial(typer.Option, rich_help_panel="The model")
+data_option = partial(typer.Option, rich_help_panel="Data")
+model_option = partial(typer.Option, rich_help_panel="Model")
 
 Model = Annotated[Path, typer.Argument(help="A file that `halfstep fit` wrote.", show_default=False)]
 File = Annotated[

@@ -73,12 +73,12 @@ def check_outputs(outputs: Sequence[Output], inputs: Mapping[str, str | Path | N
 
 def print_result(result: dict[str, Any], lines: Iterable[str], output: Path, *, as_json: bool) -> None:
     """Print JSON or lines; on standard error if `output` may be standard output, as ``/dev/stdout`` is."""
-    say = note if _may_be_standard_output(output) else print
+    write = note if _may_be_standard_output(output) else print
     if as_json:
-        print_json(result, say)
+        print_json(result, write)
         return
     for line in lines:
-        say(line)
+        write(line)
 
 
 def _may_be_standard_output(path: Path) -> bool:

@@ -39,7 +39,7 @@ DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
 
 WITHOUT_PARAMETERS = "global-mean", "popularity"
 
-_option = partial(typer.Option, rich_help_panel="The search")
+_option = partial(typer.Option, rich_help_panel="Search")
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _report(
 
 def _refitted(found: hs.Tuning, data: hs.Interactions) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PoorFitWarning)  # the search has compared others
+        warnings.simplefilter("ignore", PoorFitWarning)  # other parameters were compared
         return found.best_estimator.fit(data)
 
 

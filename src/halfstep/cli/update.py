@@ -21,7 +21,7 @@ from halfstep.errors import ParameterError
 
 
 @dataclass(frozen=True)
-class Learned:
+class UpdateResult:
     """The result of an update.
 
     Attributes
@@ -45,7 +45,7 @@ class Learned:
     def __str__(self) -> str:
         changed = self.interactions - self.new_interactions
         return (
-            f"learned {counted(self.new_interactions, 'new interaction')} and {counted(changed, 'changed one')}, "
+            f"{counted(self.new_interactions, 'new interaction')}, {changed:,} changed, "
             f"{counted(self.new_users, 'new user')}, {counted(self.new_items, 'new item')}; "
             f"solved {counted(self.touched_users, 'user')} and {counted(self.touched_items, 'item')}"
         )
@@ -98,19 +98,19 @@ def update(
     known = fitted.interactions_
     has_values = data.has_values or (known is not None and known.has_values)
     began = time.perf_counter()
-    learned = _learned(fitted, data, table.duplicates or ("last" if has_values else "sum"), update_items=update_items)
+    updated = _updated(fitted, data, table.duplicates or ("last" if has_values else "sum"), update_items=update_items)
     seconds = time.perf_counter() - began
     fitted.save(target)
-    lines = [str(learned), f"updated in {seconds:.1f} s; saved to {printable(str(target))}"]
-    result = {"model": str(target), **asdict(learned), "seconds": seconds}
+    lines = [str(updated), f"updated in {seconds:.1f} s; saved to {printable(str(target))}"]
+    result = {"model": str(target), **asdict(updated), "seconds": seconds}
     print_result(result, lines, target, as_json=as_json)
 
 
-def _learned(model: Any, data: hs.Interactions, duplicates: str, *, update_items: bool) -> Learned:
+def _updated(model: Any, data: hs.Interactions, duplicates: str, *, update_items: bool) -> UpdateResult:
     """Update a model, and return the result."""
     before = int(model.item_counts_.sum()), len(model.users_), len(model.items_)
     model.partial_fit(data, duplicates=duplicates, update_items=update_items)
-    return Learned(
+    return UpdateResult(
         interactions=len(data),
         new_interactions=int(model.item_counts_.sum()) - before[0],
         new_users=len(model.users_) - before[1],

@@ -229,7 +229,9 @@ class TestIds:
     def test_that_cannot_be_stored_are_an_error_before_writing(self, tmp_path: Path, strange: object) -> None:
         data = Interactions.from_arrays([0, 1], ["a", strange])
         culprit = strange[1] if isinstance(strange, tuple) else strange
-        with pytest.raises(DataError, match=rf"in items is of type {type(culprit).__name__}.*: make ids integers"):
+        with pytest.raises(
+            DataError, match=rf"in items is of type {type(culprit).__name__}.*: fit on ids that are integers"
+        ):
             hs.Popularity().fit(data).save(tmp_path / "model")
         assert list(tmp_path.iterdir()) == []
 
@@ -280,7 +282,7 @@ class TestUnsupportedContents:
         assert same_array(model.predict(SOME), loaded.predict(SOME))
         assert str(model.recommend(n=2)) == str(loaded.recommend(n=2))
         before = loaded.user_factors_
-        with pytest.raises(ParameterError, match=culprit + ".*give it its objective again"):
+        with pytest.raises(ParameterError, match=culprit + ".*set objective again"):
             loaded.fit(SOME)
         assert loaded.user_factors_ is before
         again = saved(loaded, tmp_path / "again")
@@ -298,7 +300,7 @@ class TestUnsupportedContents:
 
     def test_callbacks(self, tmp_path: Path) -> None:
         loaded = saved(hs.ALS(rank=2, callbacks=[lambda model: False]).fit(SOME), tmp_path / "model")
-        with pytest.raises(ParameterError, match=r"callbacks\[0\] was .*give it its callbacks again"):
+        with pytest.raises(ParameterError, match=r"callbacks\[0\] was .*set callbacks again"):
             loaded.fit(SOME)
 
     @pytest.mark.parametrize("kind", ["PCG64", "PCG64DXSM", "SFC64", "MT19937", "Philox"])
@@ -332,7 +334,7 @@ class TestUnsupportedContents:
     def test_a_rank_that_was_changed_after_the_fit(self, tmp_path: Path) -> None:
         model = hs.ALS(rank=2).fit(SOME)
         model.rank = 3
-        with pytest.raises(ParameterError, match="factors have rank 2, its parameters say 3"):
+        with pytest.raises(ParameterError, match="factors have rank 2, but its parameters rank 3"):
             model.save(tmp_path / "model")
 
 
@@ -398,25 +400,25 @@ def test_chunked_json_has_the_same_entries(entries: list[object]) -> None:
     text = f"[{','.join(texts)}]"
     with pytest.MonkeyPatch.context() as patched:
         for length in (longest + 1, longest + 2, longest + 7, 10**6):
-            patched.setattr(faults, "LONGEST_ENTRY", length)
-            assert list(faults.entries_of_json(text)) == entries
-        patched.setattr(faults, "LONGEST_ENTRY", max(longest - 1, 1))
+            patched.setattr(faults, "LONGEST_ELEMENT", length)
+            assert list(faults.elements_of_json(text)) == entries
+        patched.setattr(faults, "LONGEST_ELEMENT", max(longest - 1, 1))
         if longest > 2 and len(texts) > 1:
             with pytest.raises(ValueError, match=r"."):
-                list(faults.entries_of_json(text))
+                list(faults.elements_of_json(text))
 
 
 def test_numbers_of_json_may_be_cut_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     text, entries = "[1,-2.5,1.25e+16,-3e-7,0.5]", [1, -2.5, 1.25e16, -3e-7, 0.5]
     for length in range(9, len(text)):
-        monkeypatch.setattr(faults, "LONGEST_ENTRY", length)
-        assert list(faults.entries_of_json(text)) == entries
+        monkeypatch.setattr(faults, "LONGEST_ELEMENT", length)
+        assert list(faults.elements_of_json(text)) == entries
 
 
 @pytest.mark.parametrize("text", ["", "[", "]", "{}", "[1", "1]", "[1 2]", "[1;2]", "[1,,2]", "[,]", "[1]2]", "[[1]"])
 def test_invalid_lists_in_json_are_errors(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        list(faults.entries_of_json(text))
+        list(faults.elements_of_json(text))
 
 
 def test_an_id_that_is_too_long_to_be_loaded_is_not_saved(tmp_path: Path) -> None:

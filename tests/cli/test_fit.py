@@ -218,7 +218,7 @@ def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, 
         (["fit", "{}/clicks.parquet", "--biases", "-o", "{}/x"], "--biases requires --objective explicit"),
         (["fit", "{}/clicks.parquet", "--rank", "0", "-o", "{}/x"], "--rank 0: give an integer"),
         (["fit", "{}/clicks.parquet", "-o", "{}/no/x"], "/x: there is no folder"),
-        (["recommend", "{}/ratings.csv", "1"], "is no model of halfstep"),
+        (["recommend", "{}/ratings.csv", "1"], "is neither a model file"),
         (["recommend", "{}/none", "1"], "none"),
         (["recommend", "{}/clicks.halfstep"], "name users, or a file for the lists of all users with --output"),
         (

@@ -156,5 +156,5 @@ def test_names_are_escaped(shell: Shell, tmp_path: Path) -> None:
 def test_a_file_that_is_not_a_model_is_an_error_of_one_line(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "m").write_text("user,item\n")
     _, err = shell("info", tmp_path / "m", fails=1)
-    assert "is no model of halfstep" in err
+    assert "is neither a model file" in err
     assert err.count("\n") == 1

@@ -1,6 +1,6 @@
-"""Write a model file of this release, and what it says, for later releases to read.
+"""Write a model file of this release and its content, which later releases must be able to load.
 
-Run once for each version of the format, and never again for the same: what users have on their disks does not change.
+Run once for each version of the format.
 """
 
 from __future__ import annotations

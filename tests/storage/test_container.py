@@ -1,4 +1,4 @@
-"""Files that are not what they should be, and saving under bad luck."""
+"""Invalid model files, and failures of saving."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from stored import MODELS, SOME, assert_same, fitted, same_array, saved
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with everything in it: arrays of parameters, ids of two kinds, titles, instants, weights."""
+    """Return a model file with arrays of parameters, ids of two types, titles, timestamps and weights."""
     data = Interactions.from_arrays(
         [("a", n // 7) for n in range(60)],
         [f"item {n % 13}" for n in range(60)],
@@ -57,7 +57,7 @@ def header_of(content: bytes) -> tuple[dict, bytes]:
 
 
 def with_header(header: dict, rest: bytes) -> bytes:
-    """A file with the right checksums for whatever its header says, as a forger would make it."""
+    """Return a forged file with valid checksums."""
     metadata = header.get("__metadata__")
     if isinstance(metadata, dict) and "checksums" in metadata:
         checksums = {}
@@ -75,7 +75,7 @@ def with_header(header: dict, rest: bytes) -> bytes:
     return bytes(whole) + rest
 
 
-def test_the_forger_of_these_tests_can_forge(sound: Path, tmp_path: Path) -> None:
+def test_forged_file_is_valid(sound: Path, tmp_path: Path) -> None:
     (tmp_path / "copy").write_bytes(with_header(*header_of(sound.read_bytes())))
     assert_same(hs.load(sound), hs.load(tmp_path / "copy"))
 
@@ -118,7 +118,7 @@ CORRUPTIONS = [bit_flip, bit_flip_in_header, truncation, insertion, swap, zeros]
 @pytest.mark.parametrize(
     "seed", [*range(20), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(20, 200))]
 )
-def test_a_corrupted_file_is_an_error_and_never_a_crash(sound: Path, tmp_path: Path, seed: int) -> None:
+def test_corrupted_files_are_errors(sound: Path, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     before = sound.read_bytes()
     after = CORRUPTIONS[seed % len(CORRUPTIONS)](before, rng)
@@ -137,7 +137,7 @@ def test_a_corrupted_file_is_an_error_and_never_a_crash(sound: Path, tmp_path: P
 
 
 def use(model: FactorModel) -> None:
-    """Touch all that a model holds; the numbers may be any, but they lie in the file."""
+    """Read all arrays of a model."""
     with np.errstate(all="ignore"):
         assert len(model.predict(list(model.users_), model.items_[0])) == len(model.users_)
         assert model.interactions_.to_sparse().shape == (len(model.users_), len(model.items_))
@@ -146,7 +146,7 @@ def use(model: FactorModel) -> None:
         assert ranking.positions.max() < len(model.items_)
 
 
-def test_every_bit_of_the_header_is_covered(sound: Path, tmp_path: Path) -> None:
+def test_every_bit_of_the_header_is_verified(sound: Path, tmp_path: Path) -> None:
     before = sound.read_bytes()
     length = 8 + int.from_bytes(before[:8], "little")
     path = tmp_path / "model"
@@ -165,52 +165,53 @@ class TestForeignFiles:
         ("content", "reason"),
         [
             (b"", "is empty"),
-            (b"short", "is no model of halfstep"),
-            (b"user,item,value\n1,2,3\n" * 10, "is no model of halfstep, nor any other safetensors file"),
-            (b"\x80\x04\x95" + bytes(100), "is no model of halfstep"),
+            (b"short", "is neither a model file"),
+            (b"user,item,value\n1,2,3\n" * 10, "is neither a model file nor another safetensors file"),
+            (b"\x80\x04\x95" + bytes(100), "is neither a model file"),
             (b"PK\x03\x04" + bytes(100), "is a zip archive.*from_implicit"),
-            (safetensors.numpy.save({"w": np.ones(3)}), "is a safetensors file, but no model of halfstep.*from_arr"),
-            (safetensors.numpy.save({"w": np.ones(3)}, {"format": "pt"}), "is a safetensors file, but no model of"),
-            (length(2**63) + b"{}", "is no model of halfstep"),
-            (length(2**63) + container._BEGINNING, "is corrupted: its header claims 9,223,372,036,854,775,808 bytes"),
-            (length(2**20) + container._BEGINNING, "is truncated, or corrupted: it has 57 bytes"),
+            (safetensors.numpy.save({"w": np.ones(3)}), "is a safetensors file, but not a model file.*from_arr"),
+            (
+                safetensors.numpy.save({"w": np.ones(3)}, {"format": "pt"}),
+                "is a safetensors file, but not a model file",
+            ),
+            (length(2**63) + b"{}", "is neither a model file"),
+            (length(2**63) + container._START, "is corrupted: its header claims 9,223,372,036,854,775,808 bytes"),
+            (length(2**20) + container._START, "is truncated or corrupted: it has 57 bytes"),
             (length(100) + b"{" * 100, "is corrupted: its header cannot be parsed"),
             (length(10**5) + b'{"a":' + b"[" * (10**5 - 5), "is corrupted: its header cannot be parsed"),
         ],
     )
     @pytest.mark.parametrize("verify", [True, False])
-    def test_are_told_apart(self, tmp_path: Path, content: bytes, reason: str, verify: bool) -> None:
+    def test_errors_distinguish_types(self, tmp_path: Path, content: bytes, reason: str, verify: bool) -> None:
         path = tmp_path / "some file"
         path.write_bytes(content)
         with pytest.raises(ModelFileError, match=rf"some file {reason}"):
             hs.load(path, verify=verify)
 
-    def test_none_is_an_error_of_the_system(self, tmp_path: Path) -> None:
+    def test_errors_are_model_file_errors(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="missing"):
             hs.load(tmp_path / "missing")
         with pytest.raises(IsADirectoryError):
             hs.load(tmp_path)
 
-    def test_truncated_ones_say_so(self, sound: Path, tmp_path: Path) -> None:
+    def test_error_for_truncated_files(self, sound: Path, tmp_path: Path) -> None:
         (tmp_path / "part").write_bytes(sound.read_bytes()[:-1])
         with pytest.raises(ModelFileError, match="is truncated"):
             hs.load(tmp_path / "part")
 
-    def test_corrupted_ones_name_the_array(self, sound: Path, tmp_path: Path) -> None:
+    def test_error_for_corrupted_files_names_the_array(self, sound: Path, tmp_path: Path) -> None:
         header, rest = header_of(sound.read_bytes())
         at = header["item_factors"]["data_offsets"][0]
         (tmp_path / "bad").write_bytes(sound.read_bytes()[: -len(rest)] + rest[:at] + b"\xff" + rest[at + 1 :])
         with pytest.raises(ModelFileError, match="item_factors does not match its checksum; take it from a backup"):
             hs.load(tmp_path / "bad")
 
-    def test_a_newer_version_says_who_wrote_it(self, sound: Path, tmp_path: Path) -> None:
+    def test_error_for_newer_version(self, sound: Path, tmp_path: Path) -> None:
         header, rest = header_of(sound.read_bytes())
         header["__metadata__"] |= {"version": "3", "written_by": "7.8.9", "model": "who knows"}
         header["q"] = {"dtype": "F4_NEW", "shape": "other", "data_offsets": [0, 0]}
         (tmp_path / "new").write_bytes(with_header(header, rest))
-        with pytest.raises(
-            ModelFileError, match=r"was written by halfstep 7\.8\.9, in version 3 .*: update halfstep"
-        ):
+        with pytest.raises(ModelFileError, match=r"was written by halfstep 7\.8\.9 in version 3 .*: update halfstep"):
             hs.load(tmp_path / "new")
 
 
@@ -291,7 +292,7 @@ HOSTILE = {
 
 
 def rewritten(path: Path, change: Callable[[dict, dict], object]) -> None:
-    """Change the header of a file, and the description of the model in it."""
+    """Change the header of a file and its description of the model."""
     header, rest = header_of(path.read_bytes())
     model = json.loads(header["__metadata__"]["model"])
     change(header, model)
@@ -300,8 +301,8 @@ def rewritten(path: Path, change: Callable[[dict, dict], object]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["als", "als-linked", "bayesian"])
-def test_a_file_of_a_version_with_drift_is_read_if_it_has_none(tmp_path: Path, kind: str) -> None:
-    """Such files have a parameter more in Explicit, and, of ALS, a column of zeros in the history."""
+def test_file_of_version_with_drift_but_without_drift(tmp_path: Path, kind: str) -> None:
+    """Such files have one more parameter of Explicit, and a column of zeros in the history of ALS."""
 
     def make_older(header: dict, model: dict) -> None:
         model["parameters"]["objective"]["fields"]["drift"] = None
@@ -322,7 +323,7 @@ DRIFT = {"class": "Drift", "fields": {"bins": 10, "user_trend": True, "regulariz
 
 
 @pytest.mark.parametrize("verify", [True, False])
-def test_a_file_with_drift_is_refused(tmp_path: Path, verify: bool) -> None:
+def test_error_for_drift(tmp_path: Path, verify: bool) -> None:
     fitted("als").save(tmp_path / "older")
     rewritten(
         tmp_path / "older",
@@ -332,8 +333,8 @@ def test_a_file_with_drift_is_refused(tmp_path: Path, verify: bool) -> None:
         hs.load(tmp_path / "older", verify=verify)
 
 
-def test_a_file_with_arrays_of_drift_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As of an objective of a user's class, of which the file says nothing more."""
+def test_error_for_arrays_of_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """These are of an objective that was not stored."""
     model = fitted("als")
     arrays = model._to_arrays() | {"drift.scale": np.ones(1)}
     monkeypatch.setattr(hs.ALS, "_to_arrays", lambda self: arrays)
@@ -348,7 +349,7 @@ def last_offset(header: dict) -> int:
 
 @pytest.mark.parametrize("verify", [True, False])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_header_is_an_error(sound: Path, tmp_path: Path, name: str, verify: bool) -> None:
+def test_error_for_forged_header(sound: Path, tmp_path: Path, name: str, verify: bool) -> None:
     path = Path(shutil.copy(sound, tmp_path / "hostile"))
     rewritten(path, HOSTILE[name])
     tracemalloc.start()
@@ -401,7 +402,7 @@ WRONG_NUMBERS = {
 
 
 @pytest.mark.parametrize("name", WRONG_NUMBERS)
-def test_wrong_numbers_with_the_right_checksum_are_an_error(sound: Path, tmp_path: Path, name: str) -> None:
+def test_error_for_wrong_numbers_with_valid_checksum(sound: Path, tmp_path: Path, name: str) -> None:
     array, change, only_verified = WRONG_NUMBERS[name]
     path = tmp_path / "forged"
     path.write_bytes(with_array(sound.read_bytes(), array, change))
@@ -416,7 +417,7 @@ def test_wrong_numbers_with_the_right_checksum_are_an_error(sound: Path, tmp_pat
 
 
 def model_of(kind: str) -> FactorModel:
-    """One of `MODELS`, or one of those here, which take more data."""
+    """Return one of `MODELS`, or one of those here, which require more data."""
     if kind in MODELS:
         return fitted(kind)
     n = np.arange(60)
@@ -445,7 +446,7 @@ WRONG_SAMPLES = {
 
 
 @pytest.mark.parametrize("name", WRONG_SAMPLES)
-def test_wrong_samples_with_the_right_checksum_are_an_error(tmp_path: Path, name: str) -> None:
+def test_error_for_wrong_samples_with_valid_checksum(tmp_path: Path, name: str) -> None:
     kind, array, change, only_verified = WRONG_SAMPLES[name]
     model_of(kind).save(tmp_path / "sound")
     (tmp_path / "forged").write_bytes(with_array((tmp_path / "sound").read_bytes(), array, change))
@@ -458,8 +459,8 @@ def test_wrong_samples_with_the_right_checksum_are_an_error(tmp_path: Path, name
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["als", "als-linked", "bayesian", "ordinal", "sgd", "popularity"])
-def test_random_numbers_with_the_right_checksums_never_crash(tmp_path: Path, kind: str) -> None:
-    """Each array in turn is filled with bits at random, or with what is at the ends of its type."""
+def test_random_numbers_with_valid_checksums_do_not_crash(tmp_path: Path, kind: str) -> None:
+    """Each array in turn is filled with random bits, or extreme values of its type."""
     model_of(kind).save(tmp_path / "sound")
     sound = (tmp_path / "sound").read_bytes()
     names = [name for name in header_of(sound)[0] if name != "__metadata__"]
@@ -483,9 +484,9 @@ def test_random_numbers_with_the_right_checksums_never_crash(tmp_path: Path, kin
                 use(model)
 
 
-def test_a_header_as_large_as_no_model_has_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_error_for_large_header_before_reading_it(tmp_path: Path) -> None:
     size = 40_000_000
-    content = container._BEGINNING + b'","x":[' + b"[]," * (size // 3)
+    content = container._START + b'","x":[' + b"[]," * (size // 3)
     (tmp_path / "file").write_bytes(length(len(content)) + content)
     tracemalloc.start()
     with pytest.raises(ModelFileError, match="is corrupted: its header claims"):
@@ -497,8 +498,8 @@ def test_a_header_as_large_as_no_model_has_is_refused_before_it_is_read(tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("entry", [b"{}", b'{"tuple":[]}', b"1"])
-def test_overlong_ids_are_refused_before_they_are_parsed(sound: Path, tmp_path: Path, entry: bytes) -> None:
-    """One id of ten million parts: all of it at once would take 30 times its size."""
+def test_error_for_long_ids_before_parsing_them(sound: Path, tmp_path: Path, entry: bytes) -> None:
+    """Parsing one id of ten million parts would take 30 times its size."""
     text = np.frombuffer(b'[{"tuple":[' + b",".join([entry] * (10_000_000 // len(entry))) + b"]}]", np.uint8)
     arrays = {"users.json": text}
     tracemalloc.start()
@@ -510,7 +511,7 @@ def test_overlong_ids_are_refused_before_they_are_parsed(sound: Path, tmp_path: 
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-class TestWhatIsNoFile:
+class TestSpecialFiles:
     @pytest.mark.parametrize("options", [{}, {"verify": False}, {"copy": True}], ids=repr)
     def test_a_named_pipe_does_not_block(self, tmp_path: Path, options: dict[str, bool]) -> None:
         os.mkfifo(tmp_path / "pipe")
@@ -557,7 +558,7 @@ for number in range(50):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, so that fifty processes start quickly")
-def test_a_process_that_is_killed_leaves_a_whole_file(tmp_path: Path) -> None:
+def test_killed_process_leaves_a_complete_file(tmp_path: Path) -> None:
     one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
     shown = subprocess.run(
         [sys.executable, "-c", KILLED, tmp_path / "model.halfstep"],
@@ -586,32 +587,34 @@ except hs.errors.ModelFileError as error:
 """
 
 
-class TestThatCannotBeWritten:
+class TestWriteErrors:
     @pytest.mark.slow
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
-    def test_for_want_of_room_the_old_file_stays(self, sound: Path, tmp_path: Path) -> None:
+    def test_full_disk_keeps_the_old_file(self, sound: Path, tmp_path: Path) -> None:
         path = tmp_path / "model"
         shutil.copy(sound, path)
         command = [sys.executable, "-c", LIMITED, path]
         shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert shown.startswith(f"{errno.EFBIG} {path} was not written (File too large): make room there, or save to")
+        assert shown.startswith(f"{errno.EFBIG} {path} was not written (File too large): free disk space, or save to")
         assert list(tmp_path.iterdir()) == [path]
         assert path.read_bytes() == sound.read_bytes()
 
-    def test_to_a_folder_that_there_is_not(self, tmp_path: Path) -> None:
+    def test_missing_folder(self, tmp_path: Path) -> None:
         with pytest.raises(
             ModelFileError, match=r"nowhere.model was not written \(there is no folder .*nowhere\)"
         ) as caught:
             fitted("item bias").save(tmp_path / "nowhere" / "model")
         assert caught.value.errno == errno.ENOENT
 
-    def test_in_the_place_of_a_folder(self, tmp_path: Path) -> None:
+    def test_path_of_a_folder(self, tmp_path: Path) -> None:
         (tmp_path / "model").mkdir()
-        with pytest.raises(ModelFileError, match=r"model was not written .*: make room there, or save to a folder"):
+        with pytest.raises(
+            ModelFileError, match=r"model was not written .*: free disk space, or save to a writable folder"
+        ):
             fitted("item bias").save(tmp_path / "model")
         assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
-    def test_because_of_ctrl_c(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_ctrl_c(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         model = fitted("als")
         model.save(tmp_path / "model")
         before = (tmp_path / "model").read_bytes()
@@ -631,7 +634,7 @@ class TestThatCannotBeWritten:
 
 class TestFilesInUse:
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not replace a file that is mapped")
-    def test_a_loaded_model_outlives_its_file(self, tmp_path: Path) -> None:
+    def test_loaded_model_does_not_need_its_file(self, tmp_path: Path) -> None:
         path = tmp_path / "model"
         first = fitted("als")
         first.save(path)

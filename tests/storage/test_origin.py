@@ -1,4 +1,4 @@
-"""Files that earlier releases wrote go on saying what they said; ``tests/storage/make_stored_model.py`` made them."""
+"""Model files of earlier releases, written by ``tests/storage/make_stored_model.py``, can be loaded."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from halfstep.objective.origin import Origin
 FILES = sorted(Path(__file__).parent.glob("*.halfstep"))
 
 
-def test_there_is_one_for_each_version() -> None:
+def test_one_file_for_each_version() -> None:
     assert [path.stem for path in FILES] == ["model-v1"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("verify", [True, False])
-def test_says_what_it_said(path: Path, verify: bool) -> None:
+def test_stored_values(path: Path, verify: bool) -> None:
     says = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     model = hs.load(path, verify=verify)
     assert isinstance(model, hs.ALS)
@@ -41,8 +41,8 @@ def test_says_what_it_said(path: Path, verify: bool) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_goes_on_from_there(path: Path, tmp_path: Path) -> None:
-    """It can be fitted again, folded into, updated and saved."""
+def test_loaded_model_can_be_updated(path: Path, tmp_path: Path) -> None:
+    """Fit, fold in, update and save."""
     model = hs.load(path)
     data = model.interactions_
     again = hs.load(path).fit(data)

@@ -1,10 +1,7 @@
-"""One safe file for a fitted model: what it looks like, how it is written and how it is read.
+"""Model files, in the safetensors format.
 
-The file is in the safetensors format: arrays one after the other, and a JSON header that says where each lies.
-Nothing in it is ever run: there is no pickle, and names of classes are looked up in tables.
-
-``container`` knows files and arrays, and distrusts both; ``ids`` makes arrays of ids and texts, ``values`` makes JSON
-of parameters, and ``stored_model`` puts a model together. What a model can do, this room does not know.
+Files are not trusted, and contain no code or pickles. ``container`` reads and writes arrays and metadata, ``ids``
+converts ids and texts to arrays, ``values`` converts parameters to JSON, and ``stored_model`` combines these.
 """
 
 from halfstep.storage.container import Copies

@@ -1,18 +1,16 @@
-"""Named arrays and texts in one file of the safetensors format, with checksums.
+"""Named arrays and texts in a file of the safetensors format, with checksums.
 
-The file, numbers little-endian:
+The format, with little-endian numbers:
 
-    8 bytes           N, the length of the header
-    N bytes           the header, JSON: {"__metadata__": {text: text, ...}, name: {dtype, shape, data_offsets}, ...}
-    all that follows  the arrays, in the order of the header, without gaps
+    8 bytes     N, the length of the header
+    N bytes     the header: {"__metadata__": {text: text, ...}, name: {dtype, shape, data_offsets}, ...}
+    the rest    the arrays, in the order of the header, without gaps
 
-The metadata begin with the name of the format and the header's checksum, always at the same place, so that the
-checksum can be told from what it covers: all N + 8 bytes, its own digits taken as zeros. Those two, and ``version``,
-stay the same in all versions of the format. ``checksums`` holds the CRC-32 of each array: five times as fast as a
-cryptographic hash, which would not keep out a forger either, who can write it anew.
+The metadata start with ``format`` and ``checksum``, which is at a fixed offset, and covers all N + 8 bytes with its
+own digits as zeros. These and ``version`` are the same in all versions of the format. ``checksums`` has the CRC-32 of
+each array, since a slower cryptographic hash would not prevent forgery either.
 
-The safetensors library only checks the header. It would copy the arrays, which here stay on the disk until somebody
-looks at them.
+The safetensors library only checks the header, since it would copy the arrays, which are memory-mapped here.
 """
 
 from __future__ import annotations
@@ -38,14 +36,14 @@ from halfstep.errors import ModelFileError, ParameterError
 from halfstep.storage.faults import REMEDY, Fault, corrupted, parse_json
 
 VERSION = 2  # 1: with other parameters of ALS
-LARGEST_HEADER = 8_000_000  # bytes; JSON takes up to 30 times its size once it is parsed
+LARGEST_HEADER = 8_000_000  # bytes; parsed JSON takes up to 30 times as much memory
 MOST_DIMENSIONS = 8
-NUMBERS_AT_ONCE = 1 << 20  # checked at a time, to limit memory
+NUMBERS_AT_ONCE = 1 << 20  # to check, which limits memory
 
-_BEGINNING = b'{"__metadata__":{"format":"halfstep","checksum":"'
-_DIGITS = 32  # of the header's checksum, hexadecimal
-_CHECKSUM_AT = slice(8 + len(_BEGINNING), 8 + len(_BEGINNING) + _DIGITS)
-_ALIGNMENT = 64  # of the first array: a cache line
+_START = b'{"__metadata__":{"format":"halfstep","checksum":"'
+_DIGITS = 32  # of the header's checksum
+_CHECKSUM_AT = slice(8 + len(_START), 8 + len(_START) + _DIGITS)
+_ALIGNMENT = 64  # bytes, of the first array
 
 _DTYPES = {
     "F64": "<f8", "I64": "<i8", "U64": "<u8", "F32": "<f4", "I32": "<i4", "U32": "<u4",
@@ -63,10 +61,10 @@ class Container(NamedTuple):
     Attributes
     ----------
     arrays : mapping from str to ndarray
-        Read-only arrays, which are read from the disk when they are used.
+        Read-only arrays, possibly memory-mapped.
     metadata : mapping from str to str
     copies : mapping from str to callable
-        Return a writable copy of a mapped array; see `_CopyOnWrite`. Empty if the file was read into memory.
+        Return a writable copy of a memory-mapped array; see `_CopyOnWrite`.
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -75,7 +73,7 @@ class Container(NamedTuple):
 
 
 def storable_array(array: NDArray[Any]) -> NDArray[Any] | None:
-    """Give the array as it would come back, little-endian and contiguous; None if the format has no such numbers."""
+    """Convert an array to little-endian, contiguous numbers; return None if its type is not supported."""
     little = array.dtype.newbyteorder("<")
     if little not in _NAMES or array.ndim > MOST_DIMENSIONS:
         return None
@@ -83,17 +81,17 @@ def storable_array(array: NDArray[Any]) -> NDArray[Any] | None:
 
 
 def write_container(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
-    """Write arrays that `storable_array` gave, and texts, whole or not at all.
+    """Write arrays from `storable_array`, and texts, atomically.
 
     Raises
     ------
     ParameterError
         If the texts are too long.
     ModelFileError
-        If the file cannot be written; the old one is still there then.
+        If the file cannot be written; an old file is then unchanged.
     """
-    # The widest numbers first, so that all arrays are aligned without gaps, which the format does not allow.
-    ordered = dict(sorted(arrays.items(), key=lambda entry: -entry[1].itemsize))
+    # the widest numbers first, so that all arrays are aligned without gaps
+    ordered = dict(sorted(arrays.items(), key=lambda each: -each[1].itemsize))
     header = _header(ordered, metadata)
     try:
         write_atomically(path, _chunks(header, ordered))
@@ -111,7 +109,7 @@ def _bytes_of(array: NDArray[Any]) -> memoryview:
 
 
 def _header(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
-    """Length and JSON of the header."""
+    """Return the length and the JSON of the header."""
     checksums = {name: zlib.crc32(_bytes_of(array)) for name, array in arrays.items()}
     texts = {
         "format": "halfstep",
@@ -119,17 +117,17 @@ def _header(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> 
         "version": str(VERSION),
         "checksums": json.dumps(checksums),
     }
-    entries: dict[str, Any] = {"__metadata__": texts | dict(metadata)}
+    described: dict[str, Any] = {"__metadata__": texts | dict(metadata)}
     start = 0
     for name, array in arrays.items():
         offsets = [start, start + array.nbytes]
-        entries[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": offsets}
+        described[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": offsets}
         start += array.nbytes
-    text = json.dumps(entries, separators=(",", ":")).encode()
+    text = json.dumps(described, separators=(",", ":")).encode()
     if len(text) > LARGEST_HEADER:
         raise ParameterError(
-            f"the parameters take {len(text):,} bytes, more than a file's header can hold: give large ones, such as "
-            "init, as NumPy arrays instead of lists"
+            f"the parameters take {len(text):,} bytes, more than {LARGEST_HEADER:,}: give large ones, such as init, "
+            "as NumPy arrays instead of lists"
         )
     text += b" " * (-(8 + len(text)) % _ALIGNMENT)
     header = bytearray(len(text).to_bytes(8, "little") + text)
@@ -138,52 +136,50 @@ def _header(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> 
 
 
 def _checksum(header: bytes) -> str:
-    """The checksum of a header whose own digits are zeros."""
+    """Return the checksum of a header, in which its digits are zeros."""
     return hashlib.blake2b(header, digest_size=_DIGITS // 2).hexdigest()
 
 
 def _not_written(path: Path, error: OSError) -> ModelFileError:
     reason = error.strerror or str(error)
     failure = ModelFileError(
-        f"{path} was not written ({reason}): make room there, or save to a folder that can be written; "
-        "a file that existed before is unchanged"
+        f"{path} was not written ({reason}): free disk space, or save to a writable folder; an existing file is "
+        "unchanged"
     )
     failure.errno = error.errno
     return failure
 
 
 def read_container(path: Path, *, verify: bool, copy: bool = False) -> Container:
-    """Map or read a file that `write_container` wrote.
-
-    Whatever the file says is checked against its size before anything is allocated.
+    """Map or read a file, and check its header before allocating memory.
 
     Parameters
     ----------
     path : Path
     verify : bool
-        Whether to read all of it and compare the checksums.
+        Whether to check all content against the checksums.
     copy : bool
-        Whether to read it into memory instead of mapping it.
+        Whether to read the file into memory instead of mapping it.
 
     Raises
     ------
     OSError
         If the file cannot be opened.
     Fault
-        If it is not such a file, or no longer; it says which.
+        If the file is invalid.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         header = _read_header(file, size)
-        entries = parse_json(header[8:], "its header")
-        metadata = _metadata(entries)
+        described = parse_json(header[8:], "its header")
+        metadata = _metadata(described)
         if verify:
             _check_header(header)
         _check_version(metadata)
         _check_by_safetensors(path)
-        places = _places(entries, len(header), size)
+        spans = _spans(described, len(header), size)
         content: bytes | mmap.mmap
-        copies: Copies = {} if copy else _copies(file, places)
+        copies: Copies = {} if copy else _copies(file, spans)
         if copy:
             file.seek(0)
             content = file.read(size)
@@ -191,7 +187,7 @@ def read_container(path: Path, *, verify: bool, copy: bool = False) -> Container
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if len(content) < size:
         raise corrupted("it was truncated while it was read")
-    arrays = {name: place.of(content) for name, place in places.items()}
+    arrays = {name: span.of(content) for name, span in spans.items()}
     if verify:
         _check_arrays(arrays, metadata)
         _check_numbers(arrays)
@@ -199,9 +195,9 @@ def read_container(path: Path, *, verify: bool, copy: bool = False) -> Container
 
 
 def _read_header(file: BinaryIO, size: int) -> bytes:
-    """Length and JSON of the header."""
-    start = file.read(8 + len(_BEGINNING))
-    is_ours = start[8:] == _BEGINNING
+    """Return the length and the JSON of the header."""
+    start = file.read(8 + len(_START))
+    is_model = start[8:] == _START
     length = int.from_bytes(start[:8], "little")
     if size == 0:
         raise Fault(f"is empty: {REMEDY}")
@@ -209,23 +205,21 @@ def _read_header(file: BinaryIO, size: int) -> bytes:
         raise Fault(
             "is a zip archive, such as NumPy's npz: halfstep.persistence.from_implicit reads those of implicit"
         )
-    if not is_ours and (length > min(size - 8, LARGEST_HEADER) or start[8:9] != b"{"):
-        raise Fault("is no model of halfstep, nor any other safetensors file: give one that model.save wrote")
+    if not is_model and (length > min(size - 8, LARGEST_HEADER) or start[8:9] != b"{"):
+        raise Fault("is neither a model file nor another safetensors file: give a file written by model.save")
     if length > LARGEST_HEADER:
         raise corrupted(f"its header claims {length:,} bytes")
     if length > size - 8:
-        raise Fault(
-            f"is truncated, or corrupted: it has {size:,} bytes, its header alone claims {length:,}; {REMEDY}"
-        )
+        raise Fault(f"is truncated or corrupted: it has {size:,} bytes, but its header claims {length:,}; {REMEDY}")
     file.seek(0)
     return file.read(8 + length)
 
 
-def _metadata(entries: Any) -> dict[str, str]:
-    metadata = entries.get("__metadata__") if isinstance(entries, dict) else None
+def _metadata(described: Any) -> dict[str, str]:
+    metadata = described.get("__metadata__") if isinstance(described, dict) else None
     if not isinstance(metadata, dict) or metadata.get("format") != "halfstep":
         raise Fault(
-            "is a safetensors file, but no model of halfstep: read it with the library that wrote it, and give its "
+            "is a safetensors file, but not a model file: read it with the library that wrote it, and pass its "
             "arrays to halfstep.persistence.from_arrays"
         )
     if not all(isinstance(text, str) for text in metadata.values()):
@@ -236,7 +230,7 @@ def _metadata(entries: Any) -> dict[str, str]:
 def _check_header(header: bytes) -> None:
     blank = bytearray(header)
     blank[_CHECKSUM_AT] = b"0" * _DIGITS
-    if not header[8:].startswith(_BEGINNING) or header[_CHECKSUM_AT] != _checksum(bytes(blank)).encode():
+    if not header[8:].startswith(_START) or header[_CHECKSUM_AT] != _checksum(bytes(blank)).encode():
         raise corrupted("its header does not match its checksum")
 
 
@@ -247,23 +241,23 @@ def _check_version(metadata: Mapping[str, str]) -> None:
     if int(version) > VERSION:
         by = metadata.get("written_by", "of unknown version")
         raise Fault(
-            f"was written by halfstep {by}, in version {version} of the format, and this halfstep reads up to "
-            f"version {VERSION}: update halfstep"
+            f"was written by halfstep {by} in version {version} of the format, but only versions up to {VERSION} are "
+            "supported: update halfstep"
         )
 
 
 def _check_by_safetensors(path: Path) -> None:
-    """Let the format's own library check the header: gaps, overlaps, sizes."""
+    """Check the header for gaps, overlaps and sizes."""
     try:
         with safe_open(str(path), framework="np"):
             pass
     except SafetensorError as error:
-        raise Fault(f"is truncated, or corrupted: safetensors says {error}; {REMEDY}") from error
+        raise Fault(f"is truncated or corrupted: safetensors reports {error}; {REMEDY}") from error
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where an array lies in the file."""
+class _Span:
+    """The bytes of an array in the file."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -283,7 +277,7 @@ class _Place:
 
 
 class _OpenFile:
-    """A file that stays open as long as this object exists, even if it is replaced."""
+    """A file that is open as long as this object exists."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.descriptor = os.dup(file.fileno())
@@ -292,60 +286,59 @@ class _OpenFile:
 
 @dataclass(frozen=True)
 class _CopyOnWrite:
-    """Makes a copy of an array in a file that shares memory with it: the system copies pages that are written.
+    """Makes a private copy of an array in a file, of which the system copies only pages that are written.
 
-    What follows in the file is capacity for more rows, since nobody else sees what is written to this copy.
+    The rest of the file after the array is capacity for more rows.
     """
 
     file: _OpenFile
-    place: _Place
+    span: _Span
 
     def __call__(self) -> NDArray[Any] | None:
-        """Return the array and all that follows; None if the system refuses."""
-        place = self.place
+        """Return the array with the rest of the file; None if the system does not support it."""
+        span = self.span
         try:
             content = mmap.mmap(self.file.descriptor, 0, access=mmap.ACCESS_COPY)
-        except OSError:  # such as for a lack of memory, of which some systems reserve as much as could be written
+        except OSError:  # some systems reserve memory for all pages
             return None
-        rows = (len(content) - place.start) // (math.prod(place.shape[1:]) * place.dtype.itemsize)
-        return np.ndarray((rows, *place.shape[1:]), place.dtype, content, place.start)
+        rows = (len(content) - span.start) // (math.prod(span.shape[1:]) * span.dtype.itemsize)
+        return np.ndarray((rows, *span.shape[1:]), span.dtype, content, span.start)
 
 
-def _copies(file: BinaryIO, places: Mapping[str, _Place]) -> Copies:
+def _copies(file: BinaryIO, spans: Mapping[str, _Span]) -> Copies:
     shared = _OpenFile(file)
-    return {name: _CopyOnWrite(shared, place) for name, place in places.items() if place.start < place.stop}
+    return {name: _CopyOnWrite(shared, span) for name, span in spans.items() if span.start < span.stop}
 
 
-def _places(entries: Mapping[str, Any], start: int, size: int) -> dict[str, _Place]:
-    """Find every array, and make sure that they fill the file from `start` on, one after the other."""
-    places = {name: _place(name, entry, start) for name, entry in entries.items() if name != "__metadata__"}
+def _spans(described: Mapping[str, Any], start: int, size: int) -> dict[str, _Span]:
+    """Return the span of every array, and check that they fill the file from `start` without gaps."""
+    spans = {name: _span(name, each, start) for name, each in described.items() if name != "__metadata__"}
     end = start
-    for name, place in sorted(places.items(), key=lambda entry: (entry[1].start, entry[1].stop)):
-        if place.start != end:
-            raise corrupted(f"{name} begins at byte {place.start:,} instead of {end:,}")
-        end = place.stop
+    for name, span in sorted(spans.items(), key=lambda each: (each[1].start, each[1].stop)):
+        if span.start != end:
+            raise corrupted(f"{name} starts at byte {span.start:,} instead of {end:,}")
+        end = span.stop
     if end > size:
         raise Fault(f"is truncated: it has {size:,} bytes instead of {end:,}; {REMEDY}")
     if end < size:
         raise corrupted(f"it has {size:,} bytes instead of {end:,}")
-    return places
+    return spans
 
 
-def _place(name: str, entry: Any, start: int) -> _Place:
-    expected = {"dtype", "shape", "data_offsets"}
-    if not isinstance(entry, dict) or entry.keys() != expected:
-        raise corrupted(f"{name} lacks its dtype, shape or data_offsets")
-    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+def _span(name: str, described: Any, start: int) -> _Span:
+    if not isinstance(described, dict) or described.keys() != {"dtype", "shape", "data_offsets"}:
+        raise corrupted(f"{name} has no dtype, shape or data_offsets")
+    dtype, shape, offsets = described["dtype"], described["shape"], described["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise corrupted(f"{name} has the unknown dtype {dtype!r}")
     if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2 or len(shape) > MOST_DIMENSIONS:
         raise corrupted(f"{name} has the shape {shape!r} and the offsets {offsets!r}")
-    place = _Place(np.dtype(_DTYPES[dtype]), tuple(shape), start + offsets[0], start + offsets[1])
-    if math.prod(shape) * place.dtype.itemsize != place.stop - place.start:
-        raise corrupted(f"{name} of shape {shape} and dtype {dtype} does not fill {offsets}")
-    if place.start % place.dtype.itemsize:
+    span = _Span(np.dtype(_DTYPES[dtype]), tuple(shape), start + offsets[0], start + offsets[1])
+    if math.prod(shape) * span.dtype.itemsize != span.stop - span.start:
+        raise corrupted(f"{name} of shape {shape} and dtype {dtype} does not match the offsets {offsets}")
+    if span.start % span.dtype.itemsize:
         raise corrupted(f"{name} is not aligned")
-    return place
+    return span
 
 
 def _are_sizes(numbers: Any) -> bool:
@@ -357,7 +350,7 @@ def _are_sizes(numbers: Any) -> bool:
 def _check_arrays(arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
     expected = parse_json(metadata.get("checksums", ""), "the table of checksums")
     if not isinstance(expected, dict) or expected.keys() != arrays.keys():
-        raise corrupted("its checksums are not those of its arrays")
+        raise corrupted("its checksums are incomplete")
     for name, array in arrays.items():
         if zlib.crc32(_bytes_of(array)) != expected[name]:
             raise corrupted(f"{name} does not match its checksum")
@@ -368,8 +361,8 @@ def _check_numbers(arrays: Mapping[str, NDArray[Any]]) -> None:
     for name, array in arrays.items():
         flat = array.reshape(-1)
         for start in range(0, len(flat), NUMBERS_AT_ONCE):
-            some = flat[start : start + NUMBERS_AT_ONCE]
-            if array.dtype.kind == "f" and not np.isfinite(some).all():
+            part = flat[start : start + NUMBERS_AT_ONCE]
+            if array.dtype.kind == "f" and not np.isfinite(part).all():
                 raise corrupted(f"{name} has numbers that are not finite")
-            if array.dtype.kind == "b" and (some.view(np.uint8) > 1).any():
+            if array.dtype.kind == "b" and (part.view(np.uint8) > 1).any():
                 raise corrupted(f"{name} has bools that are neither 0 nor 1")

@@ -1,4 +1,4 @@
-"""What is wrong with a file, said by those who see it and do not know its name."""
+"""Errors in model files, raised by code that does not know the name of the file."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 from halfstep.errors import ModelFileError
 
-LONGEST_ENTRY = 1 << 20  # characters of JSON
+LONGEST_ELEMENT = 1 << 20  # characters of JSON
 REMEDY = "take it from a backup, or fit and save the model again"
 
 
-class Fault(Exception):  # noqa: N818 - of the file; callers see a ModelFileError
-    """A file is unusable; the message goes on after its name: "is empty: ..."."""
+class Fault(Exception):  # noqa: N818 - converted to ModelFileError
+    """A file is invalid; the message continues after the name of the file, such as "is empty: ..."."""
 
 
 def corrupted(what: str) -> Fault:
-    """The fault of a file that was a model's once."""
+    """Return the fault of a corrupted model file."""
     return Fault(f"is corrupted: {what}; {REMEDY}")
 
 
@@ -30,7 +30,7 @@ def has_drift() -> Fault:
 
 @contextmanager
 def naming_the_file(path: Path) -> Iterator[None]:
-    """Turn a fault into the error that callers know, with the name of the file."""
+    """Convert a fault to a ModelFileError with the name of the file."""
     try:
         yield
     except RecursionError as error:
@@ -40,12 +40,12 @@ def naming_the_file(path: Path) -> Iterator[None]:
 
 
 def parse_json(text: str | bytes, what: str) -> Any:
-    """Parse JSON that nobody vouches for.
+    """Parse untrusted JSON.
 
     Raises
     ------
     Fault
-        If it is no JSON, names something twice, or is nested too deeply.
+        If it is not JSON, has repeated names, or is nested too deeply.
     """
     try:
         return json.loads(text, object_pairs_hook=_without_repeats)
@@ -53,45 +53,45 @@ def parse_json(text: str | bytes, what: str) -> Any:
         raise corrupted(f"{what} cannot be parsed ({error})") from error
 
 
-def entries_of_json(text: str) -> Iterator[Any]:
-    """Parse a list one element at a time, since a whole parsed list takes up to 30 times the memory of the text.
+def elements_of_json(text: str) -> Iterator[Any]:
+    """Parse a list one element at a time, since a parsed list takes up to 30 times the memory of the text.
 
     Raises
     ------
     ValueError
-        If the text is not a list as `json.dumps` writes it without spaces, or an element exceeds `LONGEST_ENTRY`.
+        If the text is not a list without spaces, or an element exceeds `LONGEST_ELEMENT`.
     """
     if len(text) < 2 or text[0] != "[" or text[-1] != "]":
-        raise ValueError("it is no list")
+        raise ValueError("it is not a list")
     begin, end = 1, len(text) - 1
     while begin < end:
-        part = text[begin : min(begin + LONGEST_ENTRY, end)]
+        part = text[begin : min(begin + LONGEST_ELEMENT, end)]
         is_last, at = begin + len(part) == end, 0
         while at < len(part):
             try:
-                entry, stop = _DECODER.raw_decode(part, at)
+                element, stop = _DECODER.raw_decode(part, at)
             except ValueError:
                 if at == 0 or is_last:
                     raise
-                break  # it continues in the next part
+                break  # the element continues in the next part
             if stop == len(part) and not is_last:  # a number may continue in the next part
                 if at == 0:
-                    raise ValueError(f"an entry is longer than {LONGEST_ENTRY:,} characters")
+                    raise ValueError(f"an element is longer than {LONGEST_ELEMENT:,} characters")
                 break
             if stop < len(part) and part[stop] != ",":
                 if at == 0 or is_last:
                     raise ValueError(f"no comma at character {begin + stop:,}")
-                break  # a number that is cut after its point or exponent sign, such as "1.", or an error
-            yield entry
+                break  # an error, or a number that is split, such as "1."
+            yield element
             at = stop + 1
         begin += at
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        raise ValueError("a name occurs twice")
-    return entries
+    by_name = dict(pairs)
+    if len(by_name) < len(pairs):
+        raise ValueError("a name is repeated")
+    return by_name
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats)

@@ -1,4 +1,4 @@
-"""Ids and texts to arrays of numbers, and back to the same objects."""
+"""Conversion of ids and texts to arrays of numbers and back."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from halfstep.data import Vocabulary
 from halfstep.errors import DataError
-from halfstep.storage.faults import LONGEST_ENTRY, corrupted, entries_of_json
+from halfstep.storage.faults import LONGEST_ELEMENT, corrupted, elements_of_json
 
 Arrays = dict[str, NDArray[Any]]
 
-# Ids that are neither integers nor strings are JSON, where JSON has them, else {name of the type: text}.
+# Other ids than integers and strings are JSON, as {type: value} for types that JSON does not support.
 _WRITERS: dict[type, Callable[[Any], Any]] = {
     bytes: bytes.hex,
     UUID: str,
@@ -27,9 +27,9 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
     dt.date: dt.date.isoformat,
     dt.datetime: dt.datetime.isoformat,
     dt.time: dt.time.isoformat,
-    dt.timedelta: lambda span: [span.days, span.seconds, span.microseconds],
-    np.datetime64: lambda instant: [int(instant.astype(np.int64)), *np.datetime_data(instant)],
-    np.timedelta64: lambda span: [int(span.astype(np.int64)), *np.datetime_data(span)],
+    dt.timedelta: lambda delta: [delta.days, delta.seconds, delta.microseconds],
+    np.datetime64: lambda time: [int(time.astype(np.int64)), *np.datetime_data(time)],
+    np.timedelta64: lambda delta: [int(delta.astype(np.int64)), *np.datetime_data(delta)],
 }
 _READERS: dict[str, Callable[[Any], Any]] = {
     "bytes": bytes.fromhex,
@@ -46,7 +46,7 @@ _SIMPLE = (str, int, float, bool)
 
 
 def pack_vocabulary(vocabulary: Vocabulary, name: str) -> Arrays:
-    """Make arrays of a vocabulary: int64, UTF-8 with the length of each string, or JSON.
+    """Convert a vocabulary to arrays of int64, of UTF-8 and ends of strings, or of JSON.
 
     Raises
     ------
@@ -56,49 +56,49 @@ def pack_vocabulary(vocabulary: Vocabulary, name: str) -> Arrays:
     ids = vocabulary.ids
     if ids.dtype.kind == "i":
         return {f"{name}.integers": ids}
-    entries = ids.tolist()
-    if set(map(type, entries)) <= {str}:
-        return pack_texts(entries, name)
+    objects = ids.tolist()
+    if set(map(type, objects)) <= {str}:
+        return pack_texts(objects, name)
     try:
-        texts = [_json_of(entry) for entry in entries]
+        texts = [_json_of(item) for item in objects]
     except _CannotStoreError as error:
         item = error.args[0]
         raise DataError(
             f"the id {item!r:.200} in {name} is of type {type(item).__name__}, or too long, and cannot be "
-            "stored: make ids integers, strings, UUIDs, bytes, numbers, dates, or tuples of these before you fit"
+            "stored: fit on ids that are integers, strings, UUIDs, bytes, numbers, dates, or tuples of these"
         ) from None
     return {f"{name}.json": np.frombuffer(f"[{','.join(texts)}]".encode(), dtype=np.uint8)}
 
 
 def unpack_vocabulary(arrays: Arrays, name: str) -> Vocabulary:
-    """Make a vocabulary of what `pack_vocabulary` made, and make sure that its ids are distinct.
+    """Restore a vocabulary from the arrays of `pack_vocabulary`, and check that its ids are distinct.
 
     Raises
     ------
     Fault
-        If the arrays are missing, or make no vocabulary.
+        If the arrays are missing or invalid.
     """
     if f"{name}.integers" in arrays:
         ids = arrays[f"{name}.integers"]
         if ids.dtype != np.int64 or ids.ndim != 1:
             raise corrupted(f"{name}.integers has the dtype {ids.dtype} and the shape {ids.shape}")
-        if (ids[1:] > ids[:-1]).all():  # ascending, as they are unless somebody chose another order
+        if (ids[1:] > ids[:-1]).all():  # the usual case
             return Vocabulary.of_distinct(ids)
     else:
-        entries = _unpack_json(arrays, name) if f"{name}.json" in arrays else unpack_texts(arrays, name)
-        ids = np.fromiter(entries, dtype=object, count=len(entries))
+        objects = _unpack_json(arrays, name) if f"{name}.json" in arrays else unpack_texts(arrays, name)
+        ids = np.fromiter(objects, dtype=object, count=len(objects))
     try:
         if ids.dtype.kind == "O" and set(map(type, ids)) == {str} and len(set(ids)) == len(ids):
             return Vocabulary.of_distinct(ids)
         return Vocabulary(ids)
-    except (ValueError, TypeError, ArithmeticError) as error:  # ids that cannot be hashed or compared, too
-        raise corrupted(f"{name} makes no vocabulary: {error}") from error
+    except (ValueError, TypeError, ArithmeticError) as error:  # including unhashable ids
+        raise corrupted(f"{name} is not a valid vocabulary: {error}") from error
 
 
 def pack_texts(texts: Sequence[str], name: str) -> Arrays:
-    """Make one array of UTF-8 and one of the bytes where each text ends."""
+    """Convert texts to an array of UTF-8 and one of the end of each text."""
     joined = "".join(texts)
-    # a string of Python may hold half of a surrogate pair, as names of files do
+    # strings may contain lone surrogates, such as names of files
     encoded = joined.encode("utf-8", "surrogatepass")
     if len(encoded) == len(joined):  # ASCII
         lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
@@ -112,17 +112,17 @@ def pack_texts(texts: Sequence[str], name: str) -> Arrays:
 
 
 def unpack_texts(arrays: Arrays, name: str) -> list[str]:
-    """Make texts of what `pack_texts` made.
+    """Restore texts from the arrays of `pack_texts`.
 
     Raises
     ------
     Fault
-        If the arrays are missing, or make no texts.
+        If the arrays are missing or invalid.
     """
     utf8, ends = need(arrays, f"{name}.utf8", np.uint8), need(arrays, f"{name}.ends", np.int64)
     stops = [0, *ends.tolist()]
     if stops[-1] != len(utf8) or not (np.diff(ends, prepend=0) >= 0).all():
-        raise corrupted(f"{name}.ends does not cut {name}.utf8 into texts")
+        raise corrupted(f"{name}.ends are not the ends of texts in {name}.utf8")
     encoded = utf8.tobytes()
     try:
         if encoded.isascii():
@@ -130,13 +130,13 @@ def unpack_texts(arrays: Arrays, name: str) -> list[str]:
             return [whole[start:stop] for start, stop in pairwise(stops)]
         return [encoded[start:stop].decode("utf-8", "surrogatepass") for start, stop in pairwise(stops)]
     except UnicodeDecodeError as error:
-        raise corrupted(f"{name}.utf8 is no UTF-8 ({error.reason})") from error
+        raise corrupted(f"{name}.utf8 is not UTF-8 ({error.reason})") from error
 
 
 def need(arrays: Arrays, name: str, dtype: Any, *, shape: tuple[int, ...] | None = None) -> NDArray[Any]:
-    """Give an array that has to be there, of a dtype and of a shape (one-dimensional by default)."""
+    """Return an array after checking that it exists, and its dtype and shape (by default one-dimensional)."""
     if name not in arrays:
-        raise corrupted(f"it has no {name}")
+        raise corrupted(f"{name} is missing")
     array = arrays[name]
     if array.dtype != np.dtype(dtype) or (array.ndim != 1 if shape is None else array.shape != shape):
         expected = f"{np.dtype(dtype)}" + ("" if shape is None else f" of shape {shape}")
@@ -150,24 +150,24 @@ class _CannotStoreError(Exception):
 
 def _json_of(item: Any) -> str:
     text = json.dumps(_jsonable(item), separators=(",", ":"))
-    if len(text) >= LONGEST_ENTRY:
+    if len(text) >= LONGEST_ELEMENT:
         raise _CannotStoreError(item)
     return text
 
 
 def _jsonable(item: Any) -> Any:
-    """Make JSON of an id; of NumPy's scalars what equals and hashes the same in Python."""
+    """Convert an id to types that JSON supports, and NumPy's scalars to equal Python objects."""
     if isinstance(item, np.generic) and item.dtype.kind in "biufSU":
         item = item.item()
     kind = type(item)
-    if kind in _SIMPLE or item is None:  # None inside a tuple
-        if kind is int and item.bit_length() > 4096:  # more digits than Python reads
+    if kind in _SIMPLE or item is None:  # None is possible in tuples
+        if kind is int and item.bit_length() > 4096:  # more digits than Python parses
             raise _CannotStoreError(item)
         return item
     if kind is tuple:
         return {"tuple": [_jsonable(part) for part in item]}
     if kind in (dt.datetime, dt.time) and not isinstance(item.tzinfo, dt.timezone | None):
-        raise _CannotStoreError(item)  # a zone by name: the offset alone would not be the same
+        raise _CannotStoreError(item)  # a named time zone
     if kind not in _WRITERS:
         raise _CannotStoreError(item)
     return {kind.__name__: _WRITERS[kind](item)}
@@ -176,17 +176,17 @@ def _jsonable(item: Any) -> Any:
 def _unpack_json(arrays: Arrays, name: str) -> list[Any]:
     text = need(arrays, f"{name}.json", np.uint8).tobytes()
     try:
-        return [_from_json(entry) for entry in entries_of_json(text.decode())]
+        return [_from_json(element) for element in elements_of_json(text.decode())]
     except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
-        raise corrupted(f"{name}.json holds an id that cannot be read ({error})") from error
+        raise corrupted(f"{name}.json has an id that cannot be read ({error})") from error
 
 
-def _from_json(entry: Any) -> Any:
-    if not isinstance(entry, dict):
-        if isinstance(entry, list):
-            raise TypeError("a list is no id")
-        return entry
-    ((kind, content),) = entry.items()
+def _from_json(element: Any) -> Any:
+    if not isinstance(element, dict):
+        if isinstance(element, list):
+            raise TypeError("a list is not an id")
+        return element
+    ((kind, content),) = element.items()
     if kind == "tuple":
         return tuple(_from_json(part) for part in content)
     return _READERS[kind](content)

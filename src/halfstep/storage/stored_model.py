@@ -1,4 +1,4 @@
-"""A fitted model as it is stored: which class, its parameters, and what it has learned."""
+"""The content of model files."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ from halfstep.storage.values import construct, pack_value, unpack_value
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredModel:
-    """All that a file holds of a model.
+    """The content of a model file.
 
     Attributes
     ----------
     kind : str
-        The name of its class.
+        The name of the class.
     parameters : dict from str to value
-        What its constructor was given.
+        The parameters of the constructor.
     fitted : Factorization
         Its `data` and its users and items have the same vocabularies; the lines of its `history` are tuples of
         numbers after reading.
     more : dict from str to ndarray
-        What models of its class alone have.
+        Further arrays of this class.
     written_by : str
         The version of halfstep that wrote the file.
     version : int
         The version of the format.
     copies : dict from str to callable
-        Return writable copies of the factors, biases and item_counts that were mapped, or None; see
+        Return writable copies of mapped factors, biases and item_counts, or None; see
         `halfstep.storage.container.Container`.
     """
 
@@ -68,32 +68,30 @@ class StoredModel:
 
 
 _MORE = "more."
-_OF_THE_MACHINE = ("threads",)  # parameters that are not stored, and have their defaults after loading
+_NOT_STORED = ("threads",)  # parameters of the machine, which have their defaults after loading
 _FACTORS = ("user_factors", "item_factors", "user_biases", "item_biases")
 
 
 def write_model(model: StoredModel, path: Path) -> None:
-    """Write a model to one file, whole or not at all.
+    """Write a model to a file atomically.
 
     Raises
     ------
     DataError
-        If an id is of a type that cannot be stored; nothing has been written then.
+        If an id is of a type that cannot be stored.
     ParameterError
-        If the model's parts do not fit one another; nothing has been written then.
+        If the parts of the model are inconsistent.
     ModelFileError
-        If the file cannot be written; the old one is still there then.
+        If the file cannot be written; an old file is then unchanged.
     """
     fitted, data = model.fitted, model.fitted.interactions
     if data is not None and (data.users != fitted.users or data.items != fitted.items):
-        raise ParameterError("the model's ids are not those of its interactions: fit it again before you save it")
+        raise ParameterError("the model's ids are not those of its interactions: fit it again before saving")
     arrays: Arrays = {name: getattr(fitted, name) for name in (*_FACTORS, "item_counts")}
     arrays |= {f"{_MORE}{name}": array for name, array in model.more.items()}
     arrays |= pack_vocabulary(fitted.users, "users") | pack_vocabulary(fitted.items, "items")
     parameters = {
-        name: pack_value(value, name, arrays)
-        for name, value in model.parameters.items()
-        if name not in _OF_THE_MACHINE
+        name: pack_value(value, name, arrays) for name, value in model.parameters.items() if name not in _NOT_STORED
     }
     about: dict[str, Any] = {
         "class": model.kind,
@@ -106,7 +104,7 @@ def write_model(model: StoredModel, path: Path) -> None:
     try:
         _check_sizes(about, arrays, len(fitted.users), len(fitted.items))
     except ValueError as error:
-        raise ParameterError(f"the model does not fit together: {error}; fit it again before you save it") from error
+        raise ParameterError(f"the model is inconsistent: {error}; fit it again before saving") from error
     arrays = {name: np.asarray(array, array.dtype.newbyteorder("<"), order="C") for name, array in arrays.items()}
     metadata = {
         "written_by": __version__,
@@ -122,19 +120,19 @@ def _number(value: float) -> float:
 
 
 def read_model(path: Path, *, verify: bool, copy: bool) -> StoredModel:
-    """Read what `write_model` wrote.
+    """Read a model file.
 
     Raises
     ------
     OSError
         If the file cannot be opened.
     ModelFileError
-        If it is truncated, foreign, corrupted, or of a newer version; the message says which.
+        If the file is truncated, corrupted, of a newer version, or not a model file.
     """
     with naming_the_file(path):
         container = read_container(path, verify=verify, copy=copy)
         about = parse_json(container.metadata.get("model", ""), "its description of the model")
-        values_are = container.metadata.get("values", "given")  # older files do not say
+        values_are = container.metadata.get("values", "given")  # missing in older files
         origin = _unpack_origin(container.metadata.get("origin", "{}"))
         model = _unpack(about, dict(container.arrays), values_are, origin, verify=verify)
         if container.metadata["version"] == "1" and model.kind == "ALS":
@@ -149,7 +147,7 @@ def read_model(path: Path, *, verify: bool, copy: bool) -> StoredModel:
 
 
 def _of_version_1(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Convert the parameters of `ALS` in files of version 1, where more of them were parameters of their own."""
+    """Convert the parameters of `ALS` from version 1, which had more parameters."""
     given = dict(parameters)
     for name in ("system_dtype", "finalize"):
         given.pop(name, None)
@@ -175,13 +173,13 @@ def _of_version_1(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unpack_origin(text: str) -> Origin:
-    stored = parse_json(text, "its description of when the model was fitted")
+    stored = parse_json(text, "its times of fitting and updates")
     if not isinstance(stored, dict) or not all(isinstance(time, str) for time in stored.values()):
-        raise corrupted("its description of when the model was fitted is wrong")
+        raise corrupted("its times of fitting and updates are invalid")
     try:
         return Origin.from_texts(stored)
     except ValueError as error:
-        raise corrupted(f"its description of when the model was fitted is wrong ({error})") from error
+        raise corrupted(f"its times of fitting and updates are invalid ({error})") from error
 
 
 def _unpack(about: Any, arrays: Arrays, values_are: str, origin: Origin, *, verify: bool) -> StoredModel:
@@ -192,13 +190,13 @@ def _unpack(about: Any, arrays: Arrays, values_are: str, origin: Origin, *, veri
     if type(mean) not in (int, float) or not math.isfinite(mean):
         raise corrupted(f"its mean is {mean!r}")
     if not isinstance(about["folded"], bool):
-        raise corrupted("it does not say whether its users were folded in")
+        raise corrupted("its mark of folded-in users is missing")
     users, items = unpack_vocabulary(arrays, "users"), unpack_vocabulary(arrays, "items")
     try:
         _check_sizes(about, arrays, len(users), len(items))
     except ValueError as error:
         raise corrupted(str(error)) from error
-    if any(name.startswith(f"{_MORE}drift.") for name in arrays):  # of an objective that a file cannot hold
+    if any(name.startswith(f"{_MORE}drift.") for name in arrays):  # of an objective that was not stored
         raise has_drift()
     stored = about["interactions"]
     fitted = Factorization(
@@ -221,7 +219,7 @@ def _unpack(about: Any, arrays: Arrays, values_are: str, origin: Origin, *, veri
         parameters={
             name: unpack_value(value, name, arrays)
             for name, value in about["parameters"].items()
-            if name not in _OF_THE_MACHINE
+            if name not in _NOT_STORED
         },
         fitted=fitted,
         more={name.removeprefix(_MORE): array for name, array in arrays.items() if name.startswith(_MORE)},
@@ -232,33 +230,33 @@ def _unpack_history(stored: Any) -> list[tuple[float, ...]] | None:
     if stored is None:
         return None
     if not isinstance(stored, list) or not all(isinstance(line, list) for line in stored):
-        raise corrupted("its history is no table")
+        raise corrupted("its history is not a table")
     if not all(type(number) in (int, float) for line in stored for number in line):
-        raise corrupted("its history holds something else than numbers")
+        raise corrupted("its history has values that are not numbers")
     return [tuple(line) for line in stored]
 
 
 def _check_sizes(about: dict[str, Any], arrays: Arrays, n_users: int, n_items: int) -> None:
-    """Make sure that the factors fit one another, the vocabularies and the parameters; ValueError if not."""
+    """Raise ValueError if factors, vocabularies and parameters are inconsistent."""
     missing = [name for name in (*_FACTORS, "item_counts") if name not in arrays]
     if missing:
-        raise ValueError(f"it has no {', '.join(missing)}")
+        raise ValueError(f"{', '.join(missing)} are missing")
     P, Q, user_biases, item_biases = (arrays[name] for name in _FACTORS)
     if any(array.dtype not in (np.float32, np.float64) for array in (P, Q, user_biases, item_biases)):
-        raise ValueError("its factors and biases are not all of float32 or float64")
+        raise ValueError("its factors and biases are not all float32 or float64")
     rank = P.shape[1] if P.ndim == 2 else -1
     shapes = [array.shape for array in (P, Q, user_biases, item_biases)]
     if shapes != [(n_users, rank), (n_items, rank), (n_users,), (n_items,)]:
-        raise ValueError(f"its factors and biases of shapes {shapes} do not fit {n_users} users and {n_items} items")
+        raise ValueError(f"its factors and biases have the shapes {shapes} for {n_users} users and {n_items} items")
     counts = arrays["item_counts"]
     if counts.dtype != np.int64 or counts.shape != (n_items,) or (counts < 0).any():
-        raise ValueError(f"its item_counts of shape {counts.shape} do not count {n_items} items")
+        raise ValueError(f"its item_counts are invalid, or not of {n_items} items")
     if about["parameters"].get("rank") not in (None, rank):
-        raise ValueError(f"its factors have rank {rank}, its parameters say {about['parameters']['rank']}")
+        raise ValueError(f"its factors have rank {rank}, but its parameters rank {about['parameters']['rank']}")
 
 
 def _pack_interactions(data: Interactions, arrays: Arrays) -> dict[str, Any]:
-    """Put the columns into `arrays`, and give the rest as JSON."""
+    """Add the columns to `arrays`, and return the other attributes for JSON."""
     arrays["interactions.user_positions"] = data.user_positions
     arrays["interactions.item_positions"] = data.item_positions
     arrays["interactions.values"] = data.values
@@ -294,45 +292,45 @@ _COLUMNS = (
 
 
 def _other_fields() -> list[str]:
-    """Fields of Interactions that are plain JSON."""
+    """Return the fields of Interactions that are strings."""
     return [field.name for field in dataclasses.fields(Interactions) if field.name not in _COLUMNS]
 
 
 def _unpack_interactions(
     about: Any, arrays: Arrays, users: Vocabulary, items: Vocabulary, *, verify: bool
 ) -> Interactions:
-    """Make interactions, with every position within its vocabulary."""
+    """Restore interactions, and check that positions are in the vocabularies."""
     if not isinstance(about, dict) or about.keys() != {"timestamps", "titles", "others"}:
         raise corrupted("its description of the interactions is incomplete")
     u, i = (
         need(arrays, "interactions.user_positions", np.int32),
         need(arrays, "interactions.item_positions", np.int32),
     )
-    entries = (len(u),)
+    shape = (len(u),)
     for name, positions, count in (("user", u, len(users)), ("item", i, len(items))):
-        if positions.shape != entries:
+        if positions.shape != shape:
             raise corrupted(f"its interactions have {len(u):,} users and {len(i):,} items")
         if len(positions) and not (positions.min() >= 0 and positions.max() < count):
             raise corrupted(f"its interactions have {name}s at positions outside of 0 to {count - 1}")
-    values = need(arrays, "interactions.values", np.float64, shape=entries)
+    values = need(arrays, "interactions.values", np.float64, shape=shape)
     weights = None
     if "interactions.weights" in arrays:
-        weights = need(arrays, "interactions.weights", np.float64, shape=entries)
+        weights = need(arrays, "interactions.weights", np.float64, shape=shape)
     if verify:
         if weights is not None and (weights < 0).any():
             raise corrupted("its interactions have weights below 0")
         if find_repeat(u, i) is not None:
-            raise corrupted("its interactions have the same pair twice")
+            raise corrupted("its interactions have repeated cells")
     others = about["others"]
     if not isinstance(others, dict) or not all(other is None or isinstance(other, str) for other in others.values()):
-        raise corrupted("its description of the interactions is wrong")
+        raise corrupted("its description of the interactions is invalid")
     return Interactions(
         users=users,
         items=items,
         user_positions=u,
         item_positions=i,
         values=values,
-        timestamps=_unpack_timestamps(about["timestamps"], arrays, entries, verify=verify),
+        timestamps=_unpack_timestamps(about["timestamps"], arrays, shape, verify=verify),
         weights=weights,
         item_titles=_unpack_titles(arrays) if about["titles"] else None,
         has_values=_has_values(others.get("values"), values),
@@ -340,9 +338,9 @@ def _unpack_interactions(
     )
 
 
-def _has_values(said: str | None, values: NDArray[np.float64]) -> bool:
-    """Whether values were given; in older files, which do not contain it, if they are not all 1."""
-    return bool((values != 1).any()) if said is None else said == "given"
+def _has_values(stored: str | None, values: NDArray[np.float64]) -> bool:
+    """Whether values were given; for older files, whether they are not all 1."""
+    return bool((values != 1).any()) if stored is None else stored == "given"
 
 
 def _unpack_timestamps(dtype: Any, arrays: Arrays, shape: tuple[int, ...], *, verify: bool) -> NDArray[Any] | None:
@@ -353,7 +351,7 @@ def _unpack_timestamps(dtype: Any, arrays: Arrays, shape: tuple[int, ...], *, ve
     stored = need(arrays, "interactions.timestamps", "float64" if dtype == "float64" else "int64", shape=shape)
     times: NDArray[Any] = stored.view(dtype)
     if verify and times.dtype.kind == "M" and np.isnat(times).any():
-        raise corrupted("its interactions have instants that are missing (NaT)")
+        raise corrupted("its interactions have missing timestamps (NaT)")
     return times
 
 

@@ -1,4 +1,4 @@
-"""Parameters to JSON and back: numbers, texts, arrays, objectives and weights, by tables and never by import."""
+"""Conversion of parameters to JSON and back; classes are looked up by name in a table, and never imported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from halfstep.weights import Cells
 
 Arrays = dict[str, NDArray[Any]]
 
-# What a parameter may be made of, beside numbers, texts, arrays, lists and tuples of them.
+# Classes of parameters, besides numbers, strings, arrays, lists and tuples.
 STORABLE: Mapping[str, type] = {
     kind.__name__: kind
     for kind in (
@@ -40,7 +40,7 @@ STORABLE: Mapping[str, type] = {
     )
 }
 
-# A generator's own position must lie within its buffer: NumPy believes what it is given.
+# Checks of states, since NumPy does not check that the position of a generator is within its buffer.
 _BIT_GENERATORS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "PCG64": lambda state: True,
     "PCG64DXSM": lambda state: True,
@@ -52,31 +52,31 @@ _BIT_GENERATORS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
 
 @dataclass(frozen=True)
 class NotStored:
-    """Stands in a loaded model for what a file cannot hold, such as a function; using it is an error that says so.
+    """A parameter of a loaded model that was not stored, such as a function; using it is an error.
 
     Attributes
     ----------
-    place : str
-        The parameter that it was given as, such as ``objective.weight``.
+    parameter : str
+        The name, such as ``objective.weight``.
     description : str
-        What it was.
+        The original value.
     """
 
-    place: str
+    parameter: str
     description: str
 
-    uses_values: ClassVar[bool] = False  # so that the error below is the first
+    uses_values: ClassVar[bool] = False  # the error below should come first
 
     def __call__(self, *_: object) -> NoReturn:
         raise ParameterError(
-            f"{self.place} was {self.description}, which a file cannot hold: the loaded model predicts and "
-            f"recommends, but to fit it, give it its {self.place.partition('.')[0].partition('[')[0]} again"
+            f"{self.parameter} was {self.description}, which was not stored: the loaded model predicts and "
+            f"recommends, but to fit it, set {self.parameter.partition('.')[0].partition('[')[0]} again"
         )
 
 
 @dataclass(frozen=True)
 class NotStoredObjective(NotStored, Objective):
-    """The same for an objective of a class that halfstep does not know."""
+    """An objective of another class than those of halfstep, which was not stored."""
 
     def targets(self, cells: Cells) -> NoReturn:
         self(cells)
@@ -88,10 +88,10 @@ class NotStoredObjective(NotStored, Objective):
         self(cells)
 
 
-def pack_value(value: Any, place: str, arrays: Arrays) -> Any:
-    """Make JSON of a value; arrays that it has go into `arrays`, under the name of its place.
+def pack_value(value: Any, name: str, arrays: Arrays) -> Any:
+    """Convert a parameter to JSON, and add its arrays to `arrays`.
 
-    What cannot be stored becomes a description of itself, which is read back as `NotStored`.
+    Values that cannot be stored are replaced by a description, which is read as `NotStored`.
     """
     if isinstance(value, np.generic) and value.dtype.kind in "biufU":
         value = value.item()
@@ -99,12 +99,12 @@ def pack_value(value: Any, place: str, arrays: Arrays) -> Any:
     if value is None or kind in (bool, int, float, str):
         return value
     if kind is list:
-        return [pack_value(part, f"{place}[{i}]", arrays) for i, part in enumerate(value)]
+        return [pack_value(part, f"{name}[{i}]", arrays) for i, part in enumerate(value)]
     if kind is tuple:
-        return {"tuple": [pack_value(part, f"{place}[{i}]", arrays) for i, part in enumerate(value)]}
+        return {"tuple": [pack_value(part, f"{name}[{i}]", arrays) for i, part in enumerate(value)]}
     if STORABLE.get(kind.__name__) is kind:
         fields = {
-            field.name: pack_value(getattr(value, field.name), f"{place}.{field.name}", arrays)
+            field.name: pack_value(getattr(value, field.name), f"{name}.{field.name}", arrays)
             for field in dataclasses.fields(value)
         }
         return {"class": kind.__name__, "fields": fields}
@@ -113,48 +113,48 @@ def pack_value(value: Any, place: str, arrays: Arrays) -> Any:
     if isinstance(value, NotStored):
         return {"not_stored": value.description}
     if hasattr(value, "__array__") and (array := storable_array(np.asarray(value))) is not None:
-        arrays[f"parameters.{place}"] = array
-        return {"array": f"parameters.{place}"}
+        arrays[f"parameters.{name}"] = array
+        return {"array": f"parameters.{name}"}
     return {"not_stored": _description(value)}
 
 
-def unpack_value(stored: Any, place: str, arrays: Arrays) -> Any:
-    """Make a value of what `pack_value` made.
+def unpack_value(stored: Any, name: str, arrays: Arrays) -> Any:
+    """Restore a parameter from the result of `pack_value`.
 
     Raises
     ------
     Fault
-        If there is no such value.
+        If it is invalid.
     """
     if isinstance(stored, list):
-        return [unpack_value(part, f"{place}[{i}]", arrays) for i, part in enumerate(stored)]
+        return [unpack_value(part, f"{name}[{i}]", arrays) for i, part in enumerate(stored)]
     if not isinstance(stored, dict):
         return stored
     if stored.keys() == {"class", "fields"} and isinstance(stored["class"], str) and stored["class"] in STORABLE:
         given = dict(_dict(stored["fields"]))
-        if stored["class"] == "Explicit" and given.pop("drift", None) is not None:  # None in most older files
+        if stored["class"] == "Explicit" and given.pop("drift", None) is not None:  # usually None in older files
             raise has_drift()
-        fields = {name: unpack_value(part, f"{place}.{name}", arrays) for name, part in given.items()}
+        fields = {field: unpack_value(part, f"{name}.{field}", arrays) for field, part in given.items()}
         return construct(STORABLE[stored["class"]], fields)
     if len(stored) == 1:
         ((kind, content),) = stored.items()
         if kind == "tuple" and isinstance(content, list):
-            return tuple(unpack_value(content, place, arrays))
+            return tuple(unpack_value(content, name, arrays))
         if kind == "array" and isinstance(content, str) and content in arrays:
             return arrays[content]
         if kind == "not_stored" and isinstance(content, str):
-            return (NotStoredObjective if place == "objective" else NotStored)(place, content)
+            return (NotStoredObjective if name == "objective" else NotStored)(name, content)
         if kind == "generator":
             return _generator(_dict(content))
-    raise corrupted(f"the parameter {place} cannot be read")
+    raise corrupted(f"the parameter {name} cannot be read")
 
 
 def construct(kind: type, fields: dict[str, Any]) -> Any:
-    """Call a class that this library has chosen with parameters that a file has chosen."""
+    """Return an instance of a class with parameters from a file."""
     try:
         return kind(**fields)
     except (TypeError, ValueError, HalfstepError) as error:
-        raise corrupted(f"its parameters make no {kind.__name__} ({error})") from error
+        raise corrupted(f"its parameters of {kind.__name__} are invalid ({error})") from error
 
 
 def _dict(stored: Any) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _dict(stored: Any) -> dict[str, Any]:
 
 
 def _plain(state: Any) -> Any:
-    """The state of a bit generator without arrays."""
+    """Return the state of a bit generator without arrays."""
     if isinstance(state, Mapping):
         return {name: _plain(part) for name, part in state.items()}
     return state.tolist() if isinstance(state, np.ndarray | np.generic) else state
@@ -174,7 +174,7 @@ def _generator(state: dict[str, Any]) -> np.random.Generator:
     name = state.get("bit_generator")
     try:
         if not isinstance(name, str) or not _BIT_GENERATORS[name](state):
-            raise ValueError("there is no such state")
+            raise ValueError("the state is invalid")
         bit_generator = getattr(np.random, name)()
         bit_generator.state = state
     except (TypeError, ValueError, LookupError, OverflowError) as error:

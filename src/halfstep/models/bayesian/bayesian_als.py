@@ -3,52 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from halfstep._support.checks import as_generator, check_flag, check_integer, check_random_state, check_threads
 from halfstep._support.interrupts import allowed
 from halfstep._support.memory import check_rank
 from halfstep._support.progress import progress_bar, warn_of_interruption
 from halfstep.data import Interactions, as_interactions
-from halfstep.data.named_rows import naming_the_row
-from halfstep.data.side_information import SideInformation, read_features
+from halfstep.data.side_information import read_features
 from halfstep.errors import DataError, NumericalError, ParameterError
-from halfstep.models.bayesian.gibbs import Chain, fold_in
+from halfstep.models.bayesian.gibbs import Chain
 from halfstep.models.bayesian.hyperpriors import NormalWishart, RandomStreams
-from halfstep.models.bayesian.ordinal import Ratings, category_quantiles, latent_cost, probabilities, refuse_weights
-from halfstep.models.bayesian.samples import NO_CATEGORIES, Intervals, SampledFactorization, Samples, SideSamples
+from halfstep.models.bayesian.ordinal import Ratings, latent_cost
+from halfstep.models.bayesian.sampled_model import NO_RIDGE, SampledModel
+from halfstep.models.bayesian.samples import NO_CATEGORIES, SampledFactorization, Samples, SideSamples
 from halfstep.models.bayesian.sweeps import Sweep
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.fitted_attribute import FittedAttribute
-from halfstep.models.half_step_model import HalfStepModel
 from halfstep.models.initial_factors import starting_factors
 from halfstep.models.poor_fit import warn_of_equal_targets
-from halfstep.objective.factorization import Factorization
 from halfstep.objective.objective import Cost, Explicit, is_repeated
 from halfstep.objective.problem import half_problems
-from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.cpu_session import CPUBackend
 from halfstep.solver.layout import Factors
-from halfstep.solver.subset import system
 from halfstep.storage import NotStored
 
 if TYPE_CHECKING:
     from halfstep.data.side_information import Sparse
 
 DOUBLES_UP_TO = 11  # the rank up to which systems are summed in registers, where doubles cost next to nothing
-NO_RIDGE = RowRegularization(0.0, 0.0)  # the prior takes its place
-PREFIX = "features."  # of the users' features in files
-WORTH_THREADS = 1_000_000  # numbers that are multiplied in scoring
 
 
 @dataclass(eq=False, repr=False)
-class BayesianALS(HalfStepModel):
+class BayesianALS(SampledModel):
     """Bayesian matrix factorisation by Gibbs sampling (Salakhutdinov & Mnih 2008): ALS that needs no tuning.
 
     Users and items are drawn from normal distributions, whose means and covariances are drawn, too; so is the noise
@@ -173,8 +165,6 @@ class BayesianALS(HalfStepModel):
     threads: int | None = None
     progress: bool | None = None
 
-    samples_ = FittedAttribute[Samples]()
-    categories_ = FittedAttribute[NDArray[np.float64]]()
     history_ = FittedAttribute[list[Sweep]]()
 
     def _check_parameters(self) -> None:
@@ -282,10 +272,6 @@ class BayesianALS(HalfStepModel):
             warn_of_equal_targets(cost.targets)
         return self
 
-    def _linked_users(self, data: Interactions, given: SideInformation) -> Sparse | None:
-        """What these users are linked to: one row of features for each."""
-        return given.with_implicit(data.by_user, data.n_items, implicit=bool(self.implicit_features))
-
     def _drawn(
         self,
         data: Interactions,
@@ -367,241 +353,6 @@ class BayesianALS(HalfStepModel):
         if size > self.sample_memory:
             raise ParameterError(f"sample_memory={self.sample_memory}: a sample of this rank takes {size:,} bytes")
         return min(self.iterations - self.burn_in, self.sample_memory // size)
-
-    @overload
-    def predict(
-        self,
-        users: ArrayLike | Interactions,
-        items: ArrayLike | None = None,
-        *,
-        unknown: Literal["baseline", "raise"] = "baseline",
-        interval: None = None,
-    ) -> NDArray[np.float64]: ...
-
-    @overload
-    def predict(
-        self,
-        users: ArrayLike | Interactions,
-        items: ArrayLike | None = None,
-        *,
-        unknown: Literal["baseline", "raise"] = "baseline",
-        interval: float,
-    ) -> Intervals: ...
-
-    def predict(
-        self,
-        users: ArrayLike | Interactions,
-        items: ArrayLike | None = None,
-        *,
-        unknown: Literal["baseline", "raise"] = "baseline",
-        interval: float | None = None,
-    ) -> NDArray[np.float64] | Intervals:
-        """Score pairs of a user and an item by the mean over all samples, with intervals if asked for.
-
-        Parameters
-        ----------
-        users, items : array-like of ids, both of length n
-            A single id on one side is paired with every id of the other. Interactions alone, in the place of
-            `users`, stand for their own pairs.
-        unknown : {"baseline", "raise"}
-            What to do with an id that the model was not fitted on: predict from what its side is drawn around, or
-            raise `UnknownIdError`.
-        interval : float, optional
-            The probability with which an observation of weight 1 lies between the ends, such as 0.9.
-
-        Returns
-        -------
-        ndarray of shape (n,), or Intervals with ``interval``
-            Means, or a tuple (mean, lower, upper) of arrays. The ends are quantiles of the predictive distribution, a
-            mixture over the samples s of N(score_s, 1/τ_s); what is not known of a user or item without observations
-            adds its variance. With ``ordinal=True`` means and ends are of the distribution over the categories; the
-            ends are categories themselves, and no more lies beyond either than of an interval elsewhere.
-
-        Raises
-        ------
-        ParameterError
-            If `interval` is not between 0 and 1.
-        DataError
-            If `users` and `items` differ in length.
-        UnknownIdError
-            If an id is unknown and ``unknown="raise"``.
-        """
-        if interval is None:
-            return super().predict(users, items, unknown=unknown)
-        if not (isinstance(interval, float | np.floating) and 0 < interval < 1):
-            raise ParameterError(f"interval={interval!r}: give a probability between 0 and 1, such as 0.9")
-        self = self._snapshot()
-        u, i = self._pairs(users, items, unknown)
-        if self.samples_.is_ordinal:
-            shares, tail = self._probabilities(u, i), 0.5 * (1.0 - float(interval))
-            ends = (category_quantiles(shares, self.categories_, share) for share in (tail, 1.0 - tail))
-            return Intervals(shares @ self.categories_, *ends)
-        with self._helpers(len(u)) as backend:
-            mean = self.samples_.scores(u, i, backend.run) + self.mean_
-            lower, upper = self.samples_.intervals(u, i, float(interval), backend.run).T + self.mean_
-        return Intervals(mean, lower, upper)
-
-    def predict_proba(
-        self,
-        users: ArrayLike | Interactions,
-        items: ArrayLike | None = None,
-        *,
-        unknown: Literal["baseline", "raise"] = "baseline",
-    ) -> NDArray[np.float64]:
-        """Say how likely each category is for pairs of a user and an item, of a model with ``ordinal=True``.
-
-        Parameters
-        ----------
-        users, items, unknown
-            As in `predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, n_categories)
-            Of the categories in `categories_`: Φ(c_r − score) − Φ(c_{r−1} − score) in the mean over all samples. What
-            is not known of a user or item without observations adds to the variance, which is 1 elsewhere.
-
-        Raises
-        ------
-        ParameterError
-            If the model has no categories.
-        DataError
-            If `users` and `items` differ in length.
-        UnknownIdError
-            If an id is unknown and ``unknown="raise"``.
-        """
-        self = self._snapshot()
-        if not self.samples_.is_ordinal:
-            raise ParameterError("ordinal=False: a model has categories if it was fitted with ordinal=True")
-        return self._probabilities(*self._pairs(users, items, unknown))
-
-    def _probabilities(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
-        with self._helpers(len(u)) as backend:
-            return probabilities(self.samples_, u, i, backend.run)
-
-    def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
-        if self.samples_.is_ordinal:
-            means: NDArray[np.float64] = self._probabilities(u, i) @ self.categories_
-            return means
-        with self._helpers(len(u)) as backend:
-            return self.samples_.scores(u, i, backend.run) + self.mean_
-
-    def _helpers(self, pairs: int) -> CPU:
-        """Threads to score so many pairs with."""
-        return CPU(self.threads if pairs * len(self.samples_) * self.rank > WORTH_THREADS else 1)
-
-    def fold_in(
-        self,
-        histories: Any,
-        *,
-        unknown_items: Literal["ignore", "raise"] = "ignore",
-        user_features: Any = None,
-    ) -> Self:
-        """Give the model of other users: never seen, or with a longer history, from what they have done.
-
-        In each sample they are drawn as in `fit`, given its items, its noise, and what its users are drawn around.
-        With ``ordinal=True`` they and their latent targets are drawn in turn, a few times for each sample.
-        Nothing is learned about the items. The same history gives the same result, whoever else is folded in.
-
-        Parameters
-        ----------
-        histories : Interactions, sparse matrix, dataframe or mapping
-            As `ALS.fold_in` takes it.
-        unknown_items : {"ignore", "raise"}
-            What to do with an item that the model was not fitted on: leave it out, or raise `UnknownIdError`.
-        user_features : dataframe or scipy sparse matrix, optional
-            Of these users, if the model was fitted with `user_features`: with the same columns, of which those that
-            the fit did not have are passed over, or a matrix with a row for each. Categories that are new, and users
-            without features, count as missing. (Implicit features are those of the histories.)
-
-        Returns
-        -------
-        BayesianALS
-            A model of these users alone, which shares the items with this one. This model is unchanged.
-
-        Raises
-        ------
-        DataError
-            If the histories or the features are unusable, a matrix has another number of columns than the model has
-            items, or an item id is of a type that no item id of the model has; with ``ordinal=True`` also if a rating
-            is none of `categories_`.
-        UnknownIdError
-            If an item is unknown and ``unknown_items="raise"``.
-        """
-        self._check_parameters()
-        self = self._snapshot()
-        data = self._histories(histories, unknown_items)
-        of_users = self._features.encode_others(data.users, user_features)
-        linked = self._linked_users(data, of_users)
-        side, samples, codes = self._user_problem(data), self.samples_, None
-        if samples.is_ordinal:
-            refuse_weights(side.weights)
-            codes = Ratings.of(data, samples.categories).codes[data.by_user.order]
-        work = len(samples) * (len(side.indices) * self.rank**2 + len(data.user_counts) * self.rank**3)
-        with CPU(self.threads if work > WORTH_THREADS else 1) as backend, naming_the_row("user", data.users):
-            users = fold_in(backend, side, samples, data.user_counts == 0, linked, codes)
-            folded_samples = replace(samples, users=users)
-            factors = folded_samples.user_point_factors(self.item_factors_, backend.run)
-        return self._of_users(
-            data, factors, users.biases.mean(axis=1), samples=folded_samples, user_features=of_users
-        )
-
-    def _contributions(self, history: Interactions, u: int, i: int) -> tuple[NDArray[np.floating], float]:
-        """The same in the mean over all samples.
-
-        What the prior says of the pair is there without any interaction, except for what it says because of one, by
-        implicit features: that is part of its contribution.
-        """
-        samples = self.samples_
-        if samples.is_ordinal:
-            raise ParameterError(
-                "a model with ordinal=True cannot explain: what a rating adds is not a part of the expected rating, "
-                "nor is it known of latent targets; fit one with ordinal=False, whose predictions are hardly others"
-            )
-        side = self._user_problem(history).take(np.array([u]))
-        K, items = side.unknowns, side.indices
-        share = max(len(history), 1) ** -0.5 if self.implicit_features else 0.0  # each item's feature in the bag
-        given, n_bagged = self._features.matrix[[u]], len(self.items_) if self.implicit_features else 0
-        contributions, baseline = np.zeros(len(history)), 0.0
-        for s, noise in enumerate(samples.noise):
-            hyper = samples.users.hyperparameters(s, K)
-            Q, c = samples.items.factors[:, s], samples.items.biases[:, s]
-            y = np.append(Q[i], [1.0] * side.biases).astype(np.float64)
-            prior = hyper.precision / noise
-            A, Y, pull = system(side, Q, c)
-            weights = np.linalg.solve(A + prior, y)
-            contributions += pull * (Y @ weights)
-            of_prior, coefficients = prior @ weights, samples.user_coefficients[s, :, :K].astype(np.float64)
-            if share:
-                contributions += share * (coefficients[items] @ of_prior)
-            mean = hyper.mean + (given @ coefficients[n_bagged:])[0]
-            baseline += float(mean @ of_prior) + float(c[i])
-        return contributions / len(samples), baseline / len(samples)
-
-    @property
-    def _regularization(self) -> RowRegularization:
-        return NO_RIDGE
-
-    @property
-    def _features(self) -> SideInformation:
-        """The features of the users; without columns if they have none."""
-        features = self._fitted.user_features
-        assert features is not None
-        return features
-
-    def _to_arrays(self) -> dict[str, NDArray[Any]]:
-        return self.samples_.to_arrays() | {f"{PREFIX}{name}": a for name, a in self._features.to_arrays().items()}
-
-    def _from_arrays(self, fitted: Factorization, arrays: Mapping[str, NDArray[Any]]) -> SampledFactorization:
-        n_users, n_items = len(fitted.users), len(fitted.items)
-        of_users = {name.removeprefix(PREFIX): a for name, a in arrays.items() if name.startswith(PREFIX)}
-        features = SideInformation.from_arrays(of_users, "user", n_users)
-        n_features = features.matrix.shape[1] + (n_items if self.implicit_features else 0)
-        drawn = {name: a for name, a in arrays.items() if not name.startswith(PREFIX)}
-        samples = Samples.from_arrays(drawn, n_users, n_items, fitted.rank, n_features)
-        if samples.is_ordinal != bool(self.ordinal):
-            raise ValueError(f"its samples are not those of ordinal={self.ordinal}")
-        return SampledFactorization.of(fitted, samples=samples, user_features=features)
 
 
 def _target_scale(cost: Cost) -> float:

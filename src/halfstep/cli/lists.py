@@ -28,7 +28,7 @@ from halfstep.cli.table_options import (
 )
 from halfstep.cli.tables import SUFFIXES, dicts_of, write_lists
 from halfstep.data.files.id_tables import read_ids
-from halfstep.data.files.table_file import Options
+from halfstep.data.files.table_format import Options
 from halfstep.data.recommendations import Ranking
 from halfstep.errors import DataError, ParameterError, UnknownIdError
 

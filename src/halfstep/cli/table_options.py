@@ -11,7 +11,7 @@ from halfstep.cli.options import data_option
 from halfstep.data.column_roles import TIMESTAMP, VALUE, WEIGHT, NameOrPosition
 from halfstep.data.duplicates import Duplicates
 from halfstep.data.files.id_tables import read_title_table
-from halfstep.data.files.table_file import BadLines, Options
+from halfstep.data.files.table_format import BadLines, Options
 
 Separator = Annotated[str | None, data_option(help="Field separator of text. Default: detected.")]
 Header = Annotated[

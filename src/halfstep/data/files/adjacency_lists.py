@@ -18,7 +18,7 @@ from halfstep.data.duplicates import Duplicates, find_repeat
 from halfstep.data.files.interaction_files import AnyPath, check_parameters
 from halfstep.data.files.sources import Source, Workspace, find_sources
 from halfstep.data.files.sql import IdError, integers_if_all, with_types_of
-from halfstep.data.files.table_file import BadLines, Options
+from halfstep.data.files.table_format import BadLines, Options
 from halfstep.data.files.text_lines import make_plain
 from halfstep.data.interactions import Interactions
 from halfstep.data.vocabulary import Vocabulary

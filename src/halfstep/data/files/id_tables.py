@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.data.files.table_file import Options, Table
+from halfstep.data.files.table_format import Options, Table
 from halfstep.data.files.table_reader import Columns, open_reader, position_of
 from halfstep.data.titles import NAME
 from halfstep.data.vocabulary import Vocabulary

@@ -15,7 +15,7 @@ from halfstep._support.checks import check_choice
 from halfstep.data.column_roles import TIMESTAMP, VALUE, WEIGHT, IfPresent, check_columns, columns_by_role
 from halfstep.data.duplicates import Duplicates, find_repeat
 from halfstep.data.files.id_tables import read_title_table
-from halfstep.data.files.table_file import BadLines, Options, Table
+from halfstep.data.files.table_format import BadLines, Options, Table
 from halfstep.data.files.table_reader import Columns, TableReader, open_reader
 from halfstep.data.interactions import Interactions
 from halfstep.data.vocabulary import Vocabulary

@@ -24,6 +24,7 @@ from halfstep.data.files.compressed import Streams
 from halfstep.errors import DataError, ParameterError
 
 JSON_LINES = (".jsonl", ".ndjson")
+PARQUET = (".parquet", ".pq")
 _HEAD = 512  # bytes to detect the type of a file
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",

@@ -35,7 +35,8 @@ from halfstep.data.files.sql import (
     timestamp_expressions,
     with_types_of,
 )
-from halfstep.data.files.table_file import Options, Table, open_table
+from halfstep.data.files.table_file import open_table
+from halfstep.data.files.table_format import Options, Table
 from halfstep.data.files.timestamps import ISO, NUMBERS, Reading, readings_of
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError

@@ -6,20 +6,27 @@ Training and test sets share the vocabularies of the data, except for held-out u
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
-from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from halfstep._support.checks import as_generator, check_choice, check_flag, check_integer
-from halfstep.data import Interactions, Vocabulary, as_interactions
-from halfstep.data.columns import as_timestamps
+from halfstep._support.checks import as_generator, check_flag, check_integer
+from halfstep.data import Interactions, as_interactions
+from halfstep.data.split_parts import (
+    Order,
+    Split,
+    checked_fraction,
+    last_of_each,
+    mask_of,
+    order_of,
+    share_of,
+    size_of_test_set,
+    time_like,
+    timestamps_of,
+    train_and_test,
+    with_some_users,
+)
 from halfstep.errors import DataError, ParameterError
-
-Split = tuple[Interactions, Interactions]
-Order = Literal["random", "time"]
 
 
 def split_by_time(
@@ -59,15 +66,15 @@ def split_by_time(
         If there are no timestamps, or if a set would be empty before `keep_known`.
     """
     data = as_interactions(data)
-    timestamps = _timestamps(data)
+    timestamps = timestamps_of(data)
     if (test_fraction is None) == (at is None):
         raise ParameterError("set exactly one of test_fraction=... and at=...")
     if at is not None:
-        is_test = timestamps >= _time_like(timestamps, at)
+        is_test = timestamps >= time_like(timestamps, at)
     else:
-        latest = np.argsort(timestamps, kind="stable")[len(data) - _test_size(data, test_fraction) :]
-        is_test = _mask(len(data), latest)
-    train, test = _train_and_test(data, is_test)
+        latest = np.argsort(timestamps, kind="stable")[len(data) - size_of_test_set(data, test_fraction) :]
+        is_test = mask_of(len(data), latest)
+    train, test = train_and_test(data, is_test)
     test = keep_known(test, train, min_train_ratings=min_train_ratings, drop_unseen_items=drop_unseen_items)
     return train, test
 
@@ -100,7 +107,7 @@ def split_leave_last_out(data: Interactions, *, n: int = 1, min_train_ratings: i
     check_integer("n", n, minimum=1)
     check_integer("min_train_ratings", min_train_ratings, minimum=1)
     sizes = np.where(data.user_counts >= n + min_train_ratings, n, 0)
-    return _train_and_test(data, _last_of_each(data, sizes, _timestamps(data)))
+    return train_and_test(data, last_of_each(data, sizes, timestamps_of(data)))
 
 
 def split_fraction_per_user(
@@ -140,11 +147,11 @@ def split_fraction_per_user(
         If there are no timestamps and ``order="time"``, or if no user has enough interactions.
     """
     data = as_interactions(data)
-    fraction = _checked_fraction("test_fraction", test_fraction)
+    fraction = checked_fraction("test_fraction", test_fraction)
     check_integer("min_train_ratings", min_train_ratings, minimum=1)
-    keys = _order_of(data, order, as_generator(random_state))
-    sizes = np.minimum(_share(data.user_counts, fraction), data.user_counts - min_train_ratings)
-    return _train_and_test(data, _last_of_each(data, sizes, keys))
+    keys = order_of(data, order, as_generator(random_state))
+    sizes = np.minimum(share_of(data.user_counts, fraction), data.user_counts - min_train_ratings)
+    return train_and_test(data, last_of_each(data, sizes, keys))
 
 
 def split_held_out_users(
@@ -195,8 +202,8 @@ def split_held_out_users(
         If there are no timestamps and ``order="time"``, or if no users or all users would be held out.
     """
     data = as_interactions(data)
-    of_users = _checked_fraction("user_fraction", user_fraction)
-    of_interactions = _checked_fraction("test_fraction", test_fraction)
+    of_users = checked_fraction("user_fraction", user_fraction)
+    of_interactions = checked_fraction("test_fraction", test_fraction)
     check_flag("drop_unseen_items", drop_unseen_items)
     rng = as_generator(random_state)
     counts = data.user_counts
@@ -207,12 +214,12 @@ def split_held_out_users(
             f"user_fraction={user_fraction:g} of {len(eligible):,} users with at least two interactions holds out "
             f"{n_held_out:,} of {np.count_nonzero(counts):,} users in total: hold out at least one, and not all"
         )
-    held_out = _mask(data.n_users, rng.permutation(eligible)[:n_held_out])
-    sizes = np.where(held_out, np.clip(_share(counts, of_interactions), 1, counts - 1), 0)
-    is_test = _last_of_each(data, sizes, _order_of(data, order, rng))
+    held_out = mask_of(data.n_users, rng.permutation(eligible)[:n_held_out])
+    sizes = np.where(held_out, np.clip(share_of(counts, of_interactions), 1, counts - 1), 0)
+    is_test = last_of_each(data, sizes, order_of(data, order, rng))
     of_held_out = held_out[data.user_positions]
-    train = _of_some_users(data.subset(~of_held_out), ~held_out)
-    histories, test = (_of_some_users(data.subset(of_held_out & part), held_out) for part in (~is_test, is_test))
+    train = with_some_users(data.subset(~of_held_out), ~held_out)
+    histories, test = (with_some_users(data.subset(of_held_out & part), held_out) for part in (~is_test, is_test))
     if drop_unseen_items:
         test = test.subset(train.item_counts[test.item_positions] > 0)
     return train, histories, test
@@ -246,9 +253,9 @@ def split_random(
         If a set would be empty.
     """
     data = as_interactions(data)
-    size = _test_size(data, test_fraction)
+    size = size_of_test_set(data, test_fraction)
     rows = as_generator(random_state).permutation(len(data))[:size]
-    return _train_and_test(data, _mask(len(data), rows))
+    return train_and_test(data, mask_of(len(data), rows))
 
 
 def k_folds(
@@ -279,7 +286,7 @@ def k_folds(
     if n_folds > len(data):
         raise ParameterError(f"n_folds={n_folds} exceeds the {len(data)} interactions: lower it")
     folds = np.array_split(as_generator(random_state).permutation(len(data)), n_folds)
-    return (_train_and_test(data, _mask(len(data), fold)) for fold in folds)
+    return (train_and_test(data, mask_of(len(data), fold)) for fold in folds)
 
 
 def time_folds(
@@ -323,7 +330,7 @@ def time_folds(
     check_integer("n_folds", n_folds, minimum=1)
     check_integer("min_train_ratings", min_train_ratings, minimum=0)
     check_flag("drop_unseen_items", drop_unseen_items)
-    size = _test_size(data, test_fraction)
+    size = size_of_test_set(data, test_fraction)
     if n_folds * test_fraction >= 1:
         raise ParameterError(
             f"n_folds={n_folds} of test_fraction={test_fraction:g} leave no training interactions: lower one of them"
@@ -333,7 +340,7 @@ def time_folds(
             f"{n_folds} folds of {test_fraction:g} of {len(data):,} interactions leave a set empty: change n_folds "
             "or test_fraction"
         )
-    order = np.argsort(_timestamps(data), kind="stable")
+    order = np.argsort(timestamps_of(data), kind="stable")
 
     def folds() -> Iterator[Split]:
         for later in range(n_folds):
@@ -388,78 +395,3 @@ def keep_known(
     if drop_unseen_items:
         known &= train.item_counts[test.item_positions] > 0
     return test.subset(known)
-
-
-def _timestamps(data: Interactions) -> NDArray[Any]:
-    if data.timestamps is None:
-        raise DataError(
-            "the interactions have no timestamps to split by: set timestamp=... to their column "
-            "when creating the interactions, or use split_random"
-        )
-    return data.timestamps
-
-
-def _train_and_test(data: Interactions, is_test: NDArray[np.bool_]) -> Split:
-    n_test = int(np.count_nonzero(is_test))
-    if n_test in (0, len(data)):
-        name = "test" if n_test == 0 else "training"
-        raise DataError(f"the {name} set of the split has none of the {len(data):,} interactions")
-    return data.subset(~is_test), data.subset(is_test)
-
-
-def _mask(length: int, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
-    mask = np.zeros(length, dtype=bool)
-    mask[rows] = True
-    return mask
-
-
-def _test_size(data: Interactions, test_fraction: Any) -> int:
-    return round(_checked_fraction("test_fraction", test_fraction) * len(data))
-
-
-def _checked_fraction(name: str, fraction: Any) -> float:
-    if not isinstance(fraction, float | int | np.floating) or not 0 < fraction < 1:
-        raise ParameterError(f"{name} must be a number above 0 and below 1, not {fraction!r}")
-    return float(fraction)
-
-
-def _share(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
-    """Return a fraction of each count, rounded."""
-    shares: NDArray[np.int64] = np.rint(fraction * counts).astype(np.int64)
-    return shares
-
-
-def _order_of(data: Interactions, order: Order, rng: np.random.Generator) -> NDArray[Any]:
-    """Return a sort key for each interaction; the last ones are in the test set."""
-    check_choice("order", order, ("random", "time"))
-    return _timestamps(data) if order == "time" else rng.permutation(len(data))
-
-
-def _last_of_each(data: Interactions, sizes: NDArray[np.integer], keys: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return a mask of the last interactions of each user in the stable order of the keys."""
-    order = np.lexsort((keys, data.user_positions))
-    users = data.user_positions[order]
-    is_last = np.arange(len(data)) >= np.cumsum(data.user_counts)[users] - sizes[users]
-    return _mask(len(data), order[is_last])
-
-
-def _of_some_users(data: Interactions, users: NDArray[np.bool_]) -> Interactions:
-    """Return interactions with a vocabulary of some users, which must include all their users."""
-    numbers = (np.cumsum(users) - 1).astype(np.int32)
-    return replace(
-        data,
-        users=Vocabulary.of_distinct(data.users.ids[users]),
-        user_positions=numbers[data.user_positions],
-    )
-
-
-def _time_like(timestamps: NDArray[Any], at: Any) -> Any:
-    """Convert `at` to the type of the timestamps; numbers and datetimes cannot be compared."""
-    try:
-        time = as_timestamps([at])
-    except DataError:
-        raise ParameterError(f"at must be a time or a finite number, not {at!r}") from None
-    if (time.dtype.kind == "M") != (timestamps.dtype.kind == "M"):
-        kind = "datetimes" if timestamps.dtype.kind == "M" else "numbers"
-        raise ParameterError(f"at={at!r}, but the timestamps are {kind}: give one of these")
-    return time[0]

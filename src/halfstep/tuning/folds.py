@@ -11,7 +11,8 @@ from typing import Any, Literal
 from halfstep import metrics
 from halfstep._support.checks import check_choice
 from halfstep.data import Interactions
-from halfstep.data.splits import Split, k_folds, keep_known, time_folds
+from halfstep.data.split_parts import Split
+from halfstep.data.splits import k_folds, keep_known, time_folds
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.held_out import measure_lists
 from halfstep.evaluation.metric_names import PER_LIST, read_metrics

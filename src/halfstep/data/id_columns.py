@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import count
 from numbers import Number
@@ -311,3 +311,22 @@ def is_missing(item: Any) -> bool:
         return bool(item != item)
     except TypeError:  # pandas.NA, whose comparisons have no truth value
         return True
+
+
+def _parse_integer(text: str) -> int:
+    number = int(text)
+    if str(number) != text:  # "007" and 7 are different ids
+        raise ValueError(text)
+    return number
+
+
+PARSERS: dict[type, Callable[[str], Any]] = {
+    bool: {"True": True, "False": False}.__getitem__,
+    int: _parse_integer,
+    float: float,
+    str: str,
+    Decimal: Decimal,
+    UUID: UUID,
+    dt.date: dt.date.fromisoformat,
+    dt.datetime: dt.datetime.fromisoformat,
+}

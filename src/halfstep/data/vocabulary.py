@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import operator
-from collections.abc import Callable, Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Iterator, Mapping
 from itertools import repeat
 from typing import Any, Literal, Self, SupportsIndex, TypeVar
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +15,7 @@ from halfstep._support.lazy import cached_property
 from halfstep._support.locks import ForkSafeLock
 from halfstep.data.columns import RowError, is_single, plural
 from halfstep.data.id_columns import (
+    PARSERS,
     PLAIN,
     as_ids,
     encode,
@@ -319,11 +317,11 @@ class Vocabulary:
         readings = []
         for kind in sorted(self._types, key=lambda kind: (kind is not str, kind.__name__)):
             try:
-                readings.append(plain_id(_PARSERS[kind](text)))
+                readings.append(plain_id(PARSERS[kind](text)))
             except (KeyError, ValueError, ArithmeticError):  # no parser for the type, or it fails
                 continue
         known = [reading for reading in readings if reading in self]
-        if not known and not self._types <= _PARSERS.keys():
+        if not known and not self._types <= PARSERS.keys():
             known = [each for each in self if str(each) == text]
         if known or readings:
             return (known or readings)[0]
@@ -437,22 +435,3 @@ class Vocabulary:
 def _plain(item: Any) -> Any:
     """Convert a NumPy integer to int, so that ids print and hash the same in all containers."""
     return int(item) if isinstance(item, np.int64) else item
-
-
-def _parse_integer(text: str) -> int:
-    number = int(text)
-    if str(number) != text:  # "007" and 7 are different ids
-        raise ValueError(text)
-    return number
-
-
-_PARSERS: dict[type, Callable[[str], Any]] = {
-    bool: {"True": True, "False": False}.__getitem__,
-    int: _parse_integer,
-    float: float,
-    str: str,
-    Decimal: Decimal,
-    UUID: UUID,
-    dt.date: dt.date.fromisoformat,
-    dt.datetime: dt.datetime.fromisoformat,
-}

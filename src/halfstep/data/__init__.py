@@ -1,19 +1,21 @@
 """Interactions of users and items: ids, values and timestamps, validated once and trusted elsewhere.
 
 This is the only package that validates tables. ``interactions`` is the table, ``vocabulary`` its ids, and ``csr`` its
-observed cells, and lists of items, in compressed rows. ``growable`` adds interactions incrementally.
+observed cells, and lists of items, in compressed rows. ``growable`` adds interactions incrementally. ``conversions``
+makes interactions of what models accept.
 
 ``tables`` converts input to columns: dataframes through ``frames``, and SciPy matrices through ``sparse``.
 ``column_roles`` selects the column of each role; ``columns``, ``id_columns``, ``duplicates`` and ``titles`` validate
 them. ``files`` reads files, ``splits`` makes training and test sets, and ``side_information`` encodes features.
 """
 
+from halfstep.data.conversions import as_histories, as_interactions
 from halfstep.data.csr import IndexLists, Orientation, listed_for
 from halfstep.data.duplicates import Duplicates
 from halfstep.data.files.adjacency_lists import read_adjacency_lists
 from halfstep.data.files.interaction_files import read_interactions
 from halfstep.data.growable import Added, GrowableArray, GrowableInteractions
-from halfstep.data.interactions import Interactions, as_histories, as_interactions
+from halfstep.data.interactions import Interactions
 from halfstep.data.vocabulary import Vocabulary
 
 __all__ = [

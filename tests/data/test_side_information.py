@@ -187,7 +187,7 @@ def test_explanations_sum_to_prediction(tastes: hs.Interactions) -> None:
         y = np.column_stack([samples.items.factors[places, s], np.ones(len(places))]).astype(float)
         t = history.values - model.mean_ - samples.items.biases[places, s]
         precision = np.linalg.inv(samples.users.roots[s] @ samples.users.roots[s].T)
-        mean = samples.users.means[s] + f @ samples.link[s]
+        mean = samples.users.means[s] + f @ samples.user_coefficients[s]
         x = np.linalg.solve(precision + samples.noise[s] * y.T @ y, precision @ mean + samples.noise[s] * y.T @ t)
         expected.append(x @ np.append(samples.items.factors[item, s], 1.0) + samples.items.biases[item, s])
     why = model.explain("u3", "milk")

@@ -181,7 +181,7 @@ def test_explanations_sum_to_prediction(tastes: hs.Interactions) -> None:
     history = tastes.subset(tastes.user_positions == user)
     places, samples = model.items_.positions(history.item_ids), model.samples_
     f = np.zeros(len(model.items_) + 1)
-    f[places], f[-1] = len(places) ** -0.5, [-1.0, 1.0][list(told["user"]).index("u3") % 2]  # standardised
+    f[places], f[-1] = len(places) ** -0.5, [-1.0, 1.0][list(told["user"]).index("u3") % 2]  # standardized
     expected = []
     for s in range(len(samples)):
         y = np.column_stack([samples.items.factors[places, s], np.ones(len(places))]).astype(float)

@@ -198,7 +198,7 @@ def test_several_models_and_cutoffs(models, halves):
         result["implicit", "ndcg"]
     with pytest.raises(ParameterError, match="there is no model 'ALS': there are implicit, biased, Popularity"):
         result["ALS", "ndcg@10"]
-    with pytest.raises(ParameterError, match=r"'mae' was not computed: say one of ndcg@10"):
+    with pytest.raises(ParameterError, match=r"'mae' was not computed: give one of ndcg@10"):
         result["biased", "mae"]
     with pytest.raises(DataError, match="coverage@10 has no values for users"):
         result.per_user("biased", "coverage@10")

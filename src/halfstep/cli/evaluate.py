@@ -94,7 +94,7 @@ def evaluate(
             check_history(history)
     if model is None:
         data = table.read(file)
-        train, test, how = hold_back(data, split, test_fraction, model_options.seed)
+        train, test, how = hold_out(data, split, test_fraction, model_options.seed)
         estimator, lines = model_options.choose(train)
         note_all([f"{file}: {data}", how, *lines])
         described = repr(estimator)
@@ -143,7 +143,7 @@ def _cutoffs(number: str) -> list[int]:
         raise ParameterError(f"-n {number}: give an integer, or several separated by commas") from None
 
 
-def hold_back(
+def hold_out(
     data: hs.Interactions, split: Split | None, fraction: float, seed: int
 ) -> tuple[hs.Interactions, hs.Interactions, str]:
     """Split by the given method, or by time if there are timestamps, and describe the split."""

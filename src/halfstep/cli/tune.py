@@ -18,7 +18,7 @@ from halfstep._support.printable import printable
 from halfstep.cli import options
 from halfstep.cli.combinations import SEARCHED, UsageError
 from halfstep.cli.console import note_all
-from halfstep.cli.evaluate import hold_back
+from halfstep.cli.evaluate import hold_out
 from halfstep.cli.exits import interruptions
 from halfstep.cli.model_options import ModelOptions
 from halfstep.cli.outputs import Output, check_outputs, naming_the_file, print_result
@@ -117,7 +117,7 @@ def tune(
     data = table.read(file)
     train, test, how = data, None, []
     if wanted.test_fraction is not None:
-        train, test, description = hold_back(data, None, wanted.test_fraction, seed)
+        train, test, description = hold_out(data, None, wanted.test_fraction, seed)
         how = [description]
     model, lines = model_options.choose(train)
     space = space or _without_fixed(hs.default_space(model, train), model_options)

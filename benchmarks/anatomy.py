@@ -98,7 +98,7 @@ def factor(A: np.ndarray, U: np.ndarray, inverse: np.ndarray, b: np.ndarray, v: 
 @numba.njit
 def solve(U: np.ndarray, inverse: np.ndarray, v: np.ndarray, repeats: int) -> None:
     for _ in range(repeats):
-        dense.solve_second(U, len(U), inverse, v)
+        dense.solve_upper(U, len(U), inverse, v)
 
 
 def parts(rank: int, gemm: float) -> list[str]:

@@ -43,7 +43,7 @@ def test_a_system_is_solved(unknowns: int, dtype: type) -> None:
     expected = np.linalg.solve(A, b.astype(np.float64))
     again, also = b.copy(), np.empty_like(v)
     assert dense.factor(U, unknowns, inverse, b, v)
-    dense.solve_second(U, unknowns, inverse, v)
+    dense.solve_upper(U, unknowns, inverse, v)
     dense.solve_factored(U, unknowns, inverse, again, also)
     np.testing.assert_allclose(v, expected, rtol=0, atol=2000 * np.finfo(dtype).eps * np.abs(expected).max())
     np.testing.assert_array_equal(also, v)

@@ -1,4 +1,5 @@
-"""Compiled arithmetic on arrays: serial, without the GIL, written in place, an integer status out.
+"""Kernels of the half-step: compiled functions on arrays that release the GIL.
 
-A kernel knows no users, items, ratings, threads or files. Each has a naive float64 twin in the tests.
+A kernel processes a range of rows in one thread, writes its results in place, and reports failures by an integer
+status instead of an exception. Each has a float64 counterpart in dense NumPy in the tests.
 """

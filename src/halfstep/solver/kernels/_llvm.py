@@ -1,6 +1,6 @@
-"""Writing loops over vectors in LLVM's language: the alphabet that ``_vector.py`` is written in.
+"""LLVM instructions on vectors, the building blocks of ``_vector.py``, ``_tiles.py`` and ``_panels.py``.
 
-A vector is a plain LLVM vector type: a machine without vectors that wide gets two narrower ones, and the same result.
+A vector is an LLVM vector type: on a machine with narrower registers it takes two, with the same result.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-HAS_WIDE_REGISTERS = bool(llvm.get_host_cpu_features().get("avx512vl"))  # 32 of them, of 64 bytes
+HAS_WIDE_REGISTERS = bool(llvm.get_host_cpu_features().get("avx512vl"))  # 32 registers of 64 bytes
 
-VECTOR_BYTES = 32  # the width of one vector along a row of a small system
-WIDE_BYTES = 64 if HAS_WIDE_REGISTERS else 32  # and along a row of a large one
-LANE_BYTES = 64  # the width of one entry of packed triangles: so many systems side by side
+VECTOR_BYTES = 32  # width of a vector in small systems
+WIDE_BYTES = 64 if HAS_WIDE_REGISTERS else 32  # and in large ones
+LANE_BYTES = 64  # width of a vector with one element of each of several packed triangles
 
 
 class Vectors:
-    """Emit LLVM instructions on arrays of one element type; `lanes` elements make a vector."""
+    """LLVM instructions on arrays of one element type; a vector has `lanes` elements."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder, element: Any, width: int = VECTOR_BYTES) -> None:
         self.context, self.builder = context, builder
@@ -35,7 +35,7 @@ class Vectors:
         return ir.Constant(self.index, value)
 
     def pointer(self, array_type: Any, array: Any, *offsets: Any) -> Any:
-        """Address of the element `offsets` = (row, column) of a C-contiguous 2-d array."""
+        """Return the address of the element `offsets` = (row, column) of a C-contiguous 2-d array."""
         b = self.builder
         view = self.context.make_array(array_type)(self.context, b, array)
         columns = b.extract_value(view.shape, 1)
@@ -47,10 +47,10 @@ class Vectors:
         return self.builder.extract_value(view.shape, 1)
 
     def load(self, pointer: Any, lanes: int | None = None) -> Any:
-        """Load a vector, of fewer lanes than usual if told so."""
+        """Load a vector of `lanes` elements, or of the given number."""
         vector = ir.VectorType(self.element, lanes or self.lanes)
         value = self.builder.load(self.builder.bitcast(pointer, vector.as_pointer()))
-        value.align = 4  # what NumPy's float32 arrays promise
+        value.align = 4  # guaranteed by NumPy for float32 arrays
         return value
 
     def store(self, value: Any, pointer: Any) -> None:
@@ -63,12 +63,12 @@ class Vectors:
         return b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(one, self.lanes), [0] * self.lanes))
 
     def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
-        """The sum x·y + z, fused where the machine can."""
+        """Return x·y + z, fused if the machine supports it."""
         b = self.builder
         return b.fadd(z, b.fmul(x, y, flags=("contract",)), flags=("contract",))
 
     def multiply_subtract(self, x: Any, y: Any, z: Any) -> Any:
-        """The difference z − x·y, fused where the machine can."""
+        """Return z − x·y, fused if the machine supports it."""
         b = self.builder
         return b.fsub(z, b.fmul(x, y, flags=("contract",)), flags=("contract",))
 
@@ -80,7 +80,7 @@ class Vectors:
         return self.builder.call(function, [x])
 
     def sum(self, total: Any, lanes: int = 1) -> Any:
-        """The sum over the lanes of `total`, pairwise: upper half to lower half until so many are left."""
+        """Return the pairwise sum over the lanes of `total`, or a vector of partial sums if `lanes` is above 1."""
         b, index = self.builder, ir.IntType(32)
         while total.type.count > lanes:
             half = total.type.count // 2
@@ -91,9 +91,9 @@ class Vectors:
         return b.extract_element(total, ir.Constant(index, 0)) if lanes == 1 else total
 
     def sums(self, totals: Sequence[Any]) -> Any:
-        """The sums over the lanes of 2, 4, … vectors: a vector of as many lanes, each sum in its own.
+        """Return a vector with the sum over the lanes of each of 2, 4, … vectors.
 
-        Two vectors become one at a time, in which every second lane (pair, four, ...) is of the one or the other.
+        Pairs of vectors are merged, alternating their lanes (then pairs of lanes, …).
         """
         b, count = self.builder, len(totals)
         kind = ir.VectorType(ir.IntType(32), count)
@@ -112,28 +112,28 @@ class Vectors:
         return vectors[0]
 
     def spread(self, vector: Any, lane: int) -> Any:
-        """One lane of a vector, in all lanes."""
+        """Return a vector with one lane of another in all lanes."""
         mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [lane] * self.lanes)
         return self.builder.shuffle_vector(vector, vector, mask)
 
     def blend(self, vector: Any, other: Any, lanes: Sequence[int]) -> Any:
-        """`vector`, with some lanes of another."""
+        """Return `vector` with some lanes of another."""
         mask = [self.lanes + lane if lane in lanes else lane for lane in range(self.lanes)]
         return self.builder.shuffle_vector(
             vector, other, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), mask)
         )
 
-    def rotated(self, vector: Any, places: int) -> Any:
-        """Lane a becomes what lane a + `places` was; the last is followed by the first."""
-        if places == 0:
+    def rotated(self, vector: Any, shift: int) -> Any:
+        """Return a vector rotated such that lane a is the old lane a + `shift`, modulo the number of lanes."""
+        if shift == 0:
             return vector
-        mask = [(lane + places) % self.lanes for lane in range(self.lanes)]
+        mask = [(lane + shift) % self.lanes for lane in range(self.lanes)]
         return self.builder.shuffle_vector(
             vector, vector, ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), mask)
         )
 
     def transposed(self, rows: Sequence[Any]) -> list[Any]:
-        """The columns of as many rows as a vector has lanes, by swapping halves of pairs of rows, then quarters, …"""
+        """Return the columns of a square block of vectors, by swapping halves of pairs of rows, then quarters, …"""
         b, rows, lanes = self.builder, list(rows), range(self.lanes)
         kind = ir.VectorType(ir.IntType(32), self.lanes)
         step = 1
@@ -152,7 +152,7 @@ class Vectors:
     def loop(
         self, stop: Any, step: int, carried: Sequence[Any], body: Callable[[Any, list[Any]], Sequence[Any]]
     ) -> list[Any]:
-        """``for p in range(0, stop, step): carried = body(p, carried)``, with `carried` kept in registers."""
+        """``for p in range(0, stop, step): carried = body(p, carried)``, with `carried` in registers."""
         b = self.builder
         before = b.block
         head, inside, after = (b.append_basic_block(name) for name in ("head", "inside", "after"))
@@ -175,7 +175,7 @@ class Vectors:
 
 
 class Lanes(Vectors):
-    """Emit instructions on S: packed lower triangles, entry (i, j) at i(i+1)/2 + j, with one system in each lane."""
+    """Instructions on S: packed lower triangles, entry (i, j) at i(i+1)/2 + j, with one system in each lane."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder, array_type: Any, array: Any) -> None:
         super().__init__(context, builder, array_type.dtype, LANE_BYTES)

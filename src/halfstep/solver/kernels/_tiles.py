@@ -1,17 +1,17 @@
-"""The inner loops of ``exact.py``, written for vector units by hand as those of ``_vector.py`` are.
+"""The inner loops of ``exact.py``, in LLVM instructions like those of ``_vector.py``.
 
 =============================================  =====================================================================
 ``add_tile(A, new, Z, n, a, c, vectors)``      A[a:a+R, c:c+w] += Z[:n, a:a+R]ᵀ Z[:n, c:c+w], w = vectors·lanes
-``add_diagonals(A, new, Z, n, c, blocks)``     the same of blocks on A's diagonal, from c on, folded
-``unfold_diagonals(A, c)``                     such a block as it should be, and I added to it
+``add_diagonals(A, new, Z, n, c, blocks)``     the same for diagonal blocks of A from c on, folded
+``unfold_diagonals(A, c)``                     unfold such a block, and add I
 ``subtract_tile(U, n, a, c, vectors)``         U[a:a+4, c:c+w] −= U[:n, a:a+4]ᵀ U[:n, c:c+w]
-``factor_panel(U, a, width, inverse)``         rows a to a + 3 of U, given that what is above is subtracted
+``factor_panel(U, a, width, inverse)``         rows a to a + 3 of U, after subtraction of the rows above
 ``solve_block(U, a, inverse, b, v, U^T)``      U_bb v_b = b_b, or U_bbᵀ v_b = b_b, b = a … a + lanes − 1
 ``transpose_block(Z, p, c, T)``                T[c:c+lanes, p:p+lanes] = Z[p:p+lanes, c:c+lanes]ᵀ
 =============================================  =====================================================================
 
-A tile of A stays in registers while it is summed: R = `TILE_ROWS` rows of up to three vectors. With 32 registers that
-are 8 rows, with 16 they are 4.
+A tile of A stays in registers while it is summed: R = `TILE_ROWS` rows of up to three vectors, with R = 8 if there
+are 32 registers, and 4 if there are 16.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numba.core import cgutils
 
 from halfstep._support.jit import intrinsic
 from halfstep.solver.kernels._llvm import HAS_WIDE_REGISTERS, WIDE_BYTES, Vectors
-from halfstep.solver.kernels._vector import _require_alike
+from halfstep.solver.kernels._vector import require_same_type
 
 TILE_ROWS = 8 if HAS_WIDE_REGISTERS else 4
 PANEL_ROWS = 4
@@ -42,15 +42,15 @@ def _emit_tile(
     operation: Callable[..., Any],
     is_new: Any = None,
 ) -> None:
-    """The loop of a tile: `out`, `left` and `right` are (address, stride) of its corner and of its first factors.
+    """Emit the loop of a tile, given (address, stride) of its corner and of its two factors.
 
-    A tile that `is_new` starts from zeros, whatever is in its place.
+    A tile that `is_new` starts from zeros.
     """
     b = v.builder
     offsets = [
         b.add(b.mul(v.constant(r), out[1]), v.constant(k * v.lanes)) for r in range(rows) for k in range(vectors)
     ]
-    places = [b.gep(out[0], [offset]) for offset in offsets]
+    addresses = [b.gep(out[0], [offset]) for offset in offsets]
 
     def body(p: Any, tile: list[Any]) -> list[Any]:
         x_row, z = (b.gep(start, [b.mul(p, stride)]) for start, stride in (left, right))
@@ -58,20 +58,17 @@ def _emit_tile(
         x = [v.splat(b.load(b.gep(x_row, [v.constant(r)]))) for r in range(rows)]
         return [operation(x[k // vectors], y[k % vectors], total) for k, total in enumerate(tile)]
 
-    tile = [v.load(place) for place in places]
+    tile = [v.load(address) for address in addresses]
     if is_new is not None:
         tile = [b.select(is_new, v.zeros, part) for part in tile]
-    for total, place in zip(v.loop(n, 1, tile, body), places, strict=True):
-        v.store(total, place)
+    for total, address in zip(v.loop(n, 1, tile, body), addresses, strict=True):
+        v.store(total, address)
 
 
 @intrinsic
 def add_tile(typing_context: Any, A: Any, is_new: Any, Z: Any, n: Any, a: Any, c: Any, vectors: Any) -> Any:
-    """A[a:a+R, c:c+w] += Z[:n, a:a+R]ᵀ Z[:n, c:c+w] with w = `vectors`·lanes.
-
-    Where A `is_new`, it counts as 0.
-    """
-    _require_alike(A, Z)
+    """A[a:a+R, c:c+w] += Z[:n, a:a+R]ᵀ Z[:n, c:c+w] with w = `vectors`·lanes; A is 0 at first if `is_new`."""
+    require_same_type(A, Z)
     intp = types.intp
     signature = types.void(A, types.boolean, Z, intp, intp, intp, vectors)
 
@@ -95,12 +92,12 @@ def add_tile(typing_context: Any, A: Any, is_new: Any, Z: Any, n: Any, a: Any, c
     return signature, emit
 
 
-# Of a vector turned by each of these, every turn is the difference of two, up to half way round.
+# Rotations whose differences include each rotation by up to half of the lanes
 TURNS = {4: (0, 1, 2), 8: (0, 1, 2, 4), 16: (0, 1, 2, 5, 8)}
 
 
 def _turns(lanes: int) -> list[tuple[int, int]]:
-    """For d = 0 … lanes / 2 the two turns that are d apart."""
+    """Return two rotations that differ by d, for each d = 0 … lanes / 2."""
     return [
         next((first, second) for first in TURNS[lanes] for second in TURNS[lanes] if second - first == d)
         for d in range(lanes // 2 + 1)
@@ -109,16 +106,16 @@ def _turns(lanes: int) -> list[tuple[int, int]]:
 
 @intrinsic
 def add_diagonals(typing_context: Any, A: Any, is_new: Any, Z: Any, n: Any, c: Any, blocks: Any) -> Any:
-    """Add Z[:n, b]ᵀ Z[:n, b] to A[b, b] for as many `blocks` b of columns as told, a vector each, from c on, folded.
+    """Add Z[:n, b]ᵀ Z[:n, b] to A[b, b], folded, for some diagonal blocks b from c on, each as wide as a vector.
 
-    A block is symmetric, so its diagonals d = 0 … lanes / 2, taken round its edges, are all of it. Each is the
-    product of a row z of Z with itself turned by d, or of z turned by j and by j + d: few turns make all differences.
+    A block is symmetric, so its cyclic diagonals d = 0 … lanes / 2 determine it. Each is the product of a row z of Z,
+    rotated by j, with z rotated by j + d, and a few rotations have all these differences:
 
         A[b₀ + d, b₀ + a] += Σ_p z_(a + j) · z_(a + j + d)
 
-    Where A `is_new`, it counts as 0.
+    A is 0 at first if `is_new`.
     """
-    _require_alike(A, Z)
+    require_same_type(A, Z)
     intp = types.intp
     signature = types.void(A, types.boolean, Z, intp, intp, blocks)
 
@@ -127,7 +124,7 @@ def add_diagonals(typing_context: Any, A: Any, is_new: Any, Z: Any, n: Any, c: A
         out, is_new, factors, n, c, _ = arguments
         pairs, zero = _turns(v.lanes), v.constant(0)
         firsts = [b.add(c, v.constant(k * v.lanes)) for k in range(blocks.literal_value)]
-        places = [
+        addresses = [
             v.pointer(A, out, b.add(first, v.constant(d)), first) for first in firsts for d in range(len(pairs))
         ]
         start, stride = v.pointer(Z, factors, zero, c), v.columns(Z, factors)
@@ -140,9 +137,9 @@ def add_diagonals(typing_context: Any, A: Any, is_new: Any, Z: Any, n: Any, c: A
                 factors += [(turned[first], turned[second]) for first, second in pairs]
             return [v.multiply_add(x, y, total) for (x, y), total in zip(factors, sums, strict=True)]
 
-        sums = [b.select(is_new, v.zeros, v.load(place)) for place in places]
-        for total, place in zip(v.loop(n, 1, sums, body), places, strict=True):
-            v.store(total, place)
+        sums = [b.select(is_new, v.zeros, v.load(address)) for address in addresses]
+        for total, address in zip(v.loop(n, 1, sums, body), addresses, strict=True):
+            v.store(total, address)
         return context.get_dummy_value()
 
     return signature, emit
@@ -150,8 +147,8 @@ def add_diagonals(typing_context: Any, A: Any, is_new: Any, Z: Any, n: Any, c: A
 
 @intrinsic
 def unfold_diagonals(typing_context: Any, A: Any, c: Any) -> Any:
-    """Put the block on A's diagonal from c on, as `add_diagonals` leaves it, into its rows; add I to it."""
-    _require_alike(A)
+    """Unfold the diagonal block of A from c on that `add_diagonals` summed, and add I to it."""
+    require_same_type(A)
     signature = types.void(A, types.intp)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
@@ -172,7 +169,7 @@ def unfold_diagonals(typing_context: Any, A: Any, c: Any) -> Any:
 @intrinsic
 def subtract_tile(typing_context: Any, U: Any, n: Any, a: Any, c: Any, vectors: Any) -> Any:
     """U[a:a+4, c:c+w] −= U[:n, a:a+4]ᵀ U[:n, c:c+w] with w = `vectors`·lanes."""
-    _require_alike(U)
+    require_same_type(U)
     intp = types.intp
     signature = types.void(U, intp, intp, intp, vectors)
 
@@ -197,12 +194,12 @@ def subtract_tile(typing_context: Any, U: Any, n: Any, a: Any, c: Any, vectors: 
 
 @intrinsic
 def factor_panel(typing_context: Any, U: Any, a: Any, width: Any, inverse: Any) -> Any:
-    """Factor rows a to a + 3, from which what the rows above account for is subtracted already.
+    """Factor rows a to a + 3, from which the contributions of the rows above are already subtracted.
 
-    Row after row is scaled by its inverted pivot and subtracted from those below; for each vector of columns all four
+    Each row is scaled by its inverted pivot and subtracted from those below; for each vector of columns, all four
     stay in registers.
     """
-    _require_alike(U, inverse)
+    require_same_type(U, inverse)
     intp = types.intp
     signature = types.void(U, intp, intp, inverse)
     rows = range(PANEL_ROWS)
@@ -255,11 +252,8 @@ def factor_panel(typing_context: Any, U: Any, a: Any, width: Any, inverse: Any) 
 
 @intrinsic
 def solve_block(typing_context: Any, U: Any, a: Any, inverse: Any, b: Any, v: Any, transposed: Any) -> Any:
-    """Solve the block of U on the diagonal from a on, or its transpose, for b[a:a+lanes] into v[a:a+lanes].
-
-    Unknown by unknown; the others' right-hand sides stay in one register.
-    """
-    _require_alike(U, inverse, b, v)
+    """Solve the diagonal block of U from a on, or its transpose, for b[a:a+lanes] into v[a:a+lanes]."""
+    require_same_type(U, inverse, b, v)
     signature = types.void(U, types.intp, inverse, b, v, transposed)
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
@@ -275,7 +269,7 @@ def solve_block(typing_context: Any, U: Any, a: Any, inverse: Any, b: Any, v: An
         scale, left = wide.load(scales), wide.load(right)
         solved = wide.zeros
         for j in lanes if transposed.literal_value else reversed(lanes):
-            # x_j = b_j / U_jj, and then b −= (column j) x_j: scaled by 1 / U_jj beforehand, so that b_j is enough
+            # x_j = b_j / U_jj, then b −= (column j) x_j; the column is divided by U_jj instead of b_j
             column = bld.fmul(steps[j], wide.spread(scale, j))
             now = wide.spread(left, j)
             solved = wide.blend(solved, left, [j])
@@ -288,7 +282,7 @@ def solve_block(typing_context: Any, U: Any, a: Any, inverse: Any, b: Any, v: An
 
 @intrinsic
 def prefetch_row(typing_context: Any, Y: Any, i: Any, width: Any) -> Any:
-    """Ask for Y[i, :width] to be brought into the caches."""
+    """Prefetch Y[i, :width] into the caches."""
     intp = types.intp
     signature = types.void(Y, intp, intp)
 
@@ -301,11 +295,11 @@ def prefetch_row(typing_context: Any, Y: Any, i: Any, width: Any) -> Any:
         source = v.pointer(Y, fixed, i, v.constant(0))
 
         def body(c: Any, _: list[Any]) -> list[Any]:
-            place = b.bitcast(b.gep(source, [c]), byte)
-            b.call(prefetch, [place, word(0), word(3), word(1)])  # to read; into all levels; data
+            address = b.bitcast(b.gep(source, [c]), byte)
+            b.call(prefetch, [address, word(0), word(3), word(1)])  # to read; into all levels; data
             return []
 
-        v.loop(width, 64 * 8 // Y.dtype.bitwidth, [], body)  # a line of the cache at a time
+        v.loop(width, 64 * 8 // Y.dtype.bitwidth, [], body)  # one cache line at a time
         return context.get_dummy_value()
 
     return signature, emit
@@ -313,8 +307,8 @@ def prefetch_row(typing_context: Any, Y: Any, i: Any, width: Any) -> Any:
 
 @intrinsic
 def transpose_block(typing_context: Any, Z: Any, p: Any, c: Any, T: Any) -> Any:
-    """T[c:c+lanes, p:p+lanes] = Z[p:p+lanes, c:c+lanes]ᵀ,"""
-    _require_alike(Z, T)
+    """T[c:c+lanes, p:p+lanes] = Z[p:p+lanes, c:c+lanes]ᵀ."""
+    require_same_type(Z, T)
     intp = types.intp
     signature = types.void(Z, intp, intp, T)
 

@@ -1,22 +1,19 @@
-"""The few inner loops that are written for vector units by hand.
-
-The compiler's own vectoriser does badly on the short loops of a half-step, so their vectors are spelled out here;
-``benchmarks/half_step.py`` says what share of a large matrix product's speed a whole half-step then reaches.
-Everything else in ``kernels/`` is plain Python and calls these nine as functions:
+"""Inner loops in LLVM instructions, because compilers vectorize the short loops of a half-step badly.
 
 =============================================  =====================================================================
 ``gather_row(Y, i, w, W, Z, p, width)``        Z[p, :width] = Y[i, :width],  W[p, :width] = w · Y[i, :width]
 ``add_products(A, W, Z, n, a, c, vectors)``    A[a:a+4, c:c+w] += W[:n, a:a+4]ᵀ Z[:n, c:c+w], w = vectors·lanes
-``sum_in_registers(S, lane, cells, …, K)``     one whole system of at most `REGISTER_UNKNOWNS` unknowns, into a lane
+``sum_in_registers(S, lane, cells, …, K)``     a system of at most `REGISTER_UNKNOWNS` unknowns, into a lane of S
 ``sum_scaled_rows(Y, cells, …, c, vectors)``   B[j, c:c+w] = Σ w t y of one row
 ``eliminate(S, i, j, rows, scaled)``           S[i·, j] −= Σ_p S[i·, p] · S[j, p] for the packed triangles in S
-``invert_root(S, j)``                          S[j, j] = 1 / √S[j, j], likewise
-``substitute(S, j, b)``                        one step of the back substitution, likewise
+``invert_root(S, j)``                          S[j, j] = 1 / √S[j, j] for all lanes of S
+``substitute(S, j, b)``                        one step of the back substitution for all lanes of S
 ``dot_rows(X, u, Y, i, width)``                Σ_c X[u, c] · Y[i, c] over the first `width` columns
 ``sum_squares(X, u, cells, …, vectors)``       Σ w (t − o − x·y)² and Σ m (x·y − b)² of one row of few columns
 =============================================  =====================================================================
 
-Widths are whole vectors: rows are stored padded with zeros (to `ROW_PADDING`), so that no loop has a remainder.
+Rows are padded with zeros to whole vectors (`ROW_PADDING`), so that no loop has a remainder. See
+``benchmarks/half_step.py`` for the speed of a half-step relative to a matrix product.
 """
 
 from __future__ import annotations
@@ -32,19 +29,19 @@ from halfstep._support.jit import intrinsic
 from halfstep.solver.kernels._llvm import Lanes, Vectors
 
 ROW_PADDING = 8  # elements; a whole number of vectors in either precision
-WIDE_PADDING = 16  # likewise, of the wide vectors of large systems
+WIDE_PADDING = 16  # a whole number of the wide vectors of large systems
 TILE_ROWS = 4  # rows of A that `add_products` keeps in registers
-TILE_VECTORS = 3  # and at most so many vectors of each
+TILE_VECTORS = 3  # and vectors of each of these, at most
 REGISTER_UNKNOWNS = 12  # the largest system whose sums fit 32 registers
 
 
 def padded_width(columns: int) -> int:
-    """Columns of a factor array whose rows hold `columns` numbers: the next multiple of `WIDE_PADDING`."""
+    """Return the width of rows with `columns` numbers: the next multiple of `WIDE_PADDING`."""
     return -(-columns // WIDE_PADDING) * WIDE_PADDING
 
 
-def _require_alike(*arrays: Any) -> None:
-    """Refuse to compile for arrays that the instructions below would misread."""
+def require_same_type(*arrays: Any) -> None:
+    """Check that arrays are C-contiguous and of one type, as the instructions below assume."""
     if any(array.layout != "C" or array.dtype != arrays[0].dtype for array in arrays):
         raise TypingError(f"expected C-contiguous arrays of one type, not {', '.join(map(str, arrays))}")
 
@@ -52,7 +49,7 @@ def _require_alike(*arrays: Any) -> None:
 @intrinsic
 def gather_row(typing_context: Any, Y: Any, i: Any, w: Any, W: Any, Z: Any, p: Any, width: Any) -> Any:
     """Z[p, :width] = Y[i, :width] and W[p, :width] = w · Y[i, :width]."""
-    _require_alike(Y, W, Z)
+    require_same_type(Y, W, Z)
     intp, element = types.intp, Y.dtype
     signature = types.void(Y, intp, element, W, Z, intp, intp)
 
@@ -76,13 +73,13 @@ def gather_row(typing_context: Any, Y: Any, i: Any, w: Any, W: Any, Z: Any, p: A
     return signature, emit
 
 
-def _starts(context: Any, builder: ir.IRBuilder, *arrays: tuple[Any, Any]) -> list[Any]:
-    """Where the elements of one-dimensional arrays begin, given as (type, value)."""
+def _addresses(context: Any, builder: ir.IRBuilder, *arrays: tuple[Any, Any]) -> list[Any]:
+    """Return the addresses of one-dimensional arrays, which are given as (type, value)."""
     return [context.make_array(kind)(context, builder, array).data for kind, array in arrays]
 
 
-def _of_cells(context: Any, builder: ir.IRBuilder, cells: Any, given: Any) -> Callable[[Any], list[Any]]:
-    """The column, target and weight of a cell; an array of one element holds it for all."""
+def _cell_loader(context: Any, builder: ir.IRBuilder, cells: Any, given: Any) -> Callable[[Any], list[Any]]:
+    """Return a function that loads the column, target and weight of a cell; arrays may have a single element."""
     views = [
         context.make_array(cells.types[part])(context, builder, builder.extract_value(given, part))
         for part in (1, 2, 3)
@@ -105,9 +102,9 @@ def _of_cells(context: Any, builder: ir.IRBuilder, cells: Any, given: Any) -> Ca
 def sum_scaled_rows(
     typing_context: Any, Y: Any, cells: Any, begin: Any, end: Any, B: Any, j: Any, c: Any, vectors: Any
 ) -> Any:
-    """B[j, c:c+w] = Σ w t y_i[c:c+w] over a row's observations, w = `vectors`·lanes columns kept in registers."""
+    """B[j, c:c+w] = Σ w t y_i[c:c+w] over a row's observed cells, w = `vectors`·lanes, summed in registers."""
     _, _, targets, weights = cells.types
-    _require_alike(Y, targets, weights, B)
+    require_same_type(Y, targets, weights, B)
     intp = types.intp
     signature = types.void(Y, cells, intp, intp, B, intp, intp, vectors)
     parts = range(vectors.literal_value)
@@ -115,10 +112,10 @@ def sum_scaled_rows(
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v = Vectors(context, builder, Y.dtype)
         fixed, given, begin, end, sums, j, c, _ = arguments
-        of_cell = _of_cells(context, builder, cells, given)
+        load_cell = _cell_loader(context, builder, cells, given)
 
         def body(p: Any, totals: list[Any]) -> list[Any]:
-            column, t, w = of_cell(builder.add(begin, p))
+            column, t, w = load_cell(builder.add(begin, p))
             y = v.pointer(Y, fixed, builder.sext(column, v.index), c)
             wt = v.splat(builder.fmul(w, t))
             return [
@@ -127,9 +124,9 @@ def sum_scaled_rows(
             ]
 
         totals = v.loop(builder.sub(end, begin), 1, [v.zeros] * len(parts), body)
-        place = v.pointer(B, sums, j, c)
+        address = v.pointer(B, sums, j, c)
         for part in parts:
-            v.store(totals[part], builder.gep(place, [v.constant(part * v.lanes)]))
+            v.store(totals[part], builder.gep(address, [v.constant(part * v.lanes)]))
         return context.get_dummy_value()
 
     return signature, emit
@@ -138,7 +135,7 @@ def sum_scaled_rows(
 @intrinsic
 def dot_rows(typing_context: Any, X: Any, u: Any, Y: Any, i: Any, width: Any) -> Any:
     """Σ_c X[u, c] · Y[i, c] over the first `width` columns."""
-    _require_alike(X, Y)
+    require_same_type(X, Y)
     intp, element = types.intp, X.dtype
     signature = element(X, intp, Y, intp, intp)
 
@@ -170,15 +167,15 @@ def sum_squares(
     sums: Any,
     vectors: Any,
 ) -> Any:
-    """Σ w (t − o_i − x·y_i)² and Σ m_i (x·y_i − b)² over a row's observations into ``sums[0]`` and ``sums[1]``.
+    """Write Σ w (t − o_i − x·y_i)² and Σ m_i (x·y_i − b)² over a row's observed cells to ``sums[0]`` and ``sums[1]``.
 
-    In X's precision. `vectors` is a literal, and rows have `vectors`·lanes columns: x stays in registers, and a
-    product of rows is a few instructions without a loop.
+    In the precision of X. `vectors` is a literal, and rows have `vectors`·lanes columns: x stays in registers, and
+    the product of two rows needs no loop.
     """
     _, _, targets, weights = cells.types
     Y, o, m, _, _ = fixed.types
-    _require_alike(X, Y, o, m, sums)
-    _require_alike(targets, weights)
+    require_same_type(X, Y, o, m, sums)
+    require_same_type(targets, weights)
     intp, element = types.intp, X.dtype
     signature = types.void(X, intp, cells, fixed, element, intp, intp, sums, vectors)
     parts = range(vectors.literal_value)
@@ -186,10 +183,10 @@ def sum_squares(
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v = Vectors(context, builder, element)
         left, u, given, held, b, begin, end, out, _ = arguments
-        of_cell = _of_cells(context, builder, cells, given)
+        load_cell = _cell_loader(context, builder, cells, given)
         right, offsets, missing = (builder.extract_value(held, part) for part in range(3))
-        by_column = _starts(context, builder, (o, offsets), (m, missing))
-        (results,) = _starts(context, builder, (sums, out))
+        by_column = _addresses(context, builder, (o, offsets), (m, missing))
+        (results,) = _addresses(context, builder, (sums, out))
 
         def part_of(row: Any, part: int) -> Any:
             return v.load(builder.gep(row, [v.constant(part * v.lanes)]))
@@ -198,7 +195,7 @@ def sum_squares(
         x = [part_of(x_row, part) for part in parts]
 
         def body(p: Any, totals: list[Any]) -> list[Any]:
-            column, t, w = of_cell(builder.add(begin, p))
+            column, t, w = load_cell(builder.add(begin, p))
             column = builder.sext(column, v.index)
             y_row = v.pointer(Y, right, column, v.constant(0))
             product = v.zeros
@@ -214,8 +211,8 @@ def sum_squares(
             ]
 
         totals = v.loop(builder.sub(end, begin), 1, [ir.Constant(v.element, 0.0)] * 2, body)
-        for place, total in enumerate(totals):
-            builder.store(total, builder.gep(results, [v.constant(place)]))
+        for address, total in enumerate(totals):
+            builder.store(total, builder.gep(results, [v.constant(address)]))
         return context.get_dummy_value()
 
     return signature, emit
@@ -224,7 +221,7 @@ def sum_squares(
 @intrinsic
 def add_products(typing_context: Any, A: Any, W: Any, Z: Any, n: Any, a: Any, c: Any, vectors: Any) -> Any:
     """A[a:a+4, c:c+w] += W[:n, a:a+4]ᵀ Z[:n, c:c+w] with w = `vectors`·lanes; the tile of A stays in registers."""
-    _require_alike(A, W, Z)
+    require_same_type(A, W, Z)
     intp, element = types.intp, A.dtype
     signature = types.void(A, W, Z, intp, intp, intp, vectors)
     count = vectors.literal_value
@@ -235,7 +232,7 @@ def add_products(typing_context: Any, A: Any, W: Any, Z: Any, n: Any, a: Any, c:
         zero = v.constant(0)
         columns = [builder.add(c, v.constant(k * v.lanes)) for k in range(count)]
         rows = [builder.add(a, v.constant(r)) for r in range(TILE_ROWS)]
-        places = [v.pointer(A, out, row, column) for row in rows for column in columns]
+        addresses = [v.pointer(A, out, row, column) for row in rows for column in columns]
         left_start, left_stride = v.pointer(W, left, zero, a), v.columns(W, left)
         right_start, right_stride = v.pointer(Z, right, zero, c), v.columns(Z, right)
 
@@ -246,8 +243,8 @@ def add_products(typing_context: Any, A: Any, W: Any, Z: Any, n: Any, a: Any, c:
             x = [v.splat(builder.load(builder.gep(w, [v.constant(r)]))) for r in range(TILE_ROWS)]
             return [v.multiply_add(x[k // count], y[k % count], sums) for k, sums in enumerate(tile)]
 
-        for total, place in zip(v.loop(n, 1, [v.load(p) for p in places], body), places, strict=True):
-            v.store(total, place)
+        for total, address in zip(v.loop(n, 1, [v.load(p) for p in addresses], body), addresses, strict=True):
+            v.store(total, address)
         return context.get_dummy_value()
 
     return signature, emit
@@ -257,16 +254,14 @@ def add_products(typing_context: Any, A: Any, W: Any, Z: Any, n: Any, a: Any, c:
 def sum_in_registers(
     typing_context: Any, S: Any, lane: Any, cells: Any, fixed: Any, begin: Any, end: Any, K: Any
 ) -> Any:
-    """Σ w y yᵀ as a packed lower triangle, then Σ w (t − o_i) y and Σ w (t − o_i)², into one lane of S.
+    """Write Σ w y yᵀ as a packed lower triangle, then Σ w (t − o_i) y and Σ w (t − o_i)², to a lane of S.
 
-    y is Y[i, :K] with i = indices[p].
-
-    K is a literal of at most `REGISTER_UNKNOWNS`: all sums stay in registers from the first observation to the last,
-    and the rows of Y are read where they are.
+    K is a literal of at most `REGISTER_UNKNOWNS`, so that all sums stay in registers. y is Y[i, :K] with i =
+    indices[p].
     """
     _, _, targets, weights = cells.types
     Y, o, _, _, _ = fixed.types
-    _require_alike(S, Y, targets, weights, o)
+    require_same_type(S, Y, targets, weights, o)
     intp, element = types.intp, S.dtype
     signature = types.void(S, intp, cells, fixed, intp, intp, K)
     unknowns = K.literal_value
@@ -274,14 +269,14 @@ def sum_in_registers(
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         v = Vectors(context, builder, element)
         systems, lane, given, held, begin, end, _ = arguments
-        of_cell = _of_cells(context, builder, cells, given)
+        load_cell = _cell_loader(context, builder, cells, given)
         right = builder.extract_value(held, 0)
-        (offset,) = _starts(context, builder, (o, builder.extract_value(held, 1)))
+        (offset,) = _addresses(context, builder, (o, builder.extract_value(held, 1)))
         vectors = range(-(-unknowns // v.lanes))
         triangle = [(row, part) for row in range(unknowns) for part in range(row // v.lanes + 1)]
 
         def body(p: Any, sums: list[Any]) -> list[Any]:
-            column, t, w = of_cell(builder.add(begin, p))
+            column, t, w = load_cell(builder.add(begin, p))
             column = builder.sext(column, v.index)
             t = builder.fsub(t, builder.load(builder.gep(offset, [column])))
             square = v.multiply_add(builder.fmul(w, t), t, sums[-1])
@@ -317,9 +312,9 @@ def sum_in_registers(
 
 @intrinsic
 def eliminate(typing_context: Any, S: Any, i: Any, j: Any, rows: Any, scaled: Any) -> Any:
-    """One inner product of Cholesky's algorithm for `rows` successive rows i, in all lanes of S at once.
+    """One inner product of the Cholesky factorization for `rows` successive rows i, in all lanes of S.
 
-    S[i, j] −= Σ_{p<j} S[i, p] · S[j, p], and then, if `scaled`, S[i, j] *= S[j, j], which holds the inverted pivot.
+    S[i, j] −= Σ_{p<j} S[i, p] · S[j, p]; then, if `scaled`, S[i, j] *= S[j, j], which holds the inverted pivot.
     """
     signature = types.void(S, types.intp, types.intp, rows, scaled)
     count, is_scaled = rows.literal_value, bool(scaled.literal_value)
@@ -329,7 +324,7 @@ def eliminate(typing_context: Any, S: Any, i: Any, j: Any, rows: Any, scaled: An
         v = Lanes(context, builder, S, triangles)
         pivot = v.row(j)
         starts = [v.row(builder.add(i, v.constant(r))) for r in range(count)]
-        places = [v.entry(start, j) for start in starts]
+        addresses = [v.entry(start, j) for start in starts]
 
         def body(p: Any, sums: list[Any]) -> list[Any]:
             y = v.load(v.entry(pivot, p))
@@ -338,12 +333,12 @@ def eliminate(typing_context: Any, S: Any, i: Any, j: Any, rows: Any, scaled: An
                 for start, total in zip(starts, sums, strict=True)
             ]
 
-        sums = v.loop(j, 1, [v.load(place) for place in places], body)
+        sums = v.loop(j, 1, [v.load(address) for address in addresses], body)
         if is_scaled:
             inverse = v.load(v.entry(pivot, j))
             sums = [builder.fmul(total, inverse) for total in sums]
-        for total, place in zip(sums, places, strict=True):
-            v.store(total, place)
+        for total, address in zip(sums, addresses, strict=True):
+            v.store(total, address)
         return context.get_dummy_value()
 
     return signature, emit
@@ -357,9 +352,9 @@ def invert_root(typing_context: Any, S: Any, j: Any) -> Any:
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         triangles, j = arguments
         v = Lanes(context, builder, S, triangles)
-        place = v.entry(v.row(j), j)
+        address = v.entry(v.row(j), j)
         one = ir.Constant(v.vector, [1.0] * v.lanes)
-        v.store(builder.fdiv(one, v.square_root(v.load(place))), place)
+        v.store(builder.fdiv(one, v.square_root(v.load(address))), address)
         return context.get_dummy_value()
 
     return signature, emit
@@ -367,7 +362,7 @@ def invert_root(typing_context: Any, S: Any, j: Any) -> Any:
 
 @intrinsic
 def substitute(typing_context: Any, S: Any, j: Any, b: Any) -> Any:
-    """One step of the back substitution Lᵀ x = z, in all lanes; z stands in row b of S and becomes x.
+    """One step of the back substitution Lᵀ x = z in all lanes; z is in row b of S, and is replaced by x.
 
     x_j = z_j · S[j, j] (the inverted pivot), then z_c −= S[j, c] · x_j for all c < j.
     """
@@ -381,8 +376,8 @@ def substitute(typing_context: Any, S: Any, j: Any, b: Any) -> Any:
         v.store(x, v.entry(z, j))
 
         def body(c: Any, _: list[Any]) -> list[Any]:
-            place = v.entry(z, c)
-            v.store(v.multiply_subtract(v.load(v.entry(pivot, c)), x, v.load(place)), place)
+            address = v.entry(z, c)
+            v.store(v.multiply_subtract(v.load(v.entry(pivot, c)), x, v.load(address)), address)
             return []
 
         v.loop(j, 1, [], body)

@@ -1,7 +1,6 @@
-"""Groups of arrays that kernels take: the rows' observed cells, the fixed side, and what rows have besides.
+"""Groups of arrays that kernels take as arguments, with the notation of ``small_systems.py``.
 
-The letters are those of ``small_systems.py``. A kernel takes what it needs from a group once, before its loops: where
-it does so in a loop, it counts references there.
+Kernels unpack a group once, before their loops, because Numba counts references wherever a field is read.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ Ints = NDArray[np.integer]
 
 
 class Cells(NamedTuple):
-    """The observed cells, row by row, as in a CSR matrix.
+    """The observed cells, as in a CSR matrix.
 
     Attributes
     ----------
     indptr, indices : ndarray
-        Row u has the cells ``indptr[u]`` … ``indptr[u + 1] − 1``, in the columns that `indices` lists.
+        ``indices[indptr[u]:indptr[u + 1]]`` are the columns of row u.
     targets, weights : ndarray of shape (n_cells,) or (1,)
-        t and w; of one element where all are equal.
+        t and w; a single element if all are equal.
     """
 
     indptr: Ints
@@ -33,7 +32,7 @@ class Cells(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """The side that is held fixed.
+    """The fixed side.
 
     Attributes
     ----------
@@ -41,7 +40,7 @@ class Fixed(NamedTuple):
     o : ndarray of shape (n_columns,) or (1,)
         Offsets.
     m : ndarray of shape (n_columns,), (1,) or (0,)
-        Column factors of the missing cells' weights; empty where these have no weight.
+        Column factors of the weights of missing cells; empty if these have no weight.
     k : int
         The rank.
     biases : bool
@@ -55,14 +54,14 @@ class Fixed(NamedTuple):
 
 
 class Base(NamedTuple):
-    """What a row's system has besides its observations: s_u G + λ_u D.
+    """The part of a row's system that does not depend on its observed cells: s_u G + λ_u D.
 
     Attributes
     ----------
     s : ndarray of shape (n_rows,) or (0,)
-        Row factors of the missing cells' weights; empty, as G is, where these have no weight.
+        Row factors of the weights of missing cells; empty, like G, if these have no weight.
     G : ndarray of shape (k, k) or (k,)
-        A vector where G is diagonal, as it is in the unknowns of a `Basis`.
+        The Gramian; a vector if it is diagonal, as in a `Basis`.
     reg : ndarray of shape (n_rows,)
         λ_u.
     bias_ratio : float
@@ -76,16 +75,16 @@ class Base(NamedTuple):
 
 
 class PriorArrays(NamedTuple):
-    """A prior of the rows; all arrays are empty where there is none.
+    """A prior of the rows; all arrays are empty without one.
 
     Attributes
     ----------
     mean : ndarray of shape (n_rows, K) or (1, K)
-        x̄; of one row where it is that of all rows.
+        x̄; a single row if it is the same for all.
     precision : ndarray of shape (K, K)
         Λ.
     noise : ndarray of shape (n_rows, K) or (0, 0)
-        ε of each row; empty where rows are solved rather than sampled.
+        ε of each row; empty if rows are solved instead of sampled.
     """
 
     mean: Floats

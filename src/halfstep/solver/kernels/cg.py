@@ -1,24 +1,20 @@
-"""The half-step by a few steps of conjugate gradients, from where each row was before.
+"""The half-step by conjugate gradients, from the previous solution of each row.
 
-Legend as in ``exact.py``, and
+Legend as in ``exact.py``: X is solved, Y fixed, A x = b are the systems, g is the diagonal of G, reg is λ_u, and
 
-    v   the row's solution so far            q   b − A v, what is left
-    p   the direction of the next step       e   x·y of the row's observations
+    v   current solution          q   residual b − A v
+    p   search direction          e   p·y of the observed cells; x·y is xy
 
-The matrix A = D + Σ (w − s m) y yᵀ is never made: a step needs A p alone, which is two products with the row's
-observations, 2 n K multiply-adds where the factorisation sums n K² / 2. G costs nothing, being diagonal here; and as
-the whole of D is at hand, dividing by it (Jacobi's preconditioner) takes account of all that G and λ contribute.
+The matrix A = D + Σ (w − s m) y yᵀ is never formed: a step needs only A p, two products with the observed cells, or
+2 n K multiply-adds instead of the n K² / 2 of forming A. The preconditioner is D (Jacobi), which includes all of G
+and λ, because G is diagonal here.
 
-From one iteration to the next a row's solution moves little, so that few steps from the last one leave an error far
-below what the next iteration changes. The objective falls with every step: what is approached is what the exact
-half-step solves for, and so is the optimum of the alternation.
+A row's solution changes little between iterations, so that a few steps from the previous one leave a small error. The
+objective decreases in each step, and the iterations converge to the optimum of the exact half-steps. The bias is
+stored separately, because missing cells are predicted without it.
 
-A bias is one more unknown, which no missing cell is predicted with: it keeps apart, in numbers of its own.
-
-Observations are read where they lie. A copy of them would be contiguous, but takes as long to write as it saves:
-after the first step the caches have them.
-
-Why it is written out: libraries take the matrix as a function, and call it per row.
+Observed cells are read in place: a contiguous copy takes as long to write as it saves, since the cache holds them
+after the first step. Written by hand because libraries call a function for each product and row.
 """
 
 from __future__ import annotations
@@ -34,38 +30,38 @@ from halfstep.solver.kernels._tiles import prefetch_row
 from halfstep.solver.kernels.arguments import Base, Cells, Fixed
 from halfstep.solver.kernels.dense import copy, padded
 from halfstep.solver.kernels.observations import (
-    LEFT,
-    Listed,
+    UNSOLVED,
+    RowCells,
     cell,
-    longest_of,
+    longest_row,
+    prepare_row,
     score,
-    set_up_row,
 )
 
-AHEAD = 16  # observations that are on their way from memory while one is read
-NEXT = 64  # and of the next row, while this one is solved
-CACHED_BYTES = 1 << 18  # of observations that each step finds in the caches still
+AHEAD = 16  # observed cells that are prefetched ahead of the current one
+NEXT = 64  # observed cells of the next row that are prefetched
+CACHED_BYTES = 1 << 18  # of observed cells that stay in the cache between steps
 
 Floats = NDArray[np.floating]
-Doubles = NDArray[np.float64]
+Float64s = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 
-class Path(NamedTuple):
-    """Room for one row on the way to its solution.
+class RowBuffers(NamedTuple):
+    """Buffers for one row.
 
     Attributes
     ----------
-    listed : Listed
-        The row's observations; r becomes what is multiplied with their features.
+    row_cells : RowCells
+        The observed cells; r is replaced by the factors of their rows of Y.
     xy, e : ndarray
-        x·y of the observations, and p·y.
+        x·y and p·y of the observed cells.
     d, inverse : ndarray
         D, and D⁻¹.
     v, q, p, Ap : ndarray
     """
 
-    listed: Listed
+    row_cells: RowCells
     xy: Floats
     e: Floats
     d: Floats
@@ -77,126 +73,126 @@ class Path(NamedTuple):
 
 
 @inner
-def ask_for(begin: int, end: int, indices: Ints, Y: Floats) -> None:
-    """Ask for the first `PANEL` of the observations begin … end − 1 to be brought into the caches."""
+def prefetch_cells(begin: int, end: int, indices: Ints, Y: Floats) -> None:
+    """Prefetch the rows of Y of the first `PANEL` of the observed cells begin … end − 1."""
     for p in range(begin, min(begin + PANEL, end)):
         prefetch_row(Y, np.intp(indices[p]), Y.shape[1])
 
 
 @inner
-def set_out(
-    begin: int, end: int, cells: Cells, fixed: Fixed, reg: float, bias: Any, path: Path
+def initial_residual(
+    begin: int, end: int, cells: Cells, fixed: Fixed, reg: float, bias: Any, buffers: RowBuffers
 ) -> tuple[float, float, float]:
-    """Find q and the first p from where the row was.
+    """Compute q and the first p from the previous solution.
 
-    Return q of the bias, the inverse of its place in A's diagonal (both 0 without biases), and qᵀ p of all unknowns.
+    Return q of the bias, the inverse of its diagonal element of A (both 0 without biases), and qᵀ p of all unknowns.
     """
     _, indices, _, weights = cells
-    at, w, r = path.listed
-    v, q, p, xy = path.v, path.q, path.p, path.xy
+    at, w, r = buffers.row_cells
+    v, q, p, xy = buffers.v, buffers.q, buffers.p, buffers.xy
     n, width = end - begin, len(q)
-    left_of_bias = inverse_of_bias = 0.0
+    q_bias = inverse_bias = 0.0
     if fixed.biases:
         total: Any = r.dtype.type(0)
-        for place in range(n):
-            total += cell(weights, begin + place)
-            r[place] -= cell(weights, begin + place) * bias
-        inverse_of_bias = 1 / (total + reg)
+        for j in range(n):
+            total += cell(weights, begin + j)
+            r[j] -= cell(weights, begin + j) * bias
+        inverse_bias = 1 / (total + reg)
     q[:] = 0.0
-    for place in range(0, n, PANEL):
-        ask_for(begin + place + AHEAD, end, indices, fixed.Y)
-        add_normal(fixed.Y, at, place, w, r, v, xy, q, width)
+    for j in range(0, n, PANEL):
+        prefetch_cells(begin + j + AHEAD, end, indices, fixed.Y)
+        add_normal(fixed.Y, at, j, w, r, v, xy, q, width)
     if fixed.biases:
-        left_of_bias = -reg * bias
-        for place in range(n):
-            left_of_bias += r[place] - cell(weights, begin + place) * xy[place]
-    height = left_of_bias * (left_of_bias * inverse_of_bias)
+        q_bias = -reg * bias
+        for j in range(n):
+            q_bias += r[j] - cell(weights, begin + j) * xy[j]
+    squared_norm = q_bias * (q_bias * inverse_bias)
     for c in range(width):
-        q[c] -= path.d[c] * v[c]
-        p[c] = q[c] * path.inverse[c]
-        height += q[c] * p[c]
-    return left_of_bias, inverse_of_bias, height
+        q[c] -= buffers.d[c] * v[c]
+        p[c] = q[c] * buffers.inverse[c]
+        squared_norm += q[c] * p[c]
+    return q_bias, inverse_bias, squared_norm
 
 
 @inner
 def multiply(
-    begin: int, end: int, cells: Cells, fixed: Fixed, reg: float, step: int, p_bias: float, path: Path
+    begin: int, end: int, cells: Cells, fixed: Fixed, reg: float, step: int, p_bias: float, buffers: RowBuffers
 ) -> tuple[float, float]:
-    """Find A p, where p of the bias is `p_bias`; return A p of the bias, and pᵀ A p of all unknowns."""
+    """Compute A p for a bias of `p_bias` in p; return A p of the bias, and pᵀ A p of all unknowns."""
     _, indices, _, weights = cells
-    at, w, r = path.listed
-    p, Ap, e = path.p, path.Ap, path.e
+    at, w, r = buffers.row_cells
+    p, Ap, e = buffers.p, buffers.Ap, buffers.e
     n, width = end - begin, len(p)
     is_long = n * width * p.itemsize > CACHED_BYTES
     Ap[:] = 0.0
-    for place in range(n if fixed.biases or step == 0 else 0):
-        r[place] = -cell(weights, begin + place) * p_bias
-    for place in range(0, n, PANEL):
+    for j in range(n if fixed.biases or step == 0 else 0):
+        r[j] = -cell(weights, begin + j) * p_bias
+    for j in range(0, n, PANEL):
         if is_long:
-            ask_for(begin + place + AHEAD, end, indices, fixed.Y)
-        elif step == 0 and place < NEXT:
-            ask_for(end + place, min(end + NEXT, len(indices)), indices, fixed.Y)
-        add_normal(fixed.Y, at, place, w, r, p, e, Ap, width)
+            prefetch_cells(begin + j + AHEAD, end, indices, fixed.Y)
+        elif step == 0 and j < NEXT:
+            prefetch_cells(end + j, min(end + NEXT, len(indices)), indices, fixed.Y)
+        add_normal(fixed.Y, at, j, w, r, p, e, Ap, width)
     Ap_bias = pAp = 0.0
     if fixed.biases:
         Ap_bias = reg * p_bias
-        for place in range(n):
-            Ap_bias += cell(weights, begin + place) * (e[place] + p_bias)
+        for j in range(n):
+            Ap_bias += cell(weights, begin + j) * (e[j] + p_bias)
         pAp = p_bias * Ap_bias
     for c in range(width):
-        Ap[c] = path.d[c] * p[c] - Ap[c]
+        Ap[c] = buffers.d[c] * p[c] - Ap[c]
         pAp += p[c] * Ap[c]
     return Ap_bias, pAp
 
 
 @inner
-def approach(
-    begin: int, end: int, cells: Cells, fixed: Fixed, reg: float, steps: int, x: Floats, path: Path
+def solve_row(
+    begin: int, end: int, cells: Cells, fixed: Fixed, reg: float, steps: int, x: Floats, buffers: RowBuffers
 ) -> tuple[float, bool]:
-    """Take some steps from x, to v; return the bias, and whether A was positive definite all the way."""
-    _, xy, e, d, inverse, v, q, p, Ap = path
+    """Take some steps from x to v; return the bias, and whether A was positive definite in all steps."""
+    _, xy, e, d, inverse, v, q, p, Ap = buffers
     n, width = end - begin, len(v)
     eps, tiny = np.finfo(v.dtype).eps, np.finfo(v.dtype).tiny
     for c in range(fixed.k):
         inverse[c] = 1.0 / d[c]
         v[c] = x[c]
     bias: Any = x[fixed.k] if fixed.biases else v.dtype.type(0)
-    q_bias, inverse_bias, height = set_out(begin, end, cells, fixed, reg, bias, path)
+    q_bias, inverse_bias, squared_norm = initial_residual(begin, end, cells, fixed, reg, bias, buffers)
     p_bias = q_bias * inverse_bias
-    least = max(height * eps * eps, tiny)  # from where on rounding is all that moves
+    smallest = max(squared_norm * eps * eps, tiny)  # below this, steps are rounding errors
     for step in range(steps):
-        if not height > least:
+        if not squared_norm > smallest:
             break
-        Ap_bias, pAp = multiply(begin, end, cells, fixed, reg, step, p_bias, path)
-        if not pAp > 0.0:  # the rounding error of A is larger than its curvature
+        Ap_bias, pAp = multiply(begin, end, cells, fixed, reg, step, p_bias, buffers)
+        if not pAp > 0.0:  # the curvature is below the rounding error of A
             return bias, False
-        length = height / pAp
-        for place in range(n):
-            xy[place] += length * e[place]
-        bias += length * p_bias
-        q_bias -= length * Ap_bias
-        before, height = height, q_bias * q_bias * inverse_bias
+        step_length = squared_norm / pAp
+        for j in range(n):
+            xy[j] += step_length * e[j]
+        bias += step_length * p_bias
+        q_bias -= step_length * Ap_bias
+        previous, squared_norm = squared_norm, q_bias * q_bias * inverse_bias
         for c in range(width):
-            v[c] += length * p[c]
-            q[c] -= length * Ap[c]
-            height += q[c] * q[c] * inverse[c]
+            v[c] += step_length * p[c]
+            q[c] -= step_length * Ap[c]
+            squared_norm += q[c] * q[c] * inverse[c]
         for c in range(width):
-            p[c] = q[c] * inverse[c] + height / before * p[c]
-        p_bias = q_bias * inverse_bias + height / before * p_bias
+            p[c] = q[c] * inverse[c] + squared_norm / previous * p[c]
+        p_bias = q_bias * inverse_bias + squared_norm / previous * p_bias
     return bias, True
 
 
 @kernel
-def approach_rows(
-    rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, steps: int, losses: Doubles
+def solve_by_conjugate_gradients(
+    rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, steps: int, losses: Float64s
 ) -> None:
-    """Take some steps towards the solution of the given rows, from X[u − first]; otherwise as `solve_blocked`."""
+    """Take some steps for the given rows, from X[u − first]; otherwise as `solve_large_systems`."""
     indptr, k, scored, dtype = cells.indptr, fixed.k, losses.shape[1] > 1, fixed.Y.dtype
-    width, room = padded(k), longest_of(rows, indptr) + PANEL
-    listed = Listed(np.empty(room, np.intp), np.empty(room, dtype), np.empty(room, dtype))
+    width, room = padded(k), longest_row(rows, indptr) + PANEL
+    row_cells = RowCells(np.empty(room, np.intp), np.empty(room, dtype), np.empty(room, dtype))
     xy, e, d, v = np.empty(room, dtype), np.empty(room, dtype), np.ones(width, dtype), np.zeros(width, dtype)
     inverse, q = np.ones(width, dtype), np.zeros(width, dtype)
-    path = Path(listed, xy, e, d, inverse, v, q, np.zeros(width, dtype), np.zeros(width, dtype))
+    buffers = RowBuffers(row_cells, xy, e, d, inverse, v, q, np.zeros(width, dtype), np.zeros(width, dtype))
     for row in range(len(rows)):
         u = rows[row]
         begin, end = indptr[u], indptr[u + 1]
@@ -205,12 +201,12 @@ def approach_rows(
         if begin == end:
             x[:] = 0.0
             continue
-        if not set_up_row(u, cells, base, fixed, listed, d) >= 0.0:
-            losses[u, 0] = LEFT
+        if not prepare_row(u, cells, base, fixed, row_cells, d) >= 0.0:
+            losses[u, 0] = UNSOLVED
             continue
-        bias, sound = approach(begin, end, cells, fixed, base.reg[u] * base.bias_ratio, steps, x, path)
-        if not sound:
-            losses[u, 0] = LEFT
+        bias, is_definite = solve_row(begin, end, cells, fixed, base.reg[u] * base.bias_ratio, steps, x, buffers)
+        if not is_definite:
+            losses[u, 0] = UNSOLVED
             continue
         copy(v, k, x)
         if fixed.biases:

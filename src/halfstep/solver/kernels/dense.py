@@ -1,9 +1,10 @@
-"""The linear algebra of one system, dense and in the caches: sums of outer products, factorisation, triangles.
+"""Dense linear algebra of one system in the cache: sums of outer products, Cholesky factorization, triangular solves.
 
-Matrices are symmetric and kept from the diagonal on, as I + … = Uᵀ U; their sizes are whole vectors (`padded`).
+Matrices are symmetric, and only their upper triangles are stored: I + … = Uᵀ U. Their sizes are padded to whole
+vectors.
 
-Why it is written out: LAPACK's factorisation reaches an eighth of the machine at these sizes, and BLAS cannot ask for
-the rows that come next while it multiplies.
+Written by hand because LAPACK's factorization reaches an eighth of peak speed at these sizes, and BLAS cannot
+prefetch the rows that are gathered next.
 """
 
 from __future__ import annotations
@@ -36,10 +37,7 @@ Ints = NDArray[np.integer]
 
 @kernel
 def aligned(rows: int, width: int, like: Floats) -> Floats:
-    """Zeros of shape (rows, width), whole vectors wide, which begin with a line of the cache and so do all rows.
-
-    Where memory happens to begin in the middle of one, every vector lies in two.
-    """
+    """Allocate zeros of shape (rows, width) in which each row starts at a cache line, if width is padded."""
     room = np.zeros(rows * width + LINE_BYTES // like.itemsize, like.dtype)
     skip = (-room.ctypes.data % LINE_BYTES) // like.itemsize
     return room[skip : skip + rows * width].reshape(rows, width)
@@ -47,7 +45,7 @@ def aligned(rows: int, width: int, like: Floats) -> Floats:
 
 @inner
 def padded(columns: int) -> int:
-    """The next multiple of `WIDE_PADDING`."""
+    """Return the next multiple of `WIDE_PADDING`."""
     return -(-columns // WIDE_PADDING) * WIDE_PADDING
 
 
@@ -55,18 +53,18 @@ def padded(columns: int) -> int:
 def add_products(
     A: Floats, is_new: bool, Z: Floats, n: int, rows: int, Y: Floats, indices: Ints, begin: int, end: int
 ) -> None:
-    """A += Σ_p z_p z_pᵀ over the first n rows of Z: the first `rows` rows of A, from the diagonal on; a new one is 0.
+    """Add Σ_p z_p z_pᵀ over the first n rows of Z to the upper triangle of A, which is 0 at first if `is_new`.
 
-    While that is computed, the observations begin … end − 1 are asked for, which will be gathered next.
+    Meanwhile, the rows of Y that are gathered next, of the observed cells begin … end − 1, are prefetched.
     """
     lanes = WIDE_BYTES // A.itemsize
     share = -(-(end - begin) * TILE_ROWS // rows)
     for a in range(0, rows, TILE_ROWS):
         for p in range(begin, min(begin + share, end)):
-            prefetch_row(Y, np.intp(indices[np.uintp(p)]), Y.shape[1])  # unsigned: no place is counted from the end
+            prefetch_row(Y, np.intp(indices[np.uintp(p)]), Y.shape[1])  # unsigned: never negative
         begin += share
         c = a - a % lanes + lanes
-        while c < rows:  # four are two and two: a tile of one vector waits for its own sums
+        while c < rows:  # 4 as 2 + 2, because the additions of a tile of 1 vector depend on each other
             left = (rows - c) // lanes
             if left == 3 or left > 4:
                 add_tile(A, is_new, Z, n, a, c, 3)
@@ -87,21 +85,21 @@ def add_products(
 
 @inner
 def unfold(A: Floats, rows: int) -> None:
-    """Once all products are added, unfold the blocks on A's diagonal, which are folded until then; and add I."""
+    """Unfold the diagonal blocks of A after all products are added, and add I."""
     for c in range(0, rows, WIDE_BYTES // A.itemsize):
         unfold_diagonals(A, c)
 
 
 @inner
 def factor(U: Floats, rows: int, inverse: Floats, b: Floats, v: Floats) -> bool:
-    """Overwrite I + … with U, from the diagonal on, and solve Uᵀ v = b on the way, which overwrites b.
+    """Overwrite I + … with U, solve Uᵀ v = b, which overwrites b, and set `inverse` to 1 / U_aa.
 
-    `inverse` becomes 1 / U_aa. Returns False if a pivot lost its digits. Each unknown of v waits for the one before:
-    so those of a vector are solved for as soon as their rows are there, while the processor goes on with the next.
+    Return False if a pivot is lost to rounding. Each vector of v is solved as soon as its rows of U are computed,
+    because the chain of dependent operations then overlaps with the factorization of the next rows.
     """
     lanes = WIDE_BYTES // U.itemsize
     least = U.dtype.type(rows * np.finfo(U.dtype).eps)
-    sound = True
+    is_accurate = True
     for a in range(0, rows, PANEL_ROWS):
         before = U.dtype.type(0)
         for r in range(PANEL_ROWS):
@@ -123,15 +121,15 @@ def factor(U: Floats, rows: int, inverse: Floats, b: Floats, v: Floats) -> bool:
         for r in range(PANEL_ROWS):
             scale = inverse[np.uintp(a + r)]
             if not scale * scale * (least * before) < 1:
-                sound = False
+                is_accurate = False
         if (a + PANEL_ROWS) % lanes == 0:
-            solve_first(U, a + PANEL_ROWS - lanes, rows, inverse, b, v)
-    return sound
+            solve_transposed(U, a + PANEL_ROWS - lanes, rows, inverse, b, v)
+    return is_accurate
 
 
 @inner
-def solve_first(U: Floats, a: int, rows: int, inverse: Floats, b: Floats, v: Floats) -> None:
-    """Solve Uᵀ v = b for a vector of unknowns, from a on; in b only what is left for the others counts after it."""
+def solve_transposed(U: Floats, a: int, rows: int, inverse: Floats, b: Floats, v: Floats) -> None:
+    """Solve a vector of unknowns of Uᵀ v = b, from a on; b is updated for the unknowns that follow."""
     lanes = WIDE_BYTES // U.itemsize
     solve_block(U, a, inverse, b, v, True)
     for r in range(lanes):
@@ -142,8 +140,8 @@ def solve_first(U: Floats, a: int, rows: int, inverse: Floats, b: Floats, v: Flo
 
 
 @inner
-def solve_second(U: Floats, rows: int, inverse: Floats, v: Floats) -> None:
-    """Solve U v = v, a vector of unknowns at a time, in place."""
+def solve_upper(U: Floats, rows: int, inverse: Floats, v: Floats) -> None:
+    """Solve U v = v in place, a vector of unknowns at a time."""
     lanes = WIDE_BYTES // U.itemsize
     for a in range(rows - lanes, -1, -lanes):
         dot_panel(U, a, a + lanes, rows, v, v)
@@ -154,8 +152,8 @@ def solve_second(U: Floats, rows: int, inverse: Floats, v: Floats) -> None:
 def solve_factored(U: Floats, rows: int, inverse: Floats, b: Floats, v: Floats) -> None:
     """Solve Uᵀ U v = b for another right-hand side; b is overwritten."""
     for a in range(0, rows, WIDE_BYTES // U.itemsize):
-        solve_first(U, a, rows, inverse, b, v)
-    solve_second(U, rows, inverse, v)
+        solve_transposed(U, a, rows, inverse, b, v)
+    solve_upper(U, rows, inverse, v)
 
 
 @inner
@@ -176,7 +174,7 @@ def add_scaled(Z: Floats, first: int, n: int, f: Floats, width: int, b: Floats) 
 
 @inner
 def transpose(Z: Floats, n: int, width: int, T: Floats) -> None:
-    """T[:width, :n] = Z[:n, :width]ᵀ; both are whole vectors, rows of Z beyond the last are 0."""
+    """T[:width, :n] = Z[:n, :width]ᵀ, for n and width in whole vectors."""
     lanes = WIDE_BYTES // Z.itemsize
     for p in range(0, n, lanes):
         for c in range(0, width, lanes):
@@ -184,15 +182,15 @@ def transpose(Z: Floats, n: int, width: int, T: Floats) -> None:
 
 
 @inner
-def take_roots(n: int, numbers: Floats) -> None:
-    """√ of the first n numbers, in place."""
+def sqrt_in_place(n: int, numbers: Floats) -> None:
+    """Replace the first n numbers by their square roots."""
     for p in range(n):
         numbers[p] = np.sqrt(numbers[p])
 
 
 @inner
-def invert_roots(n: int, numbers: Floats) -> None:
-    """1 / √ of the first n numbers, in place."""
+def rsqrt_in_place(n: int, numbers: Floats) -> None:
+    """Replace the first n numbers by 1 / √."""
     for p in range(n):
         numbers[p] = 1.0 / np.sqrt(numbers[p])
 
@@ -206,6 +204,6 @@ def divide(n: int, roots: Floats, numbers: Floats) -> None:
 
 @inner
 def copy(source: Floats, n: int, target: Floats) -> None:
-    """target[:n] = source[:n], which takes Numba a tenth as long to compile."""
+    """target[:n] = source[:n]; Numba compiles it ten times as fast as an assignment of slices."""
     for p in range(n):
         target[p] = source[p]

@@ -1,30 +1,31 @@
 """The exact half-step at higher ranks: one system at a time, at nearly the speed of a matrix product.
 
-Legend as in ``small_systems.py``; here what missing cells add is diagonal, as it is in the unknowns of a `Basis`.
+Legend as in ``small_systems.py``; G is diagonal here, because rows are solved in a `Basis`.
 
-    D   s_u g + Λ            the diagonal that a row's observations are added to
-    Z   √(w − s_u m_i) y D^-½  the row's observations, gathered and scaled
+    X   solved, Y fixed, b and G as there; reg is λ_u
+    D   s_u g + λ_u            diagonal, to which the sum over observed cells is added
+    Z   √(w − s_u m_i) y D^-½  the observed cells, gathered and scaled
     r   w (t − o_i) / √(w − s_u m_i)
-    c   Σ w y of the row, what its bias has to do with its factors
+    c   Σ w y                  the row of the bias in A
 
-With these the system A x = b becomes, for x = D^-½ v,
+With x = D^-½ v, the system A x = b becomes
 
-    (I + Zᵀ Z) v = Zᵀ r                        K unknowns: the primal
-    v = Zᵀ a,  (I + Z Zᵀ) a = r                as many as the row has observations: the dual
+    (I + Zᵀ Z) v = Zᵀ r                    the primal, with K unknowns
+    v = Zᵀ a,  (I + Z Zᵀ) a = r            the dual, with one unknown per observed cell
 
-which are the same v (Woodbury). Most rows of real data are shorter than K, and their dual costs a fraction of their
-primal. Both are sums of outer products, and then the factorisation I + … = Uᵀ U, whose rows are found four at a time
-from all rows above: nearly all of the arithmetic is in `add_tile`, and all of it on contiguous vectors in the caches.
+which have the same solution (Woodbury). Most rows of real data have fewer observed cells than K, so that the dual is
+much cheaper. Both are sums of outer products, followed by the factorization I + … = Uᵀ U. Nearly all of the
+arithmetic is in `add_tile`, on contiguous vectors in the cache.
 
-A bias is one more unknown, which no missing cell is predicted with. It is eliminated last: with B for the factors'
-part of the matrix and h = Σ w + ρ λ_u,
+A bias is one more unknown, without weights of missing cells. It is eliminated last: with B for the block of the
+factors and h = Σ w + ρ λ_u,
 
     b_u = (Σ w (t − o_i) − cᵀ B⁻¹ Σ w (t − o_i) y) / (h − cᵀ B⁻¹ c)
 
-Scaled so, no pivot is below 1 but for rounding, whatever the weights: rows that lose their digits, or whose weights
-w − s_u m_i are negative, are left for ``small_systems.py``.
+No pivot is below 1 except for rounding, whatever the weights. Rows that lose precision, or in which w − s_u m_i is
+negative, are left to ``small_systems.py``.
 
-Why it is written out: libraries solve a system that is there already, and this one's rows lie all over memory.
+Written by hand because libraries expect the rows of Y to be gathered first, which takes as long as the products.
 """
 
 from __future__ import annotations
@@ -44,58 +45,58 @@ from halfstep.solver.kernels.dense import (
     copy,
     divide,
     factor,
-    invert_roots,
     padded,
+    rsqrt_in_place,
     solve_factored,
-    solve_second,
-    take_roots,
+    solve_upper,
+    sqrt_in_place,
     transpose,
     unfold,
 )
 from halfstep.solver.kernels.observations import (
-    LEFT,
-    Listed,
-    are_alike,
+    UNSOLVED,
+    RowCells,
     cell,
-    longest_of,
+    is_uniform,
+    longest_row,
+    prepare_row,
     score,
-    score_alike,
-    set_up_row,
+    score_uniform,
 )
 
 Floats = NDArray[np.floating]
-Doubles = NDArray[np.float64]
+Float64s = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
-GATHERED = 64  # observations that are multiplied at once, while the caches hold them
-CLEAR = 0.1  # share of w that w − s m must be where a row's score or bias is a difference, or it loses precision
-DUAL_BELOW = 0.9  # observations per unknown below which the dual is the cheaper
+GATHERED = 64  # observed cells that are multiplied at once, as many as the cache holds
+SMALLEST_RATIO = 0.1  # smallest ratio of w − s m to w at which the loss or bias is computed by subtraction
+DUAL_BELOW = 0.9  # ratio of observed cells to unknowns below which the dual is faster
 
 
-class System(NamedTuple):
-    """Room for one row's system, in the primal or the dual, and for its solution.
+class SystemBuffers(NamedTuple):
+    """Buffers for the system of one row, primal or dual, and for its solution.
 
     Attributes
     ----------
-    listed : Listed
-        The row's observations: q becomes √q, and r is divided by it.
+    row_cells : RowCells
+        The observed cells; q is replaced by √q, and r by r / √q.
     d : ndarray
-        D, and then D^-½.
+        D, replaced by D^-½.
     ones : ndarray
-        w / √(w − s m_i) of each observation, what c is the sum of; empty without biases.
+        w / √(w − s m_i), whose sum of products with Z is c; empty without biases.
     Z, T : ndarray
-        The gathered observations, and Zᵀ.
+        The gathered cells, and Zᵀ.
     U : ndarray
-        I + …, and then its factor.
+        I + …, replaced by its factor.
     b, c : ndarray
-        Right-hand sides: of the factors, and of the bias.
+        Right-hand sides of the factors and of the bias.
     v, y : ndarray
         Their solutions.
     inverse, z : ndarray
-        What `factor` and its like leave, and overwrite.
+        Inverted pivots, and a buffer for right-hand sides.
     """
 
-    listed: Listed
+    row_cells: RowCells
     d: Floats
     ones: Floats
     Z: Floats
@@ -110,20 +111,20 @@ class System(NamedTuple):
 
 
 @inner
-def gather(first: int, last: int, Y: Floats, system: System) -> None:
-    """Gather the observations first … last − 1 of a row into Z, scaled by √(w − s m_i) and d; b += Σ r z.
+def gather(first: int, last: int, Y: Floats, system: SystemBuffers) -> None:
+    """Gather the observed cells first … last − 1 of a row into Z, scaled by √(w − s m_i) and d; b += Σ r z.
 
-    Panels are whole: rows of Z beyond the last become 0, as the observations that are listed there have no weight.
+    Whole panels are gathered: the cells that pad the last one have weight 0, so that the rows of Z are 0.
     """
-    at, root, r = system.listed
+    at, root, r = system.row_cells
     Z = system.Z
     for p in range(first, last, PANEL):
         gather_panel(Y, at, p, 0, root, system.d, r, Z, p - first, system.b, Z.shape[1])
 
 
 @inner
-def sum_primal(begin: int, n: int, indices: Ints, Y: Floats, system: System) -> None:
-    """U = Zᵀ Z, b = Zᵀ r and, where there are `ones`, c = Zᵀ ones of a row, some of its observations at a time."""
+def sum_primal(begin: int, n: int, indices: Ints, Y: Floats, system: SystemBuffers) -> None:
+    """Compute U = Zᵀ Z, b = Zᵀ r and, with biases, c = Zᵀ ones of a row, in batches of observed cells."""
     ones, Z, b, c = system.ones, system.Z, system.b, system.c
     width = len(b)
     b[:] = 0.0
@@ -138,8 +139,8 @@ def sum_primal(begin: int, n: int, indices: Ints, Y: Floats, system: System) -> 
 
 
 @inner
-def sum_dual(begin: int, n: int, indices: Ints, Y: Floats, system: System) -> None:
-    """U = Z Zᵀ, b = r and, where there are `ones`, c = ones of a row, padded with zeros."""
+def sum_dual(begin: int, n: int, indices: Ints, Y: Floats, system: SystemBuffers) -> None:
+    """Compute U = Z Zᵀ, b = r and, with biases, c = ones of a row, padded with zeros."""
     ones, Z, T, b, c = system.ones, system.Z, system.T, system.b, system.c
     width, unknowns = len(b), padded(n)
     gather(0, n, Y, system)
@@ -150,101 +151,103 @@ def sum_dual(begin: int, n: int, indices: Ints, Y: Floats, system: System) -> No
     add_products(system.U, True, T, width, unknowns, Y, indices, end, min(end + GATHERED, len(indices)))
     b[:] = 0.0
     c[:] = 0.0
-    copy(system.listed.r, n, b)
+    copy(system.row_cells.r, n, b)
     if len(ones) > 0:
         copy(ones, n, c)
 
 
 @inner
 def bias_of(
-    begin: int, end: int, cells: Cells, o: Floats, reg: float, unknowns: int, dual: bool, system: System
+    begin: int, end: int, cells: Cells, o: Floats, reg: float, unknowns: int, dual: bool, system: SystemBuffers
 ) -> tuple[float, bool]:
-    """The bias of a row, given what its system makes of b (v) and of c (y); and whether it kept its digits."""
+    """Return the bias of a row from the solutions v and y, and whether it is accurate."""
     _, indices, targets, weights = cells
     b, c, v, y = system.b, system.c, system.v, system.y
-    h, pull, through, by_itself = np.float64(reg), np.float64(0.0), np.float64(0.0), np.float64(0.0)
+    h, rhs, cBb, cBc = np.float64(reg), np.float64(0.0), np.float64(0.0), np.float64(0.0)
     for p in range(begin, end):
         h += cell(weights, p)
-        pull += cell(weights, p) * (cell(targets, p) - o[np.uintp(indices[p])])
+        rhs += cell(weights, p) * (cell(targets, p) - o[np.uintp(indices[p])])
     for a in range(unknowns):  # cᵀ B⁻¹ b and cᵀ B⁻¹ c; in the dual Z v = r − a
-        through += c[a] * (b[a] - v[a] if dual else v[a])
-        by_itself += c[a] * (c[a] - y[a] if dual else y[a])
-    pivot = h - by_itself
-    return (pull - through) / pivot, bool(pivot > unknowns * np.finfo(v.dtype).eps * h)
+        cBb += c[a] * (b[a] - v[a] if dual else v[a])
+        cBc += c[a] * (c[a] - y[a] if dual else y[a])
+    pivot = h - cBc
+    return (rhs - cBb) / pivot, bool(pivot > unknowns * np.finfo(v.dtype).eps * h)
 
 
 @inner
-def scale(begin: int, n: int, weights: Floats, fixed: Fixed, system: System) -> bool:
-    """Scale d, q and r of a row as Z needs them, and write its ones; return whether its dual is to be solved."""
-    _, root, r = system.listed
+def scale(begin: int, n: int, weights: Floats, fixed: Fixed, system: SystemBuffers) -> bool:
+    """Scale d, q, r and ones of a row; return whether to solve the dual."""
+    _, root, r = system.row_cells
     ones = system.ones
-    invert_roots(fixed.k, system.d)
-    take_roots(n, root)
+    rsqrt_in_place(fixed.k, system.d)
+    sqrt_in_place(n, root)
     divide(n, root, r)
     dual = n < DUAL_BELOW * fixed.k
     if fixed.biases:
         for p in range(n):
             ones[p] = cell(weights, begin + p)
-            dual = dual and root[p] * root[p] >= CLEAR * ones[p]  # or its bias is a difference of large numbers
+            dual = dual and root[p] * root[p] >= SMALLEST_RATIO * ones[p]  # else the bias suffers from cancellation
         divide(n, root, ones)
     return dual
 
 
 @inner
 def solve_system(
-    begin: int, end: int, cells: Cells, fixed: Fixed, reg: float, dual: bool, system: System
+    begin: int, end: int, cells: Cells, fixed: Fixed, reg: float, dual: bool, system: SystemBuffers
 ) -> tuple[Any, bool]:
-    """Solve the system that was summed, for v; return the row's bias, and whether the solution kept its digits."""
+    """Solve the system for v; return the row's bias, and whether the solution is accurate."""
     U, v, y, inverse, z = system.U, system.v, system.y, system.inverse, system.z
     unknowns = padded(end - begin) if dual else len(v)
     unfold(U, unknowns)
     copy(system.b, unknowns, z)
-    sound = factor(U, unknowns, inverse, z, v)
-    solve_second(U, unknowns, inverse, v)
+    is_accurate = factor(U, unknowns, inverse, z, v)
+    solve_upper(U, unknowns, inverse, v)
     bias: Any = v.dtype.type(0)
     if fixed.biases:
         copy(system.c, unknowns, z)
         solve_factored(U, unknowns, inverse, z, y)
-        best, has_digits = bias_of(begin, end, cells, fixed.o, reg, unknowns, dual, system)
-        bias, sound = v.dtype.type(best), sound and has_digits
+        best, bias_is_accurate = bias_of(begin, end, cells, fixed.o, reg, unknowns, dual, system)
+        bias, is_accurate = v.dtype.type(best), is_accurate and bias_is_accurate
         for a in range(unknowns):
             v[a] -= bias * y[a]
-    return bias, sound
+    return bias, is_accurate
 
 
 @inner
-def unscale(n: int, dual: bool, system: System) -> tuple[np.float64, np.float64]:
-    """Make the row's factors x = D^-½ v of v; return bᵀv and vᵀv."""
+def unscale(n: int, dual: bool, system: SystemBuffers) -> tuple[np.float64, np.float64]:
+    """Replace v by the factors x = D^-½ v; return bᵀv and vᵀv."""
     d, b, v, z = system.d, system.b, system.v, system.z
     width = len(v)
     if dual:
         copy(v, n, z)
         v[:] = 0.0
         add_scaled(system.Z, 0, n, z, width, v)
-    pull = length = np.float64(0.0)
+    bv = vv = np.float64(0.0)
     for a in range(width):
-        pull += np.float64(b[a]) * np.float64(v[a])
-        length += np.float64(v[a]) * np.float64(v[a])
+        bv += np.float64(b[a]) * np.float64(v[a])
+        vv += np.float64(v[a]) * np.float64(v[a])
         v[a] *= d[a]
-    return pull, length
+    return bv, vv
 
 
 @kernel
-def solve_blocked(rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, losses: Doubles) -> None:
-    """Solve the given rows: row u into X[u − first].
+def solve_large_systems(
+    rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, losses: Float64s
+) -> None:
+    """Solve the given rows, row u into X[u − first].
 
-    If `losses` has two columns, ``losses[u]`` becomes Σ w (t − o_i − x·y)² and Σ m_i (p·q)² over its observations; in
-    any case its first becomes `LEFT` if the row is left to others.
+    If `losses` has two columns, ``losses[u]`` becomes Σ w (t − o_i − x·y)² and Σ m_i (p·q)² over the observed cells.
+    In any case, its first becomes `UNSOLVED` if the row is not solved.
     """
     indptr, indices, weights, Y = cells.indptr, cells.indices, cells.weights, fixed.Y
     width, dtype, scored = padded(fixed.k), Y.dtype, losses.shape[1] > 1
-    room = longest_of(rows, indptr) + width
-    listed = Listed(np.empty(room, np.intp), np.empty(room, dtype), np.empty(room, dtype))
-    at, xy, ones = listed.at, np.empty(room, dtype), np.empty(room if fixed.biases else 0, dtype)
+    room = longest_row(rows, indptr) + width
+    row_cells = RowCells(np.empty(room, np.intp), np.empty(room, dtype), np.empty(room, dtype))
+    at, xy, ones = row_cells.at, np.empty(room, dtype), np.empty(room if fixed.biases else 0, dtype)
     Z = aligned(max(width, GATHERED), width, Y)
     T, U, vectors = aligned(width, width, Y), aligned(width, width, Y), aligned(7, width, Y)
     d, v = vectors[0], vectors[5]
-    system = System(listed, d, ones, Z, T, U, vectors[3], vectors[4], v, vectors[6], vectors[1], vectors[2])
+    system = SystemBuffers(row_cells, d, ones, Z, T, U, vectors[3], vectors[4], v, vectors[6], vectors[1], vectors[2])
     for row in range(len(rows)):
         u = rows[row]
         begin, end = indptr[u], indptr[u + 1]
@@ -254,26 +257,26 @@ def solve_blocked(rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int
         losses[u] = 0.0
         if n == 0:
             continue
-        least = set_up_row(u, cells, base, fixed, listed, d)
+        least = prepare_row(u, cells, base, fixed, row_cells, d)
         if not least >= 0.0:
-            losses[u, 0] = LEFT
+            losses[u, 0] = UNSOLVED
             continue
         dual = scale(begin, n, weights, fixed, system)
         if dual:
             sum_dual(begin, n, indices, Y, system)
         else:
             sum_primal(begin, n, indices, Y, system)
-        bias, sound = solve_system(begin, end, cells, fixed, base.reg[u] * base.bias_ratio, dual, system)
-        if not sound:
-            losses[u, 0] = LEFT
+        bias, is_accurate = solve_system(begin, end, cells, fixed, base.reg[u] * base.bias_ratio, dual, system)
+        if not is_accurate:
+            losses[u, 0] = UNSOLVED
             continue
-        pull, length = unscale(n, dual, system)
+        bv, vv = unscale(n, dual, system)
         copy(v, fixed.k, x)
         if fixed.biases:
             x[fixed.k] = bias
         is_scored = not scored
-        if scored and not dual and are_alike(cells, fixed) and least > CLEAR * weights[0]:
-            is_scored = score_alike(n, cells, fixed, least, pull, length, losses[u])
+        if scored and not dual and is_uniform(cells, fixed) and least > SMALLEST_RATIO * weights[0]:
+            is_scored = score_uniform(n, cells, fixed, least, bv, vv, losses[u])
         if not is_scored:
             for p in range(0, n, PANEL):
                 dot_listed(Y, at, p, 0, v, xy, width)

@@ -1,13 +1,11 @@
-"""What rows contribute to the objective: their observed cells, and their regularisation.
+"""The terms of the objective: losses of observed cells, and regularization.
 
-Legend as in ``small_systems.py``. Missing cells are never visited: their loss is that of all cells,
-Σ_u s_u x_uᵀ G x_u, less what the observed ones would count if they were missing, summed here on the way.
+Legend as in ``small_systems.py``: X is solved, Y fixed, A, b, c and G form the systems, and reg is λ_u. Missing cells
+are not visited: their loss is that of all cells, Σ_u s_u x_uᵀ G x_u, minus what the observed cells would add as
+missing ones, which is summed here. For a row that was just solved exactly, the loss follows from the corner of its
+factorization.
 
-A row that was just solved needs no look at its observations: the factorisation left its share of the objective in
-the corner (``small_systems.py``), of which its regularisation is known.
-
-Why it is written out: it reads each observation at most once, as cheaply as a half-step gathers it, and nothing is
-stored.
+Written by hand so that each observed cell is read at most once, and nothing is stored.
 """
 
 from __future__ import annotations
@@ -22,19 +20,19 @@ from halfstep.solver.kernels.arguments import Base, Cells, Fixed, PriorArrays
 from halfstep.solver.kernels.observations import cell
 
 Floats = NDArray[np.floating]
-Doubles = NDArray[np.float64]
+Float64s = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
-CANCELLED = 1e-4  # a difference of less than this share of its terms keeps fewer than 12 digits
-CANCELLED_IN_SINGLES = 1e-2  # fewer than 5
+CANCELLED = 1e-4  # relative size of a difference below which a float64 loss is summed instead
+CANCELLED_IN_FLOAT32 = 1e-2
 
 
 @kernel
-def row_losses(first: int, last: int, cells: Cells, fixed: Fixed, X: Doubles, losses: Doubles) -> None:
-    """For the rows u = first … last − 1, which are 0 … of X: Σ_Ω w (t − o_i − x·y)² and Σ_Ω m_i (p·q)² to losses[u].
+def row_losses(first: int, last: int, cells: Cells, fixed: Fixed, X: Float64s, losses: Float64s) -> None:
+    """Write Σ_Ω w (t − o_i − x·y)² and Σ_Ω m_i (p·q)² to losses[u] for u = first … last − 1; X holds only these rows.
 
-    The bias b_u stands in x beside a 1 in y; missing cells are predicted without it. `fixed` is in float64, and m has
-    an element for each column.
+    The bias b_u in x is multiplied by a 1 in y; missing cells are predicted without it. `fixed` is in float64, and m
+    has an element for each column.
     """
     indptr, indices, targets, weights = cells
     Y, o, m, k, biases = fixed
@@ -68,22 +66,24 @@ def solved_row_losses(
     fixed: Fixed,
     prior: PriorArrays,
     X: Floats,
-    squares: Doubles,
-    losses: Doubles,
+    sums_of_squares: Float64s,
+    losses: Float64s,
 ) -> None:
-    """The same for rows of X that were just solved without missing cells, from what `solve_rows` wrote to squares.
+    """Write the losses of rows that `solve_rows` just solved without missing cells.
 
-    Σ_Ω w (t − o_i − x·y)² = (c − bᵀ A⁻¹ b) − (x − x̄)ᵀ Λ_u (x − x̄), with ‖ε‖² in the bracket. Where next to nothing
-    of c is left, the difference has lost its digits, and the row is summed.
+    Σ_Ω w (t − o_i − x·y)² = (c − bᵀ A⁻¹ b) − (x − x̄)ᵀ Λ_u (x − x̄), with ‖ε‖² in the parentheses. If this is nearly
+    0 compared with c, cancellation makes it imprecise, and the row is summed.
     """
     reg, mean = base.reg, prior.mean
-    cancelled = CANCELLED if cells.weights.itemsize == 8 else CANCELLED_IN_SINGLES
+    cancelled = CANCELLED if cells.weights.itemsize == 8 else CANCELLED_IN_FLOAT32
     for u in range(first, last):
         if len(mean) > 0:
-            left = squares[u, 1] - prior_penalty(u, base, fixed, prior, X)
+            left = sums_of_squares[u, 1] - prior_penalty(u, base, fixed, prior, X)
         else:
-            left = squares[u, 1] - penalty(reg[u : u + 1], base.bias_ratio, fixed.k, fixed.biases, X[u : u + 1])
-        if left < cancelled * squares[u, 0]:
+            left = sums_of_squares[u, 1] - penalty(
+                reg[u : u + 1], base.bias_ratio, fixed.k, fixed.biases, X[u : u + 1]
+            )
+        if left < cancelled * sums_of_squares[u, 0]:
             row = X[u : u + 1].astype(np.float64)
             row_losses(u, u + 1, cells, fixed, row, losses)
         else:
@@ -93,7 +93,7 @@ def solved_row_losses(
 
 @kernel
 def penalty(reg: Floats, bias_ratio: float, k: int, biases: bool, X: Floats) -> float:
-    """Σ_u λ_u (‖x_u‖² + ρ b_u²), in double precision; written out so that no square is stored."""
+    """Return Σ_u λ_u (‖x_u‖² + ρ b_u²) in float64, without storing squares."""
     total = 0.0
     for u in range(len(X)):
         squares = 0.0
@@ -107,7 +107,7 @@ def penalty(reg: Floats, bias_ratio: float, k: int, biases: bool, X: Floats) -> 
 
 @inner
 def prior_penalty(u: int, base: Base, fixed: Fixed, prior: PriorArrays, X: Floats) -> float:
-    """(x − x̄)ᵀ (Λ + λ_u D) (x − x̄) of row u of X, in double precision."""
+    """Return (x − x̄)ᵀ (Λ + λ_u D) (x − x̄) of row u of X in float64."""
     mean, precision, _ = prior
     own, reg, k = u if len(mean) > 1 else 0, base.reg[u], fixed.k
     K = k + 1 if fixed.biases else k

@@ -1,7 +1,8 @@
-"""A row's observations: listed for the kernels that solve it, and scored once it is solved.
+"""The observed cells of a row: prepared for the kernels that solve it, and its loss afterwards.
 
-Legend as in ``exact.py``. Targets and weights of cells, and missing weights and offsets of columns, are arrays of
-one element where all are equal. Where that holds for all four, as it does for clicks, there is nothing to look up.
+Legend as in ``exact.py``: X is solved, Y fixed, b the right-hand side, g the diagonal of G, and reg is λ_u. Targets
+and weights of cells, and missing weights and offsets of columns, are arrays of one element if all are equal. If all
+four are, as for clicks, nothing is looked up.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from halfstep.solver.kernels._panels import PANEL
 from halfstep.solver.kernels.arguments import Base, Cells, Fixed
 
 Floats = NDArray[np.floating]
-Doubles = NDArray[np.float64]
+Float64s = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
-LEFT = -1.0  # in `losses`: the row was not solved
-CANCELLED = 1e4  # rounding errors: a difference of less than that, relative to its terms, loses too much precision
+UNSOLVED = -1.0  # in `losses`: the row was not solved
+CANCELLED = 1e4  # rounding errors that a difference must exceed, relative to its terms
 
 
-class Listed(NamedTuple):
-    """A row's observations as `list_observations` notes them, in whole panels.
+class RowCells(NamedTuple):
+    """The observed cells of a row, padded to whole panels.
 
     Attributes
     ----------
@@ -43,19 +44,19 @@ class Listed(NamedTuple):
 
 @inner
 def cell(numbers: Floats, p: int | np.unsignedinteger) -> Any:
-    """The target or weight of cell p, or the missing weight or offset of column p."""
+    """Return the target or weight of cell p, or the missing weight or offset of column p."""
     return numbers[np.uintp(p) if len(numbers) > 1 else np.uintp(0)]
 
 
 @inner
-def are_alike(cells: Cells, fixed: Fixed) -> bool:
-    """Whether all cells and all columns are equal."""
+def is_uniform(cells: Cells, fixed: Fixed) -> bool:
+    """Return whether all cells have the same target and weight, and all columns the same offset and m."""
     return len(cells.targets) == 1 and len(cells.weights) == 1 and len(fixed.m) <= 1 and len(fixed.o) == 1
 
 
 @inner
-def longest_of(rows: Ints, indptr: Ints) -> int:
-    """Observations of the longest of the given rows."""
+def longest_row(rows: Ints, indptr: Ints) -> int:
+    """Return the number of observed cells of the longest of the given rows."""
     longest = 0
     for row in range(len(rows)):
         longest = max(longest, indptr[rows[row] + 1] - indptr[rows[row]])
@@ -64,7 +65,7 @@ def longest_of(rows: Ints, indptr: Ints) -> int:
 
 @inner
 def is_positive(d: Floats, k: int) -> bool:
-    """Whether the first k of d are positive numbers."""
+    """Return whether the first k of d are positive and finite."""
     least, total = d[0], np.float64(0.0)
     for c in range(k):
         least = min(least, d[c])
@@ -73,13 +74,13 @@ def is_positive(d: Floats, k: int) -> bool:
 
 
 @inner
-def set_up_row(u: int, cells: Cells, base: Base, fixed: Fixed, listed: Listed, d: Floats) -> float:
-    """List the observations of row u, and write D = s_u g + λ_u to d.
+def prepare_row(u: int, cells: Cells, base: Base, fixed: Fixed, row_cells: RowCells, d: Floats) -> float:
+    """List the observed cells of row u, and write D = s_u g + λ_u to d.
 
-    Return the least q, or −1 where D is not positive.
+    Return the smallest w − s m_i, or −1 if D is not positive.
     """
     s: Any = base.s[u] if len(fixed.m) > 0 else fixed.Y.dtype.type(0)
-    least = list_observations(cells.indptr[u], cells.indptr[u + 1], cells, s, fixed, listed)
+    least = list_cells(cells.indptr[u], cells.indptr[u + 1], cells, s, fixed, row_cells)
     g, reg = base.G, base.reg[u]
     for c in range(fixed.k):
         d[c] = reg + s * g[c] if len(g) > 0 else reg
@@ -87,22 +88,22 @@ def set_up_row(u: int, cells: Cells, base: Base, fixed: Fixed, listed: Listed, d
 
 
 @inner
-def list_observations(begin: int, end: int, cells: Cells, s: float, fixed: Fixed, listed: Listed) -> float:
-    """Note the observations begin … end − 1 of a row: i, q = w − s m_i, r = w (t − o_i); return the least q.
+def list_cells(begin: int, end: int, cells: Cells, s: float, fixed: Fixed, row_cells: RowCells) -> float:
+    """Write i, q = w − s m_i and r = w (t − o_i) of a row's observed cells; return the smallest q.
 
-    Systems are divided by √q, so that where a cell weighs as if it were missing q is not 0, but what rounding would
-    have made of it. Whole panels of them: what is missing from the last one are observations without weight.
+    Systems are divided by √q, so a q of 0 (a cell that weighs as much as a missing one) is replaced by its rounding
+    error. The last panel is padded with cells of weight 0.
     """
     _, indices, targets, weights = cells
     o, m = fixed.o, fixed.m
-    at, q, r = listed
+    at, q, r = row_cells
     n = end - begin
     least = np.inf
     eps, tiny = np.finfo(q.dtype).eps, np.finfo(q.dtype).tiny
-    if are_alike(cells, fixed):
+    if is_uniform(cells, fixed):
         least = weights[0] - s * m[0] if len(m) > 0 else weights[0]
         for p in range(n):
-            at[p] = indices[np.uintp(begin + p)]  # unsigned: no place is counted from the end
+            at[p] = indices[np.uintp(begin + p)]  # unsigned: never negative
             q[p] = max(least, eps * weights[0], tiny)
             r[p] = weights[0] * (targets[0] - o[0])
     else:
@@ -122,20 +123,21 @@ def list_observations(begin: int, end: int, cells: Cells, s: float, fixed: Fixed
 
 
 @inner
-def score_alike(n: int, cells: Cells, fixed: Fixed, q: float, pull: float, length: float, sums: Doubles) -> bool:
-    """Add the same sums as `score` of a row whose n observations are alike, from its solution v alone: bᵀv and vᵀv.
+def score_uniform(n: int, cells: Cells, fixed: Fixed, q: float, bv: float, vv: float, sums: Float64s) -> bool:
+    """Add the sums of `score` for a row whose n observed cells are all alike, from bᵀv and vᵀv of its solution v.
 
-    The solution has (I + ZᵀZ) v = b, where Z's rows are √q y D^-½ and b is their sum times w (t − o) / √q. Hence
+    The solution satisfies (I + ZᵀZ) v = b, where the rows of Z are √q y D^-½ and b is their sum times w (t − o) / √q.
+    Hence
 
         bᵀv = w (t − o) Σ p·q,      bᵀv − vᵀv = ‖Z v‖² = q Σ (p·q)².
 
-    Return False, and add nothing, where these differences lose too much precision.
+    Return False, and add nothing, if cancellation makes these imprecise.
     """
     _, _, targets, weights = cells
     o, m = fixed.o, fixed.m
     t, w, eps = np.float64(targets[0]) - np.float64(o[0]), np.float64(weights[0]), np.finfo(weights.dtype).eps
-    total = pull / (w * t) if t != 0.0 else 0.0
-    squares = (pull - length) / q
+    total = bv / (w * t) if t != 0.0 else 0.0
+    squares = (bv - vv) / q
     observed = n * t * t - 2.0 * t * total + squares
     if not (observed > CANCELLED * eps * n * t * t and squares >= 0.0):
         return False
@@ -146,12 +148,12 @@ def score_alike(n: int, cells: Cells, fixed: Fixed, q: float, pull: float, lengt
 
 
 @inner
-def score(begin: int, end: int, cells: Cells, fixed: Fixed, b: float, xy: Floats, sums: Doubles) -> None:
-    """Add Σ w (t − o_i − b_u − p·q)² and Σ m_i (p·q)² over some observations to sums, given p·q of each in `xy`."""
+def score(begin: int, end: int, cells: Cells, fixed: Fixed, b: float, xy: Floats, sums: Float64s) -> None:
+    """Add Σ w (t − o_i − b_u − p·q)² and Σ m_i (p·q)² over the observed cells to sums, given each p·q in `xy`."""
     _, indices, targets, weights = cells
     o, m = fixed.o, fixed.m
     observed = missing = 0.0
-    if are_alike(cells, fixed):
+    if is_uniform(cells, fixed):
         t, w, s = np.float64(targets[0]), np.float64(weights[0]), np.float64(m[0] if len(m) > 0 else 0.0)
         for p in range(end - begin):
             product = np.float64(xy[p])

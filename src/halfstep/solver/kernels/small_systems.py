@@ -1,24 +1,24 @@
-"""The exact half-step: one normal system per row, solved by Cholesky's factorisation.
+"""The exact half-step at low ranks: Cholesky factorization of several systems at once, one in each vector lane.
 
-Legend (the objective is in `halfstep.objective`; rows and columns stand for users and items, or for items and users):
+Legend (rows and columns are users and items, or items and users):
 
-    X   rows to be solved            [x | bias | 0 …], one row each, padded with zeros
-    Y   features of the fixed side   [y | 1 | 0 …], likewise; the 1 only with biases
-    o   offsets of the fixed side    its biases; 0 without
-    k   rank; K = k + 1 with biases, else k: the unknowns of one row
-    G   Σ_i m_i y_i y_iᵀ             what all cells, missing or not, add to each system (scaled by s_u)
-    A   s_u G + Σ_Ω (w − s_u m_i) y yᵀ + Λ_u   b   Σ_Ω w (t − o_i) y     c   Σ_Ω w (t − o_i)²
-    Λ_u λ_u D, D = diag(1, …, 1, ρ): the row's own ridge; with a prior Λ + λ_u D, where Λ is one matrix for all rows,
-        around the mean x̄_u: it adds Λ_u x̄_u to b and x̄_uᵀ Λ_u x̄_u to c
-    ε   noise, N(0, I/τ) where A is the row's precision divided by τ: then x + L⁻ᵀ ε is a draw from N(x, (τ A)⁻¹)
+    X     solved factors      each row is [x | bias | 0 …], padded with zeros
+    Y     fixed factors       each row is [y | 1 | 0 …]; the 1 only with biases
+    o     offsets             the biases of the fixed side; 0 without biases
+    k     rank                K = k + 1 with biases, else k: unknowns of a row
+    reg   λ_u                 regularization; D = diag(1, …, 1, ρ)
+    G     Σ_i m_i y_i y_iᵀ    Gramian of all columns, scaled by s_u in each system
+    A     s_u G + Σ_Ω (w − s_u m_i) y yᵀ + Λ_u
+    b     Σ_Ω w (t − o_i) y
+    c     Σ_Ω w (t − o_i)²
+    Λ_u   λ_u D; with a prior Λ + λ_u D, and its mean x̄_u adds Λ_u x̄_u to b and x̄_uᵀ Λ_u x̄_u to c
+    ε     noise from N(0, I/τ): x + L⁻ᵀ ε is a sample from N(x, (τ A)⁻¹)
 
-b is kept as one more row below A, and c in its corner: the normal matrix of the features and the target together. The
-factorisation of A, carried on through that row, has done the forward substitution L z = b by the way, so that only
-Lᵀ x = z is left; and what remains in the corner is c − ‖z‖² = c − bᵀ A⁻¹ b, the least value that this row's share of
-the objective can take. Noise goes to z, between the two substitutions: Lᵀ x = z + ε, which leaves ‖ε‖² more.
+b is stored as an additional row of A, and c in its corner. The factorization A = L Lᵀ, continued through this row,
+gives z = L⁻¹ b, and in the corner c − ‖z‖² = c − bᵀ A⁻¹ b, the minimum of the row's part of the objective. Noise is
+added before the back substitution, Lᵀ x = z + ε, and ‖ε‖² to the corner.
 
-Why it is written out: at ranks below some hundred, LAPACK spends more time on being called than on arithmetic. Here
-several systems are factorised side by side, one in each lane of a vector, with the same instructions.
+Written by hand because the overhead of a LAPACK call exceeds the arithmetic at ranks below about 100.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ from halfstep.solver.kernels.arguments import Base, Cells, Fixed, PriorArrays
 from halfstep.solver.kernels.observations import cell
 
 Floats = NDArray[np.floating]
-Doubles = NDArray[np.float64]
+Float64s = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
-GATHERED = 64  # observations gathered at once; at rank 128 they still fit the second-level cache
-SOLVED = -1  # status: all rows solved; otherwise it is the first row that could not be
+GATHERED = 64  # observed cells gathered at once; at rank 128 they fit the L2 cache
+SOLVED = -1  # status; otherwise the first row that could not be solved
 
 
 class Workspace(NamedTuple):
-    """A (with the row b and its corner c), and the gathered rows twice: W weighted, Z as they are."""
+    """A (with the row b and its corner c), and the gathered rows of Y: weighted in W, unweighted in Z."""
 
     A: Floats
     W: Floats
@@ -64,13 +64,13 @@ class Workspace(NamedTuple):
 
 @kernel
 def sums_shape(K: int) -> tuple[int, int]:
-    """The shape of A, with the row b and its corner c, in whole tiles."""
+    """Return the shape of A with the row b and its corner c, in whole tiles."""
     return -(-(K + 1) // TILE_ROWS) * TILE_ROWS, -(-(K + 1) // ROW_PADDING) * ROW_PADDING
 
 
 @kernel
 def workspace(K: int, like: Floats) -> Workspace:
-    """Room for the sums of one row."""
+    """Allocate the sums of one row."""
     tall, wide = sums_shape(K)
     return Workspace(
         np.zeros((tall, wide), like.dtype),
@@ -80,11 +80,11 @@ def workspace(K: int, like: Floats) -> Workspace:
 
 
 @inner
-def accumulate(begin: int, end: int, cells: Cells, s: float, fixed: Fixed, work: Workspace) -> None:
-    """Add the observations begin … end − 1 of one row to its system A, b, c.
+def add_cells(begin: int, end: int, cells: Cells, s: float, fixed: Fixed, work: Workspace) -> None:
+    """Add the observed cells begin … end − 1 of one row to its A, b and c.
 
-    Only the lower triangle of A is summed (in whole tiles), so the row of the bias may take other weights than the
-    columns above it: missing cells are predicted without biases, and (w − s m) belongs to y yᵀ alone.
+    Only the lower triangle of A is summed (in whole tiles), so the row of the bias can have other weights: missing
+    cells are predicted without biases, so that w − s m applies to y yᵀ only.
     """
     _, indices, targets, weights = cells
     Y, o, m, k, biases = fixed
@@ -102,7 +102,7 @@ def accumulate(begin: int, end: int, cells: Cells, s: float, fixed: Fixed, work:
                 W[p, k] = w
             W[p, K] = w * (t - o[i])
             A[K, K] += w * (t - o[i]) ** 2
-        for p in range(start + n, min(start + n + GATHERED, end)):  # on their way while these are multiplied
+        for p in range(start + n, min(start + n + GATHERED, end)):  # to hide the latency of memory
             prefetch_row(Y, np.intp(indices[p]), width)
         for a in range(0, K + 1, TILE_ROWS):
             needed = min(-(-(a + TILE_ROWS) // lanes), width // lanes)
@@ -119,7 +119,7 @@ def accumulate(begin: int, end: int, cells: Cells, s: float, fixed: Fixed, work:
 
 @inner
 def sum_short_row(K: int, begin: int, end: int, cells: Cells, fixed: Fixed, lane: int, S: Floats) -> None:
-    """A, b, c of one small system, without missing cells, into one lane of S: `sum_in_registers` for K known late."""
+    """Sum A, b and c of a small system without missing cells into a lane of S, with K as a compile-time constant."""
     if K == 1:
         sum_in_registers(S, lane, cells, fixed, begin, end, 1)
     elif K == 2:
@@ -147,8 +147,8 @@ def sum_short_row(K: int, begin: int, end: int, cells: Cells, fixed: Fixed, lane
 
 
 @inner
-def enter_lane(K: int, A: Floats, lane: int, S: Floats) -> None:
-    """Write A, with the row b and its corner, into one lane of S as a packed lower triangle."""
+def pack_lane(K: int, A: Floats, lane: int, S: Floats) -> None:
+    """Write A, with the row b and its corner, to a lane of S as a packed lower triangle."""
     entry = 0
     for a in range(K + 1):
         for c in range(a + 1):
@@ -158,7 +158,7 @@ def enter_lane(K: int, A: Floats, lane: int, S: Floats) -> None:
 
 @inner
 def add_base(u: int, s: float, base: Base, fixed: Fixed, lane: int, S: Floats) -> None:
-    """Add s G + λ_u D to the system in one lane of S."""
+    """Add s G + λ_u D to the system in a lane of S."""
     G, reg, k = base.G, base.reg[u], fixed.k
     if len(G) > 0:
         entry = 0
@@ -176,7 +176,7 @@ def add_base(u: int, s: float, base: Base, fixed: Fixed, lane: int, S: Floats) -
 
 @inner
 def add_prior_mean(u: int, base: Base, fixed: Fixed, prior: PriorArrays, lane: int, S: Floats) -> None:
-    """Add Λ_u x̄ to b, and x̄ᵀ Λ_u x̄ to c, of row u in one lane of S."""
+    """Add Λ_u x̄ to b, and x̄ᵀ Λ_u x̄ to c, of row u in a lane of S."""
     mean, precision, _ = prior
     own, reg, k = u if len(mean) > 1 else 0, base.reg[u], fixed.k
     K = k + 1 if fixed.biases else k
@@ -204,12 +204,10 @@ def add_to_all_lanes(K: int, precision: Floats, S: Floats) -> None:
 
 @inner
 def solve_lanes(K: int, filled: int, S: Floats, D: Floats, E: Floats) -> int:
-    """Solve the systems in the first `filled` lanes of S; solutions replace b, and c − bᵀ A⁻¹ b replaces c.
+    """Solve the systems in the first `filled` lanes of S; x replaces b, and c − bᵀ A⁻¹ b replaces c.
 
-    E holds the noise ε in its lanes, or is empty: then there is none. Return the first bad lane, or −1.
-
-    A pivot that has lost all its digits means that the system is singular to working precision; D holds what is left
-    of the diagonal entry then.
+    E holds the noise ε of each lane; it is empty without noise. D is a buffer for the smallest admissible pivots.
+    Return the first lane whose system is singular to working precision, or −1.
     """
     lanes = S.shape[1]
     eps = np.finfo(S.dtype).eps
@@ -222,8 +220,8 @@ def solve_lanes(K: int, filled: int, S: Floats, D: Floats, E: Floats) -> int:
         for lane in range(filled):
             if not S[diagonal, lane] > D[0, lane]:
                 bad = min(bad, lane)
-                S[diagonal, lane] = 1.0  # the other lanes go on
-        invert_root(S, j)  # kept inverted: divisions are slow
+                S[diagonal, lane] = 1.0  # lets the other lanes continue
+        invert_root(S, j)  # stored inverted, because divisions are slow
         i = j + 1
         while i + 3 <= K:
             eliminate(S, i, j, 4, 1)
@@ -242,8 +240,8 @@ def solve_lanes(K: int, filled: int, S: Floats, D: Floats, E: Floats) -> int:
 
 
 @inner
-def leave_lane(K: int, S: Floats, lane: int, row: int, X: Floats) -> None:
-    """Copy the solution in one lane of S to its row of X."""
+def unpack_lane(K: int, S: Floats, lane: int, row: int, X: Floats) -> None:
+    """Copy the solution in a lane of S to a row of X."""
     b = K * (K + 1) // 2
     for a in range(K):
         X[row, a] = S[b + a, lane]
@@ -251,14 +249,19 @@ def leave_lane(K: int, S: Floats, lane: int, row: int, X: Floats) -> None:
 
 @kernel
 def solve_rows(
-    rows: Ints, cells: Cells, base: Base, fixed: Fixed, prior: PriorArrays, sums: Floats, X: Floats, squares: Doubles
+    rows: Ints,
+    cells: Cells,
+    base: Base,
+    fixed: Fixed,
+    prior: PriorArrays,
+    sums: Floats,
+    X: Floats,
+    sums_of_squares: Float64s,
 ) -> int:
     """Solve the given rows of X while Y is held fixed. Return −1, or the first row whose system is singular.
 
-    `squares[u]` becomes (c, c − bᵀ A⁻¹ b): the targets' weighted squares, and what the solved row leaves of them.
-
-    `sums` holds what `sum_segment` made of each row, or is empty: then the observations are summed here. A row
-    without observations becomes x̄, or 0.
+    ``sums_of_squares[u]`` becomes (c, c − bᵀ A⁻¹ b). `sums` holds the results of `sum_segment` for each row; if it is
+    empty, the observed cells are summed here. A row without observed cells becomes x̄, or 0.
     """
     indptr, weights, s, m = cells.indptr, cells.weights, base.s, fixed.m
     mean, precision, noise = prior
@@ -269,56 +272,56 @@ def solve_rows(
     S, D = np.zeros(((K + 1) * (K + 2) // 2, lanes), weights.dtype), np.zeros((1, lanes), weights.dtype)
     E = np.zeros((K if len(noise) > 0 else 0, lanes), weights.dtype)
     corner = (K + 1) * (K + 2) // 2 - 1
-    entered = np.zeros(lanes, np.intp)
+    lane_rows = np.zeros(lanes, np.intp)
     filled = 0
     for r in range(len(rows)):
         u = rows[r]
         begin, end = indptr[u], indptr[u + 1]
         if begin == end:
             X[u, :] = 0.0
-            squares[u, :] = 0.0
+            sums_of_squares[u, :] = 0.0
             if len(mean) > 0:
                 X[u, :K] = mean[u if len(mean) > 1 else 0]
         else:
             s_u = s[u] if len(s) > 0 else 0.0
             if len(sums) > 0:
-                enter_lane(K, sums[r], filled, S)
+                pack_lane(K, sums[r], filled, S)
             elif K <= REGISTER_UNKNOWNS and len(m) == 0:
                 sum_short_row(K, begin, end, cells, fixed, filled, S)
             else:
                 A[:] = 0.0
-                accumulate(begin, end, cells, s_u, fixed, work)
-                enter_lane(K, A, filled, S)
+                add_cells(begin, end, cells, s_u, fixed, work)
+                pack_lane(K, A, filled, S)
             add_base(u, s_u, base, fixed, filled, S)
             if len(mean) > 0:
                 add_prior_mean(u, base, fixed, prior, filled, S)
             for j in range(len(E)):
                 E[j, filled] = noise[u, j]
-            entered[filled] = u
-            squares[u, 0] = S[corner, filled]
+            lane_rows[filled] = u
+            sums_of_squares[u, 0] = S[corner, filled]
             filled += 1
         if filled == lanes or (filled > 0 and r == len(rows) - 1):
             if len(precision) > 0:
                 add_to_all_lanes(K, precision, S)
             bad = solve_lanes(K, filled, S, D, E)
             if bad != SOLVED:
-                return int(entered[bad])
+                return int(lane_rows[bad])
             for lane in range(filled):
-                leave_lane(K, S, lane, entered[lane], X)
-                squares[entered[lane], 1] = S[corner, lane]
+                unpack_lane(K, S, lane, lane_rows[lane], X)
+                sums_of_squares[lane_rows[lane], 1] = S[corner, lane]
             filled = 0
     return SOLVED
 
 
 @kernel
 def sum_system(u: int, cells: Cells, base: Base, fixed: Fixed) -> Floats:
-    """A of row u, a full matrix of shape (K, K): for those who ask what a solution is made of."""
+    """Return A of row u as a full matrix of shape (K, K), for explanations of predictions."""
     K = fixed.k + 1 if fixed.biases else fixed.k
     work = workspace(K, cells.weights)
     S = np.zeros(((K + 1) * (K + 2) // 2, 1), cells.weights.dtype)
     s = base.s[u] if len(base.s) > 0 else 0.0
-    accumulate(cells.indptr[u], cells.indptr[u + 1], cells, s, fixed, work)
-    enter_lane(K, work.A, 0, S)
+    add_cells(cells.indptr[u], cells.indptr[u + 1], cells, s, fixed, work)
+    pack_lane(K, work.A, 0, S)
     add_base(u, s, base, fixed, 0, S)
     full = np.empty((K, K), cells.weights.dtype)
     entry = 0
@@ -331,16 +334,16 @@ def sum_system(u: int, cells: Cells, base: Base, fixed: Fixed) -> Floats:
 
 @kernel
 def sum_segment(u: int, begin: int, end: int, cells: Cells, base: Base, fixed: Fixed, sums: Floats) -> None:
-    """Sum a stretch of the observations of row u, a long one, so that several threads can share the row."""
+    """Sum a segment of the observed cells of a long row u, so that several threads can share the row."""
     work = workspace(fixed.k + 1 if fixed.biases else fixed.k, cells.weights)
     s = base.s[u] if len(base.s) > 0 else 0.0
-    accumulate(begin, end, cells, s, fixed, work)
+    add_cells(begin, end, cells, s, fixed, work)
     sums[:] = work.A
 
 
 @kernel
 def sum_right_hand_sides(first: int, last: int, cells: Cells, k: int, Y: Floats, B: Floats) -> None:
-    """Sum b of the rows first … last − 1 into the rows 0 … of B, where the matrix A is the same for all rows."""
+    """Write b of the rows first … last − 1 to the rows 0 … of B, if A is the same for all rows."""
     indptr = cells.indptr
     lanes = VECTOR_BYTES // B.itemsize
     for u in range(first, last):

@@ -19,7 +19,7 @@ def test_a_gramian_is_that_of_the_twin_for_any_number_of_threads(
     for m in (np.ones(rows), np.full(rows, 0.3), rng.random(rows)):
         G = gram(m, F)
         np.testing.assert_allclose(G, (F.T.astype(float) * m) @ F.astype(float), rtol=1e-11, atol=1e-11)
-        monkeypatch.setattr(gramians, "WORTH_HELPERS", 0)
+        monkeypatch.setattr(gramians, "WORTH_THREADS", 0)
         for threads in (1, 2, 5):
             np.testing.assert_array_equal(gram(m, F, threads), G)
 

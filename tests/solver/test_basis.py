@@ -34,9 +34,9 @@ def test_what_rows_have_in_common_is_diagonal(exponent: float) -> None:
     for row in (0, 1, 50):
         s, ridge = plan.problem.row_missing[row], plan.problem.regularization[row]
         A = s * G + ridge * np.eye(40)
-        diagonal = basis.ridge[row] + (s * basis.g if len(basis.g) else np.zeros(40))
+        diagonal = basis.reg[row] + (s * basis.g if len(basis.g) else np.zeros(40))
         np.testing.assert_allclose(basis.V.T @ A @ basis.V, np.diag(diagonal), atol=1e-9 * np.abs(A).max())
-        assert basis.ridge[row] * basis.bias_ratio == pytest.approx(ridge * plan.problem.bias_ratio)
+        assert basis.reg[row] * basis.bias_ratio == pytest.approx(ridge * plan.problem.bias_ratio)
     np.testing.assert_allclose(basis.V @ basis.inverse, np.eye(40), atol=1e-10)
 
 

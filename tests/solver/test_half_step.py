@@ -269,7 +269,7 @@ def test_long_rows_with_missing_weights() -> None:
 
 @pytest.fixture
 def blocked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schedule, "SIDE_BY_SIDE", 0)
+    monkeypatch.setattr(schedule, "LANE_UNKNOWNS", 0)
     monkeypatch.setattr(schedule, "ROWS_PER_UNKNOWN", 0.0)
 
 

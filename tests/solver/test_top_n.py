@@ -47,7 +47,7 @@ def test_equals_its_twin(shape, seed, dtype, with_c, coarse, exponents, share, s
     n = int(rng.integers(1, columns + 1))
     expected = reference.best(P, Q, c, n, ~skipped & ~barred)
     with pytest.MonkeyPatch.context() as patch:
-        for name, size in zip(("COLUMNS_AT_ONCE", "ROOM_PER_PLACE", "LEAST_ROOM"), sizes, strict=True):
+        for name, size in zip(("COLUMNS_AT_ONCE", "CANDIDATES_PER_ENTRY", "LEAST_CANDIDATES"), sizes, strict=True):
             patch.setattr(top_n, name, size)
         found, scores = best_columns(P, Q, np.where(barred, -np.inf, c), n, skip=lists_of(skipped), threads=1)
     assert listed(found) == expected

@@ -1,15 +1,16 @@
-"""The link between rows and their features in a point estimate: x_u is drawn to βᵀ f_u instead of to 0.
+"""Side information in a point estimate: x_u is shrunk towards βᵀ f_u instead of 0.
 
-What the objective says of the rows, Σ_u λ_u ‖x_u‖²_D with D = diag(1, …, 1, ρ), becomes
+The regularization term Σ_u λ_u ‖x_u‖²_D with D = diag(1, …, 1, ρ) becomes
 
     Σ_u λ_u ‖x_u − βᵀ f_u‖²_D + λ_β ‖β‖²_D
 
-over the rows that have observations. Given β it is the rows' own ridge, about a mean of each. Given the rows, β is a
-ridge regression in which row u weighs λ_u: the same one for each of its columns, as D is in both terms. Each is an
-exact minimum, so the objective never rises. A row without observations is at its mean, where it costs nothing, and
-says nothing about β; nor do its missing cells count, where others' do, for they would draw it to 0.
+over rows with observations. Given β, it is a prior with a mean for each row. Given the rows, β is a ridge regression
+in which row u has the weight λ_u, the same for each column, because D is in both terms. Both are exact minimizations,
+so the objective never increases. A row without observations is set to its mean, and has no influence on β: its
+missing cells would shrink β towards 0.
 
-It is the mean of what the Gibbs sampler samples (Simm et al. 2017), with λ_u for the precision of the rows.
+This is the mean of the Gibbs sampler's conditional distribution (Simm et al. 2017), with λ_u as precision of the
+rows.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ PREFIX = "ridge_link."  # in files
 
 
 class FeatureEffects(NamedTuple):
-    """β of one side, and what it makes of the features.
+    """β of one side, and the means of its rows.
 
     Attributes
     ----------
@@ -56,18 +57,18 @@ class FeatureEffects(NamedTuple):
 
     @property
     def prior(self) -> Prior:
-        """What rows are drawn to, by their own ridge."""
+        """The prior with these means."""
         return Prior.around(self.means)
 
 
 class FeatureRegression:
-    """The coefficients of the features of one side in a fit.
+    """The regression of one side's rows on their features during a fit.
 
     Parameters
     ----------
     F : sparse array of shape (n_rows, n_features)
-    side : HalfProblem
-        Its λ_u and ρ weigh the rows.
+    problem : HalfProblem
+        The rows are weighted by its λ_u, and biases by its ρ.
     reg : float
         λ_β.
     run : callable
@@ -79,24 +80,26 @@ class FeatureRegression:
         All 0.
     """
 
-    def __init__(self, F: Sparse, side: HalfProblem, reg: float, run: Run) -> None:
+    def __init__(self, F: Sparse, problem: HalfProblem, reg: float, run: Run) -> None:
         from scipy.sparse import diags_array
 
         self._run, self._reg = run, reg
-        self._has_none = np.flatnonzero(np.diff(side.indptr) == 0)
-        self._observed = np.flatnonzero(np.diff(side.indptr))
-        self._roots = np.sqrt(side.regularization[self._observed].astype(np.float64))
+        self._unobserved = np.flatnonzero(np.diff(problem.indptr) == 0)
+        self._observed = np.flatnonzero(np.diff(problem.indptr))
+        self._roots = np.sqrt(problem.regularization[self._observed].astype(np.float64))
         self._ridge = Ridge((diags_array(self._roots) @ F[self._observed]).tocsr(), run, fixed_reg=reg)
         self._chunks = chunked(F)
-        self._metric = np.ones(side.unknowns)
-        if side.biases:
-            self._metric[side.rank] = side.bias_ratio
-        self.start = FeatureEffects(np.zeros((F.shape[1], side.unknowns)), np.zeros((F.shape[0], side.unknowns)))
+        self._metric = np.ones(problem.unknowns)
+        if problem.biases:
+            self._metric[problem.rank] = problem.bias_ratio
+        self.start = FeatureEffects(
+            np.zeros((F.shape[1], problem.unknowns)), np.zeros((F.shape[0], problem.unknowns))
+        )
 
     def solved(self, X: Factors, before: FeatureEffects) -> FeatureEffects:
-        """Find β for the rows, and put those without observations at their means.
+        """Solve β for the rows, and set rows without observations to their means.
 
-        With ρ = 0 nothing draws biases anywhere, and there is no β for them.
+        With ρ = 0, β of biases is 0, because biases are not regularized.
 
         Raises
         ------
@@ -108,12 +111,12 @@ class FeatureRegression:
             raise NumericalError("factors are not finite: look for extreme values or weights")
         B = self._ridge.solve(rows * self._roots[:, None], self._reg, start=before.coefficients)
         means = times(self._chunks, B, len(X), self._run)
-        X[self._has_none, : len(self._metric)] = means[self._has_none]
+        X[self._unobserved, : len(self._metric)] = means[self._unobserved]
         return FeatureEffects(B, means)
 
-    def penalty(self, linked: FeatureEffects) -> float:
-        """λ_β ‖β‖²_D."""
-        return self._reg * float((linked.coefficients**2).sum(axis=0) @ self._metric)
+    def penalty(self, effects: FeatureEffects) -> float:
+        """Return λ_β ‖β‖²_D."""
+        return self._reg * float((effects.coefficients**2).sum(axis=0) @ self._metric)
 
 
 class FeatureSession:
@@ -141,27 +144,27 @@ class FeatureSession:
         features: tuple[Sparse | None, Sparse | None],
         regularization: tuple[float, float],
     ) -> None:
-        session.hold_blas()  # for the ridge regressions between half-steps
+        session.limit_blas()  # for the ridge regressions between half-steps
         self._session = session
-        self._links = [
+        self._regressions = [
             None if F is None else FeatureRegression(F, problem, reg, session.run)
             for F, problem, reg in zip(features, problems, regularization, strict=True)
         ]
-        self._accepted = [None if link is None else link.start for link in self._links]
+        self._accepted = [None if each is None else each.start for each in self._regressions]
         self._current: list[FeatureEffects | None] = [None, None]
-        self._is_solved = [False, False]  # since β was
+        self._is_solved = [False, False]  # since β was solved
         self._restore()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """The session below is left by its owner."""
+        """The wrapped session is closed by its owner."""
 
     @property
     def coefficients(self) -> tuple[Floats | None, Floats | None]:
         """β of users and of items after the last accepted iteration."""
-        users, items = (None if linked is None else linked.coefficients for linked in self._accepted)
+        users, items = (None if each is None else each.coefficients for each in self._accepted)
         return users, items
 
     def extrapolate(self, side: Side, beta: float) -> None:
@@ -172,14 +175,14 @@ class FeatureSession:
         self._is_solved[side] = True
 
     def terms(self) -> Terms:
-        for side, link, before in zip(Side, self._links, self._current, strict=True):
-            if self._is_solved[side] and link is not None and before is not None:
-                self._set(side, link.solved(self._session.rows(side), before))
+        for side, regression, before in zip(Side, self._regressions, self._current, strict=True):
+            if self._is_solved[side] and regression is not None and before is not None:
+                self._set(side, regression.solved(self._session.rows(side), before))
         self._is_solved = [False, False]
         of_features = sum(
-            link.penalty(linked)
-            for link, linked in zip(self._links, self._current, strict=True)
-            if link is not None and linked is not None
+            regression.penalty(effects)
+            for regression, effects in zip(self._regressions, self._current, strict=True)
+            if regression is not None and effects is not None
         )
         return self._session.terms()._replace(features=of_features)
 
@@ -199,21 +202,21 @@ class FeatureSession:
         for side in Side:
             self._set(side, self._accepted[side])
 
-    def _set(self, side: Side, linked: FeatureEffects | None) -> None:
-        self._current[side] = linked
-        self._session.set_prior(side, None if linked is None else linked.prior)
+    def _set(self, side: Side, effects: FeatureEffects | None) -> None:
+        self._current[side] = effects
+        self._session.set_prior(side, None if effects is None else effects.prior)
 
 
 @dataclass(frozen=True, eq=False)
 class FittedFeatures:
-    """What the users of a fitted model are linked to, and how others are.
+    """The features of the users of a fitted model, and their coefficients.
 
     Attributes
     ----------
     given : SideInformation
-        The features that were given of the model's users.
+        The given features of the users.
     coefficients : ndarray of shape (n_features, unknowns)
-        β: of the items in a user's bag first, if there are bags; without rows where only items are linked.
+        β: first of implicit features (the items of a user), if there are any; empty if only items have features.
     """
 
     given: SideInformation
@@ -221,31 +224,31 @@ class FittedFeatures:
 
     @property
     def of_bags(self) -> Floats:
-        """Those rows of β that are of the items in a user's bag."""
+        """The rows of β of implicit features."""
         return self.coefficients[: len(self.coefficients) - self.given.matrix.shape[1]]
 
     @property
     def of_given(self) -> Floats:
-        """The other rows of β."""
+        """The rows of β of given features."""
         return self.coefficients[len(self.of_bags) :]
 
     def of_others(self, data: Interactions, user_features: Any) -> FittedFeatures:
-        """Link the users of other data in the same way.
+        """Return the same coefficients with the features of the users of other data.
 
         Raises
         ------
         DataError
-            If their features are not like those of the fit.
+            If their features do not match those of the fit.
         """
         return replace(self, given=self.given.encode_others(data.users, user_features))
 
     def prior(self, data: Interactions) -> Prior | None:
-        """What these users are drawn to; None where users are not linked."""
+        """Return the prior of these users; None if users have no features."""
         F = self.given.with_implicit(data.by_user, data.n_items, implicit=len(self.of_bags) > 0)
         return None if F is None else Prior.around(F @ self.coefficients)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """All of it as arrays, for a file."""
+        """Return arrays for a model file."""
         arrays = self.given.to_arrays() | {"coefficients": self.coefficients}
         return {f"{PREFIX}{name}": array for name, array in arrays.items()}
 
@@ -253,9 +256,9 @@ class FittedFeatures:
     def from_arrays(
         cls, arrays: Mapping[str, NDArray[Any]], n_users: int, n_items: int, unknowns: tuple[int, ...]
     ) -> FittedFeatures | None:
-        """Take arrays from a file, None if there are none; ValueError if they do not fit the rest of the model.
+        """Return features from the arrays of a model file, or None; ValueError if they do not match the model.
 
-        `unknowns` are what a row may have.
+        `unknowns` are the possible numbers of unknowns of a row.
         """
         ours = {name.removeprefix(PREFIX): array for name, array in arrays.items() if name.startswith(PREFIX)}
         if not ours:
@@ -264,9 +267,9 @@ class FittedFeatures:
         given = SideInformation.from_arrays(ours, "user", n_users)
         width = given.matrix.shape[1]
         if B.dtype != np.float64 or B.shape not in product((width, width + n_items), unknowns):
-            raise ValueError(f"its link of shape {B.shape} does not fit {width} features and {n_items} items")
+            raise ValueError(f"coefficients of shape {B.shape} do not match {width} features and {n_items} items")
         if not np.isfinite(B).all():
-            raise ValueError("its link is not all finite")
+            raise ValueError("coefficients of features must be finite")
         return cls(given, B)
 
 

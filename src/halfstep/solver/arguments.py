@@ -1,4 +1,4 @@
-"""What kernels take, made from one orientation of the objective and the factors."""
+"""Arguments of kernels, from a half-problem and the factors of the fixed side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def cells_of(problem: HalfProblem) -> Cells:
 
 
 def base_of(problem: HalfProblem, G: Factors) -> Base:
-    """Group what rows have besides their observations."""
+    """Group the part of the systems that does not depend on observed cells."""
     return Base(problem.row_missing, G, problem.regularization, problem.bias_ratio)
 
 
@@ -29,15 +29,15 @@ def fixed_of(problem: HalfProblem, Y: Factors, offsets: Factors) -> Fixed:
 
 
 def prior_of(prior: Prior | None, dtype: DTypeLike) -> PriorArrays:
-    """Group the arrays of a prior in some precision."""
+    """Group the arrays of a prior in the given precision."""
     if prior is None:
         return no_prior(np.dtype(dtype))
     noise = np.empty((0, 0)) if prior.noise is None else prior.noise
     return PriorArrays(*(np.ascontiguousarray(array, dtype) for array in (prior.means, prior.precision, noise)))
 
 
-@cache  # half-steps of small problems take microseconds
+@cache  # because half-steps of small problems take microseconds
 def no_prior(dtype: np.dtype[Any]) -> PriorArrays:
-    """Return the arrays of rows that have no prior."""
+    """Return empty arrays, for rows without a prior."""
     none = np.empty((0, 0), dtype)
     return PriorArrays(none, none, none)

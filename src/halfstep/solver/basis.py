@@ -1,4 +1,4 @@
-"""Unknowns in which what all rows have in common is diagonal, so that only a row's observations are left to add."""
+"""A change of variables that makes the common part of all systems diagonal."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from halfstep.solver.schedule import HalfStepPlan
 
 
 class Basis(NamedTuple):
-    """Unknowns v for the factors x = V v of rows, in which Vᵀ (s_u G + λ_u I) V is s_u g + λ, diagonal.
+    """A change of variables x = V v in which Vᵀ (s_u G + λ_u I) V = s_u diag(g) + λ_u I for each row u.
 
-    Where all rows share s and λ it is the unit matrix, for V = L^-ᵀ with s G + λ I = L Lᵀ. Else V are the
-    eigenvectors of G, which take longer to find.
+    If all rows have the same s and λ, it is I instead, with V = L^-ᵀ for s G + λ I = L Lᵀ. Otherwise V has the
+    eigenvectors of G, which take longer to compute.
 
     Attributes
     ----------
@@ -24,42 +24,40 @@ class Basis(NamedTuple):
     inverse : ndarray of shape (K, K)
         V^-1.
     g : ndarray of shape (K,)
-        Empty if there is nothing to add to λ.
-    ridge : ndarray of shape (n_rows,)
-        λ, in these unknowns.
+        Empty if it is included in `reg`.
+    reg : ndarray of shape (n_rows,)
+        λ_u in these variables.
     bias_ratio : float
-        How much more than that biases are regularised.
+        The ratio of the regularization of biases to `reg`.
     """
 
     V: Factors
     inverse: Factors
     g: Factors
-    ridge: NDArray[np.floating]
+    reg: NDArray[np.floating]
     bias_ratio: float
 
     @classmethod
     def of(cls, plan: HalfStepPlan, G: Factors) -> Basis:
-        """Find one for rows whose missing cells add s_u G, in the precision of G."""
-        problem, in_doubles = plan.problem, G.astype(np.float64)
+        """Compute the basis for a plan, in the precision of G."""
+        problem, G64 = plan.problem, G.astype(np.float64)
         if plan.shares_diagonal:
-            ridge = float(problem.regularization[0])
-            A = problem.row_missing[0] * in_doubles
-            A[np.diag_indices_from(A)] += ridge
+            reg = float(problem.regularization[0])
+            A = problem.row_missing[0] * G64
+            A[np.diag_indices_from(A)] += reg
             try:
                 L = cholesky(A, lower=True, check_finite=False)
             except LinAlgError:
                 L = np.zeros_like(A)
-            if is_well_conditioned(
-                L, A, G.dtype
-            ):  # V and its inverse are rounded to that, and rows go there and back
+            if is_well_conditioned(L, A, G.dtype):  # else rounding V and its inverse loses precision
                 V = solve_triangular(L, np.eye(len(L)), lower=True, check_finite=False).T
                 ones, none = np.ones_like(problem.regularization), np.empty(0, G.dtype)
-                return cls(V.astype(G.dtype), L.T.astype(G.dtype), none, ones, problem.bias_ratio * ridge)
-        eigenvalues, vectors = np.linalg.eigh(in_doubles)
+                return cls(V.astype(G.dtype), L.T.astype(G.dtype), none, ones, problem.bias_ratio * reg)
+        eigenvalues, vectors = np.linalg.eigh(G64)
         V = vectors.astype(G.dtype)
         return cls(V, V.T, np.maximum(eigenvalues, 0.0).astype(G.dtype), problem.regularization, problem.bias_ratio)
 
 
 def is_well_conditioned(L: NDArray[np.float64], A: NDArray[np.float64], dtype: np.dtype[Any]) -> bool:
-    """Whether no pivot of A = L Lᵀ is mere rounding in some precision, as it is if A is singular."""
+    """Return whether all pivots of A = L Lᵀ exceed the rounding error in the given precision."""
     return bool((np.diag(L) ** 2 > len(A) * np.finfo(dtype).eps * np.diag(A)).all())

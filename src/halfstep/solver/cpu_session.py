@@ -24,7 +24,7 @@ class CPUBackend:
     Parameters
     ----------
     threads : int, optional
-        All cores by default. Results do not depend on it.
+        All available cores by default. Does not change the result.
     """
 
     threads: int | None = None
@@ -34,10 +34,10 @@ class CPUBackend:
 
 
 class CPUSession:
-    """A session whose factors are arrays in memory; see `halfstep.solver.session.PriorSession`.
+    """A session with factors in memory; see `halfstep.solver.session.PriorSession`.
 
-    Each side has two arrays: the accepted factors, and a spare one for the next. Between an acceptance and the next
-    half-step, the spare one holds the factors that were accepted before.
+    Each side has two arrays: the accepted factors, and a spare array for the next half-step, which until then holds
+    the previously accepted factors.
     """
 
     def __init__(self, cpu: CPU, users: HalfProblem, items: HalfProblem, start: tuple[Factors, Factors]) -> None:
@@ -76,8 +76,8 @@ class CPUSession:
     def run(self, tasks: Sequence[Callable[[], None]]) -> None:
         self._cpu.run(tasks)
 
-    def hold_blas(self) -> None:
-        self._cpu.hold_blas()
+    def limit_blas(self) -> None:
+        self._cpu.limit_blas()
 
     def extrapolate(self, side: Side, beta: float) -> None:
         if not self._has_previous:
@@ -94,7 +94,7 @@ class CPUSession:
             X[...] = self._current[side]
         plan, prior = self._plans[side], self._priors[side]
         self._data_terms = None
-        if side is Side.ITEMS:  # the loss is cheapest while each row and its observations are in the cache
+        if side is Side.ITEMS:  # the loss is cheapest while the rows are in the cache
             self._data_terms = self._cpu.half_step_and_loss(plan, Y, X, solver=solver, prior=prior)
         else:
             self._cpu.half_step(plan, Y, X, solver=solver, prior=prior)

@@ -15,20 +15,20 @@ from halfstep.solver.schedule import HalfStepPlan
 
 Floats = NDArray[np.float64]
 
-LEAST_PIVOT = 1e-2  # relative to the diagonal; fits of real data have 0.1, and float32 loses three digits at 1e-3
+LEAST_PIVOT = 1e-2  # relative to the diagonal; 0.1 in fits of real data; at 1e-3 float32 has four digits
 SAMPLED = 1024  # columns from which the largest length is estimated
 MARGIN = 16.0  # conjugate gradients are used if λ exceeds the rounding error by this factor
 ENOUGH = 1e-9  # the suggested λ relative to the largest diagonal entry, far above where float64 fails
-EXTREME = 1e6  # λ from which on none is suggested, since values or weights are the cause
+EXTREME = 1e6  # no λ above this is suggested, because values or weights are the cause
 ROUNDING = 1e-10  # relative to the terms of a difference, far above float64's rounding error
-IMPRECISE = 1e-4  # a difference of less than this share of its terms is summed again in float64
+IMPRECISE = 1e-4  # relative size of a difference below which it is computed again in float64
 
 
 def needs_float64(plan: HalfStepPlan, G: Floats) -> bool:
-    """Whether float32 systems, which all contain s_u (G + λ_u / s_u I), are too ill-conditioned.
+    """Return whether float32 systems, which contain s_u (G + λ_u / s_u I), are too ill-conditioned.
 
-    If G is rank-deficient, as with fewer columns than factors, the curvature in some directions is λ only. Below the
-    rounding error of G it is noise, and may be negative.
+    If G is rank-deficient, as with fewer columns than factors, the curvature in some directions is λ only, which
+    rounding errors of G can exceed.
     """
     if len(G) == 0 or plan.problem.weights.dtype == np.float64 or not np.isfinite(G).all():
         return False
@@ -44,8 +44,9 @@ def needs_float64(plan: HalfStepPlan, G: Floats) -> bool:
 def ill_conditioned_rows(plan: HalfStepPlan, floor: NDArray[np.floating], Y: Factors) -> NDArray[np.bool_]:
     """Return a mask of the rows for which conjugate gradients would add noise to the solution.
 
-    In directions that are orthogonal to a row's observations, the curvature can be as small as `floor`, and the
-    solution moves by the rounding error of the sum over observations, divided by it. The exact solution does not.
+    In directions that are orthogonal to a row's observations, the curvature can be as small as `floor`, and the error
+    of the solution is the rounding error of the sum over observations divided by it. Exact solutions are not
+    affected.
     """
     sample = Y[:: max(1, len(Y) // SAMPLED)].astype(np.float64)
     longest = float(np.einsum("ij,ij->i", sample, sample).max(initial=0.0))
@@ -56,7 +57,7 @@ def ill_conditioned_rows(plan: HalfStepPlan, floor: NDArray[np.floating], Y: Fac
 
 
 def diagonal_of(problem: HalfProblem, row: int, Y: Factors, G: Factors) -> Floats:
-    """Return the diagonal of one row's system without regularization."""
+    """Return the diagonal of a row's system without regularization."""
     cells = slice(problem.indptr[row], problem.indptr[row + 1])
     weights = np.broadcast_to(problem.weights, problem.indices.shape)[cells]
     with np.errstate(over="ignore"):
@@ -67,19 +68,19 @@ def diagonal_of(problem: HalfProblem, row: int, Y: Factors, G: Factors) -> Float
 
 
 def not_definite(problem: HalfProblem, diagonal: Floats, row: int | None = None) -> NumericalError:
-    """Return the error about a system with this diagonal, which cannot be solved in float64.
+    """Return the error for a system with this diagonal that cannot be solved in float64.
 
-    It names a sufficient λ: since λ_u ≥ λ for rows with observations, the λ_u that is needed is one.
+    It suggests a sufficient λ: λ_u ≥ λ for rows with observations.
     """
-    what = "its system" if row is not None else "the system that all rows share"
-    ridge = float(problem.regularization[row or 0])
-    needed = enough(problem, diagonal, ridge)
+    what = "its system" if row is not None else "the common system of all rows"
+    reg = float(problem.regularization[row or 0])
+    needed = enough(problem, diagonal, reg)
     if needed is None:
         return NumericalError(
             f"{what} is not positive definite in float64: look for extreme values, weights or regularization", row=row
         )
     return NumericalError(
-        f"{what} is not positive definite in float64 with λ={ridge:.3g}: set regularization={needed:.0e} or more, or "
+        f"{what} is not positive definite in float64 with λ={reg:.3g}: set regularization={needed:.0e} or more, or "
         "a lower rank",
         row=row,
         regularization=needed,
@@ -87,7 +88,7 @@ def not_definite(problem: HalfProblem, diagonal: Floats, row: int | None = None)
 
 
 def below_zero(problem: HalfProblem, missing: float, diagonal: Floats) -> NumericalError:
-    """Return the error about an objective that is below 0, because of rounding in systems with this diagonal."""
+    """Return the error for an objective below 0, caused by rounding in systems with this diagonal."""
     needed = enough(problem, diagonal, float(problem.regularization.max()))
     remedy = "look for extreme values or weights" if needed is None else f"set regularization={needed:.0e} or more"
     return NumericalError(
@@ -97,14 +98,14 @@ def below_zero(problem: HalfProblem, missing: float, diagonal: Floats) -> Numeri
     )
 
 
-def enough(problem: HalfProblem, diagonal: Floats, ridge: float) -> float | None:
+def enough(problem: HalfProblem, diagonal: Floats, reg: float) -> float | None:
     """Return a power of ten as λ for which systems with this diagonal can be solved; None if it is extreme.
 
-    The smaller the factors of one side, the larger are those of the other, since their products are the targets.
+    The smaller the factors of one side, the larger are those of the other, because their products are the targets.
     """
     largest = float(diagonal.max(initial=0.0))
     targets, weights = (array.astype(np.float64) for array in (problem.targets, problem.weights))
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         squares = float(np.sum(np.broadcast_to(weights * targets**2, problem.indices.shape)))
-        needed = max(ENOUGH * largest, ENOUGH * squares / largest if largest else 0.0, 10.0 * ridge)
+        needed = max(ENOUGH * largest, ENOUGH * squares / largest if largest else 0.0, 10.0 * reg)
     return float(10.0 ** math.ceil(math.log10(needed))) if 0.0 < needed < EXTREME else None

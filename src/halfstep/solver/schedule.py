@@ -1,4 +1,4 @@
-"""How the work of a half-step is cut up: by the data alone, never by the number of threads."""
+"""The division of a half-step into tasks, which depends only on the data and not on the number of threads."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from halfstep.solver.arguments import cells_of
 from halfstep.solver.kernels.arguments import Cells
 from halfstep.solver.kernels.small_systems import sums_shape
 
-CHUNKS = 64  # at most about so many per half-step: enough to balance, few enough to cost nothing
-LEAST_WORK = 4_000_000  # multiply-adds that make a chunk worth its own task (some 100 µs)
-SIDE_BY_SIDE = 32  # unknowns up to which systems are solved side by side, in the lanes of vectors
-ROWS_PER_UNKNOWN = 1.0  # that pay for a basis
-LEAST_SEGMENT = 4096  # observations below which a row is never cut
+CHUNKS = 64  # approximate maximum per half-step: enough for balance, at negligible overhead
+LEAST_WORK = 4_000_000  # multiply-adds of a chunk (about 100 µs)
+LANE_UNKNOWNS = 32  # unknowns up to which systems are solved one per vector lane
+ROWS_PER_UNKNOWN = 1.0  # from which computing a basis saves time
+LEAST_SEGMENT = 4096  # observed cells of a segment
 
 
 @dataclass(frozen=True)
 class HalfStepPlan:
-    """One orientation of the objective with its work cut up.
+    """A half-problem with its work divided into tasks.
 
     Attributes
     ----------
@@ -33,18 +33,18 @@ class HalfStepPlan:
     shares_diagonal : bool
         Whether all rows have the same s and λ.
     column_missing : ndarray
-        m; of one element where all are equal.
+        m; a single element if all are equal.
     is_blocked : bool
-        Whether rows are solved one at a time by ``kernels/exact.py``, rather than side by side.
+        Whether rows are solved one at a time (``kernels/exact.py``) instead of one per lane.
     light_ranges : list of (first, last)
-        Rows in pieces of equal work, where the work is linear in the rank.
+        Ranges of rows of about equal work, for work that is linear in the rank.
     chunks : list of ((first, last), ndarray)
-        Rows in pieces of equal work for `solve_rows`, and those of them that are not long.
+        Ranges of rows of about equal work for `solve_rows`, and the rows in them that are not long.
     long_rows : ndarray
     segments : list of (row, begin, end)
-        The long rows' observations, cut up, in order.
+        The observed cells of long rows, divided into segments.
     sums_shape : (rows, columns)
-        What the sum of a segment takes.
+        The shape of the sums of a segment.
     """
 
     problem: HalfProblem
@@ -60,10 +60,10 @@ class HalfStepPlan:
 
     @classmethod
     def of(cls, problem: HalfProblem) -> Self:
-        """Cut the work of a half-step into pieces that depend on nothing but the data."""
+        """Divide the work of a half-step."""
         counts = np.diff(problem.indptr)
         k = problem.unknowns
-        # In multiply-adds. Reading an observation and setting up a row take their time too, as measured at low ranks.
+        # In multiply-adds; the constants are the measured time of reading a cell and of preparing a row.
         work = counts * (k * k + 40.0) + k**3 / 3 + 3000.0
         light_work = counts * (4.0 * k + 40.0) + 500.0
         longest = max(LEAST_SEGMENT, int(problem.indptr[-1]) // CHUNKS)
@@ -75,13 +75,13 @@ class HalfStepPlan:
             for row in long_rows
             for begin in range(int(problem.indptr[row]), int(problem.indptr[row + 1]), longest)
         ]
-        short_rows = rows[~is_long] if len(long_rows) else rows  # chunks are parts of it
+        short_rows = rows[~is_long] if len(long_rows) else rows  # chunks are views of it
         chunks = [
             ((first, last), short_rows[slice(*np.searchsorted(short_rows, (first, last)))])
             for first, last in cut(work)
         ]
-        # Where missing cells weigh, a basis has to be found first, which some rows have to pay for.
-        is_blocked = k > SIDE_BY_SIDE
+        # With weights of missing cells, the basis takes time to compute.
+        is_blocked = k > LANE_UNKNOWNS
         is_blocked &= len(problem.row_missing) == 0 or len(counts) >= ROWS_PER_UNKNOWN * k
         m = problem.column_missing[:1] if is_constant(problem.column_missing) else problem.column_missing
         shares_diagonal = is_constant(problem.row_missing) and is_constant(problem.regularization)
@@ -99,12 +99,12 @@ class HalfStepPlan:
         )
 
     def with_targets(self, targets: NDArray[np.floating]) -> Self:
-        """Return the same plan for other targets, of shape (n_cells,)."""
+        """Return the same plan for other targets of shape (n_cells,)."""
         return replace(self, problem=self.problem.with_targets(targets))
 
     @cached_property
     def cells(self) -> Cells:
-        """The observed cells as kernels take them."""
+        """The observed cells, as kernels take them."""
         return cells_of(self.problem)
 
     @cached_property
@@ -120,19 +120,19 @@ class HalfStepPlan:
 
     @cached_property
     def root_counts(self) -> NDArray[np.float64]:
-        """The square root of the number of observations of each row."""
+        """The square root of the number of observed cells of each row."""
         roots: NDArray[np.float64] = np.sqrt(np.diff(self.problem.indptr))
         return roots
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Return the same plan for another precision."""
+        """Return the same plan in another precision."""
         return replace(self, problem=self.problem.astype(dtype), column_missing=self.column_missing.astype(dtype))
 
 
 def cut(work: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Cut ``range(len(work))`` into consecutive ranges of about equal work, the last of them smaller.
+    """Divide ``range(len(work))`` into consecutive ranges of about equal work.
 
-    Whoever takes the last piece keeps the others waiting for it.
+    The last ranges are smaller, so that threads finish at about the same time.
     """
     if len(work) == 1:
         return [(0, 1)]

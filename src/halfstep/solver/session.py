@@ -1,4 +1,4 @@
-"""The seam between the training loop and the machine that half-steps run on."""
+"""The interface between the training loop and the machine that runs half-steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from halfstep.solvers import Solver
 
 
 class Side(IntEnum):
-    """Users or items; the value is their place in a pair."""
+    """Users or items; the value is the index in a pair."""
 
     USERS = 0
     ITEMS = 1
@@ -45,10 +45,10 @@ class Terms(NamedTuple):
 
 
 class Session(Protocol):
-    """Two half-problems and the factors of both sides, wherever they are; a context manager.
+    """Two half-problems and the factors of both sides, on any machine; a context manager.
 
-    There are *current* factors, which half-steps read and write, and *accepted* ones, which are returned. If a
-    half-step is interrupted or raises an error, the accepted factors are as before.
+    Half-steps read and write the *current* factors; the *accepted* ones are returned. If a half-step is interrupted
+    or raises an error, the accepted factors are unchanged.
     """
 
     def __enter__(self) -> Self: ...
@@ -60,7 +60,7 @@ class Session(Protocol):
     def extrapolate(self, side: Side, beta: float) -> None:
         """Set the current factors F of a side to F + β (F − F'), where F' were accepted before F.
 
-        Without accepted factors F', nothing changes.
+        If there are no earlier factors F', nothing changes.
         """
         ...
 
@@ -91,7 +91,7 @@ class Session(Protocol):
     def factors(self) -> tuple[Factors, Factors]:
         """Return the accepted factors of users and items on this machine.
 
-        They are in the layout of `empty_factors`, and may change with the next half-step: copy what is kept.
+        They are in the layout of `empty_factors`, and may be overwritten by the next half-step.
         """
         ...
 
@@ -105,7 +105,7 @@ class Backend(Protocol):
 
 
 class PriorSession(Session, Protocol):
-    """A session whose rows can have normal priors, as side information needs; only exact solvers support them."""
+    """A session with normal priors of rows, for side information; only exact solvers support them."""
 
     def set_prior(self, side: Side, prior: Prior | None) -> None:
         """Set the prior of the rows of a side for the following half-steps and terms."""
@@ -123,6 +123,6 @@ class PriorSession(Session, Protocol):
         """Run tasks on the threads of the session; their results must not depend on the thread."""
         ...
 
-    def hold_blas(self) -> None:
+    def limit_blas(self) -> None:
         """Limit BLAS to one thread until the session ends, for computations between half-steps."""
         ...

@@ -1,7 +1,7 @@
-"""A half-step for some rows only: users who are folded in, rows that new interactions touch.
+"""Half-steps for some rows only: users that are folded in, and rows with new interactions.
 
-Nothing is solved here that the backends do not solve for a fit. Of the fixed side, no more is handed to them than the
-columns that the rows have; what all other columns add to each system, G, is known.
+They run on the same sessions as a fit, with only the columns that occur in the rows. The Gramian of all columns is
+known.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from halfstep.solver.layout import empty_factors
 
 Factors = NDArray[np.floating]
 
-WORTH_A_THREAD = 10_000_000  # multiply-adds from which on helpers are called
+WORTH_THREADS = 10_000_000  # multiply-adds from which several threads are faster
 
 
 def solve_rows(
     problem: HalfProblem, factors: Factors, biases: Factors, *, threads: int | None = None, prior: Prior | None = None
 ) -> tuple[Factors, Factors]:
-    """Solve all rows of a problem that holds some rows only.
+    """Solve all rows of a half-problem that has some rows only.
 
     Parameters
     ----------
     problem : HalfProblem
-        With `gram`, where missing cells count. Within a row the order of the observations does not matter.
+        With `gram` if missing cells have weight. The order of observed cells within a row does not matter.
     factors, biases : ndarray of shape (n_columns, rank) and (n_columns,)
         The fixed side.
     threads : int, optional
-        All cores by default, and one where there is little to do.
+        All cores by default, and one if there is little work.
     prior : Prior, optional
         Of these rows.
 
@@ -48,14 +48,14 @@ def solve_rows(
     Raises
     ------
     NumericalError
-        Naming the first row whose system is not positive definite, or whose factors are not finite.
+        With the first row whose system is not positive definite, or whose factors are not finite.
     """
     n_rows, k = len(problem.indptr) - 1, problem.rank
     if n_rows == 0:
         return np.empty((0, k), factors.dtype), np.empty(0, factors.dtype)
     compact, Y = _with_its_columns(problem, factors, biases)
     X = empty_factors(n_rows, problem.unknowns, factors.dtype)
-    is_little = len(problem.indices) * k * k + n_rows * k**3 / 3 < WORTH_A_THREAD
+    is_little = len(problem.indices) * k * k + n_rows * k**3 / 3 < WORTH_THREADS
     with CPU(1 if is_little else threads) as backend:
         backend.half_step(backend.plan(compact), Y, X, prior=prior)
     finite = np.isfinite(X).all(axis=1)
@@ -67,24 +67,24 @@ def solve_rows(
 
 
 class System(NamedTuple):
-    """One row's normal equations A x = Σ_j pull_j y_j.
+    """The normal equations of one row, A x = Σ_j rhs_j y_j.
 
     Attributes
     ----------
     A : ndarray of shape (K, K)
     Y : ndarray of shape (n_cells, K)
-        The features of the columns that the row has: [q | 1] with biases, else q.
-    pull : ndarray of shape (n_cells,)
+        The fixed rows of its observed cells: [q | 1] with biases, else q.
+    rhs : ndarray of shape (n_cells,)
         w (t − o).
     """
 
     A: Factors
     Y: Factors
-    pull: Factors
+    rhs: Factors
 
 
 def system(problem: HalfProblem, factors: Factors, biases: Factors) -> System:
-    """Give the system of a problem's only row, summed by the kernel that half-steps use."""
+    """Return the system of a half-problem with one row, from the kernel that half-steps use."""
     compact, Y = _with_its_columns(problem, factors, biases)
     k, K, dtype = problem.rank, problem.unknowns, problem.weights.dtype
     features, o = Y.astype(dtype), np.zeros(len(Y), dtype)
@@ -96,11 +96,11 @@ def system(problem: HalfProblem, factors: Factors, biases: Factors) -> System:
 
 
 def _with_its_columns(problem: HalfProblem, factors: Factors, biases: Factors) -> tuple[HalfProblem, Factors]:
-    """Gather the columns that a problem's rows have, and number them anew."""
+    """Gather the columns that occur in the rows, and renumber them."""
     if len(problem.indptr) == 2:
-        columns, places = problem.indices, np.arange(len(problem.indices))
+        columns, positions = problem.indices, np.arange(len(problem.indices))
     else:
-        columns, places = np.unique(problem.indices, return_inverse=True)
+        columns, positions = np.unique(problem.indices, return_inverse=True)
     Y = empty_factors(len(columns), problem.unknowns, factors.dtype)
     Y[:, : problem.rank] = factors[columns]
     if problem.biases:
@@ -108,4 +108,4 @@ def _with_its_columns(problem: HalfProblem, factors: Factors, biases: Factors) -
     m = problem.column_missing
     if len(problem.row_missing) > 0:
         m = m[columns].astype(problem.weights.dtype)
-    return replace(problem, indices=places.astype(np.int32), column_missing=m), Y
+    return replace(problem, indices=positions.astype(np.int32), column_missing=m), Y

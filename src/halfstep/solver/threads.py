@@ -1,4 +1,4 @@
-"""Threads that share work, cores to run them on, and BLAS kept off these."""
+"""Threads that share tasks, and limits on the threads of BLAS."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from halfstep._support.interrupts import allowed, deferred, deliver
 
 Task = Callable[[], None]
 Run = Callable[[Sequence[Task]], None]
-"""Runs tasks, on whatever threads."""
+"""Runs tasks on some threads."""
 
 
 class working:  # noqa: N801 - used as a statement
-    """A block in which threads and BLAS are set up, used and torn down: no fork, and Ctrl-C only between two tasks.
+    """Defer forks, and Ctrl-C until the end of a task, while threads and BLAS are used. Blocks can be nested.
 
-    Blocks nest. See `halfstep._support.interrupts` and `halfstep._support.forks`.
+    See `halfstep._support.interrupts` and `halfstep._support.forks`.
     """
 
     __slots__ = ("_busy", "_deferred")
@@ -43,7 +43,7 @@ class working:  # noqa: N801 - used as a statement
 
 
 class paused:  # noqa: N801 - used as a statement
-    """A block inside `working` for user code, which may fork, block, and be interrupted anywhere."""
+    """Allow forks and Ctrl-C inside `working`, for user code."""
 
     __slots__ = ("_allowed", "_idle")
 
@@ -64,15 +64,15 @@ class paused:  # noqa: N801 - used as a statement
 
 
 class Team:
-    """The calling thread and some helpers, which take the next task of a list as they get free.
+    """The calling thread and helpers, which take tasks from a shared list.
 
-    A pool of futures would do the same, but half-steps on small data last a few hundred microseconds, and making
-    and awaiting a future takes a tenth of that.
+    Futures would do the same, but half-steps on small data take a few hundred microseconds, and the overhead of a
+    future is a tenth of that.
 
     Parameters
     ----------
     helpers : int
-        Threads besides the calling one. If the system refuses to start that many, there are fewer.
+        Threads besides the calling one. There are fewer if the system refuses to start them.
     """
 
     def __init__(self, helpers: int) -> None:
@@ -100,7 +100,7 @@ class Team:
         self.close()
 
     def run(self, tasks: Sequence[Task]) -> None:
-        """Run all tasks. After an error or Ctrl-C no further one is begun, and it is raised here."""
+        """Run all tasks. After an error or Ctrl-C, no further tasks are started, and it is raised here."""
         waiting = deque(tasks)
         alive = sum(helper.is_alive() for helper in self._helpers)  # none in the child of a fork
         helpers = min(alive, len(tasks) - 1)
@@ -109,14 +109,14 @@ class Team:
                 self._lists.put(waiting)
             outcomes = [work_through(waiting)]
             if helpers > 0:
-                with idle():  # no task may write after this call returns
+                with idle():  # tasks must not write after this call returns
                     outcomes += [self._outcomes.get() for _ in range(helpers)]
             for error in filter(None, outcomes):
                 raise error
             deliver()
 
     def close(self) -> None:
-        """End the helpers."""
+        """Stop the helpers."""
         for _ in self._helpers:
             self._lists.put(None)
         for helper in self._helpers:
@@ -131,7 +131,7 @@ class Team:
 
 
 def work_through(waiting: deque[Task]) -> BaseException | None:
-    """Run tasks until none is waiting; after an error or Ctrl-C drop the others and return it."""
+    """Run tasks until none is left; after an error or Ctrl-C, drop the others and return it."""
     while waiting:
         try:
             task = waiting.popleft()
@@ -148,7 +148,7 @@ def work_through(waiting: deque[Task]) -> BaseException | None:
 
 
 def available_cores() -> int:
-    """Cores that this process may use, which can be fewer than the machine has."""
+    """Return the number of cores that are available to the process."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
@@ -156,7 +156,7 @@ def available_cores() -> int:
 
 
 def threads_to_use(threads: int | None) -> int:
-    """All cores for None.
+    """Return the number of threads; all available cores for None.
 
     Raises
     ------
@@ -168,11 +168,10 @@ def threads_to_use(threads: int | None) -> int:
 
 
 class OneBlasThread:
-    """Hold BLAS to one thread while any backend is at work, and set it back after the last.
+    """Limit BLAS to one thread while at least one block is active; the last block restores the limits.
 
-    From 3.8 on, threadpoolctl lets only the first Python thread that sets a limit set others, and passes over the
-    rest in silence. Backends may be at work in any thread, and the last to end need not be the first to begin: so
-    control is freed before and after each of the two. The lock sees to it that nobody else here is in between.
+    Since version 3.8, threadpoolctl ignores limits that are set by another Python thread than the first. Blocks may
+    be in any thread and end in any order, so control is released before and after each change, under a lock.
 
     To be used inside `working`, so that it is not interrupted by Ctrl-C or a fork.
     """
@@ -224,7 +223,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def free_control_of_blas() -> None:
-    """Let whichever Python thread comes next set BLAS's threads."""
+    """Let any Python thread set the threads of BLAS next."""
     controller: Any = getattr(threadpoolctl, "OpenBLASController", None)
     if hasattr(controller, "clear_controlling_thread"):
         controller.clear_controlling_thread(force=True)

@@ -253,7 +253,7 @@ class BayesianALS(SampledModel):
                 raise
             samples, history = self._drawn(data, linked, cost, ratings, start, seed, in_singles=False)
         with CPU(self.threads) as backend:
-            backend.hold_blas()
+            backend.limit_blas()
             user_factors, item_factors = samples.point_factors(backend.run)
         self._set_result(
             SampledFactorization.fitted_now(

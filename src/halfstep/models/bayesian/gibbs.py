@@ -116,7 +116,7 @@ class Chain:
         features: tuple[Sparse | None, Sparse | None] = (None, None),
         ratings: Ratings | None = None,
     ) -> None:
-        session.hold_blas()
+        session.limit_blas()
         self._session, self._hyperprior, self._target_scale = session, hyperprior, target_scale
         self._random_streams, self._data = random_streams, data
         by_user = problems[USERS]

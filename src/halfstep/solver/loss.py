@@ -1,0 +1,96 @@
+"""The data terms of the objective for one half-problem: the losses of observed and of missing cells."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep._support.lazy import cached_property
+from halfstep.objective.problem import Prior
+from halfstep.solver.arguments import prior_of
+from halfstep.solver.gram import gramian
+from halfstep.solver.kernels.arguments import Base, Fixed
+from halfstep.solver.kernels.loss import row_losses, solved_row_losses
+from halfstep.solver.layout import Factors
+from halfstep.solver.precision import IMPRECISE, ROUNDING, below_zero
+from halfstep.solver.schedule import HalfStepPlan
+from halfstep.solver.threads import Run
+
+
+class Loss:
+    """The data terms of the objective, computed row by row in float64, whatever the precision of the systems.
+
+    Attributes
+    ----------
+    fixed : Fixed
+        The fixed side, with a missing weight for each column.
+    losses : ndarray of shape (n_rows, 2)
+        The loss of the observed cells of each row, and Σ m_i (p·q)² over them.
+    sums_of_squares : ndarray of shape (n_rows, 2)
+        As `solve_rows` writes them.
+    """
+
+    def __init__(
+        self,
+        plan: HalfStepPlan,
+        features: Factors,
+        offsets: Factors,
+        losses: NDArray[np.float64],
+        sums_of_squares: NDArray[np.float64],
+        prior: Prior | None = None,
+    ) -> None:
+        problem = plan.problem
+        self._plan, self.losses, self.sums_of_squares = plan, losses, sums_of_squares
+        self._prior = prior_of(prior, np.float64)
+        self._features, self._offsets = features, offsets
+        # The corners of float32 factorizations are precise to five digits, which is enough for sampling only.
+        is_sampled = prior is not None and prior.noise is not None
+        self.is_known_from_solving = len(problem.row_missing) == 0 and (
+            problem.weights.dtype == np.float64 or is_sampled
+        )
+
+    @cached_property  # not needed if the kernels that solve rows also compute the loss
+    def fixed(self) -> Fixed:
+        problem, dtype = self._plan.problem, np.float64
+        m = problem.column_missing.astype(dtype) if len(problem.column_missing) else np.zeros(len(self._offsets))
+        features, offsets = np.asarray(self._features, dtype), np.asarray(self._offsets, dtype)
+        return Fixed(features, offsets, m, problem.rank, problem.biases)
+
+    def add(self, first: int, last: int, X: Factors, base: Base) -> None:
+        """Compute the losses of the rows first … last − 1 of X, which were just solved."""
+        if self.is_known_from_solving:
+            given = self._plan.cells, base, self.fixed, self._prior
+            solved_row_losses(first, last, *given, X, self.sums_of_squares, self.losses)
+        else:
+            self.sum_observed(first, last, X)
+
+    def sum_observed(self, first: int, last: int, X: Factors) -> None:
+        """Sum the losses of the rows first … last − 1 of X in float64."""
+        row_losses(first, last, self._plan.cells, self.fixed, X[first:last].astype(np.float64), self.losses)
+
+    def terms(self, X: Factors, G: NDArray[np.float64], run: Run) -> tuple[float, float]:
+        """Return the terms of observed and of missing cells after the losses of all rows were added."""
+        problem, observed = self._plan.problem, float(self.losses[:, 0].sum())
+        if len(problem.row_missing) == 0:
+            return observed, 0.0
+        # Σ_all s m (x·y)² = ⟨Σ s x xᵀ, Σ m y yᵀ⟩, minus the sum over observed cells
+        of_rows = gramian(problem.row_missing, problem.rank, X, run)
+        missing = float((of_rows * G).sum() - problem.row_missing.astype(np.float64) @ self.losses[:, 1])
+        if missing < IMPRECISE * float((np.abs(of_rows) * np.abs(G)).sum()):
+            return self.float64_terms(X, run)
+        return observed, missing
+
+    def float64_terms(self, X: Factors, run: Run) -> tuple[float, float]:
+        """Return the terms for any X in float64, in which cancellation in the term of missing cells is tolerable."""
+        plan, problem = self._plan, self._plan.problem
+        s = problem.row_missing.astype(np.float64)
+        run([partial(self.sum_observed, first, last, X) for first, last in plan.light_ranges])
+        if len(s) == 0:
+            return float(self.losses[:, 0].sum()), 0.0
+        of_rows, G = gramian(s, problem.rank, X, run), gramian(self.fixed.m, problem.rank, self.fixed.Y, run)
+        missing = float((of_rows * G).sum() - s @ self.losses[:, 1])
+        if missing < -ROUNDING * float((np.abs(of_rows) * np.abs(G)).sum()):
+            raise below_zero(problem, missing, np.diag(G) * s.max())
+        return float(self.losses[:, 0].sum()), max(missing, 0.0)

@@ -47,14 +47,14 @@ class Iteration(NamedTuple):
 
 
 class TrainingLoop:
-    """Half-steps of the users and of the items, in turn.
+    """Alternating half-steps of users and items.
 
-    Before each half-step of the users, the items are extrapolated in the direction in which they moved last,
+    Before each half-step of the users, the items are extrapolated (momentum):
 
         Q + β (Q − Q'),   Q' the items one iteration earlier.
 
-    If the iteration then increases the objective, it is undone, and repeated without extrapolation. So the objective
-    never increases.
+    An iteration that increases the objective is undone, and repeated without extrapolation, so the objective never
+    increases.
 
     Parameters
     ----------
@@ -63,13 +63,11 @@ class TrainingLoop:
     solver : Solver
     ids : pair of Vocabulary
         The ids of users and items, for errors.
-    dtype : data type
-        Of the factors.
 
     Attributes
     ----------
     history : list of Iteration
-        The accepted iterations; an interrupted iteration leaves neither the history nor the accepted factors changed.
+        The accepted iterations. An interrupted iteration changes neither the history nor the accepted factors.
     """
 
     def __init__(
@@ -94,7 +92,7 @@ class TrainingLoop:
             return False
         session.accept()
         self.history = [*self.history, iteration]
-        # the first iteration starts from random factors, so its direction says nothing
+        # the first iteration starts from random factors, so its direction is meaningless
         self._is_extrapolated = self._solver.extrapolation > 0 and len(self.history) > 1
         if self._is_extrapolated:
             session.extrapolate(Side.ITEMS, self._solver.extrapolation)

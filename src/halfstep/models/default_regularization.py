@@ -20,7 +20,7 @@ from halfstep.solvers import Cholesky
 
 HELD_OUT = 0.1  # of the cells
 FEWEST, MOST = 200, 1_000_000  # cells, for validation
-HIGHEST_RANK, ITERATIONS = 16, 6  # of the models that are compared
+HIGHEST_RANK, ITERATIONS = 16, 6  # of the compared models
 SMALLEST = 1e-18  # unit of targets
 NEARLY_CONSTANT = 0.01  # ratio of the standard deviation to the root mean square
 
@@ -124,7 +124,7 @@ def highest_useful(data: Interactions, cost: Cost, counts: tuple[Floats, Floats]
 
 
 def lowest_near(error: Callable[[int], float], start: int, count: int) -> int:
-    """Return a local minimum of the error, by a search upward from `start`, and downward if that does not improve."""
+    """Return a local minimum of the error, by a search upward from `start`, then downward if that fails."""
     best, lowest = start, error(start)
     for step, end in ((1, count), (-1, -1)):
         for n in range(start + step, end, step):

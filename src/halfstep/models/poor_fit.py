@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from halfstep.errors import PoorFitWarning, warn_caller
 
 FEWEST = 100  # observed cells
-HALF_IN = 0.1  # fraction of the cells that should not have more than half of the total weight
+FEW = 0.1  # fraction of the cells that should not have more than half of the total weight
 NEARLY_0 = 1e-3  # of the unit of the targets
 
 Floats = NDArray[np.floating]
@@ -18,10 +18,10 @@ def warn_of_uneven_weights(weights: NDArray[np.float64]) -> None:
     """Warn if few observed cells have most of the weight."""
     if weights.strides == (0,):
         return
-    weights = weights[weights > 0]  # a weight of 0 is a cell that was left out on purpose
+    weights = weights[weights > 0]  # cells of weight 0 are excluded on purpose
     if len(weights) < FEWEST:
         return
-    few = int(HALF_IN * len(weights))
+    few = int(FEW * len(weights))
     heaviest = np.partition(weights, -few)[-few:]
     share = heaviest.sum() / max(weights.sum(), np.finfo(float).tiny)
     if share > 0.5:

@@ -1,4 +1,4 @@
-"""Ridge regression of many targets on sparse features, which both links of rows to features share."""
+"""Ridge regression of many targets on sparse features."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-LARGEST_BASIS = 4096  # rows of FᵀF, or of FFᵀ, up to which its eigenvectors are found
-SPARSE_AT_ONCE = 1024  # rows of a product that one task multiplies
+LARGEST_BASIS = 4096  # largest size of FᵀF or FFᵀ that is decomposed
+SPARSE_AT_ONCE = 1024  # rows of a product in a task
 DENSE_AT_ONCE = 256
-TOLERANCE = 1e-4  # of what conjugate gradients leave, relative to the right-hand sides
-STEPS = 200  # of conjugate gradients at most
+TOLERANCE = 1e-4  # of residuals of conjugate gradients, relative to the right-hand sides
+STEPS = 200  # of conjugate gradients, at most
 
 
 class Ridge:
-    """Least squares of many targets on the same features, with a ridge: B = (FᵀF + λ I)⁻¹ Fᵀ T.
+    """Ridge regression of many targets on the same features: B = (FᵀF + λ I)⁻¹ Fᵀ T.
 
-    The eigenvectors of the smaller of FᵀF and FFᵀ are found once where they are not too many: any λ then costs two
-    products. If there is but one λ, Cholesky's factor takes their place where it keeps its digits. Of larger matrices
-    neither is made: conjugate gradients go on all targets at once.
+    The smaller of FᵀF and FFᵀ is decomposed once if it is not too large: into eigenvectors, with which any λ takes
+    two products, or by Cholesky if λ is fixed and the matrix well-conditioned. Otherwise, all targets are solved by
+    conjugate gradients without forming a matrix.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Ridge:
     run : callable
         Runs tasks.
     fixed_reg : float, optional
-        λ, if no other will be asked for.
+        λ, if it is the same in all calls of `solve`.
     """
 
     def __init__(self, F: Sparse, run: Run, *, fixed_reg: float | None = None) -> None:
@@ -60,18 +60,18 @@ class Ridge:
             self._diagonals = [np.asarray(squares.sum(axis=axis), dtype=np.float64).ravel() for axis in (0, 1)]
 
     def times(self, B: Floats) -> Floats:
-        """F B."""
+        """Return F B."""
         return times(self._rows, B, self.shape[0], self._run)
 
     def transposed_times(self, T: Floats) -> Floats:
-        """Fᵀ T."""
+        """Return Fᵀ T."""
         return times(self._columns, T, self.shape[1], self._run)
 
     def solve(self, T: Floats, reg: float, *, start: Floats | None = None) -> Floats:
-        """B for the targets T, of shape (n_rows, n_targets); in the dual B = Fᵀ (FFᵀ + λ I)⁻¹ T.
+        """Return B for targets T of shape (n_rows, n_targets); in the dual B = Fᵀ (FFᵀ + λ I)⁻¹ T.
 
-        Where conjugate gradients find it, they may be given a B to start from. Then they go on B itself, never in the
-        dual, so that what they stop at is no worse than the start in the sum of squares that the ridge minimises.
+        Conjugate gradients can start from a given B. They then solve the primal, so that the objective of the
+        regression is not above that of the start.
         """
         if start is not None and self._basis is None and self._factor is None:
             return self._conjugate_gradients(self.transposed_times(T), reg, is_dual=False, start=start)
@@ -96,7 +96,7 @@ class Ridge:
         return out
 
     def _conjugate_gradients(self, C: Floats, reg: float, *, is_dual: bool, start: Floats | None = None) -> Floats:
-        """Solve for all columns at once, each with steps of its own, preconditioned by the diagonal."""
+        """Solve for all columns at once, with separate step lengths, preconditioned by the diagonal."""
 
         def times_matrix(D: Floats) -> Floats:
             A = self.times(self.transposed_times(D)) if is_dual else self.transposed_times(self.times(D))
@@ -113,7 +113,7 @@ class Ridge:
         D = Z.copy()
         rz = np.einsum("nk,nk->k", R, Z)
         for number in range(STEPS):
-            if (rz <= enough).all() and (number > 0 or start is None):  # from a start, always some way on
+            if (rz <= enough).all() and (number > 0 or start is None):  # at least one step from a given start
                 break
             A = times_matrix(D)
             curvature = np.einsum("nk,nk->k", D, A)
@@ -128,7 +128,7 @@ class Ridge:
 
 
 def _factor(square: Floats, reg: float) -> Floats | None:
-    """Cholesky's factor of a matrix + λ I, its lower triangle; None where λ is next to nothing beside the matrix."""
+    """Return the lower Cholesky factor of a matrix + λ I; None if it is ill-conditioned."""
     A = square + reg * np.eye(len(square))
     try:
         factor, _ = cho_factor(A, lower=True, check_finite=False)
@@ -138,13 +138,13 @@ def _factor(square: Floats, reg: float) -> Floats | None:
 
 
 def chunked(F: Sparse) -> list[tuple[slice, Sparse]]:
-    """Cut a matrix into rows that one task multiplies at a time, with their places."""
+    """Split a matrix into chunks of rows for tasks, with their positions."""
     slices = [slice(start, min(start + SPARSE_AT_ONCE, F.shape[0])) for start in range(0, F.shape[0], SPARSE_AT_ONCE)]
     return [(some, F[some]) for some in slices]
 
 
 def times(chunks: Sequence[tuple[slice, Sparse]], B: Floats, n_rows: int, run: Run) -> Floats:
-    """Multiply a matrix that was cut with B."""
+    """Return the product of a matrix in chunks with B."""
     out = np.empty((n_rows, B.shape[1]))
 
     def multiply(some: slice, chunk: Sparse) -> None:

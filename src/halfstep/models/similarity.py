@@ -20,13 +20,13 @@ class UnitRows(NamedTuple):
     Attributes
     ----------
     rows : ndarray of shape (n_rows, rank)
-        Zero where the factors are zero.
-    barred : ndarray of shape (n_rows,), float64
-        −∞ where the factors are zero, else 0: what is added to a row's scores.
+        Zero if the factors are zero.
+    excluded : ndarray of shape (n_rows,), float64
+        −∞ if the factors are zero, else 0: added to scores.
     """
 
     rows: Factors
-    barred: NDArray[np.float64]
+    excluded: NDArray[np.float64]
 
     @classmethod
     def of(cls, F: Factors) -> UnitRows:
@@ -64,7 +64,7 @@ def most_similar(
     metric: Literal["cosine", "dot"],
     threads: int | None,
 ) -> Ranked:
-    """Rank all rows of F by their product with each of some rows, the row itself and zero rows left out.
+    """Rank all rows of F by their product with each of some rows, except the row itself and zero rows.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def most_similar(
         Of F.
     rows : ndarray of int32
     n : int
-        How many to list at most.
+        The length of the lists, at most.
     metric : {"cosine", "dot"}
     threads
         As in `best_columns`.
@@ -81,8 +81,8 @@ def most_similar(
     factors = unit.rows if metric == "cosine" else F
     itself = IndexLists(np.arange(len(rows) + 1, dtype=np.int64), rows)
     positions, scores = best_columns(
-        factors[rows], factors, unit.barred, min(n, len(F)), skip=itself, threads=threads
+        factors[rows], factors, unit.excluded, min(n, len(F)), skip=itself, threads=threads
     )
-    is_zero = unit.barred[rows] != 0  # the similarity to such a row is not defined
+    is_zero = unit.excluded[rows] != 0  # the similarity to such a row is not defined
     positions[is_zero], scores[is_zero] = -1, np.nan
     return positions, scores

@@ -1,4 +1,4 @@
-"""Objectives: `Explicit` and `Implicit` turn interactions into the arrays of the objective
+"""The objectives `Explicit` and `Implicit`, which turn interactions into the arrays of
 
     J =  Σ_(u,i)∈Ω  w_ui · (t_ui − μ − b_u − b_i − p_u·q_i)²
        + Σ_(u,i)∉Ω  s_u · m_i · (p_u·q_i)²
@@ -82,13 +82,13 @@ class Statistics:
     def place(self, data: Interactions) -> tuple[Cells, NDArray[np.intp]]:
         """Return the cells of later rows, and the positions of their users; new users follow the known ones."""
         known = self.users.shared(data.users)
-        places = np.where(known >= 0, known, len(self.users) + np.cumsum(known < 0) - 1)
-        counts = np.zeros(max(len(self.users), int(places.max(initial=-1)) + 1), np.int64)
-        counts[places] = data.user_counts
+        positions = np.where(known >= 0, known, len(self.users) + np.cumsum(known < 0) - 1)
+        counts = np.zeros(max(len(self.users), int(positions.max(initial=-1)) + 1), np.int64)
+        counts[positions] = data.user_counts
         cells = replace(
-            cells_of(data), users=places[data.user_positions], user_counts=counts, item_counts=self.item_counts
+            cells_of(data), users=positions[data.user_positions], user_counts=counts, item_counts=self.item_counts
         )
-        return cells, places
+        return cells, positions
 
 
 class Objective(ABC):
@@ -146,7 +146,7 @@ class Objective(ABC):
         statistics : Statistics, optional
             The statistics of the training data if `data` are later interactions. By default, those of `data`.
         """
-        cells, places = (cells_of(data), None) if statistics is None else statistics.place(data)
+        cells, positions = (cells_of(data), None) if statistics is None else statistics.place(data)
         targets, weights = self.of_cells(
             cells, lambda n: (data.users[data.user_positions[n]], data.items[data.item_positions[n]])
         )
@@ -154,8 +154,8 @@ class Objective(ABC):
         if self.biases:
             mean = weighted_mean(targets, weights) if statistics is None else statistics.mean
         s, m = self.missing_factors(cells) or (None, None)
-        if s is not None and places is not None:
-            s = s[places]
+        if s is not None and positions is not None:
+            s = s[positions]
         return Cost(targets - mean if mean else targets, weights, s, m, mean, self.biases)
 
     def missing_factors(self, cells: Cells) -> tuple[Floats, Floats] | None:
@@ -351,12 +351,12 @@ def repeated(number: float, count: int) -> Floats:
 
 
 def is_repeated(numbers: NDArray[Any]) -> bool:
-    """Whether an array was made by `repeated`."""
+    """Return whether an array was made by `repeated`."""
     return numbers.strides == (0,) and len(numbers) > 0
 
 
 def combined(function: Callable[..., Floats], *numbers: Floats) -> Floats:
-    """Apply a function to arrays over cells; only once if all cells have the same numbers."""
+    """Apply a function to arrays over cells; only once if all arrays are repeated."""
     if all(map(is_repeated, numbers)):
         return repeated(function(*(each[:1] for each in numbers)).item(), len(numbers[0]))
     return function(*numbers)
@@ -378,7 +378,7 @@ def _check_weight(
     name: str, weight: ObservedWeight | MissingWeight | Target | None, *, optional: bool = False
 ) -> None:
     if isinstance(weight, type):
-        raise ParameterError(f"{name}={weight.__name__}: give it its parameters, as in {weight.__name__}(...)")
+        raise ParameterError(f"{name}={weight.__name__}: give its parameters, as in {weight.__name__}(...)")
     if not callable(weight) and not (optional and weight is None):
         check_number(name, weight)
 

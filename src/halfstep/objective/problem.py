@@ -1,4 +1,4 @@
-"""The objective as a half-step sees it: from the users' side, or from the items'."""
+"""Half-problems: the objective as the half-step of the users or of the items solves it."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from halfstep.data import Interactions, Orientation
 from halfstep.objective.objective import Cost, is_repeated
 from halfstep.objective.regularization import RowRegularization
 
-FEW = 1000  # numbers that are looked at before all are: where they differ at all, they most often do so at once
+FEW = 1000  # numbers that are compared first, because unequal ones are often among them
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class HalfProblem:
-    """All that a half-step needs besides the factors: one orientation of the objective.
+    """One orientation of the objective, as arrays: all that a half-step needs except the factors.
 
-    Rows are those to be solved, columns those that are held fixed; the other side has them swapped. Floating-point
-    arrays are in the precision in which systems are summed and solved.
+    Rows are solved while columns are held fixed; in the other half-problem they are swapped. Floating-point arrays
+    have the precision of the systems.
 
     Attributes
     ----------
     indptr, indices : ndarray
-        Observed cells, row by row, as in a CSR matrix.
+        Observed cells by row, as in a CSR matrix.
     targets, weights : ndarray of shape (n_cells,) or (1,)
-        t − μ and w, in the order of `indices`; of one element where all are equal.
+        t − μ and w, in the order of `indices`; a single element if all are equal.
     row_missing, column_missing : ndarray
-        s and m; both empty where missing cells do not count.
+        s and m; both empty if missing cells have no weight.
     regularization : ndarray of shape (n_rows,)
         λ_u.
     bias_ratio : float
@@ -38,7 +38,7 @@ class HalfProblem:
     rank : int
     biases : bool
     gram : ndarray of shape (rank, rank), optional
-        G = Σ_i m_i q_i q_iᵀ where it is known already, and maybe of more columns than are here; else it is summed.
+        G = Σ_i m_i q_i q_iᵀ if it is known, which may include other columns than those here.
     """
 
     indptr: NDArray[np.int64]
@@ -55,15 +55,15 @@ class HalfProblem:
 
     @property
     def unknowns(self) -> int:
-        """Numbers to be found for each row: its factors and, with biases, its bias."""
+        """The number of unknowns of each row: its factors and, with biases, its bias."""
         return self.rank + self.biases
 
     def with_targets(self, targets: NDArray[np.floating]) -> HalfProblem:
-        """Return the same problem with other targets t − μ, of shape (n_cells,)."""
+        """Return the same problem with other targets t − μ of shape (n_cells,)."""
         return replace(self, targets=targets)
 
     def take(self, rows: NDArray[np.integer], dtype: DTypeLike | None = None) -> HalfProblem:
-        """Take some rows, in another precision if one is given."""
+        """Return the problem of some rows, in another precision if one is given."""
         lengths = np.diff(self.indptr)[rows]
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         cells = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
@@ -80,8 +80,8 @@ class HalfProblem:
         )
 
     def astype(self, dtype: DTypeLike) -> HalfProblem:
-        """Return the same rows in another precision."""
-        targets, weights, s, m, ridge = (
+        """Return the same problem in another precision."""
+        targets, weights, s, m, reg = (
             array.astype(dtype)
             for array in (
                 self.targets,
@@ -91,13 +91,13 @@ class HalfProblem:
                 self.regularization,
             )
         )
-        return replace(self, targets=targets, weights=weights, row_missing=s, column_missing=m, regularization=ridge)
+        return replace(self, targets=targets, weights=weights, row_missing=s, column_missing=m, regularization=reg)
 
     @property
     def has_one_matrix(self) -> bool:
-        """Whether A is the same for all rows: observed and missing cells weigh alike, and so do all rows.
+        """Whether A is the same for all rows, so that it is factored once.
 
-        Then Σ_Ω (w − s m) y yᵀ vanishes, and one factorisation serves every row.
+        This is so if s and λ are, and observed cells have the weights of missing ones: Σ_Ω (w − s m) y yᵀ is 0.
         """
         if self.biases or len(self.row_missing) == 0:
             return False
@@ -112,17 +112,17 @@ class HalfProblem:
 
 @dataclass(frozen=True)
 class Prior:
-    """A normal prior of the rows, beside their own ridge: a penalty (x_u − x̄_u)ᵀ (Λ + λ_u D) (x_u − x̄_u).
+    """A normal prior of the rows, which adds (x_u − x̄_u)ᵀ (Λ + λ_u D) (x_u − x̄_u) to the objective.
 
     Attributes
     ----------
     means : ndarray of shape (n_rows, unknowns) or (1, unknowns)
-        x̄_u; of one row where it is the same for all.
+        x̄_u; a single row if it is the same for all.
     precision : ndarray of shape (unknowns, unknowns)
-        Λ, in units of the weights: a sampler whose observations have the precision τ w divides its Λ by τ.
+        Λ, in units of the weights: Λ / τ for a sampler whose observations have the precision τ w.
     noise : ndarray of shape (n_rows, unknowns), optional
-        ε ~ N(0, I/τ): rows are then drawn from N(x_u, (τ A_u)⁻¹), where x_u is the solution and A_u its matrix.
-        Without, they are solved.
+        ε ~ N(0, I/τ), with which rows are sampled from N(x_u, (τ A_u)⁻¹) for the solution x_u and its matrix A_u. By
+        default, rows are solved.
     """
 
     means: Floats
@@ -131,7 +131,7 @@ class Prior:
 
     @classmethod
     def around(cls, means: Floats) -> Self:
-        """Nothing but the rows' own ridge, about means of shape (n_rows, unknowns)."""
+        """Return the prior with these means of shape (n_rows, unknowns), and Λ = 0."""
         return cls(means, np.zeros((means.shape[1], means.shape[1])))
 
     def take(self, rows: NDArray[np.integer]) -> Self:
@@ -143,7 +143,7 @@ class Prior:
 def half_problems(
     data: Interactions, cost: Cost, *, rank: int, regularization: RowRegularization, dtype: DTypeLike
 ) -> tuple[HalfProblem, HalfProblem]:
-    """Both orientations of the objective: the users' half-step and the items'."""
+    """Return the half-problems of users and of items."""
     return (
         user_problem(data, cost, rank=rank, regularization=regularization, dtype=dtype),
         item_problem(data, cost, rank=rank, regularization=regularization, dtype=dtype),
@@ -153,20 +153,24 @@ def half_problems(
 def user_problem(
     data: Interactions, cost: Cost, *, rank: int, regularization: RowRegularization, dtype: DTypeLike
 ) -> HalfProblem:
-    """The objective as the users' half-step sees it."""
+    """Return the half-problem that solves users."""
     s, m = cost.user_missing, cost.item_missing
-    return _side(data, data.by_user, data.user_counts, cost, s, m, rank, regularization, regularization.users, dtype)
+    return _half_problem(
+        data, data.by_user, data.user_counts, cost, s, m, rank, regularization, regularization.users, dtype
+    )
 
 
 def item_problem(
     data: Interactions, cost: Cost, *, rank: int, regularization: RowRegularization, dtype: DTypeLike
 ) -> HalfProblem:
-    """The objective as the items' half-step sees it."""
+    """Return the half-problem that solves items."""
     s, m = cost.item_missing, cost.user_missing
-    return _side(data, data.by_item, data.item_counts, cost, s, m, rank, regularization, regularization.items, dtype)
+    return _half_problem(
+        data, data.by_item, data.item_counts, cost, s, m, rank, regularization, regularization.items, dtype
+    )
 
 
-def _side(
+def _half_problem(
     data: Interactions,
     orientation: Orientation,
     counts: NDArray[np.int64],
@@ -175,26 +179,27 @@ def _side(
     m: Floats | None,
     rank: int,
     regularization: RowRegularization,
-    strength: float,
+    reg: float,
     dtype: DTypeLike,
 ) -> HalfProblem:
     if s is not None and m is not None and is_constant(s) and is_constant(m):
-        s, m = s * m[0], np.ones_like(m)  # a constant goes to the rows, whichever side they are:
-    missing = None if s is None or m is None else s * m.sum()  # a matrix and its transpose then give the same bits
+        # constants belong to the rows of both half-problems, so that transposed data give the same bits
+        s, m = s * m[0], np.ones_like(m)
+    missing = None if s is None or m is None else s * m.sum()
     counted = counts.astype(np.float64)
     if regularization.counts == "positive":
-        positive = np.append(data.values[orientation.order] > 0, 0.0)  # where a row is empty, one more is counted
+        positive = np.append(data.values[orientation.order] > 0, 0.0)  # reduceat needs an element for empty rows
         counted = np.add.reduceat(positive, orientation.indptr[:-1]) * (counts > 0)
     none = np.empty(0, dtype)
-    with np.errstate(over="ignore"):  # what is too large for singles makes no finite objective
+    with np.errstate(over="ignore"):  # the objective is then not finite, which is an error
         targets, weights = (
             array[:1].astype(dtype) if is_one_number else array.astype(dtype)[orientation.order]
             for array, is_one_number in (
-                (cost.targets, is_repeated(cost.targets)),  # not is_constant: latent targets are overwritten
+                (cost.targets, is_repeated(cost.targets)),  # not is_constant, because samplers overwrite targets
                 (cost.weights, is_constant(cost.weights)),
             )
         )
-        ridge = regularization.of_rows(strength, counted, missing).astype(dtype)
+        row_reg = regularization.of_rows(reg, counted, missing).astype(dtype)
     return HalfProblem(
         indptr=orientation.indptr,
         indices=orientation.indices,
@@ -202,15 +207,15 @@ def _side(
         weights=weights,
         row_missing=none if s is None else s.astype(dtype),
         column_missing=none if m is None else m.astype(dtype),
-        regularization=ridge,
-        bias_ratio=float(regularization.bias_ratio),  # kernels are compiled for the types that they are called with
+        regularization=row_reg,
+        bias_ratio=float(regularization.bias_ratio),  # kernels are compiled for each type of argument
         rank=int(rank),
         biases=bool(cost.biases),
     )
 
 
 def is_constant(numbers: NDArray[np.floating]) -> bool:
-    """Whether all are equal, and there are some."""
+    """Return whether all numbers are equal; False if there are none."""
     if len(numbers) < 2:
         return len(numbers) == 1
     return is_repeated(numbers) or all(bool((part == numbers[0]).all()) for part in (numbers[:FEW], numbers[FEW:]))

@@ -95,7 +95,7 @@ class Regularization:
 
 @dataclass(frozen=True)
 class RowRegularization:
-    """λ_u = λ · c_u^ν of each row, and ρ λ_u of its bias, with nothing left to the data.
+    """λ_u = λ · c_u^ν of each row, and ρ λ_u of its bias, with all values given.
 
     Attributes
     ----------
@@ -115,14 +115,14 @@ class RowRegularization:
     bias_ratio: float = 1.0
     counts: Counted = "cells"
 
-    def of_rows(self, strength: float, counted: Floats, missing: Floats | None) -> Floats:
+    def of_rows(self, reg: float, counted: Floats, missing: Floats | None) -> Floats:
         """Return λ_u of each row from its number of counted cells and the total weight of its missing cells.
 
         λ_u of a row without weight is that for a count of 1: its factors are 0 in any case.
         """
         count = counted if missing is None or self.counts != "cells" else counted + missing
         with np.errstate(over="ignore", invalid="ignore"):
-            regularization: Floats = strength * np.where(count > 0, count, 1.0) ** self.exponent
+            regularization: Floats = reg * np.where(count > 0, count, 1.0) ** self.exponent
         if not np.isfinite(regularization).all():
             raise ParameterError(f"exponent={self.exponent:g} makes λ of some rows infinite: lower it")
         return regularization

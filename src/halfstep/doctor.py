@@ -1,4 +1,4 @@
-"""What halfstep runs on: versions, processor, compiled kernels, and how fast this machine is.
+"""Report on the environment: versions, processor, compiled kernels, and the speed of this machine.
 
 >>> import halfstep as hs
 >>> report = hs.doctor.examine(measure=False)
@@ -41,13 +41,13 @@ from halfstep.solver.schedule import LEAST_SEGMENT
 from halfstep.solver.threads import available_cores
 from halfstep.solvers import NAMES
 
-REQUIRED = ("numpy", "scipy", "numba", "llvmlite")  # whose versions matter for speed and for compiled kernels
-OPTIONAL = ("matplotlib", "pandas", "polars", "pyarrow")  # pictures, and dataframes in and out
+REQUIRED = ("numpy", "scipy", "numba", "llvmlite")  # their versions affect speed and compiled kernels
+OPTIONAL = ("matplotlib", "pandas", "polars", "pyarrow")  # plots and dataframes
 
-RANK = 64  # of the half-steps that are measured
-N_USERS, N_ITEMS, DRAWN = 20_000, 5_000, 1_000_000  # and their data
+RANK = 64  # of the measured half-steps
+N_USERS, N_ITEMS, SAMPLED = 20_000, 5_000, 1_000_000  # of their data
 GEMM_SIZE = 1536
-COPIED_BYTES = 1 << 27  # beyond what caches hold
+COPIED_BYTES = 1 << 27  # larger than caches
 SECONDS_EACH = 0.3  # for each measurement
 
 VECTOR_BITS = {"+avx512f": 512, "+avx2": 256}  # by features as LLVM names them
@@ -56,7 +56,7 @@ WIDE_BLAS = ("SkylakeX", "Cooperlake", "SapphireRapids")  # OpenBLAS's kernels w
 
 
 class Blas(NamedTuple):
-    """A library of matrix products that is loaded: NumPy's, SciPy's."""
+    """A loaded BLAS library, such as those of NumPy and SciPy."""
 
     name: str
     version: str
@@ -65,20 +65,20 @@ class Blas(NamedTuple):
 
 
 class Speed(NamedTuple):
-    """What was measured.
+    """Measured speeds.
 
     Attributes
     ----------
     gemm_one_core, gemm_all_cores : float
-        GFLOP/s of a large matrix product in single precision.
+        GFLOP/s of a large float32 matrix product.
     copy : float
-        GB/s that a copy reads and writes, together.
+        GB/s of a memory copy, counting reads and writes.
     first_call : float
-        Seconds that the first half-step of this process took, with finding its kernels or compiling them.
+        Seconds of the first half-step of the process, including loading or compiling kernels.
     compiled : int
-        Kernels that were compiled for it.
+        The number of kernels that were compiled for it.
     half_steps : dict
-        Nanoseconds per observation of a half-step at rank `RANK`, by solver.
+        Nanoseconds per observed cell of a half-step at rank `RANK`, by solver.
     """
 
     gemm_one_core: float
@@ -91,25 +91,25 @@ class Speed(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What `examine` found.
+    """The result of `examine`.
 
     Attributes
     ----------
     versions : dict
-        By name; None for what is not installed, which only optional packages can be.
+        By name; None if an optional package is not installed.
     processor : str
-        As the system calls it, and as kernels are compiled for it.
+        Its name in the operating system, and the target of compiled kernels.
     cores, machine_cores : int
-        That this process may use, and that there are.
+        The cores that are available to this process, and those of the machine.
     vector_bits : int
-        Width of the vectors that kernels compute with.
+        The vector width of kernels.
     blas : list of Blas
     kernels : list of CacheContent
-        Folders in which compiled kernels are looked for, in this order; none where sources are not files.
+        Folders that are searched for compiled kernels, in this order; empty if the sources are not files.
     speed : Speed or None
-        None if nothing was measured.
+        None if not measured.
     advice : list of str
-        What is amiss, and the remedy.
+        Problems and remedies.
     """
 
     versions: dict[str, str | None]
@@ -124,26 +124,26 @@ class Report:
 
 
 class Warmth(NamedTuple):
-    """What `warm` did: how many kernels it compiled, and how long it took."""
+    """The result of `warm`: the number of compiled kernels, and the time taken."""
 
     compiled: int
     seconds: float
 
 
 def examine(*, measure: bool = True) -> Report:
-    """Look at this installation and this machine.
+    """Examine this installation and this machine.
 
     Parameters
     ----------
     measure : bool
-        Whether to see how fast it is, which takes some seconds.
+        Whether to measure speeds, which takes a few seconds.
 
     Returns
     -------
     Report
     """
     check_flag("measure", measure)
-    speed = _measure() if measure else None  # first, so that the cache is shown with what this left there
+    speed = _measure() if measure else None  # first, so that the report includes the kernels that this compiles
     triple, processor, features = target()
     vector_bits = next((bits for name, bits in VECTOR_BITS.items() if name in features), OTHER_VECTOR_BITS)
     blas = [
@@ -169,17 +169,17 @@ def examine(*, measure: bool = True) -> Report:
 
 
 def warm() -> Warmth:
-    """Compile the kernels that models with default precisions need, unless the cache has them.
+    """Compile the kernels of models with default precisions that are not in the cache.
 
-    They are those of every objective at low and high ranks, of recommending, folding in, explaining and updating, and
-    of `BayesianALS` and `SGD`. A process that follows compiles none of them.
+    These are the kernels of all objectives at low and high ranks, of recommending, folding in, explaining and
+    updating, and of `BayesianALS` and `SGD`. Later processes load them from the cache.
 
     Returns
     -------
     Warmth
     """
     began, before = time.perf_counter(), _compiled()
-    n_users, n_items = LEAST_SEGMENT + 64, 48  # one item is everybody's: a long row
+    n_users, n_items = LEAST_SEGMENT + 64, 48  # all users have item 0, which is a long row
     users = np.concatenate([np.arange(n_users), np.repeat(np.arange(n_items), n_items)])
     items = np.concatenate([np.zeros(n_users, np.int64), np.tile(np.arange(n_items), n_items)])
     data = Interactions.from_arrays(users, items, 1.0 + users % 5, duplicates="last")
@@ -190,7 +190,9 @@ def warm() -> Warmth:
         Explicit(biases=True),
         Explicit(missing_weight=1.0),
         Implicit(),
-        Implicit(observed_weight=0.5, missing_weight=1.0),  # not definite in singles: solved again in doubles
+        Implicit(
+            observed_weight=0.5, missing_weight=1.0
+        ),  # not positive definite in float32: solved again in float64
     )
     for objective in objectives:
         for rank in (8, EXACT_RANK + 8):
@@ -202,9 +204,9 @@ def warm() -> Warmth:
             model.partial_fit(more)
         ALS(objective, rank=EXACT_RANK + 8, iterations=1, solver="subspace", progress=False).fit(data)
     for objective in (Explicit(biases=True), Implicit()):
-        linked = ALS(objective, rank=8, iterations=2, implicit_features=True, random_state=0, progress=False)
-        linked.fit(data).fold_in(history)
-    for rank in (8, 16):  # in doubles, and in singles
+        model = ALS(objective, rank=8, iterations=2, implicit_features=True, random_state=0, progress=False)
+        model.fit(data).fold_in(history)
+    for rank in (8, 16):  # with systems in float64 and in float32
         sampled = BayesianALS(rank=rank, iterations=2, burn_in=1, random_state=0, progress=False).fit(data)
         sampled.predict([0], [1], interval=0.9)
         sampled.recommend([0, 1], 3)
@@ -228,7 +230,7 @@ def clear() -> None:
 
 
 def _kernel_files() -> list[KernelFiles]:
-    """Return the compiled kernels of each package of kernels; none where sources are not files."""
+    """Return the compiled kernels of each package of kernels; empty if the sources are not files."""
     packages = (data_kernels, solver_kernels)
     return [files for each in packages if (files := KernelFiles.of(cast(str, each.__file__))) is not None]
 
@@ -245,15 +247,15 @@ def _measure() -> Speed:
 
     rng = np.random.default_rng(0)
     popularity = 1.0 / (10.0 + np.arange(N_ITEMS)) ** 0.9
-    drawn = rng.choice(N_ITEMS, DRAWN, p=popularity / popularity.sum())
-    cells = np.unique(rng.integers(N_USERS, size=DRAWN) * N_ITEMS + drawn)
+    items = rng.choice(N_ITEMS, SAMPLED, p=popularity / popularity.sum())
+    cells = np.unique(rng.integers(N_USERS, size=SAMPLED) * N_ITEMS + items)
     data = Interactions.from_arrays(cells // N_ITEMS, cells % N_ITEMS)
     cost = Implicit(missing_weight=0.1).cost(data)
-    side, _ = half_problems(data, cost, rank=RANK, regularization=RowRegularization(1.0, 1.0), dtype="float32")
+    problem, _ = half_problems(data, cost, rank=RANK, regularization=RowRegularization(1.0, 1.0), dtype="float32")
     X, Y = (empty_factors(n, RANK, np.float32) for n in (data.n_users, data.n_items))
     Y[:, :RANK] = rng.normal(0.0, 0.1, (data.n_items, RANK))
     with CPU() as backend:
-        plan = backend.plan(side)
+        plan = backend.plan(problem)
         began, before = time.perf_counter(), _compiled()
         backend.half_step(plan, Y, X)
         first_call = time.perf_counter() - began
@@ -266,7 +268,7 @@ def _measure() -> Speed:
 
 
 def _fastest(run: Callable[[], object]) -> float:
-    """Seconds of the quickest of some runs: what the machine can do undisturbed."""
+    """Return the seconds of the fastest of some runs."""
     run()
     times: list[float] = []
     while not times or sum(times) < SECONDS_EACH:
@@ -281,28 +283,28 @@ def _advise(vector_bits: int, blas: list[Blas], kernels: list[CacheContent]) -> 
     if kernels and not any(each.is_writable for each in kernels):
         folders = " and ".join(str(each.folder) for each in kernels)
         advice.append(
-            f"compiled kernels cannot be kept, as {folders} cannot be written to: processes compile what is not "
-            "there already. Set HALFSTEP_CACHE to a folder of your own"
+            f"compiled kernels cannot be cached, because {folders} cannot be written to: set HALFSTEP_CACHE to a "
+            "writable folder"
         )
     narrow = {each.architecture for each in blas if each.name == "openblas"}.difference(WIDE_BLAS)
     if vector_bits == max(VECTOR_BITS.values()) and narrow:
         chosen = os.environ.get("OPENBLAS_CORETYPE")
         remedy = f"unset OPENBLAS_CORETYPE, which is {chosen}" if chosen else f"set OPENBLAS_CORETYPE={WIDE_BLAS[0]}"
         advice.append(
-            f"OpenBLAS computes as for {', '.join(sorted(narrow))}, with half as wide vectors as this processor has: "
-            f"{remedy}, and compare what is measured here"
+            f"OpenBLAS uses kernels for {', '.join(sorted(narrow))}, with half the vector width of this processor: "
+            f"{remedy}, and compare the measured speed"
         )
     crowded = {each.threads for each in blas if each.threads > available_cores()}
     if crowded:
         advice.append(
-            f"BLAS would use {max(crowded)} threads on {available_cores()} cores, which get into each other's way: "
+            f"BLAS uses {max(crowded)} threads on {available_cores()} cores, which slow each other down: "
             f"set OPENBLAS_NUM_THREADS, OMP_NUM_THREADS or MKL_NUM_THREADS to {available_cores()}"
         )
     return advice
 
 
 def _compiled() -> int:
-    """How many kernels this process has compiled."""
+    """Return the number of kernels that this process has compiled."""
     kernels = {
         each
         for name, module in list(sys.modules.items())
@@ -321,7 +323,7 @@ def _version(name: str) -> str | None:
 
 
 def _processor() -> str:
-    """What the system calls the processor."""
+    """Return the name of the processor in the operating system."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux

@@ -1,16 +1,14 @@
-"""Other libraries' parameters, translated: each function returns an unfitted `halfstep.ALS`.
+"""The parameters of other libraries: each function returns an unfitted `halfstep.ALS`.
 
-The parameters have the names and the defaults that the peer gives them; `random_state` is ours,
-and `set_params` sets others, such as ``set_params(threads=2)``. What is translated is the objective, so that with the
-same items' factors the users' half-step is the peer's.
-Each iteration is one of theirs: rows are solved exactly, without extrapolation (``set_params(solver="auto")`` is
-faster). Not translated is how it gets there: solvers, precision,
-threads and caches, and the factors that it starts from (`ALS` says what ours are). Solvers that are not exact, such
-as a few steps of conjugate gradients, approximate the half-step that is solved here. And unless it is told not to,
-`ALS` solves the users once more at the end.
+Parameters have the names and defaults of the other library; `random_state` is added, and `set_params` sets others,
+such as ``set_params(threads=2)``. The presets translate the objective, so that given the same item factors, the
+half-step of the users is that of the other library. An iteration is one of its iterations: rows are solved exactly,
+without extrapolation (``set_params(solver="auto")`` is faster). Solvers, precision, threads, caches and initial
+factors are not translated (see `ALS`). Approximate solvers of other libraries approximate the same half-step. By
+default, `ALS` also solves the users once more after the last iteration.
 
-In the formulas r is the value of an observed cell, x = p_u·q_i its score, n_u the number of observed cells of a row,
-Σ_Ω runs over observed cells, Σ_missing over the others, and Σ_all over both.
+In the formulas, r is the value of an observed cell, x = p_u·q_i its score, n_u the number of observed cells of a row,
+Σ_Ω is over observed cells, Σ_missing over the others, and Σ_all over both.
 
 >>> import halfstep as hs
 >>> model = hs.presets.implicit(factors=64, alpha=40.0, random_state=0)
@@ -56,12 +54,12 @@ def implicit(
     *,
     random_state: Seed = None,
 ) -> ALS:
-    """``implicit.als.AlternatingLeastSquares``: `alpha` is the whole weight, without the 1 of Hu et al. (2008).
+    """``implicit.als.AlternatingLeastSquares``: the weight is α|r|, without the 1 of Hu et al. (2008).
 
         Σ_Ω α|r| (t − x)² + Σ_missing x² + λ (Σ_u ‖p_u‖² + Σ_i ‖q_i‖²),   t = 1 where r > 0, else 0
 
-    so `cmfrec`'s weight 1 + α r is what it gets from the values r + 1/α. A cell with α|r| < 1 counts for less than
-    a missing one.
+    so that values r + 1/α give the weights 1 + α r of `cmfrec`. A cell with α|r| < 1 has a lower weight than a
+    missing one.
 
     Parameters
     ----------
@@ -78,8 +76,8 @@ def implicit(
     Returns
     -------
     ALS
-        Unfitted. `dtype` may be set on it; the peer's ``use_native``, ``use_cg``, ``use_gpu``, ``num_threads`` and
-        ``calculate_training_loss`` say how, not what, and are left out (the loss is in `history_`).
+        Unfitted. ``use_native``, ``use_cg``, ``use_gpu``, ``num_threads`` and ``calculate_training_loss`` do not
+        affect the objective, and are omitted (the loss is in `history_`).
     """
     return ALS(
         Implicit(observed_weight=confidence(alpha, base=0.0), missing_weight=1.0, target=preference()),
@@ -100,13 +98,13 @@ def spark(
     *,
     random_state: Seed = None,
 ) -> ALS:
-    """``pyspark.ml.recommendation.ALS``: `regParam` is multiplied by the number of a row's (positive) entries.
+    """``pyspark.ml.recommendation.ALS``: `regParam` is scaled by the number of (positive) observed cells of a row.
 
     Explicit, which is ALS-WR (Zhou et al. 2008):
 
         Σ_Ω (r − x)² + λ (Σ_u n_u ‖p_u‖² + Σ_i n_i ‖q_i‖²)
 
-    Implicit, where only entries with r > 0 are counted in n:
+    Implicit, where n counts only cells with r > 0:
 
         Σ_Ω (1 + α|r|) (t − x)² + Σ_missing x² + λ (Σ_u n_u ‖p_u‖² + Σ_i n_i ‖q_i‖²),   t = 1 where r > 0, else 0
 
@@ -119,16 +117,16 @@ def spark(
         λ.
     implicitPrefs : bool
     alpha : float
-        Not used unless ``implicitPrefs``.
+        Ignored unless ``implicitPrefs``.
     random_state
         As in `halfstep.ALS`; Spark's ``seed`` is `random_state`.
 
     Returns
     -------
     ALS
-        Unfitted. ``nonnegative`` is left out: no half-step here has constraints. Names of columns are given to
-        `Interactions`; blocks, storage levels and checkpoints have no counterpart. ``coldStartStrategy`` is the
-        `unknown` of `predict`, which gives the baseline instead of NaN.
+        Unfitted. ``nonnegative`` is not supported. Names of columns are given to `Interactions`; blocks, storage
+        levels and checkpoints have no counterpart. ``coldStartStrategy`` is `unknown` in `predict`, which by default
+        returns the baseline instead of NaN.
     """
     check_flag("implicitPrefs", implicitPrefs)
     if implicitPrefs:
@@ -156,11 +154,11 @@ def ials(
     *,
     random_state: Seed = None,
 ) -> ALS:
-    """Google's iALS (Rendle et al. 2022): `unobserved_weight` also draws observed cells to 0, and scales λ.
+    """Google's iALS (Rendle et al. 2022): `unobserved_weight` also applies to observed cells, and scales λ.
 
         Σ_Ω (1 − x)² + α0 Σ_all x² + λ (Σ_u (n_u + α0 N)^ν ‖p_u‖² + Σ_i (n_i + α0 M)^ν ‖q_i‖²)
 
-    for M users and N items; the values are not used. With ν = 0 it is Hu et al. (2008) on values of 1: their
+    for M users and N items; values are ignored. With ν = 0 it is Hu et al. (2008) on values of 1: their
     (α, λ) is α0 = 1/α with λ / (1 + α) here, and their scores are (1 + α) / α times these.
 
     Parameters
@@ -174,15 +172,15 @@ def ials(
     regularization_exp : float
         ν.
     epochs : int
-        `iterations` here. The peer has no default; 16 is what its authors run.
+        `iterations` here. The authors have no default, and use 16.
     random_state
         As in `halfstep.ALS`.
 
     Returns
     -------
     ALS
-        Unfitted, with the initial factors of the paper, N(0, 0.1² / rank). For another ``stddev`` give `init`.
-        ``block_size`` (iALS++) says how, not what.
+        Unfitted, with the initial factors of the paper, N(0, 0.1² / rank); set `init` for another ``stddev``.
+        ``block_size`` (iALS++) does not affect the objective.
 
     References
     ----------
@@ -211,9 +209,9 @@ def irspack(
     *,
     random_state: Seed = None,
 ) -> ALS:
-    """``irspack.IALSRecommender``: `ials`, with `alpha0` for the weight of missing cells and values as confidences.
+    """``irspack.IALSRecommender``: `ials` with the weight `alpha0` of missing cells, and values as confidences.
 
-    With the confidence c = r, or log(1 + r / ε) where ``confidence_scaling="log"``:
+    With the confidence c = r, or log(1 + r / ε) with ``confidence_scaling="log"``:
 
         IALSPP    Σ_Ω c (1 − x)² + α0 Σ_all x² + λ (Σ_u (n_u + α0 N)^ν ‖p_u‖² + Σ_i (n_i + α0 M)^ν ‖q_i‖²)
         ORIGINAL  Σ_Ω (α0 + c) (1 − x)² + α0 Σ_missing x² + the same
@@ -223,7 +221,7 @@ def irspack(
     n_components : int
         `rank` here.
     alpha0 : float
-        α0. The peer's default of 0 leaves missing cells out, which is seldom wanted.
+        α0. The default of 0 ignores missing cells, which is rarely useful.
     reg : float
         λ.
     nu : float
@@ -232,18 +230,18 @@ def irspack(
     epsilon : float
         ε.
     loss_type : {"IALSPP", "ORIGINAL"}
-        Whether observed cells are drawn to 0, too.
+        Whether the loss of missing cells also applies to observed cells.
     train_epochs : int
         `iterations` here.
     random_state
-        As in `halfstep.ALS`; the peer's ``random_seed`` and ``n_threads``.
+        As in `halfstep.ALS`; irspack's ``random_seed``.
 
     Returns
     -------
     ALS
-        Unfitted, for values above 0. ``solver_type`` and its options say how, not what. ``init_std`` is the peer's
-        0.1, over √rank; for another give `init`. ``nu_star`` multiplies `reg` by a number that depends on the data:
-        do that with `reg`. Features of users and items are left out.
+        Unfitted, for values above 0. ``solver_type`` and its options do not affect the objective. ``init_std`` is 0.1
+        over √rank, irspack's default; set `init` for another. ``nu_star`` multiplies `reg` by a number that depends
+        on the data. Features of users and items are not supported.
 
     Raises
     ------
@@ -275,32 +273,32 @@ def eals(
     *,
     random_state: Seed = None,
 ) -> ALS:
-    """``MF_fastALS`` of He et al. (2016): `w0` is what all items' missing cells weigh together, not each of them.
+    """``MF_fastALS`` of He et al. (2016): `w0` is the total weight of a user's missing cells.
 
         Σ_Ω (1 − x)² + Σ_missing c_i x² + λ (Σ_u ‖p_u‖² + Σ_i ‖q_i‖²),   c_i = w0 · f_i^α / Σ_j f_j^α
 
-    f_i is the popularity of item i; the values are not used.
+    f_i is the popularity of item i; values are ignored.
 
     Parameters
     ----------
     factors : int
         `rank` here.
     maxIter : int
-        `iterations` here. The peer improves one factor at a time; rows are solved exactly here, which takes fewer.
+        `iterations` here. Fewer are needed, because rows are solved exactly instead of one factor at a time.
     reg : float
         λ.
     w0 : float
         c0 of the paper.
     alpha : float
-        How much more popular items weigh; 0 for all alike. It has nothing to do with confidence.
+        The exponent of popularity; with 0, all items have the same weight. Not the α of confidences.
     random_state
         As in `halfstep.ALS`.
 
     Returns
     -------
     ALS
-        Unfitted. ``init_mean`` and ``init_stdev`` are left out: give `init`. So is ``w_new``: what `partial_fit`
-        learns weighs as much as the rest.
+        Unfitted. Set `init` instead of ``init_mean`` and ``init_stdev``. ``w_new`` is not supported: `partial_fit`
+        gives new interactions the same weight.
 
     References
     ----------
@@ -330,7 +328,7 @@ def wals(
 
         Σ_Ω (W0 + R_u C_i) (r − x)² + Σ_missing W0 x² + λ (Σ_u ‖p_u‖² + Σ_i ‖q_i‖²)
 
-    The target is the value itself: give 1s for clicks.
+    The target is the value, which is 1 for clicks.
 
     Parameters
     ----------
@@ -341,19 +339,19 @@ def wals(
     regularization : float, optional
         λ; 0 by default.
     row_weights : float or array-like of shape (n_users,), optional
-        R, by the position of the user. None for both kinds of weights is R C = 0: all cells weigh W0.
+        R, by the position of the user. None for both means R C = 0: all cells have the weight W0.
     col_weights : float or array-like of shape (n_items,), optional
         C, by the position of the item.
     iterations : int
-        Two of the peer's sweeps; how many is up to its caller.
+        An iteration is two sweeps of ``WALSModel``, which has no default.
     random_state
         As in `halfstep.ALS`.
 
     Returns
     -------
     ALS
-        Unfitted. Numbers of rows, columns and shards, and caches, are left out; for ``row_init`` and ``col_init``
-        give `init`, where the peer's start is N(0, 1).
+        Unfitted. Numbers of rows, columns and shards, and caches, are omitted. Set `init` for ``row_init`` and
+        ``col_init``, which are N(0, 1) by default.
 
     Raises
     ------
@@ -385,7 +383,7 @@ def cmfrec(
     *,
     random_state: Seed = None,
 ) -> ALS:
-    """``cmfrec.CMF_implicit``: Hu et al. (2008), where `implicit` and `ials` mean other weights by their names.
+    """``cmfrec.CMF_implicit``: the weights of Hu et al. (2008), unlike `implicit` and `ials`.
 
         Σ_Ω (1 + α r) (1 − x)² + Σ_missing x² + λ (Σ_u ‖p_u‖² + Σ_i ‖q_i‖²)
 
@@ -394,7 +392,7 @@ def cmfrec(
     k : int
         `rank` here.
     lambda_ : float or sequence of 6 floats
-        λ; of six, the third is for users and the fourth for items.
+        λ; of six numbers, the third is for users and the fourth for items.
     alpha : float
     niter : int
         `iterations` here.
@@ -405,13 +403,13 @@ def cmfrec(
     -------
     ALS
         Unfitted, for values above 0. Side information (``k_user``, ``w_main``, ``center_U`` …), ``l1_lambda`` and
-        ``nonneg`` are left out: half-steps here are ridge regressions. For ``apply_log_transf`` give the logarithms
-        as values. ``use_cg``, ``finalize_chol`` and the like say how, not what.
+        ``nonneg`` are not supported. For ``apply_log_transf``, give logarithms as values. ``use_cg``,
+        ``finalize_chol`` and similar options do not affect the objective.
 
     Raises
     ------
     ParameterError
-        If `lambda_` is neither a number nor six.
+        If `lambda_` is not one number or six.
     """
     _, _, users, items = _four_lambdas(lambda_)
     return ALS(
@@ -435,22 +433,22 @@ def cmfrec_explicit(
     *,
     random_state: Seed = None,
 ) -> ALS:
-    """``cmfrec.CMF`` without side information: `lambda_` is for whole rows unless `scale_lam`, so it is large.
+    """``cmfrec.CMF`` without side information: `lambda_` is not scaled by counts unless `scale_lam`.
 
         Σ_Ω (r − μ − b_u − b_i − x)² + λ (Σ_u n_u^ν (‖p_u‖² + ρ b_u²) + Σ_i n_i^ν (‖q_i‖² + ρ b_i²))
 
-    with ν = 1 where `scale_lam`, else 0, and μ the mean of the values.
+    with ν = 1 if `scale_lam`, else 0, and μ the mean of the values.
 
     Parameters
     ----------
     k : int
         `rank` here.
     lambda_ : float or sequence of 6 floats
-        λ; of six, they are for the biases of users and items, then for users and items, and two that are not used.
+        λ; six numbers are for biases of users and items, users, items, and two that are ignored.
     user_bias, item_bias, center : bool
-        b_u, b_i and μ: here, all or none.
+        Whether to include b_u, b_i and μ; must be equal.
     scale_lam : bool
-        Whether λ is multiplied by the number of a row's entries.
+        Whether λ is multiplied by the number of observed cells of a row.
     niter : int
         `iterations` here.
     random_state
@@ -459,14 +457,14 @@ def cmfrec_explicit(
     Returns
     -------
     ALS
-        Unfitted. As in `cmfrec`, side information, ``l1_lambda`` and ``nonneg`` are left out; so are
-        ``add_implicit_features``, ``scale_bias_const``, ``NA_as_zero`` and ``method="lbfgs"``.
+        Unfitted. Side information, ``l1_lambda``, ``nonneg``, ``add_implicit_features``, ``scale_bias_const``,
+        ``NA_as_zero`` and ``method="lbfgs"`` are not supported.
 
     Raises
     ------
     ParameterError
-        If there is to be one of `user_bias`, `item_bias` and `center` without the others, or `lambda_` means other
-        ratios of biases to factors for users than for items.
+        If `user_bias`, `item_bias` and `center` differ, or `lambda_` has different ratios of biases to factors for
+        users and items.
     """
     for name, flag in (
         ("user_bias", user_bias),
@@ -483,7 +481,7 @@ def cmfrec_explicit(
     rho = user_biases / users if users > 0 else 1.0
     if user_bias and not np.allclose((rho * users, rho * items), (user_biases, item_biases), rtol=1e-9, atol=0.0):
         raise ParameterError(
-            f"lambda_={lambda_!r}: biases are regularised by one multiple of the factors' λ, the same for both sides"
+            f"lambda_={lambda_!r}: the ratio of λ of biases to λ of factors must be the same for users and items"
         )
     return ALS(
         Explicit(weight=1.0, biases=user_bias),
@@ -504,7 +502,7 @@ def lenskit(
     *,
     random_state: Seed = None,
 ) -> ALS:
-    """LensKit's ``ImplicitMFScorer``: `weight` is α of Hu et al. (2008), and the values are not used unless asked.
+    """LensKit's ``ImplicitMFScorer``: `weight` is α of Hu et al. (2008); values are ignored by default.
 
         Σ_Ω (1 + α r) (1 − x)² + Σ_missing x² + λ_u Σ_u ‖p_u‖² + λ_i Σ_i ‖q_i‖²,   r = 1 unless `use_ratings`
 
@@ -525,9 +523,9 @@ def lenskit(
     Returns
     -------
     ALS
-        Unfitted; with `use_ratings` for values above 0. ``user_embeddings`` is left out: users are always kept, and
-        `fold_in` is for histories. So is ``BiasedMFScorer``, which fits damped biases first and factors to what
-        remains, while biases here are fitted jointly: ``Explicit(biases=True)``.
+        Unfitted; with `use_ratings` for values above 0. ``user_embeddings`` has no counterpart: user factors are
+        always stored. ``BiasedMFScorer`` is not supported: it fits factors to the residuals of damped biases, while
+        ``Explicit(biases=True)`` fits both jointly.
     """
     check_number("weight", weight)
     check_flag("use_ratings", use_ratings)
@@ -543,11 +541,11 @@ def lenskit(
 
 
 def _four_lambdas(lambda_: float | Sequence[float]) -> tuple[float, float, float, float]:
-    """The λ of cmfrec for the biases of users and items, and for the factors of users and items."""
+    """Return λ of cmfrec for the biases of users and items, and for the factors of users and items."""
     is_listed = isinstance(lambda_, list | tuple | np.ndarray) and np.ndim(lambda_) == 1
-    given: list[Any] = list(lambda_) if is_listed else [lambda_] * 6  # type: ignore[arg-type]  # just looked at
+    given: list[Any] = list(lambda_) if is_listed else [lambda_] * 6  # type: ignore[arg-type]
     if len(given) != 6:
-        raise ParameterError(f"lambda_={lambda_!r}: give one number, or six of them")
+        raise ParameterError(f"lambda_={lambda_!r}: give one number, or six")
     for number in given:
         check_number("lambda_", number)
     user_biases, item_biases, users, items = map(float, given[:4])

@@ -1,4 +1,4 @@
-"""Solvers of the rows of a half-step, with their settings.
+"""Solvers of the rows of a half-step, and their settings.
 
 >>> import halfstep as hs
 >>> hs.ALS(hs.Implicit(), rank=128, solver=hs.solvers.ConjugateGradient(steps=5))
@@ -17,14 +17,14 @@ from halfstep._support.checks import check_choice, check_flag, check_integer, ch
 from halfstep._support.short_repr import short_repr
 from halfstep.errors import ParameterError
 
-BLOCK_SIZES = 16  # blocks are multiples of this, the numbers in a vector of a processor
+BLOCK_SIZES = 16  # blocks are multiples of this, the float32 numbers in the widest vectors
 
 __all__ = ["Cholesky", "ConjugateGradient", "Subspace"]
 
 
 @dataclass(frozen=True, repr=False)
 class Solver:
-    """Base class of solvers, with the settings that all of them have.
+    """Base class of solvers, with their common settings.
 
     Parameters
     ----------
@@ -33,9 +33,10 @@ class Solver:
         increases the objective is repeated without extrapolation. 0.8 saves a third to a half of the iterations; 0
         disables it.
     refresh_users : bool
-        Solve users once more after the last iteration, which ends with the items. User factors are then optimal for
-        the item factors, so that `fold_in` of the same history returns the same factors, and the contributions of
-        `explain` add up to the score of `predict`. `history_` and callbacks do not include this step.
+        Whether to solve users once more after the last iteration, which ends with the items. User factors are then
+        optimal for the item factors, so that `fold_in` of the same history returns the same factors, and the
+        contributions of `explain` add up to the score of `predict`. `history_` and callbacks do not include this
+        step.
     """
 
     name: ClassVar[Literal["cholesky", "cg", "subspace"]]
@@ -58,9 +59,10 @@ class Cholesky(Solver):
 
     Parameters
     ----------
-    extrapolation, refresh_users
-        As in all solvers: the coefficient β of the extrapolation of the items, and whether users are solved once more
-        after the last iteration.
+    extrapolation : float
+        β, the coefficient of the extrapolation of the items.
+    refresh_users : bool
+        Whether to solve users once more after the last iteration.
     """
 
     name: ClassVar[Literal["cholesky", "cg", "subspace"]] = "cholesky"

@@ -14,7 +14,7 @@ from halfstep.weights import Cells
 
 @pytest.fixture
 def data() -> hs.Interactions:
-    """tea is observed thrice, milk twice, rum once; a zero and a negative value count as observed."""
+    """Return three observations of tea, two of milk and one of rum; zero and negative values are observed."""
     users = ["a", "b", "c", "a", "b", "c"]
     items = ["tea", "tea", "tea", "milk", "milk", "rum"]
     return hs.Interactions.from_arrays(users, items, [5.0, 0.0, -1.0, 3.0, 4.0, 2.0], weights=[1, 2, 3, 4, 5, 6])
@@ -34,7 +34,7 @@ VALUES = np.array([5.0, 0.0, -1.0, 3.0, 4.0, 2.0])
         (2.0, np.full(6, 2.0)),
         (weights.linear_popularity(w0=0.1, wk=2.0), 0.1 + 2.0 / COUNTS),
         (weights.power_popularity(w0=1.0, e=0.1), 1.0 + (1 / COUNTS) ** 0.1),
-        (None, [1, 2, 3, 4, 5, 6]),  # the column of the interactions
+        (None, [1, 2, 3, 4, 5, 6]),  # the weights of the interactions
         (lambda cells: cells.weights * 2, [2, 4, 6, 8, 10, 12]),
         (lambda cells: cells.values**2, VALUES**2),
         (lambda cells: cells.user_counts[cells.users] / cells.item_counts[cells.items], 2 / COUNTS),
@@ -44,7 +44,7 @@ def test_observed_weights(data: hs.Interactions, weight: object, expected: objec
     np.testing.assert_allclose(weights_of(weight, data), expected)
 
 
-def test_confidences(data: hs.Interactions) -> None:
+def test_confidence_weights(data: hs.Interactions) -> None:
     counts = data.with_values(np.abs(data.values))
     np.testing.assert_allclose(weights_of(weights.confidence(alpha=40), counts), 1 + 40 * np.abs(VALUES))
     np.testing.assert_allclose(
@@ -54,7 +54,7 @@ def test_confidences(data: hs.Interactions) -> None:
     np.testing.assert_allclose(weights_of(based, counts), 3 * np.log(1 + np.abs(VALUES) / 0.5))
 
 
-def test_confidence_in_values_of_either_sign(data: hs.Interactions) -> None:
+def test_confidence_of_negative_values_is_positive(data: hs.Interactions) -> None:
     np.testing.assert_allclose(weights_of(weights.confidence(alpha=2, base=0), data), 2 * np.abs(VALUES))
     liked = hs.Implicit(target=weights.preference()).cost(data)
     np.testing.assert_array_equal(liked.targets, VALUES > 0)
@@ -65,11 +65,11 @@ def test_confidence_in_values_of_either_sign(data: hs.Interactions) -> None:
 
 
 def test_default_weight_of_missing_cells() -> None:
-    """Together they weigh 8 times as much as the observed cells, and each at most as much as their mean."""
+    """The total is 8 times that of observed cells, and each weight is at most their mean."""
     rng = np.random.default_rng(0)
     u, i = np.divmod(rng.choice(100 * 50, 200, replace=False), 50)
     data = hs.Interactions.from_arrays(np.append(u, 0), np.append(i, 60), weights=rng.uniform(1, 3, 201))
-    data = data.subset(np.arange(200))  # item 60 is in the vocabulary, and nobody has it
+    data = data.subset(np.arange(200))  # item 60 is in the vocabulary, but unseen
     n_cells = len(np.unique(u)) * len(np.unique(i))
     cost = hs.Implicit().cost(data)
     assert cost.user_missing[0] * cost.item_missing.sum() == pytest.approx(
@@ -84,7 +84,7 @@ def test_default_weight_of_missing_cells() -> None:
             hs.ALS(nothing).fit(dense)
 
 
-def test_preferences_where_all_cells_are_drawn_to_0(data: hs.Interactions) -> None:
+def test_all_cells_adds_the_loss_of_missing_cells(data: hs.Interactions) -> None:
     """c (x − 1)² + α0 x² = w (x − t)² + a constant, for any x."""
     c, x = np.abs(VALUES), np.linspace(-1.0, 2.0, 6)
     weight = weights.confidence(alpha=1, base=0)
@@ -98,12 +98,12 @@ def test_preferences_where_all_cells_are_drawn_to_0(data: hs.Interactions) -> No
     assert (cost.weights.strides, cost.targets.strides) == ((0,), (0,))
     np.testing.assert_allclose((cost.weights, cost.targets), [np.full(6, 2.0), np.full(6, 0.75)])
     targets = hs.Implicit(observed_weight=0.0, missing_weight=0.0, all_cells=True).targets(cells_of(data))
-    np.testing.assert_array_equal(targets, 1)  # what weighs nothing has a target all the same
+    np.testing.assert_array_equal(targets, 1)  # cells of weight 0 have a target too
     with pytest.raises(ParameterError, match="all_cells='yes'"):
         hs.Implicit(all_cells="yes")
 
 
-def test_rows_times_columns(data: hs.Interactions) -> None:
+def test_row_column_weights(data: hs.Interactions) -> None:
     weight = weights.row_column(0.1, rows=[1.0, 2.0, 3.0], columns=[10.0, 20.0, 30.0])  # milk, rum, tea
     np.testing.assert_allclose(weights_of(weight, data), [30.1, 60.1, 90.1, 10.1, 20.1, 60.1])
     np.testing.assert_allclose(weights_of(weights.row_column(0.1, 2.0, 3.0), data), np.full(6, 6.1))
@@ -111,19 +111,19 @@ def test_rows_times_columns(data: hs.Interactions) -> None:
         weights_of(weights.row_column(0.1, 1.0, [1.0, 2.0]), data)
 
 
-def test_an_unseen_item_has_no_weight() -> None:
+def test_unseen_item_has_weight_zero() -> None:
     counts = np.array([4, 0])
     assert weights.linear_popularity(0.5, 1.0).of_items(counts).tolist() == [0.75, 0.0]
     assert weights.power_popularity(0.5, 1.0).of_items(counts).tolist() == [0.75, 0.0]
 
 
-def test_missing_popularity_adds_up(data: hs.Interactions) -> None:
+def test_missing_popularity_sums_to_c0(data: hs.Interactions) -> None:
     cost = hs.Implicit(missing_weight=weights.missing_popularity(c0=512, exponent=0.5)).cost(data)
     assert cost.user_missing.tolist() == [1, 1, 1]
     np.testing.assert_allclose(cost.item_missing, 512 * np.sqrt([2, 1, 3]) / np.sqrt([2, 1, 3]).sum())
 
 
-def test_missing_popularity_leaves_unseen_items_out(data: hs.Interactions) -> None:
+def test_missing_popularity_of_unseen_items_is_zero(data: hs.Interactions) -> None:
     part = data.subset(np.arange(5))  # without rum, which stays in the vocabulary
     for exponent in (0.0, 0.5):
         cost = hs.Implicit(missing_weight=weights.missing_popularity(c0=10, exponent=exponent)).cost(part)
@@ -131,7 +131,7 @@ def test_missing_popularity_leaves_unseen_items_out(data: hs.Interactions) -> No
         assert cost.item_missing.sum() == pytest.approx(10)
 
 
-def test_explicit_targets_are_centred_only_with_biases(data: hs.Interactions) -> None:
+def test_explicit_targets_are_centered_only_with_biases(data: hs.Interactions) -> None:
     plain, biased = hs.Explicit(weight=1.0, biases=False).cost(data), hs.Explicit(weight=1.0, biases=True).cost(data)
     assert (plain.mean, biased.mean) == (0.0, pytest.approx(VALUES.mean()))
     np.testing.assert_allclose(biased.targets, VALUES - VALUES.mean())
@@ -139,7 +139,7 @@ def test_explicit_targets_are_centred_only_with_biases(data: hs.Interactions) ->
     assert weighted.mean == pytest.approx(np.average(VALUES, weights=[1, 2, 3, 4, 5, 6]))
 
 
-def test_implicit_targets_do_not_look_at_values(data: hs.Interactions) -> None:
+def test_implicit_targets_ignore_values(data: hs.Interactions) -> None:
     cost = hs.Implicit(target=0.7).cost(data)
     assert cost.targets.tolist() == [0.7] * 6
     assert cost.mean == 0.0
@@ -147,7 +147,7 @@ def test_implicit_targets_do_not_look_at_values(data: hs.Interactions) -> None:
 
 
 @pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
-def test_a_bad_weight_names_its_cell(data: hs.Interactions, bad: float) -> None:
+def test_error_of_invalid_weight_names_its_cell(data: hs.Interactions, bad: float) -> None:
     def weight(cells: weights.Cells) -> np.ndarray:
         return np.where(cells.values == 3.0, bad, 1.0)
 
@@ -155,20 +155,20 @@ def test_a_bad_weight_names_its_cell(data: hs.Interactions, bad: float) -> None:
         weights_of(weight, data)
 
 
-def test_weights_of_a_wrong_shape(data: hs.Interactions) -> None:
+def test_weights_of_wrong_shape_raise(data: hs.Interactions) -> None:
     for given in (np.ones(2), 2.0, (np.ones(3), np.ones(3))):
         with pytest.raises(DataError, match=r"of shape .* as weights of 6 observed cells: .* one number for each"):
             weights_of(lambda cells, given=given: given, data)
 
 
-def test_weights_are_1_unless_the_interactions_have_some(data: hs.Interactions) -> None:
+def test_default_weights_are_those_of_interactions_or_one(data: hs.Interactions) -> None:
     bare = data.with_weights(None)
     assert hs.Explicit(biases=False).cost(bare).weights.tolist() == [1] * 6
     assert hs.Implicit().cost(bare).weights.tolist() == [1] * 6
     assert hs.Implicit().cost(data).weights.tolist() == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_weight_cannot_change_the_data(data: hs.Interactions) -> None:
+def test_weight_functions_cannot_modify_the_data(data: hs.Interactions) -> None:
     def careless(cells: weights.Cells) -> np.ndarray:
         cells.values[:] = 7.0
         return cells.values
@@ -177,7 +177,7 @@ def test_a_weight_cannot_change_the_data(data: hs.Interactions) -> None:
         weights_of(careless, data)
 
 
-def test_nothing_but_zero_weights(data: hs.Interactions) -> None:
+def test_zero_weights_raise(data: hs.Interactions) -> None:
     with pytest.raises(DataError, match="all observed weights are 0"):
         hs.Explicit(weight=0.0, biases=True).cost(data)
 
@@ -192,12 +192,12 @@ def test_nothing_but_zero_weights(data: hs.Interactions) -> None:
         (lambda cells: (np.array([1.0, np.inf, 1.0]), np.ones(3)), "negative or not finite"),
     ],
 )
-def test_bad_missing_weights(data: hs.Interactions, missing: object, message: str) -> None:
+def test_invalid_missing_weights_raise(data: hs.Interactions, missing: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         hs.Implicit(missing_weight=missing).cost(data)
 
 
-class OfMyOwn(Objective):
+class CustomObjective(Objective):
     """A custom objective with the given missing weights."""
 
     def __init__(self, factors: Any) -> None:
@@ -214,11 +214,9 @@ class OfMyOwn(Objective):
 
 
 @pytest.mark.parametrize("factors", [(np.ones(1), np.ones(1)), np.ones(3), (np.ones(3), np.full(3, np.nan))])
-def test_missing_weights_of_another_objective_are_checked_before_kernels_read_them(
-    data: hs.Interactions, factors: Any
-) -> None:
+def test_missing_weights_of_custom_objectives_are_checked(data: hs.Interactions, factors: Any) -> None:
     with pytest.raises(DataError, match=r"returned (tuple|ndarray) of shapes|negative or not finite"):
-        hs.ALS(OfMyOwn(factors), rank=2).fit(data)
+        hs.ALS(CustomObjective(factors), rank=2).fit(data)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +234,7 @@ def test_missing_weights_of_another_objective_are_checked_before_kernels_read_th
         lambda: weights.missing_popularity(c0=-1.0, exponent=0.5),
     ],
 )
-def test_bad_constants_are_refused_where_they_are_given(make: object) -> None:
+def test_invalid_constants_raise(make: object) -> None:
     with pytest.raises(ParameterError, match="give a finite number"):
         make()
 
@@ -248,6 +246,6 @@ def test_bad_constants_are_refused_where_they_are_given(make: object) -> None:
         (lambda: hs.Explicit(biases="no"), "biases='no': give True or False"),
     ],
 )
-def test_slips_are_named(make: object, message: str) -> None:
+def test_invalid_arguments_raise(make: object, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         make()

@@ -23,7 +23,7 @@ from halfstep.solver.threads import Team, available_cores
 @example(
     [640.0, 0.0, 19999364.0, 2e7, 19999999.971907258, 19999999.44181787, 1.2, 9032745.6, 19999999.575952604, 2e7]
 )
-def test_cut_covers_all_rows_once_in_pieces_of_about_equal_work(work: list[float]) -> None:
+def test_cut_covers_all_rows_in_ranges_of_about_equal_work(work: list[float]) -> None:
     amounts = np.array(work)
     ranges = cut(amounts)
     assert ranges[0][0] == 0
@@ -31,12 +31,12 @@ def test_cut_covers_all_rows_once_in_pieces_of_about_equal_work(work: list[float
     assert all(before[1] == after[0] for before, after in pairwise(ranges))
     assert all(first < last for first, last in ranges)
     piece = max(LEAST_WORK, amounts.sum() / CHUNKS)
-    for first, last in ranges:  # a piece goes over only by the row that ends it
+    for first, last in ranges:  # a range exceeds it only by its last row
         assert amounts[first : last - 1].sum() <= piece * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_every_task_is_run_once(threads: int) -> None:
+def test_team_runs_every_task_once(threads: int) -> None:
     done: list[int] = []
     with closing(Team(threads - 1)) as team:
         team.run([lambda n=n: done.append(n) for n in range(100)])
@@ -44,7 +44,7 @@ def test_every_task_is_run_once(threads: int) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_an_error_in_a_task_is_raised_and_ends_the_rest(threads: int) -> None:
+def test_error_in_a_task_is_raised_and_drops_other_tasks(threads: int) -> None:
     done: list[int] = []
 
     def fail() -> None:
@@ -55,7 +55,7 @@ def test_an_error_in_a_task_is_raised_and_ends_the_rest(threads: int) -> None:
     assert not done
 
 
-def test_an_error_in_another_thread_is_raised_here() -> None:
+def test_error_in_a_helper_is_raised_in_the_caller() -> None:
     here = threading.current_thread()
     both_began = threading.Barrier(2)
 
@@ -68,12 +68,12 @@ def test_an_error_in_another_thread_is_raised_here() -> None:
         team.run([fail_elsewhere] * 2)
 
 
-def test_a_backend_can_go_from_one_objective_to_another() -> None:
-    """Memory is handed out again at the next half-step: nothing of the last one may be left in it."""
+def test_half_step_does_not_depend_on_the_previous_one() -> None:
+    """Buffers are reused, so they must not contain values of the previous half-step."""
     data = hs.Interactions.from_arrays([0, 0, 1, 2], [0, 1, 1, 2], [1.0, 2.0, 3.0, 4.0])
-    ridge = RowRegularization(1.0, 1.0)
+    reg = RowRegularization(1.0, 1.0)
     plain, biased = (
-        half_problems(data, hs.Explicit(biases=biases).cost(data), rank=3, regularization=ridge, dtype="float64")[0]
+        half_problems(data, hs.Explicit(biases=biases).cost(data), rank=3, regularization=reg, dtype="float64")[0]
         for biases in (False, True)
     )
     Y = empty_factors(3, 4, "float64")
@@ -87,7 +87,7 @@ def test_a_backend_can_go_from_one_objective_to_another() -> None:
     np.testing.assert_array_equal(alone[:, :3], after[:, :3])
 
 
-def test_threads_by_default_are_the_cores() -> None:
+def test_default_threads_are_the_available_cores() -> None:
     assert CPU().threads == available_cores() >= 1
     with pytest.raises(ParameterError, match="threads=0"):
         CPU(0)

@@ -1,4 +1,4 @@
-"""The half-step against its float64 twin, for every setting of the objective."""
+"""The half-step against dense float64 NumPy, for every setting of the objective."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ few = settings(max_examples=min(25, settings().max_examples))
 
 @st.composite
 def tables(draw: st.DrawFn) -> Table:
-    """Small matrices with what real ones have: empty rows, one single row, rows twice, rows with few observations."""
+    """Small matrices with empty rows, equal rows, and rows with few observations, or a single row."""
     n_rows, n_columns = draw(st.integers(1, 12)), draw(st.integers(1, 9))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     observed = rng.random((n_rows, n_columns)) < draw(st.sampled_from([0.1, 0.4, 0.9]))
     values = rng.choice([-1.0, 0.0, 1.0, 2.5, 5.0], (n_rows, n_columns))
-    if draw(st.booleans()):  # a row twice
+    if draw(st.booleans()):  # two equal rows
         observed[-1], values[-1] = observed[0], values[0]
-    observed[rng.integers(n_rows), rng.integers(n_columns)] = True  # an empty table is an error, tested elsewhere
+    observed[rng.integers(n_rows), rng.integers(n_columns)] = True  # empty data raise an error, tested elsewhere
     return Table(observed, values)
 
 
@@ -41,12 +41,12 @@ rhos = st.sampled_from([0.1, 1.0, 5.0])
 seeds = st.integers(0, 2**32 - 1)
 
 
-def draw_factors(n: int, unknowns: int, seed: int) -> np.ndarray:
+def random_factors(n: int, unknowns: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, unknowns))
 
 
 def assert_solves(problem: reference.Problem, Y: np.ndarray, X: np.ndarray, precision: float) -> None:
-    """Equal to the twin within the forward error of a backward stable solver.
+    """Equal to the dense solution within the forward error of a backward stable solver.
 
     ‖x − x̂‖ ≤ c·ε·‖A⁻¹‖·(|A|‖x‖ + |b|), where |A| and |b| are sums of the absolute values of all that is added up, for
     these sums may cancel.
@@ -72,19 +72,23 @@ def assert_solves(problem: reference.Problem, Y: np.ndarray, X: np.ndarray, prec
 @every_setting
 @few
 @given(table=tables(), rank=ranks, reg=regs, rho=rhos, seed=seeds)
-def test_equals_its_twin(setting: Setting, table: Table, rank: int, reg: float, rho: float, seed: int) -> None:
+def test_half_step_equals_dense_solution(
+    setting: Setting, table: Table, rank: int, reg: float, rho: float, seed: int
+) -> None:
     problem = setting.problem(table, rank=rank, reg=reg, rho=rho)
     for dtype, precision in (("float64", 2.3e-16), ("float32", 1.2e-7)):
         user_problem, item_problem = setting.half_problems(table, rank=rank, reg=reg, rho=rho, dtype=dtype)
         for half_problem, twin in ((user_problem, problem), (item_problem, problem.transposed)):
-            Y = draw_factors(twin.t.shape[1], half_problem.unknowns, seed).astype(dtype)
+            Y = random_factors(twin.t.shape[1], half_problem.unknowns, seed).astype(dtype)
             X = half_step(half_problem, Y, dtype=dtype)
             assert_solves(twin, Y.astype(float), X, precision)
 
 
 @few
 @given(table=tables(), rank=ranks, seed=seeds, exponents=st.lists(st.integers(-8, 8), min_size=8, max_size=8))
-def test_extreme_weights(table: Table, rank: int, seed: int, exponents: list[int]) -> None:
+def test_half_step_with_extreme_weights_equals_dense_solution(
+    table: Table, rank: int, seed: int, exponents: list[int]
+) -> None:
     scale = 10.0 ** np.resize(exponents, table.values.shape)
     weight = lambda cells: scale[cells.users, cells.items]  # noqa: E731
     setting = Setting(
@@ -96,7 +100,7 @@ def test_extreme_weights(table: Table, rank: int, seed: int, exponents: list[int
     )
     problem = setting.problem(table, rank=rank, reg=1.0, rho=1.0)
     user_problem, _ = setting.half_problems(table, rank=rank, reg=1.0, rho=1.0, dtype="float64")
-    Y = draw_factors(table.values.shape[1], rank + 1, seed)
+    Y = random_factors(table.values.shape[1], rank + 1, seed)
     assert_solves(problem, Y, half_step(user_problem, Y), 2.3e-16)
 
 
@@ -104,10 +108,10 @@ def test_extreme_weights(table: Table, rank: int, seed: int, exponents: list[int
 @every_setting
 @few
 @given(table=tables(), rank=ranks, seed=seeds)
-def test_never_raises_the_objective(setting: Setting, table: Table, rank: int, seed: int) -> None:
+def test_half_step_never_increases_the_objective(setting: Setting, table: Table, rank: int, seed: int) -> None:
     problem = setting.problem(table, rank=rank, reg=0.5, rho=2.0)
     user_problem, _ = setting.half_problems(table, rank=rank, reg=0.5, rho=2.0, dtype="float64")
-    X, Y = (draw_factors(n, user_problem.unknowns, seed + n) for n in table.values.shape)
+    X, Y = (random_factors(n, user_problem.unknowns, seed + n) for n in table.values.shape)
     X[~table.observed.any(axis=1)] = 0.0
     before = reference.objective(problem, X, Y)
     after = reference.objective(problem, half_step(user_problem, Y), Y)
@@ -118,13 +122,15 @@ def test_never_raises_the_objective(setting: Setting, table: Table, rank: int, s
 @every_setting
 @few
 @given(table=tables(), rank=ranks, seed=seeds, size=st.sampled_from([1e-3, 0.1, 3.0]))
-def test_no_perturbation_is_better(setting: Setting, table: Table, rank: int, seed: int, size: float) -> None:
+def test_perturbations_increase_the_objective(
+    setting: Setting, table: Table, rank: int, seed: int, size: float
+) -> None:
     problem = setting.problem(table, rank=rank, reg=0.5, rho=2.0)
     user_problem, _ = setting.half_problems(table, rank=rank, reg=0.5, rho=2.0, dtype="float64")
-    Y = draw_factors(table.values.shape[1], user_problem.unknowns, seed)
+    Y = random_factors(table.values.shape[1], user_problem.unknowns, seed)
     X = half_step(user_problem, Y)
     best = reference.objective(problem, X, Y)
-    step = size * draw_factors(len(X), user_problem.unknowns, seed + 1)
+    step = size * random_factors(len(X), user_problem.unknowns, seed + 1)
     step[~table.observed.any(axis=1)] = 0.0
     for sign in (1.0, -1.0):
         assert reference.objective(problem, X + sign * step, Y) >= best * (1 - 1e-12)
@@ -137,17 +143,19 @@ def test_no_perturbation_is_better(setting: Setting, table: Table, rank: int, se
 )
 @few
 @given(table=tables(), rank=ranks, seed=seeds)
-def test_items_half_step_is_the_users_of_the_transpose(setting: Setting, table: Table, rank: int, seed: int) -> None:
+def test_item_half_step_equals_user_half_step_of_transpose(
+    setting: Setting, table: Table, rank: int, seed: int
+) -> None:
     options = {"rank": rank, "reg": 0.5, "rho": 2.0, "dtype": "float64"}
     item_problem = setting.half_problems(table, **options)[1]
     user_problem = setting.half_problems(table.transposed, **options)[0]
-    Y = draw_factors(len(table.values), item_problem.unknowns, seed)
+    Y = random_factors(len(table.values), item_problem.unknowns, seed)
     np.testing.assert_array_equal(half_step(item_problem, Y), half_step(user_problem, Y))
 
 
 @pytest.fixture(scope="module")
-def long_rowed() -> hs.Interactions:
-    """An item that everybody has, more often than a row is left in one piece; many others."""
+def with_long_row() -> hs.Interactions:
+    """An item whose observations are divided into segments, and many others."""
     rng = np.random.default_rng(0)
     n_users = 2 * LEAST_SEGMENT + 1000
     users = np.concatenate([np.arange(n_users), rng.integers(0, n_users, 40_000)])
@@ -162,12 +170,12 @@ def long_rowed() -> hs.Interactions:
     [hs.Explicit(biases=True), hs.Implicit(missing_weight=0.1), hs.Explicit(missing_weight=1.0, biases=False)],
     ids=["biased", "implicit", "one-matrix"],
 )
-def test_bits_do_not_depend_on_threads(
-    long_rowed: hs.Interactions, objective: object, dtype: str, monkeypatch: pytest.MonkeyPatch
+def test_fit_is_bitwise_independent_of_threads(
+    with_long_row: hs.Interactions, objective: object, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("halfstep.models.als.EXACT_RANK", 0 if dtype == "float32" else 10)
     options = {"rank": 10, "iterations": 2, "random_state": 0, "solver": "cholesky"}
-    models = [hs.ALS(objective, threads=threads, **options).fit(long_rowed) for threads in (1, 2, 3)]
+    models = [hs.ALS(objective, threads=threads, **options).fit(with_long_row) for threads in (1, 2, 3)]
     for other in models[1:]:
         np.testing.assert_array_equal(models[0].user_factors_, other.user_factors_)
         np.testing.assert_array_equal(models[0].item_factors_, other.item_factors_)
@@ -175,23 +183,23 @@ def test_bits_do_not_depend_on_threads(
         assert [line.objective for line in models[0].history_] == [line.objective for line in other.history_]
 
 
-def test_a_long_row_is_solved_like_any_other(long_rowed: hs.Interactions) -> None:
+def test_long_row_equals_dense_solution(with_long_row: hs.Interactions) -> None:
     k = 5
-    cost = hs.Explicit(biases=True).cost(long_rowed)
+    cost = hs.Explicit(biases=True).cost(with_long_row)
     item_problem = half_problems(
-        long_rowed,
+        with_long_row,
         cost,
         rank=k,
         regularization=RowRegularization(1.0, 1.0),
         dtype="float64",
     )[1]
-    Y = draw_factors(long_rowed.n_users, k + 1, 1)
+    Y = random_factors(with_long_row.n_users, k + 1, 1)
     X = half_step(item_problem, Y, threads=2)
-    cells = long_rowed.item_positions == 0
+    cells = with_long_row.item_positions == 0
     assert cells.sum() > 2 * LEAST_SEGMENT  # three segments
-    users = long_rowed.user_positions[cells]
+    users = with_long_row.user_positions[cells]
     features = np.column_stack([Y[users, :k], np.ones(len(users))])
-    t = long_rowed.values[cells] - cost.mean - Y[users, k]
+    t = with_long_row.values[cells] - cost.mean - Y[users, k]
     expected = np.linalg.solve(features.T @ features + np.eye(k + 1), features.T @ t)
     np.testing.assert_allclose(X[0], expected, rtol=1e-11)
 
@@ -199,27 +207,27 @@ def test_a_long_row_is_solved_like_any_other(long_rowed: hs.Interactions) -> Non
 @pytest.mark.parametrize(
     "objective", [hs.Explicit(biases=False), hs.Explicit(missing_weight=1.0, biases=False)], ids=["own", "shared"]
 )
-def test_a_singular_system_is_an_error(objective: hs.Explicit) -> None:
+def test_singular_system_raises(objective: hs.Explicit) -> None:
     data = hs.Interactions.from_arrays(["ann", "bob"], ["tea", "milk"], [1.0, 2.0])
     model = hs.ALS(objective, rank=3, regularization=0.0)
     with pytest.raises(NumericalError, match="set regularization="):
         model.fit(data)
 
 
-def test_a_singular_system_names_the_first_row() -> None:
+def test_error_names_the_first_singular_row() -> None:
     users = ["full"] * 4 + ["later"] * 2 + ["short"] * 1 + ["whole"] * 4
     items = ["a", "b", "c", "d", "a", "b", "a", "a", "b", "c", "d"]
     data = hs.Interactions.from_arrays(users, items)
     model = hs.ALS(rank=3, regularization=0.0, random_state=0)
-    # The pivots of "short" fail before those of "later" do.
+    # The pivots of "short" fail before those of "later".
     with pytest.raises(NumericalError, match="user 'later': its system is not positive definite"):
         model.fit(data)
 
 
 @pytest.mark.parametrize("columns", [3, 200])
 @pytest.mark.parametrize("reg", [0.0, np.nan])
-def test_a_singular_shared_matrix_is_never_passed_over(columns: int, reg: float) -> None:
-    """With λ = 0 rounding leaves tiny pivots of either sign; infinities must not get through either."""
+def test_singular_common_matrix_always_raises(columns: int, reg: float) -> None:
+    """With λ = 0, rounding leaves tiny pivots of either sign; infinities must raise too."""
     rng = np.random.default_rng(0)
     table = Table(rng.random((30, 5)) < 0.5, np.full((30, 5), 1.0 if reg == 0 else 1e200))
     for seed in range(20):
@@ -227,7 +235,7 @@ def test_a_singular_shared_matrix_is_never_passed_over(columns: int, reg: float)
             hs.Explicit(missing_weight=1.0, biases=False), rank=columns, regularization=0.0, random_state=seed
         )
         if columns == 3 and reg == 0:
-            model.fit(table.interactions)  # rank below the number of items: nothing singular
+            model.fit(table.interactions)  # the rank is below the number of items, so nothing is singular
         else:
             with pytest.raises(NumericalError):
                 model.fit(table.interactions)
@@ -235,8 +243,8 @@ def test_a_singular_shared_matrix_is_never_passed_over(columns: int, reg: float)
 
 @pytest.mark.slow
 @every_setting
-def test_rows_longer_than_a_block_in_the_default_precisions(setting: Setting) -> None:
-    """More observations than are gathered at once; float32 factors with float64 systems."""
+def test_rows_longer_than_a_batch_equal_dense_solution(setting: Setting) -> None:
+    """Float32 factors with float64 systems, as by default at low ranks."""
     rng = np.random.default_rng(1)
     observed = rng.random((8, 300)) < 0.6
     table = Table(observed, rng.integers(1, 6, observed.shape).astype(float))
@@ -244,38 +252,38 @@ def test_rows_longer_than_a_block_in_the_default_precisions(setting: Setting) ->
     for rank in (9, 20):
         problem = setting.problem(table, rank=rank, reg=0.5, rho=2.0)
         user_problem, _ = setting.half_problems(table, rank=rank, reg=0.5, rho=2.0, dtype="float64")
-        Y = draw_factors(300, user_problem.unknowns, rank).astype(np.float32)
+        Y = random_factors(300, user_problem.unknowns, rank).astype(np.float32)
         X = half_step(user_problem, Y, dtype="float32")
         expected = reference.half_step(problem, Y.astype(float))
         np.testing.assert_allclose(X, expected, rtol=2e-7, atol=1e-7 * np.abs(expected).max())
 
 
-def test_long_rows_with_missing_weights() -> None:
+def test_long_row_with_missing_weights_equals_dense_solution() -> None:
     rng = np.random.default_rng(2)
     n, k = 2 * LEAST_SEGMENT + 10, 4
     data = hs.Interactions.from_arrays(np.r_[np.arange(n), 0], np.r_[np.zeros(n, int), 1], rng.normal(size=n + 1))
     cost = hs.Explicit(weight=2.0, missing_weight=0.3, biases=True).cost(data)
     options = {"regularization": RowRegularization(1.0, 1.0, bias_ratio=3.0), "dtype": "float64"}
     item_problem = half_problems(data, cost, rank=k, **options)[1]
-    Y = draw_factors(n, k + 1, 1)
+    Y = random_factors(n, k + 1, 1)
     y = np.column_stack([Y[:, :k], np.ones(n)])
     A = 2.0 * y.T @ y + np.diag([1.0] * k + [3.0])
     expected = np.linalg.solve(A, 2.0 * y.T @ (data.values[:n] - cost.mean - Y[:, k]))
     np.testing.assert_allclose(half_step(item_problem, Y, threads=2)[0], expected, rtol=1e-10)
 
 
-# Solved one at a time, in the primal or the dual: at any rank, if it is asked for
+# The kernels for large systems, at any rank
 
 
 @pytest.fixture
-def blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+def large_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "LANE_UNKNOWNS", 0)
     monkeypatch.setattr(schedule, "ROWS_PER_UNKNOWN", 0.0)
 
 
 @st.composite
 def wide_tables(draw: st.DrawFn) -> Table:
-    """Rows from none to more observations than are gathered at once."""
+    """Rows with no observations, and with up to more than a batch."""
     n_columns = draw(st.sampled_from([5, 40, 90, 150]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     share = np.array([0.0, 0.05, 0.3, 0.6, 1.0])[:, None]
@@ -287,16 +295,16 @@ def wide_tables(draw: st.DrawFn) -> Table:
 @every_setting
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=wide_tables(), rank=st.sampled_from([1, 3, 8, 15, 16, 33, 61]), reg=regs, rho=rhos, seed=seeds)
-def test_one_at_a_time_equals_the_twin(
-    blocked: None, setting: Setting, table: Table, rank: int, reg: float, rho: float, seed: int
+def test_large_systems_equal_dense_solution(
+    large_systems: None, setting: Setting, table: Table, rank: int, reg: float, rho: float, seed: int
 ) -> None:
     problem = setting.problem(table, rank=rank, reg=reg, rho=rho)
     for dtype, precision in (("float64", 2.3e-16), ("float32", 1.2e-7)):
         user_problem, item_problem = setting.half_problems(table, rank=rank, reg=reg, rho=rho, dtype=dtype)
         for half_problem, twin in ((user_problem, problem), (item_problem, problem.transposed)):
-            Y = draw_factors(twin.t.shape[1], half_problem.unknowns, seed).astype(dtype)
+            Y = random_factors(twin.t.shape[1], half_problem.unknowns, seed).astype(dtype)
             X, loss = half_step_and_loss(half_problem, Y, dtype=dtype)
-            assert_solves(twin, Y.astype(float), X, 4 * precision)  # rotated, and turned back
+            assert_solves(twin, Y.astype(float), X, 4 * precision)  # for the change of basis
             observed, missing, _ = reference.terms(twin, X.astype(float), Y.astype(float))
             scale = float(np.sum(np.where(twin.observed, twin.w * (twin.t**2 + 100 * rank), 0.0))) + missing
             assert loss[0] == pytest.approx(observed, rel=100 * precision, abs=100 * precision * scale)
@@ -304,11 +312,11 @@ def test_one_at_a_time_equals_the_twin(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("blocked")
+@pytest.mark.usefixtures("large_systems")
 @pytest.mark.parametrize("objective", [hs.Explicit(biases=True), hs.Implicit(missing_weight=0.1)], ids=str)
-def test_one_at_a_time_the_bits_do_not_depend_on_threads(long_rowed: hs.Interactions, objective: object) -> None:
+def test_large_systems_are_bitwise_independent_of_threads(with_long_row: hs.Interactions, objective: object) -> None:
     models = [
-        hs.ALS(objective, rank=40, iterations=2, random_state=0, threads=threads).fit(long_rowed)
+        hs.ALS(objective, rank=40, iterations=2, random_state=0, threads=threads).fit(with_long_row)
         for threads in (1, 2, 3)
     ]
     for other in models[1:]:
@@ -317,8 +325,8 @@ def test_one_at_a_time_the_bits_do_not_depend_on_threads(long_rowed: hs.Interact
         assert [line.objective for line in models[0].history_] == [line.objective for line in other.history_]
 
 
-@pytest.mark.usefixtures("blocked")
-def test_weights_below_those_of_missing_cells_are_left_to_the_other_way() -> None:
+@pytest.mark.usefixtures("large_systems")
+def test_weights_below_those_of_missing_cells_equal_dense_solution() -> None:
     rng = np.random.default_rng(3)
     table = Table(rng.random((9, 30)) < 0.5, rng.normal(size=(9, 30)))
     scale = rng.choice([0.0, 0.1, 0.5, 3.0], table.values.shape)
@@ -330,19 +338,19 @@ def test_weights_below_those_of_missing_cells_are_left_to_the_other_way() -> Non
     )
     problem = setting.problem(table, rank=7, reg=0.5, rho=1.0)
     user_problem, _ = setting.half_problems(table, rank=7, reg=0.5, rho=1.0, dtype="float64")
-    Y = draw_factors(30, 7, 0)
+    Y = random_factors(30, 7, 0)
     X, loss = half_step_and_loss(user_problem, Y)
     np.testing.assert_allclose(X, reference.half_step(problem, Y), rtol=1e-8)
     np.testing.assert_allclose(loss, reference.terms(problem, X, Y)[:2], rtol=1e-10)
 
 
-@pytest.mark.usefixtures("blocked")
+@pytest.mark.usefixtures("large_systems")
 @pytest.mark.parametrize("solver", ["cholesky", "cg", "subspace"])
 @pytest.mark.parametrize("weight", [1.0, 0.0, 1.0 + 1e-6])
-def test_cells_that_weigh_as_if_they_were_missing_are_no_exception(
+def test_equal_weights_of_observed_and_missing_cells_need_no_fallback(
     monkeypatch: pytest.MonkeyPatch, solver: str, weight: float
 ) -> None:
-    """Nothing is left to the other way, and the loss keeps its digits."""
+    """No row is solved again in float64, and the loss is precise."""
     by_name = {"cholesky": Cholesky(), "cg": ConjugateGradient(steps=60), "subspace": Subspace()}
     monkeypatch.setattr(cpu.CPU, "_solve_in_float64", None)
     rng = np.random.default_rng(4)
@@ -355,7 +363,7 @@ def test_cells_that_weigh_as_if_they_were_missing_are_no_exception(
         0.5,
     )
     problem = setting.problem(table, rank=21, reg=0.5, rho=1.0)
-    Y = draw_factors(90, 21, 0)
+    Y = random_factors(90, 21, 0)
     expected = reference.half_step(problem, Y)
     for dtype, precision in (("float64", 1e-9), ("float32", 2e-4)):
         user_problem, _ = setting.half_problems(table, rank=21, reg=0.5, rho=1.0, dtype=dtype)
@@ -371,12 +379,12 @@ def test_cells_that_weigh_as_if_they_were_missing_are_no_exception(
 @every_setting
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=wide_tables(), rank=st.sampled_from([1, 8, 15, 33]), seed=seeds)
-def test_steps_lower_the_objective_and_end_at_the_solution(
-    blocked: None, setting: Setting, table: Table, rank: int, seed: int
+def test_conjugate_gradients_decrease_the_objective_and_converge(
+    large_systems: None, setting: Setting, table: Table, rank: int, seed: int
 ) -> None:
     problem = setting.problem(table, rank=rank, reg=0.5, rho=2.0)
     user_problem, _ = setting.half_problems(table, rank=rank, reg=0.5, rho=2.0, dtype="float64")
-    Y, start = (draw_factors(n, user_problem.unknowns, seed + n) for n in reversed(table.values.shape))
+    Y, start = (random_factors(n, user_problem.unknowns, seed + n) for n in reversed(table.values.shape))
     start[~table.observed.any(axis=1)] = 0.0
     before = reference.objective(problem, start, Y)
     exact = reference.half_step(problem, Y)
@@ -395,13 +403,13 @@ def test_steps_lower_the_objective_and_end_at_the_solution(
 @every_setting
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=wide_tables(), rank=st.sampled_from([1, 8, 33, 65, 130]), seed=seeds)
-def test_blocks_lower_the_objective_and_end_at_the_solution(
+def test_subspace_steps_decrease_the_objective_and_converge(
     monkeypatch: pytest.MonkeyPatch, setting: Setting, table: Table, rank: int, seed: int
 ) -> None:
     monkeypatch.setattr(cpu, "fewest_approximate", lambda _: 0)
     problem = setting.problem(table, rank=rank, reg=0.5, rho=2.0)
     user_problem, _ = setting.half_problems(table, rank=rank, reg=0.5, rho=2.0, dtype="float64")
-    Y, X = (draw_factors(n, user_problem.unknowns, seed + n) for n in reversed(table.values.shape))
+    Y, X = (random_factors(n, user_problem.unknowns, seed + n) for n in reversed(table.values.shape))
     X[~table.observed.any(axis=1)] = 0.0
     before = reference.objective(problem, X, Y)
     least = reference.objective(problem, reference.half_step(problem, Y), Y)
@@ -415,10 +423,10 @@ def test_blocks_lower_the_objective_and_end_at_the_solution(
         np.testing.assert_allclose(loss, (observed, missing), rtol=1e-7, atol=1e-7 * after)
 
 
-@pytest.mark.usefixtures("blocked")
+@pytest.mark.usefixtures("large_systems")
 @pytest.mark.parametrize("missing", [0.0, 1e-9])
-def test_rows_that_singles_cannot_solve_are_solved_in_doubles(missing: float) -> None:
-    """A ridge that is lost beside the sums, in more unknowns than a row has observations."""
+def test_ill_conditioned_large_systems_are_solved_in_float64(missing: float) -> None:
+    """λ is below rounding errors, with more unknowns than observations in a row."""
     rng = np.random.default_rng(4)
     table = Table(rng.random((8, 40)) < 0.7, rng.normal(size=(8, 40)))
     setting = Setting(
@@ -426,7 +434,7 @@ def test_rows_that_singles_cannot_solve_are_solved_in_doubles(missing: float) ->
     )
     problem = setting.problem(table, rank=38, reg=1e-9, rho=1.0)
     user_problem, _ = setting.half_problems(table, rank=38, reg=1e-9, rho=1.0, dtype="float32")
-    Y = draw_factors(40, 38, 1).astype(np.float32)
+    Y = random_factors(40, 38, 1).astype(np.float32)
     X, loss = half_step_and_loss(user_problem, Y, dtype="float32")
     expected = reference.half_step(problem, Y.astype(float))
     np.testing.assert_allclose(X, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())

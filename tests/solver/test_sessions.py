@@ -1,6 +1,6 @@
-"""The contract of sessions, which every kind of machine has to keep.
+"""The contract of sessions, for all backends.
 
-The second backend is dense NumPy: what passes here with both depends on nothing that only one kind of machine has.
+The reference backend is dense NumPy, so that the contract does not depend on one kind of machine.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def unpadded(session: Session, problems: Problems) -> tuple[np.ndarray, np.ndarr
 
 @every_backend
 @every_setting
-def test_half_steps_and_terms_are_those_of_the_twin(backend: Backend, setting: Setting, table: Table) -> None:
+def test_half_steps_and_terms_equal_dense_ones(backend: Backend, setting: Setting, table: Table) -> None:
     problems = problems_of(setting, table)
     problem, (P, Q) = dense(*problems), (F[:, : problems[0].unknowns].copy() for F in start_of(problems))
     with backend.open(*problems, start_of(problems)) as session:
@@ -78,7 +78,7 @@ def test_half_steps_and_terms_are_those_of_the_twin(backend: Backend, setting: S
 
 @every_backend
 @every_setting
-def test_terms_of_the_start_are_those_of_the_twin(backend: Backend, setting: Setting, table: Table) -> None:
+def test_initial_terms_equal_dense_ones(backend: Backend, setting: Setting, table: Table) -> None:
     problems = problems_of(setting, table)
     P, Q = (F[:, : problems[0].unknowns].copy() for F in start_of(problems))
     with backend.open(*problems, start_of(problems)) as session:
@@ -107,10 +107,10 @@ def test_undo_returns_to_the_accepted_factors(backend: Backend, table: Table) ->
 
 
 @every_backend
-def test_extrapolation_goes_on_from_the_two_last_acceptances(backend: Backend, table: Table) -> None:
+def test_extrapolation_uses_the_last_two_accepted_factors(backend: Backend, table: Table) -> None:
     problems = problems_of(SETTINGS[0], table)
     with backend.open(*problems, start_of(problems)) as session:
-        session.extrapolate(Side.ITEMS, 0.5)  # nothing was accepted before the start
+        session.extrapolate(Side.ITEMS, 0.5)  # has no effect before the first acceptance
         accepted = []
         for _ in range(2):
             for side in Side:
@@ -124,7 +124,7 @@ def test_extrapolation_goes_on_from_the_two_last_acceptances(backend: Backend, t
         np.testing.assert_allclose(session.terms()[:3], expected, rtol=1e-9)
         np.testing.assert_array_equal(unpadded(session, problems)[1], accepted[1])
         session.undo()
-        session.extrapolate(Side.ITEMS, 0.5)  # after an undo there is no direction
+        session.extrapolate(Side.ITEMS, 0.5)  # has no effect after undo
         np.testing.assert_array_equal(unpadded(session, problems)[1], accepted[1])
         session.half_step(Side.USERS, EXACT)
         session.accept()
@@ -134,7 +134,7 @@ def test_extrapolation_goes_on_from_the_two_last_acceptances(backend: Backend, t
 
 @every_backend
 @pytest.mark.parametrize("kind", ["subspace", "cg"])
-def test_approximate_solvers_end_at_the_solution(backend: Backend, kind: str, table: Table) -> None:
+def test_approximate_solvers_converge(backend: Backend, kind: str, table: Table) -> None:
     problems = problems_of(next(each for each in SETTINGS if each.name == "ials"), table)
     Q = start_of(problems)[1][:, : problems[0].unknowns]
     with backend.open(*problems, start_of(problems)) as session:
@@ -146,11 +146,11 @@ def test_approximate_solvers_end_at_the_solution(backend: Backend, kind: str, ta
 
 
 @every_backend
-def test_a_singular_system_is_an_error_with_the_first_row(backend: Backend, table: Table) -> None:
+def test_singular_system_raises_with_the_first_row(backend: Backend, table: Table) -> None:
     setting = next(each for each in SETTINGS if each.name == "als-wr")
     problems = problems_of(setting, table, reg=0.0)
     P, Q = start_of(problems)
-    Q[:, 0] = 0.0  # nothing determines the first factor of any user
+    Q[:, 0] = 0.0  # so that the first factor of users is undetermined
     with backend.open(*problems, (P.copy(), Q.copy())) as session:
         with pytest.raises(NumericalError, match="its system is not positive definite") as caught:
             session.half_step(Side.USERS, EXACT)
@@ -162,7 +162,7 @@ def test_a_singular_system_is_an_error_with_the_first_row(backend: Backend, tabl
 
 @every_backend
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_factors_have_the_layout_and_the_type_of_the_start(backend: Backend, dtype: str, table: Table) -> None:
+def test_factors_have_the_layout_and_dtype_of_the_start(backend: Backend, dtype: str, table: Table) -> None:
     problems = problems_of(SETTINGS[0], table)
     start = start_of(problems, dtype)
     with backend.open(*problems, start) as session:
@@ -175,7 +175,7 @@ def test_factors_have_the_layout_and_the_type_of_the_start(backend: Backend, dty
 
 
 def mapped(problem: HalfProblem, folder: Path) -> HalfProblem:
-    """The same problem with its arrays in files, which can only be read."""
+    """Return the same problem with read-only memory-mapped arrays."""
     arrays = {}
     for field in fields(problem):
         array = getattr(problem, field.name)
@@ -187,7 +187,7 @@ def mapped(problem: HalfProblem, folder: Path) -> HalfProblem:
 
 @every_backend
 @every_setting
-def test_problems_may_be_read_only_files(backend: Backend, setting: Setting, table: Table, tmp_path: Path) -> None:
+def test_problems_may_be_memory_mapped(backend: Backend, setting: Setting, table: Table, tmp_path: Path) -> None:
     problems, found = problems_of(setting, table), []
     (tmp_path / "users").mkdir()
     (tmp_path / "items").mkdir()
@@ -219,10 +219,10 @@ def on_reference(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 @pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 @pytest.mark.parametrize("beta", [0.0, 0.8, 20.0])
-def test_fits_are_the_same_on_any_backend(
+def test_fits_are_equal_on_all_backends(
     objective: Any, beta: float, table: Table, on_reference: Callable[[], None]
 ) -> None:
-    """The whole of `ALS.fit` runs on a session alone: defaults, extrapolation, undone iterations, early stopping."""
+    """`ALS.fit` needs only a session: defaults, extrapolation, undone iterations, early stopping."""
     options = {"rank": 2, "iterations": 8, "dtype": "float64", "random_state": 0, "tol": 1e-6}
     solver = hs.solvers.Cholesky(extrapolation=beta)
     ours = hs.ALS(objective, solver=solver, **options).fit(table.interactions)
@@ -237,7 +237,7 @@ def test_fits_are_the_same_on_any_backend(
 
 
 @pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")
-def test_an_interrupted_fit_keeps_the_last_iteration_on_any_backend(
+def test_interrupted_fit_keeps_the_last_iteration_on_any_backend(
     table: Table, on_reference: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_reference()

@@ -17,25 +17,25 @@ from halfstep.objective.objective import Objective
 from halfstep.solver.session import Terms
 from settings import SETTINGS, Table, half_step_and_loss
 
-pytestmark = pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")  # of arithmetic on small data
+pytestmark = pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")  # precision on small data is tested
 
 
 def few_items(seed: int = 0, users: int = 80, items: int = 12) -> hs.Interactions:
-    """More users than factors, and fewer items than these."""
+    """Return data with more users than factors, and fewer items."""
     rng = np.random.default_rng(seed)
     found = np.nonzero(rng.random((users, items)) < 0.4)
     return hs.Interactions.from_arrays(*found, rng.integers(1, 6, len(found[0])).astype(float))
 
 
 @pytest.mark.parametrize("seed", [*range(30), 906, 1974])
-def test_fits_are_right_or_name_a_regularization_that_works(seed: int) -> None:
+def test_fits_are_precise_or_name_a_sufficient_regularization(seed: int) -> None:
     found = small_regularization.outcome(small_regularization.case(seed))
     assert found in ("fitted", "refused, and fitted with the λ that was named")
 
 
 @pytest.mark.parametrize("solver", ["auto", "cholesky", "subspace"])
 @pytest.mark.parametrize("reg", [1e-4, *(pytest.param(each, marks=pytest.mark.slow) for each in (1e-6, 1e-8)), 1e-10])
-def test_fewer_items_than_factors_with_the_default_objective_of_clicks(reg: float, solver: Any) -> None:
+def test_implicit_fits_with_fewer_items_than_factors_are_precise(reg: float, solver: Any) -> None:
     model = hs.ALS(hs.Implicit(), rank=64, regularization=reg, solver=solver, random_state=0)
     model.fit(few_items())
     assert all(min(line.observed, line.missing, line.regularization) >= 0 for line in model.history_)
@@ -46,7 +46,7 @@ def test_fewer_items_than_factors_with_the_default_objective_of_clicks(reg: floa
 
 
 @pytest.mark.parametrize("n_items", [3, 6, 12])
-def test_float32_factors_are_those_of_float64(n_items: int) -> None:
+def test_float32_factors_equal_float64_factors(n_items: int) -> None:
     data = few_items(items=n_items)
     single, double = (
         hs.ALS(
@@ -66,7 +66,7 @@ def test_float32_factors_are_those_of_float64(n_items: int) -> None:
 
 @pytest.mark.parametrize("missing", [0.0, 1.0])
 def test_rows_that_lose_precision_in_float32_are_solved_in_float64(missing: float) -> None:
-    """Updates of several rows, of which the first that could not be solved was an error."""
+    """Several rows are solved, even if the first one loses precision."""
     for seed in range(30):
         rng = np.random.default_rng(seed)
         table = Table(rng.random((20, 6)) < 0.5, rng.normal(size=(20, 6)))
@@ -83,8 +83,8 @@ def test_rows_that_lose_precision_in_float32_are_solved_in_float64(missing: floa
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("solver", ["cholesky", "cg"])
-def test_biases_where_observed_and_missing_cells_weigh_alike(dtype: str, solver: Any) -> None:
-    """Where w − s m is 0, the bias of a row with few observations is not what is left of two large numbers."""
+def test_biases_are_precise_if_observed_and_missing_weights_are_equal(dtype: str, solver: Any) -> None:
+    """If w − s m is 0, biases of rows with few observations do not suffer from cancellation."""
     rng = np.random.default_rng(0)
     table = Table(rng.random((200, 60)) < 0.3, rng.integers(1, 6, (200, 60)).astype(float))
     setting = next(each for each in SETTINGS if each.name == "signed-biased-missing")
@@ -108,8 +108,8 @@ def test_biases_where_observed_and_missing_cells_weigh_alike(dtype: str, solver:
     np.testing.assert_allclose(users, expected, atol=2e-4 if dtype == "float32" else 1e-9)
 
 
-def test_an_exact_fit_has_no_negative_loss() -> None:
-    """Every cell observed: what is missing is 0, and a difference of sums over all cells."""
+def test_loss_of_an_exact_fit_is_not_negative() -> None:
+    """All cells are observed, so the loss of missing cells, a difference of sums over all cells, is 0."""
     values = np.add.outer(np.arange(1.0, 31), np.arange(1.0, 9)) % 5 + 1
     for rank in (4, 40):
         for objective in (hs.Implicit(observed_weight=2.0), hs.Explicit(missing_weight=0.3, biases=False)):
@@ -120,7 +120,7 @@ def test_an_exact_fit_has_no_negative_loss() -> None:
 
 @pytest.mark.parametrize("rank", [6, 40])
 @pytest.mark.parametrize("objective", [hs.Explicit(biases=False), hs.Explicit(biases=True), hs.Implicit()], ids=repr)
-def test_without_regularization_the_row_and_a_regularization_are_named(objective: Objective, rank: int) -> None:
+def test_error_without_regularization_names_the_row_and_a_regularization(objective: Objective, rank: int) -> None:
     data = few_items(items=5)
     with pytest.raises(NumericalError, match=r"not positive definite.* set regularization=1e-\d\d or more") as caught:
         hs.ALS(objective, rank=rank, regularization=0.0, random_state=0).fit(data)
@@ -129,7 +129,7 @@ def test_without_regularization_the_row_and_a_regularization_are_named(objective
     assert np.isfinite(model.predict(data)).all()
 
 
-def test_fold_in_and_updates_name_the_row_and_a_regularization() -> None:
+def test_errors_of_fold_in_and_updates_name_the_row_and_a_regularization() -> None:
     dense = np.random.default_rng(0).integers(1, 6, (30, 20)).astype(float)
     model = hs.ALS(hs.Explicit(biases=False), rank=4, regularization=0.0, random_state=0).fit(sp.csr_array(dense))
     with pytest.raises(NumericalError, match=r"user 'ann': its system is not .*set regularization=1e-\d\d") as caught:
@@ -142,7 +142,7 @@ def test_fold_in_and_updates_name_the_row_and_a_regularization() -> None:
         model.explain(99, 3)
 
 
-def test_features_with_hardly_any_regularization() -> None:
+def test_features_with_small_regularization() -> None:
     data = few_items()
     features = sp.csr_array(np.random.default_rng(1).normal(size=(len(data.users), 3)))
     model = hs.ALS(hs.Implicit(), rank=20, regularization=1e-7, random_state=0)
@@ -152,7 +152,7 @@ def test_features_with_hardly_any_regularization() -> None:
     np.testing.assert_allclose(scores, data.to_sparse().toarray() > 0, atol=0.02)
 
 
-def test_the_bits_of_ill_conditioned_fits_do_not_depend_on_threads() -> None:
+def test_ill_conditioned_fits_are_bitwise_independent_of_threads() -> None:
     data = few_items(users=400)
     fits = [
         hs.ALS(hs.Implicit(), rank=64, regularization=1e-7, iterations=4, random_state=0, threads=threads).fit(data)
@@ -165,7 +165,7 @@ def test_the_bits_of_ill_conditioned_fits_do_not_depend_on_threads() -> None:
 
 @pytest.mark.parametrize("scale", [1e-310, 1e-30, 1e30, 1e150, 1e300])
 @pytest.mark.parametrize("rank", [4, 40])
-def test_extreme_values_are_fitted_or_refused(scale: float, rank: int) -> None:
+def test_extreme_values_are_fitted_or_raise(scale: float, rank: int) -> None:
     data = few_items()
     extreme = data.with_values(data.values * scale / 5)
     model = hs.ALS(hs.Explicit(biases=True), rank=rank, iterations=3, random_state=0)
@@ -177,22 +177,22 @@ def test_extreme_values_are_fitted_or_refused(scale: float, rank: int) -> None:
         assert model.history_[-1].objective >= 0
 
 
-def test_regularization_beyond_float32_is_refused() -> None:
+def test_regularization_beyond_float32_raises() -> None:
     for objective in (hs.Explicit(biases=False), hs.Implicit()):
         with pytest.raises(NumericalError, match="look for extreme values"):
             hs.ALS(objective, rank=40, regularization=1e200, iterations=2).fit(few_items())
 
 
 @pytest.mark.parametrize("term", ["observed", "missing", "regularization"])
-def test_an_objective_below_zero_is_an_error(term: str) -> None:
+def test_objective_below_zero_raises(term: str) -> None:
     terms = {"observed": 5.0, "missing": 3.0, "regularization": 1.0, term: -2.0}
     with pytest.raises(NumericalError, match=rf"the objective's term '{term}' is -2 after iteration 3, below 0"):
         as_iteration(3, Terms(**terms), 0.1)
     assert as_iteration(3, Terms(5.0, 0.0, 1.0), 0.1).objective == 6.0
 
 
-def test_curvature_that_is_noise_is_not_followed() -> None:
-    """Rows whose λ is below the rounding error of their observations' sum are not left to conjugate gradients."""
+def test_ill_conditioned_rows_are_not_solved_by_conjugate_gradients() -> None:
+    """Rows whose λ is below the rounding error of the sum over observations are solved exactly."""
     rng = np.random.default_rng(3)
     table = Table(rng.random((50, 30)) < 0.8, rng.normal(size=(50, 30)) * 100)
     setting = next(each for each in SETTINGS if each.name == "signed")

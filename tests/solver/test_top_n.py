@@ -1,4 +1,4 @@
-"""The blocked top-n against its twin: every pair scored in doubles, then sorted."""
+"""Top-n in blocks against sorted float64 scores of all pairs."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ def listed(best: np.ndarray) -> list[list[int]]:
     coarse=st.booleans(),
     exponents=st.tuples(st.sampled_from([-90, -9, 0, 9, 90]), st.sampled_from([-90, 0, 20, 90])),
     share=st.sampled_from([0.0, 0.3, 1.0]),
-    sizes=st.sampled_from([(1024, 4, 512), (16, 2, 8), (7, 1, 0)]),  # of tiles, and of the room for candidates
+    sizes=st.sampled_from([(1024, 4, 512), (16, 2, 8), (7, 1, 0)]),  # of tiles and of buffers for candidates
 )
-def test_equals_its_twin(shape, seed, dtype, with_c, coarse, exponents, share, sizes) -> None:
-    """With ties (coarse numbers, powers of two of them), sizes far apart, rows that skip all, barred columns."""
+def test_best_columns_equal_sorted_float64_scores(
+    shape, seed, dtype, with_c, coarse, exponents, share, sizes
+) -> None:
+    """With ties, different magnitudes, rows that skip all columns, and excluded columns."""
     rows, columns, rank = shape
     rng = np.random.default_rng(seed)
     P, Q = rng.normal(size=(rows, rank)), rng.normal(size=(columns, rank))
@@ -43,13 +45,13 @@ def test_equals_its_twin(shape, seed, dtype, with_c, coarse, exponents, share, s
         P, Q = np.round(P), np.round(Q)
     P, Q = (P * 2.0 ** exponents[0]).astype(dtype), (Q * 2.0 ** exponents[1]).astype(dtype)
     c = np.round(rng.normal(size=columns)) * 2.0 ** sum(exponents) if with_c else np.zeros(columns)
-    skipped, barred = rng.random((rows, columns)) < share, rng.random(columns) < 0.2
+    skipped, excluded = rng.random((rows, columns)) < share, rng.random(columns) < 0.2
     n = int(rng.integers(1, columns + 1))
-    expected = reference.best(P, Q, c, n, ~skipped & ~barred)
+    expected = reference.best(P, Q, c, n, ~skipped & ~excluded)
     with pytest.MonkeyPatch.context() as patch:
         for name, size in zip(("COLUMNS_AT_ONCE", "CANDIDATES_PER_ENTRY", "LEAST_CANDIDATES"), sizes, strict=True):
             patch.setattr(top_n, name, size)
-        found, scores = best_columns(P, Q, np.where(barred, -np.inf, c), n, skip=lists_of(skipped), threads=1)
+        found, scores = best_columns(P, Q, np.where(excluded, -np.inf, c), n, skip=lists_of(skipped), threads=1)
     assert listed(found) == expected
     exact = P.astype(float) @ Q.astype(float).T + c
     for u, row in enumerate(found):
@@ -60,7 +62,7 @@ def test_equals_its_twin(shape, seed, dtype, with_c, coarse, exponents, share, s
 
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.0, 0.3, 1.0]))
-def test_given_lists_equal_their_twin(seed: int, share: float) -> None:
+def test_best_of_given_equals_sorted_float64_scores(seed: int, share: float) -> None:
     rng = np.random.default_rng(seed)
     P, Q, c = np.round(rng.normal(size=(5, 3))), np.round(rng.normal(size=(20, 3))), np.zeros(20)
     marks = rng.random((5, 20)) < share
@@ -68,7 +70,7 @@ def test_given_lists_equal_their_twin(seed: int, share: float) -> None:
     assert listed(found) == reference.best(P, Q, c, 7, marks)
 
 
-def test_neither_threads_nor_memory_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_best_columns_are_bitwise_independent_of_threads_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     P, Q = (rng.normal(size=(n, 24)).astype(np.float32) for n in (900, 3000))
     c, skip = rng.normal(size=3000), lists_of(rng.random((900, 3000)) < 0.05)
@@ -82,14 +84,14 @@ def test_neither_threads_nor_memory_change_a_bit(monkeypatch: pytest.MonkeyPatch
             np.testing.assert_array_equal(one, other)
 
 
-def test_scores_that_singles_cannot_tell_apart() -> None:
-    """All products agree to eight digits: the order is that of the doubles."""
+def test_scores_equal_in_float32_are_ranked_in_float64() -> None:
+    """All products agree to eight digits."""
     Q = 1.0 + 1e-10 * np.random.default_rng(1).permutation(500)[:, None]
     found, _ = best_columns(np.ones((1, 1)), Q, np.zeros(500), 20, skip=IndexLists.empty(1))
     np.testing.assert_array_equal(found[0], np.argsort(-Q[:, 0])[:20])
 
 
 @pytest.mark.parametrize("rank", [0, 3])
-def test_no_rows(rank: int) -> None:
+def test_best_columns_of_no_rows_are_empty(rank: int) -> None:
     found, scores = best_columns(np.empty((0, rank)), np.ones((4, rank)), np.zeros(4), 2, skip=IndexLists.empty(0))
     assert found.shape == scores.shape == (0, 2)

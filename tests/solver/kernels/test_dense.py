@@ -1,4 +1,4 @@
-"""The linear algebra of one system against NumPy's."""
+"""The linear algebra of one system against NumPy."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 from halfstep.solver.kernels import dense
 from halfstep.solver.layout import aligned_zeros
 
-NONE = np.empty(0, np.int32)  # observations to be asked for
+NONE = np.empty(0, np.int32)  # observations to prefetch
 
 
-@given(observations=st.integers(0, 70), unknowns=st.integers(1, 150), seed=st.integers(0, 9), is_double=st.booleans())
-def test_products_are_those_of_numpy(observations: int, unknowns: int, seed: int, is_double: bool) -> None:
-    dtype = np.float64 if is_double else np.float32
+@given(
+    observations=st.integers(0, 70), unknowns=st.integers(1, 150), seed=st.integers(0, 9), is_float64=st.booleans()
+)
+def test_products_equal_numpy(observations: int, unknowns: int, seed: int, is_float64: bool) -> None:
+    dtype = np.float64 if is_float64 else np.float32
     size, rng = dense.padded(unknowns), np.random.default_rng(seed)
     Z = aligned_zeros((observations, size), dtype)
     Z[:, :unknowns] = rng.normal(size=(observations, unknowns))
     A = aligned_zeros((size, size), dtype)
-    A[...] = np.nan  # whatever was there before
+    A[...] = np.nan  # is overwritten if A is new
     dense.add_products(A, True, Z, observations, size, Z, NONE, 0, 0)
     dense.add_products(A, False, Z, observations, size, Z, NONE, 0, 0)
     dense.unfold(A, size)
@@ -31,7 +33,7 @@ def test_products_are_those_of_numpy(observations: int, unknowns: int, seed: int
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("unknowns", [16, 48, 64, 112])
-def test_a_system_is_solved(unknowns: int, dtype: type) -> None:
+def test_solutions_equal_numpy(unknowns: int, dtype: type) -> None:
     rng = np.random.default_rng(unknowns)
     Z = rng.normal(size=(3 * unknowns, unknowns)).astype(dtype)
     U = aligned_zeros((unknowns, unknowns), dtype)

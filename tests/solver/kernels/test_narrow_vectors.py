@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 PROGRAM = """
 import sys
 from halfstep.solver.kernels import _llvm
-_llvm.HAS_WIDE_REGISTERS, _llvm.WIDE_BYTES = False, 32  # before anything is made of them
+_llvm.HAS_WIDE_REGISTERS, _llvm.WIDE_BYTES = False, 32  # before other modules import them
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 import halfstep as hs
@@ -32,7 +32,7 @@ problem = setting.problem(table, rank=37, reg=0.5, rho=2.0)
 Y = rng.normal(size=(90, 37))
 expected = reference.half_step(problem, Y)
 for dtype, precision, names in (
-    ("float64", 1e-9, ["cholesky"]),  # one, as compiling is what takes long
+    ("float64", 1e-9, ["cholesky"]),  # only one, because compiling is slow
     ("float32", 1e-3, ["cholesky", "cg", "subspace"]),
 ):
     half_problem, _ = setting.half_problems(table, rank=37, reg=0.5, rho=2.0, dtype=dtype)
@@ -45,12 +45,12 @@ print("all equal")
 """
 
 
-def test_half_steps_equal_their_twin(tmp_path: Path) -> None:
+def test_half_steps_with_narrow_vectors_equal_dense_solutions(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(Path(__file__).parents[2])],
         capture_output=True,
         text=True,
-        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},  # whose names know nothing of what was changed
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},  # whose keys do not include the changed width
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ from halfstep.models.als_loop import TrainingLoop
 from halfstep.objective.defaults import Defaults
 from halfstep.objective.objective import Cost
 from halfstep.objective.problem import half_problems
-from halfstep.objective.regularization import RowRegularization
+from halfstep.objective.regularization import Counted, RowRegularization, counted_cells
 from halfstep.solver.layout import empty_factors
 from halfstep.solver.session import Backend
 from halfstep.solvers import Cholesky
@@ -85,16 +85,13 @@ def unit_of_targets(cost: Cost, *, is_centered: bool) -> float:
     return unit if unit > SMALLEST else 1.0
 
 
-def counted(data: Interactions, cost: Cost, counts: str) -> tuple[Floats, Floats]:
+def counted(data: Interactions, cost: Cost, counts: Counted) -> tuple[Floats, Floats]:
     """Return c of each user and item, as `Regularization.counts` says."""
-    users, items = data.user_counts.astype(np.float64), data.item_counts.astype(np.float64)
+    users = counted_cells(data.user_counts, data.user_positions, data.values, counts)
+    items = counted_cells(data.item_counts, data.item_positions, data.values, counts)
     s, m = cost.user_missing, cost.item_missing
     if counts == "cells" and s is not None and m is not None:
         return users + s * m.sum(), items + m * s.sum()
-    if counts == "positive":
-        positive = (data.values > 0).astype(np.float64)
-        users = np.bincount(data.user_positions, positive, len(users)).astype(np.float64)
-        items = np.bincount(data.item_positions, positive, len(items)).astype(np.float64)
     return users, items
 
 

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from halfstep.data import Interactions, Orientation
 from halfstep.objective.objective import Cost, is_repeated
-from halfstep.objective.regularization import RowRegularization
+from halfstep.objective.regularization import RowRegularization, counted_cells
 
 FEW = 1000  # numbers that are compared first, because unequal ones are often among them
 Floats = NDArray[np.float64]
@@ -155,9 +155,8 @@ def user_problem(
 ) -> HalfProblem:
     """Return the half-problem that solves users."""
     s, m = cost.user_missing, cost.item_missing
-    return _half_problem(
-        data, data.by_user, data.user_counts, cost, s, m, rank, regularization, regularization.users, dtype
-    )
+    counted = counted_cells(data.user_counts, data.user_positions, data.values, regularization.counts)
+    return _half_problem(data.by_user, counted, cost, s, m, rank, regularization, regularization.users, dtype)
 
 
 def item_problem(
@@ -165,15 +164,13 @@ def item_problem(
 ) -> HalfProblem:
     """Return the half-problem that solves items."""
     s, m = cost.item_missing, cost.user_missing
-    return _half_problem(
-        data, data.by_item, data.item_counts, cost, s, m, rank, regularization, regularization.items, dtype
-    )
+    counted = counted_cells(data.item_counts, data.item_positions, data.values, regularization.counts)
+    return _half_problem(data.by_item, counted, cost, s, m, rank, regularization, regularization.items, dtype)
 
 
 def _half_problem(
-    data: Interactions,
     orientation: Orientation,
-    counts: NDArray[np.int64],
+    counted: Floats,
     cost: Cost,
     s: Floats | None,
     m: Floats | None,
@@ -186,10 +183,6 @@ def _half_problem(
         # constants belong to the rows of both half-problems, so that transposed data give the same bits
         s, m = s * m[0], np.ones_like(m)
     missing = None if s is None or m is None else s * m.sum()
-    counted = counts.astype(np.float64)
-    if regularization.counts == "positive":
-        positive = np.append(data.values[orientation.order] > 0, 0.0)  # reduceat needs an element for empty rows
-        counted = np.add.reduceat(positive, orientation.indptr[:-1]) * (counts > 0)
     none = np.empty(0, dtype)
     with np.errstate(over="ignore"):  # the objective is then not finite, which is an error
         targets, weights = (

@@ -126,3 +126,22 @@ class RowRegularization:
         if not np.isfinite(regularization).all():
             raise ParameterError(f"exponent={self.exponent:g} makes λ of some rows infinite: lower it")
         return regularization
+
+
+def counted_cells(
+    observed: NDArray[np.int64], positions: NDArray[np.integer], values: Floats, counts: Counted
+) -> Floats:
+    """Return the number of cells that c counts in each row, without missing cells.
+
+    Parameters
+    ----------
+    observed : ndarray of shape (n_rows,)
+        Numbers of observed cells.
+    positions, values : ndarray of shape (n_cells,)
+        The row and the value of each observed cell.
+    counts : {"cells", "observed", "positive"}
+        As in `Regularization`.
+    """
+    if counts != "positive":
+        return observed.astype(np.float64)
+    return np.bincount(positions, values > 0, len(observed)).astype(np.float64)

@@ -78,10 +78,10 @@ def test_half_step_equals_dense_solution(
     problem = setting.problem(table, rank=rank, reg=reg, rho=rho)
     for dtype, precision in (("float64", 2.3e-16), ("float32", 1.2e-7)):
         user_problem, item_problem = setting.half_problems(table, rank=rank, reg=reg, rho=rho, dtype=dtype)
-        for half_problem, twin in ((user_problem, problem), (item_problem, problem.transposed)):
-            Y = random_factors(twin.t.shape[1], half_problem.unknowns, seed).astype(dtype)
+        for half_problem, dense in ((user_problem, problem), (item_problem, problem.transposed)):
+            Y = random_factors(dense.t.shape[1], half_problem.unknowns, seed).astype(dtype)
             X = half_step(half_problem, Y, dtype=dtype)
-            assert_solves(twin, Y.astype(float), X, precision)
+            assert_solves(dense, Y.astype(float), X, precision)
 
 
 @few
@@ -301,12 +301,12 @@ def test_large_systems_equal_dense_solution(
     problem = setting.problem(table, rank=rank, reg=reg, rho=rho)
     for dtype, precision in (("float64", 2.3e-16), ("float32", 1.2e-7)):
         user_problem, item_problem = setting.half_problems(table, rank=rank, reg=reg, rho=rho, dtype=dtype)
-        for half_problem, twin in ((user_problem, problem), (item_problem, problem.transposed)):
-            Y = random_factors(twin.t.shape[1], half_problem.unknowns, seed).astype(dtype)
+        for half_problem, dense in ((user_problem, problem), (item_problem, problem.transposed)):
+            Y = random_factors(dense.t.shape[1], half_problem.unknowns, seed).astype(dtype)
             X, loss = half_step_and_loss(half_problem, Y, dtype=dtype)
-            assert_solves(twin, Y.astype(float), X, 4 * precision)  # for the change of basis
-            observed, missing, _ = reference.terms(twin, X.astype(float), Y.astype(float))
-            scale = float(np.sum(np.where(twin.observed, twin.w * (twin.t**2 + 100 * rank), 0.0))) + missing
+            assert_solves(dense, Y.astype(float), X, 4 * precision)  # for the change of basis
+            observed, missing, _ = reference.terms(dense, X.astype(float), Y.astype(float))
+            scale = float(np.sum(np.where(dense.observed, dense.w * (dense.t**2 + 100 * rank), 0.0))) + missing
             assert loss[0] == pytest.approx(observed, rel=100 * precision, abs=100 * precision * scale)
             assert loss[1] == pytest.approx(missing, rel=100 * precision, abs=100 * precision * scale)
 

@@ -48,7 +48,7 @@ def test_implicit_fits_with_fewer_items_than_factors_are_precise(reg: float, sol
 @pytest.mark.parametrize("n_items", [3, 6, 12])
 def test_float32_factors_equal_float64_factors(n_items: int) -> None:
     data = few_items(items=n_items)
-    single, double = (
+    in_float32, in_float64 = (
         hs.ALS(
             hs.Implicit(missing_weight=0.1),
             rank=40,
@@ -60,7 +60,7 @@ def test_float32_factors_equal_float64_factors(n_items: int) -> None:
         ).fit(data)
         for dtype in ("float32", "float64")
     )
-    scores, expected = (model.user_factors_ @ model.item_factors_.T for model in (single, double))
+    scores, expected = (model.user_factors_ @ model.item_factors_.T for model in (in_float32, in_float64))
     np.testing.assert_allclose(scores, expected, atol=2e-3)
 
 

@@ -39,7 +39,7 @@ def default_regularization(
         Of these data.
     rank : int
     given : RowRegularization
-        With ν, ρ and what is counted; λ is replaced.
+        With ν, ρ and the kind of counts; λ is replaced.
     defaults : Defaults
     backend : Backend
     """

@@ -143,7 +143,7 @@ class HalfStepModel(FactorModel):
         if isinstance(objective, NotStored) or isinstance(getattr(objective, "target", None), NotStored):
             return False
         known = data.rebased(items=self.items_)
-        cells, _ = Statistics(self.mean_, self.item_counts_, self.users_).place(known)
+        cells, _ = Statistics(self.mean_, self.item_counts_, self.users_).locate(known)
         return super()._predicts_values(data) and objective.predicts_values(cells)
 
     def _with_items_checked(self, histories: Any, unknown: Literal["raise", "mark"]) -> Interactions:

@@ -1,1 +1,1 @@
-"""What is minimized: objectives, regularization, and the problem that a half-step solves."""
+"""Objectives, regularization, and the half-problems that half-steps solve."""

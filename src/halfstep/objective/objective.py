@@ -79,7 +79,7 @@ class Statistics:
     item_counts: NDArray[np.int64]
     users: Vocabulary
 
-    def place(self, data: Interactions) -> tuple[Cells, NDArray[np.intp]]:
+    def locate(self, data: Interactions) -> tuple[Cells, NDArray[np.intp]]:
         """Return the cells of later rows, and the positions of their users; new users follow the known ones."""
         known = self.users.shared(data.users)
         positions = np.where(known >= 0, known, len(self.users) + np.cumsum(known < 0) - 1)
@@ -146,7 +146,7 @@ class Objective(ABC):
         statistics : Statistics, optional
             The statistics of the training data if `data` are later interactions. By default, those of `data`.
         """
-        cells, positions = (cells_of(data), None) if statistics is None else statistics.place(data)
+        cells, positions = (cells_of(data), None) if statistics is None else statistics.locate(data)
         targets, weights = self.of_cells(
             cells, lambda n: (data.users[data.user_positions[n]], data.items[data.item_positions[n]])
         )

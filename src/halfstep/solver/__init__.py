@@ -1,1 +1,1 @@
-"""Where half-steps run: threads on one machine today; a GPU or a cluster would join behind the same protocol."""
+"""Half-steps: compiled kernels, their division into tasks, and the sessions that run them."""

@@ -294,15 +294,15 @@ def sum_in_registers(
         zeros = [v.zeros] * (len(vectors) + len(triangle)) + [ir.Constant(v.element, 0.0)]
         sums = v.loop(builder.sub(end, begin), 1, zeros, body)
 
-        def leave(entry: int, total: Any, part: int, count: int) -> None:
+        def store_lanes(entry: int, total: Any, part: int, count: int) -> None:
             for c in range(part * v.lanes, min((part + 1) * v.lanes, count)):
                 value = builder.extract_element(total, ir.Constant(ir.IntType(32), c % v.lanes))
                 builder.store(value, v.pointer(S, systems, v.constant(entry + c), lane))
 
         for part in vectors:
-            leave(unknowns * (unknowns + 1) // 2, sums[part], part, unknowns)
+            store_lanes(unknowns * (unknowns + 1) // 2, sums[part], part, unknowns)
         for (row, part), total in zip(triangle, sums[len(vectors) : -1], strict=True):
-            leave(row * (row + 1) // 2, total, part, row + 1)
+            store_lanes(row * (row + 1) // 2, total, part, row + 1)
         corner = (unknowns + 1) * (unknowns + 2) // 2 - 1
         builder.store(sums[-1], v.pointer(S, systems, v.constant(corner), lane))
         return context.get_dummy_value()

@@ -14,7 +14,7 @@ objective decreases in each step, and the iterations converge to the optimum of 
 stored separately, because missing cells are predicted without it.
 
 Observed cells are read in place: a contiguous copy takes as long to write as it saves, since the cache holds them
-after the first step. Written by hand because libraries call a function for each product and row.
+after the first step. Written out because libraries call a function for each product and row.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NEXT = 64  # observed cells of the next row that are prefetched
 CACHED_BYTES = 1 << 18  # of observed cells that stay in the cache between steps
 
 Floats = NDArray[np.floating]
-Float64s = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 
@@ -184,7 +184,7 @@ def solve_row(
 
 @kernel
 def solve_by_conjugate_gradients(
-    rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, steps: int, losses: Float64s
+    rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, steps: int, losses: Float64Array
 ) -> None:
     """Take some steps for the given rows, from X[u − first]; otherwise as `solve_large_systems`."""
     indptr, k, scored, dtype = cells.indptr, fixed.k, losses.shape[1] > 1, fixed.Y.dtype

@@ -3,7 +3,7 @@
 Matrices are symmetric, and only their upper triangles are stored: I + … = Uᵀ U. Their sizes are padded to whole
 vectors.
 
-Written by hand because LAPACK's factorization reaches an eighth of peak speed at these sizes, and BLAS cannot
+Written out because LAPACK's factorization reaches an eighth of peak speed at these sizes, and BLAS cannot
 prefetch the rows that are gathered next.
 """
 

@@ -25,7 +25,7 @@ factors and h = Σ w + ρ λ_u,
 No pivot is below 1 except for rounding, whatever the weights. Rows that lose precision, or in which w − s_u m_i is
 negative, are left to ``small_systems.py``.
 
-Written by hand because libraries expect the rows of Y to be gathered first, which takes as long as the products.
+Written out because libraries expect the rows of Y to be gathered first, which takes as long as the products.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ from halfstep.solver.kernels.observations import (
 )
 
 Floats = NDArray[np.floating]
-Float64s = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 GATHERED = 64  # observed cells that are multiplied at once, as many as the cache holds
@@ -232,7 +232,7 @@ def unscale(n: int, dual: bool, system: SystemBuffers) -> tuple[np.float64, np.f
 
 @kernel
 def solve_large_systems(
-    rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, losses: Float64s
+    rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, losses: Float64Array
 ) -> None:
     """Solve the given rows, row u into X[u − first].
 

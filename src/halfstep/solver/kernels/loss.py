@@ -5,7 +5,7 @@ are not visited: their loss is that of all cells, Σ_u s_u x_uᵀ G x_u, minus w
 missing ones, which is summed here. For a row that was just solved exactly, the loss follows from the corner of its
 factorization.
 
-Written by hand so that each observed cell is read at most once, and nothing is stored.
+Written out so that each observed cell is read at most once, and nothing is stored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from halfstep.solver.kernels.arguments import Base, Cells, Fixed, PriorArrays
 from halfstep.solver.kernels.observations import cell
 
 Floats = NDArray[np.floating]
-Float64s = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 CANCELLED = 1e-4  # relative size of a difference below which a float64 loss is summed instead
@@ -28,7 +28,7 @@ CANCELLED_IN_FLOAT32 = 1e-2
 
 
 @kernel
-def row_losses(first: int, last: int, cells: Cells, fixed: Fixed, X: Float64s, losses: Float64s) -> None:
+def row_losses(first: int, last: int, cells: Cells, fixed: Fixed, X: Float64Array, losses: Float64Array) -> None:
     """Write Σ_Ω w (t − o_i − x·y)² and Σ_Ω m_i (p·q)² to losses[u] for u = first … last − 1; X holds only these rows.
 
     The bias b_u in x is multiplied by a 1 in y; missing cells are predicted without it. `fixed` is in float64, and m
@@ -66,8 +66,8 @@ def solved_row_losses(
     fixed: Fixed,
     prior: PriorArrays,
     X: Floats,
-    sums_of_squares: Float64s,
-    losses: Float64s,
+    sums_of_squares: Float64Array,
+    losses: Float64Array,
 ) -> None:
     """Write the losses of rows that `solve_rows` just solved without missing cells.
 

@@ -17,7 +17,7 @@ from halfstep.solver.kernels._panels import PANEL
 from halfstep.solver.kernels.arguments import Base, Cells, Fixed
 
 Floats = NDArray[np.floating]
-Float64s = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 UNSOLVED = -1.0  # in `losses`: the row was not solved
@@ -123,7 +123,7 @@ def list_cells(begin: int, end: int, cells: Cells, s: float, fixed: Fixed, row_c
 
 
 @inner
-def score_uniform(n: int, cells: Cells, fixed: Fixed, q: float, bv: float, vv: float, sums: Float64s) -> bool:
+def score_uniform(n: int, cells: Cells, fixed: Fixed, q: float, bv: float, vv: float, sums: Float64Array) -> bool:
     """Add the sums of `score` for a row whose n observed cells are all alike, from bᵀv and vᵀv of its solution v.
 
     The solution satisfies (I + ZᵀZ) v = b, where the rows of Z are √q y D^-½ and b is their sum times w (t − o) / √q.
@@ -148,7 +148,7 @@ def score_uniform(n: int, cells: Cells, fixed: Fixed, q: float, bv: float, vv: f
 
 
 @inner
-def score(begin: int, end: int, cells: Cells, fixed: Fixed, b: float, xy: Floats, sums: Float64s) -> None:
+def score(begin: int, end: int, cells: Cells, fixed: Fixed, b: float, xy: Floats, sums: Float64Array) -> None:
     """Add Σ w (t − o_i − b_u − p·q)² and Σ m_i (p·q)² over the observed cells to sums, given each p·q in `xy`."""
     _, indices, targets, weights = cells
     o, m = fixed.o, fixed.m

@@ -18,7 +18,7 @@ b is stored as an additional row of A, and c in its corner. The factorization A 
 gives z = L⁻¹ b, and in the corner c − ‖z‖² = c − bᵀ A⁻¹ b, the minimum of the row's part of the objective. Noise is
 added before the back substitution, Lᵀ x = z + ε, and ‖ε‖² to the corner.
 
-Written by hand because the overhead of a LAPACK call exceeds the arithmetic at ranks below about 100.
+Written out because the overhead of a LAPACK call exceeds the arithmetic at ranks below about 100.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from halfstep.solver.kernels.arguments import Base, Cells, Fixed, PriorArrays
 from halfstep.solver.kernels.observations import cell
 
 Floats = NDArray[np.floating]
-Float64s = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 GATHERED = 64  # observed cells gathered at once; at rank 128 they fit the L2 cache
@@ -256,7 +256,7 @@ def solve_rows(
     prior: PriorArrays,
     sums: Floats,
     X: Floats,
-    sums_of_squares: Float64s,
+    sums_of_squares: Float64Array,
 ) -> int:
     """Solve the given rows of X while Y is held fixed. Return −1, or the first row whose system is singular.
 

@@ -39,7 +39,7 @@ from halfstep.solver.kernels.observations import (
 )
 
 Floats = NDArray[np.floating]
-Float64s = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 
@@ -77,7 +77,7 @@ class BlockBuffers(NamedTuple):
 
 @kernel
 def solve_by_blocks(
-    rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, block_size: int, losses: Float64s
+    rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, block_size: int, losses: Float64Array
 ) -> None:
     """Solve each block of unknowns once, from X[u − first]; otherwise as `solve_large_systems`.
 

@@ -11,7 +11,7 @@ A column among the best n has a score in S + C within 2 r of the n-th best, so o
 float64, with a fixed order of summation. The result is that of scoring every pair in float64: it does not depend on
 BLAS, blocks of rows or threads. If scores are equal, the lower column comes first.
 
-Written by hand because a library's partial sort reads and writes the scores several times, instead of once while a
+Written out because a library's partial sort reads and writes the scores several times, instead of once while a
 tile is in the cache.
 """
 
@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from halfstep._support.jit import inner, kernel
 
 Floats = NDArray[np.floating]
-Float32s = NDArray[np.float32]
-Float64s = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
 SCANNED = 64  # scores compared at once, without branches, so that the loop is vectorized
@@ -39,7 +39,7 @@ class Factors(NamedTuple):
 
     P: Floats
     Q: Floats
-    c: Float64s
+    c: Float64Array
 
 
 class ColumnLists(NamedTuple):
@@ -64,9 +64,9 @@ class Candidates(NamedTuple):
         Position of the next column that is excluded for the row.
     """
 
-    heap: Float32s
+    heap: Float32Array
     columns: Ints
-    scores: Float32s
+    scores: Float32Array
     found: Ints
     next_skip: Ints
 
@@ -75,7 +75,7 @@ class TopN(NamedTuple):
     """The best columns of each row, and their scores."""
 
     columns: Ints
-    scores: Float64s
+    scores: Float64Array
 
 
 @inner
@@ -89,7 +89,7 @@ def exact_score(u: int, i: int, factors: Factors) -> np.float64:
 
 
 @inner
-def sift_down(heap: Float32s, value: float) -> None:
+def sift_down(heap: Float32Array, value: float) -> None:
     """Replace the smallest value of the heap."""
     j, n = 0, len(heap)
     while True:
@@ -106,7 +106,7 @@ def sift_down(heap: Float32s, value: float) -> None:
 
 
 @kernel
-def write_top_n(u: int, columns: Ints, factors: Factors, best: Ints, scores: Float64s) -> None:
+def write_top_n(u: int, columns: Ints, factors: Factors, best: Ints, scores: Float64Array) -> None:
     """Rank the given columns, which are in ascending order, by exact scores, and write as many as fit."""
     exact = np.empty(len(columns), np.float64)
     for j in range(len(columns)):
@@ -122,7 +122,14 @@ def write_top_n(u: int, columns: Ints, factors: Factors, best: Ints, scores: Flo
 
 @kernel
 def scan_tile(
-    first: int, last: int, begin: int, S: Float32s, C: Float32s, r: Float64s, skip: ColumnLists, scan: Candidates
+    first: int,
+    last: int,
+    begin: int,
+    S: Float32Array,
+    C: Float32Array,
+    r: Float64Array,
+    skip: ColumnLists,
+    scan: Candidates,
 ) -> None:
     """Add the columns of a tile to the candidates of the rows first … last − 1, the rows 0 … of S and `scan`.
 
@@ -165,7 +172,7 @@ def scan_tile(
 
 
 @inner
-def drop_below(candidates: Ints, candidate_scores: Float32s, found: int, least: float) -> int:
+def drop_below(candidates: Ints, candidate_scores: Float32Array, found: int, least: float) -> int:
     """Drop the candidates below `least`; return the number of the others."""
     count = 0
     for p in range(found):
@@ -177,7 +184,7 @@ def drop_below(candidates: Ints, candidate_scores: Float32s, found: int, least: 
 
 @kernel
 def rank_candidates(
-    first: int, last: int, r: Float64s, skip: ColumnLists, scan: Candidates, factors: Factors, best: TopN
+    first: int, last: int, r: Float64Array, skip: ColumnLists, scan: Candidates, factors: Factors, best: TopN
 ) -> None:
     """Write the best columns of the rows first … last − 1 after all tiles are scanned."""
     indptr, skipped = skip

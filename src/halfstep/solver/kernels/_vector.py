@@ -31,7 +31,6 @@ from halfstep.solver.kernels._llvm import Lanes, Vectors
 ROW_PADDING = 8  # elements; a whole number of vectors in either precision
 WIDE_PADDING = 16  # a whole number of the wide vectors of large systems
 TILE_ROWS = 4  # rows of A that `add_products` keeps in registers
-TILE_VECTORS = 3  # and vectors of each of these, at most
 REGISTER_UNKNOWNS = 12  # the largest system whose sums fit 32 registers
 
 

@@ -25,7 +25,7 @@ factors and h = Σ w + ρ λ_u,
 No pivot is below 1 except for rounding, whatever the weights. Rows that lose precision, or in which w − s_u m_i is
 negative, are left to ``small_systems.py``.
 
-Written out because libraries expect the rows of Y to be gathered first, which takes as long as the products.
+Written out because libraries expect contiguous matrices, while the rows of Y are scattered in memory.
 """
 
 from __future__ import annotations

@@ -124,15 +124,15 @@ class CPU:
 
         This is one call, because the observed cells of each row are in the cache after it was solved.
         """
-        features, offsets = self._fixed(plan.problem, Y)
-        loss = Loss(plan, features, offsets, self._losses(X, 2), self._sums_of_squares(X), prior)
-        G = self._half_step(plan, features, offsets, X, solver, loss, prior)
+        Y, offsets = self._fixed(plan.problem, Y)
+        loss = Loss(plan, Y, offsets, self._losses(X, 2), self._sums_of_squares(X), prior)
+        G = self._half_step(plan, Y, offsets, X, solver, loss, prior)
         return loss.terms(X, G, self.run)
 
     def loss(self, plan: HalfStepPlan, Y: Factors, X: Factors) -> tuple[float, float]:
         """Return the terms of observed and of missing cells in float64, for any factors."""
-        features, offsets = self._fixed(plan.problem, Y)
-        return Loss(plan, features, offsets, self._losses(X, 2), self._sums_of_squares(X)).float64_terms(X, self.run)
+        Y, offsets = self._fixed(plan.problem, Y)
+        return Loss(plan, Y, offsets, self._losses(X, 2), self._sums_of_squares(X)).float64_terms(X, self.run)
 
     def penalty(self, plan: HalfStepPlan, X: Factors, *, prior: Prior | None = None) -> float:
         """Return the regularization term, Σ_u λ_u (‖x_u‖² + ρ b_u²).
@@ -147,7 +147,7 @@ class CPU:
     def _half_step(
         self,
         plan: HalfStepPlan,
-        features: Factors,
+        Y: Factors,
         offsets: Factors,
         X: Factors,
         solver: Solver,
@@ -157,17 +157,17 @@ class CPU:
         """Solve every row, and return G."""
         problem = plan.problem
         assert prior is None or isinstance(solver, Cholesky), "only exact solvers support priors"
-        assert X.shape[1] == features.shape[1] == padded_width(problem.unknowns), "allocate factors by empty_factors"
+        assert X.shape[1] == Y.shape[1] == padded_width(problem.unknowns), "allocate factors by empty_factors"
         if problem.gram is None:
-            summed = gramian(problem.column_missing, problem.rank, features, self.run)
+            G = gramian(problem.column_missing, problem.rank, Y, self.run)
         else:
-            summed = problem.gram.astype(np.float64)
-        if needs_float64(plan, summed):
-            plan, (features, offsets) = plan.astype(np.float64), self._in_float64(features, offsets)
+            G = problem.gram.astype(np.float64)
+        if needs_float64(plan, G):
+            plan, (Y, offsets) = plan.astype(np.float64), self._in_float64(Y, offsets)
             problem = plan.problem
-            summed = gramian(problem.column_missing, problem.rank, features, self.run)
-        base = base_of(problem, summed.astype(features.dtype))
-        fixed = fixed_of(problem, features, offsets)
+            G = gramian(problem.column_missing, problem.rank, Y, self.run)
+        base = base_of(problem, G.astype(Y.dtype))
+        fixed = fixed_of(problem, Y, offsets)
 
         def on_solved(first: int, last: int) -> None:
             if loss is not None:
@@ -176,19 +176,19 @@ class CPU:
         if prior is not None:  # only the kernels for small systems support priors
             self._solve_each(plan, plan.chunks, base, fixed, X, on_solved, prior)
         elif plan.has_one_matrix:
-            self._solve_with_one_matrix(plan, base.G, features, X, on_solved)
+            self._solve_with_one_matrix(plan, base.G, Y, X, on_solved)
         elif plan.is_blocked or not isinstance(solver, Cholesky):
             if problem.biases:
-                features[:, problem.rank] = 0.0  # these kernels solve biases separately
+                Y[:, problem.rank] = 0.0  # these kernels solve biases separately
             unsolved = self._solve_in_basis(plan, base, fixed, X, solver, loss)
             if problem.biases:
-                features[:, problem.rank] = 1.0
+                Y[:, problem.rank] = 1.0
             self._solve_each(plan, [], base, fixed, X, on_solved)  # the long rows
             if len(unsolved):
                 self._solve_in_float64(problem, unsolved, base, fixed, X, on_solved)
         else:
             self._solve_each(plan, plan.chunks, base, fixed, X, on_solved)
-        return summed
+        return G
 
     def _fixed(self, problem: HalfProblem, Y: Factors) -> tuple[Factors, Factors]:
         """Return rows [y | 1] and offsets of the fixed side, in the precision of the systems."""
@@ -196,16 +196,16 @@ class CPU:
         offsets = self._empty("offsets" if problem.biases else "no offsets", (len(Y),), dtype)
         if Y.dtype == dtype and not problem.biases:
             return Y, offsets
-        features = self._empty("features", Y.shape, dtype)
-        features[...] = Y
+        rows = self._empty("Y", Y.shape, dtype)
+        rows[...] = Y
         if problem.biases:
-            offsets[...] = features[:, problem.rank]
-            features[:, problem.rank] = 1.0
-        return features, offsets
+            offsets[...] = rows[:, problem.rank]
+            rows[:, problem.rank] = 1.0
+        return rows, offsets
 
-    def _in_float64(self, features: Factors, offsets: Factors) -> tuple[Factors, Factors]:
-        exact = self._empty("features", features.shape), self._empty("offsets", offsets.shape)
-        exact[0][...], exact[1][...] = features, offsets
+    def _in_float64(self, Y: Factors, offsets: Factors) -> tuple[Factors, Factors]:
+        exact = self._empty("Y", Y.shape), self._empty("offsets", offsets.shape)
+        exact[0][...], exact[1][...] = Y, offsets
         return exact
 
     def _empty(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Factors:

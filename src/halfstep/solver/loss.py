@@ -35,7 +35,7 @@ class Loss:
     def __init__(
         self,
         plan: HalfStepPlan,
-        features: Factors,
+        Y: Factors,
         offsets: Factors,
         losses: NDArray[np.float64],
         sums_of_squares: NDArray[np.float64],
@@ -44,7 +44,7 @@ class Loss:
         problem = plan.problem
         self._plan, self.losses, self.sums_of_squares = plan, losses, sums_of_squares
         self._prior = prior_of(prior, np.float64)
-        self._features, self._offsets = features, offsets
+        self._Y, self._offsets = Y, offsets
         # The corners of float32 factorizations are precise to five digits, which is enough for sampling only.
         is_sampled = prior is not None and prior.noise is not None
         self.is_known_from_solving = len(problem.row_missing) == 0 and (
@@ -55,8 +55,8 @@ class Loss:
     def fixed(self) -> Fixed:
         problem, dtype = self._plan.problem, np.float64
         m = problem.column_missing.astype(dtype) if len(problem.column_missing) else np.zeros(len(self._offsets))
-        features, offsets = np.asarray(self._features, dtype), np.asarray(self._offsets, dtype)
-        return Fixed(features, offsets, m, problem.rank, problem.biases)
+        Y, offsets = np.asarray(self._Y, dtype), np.asarray(self._offsets, dtype)
+        return Fixed(Y, offsets, m, problem.rank, problem.biases)
 
     def add(self, first: int, last: int, X: Factors, base: Base) -> None:
         """Compute the losses of the rows first … last − 1 of X, which were just solved."""

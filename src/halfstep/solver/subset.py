@@ -87,12 +87,12 @@ def system(problem: HalfProblem, factors: Factors, biases: Factors) -> System:
     """Return the system of a half-problem with one row, from the kernel that half-steps use."""
     compact, Y = _with_its_columns(problem, factors, biases)
     k, K, dtype = problem.rank, problem.unknowns, problem.weights.dtype
-    features, o = Y.astype(dtype), np.zeros(len(Y), dtype)
+    rows, o = Y.astype(dtype), np.zeros(len(Y), dtype)
     if problem.biases:
-        o, features[:, k] = features[:, k].copy(), 1.0
+        o, rows[:, k] = rows[:, k].copy(), 1.0
     G = np.empty((0, 0), dtype) if problem.gram is None else problem.gram
-    A = sum_system(0, cells_of(compact), base_of(compact, G), fixed_of(compact, features, o))
-    return System(A, features[compact.indices, :K], problem.weights * (problem.targets - o[compact.indices]))
+    A = sum_system(0, cells_of(compact), base_of(compact, G), fixed_of(compact, rows, o))
+    return System(A, rows[compact.indices, :K], problem.weights * (problem.targets - o[compact.indices]))
 
 
 def _with_its_columns(problem: HalfProblem, factors: Factors, biases: Factors) -> tuple[HalfProblem, Factors]:

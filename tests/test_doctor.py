@@ -78,7 +78,7 @@ def test_warm_compiles_all_kernels_of_models(tmp_path: Path) -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the measurements."""
-    for name, value in {"N_USERS": 200, "DRAWN": 5_000, "GEMM_SIZE": 64, "COPIED_BYTES": 1 << 16}.items():
+    for name, value in {"N_USERS": 200, "SAMPLED": 5_000, "GEMM_SIZE": 64, "COPIED_BYTES": 1 << 16}.items():
         monkeypatch.setattr(hs.doctor, name, value)
     monkeypatch.setattr(hs.doctor, "SECONDS_EACH", 0.0)
 
@@ -170,7 +170,7 @@ class TestAdvice:
         monkeypatch.setattr(numba.config, "CACHE_DIR", str(occupied))
         (line,) = advise()
         assert str(occupied) in line
-        assert line.endswith("Set HALFSTEP_CACHE to a folder of your own")
+        assert line.endswith("set HALFSTEP_CACHE to a writable folder")
 
     def test_on_matrix_products_for_another_processor(self, advise: Advise, monkeypatch: pytest.MonkeyPatch) -> None:
         (line,) = advise(architecture="Zen")

@@ -39,10 +39,10 @@ _NAMES = {
     ],
     "tuning": ["Integers", "LogUniform", "Tuning", "Uniform", "default_space", "tune"],
 }
-_ROOM_OF = {name: room for room, names in _NAMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 _MODULES = ["datasets", "doctor", "errors", "metrics", "persistence", "presets", "solvers", "weights"]
 
-__all__ = [*_ROOM_OF, *_MODULES, "__version__"]  # the table above, not written twice
+__all__ = [*_MODULE_OF, *_MODULES, "__version__"]  # the table above, not written twice
 
 if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the two
     from halfstep import datasets as datasets
@@ -99,8 +99,8 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"halfstep.{name}")
-    if name in _ROOM_OF:
-        value = getattr(import_module(f"halfstep.{_ROOM_OF[name]}"), name)
+    if name in _MODULE_OF:
+        value = getattr(import_module(f"halfstep.{_MODULE_OF[name]}"), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'halfstep' has no attribute {name!r}")

@@ -123,7 +123,7 @@ def test_a_fit_is_the_twin_iterated(
     assert last.observed == pytest.approx(observed, rel=1e-9)
     assert last.missing == pytest.approx(missing, rel=1e-9, abs=1e-12)
     assert last.regularization == pytest.approx(penalty, rel=1e-9)
-    assert last.link_regularization == pytest.approx(of_links, rel=1e-9)
+    assert last.feature_regularization == pytest.approx(of_links, rel=1e-9)
     assert last.objective == pytest.approx(observed + missing + penalty + of_links, rel=1e-9)
     refreshed = linked(setting.objective, solver=PLAIN, **options).fit(
         data, user_features=of_users, item_features=of_items
@@ -389,7 +389,7 @@ def test_without_features_nothing_is_left_of_a_link(data: hs.Interactions, told:
     fresh = linked().fit(data)
     np.testing.assert_array_equal(again.user_factors_, fresh.user_factors_)
     assert not again.user_factors_[4].any()
-    assert [line.link_regularization for line in again.history_] == [0.0] * 20
+    assert [line.feature_regularization for line in again.history_] == [0.0] * 20
     model.partial_fit(data.subset([0]))  # can learn on again
 
 
@@ -413,7 +413,7 @@ def test_tuned_like_any_other_parameter(data: hs.Interactions) -> None:
         split=hs.k_folds(data, 2, random_state=0),
     )
     assert found.model.regularization.features in (0.5, 50.0)
-    assert found.model.history_[-1].link_regularization > 0
+    assert found.model.history_[-1].feature_regularization > 0
     for objective in (hs.Explicit(biases=False), hs.Implicit()):
         spaces = (hs.default_space(hs.ALS(objective, implicit_features=implicit), data) for implicit in (False, True))
         assert ["regularization.features" in space for space in spaces] == [False, True]

@@ -316,7 +316,7 @@ def test_file_of_version_with_drift_but_without_drift(tmp_path: Path, kind: str)
     rewritten(tmp_path / "older", make_older)
     assert_same(model, hs.load(tmp_path / "older"))
     if kind == "als-linked":
-        assert model.history_[-1].link_regularization > 0
+        assert model.history_[-1].feature_regularization > 0
 
 
 DRIFT = {"class": "Drift", "fields": {"bins": 10, "user_trend": True, "regularization": {"tuple": [30.0, 50.0]}}}

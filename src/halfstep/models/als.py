@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, is_dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from halfstep._support.checks import (
-    as_generator,
     as_pair,
     check_choice,
     check_flag,
@@ -26,13 +25,14 @@ from halfstep._support.progress import progress_bar, warn_of_interruption
 from halfstep.data import Interactions, as_interactions
 from halfstep.data.side_information import SideInformation, read_features
 from halfstep.errors import DataError, ParameterError
-from halfstep.models.als_features import FeatureSession, FittedFeatures, exact_solver
+from halfstep.models.als_arrays import from_arrays, to_arrays
+from halfstep.models.als_features import FeatureSession, exact_solver
 from halfstep.models.als_loop import Iteration, TrainingLoop
 from halfstep.models.default_regularization import default_regularization, unit_of_targets
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.gramians import Gramians, gram
 from halfstep.models.incremental_model import IncrementalModel
-from halfstep.models.initial_factors import given_factors
+from halfstep.models.initial_factors import given_factors, padded_factors, random_factors
 from halfstep.models.live_array import LiveArray
 from halfstep.models.poor_fit import warn_of_equal_targets, warn_of_uneven_weights, warn_of_zero_factors
 from halfstep.objective.factorization import Factorization
@@ -40,11 +40,10 @@ from halfstep.objective.objective import Cost, Explicit, Objective
 from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import Regularization, RowRegularization
 from halfstep.solver.cpu_session import CPUBackend
-from halfstep.solver.layout import Factors, empty_factors
+from halfstep.solver.layout import Factors
 from halfstep.solver.session import Backend, Session, Side
 from halfstep.solver.threads import paused
 from halfstep.solvers import NAMES, Solver, check_solver
-from halfstep.storage import NotStored
 
 if TYPE_CHECKING:
     from halfstep.data.side_information import Sparse
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
 Weighed = tuple[NDArray[np.float64], NDArray[np.float64]]  # weights of rows, and their Gramian
 NO_GRAMIANS: Mapping[str, Weighed] = MappingProxyType({})
 
-SIZES = {"regularization": 4, "missing_weight": 1}  # of the arrays in a file
 EXACT_RANK = 32  # up to which float64 and exact solutions cost little
 
 
@@ -258,12 +256,7 @@ class ALS(IncrementalModel):
 
     @property
     def _regularization(self) -> RowRegularization:
-        used = self.regularization_
-        assert used.users is not None
-        assert used.items is not None
-        assert used.exponent is not None
-        assert used.bias_ratio is not None
-        return RowRegularization(used.users, used.items, used.exponent, used.bias_ratio, used.counts)
+        return self.regularization_.of_rows
 
     def _regularization_for(self, data: Interactions, cost: Cost, unit: float, backend: Backend) -> RowRegularization:
         """Return the regularization as set, or its default for the data."""
@@ -332,7 +325,7 @@ class ALS(IncrementalModel):
         with progress_bar(self.progress, self.iterations, "ALS") as bar:
             used = self._regularization_for(data, cost, unit, backend)
             problems = half_problems(data, cost, rank=rank, regularization=used, dtype=precision)
-            start = self._initial_factors(data, problems[0].unknowns, unit)
+            start = self._start(data, problems[0].unknowns, unit)
             fit = Fit(data, cost, used, of_users)
             with backend.open(*problems, start) as session:
                 if of_users is None:
@@ -353,24 +346,11 @@ class ALS(IncrementalModel):
         if self._rank and not has_features and not is_default:
             warn_of_zero_factors(self.user_factors_, self.item_factors_, unit, self._regularization.users)
 
-    def _initial_factors(self, data: Interactions, unknowns: int, unit: float) -> tuple[Factors, Factors]:
-        """Return P and Q in the layout of the backends: ``[factors | bias | 0 …]``."""
-        rank = self._rank
-        if not self.objective.defaults.is_centered:
-            unit = 1.0  # as published for implicit feedback
-        shapes = {"users": (data.n_users, rank), "items": (data.n_items, rank)}
-        if self.init is None:
-            rng = as_generator(self.random_state)
-            scale = 0.1 * np.sqrt(unit / max(rank, 1))
-            start = [rng.normal(0.0, scale, shape) for shape in shapes.values()]
-            for factors, counts in zip(start, (data.user_counts, data.item_counts), strict=True):
-                factors[counts == 0] = 0.0
-        else:
-            start = list(given_factors(self.init, data, rank))
-        P, Q = (empty_factors(len(given), unknowns, self.dtype) for given in start)
-        with np.errstate(over="ignore"):  # the objective is then not finite, which is an error
-            P[:, :rank], Q[:, :rank] = start
-        return P, Q
+    def _start(self, data: Interactions, unknowns: int, unit: float) -> tuple[Factors, Factors]:
+        if self.init is not None:
+            return padded_factors(given_factors(self.init, data, self._rank), unknowns, self.dtype)
+        scale = unit if self.objective.defaults.is_centered else 1.0  # as published for implicit feedback
+        return padded_factors(random_factors(data, self._rank, scale, self.random_state), unknowns, self.dtype)
 
     def _train(self, session: Session, fit: Fit, solver: Solver, bar: Any) -> None:
         """Run the training loop, and set the fitted attributes."""
@@ -431,7 +411,7 @@ class ALS(IncrementalModel):
             mean=fit.cost.mean,
             history=history,
             objective=self.objective,
-            regularization=self._complete(fit.regularization),
+            regularization=Regularization.of(self.regularization).completed(fit.regularization),
             missing_weight=self.objective.default_missing_weight(fit.cost),
             user_features=fit.of_users,
             coefficients=coefficients,
@@ -439,44 +419,11 @@ class ALS(IncrementalModel):
         )
         self._set_result(result, _live=live, _gramians=gramians)
 
-    def _complete(self, used: RowRegularization) -> Regularization:
-        features = Regularization.of(self.regularization).features
-        return Regularization(used.users, used.items, used.exponent, used.bias_ratio, used.counts, features)
-
     def _to_arrays(self) -> dict[str, NDArray[Any]]:
-        used = self._regularization
-        numbers = [used.users, used.items, used.exponent, used.bias_ratio]
-        more = {"regularization": np.array(numbers, dtype=np.float64)}
-        missing_weight, link = self._fitted.missing_weight, self._link
-        if missing_weight is not None:
-            more["missing_weight"] = np.array([missing_weight])
-        return more if link is None else more | link.to_arrays()
+        return to_arrays(self._fitted, self._regularization, self._link)
 
     def _from_arrays(self, fitted: Factorization, arrays: Mapping[str, NDArray[Any]]) -> Factorization:
-        # an objective that a file does not hold does not say whether it has biases
-        k, objective = fitted.rank, self.objective
-        unknowns = (k, k + 1) if isinstance(objective, NotStored) else (k + bool(objective.biases),)
-        link = FittedFeatures.from_arrays(arrays, len(fitted.users), len(fitted.items), unknowns)
-        own = {name: arrays[name] for name, size in SIZES.items() if name in arrays}
-        for name, numbers in own.items():
-            if numbers.dtype != np.float64 or numbers.shape != (SIZES[name],) or not (numbers >= 0).all():
-                raise ValueError(f"its {name} is not {SIZES[name]} numbers of at least 0")
-        given = Regularization.of(self.regularization)
-        if "regularization" in own:
-            users, items, exponent, ratio = own["regularization"].tolist()
-        else:  # files of versions in which defaults did not depend on the data
-            users, items = given.pair or (None, None)
-            exponent, ratio = given.exponent, given.bias_ratio
-        if None in (users, items, exponent, ratio):
-            raise ValueError("it does not contain its regularization")
-        return replace(
-            fitted,
-            objective=None if _is_incomplete(objective) else objective,  # else it has to be given again
-            regularization=self._complete(RowRegularization(users, items, exponent, ratio, given.counts)),
-            missing_weight=own["missing_weight"].item() if "missing_weight" in own else None,
-            user_features=None if link is None else link.given,
-            coefficients=None if link is None else link.coefficients,
-        )
+        return from_arrays(fitted, self.objective, Regularization.of(self.regularization), arrays)
 
     def _is_done(self, session: Session, fit: Fit, history: list[Iteration]) -> bool:
         if self.callbacks:
@@ -490,11 +437,3 @@ class ALS(IncrementalModel):
             return False
         before, now = history[-2].objective, history[-1].objective
         return before - now < self.tol * before
-
-
-def _is_incomplete(objective: Objective) -> bool:
-    """Whether a file could not hold the objective, or one of its parameters."""
-    parts: list[Any] = (
-        [getattr(objective, field.name) for field in fields(objective)] if is_dataclass(objective) else []
-    )
-    return any(isinstance(part, NotStored) for part in (objective, *parts))

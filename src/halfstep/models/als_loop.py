@@ -33,7 +33,7 @@ class Iteration(NamedTuple):
         information predicts.
     seconds : float
         Since the fit began.
-    link_regularization : float
+    feature_regularization : float
         λ_β ‖β‖²_D of the coefficients of side information.
     """
 
@@ -43,7 +43,7 @@ class Iteration(NamedTuple):
     missing: float
     regularization: float
     seconds: float
-    link_regularization: float = 0.0
+    feature_regularization: float = 0.0
 
 
 class TrainingLoop:

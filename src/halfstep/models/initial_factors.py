@@ -6,8 +6,9 @@ import copy
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from halfstep._support.checks import as_generator
 from halfstep.data import Interactions
 from halfstep.errors import ParameterError
 from halfstep.models.factor_model import FactorModel
@@ -41,6 +42,24 @@ def given_factors(init: Any, data: Interactions, rank: int) -> tuple[Floats, Flo
             raise ParameterError(f"init has {name}' factors that are not finite: give finite numbers")
         checked.append(factors)
     return checked[0], checked[1]
+
+
+def random_factors(data: Interactions, rank: int, scale: float, random_state: Any) -> tuple[Floats, Floats]:
+    """Sample factors of users and items from N(0, 0.1² scale / rank); zeros for those without interactions."""
+    rng, deviation = as_generator(random_state), 0.1 * np.sqrt(scale / max(rank, 1))
+    P, Q = (rng.normal(0.0, deviation, (n, rank)) for n in (data.n_users, data.n_items))
+    P[data.user_counts == 0] = 0.0
+    Q[data.item_counts == 0] = 0.0
+    return P, Q
+
+
+def padded_factors(factors: tuple[Floats, Floats], unknowns: int, dtype: DTypeLike) -> tuple[Factors, Factors]:
+    """Return factors in the layout of half-steps, with biases of 0."""
+    P, Q = (empty_factors(len(F), unknowns, dtype) for F in factors)
+    with np.errstate(over="ignore"):  # the objective is then not finite, which is an error
+        for padded, F in zip((P, Q), factors, strict=True):
+            padded[:, : F.shape[1]] = F
+    return P, Q
 
 
 def starting_factors(

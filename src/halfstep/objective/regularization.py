@@ -92,6 +92,19 @@ class Regularization:
         """λ of users and of items; None if it depends on the data."""
         return None if self.users is None else (self.users, self.users if self.items is None else self.items)
 
+    def completed(self, used: RowRegularization) -> Regularization:
+        """Return the regularization with all numbers that a fit has used."""
+        return Regularization(used.users, used.items, used.exponent, used.bias_ratio, used.counts, self.features)
+
+    @property
+    def of_rows(self) -> RowRegularization:
+        """The same with no number left to the data; it must have been completed."""
+        assert self.users is not None
+        assert self.items is not None
+        assert self.exponent is not None
+        assert self.bias_ratio is not None
+        return RowRegularization(self.users, self.items, self.exponent, self.bias_ratio, self.counts)
+
 
 @dataclass(frozen=True)
 class RowRegularization:

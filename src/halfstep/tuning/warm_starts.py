@@ -118,7 +118,7 @@ class Fitter:
         factors of 0 no half-step ever gets away.
         """
         train = self._folds[fold].train
-        drawn = estimator._initial_factors(train, estimator._rank, estimator._unit(estimator.objective.cost(train)))
+        drawn = estimator._start(train, estimator._rank, estimator._unit(estimator.objective.cost(train)))
         P, Q = (each[:, : estimator._rank].astype(np.float64) for each in drawn)
         for start, given in zip((P, Q), self._factors(source, fold), strict=True):
             start[:, : given.shape[1]] += given

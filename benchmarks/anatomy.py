@@ -17,7 +17,6 @@ from threadpoolctl import threadpool_limits
 import halfstep as hs
 from benchmarks.marks import ROOT, table, write_between
 from benchmarks.synthetic import ten_million
-from halfstep import doctor
 from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver import cpu
@@ -129,7 +128,7 @@ def main() -> None:
         gemm = peak()
         solving = [row for rank in RANKS for row in solvers(data, rank, gemm)]
         exact = [parts(rank, gemm) for rank in RANKS]
-    machine = f"{doctor.examine(measure=False).processor}; GEMM: {gemm:.0f} GFLOP/s on one core."
+    machine = f"{hs.doctor.examine(measure=False).processor}; GEMM: {gemm:.0f} GFLOP/s on one core."
     head = [
         "rank",
         "side",

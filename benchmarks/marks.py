@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from halfstep._support.files import write_atomically
-
 ROOT = Path(__file__).parent.parent
 
 
@@ -24,7 +22,7 @@ def write_between(path: Path, name: str, text: str) -> None:
         raise ValueError(f"{path} must have the marks {begin} and {end}, once each and in this order")
     before, _, rest = document.partition(begin)
     _, _, after = rest.partition(end)
-    write_atomically(path, f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}".encode())
+    path.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}", encoding="utf-8")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -26,6 +26,7 @@ TRACED = {  # what reads and changes a model's state
         "models/live_array.py",
         "objective/factorization.py",
         "data/growable.py",
+        "data/growable_array.py",
         "data/vocabulary.py",
     )
 }

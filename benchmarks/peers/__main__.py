@@ -11,7 +11,6 @@ from benchmarks.peers import alone, building, lists, pages, races, ratings, team
 from benchmarks.peers.machine import PEERS, describe, is_installed, without_settings
 from benchmarks.peers.measurements import Measurements
 from benchmarks.peers.problems import Problem, movielens_1m, ten_million
-from halfstep._support.files import write_atomically
 
 RANKS = (64, 128, 256)
 NDCG_RANK = 64
@@ -56,7 +55,7 @@ def measure(sections: list[str], data: list[str], ranks: list[int]) -> Measureme
 
 
 def write(found: Measurements) -> None:
-    write_atomically(ROOT / "docs" / "benchmarks.md", pages.report(found).encode())
+    (ROOT / "docs" / "benchmarks.md").write_text(pages.report(found), encoding="utf-8")
     write_between(ROOT / "README.md", "benchmarks", pages.summary(found))
     print("written: docs/benchmarks.md and the table of README.md", file=sys.stderr)
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import typer
 
-from halfstep.errors import ParameterError
+import halfstep as hs
 from halfstep.evaluation.metric_names import PER_PAIR
 
 
-class UsageError(ParameterError):
+class UsageError(hs.errors.ParameterError):
     """Invalid combination of options."""
 
 

@@ -16,7 +16,6 @@ from halfstep.cli.model_options import ModelOptions, describe_fit
 from halfstep.cli.outputs import Output, check_outputs, naming_the_file
 from halfstep.cli.table_options import TableOptions
 from halfstep.cli.thresholds import Threshold, check_thresholds
-from halfstep.errors import ParameterError
 from halfstep.evaluation import DEFAULT_METRICS, append_to_history, check_history, check_metrics, metrics_of
 
 METRICS = {
@@ -140,7 +139,7 @@ def _cutoffs(number: str) -> list[int]:
     try:
         return [int(each) for each in number.split(",")]
     except ValueError:
-        raise ParameterError(f"-n {number}: give an integer, or several separated by commas") from None
+        raise hs.errors.ParameterError(f"-n {number}: give an integer, or several separated by commas") from None
 
 
 def hold_out(
@@ -153,7 +152,7 @@ def hold_out(
     else:
         split, why = split or "time", ""
     if split != "random" and data.timestamps is None:
-        raise ParameterError(f"--split {split} requires timestamps: name their column with --time")
+        raise hs.errors.ParameterError(f"--split {split} requires timestamps: name their column with --time")
     if split == "random":
         train, test = hs.split_random(data, fraction, random_state=seed)
     elif split == "last":

@@ -15,11 +15,11 @@ from typing import Any, TextIO, cast
 
 import typer
 
+import halfstep as hs
 from halfstep.cli.combinations import UsageError, check_combination
 from halfstep.cli.console import note
 from halfstep.cli.grouped import with_parameters
 from halfstep.cli.wording import in_terms_of_options
-from halfstep.errors import FitInterruptedWarning, HalfstepError
 
 ERROR = 1
 WRONG_USAGE = 2
@@ -129,7 +129,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except MemoryError as error:
             note(f"halfstep: out of memory{f': {error}' if str(error) else ''}")
             raise typer.Exit(ERROR) from None
-        except (HalfstepError, ModuleNotFoundError, OSError) as error:
+        except (hs.errors.HalfstepError, ModuleNotFoundError, OSError) as error:
             note(f"halfstep: {in_terms_of_options(' '.join(_message(error).split()), context)}")
             raise typer.Exit(WRONG_USAGE if isinstance(error, UsageError) else ERROR) from None
 
@@ -165,14 +165,14 @@ def interruptions(*, keep: bool) -> Iterator[list[str]]:
     show = warnings.showwarning
 
     def show_and_remember(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
-        if issubclass(category, FitInterruptedWarning):
+        if issubclass(category, hs.errors.FitInterruptedWarning):
             cut_short.append(str(message))
         show(message, category, *args, **kwargs)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("always" if keep else "error", FitInterruptedWarning)
+        warnings.simplefilter("always" if keep else "error", hs.errors.FitInterruptedWarning)
         warnings.showwarning = show_and_remember
         try:
             yield cut_short
-        except FitInterruptedWarning:
+        except hs.errors.FitInterruptedWarning:
             raise KeyboardInterrupt from None

@@ -30,7 +30,6 @@ from halfstep.cli.tables import SUFFIXES, dicts_of, write_lists
 from halfstep.data.files.id_tables import read_ids
 from halfstep.data.files.table_format import Options
 from halfstep.data.recommendations import Ranking
-from halfstep.errors import DataError, ParameterError, UnknownIdError
 
 NAMED_ONE_BY_ONE = 3  # maximum number of unknown users with a note for each
 
@@ -163,7 +162,7 @@ def similar(
     _check_output(output, model, tables)
     loaded = hs.load(model)
     if loaded.item_factors_.shape[1] == 0:
-        raise ParameterError(
+        raise hs.errors.ParameterError(
             f"{model} is a {type(loaded).__name__} without factors, so no items or users are similar"
         )
     titles = tables.read_titles(loaded)
@@ -224,9 +223,9 @@ def _parsed(text: str, known: hs.Vocabulary, name: str, titles: Mapping[Any, str
     try:
         id_ = known.parse(text, name=name)
         known.position(id_, name=name)
-    except (DataError, UnknownIdError) as error:
+    except (hs.errors.DataError, hs.errors.UnknownIdError) as error:
         hint = _hint(text, known, titles)
-        raise DataError(f"{error}{hint}") from None
+        raise hs.errors.DataError(f"{error}{hint}") from None
     return id_
 
 

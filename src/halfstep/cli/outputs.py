@@ -13,8 +13,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import halfstep as hs
 from halfstep.cli.console import note, print_json
-from halfstep.errors import ParameterError
 
 STANDARD_INPUT = "-"  # as the path of an input
 
@@ -54,7 +54,7 @@ def check_outputs(outputs: Sequence[Output], inputs: Mapping[str, str | Path | N
     ------
     OSError
         If the folder of a file does not exist, or there is no permission to write.
-    ParameterError
+    hs.errors.ParameterError
         If a suffix is not supported, or two files are the same.
     """
     given = {output.option: output.path for output in outputs if output.path is not None}
@@ -65,10 +65,12 @@ def check_outputs(outputs: Sequence[Output], inputs: Mapping[str, str | Path | N
     for name, read in inputs.items():
         for option, written in given.items():
             if read is not None and _is_read(written, Path(read)):
-                raise ParameterError(f"{option} {written} is also the {name}, or a part of it: name another file")
+                raise hs.errors.ParameterError(
+                    f"{option} {written} is also the {name}, or a part of it: name another file"
+                )
     for (one, first), (other, second) in combinations(given.items(), 2):
         if _are_same(first, second):
-            raise ParameterError(f"{other} {second} is also the file of {one}: name another file")
+            raise hs.errors.ParameterError(f"{other} {second} is also the file of {one}: name another file")
 
 
 def print_result(result: dict[str, Any], lines: Iterable[str], output: Path, *, as_json: bool) -> None:
@@ -99,7 +101,7 @@ def naming_the_file(option: str, path: Path) -> Iterator[None]:
 
 def _check_suffix(option: str, path: Path, suffixes: tuple[str, ...]) -> None:
     if suffixes and path.suffix.lower() not in suffixes:
-        raise ParameterError(
+        raise hs.errors.ParameterError(
             f"{option} {path}: the suffix {path.suffix!r} is not supported: use one of {', '.join(suffixes)}"
         )
 

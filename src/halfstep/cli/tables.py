@@ -13,7 +13,6 @@ from halfstep._support.progress import progress_bar
 from halfstep.cli.outputs import naming_the_file
 from halfstep.cli.parquet import Kind, as_parquet
 from halfstep.data.recommendations import Ranking
-from halfstep.errors import DataError
 
 Row = tuple[Any, ...]
 """The query, the listed id, the rank, the score and, if titles are known, the title."""
@@ -71,7 +70,9 @@ def write_lists(
             write_atomically(path, chunks)
     except UnicodeEncodeError as error:
         text = error.object[max(error.start - 10, 0) : error.end + 10]
-        raise DataError(f"an id is not valid Unicode and cannot be written to {path.name}: {text!r}") from error
+        raise hs.errors.DataError(
+            f"an id is not valid Unicode and cannot be written to {path.name}: {text!r}"
+        ) from error
     return written
 
 

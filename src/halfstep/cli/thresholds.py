@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from halfstep.errors import HalfstepError, ParameterError
+import halfstep as hs
 from halfstep.evaluation import Evaluation, Metric, read_metrics
 from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR
 from halfstep.metrics.marks import MEASURES
@@ -18,7 +18,7 @@ WRONG = {"under": PER_PAIR, "above": (*MEASURES,)}
 """By side, the metrics for which values on this side are better."""
 
 
-class ThresholdError(HalfstepError):
+class ThresholdError(hs.errors.HalfstepError):
     """A metric is outside its limits."""
 
 
@@ -44,7 +44,7 @@ class Threshold:
 
         Raises
         ------
-        ParameterError
+        hs.errors.ParameterError
             If it is not a metric and a finite number, or if the cutoff is missing and there are several.
         """
         option = f"--fail-{side} {text}"
@@ -54,14 +54,14 @@ class Threshold:
         except ValueError:
             limit = math.nan
         if not name or not math.isfinite(limit):
-            raise ParameterError(f"{option}: give a metric and a number, such as ndcg@10=0.2")
+            raise hs.errors.ParameterError(f"{option}: give a metric and a number, such as ndcg@10=0.2")
         found = read_metrics(name.strip(), cutoffs, (*PER_LIST, *PER_PAIR))
         if len(found) > 1:
-            raise ParameterError(f"{option}: give one of {', '.join(each.label for each in found)}")
+            raise hs.errors.ParameterError(f"{option}: give one of {', '.join(each.label for each in found)}")
         (metric,) = found
         if metric.name in WRONG[side]:
             better, other = ("lower", "above") if side == "under" else ("higher", "under")
-            raise ParameterError(
+            raise hs.errors.ParameterError(
                 f"{option}: the {better} {metric.name} is, the better the model: use --fail-{other} instead"
             )
         return cls(metric, limit, side)

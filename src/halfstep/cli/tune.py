@@ -23,7 +23,6 @@ from halfstep.cli.exits import interruptions
 from halfstep.cli.model_options import ModelOptions
 from halfstep.cli.outputs import Output, check_outputs, naming_the_file, print_result
 from halfstep.cli.table_options import TitledTableOptions
-from halfstep.errors import ParameterError, PoorFitWarning
 from halfstep.tuning.folds import N_FOLDS
 from halfstep.tuning.result import IMAGE_KINDS
 from halfstep.tuning.space import N_TRIALS, SearchName
@@ -175,7 +174,7 @@ def _report(
 
 def _refitted(found: hs.Tuning, data: hs.Interactions) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PoorFitWarning)  # other parameters were compared
+        warnings.simplefilter("ignore", hs.errors.PoorFitWarning)  # other parameters were compared
         return found.best_estimator.fit(data)
 
 
@@ -185,7 +184,7 @@ def parse_spaces(texts: Sequence[str]) -> dict[str, Any]:
     names = [name for name, _ in parsed]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
-        raise ParameterError(f"--space names {repeated} more than once: give all its values in one option")
+        raise hs.errors.ParameterError(f"--space names {repeated} more than once: give all its values in one option")
     return dict(parsed)
 
 
@@ -202,7 +201,7 @@ def parse_space(text: str) -> tuple[str, Any]:
     except (ValueError, TypeError, KeyError) as error:
         if isinstance(error, hs.errors.HalfstepError):
             raise
-        raise ParameterError(
+        raise hs.errors.ParameterError(
             f"--space {text}: give name=value,value,... or name=log:low:high (or uniform:, int:, logint:)"
         ) from None
 
@@ -229,5 +228,5 @@ def _without_fixed(space: dict[str, Any], model: ModelOptions) -> dict[str, Any]
         fixed |= {"regularization.users", "regularization.items"}
     left = {name: values for name, values in space.items() if name not in fixed}
     if not left:
-        raise ParameterError("all parameters are fixed by options: omit some of them, or set --space")
+        raise hs.errors.ParameterError("all parameters are fixed by options: omit some of them, or set --space")
     return left

@@ -17,7 +17,6 @@ from halfstep.cli.console import counted, note
 from halfstep.cli.options import data_option
 from halfstep.cli.outputs import Output, check_outputs, print_result
 from halfstep.cli.table_options import TitledTableOptions
-from halfstep.errors import ParameterError
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def update(
     target = model if output is None else output
     fitted = hs.load(model)
     if not hasattr(fitted, "partial_fit"):
-        raise ParameterError(
+        raise hs.errors.ParameterError(
             f"{model} is a {type(fitted).__name__}, which has no incremental updates: fit it again with halfstep fit"
         )
     data = table.read(file, fitted)

@@ -14,7 +14,8 @@ from halfstep.data.csr import IndexLists, Orientation, listed_for
 from halfstep.data.duplicates import Duplicates
 from halfstep.data.files.adjacency_lists import read_adjacency_lists
 from halfstep.data.files.interaction_files import read_interactions
-from halfstep.data.growable import Added, GrowableArray, GrowableInteractions
+from halfstep.data.growable import Added, GrowableInteractions
+from halfstep.data.growable_array import GrowableArray
 from halfstep.data.interactions import Interactions
 from halfstep.data.vocabulary import Vocabulary
 

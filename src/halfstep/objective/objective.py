@@ -1,12 +1,4 @@
-"""The objectives `Explicit` and `Implicit`, which turn interactions into the arrays of
-
-    J =  Σ_(u,i)∈Ω  w_ui · (t_ui − μ − b_u − b_i − p_u·q_i)²
-       + Σ_(u,i)∉Ω  s_u · m_i · (p_u·q_i)²
-       + Σ_u λ_u (‖p_u‖² + ρ b_u²) + Σ_i λ_i (‖q_i‖² + ρ b_i²)
-
-Ω is the set of observed cells: those that are stored, whatever their values. Every published variant of ALS is a
-setting of these arrays.
-"""
+"""The objectives `Explicit` and `Implicit`, which turn interactions into the arrays of `halfstep.objective`."""
 
 from __future__ import annotations
 

@@ -132,9 +132,8 @@ def tune(
         raise ParameterError(f"estimator={estimator!r}: give an unfitted model such as ALS()")
     interactions = as_interactions(data)
     read, search = _read(estimator, interactions, space, search, n_trials)
-    for name, flag in {"prune": prune, "warm_starts": warm_starts, "refit": refit}.items():
-        check_flag(name, flag)
-    check_flag("progress", progress, optional=True)
+    for name, flag in {"prune": prune, "warm_starts": warm_starts, "refit": refit, "progress": progress}.items():
+        check_flag(name, flag, optional=name == "progress")
     path = None if journal is None else Path(as_path("journal", journal))
     measured = _metric(metric, direction, estimator, interactions, read)
     with nullcontext() if path is None else open_journal(path, measured.maximize) as book:
@@ -144,12 +143,9 @@ def tune(
         folds, how = make_folds(interactions, split, seed)
         identity = identity_of(interactions, folds, estimator, read) | {
             "metric": [getattr(metric, "__qualname__", measured.label), measured.maximize],
-            "search": search,
-            "seed": seed,
-            "prune": bool(prune),
-            "warm_starts": bool(warm_starts),
+            "search": search, "seed": seed, "prune": bool(prune), "warm_starts": bool(warm_starts),
             "n_trials": n_trials if search == "doubling" else None,  # it sets how many are at the lowest rank
-        }
+        }  # fmt: skip
         recorded = [] if book is None else recorded_trials(book, path, identity)
         start = start_of(estimator, interactions, read)
         study = Search(search, read, start, seed, n_trials, maximize=measured.maximize, prune=prune)

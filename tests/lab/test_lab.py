@@ -521,7 +521,7 @@ def test_missing_package_is_one_line(
         monkeypatch.delitem(sys.modules, module, raising=False)
     with pytest.raises(typer.Exit):
         main.lab(tmp_path / "out")
-    assert capsys.readouterr().err == "lab: plots require Matplotlib: pip install 'halfstep[plot]'\n"
+    assert capsys.readouterr().err == "lab: plots require Matplotlib: run pip install 'halfstep[plot]'\n"
 
 
 def test_output_that_is_a_file_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -503,7 +503,7 @@ def test_error_for_long_ids_before_parsing_them(sound: Path, tmp_path: Path, ent
     text = np.frombuffer(b'[{"tuple":[' + b",".join([entry] * (10_000_000 // len(entry))) + b"]}]", np.uint8)
     arrays = {"users.json": text}
     tracemalloc.start()
-    with pytest.raises(Fault, match=r"users.json holds an id that cannot be read"):
+    with pytest.raises(Fault, match=r"users.json has an id that cannot be read"):
         unpack_vocabulary(arrays, "users")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

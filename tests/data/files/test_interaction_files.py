@@ -352,9 +352,7 @@ def test_error_for_ambiguous_day_and_month(tmp_path: Path) -> None:
     assert first == np.datetime64("2016-01-02")
     decided = write(tmp_path, "user,item,timestamp\n1,1,01/02/2016\n2,1,23/02/2016\n")
     assert read_interactions(decided).timestamps[0] == np.datetime64("2016-02-01")
-    with pytest.raises(
-        ParameterError, match=r"timestamp_format='%Q' is no format of timestamps: give one in the codes"
-    ):
+    with pytest.raises(ParameterError, match=r"timestamp_format='%Q' is not a valid format: give one in the codes"):
         read_interactions(path, timestamp_format="%Q")
 
 

@@ -128,7 +128,8 @@ def test_a_fit_is_the_twin_iterated(
     refreshed = linked(setting.objective, solver=PLAIN, **options).fit(
         data, user_features=of_users, item_features=of_items
     )
-    np.testing.assert_allclose(refreshed._link.coefficients, B, rtol=1e-6, atol=1e-9)  # as before the last half-step
+    features = refreshed._fitted_features
+    np.testing.assert_allclose(features.coefficients, B, rtol=1e-6, atol=1e-9)  # as before the last half-step
     X = dense.half_step(dense.problem, Y, dense.row_features @ B)
     for ours, theirs in zip(joined(refreshed, setting.biases), (X, Y), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9)

@@ -239,7 +239,7 @@ def test_a_user_that_was_not_refreshed_has_a_remainder(ratings: hs.Interactions)
     assert total == pytest.approx(explanation.score)
 
 
-# Online updates
+# Incremental updates
 
 
 def twin_of_an_update(
@@ -293,7 +293,7 @@ def test_what_rows_share_stays_true_over_many_updates(setting: Setting, table: T
     model = fitted(setting, start)
     for k in range(len(later)):
         model.partial_fit(later.subset([k]))
-    online = model._online
+    online = model._update_state
     for side in (online.users, online.items):
         if side.missing is not None:
             F = side.factors
@@ -459,8 +459,8 @@ def test_weights_of_missing_cells_of_ones_own_are_asked_for_each_time(table: Tab
     for k in range(10):
         model.partial_fit(later.subset([k]))
     missing = objective.cost(model.interactions_)
-    np.testing.assert_allclose(model._online.users.missing.array, missing.user_missing)
-    np.testing.assert_allclose(model._online.items.missing.array, missing.item_missing)
+    np.testing.assert_allclose(model._update_state.users.missing.array, missing.user_missing)
+    np.testing.assert_allclose(model._update_state.items.missing.array, missing.item_missing)
     last = later.user_ids[9]
     u = model.users_.position(last)
     before = model.user_factors_[u].copy()
@@ -518,7 +518,7 @@ def test_a_huge_value_that_is_taken_back_leaves_nothing_behind() -> None:
         with suppress(NumericalError):
             model.partial_fit(hs.Interactions.from_arrays([0], [5], [value]))
     assert model.interactions_.values.max() < 10
-    online = model._online_state()
+    online = model._get_update_state()
     for side in (online.users, online.items):
         F = side.factors
         np.testing.assert_allclose(side.gram, (F.T * side.missing.array) @ F, rtol=1e-6, atol=1e-9)
@@ -563,9 +563,9 @@ def test_what_the_objective_refuses_is_not_entered() -> None:
         model.partial_fit(hs.Interactions.from_arrays([7], [0], [-5.0]))
     assert len(model.interactions_) == 3
     assert 7 not in model.users_
-    kept = model._online
+    kept = model._update_state
     assert len(model.partial_fit(hs.Interactions.from_arrays([7], [0], [5.0])).interactions_) == 4
-    assert model._online is kept  # a refusal costs nothing later
+    assert model._update_state is kept  # a refusal costs nothing later
     assert kept.users.counts.array.tolist() == [2, 1, 1]
 
 
@@ -596,7 +596,7 @@ def test_many_users_are_folded_in_with_blas_held(ratings: hs.Interactions, monke
 def test_updates_leave_blas_alone(ratings: hs.Interactions, model: hs.ALS, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asking every BLAS for its threads takes longer than an update."""
     live = copy.copy(model)
-    live._online_state()
+    live._get_update_state()
     monkeypatch.setattr(OneBlasThread, "enter", lambda: pytest.fail("BLAS was asked"))
     live.partial_fit(hs.Interactions.from_arrays([5000], [50], [5.0], ratings.timestamps[:1]))
 

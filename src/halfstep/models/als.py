@@ -51,11 +51,11 @@ if TYPE_CHECKING:
 Weighed = tuple[NDArray[np.float64], NDArray[np.float64]]  # weights of rows, and their Gramian
 NO_GRAMIANS: Mapping[str, Weighed] = MappingProxyType({})
 
-EXACT_RANK = 32  # up to which float64 and exact solutions cost little
+EXACT_RANK = 32  # up to which exact solutions in float64 take little more time
 
 
 class Fit(NamedTuple):
-    """What a fit is made of.
+    """The inputs of a fit.
 
     Attributes
     ----------
@@ -98,14 +98,14 @@ class ALS(IncrementalModel):
         The number of factors; 0 fits biases alone. By default, the number of columns of `init` if it is given, else
         16 for `Explicit` and 64 for `Implicit`.
     regularization : float, pair of float or Regularization, optional
-        λ ≥ 0, λ of users and λ of items, or a `Regularization`, which also says how λ_u depends on the number of
+        λ ≥ 0, λ of users and λ of items, or a `Regularization`, which also sets how λ_u depends on the number of
         observed cells. λ is the most important parameter to tune. Let w be the mean weight of observed cells. The
         default for `Implicit` is 2.7 w, or less if the data are so sparse that all factors would be 0. The default
         for `Explicit` is 1.1 σ w, with σ the standard deviation of the values, or one of 1.8 σ w, 4 σ w, 0.6 σ w, …,
         0.04 σ w if a small model of nine tenths of the cells predicts the others better with it: higher values
         prevent factors from fitting noise if the values have little structure beyond biases, and lower ones suit
         values without noise. If ν or the counts are set, the default changes such that λ_u of a row with the mean
-        number of observed cells stays the same. `regularization_` is what was used. With λ = 0, a row with fewer
+        number of observed cells stays the same. `regularization_` has the values used. With λ = 0, a row with fewer
         observed cells than factors has no unique solution, which raises a `NumericalError` that names the row and a
         sufficient λ.
     implicit_features : bool
@@ -146,7 +146,7 @@ class ALS(IncrementalModel):
     mean_ : float
         μ, the weighted mean of the values if the objective has biases, else 0.
     regularization_ : Regularization
-        The regularization used in the fit, with all its numbers.
+        The regularization used in the fit, with all its values.
     objective_ : Explicit or Implicit
         The objective with the weight of missing cells used in the fit.
     history_ : list of Iteration
@@ -420,7 +420,7 @@ class ALS(IncrementalModel):
         self._set_result(result, _live=live, _gramians=gramians)
 
     def _to_arrays(self) -> dict[str, NDArray[Any]]:
-        return to_arrays(self._fitted, self._regularization, self._link)
+        return to_arrays(self._fitted, self._regularization, self._fitted_features)
 
     def _from_arrays(self, fitted: Factorization, arrays: Mapping[str, NDArray[Any]]) -> Factorization:
         return from_arrays(fitted, self.objective, Regularization.of(self.regularization), arrays)

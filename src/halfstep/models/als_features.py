@@ -223,14 +223,14 @@ class FittedFeatures:
     coefficients: Floats
 
     @property
-    def of_bags(self) -> Floats:
+    def of_implicit(self) -> Floats:
         """The rows of β of implicit features."""
         return self.coefficients[: len(self.coefficients) - self.given.matrix.shape[1]]
 
     @property
     def of_given(self) -> Floats:
         """The rows of β of given features."""
-        return self.coefficients[len(self.of_bags) :]
+        return self.coefficients[len(self.of_implicit) :]
 
     def of_others(self, data: Interactions, user_features: Any) -> FittedFeatures:
         """Return the same coefficients with the features of the users of other data.
@@ -244,7 +244,7 @@ class FittedFeatures:
 
     def prior(self, data: Interactions) -> Prior | None:
         """Return the prior of these users; None if users have no features."""
-        F = self.given.with_implicit(data.by_user, data.n_items, implicit=len(self.of_bags) > 0)
+        F = self.given.with_implicit(data.by_user, data.n_items, implicit=len(self.of_implicit) > 0)
         return None if F is None else Prior.around(F @ self.coefficients)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:

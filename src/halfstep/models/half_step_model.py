@@ -23,17 +23,17 @@ from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.subset import solve_rows, system
 from halfstep.storage import NotStored
 
-FORGETFUL = "this model was saved without its interactions: fit it again, or save it with its interactions"
+NO_INTERACTIONS = "this model was saved without its interactions: fit it again, or save it with its interactions"
 
 
 class HalfStepModel(FactorModel):
-    """Base of models that minimize an `Objective`; see `FactorModel` for fitted attributes and thread safety."""
+    """Base class of models that minimize an `Objective`; for attributes and thread safety, see `FactorModel`."""
 
     objective: Objective
     threads: int | None
 
     @property
-    def _link(self) -> FittedFeatures | None:
+    def _fitted_features(self) -> FittedFeatures | None:
         """The features of users, and their coefficients; None without side information."""
         fitted = self._fitted
         if fitted.user_features is None or fitted.coefficients is None:
@@ -50,7 +50,7 @@ class HalfStepModel(FactorModel):
         raise NotImplementedError
 
     def fit(self, data: Any, y: None = None) -> Self:
-        """Fit the model, from scratch whatever was fitted before."""
+        """Fit the model. Calling `fit` again starts from scratch."""
         raise NotImplementedError
 
     def fold_in(
@@ -60,39 +60,38 @@ class HalfStepModel(FactorModel):
         unknown_items: Literal["ignore", "raise"] = "ignore",
         user_features: Any = None,
     ) -> Self:
-        """Give the model of other users: never seen, or with a longer history, from what they have done.
+        """Return a model of new users, or of known users with new histories.
 
-        Each is solved by the same half-step as in `fit`, against the items as they are, with λ scaled and cells
-        weighted by the same statistics. Nothing is learned about the items; `partial_fit` does that.
+        Users are solved by the half-step of `fit` while the items are held fixed, with λ and weights by the same
+        statistics. Items are not updated, unlike in `partial_fit`.
 
         Parameters
         ----------
         histories : Interactions, sparse matrix, dataframe or mapping
             All interactions of each user, as for `fit`; or a mapping from user id to a mapping or pandas Series from
-            item ids to values, or to a list of item ids: one event each for `Implicit`, and an error if the model was
-            fitted on values that are its targets, such as ratings. The columns of a sparse matrix are the items of
-            the model, in the order of `items_`; a one-dimensional sparse array is the history of a single user, with
-            id 0.
+            item ids to values, or to a list of item ids, each of which is one event for `Implicit` and an error if
+            the targets of the model are values, such as ratings. The columns of a sparse matrix are the items of the
+            model, in the order of `items_`; a one-dimensional sparse array is the history of one user, with id 0.
         unknown_items : {"ignore", "raise"}
-            What to do with an item that the model was not fitted on: leave it out, or raise `UnknownIdError`.
+            Whether to ignore items that the model was not fitted on, or to raise `UnknownIdError`.
         user_features : dataframe or scipy sparse matrix, optional
-            Of these users, if the model was fitted with `user_features`: with the same columns, of which those that
-            the fit did not have are passed over, or a matrix with a row for each. Categories that are new, and users
-            without features, count as missing. (Implicit features are those of the histories.)
+            Features of these users, if the model was fitted with `user_features`: a dataframe with the same columns
+            (others are ignored), or a matrix with a row for each user. New categories, and users without features,
+            are treated as missing. (Implicit features are derived from the histories.)
 
         Returns
         -------
         ALS
-            A model of these users alone, which shares the items with this one, so that ``fold_in(h).recommend()``
-            are recommendations straight from histories. A user without any known item has what its features say, and
-            zeros without. This model is unchanged.
+            A model of these users only, with the items of this one: ``fold_in(h).recommend()`` returns
+            recommendations for histories. Users without known items have the factors predicted from their features,
+            or zeros. This model is unchanged.
 
         Raises
         ------
         DataError
-            If the histories or the features are unusable, values are missing, a matrix has another number of columns
-            than the model has items, or an item id is of a type that no item id of the model has. User ids may be of
-            any type, since they are ids of new users.
+            If the histories or the features are invalid, values are missing, a matrix has another number of columns
+            than the model has items, or an item id is of another type than those of the model. User ids may be of any
+            type.
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         NumericalError
@@ -101,12 +100,12 @@ class HalfStepModel(FactorModel):
         self._check_parameters()
         self = self._snapshot()
         data = self._histories(histories, unknown_items)
-        link, of_users, prior = self._link, None, None
-        if link is None:
+        features, of_users, prior = self._fitted_features, None, None
+        if features is None:
             refuse_features("user_features", user_features)
         else:
-            link = link.of_others(data, user_features)
-            of_users, prior = link.given, link.prior(data)
+            features = features.of_others(data, user_features)
+            of_users, prior = features.given, features.prior(data)
         side = self._user_problem(data)
         with naming_the_row("user", data.users):
             factors, biases = solve_rows(
@@ -115,7 +114,7 @@ class HalfStepModel(FactorModel):
         return self._of_users(data, factors, biases, user_features=of_users)
 
     def _histories(self, histories: Any, unknown_items: Literal["ignore", "raise"]) -> Interactions:
-        """Return the histories of users to be folded in, on the items of the model."""
+        """Return the histories of users to be folded in, with the items of the model."""
         check_choice("unknown_items", unknown_items, ("ignore", "raise"))
         given = self._with_items_checked(histories, "raise" if unknown_items == "raise" else "mark")
         if self._fitted.values_are == "given" and not self._objective.counts_events:
@@ -129,7 +128,7 @@ class HalfStepModel(FactorModel):
         )
 
     def _refuse_without_values(self, data: Interactions, what: str, remedy: str) -> None:
-        """Raise an error for interactions without values that the objective would take for values of 1."""
+        """Raise an error if interactions have no values and the objective uses them."""
         if len(data) and not data.has_values and self._objective.uses_values:
             fitted_on = "values" if self._fitted.values_are == "given" else "counts"
             raise DataError(
@@ -138,7 +137,7 @@ class HalfStepModel(FactorModel):
             )
 
     def _predicts_values(self, data: Interactions) -> bool:
-        """Whether the targets are the values of the interactions, such as ratings, rather than preferences."""
+        """Whether the targets are the values of the interactions, such as ratings, instead of preferences."""
         objective = self._objective
         if isinstance(objective, NotStored) or isinstance(getattr(objective, "target", None), NotStored):
             return False
@@ -161,22 +160,22 @@ class HalfStepModel(FactorModel):
         return data
 
     def explain(self, user: Any, item: Any, n: int = 5) -> Explanation:
-        """Say what each interaction of a user contributes to the score of an item (Hu et al. 2008, §5).
+        """Return the contribution of each interaction of a user to the score of an item (Hu et al. 2008, §5).
 
         The user's factors are x_u = A_u⁻¹ Σ_j w_uj (t_uj − o_j) y_j, so the score is a sum over the user's
         interactions j:
 
             y_i·x_u = Σ_j  w_uj (t_uj − o_j) · y_iᵀ A_u⁻¹ y_j
 
-        where y_iᵀ A_u⁻¹ y_j is how alike the items i and j are in this user's eyes. What its features say of a user
-        linked to them, y_iᵀ A_u⁻¹ λ_u D βᵀ f_u, is there without any interaction, except for what it says because of
-        one, by implicit features: that is part of its contribution.
+        where y_iᵀ A_u⁻¹ y_j is the similarity of i and j for this user. With side information, the prior mean adds
+        y_iᵀ A_u⁻¹ λ_u D βᵀ f_u: its terms for implicit features are included in the contributions, the others in the
+        baseline.
 
         Parameters
         ----------
         user, item : id
         n : int
-            How many contributions to show when printed; the result holds all.
+            Number of contributions that are printed; the result contains all.
 
         Returns
         -------
@@ -185,9 +184,9 @@ class HalfStepModel(FactorModel):
         Raises
         ------
         UnknownIdError
-            If the user or the item is unknown. A new user is explained by ``fold_in(history).explain(...)``.
+            If the user or the item is unknown. For new users, call ``fold_in(history).explain(...)``.
         DataError
-            If the model does not know what it was fitted on, or an id is of a type that no id of the model has.
+            If the model was saved without its interactions, or an id is of another type than the ids of the model.
         """
         check_integer("n", n, minimum=1)
         self._check_parameters()
@@ -195,7 +194,7 @@ class HalfStepModel(FactorModel):
         u, i = self.users_.position(user, name="user id"), self.items_.position(item, name="item id")
         data = self._fitted.data
         if data is None:
-            raise DataError(FORGETFUL)
+            raise DataError(NO_INTERACTIONS)
         history = data.of_user(u) if isinstance(data, GrowableInteractions) else data.subset(data.user_positions == u)
         contributions, baseline = self._contributions(history, u, i)
         pattern = history.by_user
@@ -212,7 +211,7 @@ class HalfStepModel(FactorModel):
         )
 
     def _contributions(self, history: Interactions, u: int, i: int) -> tuple[NDArray[np.floating], float]:
-        """What each interaction of user u, row by row, adds to the score of item i; and what is there without."""
+        """Return the contribution of each interaction of user u to the score of item i, and the baseline."""
         side = self._user_problem(history).take(np.array([u]))
         A, Y, pull = system(side, self.item_factors_, self.item_biases_)
         y = np.append(self.item_factors_[i], [1.0] * (len(A) - self.item_factors_.shape[1])).astype(A.dtype)
@@ -223,18 +222,18 @@ class HalfStepModel(FactorModel):
                 f"user {self.users_[u]!r}: its system is singular: raise the regularization"
             ) from error
         contributions, baseline = pull * (Y @ weights), float(self.item_biases_[i])
-        link = self._link
-        if link is None:
+        features = self._fitted_features
+        if features is None:
             return contributions, baseline
-        ridge = float(side.regularization[0]) * np.append(np.ones(side.rank), [side.bias_ratio] * side.biases)
-        of_mean = ridge * weights if len(history) else y  # without history, users are at their means
-        if len(link.of_bags) and len(history):
-            contributions += len(history) ** -0.5 * (link.of_bags[side.indices] @ of_mean)
-        said = link.given.matrix[[u]] @ link.of_given
-        return contributions, baseline + float((said @ of_mean).sum())
+        diagonal = float(side.regularization[0]) * np.append(np.ones(side.rank), [side.bias_ratio] * side.biases)
+        of_mean = diagonal * weights if len(history) else y  # without history, users are at their prior means
+        if len(features.of_implicit) and len(history):
+            contributions += len(history) ** -0.5 * (features.of_implicit[side.indices] @ of_mean)
+        from_given = features.given.matrix[[u]] @ features.of_given
+        return contributions, baseline + float((from_given @ of_mean).sum())
 
     def _user_problem(self, data: Interactions) -> HalfProblem:
-        """Return the half-step of some users, whose items are this model's."""
+        """Return the half-step of some users, with the items of this model."""
         cost = self._objective.cost(data, Statistics(self.mean_, self.item_counts_, self.users_))
         if self._fitted.coefficients is not None:
             cost = cost.without_missing_of(data.user_counts == 0, self.item_counts_ == 0)

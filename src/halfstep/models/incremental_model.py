@@ -14,10 +14,10 @@ from halfstep._support.checks import check_choice, check_flag
 from halfstep.data import GrowableInteractions, Interactions, as_interactions
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.gramians import Gramians
-from halfstep.models.half_step_model import FORGETFUL, HalfStepModel
+from halfstep.models.half_step_model import NO_INTERACTIONS, HalfStepModel
 from halfstep.models.live_array import Lease, LiveArray, Publication
 from halfstep.models.similarity import UnitFactors
-from halfstep.models.updates import Online, OnlineSide, Update
+from halfstep.models.updates import Update, UpdateSide, UpdateState
 from halfstep.objective.problem import HalfProblem
 
 LIVE = ("user_factors", "item_factors", "user_biases", "item_biases", "item_counts")  # updates write to these
@@ -28,14 +28,14 @@ class IncrementalModel(HalfStepModel):
 
     _gramians: Gramians | None = None  # of factors that no update has changed
     _items_gram: tuple[NDArray[np.float64], float] | None = None  # G of the items after updates, and Σ m
-    _online: Online | None = None
+    _update_state: UpdateState | None = None
     _live: Mapping[str, LiveArray] | None = None  # the arrays that updates write to, by their names
     _leases: Mapping[str, Lease | NDArray[Any]] = MappingProxyType({})  # of arrays that another model can write to
     _pending: Publication | None = None  # an update that is being published
     _WORKING: ClassVar[tuple[str, ...]] = (
-        *HalfStepModel._WORKING, "_gramians", "_items_gram", "_online", "_live", "_leases", "_pending"
+        *HalfStepModel._WORKING, "_gramians", "_items_gram", "_update_state", "_live", "_leases", "_pending"
     )  # fmt: skip
-    _OWN: ClassVar[tuple[str, ...]] = (*HalfStepModel._OWN, "_online", "_live")
+    _OWN: ClassVar[tuple[str, ...]] = (*HalfStepModel._OWN, "_update_state", "_live")
 
     def partial_fit(
         self,
@@ -51,10 +51,10 @@ class IncrementalModel(HalfStepModel):
         not. Other rows are unchanged, although the counts and factors that they depend on may have changed: after
         many updates, fit again.
 
-        A new item that only new users have remains 0, and so do these users, until one of them has an interaction
+        The factors of a new item with only new users, and of these users, are 0 until one of them has an interaction
         with a known item or user.
 
-        An interaction takes as long as solving two rows, independent of the size of the model. The first call after
+        An update with one interaction solves two rows, independent of the size of the model. The first call after
         loading, pickling or an interrupted fit also computes the Gramians of all rows if missing cells have weights.
         Arrays obtained from the model before its first update never change; later ones are updated in place. If
         another thread reads the model during a call, or a copy of the model, a model from `fold_in` or an array from
@@ -117,12 +117,12 @@ class IncrementalModel(HalfStepModel):
         if self._factorization.values_are != "one" and not (counts_events and duplicates != "last"):
             more = ", or set duplicates='sum' to count each as one more event" if counts_events else ""
             self._refuse_without_values(new, "the new interactions", f"a value for each{more}")
-        online = self._online_state()
+        state = self._get_update_state()
         if len(new) == 0:
             return self
-        update = online.prepared(new, duplicates=duplicates, update_items=update_items, threads=self.threads)
-        self._publish(update, online.items_gram)
-        online.accept(update, self._fitted)
+        update = state.prepared(new, duplicates=duplicates, update_items=update_items, threads=self.threads)
+        self._publish(update, state.items_gram)
+        state.accept(update, self._fitted)
         if update.error is not None:
             raise update.error
         return self
@@ -193,13 +193,13 @@ class IncrementalModel(HalfStepModel):
         model._leases = {name: lease for name, lease in self._leases.items() if name.startswith("item")}
         return model
 
-    def _online_state(self) -> Online:
+    def _get_update_state(self) -> UpdateState:
         """Return the state for updates; it is created by the first call and after an unfinished update."""
-        online = self._online
-        if online is None or not online.is_consistent:
+        state = self._update_state
+        if state is None or not state.is_consistent:
             fitted = self._fitted
             if fitted.data is None:
-                raise DataError(FORGETFUL)
+                raise DataError(NO_INTERACTIONS)
             data = fitted.data
             data = GrowableInteractions.of(data) if isinstance(data, Interactions) else data.independent_copy()
             before, live = self._live or {}, {}
@@ -209,10 +209,10 @@ class IncrementalModel(HalfStepModel):
                 live[name] = before[name] if is_known else LiveArray(array)
             arrays = self._views_of(live)
             gramians = self._gramians or Gramians()
-            online = Online(
+            state = UpdateState(
                 data,
-                OnlineSide(arrays["user_factors"], arrays["user_biases"], data.user_counts),
-                OnlineSide(arrays["item_factors"], arrays["item_biases"], fitted.item_counts),
+                UpdateSide(arrays["user_factors"], arrays["user_biases"], data.user_counts),
+                UpdateSide(arrays["item_factors"], arrays["item_biases"], fitted.item_counts),
                 objective=self._objective,
                 regularization=self._regularization,
                 mean=fitted.mean,
@@ -220,11 +220,11 @@ class IncrementalModel(HalfStepModel):
                 known=lambda what, m: gramians.known(what, m, getattr(self._fitted, f"{what}_factors")),
             )
             with self._locks.state.lock:
-                self._set_state(fitted, _online=online, _live=live)
-        return online
+                self._set_state(fitted, _update_state=state, _live=live)
+        return state
 
     def _views_of(self, live: Mapping[str, LiveArray]) -> dict[str, Any]:
-        """Return views of the live arrays in their current lengths, which are no leases."""
+        """Return views of the live arrays in their current lengths, which are not leases."""
         return {name: array.first(len(getattr(self._fitted, name))) for name, array in live.items()}
 
     def _user_problem(self, data: Interactions) -> HalfProblem:

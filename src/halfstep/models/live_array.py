@@ -2,7 +2,7 @@
 
 Copying all factors for each new interaction would take much longer than the update itself. Therefore updates write
 rows in place, unless another thread is reading the array or a copy of the model shares it: then the array is copied
-first, and the reader keeps the old one. A reader holds a `Lease`, or an array that `LiveArray.lent` gave.
+first, and the reader keeps the old one. A reader holds a `Lease`, or an array that `LiveArray.lent` returned.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ class LiveArray:
     """
 
     def __init__(self, start: NDArray[Any], copy_on_write: Callable[[], NDArray[Any] | None] | None = None) -> None:
-        self._room, self._copy_on_write = start, copy_on_write
+        self._buffer, self._copy_on_write = start, copy_on_write
         self._lease: ref[Lease | NDArray[Any]] | None = None
         self.is_own = False
 
     def lent(self, length: int) -> NDArray[Any]:
         """Return a view of the first rows that is a lease itself, as are all views of it."""
         # the base of a view's view is the array that owns the memory, unless there is a memoryview in between
-        view: NDArray[Any] = np.asarray(memoryview(self._room[:length]))  # type: ignore[arg-type]  # it is a buffer
+        view: NDArray[Any] = np.asarray(memoryview(self._buffer[:length]))  # type: ignore[arg-type]  # it is a buffer
         view.flags.writeable = False
         self._lease = ref(view)
         return view
 
     def is_behind(self, array: NDArray[Any]) -> bool:
-        """Whether `lent` returned this array last, or it is what this one started from."""
-        return array is self._room or (self._lease is not None and self._lease() is array)
+        """Whether the array is the last one that `lent` returned, or the initial one."""
+        return array is self._buffer or (self._lease is not None and self._lease() is array)
 
     def lease(self) -> Lease | NDArray[Any]:
         """Return a lease of the array, which concurrent readers share."""
@@ -63,29 +63,29 @@ class LiveArray:
 
     def is_free(self, length: int) -> bool:
         """Whether the array can be written in place up to a length."""
-        return self.is_own and length <= len(self._room) and (self._lease is None or self._lease() is None)
+        return self.is_own and length <= len(self._buffer) and (self._lease is None or self._lease() is None)
 
     def copied(self, length: int) -> LiveArray:
         """Return a copy with capacity for this many rows and some more, which take no memory until they are used."""
         room = None if self._copy_on_write is None else self._copy_on_write()
         if room is None or len(room) < length:
-            room = np.empty((length + length // 4 + 16, *self._room.shape[1:]), self._room.dtype)
-            n = min(length, len(self._room))
-            room[:n] = self._room[:n]
+            room = np.empty((length + length // 4 + 16, *self._buffer.shape[1:]), self._buffer.dtype)
+            n = min(length, len(self._buffer))
+            room[:n] = self._buffer[:n]
         copy = LiveArray(room)
         copy.is_own = True
         return copy
 
     def first(self, length: int) -> NDArray[Any]:
         """Return a view of the first rows."""
-        view = self._room[:length]
+        view = self._buffer[:length]
         view.flags.writeable = False
         return view
 
     def write(self, write: Write) -> None:
         """Write to the array in place; idempotent."""
-        self._room[write.old_length : write.length] = 0
-        self._room[write.rows] = write.values
+        self._buffer[write.old_length : write.length] = 0
+        self._buffer[write.rows] = write.values
 
 
 class Write(NamedTuple):

@@ -1,14 +1,13 @@
-"""A model that is kept current: new interactions come, and the rows that they touch are solved again.
+"""Incremental updates: rows with new interactions are solved again.
 
-An update is two half-steps for the touched rows, users then items, with what all rows share kept up to date:
+An update is two half-steps for the affected rows, users then items. The sums over all rows,
 
     H_I = Σ_i m_i q_i q_iᵀ      H_U = Σ_u s_u p_u p_uᵀ      Σ_i m_i      Σ_u s_u
 
-change by m_i' q_i' q_i'ᵀ − m_i q_i q_iᵀ where a row or its popularity does (He et al. 2016, §4.3). Popularity weights
-of missing cells are kept before they are scaled to their sum, so that one more interaction changes one of them and
-the scale, not all.
+change by m_i' q_i' q_i'ᵀ − m_i q_i q_iᵀ if a row or its popularity changes (He et al. 2016, §4.3). Popularity weights
+of missing cells are stored before normalization, so that an interaction changes one of them and the scale, not all.
 
-`Online.prepared` computes an update without changing anything that readers of the model see; `LiveArray` then
+`UpdateState.prepared` computes an update without changing anything that readers of the model see; `LiveArray` then
 publishes it.
 """
 
@@ -34,7 +33,7 @@ from halfstep.weights import Cells, missing_popularity
 
 Floats = NDArray[np.float64]
 
-DIGITS_LEFT = 1e-6  # of a sum that is kept, relative to what was added to it or taken from it
+CANCELLATION = 1e-6  # relative size of a changed sum below which it has lost precision
 
 
 class Solved(NamedTuple):
@@ -45,17 +44,17 @@ class Solved(NamedTuple):
     biases: NDArray[np.floating]
 
 
-class OnlineSide:
-    """The users or the items: their factors, and their sums in the systems of the other side.
+class UpdateSide:
+    """The factors of the users or the items, and their sums in the systems of the other side.
 
     Attributes
     ----------
     factors, biases : ndarray
-        Those of the model; never written to here.
+        Those of the model; read-only.
     counts : GrowableArray
         The number of observed cells of each row.
     missing : GrowableArray or None
-        s, or m before it is scaled; None where missing cells do not count.
+        s, or m before normalization; None if missing cells have no weight.
     total : float
         The sum of `missing`.
     solved : Solved or None
@@ -63,7 +62,7 @@ class OnlineSide:
     gram_or_none : ndarray or None
         Σ missing · f fᵀ over all rows; None until it is needed.
     threads : int or None
-        For computing it from all rows.
+        Number of threads for sums over all rows.
     """
 
     def __init__(
@@ -145,7 +144,7 @@ class OnlineSide:
 
 
 class Update(NamedTuple):
-    """The result of `Online.prepared`.
+    """The result of `UpdateState.prepared`.
 
     Attributes
     ----------
@@ -162,17 +161,17 @@ class Update(NamedTuple):
     error: NumericalError | None
 
 
-class Online:
+class UpdateState:
     """The state for incremental updates of a model.
 
     Attributes
     ----------
-    users, items : OnlineSide
+    users, items : UpdateSide
     data : GrowableInteractions
     scale : float
         The factor of s_u · m_i.
     is_consistent : bool
-        Whether the last update was finished. If not, a new state has to be made from the model.
+        Whether the last update was finished. If not, a new state must be created from the model.
 
     Parameters
     ----------
@@ -183,8 +182,8 @@ class Online:
     def __init__(
         self,
         data: GrowableInteractions,
-        users: OnlineSide,
-        items: OnlineSide,
+        users: UpdateSide,
+        items: UpdateSide,
         *,
         objective: Objective,
         regularization: RowRegularization,
@@ -262,10 +261,10 @@ class Online:
                 self.items.set_missing(np.ones(len(self.items.factors)))
                 self.scale = float(weight)
         else:
-            self._ask_for_missing()
+            self._compute_missing()
 
-    def _ask_for_missing(self) -> None:
-        """Ask the objective for all weights of missing cells, which may have changed in any way."""
+    def _compute_missing(self) -> None:
+        """Compute all weights of missing cells, because a custom objective may change any of them."""
         nothing = np.empty(0)
         none = np.empty(0, np.int32)
         counts = self.users.counts.array, self.items.counts.array
@@ -277,7 +276,7 @@ class Online:
     def _weigh_missing(self, items: NDArray[np.integer]) -> None:
         """Update the weights of missing cells after rows were added and the counts of some items changed."""
         if self._shares is None and not self._is_constant:
-            self._ask_for_missing()
+            self._compute_missing()
         elif self.users.missing is not None:
             self.users.weigh_new_rows()
             if self._shares is None:
@@ -286,7 +285,7 @@ class Online:
                 self.items.change_missing(items, self._shares(self.items.counts.array[items]))
                 self.scale = self._c0 / self.items.total
 
-    def _counted(self, added: Added) -> tuple[_Touched, _Touched]:
+    def _counted(self, added: Added) -> tuple[_Affected, _Affected]:
         """Count the new interactions, and compute targets and weights of all interactions of the affected rows."""
         sides = self.users, self.items
         before = [len(side.counts.array) for side in sides]
@@ -295,15 +294,15 @@ class Online:
             side.counts.grow(len(ids))
             np.add.at(side.counts.array, rows, 1)
         try:
-            return self._touched("user", added), self._touched("item", added)
-        except (DataError, ParameterError):  # the objective has no weight for them
+            return self._affected("user", added), self._affected("item", added)
+        except (DataError, ParameterError):  # raised by the objective for invalid weights
             for side, length, rows in zip(sides, before, new, strict=True):
                 np.subtract.at(side.counts.array, rows, 1)
                 side.counts.cut(length)
             self.is_consistent = True
             raise
 
-    def _touched(self, what: Literal["user", "item"], added: Added) -> _Touched:
+    def _affected(self, what: Literal["user", "item"], added: Added) -> _Affected:
         """Compute targets and weights of all interactions of some users or items."""
         data, of_users = added.data, what == "user"
         rows = _distinct(added.users if of_users else added.items)
@@ -324,39 +323,39 @@ class Online:
         counted = lengths.astype(np.float64)
         if self._regularization.counts == "positive":
             counted = np.add.reduceat((values > 0).astype(np.float64), indptr[:-1])
-        return _Touched(what, rows, indptr, indices, targets - self._mean, np.array(observed), counted)
+        return _Affected(what, rows, indptr, indices, targets - self._mean, np.array(observed), counted)
 
-    def _solve(self, touched: _Touched, data: GrowableInteractions, threads: int | None) -> None:
+    def _solve(self, affected: _Affected, data: GrowableInteractions, threads: int | None) -> None:
         """Solve some users while the items are held fixed, or the reverse."""
         solved, fixed = self.users, self.items
-        strength, ids = self._regularization.users, data.users
-        if touched.what == "item":
+        regularization, ids = self._regularization.users, data.users
+        if affected.what == "item":
             solved, fixed = fixed, solved
-            strength, ids = self._regularization.items, data.items
-        columns, places = touched.indices, np.arange(len(touched.indices))
-        if len(touched.rows) > 1:
-            columns, places = np.unique(touched.indices, return_inverse=True)
+            regularization, ids = self._regularization.items, data.items
+        columns, places = affected.indices, np.arange(len(affected.indices))
+        if len(affected.rows) > 1:
+            columns, places = np.unique(affected.indices, return_inverse=True)
         s = m = np.empty(0)
         G = weighed = None
         if solved.missing is not None and fixed.missing is not None:
-            s, m, G = self.scale * solved.missing.array[touched.rows], fixed.missing.array[columns], fixed.gram
+            s, m, G = self.scale * solved.missing.array[affected.rows], fixed.missing.array[columns], fixed.gram
             weighed = s * fixed.total
         side = HalfProblem(
-            indptr=touched.indptr,
+            indptr=affected.indptr,
             indices=places.astype(np.int32),
-            targets=touched.targets,
-            weights=touched.weights,
+            targets=affected.targets,
+            weights=affected.weights,
             row_missing=s,
             column_missing=m,
-            regularization=self._regularization.of_rows(strength, touched.counted, weighed),
+            regularization=self._regularization.of_rows(regularization, affected.counted, weighed),
             bias_ratio=float(self._regularization.bias_ratio),
             rank=self._rank,
             biases=bool(self._objective.biases),
             gram=G,
         )
-        with naming_the_row(touched.what, ids, touched.rows):
+        with naming_the_row(affected.what, ids, affected.rows):
             factors, biases = solve_rows(side, *fixed.taken(columns), threads=threads)
-        solved.put(Solved(touched.rows, factors, biases))
+        solved.put(Solved(affected.rows, factors, biases))
 
     def _writes(self, added: Added) -> dict[str, Write]:
         """Return the changes of the model's arrays."""
@@ -376,8 +375,8 @@ class Online:
         return writes
 
 
-class _Touched(NamedTuple):
-    """Some rows of one side, and what the objective says of their observations."""
+class _Affected(NamedTuple):
+    """Rows of one side, with the targets and weights of their interactions."""
 
     what: Literal["user", "item"]
     rows: NDArray[np.integer]
@@ -389,12 +388,12 @@ class _Touched(NamedTuple):
 
 
 def _distinct(rows: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the distinct rows, ascending; at no cost for the row of a single event."""
+    """Return the distinct rows, ascending; fast for a single one."""
     return rows if len(rows) < 2 else np.unique(rows)
 
 
 def _changed(H: Floats, change: Floats) -> Floats | None:
-    """H + change; None where next to nothing of it would be true, as after a huge value was taken back."""
+    """Return H + change; None after cancellation."""
     changed = H + change
     largest, left = max(np.abs(H).max(initial=0.0), np.abs(change).max(initial=0.0)), np.abs(changed).max(initial=0.0)
-    return changed if np.isfinite(left) and left >= DIGITS_LEFT * largest else None
+    return changed if np.isfinite(left) and left >= CANCELLATION * largest else None

@@ -166,7 +166,7 @@ def test_failure_in_float32_is_retried_in_float64(monkeypatch: pytest.MonkeyPatc
             raise NumericalError("not positive definite", row=0)
         return sweep(chain)
 
-    monkeypatch.setattr(halfstep.models.bayesian.bayesian_als, "DOUBLES_UP_TO", 0)
+    monkeypatch.setattr(halfstep.models.bayesian.bayesian_als, "FLOAT64_RANK", 0)
     monkeypatch.setattr(Chain, "sweep", fail_in_float32)
     model = hs.BayesianALS(rank=3, iterations=5, burn_in=2, random_state=0).fit(data)
     np.testing.assert_array_equal(model.predict(data), expected.predict(data))
@@ -392,9 +392,9 @@ def test_explanation_sums_to_conditional_expectation(data: hs.Interactions, mode
     ("parameters", "message"),
     [
         ({"rank": 0}, "rank=0"),
-        ({"burn_in": 200}, "burn_in=200 leaves nothing of iterations=200"),
+        ({"burn_in": 200}, "burn_in=200 is not less than iterations=200"),
         ({"objective": hs.Implicit()}, r"give hs.Explicit\(...\)"),
-        ({"objective": hs.Explicit(missing_weight=0.5, biases=False)}, "leave missing_weight at 0"),
+        ({"objective": hs.Explicit(missing_weight=0.5, biases=False)}, "set missing_weight=0, or use ALS"),
         ({"init": 3}, "init: give a fitted model, or a pair"),
         ({"sample_memory": 0}, "sample_memory=0"),
         ({"threads": 0}, "threads=0"),

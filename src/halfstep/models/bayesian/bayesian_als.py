@@ -1,4 +1,4 @@
-"""Bayesian matrix factorisation: the estimator. The same half-steps as in ALS, with noise, many times over."""
+"""Bayesian matrix factorization by Gibbs sampling: the estimator and its parameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.models.bayesian.gibbs import Chain
 from halfstep.models.bayesian.hyperpriors import NormalWishart, RandomStreams
 from halfstep.models.bayesian.ordinal import Ratings, latent_cost
-from halfstep.models.bayesian.sampled_model import NO_RIDGE, SampledModel
+from halfstep.models.bayesian.sampled_model import NO_REGULARIZATION, SampledModel
 from halfstep.models.bayesian.samples import NO_CATEGORIES, SampledFactorization, Samples, SideSamples
 from halfstep.models.bayesian.sweeps import Sweep
 from halfstep.models.factor_model import FactorModel
@@ -36,101 +36,100 @@ from halfstep.storage import NotStored
 if TYPE_CHECKING:
     from halfstep.data.side_information import Sparse
 
-DOUBLES_UP_TO = 11  # the rank up to which systems are summed in registers, where doubles cost next to nothing
+FLOAT64_RANK = 11  # up to which systems are accumulated in registers, and float64 takes hardly more time
 
 
 @dataclass(eq=False, repr=False)
 class BayesianALS(SampledModel):
-    """Bayesian matrix factorisation by Gibbs sampling (Salakhutdinov & Mnih 2008): ALS that needs no tuning.
+    """Bayesian matrix factorization by Gibbs sampling (Salakhutdinov & Mnih 2008).
 
-    Users and items are drawn from normal distributions, whose means and covariances are drawn, too; so is the noise
-    of the ratings. Nothing has to be regularised by hand, and predictions come with intervals. A sweep is an
-    iteration of ALS in which rows are drawn around their solutions:
+    The means and precisions of the factors of users and of items, and the precision τ of the noise, are sampled along
+    with the factors: no regularization has to be tuned, and predictions have intervals. A sweep is an iteration of
+    ALS in which rows are sampled around their solutions:
 
         t_ui ~ N(μ + b_u + b_i + p_u·q_i, 1 / (τ w_ui)),   [p_u | b_u] ~ N(x̄, Λ⁻¹),   [q_i | b_i] ~ N(ȳ, Γ⁻¹),
 
-    with a Normal–Wishart hyperprior on either side's mean and precision and τ ~ Gamma(1, 1), stated for targets with
-    a standard deviation of 1 (without biases, a root mean square of 1) and carried over to those at hand. A
+    with a Normal–Wishart hyperprior on the mean and precision of each side, and τ ~ Gamma(1, 1). Both are for targets
+    with a standard deviation of 1 (without biases, a root mean square of 1), and are rescaled to the data. A
     prediction is the mean of the scores over all samples.
 
-    Where features f_u of users or of items are known, their rows are drawn around x̄ + βᵀ f_u, with β drawn, too
-    (Simm et al. 2017). Features can be given to `fit`; and which items a user has rated at all, and who has rated an
-    item, are features that any data have (``implicit_features=True``).
+    With side information, features f_u of users or of items, rows are sampled around x̄ + βᵀ f_u, and β is sampled,
+    too (Simm et al. 2017). Features are passed to `fit`, or are derived from the interactions: the items that a user
+    has interacted with, and the users of an item (``implicit_features=True``).
 
-    Where ratings are categories in an order, of which nobody says how far apart they are (``ordinal=True``), t_ui is
-    latent, with μ = 0 and τ w_ui = 1: a rating says between which two of some cuts it is, and these are drawn, too
-    (an ordered probit: Albert & Chib 1993, with cuts drawn whatever t is, as Cowles 1996 does). A prediction is the
-    mean of the ratings' values over their probabilities.
+    With ``ordinal=True``, values are ordered categories with unknown distances (ordered probit, Albert & Chib 1993).
+    The targets t_ui are latent, with μ = 0 and τ w_ui = 1, and each lies between the two thresholds of its category.
+    The thresholds are sampled, too, with the targets integrated out (Cowles 1996). A prediction is the mean of the
+    categories, weighted by their probabilities.
 
     Parameters
     ----------
     objective : Explicit
-        Targets, weights (an observation has the precision τ w) and whether there are biases, which are on by default.
-        Missing cells cannot be weighted.
+        Targets, weights (an observation has the precision τ w) and biases, which are on by default. Weights of
+        missing cells are not supported.
     rank : int
-        Factors per user and item. More than are needed cost time, and hardly accuracy.
+        The number of factors. A higher rank than necessary takes longer, but hardly reduces accuracy.
     iterations : int
-        Sweeps, those of the burn-in included.
+        Number of sweeps, including the burn-in.
     implicit_features : bool
-        Link each user to the bag of items that it has in the data of the fit, and each item to its bag of users, with
-        n^-½ for each of n. More accurate where what people rate says what they like; some sweeps take several times
-        as long.
+        Use the items of each user, and the users of each item, in the training data as side information; each of n
+        features has the value n^-½. This improves accuracy if the choice of rated items is informative. Some sweeps
+        take several times as long.
     ordinal : bool
-        Take the distinct values of the data, 100 at most, as categories: their order counts, and not their numbers,
-        other than in the means that `predict` gives. Sweeps take four to seven times as long, and where data are
-        many it takes more of them, those of the burn-in included. Entries cannot be weighted, and `explain` is not
-        possible.
+        Whether the distinct values of the data, at most 100, are ordered categories, whose numerical values affect
+        only the means that `predict` returns. Sweeps take four to seven times as long, and large data require more of
+        them, including the burn-in. Weights and `explain` are not supported.
     burn_in : int
-        Sweeps at the beginning that are not kept, in which the chain finds its way.
+        Number of sweeps at the beginning whose samples are discarded.
     sample_memory : int
-        Bytes that the kept samples may take; a sample takes 4 · (rank + 1) · (n_users + n_items) and a little more,
-        where users' features are linked 4 · (rank + 1) for each feature, too.
-        Where not all sweeps after the burn-in have room, as many as have are kept, evenly spread.
+        Maximum size of all samples in bytes. A sample takes slightly more than 4 · (rank + 1) · (n_users + n_items),
+        plus 4 · (rank + 1) for each feature of users. If not all samples after the burn-in fit, as many as fit are
+        kept, evenly spaced.
     init : model, or a pair of arrays, optional
-        Where to start: a fitted model, such as an `ALS`, of the same rank, whose factors and biases are taken by id;
-        or users' and items' factors by position, as in `ALS`. By default factors are drawn from N(0, 0.1² / rank),
-        in units of the root of that deviation. What users have in common is drawn first, from their part; then the
-        users, from the items'.
+        The initial state: a fitted model of the same rank, such as an `ALS`, whose factors and biases are matched by
+        id; or factors of users and items by position, as in `ALS`. By default, factors are sampled from
+        N(0, 0.1² / rank), in units of the square root of the standard deviation of the targets. The hyperparameters
+        of users are sampled first, given their factors; then the users, given the items.
     random_state : int or numpy.random.Generator, optional
-        An int gives the same bits every time, for any number of threads.
+        Seed. With an int, results are bitwise reproducible for any number of threads.
     threads : int, optional
-        All cores that the process may use by default. Does not change the result.
+        Number of threads; by default, all cores available to the process. Does not affect the result.
     progress : bool, optional
-        Whether to show a progress bar; by default in terminals and notebooks, where it takes more than two seconds.
+        Whether to show a progress bar. By default, it is shown in terminals and notebooks after two seconds.
 
     Attributes
     ----------
     samples_ : Samples
-        The draws that were kept: of each the users' and items' factors and biases, what they were drawn around, τ.
+        The posterior samples: factors and biases of users and items, their hyperparameters, and τ.
     user_factors_, item_factors_ : ndarray of shape (n_users, rank) and (n_items, rank)
-        Point factors: of all matrices P Qᵀ of this rank the one that is nearest to the mean of the samples' products.
-        `recommend` and the lists of what is similar go by them, so scores there differ a little from what `predict`
-        says; with ``ordinal=True`` they are of the latent targets. (Factors of different samples are turned against
-        each other: their means mean nothing.)
+        Point factors: P Qᵀ is the best approximation of this rank to the mean of the products of the samples.
+        `recommend`, `similar_items` and `similar_users` use them, so their scores differ slightly from those of
+        `predict`; with ``ordinal=True``, they approximate the latent targets. (Means of the factors themselves are
+        not used, because samples may differ by a rotation.)
     user_biases_, item_biases_ : ndarray of shape (n_users,) and (n_items,)
         Means over the samples.
     mean_ : float
-        μ; the weighted mean of the values if the objective has biases, else 0. Of latent targets 0.
+        μ, the weighted mean of the values if the objective has biases, else 0; 0 with ``ordinal=True``.
     categories_ : ndarray of shape (n_categories,)
-        With ``ordinal=True``, the ratings that there are, ascending; else empty.
+        With ``ordinal=True``, the distinct values, ascending; else empty.
     history_ : list of Sweep
-        One line per sweep; ``pandas.DataFrame(model.history_)`` is a table of them.
+        Statistics of each sweep; ``pandas.DataFrame(model.history_)`` is a table of them.
     users_, items_ : Vocabulary
         Ids by position.
 
     Notes
     -----
-    A user or item without observations, unknown ids among them, has the mean of what its side is drawn around in each
-    sample, and its intervals are as much wider as that leaves open.
+    Users and items without observations, including unknown ids, are predicted by the prior mean of each sample; the
+    prior variance widens their intervals.
 
-    There is no `partial_fit`, because each sample depends on all data: fit again, or `fold_in` users with new
+    `partial_fit` is not supported, because each sample depends on all data: fit again, or `fold_in` users with new
     interactions.
 
-    `explain` is the mean over the samples; its remainder is what the draws of a user, as they happened to fall, leave
-    of their expectation.
+    `explain` returns means over the samples; its remainder is the difference between the sampled factors of the user
+    and their conditional means.
 
-    Ctrl-C during `fit` leaves the model of the samples so far and warns `FitInterruptedWarning`; before the first one
-    is kept it raises `KeyboardInterrupt`.
+    If Ctrl-C interrupts `fit`, the model has the samples so far, and a `FitInterruptedWarning` is issued; before the
+    first sample is kept, `KeyboardInterrupt` is raised.
 
     References
     ----------
@@ -174,8 +173,8 @@ class BayesianALS(SampledModel):
         check_integer("sample_memory", self.sample_memory, minimum=1)
         if self.burn_in >= self.iterations:
             raise ParameterError(
-                f"burn_in={self.burn_in} leaves nothing of iterations={self.iterations}: lower the one or raise the "
-                "other"
+                f"burn_in={self.burn_in} is not less than iterations={self.iterations}: decrease burn_in, or "
+                "increase iterations"
             )
         for name in ("implicit_features", "ordinal"):
             check_flag(name, getattr(self, name))
@@ -183,35 +182,33 @@ class BayesianALS(SampledModel):
         check_threads(self.threads)
         check_random_state(self.random_state)
         if not isinstance(self.objective, Explicit | NotStored):
-            raise ParameterError(
-                f"objective={self.objective!r}: give hs.Explicit(...), for targets that are observed"
-            )
+            raise ParameterError(f"objective={self.objective!r} is not supported: give hs.Explicit(...)")
         if isinstance(self.objective, Explicit) and self.objective.missing_weight != 0:
             raise ParameterError(
-                f"objective={self.objective!r} weights missing cells, which are no observations: leave "
-                "missing_weight at 0, or fit an ALS"
+                f"objective={self.objective!r} has weights of missing cells, which BayesianALS does not support: set "
+                "missing_weight=0, or use ALS"
             )
         is_pair = isinstance(self.init, tuple | list) and len(self.init) == 2
         if not (self.init is None or is_pair or isinstance(self.init, FactorModel | NotStored)):
-            raise ParameterError("init: give a fitted model, or a pair, the users' factors and the items'")
+            raise ParameterError("init: give a fitted model, or a pair of arrays, the factors of users and of items")
 
     def fit(
         self, data: Interactions | object, y: None = None, *, user_features: Any = None, item_features: Any = None
     ) -> Self:
-        """Draw from the posterior, from scratch whatever was fitted before.
+        """Sample from the posterior. Calling `fit` again starts from scratch.
 
         Parameters
         ----------
         data : Interactions, scipy sparse matrix or dataframe
-            As `ALS.fit` takes it.
+            Data as for `ALS.fit`.
         y : None
             Not used, present for compatibility with scikit-learn; values are a column of the data.
         user_features, item_features : dataframe or scipy sparse matrix, optional
-            What is known of users, or of items, besides. A dataframe has a column ``user``, or ``item``, of ids, and
-            features in all others: numbers are standardised, strings become an indicator of each category, or of
-            several where an entry is such as "Comedy|Drama"; what is missing is 0. A sparse matrix has a row for each
-            id, in the order of the vocabulary, and is taken as it is. Ids that have features and no entries become
-            part of the model and are predicted from these.
+            Side information on users or items. A dataframe has a column ``user`` or ``item`` of ids; all other
+            columns are features: numbers are standardized, strings are converted to an indicator of each category, or
+            of several for strings such as "Comedy|Drama", and missing values are 0. A sparse matrix has a row for
+            each id, in the order of the vocabulary, and is used unchanged. Ids with features but without interactions
+            become part of the model and are predicted from their features.
 
         Returns
         -------
@@ -220,19 +217,19 @@ class BayesianALS(SampledModel):
         Raises
         ------
         DataError
-            If the data or the features are unusable; with ``ordinal=True`` also if there are more than 100 distinct
+            If the data or the features are invalid; with ``ordinal=True``, also if there are more than 100 distinct
             values, or weights.
         ParameterError
             If a parameter is invalid, y is not None, `init` does not match, or `sample_memory` is too small for one
             sample.
         NumericalError
-            If a draw is not finite, for extreme values or weights.
+            If a sample is not finite, because of extreme values or weights.
         """
         self._check_before_fit(y)
         data = as_interactions(data)
         if len(data) == 0:
             raise DataError("there is nothing to fit: the data have no interactions")
-        data, of_users, linked = read_features(
+        data, of_users, features = read_features(
             data, user_features, item_features, implicit=bool(self.implicit_features)
         )
         check_rank(self.rank, data.n_users, data.n_items, itemsize=4, is_solved=True)
@@ -245,13 +242,12 @@ class BayesianALS(SampledModel):
         )
         seed = int(rng.integers(2**63))
         try:
-            samples, history = self._drawn(
-                data, linked, cost, ratings, start, seed, in_singles=self.rank > DOUBLES_UP_TO
-            )
+            dtype = "float32" if self.rank > FLOAT64_RANK else "float64"
+            samples, history = self._run_chain(data, features, cost, ratings, start, seed, dtype)
         except NumericalError:
-            if self.rank <= DOUBLES_UP_TO:
+            if self.rank <= FLOAT64_RANK:
                 raise
-            samples, history = self._drawn(data, linked, cost, ratings, start, seed, in_singles=False)
+            samples, history = self._run_chain(data, features, cost, ratings, start, seed, "float64")
         with CPU(self.threads) as backend:
             backend.limit_blas()
             user_factors, item_factors = samples.point_factors(backend.run)
@@ -272,23 +268,21 @@ class BayesianALS(SampledModel):
             warn_of_equal_targets(cost.targets)
         return self
 
-    def _drawn(
+    def _run_chain(
         self,
         data: Interactions,
-        linked: tuple[Sparse | None, Sparse | None],
+        features: tuple[Sparse | None, Sparse | None],
         cost: Cost,
         ratings: Ratings | None,
         start: tuple[Factors, Factors],
         seed: int,
-        *,
-        in_singles: bool,
+        dtype: str,
     ) -> tuple[Samples, list[Sweep]]:
-        """Run a chain, whose systems are solved in single or in double precision."""
-        n_features = 0 if linked[0] is None else linked[0].shape[1]
+        """Run a chain whose systems have the given data type."""
+        n_features = 0 if features[0] is None else features[0].shape[1]
         categories = NO_CATEGORIES if ratings is None else ratings.categories
         n_thresholds = max(len(categories) - 1, 0)
         target_scale, n_samples = _target_scale(cost), self._n_samples(data, n_features, n_thresholds)
-        dtype = "float32" if in_singles else "float64"
         samples = Samples(
             SideSamples.empty(data.n_users, n_samples, self.rank, data.user_counts == 0),
             SideSamples.empty(data.n_items, n_samples, self.rank, data.item_counts == 0),
@@ -298,7 +292,7 @@ class BayesianALS(SampledModel):
             categories,
         )
         history: list[Sweep] = []
-        problems = half_problems(data, cost, rank=self.rank, regularization=NO_RIDGE, dtype=dtype)
+        problems = half_problems(data, cost, rank=self.rank, regularization=NO_REGULARIZATION, dtype=dtype)
         with CPUBackend(self.threads).open(*problems, start) as session:
             chain = Chain(
                 session,
@@ -307,14 +301,14 @@ class BayesianALS(SampledModel):
                 hyperprior=NormalWishart.of(self.rank, biases=cost.biases, target_scale=target_scale),
                 target_scale=target_scale,
                 random_streams=RandomStreams(seed),
-                features=linked,
+                features=features,
                 ratings=ratings,
             )
             kept = self._sample(chain, samples, history)
         return samples.first(kept), history
 
     def _sample(self, chain: Chain, samples: Samples, history: list[Sweep]) -> int:
-        """Run the chain, and write down what is to be kept; return how many samples that is."""
+        """Run the chain, and store samples; return their number."""
         began, kept = time.perf_counter(), 0
         sweeps = self.iterations - self.burn_in
         try:
@@ -322,7 +316,7 @@ class BayesianALS(SampledModel):
                 for iteration in range(1, self.iterations + 1):
                     state = chain.sweep()
                     line = Sweep.of(iteration, chain, self.rank, time.perf_counter() - began)
-                    if (iteration - self.burn_in) * len(samples) // sweeps > kept:  # evenly spread, and the last one
+                    if (iteration - self.burn_in) * len(samples) // sweeps > kept:  # evenly spaced, with the last one
                         regression = chain.regressions[0]
                         samples.write(
                             kept,
@@ -356,7 +350,7 @@ class BayesianALS(SampledModel):
 
 
 def _target_scale(cost: Cost) -> float:
-    """σ: how far scores have to reach from μ. The weighted root mean square of the targets; 1 if all are 0."""
+    """Return σ, the weighted root mean square of the targets; 1 if all are 0."""
     w = None if is_repeated(cost.weights) else cost.weights
     with np.errstate(over="ignore", invalid="ignore"):
         square = float(np.average(cost.targets**2, weights=w))

@@ -1,4 +1,4 @@
-"""Models that score by samples of the posterior: predictions, folding in and explanations."""
+"""Base class of models with posterior samples: predictions, folding in and explanations."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from halfstep.solver.subset import system
 if TYPE_CHECKING:
     from halfstep.data.side_information import Sparse
 
-NO_RIDGE = RowRegularization(0.0, 0.0)  # the prior takes its place
-PREFIX = "features."  # of the users' features in files
-WORTH_THREADS = 1_000_000  # numbers that are multiplied in scoring
+NO_REGULARIZATION = RowRegularization(0.0, 0.0)  # there is a prior instead
+PREFIX = "features."  # of arrays of the users' features in model files
+WORTH_THREADS = 1_000_000  # multiply-adds from which several threads are faster
 
 
 class SampledModel(HalfStepModel):
-    """Base of `BayesianALS`: what a model does with samples of the posterior once it has them."""
+    """Base class of `BayesianALS`, with the methods that use posterior samples."""
 
     rank: int
     implicit_features: bool
@@ -69,26 +69,26 @@ class SampledModel(HalfStepModel):
         unknown: Literal["baseline", "raise"] = "baseline",
         interval: float | None = None,
     ) -> NDArray[np.float64] | Intervals:
-        """Score pairs of a user and an item by the mean over all samples, with intervals if asked for.
+        """Score pairs of a user and an item by the mean over all samples, optionally with intervals.
 
         Parameters
         ----------
         users, items : array-like of ids, both of length n
-            A single id on one side is paired with every id of the other. Interactions alone, in the place of
-            `users`, stand for their own pairs.
+            A single id is paired with every id of the other side. If `users` is Interactions, their pairs are scored,
+            and `items` is omitted.
         unknown : {"baseline", "raise"}
-            What to do with an id that the model was not fitted on: predict from what its side is drawn around, or
-            raise `UnknownIdError`.
+            How ids that the model was not fitted on are handled: "baseline" predicts them from the prior, "raise"
+            raises `UnknownIdError`.
         interval : float, optional
-            The probability with which an observation of weight 1 lies between the ends, such as 0.9.
+            The probability of an observation of weight 1 in the interval, such as 0.9.
 
         Returns
         -------
         ndarray of shape (n,), or Intervals with ``interval``
-            Means, or a tuple (mean, lower, upper) of arrays. The ends are quantiles of the predictive distribution, a
-            mixture over the samples s of N(score_s, 1/τ_s); what is not known of a user or item without observations
-            adds its variance. With ``ordinal=True`` means and ends are of the distribution over the categories; the
-            ends are categories themselves, and no more lies beyond either than of an interval elsewhere.
+            Means, or a tuple (mean, lower, upper) of arrays. The bounds are quantiles of the predictive distribution,
+            a mixture over the samples s of N(score_s, 1/τ_s); for users and items without observations, the prior
+            variance is added. With ``ordinal=True``, means and bounds are of the distribution over the categories;
+            the bounds are categories, and the probability beyond each is at most (1 − interval) / 2.
 
         Raises
         ------
@@ -121,7 +121,7 @@ class SampledModel(HalfStepModel):
         *,
         unknown: Literal["baseline", "raise"] = "baseline",
     ) -> NDArray[np.float64]:
-        """Say how likely each category is for pairs of a user and an item, of a model with ``ordinal=True``.
+        """Return the probability of each category for pairs of a user and an item, with ``ordinal=True``.
 
         Parameters
         ----------
@@ -131,8 +131,8 @@ class SampledModel(HalfStepModel):
         Returns
         -------
         ndarray of shape (n, n_categories)
-            Of the categories in `categories_`: Φ(c_r − score) − Φ(c_{r−1} − score) in the mean over all samples. What
-            is not known of a user or item without observations adds to the variance, which is 1 elsewhere.
+            For each of `categories_`, the mean over all samples of Φ(c_r − score) − Φ(c_{r−1} − score), with the
+            thresholds c. For users and items without observations, the prior variance is added to the variance, 1.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class SampledModel(HalfStepModel):
         """
         self = self._snapshot()
         if not self.samples_.is_ordinal:
-            raise ParameterError("ordinal=False: a model has categories if it was fitted with ordinal=True")
+            raise ParameterError("ordinal=False: the model has no categories; fit it with ordinal=True")
         return self._probabilities(*self._pairs(users, items, unknown))
 
     def _probabilities(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -160,7 +160,7 @@ class SampledModel(HalfStepModel):
             return self.samples_.scores(u, i, backend.run) + self.mean_
 
     def _helpers(self, pairs: int) -> CPU:
-        """Threads to score so many pairs with."""
+        """Return the threads for scoring a number of pairs."""
         return CPU(self.threads if pairs * len(self.samples_) * self.rank > WORTH_THREADS else 1)
 
     def fold_in(
@@ -170,34 +170,34 @@ class SampledModel(HalfStepModel):
         unknown_items: Literal["ignore", "raise"] = "ignore",
         user_features: Any = None,
     ) -> Self:
-        """Give the model of other users: never seen, or with a longer history, from what they have done.
+        """Return a model of new users, or of known users with new histories.
 
-        In each sample they are drawn as in `fit`, given its items, its noise, and what its users are drawn around.
-        With ``ordinal=True`` they and their latent targets are drawn in turn, a few times for each sample.
-        Nothing is learned about the items. The same history gives the same result, whoever else is folded in.
+        For each sample, users are sampled as in `fit`, given its items, noise and hyperparameters; with
+        ``ordinal=True``, alternately with their latent targets, a few times. Items are not updated. The result for a
+        user does not depend on the other users.
 
         Parameters
         ----------
         histories : Interactions, sparse matrix, dataframe or mapping
-            As `ALS.fold_in` takes it.
+            Histories as for `ALS.fold_in`.
         unknown_items : {"ignore", "raise"}
-            What to do with an item that the model was not fitted on: leave it out, or raise `UnknownIdError`.
+            Whether to ignore items that the model was not fitted on, or to raise `UnknownIdError`.
         user_features : dataframe or scipy sparse matrix, optional
-            Of these users, if the model was fitted with `user_features`: with the same columns, of which those that
-            the fit did not have are passed over, or a matrix with a row for each. Categories that are new, and users
-            without features, count as missing. (Implicit features are those of the histories.)
+            Features of these users, if the model was fitted with `user_features`: a dataframe with the same columns
+            (others are ignored), or a matrix with a row for each user. New categories, and users without features,
+            are treated as missing. (Implicit features are derived from the histories.)
 
         Returns
         -------
         BayesianALS
-            A model of these users alone, which shares the items with this one. This model is unchanged.
+            A model of these users only, with the items of this one. This model is unchanged.
 
         Raises
         ------
         DataError
-            If the histories or the features are unusable, a matrix has another number of columns than the model has
-            items, or an item id is of a type that no item id of the model has; with ``ordinal=True`` also if a rating
-            is none of `categories_`.
+            If the histories or the features are invalid, a matrix has another number of columns than the model has
+            items, or an item id is of another type than those of the model; with ``ordinal=True``, also if a value is
+            not one of `categories_`.
         UnknownIdError
             If an item is unknown and ``unknown_items="raise"``.
         """
@@ -205,14 +205,14 @@ class SampledModel(HalfStepModel):
         self = self._snapshot()
         data = self._histories(histories, unknown_items)
         of_users = self._features.encode_others(data.users, user_features)
-        linked = self._linked_users(data, of_users)
+        features = self._with_implicit(data, of_users)
         side, samples, codes = self._user_problem(data), self.samples_, None
         if samples.is_ordinal:
             refuse_weights(side.weights)
             codes = Ratings.of(data, samples.categories).codes[data.by_user.order]
         work = len(samples) * (len(side.indices) * self.rank**2 + len(data.user_counts) * self.rank**3)
         with CPU(self.threads if work > WORTH_THREADS else 1) as backend, naming_the_row("user", data.users):
-            users = fold_in(backend, side, samples, data.user_counts == 0, linked, codes)
+            users = fold_in(backend, side, samples, data.user_counts == 0, features, codes)
             folded_samples = replace(samples, users=users)
             factors = folded_samples.user_point_factors(self.item_factors_, backend.run)
         return self._of_users(
@@ -220,21 +220,20 @@ class SampledModel(HalfStepModel):
         )
 
     def _contributions(self, history: Interactions, u: int, i: int) -> tuple[NDArray[np.floating], float]:
-        """The same in the mean over all samples.
+        """Return means over all samples.
 
-        What the prior says of the pair is there without any interaction, except for what it says because of one, by
-        implicit features: that is part of its contribution.
+        Terms of the prior mean for implicit features are included in the contributions, the others in the baseline.
         """
         samples = self.samples_
         if samples.is_ordinal:
             raise ParameterError(
-                "a model with ordinal=True cannot explain: what a rating adds is not a part of the expected rating, "
-                "nor is it known of latent targets; fit one with ordinal=False, whose predictions are hardly others"
+                "explain does not support ordinal=True, because the expected value is not a sum over interactions: "
+                "fit a model with ordinal=False, whose predictions are similar"
             )
         side = self._user_problem(history).take(np.array([u]))
         K, items = side.unknowns, side.indices
-        share = max(len(history), 1) ** -0.5 if self.implicit_features else 0.0  # each item's feature in the bag
-        given, n_bagged = self._features.matrix[[u]], len(self.items_) if self.implicit_features else 0
+        share = max(len(history), 1) ** -0.5 if self.implicit_features else 0.0  # value of a feature
+        given, n_implicit = self._features.matrix[[u]], len(self.items_) if self.implicit_features else 0
         contributions, baseline = np.zeros(len(history)), 0.0
         for s, noise in enumerate(samples.noise):
             hyper = samples.users.hyperparameters(s, K)
@@ -247,13 +246,13 @@ class SampledModel(HalfStepModel):
             of_prior, coefficients = prior @ weights, samples.user_coefficients[s, :, :K].astype(np.float64)
             if share:
                 contributions += share * (coefficients[items] @ of_prior)
-            mean = hyper.mean + (given @ coefficients[n_bagged:])[0]
+            mean = hyper.mean + (given @ coefficients[n_implicit:])[0]
             baseline += float(mean @ of_prior) + float(c[i])
         return contributions / len(samples), baseline / len(samples)
 
     @property
     def _regularization(self) -> RowRegularization:
-        return NO_RIDGE
+        return NO_REGULARIZATION
 
     @property
     def _features(self) -> SideInformation:
@@ -270,12 +269,12 @@ class SampledModel(HalfStepModel):
         of_users = {name.removeprefix(PREFIX): a for name, a in arrays.items() if name.startswith(PREFIX)}
         features = SideInformation.from_arrays(of_users, "user", n_users)
         n_features = features.matrix.shape[1] + (n_items if self.implicit_features else 0)
-        drawn = {name: a for name, a in arrays.items() if not name.startswith(PREFIX)}
-        samples = Samples.from_arrays(drawn, n_users, n_items, fitted.rank, n_features)
+        sampled = {name: a for name, a in arrays.items() if not name.startswith(PREFIX)}
+        samples = Samples.from_arrays(sampled, n_users, n_items, fitted.rank, n_features)
         if samples.is_ordinal != bool(self.ordinal):
             raise ValueError(f"its samples are not those of ordinal={self.ordinal}")
         return SampledFactorization.of(fitted, samples=samples, user_features=features)
 
-    def _linked_users(self, data: Interactions, given: SideInformation) -> Sparse | None:
-        """What these users are linked to: one row of features for each."""
+    def _with_implicit(self, data: Interactions, given: SideInformation) -> Sparse | None:
+        """Return the given and implicit features of users, with a row for each."""
         return given.with_implicit(data.by_user, data.n_items, implicit=bool(self.implicit_features))

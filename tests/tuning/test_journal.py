@@ -106,7 +106,7 @@ def test_more_trials_extend_a_search(tmp_path: Path) -> None:
 
 def test_a_doubling_search_cannot_be_extended(tmp_path: Path) -> None:
     search("doubling", tmp_path / "j", n_trials=6, refit=False)
-    with pytest.raises(JournalError, match="its n_trials is 6, and this one's is 8"):
+    with pytest.raises(JournalError, match="its n_trials is 6, and that of this search is 8"):
         search("doubling", tmp_path / "j", n_trials=8)
 
 
@@ -139,7 +139,7 @@ def test_a_journal_of_another_search_is_an_error(what: str, options: dict[str, A
     if given["data"] == "shorter":
         given["data"] = data.subset(np.arange(4999))
     with pytest.raises(
-        JournalError, match=rf"j is the journal of another search: its {what} is .*, and this one's is"
+        JournalError, match=rf"j is the journal of another search: its {what} is .*, and that of this search is"
     ):
         hs.tune(**given)
     assert journal.read_bytes() == before
@@ -149,7 +149,7 @@ def test_a_journal_of_another_search_is_an_error(what: str, options: dict[str, A
 def test_a_file_that_is_not_a_journal_is_unchanged(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
-    with pytest.raises(JournalError, match="is no journal of a search, or was changed"):
+    with pytest.raises(JournalError, match="is not a journal of a search, or was changed"):
         search("grid", path)
     assert path.read_bytes() == content
 
@@ -170,7 +170,7 @@ def test_a_journal_of_optuna_is_unchanged(tmp_path: Path) -> None:
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "j")))
     optuna.create_study(storage=storage, study_name="mine")
     before = (tmp_path / "j").read_bytes()
-    with pytest.raises(JournalError, match="is no journal of a search"):
+    with pytest.raises(JournalError, match="is not a journal of a search"):
         search("grid", tmp_path / "j")
     assert (tmp_path / "j").read_bytes() == before
 

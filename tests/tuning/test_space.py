@@ -55,7 +55,7 @@ def test_paths_set_parts_of_the_regularization() -> None:
         ({"rank": []}, r"space\['rank'\] is empty: give at least one value"),
         ({"rank": 8}, r"space\['rank'\] is 8: give a list of values, or a distribution"),
         ({"solver": "cg"}, r"space\['solver'\] is 'cg': give a list"),
-        ({"threads": [1, 2]}, "threads is nothing to tune"),
+        ({"threads": [1, 2]}, "threads cannot be tuned"),
     ],
 )
 def test_invalid_spaces_are_errors(space: Any, message: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 import halfstep as hs
 from halfstep.errors import DataError, FitInterruptedWarning, ParameterError, TuningError
 from halfstep.tuning.folds import make_folds
-from halfstep.tuning.search import Behind, new_study
+from halfstep.tuning.search import BestTrialsPruner, new_study
 from halfstep.tuning.space import Space, Uniform
 from halfstep.tuning.trial import Trial
 from halfstep.tuning.warm_starts import Fitter
@@ -166,7 +166,7 @@ def test_a_warm_start_adds_noise_to_the_factors_of_a_neighbor(ratings: hs.Intera
 def test_a_trial_is_pruned_if_it_is_worse_than_each_of_the_best() -> None:
     def is_pruned(value: float, finished: list[tuple[float, float]], *, step: int = 5, warm: bool = False) -> bool:
         """Return whether a trial with a value at a step is pruned after other trials."""
-        study = new_study(maximize=False, pruner=Behind())
+        study = new_study(maximize=False, pruner=BestTrialsPruner())
         for final, early in finished:
             attributes = {"started_from": None}
             study.add_trial(
@@ -219,7 +219,7 @@ def test_an_error_is_raised_if_all_trials_fail(ratings: hs.Interactions) -> None
     def nothing(model: Any, test: Any) -> float:
         return float("nan")
 
-    with pytest.raises(TuningError, match=r"the metric nothing gave nan: it must be a finite number"):
+    with pytest.raises(TuningError, match=r"the metric nothing returned nan: it must be a finite number"):
         hs.tune(ALS, ratings, {"rank": [2]}, metric=nothing, direction="minimize")
 
 
@@ -261,9 +261,9 @@ def test_folds_without_test_interactions_are_an_error(ratings: hs.Interactions) 
         hs.tune(hs.ItemBias(), data, split=lambda d: hs.time_folds(d, 1, test_fraction=0.25))
     with pytest.raises(DataError, match=r"3 folds of 0.1 of 4 interactions leave a set empty"):
         hs.tune(hs.ItemBias(), data)
-    with pytest.raises(DataError, match="split gave no fold"):
+    with pytest.raises(DataError, match="split returned no folds"):
         hs.tune(hs.ItemBias(), ratings, split=[])
-    with pytest.raises(ParameterError, match="split gave str: give a number of folds"):
+    with pytest.raises(ParameterError, match="split is of type str: give a number of folds"):
         hs.tune(hs.ItemBias(), ratings, split="time")  # type: ignore[arg-type]
 
 
@@ -271,7 +271,7 @@ def test_folds_without_test_interactions_are_an_error(ratings: hs.Interactions) 
     ("options", "message"),
     [
         ({"metric": "ndgc@10"}, r"unknown metric 'ndgc@10' \(did you mean 'ndcg@10'"),
-        ({"metric": "rmse", "direction": "maximize"}, "rmse is to be minimized"),
+        ({"metric": "rmse", "direction": "maximize"}, "rmse is always minimized"),
         ({"search": "bayes"}, "search='bayes': give one of 'grid', 'random', 'tpe'"),
         ({"n_trials": 0}, "n_trials=0: give an integer of at least 1"),
         ({"random_state": -1}, "random_state=-1"),

@@ -1,7 +1,7 @@
 """Hyperparameter tuning.
 
 ``tuner`` has the function `tune`; ``space`` defines search spaces; ``folds`` has the folds and metrics; ``search``
-proposes and prunes trials by Optuna, ``warm_starts`` fits their models, ``run`` runs them, ``journal`` records them
+proposes and prunes trials with Optuna, ``warm_starts`` fits their models, ``run`` runs them, ``journal`` records them
 in a file, and ``result`` is the result.
 """
 

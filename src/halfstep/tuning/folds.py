@@ -1,4 +1,4 @@
-"""What trials are scored on: folds of the data, and a metric of each."""
+"""The folds and the metric by which trials are scored."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Score = Callable[[Any, Interactions], float]
 Folds = int | Callable[[Interactions], Iterable[Split]] | Iterable[Split]
 
 OF_PAIRS = {"rmse": metrics.rmse, "mae": metrics.mae, "sign_accuracy": metrics.sign_accuracy}
-ERRORS = ("rmse", "mae")  # of which less is better
+ERRORS = ("rmse", "mae")  # smaller is better
 N_FOLDS = 3
-N_PARTS = 10  # of the data, each the test side of a fold: parameters that are best for fewer data differ
+N_PARTS = 10  # the test set of a fold is one of them: the best parameters depend on the size of the training set
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Metric:
-    """What is measured of a fitted model and the test interactions of a fold, and whether more of it is better."""
+    """A function of a fitted model and the test interactions of a fold, and whether larger values are better."""
 
     label: str
     maximize: bool
@@ -51,12 +51,12 @@ class Metric:
     def of(
         cls, given: str | Score | None, direction: Direction | None, estimator: Any, threads: int | None
     ) -> Metric:
-        """Read what a caller asked for; with None, what fits the estimator.
+        """Return the metric for the arguments of `tune`.
 
         Raises
         ------
         ParameterError
-            If there is no such metric, or it is not known which way is better.
+            If the metric is unknown, or a function is given without its direction.
         """
         if direction is not None:
             check_choice("direction", direction, ("minimize", "maximize"))
@@ -87,7 +87,7 @@ class Metric:
 
             metric = cls(asked.label, True, of_list)
         if direction is not None and (direction == "maximize") != metric.maximize:
-            raise ParameterError(f"direction={direction!r}: {metric.label} is to be {_worded(metric.maximize)}")
+            raise ParameterError(f"direction={direction!r}: {metric.label} is always {_worded(metric.maximize)}")
         return metric
 
 
@@ -119,14 +119,14 @@ def check_comparable(metric: str, estimator: Any, data: Interactions) -> None:
 
 
 def make_folds(data: Interactions, split: Folds | None, seed: int) -> tuple[list[Fold], str]:
-    """Cut the data into folds, and say how.
+    """Split the data into folds, and describe them.
 
     Raises
     ------
     DataError
-        If no fold comes of it, or one has no test pair whose user and item are known.
+        If there is no fold, or a fold has no test interactions of known users and items.
     ParameterError
-        If `split` makes no sense.
+        If `split` is invalid.
     """
     if split is None or (type(split) is int):
         n_folds = N_FOLDS if split is None else split
@@ -150,12 +150,12 @@ def make_folds(data: Interactions, split: Folds | None, seed: int) -> tuple[list
             )
         folds.append(Fold(train, known, len(test) - len(known)))
     if not folds:
-        raise DataError("split gave no fold: give at least one pair of training and test data")
+        raise DataError("split returned no folds: give at least one pair of training and test data")
     return folds, f"{len(folds)} {how}" if len(folds) > 1 else how.replace("folds", "one fold", 1)
 
 
 def checked(value: Any, label: str) -> float:
-    """Refuse what cannot be compared.
+    """Return the value of a metric as a float.
 
     Raises
     ------
@@ -167,13 +167,13 @@ def checked(value: Any, label: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise DataError(f"the metric {label} gave {value!r}: it must be a finite number")
+        raise DataError(f"the metric {label} returned {value!r}: it must be a finite number")
     return number
 
 
 def _two_sides(pairs: Any) -> list[Split]:
     if isinstance(pairs, tuple) and len(pairs) == 2 and all(isinstance(side, Interactions) for side in pairs):
-        return [pairs]  # one split, as split_by_time gives it
+        return [pairs]  # one split, such as of split_by_time
     try:
         listed = [tuple(pair) for pair in pairs]
     except TypeError:
@@ -182,8 +182,8 @@ def _two_sides(pairs: Any) -> list[Split]:
         not listed and not isinstance(pairs, list | tuple)
     ):
         raise ParameterError(
-            f"split gave {type(pairs).__name__}: give a number of folds, pairs of training and test data, or a "
-            "function that makes such pairs of the data"
+            f"split is of type {type(pairs).__name__}: give a number of folds, pairs of training and test data, or a "
+            "function that returns such pairs"
         )
     return listed
 

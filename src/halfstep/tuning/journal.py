@@ -43,15 +43,15 @@ class _File(JournalFileBackend):
 
 @contextmanager
 def open_journal(path: Path, maximize: bool) -> Iterator[optuna.Study]:
-    """Open a study of finished trials in a file; each trial that is added to it is on the disk afterwards.
+    """Open a study of finished trials in a file, to which each added trial is written immediately.
 
-    The search itself is in memory: a trial that was killed leaves nothing behind. A line that was cut off when the
-    process was killed is dropped.
+    The search runs in memory: unfinished trials are not recorded. A last line that is incomplete, because the process
+    was killed, is removed.
 
     Raises
     ------
     JournalError
-        If it is no journal, cannot be written, or another process has it open.
+        If the file is not a journal, cannot be written, or is open in another process.
     """
     if path.exists() and not path.is_file():
         raise JournalError(f"the journal {path} is not a regular file: name another file")
@@ -61,7 +61,7 @@ def open_journal(path: Path, maximize: bool) -> Iterator[optuna.Study]:
 
 
 def _read(file: BinaryIO, path: Path, maximize: bool) -> optuna.Study:
-    no_journal = JournalError(f"{path} is no journal of a search, or was changed: delete it, or name another")
+    no_journal = JournalError(f"{path} is not a journal of a search, or was changed: delete it, or name another file")
     file.seek(0)
     if not BEGINNING.startswith(file.read(len(BEGINNING))):  # without reading a large file
         raise no_journal
@@ -91,7 +91,7 @@ def seed_of(journal: optuna.Study) -> int | None:
 
 
 def recorded_trials(journal: optuna.Study, path: Path | None, search: Mapping[str, Any]) -> list[FrozenTrial]:
-    """Return the trials of a search, which is described by what JSON supports.
+    """Return the recorded trials of a search, whose description has types that JSON supports.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def recorded_trials(journal: optuna.Study, path: Path | None, search: Mapping[st
         if found.get(name) != value:
             raise JournalError(
                 f"{path} is the journal of another search: its {name} is {_brief(found.get(name))}, and "
-                f"this one's is {_brief(value)}; go on with the same {name}, or name another file"
+                f"that of this search is {_brief(value)}; continue with the same {name}, or name another file"
             )
     return journal.get_trials(deepcopy=False)
 
@@ -122,7 +122,7 @@ def identity_of(data: Interactions, folds: Sequence[Fold], estimator: Any, space
 
 
 def _digest(data: Interactions) -> str:
-    """Tell data apart by all that models learn from: positions, values, times and weights, in their order."""
+    """Return a hash of the positions, values, timestamps and weights, in their order."""
     hashed = hashlib.sha256(f"{data.n_users} {data.n_items} {len(data)}".encode())
     for column in (data.user_positions, data.item_positions, data.values, data.timestamps, data.weights):
         if column is not None:
@@ -149,7 +149,7 @@ def _brief(value: Any) -> str:
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
-    """Keep other processes out until the file is closed; where the system can (Windows has no such call)."""
+    """Lock the file against other processes until it is closed; not on Windows."""
     try:
         import fcntl
 
@@ -157,4 +157,4 @@ def _lock(file: BinaryIO, path: Path) -> None:
     except BlockingIOError:
         raise JournalError(f"{path} is in use by another search: wait for it, or name another file") from None
     except (ModuleNotFoundError, OSError):
-        pass  # some network file systems have no locks
+        pass  # some network file systems do not support locks

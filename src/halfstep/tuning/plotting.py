@@ -21,13 +21,13 @@ from halfstep.tuning.space import Choices, Integers, LogUniform, Space
 from halfstep.tuning.trial import Trial
 
 COLUMNS, NARROW_COLUMNS, ROW_HEIGHT = 3, 2, 2.6  # panels side by side, and inches for each row of them
-SHARE_SHOWN = 0.75  # of the trials at least: far worse ones would leave no room for the others
-FAR = 3.0  # trials that are farther from the best than the share that is shown, by this factor, are clipped
+SHARE_SHOWN = 0.75  # minimum share of the trials inside the axes
+FAR = 3.0  # trials beyond this multiple of the range of that share are clipped
 MOST_TICKS = 5  # on a logarithmic axis
 
 
 def plot(space: Space, trials: Sequence[Trial], best: Trial, metric: str) -> Figure:
-    """Plot the metric of the finished trials against each parameter; the best one is marked."""
+    """Plot the metric of the finished trials against each parameter, and mark the best trial."""
     return new_figure(_height(space, COLUMNS), lambda figure: draw(figure, space, trials, best, metric))
 
 
@@ -42,7 +42,7 @@ def _height(space: Space, columns: int) -> float:
 
 
 def draw(figure: Figure, space: Space, trials: Sequence[Trial], best: Trial, metric: str) -> None:
-    """The same, in a given figure."""
+    """Plot in an existing figure."""
     finished = [trial for trial in trials if trial.state == "finished"]
     bounds = _bounds([trial.value for trial in finished], best.value)
     rows = _panels(figure, len(space.dimensions), NARROW_COLUMNS if is_narrow(figure) else COLUMNS)
@@ -83,7 +83,7 @@ def draw(figure: Figure, space: Space, trials: Sequence[Trial], best: Trial, met
 
 
 def _panels(figure: Figure, count: int, columns: int) -> list[list[Any]]:
-    """Make panels in rows that are all as wide as the figure, with at most so many side by side."""
+    """Create panels in rows as wide as the figure, with a maximum number of columns."""
     n_rows = math.ceil(count / columns)
     sizes = [count // n_rows + (row < count % n_rows) for row in range(n_rows)]
     grid = figure.add_gridspec(n_rows, math.lcm(*sizes))

@@ -70,7 +70,7 @@ class Tuning:
     def best(self) -> Trial:
         """The trial with the best mean over all folds; the first one in case of ties."""
         best = best_of(self.trials, self.maximize)
-        assert best is not None  # tune raises where there is none
+        assert best is not None  # tune raises an error if there is none
         return best
 
     @property

@@ -1,4 +1,4 @@
-"""Running the trials of a search: models are fitted, scored, possibly pruned, and recorded."""
+"""The trials of a search: models are fitted, scored, possibly pruned, and recorded."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from halfstep.tuning.trial import Trial, best_of
 from halfstep.tuning.warm_starts import Fitter
 
 RUNGS = (5, 10, 20, 40, 80, 160)
-"""After which iterations a model that is being fitted is scored, and may be pruned."""
+"""Iterations after which a model is scored during the fit, and possibly pruned."""
 
 STEPS = 1000
-"""Of each fold in Optuna's numbering; the last of them is the end of the fit."""
+"""Steps per fold in Optuna; the last one is the end of the fit."""
 
 SHOWN_EVERY = 0.2  # seconds
 
 
 @dataclass
 class Run:
-    """The trials of a search, of which those that a journal has `recorded` are not run again."""
+    """The trials of a search; those `recorded` in a journal are not run again."""
 
     space: Space
     metric: Metric
@@ -129,7 +129,7 @@ class Run:
         return trial
 
     def _tried(self, number: int, asked: optuna.Trial) -> FrozenTrial:
-        """Fit and score on one fold after the other."""
+        """Fit and score a model on each fold in turn."""
         point = {name: asked.params[name] for name in self.space.dimensions}
         parameters = self.space.values(point)
         source = self.fitter.source(point, parameters)
@@ -150,7 +150,7 @@ class Run:
                 self._report(asked, (fold + 1) * STEPS - 1, values[-1])
         except optuna.TrialPruned:
             state = TrialState.PRUNED
-        except Exception as raised:  # it is recorded with the trial
+        except Exception as raised:  # recorded with the trial
             state, error = TrialState.FAIL, f"{type(raised).__name__}: {raised}"
         seconds = time.perf_counter() - began
         for name, value in {

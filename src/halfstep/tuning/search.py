@@ -1,4 +1,4 @@
-"""The search: which points are tried, and when a trial is pruned, by an Optuna study."""
+"""The search: an Optuna study that proposes points and prunes trials."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from halfstep.tuning.space import (
 from halfstep.tuning.trial import Trial, best_of
 
 FACTORS = (1.0, 1.3, 1 / 1.3)
-"""Of λ, tried at each higher rank."""
+"""Multiples of λ that are tried at each higher rank."""
 
 ATTEMPTS = 1000
-"""At sampling a point that has not been tried; after a tenth of them, at random."""
+"""Maximum attempts to sample a new point; after a tenth of them, by random search."""
 
 BEST = 5
-"""A trial is pruned when it is worse than each of so many."""
+"""A trial is pruned if it is worse than this many best trials."""
 
 
 class Search:
@@ -62,11 +62,11 @@ class Search:
         self._n_sampled = int(min(n_sampled, sampled.size))
         self.n_planned = self._n_sampled + n_higher if n_trials is None else min(n_trials, self._n_sampled + n_higher)
         self._distributions, self._sampled = _distributions(space), _distributions(sampled)
-        pruner = Behind() if prune else optuna.pruners.NopPruner()
+        pruner = BestTrialsPruner() if prune else optuna.pruners.NopPruner()
         self.study = new_study(maximize, sampler=RandomSampler(), pruner=pruner)
 
     def points(self, trials: Sequence[Trial]) -> Iterator[Point | None]:
-        """Yield the points of the trials, which `trials` then contains; None if the sampler chooses it."""
+        """Yield the point of each trial, or None if the sampler chooses it; `trials` has all previous trials."""
         if self._name == "grid":
             yield from _grid(self._space)
             return
@@ -79,7 +79,7 @@ class Search:
             yield from _at_higher_ranks(self._space, trials, self._maximize)
 
     def ask(self, point: Point | None, trials: Sequence[Trial]) -> optuna.Trial | None:
-        """Begin a trial at a point, or if it is None, at one that is sampled; return None if all have been tried."""
+        """Begin a trial at a point, which is sampled if None; return None if all points have been tried."""
         if point is not None:
             self.study.enqueue_trial(point)
             return self.study.ask(self._sampled if len(trials) < self._n_sampled else self._distributions)
@@ -97,12 +97,12 @@ class Search:
         return RandomSampler(seed) if is_random else TPESampler(seed=seed)
 
 
-class Behind(optuna.pruners.BasePruner):
+class BestTrialsPruner(optuna.pruners.BasePruner):
     """Prune a trial that is worse than each of the five best trials was at the same step of the same fold.
 
-    `MedianPruner` does not fit: it compares the best value of the trial on any of the folds, which differ, with the
-    others' values on one, and it would prune too many, because the scores of a fold are noisy and trials become
-    better during a search. Fits with warm starts are ahead of others, so each kind is compared with its own.
+    `MedianPruner` is not suitable: it compares the best value of a trial over all folds with the values of others on
+    one fold, and it would prune too many trials, because scores of a fold are noisy and trials improve during a
+    search. Fits with warm starts converge earlier, and are compared only with each other.
     """
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -174,12 +174,12 @@ def _at_higher_ranks(space: Space, trials: Sequence[Trial], maximize: bool) -> I
     """
     for place in range(1, space.n_ranks):
         start = best_of(trials, maximize)
-        if start is None or start.point["rank"] != place - 1:  # the last rank was not better
+        if start is None or start.point["rank"] != place - 1:  # the last rank did not improve the metric
             return
         tried: list[Point] = []
         for factor in FACTORS:
             point = _moved(space, start.point, place, factor)
-            if point not in tried:  # λ is not searched, or is at an end of its range
+            if point not in tried:  # λ is not searched, or is at a bound
                 tried.append(point)
                 yield point
 

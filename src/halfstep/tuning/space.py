@@ -1,4 +1,4 @@
-"""Search spaces: values of parameters, where they go in an estimator, and defaults."""
+"""Search spaces, their defaults, and parameters of estimators by path."""
 
 from __future__ import annotations
 
@@ -32,56 +32,56 @@ RANKS = [64, 128, 256, 512]
 RANKS_OF_VALUES = [8, 16, 32]  # and 0 if there are biases, which fits these alone
 
 Point = dict[str, float]
-"""A number for each parameter, in the order of the space: the place in a list, or what a distribution gave."""
+"""A number for each parameter, in the order of the space: the index in a list, or a value of a distribution."""
 
 NOT_TUNED = ("callbacks", "init", "progress", "random_state", "threads")
-"""Parameters that change how a fit runs, or how lucky it is, and not how good the model is."""
+"""Parameters that do not affect the quality of a model, other than by chance."""
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """A number between two ends, each as likely as another.
+    """A number with a uniform distribution.
 
     Parameters
     ----------
     low, high : float
-        The ends, low < high.
+        The bounds, low < high.
     """
 
     low: float
     high: float
 
     def __post_init__(self) -> None:
-        _check_ends(self)
+        _check_bounds(self)
 
 
 @dataclass(frozen=True)
 class LogUniform:
-    """A number between two ends whose logarithm is uniform: each factor of ten gets as many draws as another.
+    """A number whose logarithm has a uniform distribution.
 
     Parameters
     ----------
     low, high : float
-        The ends, 0 < low < high.
+        The bounds, 0 < low < high.
     """
 
     low: float
     high: float
 
     def __post_init__(self) -> None:
-        _check_ends(self, above=0)
+        _check_bounds(self, above=0)
 
 
 @dataclass(frozen=True)
 class Integers:
-    """An integer between two ends, both included.
+    """An integer between two bounds, both included, with a uniform distribution.
 
     Parameters
     ----------
     low, high : int
-        The ends, low < high.
+        The bounds, low < high.
     log : bool
-        Whether each doubling gets as many draws as another, rather than each integer; then low ≥ 1.
+        Whether the logarithm is uniform instead of the integer; then low ≥ 1.
     """
 
     low: int
@@ -92,23 +92,23 @@ class Integers:
         check_flag("log", self.log)
         for name in ("low", "high"):
             check_integer(name, getattr(self, name), minimum=1 if self.log else -(1 << 62))
-        _check_ends(self)
+        _check_bounds(self)
 
 
 @dataclass(frozen=True)
 class Choices:
-    """One of some values of any kind, each as likely as another."""
+    """One of the listed values of any type, with a uniform distribution."""
 
     values: tuple[Any, ...]
 
     @property
     def are_ascending(self) -> bool:
-        """Whether they are numbers in order, so that neighbours are alike."""
+        """Whether the values are numbers in ascending order."""
         return self.are_numbers and all(a < b for a, b in pairwise(self.values))
 
     @property
     def are_numbers(self) -> bool:
-        """Whether all of them can be compared by size."""
+        """Whether all values are numbers."""
         return all(map(is_number, self.values))
 
 
@@ -117,18 +117,18 @@ Dimension = Uniform | LogUniform | Integers | Choices
 
 @dataclass(frozen=True)
 class Space:
-    """The values to search of each parameter, whose name may be a path such as "objective.weight"."""
+    """The values to search for each parameter, whose name may be a path such as "objective.weight"."""
 
     dimensions: Mapping[str, Dimension]
 
     @classmethod
     def of(cls, given: Mapping[str, Any], estimator: Any) -> Space:
-        """Read what a caller gave, and check that the estimator has such parameters.
+        """Return the space for an argument of `tune`, and check that the estimator has its parameters.
 
         Raises
         ------
         ParameterError
-            If nothing is given, or a name or its values make no sense.
+            If the space is empty, or a name or its values are invalid.
         """
         if not isinstance(given, Mapping):
             raise ParameterError(f"space is a {type(given).__name__}: give a mapping from parameter to its values")
@@ -143,22 +143,22 @@ class Space:
 
     @property
     def size(self) -> float:
-        """How many points there are."""
+        """The number of points."""
         return math.prod(map(_size, self.dimensions.values()))
 
     @property
     def n_ranks(self) -> int:
-        """The number of ranks that are listed, 1 if none."""
+        """The number of listed ranks; 1 if there is no list."""
         ranks = self.dimensions.get("rank")
         return len(ranks.values) if isinstance(ranks, Choices) else 1
 
     def ascending_ranks(self) -> Space:
-        """Return the space with its list of ranks in ascending order, each one once.
+        """Return the space with its list of ranks in ascending order, without repeats.
 
         Raises
         ------
         ParameterError
-            If there is a list with anything but integers.
+            If a listed rank is not an integer.
         """
         ranks = self.dimensions.get("rank")
         if not isinstance(ranks, Choices):
@@ -182,7 +182,7 @@ class Space:
         return found if len(found) == len(point) else None
 
     def values(self, point: Point) -> dict[str, Any]:
-        """Give the value of each parameter."""
+        """Return the value of each parameter at a point."""
         return {
             name: dimension.values[int(point[name])] if isinstance(dimension, Choices) else point[name]
             for name, dimension in self.dimensions.items()
@@ -190,19 +190,19 @@ class Space:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value can be compared with others by size."""
+    """Whether a value is a number."""
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def with_parameters(estimator: Any, parameters: Mapping[str, Any]) -> Any:
-    """Make an unfitted copy of an estimator with other parameters.
+    """Return an unfitted copy of an estimator with other parameters.
 
     Parameters
     ----------
     estimator : dataclass
     parameters : mapping
-        By name or path: "objective.weight" is the weight of what `objective` is, and
-        "regularization.users" the λ of users. Shorter paths are set first.
+        By name or path: "objective.weight" is the weight of `objective`, and "regularization.users" the λ of users.
+        Shorter paths are set first.
     """
     for path in sorted(parameters, key=lambda path: path.count(".")):
         estimator = _replaced(estimator, path, path, parameters[path])
@@ -224,9 +224,9 @@ def _dimension(name: str, values: Any, estimator: Any) -> Dimension:
         check_parameter_name(thing, step, name)
         thing = nested_value(thing, step)
         if thing is None:
-            break  # what another parameter puts there will tell
+            break  # checked when another parameter has replaced it
     if steps[0] in NOT_TUNED:
-        raise ParameterError(f"{steps[0]} is nothing to tune: it does not say what is learnt; leave it out")
+        raise ParameterError(f"{steps[0]} cannot be tuned, because it does not affect the quality of models: omit it")
     if isinstance(values, Uniform | LogUniform | Integers):
         return values
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
@@ -264,7 +264,7 @@ def _nearest(dimension: Dimension, value: Any) -> float | None:
     return min(range(len(dimension.values)), key=lambda n: abs(dimension.values[n] - value))
 
 
-def _check_ends(range_: Uniform | LogUniform | Integers, above: float | None = None) -> None:
+def _check_bounds(range_: Uniform | LogUniform | Integers, above: float | None = None) -> None:
     for name in ("low", "high"):
         check_finite(name, getattr(range_, name))
     if above is not None and range_.low <= above:

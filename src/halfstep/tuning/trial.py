@@ -1,4 +1,4 @@
-"""One trial: what was tried, and its scores on each fold."""
+"""One trial: its parameters, and its scores on each fold."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 State = Literal["finished", "pruned", "failed"]
 STATES: Mapping[str, State] = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}
-"""By Optuna's name."""
+"""By their names in Optuna."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Parameters that were tried.
+    """One trial of a search.
 
     Attributes
     ----------
     number : int
         From 0.
     point : dict
-        The parameters as the space numbers them.
+        The point of the parameters in the space.
     parameters : dict
-        The parameters themselves, by name.
+        The parameters, by name.
     state : {"finished", "pruned", "failed"}
-        Whether all folds were fitted and scored; or the trial was pruned, because it was worse than the best ones; or
-        a fit, or the metric, raised an error.
+        Whether all folds were scored; the trial was pruned, because it was worse than the best ones; or a fit or the
+        metric raised an error.
     values : tuple of float
         The metric on each fold that was scored.
     seconds : float
@@ -41,7 +41,7 @@ class Trial:
     started_from : int or None
         The trial whose factors its fits started from.
     error : str or None
-        What was raised.
+        The error that was raised.
     """
 
     number: int

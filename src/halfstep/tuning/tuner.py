@@ -136,21 +136,21 @@ def tune(
         check_flag(name, flag, optional=name == "progress")
     path = None if journal is None else Path(as_path("journal", journal))
     measured = _metric(metric, direction, estimator, interactions, read)
-    with nullcontext() if path is None else open_journal(path, measured.maximize) as book:
-        seed = _seed(random_state, None if book is None else seed_of(book))
+    with nullcontext() if path is None else open_journal(path, measured.maximize) as recorded_study:
+        seed = _seed(random_state, None if recorded_study is None else seed_of(recorded_study))
         if isinstance(own := getattr(estimator, "random_state", None), np.random.Generator):
             estimator = with_parameters(estimator, {"random_state": _seed(own)})
         folds, how = make_folds(interactions, split, seed)
         identity = identity_of(interactions, folds, estimator, read) | {
             "metric": [getattr(metric, "__qualname__", measured.label), measured.maximize],
             "search": search, "seed": seed, "prune": bool(prune), "warm_starts": bool(warm_starts),
-            "n_trials": n_trials if search == "doubling" else None,  # it sets how many are at the lowest rank
+            "n_trials": n_trials if search == "doubling" else None,  # determines the number at the lowest rank
         }  # fmt: skip
-        recorded = [] if book is None else recorded_trials(book, path, identity)
+        recorded = [] if recorded_study is None else recorded_trials(recorded_study, path, identity)
         start = start_of(estimator, interactions, read)
         study = Search(search, read, start, seed, n_trials, maximize=measured.maximize, prune=prune)
         fitter = Fitter(estimator, folds, seed, warm_starts=warm_starts)
-        run = Run(read, measured, folds, prune, fitter, study, book, recorded)
+        run = Run(read, measured, folds, prune, fitter, study, recorded_study, recorded)
         best = run.search_for(progress)
     return Tuning(
         estimator=type(estimator).__name__,
@@ -169,7 +169,7 @@ def tune(
 
 
 def need_optuna() -> None:
-    """Raise an error that says what to install if Optuna is not installed."""
+    """Raise an error if Optuna is not installed."""
     if find_spec("optuna") is None:
         raise ModuleNotFoundError("hs.tune needs Optuna: pip install 'halfstep[tune]'", name="optuna")
 

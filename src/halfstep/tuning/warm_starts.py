@@ -1,4 +1,4 @@
-"""How a trial's models are fitted: with its parameters, a seed, and maybe from where a neighbour's fit ended."""
+"""Fits of the models of trials, optionally from the factors of a similar trial."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from halfstep.tuning.trial import Trial
 
 Factors = NDArray[np.floating]
 OnIteration = Callable[[Any, int], None]
-"""Called with the model, and how many iterations it has had."""
+"""Called with the model and the number of its iterations."""
 
 WARM_SHARE = 0.5
-"""Of the iterations, for fits that start from a neighbour's factors."""
+"""Share of the iterations that fits with warm starts run."""
 
 MAX_KEPT = 1 << 28
-"""Bytes of factors to start from; what is thrown away is fitted again if it is needed."""
+"""Maximum bytes of factors kept for warm starts; discarded ones are fitted again if needed."""
 
 
 class Fitter:
-    """Fits the models of a search, all with the same seed, so that trials differ by their parameters alone.
+    """Fits the models of a search, all with the same seed, so that trials differ only by their parameters.
 
-    With `warm_starts`, fits of `ALS` may start from a neighbor's factors.
+    With `warm_starts`, fits of `ALS` can start from the factors of a similar trial.
     """
 
     def __init__(self, estimator: Any, folds: Sequence[Fold], seed: int, *, warm_starts: bool) -> None:
@@ -50,7 +50,7 @@ class Fitter:
             self._kept = {key: kept for key, kept in self._kept.items() if key[0] != trial.number}
 
     def estimator(self, parameters: Mapping[str, Any]) -> Any:
-        """Make the unfitted estimator of some parameters, with a seed if it takes one."""
+        """Return the unfitted estimator with given parameters, and a seed if it has none."""
         made: Any = with_parameters(self._estimator, parameters)
         if getattr(made, "random_state", 0) is None:
             made = dataclasses.replace(made, random_state=self._seed)
@@ -69,7 +69,7 @@ class Fitter:
         Raises
         ------
         KeyboardInterrupt
-            If the fit was interrupted: half a fit is not a trial.
+            If the fit was interrupted.
         """
         made = self.estimator(parameters)
         changes: dict[str, Any] = {}
@@ -89,14 +89,14 @@ class Fitter:
         return model
 
     def source(self, point: Point, parameters: Mapping[str, Any]) -> Trial | None:
-        """Find the trial to start from: one that differs in a λ alone, which is stronger, or in rank alone, lower.
+        """Return the trial to start from: one that differs only by a larger λ or a lower rank, or None.
 
-        The nearest λ is preferred to any rank, as its factors fill all columns.
+        The nearest λ is preferred to a lower rank, because its factors have all columns.
         """
         if not self._warm_starts:
             return None
-        strengths = [name for name in point if name.partition(".")[0] == "regularization"]
-        for name in (*strengths, *(name for name in point if name == "rank")):
+        regularizations = [name for name in point if name.partition(".")[0] == "regularization"]
+        for name in (*regularizations, *(name for name in point if name == "rank")):
             here, sign = parameters[name], -1 if name == "rank" else 1
             if not is_number(here):
                 continue
@@ -112,20 +112,19 @@ class Fitter:
         return None
 
     def _start(self, estimator: ALS, fold: int, source: Trial) -> tuple[Factors, Factors]:
-        """Add a neighbour's factors to those that a fit from scratch would start from.
+        """Return the factors of another trial plus the initial factors of a fit from scratch.
 
-        Columns that the neighbour lacks, or that its λ has shrunk to nothing, then grow as in any other fit: from
-        factors of 0 no half-step ever gets away.
+        Columns that the other trial lacks, or that its λ has shrunk to 0, would remain 0 in all half-steps.
         """
         train = self._folds[fold].train
-        drawn = estimator._start(train, estimator._rank, estimator._unit(estimator.objective.cost(train)))
-        P, Q = (each[:, : estimator._rank].astype(np.float64) for each in drawn)
+        initial = estimator._start(train, estimator._rank, estimator._unit(estimator.objective.cost(train)))
+        P, Q = (each[:, : estimator._rank].astype(np.float64) for each in initial)
         for start, given in zip((P, Q), self._factors(source, fold), strict=True):
             start[:, : given.shape[1]] += given
         return P, Q
 
     def _factors(self, source: Trial, fold: int) -> tuple[Factors, Factors]:
-        """Where a trial's fit ended; it is fitted again if that is not at hand, as after a stop."""
+        """Return the fitted factors of a trial, which is fitted again if they were not kept."""
         if (source.number, fold) not in self._kept:
             start = None if source.started_from is None else self._trials[source.started_from]
             self.fit(source.number, source.parameters, fold, start)

@@ -314,7 +314,7 @@ class TestUnsupportedContents:
         class Mine(hs.ALS):
             pass
 
-        with pytest.raises(ParameterError, match=r"Mine is a class of your own.*from_arrays"):
+        with pytest.raises(ParameterError, match=r"Mine is not a class of halfstep.*from_arrays"):
             Mine(rank=2).fit(SOME).save(tmp_path / "model")
 
     def test_a_model_that_is_not_fitted(self, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Models from files: `load` reads what ``model.save`` wrote, and three importers read what others wrote."""
+"""Load saved models, and import models of other libraries."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = ["from_arrays", "from_implicit", "from_spark", "load"]
 
-# Only these are ever made of a file, whatever name it says.
+# Only these classes are created from files.
 MODELS: Mapping[str, type[FactorModel]] = {
     kind.__name__: kind
     for kind in (ALS, BayesianALS, SGD, GlobalMean, ItemBias, UserItemBias, Popularity, PretrainedFactors)
 }
-LINES: Mapping[str, type[Iteration] | type[Sweep] | type[Epoch]] = {  # what a line of history_ is
+LINES: Mapping[str, type[Iteration] | type[Sweep] | type[Epoch]] = {  # the items of history_
     "ALS": Iteration,
     "BayesianALS": Sweep,
     "SGD": Epoch,
@@ -54,31 +54,30 @@ def load(path: str | os.PathLike[str], *, verify: bool = True, copy: bool = Fals
     Nothing in the file is executed, so files from untrusted sources are safe to load.
     Factors and interactions are mapped into memory, not copied: several processes that load one file share its pages,
     of which `partial_fit` copies those that it changes, and the arrays are read-only. The file may be replaced by
-    ``save`` or ``mv`` while the model is in use (not on Windows, which refuses). It must not be changed in place, as
-    by ``cp``: the arrays of the model would change, or the process would be killed for reading beyond the end of the
+    ``save`` or ``mv`` while the model is in use (not on Windows). It must not be changed in place, such as by
+    ``cp``: the arrays of the model would change, or the process would be killed for reading beyond the end of the
     file. With ``copy=True``, later changes of the file have no effect.
 
     Parameters
     ----------
     path : path of a file
     verify : bool
-        Whether to compare the checksums of all that is in the file, which reads all of it once. Without, a huge file
-        opens at once, and a flipped bit shows up as a wrong number. Sizes and positions are checked in any case.
+        Whether to compare the checksums of all arrays, which reads the whole file. Otherwise, huge files open
+        immediately, but corrupted numbers are not detected. Sizes and positions are always checked.
     copy : bool
         Whether to read the file into memory instead of mapping it.
 
     Returns
     -------
     FactorModel
-        Of the class that was saved, with the parameters and the fitted attributes that it had; except ``threads``,
-        which is None: as many as this machine has cores.
+        With the class, the parameters and the fitted attributes of the saved model, except that ``threads`` is None.
 
     Raises
     ------
     OSError
-        If there is no such file (FileNotFoundError), or it cannot be opened.
+        If the file does not exist (FileNotFoundError) or cannot be opened.
     ModelFileError
-        If the file is truncated, foreign or corrupted, or written by a newer halfstep; the message says which.
+        If the file is not a model file, is truncated or corrupted, or was written by a newer version of halfstep.
 
     Examples
     --------
@@ -138,19 +137,19 @@ _HEADERS = {
 def from_implicit(
     path: str | os.PathLike[str], *, users: Any = None, items: Any = None, interactions: Any = None
 ) -> PretrainedFactors:
-    """Read the ``.npz`` that a matrix factorisation of the library implicit saved.
+    """Read the ``.npz`` file of a matrix factorization of the library implicit.
 
-    Its models know no ids but the rows and columns of the matrix that they were fitted on. Models with biases (BPR,
-    LMF) carry them as factors that are 1 on the other side, so nothing is lost.
+    Its models have no ids, only the rows and columns of the training matrix. Models with biases (BPR, LMF) store them
+    as factors that are 1 on the other side, so scores are the same.
 
     Parameters
     ----------
     path : path of a file
-        What ``model.save`` of implicit wrote (0.5 to 0.7).
+        A file written by ``model.save`` of implicit 0.5 to 0.7.
     users, items : Vocabulary or array-like of ids, optional
-        The id of each row and of each column; 0 to n − 1 if left out.
+        The ids of rows and columns; by default, 0 to n − 1.
     interactions : Interactions, scipy sparse matrix or dataframe, optional
-        As in `from_arrays`; the matrix that ``fit`` was given, for one.
+        As for `from_arrays`, such as the matrix passed to ``fit``.
 
     Returns
     -------
@@ -163,15 +162,15 @@ def from_implicit(
     ModelFileError
         If it is not such a file.
     DataError
-        As `from_arrays` does.
+        As for `from_arrays`.
     """
     with open_regular(as_path("path", path)) as file:
         try:
             factors = _factors_of_npz(file)
         except Exception as error:  # any error of the parsers of zip and npy
             raise ModelFileError(
-                f"{path} is no model of implicit ({error or type(error).__name__}): give the .npz that model.save of "
-                "AlternatingLeastSquares, BayesianPersonalizedRanking or LogisticMatrixFactorization wrote"
+                f"{path} is not a model of implicit ({error or type(error).__name__}): give the .npz file written by "
+                "model.save of AlternatingLeastSquares, BayesianPersonalizedRanking or LogisticMatrixFactorization"
             ) from error
     return from_arrays(*factors, users=users, items=items, interactions=interactions)
 
@@ -207,17 +206,17 @@ def _matrix_of_npy(archive: ZipFile, member: ZipInfo) -> NDArray[np.generic]:
 
 
 def from_spark(folder: str | os.PathLike[str], *, interactions: Any = None) -> PretrainedFactors:
-    """Read the folder that an ``ALSModel`` of Apache Spark was saved to.
+    """Read the folder of an ``ALSModel`` of Apache Spark.
 
-    A user or item that Spark does not know scores the baseline here, 0, where Spark says NaN or drops the row.
+    Unknown users and items have the score 0 (in Spark, NaN, or the row is dropped).
 
     Parameters
     ----------
     folder : path of a folder
-        What ``model.write().save(path)`` wrote: ``metadata``, ``userFactors`` and ``itemFactors``. A saved pipeline
-        has such a folder for its ALS below ``stages``.
+        A folder written by ``model.write().save(path)``, with ``metadata``, ``userFactors`` and ``itemFactors``. In a
+        saved pipeline, it is below ``stages``.
     interactions : Interactions, scipy sparse matrix or dataframe, optional
-        As in `from_arrays`, with Spark's integer ids.
+        As for `from_arrays`, with the integer ids of Spark.
 
     Returns
     -------
@@ -238,8 +237,8 @@ def from_spark(folder: str | os.PathLike[str], *, interactions: Any = None) -> P
     rank = about.get("rank", P.shape[1])
     if (P.shape[1], Q.shape[1]) != (rank, rank):
         raise ModelFileError(
-            f"{folder} has factors of rank {P.shape[1]} and {Q.shape[1]}, its metadata say {rank!r}: "
-            "copy it again, whole"
+            f"{folder} has factors of rank {P.shape[1]} and {Q.shape[1]}, but rank {rank!r} in its metadata: "
+            "copy the complete folder again"
         )
     return from_arrays(P, Q, users=users, items=items, interactions=interactions)
 
@@ -252,9 +251,9 @@ def _spark_metadata(folder: Path) -> dict[str, Any]:
         about = None
     kind = about.get("class") if isinstance(about, dict) else None
     if not isinstance(about, dict) or kind != SPARK_CLASS:
-        found = f"its metadata say {kind!r}" if kind else "it has no metadata that can be read"
+        found = f"but has the class {kind!r} in its metadata" if kind else "or its metadata cannot be read"
         hint = " (a pipeline has one below stages)" if (folder / "stages").is_dir() else ""
-        raise ModelFileError(f"{folder} is no ALSModel of Spark, {found}: give the folder of one{hint}")
+        raise ModelFileError(f"{folder} is not an ALSModel of Spark, {found}: give the folder of one{hint}")
     return about
 
 
@@ -264,7 +263,7 @@ def _beginning(path: Path) -> bytes:
 
 
 def _spark_factors(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Ids, ascending, and the factors of each; of all parts."""
+    """Return the ids of all parts, ascending, and their factors."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as parquet
@@ -286,14 +285,14 @@ def _spark_factors(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.floating
         lengths = np.diff(features.offsets.to_numpy())
         if len(set(lengths.tolist())) != 1 or features.null_count:
             raise ValueError("rows of different length")
-        entries = features.flatten()
-        if entries.null_count or not pa.types.is_floating(entries.type):
-            raise ValueError(f"features that are missing, or of type {entries.type}")
-        numbers = entries.to_numpy(zero_copy_only=False)
+        values = features.flatten()
+        if values.null_count or not pa.types.is_floating(values.type):
+            raise ValueError(f"features that are missing, or of type {values.type}")
+        numbers = values.to_numpy(zero_copy_only=False)
     except (pa.ArrowException, ValueError, KeyError, AttributeError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise ModelFileError(
-            f"{folder} holds no factors of Spark ({reason}): copy the folder of the model again, whole"
+            f"{folder} does not contain factors of Spark ({reason}): copy the complete folder of the model again"
         ) from error
     order = np.argsort(ids, kind="stable")
     return ids[order], numbers.reshape(len(ids), -1)[order]

@@ -486,7 +486,7 @@ def test_predict_pairs_or_one_against_many(data: hs.Interactions) -> None:
         model.predict([0, 1], [0, 1, 2])
     with pytest.raises(DataError, match="items is missing"):
         model.predict([0, 1])
-    with pytest.raises(DataError, match="items is given beside Interactions"):
+    with pytest.raises(DataError, match="items is given in addition to Interactions"):
         model.predict(data, [1])
     with pytest.raises(ParameterError, match="unknown='error': give one of 'baseline', 'raise'"):
         model.predict([0], [1], unknown="error")

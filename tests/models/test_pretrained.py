@@ -166,20 +166,20 @@ class TestFromImplicit:
         other = tmp_path / "other.npz"
         for content in (b"text", b"", pickle.dumps([1]), b"PK\x03\x04"):
             other.write_bytes(content)
-            with pytest.raises(ModelFileError, match=r"other.npz is no model of implicit .*: give the .npz"):
+            with pytest.raises(ModelFileError, match=r"other.npz is not a model of implicit .*: give the .npz file"):
                 from_implicit(other)
         np.savez(other, user_factors=P)
         with pytest.raises(ModelFileError, match="it has no user_factors and item_factors"):
             from_implicit(other)
         np.save(tmp_path / "one.npy", P)
-        with pytest.raises(ModelFileError, match="is no model of implicit"):
+        with pytest.raises(ModelFileError, match="is not a model of implicit"):
             from_implicit(tmp_path / "one.npy")
         with pytest.raises(FileNotFoundError):
             from_implicit(tmp_path / "nothing.npz")
 
     def test_pickled_arrays_are_refused(self, tmp_path: Path) -> None:
         path = self.save(tmp_path / "als.npz", item_factors=np.array([Bomb()], dtype=object))
-        with pytest.raises(ModelFileError, match="is no model of implicit"):
+        with pytest.raises(ModelFileError, match="is not a model of implicit"):
             from_implicit(path)
 
     @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
@@ -217,7 +217,7 @@ class TestFromImplicit:
         forged = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + P.tobytes()
         npz(tmp_path / "als.npz", {"user_factors": forged, "item_factors": npy(Q)})
         tracemalloc.start()
-        with pytest.raises(ModelFileError, match=r"als.npz is no model of implicit"):
+        with pytest.raises(ModelFileError, match=r"als.npz is not a model of implicit"):
             from_implicit(tmp_path / "als.npz")
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -312,26 +312,26 @@ class TestFromSpark:
         assert_same(model, saved(model, tmp_path / "model"))
 
     def test_other_folders_are_refused(self, spark: Path, tmp_path: Path) -> None:
-        with pytest.raises(ModelFileError, match="nowhere is no ALSModel of Spark, it has no metadata"):
+        with pytest.raises(ModelFileError, match="nowhere is not an ALSModel of Spark, or its metadata cannot"):
             from_spark(tmp_path / "nowhere")
         part = spark / "metadata" / "part-00000"
         part.write_text("{")
-        with pytest.raises(ModelFileError, match="it has no metadata that can be read"):
+        with pytest.raises(ModelFileError, match="or its metadata cannot be read"):
             from_spark(spark)
         part.write_text(json.dumps({"class": "org.apache.spark.ml.PipelineModel"}))
         (spark / "stages").mkdir()
-        with pytest.raises(ModelFileError, match=r"say 'org.apache.spark.ml.PipelineModel'.*below stages"):
+        with pytest.raises(ModelFileError, match=r"class 'org.apache.spark.ml.PipelineModel'.*below stages"):
             from_spark(spark)
 
     def test_invalid_or_missing_parts_are_refused(self, spark: Path) -> None:
         pq.write_table(pa.table({"id": [1], "features": [[1.0, 2.0]]}), spark / "userFactors" / "part-x.parquet")
-        with pytest.raises(ModelFileError, match=r"userFactors holds no factors of Spark .*: copy"):
+        with pytest.raises(ModelFileError, match=r"userFactors does not contain factors of Spark .*: copy"):
             from_spark(spark)
         pq.write_table(pa.table({"id": [1], "other": [[1.0]]}), spark / "userFactors" / "part-x.parquet")
-        with pytest.raises(ModelFileError, match="userFactors holds no factors"):
+        with pytest.raises(ModelFileError, match="userFactors does not contain factors"):
             from_spark(spark)
         (spark / "userFactors" / "part-x.parquet").write_bytes(b"PAR1 and so on")
-        with pytest.raises(ModelFileError, match="userFactors holds no factors"):
+        with pytest.raises(ModelFileError, match="userFactors does not contain factors"):
             from_spark(spark)
         shutil.rmtree(spark / "userFactors")
         with pytest.raises(ModelFileError, match="no rows"):
@@ -350,7 +350,7 @@ class TestFromSpark:
     )
     def test_invalid_ids_are_refused(self, spark: Path, ids: pa.Array, reason: str) -> None:
         self.only_part(spark, pa.table({"id": ids, "features": [[1.0, 2.0, 3.0]] * 2}))
-        with pytest.raises(ModelFileError, match=rf"userFactors holds no factors of Spark \(.*{reason}"):
+        with pytest.raises(ModelFileError, match=rf"userFactors does not contain factors of Spark \(.*{reason}"):
             from_spark(spark)
 
     def test_ids_of_64_bits_are_kept(self, spark: Path) -> None:
@@ -361,7 +361,7 @@ class TestFromSpark:
     @pytest.mark.parametrize("features", [[[1.0, None, 3.0]], [["1", "2", "3"]], [None]])
     def test_invalid_features_are_refused(self, spark: Path, features: list[object]) -> None:
         self.only_part(spark, pa.table({"id": [1], "features": features}))
-        with pytest.raises(ModelFileError, match="userFactors holds no factors of Spark"):
+        with pytest.raises(ModelFileError, match="userFactors does not contain factors of Spark"):
             from_spark(spark)
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
@@ -379,7 +379,7 @@ class TestFromSpark:
     def test_rank_that_differs_from_metadata_is_refused(self, spark: Path) -> None:
         part = spark / "metadata" / "part-00000"
         part.write_text(json.dumps(SPARK_METADATA | {"rank": 5}))
-        with pytest.raises(ModelFileError, match=re.escape("rank 3 and 3, its metadata say 5")):
+        with pytest.raises(ModelFileError, match=re.escape("rank 3 and 3, but rank 5 in its metadata")):
             from_spark(spark)
 
     def test_error_without_pyarrow_says_how_to_install_it(self, spark: Path, monkeypatch: pytest.MonkeyPatch) -> None:

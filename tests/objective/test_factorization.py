@@ -69,5 +69,5 @@ def test_interactions_include_updates() -> None:
 def test_seen_items_need_the_training_data() -> None:
     fitted = factorization()
     assert fitted.seen(np.array([1, -1], np.int32)).indptr.tolist() == [0, 1, 1]
-    with pytest.raises(DataError, match="does not know what it was fitted on"):
+    with pytest.raises(DataError, match="has no training interactions, so it cannot exclude"):
         replace(fitted, data=None).seen(np.array([0], np.int32))

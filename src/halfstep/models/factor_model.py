@@ -1,10 +1,10 @@
-"""What any fitted factorisation can do, however it was fitted.
+"""Base class of all models: prediction, recommendation, similarity and saving.
 
-Every model of this library scores a pair as
+A pair of a user and an item has the score
 
     ŷ_ui = μ + b_u + b_i + p_u·q_i
 
-ALS, SGD and the baselines differ only in how they find the numbers; a baseline is a factorisation of rank 0.
+ALS, SGD and the baselines differ only in how they estimate its terms; a baseline has rank 0.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from halfstep.models.similarity import UnitFactors, most_similar
 from halfstep.models.top_items import Ids, ItemLists, distinct_users, top_items
 from halfstep.objective.factorization import Factorization
 
-PAIRS_AT_ONCE = 1 << 16  # scored together, so that memory stays bounded whatever is asked for
+PAIRS_AT_ONCE = 1 << 16  # scored together, which bounds memory
 
 
 class FactorModel(Estimator):
-    """Base of all models: biases and factors with the ids they belong to.
+    """Base class of all models: factors and biases with their ids.
 
     Attributes
     ----------
     users_, items_ : Vocabulary
-        The ids that the model was fitted on; row ``k`` of the factors belongs to id ``k`` of these.
+        Ids by position: row ``k`` of the factors belongs to id ``k``.
     user_factors_ : ndarray of shape (n_users, rank)
     item_factors_ : ndarray of shape (n_items, rank)
     user_biases_ : ndarray of shape (n_users,)
@@ -48,11 +48,9 @@ class FactorModel(Estimator):
     mean_ : float
         μ; 0 for models without biases.
     item_counts_ : ndarray of shape (n_items,)
-        How many users had each item in what the model was fitted on; of an item with 0 it knows nothing, or
-        only what features say.
+        The number of users of each item in the training data.
     interactions_ : Interactions or None
-        What the model was fitted on, so that it can leave out what a user has seen; None where it came from a file
-        without them.
+        The training interactions; None if the model was saved or imported without them.
 
     Notes
     -----
@@ -108,7 +106,7 @@ class FactorModel(Estimator):
 
     @property
     def interactions_(self) -> Interactions | None:
-        """What the model was fitted on."""
+        """The training interactions; None if the model was saved or imported without them."""
         return self._snapshot()._fitted_for("interactions_").interactions
 
     def _fitted_for(self, name: str) -> Factorization:
@@ -163,7 +161,7 @@ class FactorModel(Estimator):
         return model
 
     def __copy__(self) -> Self:
-        """Copy the model such that updating one leaves the other as it is."""
+        """Return a copy; updates of either model do not change the other."""
         return self._snapshot()._independent()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -181,11 +179,11 @@ class FactorModel(Estimator):
         Parameters
         ----------
         users, items : array-like of ids, both of length n
-            A single id on one side is paired with every id of the other. Interactions alone, in the place of
-            `users`, stand for their own pairs.
+            A single id is paired with every id of the other side. If `users` is Interactions, their pairs are scored,
+            and `items` is omitted.
         unknown : {"baseline", "raise"}
-            What to do with an id that the model was not fitted on: score it by what is known of the pair
-            (μ plus the bias of the known side), or raise `UnknownIdError`.
+            How ids that the model was not fitted on are handled: "baseline" scores the pair by μ plus the bias of the
+            known side, "raise" raises `UnknownIdError`.
 
         Returns
         -------
@@ -195,8 +193,8 @@ class FactorModel(Estimator):
         Raises
         ------
         DataError
-            If `users` and `items` differ in length; if there are items beside Interactions; or if an id is missing or
-            of a type that no id of the model has, such as ``"12"`` where these are integers.
+            If `users` and `items` differ in length; if `items` is given in addition to Interactions; or if an id is
+            missing or of another type than the ids of the model, such as ``"12"`` if these are integers.
         UnknownIdError
             If an id is unknown and ``unknown="raise"``.
         """
@@ -215,11 +213,11 @@ class FactorModel(Estimator):
     def _pairs(
         self, users: ArrayLike | Interactions, items: ArrayLike | None, unknown: str
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Positions of the users and items of pairs, −1 for an unknown id."""
+        """Return the positions of the users and items of pairs, −1 for unknown ids."""
         missing = _mark_or_raise(unknown)
         if isinstance(users, Interactions):
             if items is not None:
-                raise DataError("items is given beside Interactions, which stand for their own pairs: leave it out")
+                raise DataError("items is given in addition to Interactions, which have their own items: omit it")
             pairs = users
             users, items = pairs.user_ids, pairs.item_ids
         elif items is None:
@@ -245,42 +243,41 @@ class FactorModel(Estimator):
         unknown: Literal["baseline", "raise"] = "baseline",
         threads: int | None = None,
     ) -> Recommendations:
-        """List the items of the highest score for each user.
+        """Return the top-n items for each user.
 
         Parameters
         ----------
         users : id, array-like of ids, Interactions or table, optional
-            The users to recommend items to; by default all. Interactions, or a table with the column ``user``, stand
-            for their distinct users in order of appearance.
+            By default, all users of the model. For Interactions, or a table with the column ``user``, their distinct
+            users in order of appearance.
         n : int
-            How many items at most. A list is shorter where fewer are left.
+            Maximum number of items per user. Lists are shorter if fewer items are left.
         exclude_seen : bool
-            Leave out what the user has in the interactions that the model was fitted on.
+            Whether to exclude the items of the user in the training data.
         exclude : array-like of item ids, or mapping from user id to such, optional
-            More to leave out: for every user, or for each its own.
+            Further items to exclude, for all users or for each user.
         candidates : array-like of item ids, or mapping from user id to such, optional
-            What to choose from; a user without an entry in a mapping gets an empty list. By default all items
-            that somebody has: of others the model knows nothing, or only what their features say, and they are listed
-            only if they are named here.
+            The items to choose from; a user that is missing in a mapping gets an empty list. By default, all items
+            with training interactions; others are recommended only if they are listed here.
         unknown : {"baseline", "raise"}
-            What to do with a user that the model was not fitted on: rank by what is known of the items (μ + b_i; or
-            by popularity where the model has no biases), or raise `UnknownIdError`. Unknown items are passed over.
+            How users that the model was not fitted on are handled: "baseline" ranks items by μ + b_i, or by
+            popularity if the model has no biases; "raise" raises `UnknownIdError`. Unknown items are ignored.
         threads : int, optional
-            By default those of the model, or all cores if it has none. Does not change the result.
+            Number of threads; by default, that of the model, or all cores if it has none. Does not affect the result.
 
         Returns
         -------
         Recommendations
-            With the scores of `predict`. Of equal scores, the item of the lower position comes first; for a user of
-            whom a model without biases knows nothing, the more popular one.
+            With the scores of `predict`. In case of ties, the item with the lower position comes first; for users
+            without factors in a model without biases, the more popular item.
 
         Raises
         ------
         UnknownIdError
             If a user is unknown and ``unknown="raise"``.
         DataError
-            If ``exclude_seen`` and the model does not know what it was fitted on; or if an id, those in `exclude` and
-            `candidates` included, is missing or of a type that no id of the model has.
+            If ``exclude_seen=True`` and the model has no training interactions; or if an id, including those in
+            `exclude` and `candidates`, is missing or of another type than the ids of the model.
         """
         check_integer("n", n, minimum=1)
         check_flag("exclude_seen", exclude_seen)
@@ -309,16 +306,16 @@ class FactorModel(Estimator):
         metric: Literal["cosine", "dot"] = "cosine",
         threads: int | None = None,
     ) -> SimilarItems:
-        """List the items whose factors are closest, for each item.
+        """Return the items with the most similar factors, for each item.
 
         Parameters
         ----------
         items : id or array-like of ids, optional
-            All by default.
+            By default, all items.
         n : int
-            How many at most. An item is not listed as similar to itself, nor one without factors to any.
+            Maximum number of items. The item itself and items without factors are excluded.
         metric : {"cosine", "dot"}
-            q_i·q_j / (‖q_i‖ ‖q_j‖), or q_i·q_j, which favours what is popular. Biases are left out.
+            q_i·q_j / (‖q_i‖ ‖q_j‖), or q_i·q_j, which favors popular items. Biases are ignored.
         threads
             As in `recommend`.
 
@@ -329,13 +326,13 @@ class FactorModel(Estimator):
         Raises
         ------
         DataError
-            If an item's id is missing or of a type that no item id of the model has.
+            If an item id is missing or of another type than those of the model.
         UnknownIdError
             If an item is unknown.
 
         Notes
         -----
-        Normalized factors are kept for further calls, until the model is updated.
+        Normalized factors are cached until the model is updated.
         """
         self = self._snapshot()
         ids, positions, similarities = self._most_similar("item", items, n, metric, threads)
@@ -352,7 +349,7 @@ class FactorModel(Estimator):
         metric: Literal["cosine", "dot"] = "cosine",
         threads: int | None = None,
     ) -> SimilarUsers:
-        """List the users whose factors are closest, for each user; otherwise as `similar_items`."""
+        """Return the users with the most similar factors, for each user; see `similar_items`."""
         self = self._snapshot()
         ids, positions, similarities = self._most_similar("user", users, n, metric, threads)
         return SimilarUsers(
@@ -389,27 +386,27 @@ class FactorModel(Estimator):
     def save(self, path: str | os.PathLike[str], *, interactions: bool = True) -> None:
         """Write the model to one file, which `halfstep.load` reads.
 
-        The file is written whole or not at all: until all of it is on the disk, a file that was there before stays.
-        It is in the safetensors format, and nothing in it is ever run. What it cannot hold are functions: where an
-        objective has one of your own as its weight, the loaded model predicts and recommends, but to fit it is an
-        error that names the function.
+        The file is written atomically: until it is complete, an existing file is unchanged. It is in the safetensors
+        format, and loading it executes no code. Functions are not stored: if the weight of the objective is a
+        user-defined function, the loaded model predicts and recommends, but fitting it raises an error that names the
+        function.
 
         Parameters
         ----------
         path : path of a file
-            By convention it ends in ``.halfstep``.
+            By convention, with the suffix ``.halfstep``.
         interactions : bool
-            Whether to keep what the model was fitted on. Without it the file is smaller, but the loaded model does
-            not know what a user has seen, and so cannot exclude it from recommendations.
+            Whether to save the training interactions. Without them, the file is smaller, but the loaded model cannot
+            exclude seen items, explain scores or be updated.
 
         Raises
         ------
         NotFittedError
             If the model has not been fitted.
         DataError
-            If an id is of a type that a file cannot hold, such as a class of your own; nothing has been written.
+            If an id is of a type that cannot be stored, such as a user-defined class; nothing is written.
         ModelFileError
-            If the file cannot be written, such as for want of room; it says why.
+            If the file cannot be written, for example if the disk is full.
         """
         from halfstep.storage import StoredModel, write_model
 
@@ -419,8 +416,8 @@ class FactorModel(Estimator):
         kind = type(self)
         if not kind.__module__.startswith("halfstep."):
             raise ParameterError(
-                f"{kind.__name__} is a class of your own, which halfstep.load would not know: save a model of "
-                f"halfstep's, such as halfstep.persistence.from_arrays makes of its factors"
+                f"{kind.__name__} is not a class of halfstep, so halfstep.load cannot create it: save a model of "
+                "halfstep, such as that which halfstep.persistence.from_arrays returns for its factors"
             )
         parameters: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(self)  # type: ignore[arg-type]  # all models are dataclasses
         fitted = self._fitted
@@ -433,11 +430,11 @@ class FactorModel(Estimator):
         write_model(stored, path)
 
     def _to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of a file for what only models of this class have."""
+        """Return the arrays of a model file that are specific to this class."""
         return {}
 
     def _from_arrays(self, fitted: Factorization, arrays: Mapping[str, NDArray[Any]]) -> Factorization:
-        """Return a factorization from a file, with what `_to_arrays` gave; ValueError if this does not fit it."""
+        """Return a factorization with the arrays of `_to_arrays`; ValueError if they do not match it."""
         return fitted
 
 

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Model(Protocol):
-    """What a model has for its attributes."""
+    """A model with fitted attributes."""
 
     def _fitted_for(self, name: str) -> Factorization: ...
 

@@ -64,7 +64,7 @@ def most_similar(
     metric: Literal["cosine", "dot"],
     threads: int | None,
 ) -> Ranked:
-    """Rank all rows of F by their product with each of some rows, except the row itself and zero rows.
+    """Rank all rows of F by their inner product with given rows, excluding each row itself and zero rows.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def most_similar(
         Of F.
     rows : ndarray of int32
     n : int
-        The length of the lists, at most.
+        Maximum number of rows in each list.
     metric : {"cosine", "dot"}
     threads
         As in `best_columns`.

@@ -1,4 +1,4 @@
-"""The items of the highest scores for each user."""
+"""The top-n items of each user."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def top_items(
     candidates: ItemLists | None,
     threads: int | None,
 ) -> Ranked:
-    """Return the positions of the top-n items of each user, and their scores, as `FactorModel.recommend`.
+    """Return the positions of the top-n items of each user, and their scores, see `FactorModel.recommend`.
 
     Parameters
     ----------
     fitted : Factorization
     ids : ndarray of shape (n_rows,)
-        The users that were asked for, as they are named in `exclude` and `candidates`.
+        The ids of the users, as in `exclude` and `candidates`.
     u : ndarray of shape (n_rows,)
         Their positions, −1 for an unknown user.
     n : int
     skip : IndexLists
-        Items that each user leaves out, besides those of `exclude`.
+        Items to exclude for each user, in addition to `exclude`.
     exclude, candidates, threads
         As in `FactorModel.recommend`.
     """
@@ -70,7 +70,7 @@ def top_items(
 
     positions, scores = rank(np.arange(len(u)), b)
     unknown = np.flatnonzero(~P.any(axis=1))
-    if len(unknown) and not fitted.item_biases.any():  # nothing tells the items apart but their popularity
+    if len(unknown) and not fitted.item_biases.any():  # all scores are equal
         positions[unknown] = rank(unknown, np.where(b > -np.inf, fitted.item_counts, -np.inf))[0]
         scores[unknown] = np.where(positions[unknown] >= 0, 0.0, np.nan)
     scores += fitted.mean + rows_or_zeros(fitted.user_biases[:, None], u).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The result of a fit: factors and biases, the ids they belong to, and what they were fitted on."""
+"""The result of a fit: factors and biases, their ids, and the training data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Factorization:
     """A factorization, which scores a pair as ŷ_ui = μ + b_u + b_i + p_u·q_i.
 
     A model holds exactly one, which is replaced as a whole by fits and updates. Its arrays are never written to,
-    except by incremental updates of a model that alone holds them; see `halfstep.models.live_array`.
+    except by incremental updates if no other model shares them; see `halfstep.models.live_array`.
 
     Attributes
     ----------
@@ -36,9 +36,9 @@ class Factorization:
     mean : float
         μ; 0 for models without biases.
     item_counts : ndarray of shape (n_items,)
-        How many users have each item in the training data.
+        The number of users of each item in the training data.
     data : Interactions, GrowableInteractions or None
-        The interactions of these users in the training data; None if they are not known.
+        The interactions of these users in the training data; None if unknown.
     values_are : str
         `Interactions.values_are` of the training data.
     origin : Origin
@@ -47,11 +47,11 @@ class Factorization:
     items_data : Interactions, GrowableInteractions or None
         If the users were folded in, the training data of the items, if known.
     history : sequence of tuple, or None
-        A line for each iteration; None for models that are not fitted by iterations.
+        A tuple for each iteration; None for models without iterations.
     objective : Objective or None
-        Of models with half-steps: the one used in the fit; None if a file could not hold it.
+        The objective of the fit, for models with half-steps; None if it could not be stored in a file.
     regularization : Regularization or None
-        Of `ALS`: the one used in the fit, with all its numbers.
+        The regularization of the fit of `ALS`, with all its values.
     missing_weight : float or None
         The weight of missing cells if it was computed from the training data.
     user_features : SideInformation or None
@@ -140,14 +140,14 @@ class Factorization:
         Raises
         ------
         DataError
-            If the training data are not known.
+            If the training data are unknown.
         """
         if isinstance(self.data, GrowableInteractions):
             return self.data.seen(u)
         if self.data is None:
             raise DataError(
-                "this model does not know what it was fitted on, so it cannot leave out what a user has seen: "
-                "say exclude_seen=False, or save the model with its interactions"
+                "this model has no training interactions, so it cannot exclude seen items: set exclude_seen=False, "
+                "or save the model with its interactions"
             )
         return IndexLists.of_rows(self.data.by_user, u)
 
@@ -167,7 +167,7 @@ class Factorization:
 
 
 def rows_or_zeros(F: NDArray[np.floating], positions: NDArray[np.integer]) -> NDArray[np.floating]:
-    """Take rows of factors; zeros for −1. No copy where all are asked for in order."""
+    """Return rows of factors, zeros for −1; all rows in order are not copied."""
     rows: NDArray[np.floating]
     if len(positions) == 1 and positions[0] >= 0:
         rows = F[positions]

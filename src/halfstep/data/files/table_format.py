@@ -1,7 +1,7 @@
-"""What the tables of all file formats have in common.
+"""The interface of tables in all file formats.
 
 If DuckDB cannot read a file, its error is replaced by one that names the line. It is also an error if DuckDB returns
-another number of rows than was counted independently, so that no row is lost.
+another number of rows than was counted independently, so that no row is lost unnoticed.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError
 
 SEARCHED = 1 << 10, 1 << 15  # bounds of the number of unsorted interactions, which are searched linearly
-SMALL = 1 << 16  # new interactions up to which the log is not merged into a base that is shorter
-ROWS_SEARCHED = 64  # linear searches of an unsorted base that cost about as much as sorting it
+SMALL = 1 << 16  # maximum length of a log that is not merged, even if it is longer than the base
+ROWS_SEARCHED = 64  # number of linear searches beyond which sorting the base is cheaper
 
 Repeats = Literal["last", "sum", "error"]
 Ints = NDArray[np.integer]
@@ -282,7 +282,10 @@ class GrowableInteractions:
         return new if new.weights is not None else new.with_weights(np.ones(len(new)))
 
     def _compacted(self) -> Self:
-        """Sort the log if too much of it is unsorted; merge it into the base if it is longer than the base."""
+        """Sort the log if its unsorted part is too long.
+
+        If the log is longer than the base, merge it into the base instead.
+        """
         n, n_sorted = len(self._log), len(self._sorted[0].keys)
         if n - n_sorted <= min(max(SEARCHED[0], n_sorted // 8), SEARCHED[1]):
             return self
@@ -292,7 +295,10 @@ class GrowableInteractions:
         return replace(self, _log=log, _sorted=(_Sorted.of(log.users.array), _Sorted.of(log.items.array)))
 
     def _without_replaced(self) -> _Log:
-        """Drop replaced interactions from the log; the remaining ones replace those that these replaced."""
+        """Remove replaced interactions from the log.
+
+        Each remaining one is relinked to the interaction of the base that it supersedes, if any.
+        """
         replaced, start = self._log.replaced.array.copy(), len(self.base)
         is_kept = np.ones(len(replaced), bool)
         is_kept[replaced[replaced >= start] - start] = False

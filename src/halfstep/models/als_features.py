@@ -5,9 +5,9 @@ The regularization term Σ_u λ_u ‖x_u‖²_D with D = diag(1, …, 1, ρ) bec
     Σ_u λ_u ‖x_u − βᵀ f_u‖²_D + λ_β ‖β‖²_D
 
 over rows with observations. Given β, it is a prior with a mean for each row. Given the rows, β is a ridge regression
-in which row u has the weight λ_u, the same for each column, because D is in both terms. Both are exact minimizations,
-so the objective never increases. A row without observations is set to its mean, and has no influence on β: its
-missing cells would shrink β towards 0.
+with sample weights λ_u. D cancels because it scales both terms, so the weights are the same for every target column.
+Both are exact minimizations, so the objective never increases. A row without observations is set to its mean, and has
+no influence on β: its missing cells would shrink β towards 0.
 
 This is the mean of the Gibbs sampler's conditional distribution (Simm et al. 2017), with λ_u as precision of the
 rows.
@@ -129,7 +129,7 @@ class FeatureSession:
     Parameters
     ----------
     session : PriorSession
-        Entered.
+        An open session, inside its ``with`` block.
     problems : pair of HalfProblem
     features : pair of sparse array, or None
         Of the users and of the items.
@@ -274,7 +274,7 @@ class FittedFeatures:
 
 
 def exact_solver(given: Solver | str, resolved: Solver) -> Cholesky:
-    """Return the exact solver for a fit with side information, which no other supports.
+    """Return the exact solver; no other solver supports side information.
 
     Raises
     ------

@@ -59,7 +59,7 @@ class TrainingLoop:
     Parameters
     ----------
     session : Session
-        Entered.
+        An open session, inside its ``with`` block.
     solver : Solver
     ids : pair of Vocabulary
         The ids of users and items, for errors.

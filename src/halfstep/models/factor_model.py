@@ -58,8 +58,8 @@ class FactorModel(Estimator):
     `explain`, `save` and `copy.copy`, and each access to `interactions_`, uses the state of the model between two
     updates, while `partial_fit` and `fit` run in other threads. Updates are serialized and never lost, except that
     `fit` discards the updates that were made while it ran. Attributes that are read one after the other, such as
-    `users_` and `user_factors_`, may be of different updates, which also write to these arrays: read them from a copy
-    of the model. Do not set parameters while other threads use the model.
+    `users_` and `user_factors_`, may come from different updates, and updates modify these arrays in place: read them
+    from a copy of the model. Do not set parameters while other threads use the model.
     """
 
     users_ = FittedAttribute[Vocabulary]()

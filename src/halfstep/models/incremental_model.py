@@ -148,7 +148,10 @@ class IncrementalModel(HalfStepModel):
                     return
 
     def _take_back(self, names: Iterable[str]) -> None:
-        """Drop own references to lent arrays, so that only other owners have leases."""
+        """Release this model's references to arrays that it shares.
+
+        An array then counts as shared only if another object references it.
+        """
         assert self._live is not None
         fitted = self._fitted
         lent = {name: array for name in names if (array := self._live[name]).is_behind(getattr(fitted, name))}
@@ -184,7 +187,7 @@ class IncrementalModel(HalfStepModel):
         if self._factorization is not None:
             state["_factorization"] = state["_factorization"].with_plain_interactions()
         state["_gramians"] = None
-        return state  # with its leases, because the arrays must not change until they are pickled
+        return state  # keep `_leases`: they prevent in-place updates until the arrays are pickled
 
     def _of_users(
         self, data: Interactions, factors: NDArray[np.floating], biases: NDArray[np.floating], **more: Any
@@ -224,7 +227,7 @@ class IncrementalModel(HalfStepModel):
         return state
 
     def _views_of(self, live: Mapping[str, LiveArray]) -> dict[str, Any]:
-        """Return views of the live arrays in their current lengths, which are not leases."""
+        """Return views of the live arrays at their current lengths; these views do not count as shared references."""
         return {name: array.first(len(getattr(self._fitted, name))) for name, array in live.items()}
 
     def _user_problem(self, data: Interactions) -> HalfProblem:

@@ -242,7 +242,7 @@ class UpdateState:
 
     @property
     def items_gram(self) -> tuple[Floats, float] | None:
-        """Σ m q qᵀ over all items, and Σ m; None if missing cells have no weight."""
+        """The weighted item Gramian Σ m q qᵀ and Σ m; None if missing cells have zero weight."""
         return None if self.items.missing is None else (self.items.gram, self.items.total)
 
     def _weigh_all_missing(self) -> None:

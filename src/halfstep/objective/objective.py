@@ -46,7 +46,10 @@ class Cost:
     biases: bool
 
     def without_missing_of(self, users: NDArray[np.bool_], items: NDArray[np.bool_]) -> Cost:
-        """Return the terms without weights of the missing cells of some users and items."""
+        """Return a copy in which s of the given users and m of the given items are 0.
+
+        Their missing cells are thus ignored.
+        """
         s, m = self.user_missing, self.item_missing
         if s is None or m is None:
             return self

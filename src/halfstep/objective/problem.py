@@ -12,7 +12,7 @@ from halfstep.data import Interactions, Orientation
 from halfstep.objective.objective import Cost, is_repeated
 from halfstep.objective.regularization import RowRegularization, counted_cells
 
-FEW = 1000  # numbers that are compared first, because unequal ones are often among them
+FEW = 1000  # length of the prefix compared first; arrays that are not constant usually differ within it
 Floats = NDArray[np.float64]
 
 
@@ -180,7 +180,7 @@ def _half_problem(
     dtype: DTypeLike,
 ) -> HalfProblem:
     if s is not None and m is not None and is_constant(s) and is_constant(m):
-        # constants belong to the rows of both half-problems, so that transposed data give the same bits
+        # fold a constant s·m into the row weights of both half-problems, so that transposed data give the same bits
         s, m = s * m[0], np.ones_like(m)
     missing = None if s is None or m is None else s * m.sum()
     none = np.empty(0, dtype)

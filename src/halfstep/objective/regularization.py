@@ -98,7 +98,7 @@ class Regularization:
 
     @property
     def of_rows(self) -> RowRegularization:
-        """The same with no number left to the data; it must have been completed."""
+        """The row regularization. All parameters must be set, as after `completed`."""
         assert self.users is not None
         assert self.items is not None
         assert self.exponent is not None

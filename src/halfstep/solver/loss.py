@@ -45,7 +45,8 @@ class Loss:
         self._plan, self.losses, self.sums_of_squares = plan, losses, sums_of_squares
         self._prior = prior_of(prior, np.float64)
         self._Y, self._offsets = Y, offsets
-        # The corners of float32 factorizations are precise to five digits, which is enough for sampling only.
+        # In float32, the minimum c − bᵀA⁻¹b from the factorization is accurate to five digits, which suffices only
+        # for sampling.
         is_sampled = prior is not None and prior.noise is not None
         self.is_known_from_solving = len(problem.row_missing) == 0 and (
             problem.weights.dtype == np.float64 or is_sampled

@@ -16,9 +16,9 @@ from halfstep.solver.schedule import HalfStepPlan
 Floats = NDArray[np.float64]
 
 LEAST_PIVOT = 1e-2  # relative to the diagonal; 0.1 in fits of real data; at 1e-3 float32 has four digits
-SAMPLED = 1024  # columns from which the largest length is estimated
+SAMPLED = 1024  # number of columns sampled to estimate the largest norm
 MARGIN = 16.0  # conjugate gradients are used if λ exceeds the rounding error by this factor
-ENOUGH = 1e-9  # the suggested λ relative to the largest diagonal entry, far above where float64 fails
+ENOUGH = 1e-9  # suggested λ relative to the largest diagonal element, well above the level at which float64 fails
 EXTREME = 1e6  # no λ above this is suggested, because values or weights are the cause
 ROUNDING = 1e-10  # relative to the terms of a difference, far above float64's rounding error
 IMPRECISE = 1e-4  # relative size of a difference below which it is computed again in float64
@@ -99,7 +99,9 @@ def below_zero(problem: HalfProblem, missing: float, diagonal: Floats) -> Numeri
 
 
 def enough(problem: HalfProblem, diagonal: Floats, reg: float) -> float | None:
-    """Return a power of ten as λ for which systems with this diagonal can be solved; None if it is extreme.
+    """Return the power of ten λ at which systems with this diagonal become solvable.
+
+    It is None if it would be unreasonably large.
 
     The smaller the factors of one side, the larger are those of the other, because their products are the targets.
     """

@@ -17,8 +17,8 @@ from halfstep.solver.kernels.small_systems import sums_shape
 
 CHUNKS = 64  # approximate maximum per half-step: enough for balance, at negligible overhead
 LEAST_WORK = 4_000_000  # multiply-adds of a chunk (about 100 µs)
-LANE_UNKNOWNS = 32  # unknowns up to which systems are solved one per vector lane
-ROWS_PER_UNKNOWN = 1.0  # from which computing a basis saves time
+LANE_UNKNOWNS = 32  # largest number of unknowns solved one system per vector lane
+ROWS_PER_UNKNOWN = 1.0  # minimum ratio of rows to unknowns at which computing a basis saves time
 LEAST_SEGMENT = 4096  # observed cells of a segment
 
 

@@ -1,4 +1,4 @@
-"""The interface between the training loop and the machine that runs half-steps."""
+"""The interface between the training loop and the backend (CPU, GPU) that runs half-steps."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Terms(NamedTuple):
 
 
 class Session(Protocol):
-    """Two half-problems and the factors of both sides, on any machine; a context manager.
+    """Two half-problems and the factors of both sides, on any backend; a context manager.
 
     Half-steps read and write the *current* factors; the *accepted* ones are returned. If a half-step is interrupted
     or raises an error, the accepted factors are unchanged.
@@ -97,7 +97,7 @@ class Session(Protocol):
 
 
 class Backend(Protocol):
-    """A kind of machine that runs half-steps."""
+    """The device (CPU, GPU) on which half-steps run."""
 
     def open(self, users: HalfProblem, items: HalfProblem, start: tuple[Factors, Factors]) -> Session:
         """Return a session with these factors, which may be overwritten."""

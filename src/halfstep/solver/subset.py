@@ -27,7 +27,7 @@ WORTH_THREADS = 10_000_000  # multiply-adds from which several threads are faste
 def solve_rows(
     problem: HalfProblem, factors: Factors, biases: Factors, *, threads: int | None = None, prior: Prior | None = None
 ) -> tuple[Factors, Factors]:
-    """Solve all rows of a half-problem that has some rows only.
+    """Solve a half-problem that contains only some of the rows.
 
     Parameters
     ----------

@@ -100,8 +100,8 @@ class Search:
 class BestTrialsPruner(optuna.pruners.BasePruner):
     """Prune a trial that is worse than each of the five best trials was at the same step of the same fold.
 
-    `MedianPruner` is not suitable: it compares the best value of a trial over all folds with the values of others on
-    one fold, and it would prune too many trials, because scores of a fold are noisy and trials improve during a
+    `MedianPruner` is not suitable: it compares a trial's best value over all folds with other trials' values on a
+    single fold, and it would prune too many trials, because scores of a fold are noisy and trials improve during a
     search. Fits with warm starts converge earlier, and are compared only with each other.
     """
 
@@ -167,7 +167,7 @@ def _grid(space: Space) -> Iterator[Point]:
 
 
 def _at_higher_ranks(space: Space, trials: Sequence[Trial], maximize: bool) -> Iterator[Point]:
-    """Yield points at each higher rank in turn, until the best trial is not at the last one.
+    """Yield points at increasing ranks; stop when a rank does not improve the best trial.
 
     Fits take longer at a higher rank, but the best λ, exponent and weight of missing cells hardly depend on the rank.
     At each higher rank, λ is tried unchanged, 1.3 times larger, and 1.3 times smaller.

@@ -68,10 +68,10 @@ def tune(
         The number of folds, in time order (`time_folds`) if there are timestamps, else with random tenths of the data
         as test sets; a function that returns pairs of training and test data; or the pairs. By default 3.
     search : {"grid", "random", "tpe", "doubling"}, optional
-        All combinations of lists; random search; Optuna's tree-structured Parzen estimator; or such a search at the
-        lowest of the listed ranks, whose best parameters are then tried at each higher rank in turn, until the metric
-        no longer improves. The default is "grid" if all dimensions are lists and `n_trials` is None; "doubling" for
-        `Implicit` if several ranks are listed; otherwise "tpe".
+        All combinations of lists; random search; Optuna's tree-structured Parzen estimator; or "doubling": a TPE
+        search at the lowest listed rank, whose best parameters are then evaluated at each higher rank until the
+        metric stops improving. The default is "grid" if all dimensions are lists and `n_trials` is None; "doubling"
+        for `Implicit` if several ranks are listed; otherwise "tpe".
     n_trials : int, optional
         Maximum number of trials; no point is tried twice. The default is 100 for "tpe", 300 for "random", all for
         "grid", and for "doubling" 30 at the lowest rank and 3 at each other rank.

@@ -86,7 +86,7 @@ class Chain:
     problems : pair of HalfProblem
         The objective without regularization.
     data : Interactions
-        Names the ids in errors.
+        The interactions; used for ids in error messages, and for the order of ordinal ratings.
     hyperprior : NormalWishart
         Hyperprior of both sides.
     target_scale : float

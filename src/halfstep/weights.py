@@ -8,7 +8,7 @@ A *missing weight* is a number, the same for every missing cell, or a callable f
 m (of items), whose products s_u·m_i are the weights. A *target* is a number, or a callable like that of an observed
 weight.
 
-The popularity c_i of item i is the number of its *observed* cells, whatever their values.
+The popularity c_i of item i is the number of its *observed* cells, regardless of their values.
 """
 
 from __future__ import annotations

@@ -403,12 +403,12 @@ class Interactions:
 
     @cached_property
     def user_counts(self) -> NDArray[np.int64]:
-        """Number of interactions of each user, whatever their values; shape (n_users,)."""
+        """Number of interactions of each user, regardless of their values; shape (n_users,)."""
         return np.bincount(self.user_positions, minlength=self.n_users).astype(np.int64, copy=False)
 
     @cached_property
     def item_counts(self) -> NDArray[np.int64]:
-        """Number of interactions of each item, whatever their values; shape (n_items,)."""
+        """Number of interactions of each item, regardless of their values; shape (n_items,)."""
         return np.bincount(self.item_positions, minlength=self.n_items).astype(np.int64, copy=False)
 
     @cached_property

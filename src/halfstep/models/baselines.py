@@ -172,7 +172,7 @@ class UserItemBias(BaselineModel):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class Popularity(BaselineModel):
-    """Score an item by its number of interactions, whatever their values: ŷ_ui = n_i.
+    """Score an item by its number of interactions, regardless of their values: ŷ_ui = n_i.
 
     The scores rank items, and do not predict values. `item_biases_` are the counts, and `mean_` is 0; `FactorModel`
     describes the other fitted attributes.

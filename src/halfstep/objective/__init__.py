@@ -6,6 +6,6 @@ All methods minimize
        + Σ_(u,i)∉Ω  s_u · m_i · (p_u·q_i)²
        + Σ_u λ_u (‖p_u‖² + ρ b_u²) + Σ_i λ_i (‖q_i‖² + ρ b_i²)
 
-Ω is the set of observed cells: those that are stored, whatever their values. Every published variant of ALS is a
+Ω is the set of observed cells: those that are stored, regardless of their values. Every published variant of ALS is a
 setting of the arrays t, w, s, m and λ.
 """

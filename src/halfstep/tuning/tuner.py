@@ -128,12 +128,12 @@ def tune(
     from halfstep.tuning.run import Run
     from halfstep.tuning.search import Search
 
-    if isinstance(estimator, type) or not (dataclasses.is_dataclass(estimator) and hasattr(estimator, "fit")):
-        raise ParameterError(f"estimator={estimator!r}: give an unfitted model such as ALS()")
+    _check_estimator(estimator)
     interactions = as_interactions(data)
     read, search = _read(estimator, interactions, space, search, n_trials)
-    for name, flag in {"prune": prune, "warm_starts": warm_starts, "refit": refit, "progress": progress}.items():
-        check_flag(name, flag, optional=name == "progress")
+    for name, flag in {"prune": prune, "warm_starts": warm_starts, "refit": refit}.items():
+        check_flag(name, flag)
+    check_flag("progress", progress, optional=True)
     path = None if journal is None else Path(as_path("journal", journal))
     measured = _metric(metric, direction, estimator, interactions, read)
     with nullcontext() if path is None else open_journal(path, measured.maximize) as recorded_study:
@@ -166,6 +166,11 @@ def tune(
         untuned=fitter.estimator({}),
         frame_kind=interactions.frame_kind,
     )
+
+
+def _check_estimator(estimator: Any) -> None:
+    if isinstance(estimator, type) or not (dataclasses.is_dataclass(estimator) and hasattr(estimator, "fit")):
+        raise ParameterError(f"estimator={estimator!r}: give an unfitted model such as ALS()")
 
 
 def need_optuna() -> None:

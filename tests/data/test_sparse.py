@@ -128,13 +128,6 @@ def test_a_value_that_is_not_finite_names_user_and_item(
         DOORS[door](matrix, model, with_features)
 
 
-def test_a_value_that_is_not_finite_names_ids() -> None:
-    matrix = sp.csr_array(DENSE)
-    matrix.data[4] = np.nan
-    with pytest.raises(DataError, match=r"the value at user 'c' \(row 2\), item 'y' \(column 2\) is nan"):
-        Interactions.from_sparse(matrix, users=list("abcd"), items=list("wxyz"))
-
-
 def test_error_for_complex_numbers_but_not_booleans() -> None:
     with pytest.raises(DataError, match=r"the value at user 0 \(row 0\), item 0 \(column 0\) is .*1\+0j"):
         Interactions.from_sparse(sp.csr_array(DENSE.astype(complex)))
@@ -199,12 +192,6 @@ def test_an_empty_sparse_row_folds_in_as_a_user_without_history(model: hs.ALS) -
 def test_fit_error_for_sparse_row() -> None:
     with pytest.raises(DataError, match=r"csr_array of shape \(4,\)|coo_array of shape \(4,\)"):
         hs.ALS(rank=2).fit(sp.csr_array(DENSE)[2])
-
-
-def test_duplicates_name_user_and_item() -> None:
-    twice = sp.coo_array(([1.0, 2.0], ([1, 1], [0, 0])), shape=(2, 1))
-    with pytest.raises(DataError, match=r"stores user 'b' \(row 1\), item 'x' \(column 0\) twice"):
-        Interactions.from_sparse(twice, users=["a", "b"], items=["x"])
 
 
 def test_features_in_any_format_are_the_same() -> None:

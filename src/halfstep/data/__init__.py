@@ -4,9 +4,10 @@ This is the only package that validates tables. ``interactions`` is the table, `
 observed cells, and lists of items, in compressed rows. ``growable`` adds interactions incrementally. ``conversions``
 makes interactions of what models accept.
 
-``tables`` converts input to columns: dataframes through ``frames``, and SciPy matrices through ``sparse``.
-``column_roles`` selects the column of each role; ``columns``, ``id_columns``, ``duplicates`` and ``titles`` validate
-them. ``files`` reads files, ``splits`` makes training and test sets, and ``side_information`` encodes features.
+``tables`` converts input to columns, dataframes through ``frames``. ``sparse`` and ``user_item_matrix`` read SciPy
+matrices. ``column_roles`` selects the column of each role; ``columns``, ``id_columns``, ``duplicates`` and ``titles``
+validate them. ``files`` reads files, ``splits`` makes training and test sets, and ``side_information`` encodes
+features.
 """
 
 from halfstep.data.conversions import as_histories, as_interactions

@@ -11,9 +11,9 @@ import numpy as np
 from halfstep.data.column_roles import TIMESTAMP, VALUE, WEIGHT
 from halfstep.data.columns import RowError, as_column
 from halfstep.data.duplicates import Duplicates
-from halfstep.data.interactions import Interactions, kind_of
+from halfstep.data.interactions import Interactions
 from halfstep.data.sparse import is_sparse
-from halfstep.data.tables import columns_in
+from halfstep.data.tables import columns_in, type_and_shape
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError
 
@@ -41,8 +41,8 @@ def as_interactions(data: Any, *, duplicates: Duplicates = "error") -> Interacti
     table = columns_in(data)
     if table is None:
         raise DataError(
-            f"{kind_of(data)} is not supported: give Interactions, a SciPy sparse matrix with a row per user, or a "
-            "dataframe with the columns user, item[, value][, timestamp][, weight]"
+            f"{type_and_shape(data)} is not supported: give Interactions, a SciPy sparse matrix with a row per user, "
+            "or a dataframe with the columns user, item[, value][, timestamp][, weight]"
         )
     others = [name for name in table.names if name not in ("user", "item", "timestamp", "weight")]
     if "value" not in table.names and others and {"user", "item"} <= set(table.names):

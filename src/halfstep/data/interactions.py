@@ -16,9 +16,9 @@ from halfstep.data.column_roles import TIMESTAMP, VALUE, WEIGHT, check_columns, 
 from halfstep.data.columns import RowError, as_numbers, as_rows, as_weights, check_table
 from halfstep.data.csr import Orientation
 from halfstep.data.duplicates import Duplicates, find_repeat, merge
-from halfstep.data.sparse import is_sparse, stored_values
-from halfstep.data.tables import Columns, columns_in
+from halfstep.data.tables import Columns, columns_in, type_and_shape
 from halfstep.data.titles import is_column_of_titles, read_titles, titles_in_column
+from halfstep.data.user_item_matrix import check_is_user_item_matrix, read_user_item_matrix
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError, ParameterError
 
@@ -179,8 +179,8 @@ class Interactions:
         table = columns_in(frame)
         if table is None:
             raise DataError(
-                f"expected a table (a dataframe, Arrow data, a dict of columns or the like), not {kind_of(frame)}: "
-                "pass arrays and lists to Interactions.from_arrays"
+                "expected a table (a dataframe, Arrow data, a dict of columns or the like), not "
+                f"{type_and_shape(frame)}: pass arrays and lists to Interactions.from_arrays"
             )
         return cls._from_table(
             table,
@@ -219,16 +219,7 @@ class Interactions:
             If `matrix` is not sparse or not valid, has no stored value, repeated cells, or values that are not
             finite, or if the number of ids does not match its shape.
         """
-        if not is_sparse(matrix):
-            raise DataError(
-                f"from_sparse takes a two-dimensional SciPy sparse matrix, not {kind_of(matrix)}: "
-                "convert a dense one with scipy.sparse.csr_array, which stores the values that are not 0"
-            )
-        if len(matrix.shape) != 2:
-            raise DataError(
-                f"from_sparse takes a two-dimensional SciPy sparse matrix, not {kind_of(matrix)}: give the row of a "
-                "single user as matrix.reshape(1, -1)"
-            )
+        check_is_user_item_matrix(matrix)
         data = cls.of_stored(matrix, users=users, items=items)
         if len(data) == 0:
             raise DataError("the matrix has no stored value: store at least one observed cell")
@@ -237,30 +228,14 @@ class Interactions:
     @classmethod
     def of_stored(cls, matrix: Any, *, users: Any = None, items: Any = None) -> Self:
         """Create interactions from a sparse matrix that may be empty, or one-dimensional for a single row."""
-        shape = matrix.shape if len(matrix.shape) != 1 else (1, *matrix.shape)
-        user_ids = None if users is None else _vocabulary_of(users, shape[0], "rows", "users")
-        item_ids = None if items is None else _vocabulary_of(items, shape[1], "columns", "items")
-
-        def cell(row: int, column: int) -> str:
-            user = row if user_ids is None else user_ids[row]
-            item = column if item_ids is None else item_ids[column]
-            return f"user {user!r} (row {row}), item {item!r} (column {column})"
-
-        stored = stored_values(matrix, "the matrix", cell)
-        data = cls(
-            users=_vocabulary_of(None, shape[0], "rows", "users") if user_ids is None else user_ids,
-            items=_vocabulary_of(None, shape[1], "columns", "items") if item_ids is None else item_ids,
+        user_ids, item_ids, stored = read_user_item_matrix(matrix, users, items)
+        return cls(
+            users=user_ids,
+            items=item_ids,
             user_positions=stored.rows,
             item_positions=stored.columns,
             values=stored.values,
         )
-        repeat = find_repeat(data.user_positions, data.item_positions)
-        if repeat is not None:
-            name = cell(int(stored.rows[repeat.row]), int(stored.columns[repeat.row]))
-            raise DataError(
-                f"the matrix stores {name} twice, one of {repeat.total:,} repeats; call its sum_duplicates() first"
-            )
-        return data
 
     @classmethod
     def _from_columns(cls, columns: Mapping[str, Any], duplicates: Duplicates | None) -> Self:
@@ -513,25 +488,8 @@ class Interactions:
         return other
 
 
-def kind_of(thing: object) -> str:
-    """Return the type of an object, and its shape, for error messages."""
-    shape = getattr(thing, "shape", None)
-    return f"{type(thing).__name__} of shape {shape}" if shape is not None else type(thing).__name__
-
-
 def _positions_in(new: Vocabulary, old: Vocabulary, counts: NDArray[np.int64], name: str) -> NDArray[np.int32]:
     """Return the new position of each old id; −1 for ids that are unknown or without interactions."""
     positions, used = np.full(len(old), -1, dtype=np.int32), counts > 0
     positions[used] = new.positions(old.ids[used], "mark", name=name)
     return positions
-
-
-def _vocabulary_of(ids: Any, length: int, axis: str, name: str) -> Vocabulary:
-    if not isinstance(ids, Vocabulary):
-        ids = Vocabulary(np.arange(length) if ids is None else ids, name=f"{name.removesuffix('s')} id")
-    vocabulary: Vocabulary = ids
-    if len(vocabulary) != length:
-        raise DataError(
-            f"{name} has {len(vocabulary):,} ids, but the matrix has {length:,} {axis}: give one id for each"
-        )
-    return vocabulary

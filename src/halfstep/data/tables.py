@@ -67,6 +67,12 @@ def columns_in(data: Any) -> Columns | None:
     return _of_frame(data) or _of_arrow(data)
 
 
+def type_and_shape(thing: object) -> str:
+    """Return the type of an object, and its shape, for error messages."""
+    shape = getattr(thing, "shape", None)
+    return f"{type(thing).__name__} of shape {shape}" if shape is not None else type(thing).__name__
+
+
 def _of_frame(data: Any) -> Columns | None:
     from halfstep.data.frames import column_names, columns_of, kind_of
 

@@ -406,36 +406,7 @@ def test_merging_equals_plain_loop(pairs: list[tuple[int, int]], how: Any, timed
     np.testing.assert_allclose(data.values, expected[how])
 
 
-# --- orientations and sparse matrices -------------------------------------------------------------
-
-
-@given(cells)
-def test_orientations_have_all_cells_sorted(pairs: list[tuple[int, int]]) -> None:
-    data = Interactions.from_arrays(*zip(*dict.fromkeys(pairs), strict=True))
-    sides = (data.user_positions, data.item_positions)
-    for pattern, (rows, columns), n_rows in (
-        (data.by_user, sides, data.n_users),
-        (data.by_item, sides[::-1], data.n_items),
-    ):
-        assert (pattern.indptr.dtype, pattern.indices.dtype, pattern.order.dtype) == (np.int64, np.int32, np.int32)
-        assert pattern.order.tolist() == np.lexsort((columns, rows)).tolist()
-        assert pattern.indices.tolist() == columns[pattern.order].tolist()
-        assert np.diff(pattern.indptr).tolist() == np.bincount(rows, minlength=n_rows).tolist()
-        assert pattern.indptr[0] == 0
-
-
-def test_orientations_and_counts_are_cached() -> None:
-    data = some_data()
-    assert data.by_user is data.by_user
-    assert data.by_item is data.by_item
-    assert data.user_counts is data.user_counts
-
-
-def test_counts_do_not_depend_on_values() -> None:
-    data = some_data()
-    assert data.user_counts.tolist() == [1, 1, 2]
-    assert data.item_counts.tolist() == [2, 1, 1]
-    assert data.item_counts.dtype == np.int64
+# --- sparse matrices ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

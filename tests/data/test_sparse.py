@@ -13,7 +13,7 @@ import halfstep as hs
 from benchmarks.stress import sparse_matrices
 from benchmarks.stress.forged import FORMATS, cells_of, forge, made, random_dense
 from halfstep import metrics
-from halfstep.data import IndexLists, Interactions, Vocabulary
+from halfstep.data import IndexLists, Interactions
 from halfstep.data.side_information import SideInformation
 from halfstep.errors import DataError, ParameterError
 from halfstep.solver.top_n import best_columns, best_of_given
@@ -201,20 +201,6 @@ def test_features_in_any_format_are_the_same() -> None:
         _, given = SideInformation.read(data, made(fmt, dense), "user")
         np.testing.assert_array_equal(given.matrix.toarray(), dense)
         assert given.matrix.has_canonical_format
-
-
-def test_positions_outside_of_the_vocabulary_never_become_interactions() -> None:
-    ids = Vocabulary([1, 2])
-    good, values = np.array([0, 1], np.int32), np.ones(2)
-    for bad in ([0, 2], [-1, 0]):
-        with pytest.raises(DataError, match="the item positions are not int32 numbers from 0 to 1"):
-            Interactions(
-                users=ids, items=ids, user_positions=good, item_positions=np.array(bad, np.int32), values=values
-            )
-    with pytest.raises(DataError, match="the user positions are not int32"):
-        Interactions(users=ids, items=ids, user_positions=good.astype(np.int64), item_positions=good, values=values)
-    with pytest.raises(DataError, match="3 values for 2 interactions"):
-        Interactions(users=ids, items=ids, user_positions=good, item_positions=good, values=np.ones(3))
 
 
 @pytest.mark.parametrize("indices", [[3, 1, 0, 2], [0, 4, 0, 2], [-1, 1, 0, 2]], ids=["falls", "high", "negative"])

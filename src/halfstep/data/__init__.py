@@ -1,8 +1,8 @@
 """Interactions of users and items: ids, values and timestamps, validated once and trusted elsewhere.
 
-This is the only package that validates tables. ``interactions`` is the table, ``vocabulary`` its ids, and ``csr`` its
-observed cells, and lists of items, in compressed rows. ``growable`` adds interactions incrementally. ``conversions``
-makes interactions of what models accept.
+This is the only package that validates tables. ``interactions`` is the table and ``vocabulary`` its ids.
+``observed_cells`` has the positions of its rows, and ``csr`` observed cells, and lists of items, in compressed rows.
+``growable`` adds interactions incrementally. ``conversions`` makes interactions of what models accept.
 
 ``tables`` converts input to columns, dataframes through ``frames``. ``sparse`` and ``user_item_matrix`` read SciPy
 matrices. ``column_roles`` selects the column of each role; ``columns``, ``id_columns``, ``duplicates`` and ``titles``

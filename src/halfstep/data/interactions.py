@@ -11,11 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from halfstep._support.checks import check_choice
 from halfstep._support.html_table import Cell, and_more, html_table
-from halfstep._support.lazy import cached_property
 from halfstep.data.column_roles import TIMESTAMP, VALUE, WEIGHT, check_columns, columns_by_role, suggesting_none
 from halfstep.data.columns import RowError, as_numbers, as_rows, as_weights, check_table
-from halfstep.data.csr import Orientation
 from halfstep.data.duplicates import Duplicates, find_repeat, merge
+from halfstep.data.observed_cells import ObservedCells
 from halfstep.data.tables import Columns, columns_in, type_and_shape
 from halfstep.data.titles import is_column_of_titles, read_titles, titles_in_column
 from halfstep.data.user_item_matrix import check_is_user_item_matrix, read_user_item_matrix
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Interactions:
+class Interactions(ObservedCells):
     """Interactions of users with items, with values, and optionally timestamps and weights.
 
     Created by `from_frame`, `from_arrays`, `from_sparse` or `read_interactions`, which validate their input; the
@@ -57,10 +56,6 @@ class Interactions:
         The name of the original file, without its folder.
     """
 
-    users: Vocabulary
-    items: Vocabulary
-    user_positions: NDArray[np.int32]
-    item_positions: NDArray[np.int32]
     values: NDArray[np.float64]
     timestamps: NDArray[Any] | None = None
     weights: NDArray[np.float64] | None = None
@@ -71,27 +66,12 @@ class Interactions:
 
     def __post_init__(self) -> None:
         """Check positions and lengths, which compiled code relies on, and make the arrays read-only."""
-        for name, positions, count in (
-            ("user", self.user_positions, len(self.users)),
-            ("item", self.item_positions, len(self.items)),
-        ):
-            # negative numbers are large if viewed as unsigned
-            if positions.dtype != np.int32 or (len(positions) and positions.view(np.uint32).max() >= count):
-                raise DataError(f"the {name} positions are not int32 numbers from 0 to {count - 1}")
-        for name, column in (
-            ("item positions", self.item_positions),
-            ("values", self.values),
-            ("timestamps", self.timestamps),
-            ("weights", self.weights),
-        ):
-            if column is not None and column.shape != self.user_positions.shape:
-                raise DataError(
-                    f"{len(column):,} {name} for {len(self.user_positions):,} interactions: give one for each"
-                )
-        for name in ("user_positions", "item_positions", "values", "timestamps", "weights"):
-            array = getattr(self, name)
-            if array is not None:
-                array.flags.writeable = False
+        super().__post_init__()
+        for name in ("values", "timestamps", "weights"):
+            column = getattr(self, name)
+            if column is not None:
+                self._check_length(name, column)
+                column.flags.writeable = False
 
     @classmethod
     def from_arrays(
@@ -297,24 +277,6 @@ class Interactions:
             weights=None if self.weights is None else merged(self.weights),
         )
 
-    @property
-    def cells(self) -> NDArray[np.int64]:
-        """The index of each interaction's cell in the flattened matrix."""
-        return self.user_positions.astype(np.int64) * self.n_items + self.item_positions
-
-    @property
-    def n_users(self) -> int:
-        """Number of users in the vocabulary."""
-        return len(self.users)
-
-    @property
-    def n_items(self) -> int:
-        """Number of items in the vocabulary."""
-        return len(self.items)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
     def __repr__(self) -> str:
         return f"Interactions({', '.join(self._summary())})"
 
@@ -365,36 +327,6 @@ class Interactions:
         if not (self.values != 1).any():
             return "one"
         return "given" if self.has_values else "counted"
-
-    @property
-    def user_ids(self) -> NDArray[Any]:
-        """The user id of each interaction."""
-        return self.users.ids[self.user_positions]
-
-    @property
-    def item_ids(self) -> NDArray[Any]:
-        """The item id of each interaction."""
-        return self.items.ids[self.item_positions]
-
-    @cached_property
-    def user_counts(self) -> NDArray[np.int64]:
-        """Number of interactions of each user, regardless of their values; shape (n_users,)."""
-        return np.bincount(self.user_positions, minlength=self.n_users).astype(np.int64, copy=False)
-
-    @cached_property
-    def item_counts(self) -> NDArray[np.int64]:
-        """Number of interactions of each item, regardless of their values; shape (n_items,)."""
-        return np.bincount(self.item_positions, minlength=self.n_items).astype(np.int64, copy=False)
-
-    @cached_property
-    def by_user(self) -> Orientation:
-        """The observed cells in rows of users; cached."""
-        return Orientation.of_cells(self.user_positions, self.item_positions, self.n_users, self.n_items)
-
-    @cached_property
-    def by_item(self) -> Orientation:
-        """The observed cells in rows of items; cached."""
-        return self.by_user.transposed(self.n_items)
 
     def to_sparse(self) -> csr_array[Any, tuple[int, int]]:
         """Return the values as a sparse array of users × items; values of 0 are stored explicitly."""
@@ -480,12 +412,6 @@ class Interactions:
         if more is None or more is known or more.keys() <= known.keys():
             return self
         return self._with_same_cells(replace(self, item_titles={**more, **known}))
-
-    def _with_same_cells(self, other: Self) -> Self:
-        """Copy cached counts and orientations to `other`, and return it."""
-        cached = {"user_counts", "item_counts", "by_user", "by_item"} & self.__dict__.keys()
-        other.__dict__.update({name: self.__dict__[name] for name in cached})
-        return other
 
 
 def _positions_in(new: Vocabulary, old: Vocabulary, counts: NDArray[np.int64], name: str) -> NDArray[np.int32]:

@@ -7,7 +7,7 @@ implicit features and, on MovieLens 100K, to genres and years as well. Pass the 
 write-up   last fifth of MovieLens 100K, split as in the lab: 2,786 pairs of users and items known from training
 folds      official folds u1 to u5 of MovieLens 100K, which are consecutive fifths of u.data
 ml-1m      ratings of the NCF protocol's training pairs, in five random folds of seed 0
-cold       MovieLens 100K with a tenth of the films as cold-start items, predicted from genres and years
+cold       MovieLens 100K with a tenth of the movies as cold-start items, predicted from genres and years
 myfm       write-up split at rank 8 with 200 samples, alternating between both samplers
 large      ten million synthetic ratings: time of a sweep and of an exact iteration of ALS, at rank 32
 
@@ -69,7 +69,7 @@ Lines = list[list[str]]
 """Rows of the tables in docs/bayesian.md."""
 
 
-def score(name: str, splits: Splits, films: pd.DataFrame | None = None) -> Lines:
+def score(name: str, splits: Splits, movies: pd.DataFrame | None = None) -> Lines:
     """Evaluate each kind of model on the splits."""
     print(f"\n{name}: {REPORTED_RMSE[name]}")
     lines = [
@@ -77,12 +77,12 @@ def score(name: str, splits: Splits, films: pd.DataFrame | None = None) -> Lines
         ["", ORDINAL, *score_one(name, ORDINAL, splits), ""],
         ["", IMPLICIT, *score_one(name, IMPLICIT, splits), ""],
     ]
-    if films is not None:
-        lines.append(["", ALL, *score_one(name, ALL, splits, films), ""])
+    if movies is not None:
+        lines.append(["", ALL, *score_one(name, ALL, splits, movies), ""])
     return lines
 
 
-def score_one(name: str, kind: str, splits: Splits, films: pd.DataFrame | None = None) -> list[str]:
+def score_one(name: str, kind: str, splits: Splits, movies: pd.DataFrame | None = None) -> list[str]:
     """Print RMSE, RMSE of point factors, and interval coverage for each split, and return their means."""
     print(f"{kind}:\n{'':<10} {'RMSE':>8} {'point':>8} {f'in {INTERVAL:.0%}':>8} {'fit':>8} {'a sweep':>10}")
     rows, required_rmse = [], REQUIRED_RMSE[name].get(kind)
@@ -91,7 +91,7 @@ def score_one(name: str, kind: str, splits: Splits, films: pd.DataFrame | None =
         model = hs.BayesianALS(
             implicit_features=kind in (IMPLICIT, ALL), ordinal=kind == ORDINAL, random_state=seed, progress=False
         )
-        model.fit(train, item_features=films)
+        model.fit(train, item_features=movies)
         seconds = time.perf_counter() - began
         mean, lower, upper = model.predict(test, interval=INTERVAL)
         covered = float(np.mean((lower <= test.values) & (test.values <= upper)))
@@ -128,14 +128,14 @@ def show(label: str, row: Sequence[float]) -> None:
 
 def write_up() -> Lines:
     split = write_up_split(hs.datasets.movielens_100k())
-    return score("write-up", [(f"seed {seed}", seed, split.train, split.known) for seed in SEEDS], films_features())
+    return score("write-up", [(f"seed {seed}", seed, split.train, split.known) for seed in SEEDS], movie_features())
 
 
 def folds() -> Lines:
     data = hs.datasets.movielens_100k()
     numbers = np.arange(len(data)) * FOLDS // len(data)
     splits = [(f"u{n + 1}", 0, data.subset(numbers != n), data.subset(numbers == n)) for n in range(FOLDS)]
-    return score("folds", splits, films_features())
+    return score("folds", splits, movie_features())
 
 
 def ml_1m() -> Lines:
@@ -149,8 +149,8 @@ def ml_1m() -> Lines:
     return score("ml-1m", [(f"fold {n}", 0, train, test) for n, (train, test) in enumerate(splits, start=1)])
 
 
-def films_features() -> pd.DataFrame | None:
-    """Return the genres and years of MovieLens 100K's films, or None without u.item."""
+def movie_features() -> pd.DataFrame | None:
+    """Return the genres and years of MovieLens 100K's movies, or None without u.item."""
     path = hs.datasets.fetch(hs.datasets.ML_100K) / "u.item"
     if not path.is_file():
         return None
@@ -161,25 +161,25 @@ def films_features() -> pd.DataFrame | None:
 
 
 def cold() -> Lines:
-    films = films_features()
-    if films is None:
+    movies = movie_features()
+    if movies is None:
         print("\ncold skipped: u.item not found; set HALFSTEP_DATA to the folder that contains ml-100k")
         return []
     data = hs.datasets.movielens_100k()
-    print(f"\ncold: RMSE on cold-start films, a tenth of all\n{'':<10} {'features':>8} {'user mean':>10}")
+    print(f"\ncold: RMSE on cold-start movies, a tenth of all\n{'':<10} {'features':>8} {'user mean':>10}")
     found = []
     for seed in COLD_SEEDS:
         is_cold = np.random.default_rng(seed).random(data.n_items) < COLD_SHARE
         held_out = is_cold[data.item_positions]
         train, test = data.subset(~held_out), data.subset(held_out)
-        model = hs.BayesianALS(random_state=seed, progress=False).fit(train, item_features=films)
+        model = hs.BayesianALS(random_state=seed, progress=False).fit(train, item_features=movies)
         means = np.bincount(train.user_positions, train.values) / np.maximum(train.user_counts, 1)
         predictions = model.predict(test), means[test.user_positions]
         found.append([hs.metrics.rmse(test.values, each) for each in predictions])
         print(f"seed {seed:<5} {found[-1][0]:>8.4f} {found[-1][1]:>10.4f}", flush=True)
     ours, theirs = np.mean(found, axis=0)
     print(f"margin {theirs - ours:.4f}, required more than 0: {'reached' if theirs > ours else 'MISSED'}")
-    what = f"A tenth of the films without any rating ({len(COLD_SEEDS)} seeds)"
+    what = f"A tenth of the movies without any rating ({len(COLD_SEEDS)} seeds)"
     return [
         [f"{what}, RMSE by genres and years", f"{ours:.4f}"],
         [f"{what}, RMSE by the user's mean", f"{theirs:.4f}"],

@@ -16,6 +16,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def titles() -> None:
-    """Films' titles, which the copy of MovieLens in the package index is without."""
+    """Movies' titles, which the copy of MovieLens in the package index is without."""
     if hs.datasets.movielens_100k().item_titles is None:
         pytest.skip("MovieLens 100K came without titles: set HALFSTEP_DATA to a folder with ml-100k/u.item")

@@ -93,7 +93,7 @@ ML_100K = Dataset(
 
 
 def movielens_100k(*, progress: bool | None = None) -> Interactions:
-    """Return MovieLens 100K: ratings of 1 to 5 stars of 1,682 films by 943 users, September 1997 to April 1998.
+    """Return MovieLens 100K: ratings of 1 to 5 stars of 1,682 movies by 943 users, September 1997 to April 1998.
 
     The first call may download 5 MB; see `halfstep.datasets`. The data are for research use and may not be
     redistributed; cite Harper and Konstan (2015), doi 10.1145/2827872.
@@ -107,7 +107,7 @@ def movielens_100k(*, progress: bool | None = None) -> Interactions:
     -------
     Interactions
         100,000 interactions in the order of the published file, with integer ids, stars as values, and timestamps
-        in int64 seconds since 1970-01-01 UTC. `item_titles` are titles of films, or None for the copy from the
+        in int64 seconds since 1970-01-01 UTC. `item_titles` are titles of movies, or None for the copy from the
         package index.
 
     Raises

@@ -17,7 +17,7 @@ import halfstep as hs
 from halfstep.cli import tables
 from shell import Shell, fitted
 
-COLUMNS = ["--user", "who", "--item", "film", "--value", "stars", "--time", "when"]
+COLUMNS = ["--user", "who", "--item", "movie", "--value", "stars", "--time", "when"]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame = pd.DataFrame(
         {
             "who": [f"user {u}" for u in data.user_ids],
-            "film": [f"film {i}" for i in data.item_ids],
+            "movie": [f"movie {i}" for i in data.item_ids],
             "stars": data.values.astype(int),
             "when": data.timestamps,
         }
@@ -163,8 +163,8 @@ def test_files_are_replaced_atomically(
 
 
 def test_similar(shell: Shell, ratings_model: Path) -> None:
-    parsed = json.loads(shell("similar", ratings_model, "film 50", "film 1", "-n", 2, "--json")[0])
-    lists = hs.load(ratings_model).similar_items(["film 50", "film 1"], 2)
+    parsed = json.loads(shell("similar", ratings_model, "movie 50", "movie 1", "-n", 2, "--json")[0])
+    lists = hs.load(ratings_model).similar_items(["movie 50", "movie 1"], 2)
     assert [(row["item"], row["similar_item"], row["similarity"]) for row in parsed] == [
         (item, *entry) for item, entries in lists for entry in entries
     ]
@@ -183,7 +183,7 @@ def test_evaluate_holds_out_the_latest_interactions(shell: Shell, folder: Path) 
     parsed = json.loads(shell("evaluate", folder / "ratings.csv", *COLUMNS, *options)[0])
     figures = {(row["model"], row["metric"], row["n"]): row["value"] for row in parsed["rows"]}
     train, test = hs.split_by_time(
-        hs.read_interactions(folder / "ratings.csv", user="who", item="film", value="stars", timestamp="when"), 0.2
+        hs.read_interactions(folder / "ratings.csv", user="who", item="movie", value="stars", timestamp="when"), 0.2
     )
     model = hs.ALS(iterations=3, random_state=0).fit(train)
     assert figures["ALS", "rmse", None] == pytest.approx(hs.metrics.rmse(test.values, model.predict(test)))
@@ -213,7 +213,7 @@ def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, 
     ("arguments", "message"),
     [
         (["fit", "{}/none.csv"], "there is no file"),
-        (["fit", "{}/ratings.csv"], "there is no column 'user' for user: there are 0 'who', 1 'film'"),
+        (["fit", "{}/ratings.csv"], "there is no column 'user' for user: there are 0 'who', 1 'movie'"),
         (["fit", "{}/ratings.csv", "--user", "who"], "set --item to a name or position"),
         (["fit", "{}/clicks.parquet", "--biases", "-o", "{}/x"], "--biases requires --objective explicit"),
         (["fit", "{}/clicks.parquet", "--rank", "0", "-o", "{}/x"], "--rank 0: give an integer"),
@@ -244,7 +244,7 @@ def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, 
             ["evaluate", "{}/clicks.parquet", "--model", "{}/clicks.halfstep", "--split", "last"],
             "--split has no effect",
         ),
-        (["fit", "{}/ratings.csv", "--user", "who", "--item", "film", "--value", "who"], "not a number"),
+        (["fit", "{}/ratings.csv", "--user", "who", "--item", "movie", "--value", "who"], "not a number"),
         (["fit", "{}/clicks.parquet", "--duplicates", "error"], "set --duplicates last, 'sum' or 'mean'"),
     ],
 )

@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     users, items = np.nonzero(rng.random((40, 12)) < 0.4)
     data = hs.Interactions.from_arrays([f"u{user:02d}" for user in users], items + 1)
     hs.ALS(hs.Implicit(), rank=4, iterations=3, random_state=0).fit(data).save(path / "model.halfstep")
-    names = [f"Film {item}" for item in range(1, 12)]
+    names = [f"Movie {item}" for item in range(1, 12)]
     table = pl.DataFrame({"movie": range(1, 12), "year": [1990] * 11, "name": names})
     table.write_csv(path / "items.csv")
     table.select(pl.col("name").alias("title"), pl.col("movie").alias("item")).write_parquet(path / "items.parquet")
@@ -86,17 +86,17 @@ class TestTitlesFromATable:
         titles = ["--titles", folder / "items.csv", *options]
         parsed = json.loads(shell("recommend", folder / "model.halfstep", "u01", *titles, "--json")[0])
         assert parsed
-        assert all(row["title"] == (f"Film {row['item']}" if row["item"] < 12 else None) for row in parsed)
+        assert all(row["title"] == (f"Movie {row['item']}" if row["item"] < 12 else None) for row in parsed)
         out, _ = shell("similar", folder / "model.halfstep", 3, *titles)
-        assert "similar to item 3, Film 3" in out
-        assert "Film 4" in out
+        assert "similar to item 3, Movie 3" in out
+        assert "Movie 4" in out
 
     def test_of_default_columns(self, shell: Shell, folder: Path, tmp_path: Path) -> None:
         titles = ["--titles", folder / "items.parquet"]
         shell("similar", folder / "model.halfstep", 3, 4, *titles, "-n", 2, "-o", tmp_path / "all.csv")
         rows = rows_of(tmp_path / "all.csv")
         assert [(row["item"], row["rank"]) for row in rows] == [("3", "1"), ("3", "2"), ("4", "1"), ("4", "2")]
-        assert all(row["title"] == f"Film {row['similar_item']}" for row in rows if row["similar_item"] != "12")
+        assert all(row["title"] == f"Movie {row['similar_item']}" for row in rows if row["similar_item"] != "12")
 
     def test_take_precedence_over_those_of_the_model(self, shell: Shell, tmp_path: Path) -> None:
         data = hs.Interactions.from_arrays(["a", "a", "b"], ["x", "y", "x"], item_titles={"x": "Old X", "y": "Old Y"})
@@ -108,16 +108,16 @@ class TestTitlesFromATable:
     @pytest.mark.parametrize("command", ["fit", "update", "tune"])
     def test_are_saved_in_the_model(self, shell: Shell, folder: Path, tmp_path: Path, command: str) -> None:
         (tmp_path / "clicks.csv").write_text(
-            "user,film\n" + "".join(f"{u},{i}\n" for u in range(8) for i in (1, 2, 3))
+            "user,movie\n" + "".join(f"{u},{i}\n" for u in range(8) for i in (1, 2, 3))
         )
-        model = fitted(tmp_path / "clicks.csv", "--item", "film", to=tmp_path / "m")
-        options = ["--item", "film", "--titles", folder / "items.csv", "--title", "name", "--title-id", "movie"]
+        model = fitted(tmp_path / "clicks.csv", "--item", "movie", to=tmp_path / "m")
+        options = ["--item", "movie", "--titles", folder / "items.csv", "--title", "name", "--title-id", "movie"]
         if command == "update":
             shell("update", model, tmp_path / "clicks.csv", *options)
         else:
             few = ["--space", "rank=1,2", "--iterations", 1, "--folds", 1] if command == "tune" else []
             shell(command, tmp_path / "clicks.csv", *options, *few, "-o", model)
-        assert hs.load(model).interactions_.item_titles == {1: "Film 1", 2: "Film 2", 3: "Film 3"}
+        assert hs.load(model).interactions_.item_titles == {1: "Movie 1", 2: "Movie 2", 3: "Movie 3"}
 
 
 class TestSimilarLists:
@@ -148,8 +148,8 @@ class TestUnknownIds:
 
     def test_have_suggestions_by_title(self, shell: Shell, folder: Path) -> None:
         titles = ["--titles", folder / "items.csv", "--title", "name"]
-        _, err = shell("similar", folder / "model.halfstep", "film 7", *titles, fails=1)
-        assert "(did you mean 7, Film 7?)" in err
+        _, err = shell("similar", folder / "model.halfstep", "movie 7", *titles, fails=1)
+        assert "(did you mean 7, Movie 7?)" in err
         _, err = shell("similar", folder / "model.halfstep", 99, *titles, fails=1)
         assert err == "halfstep: unknown item id 99: the vocabulary holds 12 ids, such as 1\n"
 

@@ -220,7 +220,7 @@ def test_an_empty_name_is_an_error(shell: Shell, folder: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate"])
-@pytest.mark.parametrize("header", ["film,film,film", "user,item,item"])
+@pytest.mark.parametrize("header", ["movie,movie,movie", "user,item,item"])
 def test_repeated_column_names_by_position(shell: Shell, tmp_path: Path, command: str, header: str) -> None:
     rows = "".join(f"u{k % 9},{k % 3},i{k % 7}\n" for k in range(60))
     (tmp_path / "plays.csv").write_text(f"{header}\n{rows}")
@@ -228,9 +228,9 @@ def test_repeated_column_names_by_position(shell: Shell, tmp_path: Path, command
     assert "9 users, 7 items" in err
 
 
-@pytest.mark.parametrize("position", ["2", "film"])
+@pytest.mark.parametrize("position", ["2", "movie"])
 def test_columns_can_be_positions_with_a_header(shell: Shell, tmp_path: Path, position: str) -> None:
-    (tmp_path / "plays.csv").write_text("user,1,film\nu1,a,x\nu2,b,y\n")
+    (tmp_path / "plays.csv").write_text("user,1,movie\nu1,a,x\nu2,b,y\n")
     options = ["-o", tmp_path / "m", "--iterations", 1]
     shell("fit", tmp_path / "plays.csv", "--item", position, *options)
     assert hs.load(tmp_path / "m").items_.ids.tolist() == ["x", "y"]

@@ -287,13 +287,13 @@ def test_unequal_lengths() -> None:
 
 @pytest.mark.parametrize("make", FRAMES, ids=FRAME_NAMES)
 def test_unknown_column(make: Callable[..., Any]) -> None:
-    frame = make({"user": [1], "film": [2]})
+    frame = make({"user": [1], "movie": [2]})
     with pytest.raises(
-        DataError, match=r"there is no column 'item' for item: there are 'user', 'film'; set item=..."
+        DataError, match=r"there is no column 'item' for item: there are 'user', 'movie'; set item=..."
     ):
         Interactions.from_frame(frame)
     with pytest.raises(DataError, match="no column 'stars' for value"):
-        Interactions.from_frame(frame, item="film", value="stars")
+        Interactions.from_frame(frame, item="movie", value="stars")
 
 
 def test_repeated_column_names() -> None:

@@ -76,8 +76,8 @@ def test_items_without_ratings_are_predicted_from_their_features() -> None:
     )
     is_cold = data.item_positions >= 32
     train, test = data.subset(~is_cold), data.subset(is_cold)
-    films = pd.DataFrame({"item": np.arange(42), "genre": np.array(["a", "b|c", "c"])[[*genre, 0, 1]]})
-    model = sampler().fit(train, item_features=films)
+    movies = pd.DataFrame({"item": np.arange(42), "genre": np.array(["a", "b|c", "c"])[[*genre, 0, 1]]})
+    model = sampler().fit(train, item_features=movies)
     assert 41 in model.items_.ids  # nobody has it in either part
     errors = [hs.metrics.rmse(test.values, each.predict(test)) for each in (model, hs.UserItemBias().fit(train))]
     assert errors[0] < 0.5 * errors[1]

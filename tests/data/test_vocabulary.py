@@ -580,16 +580,16 @@ def test_two_extensions_of_one_vocabulary():
 
 
 def test_extended_error_for_ids_of_another_type():
-    mixed = Vocabulary([1, "film"]).extended([2, "book"])
-    assert mixed.ids.tolist() == [1, "film", 2, "book"]
-    assert mixed.positions([2, "film", 3], unknown="mark").tolist() == [2, 1, -1]
-    assert mixed.extended([1, 2, "film"]) is mixed
+    mixed = Vocabulary([1, "movie"]).extended([2, "book"])
+    assert mixed.ids.tolist() == [1, "movie", 2, "book"]
+    assert mixed.positions([2, "movie", 3], unknown="mark").tolist() == [2, 1, -1]
+    assert mixed.extended([1, 2, "movie"]) is mixed
     with pytest.raises(DataError, match="missing"):
         mixed.extended([None])
-    with pytest.raises(DataError, match="id 'film' is a string, but the known ids are integers such as 1"):
-        Vocabulary([1]).extended([2, "film"])
-    grown = Vocabulary([]).extended(["film"])
-    with pytest.raises(DataError, match="id 2 is an integer, but the known ids are strings such as 'film'"):
+    with pytest.raises(DataError, match="id 'movie' is a string, but the known ids are integers such as 1"):
+        Vocabulary([1]).extended([2, "movie"])
+    grown = Vocabulary([]).extended(["movie"])
+    with pytest.raises(DataError, match="id 2 is an integer, but the known ids are strings such as 'movie'"):
         grown.extended(["book"]).extended([2])
     assert Vocabulary([1]).extended([2**64]).extended([3]).ids.tolist() == [1, 2**64, 3]
 

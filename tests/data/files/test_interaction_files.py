@@ -211,7 +211,7 @@ def test_comments(tmp_path: Path, mark: str) -> None:
 
 
 def test_repeated_column_names_by_position(tmp_path: Path) -> None:
-    path = write(tmp_path, "user,film,film\n1,2,3\n")
+    path = write(tmp_path, "user,movie,movie\n1,2,3\n")
     assert read_interactions(path, item=2).item_ids.tolist() == [3]
 
 
@@ -621,9 +621,9 @@ def test_bad_separators(tmp_path: Path, separator: str) -> None:
 
 
 def test_unknown_columns(tmp_path: Path) -> None:
-    path = write(tmp_path, "user,film,film\n1,2,3\n")
+    path = write(tmp_path, "user,movie,movie\n1,2,3\n")
     fault = (
-        r"ratings\.csv: there is no column 'item' for item: there are 0 'user', 1 'film', 2 'film'; set item=\.\.\."
+        r"ratings\.csv: there is no column 'item' for item: there are 0 'user', 1 'movie', 2 'movie'; set item=\.\.\."
     )
     with pytest.raises(DataError, match=fault):
         read_interactions(path)
@@ -631,8 +631,8 @@ def test_unknown_columns(tmp_path: Path) -> None:
         read_interactions(path, item=1, value=3)
     with pytest.raises(DataError, match="there is no column -1 for value: there are"):
         read_interactions(path, item=1, value=-1)
-    with pytest.raises(DataError, match=r"there is more than one column 'film' for item: .* to a name or position"):
-        read_interactions(path, item="film")
+    with pytest.raises(DataError, match=r"there is more than one column 'movie' for item: .* to a name or position"):
+        read_interactions(path, item="movie")
     with pytest.raises(DataError, match=r"user='user', but without a header there are no names: set user=.* 0 to 2"):
         read_interactions(path, header=False)
 

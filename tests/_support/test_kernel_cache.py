@@ -100,7 +100,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
     return Package(tmp_path)
 
 
-def away(package: Package) -> Path:
+def user_cache(package: Package) -> Path:
     """Return the folder in the user's cache."""
     files = KernelFiles.of(str(package.folder / "caller.py"))
     assert files is not None
@@ -208,7 +208,7 @@ class TestFolders:
         make_unwritable(package)
         assert package.run() == (4.0, 2)
         assert package.run() == (4.0, 0)
-        assert len(package.kept(away(package))) == 2
+        assert len(package.kept(user_cache(package))) == 2
 
     def test_read_only_source_folder_is_read(self, package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
         package.run()
@@ -226,13 +226,13 @@ class TestFolders:
         assert package.run() == (4.0, 2)
 
     def test_no_home_folder(self, package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
-        def nobody() -> Path:
+        def no_home() -> Path:
             raise RuntimeError("Could not determine home directory.")
 
         make_unwritable(package)
         for name in ("HALFSTEP_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(Path, "home", nobody)
+        monkeypatch.setattr(Path, "home", no_home)
         assert package.run() == (4.0, 2)
 
     def test_environment_variable(self, package: Package, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -246,8 +246,8 @@ class TestFolders:
     def test_folder_writable_by_others_is_ignored(self, package: Package) -> None:
         make_unwritable(package)
         package.run()
-        assert away(package).stat().st_mode & 0o777 == 0o700
-        away(package).chmod(0o777)
+        assert user_cache(package).stat().st_mode & 0o777 == 0o700
+        user_cache(package).chmod(0o777)
         assert package.run() == (4.0, 2)
         assert package.run() == (4.0, 2)
 

@@ -335,7 +335,7 @@ def test_excluding_all_items_gives_empty_lists() -> None:
 # Test sets
 
 
-def of_strangers(what: str) -> hs.Interactions:
+def of_unknown_ids(what: str) -> hs.Interactions:
     return pairs([7, 8], [10, 20]) if what == "user" else pairs([1, 2], [77, 78])
 
 
@@ -344,18 +344,18 @@ def of_strangers(what: str) -> hs.Interactions:
 def test_evaluate_error_without_known_users_or_items(what: str, metric: str) -> None:
     expected = rf"no {what} of the test set is known to the model: {what} ids are such as 77?, .* such as 10?:"
     with pytest.raises(DataError, match=expected):
-        hs.evaluate(fitted(False), of_strangers(what), metric)
+        hs.evaluate(fitted(False), of_unknown_ids(what), metric)
     with pytest.raises(DataError, match=expected):
-        hs.evaluate(fitted(False), of_strangers(what), "ndcg", candidates={1: [77], 2: [78], 7: [10], 8: [20]})
+        hs.evaluate(fitted(False), of_unknown_ids(what), "ndcg", candidates={1: [77], 2: [78], 7: [10], 8: [20]})
     with pytest.raises(DataError, match=expected):
-        hs.evaluate(hs.Popularity().fit(pairs(USERS, ITEMS)), of_strangers(what))
+        hs.evaluate(hs.Popularity().fit(pairs(USERS, ITEMS)), of_unknown_ids(what))
 
 
 @pytest.mark.parametrize("what", ["user", "item"])
 @pytest.mark.parametrize("update", [False, True])
 def test_evaluate_stream_error_without_known_users_or_items(what: str, update: bool) -> None:
     with pytest.raises(DataError, match=f"no {what} of the test set is known to the model"):
-        hs.evaluate_stream(fitted(False), of_strangers(what), update=update)
+        hs.evaluate_stream(fitted(False), of_unknown_ids(what), update=update)
 
 
 def test_evaluate_ignores_ids_without_interactions() -> None:

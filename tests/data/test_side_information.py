@@ -20,7 +20,7 @@ FRAMES = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "pyarrow": pa.table}
 
 
 @pytest.fixture(scope="module")
-def tastes() -> hs.Interactions:
+def ratings() -> hs.Interactions:
     """Return ratings of 60 users who like drinks or food, warm or not; the last item has none."""
     rng = np.random.default_rng(0)
     items = list(GENRES)
@@ -55,8 +55,8 @@ def test_implicit_features_have_unit_norm() -> None:
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_numbers_are_standardized_and_categories_become_indicators(tastes: hs.Interactions, kind: str) -> None:
-    data, given = SideInformation.read(tastes, genres(kind), "item")
+def test_numbers_are_standardized_and_categories_become_indicators(ratings: hs.Interactions, kind: str) -> None:
+    data, given = SideInformation.read(ratings, genres(kind), "item")
     order = [data.items.position(name) for name in GENRES]
     F = given.matrix.toarray()[order]
     names = given.columns[0].names
@@ -64,7 +64,7 @@ def test_numbers_are_standardized_and_categories_become_indicators(tastes: hs.In
     np.testing.assert_array_equal(F[:, :3], [[name in GENRES[item].split("|") for name in names] for item in GENRES])
     prices = np.array([1.0, 2.0, 3.0, 4.0])
     np.testing.assert_allclose(F[:, 3], [*(prices - 2.5) / prices.std(), 0.0])
-    assert len(data.items) == len(tastes.items) + 1  # an id with features is part of the model
+    assert len(data.items) == len(ratings.items) + 1  # an id with features is part of the model
 
 
 def test_items_without_ratings_are_predicted_from_their_features() -> None:
@@ -87,9 +87,9 @@ def test_items_without_ratings_are_predicted_from_their_features() -> None:
     assert np.mean(upper - lower) > np.mean(np.subtract(*model.predict(known, interval=0.9)[:0:-1]))
 
 
-def test_bits_do_not_depend_on_threads(tastes: hs.Interactions) -> None:
+def test_bits_do_not_depend_on_threads(ratings: hs.Interactions) -> None:
     models = [
-        sampler(implicit_features=True, threads=threads).fit(tastes, item_features=genres()) for threads in (1, 2, 3)
+        sampler(implicit_features=True, threads=threads).fit(ratings, item_features=genres()) for threads in (1, 2, 3)
     ]
     for other in models[1:]:
         np.testing.assert_array_equal(models[0].samples_.users.factors, other.samples_.users.factors)
@@ -147,41 +147,41 @@ def test_implicit_features_improve_predictions(seed: int) -> None:
     assert errors[1] < 0.98 * errors[0]
 
 
-def test_rows_of_matrix_belong_to_positions(tastes: hs.Interactions) -> None:
-    F = csr_array(np.eye(len(tastes.items)))
-    model = sampler().fit(tastes, item_features=F)
-    assert np.isfinite(model.predict(tastes)).all()
+def test_rows_of_matrix_belong_to_positions(ratings: hs.Interactions) -> None:
+    F = csr_array(np.eye(len(ratings.items)))
+    model = sampler().fit(ratings, item_features=F)
+    assert np.isfinite(model.predict(ratings)).all()
     with pytest.raises(DataError, match="has 4 rows, but there are 60 users"):
-        sampler().fit(tastes, user_features=F)
+        sampler().fit(ratings, user_features=F)
 
 
-def test_users_are_folded_in_with_their_features(tastes: hs.Interactions) -> None:
-    told = pd.DataFrame({"user": tastes.users.ids, "warm": np.arange(60) % 2})
-    model = sampler(implicit_features=True).fit(tastes, user_features=told)
-    strangers = pd.DataFrame({"user": ["new", "newer"], "warm": [0, 1]})
+def test_users_are_folded_in_with_their_features(ratings: hs.Interactions) -> None:
+    user_table = pd.DataFrame({"user": ratings.users.ids, "warm": np.arange(60) % 2})
+    model = sampler(implicit_features=True).fit(ratings, user_features=user_table)
+    new_users = pd.DataFrame({"user": ["new", "newer"], "warm": [0, 1]})
     history = {"new": {"tea": 5.0, "fish": 1.0}, "newer": {"tea": 5.0, "fish": 1.0}}
-    folded = model.fold_in(history, user_features=strangers)
+    folded = model.fold_in(history, user_features=new_users)
     assert np.isfinite(folded.predict(["new", "newer"], ["milk"])).all()
-    alone = model.fold_in({"new": history["new"]}, user_features=strangers)
+    alone = model.fold_in({"new": history["new"]}, user_features=new_users)
     np.testing.assert_array_equal(folded.predict(["new"], ["milk"]), alone.predict(["new"], ["milk"]))
     with pytest.raises(DataError, match="no column 'warm'"):
         model.fold_in(history, user_features=pd.DataFrame({"user": ["new"], "cold": [1]}))
     with pytest.raises(
         DataError, match="user id in user_features 7 is an integer, but the known user ids are strings such as 'new'"
     ):
-        model.fold_in(history, user_features=strangers.assign(user=range(7, 7 + len(strangers))))
+        model.fold_in(history, user_features=new_users.assign(user=range(7, 7 + len(new_users))))
     with pytest.raises(DataError, match="was fitted without features"):
-        sampler().fit(tastes).fold_in(history, user_features=strangers)
+        sampler().fit(ratings).fold_in(history, user_features=new_users)
 
 
-def test_explanations_sum_to_prediction(tastes: hs.Interactions) -> None:
-    told = pd.DataFrame({"user": tastes.users.ids, "warm": np.arange(60) % 2})
-    model = sampler(implicit_features=True).fit(tastes, user_features=told, item_features=genres())
-    user, item = tastes.users.position("u3"), model.items_.position("milk")
-    history = tastes.subset(tastes.user_positions == user)
+def test_explanations_sum_to_prediction(ratings: hs.Interactions) -> None:
+    user_table = pd.DataFrame({"user": ratings.users.ids, "warm": np.arange(60) % 2})
+    model = sampler(implicit_features=True).fit(ratings, user_features=user_table, item_features=genres())
+    user, item = ratings.users.position("u3"), model.items_.position("milk")
+    history = ratings.subset(ratings.user_positions == user)
     places, samples = model.items_.positions(history.item_ids), model.samples_
     f = np.zeros(len(model.items_) + 1)
-    f[places], f[-1] = len(places) ** -0.5, [-1.0, 1.0][list(told["user"]).index("u3") % 2]  # standardized
+    f[places], f[-1] = len(places) ** -0.5, [-1.0, 1.0][list(user_table["user"]).index("u3") % 2]  # standardized
     expected = []
     for s in range(len(samples)):
         y = np.column_stack([samples.items.factors[places, s], np.ones(len(places))]).astype(float)
@@ -195,9 +195,9 @@ def test_explanations_sum_to_prediction(tastes: hs.Interactions) -> None:
     assert why.score == model.predict("u3", ["milk"])[0]
 
 
-def test_file_contains_side_information(tmp_path: Path, tastes: hs.Interactions) -> None:
-    told = pd.DataFrame({"user": tastes.users.ids, "warm": np.arange(60) % 2, "town": ["a|b", "b"] * 30})
-    model = sampler(implicit_features=True).fit(tastes, user_features=told, item_features=genres())
+def test_file_contains_side_information(tmp_path: Path, ratings: hs.Interactions) -> None:
+    user_table = pd.DataFrame({"user": ratings.users.ids, "warm": np.arange(60) % 2, "town": ["a|b", "b"] * 30})
+    model = sampler(implicit_features=True).fit(ratings, user_features=user_table, item_features=genres())
     model.save(tmp_path / "m.halfstep")
     loaded = hs.load(tmp_path / "m.halfstep")
     history, of_new = {"new": {"tea": 5.0}}, pd.DataFrame({"user": ["new"], "warm": [1], "town": ["a"]})
@@ -224,14 +224,14 @@ def test_file_contains_side_information(tmp_path: Path, tastes: hs.Interactions)
         ({"item": ["tea"], "price": [[1.0]]}, "give numbers, or strings"),
     ],
 )
-def test_error_for_invalid_features(tastes: hs.Interactions, given: dict, message: str) -> None:
+def test_error_for_invalid_features(ratings: hs.Interactions, given: dict, message: str) -> None:
     with pytest.raises(hs.errors.HalfstepError, match=message):
-        sampler().fit(tastes, item_features=pd.DataFrame(given))
+        sampler().fit(ratings, item_features=pd.DataFrame(given))
 
 
-def test_error_for_other_types_of_features(tastes: hs.Interactions) -> None:
+def test_error_for_other_types_of_features(ratings: hs.Interactions) -> None:
     with pytest.raises(DataError, match="item_features is a dict"):
-        sampler().fit(tastes, item_features={"item": ["tea"]})
+        sampler().fit(ratings, item_features={"item": ["tea"]})
 
 
 def test_constant_feature_is_zero() -> None:
@@ -252,10 +252,10 @@ def test_error_for_numbers_without_standard_deviation(extreme: float) -> None:
         SideInformation.read(data, frame, "user")
 
 
-def test_error_for_repeated_id_of_features(tastes: hs.Interactions) -> None:
+def test_error_for_repeated_id_of_features(ratings: hs.Interactions) -> None:
     twice = pd.concat([genres(), genres().iloc[:1]])
     with pytest.raises(DataError, match=r"the item id in item_features in row 5 .* is 'tea': a repeat; give each"):
-        hs.ALS(rank=2).fit(tastes, item_features=twice)
-    model = hs.ALS(rank=2, iterations=1).fit(tastes, user_features=pd.DataFrame({"user": ["u0"], "age": [1.0]}))
+        hs.ALS(rank=2).fit(ratings, item_features=twice)
+    model = hs.ALS(rank=2, iterations=1).fit(ratings, user_features=pd.DataFrame({"user": ["u0"], "age": [1.0]}))
     with pytest.raises(DataError, match=r"the user id in user_features in row 1 .* is 'new': a repeat"):
         model.fold_in({"new": {"tea": 3.0}}, user_features=pd.DataFrame({"user": ["new", "new"], "age": [1.0, 2.0]}))

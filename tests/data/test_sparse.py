@@ -32,7 +32,7 @@ def with_features() -> hs.ALS:
     return model.fit(sp.csr_array(DENSE), user_features=sp.csr_array(np.eye(4)))
 
 
-def hole() -> Any:
+def with_invalid_indptr() -> Any:
     matrix = sp.csr_array(DENSE)
     matrix.indptr = np.array([0, 2, 1_000_000, 6, 6], np.int32)
     return matrix
@@ -77,7 +77,9 @@ DOORS: dict[str, Callable[[Any, Any, Any], object]] = {
 
 
 @pytest.mark.parametrize("door", DOORS)
-@pytest.mark.parametrize("forged", [hole, too_wide, negative, cut_short], ids=lambda forged: forged.__name__)
+@pytest.mark.parametrize(
+    "forged", [with_invalid_indptr, too_wide, negative, cut_short], ids=lambda forged: forged.__name__
+)
 def test_error_of_every_function_for_forged_matrices(
     door: str, forged: Callable[[], Any], model: hs.ALS, with_features: hs.ALS
 ) -> None:
@@ -108,7 +110,7 @@ def test_error_for_index_out_of_range() -> None:
     with pytest.raises(DataError, match=r"stored value 5 has the column index 900000, outside of 0 to 3"):
         hs.Interactions.from_sparse(too_wide())
     with pytest.raises(DataError, match=r"its indptr decreases after row 2, from 1000000"):
-        hs.Interactions.from_sparse(hole())
+        hs.Interactions.from_sparse(with_invalid_indptr())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -153,10 +153,10 @@ def test_keep_known_error_for_different_vocabularies() -> None:
 def test_leave_last_out_equals_plain_loop(data: Interactions, n: int, least: int) -> None:
     expected = []
     for user in range(data.n_users):
-        mine = [row for row in range(len(data)) if data.user_positions[row] == user]
-        mine.sort(key=lambda row: (data.timestamps[row], row))
-        if len(mine) >= n + least:
-            expected += mine[-n:]
+        user_rows = [row for row in range(len(data)) if data.user_positions[row] == user]
+        user_rows.sort(key=lambda row: (data.timestamps[row], row))
+        if len(user_rows) >= n + least:
+            expected += user_rows[-n:]
     if not expected:
         with pytest.raises(DataError, match=r"the test set of the split has none of the"):
             split_leave_last_out(data, n=n, min_train_ratings=least)
@@ -261,11 +261,11 @@ def test_held_out_users(data: Interactions, of_users: float, of_entries: float, 
     assert [rows(side) for side in again] == [rows(train), rows(histories), rows(test)]
     if order == "time":
         for user in range(n_held_out):
-            before = max((histories.timestamps[k], rows(histories)[k]) for k in places(histories, user))
-            assert before < min((test.timestamps[k], rows(test)[k]) for k in places(test, user))
+            before = max((histories.timestamps[k], rows(histories)[k]) for k in rows_of_user(histories, user))
+            assert before < min((test.timestamps[k], rows(test)[k]) for k in rows_of_user(test, user))
 
 
-def places(side: Interactions, user: int) -> list[int]:
+def rows_of_user(side: Interactions, user: int) -> list[int]:
     return np.flatnonzero(side.user_positions == user).tolist()
 
 

@@ -72,7 +72,7 @@ def problems(draw):
     return train, test
 
 
-def strangers(train, test):
+def kind_of_unknown_ids(train, test):
     """Return whether no user or no item of a test set is in the training data."""
     if not {*test.user_ids} & {*train.users}:
         return "user"
@@ -92,7 +92,7 @@ def test_ranking_metrics_equal_reference(problem, n, exclude_seen, threshold):
     relevant = {user: items for user, items in relevant.items() if items}
     names = [*MEASURES, "coverage", "novelty"]
     options = {"n": n, "exclude_seen": exclude_seen, "relevant_from": threshold, "resamples": 20}
-    if unknown := strangers(train, test):
+    if unknown := kind_of_unknown_ids(train, test):
         with pytest.raises(DataError, match=f"no {unknown} of the test set is known to the model"):
             hs.evaluate(model, test, names, **options)
         return
@@ -133,7 +133,7 @@ def test_only_candidates_are_ranked(problem, seed):
     rng = np.random.default_rng(seed)
     relevant = by_user(test)
     candidates = {u: items | set(rng.choice([*train.items], 3).tolist()) for u, items in relevant.items()}
-    assume(not strangers(train, test))
+    assume(not kind_of_unknown_ids(train, test))
     result = hs.evaluate(model, test, ["ndcg", "coverage"], 4, candidates=candidates, resamples=2)
     known = {u: [i for i in items if i in model.items_] for u, items in candidates.items()}
     lists = {u: ranked(model, u, 4, candidates=known[u]) for u in relevant}
@@ -253,16 +253,16 @@ class TestBaselines:
 
     def test_custom_estimators(self, models, halves):
         train, test = halves
-        mine = {"shrunk": hs.UserItemBias(user_regularization=99.0), "top": hs.Popularity().fit(test)}
-        result = hs.evaluate(models["biased"], test, ["rmse", "recall"], baseline=mine, resamples=2)
+        named = {"shrunk": hs.UserItemBias(user_regularization=99.0), "top": hs.Popularity().fit(test)}
+        result = hs.evaluate(models["biased"], test, ["rmse", "recall"], baseline=named, resamples=2)
         assert result.models == ["ALS", "shrunk", "top"]
         shrunk = hs.UserItemBias(user_regularization=99.0).fit(train)
         assert result["shrunk", "rmse"] == pytest.approx(hs.metrics.rmse(test.values, shrunk.predict(test)))
         beside = hs.evaluate({"ALS": models["biased"], "shrunk": shrunk}, test, ["rmse", "recall"], resamples=2)
         assert result["shrunk", "recall"] == beside["shrunk", "recall"]
         assert result["top", "recall"] == beside["Popularity", "recall"]  # fitted again, on the training data
-        assert mine["top"].interactions_ is test
-        assert not mine["shrunk"].__sklearn_is_fitted__()
+        assert named["top"].interactions_ is test
+        assert not named["shrunk"].__sklearn_is_fitted__()
 
     @pytest.mark.parametrize(
         ("baseline", "message"),

@@ -213,7 +213,7 @@ def test_novelty_equals_reference(problem, n, seed):
             novelty(lists, data, n)
 
 
-def oracle(scores, relevant, measures):
+def trec_eval_metrics(scores, relevant, measures):
     """Return the metrics of each user with relevant items, by trec_eval."""
     import ir_measures
 
@@ -248,7 +248,7 @@ def test_metrics_equal_trec_eval(n):
         "average_precision": f"AP@{n}",
         "reciprocal_rank": "RR",  # with a cut-off, another program breaks the ties, and in another way
     }
-    for name, expected in oracle(scores, relevant, measures).items():
+    for name, expected in trec_eval_metrics(scores, relevant, measures).items():
         if name == "reciprocal_rank":
             expected[expected < 1 / n - 1e-9] = 0
         values = PLAIN[name](lists, relevant, n, per_user=True)

@@ -1,4 +1,4 @@
-"""The link in point-estimate ALS: rows that are drawn to what features say of them."""
+"""Side information in ALS: rows are shrunk towards their predictions from features."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def features() -> tuple[csr_array, csr_array]:
     return csr_array(random_array((30, 3), density=0.6, rng=rng)), csr_array(rng.normal(size=(20, 2)))
 
 
-def linked(objective: Objective | None = None, **options: object) -> ALS:
+def als_with_features(objective: Objective | None = None, **options: object) -> ALS:
     given = {
         "rank": RANK,
         "regularization": hs.Regularization(STRENGTH, bias_ratio=2.0, features=OF_FEATURES),
@@ -114,18 +114,18 @@ def test_a_fit_is_the_twin_iterated(
         "init": (U, V),
     }
     of_users, of_items = features
-    model = linked(setting.objective, solver=UNREFRESHED, **options)
+    model = als_with_features(setting.objective, solver=UNREFRESHED, **options)
     model.fit(data, user_features=of_users, item_features=of_items)
     for ours, theirs in zip(joined(model, setting.biases), (X, Y), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-9)
-    observed, missing, penalty, of_links = dense.terms(X, B, Y, C)
+    observed, missing, penalty, of_features = dense.terms(X, B, Y, C)
     last = model.history_[-1]
     assert last.observed == pytest.approx(observed, rel=1e-9)
     assert last.missing == pytest.approx(missing, rel=1e-9, abs=1e-12)
     assert last.regularization == pytest.approx(penalty, rel=1e-9)
-    assert last.feature_regularization == pytest.approx(of_links, rel=1e-9)
-    assert last.objective == pytest.approx(observed + missing + penalty + of_links, rel=1e-9)
-    refreshed = linked(setting.objective, solver=PLAIN, **options).fit(
+    assert last.feature_regularization == pytest.approx(of_features, rel=1e-9)
+    assert last.objective == pytest.approx(observed + missing + penalty + of_features, rel=1e-9)
+    refreshed = als_with_features(setting.objective, solver=PLAIN, **options).fit(
         data, user_features=of_users, item_features=of_items
     )
     features = refreshed._fitted_features
@@ -138,7 +138,7 @@ def test_a_fit_is_the_twin_iterated(
 def test_singles_keep_the_digits_of_the_loss(table: Table, data: hs.Interactions, features: tuple) -> None:
     setting = next(each for each in SETTINGS if each.name == "als-wr")  # whose targets are integers in singles, too
     problem = twin(setting, table, features, rho=2.0, implicit=False).problem
-    model = linked(
+    model = als_with_features(
         setting.objective, regularization=hs.Regularization(0.3, exponent=1.0), dtype="float32", solver=UNREFRESHED
     ).fit(data, user_features=features[0], item_features=features[1])
     observed, _, _ = reference.terms(problem, *(F.astype(float) for F in joined(model, False)))
@@ -199,11 +199,11 @@ def test_conjugate_gradients_never_raise_the_objective(
     data: hs.Interactions, features: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"implicit_features": True, "iterations": 60, "solver": PLAIN}
-    exact = linked(**options).fit(data, item_features=features[1])
+    exact = als_with_features(**options).fit(data, item_features=features[1])
     monkeypatch.setattr(ridge, "LARGEST_BASIS", 0)
     for tolerance in (1e-4, 1e-1):  # so loose that an iteration that began at 0 would undo what the last one did
         monkeypatch.setattr(ridge, "TOLERANCE", tolerance)
-        model = linked(**options).fit(data, item_features=features[1])
+        model = als_with_features(**options).fit(data, item_features=features[1])
         objectives = [line.objective for line in model.history_]
         assert all(after <= before * (1 + 1e-12) for before, after in pairwise(objectives))
         assert objectives[-1] == pytest.approx(exact.history_[-1].objective, rel=2e-3)
@@ -211,7 +211,8 @@ def test_conjugate_gradients_never_raise_the_objective(
 
 def test_bits_do_not_depend_on_threads(data: hs.Interactions, features: tuple) -> None:
     models = [
-        linked(implicit_features=True, threads=threads).fit(data, user_features=features[0]) for threads in (1, 2, 3)
+        als_with_features(implicit_features=True, threads=threads).fit(data, user_features=features[0])
+        for threads in (1, 2, 3)
     ]
     for other in models[1:]:
         np.testing.assert_array_equal(models[0].user_factors_, other.user_factors_)
@@ -228,7 +229,7 @@ def test_items_without_ratings_are_predicted_from_their_features() -> None:
     is_cold = data.item_positions >= 32
     train, test = data.subset(~is_cold), data.subset(is_cold)
     movies = pd.DataFrame({"item": np.arange(42), "genre": np.array(["a", "b|c", "c"])[[*genre, 0, 1]]})
-    model = linked(rank=3, regularization=hs.Regularization(STRENGTH, bias_ratio=2.0, features=5.0)).fit(
+    model = als_with_features(rank=3, regularization=hs.Regularization(STRENGTH, bias_ratio=2.0, features=5.0)).fit(
         train, item_features=movies
     )
     assert 41 in model.items_.ids  # nobody has it in either part
@@ -254,54 +255,56 @@ def test_bags_help_on_real_ratings() -> None:
 
 
 @pytest.fixture(scope="module")
-def told(data: hs.Interactions) -> pd.DataFrame:
+def user_table(data: hs.Interactions) -> pd.DataFrame:
     return pd.DataFrame({"user": data.users.ids, "warm": np.arange(30) % 2, "town": ["a|b", "b", "c"] * 10})
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 def test_folding_in_gives_what_the_fit_gave(
-    objective: Objective, data: hs.Interactions, told: pd.DataFrame, features: tuple
+    objective: Objective, data: hs.Interactions, user_table: pd.DataFrame, features: tuple
 ) -> None:
-    model = linked(objective, implicit_features=True).fit(data, user_features=told, item_features=features[1])
-    folded = model.fold_in(data, user_features=told)
+    model = als_with_features(objective, implicit_features=True).fit(
+        data, user_features=user_table, item_features=features[1]
+    )
+    folded = model.fold_in(data, user_features=user_table)
     assert folded.user_factors_[4].any()  # who has no ratings, and features
     np.testing.assert_allclose(folded.user_factors_, model.user_factors_, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(folded.user_biases_, model.user_biases_, rtol=1e-9, atol=1e-12)
-    again = folded.fold_in(data, user_features=told)
+    again = folded.fold_in(data, user_features=user_table)
     np.testing.assert_array_equal(again.user_factors_, folded.user_factors_)
     others = model.fold_in(data)
     assert np.abs(others.user_factors_ - model.user_factors_).max() > 1e-3
 
 
-def test_users_are_folded_in_with_their_features(data: hs.Interactions, told: pd.DataFrame) -> None:
-    model = linked().fit(data, user_features=told)
-    strangers = pd.DataFrame({"user": ["x", "y", "z"], "warm": [0, 1, 1], "town": ["a", "b", "new"]})
+def test_users_are_folded_in_with_their_features(data: hs.Interactions, user_table: pd.DataFrame) -> None:
+    model = als_with_features().fit(data, user_features=user_table)
+    new_users = pd.DataFrame({"user": ["x", "y", "z"], "warm": [0, 1, 1], "town": ["a", "b", "new"]})
     history = {"x": {1: 5.0, 2: 1.0}, "y": {1: 5.0, 2: 1.0}, "z": {}}
-    folded = model.fold_in(history, user_features=strangers)
+    folded = model.fold_in(history, user_features=new_users)
     assert folded.predict("x", [3]) != folded.predict("y", [3])
-    alone = model.fold_in({"x": history["x"]}, user_features=strangers)
+    alone = model.fold_in({"x": history["x"]}, user_features=new_users)
     np.testing.assert_array_equal(folded.predict("x", [3]), alone.predict("x", [3]))
     with pytest.raises(DataError, match="no column 'warm'"):
         model.fold_in(history, user_features=pd.DataFrame({"user": ["x"], "cold": [1]}))
-    for plain in (linked().fit(data), linked(implicit_features=True).fit(data)):
+    for plain in (als_with_features().fit(data), als_with_features(implicit_features=True).fit(data)):
         with pytest.raises(DataError, match="was fitted without features"):
-            plain.fold_in(history, user_features=strangers)
+            plain.fold_in(history, user_features=new_users)
 
 
 @pytest.mark.parametrize("implicit", [False, True])
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 def test_explanations_add_up(
-    data: hs.Interactions, told: pd.DataFrame, features: tuple, implicit: bool, objective: Objective
+    data: hs.Interactions, user_table: pd.DataFrame, features: tuple, implicit: bool, objective: Objective
 ) -> None:
-    model = linked(objective, implicit_features=implicit)
-    model.fit(data, user_features=told, item_features=features[1])
+    model = als_with_features(objective, implicit_features=implicit)
+    model.fit(data, user_features=user_table, item_features=features[1])
     for user in (0, 4, 9):
         for item in (3, 7):
             why = model.explain(user, item)
             assert why.baseline + why.contributions.sum() == pytest.approx(why.score, rel=1e-9)
     history = data.subset(data.user_positions == 9)
     alone = hs.Interactions.from_arrays(history.user_ids, history.item_ids, history.values)
-    folded = model.fold_in(alone, user_features=told).explain(9, 3)
+    folded = model.fold_in(alone, user_features=user_table).explain(9, 3)
     assert folded.baseline + folded.contributions.sum() == pytest.approx(folded.score, rel=1e-9)
     if isinstance(objective, hs.Implicit):  # whose targets are all alike
         return
@@ -310,20 +313,25 @@ def test_explanations_add_up(
     values[0] += 1.0
     changed = hs.Interactions.from_arrays(history.user_ids, history.item_ids, values)
     before, after = (
-        model.fold_in(each, user_features=told.iloc[[9]]).explain(9, 3).contributions for each in (history, changed)
+        model.fold_in(each, user_features=user_table.iloc[[9]]).explain(9, 3).contributions
+        for each in (history, changed)
     )
-    scores = [model.fold_in(each, user_features=told.iloc[[9]]).predict(9, [3])[0] for each in (history, changed)]
+    scores = [
+        model.fold_in(each, user_features=user_table.iloc[[9]]).predict(9, [3])[0] for each in (history, changed)
+    ]
     moved = np.abs(after - before) > 1e-9
     assert moved.sum() == 1
     assert (after - before)[moved][0] == pytest.approx(scores[1] - scores[0], rel=1e-6)
 
 
-def test_file_contains_features(tmp_path: Path, data: hs.Interactions, told: pd.DataFrame, features: tuple) -> None:
-    model = linked(implicit_features=True).fit(data, user_features=told, item_features=features[1])
+def test_file_contains_features(
+    tmp_path: Path, data: hs.Interactions, user_table: pd.DataFrame, features: tuple
+) -> None:
+    model = als_with_features(implicit_features=True).fit(data, user_features=user_table, item_features=features[1])
     model.save(tmp_path / "m.halfstep")
     loaded = hs.load(tmp_path / "m.halfstep")
     assert loaded.history_ == model.history_
-    one, other = (each.fold_in(data, user_features=told) for each in (model, loaded))
+    one, other = (each.fold_in(data, user_features=user_table) for each in (model, loaded))
     np.testing.assert_array_equal(one.user_factors_, other.user_factors_)
     one.save(tmp_path / "folded.halfstep")
     np.testing.assert_array_equal(hs.load(tmp_path / "folded.halfstep").predict(0, [1]), one.predict(0, [1]))
@@ -334,8 +342,10 @@ def test_file_contains_features(tmp_path: Path, data: hs.Interactions, told: pd.
 
 
 @pytest.mark.parametrize("wrong", ["shape", "dtype", "nan"])
-def test_a_file_whose_link_does_not_fit_is_refused(data: hs.Interactions, told: pd.DataFrame, wrong: str) -> None:
-    model = linked(implicit_features=True).fit(data, user_features=told)
+def test_error_for_a_file_with_invalid_coefficients(
+    data: hs.Interactions, user_table: pd.DataFrame, wrong: str
+) -> None:
+    model = als_with_features(implicit_features=True).fit(data, user_features=user_table)
     arrays = dict(model._to_arrays())
     B = arrays["ridge_link.coefficients"]
     spoiled = {"shape": B[:-1], "dtype": B.astype(np.float32), "nan": np.full_like(B, np.nan)}
@@ -343,25 +353,25 @@ def test_a_file_whose_link_does_not_fit_is_refused(data: hs.Interactions, told: 
         model._from_arrays(model._fitted, arrays | {"ridge_link.coefficients": spoiled[wrong]})
 
 
-def test_refused_with_a_reason(data: hs.Interactions, told: pd.DataFrame) -> None:
+def test_refused_with_a_reason(data: hs.Interactions, user_table: pd.DataFrame) -> None:
     for solver in ("cg", "subspace"):
         with pytest.raises(ParameterError, match=f"solver='{solver}' does not support side information"):
-            linked(solver=solver, implicit_features=True).fit(data)
+            als_with_features(solver=solver, implicit_features=True).fit(data)
     for strength in (0.0, (1.0, -1.0), "much"):
         with pytest.raises(ParameterError, match="features="):
             hs.Regularization(features=strength)
     with pytest.raises(ParameterError, match="implicit_features='yes'"):
-        linked(implicit_features="yes")
-    model = linked().fit(data, user_features=told)
+        als_with_features(implicit_features="yes")
+    model = als_with_features().fit(data, user_features=user_table)
     with pytest.raises(ParameterError, match="do not support side information"):
         model.partial_fit(data.subset([0]))
     huge = hs.Interactions.from_arrays([0, 0, 1], [0, 1, 1], [1e300, -1e300, 1e300])
     with pytest.raises(NumericalError):
-        linked(hs.Explicit(biases=False), implicit_features=True).fit(huge)
+        als_with_features(hs.Explicit(biases=False), implicit_features=True).fit(huge)
 
 
-def test_interrupted_in_mid_iteration_the_last_link_stays(
-    data: hs.Interactions, told: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+def test_interruption_within_an_iteration_keeps_the_previous_coefficients(
+    data: hs.Interactions, user_table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps, plain = [], CPU.half_step_and_loss
 
@@ -375,19 +385,19 @@ def test_interrupted_in_mid_iteration_the_last_link_stays(
 
     monkeypatch.setattr(CPU, "half_step_and_loss", interrupted)
     with pytest.warns(FitInterruptedWarning, match="after 2 of 9 iterations"):
-        model = linked(iterations=9, implicit_features=True).fit(data, user_features=told)
+        model = als_with_features(iterations=9, implicit_features=True).fit(data, user_features=user_table)
     monkeypatch.undo()
-    whole = linked(iterations=2, implicit_features=True).fit(data, user_features=told)
+    whole = als_with_features(iterations=2, implicit_features=True).fit(data, user_features=user_table)
     np.testing.assert_array_equal(model.user_factors_, whole.user_factors_)
     np.testing.assert_array_equal(model.item_factors_, whole.item_factors_)
-    folded = model.fold_in(data, user_features=told)
+    folded = model.fold_in(data, user_features=user_table)
     np.testing.assert_allclose(folded.user_factors_, whole.user_factors_, rtol=1e-9, atol=1e-12)
 
 
-def test_without_features_nothing_is_left_of_a_link(data: hs.Interactions, told: pd.DataFrame) -> None:
-    model = linked().fit(data, user_features=told)
+def test_refit_without_features_removes_the_coefficients(data: hs.Interactions, user_table: pd.DataFrame) -> None:
+    model = als_with_features().fit(data, user_features=user_table)
     again = model.fit(data)
-    fresh = linked().fit(data)
+    fresh = als_with_features().fit(data)
     np.testing.assert_array_equal(again.user_factors_, fresh.user_factors_)
     assert not again.user_factors_[4].any()
     assert [line.feature_regularization for line in again.history_] == [0.0] * 20
@@ -396,18 +406,18 @@ def test_without_features_nothing_is_left_of_a_link(data: hs.Interactions, told:
 
 def test_features_without_weight_change_nothing(data: hs.Interactions, features: tuple) -> None:
     """Held so tightly that β is 0, features leave plain ALS; and so do features that are all 0."""
-    plain = linked().fit(data)
-    held = linked(regularization=hs.Regularization(STRENGTH, bias_ratio=2.0, features=1e12)).fit(
+    plain = als_with_features().fit(data)
+    held = als_with_features(regularization=hs.Regularization(STRENGTH, bias_ratio=2.0, features=1e12)).fit(
         data, user_features=features[0]
     )
-    empty = linked().fit(data, user_features=csr_array((30, 2)))
+    empty = als_with_features().fit(data, user_features=csr_array((30, 2)))
     for model in (held, empty):
         np.testing.assert_allclose(model.user_factors_, plain.user_factors_, rtol=1e-6, atol=1e-8)
 
 
 def test_tuned_like_any_other_parameter(data: hs.Interactions) -> None:
     found = hs.tune(
-        linked(implicit_features=True, iterations=3),
+        als_with_features(implicit_features=True, iterations=3),
         data,
         {"regularization.features": [0.5, 50.0]},
         metric="rmse",

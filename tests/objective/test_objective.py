@@ -169,12 +169,12 @@ def test_default_weights_are_those_of_interactions_or_one(data: hs.Interactions)
 
 
 def test_weight_functions_cannot_modify_the_data(data: hs.Interactions) -> None:
-    def careless(cells: weights.Cells) -> np.ndarray:
+    def overwriting_weight(cells: weights.Cells) -> np.ndarray:
         cells.values[:] = 7.0
         return cells.values
 
     with pytest.raises(ValueError, match="read-only"):
-        weights_of(careless, data)
+        weights_of(overwriting_weight, data)
 
 
 def test_zero_weights_raise(data: hs.Interactions) -> None:

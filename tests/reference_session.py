@@ -56,7 +56,7 @@ class ReferenceSession:
         fixed = self._current[1 - side]
         for u in np.flatnonzero(problem.observed.any(axis=1)):
             if np.linalg.eigvalsh(reference.system(problem, fixed, u)[0])[0] <= 1e-12:
-                raise NumericalError("its system is not positive definite", row=int(u))
+                raise NumericalError("the system of {row} is not positive definite", row=int(u))
         self._current[side] = reference.half_step(problem, fixed)
 
     def terms(self) -> Terms:

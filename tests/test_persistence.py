@@ -228,9 +228,9 @@ class TestIds:
     )
     def test_that_cannot_be_stored_are_an_error_before_writing(self, tmp_path: Path, strange: object) -> None:
         data = Interactions.from_arrays([0, 1], ["a", strange])
-        culprit = strange[1] if isinstance(strange, tuple) else strange
+        invalid_value = strange[1] if isinstance(strange, tuple) else strange
         with pytest.raises(
-            DataError, match=rf"in items is of type {type(culprit).__name__}.*: fit on ids that are integers"
+            DataError, match=rf"in items is of type {type(invalid_value).__name__}.*: fit on ids that are integers"
         ):
             hs.Popularity().fit(data).save(tmp_path / "model")
         assert list(tmp_path.iterdir()) == []
@@ -261,7 +261,7 @@ class MyObjective(hs.Explicit):
 
 class TestUnsupportedContents:
     @pytest.mark.parametrize(
-        ("mine", "culprit"),
+        ("mine", "message"),
         [
             (
                 hs.Explicit(weight=weight_of_my_own, biases=False),
@@ -275,14 +275,14 @@ class TestUnsupportedContents:
         ],
     )
     def test_predicts_but_names_missing_parts_in_fit(
-        self, tmp_path: Path, mine: objective.Objective, culprit: str
+        self, tmp_path: Path, mine: objective.Objective, message: str
     ) -> None:
         model = hs.ALS(mine, rank=2, random_state=0).fit(SOME)
         loaded = saved(model, tmp_path / "model")
         assert same_array(model.predict(SOME), loaded.predict(SOME))
         assert str(model.recommend(n=2)) == str(loaded.recommend(n=2))
         before = loaded.user_factors_
-        with pytest.raises(ParameterError, match=culprit + ".*set objective again"):
+        with pytest.raises(ParameterError, match=message + ".*set objective again"):
             loaded.fit(SOME)
         assert loaded.user_factors_ is before
         again = saved(loaded, tmp_path / "again")
@@ -314,7 +314,7 @@ class TestUnsupportedContents:
         class Mine(hs.ALS):
             pass
 
-        with pytest.raises(ParameterError, match=r"Mine is not a class of halfstep.*from_arrays"):
+        with pytest.raises(ParameterError, match=r"Mine is defined outside of halfstep.*from_arrays"):
             Mine(rank=2).fit(SOME).save(tmp_path / "model")
 
     def test_a_model_that_is_not_fitted(self, tmp_path: Path) -> None:

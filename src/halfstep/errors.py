@@ -57,6 +57,13 @@ def warn_caller(message: str, category: type[Warning]) -> None:
 class NumericalError(HalfstepError, ArithmeticError):
     """A linear system is not positive definite, or a result is not finite.
 
+    Parameters
+    ----------
+    message : str
+        ``{row}`` in it is replaced by the position of the row, or in `named` by its name.
+    row, regularization : optional
+        See below.
+
     Attributes
     ----------
     row : int or None
@@ -66,12 +73,12 @@ class NumericalError(HalfstepError, ArithmeticError):
     """
 
     def __init__(self, message: str, *, row: int | None = None, regularization: float | None = None) -> None:
-        super().__init__(message if row is None else f"row {row}: {message}")
+        super().__init__(message if row is None else message.replace("{row}", f"row {row}"))
         self.message, self.row, self.regularization = message, row, regularization
 
     def named(self, name: str) -> NumericalError:
         """Return the same error with the name of the row instead of its position."""
-        return NumericalError(f"{name}: {self.message}", regularization=self.regularization)
+        return NumericalError(self.message.replace("{row}", name), regularization=self.regularization)
 
 
 class DatasetError(HalfstepError, OSError):

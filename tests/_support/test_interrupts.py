@@ -286,7 +286,7 @@ class TestThreadLimit:
         expected = hs.ALS(rank=3, iterations=2, threads=1, random_state=0).fit(data())
         self.allow_helpers(monkeypatch, count)
         for _ in range(3):  # and so does every later one
-            with pytest.warns(RuntimeWarning, match=f"only {count} of 3 helper threads could be started"):
+            with pytest.warns(RuntimeWarning, match=f"only {count} of 3 additional threads could be started"):
                 model = hs.ALS(rank=3, iterations=2, threads=4, random_state=0).fit(data())
             np.testing.assert_array_equal(model.item_factors_, expected.item_factors_)
             assert helpers() == []

@@ -143,7 +143,7 @@ def test_error_for_numbers_beyond_float64(data: hs.Interactions, name: str) -> N
             "--trials 99999999999999999999: give an integer of at most",
         ),
         ("tune {} --folds 99999999999999999999 -o {}.m", "--folds 99999999999999999999"),
-        ("tune {} --search grid -o {}.m", "--search grid needs a list of values for each parameter"),
+        ("tune {} --search grid -o {}.m", "--search grid requires a list of values for each parameter"),
         (
             "tune {} --search grid --space rank=int:2:4 -o {}.m",
             "list its values in --space, or use --search random",

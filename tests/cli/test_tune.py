@@ -79,7 +79,7 @@ def test_a_grid_requires_lists_of_values(
 ) -> None:
     _, err = shell("tune", table, *COLUMNS, "--search", "grid", *space, "-o", tmp_path / "m", fails=1)
     last = err.splitlines()[-1]
-    assert last.startswith(f"halfstep: --search grid needs a list of values for each parameter, and {name}")
+    assert last.startswith(f"halfstep: --search grid requires a list of values for each parameter, and {name}")
     assert last.endswith("list its values in --space, or use --search random")
 
 

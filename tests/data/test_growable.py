@@ -129,11 +129,11 @@ def test_error_for_repeat_adds_nothing() -> None:
 
 def test_error_for_other_columns() -> None:
     timed = GrowableInteractions.of(build([("a", 1, 1.0)], weights=False))
-    with pytest.raises(DataError, match="timestamps of type int64, and the new interactions have none"):
+    with pytest.raises(DataError, match="timestamps of type int64, but the new interactions have none"):
         timed.added(hs.Interactions.from_arrays(["a"], [2]), "last")
-    with pytest.raises(DataError, match=r"have some of type datetime64\[us\]"):
+    with pytest.raises(DataError, match=r"the new interactions have timestamps of type datetime64\[us\]"):
         timed.added(hs.Interactions.from_arrays(["a"], [2], timestamps=["2020-01-01"]), "last")
-    with pytest.raises(DataError, match="leave the weights out"):
+    with pytest.raises(DataError, match="omit the weights"):
         timed.added(build([("a", 2, 1.0)], weights=True), "last")
     weighted = GrowableInteractions.of(hs.Interactions.from_arrays(["a"], [1], weights=[3.0]))
     weighted = weighted.added(hs.Interactions.from_arrays(["a"], [2]), "last").data

@@ -28,7 +28,7 @@ BARE = Interactions.from_arrays(USERS, ITEMS)
 LIST, VALUED = {"new": ["x", "y"]}, {"new": {"x": 1.0, "y": 1.0}}
 EVENT = Interactions.from_arrays(["a"], ["z"])
 
-NO_VALUES = "have no values, and the model was fitted on values"
+NO_VALUES = "have no values, but the objective of the model, .* uses them, and the model was fitted on values"
 
 
 def fitted(objective: Any, data: Any = RATED) -> hs.ALS:
@@ -110,7 +110,7 @@ class TestModelWithoutValues:
         assert (counted.values.tolist(), counted.has_values) == ([2.0, 1.0], False)
         model = fitted(hs.Implicit(observed_weight=weights.confidence(2.0)), counted)
         event = Interactions.from_arrays([1], ["x"])
-        with pytest.raises(DataError, match=r"was fitted on counts, .* duplicates='sum'"):
+        with pytest.raises(DataError, match=r"was fitted on counts: .* duplicates='sum'"):
             model.partial_fit(event)  # 1 would take the place of 2
         model.partial_fit(event, duplicates="sum")
         assert model.interactions_.to_sparse().toarray().tolist() == [[3.0, 0.0], [0.0, 1.0]]

@@ -40,7 +40,7 @@ ESTIMATORS: dict[str, Any] = {
 KINDS = {type(estimator).__name__: type(estimator) for estimator in ESTIMATORS.values()}
 
 
-def having(parameter: str) -> list[str]:
+def names_with(parameter: str) -> list[str]:
     """Return the names of the estimators that have a parameter."""
     return [name for name, each in ESTIMATORS.items() if parameter in each.get_params(deep=False)]
 
@@ -124,7 +124,7 @@ ANOTHER_TYPE: dict[str, Callable[[Any], Any]] = {  # methods with an id of a typ
 }
 
 
-def learns(model: Any) -> bool:
+def supports_updates(model: Any) -> bool:
     """Whether a model supports incremental updates."""
     return hasattr(model, "partial_fit") and not model.implicit_features
 
@@ -139,7 +139,7 @@ def shared(name: str) -> Any:
     return PRETRAINED if name == "PretrainedFactors" else made(name).fit(DATA)
 
 
-def answers(model: Any) -> dict[str, Any]:
+def outputs(model: Any) -> dict[str, Any]:
     """Return what a model says of everything it knows, as lists that compare."""
     return {
         "model": repr(model),
@@ -224,24 +224,24 @@ class TestFit:
 
     def test_again_starts_from_scratch(self, name: str) -> None:
         twice = made(name).fit(NUMBERED).fit(DATA)
-        assert answers(twice) == answers(made(name).fit(DATA))
+        assert outputs(twice) == outputs(made(name).fit(DATA))
 
     def test_that_fails_leaves_the_former_model(self, name: str) -> None:
         estimator = made(name).fit(DATA)
-        before = answers(estimator)
+        before = outputs(estimator)
         with pytest.raises(DataError, match="there is nothing to fit: the data have no interactions"):
             estimator.fit(NUMBERED.subset([]))
-        assert answers(estimator) == before
+        assert outputs(estimator) == before
 
     @pytest.mark.parametrize(
         "name", [name for name in ESTIMATORS if name not in ("ALS implicit", "Popularity")]
     )  # which do not use values
     def test_of_values_that_overflow_is_an_error_and_leaves_the_former_model(self, name: str) -> None:
         estimator = made(name).fit(DATA)
-        before = answers(estimator)
-        with pytest.raises(NumericalError, match="look for extreme values"):
+        before = outputs(estimator)
+        with pytest.raises(NumericalError, match="check the data for extreme values"):
             estimator.fit(EXTREME)
-        assert answers(estimator) == before
+        assert outputs(estimator) == before
 
     @pytest.mark.parametrize("data", ["ratings.csv", 3, None, [1, 2], np.ones((3, 3))], ids=repr)
     def test_of_data_of_another_type_is_an_error(self, name: str, data: Any) -> None:
@@ -262,7 +262,7 @@ class TestFit:
             assert same_bits(other, expected)
             np.testing.assert_array_equal(other.predict(NUMBERED), expected.predict(NUMBERED))
 
-    @pytest.mark.parametrize("name", having("random_state"))
+    @pytest.mark.parametrize("name", names_with("random_state"))
     def test_is_determined_by_the_seed(self, name: str) -> None:
         first, again, generator, other = (
             made(name, random_state=seed).fit(DATA) for seed in (5, 5, np.random.default_rng(5), 6)
@@ -271,7 +271,7 @@ class TestFit:
         assert same_bits(first, generator)
         assert not np.array_equal(first.predict(DATA), other.predict(DATA))
 
-    @pytest.mark.parametrize("name", having("progress"))
+    @pytest.mark.parametrize("name", names_with("progress"))
     def test_shows_progress_only_on_request(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
         made(name).fit(DATA)  # not in a terminal
         made(name, progress=False).fit(DATA)
@@ -279,7 +279,7 @@ class TestFit:
         made(name, progress=True).fit(DATA)
         assert type(made(name)).__name__ in capsys.readouterr().err
 
-    @pytest.mark.parametrize("name", having("callbacks"))
+    @pytest.mark.parametrize("name", names_with("callbacks"))
     def test_calls_back_after_each_iteration_until_told_to_stop(self, name: str) -> None:
         seen: list[float] = []
 
@@ -315,27 +315,27 @@ class TestNotFitted:
 class TestModels:
     @pytest.mark.parametrize("way", COPIES)
     def test_copies_say_the_same(self, model: Any, way: str) -> None:
-        assert answers(COPIES[way](model)) == answers(model)
+        assert outputs(COPIES[way](model)) == outputs(model)
 
     @pytest.mark.parametrize("way", COPIES)
     def test_copies_part_on_an_update_of_either(self, name: str, way: str) -> None:
         model = made(name).fit(DATA)
-        if learns(model):
+        if supports_updates(model):
             model.partial_fit(EVENT)  # later updates write in place
-        before = answers(model)
+        before = outputs(model)
         for updated, kept in ((COPIES[way](model), model), (model, COPIES[way](model))):
-            if learns(updated):
+            if supports_updates(updated):
                 updated.partial_fit(LATER)
             else:
                 updated.fit(NUMBERED)
-            assert answers(kept) == before
-            assert answers(updated) != before
+            assert outputs(kept) == before
+            assert outputs(updated) != before
 
     def test_files_say_the_same(self, model: Any, tmp_path: Path) -> None:
         model.save(tmp_path / "model")
         loaded = hs.load(tmp_path / "model")
         assert type(loaded) is type(model)
-        assert answers(loaded) == answers(model)
+        assert outputs(loaded) == outputs(model)
         assert loaded.interactions_.users == model.interactions_.users
 
     def test_unknown_ids_have_the_baseline_or_raise(self, model: Any) -> None:
@@ -353,7 +353,7 @@ class TestModels:
     def test_ids_of_another_type_are_an_error_with_both_types(self, model: Any) -> None:
         for method, call in ANOTHER_TYPE.items():
             name = method.partition(" ")[0]
-            if not hasattr(model, name) or (name == "partial_fit" and not learns(model)):
+            if not hasattr(model, name) or (name == "partial_fit" and not supports_updates(model)):
                 continue
             with pytest.raises(DataError, match=r"is an integer, but the known (user|item) ids are strings"):
                 call(model)
@@ -371,7 +371,7 @@ class TestModels:
     def test_bits_do_not_depend_on_the_number_of_threads(self, name: str) -> None:
         models, lists = [], []
         for threads in (1, 2, 3):
-            options = {"threads": threads} if name in having("threads") else {}
+            options = {"threads": threads} if name in names_with("threads") else {}
             models.append(made(name, **options).fit(LARGE))
             lists.append(models[-1].recommend(n=4, threads=threads))
         for model, recommended in zip(models[1:], lists[1:], strict=True):
@@ -380,9 +380,9 @@ class TestModels:
             np.testing.assert_array_equal(recommended.scores, lists[0].scores)
 
     def test_evaluation_leaves_the_model_as_it_is(self, model: Any) -> None:
-        before = answers(model)
+        before = outputs(model)
         hs.evaluate(model, DATA, "hit_rate", n=2, exclude_seen=False, resamples=2)
-        assert answers(model) == before
+        assert outputs(model) == before
 
 
 class TestDefaults:
@@ -400,7 +400,7 @@ class TestDefaults:
             default.random_state = 0  # a command gives the same model each time
         assert repr(clone(model)) == repr(default)
 
-    @pytest.mark.parametrize("name", having("regularization"))
+    @pytest.mark.parametrize("name", names_with("regularization"))
     def test_of_a_search(self, name: str) -> None:
         estimator = made(name)
         space = {"regularization": [estimator.regularization]}
@@ -408,7 +408,7 @@ class TestDefaults:
         tuning = hs.tune(estimator, DATA, space, split=folds, refit=True, progress=False)
         for untouched in (estimator, tuning.untuned):
             assert repr(untouched) == repr(made(name))
-        assert answers(tuning.model) == answers(made(name).fit(DATA))
+        assert outputs(tuning.model) == outputs(made(name).fit(DATA))
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_of_files(self, kind: str, tmp_path: Path) -> None:

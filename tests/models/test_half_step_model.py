@@ -167,7 +167,7 @@ def test_a_singular_system_names_the_user() -> None:
     start = hs.Interactions.from_arrays(*zip(*cells, strict=True), np.random.default_rng(0).normal(size=18))
     model = hs.ALS(hs.Explicit(biases=False), rank=3, regularization=0.0, iterations=2, random_state=0).fit(start)
     assert len(model.fold_in(data).users_) == 2
-    with pytest.raises(NumericalError, match="user 'eve': its system is not positive definite"):
+    with pytest.raises(NumericalError, match="the system of user 'eve' is not positive definite"):
         model.fold_in({"adam": dict.fromkeys("abc", 1.0), "eve": {"a": 1.0}})
 
 
@@ -440,7 +440,7 @@ def test_a_failing_row_leaves_a_model_that_works() -> None:
     cells = [(u, i) for u in range(6) for i in "abc"]
     data = hs.Interactions.from_arrays(*zip(*cells, strict=True), np.random.default_rng(0).normal(size=18))
     model = hs.ALS(hs.Explicit(biases=False), rank=3, regularization=0.0, iterations=2, random_state=0).fit(data)
-    with pytest.raises(NumericalError, match="user 9: its system is not positive definite"):
+    with pytest.raises(NumericalError, match="the system of user 9 is not positive definite"):
         model.partial_fit(hs.Interactions.from_arrays([9], ["a"], [1.0]))
     assert not model.user_factors_[6].any()
     assert model.recommend(9, n=3, exclude_seen=True).counts.tolist() == [2]
@@ -526,9 +526,9 @@ def test_a_huge_value_that_is_taken_back_leaves_nothing_behind() -> None:
 
 def test_factors_that_are_not_finite_name_the_user(model: hs.ALS, ratings: hs.Interactions) -> None:
     explicit = hs.ALS(hs.Explicit(biases=False), rank=3, random_state=0).fit(ratings)
-    with pytest.raises(NumericalError, match="user 'eve': its factors are not finite"):
+    with pytest.raises(NumericalError, match="the factors of user 'eve' are not finite"):
         explicit.fold_in({"adam": {1: 3.0}, "eve": {1: 1e300}})
-    with pytest.raises(NumericalError, match="user 1: its factors are not finite"):
+    with pytest.raises(NumericalError, match="the factors of user 1 are not finite"):
         explicit.partial_fit(hs.Interactions.from_arrays([1], [2], [1e300], ratings.timestamps[:1]))
     assert np.isfinite(explicit.user_factors_).all()
 

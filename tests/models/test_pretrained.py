@@ -61,9 +61,9 @@ class TestFromArrays:
         assert_same(copy, saved(copy, tmp_path / "model"))
 
     def test_arrays_are_copied(self) -> None:
-        mine = P.copy()
-        model = from_arrays(mine, Q)
-        mine[:] = 0
+        modified = P.copy()
+        model = from_arrays(modified, Q)
+        modified[:] = 0
         assert same_array(model.user_factors_, P)
         assert model.users_ == Vocabulary(range(4))
 
@@ -390,7 +390,7 @@ class TestFromSpark:
 
 def test_masked_factors_are_refused() -> None:
     masked = np.ma.masked_array(np.ones((2, 2)), mask=np.eye(2))
-    with pytest.raises(DataError, match="user_factors is a masked array: fill the masked entries"):
+    with pytest.raises(DataError, match="user_factors is a masked array: fill the masked values"):
         hs.persistence.from_arrays(masked, np.ones((3, 2)))
     with pytest.raises(DataError, match="item_biases is a masked array"):
         hs.persistence.from_arrays(np.ones((3, 2)), np.ones((2, 2)), item_biases=np.ma.masked_array([1.0, 2.0]))

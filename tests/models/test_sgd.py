@@ -119,7 +119,8 @@ def test_weights_are_ignored():
 def test_divergence_is_an_error():
     data = random_problem(seed=6, users=20, items=20)
     with pytest.raises(
-        NumericalError, match=r"after epoch 1: look for extreme values, or lower learning_rate, which is 10$"
+        NumericalError,
+        match=r"after epoch 1: check the data for extreme values, or lower learning_rate, which is 10$",
     ):
         SGD(rank=2, learning_rate=10.0, random_state=0).fit(data)
 

@@ -220,7 +220,7 @@ def test_error_names_the_first_singular_row() -> None:
     data = hs.Interactions.from_arrays(users, items)
     model = hs.ALS(rank=3, regularization=0.0, random_state=0)
     # The pivots of "short" fail before those of "later".
-    with pytest.raises(NumericalError, match="user 'later': its system is not positive definite"):
+    with pytest.raises(NumericalError, match="the system of user 'later' is not positive definite"):
         model.fit(data)
 
 

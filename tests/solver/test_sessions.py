@@ -152,7 +152,7 @@ def test_singular_system_raises_with_the_first_row(backend: Backend, table: Tabl
     P, Q = start_of(problems)
     Q[:, 0] = 0.0  # so that the first factor of users is undetermined
     with backend.open(*problems, (P.copy(), Q.copy())) as session:
-        with pytest.raises(NumericalError, match="its system is not positive definite") as caught:
+        with pytest.raises(NumericalError, match="the system of row 0 is not positive definite") as caught:
             session.half_step(Side.USERS, EXACT)
         assert caught.value.row == 0
         session.undo()
@@ -269,5 +269,5 @@ def test_interrupted_fit_keeps_the_last_iteration_on_any_backend(
 
 def test_errors_name_the_user_on_any_backend(table: Table, on_reference: Callable[[], None]) -> None:
     on_reference()
-    with pytest.raises(NumericalError, match="user 0: its system is not positive definite"):
+    with pytest.raises(NumericalError, match="the system of user 0 is not positive definite"):
         hs.ALS(hs.Explicit(biases=False), rank=9, regularization=0.0, random_state=0).fit(table.interactions)

@@ -132,13 +132,15 @@ def test_error_without_regularization_names_the_row_and_a_regularization(objecti
 def test_errors_of_fold_in_and_updates_name_the_row_and_a_regularization() -> None:
     dense = np.random.default_rng(0).integers(1, 6, (30, 20)).astype(float)
     model = hs.ALS(hs.Explicit(biases=False), rank=4, regularization=0.0, random_state=0).fit(sp.csr_array(dense))
-    with pytest.raises(NumericalError, match=r"user 'ann': its system is not .*set regularization=1e-\d\d") as caught:
+    with pytest.raises(
+        NumericalError, match=r"the system of user 'ann' is not .*set regularization=1e-\d\d"
+    ) as caught:
         model.fold_in({"ann": {3: 5.0, 4: 1.0}})
     assert caught.value.regularization is not None
     new = hs.Interactions.from_arrays([99, 99], [3, 4], [5.0, 1.0])
-    with pytest.raises(NumericalError, match=r"user 99: its system is not .*set regularization=1e-\d\d"):
+    with pytest.raises(NumericalError, match=r"the system of user 99 is not .*set regularization=1e-\d\d"):
         model.partial_fit(new)
-    with pytest.raises(NumericalError, match="user 99: its system is singular: raise the regularization"):
+    with pytest.raises(NumericalError, match="the system of user 99 is singular: raise the regularization"):
         model.explain(99, 3)
 
 
@@ -170,7 +172,7 @@ def test_extreme_values_are_fitted_or_raise(scale: float, rank: int) -> None:
     extreme = data.with_values(data.values * scale / 5)
     model = hs.ALS(hs.Explicit(biases=True), rank=rank, iterations=3, random_state=0)
     if scale > 1e30 or (scale > 1 and rank > 12):
-        with pytest.raises(NumericalError, match="look for extreme values"):
+        with pytest.raises(NumericalError, match="check the data for extreme values"):
             model.fit(extreme)
     else:
         assert np.isfinite(model.fit(extreme).predict(extreme)).all()
@@ -179,7 +181,7 @@ def test_extreme_values_are_fitted_or_raise(scale: float, rank: int) -> None:
 
 def test_regularization_beyond_float32_raises() -> None:
     for objective in (hs.Explicit(biases=False), hs.Implicit()):
-        with pytest.raises(NumericalError, match="look for extreme values"):
+        with pytest.raises(NumericalError, match="check the data for extreme values"):
             hs.ALS(objective, rank=40, regularization=1e200, iterations=2).fit(few_items())
 
 

@@ -426,7 +426,7 @@ def model_of(kind: str) -> FactorModel:
     return more[kind].fit(data)
 
 
-def truth_of_two(array: np.ndarray) -> None:
+def bool_of_two(array: np.ndarray) -> None:
     array.view(np.uint8)[0] = 2
 
 
@@ -439,7 +439,7 @@ WRONG_SAMPLES = {
     "samples that are NaN": ("bayesian", "more.users.factors", lambda array: array.__setitem__(0, np.nan), True),
     "infinite samples": ("bayesian", "more.items.biases", lambda array: array.__setitem__(0, np.inf), True),
     "means that are NaN": ("bayesian", "more.items.means", lambda array: array.__setitem__(0, np.nan), True),
-    "truth that is 2": ("bayesian", "more.users.is_new", truth_of_two, True),
+    "truth that is 2": ("bayesian", "more.users.is_new", bool_of_two, True),
     "thresholds that descend": ("ordinal", "more.cuts", lambda array: array.__imul__(-1.0), False),
     "categories that descend": ("ordinal", "more.categories", lambda array: array.__imul__(-1.0), False),
 }

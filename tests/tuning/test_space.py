@@ -153,7 +153,7 @@ def test_a_grid_has_every_point_once_in_descending_order_of_regularization() -> 
 
 def test_a_grid_requires_lists() -> None:
     with pytest.raises(
-        ParameterError, match=r"search=.grid. needs a list of values for each parameter, and tol is Uni"
+        ParameterError, match=r"search=.grid. requires a list of values for each parameter, and tol is Uni"
     ):
         hs.tune(ALS, DATA, {"tol": hs.Uniform(0, 1)}, search="grid")
 

@@ -289,7 +289,7 @@ def test_a_class_is_an_error(ratings: hs.Interactions) -> None:
 
 def test_missing_optuna_error_names_the_extra(monkeypatch: pytest.MonkeyPatch, ratings: hs.Interactions) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(ImportError, match=r"hs.tune needs Optuna: pip install 'halfstep\[tune\]'"):
+    with pytest.raises(ImportError, match=r"hs.tune requires Optuna: run pip install 'halfstep\[tune\]'"):
         hs.tune(ALS, ratings, GRID)
 
 
@@ -509,9 +509,9 @@ def test_score_compares_with_the_untuned_model_and_baselines(ratings: hs.Interac
 
 def test_score_requires_a_model_and_a_named_metric(ratings: hs.Interactions) -> None:
     options = {"split": 1, "direction": "minimize"}
-    mine = hs.tune(ALS, ratings, {"regularization": [3.0]}, metric=lambda model, test: 1.0, **options)
+    by_function = hs.tune(ALS, ratings, {"regularization": [3.0]}, metric=lambda model, test: 1.0, **options)
     with pytest.raises(ParameterError, match="is unknown to evaluate: set metrics"):
-        mine.score(ratings)
+        by_function.score(ratings)
     with pytest.raises(TuningError, match="call tune with refit=True"):
         hs.tune(ALS, ratings, {"regularization": [3.0]}, split=1, refit=False).score(ratings)
 

@@ -162,9 +162,7 @@ def similar(
     _check_output(output, model, tables)
     loaded = hs.load(model)
     if loaded.item_factors_.shape[1] == 0:
-        raise hs.errors.ParameterError(
-            f"{model} is a {type(loaded).__name__} without factors, so no items or users are similar"
-        )
+        raise hs.errors.ParameterError(f"{model} is a {type(loaded).__name__}, which has no factors to compare")
     titles = tables.read_titles(loaded)
     vocabulary = loaded.users_ if users else loaded.items_
     own_titles = (None if users else titles) or {}

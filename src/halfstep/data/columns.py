@@ -189,7 +189,7 @@ def as_timestamps(values: Any) -> NDArray[Any]:
         _refuse(np.isnat(column), "timestamp", column, f"missing; {FIX_ROWS}")
         return column.astype("datetime64[us]")
     if kind == "b":
-        _refuse(np.ones(len(column), dtype=bool), "timestamp", column, "not an instant; convert the column")
+        _refuse(np.ones(len(column), dtype=bool), "timestamp", column, "not a time; convert the column")
     numbers = as_numbers(column, "timestamp")
     integral = kind in "iu" or (kind == "O" and _first_not(column, int, np.integer) is None)
     if not integral:
@@ -205,8 +205,8 @@ def _instants(column: NDArray[Any]) -> NDArray[np.datetime64]:
         try:
             instants.append(_instant(value))
         except (TypeError, ValueError, OverflowError):
-            remedy = "write instants as ISO 8601, such as 1997-09-20T03:05:10, or as numbers throughout"
-            raise RowError("timestamp", len(instants), value, f"not an instant; {remedy}") from None
+            remedy = "write times as ISO 8601, such as 1997-09-20T03:05:10, or as numbers throughout"
+            raise RowError("timestamp", len(instants), value, f"not a time; {remedy}") from None
     return np.array(instants, dtype="datetime64[us]")
 
 

@@ -267,16 +267,16 @@ class GrowableInteractions:
         if base.timestamps is None:
             new = new if new.timestamps is None else replace(new, timestamps=None)
         elif new.timestamps is None or new.timestamps.dtype.kind != base.timestamps.dtype.kind:
-            kind = "none" if new.timestamps is None else f"some of type {new.timestamps.dtype}"
+            given = "none" if new.timestamps is None else f"timestamps of type {new.timestamps.dtype}"
             raise DataError(
-                f"the model was fitted on timestamps of type {base.timestamps.dtype}, and the new interactions have "
-                f"{kind}: give timestamps of the same type, or fit the model without timestamps"
+                f"the model was fitted with timestamps of type {base.timestamps.dtype}, but the new interactions "
+                f"have {given}: give timestamps of the same type, or fit the model without timestamps"
             )
         if base.weights is None:
             if new.weights is not None:
                 raise DataError(
-                    "the new interactions have weights, but those that the model was fitted on do not: leave the "
-                    "weights out, or fit the model on interactions with weights"
+                    "the new interactions have weights, but the model was fitted without: omit the weights, or fit "
+                    "the model on interactions with weights"
                 )
             return new
         return new if new.weights is not None else new.with_weights(np.ones(len(new)))

@@ -108,7 +108,7 @@ class FeatureRegression:
         """
         rows = X[self._observed, : len(self._metric)].astype(np.float64) * (self._metric > 0)
         if not np.isfinite(rows).all():
-            raise NumericalError("factors are not finite: look for extreme values or weights")
+            raise NumericalError("the factors are not finite: check the data for extreme values or weights")
         B = self._ridge.solve(rows * self._roots[:, None], self._reg, start=before.coefficients)
         means = times(self._chunks, B, len(X), self._run)
         X[self._unobserved, : len(self._metric)] = means[self._unobserved]

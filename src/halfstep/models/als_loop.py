@@ -122,7 +122,9 @@ def as_iteration(number: int, terms: Terms, seconds: float) -> Iteration:
     """
     total = sum(terms[:2]) + terms.regularization + terms.features
     if not np.isfinite(total):
-        raise NumericalError(f"the objective is {total} after iteration {number}: look for extreme values or weights")
+        raise NumericalError(
+            f"the objective is {total} after iteration {number}: check the data for extreme values or weights"
+        )
     name, least = min(terms._asdict().items(), key=lambda term: term[1])
     if least < 0:
         raise NumericalError(

@@ -49,7 +49,7 @@ class BaselineModel(FactorModel):
         with np.errstate(over="ignore", invalid="ignore"):
             mean, user_biases, item_biases = self._estimate(interactions)
         if not all(np.isfinite(part).all() for part in (mean, user_biases, item_biases)):
-            raise NumericalError("the mean and the biases are not finite: look for extreme values")
+            raise NumericalError("the mean and the biases are not finite: check the data for extreme values")
         self._set_result(
             Factorization.fitted_now(
                 interactions,

@@ -227,7 +227,7 @@ class FactorModel(Estimator):
         if len(user_positions) != len(item_positions) and 1 not in (len(user_positions), len(item_positions)):
             raise DataError(
                 f"users has {len(user_positions)} ids and items has {len(item_positions)}: "
-                "give as many of one as of the other, or a single id on one side"
+                "give the same number of ids, or a single id for one of the two"
             )
         u, i = np.broadcast_arrays(user_positions, item_positions)
         return u, i
@@ -416,8 +416,8 @@ class FactorModel(Estimator):
         kind = type(self)
         if not kind.__module__.startswith("halfstep."):
             raise ParameterError(
-                f"{kind.__name__} is not a class of halfstep, so halfstep.load cannot create it: save a model of "
-                "halfstep, such as that which halfstep.persistence.from_arrays returns for its factors"
+                f"{kind.__name__} is defined outside of halfstep, so halfstep.load could not restore it: pass its "
+                "factors to halfstep.persistence.from_arrays, and save the model that this returns"
             )
         parameters: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(self)  # type: ignore[arg-type]  # all models are dataclasses
         fitted = self._fitted

@@ -132,8 +132,8 @@ class HalfStepModel(FactorModel):
         if len(data) and not data.has_values and self._objective.uses_values:
             fitted_on = "values" if self._fitted.values_are == "given" else "counts"
             raise DataError(
-                f"{what} have no values, and the model was fitted on {fitted_on}, which its objective "
-                f"{type(self._objective).__name__} uses: give {remedy}"
+                f"{what} have no values, but the objective of the model, {type(self._objective).__name__}, uses "
+                f"them, and the model was fitted on {fitted_on}: give {remedy}"
             )
 
     def _predicts_values(self, data: Interactions) -> bool:
@@ -219,7 +219,7 @@ class HalfStepModel(FactorModel):
             weights = np.linalg.solve(A, y) if len(history) else np.zeros_like(y)
         except np.linalg.LinAlgError as error:
             raise NumericalError(
-                f"user {self.users_[u]!r}: its system is singular: raise the regularization"
+                f"the system of user {self.users_[u]!r} is singular: raise the regularization"
             ) from error
         contributions, baseline = pull * (Y @ weights), float(self.item_biases_[i])
         features = self._fitted_features

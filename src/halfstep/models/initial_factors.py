@@ -82,7 +82,7 @@ def starting_factors(
     elif isinstance(init, FactorModel):
         init = copy.copy(init)  # other threads may update it
         if init.item_factors_.shape[1] != rank:
-            raise ParameterError(f"init has rank {init.item_factors_.shape[1]}, and rank={rank}")
+            raise ParameterError(f"init has rank {init.item_factors_.shape[1]}, but rank={rank}: give the same rank")
         u = init.users_.positions(data.users.ids, "mark", name="user id")
         i = init.items_.positions(data.items.ids, "mark", name="item id")
         _copy_rows(P, u, init.user_factors_, init.user_biases_, unknowns)

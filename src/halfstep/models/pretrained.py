@@ -125,7 +125,7 @@ def _biases(given: ArrayLike | None, factors: NDArray[np.floating], name: str) -
 def _numbers(given: ArrayLike, name: str) -> NDArray[np.floating]:
     """Copy an array, so that the model does not share memory with the caller."""
     if np.ma.isMaskedArray(given):
-        raise DataError(f"{name} is a masked array: fill the masked entries first, with .filled(0)")
+        raise DataError(f"{name} is a masked array: fill the masked values first, with .filled(0)")
     array = np.asarray(given)
     if array.dtype.kind not in "fiub":
         raise DataError(f"{name} has the dtype {array.dtype}: give numbers")

@@ -205,8 +205,8 @@ class SGD(FactorModel):
                     )
                 if not all(np.isfinite(part).all() for part in (user_biases, item_biases, P, Q)):
                     raise NumericalError(
-                        f"the model is no longer finite after epoch {iteration}: look for extreme values, or lower "
-                        f"learning_rate, which is {self.learning_rate:g}"
+                        f"the factors are not finite after epoch {iteration}: check the data for extreme values, or "
+                        f"lower learning_rate, which is {self.learning_rate:g}"
                     )
                 rmse = math.sqrt(squared_error / len(targets))
                 history.append(Epoch(iteration, rmse, time.perf_counter() - began))

@@ -386,7 +386,7 @@ def weighted_mean(values: Floats, weights: Floats) -> float:
     with np.errstate(over="ignore", invalid="ignore"):
         mean = float(weights @ values / total)
     if not np.isfinite(mean):
-        raise NumericalError(f"the mean of the values is {mean}: look for extreme values or weights")
+        raise NumericalError(f"the mean of the values is {mean}: check the data for extreme values or weights")
     return mean
 
 

@@ -72,12 +72,14 @@ def not_definite(problem: HalfProblem, diagonal: Floats, row: int | None = None)
 
     It suggests a sufficient λ: λ_u ≥ λ for rows with observations.
     """
-    what = "its system" if row is not None else "the common system of all rows"
+    what = "the system of {row}" if row is not None else "the common system of all rows"
     reg = float(problem.regularization[row or 0])
     needed = enough(problem, diagonal, reg)
     if needed is None:
         return NumericalError(
-            f"{what} is not positive definite in float64: look for extreme values, weights or regularization", row=row
+            f"{what} is not positive definite in float64: check the data for extreme values or weights, and the "
+            "regularization",
+            row=row,
         )
     return NumericalError(
         f"{what} is not positive definite in float64 with λ={reg:.3g}: set regularization={needed:.0e} or more, or "
@@ -90,7 +92,11 @@ def not_definite(problem: HalfProblem, diagonal: Floats, row: int | None = None)
 def below_zero(problem: HalfProblem, missing: float, diagonal: Floats) -> NumericalError:
     """Return the error for an objective below 0, caused by rounding in systems with this diagonal."""
     needed = enough(problem, diagonal, float(problem.regularization.max()))
-    remedy = "look for extreme values or weights" if needed is None else f"set regularization={needed:.0e} or more"
+    remedy = (
+        "check the data for extreme values or weights"
+        if needed is None
+        else f"set regularization={needed:.0e} or more"
+    )
     return NumericalError(
         f"the squared error of the missing cells is {missing:.3g}, below 0, since float64 sums of such large factors "
         f"lose precision: {remedy}",

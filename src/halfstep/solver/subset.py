@@ -61,7 +61,8 @@ def solve_rows(
     finite = np.isfinite(X).all(axis=1)
     if not finite.all():
         raise NumericalError(
-            "its factors are not finite: look for extreme values or weights", row=int(np.argmin(finite))
+            "the factors of {row} are not finite: check the data for extreme values or weights",
+            row=int(np.argmin(finite)),
         )
     return X[:, :k].copy(), X[:, k].copy() if problem.biases else np.zeros(n_rows, X.dtype)
 

@@ -85,8 +85,8 @@ class Team:
                 helper.start()
             except RuntimeError as error:  # a limit of the system; results do not depend on the number of threads
                 warnings.warn(
-                    f"only {n} of {helpers} helper threads could be started ({error}), and the fit uses these: "
-                    "lower threads, or raise the limit on processes and threads",
+                    f"only {n} of {helpers} additional threads could be started ({error}), so fewer are used: lower "
+                    "threads, or raise the system's limit on processes and threads",
                     RuntimeWarning,
                     stacklevel=4,
                 )

@@ -136,7 +136,8 @@ def _checked(P: Floats, Q: Floats, c: NDArray[np.float64], lists: IndexLists) ->
     """Check that kernels read nothing out of bounds, and return the lists without repeated columns."""
     if P.shape[1] != Q.shape[1] or c.shape != (len(Q),):
         raise DataError(
-            f"factors of shapes {P.shape} and {Q.shape} do not match each other, or {len(c):,} column scores"
+            f"factors of shapes {P.shape} and {Q.shape}, and {len(c):,} column scores: give factors of the same rank "
+            "and one score for each column"
         )
     return lists.checked(len(P), len(Q))
 

@@ -190,7 +190,7 @@ def _unpack(about: Any, arrays: Arrays, values_are: str, origin: Origin, *, veri
     if type(mean) not in (int, float) or not math.isfinite(mean):
         raise corrupted(f"its mean is {mean!r}")
     if not isinstance(about["folded"], bool):
-        raise corrupted("its mark of folded-in users is missing")
+        raise corrupted("its flag for folded-in users is missing")
     users, items = unpack_vocabulary(arrays, "users"), unpack_vocabulary(arrays, "items")
     try:
         _check_sizes(about, arrays, len(users), len(items))

@@ -112,19 +112,22 @@ class Run:
         try:
             trial = Trial.of(frozen, self.space)
             if trial.number != number:
-                raise ValueError(f"it is trial {trial.number}")
+                raise ValueError(f"its number is {trial.number}")
             if trial.state == "finished" and not (
                 len(trial.values) == len(self.folds) and math.isfinite(trial.value)
             ):
-                raise ValueError(f"values={trial.values}")
+                raise ValueError(f"its values are {trial.values}, instead of a finite number for each fold")
             if trial.started_from not in {None} | {
                 other.number for other in self.trials if other.state == "finished"
             }:
-                raise ValueError(f"started_from={trial.started_from!r}")
+                raise ValueError(
+                    f"it started from trial {trial.started_from!r}, which is not a finished trial before it"
+                )
             self.search.study.add_trial(frozen)
         except Exception as error:
             raise JournalError(
-                f"trial {number} of the journal cannot be read ({error!r}): delete the file, or name another"
+                f"trial {number} of the journal cannot be read ({error or type(error).__name__}): delete the file, "
+                "or name another"
             ) from error
         return trial
 

@@ -176,7 +176,7 @@ def _check_estimator(estimator: Any) -> None:
 def need_optuna() -> None:
     """Raise an error if Optuna is not installed."""
     if find_spec("optuna") is None:
-        raise ModuleNotFoundError("hs.tune needs Optuna: pip install 'halfstep[tune]'", name="optuna")
+        raise ModuleNotFoundError("hs.tune requires Optuna: run pip install 'halfstep[tune]'", name="optuna")
 
 
 def _read(
@@ -196,8 +196,8 @@ def _read(
         for name, dimension in space.dimensions.items():
             if not isinstance(dimension, Choices):
                 raise ParameterError(
-                    f"search='grid' needs a list of values for each parameter, and {name} is {dimension!r}: list its "
-                    "values in space=..., or use search='random'"
+                    f"search='grid' requires a list of values for each parameter, and {name} is {dimension!r}: list "
+                    "its values in space=..., or use search='random'"
                 )
     return space.ascending_ranks() if search == "doubling" else space, search
 

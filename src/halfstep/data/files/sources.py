@@ -218,7 +218,7 @@ def open_plain(path: Path, name: str) -> Iterator[IO[bytes]]:
     Raises
     ------
     DataError
-        If the compressed file is damaged, or a zip archive does not contain exactly one file.
+        If the compressed file is corrupted, or a zip archive does not contain exactly one file.
     """
     kind = compression_of(path, name)
     try:

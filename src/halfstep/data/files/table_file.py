@@ -33,7 +33,7 @@ def open_table(
     Raises
     ------
     DataError
-        If the file is not a table, or is damaged.
+        If the file is not a table, or is corrupted.
     """
     path = workspace.seekable(source)
     suffix = suffix_of(source.path)

@@ -83,7 +83,7 @@ class TextTable:
         first = self.text.first_fault(self.format, self.n_fields, self.skip)
         if first is None:
             cause = f"DuckDB: {error}" if error else f"{self.rows:,} records were counted, but not as many read"
-            return DataError(f"{self.name}: {cause}: the file is damaged, or its format is not the given one")
+            return DataError(f"{self.name}: {cause}: the file is corrupted, or its format is not the given one")
         line, fault = first
         remedies = ["correct the line", "skip such lines with bad_lines='skip'"]
         if "quoted" in fault:

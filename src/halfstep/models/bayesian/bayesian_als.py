@@ -345,7 +345,9 @@ class BayesianALS(SampledModel):
     def _n_samples(self, data: Interactions, n_features: int, n_thresholds: int) -> int:
         size = Samples.bytes_per_sample(data.n_users, data.n_items, self.rank, n_features, n_thresholds)
         if size > self.sample_memory:
-            raise ParameterError(f"sample_memory={self.sample_memory}: a sample of this rank takes {size:,} bytes")
+            raise ParameterError(
+                f"sample_memory={self.sample_memory}: give at least {size:,} bytes, the size of a sample"
+            )
         return min(self.iterations - self.burn_in, self.sample_memory // size)
 
 
@@ -355,5 +357,5 @@ def _target_scale(cost: Cost) -> float:
     with np.errstate(over="ignore", invalid="ignore"):
         square = float(np.average(cost.targets**2, weights=w))
     if not np.isfinite(square) or square > np.finfo(np.float32).max:
-        raise NumericalError(f"the mean square of the targets is {square:g}: look for extreme values")
+        raise NumericalError(f"the mean square of the targets is {square:g}: check the data for extreme values")
     return square**0.5 if square > 0 else 1.0

@@ -52,7 +52,7 @@ class Sweep(NamedTuple):
         state = chain.state
         if not (np.isfinite(state.loss) and np.isfinite(state.noise)):
             raise NumericalError(
-                f"the loss is {state.loss} after sweep {iteration}: look for extreme values or weights"
+                f"the loss is {state.loss} after sweep {iteration}: check the data for extreme values or weights"
             )
         variances = [np.diag(hyper.covariance) for hyper in (state.users, state.items)]
         user, item = ([*hyper.mean[rank:].tolist(), 0.0][0] for hyper in (state.users, state.items))

@@ -4,7 +4,7 @@ All fits use the defaults, except for the rank and the number of sweeps in the c
 in C++, skipped if it is not installed). Models are fitted to ids only, with numeric and with ordinal ratings, to
 implicit features and, on MovieLens 100K, to genres and years as well. Pass the names of sections to run:
 
-write-up   last fifth of MovieLens 100K, split as in the lab: 2,786 pairs of users and items known from training
+write-up   last fifth of MovieLens 100K, split as in the lab: 2,786 test ratings of known users and items
 folds      official folds u1 to u5 of MovieLens 100K, which are consecutive fifths of u.data
 ml-1m      ratings of the NCF protocol's training pairs, in five random folds of seed 0
 cold       MovieLens 100K with a tenth of the movies as cold-start items, predicted from genres and years
@@ -44,13 +44,13 @@ MYFM_IMPLICIT_SECONDS = 341  # as reported for 200 samples on the same pairs
 LARGE_RANK, LARGE_ITERATIONS = 32, 6
 COLD_SHARE, COLD_SEEDS = 0.1, range(5)
 TITLES = {
-    "write-up": "MovieLens 100K, last fifth, 2,786 pairs, three seeds",
+    "write-up": "MovieLens 100K, last fifth, 2,786 test ratings, three seeds",
     "folds": "MovieLens 100K, folds u1 to u5",
     "ml-1m": "MovieLens 1M, five random folds",
 }
 FIRST_GENRE = 5  # first of the genre indicators in u.item
 
-IDS, ORDINAL, IMPLICIT, ALL = "ids only", "ids only, ordinal", "implicit features", "and genres, years"
+IDS, ORDINAL, IMPLICIT, ALL = "ids only", "ids only, ordinal", "implicit features", "implicit features, genres, years"
 # required RMSE of the defaults, and reported RMSE of other libraries
 REQUIRED_RMSE = {
     "write-up": {IDS: 0.931, IMPLICIT: 0.921},
@@ -179,10 +179,10 @@ def cold() -> Lines:
         print(f"seed {seed:<5} {found[-1][0]:>8.4f} {found[-1][1]:>10.4f}", flush=True)
     ours, theirs = np.mean(found, axis=0)
     print(f"margin {theirs - ours:.4f}, required more than 0: {'reached' if theirs > ours else 'MISSED'}")
-    what = f"A tenth of the movies without any rating ({len(COLD_SEEDS)} seeds)"
+    what = f"RMSE on cold-start movies, a tenth of all ({len(COLD_SEEDS)} seeds)"
     return [
-        [f"{what}, RMSE by genres and years", f"{ours:.4f}"],
-        [f"{what}, RMSE by the user's mean", f"{theirs:.4f}"],
+        [f"{what}: from genres and years", f"{ours:.4f}"],
+        [f"{what}: from the user's mean", f"{theirs:.4f}"],
     ]
 
 
@@ -237,11 +237,11 @@ def compare_myfm() -> Lines:
     error = hs.metrics.rmse(test.values, implicit.predict(test))
     print(f"with implicit features {took:.2f} s, RMSE {error:.4f}; reported for myFM: {MYFM_IMPLICIT_SECONDS} s")
     print(f"required 50 times faster: {MYFM_IMPLICIT_SECONDS / took:.0f} times")
-    what = f"The last fifth, rank {MYFM_RANK}, {MYFM_SAMPLES} samples, times as fast as myFM"
+    what = f"Speedup over myFM (last fifth, rank {MYFM_RANK}, {MYFM_SAMPLES} samples)"
     return [
         [f"{what}: ids only", f"{seconds[0] / seconds[1]:.1f}"],
         [
-            f"{what}: implicit features ({MYFM_IMPLICIT_SECONDS} s are reported)",
+            f"{what}: implicit features (myFM: {MYFM_IMPLICIT_SECONDS} s, as reported)",
             f"{MYFM_IMPLICIT_SECONDS / took:.0f}",
         ],
     ]
@@ -267,7 +267,9 @@ def large() -> Lines:
     print(f"\nlarge: ten million ratings, rank {LARGE_RANK}")
     print(f"an exact iteration of ALS {exact:.3f} s, a sweep {sweep:.3f} s")
     print(f"required at most 1.5 times: {sweep / exact:.2f} times")
-    return [[f"Ten million ratings, rank {LARGE_RANK}, a sweep in exact iterations of ALS", f"{sweep / exact:.2f}"]]
+    return [
+        [f"Time of a sweep / exact iteration of ALS (ten million ratings, rank {LARGE_RANK})", f"{sweep / exact:.2f}"]
+    ]
 
 
 SECTIONS: dict[str, Callable[[], Lines]] = {
@@ -289,7 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{platform.machine()}, {available_cores()} cores, NumPy {np.__version__}, halfstep {hs.__version__}")
     lines = [line for name in options.sections or SECTIONS for line in SECTIONS[name]()]
     if not options.sections:
-        accuracy = ["", "", " RMSE", " in 90 % intervals", " a fit, s", "others' RMSE"]
+        accuracy = ["", "", " RMSE", " coverage of 90% intervals", " time of fit, s", "RMSE of other libraries"]
         page = ROOT / "docs" / "bayesian.md"
         write_between(page, "accuracy", table(accuracy, [line for line in lines if len(line) == len(accuracy)]))
         write_between(page, "figures", table(["", " "], [line for line in lines if len(line) == 2]))

@@ -4,7 +4,7 @@ Biased ALS of the default rank on ids only, with implicit features, and with gen
 defaults and with tuned λ. Pass the names of sections to run:
 
 inside     tuning of λ and λ_β within the first 80,000 ratings: five random folds, and the last fifth by time
-write-up   last fifth, split as in the lab: 2,786 pairs of users and items known from training
+write-up   last fifth, split as in the lab: 2,786 test ratings of known users and items
 folds      official folds u1 to u5, which are consecutive fifths of u.data
 cold       a tenth of the movies as cold-start items, predicted from genres and years, without implicit features
 
@@ -55,11 +55,11 @@ class Kind(NamedTuple):
 TUNED, TUNED_WITH_FEATURES = 1.5, (2.5, 25.0)  # λ, and λ with λ_β; see `inside`
 KINDS = {
     "ids only, defaults": Kind(),
-    "ids only, λ chosen": Kind(regularization=TUNED),
+    "ids only, tuned λ": Kind(regularization=TUNED),
     "implicit features, defaults": Kind(True),
-    "implicit features, λ chosen": Kind(True, False, *TUNED_WITH_FEATURES),
-    "and genres, years, defaults": Kind(True, True),
-    "and genres, years, λ chosen": Kind(True, True, *TUNED_WITH_FEATURES),
+    "implicit features, tuned λ": Kind(True, False, *TUNED_WITH_FEATURES),
+    "implicit features, genres, years, defaults": Kind(True, True),
+    "implicit features, genres, years, tuned λ": Kind(True, True, *TUNED_WITH_FEATURES),
 }
 REGULARIZATIONS, FEATURE_REGULARIZATIONS = (1.0, 1.5, 2.0, 2.5, 3.0), (None, 12.5, 25.0, 50.0, 100.0)
 
@@ -97,7 +97,7 @@ def inside(movies: pd.DataFrame) -> Lines:
 
 def write_up(movies: pd.DataFrame) -> Lines:
     split = write_up_split(hs.datasets.movielens_100k())
-    return [score("last fifth, 2,786 pairs, three seeds", [(split.train, split.known)], movies, SEEDS)]
+    return [score("last fifth, 2,786 test ratings, three seeds", [(split.train, split.known)], movies, SEEDS)]
 
 
 def folds(movies: pd.DataFrame) -> Lines:
@@ -113,7 +113,7 @@ def score(name: str, splits: Splits, movies: pd.DataFrame, seeds: Sequence[int])
     line = [name]
     for label, kind in KINDS.items():
         rmse, seconds = errors(kind, splits, movies, seeds)
-        print(f"{label:<30} RMSE {rmse:.4f}   {seconds:.3f} s a fit", flush=True)
+        print(f"{label:<44} RMSE {rmse:.4f}   {seconds:.3f} s a fit", flush=True)
         line.append(f"{rmse:.4f}")
     return line
 
@@ -132,7 +132,7 @@ def cold(movies: pd.DataFrame) -> Lines:
     plain, features, tuned, user_means = np.mean(found, axis=0)
     print(f"\ncold: ids only {plain:.4f}, genres and years {features:.4f}, tuned λ {tuned:.4f}")
     print(f"the user's mean {user_means:.4f}")
-    line = [f"cold-start movies, {len(COLD_SEEDS)} seeds, no implicit features; user mean: {user_means:.4f}"]
+    line = [f"cold-start movies, {len(COLD_SEEDS)} seeds, without implicit features (user mean: {user_means:.4f})"]
     return [[*line, f"{plain:.4f}", "", "", "", f"{features:.4f}", f"{tuned:.4f}"]]
 
 

@@ -193,8 +193,8 @@ def encode_strings(column: Any) -> tuple[list[str], NDArray[np.int32]] | None:
     series = text_of(column)
     if series is None:
         return None
-    # other libraries than PyArrow look up categories much faster than strings
-    series = series.cast(nw.String() if series.implementation.is_pyarrow() else nw.Categorical())
+    # pandas looks up categories much faster than strings
+    series = series.cast(nw.Categorical() if series.implementation.is_pandas_like() else nw.String())
     distinct = series.unique().to_list()
     if set(map(type, distinct)) != {str}:
         return None

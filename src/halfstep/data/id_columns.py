@@ -151,7 +151,10 @@ def _plain_time(item: Any) -> Any:
         plain = item.item()
     except OverflowError:
         return item
-    return plain if isinstance(plain, dt.date | dt.timedelta) else item  # NumPy returns integers out of range
+    if not isinstance(plain, dt.date | dt.timedelta):  # NumPy returns integers out of range
+        return item
+    # NumPy 1 converts days that overflow to other ones
+    return plain if np.array(plain, dtype=item.dtype) == item else item
 
 
 def type_of(kind: type) -> type:

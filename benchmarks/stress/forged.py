@@ -57,10 +57,8 @@ def forge(matrix: Any, rng: np.random.Generator) -> Any:
         case _:
             array = array.astype(float)
             array.reshape(-1)[: int(rng.integers(2))] = np.nan
-    if name == "row":
-        matrix.coords = (array, matrix.coords[1])
-    elif name == "col":
-        matrix.coords = (matrix.coords[0], array)
+    if name in ("row", "col") and hasattr(matrix, "coords"):  # from SciPy 1.13 on, whose setters convert the type
+        matrix.coords = (array, matrix.coords[1]) if name == "row" else (matrix.coords[0], array)
     else:
         setattr(matrix, name, array)
     return matrix
@@ -105,11 +103,12 @@ def _entries(matrix: Any) -> Any:
                         if matrix.data[place][r][c] != 0:
                             yield line * tall + r, column * wide + c, _number(matrix.data[place][r][c])
         case "coo":
-            if not len(matrix.coords[0]) == len(matrix.coords[1]) == len(matrix.data):
-                raise ValueError(matrix.coords)
-            if not all(np.asarray(axis).dtype.kind in "iu" for axis in matrix.coords):
-                raise TypeError(matrix.coords)
-            for row, column, value in zip(*matrix.coords, matrix.data, strict=True):
+            axes = matrix.row, matrix.col
+            if not len(axes[0]) == len(axes[1]) == len(matrix.data):
+                raise ValueError(axes)
+            if not all(np.asarray(axis).dtype.kind in "iu" for axis in axes):
+                raise TypeError(axes)
+            for row, column, value in zip(*axes, matrix.data, strict=True):
                 yield _integer(row), _integer(column), _number(value)
         case "dia":
             offsets = [_integer(offset) for offset in matrix.offsets]

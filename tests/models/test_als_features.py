@@ -54,7 +54,7 @@ def data(table: Table) -> hs.Interactions:
 @pytest.fixture(scope="module")
 def features() -> tuple[csr_array, csr_array]:
     rng = np.random.default_rng(1)
-    return csr_array(random_array((30, 3), density=0.6, rng=rng)), csr_array(rng.normal(size=(20, 2)))
+    return csr_array(random_array((30, 3), density=0.6, random_state=rng)), csr_array(rng.normal(size=(20, 2)))
 
 
 def als_with_features(objective: Objective | None = None, **options: object) -> ALS:

@@ -24,7 +24,7 @@ def run(tasks) -> None:
 
 
 def features(seed: int, n_rows: int, n_features: int) -> csr_array:
-    return csr_array(random_array((n_rows, n_features), density=0.3, rng=np.random.default_rng(seed)))
+    return csr_array(random_array((n_rows, n_features), density=0.3, random_state=np.random.default_rng(seed)))
 
 
 @pytest.mark.parametrize("largest_basis", [ridge.LARGEST_BASIS, 0], ids=["eigenvectors", "conjugate gradients"])

@@ -19,6 +19,9 @@ from halfstep.errors import DataError, ParameterError
 from halfstep.solver.top_n import best_columns, best_of_given
 
 DENSE = np.array([[1.0, 0, 2, 0], [0, 3, 0, 0], [4, 0, 5, 1], [0, 0, 0, 0]])
+needs_sparse_rows = pytest.mark.skipif(
+    len(sp.csr_array(DENSE[0]).shape) == 2, reason="this version of SciPy has no one-dimensional csr_array"
+)
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +177,7 @@ def test_error_for_int64_indices_that_overflow() -> None:
         Interactions.from_sparse(matrix)
 
 
+@needs_sparse_rows
 @pytest.mark.parametrize("make", [sp.csr_array, sp.coo_array, sp.dok_array])
 def test_a_sparse_row_is_the_history_of_one_user(make: Callable[..., Any], model: hs.ALS) -> None:
     expected = model.fold_in(sp.csr_array(DENSE[[2]]))
@@ -183,6 +187,7 @@ def test_a_sparse_row_is_the_history_of_one_user(make: Callable[..., Any], model
     assert folded.user_factors_[0].tolist() != [0.0, 0.0]
 
 
+@needs_sparse_rows
 def test_an_empty_sparse_row_folds_in_as_a_user_without_history(model: hs.ALS) -> None:
     for empty in (sp.csr_array(DENSE)[3], sp.csr_array(DENSE)[[3]], sp.csr_matrix(DENSE)[3]):
         assert model.fold_in(empty).user_factors_.tolist() == [[0.0, 0.0]]
@@ -191,6 +196,7 @@ def test_an_empty_sparse_row_folds_in_as_a_user_without_history(model: hs.ALS) -
         model.fold_in(sp.csr_array(DENSE)[2, :3])
 
 
+@needs_sparse_rows
 def test_fit_error_for_sparse_row() -> None:
     with pytest.raises(DataError, match=r"csr_array of shape \(4,\)|coo_array of shape \(4,\)"):
         hs.ALS(rank=2).fit(sp.csr_array(DENSE)[2])

@@ -109,7 +109,7 @@ def test_interrupt_of_fit_restores_state(name: str) -> None:
 
 @pytest.mark.usefixtures("three_blas_threads")
 def test_interrupt_of_ranking_restores_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("halfstep.solver.top_n.ROWS_AT_ONCE", 8)  # several tasks, hence threads
+    monkeypatch.setattr("halfstep.solver.top_n.ROWS_PER_BLOCK", 8)  # several tasks, hence threads
     model = MODELS["ALS"]().fit(data())
     expected = model.recommend(n=3).positions
     for number in range(0, 1_000_000, 29):
@@ -132,7 +132,7 @@ def test_interrupt_during_cleanup_is_deferred(
     monkeypatch: pytest.MonkeyPatch, name: str, kind: type, end: str
 ) -> None:
     """Ctrl-C while threads end, or while the threads of BLAS are restored."""
-    monkeypatch.setattr("halfstep.solver.top_n.ROWS_AT_ONCE", 8)
+    monkeypatch.setattr("halfstep.solver.top_n.ROWS_PER_BLOCK", 8)
     run = MODELS["ALS"]().fit(data()).recommend if name == "ranking" else lambda: MODELS[name]().fit(data())
     ended, finish = [], getattr(kind, end)
 
@@ -297,7 +297,7 @@ class TestThreadLimit:
         with pytest.warns(RuntimeWarning, match="only 1 of 3"):
             model = hs.BayesianALS(rank=2, iterations=3, burn_in=1, threads=4, random_state=0).fit(data())
         expected = model.recommend(n=3).positions
-        monkeypatch.setattr("halfstep.solver.top_n.ROWS_AT_ONCE", 4)
+        monkeypatch.setattr("halfstep.solver.top_n.ROWS_PER_BLOCK", 4)
         monkeypatch.setattr(threads, "available_cores", lambda: 4)
         with pytest.warns(RuntimeWarning, match="only 1 of 3"):
             np.testing.assert_array_equal(model.recommend(n=3).positions, expected)

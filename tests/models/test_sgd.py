@@ -10,7 +10,7 @@ import halfstep.models.sgd
 from halfstep.data import Interactions
 from halfstep.errors import FitInterruptedWarning, NumericalError, ParameterError
 from halfstep.models.sgd import SGD
-from halfstep.solver.kernels.sgd import sgd_epoch
+from halfstep.solver.kernels.sgd_epoch import sgd_epoch
 
 
 def naive_epoch(ratings, mean, user_biases, item_biases, P, Q, learning_rate, regularization):

@@ -13,13 +13,13 @@ from halfstep.solver.cpu import CPU
 from halfstep.solver.gram import gramian
 
 Floats = NDArray[np.float64]
-Factors = NDArray[np.floating]
+Matrix = NDArray[np.floating]
 
 WORTH_THREADS = 100_000_000  # multiply-adds from which several threads are faster
 PROPORTIONAL = 1e-12  # relative difference up to which weights are proportional
 
 
-def gram(m: Floats, F: Factors, threads: int | None = None) -> Floats:
+def gram(m: Floats, F: Matrix, threads: int | None = None) -> Floats:
     """Return G = Σ_i m_i q_i q_iᵀ in float64, of shape (rank, rank), for m ≥ 0.
 
     Parameters
@@ -43,7 +43,7 @@ class _Known(NamedTuple):
     """A Gramian, and the weights and factors that it was computed from."""
 
     weights: Floats
-    factors: ref[Factors]
+    factors: ref[Matrix]
     gram: Floats
 
 
@@ -57,12 +57,12 @@ class Gramians:
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
 
-    def put(self, side: str, m: Floats, F: Factors, G: Floats) -> None:
+    def put(self, side: str, m: Floats, F: Matrix, G: Floats) -> None:
         """Store the Gramian of a side."""
         weights = np.broadcast_to(m[0], m.shape) if is_constant(m) else m
         self._known[side] = _Known(weights, ref(F), G)
 
-    def known(self, side: str, m: Floats, F: Factors) -> Floats | None:
+    def known(self, side: str, m: Floats, F: Matrix) -> Floats | None:
         """Return the Gramian of a side if it is known for weights proportional to these, else None."""
         last = self._known.get(side)
         if last is None or last.factors() is not F or last.weights.shape != m.shape:
@@ -73,7 +73,7 @@ class Gramians:
         ratio = float(m.sum()) / total if total > 0 else 0.0
         return last.gram * ratio if np.allclose(m, last.weights * ratio, rtol=PROPORTIONAL, atol=0.0) else None
 
-    def of(self, side: str, m: Floats, F: Factors, threads: int | None = None) -> Floats:
+    def of(self, side: str, m: Floats, F: Matrix, threads: int | None = None) -> Floats:
         """Return the Gramian of a side, and compute it if it is not known."""
         G = self.known(side, m, F)
         if G is None:

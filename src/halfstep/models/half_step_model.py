@@ -20,7 +20,7 @@ from halfstep.models.factor_model import FactorModel
 from halfstep.objective.objective import Objective, Statistics
 from halfstep.objective.problem import HalfProblem, user_problem
 from halfstep.objective.regularization import RowRegularization
-from halfstep.solver.subset import solve_rows, system
+from halfstep.solver.subset import solve_subset, system
 from halfstep.storage import NotStored
 
 NO_INTERACTIONS = "this model was saved without its interactions: fit it again, or save it with its interactions"
@@ -108,7 +108,7 @@ class HalfStepModel(FactorModel):
             of_users, prior = features.given, features.prior(data)
         side = self._user_problem(data)
         with naming_the_row("user", data.users):
-            factors, biases = solve_rows(
+            factors, biases = solve_subset(
                 side, self.item_factors_, self.item_biases_, threads=self.threads, prior=prior
             )
         return self._of_users(data, factors, biases, user_features=of_users)

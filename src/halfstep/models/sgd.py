@@ -19,7 +19,7 @@ from halfstep.models.factor_model import FactorModel
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.poor_fit import warn_of_equal_targets
 from halfstep.objective.factorization import Factorization
-from halfstep.solver.kernels.sgd import sgd_epoch
+from halfstep.solver.kernels.sgd_epoch import sgd_epoch
 from halfstep.solver.threads import working
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from halfstep.data import IndexLists
 from halfstep.solver.top_n import Ranked, best_columns
 
-Factors = NDArray[np.floating]
+Floats = NDArray[np.floating]
 
 
 class UnitRows(NamedTuple):
@@ -25,11 +25,11 @@ class UnitRows(NamedTuple):
         −∞ if the factors are zero, else 0: added to scores.
     """
 
-    rows: Factors
+    rows: Floats
     excluded: NDArray[np.float64]
 
     @classmethod
-    def of(cls, F: Factors) -> UnitRows:
+    def of(cls, F: Floats) -> UnitRows:
         """Divide each row by its length."""
         lengths = np.linalg.norm(F.astype(np.float64), axis=1)
         rows = (F / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(F.dtype)
@@ -43,9 +43,9 @@ class UnitFactors:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[ref[Factors], UnitRows]] = {}
+        self._known: dict[str, tuple[ref[Floats], UnitRows]] = {}
 
-    def of(self, side: Literal["user", "item"], F: Factors) -> UnitRows:
+    def of(self, side: Literal["user", "item"], F: Floats) -> UnitRows:
         """Return the factors of a side with rows of length 1."""
         known = self._known.get(side)
         if known is not None and known[0]() is F:
@@ -57,7 +57,7 @@ class UnitFactors:
 
 
 def most_similar(
-    F: Factors,
+    F: Floats,
     unit: UnitRows,
     rows: NDArray[np.int32],
     n: int,

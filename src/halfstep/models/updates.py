@@ -28,7 +28,7 @@ from halfstep.objective.factorization import Factorization
 from halfstep.objective.objective import Objective
 from halfstep.objective.problem import HalfProblem
 from halfstep.objective.regularization import RowRegularization
-from halfstep.solver.subset import solve_rows
+from halfstep.solver.subset import solve_subset
 from halfstep.weights import Cells, missing_popularity
 
 Floats = NDArray[np.float64]
@@ -354,7 +354,7 @@ class UpdateState:
             gram=G,
         )
         with naming_the_row(affected.what, ids, affected.rows):
-            factors, biases = solve_rows(side, *fixed.taken(columns), threads=threads)
+            factors, biases = solve_subset(side, *fixed.taken(columns), threads=threads)
         solved.put(Solved(affected.rows, factors, biases))
 
     def _writes(self, added: Added) -> dict[str, Write]:

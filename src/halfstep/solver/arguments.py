@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from halfstep.objective.problem import HalfProblem, Prior
-from halfstep.solver.kernels.arguments import Base, Cells, Fixed, PriorArrays
+from halfstep.solver.kernels.argument_groups import Base, CellArrays, Fixed, PriorArrays
 from halfstep.solver.layout import Factors
 
 
-def cells_of(problem: HalfProblem) -> Cells:
+def cell_arrays_of(problem: HalfProblem) -> CellArrays:
     """Group the observed cells."""
-    return Cells(problem.indptr, problem.indices, problem.targets, problem.weights)
+    return CellArrays(problem.indptr, problem.indices, problem.targets, problem.weights)
 
 
 def base_of(problem: HalfProblem, G: Factors) -> Base:

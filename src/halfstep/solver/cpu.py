@@ -20,13 +20,13 @@ from halfstep.errors import NumericalError
 from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.arguments import base_of, fixed_of, prior_of
 from halfstep.solver.basis import Basis, is_well_conditioned
-from halfstep.solver.gram import ROWS_AT_ONCE, gramian
+from halfstep.solver.gram import ROWS_PER_PRODUCT, gramian
 from halfstep.solver.kernels._vector import padded_width
-from halfstep.solver.kernels.arguments import Base, Fixed
+from halfstep.solver.kernels.argument_groups import Base, Fixed
 from halfstep.solver.kernels.cg import solve_by_conjugate_gradients
 from halfstep.solver.kernels.exact import solve_large_systems
-from halfstep.solver.kernels.loss import penalty
 from halfstep.solver.kernels.observations import UNSOLVED
+from halfstep.solver.kernels.row_losses import penalty
 from halfstep.solver.kernels.small_systems import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
 from halfstep.solver.kernels.subspace import solve_by_blocks
 from halfstep.solver.layout import Factors, aligned_zeros
@@ -377,10 +377,10 @@ class CPU:
         product = self._empty("in the basis", Y.shape, Y.dtype)
 
         def multiply(start: int) -> None:
-            stop = start + ROWS_AT_ONCE
+            stop = start + ROWS_PER_PRODUCT
             np.matmul(Y[start:stop, : len(V)], V, out=product[start:stop, : len(V)])
 
-        self._team.run([partial(multiply, start) for start in range(0, len(Y), ROWS_AT_ONCE)])
+        self._team.run([partial(multiply, start) for start in range(0, len(Y), ROWS_PER_PRODUCT)])
         return product
 
     def _solve_with_one_matrix(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from halfstep.solver.layout import Factors
 from halfstep.solver.threads import Run
 
-ROWS_AT_ONCE = 1024  # rows of a BLAS product, few enough that float32 sums are precise
+ROWS_PER_PRODUCT = 1024  # rows of a BLAS product, few enough that float32 sums are precise
 SHARES = 16  # number of partial sums, at most; it does not depend on the number of threads
 
 
@@ -23,14 +23,14 @@ def gramian(m: Factors, k: int, Y: Factors, run: Run) -> NDArray[np.float64]:
     if len(m) == 0:
         return np.empty((0, 0))
     is_unweighted = bool((m == 1.0).all())
-    share = max(-(-len(Y) // SHARES), ROWS_AT_ONCE)
+    share = max(-(-len(Y) // SHARES), ROWS_PER_PRODUCT)
     shares = -(-len(Y) // share)
     sums = np.zeros((shares, k, k))
 
     def add_share(number: int) -> None:
         last = min((number + 1) * share, len(Y))
-        for start in range(number * share, last, ROWS_AT_ONCE):
-            some = slice(start, min(start + ROWS_AT_ONCE, last))
+        for start in range(number * share, last, ROWS_PER_PRODUCT):
+            some = slice(start, min(start + ROWS_PER_PRODUCT, last))
             with np.errstate(over="ignore", invalid="ignore"):
                 y = Y[some, :k].astype(m.dtype, copy=False)
                 if not is_unweighted:

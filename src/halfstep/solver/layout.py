@@ -7,12 +7,10 @@ import math
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from halfstep.solver.kernels._vector import padded_width
+from halfstep.solver.kernels._vector import LINE_BYTES, padded_width
 
 Factors = NDArray[np.floating]
 """Rows ``[factors | bias | 0 …]``: `HalfProblem.unknowns` numbers, padded with zeros as by `empty_factors`."""
-
-LINE_BYTES = 64  # of the cache; loading a vector that crosses a line takes twice as long
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> Factors:

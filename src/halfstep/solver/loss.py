@@ -11,8 +11,8 @@ from halfstep._support.lazy import cached_property
 from halfstep.objective.problem import Prior
 from halfstep.solver.arguments import prior_of
 from halfstep.solver.gram import gramian
-from halfstep.solver.kernels.arguments import Base, Fixed
-from halfstep.solver.kernels.loss import row_losses, solved_row_losses
+from halfstep.solver.kernels.argument_groups import Base, Fixed
+from halfstep.solver.kernels.row_losses import row_losses, solved_row_losses
 from halfstep.solver.layout import Factors
 from halfstep.solver.precision import IMPRECISE, ROUNDING, below_zero
 from halfstep.solver.schedule import HalfStepPlan

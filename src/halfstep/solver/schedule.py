@@ -11,8 +11,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from halfstep._support.lazy import cached_property
 from halfstep.objective.problem import HalfProblem, is_constant
-from halfstep.solver.arguments import cells_of
-from halfstep.solver.kernels.arguments import Cells
+from halfstep.solver.arguments import cell_arrays_of
+from halfstep.solver.kernels.argument_groups import CellArrays
 from halfstep.solver.kernels.small_systems import sums_shape
 
 CHUNKS = 64  # approximate maximum per half-step: enough for balance, at negligible overhead
@@ -103,9 +103,9 @@ class HalfStepPlan:
         return replace(self, problem=self.problem.with_targets(targets))
 
     @cached_property
-    def cells(self) -> Cells:
+    def cells(self) -> CellArrays:
         """The observed cells, as kernels take them."""
-        return cells_of(self.problem)
+        return cell_arrays_of(self.problem)
 
     @cached_property
     def least_regularization(self) -> float:

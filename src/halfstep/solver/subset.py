@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 
 from halfstep.errors import NumericalError
 from halfstep.objective.problem import HalfProblem, Prior
-from halfstep.solver.arguments import base_of, cells_of, fixed_of
+from halfstep.solver.arguments import base_of, cell_arrays_of, fixed_of
 from halfstep.solver.cpu import CPU
 from halfstep.solver.kernels.small_systems import sum_system
 from halfstep.solver.layout import empty_factors
 
-Factors = NDArray[np.floating]
+Floats = NDArray[np.floating]
 
 WORTH_THREADS = 10_000_000  # multiply-adds from which several threads are faster
 
 
-def solve_rows(
-    problem: HalfProblem, factors: Factors, biases: Factors, *, threads: int | None = None, prior: Prior | None = None
-) -> tuple[Factors, Factors]:
+def solve_subset(
+    problem: HalfProblem, factors: Floats, biases: Floats, *, threads: int | None = None, prior: Prior | None = None
+) -> tuple[Floats, Floats]:
     """Solve a half-problem that contains only some of the rows.
 
     Parameters
@@ -79,12 +79,12 @@ class System(NamedTuple):
         w (t − o).
     """
 
-    A: Factors
-    Y: Factors
-    rhs: Factors
+    A: Floats
+    Y: Floats
+    rhs: Floats
 
 
-def system(problem: HalfProblem, factors: Factors, biases: Factors) -> System:
+def system(problem: HalfProblem, factors: Floats, biases: Floats) -> System:
     """Return the system of a half-problem with one row, from the kernel that half-steps use."""
     compact, Y = _with_its_columns(problem, factors, biases)
     k, K, dtype = problem.rank, problem.unknowns, problem.weights.dtype
@@ -92,11 +92,11 @@ def system(problem: HalfProblem, factors: Factors, biases: Factors) -> System:
     if problem.biases:
         o, rows[:, k] = rows[:, k].copy(), 1.0
     G = np.empty((0, 0), dtype) if problem.gram is None else problem.gram
-    A = sum_system(0, cells_of(compact), base_of(compact, G), fixed_of(compact, rows, o))
+    A = sum_system(0, cell_arrays_of(compact), base_of(compact, G), fixed_of(compact, rows, o))
     return System(A, rows[compact.indices, :K], problem.weights * (problem.targets - o[compact.indices]))
 
 
-def _with_its_columns(problem: HalfProblem, factors: Factors, biases: Factors) -> tuple[HalfProblem, Factors]:
+def _with_its_columns(problem: HalfProblem, factors: Floats, biases: Floats) -> tuple[HalfProblem, Floats]:
     """Gather the columns that occur in the rows, and renumber them."""
     if len(problem.indptr) == 2:
         columns, positions = problem.indices, np.arange(len(problem.indices))

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from halfstep._support.memory import check_memory
 from halfstep.data import IndexLists
 from halfstep.errors import DataError
-from halfstep.solver.kernels.top_n import (
+from halfstep.solver.kernels.top_columns import (
     Candidates,
     ColumnLists,
-    Factors,
+    FactorArrays,
     TopN,
     rank_candidates,
     rank_lists,
@@ -25,12 +25,12 @@ from halfstep.solver.threads import OneBlasThread, Task, Team, threads_to_use, w
 Floats = NDArray[np.floating]
 Ranked = tuple[NDArray[np.int64], NDArray[np.float64]]
 
-ROWS_AT_ONCE = 256  # enough for the full speed of a matrix product
+ROWS_PER_BLOCK = 256  # enough for the full speed of a matrix product
 COLUMNS_AT_ONCE = 1024  # so that a tile of scores fits the cache
 CANDIDATES_PER_ENTRY, LEAST_CANDIDATES = 4, 512  # of a list of n entries
 LISTS_AT_ONCE = 1024
 MAX_MEMORY = 1 << 28  # bytes for blocks of scores of all threads; one row at a time is always possible
-ROUNDING = float(np.finfo(np.float32).eps)
+FLOAT32_EPSILON = float(np.finfo(np.float32).eps)
 TINY = float(np.finfo(np.float32).tiny)
 MODERATE = 1e-9, 1e9  # sizes of factors that need no scaling in float32
 
@@ -78,16 +78,16 @@ def best_columns(
     P, Q, threads = _read_only(P), _read_only(Q), threads_to_use(threads)
     room = min(len(Q), CANDIDATES_PER_ENTRY * n + LEAST_CANDIDATES)
     per_row = 4 * min(COLUMNS_AT_ONCE, len(Q)) + 12 * room
-    rows = max(1, min(MAX_MEMORY // (threads * per_row), ROWS_AT_ONCE, len(P)))
-    columns = min(len(Q), COLUMNS_AT_ONCE * (ROWS_AT_ONCE // rows))
+    rows = max(1, min(MAX_MEMORY // (threads * per_row), ROWS_PER_BLOCK, len(P)))
+    columns = min(len(Q), COLUMNS_AT_ONCE * (ROWS_PER_BLOCK // rows))
     lengths, longest = _lengths(P), np.sqrt(Q.shape[1]) * max(float(Q.max(initial=0.0)), -float(Q.min(initial=0.0)))
     offset = np.abs(c[np.isfinite(c)]).max(initial=0.0)
     q_scale = _scale(longest)
     p_scale = _scale(max(lengths.max(initial=0.0), offset / q_scale))
     fast_Q, C = _float32(Q, q_scale), _float32(c, p_scale * q_scale) if c.any() else np.empty(0, np.float32)
     # The error of a float32 sum of rank + 1 products of rounded factors, which underflow below TINY
-    r = (Q.shape[1] + 5) * (ROUNDING * (lengths * longest + offset) / (p_scale * q_scale) + TINY)
-    skipped, factors, ranked = ColumnLists(skip.indptr, skip.indices), Factors(P, Q, c), TopN(best, scores)
+    r = (Q.shape[1] + 5) * (FLOAT32_EPSILON * (lengths * longest + offset) / (p_scale * q_scale) + TINY)
+    skipped, factors, ranked = ColumnLists(skip.indptr, skip.indices), FactorArrays(P, Q, c), TopN(best, scores)
 
     def rank(first: int, last: int) -> None:
         n_rows = last - first
@@ -117,7 +117,7 @@ def best_of_given(
     given = _checked(P, Q, c, given)
     best, scores = _empty_lists(len(P), n)
     lists = ColumnLists(given.indptr, given.indices)
-    factors, ranked = Factors(_read_only(P), _read_only(Q), c), TopN(best, scores)
+    factors, ranked = FactorArrays(_read_only(P), _read_only(Q), c), TopN(best, scores)
 
     def rank(first: int, last: int) -> None:
         rank_lists(first, last, lists, factors, ranked)

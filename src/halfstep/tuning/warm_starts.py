@@ -19,7 +19,7 @@ from halfstep.tuning.folds import Fold
 from halfstep.tuning.space import Point, is_number, with_parameters
 from halfstep.tuning.trial import Trial
 
-Factors = NDArray[np.floating]
+Floats = NDArray[np.floating]
 OnIteration = Callable[[Any, int], None]
 """Called with the model and the number of its iterations."""
 
@@ -40,7 +40,7 @@ class Fitter:
         self._estimator, self._folds, self._seed = estimator, folds, seed
         self._warm_starts = warm_starts and isinstance(estimator, ALS) and estimator.init is None
         self._trials: dict[int, Trial] = {}
-        self._kept: dict[tuple[int, int], tuple[Factors, Factors]] = {}
+        self._kept: dict[tuple[int, int], tuple[Floats, Floats]] = {}
 
     def remember(self, trial: Trial) -> None:
         """Let later trials start from this one, if it has finished."""
@@ -111,7 +111,7 @@ class Fitter:
                 return ahead[min(ahead)]
         return None
 
-    def _start(self, estimator: ALS, fold: int, source: Trial) -> tuple[Factors, Factors]:
+    def _start(self, estimator: ALS, fold: int, source: Trial) -> tuple[Floats, Floats]:
         """Return the factors of another trial plus the initial factors of a fit from scratch.
 
         Columns that the other trial lacks, or that its λ has shrunk to 0, would remain 0 in all half-steps.
@@ -123,7 +123,7 @@ class Fitter:
             start[:, : given.shape[1]] += given
         return P, Q
 
-    def _factors(self, source: Trial, fold: int) -> tuple[Factors, Factors]:
+    def _factors(self, source: Trial, fold: int) -> tuple[Floats, Floats]:
         """Return the fitted factors of a trial, which is fitted again if they were not kept."""
         if (source.number, fold) not in self._kept:
             start = None if source.started_from is None else self._trials[source.started_from]

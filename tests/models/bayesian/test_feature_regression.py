@@ -11,7 +11,7 @@ from scipy.sparse import csr_array, random_array
 from halfstep.models import ridge
 from halfstep.models.bayesian.feature_regression import (
     EXPECTED_REGULARIZATION,
-    FeatureRegression,
+    SampledRegression,
     sample_regularization,
 )
 from halfstep.models.bayesian.hyperpriors import Hyperparameters
@@ -86,7 +86,7 @@ def test_sample_without_noise_is_ridge_regression_on_observed_rows() -> None:
     observed = np.arange(30) % 3 > 0
     hyper = Hyperparameters.from_root(np.array([0.5, -1.0]), np.array([[0.3, 0.0], [0.1, 0.4]]))
     X = rng.normal(size=(30, 5))  # padded, as in the solver
-    regression = FeatureRegression(F, observed, 2, run)
+    regression = SampledRegression(F, observed, 2, run)
     reg = regression.regularization
     regression.sample(X, hyper, tuple(np.zeros(shape) for shape in regression.noise_shapes), rng)
     dense, rows = F.toarray()[observed], X[observed, :2] - hyper.mean
@@ -102,7 +102,7 @@ def test_coefficient_samples_have_moments_of_conditional() -> None:
     X, dense = rng.normal(size=(20, 2)), F.toarray()
     samples = []
     for _ in range(4000):
-        regression = FeatureRegression(F, np.ones(20, bool), 2, run)
+        regression = SampledRegression(F, np.ones(20, bool), 2, run)
         regression.sample(X, hyper, tuple(rng.normal(size=shape) for shape in regression.noise_shapes), rng)
         samples.append(regression.coefficients.ravel())
     A = dense.T @ dense + EXPECTED_REGULARIZATION * np.eye(3)
@@ -130,7 +130,7 @@ def test_moments_integrate_out_coefficients() -> None:
     F, rng = features(4, 25, 9), np.random.default_rng(4)
     observed = np.arange(25) != 3
     X = rng.normal(size=(25, 4))
-    regression = FeatureRegression(F, observed, 2, run)
+    regression = SampledRegression(F, observed, 2, run)
     dense, rows = F.toarray()[observed], X[observed, :2]
     M = np.eye(24) + dense @ dense.T / regression.regularization
     ones = np.ones(24)

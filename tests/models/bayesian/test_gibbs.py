@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 import halfstep as hs
 import reference
-from halfstep.models.bayesian.feature_regression import FeatureRegression
+from halfstep.models.bayesian.feature_regression import SampledRegression
 from halfstep.models.bayesian.gibbs import Chain
 from halfstep.models.bayesian.hyperpriors import (
     ROWS_PER_STREAM,
@@ -354,12 +354,12 @@ def test_sampler_passes_geweke_test(with_features: bool) -> None:
 
 
 def test_geweke_test_detects_coefficients_of_wrong_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    sample = FeatureRegression.sample
+    sample = SampledRegression.sample
 
     def scaled(regression, X, hyper, noise, rng):
         sample(regression, X, hyper, (noise[0], 1.2 * noise[1]), rng)
 
-    monkeypatch.setattr(FeatureRegression, "sample", scaled)
+    monkeypatch.setattr(SampledRegression, "sample", scaled)
     assert np.abs(geweke_scores(300, seed=5, with_features=True)).max() > 5.0
 
 

@@ -29,7 +29,7 @@ from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.cpu_session import CPUBackend
-from halfstep.solver.kernels.ordinal import (
+from halfstep.solver.kernels.ordered_probit import (
     LatentArrays,
     interval_likelihood,
     sample_latent_targets,

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 EXPECTED_REGULARIZATION = 5.0  # prior mean of λ ~ Gamma(1, 1/5)
 
 
-class FeatureRegression:
+class SampledRegression:
     """Regression of one side's rows on their features, with the current sample of its coefficients.
 
     Parameters

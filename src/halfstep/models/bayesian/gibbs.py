@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from halfstep.data import Interactions
 from halfstep.data.named_rows import naming_the_row
-from halfstep.models.bayesian.feature_regression import FeatureRegression
+from halfstep.models.bayesian.feature_regression import SampledRegression
 from halfstep.models.bayesian.hyperpriors import (
     Hyperparameters,
     Moments,
@@ -100,7 +100,7 @@ class Chain:
     Attributes
     ----------
     state : State
-    regressions : pair of FeatureRegression or None
+    regressions : pair of SampledRegression or None
         Regressions of the users and of the items on their features.
     """
 
@@ -125,7 +125,7 @@ class Chain:
         self._count = len(by_user.indices) if len(weights) == 1 else int(np.count_nonzero(weights))
         dtype = weights.dtype
         self.regressions = [
-            None if F is None else FeatureRegression(F, observed, by_user.unknowns, session.run)
+            None if F is None else SampledRegression(F, observed, by_user.unknowns, session.run)
             for F, observed in zip(features, self._has_observations, strict=True)
         ]
         P, Q = (session.rows(side) for side in Side)

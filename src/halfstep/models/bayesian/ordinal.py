@@ -28,7 +28,7 @@ from halfstep.errors import DataError
 from halfstep.models.bayesian.samples import Samples
 from halfstep.objective.objective import Cost, is_repeated
 from halfstep.objective.problem import HalfProblem
-from halfstep.solver.kernels.ordinal import (
+from halfstep.solver.kernels.ordered_probit import (
     N_SUMS,
     LatentArrays,
     mean_probabilities,

@@ -6,7 +6,7 @@
 ``unfold_diagonals(A, c)``                     unfold such a block, and add I
 ``subtract_tile(U, n, a, c, vectors)``         U[a:a+4, c:c+w] −= U[:n, a:a+4]ᵀ U[:n, c:c+w]
 ``factor_panel(U, a, width, inverse)``         rows a to a + 3 of U, after subtraction of the rows above
-``solve_block(U, a, inverse, b, v, U^T)``      U_bb v_b = b_b, or U_bbᵀ v_b = b_b, b = a … a + lanes − 1
+``solve_diagonal(U, a, inverse, b, v, U^T)``   U_bb v_b = b_b, or U_bbᵀ v_b = b_b, b = a … a + lanes − 1
 ``transpose_block(Z, p, c, T)``                T[c:c+lanes, p:p+lanes] = Z[p:p+lanes, c:c+lanes]ᵀ
 =============================================  =====================================================================
 
@@ -251,7 +251,7 @@ def factor_panel(typing_context: Any, U: Any, a: Any, width: Any, inverse: Any) 
 
 
 @intrinsic
-def solve_block(typing_context: Any, U: Any, a: Any, inverse: Any, b: Any, v: Any, transposed: Any) -> Any:
+def solve_diagonal(typing_context: Any, U: Any, a: Any, inverse: Any, b: Any, v: Any, transposed: Any) -> Any:
     """Solve the diagonal block of U from a on, or its transpose, for b[a:a+lanes] into v[a:a+lanes]."""
     require_same_type(U, inverse, b, v)
     signature = types.void(U, types.intp, inverse, b, v, transposed)

@@ -2,7 +2,7 @@
 
 =============================================  =====================================================================
 ``gather_row(Y, i, w, W, Z, p, width)``        Z[p, :width] = Y[i, :width],  W[p, :width] = w · Y[i, :width]
-``add_products(A, W, Z, n, a, c, vectors)``    A[a:a+4, c:c+w] += W[:n, a:a+4]ᵀ Z[:n, c:c+w], w = vectors·lanes
+``add_weighted(A, W, Z, n, a, c, vectors)``    A[a:a+4, c:c+w] += W[:n, a:a+4]ᵀ Z[:n, c:c+w], w = vectors·lanes
 ``sum_in_registers(S, lane, cells, …, K)``     a system of at most `REGISTER_UNKNOWNS` unknowns, into a lane of S
 ``sum_scaled_rows(Y, cells, …, c, vectors)``   B[j, c:c+w] = Σ w t y of one row
 ``eliminate(S, i, j, rows, scaled)``           S[i·, j] −= Σ_p S[i·, p] · S[j, p] for the packed triangles in S
@@ -30,7 +30,8 @@ from halfstep.solver.kernels._llvm import Lanes, Vectors
 
 ROW_PADDING = 8  # elements; a whole number of vectors in either precision
 WIDE_PADDING = 16  # a whole number of the wide vectors of large systems
-TILE_ROWS = 4  # rows of A that `add_products` keeps in registers
+LINE_BYTES = 64  # of the cache; loading a vector that crosses a line takes twice as long
+REGISTER_ROWS = 4  # rows of A that `add_weighted` keeps in registers
 REGISTER_UNKNOWNS = 12  # the largest system whose sums fit 32 registers
 
 
@@ -218,7 +219,7 @@ def sum_squares(
 
 
 @intrinsic
-def add_products(typing_context: Any, A: Any, W: Any, Z: Any, n: Any, a: Any, c: Any, vectors: Any) -> Any:
+def add_weighted(typing_context: Any, A: Any, W: Any, Z: Any, n: Any, a: Any, c: Any, vectors: Any) -> Any:
     """A[a:a+4, c:c+w] += W[:n, a:a+4]ᵀ Z[:n, c:c+w] with w = `vectors`·lanes; the tile of A stays in registers."""
     require_same_type(A, W, Z)
     intp, element = types.intp, A.dtype
@@ -230,7 +231,7 @@ def add_products(typing_context: Any, A: Any, W: Any, Z: Any, n: Any, a: Any, c:
         out, left, right, n, a, c, _ = arguments
         zero = v.constant(0)
         columns = [builder.add(c, v.constant(k * v.lanes)) for k in range(count)]
-        rows = [builder.add(a, v.constant(r)) for r in range(TILE_ROWS)]
+        rows = [builder.add(a, v.constant(r)) for r in range(REGISTER_ROWS)]
         addresses = [v.pointer(A, out, row, column) for row in rows for column in columns]
         left_start, left_stride = v.pointer(W, left, zero, a), v.columns(W, left)
         right_start, right_stride = v.pointer(Z, right, zero, c), v.columns(Z, right)
@@ -239,7 +240,7 @@ def add_products(typing_context: Any, A: Any, W: Any, Z: Any, n: Any, a: Any, c:
             w = builder.gep(left_start, [builder.mul(p, left_stride)])
             z = builder.gep(right_start, [builder.mul(p, right_stride)])
             y = [v.load(builder.gep(z, [v.constant(k * v.lanes)])) for k in range(count)]
-            x = [v.splat(builder.load(builder.gep(w, [v.constant(r)]))) for r in range(TILE_ROWS)]
+            x = [v.splat(builder.load(builder.gep(w, [v.constant(r)]))) for r in range(REGISTER_ROWS)]
             return [v.multiply_add(x[k // count], y[k % count], sums) for k, sums in enumerate(tile)]
 
         for total, address in zip(v.loop(n, 1, [v.load(p) for p in addresses], body), addresses, strict=True):

@@ -14,7 +14,7 @@ objective decreases in each step, and the iterations converge to the optimum of 
 stored separately, because missing cells are predicted without it.
 
 Observed cells are read in place: a contiguous copy takes as long to write as it saves, since the cache holds them
-after the first step. Written out because libraries call a function for each product and row.
+after the first step. Solvers of libraries are not used, because they call a function for each product and row.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from halfstep._support.jit import inner, kernel
 from halfstep.solver.kernels._panels import PANEL, add_normal
 from halfstep.solver.kernels._tiles import prefetch_row
-from halfstep.solver.kernels.arguments import Base, Cells, Fixed
+from halfstep.solver.kernels.argument_groups import Base, CellArrays, Fixed
 from halfstep.solver.kernels.dense import copy, padded
 from halfstep.solver.kernels.observations import (
     UNSOLVED,
@@ -81,7 +81,7 @@ def prefetch_cells(begin: int, end: int, indices: Ints, Y: Floats) -> None:
 
 @inner
 def initial_residual(
-    begin: int, end: int, cells: Cells, fixed: Fixed, reg: float, bias: Any, buffers: RowBuffers
+    begin: int, end: int, cells: CellArrays, fixed: Fixed, reg: float, bias: Any, buffers: RowBuffers
 ) -> tuple[float, float, float]:
     """Compute q and the first p from the previous solution.
 
@@ -116,7 +116,7 @@ def initial_residual(
 
 @inner
 def multiply(
-    begin: int, end: int, cells: Cells, fixed: Fixed, reg: float, step: int, p_bias: float, buffers: RowBuffers
+    begin: int, end: int, cells: CellArrays, fixed: Fixed, reg: float, step: int, p_bias: float, buffers: RowBuffers
 ) -> tuple[float, float]:
     """Compute A p for a bias of `p_bias` in p; return A p of the bias, and pᵀ A p of all unknowns."""
     _, indices, _, weights = cells
@@ -147,7 +147,7 @@ def multiply(
 
 @inner
 def solve_row(
-    begin: int, end: int, cells: Cells, fixed: Fixed, reg: float, steps: int, x: Floats, buffers: RowBuffers
+    begin: int, end: int, cells: CellArrays, fixed: Fixed, reg: float, steps: int, x: Floats, buffers: RowBuffers
 ) -> tuple[float, bool]:
     """Take some steps from x to v; return the bias, and whether A was positive definite in all steps."""
     _, xy, e, d, inverse, v, q, p, Ap = buffers
@@ -184,7 +184,7 @@ def solve_row(
 
 @kernel
 def solve_by_conjugate_gradients(
-    rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, steps: int, losses: Float64Array
+    rows: Ints, cells: CellArrays, base: Base, fixed: Fixed, first: int, X: Floats, steps: int, losses: Float64Array
 ) -> None:
     """Take some steps for the given rows, from X[u − first]; otherwise as `solve_large_systems`."""
     indptr, k, scored, dtype = cells.indptr, fixed.k, losses.shape[1] > 1, fixed.Y.dtype

@@ -3,8 +3,8 @@
 Matrices are symmetric, and only their upper triangles are stored: I + … = Uᵀ U. Their sizes are padded to whole
 vectors.
 
-Written out because LAPACK's factorization reaches an eighth of peak speed at these sizes, and BLAS cannot
-prefetch the rows that are gathered next.
+LAPACK is not used, because its factorization reaches an eighth of peak speed at these sizes; nor is BLAS, because it
+cannot prefetch the rows that are gathered next.
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ from halfstep.solver.kernels._tiles import (
     add_tile,
     factor_panel,
     prefetch_row,
-    solve_block,
+    solve_diagonal,
     subtract_tile,
     transpose_block,
     unfold_diagonals,
 )
-from halfstep.solver.kernels._vector import WIDE_PADDING
-
-LINE_BYTES = 64
+from halfstep.solver.kernels._vector import LINE_BYTES, WIDE_PADDING
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -131,7 +129,7 @@ def factor(U: Floats, rows: int, inverse: Floats, b: Floats, v: Floats) -> bool:
 def solve_transposed(U: Floats, a: int, rows: int, inverse: Floats, b: Floats, v: Floats) -> None:
     """Solve a vector of unknowns of Uᵀ v = b, from a on; b is updated for the unknowns that follow."""
     lanes = WIDE_BYTES // U.itemsize
-    solve_block(U, a, inverse, b, v, True)
+    solve_diagonal(U, a, inverse, b, v, True)
     for r in range(lanes):
         p = np.uintp(a + r)
         b[p] = -v[p]
@@ -145,7 +143,7 @@ def solve_upper(U: Floats, rows: int, inverse: Floats, v: Floats) -> None:
     lanes = WIDE_BYTES // U.itemsize
     for a in range(rows - lanes, -1, -lanes):
         dot_panel(U, a, a + lanes, rows, v, v)
-        solve_block(U, a, inverse, v, v, False)
+        solve_diagonal(U, a, inverse, v, v, False)
 
 
 @inner

@@ -25,7 +25,7 @@ factors and h = Σ w + ρ λ_u,
 No pivot is below 1 except for rounding, whatever the weights. Rows that lose precision, or in which w − s_u m_i is
 negative, are left to ``small_systems.py``.
 
-Written out because libraries expect contiguous matrices, while the rows of Y are scattered in memory.
+BLAS is not used, because it expects contiguous matrices, while the rows of Y are scattered in memory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from halfstep._support.jit import inner, kernel
 from halfstep.solver.kernels._panels import PANEL, dot_listed, gather_panel
-from halfstep.solver.kernels.arguments import Base, Cells, Fixed
+from halfstep.solver.kernels.argument_groups import Base, CellArrays, Fixed
 from halfstep.solver.kernels.dense import (
     add_products,
     add_scaled,
@@ -68,7 +68,7 @@ Floats = NDArray[np.floating]
 Float64Array = NDArray[np.float64]
 Ints = NDArray[np.integer]
 
-GATHERED = 64  # observed cells that are multiplied at once, as many as the cache holds
+CELLS_PER_PRODUCT = 64  # observed cells that are multiplied at once, as many as the cache holds
 SMALLEST_RATIO = 0.1  # smallest ratio of w − s m to w at which the loss or bias is computed by subtraction
 DUAL_BELOW = 0.9  # ratio of observed cells to unknowns below which the dual is faster
 
@@ -129,10 +129,10 @@ def sum_primal(begin: int, n: int, indices: Ints, Y: Floats, system: SystemBuffe
     width = len(b)
     b[:] = 0.0
     c[:] = 0.0
-    for start in range(0, n, GATHERED):
-        stop = min(start + GATHERED, n)
+    for start in range(0, n, CELLS_PER_PRODUCT):
+        stop = min(start + CELLS_PER_PRODUCT, n)
         gather(start, stop, Y, system)
-        ahead = min(begin + stop + GATHERED, len(indices))
+        ahead = min(begin + stop + CELLS_PER_PRODUCT, len(indices))
         add_products(system.U, start == 0, Z, stop - start, width, Y, indices, begin + stop, ahead)
         if len(ones) > 0:
             add_scaled(Z, 0, stop - start, ones[start:stop], width, c)
@@ -148,7 +148,7 @@ def sum_dual(begin: int, n: int, indices: Ints, Y: Floats, system: SystemBuffers
         Z[p] = 0.0
     transpose(Z, unknowns, width, T)
     end = begin + n
-    add_products(system.U, True, T, width, unknowns, Y, indices, end, min(end + GATHERED, len(indices)))
+    add_products(system.U, True, T, width, unknowns, Y, indices, end, min(end + CELLS_PER_PRODUCT, len(indices)))
     b[:] = 0.0
     c[:] = 0.0
     copy(system.row_cells.r, n, b)
@@ -158,7 +158,7 @@ def sum_dual(begin: int, n: int, indices: Ints, Y: Floats, system: SystemBuffers
 
 @inner
 def bias_of(
-    begin: int, end: int, cells: Cells, o: Floats, reg: float, unknowns: int, dual: bool, system: SystemBuffers
+    begin: int, end: int, cells: CellArrays, o: Floats, reg: float, unknowns: int, dual: bool, system: SystemBuffers
 ) -> tuple[float, bool]:
     """Return the bias of a row from the solutions v and y, and whether it is accurate."""
     _, indices, targets, weights = cells
@@ -193,7 +193,7 @@ def scale(begin: int, n: int, weights: Floats, fixed: Fixed, system: SystemBuffe
 
 @inner
 def solve_system(
-    begin: int, end: int, cells: Cells, fixed: Fixed, reg: float, dual: bool, system: SystemBuffers
+    begin: int, end: int, cells: CellArrays, fixed: Fixed, reg: float, dual: bool, system: SystemBuffers
 ) -> tuple[Any, bool]:
     """Solve the system for v; return the row's bias, and whether the solution is accurate."""
     U, v, y, inverse, z = system.U, system.v, system.y, system.inverse, system.z
@@ -232,7 +232,7 @@ def unscale(n: int, dual: bool, system: SystemBuffers) -> tuple[np.float64, np.f
 
 @kernel
 def solve_large_systems(
-    rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, losses: Float64Array
+    rows: Ints, cells: CellArrays, base: Base, fixed: Fixed, first: int, X: Floats, losses: Float64Array
 ) -> None:
     """Solve the given rows, row u into X[u − first].
 
@@ -244,7 +244,7 @@ def solve_large_systems(
     room = longest_row(rows, indptr) + width
     row_cells = RowCells(np.empty(room, np.intp), np.empty(room, dtype), np.empty(room, dtype))
     at, xy, ones = row_cells.at, np.empty(room, dtype), np.empty(room if fixed.biases else 0, dtype)
-    Z = aligned(max(width, GATHERED), width, Y)
+    Z = aligned(max(width, CELLS_PER_PRODUCT), width, Y)
     T, U, vectors = aligned(width, width, Y), aligned(width, width, Y), aligned(7, width, Y)
     d, v = vectors[0], vectors[5]
     system = SystemBuffers(row_cells, d, ones, Z, T, U, vectors[3], vectors[4], v, vectors[6], vectors[1], vectors[2])

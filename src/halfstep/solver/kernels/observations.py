@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from halfstep._support.jit import inner
 from halfstep.solver.kernels._panels import PANEL
-from halfstep.solver.kernels.arguments import Base, Cells, Fixed
+from halfstep.solver.kernels.argument_groups import Base, CellArrays, Fixed
 
 Floats = NDArray[np.floating]
 Float64Array = NDArray[np.float64]
@@ -49,7 +49,7 @@ def cell(numbers: Floats, p: int | np.unsignedinteger) -> Any:
 
 
 @inner
-def is_uniform(cells: Cells, fixed: Fixed) -> bool:
+def is_uniform(cells: CellArrays, fixed: Fixed) -> bool:
     """Return whether all cells have the same target and weight, and all columns the same offset and m."""
     return len(cells.targets) == 1 and len(cells.weights) == 1 and len(fixed.m) <= 1 and len(fixed.o) == 1
 
@@ -74,7 +74,7 @@ def is_positive(d: Floats, k: int) -> bool:
 
 
 @inner
-def prepare_row(u: int, cells: Cells, base: Base, fixed: Fixed, row_cells: RowCells, d: Floats) -> float:
+def prepare_row(u: int, cells: CellArrays, base: Base, fixed: Fixed, row_cells: RowCells, d: Floats) -> float:
     """List the observed cells of row u, and write D = s_u g + λ_u to d.
 
     Return the smallest w − s m_i, or −1 if D is not positive.
@@ -88,7 +88,7 @@ def prepare_row(u: int, cells: Cells, base: Base, fixed: Fixed, row_cells: RowCe
 
 
 @inner
-def list_cells(begin: int, end: int, cells: Cells, s: float, fixed: Fixed, row_cells: RowCells) -> float:
+def list_cells(begin: int, end: int, cells: CellArrays, s: float, fixed: Fixed, row_cells: RowCells) -> float:
     """Write i, q = w − s m_i and r = w (t − o_i) of a row's observed cells; return the smallest q.
 
     Systems are divided by √q, so a q of 0 (a cell that weighs as much as a missing one) is replaced by its rounding
@@ -123,7 +123,9 @@ def list_cells(begin: int, end: int, cells: Cells, s: float, fixed: Fixed, row_c
 
 
 @inner
-def score_uniform(n: int, cells: Cells, fixed: Fixed, q: float, bv: float, vv: float, sums: Float64Array) -> bool:
+def score_uniform(
+    n: int, cells: CellArrays, fixed: Fixed, q: float, bv: float, vv: float, sums: Float64Array
+) -> bool:
     """Add the sums of `score` for a row whose n observed cells are all alike, from bᵀv and vᵀv of its solution v.
 
     The solution satisfies (I + ZᵀZ) v = b, where the rows of Z are √q y D^-½ and b is their sum times w (t − o) / √q.
@@ -148,7 +150,7 @@ def score_uniform(n: int, cells: Cells, fixed: Fixed, q: float, bv: float, vv: f
 
 
 @inner
-def score(begin: int, end: int, cells: Cells, fixed: Fixed, b: float, xy: Floats, sums: Float64Array) -> None:
+def score(begin: int, end: int, cells: CellArrays, fixed: Fixed, b: float, xy: Floats, sums: Float64Array) -> None:
     """Add Σ w (t − o_i − b_u − p·q)² and Σ m_i (p·q)² over the observed cells to sums, given each p·q in `xy`."""
     _, indices, targets, weights = cells
     o, m = fixed.o, fixed.m

@@ -4,7 +4,8 @@ Given sample s, an observation of the pair (u, i) is N(μ_s, v_s), with the scor
 v_s = 1/τ_s plus the prior variance of rows and columns without observations. The predictive distribution is the
 mixture over all samples.
 
-Written out to avoid an array of pairs × samples: the samples of a row are contiguous in memory.
+NumPy is not used, because it would allocate an array of pairs × samples. Here the samples of a row are contiguous in
+memory.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Float32Array = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
 MAX_STEPS = 60  # of Newton's method, which takes a few
-TOLERANCE = 1e-9  # of a probability
+PROBABILITY_TOLERANCE = 1e-9  # of a probability
 
 
 class SampleArrays(NamedTuple):
@@ -177,7 +178,7 @@ def mixture_quantile(means: Float64Array, deviations: Float64Array, probability:
             z = (x - means[s]) / deviations[s]
             below += 0.5 * math.erfc(-z * math.sqrt(0.5)) / samples
             density += math.exp(-0.5 * z * z) / deviations[s] / samples
-        if abs(below - probability) < TOLERANCE:
+        if abs(below - probability) < PROBABILITY_TOLERANCE:
             break
         if below > probability:
             high = x

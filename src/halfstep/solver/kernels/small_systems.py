@@ -18,7 +18,7 @@ b is stored as an additional row of A, and c in its corner. The factorization A 
 gives z = L⁻¹ b, and in the corner c − ‖z‖² = c − bᵀ A⁻¹ b, the minimum of the row's part of the objective. Noise is
 added before the back substitution, Lᵀ x = z + ε, and ‖ε‖² to the corner.
 
-Written out because the overhead of a LAPACK call exceeds the arithmetic at ranks below about 100.
+LAPACK is not used, because the overhead of a call exceeds the arithmetic at ranks below about 100.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from halfstep._support.jit import inner, kernel
 from halfstep.solver.kernels._llvm import LANE_BYTES, VECTOR_BYTES
 from halfstep.solver.kernels._tiles import prefetch_row
 from halfstep.solver.kernels._vector import (
+    REGISTER_ROWS,
     REGISTER_UNKNOWNS,
     ROW_PADDING,
-    TILE_ROWS,
-    add_products,
+    add_weighted,
     eliminate,
     gather_row,
     invert_root,
@@ -43,7 +43,7 @@ from halfstep.solver.kernels._vector import (
     sum_in_registers,
     sum_scaled_rows,
 )
-from halfstep.solver.kernels.arguments import Base, Cells, Fixed, PriorArrays
+from halfstep.solver.kernels.argument_groups import Base, CellArrays, Fixed, PriorArrays
 from halfstep.solver.kernels.observations import cell
 
 Floats = NDArray[np.floating]
@@ -65,7 +65,7 @@ class Workspace(NamedTuple):
 @kernel
 def sums_shape(K: int) -> tuple[int, int]:
     """Return the shape of A with the row b and its corner c, in whole tiles."""
-    return -(-(K + 1) // TILE_ROWS) * TILE_ROWS, -(-(K + 1) // ROW_PADDING) * ROW_PADDING
+    return -(-(K + 1) // REGISTER_ROWS) * REGISTER_ROWS, -(-(K + 1) // ROW_PADDING) * ROW_PADDING
 
 
 @kernel
@@ -80,7 +80,7 @@ def workspace(K: int, like: Floats) -> Workspace:
 
 
 @inner
-def add_cells(begin: int, end: int, cells: Cells, s: float, fixed: Fixed, work: Workspace) -> None:
+def add_cells(begin: int, end: int, cells: CellArrays, s: float, fixed: Fixed, work: Workspace) -> None:
     """Add the observed cells begin … end − 1 of one row to its A, b and c.
 
     Only the lower triangle of A is summed (in whole tiles), so the row of the bias can have other weights: missing
@@ -104,21 +104,21 @@ def add_cells(begin: int, end: int, cells: Cells, s: float, fixed: Fixed, work: 
             A[K, K] += w * (t - o[i]) ** 2
         for p in range(start + n, min(start + n + GATHERED, end)):  # to hide the latency of memory
             prefetch_row(Y, np.intp(indices[p]), width)
-        for a in range(0, K + 1, TILE_ROWS):
-            needed = min(-(-(a + TILE_ROWS) // lanes), width // lanes)
+        for a in range(0, K + 1, REGISTER_ROWS):
+            needed = min(-(-(a + REGISTER_ROWS) // lanes), width // lanes)
             c = 0
             while needed >= 3:
-                add_products(A, W, Z, n, a, c, 3)
+                add_weighted(A, W, Z, n, a, c, 3)
                 c += 3 * lanes
                 needed -= 3
             if needed == 2:
-                add_products(A, W, Z, n, a, c, 2)
+                add_weighted(A, W, Z, n, a, c, 2)
             elif needed == 1:
-                add_products(A, W, Z, n, a, c, 1)
+                add_weighted(A, W, Z, n, a, c, 1)
 
 
 @inner
-def sum_short_row(K: int, begin: int, end: int, cells: Cells, fixed: Fixed, lane: int, S: Floats) -> None:
+def sum_short_row(K: int, begin: int, end: int, cells: CellArrays, fixed: Fixed, lane: int, S: Floats) -> None:
     """Sum A, b and c of a small system without missing cells into a lane of S, with K as a compile-time constant."""
     if K == 1:
         sum_in_registers(S, lane, cells, fixed, begin, end, 1)
@@ -250,7 +250,7 @@ def unpack_lane(K: int, S: Floats, lane: int, row: int, X: Floats) -> None:
 @kernel
 def solve_rows(
     rows: Ints,
-    cells: Cells,
+    cells: CellArrays,
     base: Base,
     fixed: Fixed,
     prior: PriorArrays,
@@ -314,7 +314,7 @@ def solve_rows(
 
 
 @kernel
-def sum_system(u: int, cells: Cells, base: Base, fixed: Fixed) -> Floats:
+def sum_system(u: int, cells: CellArrays, base: Base, fixed: Fixed) -> Floats:
     """Return A of row u as a full matrix of shape (K, K), for explanations of predictions."""
     K = fixed.k + 1 if fixed.biases else fixed.k
     work = workspace(K, cells.weights)
@@ -333,7 +333,7 @@ def sum_system(u: int, cells: Cells, base: Base, fixed: Fixed) -> Floats:
 
 
 @kernel
-def sum_segment(u: int, begin: int, end: int, cells: Cells, base: Base, fixed: Fixed, sums: Floats) -> None:
+def sum_segment(u: int, begin: int, end: int, cells: CellArrays, base: Base, fixed: Fixed, sums: Floats) -> None:
     """Sum a segment of the observed cells of a long row u, so that several threads can share the row."""
     work = workspace(fixed.k + 1 if fixed.biases else fixed.k, cells.weights)
     s = base.s[u] if len(base.s) > 0 else 0.0
@@ -342,7 +342,7 @@ def sum_segment(u: int, begin: int, end: int, cells: Cells, base: Base, fixed: F
 
 
 @kernel
-def sum_right_hand_sides(first: int, last: int, cells: Cells, k: int, Y: Floats, B: Floats) -> None:
+def sum_right_hand_sides(first: int, last: int, cells: CellArrays, k: int, Y: Floats, B: Floats) -> None:
     """Write b of the rows first … last − 1 to the rows 0 … of B, if A is the same for all rows."""
     indptr = cells.indptr
     lanes = VECTOR_BYTES // B.itemsize

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from halfstep._support.jit import inner, kernel
 from halfstep.solver.kernels._panels import PANEL, dot_listed, gather_panel
-from halfstep.solver.kernels.arguments import Base, Cells, Fixed
+from halfstep.solver.kernels.argument_groups import Base, CellArrays, Fixed
 from halfstep.solver.kernels.dense import add_products, copy, factor, padded, solve_upper, unfold
-from halfstep.solver.kernels.exact import GATHERED
+from halfstep.solver.kernels.exact import CELLS_PER_PRODUCT
 from halfstep.solver.kernels.observations import (
     UNSOLVED,
     RowCells,
@@ -77,7 +77,14 @@ class BlockBuffers(NamedTuple):
 
 @kernel
 def solve_by_blocks(
-    rows: Ints, cells: Cells, base: Base, fixed: Fixed, first: int, X: Floats, block_size: int, losses: Float64Array
+    rows: Ints,
+    cells: CellArrays,
+    base: Base,
+    fixed: Fixed,
+    first: int,
+    X: Floats,
+    block_size: int,
+    losses: Float64Array,
 ) -> None:
     """Solve each block of unknowns once, from X[u − first]; otherwise as `solve_large_systems`.
 
@@ -89,7 +96,7 @@ def solve_by_blocks(
     r, xy, e = np.empty(n, dtype), np.empty(n, dtype), np.empty(n, dtype)
     root, residual = np.empty(n, dtype), np.empty(n, dtype)
     d, scale, x = np.ones(width, dtype), np.zeros(width, dtype), np.zeros(width, dtype)
-    Z, U = np.zeros((GATHERED, block_size), dtype), np.zeros((block_size, block_size), dtype)
+    Z, U = np.zeros((CELLS_PER_PRODUCT, block_size), dtype), np.zeros((block_size, block_size), dtype)
     b, v, inverse = np.empty(block_size, dtype), np.empty(block_size, dtype), np.empty(block_size, dtype)
     row_cells = RowCells(np.empty(n, np.intp), np.empty(n, dtype), r)
     buffers = BlockBuffers(row_cells, root, residual, xy, e, d, scale, x, Z, U, b, v, inverse)
@@ -142,8 +149,8 @@ def solve_block(c: int, n: int, indices: Ints, Y: Floats, buffers: BlockBuffers)
     (at, q, r), root, residual, xy, e, d, scale, x, Z, U, b, v, inverse = buffers
     size = min(len(b), len(x) - c)
     b[:] = 0.0
-    for start in range(0, n, GATHERED):
-        stop = min(start + GATHERED, n)
+    for start in range(0, n, CELLS_PER_PRODUCT):
+        stop = min(start + CELLS_PER_PRODUCT, n)
         for number in range(stop - start):
             here = np.uintp(start + number)  # unsigned: never negative
             residual[here] = (r[here] - q[here] * xy[here]) / root[here]

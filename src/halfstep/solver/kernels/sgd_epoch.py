@@ -4,8 +4,8 @@ Legend: rating n is in row ``rows[n]`` = u and column ``columns[n]`` = i; ``targ
 ``P``, ``Q`` are the factors of rows and columns, ``row_biases`` and ``column_biases`` their biases; all four are
 updated in place.
 
-Written out because each step depends on the previous one. Plain two-dimensional indexing vectorizes best: a flat view
-of the factors took three times as long.
+NumPy is not used, because each step depends on the previous one. Plain two-dimensional indexing vectorizes best: a
+flat view of the factors took three times as long.
 """
 
 from __future__ import annotations

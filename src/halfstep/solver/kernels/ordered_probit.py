@@ -8,7 +8,8 @@ between the bounds c_r and c_{r+1}, which are the thresholds, −∞ and ∞:
 To avoid cancellation, differences of Φ are reflected into the lower tail, and far out computed from Mills' ratio
 R(x) = (1 − Φ(x)) / φ(x), which neither underflows nor overflows.
 
-Written out because SciPy's functions are inaccurate for such differences in the tails, and allocate temporaries.
+SciPy's functions are not used, because they are inaccurate for such differences in the tails, and allocate
+temporaries.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from halfstep._support.jit import inner, kernel
 from halfstep.solver.kernels._vector import ROW_PADDING, dot_rows
-from halfstep.solver.kernels.arguments import Cells
+from halfstep.solver.kernels.argument_groups import CellArrays
 from halfstep.solver.kernels.posterior import SampleArrays, VarianceArrays, pair_scores, pair_variances
 
 Floats = NDArray[np.floating]
@@ -34,8 +35,8 @@ LOG_INV_SQRT_2PI = math.log(INV_SQRT_2PI)
 TAIL = 5.0  # Mills' ratio is used beyond
 MIN_PROBABILITY = 1e-300  # replaces probabilities that underflow
 TERMS = 40  # of the continued fraction: full float64 accuracy beyond TAIL
-MAX_STEPS = 60  # of Newton's method, which takes a few
-TOLERANCE = 1e-13
+MAX_NEWTON_STEPS = 60  # of Newton's method, which takes a few
+STEP_TOLERANCE = 1e-13
 LARGE = 1e8  # R(x) = 1 / x beyond
 
 # SplitMix64 (Steele, Lea & Flood 2014), which gives the n-th number of a sequence without those before it.
@@ -141,11 +142,11 @@ def lower_truncated_normal(a: float, b: float, u: float) -> float:
         return a
     target = math.log(tail)
     z = math.sqrt(x * x + 2.0 * max(math.log(ratio) - target, 0.0))
-    for _ in range(MAX_STEPS):
+    for _ in range(MAX_NEWTON_STEPS):
         ratio = mills_ratio(z)
         step = (math.log(ratio) - 0.5 * (z - x) * (z + x) - target) * ratio
         z = max(z + step, x)
-        if abs(step) <= TOLERANCE * z:
+        if abs(step) <= STEP_TOLERANCE * z:
             break
     return min(max(-z, a), b)
 
@@ -160,7 +161,7 @@ def truncated_normal(a: float, b: float, u: float) -> float:
 
 @kernel
 def score_cells(
-    first: int, last: int, cells: Cells, k: int, biases: bool, X: Floats, Y: Floats, scores: Float64Array
+    first: int, last: int, cells: CellArrays, k: int, biases: bool, X: Floats, Y: Floats, scores: Float64Array
 ) -> None:
     """Compute the score of each observed cell of rows first … last − 1."""
     indptr, indices = cells.indptr, cells.indices

@@ -11,8 +11,8 @@ A column among the best n has a score in S + C within 2 r of the n-th best, so o
 float64, with a fixed order of summation. The result is that of scoring every pair in float64: it does not depend on
 BLAS, blocks of rows or threads. If scores are equal, the lower column comes first.
 
-Written out because a library's partial sort reads and writes the scores several times, instead of once while a
-tile is in the cache.
+The partial sorts of libraries are not used, because they read and write the scores several times. Here scores are
+read once, while their tile is in the cache.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NO_COLUMN = -1  # padding of short lists
 TOO_MANY = -1  # more candidates than fit
 
 
-class Factors(NamedTuple):
+class FactorArrays(NamedTuple):
     """P, Q and c, from which exact scores are computed."""
 
     P: Floats
@@ -79,7 +79,7 @@ class TopN(NamedTuple):
 
 
 @inner
-def exact_score(u: int, i: int, factors: Factors) -> np.float64:
+def exact_score(u: int, i: int, factors: FactorArrays) -> np.float64:
     """Return c[i] + Σ_a P[u, a] · Q[i, a] in float64."""
     P, Q, c = factors
     total = np.float64(c[i])
@@ -106,7 +106,7 @@ def sift_down(heap: Float32Array, value: float) -> None:
 
 
 @kernel
-def write_top_n(u: int, columns: Ints, factors: Factors, best: Ints, scores: Float64Array) -> None:
+def write_top_n(u: int, columns: Ints, factors: FactorArrays, best: Ints, scores: Float64Array) -> None:
     """Rank the given columns, which are in ascending order, by exact scores, and write as many as fit."""
     exact = np.empty(len(columns), np.float64)
     for j in range(len(columns)):
@@ -184,7 +184,7 @@ def drop_below(candidates: Ints, candidate_scores: Float32Array, found: int, lea
 
 @kernel
 def rank_candidates(
-    first: int, last: int, r: Float64Array, skip: ColumnLists, scan: Candidates, factors: Factors, best: TopN
+    first: int, last: int, r: Float64Array, skip: ColumnLists, scan: Candidates, factors: FactorArrays, best: TopN
 ) -> None:
     """Write the best columns of the rows first … last − 1 after all tiles are scanned."""
     indptr, skipped = skip
@@ -209,7 +209,7 @@ def rank_candidates(
 
 
 @kernel
-def rank_lists(first: int, last: int, lists: ColumnLists, factors: Factors, best: TopN) -> None:
+def rank_lists(first: int, last: int, lists: ColumnLists, factors: FactorArrays, best: TopN) -> None:
     """Write the best of the listed columns of the rows first … last − 1."""
     indptr, columns = lists
     listed, scores = best

@@ -14,7 +14,7 @@ Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
 
-class Cells(NamedTuple):
+class CellArrays(NamedTuple):
     """The observed cells, as in a CSR matrix.
 
     Attributes

@@ -5,7 +5,7 @@ are not visited: their loss is that of all cells, Σ_u s_u x_uᵀ G x_u, minus w
 missing ones, which is summed here. For a row that was just solved exactly, the loss follows from the corner of its
 factorization.
 
-Written out so that each observed cell is read at most once, and nothing is stored.
+NumPy is not used, because it would store an array of all predictions. Here each observed cell is read at most once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from halfstep._support.jit import inner, kernel
 from halfstep.solver.kernels._llvm import VECTOR_BYTES
 from halfstep.solver.kernels._vector import ROW_PADDING, dot_rows, sum_squares
-from halfstep.solver.kernels.arguments import Base, Cells, Fixed, PriorArrays
+from halfstep.solver.kernels.argument_groups import Base, CellArrays, Fixed, PriorArrays
 from halfstep.solver.kernels.observations import cell
 
 Floats = NDArray[np.floating]
@@ -28,7 +28,7 @@ CANCELLED_IN_FLOAT32 = 1e-2
 
 
 @kernel
-def row_losses(first: int, last: int, cells: Cells, fixed: Fixed, X: Float64Array, losses: Float64Array) -> None:
+def row_losses(first: int, last: int, cells: CellArrays, fixed: Fixed, X: Float64Array, losses: Float64Array) -> None:
     """Write Σ_Ω w (t − o_i − x·y)² and Σ_Ω m_i (p·q)² to losses[u] for u = first … last − 1; X holds only these rows.
 
     The bias b_u in x is multiplied by a 1 in y; missing cells are predicted without it. `fixed` is in float64, and m
@@ -61,7 +61,7 @@ def row_losses(first: int, last: int, cells: Cells, fixed: Fixed, X: Float64Arra
 def solved_row_losses(
     first: int,
     last: int,
-    cells: Cells,
+    cells: CellArrays,
     base: Base,
     fixed: Fixed,
     prior: PriorArrays,

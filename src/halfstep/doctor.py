@@ -90,7 +90,7 @@ class Speed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Report:
+class EnvironmentReport:
     """The result of `examine`.
 
     Attributes
@@ -130,7 +130,7 @@ class Warmth(NamedTuple):
     seconds: float
 
 
-def examine(*, measure: bool = True) -> Report:
+def examine(*, measure: bool = True) -> EnvironmentReport:
     """Examine this installation and this machine.
 
     Parameters
@@ -140,7 +140,7 @@ def examine(*, measure: bool = True) -> Report:
 
     Returns
     -------
-    Report
+    EnvironmentReport
     """
     check_flag("measure", measure)
     speed = _measure() if measure else None  # first, so that the report includes the kernels that this compiles
@@ -155,7 +155,7 @@ def examine(*, measure: bool = True) -> Report:
         name: _version(name) for name in REQUIRED + OPTIONAL
     }
     kernels = [holding for files in _kernel_files() for holding in files.contents(target())]
-    return Report(
+    return EnvironmentReport(
         versions,
         f"{_processor()} ({triple.partition('-')[0]}, {processor})",
         available_cores(),

@@ -36,7 +36,7 @@ def doctor(
     _print(report)
 
 
-def _print(report: hs.doctor.Report) -> None:
+def _print(report: hs.doctor.EnvironmentReport) -> None:
     print_table(
         "Installed",
         ["package", "version"],

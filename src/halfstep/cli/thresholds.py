@@ -12,7 +12,7 @@ from halfstep.evaluation import Evaluation, Metric, read_metrics
 from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR
 from halfstep.metrics.marks import MEASURES
 
-Side = Literal["under", "above"]
+FailingSide = Literal["under", "above"]
 
 WRONG = {"under": PER_PAIR, "above": (*MEASURES,)}
 """By side, the metrics for which values on this side are better."""
@@ -36,10 +36,10 @@ class Threshold:
 
     metric: Metric
     limit: float
-    side: Side
+    side: FailingSide
 
     @classmethod
-    def parse(cls, text: str, side: Side, cutoffs: Sequence[int]) -> Threshold:
+    def parse(cls, text: str, side: FailingSide, cutoffs: Sequence[int]) -> Threshold:
         """Parse the value of an option ``--fail-under`` or ``--fail-above``, such as ``ndcg@10=0.2``.
 
         Raises

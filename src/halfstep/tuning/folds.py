@@ -40,7 +40,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Metric:
+class TrialMetric:
     """A function of a fitted model and the test interactions of a fold, and whether larger values are better."""
 
     label: str
@@ -50,7 +50,7 @@ class Metric:
     @classmethod
     def of(
         cls, given: str | Score | None, direction: Direction | None, estimator: Any, threads: int | None
-    ) -> Metric:
+    ) -> TrialMetric:
         """Return the metric for the arguments of `tune`.
 
         Raises

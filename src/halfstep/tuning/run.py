@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from halfstep._support.progress import progress_bar, warn_of_interruption
 from halfstep.errors import JournalError, TuningError
-from halfstep.tuning.folds import Fold, Metric, checked
+from halfstep.tuning.folds import Fold, TrialMetric, checked
 from halfstep.tuning.search import Search
 from halfstep.tuning.space import Space
 from halfstep.tuning.trial import Trial, best_of
@@ -34,7 +34,7 @@ class Run:
     """The trials of a search; those `recorded` in a journal are not run again."""
 
     space: Space
-    metric: Metric
+    metric: TrialMetric
     folds: list[Fold]
     prune: bool
     fitter: Fitter

@@ -16,7 +16,7 @@ import numpy as np
 from halfstep._support.checks import as_generator, as_path, check_choice, check_flag, check_integer
 from halfstep.data import Interactions, as_interactions
 from halfstep.errors import ParameterError, PoorFitWarning
-from halfstep.tuning.folds import Direction, Folds, Metric, Score, check_comparable, make_folds
+from halfstep.tuning.folds import Direction, Folds, Score, TrialMetric, check_comparable, make_folds
 from halfstep.tuning.result import Tuning
 from halfstep.tuning.space import Choices, SearchName, Space, default_search, default_space, start_of, with_parameters
 from halfstep.tuning.warm_starts import Fitter
@@ -204,8 +204,8 @@ def _read(
 
 def _metric(
     given: str | Score | None, direction: Direction | None, estimator: Any, data: Interactions, space: Space
-) -> Metric:
-    metric = Metric.of(given, direction, estimator, getattr(estimator, "threads", None))
+) -> TrialMetric:
+    metric = TrialMetric.of(given, direction, estimator, getattr(estimator, "threads", None))
     tunes_objective = any(name.partition(".")[0] == "objective" for name in space.dimensions)
     if not callable(given) and not tunes_objective:  # otherwise, each trial is checked
         check_comparable(metric.label, estimator, data)

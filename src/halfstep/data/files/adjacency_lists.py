@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from halfstep.data.duplicates import Duplicates, find_repeat
 from halfstep.data.files.interaction_files import AnyPath, check_parameters
-from halfstep.data.files.sources import Source, Workspace, find_sources
+from halfstep.data.files.sources import Source, TemporaryFolder, find_sources
 from halfstep.data.files.sql import IdError, integers_if_all, with_types_of
 from halfstep.data.files.table_format import BadLines, Options
 from halfstep.data.files.text_lines import make_plain
@@ -192,7 +192,7 @@ class _AdjacencyLists:
 def _read(sources: Sequence[Source], options: Options) -> _AdjacencyLists:
     lists = _AdjacencyLists()
     with TemporaryDirectory(prefix="halfstep-", ignore_cleanup_errors=True) as folder:
-        workspace = Workspace(Path(folder))
+        workspace = TemporaryFolder(Path(folder))
         for source in sources:
             lists.files.append((source.name, len(lists.users)))
             for number, line in make_plain(source, options.encoding, options.comment, workspace):

@@ -62,7 +62,7 @@ class Strings:
 
 
 @dataclass(frozen=True)
-class Numbers:
+class NumberArray:
     """A chunk of a column of numbers; missing ones have arbitrary values."""
 
     values: NDArray[Any]
@@ -72,7 +72,7 @@ class Numbers:
         return len(self.values)
 
 
-Chunk = Strings | Numbers
+Chunk = Strings | NumberArray
 
 
 def chunks(exporter: Any, dtypes: list[np.dtype[Any] | None]) -> Iterator[list[Chunk]]:
@@ -87,7 +87,7 @@ def chunks(exporter: Any, dtypes: list[np.dtype[Any] | None]) -> Iterator[list[C
 
     Yields
     ------
-    list of Strings or Numbers
+    list of Strings or NumberArray
         Views of memory that is valid until the next iteration.
 
     Raises
@@ -122,7 +122,7 @@ def _chunk(array: _Array, dtype: np.dtype[Any] | None) -> Chunk:
         bits = _view(array.buffers[0], (start + length + 7) // 8, np.dtype(np.uint8))
         missing = ~np.unpackbits(bits, bitorder="little")[start : start + length].view(np.bool_)
     if dtype is not None:
-        return Numbers(_view(array.buffers[1], start + length, dtype)[start:], missing)
+        return NumberArray(_view(array.buffers[1], start + length, dtype)[start:], missing)
     offsets = _view(array.buffers[1], start + length + 1, np.dtype(np.int32))[start:]
     return Strings(_view(array.buffers[2], int(offsets[-1]), np.dtype(np.uint8)), offsets, missing)
 

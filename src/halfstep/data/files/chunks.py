@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.data.files.arrow_stream import Chunk, Numbers, Strings
+from halfstep.data.files.arrow_stream import Chunk, NumberArray, Strings
 from halfstep.data.files.sql import REAL, is_small_integer
 from halfstep.data.files.string_ids import StringNumbers
 from halfstep.data.files.timestamps import NUMBERS, Reading
@@ -166,7 +166,7 @@ class IntegerIds:
 
     def add(self, start: int, chunks: list[Chunk]) -> None:
         (chunk,) = chunks
-        assert isinstance(chunk, Numbers)
+        assert isinstance(chunk, NumberArray)
         self._values.buffer[start : start + len(chunk)] = chunk.values
         self._missing.add(start, chunk.missing)
 
@@ -197,7 +197,7 @@ class Reals:
 
     def add(self, start: int, chunks: list[Chunk]) -> None:
         (chunk,) = chunks
-        assert isinstance(chunk, Numbers)
+        assert isinstance(chunk, NumberArray)
         values = self._values.buffer[start : start + len(chunk)]
         values[:] = chunk.values
         if chunk.missing is not None:
@@ -261,7 +261,7 @@ class Timestamps:
 
     def _add_integers(self, start: int, chunks: list[Chunk]) -> None:
         for read, chunk in zip(self._reads, chunks, strict=True):
-            assert isinstance(chunk, Numbers)
+            assert isinstance(chunk, NumberArray)
             read.values.buffer[start : start + len(chunk)] = chunk.values
             read.missing.add(start, chunk.missing)
 
@@ -299,7 +299,7 @@ class Timestamps:
             return
         (read,) = self._reads
         *whole, real = chunks
-        assert isinstance(real, Numbers)
+        assert isinstance(real, NumberArray)
         rows = slice(start, start + len(real))
         valid, values = np.isfinite(real.values, out=self._scratch.of(len(real))), real.values
         if real.missing is not None:
@@ -312,7 +312,7 @@ class Timestamps:
             return
         if whole:
             (exact,) = whole
-            assert isinstance(exact, Numbers)
+            assert isinstance(exact, NumberArray)
             integers = exact.values if exact.missing is None else np.where(exact.missing, 0, exact.values)
             are_exact = np.equal(np.where(valid, integers, 0), values)
         elif max(values.max(initial=0.0), -values.min(initial=0.0)) >= 2.0**53:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from halfstep.data.files.duckdb_engine import Engine, EngineError, identifier, literal
-from halfstep.data.files.sources import Source, Workspace
+from halfstep.data.files.sources import Source, TemporaryFolder
 from halfstep.data.files.sql import JSON, TEXT
 from halfstep.data.files.table_format import Options, Table, partition_literal
 from halfstep.data.files.text_lines import PlainText, make_plain
@@ -72,7 +72,7 @@ class JsonTable:
         cause = "not all objects have keys" if "non-record" in str(error) else error or "objects are missing"
         return DataError(f"{self.name}: invalid JSON ({cause}): write the file again")
 
-    def repaired(self, workspace: Workspace) -> Table | None:
+    def repaired(self, workspace: TemporaryFolder) -> Table | None:
         if self.is_array or self.skipped:
             return None
         path, last, skipped = workspace.new_path(), 0, 0
@@ -94,7 +94,9 @@ def _json_reader(is_array: bool, settings: str) -> str:
     return f"read_json(?, format='{kind}', {fixed}, {settings})"
 
 
-def open_json(source: Source, options: Options, is_array: bool, engine: Engine, workspace: Workspace) -> JsonTable:
+def open_json(
+    source: Source, options: Options, is_array: bool, engine: Engine, workspace: TemporaryFolder
+) -> JsonTable:
     """Open JSON objects, in an array or one on each line."""
     text = make_plain(source, options.encoding, None, workspace)
     table = JsonTable(text, is_array, [], text.lines - text.blank, tuple(source.partitions.values()))

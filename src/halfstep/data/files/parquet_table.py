@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from halfstep.data.files.duckdb_engine import Engine, EngineError, identifier
-from halfstep.data.files.sources import Source, Workspace, compression_of, open_plain
+from halfstep.data.files.sources import Source, TemporaryFolder, compression_of, open_plain
 from halfstep.data.files.sql import TEXT
 from halfstep.data.files.table_format import Table, partition_literal
 from halfstep.errors import DataError
@@ -45,7 +45,7 @@ class ParquetTable:
     def fault(self, error: Exception | None) -> DataError:
         return _broken(self.name, error or "rows are missing")
 
-    def repaired(self, workspace: Workspace) -> Table | None:
+    def repaired(self, workspace: TemporaryFolder) -> Table | None:
         return None
 
     def with_numbers(self, positions: Collection[int]) -> Table | None:
@@ -57,7 +57,7 @@ def _broken(name: str, error: object) -> DataError:
     return DataError(f"{name}: invalid parquet file ({error}): write or download it again")
 
 
-def open_parquet(source: Source, path: Path, engine: Engine, workspace: Workspace) -> ParquetTable:
+def open_parquet(source: Source, path: Path, engine: Engine, workspace: TemporaryFolder) -> ParquetTable:
     """Open a parquet file, which may be compressed as a whole."""
     if compression_of(path, source.name) is not None:
         copy = workspace.new_path(".parquet")

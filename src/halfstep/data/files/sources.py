@@ -147,7 +147,7 @@ def _files_below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
             yield path
 
 
-class Workspace:
+class TemporaryFolder:
     """A temporary folder for copies of sources that DuckDB cannot read directly."""
 
     def __init__(self, folder: Path) -> None:

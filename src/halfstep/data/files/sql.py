@@ -27,7 +27,7 @@ _STRINGS = ("VARCHAR", "BLOB")
 _TIMES = ("TIMESTAMP", "DATE")
 
 
-def base_of(kind: str) -> str:
+def type_name(kind: str) -> str:
     """Return the name of a type without its parameters, such as DECIMAL for ``DECIMAL(18,3)``."""
     if kind.endswith("]"):
         return "LIST"
@@ -36,12 +36,12 @@ def base_of(kind: str) -> str:
 
 def is_small_integer(kind: str) -> bool:
     """Whether all values of a type are integers that fit in int64."""
-    return base_of(kind) in _SMALL_INTEGERS
+    return type_name(kind) in _SMALL_INTEGERS
 
 
 def id_expression(kind: str, x: str) -> str | None:
     """Return the expression of ids as integers, or as strings for `ids_of`; None for other types."""
-    base = base_of(kind)
+    base = type_name(kind)
     if base in _SMALL_INTEGERS:
         return f"CAST({x} AS BIGINT)"
     if base == "BLOB":
@@ -57,14 +57,14 @@ def text_expression(kind: str, x: str) -> str | None:
     """Return the expression of a column as text; None for nested types."""
     if kind == JSON:
         return f"json_extract_string({x}, '$')"
-    if base_of(kind) == "BLOB":
+    if type_name(kind) == "BLOB":
         return f"TRY(decode({x}))"
-    return None if base_of(kind) in ("LIST", "STRUCT", "MAP", "UNION") else f"CAST({x} AS VARCHAR)"
+    return None if type_name(kind) in ("LIST", "STRUCT", "MAP", "UNION") else f"CAST({x} AS VARCHAR)"
 
 
 def number_expression(kind: str, x: str, decimal: str) -> str | None:
     """Return the expression of a column as float64; None if the type is not numeric."""
-    base = base_of(kind)
+    base = type_name(kind)
     if kind == JSON:
         x = f"json_extract_string({x}, '$')"
     elif base == "BLOB":
@@ -80,12 +80,12 @@ def number_expression(kind: str, x: str, decimal: str) -> str | None:
 
 def is_time(kind: str) -> bool:
     """Whether a type is a date or a timestamp."""
-    return base_of(kind).startswith(_TIMES)
+    return type_name(kind).startswith(_TIMES)
 
 
 def timestamp_expressions(kind: str, x: str, readings: list[Reading]) -> list[str] | None:
     """Return the expressions for `chunks.Timestamps`; None for other types."""
-    base = base_of(kind)
+    base = type_name(kind)
     if kind == REAL:
         return [x]
     if is_time(kind):
@@ -114,9 +114,9 @@ def ids_of(texts: list[str], kind: str) -> list[Any]:
     """
     if kind == TEXT:
         return integers_if_all(texts)
-    if base_of(kind) in _STRINGS:
+    if type_name(kind) in _STRINGS:
         return list(texts)
-    convert = next((each for name, each in _CONVERSIONS.items() if base_of(kind).startswith(name)), str)
+    convert = next((each for name, each in _CONVERSIONS.items() if type_name(kind).startswith(name)), str)
     ids = []
     for number, text in enumerate(texts):
         try:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.data.kernels.strings import BLOCK, Table, fill_slots, number_strings
+from halfstep.data.kernels.strings import BLOCK, StringTable, fill_slots, number_strings
 
 LONGEST = 64  # bytes up to which strings are sorted as numbers
 SEPARATOR = ord("\n")
@@ -17,7 +17,7 @@ class StringNumbers:
     """Numbers strings in chunks, without Python objects."""
 
     def __init__(self) -> None:
-        self._table = Table(
+        self._table = StringTable(
             slots=np.zeros(1 << 13, np.uint64),
             bounds=np.zeros(1 << 11, np.int64),
             pool=np.zeros(1 << 15, np.uint8),

@@ -9,7 +9,7 @@ from pathlib import Path
 from halfstep.data.files.duckdb_engine import Engine
 from halfstep.data.files.json_table import open_json
 from halfstep.data.files.parquet_table import open_parquet
-from halfstep.data.files.sources import JSON_LINES, PARQUET, Source, Workspace, open_plain
+from halfstep.data.files.sources import JSON_LINES, PARQUET, Source, TemporaryFolder, open_plain
 from halfstep.data.files.table_format import Options, Table
 from halfstep.data.files.text_table import open_text
 
@@ -17,7 +17,7 @@ _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
 def open_table(
-    source: Source, options: Options, needed: Sequence[str | int], engine: Engine, workspace: Workspace
+    source: Source, options: Options, needed: Sequence[str | int], engine: Engine, workspace: TemporaryFolder
 ) -> Table:
     """Detect the format of a file, and open it.
 
@@ -28,7 +28,7 @@ def open_table(
     needed : sequence of str or int
         Required columns, which help to detect the separator.
     engine : Engine
-    workspace : Workspace
+    workspace : TemporaryFolder
 
     Raises
     ------

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from halfstep.data.files.duckdb_engine import literal
-from halfstep.data.files.sources import Workspace
+from halfstep.data.files.sources import TemporaryFolder
 from halfstep.errors import DataError
 
 BadLines = Literal["error", "skip"]
@@ -77,7 +77,7 @@ class Table(Protocol):
     def with_numbers(self, positions: Collection[int]) -> Table | None:
         """Return the table with some columns read as numbers, which is faster but fails for other fields."""
 
-    def repaired(self, workspace: Workspace) -> Table | None:
+    def repaired(self, workspace: TemporaryFolder) -> Table | None:
         """Return the table without its invalid lines; None if there are none, or they cannot be skipped."""
 
 

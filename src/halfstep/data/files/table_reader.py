@@ -20,7 +20,7 @@ from halfstep.data.columns import RowError
 from halfstep.data.files.arrow_stream import Chunk
 from halfstep.data.files.chunks import Collector, InexactError, IntegerIds, Reals, Texts, Timestamps, renumber
 from halfstep.data.files.duckdb_engine import Engine, EngineError
-from halfstep.data.files.sources import Source, Workspace, find_sources
+from halfstep.data.files.sources import Source, TemporaryFolder, find_sources
 from halfstep.data.files.sql import (
     JSON,
     REAL,
@@ -69,7 +69,7 @@ def open_reader(path: Any, options: Options) -> Iterator[TableReader]:
     """Open a table with DuckDB and a temporary folder."""
     sources = find_sources(path)
     with TemporaryDirectory(prefix="halfstep-", ignore_cleanup_errors=True) as folder:
-        workspace = Workspace(Path(folder))
+        workspace = TemporaryFolder(Path(folder))
         engine = Engine([source.path.absolute() for source in sources], workspace.folder)
         try:
             yield TableReader(sources, options, engine, workspace)
@@ -86,7 +86,9 @@ class TableReader:
         The number of lines or rows that were skipped.
     """
 
-    def __init__(self, sources: Sequence[Source], options: Options, engine: Engine, workspace: Workspace) -> None:
+    def __init__(
+        self, sources: Sequence[Source], options: Options, engine: Engine, workspace: TemporaryFolder
+    ) -> None:
         self._sources, self._options, self._engine, self._workspace = sources, options, engine, workspace
         self._collectors: dict[str, Collector] = {}
         self._numbered: dict[str, tuple[list[str], NDArray[np.int32]]] = {}

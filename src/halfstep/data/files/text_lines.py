@@ -20,7 +20,7 @@ from typing import IO
 
 import numpy as np
 
-from halfstep.data.files.sources import Source, Workspace, compression_of, open_plain
+from halfstep.data.files.sources import Source, TemporaryFolder, compression_of, open_plain
 from halfstep.errors import DataError, ParameterError
 
 LONGEST = 2_000_000  # bytes of a line; the limit of DuckDB
@@ -178,7 +178,7 @@ class PlainText:
 
 
 def make_plain(
-    source: Source, encoding: str, comment: str | None, workspace: Workspace, *, keep_line_ends: bool = False
+    source: Source, encoding: str, comment: str | None, workspace: TemporaryFolder, *, keep_line_ends: bool = False
 ) -> PlainText:
     """Convert a text file to a plain one, and count its lines.
 
@@ -187,7 +187,7 @@ def make_plain(
     source : Source
     encoding : str
     comment : str or None
-    workspace : Workspace
+    workspace : TemporaryFolder
     keep_line_ends : bool
         Whether to allow mixed line ends, which may be part of values.
 

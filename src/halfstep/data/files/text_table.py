@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from halfstep.data.files.sources import JSON_LINES, PARQUET, Source, Workspace
+from halfstep.data.files.sources import JSON_LINES, PARQUET, Source, TemporaryFolder
 from halfstep.data.files.sql import REAL, TEXT
 from halfstep.data.files.table_format import Options, Table, partition_literal
 from halfstep.data.files.text_lines import PlainText, TextFormat, make_plain
@@ -95,7 +95,7 @@ class TextTable:
         advice = f"{', '.join(remedies[:-1])}, or {remedies[-1]}"
         return DataError(f"{self.name}, line {line}: {fault}: {advice}")
 
-    def repaired(self, workspace: Workspace) -> Table | None:
+    def repaired(self, workspace: TemporaryFolder) -> Table | None:
         if self.format.newlines_in_values or self.skipped:
             return None
         text, skipped = self.text.without_faults(workspace.new_path(), self.format, self.n_fields, self.skip)
@@ -131,7 +131,7 @@ class TextTable:
 
 
 def open_text(
-    source: Source, suffix: str, options: Options, needed: Sequence[str | int], workspace: Workspace
+    source: Source, suffix: str, options: Options, needed: Sequence[str | int], workspace: TemporaryFolder
 ) -> TextTable:
     """Open delimited text, detecting the separator if none was given."""
     text = make_plain(source, options.encoding, options.comment, workspace, keep_line_ends=options.newlines_in_values)

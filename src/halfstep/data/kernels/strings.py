@@ -27,7 +27,7 @@ ONE, THREE, EIGHT, HALF = np.uint64(1), np.uint64(3), np.uint64(8), np.uint64(32
 FACTORS = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)  # odd, with well-mixed bits
 
 
-class Table(NamedTuple):
+class StringTable(NamedTuple):
     """The distinct strings.
 
     Attributes
@@ -52,7 +52,7 @@ class Table(NamedTuple):
 
 @kernel
 def number_strings(
-    data: NDArray[np.uint8], offsets: NDArray[np.int32], start: int, numbers: NDArray[np.int32], table: Table
+    data: NDArray[np.uint8], offsets: NDArray[np.int32], start: int, numbers: NDArray[np.int32], table: StringTable
 ) -> int:
     """Number the strings from `start` on; return the first one that does not fit the table, else their number."""
     row, n = np.uint64(start), np.uint64(len(numbers))
@@ -71,7 +71,7 @@ def number_strings(
 
 
 @kernel
-def fill_slots(table: Table) -> None:
+def fill_slots(table: StringTable) -> None:
     """Insert all distinct strings into empty slots."""
     mask = np.uint64(len(table.slots) // 2 - 1)
     for number in range(np.uint64(table.used[0])):
@@ -86,7 +86,7 @@ def fill_slots(table: Table) -> None:
 
 @inner
 def prefetch(
-    data: NDArray[np.uint8], offsets: NDArray[np.int32], row: np.uint64, stop: np.uint64, table: Table
+    data: NDArray[np.uint8], offsets: NDArray[np.int32], row: np.uint64, stop: np.uint64, table: StringTable
 ) -> None:
     """Hash strings, and read their first slots so that cache misses overlap."""
     mask = np.uint64(len(table.slots) // 2 - 1)
@@ -103,7 +103,7 @@ def prefetch(
 
 @inner
 def find(
-    data: NDArray[np.uint8], start: np.uint64, stop: np.uint64, key: np.uint64, hashed: np.uint64, table: Table
+    data: NDArray[np.uint8], start: np.uint64, stop: np.uint64, key: np.uint64, hashed: np.uint64, table: StringTable
 ) -> int:
     """Return the number of a string, which is inserted if it is new; −1 if it does not fit the table."""
     mask, length = np.uint64(len(table.slots) // 2 - 1), stop - start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import threading
@@ -202,7 +203,7 @@ def test_locks_of_progress_bars_are_free_in_a_child() -> None:
 
 def test_cached_properties_hold_no_lock_in_a_child() -> None:
     def compute(there: threading.Event, done: threading.Event) -> None:
-        slow = Interactions.__dict__["by_user"]
+        slow = inspect.getattr_static(Interactions, "by_user")
         function = slow.function if hasattr(slow, "function") else slow.func
 
         def slowly(self: Interactions) -> object:
@@ -219,7 +220,7 @@ def test_cached_properties_hold_no_lock_in_a_child() -> None:
 
     def work() -> None:
         signal.alarm(5)
-        other = Interactions.__dict__["by_user"]
+        other = inspect.getattr_static(Interactions, "by_user")
         name = "function" if hasattr(other, "function") else "func"
         setattr(other, name, lambda self: "computed")
         assert data().by_user == "computed"

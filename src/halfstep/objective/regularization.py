@@ -135,7 +135,8 @@ class RowRegularization:
         """
         count = counted if missing is None or self.counts != "cells" else counted + missing
         with np.errstate(over="ignore", invalid="ignore"):
-            regularization: Floats = reg * np.where(count > 0, count, 1.0) ** self.exponent
+            # as a float, since NumPy 1 makes Python objects of products with large integers
+            regularization: Floats = float(reg) * np.where(count > 0, count, 1.0) ** self.exponent
         if not np.isfinite(regularization).all():
             raise ParameterError(f"exponent={self.exponent:g} makes λ of some rows infinite: lower it")
         return regularization

@@ -6,7 +6,7 @@ from hypothesis import settings
 import halfstep as hs
 
 settings.register_profile("full", deadline=None)  # the first example of many compiles a kernel
-settings.register_profile("quick", deadline=None, max_examples=10)
+settings.register_profile("quick", deadline=None, max_examples=5)
 
 
 def pytest_configure(config: pytest.Config) -> None:

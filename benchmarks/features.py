@@ -1,4 +1,4 @@
-"""Accuracy of side information in `hs.ALS` on MovieLens 100K: ``python -m benchmarks.linked``.
+"""Accuracy of side information in `hs.ALS` on MovieLens 100K: ``python -m benchmarks.features``.
 
 Biased ALS of the default rank on ids only, with implicit features, and with genres and years as well; each with the
 defaults and with tuned λ. Pass the names of sections to run:
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = [line for name in asked or SECTIONS for line in SECTIONS[name](movies)]
     if not asked or set(SECTIONS) - {"inside"} == set(asked):
         head = ["RMSE", *(f" {label}" for label in KINDS)]
-        write_between(ROOT / "docs" / "bayesian.md", "linked", table(head, lines))
+        write_between(ROOT / "docs" / "bayesian.md", "features", table(head, lines))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ MODELS = {
         tol=np.float64(0.1),
         random_state=0,
     ),
-    "als-linked": hs.ALS(
+    "als-features": hs.ALS(
         hs.Explicit(biases=True),
         rank=2,
         regularization=hs.Regularization(features=(1.0, 2)),

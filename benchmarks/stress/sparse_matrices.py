@@ -43,7 +43,7 @@ def readers() -> dict[str, Reader]:
     """Return functions that accept a sparse matrix of `SHAPE`, and return numbers that depend on all its values."""
     data = sp.csr_array(np.arange(1.0, 31).reshape(SHAPE))
     model = als().fit(data)
-    linked = als().fit(data, user_features=data)
+    features_model = als().fit(data, user_features=data)
 
     def imported(matrix: Any) -> np.ndarray:
         factors = np.ones((SHAPE[0], 2)), np.ones((SHAPE[1], 2))
@@ -60,7 +60,7 @@ def readers() -> dict[str, Reader]:
         "partial_fit": lambda matrix: als().fit(data).partial_fit(matrix, duplicates="last").item_factors_,
         "user_features": lambda matrix: als().fit(data, user_features=matrix).user_factors_,
         "item_features": lambda matrix: als().fit(data.T.tocsr(), item_features=matrix).item_factors_,
-        "fold_in with features": lambda matrix: linked.fold_in(data, user_features=matrix).user_factors_,
+        "fold_in with features": lambda matrix: features_model.fold_in(data, user_features=matrix).user_factors_,
         "from_arrays": imported,
         "frobenius": lambda matrix: np.array(hs.metrics.frobenius(matrix, np.ones((6, 2)), np.ones((5, 2)))),
     }

@@ -59,35 +59,37 @@ def cut_short() -> Any:
     return matrix
 
 
-DOORS: dict[str, Callable[[Any, Any, Any], object]] = {
-    "from_sparse": lambda matrix, model, linked: hs.Interactions.from_sparse(matrix),
-    "fit": lambda matrix, model, linked: hs.ALS(rank=2, iterations=1, threads=1).fit(matrix),
-    "fold_in": lambda matrix, model, linked: model.fold_in(matrix),
-    "partial_fit": lambda matrix, model, linked: hs.ALS(rank=2, iterations=1, threads=1).partial_fit(matrix),
-    "evaluate": lambda matrix, model, linked: hs.evaluate(model, matrix, n=2),
-    "user_features": lambda matrix, model, linked: hs.ALS(rank=2, threads=1).fit(
+FUNCTIONS: dict[str, Callable[[Any, Any, Any], object]] = {
+    "from_sparse": lambda matrix, model, _: hs.Interactions.from_sparse(matrix),
+    "fit": lambda matrix, model, _: hs.ALS(rank=2, iterations=1, threads=1).fit(matrix),
+    "fold_in": lambda matrix, model, _: model.fold_in(matrix),
+    "partial_fit": lambda matrix, model, _: hs.ALS(rank=2, iterations=1, threads=1).partial_fit(matrix),
+    "evaluate": lambda matrix, model, _: hs.evaluate(model, matrix, n=2),
+    "user_features": lambda matrix, model, _: hs.ALS(rank=2, threads=1).fit(
         sp.csr_array(DENSE), user_features=matrix
     ),
-    "item_features": lambda matrix, model, linked: hs.BayesianALS(rank=2, iterations=2, burn_in=1, threads=1).fit(
+    "item_features": lambda matrix, model, _: hs.BayesianALS(rank=2, iterations=2, burn_in=1, threads=1).fit(
         sp.csr_array(DENSE), item_features=matrix
     ),
-    "fold_in features": lambda matrix, model, linked: linked.fold_in(sp.csr_array(DENSE), user_features=matrix),
-    "imported": lambda matrix, model, linked: hs.persistence.from_arrays(
+    "fold_in features": lambda matrix, model, with_features: with_features.fold_in(
+        sp.csr_array(DENSE), user_features=matrix
+    ),
+    "imported": lambda matrix, model, _: hs.persistence.from_arrays(
         np.ones((4, 2)), np.ones((4, 2)), interactions=matrix
     ),
-    "frobenius": lambda matrix, model, linked: metrics.frobenius(matrix, np.ones((4, 2)), np.ones((4, 2))),
+    "frobenius": lambda matrix, model, _: metrics.frobenius(matrix, np.ones((4, 2)), np.ones((4, 2))),
 }
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize(
     "forged", [with_invalid_indptr, too_wide, negative, cut_short], ids=lambda forged: forged.__name__
 )
 def test_error_of_every_function_for_forged_matrices(
-    door: str, forged: Callable[[], Any], model: hs.ALS, with_features: hs.ALS
+    function: str, forged: Callable[[], Any], model: hs.ALS, with_features: hs.ALS
 ) -> None:
     with pytest.raises(DataError, match=r"is a csr_array of shape .* that is not valid"):
-        DOORS[door](forged(), model, with_features)
+        FUNCTIONS[function](forged(), model, with_features)
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
@@ -117,9 +119,9 @@ def test_error_for_index_out_of_range() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_value_that_is_not_finite_names_user_and_item(
-    door: str, value: float, model: hs.ALS, with_features: hs.ALS
+    function: str, value: float, model: hs.ALS, with_features: hs.ALS
 ) -> None:
     matrix = sp.csr_array(DENSE)
     matrix.data[4] = value
@@ -128,9 +130,9 @@ def test_a_value_that_is_not_finite_names_user_and_item(
         "item_features": r"item 2 \(row 2\), column 2",
         "user_features": r"user 2 \(row 2\), column 2",
         "fold_in features": r"user 2 \(row 2\), column 2",
-    }.get(door, r"user 2 \(row 2\), item 2 \(column 2\)")
+    }.get(function, r"user 2 \(row 2\), item 2 \(column 2\)")
     with pytest.raises(DataError, match=f"the value at {place} is {value}, not a finite number"):
-        DOORS[door](matrix, model, with_features)
+        FUNCTIONS[function](matrix, model, with_features)
 
 
 def test_error_for_complex_numbers_but_not_booleans() -> None:

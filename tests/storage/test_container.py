@@ -300,7 +300,7 @@ def rewritten(path: Path, change: Callable[[dict, dict], object]) -> None:
     path.write_bytes(with_header(header, rest))
 
 
-@pytest.mark.parametrize("kind", ["als", "als-linked", "bayesian"])
+@pytest.mark.parametrize("kind", ["als", "als-features", "bayesian"])
 def test_file_of_version_with_drift_but_without_drift(tmp_path: Path, kind: str) -> None:
     """Such files have one more parameter of Explicit, and a column of zeros in the history of ALS."""
 
@@ -315,7 +315,7 @@ def test_file_of_version_with_drift_but_without_drift(tmp_path: Path, kind: str)
     model.save(tmp_path / "older")
     rewritten(tmp_path / "older", make_older)
     assert_same(model, hs.load(tmp_path / "older"))
-    if kind == "als-linked":
+    if kind == "als-features":
         assert model.history_[-1].feature_regularization > 0
 
 
@@ -458,7 +458,7 @@ def test_error_for_wrong_samples_with_valid_checksum(tmp_path: Path, name: str) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["als", "als-linked", "bayesian", "ordinal", "sgd", "popularity"])
+@pytest.mark.parametrize("kind", ["als", "als-features", "bayesian", "ordinal", "sgd", "popularity"])
 def test_random_numbers_with_valid_checksums_do_not_crash(tmp_path: Path, kind: str) -> None:
     """Each array in turn is filled with random bits, or extreme values of its type."""
     model_of(kind).save(tmp_path / "sound")

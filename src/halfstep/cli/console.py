@@ -44,7 +44,7 @@ def note_all(lines: Iterable[str]) -> None:
         note(line)
 
 
-def counted(count: int, noun: str) -> str:
+def with_count(count: int, noun: str) -> str:
     """Return a number with a noun, in the plural unless the number is 1."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 

@@ -13,7 +13,7 @@ from halfstep.cli import options
 from halfstep.cli.console import note, note_all, print_json
 from halfstep.cli.exits import interruptions
 from halfstep.cli.model_options import ModelOptions, describe_fit
-from halfstep.cli.outputs import Output, check_outputs, naming_the_file
+from halfstep.cli.outputs import Output, check_outputs, naming_the_option
 from halfstep.cli.table_options import TableOptions
 from halfstep.cli.thresholds import Threshold, check_thresholds
 from halfstep.evaluation import DEFAULT_METRICS, append_to_history, check_history, check_metrics, metrics_of
@@ -89,7 +89,7 @@ def evaluate(
     thresholds += [Threshold.parse(text, "above", cutoffs) for text in fail_above or ()]
     if history is not None:
         check_outputs([Output("--history", history, grows=True)], {"input file": file, "model file": model})
-        with naming_the_file("--history", history):
+        with naming_the_option("--history", history):
             check_history(history)
     if model is None:
         data = table.read(file)
@@ -111,7 +111,7 @@ def evaluate(
     else:
         print(report)
     if history is not None:
-        with naming_the_file("--history", history):
+        with naming_the_option("--history", history):
             append_to_history(history, _record(report, described, file))
     check_thresholds(thresholds, report, report.models[0])
 

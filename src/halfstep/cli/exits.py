@@ -18,7 +18,7 @@ import typer
 import halfstep as hs
 from halfstep.cli.combinations import UsageError, check_combination
 from halfstep.cli.console import note
-from halfstep.cli.grouped import with_parameters
+from halfstep.cli.grouped import with_signature
 from halfstep.cli.wording import in_terms_of_options
 
 ERROR = 1
@@ -134,7 +134,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(WRONG_USAGE if isinstance(error, UsageError) else ERROR) from None
 
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    return with_parameters(run, [context, *inspect.signature(command, eval_str=True).parameters.values()])
+    return with_signature(run, [context, *inspect.signature(command, eval_str=True).parameters.values()])
 
 
 def _forget_output() -> None:

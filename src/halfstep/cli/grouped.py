@@ -22,7 +22,7 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
         command(**arguments)
 
     expanded = (_parameters_of(groups[each.name]) if each.name in groups else [each] for each in parameters)
-    return with_parameters(run, chain.from_iterable(expanded))
+    return with_signature(run, chain.from_iterable(expanded))
 
 
 def _parameters_of(group: Any) -> list[inspect.Parameter]:
@@ -38,7 +38,7 @@ def _parameters_of(group: Any) -> list[inspect.Parameter]:
     ]
 
 
-def with_parameters(run: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> Callable[..., None]:
+def with_signature(run: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> Callable[..., None]:
     """Set the parameters that Typer finds in the signature of a function."""
     run.__signature__ = inspect.Signature([*parameters])  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in run.__signature__.parameters.values()}  # type: ignore[attr-defined]

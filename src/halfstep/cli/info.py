@@ -13,7 +13,7 @@ from halfstep._support.estimator import parameter_names
 from halfstep._support.printable import printable
 from halfstep._support.short_repr import changed_parameters, short_value
 from halfstep.cli import options
-from halfstep.cli.console import counted, print_json, reached_by
+from halfstep.cli.console import print_json, reached_by, with_count
 from halfstep.models.pretrained import PretrainedFactors
 from halfstep.storage import StoredModel, read_model
 
@@ -121,8 +121,8 @@ def _shown_data(stored: StoredModel) -> str:
     data = stored.fitted.interactions
     if data is None:
         count = _n_interactions(stored)
-        size = [counted(len(stored.fitted.users), "user"), counted(len(stored.fitted.items), "item")]
-        known = size if count is None else [counted(count, "interaction"), *size]
+        size = [with_count(len(stored.fitted.users), "user"), with_count(len(stored.fitted.items), "item")]
+        known = size if count is None else [with_count(count, "interaction"), *size]
         return f"{', '.join(known)}; the interactions are not in this file"
     return f"{data.source or 'source not recorded'}: {data}"
 

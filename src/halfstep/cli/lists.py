@@ -15,6 +15,7 @@ from halfstep._support.suggestions import close_texts
 from halfstep.cli import options
 from halfstep.cli.combinations import UsageError
 from halfstep.cli.console import note, print_json, print_list
+from halfstep.cli.list_files import SUFFIXES, dicts_of, write_lists
 from halfstep.cli.options import data_option
 from halfstep.cli.outputs import Output, check_outputs, print_result
 from halfstep.cli.table_options import (
@@ -24,9 +25,8 @@ from halfstep.cli.table_options import (
     TitleColumn,
     TitleId,
     column_named,
-    read_titles,
+    read_titles_option,
 )
-from halfstep.cli.tables import SUFFIXES, dicts_of, write_lists
 from halfstep.data.files.id_tables import read_ids
 from halfstep.data.files.table_format import Options
 from halfstep.data.recommendations import Ranking
@@ -81,7 +81,7 @@ class ListTableOptions:
         known: Titled = None if data is None else data.item_titles
         if self.titles is None:
             return known
-        found = read_titles(
+        found = read_titles_option(
             self.titles, model.items_, self._format, self.title_column, self.title_id, usual_item="item"
         )
         return {**(known or {}), **found}

@@ -91,7 +91,7 @@ def _may_be_standard_output(path: Path) -> bool:
 
 
 @contextmanager
-def naming_the_file(option: str, path: Path) -> Iterator[None]:
+def naming_the_option(option: str, path: Path) -> Iterator[None]:
     """Add the option and the path to errors of writing a file."""
     try:
         yield

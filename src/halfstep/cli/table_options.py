@@ -156,7 +156,7 @@ class TitledTableOptions(TableOptions):
             bad_lines=self.bad_lines,
         )
         item = column_named(self.item, has_header=self.header)
-        titles = read_titles(self.item_titles, known, form, self.title_column, self.title_id, usual_item=item)
+        titles = read_titles_option(self.item_titles, known, form, self.title_column, self.title_id, usual_item=item)
         return replace(data, item_titles=titles)
 
 
@@ -167,7 +167,7 @@ def column_named(name: str, *, has_header: bool) -> str | int:
     return NameOrPosition(name) if has_header else int(name)
 
 
-def read_titles(
+def read_titles_option(
     path: Any, items: hs.Vocabulary, form: Options, title: str | None, title_id: str | None, *, usual_item: str | int
 ) -> dict[Any, str]:
     """Read the table of --titles."""

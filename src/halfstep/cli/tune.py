@@ -21,7 +21,7 @@ from halfstep.cli.console import note_all
 from halfstep.cli.evaluate import hold_out
 from halfstep.cli.exits import interruptions
 from halfstep.cli.model_options import ModelOptions
-from halfstep.cli.outputs import Output, check_outputs, naming_the_file, print_result
+from halfstep.cli.outputs import Output, check_outputs, naming_the_option, print_result
 from halfstep.cli.table_options import TitledTableOptions
 from halfstep.tuning.folds import N_FOLDS
 from halfstep.tuning.result import IMAGE_KINDS
@@ -160,7 +160,7 @@ def _report(
 ) -> None:
     """Write the plot, and print the result."""
     if plot is not None:
-        with naming_the_file("--plot", plot):
+        with naming_the_option("--plot", plot):
             write_atomically(plot, found.image(plot.suffix.lower().removeprefix(".")))
     tested = {} if scored is None else {"test": scored.to_dict()}
     saved = f"fitted to all data with the best parameters; saved to {printable(str(output))}"

@@ -13,7 +13,7 @@ import typer
 import halfstep as hs
 from halfstep._support.printable import printable
 from halfstep.cli import options
-from halfstep.cli.console import counted, note
+from halfstep.cli.console import note, with_count
 from halfstep.cli.options import data_option
 from halfstep.cli.outputs import Output, check_outputs, print_result
 from halfstep.cli.table_options import TitledTableOptions
@@ -44,9 +44,9 @@ class UpdateResult:
     def __str__(self) -> str:
         changed = self.interactions - self.new_interactions
         return (
-            f"{counted(self.new_interactions, 'new interaction')}, {changed:,} changed, "
-            f"{counted(self.new_users, 'new user')}, {counted(self.new_items, 'new item')}; "
-            f"solved {counted(self.touched_users, 'user')} and {counted(self.touched_items, 'item')}"
+            f"{with_count(self.new_interactions, 'new interaction')}, {changed:,} changed, "
+            f"{with_count(self.new_users, 'new user')}, {with_count(self.new_items, 'new item')}; "
+            f"solved {with_count(self.touched_users, 'user')} and {with_count(self.touched_items, 'item')}"
         )
 
 

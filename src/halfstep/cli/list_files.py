@@ -10,7 +10,7 @@ from typing import Any
 import halfstep as hs
 from halfstep._support.files import write_atomically
 from halfstep._support.progress import progress_bar
-from halfstep.cli.outputs import naming_the_file
+from halfstep.cli.outputs import naming_the_option
 from halfstep.cli.parquet import Kind, as_parquet
 from halfstep.data.recommendations import Ranking
 
@@ -58,7 +58,7 @@ def write_lists(
                 yield rows
                 bar.update(len(asked))
 
-    columns = columns_of(list_for(queries[:0]))
+    columns = column_names_of(list_for(queries[:0]))
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         kinds = (*map(_kind_of, vocabularies), "INTEGER", "DOUBLE", "VARCHAR")
@@ -66,7 +66,7 @@ def write_lists(
     else:
         chunks = _as_text(blocks(), columns, suffix, escape_formulas)
     try:
-        with naming_the_file("--output", path):
+        with naming_the_option("--output", path):
             write_atomically(path, chunks)
     except UnicodeEncodeError as error:
         text = error.object[max(error.start - 10, 0) : error.end + 10]
@@ -76,7 +76,7 @@ def write_lists(
     return written
 
 
-def columns_of(lists: Ranking) -> list[str]:
+def column_names_of(lists: Ranking) -> list[str]:
     """Return the names of the columns of `rows_of`."""
     return [lists.QUERY, lists.LISTED, "rank", lists.SCORE, *([] if lists.titles is None else ["title"])]
 
@@ -91,7 +91,7 @@ def rows_of(lists: Ranking) -> Iterator[Row]:
 
 def dicts_of(lists: Ranking) -> list[dict[str, Any]]:
     """Return the rows as dicts, for JSON."""
-    columns = columns_of(lists)
+    columns = column_names_of(lists)
     return [dict(zip(columns, row, strict=True)) for row in rows_of(lists)]
 
 

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 import halfstep as hs
-from halfstep.cli import tables
+from halfstep.cli import list_files
 from shell import Shell, fitted
 
 COLUMNS = ["--user", "who", "--item", "movie", "--value", "stars", "--time", "when"]
@@ -125,7 +125,7 @@ def test_unknown_users_get_a_note(shell: Shell, clicks_model: Path) -> None:
 def test_recommend_to_all(
     shell: Shell, clicks_model: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "AT_ONCE", 100)  # several blocks
+    monkeypatch.setattr(list_files, "AT_ONCE", 100)  # several blocks
     path = tmp_path / f"all{suffix}"
     out, _ = shell("recommend", clicks_model, "-o", path, "-n", 5)
     assert out == f"4,715 rows for 943 users written to {path}\n"
@@ -147,7 +147,7 @@ def test_files_are_replaced_atomically(
 ) -> None:
     path = tmp_path / "all.csv"
     path.write_text("old")
-    monkeypatch.setattr(tables, "AT_ONCE", 300)
+    monkeypatch.setattr(list_files, "AT_ONCE", 300)
     calls = []
 
     def rows_of(lists: object) -> list[object]:
@@ -156,7 +156,7 @@ def test_files_are_replaced_atomically(
             raise KeyboardInterrupt
         return []
 
-    monkeypatch.setattr(tables, "rows_of", rows_of)
+    monkeypatch.setattr(list_files, "rows_of", rows_of)
     shell("recommend", clicks_model, "-o", path, fails=130)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

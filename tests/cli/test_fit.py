@@ -137,7 +137,7 @@ def test_recommend_to_all(
         assert header == ["user", "item", "rank", "score"]
         rows = [(int(u), int(i), int(r), float(s)) for u, i, r, s in rows]
     lists = hs.load(clicks_model).recommend(n=5)
-    expected = list(tables.rows_of(lists))
+    expected = list(list_files.rows_of(lists))
     assert [row[:3] for row in rows] == [row[:3] for row in expected]
     np.testing.assert_allclose([row[3] for row in rows], [row[3] for row in expected], rtol=1e-5)
 

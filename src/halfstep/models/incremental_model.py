@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -11,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.checks import check_choice, check_flag
-from halfstep.data import GrowableInteractions, Interactions, as_interactions
+from halfstep.data import GrowableInteractions, Interactions, Vocabulary, as_interactions
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.gramians import Gramians
 from halfstep.models.half_step_model import NO_INTERACTIONS, HalfStepModel
 from halfstep.models.live_array import Lease, LiveArray, Publication
 from halfstep.models.similarity import UnitFactors
 from halfstep.models.updates import Update, UpdateSide, UpdateState
+from halfstep.objective.origin import Origin
 from halfstep.objective.problem import HalfProblem
 
 LIVE = ("user_factors", "item_factors", "user_biases", "item_biases", "item_counts")  # updates write to these
@@ -102,19 +104,10 @@ class IncrementalModel(HalfStepModel):
             self._finish_pending()
         if self._factorization is None:
             return self.fit(new)
-        if self._factorization.coefficients is not None:
-            raise ParameterError(
-                "incremental updates do not support side information, whose coefficients depend on all rows: fit "
-                "again, or fold_in the users with new interactions"
-            )
-        if self._factorization.is_folded:
-            raise DataError(
-                "this model was returned by fold_in and has only the folded-in users: update the fitted model, or "
-                "fold in longer histories"
-            )
+        self._check_updates()
         new = as_interactions(new, duplicates=duplicates)
-        counts_events = self._factorization.values_are == "counted" or self._objective.counts_events
-        if self._factorization.values_are != "one" and not (counts_events and duplicates != "last"):
+        counts_events = self._fitted.values_are == "counted" or self._objective.counts_events
+        if self._fitted.values_are != "one" and not (counts_events and duplicates != "last"):
             more = ", or set duplicates='sum' to count each as one more event" if counts_events else ""
             self._refuse_without_values(new, "the new interactions", f"a value for each{more}")
         state = self._get_update_state()
@@ -126,6 +119,117 @@ class IncrementalModel(HalfStepModel):
         if update.error is not None:
             raise update.error
         return self
+
+    def _check_updates(self) -> None:
+        """Raise an error if the fitted model does not support incremental updates."""
+        fitted = self._fitted
+        if fitted.coefficients is not None:
+            raise ParameterError(
+                "incremental updates do not support side information, whose coefficients depend on all rows: fit "
+                "again, or fold_in the users with new interactions"
+            )
+        if fitted.is_folded:
+            raise DataError(
+                "this model was returned by fold_in and has only the folded-in users: update the fitted model, or "
+                "fold in longer histories"
+            )
+        if fitted.data is None:
+            raise DataError(NO_INTERACTIONS)
+
+    def remove_users(self, users: Any) -> Self:
+        """Remove users with their interactions, and solve the items that they interacted with.
+
+        Afterwards, no factor depends directly on the removed interactions: the users are not in the vocabulary, the
+        counts and weights of items are without them, and each of their items is solved by the half-step of `fit`
+        with its remaining interactions. Items without any have zero factors. As with `partial_fit`, other rows are
+        unchanged, although they were solved together with the removed ones: after many removals, fit again. Unknown
+        users are ignored.
+
+        Thread-safe: other threads see the removal completely or not at all. The cost is that of copying the model.
+
+        Parameters
+        ----------
+        users : id or array-like of ids
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If an id is of another type than the ids of the model, or the model was saved without its interactions;
+            the model is unchanged.
+        ParameterError
+            If the model has side information, which does not support incremental updates.
+        NumericalError
+            If the system of an item is not positive definite; the model is unchanged.
+        """
+        with self._locks.writing.lock:
+            self._check_updates()
+            positions = np.unique(self.users_.positions(users, "mark", name="user id"))
+            positions = positions[positions >= 0]
+            if len(positions) == 0:
+                return self
+            without = self.as_saved()
+            rows = without._keep_users(np.delete(np.arange(len(self.users_)), positions))
+            state = without._get_update_state()
+            update = state.solved_items(rows, self.threads)
+            if update.error is not None:
+                raise update.error
+            without._publish(update, state.items_gram)
+            self._set_result(without._fitted.with_plain_interactions())
+        return self
+
+    def _keep_users(self, kept: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Remove all other users, and return the positions of the items that they interacted with.
+
+        Items whose interactions are all removed get zero factors; they are not returned.
+        """
+        fitted = self._fitted
+        data = fitted.interactions
+        assert data is not None
+        is_kept = np.isin(data.user_positions, kept)
+        rows = np.unique(data.item_positions[~is_kept])
+        users = Vocabulary.of_distinct(fitted.users.ids[kept])
+        renumbered = np.full(len(fitted.users), -1, np.int32)
+        renumbered[kept] = np.arange(len(kept), dtype=np.int32)
+        data = data.subset(is_kept)
+        data = replace(data, users=users, user_positions=renumbered[data.user_positions])
+        counts = data.item_counts
+        emptied = rows[counts[rows] == 0]
+        factors, biases = fitted.item_factors.copy(), fitted.item_biases.copy()
+        factors[emptied], biases[emptied] = 0, 0
+        without = replace(
+            fitted,
+            users=users,
+            user_factors=fitted.user_factors[kept],
+            user_biases=fitted.user_biases[kept],
+            item_factors=factors,
+            item_biases=biases,
+            item_counts=counts,
+            data=data,
+        )
+        self._set_result(without)
+        return rows[counts[rows] > 0]
+
+    def as_saved(self, origin: Origin | None = None) -> Self:
+        """Return a copy in the state of the model after saving and loading it.
+
+        A model keeps what it computes for incremental updates, such as Gramians, and updates these sums instead of
+        computing them again, which rounds differently. Updates of the copy have the same bits as those of the loaded
+        model.
+
+        Parameters
+        ----------
+        origin : Origin, optional
+            Replaces the times of the fit and of the last update.
+        """
+        model = copy.copy(self)
+        fitted = model._fitted.with_plain_interactions()
+        working = {name: getattr(type(self), name) for name in self._WORKING if name != "_leases"}
+        model._set_state(fitted if origin is None else replace(fitted, origin=origin), **working)
+        return model
 
     def _publish(self, update: Update, items_gram: tuple[NDArray[np.float64], float] | None) -> None:
         """Publish an update to readers, atomically."""
@@ -201,9 +305,8 @@ class IncrementalModel(HalfStepModel):
         state = self._update_state
         if state is None or not state.is_consistent:
             fitted = self._fitted
-            if fitted.data is None:
-                raise DataError(NO_INTERACTIONS)
             data = fitted.data
+            assert data is not None
             data = GrowableInteractions.of(data) if isinstance(data, Interactions) else data.independent_copy()
             before, live = self._live or {}, {}
             for name in LIVE:

@@ -231,6 +231,21 @@ class UpdateState:
             error = caught
         return Update(added.data, self._writes(added), error)
 
+    def solved_items(self, rows: NDArray[np.integer], threads: int | None) -> Update:
+        """Solve some items with their current interactions, at least one each.
+
+        Nothing changes for readers of the model. The caller publishes the update, then discards this state.
+        """
+        self.users.threads = self.items.threads = threads
+        none, error = np.empty(0, np.int32), None
+        added = Added(self.data, none, rows.astype(np.int32), np.zeros(len(rows), bool))
+        if len(rows):
+            try:
+                self._solve(self._affected("item", added), self.data, threads)
+            except NumericalError as caught:
+                error = caught
+        return Update(self.data, self._writes(added), error)
+
     def accept(self, update: Update, fitted: Factorization) -> None:
         """Continue from an update that was published."""
         self.data = update.data

@@ -1,4 +1,4 @@
-"""When a model was fitted and updated."""
+"""When a model was fitted and updated, and from which event log it has learned."""
 
 from __future__ import annotations
 
@@ -11,6 +11,26 @@ FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
+class Learned:
+    """The position in an event log up to which a model has learned.
+
+    Attributes
+    ----------
+    log : str
+        The identifier of the log.
+    offset : int
+        The offset of the last event that the model has learned from.
+    base : str
+        What else the model is a function of: a digest of the first model and of the settings of learning; "" if the
+        model was fitted on all events up to the offset.
+    """
+
+    log: str
+    offset: int
+    base: str = ""
+
+
+@dataclass(frozen=True)
 class Origin:
     """When a model was fitted and updated, in UTC and whole seconds; None if not recorded.
 
@@ -19,10 +39,13 @@ class Origin:
     fitted : datetime or None
     updated : datetime or None
         The time of the last incremental update; None also if there was none.
+    learned : Learned or None
+        What the model has learned from an event log; None if nothing.
     """
 
     fitted: datetime | None = None
     updated: datetime | None = None
+    learned: Learned | None = None
 
     @classmethod
     def fitted_now(cls) -> Self:
@@ -34,14 +57,25 @@ class Origin:
         return replace(self, updated=_now())
 
     def to_texts(self) -> dict[str, str]:
-        """Return the recorded times as text."""
-        return {name: time.strftime(FORMAT) for name, time in vars(self).items() if time is not None}
+        """Return what is recorded as text."""
+        times = {"fitted": self.fitted, "updated": self.updated}
+        texts = {name: time.strftime(FORMAT) for name, time in times.items() if time is not None}
+        if self.learned is not None:
+            texts |= {"log": self.learned.log, "offset": str(self.learned.offset), "base": self.learned.base}
+        return texts
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> Self:
-        """Return the origin from the result of `to_texts`; invalid times raise ValueError."""
-        times = {name: datetime.strptime(text, FORMAT) for name, text in texts.items() if name in cls.__annotations__}
-        return cls(**{name: time.replace(tzinfo=UTC) for name, time in times.items()})
+        """Return the origin from the result of `to_texts`; invalid texts raise ValueError."""
+        times = {
+            name: datetime.strptime(texts[name], FORMAT).replace(tzinfo=UTC)
+            for name in ("fitted", "updated")
+            if name in texts
+        }
+        learned = None
+        if "log" in texts:
+            learned = Learned(texts["log"], int(texts.get("offset", "")), texts.get("base", ""))
+        return cls(learned=learned, **times)
 
 
 def _now() -> datetime:

@@ -17,7 +17,11 @@ from halfstep.cli.exits import EPILOG, flushed, guarded, prepare_streams, stop_o
 from halfstep.cli.fit import fit
 from halfstep.cli.grouped import expand_groups
 from halfstep.cli.info import info
+from halfstep.cli.keys import add, list_keys, remove
+from halfstep.cli.keys import keys as keys_app
 from halfstep.cli.lists import recommend, similar
+from halfstep.cli.refit import refit
+from halfstep.cli.serve import serve
 from halfstep.cli.tune import tune
 from halfstep.cli.update import update
 
@@ -29,8 +33,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (fit, update, info, recommend, similar, evaluate, tune, data, doctor):
+for command in (fit, update, info, recommend, similar, evaluate, tune, serve, refit, data, doctor):
     app.command()(guarded(expand_groups(command)))
+keys_app.command("add")(guarded(expand_groups(add)))
+keys_app.command("list")(guarded(expand_groups(list_keys)))
+keys_app.command("remove")(guarded(expand_groups(remove)))
+app.add_typer(keys_app, name="keys")
 
 
 @app.callback(invoke_without_command=True)

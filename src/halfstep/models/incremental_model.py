@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.checks import check_choice, check_flag
-from halfstep.data import GrowableInteractions, Interactions, Vocabulary, as_interactions
+from halfstep.data import GrowableInteractions, Interactions, as_interactions
+from halfstep.data.removal import without_users
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.gramians import Gramians
 from halfstep.models.half_step_model import NO_INTERACTIONS, HalfStepModel
@@ -172,7 +173,7 @@ class IncrementalModel(HalfStepModel):
             if len(positions) == 0:
                 return self
             without = self.as_saved()
-            rows = without._keep_users(np.delete(np.arange(len(self.users_)), positions))
+            rows = without._drop_users(positions)
             state = without._get_update_state()
             update = state.solved_items(rows, self.threads)
             if update.error is not None:
@@ -181,37 +182,30 @@ class IncrementalModel(HalfStepModel):
             self._set_result(without._fitted.with_plain_interactions())
         return self
 
-    def _keep_users(self, kept: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Remove all other users, and return the positions of the items that they interacted with.
+    def _drop_users(self, positions: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Drop users, and return the positions of the items that they interacted with.
 
-        Items whose interactions are all removed get zero factors; they are not returned.
+        Items whose interactions are all dropped get zero factors; they are not returned.
         """
-        fitted = self._fitted
-        data = fitted.interactions
-        assert data is not None
-        is_kept = np.isin(data.user_positions, kept)
-        rows = np.unique(data.item_positions[~is_kept])
-        users = Vocabulary.of_distinct(fitted.users.ids[kept])
-        renumbered = np.full(len(fitted.users), -1, np.int32)
-        renumbered[kept] = np.arange(len(kept), dtype=np.int32)
-        data = data.subset(is_kept)
-        data = replace(data, users=users, user_positions=renumbered[data.user_positions])
-        counts = data.item_counts
-        emptied = rows[counts[rows] == 0]
+        fitted, before = self._fitted, self._fitted.interactions
+        assert before is not None
+        data = without_users(before, positions)
+        rows = np.flatnonzero(data.item_counts != fitted.item_counts)
+        emptied = rows[data.item_counts[rows] == 0]
         factors, biases = fitted.item_factors.copy(), fitted.item_biases.copy()
         factors[emptied], biases[emptied] = 0, 0
         without = replace(
             fitted,
-            users=users,
-            user_factors=fitted.user_factors[kept],
-            user_biases=fitted.user_biases[kept],
+            users=data.users,
+            user_factors=np.delete(fitted.user_factors, positions, axis=0),
+            user_biases=np.delete(fitted.user_biases, positions),
             item_factors=factors,
             item_biases=biases,
-            item_counts=counts,
+            item_counts=data.item_counts,
             data=data,
         )
         self._set_result(without)
-        return rows[counts[rows] > 0]
+        return rows[data.item_counts[rows] > 0]
 
     def as_saved(self, origin: Origin | None = None) -> Self:
         """Return a copy in the state of the model after saving and loading it.

@@ -1,0 +1,346 @@
+"""The HTTP API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from halfstep._support.version import __version__
+from halfstep.errors import HalfstepError
+from halfstep.serve import messages
+from halfstep.serve.config import ServeConfig
+from halfstep.serve.gate import Gate
+from halfstep.serve.ids import Id
+from halfstep.serve.keys import KeyRing
+from halfstep.serve.metrics import Metrics
+from halfstep.serve.problem import MEDIA_TYPE, ProblemError, of_field
+from halfstep.serve.refitter import Refitter
+from halfstep.serve.requests import as_event, body_id, parse_events, path_id, query_errors, read_body
+from halfstep.serve.scoring import RankedItems
+from halfstep.serve.service import STATISTICS_SECONDS, Service, new_list_id, titles_of
+
+PAGE = files("halfstep.serve") / "page"
+N = Annotated[int, Query(ge=1, description="Maximum length of the list.")]
+After = Annotated[int | None, Query(ge=0, description="Wait until the model has learned up to this offset.")]
+Search = Annotated[str, Query(max_length=200, description="A part of an id or of a title.")]
+
+
+def create_app(config: ServeConfig, *, is_writer: bool = True) -> Gate:
+    """Return the ASGI application of a server.
+
+    Parameters
+    ----------
+    config : ServeConfig
+    is_writer : bool
+        Whether this process writes snapshots.
+    """
+    metrics = Metrics()
+    service = Service(config, metrics, is_writer=is_writer)
+    refits = config.refit_every is not None and is_writer
+    app = FastAPI(
+        title="halfstep", version=__version__, docs_url=None, redoc_url=None,
+        lifespan=_lifespan(service, refits=refits),
+        description="Recommendations from a model that learns from events.",
+        responses={"default": {"model": messages.Problem, "content": {MEDIA_TYPE: {}}, "description": "An error."}},
+    )  # fmt: skip
+    app.state.service = service
+    app.add_exception_handler(RequestValidationError, _invalid_parameters)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ProblemError, _problem)
+    _add_recommendations(app, service)
+    _add_events(app, service)
+    _add_lookups(app, service)
+    _add_model(app, service)
+    _add_health(app, service)
+    app.mount("/", StaticFiles(directory=str(PAGE), html=True), name="page")
+    keys = None if config.keys is None else KeyRing(Path(config.keys))
+    return Gate(app, config, keys, metrics)
+
+
+def _lifespan(service: Service, *, refits: bool) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(service.start, asyncio.get_running_loop())
+        refitter = Refitter(service.config) if refits else None
+        writing = asyncio.create_task(_write_statistics(service))
+        try:
+            yield
+        finally:
+            service.is_stopping = True
+            if refitter is not None:
+                await asyncio.to_thread(refitter.close)
+            writing.cancel()
+            with suppress(asyncio.CancelledError):
+                await writing
+            await asyncio.to_thread(service.close)
+
+    return lifespan
+
+
+async def _write_statistics(service: Service) -> None:
+    while True:
+        await asyncio.sleep(STATISTICS_SECONDS)
+        await asyncio.to_thread(service.write_statistics)
+
+
+def _add_recommendations(app: FastAPI, service: Service) -> None:
+    config = service.config
+
+    @app.get("/v1/users/{user:path}/recommendations", response_model=messages.RecommendedList)
+    async def recommendations(
+        user: str,
+        n: N = 10,
+        exclude_seen: bool = True,
+        candidates: Annotated[list[str] | None, Query(description="The items to choose from.")] = None,
+        after: After = None,
+    ) -> Response:
+        """Return the top-n items for a user; popular ones for a user who is not known."""
+        _check_n(n, config.max_n)
+        asked = path_id(user, service.id_types[0], "user")
+        given = None if candidates is None else _candidates(
+            [path_id(each, service.id_types[1], "candidates") for each in candidates], config.max_candidates
+        )  # fmt: skip
+        await service.wait_for(after)
+        answer = await service.recommend(asked, n, exclude_seen=exclude_seen, candidates=given)
+        service.count_lists(1)
+        return _json(_list_of(asked, answer))
+
+    @app.post(
+        "/v1/recommendations",
+        response_model=messages.RecommendedLists,
+        openapi_extra=_body(messages.RecommendationsMessage),
+    )
+    async def many_recommendations(request: Request) -> Response:
+        """Return the top-n items for many users, or for the history of a visitor who is not known."""
+        message = await read_body(request, messages.RECOMMENDATIONS)
+        _check_n(message.n, config.max_n)
+        if (message.users is None) == (message.history is None):
+            raise of_field("users", "null" if message.users is None else "both", "give either users or a history")
+        user_ids, item_ids = service.id_types
+        candidates = None
+        if message.candidates is not None:
+            ids = [body_id(each, item_ids, "item", f"candidates[{k}]") for k, each in enumerate(message.candidates)]
+            candidates = _candidates(ids, config.max_candidates)
+        if message.history is not None:
+            if len(message.history) > config.max_candidates:
+                raise _too_many("history", len(message.history), config.max_candidates)
+            items = [
+                body_id(each.item, item_ids, "item", f"history[{k}].item") for k, each in enumerate(message.history)
+            ]
+            answer = await service.recommend_for_history(
+                message.history, items, message.n, exclude_seen=message.exclude_seen, candidates=candidates
+            )
+            service.count_lists(1)
+            return _json({"lists": [_list_of(None, answer)]})
+        assert message.users is not None
+        if len(message.users) > config.max_batch:
+            raise _too_many("users", len(message.users), config.max_batch)
+        users = [body_id(each, user_ids, "user", f"users[{k}]") for k, each in enumerate(message.users)]
+        answers = await service.recommend_many(
+            users, message.n, exclude_seen=message.exclude_seen, candidates=candidates
+        )
+        service.count_lists(len(answers))
+        return _json({"lists": [_list_of(user, answer) for user, answer in zip(users, answers, strict=True)]})
+
+
+def _add_events(app: FastAPI, service: Service) -> None:
+    schema = {"oneOf": [
+        messages.EventMessage.model_json_schema(),
+        {"type": "array", "items": messages.EventMessage.model_json_schema(), "minItems": 1},
+    ]}  # fmt: skip
+
+    @app.post(
+        "/v1/events",
+        response_model=messages.StoredEvents,
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
+    )
+    async def events(request: Request) -> Response:
+        """Store one or many events, and answer when they are on disk. The model learns from them right after."""
+        received = parse_events(await request.body(), service.config.max_batch)
+        many = len(received) > 1
+        given = [as_event(each, service.id_types, f"events[{k}]." if many else "") for k, each in enumerate(received)]
+        stored = await service.append(given)
+        repeated = sum(stored.repeated)
+        service.metrics.events.labels("stored").inc(len(given) - repeated)
+        service.metrics.events.labels("repeated").inc(repeated)
+        service.metrics.hits.inc(sum(each.list_id is not None for each in given))
+        answers = [
+            {"event_id": each.event_id, "offset": offset, "status": "repeated" if repeat else "stored"}
+            for each, offset, repeat in zip(given, stored.offsets, stored.repeated, strict=True)
+        ]
+        return _json({"offset": max(stored.offsets), "events": answers})
+
+    @app.delete("/v1/users/{user:path}", status_code=202, response_model=messages.ErasureMessage)
+    async def erase(user: str) -> Response:
+        """Erase a user from the log and from the model, with all that it has learned from the user's events."""
+        asked = path_id(user, service.id_types[0], "user")
+        offset = await asyncio.to_thread(service.log.request_erasure, str(asked))
+        service.replica.notify()
+        return _json({"offset": offset}, 202)
+
+
+def _add_lookups(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/users/{user:path}/explanations/{item:path}", response_model=messages.ExplanationMessage)
+    async def explanations(user: str, item: str, n: N = 5, after: After = None) -> Response:
+        """Return why an item is recommended to a user: the contributions of the user's interactions to the score."""
+        _check_n(n, service.config.max_n)
+        await service.wait_for(after)
+        user_ids, item_ids = service.id_types
+        asked = path_id(user, user_ids, "user"), path_id(item, item_ids, "item")
+        return _json(await asyncio.to_thread(service.explain, *asked, n))
+
+    @app.get("/v1/users/{user:path}/history", response_model=messages.HistoryMessage)
+    async def history(user: str, n: N = 50, after: After = None) -> Response:
+        """Return the interactions of a user, the latest first."""
+        _check_n(n, service.config.max_n)
+        await service.wait_for(after)
+        return _json(await asyncio.to_thread(service.history, path_id(user, service.id_types[0], "user"), n))
+
+    @app.get("/v1/items/{item:path}/similar", response_model=messages.SimilarItemsMessage)
+    async def similar(item: str, n: N = 10) -> Response:
+        """Return the items with the most similar factors."""
+        _check_n(n, service.config.max_n)
+        return _json(await asyncio.to_thread(service.similar, path_id(item, service.id_types[1], "item"), n))
+
+    @app.get("/v1/items", response_model=messages.FoundItems)
+    async def find_items(query: Search = "", n: N = 20) -> Response:
+        """Find items by title or id."""
+        _check_n(n, service.config.max_n)
+        found = await asyncio.to_thread(service.find_items, query, n)
+        return _json({"items": [item.model_dump() for item in found]})
+
+    @app.get("/v1/users", response_model=messages.FoundUsers)
+    async def find_users(query: Search = "", n: N = 20) -> Response:
+        """Find users by id."""
+        _check_n(n, service.config.max_n)
+        return _json({"users": await asyncio.to_thread(service.find_users, query, n)})
+
+
+def _add_model(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/model", response_model=messages.ModelDescription)
+    async def model() -> Response:
+        """Describe the served model."""
+        return _json(await service.describe())
+
+    @app.post(
+        "/v1/model",
+        response_model=messages.ModelDescription,
+        openapi_extra=_body(messages.ModelMessage, required=False),
+    )
+    async def swap(request: Request) -> Response:
+        """Take over a new model, without interrupting requests. Other processes follow within a second."""
+        body = await request.body()
+        path = (await read_body(request, messages.MODEL)).path if body else None
+        try:
+            await asyncio.to_thread(_swap, service, path)
+        except (HalfstepError, OSError) as error:
+            raise of_field("path", repr(path)[:80], f"the model was not taken over: {error}", 409) from None
+        return _json(await service.describe())
+
+    @app.get("/v1/statistics", response_model=messages.StatisticsMessage)
+    async def statistics(minutes: Annotated[int, Query(ge=1, le=1440)] = 60) -> Response:
+        """Return the numbers of events, lists, and lists that led to an event, by minute."""
+        since = int(time.time() // 60) - minutes + 1
+        found = await asyncio.to_thread(service.log.minutes, since)
+        shown = [{"time": 60 * m.minute, "events": m.events, "lists": m.lists, "hits": m.hits} for m in found]
+        return _json({"minutes": shown})
+
+
+def _swap(service: Service, path: str | None) -> None:
+    served = Path(service.config.model).resolve()
+    if path is not None:
+        new = (served.parent / path).resolve()
+        if new.parent != served.parent:
+            raise HalfstepError(f"it is outside of the folder of the served model: move it to {served.parent}")
+        if new != served:
+            copy = served.with_name(f".{served.name}.new")
+            shutil.copyfile(new, copy)
+            copy.replace(served)
+    service.replica.swap()
+
+
+def _add_health(app: FastAPI, service: Service) -> None:
+    @app.get("/health/live", response_model=messages.Health)
+    async def live() -> Response:
+        """Answer if the process can."""
+        return _json({"status": "ok"})
+
+    @app.get("/health/ready", response_model=messages.Health)
+    async def ready() -> Response:
+        """Answer 200 if the model has learned what the log has, up to a few events, else 503."""
+        lag = await service.lag()
+        status = "stopping" if service.is_stopping else "behind" if lag > service.config.max_lag else "ok"
+        return _json({"status": status, "lag": lag}, 200 if status == "ok" else 503)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        await service.gauge()
+        return Response(service.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _list_of(user: Id | None, answer: RankedItems) -> dict[str, Any]:
+    titles = titles_of(answer.model)
+    items: list[dict[str, Any]] = [
+        {"item": item, "score": score} for item, score in zip(answer.items, answer.scores, strict=True)
+    ]
+    if titles:
+        for each in items:
+            each["title"] = titles.get(each["item"])
+    return {"list_id": new_list_id(), "user": user, "known": answer.is_known, "items": items}
+
+
+def _check_n(n: int, limit: int) -> None:
+    if n > limit:
+        raise of_field("n", str(n), f"a list of {n:,} items is too long: ask for at most {limit:,}")
+
+
+def _candidates(items: Sequence[Id], limit: int) -> Sequence[Id]:
+    if len(items) > limit:
+        raise _too_many("candidates", len(items), limit)
+    return items
+
+
+def _too_many(field: str, count: int, limit: int) -> ProblemError:
+    return of_field(field, f"{count} of them", f"{count:,} are too many: send at most {limit:,}")
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    body = content.model_dump_json() if isinstance(content, BaseModel) else json.dumps(content, ensure_ascii=False)
+    return Response(body.encode("utf-8", "replace"), status, media_type="application/json")
+
+
+def _body(kind: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    schema = kind.model_json_schema()
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
+async def _invalid_parameters(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return query_errors(error.errors()).response()
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    return error.response()
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    details = {404: "there is nothing at this path", 405: "this method is not supported at this path"}
+    headers = dict(error.headers) if error.headers else None
+    return ProblemError(
+        error.status_code, details.get(error.status_code, str(error.detail)), headers=headers
+    ).response()

@@ -1,0 +1,89 @@
+"""Events, and what the log answers when they are appended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from halfstep.errors import HalfstepError
+from halfstep.serve.ids import Id
+
+
+class Event(NamedTuple):
+    """An interaction that a client reports.
+
+    Attributes
+    ----------
+    event_id : str
+        Chosen by the client, distinct for each event. An event that is sent again with the same id counts once.
+    user, item : int or str
+    value : float or None
+        Such as a rating, or a number of plays; None for one event.
+    type : str
+        Such as "play".
+    time : float or None
+        When it happened, in POSIX seconds; None for the time at which the server received it.
+    list_id : str or None
+        The list of recommendations that led to the event.
+    """
+
+    event_id: str
+    user: Id
+    item: Id
+    value: float | None = None
+    type: str = "interaction"
+    time: float | None = None
+    list_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Appended:
+    """The answer to a request whose events are in the log.
+
+    Attributes
+    ----------
+    offsets : list of int
+        The offset of each event.
+    repeated : list of bool
+        Whether each event was in the log before.
+    """
+
+    offsets: list[int]
+    repeated: list[bool]
+
+
+class ConflictError(HalfstepError, ValueError):
+    """An event has the id of another event in the log.
+
+    Attributes
+    ----------
+    index : int
+        The position of the event in its request.
+    field : str
+        A field in which the two events differ.
+    """
+
+    def __init__(self, index: int, event_id: str, field: str) -> None:
+        self.index, self.event_id, self.field = index, event_id, field
+        super().__init__(
+            f"another event with event_id {event_id!r} is in the log, with a different {field}: choose a new "
+            "event_id for each event"
+        )
+
+
+class LogUnavailableError(HalfstepError, OSError):
+    """The log could not be written; whether the events are in it is known only after sending them again.
+
+    Attributes
+    ----------
+    is_full : bool
+        Whether the disk is full.
+    """
+
+    def __init__(self, message: str, *, is_full: bool = False) -> None:
+        super().__init__(message)
+        self.is_full = is_full
+
+
+class BusyError(HalfstepError, RuntimeError):
+    """Too many requests are waiting."""

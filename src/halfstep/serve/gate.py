@@ -1,0 +1,187 @@
+"""What every request passes: size, origin, host, key, headers, metrics, and the conversion of errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from halfstep.serve.config import LOOPBACK, ServeConfig
+from halfstep.serve.keys import KeyRing, Scope
+from halfstep.serve.metrics import Metrics
+from halfstep.serve.problem import ProblemError
+
+LOG = logging.getLogger("halfstep.serve")
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+)
+HEADERS = [
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+_SCOPES: dict[tuple[str, str], Scope] = {
+    ("POST", "/v1/events"): "write",
+    ("POST", "/v1/recommendations"): "read",
+    ("POST", "/v1/model"): "admin",
+}
+_FAILED = ProblemError(500, "the server failed to answer this request; its log has the type of the error")
+
+
+class Gate:
+    """An ASGI application around another.
+
+    Parameters
+    ----------
+    app : ASGI application
+    config : ServeConfig
+    metrics : Metrics
+
+    Attributes
+    ----------
+    is_draining : bool
+        Whether clients are told to close their connections, because this process is about to stop.
+    """
+
+    def __init__(self, app: App, config: ServeConfig, keys: KeyRing | None, metrics: Metrics) -> None:
+        self._app, self._config, self._keys, self._metrics = app, config, keys, metrics
+        self._hosts = {*LOOPBACK, "[::1]", *config.hosts}
+        self._count = 0
+        self.is_draining = False
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        more = [*HEADERS, *self._cors(headers)]
+        if self.is_draining:
+            more.append((b"connection", b"close"))
+        has_started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status, has_started
+            if message["type"] == "http.response.start":
+                has_started, status = True, message["status"]
+                message["headers"] = [*message["headers"], *more]
+            await send(message)
+
+        self._count += 1
+        try:
+            self._check(scope, headers)
+            await self._app(scope, self._limited(receive), send_with_headers)
+        except ProblemError as problem:
+            if not has_started:
+                await problem.response()(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # its text may contain ids
+            LOG.error("%s %s failed: %s", scope["method"], _route(scope), type(error).__name__)
+            if not has_started:
+                await _FAILED.response()(scope, receive, send_with_headers)
+        finally:
+            self._count -= 1
+            self._metrics.observe(_route(scope), scope["method"], status, began)
+
+    def _check(self, scope: MutableMapping[str, Any], headers: dict[bytes, bytes]) -> None:
+        """Raise an error if the request is not allowed."""
+        path, method = scope["path"], scope["method"]
+        if self._count > self._config.max_requests and not path.startswith("/health/"):
+            raise ProblemError(
+                429, "too many requests at the same time: send it again later", headers={"Retry-After": "1"}
+            )
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > self._config.max_body:
+            raise _too_large(self._config.max_body)
+        if path.startswith("/health/") or not path.startswith(("/v1/", "/metrics")):
+            if self._keys is None:
+                self._check_host(headers)
+            return
+        if self._keys is None:
+            self._check_host(headers)
+        elif not (method == "OPTIONS" and b"origin" in headers):
+            self._check_key(self._keys, headers, self._scope_of(method, path))
+        if method == "POST" and int(length) and not _is_json(headers):
+            raise ProblemError(415, "the body is not JSON: send it with the header Content-Type: application/json")
+
+    def _check_host(self, headers: dict[bytes, bytes]) -> None:
+        """Without keys, refuse other names of this machine, with which web pages could reach it (DNS rebinding)."""
+        host = headers.get(b"host", b"").decode("latin-1")
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        if name not in self._hosts:
+            raise ProblemError(
+                421, "the host of this request is unknown here: use localhost, or name it with --host-name"
+            )
+
+    @staticmethod
+    def _scope_of(method: str, path: str) -> Scope:
+        if method in ("GET", "HEAD", "OPTIONS"):
+            return "read"
+        return _SCOPES.get((method, path), "admin")
+
+    @staticmethod
+    def _check_key(keys: KeyRing, headers: dict[bytes, bytes], scope: Scope) -> None:
+        given = headers.get(b"authorization", b"").decode("latin-1")
+        scheme, _, key = given.partition(" ")
+        found = keys.find(key.strip())
+        if found is None or scheme.lower() != "bearer":
+            raise ProblemError(
+                401, "the API key is missing or unknown: send the header Authorization: Bearer KEY",
+                headers={"WWW-Authenticate": "Bearer"},
+            )  # fmt: skip
+        if not found.allows(scope):
+            raise ProblemError(403, f"the API key does not have the scope {scope!r}: use another key")
+
+    def _cors(self, headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+        """Return the headers for a web page of another origin, if it is listed."""
+        origin = headers.get(b"origin")
+        if not self._config.origins or origin is None:
+            return []
+        if origin.decode("latin-1") not in self._config.origins:
+            return [(b"vary", b"Origin")]
+        return [
+            (b"vary", b"Origin"),
+            (b"access-control-allow-origin", origin),
+            (b"access-control-allow-methods", b"GET, POST, DELETE"),
+            (b"access-control-allow-headers", b"Authorization, Content-Type"),
+            (b"access-control-max-age", b"600"),
+        ]
+
+    def _limited(self, receive: Receive) -> Receive:
+        """Return a receiver that stops at the limit of the body."""
+        size = 0
+
+        async def limited() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._config.max_body:
+                raise _too_large(self._config.max_body)
+            return message
+
+        return limited
+
+
+def _too_large(limit: int) -> ProblemError:
+    return ProblemError(413, f"the body is larger than {limit:,} bytes: send it in parts")
+
+
+def _is_json(headers: dict[bytes, bytes]) -> bool:
+    kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    return kind == b"application/json"
+
+
+def _route(scope: MutableMapping[str, Any]) -> str:
+    """Return the pattern of the route, which contains no ids."""
+    route = scope.get("route")
+    return getattr(route, "path_format", None) or getattr(route, "path", None) or "other"

@@ -1,0 +1,164 @@
+"""API keys: random texts with scopes, of which only digests are stored."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from halfstep._support.files import write_atomically
+from halfstep.errors import DataError, ParameterError
+from halfstep.serve.snapshot import Signature
+
+Scope = Literal["read", "write", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+PREFIX = "hs_"  # for scanners of leaked secrets
+CHECK_SECONDS = 1.0  # until a changed file is seen
+
+
+@dataclass(frozen=True)
+class Key:
+    """A stored key.
+
+    Attributes
+    ----------
+    name : str
+    digest : str
+        SHA-256 of the key. It needs no salt, as the key has 256 random bits.
+    scopes : tuple of {"read", "write", "admin"}
+        "admin" includes the others.
+    """
+
+    name: str
+    digest: str
+    scopes: tuple[Scope, ...]
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether the key has a scope."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+def parse_scopes(text: str) -> tuple[Scope, ...]:
+    """Return scopes that are separated by commas.
+
+    Raises
+    ------
+    ParameterError
+        If there is none, or one is unknown.
+    """
+    given = [part.strip() for part in text.split(",")]
+    for each in given:
+        if each not in SCOPES:
+            raise ParameterError(f"the scope {each!r} is unknown: give some of {', '.join(SCOPES)}")
+    return tuple(scope for scope in SCOPES if scope in given)
+
+
+def read_keys(path: Path) -> list[Key]:
+    """Read a file of keys.
+
+    Raises
+    ------
+    DataError
+        If it is invalid.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        stored = json.loads(path.read_text())
+        keys = [Key(each["name"], each["sha256"], tuple(each["scopes"])) for each in stored]
+        valid = all(len(bytes.fromhex(key.digest)) == 32 and {*key.scopes} <= {*SCOPES} for key in keys)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"{path} is not a file of keys ({type(error).__name__}): create it with halfstep keys"
+        ) from None
+    if not valid:
+        raise DataError(f"{path} has a key with an invalid digest or scope: create it with halfstep keys")
+    return keys
+
+
+def write_keys(path: Path, keys: Sequence[Key]) -> None:
+    """Write a file of keys, which only its owner can read."""
+    stored = [{"name": key.name, "sha256": key.digest, "scopes": list(key.scopes)} for key in keys]
+    is_new = not path.exists()
+    write_atomically(path, (json.dumps(stored, indent=1) + "\n").encode())
+    if is_new:
+        path.chmod(0o600)
+
+
+def add_key(path: Path, name: str, scopes: Sequence[Scope]) -> str:
+    """Add a new key to a file, and return it; it is not stored anywhere.
+
+    Raises
+    ------
+    ParameterError
+        If there is a key of this name.
+    """
+    keys = read_keys(path) if path.exists() else []
+    if any(key.name == name for key in keys):
+        raise ParameterError(f"{path} has a key named {name!r}: remove it first, or choose another name")
+    key = PREFIX + secrets.token_urlsafe(32)
+    write_keys(path, [*keys, Key(name, _digest(key), tuple(scopes))])
+    return key
+
+
+def remove_key(path: Path, name: str) -> None:
+    """Remove a key from a file; running servers refuse it within seconds.
+
+    Raises
+    ------
+    ParameterError
+        If there is no key of this name.
+    """
+    keys = read_keys(path)
+    kept = [key for key in keys if key.name != name]
+    if len(kept) == len(keys):
+        raise ParameterError(f"{path} has no key named {name!r}, but {', '.join(repr(key.name) for key in keys)}")
+    write_keys(path, kept)
+
+
+class KeyRing:
+    """The keys of a server, which are read again when their file changes.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._keys, self._signature = read_keys(path), Signature.of(path)
+        self._checked = time.monotonic()
+
+    def find(self, key: str) -> Key | None:
+        """Return the stored key that equals this one.
+
+        Takes as long for a wrong key as for a right one: all digests are compared, each in constant time.
+        """
+        self._refresh()
+        digest, found = _digest(key), None
+        for each in self._keys:
+            if hmac.compare_digest(each.digest, digest):
+                found = each
+        return found
+
+    def _refresh(self) -> None:
+        now = time.monotonic()
+        if now - self._checked < CHECK_SECONDS:
+            return
+        self._checked = now
+        try:
+            signature = Signature.of(self._path)
+            if signature != self._signature:
+                self._keys, self._signature = read_keys(self._path), signature
+        except (OSError, DataError):
+            self._keys = []  # nobody gets in with keys that may have been revoked
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()

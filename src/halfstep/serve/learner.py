@@ -1,0 +1,213 @@
+"""Learning from the event log: a model as a function of the first transactions of a log."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from halfstep.errors import DataError, NumericalError, ParameterError
+from halfstep.models.factor_model import FactorModel
+from halfstep.models.incremental_model import IncrementalModel
+from halfstep.objective.origin import Learned, Origin
+from halfstep.serve.conversion import Conversion
+from halfstep.serve.event_log import ERASED, Entry, EventLog, Group
+from halfstep.serve.ids import Id, IdType, parse_id
+from halfstep.serve.schema import ERASURE
+
+M = TypeVar("M", bound=FactorModel)
+CHECKPOINT_EVERY = 10_000  # events
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """How a model learns from events.
+
+    Attributes
+    ----------
+    duplicates : {"last", "sum"}
+        Whether the value of a repeated interaction replaces the old one, or is added to it.
+    types : tuple of str, or None
+        The types of events to learn from; all if None.
+    checkpoint_every : int
+        Number of events after which the model continues in the state of a saved and loaded model.
+    """
+
+    duplicates: Literal["last", "sum"]
+    types: tuple[str, ...] | None = None
+    checkpoint_every: int = CHECKPOINT_EVERY
+
+    @classmethod
+    def of_model(
+        cls,
+        model: FactorModel,
+        duplicates: Literal["last", "sum"] | None = None,
+        types: Sequence[str] = (),
+        checkpoint_every: int = CHECKPOINT_EVERY,
+    ) -> LearningSettings:
+        """Return settings, with the default for `duplicates`: counts are added, and ratings are replaced."""
+        if duplicates is None:
+            duplicates = "sum" if _counts(model) else "last"
+        return cls(duplicates, tuple(sorted(set(types))) or None, checkpoint_every)
+
+    def learns(self, entry: Entry) -> bool:
+        """Whether the event is one to learn from."""
+        return entry.type != ERASED and (self.types is None or entry.type in self.types)
+
+    def base_of(self, digest: str) -> str:
+        """Return `Learned.base` of the models that learn from the one with this digest."""
+        text = json.dumps([digest, asdict(self)])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Learner:
+    """A model that learns from a log.
+
+    The state after each transaction is a function of the first model, the settings, and the log up to it: the same
+    bits, whether the learner went through all of them or continued from a snapshot. Therefore the model is replaced
+    by `IncrementalModel.as_saved` at offsets that only depend on the log.
+
+    Parameters
+    ----------
+    model : FactorModel
+    log : EventLog
+    settings : LearningSettings
+    base : str
+        See `halfstep.objective.origin.Learned`.
+    offset : int
+        Up to which the model has learned from this log.
+
+    Attributes
+    ----------
+    model : FactorModel
+        Replaced at checkpoints; otherwise updated in place.
+    offset : int
+    refused : int
+        The number of events that could not be learned.
+    reason : str or None
+        Why the model does not learn; None if it does.
+    """
+
+    def __init__(self, model: FactorModel, log: EventLog, settings: LearningSettings, base: str, offset: int) -> None:
+        self.model, self.offset, self.refused = model, offset, 0
+        self._log, self._settings, self._base = log, settings, base
+        self._conversion = Conversion.of(model, settings.duplicates)
+        self.reason = why_not_learning(model)
+        self._updated = model._fitted.origin.updated
+
+    @property
+    def id_types(self) -> tuple[IdType, IdType]:
+        """The types of the ids of users and items."""
+        return self._conversion.user_ids, self._conversion.item_ids
+
+    @property
+    def origin(self) -> Origin:
+        """The origin of the current model."""
+        learned = Learned(self._log.id, self.offset, self._base)
+        return replace(self.model._fitted.origin, updated=self._updated, learned=learned)
+
+    def apply(self, group: Group) -> bool:
+        """Learn from the next transaction, and return whether the model is at a checkpoint."""
+        before, self.offset = self.offset, group.last
+        if self.reason is not None:
+            return False
+        erasures = [entry for entry in group.entries if entry.type == ERASURE]
+        events = [entry for entry in group.entries if entry.type != ERASURE and self._settings.learns(entry)]
+        if events:
+            self._learn(events)
+        for entry in erasures:
+            self._erase(entry)
+        if events or erasures:
+            self._updated = datetime.fromtimestamp(int(group.entries[-1].received), UTC)
+        every = self._settings.checkpoint_every
+        if not erasures and before // every == self.offset // every:
+            return False
+        assert isinstance(self.model, IncrementalModel)
+        self.model = self.model.as_saved(self.origin)
+        warm(self.model)
+        return True
+
+    def save(self, path: Path) -> None:
+        """Write the current model, with its offset."""
+        model = self.model
+        (model.as_saved(self.origin) if isinstance(model, IncrementalModel) else model).save(path)
+
+    def _learn(self, events: Sequence[Entry]) -> None:
+        """Learn from events together; if that is impossible, one by one without those that are refused."""
+        assert isinstance(self.model, IncrementalModel)
+        try:
+            self.model.partial_fit(self._conversion.interactions(events), duplicates=self._settings.duplicates)
+        except NumericalError:  # the other rows are updated
+            self.refused += 1
+        except DataError:
+            if len(events) == 1:
+                self.refused += 1
+                return
+            for each in events:
+                self._learn([each])
+
+    def _erase(self, entry: Entry) -> None:
+        assert isinstance(self.model, IncrementalModel)
+        users = self.model.users_
+        if entry.user is not None:
+            user = parse_id(entry.user, self._conversion.user_ids, "user")
+            found: Iterable[Id] = [user] if user in users else []
+        else:  # the name itself was erased
+            found = [user for user in users.ids.tolist() if self._log.digest(str(user)) == entry.item]
+        for user in found:
+            try:
+                self.model.remove_users([user])
+            except NumericalError:
+                self.refused += 1
+
+
+def why_not_learning(model: FactorModel) -> str | None:
+    """Return the reason why a model does not support incremental updates; None if it does."""
+    if not isinstance(model, IncrementalModel):
+        return f"{type(model).__name__} does not support incremental updates"
+    try:
+        model._check_updates()
+    except (DataError, ParameterError) as error:
+        return str(error)
+    return None
+
+
+def needs_values(model: FactorModel, duplicates: str) -> bool:
+    """Whether the model learns only from events with values, such as ratings."""
+    objective = getattr(model, "_objective", None)
+    if objective is None or not objective.uses_values or model._fitted.values_are == "one":
+        return False
+    counts = model._fitted.values_are == "counted" or objective.counts_events
+    return not (counts and duplicates != "last")
+
+
+def position_in(log: EventLog, model: FactorModel) -> int:
+    """Return the offset up to which a model has learned from a log."""
+    learned = model._fitted.origin.learned
+    return learned.offset if learned is not None and learned.log == log.id else 0
+
+
+def with_learned(model: M, learned: Learned) -> M:
+    """Record in a fitted model what it has learned."""
+    fitted = model._fitted
+    model._set_result(replace(fitted, origin=replace(fitted.origin, learned=learned)))
+    return model
+
+
+def warm(model: FactorModel) -> None:
+    """Compute what the first request would compute, and compile kernels."""
+    if len(model.users_) and len(model.items_):
+        model.recommend([model.users_[0]], 1, exclude_seen=model.interactions_ is not None, threads=1)
+        if model.item_factors_.shape[1]:
+            model.similar_items([model.items_[0]], 1, threads=1)
+
+
+def _counts(model: FactorModel) -> bool:
+    """Whether values are counts of events."""
+    values_are = model._fitted.values_are
+    objective = getattr(model, "_objective", None)
+    return values_are == "counted" or (values_are == "given" and objective is not None and objective.counts_events)

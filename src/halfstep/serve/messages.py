@@ -1,0 +1,256 @@
+"""The messages of the API, as its OpenAPI document describes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter
+
+from halfstep.serve.ids import LONGEST
+
+AnyId = Annotated[StrictInt | StrictStr, Field(description="An id of the type of the model's ids.")]
+Text = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+class Request(BaseModel):
+    """A message of a client; unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class EventMessage(Request):
+    """An event."""
+
+    event_id: Annotated[
+        Text,
+        Field(description="Distinct for each event, such as a UUID. An event that is sent again counts once."),
+    ]
+    user: AnyId
+    item: AnyId
+    value: Annotated[Number | None, Field(description="Such as a rating, or a number of plays.")] = None
+    type: Annotated[Text, Field(pattern=r"^[^$]", description="Such as play.")] = "interaction"
+    time: Annotated[
+        Annotated[Number, Field(ge=0, lt=1e11)] | Annotated[datetime, Field(strict=False)] | None,
+        Field(description="When it happened: POSIX seconds, or ISO 8601 with an offset. By default, now."),
+    ] = None
+    list_id: Annotated[Text | None, Field(description="The list of recommendations that led to the event.")] = None
+
+    def seconds(self) -> float | None:
+        """Return the time in POSIX seconds; a time without an offset is in UTC."""
+        if not isinstance(self.time, datetime):
+            return None if self.time is None else float(self.time)
+        return (self.time if self.time.tzinfo else self.time.replace(tzinfo=UTC)).timestamp()
+
+
+EVENTS: TypeAdapter[EventMessage | list[EventMessage]] = TypeAdapter(EventMessage | list[EventMessage])
+ONE_EVENT = TypeAdapter(EventMessage)
+MANY_EVENTS = TypeAdapter(list[EventMessage])
+
+
+class HistoryItem(Request):
+    """An interaction of a visitor without an id."""
+
+    item: AnyId
+    value: Number | None = None
+
+
+class RecommendationsMessage(Request):
+    """A request for lists: for users, or for a history."""
+
+    users: Annotated[list[AnyId] | None, Field(description="The users; or give a history.")] = None
+    history: Annotated[
+        list[HistoryItem] | None, Field(description="The interactions of a visitor who is not known.")
+    ] = None
+    n: Annotated[StrictInt, Field(ge=1)] = 10
+    exclude_seen: bool = True
+    candidates: Annotated[list[AnyId] | None, Field(description="The items to choose from.")] = None
+
+
+RECOMMENDATIONS = TypeAdapter(RecommendationsMessage)
+
+
+class ModelMessage(Request):
+    """A request to take over a model."""
+
+    path: Annotated[
+        Text | None,
+        Field(description="A file in the folder of the served model, which replaces it. By default, the same file."),
+    ] = None
+
+
+MODEL = TypeAdapter(ModelMessage)
+
+
+class ListedItem(BaseModel):
+    """An item of a list."""
+
+    item: AnyId
+    score: float
+    title: str | None = None
+
+
+class RecommendedList(BaseModel):
+    """A list of recommendations."""
+
+    list_id: Annotated[str, Field(description="For the events that this list leads to.")]
+    user: Annotated[AnyId | None, Field(description="Null for a history.")]
+    known: Annotated[
+        bool, Field(description="Whether the model knows the user. Otherwise, popular items are listed.")
+    ]
+    items: list[ListedItem]
+
+
+class RecommendedLists(BaseModel):
+    """Lists of recommendations."""
+
+    lists: list[RecommendedList]
+
+
+class SimilarItemsMessage(BaseModel):
+    """Similar items."""
+
+    item: AnyId
+    title: str | None = None
+    items: list[ListedItem]
+
+
+class Reason(BaseModel):
+    """An interaction that contributes to a score."""
+
+    item: AnyId
+    title: str | None = None
+    value: float
+    contribution: float
+
+
+class ExplanationMessage(BaseModel):
+    """The score of an item for a user as a sum."""
+
+    user: AnyId
+    item: AnyId
+    title: str | None = None
+    score: float
+    baseline: float
+    because: list[Reason]
+
+
+class StoredEvent(BaseModel):
+    """What became of an event."""
+
+    event_id: str
+    offset: int
+    status: Literal["stored", "repeated"]
+
+
+class StoredEvents(BaseModel):
+    """The answer to events, which are on disk."""
+
+    offset: Annotated[
+        int, Field(description="Of the last event; with after=OFFSET, requests wait until it is learned.")
+    ]
+    events: list[StoredEvent]
+
+
+class ErasureMessage(BaseModel):
+    """The answer to a request to erase a user."""
+
+    offset: int
+
+
+class HistoryEntry(BaseModel):
+    """An interaction of a user."""
+
+    item: AnyId
+    title: str | None = None
+    value: float | None
+    time: float | None
+
+
+class HistoryMessage(BaseModel):
+    """The interactions of a user, the latest first."""
+
+    user: AnyId
+    count: int
+    items: list[HistoryEntry]
+
+
+class FoundItem(BaseModel):
+    """An item that was found."""
+
+    item: AnyId
+    title: str | None = None
+
+
+class FoundItems(BaseModel):
+    """Items that were found, the most popular first."""
+
+    items: list[FoundItem]
+
+
+class FoundUsers(BaseModel):
+    """Users that were found."""
+
+    users: list[AnyId]
+
+
+class ModelDescription(BaseModel):
+    """The served model."""
+
+    description: str
+    users: int
+    items: int
+    rank: int
+    user_ids: Literal["integer", "string"]
+    item_ids: Literal["integer", "string"]
+    values: Annotated[Literal["needed", "optional"], Field(description="Whether events need a value.")]
+    digest: Annotated[str, Field(description="SHA-256 of the model's file.")]
+    fitted: datetime | None
+    loaded: datetime
+    offset: Annotated[int, Field(description="Up to which the model has learned.")]
+    lag: Annotated[int, Field(description="Events in the log that it has not learned.")]
+    learns: bool
+    reason: Annotated[str | None, Field(description="Why it does not learn.")]
+    refused_events: int
+    last_error: Annotated[str | None, Field(description="Why a new model file was not taken over.")]
+
+
+class MinuteMessage(BaseModel):
+    """What happened in a minute."""
+
+    time: Annotated[int, Field(description="Its begin, in POSIX seconds.")]
+    events: int
+    lists: int
+    hits: Annotated[int, Field(description="Lists that led to their first event.")]
+
+
+class StatisticsMessage(BaseModel):
+    """What happened in the last minutes."""
+
+    minutes: list[MinuteMessage]
+
+
+class Health(BaseModel):
+    """Whether the server can be used."""
+
+    status: Literal["ok", "behind", "stopping"]
+    lag: int = 0
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with a field."""
+
+    field: str
+    value: str
+    message: str
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldProblem] = []

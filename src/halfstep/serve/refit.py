@@ -1,0 +1,103 @@
+"""Fit a model again, to the data of the served one and the events of the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from halfstep.data import GrowableInteractions, Interactions
+from halfstep.data.removal import without_users
+from halfstep.errors import DataError, ParameterError
+from halfstep.models.factor_model import FactorModel
+from halfstep.objective.origin import Learned
+from halfstep.serve.conversion import Conversion
+from halfstep.serve.event_log import Entry, EventLog
+from halfstep.serve.learner import LearningSettings, position_in, with_learned
+from halfstep.serve.schema import ERASURE
+
+READ_AT_ONCE = 50_000
+
+
+@dataclass(frozen=True)
+class RefitData:
+    """The data to fit a model to.
+
+    Attributes
+    ----------
+    data : Interactions
+    offset : int
+        Of the last event of the log that they contain.
+    events : int
+        The number of events that were added to the data of the model.
+    erased_users : int
+        The number of users who were removed from the data, because their erasure was requested.
+    """
+
+    data: Interactions
+    offset: int
+    events: int
+    erased_users: int
+
+
+def data_of(model: FactorModel, log: EventLog, settings: LearningSettings) -> RefitData:
+    """Return the training data of a model, with all later events of a log.
+
+    Raises
+    ------
+    DataError
+        If the model was saved without its interactions.
+    """
+    if model.interactions_ is None:
+        raise DataError("the model was saved without its interactions, which a refit adds the events of the log to")
+    conversion = Conversion.of(model, settings.duplicates)
+    data = GrowableInteractions.of(model.interactions_)
+    offset, events, erased = position_in(log, model), 0, 0
+    waiting: list[Entry] = []
+
+    def added() -> GrowableInteractions:
+        return data.added(conversion.interactions(waiting), settings.duplicates).data if waiting else data
+
+    while groups := log.read(offset, READ_AT_ONCE):
+        for entry in (entry for group in groups for entry in group.entries):
+            if entry.type == ERASURE:
+                data, waiting = added(), []
+                users = data.users.ids.tolist()
+                gone = [position for position, user in enumerate(users) if log.digest(str(user)) == entry.item]
+                if gone:
+                    data = GrowableInteractions.of(without_users(data.interactions, np.array(gone)))
+                    erased += len(gone)
+            elif settings.learns(entry):
+                waiting.append(entry)
+                events += 1
+        data, waiting = added(), []
+        offset = groups[-1].last
+    return RefitData(data.interactions, offset, events, erased)
+
+
+def new_estimator(model: FactorModel) -> Any:
+    """Return an unfitted model with the parameters of another."""
+    if not hasattr(model, "fit"):
+        raise ParameterError(f"a {type(model).__name__} has no fit: fit another model to the data, and serve it")
+    return type(model)(**model.get_params(deep=False))
+
+
+def save_refitted(model: FactorModel, log: EventLog, offset: int, path: Path) -> None:
+    """Save a model that was fitted to all events up to an offset."""
+    with_learned(model, Learned(log.id, offset)).save(path)
+
+
+def model_of(log: EventLog) -> Path:
+    """Return the file of the model that was served last with a log.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
+    path = log.get_setting("model")
+    if path is None:
+        raise ParameterError("the event log does not name a model, because none was served with it: give --model")
+    return Path(path)

@@ -1,0 +1,291 @@
+"""The served model: a thread learns from the log, and another looks for a new model file.
+
+Each process of the service has a replica of its own. All of them read the same log, and learning is deterministic, so
+that they hold the same model without exchanging anything else.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from halfstep.errors import HalfstepError
+from halfstep.models.factor_model import FactorModel
+from halfstep.serve.event_log import ERASED, EventLog, Group
+from halfstep.serve.ids import IdType
+from halfstep.serve.learner import Learner, LearningSettings
+from halfstep.serve.schema import ERASURE
+from halfstep.serve.snapshot import ModelFile, Signature, learner_of
+
+LOG = logging.getLogger("halfstep.serve")
+POLL_SECONDS = 0.05  # until events of other processes are seen
+WATCH_SECONDS = 0.5  # until a new model file is seen
+RETRY_SECONDS = 1.0  # after the log was unavailable
+READ_AT_ONCE = 1_000  # events, before a new model can take over
+CLOSE_ENOUGH = 500  # events that a new model may lag behind when it takes over
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that answers requests.
+
+    Attributes
+    ----------
+    model : FactorModel
+    digest : str
+        Of the file of the first model.
+    loaded : float
+        When it took over, in POSIX seconds.
+    reason : str or None
+        Why it does not learn.
+    """
+
+    model: FactorModel
+    digest: str
+    loaded: float
+    reason: str | None
+
+
+class Replica:
+    """A model that is served and learns from a log.
+
+    Parameters
+    ----------
+    path : Path
+        The file of the first model. If it is replaced, the new model takes over.
+    log : EventLog
+    settings : LearningSettings
+    snapshot : Path
+    is_writer : bool
+        Whether this process writes snapshots and erases events.
+    on_progress : callable
+        Called from a thread with the offset up to which the model has learned.
+
+    Attributes
+    ----------
+    served : Served
+        Replaced as a whole.
+    turn : Lock
+        Held while the model learns. Readers that hold it too keep the learner from copying arrays that they read.
+    last_error : str or None
+        Why a new model file was not taken over.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        log: EventLog,
+        settings: LearningSettings,
+        snapshot: Path,
+        *,
+        is_writer: bool,
+        on_progress: Callable[[int], None] = lambda offset: None,
+    ) -> None:
+        self.path, self.log, self.settings, self.snapshot = path, log, settings, snapshot
+        self.turn, self.last_error = threading.Lock(), None
+        self._is_writer, self.on_progress = is_writer, on_progress
+        file = ModelFile.read(path)
+        self._signature = file.signature
+        self._learner = learner_of(file, log, settings, snapshot)
+        self._next: tuple[Learner, ModelFile] | None = None
+        self._digest, self._loaded = file.digest, time.time()
+        self._publish()
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._swapping = threading.Lock()
+        self._saver = _Saver(snapshot, log) if is_writer else None
+        self._threads = [
+            threading.Thread(target=self._learn, name="halfstep-learn", daemon=True),
+            threading.Thread(target=self._watch, name="halfstep-watch", daemon=True),
+        ]
+
+    last_error: str | None
+
+    def start(self) -> None:
+        """Learn what the log has, then go on in the background."""
+        if self._is_writer:
+            self.log.erase(self._learner.offset)  # what an earlier process did not finish
+        while groups := self.log.read(self._learner.offset):
+            for group in groups:
+                self._apply(group)
+        self._publish()
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Stop learning, after the current transaction."""
+        self._stop.set()
+        self._wake.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+        if self._saver is not None:
+            self._saver.close()
+
+    def notify(self) -> None:
+        """Look for new events now."""
+        self._wake.set()
+
+    @property
+    def offset(self) -> int:
+        """Up to which the model has learned."""
+        return self._learner.offset
+
+    @property
+    def refused(self) -> int:
+        """The number of events that could not be learned."""
+        return self._learner.refused
+
+    def swap(self) -> str:
+        """Take over the model file now if it was replaced, and return the digest of the served one.
+
+        Raises
+        ------
+        HalfstepError, OSError
+            If the file is not a model that can be served.
+        """
+        with self._swapping:
+            signature = Signature.of(self.path)
+            if signature == self._signature:
+                return self._digest
+            self._signature = signature  # an invalid file is read only once
+            try:
+                file = ModelFile.read(self.path)
+                self._signature = file.signature
+                settings = self.settings
+                learner = learner_of(file, self.log, settings, self.snapshot)
+                self._check_ids(learner)
+                while self.log.last - learner.offset > CLOSE_ENOUGH and not self._stop.is_set():
+                    for group in self.log.read(learner.offset):
+                        learner.apply(group)
+            except (HalfstepError, OSError) as error:
+                self.last_error = str(error)
+                raise
+            self._next = learner, file
+            self._wake.set()
+            while self._next is not None and not self._stop.is_set():
+                time.sleep(0.002)
+            self.last_error = None
+            return self._digest
+
+    def _check_ids(self, learner: Learner) -> None:
+        if learner.id_types != self._learner.id_types:
+            old, new = (f"{kinds[0]} users and {kinds[1]} items" for kinds in (self.id_types, learner.id_types))
+            raise HalfstepError(
+                f"the new model has ids of another type ({new}) than the served one ({old}), as which the log has "
+                "them: start a server with a new log for it"
+            )
+
+    @property
+    def id_types(self) -> tuple[IdType, IdType]:
+        """The types of the ids of users and items."""
+        return self._learner.id_types
+
+    def _publish(self) -> None:
+        self.served = Served(self._learner.model, self._digest, self._loaded, self._learner.reason)
+        self.on_progress(self._learner.offset)
+
+    def _learn(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._take_over()
+                self._wake.clear()
+                groups = self.log.read(self._learner.offset, READ_AT_ONCE)
+                for group in groups:
+                    if self._stop.is_set():
+                        return
+                    self._apply(group)
+                    self._publish()
+                if not groups:
+                    self._wake.wait(POLL_SECONDS)
+            except Exception as error:
+                LOG.error("learning from the log failed: %s", _plain(error))
+                self._stop.wait(RETRY_SECONDS)
+
+    def _apply(self, group: Group) -> None:
+        """Learn from a transaction."""
+        if not self._is_writer and any(entry.type == ERASED for entry in group.entries):
+            self._reload()  # the writer has erased events that this process has not learned from yet
+            if group.last <= self._learner.offset:
+                return
+        with self.turn:
+            is_checkpoint = self._learner.apply(group)
+        if self._saver is None:
+            return
+        if is_checkpoint:
+            self._saver.save(copy.copy(self._learner.model), self._learner.offset)
+        elif self._learner.reason is not None and any(entry.type == ERASURE for entry in group.entries):
+            self.log.erase(self._learner.offset)
+
+    def _reload(self) -> None:
+        """Continue from the snapshot if it is ahead of this process."""
+        learner = learner_of(ModelFile.read(self.path), self.log, self.settings, self.snapshot)
+        if learner.offset > self._learner.offset:
+            self._learner = learner
+
+    def _take_over(self) -> None:
+        """Let a new model take over, after it has learned what the old one has."""
+        if self._next is None:
+            return
+        learner, file = self._next
+        while learner.offset < self._learner.offset:
+            for group in self.log.read(learner.offset):
+                learner.apply(group)
+        self._learner, self._digest, self._loaded = learner, file.digest, time.time()
+        self._publish()
+        self._next = None
+        LOG.info("a new model has taken over")
+
+    def _watch(self) -> None:
+        while not self._stop.wait(WATCH_SECONDS):
+            try:
+                self.swap()
+            except Exception as error:
+                LOG.error("the new model file was not taken over: %s", _plain(error))
+
+
+class _Saver:
+    """Writes snapshots in a thread; of several that wait, only the last."""
+
+    def __init__(self, path: Path, log: EventLog) -> None:
+        self._path, self._log = path, log
+        self._waiting: tuple[FactorModel, int] | None = None
+        self._changed, self._is_stopping = threading.Condition(), False
+        self._thread = threading.Thread(target=self._run, name="halfstep-snapshot", daemon=True)
+        self._thread.start()
+
+    def save(self, model: FactorModel, offset: int) -> None:
+        """Save a model that no one updates, and erase the users whose erasure it has learned."""
+        with self._changed:
+            self._waiting = model, offset
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Save what waits, then stop."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while self._waiting is None and not self._is_stopping:
+                    self._changed.wait()
+                if self._waiting is None:
+                    return
+                (model, offset), self._waiting = self._waiting, None
+            try:
+                model.save(self._path)
+                self._log.erase(offset)
+            except (HalfstepError, OSError) as error:
+                LOG.error("the snapshot was not written: %s", _plain(error))
+
+
+def _plain(error: Exception) -> str:
+    """Return the message of an error of ours; of others only the type, since it may contain ids."""
+    return str(error) if isinstance(error, HalfstepError) else type(error).__name__

@@ -1,0 +1,96 @@
+"""Running a server in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+
+import uvicorn
+
+from halfstep.serve.app import create_app
+from halfstep.serve.config import ServeConfig
+
+DRAIN_SECONDS = 1.0  # in which clients are told to close their connections
+SWITCH_SECONDS = 0.001  # after which a thread gives way to others, such as the learner to requests
+
+
+class Server(uvicorn.Server):
+    """A server that lets clients close their connections before it stops.
+
+    A connection that the server closes may have a request on its way, which would fail.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], *, drains: bool) -> None:
+        super().__init__(config)
+        self._on_ready, self._drains = on_ready, drains
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and report it."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting connections, wait until clients have closed theirs, then stop."""
+        if self._drains and not self.force_exit:
+            for server in self.servers:
+                server.close()
+            self.config.app.is_draining = True  # type: ignore[union-attr]
+            ends = asyncio.get_running_loop().time() + DRAIN_SECONDS
+            while self.server_state.connections and asyncio.get_running_loop().time() < ends:
+                await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises
+    ------
+    OSError
+        If the address is in use, or not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(2048)
+    except OSError as error:
+        listening.close()
+        raise OSError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --port") from None
+    return listening
+
+
+def serve(
+    config: ServeConfig,
+    listening: socket.socket,
+    *,
+    is_writer: bool = True,
+    drains: bool = False,
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve on a socket until a signal stops the process."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    app = create_app(config, is_writer=is_writer)
+    settings = uvicorn.Config(
+        app, access_log=False, log_config=None, server_header=False, date_header=False, lifespan="on",
+        timeout_graceful_shutdown=10, timeout_keep_alive=30, ws="none",
+    )  # fmt: skip
+    server = Server(settings, on_ready, drains=drains)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
+    if not server.started:
+        raise SystemExit(1)
+
+
+def log_to_standard_error() -> None:
+    """Log what the server does, without ids, keys and addresses."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("halfstep.serve").setLevel(logging.INFO)

@@ -1,0 +1,383 @@
+"""What the server does, independent of HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from halfstep.data import GrowableInteractions
+from halfstep.errors import DataError, HalfstepError, UnknownIdError
+from halfstep.models.factor_model import FactorModel
+from halfstep.serve.config import ServeConfig
+from halfstep.serve.event import Appended, BusyError, ConflictError, Event, LogUnavailableError
+from halfstep.serve.event_log import EventLog
+from halfstep.serve.group_commit import GroupCommit
+from halfstep.serve.ids import Id, IdType
+from halfstep.serve.learner import LearningSettings, needs_values
+from halfstep.serve.messages import (
+    ExplanationMessage,
+    FoundItem,
+    HistoryEntry,
+    HistoryItem,
+    HistoryMessage,
+    ListedItem,
+    ModelDescription,
+    Reason,
+    SimilarItemsMessage,
+)
+from halfstep.serve.metrics import Metrics
+from halfstep.serve.problem import FieldError, ProblemError, of_field
+from halfstep.serve.progress import Progress
+from halfstep.serve.replica import Replica, Served
+from halfstep.serve.scoring import BatchScorer, Query, RankedItems, ranked
+from halfstep.serve.snapshot import ModelFile
+
+LOG = logging.getLogger("halfstep.serve")
+STATISTICS_SECONDS = 5.0  # between writes of the numbers of lists
+WAIT_SECONDS = 5.0  # for an event to be learned
+
+
+class Service:
+    """A served model, its log and what belongs to them.
+
+    Parameters
+    ----------
+    config : ServeConfig
+    metrics : Metrics
+    is_writer : bool
+        Whether this process writes snapshots.
+    """
+
+    def __init__(self, config: ServeConfig, metrics: Metrics, *, is_writer: bool = True) -> None:
+        self.config, self.metrics = config, metrics
+        self.log = EventLog(config.log)
+        try:
+            model = ModelFile.read(Path(config.model)).model
+            settings = LearningSettings.of_model(model, config.duplicates, config.types, config.checkpoint_every)
+            self.replica = Replica(Path(config.model), self.log, settings, Path(config.snapshot), is_writer=is_writer)
+            self._check_log()
+        except BaseException:
+            self.log.close()
+            raise
+        self.commits = GroupCommit(self.log, limit=config.max_waiting, on_commit=self.replica.notify)
+        self.scorer = BatchScorer(self.replica)
+        self.progress: Progress | None = None
+        self.is_stopping = False
+        self._lists: Counter[int] = Counter()
+
+    def _check_log(self) -> None:
+        """Raise an error if the log has ids of other types, or belongs to a model with other settings."""
+        for name, kind in zip(("user_ids", "item_ids"), self.replica.id_types, strict=True):
+            stored = self.log.setting(name, kind)
+            if stored != kind:
+                raise DataError(
+                    f"the {name.replace('_', ' ')} in the event log are of type {stored}, and those of the model of "
+                    f"type {kind}: start with another log"
+                )
+        self.log.set_setting("model", str(Path(self.config.model).resolve()))  # for refits
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Learn what the log has, then go on in the background."""
+        self.progress = Progress(loop)
+        self.replica.on_progress = self.progress.reach
+        self.replica.start()
+
+    def close(self) -> None:
+        """Write what waits, and stop."""
+        self.commits.close()
+        self.replica.close()
+        self.scorer.close()
+        self.write_statistics()
+        self.log.close()
+
+    @property
+    def served(self) -> Served:
+        """The model that answers requests."""
+        return self.replica.served
+
+    @property
+    def id_types(self) -> tuple[IdType, IdType]:
+        """The types of the ids of users and items."""
+        return self.replica.id_types
+
+    async def wait_for(self, offset: int | None) -> None:
+        """Wait until the model has learned up to an offset.
+
+        Raises
+        ------
+        ProblemError
+            If it takes too long.
+        """
+        if offset is None:
+            return
+        assert self.progress is not None
+        if not await self.progress.wait(offset, WAIT_SECONDS):
+            raise ProblemError(
+                503, f"after: the model has not yet learned up to offset {offset}: try again later",
+                headers={"Retry-After": "1"},
+            )  # fmt: skip
+
+    async def recommend(
+        self, user: Id, n: int, *, exclude_seen: bool, candidates: Sequence[Id] | None
+    ) -> RankedItems:
+        """Return the list for a user."""
+        query = Query(user, n, exclude_seen)
+        self._check_seen(exclude_seen=exclude_seen)
+        if candidates is None:
+            return await self.scorer.recommend(query)
+        return (await asyncio.to_thread(ranked, self.served.model, [query], candidates))[0]
+
+    async def recommend_many(
+        self, users: Sequence[Id], n: int, *, exclude_seen: bool, candidates: Sequence[Id] | None
+    ) -> list[RankedItems]:
+        """Return the lists for some users."""
+        self._check_seen(exclude_seen=exclude_seen)
+        queries = [Query(user, n, exclude_seen) for user in users]
+        return await asyncio.to_thread(ranked, self.served.model, queries, candidates)
+
+    async def recommend_for_history(
+        self, history: Sequence[HistoryItem], items: Sequence[Id], n: int, *,
+        exclude_seen: bool, candidates: Sequence[Id] | None,
+    ) -> RankedItems:  # fmt: skip
+        """Return the list for a visitor with this history."""
+        model: Any = self.served.model
+        if not hasattr(model, "fold_in"):
+            raise ProblemError(409, f"history: a {type(model).__name__} cannot fold in histories: give users instead")
+        if needs_values(model, self.replica.settings.duplicates):
+            for number, each in enumerate(history):
+                if each.value is None:
+                    raise of_field(f"history[{number}].value", "null", _VALUE_NEEDED)
+        has_values = any(each.value is not None for each in history)
+        values = [1.0 if each.value is None else each.value for each in history]
+        given: Any = dict(zip(items, values, strict=True)) if has_values else list(dict.fromkeys(items))
+
+        def folded() -> RankedItems:
+            try:
+                of_visitor = model.fold_in({0: given})
+            except HalfstepError as error:
+                raise of_field("history", f"{len(history)} items", _without_ids(error)) from None
+            return ranked(of_visitor, [Query(0, n, exclude_seen)], candidates)[0]
+
+        return await asyncio.to_thread(folded)
+
+    def _check_seen(self, *, exclude_seen: bool) -> None:
+        if exclude_seen and self.served.model.interactions_ is None:
+            raise of_field(
+                "exclude_seen", "true", "the model was saved without its interactions, so seen items are unknown: "
+                "send exclude_seen=false", 409,
+            )  # fmt: skip
+
+    def count_lists(self, count: int) -> None:
+        """Count lists that are served now."""
+        self.metrics.lists.inc(count)
+        self._lists[int(time.time() // 60)] += count
+
+    def write_statistics(self) -> None:
+        """Write the numbers of lists to the log, from which all processes report them."""
+        counts, self._lists = self._lists, Counter()
+        if counts:
+            try:
+                self.log.count_lists(counts)
+            except LogUnavailableError:
+                self._lists += counts
+
+    async def append(self, events: Sequence[Event]) -> Appended:
+        """Append events to the log; they are on disk afterwards."""
+        self._check_values(events)
+        try:
+            return await asyncio.wrap_future(self.commits.submit(events))
+        except BusyError as error:
+            self.metrics.events.labels("busy").inc(len(events))
+            raise ProblemError(429, str(error), headers={"Retry-After": "1"}) from None
+        except ConflictError as error:
+            self.metrics.events.labels("conflict").inc()
+            prefix = f"events[{error.index}]." if len(events) > 1 else ""
+            raise ProblemError(
+                409, str(error), [FieldError(f"{prefix}event_id", repr(error.event_id), str(error))]
+            ) from None
+        except LogUnavailableError as error:
+            self.metrics.events.labels("failed").inc(len(events))
+            LOG.error("events were not written: %s", error)
+            reason = "its disk is full" if error.is_full else "it does not answer"
+            raise ProblemError(
+                507 if error.is_full else 503,
+                f"the event log is unavailable ({reason}): send the same events again later, with the same event_ids",
+                headers={"Retry-After": "5"},
+            ) from None
+
+    def _check_values(self, events: Sequence[Event]) -> None:
+        """Raise an error if the model cannot learn from the values."""
+        settings, model = self.replica.settings, self.served.model
+        learned = [
+            (number, each) for number, each in enumerate(events)
+            if settings.types is None or each.type in settings.types
+        ]  # fmt: skip
+        if needs_values(model, settings.duplicates):
+            for number, each in learned:
+                if each.value is None:
+                    prefix = f"events[{number}]." if len(events) > 1 else ""
+                    raise of_field(f"{prefix}value", "null", _VALUE_NEEDED)
+
+    async def lag(self) -> int:
+        """The number of events in the log that the model has not learned."""
+        last = await asyncio.to_thread(lambda: self.log.last)
+        return max(0, last - self.replica.offset)
+
+    def similar(self, item: Id, n: int) -> SimilarItemsMessage:
+        """Return items like an item."""
+        model = self.served.model
+        with _known("item", item):
+            similar = model.similar_items([item], n, threads=1)
+        titles = titles_of(model)
+        ((_, pairs),) = similar
+        return SimilarItemsMessage(item=item, title=titles.get(item), items=listed(pairs, titles))
+
+    def explain(self, user: Id, item: Id, n: int) -> ExplanationMessage:
+        """Return why an item is recommended to a user."""
+        model: Any = self.served.model
+        if not hasattr(model, "explain"):
+            raise ProblemError(409, f"a {type(model).__name__} cannot explain its scores")
+        with _known("user or item", f"{user!r}, {item!r}"):
+            explained = model.explain(user, item, n)
+        order = np.argsort(-explained.contributions, kind="stable")[:n]
+        titles = titles_of(model)
+        because = [
+            Reason(item=each, title=titles.get(each), value=value, contribution=contribution)
+            for each, value, contribution in zip(
+                explained.item_ids[order].tolist(), explained.values[order].tolist(),
+                explained.contributions[order].tolist(), strict=True,
+            )
+        ]  # fmt: skip
+        return ExplanationMessage(
+            user=user, item=item, title=titles.get(item), score=explained.score, baseline=explained.baseline,
+            because=because,
+        )  # fmt: skip
+
+    def history(self, user: Id, n: int) -> HistoryMessage:
+        """Return the interactions of a user, the latest first."""
+        fitted = self.served.model._snapshot()._fitted
+        if fitted.data is None:
+            raise ProblemError(409, "the model was saved without its interactions, so histories are unknown")
+        with _known("user", user):
+            position = fitted.users.position(user, name="user id")
+        data = fitted.data
+        if isinstance(data, GrowableInteractions):
+            of_user = data.of_user(position)
+        else:
+            of_user = GrowableInteractions.of(data).of_user(position)
+        order = np.arange(len(of_user))[::-1]
+        times = of_user.timestamps
+        if times is not None:
+            order = order[np.argsort(times[order], kind="stable")[::-1]]
+        titles = titles_of(self.served.model)
+        ids = of_user.items.ids[of_user.item_positions].tolist()
+        entries = [
+            HistoryEntry(
+                item=ids[row], title=titles.get(ids[row]),
+                value=float(of_user.values[row]) if of_user.has_values else None,
+                time=None if times is None else _seconds(times[row]),
+            )
+            for row in order[:n].tolist()
+        ]  # fmt: skip
+        return HistoryMessage(user=user, count=len(of_user), items=entries)
+
+    def find_items(self, text: str, n: int) -> list[FoundItem]:
+        """Return items whose title or id contains a text, the most popular first."""
+        model = self.served.model._snapshot()
+        titles, wanted = titles_of(model), text.casefold()
+        order = np.argsort(-model.item_counts_, kind="stable").tolist()
+        ids, found = model.items_.ids, []
+        for position in order:
+            item = ids[position]
+            title = titles.get(item)
+            if wanted in str(item).casefold() or (title is not None and wanted in title.casefold()):
+                found.append(FoundItem(item=_plain(item), title=title))
+                if len(found) == n:
+                    break
+        return found
+
+    def find_users(self, text: str, n: int) -> list[Id]:
+        """Return users whose id begins with a text, then others that contain it."""
+        wanted = text.casefold()
+        ids = [user for user in self.served.model.users_.ids.tolist() if wanted in str(user).casefold()]
+        return sorted(ids, key=lambda user: (not str(user).casefold().startswith(wanted), len(str(user)), str(user)))[
+            :n
+        ]
+
+    async def describe(self) -> ModelDescription:
+        """Return a description of the served model."""
+        served, lag = self.served, await self.lag()
+        fitted = served.model._snapshot()._fitted
+        needs = needs_values(served.model, self.replica.settings.duplicates)
+        return ModelDescription(
+            description=repr(served.model), users=len(fitted.users), items=len(fitted.items), rank=fitted.rank,
+            user_ids=self.id_types[0], item_ids=self.id_types[1], values="needed" if needs else "optional",
+            digest=served.digest, fitted=fitted.origin.fitted, loaded=served.loaded,  # type: ignore[arg-type]  # converted
+            offset=self.replica.offset, lag=lag, learns=served.reason is None, reason=served.reason,
+            refused_events=self.replica.refused, last_error=self.replica.last_error,
+        )  # fmt: skip
+
+    async def gauge(self) -> None:
+        """Set the metrics that are not counted."""
+        self.metrics.lag.set(await self.lag())
+        self.metrics.offset.set(self.replica.offset)
+        self.metrics.refused.set(self.replica.refused)
+        self.metrics.model_loaded.set(self.served.loaded)
+        self.metrics.waiting.set(self.commits.waiting)
+
+
+def new_list_id() -> str:
+    """Return a random identifier of a list."""
+    return secrets.token_urlsafe(12)
+
+
+def titles_of(model: FactorModel) -> Mapping[Any, str]:
+    """Return the titles of items, if they are known."""
+    return model._fitted.titles or {}
+
+
+def listed(pairs: Sequence[tuple[Any, float]], titles: Mapping[Any, str]) -> list[ListedItem]:
+    """Return items with scores and titles."""
+    return [ListedItem(item=item, score=score, title=titles.get(item)) for item, score in pairs]
+
+
+@contextmanager
+def _known(name: str, shown: object) -> Iterator[None]:
+    """Convert errors about unknown ids."""
+    try:
+        yield
+    except UnknownIdError:
+        raise ProblemError(404, f"the model does not know the {name} {str(shown)[:80]}") from None
+    except DataError as error:
+        raise ProblemError(409, _without_ids(error)) from None
+
+
+_VALUE_NEEDED = "the model learns from values such as ratings: send a number"
+
+
+def _without_ids(error: Exception) -> str:
+    return str(error)[:300]
+
+
+def _seconds(time: Any) -> float:
+    """Return a timestamp in POSIX seconds."""
+    if isinstance(time, np.datetime64):
+        return float(time.astype("datetime64[us]").astype(np.int64)) / 1e6
+    seconds = float(time)
+    while abs(seconds) >= 1e11:
+        seconds /= 1e3
+    return seconds
+
+
+def _plain(value: Any) -> Id:
+    plain: Id = value.item() if isinstance(value, np.generic) else value
+    return plain

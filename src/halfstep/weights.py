@@ -181,7 +181,8 @@ class log_confidence:  # noqa: N801
         check_number("base", self.base)
 
     def __call__(self, cells: Cells) -> Floats:
-        return self.base + self.alpha * np.log1p(cells.values / self.epsilon)
+        with np.errstate(invalid="ignore", divide="ignore"):  # the objective checks the result
+            return self.base + self.alpha * np.log1p(cells.values / self.epsilon)
 
 
 @dataclass(frozen=True)

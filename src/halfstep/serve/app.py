@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -14,8 +15,10 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
 from halfstep._support.version import __version__
@@ -249,6 +252,17 @@ def _add_model(app: FastAPI, service: Service) -> None:
         except (HalfstepError, OSError) as error:
             raise of_field("path", repr(path)[:80], f"the model was not taken over: {error}", 409) from None
         return _json(await service.describe())
+
+    @app.get("/v1/model/file", response_class=FileResponse)
+    async def file() -> Response:
+        """Return the file of the model as it is now, with what it has learned."""
+        folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="halfstep-")
+        path = Path(folder) / "model.halfstep"
+        offset = await asyncio.to_thread(service.replica.export, path)
+        return FileResponse(
+            path, filename="model.halfstep", media_type="application/octet-stream",
+            headers={"X-Offset": str(offset)}, background=BackgroundTask(shutil.rmtree, folder),
+        )  # fmt: skip
 
     @app.get("/v1/statistics", response_model=messages.StatisticsMessage)
     async def statistics(minutes: Annotated[int, Query(ge=1, le=1440)] = 60) -> Response:

@@ -26,6 +26,7 @@ from halfstep.serve.event import Appended, ConflictError, Event, LogUnavailableE
 from halfstep.serve.schema import ERASURE, events, head, hit_lists, is_erasure, migrate, minutes, settings
 
 ERASED = "$erased"  # the type of an event whose content was erased
+CREATION = 7_243_105_119_771  # the lock of PostgreSQL while tables are created, a random number
 LOCK_SECONDS = 30.0  # to wait for another process
 ERASED_AT_ONCE = 10_000  # events of a transaction, which blocks appends
 _ASKED_AT_ONCE = 500
@@ -99,11 +100,15 @@ class EventLog:
         if must_exist and self.is_file and not Path(self._url.database or "").exists():
             raise FileNotFoundError(f"there is no event log {self._url.database}")
         self._writer, self._reader = _engines(self._url)
-        with self._errors(), self._writer.begin() as connection:
-            if not self.is_file:  # two processes may create the tables at once
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(7_243_105_119_771)))
-            migrate(connection)
-            stored = {row.name: row.value for row in connection.execute(sa.select(settings))}
+        try:
+            with self._errors(), self._writer.begin() as connection:
+                if not self.is_file:  # two processes may create the tables at once
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CREATION)))
+                migrate(connection)
+                stored = {row.name: row.value for row in connection.execute(sa.select(settings))}
+        except BaseException:
+            self.close()
+            raise
         self.id: str = stored["log"]
         self._salt = bytes.fromhex(stored["salt"])
 
@@ -264,9 +269,10 @@ class EventLog:
     def _count(self, connection: Connection, received: float, rows: list[dict[str, Any]]) -> None:
         """Add appended events to the statistics."""
         hits = 0
-        lists = [{"list_id": name} for name in {row["list_id"] for row in rows if row["list_id"] is not None}]
-        for each in lists:
-            hits += connection.execute(self._insert(hit_lists).values(**each).on_conflict_do_nothing()).rowcount
+        lists = sorted({row["list_id"] for row in rows if row["list_id"] is not None})
+        if lists:
+            insert = self._insert(hit_lists).on_conflict_do_nothing().returning(hit_lists.c.list_id)
+            hits = len(connection.execute(insert, [{"list_id": name} for name in lists]).all())
         row = {"minute": int(received // 60), "events": len(rows), "lists": 0, "hits": hits}
         self._add_to_minutes(connection, [row])
 

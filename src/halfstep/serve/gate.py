@@ -33,6 +33,7 @@ _SCOPES: dict[tuple[str, str], Scope] = {
     ("POST", "/v1/events"): "write",
     ("POST", "/v1/recommendations"): "read",
     ("POST", "/v1/model"): "admin",
+    ("GET", "/v1/model/file"): "admin",
 }
 _FAILED = ProblemError(500, "the server failed to answer this request; its log has the type of the error")
 
@@ -125,9 +126,8 @@ class Gate:
 
     @staticmethod
     def _scope_of(method: str, path: str) -> Scope:
-        if method in ("GET", "HEAD", "OPTIONS"):
-            return "read"
-        return _SCOPES.get((method, path), "admin")
+        reads = method in ("GET", "HEAD", "OPTIONS")
+        return _SCOPES.get(("GET" if method == "HEAD" else method, path), "read" if reads else "admin")
 
     @staticmethod
     def _check_key(keys: KeyRing, headers: dict[bytes, bytes], scope: Scope) -> None:

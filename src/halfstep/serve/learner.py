@@ -133,8 +133,7 @@ class Learner:
 
     def save(self, path: Path) -> None:
         """Write the current model, with its offset."""
-        model = self.model
-        (model.as_saved(self.origin) if isinstance(model, IncrementalModel) else model).save(path)
+        save(self.model, self.origin, path)
 
     def _learn(self, events: Sequence[Entry]) -> None:
         """Learn from events together; if that is impossible, one by one without those that are refused."""
@@ -196,6 +195,11 @@ def with_learned(model: M, learned: Learned) -> M:
     fitted = model._fitted
     model._set_result(replace(fitted, origin=replace(fitted.origin, learned=learned)))
     return model
+
+
+def save(model: FactorModel, origin: Origin, path: Path) -> None:
+    """Write a model with this origin."""
+    (model.as_saved(origin) if isinstance(model, IncrementalModel) else model).save(path)
 
 
 def warm(model: FactorModel) -> None:

@@ -18,7 +18,7 @@ from halfstep.errors import HalfstepError
 from halfstep.models.factor_model import FactorModel
 from halfstep.serve.event_log import ERASED, EventLog, Group
 from halfstep.serve.ids import IdType
-from halfstep.serve.learner import Learner, LearningSettings
+from halfstep.serve.learner import Learner, LearningSettings, save
 from halfstep.serve.schema import ERASURE
 from halfstep.serve.snapshot import ModelFile, Signature, learner_of
 
@@ -129,6 +129,13 @@ class Replica:
     def notify(self) -> None:
         """Look for new events now."""
         self._wake.set()
+
+    def export(self, path: Path) -> int:
+        """Write the current model with its offset to a file, and return the offset."""
+        with self.turn:
+            model, origin = copy.copy(self._learner.model), self._learner.origin
+        save(model, origin, path)
+        return self._learner.offset if origin.learned is None else origin.learned.offset
 
     @property
     def offset(self) -> int:

@@ -1,0 +1,58 @@
+"""A PostgreSQL server for tests, if it is installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
+
+
+def programs() -> Path | None:
+    """Return the folder of PostgreSQL's programs; None if they are not installed."""
+    found = INSTALLED[-1] if INSTALLED else shutil.which("pg_ctl")
+    return None if found is None else Path(found).parent
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """Start a server that listens on a socket in a temporary folder; yield the URL of its database."""
+    folder = programs()
+    assert folder is not None
+    user = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
+    with tempfile.TemporaryDirectory(prefix="halfstep-pg-", ignore_cleanup_errors=True) as temporary:
+        data = Path(temporary) / "data"
+        if user is not None:
+            shutil.chown(temporary, user)
+
+        def run(program: str, *arguments: str) -> None:
+            subprocess.run(
+                [folder / program, *arguments], check=True, user=user, cwd=temporary, stdout=subprocess.DEVNULL,
+                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+
+        run("initdb", "-D", str(data), "-U", "tester", "-A", "trust", "-E", "UTF8", "--no-sync")
+        options = f"-k {temporary} -c listen_addresses= -c max_connections=50"
+        run("pg_ctl", "-D", str(data), "-o", options, "-l", str(Path(temporary) / "log"), "-w", "start")
+        try:
+            yield f"postgresql://tester@/postgres?host={temporary}"
+        finally:
+            run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+
+
+def new_database(url: str) -> str:
+    """Create a database on a PostgreSQL server, and return its URL."""
+    name = f"log_{uuid.uuid4().hex}"
+    engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return url.replace("/postgres?", f"/{name}?")

@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from fastapi import Response
+
 from halfstep.serve.config import LOOPBACK, ServeConfig
 from halfstep.serve.keys import KeyRing, Scope
 from halfstep.serve.metrics import Metrics
@@ -79,6 +81,9 @@ class Gate:
 
         self._count += 1
         try:
+            if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+                await Response(status_code=204)(scope, receive, send_with_headers)
+                return
             self._check(scope, headers)
             await self._app(scope, self._limited(receive), send_with_headers)
         except ProblemError as problem:
@@ -110,7 +115,7 @@ class Gate:
             return
         if self._keys is None:
             self._check_host(headers)
-        elif not (method == "OPTIONS" and b"origin" in headers):
+        else:
             self._check_key(self._keys, headers, self._scope_of(method, path))
         if method == "POST" and int(length) and not _is_json(headers):
             raise ProblemError(415, "the body is not JSON: send it with the header Content-Type: application/json")

@@ -71,6 +71,8 @@ def read_keys(path: Path) -> list[Key]:
     """
     try:
         stored = json.loads(path.read_text())
+        if not isinstance(stored, list):
+            raise TypeError
         keys = [Key(each["name"], each["sha256"], tuple(each["scopes"])) for each in stored]
         valid = all(len(bytes.fromhex(key.digest)) == 32 and {*key.scopes} <= {*SCOPES} for key in keys)
     except (ValueError, TypeError, KeyError) as error:

@@ -1,0 +1,280 @@
+"""The HTTP API: recommendations, events, lookups and errors."""
+
+import dataclasses
+import json
+import time
+import uuid
+
+import numpy as np
+import pytest
+
+import halfstep as hs
+from served import ratings
+
+JSON = {"content-type": "application/json"}
+
+
+def event(user, item, value=None, **more):
+    sent = {"event_id": uuid.uuid4().hex, "user": user, "item": item, **more}
+    return sent if value is None else {**sent, "value": value}
+
+
+def pairs(listed):
+    return [(each["item"], each["score"]) for each in listed["items"]]
+
+
+@pytest.fixture
+def client(start):
+    with start("ratings") as client:
+        yield client
+
+
+@pytest.fixture
+def model(model_files):
+    return hs.load(model_files["ratings"])
+
+
+def test_recommendations_are_those_of_the_model(client, model):
+    got = client.get("/v1/users/u3/recommendations", params={"n": 4}).json()
+    assert pairs(got) == model.recommend("u3", 4)["u3"]
+    assert (got["user"], got["known"]) == ("u3", True)
+    assert got["list_id"] != client.get("/v1/users/u3/recommendations").json()["list_id"]
+    seen = client.get("/v1/users/u3/recommendations", params={"n": 20, "exclude_seen": "false"}).json()
+    assert pairs(seen) == model.recommend("u3", 20, exclude_seen=False)["u3"]
+    chosen = client.get("/v1/users/u3/recommendations", params={"candidates": ["i1", "i2", "zz"], "exclude_seen": 0})
+    assert pairs(chosen.json()) == model.recommend("u3", candidates=["i1", "i2"], exclude_seen=False)["u3"]
+
+
+def test_a_user_who_is_not_known_gets_what_the_model_gives_everybody(client, model):
+    got = client.get("/v1/users/nobody/recommendations").json()
+    assert got["known"] is False
+    assert pairs(got) == model.recommend("nobody", 10)["nobody"]
+
+
+def test_recommendations_of_many_users_and_of_a_history(client, model):
+    got = client.post("/v1/recommendations", json={"users": ["u1", "nobody", "u1"], "n": 3}).json()["lists"]
+    expected = model.recommend(["u1", "nobody"], 3)
+    assert [pairs(each) for each in got] == [expected["u1"], expected["nobody"], expected["u1"]]
+    history = [{"item": "i1", "value": 5.0}, {"item": "i2", "value": 1.0}, {"item": "unknown", "value": 2.0}]
+    (listed,) = client.post("/v1/recommendations", json={"history": history, "n": 3}).json()["lists"]
+    assert pairs(listed) == model.fold_in({0: {"i1": 5.0, "i2": 1.0}}).recommend(0, 3)[0]
+    assert listed["user"] is None
+
+
+def test_similar_items_and_explanations_are_those_of_the_model(client, model):
+    assert pairs(client.get("/v1/items/i3/similar", params={"n": 5}).json()) == model.similar_items("i3", 5)["i3"]
+    got, explained = client.get("/v1/users/u3/explanations/i4?n=3").json(), model.explain("u3", "i4")
+    assert got["score"] == pytest.approx(explained.score)
+    order = np.argsort(-explained.contributions)[:3]
+    assert [each["item"] for each in got["because"]] == explained.item_ids[order].tolist()
+    np.testing.assert_allclose([r["contribution"] for r in got["because"]], explained.contributions[order])
+
+
+def test_an_event_changes_the_list_and_the_history_at_once(client, model):
+    first = client.get("/v1/users/u3/recommendations").json()
+    best = first["items"][0]["item"]
+    sent = event("u3", best, 5.0, list_id=first["list_id"], time="2026-01-02T03:04:05Z")
+    stored = client.post("/v1/events", json=sent).json()
+    assert stored["events"] == [{"event_id": sent["event_id"], "offset": 1, "status": "stored"}]
+    after = client.get("/v1/users/u3/recommendations", params={"after": stored["offset"]}).json()
+    assert best not in [item for item, _ in pairs(after)]
+    model.partial_fit(hs.Interactions.from_arrays(["u3"], [best], [5.0], [1]))
+    assert pairs(after) == model.recommend("u3", 10)["u3"]
+    latest = client.get("/v1/users/u3/history").json()["items"][0]
+    assert latest == {"item": best, "title": None, "value": 5.0, "time": 1767323045.0}
+
+
+def test_events_that_are_sent_again_count_once(client):
+    sent = [event("u1", "i1", 2.0), event("new user", "new item", 4.0)]
+    first, second = (client.post("/v1/events", json=sent).json() for _ in range(2))
+    assert [each["status"] for each in first["events"]] == ["stored"] * 2
+    assert [each["status"] for each in second["events"]] == ["repeated"] * 2
+    assert [each["offset"] for each in second["events"]] == [each["offset"] for each in first["events"]]
+    changed = client.post("/v1/events", json=[sent[0], {**sent[1], "value": 1.0}])
+    assert changed.status_code == 409
+    assert changed.json()["errors"][0]["field"] == "events[1].event_id"
+
+
+def test_a_new_user_and_a_new_item_are_learned(client):
+    stored = client.post("/v1/events", json=[event("new/user?", "i1", 5.0), event("u1", "new item", 5.0)]).json()
+    got = client.get(f"/v1/users/new%2Fuser%3F/recommendations?after={stored['offset']}").json()
+    assert (got["user"], got["known"]) == ("new/user?", True)
+    assert client.get("/v1/users/new%2Fuser%3F/history").json()["items"][0]["item"] == "i1"
+    assert client.get("/v1/items?query=new").json()["items"] == [{"item": "new item", "title": None}]
+
+
+def test_an_erased_user_is_gone_from_the_model_and_the_log(client, tmp_path):
+    client.post("/v1/events", json=[event("u1", "i1", 2.0), event("visitor-77", "i1", 2.0)])
+    offset = client.delete("/v1/users/visitor-77").json()["offset"]
+    client.delete("/v1/users/u1")
+    assert client.get(f"/v1/users/u1/history?after={offset + 1}").status_code == 404
+    assert client.get("/v1/users/visitor-77/recommendations").json()["known"] is False
+    stored = b""
+    for _ in range(100):
+        stored = b"".join(path.read_bytes() for path in tmp_path.glob("*.sqlite*"))
+        stored += (tmp_path / "ratings.snapshot.halfstep").read_bytes()
+        if b"visitor-77" not in stored:
+            break
+        time.sleep(0.05)
+    assert b"visitor-77" not in stored
+
+
+def test_what_was_learned_is_there_after_a_restart(start):
+    with start("ratings") as client:
+        stored = client.post("/v1/events", json=[event("u1", f"i{k}", 1.0 + k % 5) for k in range(20)]).json()
+        expected = pairs(client.get(f"/v1/users/u1/recommendations?exclude_seen=0&after={stored['offset']}").json())
+        exported = client.get("/v1/model/file").content
+    with start("ratings") as client:
+        assert client.get("/v1/model").json()["lag"] == 0
+        assert pairs(client.get("/v1/users/u1/recommendations?exclude_seen=0").json()) == expected
+        assert client.get("/v1/model/file").content == exported
+
+
+def test_integer_ids(start):
+    with start("plays") as client:
+        stored = client.post("/v1/events", json=[event(3, 4), event(3, 4), event(500, 4, 3.0)]).json()
+        got = client.get(f"/v1/users/500/history?after={stored['offset']}").json()
+        assert got["user"] == 500
+        assert [(each["item"], each["value"]) for each in got["items"]] == [(4, 3.0)]
+        for wrong in ("x", "007", "1.0", "+1"):
+            problem = client.get(f"/v1/users/{wrong}/recommendations")
+            assert problem.status_code == 422
+            assert "is not an integer, as the user ids of this model are" in problem.json()["detail"]
+        problem = client.post("/v1/events", json=[event(3, 4), event("3", 4)]).json()
+        assert problem["detail"] == "events[1].user: user '3' is not an integer, as the user ids of this model are"
+        assert client.post("/v1/events", json=event(True, 4)).status_code == 422
+
+
+def test_titles_are_returned(start, tmp_path):
+    titled = dataclasses.replace(ratings(), item_titles={f"i{k}": f"Title {k}" for k in range(20)})
+    hs.ALS(rank=2, random_state=0).fit(titled).save(tmp_path / "titled.halfstep")
+    with start("titled") as client:
+        listed = client.get("/v1/users/u1/recommendations").json()["items"]
+        assert all(each["title"] == f"Title {each['item'][1:]}" for each in listed)
+        assert client.get("/v1/items?query=title 19").json()["items"] == [{"item": "i19", "title": "Title 19"}]
+        assert client.get("/v1/items/i3/similar").json()["title"] == "Title 3"
+
+
+def test_a_model_without_updates_is_served_and_says_so(start):
+    with start("popularity") as client:
+        description = client.get("/v1/model").json()
+        assert (description["learns"], description["reason"]) == (
+            False,
+            "Popularity does not support incremental updates",
+        )
+        stored = client.post("/v1/events", json=event(3, 4)).json()
+        assert client.get(f"/v1/users/3/recommendations?after={stored['offset']}").status_code == 200
+        assert client.post("/v1/recommendations", json={"history": [{"item": 3}]}).status_code == 409
+        assert client.get("/v1/users/3/explanations/4").status_code == 409
+
+
+BAD = {
+    "not json": (b"{", 400, "valid JSON"),
+    "nothing": (b"", 400, "valid JSON"),
+    "a number": (b"3", 422, "body"),
+    "no events": (b"[]", 422, "at least one event"),
+    "without id": (json.dumps({"user": "a", "item": "b", "value": 1}).encode(), 422, "event_id: field required"),
+    "empty id": (json.dumps({**event("a", "b", 1.0), "event_id": ""}).encode(), 422, "event_id: string should have"),
+    "typo": (json.dumps({**event("a", "b", 1.0), "valeu": 1}).encode(), 422, "valeu: extra inputs"),
+    "null user": (json.dumps(event(None, "b", 1.0)).encode(), 422, "user"),
+    "list": (json.dumps(event(["a"], "b", 1.0)).encode(), 422, "user"),
+    "no value": (json.dumps(event("a", "b")).encode(), 422, "value: the model learns from values such as ratings"),
+    "text value": (json.dumps(event("a", "b", "5")).encode(), 422, "value: input should be a valid number"),
+    "nan": (b'{"event_id": "a", "user": "a", "item": "b", "value": NaN}', 422, "value: input should be a finite"),
+    "infinity": (b'{"event_id": "a", "user": "a", "item": "b", "value": 1e999}', 422, "input should be a finite"),
+    "nul": (json.dumps(event("a\0b", "b", 1.0)).encode(), 422, "control characters"),
+    "surrogate": (b'{"event_id": "a", "user": "\\ud800", "item": "b", "value": 1}', 400, "JSON"),
+    "long": (json.dumps(event("a" * 600, "b", 1.0)).encode(), 422, "600 characters"),
+    "type": (json.dumps(event("a", "b", 1.0, type="$erasure")).encode(), 422, "type: string should match"),
+    "time": (json.dumps(event("a", "b", 1.0, time="yesterday")).encode(), 422, "time"),
+    "deep": (b"[" * 100_000, 400, "JSON"),
+    "not utf-8": (b'{"event_id": "\xff"}', 400, "JSON"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_an_invalid_event_is_an_error_that_names_the_field(client, name):
+    body, status, message = BAD[name]
+    answer = client.post("/v1/events", content=body, headers=JSON)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert message in answer.json()["detail"].lower() or message in answer.json()["detail"]
+    assert client.get("/v1/model").json()["offset"] == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/v1/users/u1/recommendations?n=0", "n: input should be greater than or equal to 1"),
+        ("/v1/users/u1/recommendations?n=1001", "n: a list of 1,001 items is too long"),
+        ("/v1/users/u1/recommendations?n=ten", "n: input should be a valid integer"),
+        ("/v1/users/u1/recommendations?exclude_seen=perhaps", "exclude_seen: input should be a valid boolean"),
+        ("/v1/users/u1/recommendations?after=-1", "after: input should be greater than or equal to 0"),
+        ("/v1/users/%00/recommendations", "user: user '\\x00' has control characters"),
+        ("/v1/users/" + "u" * 600 + "/recommendations", "user: user has 600 characters"),
+        ("/v1/statistics?minutes=100000", "minutes: input should be less than or equal to 1440"),
+    ],
+)
+def test_an_invalid_parameter_is_an_error_that_names_it(client, path, message):
+    answer = client.get(path)
+    assert answer.status_code == 422
+    assert message in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("message", "detail"),
+    [
+        ({}, "users: give either users or a history"),
+        ({"users": ["a"], "history": []}, "users: give either users or a history"),
+        ({"users": ["a"], "n": 0}, "n: input should be greater than or equal to 1"),
+        ({"users": [1]}, "users[0]: user 1 is not a string"),
+        ({"users": ["u"] * 1001}, "users: 1,001 are too many"),
+        ({"history": [{"item": "i1"}]}, "history[0].value: the model learns from values"),
+        ({"history": [{"item": "i1", "value": 1.0, "x": 1}]}, "history[0].x: extra inputs are not permitted"),
+        ({"users": ["u1"], "candidates": ["i"] * 10_001}, "candidates: 10,001 are too many"),
+    ],
+)
+def test_an_invalid_request_for_lists_is_an_error(client, message, detail):
+    answer = client.post("/v1/recommendations", json=message)
+    assert answer.status_code == 422
+    assert detail in answer.json()["detail"]
+
+
+def test_unknown_ids_and_paths_are_404(client):
+    for path in ("/v1/items/nothing/similar", "/v1/users/u1/explanations/nothing", "/v1/users/no/history", "/v2"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), path
+    assert client.put("/v1/events").status_code == 405
+
+
+def test_statistics_and_metrics_count_events_lists_and_hits(client):
+    listed = client.get("/v1/users/u1/recommendations").json()
+    client.post("/v1/events", json=[event("u1", "i1", 2.0, list_id=listed["list_id"]), event("u2", "i1", 2.0)])
+    client.app._app.state.service.write_statistics()
+    (minute,) = client.get("/v1/statistics").json()["minutes"]
+    assert (minute["events"], minute["lists"], minute["hits"]) == (2, 1, 1)
+    metrics = client.get("/metrics").text
+    assert 'halfstep_events_total{result="stored"} 2.0' in metrics
+    assert "halfstep_lists_total 1.0" in metrics
+    assert 'route="/v1/users/{user}/recommendations"' in metrics
+    assert "u1" not in metrics
+
+
+def test_searches_find_ids(client):
+    assert client.get("/v1/users?query=U1&n=3").json()["users"] == ["u1", "u10", "u11"]
+    assert {each["item"] for each in client.get("/v1/items?query=i1").json()["items"]} == {
+        "i1", *(f"i1{k}" for k in range(10))
+    }  # fmt: skip
+
+
+def test_health(client):
+    assert client.get("/health/live").json()["status"] == "ok"
+    assert client.get("/health/ready").json() == {"status": "ok", "lag": 0}
+
+
+def test_the_openapi_document_describes_every_route(client):
+    document = client.get("/openapi.json").json()
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert ("POST", "/v1/events") in described
+    assert ("GET", "/v1/users/{user}/recommendations") in described
+    assert all(each["description"] for methods in document["paths"].values() for each in methods.values())

@@ -79,8 +79,6 @@ def data_of(model: FactorModel, log: EventLog, settings: LearningSettings) -> Re
 
 def new_estimator(model: FactorModel) -> Any:
     """Return an unfitted model with the parameters of another."""
-    if not hasattr(model, "fit"):
-        raise ParameterError(f"a {type(model).__name__} has no fit: fit another model to the data, and serve it")
     return type(model)(**model.get_params(deep=False))
 
 

@@ -54,7 +54,7 @@ class Refitter:
         for each in config.types:
             arguments += ["--learn", each]
         with subprocess.Popen(
-            [sys.executable, "-c", "from halfstep.cli import run; run()", *arguments],
+            [sys.executable, "-c", "from halfstep.cli import main; main()", *arguments],
             env={**os.environ, LOG_VARIABLE: config.log},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
@@ -28,6 +29,17 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], *, drains: bool) -> None:
         super().__init__(config)
         self._on_ready, self._drains = on_ready, drains
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at signals; afterwards the process exits with code 0 instead of being killed by the signal."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and report it."""
@@ -84,8 +96,7 @@ def serve(
         timeout_graceful_shutdown=10, timeout_keep_alive=30, ws="none",
     )  # fmt: skip
     server = Server(settings, on_ready, drains=drains)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[listening])
+    server.run(sockets=[listening])
     if not server.started:
         raise SystemExit(1)
 

@@ -63,7 +63,7 @@ class ModelFile:
             If it cannot be read, is not a model, or is replaced meanwhile.
         """
         signature = Signature.of(path)
-        model = load(path)
+        model = load(path, copy=True)  # it may be overwritten in place
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if Signature.of(path) != signature:

@@ -242,6 +242,7 @@ def test_columns_can_be_positions_with_a_header(shell: Shell, tmp_path: Path, po
 
 WITHOUT_DEFAULT = {
     ("evaluate", "model"),
+    ("refit", "output"),
     ("evaluate", "history"),
     ("evaluate", "fail_under"),
     ("evaluate", "fail_above"),

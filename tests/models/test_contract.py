@@ -105,6 +105,8 @@ METHODS: dict[str, Callable[[Any], Any]] = {
     "similar_users": lambda model: model.similar_users(["u1"]),
     "fold_in": lambda model: model.fold_in({"new": {"i1": 2.0}}),
     "explain": lambda model: model.explain("u1", "i1"),
+    "as_saved": lambda model: model.as_saved(),
+    "remove_users": lambda model: model.remove_users(["u1"]),
     "of_users": lambda model: model.of_users(DATA),
     "save": lambda model: model.save("never-written"),
 }
@@ -121,6 +123,7 @@ ANOTHER_TYPE: dict[str, Callable[[Any], Any]] = {  # methods with an id of a typ
     "fold_in": lambda model: model.fold_in({"new": {1: 2.0}}),
     "explain": lambda model: model.explain("u1", 1),
     "partial_fit": lambda model: model.partial_fit(NUMBERED),
+    "remove_users": lambda model: model.remove_users([1]),
 }
 
 
@@ -353,7 +356,7 @@ class TestModels:
     def test_ids_of_another_type_are_an_error_with_both_types(self, model: Any) -> None:
         for method, call in ANOTHER_TYPE.items():
             name = method.partition(" ")[0]
-            if not hasattr(model, name) or (name == "partial_fit" and not supports_updates(model)):
+            if not hasattr(model, name) or (name in ("partial_fit", "remove_users") and not supports_updates(model)):
                 continue
             with pytest.raises(DataError, match=r"is an integer, but the known (user|item) ids are strings"):
                 call(model)

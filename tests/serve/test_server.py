@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 
@@ -100,7 +101,8 @@ def test_several_processes_agree_and_are_replaced_without_an_error(model, log_ur
 
 def test_a_process_that_dies_is_replaced(model):
     with server(model, "--workers", 2) as running:
-        pid = int(os.popen(f"pgrep -P {running.process.pid} | head -1").read())
+        found = subprocess.run(["pgrep", "-P", str(running.process.pid)], capture_output=True, check=True)
+        pid = int(found.stdout.split()[0])
         os.kill(pid, signal.SIGKILL)
         ends = time.monotonic() + 30
         while not any("exit code -9" in line for line in running.log):

@@ -11,7 +11,7 @@ import typer
 import halfstep as hs
 from halfstep._support.printable import printable
 from halfstep.cli import options
-from halfstep.cli.console import counted, note_all, reached_by
+from halfstep.cli.console import note_all, reached_by, with_count
 from halfstep.cli.model_options import describe_fit
 from halfstep.cli.outputs import Output, check_outputs, print_result
 from halfstep.cli.serve import check_installed
@@ -58,8 +58,8 @@ def refit(
     path = model_of(events) if model is None else model
     served = hs.load(path)
     known = data_of(served, events, LearningSettings.of_model(served, duplicates, learn or ()))
-    erased = f", without {counted(known.erased_users, 'erased user')}" if known.erased_users else ""
-    note_all([f"{path} and {counted(known.events, 'event')}: {known.data}{erased}"])
+    erased = f", without {with_count(known.erased_users, 'erased user')}" if known.erased_users else ""
+    note_all([f"{path} and {with_count(known.events, 'event')}: {known.data}{erased}"])
     began = time.perf_counter()
     estimator: Any = new_estimator(served)
     fitted = hs.tune(estimator, known.data, n_trials=trials).model if tune else estimator.fit(known.data)

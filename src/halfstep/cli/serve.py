@@ -68,11 +68,12 @@ def serve(
     ] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option(help="Origin of web pages that may use the API, such as https://shop.example.", **_security),
+        typer.Option(help="Origin of web pages that may use the API, such as https://shop.example. Can be repeated. "
+        "Default: none.", **_security),
     ] = None,
     host_name: Annotated[
         list[str] | None,
-        typer.Option(help="A further name under which this server is reached without keys.", **_security),
+        typer.Option(help="A further name under which this server is reached without keys. Can be repeated. Default: none.", **_security),
     ] = None,
 ) -> None:  # fmt: skip
     """Serve recommendations over HTTP, from a model that learns from events.

@@ -73,7 +73,8 @@ def serve(
     ] = None,
     host_name: Annotated[
         list[str] | None,
-        typer.Option(help="A further name under which this server is reached without keys. Can be repeated. Default: none.", **_security),
+        typer.Option(help="A further name under which this server is reached without keys. Can be repeated. "
+        "Default: none.", **_security),
     ] = None,
 ) -> None:  # fmt: skip
     """Serve recommendations over HTTP, from a model that learns from events.

@@ -768,6 +768,7 @@ def test_zeros_after_compressed_stream_are_padding(tmp_path: Path, compress: Cal
         (zipped(b"", "xl/workbook.xml"), "an Excel file; export the sheet as csv"),
         (bytes(257) + b"ustar" + bytes(300), "a tar archive; unpack it"),
     ],
+    ids=["SQLite", "pickle", "Arrow", "Excel", "tar"],  # a zip file contains the time
 )
 def test_files_of_other_kinds(tmp_path: Path, content: bytes, fault: str) -> None:
     with pytest.raises(DataError, match=rf"ratings\.csv: this is {fault}"):

@@ -14,7 +14,7 @@ import halfstep as hs
 from halfstep.serve.event_log import EventLog
 from halfstep.serve.learner import Learner, LearningSettings, position_in
 from halfstep.serve.snapshot import ModelFile
-from servers import EventLoad, server, start_server, wait_until_learned
+from benchmarks.servers import EventLoad, server, start_server, wait_until_learned
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")]
 

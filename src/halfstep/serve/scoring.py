@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from halfstep.models.factor_model import FactorModel
 from halfstep.serve.ids import Id
@@ -114,10 +114,10 @@ def ranked(model: FactorModel, queries: Sequence[Query], candidates: Sequence[Id
             candidates=candidates,
             threads=1,
         )
-        users: Any = model.users_
+        is_known = (model.users_.positions([query.user for query in asked], "mark", name="user") >= 0).tolist()
         for row, (number, query) in enumerate(zip(numbers, asked, strict=True)):
             positions = lists.positions[row, : query.n]
             positions = positions[positions >= 0]
             items, scores = lists.catalogue.ids[positions].tolist(), lists.scores[row, : len(positions)].tolist()
-            answers[number] = RankedItems(items, scores, query.user in users, model)
+            answers[number] = RankedItems(items, scores, is_known[row], model)
     return [answers[number] for number in range(len(queries))]

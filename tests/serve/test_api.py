@@ -4,6 +4,7 @@ import dataclasses
 import json
 import time
 import uuid
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -43,6 +44,25 @@ def test_recommendations_are_those_of_the_model(client, model):
     assert pairs(seen) == model.recommend("u3", 20, exclude_seen=False)["u3"]
     chosen = client.get("/v1/users/u3/recommendations", params={"candidates": ["i1", "i2", "zz"], "exclude_seen": 0})
     assert pairs(chosen.json()) == model.recommend("u3", candidates=["i1", "i2"], exclude_seen=False)["u3"]
+
+
+@pytest.mark.parametrize("user", ["u3", "nobody", "a/b", "a/recommendations", "ü"])
+@pytest.mark.parametrize(
+    "options", ["", "n=3", "exclude_seen=false", "n=4&exclude_seen=true", "n=5&exclude_seen=false"]
+)
+def test_the_direct_route_answers_as_the_described_one(client, user, options):
+    path = f"/v1/users/{quote(user, safe='')}/recommendations"
+    direct, described = (client.get(f"{path}?{query}") for query in (options, f"{options}&other=1"))
+    first, second = direct.json(), described.json()
+    assert len(first.pop("list_id")) == len(second.pop("list_id")) == 16
+    assert first == second
+    assert direct.headers["content-type"] == described.headers["content-type"]
+    metrics = client.get("/metrics").text
+    assert (
+        'halfstep_request_seconds_count{method="GET",route="/v1/users/{user}/recommendations",status="200"} 2.0'
+        in metrics
+    )
+    assert "halfstep_lists_total 2.0" in metrics
 
 
 def test_a_user_who_is_not_known_gets_what_the_model_gives_everybody(client, model):

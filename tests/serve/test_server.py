@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 import halfstep as hs
+from benchmarks.servers import EventLoad, server, start_server, wait_until_learned
 from halfstep.serve.event_log import EventLog
 from halfstep.serve.learner import Learner, LearningSettings, position_in
 from halfstep.serve.snapshot import ModelFile
-from benchmarks.servers import EventLoad, server, start_server, wait_until_learned
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")]
 

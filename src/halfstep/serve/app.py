@@ -25,6 +25,7 @@ from halfstep._support.version import __version__
 from halfstep.errors import HalfstepError
 from halfstep.serve import messages
 from halfstep.serve.config import ServeConfig
+from halfstep.serve.direct import DirectLists, list_of
 from halfstep.serve.gate import Gate
 from halfstep.serve.ids import Id
 from halfstep.serve.keys import KeyRing
@@ -32,8 +33,7 @@ from halfstep.serve.metrics import Metrics
 from halfstep.serve.problem import MEDIA_TYPE, ProblemError, of_field
 from halfstep.serve.refitter import Refitter
 from halfstep.serve.requests import as_event, body_id, parse_events, path_id, query_errors, read_body
-from halfstep.serve.scoring import RankedItems
-from halfstep.serve.service import STATISTICS_SECONDS, Service, new_list_id, titles_of
+from halfstep.serve.service import STATISTICS_SECONDS, Service
 
 PAGE = files("halfstep.serve") / "page"
 N = Annotated[int, Query(ge=1, description="Maximum length of the list.")]
@@ -70,7 +70,7 @@ def create_app(config: ServeConfig, *, is_writer: bool = True) -> Gate:
     _add_health(app, service)
     app.mount("/", StaticFiles(directory=str(PAGE), html=True), name="page")
     keys = None if config.keys is None else KeyRing(Path(config.keys))
-    return Gate(app, config, keys, metrics)
+    return Gate(app, DirectLists(service), config, keys, metrics)
 
 
 def _lifespan(service: Service, *, refits: bool) -> Any:
@@ -119,7 +119,7 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
         await service.wait_for(after)
         answer = await service.recommend(asked, n, exclude_seen=exclude_seen, candidates=given)
         service.count_lists(1)
-        return _json(_list_of(asked, answer))
+        return _json(list_of(asked, answer))
 
     @app.post(
         "/v1/recommendations",
@@ -147,7 +147,7 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
                 message.history, items, message.n, exclude_seen=message.exclude_seen, candidates=candidates
             )
             service.count_lists(1)
-            return _json({"lists": [_list_of(None, answer)]})
+            return _json({"lists": [list_of(None, answer)]})
         assert message.users is not None
         if len(message.users) > config.max_batch:
             raise _too_many("users", len(message.users), config.max_batch)
@@ -156,7 +156,7 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
             users, message.n, exclude_seen=message.exclude_seen, candidates=candidates
         )
         service.count_lists(len(answers))
-        return _json({"lists": [_list_of(user, answer) for user, answer in zip(users, answers, strict=True)]})
+        return _json({"lists": [list_of(user, answer) for user, answer in zip(users, answers, strict=True)]})
 
 
 def _add_events(app: FastAPI, service: Service) -> None:
@@ -303,17 +303,6 @@ def _add_health(app: FastAPI, service: Service) -> None:
     async def metrics() -> Response:
         await service.gauge()
         return Response(service.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _list_of(user: Id | None, answer: RankedItems) -> dict[str, Any]:
-    titles = titles_of(answer.model)
-    items: list[dict[str, Any]] = [
-        {"item": item, "score": score} for item, score in zip(answer.items, answer.scores, strict=True)
-    ]
-    if titles:
-        for each in items:
-            each["title"] = titles.get(each["item"])
-    return {"list_id": new_list_id(), "user": user, "known": answer.is_known, "items": items}
 
 
 def _check_n(n: int, limit: int) -> None:

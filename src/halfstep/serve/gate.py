@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import Response
 
 from halfstep.serve.config import LOOPBACK, ServeConfig
+from halfstep.serve.direct import DirectLists
 from halfstep.serve.keys import KeyRing, Scope
 from halfstep.serve.metrics import Metrics
 from halfstep.serve.problem import ProblemError
@@ -46,6 +47,8 @@ class Gate:
     Parameters
     ----------
     app : ASGI application
+    direct : DirectLists
+        Answers the most frequent requests instead.
     config : ServeConfig
     metrics : Metrics
 
@@ -55,8 +58,10 @@ class Gate:
         Whether clients are told to close their connections, because this process is about to stop.
     """
 
-    def __init__(self, app: App, config: ServeConfig, keys: KeyRing | None, metrics: Metrics) -> None:
-        self._app, self._config, self._keys, self._metrics = app, config, keys, metrics
+    def __init__(
+        self, app: App, direct: DirectLists, config: ServeConfig, keys: KeyRing | None, metrics: Metrics
+    ) -> None:
+        self._app, self._direct, self._config, self._keys, self._metrics = app, direct, config, keys, metrics
         self._hosts = {*LOOPBACK, "[::1]", *config.hosts}
         self._count = 0
         self.is_draining = False
@@ -85,7 +90,12 @@ class Gate:
                 await Response(status_code=204)(scope, receive, send_with_headers)
                 return
             self._check(scope, headers)
-            await self._app(scope, self._limited(receive), send_with_headers)
+            query = self._direct.query_of(scope)
+            if query is None:
+                await self._app(scope, self._limited(receive), send_with_headers)
+            else:
+                scope["route"] = self._direct
+                await self._direct.answer(query, send_with_headers)
         except ProblemError as problem:
             if not has_started:
                 await problem.response()(scope, receive, send_with_headers)

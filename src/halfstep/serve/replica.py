@@ -23,7 +23,7 @@ from halfstep.serve.schema import ERASURE
 from halfstep.serve.snapshot import ModelFile, Signature, learner_of
 
 LOG = logging.getLogger("halfstep.serve")
-POLL_SECONDS = 0.05  # until events of other processes are seen
+POLL_SECONDS = 0.2  # until events of other processes are seen
 WATCH_SECONDS = 0.5  # until a new model file is seen
 RETRY_SECONDS = 1.0  # after the log was unavailable
 READ_AT_ONCE = 1_000  # events, before a new model can take over

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import uvicorn
+from threadpoolctl import threadpool_limits
 
 from halfstep.serve.app import create_app
 from halfstep.serve.config import ServeConfig
@@ -90,10 +91,11 @@ def serve(
 ) -> None:
     """Serve on a socket until a signal stops the process."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    threadpool_limits(1, user_api="blas")  # its threads would wait for each other in the small products of requests
     app = create_app(config, is_writer=is_writer)
     settings = uvicorn.Config(
         app, access_log=False, log_config=None, server_header=False, date_header=False, lifespan="on",
-        timeout_graceful_shutdown=10, timeout_keep_alive=30, ws="none",
+        proxy_headers=False, timeout_graceful_shutdown=10, timeout_keep_alive=30, ws="none",
     )  # fmt: skip
     server = Server(settings, on_ready, drains=drains)
     server.run(sockets=[listening])

@@ -171,3 +171,51 @@ def test_a_database_that_restarts_is_used_again(model, request):
             assert answer.status_code == 503
             assert time.monotonic() < ends
         wait_until_learned(running.url)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 3 MB, and a function that enlarges it."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no permission to mount a file system")
+    yield folder, lambda: subprocess.run(["mount", "-o", "remount,size=50m", folder], check=True)
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_loses_nothing_and_needs_no_repair(model, small_disk):
+    folder, enlarge = small_disk
+    path = folder / "model.halfstep"
+    path.write_bytes(model.read_bytes())
+    acknowledged = {}
+    running = start_server(path, "--snapshot-every", 500)
+    with httpx.Client(base_url=running.url, timeout=30) as client:
+
+        def send(number):
+            events = [{"event_id": f"{number}-{k}", **rating(k)} for k in range(100)]
+            answer = client.post("/v1/events", json=events)
+            if answer.status_code == 200:
+                acknowledged.update({each["event_id"]: each["offset"] for each in answer.json()["events"]})
+            return answer.status_code
+
+        number = 0
+        while (status := send(number)) == 200:
+            number += 1
+        assert status == 507
+        assert {send(number + k) for k in range(10)} <= {200, 507}
+        assert client.get("/v1/users/u1/recommendations").status_code == 200
+        enlarge()
+        assert send(number) == 200
+    wait_until_learned(running.url)
+    running.process.kill()
+    running.process.wait()
+    log = EventLog(folder / "model.events.sqlite")
+    stored = {entry.event_id: entry.offset for group in log.read(0, 10**6) for entry in group.entries}
+    assert acknowledged == stored
+    log.close()
+    again = start_server(path, "--snapshot-every", 500)
+    assert wait_until_learned(again.url)["offset"] == len(acknowledged)
+    assert again.stop() == 0
+    assert sum("not written" in line for line in running.log) < 5

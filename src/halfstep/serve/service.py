@@ -43,6 +43,7 @@ from halfstep.serve.snapshot import ModelFile
 
 LOG = logging.getLogger("halfstep.serve")
 STATISTICS_SECONDS = 5.0  # between writes of the numbers of lists
+REPORT_SECONDS = 10.0  # between lines about a log that is unavailable
 WAIT_SECONDS = 5.0  # for an event to be learned
 
 
@@ -73,6 +74,7 @@ class Service:
         self.progress: Progress | None = None
         self.is_stopping = False
         self._lists: Counter[int] = Counter()
+        self._reported = -REPORT_SECONDS
 
     def _check_log(self) -> None:
         """Raise an error if the log has ids of other types, or belongs to a model with other settings."""
@@ -206,13 +208,20 @@ class Service:
             ) from None
         except LogUnavailableError as error:
             self.metrics.events.labels("failed").inc(len(events))
-            LOG.error("events were not written: %s", error)
+            self._report(error)
             reason = "its disk is full" if error.is_full else "it does not answer"
             raise ProblemError(
                 507 if error.is_full else 503,
                 f"the event log is unavailable ({reason}): send the same events again later, with the same event_ids",
                 headers={"Retry-After": "5"},
             ) from None
+
+    def _report(self, error: LogUnavailableError) -> None:
+        """Log that events were not written, but not for each request."""
+        now = time.monotonic()
+        if now - self._reported > REPORT_SECONDS:
+            self._reported = now
+            LOG.error("events were not written: %s", error)
 
     def _check_values(self, events: Sequence[Event]) -> None:
         """Raise an error if the model cannot learn from the values."""

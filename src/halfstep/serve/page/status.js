@@ -1,0 +1,116 @@
+// How the model is doing: numbers that are refreshed while the page is visible, and plots of the last hour.
+
+import { call } from "./api.js";
+import { el } from "./dom.js";
+import { asClock, asDuration, asPercent, asWhole, counted } from "./format.js";
+import { problem } from "./layout.js";
+import { plot } from "./plot.js";
+
+const SECONDS = 5; // between two refreshes
+const COLUMNS = ["Minute", "Events", "Lists", "Hits"];
+const MINUTES = 60;
+const RUNNING = 10; // minutes that a hit rate is of
+
+const numbers = el("dl", { class: "numbers" });
+const notes = el("div");
+const plots = el("div", { class: "plots" });
+const rows = el("tbody");
+let timer, isLoading = false;
+
+/** Show the status, and refresh it. */
+export function startStatus(node) {
+  node.append(
+    el("h2", { id: "status-title" }, "How the model is doing"),
+    notes, numbers, plots,
+    el(
+      "details", {},
+      el("summary", {}, "The last hour as a table"),
+      el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The last hour" }, el(
+        "table", {},
+        el("thead", {}, el("tr", {}, COLUMNS.map((name) => el("th", { scope: "col" }, name)))),
+        rows,
+      )),
+    ),
+  );
+  document.addEventListener("visibilitychange", refreshStatus);
+  refreshStatus();
+}
+
+/** Ask for the numbers now. */
+export async function refreshStatus() {
+  clearTimeout(timer);
+  if (document.hidden || isLoading) return;
+  isLoading = true;
+  try {
+    const [described, { minutes }] = await Promise.all([
+      call("v1/model"), call("v1/statistics", { query: { minutes: MINUTES } }),
+    ]);
+    show(described, minutes);
+  } catch (error) {
+    // shown once, so that screen readers do not repeat it with each refresh
+    if (!notes.querySelector(".problem")) notes.replaceChildren(problem(error, refreshStatus));
+    if (error.status === 401) return; // until a key is given
+  } finally {
+    isLoading = false;
+  }
+  timer = setTimeout(refreshStatus, 1000 * SECONDS);
+}
+
+function show(described, minutes) {
+  const age = described.fitted === null ? "unknown" : asDuration((Date.now() - Date.parse(described.fitted)) / 1000);
+  numbers.replaceChildren(
+    number("Model age", age, "since it was fitted to all data"),
+    number("Lag", counted(described.lag, "event"), "stored, not learned yet"),
+    number("Users", asWhole(described.users), "known to the model"),
+    number("Items", asWhole(described.items), "known to the model"),
+  );
+  notes.replaceChildren(...[
+    described.learns ? null : `The model does not learn from events: ${described.reason}`,
+    described.last_error && `A new model file was not taken over: ${described.last_error}`,
+    described.refused_events ? `${counted(described.refused_events, "event")} could not be learned.` : null,
+  ].filter((text) => text).map((text) => el("p", { class: "note" }, text)));
+  const all = byMinute(minutes);
+  plots.replaceChildren(...plotsOf(all));
+  rows.replaceChildren(...all.filter((each) => each.events || each.lists).reverse().map((each) => el(
+    "tr", {}, el("th", { scope: "row" }, asClock(each.time)),
+    [each.events, each.lists, each.hits].map((count) => el("td", {}, asWhole(count))),
+  )));
+}
+
+function number(name, value, meaning) {
+  return el("div", {}, el("dt", {}, name), el("dd", {}, value), el("dd", { class: "muted" }, meaning));
+}
+
+/** Return all minutes of the last hour; the answer has only those in which something happened. */
+function byMinute(minutes) {
+  const known = new Map(minutes.map((each) => [each.time, each]));
+  const now = 60 * Math.floor(Date.now() / 60_000);
+  return Array.from({ length: MINUTES }, (_, index) => {
+    const time = now - 60 * (MINUTES - 1 - index);
+    return known.get(time) ?? { time, events: 0, lists: 0, hits: 0 };
+  });
+}
+
+function plotsOf(minutes) {
+  const total = (name, some = minutes) => some.reduce((sum, each) => sum + each[name], 0);
+  const rates = minutes.map((_, index) => {
+    const last = minutes.slice(Math.max(0, index + 1 - RUNNING), index + 1);
+    return total("lists", last) ? Math.min(1, total("hits", last) / total("lists", last)) : null;
+  });
+  const rate = total("lists") ? Math.min(1, total("hits") / total("lists")) : null;
+  return [
+    plot({
+      title: "Events", unit: "per minute", kind: "bars", values: minutes.map((each) => each.events),
+      summary: `${counted(total("events"), "event")} in the last hour`, format: asWhole, least: 4,
+    }),
+    plot({
+      title: "Lists", unit: "per minute", kind: "bars", values: minutes.map((each) => each.lists),
+      summary: `${counted(total("lists"), "list")} in the last hour`, format: asWhole, least: 4,
+    }),
+    plot({
+      title: "Hit rate", unit: `% of lists, over ${RUNNING} minutes`, kind: "line", values: rates,
+      summary: `${rate === null ? "No" : `${asPercent(rate)} of`} lists in the last hour led to an event`,
+      format: asPercent, least: 0.1,
+    }),
+  ];
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import mimetypes
 import shutil
 import tempfile
 import time
@@ -36,6 +37,7 @@ from halfstep.serve.requests import as_event, body_id, parse_events, path_id, qu
 from halfstep.serve.service import STATISTICS_SECONDS, Service
 
 PAGE = files("halfstep.serve") / "page"
+mimetypes.add_type("text/javascript", ".js")  # which the registry of Windows may have as text/plain
 N = Annotated[int, Query(ge=1, description="Maximum length of the list.")]
 After = Annotated[int | None, Query(ge=0, description="Wait until the model has learned up to this offset.")]
 Search = Annotated[str, Query(max_length=200, description="A part of an id or of a title.")]

@@ -10,6 +10,9 @@ import pytest
 
 import halfstep as hs
 from halfstep.evaluation.metric_names import PER_LIST
+from halfstep.serve.config import ServeConfig
+from halfstep.serve.ids import LONGEST
+from halfstep.serve.service import WAIT_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -90,6 +93,25 @@ def test_all_metrics_and_splits_are_documented() -> None:
     for call in re.findall(r"`((?:split_|k_)\w+)\(", page):
         assert callable(getattr(hs, call))
     assert {name for name in hs.__all__ if name.startswith("split_")} <= set(re.findall(r"\w+", page))
+
+
+def test_the_limits_of_the_service_are_documented() -> None:
+    page = (ROOT / "docs" / "serve.md").read_text("utf-8")
+    config = ServeConfig.beside(Path("model.halfstep"))
+    limits = {
+        "bytes of a body": config.max_body,
+        "events or users of a request": config.max_batch,
+        "length of a list (`n`)": config.max_n,
+        "candidates, or items of a history": config.max_candidates,
+        "characters of an id, a type or an `event_id`": LONGEST,
+        "requests at the same time, in each process": config.max_requests,
+        "events that wait to be written, in each process": config.max_waiting,
+        "seconds that `after` waits": WAIT_SECONDS,
+    }
+    rows = re.findall(r"^\| ([^|]+) \| ([\d,]+) \| \d{3} \|$", page, flags=re.MULTILINE)
+    assert dict(rows) == {name: f"{limit:,.0f}" for name, limit in limits.items()}
+    assert f"at most {config.max_lag:,} events" in page
+    assert f"Every {config.checkpoint_every:,} events" in page
 
 
 def test_settings_in_the_table_are_valid() -> None:

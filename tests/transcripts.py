@@ -1,7 +1,7 @@
 """Commands in the README and the docs, with their output.
 
 ``make transcripts`` runs them and rewrites the output. On a page, code blocks after ``$ cd examples`` are run in a
-copy of that folder.
+copy of that folder. ``halfstep serve`` goes on in the background until the page ends.
 """
 
 from __future__ import annotations
@@ -36,9 +36,14 @@ VARYING = {
     re.compile(r"\d+(\.\d+)? s\b"): "0.0 s",
     re.compile(r"\d+\.\d kB\b"): "0.0 kB",
     re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"): "2026-01-01 00:00:00 UTC",
+    re.compile(r'"list_id": "[^"]+"'): '"list_id": "..."',
+    re.compile(r"\bhs_[\w-]+"): "hs_KEY",
+    re.compile(r"(\d\.\d{4})\d+"): r"\1",  # scores in JSON
 }  # parts that differ between runs, and their replacements in comparisons
 FIRST_CELL = re.compile(r"^[│┃] *(.*?) *[│┃]", flags=re.MULTILINE)
 OPTIONAL_CELLS = ("BLAS",)  # not on all machines
+SERVER = "http://127.0.0.1:8000"
+SERVER_PORT = re.compile(r"(localhost|127\.0\.0\.1):8000\b")  # of the pages; the servers have free ones
 PATH_CELL = re.compile(r"^│ (/\S+ *) │", flags=re.MULTILINE)
 
 
@@ -67,14 +72,24 @@ def blocks_of(text: str) -> Iterator[re.Match[str]]:
     return (block for block in BLOCK.finditer(text) if start >= 0 and block.start() >= start)
 
 
-def run(command: str) -> str:
-    """Run a command in the current folder, and return its output."""
-    words = shlex.split(command)
-    if words[0] == "cd":
-        return ""
-    if words[0] != "halfstep":
-        return subprocess.run(
-            command,
+class Shell:
+    """Runs the commands of a page in the current folder."""
+
+    def __init__(self) -> None:
+        self._server: subprocess.Popen[str] | None = None
+        self._port = ""
+
+    def run(self, command: str) -> str:
+        """Run a command, and return its output."""
+        words = shlex.split(command)
+        if words[0] == "cd":
+            return ""
+        if words[:2] == ["halfstep", "serve"]:
+            return self._serve([word for word in words[1:] if word != "&"])
+        if words[0] == "halfstep":
+            return _run_halfstep(words)
+        printed = subprocess.run(
+            SERVER_PORT.sub(rf"\1:{self._port}", command),
             shell=True,
             check=True,
             text=True,
@@ -82,6 +97,31 @@ def run(command: str) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         ).stdout
+        return f"{printed}\n" if printed and not printed.endswith("\n") else printed
+
+    def close(self) -> None:
+        """Stop the server."""
+        if self._server is not None:
+            self._server.terminate()
+            self._server.communicate()
+            self._server = None
+
+    def _serve(self, arguments: list[str]) -> str:
+        self.close()
+        program = "from halfstep.cli import main; main()"
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", program, *arguments, "--port", "0"], stderr=subprocess.PIPE, text=True
+        )
+        assert self._server.stderr is not None
+        printed = self._server.stderr.readline()
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", printed)
+        assert found is not None, printed
+        self._port = found[1]
+        return printed.replace(found[0], SERVER)
+
+
+def _run_halfstep(words: list[str]) -> str:
+    """Run a command of the library in this process."""
     printed = io.StringIO()
     with (
         mock.patch.object(sys, "argv", words),
@@ -106,29 +146,33 @@ def comparable(step: Step, printed: str) -> str:
 
 
 @contextlib.contextmanager
-def in_examples() -> Iterator[None]:
-    """Change to a copy of the folder of examples."""
+def in_examples() -> Iterator[Shell]:
+    """Change to a copy of the folder of examples, and return a shell there."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "examples"
         shutil.copytree(ROOT / "examples", copy)
-        with contextlib.chdir(copy), mock.patch.dict(os.environ, {"COLUMNS": "118"}):
-            yield
+        with (
+            contextlib.chdir(copy),
+            mock.patch.dict(os.environ, {"COLUMNS": "118"}),
+            contextlib.closing(Shell()) as shell,
+        ):
+            yield shell
 
 
 def rewritten(text: str) -> str:
     """Return a page with the current output; unchanged if only times differ."""
 
-    def rewrite(block: re.Match[str]) -> str:
+    def rewrite(block: re.Match[str], shell: Shell) -> str:
         written = []
         for step in steps_of(block[0]):
-            printed = run(step.command)
+            printed = shell.run(step.command)
             same = comparable(step, printed) == comparable(step, step.shown)
             written.append(f"$ {step.command}\n{step.shown if same else printed}")
         return "".join(written)
 
     start = text.find(BEGINNING)
-    with in_examples():
-        return BLOCK.sub(lambda block: rewrite(block) if 0 <= start <= block.start() else block[0], text)
+    with in_examples() as shell:
+        return BLOCK.sub(lambda block: rewrite(block, shell) if 0 <= start <= block.start() else block[0], text)
 
 
 def main() -> None:

@@ -66,13 +66,15 @@ class Load:
     errors: list[str]
     elapsed: float
 
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return len(self.seconds) / self.elapsed
+
     def __str__(self) -> str:
         latencies = np.sort(self.seconds) * 1e3
         p50, p99 = latencies[len(latencies) // 2], latencies[int(len(latencies) * 0.99)]
-        return (
-            f"{len(latencies) / self.elapsed:8.0f} requests/s, median {p50:6.2f} ms, p99 {p99:6.2f} ms, "
-            f"errors {len(self.errors)}"
-        )
+        return f"{self.rate:8.0f} requests/s, median {p50:6.2f} ms, p99 {p99:6.2f} ms, errors {len(self.errors)}"
 
 
 class Connection:
@@ -98,32 +100,54 @@ class Connection:
         return int(head.split(b" ", 2)[1]), answer
 
 
-async def _run(port: int, clients: int, seconds: float, rate: float | None, kind: str, seed: int) -> Load:
+Request = tuple[str, str, bytes]
+
+
+def lists(count: int = 20_000) -> list[Request]:
+    """Return requests for the lists of random users."""
+    rng = random.Random(0)
+    return [("GET", f"/v1/users/{rng.randrange(USERS)}/recommendations?n=10", b"") for _ in range(count)]
+
+
+class Events:
+    """Requests with new events of random users.
+
+    Parameters
+    ----------
+    size : int
+        The number of events of a request.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size, self._rng = size, random.Random(0)
+
+    def __getitem__(self, number: int) -> Request:
+        rng = self._rng
+        events = [
+            {"event_id": str(uuid.uuid4()), "user": rng.randrange(USERS), "item": int(ITEMS * rng.random() ** 2)}
+            for _ in range(self._size)
+        ]
+        return "POST", "/v1/events", json.dumps(events).encode()
+
+
+Requests = list[Request] | Events
+
+
+async def _run(port: int, requests: Requests, clients: int, seconds: float, rate: float | None) -> Load:
     """Send requests from some clients, each as soon as the last is answered, or at a rate of all together."""
-    rng = random.Random(seed)
     taken: list[float] = []
     errors: list[str] = []
     began = time.perf_counter()
     number = 0
 
-    def event() -> dict[str, Any]:
-        return {"event_id": str(uuid.UUID(int=rng.getrandbits(128))), "user": rng.randrange(USERS),
-                "item": int(ITEMS * rng.random() ** 2)}  # fmt: skip
-
     async def client() -> None:
         nonlocal number
         connection = Connection("127.0.0.1", port)
         while (now := time.perf_counter()) - began < seconds:
-            due = now
-            if rate is not None:  # latencies count from when the request was due, as if others waited
-                due, number = began + number / rate, number + 1
-                if due > now:
-                    await asyncio.sleep(due - now)
-            if kind == "lists":
-                request = ("GET", f"/v1/users/{rng.randrange(USERS)}/recommendations?n=10", b"")
-            else:
-                events = [event() for _ in range(int(kind))]
-                request = ("POST", "/v1/events", json.dumps(events).encode())
+            request = requests[number % len(requests) if isinstance(requests, list) else number]
+            due, number = now if rate is None else began + number / rate, number + 1
+            if due > now:
+                await asyncio.sleep(due - now)
             try:
                 status, answer = await connection.request(*request)
                 if status != 200:
@@ -131,7 +155,7 @@ async def _run(port: int, clients: int, seconds: float, rate: float | None, kind
             except (OSError, EOFError) as error:
                 errors.append(repr(error))
                 connection = Connection("127.0.0.1", port)
-            taken.append(time.perf_counter() - due)
+            taken.append(time.perf_counter() - due)  # from when it was due, as if others waited
 
     await asyncio.gather(*(client() for _ in range(clients)))
     return Load(taken, errors, time.perf_counter() - began)
@@ -147,20 +171,20 @@ def _process(queue: Any, *arguments: Any) -> None:
 
 @contextlib.contextmanager
 def load(
-    port: int, kind: str, *, clients: int, seconds: float, rate: float | None = None
+    port: int, requests: Requests, *, clients: int, seconds: float, rate: float | None = None
 ) -> Iterator[Callable[[], Load]]:
     """Run clients in another process; the result is a function that waits for what they measured."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    process = context.Process(target=_process, args=(queue, port, clients, seconds, rate, kind, 1))
+    process = context.Process(target=_process, args=(queue, port, requests, clients, seconds, rate))
     process.start()
     yield queue.get
     process.join()
 
 
-def measure(port: int, kind: str, **more: Any) -> Load:
+def measure(port: int, requests: Requests, **more: Any) -> Load:
     """Return what clients measured."""
-    with load(port, kind, **more) as wait:
+    with load(port, requests, **more) as wait:
         return wait()
 
 
@@ -169,17 +193,16 @@ def speed(folder: Path, options: argparse.Namespace) -> None:
     model = folder / "model.halfstep"
     make_model(model)
     with server(model, *_log(options)) as running:
-        measure(running.port, "lists", clients=4, seconds=1)
+        measure(running.port, lists(), clients=4, seconds=1)
         for rate in (1_000.0, None):
-            found = measure(running.port, "lists", clients=16, seconds=options.seconds, rate=rate)
+            found = measure(running.port, lists(), clients=16, seconds=options.seconds, rate=rate)
             print(f"lists, {'as many as possible' if rate is None else f'{rate:,.0f} a second'}: {found}")
         for size, clients in ((100, 8), (1, 32)):
-            found = measure(running.port, str(size), clients=clients, seconds=options.seconds)
-            rate = len(found.seconds) * size / found.elapsed
-            print(f"events, {size} a request, {clients} clients: {rate:,.0f} events/s; {found}")
+            found = measure(running.port, Events(size), clients=clients, seconds=options.seconds)
+            print(f"events, {size} a request, {clients} clients: {size * found.rate:,.0f} events/s; {found}")
             wait_until_learned(running.url, 600)
         print(f"an event is in the list after {1e3 * statistics.median(_delays(running)):.1f} ms (median)")
-        with load(running.port, "lists", clients=8, seconds=options.seconds, rate=300.0):
+        with load(running.port, lists(), clients=8, seconds=options.seconds, rate=300.0):
             print(f"... and under 300 lists a second {1e3 * statistics.median(_delays(running)):.1f} ms")
 
 
@@ -208,8 +231,8 @@ def takeovers(folder: Path, options: argparse.Namespace) -> None:
     shutil.copyfile(files[0], model)
     with server(model, "--workers", 2, *_log(options)) as running, contextlib.ExitStack() as stack:
         seconds = 6.0 * options.count + 20
-        lists = stack.enter_context(load(running.port, "lists", clients=8, seconds=seconds, rate=200.0))
-        events = stack.enter_context(load(running.port, "1", clients=4, seconds=seconds, rate=50.0))
+        read = stack.enter_context(load(running.port, lists(), clients=8, seconds=seconds, rate=200.0))
+        write = stack.enter_context(load(running.port, Events(1), clients=4, seconds=seconds, rate=50.0))
         for number in range(1, options.count + 1):
             time.sleep(3)
             began, digest = time.perf_counter(), httpx.get(f"{running.url}/v1/model").json()["digest"]
@@ -219,7 +242,7 @@ def takeovers(folder: Path, options: argparse.Namespace) -> None:
                 time.sleep(0.05)
             print(f"takeover {number} after {time.perf_counter() - began:.1f} s")
         running.process.send_signal(signal.SIGHUP)
-        for name, wait in (("lists", lists), ("events", events)):
+        for name, wait in (("lists", read), ("events", write)):
             found = wait()
             print(f"{name}: {found}{''.join(f'; {error}' for error in found.errors[:3])}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import halfstep as hs
-from halfstep.cli.serve import seconds_of
+from halfstep.cli.serve import exclusive, seconds_of
 from halfstep.serve.event import Event
 from halfstep.serve.event_log import EventLog
 from served import MODELS
@@ -38,6 +38,14 @@ def test_a_missing_model_or_folder_and_a_used_port_are_errors(shell: Shell, mode
     with listen("127.0.0.1", 0) as listening:
         _, err = shell("serve", model, "--port", listening.getsockname()[1], fails=1)
         assert "choose another --port" in err
+
+
+def test_a_second_server_of_one_snapshot_is_an_error(shell: Shell, model: Path) -> None:
+    lock = model.with_name("model.snapshot.halfstep.lock")
+    with exclusive(lock):
+        _, err = shell("serve", model, "--port", 0, fails=1)
+        assert "another server writes" in err
+    assert not lock.exists()
 
 
 def test_missing_libraries_are_named(shell: Shell, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 import halfstep as hs
 from halfstep.errors import DataError, ParameterError
-from halfstep.objective.origin import Learned
+from halfstep.objective.origin import Learned, Origin
 from halfstep.serve.event import Event
 from halfstep.serve.event_log import EventLog
 from halfstep.serve.learner import Learner, LearningSettings, position_in
@@ -77,6 +77,14 @@ def test_a_refitted_model_continues_after_its_events(log, tmp_path):
     other = EventLog(tmp_path / "other.sqlite")
     assert position_in(other, refitted) == 0
     other.close()
+
+
+def test_a_log_that_is_older_than_the_model_is_an_error(log):
+    model = hs.ALS(hs.Explicit(), rank=2, random_state=0).fit(ratings())
+    model = model.as_saved(Origin(learned=Learned(log.id, 7)))
+    log.append([[Event("a", "new", "i1", 1.0)]])
+    with pytest.raises(DataError, match="learned up to event 7 of this log, which has only 1"):
+        data_of(model, log, LearningSettings("last"))
 
 
 def test_errors(log, tmp_path):

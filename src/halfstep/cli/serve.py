@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -109,7 +111,7 @@ def run(config: ServeConfig) -> None:
 
     log_to_standard_error()
     hs.load(config.model)  # an invalid file is an error before anything else
-    with listen(config.host, config.port) as listening:
+    with exclusive(Path(f"{config.snapshot}.lock")), listen(config.host, config.port) as listening:
         address, port = listening.getsockname()[:2]
         url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
 
@@ -124,6 +126,31 @@ def run(config: ServeConfig) -> None:
         code = Supervisor(config, listening, ready).run()
     if code:
         raise typer.Exit(code)
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file, so that two servers do not write the same snapshot.
+
+    Raises
+    ------
+    hs.errors.ParameterError
+        If another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # on Windows
+        yield
+        return
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise hs.errors.ParameterError(
+                f"another server writes {path.with_suffix('')}: stop it, or give another --snapshot and --log"
+            ) from None
+        yield
+        path.unlink(missing_ok=True)
 
 
 def seconds_of(text: str) -> float:

@@ -27,6 +27,7 @@ from halfstep.errors import HalfstepError
 from halfstep.serve import messages
 from halfstep.serve.config import ServeConfig
 from halfstep.serve.direct import DirectLists, list_of
+from halfstep.serve.event import LogUnavailableError
 from halfstep.serve.gate import Gate
 from halfstep.serve.ids import Id
 from halfstep.serve.keys import KeyRing
@@ -96,9 +97,12 @@ def _lifespan(service: Service, *, refits: bool) -> Any:
 
 
 async def _write_statistics(service: Service) -> None:
+    await service.gauge()
     while True:
         await asyncio.sleep(STATISTICS_SECONDS)
         await asyncio.to_thread(service.write_statistics)
+        with suppress(LogUnavailableError):
+            await service.gauge()
 
 
 def _add_recommendations(app: FastAPI, service: Service) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from halfstep.serve.learner import CHECKPOINT_EVERY
 
+CONFIG_VARIABLE = "HALFSTEP_SERVE"  # the settings in the environment, since everybody can read arguments
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 

@@ -185,9 +185,22 @@ def needs_values(model: FactorModel, duplicates: str) -> bool:
 
 
 def position_in(log: EventLog, model: FactorModel) -> int:
-    """Return the offset up to which a model has learned from a log."""
+    """Return the offset up to which a model has learned from a log.
+
+    Raises
+    ------
+    DataError
+        If the log ends before it, so that new events would count as learned.
+    """
     learned = model._fitted.origin.learned
-    return learned.offset if learned is not None and learned.log == log.id else 0
+    if learned is None or learned.log != log.id:
+        return 0
+    if learned.offset > log.last:
+        raise DataError(
+            f"the model has learned up to event {learned.offset:,} of this log, which has only {log.last:,}: restore "
+            "a later backup of the log, or serve the model with a new log"
+        )
+    return learned.offset
 
 
 def with_learned(model: M, learned: Learned) -> M:

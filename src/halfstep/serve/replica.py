@@ -16,6 +16,7 @@ from pathlib import Path
 
 from halfstep.errors import HalfstepError
 from halfstep.models.factor_model import FactorModel
+from halfstep.persistence import load
 from halfstep.serve.event_log import ERASED, EventLog, Group
 from halfstep.serve.ids import IdType
 from halfstep.serve.learner import Learner, LearningSettings, save
@@ -287,10 +288,22 @@ class _Saver:
                     return
                 (model, offset), self._waiting = self._waiting, None
             try:
-                model.save(self._path)
+                if not _is_later(self._path, model):  # while this process is being replaced by another
+                    model.save(self._path)
                 self._log.erase(offset)
             except (HalfstepError, OSError) as error:
                 LOG.error("the snapshot was not written: %s", _plain(error))
+
+
+def _is_later(path: Path, model: FactorModel) -> bool:
+    """Whether a file has learned more from the same log, beginning with the same model."""
+    try:
+        stored = load(path, verify=False)._fitted.origin.learned
+    except OSError:
+        return False
+    own = model._fitted.origin.learned
+    assert own is not None
+    return stored is not None and (stored.log, stored.base) == (own.log, own.base) and stored.offset > own.offset
 
 
 def _plain(error: Exception) -> str:

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from halfstep.serve.config import ServeConfig
+from halfstep.serve.config import CONFIG_VARIABLE, ServeConfig
+from halfstep.serve.metrics import SHARED_FOLDER
 
 LOG = logging.getLogger("halfstep.serve")
 CHECK_SECONDS = 0.2
@@ -103,11 +104,15 @@ class Supervisor:
 
     def _start(self, number: int) -> _Process:
         read, write = os.pipe()
-        arguments = [self._config.to_json(), str(number), str(self._listening.fileno()), str(write)]
+        arguments = [str(number), str(self._listening.fileno()), str(write)]
         running = subprocess.Popen(
             [sys.executable, "-m", "halfstep.serve.worker", *arguments],
             pass_fds=[self._listening.fileno(), write],
-            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": self._metrics.name},
+            env={
+                **os.environ,
+                CONFIG_VARIABLE: self._config.to_json(),
+                SHARED_FOLDER: self._metrics.name,
+            },
             start_new_session=True,  # Ctrl-C reaches this process, which stops the others
         )
         os.close(write)

@@ -6,13 +6,13 @@ import os
 import socket
 import sys
 
-from halfstep.serve.config import ServeConfig
+from halfstep.serve.config import CONFIG_VARIABLE, ServeConfig
 from halfstep.serve.server import log_to_standard_error, serve
 
 
 def main() -> None:
     """Serve on an inherited socket; write to an inherited pipe when ready."""
-    text, number, listening, pipe = sys.argv[1:]
+    number, listening, pipe = sys.argv[1:]
     log_to_standard_error()
 
     def report() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
         os.close(int(pipe))
 
     serve(
-        ServeConfig.from_json(text),
+        ServeConfig.from_json(os.environ.pop(CONFIG_VARIABLE)),
         socket.socket(fileno=int(listening)),
         is_writer=number == "0",
         drains=True,

@@ -123,6 +123,28 @@ def test_a_new_user_and_a_new_item_are_learned(client):
     assert client.get("/v1/items?query=new").json()["items"] == [{"item": "new item", "title": None}]
 
 
+@pytest.mark.parametrize("user", ["a/explanations/b", "a/history", "%2F", "a%0A", "q?#;=&+ é😀\u202e", "/", "..."])
+def test_paths_distinguish_ids_with_slashes_and_other_delimiters(client, user):
+    items = ["c/history", "c", "b/explanations/c"]
+    stored = client.post("/v1/events", json=[event(user, item, 5.0) for item in items]).json()
+    path = f"/v1/users/{quote(user, safe='')}"
+    assert client.get(f"{path}/history?after={stored['offset']}").json()["user"] == user
+    assert client.get(f"{path}/recommendations").json()["known"] is True
+    for item in items:
+        got = client.get(f"{path}/explanations/{quote(item, safe='')}").json()
+        assert (got["user"], got["item"]) == (user, item)
+        assert client.get(f"/v1/items/{quote(item, safe='')}/similar").json()["item"] == item
+    erased = client.delete(path).json()
+    assert client.get(f"{path}/history?after={erased['offset']}").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/v1/users/%ff/history", "/v1/items?query=%c0%af", "/%ff"])
+def test_a_url_that_is_not_utf_8_is_an_error(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 400
+    assert "the URL has bytes that are not UTF-8" in answer.json()["detail"]
+
+
 def test_an_erased_user_is_gone_from_the_model_and_the_log(client, tmp_path):
     client.post("/v1/events", json=[event("u1", "i1", 2.0), event("visitor-77", "i1", 2.0)])
     offset = client.delete("/v1/users/visitor-77").json()["offset"]

@@ -41,6 +41,13 @@ def test_each_route_needs_its_scope_and_admin_has_all(keyed):
                 assert name in (scope, "admin") or answer.status_code == 403
 
 
+@pytest.mark.parametrize("path", ["/v1/model/file%0A", "/v1/model%2Ffile", "/v1//model/file", "/v1/model/file/"])
+def test_another_spelling_of_a_path_does_not_need_less(keyed, path):
+    client, headers, _ = keyed
+    assert client.get(path, headers=headers["read"]).status_code in (403, 404)
+    assert client.get(path, headers=headers["admin"]).status_code == 404
+
+
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic YTpi", "Bearer hs_ü", "bearer\thello"]
 )

@@ -34,7 +34,7 @@ from halfstep.serve.keys import KeyRing
 from halfstep.serve.metrics import Metrics
 from halfstep.serve.problem import MEDIA_TYPE, ProblemError, of_field
 from halfstep.serve.refitter import Refitter
-from halfstep.serve.requests import as_event, body_id, parse_events, path_id, query_errors, read_body
+from halfstep.serve.requests import as_event, body_id, parse_events, path_id, query_errors, query_id, read_body
 from halfstep.serve.service import STATISTICS_SECONDS, Service
 
 PAGE = files("halfstep.serve") / "page"
@@ -108,7 +108,7 @@ async def _write_statistics(service: Service) -> None:
 def _add_recommendations(app: FastAPI, service: Service) -> None:
     config = service.config
 
-    @app.get("/v1/users/{user:path}/recommendations", response_model=messages.RecommendedList)
+    @app.get("/v1/users/{user}/recommendations", response_model=messages.RecommendedList)
     async def recommendations(
         user: str,
         n: N = 10,
@@ -120,7 +120,7 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
         _check_n(n, config.max_n)
         asked = path_id(user, service.id_types[0], "user")
         given = None if candidates is None else _candidates(
-            [path_id(each, service.id_types[1], "candidates") for each in candidates], config.max_candidates
+            [query_id(each, service.id_types[1], "candidates") for each in candidates], config.max_candidates
         )  # fmt: skip
         await service.wait_for(after)
         answer = await service.recommend(asked, n, exclude_seen=exclude_seen, candidates=given)
@@ -192,7 +192,7 @@ def _add_events(app: FastAPI, service: Service) -> None:
         ]
         return _json({"offset": max(stored.offsets), "events": answers})
 
-    @app.delete("/v1/users/{user:path}", status_code=202, response_model=messages.ErasureMessage)
+    @app.delete("/v1/users/{user}", status_code=202, response_model=messages.ErasureMessage)
     async def erase(user: str) -> Response:
         """Erase a user from the log and from the model, with all that it has learned from the user's events."""
         asked = path_id(user, service.id_types[0], "user")
@@ -202,7 +202,7 @@ def _add_events(app: FastAPI, service: Service) -> None:
 
 
 def _add_lookups(app: FastAPI, service: Service) -> None:
-    @app.get("/v1/users/{user:path}/explanations/{item:path}", response_model=messages.ExplanationMessage)
+    @app.get("/v1/users/{user}/explanations/{item}", response_model=messages.ExplanationMessage)
     async def explanations(user: str, item: str, n: N = 5, after: After = None) -> Response:
         """Return why an item is recommended to a user: the contributions of the user's interactions to the score."""
         _check_n(n, service.config.max_n)
@@ -211,14 +211,14 @@ def _add_lookups(app: FastAPI, service: Service) -> None:
         asked = path_id(user, user_ids, "user"), path_id(item, item_ids, "item")
         return _json(await asyncio.to_thread(service.explain, *asked, n))
 
-    @app.get("/v1/users/{user:path}/history", response_model=messages.HistoryMessage)
+    @app.get("/v1/users/{user}/history", response_model=messages.HistoryMessage)
     async def history(user: str, n: N = 50, after: After = None) -> Response:
         """Return the interactions of a user, the latest first."""
         _check_n(n, service.config.max_n)
         await service.wait_for(after)
         return _json(await asyncio.to_thread(service.history, path_id(user, service.id_types[0], "user"), n))
 
-    @app.get("/v1/items/{item:path}/similar", response_model=messages.SimilarItemsMessage)
+    @app.get("/v1/items/{item}/similar", response_model=messages.SimilarItemsMessage)
     async def similar(item: str, n: N = 10) -> Response:
         """Return the items with the most similar factors."""
         _check_n(n, service.config.max_n)
@@ -348,7 +348,10 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    details = {404: "there is nothing at this path", 405: "this method is not supported at this path"}
+    details = {
+        404: "there is nothing at this path: in ids, encode / as %2F",
+        405: "this method is not supported at this path",
+    }
     headers = dict(error.headers) if error.headers else None
     return ProblemError(
         error.status_code, details.get(error.status_code, str(error.detail)), headers=headers

@@ -12,6 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 from halfstep.errors import DataError
 from halfstep.serve.ids import Id, parse_id
@@ -20,7 +21,7 @@ from halfstep.serve.service import Service, new_list_id, titles_of
 
 ROUTE = "/v1/users/{user}/recommendations"
 _BEGIN, _, _END = ROUTE.partition("{user}")
-_OPTIONS = re.compile(r"(?:n=([1-9][0-9]{0,4}))?&?(?:exclude_seen=(true|false))?")
+_OPTIONS = re.compile(r"(?:n=([1-9][0-9]{0,4})(?:&|$))?(?:exclude_seen=(true|false))?")
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
@@ -53,8 +54,11 @@ class DirectLists:
         n, exclude_seen = options
         if exclude_seen and self._service.served.model.interactions_ is None:
             return None
+        segment = path[len(_BEGIN) : -len(_END)]
+        if "/" in segment:
+            return None
         try:
-            user = parse_id(path[len(_BEGIN) : -len(_END)], self._service.id_types[0], "user")
+            user = parse_id(unquote(segment), self._service.id_types[0], "user")
         except DataError:
             return None
         return Query(user, n, exclude_seen)

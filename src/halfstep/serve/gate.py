@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Response
 
@@ -70,6 +71,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope["path"] = scope["raw_path"].decode("ascii")  # slashes in ids stay encoded, and routes see what keys do
         began, status = time.perf_counter(), 500
         headers: dict[bytes, bytes] = dict(scope["headers"])
         more = [*HEADERS, *self._cors(headers)]
@@ -112,6 +114,7 @@ class Gate:
     def _check(self, scope: MutableMapping[str, Any], headers: dict[bytes, bytes]) -> None:
         """Raise an error if the request is not allowed."""
         path, method = scope["path"], scope["method"]
+        _check_encoding(path, scope["query_string"])
         if self._count > self._config.max_requests and not path.startswith("/health/"):
             raise ProblemError(
                 429, "too many requests at the same time: send it again later", headers={"Retry-After": "1"}
@@ -185,6 +188,19 @@ class Gate:
             return message
 
         return limited
+
+
+def _check_encoding(path: str, query: bytes) -> None:
+    """Refuse bytes that are not characters; otherwise, different ids would become the same one."""
+    if "%" not in path and b"%" not in query:
+        return
+    try:
+        unquote_to_bytes(path).decode()
+        unquote_to_bytes(query).decode()
+    except UnicodeDecodeError:
+        raise ProblemError(
+            400, "the URL has bytes that are not UTF-8: encode ids as UTF-8, then percent-encode them"
+        ) from None
 
 
 def _too_large(limit: int) -> ProblemError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
@@ -72,8 +73,13 @@ def body_id(value: object, kind: IdType, name: str, field: str) -> Id:
         raise of_field(field, short(value), str(error)) from None
 
 
-def path_id(value: str, kind: IdType, name: str) -> Id:
-    """Return an id from a URL."""
+def path_id(segment: str, kind: IdType, name: str) -> Id:
+    """Return an id from a segment of a path, which is percent-encoded."""
+    return query_id(unquote(segment), kind, name)
+
+
+def query_id(value: str, kind: IdType, name: str) -> Id:
+    """Return an id from a parameter of a URL."""
     try:
         return parse_id(value, kind, name)
     except DataError as error:

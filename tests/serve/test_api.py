@@ -229,6 +229,12 @@ BAD = {
     "long": (json.dumps(event("a" * 600, "b", 1.0)).encode(), 422, "600 characters"),
     "type": (json.dumps(event("a", "b", 1.0, type="$erasure")).encode(), 422, "type: string should match"),
     "time": (json.dumps(event("a", "b", 1.0, time="yesterday")).encode(), 422, "time"),
+    "milliseconds": (json.dumps(event("a", "b", 1.0, time=1.7e12)).encode(), 422, "time: input should be less than"),
+    "year 1": (json.dumps(event("a", "b", 1.0, time="0001-01-01T00:00:00+23:59")).encode(), 422, "from 1970 to 5138"),
+    "year 9999": (json.dumps(event("a", "b", 1.0, time="9999-12-31T23:59:59-23:59")).encode(), 422, "from 1970"),
+    "large value": (json.dumps(event("a", "b", 1.1e9)).encode(), 422, "value: input should be less than or equal"),
+    "other scale": (json.dumps([event("a", "b", 1.0), event("a", "b", 5e3 + 1)]).encode(), 422,
+                    "events[1].value: this is on another scale than the values of the model: send one from -5000 to"),
     "deep": (b"[" * 100_000, 400, "JSON"),
     "not utf-8": (b'{"event_id": "\xff"}', 400, "JSON"),
 }  # fmt: skip

@@ -96,6 +96,25 @@ def test_a_snapshot_of_another_model_log_or_setting_is_not_used(log, tmp_path, m
     assert learner_of(file, log, settings, snapshot).offset == 0
 
 
+@pytest.mark.parametrize("name", ["ratings", "plays"])
+@pytest.mark.parametrize("regularization", [0.01, 1.0])
+def test_the_largest_values_are_learned_and_do_no_lasting_harm(log, model_files, name, regularization):
+    fitted = hs.load(model_files[name])
+    model = fitted.set_params(rank=16, regularization=regularization).fit(fitted.interactions_)
+    settings = LearningSettings.of_model(model)
+    learner = Learner(model, log, settings, "base", 0)
+    largest, users, items = learner.largest_value, model.users_.ids[:3].tolist(), model.items_.ids[:3].tolist()
+    assert largest == (5000 if name == "ratings" else 1e9)
+    for k in range(20):
+        events = [Event(f"{k}-{j}", users[j], items[(j + k) % 3], largest * (-1) ** (j + k // 3)) for j in range(3)]
+        log.append([events])
+    log.append([[Event(f"{user}-{item}", user, item, 3.0) for user in users for item in items]])
+    replay(learner, log)
+    assert learner.refused == 0
+    arrays = (model.user_factors_, model.item_factors_, model.user_biases_, model.item_biases_)
+    assert all(np.isfinite(array).all() for array in arrays)
+
+
 def test_a_learner_equals_partial_fit_of_each_transaction(log, model_files):
     fill(log, "plays", 10)
     learner = replay(learner_from(model_files["plays"], log), log)

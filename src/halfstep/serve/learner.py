@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import numpy as np
+
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.incremental_model import IncrementalModel
@@ -17,10 +19,12 @@ from halfstep.objective.origin import Learned, Origin
 from halfstep.serve.conversion import Conversion
 from halfstep.serve.event_log import ERASED, Entry, EventLog, Group
 from halfstep.serve.ids import Id, IdType, parse_id
+from halfstep.serve.messages import LARGEST
 from halfstep.serve.schema import ERASURE
 
 M = TypeVar("M", bound=FactorModel)
 CHECKPOINT_EVERY = 10_000  # events
+SCALE = 1_000  # values of events over values of the model, beyond which systems of rows may be ill-conditioned
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class Learner:
         The number of events that could not be learned.
     reason : str or None
         Why the model does not learn; None if it does.
+    largest_value : float
+        The largest absolute value of an event to accept.
     """
 
     def __init__(self, model: FactorModel, log: EventLog, settings: LearningSettings, base: str, offset: int) -> None:
@@ -97,6 +103,7 @@ class Learner:
         self._log, self._settings, self._base = log, settings, base
         self._conversion = Conversion.of(model, settings.duplicates)
         self.reason = why_not_learning(model)
+        self.largest_value = largest_value(model, settings.duplicates)
         self._updated = model._fitted.origin.updated
 
     @property
@@ -182,6 +189,19 @@ def needs_values(model: FactorModel, duplicates: str) -> bool:
         return False
     counts = model._fitted.values_are == "counted" or objective.counts_events
     return not (counts and duplicates != "last")
+
+
+def largest_value(model: FactorModel, duplicates: str) -> float:
+    """Return the largest absolute value of an event that a model can learn.
+
+    A rating in another unit would not only be wrong: systems of rows that it affects may have no solution in floating
+    point from then on. Counts are weights, whose solutions are bounded.
+    """
+    data = model.interactions_
+    if data is None or len(data) == 0 or not needs_values(model, duplicates):
+        return LARGEST
+    largest = float(np.abs(data.values).max())
+    return min(LARGEST, SCALE * largest) if largest else LARGEST
 
 
 def position_in(log: EventLog, model: FactorModel) -> int:

@@ -9,9 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAda
 
 from halfstep.serve.ids import LONGEST
 
+LARGEST = 1e9  # larger values overflow in the systems of rows, which then are never solved again
+LATEST = 1e11  # POSIX seconds, in the year 5138; larger numbers would be milliseconds
+
 AnyId = Annotated[StrictInt | StrictStr, Field(description="An id of the type of the model's ids.")]
 Text = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Value = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
+Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, lt=LATEST)]
 
 
 class Request(BaseModel):
@@ -29,10 +33,10 @@ class EventMessage(Request):
     ]
     user: AnyId
     item: AnyId
-    value: Annotated[Number | None, Field(description="Such as a rating, or a number of plays.")] = None
+    value: Annotated[Value | None, Field(description="Such as a rating, or a number of plays.")] = None
     type: Annotated[Text, Field(pattern=r"^[^$]", description="Such as play.")] = "interaction"
     time: Annotated[
-        Annotated[Number, Field(ge=0, lt=1e11)] | Annotated[datetime, Field(strict=False)] | None,
+        Seconds | Annotated[datetime, Field(strict=True)] | None,
         Field(description="When it happened: POSIX seconds, or ISO 8601 with an offset. By default, now."),
     ] = None
     list_id: Annotated[Text | None, Field(description="The list of recommendations that led to the event.")] = None
@@ -53,7 +57,7 @@ class HistoryItem(Request):
     """An interaction of a visitor without an id."""
 
     item: AnyId
-    value: Number | None = None
+    value: Value | None = None
 
 
 class RecommendationsMessage(Request):

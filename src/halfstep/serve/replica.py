@@ -148,6 +148,11 @@ class Replica:
         """The number of events that could not be learned."""
         return self._learner.refused
 
+    @property
+    def largest_value(self) -> float:
+        """The largest absolute value of an event to accept."""
+        return self._learner.largest_value
+
     def swap(self) -> str:
         """Take over the model file now if it was replaced, and return the digest of the served one.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -12,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from halfstep.errors import DataError
 from halfstep.serve.event import Event
 from halfstep.serve.ids import Id, IdType, checked_id, checked_text, parse_id, short
-from halfstep.serve.messages import MANY_EVENTS, ONE_EVENT, EventMessage
+from halfstep.serve.messages import LATEST, MANY_EVENTS, ONE_EVENT, EventMessage
 from halfstep.serve.problem import FieldError, ProblemError, of_field
 
 T = TypeVar("T")
@@ -60,9 +61,18 @@ def as_event(message: EventMessage, kinds: tuple[IdType, IdType], prefix: str) -
         item=body_id(message.item, kinds[1], "item", f"{prefix}item"),
         value=message.value,
         type=text(message.type, f"{prefix}type"),
-        time=message.seconds(),
+        time=event_time(message, f"{prefix}time"),
         list_id=None if message.list_id is None else text(message.list_id, f"{prefix}list_id"),
     )
+
+
+def event_time(message: EventMessage, field: str) -> float | None:
+    """Return the time of an event in POSIX seconds."""
+    seconds = message.seconds()
+    if seconds is not None and not 0 <= seconds < LATEST:
+        last = datetime.fromtimestamp(LATEST, UTC).year
+        raise of_field(field, short(str(message.time)), f"this time is out of range: send one from 1970 to {last}")
+    return seconds
 
 
 def body_id(value: object, kind: IdType, name: str, field: str) -> Id:

@@ -233,8 +233,14 @@ class Service:
         if needs_values(model, settings.duplicates):
             for number, each in learned:
                 if each.value is None:
-                    prefix = f"events[{number}]." if len(events) > 1 else ""
-                    raise of_field(f"{prefix}value", "null", _VALUE_NEEDED)
+                    raise of_field(_value_of(number, events), "null", _VALUE_NEEDED)
+        largest = self.replica.largest_value
+        for number, each in learned:
+            if each.value is not None and abs(each.value) > largest:
+                raise of_field(
+                    _value_of(number, events), str(each.value),
+                    f"this is on another scale than the values of the model: send one from {-largest:g} to {largest:g}",
+                )  # fmt: skip
 
     async def lag(self) -> int:
         """The number of events in the log that the model has not learned."""
@@ -368,6 +374,11 @@ def _known(name: str, shown: object) -> Iterator[None]:
         raise ProblemError(404, f"the model does not know the {name} {str(shown)[:80]}") from None
     except DataError as error:
         raise ProblemError(409, _without_ids(error)) from None
+
+
+def _value_of(number: int, events: Sequence[Event]) -> str:
+    """Return the name of the value of an event in a request."""
+    return f"events[{number}].value" if len(events) > 1 else "value"
 
 
 _VALUE_NEEDED = "the model learns from values such as ratings: send a number"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import time
 import uuid
 from urllib.parse import quote
@@ -208,6 +209,37 @@ def test_a_model_without_updates_is_served_and_says_so(start):
         assert client.get(f"/v1/users/3/recommendations?after={stored['offset']}").status_code == 200
         assert client.post("/v1/recommendations", json={"history": [{"item": 3}]}).status_code == 409
         assert client.get("/v1/users/3/explanations/4").status_code == 409
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the files are of Unix")
+@pytest.mark.parametrize("path", [
+    "ratings.events.sqlite", "plays.halfstep", "half.halfstep", "nothing.halfstep", ".", "..", "", "a\0b", "x" * 400,
+    "/etc/passwd", "../secret", "outside.halfstep", "circle.halfstep", "pipe.halfstep", "\ud800",
+])  # fmt: skip
+def test_a_file_that_cannot_be_served_leaves_the_served_one(start, tmp_path, model_files, path):
+    content = model_files["ratings"].read_bytes()
+    (tmp_path / "plays.halfstep").write_bytes(model_files["plays"].read_bytes())
+    (tmp_path / "half.halfstep").write_bytes(content[: len(content) // 2])
+    (tmp_path / "outside.halfstep").symlink_to(model_files["ratings"])
+    (tmp_path / "circle.halfstep").symlink_to("circle.halfstep")
+    os.mkfifo(tmp_path / "pipe.halfstep")
+    with start("ratings") as client:
+        answer = client.post("/v1/model", content=json.dumps({"path": path}), headers=JSON)
+        assert answer.status_code in (400, 409, 422), answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert client.get("/v1/model").json()["last_error"] is None
+    assert (tmp_path / "ratings.halfstep").read_bytes() == content
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_another_file_of_the_folder_takes_over(start, tmp_path):
+    with start("ratings") as client:
+        (tmp_path / "ratings.halfstep").chmod(0o640)
+        mode = (tmp_path / "ratings.halfstep").stat().st_mode
+        hs.ALS(rank=2, random_state=0).fit(ratings()).save(tmp_path / "new.halfstep")
+        assert client.post("/v1/model", json={"path": "new.halfstep"}).json()["rank"] == 2
+    assert (tmp_path / "ratings.halfstep").read_bytes() == (tmp_path / "new.halfstep").read_bytes()
+    assert (tmp_path / "ratings.halfstep").stat().st_mode == mode
 
 
 BAD = {

@@ -29,12 +29,21 @@ from halfstep.serve.config import ServeConfig
 from halfstep.serve.direct import DirectLists, list_of
 from halfstep.serve.event import LogUnavailableError
 from halfstep.serve.gate import Gate
-from halfstep.serve.ids import Id
+from halfstep.serve.ids import Id, short
 from halfstep.serve.keys import KeyRing
 from halfstep.serve.metrics import Metrics
 from halfstep.serve.problem import MEDIA_TYPE, ProblemError, of_field
 from halfstep.serve.refitter import Refitter
-from halfstep.serve.requests import as_event, body_id, parse_events, path_id, query_errors, query_id, read_body
+from halfstep.serve.requests import (
+    as_event,
+    body_id,
+    parse_events,
+    path_id,
+    query_errors,
+    query_id,
+    read_body,
+    text,
+)
 from halfstep.serve.service import STATISTICS_SECONDS, Service
 
 PAGE = files("halfstep.serve") / "page"
@@ -255,8 +264,8 @@ def _add_model(app: FastAPI, service: Service) -> None:
         path = (await read_body(request, messages.MODEL)).path if body else None
         try:
             await asyncio.to_thread(_swap, service, path)
-        except (HalfstepError, OSError) as error:
-            raise of_field("path", repr(path)[:80], f"the model was not taken over: {error}", 409) from None
+        except (HalfstepError, OSError, RuntimeError) as error:  # RuntimeError: symbolic links in a circle
+            raise of_field("path", short(path), f"the model was not taken over: {error}", 409) from None
         return _json(await service.describe())
 
     @app.get("/v1/model/file", response_class=FileResponse)
@@ -281,15 +290,13 @@ def _add_model(app: FastAPI, service: Service) -> None:
 
 def _swap(service: Service, path: str | None) -> None:
     served = Path(service.config.model).resolve()
-    if path is not None:
-        new = (served.parent / path).resolve()
-        if new.parent != served.parent:
-            raise HalfstepError(f"it is outside of the folder of the served model: move it to {served.parent}")
-        if new != served:
-            copy = served.with_name(f".{served.name}.new")
-            shutil.copyfile(new, copy)
-            copy.replace(served)
-    service.replica.swap()
+    new = served if path is None else (served.parent / text(path, "path")).resolve()
+    if new.parent != served.parent:
+        raise HalfstepError(f"it is outside of the folder of the served model: move it to {served.parent}")
+    if new == served:
+        service.replica.swap()
+    else:
+        service.replica.replace(new)
 
 
 def _add_health(app: FastAPI, service: Service) -> None:

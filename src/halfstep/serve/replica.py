@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import copy
 import logging
+import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from halfstep._support.files import write_atomically
 from halfstep.errors import HalfstepError
 from halfstep.models.factor_model import FactorModel
 from halfstep.persistence import load
 from halfstep.serve.event_log import ERASED, EventLog, Group
-from halfstep.serve.ids import IdType
+from halfstep.serve.ids import IdType, id_type
 from halfstep.serve.learner import Learner, LearningSettings, save
 from halfstep.serve.schema import ERASURE
 from halfstep.serve.snapshot import ModelFile, Signature, learner_of
@@ -27,6 +29,7 @@ LOG = logging.getLogger("halfstep.serve")
 POLL_SECONDS = 0.2  # until events of other processes are seen
 WATCH_SECONDS = 0.5  # until a new model file is seen
 RETRY_SECONDS = 1.0  # after the log was unavailable
+READ_BYTES = 1 << 20  # of a file at once
 READ_AT_ONCE = 1_000  # events, before a new model can take over
 CLOSE_ENOUGH = 500  # events that a new model may lag behind when it takes over
 
@@ -162,32 +165,58 @@ class Replica:
             If the file is not a model that can be served.
         """
         with self._swapping:
-            signature = Signature.of(self.path)
-            if signature == self._signature:
-                return self._digest
-            self._signature = signature  # an invalid file is read only once
-            try:
-                file = ModelFile.read(self.path)
-                self._signature = file.signature
-                settings = self.settings
-                learner = learner_of(file, self.log, settings, self.snapshot)
-                self._check_ids(learner)
-                while self.log.last - learner.offset > CLOSE_ENOUGH and not self._stop.is_set():
-                    for group in self.log.read(learner.offset):
-                        learner.apply(group)
-            except (HalfstepError, OSError) as error:
-                self.last_error = str(error)
-                raise
-            self._next = learner, file
-            self._wake.set()
-            while self._next is not None and not self._stop.is_set():
-                time.sleep(0.002)
-            self.last_error = None
-            return self._digest
+            return self._swap()
 
-    def _check_ids(self, learner: Learner) -> None:
-        if learner.id_types != self._learner.id_types:
-            old, new = (f"{kinds[0]} users and {kinds[1]} items" for kinds in (self.id_types, learner.id_types))
+    def replace(self, new: Path) -> str:
+        """Replace the model file by a copy of another one, and take it over.
+
+        Raises
+        ------
+        HalfstepError, OSError
+            If the other file is not a model that can be served; the model file is unchanged.
+        """
+        if not new.is_file():
+            raise FileNotFoundError(f"there is no file {new.name}")
+        served = self.path.resolve()
+        copied = served.with_name(f".{served.name}.new")
+        with self._swapping:
+            try:
+                write_atomically(copied, _chunks(new))
+                model = ModelFile.read(copied).model  # not of the other file, which may be being written
+                self._check_ids((id_type(model.users_, "user"), id_type(model.items_, "item")))
+                shutil.copymode(served, copied)
+                copied.replace(served)
+            finally:
+                copied.unlink(missing_ok=True)
+            return self._swap()
+
+    def _swap(self) -> str:
+        """Take over the model file; the caller holds the lock `_swapping`."""
+        signature = Signature.of(self.path)
+        if signature == self._signature:
+            return self._digest
+        self._signature = signature  # an invalid file is read only once
+        try:
+            file = ModelFile.read(self.path)
+            self._signature = file.signature
+            learner = learner_of(file, self.log, self.settings, self.snapshot)
+            self._check_ids(learner.id_types)
+            while self.log.last - learner.offset > CLOSE_ENOUGH and not self._stop.is_set():
+                for group in self.log.read(learner.offset):
+                    learner.apply(group)
+        except (HalfstepError, OSError) as error:
+            self.last_error = str(error)
+            raise
+        self._next = learner, file
+        self._wake.set()
+        while self._next is not None and not self._stop.is_set():
+            time.sleep(0.002)
+        self.last_error = None
+        return self._digest
+
+    def _check_ids(self, id_types: tuple[IdType, IdType]) -> None:
+        if id_types != self.id_types:
+            old, new = (f"{kinds[0]} users and {kinds[1]} items" for kinds in (self.id_types, id_types))
             raise HalfstepError(
                 f"the new model has ids of another type ({new}) than the served one ({old}), as which the log has "
                 "them: start a server with a new log for it"
@@ -309,6 +338,12 @@ def _is_later(path: Path, model: FactorModel) -> bool:
     own = model._fitted.origin.learned
     assert own is not None
     return stored is not None and (stored.log, stored.base) == (own.log, own.base) and stored.offset > own.offset
+
+
+def _chunks(path: Path) -> Iterator[memoryview]:
+    with path.open("rb") as file:
+        while chunk := file.read(READ_BYTES):
+            yield memoryview(chunk)
 
 
 def _plain(error: Exception) -> str:

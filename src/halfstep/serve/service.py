@@ -239,7 +239,8 @@ class Service:
             if each.value is not None and abs(each.value) > largest:
                 raise of_field(
                     _value_of(number, events), str(each.value),
-                    f"this is on another scale than the values of the model: send one from {-largest:g} to {largest:g}",
+                    "this is on another scale than the values of the model: send one from "
+                    f"{-largest:g} to {largest:g}",
                 )  # fmt: skip
 
     async def lag(self) -> int:

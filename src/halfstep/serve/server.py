@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from halfstep.serve.app import create_app
 from halfstep.serve.config import ServeConfig
+from halfstep.serve.connection import Connection
 
 DRAIN_SECONDS = 1.0  # in which clients are told to close their connections
 SWITCH_SECONDS = 0.001  # after which a thread gives way to others, such as the learner to requests
@@ -97,7 +98,7 @@ def serve(
     app = create_app(config, is_writer=is_writer)
     settings = uvicorn.Config(
         app, access_log=False, log_config=None, server_header=False, date_header=False, lifespan="on",
-        proxy_headers=False, timeout_graceful_shutdown=10, timeout_keep_alive=30, ws="none",
+        proxy_headers=False, timeout_graceful_shutdown=10, timeout_keep_alive=30, ws="none", http=Connection,
     )  # fmt: skip
     server = Server(settings, on_ready, drains=drains)
     server.run(sockets=[listening])

@@ -50,6 +50,7 @@ class GroupCommit:
             If too many events wait, or this is closed.
         """
         future: Future[Appended] = Future()
+        future.set_running_or_notify_cancel()  # a client that has gone does not withdraw its events
         with self._changed:
             if self._is_stopping:
                 raise BusyError("the server is stopping: send the request again")

@@ -21,6 +21,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from halfstep._support.version import __version__
 from halfstep.errors import HalfstepError
@@ -28,7 +29,7 @@ from halfstep.serve import messages
 from halfstep.serve.config import ServeConfig
 from halfstep.serve.direct import DirectLists, list_of
 from halfstep.serve.event import LogUnavailableError
-from halfstep.serve.gate import Gate
+from halfstep.serve.gate import FAILED, Gate
 from halfstep.serve.ids import Id, short
 from halfstep.serve.keys import KeyRing
 from halfstep.serve.metrics import Metrics
@@ -44,8 +45,9 @@ from halfstep.serve.requests import (
     read_body,
     text,
 )
-from halfstep.serve.service import STATISTICS_SECONDS, Service
+from halfstep.serve.service import STATISTICS_SECONDS, Service, unavailable
 
+CLIENT_GONE = 499  # as nginx has it
 PAGE = files("halfstep.serve") / "page"
 mimetypes.add_type("text/javascript", ".js")  # which the registry of Windows may have as text/plain
 N = Annotated[int, Query(ge=1, description="Maximum length of the list.")]
@@ -75,6 +77,9 @@ def create_app(config: ServeConfig, *, is_writer: bool = True) -> Gate:
     app.add_exception_handler(RequestValidationError, _invalid_parameters)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(LogUnavailableError, _log_unavailable)
+    app.add_exception_handler(ClientDisconnect, _client_gone)
+    app.add_exception_handler(Exception, _failed)
     _add_recommendations(app, service)
     _add_events(app, service)
     _add_lookups(app, service)
@@ -273,7 +278,11 @@ def _add_model(app: FastAPI, service: Service) -> None:
         """Return the file of the model as it is now, with what it has learned."""
         folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="halfstep-")
         path = Path(folder) / "model.halfstep"
-        offset = await asyncio.to_thread(service.replica.export, path)
+        try:
+            offset = await asyncio.to_thread(service.replica.export, path)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return FileResponse(
             path, filename="model.halfstep", media_type="application/octet-stream",
             headers={"X-Offset": str(offset)}, background=BackgroundTask(shutil.rmtree, folder),
@@ -351,6 +360,19 @@ async def _invalid_parameters(request: Request, error: Exception) -> Response:
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
     return error.response()
+
+
+async def _log_unavailable(request: Request, error: Exception) -> Response:
+    assert isinstance(error, LogUnavailableError)
+    return unavailable(error, "send the request again later").response()
+
+
+async def _client_gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)  # for the metrics
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return FAILED.response()
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -39,7 +39,8 @@ _SCOPES: dict[tuple[str, str], Scope] = {
     ("POST", "/v1/model"): "admin",
     ("GET", "/v1/model/file"): "admin",
 }
-_FAILED = ProblemError(500, "the server failed to answer this request; its log has the type of the error")
+LONGEST_NUMBER = 20  # digits
+FAILED = ProblemError(500, "the server failed to answer this request; its log has the type of the error")
 
 
 class Gate:
@@ -63,7 +64,7 @@ class Gate:
         self, app: App, direct: DirectLists, config: ServeConfig, keys: KeyRing | None, metrics: Metrics
     ) -> None:
         self._app, self._direct, self._config, self._keys, self._metrics = app, direct, config, keys, metrics
-        self._hosts = {*LOOPBACK, "[::1]", *config.hosts}
+        self._hosts = {name.lower() for name in (*LOOPBACK, "[::1]", *config.hosts)}
         self._count = 0
         self.is_draining = False
 
@@ -74,6 +75,8 @@ class Gate:
         scope["path"] = scope["raw_path"].decode("ascii")  # slashes in ids stay encoded, and routes see what keys do
         began, status = time.perf_counter(), 500
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        if b"range" in headers:  # of files; Starlette's errors are not problem details
+            scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
         more = [*HEADERS, *self._cors(headers)]
         if self.is_draining:
             more.append((b"connection", b"close"))
@@ -106,7 +109,7 @@ class Gate:
         except Exception as error:  # its text may contain ids
             LOG.error("%s %s failed: %s", scope["method"], _route(scope), type(error).__name__)
             if not has_started:
-                await _FAILED.response()(scope, receive, send_with_headers)
+                await FAILED.response()(scope, receive, send_with_headers)
         finally:
             self._count -= 1
             self._metrics.observe(_route(scope), scope["method"], status, began)
@@ -120,7 +123,7 @@ class Gate:
                 429, "too many requests at the same time: send it again later", headers={"Retry-After": "1"}
             )
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self._config.max_body:
+        if not length.isdigit() or len(length) > LONGEST_NUMBER or int(length) > self._config.max_body:
             raise _too_large(self._config.max_body)
         if path.startswith("/health/") or not path.startswith(("/v1/", "/metrics")):
             if self._keys is None:
@@ -130,14 +133,15 @@ class Gate:
             self._check_host(headers)
         else:
             self._check_key(self._keys, headers, self._scope_of(method, path))
-        if method == "POST" and int(length) and not _is_json(headers):
+        has_body = int(length) > 0 or b"transfer-encoding" in headers
+        if method == "POST" and has_body and not _is_json(headers):
             raise ProblemError(415, "the body is not JSON: send it with the header Content-Type: application/json")
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
         """Without keys, refuse other names of this machine, with which web pages could reach it (DNS rebinding)."""
         host = headers.get(b"host", b"").decode("latin-1")
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        if name not in self._hosts:
+        if name.lower().removesuffix(".") not in self._hosts:
             raise ProblemError(
                 421, "the host of this request is unknown here: use localhost, or name it with --host-name"
             )

@@ -19,11 +19,16 @@ class Progress:
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._number = 0
 
+    @property
+    def offset(self) -> int:
+        """The offset up to which the model has learned."""
+        return self._offset
+
     def reach(self, offset: int) -> None:
         """Report progress, from any thread."""
-        if self._waiting or offset < self._offset:
+        self._offset = offset  # before the check, as `wait` checks in the opposite order
+        if self._waiting:
             self._loop.call_soon_threadsafe(self._resolve, offset)
-        self._offset = offset
 
     async def wait(self, offset: int, seconds: float) -> bool:
         """Wait until the model has learned up to an offset; return False after a timeout."""

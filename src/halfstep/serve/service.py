@@ -122,6 +122,10 @@ class Service:
         if offset is None:
             return
         assert self.progress is not None
+        if offset > self.progress.offset:
+            last = await asyncio.to_thread(lambda: self.log.last)
+            if offset > last:
+                raise of_field("after", str(offset), f"the event log ends at offset {last}: send one that it has")
         if not await self.progress.wait(offset, WAIT_SECONDS):
             raise ProblemError(
                 503, f"after: the model has not yet learned up to offset {offset}: try again later",
@@ -209,12 +213,7 @@ class Service:
         except LogUnavailableError as error:
             self.metrics.events.labels("failed").inc(len(events))
             self._report(error)
-            reason = "its disk is full" if error.is_full else "it does not answer"
-            raise ProblemError(
-                507 if error.is_full else 503,
-                f"the event log is unavailable ({reason}): send the same events again later, with the same event_ids",
-                headers={"Retry-After": "5"},
-            ) from None
+            raise unavailable(error, "send the same events again later, with the same event_ids") from None
 
     def _report(self, error: LogUnavailableError) -> None:
         """Log that events were not written, but not for each request."""
@@ -349,6 +348,15 @@ class Service:
         self.metrics.refused.set(self.replica.refused)
         self.metrics.model_loaded.set(self.served.loaded)
         self.metrics.waiting.set(self.commits.waiting)
+
+
+def unavailable(error: LogUnavailableError, remedy: str) -> ProblemError:
+    """Return the answer to a request for which the log was not available."""
+    reason = "its disk is full" if error.is_full else "it does not answer"
+    return ProblemError(
+        507 if error.is_full else 503, f"the event log is unavailable ({reason}): {remedy}",
+        headers={"Retry-After": "5"},
+    )  # fmt: skip
 
 
 def new_list_id() -> str:

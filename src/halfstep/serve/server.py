@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from halfstep.serve.app import create_app
 from halfstep.serve.config import ServeConfig
 from halfstep.serve.connection import Connection
+from halfstep.serve.gate import Gate
 
 DRAIN_SECONDS = 1.0  # in which clients are told to close their connections
 SWITCH_SECONDS = 0.001  # after which a thread gives way to others, such as the learner to requests
@@ -84,6 +85,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def settings_of(app: Gate) -> uvicorn.Config:
+    """Return the settings of uvicorn."""
+    return uvicorn.Config(
+        app, access_log=False, log_config=None, server_header=False, date_header=False, lifespan="on",
+        proxy_headers=False, timeout_graceful_shutdown=10, timeout_keep_alive=30, ws="none", http=Connection,
+    )  # fmt: skip
+
+
 def serve(
     config: ServeConfig,
     listening: socket.socket,
@@ -95,12 +104,7 @@ def serve(
     """Serve on a socket until a signal stops the process."""
     sys.setswitchinterval(SWITCH_SECONDS)
     threadpool_limits(1, user_api="blas")  # its threads would wait for each other in the small products of requests
-    app = create_app(config, is_writer=is_writer)
-    settings = uvicorn.Config(
-        app, access_log=False, log_config=None, server_header=False, date_header=False, lifespan="on",
-        proxy_headers=False, timeout_graceful_shutdown=10, timeout_keep_alive=30, ws="none", http=Connection,
-    )  # fmt: skip
-    server = Server(settings, on_ready, drains=drains)
+    server = Server(settings_of(create_app(config, is_writer=is_writer)), on_ready, drains=drains)
     server.run(sockets=[listening])
     if not server.started:
         raise SystemExit(1)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import time
 import uuid
 from urllib.parse import quote
@@ -340,6 +341,23 @@ def test_statistics_and_metrics_count_events_lists_and_hits(client):
     assert "u1" not in metrics
 
 
+def test_an_offset_beyond_the_log_is_an_error_at_once(client):
+    client.post("/v1/events", json=event("u1", "i1", 2.0))
+    began = time.monotonic()
+    for after in (2, 10**18):
+        answer = client.get(f"/v1/users/u1/history?after={after}")
+        assert answer.status_code == 422
+        assert answer.json()["detail"] == "after: the event log ends at offset 1: send one that it has"
+    assert time.monotonic() - began < 4  # not after the time that a request waits
+    assert client.get("/v1/users/u1/history?after=1").status_code == 200
+
+
+@pytest.mark.parametrize("header", ["bytes=zz", "bytes=999999999-", "items=0-1", "bytes=0-1,3-4"])
+def test_ranges_are_ignored(client, header):
+    for path in ("/", "/v1/model/file"):
+        assert client.get(path, headers={"range": header}).status_code == 200
+
+
 def test_searches_find_ids(client):
     assert client.get("/v1/users?query=U1&n=3").json()["users"] == ["u1", "u10", "u11"]
     assert {each["item"] for each in client.get("/v1/items?query=i1").json()["items"]} == {
@@ -358,3 +376,9 @@ def test_the_openapi_document_describes_every_route(client):
     assert ("POST", "/v1/events") in described
     assert ("GET", "/v1/users/{user}/recommendations") in described
     assert all(each["description"] for methods in document["paths"].values() for each in methods.values())
+    references = set(re.findall('"#/([^"]*)"', json.dumps(document)))
+    assert references
+    for reference in references:
+        place = document
+        for part in reference.split("/"):
+            place = place[part]

@@ -349,7 +349,19 @@ def _json(content: Any, status: int = 200) -> Response:
 
 def _body(kind: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     schema = kind.model_json_schema()
+    schema = _inlined(schema, schema.pop("$defs", {}))
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
+def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
+    """Return a schema without references, which would point outside of it in the OpenAPI document."""
+    if isinstance(schema, list):
+        return [_inlined(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
+    return {name: _inlined(each, definitions) for name, each in schema.items()}
 
 
 async def _invalid_parameters(request: Request, error: Exception) -> Response:

@@ -114,3 +114,4 @@ def log_to_standard_error() -> None:
     """Log what the server does, without ids, keys and addresses."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("halfstep.serve").setLevel(logging.INFO)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are about clients, one for each request

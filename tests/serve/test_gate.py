@@ -120,6 +120,8 @@ def test_other_hosts_are_refused_without_keys(start):
     with start("ratings", hosts=("recommender.internal",)) as client:
         for host, status in {
             "localhost:8000": 200, "127.0.0.1": 200, "[::1]:8000": 200, "recommender.internal:80": 200,
+            "LocalHost.:8000": 200, "localhost@evil.example": 421, "evil.example:localhost": 421,
+            "[::1": 421, "localhost:8000:evil": 421, "127.0.0.1.evil.example": 421, "0": 421, "2130706433": 421,
             "evil.example": 421, "": 421, "localhost.evil.example": 421,
         }.items():  # fmt: skip
             assert client.get("/v1/model", headers={"host": host}).status_code == status, host
@@ -133,6 +135,8 @@ def test_pages_of_other_origins_are_refused_unless_they_are_listed(start):
         assert "access-control-allow-origin" not in answer.headers
         simple = client.post("/v1/events", content=json.dumps(EVENT), headers={"content-type": "text/plain"})
         assert simple.status_code == 415
+        parts = iter([json.dumps(EVENT).encode()])
+        assert client.post("/v1/events", content=parts, headers={"content-type": "text/plain"}).status_code == 415
     with start("ratings", origins=("https://shop.example",)) as client:
         listed = client.options("/v1/events", headers={"origin": "https://shop.example", **preflight})
         assert listed.status_code == 204
@@ -192,6 +196,26 @@ def test_an_unavailable_log_is_a_clear_error_and_recommendations_go_on(start, mo
         assert client.post("/v1/events", json=EVENT).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("DELETE", "/v1/users/u1"), ("GET", "/v1/model"), ("GET", "/v1/statistics"), ("GET", "/health/ready")],
+)
+def test_every_request_to_an_unavailable_log_is_503(start, monkeypatch, method, path):
+    with start("ratings") as client:
+        log = client.app._app.state.service.log
+
+        def fail(*arguments):
+            raise LogUnavailableError("the event log x is unavailable (secret)")
+
+        with monkeypatch.context() as patch:
+            for name in ("request_erasure", "minutes"):
+                patch.setattr(log, name, fail)
+            patch.setattr(type(log), "last", property(fail))
+            answer = client.request(method, path)
+        assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+        assert "unavailable (it does not answer): send the request again later" in answer.json()["detail"]
+
+
 def test_readiness_is_false_while_the_model_is_behind(start):
     with start("ratings", max_lag=0) as client:
         replica = client.app._app.state.service.replica
@@ -209,7 +233,7 @@ def test_an_unexpected_error_is_500_without_its_text(start, monkeypatch, caplog)
     with start("ratings") as client, caplog.at_level(logging.DEBUG):
         monkeypatch.setattr(client.app._app.state.service, "find_users", fail)
         answer = client.get("/v1/users?query=secret-user")
-        assert answer.status_code == 500
+        assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
         assert "secret-user" not in answer.text
         assert "RuntimeError" in caplog.text
         assert "secret-user" not in "".join(r.getMessage() for r in caplog.records if r.name.startswith("halfstep"))

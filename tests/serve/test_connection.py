@@ -1,14 +1,17 @@
 """Connections that send too much, too slowly, or something other than HTTP."""
 
+import asyncio
 import json
 import logging
 import socket
+import tempfile
 import threading
 import time
 
 import pytest
 
 from halfstep.serve import connection as connection_module
+from halfstep.serve.app import TemporaryFile
 from halfstep.serve.connection import LARGEST_HEAD, Connection, most_connections
 
 GET = b"GET /v1/model HTTP/1.1\r\nHost: localhost\r\n"
@@ -105,6 +108,42 @@ def test_a_client_that_goes_away_is_no_failure(live, caplog):
         assert 'status="500"' not in metrics
         assert status_of(server.send(POST + b"Content-Length: %d\r\n" % len(EVENT) + CLOSE + EVENT)) == 200
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+def test_a_download_leaves_no_file(live, monkeypatch, tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with live() as server:
+        request = b"GET /v1/model/file HTTP/1.1\r\nHost: localhost\r\n" + CLOSE
+        assert status_of(server.send(request)) == 200
+        gone = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(10)]
+        for each in gone:
+            each.sendall(request)
+            each.close()
+        assert status_of(server.send(GET + CLOSE)) == 200
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_download_that_a_stopping_server_cancels_leaves_no_file(tmp_path):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    (folder / "model.halfstep").write_bytes(b"x" * 1_000_000)
+
+    async def never(*arguments):
+        await asyncio.Event().wait()
+
+    async def run():
+        scope = {"type": "http", "method": "GET", "headers": [], "extensions": {}}
+        download = asyncio.create_task(TemporaryFile(folder / "model.halfstep")(scope, never, never))
+        await asyncio.sleep(0.05)
+        assert folder.exists()
+        download.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await download
+
+    asyncio.run(run())
+    assert not folder.exists()
 
 
 def test_there_are_files_left_when_there_are_too_many_connections(live, monkeypatch):

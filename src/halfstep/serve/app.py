@@ -19,9 +19,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
-from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from halfstep._support.version import __version__
 from halfstep.errors import HalfstepError
@@ -283,10 +283,9 @@ def _add_model(app: FastAPI, service: Service) -> None:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return FileResponse(
-            path, filename="model.halfstep", media_type="application/octet-stream",
-            headers={"X-Offset": str(offset)}, background=BackgroundTask(shutil.rmtree, folder),
-        )  # fmt: skip
+        return TemporaryFile(
+            path, filename=path.name, media_type="application/octet-stream", headers={"X-Offset": str(offset)}
+        )
 
     @app.get("/v1/statistics", response_model=messages.StatisticsMessage)
     async def statistics(minutes: Annotated[int, Query(ge=1, le=1440)] = 60) -> Response:
@@ -325,6 +324,16 @@ def _add_health(app: FastAPI, service: Service) -> None:
     async def metrics() -> Response:
         await service.gauge()
         return Response(service.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+class TemporaryFile(FileResponse):
+    """A file whose folder is deleted afterwards, also if the client has gone or the server stops."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            shutil.rmtree(Path(self.path).parent, ignore_errors=True)
 
 
 def _check_n(n: int, limit: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self
@@ -35,10 +36,11 @@ class IncrementalModel(HalfStepModel):
     _live: Mapping[str, LiveArray] | None = None  # the arrays that updates write to, by their names
     _leases: Mapping[str, Lease | NDArray[Any]] = MappingProxyType({})  # of arrays that another model can write to
     _pending: Publication | None = None  # an update that is being published
+    _no_readers: AbstractContextManager[Any] = nullcontext()  # held while updates are published; a lock of readers
     _WORKING: ClassVar[tuple[str, ...]] = (
         *HalfStepModel._WORKING, "_gramians", "_items_gram", "_update_state", "_live", "_leases", "_pending"
     )  # fmt: skip
-    _OWN: ClassVar[tuple[str, ...]] = (*HalfStepModel._OWN, "_update_state", "_live")
+    _OWN: ClassVar[tuple[str, ...]] = (*HalfStepModel._OWN, "_update_state", "_live", "_no_readers")
 
     def partial_fit(
         self,
@@ -237,13 +239,14 @@ class IncrementalModel(HalfStepModel):
         working = {"_items_gram": items_gram, "_unit_factors": None}
         publication = Publication(self._live, update.writes, changes, working)
         self._take_back(update.writes)
-        while True:
-            publication.leave_readers()
-            with self._locks.state.lock:
-                if publication.is_free:
-                    self._pending = publication
-                    self._finish_pending()
-                    return
+        with self._no_readers:
+            while True:
+                publication.leave_readers()
+                with self._locks.state.lock:
+                    if publication.is_free:
+                        self._pending = publication
+                        self._finish_pending()
+                        return
 
     def _take_back(self, names: Iterable[str]) -> None:
         """Release this model's references to arrays that it shares.

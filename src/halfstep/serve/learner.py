@@ -119,8 +119,9 @@ class Learner:
 
     def apply(self, group: Group) -> bool:
         """Learn from the next transaction, and return whether the model is at a checkpoint."""
-        before, self.offset = self.offset, group.last
+        before = self.offset
         if self.reason is not None:
+            self.offset = group.last
             return False
         erasures = [entry for entry in group.entries if entry.type == ERASURE]
         events = [entry for entry in group.entries if entry.type != ERASURE and self._settings.learns(entry)]
@@ -130,6 +131,7 @@ class Learner:
             self._erase(entry)
         if events or erasures:
             self._updated = datetime.fromtimestamp(int(group.entries[-1].received), UTC)
+        self.offset = group.last
         every = self._settings.checkpoint_every
         if not erasures and before // every == self.offset // every:
             return False

@@ -18,6 +18,7 @@ from pathlib import Path
 from halfstep._support.files import write_atomically
 from halfstep.errors import HalfstepError
 from halfstep.models.factor_model import FactorModel
+from halfstep.models.incremental_model import IncrementalModel
 from halfstep.persistence import load
 from halfstep.serve.event_log import ERASED, EventLog, Group
 from halfstep.serve.ids import IdType, id_type
@@ -75,7 +76,8 @@ class Replica:
     served : Served
         Replaced as a whole.
     turn : Lock
-        Held while the model learns. Readers that hold it too keep the learner from copying arrays that they read.
+        Held while an update of the model is published. Readers hold it too, so that arrays that they read need not be
+        copied.
     last_error : str or None
         Why a new model file was not taken over.
     """
@@ -91,7 +93,7 @@ class Replica:
         on_progress: Callable[[int], None] = lambda offset: None,
     ) -> None:
         self.path, self.log, self.settings, self.snapshot = path, log, settings, snapshot
-        self.turn, self.last_error = threading.Lock(), None
+        self.turn, self._learning, self.last_error = threading.Lock(), threading.Lock(), None
         self._is_writer, self.on_progress = is_writer, on_progress
         file = ModelFile.read(path)
         self._signature = file.signature
@@ -136,7 +138,7 @@ class Replica:
 
     def export(self, path: Path) -> int:
         """Write the current model with its offset to a file, and return the offset."""
-        with self.turn:
+        with self._learning:
             model, origin = copy.copy(self._learner.model), self._learner.origin
         save(model, origin, path)
         return self._learner.offset if origin.learned is None else origin.learned.offset
@@ -228,6 +230,8 @@ class Replica:
         return self._learner.id_types
 
     def _publish(self) -> None:
+        if isinstance(self._learner.model, IncrementalModel):
+            self._learner.model._no_readers = self.turn
         self.served = Served(self._learner.model, self._digest, self._loaded, self._learner.reason)
         self.on_progress(self._learner.offset)
 
@@ -254,7 +258,7 @@ class Replica:
             self._reload()  # the writer has erased events that this process has not learned from yet
             if group.last <= self._learner.offset:
                 return
-        with self.turn:
+        with self._learning:
             is_checkpoint = self._learner.apply(group)
         if self._saver is None:
             return

@@ -1,6 +1,7 @@
 """Users are removed with what the model learned from them, and copies continue as saved models do."""
 
 import copy
+import threading
 
 import numpy as np
 import pytest
@@ -128,3 +129,22 @@ def test_as_saved_can_replace_the_origin(model, tmp_path):
     model.as_saved(origin).save(tmp_path / "model.halfstep")
     assert hs.load(tmp_path / "model.halfstep")._fitted.origin == origin
     assert Origin.from_texts({}) == Origin()
+
+
+def test_updates_wait_for_readers_that_hold_the_lock_and_copy_nothing(model):
+    event = hs.Interactions.from_arrays(["bob"], ["n"], [4.0])
+    model.partial_fit(event)
+    model._no_readers = lock = threading.Lock()
+    arrays = dict(model._live)
+    updating = threading.Thread(target=model.partial_fit, args=(event,))
+    with lock:
+        reader = model._snapshot()
+        updating.start()
+        updating.join(0.1)
+        assert updating.is_alive()
+        before = reader.item_factors_.copy()
+        np.testing.assert_array_equal(reader.item_factors_, before)
+        del reader
+    updating.join()
+    assert model._live["item_factors"] is arrays["item_factors"]
+    assert copy.copy(model)._no_readers is not lock

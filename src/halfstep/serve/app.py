@@ -111,12 +111,11 @@ def _lifespan(service: Service, *, refits: bool) -> Any:
 
 
 async def _write_statistics(service: Service) -> None:
-    await service.gauge()
     while True:
-        await asyncio.sleep(STATISTICS_SECONDS)
-        await asyncio.to_thread(service.write_statistics)
         with suppress(LogUnavailableError):
             await service.gauge()
+        await asyncio.sleep(STATISTICS_SECONDS)
+        await asyncio.to_thread(service.write_statistics)
 
 
 def _add_recommendations(app: FastAPI, service: Service) -> None:

@@ -9,7 +9,7 @@ import pytest
 import halfstep as hs
 from halfstep.errors import HalfstepError, ModelFileError
 from halfstep.serve import replica as replica_module
-from halfstep.serve.event import Event
+from halfstep.serve.event import Event, LogUnavailableError
 from halfstep.serve.event_log import EventLog
 from halfstep.serve.learner import LearningSettings
 from halfstep.serve.replica import Replica
@@ -102,6 +102,8 @@ def test_an_invalid_file_is_reported_and_the_old_model_goes_on(replicas, log, co
     replica.path.write_bytes(content)
     wait_until(lambda: replica.last_error is not None)
     assert replica.served is old
+    with pytest.raises(HalfstepError, match=r"model\.halfstep"):
+        replica.swap()
     replica._signature = None
     with pytest.raises(ModelFileError, match=r"model\.halfstep"):
         replica.swap()
@@ -109,6 +111,20 @@ def test_an_invalid_file_is_reported_and_the_old_model_goes_on(replicas, log, co
     wait_until(lambda: replica.offset == 3)
     MODELS["ratings"]().save(replica.path)
     wait_until(lambda: replica.last_error is None)
+
+
+def test_a_takeover_is_tried_again_after_the_log_was_unavailable(replicas, monkeypatch):
+    def fail(log):
+        raise LogUnavailableError("the event log is unavailable")
+
+    replica = replicas()
+    with monkeypatch.context() as patch:
+        patch.setattr(EventLog, "last", property(fail))
+        hs.ALS(rank=6, random_state=0).fit(ratings()).save(replica.path)
+        with pytest.raises(LogUnavailableError):
+            replica.swap()
+    wait_until(lambda: replica.served.model.item_factors_.shape[1] == 6)
+    assert replica.last_error is None
 
 
 def test_a_model_with_other_ids_is_refused(replicas):

@@ -20,6 +20,7 @@ from halfstep.errors import HalfstepError
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.incremental_model import IncrementalModel
 from halfstep.persistence import load
+from halfstep.serve.event import LogUnavailableError
 from halfstep.serve.event_log import ERASED, EventLog, Group
 from halfstep.serve.ids import IdType, id_type
 from halfstep.serve.learner import Learner, LearningSettings, save
@@ -196,8 +197,10 @@ class Replica:
         """Take over the model file; the caller holds the lock `_swapping`."""
         signature = Signature.of(self.path)
         if signature == self._signature:
+            if self.last_error is not None:
+                raise HalfstepError(self.last_error)
             return self._digest
-        self._signature = signature  # an invalid file is read only once
+        before, self._signature = self._signature, signature  # an invalid file is read only once
         try:
             file = ModelFile.read(self.path)
             self._signature = file.signature
@@ -206,6 +209,9 @@ class Replica:
             while self.log.last - learner.offset > CLOSE_ENOUGH and not self._stop.is_set():
                 for group in self.log.read(learner.offset):
                     learner.apply(group)
+        except LogUnavailableError:
+            self._signature = before
+            raise
         except (HalfstepError, OSError) as error:
             self.last_error = str(error)
             raise
@@ -289,7 +295,8 @@ class Replica:
     def _watch(self) -> None:
         while not self._stop.wait(WATCH_SECONDS):
             try:
-                self.swap()
+                if Signature.of(self.path) != self._signature:
+                    self.swap()
             except Exception as error:
                 LOG.error("the new model file was not taken over: %s", _plain(error))
 

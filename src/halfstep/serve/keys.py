@@ -134,7 +134,8 @@ class KeyRing:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._keys, self._signature = read_keys(path), Signature.of(path)
+        self._signature: Signature | None = Signature.of(path)  # before the keys, if the file is replaced meanwhile
+        self._keys = read_keys(path)
         self._checked = time.monotonic()
 
     def find(self, key: str) -> Key | None:
@@ -159,7 +160,7 @@ class KeyRing:
             if signature != self._signature:
                 self._keys, self._signature = read_keys(self._path), signature
         except (OSError, DataError):
-            self._keys = []  # nobody gets in with keys that may have been revoked
+            self._keys, self._signature = [], None  # nobody gets in with keys that may have been revoked
 
 
 def _digest(key: str) -> str:

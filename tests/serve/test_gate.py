@@ -3,7 +3,11 @@
 import json
 import logging
 import re
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx2 as httpx
 import pytest
 
 from halfstep.errors import DataError, ParameterError
@@ -68,6 +72,10 @@ def test_a_removed_key_is_refused_by_the_running_server(keyed, monkeypatch):
     assert client.get("/v1/model", headers=headers["read"]).status_code == 200
     remove_key(file, "read")
     assert client.get("/v1/model", headers=headers["read"]).status_code == 401
+    assert client.get("/v1/model", headers=headers["admin"]).status_code == 200
+    moved = file.rename(file.with_name("moved.json"))
+    assert client.get("/v1/model", headers=headers["admin"]).status_code == 401
+    moved.rename(file)
     assert client.get("/v1/model", headers=headers["admin"]).status_code == 200
     file.write_text("broken")
     assert client.get("/v1/model", headers=headers["admin"]).status_code == 401
@@ -214,6 +222,22 @@ def test_every_request_to_an_unavailable_log_is_503(start, monkeypatch, method, 
             answer = client.request(method, path)
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
         assert "unavailable (it does not answer): send the request again later" in answer.json()["detail"]
+
+
+def test_reads_go_on_while_erasures_wait_for_the_log(live, tmp_path):
+    with live("ratings") as server:
+        other = sqlite3.connect(tmp_path / "ratings.events.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(50) as clients:
+            erasures = [clients.submit(httpx.delete, f"{server.url}/v1/users/u{k}", timeout=30) for k in range(40)]
+            time.sleep(0.2)
+            for path in ("/health/ready", "/v1/users/u1/history", "/v1/users/u1/recommendations"):
+                assert httpx.get(server.url + path, timeout=5).status_code == 200
+            assert not any(erasure.done() for erasure in erasures)
+            other.execute("ROLLBACK")
+            other.close()
+            offsets = sorted(erasure.result().json()["offset"] for erasure in erasures)
+        assert offsets == list(range(1, 41))
 
 
 def test_readiness_is_false_while_the_model_is_behind(start):

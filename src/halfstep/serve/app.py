@@ -209,9 +209,7 @@ def _add_events(app: FastAPI, service: Service) -> None:
     async def erase(user: str) -> Response:
         """Erase a user from the log and from the model, with all that it has learned from the user's events."""
         asked = path_id(user, service.id_types[0], "user")
-        offset = await asyncio.to_thread(service.log.request_erasure, str(asked))
-        service.replica.notify()
-        return _json({"offset": offset}, 202)
+        return _json({"offset": await service.erase(asked)}, 202)
 
 
 def _add_lookups(app: FastAPI, service: Service) -> None:

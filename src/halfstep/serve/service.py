@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ class Service:
             raise
         self.commits = GroupCommit(self.log, limit=config.max_waiting, on_commit=self.replica.notify)
         self.scorer = BatchScorer(self.replica)
+        self._eraser = ThreadPoolExecutor(1, thread_name_prefix="halfstep-erase")  # others need no lock of the log
         self.progress: Progress | None = None
         self.is_stopping = False
         self._lists: Counter[int] = Counter()
@@ -96,6 +98,7 @@ class Service:
     def close(self) -> None:
         """Write what waits, and stop."""
         self.commits.close()
+        self._eraser.shutdown()
         self.replica.close()
         self.scorer.close()
         self.write_statistics()
@@ -214,6 +217,13 @@ class Service:
             self.metrics.events.labels("failed").inc(len(events))
             self._report(error)
             raise unavailable(error, "send the same events again later, with the same event_ids") from None
+
+    async def erase(self, user: Id) -> int:
+        """Append the request to erase a user to the log, and return its offset."""
+        loop = asyncio.get_running_loop()
+        offset = await loop.run_in_executor(self._eraser, self.log.request_erasure, str(user))
+        self.replica.notify()
+        return offset
 
     def _report(self, error: LogUnavailableError) -> None:
         """Log that events were not written, but not for each request."""

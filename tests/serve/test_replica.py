@@ -137,6 +137,21 @@ def test_a_model_with_other_ids_is_refused(replicas):
     assert replica.served.model.users_[0] == "u0"
 
 
+def test_a_new_model_is_saved_at_its_last_checkpoint(replicas, log, tmp_path):
+    replica = replicas(checkpoint_every=8)
+    fill(log, 20)
+    wait_until(lambda: replica.offset == 20)
+    hs.ALS(hs.Explicit(), rank=6, iterations=2, random_state=1).fit(ratings()).save(replica.path)
+    digest = replica.swap()
+    base = replica.settings.base_of(digest)
+
+    def saved():
+        return hs.load(tmp_path / "snapshot.halfstep", copy=True)._fitted.origin.learned
+
+    wait_until(lambda: saved().base == base)
+    assert saved().offset == 16
+
+
 def test_learning_goes_on_while_models_take_over(replicas, log):
     replica = replicas(checkpoint_every=10)
     models = [hs.ALS(hs.Explicit(), rank=r, iterations=1, random_state=1).fit(ratings()) for r in (2, 3, 5)]

@@ -99,7 +99,7 @@ class Replica:
         file = ModelFile.read(path)
         self._signature = file.signature
         self._learner = learner_of(file, log, settings, snapshot)
-        self._next: tuple[Learner, ModelFile] | None = None
+        self._successor: _Successor | None = None
         self._digest, self._loaded = file.digest, time.time()
         self._publish()
         self._wake, self._stop = threading.Event(), threading.Event()
@@ -204,20 +204,19 @@ class Replica:
         try:
             file = ModelFile.read(self.path)
             self._signature = file.signature
-            learner = learner_of(file, self.log, self.settings, self.snapshot)
-            self._check_ids(learner.id_types)
-            while self.log.last - learner.offset > CLOSE_ENOUGH and not self._stop.is_set():
-                for group in self.log.read(learner.offset):
-                    learner.apply(group)
+            successor = _Successor(learner_of(file, self.log, self.settings, self.snapshot), file.digest)
+            self._check_ids(successor.learner.id_types)
+            while self.log.last - successor.learner.offset > CLOSE_ENOUGH and not self._stop.is_set():
+                successor.learn(self.log)
         except LogUnavailableError:
             self._signature = before
             raise
         except (HalfstepError, OSError) as error:
             self.last_error = str(error)
             raise
-        self._next = learner, file
+        self._successor = successor
         self._wake.set()
-        while self._next is not None and not self._stop.is_set():
+        while self._successor is not None and not self._stop.is_set():
             time.sleep(0.002)
         self.last_error = None
         return self._digest
@@ -281,15 +280,16 @@ class Replica:
 
     def _take_over(self) -> None:
         """Let a new model take over, after it has learned what the old one has."""
-        if self._next is None:
+        successor = self._successor
+        if successor is None:
             return
-        learner, file = self._next
-        while learner.offset < self._learner.offset:
-            for group in self.log.read(learner.offset):
-                learner.apply(group)
-        self._learner, self._digest, self._loaded = learner, file.digest, time.time()
+        while successor.learner.offset < self._learner.offset:
+            successor.learn(self.log)
+        self._learner, self._digest, self._loaded = successor.learner, successor.digest, time.time()
         self._publish()
-        self._next = None
+        if self._saver is not None and successor.checkpoint is not None:
+            self._saver.save(*successor.checkpoint)  # before events that it has learned from are erased
+        self._successor = None
         LOG.info("a new model has taken over")
 
     def _watch(self) -> None:
@@ -299,6 +299,21 @@ class Replica:
                     self.swap()
             except Exception as error:
                 LOG.error("the new model file was not taken over: %s", _plain(error))
+
+
+@dataclass
+class _Successor:
+    """A model that is about to take over, and its last checkpoint with the offset, if it passed one."""
+
+    learner: Learner
+    digest: str
+    checkpoint: tuple[FactorModel, int] | None = None
+
+    def learn(self, log: EventLog) -> None:
+        """Learn from the next transactions."""
+        for group in log.read(self.learner.offset):
+            if self.learner.apply(group):
+                self.checkpoint = copy.copy(self.learner.model), self.learner.offset
 
 
 class _Saver:

@@ -1,4 +1,4 @@
-"""Requests a second of the service and of recotem's, both with models of MovieLens 100K and lists of 10 items.
+"""Requests per second of halfstep and recotem, with models of MovieLens 100K and lists of 10 items.
 
     python -m benchmarks.recotem path/to/bin/recotem
 

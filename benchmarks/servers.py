@@ -1,4 +1,4 @@
-"""Servers in other processes, and clients that load them."""
+"""Servers in other processes, and clients that put them under load."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class EventLoad:
 
 
 def wait_until_learned(url: str, seconds: float = 60.0) -> dict[str, Any]:
-    """Wait until the model has learned all events, and return its description."""
+    """Wait until the model has learned from all events, and return its description."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         with contextlib.suppress(httpx.TransportError):
@@ -149,4 +149,4 @@ def wait_until_learned(url: str, seconds: float = 60.0) -> dict[str, Any]:
             if description["lag"] == 0:
                 return description
         time.sleep(0.05)
-    raise AssertionError("the model is behind")
+    raise AssertionError("the model has not learned from all events in time")

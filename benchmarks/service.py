@@ -1,6 +1,6 @@
 """The HTTP service under load: speed, kills, takeovers, memory, and online learning.
 
-    python -m benchmarks.service speed          # recommendations and events a second, and their latency
+    python -m benchmarks.service speed          # recommendations and events per second, and their latency
     python -m benchmarks.service kills 100      # SIGKILL at random moments; --log postgresql://… for PostgreSQL
     python -m benchmarks.service takeovers 10   # new models and a restart under load
     python -m benchmarks.service memory         # a million events
@@ -43,8 +43,8 @@ USERS, ITEMS, RANK, CELLS = 100_000, 50_000, 64, 5_000_000
 
 def make_model(path: Path, *, seed: int = 0, users: int = USERS, items: int = ITEMS, cells: int = CELLS) -> None:
     """Fit a model to random interactions whose items differ in popularity."""
-    drawn = np.unique(np.column_stack(sample(np.random.default_rng(seed), cells, users, items)), axis=0)
-    data = hs.Interactions.from_arrays(drawn[:, 0], drawn[:, 1])
+    observed = np.unique(np.column_stack(sample(np.random.default_rng(seed), cells, users, items)), axis=0)
+    data = hs.Interactions.from_arrays(observed[:, 0], observed[:, 1])
     model = hs.ALS(hs.Implicit(), rank=RANK, regularization=0.01, iterations=1, random_state=seed)
     model.fit(data).save(path)
     print(f"{path.name}: {data!r}, rank {RANK}")
@@ -52,7 +52,7 @@ def make_model(path: Path, *, seed: int = 0, users: int = USERS, items: int = IT
 
 @dataclass
 class Load:
-    """What a client measured.
+    """The measurements of clients.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return len(self.seconds) / self.elapsed
 
     def __str__(self) -> str:
@@ -78,14 +78,14 @@ class Load:
 
 
 class Connection:
-    """A connection that is kept open, which costs a client less than a library for HTTP."""
+    """A persistent connection, with less overhead for the client than an HTTP library."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def request(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Send a request, and return status and body. The server may ask to close the connection."""
+        """Send a request, and return status and body; reconnect later if the server asks to close the connection."""
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port)
         reader, writer = self._streams
@@ -115,7 +115,7 @@ class Events:
     Parameters
     ----------
     size : int
-        The number of events of a request.
+        The number of events in a request.
     """
 
     def __init__(self, size: int) -> None:
@@ -134,7 +134,7 @@ Requests = list[Request] | Events
 
 
 async def _run(port: int, requests: Requests, clients: int, seconds: float, rate: float | None) -> Load:
-    """Send requests from some clients, each as soon as the last is answered, or at a rate of all together."""
+    """Send requests from several clients, each as soon as its last is answered, or at a common rate."""
     taken: list[float] = []
     errors: list[str] = []
     began = time.perf_counter()
@@ -155,7 +155,7 @@ async def _run(port: int, requests: Requests, clients: int, seconds: float, rate
             except (OSError, EOFError) as error:
                 errors.append(repr(error))
                 connection = Connection("127.0.0.1", port)
-            taken.append(time.perf_counter() - due)  # from when it was due, as if others waited
+            taken.append(time.perf_counter() - due)  # includes the time that a request was late
 
     await asyncio.gather(*(client() for _ in range(clients)))
     return Load(taken, errors, time.perf_counter() - began)
@@ -173,7 +173,7 @@ def _process(queue: Any, *arguments: Any) -> None:
 def load(
     port: int, requests: Requests, *, clients: int, seconds: float, rate: float | None = None
 ) -> Iterator[Callable[[], Load]]:
-    """Run clients in another process; the result is a function that waits for what they measured."""
+    """Run clients in another process; yield a function that waits for their measurements and returns them."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     process = context.Process(target=_process, args=(queue, port, requests, clients, seconds, rate))
@@ -183,7 +183,7 @@ def load(
 
 
 def measure(port: int, requests: Requests, **more: Any) -> Load:
-    """Return what clients measured."""
+    """Return the measurements of clients."""
     with load(port, requests, **more) as wait:
         return wait()
 
@@ -207,7 +207,7 @@ def speed(folder: Path, options: argparse.Namespace) -> None:
 
 
 def _delays(running: ServerProcess, count: int = 100) -> list[float]:
-    """Return the seconds from an event until the recommendations of the user are without the item."""
+    """Return the seconds from an event until its item is no longer recommended to the user."""
     delays = []
     with httpx.Client(base_url=running.url) as client:
         for number in range(count):
@@ -290,7 +290,7 @@ def kills(folder: Path, options: argparse.Namespace) -> None:
 
 
 def _replayed(model: Path, log: EventLog, **settings: Any) -> Learner:
-    """Return the learner that has learned all of a log without interruption."""
+    """Return a learner that has learned from the whole log without interruption."""
     file = ModelFile.read(model)
     chosen = LearningSettings.of_model(file.model, **settings)
     learner = Learner(file.model, log, chosen, chosen.base_of(file.digest), position_in(log, file.model))
@@ -301,7 +301,7 @@ def _replayed(model: Path, log: EventLog, **settings: Any) -> Learner:
 
 
 def memory(folder: Path, options: argparse.Namespace) -> None:
-    """Send a million events about known users and items, and show memory and the cost of an event."""
+    """Send a million events of known users and items, and print the memory and the time per event."""
     model = folder / "model.halfstep"
     make_model(model, users=20_000, items=5_000, cells=1_000_000)
     with server(model, *_log(options)) as running, httpx.Client(base_url=running.url, timeout=60) as client:

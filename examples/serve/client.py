@@ -1,4 +1,4 @@
-"""A client of ``halfstep serve``, with the standard library only.
+"""A client of ``halfstep serve`` that needs only the standard library.
 
 Run it against a server of the model in docs/serve.md: ``python client.py http://localhost:8000``. If the server needs
 keys, set ``HALFSTEP_KEY``.
@@ -28,7 +28,7 @@ class Client:
     Parameters
     ----------
     url : str
-        Of the server, such as ``http://localhost:8000``.
+        The URL of the server, such as ``http://localhost:8000``.
     key : str, optional
         An API key with the scopes read and write.
     """
@@ -63,11 +63,11 @@ class Client:
                     return found
             except urllib.error.HTTPError as error:
                 with error:
-                    if error.code not in TRY_AGAIN:  # sending it again would not help
+                    if error.code not in TRY_AGAIN:  # sending the request again would not help
                         raise RuntimeError(json.load(error)["detail"]) from None
                 pause = max(pause, float(error.headers.get("Retry-After", 0)))
                 reason: object = error
-            except (OSError, http.client.HTTPException) as error:  # whether it was stored is unknown
+            except (OSError, http.client.HTTPException) as error:  # the event may or may not be stored
                 reason = error
             if attempt < ATTEMPTS - 1:
                 time.sleep(pause)

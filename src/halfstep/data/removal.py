@@ -12,7 +12,7 @@ from halfstep.data.vocabulary import Vocabulary
 
 
 def without_users(data: Interactions, positions: NDArray[np.integer]) -> Interactions:
-    """Return interactions without the users at some positions, whose ids are not in the vocabulary either."""
+    """Return interactions without the users at these positions; their ids are removed from the vocabulary."""
     is_kept = np.ones(data.n_users, bool)
     is_kept[positions] = False
     renumbered = (np.cumsum(is_kept) - 1).astype(np.int32)

@@ -36,7 +36,7 @@ class IncrementalModel(HalfStepModel):
     _live: Mapping[str, LiveArray] | None = None  # the arrays that updates write to, by their names
     _leases: Mapping[str, Lease | NDArray[Any]] = MappingProxyType({})  # of arrays that another model can write to
     _pending: Publication | None = None  # an update that is being published
-    _no_readers: AbstractContextManager[Any] = nullcontext()  # held while updates are published; a lock of readers
+    _no_readers: AbstractContextManager[Any] = nullcontext()  # a lock of readers, held while updates are published
     _WORKING: ClassVar[tuple[str, ...]] = (
         *HalfStepModel._WORKING, "_gramians", "_items_gram", "_update_state", "_live", "_leases", "_pending"
     )  # fmt: skip
@@ -140,15 +140,15 @@ class IncrementalModel(HalfStepModel):
             raise DataError(NO_INTERACTIONS)
 
     def remove_users(self, users: Any) -> Self:
-        """Remove users with their interactions, and solve the items that they interacted with.
+        """Remove users with their interactions, and update the items that they interacted with.
 
-        Afterwards, no factor depends directly on the removed interactions: the users are not in the vocabulary, the
-        counts and weights of items are without them, and each of their items is solved by the half-step of `fit`
-        with its remaining interactions. Items without any have zero factors. As with `partial_fit`, other rows are
-        unchanged, although they were solved together with the removed ones: after many removals, fit again. Unknown
-        users are ignored.
+        Afterwards, no factor depends directly on the removed interactions: the users are no longer in the vocabulary,
+        the counts and weights of items exclude them, and each of their items is solved by the half-step of `fit`
+        with its remaining interactions. Items without remaining interactions get zero factors. As with
+        `partial_fit`, other rows are unchanged, although the removed interactions influenced them during the fit:
+        after many removals, fit again. Unknown users are ignored.
 
-        Thread-safe: other threads see the removal completely or not at all. The cost is that of copying the model.
+        Thread-safe: other threads see the removal completely or not at all. It takes as long as copying the model.
 
         Parameters
         ----------
@@ -212,9 +212,8 @@ class IncrementalModel(HalfStepModel):
     def as_saved(self, origin: Origin | None = None) -> Self:
         """Return a copy in the state of the model after saving and loading it.
 
-        A model keeps what it computes for incremental updates, such as Gramians, and updates these sums instead of
-        computing them again, which rounds differently. Updates of the copy have the same bits as those of the loaded
-        model.
+        For incremental updates, a model keeps sums such as Gramians, and updates them instead of computing them
+        again; the results differ in rounding. Later updates of the copy and of a loaded model are bitwise identical.
 
         Parameters
         ----------

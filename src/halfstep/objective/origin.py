@@ -21,8 +21,8 @@ class Learned:
     offset : int
         The offset of the last event that the model has learned from.
     base : str
-        What else the model is a function of: a digest of the first model and of the settings of learning; "" if the
-        model was fitted on all events up to the offset.
+        A digest of the initial model file and the learning settings, which determine the model together with the
+        log; "" if the model was fitted to all events up to the offset.
     """
 
     log: str
@@ -40,7 +40,7 @@ class Origin:
     updated : datetime or None
         The time of the last incremental update; None also if there was none.
     learned : Learned or None
-        What the model has learned from an event log; None if nothing.
+        How far the model has learned from an event log; None if it has not learned from one.
     """
 
     fitted: datetime | None = None

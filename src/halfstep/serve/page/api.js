@@ -1,9 +1,9 @@
-// Requests to the API. Ids are texts here; only JSON bodies distinguish integers from strings.
+// Requests to the API. Ids are strings here; only JSON bodies distinguish integers from strings.
 
 const STORED_KEY = "halfstep-key";
-const UNKNOWN_KEY = "The server does not know this key. Check it, or ask its operator for another.";
+const UNKNOWN_KEY = "The server does not accept this key. Check it, or ask the server's operator for another.";
 
-/** An error that is shown to people. */
+/** An error whose message is shown on the page. */
 export class ApiError extends Error {
   constructor(status, message) {
     super(message);
@@ -64,23 +64,23 @@ async function send(target, { method, body, signal, key }) {
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError(0, "The server does not answer. Check that it is running, then try again.");
+    throw new ApiError(0, "The server is not responding. Check that it is running, then try again.");
   }
 }
 
-/** Return what is wrong as a sentence. */
+/** Return the error message of a response as a sentence. */
 async function messageOf(response) {
   let detail = `The server answered with status ${response.status}`;
   try {
     const { errors = [], detail: stated } = await response.json();
     detail = (errors.length === 1 ? errors[0].message : stated) || detail;
   } catch {
-    // a proxy may answer with something else
+    // the body is not JSON, for example from a proxy
   }
   return `${detail[0].toUpperCase()}${detail.slice(1)}.`;
 }
 
-/** Parse JSON, with integers that a JavaScript number cannot hold as texts. */
+/** Parse JSON; integers that a JavaScript number cannot represent become strings. */
 function parse(text) {
   return JSON.parse(text, (name, value, context) =>
     Number.isInteger(value) && !Number.isSafeInteger(value) && context ? context.source : value,
@@ -96,19 +96,19 @@ export async function model() {
   return described;
 }
 
-/** Return an id for a JSON body, by the type of the model's ids. */
+/** Return an id for a JSON body, of the type of the ids of the model. */
 export function bodyId(id, kind) {
   if (kind === "string") return String(id);
   return JSON.rawJSON && !Number.isSafeInteger(Number(id)) ? JSON.rawJSON(String(id)) : Number(id);
 }
 
-/** Return a random id of an event; crypto.randomUUID is missing without HTTPS. */
+/** Return a random id for an event; crypto.randomUUID is missing without HTTPS. */
 export function newEventId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Return a function that runs tasks, at most some at the same time. */
+/** Return a function that runs tasks, with a limit on how many run at the same time. */
 export function limited(most) {
   const waiting = [];
   let running = 0;

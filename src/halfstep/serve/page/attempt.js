@@ -1,4 +1,4 @@
-// Requests to try: fields, the command that sends the same, and the answer.
+// Forms to try requests: fields, the command that sends the same request, and the response.
 
 import { call, storedKey } from "./api.js";
 import { button, el } from "./dom.js";
@@ -15,11 +15,11 @@ export function attempt(method, path, route, model) {
   const idTypes = { user: model?.user_ids, item: model?.item_ids };
   if (bodyField) bodyField.value = JSON.stringify(exampleOf(body, idTypes), null, 2);
   const command = el("pre", { tabindex: "0", "aria-label": "Command" });
-  const answer = el("pre", { tabindex: "0", "aria-label": "Answer", hidden: true });
+  const answer = el("pre", { tabindex: "0", "aria-label": "Response", hidden: true });
   const copy = button("Copy", async () => {
     await navigator.clipboard.writeText(command.textContent);
     copy.textContent = "Copied";
-  }, { hidden: !navigator.clipboard }); // which is missing without HTTPS
+  }, { hidden: !navigator.clipboard }); // the clipboard is missing without HTTPS
 
   function target() {
     const inPath = path.slice(1).replace(/\{(\w+)\}/g, (all, name) => {

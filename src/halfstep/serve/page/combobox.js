@@ -59,8 +59,8 @@ export function combobox({ label, placeholder, search }) {
         group.options.map(() => options[next++].node),
       );
     }));
-    if (!options.length) list.append(el("p", { class: "group-title" }, "Nothing found"));
-    status.textContent = options.length ? counted(options.length, "result") : "Nothing found";
+    if (!options.length) list.append(el("p", { class: "group-title" }, "No results"));
+    status.textContent = options.length ? counted(options.length, "result") : "No results";
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
   }

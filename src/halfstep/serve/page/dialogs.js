@@ -8,17 +8,17 @@ export function keyDialog(reason) {
   return ask(
     "API key",
     [
-      el("p", {}, reason ?? "This server needs an API key, which its operator creates with “halfstep keys”."),
+      el("p", {}, reason ?? "This server needs an API key. Its operator can create one with “halfstep keys”."),
       el("label", { for: "key-input" }, "Key"),
       input,
-      el("p", { class: "muted" }, "It is kept in this tab only, until the tab is closed."),
+      el("p", { class: "muted" }, "The key is kept only in this tab, until the tab is closed."),
     ],
     "Use key",
     { first: input, answer: () => input.value.trim() || null },
   );
 }
 
-/** Ask whether to do what cannot be undone; resolve to true or null. */
+/** Ask for confirmation of an action that cannot be undone; resolve to true or null. */
 export function confirmDialog(title, text, action) {
   return ask(title, [el("p", {}, text)], action, { answer: () => true, isDanger: true });
 }

@@ -1,4 +1,4 @@
-// The reference of the API, from its OpenAPI document.
+// The API reference, generated from the OpenAPI document.
 
 import { call, onKeyNeeded } from "./api.js";
 import { attempt } from "./attempt.js";

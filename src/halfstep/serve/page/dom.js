@@ -7,7 +7,7 @@ export function el(name, attributes = {}, ...children) {
   return build(document.createElement(name), attributes, children);
 }
 
-/** Return a button that does something. */
+/** Return a button with a click handler. */
 export function button(text, click, attributes = {}) {
   return el("button", { type: "button", click, ...attributes }, text);
 }
@@ -39,7 +39,7 @@ export function announce(text) {
 
 let count = 0;
 
-/** Return an id for an element that no other element has. */
+/** Return an id for an element that is different from all others. */
 export function newElementId(prefix) {
   count += 1;
   return `${prefix}-${count}`;

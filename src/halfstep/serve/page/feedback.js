@@ -1,4 +1,4 @@
-// What people say about an item: that they have played it, or how many stars they give it.
+// Controls for feedback on an item: a button that reports a play, or a rating in stars.
 
 import { button, el } from "./dom.js";
 import { counted } from "./format.js";
@@ -14,7 +14,7 @@ export function feedback(name, needsValue, act) {
 /**
  * Return a group of stars.
  *
- * Arrow keys move the focus only: a rating is sent as an event, so that it takes Enter, the space bar or a click.
+ * Arrow keys only move the focus: a rating is sent as an event, so it needs Enter, the space bar or a click.
  */
 export function stars(name, act, chosen = 0) {
   const nodes = Array.from({ length: STARS }, (_, index) => button(
@@ -39,7 +39,7 @@ export function stars(name, act, chosen = 0) {
   return el("div", { class: "stars", role: "radiogroup", "aria-label": `Rate ${name}` }, nodes);
 }
 
-/** Say what has been done, such as "Rated Fargo (1996) with 4 stars." */
+/** Return a confirmation, such as "Rated Fargo (1996) 4 stars." */
 export function done(name, value) {
-  return value === null ? `Played ${name}.` : `Rated ${name} with ${counted(value, "star")}.`;
+  return value === null ? `Played ${name}.` : `Rated ${name} ${counted(value, "star")}.`;
 }

@@ -1,4 +1,4 @@
-// Numbers and times for people.
+// Display formats of numbers and times.
 
 const whole = new Intl.NumberFormat("en-US");
 const precise = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 3 });

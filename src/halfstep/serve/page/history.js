@@ -4,7 +4,7 @@ import { el } from "./dom.js";
 import { asNumber, asTime } from "./format.js";
 import { linkToItem } from "./links.js";
 
-/** Return a list of interactions, the latest first; `fresh` marks the item of an event that was just sent. */
+/** Return a list of interactions, most recent first; `fresh` marks the item of an event that was just sent. */
 export function historyList(items, { areRatings, fresh = null }) {
   return el("ol", { class: "rows plain", role: "list" }, items.map((item) => el(
     "li",

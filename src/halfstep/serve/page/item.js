@@ -15,7 +15,7 @@ export function itemView(item, signal) {
   const similar = section("Similar items", "Items with the most similar factors; 1 is the highest similarity.");
   const found = { item, title: null };
 
-  const choose = button("Choose as a visitor", () => {
+  const choose = button("Add to the visitor's history", () => {
     chooseForVisitor(found);
     location.hash = "#visitor";
   }, { class: "quiet", hidden: true });
@@ -30,7 +30,7 @@ export function itemView(item, signal) {
         id.textContent = item;
         document.title = `${answer.title} · halfstep`;
       }
-      if (!answer.items.length) return similar.fill(empty("The model has no similar items."));
+      if (!answer.items.length) return similar.fill(empty("No similar items."));
       similar.fill(rankedList(answer.items, { scoreName: "Similarity", limit: 1 }));
     } catch (error) {
       if (!signal.aborted) similar.fill(problem(error, load));

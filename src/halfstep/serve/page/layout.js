@@ -1,10 +1,10 @@
-// Parts that views consist of.
+// Components shared by all views.
 
 import { button, el } from "./dom.js";
 
-const LASTING = [404, 409, 422]; // errors that trying again does not help
+const LASTING = [404, 409, 422]; // errors that a retry does not fix
 
-/** Return the beginning of a view: what it is about, and what can be done with it. */
+/** Return the heading of a view, with an optional action. */
 export function heading(eyebrow, title, { below, action } = {}) {
   return el(
     "header",
@@ -31,7 +31,7 @@ export function section(title, subtitle = "") {
   };
 }
 
-/** Return an error, with a button that tries again if that can help. */
+/** Return an error message, with a retry button if a retry can help. */
 export function problem(error, retry) {
   const isLasting = LASTING.includes(error.status);
   return el(
@@ -42,7 +42,7 @@ export function problem(error, retry) {
   );
 }
 
-/** Return a text for what is empty. */
+/** Return the text that replaces an empty list. */
 export function empty(text) {
   return el("p", { class: "empty" }, text);
 }

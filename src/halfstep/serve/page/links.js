@@ -1,4 +1,4 @@
-// Places in this page, which are in the fragment of its address.
+// Links within this page, which are fragments of its URL.
 
 import { el } from "./dom.js";
 
@@ -21,6 +21,6 @@ export function parseFragment(fragment) {
   try {
     return { view, id: decodeURIComponent(id) };
   } catch {
-    return { view, id }; // typed with a percent sign
+    return { view, id }; // typed by hand, with a percent sign
   }
 }

@@ -1,4 +1,4 @@
-// The page: one view at a time, named by the fragment of the address.
+// The page: one view at a time, selected by the fragment of the URL.
 
 import { askForKey, onKeyNeeded, storedKey } from "./api.js";
 import { keyDialog } from "./dialogs.js";
@@ -18,8 +18,8 @@ let leaving = new AbortController();
 function show({ isNavigation }) {
   leaving.abort();
   leaving = new AbortController();
-  const place = parseFragment(location.hash);
-  view.replaceChildren(viewOf(place, leaving.signal));
+  const target = parseFragment(location.hash);
+  view.replaceChildren(viewOf(target, leaving.signal));
   const heading = view.querySelector("h1");
   document.title = `${heading.textContent} · halfstep`;
   if (!isNavigation) return;
@@ -41,7 +41,7 @@ onKeyNeeded(async (reason) => {
 });
 keyButton.hidden = storedKey() === null;
 keyButton.addEventListener("click", async () => {
-  if (await askForKey("Another key replaces the one of this tab.")) location.reload();
+  if (await askForKey("The new key replaces the one in this tab.")) location.reload();
 });
 document.getElementById("skip").addEventListener("click", () => view.querySelector("h1").focus());
 document.getElementById("search").append(searchField());

@@ -1,4 +1,4 @@
-// The view that the page begins with.
+// The start view.
 
 import { call, model } from "./api.js";
 import { el, isolated } from "./dom.js";
@@ -9,14 +9,14 @@ import { empty, heading, problem, section } from "./layout.js";
 const USERS = 12;
 const ITEMS = 10;
 
-/** Return the view that the page begins with. */
+/** Return the start view. */
 export function overview(signal) {
   const summary = el("p", { class: "muted" }, "\u00a0");
   const items = section("Popular items", "The items with the most interactions.");
-  const users = section("Users", "Some of the users that the model knows.");
+  const users = section("Users", "Some of the users in the model.");
 
-  const visitor = section("Visitors", "Someone whom the model does not know gets recommendations, too.");
-  visitor.fill(el("a", { href: "#visitor" }, "Choose items as a visitor"));
+  const visitor = section("Visitors", "Visitors without an id also get recommendations.");
+  visitor.fill(el("a", { href: "#visitor" }, "Try it as a visitor"));
 
   async function load() {
     try {
@@ -33,7 +33,7 @@ export function overview(signal) {
         foundUsers.users.length
           ? el("ul", { class: "chips", role: "list" }, foundUsers.users.map((user) =>
             el("li", {}, el("a", { href: userLink(user) }, isolated(user)))))
-          : empty("The model knows no users yet."),
+          : empty("There are no users in the model yet."),
       );
     } catch (error) {
       if (!signal.aborted) items.fill(problem(error, load));

@@ -9,7 +9,7 @@ const right = WIDTH - RIGHT, bottom = HEIGHT - BOTTOM;
 /**
  * Return a plot of a value for each minute, the last one being now.
  *
- * Missing values are null. `kind` is "bars" or "line", `format` writes a value of the axis.
+ * Missing values are null. `kind` is "bars" or "line", `format` formats a value of the axis.
  */
 export function plot({ title, unit, summary, values, kind, format, least }) {
   const largest = niceLimit(Math.max(least, ...values.filter((value) => value !== null)));
@@ -59,7 +59,7 @@ function line(values, x, y) {
   ];
 }
 
-/** Return the smallest limit of an axis of at least a value: 1, 2, 4, 6 or 10 times a power of ten. */
+/** Return the smallest axis limit that is at least a value: 1, 2, 4, 6 or 10 times a power of ten. */
 function niceLimit(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 4, 6, 10].map((factor) => factor * power).find((limit) => limit >= value * 0.999);

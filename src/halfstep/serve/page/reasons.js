@@ -1,4 +1,4 @@
-// Why an item is recommended, asked for when its row is seen.
+// Explanations of recommendations, requested when their rows become visible.
 
 import { call, limited, path } from "./api.js";
 import { el, isolated } from "./dom.js";
@@ -7,7 +7,7 @@ import { itemLink, nameOf } from "./links.js";
 const REASONS = 2;
 const atOnce = limited(3);
 const seen = new WeakMap();
-let areSupported = true; // not all models have reasons
+let areSupported = true; // not all models support explanations
 const observer = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
     if (!isIntersecting) continue;
@@ -18,7 +18,7 @@ const observer = new IntersectionObserver((entries) => {
 
 /** Return a paragraph with the interactions that contribute most to a score. */
 export function because(user, item, { after, signal }) {
-  const node = el("p", { class: "because" }, "\u00a0"); // as high as the text that comes
+  const node = el("p", { class: "because" }, "\u00a0"); // reserves the height of the text
   seen.set(node, () => atOnce(async () => {
     if (signal.aborted || !areSupported) return;
     try {
@@ -27,7 +27,7 @@ export function because(user, item, { after, signal }) {
       node.replaceChildren(...sentence(explained.because.filter((reason) => reason.contribution > 0)));
     } catch (error) {
       if (error.status === 409) areSupported = false;
-      node.replaceChildren(); // the list is of use without reasons
+      node.replaceChildren(); // the list is useful without explanations
     }
   }));
   observer.observe(node);

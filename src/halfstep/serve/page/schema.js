@@ -72,7 +72,7 @@ export function objectsIn(schema, found = new Map()) {
   return [...found.values()];
 }
 
-/** Return an example of the required fields of a schema, or of its first; `idTypes` are by the names of fields. */
+/** Return an example of the required fields of a schema, or of its first; `idTypes` has names of fields as keys. */
 export function exampleOf(schema, idTypes, name = "text") {
   const choices = schema.oneOf ?? schema.anyOf;
   if (choices) {

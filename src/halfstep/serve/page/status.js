@@ -1,4 +1,4 @@
-// How the model is doing: numbers that are refreshed while the page is visible, and plots of the last hour.
+// The status of the model: numbers that are refreshed while the page is visible, and plots of the last hour.
 
 import { call } from "./api.js";
 import { el } from "./dom.js";
@@ -9,7 +9,7 @@ import { plot } from "./plot.js";
 const SECONDS = 5; // between two refreshes
 const COLUMNS = ["Minute", "Events", "Lists", "Hits"];
 const MINUTES = 60;
-const RUNNING = 10; // minutes that a hit rate is of
+const RUNNING = 10; // minutes over which a hit rate is computed
 
 const numbers = el("dl", { class: "numbers" });
 const notes = el("div");
@@ -20,7 +20,7 @@ let timer, isLoading = false;
 /** Show the status, and refresh it. */
 export function startStatus(node) {
   node.append(
-    el("h2", { id: "status-title" }, "How the model is doing"),
+    el("h2", { id: "status-title" }, "Model status"),
     notes, numbers, plots,
     el(
       "details", {},
@@ -36,7 +36,7 @@ export function startStatus(node) {
   refreshStatus();
 }
 
-/** Ask for the numbers now. */
+/** Request the numbers now. */
 export async function refreshStatus() {
   clearTimeout(timer);
   if (document.hidden || isLoading) return;
@@ -59,15 +59,15 @@ export async function refreshStatus() {
 function show(described, minutes) {
   const age = described.fitted === null ? "unknown" : asDuration((Date.now() - Date.parse(described.fitted)) / 1000);
   numbers.replaceChildren(
-    number("Model age", age, "since it was fitted to all data"),
-    number("Lag", counted(described.lag, "event"), "stored, not learned yet"),
-    number("Users", asWhole(described.users), "known to the model"),
-    number("Items", asWhole(described.items), "known to the model"),
+    number("Model age", age, "since the last fit to all data"),
+    number("Lag", counted(described.lag, "event"), "stored, but not learned from yet"),
+    number("Users", asWhole(described.users), "in the model"),
+    number("Items", asWhole(described.items), "in the model"),
   );
   notes.replaceChildren(...[
     described.learns ? null : `The model does not learn from events: ${described.reason}`,
-    described.last_error && `A new model file was not taken over: ${described.last_error}`,
-    described.refused_events ? `${counted(described.refused_events, "event")} could not be learned.` : null,
+    described.last_error && `A new model file is not served: ${described.last_error}`,
+    described.refused_events ? `The model could not learn from ${counted(described.refused_events, "event")}.` : null,
   ].filter((text) => text).map((text) => el("p", { class: "note" }, text)));
   const all = byMinute(minutes);
   plots.replaceChildren(...plotsOf(all));
@@ -81,7 +81,7 @@ function number(name, value, meaning) {
   return el("div", {}, el("dt", {}, name), el("dd", {}, value), el("dd", { class: "muted" }, meaning));
 }
 
-/** Return all minutes of the last hour; the answer has only those in which something happened. */
+/** Return all minutes of the last hour; the response has only those with events or lists. */
 function byMinute(minutes) {
   const known = new Map(minutes.map((each) => [each.time, each]));
   const now = 60 * Math.floor(Date.now() / 60_000);

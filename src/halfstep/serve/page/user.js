@@ -1,4 +1,4 @@
-// The view of a user: recommendations with reasons, and the history, which change with each event.
+// The view of a user: recommendations with explanations, and the history; both change with each event.
 
 import { bodyId, call, model, newEventId, path } from "./api.js";
 import { confirmDialog } from "./dialogs.js";
@@ -35,7 +35,7 @@ export function userView(user, signal) {
       const list = await listOf(user, state.after, signal);
       recommended.describe(descriptionOf(list));
       eraseButton.hidden = false;
-      if (!list.items.length) return recommended.fill(empty("Nothing is left to recommend."));
+      if (!list.items.length) return recommended.fill(empty("There are no more items to recommend."));
       recommended.fill(rankedList(list.items, { more: (item) => ({
         below: list.known ? because(user, item.item, { after: state.after, signal }) : null,
         control: feedback(nameOf(item), values === "needed", (value) => send(item, value, list.list_id)),
@@ -95,7 +95,7 @@ export function userView(user, signal) {
   }
 
   async function erase() {
-    const text = "All interactions of this user are erased from the log and from the model. This cannot be undone.";
+    const text = "This erases all interactions of the user from the log and from the model. It cannot be undone.";
     if (!(await confirmDialog(`Erase user ${user}?`, text, "Erase"))) return;
     try {
       const { offset } = await call(path`v1/users/${user}`, { method: "DELETE" });
@@ -128,8 +128,8 @@ async function listOf(user, after, signal) {
 }
 
 function descriptionOf({ known, isOfAll }) {
-  if (!known) return "The model does not know this user yet, so popular items are listed.";
-  return isOfAll ? "The highest scores among all items." : "The highest scores among items without an interaction.";
+  if (!known) return "This user is not in the model yet, so popular items are listed.";
+  return isOfAll ? "The highest scores among all items." : "The highest scores among items that the user has not interacted with.";
 }
 
 async function historyOf(user, n, after, signal) {
@@ -145,7 +145,7 @@ function positionOfFocus(content) {
   return [...content.querySelectorAll("li")].findIndex((row) => row.contains(document.activeElement));
 }
 
-/** Focus the row that has taken the place of another. */
+/** Focus the row that is now at a position. */
 function focusRow(content, position) {
   if (position < 0) return;
   const rows = content.querySelectorAll("li");

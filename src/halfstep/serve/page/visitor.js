@@ -1,4 +1,4 @@
-// The view of a visitor without an id, whose history is built here and is not stored.
+// The view of an anonymous visitor, whose history is built here and not stored.
 
 import { bodyId, call, model } from "./api.js";
 import { combobox } from "./combobox.js";
@@ -11,7 +11,7 @@ import { rankedList } from "./lists.js";
 import { itemGroup } from "./search.js";
 
 const LENGTH = 10;
-const LIKED = 5; // stars of an item that a visitor has chosen
+const LIKED = 5; // stars of an item that was added without a rating
 const chosen = new Map(); // items with values, by id, while the page is open
 
 /** Add an item to the visitor's history. */
@@ -47,14 +47,14 @@ export function visitorView(signal) {
       const kinds = await model();
       const needsValue = kinds.values === "needed";
       showHistory(needsValue);
-      if (!chosen.size) return recommended.fill(empty("Add an item first."));
+      if (!chosen.size) return recommended.fill(empty("Add an item to get recommendations."));
       const items = [...chosen.values()].map(({ item, value }) => ({
         item: bodyId(item, kinds.item_ids), ...(needsValue ? { value: value ?? LIKED } : {}),
       }));
       const { lists: [list] } = await call("v1/recommendations", {
         method: "POST", body: { history: items, n: LENGTH }, signal,
       });
-      if (!list.items.length) return recommended.fill(empty("Nothing is left to recommend."));
+      if (!list.items.length) return recommended.fill(empty("There are no more items to recommend."));
       recommended.fill(rankedList(list.items, { more: (item) => ({
         control: feedback(nameOf(item), needsValue, (value) => choose(item, value)),
       }) }));
@@ -83,8 +83,8 @@ export function visitorView(signal) {
   return el(
     "div",
     {},
-    heading("Visitor", "A visitor without an id", {
-      below: el("p", { class: "muted" }, "Choose items, and see what the model recommends. Nothing is stored."),
+    heading("Visitor", "Anonymous visitor", {
+      below: el("p", { class: "muted" }, "Add items to a history, and see what the model recommends. Nothing is stored."),
     }),
     el("div", { class: "wide-search" }, field),
     el("div", { class: "columns" }, recommended.node, history.node),

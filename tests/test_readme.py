@@ -11,7 +11,10 @@ import pytest
 import halfstep as hs
 from halfstep.evaluation.metric_names import PER_LIST
 from halfstep.serve.config import ServeConfig
+from halfstep.serve.connection import LARGEST_HEAD, REQUEST_SECONDS
 from halfstep.serve.ids import LONGEST
+from halfstep.serve.learner import SCALE
+from halfstep.serve.messages import LARGEST, LATEST
 from halfstep.serve.service import WAIT_SECONDS
 
 pytestmark = pytest.mark.slow
@@ -99,17 +102,22 @@ def test_the_limits_of_the_service_are_documented() -> None:
     page = (ROOT / "docs" / "serve.md").read_text("utf-8")
     config = ServeConfig.beside(Path("model.halfstep"))
     limits = {
+        "bytes of the URL and the headers": LARGEST_HEAD,
+        "seconds within which a request must arrive": REQUEST_SECONDS,
         "bytes of a body": config.max_body,
         "events or users of a request": config.max_batch,
         "length of a list (`n`)": config.max_n,
         "candidates, or items of a history": config.max_candidates,
         "characters of an id, a type or an `event_id`": LONGEST,
+        "absolute value of an event": LARGEST,
         "requests at the same time, in each process": config.max_requests,
         "events that wait to be written, in each process": config.max_waiting,
         "seconds that `after` waits": WAIT_SECONDS,
     }
     rows = re.findall(r"^\| ([^|]+) \| ([\d,]+) \| \d{3} \|$", page, flags=re.MULTILINE)
     assert dict(rows) == {name: f"{limit:,.0f}" for name, limit in limits.items()}
+    assert f"at most {SCALE:,} times" in page
+    assert f"from 1970 to {1970 + int(LATEST / 31_556_952)}" in page
     assert f"at most {config.max_lag:,} events" in page
     assert f"Every {config.checkpoint_every:,} events" in page
 

@@ -72,7 +72,7 @@ def test_a_head_that_is_too_large_is_refused(live, parts):
     ],
     ids=["nothing", "line", "head", "header", "body", "chunk", "expect"],
 )
-def test_a_request_that_does_not_arrive_is_given_up(live, monkeypatch, caplog, sent, status):
+def test_an_incomplete_request_times_out(live, monkeypatch, caplog, sent, status):
     monkeypatch.setattr(connection_module, "REQUEST_SECONDS", 0.3)
     with live() as server:
         answer = server.send(sent)
@@ -82,7 +82,7 @@ def test_a_request_that_does_not_arrive_is_given_up(live, monkeypatch, caplog, s
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
-def test_a_slow_client_that_sends_something_now_and_then_is_given_up(live, monkeypatch):
+def test_a_slow_client_that_keeps_sending_times_out(live, monkeypatch):
     monkeypatch.setattr(connection_module, "REQUEST_SECONDS", 0.3)
     with live() as server:
         began = time.monotonic()
@@ -97,7 +97,7 @@ def test_a_slow_client_that_sends_something_now_and_then_is_given_up(live, monke
                 time.sleep(0.2)
 
 
-def test_a_client_that_goes_away_is_no_failure(live, caplog):
+def test_a_client_that_disconnects_is_not_a_failure(live, caplog):
     with live() as server:
         for _ in range(20):
             with socket.create_connection(("127.0.0.1", server.port)) as left:
@@ -146,7 +146,7 @@ def test_a_download_that_a_stopping_server_cancels_leaves_no_file(tmp_path):
     assert not folder.exists()
 
 
-def test_there_are_files_left_when_there_are_too_many_connections(live, monkeypatch):
+def test_file_descriptors_are_left_when_there_are_too_many_connections(live, monkeypatch):
     assert 0 < most_connections() <= 1 << 30
     monkeypatch.setattr(Connection, "_most", 20)
     with live() as server:

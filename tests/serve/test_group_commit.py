@@ -21,7 +21,7 @@ class SlowLog:
         return [Appended([len(self.appended)] * len(events), [False] * len(events)) for events in requests]
 
 
-def test_a_client_that_has_gone_does_not_stop_the_commits_of_others():
+def test_a_client_that_disconnects_does_not_stop_the_commits_of_others():
     log = SlowLog()
     commits = GroupCommit(log, limit=3, on_commit=lambda: None)
 
@@ -30,7 +30,7 @@ def test_a_client_that_has_gone_does_not_stop_the_commits_of_others():
         await asyncio.sleep(0)
         waits[0].cancel()
         waits[1].cancel()
-        with pytest.raises(BusyError, match="3 events wait"):
+        with pytest.raises(BusyError, match="3 events are waiting"):
             commits.submit([Event("d", 1, 2)])
         log.may.set()
         assert isinstance(await asyncio.wait_for(waits[2], 10), Appended)

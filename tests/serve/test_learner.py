@@ -1,4 +1,4 @@
-"""Learning is a function of the first transactions of the log, bit by bit."""
+"""Learning is a deterministic function of the log, bit for bit."""
 
 import numpy as np
 import pytest
@@ -98,7 +98,7 @@ def test_a_snapshot_of_another_model_log_or_setting_is_not_used(log, tmp_path, m
 
 @pytest.mark.parametrize("name", ["ratings", "plays"])
 @pytest.mark.parametrize("regularization", [0.01, 1.0])
-def test_the_largest_values_are_learned_and_do_no_lasting_harm(log, model_files, name, regularization):
+def test_the_largest_values_are_learned_and_later_updates_succeed(log, model_files, name, regularization):
     fitted = hs.load(model_files[name])
     model = fitted.set_params(rank=16, regularization=regularization).fit(fitted.interactions_)
     settings = LearningSettings.of_model(model)
@@ -130,7 +130,7 @@ def test_a_learner_equals_partial_fit_of_each_transaction(log, model_files):
     np.testing.assert_array_equal(learner.model.item_factors_, model.item_factors_)
 
 
-def test_an_erased_user_is_gone_also_when_the_name_is_not_in_the_log_any_more(log, tmp_path, model_files):
+def test_an_erased_user_is_removed_even_if_the_id_is_no_longer_in_the_log(log, tmp_path, model_files):
     path = model_files["ratings"]
     log.append([[Event("a", "u1", "i1", 5.0)]])
     offset = log.request_erasure("u1")
@@ -153,7 +153,7 @@ def test_only_events_of_listed_types_are_learned(log, model_files):
     assert learner.offset == 2
 
 
-def test_events_that_the_objective_refuses_are_left_out_and_counted(log, tmp_path):
+def test_events_that_the_objective_refuses_are_skipped_and_counted(log, tmp_path):
     path = tmp_path / "model.halfstep"
     weight = hs.weights.log_confidence(1.0, 1.0)
     hs.ALS(hs.Implicit(observed_weight=weight), rank=2, random_state=0).fit(plays()).save(path)
@@ -163,7 +163,7 @@ def test_events_that_the_objective_refuses_are_left_out_and_counted(log, tmp_pat
     assert 77 in learner.model.users_
 
 
-def test_a_model_without_updates_goes_along_with_the_log(log, model_files):
+def test_a_model_without_updates_only_follows_the_offsets_of_the_log(log, model_files):
     fill(log, "plays", 5)
     learner = replay(learner_from(model_files["popularity"], log), log)
     assert learner.offset == log.last

@@ -1,4 +1,4 @@
-"""Thousands of malformed and odd requests: each gets a clear answer, and whatever is stored can be learned."""
+"""Thousands of malformed and odd requests: each is answered clearly, and the model learns from all stored events."""
 
 import http.client
 import itertools
@@ -170,7 +170,7 @@ class Checker:
 
 @pytest.fixture(params=["ratings", "plays"])
 def checker(request, live, caplog):
-    """A server that is checked afterwards: it has learned what it stored, and logged nothing that it should not."""
+    """A server that is checked afterwards: it has learned from all stored events, and logged no ids or errors."""
     caplog.set_level(logging.DEBUG, "halfstep.serve")
     caplog.set_level(logging.INFO, "uvicorn.error")
     with live(request.param) as server:
@@ -341,7 +341,7 @@ BROKEN = [
 ]  # fmt: skip
 
 
-def test_what_is_not_http(checker, monkeypatch):
+def test_requests_that_are_not_http(checker, monkeypatch):
     monkeypatch.setattr(connection, "REQUEST_SECONDS", 0.2)
     for sent in BROKEN:
         tail = b"" if sent.endswith(b"\r\n\r\n") or sent.startswith(b"POST") else b"\r\n\r\n"

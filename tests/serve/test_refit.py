@@ -24,7 +24,7 @@ def cells(data):
     return {(u, i): v for u, i, v in zip(data.user_ids, data.item_ids, data.values, strict=True)}
 
 
-def test_the_data_are_those_of_the_model_and_later_events(log):
+def test_the_data_are_the_training_data_and_later_events(log):
     model = hs.ALS(hs.Explicit(), rank=2, random_state=0).fit(ratings())
     log.append([[Event("a", "u1", "i1", 1.0), Event("b", "new", "i2", 2.0)], [Event("c", "u1", "i1", 3.0)]])
     found = data_of(model, log, LearningSettings("last"))
@@ -41,7 +41,7 @@ def test_counts_are_added(log):
 
 
 @pytest.mark.parametrize("is_erased", [False, True])
-def test_erased_users_are_left_out_also_those_of_the_first_data(log, is_erased):
+def test_erased_users_are_removed_also_from_the_training_data(log, is_erased):
     model = hs.ALS(hs.Explicit(), rank=2, random_state=0).fit(ratings())
     log.append([[Event("a", "u1", "i1", 1.0), Event("b", "visitor", "i2", 2.0)]])
     for user in ("u1", "visitor"):

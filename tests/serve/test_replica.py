@@ -96,7 +96,7 @@ def test_a_swap_waits_until_the_new_model_answers(replicas, log):
 
 
 @pytest.mark.parametrize("content", [b"no model", b""])
-def test_an_invalid_file_is_reported_and_the_old_model_goes_on(replicas, log, content):
+def test_an_invalid_file_is_reported_and_the_old_model_continues(replicas, log, content):
     replica = replicas()
     old = replica.served
     replica.path.write_bytes(content)

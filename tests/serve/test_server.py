@@ -17,7 +17,7 @@ from halfstep.serve.event_log import EventLog
 from halfstep.serve.learner import Learner, LearningSettings, position_in
 from halfstep.serve.snapshot import ModelFile
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def rating(number):
 
 
 def replayed(model, url, folder, **settings):
-    """Return the bytes of the model that learns the log from its begin, without interruption."""
+    """Return the bytes of a model that learns from the whole log, without interruption."""
     file, log = ModelFile.read(model), EventLog(url)
     chosen = LearningSettings.of_model(file.model, **settings)
     learner = Learner(file.model, log, chosen, chosen.base_of(file.digest), position_in(log, file.model))

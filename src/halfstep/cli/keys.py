@@ -17,7 +17,9 @@ KEYS = Path("keys.json")
 
 
 def add(
-    name: Annotated[str, typer.Argument(help="A name for the key, such as that of its user.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(help="A name for the key, such as that of its application.", show_default=False)
+    ],
     *,
     scopes: Annotated[
         str,
@@ -25,7 +27,7 @@ def add(
     ] = "read",
     file: File = KEYS,
 ) -> None:
-    """Add a key, and print it. It is shown only now, because the file has only its digest.
+    """Add a key, and print it. The key cannot be shown again, because the file contains only its digest.
 
     Scopes are separated by commas, as in read,write.
     """
@@ -40,7 +42,7 @@ def add(
 def remove(
     name: Annotated[str, typer.Argument(help="The name of the key.", show_default=False)], *, file: File = KEYS
 ) -> None:
-    """Remove a key; running servers refuse it after a second."""
+    """Remove a key; running servers refuse it after about a second."""
     check_installed()
     from halfstep.serve.keys import remove_key
 

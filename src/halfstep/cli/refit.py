@@ -21,7 +21,7 @@ def refit(
     log: Annotated[
         str,
         typer.Argument(
-            help="The event log of a service: a file of SQLite, or postgresql://user@host/database.",
+            help="The event log of a service: a SQLite file, or postgresql://user@host/database.",
             envvar="HALFSTEP_LOG", show_default=False,
         ),
     ],
@@ -29,16 +29,16 @@ def refit(
     output: options.ModelOutput,
     model: Annotated[
         Path | None,
-        typer.Option(help="The model whose data and parameters are used. Default: the one that is served."),
+        typer.Option(help="The model whose data and parameters are used. Default: the one last served with the log."),
     ] = None,
     duplicates: Annotated[
         Literal["last", "sum"] | None,
         typer.Option(help="As for halfstep serve. Default: sum for counts, last for ratings."),
     ] = None,
     learn: Annotated[
-        list[str] | None, typer.Option(help="A type of events to learn from. Can be repeated. Default: all.")
+        list[str] | None, typer.Option(help="An event type to learn from. Can be repeated. Default: all types.")
     ] = None,
-    tune: Annotated[bool, typer.Option("--tune", help="Choose the parameters again, as halfstep tune does.")] = False,
+    tune: Annotated[bool, typer.Option("--tune", help="Tune the parameters again, as halfstep tune does.")] = False,
     trials: Annotated[
         int | None, typer.Option(help="Maximum number of trials of --tune. Default: as for halfstep tune.", min=1)
     ] = None,
@@ -46,7 +46,7 @@ def refit(
 ) -> None:  # fmt: skip
     """Fit a served model again, to its training data and the events of the log.
 
-    A running server that serves the written file takes the model over, and continues with later events.
+    A running server of the written file switches to the new model, and continues with later events.
     """
     check_installed()
     from halfstep.serve.event_log import EventLog

@@ -33,18 +33,18 @@ def serve(
     model: options.Model,
     *,
     host: Annotated[str, typer.Option(help="Address to listen on.", **_service)] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 for a free one.", min=0, max=65535, **_service)] = 8000,
-    workers: Annotated[int, typer.Option(help="Number of processes.", min=1, **_service)] = 1,
+    port: Annotated[int, typer.Option(help="Port; 0 for any free port.", min=0, max=65535, **_service)] = 8000,
+    workers: Annotated[int, typer.Option(help="Number of server processes.", min=1, **_service)] = 1,
     log: Annotated[
         str | None,
         typer.Option(
-            help="Event log: a file of SQLite, or postgresql://user@host/database. Default: beside the model.",
+            help="Event log: a SQLite file, or postgresql://user@host/database. Default: a file beside the model.",
             envvar="HALFSTEP_LOG", show_default=False, **_learning,
         ),
     ] = None,
     snapshot: Annotated[
         Path | None,
-        typer.Option(help="File for what the model has learned. Default: beside the model.", **_learning),
+        typer.Option(help="File for the model with what it has learned. Default: beside the model.", **_learning),
     ] = None,
     duplicates: Annotated[
         Literal["last", "sum"] | None,
@@ -55,7 +55,7 @@ def serve(
     ] = None,
     learn: Annotated[
         list[str] | None,
-        typer.Option(help="A type of events to learn from. Can be repeated. Default: all.", **_learning),
+        typer.Option(help="An event type to learn from. Can be repeated. Default: all types.", **_learning),
     ] = None,
     snapshot_every: Annotated[
         int | None, typer.Option(help="Number of events between snapshots. Default: 10,000.", min=1, **_learning)
@@ -66,7 +66,7 @@ def serve(
     ] = None,
     keys: Annotated[
         Path | None,
-        typer.Option(help="File of API keys, from halfstep keys. Default: no key is needed.", **_security),
+        typer.Option(help="File of API keys, made by halfstep keys. Default: no key is needed.", **_security),
     ] = None,
     origin: Annotated[
         list[str] | None,
@@ -75,14 +75,14 @@ def serve(
     ] = None,
     host_name: Annotated[
         list[str] | None,
-        typer.Option(help="A further name under which this server is reached without keys. Can be repeated. "
+        typer.Option(help="Another host name that requests may use if no key is needed. Can be repeated. "
         "Default: none.", **_security),
     ] = None,
 ) -> None:  # fmt: skip
     """Serve recommendations over HTTP, from a model that learns from events.
 
-    Events are stored in a log before they are acknowledged. The model file is not changed; if it is replaced, the
-    new model takes over.
+    Events are stored in a log before they are acknowledged. Learning does not change the model file; if it is
+    replaced, the new model takes over.
     """
     check_installed()
     from halfstep.serve.config import LOOPBACK, ServeConfig
@@ -110,7 +110,7 @@ def run(config: ServeConfig) -> None:
     from halfstep.serve.server import serve as serve_here
 
     log_to_standard_error()
-    hs.load(config.model)  # an invalid file is an error before anything else
+    hs.load(config.model)  # report an invalid file before anything else
     with exclusive(Path(f"{config.snapshot}.lock")), listen(config.host, config.port) as listening:
         address, port = listening.getsockname()[:2]
         url = f"http://{f'[{address}]' if ':' in address else address}:{port}"
@@ -159,7 +159,7 @@ def seconds_of(text: str) -> float:
     Raises
     ------
     hs.errors.ParameterError
-        If it is not a duration.
+        If the text is not a duration.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
     seconds = float(found[1]) * UNITS[found[2]] if found else 0.0

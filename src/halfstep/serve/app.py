@@ -47,12 +47,12 @@ from halfstep.serve.requests import (
 )
 from halfstep.serve.service import STATISTICS_SECONDS, Service, unavailable
 
-CLIENT_GONE = 499  # as nginx has it
+CLIENT_GONE = 499  # as in nginx
 PAGE = files("halfstep.serve") / "page"
-mimetypes.add_type("text/javascript", ".js")  # which the registry of Windows may have as text/plain
+mimetypes.add_type("text/javascript", ".js")  # the Windows registry may map it to text/plain
 N = Annotated[int, Query(ge=1, description="Maximum length of the list.")]
 After = Annotated[int | None, Query(ge=0, description="Wait until the model has learned up to this offset.")]
-Search = Annotated[str, Query(max_length=200, description="A part of an id or of a title.")]
+Search = Annotated[str, Query(max_length=200, description="Part of an id or of a title.")]
 
 
 def create_app(config: ServeConfig, *, is_writer: bool = True) -> Gate:
@@ -113,7 +113,7 @@ def _lifespan(service: Service, *, refits: bool) -> Any:
 async def _write_statistics(service: Service) -> None:
     while True:
         with suppress(LogUnavailableError):
-            await service.gauge()
+            await service.set_gauges()
         await asyncio.sleep(STATISTICS_SECONDS)
         await asyncio.to_thread(service.write_statistics)
 
@@ -126,10 +126,10 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
         user: str,
         n: N = 10,
         exclude_seen: bool = True,
-        candidates: Annotated[list[str] | None, Query(description="The items to choose from.")] = None,
+        candidates: Annotated[list[str] | None, Query(description="Restrict the list to these items.")] = None,
         after: After = None,
     ) -> Response:
-        """Return the top-n items for a user; popular ones for a user who is not known."""
+        """Return the top-n items for a user; the most popular items for an unknown user."""
         _check_n(n, config.max_n)
         asked = path_id(user, service.id_types[0], "user")
         given = None if candidates is None else _candidates(
@@ -146,7 +146,7 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
         openapi_extra=_body(messages.RecommendationsMessage),
     )
     async def many_recommendations(request: Request) -> Response:
-        """Return the top-n items for many users, or for the history of a visitor who is not known."""
+        """Return the top-n items for many users, or for the history of an anonymous visitor."""
         message = await read_body(request, messages.RECOMMENDATIONS)
         _check_n(message.n, config.max_n)
         if (message.users is None) == (message.history is None):
@@ -190,7 +190,7 @@ def _add_events(app: FastAPI, service: Service) -> None:
         openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}},
     )
     async def events(request: Request) -> Response:
-        """Store one or many events, and answer when they are on disk. The model learns from them right after."""
+        """Store one or more events, and respond when they are on disk. The model learns from them right after."""
         received = parse_events(await request.body(), service.config.max_batch)
         many = len(received) > 1
         given = [as_event(each, service.id_types, f"events[{k}]." if many else "") for k, each in enumerate(received)]
@@ -207,7 +207,7 @@ def _add_events(app: FastAPI, service: Service) -> None:
 
     @app.delete("/v1/users/{user}", status_code=202, response_model=messages.ErasureMessage)
     async def erase(user: str) -> Response:
-        """Erase a user from the log and from the model, with all that it has learned from the user's events."""
+        """Erase a user from the log and the model, including what the model has learned from the user's events."""
         asked = path_id(user, service.id_types[0], "user")
         return _json({"offset": await service.erase(asked)}, 202)
 
@@ -215,7 +215,7 @@ def _add_events(app: FastAPI, service: Service) -> None:
 def _add_lookups(app: FastAPI, service: Service) -> None:
     @app.get("/v1/users/{user}/explanations/{item}", response_model=messages.ExplanationMessage)
     async def explanations(user: str, item: str, n: N = 5, after: After = None) -> Response:
-        """Return why an item is recommended to a user: the contributions of the user's interactions to the score."""
+        """Explain a score: return the contributions of the user's interactions to the score of an item."""
         _check_n(n, service.config.max_n)
         await service.wait_for(after)
         user_ids, item_ids = service.id_types
@@ -224,7 +224,7 @@ def _add_lookups(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/users/{user}/history", response_model=messages.HistoryMessage)
     async def history(user: str, n: N = 50, after: After = None) -> Response:
-        """Return the interactions of a user, the latest first."""
+        """Return the interactions of a user, most recent first."""
         _check_n(n, service.config.max_n)
         await service.wait_for(after)
         return _json(await asyncio.to_thread(service.history, path_id(user, service.id_types[0], "user"), n))
@@ -261,18 +261,18 @@ def _add_model(app: FastAPI, service: Service) -> None:
         openapi_extra=_body(messages.ModelMessage, required=False),
     )
     async def swap(request: Request) -> Response:
-        """Take over a new model, without interrupting requests. Other processes follow within a second."""
+        """Serve a new model file without interrupting requests. Other processes follow within a second."""
         body = await request.body()
         path = (await read_body(request, messages.MODEL)).path if body else None
         try:
             await asyncio.to_thread(_swap, service, path)
-        except (HalfstepError, OSError, RuntimeError) as error:  # RuntimeError: symbolic links in a circle
-            raise of_field("path", short(path), f"the model was not taken over: {error}", 409) from None
+        except (HalfstepError, OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
+            raise of_field("path", short(path), f"the model was not replaced: {error}", 409) from None
         return _json(await service.describe())
 
     @app.get("/v1/model/file", response_class=FileResponse)
     async def file() -> Response:
-        """Return the file of the model as it is now, with what it has learned."""
+        """Download the current model, including what it has learned from events."""
         folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="halfstep-")
         path = Path(folder) / "model.halfstep"
         try:
@@ -286,7 +286,7 @@ def _add_model(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/statistics", response_model=messages.StatisticsMessage)
     async def statistics(minutes: Annotated[int, Query(ge=1, le=1440)] = 60) -> Response:
-        """Return the numbers of events, lists, and lists that led to an event, by minute."""
+        """Return the numbers of events, of lists, and of lists that led to an event, for each minute."""
         since = int(time.time() // 60) - minutes + 1
         found = await asyncio.to_thread(service.log.minutes, since)
         shown = [{"time": 60 * m.minute, "events": m.events, "lists": m.lists, "hits": m.hits} for m in found]
@@ -297,7 +297,7 @@ def _swap(service: Service, path: str | None) -> None:
     served = Path(service.config.model).resolve()
     new = served if path is None else (served.parent / text(path, "path")).resolve()
     if new.parent != served.parent:
-        raise HalfstepError(f"it is outside of the folder of the served model: move it to {served.parent}")
+        raise HalfstepError(f"the file is not in the folder of the served model: move it to {served.parent}")
     if new == served:
         service.replica.swap()
     else:
@@ -307,24 +307,24 @@ def _swap(service: Service, path: str | None) -> None:
 def _add_health(app: FastAPI, service: Service) -> None:
     @app.get("/health/live", response_model=messages.Health)
     async def live() -> Response:
-        """Answer if the process can."""
+        """Return 200 while the process is running."""
         return _json({"status": "ok"})
 
     @app.get("/health/ready", response_model=messages.Health)
     async def ready() -> Response:
-        """Answer 200 if the model has learned what the log has, up to a few events, else 503."""
+        """Return 200 if the model is nearly up to date with the log, else 503."""
         lag = await service.lag()
         status = "stopping" if service.is_stopping else "behind" if lag > service.config.max_lag else "ok"
         return _json({"status": status, "lag": lag}, 200 if status == "ok" else 503)
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        await service.gauge()
+        await service.set_gauges()
         return Response(service.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 class TemporaryFile(FileResponse):
-    """A file whose folder is deleted afterwards, also if the client has gone or the server stops."""
+    """A response with a file whose folder is deleted afterwards, even if the client disconnects."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -345,7 +345,7 @@ def _candidates(items: Sequence[Id], limit: int) -> Sequence[Id]:
 
 
 def _too_many(field: str, count: int, limit: int) -> ProblemError:
-    return of_field(field, f"{count} of them", f"{count:,} are too many: send at most {limit:,}")
+    return of_field(field, f"array of {count}", f"{count:,} are too many: send at most {limit:,}")
 
 
 def _json(content: Any, status: int = 200) -> Response:
@@ -360,7 +360,7 @@ def _body(kind: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    """Return a schema without references, which would point outside of it in the OpenAPI document."""
+    """Replace references by their definitions, because the OpenAPI document cannot resolve them."""
     if isinstance(schema, list):
         return [_inlined(each, definitions) for each in schema]
     if not isinstance(schema, dict):
@@ -396,7 +396,7 @@ async def _failed(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     details = {
-        404: "there is nothing at this path: in ids, encode / as %2F",
+        404: "this path does not exist: encode / in ids as %2F",
         405: "this method is not supported at this path",
     }
     headers = dict(error.headers) if error.headers else None

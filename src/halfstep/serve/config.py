@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from halfstep.serve.learner import CHECKPOINT_EVERY
 
-CONFIG_VARIABLE = "HALFSTEP_SERVE"  # the settings in the environment, since everybody can read arguments
+CONFIG_VARIABLE = "HALFSTEP_SERVE"  # settings of workers; all users of the machine can read arguments
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -20,44 +20,44 @@ class ServeConfig:
     Attributes
     ----------
     model : str
-        The file of the model. If it is replaced, the new model takes over.
+        The model file. If it is replaced, the server switches to the new model.
     log : str
-        The file of SQLite, or the URL of the PostgreSQL database, of the event log.
+        The event log: the path of a SQLite file, or the URL of a PostgreSQL database.
     snapshot : str
-        The file to which the server writes what the model has learned.
+        The file to which the server saves the model with what it has learned.
     host : str
     port : int
-        0 for a free one.
+        0 for any free port.
     keys : str or None
         The file of API keys; if None, no key is needed.
     origins : tuple of str
         Origins of web pages that may use the API in a browser.
     hosts : tuple of str
-        Further names under which the server is reached without keys.
+        Additional host names that requests may use if no keys are needed.
     workers : int
-        Number of processes.
+        Number of server processes.
     duplicates : {"last", "sum"} or None
         See `halfstep.serve.learner.LearningSettings`.
     types : tuple of str
-        Types of events to learn from; all if empty.
+        Event types to learn from; all types if empty.
     checkpoint_every : int
         Number of events between snapshots.
     refit_every : float or None
-        Seconds between fits to all data.
+        Seconds between refits; None for no refits.
     max_waiting : int
-        Number of events that may wait to be written.
+        Maximum number of events that wait to be written.
     max_requests : int
-        Number of requests that may be handled at the same time.
+        Maximum number of concurrent requests.
     max_lag : int
-        Number of events that the model may lag behind before the server is not ready.
+        Maximum lag of the model, in events, at which the server is ready.
     max_body : int
-        Bytes of the body of a request.
+        Maximum size of a request body, in bytes.
     max_batch : int
-        Number of events or users of a request.
+        Maximum number of events or users in a request.
     max_n : int
-        Length of a list.
+        Maximum length of a list.
     max_candidates : int
-        Number of candidates, or of items of a history.
+        Maximum number of candidates, or of items in a history.
     """
 
     model: str
@@ -83,7 +83,7 @@ class ServeConfig:
 
     @classmethod
     def beside(cls, model: Path, *, log: str | None = None, snapshot: Path | None = None) -> Self:
-        """Return settings with the default files, which are beside the model."""
+        """Return settings with a log and a snapshot in the folder of the model by default."""
         stem = model.with_suffix("") if model.suffix == ".halfstep" else model
         return cls(
             model=str(model),

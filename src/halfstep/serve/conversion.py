@@ -1,4 +1,4 @@
-"""Events of the log as interactions."""
+"""Conversion of events in the log to interactions."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from halfstep.models.factor_model import FactorModel
 from halfstep.serve.event_log import Entry
 from halfstep.serve.ids import Id, IdType, id_type, parse_id
 
-_SECONDS_BELOW = 1e11  # numeric timestamps from here on are in milliseconds or microseconds
+_SECONDS_BELOW = 1e11  # larger numeric timestamps are in milliseconds or finer units
 
 
 @dataclass(frozen=True)
 class Timestamps:
-    """The type of the timestamps of a model, and their number in a second.
+    """The data type and the unit of the timestamps of a model.
 
     Attributes
     ----------
     dtype : numpy.dtype
     per_second : float
+        Number of units in a second, such as 1000 for milliseconds.
     """
 
     dtype: np.dtype[Any]
@@ -32,7 +33,7 @@ class Timestamps:
 
     @classmethod
     def like(cls, times: NDArray[Any]) -> Self:
-        """Return the type of timestamps; numbers are in the unit of POSIX time that their size suggests."""
+        """Return the data type and the unit of timestamps; the unit of numbers is inferred from their size."""
         if times.dtype.kind == "M":
             return cls(times.dtype, 1e6)
         largest = float(np.abs(times).max(initial=0))
@@ -51,7 +52,7 @@ class Timestamps:
 
 @dataclass(frozen=True)
 class Conversion:
-    """Converts events to interactions like those of a model.
+    """Converts events to interactions with the types of ids and timestamps of a model.
 
     Attributes
     ----------
@@ -85,7 +86,7 @@ class Conversion:
         )
 
     def interactions(self, events: Sequence[Entry]) -> Interactions:
-        """Convert events, with one interaction for each pair of a user and an item."""
+        """Convert events to interactions, one for each user and item that occur together."""
         cells: dict[tuple[Id, Id], tuple[float, float]] = {}
         for each in events:
             assert each.user is not None

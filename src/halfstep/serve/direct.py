@@ -1,8 +1,8 @@
-"""The route that most requests take, without a framework.
+"""A fast path for the most frequent request, without FastAPI.
 
-Routing, dependencies and middleware of FastAPI take as long as everything else together that a list of items
-needs. Requests with other options, or that are invalid, go to the route in `halfstep.serve.app`, which describes both
-in the OpenAPI document; a test compares their answers.
+The routing, dependencies and middleware of FastAPI would take as long as the rest of a request for recommendations.
+Invalid requests and those with other options are handled by the route in `halfstep.serve.app`, which also describes
+this one in the OpenAPI document; a test checks that both give the same answers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class DirectLists:
-    """Answers requests for the list of a user.
+    """Answers requests for the recommendations of one user.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class DirectLists:
     Attributes
     ----------
     path : str
-        The pattern of the route.
+        The pattern of the route, as a label of metrics.
     """
 
     path = ROUTE
@@ -44,7 +44,7 @@ class DirectLists:
         self._service = service
 
     def query_of(self, scope: MutableMapping[str, Any]) -> Query | None:
-        """Return what a request asks for; None if it has to take the other route."""
+        """Return the query of a request; None if FastAPI has to handle the request."""
         path: str = scope["path"]
         if not (path.startswith(_BEGIN) and path.endswith(_END) and scope["method"] == "GET"):
             return None
@@ -64,7 +64,7 @@ class DirectLists:
         return Query(user, n, exclude_seen)
 
     async def answer(self, query: Query, send: Send) -> None:
-        """Send the list."""
+        """Compute and send the list."""
         found = await self._service.scorer.recommend(query)
         self._service.count_lists(1)
         body = json.dumps(list_of(query.user, found), ensure_ascii=False).encode("utf-8", "replace")
@@ -75,13 +75,13 @@ class DirectLists:
 
 @lru_cache(maxsize=1024)
 def _options(query_string: bytes) -> tuple[int, bool] | None:
-    """Return n and exclude_seen; None if there are other parameters, or other ways to write them."""
+    """Return n and exclude_seen; None if there are other parameters, or these are written in another way."""
     found = _OPTIONS.fullmatch(query_string.decode("latin-1"))
     return None if found is None else (int(found[1] or 10), found[2] != "false")
 
 
 def list_of(user: Id | None, answer: RankedItems) -> dict[str, Any]:
-    """Return a list as a message."""
+    """Return a list of recommendations as objects for JSON."""
     titles = titles_of(answer.model)
     items: list[dict[str, Any]] = [
         {"item": item, "score": score} for item, score in zip(answer.items, answer.scores, strict=True)

@@ -1,4 +1,4 @@
-"""Events, and what the log answers when they are appended."""
+"""Events, and the results and errors of appending them to the log."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class Event(NamedTuple):
     Attributes
     ----------
     event_id : str
-        Chosen by the client, distinct for each event. An event that is sent again with the same id counts once.
+        Chosen by the client, unique for each event. An event that is sent again with the same id counts once.
     user, item : int or str
     value : float or None
-        Such as a rating, or a number of plays; None for one event.
+        A rating or a number of plays, for example; None counts as 1.
     type : str
-        Such as "play".
+        The type of the event, such as "play".
     time : float or None
-        When it happened, in POSIX seconds; None for the time at which the server received it.
+        When the event happened, in POSIX seconds; None for the time at which the server received it.
     list_id : str or None
-        The list of recommendations that led to the event.
+        The id of the list of recommendations that led to the event.
     """
 
     event_id: str
@@ -38,14 +38,14 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class Appended:
-    """The answer to a request whose events are in the log.
+    """The result of appending the events of a request.
 
     Attributes
     ----------
     offsets : list of int
         The offset of each event.
     repeated : list of bool
-        Whether each event was in the log before.
+        Whether each event was already in the log.
     """
 
     offsets: list[int]
@@ -53,7 +53,7 @@ class Appended:
 
 
 class ConflictError(HalfstepError, ValueError):
-    """An event has the id of another event in the log.
+    """An event has the id of a different event in the log.
 
     Attributes
     ----------
@@ -66,13 +66,13 @@ class ConflictError(HalfstepError, ValueError):
     def __init__(self, index: int, event_id: str, field: str) -> None:
         self.index, self.event_id, self.field = index, event_id, field
         super().__init__(
-            f"another event with event_id {event_id!r} is in the log, with a different {field}: choose a new "
+            f"the log already has a different event with event_id {event_id!r}, whose {field} differs: use a new "
             "event_id for each event"
         )
 
 
 class LogUnavailableError(HalfstepError, OSError):
-    """The log could not be written; whether the events are in it is known only after sending them again.
+    """The log could not be read or written; only sending events again shows whether they were stored.
 
     Attributes
     ----------
@@ -86,4 +86,4 @@ class LogUnavailableError(HalfstepError, OSError):
 
 
 class BusyError(HalfstepError, RuntimeError):
-    """Too many requests are waiting."""
+    """The server does not accept events now, because too many are waiting or it is stopping."""

@@ -1,8 +1,8 @@
 """The durable log of events, in SQLite or PostgreSQL.
 
-Appended events have ascending offsets without gaps, and an event is visible only after those before it: each
-transaction locks the row of the last offset. Everything that a model learns is a function of the first events of the
-log, in their order, grouped by transaction.
+Events get consecutive offsets, and an event becomes visible only after all earlier ones: each transaction locks the
+row with the last offset. What a model has learned up to an offset is a function of the events up to this offset, in
+their order and grouped by transaction.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from halfstep.serve.event import Appended, ConflictError, Event, LogUnavailableE
 from halfstep.serve.schema import ERASURE, events, head, hit_lists, is_erasure, migrate, minutes, settings
 
 ERASED = "$erased"  # the type of an event whose content was erased
-CREATION = 7_243_105_119_771  # the lock of PostgreSQL while tables are created, a random number
-LOCK_SECONDS = 30.0  # to wait for another process
-ERASED_AT_ONCE = 10_000  # events of a transaction, which blocks appends
+CREATION = 7_243_105_119_771  # key of the PostgreSQL lock while tables are created; a random number
+LOCK_SECONDS = 30.0  # maximum time to wait for a lock of another process
+ERASED_AT_ONCE = 10_000  # events in a transaction, which blocks appends
 _ASKED_AT_ONCE = 500
 _COMPARED = ("user", "item", "value", "type", "time", "list_id")
 
 
 class Entry(NamedTuple):
-    """A row of the log; user and item are texts, and None in an erased event."""
+    """A row of the log; user and item are strings, or None in an erased event."""
 
     offset: int
     first: int
@@ -49,7 +49,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """The entries of one transaction, which models learn together."""
+    """The entries of one transaction, from which models learn in one update."""
 
     entries: Sequence[Entry]
 
@@ -60,7 +60,7 @@ class Group:
 
 
 class Minute(NamedTuple):
-    """Statistics of a minute, which is counted from 1970."""
+    """Statistics of one minute, numbered from the beginning of 1970."""
 
     minute: int
     events: int
@@ -74,24 +74,24 @@ class EventLog:
     Parameters
     ----------
     url : str or Path
-        A file of SQLite, which is created, or the URL of a PostgreSQL database, as in
-        ``postgresql://user@host/database``.
+        The path of a SQLite file, which is created if it does not exist, or the URL of a PostgreSQL database, as
+        in ``postgresql://user@host/database``.
     must_exist : bool
         Whether a missing file is an error.
 
     Attributes
     ----------
     id : str
-        Identifies the log, also if it is moved.
+        A unique identifier, which does not change if the log is moved.
 
     Raises
     ------
     ParameterError
-        If the URL is invalid, or of another database.
+        If the URL is invalid, or the database is neither SQLite nor PostgreSQL.
     LogUnavailableError
         If the database cannot be opened.
     DataError
-        If a newer version of halfstep has written the log.
+        If the log was written by a newer version of halfstep, or its folder does not exist.
     """
 
     def __init__(self, url: str | Path, *, must_exist: bool = False) -> None:
@@ -142,15 +142,15 @@ class EventLog:
             return int(connection.scalar(sa.select(head.c.last)) or 0)
 
     def append(self, requests: Sequence[Sequence[Event]]) -> list[Appended | ConflictError]:
-        """Append the events of requests in one transaction, and return the answer to each request.
+        """Append the events of requests in one transaction, and return the result of each request.
 
-        Events that are in the log already are not appended again. A request with an event whose id another event has
-        is not appended at all. When this method returns, the events are on disk.
+        Events that are already in the log are not appended again. If an event has the id of a different event, no
+        event of its request is appended. When this method returns, the events are on disk.
 
         Raises
         ------
         LogUnavailableError
-            If the database reports an error; then the events may or may not be in the log.
+            If the database reports an error; the events may or may not be in the log.
         """
         received = round(time.time(), 3)
         with self._errors(), self._writer.begin() as connection:
@@ -166,10 +166,10 @@ class EventLog:
         return answers
 
     def request_erasure(self, user: str) -> int:
-        """Append the request to erase a user, and return its offset.
+        """Append a request to erase a user, and return its offset.
 
-        The user's name is removed from it by `erase`, and a keyed digest stays, which is matched against the users of
-        models that were fitted on data from before.
+        `erase` later removes the user's id from the request. A keyed digest of the id remains, with which the user is
+        found in models that were fitted to earlier data.
         """
         received = round(time.time(), 3)
         with self._errors(), self._writer.begin() as connection:
@@ -186,8 +186,8 @@ class EventLog:
     def erase(self, up_to: int) -> int:
         """Erase the events of users whose erasure was requested up to an offset; return the number of events.
 
-        Call this after models have learned up to the offset and older snapshots are gone. Repeated calls continue
-        where an interrupted one stopped.
+        Call this only after the model has learned up to the offset and older snapshots have been replaced. If a call
+        is interrupted, the next one continues where it stopped.
         """
         with self._errors(), self._reader.connect() as connection:
             pending = sa.select(events.c.offset, events.c.user).where(
@@ -201,7 +201,7 @@ class EventLog:
             with self._errors(), self._writer.begin() as connection:
                 connection.execute(events.update().where(events.c.offset == offset).values(user=None))
         if requests and self.is_file:
-            with self._errors(), self._reader.connect() as connection:  # the write-ahead log has the old rows
+            with self._errors(), self._reader.connect() as connection:  # the write-ahead log still has the old rows
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         return count
 
@@ -226,7 +226,7 @@ class EventLog:
         query = sa.select(*columns).where(events.c.offset > after).order_by(events.c.offset)
         with self._errors(), self._reader.connect() as connection:
             entries = [Entry(*row) for row in connection.execute(query.limit(limit))]
-            if len(entries) == limit:  # the last transaction may go on
+            if len(entries) == limit:  # the last transaction may have more entries
                 rest = query.where(events.c.offset > entries[-1].offset, events.c.first == entries[-1].first)
                 entries += [Entry(*row) for row in connection.execute(rest)]
         groups: list[list[Entry]] = []
@@ -238,14 +238,14 @@ class EventLog:
         return [Group(each) for each in groups]
 
     def count_lists(self, counts: dict[int, int]) -> None:
-        """Add numbers of lists that were served, by minute."""
+        """Add numbers of served lists to the statistics, by minute."""
         rows = [{"minute": minute, "lists": count, "events": 0, "hits": 0} for minute, count in counts.items()]
         with self._errors(), self._writer.begin() as connection:
             self._lock(connection)
             self._add_to_minutes(connection, rows)
 
     def minutes(self, since: int) -> list[Minute]:
-        """Return the statistics of the minutes since one; those without events and lists are missing."""
+        """Return statistics from a minute on; minutes without events and lists are omitted."""
         query = sa.select(*(minutes.c[name] for name in Minute._fields)).where(minutes.c.minute >= since)
         with self._errors(), self._reader.connect() as connection:
             return [Minute(*row) for row in connection.execute(query.order_by(minutes.c.minute))]
@@ -255,7 +255,7 @@ class EventLog:
         return int(connection.scalar(head.update().values(last=head.c.last).returning(head.c.last)) or 0)
 
     def _find(self, connection: Connection, ids: list[str]) -> dict[str, tuple[int, tuple[Any, ...] | None]]:
-        """Return the offset and the compared columns of known events, None for erased ones, by their ids."""
+        """Return the offset and the compared columns (None if erased) of the stored events with these ids."""
         columns = [events.c[name] for name in ("event_id", "offset", *_COMPARED)]
         known: dict[str, tuple[int, tuple[Any, ...] | None]] = {}
         for start in range(0, len(ids), _ASKED_AT_ONCE):
@@ -286,7 +286,7 @@ class EventLog:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Convert errors of the database, without the values that it was given."""
+        """Convert errors of the database to errors that do not contain the values of events."""
         try:
             yield
         except DBAPIError as error:
@@ -303,7 +303,7 @@ def _append_to(
     last: int,
     received: float,
 ) -> Appended | ConflictError:
-    """Append the rows of a request that are not known; none after a conflict."""
+    """Add rows for the events of a request that are not stored yet; none if there is a conflict."""
     new: dict[str, tuple[int, tuple[Any, ...] | None]] = {}
     added: list[dict[str, Any]] = []
     offsets, repeated = [], []

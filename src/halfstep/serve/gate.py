@@ -1,4 +1,4 @@
-"""What every request passes: size, origin, host, key, headers, metrics, and the conversion of errors."""
+"""Middleware for all requests: checks of size, host and key, response headers, metrics, and errors."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _SCOPES: dict[tuple[str, str], Scope] = {
     ("GET", "/v1/model/file"): "admin",
 }
 LONGEST_NUMBER = 20  # digits
-FAILED = ProblemError(500, "the server failed to answer this request; its log has the type of the error")
+FAILED = ProblemError(500, "internal error, whose type is in the log of the server: send the request again")
 
 
 class Gate:
-    """An ASGI application around another.
+    """ASGI middleware around the application.
 
     Parameters
     ----------
@@ -52,6 +52,8 @@ class Gate:
     direct : DirectLists
         Answers the most frequent requests instead.
     config : ServeConfig
+    keys : KeyRing or None
+        None if no key is needed.
     metrics : Metrics
 
     Attributes
@@ -72,10 +74,10 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope["path"] = scope["raw_path"].decode("ascii")  # slashes in ids stay encoded, and routes see what keys do
+        scope["path"] = scope["raw_path"].decode("ascii")  # keeps encoded slashes; routes and keys see the same path
         began, status = time.perf_counter(), 500
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        if b"range" in headers:  # of files; Starlette's errors are not problem details
+        if b"range" in headers:  # not supported; errors of Starlette are not problem details
             scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
         more = [*HEADERS, *self._cors(headers)]
         if self.is_draining:
@@ -106,7 +108,7 @@ class Gate:
                 await problem.response()(scope, receive, send_with_headers)
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # its text may contain ids
+        except Exception as error:  # its message may contain ids
             LOG.error("%s %s failed: %s", scope["method"], _route(scope), type(error).__name__)
             if not has_started:
                 await FAILED.response()(scope, receive, send_with_headers)
@@ -120,7 +122,7 @@ class Gate:
         _check_encoding(path, scope["query_string"])
         if self._count > self._config.max_requests and not path.startswith("/health/"):
             raise ProblemError(
-                429, "too many requests at the same time: send it again later", headers={"Retry-After": "1"}
+                429, "too many requests at the same time: send this one again later", headers={"Retry-After": "1"}
             )
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or len(length) > LONGEST_NUMBER or int(length) > self._config.max_body:
@@ -138,12 +140,12 @@ class Gate:
             raise ProblemError(415, "the body is not JSON: send it with the header Content-Type: application/json")
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
-        """Without keys, refuse other names of this machine, with which web pages could reach it (DNS rebinding)."""
+        """Refuse unknown host names, by which web pages could reach a server without keys (DNS rebinding)."""
         host = headers.get(b"host", b"").decode("latin-1")
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
         if name.lower().removesuffix(".") not in self._hosts:
             raise ProblemError(
-                421, "the host of this request is unknown here: use localhost, or name it with --host-name"
+                421, "the host of this request is not allowed: use localhost, or start the server with --host-name"
             )
 
     @staticmethod
@@ -165,7 +167,7 @@ class Gate:
             raise ProblemError(403, f"the API key does not have the scope {scope!r}: use another key")
 
     def _cors(self, headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
-        """Return the headers for a web page of another origin, if it is listed."""
+        """Return the headers for a web page of another origin, if this origin is listed."""
         origin = headers.get(b"origin")
         if not self._config.origins or origin is None:
             return []
@@ -180,7 +182,7 @@ class Gate:
         ]
 
     def _limited(self, receive: Receive) -> Receive:
-        """Return a receiver that stops at the limit of the body."""
+        """Return a function like `receive` that raises an error if the body exceeds the limit."""
         size = 0
 
         async def limited() -> Message:
@@ -195,7 +197,7 @@ class Gate:
 
 
 def _check_encoding(path: str, query: bytes) -> None:
-    """Refuse bytes that are not characters; otherwise, different ids would become the same one."""
+    """Refuse URLs that are not UTF-8, because different ids would be decoded to the same one."""
     if "%" not in path and b"%" not in query:
         return
     try:

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from halfstep.serve.event import Appended, BusyError, Event, LogUnavailableError
 from halfstep.serve.event_log import EventLog
 
-EVENTS_AT_ONCE = 1_000  # of a transaction
+EVENTS_AT_ONCE = 1_000  # in a transaction
 
 
 class GroupCommit:
@@ -23,7 +23,7 @@ class GroupCommit:
     ----------
     log : EventLog
     limit : int
-        The number of events that may wait.
+        The maximum number of waiting events.
     on_commit : callable
         Called after each transaction.
     """
@@ -38,31 +38,31 @@ class GroupCommit:
 
     @property
     def waiting(self) -> int:
-        """The number of events that wait."""
+        """The number of waiting events."""
         return self._count
 
     def submit(self, events: Sequence[Event]) -> Future[Appended]:
-        """Append the events of a request; the result is there when they are on disk.
+        """Append the events of a request; the future is done when they are on disk.
 
         Raises
         ------
         BusyError
-            If too many events wait, or this is closed.
+            If too many events are waiting, or the server is stopping.
         """
         future: Future[Appended] = Future()
-        future.set_running_or_notify_cancel()  # a client that has gone does not withdraw its events
+        future.set_running_or_notify_cancel()  # a client that disconnects does not cancel its events
         with self._changed:
             if self._is_stopping:
                 raise BusyError("the server is stopping: send the request again")
             if self._count + len(events) > self._limit:
-                raise BusyError(f"{self._count:,} events wait to be written: send the request again later")
+                raise BusyError(f"{self._count:,} events are waiting to be written: send the request again later")
             self._waiting.append((events, future))
             self._count += len(events)
             self._changed.notify()
         return future
 
     def close(self) -> None:
-        """Append what waits, then stop."""
+        """Append the waiting events, then stop."""
         with self._changed:
             self._is_stopping = True
             self._changed.notify()

@@ -1,4 +1,4 @@
-"""Ids in URLs, in JSON and in the log, by the type of the model's ids."""
+"""Conversion of ids in URLs, JSON and the log to the type of the ids of a model."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from halfstep.errors import DataError, ParameterError
 IdType = Literal["integer", "string"]
 Id = int | str
 
-LONGEST = 512  # characters of an id, a type or an identifier
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,38}")  # canonical, so that 007 is not taken for 7
+LONGEST = 512  # characters of an id, a type, an event_id or a list_id
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,38}")  # canonical, so that 007 is not read as 7
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 
 def id_type(vocabulary: Vocabulary, name: str) -> IdType:
-    """Return the type of the ids of a model that is to be served.
+    """Return the type of the ids of a model to serve.
 
     Parameters
     ----------
@@ -37,50 +37,50 @@ def id_type(vocabulary: Vocabulary, name: str) -> IdType:
         return "string"
     listed = ", ".join(sorted(kind.__name__ for kind in kinds))
     raise ParameterError(
-        f"the {name} ids of this model are of type {listed}, which a URL does not distinguish: convert them to "
+        f"the {name} ids of this model are of type {listed}, which a URL cannot represent: convert them to "
         "strings or integers before fitting"
     )
 
 
 def parse_id(text: str, kind: IdType, name: str) -> Id:
-    """Return the id that a text in a URL or in the log stands for.
+    """Return the id that a string in a URL or in the log represents.
 
     Raises
     ------
     DataError
-        If the text is not an id of this type.
+        If the string does not represent an id of this type.
     """
     if kind == "string":
         return checked_text(text, name)
     if _INTEGER.fullmatch(text) is None:
-        raise DataError(f"{name} {short(text)} is not an integer, as the {name} ids of this model are")
+        raise DataError(f"{name} {short(text)} is not an integer, but the {name} ids of this model are integers")
     return int(text)
 
 
 def checked_id(value: object, kind: IdType, name: str) -> Id:
-    """Return an id from JSON if it is of this type.
+    """Check an id from JSON, and return it.
 
     Raises
     ------
     DataError
-        If it is of the other type, or cannot be stored.
+        If the id is of another type, or cannot be stored.
     """
     if kind == "integer":
         if isinstance(value, int) and not isinstance(value, bool) and len(str(value)) <= 39:
             return value
-        raise DataError(f"{name} {short(value)} is not an integer, as the {name} ids of this model are")
+        raise DataError(f"{name} {short(value)} is not an integer, but the {name} ids of this model are integers")
     if isinstance(value, str):
         return checked_text(value, name)
-    raise DataError(f"{name} {short(value)} is not a string, as the {name} ids of this model are")
+    raise DataError(f"{name} {short(value)} is not a string, but the {name} ids of this model are strings")
 
 
 def checked_text(text: str, name: str) -> str:
-    """Return a text that every database can store.
+    """Check that all databases can store a string, and return it.
 
     Raises
     ------
     DataError
-        If it is empty, too long, or has control characters or lone surrogates.
+        If the string is empty, too long, or has control characters or lone surrogates.
     """
     if not text:
         raise DataError(f"{name} is empty: give an id")

@@ -1,4 +1,4 @@
-"""API keys: random texts with scopes, of which only digests are stored."""
+"""API keys: random strings with scopes; only their digests are stored."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from halfstep.serve.snapshot import Signature
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-PREFIX = "hs_"  # for scanners of leaked secrets
-CHECK_SECONDS = 1.0  # until a changed file is seen
+PREFIX = "hs_"  # by which secret scanners recognize keys
+CHECK_SECONDS = 1.0  # between checks whether the file has changed
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Key:
     ----------
     name : str
     digest : str
-        SHA-256 of the key. It needs no salt, as the key has 256 random bits.
+        SHA-256 of the key. A salt is not needed, because keys have 256 random bits.
     scopes : tuple of {"read", "write", "admin"}
         "admin" includes the others.
     """
@@ -40,22 +40,22 @@ class Key:
     scopes: tuple[Scope, ...]
 
     def allows(self, scope: Scope) -> bool:
-        """Whether the key has a scope."""
+        """Return whether the key has a scope."""
         return scope in self.scopes or "admin" in self.scopes
 
 
 def parse_scopes(text: str) -> tuple[Scope, ...]:
-    """Return scopes that are separated by commas.
+    """Parse scopes that are separated by commas.
 
     Raises
     ------
     ParameterError
-        If there is none, or one is unknown.
+        If a scope is unknown.
     """
     given = [part.strip() for part in text.split(",")]
     for each in given:
         if each not in SCOPES:
-            raise ParameterError(f"the scope {each!r} is unknown: give some of {', '.join(SCOPES)}")
+            raise ParameterError(f"the scope {each!r} is unknown: choose from {', '.join(SCOPES)}")
     return tuple(scope for scope in SCOPES if scope in given)
 
 
@@ -65,9 +65,9 @@ def read_keys(path: Path) -> list[Key]:
     Raises
     ------
     DataError
-        If it is invalid.
+        If the file is invalid.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     """
     try:
         stored = json.loads(path.read_text())
@@ -77,15 +77,15 @@ def read_keys(path: Path) -> list[Key]:
         valid = all(len(bytes.fromhex(key.digest)) == 32 and {*key.scopes} <= {*SCOPES} for key in keys)
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(
-            f"{path} is not a file of keys ({type(error).__name__}): create it with halfstep keys"
+            f"{path} is not a valid file of keys ({type(error).__name__}): create one with halfstep keys"
         ) from None
     if not valid:
-        raise DataError(f"{path} has a key with an invalid digest or scope: create it with halfstep keys")
+        raise DataError(f"{path} has a key with an invalid digest or scope: create keys with halfstep keys")
     return keys
 
 
 def write_keys(path: Path, keys: Sequence[Key]) -> None:
-    """Write a file of keys, which only its owner can read."""
+    """Write a file of keys that only its owner can read."""
     stored = [{"name": key.name, "sha256": key.digest, "scopes": list(key.scopes)} for key in keys]
     is_new = not path.exists()
     write_atomically(path, (json.dumps(stored, indent=1) + "\n").encode())
@@ -94,23 +94,23 @@ def write_keys(path: Path, keys: Sequence[Key]) -> None:
 
 
 def add_key(path: Path, name: str, scopes: Sequence[Scope]) -> str:
-    """Add a new key to a file, and return it; it is not stored anywhere.
+    """Create a key, add its digest to a file, and return the key, which is not stored.
 
     Raises
     ------
     ParameterError
-        If there is a key of this name.
+        If the file already has a key of this name.
     """
     keys = read_keys(path) if path.exists() else []
     if any(key.name == name for key in keys):
-        raise ParameterError(f"{path} has a key named {name!r}: remove it first, or choose another name")
+        raise ParameterError(f"{path} already has a key named {name!r}: remove it first, or choose another name")
     key = PREFIX + secrets.token_urlsafe(32)
     write_keys(path, [*keys, Key(name, _digest(key), tuple(scopes))])
     return key
 
 
 def remove_key(path: Path, name: str) -> None:
-    """Remove a key from a file; running servers refuse it within seconds.
+    """Remove a key from a file; running servers refuse it after about a second.
 
     Raises
     ------
@@ -120,12 +120,13 @@ def remove_key(path: Path, name: str) -> None:
     keys = read_keys(path)
     kept = [key for key in keys if key.name != name]
     if len(kept) == len(keys):
-        raise ParameterError(f"{path} has no key named {name!r}, but {', '.join(repr(key.name) for key in keys)}")
+        names = ", ".join(repr(key.name) for key in keys) or "none"
+        raise ParameterError(f"{path} has no key named {name!r}: choose from its keys ({names})")
     write_keys(path, kept)
 
 
 class KeyRing:
-    """The keys of a server, which are read again when their file changes.
+    """The keys of a server, which are read again when the file changes.
 
     Parameters
     ----------
@@ -139,9 +140,9 @@ class KeyRing:
         self._checked = time.monotonic()
 
     def find(self, key: str) -> Key | None:
-        """Return the stored key that equals this one.
+        """Return the stored key with the digest of this one; None if there is none.
 
-        Takes as long for a wrong key as for a right one: all digests are compared, each in constant time.
+        A valid key takes as long as an invalid one: all digests are compared, each in constant time.
         """
         self._refresh()
         digest, found = _digest(key), None
@@ -160,7 +161,7 @@ class KeyRing:
             if signature != self._signature:
                 self._keys, self._signature = read_keys(self._path), signature
         except (OSError, DataError):
-            self._keys, self._signature = [], None  # nobody gets in with keys that may have been revoked
+            self._keys, self._signature = [], None  # refuse all keys, because any of them may have been revoked
 
 
 def _digest(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Learning from the event log: a model as a function of the first transactions of a log."""
+"""Online learning from the event log, deterministic in the order of its transactions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from halfstep.serve.schema import ERASURE
 
 M = TypeVar("M", bound=FactorModel)
 CHECKPOINT_EVERY = 10_000  # events
-SCALE = 1_000  # values of events over values of the model, beyond which systems of rows may be ill-conditioned
+SCALE = 1_000  # ratio of values of events to training values, above which systems may be ill-conditioned
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class LearningSettings:
     types : tuple of str, or None
         The types of events to learn from; all if None.
     checkpoint_every : int
-        Number of events after which the model continues in the state of a saved and loaded model.
+        Number of events after which the model continues in the state after saving and loading it.
     """
 
     duplicates: Literal["last", "sum"]
@@ -53,17 +53,17 @@ class LearningSettings:
         types: Sequence[str] = (),
         checkpoint_every: int = CHECKPOINT_EVERY,
     ) -> LearningSettings:
-        """Return settings, with the default for `duplicates`: counts are added, and ratings are replaced."""
+        """Return the settings for a model; by default, counts are added and ratings are replaced."""
         if duplicates is None:
             duplicates = "sum" if _counts(model) else "last"
         return cls(duplicates, tuple(sorted(set(types))) or None, checkpoint_every)
 
     def learns(self, entry: Entry) -> bool:
-        """Whether the event is one to learn from."""
+        """Return whether to learn from an event."""
         return entry.type != ERASED and (self.types is None or entry.type in self.types)
 
     def base_of(self, digest: str) -> str:
-        """Return `Learned.base` of the models that learn from the one with this digest."""
+        """Return `Learned.base` of a model that starts from the model file with this digest."""
         text = json.dumps([digest, asdict(self)])
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -71,9 +71,9 @@ class LearningSettings:
 class Learner:
     """A model that learns from a log.
 
-    The state after each transaction is a function of the first model, the settings, and the log up to it: the same
-    bits, whether the learner went through all of them or continued from a snapshot. Therefore the model is replaced
-    by `IncrementalModel.as_saved` at offsets that only depend on the log.
+    The state after each transaction is a function of the initial model, the settings, and the log up to this
+    transaction. It is bitwise identical whether the learner started with the initial model or with a snapshot. To
+    achieve this, the model is replaced by `IncrementalModel.as_saved` at offsets that depend only on the log.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class Learner:
     base : str
         See `halfstep.objective.origin.Learned`.
     offset : int
-        Up to which the model has learned from this log.
+        The offset up to which the model has learned from this log.
 
     Attributes
     ----------
@@ -91,11 +91,11 @@ class Learner:
         Replaced at checkpoints; otherwise updated in place.
     offset : int
     refused : int
-        The number of events that could not be learned.
+        The number of events that the model could not learn from.
     reason : str or None
         Why the model does not learn; None if it does.
     largest_value : float
-        The largest absolute value of an event to accept.
+        The largest absolute value that an event may have.
     """
 
     def __init__(self, model: FactorModel, log: EventLog, settings: LearningSettings, base: str, offset: int) -> None:
@@ -108,7 +108,7 @@ class Learner:
 
     @property
     def id_types(self) -> tuple[IdType, IdType]:
-        """The types of the ids of users and items."""
+        """The types of user ids and of item ids."""
         return self._conversion.user_ids, self._conversion.item_ids
 
     @property
@@ -145,7 +145,7 @@ class Learner:
         save(self.model, self.origin, path)
 
     def _learn(self, events: Sequence[Entry]) -> None:
-        """Learn from events together; if that is impossible, one by one without those that are refused."""
+        """Learn from events in one update; if it is refused, one by one, skipping those that are refused."""
         assert isinstance(self.model, IncrementalModel)
         try:
             self.model.partial_fit(self._conversion.interactions(events), duplicates=self._settings.duplicates)
@@ -164,7 +164,7 @@ class Learner:
         if entry.user is not None:
             user = parse_id(entry.user, self._conversion.user_ids, "user")
             found: Iterable[Id] = [user] if user in users else []
-        else:  # the name itself was erased
+        else:  # the id was erased from the log
             found = [user for user in users.ids.tolist() if self._log.digest(str(user)) == entry.item]
         for user in found:
             try:
@@ -185,7 +185,7 @@ def why_not_learning(model: FactorModel) -> str | None:
 
 
 def needs_values(model: FactorModel, duplicates: str) -> bool:
-    """Whether the model learns only from events with values, such as ratings."""
+    """Return whether the model learns only from events with values, such as ratings."""
     objective = getattr(model, "_objective", None)
     if objective is None or not objective.uses_values or model._fitted.values_are == "one":
         return False
@@ -196,8 +196,8 @@ def needs_values(model: FactorModel, duplicates: str) -> bool:
 def largest_value(model: FactorModel, duplicates: str) -> float:
     """Return the largest absolute value of an event that a model can learn.
 
-    A rating in another unit would not only be wrong: systems of rows that it affects may have no solution in floating
-    point from then on. Counts are weights, whose solutions are bounded.
+    A rating on a different scale does more than make the model inaccurate: the systems of affected rows may become so
+    ill-conditioned that all later updates of these rows fail. Counts are weights, for which solutions are bounded.
     """
     data = model.interactions_
     if data is None or len(data) == 0 or not needs_values(model, duplicates):
@@ -212,7 +212,7 @@ def position_in(log: EventLog, model: FactorModel) -> int:
     Raises
     ------
     DataError
-        If the log ends before it, so that new events would count as learned.
+        If the log ends before this offset, so that the model would skip new events.
     """
     learned = model._fitted.origin.learned
     if learned is None or learned.log != log.id:
@@ -226,7 +226,7 @@ def position_in(log: EventLog, model: FactorModel) -> int:
 
 
 def with_learned(model: M, learned: Learned) -> M:
-    """Record in a fitted model what it has learned."""
+    """Record in a fitted model what it has learned from a log."""
     fitted = model._fitted
     model._set_result(replace(fitted, origin=replace(fitted.origin, learned=learned)))
     return model
@@ -238,7 +238,7 @@ def save(model: FactorModel, origin: Origin, path: Path) -> None:
 
 
 def warm(model: FactorModel) -> None:
-    """Compute what the first request would compute, and compile kernels."""
+    """Compile kernels and fill caches, so that the first request is as fast as later ones."""
     if len(model.users_) and len(model.items_):
         model.recommend([model.users_[0]], 1, exclude_seen=model.interactions_ is not None, threads=1)
         if model.item_factors_.shape[1]:
@@ -246,7 +246,7 @@ def warm(model: FactorModel) -> None:
 
 
 def _counts(model: FactorModel) -> bool:
-    """Whether values are counts of events."""
+    """Return whether values are counts of events."""
     values_are = model._fitted.values_are
     objective = getattr(model, "_objective", None)
     return values_are == "counted" or (values_are == "given" and objective is not None and objective.counts_events)

@@ -9,17 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAda
 
 from halfstep.serve.ids import LONGEST
 
-LARGEST = 1e9  # larger values overflow in the systems of rows, which then are never solved again
-LATEST = 1e11  # POSIX seconds, in the year 5138; larger numbers would be milliseconds
+LARGEST = 1e9  # larger values overflow in the systems of rows, which then fail in all later updates
+LATEST = 1e11  # POSIX seconds, in the year 5138; larger numbers are probably milliseconds
 
-AnyId = Annotated[StrictInt | StrictStr, Field(description="An id of the type of the model's ids.")]
+AnyId = Annotated[StrictInt | StrictStr, Field(description="An id, of the type of the ids of the model.")]
 Text = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST)]
 Value = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
 Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, lt=LATEST)]
 
 
 class Request(BaseModel):
-    """A message of a client; unknown fields are errors."""
+    """A message from a client; unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -29,17 +29,17 @@ class EventMessage(Request):
 
     event_id: Annotated[
         Text,
-        Field(description="Distinct for each event, such as a UUID. An event that is sent again counts once."),
+        Field(description="Unique for each event, such as a UUID. An event that is sent again counts once."),
     ]
     user: AnyId
     item: AnyId
-    value: Annotated[Value | None, Field(description="Such as a rating, or a number of plays.")] = None
-    type: Annotated[Text, Field(pattern=r"^[^$]", description="Such as play.")] = "interaction"
+    value: Annotated[Value | None, Field(description="A rating or a number of plays, for example.")] = None
+    type: Annotated[Text, Field(pattern=r"^[^$]", description="The type of the event, such as play.")] = "interaction"
     time: Annotated[
         Seconds | Annotated[datetime, Field(strict=True)] | None,
-        Field(description="When it happened: POSIX seconds, or ISO 8601 with an offset. By default, now."),
+        Field(description="The time of the event: POSIX seconds, or ISO 8601. Default: the time of arrival."),
     ] = None
-    list_id: Annotated[Text | None, Field(description="The list of recommendations that led to the event.")] = None
+    list_id: Annotated[Text | None, Field(description="The id of the list that led to the event.")] = None
 
     def seconds(self) -> float | None:
         """Return the time in POSIX seconds; a time without an offset is in UTC."""
@@ -54,33 +54,35 @@ MANY_EVENTS = TypeAdapter(list[EventMessage])
 
 
 class HistoryItem(Request):
-    """An interaction of a visitor without an id."""
+    """An interaction of an anonymous visitor."""
 
     item: AnyId
     value: Value | None = None
 
 
 class RecommendationsMessage(Request):
-    """A request for lists: for users, or for a history."""
+    """A request for lists, for users or for a history."""
 
-    users: Annotated[list[AnyId] | None, Field(description="The users; or give a history.")] = None
-    history: Annotated[
-        list[HistoryItem] | None, Field(description="The interactions of a visitor who is not known.")
-    ] = None
+    users: Annotated[list[AnyId] | None, Field(description="The users, unless a history is given.")] = None
+    history: Annotated[list[HistoryItem] | None, Field(description="The interactions of an anonymous visitor.")] = (
+        None
+    )
     n: Annotated[StrictInt, Field(ge=1)] = 10
     exclude_seen: bool = True
-    candidates: Annotated[list[AnyId] | None, Field(description="The items to choose from.")] = None
+    candidates: Annotated[list[AnyId] | None, Field(description="Restrict the lists to these items.")] = None
 
 
 RECOMMENDATIONS = TypeAdapter(RecommendationsMessage)
 
 
 class ModelMessage(Request):
-    """A request to take over a model."""
+    """A request to serve a new model."""
 
     path: Annotated[
         Text | None,
-        Field(description="A file in the folder of the served model, which replaces it. By default, the same file."),
+        Field(
+            description="A file in the folder of the served model, to replace it. Default: the served file itself."
+        ),
     ] = None
 
 
@@ -98,10 +100,10 @@ class ListedItem(BaseModel):
 class RecommendedList(BaseModel):
     """A list of recommendations."""
 
-    list_id: Annotated[str, Field(description="For the events that this list leads to.")]
+    list_id: Annotated[str, Field(description="To send with events that this list leads to.")]
     user: Annotated[AnyId | None, Field(description="Null for a history.")]
     known: Annotated[
-        bool, Field(description="Whether the model knows the user. Otherwise, popular items are listed.")
+        bool, Field(description="Whether the user is in the model. If not, the most popular items are listed.")
     ]
     items: list[ListedItem]
 
@@ -141,7 +143,7 @@ class ExplanationMessage(BaseModel):
 
 
 class StoredEvent(BaseModel):
-    """What became of an event."""
+    """The result of storing an event."""
 
     event_id: str
     offset: int
@@ -149,21 +151,21 @@ class StoredEvent(BaseModel):
 
 
 class StoredEvents(BaseModel):
-    """The answer to events, which are on disk."""
+    """The response to events, which are on disk."""
 
     offset: Annotated[
-        int, Field(description="Of the last event; with after=OFFSET, requests wait until it is learned.")
+        int, Field(description="Of the last event; with after=OFFSET, requests wait until it is learned from.")
     ]
     events: list[StoredEvent]
 
 
 class ErasureMessage(BaseModel):
-    """The answer to a request to erase a user."""
+    """The response to a request to erase a user."""
 
     offset: int
 
 
-class HistoryEntry(BaseModel):
+class UserInteraction(BaseModel):
     """An interaction of a user."""
 
     item: AnyId
@@ -173,28 +175,28 @@ class HistoryEntry(BaseModel):
 
 
 class HistoryMessage(BaseModel):
-    """The interactions of a user, the latest first."""
+    """The interactions of a user, most recent first."""
 
     user: AnyId
     count: int
-    items: list[HistoryEntry]
+    items: list[UserInteraction]
 
 
 class FoundItem(BaseModel):
-    """An item that was found."""
+    """An item that matches a search."""
 
     item: AnyId
     title: str | None = None
 
 
 class FoundItems(BaseModel):
-    """Items that were found, the most popular first."""
+    """Items that match a search, most popular first."""
 
     items: list[FoundItem]
 
 
 class FoundUsers(BaseModel):
-    """Users that were found."""
+    """Users that match a search."""
 
     users: list[AnyId]
 
@@ -209,34 +211,34 @@ class ModelDescription(BaseModel):
     user_ids: Literal["integer", "string"]
     item_ids: Literal["integer", "string"]
     values: Annotated[Literal["needed", "optional"], Field(description="Whether events need a value.")]
-    digest: Annotated[str, Field(description="SHA-256 of the model's file.")]
+    digest: Annotated[str, Field(description="SHA-256 of the model file.")]
     fitted: datetime | None
     loaded: datetime
-    offset: Annotated[int, Field(description="Up to which the model has learned.")]
-    lag: Annotated[int, Field(description="Events in the log that it has not learned.")]
+    offset: Annotated[int, Field(description="The offset up to which the model has learned.")]
+    lag: Annotated[int, Field(description="Number of events that the model has not learned from yet.")]
     learns: bool
-    reason: Annotated[str | None, Field(description="Why it does not learn.")]
+    reason: Annotated[str | None, Field(description="Why the model does not learn from events.")]
     refused_events: int
-    last_error: Annotated[str | None, Field(description="Why a new model file was not taken over.")]
+    last_error: Annotated[str | None, Field(description="Why a new model file is not served.")]
 
 
 class MinuteMessage(BaseModel):
-    """What happened in a minute."""
+    """Statistics of one minute."""
 
-    time: Annotated[int, Field(description="Its begin, in POSIX seconds.")]
+    time: Annotated[int, Field(description="The start of the minute, in POSIX seconds.")]
     events: int
     lists: int
     hits: Annotated[int, Field(description="Lists that led to their first event.")]
 
 
 class StatisticsMessage(BaseModel):
-    """What happened in the last minutes."""
+    """Statistics of the last minutes."""
 
     minutes: list[MinuteMessage]
 
 
 class Health(BaseModel):
-    """Whether the server can be used."""
+    """The state of the server."""
 
     status: Literal["ok", "behind", "stopping"]
     lag: int = 0

@@ -21,13 +21,11 @@ class Metrics:
             "halfstep_request_seconds", "Time to answer a request.", ["route", "method", "status"],
             buckets=LATENCIES, registry=registry,
         )  # fmt: skip
-        self.events = Counter(
-            "halfstep_events", "Events in requests, by what became of them.", ["result"], registry=registry
-        )
+        self.events = Counter("halfstep_events", "Events received, by result.", ["result"], registry=registry)
         self.lists = Counter("halfstep_lists", "Lists of recommendations that were served.", registry=registry)
         self.hits = Counter("halfstep_attributed_events", "Events with a list_id.", registry=registry)
         self.lag = Gauge(
-            "halfstep_lag_events", "Events in the log that the model has not learned.",
+            "halfstep_lag_events", "Events in the log that the model has not learned from.",
             multiprocess_mode="livemax", registry=registry,
         )  # fmt: skip
         self.offset = Gauge(
@@ -35,21 +33,21 @@ class Metrics:
             multiprocess_mode="livemin", registry=registry,
         )  # fmt: skip
         self.refused = Gauge(
-            "halfstep_refused_events", "Events that could not be learned.",
+            "halfstep_refused_events", "Events that the model could not learn from.",
             multiprocess_mode="livemax", registry=registry,
         )  # fmt: skip
         self.model_loaded = Gauge(
-            "halfstep_model_loaded_timestamp_seconds", "When the served model took over.",
+            "halfstep_model_loaded_timestamp_seconds", "When the served model was loaded.",
             multiprocess_mode="livemin", registry=registry,
         )  # fmt: skip
         self.waiting = Gauge(
-            "halfstep_waiting_events", "Events that wait to be written to the log.",
+            "halfstep_waiting_events", "Events waiting to be written to the log.",
             multiprocess_mode="livesum", registry=registry,
         )  # fmt: skip
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
     def observe(self, route: str, method: str, status: int, began: float) -> None:
-        """Record a request that began at a time of `time.perf_counter`."""
+        """Record a request that began at this value of `time.perf_counter`."""
         key = route, method, status
         child = self._children.get(key)
         if child is None:
@@ -57,7 +55,7 @@ class Metrics:
         child.observe(time.perf_counter() - began)
 
     def exposition(self) -> bytes:
-        """Return all metrics as text, of all processes of this server."""
+        """Return the metrics of all processes of this server in the text format of Prometheus."""
         registry = self._registry
         if SHARED_FOLDER in os.environ:
             registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""Errors of the API as problem details (RFC 9457): which field, which value, and what to do."""
+"""Errors of the API as problem details (RFC 9457): the field, its value, and the remedy."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class FieldError(NamedTuple):
 
 
 class ProblemError(Exception):
-    """An error that a request is answered with.
+    """An error that is sent as the response to a request.
 
     Parameters
     ----------
     status : int
     detail : str
-        What is wrong, and what to do.
+        What is wrong, and the remedy.
     errors : sequence of FieldError
     headers : dict from str to str, optional
     """

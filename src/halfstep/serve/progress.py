@@ -7,7 +7,7 @@ import heapq
 
 
 class Progress:
-    """The offset up to which the model has learned, for requests that wait for a later one.
+    """Tracks the offset up to which the model has learned, and wakes requests that wait for an offset.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Progress:
 
     def reach(self, offset: int) -> None:
         """Report progress, from any thread."""
-        self._offset = offset  # before the check, as `wait` checks in the opposite order
+        self._offset = offset  # before the check; `wait` does both in the opposite order
         if self._waiting:
             self._loop.call_soon_threadsafe(self._resolve, offset)
 
@@ -37,7 +37,7 @@ class Progress:
         future: asyncio.Future[None] = self._loop.create_future()
         self._number += 1
         heapq.heappush(self._waiting, (offset, self._number, future))
-        self._resolve(self._offset)  # if it was reached meanwhile
+        self._resolve(self._offset)  # in case it was reached in the meantime
         try:
             await asyncio.wait_for(future, seconds)
         except TimeoutError:

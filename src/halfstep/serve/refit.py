@@ -1,4 +1,4 @@
-"""Fit a model again, to the data of the served one and the events of the log."""
+"""Refits: a model is fitted again, to its training data and the events of the log."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class RefitData:
     ----------
     data : Interactions
     offset : int
-        Of the last event of the log that they contain.
+        The offset of the last event in the data.
     events : int
         The number of events that were added to the data of the model.
     erased_users : int
-        The number of users who were removed from the data, because their erasure was requested.
+        The number of users who were removed from the data because their erasure was requested.
     """
 
     data: Interactions
@@ -43,15 +43,15 @@ class RefitData:
 
 
 def data_of(model: FactorModel, log: EventLog, settings: LearningSettings) -> RefitData:
-    """Return the training data of a model, with all later events of a log.
+    """Return the training data of a model and all later events of a log.
 
     Raises
     ------
     DataError
-        If the model was saved without its interactions.
+        If the model was saved without its interactions, or the log is older than the model.
     """
     if model.interactions_ is None:
-        raise DataError("the model was saved without its interactions, which a refit adds the events of the log to")
+        raise DataError("the model was saved without its interactions, which a refit needs: save it with them")
     conversion = Conversion.of(model, settings.duplicates)
     data = GrowableInteractions.of(model.interactions_)
     offset, events, erased = position_in(log, model), 0, 0
@@ -78,7 +78,7 @@ def data_of(model: FactorModel, log: EventLog, settings: LearningSettings) -> Re
 
 
 def new_estimator(model: FactorModel) -> Any:
-    """Return an unfitted model with the parameters of another."""
+    """Return an unfitted model with the same parameters."""
     return type(model)(**model.get_params(deep=False))
 
 
@@ -88,14 +88,14 @@ def save_refitted(model: FactorModel, log: EventLog, offset: int, path: Path) ->
 
 
 def model_of(log: EventLog) -> Path:
-    """Return the file of the model that was served last with a log.
+    """Return the model file that was last served with a log.
 
     Raises
     ------
     ParameterError
-        If there is none.
+        If no model was served with the log.
     """
     path = log.get_setting("model")
     if path is None:
-        raise ParameterError("the event log does not name a model, because none was served with it: give --model")
+        raise ParameterError("the event log does not name a model, because no model was served with it: give --model")
     return Path(path)

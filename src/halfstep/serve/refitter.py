@@ -11,12 +11,12 @@ import threading
 from halfstep.serve.config import ServeConfig
 
 LOG = logging.getLogger("halfstep.serve")
-LOG_VARIABLE = "HALFSTEP_LOG"  # the log in the environment, since everybody can read the arguments of a process
+LOG_VARIABLE = "HALFSTEP_LOG"  # may contain a password; all users of the machine can read arguments
 LOWER_PRIORITY = 10
 
 
 class Refitter:
-    """Fits the served model again at regular intervals; the server takes over the file that is written.
+    """Refits the served model at regular intervals; the server then switches to the new file.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Refitter:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop, also a refit that is running; the served file is then unchanged."""
+        """Stop, and terminate a running refit, which then leaves the served file unchanged."""
         self._stop.set()
         running = self._running
         if running is not None and running.poll() is None:
@@ -41,7 +41,7 @@ class Refitter:
 
     def _run(self) -> None:
         while not self._stop.wait(self._config.refit_every):
-            LOG.info("a refit begins")
+            LOG.info("a refit has started")
             code = self._refit()
             if not self._stop.is_set():
                 LOG.log(logging.ERROR if code else logging.INFO, "the refit ended with exit code %d", code)

@@ -1,7 +1,7 @@
-"""The served model: a thread learns from the log, and another looks for a new model file.
+"""The served model: one thread learns from the log, and another watches for a new model file.
 
 Each process of the service has a replica of its own. All of them read the same log, and learning is deterministic, so
-that they hold the same model without exchanging anything else.
+they hold the same model without exchanging anything else.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOG = logging.getLogger("halfstep.serve")
 POLL_SECONDS = 0.2  # until events of other processes are seen
 WATCH_SECONDS = 0.5  # until a new model file is seen
 RETRY_SECONDS = 1.0  # after the log was unavailable
-READ_BYTES = 1 << 20  # of a file at once
+READ_BYTES = 1 << 20  # in one read of a file
 READ_AT_ONCE = 1_000  # events, before a new model can take over
 CLOSE_ENOUGH = 500  # events that a new model may lag behind when it takes over
 
@@ -44,11 +44,11 @@ class Served:
     ----------
     model : FactorModel
     digest : str
-        Of the file of the first model.
+        SHA-256 of the model file.
     loaded : float
-        When it took over, in POSIX seconds.
+        When serving the model began, in POSIX seconds.
     reason : str or None
-        Why it does not learn.
+        Why the model does not learn; None if it does.
     """
 
     model: FactorModel
@@ -63,7 +63,7 @@ class Replica:
     Parameters
     ----------
     path : Path
-        The file of the first model. If it is replaced, the new model takes over.
+        The model file. If it is replaced, the new model takes over.
     log : EventLog
     settings : LearningSettings
     snapshot : Path
@@ -80,7 +80,7 @@ class Replica:
         Held while an update of the model is published. Readers hold it too, so that arrays that they read need not be
         copied.
     last_error : str or None
-        Why a new model file was not taken over.
+        Why the last new model file is not served; None if it is.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Replica:
     last_error: str | None
 
     def start(self) -> None:
-        """Learn what the log has, then go on in the background."""
+        """Learn from all events in the log, then continue in the background."""
         if self._is_writer:
             self.log.erase(self._learner.offset)  # what an earlier process did not finish
         while groups := self.log.read(self._learner.offset):
@@ -146,21 +146,21 @@ class Replica:
 
     @property
     def offset(self) -> int:
-        """Up to which the model has learned."""
+        """The offset up to which the model has learned."""
         return self._learner.offset
 
     @property
     def refused(self) -> int:
-        """The number of events that could not be learned."""
+        """The number of events that the model could not learn from."""
         return self._learner.refused
 
     @property
     def largest_value(self) -> float:
-        """The largest absolute value of an event to accept."""
+        """The largest absolute value that an event may have."""
         return self._learner.largest_value
 
     def swap(self) -> str:
-        """Take over the model file now if it was replaced, and return the digest of the served one.
+        """Load and serve the model file now if it was replaced, and return the digest of the served file.
 
         Raises
         ------
@@ -171,7 +171,7 @@ class Replica:
             return self._swap()
 
     def replace(self, new: Path) -> str:
-        """Replace the model file by a copy of another one, and take it over.
+        """Replace the model file by a copy of another file, and serve it.
 
         Raises
         ------
@@ -185,7 +185,7 @@ class Replica:
         with self._swapping:
             try:
                 write_atomically(copied, _chunks(new))
-                model = ModelFile.read(copied).model  # not of the other file, which may be being written
+                model = ModelFile.read(copied).model  # of the copy, because the other file may still be written
                 self._check_ids((id_type(model.users_, "user"), id_type(model.items_, "item")))
                 shutil.copymode(served, copied)
                 copied.replace(served)
@@ -194,7 +194,7 @@ class Replica:
             return self._swap()
 
     def _swap(self) -> str:
-        """Take over the model file; the caller holds the lock `_swapping`."""
+        """Load and serve the model file; the caller holds the lock `_swapping`."""
         signature = Signature.of(self.path)
         if signature == self._signature:
             if self.last_error is not None:
@@ -225,13 +225,13 @@ class Replica:
         if id_types != self.id_types:
             old, new = (f"{kinds[0]} users and {kinds[1]} items" for kinds in (self.id_types, id_types))
             raise HalfstepError(
-                f"the new model has ids of another type ({new}) than the served one ({old}), as which the log has "
-                "them: start a server with a new log for it"
+                f"the new model has ids of another type ({new}) than the served model and the log ({old}): "
+                "start another server for it, with a new log"
             )
 
     @property
     def id_types(self) -> tuple[IdType, IdType]:
-        """The types of the ids of users and items."""
+        """The types of user ids and of item ids."""
         return self._learner.id_types
 
     def _publish(self) -> None:
@@ -279,7 +279,7 @@ class Replica:
             self._learner = learner
 
     def _take_over(self) -> None:
-        """Let a new model take over, after it has learned what the old one has."""
+        """Let a new model take over, after it has learned up to the offset of the old one."""
         successor = self._successor
         if successor is None:
             return
@@ -290,7 +290,7 @@ class Replica:
         if self._saver is not None and successor.checkpoint is not None:
             self._saver.save(*successor.checkpoint)  # before events that it has learned from are erased
         self._successor = None
-        LOG.info("a new model has taken over")
+        LOG.info("serving a new model")
 
     def _watch(self) -> None:
         while not self._stop.wait(WATCH_SECONDS):
@@ -298,7 +298,7 @@ class Replica:
                 if Signature.of(self.path) != self._signature:
                     self.swap()
             except Exception as error:
-                LOG.error("the new model file was not taken over: %s", _plain(error))
+                LOG.error("the new model file is not served: %s", _plain(error))
 
 
 @dataclass
@@ -317,7 +317,7 @@ class _Successor:
 
 
 class _Saver:
-    """Writes snapshots in a thread; of several that wait, only the last."""
+    """Writes snapshots in a thread; if several are waiting, only the last one is written."""
 
     def __init__(self, path: Path, log: EventLog) -> None:
         self._path, self._log = path, log
@@ -327,13 +327,13 @@ class _Saver:
         self._thread.start()
 
     def save(self, model: FactorModel, offset: int) -> None:
-        """Save a model that no one updates, and erase the users whose erasure it has learned."""
+        """Save a model that is not updated any more, then erase the events of the users removed from it."""
         with self._changed:
             self._waiting = model, offset
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Save what waits, then stop."""
+        """Write the waiting snapshot, then stop."""
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
@@ -356,7 +356,7 @@ class _Saver:
 
 
 def _is_later(path: Path, model: FactorModel) -> bool:
-    """Whether a file has learned more from the same log, beginning with the same model."""
+    """Return whether the model of a file has learned more, from the same log and initial model."""
     try:
         stored = load(path, verify=False)._fitted.origin.learned
     except OSError:
@@ -373,5 +373,5 @@ def _chunks(path: Path) -> Iterator[memoryview]:
 
 
 def _plain(error: Exception) -> str:
-    """Return the message of an error of ours; of others only the type, since it may contain ids."""
+    """Return the message of a halfstep error; only the type of others, whose message may contain ids."""
     return str(error) if isinstance(error, HalfstepError) else type(error).__name__

@@ -1,4 +1,4 @@
-"""Requests: their bodies and ids, checked."""
+"""Validation of request bodies and ids."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from halfstep.serve.messages import LATEST, MANY_EVENTS, ONE_EVENT, EventMessage
 from halfstep.serve.problem import FieldError, ProblemError, of_field
 
 T = TypeVar("T")
-SHOWN = 20  # errors of a request
+SHOWN = 20  # errors in a response
 
 
 async def read_body(request: Request, kind: TypeAdapter[T]) -> T:
@@ -26,7 +26,7 @@ async def read_body(request: Request, kind: TypeAdapter[T]) -> T:
     Raises
     ------
     ProblemError
-        If it is not JSON of this kind.
+        If the body is not a message of this kind.
     """
     return parse(await request.body(), kind)
 
@@ -49,7 +49,7 @@ def parse_events(body: bytes, limit: int) -> list[EventMessage]:
     if len(events) > limit:
         raise of_field("events", str(len(events)), f"{len(events):,} events are too many: send at most {limit:,}")
     if not events:
-        raise of_field("events", "[]", "there are none: send at least one event")
+        raise of_field("events", "[]", "the array is empty: send at least one event")
     return events
 
 
@@ -71,7 +71,7 @@ def event_time(message: EventMessage, field: str) -> float | None:
     seconds = message.seconds()
     if seconds is not None and not 0 <= seconds < LATEST:
         last = datetime.fromtimestamp(LATEST, UTC).year
-        raise of_field(field, short(str(message.time)), f"this time is out of range: send one from 1970 to {last}")
+        raise of_field(field, short(str(message.time)), f"the time is out of range: send a time from 1970 to {last}")
     return seconds
 
 
@@ -97,7 +97,7 @@ def query_id(value: str, kind: IdType, name: str) -> Id:
 
 
 def text(value: str, field: str) -> str:
-    """Return a text that can be stored."""
+    """Check that a string can be stored, and return it."""
     try:
         return checked_text(value, field.rsplit(".", 1)[-1])
     except DataError as error:
@@ -118,8 +118,8 @@ def _problem(error: ValidationError, prefix: str) -> ProblemError:
 
 def _of_errors(errors: list[tuple[tuple[int | str, ...], Any, str]], prefix: str) -> ProblemError:
     shown = []
-    for place, value, message in errors[:SHOWN]:
-        parts = [part for part in place if part not in ("int", "str", "float", "datetime")]
+    for location, value, message in errors[:SHOWN]:
+        parts = [part for part in location if part not in ("int", "str", "float", "datetime")]
         field = prefix + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
         field = field.lstrip(".").split("constrained-")[0].rstrip(".") or "body"
         shown.append(FieldError(field[:200], _short_json(value), message[0].lower() + message[1:]))

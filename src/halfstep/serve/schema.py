@@ -11,12 +11,12 @@ from sqlalchemy import Column, Connection, Double, MetaData, Table, Text
 
 from halfstep.errors import DataError
 
-ERASURE = "$erasure"  # the type of a request to erase a user; types of clients do not begin with $
+ERASURE = "$erasure"  # the type of a request to erase a user; clients cannot send types that begin with $
 metadata = MetaData()
-_BigInteger = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # in SQLite, the key of the table itself
+_BigInteger = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # in SQLite, an alias of the row id
 
 settings = Table("halfstep_settings", metadata, Column("name", Text, primary_key=True), Column("value", Text))
-# One row, whose lock serializes transactions: they commit in the order of their offsets.
+# One row, whose lock serializes transactions, so that they commit in the order of their offsets.
 head = Table("halfstep_head", metadata, Column("one", sa.Integer, primary_key=True), Column("last", _BigInteger))
 events = Table(
     "halfstep_events",
@@ -34,14 +34,14 @@ events = Table(
 )
 is_erasure = events.c.type == sa.literal_column(f"'{ERASURE}'")  # not a parameter, so that the index is used
 sa.Index("halfstep_erasures", events.c.offset, sqlite_where=is_erasure, postgresql_where=is_erasure)
-# Statistics, which are not part of what models learn.
+# Statistics, from which models do not learn.
 minutes = Table(
     "halfstep_minutes",
     metadata,
     Column("minute", _BigInteger, primary_key=True, autoincrement=False),  # since 1970
     Column("events", _BigInteger, nullable=False, server_default="0"),
     Column("lists", _BigInteger, nullable=False, server_default="0"),
-    Column("hits", _BigInteger, nullable=False, server_default="0"),  # lists with their first event
+    Column("hits", _BigInteger, nullable=False, server_default="0"),  # lists that led to an event
 )
 hit_lists = Table("halfstep_hit_lists", metadata, Column("list_id", Text, primary_key=True))
 
@@ -61,12 +61,12 @@ MIGRATIONS: list[Callable[[Connection], None]] = [_create_log, _create_statistic
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the tables to the version of this program, within a transaction of the caller.
+    """Migrate the tables to the current version, within the transaction of the caller.
 
     Raises
     ------
     DataError
-        If a newer version has written them.
+        If they were written by a newer version of halfstep.
     """
     version = 0
     if sa.inspect(connection).has_table(settings.name):
@@ -74,7 +74,7 @@ def migrate(connection: Connection) -> None:
         version = int(stored or 0)
     if version > len(MIGRATIONS):
         raise DataError(
-            f"the event log has version {version} of its tables, and this halfstep knows up to {len(MIGRATIONS)}: "
+            f"the event log has format version {version}, but this halfstep supports at most {len(MIGRATIONS)}: "
             "upgrade halfstep"
         )
     for number, step in enumerate(MIGRATIONS[version:], start=version + 1):

@@ -1,6 +1,6 @@
 """Recommendations for concurrent requests, computed together.
 
-Scores of several users are one product of matrices, which reads the items' factors once.
+The scores of several users are one matrix product, which reads the item factors only once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RankedItems:
     items : list of id
     scores : list of float
     is_known : bool
-        Whether the model knows the user; if not, the most popular items are listed.
+        Whether the user is in the model; if not, the most popular items are listed.
     model : FactorModel
     """
 
@@ -46,7 +46,7 @@ class RankedItems:
 
 
 class BatchScorer:
-    """Computes lists for requests that arrive while others are being computed.
+    """Computes lists in batches: requests that arrive during a batch share the next one.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class BatchScorer:
         self._waiting.append((query, future))
         if not self._is_running:
             self._is_running = True
-            loop.call_soon(self._start, loop)  # after the requests that have arrived as well
+            loop.call_soon(self._start, loop)  # after other requests that have already arrived
         return await future
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class BatchScorer:
             self._start(loop)
         error = done.exception()
         for number, (_, future) in enumerate(batch):
-            if future.done():  # the client has gone
+            if future.done():  # the client has disconnected
                 continue
             if error is None:
                 future.set_result(done.result()[number])
@@ -102,7 +102,7 @@ class BatchScorer:
 
 
 def ranked(model: FactorModel, queries: Sequence[Query], candidates: Sequence[Id] | None = None) -> list[RankedItems]:
-    """Return the lists for some users."""
+    """Return the lists for several users."""
     answers: dict[int, RankedItems] = {}
     for exclude_seen in {query.exclude_seen for query in queries}:
         numbers = [number for number, query in enumerate(queries) if query.exclude_seen is exclude_seen]

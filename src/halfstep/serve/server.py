@@ -1,4 +1,4 @@
-"""Running a server in this process."""
+"""A server in this process."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from halfstep.serve.config import ServeConfig
 from halfstep.serve.connection import Connection
 from halfstep.serve.gate import Gate
 
-DRAIN_SECONDS = 1.0  # in which clients are told to close their connections
-SWITCH_SECONDS = 0.001  # after which a thread gives way to others, such as the learner to requests
+DRAIN_SECONDS = 1.0  # during which clients are told to close their connections
+SWITCH_SECONDS = 0.001  # after which a thread releases the GIL, such as learning to requests
 
 
 class Server(uvicorn.Server):
     """A server that lets clients close their connections before it stops.
 
-    A connection that the server closes may have a request on its way, which would fail.
+    If the server closed a connection, a request that is already on its way would fail.
     """
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None], *, drains: bool) -> None:
@@ -47,13 +47,13 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and report it."""
+        """Start, then report that the server is ready."""
         await super().startup(sockets)
         if self.started:
             self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop accepting connections, wait until clients have closed theirs, then stop."""
+        """Stop accepting connections, wait until clients have closed them, then stop."""
         if self._drains and not self.force_exit:
             for server in self.servers:
                 server.close()
@@ -70,7 +70,7 @@ def listen(host: str, port: int) -> socket.socket:
     Raises
     ------
     OSError
-        If the address is in use, or not one of this machine.
+        If the address is in use, or does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -86,7 +86,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def settings_of(app: Gate) -> uvicorn.Config:
-    """Return the settings of uvicorn."""
+    """Return the settings for uvicorn."""
     return uvicorn.Config(
         app, access_log=False, log_config=None, server_header=False, date_header=False, lifespan="on",
         proxy_headers=False, timeout_graceful_shutdown=10, timeout_keep_alive=30, ws="none", http=Connection,
@@ -103,7 +103,7 @@ def serve(
 ) -> None:
     """Serve on a socket until a signal stops the process."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    threadpool_limits(1, user_api="blas")  # its threads would wait for each other in the small products of requests
+    threadpool_limits(1, user_api="blas")  # requests are too small to share among BLAS threads
     server = Server(settings_of(create_app(config, is_writer=is_writer)), on_ready, drains=drains)
     server.run(sockets=[listening])
     if not server.started:
@@ -111,7 +111,7 @@ def serve(
 
 
 def log_to_standard_error() -> None:
-    """Log what the server does, without ids, keys and addresses."""
+    """Log to standard error, without ids, keys and addresses."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("halfstep.serve").setLevel(logging.INFO)
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are about clients, one for each request
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are about single invalid requests

@@ -1,4 +1,4 @@
-"""What the server does, independent of HTTP."""
+"""The operations of the server, without their HTTP routes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from halfstep.serve.learner import LearningSettings, needs_values
 from halfstep.serve.messages import (
     ExplanationMessage,
     FoundItem,
-    HistoryEntry,
     HistoryItem,
     HistoryMessage,
     ListedItem,
     ModelDescription,
     Reason,
     SimilarItemsMessage,
+    UserInteraction,
 )
 from halfstep.serve.metrics import Metrics
 from halfstep.serve.problem import FieldError, ProblemError, of_field
@@ -43,13 +43,13 @@ from halfstep.serve.scoring import BatchScorer, Query, RankedItems, ranked
 from halfstep.serve.snapshot import ModelFile
 
 LOG = logging.getLogger("halfstep.serve")
-STATISTICS_SECONDS = 5.0  # between writes of the numbers of lists
-REPORT_SECONDS = 10.0  # between lines about a log that is unavailable
-WAIT_SECONDS = 5.0  # for an event to be learned
+STATISTICS_SECONDS = 5.0  # between writes of the statistics
+REPORT_SECONDS = 10.0  # between messages about an unavailable event log
+WAIT_SECONDS = 5.0  # to wait until the model has learned from an event
 
 
 class Service:
-    """A served model, its log and what belongs to them.
+    """A served model with its event log.
 
     Parameters
     ----------
@@ -79,24 +79,24 @@ class Service:
         self._reported = -REPORT_SECONDS
 
     def _check_log(self) -> None:
-        """Raise an error if the log has ids of other types, or belongs to a model with other settings."""
+        """Raise an error if the ids in the log and in the model are of different types."""
         for name, kind in zip(("user_ids", "item_ids"), self.replica.id_types, strict=True):
             stored = self.log.setting(name, kind)
             if stored != kind:
                 raise DataError(
-                    f"the {name.replace('_', ' ')} in the event log are of type {stored}, and those of the model of "
-                    f"type {kind}: start with another log"
+                    f"the {name.replace('_', ' ')} in the event log are of type {stored}, but those of the model are "
+                    f"of type {kind}: start with another log"
                 )
         self.log.set_setting("model", str(Path(self.config.model).resolve()))  # for refits
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Learn what the log has, then go on in the background."""
+        """Learn from all events in the log, then continue in the background."""
         self.progress = Progress(loop)
         self.replica.on_progress = self.progress.reach
         self.replica.start()
 
     def close(self) -> None:
-        """Write what waits, and stop."""
+        """Write waiting events and statistics, then stop."""
         self.commits.close()
         self._eraser.shutdown()
         self.replica.close()
@@ -111,7 +111,7 @@ class Service:
 
     @property
     def id_types(self) -> tuple[IdType, IdType]:
-        """The types of the ids of users and items."""
+        """The types of user ids and of item ids."""
         return self.replica.id_types
 
     async def wait_for(self, offset: int | None) -> None:
@@ -120,7 +120,7 @@ class Service:
         Raises
         ------
         ProblemError
-            If it takes too long.
+            If the log ends before this offset, or the wait takes too long.
         """
         if offset is None:
             return
@@ -128,7 +128,7 @@ class Service:
         if offset > self.progress.offset:
             last = await asyncio.to_thread(lambda: self.log.last)
             if offset > last:
-                raise of_field("after", str(offset), f"the event log ends at offset {last}: send one that it has")
+                raise of_field("after", str(offset), f"the event log ends at offset {last}: send at most this one")
         if not await self.progress.wait(offset, WAIT_SECONDS):
             raise ProblemError(
                 503, f"after: the model has not yet learned up to offset {offset}: try again later",
@@ -148,7 +148,7 @@ class Service:
     async def recommend_many(
         self, users: Sequence[Id], n: int, *, exclude_seen: bool, candidates: Sequence[Id] | None
     ) -> list[RankedItems]:
-        """Return the lists for some users."""
+        """Return the lists for several users."""
         self._check_seen(exclude_seen=exclude_seen)
         queries = [Query(user, n, exclude_seen) for user in users]
         return await asyncio.to_thread(ranked, self.served.model, queries, candidates)
@@ -157,10 +157,10 @@ class Service:
         self, history: Sequence[HistoryItem], items: Sequence[Id], n: int, *,
         exclude_seen: bool, candidates: Sequence[Id] | None,
     ) -> RankedItems:  # fmt: skip
-        """Return the list for a visitor with this history."""
+        """Return the list for an anonymous visitor with this history."""
         model: Any = self.served.model
         if not hasattr(model, "fold_in"):
-            raise ProblemError(409, f"history: a {type(model).__name__} cannot fold in histories: give users instead")
+            raise ProblemError(409, f"history: {type(model).__name__} does not support histories: send users instead")
         if needs_values(model, self.replica.settings.duplicates):
             for number, each in enumerate(history):
                 if each.value is None:
@@ -173,7 +173,7 @@ class Service:
             try:
                 of_visitor = model.fold_in({0: given})
             except HalfstepError as error:
-                raise of_field("history", f"{len(history)} items", _without_ids(error)) from None
+                raise of_field("history", f"{len(history)} items", _shortened(error)) from None
             return ranked(of_visitor, [Query(0, n, exclude_seen)], candidates)[0]
 
         return await asyncio.to_thread(folded)
@@ -186,7 +186,7 @@ class Service:
             )  # fmt: skip
 
     def count_lists(self, count: int) -> None:
-        """Count lists that are served now."""
+        """Count lists that are served now, for metrics and statistics."""
         self.metrics.lists.inc(count)
         self._lists[int(time.time() // 60)] += count
 
@@ -200,7 +200,7 @@ class Service:
                 self._lists += counts
 
     async def append(self, events: Sequence[Event]) -> Appended:
-        """Append events to the log; they are on disk afterwards."""
+        """Append events to the log, and return when they are on disk."""
         self._check_values(events)
         try:
             return await asyncio.wrap_future(self.commits.submit(events))
@@ -226,7 +226,7 @@ class Service:
         return offset
 
     def _report(self, error: LogUnavailableError) -> None:
-        """Log that events were not written, but not for each request."""
+        """Log that events were not written, at most once in a while."""
         now = time.monotonic()
         if now - self._reported > REPORT_SECONDS:
             self._reported = now
@@ -248,17 +248,17 @@ class Service:
             if each.value is not None and abs(each.value) > largest:
                 raise of_field(
                     _value_of(number, events), str(each.value),
-                    "this is on another scale than the values of the model: send one from "
+                    "the value is on another scale than the values of the model: send a value from "
                     f"{-largest:g} to {largest:g}",
                 )  # fmt: skip
 
     async def lag(self) -> int:
-        """The number of events in the log that the model has not learned."""
+        """Return the number of events in the log that the model has not learned from."""
         last = await asyncio.to_thread(lambda: self.log.last)
         return max(0, last - self.replica.offset)
 
     def similar(self, item: Id, n: int) -> SimilarItemsMessage:
-        """Return items like an item."""
+        """Return the items that are most similar to an item."""
         model = self.served.model
         with _known("item", item):
             similar = model.similar_items([item], n, threads=1)
@@ -270,7 +270,7 @@ class Service:
         """Return why an item is recommended to a user."""
         model: Any = self.served.model
         if not hasattr(model, "explain"):
-            raise ProblemError(409, f"a {type(model).__name__} cannot explain its scores")
+            raise ProblemError(409, f"{type(model).__name__} does not support explanations")
         with _known("user or item", f"{user!r}, {item!r}"):
             explained = model.explain(user, item, n)
         order = np.argsort(-explained.contributions, kind="stable")[:n]
@@ -288,10 +288,10 @@ class Service:
         )  # fmt: skip
 
     def history(self, user: Id, n: int) -> HistoryMessage:
-        """Return the interactions of a user, the latest first."""
+        """Return the interactions of a user, most recent first."""
         fitted = self.served.model._snapshot()._fitted
         if fitted.data is None:
-            raise ProblemError(409, "the model was saved without its interactions, so histories are unknown")
+            raise ProblemError(409, "the model was saved without its interactions, so histories are not available")
         with _known("user", user):
             position = fitted.users.position(user, name="user id")
         data = fitted.data
@@ -305,18 +305,18 @@ class Service:
             order = order[np.argsort(times[order], kind="stable")[::-1]]
         titles = titles_of(self.served.model)
         ids = of_user.items.ids[of_user.item_positions].tolist()
-        entries = [
-            HistoryEntry(
+        interactions = [
+            UserInteraction(
                 item=ids[row], title=titles.get(ids[row]),
                 value=float(of_user.values[row]) if of_user.has_values else None,
                 time=None if times is None else _seconds(times[row]),
             )
             for row in order[:n].tolist()
         ]  # fmt: skip
-        return HistoryMessage(user=user, count=len(of_user), items=entries)
+        return HistoryMessage(user=user, count=len(of_user), items=interactions)
 
     def find_items(self, text: str, n: int) -> list[FoundItem]:
-        """Return items whose title or id contains a text, the most popular first."""
+        """Return items whose title or id contains a string, most popular first."""
         model = self.served.model._snapshot()
         titles, wanted = titles_of(model), text.casefold()
         order = np.argsort(-model.item_counts_, kind="stable").tolist()
@@ -331,7 +331,7 @@ class Service:
         return found
 
     def find_users(self, text: str, n: int) -> list[Id]:
-        """Return users whose id begins with a text, then others that contain it."""
+        """Return users whose id begins with a string, then others whose id contains it."""
         wanted = text.casefold()
         ids = [user for user in self.served.model.users_.ids.tolist() if wanted in str(user).casefold()]
         return sorted(ids, key=lambda user: (not str(user).casefold().startswith(wanted), len(str(user)), str(user)))[
@@ -351,8 +351,8 @@ class Service:
             refused_events=self.replica.refused, last_error=self.replica.last_error,
         )  # fmt: skip
 
-    async def gauge(self) -> None:
-        """Set the metrics that are not counted."""
+    async def set_gauges(self) -> None:
+        """Set the metrics that are gauges."""
         self.metrics.lag.set(await self.lag())
         self.metrics.offset.set(self.replica.offset)
         self.metrics.refused.set(self.replica.refused)
@@ -361,7 +361,7 @@ class Service:
 
 
 def unavailable(error: LogUnavailableError, remedy: str) -> ProblemError:
-    """Return the answer to a request for which the log was not available."""
+    """Return the response to a request for which the log was not available."""
     reason = "its disk is full" if error.is_full else "it does not answer"
     return ProblemError(
         507 if error.is_full else 503, f"the event log is unavailable ({reason}): {remedy}",
@@ -375,7 +375,7 @@ def new_list_id() -> str:
 
 
 def titles_of(model: FactorModel) -> Mapping[Any, str]:
-    """Return the titles of items, if they are known."""
+    """Return the titles of items; empty if there are none."""
     return model._fitted.titles or {}
 
 
@@ -390,20 +390,20 @@ def _known(name: str, shown: object) -> Iterator[None]:
     try:
         yield
     except UnknownIdError:
-        raise ProblemError(404, f"the model does not know the {name} {str(shown)[:80]}") from None
+        raise ProblemError(404, f"the {name} {str(shown)[:80]} is not in the model") from None
     except DataError as error:
-        raise ProblemError(409, _without_ids(error)) from None
+        raise ProblemError(409, _shortened(error)) from None
 
 
 def _value_of(number: int, events: Sequence[Event]) -> str:
-    """Return the name of the value of an event in a request."""
+    """Return the name of the field that contains the value of an event."""
     return f"events[{number}].value" if len(events) > 1 else "value"
 
 
 _VALUE_NEEDED = "the model learns from values such as ratings: send a number"
 
 
-def _without_ids(error: Exception) -> str:
+def _shortened(error: Exception) -> str:
     return str(error)[:300]
 
 

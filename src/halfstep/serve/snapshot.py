@@ -1,4 +1,4 @@
-"""The files of a served model: the first model, and the snapshot of what it has learned since."""
+"""The files of a served model: the model file, and the snapshot with what the model has learned since."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from halfstep.serve.learner import Learner, LearningSettings, position_in, warm
 
 
 class Signature(NamedTuple):
-    """What changes when a file is replaced."""
+    """Properties of a file that change when it is replaced."""
 
     device: int
     inode: int
@@ -29,7 +29,7 @@ class Signature(NamedTuple):
         Raises
         ------
         OSError
-            If it cannot be read.
+            If the file cannot be read.
         """
         status = path.stat()
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
@@ -60,10 +60,10 @@ class ModelFile:
         Raises
         ------
         OSError, ModelFileError
-            If it cannot be read, is not a model, or is replaced meanwhile.
+            If the file cannot be read, is not a model, or is replaced in the meantime.
         """
         signature = Signature.of(path)
-        model = load(path, copy=True)  # it may be overwritten in place
+        model = load(path, copy=True)  # the file may be overwritten in place
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if Signature.of(path) != signature:
@@ -74,7 +74,7 @@ class ModelFile:
 def learner_of(file: ModelFile, log: EventLog, settings: LearningSettings, snapshot: Path) -> Learner:
     """Return the learner that continues from the snapshot, if it belongs to this file and this log.
 
-    Otherwise, it begins with the model of the file.
+    Otherwise, the learner starts with the model of the file.
     """
     base = settings.base_of(file.digest)
     model = _stored_snapshot(snapshot, log, base) or file.model
@@ -86,7 +86,7 @@ def learner_of(file: ModelFile, log: EventLog, settings: LearningSettings, snaps
 def _stored_snapshot(path: Path, log: EventLog, base: str) -> FactorModel | None:
     try:
         model = load(path)
-    except OSError:  # there is none, or it is corrupted: the log has everything
+    except OSError:  # missing or corrupted: the log has all events
         return None
     learned = model._fitted.origin.learned
     if learned is None or learned.log != log.id or learned.base != base or learned.offset > log.last:

@@ -1,9 +1,9 @@
 """Several processes that accept connections from one socket.
 
-Every process answers reads, appends events to the log, and learns from the log by itself: the database orders the
-events, and learning is deterministic, so that the processes agree without sharing memory, and none of them depends on
-another. The first one also writes snapshots. A process that has died is replaced. SIGHUP replaces all processes one
-after the other, each after its successor is ready.
+Every process answers requests, appends events to the log, and learns from the log by itself: the database orders the
+events, and learning is deterministic, so the processes agree without sharing memory, and none of them depends on
+another. The first process also writes snapshots. A process that has died is replaced. SIGHUP replaces all processes
+one after another, each after its successor is ready.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Process:
     is_ready: bool = False
 
     def check(self) -> None:
-        """Find out whether the process is ready."""
+        """Check whether the process is ready."""
         if not self.is_ready and select.select([self.pipe], [], [], 0)[0]:
             self.is_ready = bool(os.read(self.pipe, 1))
 
@@ -119,14 +119,14 @@ class Supervisor:
         return _Process(number, running, read)
 
     def _replace_all(self, processes: list[_Process]) -> None:
-        """Replace processes one after the other, each after its successor is ready."""
+        """Replace processes one after another, each after its successor is ready."""
         for number, old in enumerate(processes):
             new = self._start(number)
             while not new.is_ready and new.running.poll() is None and not self._is_stopping:
                 new.check()
                 time.sleep(CHECK_SECONDS / 10)
             if not new.is_ready:
-                LOG.error("the successor of process %d did not start: the old one goes on", number)
+                LOG.error("the successor of process %d did not start: the old process keeps running", number)
                 self._end(new)
                 return
             self._end(old)

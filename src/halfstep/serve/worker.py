@@ -1,4 +1,4 @@
-"""A process of a server with several processes; `halfstep.serve.supervisor` starts it."""
+"""A worker process of a server; `halfstep.serve.supervisor` starts it."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class KeyRing:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._signature: Signature | None = Signature.of(path)  # before the keys, if the file is replaced meanwhile
+        self._signature: Signature | None = Signature.of(path)  # before the keys, in case the file is replaced
         self._keys = read_keys(path)
         self._checked = time.monotonic()
 

@@ -303,7 +303,7 @@ class Replica:
 
 @dataclass
 class _Successor:
-    """A model that is about to take over, and its last checkpoint with the offset, if it passed one."""
+    """A model that is about to take over, and its last checkpoint with the offset, if it has reached one."""
 
     learner: Learner
     digest: str

@@ -72,7 +72,7 @@ class Service:
             raise
         self.commits = GroupCommit(self.log, limit=config.max_waiting, on_commit=self.replica.notify)
         self.scorer = BatchScorer(self.replica)
-        self._eraser = ThreadPoolExecutor(1, thread_name_prefix="halfstep-erase")  # others need no lock of the log
+        self._eraser = ThreadPoolExecutor(1, thread_name_prefix="halfstep-erase")  # waits for the lock of the log
         self.progress: Progress | None = None
         self.is_stopping = False
         self._lists: Counter[int] = Counter()

@@ -162,6 +162,9 @@ def test_every_response_has_the_security_headers(start):
             assert "unsafe-inline" not in headers["content-security-policy"]
             assert headers["x-content-type-options"] == "nosniff"
             assert "set-cookie" not in headers
+            assert headers["cache-control"] == ("no-cache" if path in ("/", "/nothing") else "no-store")
+        page = client.get("/style.css")
+        assert client.get("/style.css", headers={"if-none-match": page.headers["etag"]}).status_code == 304
 
 
 def test_a_body_over_the_limit_is_413_with_and_without_its_length(start):

@@ -31,8 +31,8 @@ HEADERS = [
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
 ]
+_NOT_STORED, _CHECKED = (b"cache-control", b"no-store"), (b"cache-control", b"no-cache")
 _SCOPES: dict[tuple[str, str], Scope] = {
     ("POST", "/v1/events"): "write",
     ("POST", "/v1/recommendations"): "read",
@@ -79,7 +79,8 @@ class Gate:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if b"range" in headers:  # not supported; errors of Starlette are not problem details
             scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
-        more = [*HEADERS, *self._cors(headers)]
+        is_answer = scope["path"].startswith(("/v1/", "/metrics", "/health/"))
+        more = [*HEADERS, _NOT_STORED if is_answer else _CHECKED, *self._cors(headers)]
         if self.is_draining:
             more.append((b"connection", b"close"))
         has_started = False

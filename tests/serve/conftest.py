@@ -81,7 +81,7 @@ def postgres_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def log_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A new event log, in each database."""
     if request.param == "sqlite":

@@ -14,6 +14,8 @@ from halfstep.serve import connection as connection_module
 from halfstep.serve.app import TemporaryFile
 from halfstep.serve.connection import LARGEST_HEAD, Connection, most_connections
 
+pytestmark = pytest.mark.slow
+
 GET = b"GET /v1/model HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CLOSE = b"Connection: close\r\n\r\n"

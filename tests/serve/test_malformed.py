@@ -21,6 +21,8 @@ from schemathesis import GenerationMode
 from halfstep.serve import connection
 from halfstep.serve.keys import add_key
 
+pytestmark = pytest.mark.slow
+
 JSON = {"content-type": "application/json"}
 SECRET = "zq7secret"  # in ids, keys and values that must not be logged
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
@@ -214,7 +216,6 @@ def events(is_integer):
             yield f'[{other},"event_id":"{uuid.uuid4().hex}"}},{body}]'.encode("utf-8", "surrogatepass")
 
 
-@pytest.mark.slow
 def test_odd_ids_values_times_and_bodies(checker, request):
     for body in events(request.node.callspec.params["checker"] == "plays"):
         checker.request("POST", "/v1/events", body, JSON)
@@ -225,7 +226,6 @@ def test_odd_ids_values_times_and_bodies(checker, request):
     assert checker.statuses[200] > 100
 
 
-@pytest.mark.slow
 def test_odd_paths_queries_and_methods(checker):
     for path, name in itertools.product(PATHS, IDS):
         checker.request("GET", path.format(quote(name, safe="", errors="surrogatepass")))
@@ -352,7 +352,6 @@ def test_requests_that_are_not_http(checker, monkeypatch):
     assert checker.raw(BEGIN + HOST + END) == [200]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("checker", ["ratings"], indirect=True)
 def test_requests_from_the_openapi_document(checker):
     schema = schemathesis.openapi.from_dict(checker.client.get("/openapi.json").json())

@@ -305,13 +305,15 @@ def memory(folder: Path, options: argparse.Namespace) -> None:
     model = folder / "model.halfstep"
     make_model(model, users=20_000, items=5_000, cells=1_000_000)
     with server(model, *_log(options)) as running, httpx.Client(base_url=running.url, timeout=60) as client:
-        rng = np.random.default_rng(0)
+        rng, known = np.random.default_rng(0), hs.load(model).interactions_
+        assert known is not None
         status = Path(f"/proc/{running.process.pid}/status")
         total, part = options.count or 1_000_000, 0
         while part < total:
             began, end = time.perf_counter(), part + total // 10
             while part < end:
-                users, items = rng.integers(20_000, size=500), rng.integers(5_000, size=500)
+                chosen = rng.integers(len(known), size=500)
+                users, items = known.user_ids[chosen], known.item_ids[chosen]
                 batch = [
                     {"event_id": f"{part + k}", "user": int(user), "item": int(item)}
                     for k, (user, item) in enumerate(zip(users, items, strict=True))

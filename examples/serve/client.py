@@ -17,7 +17,7 @@ import uuid
 from typing import Any
 from urllib.parse import quote, urlencode
 
-TRY_AGAIN = (429, 503, 507)
+TRY_AGAIN = (408, 429, 500, 503, 507)
 ATTEMPTS = 8
 LONGEST_PAUSE = 30.0  # seconds
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 import halfstep as hs
-from halfstep.errors import HalfstepError, ModelFileError
+from halfstep.errors import DataError, HalfstepError, ModelFileError
+from halfstep.objective.origin import Learned, Origin
 from halfstep.serve import replica as replica_module
 from halfstep.serve.event import Event, LogUnavailableError
 from halfstep.serve.event_log import EventLog
@@ -150,6 +151,16 @@ def test_a_new_model_is_saved_at_its_last_checkpoint(replicas, log, tmp_path):
 
     wait_until(lambda: saved().base == base)
     assert saved().offset == 16
+
+
+def test_a_model_that_is_ahead_of_the_log_does_not_replace_the_file(replicas, log, tmp_path):
+    replica, new = replicas(), tmp_path / "new.halfstep"
+    model = hs.ALS(hs.Explicit(), rank=6, iterations=2, random_state=1).fit(ratings())
+    model.as_saved(Origin(learned=Learned(log.id, 7))).save(new)
+    before = replica.path.read_bytes()
+    with pytest.raises(DataError, match="learned up to event 7"):
+        replica.replace(new)
+    assert replica.path.read_bytes() == before
 
 
 def test_learning_goes_on_while_models_take_over(replicas, log):

@@ -149,8 +149,7 @@ def exclusive(path: Path) -> Iterator[None]:
             raise hs.errors.ParameterError(
                 f"another server writes {path.with_suffix('')}: stop it, or give another --snapshot and --log"
             ) from None
-        yield
-        path.unlink(missing_ok=True)
+        yield  # the file stays, because a process that waits for it may have opened it
 
 
 def seconds_of(text: str) -> float:

@@ -266,6 +266,8 @@ def _add_model(app: FastAPI, service: Service) -> None:
         path = (await read_body(request, messages.MODEL)).path if body else None
         try:
             await asyncio.to_thread(_swap, service, path)
+        except LogUnavailableError:
+            raise
         except (HalfstepError, OSError, RuntimeError) as error:  # RuntimeError: a loop of symbolic links
             raise of_field("path", short(path), f"the model was not replaced: {error}", 409) from None
         return _json(await service.describe())

@@ -23,7 +23,7 @@ from halfstep.persistence import load
 from halfstep.serve.event import LogUnavailableError
 from halfstep.serve.event_log import ERASED, EventLog, Group
 from halfstep.serve.ids import IdType, id_type
-from halfstep.serve.learner import Learner, LearningSettings, save
+from halfstep.serve.learner import Learner, LearningSettings, position_in, save
 from halfstep.serve.schema import ERASURE
 from halfstep.serve.snapshot import ModelFile, Signature, learner_of
 
@@ -187,6 +187,7 @@ class Replica:
                 write_atomically(copied, _chunks(new))
                 model = ModelFile.read(copied).model  # of the copy, because the other file may still be written
                 self._check_ids((id_type(model.users_, "user"), id_type(model.items_, "item")))
+                position_in(self.log, model)
                 shutil.copymode(served, copied)
                 copied.replace(served)
             finally:

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import json
 import multiprocessing
+import os
 import random
 import shutil
 import signal
@@ -310,7 +311,7 @@ def memory(folder: Path, options: argparse.Namespace) -> None:
         status = Path(f"/proc/{running.process.pid}/status")
         total, part = options.count or 1_000_000, 0
         while part < total:
-            began, end = time.perf_counter(), part + total // 10
+            began, end = _processor_seconds(running.process.pid), part + total // 10
             while part < end:
                 chosen = rng.integers(len(known), size=500)
                 users, items = known.user_ids[chosen], known.item_ids[chosen]
@@ -323,8 +324,16 @@ def memory(folder: Path, options: argparse.Namespace) -> None:
                 part += 500
             wait_until_learned(running.url, 3_600)
             resident = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
-            seconds = time.perf_counter() - began
-            print(f"{part:>9,} events: {1e6 * seconds / (total // 10):.0f} µs an event, {resident.split()[1]} kB")
+            seconds = _processor_seconds(running.process.pid) - began
+            print(
+                f"{part:>9,} events: {1e6 * seconds / (total // 10):.0f} µs of processor time an event, {resident.split()[1]} kB"
+            )
+
+
+def _processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def stream(folder: Path, options: argparse.Namespace) -> None:

@@ -326,7 +326,7 @@ def memory(folder: Path, options: argparse.Namespace) -> None:
             resident = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
             seconds = _processor_seconds(running.process.pid) - began
             print(
-                f"{part:>9,} events: {1e6 * seconds / (total // 10):.0f} µs of processor time an event, {resident.split()[1]} kB"
+                f"{part:>9,} events: {1e6 * seconds / (total // 10):.0f} µs of CPU an event, {resident.split()[1]} kB"
             )
 
 

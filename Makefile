@@ -37,8 +37,9 @@ format: $(VENV)/dev.stamp
 transcripts: $(VENV)/test.stamp ## rewrite the output of the commands that the README and the docs show
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/transcripts.py
 
-lock: $(VENV)/dev.stamp ## write the installed versions of all dependencies to constraints/dev.txt
-	$(BIN)/python constraints/lock.py
+lock: $(VENV)/dev.stamp ## write the versions of all installed packages to constraints/dev.txt
+	{ echo "# Versions of all dependencies for development. Written by \`make lock\`."; \
+	  $(PYTHON) -m pip --python $(BIN)/python freeze --quiet --exclude-editable; } > constraints/dev.txt
 
 clean:
 	rm -rf $(VENV) .venv-oldest lab-report

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from halfstep.serve.learner import CHECKPOINT_EVERY
-
+CHECKPOINT_EVERY = 10_000  # events
 CONFIG_VARIABLE = "HALFSTEP_SERVE"  # settings of workers; all users of the machine can read arguments
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

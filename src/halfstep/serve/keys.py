@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from halfstep._support.files import write_atomically
 from halfstep.errors import DataError, ParameterError
-from halfstep.serve.snapshot import Signature
+from halfstep.serve.signature import Signature
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

@@ -16,6 +16,7 @@ from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.incremental_model import IncrementalModel
 from halfstep.objective.origin import Learned, Origin
+from halfstep.serve.config import CHECKPOINT_EVERY
 from halfstep.serve.conversion import Conversion
 from halfstep.serve.event_log import ERASED, Entry, EventLog, Group
 from halfstep.serve.ids import Id, IdType, parse_id
@@ -23,7 +24,6 @@ from halfstep.serve.messages import LARGEST
 from halfstep.serve.schema import ERASURE
 
 M = TypeVar("M", bound=FactorModel)
-CHECKPOINT_EVERY = 10_000  # events
 SCALE = 1_000  # ratio of values of events to training values, above which systems may be ill-conditioned
 
 

@@ -25,7 +25,8 @@ from halfstep.serve.event_log import ERASED, EventLog, Group
 from halfstep.serve.ids import IdType, id_type
 from halfstep.serve.learner import Learner, LearningSettings, position_in, save
 from halfstep.serve.schema import ERASURE
-from halfstep.serve.snapshot import ModelFile, Signature, learner_of
+from halfstep.serve.signature import Signature
+from halfstep.serve.snapshot import ModelFile, learner_of
 
 LOG = logging.getLogger("halfstep.serve")
 POLL_SECONDS = 0.2  # until events of other processes are seen

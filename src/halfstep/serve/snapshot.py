@@ -5,34 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 from halfstep.errors import ModelFileError
 from halfstep.models.factor_model import FactorModel
 from halfstep.persistence import load
 from halfstep.serve.event_log import EventLog
 from halfstep.serve.learner import Learner, LearningSettings, position_in, warm
-
-
-class Signature(NamedTuple):
-    """Properties of a file that change when it is replaced."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        """Return the signature of a file.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be read.
-        """
-        status = path.stat()
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+from halfstep.serve.signature import Signature
 
 
 @dataclass(frozen=True)

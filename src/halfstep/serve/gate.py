@@ -74,7 +74,8 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope["path"] = scope["raw_path"].decode("ascii")  # keeps encoded slashes; routes and keys see the same path
+        # Encoded slashes stay encoded, and routes and keys see the same path; some servers append the query.
+        scope["path"] = scope["raw_path"].partition(b"?")[0].decode("ascii")
         began, status = time.perf_counter(), 500
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if b"range" in headers:  # not supported; errors of Starlette are not problem details

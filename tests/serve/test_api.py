@@ -10,8 +10,11 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
 import halfstep as hs
+from halfstep.serve.app import create_app
+from halfstep.serve.config import ServeConfig
 from served import ratings
 
 JSON = {"content-type": "application/json"}
@@ -26,6 +29,16 @@ def pairs(listed):
     return [(each["item"], each["score"]) for each in listed["items"]]
 
 
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory, model_files):
+    """A server whose model and log no test changes."""
+    path = tmp_path_factory.mktemp("served") / "ratings.halfstep"
+    path.write_bytes(model_files["ratings"].read_bytes())
+    app = create_app(ServeConfig.beside(path))
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        yield client
+
+
 @pytest.fixture
 def client(start):
     with start("ratings") as client:
@@ -37,14 +50,16 @@ def model(model_files):
     return hs.load(model_files["ratings"])
 
 
-def test_recommendations_are_those_of_the_model(client, model):
-    got = client.get("/v1/users/u3/recommendations", params={"n": 4}).json()
+def test_recommendations_are_those_of_the_model(unchanged, model):
+    got = unchanged.get("/v1/users/u3/recommendations", params={"n": 4}).json()
     assert pairs(got) == model.recommend("u3", 4)["u3"]
     assert (got["user"], got["known"]) == ("u3", True)
-    assert got["list_id"] != client.get("/v1/users/u3/recommendations").json()["list_id"]
-    seen = client.get("/v1/users/u3/recommendations", params={"n": 20, "exclude_seen": "false"}).json()
+    assert got["list_id"] != unchanged.get("/v1/users/u3/recommendations").json()["list_id"]
+    seen = unchanged.get("/v1/users/u3/recommendations", params={"n": 20, "exclude_seen": "false"}).json()
     assert pairs(seen) == model.recommend("u3", 20, exclude_seen=False)["u3"]
-    chosen = client.get("/v1/users/u3/recommendations", params={"candidates": ["i1", "i2", "zz"], "exclude_seen": 0})
+    chosen = unchanged.get(
+        "/v1/users/u3/recommendations", params={"candidates": ["i1", "i2", "zz"], "exclude_seen": 0}
+    )
     assert pairs(chosen.json()) == model.recommend("u3", candidates=["i1", "i2"], exclude_seen=False)["u3"]
 
 
@@ -67,25 +82,25 @@ def test_the_direct_route_gives_the_answers_of_the_documented_one(client, user, 
     assert "halfstep_lists_total 2.0" in metrics
 
 
-def test_an_unknown_user_gets_the_recommendations_for_unknown_users(client, model):
-    got = client.get("/v1/users/nobody/recommendations").json()
+def test_an_unknown_user_gets_the_recommendations_for_unknown_users(unchanged, model):
+    got = unchanged.get("/v1/users/nobody/recommendations").json()
     assert got["known"] is False
     assert pairs(got) == model.recommend("nobody", 10)["nobody"]
 
 
-def test_recommendations_of_many_users_and_of_a_history(client, model):
-    got = client.post("/v1/recommendations", json={"users": ["u1", "nobody", "u1"], "n": 3}).json()["lists"]
+def test_recommendations_of_many_users_and_of_a_history(unchanged, model):
+    got = unchanged.post("/v1/recommendations", json={"users": ["u1", "nobody", "u1"], "n": 3}).json()["lists"]
     expected = model.recommend(["u1", "nobody"], 3)
     assert [pairs(each) for each in got] == [expected["u1"], expected["nobody"], expected["u1"]]
     history = [{"item": "i1", "value": 5.0}, {"item": "i2", "value": 1.0}, {"item": "unknown", "value": 2.0}]
-    (listed,) = client.post("/v1/recommendations", json={"history": history, "n": 3}).json()["lists"]
+    (listed,) = unchanged.post("/v1/recommendations", json={"history": history, "n": 3}).json()["lists"]
     assert pairs(listed) == model.fold_in({0: {"i1": 5.0, "i2": 1.0}}).recommend(0, 3)[0]
     assert listed["user"] is None
 
 
-def test_similar_items_and_explanations_are_those_of_the_model(client, model):
-    assert pairs(client.get("/v1/items/i3/similar", params={"n": 5}).json()) == model.similar_items("i3", 5)["i3"]
-    got, explained = client.get("/v1/users/u3/explanations/i4?n=3").json(), model.explain("u3", "i4")
+def test_similar_items_and_explanations_are_those_of_the_model(unchanged, model):
+    assert pairs(unchanged.get("/v1/items/i3/similar", params={"n": 5}).json()) == model.similar_items("i3", 5)["i3"]
+    got, explained = unchanged.get("/v1/users/u3/explanations/i4?n=3").json(), model.explain("u3", "i4")
     assert got["score"] == pytest.approx(explained.score)
     order = np.argsort(-explained.contributions)[:3]
     assert [each["item"] for each in got["because"]] == explained.item_ids[order].tolist()
@@ -141,8 +156,8 @@ def test_paths_distinguish_ids_with_slashes_and_other_delimiters(client, user):
 
 
 @pytest.mark.parametrize("path", ["/v1/users/%ff/history", "/v1/items?query=%c0%af", "/%ff"])
-def test_a_url_that_is_not_utf_8_is_an_error(client, path):
-    answer = client.get(path)
+def test_a_url_that_is_not_utf_8_is_an_error(unchanged, path):
+    answer = unchanged.get(path)
     assert answer.status_code == 400
     assert "the URL has bytes that are not UTF-8" in answer.json()["detail"]
 
@@ -274,13 +289,13 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_an_invalid_event_is_an_error_that_names_the_field(client, name):
+def test_an_invalid_event_is_an_error_that_names_the_field(unchanged, name):
     body, status, message = BAD[name]
-    answer = client.post("/v1/events", content=body, headers=JSON)
+    answer = unchanged.post("/v1/events", content=body, headers=JSON)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert message in answer.json()["detail"].lower() or message in answer.json()["detail"]
-    assert client.get("/v1/model").json()["offset"] == 0
+    assert unchanged.get("/v1/model").json()["offset"] == 0
 
 
 @pytest.mark.parametrize(
@@ -296,8 +311,8 @@ def test_an_invalid_event_is_an_error_that_names_the_field(client, name):
         ("/v1/statistics?minutes=100000", "minutes: input should be less than or equal to 1440"),
     ],
 )
-def test_an_invalid_parameter_is_an_error_that_names_it(client, path, message):
-    answer = client.get(path)
+def test_an_invalid_parameter_is_an_error_that_names_it(unchanged, path, message):
+    answer = unchanged.get(path)
     assert answer.status_code == 422
     assert message in answer.json()["detail"]
 
@@ -315,17 +330,17 @@ def test_an_invalid_parameter_is_an_error_that_names_it(client, path, message):
         ({"users": ["u1"], "candidates": ["i"] * 10_001}, "candidates: 10,001 are too many"),
     ],
 )
-def test_an_invalid_request_for_lists_is_an_error(client, message, detail):
-    answer = client.post("/v1/recommendations", json=message)
+def test_an_invalid_request_for_lists_is_an_error(unchanged, message, detail):
+    answer = unchanged.post("/v1/recommendations", json=message)
     assert answer.status_code == 422
     assert detail in answer.json()["detail"]
 
 
-def test_unknown_ids_and_paths_are_404(client):
+def test_unknown_ids_and_paths_are_404(unchanged):
     for path in ("/v1/items/nothing/similar", "/v1/users/u1/explanations/nothing", "/v1/users/no/history", "/v2"):
-        answer = client.get(path)
+        answer = unchanged.get(path)
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json"), path
-    assert client.put("/v1/events").status_code == 405
+    assert unchanged.put("/v1/events").status_code == 405
 
 
 def test_statistics_and_metrics_count_events_lists_and_hits(client):
@@ -353,25 +368,25 @@ def test_an_offset_beyond_the_log_is_an_error_at_once(client):
 
 
 @pytest.mark.parametrize("header", ["bytes=zz", "bytes=999999999-", "items=0-1", "bytes=0-1,3-4"])
-def test_ranges_are_ignored(client, header):
+def test_ranges_are_ignored(unchanged, header):
     for path in ("/", "/v1/model/file"):
-        assert client.get(path, headers={"range": header}).status_code == 200
+        assert unchanged.get(path, headers={"range": header}).status_code == 200
 
 
-def test_searches_find_ids(client):
-    assert client.get("/v1/users?query=U1&n=3").json()["users"] == ["u1", "u10", "u11"]
-    assert {each["item"] for each in client.get("/v1/items?query=i1").json()["items"]} == {
+def test_searches_find_ids(unchanged):
+    assert unchanged.get("/v1/users?query=U1&n=3").json()["users"] == ["u1", "u10", "u11"]
+    assert {each["item"] for each in unchanged.get("/v1/items?query=i1").json()["items"]} == {
         "i1", *(f"i1{k}" for k in range(10))
     }  # fmt: skip
 
 
-def test_health(client):
-    assert client.get("/health/live").json()["status"] == "ok"
-    assert client.get("/health/ready").json() == {"status": "ok", "lag": 0}
+def test_health(unchanged):
+    assert unchanged.get("/health/live").json()["status"] == "ok"
+    assert unchanged.get("/health/ready").json() == {"status": "ok", "lag": 0}
 
 
-def test_the_openapi_document_describes_every_route(client):
-    document = client.get("/openapi.json").json()
+def test_the_openapi_document_describes_every_route(unchanged):
+    document = unchanged.get("/openapi.json").json()
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert ("POST", "/v1/events") in described
     assert ("GET", "/v1/users/{user}/recommendations") in described

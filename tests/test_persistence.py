@@ -19,13 +19,14 @@ from hypothesis import given, settings
 
 import halfstep as hs
 from halfstep import persistence, solvers, weights
+from halfstep._support import faults
 from halfstep.data import Interactions, Vocabulary
+from halfstep.data.packed_ids import pack_texts, pack_vocabulary, unpack_texts, unpack_vocabulary
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.models.factor_model import FactorModel
 from halfstep.objective import objective
 from halfstep.objective.origin import Origin
-from halfstep.storage import container, faults, values
-from halfstep.storage.ids import pack_texts, pack_vocabulary, unpack_texts, unpack_vocabulary
+from halfstep.storage import container, values
 from stored import MODELS, SOME, TITLED, assert_same, fitted, same_array, same_ids, saved
 
 

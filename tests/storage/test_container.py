@@ -23,12 +23,12 @@ import safetensors.numpy
 
 import halfstep as hs
 from halfstep import weights
+from halfstep._support.faults import Fault
 from halfstep.data import Interactions
+from halfstep.data.packed_ids import unpack_vocabulary
 from halfstep.errors import ModelFileError
 from halfstep.models.factor_model import FactorModel
 from halfstep.storage import container
-from halfstep.storage.faults import Fault
-from halfstep.storage.ids import unpack_vocabulary
 from stored import MODELS, SOME, assert_same, fitted, same_array, saved
 
 

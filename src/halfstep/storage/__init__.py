@@ -1,11 +1,11 @@
 """Model files, in the safetensors format.
 
-Files are not trusted, and contain no code or pickles. ``container`` reads and writes arrays and metadata, ``ids``
-converts ids and texts to arrays, ``values`` converts parameters to JSON, and ``stored_model`` combines these.
+Files are not trusted, and contain no code or pickles. ``container`` reads and writes arrays and metadata, ``values``
+converts parameters to JSON, and ``stored_model`` combines these.
 """
 
+from halfstep._support.faults import corrupted, naming_the_file
 from halfstep.storage.container import Copies
-from halfstep.storage.faults import corrupted, naming_the_file
 from halfstep.storage.stored_model import StoredModel, read_model, write_model
 from halfstep.storage.values import NotStored, construct
 

@@ -31,9 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from halfstep._support.faults import REMEDY, Fault, corrupted, parse_json
 from halfstep._support.files import open_regular, write_atomically
 from halfstep.errors import ModelFileError, ParameterError
-from halfstep.storage.faults import REMEDY, Fault, corrupted, parse_json
 
 VERSION = 2  # 1: with other parameters of ALS
 LARGEST_HEADER = 8_000_000  # bytes; parsed JSON takes up to 30 times as much memory

@@ -13,17 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.checks import as_pair
+from halfstep._support.faults import corrupted, has_drift, naming_the_file, parse_json
 from halfstep._support.version import __version__
 from halfstep.data import Interactions, Vocabulary
 from halfstep.data.duplicates import find_repeat
-from halfstep.errors import ParameterError
-from halfstep.objective.factorization import Factorization
-from halfstep.objective.origin import Origin
-from halfstep.objective.regularization import Regularization
-from halfstep.solvers import NAMES, Solver
-from halfstep.storage.container import VERSION, Copies, read_container, write_container
-from halfstep.storage.faults import corrupted, has_drift, naming_the_file, parse_json
-from halfstep.storage.ids import (
+from halfstep.data.packed_ids import (
     Arrays,
     need,
     pack_texts,
@@ -31,6 +25,12 @@ from halfstep.storage.ids import (
     unpack_texts,
     unpack_vocabulary,
 )
+from halfstep.errors import ParameterError
+from halfstep.objective.factorization import Factorization
+from halfstep.objective.origin import Origin
+from halfstep.objective.regularization import Regularization
+from halfstep.solvers import NAMES, Solver
+from halfstep.storage.container import VERSION, Copies, read_container, write_container
 from halfstep.storage.values import construct, pack_value, unpack_value
 
 

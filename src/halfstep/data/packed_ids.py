@@ -13,9 +13,9 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.data import Vocabulary
+from halfstep._support.faults import LONGEST_ELEMENT, corrupted, elements_of_json
+from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError
-from halfstep.storage.faults import LONGEST_ELEMENT, corrupted, elements_of_json
 
 Arrays = dict[str, NDArray[Any]]
 

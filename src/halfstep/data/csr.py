@@ -37,14 +37,14 @@ class Orientation:
     @classmethod
     def of_cells(cls, rows: NDArray[np.int32], columns: NDArray[np.int32], n_rows: int, n_columns: int) -> Self:
         """Sort cells by row, then column, by two passes of a stable counting sort."""
-        one_per_row = np.arange(len(rows) + 1, dtype=_index_type(len(rows)))
+        one_per_row = np.arange(len(rows) + 1, dtype=index_type(len(rows)))
         by_column = _transposed(one_per_row, columns, rows, n_columns)  # its data are rows, its indices cells
         del one_per_row  # a large array
         return cls._of(_transposed(by_column.indptr, by_column.data, by_column.indices, n_rows))
 
     def transposed(self, n_columns: int) -> Self:
         """Return the cells in rows of the other side."""
-        starts = self.indptr.astype(_index_type(len(self.indices)))
+        starts = self.indptr.astype(index_type(len(self.indices)))
         return self._of(_transposed(starts, self.indices, self.order, n_columns))
 
     @classmethod
@@ -62,7 +62,7 @@ def _transposed(
     return csr_array((data, indices, indptr), shape=(len(indptr) - 1, n_columns)).tocsc()
 
 
-def _index_type(n_cells: int) -> type[np.signedinteger]:
+def index_type(n_cells: int) -> type[np.signedinteger]:
     """Return int32 if possible: SciPy takes twice the memory if any array is int64."""
     return np.int32 if n_cells < 2**31 else np.int64
 

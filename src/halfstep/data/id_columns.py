@@ -20,12 +20,15 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.blocks import blocks
 from halfstep.data.columns import FIX_ROWS, RowError, as_column
 
 # A table of all integers between the smallest and the largest id is faster than sorting if it fits in the cache or
 # is fairly full.
 _SMALL_TABLE = 1 << 16
 _TABLE_PER_ID = 8
+_LARGE_TABLE = 1 << 27
+_PENDING = 1 << 24  # ids, before those that repeat are dropped
 
 # The number of ids that are Python objects at a time, few enough to stay in the cache.
 _PART = 1 << 12
@@ -75,7 +78,7 @@ def encode(ids: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
     if not (isinstance(ids, list | tuple) and ids and not _is_integral(type(ids[0]))):
         column = _as_integers(as_column(ids, name), name)
         if column.dtype == np.int64:
-            return _factorize_integers(column)
+            return _factorized(column)
     objects, numbers = _number(column, name)
     kinds = set(map(type, objects))
     if kinds != {str}:
@@ -93,7 +96,7 @@ def encode(ids: Any, name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
 def factorize(column: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """Return the distinct ids, sorted if they can be compared, and the position of each row's."""
     if column.dtype == np.int64:
-        return _factorize_integers(column)
+        return _factorized(column)
     distinct, numbers = _number(column, name)
     ids, rank = _in_order(distinct)
     return ids, rank[numbers]
@@ -189,7 +192,7 @@ def unhashable(ids: Sequence[Any], name: str) -> RowError:
 
 def is_dense(smallest: int, largest: int, count: int) -> bool:
     """Whether `count` integers are dense enough for a lookup table."""
-    return largest - smallest < max(_SMALL_TABLE, _TABLE_PER_ID * count)
+    return largest - smallest < max(_SMALL_TABLE, min(_TABLE_PER_ID * count, _LARGE_TABLE))
 
 
 _UNHASHABLE = "not hashable; make ids integers, strings or tuples"
@@ -292,18 +295,39 @@ def _is_integral(kind: type) -> bool:
     return issubclass(kind, int | np.integer) and not issubclass(kind, np.timedelta64)  # a subclass of np.integer
 
 
-def _factorize_integers(column: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def _factorized(column: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    positions = np.empty(len(column), np.int32)
+    return factorize_integers(column, positions), positions
+
+
+def factorize_integers(column: NDArray[np.int64], positions: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the distinct ids, ascending, and write the position of each row's to `positions`."""
     if len(column) == 0:
-        return column.copy(), np.empty(0, dtype=np.int32)
+        return column.copy()
     smallest, largest = int(column.min()), int(column.max())
     if not is_dense(smallest, largest, len(column)):
-        ids, inverse = np.unique(column, return_inverse=True)
-        return ids, inverse.astype(np.int32)
-    offsets = column - smallest
+        ids = _distinct(column)
+        for block in blocks(len(column)):
+            positions[block] = np.searchsorted(ids, column[block])
+        return ids
     present = np.zeros(largest - smallest + 1, dtype=bool)
-    present[offsets] = True
+    for block in blocks(len(column)):
+        present[column[block] - smallest] = True
     numbers = np.cumsum(present, dtype=np.int32) - np.int32(1)
-    return np.flatnonzero(present) + smallest, numbers[offsets]
+    for block in blocks(len(column)):
+        positions[block] = numbers[column[block] - smallest]
+    return np.flatnonzero(present) + smallest
+
+
+def _distinct(column: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the distinct ids, ascending, in memory in proportion to their number."""
+    distinct, pending, n_pending = column[:0], [], 0
+    for block in blocks(len(column)):
+        pending.append(np.unique(column[block]))
+        n_pending += len(pending[-1])
+        if n_pending > max(_PENDING, len(distinct)):
+            distinct, pending, n_pending = np.unique(np.concatenate([distinct, *pending])), [], 0
+    return np.unique(np.concatenate([distinct, *pending]))
 
 
 def is_missing(item: Any) -> bool:

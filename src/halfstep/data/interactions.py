@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from halfstep._support.blocks import all_equal
 from halfstep._support.checks import check_choice
 from halfstep._support.html_table import Cell, and_more, html_table
 from halfstep.data.column_roles import TIMESTAMP, VALUE, WEIGHT, check_columns, columns_by_role, suggesting_none
 from halfstep.data.columns import RowError, as_numbers, as_rows, as_weights, check_table
+from halfstep.data.csr import Orientation
 from halfstep.data.duplicates import Duplicates, find_repeat, merge
 from halfstep.data.observed_cells import ObservedCells
+from halfstep.data.stored_columns import StoredColumns
 from halfstep.data.tables import Columns, columns_in, type_and_shape
 from halfstep.data.titles import is_column_of_titles, read_titles, titles_in_column
 from halfstep.data.user_item_matrix import check_is_user_item_matrix, read_user_item_matrix
@@ -239,6 +242,23 @@ class Interactions(ObservedCells):
         )
         return data.without_repeats(duplicates)
 
+    @property
+    def stored(self) -> StoredColumns | None:
+        """The columns in the order of compressed rows, of interactions on disk; None for those in memory."""
+        return self.__dict__.get("_stored")
+
+    def stored_as(self, stored: StoredColumns, by_user: Orientation, by_item: Orientation) -> Self:
+        """Set what belongs to these interactions on disk, and return them."""
+        counts = {"user_counts": np.diff(by_user.indptr), "item_counts": np.diff(by_item.indptr)}
+        self.__dict__.update(_stored=stored, by_user=by_user, by_item=by_item, **counts)
+        return self
+
+    def with_same_storage(self, other: Self) -> Self:
+        """Copy what belongs to interactions with the same cells, values and weights to `other`, and return it."""
+        if self.stored is not None:
+            other.__dict__["_stored"] = self.stored
+        return self._with_same_cells(other)
+
     def without_repeats(
         self, duplicates: Duplicates | None, remedy: str = "set duplicates='last', 'sum' or 'mean'"
     ) -> Self:
@@ -289,7 +309,7 @@ class Interactions(ObservedCells):
         }
         if self.item_titles is not None:
             columns["title"] = [self.item_titles.get(item) for item in items]
-        if self.has_values or (self.values != 1).any():
+        if self.has_values or self.values_are != "one":
             columns["value" if self.has_values else "count"] = self.values[first].tolist()
         if self.timestamps is not None:
             columns["timestamp"] = [str(time) for time in self.timestamps[first]]
@@ -324,7 +344,7 @@ class Interactions(ObservedCells):
     @property
     def values_are(self) -> Literal["given", "counted", "one"]:
         """Whether values were given or count interactions; "one" if all values are 1."""
-        if not (self.values != 1).any():
+        if len(self) == 0 or (all_equal(self.values) and self.values[0] == 1):
             return "one"
         return "given" if self.has_values else "counted"
 
@@ -404,14 +424,16 @@ class Interactions(ObservedCells):
         item : str
             The name of the column of ids in a table.
         """
-        return self if item_titles is None else replace(self, item_titles=read_titles(item_titles, self.items, item))
+        if item_titles is None:
+            return self
+        return self.with_same_storage(replace(self, item_titles=read_titles(item_titles, self.items, item)))
 
     def with_titles_of(self, other: Interactions) -> Self:
         """Return the interactions with the titles of other interactions added, for items without a title."""
         more, known = other.item_titles, self.item_titles or {}
         if more is None or more is known or more.keys() <= known.keys():
             return self
-        return self._with_same_cells(replace(self, item_titles={**more, **known}))
+        return self.with_same_storage(replace(self, item_titles={**more, **known}))
 
 
 def _positions_in(new: Vocabulary, old: Vocabulary, counts: NDArray[np.int64], name: str) -> NDArray[np.int32]:

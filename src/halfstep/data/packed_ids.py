@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -68,6 +69,14 @@ def pack_vocabulary(vocabulary: Vocabulary, name: str) -> Arrays:
             "stored: fit on ids that are integers, strings, UUIDs, bytes, numbers, dates, or tuples of these"
         ) from None
     return {f"{name}.json": np.frombuffer(f"[{','.join(texts)}]".encode(), dtype=np.uint8)}
+
+
+def digest_of(vocabulary: Vocabulary) -> str:
+    """Return a digest of the ids."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, array in pack_vocabulary(vocabulary, "ids").items():
+        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def unpack_vocabulary(arrays: Arrays, name: str) -> Vocabulary:

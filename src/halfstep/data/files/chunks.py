@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.blocks import blocks
 from halfstep.data.files.arrow_stream import Chunk, NumberArray, Strings
 from halfstep.data.files.sql import REAL, is_small_integer
 from halfstep.data.files.string_ids import StringNumbers
 from halfstep.data.files.timestamps import NUMBERS, Reading
 
 Fields = tuple[np.dtype[Any] | None, ...]
+
+Empty = Callable[[int, np.dtype[Any]], NDArray[Any]]
+"""Allocates an array of a length and a type: `np.empty`, or a function for arrays on disk."""
 
 BLOCK = 1 << 16  # rows
 FLOAT64, INT64 = np.dtype(np.float64), np.dtype(np.int64)
@@ -43,30 +48,39 @@ class InexactError(Exception):
 
 
 class _Parts:
-    """The arrays of all files."""
+    """The arrays of all files, in memory or where `empty` allocates them."""
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: np.dtype[Any], empty: Empty) -> None:
+        self.dtype, self._empty = dtype, empty
         self.buffer = np.empty(0, dtype)
         self._parts: list[NDArray[Any]] = []
 
     def begin(self, rows: int) -> None:
-        self.buffer = np.empty(rows, self.dtype)
+        self.buffer = self._empty(rows, self.dtype)
 
     def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
-        part = self.buffer[:rows] if kept is None else self.buffer[:rows][kept]
-        self._parts.append(part)
+        part = self.buffer[:rows]
+        self._parts.append(part if kept is None else self._copied([part], int(kept.sum()), kept))
         self.buffer = np.empty(0, self.dtype)
 
     def convert(self, dtype: np.dtype[Any]) -> None:
         """Convert all arrays to another type."""
-        self.dtype, self.buffer = dtype, self.buffer.astype(dtype)
-        self._parts = [part.astype(dtype) for part in self._parts]
+        self.dtype = dtype
+        self.buffer, *self._parts = (self._copied([each], len(each)) for each in (self.buffer, *self._parts))
 
     def joined(self) -> NDArray[Any]:
         """Return and release the concatenated arrays."""
         parts, self._parts = self._parts, []
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return parts[0] if len(parts) == 1 else self._copied(parts, sum(map(len, parts)))
+
+    def _copied(self, parts: list[NDArray[Any]], length: int, kept: NDArray[np.bool_] | None = None) -> NDArray[Any]:
+        copy, start = self._empty(length, self.dtype), 0
+        for part in parts:
+            for block in blocks(len(part)):
+                chosen = part[block] if kept is None else part[block][kept[block]]
+                copy[start : start + len(chosen)] = chosen
+                start += len(chosen)
+        return copy
 
 
 class _Scratch:
@@ -118,8 +132,8 @@ class Texts:
 
     fields: Fields = (None,)
 
-    def __init__(self, *, optional: bool = False) -> None:
-        self._numbers = _Parts(np.dtype(np.int32))
+    def __init__(self, empty: Empty, *, optional: bool = False) -> None:
+        self._numbers = _Parts(np.dtype(np.int32), empty)
         self._strings = StringNumbers()
         self._missing = _Marks()
         self._optional = optional
@@ -156,8 +170,8 @@ class IntegerIds:
 
     fields: Fields = (INT64,)
 
-    def __init__(self) -> None:
-        self._values = _Parts(INT64)
+    def __init__(self, empty: Empty) -> None:
+        self._values = _Parts(INT64, empty)
         self._missing = _Marks()
 
     def begin(self, rows: int) -> None:
@@ -186,8 +200,8 @@ class Reals:
 
     fields: Fields = (FLOAT64,)
 
-    def __init__(self, *, at_least_zero: bool) -> None:
-        self._values = _Parts(FLOAT64)
+    def __init__(self, empty: Empty, *, at_least_zero: bool) -> None:
+        self._values = _Parts(FLOAT64, empty)
         self._wrong, self._scratch = _Marks(), _Scratch()
         self._at_least_zero = at_least_zero
 
@@ -231,8 +245,8 @@ class _Read:
 class Timestamps:
     """A column of timestamps: numbers, or times in one or more possible formats."""
 
-    def __init__(self, readings: list[Reading]) -> None:
-        self._reads = [_Read(each, _Parts(INT64), _Marks()) for each in readings]
+    def __init__(self, readings: list[Reading], empty: Empty) -> None:
+        self._reads = [_Read(each, _Parts(INT64, empty), _Marks()) for each in readings]
         self.fields: Fields = (INT64,) * len(readings)
         self._whole, self._scratch = True, _Scratch()
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from halfstep._support.checks import check_choice
+from halfstep._support.checks import as_path, check_choice
 from halfstep.data.column_roles import TIMESTAMP, VALUE, WEIGHT, IfPresent, check_columns, columns_by_role
 from halfstep.data.duplicates import Duplicates, find_repeat
+from halfstep.data.files.disk_builder import Inputs, built, repeated_error, titles_by_item
 from halfstep.data.files.id_tables import read_title_table
+from halfstep.data.files.sources import find_sources
 from halfstep.data.files.table_format import BadLines, Options, Table
 from halfstep.data.files.table_reader import Columns, TableReader, open_reader
 from halfstep.data.interactions import Interactions
+from halfstep.data.packed_ids import digest_of
 from halfstep.data.vocabulary import Vocabulary
-from halfstep.errors import DataError, ParameterError, SkippedLinesWarning
+from halfstep.errors import ParameterError, SkippedLinesWarning
 
 AnyPath = str | os.PathLike[str]
 
@@ -45,6 +49,7 @@ def read_interactions(
     newlines_in_values: bool = False,
     timestamp_format: str | None = None,
     bad_lines: BadLines = "error",
+    on_disk: AnyPath | None = None,
 ) -> Interactions:
     r"""Read interactions from files of delimited text, JSON or parquet.
 
@@ -95,6 +100,11 @@ def read_interactions(
     bad_lines : {"error", "skip"}
         How to handle lines that are not records, or whose id, value, timestamp or weight is invalid: raise an error
         that names the line, or skip them and issue a warning with their number.
+    on_disk : path of a folder, optional
+        Read into memory-mapped arrays in this folder, for interactions that do not fit into memory. The folder must
+        be new or empty, or have the interactions of the same files (with the same sizes and times of modification)
+        and parameters, which are then used without reading the files again. It is complete or not there at all: what
+        a killed process leaves beside it is removed by the next call. By default, interactions are in memory.
 
     Returns
     -------
@@ -108,8 +118,11 @@ def read_interactions(
         If there is no such file.
     DataError
         If a file cannot be read or contains invalid data; the message names the file, and the line of a text file.
+        If the folder `on_disk` has other interactions, or is incomplete.
     ParameterError
         If a parameter is invalid.
+    OSError
+        If the disk of `on_disk` is full; the message states the space that is needed.
 
     Warns
     -----
@@ -129,7 +142,11 @@ def read_interactions(
     )
     asked = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
     check_parameters(options, asked, {"users": users, "items": items}, duplicates)
-    data, skipped = _read(path, options, asked, item_titles, (users, items), duplicates)
+    models = users, items
+    if on_disk is None:
+        data, skipped = _read(path, options, asked, item_titles, models, duplicates)
+    else:
+        data, skipped = _on_disk(as_path("on_disk", on_disk), path, options, asked, item_titles, models, duplicates)
     if skipped:
         what = "line was" if skipped == 1 else "lines were"
         warnings.warn(f"{path}: {skipped:,} {what} skipped", SkippedLinesWarning, stacklevel=2)
@@ -139,7 +156,44 @@ def read_interactions(
         return data.with_titles(item_titles)
     of_table = replace(options, separator=None, comment=None)
     known = data.items if items is None else items.extended(data.items.ids)
-    return replace(data, item_titles=read_title_table(item_titles, known, of_table, usual_item=item))
+    titles = read_title_table(item_titles, known, of_table, usual_item=item)
+    return data.with_same_storage(replace(data, item_titles=titles))
+
+
+def _on_disk(
+    folder: Path,
+    path: Any,
+    options: Options,
+    asked: Mapping[str, str | int | None],
+    titles: Any,
+    models: tuple[Vocabulary | None, Vocabulary | None],
+    duplicates: Duplicates | None,
+) -> tuple[Interactions, int]:
+    """Return the interactions in a folder, which is built if necessary, and the number of skipped lines."""
+    described = {role: None if column is None else str(column) for role, column in asked.items()}
+    described |= {"item_titles": str(titles) if isinstance(titles, int | str) else None, "duplicates": duplicates}
+    described |= {
+        name: None if vocabulary is None else digest_of(vocabulary)
+        for name, vocabulary in zip(("users", "items"), models, strict=True)
+    }
+    inputs = Inputs(find_sources(path), described | asdict(options))
+    read = partial(_read_columns, asked=asked, titles=titles)
+    return built(folder, inputs, path, options, read, models, duplicates, _name_of(path))
+
+
+def _read_columns(reader: TableReader, asked: Mapping[str, str | int | None], titles: Any) -> None:
+    """Read all columns of a table."""
+
+    def choose(table: Table) -> Columns:
+        columns = columns_by_role(asked, table.names if table.has_names else ())
+        is_column = isinstance(titles, int) or (isinstance(titles, str) and titles in table.names)
+        if is_column or (isinstance(titles, str) and not Path(titles).exists()):
+            columns["title"] = titles
+        return columns
+
+    unasked = {role for role, column in asked.items() if isinstance(column, IfPresent)}
+    needed = [column for role, column in asked.items() if column is not None and role not in unasked]
+    reader.read(choose, needed, unasked)
 
 
 def _read(
@@ -151,24 +205,10 @@ def _read(
     duplicates: Duplicates | None,
 ) -> tuple[Interactions, int]:
     """Read interactions; return also the number of skipped lines."""
-
-    def choose(table: Table) -> Columns:
-        columns = columns_by_role(asked, table.names if table.has_names else ())
-        is_column = isinstance(titles, int) or (isinstance(titles, str) and titles in table.names)
-        if is_column or (isinstance(titles, str) and not Path(titles).exists()):
-            columns["title"] = titles
-        return columns
-
     with open_reader(path, options) as reader:
-        unasked = {role for role, column in asked.items() if isinstance(column, IfPresent)}
-        needed = [column for role, column in asked.items() if column is not None and role not in unasked]
-        reader.read(choose, needed, unasked)
+        _read_columns(reader, asked, titles)
         users, user_positions = reader.vocabulary("user", models[0])
         items, item_positions = reader.vocabulary("item", models[1])
-        titles_by_item = None
-        if reader.has("title"):
-            by_position = zip(items, reader.titles(item_positions, len(items)), strict=True)
-            titles_by_item = {item: title for item, title in by_position if title is not None}
         values = reader.column("value")
         data = Interactions(
             users=users,
@@ -178,12 +218,14 @@ def _read(
             values=np.broadcast_to(1.0, len(user_positions)) if values is None else values,
             timestamps=reader.column("timestamp"),
             weights=reader.column("weight"),
-            item_titles=titles_by_item,
+            item_titles=titles_by_item(reader, items, item_positions),
             has_values=values is not None,
             source=_name_of(path),
         )
         if duplicates == "error":
-            _refuse_repeats(data, reader)
+            repeat = find_repeat(data.user_positions, data.item_positions)
+            if repeat is not None:
+                raise repeated_error(reader, repeat, data.users, data.items, data.user_positions, data.item_positions)
             return data, reader.skipped
         return data.without_repeats(duplicates), reader.skipped
 
@@ -194,16 +236,6 @@ def _name_of(path: Any) -> str:
         return f"{len(path)} files"
     name = os.fsdecode(path)
     return "standard input" if name == "-" else Path(name).name or name
-
-
-def _refuse_repeats(data: Interactions, reader: TableReader) -> None:
-    repeat = find_repeat(data.user_positions, data.item_positions)
-    if repeat is not None:
-        pair = (data.users[data.user_positions[repeat.row]], data.items[data.item_positions[repeat.row]])
-        raise DataError(
-            f"{reader.where(repeat.row)}: the pair of user and item {pair!r} is already in "
-            f"{reader.where(repeat.earlier)}, one of {repeat.total:,} repeats; set duplicates='last', 'sum' or 'mean'"
-        )
 
 
 def check_parameters(

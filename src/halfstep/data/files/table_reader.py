@@ -8,17 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.blocks import blocks, counts_of
 from halfstep._support.interrupts import deferred
 from halfstep._support.suggestions import did_you_mean
 from halfstep.data.column_roles import NameOrPosition
 from halfstep.data.columns import RowError
 from halfstep.data.files.arrow_stream import Chunk
-from halfstep.data.files.chunks import Collector, InexactError, IntegerIds, Reals, Texts, Timestamps, renumber
+from halfstep.data.files.chunks import Collector, Empty, InexactError, IntegerIds, Reals, Texts, Timestamps, renumber
 from halfstep.data.files.duckdb_engine import Engine, EngineError
 from halfstep.data.files.sources import Source, TemporaryFolder, find_sources
 from halfstep.data.files.sql import (
@@ -38,6 +39,7 @@ from halfstep.data.files.sql import (
 from halfstep.data.files.table_file import open_table
 from halfstep.data.files.table_format import Options, Table
 from halfstep.data.files.timestamps import ISO, NUMBERS, Reading, readings_of
+from halfstep.data.id_columns import factorize_integers
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError
 
@@ -64,15 +66,51 @@ class _Part:
         return self.rows if self.kept is None else int(self.kept.sum())
 
 
+class Watcher(Protocol):
+    """Is told how far reading is, and may raise an error."""
+
+    def opened(self, columns: Collection[str], rows: int, sources: int) -> None:
+        """Take the roles, and the numbers of rows and of files so far, including those of the next file."""
+
+    def read(self, rows: int) -> None:
+        """Take the number of rows that were just read."""
+
+
+class _Nobody:
+    def opened(self, columns: Collection[str], rows: int, sources: int) -> None:
+        pass
+
+    def read(self, rows: int) -> None:
+        pass
+
+
 @contextmanager
-def open_reader(path: Any, options: Options) -> Iterator[TableReader]:
-    """Open a table with DuckDB and a temporary folder."""
+def open_reader(
+    path: Any,
+    options: Options,
+    *,
+    empty: Empty = np.empty,
+    watcher: Watcher | None = None,
+    folder: Path | None = None,
+) -> Iterator[TableReader]:
+    """Open a table with DuckDB and a temporary folder.
+
+    Parameters
+    ----------
+    path : as for `read_interactions`
+    options : Options
+    empty : callable
+        Allocates the columns.
+    watcher : Watcher, optional
+    folder : Path, optional
+        Where the temporary folder is made; by default the system's.
+    """
     sources = find_sources(path)
-    with TemporaryDirectory(prefix="halfstep-", ignore_cleanup_errors=True) as folder:
-        workspace = TemporaryFolder(Path(folder))
+    with TemporaryDirectory(prefix="halfstep-", ignore_cleanup_errors=True, dir=folder) as temporary:
+        workspace = TemporaryFolder(Path(temporary))
         engine = Engine([source.path.absolute() for source in sources], workspace.folder)
         try:
-            yield TableReader(sources, options, engine, workspace)
+            yield TableReader(sources, options, engine, workspace, empty, watcher or _Nobody())
         finally:
             engine.close()
 
@@ -87,9 +125,16 @@ class TableReader:
     """
 
     def __init__(
-        self, sources: Sequence[Source], options: Options, engine: Engine, workspace: TemporaryFolder
+        self,
+        sources: Sequence[Source],
+        options: Options,
+        engine: Engine,
+        workspace: TemporaryFolder,
+        empty: Empty,
+        watcher: Watcher,
     ) -> None:
         self._sources, self._options, self._engine, self._workspace = sources, options, engine, workspace
+        self._empty, self._watcher = empty, watcher
         self._collectors: dict[str, Collector] = {}
         self._numbered: dict[str, tuple[list[str], NDArray[np.int32]]] = {}
         self._kinds: dict[str, str] = {}
@@ -122,6 +167,8 @@ class TableReader:
                     f"{table.name}: only one of this file and {first.source.name} has a column for "
                     f"{', '.join(sorted(lacking))}: name the columns, or ignore them with None"
                 )
+            rows = sum(part.rows for part in self._parts) + table.rows
+            self._watcher.opened(columns.keys(), rows, len(self._parts) + 1)
             self._read_part(source, table, columns)
             self._workspace.clear()
         texts = {role: each for role, each in self._collectors.items() if isinstance(each, Texts)}
@@ -154,7 +201,9 @@ class TableReader:
         """
         collector = self._collectors.pop(role)
         if isinstance(collector, IntegerIds):
-            vocabulary, positions = Vocabulary.encode(collector.joined(), name=_NOUNS[role])
+            column = collector.joined()
+            positions = self._empty(len(column), np.dtype(np.int32))
+            vocabulary = Vocabulary.of_distinct(factorize_integers(column, positions))
             if model is None or model.ids.dtype.kind == "i":
                 return vocabulary, positions
             distinct: list[Any] = list(vocabulary)
@@ -185,8 +234,9 @@ class TableReader:
         """Return the first title of each item, and release the titles."""
         texts, numbers = self._numbered.pop("title")
         first = np.full(n_items, -1, np.int32)
-        titled = np.flatnonzero(numbers >= 0)[::-1]
-        first[positions[titled]] = numbers[titled]
+        for block in reversed(list(blocks(len(numbers)))):
+            titled = np.flatnonzero(numbers[block] >= 0)[::-1]
+            first[positions[block][titled]] = numbers[block][titled]
         return [None if number < 0 else texts[number] for number in first.tolist()]
 
     def where(self, row: int) -> str:
@@ -270,6 +320,7 @@ class TableReader:
                     return rows + length
                 _add(pool, collectors, rows, chunks)
                 rows += length
+                self._watcher.read(length)
         return rows
 
     def _check_type(self, table: Table, role: str, kind: str) -> None:
@@ -285,17 +336,17 @@ class TableReader:
         collector = self._collectors.get(role)
         expressions: list[str] | str | None
         if role in ("user", "item"):
-            collector = collector or (IntegerIds() if is_small_integer(kind) else Texts())
+            collector = collector or (IntegerIds(self._empty) if is_small_integer(kind) else Texts(self._empty))
             expressions = id_expression(kind, x)
         elif role == "title":
-            collector, expressions = collector or Texts(optional=True), text_expression(kind, x)
+            collector, expressions = collector or Texts(self._empty, optional=True), text_expression(kind, x)
         elif role == "timestamp":
-            collector = collector or Timestamps(self._readings(table, x, kind))
+            collector = collector or Timestamps(self._readings(table, x, kind), self._empty)
             assert isinstance(collector, Timestamps)
             collector.set_type(kind)
             expressions = timestamp_expressions(kind, x, collector.readings)
         else:
-            collector = collector or Reals(at_least_zero=role == "weight")
+            collector = collector or Reals(self._empty, at_least_zero=role == "weight")
             expressions = number_expression(kind, x, self._options.decimal)
         if expressions is None:
             raise DataError(
@@ -410,7 +461,8 @@ def _add(pool: ThreadPoolExecutor, collectors: Sequence[Collector], start: int, 
 
 def _used(texts: list[str], numbers: NDArray[np.int32]) -> tuple[list[str], NDArray[np.int32]]:
     """Drop strings that occur only in skipped rows."""
-    used = np.flatnonzero(np.bincount(numbers, minlength=len(texts)))
+    used = np.flatnonzero(counts_of(numbers, len(texts)))
     renumbered = np.zeros(len(texts), np.int32)
     renumbered[used] = np.arange(len(used), dtype=np.int32)
-    return [texts[number] for number in used.tolist()], renumbered[numbers]
+    renumber(numbers, renumbered)
+    return [texts[number] for number in used.tolist()], numbers

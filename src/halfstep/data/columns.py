@@ -250,9 +250,11 @@ def as_rows(rows: ArrayLike, length: int) -> NDArray[np.integer]:
     if outside.any():
         raise DataError(f"there is no row {chosen[outside][0]}: rows are numbered 0 to {length - 1}")
     chosen = chosen.astype(np.intp)
-    counts = np.bincount(chosen, minlength=1)
-    if counts.max() > 1:
-        raise DataError(
-            f"row {np.argmax(counts > 1)} is selected twice: select it once, and change its weight by with_weights"
-        )
+    if len(chosen) < length // 8:  # a count of each row would take much more memory than the rows
+        ascending = np.sort(chosen)
+        twice = ascending[1:][ascending[1:] == ascending[:-1]]
+    else:
+        twice = np.flatnonzero(np.bincount(chosen, minlength=1) > 1)
+    if len(twice):
+        raise DataError(f"row {twice[0]} is selected twice: select it once, and change its weight by with_weights")
     return chosen

@@ -35,8 +35,9 @@ from halfstep.models.incremental_model import IncrementalModel
 from halfstep.models.initial_factors import given_factors, padded_factors, random_factors
 from halfstep.models.live_array import LiveArray
 from halfstep.models.poor_fit import warn_of_equal_targets, warn_of_uneven_weights, warn_of_zero_factors
+from halfstep.objective.cost import Cost
 from halfstep.objective.factorization import Factorization
-from halfstep.objective.objective import Cost, Explicit, Objective
+from halfstep.objective.objective import Explicit, Objective
 from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import Regularization, RowRegularization
 from halfstep.solver.cpu_session import CPUBackend

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.blocks import blocks, total
 from halfstep.data import Interactions
 from halfstep.models.als_loop import TrainingLoop
+from halfstep.objective.cost import Cost
 from halfstep.objective.defaults import Defaults
-from halfstep.objective.objective import Cost
 from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import Counted, RowRegularization, counted_cells
 from halfstep.solver.layout import empty_factors
@@ -65,7 +66,7 @@ def default_regularization(
 
 def mean_weight(cost: Cost) -> float:
     """Return the mean weight of observed cells; 1 if all are 0."""
-    return float(cost.weights.mean()) or 1.0
+    return total(cost.weights) / len(cost.weights) or 1.0
 
 
 def unit_of_targets(cost: Cost, *, is_centered: bool) -> float:
@@ -74,13 +75,17 @@ def unit_of_targets(cost: Cost, *, is_centered: bool) -> float:
     The standard deviation is at least 1% of the root mean square. Units whose squares underflow or overflow in
     float32 are replaced by 1.
     """
-    largest = float(np.abs(cost.targets).max(initial=0.0))
+    largest = max((float(np.abs(cost.targets[block]).max()) for block in blocks(len(cost.targets))), default=0.0)
     if not SMALLEST < largest < 1 / SMALLEST:
         return 1.0
-    targets = cost.targets / largest  # whose squares do not overflow
-    weights = cost.weights if cost.weights.any() else np.ones(len(targets))
-    square = float(np.average(np.square(targets), weights=weights))
-    variance = square - float(np.average(targets, weights=weights)) ** 2 if is_centered else square
+    all_zero = not cost.weights.any()
+    sums = np.zeros(3)
+    for block in blocks(len(cost.targets)):
+        targets = cost.targets[block] / largest  # whose squares do not overflow
+        weights = np.ones(len(targets)) if all_zero else cost.weights[block]
+        sums += weights.sum(), (targets * weights).sum(), (np.square(targets) * weights).sum()
+    mean, square = (sums[1:] / sums[0]).tolist()
+    variance = square - mean**2 if is_centered else square
     unit = largest * float(np.sqrt(max(variance, NEARLY_CONSTANT**2 * square)))
     return unit if unit > SMALLEST else 1.0
 
@@ -114,8 +119,11 @@ def highest_useful(data: Interactions, cost: Cost, counts: tuple[Floats, Floats]
     """
     users, items = (np.where(c > 0, c, 1.0) ** (-exponent / 2) for c in counts)
     x = np.sqrt(data.user_counts) * users
-    terms = cost.weights * cost.targets * (x * users)[data.user_positions]
-    sums = np.bincount(data.item_positions, weights=terms, minlength=data.n_items) * items
+    x_users, sums = x * users, np.zeros(data.n_items)
+    for block in blocks(len(data)):
+        terms = cost.weights[block] * cost.targets[block] * x_users[data.user_positions[block]]
+        np.add.at(sums, data.item_positions[block].astype(np.intp), terms)
+    sums *= items
     bound = float(np.linalg.norm(sums) / np.linalg.norm(x))
     return 0.75 * bound if bound > 0 else np.inf
 
@@ -146,7 +154,7 @@ class HeldOut:
         rows = _rows_of_some_users(data, rng)
         is_out = rng.random(len(rows)) < HELD_OUT
         train, test = rows[~is_out], rows[is_out]
-        self._train, self._cost, self._test = data.subset(train), _cost_of(cost, train), _cost_of(cost, test)
+        self._train, self._cost, self._test = data.subset(train), cost.subset(train), cost.subset(test)
         self._users, self._items = data.user_positions[test], data.item_positions[test]
         scale = 0.1 * np.sqrt(unit_of_targets(cost, is_centered=True) / max(rank, 1))
         self._start = rng.normal(0.0, scale, (data.n_items, rank))  # users are solved first, so they need no start
@@ -172,15 +180,12 @@ class HeldOut:
 
 def _rows_of_some_users(data: Interactions, rng: np.random.Generator) -> NDArray[np.intp]:
     """Return the rows of random users with at least `MOST` interactions, or of all users, sorted by user and item."""
-    rows = data.by_user.order.astype(np.intp)
+    order, indptr = data.by_user.order, data.by_user.indptr
     if len(data) <= MOST:
-        return rows
+        return order.astype(np.intp)
     users = rng.permutation(data.n_users)
     counts = data.user_counts[users]
     is_chosen = np.zeros(data.n_users, dtype=bool)
     is_chosen[users[np.cumsum(counts) - counts < MOST]] = True
-    return rows[is_chosen[data.user_positions[rows]]]
-
-
-def _cost_of(cost: Cost, rows: NDArray[np.intp]) -> Cost:
-    return replace(cost, targets=cost.targets[rows], weights=cost.weights[rows])
+    rows = [order[indptr[user] : indptr[user + 1]] for user in np.flatnonzero(is_chosen).tolist()]
+    return np.concatenate(rows).astype(np.intp)

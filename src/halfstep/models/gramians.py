@@ -8,7 +8,7 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.objective.problem import is_constant
+from halfstep._support.blocks import all_equal
 from halfstep.solver.cpu import CPU
 from halfstep.solver.gram import gramian
 
@@ -59,7 +59,7 @@ class Gramians:
 
     def put(self, side: str, m: Floats, F: Matrix, G: Floats) -> None:
         """Store the Gramian of a side."""
-        weights = np.broadcast_to(m[0], m.shape) if is_constant(m) else m
+        weights = np.broadcast_to(m[0], m.shape) if all_equal(m) else m
         self._known[side] = _Known(weights, ref(F), G)
 
     def known(self, side: str, m: Floats, F: Matrix) -> Floats | None:

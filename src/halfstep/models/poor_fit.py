@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.blocks import all_equal
 from halfstep.errors import PoorFitWarning, warn_caller
 
 FEWEST = 100  # observed cells
+MOST = 1 << 24  # observed cells that are examined
 FEW = 0.1  # fraction of the cells that should not have more than half of the total weight
 NEARLY_0 = 1e-3  # of the unit of the targets
 
@@ -18,6 +20,7 @@ def warn_of_uneven_weights(weights: NDArray[np.float64]) -> None:
     """Warn if few observed cells have most of the weight."""
     if weights.strides == (0,):
         return
+    weights = weights[:: 1 + len(weights) // MOST]
     weights = weights[weights > 0]  # cells of weight 0 are excluded on purpose
     if len(weights) < FEWEST:
         return
@@ -46,7 +49,7 @@ def warn_of_zero_factors(P: Floats, Q: Floats, unit: float, regularization: floa
 
 def warn_of_equal_targets(targets: NDArray[np.float64]) -> None:
     """Warn if all targets of observed cells are equal, and missing cells do not count."""
-    if len(targets) > 1 and (targets == targets[0]).all():
+    if len(targets) > 1 and all_equal(targets):
         warn_caller(
             "all observed cells have the same target, and missing cells have no weight, so there is nothing to "
             "learn: give values that differ, or use ALS(Implicit()) for clicks, plays or purchases",

@@ -3,57 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.blocks import blocks, is_repeated, total
 from halfstep._support.checks import check_flag, check_number
 from halfstep._support.short_repr import short_repr
 from halfstep.data import Interactions, Vocabulary
 from halfstep.errors import DataError, NumericalError, ParameterError
+from halfstep.objective.cost import Cost, parts_of, stored_cost
 from halfstep.objective.defaults import EVENTS, MISSING_RATIO, VALUES, Defaults
 from halfstep.weights import Cells, MissingWeight, ObservedWeight, Target, counts_events, uses_values
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The data terms of J for given interactions, with cells in input order.
-
-    Attributes
-    ----------
-    targets : ndarray of shape (n_cells,)
-        t − μ.
-    weights : ndarray of shape (n_cells,)
-        w.
-    user_missing, item_missing : ndarray of shape (n_users,) and (n_items,), or None
-        s and m; None if missing cells have no weight.
-    mean : float
-        μ.
-    biases : bool
-        Whether b_u and b_i are fitted.
-    """
-
-    targets: Floats
-    weights: Floats
-    user_missing: Floats | None
-    item_missing: Floats | None
-    mean: float
-    biases: bool
-
-    def without_missing_of(self, users: NDArray[np.bool_], items: NDArray[np.bool_]) -> Cost:
-        """Return a copy in which s of the given users and m of the given items are 0.
-
-        Their missing cells are thus ignored.
-        """
-        s, m = self.user_missing, self.item_missing
-        if s is None or m is None:
-            return self
-        return replace(self, user_missing=np.where(users, 0.0, s), item_missing=np.where(items, 0.0, m))
 
 
 @dataclass(frozen=True)
@@ -141,6 +107,8 @@ class Objective(ABC):
         statistics : Statistics, optional
             The statistics of the training data if `data` are later interactions. By default, those of `data`.
         """
+        if data.stored is not None and statistics is None:
+            return self._stored_cost(data)
         cells, positions = (cells_of(data), None) if statistics is None else statistics.locate(data)
         targets, weights = self.of_cells(
             cells, lambda n: (data.users[data.user_positions[n]], data.items[data.item_positions[n]])
@@ -152,6 +120,20 @@ class Objective(ABC):
         if s is not None and positions is not None:
             s = s[positions]
         return Cost(targets - mean if mean else targets, weights, s, m, mean, self.biases)
+
+    def _stored_cost(self, data: Interactions) -> Cost:
+        """Return the arrays of the objective for interactions on disk, computed in blocks."""
+        resolved = self.with_missing_weight_for(parts_of(data))
+
+        def evaluate(cells: Cells) -> tuple[Floats, Floats]:
+            return resolved.of_cells(cells, lambda n: (data.users[cells.users[n]], data.items[cells.items[n]]))
+
+        missing = resolved.missing_factors(cells_of(data))
+        return stored_cost(data, evaluate, missing, weighted_mean, biases=self.biases)
+
+    def with_missing_weight_for(self, parts: Iterable[Cells]) -> Self:
+        """Return the objective with a weight of missing cells that depends on all cells, given in parts."""
+        return self
 
     def missing_factors(self, cells: Cells) -> tuple[Floats, Floats] | None:
         """Return the result of `missing` after checks.
@@ -292,6 +274,11 @@ class Implicit(Objective):
     def __repr__(self) -> str:
         return short_repr(self)
 
+    def with_missing_weight_for(self, parts: Iterable[Cells]) -> Self:
+        if self.missing_weight is not None:
+            return self
+        return replace(self, missing_weight=_default_missing_weight(self.observed_weight, parts))
+
     @property
     def uses_values(self) -> bool:
         return uses_values(self.observed_weight) or uses_values(self.target)
@@ -328,7 +315,7 @@ class Implicit(Objective):
     def _one_missing_weight(self, cells: Cells) -> float:
         """Return the weight of missing cells if it is the same for all."""
         if self.missing_weight is None:
-            return _default_missing_weight(_observed_weights(self.observed_weight, cells), cells)
+            return _default_missing_weight(self.observed_weight, [cells])
         assert not callable(self.missing_weight)
         return float(self.missing_weight)
 
@@ -343,11 +330,6 @@ class Implicit(Objective):
 def repeated(number: float, count: int) -> Floats:
     """Return an array that repeats a number for each cell, in constant memory."""
     return np.broadcast_to(np.float64(number), (count,))
-
-
-def is_repeated(numbers: NDArray[Any]) -> bool:
-    """Return whether an array was made by `repeated`."""
-    return numbers.strides == (0,) and len(numbers) > 0
 
 
 def combined(function: Callable[..., Floats], *numbers: Floats) -> Floats:
@@ -380,11 +362,11 @@ def _check_weight(
 
 def weighted_mean(values: Floats, weights: Floats) -> float:
     """Return the mean of values; a `NumericalError` if it overflows."""
-    total = weights.sum()
-    if total <= 0:
+    sum_of_weights = total(weights)
+    if sum_of_weights <= 0:
         raise DataError("all observed weights are 0: there is nothing to fit")
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = float(weights @ values / total)
+        mean = sum(float((values[block] * weights[block]).sum()) for block in blocks(len(values))) / sum_of_weights
     if not np.isfinite(mean):
         raise NumericalError(f"the mean of the values is {mean}: check the data for extreme values or weights")
     return mean
@@ -402,12 +384,18 @@ def _shared_target(t: Floats, w: Floats, total: Floats) -> Floats:
     return targets
 
 
-def _default_missing_weight(weights: Floats, cells: Cells) -> float:
+def _default_missing_weight(weight: ObservedWeight | None, parts: Iterable[Cells]) -> float:
     """Return the weight with which missing cells have `MISSING_RATIO` times the total weight of observed cells."""
-    n_cells = float(np.count_nonzero(cells.user_counts)) * float(np.count_nonzero(cells.item_counts))
+    n_cells, n_observed, observed = 0.0, 0, 0.0
+    for cells in parts:
+        n_cells = float(np.count_nonzero(cells.user_counts)) * float(np.count_nonzero(cells.item_counts))
+        weights = _observed_weights(weight, cells)
+        n_observed += len(weights)
+        for block in blocks(len(weights)):
+            observed += float(weights[block].sum())
     if n_cells == 0:
         return 0.0
-    return min(MISSING_RATIO * float(weights.sum()) / n_cells, float(weights.mean()))
+    return min(MISSING_RATIO * observed / n_cells, observed / n_observed)
 
 
 def _missing_weights(missing: MissingWeight, cells: Cells) -> tuple[Floats, Floats] | None:

@@ -8,8 +8,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from halfstep._support.blocks import all_equal, blocks
 from halfstep.data import Interactions, Orientation
-from halfstep.objective.objective import Cost, is_repeated
+from halfstep.objective.cost import Cost
 from halfstep.objective.regularization import RowRegularization, counted_cells
 
 FEW = 1000  # length of the prefix compared first; arrays that are not constant usually differ within it
@@ -101,12 +102,12 @@ class HalfProblem:
         """
         if self.biases or len(self.row_missing) == 0:
             return False
-        if not (is_constant(self.row_missing) and is_constant(self.regularization)):
+        if not (all_equal(self.row_missing) and all_equal(self.regularization)):
             return False
         weights = np.broadcast_to(self.weights, len(self.indices))
         return all(
             np.array_equal(weights[cells], self.row_missing[0] * self.column_missing[self.indices[cells]])
-            for cells in (slice(FEW), slice(FEW, None))
+            for cells in (slice(FEW), *blocks(len(self.indices)))
         )
 
 
@@ -179,19 +180,13 @@ def _half_problem(
     reg: float,
     dtype: DTypeLike,
 ) -> HalfProblem:
-    if s is not None and m is not None and is_constant(s) and is_constant(m):
+    if s is not None and m is not None and all_equal(s) and all_equal(m):
         # fold a constant s·m into the row weights of both half-problems, so that transposed data give the same bits
         s, m = s * m[0], np.ones_like(m)
     missing = None if s is None or m is None else s * m.sum()
     none = np.empty(0, dtype)
     with np.errstate(over="ignore"):  # the objective is then not finite, which is an error
-        targets, weights = (
-            array[:1].astype(dtype) if is_one_number else array.astype(dtype)[orientation.order]
-            for array, is_one_number in (
-                (cost.targets, is_repeated(cost.targets)),  # not is_constant, because samplers overwrite targets
-                (cost.weights, is_constant(cost.weights)),
-            )
-        )
+        targets, weights = cost.of_rows(orientation, dtype)
         row_reg = regularization.of_rows(reg, counted, missing).astype(dtype)
     return HalfProblem(
         indptr=orientation.indptr,
@@ -205,10 +200,3 @@ def _half_problem(
         rank=int(rank),
         biases=bool(cost.biases),
     )
-
-
-def is_constant(numbers: NDArray[np.floating]) -> bool:
-    """Return whether all numbers are equal; False if there are none."""
-    if len(numbers) < 2:
-        return len(numbers) == 1
-    return is_repeated(numbers) or all(bool((part == numbers[0]).all()) for part in (numbers[:FEW], numbers[FEW:]))

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.blocks import BLOCK, blocks
 from halfstep._support.checks import as_pair, check_choice, check_number
 from halfstep._support.short_repr import short_repr
 from halfstep.errors import ParameterError
@@ -158,4 +159,7 @@ def counted_cells(
     """
     if counts != "positive":
         return observed.astype(np.float64)
-    return np.bincount(positions, values > 0, len(observed)).astype(np.float64)
+    counted = np.zeros(len(observed))
+    for block in blocks(len(positions), max(BLOCK, len(observed))):
+        counted += np.bincount(positions[block], values[block] > 0, len(observed))
+    return counted

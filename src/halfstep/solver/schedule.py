@@ -9,8 +9,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from halfstep._support.blocks import all_equal
 from halfstep._support.lazy import cached_property
-from halfstep.objective.problem import HalfProblem, is_constant
+from halfstep.objective.problem import HalfProblem
 from halfstep.solver.arguments import cell_arrays_of
 from halfstep.solver.kernels.argument_groups import CellArrays
 from halfstep.solver.kernels.small_systems import sums_shape
@@ -83,8 +84,8 @@ class HalfStepPlan:
         # With weights of missing cells, the basis takes time to compute.
         is_blocked = k > LANE_UNKNOWNS
         is_blocked &= len(problem.row_missing) == 0 or len(counts) >= ROWS_PER_UNKNOWN * k
-        m = problem.column_missing[:1] if is_constant(problem.column_missing) else problem.column_missing
-        shares_diagonal = is_constant(problem.row_missing) and is_constant(problem.regularization)
+        m = problem.column_missing[:1] if all_equal(problem.column_missing) else problem.column_missing
+        shares_diagonal = all_equal(problem.row_missing) and all_equal(problem.regularization)
         return cls(
             problem,
             problem.has_one_matrix,

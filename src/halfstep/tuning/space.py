@@ -20,7 +20,8 @@ from halfstep.models.baselines import ItemBias, UserItemBias
 from halfstep.models.bayesian.bayesian_als import BayesianALS
 from halfstep.models.default_regularization import mean_weight
 from halfstep.models.sgd import SGD
-from halfstep.objective.objective import Cost, Implicit, Objective
+from halfstep.objective.cost import Cost
+from halfstep.objective.objective import Implicit, Objective
 from halfstep.objective.regularization import Regularization
 
 SearchName = Literal["grid", "random", "tpe", "doubling"]

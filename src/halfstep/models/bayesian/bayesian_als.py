@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from halfstep._support.blocks import is_repeated
 from halfstep._support.checks import as_generator, check_flag, check_integer, check_random_state, check_threads
 from halfstep._support.interrupts import allowed
 from halfstep._support.memory import check_rank
@@ -26,7 +27,8 @@ from halfstep.models.factor_model import FactorModel
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.initial_factors import starting_factors
 from halfstep.models.poor_fit import warn_of_equal_targets
-from halfstep.objective.objective import Cost, Explicit, is_repeated
+from halfstep.objective.cost import Cost
+from halfstep.objective.objective import Explicit
 from halfstep.objective.problem import half_problems
 from halfstep.solver.cpu import CPU
 from halfstep.solver.cpu_session import CPUBackend

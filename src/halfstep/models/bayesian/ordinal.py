@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from halfstep._support.blocks import is_repeated
 from halfstep.data import Interactions, Orientation
 from halfstep.errors import DataError
 from halfstep.models.bayesian.samples import Samples
-from halfstep.objective.objective import Cost, is_repeated
+from halfstep.objective.cost import Cost
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.kernels.ordered_probit import (
     N_SUMS,

@@ -110,7 +110,7 @@ METHODS: dict[str, Callable[[Any], Any]] = {
     "of_users": lambda model: model.of_users(DATA),
     "save": lambda model: model.save("never-written"),
 }
-ALWAYS = {"fit", "partial_fit", "get_params", "set_params"}  # methods that an unfitted estimator has
+ALWAYS = {"fit", "partial_fit", "memory_of_fit", "get_params", "set_params"}  # methods that an unfitted estimator has
 
 ANOTHER_TYPE: dict[str, Callable[[Any], Any]] = {  # methods with an id of a type that the data do not have
     "predict a user": lambda model: model.predict([1], ["i1"]),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import halfstep as hs
+from halfstep._support.blocks import blocks
 from halfstep.cli.combinations import UsageError
 from halfstep.cli.options import model_option
 from halfstep.objective.defaults import EVENTS, MISSING_RATIO, VALUES
@@ -135,11 +136,19 @@ class ModelOptions:
             chosen = hs.Explicit(**_given(missing_weight=self.missing_weight, biases=self.biases))
         parameters = _given(rank=self.rank, regularization=self._regularization(), iterations=self.iterations)
         model = hs.ALS(chosen, random_state=self.seed, **parameters)
-        return model, [f"objective: {objective}, {why}", f"model: {model!r}"]
+        return model, [f"objective: {objective}, {why}", f"model: {model!r}", *_describe_memory(model, data)]
 
     def _regularization(self) -> hs.Regularization | float | None:
         parts = _given(exponent=self.regularization_exponent, counts=self.regularization_counts)
         return hs.Regularization(**_given(users=self.regularization), **parts) if parts else self.regularization
+
+
+def _describe_memory(model: hs.ALS, data: hs.Interactions) -> list[str]:
+    """Return a line with the memory of a fit to interactions on disk."""
+    if data.stored is None:
+        return []
+    needed = model.memory_of_fit(data)
+    return [f"memory: up to {needed / 1e9:.1f} GB for the fit; interactions are read from {data.stored.folder}"]
 
 
 def describe_fit(model: Any) -> list[str]:
@@ -155,10 +164,10 @@ def _objective(data: hs.Interactions) -> tuple[ObjectiveName, str]:
     """Choose the objective from the values, and return it with the reason."""
     if not data.has_values:
         return "implicit", "because there are no values"
-    distinct = np.unique(data.values)
+    distinct, counts = _distinct(data.values)
     if len(distinct) == 1:
         return "implicit", "because all values are the same"
-    if len(distinct) <= MOST_RATINGS and _is_a_scale(data.values):
+    if len(distinct) <= MOST_RATINGS and _is_a_scale(distinct, counts):
         return (
             "explicit",
             f"because {len(distinct)} values from {distinct[0]:g} to {distinct[-1]:g} look like ratings",
@@ -166,9 +175,18 @@ def _objective(data: hs.Interactions) -> tuple[ObjectiveName, str]:
     return "implicit", f"because values from {distinct[0]:g} to {distinct[-1]:g} look like counts"
 
 
-def _is_a_scale(values: NDArray[np.float64]) -> bool:
+def _distinct(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the distinct values, ascending, and how often each occurs."""
+    distinct, counts = np.empty(0), np.empty(0, np.int64)
+    for block in blocks(len(values)):
+        found, times = np.unique(values[block], return_counts=True)
+        distinct, rows = np.unique(np.concatenate([distinct, found]), return_inverse=True)
+        counts = np.bincount(rows, np.concatenate([counts, times])).astype(np.int64)
+    return distinct, counts
+
+
+def _is_a_scale(distinct: NDArray[np.float64], counts: NDArray[np.int64]) -> bool:
     """Return whether values are on a rating scale; for counts, the lowest value is the most common one."""
-    distinct, counts = np.unique(values, return_counts=True)
     return bool(distinct[np.argmax(counts)] != distinct[0] or distinct[0] < 0)
 
 

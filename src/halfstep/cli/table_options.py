@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import halfstep as hs
@@ -87,6 +88,14 @@ class TableOptions:
         "error"
     )
 
+    on_disk: Annotated[
+        Path | None,
+        data_option(
+            help="Read the interactions into this folder, and use them from there, if they do not fit into memory; a "
+            "folder of the same file is used again. Default: in memory."
+        ),
+    ] = None
+
     def read(self, path: str, model: Any = None) -> hs.Interactions:
         """Read a table, with the id types of a model if it is given, and print the columns used by default."""
         data = self._read(path, model)
@@ -118,6 +127,7 @@ class TableOptions:
             timestamp_format=self.timestamp_format,
             bad_lines=self.bad_lines,
             item_titles=item_titles,
+            on_disk=self.on_disk,
             users=getattr(model, "users_", None),
             items=getattr(model, "items_", None),
         )
@@ -157,7 +167,7 @@ class TitledTableOptions(TableOptions):
         )
         item = column_named(self.item, has_header=self.header)
         titles = read_titles_option(self.item_titles, known, form, self.title_column, self.title_id, usual_item=item)
-        return replace(data, item_titles=titles)
+        return data.with_same_storage(replace(data, item_titles=titles))
 
 
 def column_named(name: str, *, has_header: bool) -> str | int:

@@ -29,6 +29,7 @@ from halfstep.models.als_arrays import from_arrays, to_arrays
 from halfstep.models.als_features import FeatureSession, exact_solver
 from halfstep.models.als_loop import Iteration, TrainingLoop
 from halfstep.models.default_regularization import default_regularization, unit_of_targets
+from halfstep.models.fit_memory import memory_of_fit
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.gramians import Gramians, gram
 from halfstep.models.incremental_model import IncrementalModel
@@ -258,6 +259,26 @@ class ALS(IncrementalModel):
     @property
     def _regularization(self) -> RowRegularization:
         return self.regularization_.of_rows
+
+    def memory_of_fit(self, data: Interactions | object) -> int:
+        """Return an upper bound of the memory that `fit` needs, in bytes.
+
+        It is in addition to the interactions, if they are in memory, and to that of Python and its libraries, about
+        0.3 GB. Side information and callbacks are not included.
+
+        Parameters
+        ----------
+        data : Interactions, scipy sparse matrix or dataframe
+            As for `fit`.
+        """
+        self._check_parameters()
+        data = as_interactions(data)
+        numbers = int(self.objective.uses_values or data.has_values) + int(data.weights is not None)
+        biases = bool(self.objective.biases)
+        is_validated = bool(self.objective.defaults.ladder) and Regularization.of(self.regularization).pair is None
+        return memory_of_fit(
+            data, rank=self._rank, biases=biases, numbers=numbers, dtype=self.dtype, is_validated=is_validated
+        )
 
     def _regularization_for(self, data: Interactions, cost: Cost, unit: float, backend: Backend) -> RowRegularization:
         """Return the regularization as set, or its default for the data."""

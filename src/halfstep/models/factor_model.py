@@ -397,7 +397,9 @@ class FactorModel(Estimator):
             By convention, with the suffix ``.halfstep``.
         interactions : bool
             Whether to save the training interactions. Without them, the file is smaller, but the loaded model cannot
-            exclude seen items, explain scores or be updated.
+            exclude seen items, explain scores or be updated. Of interactions on disk
+            (``read_interactions(..., on_disk=folder)``), the file only has the path of the folder, which must still
+            exist when the model is loaded.
 
         Raises
         ------

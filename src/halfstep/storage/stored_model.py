@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.checks import as_pair
-from halfstep._support.faults import corrupted, has_drift, naming_the_file, parse_json
+from halfstep._support.faults import Fault, corrupted, has_drift, naming_the_file, parse_json
 from halfstep._support.version import __version__
 from halfstep.data import Interactions, Vocabulary
 from halfstep.data.duplicates import find_repeat
+from halfstep.data.on_disk.folder import open_folder
 from halfstep.data.packed_ids import (
     Arrays,
     need,
@@ -25,7 +27,7 @@ from halfstep.data.packed_ids import (
     unpack_texts,
     unpack_vocabulary,
 )
-from halfstep.errors import ParameterError
+from halfstep.errors import DataError, ParameterError
 from halfstep.objective.factorization import Factorization
 from halfstep.objective.origin import Origin
 from halfstep.objective.regularization import Regularization
@@ -256,7 +258,18 @@ def _check_sizes(about: dict[str, Any], arrays: Arrays, n_users: int, n_items: i
 
 
 def _pack_interactions(data: Interactions, arrays: Arrays) -> dict[str, Any]:
-    """Add the columns to `arrays`, and return the other attributes for JSON."""
+    """Add the columns to `arrays`, and return the other attributes for JSON.
+
+    Of interactions on disk, whose size is a reason not to copy them, the file has the folder and its digest.
+    """
+    if data.stored is not None:
+        if data.item_titles is not None:
+            _pack_titles(data.item_titles, arrays)
+        return {
+            "folder": str(data.stored.folder),
+            "identifier": data.stored.identifier,
+            "titles": data.item_titles is not None,
+        }
     arrays["interactions.user_positions"] = data.user_positions
     arrays["interactions.item_positions"] = data.item_positions
     arrays["interactions.values"] = data.values
@@ -266,16 +279,19 @@ def _pack_interactions(data: Interactions, arrays: Arrays) -> dict[str, Any]:
     if times is not None:
         arrays["interactions.timestamps"] = times.view(np.int64) if times.dtype.kind == "M" else times
     if data.item_titles is not None:
-        titles = data.item_titles
-        ids = np.fromiter(titles, dtype=object, count=len(titles))
-        arrays.update(pack_vocabulary(Vocabulary(ids), "titles.items"))
-        arrays.update(pack_texts([str(title) for title in titles.values()], "titles.texts"))
+        _pack_titles(data.item_titles, arrays)
     return {
         "timestamps": None if times is None else str(times.dtype),
         "titles": data.item_titles is not None,
         "others": {name: getattr(data, name) for name in _other_fields()}
         | {"values": "given" if data.has_values else "counted"},
     }
+
+
+def _pack_titles(titles: Mapping[Any, str], arrays: Arrays) -> None:
+    ids = np.fromiter(titles, dtype=object, count=len(titles))
+    arrays.update(pack_vocabulary(Vocabulary(ids), "titles.items"))
+    arrays.update(pack_texts([str(title) for title in titles.values()], "titles.texts"))
 
 
 _COLUMNS = (
@@ -300,6 +316,8 @@ def _unpack_interactions(
     about: Any, arrays: Arrays, users: Vocabulary, items: Vocabulary, *, verify: bool
 ) -> Interactions:
     """Restore interactions, and check that positions are in the vocabularies."""
+    if isinstance(about, dict) and "folder" in about:
+        return _open_interactions(about, arrays, users, items)
     if not isinstance(about, dict) or about.keys() != {"timestamps", "titles", "others"}:
         raise corrupted("its description of the interactions is incomplete")
     u, i = (
@@ -335,6 +353,28 @@ def _unpack_interactions(
         item_titles=_unpack_titles(arrays) if about["titles"] else None,
         has_values=_has_values(others.get("values"), values),
         **{name: others[name] for name in _other_fields() if name in others},
+    )
+
+
+def _open_interactions(about: dict[str, Any], arrays: Arrays, users: Vocabulary, items: Vocabulary) -> Interactions:
+    """Map interactions on disk."""
+    if about.keys() != {"folder", "identifier", "titles"} or not isinstance(about["folder"], str):
+        raise corrupted("its reference to interactions on disk is incomplete")
+    folder = Path(about["folder"])
+    remedy = "move it back, or load the model where it is and save it with interactions=False"
+    if not folder.is_dir():
+        raise Fault(f"refers to its interactions in the folder {folder}, which does not exist: {remedy}")
+    try:
+        data = open_folder(folder)
+    except DataError as error:
+        raise Fault(f"refers to its interactions in a folder that cannot be opened: {error}") from None
+    assert data.stored is not None
+    if data.stored.identifier != about["identifier"] or data.users != users or data.items != items:
+        raise Fault(f"refers to its interactions in the folder {folder}, which has other ones now: {remedy}")
+    return data.with_same_storage(
+        dataclasses.replace(
+            data, users=users, items=items, item_titles=_unpack_titles(arrays) if about["titles"] else None
+        )
     )
 
 

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,8 +224,3 @@ def _opened(folder: Path, about: Mapping[str, Any]) -> Interactions:
         folder.absolute(), str(about["identifier"]), files.pair("values"), files.pair("weights") if weights else None
     )
     return data.stored_as(stored, by_user, by_item)
-
-
-def with_titles(data: Interactions, titles: Mapping[Any, str] | None) -> Interactions:
-    """Return interactions on disk with other titles."""
-    return data.with_same_storage(replace(data, item_titles=titles))

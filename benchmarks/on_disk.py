@@ -3,9 +3,9 @@
     python benchmarks/on_disk.py 20_000_000 --folder /large/disk
 
 A parquet file of random interactions is generated, read into a folder in one process, and a model is fitted to it in
-another; with ``--compare`` also in memory, and the factors are compared bit by bit. The memory is the peak of
-``RssAnon``, which the system cannot take back, and of all resident pages (``VmHWM``), most of which are pages of files
-that it drops when memory is short.
+another, with ``--compare`` also in memory; equal digests of the factors mean equal bits. The memory is the peak of
+``RssAnon``, which the system cannot take back, and of all resident pages (``VmHWM``), many of which are pages of
+files that it drops when memory is short.
 """
 
 from __future__ import annotations
@@ -152,11 +152,8 @@ def main() -> None:
         fixed = "--folder", temporary, "--rank", given.rank, "--iterations", given.iterations
         for step in ("build", "fit", *(["memory"] if given.compare else [])):
             result = _in_a_process(n, *fixed, "--step", step)
-            print(
-                step,
-                *(f"{k}: {v:.3f}" if isinstance(v, float) else f"{k}: {v}" for k, v in result.items()),
-                sep="\n  ",
-            )
+            shown = {name: f"{each:.3f}" if isinstance(each, float) else each for name, each in result.items()}
+            print(step, *(f"{name}: {each}" for name, each in shown.items()), sep="\n  ")
 
 
 if __name__ == "__main__":

@@ -61,6 +61,23 @@ def test_fit_prints_its_choices(shell: Shell, folder: Path, tmp_path: Path) -> N
     np.testing.assert_array_equal(model.item_factors_, by_hand.item_factors_)
 
 
+def test_fit_on_disk(shell: Shell, folder: Path, tmp_path: Path) -> None:
+    table = [folder / "ratings.csv", *COLUMNS]
+    shell("fit", *table, "-o", tmp_path / "one")
+    for _ in range(2):
+        _, err = shell("fit", *table, "-o", tmp_path / "other", "--on-disk", tmp_path / "disk")
+        assert "memory: up to " in err
+        assert f"interactions are read from {tmp_path / 'disk'}\n" in err
+    one, other = hs.load(tmp_path / "one"), hs.load(tmp_path / "other")
+    np.testing.assert_array_equal(one.user_factors_, other.user_factors_)
+    lists = [shell("recommend", tmp_path / name, "user 1")[0] for name in ("one", "other")]
+    assert lists[0] == lists[1]
+    out, _ = shell("evaluate", *table, "--on-disk", tmp_path / "disk", "-n", "5", "--iterations", "1")
+    assert "ndcg@5" in out
+    _, err = shell("fit", *table, "--value", "when", "--on-disk", tmp_path / "disk", fails=1)
+    assert "--value stars instead of 'when'; delete the folder" in err
+
+
 def test_repeated_clicks_are_counted(clicks_model: Path) -> None:
     model = hs.load(clicks_model)
     assert isinstance(model.objective, hs.Implicit)

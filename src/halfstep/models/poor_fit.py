@@ -9,7 +9,7 @@ from halfstep._support.blocks import all_equal
 from halfstep.errors import PoorFitWarning, warn_caller
 
 FEWEST = 100  # observed cells
-MOST = 1 << 24  # observed cells that are examined
+MOST = 1 << 20  # observed cells that are examined
 FEW = 0.1  # fraction of the cells that should not have more than half of the total weight
 NEARLY_0 = 1e-3  # of the unit of the targets
 
@@ -29,7 +29,7 @@ def warn_of_uneven_weights(weights: NDArray[np.float64]) -> None:
     share = heaviest.sum() / max(weights.sum(), np.finfo(float).tiny)
     if share > 0.5:
         warn_caller(
-            f"{few:,} of {len(weights):,} observed cells have {share:.0%} of the total weight (the largest weight is "
+            f"{FEW:.0%} of the observed cells have {share:.0%} of the total weight (the largest weight is "
             f"{heaviest.max():.4g}, the median {np.median(weights):.4g}), and dominate the fit: use equal weights "
             "or halfstep.weights.log_confidence(alpha=1, epsilon=1)",
             PoorFitWarning,

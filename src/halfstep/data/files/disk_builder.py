@@ -267,9 +267,7 @@ def _build(
             if (column := reader.column(name)) is not None:
                 columns[f"{name}s"] = column
         del user_positions, item_positions, values
-        for name in ("values", "weights"):
-            if name in columns and all_equal(columns[name]):
-                columns[name] = np.broadcast_to(columns[name][0], len(columns[name]))
+        columns = _without_equal(columns)
         sorter = _Sorter(writer, scratch, len(users), len(items), bar.update)
         repeat = sorter.write("by_user", columns, stop_at_repeats=duplicates != "error")
         if repeat is not None:
@@ -277,8 +275,8 @@ def _build(
                 pairs = columns["user_positions"], columns["item_positions"]
                 raise repeated_error(reader, repeat, users, items, *pairs)
             how = duplicates or ("last" if has_values else "sum")
-            columns = sorter.merged(columns, how)
-            assert sorter.write("by_user", columns) is None
+            columns = _without_equal(sorter.merged(columns, how))
+            sorter.write("by_user", columns)
         sorter.write("by_item", columns)
         skipped = reader.skipped
     timestamps = columns.pop("timestamps", None)
@@ -304,6 +302,12 @@ def _build(
             "inputs": described,
         }
     )
+
+
+def _without_equal(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return columns in which values and weights take no space if all are equal."""
+    equal = {name for name in ("values", "weights") if name in columns and all_equal(columns[name])}
+    return columns | {name: np.broadcast_to(columns[name][0], len(columns[name])) for name in equal}
 
 
 def titles_by_item(reader: TableReader, items: Vocabulary, positions: NDArray[np.int32]) -> dict[Any, str] | None:

@@ -55,6 +55,7 @@ class FolderWriter:
 
     def write_constant(self, name: str, number: float) -> None:
         """Note a column in which all numbers are equal."""
+        (self._folder / f"{name}.bin").unlink(missing_ok=True)  # of an earlier attempt
         self._arrays[name] = {"constant": number}
 
     @contextmanager
@@ -84,11 +85,10 @@ class FolderWriter:
     def finish(self, about: Mapping[str, Any]) -> None:
         """Write the description, with which the folder is complete."""
         arrays = dict(sorted(self._arrays.items()))
-        digest = hashlib.blake2b(json.dumps(arrays).encode(), digest_size=16).hexdigest()
         described = {
             "format": FORMAT,
             "written_by": __version__,
-            "identifier": digest,
+            "identifier": _digest(arrays),
             **about,
             "arrays": arrays,
         }
@@ -97,6 +97,11 @@ class FolderWriter:
             file.flush()
             os.fsync(file.fileno())
         sync_folder(self._folder)
+
+
+def _digest(arrays: Mapping[str, Any]) -> str:
+    """Return a digest of the description of all arrays, which has their checksums."""
+    return hashlib.blake2b(json.dumps(arrays).encode(), digest_size=16).hexdigest()
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -110,9 +115,7 @@ def describe(folder: Path) -> dict[str, Any]:
     try:
         described = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(
-            f"{folder} has no {NAME}, so it is not a folder of interactions: name another folder"
-        ) from None
+        raise DataError(f"{folder} has no {NAME}, so it has no interactions on disk: name another folder") from None
     except (ValueError, RecursionError) as error:
         raise _broken(folder, f"{NAME} cannot be parsed ({error})") from None
     if not isinstance(described, dict) or described.get("format") != FORMAT:
@@ -138,7 +141,9 @@ def open_folder(folder: Path) -> Interactions:
         raise _broken(folder, str(error)) from None
     except FileNotFoundError as error:
         raise _broken(folder, f"{Path(error.filename).name} is missing") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except ValueError as error:
+        raise _broken(folder, str(error)) from None
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise _broken(folder, f"{type(error).__name__}: {error}") from None
 
 
@@ -194,6 +199,8 @@ class _Files:
 
 def _opened(folder: Path, about: Mapping[str, Any]) -> Interactions:
     files = _Files(folder, about)
+    if about["identifier"] != _digest(about["arrays"]):
+        raise ValueError(f"{NAME} was changed")
     if files.length < 1:
         raise ValueError("there are no interactions")
     users, items = (unpack_vocabulary(files.packed(name), name) for name in ("users", "items"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import on_disk
 from benchmarks.marks import table, write_between
 from benchmarks.peers import __main__ as program
 from benchmarks.peers import pages
@@ -132,3 +133,12 @@ class TestMarks:
         with pytest.raises(ValueError, match="must have the marks"):
             write_between(page, "x", "new")
         assert page.read_text() == text
+
+
+@pytest.mark.parametrize("values", [False, True])
+def test_interactions_on_disk(tmp_path: Path, values: bool) -> None:
+    on_disk.generate(tmp_path / "parquet", 2000, 100, 80, values=values)
+    built = on_disk.build(tmp_path / "parquet", tmp_path / "folder")
+    assert built["data"].startswith("Interactions(2,000 interactions, 100 users")
+    fits = [on_disk.fit(tmp_path / "parquet", folder, 4, 2) for folder in (tmp_path / "folder", None)]
+    assert fits[0]["factors"] == fits[1]["factors"]

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 AT_ONCE = 1 << 20  # bytes read from the finished file
+MEMORY = "512MB"  # of DuckDB, whose table of all rows is on disk
+THREADS = 2  # each needs memory for a row group
 
 Kind = str
 """A type of DuckDB: BIGINT, INTEGER, DOUBLE or VARCHAR."""
@@ -34,7 +36,8 @@ def as_parquet(blocks: Iterable[list[tuple[Any, ...]]], kinds: Mapping[str, Kind
     import duckdb
 
     with TemporaryDirectory(prefix="halfstep-", ignore_cleanup_errors=True) as folder:
-        connection = duckdb.connect(str(Path(folder) / "lists.db"), config={"temp_directory": folder})
+        config: Any = {"temp_directory": folder, "memory_limit": MEMORY, "threads": THREADS}
+        connection = duckdb.connect(str(Path(folder) / "lists.db"), config=config)
         try:
             connection.execute("SET enable_progress_bar = false")  # which goes to standard output
             connection.execute("CREATE TABLE lists (" + ", ".join(f'"{n}" {k}' for n, k in kinds.items()) + ")")

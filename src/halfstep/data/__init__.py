@@ -6,8 +6,8 @@ This is the only package that validates tables. ``interactions`` is the table an
 
 ``tables`` converts input to columns, dataframes through ``frames``. ``sparse`` and ``user_item_matrix`` read SciPy
 matrices. ``column_roles`` selects the column of each role; ``columns``, ``id_columns``, ``duplicates`` and ``titles``
-validate them. ``files`` reads files, ``splits`` makes training and test sets, and ``side_information`` encodes
-features.
+validate them. ``files`` reads files, in memory or into folders, whose format ``on_disk`` has. ``packed_ids`` converts
+ids to arrays of numbers. ``splits`` makes training and test sets, and ``side_information`` encodes features.
 """
 
 from halfstep.data.conversions import as_histories, as_interactions

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 AT_ONCE = 1 << 20  # bytes read from the finished file
-MEMORY = "512MB"  # of DuckDB, whose table of all rows is on disk
+MEMORY = "1GB"  # of DuckDB, which also keeps pages of the table on disk until the memory is full
 THREADS = 2  # each needs memory for a row group
+ROW_GROUP = 1 << 14  # rows; with more, long titles would exceed the memory
 
 Kind = str
 """A type of DuckDB: BIGINT, INTEGER, DOUBLE or VARCHAR."""
@@ -45,7 +46,8 @@ def as_parquet(blocks: Iterable[list[tuple[Any, ...]]], kinds: Mapping[str, Kind
                 if rows:
                     _insert(connection, rows, kinds)
             path = Path(folder) / "lists.parquet"
-            connection.execute(f"COPY lists TO '{path}' (FORMAT parquet)".replace("\\", "/"))
+            options = f"FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP}"
+            connection.execute(f"COPY lists TO '{path}' ({options})".replace("\\", "/"))
         finally:
             connection.close()
         with path.open("rb") as file:

@@ -26,6 +26,7 @@ Floats = NDArray[np.floating]
 Ranked = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 ROWS_PER_BLOCK = 256  # enough for the full speed of a matrix product
+FEW_ROWS = 32  # up to which columns times rows is faster than rows times columns, although the product is transposed
 COLUMNS_AT_ONCE = 1024  # so that a tile of scores fits the cache
 CANDIDATES_PER_ENTRY, LEAST_CANDIDATES = 4, 512  # of a list of n entries
 LISTS_AT_ONCE = 1024
@@ -99,10 +100,15 @@ def best_columns(
             next_skip=skip.indptr[first:last].copy(),
         )
         fast_P, tile = _float32(P[first:last], p_scale), np.empty(n_rows * columns, np.float32)
+        transposed = np.empty((columns, n_rows) if n_rows <= FEW_ROWS else 0, np.float32)
         for begin in range(0, len(Q), columns):
             some = fast_Q[begin : begin + columns]
             S = tile[: n_rows * len(some)].reshape(n_rows, len(some))
-            np.matmul(fast_P, some.T, out=S)
+            if 1 < n_rows <= FEW_ROWS:
+                np.matmul(some, fast_P.T, out=transposed[: len(some)])
+                S[:] = transposed[: len(some)].T
+            else:
+                np.matmul(fast_P, some.T, out=S)
             scan_tile(first, last, begin, S, C, r, skipped, candidates)
         rank_candidates(first, last, r, skipped, candidates, factors, ranked)
 

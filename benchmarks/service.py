@@ -138,12 +138,13 @@ async def _run(port: int, requests: Requests, clients: int, seconds: float, rate
     """Send requests from several clients, each as soon as its last is answered, or at a common rate."""
     taken: list[float] = []
     errors: list[str] = []
+    connections = [Connection("127.0.0.1", port) for _ in range(clients)]
+    await asyncio.gather(*(connection.request("GET", "/health/live") for connection in connections))
     began = time.perf_counter()
     number = 0
 
-    async def client() -> None:
+    async def client(connection: Connection) -> None:
         nonlocal number
-        connection = Connection("127.0.0.1", port)
         while (now := time.perf_counter()) - began < seconds:
             request = requests[number % len(requests) if isinstance(requests, list) else number]
             due, number = now if rate is None else began + number / rate, number + 1
@@ -158,7 +159,7 @@ async def _run(port: int, requests: Requests, clients: int, seconds: float, rate
                 connection = Connection("127.0.0.1", port)
             taken.append(time.perf_counter() - due)  # includes the time that a request was late
 
-    await asyncio.gather(*(client() for _ in range(clients)))
+    await asyncio.gather(*map(client, connections))
     return Load(taken, errors, time.perf_counter() - began)
 
 

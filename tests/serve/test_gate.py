@@ -12,6 +12,7 @@ import pytest
 
 from halfstep.errors import DataError, ParameterError
 from halfstep.serve import keys as keys_module
+from halfstep.serve import lookups
 from halfstep.serve.event import LogUnavailableError
 from halfstep.serve.keys import Key, KeyRing, add_key, parse_scopes, read_keys, remove_key
 
@@ -260,7 +261,7 @@ def test_an_unexpected_error_is_500_without_its_text(start, monkeypatch, caplog)
         raise RuntimeError("secret-user")
 
     with start("ratings") as client, caplog.at_level(logging.DEBUG):
-        monkeypatch.setattr(client.app._app.state.service, "find_users", fail)
+        monkeypatch.setattr(lookups, "find_users", fail)
         answer = client.get("/v1/users?query=secret-user")
         assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
         assert "secret-user" not in answer.text

@@ -22,7 +22,8 @@ def refit(
         str,
         typer.Argument(
             help="The event log of a service: a SQLite file, or postgresql://user@host/database.",
-            envvar="HALFSTEP_LOG", show_default=False,
+            envvar="HALFSTEP_LOG",
+            show_default=False,
         ),
     ],
     *,
@@ -43,7 +44,7 @@ def refit(
         int | None, typer.Option(help="Maximum number of trials of --tune. Default: as for halfstep tune.", min=1)
     ] = None,
     as_json: options.Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Fit a served model again, to its training data and the events of the log.
 
     A running server of the written file switches to the new model, and continues with later events.

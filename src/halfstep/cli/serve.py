@@ -39,7 +39,9 @@ def serve(
         str | None,
         typer.Option(
             help="Event log: a SQLite file, or postgresql://user@host/database. Default: a file beside the model.",
-            envvar="HALFSTEP_LOG", show_default=False, **_learning,
+            envvar="HALFSTEP_LOG",
+            show_default=False,
+            **_learning,
         ),
     ] = None,
     snapshot: Annotated[
@@ -50,7 +52,8 @@ def serve(
         Literal["last", "sum"] | None,
         typer.Option(
             help="Whether the value of a repeated interaction replaces the old one or is added to it. Default: sum "
-            "for counts, last for ratings.", **_learning,
+            "for counts, last for ratings.",
+            **_learning,
         ),
     ] = None,
     learn: Annotated[
@@ -70,15 +73,20 @@ def serve(
     ] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option(help="Origin of web pages that may use the API, such as https://shop.example. Can be repeated. "
-        "Default: none.", **_security),
+        typer.Option(
+            help="Origin of web pages that may use the API, such as https://shop.example. Can be repeated. "
+            "Default: none.",
+            **_security,
+        ),
     ] = None,
     host_name: Annotated[
         list[str] | None,
-        typer.Option(help="Another host name that requests may use if no key is needed. Can be repeated. "
-        "Default: none.", **_security),
+        typer.Option(
+            help="Another host name that requests may use if no key is needed. Can be repeated. Default: none.",
+            **_security,
+        ),
     ] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Serve recommendations over HTTP, from a model that learns from events.
 
     Events are stored in a log before they are acknowledged. Learning does not change the model file; if it is
@@ -95,10 +103,16 @@ def serve(
         raise hs.errors.ParameterError("--workers: several processes are not supported on Windows")
     config = replace(
         ServeConfig.beside(model, log=log, snapshot=snapshot),
-        host=host, port=port, workers=workers, duplicates=duplicates, types=tuple(learn or ()),
+        host=host,
+        port=port,
+        workers=workers,
+        duplicates=duplicates,
+        types=tuple(learn or ()),
         refit_every=None if refit_every is None else seconds_of(refit_every),
-        keys=None if keys is None else str(keys), origins=tuple(origin or ()), hosts=tuple(host_name or ()),
-    )  # fmt: skip
+        keys=None if keys is None else str(keys),
+        origins=tuple(origin or ()),
+        hosts=tuple(host_name or ()),
+    )
     if snapshot_every is not None:
         config = replace(config, checkpoint_every=snapshot_every)
     run(config)

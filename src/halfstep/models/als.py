@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +27,7 @@ from halfstep.data.side_information import SideInformation, read_features
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.als_arrays import from_arrays, to_arrays
 from halfstep.models.als_features import FeatureSession, exact_solver
+from halfstep.models.als_inputs import Fit
 from halfstep.models.als_loop import Iteration, TrainingLoop
 from halfstep.models.default_regularization import default_regularization, unit_of_targets
 from halfstep.models.fit_memory import memory_of_fit
@@ -54,25 +55,6 @@ Weighed = tuple[NDArray[np.float64], NDArray[np.float64]]  # weights of rows, an
 NO_GRAMIANS: Mapping[str, Weighed] = MappingProxyType({})
 
 EXACT_RANK = 32  # up to which exact solutions in float64 take little more time
-
-
-class Fit(NamedTuple):
-    """The inputs of a fit.
-
-    Attributes
-    ----------
-    data : Interactions
-    cost : Cost
-        The data terms of the objective.
-    regularization : RowRegularization
-    of_users : SideInformation or None
-        The features of the users; None without side information.
-    """
-
-    data: Interactions
-    cost: Cost
-    regularization: RowRegularization
-    of_users: SideInformation | None
 
 
 @dataclass(eq=False, repr=False)

@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 
 from halfstep._support.version import __version__
 from halfstep.errors import HalfstepError
-from halfstep.serve import messages
+from halfstep.serve import lookups, messages
 from halfstep.serve.config import ServeConfig
 from halfstep.serve.direct import DirectLists, list_of
 from halfstep.serve.event import LogUnavailableError
@@ -68,11 +68,14 @@ def create_app(config: ServeConfig, *, is_writer: bool = True) -> Gate:
     service = Service(config, metrics, is_writer=is_writer)
     refits = config.refit_every is not None and is_writer
     app = FastAPI(
-        title="halfstep", version=__version__, docs_url=None, redoc_url=None,
+        title="halfstep",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
         lifespan=_lifespan(service, refits=refits),
         description="Recommendations from a model that learns from events.",
         responses={"default": {"model": messages.Problem, "content": {MEDIA_TYPE: {}}, "description": "An error."}},
-    )  # fmt: skip
+    )
     app.state.service = service
     app.add_exception_handler(RequestValidationError, _invalid_parameters)
     app.add_exception_handler(HTTPException, _http_error)
@@ -132,9 +135,13 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
         """Return the top-n items for a user; the most popular items for an unknown user."""
         _check_n(n, config.max_n)
         asked = path_id(user, service.id_types[0], "user")
-        given = None if candidates is None else _candidates(
-            [query_id(each, service.id_types[1], "candidates") for each in candidates], config.max_candidates
-        )  # fmt: skip
+        given = (
+            None
+            if candidates is None
+            else _candidates(
+                [query_id(each, service.id_types[1], "candidates") for each in candidates], config.max_candidates
+            )
+        )
         await service.wait_for(after)
         answer = await service.recommend(asked, n, exclude_seen=exclude_seen, candidates=given)
         service.count_lists(1)
@@ -179,10 +186,12 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
 
 
 def _add_events(app: FastAPI, service: Service) -> None:
-    schema = {"oneOf": [
-        messages.EventMessage.model_json_schema(),
-        {"type": "array", "items": messages.EventMessage.model_json_schema(), "minItems": 1},
-    ]}  # fmt: skip
+    schema = {
+        "oneOf": [
+            messages.EventMessage.model_json_schema(),
+            {"type": "array", "items": messages.EventMessage.model_json_schema(), "minItems": 1},
+        ]
+    }
 
     @app.post(
         "/v1/events",
@@ -220,33 +229,41 @@ def _add_lookups(app: FastAPI, service: Service) -> None:
         await service.wait_for(after)
         user_ids, item_ids = service.id_types
         asked = path_id(user, user_ids, "user"), path_id(item, item_ids, "item")
-        return _json(await asyncio.to_thread(service.explain, *asked, n))
+        return _json(await asyncio.to_thread(lookups.explain, service.served.model, *asked, n))
 
     @app.get("/v1/users/{user}/history", response_model=messages.HistoryMessage)
     async def history(user: str, n: N = 50, after: After = None) -> Response:
         """Return the interactions of a user, most recent first."""
         _check_n(n, service.config.max_n)
         await service.wait_for(after)
-        return _json(await asyncio.to_thread(service.history, path_id(user, service.id_types[0], "user"), n))
+        return _json(
+            await asyncio.to_thread(
+                lookups.history, service.served.model, path_id(user, service.id_types[0], "user"), n
+            )
+        )
 
     @app.get("/v1/items/{item}/similar", response_model=messages.SimilarItemsMessage)
     async def similar(item: str, n: N = 10) -> Response:
         """Return the items with the most similar factors."""
         _check_n(n, service.config.max_n)
-        return _json(await asyncio.to_thread(service.similar, path_id(item, service.id_types[1], "item"), n))
+        return _json(
+            await asyncio.to_thread(
+                lookups.similar, service.served.model, path_id(item, service.id_types[1], "item"), n
+            )
+        )
 
     @app.get("/v1/items", response_model=messages.FoundItems)
     async def find_items(query: Search = "", n: N = 20) -> Response:
         """Find items by title or id."""
         _check_n(n, service.config.max_n)
-        found = await asyncio.to_thread(service.find_items, query, n)
+        found = await asyncio.to_thread(lookups.find_items, service.served.model, query, n)
         return _json({"items": [item.model_dump() for item in found]})
 
     @app.get("/v1/users", response_model=messages.FoundUsers)
     async def find_users(query: Search = "", n: N = 20) -> Response:
         """Find users by id."""
         _check_n(n, service.config.max_n)
-        return _json({"users": await asyncio.to_thread(service.find_users, query, n)})
+        return _json({"users": await asyncio.to_thread(lookups.find_users, service.served.model, query, n)})
 
 
 def _add_model(app: FastAPI, service: Service) -> None:

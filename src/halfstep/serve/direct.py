@@ -16,8 +16,9 @@ from urllib.parse import unquote
 
 from halfstep.errors import DataError
 from halfstep.serve.ids import Id, parse_id
+from halfstep.serve.lookups import titles_of
 from halfstep.serve.scoring import Query, RankedItems
-from halfstep.serve.service import Service, new_list_id, titles_of
+from halfstep.serve.service import Service, new_list_id
 
 ROUTE = "/v1/users/{user}/recommendations"
 _BEGIN, _, _END = ROUTE.partition("{user}")

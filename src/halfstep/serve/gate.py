@@ -162,9 +162,10 @@ class Gate:
         found = keys.find(key.strip())
         if found is None or scheme.lower() != "bearer":
             raise ProblemError(
-                401, "the API key is missing or unknown: send the header Authorization: Bearer KEY",
+                401,
+                "the API key is missing or unknown: send the header Authorization: Bearer KEY",
                 headers={"WWW-Authenticate": "Bearer"},
-            )  # fmt: skip
+            )
         if not found.allows(scope):
             raise ProblemError(403, f"the API key does not have the scope {scope!r}: use another key")
 

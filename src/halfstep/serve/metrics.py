@@ -18,32 +18,45 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Histogram(
-            "halfstep_request_seconds", "Time to answer a request.", ["route", "method", "status"],
-            buckets=LATENCIES, registry=registry,
-        )  # fmt: skip
+            "halfstep_request_seconds",
+            "Time to answer a request.",
+            ["route", "method", "status"],
+            buckets=LATENCIES,
+            registry=registry,
+        )
         self.events = Counter("halfstep_events", "Events received, by result.", ["result"], registry=registry)
         self.lists = Counter("halfstep_lists", "Lists of recommendations that were served.", registry=registry)
         self.hits = Counter("halfstep_attributed_events", "Events with a list_id.", registry=registry)
         self.lag = Gauge(
-            "halfstep_lag_events", "Events in the log that the model has not learned from.",
-            multiprocess_mode="livemax", registry=registry,
-        )  # fmt: skip
+            "halfstep_lag_events",
+            "Events in the log that the model has not learned from.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
         self.offset = Gauge(
-            "halfstep_learned_offset", "Offset up to which the model has learned.",
-            multiprocess_mode="livemin", registry=registry,
-        )  # fmt: skip
+            "halfstep_learned_offset",
+            "Offset up to which the model has learned.",
+            multiprocess_mode="livemin",
+            registry=registry,
+        )
         self.refused = Gauge(
-            "halfstep_refused_events", "Events that the model could not learn from.",
-            multiprocess_mode="livemax", registry=registry,
-        )  # fmt: skip
+            "halfstep_refused_events",
+            "Events that the model could not learn from.",
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
         self.model_loaded = Gauge(
-            "halfstep_model_loaded_timestamp_seconds", "When the served model was loaded.",
-            multiprocess_mode="livemin", registry=registry,
-        )  # fmt: skip
+            "halfstep_model_loaded_timestamp_seconds",
+            "When the served model was loaded.",
+            multiprocess_mode="livemin",
+            registry=registry,
+        )
         self.waiting = Gauge(
-            "halfstep_waiting_events", "Events waiting to be written to the log.",
-            multiprocess_mode="livesum", registry=registry,
-        )  # fmt: skip
+            "halfstep_waiting_events",
+            "Events waiting to be written to the log.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
     def observe(self, route: str, method: str, status: int, began: float) -> None:

@@ -91,9 +91,18 @@ def listen(host: str, port: int) -> socket.socket:
 def settings_of(app: Gate) -> uvicorn.Config:
     """Return the settings for uvicorn."""
     return uvicorn.Config(
-        app, access_log=False, log_config=None, server_header=False, date_header=False, lifespan="on",
-        proxy_headers=False, timeout_graceful_shutdown=10, timeout_keep_alive=30, ws="none", http=Connection,
-    )  # fmt: skip
+        app,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        lifespan="on",
+        proxy_headers=False,
+        timeout_graceful_shutdown=10,
+        timeout_keep_alive=30,
+        ws="none",
+        http=Connection,
+    )
 
 
 def serve(

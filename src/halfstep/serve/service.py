@@ -7,33 +7,22 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from halfstep.data import GrowableInteractions
-from halfstep.errors import DataError, HalfstepError, UnknownIdError
-from halfstep.models.factor_model import FactorModel
+from halfstep.errors import DataError, HalfstepError
 from halfstep.serve.config import ServeConfig
 from halfstep.serve.event import Appended, BusyError, ConflictError, Event, LogUnavailableError
 from halfstep.serve.event_log import EventLog
 from halfstep.serve.group_commit import GroupCommit
 from halfstep.serve.ids import Id, IdType
 from halfstep.serve.learner import LearningSettings, needs_values
+from halfstep.serve.lookups import shortened
 from halfstep.serve.messages import (
-    ExplanationMessage,
-    FoundItem,
     HistoryItem,
-    HistoryMessage,
-    ListedItem,
     ModelDescription,
-    Reason,
-    SimilarItemsMessage,
-    UserInteraction,
 )
 from halfstep.serve.metrics import Metrics
 from halfstep.serve.problem import FieldError, ProblemError, of_field
@@ -131,9 +120,10 @@ class Service:
                 raise of_field("after", str(offset), f"the event log ends at offset {last}: send at most this one")
         if not await self.progress.wait(offset, WAIT_SECONDS):
             raise ProblemError(
-                503, f"after: the model has not yet learned up to offset {offset}: try again later",
+                503,
+                f"after: the model has not yet learned up to offset {offset}: try again later",
                 headers={"Retry-After": "1"},
-            )  # fmt: skip
+            )
 
     async def recommend(
         self, user: Id, n: int, *, exclude_seen: bool, candidates: Sequence[Id] | None
@@ -154,9 +144,14 @@ class Service:
         return await asyncio.to_thread(ranked, self.served.model, queries, candidates)
 
     async def recommend_for_history(
-        self, history: Sequence[HistoryItem], items: Sequence[Id], n: int, *,
-        exclude_seen: bool, candidates: Sequence[Id] | None,
-    ) -> RankedItems:  # fmt: skip
+        self,
+        history: Sequence[HistoryItem],
+        items: Sequence[Id],
+        n: int,
+        *,
+        exclude_seen: bool,
+        candidates: Sequence[Id] | None,
+    ) -> RankedItems:
         """Return the list for an anonymous visitor with this history."""
         model: Any = self.served.model
         if not hasattr(model, "fold_in"):
@@ -173,7 +168,7 @@ class Service:
             try:
                 of_visitor = model.fold_in({0: given})
             except HalfstepError as error:
-                raise of_field("history", f"{len(history)} items", _shortened(error)) from None
+                raise of_field("history", f"{len(history)} items", shortened(error)) from None
             return ranked(of_visitor, [Query(0, n, exclude_seen)], candidates)[0]
 
         return await asyncio.to_thread(folded)
@@ -181,9 +176,11 @@ class Service:
     def _check_seen(self, *, exclude_seen: bool) -> None:
         if exclude_seen and self.served.model.interactions_ is None:
             raise of_field(
-                "exclude_seen", "true", "the model was saved without its interactions, so seen items are unknown: "
-                "send exclude_seen=false", 409,
-            )  # fmt: skip
+                "exclude_seen",
+                "true",
+                "the model was saved without its interactions, so seen items are unknown: send exclude_seen=false",
+                409,
+            )
 
     def count_lists(self, count: int) -> None:
         """Count lists that are served now, for metrics and statistics."""
@@ -236,9 +233,10 @@ class Service:
         """Raise an error if the model cannot learn from the values."""
         settings, model = self.replica.settings, self.served.model
         learned = [
-            (number, each) for number, each in enumerate(events)
+            (number, each)
+            for number, each in enumerate(events)
             if settings.types is None or each.type in settings.types
-        ]  # fmt: skip
+        ]
         if needs_values(model, settings.duplicates):
             for number, each in learned:
                 if each.value is None:
@@ -247,96 +245,16 @@ class Service:
         for number, each in learned:
             if each.value is not None and abs(each.value) > largest:
                 raise of_field(
-                    _value_of(number, events), str(each.value),
+                    _value_of(number, events),
+                    str(each.value),
                     "the value is on another scale than the values of the model: send a value from "
                     f"{-largest:g} to {largest:g}",
-                )  # fmt: skip
+                )
 
     async def lag(self) -> int:
         """Return the number of events in the log that the model has not learned from."""
         last = await asyncio.to_thread(lambda: self.log.last)
         return max(0, last - self.replica.offset)
-
-    def similar(self, item: Id, n: int) -> SimilarItemsMessage:
-        """Return the items that are most similar to an item."""
-        model = self.served.model
-        with _known("item", item):
-            similar = model.similar_items([item], n, threads=1)
-        titles = titles_of(model)
-        ((_, pairs),) = similar
-        return SimilarItemsMessage(item=item, title=titles.get(item), items=listed(pairs, titles))
-
-    def explain(self, user: Id, item: Id, n: int) -> ExplanationMessage:
-        """Return why an item is recommended to a user."""
-        model: Any = self.served.model
-        if not hasattr(model, "explain"):
-            raise ProblemError(409, f"{type(model).__name__} does not support explanations")
-        with _known("user or item", f"{user!r}, {item!r}"):
-            explained = model.explain(user, item, n)
-        order = np.argsort(-explained.contributions, kind="stable")[:n]
-        titles = titles_of(model)
-        because = [
-            Reason(item=each, title=titles.get(each), value=value, contribution=contribution)
-            for each, value, contribution in zip(
-                explained.item_ids[order].tolist(), explained.values[order].tolist(),
-                explained.contributions[order].tolist(), strict=True,
-            )
-        ]  # fmt: skip
-        return ExplanationMessage(
-            user=user, item=item, title=titles.get(item), score=explained.score, baseline=explained.baseline,
-            because=because,
-        )  # fmt: skip
-
-    def history(self, user: Id, n: int) -> HistoryMessage:
-        """Return the interactions of a user, most recent first."""
-        fitted = self.served.model._snapshot()._fitted
-        if fitted.data is None:
-            raise ProblemError(409, "the model was saved without its interactions, so histories are not available")
-        with _known("user", user):
-            position = fitted.users.position(user, name="user id")
-        data = fitted.data
-        if isinstance(data, GrowableInteractions):
-            of_user = data.of_user(position)
-        else:
-            of_user = GrowableInteractions.of(data).of_user(position)
-        order = np.arange(len(of_user))[::-1]
-        times = of_user.timestamps
-        if times is not None:
-            order = order[np.argsort(times[order], kind="stable")[::-1]]
-        titles = titles_of(self.served.model)
-        ids = of_user.items.ids[of_user.item_positions].tolist()
-        interactions = [
-            UserInteraction(
-                item=ids[row], title=titles.get(ids[row]),
-                value=float(of_user.values[row]) if of_user.has_values else None,
-                time=None if times is None else _seconds(times[row]),
-            )
-            for row in order[:n].tolist()
-        ]  # fmt: skip
-        return HistoryMessage(user=user, count=len(of_user), items=interactions)
-
-    def find_items(self, text: str, n: int) -> list[FoundItem]:
-        """Return items whose title or id contains a string, most popular first."""
-        model = self.served.model._snapshot()
-        titles, wanted = titles_of(model), text.casefold()
-        order = np.argsort(-model.item_counts_, kind="stable").tolist()
-        ids, found = model.items_.ids, []
-        for position in order:
-            item = ids[position]
-            title = titles.get(item)
-            if wanted in str(item).casefold() or (title is not None and wanted in title.casefold()):
-                found.append(FoundItem(item=_plain(item), title=title))
-                if len(found) == n:
-                    break
-        return found
-
-    def find_users(self, text: str, n: int) -> list[Id]:
-        """Return users whose id begins with a string, then others whose id contains it."""
-        wanted = text.casefold()
-        ids = [user for user in self.served.model.users_.ids.tolist() if wanted in str(user).casefold()]
-        return sorted(ids, key=lambda user: (not str(user).casefold().startswith(wanted), len(str(user)), str(user)))[
-            :n
-        ]
 
     async def describe(self) -> ModelDescription:
         """Return a description of the served model."""
@@ -344,12 +262,23 @@ class Service:
         fitted = served.model._snapshot()._fitted
         needs = needs_values(served.model, self.replica.settings.duplicates)
         return ModelDescription(
-            description=repr(served.model), users=len(fitted.users), items=len(fitted.items), rank=fitted.rank,
-            user_ids=self.id_types[0], item_ids=self.id_types[1], values="needed" if needs else "optional",
-            digest=served.digest, fitted=fitted.origin.fitted, loaded=served.loaded,  # type: ignore[arg-type]  # converted
-            offset=self.replica.offset, lag=lag, learns=served.reason is None, reason=served.reason,
-            refused_events=self.replica.refused, last_error=self.replica.last_error,
-        )  # fmt: skip
+            description=repr(served.model),
+            users=len(fitted.users),
+            items=len(fitted.items),
+            rank=fitted.rank,
+            user_ids=self.id_types[0],
+            item_ids=self.id_types[1],
+            values="needed" if needs else "optional",
+            digest=served.digest,
+            fitted=fitted.origin.fitted,
+            loaded=served.loaded,  # type: ignore[arg-type]  # converted
+            offset=self.replica.offset,
+            lag=lag,
+            learns=served.reason is None,
+            reason=served.reason,
+            refused_events=self.replica.refused,
+            last_error=self.replica.last_error,
+        )
 
     async def set_gauges(self) -> None:
         """Set the metrics that are gauges."""
@@ -364,35 +293,15 @@ def unavailable(error: LogUnavailableError, remedy: str) -> ProblemError:
     """Return the response to a request for which the log was not available."""
     reason = "its disk is full" if error.is_full else "it does not answer"
     return ProblemError(
-        507 if error.is_full else 503, f"the event log is unavailable ({reason}): {remedy}",
+        507 if error.is_full else 503,
+        f"the event log is unavailable ({reason}): {remedy}",
         headers={"Retry-After": "5"},
-    )  # fmt: skip
+    )
 
 
 def new_list_id() -> str:
     """Return a random identifier of a list."""
     return secrets.token_urlsafe(12)
-
-
-def titles_of(model: FactorModel) -> Mapping[Any, str]:
-    """Return the titles of items; empty if there are none."""
-    return model._fitted.titles or {}
-
-
-def listed(pairs: Sequence[tuple[Any, float]], titles: Mapping[Any, str]) -> list[ListedItem]:
-    """Return items with scores and titles."""
-    return [ListedItem(item=item, score=score, title=titles.get(item)) for item, score in pairs]
-
-
-@contextmanager
-def _known(name: str, shown: object) -> Iterator[None]:
-    """Convert errors about unknown ids."""
-    try:
-        yield
-    except UnknownIdError:
-        raise ProblemError(404, f"the {name} {str(shown)[:80]} is not in the model") from None
-    except DataError as error:
-        raise ProblemError(409, _shortened(error)) from None
 
 
 def _value_of(number: int, events: Sequence[Event]) -> str:
@@ -401,22 +310,3 @@ def _value_of(number: int, events: Sequence[Event]) -> str:
 
 
 _VALUE_NEEDED = "the model learns from values such as ratings: send a number"
-
-
-def _shortened(error: Exception) -> str:
-    return str(error)[:300]
-
-
-def _seconds(time: Any) -> float:
-    """Return a timestamp in POSIX seconds."""
-    if isinstance(time, np.datetime64):
-        return float(time.astype("datetime64[us]").astype(np.int64)) / 1e6
-    seconds = float(time)
-    while abs(seconds) >= 1e11:
-        seconds /= 1e3
-    return seconds
-
-
-def _plain(value: Any) -> Id:
-    plain: Id = value.item() if isinstance(value, np.generic) else value
-    return plain

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from halfstep.data.files.sql import (
 from halfstep.data.files.table_file import open_table
 from halfstep.data.files.table_format import Options, Table
 from halfstep.data.files.timestamps import ISO, NUMBERS, Reading, readings_of
+from halfstep.data.files.watcher import NoWatcher, Watcher
 from halfstep.data.id_columns import factorize_integers
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError
@@ -64,24 +65,6 @@ class _Part:
     @property
     def n_kept(self) -> int:
         return self.rows if self.kept is None else int(self.kept.sum())
-
-
-class Watcher(Protocol):
-    """Is told how far reading is, and may raise an error."""
-
-    def opened(self, columns: Collection[str], rows: int, sources: int) -> None:
-        """Take the roles, and the numbers of rows and of files so far, including those of the next file."""
-
-    def read(self, rows: int) -> None:
-        """Take the number of rows that were just read."""
-
-
-class _Nobody:
-    def opened(self, columns: Collection[str], rows: int, sources: int) -> None:
-        pass
-
-    def read(self, rows: int) -> None:
-        pass
 
 
 @contextmanager
@@ -110,7 +93,7 @@ def open_reader(
         workspace = TemporaryFolder(Path(temporary))
         engine = Engine([source.path.absolute() for source in sources], workspace.folder)
         try:
-            yield TableReader(sources, options, engine, workspace, empty, watcher or _Nobody())
+            yield TableReader(sources, options, engine, workspace, empty, watcher or NoWatcher())
         finally:
             engine.close()
 
@@ -462,7 +445,5 @@ def _add(pool: ThreadPoolExecutor, collectors: Sequence[Collector], start: int, 
 def _used(texts: list[str], numbers: NDArray[np.int32]) -> tuple[list[str], NDArray[np.int32]]:
     """Drop strings that occur only in skipped rows."""
     used = np.flatnonzero(counts_of(numbers, len(texts)))
-    renumbered = np.zeros(len(texts), np.int32)
-    renumbered[used] = np.arange(len(used), dtype=np.int32)
-    renumber(numbers, renumbered)
+    renumber(numbers, np.searchsorted(used, np.arange(len(texts))).astype(np.int32))
     return [texts[number] for number in used.tolist()], numbers

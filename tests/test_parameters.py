@@ -205,7 +205,8 @@ def is_left_out(name: str, value: Any) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")
-def test_every_value_is_accepted_or_a_documented_error(tmp_path: Path) -> None:
+def test_every_value_is_accepted_or_a_documented_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # some values are names of files and folders to write
     wrong = []
     for name, (call, signature, base) in calls(tmp_path).items():
         for parameter in inspect.signature(signature).parameters.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,7 @@ from halfstep.cli import options
 from halfstep.cli.console import note_all, reached_by, with_count
 from halfstep.cli.model_options import describe_fit
 from halfstep.cli.outputs import Output, check_outputs, print_result
-from halfstep.cli.serve import check_installed
+from halfstep.cli.serve import LearningOptions, check_installed
 
 
 def refit(
@@ -32,13 +32,7 @@ def refit(
         Path | None,
         typer.Option(help="The model whose data and parameters are used. Default: the one last served with the log."),
     ] = None,
-    duplicates: Annotated[
-        Literal["last", "sum"] | None,
-        typer.Option(help="As for halfstep serve. Default: sum for counts, last for ratings."),
-    ] = None,
-    learn: Annotated[
-        list[str] | None, typer.Option(help="An event type to learn from. Can be repeated. Default: all types.")
-    ] = None,
+    learning: LearningOptions,
     tune: Annotated[bool, typer.Option("--tune", help="Tune the parameters again, as halfstep tune does.")] = False,
     trials: Annotated[
         int | None, typer.Option(help="Maximum number of trials of --tune. Default: as for halfstep tune.", min=1)
@@ -58,7 +52,7 @@ def refit(
     events = EventLog(log, must_exist=True)
     path = model_of(events) if model is None else model
     served = hs.load(path)
-    known = data_of(served, events, LearningSettings.of_model(served, duplicates, learn or ()))
+    known = data_of(served, events, LearningSettings.of_model(served, learning.duplicates, learning.learn or ()))
     erased = f", without {with_count(known.erased_users, 'erased user')}" if known.erased_users else ""
     note_all([f"{path} and {with_count(known.events, 'event')}: {known.data}{erased}"])
     began = time.perf_counter()

@@ -6,10 +6,11 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,75 +18,80 @@ import halfstep as hs
 from halfstep._support.printable import printable
 from halfstep.cli import options
 from halfstep.cli.console import note
-
-if TYPE_CHECKING:
-    from halfstep.serve.config import ServeConfig
+from halfstep.serve.config import CHECKPOINT_EVERY, LOOPBACK, ServeConfig
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 INSTALL = "pip install 'halfstep[serve]'"
 
-_service = {"rich_help_panel": "Service"}
-_learning = {"rich_help_panel": "Learning"}
-_security = {"rich_help_panel": "Security"}
+_service = partial(typer.Option, rich_help_panel="Service")
+_learning = partial(typer.Option, rich_help_panel="Learning")
+_security = partial(typer.Option, rich_help_panel="Security")
 
 
-def serve(
-    model: options.Model,
-    *,
-    host: Annotated[str, typer.Option(help="Address to listen on.", **_service)] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 for any free port.", min=0, max=65535, **_service)] = 8000,
-    workers: Annotated[int, typer.Option(help="Number of server processes.", min=1, **_service)] = 1,
+@dataclass(frozen=True)
+class LearningOptions:
+    """How a model learns from events."""
+
+    duplicates: Annotated[
+        Literal["last", "sum"] | None,
+        _learning(
+            help="Whether the value of a repeated interaction replaces the old one or is added to it. Default: sum "
+            "for counts, last for ratings."
+        ),
+    ] = None
+    learn: Annotated[
+        list[str] | None, _learning(help="An event type to learn from. Can be repeated. Default: all types.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class ServiceOptions:
+    """Where the service listens, and its files."""
+
+    host: Annotated[str, _service(help="Address to listen on.")] = ServeConfig.host
+    port: Annotated[int, _service(help="Port; 0 for any free port.", min=0, max=65535)] = ServeConfig.port
+    workers: Annotated[int, _service(help="Number of server processes.", min=1)] = ServeConfig.workers
     log: Annotated[
         str | None,
-        typer.Option(
+        _service(
             help="Event log: a SQLite file, or postgresql://user@host/database. Default: a file beside the model.",
             envvar="HALFSTEP_LOG",
             show_default=False,
-            **_learning,
         ),
-    ] = None,
+    ] = None
     snapshot: Annotated[
-        Path | None,
-        typer.Option(help="File for the model with what it has learned. Default: beside the model.", **_learning),
-    ] = None,
-    duplicates: Annotated[
-        Literal["last", "sum"] | None,
-        typer.Option(
-            help="Whether the value of a repeated interaction replaces the old one or is added to it. Default: sum "
-            "for counts, last for ratings.",
-            **_learning,
-        ),
-    ] = None,
-    learn: Annotated[
-        list[str] | None,
-        typer.Option(help="An event type to learn from. Can be repeated. Default: all types.", **_learning),
-    ] = None,
-    snapshot_every: Annotated[
-        int | None, typer.Option(help="Number of events between snapshots. Default: 10,000.", min=1, **_learning)
-    ] = None,
+        Path | None, _service(help="File for the model with what it has learned. Default: beside the model.")
+    ] = None
+    snapshot_every: Annotated[int, _service(help="Number of events between snapshots.", min=1)] = CHECKPOINT_EVERY
     refit_every: Annotated[
-        str | None,
-        typer.Option(help="Fit the model again at this interval, such as 24h or 30m. Default: never.", **_learning),
-    ] = None,
+        str | None, _service(help="Fit the model again at this interval, such as 24h or 30m. Default: never.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class SecurityOptions:
+    """Who may use the service."""
+
     keys: Annotated[
-        Path | None,
-        typer.Option(help="File of API keys, made by halfstep keys. Default: no key is needed.", **_security),
-    ] = None,
+        Path | None, _security(help="File of API keys, made by halfstep keys. Default: no key is needed.")
+    ] = None
     origin: Annotated[
         list[str] | None,
-        typer.Option(
+        _security(
             help="Origin of web pages that may use the API, such as https://shop.example. Can be repeated. "
-            "Default: none.",
-            **_security,
+            "Default: none."
         ),
-    ] = None,
+    ] = None
     host_name: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Another host name that requests may use if no key is needed. Can be repeated. Default: none.",
-            **_security,
+        _security(
+            help="Another host name that requests may use if no key is needed. Can be repeated. Default: none."
         ),
-    ] = None,
+    ] = None
+
+
+def serve(
+    model: options.Model, *, service: ServiceOptions, learning: LearningOptions, security: SecurityOptions
 ) -> None:
     """Serve recommendations over HTTP, from a model that learns from events.
 
@@ -93,28 +99,26 @@ def serve(
     replaced, the new model takes over.
     """
     check_installed()
-    from halfstep.serve.config import LOOPBACK, ServeConfig
-
-    if host not in LOOPBACK and keys is None:
+    if service.host not in LOOPBACK and security.keys is None:
         raise hs.errors.ParameterError(
-            f"--host {host} is reachable from other machines: give --keys (halfstep keys add), or listen on 127.0.0.1"
+            f"--host {service.host} is reachable from other machines: give --keys (halfstep keys add), or listen on "
+            "127.0.0.1"
         )
-    if workers > 1 and os.name != "posix":
+    if service.workers > 1 and os.name != "posix":
         raise hs.errors.ParameterError("--workers: several processes are not supported on Windows")
     config = replace(
-        ServeConfig.beside(model, log=log, snapshot=snapshot),
-        host=host,
-        port=port,
-        workers=workers,
-        duplicates=duplicates,
-        types=tuple(learn or ()),
-        refit_every=None if refit_every is None else seconds_of(refit_every),
-        keys=None if keys is None else str(keys),
-        origins=tuple(origin or ()),
-        hosts=tuple(host_name or ()),
+        ServeConfig.beside(model, log=service.log, snapshot=service.snapshot),
+        host=service.host,
+        port=service.port,
+        workers=service.workers,
+        duplicates=learning.duplicates,
+        types=tuple(learning.learn or ()),
+        checkpoint_every=service.snapshot_every,
+        refit_every=None if service.refit_every is None else seconds_of(service.refit_every),
+        keys=None if security.keys is None else str(security.keys),
+        origins=tuple(security.origin or ()),
+        hosts=tuple(security.host_name or ()),
     )
-    if snapshot_every is not None:
-        config = replace(config, checkpoint_every=snapshot_every)
     run(config)
 
 

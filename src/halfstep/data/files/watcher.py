@@ -1,4 +1,4 @@
-"""The progress of reading files, for those who follow it."""
+"""Callbacks that follow the progress of reading files."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Protocol
 
 
 class Watcher(Protocol):
-    """Is told how far reading is, and may raise an error."""
+    """Receives the progress of reading; its methods may raise errors."""
 
     def opened(self, columns: Collection[str], rows: int, sources: int) -> None:
-        """Take the roles, and the numbers of rows and of files so far, including those of the next file."""
+        """Receive the roles, and the numbers of rows and of files so far, including those of the next file."""
 
     def read(self, rows: int) -> None:
-        """Take the number of rows that were just read."""
+        """Receive the number of rows that were just read."""
 
 
 class NoWatcher:
-    """Does nothing."""
+    """Ignores the progress."""
 
     def opened(self, columns: Collection[str], rows: int, sources: int) -> None:
         pass

@@ -5,6 +5,7 @@ The reference backend is dense NumPy, so that the contract does not depend on on
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 import halfstep as hs
 import reference
+from halfstep.cluster.session import ClusterBackend
 from halfstep.errors import FitInterruptedWarning, NumericalError
 from halfstep.models import als
 from halfstep.objective.problem import HalfProblem
@@ -22,12 +24,19 @@ from halfstep.solver.cpu_session import CPUBackend
 from halfstep.solver.layout import empty_factors
 from halfstep.solver.session import Backend, Session, Side
 from reference_session import ReferenceBackend, dense
+from serial_engine import SerialEngine
 from settings import SETTINGS, Setting, Table
 
 RANK, REG, RHO = 3, 0.7, 2.0
 EXACT = hs.solvers.Cholesky()
 Problems = tuple[HalfProblem, HalfProblem]
-BACKENDS = {"one thread": CPUBackend(1), "three threads": CPUBackend(3), "reference": ReferenceBackend()}
+FOLDER = tempfile.TemporaryDirectory(prefix="halfstep-tests-", ignore_cleanup_errors=True)
+BACKENDS: dict[str, Backend] = {
+    "one thread": CPUBackend(1),
+    "three threads": CPUBackend(3),
+    "reference": ReferenceBackend(),
+    "three blocks": ClusterBackend(SerialEngine(3), FOLDER.name),
+}
 every_backend = pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
 every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=str)
 

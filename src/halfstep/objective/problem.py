@@ -80,6 +80,19 @@ class HalfProblem:
             regularization=self.regularization[rows].astype(dtype),
         )
 
+    def of_range(self, first: int, last: int) -> HalfProblem:
+        """Return the problem of rows ``first:last``, whose arrays of cells are views."""
+        start, stop = (int(cell) for cell in self.indptr[[first, last]])
+        return replace(
+            self,
+            indptr=self.indptr[first : last + 1] - start,
+            indices=self.indices[start:stop],
+            targets=self.targets[start:stop] if len(self.targets) > 1 else self.targets,
+            weights=self.weights[start:stop] if len(self.weights) > 1 else self.weights,
+            row_missing=self.row_missing[first:last] if len(self.row_missing) else self.row_missing,
+            regularization=self.regularization[first:last],
+        )
+
     def astype(self, dtype: DTypeLike) -> HalfProblem:
         """Return the same problem in another precision."""
         targets, weights, s, m, reg = (

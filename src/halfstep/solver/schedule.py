@@ -103,6 +103,10 @@ class HalfStepPlan:
         """Return the same plan for other targets of shape (n_cells,)."""
         return replace(self, problem=self.problem.with_targets(targets))
 
+    def with_gram(self, gram: NDArray[np.floating]) -> Self:
+        """Return the same plan for a known Gramian of the fixed side."""
+        return replace(self, problem=replace(self.problem, gram=gram))
+
     @cached_property
     def cells(self) -> CellArrays:
         """The observed cells, as kernels take them."""

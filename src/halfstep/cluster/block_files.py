@@ -1,0 +1,136 @@
+"""Files of blocks: the problem of some rows of a side.
+
+The working folder has two files for each block: ``cells/users-00003`` with the observed cells and, in fits of
+tables, their ids and values; and ``problem/users-00003`` with targets, weights and λ. ``problem/users`` has what all
+blocks of the side share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep._support.blocks import all_equal
+from halfstep.cluster.folder import Folder
+from halfstep.cluster.step import BlockSolver
+from halfstep.objective.problem import HalfProblem
+from halfstep.solver.session import Side
+
+LEAST_CELLS = 250_000  # of a block on average: a call of a cluster takes as long as some ten thousand cells
+
+
+def name_of(kind: str, side: Side, number: int) -> str:
+    """Return the name of the file of a block."""
+    return f"{kind}/{side.name.lower()}-{number:05d}"
+
+
+def _name_of_side(side: Side) -> str:
+    return f"problem/{side.name.lower()}"
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """The division of the rows of a side into blocks of consecutive rows.
+
+    Attributes
+    ----------
+    bounds : ndarray of shape (n_blocks + 1,), int64
+        Block b has the rows ``bounds[b]:bounds[b + 1]``.
+    """
+
+    bounds: NDArray[np.int64]
+
+    @classmethod
+    def of_counts(cls, counts: NDArray[np.integer], n_blocks: int) -> Self:
+        """Divide rows into blocks of about equal work, given their number of observed cells."""
+        work = np.cumsum(counts + 10.0)  # a row takes as long as some cells
+        ends = np.searchsorted(work, work[-1] * np.arange(1, n_blocks) / n_blocks) + 1
+        return cls(np.unique(np.concatenate([[0], ends, [len(counts)]])).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows of the side."""
+        return int(self.bounds[-1])
+
+    def range(self, number: int) -> tuple[int, int]:
+        """Return the first row of a block, and the first one after it."""
+        return int(self.bounds[number]), int(self.bounds[number + 1])
+
+
+def write_side(
+    folder: Folder, side: Side, problem: HalfProblem, gram_weights: NDArray[np.floating], partition: Partition
+) -> None:
+    """Write the files of all blocks of a problem in memory.
+
+    Parameters
+    ----------
+    folder : Folder
+    side : Side
+    problem : HalfProblem
+    gram_weights : ndarray of shape (n_rows,) or (0,)
+        The weights of missing cells in the Gramian of these rows: `HalfProblem.column_missing` of the other side.
+    partition : Partition
+    """
+    for number in range(len(partition)):
+        first, last = partition.range(number)
+        part = problem.of_range(first, last)
+        folder.write(name_of("cells", side, number), {"indptr": part.indptr, "indices": part.indices})
+        write_problem(folder, side, number, part, gram_weights[first:last], first)
+    write_shared(folder, side, problem.column_missing)
+
+
+def write_problem(
+    folder: Folder, side: Side, number: int, part: HalfProblem, gram_weights: NDArray[np.floating], first: int
+) -> None:
+    """Write the targets, weights and λ of a block whose first row is at position `first`."""
+    arrays = {
+        "targets": part.targets,
+        "weights": part.weights,
+        "row_missing": part.row_missing,
+        "regularization": part.regularization,
+        "gram_weights": gram_weights,
+    }
+    folder.write(
+        name_of("problem", side, number),
+        arrays,
+        first=first,
+        bias_ratio=part.bias_ratio,
+        rank=part.rank,
+        biases=part.biases,
+    )
+
+
+def write_shared(folder: Folder, side: Side, column_missing: NDArray[np.floating]) -> None:
+    """Write the weights of missing cells of the columns, which all blocks of a side share."""
+    is_constant = len(column_missing) > 0 and all_equal(column_missing)
+    stored = column_missing[:1] if is_constant else column_missing
+    folder.write(_name_of_side(side), {"column_missing": stored}, columns=len(column_missing))
+
+
+def read_block(folder: Folder, side: Side, number: int) -> BlockSolver:
+    """Map the files of a block."""
+    cells, _ = folder.read(name_of("cells", side, number))
+    terms, about = folder.read(name_of("problem", side, number))
+    shared, of_side = folder.read(_name_of_side(side))
+    missing = shared["column_missing"]
+    if len(missing) < of_side["columns"]:
+        missing = np.full(of_side["columns"], missing[0], missing.dtype)
+    problem = HalfProblem(
+        indptr=cells["indptr"],
+        indices=cells["indices"],
+        targets=terms["targets"],
+        weights=terms["weights"],
+        row_missing=terms["row_missing"],
+        column_missing=missing,
+        regularization=terms["regularization"],
+        bias_ratio=float(about["bias_ratio"]),
+        rank=int(about["rank"]),
+        biases=bool(about["biases"]),
+    )
+    return BlockSolver(problem, terms["gram_weights"], int(about["first"]))

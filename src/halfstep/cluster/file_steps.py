@@ -1,0 +1,152 @@
+"""Workers that exchange factors through files in the working folder, for engines that only call functions."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from halfstep.cluster.block_files import read_block
+from halfstep.cluster.engine import Partitions
+from halfstep.cluster.folder import Folder, locked
+from halfstep.cluster.step import BlockSolver, BlockTerms, FactorsAt, Step
+from halfstep.solver.cpu import CPU
+from halfstep.solver.layout import Factors
+from halfstep.solver.session import Side
+
+Map = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
+BLOCKS_AT_HAND = 8  # of each process: preparing a block again takes about as long as a tenth of a half-step
+
+
+def version_of(side: Side, version: int, number: int) -> str:
+    """Return the name of the file of a block's factors."""
+    return f"factors/{version:04d}/{side.name.lower()}-{number:05d}"
+
+
+class FileSteps:
+    """Workers that are functions of an engine; see `halfstep.cluster.engine.Steps`.
+
+    Parameters
+    ----------
+    map : callable
+        `Engine.map`.
+    folder : Folder
+    partitions : pair of Partition
+    threads : int
+        Of a call.
+    """
+
+    def __init__(self, map: Map, folder: Folder, partitions: Partitions, threads: int) -> None:  # noqa: A002
+        self._map, self._folder, self._threads = map, folder, threads
+        self._partitions = partitions
+        self._fit = uuid.uuid4().hex
+
+    def put(self, side: Side, version: int, blocks: Iterable[Factors]) -> None:
+        for number, block in enumerate(blocks):
+            self._folder.write(version_of(side, version, number), {"factors": block})
+
+    def run(self, step: Step) -> list[BlockTerms]:
+        counts = len(self._partitions[step.side]), len(self._partitions[1 - step.side])
+        tasks = [Task(self._folder, self._fit, step, number, counts[1], self._threads) for number in range(counts[0])]
+        return self._map(run_task, tasks)
+
+    def blocks(self, side: Side, version: int) -> Iterator[Factors]:
+        for number in range(len(self._partitions[side])):
+            yield self._folder.read(version_of(side, version, number))[0]["factors"]
+
+    def drop(self, side: Side, version: int) -> None:
+        for number in range(len(self._partitions[side])):
+            self._folder.remove(version_of(side, version, number))
+
+
+class Task(NamedTuple):
+    """A step for one block.
+
+    Attributes
+    ----------
+    folder : Folder
+    fit : str
+        Names the fit.
+    step : Step
+    number : int
+        The block.
+    others : int
+        The number of blocks of the other side.
+    threads : int
+    """
+
+    folder: Folder
+    fit: str
+    step: Step
+    number: int
+    others: int
+    threads: int
+
+
+def run_task(task: Task) -> BlockTerms:
+    """Compute a step for a block on a worker, and write the new rows."""
+    folder, step = task.folder, task.step
+    solver = _block(folder, task.fit, step.side, task.number)
+    own = {version: _factors(folder, step.side, version, task.number) for version in step.own_versions}
+    fixed = None
+    if step.fixed is not None:
+        fixed = _fixed(_Fixed(folder, task.fit, Side(1 - step.side), step.fixed, task.others))
+    with CPU(task.threads) as cpu:
+        X, terms = solver.run(cpu, step, fixed, own)
+    if step.out is not None and terms.failure is None:
+        folder.write(version_of(step.side, step.out, task.number), {"factors": X})
+    return terms
+
+
+@lru_cache(BLOCKS_AT_HAND)
+def _block(folder: Folder, fit: str, side: Side, number: int) -> BlockSolver:
+    return read_block(folder, side, number)
+
+
+def _factors(folder: Folder, side: Side, version: int, number: int) -> Factors:
+    return folder.read(version_of(side, version, number))[0]["factors"]
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """The factors of the other side."""
+
+    folder: Folder
+    fit: str
+    side: Side
+    at: FactorsAt
+    n_blocks: int
+
+
+@lru_cache(1)  # a process that solves several blocks needs the same factors
+def _fixed(given: _Fixed) -> Factors:
+    """Return all factors of a side, which all processes of this machine map from one file."""
+    scratch = given.folder.scratch()
+    stem = f"fixed-{given.fit}-{given.side.name.lower()}"
+    path = scratch / f"{stem}-{'-'.join(map(str, given.at.versions))}-{given.at.beta}.npy"
+    with locked(scratch / f"{stem}.lock"):
+        if not path.exists():
+            for old in scratch.glob(f"{stem}-*"):  # where it is mapped, its content stays
+                old.unlink(missing_ok=True)
+            _assemble(given, path)
+        mapped: Factors = np.asarray(np.load(path, mmap_mode="c", allow_pickle=False))
+    return mapped
+
+
+def _assemble(given: _Fixed, path: Path) -> None:
+    """Write all factors of a side to a file."""
+    blocks = [
+        given.at.of({version: _factors(given.folder, given.side, version, number) for version in given.at.versions})
+        for number in range(given.n_blocks)
+    ]
+    temporary = path.with_suffix(".part")
+    shape = sum(map(len, blocks)), blocks[0].shape[1]
+    everything = np.lib.format.open_memmap(temporary, mode="w+", dtype=blocks[0].dtype, shape=shape)
+    np.concatenate(blocks, out=everything)
+    everything.flush()
+    temporary.replace(path)

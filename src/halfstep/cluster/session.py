@@ -1,0 +1,241 @@
+"""Sessions on the machines of a cluster."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from halfstep.cluster.block_files import Partition, write_side
+from halfstep.cluster.engine import Engine, Partitions, Steps
+from halfstep.cluster.folder import Folder
+from halfstep.cluster.step import BlockTerms, FactorsAt, Step
+from halfstep.objective.problem import HalfProblem
+from halfstep.solver.layout import Factors, empty_factors
+from halfstep.solver.session import Side, Terms
+from halfstep.solvers import Solver
+
+
+@dataclass(frozen=True)
+class ClusterBackend:
+    """The machines of a cluster, for problems that are in memory.
+
+    Parameters
+    ----------
+    engine : Engine
+    folder : str
+        A path or URL that all machines share; each session uses a new folder in it, which it removes at the end.
+    """
+
+    engine: Engine
+    folder: str
+
+    def open(self, users: HalfProblem, items: HalfProblem, start: tuple[Factors, Factors]) -> ClusterSession:
+        folder = Folder(f"{self.folder.rstrip('/')}/{uuid.uuid4().hex}")
+        problems = users, items
+        partitions = tuple(Partition.of_counts(np.diff(each.indptr), self.engine.n_blocks) for each in problems)
+        for side in Side:
+            write_side(folder, side, problems[side], problems[1 - side].column_missing, partitions[side])
+        session = ClusterSession(
+            self.engine, folder, (partitions[0], partitions[1]), users.unknowns, start[0].dtype, is_temporary=True
+        )
+        return session.starting_from(start)
+
+
+class ClusterSession:
+    """A session with factors on the workers; see `halfstep.solver.session.Session`.
+
+    Factors have versions, which are never overwritten: a worker that takes the place of a failed one computes the
+    same. Versions that are neither current, nor accepted, nor needed for extrapolation are dropped.
+
+    Parameters
+    ----------
+    engine : Engine
+    folder : Folder
+        With the files of all blocks.
+    partitions : pair of Partition
+    unknowns : int
+        Of each row.
+    dtype : dtype
+        Of the factors.
+    is_temporary : bool
+        Whether to remove the folder at the end.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        folder: Folder,
+        partitions: Partitions,
+        unknowns: int,
+        dtype: DTypeLike,
+        *,
+        is_temporary: bool = False,
+    ) -> None:
+        self._context = engine.steps(folder, partitions)
+        self._folder, self._is_temporary = folder, is_temporary
+        self._partitions, self._unknowns, self._dtype = partitions, unknowns, np.dtype(dtype)
+        self._start: tuple[Factors, Factors] | None = None
+        self._version = 0
+        first = FactorsAt(0)
+        self._accepted, self._current = [first, first], [first, first]
+        self._before: list[FactorsAt | None] = [None, None]
+        self._kept: list[set[int]] = [{0}, {0}]
+        self._of_rows: dict[tuple[Side, FactorsAt], tuple[NDArray[np.float64], float]] = {}
+        self._data_terms: tuple[float, float] | None = None
+
+    def starting_from(self, start: tuple[Factors, Factors]) -> Self:
+        """Return this session, which will put these factors as version 0 on the workers when it is entered.
+
+        Otherwise, workers have them already.
+        """
+        self._start = start
+        return self
+
+    def __enter__(self) -> Self:
+        self._steps: Steps = self._context.__enter__()
+        try:
+            if self._start is not None:
+                for side in Side:
+                    F, partition = self._start[side], self._partitions[side]
+                    blocks = (F[slice(*partition.range(number))] for number in range(len(partition)))
+                    self._steps.put(side, 0, blocks)
+                self._start = None
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._context.__exit__(kind, error, trace)
+        finally:
+            if self._is_temporary:
+                self._folder.remove("")
+
+    def extrapolate(self, side: Side, beta: float) -> None:
+        before = self._before[side]
+        if before is not None:
+            self._current[side] = FactorsAt(self._accepted[side].version, before.version, beta)
+            self._data_terms = None
+
+    def half_step(self, side: Side, solver: Solver) -> None:
+        is_last = side is Side.ITEMS  # the loss is cheapest while the rows are in the cache
+        will_extrapolate = is_last and solver.extrapolation > 0
+        self._data_terms = None
+        self._version += 1
+        step = Step(
+            side,
+            rows=self._current[side],
+            fixed=self._current[1 - side],
+            gram=self._gram(Side(1 - side)),
+            solver=solver,
+            is_loss=is_last,
+            out=self._version,
+            ahead=(self._accepted[side].version, solver.extrapolation) if will_extrapolate else None,
+        )
+        self._kept[side].add(self._version)
+        terms = self._run(step)
+        self._current[side] = FactorsAt(self._version)
+        if is_last:
+            self._data_terms = sum(each.observed for each in terms), sum(each.missing for each in terms)
+        if step.ahead is not None:
+            ahead = FactorsAt(self._version, *step.ahead)
+            # its regularization is only needed by callers other than the training loop
+            self._of_rows[side, ahead] = _sum(each.ahead_gram for each in terms), np.nan
+        self._drop_unused()
+
+    def terms(self) -> Terms:
+        if self._data_terms is None:
+            step = Step(
+                Side.ITEMS,
+                rows=self._current[Side.ITEMS],
+                fixed=self._current[Side.USERS],
+                gram=self._gram(Side.USERS),
+                is_loss=True,
+            )
+            terms = self._run(step)
+            self._data_terms = sum(each.observed for each in terms), sum(each.missing for each in terms)
+        return Terms(*self._data_terms, sum(self._regularization(side) for side in Side))
+
+    def accept(self) -> None:
+        for side in Side:
+            if self._current[side].previous is not None:
+                self._materialize(side)
+            if self._current[side] != self._accepted[side]:
+                self._before[side], self._accepted[side] = self._accepted[side], self._current[side]
+        self._drop_unused()
+
+    def undo(self) -> None:
+        self._current = list(self._accepted)
+        self._before = [None, None]
+        self._data_terms = None
+        self._drop_unused()
+
+    def factors(self) -> tuple[Factors, Factors]:
+        P, Q = (self._gathered(side) for side in Side)
+        return P, Q
+
+    def _gathered(self, side: Side) -> Factors:
+        F = empty_factors(self._partitions[side].n_rows, self._unknowns, self._dtype)
+        row = 0
+        for block in self._steps.blocks(side, self._accepted[side].version):
+            F[row : row + len(block)] = block
+            row += len(block)
+        return F
+
+    def _materialize(self, side: Side) -> None:
+        """Keep extrapolated factors as a version of their own."""
+        self._version += 1
+        self._kept[side].add(self._version)
+        self._run(Step(side, rows=self._current[side], out=self._version))
+        self._current[side] = FactorsAt(self._version)
+
+    def _run(self, step: Step) -> list[BlockTerms]:
+        """Run a step, and remember the sums over the new rows."""
+        terms = self._steps.run(step)
+        for each in terms:
+            if each.failure is not None:
+                raise each.failure.error
+        at = step.rows if step.out is None else FactorsAt(step.out)
+        self._of_rows[step.side, at] = _sum(each.gram for each in terms), sum(each.regularization for each in terms)
+        return terms
+
+    def _gram(self, side: Side) -> NDArray[np.float64] | None:
+        """Return the Gramian of the current factors of a side; None without weights of missing cells."""
+        if (side, self._current[side]) not in self._of_rows:
+            self._run(Step(side, rows=self._current[side]))
+        gram = self._of_rows[side, self._current[side]][0]
+        return gram if len(gram) else None
+
+    def _regularization(self, side: Side) -> float:
+        known = self._of_rows.get((side, self._current[side]))
+        if known is None or np.isnan(known[1]):
+            self._run(Step(side, rows=self._current[side]))
+        return self._of_rows[side, self._current[side]][1]
+
+    def _drop_unused(self) -> None:
+        for side in Side:
+            used = {self._accepted[side], self._current[side], self._before[side]}
+            versions = {version for at in used if at is not None for version in at.versions}
+            for version in self._kept[side] - versions:
+                self._steps.drop(side, version)
+            self._kept[side] &= versions
+            for key in [key for key in self._of_rows if key[0] is side and not versions.issuperset(key[1].versions)]:
+                del self._of_rows[key]
+
+
+def _sum(grams: Iterable[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Add Gramians in the order of blocks, so that the bits do not depend on the workers."""
+    first, *others = grams
+    total = first.copy()
+    for gram in others:
+        total += gram
+    return total

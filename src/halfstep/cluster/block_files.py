@@ -82,7 +82,8 @@ def write_side(
         part = problem.of_range(first, last)
         folder.write(name_of("cells", side, number), {"indptr": part.indptr, "indices": part.indices})
         write_problem(folder, side, number, part, gram_weights[first:last], first)
-    write_shared(folder, side, problem.column_missing)
+    m = problem.column_missing
+    write_shared(folder, side, m[:1] if all_equal(m) else m, len(m))
 
 
 def write_problem(
@@ -106,11 +107,9 @@ def write_problem(
     )
 
 
-def write_shared(folder: Folder, side: Side, column_missing: NDArray[np.floating]) -> None:
-    """Write the weights of missing cells of the columns, which all blocks of a side share."""
-    is_constant = len(column_missing) > 0 and all_equal(column_missing)
-    stored = column_missing[:1] if is_constant else column_missing
-    folder.write(_name_of_side(side), {"column_missing": stored}, columns=len(column_missing))
+def write_shared(folder: Folder, side: Side, column_missing: NDArray[np.floating], n_columns: int) -> None:
+    """Write the weights of missing cells of the columns, a single one if all are equal, and the number of columns."""
+    folder.write(_name_of_side(side), {"column_missing": column_missing}, columns=n_columns)
 
 
 def read_block(folder: Folder, side: Side, number: int) -> BlockSolver:
@@ -119,7 +118,7 @@ def read_block(folder: Folder, side: Side, number: int) -> BlockSolver:
     terms, about = folder.read(name_of("problem", side, number))
     shared, of_side = folder.read(_name_of_side(side))
     missing = shared["column_missing"]
-    if len(missing) < of_side["columns"]:
+    if len(missing) == 1:
         missing = np.full(of_side["columns"], missing[0], missing.dtype)
     problem = HalfProblem(
         indptr=cells["indptr"],

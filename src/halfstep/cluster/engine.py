@@ -33,6 +33,10 @@ class Steps(Protocol):
         """Return a version of the factors of a side on this machine, block by block in order."""
         ...
 
+    def save(self, side: Side, version: int) -> None:
+        """Write a version to the files of `halfstep.cluster.file_steps.version_of`, which outlive the workers."""
+        ...
+
     def drop(self, side: Side, version: int) -> None:
         """Discard a version."""
         ...

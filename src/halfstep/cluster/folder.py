@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +55,7 @@ class Folder:
             If the file cannot be written.
         """
         stored = {key: _storable(key, array) for key, array in arrays.items()}
-        path = self._local(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_container(path, stored, {"content": json.dumps(metadata)})
-        if self.is_remote:
-            _upload(path, self._remote(name))
+        self.write_file(name, lambda path: write_container(path, stored, {"content": json.dumps(metadata)}))
 
     def read(self, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Map the arrays of a file into memory, and return what else it contains.
@@ -72,18 +68,30 @@ class Folder:
         DataError
             If the file is missing or invalid.
         """
-        path = self._local(name)
         try:
-            if self.is_remote and not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _download(self._remote(name), path)
-            content = read_container(path, verify=False)
+            content = read_container(self.local_path(name), verify=False)
             return {key: _writable(content, key) for key in content.arrays}, json.loads(content.metadata["content"])
         except (OSError, Fault, KeyError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise DataError(
                 f"{name} in the working folder {self.url} cannot be read ({reason}): remove the folder, and fit again"
             ) from error
+
+    def write_file(self, name: str, write: Callable[[Path], object]) -> None:
+        """Write a file of any format by a function that takes its path on this machine."""
+        path = self._local(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path)
+        if self.is_remote:
+            _upload(path, self._remote(name))
+
+    def local_path(self, name: str) -> Path:
+        """Return the path of a file on this machine."""
+        path = self._local(name)
+        if self.is_remote and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _download(self._remote(name), path)
+        return path
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -80,7 +80,7 @@ class ClusterSession:
         self._context = engine.steps(folder, partitions)
         self._folder, self._is_temporary = folder, is_temporary
         self._partitions, self._unknowns, self._dtype = partitions, unknowns, np.dtype(dtype)
-        self._start: tuple[Factors, Factors] | None = None
+        self._start: tuple[Factors | None, Factors | None] | None = None
         self._version = 0
         first = FactorsAt(0)
         self._accepted, self._current = [first, first], [first, first]
@@ -89,11 +89,8 @@ class ClusterSession:
         self._of_rows: dict[tuple[Side, FactorsAt], tuple[NDArray[np.float64], float]] = {}
         self._data_terms: tuple[float, float] | None = None
 
-    def starting_from(self, start: tuple[Factors, Factors]) -> Self:
-        """Return this session, which will put these factors as version 0 on the workers when it is entered.
-
-        Otherwise, workers have them already.
-        """
+    def starting_from(self, start: tuple[Factors | None, Factors | None]) -> Self:
+        """Return this session, which will put these factors as version 0 on the workers; None stands for zeros."""
         self._start = start
         return self
 
@@ -102,9 +99,7 @@ class ClusterSession:
         try:
             if self._start is not None:
                 for side in Side:
-                    F, partition = self._start[side], self._partitions[side]
-                    blocks = (F[slice(*partition.range(number))] for number in range(len(partition)))
-                    self._steps.put(side, 0, blocks)
+                    self._steps.put(side, 0, self._blocks_of(self._start[side], self._partitions[side]))
                 self._start = None
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
@@ -180,16 +175,27 @@ class ClusterSession:
         self._drop_unused()
 
     def factors(self) -> tuple[Factors, Factors]:
-        P, Q = (self._gathered(side) for side in Side)
-        return P, Q
+        return self.factors_of(Side.USERS), self.factors_of(Side.ITEMS)
 
-    def _gathered(self, side: Side) -> Factors:
+    def factors_of(self, side: Side) -> Factors:
+        """Return the accepted factors of a side."""
         F = empty_factors(self._partitions[side].n_rows, self._unknowns, self._dtype)
         row = 0
         for block in self._steps.blocks(side, self._accepted[side].version):
             F[row : row + len(block)] = block
             row += len(block)
         return F
+
+    def save(self, side: Side) -> int:
+        """Keep the accepted factors of a side in files of the working folder; return their version."""
+        version = self._accepted[side].version
+        self._steps.save(side, version)
+        return version
+
+    def _blocks_of(self, F: Factors | None, partition: Partition) -> Iterator[Factors]:
+        for number in range(len(partition)):
+            first, last = partition.range(number)
+            yield empty_factors(last - first, self._unknowns, self._dtype) if F is None else F[first:last]
 
     def _materialize(self, side: Side) -> None:
         """Keep extrapolated factors as a version of their own."""

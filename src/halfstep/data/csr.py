@@ -62,6 +62,14 @@ def _transposed(
     return csr_array((data, indices, indptr), shape=(len(indptr) - 1, n_columns)).tocsc()
 
 
+def sorted_by_key(keys: NDArray[np.int32], n_keys: int) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
+    """Sort numbers below `n_keys` by a stable counting sort; return `Orientation.indptr` and the order."""
+    index = index_type(len(keys))
+    numbers = np.arange(len(keys), dtype=index)
+    pattern = _transposed(np.arange(len(keys) + 1, dtype=index), keys, numbers, n_keys)
+    return pattern.indptr.astype(np.int64), pattern.data
+
+
 def index_type(n_cells: int) -> type[np.signedinteger]:
     """Return int32 if possible: SciPy takes twice the memory if any array is int64."""
     return np.int32 if n_cells < 2**31 else np.int64

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import NumericalError
+
+
+class Ids(Protocol):
+    """Ids by position."""
+
+    def __getitem__(self, position: int, /) -> Any:
+        """Return the id at a position."""
+        ...
 
 
 @contextmanager
 def naming_the_row(
-    what: Literal["user", "item"], ids: Vocabulary, positions: NDArray[np.integer] | None = None
+    what: Literal["user", "item"], ids: Ids, positions: NDArray[np.integer] | None = None
 ) -> Iterator[None]:
     """Name the user or item of a `NumericalError`, which has the number of a row.
 
     Parameters
     ----------
     what : {"user", "item"}
-    ids : Vocabulary
+    ids : Vocabulary, or another sequence
     positions : ndarray, optional
         The positions of the rows in `ids`, if rows are only some of these.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -19,16 +19,15 @@ from halfstep._support.checks import (
     check_random_state,
     check_threads,
 )
-from halfstep._support.interrupts import allowed
 from halfstep._support.memory import check_rank
-from halfstep._support.progress import progress_bar, warn_of_interruption
+from halfstep._support.progress import progress_bar
 from halfstep.data import Interactions, as_interactions
 from halfstep.data.side_information import SideInformation, read_features
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.als_arrays import from_arrays, to_arrays
 from halfstep.models.als_features import FeatureSession, exact_solver
 from halfstep.models.als_inputs import Fit
-from halfstep.models.als_loop import Iteration, TrainingLoop
+from halfstep.models.als_loop import Iteration, TrainingLoop, show_objective
 from halfstep.models.default_regularization import default_regularization, unit_of_targets
 from halfstep.models.fit_memory import memory_of_fit
 from halfstep.models.fitted_attribute import FittedAttribute
@@ -264,17 +263,21 @@ class ALS(IncrementalModel):
 
     def _regularization_for(self, data: Interactions, cost: Cost, unit: float, backend: Backend) -> RowRegularization:
         """Return the regularization as set, or its default for the data."""
+        rows = self._given_regularization(unit)
+        if Regularization.of(self.regularization).pair is not None:
+            return rows
+        return default_regularization(data, cost, self._rank, rows, self.objective.defaults, backend)
+
+    def _given_regularization(self, unit: float) -> RowRegularization:
+        """Return the regularization as set, with λ of 1 if it depends on the data."""
         given, defaults = Regularization.of(self.regularization), self.objective.defaults
         exponent, ratio = given.exponent, given.bias_ratio
         if exponent is None:
             exponent = defaults.regularization_exponent
         if ratio is None:  # biases are in the units of the targets, factors in the square roots of these
-            ratio = 1 / unit if cost.biases else 1.0
-        rows = RowRegularization(1.0, 1.0, exponent, ratio, given.counts)
-        if given.pair is None:
-            return default_regularization(data, cost, self._rank, rows, defaults, backend)
-        users, items = given.pair
-        return replace(rows, users=users, items=items)
+            ratio = 1 / unit if self.objective.biases else 1.0
+        users, items = given.pair or (1.0, 1.0)
+        return RowRegularization(users, items, exponent, ratio, given.counts)
 
     def fit(
         self, data: Interactions | object, y: None = None, *, user_features: Any = None, item_features: Any = None
@@ -359,26 +362,18 @@ class ALS(IncrementalModel):
     def _train(self, session: Session, fit: Fit, solver: Solver, bar: Any) -> None:
         """Run the training loop, and set the fitted attributes."""
         loop = TrainingLoop(session, solver, (fit.data.users, fit.data.items), dtype=self.dtype)
-        grams: Mapping[str, Weighed] = NO_GRAMIANS
-        try:
-            while len(loop.history) < self.iterations:
-                if loop.iterate():
-                    with allowed():
-                        bar.set_postfix_str(f"objective {loop.history[-1].objective:.6g}", refresh=False)
-                        bar.update()
-                    if self._is_done(session, fit, loop.history):
-                        break
-            if solver.refresh_users:
-                loop.refresh_users()
-            grams = self._grams(fit.cost, session.factors())
-        except KeyboardInterrupt:
-            if not loop.history:
-                raise
-            warn_of_interruption(
-                f"fit was interrupted: this is the model after {len(loop.history)} of {self.iterations} iterations"
-            )
-            if solver.refresh_users:
-                loop.refresh_users()
+        grams: dict[str, Weighed] = {}
+
+        def after() -> bool:
+            show_objective(bar, loop.history)
+            return self._is_stopped(session, fit, loop.history)
+
+        loop.run(
+            self.iterations,
+            tol=self.tol,
+            after=after,
+            finish=lambda: grams.update(self._grams(fit.cost, session.factors())),
+        )
         self._keep(session, fit, loop.history, grams)
 
     def _grams(self, cost: Cost, factors: tuple[Factors, Factors]) -> dict[str, Weighed]:
@@ -429,15 +424,12 @@ class ALS(IncrementalModel):
     def _from_arrays(self, fitted: Factorization, arrays: Mapping[str, NDArray[Any]]) -> Factorization:
         return from_arrays(fitted, self.objective, Regularization.of(self.regularization), arrays)
 
-    def _is_done(self, session: Session, fit: Fit, history: list[Iteration]) -> bool:
-        if self.callbacks:
-            self._keep(session, fit, history)
-            # All callbacks are called, even if the first returns True; only True stops, not other truthy values.
-            with paused():
-                answers = [callback(self) for callback in self.callbacks]
-            if any(isinstance(answer, bool | np.bool_) and answer for answer in answers):
-                return True
-        if self.tol == 0 or len(history) < 2:
+    def _is_stopped(self, session: Session, fit: Fit, history: list[Iteration]) -> bool:
+        """Whether a callback stops the fit."""
+        if not self.callbacks:
             return False
-        before, now = history[-2].objective, history[-1].objective
-        return before - now < self.tol * before
+        self._keep(session, fit, history)
+        # All callbacks are called, even if the first returns True; only True stops, not other truthy values.
+        with paused():
+            answers = [callback(self) for callback in self.callbacks]
+        return any(isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from halfstep.data import Vocabulary
-from halfstep.data.named_rows import naming_the_row
+from halfstep._support.interrupts import allowed
+from halfstep._support.progress import warn_of_interruption
+from halfstep.data.named_rows import Ids, naming_the_row
 from halfstep.errors import NumericalError
 from halfstep.solver.session import Session, Side, Terms
 from halfstep.solvers import Cholesky, Solver
@@ -61,7 +63,7 @@ class TrainingLoop:
     session : Session
         An open session, inside its ``with`` block.
     solver : Solver
-    ids : pair of Vocabulary
+    ids : pair of Vocabulary, or of other sequences
         The ids of users and items, for errors.
 
     Attributes
@@ -70,14 +72,50 @@ class TrainingLoop:
         The accepted iterations. An interrupted iteration changes neither the history nor the accepted factors.
     """
 
-    def __init__(
-        self, session: Session, solver: Solver, ids: tuple[Vocabulary, Vocabulary], *, dtype: DTypeLike
-    ) -> None:
+    def __init__(self, session: Session, solver: Solver, ids: tuple[Ids, Ids], *, dtype: DTypeLike) -> None:
         self.history: list[Iteration] = []
         self._session, self._solver, self._ids = session, solver, ids
         self._rounding = 10 * float(np.finfo(dtype).eps)
         self._is_extrapolated = False
         self._began = time.perf_counter()
+
+    def run(
+        self,
+        iterations: int,
+        *,
+        tol: float,
+        after: Callable[[], bool],
+        finish: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Iterate, then solve the users once more if the solver says so.
+
+        If Ctrl-C interrupts after the first iteration, a `FitInterruptedWarning` is issued instead.
+
+        Parameters
+        ----------
+        iterations : int
+            Maximum number.
+        tol : float
+            As in `ALS`.
+        after : callable
+            Called after each accepted iteration; returns whether to stop.
+        finish : callable
+            Called at the end if there was no interruption.
+        """
+        refresh = self.refresh_users if self._solver.refresh_users else lambda: None
+        try:
+            while len(self.history) < iterations:
+                if self.iterate() and (after() or self._has_converged(tol)):
+                    break
+            refresh()
+            finish()
+        except KeyboardInterrupt:
+            if not self.history:
+                raise
+            warn_of_interruption(
+                f"fit was interrupted: this is the model after {len(self.history)} of {iterations} iterations"
+            )
+            refresh()
 
     def iterate(self) -> bool:
         """Run one iteration; return whether it was accepted."""
@@ -108,6 +146,13 @@ class TrainingLoop:
         with naming_the_row("user" if side is Side.USERS else "item", self._ids[side]):
             self._session.half_step(side, solver)
 
+    def _has_converged(self, tol: float) -> bool:
+        """Whether the last iteration decreased the objective by less than this fraction; False if it is 0."""
+        if tol == 0 or len(self.history) < 2:
+            return False
+        before, now = self.history[-2].objective, self.history[-1].objective
+        return before - now < tol * before
+
     def _has_increased(self, iteration: Iteration) -> bool:
         return iteration.objective > self.history[-1].objective * (1 + self._rounding)
 
@@ -132,3 +177,10 @@ def as_iteration(number: int, terms: Terms, seconds: float) -> Iteration:
             "precision: raise the regularization, or set dtype='float64'"
         )
     return Iteration(number, total, terms.observed, terms.missing, terms.regularization, seconds, terms.features)
+
+
+def show_objective(bar: Any, history: list[Iteration]) -> None:
+    """Advance a progress bar by an iteration."""
+    with allowed():
+        bar.set_postfix_str(f"objective {history[-1].objective:.6g}", refresh=False)
+        bar.update()

@@ -45,22 +45,58 @@ def default_regularization(
     backend : Backend
     """
     unit = unit_of_targets(cost, is_centered=defaults.is_centered)
-    counts = counted(data, cost, given.counts)
-    scale = mean_weight(cost) * unit * count_scale(data, counts, given.exponent, defaults.regularization_exponent)
+    n, c = (data.user_counts, data.item_counts), counted(data, cost, given.counts)
+    scale = mean_weight(cost) * unit * count_scale(n, c, given.exponent, defaults.regularization_exponent)
+    return default_for(
+        given,
+        defaults,
+        scale,
+        len(data),
+        has_missing=cost.user_missing is not None,
+        highest=lambda: highest_useful(data, cost, c, given.exponent),
+        held_out=lambda: HeldOut(data, cost, min(rank, HIGHEST_RANK), backend),
+    )
+
+
+def default_for(
+    given: RowRegularization,
+    defaults: Defaults,
+    scale: float,
+    n_cells: int,
+    *,
+    has_missing: bool,
+    highest: Callable[[], float],
+    held_out: Callable[[], HeldOut],
+) -> RowRegularization:
+    """Return `given` with the default λ for what is known of the data.
+
+    Parameters
+    ----------
+    given : RowRegularization
+    defaults : Defaults
+    scale : float
+        The unit of λ.
+    n_cells : int
+        The number of observed cells.
+    has_missing : bool
+        Whether missing cells have weight.
+    highest, held_out : callable
+        Return `highest_useful` and a validation set, if they are needed.
+    """
 
     def times(multiple: float) -> RowRegularization:
         return replace(given, users=multiple * scale, items=multiple * scale)
 
     if not defaults.ladder:
-        number = min(defaults.regularization * scale, highest_useful(data, cost, counts, given.exponent))
+        number = min(defaults.regularization * scale, highest())
         return replace(given, users=number, items=number)
-    if cost.user_missing is not None:  # predictions are not of values alone
+    if has_missing:  # predictions are not of values alone
         return times(defaults.regularization)
     ladder = defaults.ladder
     start = ladder.index(defaults.regularization)
-    if len(data) < FEWEST:
+    if n_cells < FEWEST:
         return times(ladder[start + 1])
-    error_of = HeldOut(data, cost, min(rank, HIGHEST_RANK), backend).error
+    error_of = held_out().error
     return times(ladder[lowest_near(lambda n: error_of(times(ladder[n])), start, len(ladder))])
 
 
@@ -85,6 +121,11 @@ def unit_of_targets(cost: Cost, *, is_centered: bool) -> float:
         weights = np.ones(len(targets)) if all_zero else cost.weights[block]
         sums += weights.sum(), (targets * weights).sum(), (np.square(targets) * weights).sum()
     mean, square = (sums[1:] / sums[0]).tolist()
+    return unit_from(largest, mean, square, is_centered=is_centered)
+
+
+def unit_from(largest: float, mean: float, square: float, *, is_centered: bool) -> float:
+    """Return the unit, from the largest absolute target, and the means of targets and squares divided by it."""
     variance = square - mean**2 if is_centered else square
     unit = largest * float(np.sqrt(max(variance, NEARLY_CONSTANT**2 * square)))
     return unit if unit > SMALLEST else 1.0
@@ -100,10 +141,15 @@ def counted(data: Interactions, cost: Cost, counts: Counted) -> tuple[Floats, Fl
     return users, items
 
 
-def count_scale(data: Interactions, counts: tuple[Floats, Floats], exponent: float, default_exponent: float) -> float:
+def count_scale(
+    observed: tuple[NDArray[np.int64], NDArray[np.int64]],
+    counts: tuple[Floats, Floats],
+    exponent: float,
+    default_exponent: float,
+) -> float:
     """Return the factor of λ such that λ_u of a mean row does not depend on ν and `Regularization.counts`."""
     logarithm = 0.0
-    for n, c in zip((data.user_counts, data.item_counts), counts, strict=True):
+    for n, c in zip(observed, counts, strict=True):
         is_seen = n > 0
         mean = float(c[is_seen].mean()) or 1.0
         logarithm += (default_exponent * np.log(n[is_seen].mean()) - exponent * np.log(mean)) / 2
@@ -119,12 +165,23 @@ def highest_useful(data: Interactions, cost: Cost, counts: tuple[Floats, Floats]
     """
     users, items = (np.where(c > 0, c, 1.0) ** (-exponent / 2) for c in counts)
     x = np.sqrt(data.user_counts) * users
-    x_users, sums = x * users, np.zeros(data.n_items)
-    for block in blocks(len(data)):
-        terms = cost.weights[block] * cost.targets[block] * x_users[data.user_positions[block]]
-        np.add.at(sums, data.item_positions[block].astype(np.intp), terms)
-    sums *= items
-    bound = float(np.linalg.norm(sums) / np.linalg.norm(x))
+    sums = useful_sums(cost.weights, cost.targets, x * users, data.user_positions, data.item_positions, data.n_items)
+    return highest_from(sums * items, float(np.linalg.norm(x)))
+
+
+def useful_sums(
+    w: Floats, t: Floats, x: Floats, users: NDArray[np.integer], items: NDArray[np.integer], n_items: int
+) -> Floats:
+    """Return Σ_u w_ui t_ui x_u of each item over some cells."""
+    sums = np.zeros(n_items)
+    for block in blocks(len(users)):
+        np.add.at(sums, items[block].astype(np.intp), w[block] * t[block] * x[users[block]])
+    return sums
+
+
+def highest_from(products: Floats, norm: float) -> float:
+    """Return three quarters of ‖Wᵀx‖ / ‖x‖; infinity if it is 0."""
+    bound = float(np.linalg.norm(products)) / norm
     return 0.75 * bound if bound > 0 else np.inf
 
 

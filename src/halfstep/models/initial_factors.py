@@ -46,11 +46,16 @@ def given_factors(init: Any, data: Interactions, rank: int) -> tuple[Floats, Flo
 
 def random_factors(data: Interactions, rank: int, scale: float, random_state: Any) -> tuple[Floats, Floats]:
     """Sample factors of users and items from N(0, 0.1² scale / rank); zeros for those without interactions."""
-    rng, deviation = as_generator(random_state), 0.1 * np.sqrt(scale / max(rank, 1))
+    rng, deviation = as_generator(random_state), deviation_of(rank, scale)
     P, Q = (rng.normal(0.0, deviation, (n, rank)) for n in (data.n_users, data.n_items))
     P[data.user_counts == 0] = 0.0
     Q[data.item_counts == 0] = 0.0
     return P, Q
+
+
+def deviation_of(rank: int, scale: float) -> float:
+    """Return the standard deviation of random factors, for the unit of the targets."""
+    return float(0.1 * np.sqrt(scale / max(rank, 1)))
 
 
 def padded_factors(factors: tuple[Floats, Floats], unknowns: int, dtype: DTypeLike) -> tuple[Factors, Factors]:

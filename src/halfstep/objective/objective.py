@@ -52,6 +52,44 @@ class Statistics:
         return cells, positions
 
 
+@dataclass(frozen=True)
+class ObservedTotals:
+    """Totals of observed cells, on which the default weight of missing cells depends.
+
+    Attributes
+    ----------
+    n_cells : float
+        The number of all cells of users and items with observations.
+    n_observed : int
+    weight : float
+        The sum of w.
+    """
+
+    n_cells: float = 0.0
+    n_observed: int = 0
+    weight: float = 0.0
+
+    @classmethod
+    def of(cls, cells: Cells, weights: Floats) -> Self:
+        """Return the totals of some cells with these weights; `n_cells` is that of all."""
+        n_cells = float(np.count_nonzero(cells.user_counts)) * float(np.count_nonzero(cells.item_counts))
+        weight = 0.0
+        for block in blocks(len(weights)):
+            weight += float(weights[block].sum())
+        return cls(n_cells, len(weights), weight)
+
+    def __add__(self, other: ObservedTotals) -> ObservedTotals:
+        """Return the totals of the cells of both."""
+        return ObservedTotals(other.n_cells, self.n_observed + other.n_observed, self.weight + other.weight)
+
+    @property
+    def default_missing_weight(self) -> float:
+        """The weight with which missing cells have `MISSING_RATIO` times the total weight of observed cells."""
+        if self.n_cells == 0:
+            return 0.0
+        return min(MISSING_RATIO * self.weight / self.n_cells, self.weight / self.n_observed)
+
+
 class Objective(ABC):
     """Base class of objectives of `halfstep.ALS`, without regularization: `Explicit`, `Implicit`, and subclasses."""
 
@@ -133,7 +171,16 @@ class Objective(ABC):
 
     def with_missing_weight_for(self, parts: Iterable[Cells]) -> Self:
         """Return the objective with a weight of missing cells that depends on all cells, given in parts."""
-        return self
+        totals = ObservedTotals()
+        for cells in parts:
+            if (more := self.observed_totals(cells)) is None:
+                return self
+            totals = totals + more
+        return self.with_missing_weight(totals.default_missing_weight)
+
+    def observed_totals(self, cells: Cells) -> ObservedTotals | None:
+        """Return what the weight of missing cells depends on; None if it depends on nothing."""
+        return None
 
     def missing_factors(self, cells: Cells) -> tuple[Floats, Floats] | None:
         """Return the result of `missing` after checks.
@@ -274,10 +321,10 @@ class Implicit(Objective):
     def __repr__(self) -> str:
         return short_repr(self)
 
-    def with_missing_weight_for(self, parts: Iterable[Cells]) -> Self:
+    def observed_totals(self, cells: Cells) -> ObservedTotals | None:
         if self.missing_weight is not None:
-            return self
-        return replace(self, missing_weight=_default_missing_weight(self.observed_weight, parts))
+            return None
+        return ObservedTotals.of(cells, _observed_weights(self.observed_weight, cells))
 
     @property
     def uses_values(self) -> bool:
@@ -315,7 +362,7 @@ class Implicit(Objective):
     def _one_missing_weight(self, cells: Cells) -> float:
         """Return the weight of missing cells if it is the same for all."""
         if self.missing_weight is None:
-            return _default_missing_weight(self.observed_weight, [cells])
+            return ObservedTotals.of(cells, _observed_weights(self.observed_weight, cells)).default_missing_weight
         assert not callable(self.missing_weight)
         return float(self.missing_weight)
 
@@ -382,20 +429,6 @@ def _shared_target(t: Floats, w: Floats, total: Floats) -> Floats:
     """Return t w / total, and t where the total is 0."""
     targets: Floats = t * np.divide(w, total, out=np.ones_like(w), where=total > 0)
     return targets
-
-
-def _default_missing_weight(weight: ObservedWeight | None, parts: Iterable[Cells]) -> float:
-    """Return the weight with which missing cells have `MISSING_RATIO` times the total weight of observed cells."""
-    n_cells, n_observed, observed = 0.0, 0, 0.0
-    for cells in parts:
-        n_cells = float(np.count_nonzero(cells.user_counts)) * float(np.count_nonzero(cells.item_counts))
-        weights = _observed_weights(weight, cells)
-        n_observed += len(weights)
-        for block in blocks(len(weights)):
-            observed += float(weights[block].sum())
-    if n_cells == 0:
-        return 0.0
-    return min(MISSING_RATIO * observed / n_cells, observed / n_observed)
 
 
 def _missing_weights(missing: MissingWeight, cells: Cells) -> tuple[Floats, Floats] | None:

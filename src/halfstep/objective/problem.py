@@ -194,22 +194,69 @@ def _half_problem(
     dtype: DTypeLike,
 ) -> HalfProblem:
     if s is not None and m is not None and all_equal(s) and all_equal(m):
-        # fold a constant s·m into the row weights of both half-problems, so that transposed data give the same bits
-        s, m = s * m[0], np.ones_like(m)
-    missing = None if s is None or m is None else s * m.sum()
-    none = np.empty(0, dtype)
+        s, m = folded(s, m)
     with np.errstate(over="ignore"):  # the objective is then not finite, which is an error
         targets, weights = cost.of_rows(orientation, dtype)
-        row_reg = regularization.of_rows(reg, counted, missing).astype(dtype)
+    return problem_of_rows(
+        (orientation.indptr, orientation.indices, targets, weights),
+        counted,
+        None if s is None or m is None else (s, m, float(m.sum())),
+        rank=rank,
+        reg=reg,
+        regularization=regularization,
+        biases=cost.biases,
+        dtype=dtype,
+    )
+
+
+def folded(s: Floats, m: Floats) -> tuple[Floats, Floats]:
+    """Fold a constant s·m into the weights of rows, so that transposed data give the same bits."""
+    return s * m[0], np.ones_like(m)
+
+
+def problem_of_rows(
+    cells: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.floating], NDArray[np.floating]],
+    counted: Floats,
+    missing: tuple[Floats, Floats, float] | None,
+    *,
+    rank: int,
+    reg: float,
+    regularization: RowRegularization,
+    biases: bool,
+    dtype: DTypeLike,
+) -> HalfProblem:
+    """Return the half-problem of all rows of a side, or of some.
+
+    Parameters
+    ----------
+    cells : tuple of (indptr, indices, targets, weights)
+        As in `HalfProblem`.
+    counted : ndarray of shape (n_rows,)
+        The number of observed cells of each row that λ_u depends on.
+    missing : tuple of (s, m, sum of m), or None
+        s of these rows and m of all columns.
+    rank : int
+    reg : float
+        λ of the side.
+    regularization : RowRegularization
+    biases : bool
+    dtype : dtype
+        Of the systems.
+    """
+    indptr, indices, targets, weights = cells
+    none = np.empty(0, dtype)
+    s, m, total = missing or (None, None, 0.0)
+    with np.errstate(over="ignore"):
+        row_reg = regularization.of_rows(reg, counted, None if s is None else s * total).astype(dtype)
     return HalfProblem(
-        indptr=orientation.indptr,
-        indices=orientation.indices,
-        targets=targets,
-        weights=weights,
+        indptr=indptr,
+        indices=indices,
+        targets=targets.astype(dtype, copy=False),
+        weights=weights.astype(dtype, copy=False),
         row_missing=none if s is None else s.astype(dtype),
         column_missing=none if m is None else m.astype(dtype),
         regularization=row_reg,
         bias_ratio=float(regularization.bias_ratio),  # kernels are compiled for each type of argument
         rank=int(rank),
-        biases=bool(cost.biases),
+        biases=bool(biases),
     )

@@ -1,0 +1,168 @@
+"""Fits of `halfstep.ALS` to tables in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from halfstep._support.blocks import all_equal
+from halfstep._support.checks import as_generator
+from halfstep._support.progress import progress_bar
+from halfstep.cluster.block_files import write_problem, write_shared
+from halfstep.cluster.build import Table
+from halfstep.cluster.cells import Missing, id_at
+from halfstep.cluster.engine import Engine
+from halfstep.cluster.folder import Folder
+from halfstep.cluster.model import ClusterModel
+from halfstep.cluster.session import ClusterSession
+from halfstep.cluster.statistics import Statistics, Task
+from halfstep.errors import ParameterError
+from halfstep.models.als import ALS
+from halfstep.models.als_loop import TrainingLoop, show_objective
+from halfstep.models.initial_factors import deviation_of
+from halfstep.objective.problem import problem_of_rows
+from halfstep.objective.regularization import Regularization
+from halfstep.solver.cpu_session import CPUBackend
+from halfstep.solver.layout import Factors, empty_factors
+from halfstep.solver.session import Side
+
+
+def fit(als: ALS, engine: Engine, folder: Folder, table: Table) -> ClusterModel:
+    """Fit a model to a table in blocks.
+
+    Parameters
+    ----------
+    als : ALS
+        The parameters; it is not fitted. `init`, `callbacks` and side information are not supported.
+    engine : Engine
+    folder : Folder
+        With the blocks from `build`.
+    table : Table
+
+    Returns
+    -------
+    ClusterModel
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is invalid or not supported.
+    DataError
+        If the objective returns invalid numbers, or all weights are 0.
+    NumericalError
+        If a system is not positive definite; the message names the user or item.
+    """
+    check_is_supported(als)
+    with progress_bar(als.progress, als.iterations, "ALS") as bar:
+        prepared = _prepare(als, Statistics(engine, folder, table, als.objective).resolved())
+        unknowns = als._rank + bool(als.objective.biases)
+        session = ClusterSession(engine, folder, table.partitions, unknowns, als.dtype)
+        ids = _Ids(folder, Side.USERS), _Ids(folder, Side.ITEMS)
+        with session.starting_from((None, prepared.start)):
+            loop = TrainingLoop(session, als._solver, ids, dtype=als.dtype)
+
+            def after() -> bool:
+                show_objective(bar, loop.history)
+                return False
+
+            loop.run(als.iterations, tol=als.tol, after=after)
+            version = session.save(Side.USERS)
+            factors = session.factors_of(Side.ITEMS)
+    return ClusterModel.create(als, folder, table, prepared.fitted, factors, version, loop.history)
+
+
+def check_is_supported(als: ALS) -> None:
+    """Check the parameters.
+
+    Raises
+    ------
+    ParameterError
+        If one is invalid, or not supported on clusters.
+    """
+    als._check_parameters()
+    for name, is_set in (
+        ("init", als.init is not None),
+        ("callbacks", len(als.callbacks) > 0),
+        ("implicit_features", als.implicit_features),
+    ):
+        if is_set:
+            raise ParameterError(f"{name} is not supported on clusters: remove it, or fit on one machine")
+
+
+@dataclass(frozen=True)
+class _Ids:
+    """The ids of a side, which are read one at a time, for errors."""
+
+    folder: Folder
+    side: Side
+
+    def __getitem__(self, position: int) -> Any:
+        return id_at(self.folder, self.side, position)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What a fit needs besides the files of problems.
+
+    Attributes
+    ----------
+    fitted : mapping from str to object
+        `mean`, `objective`, `regularization` and `missing_weight` of the `Factorization`.
+    start : ndarray
+        The factors of items.
+    """
+
+    fitted: Mapping[str, Any]
+    start: Factors
+
+
+def _prepare(als: ALS, statistics: Statistics) -> _Prepared:
+    """Write the problems of all blocks."""
+    folder, table, objective, rank = statistics.folder, statistics.table, statistics.objective, als._rank
+    missing, targets = statistics.missing(), statistics.targets()
+    mean = targets.mean if objective.biases else 0.0
+    unit = targets.unit(mean, is_centered=objective.defaults.is_centered)
+    used = als._given_regularization(unit)
+    if Regularization.of(als.regularization).pair is None:
+        used = statistics.default_regularization(rank, used, targets, unit, mean, missing, CPUBackend(als.threads))
+    for side in Side:
+        statistics.map(write_problem_of, side, (mean, rank, used, als._precision))
+        of_side = Missing.read(folder, side)
+        m = np.empty(0) if of_side is None else of_side.m
+        write_shared(folder, side, m.astype(als._precision), table.partitions[1 - side].n_rows)
+    n_items = table.partitions[Side.ITEMS].n_rows
+    start = empty_factors(n_items, rank + bool(objective.biases), als.dtype)
+    scale = unit if objective.defaults.is_centered else 1.0
+    start[:, :rank] = as_generator(als.random_state).normal(0.0, deviation_of(rank, scale), (n_items, rank))
+    fitted = {
+        "mean": mean,
+        "objective": als.objective,
+        "regularization": Regularization.of(als.regularization).completed(used),
+        "missing_weight": None if objective is als.objective else getattr(objective, "missing_weight", None),
+    }
+    return _Prepared(fitted, start)
+
+
+def write_problem_of(task: Task) -> None:
+    """Write the problem of a block."""
+    mean, rank, used, dtype = task.more
+    block, missing = task.block, Missing.read(task.folder, task.side)
+    t, w = block.evaluate(task.objective)
+    t, w = (each[:1] if all_equal(each) else each for each in (t - mean if mean else t, w))
+    rows, none = slice(block.first, block.last), np.empty(0)
+    problem = problem_of_rows(
+        (block.arrays["indptr"], block.arrays["indices"], t.astype(dtype), w.astype(dtype)),
+        block.counted(used.counts),
+        None if missing is None else (missing.of_rows(rows.start, rows.stop), none, missing.total),
+        rank=rank,
+        reg=used.users if task.side is Side.USERS else used.items,
+        regularization=used,
+        biases=task.objective.biases,
+        dtype=dtype,
+    )
+    of_others = Missing.read(task.folder, Side(1 - task.side))
+    gram_weights = none if of_others is None else of_others.of_columns(rows.start, rows.stop)
+    write_problem(task.folder, task.side, task.number, problem, gram_weights.astype(dtype), block.first)

@@ -16,7 +16,15 @@ Partitions = tuple[Partition, Partition]
 
 
 class Steps(Protocol):
-    """Workers that hold the blocks and the factors of a fit."""
+    """Workers that hold the blocks and the factors of a fit.
+
+    Attributes
+    ----------
+    is_durable : bool
+        Whether all versions are in files of the working folder, and thus outlive the workers.
+    """
+
+    is_durable: bool
 
     def put(self, side: Side, version: int, blocks: Iterable[Factors]) -> None:
         """Keep a version of the factors of a side, given for each block in order."""

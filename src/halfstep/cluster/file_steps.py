@@ -41,6 +41,8 @@ class FileSteps:
         Of a call.
     """
 
+    is_durable = True
+
     def __init__(self, map: Map, folder: Folder, partitions: Partitions, threads: int) -> None:  # noqa: A002
         self._map, self._folder, self._threads = map, folder, threads
         self._partitions = partitions

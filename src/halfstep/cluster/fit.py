@@ -17,11 +17,11 @@ from halfstep.cluster.cells import Missing, id_at
 from halfstep.cluster.engine import Engine
 from halfstep.cluster.folder import Folder
 from halfstep.cluster.model import ClusterModel
-from halfstep.cluster.session import ClusterSession
+from halfstep.cluster.session import ClusterSession, State
 from halfstep.cluster.statistics import Statistics, Task
 from halfstep.errors import ParameterError
 from halfstep.models.als import ALS
-from halfstep.models.als_loop import TrainingLoop, show_objective
+from halfstep.models.als_loop import Iteration, TrainingLoop, show_objective
 from halfstep.models.initial_factors import deviation_of
 from halfstep.objective.problem import problem_of_rows
 from halfstep.objective.regularization import Regularization
@@ -29,9 +29,14 @@ from halfstep.solver.cpu_session import CPUBackend
 from halfstep.solver.layout import Factors, empty_factors
 from halfstep.solver.session import Side
 
+STATE = "state"  # a file
+
 
 def fit(als: ALS, engine: Engine, folder: Folder, table: Table) -> ClusterModel:
     """Fit a model to a table in blocks.
+
+    If an earlier call with the same parameters and folder was interrupted, and the engine's factors are in files, it
+    goes on after the last finished iteration.
 
     Parameters
     ----------
@@ -60,18 +65,47 @@ def fit(als: ALS, engine: Engine, folder: Folder, table: Table) -> ClusterModel:
         prepared = _prepare(als, Statistics(engine, folder, table, als.objective).resolved())
         unknowns = als._rank + bool(als.objective.biases)
         session = ClusterSession(engine, folder, table.partitions, unknowns, als.dtype)
-        ids = _Ids(folder, Side.USERS), _Ids(folder, Side.ITEMS)
-        with session.starting_from((None, prepared.start)):
-            loop = TrainingLoop(session, als._solver, ids, dtype=als.dtype)
+        history, state = _saved(folder, als)
+        session = session.starting_from((None, prepared.start)) if state is None else session.going_on_from(state)
+        bar.update(len(history))
+        with session:
+            ids = _Ids(folder, Side.USERS), _Ids(folder, Side.ITEMS)
+            loop = TrainingLoop(session, als._solver, ids, dtype=als.dtype, history=history)
 
             def after() -> bool:
                 show_objective(bar, loop.history)
+                _save(folder, als, loop.history, session)
                 return False
 
             loop.run(als.iterations, tol=als.tol, after=after)
             version = session.save(Side.USERS)
             factors = session.factors_of(Side.ITEMS)
+    folder.remove(STATE)
     return ClusterModel.create(als, folder, table, prepared.fitted, factors, version, loop.history)
+
+
+def _save(folder: Folder, als: ALS, history: list[Iteration], session: ClusterSession) -> None:
+    """Save the state of a fit."""
+    state = session.state
+    if state is not None:
+        folder.write(STATE, {}, parameters=_parameters(als), history=history, state=state)
+        session.keep(state)
+
+
+def _saved(folder: Folder, als: ALS) -> tuple[list[Iteration], State | None]:
+    """Return the history and the state of an interrupted fit with the same parameters."""
+    if not folder.exists(STATE):
+        return [], None
+    saved = folder.read(STATE)[1]
+    if saved["parameters"] != _parameters(als):
+        return [], None
+    return [Iteration(*each) for each in saved["history"]], State(*saved["state"])
+
+
+def _parameters(als: ALS) -> str:
+    """Return all parameters that determine the factors."""
+    others = ("callbacks", "iterations", "progress", "threads", "tol")
+    return repr({name: each for name, each in als.get_params(deep=False).items() if name not in others})
 
 
 def check_is_supported(als: ALS) -> None:

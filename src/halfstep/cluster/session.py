@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -45,6 +45,24 @@ class ClusterBackend:
             self.engine, folder, (partitions[0], partitions[1]), users.unknowns, start[0].dtype, is_temporary=True
         )
         return session.starting_from(start)
+
+
+class State(NamedTuple):
+    """The versions of accepted factors, from which a fit that was killed goes on.
+
+    Attributes
+    ----------
+    users, items : int
+    items_before : int or None
+        For extrapolation.
+    last : int
+        The last version of all.
+    """
+
+    users: int
+    items: int
+    items_before: int | None
+    last: int
 
 
 class ClusterSession:
@@ -86,6 +104,7 @@ class ClusterSession:
         self._accepted, self._current = [first, first], [first, first]
         self._before: list[FactorsAt | None] = [None, None]
         self._kept: list[set[int]] = [{0}, {0}]
+        self._pinned: list[set[int]] = [set(), set()]
         self._of_rows: dict[tuple[Side, FactorsAt], tuple[NDArray[np.float64], float]] = {}
         self._data_terms: tuple[float, float] | None = None
 
@@ -186,6 +205,30 @@ class ClusterSession:
             row += len(block)
         return F
 
+    @property
+    def state(self) -> State | None:
+        """The accepted factors, from which another session can go on; None if they do not outlive the workers."""
+        if not self._steps.is_durable:
+            return None
+        users, items = self._accepted
+        before = self._before[Side.ITEMS]
+        return State(users.version, items.version, None if before is None else before.version, self._version)
+
+    def keep(self, state: State) -> None:
+        """Keep the factors of a state that was saved, instead of those of the state before it."""
+        items = {state.items} if state.items_before is None else {state.items, state.items_before}
+        self._pinned = [{state.users}, items]
+        self._drop_unused()
+
+    def going_on_from(self, state: State) -> Self:
+        """Return this session, which will go on from a state of an earlier one with the same working folder."""
+        self._accepted = [FactorsAt(state.users), FactorsAt(state.items)]
+        self._current = list(self._accepted)
+        self._before[Side.ITEMS] = None if state.items_before is None else FactorsAt(state.items_before)
+        self._version = state.last
+        self._kept = [{state.users}, {state.items, *(() if state.items_before is None else (state.items_before,))}]
+        return self
+
     def save(self, side: Side) -> int:
         """Keep the accepted factors of a side in files of the working folder; return their version."""
         version = self._accepted[side].version
@@ -231,9 +274,9 @@ class ClusterSession:
         for side in Side:
             used = {self._accepted[side], self._current[side], self._before[side]}
             versions = {version for at in used if at is not None for version in at.versions}
-            for version in self._kept[side] - versions:
+            for version in self._kept[side] - versions - self._pinned[side]:
                 self._steps.drop(side, version)
-            self._kept[side] &= versions
+            self._kept[side] &= versions | self._pinned[side]
             for key in [key for key in self._of_rows if key[0] is side and not versions.issuperset(key[1].versions)]:
                 del self._of_rows[key]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,6 +65,10 @@ class TrainingLoop:
     solver : Solver
     ids : pair of Vocabulary, or of other sequences
         The ids of users and items, for errors.
+    dtype : dtype
+        Of the factors.
+    history : sequence of Iteration
+        Earlier iterations, if the session goes on from their factors.
 
     Attributes
     ----------
@@ -72,12 +76,20 @@ class TrainingLoop:
         The accepted iterations. An interrupted iteration changes neither the history nor the accepted factors.
     """
 
-    def __init__(self, session: Session, solver: Solver, ids: tuple[Ids, Ids], *, dtype: DTypeLike) -> None:
-        self.history: list[Iteration] = []
+    def __init__(
+        self,
+        session: Session,
+        solver: Solver,
+        ids: tuple[Ids, Ids],
+        *,
+        dtype: DTypeLike,
+        history: Sequence[Iteration] = (),
+    ) -> None:
+        self.history = list(history)
         self._session, self._solver, self._ids = session, solver, ids
         self._rounding = 10 * float(np.finfo(dtype).eps)
-        self._is_extrapolated = False
-        self._began = time.perf_counter()
+        self._began = time.perf_counter() - (self.history[-1].seconds if self.history else 0.0)
+        self._is_extrapolated = self._extrapolate()
 
     def run(
         self,
@@ -130,10 +142,15 @@ class TrainingLoop:
             return False
         session.accept()
         self.history = [*self.history, iteration]
+        self._is_extrapolated = self._extrapolate()
+        return True
+
+    def _extrapolate(self) -> bool:
+        """Extrapolate the items; return whether this applies."""
         # the first iteration starts from random factors, so its direction is meaningless
-        self._is_extrapolated = self._solver.extrapolation > 0 and len(self.history) > 1
-        if self._is_extrapolated:
-            session.extrapolate(Side.ITEMS, self._solver.extrapolation)
+        if self._solver.extrapolation == 0 or len(self.history) < 2:
+            return False
+        self._session.extrapolate(Side.ITEMS, self._solver.extrapolation)
         return True
 
     def refresh_users(self) -> None:

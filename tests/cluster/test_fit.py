@@ -240,7 +240,7 @@ def cells_of(data: hs.Interactions) -> dict[Any, tuple[float, float]]:
         ({"user": [1, 1, 2, 3], "item": [1, 1, 3, 4]}, "user 1, item 1 occurs more than once"),
         ({"user": ["a"] * 4, "item": [1, 2, 3, 4], "value": [1, 2, None, 4]}, "user 'a', item 3 has the value None"),
         ({"user": ["a"] * 4, "item": [1, 2, 3, 4], "value": [1, 2, float("inf"), 4]}, "item 3 has the value inf"),
-        ({"user": ["a"] * 4, "item": [1, 2, 3, 4], "weight": [1, 2, -1, 4]}, "the weight -1: give finite numbers of at least 0"),
+        ({"user": ["a"] * 4, "item": [1, 2, 3, 4], "weight": [1, -1, 1, 1]}, "the weight -1: .* of at least 0"),
         ({"user": ["a"] * 4, "item": [1, 2, 3, 4], "value": ["x"] * 4}, "column of values is of type string"),
         ({"user": [1.5] * 4, "item": [1, 2, 3, 4]}, "user ids are of type double, and not integral"),
         ({"user": [[1]] * 4, "item": [1, 2, 3, 4]}, "user ids are of type list.*: convert them"),

@@ -326,3 +326,21 @@ def test_ctrl_c_keeps_the_last_iteration(
     with pytest.warns(FitInterruptedWarning, match="this is the model after 2 of 4 iterations"):
         model = fit(hs.ALS(hs.Implicit(), **PARAMETERS), *context)
     assert len(model.items.history_) == 2
+
+
+def test_the_working_folder_may_be_a_url(
+    data: hs.Interactions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fsspec")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "machine"))
+    als = hs.ALS(hs.Implicit(), **PARAMETERS)
+    expected = fit(als, *built(tmp_path / "a", table_of(data))).to_local()
+    url = (tmp_path / "b").as_uri()
+    engine, folder = SerialEngine(BLOCKS), Folder(url)
+    write_part(folder, 0, BLOCKS, table_of(data))
+    fit(als, engine, folder, build(engine, folder, 1))
+    local = ClusterModel.open(url).to_local()
+    np.testing.assert_array_equal(local.user_factors_, expected.user_factors_)
+    assert folder.exists("table")
+    assert not folder.exists("parts/00000")
+    assert folder.names("cells") == [f"cells/{side}-0000{n}" for side in ("items", "users") for n in range(BLOCKS)]

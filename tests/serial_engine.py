@@ -14,7 +14,7 @@ from halfstep.cluster.folder import Folder
 
 class SerialEngine:
     def __init__(self, n_blocks: int) -> None:
-        self.n_blocks = n_blocks
+        self.n_blocks, self.threads = n_blocks, 1
 
     def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
         function, arguments = pickle.loads(pickle.dumps((function, arguments)))  # as sent to workers
@@ -22,4 +22,4 @@ class SerialEngine:
 
     @contextmanager
     def steps(self, folder: Folder, partitions: Partitions) -> Iterator[FileSteps]:
-        yield FileSteps(self.map, folder, partitions, threads=1)
+        yield FileSteps(self.map, folder, partitions, self.threads)

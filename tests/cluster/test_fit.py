@@ -116,6 +116,42 @@ def test_fits_equal_those_of_one_machine(
     assert len(local.interactions_) == len(data)
 
 
+class MissingByUserAndItem:
+    """Weights of missing cells that differ between users, and between items."""
+
+    def __call__(self, cells: hs.weights.Cells) -> Any:
+        return 0.1 + 0.1 * (cells.user_counts > 10), 1.0 / (1.0 + cells.item_counts)
+
+
+STAYING = {
+    "explicit": hs.ALS(hs.Explicit(), regularization=0.5),
+    "explicit, missing": hs.ALS(hs.Explicit(biases=False, missing_weight=0.2)),
+    "explicit, positive counts": hs.ALS(
+        hs.Explicit(biases=False), regularization=hs.Regularization(0.3, exponent=1.0, counts="positive")
+    ),
+    "explicit, biases and missing": hs.ALS(hs.Explicit(missing_weight=0.2)),
+    "implicit": hs.ALS(hs.Implicit()),
+    "implicit, all cells": hs.ALS(hs.Implicit(all_cells=True)),
+    "implicit, missing by popularity": hs.ALS(
+        hs.Implicit(missing_weight=hs.weights.missing_popularity(c0=50.0, exponent=0.5))
+    ),
+    "implicit, missing by user and item": hs.ALS(hs.Implicit(missing_weight=MissingByUserAndItem())),
+}
+
+
+@pytest.mark.parametrize("als", STAYING.values(), ids=STAYING)
+def test_fits_with_staying_users_converge_to_the_same(als: hs.ALS, data: hs.Interactions, tmp_path: Path) -> None:
+    parameters = {"rank": 3, "random_state": 0, "dtype": "float64", "iterations": 40}
+    exact = als.__sklearn_clone__().set_params(solver="cholesky", **parameters)
+    steps = als.__sklearn_clone__().set_params(solver=hs.solvers.ConjugateGradient(steps=8), **parameters)
+    expected = fit(exact, *built(tmp_path / "a", table_of(data))).to_local()
+    local = fit(steps, *built(tmp_path / "b", table_of(data), exchange="items")).to_local()
+    assert local.history_[-1].objective == pytest.approx(expected.history_[-1].objective, rel=1e-6)
+    ours, theirs = (each.user_factors_ @ each.item_factors_.T for each in (local, expected))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-2)
+    np.testing.assert_allclose(local.item_biases_, expected.item_biases_, rtol=1e-2, atol=1e-2)
+
+
 def test_many_cells_sample_users_for_the_default_regularization(
     data: hs.Interactions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,11 @@ def write_shared(folder: Folder, side: Side, column_missing: NDArray[np.floating
 
 def read_block(folder: Folder, side: Side, number: int) -> BlockSolver:
     """Map the files of a block."""
+    return BlockSolver(*read_problem(folder, side, number))
+
+
+def read_problem(folder: Folder, side: Side, number: int) -> tuple[HalfProblem, NDArray[np.floating], int]:
+    """Map the problem of a block; return it with the weights in the Gramian of its rows, and its first row."""
     cells, _ = folder.read(name_of("cells", side, number))
     terms, about = folder.read(name_of("problem", side, number))
     shared, of_side = folder.read(_name_of_side(side))
@@ -132,4 +137,4 @@ def read_block(folder: Folder, side: Side, number: int) -> BlockSolver:
         rank=int(about["rank"]),
         biases=bool(about["biases"]),
     )
-    return BlockSolver(problem, terms["gram_weights"], int(about["first"]))
+    return problem, terms["gram_weights"], int(about["first"])

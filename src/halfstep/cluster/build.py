@@ -30,6 +30,7 @@ PARTS_AT_ONCE = 16  # whose items a worker merges
 ITEMS, COUNTS, TABLE = "items", "counts", "table"  # files
 
 Duplicates = Literal["error", "sum", "mean"]
+Exchange = Literal["all", "items"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,14 @@ class Table:
         `Partition.bounds` of users and of items.
     n_cells : int
     has_values, has_weights : bool
+    exchange : {"all", "items"}
     """
 
     bounds: tuple[list[int], list[int]]
     n_cells: int
     has_values: bool
     has_weights: bool
+    exchange: Exchange
 
     @property
     def partitions(self) -> tuple[Partition, Partition]:
@@ -66,7 +69,14 @@ class Table:
         return cls(**folder.read(TABLE)[1])
 
 
-def build(engine: Engine, folder: Folder, n_parts: int, *, duplicates: Duplicates = "error") -> Table:
+def build(
+    engine: Engine,
+    folder: Folder,
+    n_parts: int,
+    *,
+    duplicates: Duplicates = "error",
+    exchange: Exchange = "all",
+) -> Table:
     """Write the blocks of both sides from all parts, which are removed.
 
     Parameters
@@ -77,6 +87,9 @@ def build(engine: Engine, folder: Folder, n_parts: int, *, duplicates: Duplicate
     n_parts : int
     duplicates : {"error", "sum", "mean"}
         How to handle repeated pairs of a user and an item, as in `Interactions.from_arrays`.
+    exchange : {"all", "items"}
+        Whose factors fits send to all workers. With "items", there are no blocks of items; see
+        `halfstep.cluster.staying_users`.
 
     Raises
     ------
@@ -104,14 +117,17 @@ def build(engine: Engine, folder: Folder, n_parts: int, *, duplicates: Duplicate
     item_counts = np.zeros(len(items), np.int64)
     for number in range(len(users)):
         item_counts += np.diff(folder.read(_exchange(number))[0]["indptr"])
-    partition = Partition.of_counts(item_counts, engine.n_blocks)
-    engine.map(
-        build_items,
-        [
+    n_item_blocks = engine.n_blocks if exchange == "all" else 1
+    partition = Partition.of_counts(item_counts, n_item_blocks)
+    if exchange == "all":
+        blocks = [
             _ItemBlock(folder, number, partition.range(number), user_bounds.tolist())
             for number in range(len(partition))
-        ],
-    )
+        ]
+        engine.map(build_items, blocks)
+    else:
+        starts, none = np.zeros(len(items) + 1, np.int64), np.empty(0, np.int32)
+        folder.write(name_of("cells", Side.ITEMS, 0), {"indptr": starts, "indices": none})
     user_counts = [
         np.diff(folder.read(name_of("cells", Side.USERS, number))[0]["indptr"]) for number in range(len(users))
     ]
@@ -121,6 +137,7 @@ def build(engine: Engine, folder: Folder, n_parts: int, *, duplicates: Duplicate
         int(item_counts.sum()),
         has_values=any(block.has_values for block in users),
         has_weights=any(block.has_weights for block in users),
+        exchange=exchange,
     )
     folder.write(TABLE, {}, **asdict(table))
     for name in ("parts", "item-positions", "exchange"):

@@ -57,9 +57,12 @@ class Engine(Protocol):
     ----------
     n_blocks : int
         The number of blocks of a side; a multiple of the number of workers.
+    threads : int
+        The number of threads that a call of a function may use.
     """
 
     n_blocks: int
+    threads: int
 
     def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
         """Call a function for each argument, on any worker; return the results in order.

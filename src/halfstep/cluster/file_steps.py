@@ -39,6 +39,11 @@ class FileSteps:
     partitions : pair of Partition
     threads : int
         Of a call.
+
+    Attributes
+    ----------
+    fit : str
+        Names the fit, in caches of workers.
     """
 
     is_durable = True
@@ -46,7 +51,7 @@ class FileSteps:
     def __init__(self, map: Map, folder: Folder, partitions: Partitions, threads: int) -> None:  # noqa: A002
         self._map, self._folder, self._threads = map, folder, threads
         self._partitions = partitions
-        self._fit = uuid.uuid4().hex
+        self.fit = uuid.uuid4().hex
 
     def put(self, side: Side, version: int, blocks: Iterable[Factors]) -> None:
         for number, block in enumerate(blocks):
@@ -54,7 +59,7 @@ class FileSteps:
 
     def run(self, step: Step) -> list[BlockTerms]:
         counts = len(self._partitions[step.side]), len(self._partitions[1 - step.side])
-        tasks = [Task(self._folder, self._fit, step, number, counts[1], self._threads) for number in range(counts[0])]
+        tasks = [Task(self._folder, self.fit, step, number, counts[1], self._threads) for number in range(counts[0])]
         return self._map(run_task, tasks)
 
     def blocks(self, side: Side, version: int) -> Iterator[Factors]:
@@ -96,8 +101,8 @@ class Task(NamedTuple):
 def run_task(task: Task) -> BlockTerms:
     """Compute a step for a block on a worker, and write the new rows."""
     folder, step = task.folder, task.step
-    solver = _block(folder, task.fit, step.side, task.number)
-    own = {version: _factors(folder, step.side, version, task.number) for version in step.own_versions}
+    solver = block_at(folder, task.fit, step.side, task.number)
+    own = {version: factors_at(folder, step.side, version, task.number) for version in step.own_versions}
     fixed = None
     if step.fixed is not None:
         fixed = _fixed(_Fixed(folder, task.fit, Side(1 - step.side), step.fixed, task.others))
@@ -109,12 +114,15 @@ def run_task(task: Task) -> BlockTerms:
 
 
 @lru_cache(BLOCKS_AT_HAND)
-def _block(folder: Folder, fit: str, side: Side, number: int) -> BlockSolver:
+def block_at(folder: Folder, fit: str, side: Side, number: int) -> BlockSolver:
+    """Return a block, which this process keeps for a while."""
     return read_block(folder, side, number)
 
 
-def _factors(folder: Folder, side: Side, version: int, number: int) -> Factors:
-    return folder.read(version_of(side, version, number))[0]["factors"]
+def factors_at(folder: Folder, side: Side, version: int, number: int) -> Factors:
+    """Map a version of the factors of a block."""
+    factors: Factors = folder.read(version_of(side, version, number))[0]["factors"]
+    return factors
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,7 @@ def _fixed(given: _Fixed) -> Factors:
 def _assemble(given: _Fixed, path: Path) -> None:
     """Write all factors of a side to a file."""
     blocks = [
-        given.at.of({version: _factors(given.folder, given.side, version, number) for version in given.at.versions})
+        given.at.of({version: factors_at(given.folder, given.side, version, number) for version in given.at.versions})
         for number in range(given.n_blocks)
     ]
     temporary = path.with_suffix(".part")

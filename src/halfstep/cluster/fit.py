@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from halfstep._support.blocks import all_equal
 from halfstep._support.checks import as_generator
@@ -19,6 +20,7 @@ from halfstep.cluster.folder import Folder
 from halfstep.cluster.model import ClusterModel
 from halfstep.cluster.session import ClusterSession, State
 from halfstep.cluster.statistics import Statistics, Task
+from halfstep.cluster.staying_users import StayingUsersSession, check_solver
 from halfstep.errors import ParameterError
 from halfstep.models.als import ALS
 from halfstep.models.als_loop import Iteration, TrainingLoop, show_objective
@@ -61,10 +63,12 @@ def fit(als: ALS, engine: Engine, folder: Folder, table: Table) -> ClusterModel:
         If a system is not positive definite; the message names the user or item.
     """
     check_is_supported(als)
+    if table.exchange == "items":
+        check_solver(als._solver)
     with progress_bar(als.progress, als.iterations, "ALS") as bar:
         prepared = _prepare(als, Statistics(engine, folder, table, als.objective).resolved())
         unknowns = als._rank + bool(als.objective.biases)
-        session = ClusterSession(engine, folder, table.partitions, unknowns, als.dtype)
+        session = _session(engine, folder, table, unknowns, als.dtype)
         history, state = _saved(folder, als)
         session = session.starting_from((None, prepared.start)) if state is None else session.going_on_from(state)
         bar.update(len(history))
@@ -82,6 +86,12 @@ def fit(als: ALS, engine: Engine, folder: Folder, table: Table) -> ClusterModel:
             factors = session.factors_of(Side.ITEMS)
     folder.remove(STATE)
     return ClusterModel.create(als, folder, table, prepared.fitted, factors, version, loop.history)
+
+
+def _session(engine: Engine, folder: Folder, table: Table, unknowns: int, dtype: DTypeLike) -> ClusterSession:
+    if table.exchange == "items":
+        return StayingUsersSession(engine, folder, table.partitions, unknowns, dtype)
+    return ClusterSession(engine.steps(folder, table.partitions), folder, table.partitions, unknowns, dtype)
 
 
 def _save(folder: Folder, als: ALS, history: list[Iteration], session: ClusterSession) -> None:
@@ -163,7 +173,11 @@ def _prepare(als: ALS, statistics: Statistics) -> _Prepared:
     if Regularization.of(als.regularization).pair is None:
         used = statistics.default_regularization(rank, used, targets, unit, mean, missing, CPUBackend(als.threads))
     for side in Side:
-        statistics.map(write_problem_of, side, (mean, rank, used, als._precision))
+        more = mean, rank, used, als._precision
+        if side is Side.ITEMS and table.exchange == "items":
+            write_problem_of_items(statistics, more)
+        else:
+            statistics.map(write_problem_of, side, more)
         of_side = Missing.read(folder, side)
         m = np.empty(0) if of_side is None else of_side.m
         write_shared(folder, side, m.astype(als._precision), table.partitions[1 - side].n_rows)
@@ -182,21 +196,37 @@ def _prepare(als: ALS, statistics: Statistics) -> _Prepared:
 
 def write_problem_of(task: Task) -> None:
     """Write the problem of a block."""
-    mean, rank, used, dtype = task.more
-    block, missing = task.block, Missing.read(task.folder, task.side)
+    mean = task.more[0]
+    block = task.block
     t, w = block.evaluate(task.objective)
     t, w = (each[:1] if all_equal(each) else each for each in (t - mean if mean else t, w))
-    rows, none = slice(block.first, block.last), np.empty(0)
+    pattern = block.arrays["indptr"], block.arrays["indices"]
+    _write_problem(task, (*pattern, t, w), block.counted(task.more[2].counts), block.first)
+
+
+def write_problem_of_items(statistics: Statistics, more: Any) -> None:
+    """Write the problem of all items, without cells."""
+    task = Task(statistics.folder, statistics.table, Side.ITEMS, 0, statistics.objective, more)
+    counted = statistics.counted(more[2].counts, None)[1]
+    none = np.empty(0)
+    cells = np.zeros(len(counted) + 1, np.int64), np.empty(0, np.int32), none, none
+    _write_problem(task, cells, counted, 0)
+
+
+def _write_problem(task: Task, cells: tuple[NDArray[Any], ...], counted: NDArray[np.float64], first: int) -> None:
+    _, rank, used, dtype = task.more
+    indptr, indices, t, w = cells
+    n_rows, none = len(indptr) - 1, np.empty(0)
+    missing, of_others = (Missing.read(task.folder, side) for side in (task.side, Side(1 - task.side)))
     problem = problem_of_rows(
-        (block.arrays["indptr"], block.arrays["indices"], t.astype(dtype), w.astype(dtype)),
-        block.counted(used.counts),
-        None if missing is None else (missing.of_rows(rows.start, rows.stop), none, missing.total),
+        (indptr, indices, t.astype(dtype), w.astype(dtype)),
+        counted,
+        None if missing is None else (missing.of_rows(first, first + n_rows), none, missing.total),
         rank=rank,
         reg=used.users if task.side is Side.USERS else used.items,
         regularization=used,
         biases=task.objective.biases,
         dtype=dtype,
     )
-    of_others = Missing.read(task.folder, Side(1 - task.side))
-    gram_weights = none if of_others is None else of_others.of_columns(rows.start, rows.stop)
-    write_problem(task.folder, task.side, task.number, problem, gram_weights.astype(dtype), block.first)
+    gram_weights = none if of_others is None else of_others.of_columns(first, first + n_rows)
+    write_problem(task.folder, task.side, task.number, problem, gram_weights.astype(dtype), first)

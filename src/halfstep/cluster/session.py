@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -41,9 +42,9 @@ class ClusterBackend:
         partitions = tuple(Partition.of_counts(np.diff(each.indptr), self.engine.n_blocks) for each in problems)
         for side in Side:
             write_side(folder, side, problems[side], problems[1 - side].column_missing, partitions[side])
-        session = ClusterSession(
-            self.engine, folder, (partitions[0], partitions[1]), users.unknowns, start[0].dtype, is_temporary=True
-        )
+        both = partitions[0], partitions[1]
+        steps = self.engine.steps(folder, both)
+        session = ClusterSession(steps, folder, both, users.unknowns, start[0].dtype, is_temporary=True)
         return session.starting_from(start)
 
 
@@ -73,7 +74,8 @@ class ClusterSession:
 
     Parameters
     ----------
-    engine : Engine
+    steps : context manager
+        The workers.
     folder : Folder
         With the files of all blocks.
     partitions : pair of Partition
@@ -85,9 +87,12 @@ class ClusterSession:
         Whether to remove the folder at the end.
     """
 
+    _side_of_cells = Side.ITEMS
+    """The side whose blocks compute the terms of cells."""
+
     def __init__(
         self,
-        engine: Engine,
+        steps: AbstractContextManager[Steps],
         folder: Folder,
         partitions: Partitions,
         unknowns: int,
@@ -95,7 +100,7 @@ class ClusterSession:
         *,
         is_temporary: bool = False,
     ) -> None:
-        self._context = engine.steps(folder, partitions)
+        self._context = steps
         self._folder, self._is_temporary = folder, is_temporary
         self._partitions, self._unknowns, self._dtype = partitions, unknowns, np.dtype(dtype)
         self._start: tuple[Factors | None, Factors | None] | None = None
@@ -168,11 +173,13 @@ class ClusterSession:
 
     def terms(self) -> Terms:
         if self._data_terms is None:
+            side = self._side_of_cells
+            other = Side(1 - side)
             step = Step(
-                Side.ITEMS,
-                rows=self._current[Side.ITEMS],
-                fixed=self._current[Side.USERS],
-                gram=self._gram(Side.USERS),
+                side,
+                rows=self._current[side],
+                fixed=self._current[other],
+                gram=self._gram(other),
                 is_loss=True,
             )
             terms = self._run(step)

@@ -173,7 +173,8 @@ class Statistics:
     def counted(self, counts: Counted, missing: tuple[Floats, Floats] | None) -> tuple[Floats, Floats]:
         """Return c of each user and item, as `Regularization.counts` says."""
         if counts == "positive":
-            users, items = (np.concatenate(self.map(count_cells, side, counts)) for side in Side)
+            users = np.concatenate(self.map(count_cells, Side.USERS, counts))
+            items = np.sum(self.map(count_positive), axis=0)
         else:
             users, items = (each.astype(np.float64) for each in self.counts)
         if counts == "cells" and missing is not None:
@@ -253,6 +254,12 @@ def sum_targets(task: Task) -> Targets:
 def count_cells(task: Task) -> Floats:
     """Return the number of cells that c counts in each row of a block."""
     return task.block.counted(task.more)
+
+
+def count_positive(task: Task) -> Floats:
+    """Return the number of positive values of each item in a block of users."""
+    cells = task.block.cells
+    return np.bincount(cells.items, cells.values > 0, len(cells.item_counts)).astype(np.float64)
 
 
 def sum_useful(task: Task) -> Floats:

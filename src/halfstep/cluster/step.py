@@ -12,6 +12,8 @@ from halfstep.errors import NumericalError
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.cpu import CPU
 from halfstep.solver.gram import gramian
+from halfstep.solver.kernels.argument_groups import Fixed
+from halfstep.solver.kernels.products import add_products
 from halfstep.solver.layout import Factors, empty_factors
 from halfstep.solver.schedule import HalfStepPlan
 from halfstep.solver.session import Side
@@ -180,6 +182,31 @@ class BlockSolver:
             version, beta = step.ahead
             ahead_gram = gramian(self._gram_weights, problem.rank, extrapolated(X, own[version], beta), cpu.run)
         return X, BlockTerms(gram, ahead_gram, cpu.penalty(plan, X), observed, missing)
+
+    def products(self, X: Factors, P: Factors, *, has_sides: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the parts of these rows in the systems of all columns; see `halfstep.solver.kernels.products`.
+
+        Parameters
+        ----------
+        X : ndarray
+            The rows of this block.
+        P : ndarray of shape (n_columns, width)
+            A direction for each column, in the layout of factors.
+        has_sides : bool
+            Whether to also return the right-hand sides.
+        """
+        problem = self._plan.problem
+        k, n_columns, dtype = problem.rank, len(P), problem.weights.dtype
+        rows, offsets = X.astype(dtype), np.zeros(1, dtype)
+        if problem.biases:
+            offsets = rows[:, k].copy()
+            rows[:, k] = 1.0
+        m = self._plan.column_missing
+        fixed = Fixed(rows, offsets, m, k, problem.biases)
+        products = np.zeros((n_columns, problem.unknowns))
+        sides = np.zeros((n_columns if has_sides else 0, problem.unknowns + 1))
+        add_products(self._plan.cells, problem.row_missing, fixed, P.astype(dtype), products, sides)
+        return products, sides
 
 
 def extrapolated(factors: Factors, previous: Factors, beta: float) -> Factors:

@@ -5,7 +5,7 @@ items i, to which each block of users adds its part (`halfstep.solver.kernels.pr
 the items' factors are exchanged: the directions p, and the sums. The blocks of items are not needed.
 
 The iterations are those of ``halfstep/solver/kernels/cg.py``, with the same preconditioner M = s_i G + λ_i, except
-that items with few observed cells are not solved exactly, and that sums are in float64.
+that items with few observed cells are not solved exactly. Sums are in float64 within a block, and over blocks.
 """
 
 from __future__ import annotations
@@ -105,15 +105,16 @@ def write_products(task: _Products) -> None:
         X, P, has_sides=task.has_sides
     )
     both = np.hstack([products, sides]) if task.has_sides else products
-    task.folder.write(f"{task.name}/{task.number:05d}", {"sums": both})
+    task.folder.write(f"{task.name}/{task.number:05d}", {"sums": both.astype(P.dtype)})
 
 
 def sum_products(task: _Sum) -> Floats:
     """Return the sums over blocks, in their order, for some items."""
-    parts = (task.folder.read(f"{task.name}/{number:05d}")[0]["sums"] for number in range(task.n_blocks))
-    total = next(parts)[task.first : task.last].copy()
-    for part in parts:
-        total += part[task.first : task.last]
+    total: Floats | None = None
+    for number in range(task.n_blocks):
+        part = task.folder.read(f"{task.name}/{number:05d}")[0]["sums"][task.first : task.last].astype(np.float64)
+        total = part if total is None else total + part
+    assert total is not None
     return total
 
 

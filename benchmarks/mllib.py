@@ -2,9 +2,9 @@
 
     LD_LIBRARY_PATH=FOLDER python -m benchmarks.mllib interactions.parquet
 
-FOLDER has ``libblas.so.3`` and ``liblapack.so.3``, links to ``libmkl_rt.so`` of the package mkl, which MLlib's library
-loads. Seconds an iteration are intervals between the jobs of successive iterations in Spark's event log, because the
-difference between two fits is mostly noise.
+FOLDER has ``libblas.so.3`` and ``liblapack.so.3``, links to ``libmkl_rt.so`` of the package mkl, which MLlib's
+library loads. Seconds an iteration are intervals between the jobs of successive iterations in Spark's event log,
+because the difference between two fits is mostly noise.
 """
 
 from __future__ import annotations

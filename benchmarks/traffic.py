@@ -2,8 +2,8 @@
 
     python -m benchmarks.traffic --users 100_000_000 --items 1_000_000 --rank 64
 
-Machines read and write files of the working folder; the processes of a machine share what it reads. There is one block
-of each side for each machine.
+Machines read and write files of the working folder; the processes of a machine share what it reads. There is one
+block of each side for each machine.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=64)
     given = parser.parse_args()
     sizes = given.users, given.items, given.rank
-    print("| machines | `exchange=\"all\"` | `exchange=\"items\"` |\n|---:|---:|---:|")
+    print('| machines | `exchange="all"` | `exchange="items"` |\n|---:|---:|---:|')
     for machines in (10, 20, 100, 400):
         numbers = (of_all(*sizes, machines), of_items(*sizes, machines))
         print(f"| {machines} |", " | ".join(f"{each / 1e9:,.0f} GB" for each in numbers), "|")

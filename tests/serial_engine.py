@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from halfstep.cluster.engine import Partitions
@@ -20,6 +19,5 @@ class SerialEngine:
         function, arguments = pickle.loads(pickle.dumps((function, arguments)))  # as sent to workers
         return pickle.loads(pickle.dumps([function(each) for each in arguments]))
 
-    @contextmanager
-    def steps(self, folder: Folder, partitions: Partitions) -> Iterator[FileSteps]:
-        yield FileSteps(self.map, folder, partitions, self.threads)
+    def steps(self, folder: Folder, partitions: Partitions) -> FileSteps:
+        return FileSteps(self.map, folder, partitions, self.threads)

@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 
 import halfstep as hs
+from halfstep.cluster.block_files import read_block
 from halfstep.cluster.build import Table, build
 from halfstep.cluster.file_steps import run_task
 from halfstep.cluster.fit import fit
 from halfstep.cluster.folder import Folder
 from halfstep.cluster.model import ClusterModel
 from halfstep.cluster.session import ClusterSession
+from halfstep.cluster.step import FactorsAt, Step
 from halfstep.errors import DataError, FitInterruptedWarning, NumericalError, ParameterError
+from halfstep.solver.cpu import CPU
+from halfstep.solver.layout import empty_factors
+from halfstep.solver.session import Side
 from serial_engine import SerialEngine
 
 pa = pytest.importorskip("pyarrow")
@@ -343,6 +348,47 @@ def test_a_missing_or_truncated_file_is_an_error(data: hs.Interactions, tmp_path
     path.unlink()
     with pytest.raises(DataError, match="No such file"):
         model.block(1)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"indices": lambda indices: indices + np.int32(1_000_000)},
+        {"indices": lambda indices: indices - np.int32(1000)},
+        {"indptr": lambda indptr: indptr[::-1].copy()},
+        {"indptr": lambda indptr: indptr[:-1]},
+        {"indices": lambda indices: indices.astype(np.int64)},
+    ],
+)
+def test_forged_cells_are_an_error(forged: Any, data: hs.Interactions, tmp_path: Path) -> None:
+    """Kernels do not check positions."""
+    context = built(tmp_path, table_of(data))
+    fit(hs.ALS(hs.Implicit(), **PARAMETERS), *context)
+    folder, ((name, change),) = context[1], forged.items()
+    arrays, _ = folder.read("cells/users-00001")
+    folder.write("cells/users-00001", {**arrays, name: change(arrays[name])})
+    with pytest.raises(DataError, match="block 1 of users in the working folder"):
+        read_block(folder, Side.USERS, 1)
+
+
+def test_factors_of_other_shapes_are_an_error(data: hs.Interactions, tmp_path: Path) -> None:
+    context = built(tmp_path, table_of(data))
+    fit(hs.ALS(hs.Implicit(), **PARAMETERS), *context)
+    block, cpu = read_block(context[1], Side.USERS, 0), CPU(1)
+    rows = empty_factors(len(block), 3, "float32")
+    step = Step(Side.USERS, FactorsAt(0), FactorsAt(0), solver=hs.solvers.Cholesky())
+    with cpu, pytest.raises(DataError, match="do not belong to this block"):
+        block.run(cpu, step, empty_factors(3, 3, "float32"), {0: rows})
+    with cpu, pytest.raises(DataError, match="do not belong to this block"):
+        block.run(cpu, step, empty_factors(data.n_items, 3, "float32"), {0: rows[1:]})
+
+
+def test_fits_leave_no_files_in_the_temporary_folder(
+    data: hs.Interactions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "machine"))
+    fit(hs.ALS(hs.Implicit(), **PARAMETERS), *built(tmp_path / "a", table_of(data)))
+    assert not [path for path in (tmp_path / "machine").rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
 def test_ctrl_c_keeps_the_last_iteration(

@@ -8,7 +8,7 @@ blocks of the side share.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from halfstep._support.blocks import all_equal
 from halfstep.cluster.folder import Folder
 from halfstep.cluster.step import BlockSolver
+from halfstep.errors import DataError
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.session import Side
 
@@ -64,7 +65,12 @@ class Partition:
 
 
 def write_side(
-    folder: Folder, side: Side, problem: HalfProblem, gram_weights: NDArray[np.floating], partition: Partition
+    folder: Folder,
+    side: Side,
+    problem: HalfProblem,
+    gram_weights: NDArray[np.floating],
+    partition: Partition,
+    n_columns: int,
 ) -> None:
     """Write the files of all blocks of a problem in memory.
 
@@ -76,6 +82,7 @@ def write_side(
     gram_weights : ndarray of shape (n_rows,) or (0,)
         The weights of missing cells in the Gramian of these rows: `HalfProblem.column_missing` of the other side.
     partition : Partition
+    n_columns : int
     """
     for number in range(len(partition)):
         first, last = partition.range(number)
@@ -83,7 +90,7 @@ def write_side(
         folder.write(name_of("cells", side, number), {"indptr": part.indptr, "indices": part.indices})
         write_problem(folder, side, number, part, gram_weights[first:last], first)
     m = problem.column_missing
-    write_shared(folder, side, m[:1] if all_equal(m) else m, len(m))
+    write_shared(folder, side, m[:1] if all_equal(m) else m, n_columns)
 
 
 def write_problem(
@@ -113,12 +120,18 @@ def write_shared(folder: Folder, side: Side, column_missing: NDArray[np.floating
 
 
 def read_block(folder: Folder, side: Side, number: int) -> BlockSolver:
-    """Map the files of a block."""
+    """Map the files of a block.
+
+    Raises
+    ------
+    DataError
+        If they are missing or invalid.
+    """
     return BlockSolver(*read_problem(folder, side, number))
 
 
-def read_problem(folder: Folder, side: Side, number: int) -> tuple[HalfProblem, NDArray[np.floating], int]:
-    """Map the problem of a block; return it with the weights in the Gramian of its rows, and its first row."""
+def read_problem(folder: Folder, side: Side, number: int) -> tuple[HalfProblem, NDArray[np.floating], int, int]:
+    """Map the problem of a block; return also the other arguments of `BlockSolver`."""
     cells, _ = folder.read(name_of("cells", side, number))
     terms, about = folder.read(name_of("problem", side, number))
     shared, of_side = folder.read(_name_of_side(side))
@@ -137,4 +150,24 @@ def read_problem(folder: Folder, side: Side, number: int) -> tuple[HalfProblem, 
         rank=int(about["rank"]),
         biases=bool(about["biases"]),
     )
-    return problem, terms["gram_weights"], int(about["first"])
+    _check(problem, terms["gram_weights"], of_side["columns"], f"block {number} of {side.name.lower()}", folder)
+    return problem, terms["gram_weights"], int(about["first"]), int(of_side["columns"])
+
+
+def _check(problem: HalfProblem, gram_weights: NDArray[Any], n_columns: int, name: str, folder: Folder) -> None:
+    """Check what kernels rely on."""
+    indptr, indices, n_rows = problem.indptr, problem.indices, len(problem.regularization)
+    fits = (
+        indptr.shape == (n_rows + 1,)
+        and indptr.dtype == np.dtype("int64")
+        and indices.dtype == np.dtype("int32")
+        and indptr[0] == 0
+        and indptr[-1] == len(indices)
+        and bool((np.diff(indptr) >= 0).all())
+        and (len(indices) == 0 or 0 <= indices.min() <= indices.max() < n_columns)
+        and all(len(each) in (1, len(indices)) for each in (problem.targets, problem.weights))
+        and all(len(each) in (0, n_rows) for each in (problem.row_missing, gram_weights))
+        and len(problem.column_missing) in (0, n_columns)
+    )
+    if not fits:
+        raise DataError(f"{name} in the working folder {folder.url} is invalid: remove the folder, and fit again")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -53,6 +54,15 @@ class FileSteps:
         self._partitions = partitions
         self.fit = uuid.uuid4().hex
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let workers forget the fit, as far as they can be reached."""
+        tasks = [_Fit(self._folder, self.fit)] * max(len(each) for each in self._partitions)
+        with suppress(Exception):
+            self._map(forget, tasks)
+
     def put(self, side: Side, version: int, blocks: Iterable[Factors]) -> None:
         for number, block in enumerate(blocks):
             self._folder.write(version_of(side, version, number), {"factors": block})
@@ -96,6 +106,19 @@ class Task(NamedTuple):
     number: int
     others: int
     threads: int
+
+
+class _Fit(NamedTuple):
+    folder: Folder
+    fit: str
+
+
+def forget(task: _Fit) -> None:
+    """Discard what a worker keeps of a fit."""
+    block_at.cache_clear()
+    _fixed.cache_clear()
+    for path in task.folder.scratch().glob(f"fixed-{task.fit}-*"):
+        path.unlink(missing_ok=True)
 
 
 def run_task(task: Task) -> BlockTerms:

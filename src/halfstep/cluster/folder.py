@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -126,6 +127,8 @@ class Folder:
         """Return a folder on this machine for files that are derived from those in this folder."""
         path = Path(tempfile.gettempdir(), f"halfstep-{os.getuid() if hasattr(os, 'getuid') else 0}-{self._digest}")
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
+            raise PermissionError(errno.EPERM, "it belongs to another user: set TMPDIR to another folder", str(path))
         return path
 
     @property

@@ -41,7 +41,8 @@ class ClusterBackend:
         problems = users, items
         partitions = tuple(Partition.of_counts(np.diff(each.indptr), self.engine.n_blocks) for each in problems)
         for side in Side:
-            write_side(folder, side, problems[side], problems[1 - side].column_missing, partitions[side])
+            others = problems[1 - side].column_missing, partitions[side], partitions[1 - side].n_rows
+            write_side(folder, side, problems[side], *others)
         both = partitions[0], partitions[1]
         steps = self.engine.steps(folder, both)
         session = ClusterSession(steps, folder, both, users.unknowns, start[0].dtype, is_temporary=True)

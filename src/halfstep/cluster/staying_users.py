@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +43,7 @@ class StayingUsersSession(ClusterSession):
         self, engine: Engine, folder: Folder, partitions: Partitions, unknowns: int, dtype: DTypeLike
     ) -> None:
         steps = FileSteps(engine.map, folder, partitions, engine.threads)
-        super().__init__(nullcontext(steps), folder, partitions, unknowns, dtype)
+        super().__init__(steps, folder, partitions, unknowns, dtype)
         self._engine, self._fit = engine, steps.fit
 
     def half_step(self, side: Side, solver: Solver) -> None:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.errors import NumericalError
+from halfstep.errors import DataError, NumericalError
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.cpu import CPU
 from halfstep.solver.gram import gramian
+from halfstep.solver.kernels._vector import padded_width
 from halfstep.solver.kernels.argument_groups import Fixed
 from halfstep.solver.kernels.products import add_products
 from halfstep.solver.layout import Factors, empty_factors
@@ -129,11 +130,16 @@ class BlockSolver:
         The weights of missing cells in the Gramian of these rows.
     first : int
         The position of the first row.
+    n_columns : int
+        The number of rows of the other side.
     """
 
-    def __init__(self, problem: HalfProblem, gram_weights: Factors, first: int) -> None:
+    def __init__(self, problem: HalfProblem, gram_weights: Factors, first: int, n_columns: int) -> None:
         self._plan = HalfStepPlan.of(problem)
-        self._gram_weights, self._first = gram_weights, first
+        self._gram_weights, self._first, self._n_columns = gram_weights, first, n_columns
+
+    def __len__(self) -> int:
+        return len(self._plan.problem.regularization)
 
     def run(
         self, cpu: CPU, step: Step, fixed: Factors | None, own: Mapping[int, Factors]
@@ -162,6 +168,7 @@ class BlockSolver:
             if step.gram is not None:
                 plan = plan.with_gram(step.gram)
         start = step.rows.of(own)
+        self._check(fixed, start)
         X = empty_factors(len(start), problem.unknowns, start.dtype)
         if not isinstance(step.solver, Cholesky):
             X[...] = start
@@ -195,6 +202,7 @@ class BlockSolver:
         has_sides : bool
             Whether to also return the right-hand sides.
         """
+        self._check(P, X)
         problem = self._plan.problem
         k, n_columns, dtype = problem.rank, len(P), problem.weights.dtype
         rows, offsets = X.astype(dtype), np.zeros(1, dtype)
@@ -207,6 +215,13 @@ class BlockSolver:
         sides = np.zeros((n_columns if has_sides else 0, problem.unknowns + 1))
         add_products(self._plan.cells, problem.row_missing, fixed, P.astype(dtype), products, sides)
         return products, sides
+
+    def _check(self, fixed: Factors | None, rows: Factors) -> None:
+        """Check the shapes of factors, which kernels rely on."""
+        n_rows, width = len(self), padded_width(self._plan.problem.unknowns)
+        if rows.shape != (n_rows, width) or (fixed is not None and fixed.shape != (self._n_columns, width)):
+            shapes = rows.shape if fixed is None else (rows.shape, fixed.shape)
+            raise DataError(f"factors of shapes {shapes} do not belong to this block: use a new working folder")
 
 
 def extrapolated(factors: Factors, previous: Factors, beta: float) -> Factors:

@@ -59,7 +59,7 @@ class Gate:
     Attributes
     ----------
     is_draining : bool
-        Whether clients are told to close their connections, because this process is about to stop.
+        Whether responses ask clients to close their connections, because this process is about to stop.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ from halfstep.serve.config import ServeConfig
 from halfstep.serve.connection import Connection
 from halfstep.serve.gate import Gate
 
-DRAIN_SECONDS = 1.0  # during which clients are told to close their connections
+DRAIN_SECONDS = 1.0  # during which responses ask clients to close their connections
 SWITCH_SECONDS = 0.001  # after which a thread releases the GIL, such as learning to requests
 
 

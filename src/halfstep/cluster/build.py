@@ -44,6 +44,10 @@ class Table:
     n_cells : int
     has_values, has_weights : bool
     exchange : {"all", "items"}
+    n_buckets : int
+        Users are divided by the remainder of the hash of their ids by this number.
+    buckets : list of int
+        The remainder of each block of users; others have no users.
     """
 
     bounds: tuple[list[int], list[int]]
@@ -51,6 +55,8 @@ class Table:
     has_values: bool
     has_weights: bool
     exchange: Exchange
+    n_buckets: int
+    buckets: list[int]
 
     @property
     def partitions(self) -> tuple[Partition, Partition]:
@@ -138,6 +144,8 @@ def build(
         has_values=any(block.has_values for block in users),
         has_weights=any(block.has_weights for block in users),
         exchange=exchange,
+        n_buckets=engine.n_blocks,
+        buckets=buckets,
     )
     folder.write(TABLE, {}, **asdict(table))
     for name in ("parts", "item-positions", "exchange"):

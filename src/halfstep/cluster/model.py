@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.cluster.block_files import name_of
-from halfstep.cluster.build import Table
+from halfstep.cluster.build import TABLE, Table
 from halfstep.cluster.cells import ids_of_block, ids_of_items
 from halfstep.cluster.file_steps import version_of
 from halfstep.cluster.folder import Folder
@@ -94,9 +94,14 @@ class ClusterModel:
                 **fitted,
             )
         )
-        folder.write_file(ITEMS_MODEL, model.save)
+        return cls.write(folder, table, version, model)
+
+    @classmethod
+    def write(cls, folder: Folder, table: Table, version: int, items: ALS) -> ClusterModel:
+        """Write the files that do not belong to a block; see the attributes."""
+        folder.write_file(ITEMS_MODEL, items.save)
         folder.write(MODEL, {}, version=version)
-        return cls(folder, table, version, model)
+        return cls(folder, table, version, items)
 
     @classmethod
     def open(cls, url: str) -> ClusterModel:
@@ -123,6 +128,14 @@ class ClusterModel:
         """Return the model of the users of a block, with their interactions."""
         data, factors = self._interactions_of(number), self._factors_of(number)
         return self.items._of_users(data, *_split(factors, self.items))
+
+    def files(self) -> list[str]:
+        """Return the names of all files of the model."""
+        of_blocks = [
+            (name_of("cells", Side.USERS, number), version_of(Side.USERS, self.version, number))
+            for number in range(self.n_blocks)
+        ]
+        return [TABLE, ITEMS_MODEL, MODEL, *(name for pair in of_blocks for name in pair)]
 
     def to_local(self) -> ALS:
         """Return an ordinary model of all users, in the memory of this machine."""

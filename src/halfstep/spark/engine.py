@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from halfstep.cluster.engine import Partitions
 from halfstep.cluster.file_steps import FileSteps
 from halfstep.cluster.folder import Folder
-from halfstep.spark.worker import calls, results
+from halfstep.spark.worker import call, on_batches, results
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 
 class SparkEngine:
@@ -29,30 +29,36 @@ class SparkEngine:
     """
 
     def __init__(self, spark: SparkSession, n_blocks: int | None = None) -> None:
-        from pyspark.sql.types import BinaryType, LongType, StructType
-
-        self._spark = spark
-        self._results = StructType().add("number", LongType()).add("result", BinaryType())
-        self._threads = int(spark.conf.get("spark.task.cpus", "1") or 1)
-        self.n_blocks = slots(spark) if n_blocks is None else n_blocks
+        self.spark = spark
+        self.threads = int(spark.conf.get("spark.task.cpus", "1") or 1)
+        self.n_blocks = tasks_at_a_time(spark) if n_blocks is None else n_blocks
 
     def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
-        n = len(arguments)
-        if n == 0:
+        if len(arguments) == 0:
             return []
-        numbers = self._spark.range(0, n, 1, n)  # each is a partition
-        table = numbers.mapInArrow(calls(function, arguments), self._results).toArrow()
-        return results(table["number"].to_pylist(), table["result"].to_pylist())
+        return list(self.run(numbers(self.spark, len(arguments)), call, function, list(arguments)).values())
+
+    def run(self, df: DataFrame, function: Callable[..., Any], *arguments: Any) -> dict[int, Any]:
+        """Call a function that yields `halfstep.spark.worker.result` for a dataframe; return all results."""
+        from pyspark.sql.types import BinaryType, LongType, StructType
+
+        schema = StructType().add("number", LongType()).add("result", BinaryType())
+        return results(df.mapInArrow(on_batches(function, *arguments), schema).toArrow())
 
     @contextmanager
     def steps(self, folder: Folder, partitions: Partitions) -> Iterator[FileSteps]:
-        yield FileSteps(self.map, folder, partitions, self._threads)
+        yield FileSteps(self.map, folder, partitions, self.threads)
 
 
-def slots(spark: SparkSession) -> int:
-    """Return the default number of partitions, which is the number of tasks that run at the same time."""
+def numbers(spark: SparkSession, n: int) -> DataFrame:
+    """Return a dataframe of the numbers below n, each of which is a partition."""
+    return spark.range(0, n, 1, n)
+
+
+def tasks_at_a_time(spark: SparkSession) -> int:
+    """Return the number of tasks that Spark runs at the same time, which is the default number of partitions."""
     from pyspark.sql import functions
 
-    numbers = spark.range(1_000_000).select(functions.spark_partition_id().alias("number"))
-    highest = numbers.agg(functions.max("number")).toArrow()
+    partitions = spark.range(1_000_000).select(functions.spark_partition_id().alias("number"))
+    highest = partitions.agg(functions.max("number")).toArrow()
     return int(highest.column(0)[0].as_py()) + 1

@@ -1,42 +1,62 @@
-"""What workers of Spark run: calls of a function, given by number."""
+"""How functions of this package run on workers of Spark: as arguments of ``mapInArrow``."""
 
 from __future__ import annotations
 
 import gc
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
 from halfstep.errors import HalfstepError
 
+Batches = Iterable[pa.RecordBatch]
+Function = Callable[[Batches], Iterator[pa.RecordBatch]]
 
-def calls(function: Callable[[Any], Any], arguments: Sequence[Any]) -> Callable[[Iterable[Any]], Iterator[Any]]:
-    """Return a function for ``mapInArrow``, which turns the numbers of arguments into the results of calls."""
-    content = pickle.dumps((function, list(arguments)))
 
-    def run(batches: Iterable[Any]) -> Iterator[Any]:
-        return run_calls(content, batches)  # this function is pickled by name
+def on_batches(function: Callable[..., Iterator[pa.RecordBatch]], *arguments: Any) -> Function:
+    """Return a function for ``mapInArrow``, which calls an importable one with these arguments and the batches."""
+    content = pickle.dumps((function, arguments))
+
+    def run(batches: Batches) -> Iterator[pa.RecordBatch]:
+        return run_on(content, batches)  # Spark pickles this function, but the other one by name
 
     return run
 
 
-def run_calls(content: bytes, batches: Iterable[Any]) -> Iterator[Any]:
-    """Yield the results of calls in the order of the numbers in batches."""
+def run_on(content: bytes, batches: Batches) -> Iterator[pa.RecordBatch]:
+    """Call a function of batches."""
     function, arguments = pickle.loads(content)
-    for batch in batches:
-        for number in batch.column(0).to_pylist():
-            try:
-                result = function(arguments[number])
-            except HalfstepError as error:  # has the same message on the driver, and is not retried
-                result = Failed(error)
-            yield pa.RecordBatch.from_arrays(
-                [pa.array([number], pa.int64()), pa.array([pickle.dumps(result)], pa.binary())], ["number", "result"]
-            )
-    # Workers collect garbage after each task, which takes 0.1 s with the objects of all modules.
+    yield from function(*arguments, batches)
+    keep_modules()
+
+
+def keep_modules() -> None:
+    """Exempt all objects from later collections of garbage, which otherwise take 0.1 s after each task."""
     gc.collect()
     gc.freeze()
+
+
+def call(function: Callable[[Any], Any], arguments: Sequence[Any], batches: Batches) -> Iterator[pa.RecordBatch]:
+    """Call a function for the arguments whose numbers are in batches."""
+    for batch in batches:
+        for number in batch.column(0).to_pylist():
+            yield result(number, partial(function, arguments[number]))
+
+
+def result(number: int, compute: Callable[[], Any]) -> pa.RecordBatch:
+    """Return what a function returns, or the error that it raises, as a row for the driver.
+
+    Errors of halfstep have the same type and message on the driver; after others, Spark runs the task again.
+    """
+    try:
+        value = compute()
+    except HalfstepError as error:
+        value = Failed(error)
+    columns = [pa.array([number], pa.int64()), pa.array([pickle.dumps(value)], pa.binary())]
+    return pa.RecordBatch.from_arrays(columns, ["number", "result"])
 
 
 class Failed:
@@ -51,10 +71,11 @@ class Failed:
         self.error = error
 
 
-def results(numbers: Sequence[int], contents: Sequence[bytes]) -> list[Any]:
-    """Return the results in the order of arguments, or raise the error of the first call that failed."""
-    values = [pickle.loads(content) for _, content in sorted(zip(numbers, contents, strict=True))]
-    for value in values:
+def results(table: pa.Table) -> dict[int, Any]:
+    """Return the results by number in ascending order, or raise the error of the first call that failed."""
+    contents = sorted(zip(table["number"].to_pylist(), table["result"].to_pylist(), strict=True))
+    values = {number: pickle.loads(content) for number, content in contents}
+    for value in values.values():
         if isinstance(value, Failed):
             raise value.error
     return values

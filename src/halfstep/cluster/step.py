@@ -20,6 +20,8 @@ from halfstep.solver.schedule import HalfStepPlan
 from halfstep.solver.session import Side
 from halfstep.solvers import Cholesky, Solver
 
+LONG = 8  # rows with an 8th of the cells of a block are divided between threads, with slower kernels
+
 
 class FactorsAt(NamedTuple):
     """Which factors F of a side: a version of them, or F + β (F − F') with an earlier version F'.
@@ -135,14 +137,19 @@ class BlockSolver:
     """
 
     def __init__(self, problem: HalfProblem, gram_weights: Factors, first: int, n_columns: int) -> None:
-        self._plan = HalfStepPlan.of(problem)
+        self._plan = HalfStepPlan.of(problem, LONG)
         self._gram_weights, self._first, self._n_columns = gram_weights, first, n_columns
 
     def __len__(self) -> int:
         return len(self._plan.problem.regularization)
 
     def run(
-        self, cpu: CPU, step: Step, fixed: Factors | None, own: Mapping[int, Factors]
+        self,
+        cpu: CPU,
+        step: Step,
+        fixed: Factors | None,
+        own: Mapping[int, Factors],
+        out: Factors | None = None,
     ) -> tuple[Factors, BlockTerms]:
         """Compute a step on an open `CPU`.
 
@@ -154,6 +161,8 @@ class BlockSolver:
             All factors of the other side.
         own : mapping from int to ndarray
             The versions of the rows of this block that `Step.own_versions` lists.
+        out : ndarray, optional
+            Zeros, to which the rows are written.
 
         Returns
         -------
@@ -169,7 +178,7 @@ class BlockSolver:
                 plan = plan.with_gram(step.gram)
         start = step.rows.of(own)
         self._check(fixed, start)
-        X = empty_factors(len(start), problem.unknowns, start.dtype)
+        X = empty_factors(len(start), problem.unknowns, start.dtype) if out is None else out
         if not isinstance(step.solver, Cholesky):
             X[...] = start
         observed = missing = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from halfstep.solver.layout import Factors
 from halfstep.solver.schedule import HalfStepPlan
+
+Eigenvectors = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
 class Basis(NamedTuple):
@@ -38,7 +41,7 @@ class Basis(NamedTuple):
     bias_ratio: float
 
     @classmethod
-    def of(cls, plan: HalfStepPlan, G: Factors) -> Basis:
+    def of(cls, plan: HalfStepPlan, G: Factors, eigenvectors: Eigenvectors = np.linalg.eigh) -> Basis:
         """Compute the basis for a plan, in the precision of G."""
         problem, G64 = plan.problem, G.astype(np.float64)
         if plan.shares_diagonal:
@@ -53,7 +56,7 @@ class Basis(NamedTuple):
                 V = solve_triangular(L, np.eye(len(L)), lower=True, check_finite=False).T
                 ones, none = np.ones_like(problem.regularization), np.empty(0, G.dtype)
                 return cls(V.astype(G.dtype), L.T.astype(G.dtype), none, ones, problem.bias_ratio * reg)
-        eigenvalues, vectors = np.linalg.eigh(G64)
+        eigenvalues, vectors = eigenvectors(G64)
         V = vectors.astype(G.dtype)
         return cls(V, V.T, np.maximum(eigenvalues, 0.0).astype(G.dtype), problem.regularization, problem.bias_ratio)
 

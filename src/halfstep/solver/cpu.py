@@ -7,10 +7,11 @@ result does not depend on the number of threads, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -41,6 +42,7 @@ from halfstep.solver.schedule import HalfStepPlan
 from halfstep.solver.threads import OneBlasThread, Team, threads_to_use, working
 from halfstep.solvers import Cholesky, ConjugateGradient, Solver, Subspace
 
+T = TypeVar("T")
 OnSolved = Callable[[int, int], None]
 Chunks = list[tuple[tuple[int, int], NDArray[np.intp]]]
 
@@ -62,6 +64,7 @@ class CPU:
         self._working = working()
         self._limits_blas = False
         self._scratch: dict[tuple[str, tuple[int, ...], np.dtype[Any]], Factors] = {}
+        self._derived: dict[str, tuple[NDArray[Any], Any]] | None = None
 
     def __enter__(self) -> Self:
         self._working.__enter__()
@@ -102,6 +105,15 @@ class CPU:
         """Run tasks on the threads; their results must not depend on the thread."""
         self._team.run(tasks)
 
+    @contextmanager
+    def same_fixed_factors(self) -> Iterator[None]:
+        """Derive what half-steps need from the fixed factors once, for several half-steps with the same ones."""
+        self._derived = {}
+        try:
+            yield
+        finally:
+            self._derived = None
+
     def half_step(
         self, plan: HalfStepPlan, Y: Factors, X: Factors, *, solver: Solver = EXACT, prior: Prior | None = None
     ) -> None:
@@ -125,14 +137,14 @@ class CPU:
         This is one call, because the observed cells of each row are in the cache after it was solved.
         """
         Y, offsets = self._fixed(plan.problem, Y)
-        loss = Loss(plan, Y, offsets, self._losses(X, 2), self._sums_of_squares(X), prior)
+        loss = self._loss(plan, Y, offsets, X, prior)
         G = self._half_step(plan, Y, offsets, X, solver, loss, prior)
         return loss.terms(X, G, self.run)
 
     def loss(self, plan: HalfStepPlan, Y: Factors, X: Factors) -> tuple[float, float]:
         """Return the terms of observed and of missing cells in float64, for any factors."""
         Y, offsets = self._fixed(plan.problem, Y)
-        return Loss(plan, Y, offsets, self._losses(X, 2), self._sums_of_squares(X)).float64_terms(X, self.run)
+        return self._loss(plan, Y, offsets, X).float64_terms(X, self.run)
 
     def penalty(self, plan: HalfStepPlan, X: Factors, *, prior: Prior | None = None) -> float:
         """Return the regularization term, Σ_u λ_u (‖x_u‖² + ρ b_u²).
@@ -192,6 +204,10 @@ class CPU:
 
     def _fixed(self, problem: HalfProblem, Y: Factors) -> tuple[Factors, Factors]:
         """Return rows [y | 1] and offsets of the fixed side, in the precision of the systems."""
+        name = f"rows in {problem.weights.dtype}"
+        return self._once(name, np.empty(0), lambda: self._derived_rows(problem, Y))
+
+    def _derived_rows(self, problem: HalfProblem, Y: Factors) -> tuple[Factors, Factors]:
         dtype = problem.weights.dtype
         offsets = self._empty("offsets" if problem.biases else "no offsets", (len(Y),), dtype)
         if Y.dtype == dtype and not problem.biases:
@@ -219,6 +235,24 @@ class CPU:
             self._scratch.pop(key, None)
             self._scratch[key] = aligned_zeros(shape, dtype)
         return self._scratch[key][:rows]
+
+    def _loss(self, plan: HalfStepPlan, Y: Factors, offsets: Factors, X: Factors, prior: Prior | None = None) -> Loss:
+        def derive() -> tuple[Factors, Factors]:
+            return np.asarray(Y, np.float64), np.asarray(offsets, np.float64)
+
+        def in_float64() -> tuple[Factors, Factors]:
+            return self._once("rows for losses", np.empty(0), derive)
+
+        return Loss(plan, in_float64, self._losses(X, 2), self._sums_of_squares(X), prior)
+
+    def _once(self, name: str, given: NDArray[Any], derive: Callable[[], T]) -> T:
+        """Derive something from the fixed factors and another array, unless the last half-step did with the same."""
+        if self._derived is None:
+            return derive()
+        if name not in self._derived or not np.array_equal(self._derived[name][0], given):
+            self._derived[name] = given, derive()
+        derived: T = self._derived[name][1]
+        return derived
 
     def _losses(self, X: Factors, terms: int) -> NDArray[np.float64]:
         """Return the array in which kernels report unsolved rows and, if it has two columns, their losses."""
@@ -278,7 +312,7 @@ class CPU:
         Rows with few observations are solved exactly, which takes less time than steps.
         """
         cells, k, unknowns, dtype = plan.cells, fixed.k, plan.problem.unknowns, fixed.Y.dtype
-        basis = Basis.of(plan, base.G) if len(base.G) > 0 else None
+        basis = Basis.of(plan, base.G, self._eigenvectors) if len(base.G) > 0 else None
         base, fixed = self._to_basis(plan, base, fixed, basis)
         losses = self._losses(X, 1 if loss is None else 2)  # with two, kernels also compute the loss
         counts = np.diff(cells.indptr)
@@ -372,7 +406,14 @@ class CPU:
         for row in rows.tolist():
             on_solved(row, row + 1)
 
+    def _eigenvectors(self, G: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self._once("eigenvectors", G, lambda: np.linalg.eigh(G))
+
     def _times(self, Y: Factors, V: Factors) -> Factors:
+        """Return Y V."""
+        return self._once(f"in a basis in {Y.dtype}", V, lambda: self._product(Y, V))
+
+    def _product(self, Y: Factors, V: Factors) -> Factors:
         """Return Y V, in batches of rows."""
         product = self._empty("in the basis", Y.shape, Y.dtype)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -22,6 +23,11 @@ from halfstep.solver.threads import Run
 class Loss:
     """The data terms of the objective, computed row by row in float64, whatever the precision of the systems.
 
+    Parameters
+    ----------
+    in_float64 : callable
+        Returns the rows and the offsets of the fixed side.
+
     Attributes
     ----------
     fixed : Fixed
@@ -35,8 +41,7 @@ class Loss:
     def __init__(
         self,
         plan: HalfStepPlan,
-        Y: Factors,
-        offsets: Factors,
+        in_float64: Callable[[], tuple[Factors, Factors]],
         losses: NDArray[np.float64],
         sums_of_squares: NDArray[np.float64],
         prior: Prior | None = None,
@@ -44,7 +49,7 @@ class Loss:
         problem = plan.problem
         self._plan, self.losses, self.sums_of_squares = plan, losses, sums_of_squares
         self._prior = prior_of(prior, np.float64)
-        self._Y, self._offsets = Y, offsets
+        self._in_float64 = in_float64
         # In float32, the minimum c − bᵀA⁻¹b from the factorization is accurate to five digits, which suffices only
         # for sampling.
         is_sampled = prior is not None and prior.noise is not None
@@ -54,9 +59,8 @@ class Loss:
 
     @cached_property  # not needed if the kernels that solve rows also compute the loss
     def fixed(self) -> Fixed:
-        problem, dtype = self._plan.problem, np.float64
-        m = problem.column_missing.astype(dtype) if len(problem.column_missing) else np.zeros(len(self._offsets))
-        Y, offsets = np.asarray(self._Y, dtype), np.asarray(self._offsets, dtype)
+        problem, (Y, offsets) = self._plan.problem, self._in_float64()
+        m = problem.column_missing.astype(np.float64) if len(problem.column_missing) else np.zeros(len(offsets))
         return Fixed(Y, offsets, m, problem.rank, problem.biases)
 
     def add(self, first: int, last: int, X: Factors, base: Base) -> None:

@@ -60,14 +60,14 @@ class HalfStepPlan:
     sums_shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, problem: HalfProblem) -> Self:
-        """Divide the work of a half-step."""
+    def of(cls, problem: HalfProblem, pieces: int = CHUNKS) -> Self:
+        """Divide the work of a half-step; rows with more than one of so many pieces of the cells are long."""
         counts = np.diff(problem.indptr)
         k = problem.unknowns
         # In multiply-adds; the constants are the measured time of reading a cell and of preparing a row.
         work = counts * (k * k + 40.0) + k**3 / 3 + 3000.0
         light_work = counts * (4.0 * k + 40.0) + 500.0
-        longest = max(LEAST_SEGMENT, int(problem.indptr[-1]) // CHUNKS)
+        longest = max(LEAST_SEGMENT, int(problem.indptr[-1]) // pieces)
         is_long = counts > longest
         rows = np.arange(len(counts))
         long_rows = rows[is_long]

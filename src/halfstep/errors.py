@@ -89,6 +89,10 @@ class ModelFileError(HalfstepError, OSError):
     """A model file cannot be written, or is truncated, corrupted, or not a model file."""
 
 
+class ClusterError(HalfstepError, RuntimeError):
+    """Workers of a cluster cannot be started, or failed, or factors on them were lost."""
+
+
 class TuningError(HalfstepError, RuntimeError):
     """All trials of a search failed."""
 

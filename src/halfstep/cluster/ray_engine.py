@@ -29,7 +29,7 @@ START_SECONDS = 120.0  # for an actor, including the import of this package from
 REPLACEMENTS = 3  # of actors of a worker, in case it is the work that kills them
 
 
-@dataclass(frozen=True)
+@dataclass
 class RayEngine:
     """The nodes of a Ray cluster to which this process is connected.
 

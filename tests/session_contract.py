@@ -17,6 +17,7 @@ from halfstep.errors import NumericalError
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.layout import empty_factors
 from halfstep.solver.session import Backend, Session, Side
+from halfstep.solvers import NAMES, Solver
 from reference_session import dense
 from settings import SETTINGS, Setting, Table
 
@@ -67,6 +68,10 @@ class SessionContract:
     @pytest.fixture(params=SETTINGS, ids=str)
     def setting(self, request: pytest.FixtureRequest) -> Setting:
         return request.param
+
+    @pytest.fixture(params=["subspace", "cg"])
+    def approximate(self, request: pytest.FixtureRequest) -> Solver:
+        return NAMES[request.param]()
 
     @pytest.fixture
     def table(self) -> Table:
@@ -138,13 +143,12 @@ class SessionContract:
             P = reference.half_step(dense(*problems), accepted[1])
             np.testing.assert_allclose(unpadded(session, problems)[0], P, rtol=1e-8, atol=1e-10)
 
-    @pytest.mark.parametrize("kind", ["subspace", "cg"])
-    def test_approximate_solvers_converge(self, backend: Backend, kind: str, table: Table) -> None:
+    def test_approximate_solvers_converge(self, backend: Backend, approximate: Solver, table: Table) -> None:
         problems = problems_of(next(each for each in SETTINGS if each.name == "ials"), table)
         Q = start_of(problems)[1][:, : problems[0].unknowns]
         with backend.open(*problems, start_of(problems)) as session:
             for _ in range(30):
-                session.half_step(Side.USERS, hs.solvers.NAMES[kind]())
+                session.half_step(Side.USERS, approximate)
             session.accept()
             expected = reference.half_step(dense(*problems), Q)
             np.testing.assert_allclose(unpadded(session, problems)[0], expected, rtol=1e-6, atol=1e-8)

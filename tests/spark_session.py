@@ -15,6 +15,7 @@ import pytest
 
 Kind = Literal["local", "connect", "executors"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -Xss8m"  # compiles in little time, to code with larger stacks
 OPTIONS = {
     "spark.driver.memory": "1g",
     "spark.driver.bindAddress": "127.0.0.1",
@@ -22,6 +23,8 @@ OPTIONS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.shuffle.partitions": "2",
+    "spark.driver.extraJavaOptions": JAVA_OPTIONS,
+    "spark.executor.extraJavaOptions": JAVA_OPTIONS,
 }
 _sessions: dict[Kind, Any] = {}  # at most one: all contexts of a process share a JVM, one after the other
 

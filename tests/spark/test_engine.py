@@ -15,6 +15,7 @@ from halfstep.cluster.folder import Folder
 from halfstep.cluster.session import ClusterBackend
 from halfstep.errors import DataError
 from halfstep.solver.session import Side
+from halfstep.solvers import ConjugateGradient, Solver
 from halfstep.spark.engine import SparkEngine
 from session_contract import EXACT, SessionContract, problems_of, small_table, start_of, unpadded
 from settings import SETTINGS, Setting
@@ -51,6 +52,10 @@ class TestSessions(SessionContract):
     @pytest.fixture(params=[each for each in SETTINGS if each.name in ("ials", "biased-weighted")], ids=str)
     def setting(self, request: pytest.FixtureRequest) -> Setting:
         return request.param
+
+    @pytest.fixture
+    def approximate(self) -> Solver:
+        return ConjugateGradient()
 
     @pytest.fixture
     def backend(self, engine: SparkEngine, tmp_path: Path) -> ClusterBackend:

@@ -388,7 +388,7 @@ def test_fits_leave_no_files_in_the_temporary_folder(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "machine"))
     fit(hs.ALS(hs.Implicit(), **PARAMETERS), *built(tmp_path / "a", table_of(data)))
-    assert not [path for path in (tmp_path / "machine").rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert not list((tmp_path / "machine").iterdir())
 
 
 def test_ctrl_c_keeps_the_last_iteration(

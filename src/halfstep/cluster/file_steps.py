@@ -117,8 +117,11 @@ def forget(task: _Fit) -> None:
     """Discard what a worker keeps of a fit."""
     block_at.cache_clear()
     _fixed.cache_clear()
-    for path in task.folder.scratch().glob(f"fixed-{task.fit}-*"):
+    scratch = task.folder.scratch()
+    for path in scratch.glob(f"fixed-{task.fit}-*"):
         path.unlink(missing_ok=True)
+    with suppress(OSError):  # of a URL, whose files are kept, or removed by another process
+        scratch.rmdir()
 
 
 def run_task(task: Task) -> BlockTerms:

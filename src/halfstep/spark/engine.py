@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from halfstep.cluster.engine import Partitions
@@ -45,9 +44,8 @@ class SparkEngine:
         schema = StructType().add("number", LongType()).add("result", BinaryType())
         return results(df.mapInArrow(on_batches(function, *arguments), schema).toArrow())
 
-    @contextmanager
-    def steps(self, folder: Folder, partitions: Partitions) -> Iterator[FileSteps]:
-        yield FileSteps(self.map, folder, partitions, self.threads)
+    def steps(self, folder: Folder, partitions: Partitions) -> FileSteps:
+        return FileSteps(self.map, folder, partitions, self.threads)
 
 
 def numbers(spark: SparkSession, n: int) -> DataFrame:

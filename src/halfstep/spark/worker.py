@@ -17,8 +17,13 @@ Function = Callable[[Batches], Iterator[pa.RecordBatch]]
 
 
 def on_batches(function: Callable[..., Iterator[pa.RecordBatch]], *arguments: Any) -> Function:
-    """Return a function for ``mapInArrow``, which calls an importable one with these arguments and the batches."""
-    content = pickle.dumps((function, arguments))
+    """Return a function for ``mapInArrow``, which calls an importable one with these arguments and the batches.
+
+    Arguments may have functions of the user's program, such as weights, which are sent by value.
+    """
+    from pyspark import cloudpickle
+
+    content = cloudpickle.dumps((function, arguments))
 
     def run(batches: Batches) -> Iterator[pa.RecordBatch]:
         return run_on(content, batches)  # Spark pickles this function, but the other one by name

@@ -11,8 +11,10 @@ from numba import config, extending, types
 from numba.core import serialize
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher, cpu_target
 
+from halfstep._support import host_locks
 from halfstep._support.kernel_cache import KernelFiles
 
 P = ParamSpec("P")
@@ -64,6 +66,15 @@ class Kernel(CPUDispatcher):  # type: ignore[misc]
         if files is not None:
             self._cache = KernelCache(py_func, files)
 
+    def compile(self, sig: Any) -> Any:
+        """Load or compile for the types of arguments."""
+        with global_compiler_lock:
+            try:
+                return super().compile(sig)
+            finally:
+                if isinstance(self._cache, KernelCache):
+                    self._cache.release(sig)
+
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """Resolve a call by another kernel, without compiling again for literal numbers."""
         plain = {name: types.unliteral(kind) for name, kind in kws.items()}
@@ -76,15 +87,27 @@ class KernelCache(NullCache):  # type: ignore[misc]
     def __init__(self, function: Callable[..., Any], files: KernelFiles) -> None:
         self.files = files
         self._kernel = f"{function.__module__.rpartition('.')[-1]}.{function.__qualname__}"
+        self._held: dict[Any, str] = {}  # locks by the types of arguments
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         target_context.refresh()
-        content = self.files.read(self._name(sig, target_context.codegen()))
+        name = self._name(sig, target_context.codegen())
+        content = self.files.read(name)
+        if content is None:
+            host_locks.acquire(self.files.temporary, name)
+            self._held[sig] = name
+            content = self.files.read(name)  # another process may have compiled it meanwhile
         return None if content is None else CompileResult._rebuild(target_context, *pickle.loads(content))
 
     def save_overload(self, sig: Any, data: Any) -> None:
         if not data.library.has_dynamic_globals:  # addresses, which are valid in this process only
             self.files.write(self._name(sig, data.library.codegen), serialize.dumps(data._reduce()))
+
+    def release(self, sig: Any) -> None:
+        """Let other processes load or compile."""
+        name = self._held.pop(sig, None)
+        if name is not None:
+            host_locks.release(self.files.temporary, name)
 
     def _name(self, sig: Any, codegen: Any) -> str:
         settings = (config.OPT, config.BOUNDSCHECK, config.DEBUGINFO_DEFAULT)

@@ -6,9 +6,10 @@ processes compile a kernel at the same time for different types or machines, and
 Here a compiled kernel is one file, named by a hash of everything that its code depends on, without an index. It
 starts with a checksum, so that corrupted files are ignored.
 
-Kernels are read from the ``__pycache__`` of their source and from the user's cache, and written to the first of these
-that is writable, so that read-only installations may contain kernels. ``NUMBA_CACHE_DIR`` replaces both. Cached code
-is executed, so that the user's cache is only used if nobody else can write to it.
+Kernels are read from the ``__pycache__`` of their source, the user's cache and a temporary folder, and written to
+the first of these that is writable, so that read-only installations may contain kernels. ``NUMBA_CACHE_DIR`` replaces
+all. Cached code is executed, so that the user's cache and the temporary folder are only used if nobody else can write
+to them. If several processes need a kernel at the same time, as workers of a cluster do, one of them compiles it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -82,13 +84,22 @@ class KernelFiles:
 
     def folders(self) -> list[Path]:
         """Return the folders to search, in this order."""
-        name = f"kernels-{_hash(str(self.source))}"
         if numba.config.CACHE_DIR:
-            return [Path(numba.config.CACHE_DIR).absolute() / name]
+            return [Path(numba.config.CACHE_DIR).absolute() / self._name]
         try:
-            return [self._pycache, cache_folder() / name]
+            return [self._pycache, cache_folder() / self._name, self.temporary]
         except OSError:  # this user has no home folder
-            return [self._pycache]
+            return [self._pycache, self.temporary]
+
+    @property
+    def temporary(self) -> Path:
+        """The temporary folder, which also has the locks."""
+        user = os.getuid() if hasattr(os, "getuid") else 0
+        return Path(tempfile.gettempdir(), f"halfstep-{user}-{self._name}")
+
+    @property
+    def _name(self) -> str:
+        return f"kernels-{_hash(str(self.source))}"
 
     @property
     def _pycache(self) -> Path:

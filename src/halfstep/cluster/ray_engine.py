@@ -39,7 +39,7 @@ class RayEngine:
     Parameters
     ----------
     n_blocks : int, default=16
-        The number of blocks of a side, at least that of workers. The bits of a fit depend on it.
+        The number of blocks of a side, and the most workers. The bits of a fit depend on it.
     workers : int, optional
         One for each node by default. Workers of the same node share its CPUs.
     threads : int, default=1
@@ -63,7 +63,7 @@ class RayEngine:
 
     @contextmanager
     def steps(self, folder: Folder, partitions: Partitions) -> Iterator[RaySteps]:
-        steps = RaySteps(places(self.workers), folder, partitions)
+        steps = RaySteps(places(self.workers)[: self.n_blocks], folder, partitions)
         try:
             steps.start()
             yield steps

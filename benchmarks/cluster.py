@@ -1,6 +1,7 @@
 """Engines of clusters against one machine, on the same interactions and cores in one run.
 
     python -m benchmarks.cluster ray
+    python -m benchmarks.cluster spark
 
 Implicit interactions with string ids are generated as a parquet file. Measured are the seconds of an iteration, in
 fits of one machine and of the cluster by turns; a whole fit from the file; and the top-10 items of all users, written
@@ -10,7 +11,9 @@ to parquet. `benchmarks.mllib` measures MLlib on the same file, which ``--parque
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -82,7 +85,36 @@ def ray_engine(cores: int) -> Iterator[Engine]:
         ray.shutdown()
 
 
-ENGINES = {"ray": ray_engine}
+@contextmanager
+def spark_engine(cores: int) -> Iterator[Engine]:
+    """Spark on this machine."""
+    import halfstep.spark
+    from benchmarks.mllib import session
+    from halfstep.cluster.build import Table
+    from halfstep.cluster.fit import fit
+    from halfstep.cluster.folder import Folder
+    from halfstep.spark import SparkEngine
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    spark = session(cores)
+
+    def fit_again(als: hs.ALS, model: Any) -> Any:
+        folder = Folder(model.folder)
+        return fit(als, SparkEngine(spark, cores), folder, Table.read(folder))
+
+    try:
+        yield Engine(
+            lambda als, parquet, folder: halfstep.spark.fit(
+                als, spark.read.parquet(str(parquet)), folder=str(folder), n_blocks=cores
+            ),
+            fit_again,
+            lambda model, path: model.recommend(10).write.parquet(str(path)),
+        )
+    finally:
+        spark.stop()
+
+
+ENGINES = {"ray": ray_engine, "spark": spark_engine}
 
 
 def seconds_of(function: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from halfstep.cluster.block_files import name_of
@@ -22,6 +23,7 @@ from halfstep.solver.session import Side
 from halfstep.solver.top_n import Ranked, best_columns
 
 MODELS_AT_HAND = 4  # of each worker
+SEARCHES_PER_INDEX = 200  # rows of an index of strings that take as long as the search for one
 
 
 class FactorsOfBlock(NamedTuple):
@@ -167,11 +169,13 @@ def scorer_of(url: str, stamp: str) -> BlockScorer:
 
 
 def _rows_of(ids: pa.Array, known: pa.Array) -> NDArray[np.intp]:
-    """Return the rows of ids among ascending ones, −1 for others; faster than an index of all for a few."""
+    """Return the rows of ids among ascending ones, −1 for others."""
     if pa.types.is_integer(known.type):
         among, asked = known.to_numpy(), ids.to_numpy()
         rows = np.minimum(np.searchsorted(among, asked), len(among) - 1)
         return np.where(among[rows] == asked, rows, -1)
+    if len(known) < SEARCHES_PER_INDEX * len(ids):
+        return np.asarray(pc.index_in(ids, known).fill_null(-1), np.intp)
     strings = _Strings(known)
     found = []
     for each in ids.to_pylist():

@@ -28,7 +28,7 @@ def test_fit_recommend_and_save(spark: Any, ratings_file: str, tmp_path: Path) -
     from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 
     ratings = spark.read.parquet(ratings_file).where("userId <= 100")
-    als = ALS(userCol="userId", itemCol="movieId", rank=2, maxIter=2, coldStartStrategy="drop")
+    als = ALS(userCol="userId", itemCol="movieId", rank=2, maxIter=1, coldStartStrategy="drop")
     evaluator = RegressionEvaluator(labelCol="rating")
     grid = ParamGridBuilder().addGrid(als.regParam, [0.1, 100.0]).build()
     tuned = CrossValidator(estimator=als, estimatorParamMaps=grid, evaluator=evaluator, numFolds=2).fit(ratings)

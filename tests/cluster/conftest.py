@@ -8,15 +8,20 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two nodes with a CPU each."""
+    """Two nodes with a CPU each; they end before other tests, whose processes would end with a node."""
     ray = pytest.importorskip("ray", reason="Ray is not installed")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")  # tests do not use the network
         from ray.cluster_utils import Cluster
 
-        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        # nodes of a busy machine answer late, and this process would end with a node that is given up
+        patient = {"health_check_initial_delay_ms": 60_000, "health_check_timeout_ms": 60_000}
+        nodes = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 1, "include_dashboard": False, "_system_config": patient},
+        )
         nodes.add_node(num_cpus=1)
         ray.init(address=nodes.address, log_to_driver=False, logging_level="error")
         yield nodes

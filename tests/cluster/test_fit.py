@@ -187,6 +187,18 @@ def test_more_blocks_than_users(tmp_path: Path) -> None:
     assert sorted(model.to_local().users_.ids) == [1, 2, 3]
 
 
+class OwnObjective(hs.Explicit):
+    """An objective that files cannot store."""
+
+
+def test_models_of_own_objectives_have_biases_when_they_are_opened(data: hs.Interactions, tmp_path: Path) -> None:
+    model = fit(hs.ALS(OwnObjective(), **PARAMETERS), *built(tmp_path, table_of(data)))
+    opened = ClusterModel.open(str(tmp_path))
+    assert opened.block(0).user_biases_.any()
+    np.testing.assert_array_equal(opened.block(0).user_biases_, model.block(0).user_biases_)
+    assert opened.to_local().user_biases_.any()
+
+
 def test_blocks_are_models(data: hs.Interactions, tmp_path: Path) -> None:
     model = fit(hs.ALS(hs.Explicit(), **PARAMETERS), *built(tmp_path, table_of(data)))
     local, opened = model.to_local(), ClusterModel.open(str(tmp_path))
@@ -425,4 +437,9 @@ def test_the_working_folder_may_be_a_url(
     np.testing.assert_array_equal(local.user_factors_, expected.user_factors_)
     assert folder.exists("table")
     assert not folder.exists("parts/00000")
+    other = hs.ALS(hs.Explicit(), **PARAMETERS)
+    folder = Folder(url)  # as by another program: copies of replaced files are not read
+    fit(other, engine, folder, Table.read(folder))
+    expected = fit(other, *built(tmp_path / "c", table_of(data))).to_local()
+    np.testing.assert_array_equal(ClusterModel.open(url).to_local().user_factors_, expected.user_factors_)
     assert folder.names("cells") == [f"cells/{side}-0000{n}" for side in ("items", "users") for n in range(BLOCKS)]

@@ -39,7 +39,7 @@ def model(request: pytest.FixtureRequest) -> hs.ALS:
 @pytest.fixture
 def scorer(model: hs.ALS, tmp_path: Path) -> BlockScorer:
     distribute(model, Folder(str(tmp_path)), BLOCKS)
-    return BlockScorer(str(tmp_path))
+    return BlockScorer(str(tmp_path), "stamp")
 
 
 def as_ids(ids: Any) -> pa.Array:

@@ -28,6 +28,7 @@ from halfstep.solver.session import Side
 
 PARTS_AT_ONCE = 16  # whose items a worker merges
 ITEMS, COUNTS, TABLE = "items", "counts", "table"  # files
+STATE = "state"  # of a fit to the table
 
 Duplicates = Literal["error", "sum", "mean"]
 Exchange = Literal["all", "items"]
@@ -102,6 +103,7 @@ def build(
     DataError
         If there are no interactions, a pair is repeated and `duplicates` is "error", or ids are of different types.
     """
+    folder.remove(STATE)
     groups = [range(start, min(start + PARTS_AT_ONCE, n_parts)) for start in range(0, n_parts, PARTS_AT_ONCE)]
     merged = [
         each for each in engine.map(merge_items, [_Parts(folder, group) for group in groups]) if len(each.items)

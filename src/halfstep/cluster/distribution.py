@@ -40,7 +40,8 @@ def distribute(als: ALS, folder: Folder, n_blocks: int) -> ClusterModel:
     if data.weights is not None:
         numbers["weight"] = data.weights
     numbers = {name: column[cells.order] for name, column in numbers.items()}
-    rows = np.column_stack([fitted.user_factors, fitted.user_biases]) if als.objective.biases else fitted.user_factors
+    has_biases = bool(fitted.user_biases.any())
+    rows = np.column_stack([fitted.user_factors, fitted.user_biases]) if has_biases else fitted.user_factors
     rank = ascending([users])[1]
     of_user = blocks_of(users, n_blocks)
     buckets, bounds = np.unique(of_user).tolist(), [0]
@@ -75,7 +76,7 @@ def distribute(als: ALS, folder: Folder, n_blocks: int) -> ClusterModel:
             fitted, users=none, user_factors=fitted.user_factors[:0], user_biases=fitted.user_biases[:0], data=None
         )
     )
-    return ClusterModel.write(folder, table, VERSION, items)
+    return ClusterModel.write(folder, table, VERSION, items, has_biases=has_biases)
 
 
 def _as_ids(vocabulary: Vocabulary, name: str) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -120,7 +121,9 @@ def forget(task: _Fit) -> None:
     scratch = task.folder.scratch()
     for path in scratch.glob(f"fixed-{task.fit}-*"):
         path.unlink(missing_ok=True)
-    with suppress(OSError):  # of a URL, whose files are kept, or removed by another process
+    if task.folder.is_remote:
+        shutil.rmtree(scratch, ignore_errors=True)
+    with suppress(OSError):  # removed by another process
         scratch.rmdir()
 
 

@@ -13,7 +13,7 @@ from halfstep._support.blocks import all_equal
 from halfstep._support.checks import as_generator
 from halfstep._support.progress import progress_bar
 from halfstep.cluster.block_files import write_problem, write_shared
-from halfstep.cluster.build import Table
+from halfstep.cluster.build import STATE, Table
 from halfstep.cluster.cells import Missing, id_at
 from halfstep.cluster.engine import Engine
 from halfstep.cluster.folder import Folder
@@ -30,8 +30,6 @@ from halfstep.objective.regularization import Regularization
 from halfstep.solver.cpu_session import CPUBackend
 from halfstep.solver.layout import Factors, empty_factors
 from halfstep.solver.session import Side
-
-STATE = "state"  # a file
 
 
 def fit(als: ALS, engine: Engine, folder: Folder, table: Table) -> ClusterModel:

@@ -8,9 +8,10 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,9 +39,13 @@ class Folder:
     url : str
         A path that is valid on all machines, or a URL for fsspec, such as ``s3://bucket/folder``. Files at URLs are
         copied to the temporary folder of each machine when they are first read.
+    stamp : str
+        Of these copies, which other objects for the same URL do not use, since files may have been replaced. Objects
+        that are sent to workers keep it.
     """
 
     url: str
+    stamp: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
     def is_remote(self) -> bool:
@@ -133,7 +138,7 @@ class Folder:
 
     @property
     def _digest(self) -> str:
-        return hashlib.blake2b(self.url.encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(f"{self.stamp} {self.url}".encode(), digest_size=8).hexdigest()
 
     def _local(self, name: str) -> Path:
         return self.scratch() / name if self.is_remote else Path(self.url, name)

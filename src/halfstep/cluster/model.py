@@ -41,12 +41,15 @@ class ClusterModel:
         Of the users' factors.
     items : ALS
         A model of all items, without users: `ALS.fold_in`, `ALS.similar_items` and the fitted attributes of items.
+    has_biases : bool
+        Whether users have biases; files cannot store every objective.
     """
 
     folder: Folder
     table: Table
     version: int
     items: ALS
+    has_biases: bool
 
     @classmethod
     def create(
@@ -77,7 +80,7 @@ class ClusterModel:
         """
         model = als.__sklearn_clone__()
         items = as_vocabulary(ids_of_items(folder))
-        Q, biases = _split(factors, als)
+        Q, biases = _split(factors, als._rank, has_biases=als.objective.biases)
         model._set_result(
             Factorization(
                 users=Vocabulary.of_distinct(np.empty(0, np.int64)),
@@ -94,30 +97,36 @@ class ClusterModel:
                 **fitted,
             )
         )
-        return cls.write(folder, table, version, model)
+        return cls.write(folder, table, version, model, has_biases=bool(als.objective.biases))
 
     @classmethod
-    def write(cls, folder: Folder, table: Table, version: int, items: ALS) -> ClusterModel:
+    def write(cls, folder: Folder, table: Table, version: int, items: ALS, *, has_biases: bool) -> ClusterModel:
         """Write the files that do not belong to a block; see the attributes."""
         folder.write_file(ITEMS_MODEL, items.save)
-        folder.write(MODEL, {}, version=version)
-        return cls(folder, table, version, items)
+        folder.write(MODEL, {}, version=version, has_biases=has_biases)
+        return cls(folder, table, version, items, has_biases)
 
     @classmethod
-    def open(cls, url: str) -> ClusterModel:
+    def open(cls, url: str, *, stamp: str | None = None) -> ClusterModel:
         """Open the model in a working folder.
+
+        Parameters
+        ----------
+        url : str
+        stamp : str, optional
+            `Folder.stamp`.
 
         Raises
         ------
         DataError
             If there is none.
         """
-        folder = Folder(url)
+        folder = Folder(url) if stamp is None else Folder(url, stamp)
         if not folder.exists(MODEL):
             raise DataError(f"there is no fitted model in {url}: give the working folder of a fit that has finished")
         items = load(folder.local_path(ITEMS_MODEL))
         assert isinstance(items, ALS)
-        return cls(folder, Table.read(folder), folder.read(MODEL)[1]["version"], items)
+        return cls(folder, Table.read(folder), items=items, **folder.read(MODEL)[1])
 
     @property
     def n_blocks(self) -> int:
@@ -127,7 +136,11 @@ class ClusterModel:
     def block(self, number: int) -> ALS:
         """Return the model of the users of a block, with their interactions."""
         data, factors = self._interactions_of(number), self._factors_of(number)
-        return self.items._of_users(data, *_split(factors, self.items))
+        return self.items._of_users(data, *self.split(factors))
+
+    def split(self, rows: Factors) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return the factors and the biases of users, given rows in the layout of half-steps."""
+        return _split(rows, self.items._fitted.rank, has_biases=self.has_biases)
 
     def files(self) -> list[str]:
         """Return the names of all files of the model."""
@@ -141,7 +154,7 @@ class ClusterModel:
         """Return an ordinary model of all users, in the memory of this machine."""
         parts = [self._interactions_of(number) for number in range(self.n_blocks)]
         factors = np.concatenate([self._factors_of(number) for number in range(self.n_blocks)])
-        P, biases = _split(factors, self.items)
+        P, biases = self.split(factors)
         starts = self.table.partitions[Side.USERS].bounds
         data = Interactions(
             users=Vocabulary.of_distinct(np.concatenate([part.users.ids for part in parts])),
@@ -184,8 +197,6 @@ class ClusterModel:
         return factors
 
 
-def _split(factors: Factors, als: ALS) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Return factors and biases."""
-    k = als._rank
-    biases = factors[:, k].copy() if als.objective.biases else np.zeros(len(factors), factors.dtype)
-    return np.ascontiguousarray(factors[:, :k]), biases
+def _split(rows: Factors, k: int, *, has_biases: bool) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    biases = rows[:, k].copy() if has_biases else np.zeros(len(rows), rows.dtype)
+    return np.ascontiguousarray(rows[:, :k]), biases

@@ -150,8 +150,8 @@ class RaySteps:
         except GetTimeoutError:
             cpus = ", ".join(f"{place.cpus:g}" for place in self._places)
             raise ClusterError(
-                f"the nodes of the Ray cluster did not have {cpus} free CPUs within {START_SECONDS:.0f} s: wait for "
-                "other tasks and actors to end, and do not call this inside a Ray task"
+                f"the nodes of the Ray cluster did not have enough free CPUs ({cpus}) within {START_SECONDS:.0f} s: "
+                "wait for other tasks and actors to end, and do not call this inside a Ray task"
             ) from None
 
     def close(self) -> None:

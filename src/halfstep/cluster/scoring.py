@@ -52,10 +52,12 @@ class BlockScorer:
     ----------
     url : str
         The working folder.
+    stamp : str
+        `Folder.stamp`.
     """
 
-    def __init__(self, url: str) -> None:
-        self._model = ClusterModel.open(url)
+    def __init__(self, url: str, stamp: str) -> None:
+        self._model = ClusterModel.open(url, stamp=stamp)
         self._folder = self._model.folder
         table = self._model.table
         self._block_of_bucket = np.full(table.n_buckets, -1, np.int64)
@@ -67,10 +69,9 @@ class BlockScorer:
         if number not in self._users:
             cells, _ = self._folder.read(name_of("cells", Side.USERS, number))
             rows = self._folder.read(version_of(Side.USERS, self._model.version, number))[0]["factors"]
-            k = self.Q.shape[1]
-            biases = rows[:, k] if self.items.objective.biases else np.zeros(len(rows), rows.dtype)
+            factors, biases = self._model.split(rows)
             seen = IndexLists(cells["indptr"], cells["indices"])
-            self._users[number] = FactorsOfBlock(from_arrays(cells, "ids"), rows[:, :k], biases, seen)
+            self._users[number] = FactorsOfBlock(from_arrays(cells, "ids"), factors, biases, seen)
         return self._users[number]
 
     @property
@@ -165,7 +166,7 @@ class BlockScorer:
 @lru_cache(MODELS_AT_HAND)
 def scorer_of(url: str, stamp: str) -> BlockScorer:
     """Return the model in a folder; `stamp` differs if the folder had another model before."""
-    return BlockScorer(url)
+    return BlockScorer(url, stamp)
 
 
 def _rows_of(ids: pa.Array, known: pa.Array) -> NDArray[np.intp]:

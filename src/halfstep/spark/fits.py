@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from halfstep.cluster.build import Duplicates, Exchange, Table, build
-from halfstep.cluster.fit import STATE, check_is_supported
+from halfstep.cluster.build import STATE, Duplicates, Exchange, Table, build
+from halfstep.cluster.fit import check_is_supported
 from halfstep.cluster.fit import fit as fit_table
 from halfstep.cluster.folder import Folder
 from halfstep.errors import DataError
@@ -87,7 +87,6 @@ def fit(
             raise DataError(f"there is no interrupted fit in {folder}: call fit without resume")
         table, types = Table.read(where), tuple(where.read(TYPES_OF_IDS)[1]["types"])
     else:
-        where.remove(STATE)
         selected, schema = interactions(df, columns)
         found = engine.run(selected, write_parts, where, engine.n_blocks, schema)
         types = _widest(each[0] for each in found.values()), _widest(each[1] for each in found.values())

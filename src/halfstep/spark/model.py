@@ -312,7 +312,7 @@ class SparkModel:
         return df.mapInArrow(on_batches(task, opened, *arguments), spark_schema)
 
     def _fields_of_factors(self, name: str, kind: str) -> dict[str, Any]:
-        biases = {"bias": "float"} if self.items.objective.biases else {}
+        biases = {"bias": "float"} if self._model.has_biases else {}
         return {name: kind, "features": "floats", **biases}
 
     def _fields_of_items(

@@ -11,13 +11,13 @@ import pytest
 import halfstep as hs
 from halfstep.cluster.block_files import read_block
 from halfstep.cluster.build import Table, build
-from halfstep.cluster.file_steps import run_task
+from halfstep.cluster.file_steps import run_task, version_of
 from halfstep.cluster.fit import fit
 from halfstep.cluster.folder import Folder
 from halfstep.cluster.model import ClusterModel
 from halfstep.cluster.session import ClusterSession
 from halfstep.cluster.step import FactorsAt, Step
-from halfstep.errors import DataError, FitInterruptedWarning, NumericalError, ParameterError
+from halfstep.errors import DataError, FitInterruptedWarning, ModelFileError, NumericalError, ParameterError
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import empty_factors
 from halfstep.solver.session import Side
@@ -401,6 +401,23 @@ def test_fits_leave_no_files_in_the_temporary_folder(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "machine"))
     fit(hs.ALS(hs.Implicit(), **PARAMETERS), *built(tmp_path / "a", table_of(data)))
     assert not list((tmp_path / "machine").iterdir())
+
+
+def test_truncated_factors_are_an_error(data: hs.Interactions, tmp_path: Path) -> None:
+    model = fit(hs.ALS(hs.Implicit(), **PARAMETERS), *built(tmp_path, table_of(data)))
+    path = tmp_path / version_of(Side.USERS, model.version, 1)
+    for content in (path.read_bytes()[:-8], path.read_bytes()[:20], b""):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"factors/\d+/users-00001 in the working folder .* cannot be read"):
+            model.block(1)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "open", lambda *_: open("/dev/full", "wb"))  # noqa: PTH123, SIM115
+    with pytest.raises(ModelFileError, match=r"a in the working folder .* was not written \(No space left"):
+        Folder(str(tmp_path)).write_array("a", np.ones(100_000))
+    assert not list(tmp_path.iterdir())
 
 
 def test_ctrl_c_keeps_the_last_iteration(

@@ -57,7 +57,7 @@ def distribute(als: ALS, folder: Folder, n_blocks: int) -> ClusterModel:
             | {name: column[at] for name, column in numbers.items()}
             | to_arrays(users.take(pa.array(chosen)), "ids"),
         )
-        folder.write(version_of(Side.USERS, VERSION, number), {"factors": rows[chosen]})
+        folder.write_array(version_of(Side.USERS, VERSION, number), rows[chosen], sync=True)
         bounds.append(bounds[-1] + len(chosen))
     table = Table(
         (bounds, [0, len(fitted.items)]),

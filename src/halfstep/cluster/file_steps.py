@@ -66,7 +66,7 @@ class FileSteps:
 
     def put(self, side: Side, version: int, blocks: Iterable[Factors]) -> None:
         for number, block in enumerate(blocks):
-            self._folder.write(version_of(side, version, number), {"factors": block})
+            self._folder.write_array(version_of(side, version, number), block)
 
     def run(self, step: Step) -> list[BlockTerms]:
         counts = len(self._partitions[step.side]), len(self._partitions[1 - step.side])
@@ -75,10 +75,12 @@ class FileSteps:
 
     def blocks(self, side: Side, version: int) -> Iterator[Factors]:
         for number in range(len(self._partitions[side])):
-            yield self._folder.read(version_of(side, version, number))[0]["factors"]
+            yield self._folder.read_array(version_of(side, version, number))
 
     def save(self, side: Side, version: int) -> None:
-        """All versions are in files."""
+        """Wait until the files of a version are on disk."""
+        names = [version_of(side, version, number) for number in range(len(self._partitions[side]))]
+        self._map(self._folder.sync, names)
 
     def drop(self, side: Side, version: int) -> None:
         for number in range(len(self._partitions[side])):
@@ -138,7 +140,7 @@ def run_task(task: Task) -> BlockTerms:
     with CPU(task.threads) as cpu:
         X, terms = solver.run(cpu, step, fixed, own)
     if step.out is not None and terms.failure is None:
-        folder.write(version_of(step.side, step.out, task.number), {"factors": X})
+        folder.write_array(version_of(step.side, step.out, task.number), X)
     return terms
 
 
@@ -150,8 +152,7 @@ def block_at(folder: Folder, fit: str, side: Side, number: int) -> BlockSolver:
 
 def factors_at(folder: Folder, side: Side, version: int, number: int) -> Factors:
     """Map a version of the factors of a block."""
-    factors: Factors = folder.read(version_of(side, version, number))[0]["factors"]
-    return factors
+    return folder.read_array(version_of(side, version, number))
 
 
 @dataclass(frozen=True)

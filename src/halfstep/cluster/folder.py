@@ -16,11 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.faults import Fault
 from halfstep._support.files import write_atomically
-from halfstep.errors import DataError, ParameterError
+from halfstep.errors import DataError, ModelFileError, ParameterError
 from halfstep.storage.container import read_container, storable_array, write_container
 
 fcntl: ModuleType | None
@@ -78,10 +79,67 @@ class Folder:
             content = read_container(self.local_path(name), verify=False)
             return {key: _writable(content, key) for key in content.arrays}, json.loads(content.metadata["content"])
         except (OSError, Fault, KeyError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise DataError(
-                f"{name} in the working folder {self.url} cannot be read ({reason}): remove the folder, and fit again"
-            ) from error
+            raise self._unreadable(name, error) from error
+
+    def _unreadable(self, name: str, error: Exception) -> DataError:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        return DataError(
+            f"{name} in the working folder {self.url} cannot be read ({reason}): remove the folder, and fit again"
+        )
+
+    def write_array(self, name: str, array: NDArray[Any], *, sync: bool = False) -> None:
+        """Write one array in NumPy's format, without checksums, which take as long as a short half-step.
+
+        Parameters
+        ----------
+        name : str
+        array : ndarray
+        sync : bool
+            Whether to wait until it is on disk, so that a power failure does not lose it.
+
+        Raises
+        ------
+        ModelFileError
+            If the file cannot be written.
+        """
+
+        def save(path: Path) -> None:
+            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            try:
+                with temporary.open("wb") as file:
+                    np.save(file, array, allow_pickle=False)
+                    if sync:
+                        file.flush()
+                        os.fsync(file.fileno())
+                temporary.replace(path)
+            except OSError as error:
+                raise ModelFileError(
+                    f"{name} in the working folder {self.url} was not written ({error.strerror or error}): free disk "
+                    "space, and fit again"
+                ) from error
+            finally:
+                temporary.unlink(missing_ok=True)
+
+        self.write_file(name, save)
+
+    def sync(self, name: str) -> None:
+        """Wait until a file is on disk."""
+        if not self.is_remote:
+            with Path(self.url, name).open("rb") as file:
+                os.fsync(file.fileno())
+
+    def read_array(self, name: str) -> NDArray[Any]:
+        """Map the array of a file into memory, writable as by `read`.
+
+        Raises
+        ------
+        DataError
+            If the file is missing or invalid.
+        """
+        try:
+            return np.asarray(np.load(self.local_path(name), mmap_mode="c", allow_pickle=False))
+        except (OSError, ValueError, EOFError) as error:
+            raise self._unreadable(name, error) from error
 
     def write_file(self, name: str, write: Callable[[Path], object]) -> None:
         """Write a file of any format by a function that takes its path on this machine."""

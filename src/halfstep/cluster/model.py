@@ -193,8 +193,7 @@ class ClusterModel:
         )
 
     def _factors_of(self, number: int) -> Factors:
-        factors: Factors = self.folder.read(version_of(Side.USERS, self.version, number))[0]["factors"]
-        return factors
+        return self.folder.read_array(version_of(Side.USERS, self.version, number))
 
 
 def _split(rows: Factors, k: int, *, has_biases: bool) -> tuple[NDArray[np.floating], NDArray[np.floating]]:

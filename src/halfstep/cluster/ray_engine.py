@@ -292,7 +292,7 @@ class Worker:
         for number in numbers:
             first, last = partition.range(number)
             factors = rows[first - before : last - before]
-            self._folder.write(version_of(side, version, number), {"factors": factors})
+            self._folder.write_array(version_of(side, version, number), factors, sync=True)
 
 
 def _assembled(step: Step, arrays: Sequence[Factors], n_rows: int) -> Factors | None:

@@ -68,7 +68,7 @@ class BlockScorer:
         """Return the users of a block."""
         if number not in self._users:
             cells, _ = self._folder.read(name_of("cells", Side.USERS, number))
-            rows = self._folder.read(version_of(Side.USERS, self._model.version, number))[0]["factors"]
+            rows = self._folder.read_array(version_of(Side.USERS, self._model.version, number))
             factors, biases = self._model.split(rows)
             seen = IndexLists(cells["indptr"], cells["indices"])
             self._users[number] = FactorsOfBlock(from_arrays(cells, "ids"), factors, biases, seen)

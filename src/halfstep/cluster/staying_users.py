@@ -67,7 +67,7 @@ class StayingUsersSession(ClusterSession):
         folder, name = self._folder, f"products/{uuid.uuid4().hex}"
         padded = empty_factors(len(P), self._unknowns, self._dtype)
         padded[:, : self._unknowns] = P
-        folder.write(f"{name}/directions", {"P": padded})
+        folder.write_array(f"{name}/directions", padded)
         version = self._current[Side.USERS].version
         numbers = range(len(self._partitions[Side.USERS]))
         tasks = [_Products(folder, self._fit, name, number, version, has_sides) for number in numbers]
@@ -98,20 +98,20 @@ class _Sum(NamedTuple):
 
 def write_products(task: _Products) -> None:
     """Write the part of a block of users in the systems of all items."""
-    P = task.folder.read(f"{task.name}/directions")[0]["P"]
+    P = task.folder.read_array(f"{task.name}/directions")
     X = factors_at(task.folder, Side.USERS, task.version, task.number)
     products, sides = block_at(task.folder, task.fit, Side.USERS, task.number).products(
         X, P, has_sides=task.has_sides
     )
     both = np.hstack([products, sides]) if task.has_sides else products
-    task.folder.write(f"{task.name}/{task.number:05d}", {"sums": both.astype(P.dtype)})
+    task.folder.write_array(f"{task.name}/{task.number:05d}", both.astype(P.dtype))
 
 
 def sum_products(task: _Sum) -> Floats:
     """Return the sums over blocks, in their order, for some items."""
     total: Floats | None = None
     for number in range(task.n_blocks):
-        part = task.folder.read(f"{task.name}/{number:05d}")[0]["sums"][task.first : task.last].astype(np.float64)
+        part = task.folder.read_array(f"{task.name}/{number:05d}")[task.first : task.last].astype(np.float64)
         total = part if total is None else total + part
     assert total is not None
     return total

@@ -21,6 +21,7 @@ from halfstep.errors import NumericalError
 from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.arguments import base_of, fixed_of, prior_of
 from halfstep.solver.basis import Basis, is_well_conditioned
+from halfstep.solver.exact_rows import solved_exactly
 from halfstep.solver.gram import ROWS_PER_PRODUCT, gramian
 from halfstep.solver.kernels._vector import padded_width
 from halfstep.solver.kernels.argument_groups import Base, Fixed
@@ -34,7 +35,6 @@ from halfstep.solver.layout import Factors, aligned_zeros
 from halfstep.solver.loss import Loss
 from halfstep.solver.precision import (
     diagonal_of,
-    ill_conditioned_rows,
     needs_float64,
     not_definite,
 )
@@ -447,20 +447,3 @@ class CPU:
             on_solved(first, last)
 
         self._team.run([partial(solve, first, last) for first, last in plan.light_ranges])
-
-
-def fewest_approximate(solver: Solver) -> int:
-    """Return the number of observed cells from which an approximate solution takes less time."""
-    if isinstance(solver, ConjugateGradient):
-        return 4 * solver.steps
-    return solver.block_size if isinstance(solver, Subspace) else 0
-
-
-def solved_exactly(
-    plan: HalfStepPlan, counts: NDArray[np.intp], floor: NDArray[np.floating], Y: Factors, solver: Solver
-) -> NDArray[np.bool_]:
-    """Return a mask of the rows that an approximate solver solves exactly."""
-    is_exact = counts < fewest_approximate(solver)
-    if isinstance(solver, ConjugateGradient):
-        is_exact |= ill_conditioned_rows(plan, floor, Y)
-    return is_exact

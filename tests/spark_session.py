@@ -30,7 +30,7 @@ _sessions: dict[Kind, Any] = {}  # at most one: all contexts of a process share 
 
 
 def missing() -> str | None:
-    """Return what Spark lacks here; None if nothing."""
+    """Return the reason why Spark cannot run here, or None."""
     if find_spec("pyspark") is None:
         return "pyspark is not installed"
     java = shutil.which("java") if "JAVA_HOME" not in os.environ else f"{os.environ['JAVA_HOME']}/bin/java"

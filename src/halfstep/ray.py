@@ -17,7 +17,7 @@ import ray
 
 from halfstep._support.checks import check_flag, check_integer
 from halfstep.cluster.build import Duplicates, Exchange, build
-from halfstep.cluster.fit import check_is_supported
+from halfstep.cluster.fit import check_is_supported, remove_problems
 from halfstep.cluster.fit import fit as fit_table
 from halfstep.cluster.folder import Folder
 from halfstep.cluster.model import MODEL, ClusterModel
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["ClusterModel", "fit", "recommend"]
 
 PARTS_PER_CPU = 2
-NEEDED_BY_FITS = ("problem", "missing")  # folders of files
 
 
 def fit(
@@ -119,8 +118,7 @@ def fit(
     del contents  # of the object store
     table = build(engine, where, n_parts, duplicates=duplicates, exchange=exchange)
     model = fit_table(als, engine, where, table)
-    for name in NEEDED_BY_FITS:
-        where.remove(name)
+    remove_problems(where)
     return model
 
 

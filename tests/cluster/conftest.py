@@ -16,7 +16,7 @@ def cluster() -> Iterator[Any]:
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")  # tests do not use the network
         from ray.cluster_utils import Cluster
 
-        # nodes of a busy machine answer late, and this process would end with a node that is given up
+        # nodes of a busy machine answer late; this process would end if one were declared dead
         patient = {"health_check_initial_delay_ms": 60_000, "health_check_timeout_ms": 60_000}
         nodes = Cluster(
             initialize_head=True,

@@ -123,13 +123,14 @@ def test_actors_end_with_the_session(cluster: Any, table: Table, tmp_path: Path)
 
 def test_map_keeps_the_order_and_raises_errors_of_functions(cluster: Any, tmp_path: Path) -> None:
     assert RayEngine().map(str, range(5)) == ["0", "1", "2", "3", "4"]
-    with pytest.raises(DataError, match="nothing in the working folder"):
-        RayEngine().map(Folder(str(tmp_path)).read, ["nothing"])
+    with pytest.raises(DataError, match="missing in the working folder"):
+        RayEngine().map(Folder(str(tmp_path)).read, ["missing"])
 
 
 def test_nodes_without_free_cpus_are_an_error(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = Partition(np.array([0, 1]))
-    engine, folder = RayEngine(1), Folder(str(tmp_path))
+    engine, folder, places = RayEngine(1), Folder(str(tmp_path)), ray_engine.places(1)
+    monkeypatch.setattr(ray_engine, "places", lambda _: places)  # the same node, also if others come and go
     with engine.steps(folder, (one, one)):
         monkeypatch.setattr(ray_engine, "START_SECONDS", 1.0)
         with (

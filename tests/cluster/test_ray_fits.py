@@ -125,7 +125,7 @@ def test_errors_name_the_cause(files: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no files match"):
         halfstep.ray.fit(als, f"{files}/*.csv", folder=tmp_path)
     with pytest.raises(DataError, match="cannot be read as parquet"):
-        halfstep.ray.fit(als, tmp_path / "nothing.parquet", folder=tmp_path)
+        halfstep.ray.fit(als, tmp_path / "missing.parquet", folder=tmp_path)
     with pytest.raises(DataError, match="occurs more than once"):
         halfstep.ray.fit(als, [files, files], folder=tmp_path, user="person", item="film")
     with pytest.raises(ParameterError, match="implicit_features is not supported"):

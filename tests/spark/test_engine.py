@@ -40,8 +40,8 @@ class TestMap:
         assert engine.map(str, []) == []
 
     def test_errors_of_halfstep_keep_type_and_message(self, engine: SparkEngine, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="nothing in the working folder"):
-            engine.map(Folder(str(tmp_path)).read, ["nothing"])
+        with pytest.raises(DataError, match="missing in the working folder"):
+            engine.map(Folder(str(tmp_path)).read, ["missing"])
 
     def test_other_errors_are_those_of_spark(self, engine: SparkEngine) -> None:
         with pytest.raises(Exception, match="invalid literal for int"):

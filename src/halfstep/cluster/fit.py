@@ -116,6 +116,12 @@ def _parameters(als: ALS) -> str:
     return repr({name: each for name, each in als.get_params(deep=False).items() if name not in others})
 
 
+def remove_problems(folder: Folder) -> None:
+    """Remove the files that only fits need."""
+    for name in ("problem", "missing"):
+        folder.remove(name)
+
+
 def check_is_supported(als: ALS) -> None:
     """Check the parameters.
 

@@ -58,7 +58,7 @@ def _as_ids(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 
 def blocks_of(ids: pa.Array, n_blocks: int) -> NDArray[np.uint16]:
-    """Return the block of each id, which depends on nothing else."""
+    """Return the block of each id, a function of the id alone."""
     hashes = np.empty(len(ids), np.uint64)
     if pa.types.is_integer(ids.type):
         with np.errstate(over="ignore"):

@@ -24,7 +24,7 @@ from halfstep.solver.layout import Factors, aligned_zeros
 from halfstep.solver.session import Side
 from halfstep.solver.threads import OneBlasThread
 
-N_BLOCKS = 16  # whatever the number of nodes, so that they do not change the bits
+N_BLOCKS = 16  # independent of the number of nodes, so that it does not change the bits
 START_SECONDS = 120.0  # for an actor, including the import of this package from a slow disk
 REPLACEMENTS = 3  # of actors of a worker, in case it is the work that kills them
 

@@ -179,7 +179,7 @@ class Objective(ABC):
         return self.with_missing_weight(totals.default_missing_weight)
 
     def observed_totals(self, cells: Cells) -> ObservedTotals | None:
-        """Return what the weight of missing cells depends on; None if it depends on nothing."""
+        """Return what the weight of missing cells depends on; None if it does not depend on the data."""
         return None
 
     def missing_factors(self, cells: Cells) -> tuple[Floats, Floats] | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from halfstep.cluster.build import STATE, Duplicates, Exchange, Table, build
-from halfstep.cluster.fit import check_is_supported
+from halfstep.cluster.fit import check_is_supported, remove_problems
 from halfstep.cluster.fit import fit as fit_table
 from halfstep.cluster.folder import Folder
 from halfstep.errors import DataError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 TYPES = ("int", "bigint", "string")
-NEEDED_BY_FITS = ("problem", "missing")  # folders of files
 
 
 def fit(
@@ -93,8 +92,7 @@ def fit(
         table = build(engine, where, len(found), duplicates=duplicates, exchange=exchange)
         where.write(TYPES_OF_IDS, {}, types=types)
     model = fit_table(als, engine, where, table)
-    for name in NEEDED_BY_FITS:
-        where.remove(name)
+    remove_problems(where)
     return SparkModel.create(engine, model, (types[0], types[1]), columns)
 
 

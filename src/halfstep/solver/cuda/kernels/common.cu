@@ -1,0 +1,1 @@
+// Functions that several kernels share; this file precedes each of them.

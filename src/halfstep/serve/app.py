@@ -32,7 +32,6 @@ from halfstep.serve.event import LogUnavailableError
 from halfstep.serve.gate import FAILED, Gate
 from halfstep.serve.ids import Id, short
 from halfstep.serve.keys import KeyRing
-from halfstep.serve.metrics import Metrics
 from halfstep.serve.problem import MEDIA_TYPE, ProblemError, of_field
 from halfstep.serve.refitter import Refitter
 from halfstep.serve.requests import (
@@ -64,8 +63,7 @@ def create_app(config: ServeConfig, *, is_writer: bool = True) -> Gate:
     is_writer : bool
         Whether this process writes snapshots.
     """
-    metrics = Metrics()
-    service = Service(config, metrics, is_writer=is_writer)
+    service = Service(config, is_writer=is_writer)
     refits = config.refit_every is not None and is_writer
     app = FastAPI(
         title="halfstep",
@@ -90,7 +88,7 @@ def create_app(config: ServeConfig, *, is_writer: bool = True) -> Gate:
     _add_health(app, service)
     app.mount("/", StaticFiles(directory=str(PAGE), html=True), name="page")
     keys = None if config.keys is None else KeyRing(Path(config.keys))
-    return Gate(app, DirectLists(service), config, keys, metrics)
+    return Gate(app, DirectLists(service), config, keys, service.metrics)
 
 
 def _lifespan(service: Service, *, refits: bool) -> Any:

@@ -43,13 +43,12 @@ class Service:
     Parameters
     ----------
     config : ServeConfig
-    metrics : Metrics
     is_writer : bool
         Whether this process writes snapshots.
     """
 
-    def __init__(self, config: ServeConfig, metrics: Metrics, *, is_writer: bool = True) -> None:
-        self.config, self.metrics = config, metrics
+    def __init__(self, config: ServeConfig, *, is_writer: bool = True) -> None:
+        self.config = config
         self.log = EventLog(config.log)
         try:
             model = ModelFile.read(Path(config.model)).model
@@ -59,6 +58,8 @@ class Service:
         except BaseException:
             self.log.close()
             raise
+        self.metrics = Metrics()  # not before the model is loaded: other processes report its zeros as well
+        self.metrics.model_loaded.set(self.served.loaded)
         self.commits = GroupCommit(self.log, limit=config.max_waiting, on_commit=self.replica.notify)
         self.scorer = BatchScorer(self.replica)
         self._eraser = ThreadPoolExecutor(1, thread_name_prefix="halfstep-erase")  # waits for the lock of the log
@@ -282,11 +283,11 @@ class Service:
 
     async def set_gauges(self) -> None:
         """Set the metrics that are gauges."""
-        self.metrics.lag.set(await self.lag())
+        self.metrics.model_loaded.set(self.served.loaded)
         self.metrics.offset.set(self.replica.offset)
         self.metrics.refused.set(self.replica.refused)
-        self.metrics.model_loaded.set(self.served.loaded)
         self.metrics.waiting.set(self.commits.waiting)
+        self.metrics.lag.set(await self.lag())
 
 
 def unavailable(error: LogUnavailableError, remedy: str) -> ProblemError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,21 @@ def test_map_keeps_the_order_and_raises_errors_of_functions(cluster: Any, tmp_pa
     assert RayEngine().map(str, range(5)) == ["0", "1", "2", "3", "4"]
     with pytest.raises(DataError, match="missing in the working folder"):
         RayEngine().map(Folder(str(tmp_path)).read, ["missing"])
+
+
+def fail_or_write(path: Path | None) -> None:
+    if path is None:
+        raise DataError("no path")
+    time.sleep(0.1)
+    path.touch()
+
+
+def test_errors_of_map_wait_for_tasks_that_have_started(cluster: Any, tmp_path: Path) -> None:
+    for number in range(20):  # most of them ended this process when other tasks were canceled
+        path = tmp_path / str(number)
+        with pytest.raises(DataError, match="no path"):
+            RayEngine().map(fail_or_write, [None, path, None])
+        assert path.exists()
 
 
 def test_nodes_without_free_cpus_are_an_error(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

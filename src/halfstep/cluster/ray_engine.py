@@ -52,14 +52,26 @@ class RayEngine:
 
     def map(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
         task = ray.remote(_call).options(num_cpus=self.threads, scheduling_strategy="SPREAD")
-        results = [task.remote(function, argument) for argument in arguments]
+        found: list[Any] = [None] * len(arguments)
+        waiting = iter(enumerate(arguments))
+        running: dict[Any, int] = {}
         try:
-            found: list[Any] = _get(results)
-        except BaseException:  # Ctrl-C as well
-            for result in results:
-                ray.cancel(result, force=True)
-            raise
-        return found
+            while True:
+                room = max(0, self._at_once() - len(running))
+                running |= {task.remote(function, argument): number for number, argument in islice(waiting, room)}
+                if not running:
+                    return found
+                for result in ray.wait(list(running))[0]:
+                    found[running.pop(result)] = _get(result)
+        finally:
+            # Errors and Ctrl-C wait for tasks that have started: if a task ends while it is being canceled by
+            # ray.cancel, Ray ends this process ("Tried to complete task that was not pending").
+            if running:
+                ray.wait(list(running), num_returns=len(running))
+
+    def _at_once(self) -> int:
+        """Return the most tasks to submit: twice those that can run, so that clusters that add nodes on demand do."""
+        return max(1, 2 * int(ray.cluster_resources().get("CPU", 0)) // self.threads)
 
     @contextmanager
     def steps(self, folder: Folder, partitions: Partitions) -> Iterator[RaySteps]:

@@ -33,9 +33,10 @@ def listed(best: np.ndarray) -> list[list[int]]:
     exponents=st.tuples(st.sampled_from([-90, -9, 0, 9, 90]), st.sampled_from([-90, 0, 20, 90])),
     share=st.sampled_from([0.0, 0.3, 1.0]),
     sizes=st.sampled_from([(1024, 4, 512), (16, 2, 8), (7, 1, 0)]),  # of tiles and of buffers for candidates
+    is_sorted=st.booleans(),
 )
 def test_best_columns_equal_sorted_float64_scores(
-    shape, seed, dtype, with_c, coarse, exponents, share, sizes
+    shape, seed, dtype, with_c, coarse, exponents, share, sizes, is_sorted
 ) -> None:
     """With ties, different magnitudes, rows that skip all columns, and excluded columns."""
     rows, columns, rank = shape
@@ -51,6 +52,8 @@ def test_best_columns_equal_sorted_float64_scores(
     with pytest.MonkeyPatch.context() as patch:
         for name, size in zip(("COLUMNS_AT_ONCE", "CANDIDATES_PER_ENTRY", "LEAST_CANDIDATES"), sizes, strict=True):
             patch.setattr(top_n, name, size)
+        patch.setattr(top_n, "SORTED_FROM_ROWS", 0 if is_sorted else rows + 1)
+        patch.setattr(top_n, "SORTED_FROM_TILES", 0)
         found, scores = best_columns(P, Q, np.where(excluded, -np.inf, c), n, skip=lists_of(skipped), threads=1)
     assert listed(found) == expected
     exact = P.astype(float) @ Q.astype(float).T + c
@@ -72,8 +75,8 @@ def test_best_of_given_equals_sorted_float64_scores(seed: int, share: float) -> 
 
 def test_best_columns_are_bitwise_independent_of_threads_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    P, Q = (rng.normal(size=(n, 24)).astype(np.float32) for n in (900, 3000))
-    c, skip = rng.normal(size=3000), lists_of(rng.random((900, 3000)) < 0.05)
+    P, Q = (rng.normal(size=(n, 24)).astype(np.float32) for n in (900, 4000))
+    c, skip = rng.normal(size=4000), lists_of(rng.random((900, 4000)) < 0.05)
     monkeypatch.setattr(top_n, "MAX_MEMORY", 1)
     first = best_columns(P, Q, c, 50, skip=skip, threads=1)
     assert first[0].min() >= 0
@@ -82,6 +85,21 @@ def test_best_columns_are_bitwise_independent_of_threads_and_memory(monkeypatch:
         again = best_columns(P, Q, c, 50, skip=skip, threads=threads)
         for one, other in zip(first, again, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_columns_whose_bounds_are_too_low_are_not_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, scanned = np.random.default_rng(0), []
+    P, Q = (rng.normal(size=(n, 8)).astype(np.float32) for n in (300, 10_000))
+    Q[rng.permutation(10_000)[:9000]] *= 0.01
+    plain = top_n.scan_tile
+
+    def counting(rows: np.ndarray, begin: int, *rest: object) -> None:
+        scanned.append(begin)
+        plain(rows, begin, *rest)
+
+    monkeypatch.setattr(top_n, "scan_tile", counting)
+    best_columns(P, Q, np.zeros(10_000), 5, skip=IndexLists.empty(300))
+    assert set(scanned) == {0}
 
 
 def test_scores_equal_in_float32_are_ranked_in_float64() -> None:

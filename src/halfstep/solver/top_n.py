@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +21,18 @@ from halfstep.solver.kernels.top_columns import (
     rank_lists,
     scan_tile,
 )
+from halfstep.solver.scan_order import ScanOrder, row_lengths
 from halfstep.solver.threads import OneBlasThread, Task, Team, threads_to_use, working
 
 Floats = NDArray[np.floating]
+Array = TypeVar("Array", bound=NDArray[Any])
 Ranked = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 ROWS_PER_BLOCK = 256  # enough for the full speed of a matrix product
 FEW_ROWS = 32  # up to which columns times rows is faster than rows times columns, although the product is transposed
 COLUMNS_AT_ONCE = 1024  # so that a tile of scores fits the cache
+SORTED_FROM_ROWS, SORTED_FROM_TILES = 256, 3  # from which it pays to sort the columns
+FEWER_ROWS = 0.75  # share of rows that are still scanned up to which the others are left out of products
 CANDIDATES_PER_ENTRY, LEAST_CANDIDATES = 4, 512  # of a list of n entries
 LISTS_AT_ONCE = 1024
 MAX_MEMORY = 1 << 28  # bytes for blocks of scores of all threads; one row at a time is always possible
@@ -81,36 +86,49 @@ def best_columns(
     per_row = 4 * min(COLUMNS_AT_ONCE, len(Q)) + 12 * room
     rows = max(1, min(MAX_MEMORY // (threads * per_row), ROWS_PER_BLOCK, len(P)))
     columns = min(len(Q), COLUMNS_AT_ONCE * (ROWS_PER_BLOCK // rows))
-    lengths, longest = _lengths(P), np.sqrt(Q.shape[1]) * max(float(Q.max(initial=0.0)), -float(Q.min(initial=0.0)))
+    lengths, longest = (
+        row_lengths(P),
+        np.sqrt(Q.shape[1]) * max(float(Q.max(initial=0.0)), -float(Q.min(initial=0.0))),
+    )
     offset = np.abs(c[np.isfinite(c)]).max(initial=0.0)
     q_scale = _scale(longest)
     p_scale = _scale(max(lengths.max(initial=0.0), offset / q_scale))
-    fast_Q, C = _float32(Q, q_scale), _float32(c, p_scale * q_scale) if c.any() else np.empty(0, np.float32)
+    is_sorted = len(P) >= SORTED_FROM_ROWS and len(Q) >= SORTED_FROM_TILES * columns
+    order = ScanOrder.of(Q, c, lengths) if is_sorted else ScanOrder.unsorted()
+    fast_Q = _float32(order.taken(Q), q_scale)
+    C = _float32(order.taken(c), p_scale * q_scale) if c.any() else np.empty(0, np.float32)
     # The error of a float32 sum of rank + 1 products of rounded factors, which underflow below TINY
     r = (Q.shape[1] + 5) * (FLOAT32_EPSILON * (lengths * longest + offset) / (p_scale * q_scale) + TINY)
-    skipped, factors, ranked = ColumnLists(skip.indptr, skip.indices), FactorArrays(P, Q, c), TopN(best, scores)
+    skipped, factors, ranked = _column_lists(skip), FactorArrays(P, Q, c), TopN(best, scores)
 
     def rank(first: int, last: int) -> None:
-        n_rows = last - first
+        n_rows, own = last - first, _column_lists(order.lists(skip, first, last))
         candidates = Candidates(
             heap=np.full((n_rows, n), -np.inf, np.float32),
             columns=np.empty((n_rows, room), np.int32),
             scores=np.empty((n_rows, room), np.float32),
             found=np.zeros(n_rows, np.int64),
-            next_skip=skip.indptr[first:last].copy(),
+            next_skip=own.indptr[:-1].copy(),
         )
+        scanned = np.arange(n_rows)
         fast_P, tile = _float32(P[first:last], p_scale), np.empty(n_rows * columns, np.float32)
-        transposed = np.empty((columns, n_rows) if n_rows <= FEW_ROWS else 0, np.float32)
+        transposed = np.empty(columns * min(n_rows, FEW_ROWS), np.float32)
         for begin in range(0, len(Q), columns):
+            if begin > 0 and is_sorted:
+                bounds = order.bounds(lengths[first:last][scanned], begin) / (p_scale * q_scale)
+                is_open = bounds >= candidates.heap[scanned, 0] - 4.0 * r[first:last][scanned]
+                if not is_open.any():
+                    break
+                if is_open.sum() <= FEWER_ROWS * len(scanned):
+                    scanned, fast_P = scanned[is_open], fast_P[is_open]
             some = fast_Q[begin : begin + columns]
-            S = tile[: n_rows * len(some)].reshape(n_rows, len(some))
-            if 1 < n_rows <= FEW_ROWS:
-                np.matmul(some, fast_P.T, out=transposed[: len(some)])
-                S[:] = transposed[: len(some)].T
+            S = tile[: len(scanned) * len(some)].reshape(len(scanned), len(some))
+            if 1 < len(scanned) <= FEW_ROWS:
+                S[:] = np.matmul(some, fast_P.T, out=transposed[: S.size].reshape(S.shape[::-1])).T
             else:
                 np.matmul(fast_P, some.T, out=S)
-            scan_tile(first, last, begin, S, C, r, skipped, candidates)
-        rank_candidates(first, last, r, skipped, candidates, factors, ranked)
+            scan_tile(scanned, begin, S, C, r[first:last], own, candidates)
+        rank_candidates(first, last, order.columns, r[first:last], skipped, candidates, factors, ranked)
 
     _run(rank, len(P), rows, threads)
     return best, scores
@@ -122,7 +140,7 @@ def best_of_given(
     """Rank the given columns of each row, otherwise as `best_columns`."""
     given = _checked(P, Q, c, given)
     best, scores = _empty_lists(len(P), n)
-    lists = ColumnLists(given.indptr, given.indices)
+    lists = _column_lists(given)
     factors, ranked = FactorArrays(_read_only(P), _read_only(Q), c), TopN(best, scores)
 
     def rank(first: int, last: int) -> None:
@@ -148,16 +166,15 @@ def _checked(P: Floats, Q: Floats, c: NDArray[np.float64], lists: IndexLists) ->
     return lists.checked(len(P), len(Q))
 
 
-def _read_only(F: Floats) -> Floats:
+def _column_lists(lists: IndexLists) -> ColumnLists:
+    return ColumnLists(_read_only(lists.indptr), _read_only(lists.indices))
+
+
+def _read_only(F: Array) -> Array:
     """Return a read-only view, like the factors of a loaded model, so that kernels are compiled for one type."""
     view = F.view()
     view.flags.writeable = False
     return view
-
-
-def _lengths(F: Floats) -> NDArray[np.float64]:
-    lengths: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", F, F, dtype=np.float64))
-    return lengths
 
 
 def _scale(largest: float) -> float:

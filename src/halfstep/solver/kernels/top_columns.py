@@ -9,7 +9,7 @@ Legend:
 
 A column among the best n has a score in S + C within 2 r of the n-th best, so only such columns are scored again in
 float64, with a fixed order of summation. The result is that of scoring every pair in float64: it does not depend on
-BLAS, blocks of rows or threads. If scores are equal, the lower column comes first.
+BLAS, blocks of rows, the order of the scan or threads. If scores are equal, the lower column comes first.
 
 The partial sorts of libraries are not used, because they read and write the scores several times. Here scores are
 read once, while their tile is in the cache.
@@ -122,16 +122,9 @@ def write_top_n(u: int, columns: Ints, factors: FactorArrays, best: Ints, scores
 
 @kernel
 def scan_tile(
-    first: int,
-    last: int,
-    begin: int,
-    S: Float32Array,
-    C: Float32Array,
-    r: Float64Array,
-    skip: ColumnLists,
-    scan: Candidates,
+    rows: Ints, begin: int, S: Float32Array, C: Float32Array, r: Float64Array, skip: ColumnLists, scan: Candidates
 ) -> None:
-    """Add the columns of a tile to the candidates of the rows first … last − 1, the rows 0 … of S and `scan`.
+    """Add the columns of a tile to the candidates of some rows of `scan`, `r` and `skip`, the rows 0 … of S.
 
     S holds the columns from `begin` on, and is overwritten; tiles are in ascending order. `skip` lists the columns
     that are excluded for each row. C is empty if it is 0.
@@ -139,15 +132,15 @@ def scan_tile(
     indptr, skipped = skip
     heap, candidates, candidate_scores, found, next_skip = scan
     width = S.shape[1]
-    for u in range(first, last):
-        j = u - first
-        row, best = S[j], heap[j]
+    for p in range(len(rows)):
+        j = rows[p]
+        row, best = S[p], heap[j]
         for i in range(width if len(C) > 0 else 0):
             row[i] += C[begin + i]
-        while next_skip[j] < indptr[u + 1] and skipped[next_skip[j]] < begin + width:
+        while next_skip[j] < indptr[j + 1] and skipped[next_skip[j]] < begin + width:
             row[skipped[next_skip[j]] - begin] = -np.inf
             next_skip[j] += 1
-        slack = np.float32(2.0 * r[u])
+        slack = np.float32(2.0 * r[j])
         least = best[0] - slack
         for start in range(0, width, SCANNED):
             stop = min(start + SCANNED, width)
@@ -184,9 +177,19 @@ def drop_below(candidates: Ints, candidate_scores: Float32Array, found: int, lea
 
 @kernel
 def rank_candidates(
-    first: int, last: int, r: Float64Array, skip: ColumnLists, scan: Candidates, factors: FactorArrays, best: TopN
+    first: int,
+    last: int,
+    order: Ints,
+    r: Float64Array,
+    skip: ColumnLists,
+    scan: Candidates,
+    factors: FactorArrays,
+    best: TopN,
 ) -> None:
-    """Write the best columns of the rows first … last − 1 after all tiles are scanned."""
+    """Write the best columns of the rows first … last − 1 after all tiles are scanned.
+
+    Candidates are positions in `order`, or columns if it is empty.
+    """
     indptr, skipped = skip
     heap, candidates, candidate_scores, found, _ = scan
     c, listed, scores = factors.c, best.columns, best.scores
@@ -203,9 +206,14 @@ def rank_candidates(
                     count += 1
             write_top_n(u, columns[:count], factors, listed[u], scores[u])
         else:
-            least = heap[j, 0] - np.float32(2.0 * r[u])
+            least = heap[j, 0] - np.float32(2.0 * r[j])
             left = drop_below(candidates[j], candidate_scores[j], found[j], least)
-            write_top_n(u, candidates[j, :left], factors, listed[u], scores[u])
+            columns = candidates[j, :left].copy()
+            if len(order) > 0:
+                for p in range(left):
+                    columns[p] = order[columns[p]]
+                columns.sort()
+            write_top_n(u, columns, factors, listed[u], scores[u])
 
 
 @kernel

@@ -18,6 +18,26 @@ def fewest_approximate(solver: Solver) -> int:
     return solver.block_size if isinstance(solver, Subspace) else 0
 
 
+def least_curvature(
+    reg: NDArray[np.floating], s: NDArray[np.floating], g: Factors, k: int
+) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """Return the smallest elements of s_u g + λ_u in a basis, and a mask of the rows where they are noise.
+
+    Parameters
+    ----------
+    reg : ndarray of shape (n_rows,)
+        λ_u in the basis.
+    s : ndarray of shape (n_rows,) or (0,)
+    g : ndarray of shape (k,) or (0,)
+        The diagonal of G; empty if it is 0 or included in `reg`.
+    k : int
+    """
+    floor, largest = reg, np.zeros_like(reg)
+    if len(g) > 0:
+        floor, largest = reg + s * g.min(), s * g.max()
+    return floor, floor <= k * np.finfo(np.float64).eps * largest  # below the rounding error of the basis
+
+
 def solved_exactly(
     plan: HalfStepPlan, counts: NDArray[np.intp], floor: NDArray[np.floating], Y: Factors, solver: Solver
 ) -> NDArray[np.bool_]:

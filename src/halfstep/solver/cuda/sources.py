@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 
+OPTIONS = ("--std=c++17",)  # of NVRTC
 COMMON = "common"  # prepended to all other sources
 
 

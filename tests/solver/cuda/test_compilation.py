@@ -1,0 +1,84 @@
+"""NVIDIA's compiler accepts all kernels, as the library launches them, for all supported architectures."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+import nvrtc
+from emulated_device import EmulatedDevice, EmulatedKernel
+from halfstep.solver.cuda.sources import OPTIONS, source_of
+from settings import SETTINGS
+from steps_on_device import factors, steps_on_device, table
+
+RANKS = (64, 128)
+LARGEST_STATIC = 48 * 1024  # bytes of shared memory that every GPU has
+
+
+class RecordingDevice(EmulatedDevice):
+    """An emulated device that records the sources of kernels that are launched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: dict[str, str] = {}
+
+    def kernel(self, source: str, name: str, **constants: int | str) -> EmulatedKernel:
+        text = source_of(source, constants)
+        self.texts[text] = f"{source} {' '.join(f'{macro}={value}' for macro, value in constants.items())}"
+        return super().kernel(source, name, **constants)
+
+
+@cache
+def launched(rank: int, dtype: str) -> dict[str, str]:
+    """Return the sources of all kernels of fits of a rank, and their constants."""
+    device, given = RecordingDevice(), table(6, 30)
+    for setting in SETTINGS:
+        if setting.name in {"als-wr", "signed-biased-missing"}:
+            problem, _ = setting.half_problems(given, rank=rank, reg=2.0, rho=2.0, dtype=dtype)
+            steps_on_device(device, problem, *factors(problem, 30, dtype), dtype)
+    return device.texts
+
+
+@pytest.fixture(autouse=True)
+def compiler() -> None:
+    nvrtc.require_nvrtc()
+
+
+@pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rank", RANKS)
+def test_kernels_compile_without_spilling_registers(rank: int, dtype: str, architecture: int) -> None:
+    texts = launched(rank, dtype)
+    assert texts
+    for text, constants in texts.items():
+        for name, usage in nvrtc.usage_of(text, OPTIONS, architecture).items():
+            assert usage.spilled == 0, f"{name} of {constants}: {usage}"
+            assert usage.shared <= LARGEST_STATIC, f"{name} of {constants}: {usage}"
+
+
+def test_errors_and_warnings_of_the_compiler_are_shown() -> None:
+    for body, message in (
+        ("int unused;", "declared but never referenced"),
+        ("x = 1;", 'identifier "x" is undefined'),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            nvrtc.usage_of(f'extern "C" __global__ void kernel() {{ {body} }}', OPTIONS, 90)
+
+
+def test_usage_is_that_of_the_kernel() -> None:
+    """A copy of 300 numbers in a loop that the compiler unrolls needs more registers than there are."""
+    text = """extern "C" __global__ void kernel(const float *a, float *b) {
+  __shared__ float shared[96];
+  float own[300];
+#pragma unroll
+  for (int i = 0; i < 300; i++) own[i] = a[i * 96 + threadIdx.x];
+  shared[threadIdx.x] = own[0];
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < 300; i++) b[i * 96 + threadIdx.x] = own[i] * own[299 - i] + shared[95 - threadIdx.x];
+}"""
+    usage = nvrtc.usage_of(text, OPTIONS, 90)["kernel"]
+    assert usage.registers > 200
+    assert usage.spilled > 0
+    assert usage.shared == 96 * 4

@@ -93,6 +93,10 @@ class ClusterError(HalfstepError, RuntimeError):
     """Workers of a cluster cannot be started, or failed, or factors on them were lost."""
 
 
+class DeviceError(HalfstepError, RuntimeError):
+    """No GPU can be used, or its driver or libraries are missing."""
+
+
 class TuningError(HalfstepError, RuntimeError):
     """All trials of a search failed."""
 

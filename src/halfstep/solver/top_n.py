@@ -77,7 +77,7 @@ def best_columns(
     DataError
         If shapes do not match.
     """
-    skip = _checked(P, Q, c, skip)
+    skip = checked(P, Q, c, skip)
     best, scores = _empty_lists(len(P), n)
     if n == 0:
         return best, scores
@@ -86,19 +86,12 @@ def best_columns(
     per_row = 4 * min(COLUMNS_AT_ONCE, len(Q)) + 12 * room
     rows = max(1, min(MAX_MEMORY // (threads * per_row), ROWS_PER_BLOCK, len(P)))
     columns = min(len(Q), COLUMNS_AT_ONCE * (ROWS_PER_BLOCK // rows))
-    lengths, longest = (
-        row_lengths(P),
-        np.sqrt(Q.shape[1]) * max(float(Q.max(initial=0.0)), -float(Q.min(initial=0.0))),
-    )
-    offset = np.abs(c[np.isfinite(c)]).max(initial=0.0)
-    q_scale = _scale(longest)
-    p_scale = _scale(max(lengths.max(initial=0.0), offset / q_scale))
+    lengths, largest = row_lengths(P), max(float(Q.max(initial=0.0)), -float(Q.min(initial=0.0)))
+    p_scale, q_scale, r = scales_and_errors(lengths, largest, c, Q.shape[1])
     is_sorted = len(P) >= SORTED_FROM_ROWS and len(Q) >= SORTED_FROM_TILES * columns
     order = ScanOrder.of(Q, c, lengths) if is_sorted else ScanOrder.unsorted()
     fast_Q = _float32(order.taken(Q), q_scale)
     C = _float32(order.taken(c), p_scale * q_scale) if c.any() else np.empty(0, np.float32)
-    # The error of a float32 sum of rank + 1 products of rounded factors, which underflow below TINY
-    r = (Q.shape[1] + 5) * (FLOAT32_EPSILON * (lengths * longest + offset) / (p_scale * q_scale) + TINY)
     skipped, factors, ranked = _column_lists(skip), FactorArrays(P, Q, c), TopN(best, scores)
 
     def rank(first: int, last: int) -> None:
@@ -138,7 +131,7 @@ def best_of_given(
     P: Floats, Q: Floats, c: NDArray[np.float64], n: int, *, given: IndexLists, threads: int | None = None
 ) -> Ranked:
     """Rank the given columns of each row, otherwise as `best_columns`."""
-    given = _checked(P, Q, c, given)
+    given = checked(P, Q, c, given)
     best, scores = _empty_lists(len(P), n)
     lists = _column_lists(given)
     factors, ranked = FactorArrays(_read_only(P), _read_only(Q), c), TopN(best, scores)
@@ -156,7 +149,7 @@ def _empty_lists(rows: int, n: int) -> Ranked:
     return np.empty((rows, n), np.int64), np.empty((rows, n))
 
 
-def _checked(P: Floats, Q: Floats, c: NDArray[np.float64], lists: IndexLists) -> IndexLists:
+def checked(P: Floats, Q: Floats, c: NDArray[np.float64], lists: IndexLists) -> IndexLists:
     """Check that kernels read nothing out of bounds, and return the lists without repeated columns."""
     if P.shape[1] != Q.shape[1] or c.shape != (len(Q),):
         raise DataError(
@@ -175,6 +168,28 @@ def _read_only(F: Array) -> Array:
     view = F.view()
     view.flags.writeable = False
     return view
+
+
+def scales_and_errors(
+    lengths: NDArray[np.float64], largest: float, c: NDArray[np.float64], rank: int
+) -> tuple[float, float, NDArray[np.float64]]:
+    """Return scales of P and Q for scores in float32, and bounds of the errors of these scores for each row.
+
+    Parameters
+    ----------
+    lengths : ndarray of shape (n_rows,)
+        The Euclidean norms of the rows of P.
+    largest : float
+        The largest absolute value in Q.
+    c : ndarray of shape (n_columns,)
+    rank : int
+    """
+    longest, offset = np.sqrt(rank) * largest, np.abs(c[np.isfinite(c)]).max(initial=0.0)
+    q_scale = _scale(longest)
+    p_scale = _scale(max(lengths.max(initial=0.0), offset / q_scale))
+    # The error of a float32 sum of rank + 1 products of rounded factors, which underflow below TINY
+    r = (rank + 5) * (FLOAT32_EPSILON * (lengths * longest + offset) / (p_scale * q_scale) + TINY)
+    return p_scale, q_scale, r
 
 
 def _scale(largest: float) -> float:

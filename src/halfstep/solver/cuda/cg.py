@@ -100,7 +100,7 @@ def constants(
         lanes *= 2
     return {
         "REAL": "float" if dtype == np.float32 else "double",
-        "EPSILON": f"((REAL){float(limits.eps)!r})",
+        "SQUARED_EPSILON": f"((REAL){float(limits.eps) ** 2!r})",
         "TINY": f"((REAL){float(limits.tiny)!r})",
         "RANK": rank,
         "WIDTH": width,

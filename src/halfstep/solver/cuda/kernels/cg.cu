@@ -13,6 +13,8 @@
 //
 // REAL    float or double                      RANK    k, without the bias
 // WIDTH   of the rows of X and Y, a multiple of 4: [factors | bias | 0 …]
+// LANES, CG_THREADS           of a group, and of a block
+// SQUARED_EPSILON, TINY       the squared relative error of REAL, and its smallest number
 // BIASES, MISSING, DIAGONAL   whether rows have biases, missing cells have weight, and that of g is not 0
 
 #define FOURS (WIDTH / 4)
@@ -35,7 +37,7 @@ __device__ REAL block_sum(REAL x, REAL *of_warps) {
 }
 
 // The observed cells, as the arguments of the kernel, and the row's s_u.
-struct Cells {
+struct RowCells {
   const int *indices;
   const REAL *targets, *weights, *m;
   int target_step, weight_step, m_step;  // 0 if an array has one element
@@ -46,7 +48,7 @@ struct Cells {
 //   sum = Σ c y,  with c = w (t − o − p_bias) − (w − s m) p·y if `residual`, else c = (w − s m) p·y + w p_bias,
 // and in *of_bias the same of 1 instead of y, with w instead of w − s m, and in *of_weights Σ w.
 // *is_negative is set if `residual` and a w − s m is negative.
-__device__ void sum_cells(const Cells &cells, long long begin, long long end, const REAL *Y, const REAL *p, REAL p_bias,
+__device__ void sum_cells(const RowCells &cells, long long begin, long long end, const REAL *Y, const REAL *p, REAL p_bias,
                           bool residual, REAL (*partial)[WIDTH], REAL *of_warps, REAL *sum, REAL *of_bias,
                           REAL *of_weights, bool *is_negative) {
   const int lane = threadIdx.x % LANES, group = threadIdx.x / LANES;
@@ -135,7 +137,7 @@ conjugate_gradients(const int *__restrict__ rows, int n_rows, const long long *_
   for (int r = blockIdx.x; r < n_rows; r += gridDim.x) {
     const int row = rows[r];
     const long long begin = indptr[row], end = indptr[row + 1];
-    Cells cells = {indices, targets, weights, m, target_step, weight_step, m_step, 0};
+    RowCells cells = {indices, targets, weights, m, target_step, weight_step, m_step, 0};
 #if MISSING
     cells.s = s[(long long)row * s_step];
 #endif
@@ -176,7 +178,7 @@ conjugate_gradients(const int *__restrict__ rows, int n_rows, const long long *_
     p_bias = q_bias * inverse_bias;
     REAL squared_norm = block_sum(norm, of_warps) + q_bias * p_bias;
     is_wrong = __syncthreads_or(is_wrong);
-    const REAL smallest = max(squared_norm * EPSILON * EPSILON, TINY);  // below this, steps are rounding errors
+    const REAL smallest = max(squared_norm * SQUARED_EPSILON, TINY);  // below this, steps are rounding errors
     for (int step = 0; step < steps && squared_norm > smallest && !is_wrong; step++) {
       sum_cells(cells, begin, end, Y, p, p_bias, false, partial, of_warps, Ap, &Ap_bias, &of_weights, &is_wrong);
       REAL curvature = 0;

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
 import pytest
 
 import nvrtc
 from emulated_device import EmulatedDevice, EmulatedKernel
+from halfstep.data import IndexLists
 from halfstep.solver.cuda.sources import OPTIONS, source_of
+from halfstep.solver.cuda.top_n import best_columns
 from settings import SETTINGS
 from steps_on_device import factors, steps_on_device, table
 
@@ -37,6 +40,8 @@ def launched(rank: int, dtype: str) -> dict[str, str]:
         if setting.name in {"als-wr", "signed-biased-missing"}:
             problem, _ = setting.half_problems(given, rank=rank, reg=2.0, rho=2.0, dtype=dtype)
             steps_on_device(device, problem, *factors(problem, 30, dtype), dtype)
+    for c in np.zeros(40), np.ones(40):
+        best_columns(device, np.ones((2, rank), dtype), np.ones((40, rank), dtype), c, 10, skip=IndexLists.empty(2))
     return device.texts
 
 

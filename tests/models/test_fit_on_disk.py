@@ -219,11 +219,22 @@ def test_a_model_with_another_folder(file: Path, saved: Path) -> None:
         hs.load(saved)
 
 
+def resident_bytes(folder: Path) -> int:
+    """Return the size of all pages of mapped files of a folder that are in the memory of this process."""
+    total, is_inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if not line.split()[0].endswith(":"):
+            is_inside = str(folder) in line
+        elif is_inside and line.startswith("Rss:"):
+            total += 1024 * int(line.split()[1])
+    return total
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured by /proc")
 @pytest.mark.parametrize("objective", [hs.Explicit(), hs.Implicit(observed_weight=confidence(0.1)), hs.Implicit()])
 def test_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: hs.Objective) -> None:
-    """No array of all cells is in memory, and the memory stated is enough."""
+    """No array of all cells is in memory, mapped files included, and the memory stated is enough."""
     monkeypatch.setattr(blocks.blocks, "__defaults__", (1 << 16,))
     monkeypatch.setattr("halfstep.models.default_regularization.MOST", 20_000)
     rng = np.random.default_rng(0)
@@ -237,8 +248,11 @@ def test_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: hs.O
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PoorFitWarning)
         model.fit(data.subset(np.arange(100_000)))  # loads the kernels
+        resident: list[int] = []  # at the end of an iteration
+        model.set_params(callbacks=[lambda _: resident.append(resident_bytes(tmp_path / "disk"))])
         with peak_anonymous() as peak:
             model.fit(data)
+    assert 0 < resident[0] < len(data)  # a quarter of the positions of one side
     assert peak[0] < 3 * len(data) / 1e9  # a third of an array of float64
     assert peak[0] * 1e9 < model.memory_of_fit(data)
 

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.disk_arrays import drop_pages
+
 BLOCK = 1 << 20  # elements
 
 
 def blocks(length: int, size: int = BLOCK) -> Iterator[slice]:
-    """Iterate over the blocks of an array of a given length."""
+    """Iterate over the blocks of an array of a given length; drop the pages of arrays on disk after each."""
     for start in range(0, length, size):
         yield slice(start, min(start + size, length))
+        drop_pages()
 
 
 def is_repeated(numbers: NDArray[Any]) -> bool:

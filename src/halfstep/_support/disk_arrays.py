@@ -9,9 +9,10 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple, Self
 from weakref import WeakSet
 
 import numpy as np
@@ -21,6 +22,18 @@ from halfstep._support.files import open_regular
 
 # pages that are never written need no memory that the system would have to promise
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
+
+
+_open: WeakSet[FileMap] = WeakSet()
+_lock = threading.Lock()
+
+
+def drop_pages() -> None:
+    """Drop the pages of all files that are mapped by this module from the memory of this process."""
+    with _lock:
+        every = list(_open)
+    for mapped in every:
+        mapped.drop()
 
 
 class Scratch:
@@ -34,7 +47,7 @@ class Scratch:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._maps: WeakSet[_Map] = WeakSet()
+        self._maps: WeakSet[FileMap] = WeakSet()
 
     def empty(self, length: int, dtype: DTypeLike) -> NDArray[Any]:
         """Return a writable array with arbitrary content.
@@ -53,7 +66,7 @@ class Scratch:
                 reserve(file, size)
             except OSError as error:
                 raise disk_error(error, self.folder, size) from None
-            mapped = _Map(file.fileno(), size)
+            mapped = FileMap(file.fileno(), size)
         self._maps.add(mapped)
         return np.frombuffer(mapped, kind)
 
@@ -63,13 +76,43 @@ class Scratch:
             mapped.drop()
 
 
-class _Map(mmap.mmap):
-    """A mapped file."""
+class FileMap(mmap.mmap):
+    """A mapped file of this module, which is not written to, or shared with the file."""
 
-    def drop(self) -> None:
-        """Drop the pages from the memory of this process."""
-        if hasattr(mmap, "MADV_DONTNEED") and sys.platform == "linux":  # elsewhere it may lose what was written
-            self.madvise(mmap.MADV_DONTNEED)
+    def __init__(self, *_: Any, **__: Any) -> None:
+        with _lock:
+            _open.add(self)
+
+    def drop(self, start: int = 0, stop: int | None = None) -> None:
+        """Drop the whole pages between two positions from the memory of this process.
+
+        They stay in the cache of the system as long as there is memory for it, so that reading them again is fast.
+        """
+        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = len(self) - first if stop is None else stop // mmap.PAGESIZE * mmap.PAGESIZE - first
+        if size > 0 and sys.platform == "linux":  # elsewhere it may lose what was written
+            self.madvise(mmap.MADV_DONTNEED, first, size)
+
+
+class MappedArray(NamedTuple):
+    """An array in a mapped file."""
+
+    array: NDArray[Any]
+    mapped: FileMap
+
+    @classmethod
+    def of(cls, array: NDArray[Any]) -> Self | None:
+        """Return the array with its file, or None if it has none."""
+        base: Any = array
+        while isinstance(base, np.ndarray | memoryview):
+            base = base.base if isinstance(base, np.ndarray) else base.obj
+        return cls(array, base) if isinstance(base, FileMap) else None
+
+    def drop(self, first: int, last: int) -> None:
+        """Drop the pages of the elements ``first:last``."""
+        start = self.array.ctypes.data - np.frombuffer(self.mapped, np.uint8).ctypes.data
+        size = self.array.itemsize
+        self.mapped.drop(start + first * size, start + last * size)
 
 
 def reserve(file: BinaryIO, size: int) -> None:
@@ -157,8 +200,8 @@ class ArrayFile:
 def open_array(path: Path, dtype: DTypeLike, length: int) -> NDArray[Any]:
     """Map an `ArrayFile`.
 
-    The array is writable like one in memory, since kernels are compiled for writable arrays; what is written stays in
-    memory, and the file is unchanged.
+    The array is writable like one in memory, since kernels are compiled for writable arrays, but it should not be
+    written to: the file does not change, and what is written is lost when its pages are dropped.
 
     Raises
     ------
@@ -175,8 +218,8 @@ def open_array(path: Path, dtype: DTypeLike, length: int) -> NDArray[Any]:
         if size == 0:
             return np.empty(0, dtype)
         if sys.platform == "win32":
-            mapped = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
+            mapped = FileMap(file.fileno(), size, access=mmap.ACCESS_COPY)
         else:
             flags, protection = mmap.MAP_PRIVATE | _NO_RESERVE, mmap.PROT_READ | mmap.PROT_WRITE
-            mapped = mmap.mmap(file.fileno(), size, flags=flags, prot=protection)
+            mapped = FileMap(file.fileno(), size, flags=flags, prot=protection)
     return np.frombuffer(mapped, np.dtype(dtype))

@@ -33,11 +33,7 @@ from halfstep.solver.kernels.small_systems import SOLVED, solve_rows, sum_right_
 from halfstep.solver.kernels.subspace import solve_by_blocks
 from halfstep.solver.layout import Factors, aligned_zeros
 from halfstep.solver.loss import Loss
-from halfstep.solver.precision import (
-    diagonal_of,
-    needs_float64,
-    not_definite,
-)
+from halfstep.solver.precision import diagonal_of, needs_float64, not_definite
 from halfstep.solver.schedule import HalfStepPlan
 from halfstep.solver.threads import OneBlasThread, Team, threads_to_use, working
 from halfstep.solvers import Cholesky, ConjugateGradient, Solver, Subspace
@@ -184,6 +180,7 @@ class CPU:
         def on_solved(first: int, last: int) -> None:
             if loss is not None:
                 loss.add(first, last, X, base)  # while these rows are in the cache
+            plan.release(first, last)
 
         if prior is not None:  # only the kernels for small systems support priors
             self._solve_each(plan, plan.chunks, base, fixed, X, on_solved, prior)
@@ -344,6 +341,7 @@ class CPU:
                 X[first:last, :unknowns] = solved
             else:
                 X[rows, :unknowns] = solved[rows - first]
+            plan.release(first, last)
 
         self._team.run([partial(solve, first, last, rows) for (first, last), rows in plan.chunks])
         is_unsolved = (losses[:, 0] == UNSOLVED) | (is_singular & (counts > 0))

@@ -91,7 +91,12 @@ class Loss:
         """Return the terms for any X in float64, in which cancellation in the term of missing cells is tolerable."""
         plan, problem = self._plan, self._plan.problem
         s = problem.row_missing.astype(np.float64)
-        run([partial(self.sum_observed, first, last, X) for first, last in plan.light_ranges])
+
+        def sum_range(first: int, last: int) -> None:
+            self.sum_observed(first, last, X)
+            plan.release(first, last)
+
+        run([partial(sum_range, first, last) for first, last in plan.light_ranges])
         if len(s) == 0:
             return float(self.losses[:, 0].sum()), 0.0
         of_rows, G = gramian(s, problem.rank, X, run), gramian(self.fixed.m, problem.rank, self.fixed.Y, run)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from halfstep._support.blocks import all_equal
+from halfstep._support.disk_arrays import MappedArray
 from halfstep._support.lazy import cached_property
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.arguments import cell_arrays_of
@@ -111,6 +112,18 @@ class HalfStepPlan:
     def cells(self) -> CellArrays:
         """The observed cells, as kernels take them."""
         return cell_arrays_of(self.problem)
+
+    @cached_property
+    def _mapped(self) -> list[MappedArray]:
+        """The arrays of the observed cells that are in mapped files."""
+        arrays = (self.problem.indices, self.problem.targets, self.problem.weights)
+        found = [MappedArray.of(array) for array in arrays if len(array) == len(self.problem.indices)]
+        return [each for each in found if each is not None]
+
+    def release(self, first: int, last: int) -> None:
+        """Drop the observed cells of the rows first … last − 1 from memory, if they are in mapped files."""
+        for each in self._mapped:
+            each.drop(int(self.problem.indptr[first]), int(self.problem.indptr[last]))
 
     @cached_property
     def least_regularization(self) -> float:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 
 import halfstep as hs
 from halfstep import cli
-from halfstep._support import jit
+from halfstep._support import jit, kernel_archive
 from halfstep._support.kernel_cache import CacheContent, KernelFiles
+from halfstep.errors import DataError
 from halfstep.solver import kernels as solver_kernels
 
 KNOWN = """
@@ -93,7 +95,7 @@ def solver_files() -> KernelFiles:
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty cache."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(hs.doctor, "_kernel_files", lambda: [solver_files()])
+    monkeypatch.setattr(hs.doctor, "_packages", lambda: {"solver": solver_files()})
     return solver_files().folders()[0]
 
 
@@ -137,6 +139,60 @@ class TestExamine:
     def test_reports_the_simd_width(self, monkeypatch: pytest.MonkeyPatch, features: str, bits: int) -> None:
         monkeypatch.setattr(hs.doctor, "target", lambda: ("cpu-vendor-system", "cpu", features))
         assert hs.doctor.examine(measure=False).vector_bits == bits
+
+
+class TestExportedKernels:
+    @pytest.fixture
+    def archive(self, folder: Path, tmp_path: Path) -> Path:
+        """Two kernels for this process, beside others; the cache is empty afterwards."""
+        files = solver_files()
+        keep(
+            files.name("a", jit.target(), "x"), files.name("b.<locals>.c", jit.target(), "x"), "d.cpu.stamp.types.nbc"
+        )
+        keep(files.name("a", ("x86_64", "generic", ""), "x"))
+        assert hs.doctor.export_kernels(tmp_path / "kernels.zip") == 2
+        files.clear()
+        return tmp_path / "kernels.zip"
+
+    def test_are_added_to_another_cache(self, archive: Path, folder: Path) -> None:
+        assert hs.doctor.import_kernels(str(archive)) == 2
+        files = solver_files()
+        assert files.read(files.name("b.<locals>.c", jit.target(), "x")) == b"code"
+        assert len(list(folder.iterdir())) == 2
+
+    def test_for_another_processor_are_an_error(self, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(hs.doctor, "target", lambda: ("aarch64", "other", ""))
+        with pytest.raises(DataError, match="has no kernels for this version of halfstep"):
+            hs.doctor.import_kernels(archive)
+
+    @pytest.mark.parametrize(
+        "damage", [lambda code: code[:-30], lambda code: bytes(200) + code[200:], lambda _: b""]
+    )
+    def test_damaged_files_are_errors(self, archive: Path, folder: Path, damage: Callable[[bytes], bytes]) -> None:
+        archive.write_bytes(damage(archive.read_bytes()))
+        with pytest.raises(DataError, match="is not a file of compiled kernels"):
+            hs.doctor.import_kernels(archive)
+        assert list(folder.iterdir()) == []
+
+    def test_only_add_kernels(self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A path cannot leave the cache, and a file cannot be huge."""
+        name = solver_files().name("a", jit.target(), "x")
+        with zipfile.ZipFile(tmp_path / "forged.zip", "w") as forged:
+            for path in (f"solver/../../{name}", f"solver//{name}", f"other/{name}", "solver/a.py"):
+                forged.writestr(path, b"code")
+        with pytest.raises(DataError, match="has no kernels"):
+            hs.doctor.import_kernels(tmp_path / "forged.zip")
+        with zipfile.ZipFile(tmp_path / "huge.zip", "w", zipfile.ZIP_DEFLATED) as huge:
+            huge.writestr(f"solver/{name}", bytes(2**20))
+        monkeypatch.setattr(kernel_archive, "MOST_BYTES", 2**20 - 1)
+        with pytest.raises(DataError, match="larger than all kernels"):
+            hs.doctor.import_kernels(tmp_path / "huge.zip")
+
+    def test_need_a_writable_folder(self, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "occupied").touch()
+        monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "occupied"))
+        with pytest.raises(PermissionError, match="set HALFSTEP_CACHE to a writable folder"):
+            hs.doctor.import_kernels(archive)
 
 
 Advise = Callable[..., list[str]]
@@ -231,6 +287,16 @@ class TestCommand:
         assert list(folder.iterdir())
         assert shell("--clear") == ("", "deleted all compiled kernels\n")
         assert not list(folder.iterdir())
+
+    def test_exports_and_imports_kernels(
+        self, shell: Callable[..., tuple[str, str]], folder: Path, tmp_path: Path
+    ) -> None:
+        keep(solver_files().name("a", jit.target(), "x"))
+        file = str(tmp_path / "kernels.zip")
+        assert shell("--export", file) == ("", f"kernels written to {file}: 1\n")
+        shell("--clear")
+        assert shell("--import", file) == ("", "kernels added: 1\n")
+        assert len(list(folder.iterdir())) == 1
 
     @pytest.mark.slow
     def test_compiles_kernels(self, shell: Callable[..., tuple[str, str]]) -> None:

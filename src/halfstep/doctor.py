@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from halfstep._support.checks import check_flag
 from halfstep._support.jit import Kernel, target
+from halfstep._support.kernel_archive import read_archive, write_archive
 from halfstep._support.kernel_cache import CacheContent, KernelFiles
 from halfstep._support.version import __version__
 from halfstep.data import Interactions
@@ -154,7 +155,7 @@ def examine(*, measure: bool = True) -> EnvironmentReport:
     versions = {"halfstep": __version__, "Python": platform.python_version()} | {
         name: _version(name) for name in REQUIRED + OPTIONAL
     }
-    kernels = [holding for files in _kernel_files() for holding in files.contents(target())]
+    kernels = [holding for files in _packages().values() for holding in files.contents(target())]
     return EnvironmentReport(
         versions,
         f"{_processor()} ({triple.partition('-')[0]}, {processor})",
@@ -217,6 +218,53 @@ def warm() -> Warmth:
     return Warmth(_compiled() - before, time.perf_counter() - began)
 
 
+def export_kernels(path: str | os.PathLike[str]) -> int:
+    """Write the compiled kernels to a file, for machines with the same versions and processor.
+
+    Call `warm` before, so that all kernels are compiled.
+
+    Parameters
+    ----------
+    path : path-like
+        A ZIP file, which is replaced if it exists.
+
+    Returns
+    -------
+    int
+        The number of kernels.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    return write_archive(Path(path), _packages(), target())
+
+
+def import_kernels(path: str | os.PathLike[str]) -> int:
+    """Add the kernels of a file of `export_kernels` to the cache of this machine.
+
+    Kernels are code, which is executed without further checks: import files from sources you trust only.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    int
+        The number of kernels.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, or was exported by other versions or for another processor.
+    OSError
+        If the file cannot be read, or no folder for kernels can be written.
+    """
+    return read_archive(Path(path), _packages(), target())
+
+
 def clear() -> None:
     """Delete all compiled kernels of this installation.
 
@@ -225,14 +273,15 @@ def clear() -> None:
     OSError
         If one cannot be deleted.
     """
-    for files in _kernel_files():
+    for files in _packages().values():
         files.clear()
 
 
-def _kernel_files() -> list[KernelFiles]:
+def _packages() -> dict[str, KernelFiles]:
     """Return the compiled kernels of each package of kernels; empty if the sources are not files."""
-    packages = (data_kernels, solver_kernels)
-    return [files for each in packages if (files := KernelFiles.of(cast(str, each.__file__))) is not None]
+    packages = {"data": data_kernels, "solver": solver_kernels}
+    found = {name: KernelFiles.of(cast(str, each.__file__)) for name, each in packages.items()}
+    return {name: files for name, files in found.items() if files is not None}
 
 
 def _measure() -> Speed:

@@ -121,8 +121,8 @@ class KernelFiles:
                 continue
         return None
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write a file to the first writable folder, if any."""
+    def write(self, name: str, content: bytes) -> bool:
+        """Write a file to the first writable folder; return False if there is none."""
         for folder in self.folders():
             try:
                 folder.mkdir(mode=0o777 if folder == self._pycache else 0o700, parents=True, exist_ok=True)
@@ -132,7 +132,19 @@ class KernelFiles:
                 self._remove_stale(folder, name)
             except OSError:
                 continue
-            return
+            return True
+        return False
+
+    def is_current(self, name: str, target: tuple[str, ...]) -> bool:
+        """Whether this is the file name of a kernel for this process."""
+        _, *found = name.rsplit(".", 4)
+        is_plain = not set(name) & set("/\\\0")
+        return is_plain and found[:2] == [_machine(target), self.stamp] and found[3:] == [SUFFIX[1:]]
+
+    def current(self, target: tuple[str, ...]) -> list[str]:
+        """Return the names of the compiled kernels for this process."""
+        names = {path.name for folder in self.folders() if folder.is_dir() for path in folder.glob(f"*{SUFFIX}")}
+        return sorted(name for name in names if self.is_current(name, target))
 
     def _is_trusted(self, folder: Path) -> bool:
         """Whether code from a folder may be executed: it is that of the source, or writable only by this user."""

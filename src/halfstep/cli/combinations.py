@@ -143,7 +143,11 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         *(Rule((option,), _is_searched(option), f"--space searches {name}") for option, name in SEARCHED.items()),
     ),
     "doctor": (
-        Rule(("as_json",), lambda given: given["warm"] or given["clear"], "--warm and --clear report nothing"),
+        Rule(
+            ("as_json",),
+            lambda given: any(given[name] for name in ("warm", "clear", "export", "imported")),
+            "--warm, --clear, --export and --import report nothing",
+        ),
     ),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,16 +16,36 @@ from halfstep.cli.console import note, print_json, print_table
 def doctor(
     warm: Annotated[bool, typer.Option("--warm", help="Compile all kernels in advance, and exit.")] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Delete all compiled kernels, and exit.")] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="FILE",
+            help="Write the compiled kernels to a file for machines with the same versions and processor, and exit.",
+        ),
+    ] = None,
+    imported: Annotated[
+        Path | None,
+        typer.Option(
+            "--import",
+            metavar="FILE",
+            help="Add the kernels of such a file, which you trust, to this machine, and exit.",
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Report what is installed and compiled, how fast this machine is, and any problems."""
     if clear:
         hs.doctor.clear()
         note("deleted all compiled kernels")
+    if imported is not None:
+        note(f"kernels added: {hs.doctor.import_kernels(imported)}")
     if warm:
         compiled, seconds = hs.doctor.warm()
         note(f"kernels compiled: {compiled}, in {seconds:.1f} s")
-    if clear or warm:
+    if export is not None:
+        note(f"kernels written to {export}: {hs.doctor.export_kernels(export)}")
+    if clear or warm or export or imported:
         return
     report = hs.doctor.examine()
     if as_json:

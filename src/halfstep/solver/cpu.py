@@ -21,7 +21,7 @@ from halfstep.errors import NumericalError
 from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.arguments import base_of, fixed_of, prior_of
 from halfstep.solver.basis import Basis, is_well_conditioned
-from halfstep.solver.exact_rows import solved_exactly
+from halfstep.solver.exact_rows import least_curvature, solved_exactly
 from halfstep.solver.gram import ROWS_PER_PRODUCT, gramian
 from halfstep.solver.kernels._vector import padded_width
 from halfstep.solver.kernels.argument_groups import Base, Fixed
@@ -313,11 +313,7 @@ class CPU:
         base, fixed = self._to_basis(plan, base, fixed, basis)
         losses = self._losses(X, 1 if loss is None else 2)  # with two, kernels also compute the loss
         counts = np.diff(cells.indptr)
-        floor, largest = base.reg, np.zeros_like(base.reg)
-        if len(base.G) > 0:
-            floor, largest = base.reg + base.s * base.G.min(), base.s * base.G.max()
-        # below the rounding error of the basis, the curvature is noise
-        is_singular = floor <= k * np.finfo(np.float64).eps * largest
+        floor, is_singular = least_curvature(base.reg, base.s, base.G, k)
         is_exact = solved_exactly(plan, counts, floor, fixed.Y[:, :k], solver)
 
         def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:

@@ -165,9 +165,7 @@ class TestExportedKernels:
         with pytest.raises(DataError, match="has no kernels for this version of halfstep"):
             hs.doctor.import_kernels(archive)
 
-    @pytest.mark.parametrize(
-        "damage", [lambda code: code[:-30], lambda code: bytes(200) + code[200:], lambda _: b""]
-    )
+    @pytest.mark.parametrize("damage", [lambda code: code[:-30], lambda code: bytes(200) + code[200:], lambda _: b""])
     def test_damaged_files_are_errors(self, archive: Path, folder: Path, damage: Callable[[bytes], bytes]) -> None:
         archive.write_bytes(damage(archive.read_bytes()))
         with pytest.raises(DataError, match="is not a file of compiled kernels"):

@@ -13,7 +13,6 @@ import time
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import IO
 
 fcntl: ModuleType | None
 try:
@@ -50,11 +49,14 @@ def release(folder: Path, name: str) -> None:
 
 
 @lru_cache
-def _file(folder: Path, process: int) -> IO[bytes] | None:
-    """Open the file of the locks of a folder, which are its bytes; it stays open, since closing would release all."""
+def _file(folder: Path, process: int) -> int | None:
+    """Open the file of the locks of a folder, which are its bytes; it stays open, since closing would release all.
+
+    This is a file descriptor, because Python would warn of a file object that is still open when a process ends.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return (folder / "locks").open("wb")
+        return os.open(folder / "locks", os.O_WRONLY | os.O_CREAT, 0o600)
     except OSError:
         return None
 

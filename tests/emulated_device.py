@@ -19,7 +19,10 @@ from halfstep.solver.cuda.sources import source_of
 
 HEADER = Path(__file__).parent / "emulator.h"
 CACHE = Path(__file__).parents[1] / ".pytest_cache" / "emulator"
-OPTIONS = ["-O1", "-std=gnu++17", "-w", "-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-ftrivial-auto-var-init=pattern"]
+OPTIONS = [
+    *("-O1", "-std=gnu++17", "-w", "-shared", "-fPIC"),
+    *("-U_FORTIFY_SOURCE", "-fno-strict-aliasing", "-ftrivial-auto-var-init=pattern"),
+]
 KERNEL = re.compile(
     r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\((?:[^()]|\([^()]*\))*\)\s*)?(\w+)\s*\('
 )

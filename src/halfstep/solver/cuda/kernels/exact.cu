@@ -1,0 +1,367 @@
+// The exact half-step: one block solves one row. Legend (rows and columns are users and items, or items and users):
+//
+//   X   solved factors, Y fixed factors: rows [y | bias | 0 ...] of WIDTH numbers
+//   z   [y | 1]            the fixed factors of an observed cell; the 1 only with biases
+//   q   w - s_u m_i        its weight, minus what the Gramian G contributes for it; of the bias w, because missing cells
+//                          are predicted without biases
+//   v   w (t - o_i)        o is the bias of the fixed side
+//   A   s_u G + sum q z z' + lambda_u D,  D = diag(1, ..., 1, rho)
+//   b   sum v z
+//
+// The lower triangle of A is divided into tiles, one for each thread, which stay in its registers from the sum over the
+// observed cells to the factorization A = L L' and the substitutions (Tan et al. 2016 sum in tiles, too). Padding has 1
+// on the diagonal. Batches of observed cells are copied to shared memory while the previous one is multiplied. Long rows
+// are summed in parts by a first launch; the parts are added in a fixed order, so that results have the same bits.
+//
+// Constants: REAL, RANK, BIASES (0 or 1), MISSING (whether missing cells have weight), TILE, WIDTH, THREADS, BATCH, and
+// MIN_BLOCKS, the number of blocks that a multiprocessor should hold at least.
+
+#define SIDE (WIDTH / TILE)
+#define TILES (SIDE * (SIDE + 1) / 2)
+#define UNKNOWNS (RANK + BIASES)
+#define OWNED ((WIDTH + THREADS - 1) / THREADS)  // elements of b of each thread
+#define PART_SIZE (TILES * TILE * TILE + WIDTH)
+#define PANEL (TILE * TILE + 4)                  // a tile of L in shared memory, by columns
+#define BATCHES_SIZE (2 * BATCH * WIDTH)
+#define PANELS_SIZE (2 * SIDE * PANEL)
+#define SCRATCH_SIZE (BATCHES_SIZE > PANELS_SIZE ? BATCHES_SIZE : PANELS_SIZE)
+
+// The tile of a thread, in the order (0, 0), (1, 0), (1, 1), (2, 0), ...
+struct Tile {
+  int row, column;
+  bool exists;
+};
+
+__device__ __forceinline__ Tile own_tile() {
+  const int t = threadIdx.x;
+  int row = (int)((sqrtf(8.0f * t + 1.0f) - 1.0f) * 0.5f);
+  while ((row + 1) * (row + 2) / 2 <= t) row++;
+  while (row * (row + 1) / 2 > t) row--;
+  return {row, t - row * (row + 1) / 2, t < TILES};
+}
+
+// Two batches of observed cells in shared memory: one that is multiplied, and the next.
+struct Batches {
+  REAL (*y)[BATCH][WIDTH];
+  REAL (*w)[BATCH], (*q)[BATCH], (*v)[BATCH];
+  int (*at)[BATCH];
+};
+
+struct Cell {
+  REAL w, q, v;
+};
+
+__device__ __forceinline__ Cell read_cell(long long p, int i, REAL s, const Cells &cells, const REAL *Y) {
+  Cell cell;
+  cell.w = cells.weights[p * cells.weight_stride];
+  cell.q = MISSING ? cell.w - s * cells.column_missing[(long long)i * cells.missing_stride] : cell.w;
+  const REAL offset = BIASES ? Y[(long long)i * WIDTH + RANK] : (REAL)0;
+  cell.v = cell.w * (cells.targets[p * cells.target_stride] - offset);
+  return cell;
+}
+
+// Start copying the rows of Y of m observed cells.
+__device__ __forceinline__ void start_gathering(int m, const int *at, const REAL *Y, REAL (*y)[WIDTH]) {
+  const int per_copy = 16 / sizeof(REAL), copies = WIDTH / per_copy;
+  for (int e = threadIdx.x; e < m * copies; e += THREADS) {
+    const int o = e / copies, c = e % copies * per_copy;
+    start_copy(&y[o][c], Y + (long long)at[o] * WIDTH + c);
+  }
+  end_group_of_copies();
+}
+
+// Add m observed cells of a batch to the tile A, and to the elements of b of this thread.
+__device__ __forceinline__ void add_batch(int m, int number, const Batches &batches, Tile tile, REAL (&A)[TILE][TILE],
+                                          REAL (&b)[OWNED]) {
+  REAL (*y)[WIDTH] = batches.y[number];
+  if (tile.exists) {
+#pragma unroll 2
+    for (int o = 0; o < m; o++) {
+      REAL left[TILE], right[TILE];
+      const REAL q = batches.q[number][o];
+#pragma unroll
+      for (int p = 0; p < TILE; p += 4) {
+        load4(&y[o][tile.row * TILE + p], left + p);
+        load4(&y[o][tile.column * TILE + p], right + p);
+      }
+#pragma unroll
+      for (int p = 0; p < TILE; p++) left[p] *= q;
+      if (BIASES && tile.row == SIDE - 1) {
+        left[RANK % TILE] = batches.w[number][o];
+        if (tile.column == SIDE - 1) right[RANK % TILE] = 1;
+      }
+#pragma unroll
+      for (int p = 0; p < TILE; p++)
+#pragma unroll
+        for (int c = 0; c < TILE; c++) A[p][c] += left[p] * right[c];
+    }
+  }
+#pragma unroll
+  for (int n = 0; n < OWNED; n++) {
+    const int e = threadIdx.x + n * THREADS;
+    if (e >= WIDTH) continue;
+    for (int o = 0; o < m; o++) b[n] += batches.v[number][o] * (BIASES && e == RANK ? (REAL)1 : y[o][e]);
+  }
+}
+
+// Sum the observed cells begin ... end - 1 of a row into A and b.
+__device__ __forceinline__ void sum_cells(long long begin, long long end, REAL s, const Cells &cells, const REAL *Y,
+                                          const Batches &batches, Tile tile, REAL (&A)[TILE][TILE], REAL (&b)[OWNED]) {
+  const int t = threadIdx.x;
+#pragma unroll
+  for (int p = 0; p < TILE; p++)
+#pragma unroll
+    for (int c = 0; c < TILE; c++) A[p][c] = 0;
+#pragma unroll
+  for (int n = 0; n < OWNED; n++) b[n] = 0;
+  if (t < BATCH) {
+    if (begin + t < end) {
+      const int i = cells.indices[begin + t];
+      const Cell first = read_cell(begin + t, i, s, cells, Y);
+      batches.at[0][t] = i;
+      batches.w[0][t] = first.w, batches.q[0][t] = first.q, batches.v[0][t] = first.v;
+    }
+    if (begin + BATCH + t < end) batches.at[1][t] = cells.indices[begin + BATCH + t];
+  }
+  __syncthreads();
+  start_gathering((int)min((long long)BATCH, end - begin), batches.at[0], Y, batches.y[0]);
+  int now = 0;
+  for (long long start = begin; start < end; start += BATCH, now ^= 1) {
+    const int m = (int)min((long long)BATCH, end - start);
+    const int next_m = (int)min((long long)BATCH, max(0ll, end - start - BATCH)), next = now ^ 1;
+    start_gathering(next_m, batches.at[next], Y, batches.y[next]);
+    Cell ahead;  // read before, and stored after, the multiplication that hides the latency
+    int at_after = 0;
+    if (t < next_m) ahead = read_cell(start + BATCH + t, batches.at[next][t], s, cells, Y);
+    if (t < BATCH && start + 2 * BATCH + t < end) at_after = cells.indices[start + 2 * BATCH + t];
+    wait_for_earlier_copies();
+    __syncthreads();
+    add_batch(m, now, batches, tile, A, b);
+    if (t < next_m) batches.w[next][t] = ahead.w, batches.q[next][t] = ahead.q, batches.v[next][t] = ahead.v;
+    if (t < BATCH) batches.at[now][t] = at_after;
+    __syncthreads();
+  }
+}
+
+// Factor the tile on the diagonal, and replace its elements of b by those of the solution of L z = b. The diagonal of L
+// is stored inverted, because divisions are slow. Return whether all pivots exceed their smallest admissible values.
+__device__ __forceinline__ bool factor_diagonal(REAL (&A)[TILE][TILE], const REAL *least, REAL *b) {
+  bool is_definite = true;
+#pragma unroll
+  for (int c = 0; c < TILE; c++) {
+    if (!(A[c][c] > least[c])) {
+      is_definite = false;
+      A[c][c] = 1;
+    }
+    const REAL inverse = rsqrt(A[c][c]);
+    A[c][c] = inverse;
+#pragma unroll
+    for (int p = c + 1; p < TILE; p++) A[p][c] *= inverse;
+#pragma unroll
+    for (int n = c + 1; n < TILE; n++)
+#pragma unroll
+      for (int p = n; p < TILE; p++) A[p][n] -= A[p][c] * A[n][c];
+  }
+#pragma unroll
+  for (int p = 0; p < TILE; p++) {
+    REAL z = b[p];
+#pragma unroll
+    for (int c = 0; c < p; c++) z -= A[p][c] * b[c];
+    b[p] = z * A[p][p];
+  }
+  return is_definite;
+}
+
+// Replace a tile below the diagonal by that of L, given the tile of L on the diagonal, and update its elements of b.
+__device__ __forceinline__ void factor_below(REAL (&A)[TILE][TILE], const REAL *diagonal, const REAL *z, REAL *b) {
+#pragma unroll
+  for (int c = 0; c < TILE; c++) {
+    const REAL inverse = diagonal[c * TILE + c];
+#pragma unroll
+    for (int p = 0; p < TILE; p++) A[p][c] *= inverse;
+#pragma unroll
+    for (int n = c + 1; n < TILE; n++)
+#pragma unroll
+      for (int p = 0; p < TILE; p++) A[p][n] -= A[p][c] * diagonal[c * TILE + n];
+  }
+#pragma unroll
+  for (int p = 0; p < TILE; p++) {
+    REAL change = 0;
+#pragma unroll
+    for (int c = 0; c < TILE; c++) change += A[p][c] * z[c];
+    b[p] -= change;
+  }
+}
+
+// Store a tile of L by columns.
+__device__ __forceinline__ void store_tile(const REAL (&A)[TILE][TILE], REAL *panel) {
+#pragma unroll
+  for (int c = 0; c < TILE; c++)
+#pragma unroll
+    for (int p = 0; p < TILE; p += 4)
+      store4(panel + c * TILE + p, A[p][c], A[p + 1][c], A[p + 2][c], A[p + 3][c]);
+}
+
+// Subtract the product of two tiles of a column of L from the tile A.
+__device__ __forceinline__ void update(REAL (&A)[TILE][TILE], const REAL *left_panel, const REAL *right_panel) {
+#pragma unroll
+  for (int c = 0; c < TILE; c++) {
+    REAL left[TILE], right[TILE];
+#pragma unroll
+    for (int p = 0; p < TILE; p += 4) {
+      load4(left_panel + c * TILE + p, left + p);
+      load4(right_panel + c * TILE + p, right + p);
+    }
+#pragma unroll
+    for (int p = 0; p < TILE; p++)
+#pragma unroll
+      for (int n = 0; n < TILE; n++) A[p][n] -= left[p] * right[n];
+  }
+}
+
+// Factor A = L L' in place, and replace b by the solution of L z = b. The columns of tiles of L are exchanged through
+// two panels in turn, so that the diagonal of the next can be factored while others still read the last one.
+__device__ __forceinline__ void factor(REAL (&A)[TILE][TILE], Tile tile, const REAL *least, REAL *b,
+                                       REAL (*panels)[SIDE][PANEL], int *is_unsolved) {
+  for (int j = 0; j < SIDE; j++) {
+    REAL (*panel)[PANEL] = panels[j & 1];
+    if (tile.exists && tile.row == j && tile.column == j) {
+      if (!factor_diagonal(A, least + j * TILE, b + j * TILE)) *is_unsolved = 1;
+      store_tile(A, panel[j]);
+    }
+    __syncthreads();
+    if (tile.exists && tile.column == j && tile.row > j) {
+      factor_below(A, panel[j], b + j * TILE, b + tile.row * TILE);
+      store_tile(A, panel[tile.row]);
+    }
+    __syncthreads();
+    if (tile.exists && tile.column > j) update(A, panel[tile.row], panel[tile.column]);
+  }
+}
+
+// Replace z in b by the solution of L' x = z.
+__device__ __forceinline__ void substitute_back(const REAL (&L)[TILE][TILE], Tile tile, REAL *b) {
+  for (int j = SIDE - 1; j >= 0; j--) {
+    REAL *x = b + j * TILE;
+    if (tile.exists && tile.row == j && tile.column == j) {
+#pragma unroll
+      for (int p = TILE - 1; p >= 0; p--) {
+        REAL value = x[p];
+#pragma unroll
+        for (int c = p + 1; c < TILE; c++) value -= L[c][p] * x[c];
+        x[p] = value * L[p][p];
+      }
+    }
+    __syncthreads();
+    if (tile.exists && tile.row == j && tile.column < j) {
+#pragma unroll
+      for (int c = 0; c < TILE; c++) {
+        REAL change = 0;
+#pragma unroll
+        for (int p = 0; p < TILE; p++) change += L[p][c] * x[p];
+        b[tile.column * TILE + c] -= change;
+      }
+    }
+    __syncthreads();
+  }
+}
+
+// Add s G + lambda D to A, and write the smallest admissible pivots. Pivots that are smaller, relative to the diagonal,
+// are rounding errors.
+__device__ __forceinline__ void add_base(REAL (&A)[TILE][TILE], Tile tile, REAL s, const REAL *G, REAL reg,
+                                         REAL bias_ratio, REAL *least) {
+  if (MISSING) {
+#pragma unroll
+    for (int p = 0; p < TILE; p++)
+#pragma unroll
+      for (int c = 0; c < TILE; c++) A[p][c] += s * G[(tile.row * TILE + p) * WIDTH + tile.column * TILE + c];
+  }
+  if (tile.row != tile.column) return;
+#pragma unroll
+  for (int p = 0; p < TILE; p++) {
+    const int e = tile.row * TILE + p;
+    A[p][p] += e < RANK ? reg : e < UNKNOWNS ? bias_ratio * reg : (REAL)1;
+    least[e] = UNKNOWNS * EPSILON * A[p][p];
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
+sum_parts(const int *__restrict__ rows, const long long *__restrict__ starts, const long long *__restrict__ stops,
+          const int *__restrict__ indices, const REAL *__restrict__ targets, int target_stride,
+          const REAL *__restrict__ weights, int weight_stride, const REAL *__restrict__ row_missing,
+          const REAL *__restrict__ column_missing, int missing_stride, const REAL *__restrict__ Y,
+          REAL *__restrict__ parts) {
+  __shared__ __align__(16) REAL y[2][BATCH][WIDTH];
+  __shared__ REAL w[2][BATCH], q[2][BATCH], v[2][BATCH];
+  __shared__ int at[2][BATCH];
+  const Cells cells = {indices, targets, target_stride, weights, weight_stride, column_missing, missing_stride};
+  const Tile tile = own_tile();
+  const REAL s = MISSING ? row_missing[rows[blockIdx.x]] : (REAL)0;
+  REAL A[TILE][TILE], b[OWNED];
+  sum_cells(starts[blockIdx.x], stops[blockIdx.x], s, cells, Y, {y, w, q, v, at}, tile, A, b);
+  REAL *part = parts + (long long)blockIdx.x * PART_SIZE;
+  if (tile.exists)
+#pragma unroll
+    for (int p = 0; p < TILE; p++)
+#pragma unroll
+      for (int c = 0; c < TILE; c++) part[(p * TILE + c) * TILES + threadIdx.x] = A[p][c];
+#pragma unroll
+  for (int n = 0; n < OWNED; n++)
+    if (threadIdx.x + n * THREADS < WIDTH) part[TILES * TILE * TILE + threadIdx.x + n * THREADS] = b[n];
+}
+
+__device__ __forceinline__ void add_parts(int count, const REAL *part, Tile tile, REAL (&A)[TILE][TILE],
+                                          REAL (&b)[OWNED]) {
+  for (int number = 0; number < count; number++, part += PART_SIZE) {
+    if (tile.exists)
+#pragma unroll
+      for (int p = 0; p < TILE; p++)
+#pragma unroll
+        for (int c = 0; c < TILE; c++) A[p][c] += part[(p * TILE + c) * TILES + threadIdx.x];
+#pragma unroll
+    for (int n = 0; n < OWNED; n++)
+      if (threadIdx.x + n * THREADS < WIDTH) b[n] += part[TILES * TILE * TILE + threadIdx.x + n * THREADS];
+  }
+}
+
+// Solve the row rows[block] from its observed cells starts[block] ... stops[block] - 1 and its parts. A row without
+// either becomes 0. status[row] becomes whether the row is not solved, because its system is singular to working
+// precision.
+extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
+solve_rows(const int *__restrict__ rows, const long long *__restrict__ starts, const long long *__restrict__ stops,
+           const int *__restrict__ first_parts, const int *__restrict__ part_counts, const REAL *__restrict__ parts,
+           const int *__restrict__ indices, const REAL *__restrict__ targets, int target_stride,
+           const REAL *__restrict__ weights, int weight_stride, const REAL *__restrict__ row_missing,
+           const REAL *__restrict__ column_missing, int missing_stride, const REAL *__restrict__ Y,
+           const REAL *__restrict__ G, const REAL *__restrict__ reg, REAL bias_ratio, REAL *__restrict__ X,
+           unsigned char *__restrict__ status) {
+  __shared__ __align__(16) REAL scratch[SCRATCH_SIZE];  // batches, and then panels
+  __shared__ REAL w[2][BATCH], q[2][BATCH], v[2][BATCH];
+  __shared__ int at[2][BATCH];
+  __shared__ REAL solution[WIDTH], least[WIDTH];
+  __shared__ int is_unsolved;
+  const Cells cells = {indices, targets, target_stride, weights, weight_stride, column_missing, missing_stride};
+  const int t = threadIdx.x, row = rows[blockIdx.x], part_count = part_counts[blockIdx.x];
+  const long long begin = starts[blockIdx.x], end = stops[blockIdx.x];
+  REAL *x = X + (long long)row * WIDTH;
+  if (begin == end && part_count == 0) {
+    for (int e = t; e < WIDTH; e += THREADS) x[e] = 0;
+    if (t == 0) status[row] = 0;
+    return;
+  }
+  const Tile tile = own_tile();
+  const REAL s = MISSING ? row_missing[row] : (REAL)0;
+  REAL A[TILE][TILE], b[OWNED];
+  sum_cells(begin, end, s, cells, Y, {reinterpret_cast<REAL (*)[BATCH][WIDTH]>(scratch), w, q, v, at}, tile, A, b);
+  add_parts(part_count, parts + (long long)first_parts[blockIdx.x] * PART_SIZE, tile, A, b);
+  if (tile.exists) add_base(A, tile, s, G, reg[row], bias_ratio, least);
+#pragma unroll
+  for (int n = 0; n < OWNED; n++)
+    if (t + n * THREADS < WIDTH) solution[t + n * THREADS] = b[n];
+  if (t == 0) is_unsolved = 0;
+  __syncthreads();
+  factor(A, tile, least, solution, reinterpret_cast<REAL (*)[SIDE][PANEL]>(scratch), &is_unsolved);
+  substitute_back(A, tile, solution);
+  for (int e = t; e < WIDTH; e += THREADS) x[e] = solution[e];
+  if (t == 0) status[row] = (unsigned char)is_unsolved;
+}

@@ -1,0 +1,93 @@
+"""The layout of factors and systems on a device, and the constants of the kernels that depend on it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from halfstep.objective.problem import HalfProblem
+from halfstep.solver.cuda.device import Device
+
+SMALL_TILES = 72  # unknowns up to which tiles of 4 × 4 give enough threads; larger ones read shared memory less
+REGISTERS = 1 << 16  # of a multiprocessor
+REGISTERS_OF_A_THREAD = {4: 64, 8: 128}  # for tiles of float32 numbers without spills
+MOST_BLOCKS = 16  # of a multiprocessor, on the cards that hold the fewest
+
+
+class Layout(NamedTuple):
+    """The layout of the systems of a half-problem.
+
+    Rows of factors are ``[factors | bias | 0 …]``, padded to whole tiles.
+    """
+
+    rank: int
+    biases: bool
+    is_missing: bool
+
+    @classmethod
+    def of(cls, problem: HalfProblem) -> Layout:
+        return cls(problem.rank, problem.biases, len(problem.row_missing) > 0)
+
+    @property
+    def unknowns(self) -> int:
+        return self.rank + self.biases
+
+    @property
+    def tile(self) -> int:
+        """The number of rows and columns of a tile."""
+        return 4 if self.unknowns <= SMALL_TILES else 8
+
+    @property
+    def width(self) -> int:
+        """The length of a row of factors."""
+        return -(-self.unknowns // self.tile) * self.tile
+
+    @property
+    def tiles(self) -> int:
+        """The number of tiles in a lower triangle."""
+        side = self.width // self.tile
+        return side * (side + 1) // 2
+
+    @property
+    def threads(self) -> int:
+        """The number of threads that solve a row."""
+        return -(-self.tiles // 32) * 32
+
+    @property
+    def part_size(self) -> int:
+        """The length of the sums of a part of a row."""
+        return self.tiles * self.tile**2 + self.width
+
+    def constants(self, dtype: DTypeLike) -> dict[str, int | str]:
+        """Return the constants that describe rows of factors in this precision."""
+        return {
+            "REAL": real(dtype),
+            "RANK": self.rank,
+            "BIASES": int(self.biases),
+            "MISSING": int(self.is_missing),
+            "WIDTH": self.width,
+        }
+
+    def tile_constants(self, dtype: DTypeLike) -> dict[str, int | str]:
+        """Return the constants of ``exact.cu``."""
+        is_double = np.dtype(dtype) == np.float64
+        blocks = 1 if is_double else REGISTERS // (self.threads * REGISTERS_OF_A_THREAD[self.tile])
+        return self.constants(dtype) | {
+            "TILE": self.tile,
+            "THREADS": self.threads,
+            "BATCH": 8 if is_double else 16,
+            "MIN_BLOCKS": min(max(blocks, 1), MOST_BLOCKS),
+        }
+
+    def upload(self, device: Device, F: NDArray[np.floating], dtype: DTypeLike) -> Any:
+        """Copy factors in the layout of the host to the device."""
+        rows = np.zeros((len(F), self.width), dtype)
+        rows[:, : self.unknowns] = F[:, : self.unknowns]
+        return device.asarray(rows)
+
+
+def real(dtype: DTypeLike) -> str:
+    """Return the name of a type in kernels."""
+    return "double" if np.dtype(dtype) == np.float64 else "float"

@@ -1,0 +1,103 @@
+"""Sessions on a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from halfstep.objective.problem import HalfProblem
+from halfstep.solver.cuda.device import Device
+from halfstep.solver.cuda.half_step import DeviceHalfStep
+from halfstep.solver.layout import Factors, empty_factors
+from halfstep.solver.session import Side, Terms
+from halfstep.solvers import Cholesky, Solver
+
+
+@dataclass(frozen=True)
+class CudaBackend:
+    """A GPU.
+
+    Parameters
+    ----------
+    device : Device
+    """
+
+    device: Device
+
+    def open(self, users: HalfProblem, items: HalfProblem, start: tuple[Factors, Factors]) -> CudaSession:
+        return CudaSession(self.device, users, items, start)
+
+
+class CudaSession:
+    """A session with the factors in the memory of a device; see `halfstep.solver.session.Session`.
+
+    As in `halfstep.solver.cpu_session.CPUSession`, each side has two arrays.
+    """
+
+    def __init__(
+        self, device: Device, users: HalfProblem, items: HalfProblem, start: tuple[Factors, Factors]
+    ) -> None:
+        self._device, self._start = device, start
+        self._problems = users, items
+        self._has_previous = False
+        self._data_terms: tuple[float, float] | None = None
+
+    def __enter__(self) -> Self:
+        self._sides = [DeviceHalfStep(self._device, problem) for problem in self._problems]
+        self._accepted = [
+            side.layout.upload(self._device, F, side.problem.weights.dtype)
+            for side, F in zip(self._sides, self._start, strict=True)
+        ]
+        self._spare = [self._device.xp.zeros_like(F) for F in self._accepted]
+        self._current = list(self._accepted)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def extrapolate(self, side: Side, beta: float) -> None:
+        if not self._has_previous:
+            return
+        F, ahead = self._accepted[side], self._spare[side]
+        ahead[...] = F + F.dtype.type(beta) * (F - ahead)
+        self._current[side], self._data_terms = ahead, None
+
+    def half_step(self, side: Side, solver: Solver) -> None:
+        X, Y = self._spare[side], self._current[1 - side]
+        if not isinstance(solver, Cholesky) and self._current[side] is not X:
+            X[...] = self._current[side]
+        self._data_terms = None
+        self._sides[side].solve(Y, X, solver)
+        self._current[side] = X
+
+    def terms(self) -> Terms:
+        P, Q = self._current
+        if self._data_terms is None:
+            self._data_terms = self._sides[Side.ITEMS].data_terms(P, Q)
+        penalties = [side.penalty(F) for side, F in zip(self._sides, self._current, strict=True)]
+        return Terms(*self._data_terms, sum(penalties))
+
+    def accept(self) -> None:
+        for side in Side:
+            if self._current[side] is not self._accepted[side]:
+                self._spare[side], self._accepted[side] = self._accepted[side], self._current[side]
+        self._has_previous = True
+
+    def undo(self) -> None:
+        self._current = list(self._accepted)
+        self._has_previous = False
+        self._data_terms = None
+
+    def factors(self) -> tuple[Factors, Factors]:
+        P, Q = (self._downloaded(side) for side in Side)
+        return P, Q
+
+    def _downloaded(self, side: Side) -> Factors:
+        F: Any = self._device.asnumpy(self._accepted[side])
+        unknowns = self._problems[side].unknowns
+        rows = empty_factors(len(F), unknowns, self._start[side].dtype)
+        rows[:, :unknowns] = F[:, :unknowns]
+        return rows

@@ -1,0 +1,165 @@
+"""Half-steps on the emulated device, against those of the CPU and against themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import halfstep as hs
+from emulated_device import ORDERS, EmulatedDevice
+from halfstep.errors import NumericalError, ParameterError
+from halfstep.objective.problem import HalfProblem
+from halfstep.solver.cpu_session import CPUBackend
+from halfstep.solver.cuda import row_lists, rows
+from halfstep.solver.cuda.gram import gramian
+from halfstep.solver.cuda.session import CudaBackend
+from halfstep.solver.session import Backend, Side
+from session_contract import Problems, start_of
+from settings import SETTINGS, Setting, Table
+
+EXACT = hs.solvers.Cholesky()
+BIASED = next(each for each in SETTINGS if each.name == "signed-biased-missing")
+UNBIASED = next(each for each in SETTINGS if each.name == "ials")
+
+
+@pytest.fixture(scope="module")
+def device() -> EmulatedDevice:
+    return EmulatedDevice()
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    """A table with rows and columns of all lengths, some without observations."""
+    rng = np.random.default_rng(0)
+    observed = rng.random((40, 30)) < np.linspace(0.0, 1.0, 30)
+    observed[3] = False
+    return Table(observed, rng.integers(1, 6, observed.shape).astype(float))
+
+
+@pytest.fixture
+def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Divide rows of a small table into parts, some of which are longer than a batch."""
+    monkeypatch.setattr(row_lists, "PART_LENGTH", 18)
+    monkeypatch.setattr(rows, "PIECE_LENGTH", 7)
+
+
+def problems_of(setting: Setting, table: Table, rank: int, dtype: str = "float32", reg: float = 0.7) -> Problems:
+    return setting.half_problems(table, rank=rank, reg=reg, rho=2.0, dtype=dtype)
+
+
+def solved(backend: Backend, problems: Problems, dtype: str = "float32") -> tuple[list[np.ndarray], list[float]]:
+    """Return the factors, and the terms of the objective, after both half-steps."""
+    with backend.open(*problems, start_of(problems, dtype)) as session:
+        for side in Side:
+            session.half_step(side, EXACT)
+        terms = session.terms()
+        session.accept()
+        return [F[:, : problems[0].unknowns] for F in session.factors()], list(terms)
+
+
+def assert_close(one: np.ndarray, other: np.ndarray, tolerance: float) -> None:
+    np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max())
+
+
+@pytest.mark.usefixtures("short_parts")
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_float32_equals_the_cpu(setting: Setting, table: Table, device: EmulatedDevice) -> None:
+    problems = problems_of(setting, table, rank=9)
+    (P, Q), terms = solved(CudaBackend(device), problems)
+    (cpu_P, cpu_Q), cpu_terms = solved(CPUBackend(1), problems)
+    assert_close(P, cpu_P, 1e-5)
+    assert_close(Q, cpu_Q, 1e-5)
+    np.testing.assert_allclose(terms, cpu_terms, rtol=1e-5)
+    assert "sum_parts" in device.launches
+
+
+@pytest.mark.usefixtures("short_parts")
+@pytest.mark.parametrize("setting", [BIASED, UNBIASED], ids=str)
+@pytest.mark.parametrize("rank", [1, 3, 15, 31, 64])
+def test_any_rank_equals_the_cpu(setting: Setting, rank: int, table: Table, device: EmulatedDevice) -> None:
+    problems = problems_of(setting, table, rank, "float64")
+    (P, Q), terms = solved(CudaBackend(device), problems, "float64")
+    (cpu_P, cpu_Q), cpu_terms = solved(CPUBackend(1), problems, "float64")
+    assert_close(P, cpu_P, 1e-9)
+    assert_close(Q, cpu_Q, 1e-9)
+    np.testing.assert_allclose(terms, cpu_terms, rtol=1e-9)
+
+
+@pytest.mark.parametrize("setting", [BIASED, UNBIASED], ids=str)
+@pytest.mark.parametrize(("rank", "part_length"), [(15, 18), (15, 100), (73, 100)])
+def test_bits_do_not_depend_on_the_order_of_threads(
+    setting: Setting, rank: int, part_length: int, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_lists, "PART_LENGTH", part_length)
+    found = [solved(CudaBackend(EmulatedDevice(order)), problems_of(setting, table, rank)) for order in ORDERS]
+    for factors, terms in found[1:]:
+        assert terms == found[0][1]
+        for F, first in zip(factors, found[0][0], strict=True):
+            np.testing.assert_array_equal(F, first)
+
+
+def scaled(problem: HalfProblem, row: int, weight: float, reg: float) -> HalfProblem:
+    """Return a problem in which one row has other weights and another λ."""
+    weights = np.broadcast_to(problem.weights, problem.indices.shape).copy()
+    weights[problem.indptr[row] : problem.indptr[row + 1]] = weight
+    regularization = problem.regularization.copy()
+    regularization[row] = reg
+    return replace(problem, weights=weights, regularization=regularization)
+
+
+def test_rows_that_lose_precision_are_solved_in_float64(table: Table, device: EmulatedDevice) -> None:
+    users, items = problems_of(next(each for each in SETTINGS if each.name == "als-wr"), table, rank=40)
+    users = scaled(users, 7, weight=1e4, reg=1e-4)
+    start = start_of((users, items), "float32")
+    device.launches.clear()
+    with CudaBackend(device).open(users, items, start) as session:
+        session.half_step(Side.USERS, EXACT)
+        session.accept()
+        found = session.factors()[0]
+    assert device.launches.count("solve_rows") == 2
+    with CPUBackend(1).open(users.astype("float64"), items.astype("float64"), start) as session:
+        session.half_step(Side.USERS, EXACT)
+        session.accept()
+        expected = session.factors()[0]
+    assert_close(found, expected, 1e-5)
+
+
+def test_half_steps_with_an_ill_conditioned_gramian_are_in_float64(table: Table, device: EmulatedDevice) -> None:
+    users, items = problems_of(UNBIASED, table, rank=40, reg=1e-4)
+    (P, _), _ = solved(CudaBackend(device), (users, items))
+    (expected, _), _ = solved(CPUBackend(1), (users.astype("float64"), items.astype("float64")))
+    assert_close(P, expected, 1e-6)
+
+
+def test_first_row_that_cannot_be_solved_in_float64_is_named(table: Table, device: EmulatedDevice) -> None:
+    problems = problems_of(next(each for each in SETTINGS if each.name == "als-wr"), table, rank=40, reg=0.0)
+    P, Q = start_of(problems, "float32")
+    with CudaBackend(device).open(*problems, (P.copy(), Q.copy())) as session:
+        with pytest.raises(NumericalError, match=r"row 0 is not positive definite .* set regularization=") as ours:
+            session.half_step(Side.USERS, EXACT)
+        session.undo()
+        np.testing.assert_array_equal(session.factors()[0], P)
+    with CPUBackend(1).open(*problems, (P, Q)) as session, pytest.raises(NumericalError) as theirs:
+        session.half_step(Side.USERS, EXACT)
+    assert (ours.value.row, ours.value.regularization) == (theirs.value.row, theirs.value.regularization)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_gramian_of_many_rows(weighted: bool, device: EmulatedDevice) -> None:
+    rng = np.random.default_rng(0)
+    F, m = (
+        rng.normal(size=(70 * 1024 + 5, 4)).astype("float32"),
+        rng.random(70 * 1024 + 5) if weighted else np.ones(1),
+    )
+    G = gramian(device, device.asarray(m), 3, device.asarray(F))
+    wide = F[:, :3].astype(float)
+    np.testing.assert_allclose(G, (wide * m[:, None]).T @ wide, rtol=1e-6, atol=1e-2)
+
+
+def test_other_solvers_are_refused(table: Table, device: EmulatedDevice) -> None:
+    problems = problems_of(UNBIASED, table, rank=3)
+    refused = pytest.raises(ParameterError, match=r"solver=Subspace\(\) is not supported on a GPU: use Cholesky")
+    with CudaBackend(device).open(*problems, start_of(problems, "float32")) as session, refused:
+        session.half_step(Side.USERS, hs.solvers.Subspace())

@@ -10,8 +10,12 @@ import pytest
 import nvrtc
 from emulated_device import EmulatedDevice, EmulatedKernel
 from halfstep.data import IndexLists
+from halfstep.solver.cuda.session import CudaBackend
 from halfstep.solver.cuda.sources import OPTIONS, source_of
 from halfstep.solver.cuda.top_n import best_columns
+from halfstep.solver.session import Side
+from halfstep.solvers import Cholesky
+from session_contract import start_of
 from settings import SETTINGS
 from steps_on_device import factors, steps_on_device, table
 
@@ -38,8 +42,11 @@ def launched(rank: int, dtype: str) -> dict[str, str]:
     device, given = RecordingDevice(), table(6, 30)
     for setting in SETTINGS:
         if setting.name in {"als-wr", "signed-biased-missing"}:
-            problem, _ = setting.half_problems(given, rank=rank, reg=2.0, rho=2.0, dtype=dtype)
-            steps_on_device(device, problem, *factors(problem, 30, dtype), dtype)
+            problems = setting.half_problems(given, rank=rank, reg=2.0, rho=2.0, dtype=dtype)
+            steps_on_device(device, problems[0], *factors(problems[0], 30, dtype), dtype)
+            with CudaBackend(device).open(*problems, start_of(problems, dtype)) as session:
+                session.half_step(Side.USERS, Cholesky())
+                session.terms()
     for c in np.zeros(40), np.ones(40):
         best_columns(device, np.ones((2, rank), dtype), np.ones((40, rank), dtype), c, 10, skip=IndexLists.empty(2))
     return device.texts

@@ -10,7 +10,7 @@ import pytest
 import halfstep as hs
 from emulated_device import ORDERS, EmulatedDevice
 from halfstep.errors import NumericalError, ParameterError
-from halfstep.objective.problem import HalfProblem
+from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.cpu_session import CPUBackend
 from halfstep.solver.cuda import row_lists, rows
 from halfstep.solver.cuda.gram import gramian
@@ -163,3 +163,24 @@ def test_other_solvers_are_refused(table: Table, device: EmulatedDevice) -> None
     refused = pytest.raises(ParameterError, match=r"solver=Subspace\(\) is not supported on a GPU: use Cholesky")
     with CudaBackend(device).open(*problems, start_of(problems, "float32")) as session, refused:
         session.half_step(Side.USERS, hs.solvers.Subspace())
+
+
+def test_priors_are_refused(table: Table, device: EmulatedDevice) -> None:
+    problems = problems_of(UNBIASED, table, rank=3)
+    refused = pytest.raises(ParameterError, match="side information is not supported on a GPU: fit without it, or on")
+    with CudaBackend(device).open(*problems, start_of(problems, "float32")) as session, refused:
+        session.set_prior(Side.USERS, Prior.around(np.zeros((1, 3))))
+
+
+@pytest.mark.usefixtures("short_parts")
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_steps_equal_those_of_the_cpu(setting: Setting, table: Table, device: EmulatedDevice) -> None:
+    problems, found = problems_of(setting, table, rank=9, dtype="float64"), []
+    for backend in (CudaBackend(device), CPUBackend(1)):
+        with backend.open(*problems, start_of(problems)) as session:
+            for side in Side:
+                session.half_step(side, hs.solvers.ConjugateGradient(steps=2))
+            session.accept()
+            found.append(session.factors())
+    for ours, theirs in zip(*found, strict=True):
+        assert_close(ours, theirs, 1e-8)

@@ -7,6 +7,7 @@ import pytest
 from emulated_device import EmulatedDevice
 from halfstep.solver.cuda.session import CudaBackend
 from halfstep.solver.session import Backend
+from halfstep.solvers import ConjugateGradient, Solver
 from session_contract import SessionContract
 
 
@@ -19,3 +20,7 @@ class TestSessions(SessionContract):
     @pytest.fixture
     def backend(self, device: EmulatedDevice) -> Backend:
         return CudaBackend(device)
+
+    @pytest.fixture
+    def approximate(self) -> Solver:
+        return ConjugateGradient()

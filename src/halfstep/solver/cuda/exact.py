@@ -32,6 +32,8 @@ def solve_rows(
         Factors in the precision of the problem.
     status : array of the device, of shape (len(X),)
     """
+    if len(lists.rows) == 0:
+        return
     layout, dtype = Layout.of(problem), Y.dtype
     constants, cells = layout.tile_constants(dtype), cell_arguments(problem)
     n_parts = len(lists.parts.rows)

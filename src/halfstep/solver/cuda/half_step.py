@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from halfstep.errors import ParameterError
 from halfstep.objective.problem import HalfProblem
+from halfstep.solver.cuda.cg import take_steps
 from halfstep.solver.cuda.device import Device
 from halfstep.solver.cuda.exact import solve_rows
 from halfstep.solver.cuda.gram import gramian
@@ -18,7 +18,7 @@ from halfstep.solver.cuda.loss import data_terms, penalty
 from halfstep.solver.cuda.rows import DeviceRows
 from halfstep.solver.precision import diagonal_of, needs_float64, not_definite
 from halfstep.solver.schedule import HalfStepPlan
-from halfstep.solvers import Cholesky, Solver
+from halfstep.solvers import Cholesky, ConjugateGradient, Solver
 
 
 class DeviceHalfStep:
@@ -31,10 +31,9 @@ class DeviceHalfStep:
     """
 
     def __init__(self, device: Device, problem: HalfProblem) -> None:
-        self._device, self._plan = device, HalfStepPlan.of(problem)
-        self.problem = replace(problem, column_missing=self._plan.column_missing)
+        self._device, self._plan, self.problem = device, HalfStepPlan.of(problem), problem
         self.layout = Layout.of(problem)
-        self._ranges = [DeviceRows(device, self.problem)]
+        self._ranges = [DeviceRows(device, problem)]
         self._m, self._reg = (device.asarray(each) for each in (problem.column_missing, problem.regularization))
 
     def solve(self, Y: Any, X: Any, solver: Solver) -> None:
@@ -51,18 +50,28 @@ class DeviceHalfStep:
         if needs_float64(self._plan, G):
             Y, solved = Y.astype(np.float64), X.astype(np.float64)
             G = self._gramian(Y)
-        status = self._device.xp.zeros(len(X), np.uint8)
-        first = 0
-        for rows in self._ranges:
-            last = first + len(rows.problem.regularization)
-            given = rows.arrays(Y.dtype), G, Y, solved[first:last], status[first:last]
-            solve_rows(self._device, rows.lists, *given)
-            first = last
-        unsolved = np.flatnonzero(self._device.asnumpy(status))
+        unsolved = self._solve(G, Y, solved, solver)
         if len(unsolved) > 0:
             self._solve_in_float64(unsolved, G, Y, solved)
         if solved is not X:
             X[...] = solved
+
+    def _solve(self, G: NDArray[np.float64], Y: Any, X: Any, solver: Solver) -> NDArray[np.intp]:
+        """Solve every row of X except some that lose precision, which are returned."""
+        status = self._device.xp.zeros(len(X), np.uint8)
+        in_float64 = [np.empty(0, np.intp)]
+        first = 0
+        for rows in self._ranges:
+            last = first + len(rows.problem.regularization)
+            problem, some, lists = rows.arrays(Y.dtype), X[first:last], rows.lists
+            if isinstance(solver, ConjugateGradient):
+                others = take_steps(self._device, rows.plan.astype(Y.dtype), problem, G, Y, some, solver.steps)
+                lists = rows.listed(others.exact)
+                in_float64.append(first + others.in_float64)
+            solve_rows(self._device, lists, problem, G, Y, some, status[first:last])
+            some[rows.empty] = 0.0
+            first = last
+        return np.union1d(np.concatenate(in_float64), np.flatnonzero(self._device.asnumpy(status)))
 
     def data_terms(self, Y: Any, X: Any) -> tuple[float, float]:
         """Return the terms of observed and of missing cells."""
@@ -84,25 +93,20 @@ class DeviceHalfStep:
             With the first row that cannot be solved in float64 either.
         """
         device, problem = self._device, self.problem.take(unsolved, np.float64)
-        if Y.dtype != np.float64:
-            rows = DeviceRows(device, problem)
-            solved = device.xp.zeros((len(unsolved), self.layout.width), np.float64)
-            status = device.xp.zeros(len(unsolved), np.uint8)
-            Y = Y.astype(np.float64)
-            solve_rows(device, rows.lists, rows.arrays(np.float64), G, Y, solved, status)
-            failed = np.flatnonzero(device.asnumpy(status))
-            if len(failed) == 0:
-                X[device.asarray(unsolved)] = solved.astype(X.dtype)
-                return
-        else:
-            failed = np.arange(len(unsolved))
-        row, fixed = int(failed[0]), device.asnumpy(Y)
-        if problem.biases:
-            fixed[:, problem.rank] = 1.0
-        raise not_definite(self.problem, diagonal_of(problem, row, fixed, G), int(unsolved[row]))
+        rows, fixed = DeviceRows(device, problem), Y.astype(np.float64)
+        solved = device.xp.zeros((len(unsolved), self.layout.width), np.float64)
+        status = device.xp.zeros(len(unsolved), np.uint8)
+        solve_rows(device, rows.lists, rows.arrays(np.float64), G, fixed, solved, status)
+        failed = np.flatnonzero(device.asnumpy(status))
+        if len(failed) > 0:
+            row, fixed = int(failed[0]), device.asnumpy(fixed)
+            if problem.biases:
+                fixed[:, problem.rank] = 1.0
+            raise not_definite(self.problem, diagonal_of(problem, row, fixed, G), int(unsolved[row]))
+        X[device.asarray(unsolved)] = solved.astype(X.dtype)
 
 
 def check_solver(solver: Solver) -> None:
     """Check that half-steps on a device support a solver."""
-    if not isinstance(solver, Cholesky):
-        raise ParameterError(f"solver={solver!r} is not supported on a GPU: use Cholesky()")
+    if not isinstance(solver, (Cholesky, ConjugateGradient)):
+        raise ParameterError(f"solver={solver!r} is not supported on a GPU: use Cholesky() or ConjugateGradient()")

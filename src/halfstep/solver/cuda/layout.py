@@ -12,7 +12,7 @@ from halfstep.solver.cuda.device import Device
 
 SMALL_TILES = 72  # unknowns up to which tiles of 4 × 4 give enough threads; larger ones read shared memory less
 REGISTERS = 1 << 16  # of a multiprocessor
-REGISTERS_OF_A_THREAD = {4: 64, 8: 128}  # for tiles of float32 numbers without spills
+REGISTERS_OF_A_THREAD = {4: 72, 8: 128}  # for tiles of float32 numbers without spills
 MOST_BLOCKS = 16  # of a multiprocessor, on the cards that hold the fewest
 
 
@@ -63,7 +63,8 @@ class Layout(NamedTuple):
     def constants(self, dtype: DTypeLike) -> dict[str, int | str]:
         """Return the constants that describe rows of factors in this precision."""
         return {
-            "REAL": real(dtype),
+            "REAL": "double" if np.dtype(dtype) == np.float64 else "float",
+            "EPSILON": f"((REAL){float(np.finfo(dtype).eps)!r})",
             "RANK": self.rank,
             "BIASES": int(self.biases),
             "MISSING": int(self.is_missing),
@@ -86,8 +87,3 @@ class Layout(NamedTuple):
         rows = np.zeros((len(F), self.width), dtype)
         rows[:, : self.unknowns] = F[:, : self.unknowns]
         return device.asarray(rows)
-
-
-def real(dtype: DTypeLike) -> str:
-    """Return the name of a type in kernels."""
-    return "double" if np.dtype(dtype) == np.float64 else "float"

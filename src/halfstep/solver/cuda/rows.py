@@ -6,12 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
+from halfstep._support.blocks import all_equal
 from halfstep._support.lazy import cached_property
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.cuda.device import Device
 from halfstep.solver.cuda.row_lists import Parts, RowLists, divide
+from halfstep.solver.schedule import HalfStepPlan
 
 PIECE_LENGTH = 2048  # observed cells whose losses one warp sums
 ARRAYS = ("indptr", "indices", "targets", "weights", "row_missing", "column_missing", "regularization")
@@ -31,13 +33,30 @@ class DeviceRows:
     Attributes
     ----------
     lists : RowLists
+        Those with observed cells.
+    empty : array of the device
+        The others.
     """
 
     def __init__(self, device: Device, problem: HalfProblem, *, is_resident: bool = True) -> None:
         self.device, self.problem = device, problem
+        m = problem.column_missing
+        self._compact = replace(problem, column_missing=m[:1] if all_equal(m) else m)
         self._is_resident = is_resident
         self._resident: HalfProblem | None = None
-        self.lists: RowLists = on_device(device, RowLists.of(problem.indptr, np.arange(len(problem.indptr) - 1)))
+        counts = np.diff(problem.indptr)
+        self.lists = self.listed(np.flatnonzero(counts))
+        self.empty = device.asarray(np.flatnonzero(counts == 0))
+
+    def listed(self, rows: NDArray[np.integer]) -> RowLists:
+        """Return the lists of the launches that solve some of the rows."""
+        lists: RowLists = on_device(self.device, RowLists.of(self.problem.indptr, rows))
+        return lists
+
+    @cached_property
+    def plan(self) -> HalfStepPlan:
+        """The plan of the rows, for approximate solvers."""
+        return HalfStepPlan.of(self.problem)
 
     @cached_property
     def pieces(self) -> Parts:
@@ -49,7 +68,7 @@ class DeviceRows:
         """Return the problem with arrays of the device, in this precision."""
         if self._resident is not None and self._resident.weights.dtype == dtype:
             return self._resident
-        given = self.problem.astype(dtype)
+        given = self._compact.astype(dtype)
         copied = replace(given, **{name: self.device.asarray(getattr(given, name)) for name in ARRAYS})
         if self._is_resident and self.problem.weights.dtype == dtype:
             self._resident = copied

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from halfstep.objective.problem import HalfProblem
+from halfstep.errors import ParameterError
+from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.cuda.device import Device
 from halfstep.solver.cuda.half_step import DeviceHalfStep
 from halfstep.solver.layout import Factors, empty_factors
@@ -57,6 +58,10 @@ class CudaSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         pass
+
+    def set_prior(self, side: Side, prior: Prior | None) -> None:
+        """Refuse priors, which only sessions on the CPU support."""
+        raise ParameterError("side information is not supported on a GPU: fit without it, or on the CPU")
 
     def extrapolate(self, side: Side, beta: float) -> None:
         if not self._has_previous:

@@ -1,8 +1,6 @@
 // Functions that several kernels share; this file precedes each of them.
 //
-// REAL is the type of the systems, float or double.
-
-#define EPSILON (sizeof(REAL) == 4 ? (REAL)1.1920929e-07 : (REAL)2.220446049250313e-16)
+// REAL is the type of the systems, float or double, and EPSILON its relative rounding error.
 
 // Vectors of 16 bytes in shared or global memory.
 
@@ -50,7 +48,7 @@ __device__ __forceinline__ void wait_for_earlier_copies() {
 
 // The observed cells of a half-problem. Targets and weights of cells, and missing weights of columns, are arrays of one
 // element, with a stride of 0, if all are equal.
-struct Cells {
+struct ObservedCells {
   const int *indices;
   const REAL *targets;
   int target_stride;
@@ -59,3 +57,11 @@ struct Cells {
   const REAL *column_missing;
   int missing_stride;
 };
+
+// The observed cells from a position on, at which rows are addressed by 32 bits.
+__device__ __forceinline__ ObservedCells cells_from(long long begin, ObservedCells cells) {
+  cells.indices += begin;
+  cells.targets += begin * cells.target_stride;
+  cells.weights += begin * cells.weight_stride;
+  return cells;
+}

@@ -51,7 +51,7 @@ struct Cell {
   REAL w, q, v;
 };
 
-__device__ __forceinline__ Cell read_cell(long long p, int i, REAL s, const Cells &cells, const REAL *Y) {
+__device__ __forceinline__ Cell read_cell(int p, int i, REAL s, const ObservedCells &cells, const REAL *Y) {
   Cell cell;
   cell.w = cells.weights[p * cells.weight_stride];
   cell.q = MISSING ? cell.w - s * cells.column_missing[(long long)i * cells.missing_stride] : cell.w;
@@ -104,8 +104,8 @@ __device__ __forceinline__ void add_batch(int m, int number, const Batches &batc
   }
 }
 
-// Sum the observed cells begin ... end - 1 of a row into A and b.
-__device__ __forceinline__ void sum_cells(long long begin, long long end, REAL s, const Cells &cells, const REAL *Y,
+// Sum n observed cells of a row into A and b.
+__device__ __forceinline__ void sum_cells(int n, REAL s, const ObservedCells &cells, const REAL *Y,
                                           const Batches &batches, Tile tile, REAL (&A)[TILE][TILE], REAL (&b)[OWNED]) {
   const int t = threadIdx.x;
 #pragma unroll
@@ -113,30 +113,29 @@ __device__ __forceinline__ void sum_cells(long long begin, long long end, REAL s
 #pragma unroll
     for (int c = 0; c < TILE; c++) A[p][c] = 0;
 #pragma unroll
-  for (int n = 0; n < OWNED; n++) b[n] = 0;
+  for (int e = 0; e < OWNED; e++) b[e] = 0;
   if (t < BATCH) {
-    if (begin + t < end) {
-      const int i = cells.indices[begin + t];
-      const Cell first = read_cell(begin + t, i, s, cells, Y);
+    if (t < n) {
+      const int i = cells.indices[t];
+      const Cell first = read_cell(t, i, s, cells, Y);
       batches.at[0][t] = i;
       batches.w[0][t] = first.w, batches.q[0][t] = first.q, batches.v[0][t] = first.v;
     }
-    if (begin + BATCH + t < end) batches.at[1][t] = cells.indices[begin + BATCH + t];
+    if (BATCH + t < n) batches.at[1][t] = cells.indices[BATCH + t];
   }
   __syncthreads();
-  start_gathering((int)min((long long)BATCH, end - begin), batches.at[0], Y, batches.y[0]);
+  start_gathering(min(BATCH, n), batches.at[0], Y, batches.y[0]);
   int now = 0;
-  for (long long start = begin; start < end; start += BATCH, now ^= 1) {
-    const int m = (int)min((long long)BATCH, end - start);
-    const int next_m = (int)min((long long)BATCH, max(0ll, end - start - BATCH)), next = now ^ 1;
+  for (int start = 0; start < n; start += BATCH, now ^= 1) {
+    const int next = now ^ 1, next_m = min(BATCH, max(0, n - start - BATCH));
     start_gathering(next_m, batches.at[next], Y, batches.y[next]);
     Cell ahead;  // read before, and stored after, the multiplication that hides the latency
     int at_after = 0;
     if (t < next_m) ahead = read_cell(start + BATCH + t, batches.at[next][t], s, cells, Y);
-    if (t < BATCH && start + 2 * BATCH + t < end) at_after = cells.indices[start + 2 * BATCH + t];
+    if (t < BATCH && start + 2 * BATCH + t < n) at_after = cells.indices[start + 2 * BATCH + t];
     wait_for_earlier_copies();
     __syncthreads();
-    add_batch(m, now, batches, tile, A, b);
+    add_batch(min(BATCH, n - start), now, batches, tile, A, b);
     if (t < next_m) batches.w[next][t] = ahead.w, batches.q[next][t] = ahead.q, batches.v[next][t] = ahead.v;
     if (t < BATCH) batches.at[now][t] = at_after;
     __syncthreads();
@@ -294,11 +293,14 @@ sum_parts(const int *__restrict__ rows, const long long *__restrict__ starts, co
   __shared__ __align__(16) REAL y[2][BATCH][WIDTH];
   __shared__ REAL w[2][BATCH], q[2][BATCH], v[2][BATCH];
   __shared__ int at[2][BATCH];
-  const Cells cells = {indices, targets, target_stride, weights, weight_stride, column_missing, missing_stride};
+  const long long begin = starts[blockIdx.x];
+  const int n = (int)(stops[blockIdx.x] - begin);
+  const ObservedCells cells = cells_from(begin, {indices, targets, target_stride, weights, weight_stride,
+                                                 column_missing, missing_stride});
   const Tile tile = own_tile();
   const REAL s = MISSING ? row_missing[rows[blockIdx.x]] : (REAL)0;
   REAL A[TILE][TILE], b[OWNED];
-  sum_cells(starts[blockIdx.x], stops[blockIdx.x], s, cells, Y, {y, w, q, v, at}, tile, A, b);
+  sum_cells(n, s, cells, Y, {y, w, q, v, at}, tile, A, b);
   REAL *part = parts + (long long)blockIdx.x * PART_SIZE;
   if (tile.exists)
 #pragma unroll
@@ -306,8 +308,8 @@ sum_parts(const int *__restrict__ rows, const long long *__restrict__ starts, co
 #pragma unroll
       for (int c = 0; c < TILE; c++) part[(p * TILE + c) * TILES + threadIdx.x] = A[p][c];
 #pragma unroll
-  for (int n = 0; n < OWNED; n++)
-    if (threadIdx.x + n * THREADS < WIDTH) part[TILES * TILE * TILE + threadIdx.x + n * THREADS] = b[n];
+  for (int e = 0; e < OWNED; e++)
+    if (threadIdx.x + e * THREADS < WIDTH) part[TILES * TILE * TILE + threadIdx.x + e * THREADS] = b[e];
 }
 
 __device__ __forceinline__ void add_parts(int count, const REAL *part, Tile tile, REAL (&A)[TILE][TILE],
@@ -319,14 +321,13 @@ __device__ __forceinline__ void add_parts(int count, const REAL *part, Tile tile
 #pragma unroll
         for (int c = 0; c < TILE; c++) A[p][c] += part[(p * TILE + c) * TILES + threadIdx.x];
 #pragma unroll
-    for (int n = 0; n < OWNED; n++)
-      if (threadIdx.x + n * THREADS < WIDTH) b[n] += part[TILES * TILE * TILE + threadIdx.x + n * THREADS];
+    for (int e = 0; e < OWNED; e++)
+      if (threadIdx.x + e * THREADS < WIDTH) b[e] += part[TILES * TILE * TILE + threadIdx.x + e * THREADS];
   }
 }
 
-// Solve the row rows[block] from its observed cells starts[block] ... stops[block] - 1 and its parts. A row without
-// either becomes 0. status[row] becomes whether the row is not solved, because its system is singular to working
-// precision.
+// Solve the row rows[block] from its observed cells starts[block] ... stops[block] - 1 and its parts. status[row] becomes
+// whether the row is not solved, because its system is singular to working precision.
 extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
 solve_rows(const int *__restrict__ rows, const long long *__restrict__ starts, const long long *__restrict__ stops,
            const int *__restrict__ first_parts, const int *__restrict__ part_counts, const REAL *__restrict__ parts,
@@ -340,28 +341,24 @@ solve_rows(const int *__restrict__ rows, const long long *__restrict__ starts, c
   __shared__ int at[2][BATCH];
   __shared__ REAL solution[WIDTH], least[WIDTH];
   __shared__ int is_unsolved;
-  const Cells cells = {indices, targets, target_stride, weights, weight_stride, column_missing, missing_stride};
-  const int t = threadIdx.x, row = rows[blockIdx.x], part_count = part_counts[blockIdx.x];
-  const long long begin = starts[blockIdx.x], end = stops[blockIdx.x];
-  REAL *x = X + (long long)row * WIDTH;
-  if (begin == end && part_count == 0) {
-    for (int e = t; e < WIDTH; e += THREADS) x[e] = 0;
-    if (t == 0) status[row] = 0;
-    return;
-  }
+  const int t = threadIdx.x, row = rows[blockIdx.x];
+  const long long begin = starts[blockIdx.x];
+  const int n = (int)(stops[blockIdx.x] - begin);
+  const ObservedCells cells = cells_from(begin, {indices, targets, target_stride, weights, weight_stride,
+                                                 column_missing, missing_stride});
   const Tile tile = own_tile();
   const REAL s = MISSING ? row_missing[row] : (REAL)0;
   REAL A[TILE][TILE], b[OWNED];
-  sum_cells(begin, end, s, cells, Y, {reinterpret_cast<REAL (*)[BATCH][WIDTH]>(scratch), w, q, v, at}, tile, A, b);
-  add_parts(part_count, parts + (long long)first_parts[blockIdx.x] * PART_SIZE, tile, A, b);
+  sum_cells(n, s, cells, Y, {reinterpret_cast<REAL (*)[BATCH][WIDTH]>(scratch), w, q, v, at}, tile, A, b);
+  add_parts(part_counts[blockIdx.x], parts + (long long)first_parts[blockIdx.x] * PART_SIZE, tile, A, b);
   if (tile.exists) add_base(A, tile, s, G, reg[row], bias_ratio, least);
 #pragma unroll
-  for (int n = 0; n < OWNED; n++)
-    if (t + n * THREADS < WIDTH) solution[t + n * THREADS] = b[n];
+  for (int e = 0; e < OWNED; e++)
+    if (t + e * THREADS < WIDTH) solution[t + e * THREADS] = b[e];
   if (t == 0) is_unsolved = 0;
   __syncthreads();
   factor(A, tile, least, solution, reinterpret_cast<REAL (*)[SIDE][PANEL]>(scratch), &is_unsolved);
   substitute_back(A, tile, solution);
-  for (int e = t; e < WIDTH; e += THREADS) x[e] = solution[e];
+  for (int e = t; e < WIDTH; e += THREADS) X[(long long)row * WIDTH + e] = solution[e];
   if (t == 0) status[row] = (unsigned char)is_unsolved;
 }

@@ -23,7 +23,7 @@ __device__ __forceinline__ void read_factors(const REAL *row, int lane, double (
 
 // Write sum w (t - o - b - p q)^2 of the observed cells of each piece to observed[piece], and s sum m (p q)^2 to
 // missing[piece].
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 3)
 sum_losses(int n_pieces, const int *__restrict__ rows, const long long *__restrict__ starts,
            const long long *__restrict__ stops, const int *__restrict__ indices, const REAL *__restrict__ targets,
            int target_stride, const REAL *__restrict__ weights, int weight_stride,

@@ -1,22 +1,13 @@
-"""MLlib's ALS on the same interactions, with a native BLAS.
-
-    LD_LIBRARY_PATH=FOLDER python -m benchmarks.mllib interactions.parquet
-
-FOLDER has ``libblas.so.3`` and ``liblapack.so.3``, links to ``libmkl_rt.so`` of the package mkl, which MLlib's
-library loads. Seconds an iteration are intervals between the jobs of successive iterations in Spark's event log,
-because the difference between two fits is mostly noise.
-"""
+"""MLlib's ALS, for `benchmarks.cluster`."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import statistics
-import tempfile
+import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def session(cores: int, log: Path | None = None) -> Any:
@@ -33,11 +24,14 @@ def session(cores: int, log: Path | None = None) -> Any:
     if log is not None:
         builder = builder.config("spark.eventLog.enabled", "true").config("spark.eventLog.dir", log.as_uri())
         builder = builder.config("spark.eventLog.compress", "false").config("spark.eventLog.rolling.enabled", "false")
-    return builder.getOrCreate()
+    spark = builder.getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    spark.range(1).count()  # loads classes
+    return spark
 
 
-def iteration_seconds(log: Path) -> list[float]:
-    """Return the wall time of each iteration but the first, from the jobs that compute Gramians."""
+def iteration_starts(log: Path) -> list[float]:
+    """Return when iterations began, from the jobs that compute Gramians."""
     starts: list[float] = []
     for file in log.rglob("*"):
         if not file.is_file():
@@ -48,56 +42,64 @@ def iteration_seconds(log: Path) -> list[float]:
                 last = max(event["Stage Infos"], key=lambda stage: stage["Stage ID"])
                 if last["Stage Name"].startswith("aggregate at ALS"):
                     starts.append(event["Submission Time"] / 1000)
-    starts.sort()  # two of an iteration: before users, and before items
-    return [later - earlier for earlier, later in zip(starts[:-2:2], starts[2::2], strict=False)]
+    return sorted(starts)[::2]  # two of an iteration: before users, and before items
 
 
-def main() -> None:
-    """Print the times of MLlib as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("interactions", type=Path, help="parquet with the columns user and item, strings")
-    parser.add_argument("--rank", type=int, default=64)
-    parser.add_argument("--iterations", type=int, default=10)
-    parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--recommend", action="store_true", help="also recommend 10 items to all users")
-    given = parser.parse_args()
+class Measured(NamedTuple):
+    """What is measured of MLlib.
+
+    Attributes
+    ----------
+    read, fit, top : float
+        Seconds until all ids are integers, of a fit from the file, and until all lists are computed.
+    iterations : list of float
+        When iterations began, in seconds since the epoch.
+    """
+
+    read: float
+    fit: float
+    top: float
+    iterations: list[float]
+
+
+def measure(parquet: Path, scratch: Path, cores: int, rank: int, iterations: int) -> Measured:
+    """Measure MLlib on a parquet file with the columns user and item, of strings."""
     os.environ.setdefault("MKL_NUM_THREADS", "1")
     from pyspark.ml.feature import StringIndexer
     from pyspark.ml.recommendation import ALS
 
-    with tempfile.TemporaryDirectory() as temporary:
-        log = Path(temporary) / "log"
-        log.mkdir()
-        spark = session(given.cores, log)
-        spark.sparkContext.setLogLevel("ERROR")
-        blas = spark.sparkContext._jvm.dev.ludovic.netlib.blas.NativeBLAS
-        try:
-            native = blas.getInstance().getClass().getName()
-        except Exception as error:
-            native = f"none ({error.__class__.__name__})"
-        began = time.perf_counter()
-        table = spark.read.parquet(str(given.interactions))
+    log = scratch / "log"
+    log.mkdir()
+    spark = session(cores, log)
+    print("BLAS:", native_blas(spark), file=sys.stderr)
+
+    def indexed() -> Any:
+        table = spark.read.parquet(str(parquet))
         indexer = StringIndexer(inputCols=["user", "item"], outputCols=["u", "i"]).fit(table)
-        indexed = indexer.transform(table).selectExpr("int(u) AS u", "int(i) AS i", "1.0F AS rating")
-        indexing = time.perf_counter() - began
-        als = ALS(
-            rank=given.rank, maxIter=given.iterations, regParam=0.01, implicitPrefs=True, alpha=1.0, userCol="u",
-            itemCol="i", ratingCol="rating", seed=0,
-        )  # fmt: skip
-        model = als.fit(indexed)
-        model.userFactors.count()
-        fitting = time.perf_counter() - began
-        result = {"native BLAS": native, "StringIndexer": indexing, "fit from parquet": fitting}
-        if given.recommend:
-            began = time.perf_counter()
-            model.recommendForAllUsers(10).write.format("noop").mode("overwrite").save()
-            result["recommendForAllUsers(10)"] = time.perf_counter() - began
-        spark.stop()
-        seconds = iteration_seconds(log)
-        result["seconds an iteration"] = statistics.median(seconds) if seconds else float("nan")
-        result["iterations timed"] = len(seconds)
-        print(json.dumps(result))
+        return indexer.transform(table).selectExpr("int(u) AS u", "int(i) AS i", "1.0F AS rating")
+
+    began = time.perf_counter()
+    indexed().write.format("noop").mode("overwrite").save()
+    reading = time.perf_counter() - began
+    began = time.perf_counter()
+    als = ALS(
+        rank=rank, maxIter=iterations, regParam=0.01, implicitPrefs=True, alpha=1.0, userCol="u", itemCol="i",
+        ratingCol="rating", seed=0,
+    )  # fmt: skip
+    model = als.fit(indexed())
+    model.userFactors.count()
+    fitting = time.perf_counter() - began
+    began = time.perf_counter()
+    model.recommendForAllUsers(10).write.format("noop").mode("overwrite").save()
+    top = time.perf_counter() - began
+    spark.stop()
+    return Measured(reading, fitting, top, iteration_starts(log))
 
 
-if __name__ == "__main__":
-    main()
+def native_blas(spark: Any) -> str:
+    """Return the class of the native BLAS that MLlib has loaded, or why there is none."""
+    try:
+        blas = spark.sparkContext._jvm.dev.ludovic.netlib.blas.NativeBLAS
+        return str(blas.getInstance().getClass().getName())
+    except Exception as error:
+        return f"none ({error.__class__.__name__})"

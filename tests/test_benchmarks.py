@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import on_disk
+from benchmarks import cuda, on_disk
 from benchmarks.marks import table, write_between
 from benchmarks.peers import __main__ as program
 from benchmarks.peers import pages
 from benchmarks.peers.measurements import OURS, Fit, Machine, Measurements, Pair, Race, Teams
+from emulated_device import require_compiler
 
 
 def fit(name: str, iteration: float, reached: float | None, *, exact: bool = False) -> Fit:
@@ -142,3 +143,31 @@ def test_interactions_on_disk(tmp_path: Path, values: bool) -> None:
     assert built["data"].startswith("Interactions(2,000 interactions, 100 users")
     fits = [on_disk.fit(tmp_path / "parquet", folder, 4, 2) for folder in (tmp_path / "folder", None)]
     assert fits[0]["factors"] == fits[1]["factors"]
+
+
+def test_cuda_prints_a_table_in_which_all_targets_are_met(capsys: pytest.CaptureFixture[str]) -> None:
+    require_compiler()
+    assert cuda.main(["--emulated"]) == 0
+    lines = capsys.readouterr().out.partition("| what |")[2].splitlines()[2:]
+    assert len(lines) == 11
+    assert sum(line.endswith("| yes |") for line in lines) == 6
+    assert not any("Error" in line for line in lines)
+
+
+def test_cuda_reports_errors_and_missed_targets_and_stops_in_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = cuda.Report()
+    with report.section("fails"):
+        raise ValueError("a reason")
+    report.add_time("slow", 3.25, 2.0, "1 + 2.25")
+    report.add_time("fast", 1.0, 2.0)
+    monkeypatch.setattr(cuda, "LIMIT", 0.0)
+    with report.section("late") as is_time:
+        assert not is_time
+    assert report.lines == [
+        ("fails", "ValueError: a reason", "no error", "NO"),
+        ("slow", "3.2 ms = 1 + 2.25", "≤ 2 ms", "NO"),
+        ("fast", "1.0 ms", "≤ 2 ms", "yes"),
+        ("late", "not run, out of time", "", ""),
+    ]

@@ -64,8 +64,9 @@ class DeviceHalfStep:
         for rows in self._ranges:
             last = first + len(rows.problem.regularization)
             problem, some, lists = rows.arrays(Y.dtype), X[first:last], rows.lists
-            if isinstance(solver, ConjugateGradient):
-                others = take_steps(self._device, rows.plan.astype(Y.dtype), problem, G, Y, some, solver.steps)
+            if isinstance(solver, ConjugateGradient) and not rows.plan.has_one_matrix:
+                plan = rows.plan if rows.problem.weights.dtype == Y.dtype else rows.plan.astype(Y.dtype)
+                others = take_steps(self._device, plan, problem, G, Y, some, solver.steps)
                 lists = rows.listed(others.exact)
                 in_float64.append(first + others.in_float64)
             solve_rows(self._device, lists, problem, G, Y, some, status[first:last])

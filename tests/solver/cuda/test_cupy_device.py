@@ -28,9 +28,11 @@ class RawModule:
     def __init__(self, *, code: str, options: tuple[str, ...], backend: str) -> None:
         self.code, self.options, self.backend = code, options, backend
         self.launches: list[tuple[Any, ...]] = []
+        self.found: list[str] = []
         RawModule.built.append(self)
 
     def get_function(self, name: str) -> Callable[..., None]:
+        self.found.append(name)
         return lambda *arguments: self.launches.append((name, *arguments))
 
 
@@ -61,7 +63,6 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         RawModule=RawModule,
         get_default_memory_pool=lambda: SimpleNamespace(free_bytes=lambda: 5),
         matmul=np.matmul,
-        ones=np.ones,
         asarray=np.asarray,
         asnumpy=np.asarray,
     )
@@ -86,6 +87,7 @@ def test_kernels_are_compiled_once_for_each_set_of_constants(cupy: SimpleNamespa
     assert [(module.options, module.backend) for module in RawModule.built] == [(("--std=c++17",), "nvrtc")] * 2
     assert RawModule.built[1].code.startswith("#define RANK 4\n")
     launched = "conjugate_gradients", (7,), (32,), (np.int32(5), "array")
+    assert [module.found for module in RawModule.built] == [["conjugate_gradients"]] * 2
     assert [module.launches for module in RawModule.built] == [[launched] * 2, [launched]]
 
 
@@ -141,6 +143,13 @@ def test_what_is_missing(cupy: SimpleNamespace, path: str, value: object, messag
 def test_cublas_that_is_missing(cupy: SimpleNamespace) -> None:
     cupy.matmul = raising(ImportError("libcublas"))
     with pytest.raises(DeviceError, match=r"libraries of CUDA \(libcublas\)"):
+        default_device()
+
+
+def test_products_in_lower_precision(cupy: SimpleNamespace) -> None:
+    """With CUPY_TF32=1, lists of the top n could be wrong."""
+    cupy.matmul = lambda a, b: np.matmul(a.astype(np.float16), b).astype(np.float32)
+    with pytest.raises(DeviceError, match="lower precision: unset CUPY_TF32"):
         default_device()
 
 

@@ -44,12 +44,18 @@ class CupyDevice:
     def __init__(self, cupy: ModuleType) -> None:
         self.xp: Any = cupy
         self._modules: dict[str, Any] = {}
+        self._kernels: dict[tuple[str, str, tuple[tuple[str, int | str], ...]], Kernel] = {}
         _check_driver(cupy)
         _check_gpu(cupy)
         _check_libraries(cupy)
 
     def kernel(self, source: str, name: str, **constants: int | str) -> Kernel:
-        text = source_of(source, constants)
+        key = source, name, tuple(constants.items())
+        if key not in self._kernels:  # found in a microsecond, because a half-step takes milliseconds
+            self._kernels[key] = self._compiled(source_of(source, constants), name)
+        return self._kernels[key]
+
+    def _compiled(self, text: str, name: str) -> Kernel:
         if text not in self._modules:
             self._modules[text] = self.xp.RawModule(code=text, options=OPTIONS, backend="nvrtc")
         function = self._modules[text].get_function(name)
@@ -118,12 +124,15 @@ def _check_gpu(cupy: ModuleType) -> None:
 
 
 def _check_libraries(cupy: ModuleType) -> None:
-    """Check that CuPy finds the compiler and BLAS of CUDA."""
+    """Check that CuPy finds the compiler and BLAS of CUDA, and that products of matrices have float32 precision."""
+    numbers = np.full((64, 64), 1.0 + 2.0**-12, np.float32)  # TF32 rounds them to 1
     try:
         cupy.cuda.nvrtc.getVersion()
-        cupy.matmul(cupy.ones((1, 1), np.float32), cupy.ones((1, 1), np.float32))
+        product = cupy.asnumpy(cupy.matmul(cupy.asarray(numbers), cupy.asarray(np.eye(64, dtype=np.float32))))
     except (ImportError, RuntimeError, OSError) as error:
         raise DeviceError(f"CuPy does not find the libraries of CUDA ({_line(error)}): {INSTALL}") from error
+    if not np.array_equal(product, numbers):
+        raise DeviceError("CuPy multiplies float32 matrices in lower precision: unset CUPY_TF32")
 
 
 def _line(error: Exception) -> str:

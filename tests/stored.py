@@ -112,7 +112,10 @@ def assert_same_interactions(a: Interactions, b: Interactions) -> None:
 
 def assert_same(a: FactorModel, b: FactorModel) -> None:
     assert type(a) is type(b)
-    parameters = {field.name for field in dataclasses.fields(a)} - {"threads"}  # which is not taken from a file
+    parameters = {field.name for field in dataclasses.fields(a)} - {
+        "backend",
+        "threads",
+    }  # which are not taken from a file
     assert all(same_value(getattr(a, name), getattr(b, name)) for name in parameters)
     assert same_ids(a.users_, b.users_)
     assert same_ids(a.items_, b.items_)

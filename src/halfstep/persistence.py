@@ -70,7 +70,8 @@ def load(path: str | os.PathLike[str], *, verify: bool = True, copy: bool = Fals
     Returns
     -------
     FactorModel
-        With the class, the parameters and the fitted attributes of the saved model, except that ``threads`` is None.
+        With the class, the parameters and the fitted attributes of the saved model, except that ``threads`` and
+        ``backend`` have their defaults.
 
     Raises
     ------

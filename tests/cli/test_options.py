@@ -241,6 +241,8 @@ def test_columns_can_be_positions_with_a_header(shell: Shell, tmp_path: Path, po
 
 
 WITHOUT_DEFAULT = {
+    ("doctor", "export"),
+    ("doctor", "imported"),
     ("evaluate", "model"),
     ("refit", "output"),
     ("evaluate", "history"),

@@ -29,6 +29,7 @@ HOW_TO_FIT = (
     "alpha",
     "missing_weight",
     "biases",
+    "backend",
 )
 USED_BY: Mapping[str, tuple[str, ...]] = {
     "als": HOW_TO_FIT,

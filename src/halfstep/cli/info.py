@@ -18,7 +18,7 @@ from halfstep.models.pretrained import PretrainedFactors
 from halfstep.storage import StoredModel, read_model
 
 NOT_RECORDED = "not recorded in this file"
-NOT_SHOWN = ("objective", "callbacks", "progress", "threads")  # on another line, or not stored
+NOT_SHOWN = ("objective", "backend", "callbacks", "progress", "threads")  # on another line, or not stored
 
 
 def info(model: options.Model, as_json: options.Json = False) -> None:

@@ -15,6 +15,7 @@ from halfstep.cli.combinations import UsageError
 from halfstep.cli.options import model_option
 from halfstep.objective.defaults import EVENTS, MISSING_RATIO, VALUES
 from halfstep.objective.regularization import Counted
+from halfstep.solver.backends import BackendName
 
 ObjectiveName = Literal["implicit", "explicit"]
 ModelType = Literal["als", "bayesian", "sgd", "global-mean", "item-bias", "user-item-bias", "popularity"]
@@ -107,6 +108,9 @@ class ModelOptions:
         bool | None,
         model_option("--biases/--no-biases", help="Explicit: whether to fit biases. Default: --biases."),
     ] = None
+    backend: Annotated[
+        BackendName | None, model_option(help="Where ALS is fitted: on the CPU, or on an NVIDIA GPU. Default: cpu.")
+    ] = None
     seed: Annotated[int, model_option(help="Seed of all random numbers.", min=0)] = 0
 
     def choose(self, data: hs.Interactions) -> tuple[Any, list[str]]:
@@ -134,7 +138,9 @@ class ModelOptions:
             chosen = hs.Implicit(observed_weight=weight, missing_weight=self.missing_weight)
         else:
             chosen = hs.Explicit(**_given(missing_weight=self.missing_weight, biases=self.biases))
-        parameters = _given(rank=self.rank, regularization=self._regularization(), iterations=self.iterations)
+        parameters = _given(
+            rank=self.rank, regularization=self._regularization(), iterations=self.iterations, backend=self.backend
+        )
         model = hs.ALS(chosen, random_state=self.seed, **parameters)
         return model, [f"objective: {objective}, {why}", f"model: {model!r}", *_describe_memory(model, data)]
 

@@ -112,7 +112,7 @@ def _saved(folder: Folder, als: ALS) -> tuple[list[Iteration], State | None]:
 
 def _parameters(als: ALS) -> str:
     """Return all parameters that determine the factors."""
-    others = ("callbacks", "iterations", "progress", "threads", "tol")
+    others = ("backend", "callbacks", "iterations", "progress", "threads", "tol")
     return repr({name: each for name, each in als.get_params(deep=False).items() if name not in others})
 
 
@@ -135,6 +135,7 @@ def check_is_supported(als: ALS) -> None:
         ("init", als.init is not None),
         ("callbacks", len(als.callbacks) > 0),
         ("implicit_features", als.implicit_features),
+        (f"backend={als.backend!r}", als.backend != "cpu"),
     ):
         if is_set:
             raise ParameterError(f"{name} is not supported on clusters: remove it, or fit on one machine")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,9 +41,9 @@ from halfstep.objective.factorization import Factorization
 from halfstep.objective.objective import Explicit, Objective
 from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import Regularization, RowRegularization
-from halfstep.solver.cpu_session import CPUBackend
+from halfstep.solver.backends import BackendName, backend_of, check_backend
 from halfstep.solver.layout import Factors
-from halfstep.solver.session import Backend, Session, Side
+from halfstep.solver.session import Backend, PriorSession, Session, Side
 from halfstep.solver.threads import paused
 from halfstep.solvers import NAMES, Solver, check_solver
 
@@ -54,6 +54,7 @@ Weighed = tuple[NDArray[np.float64], NDArray[np.float64]]  # weights of rows, an
 NO_GRAMIANS: Mapping[str, Weighed] = MappingProxyType({})
 
 EXACT_RANK = 32  # up to which exact solutions in float64 take little more time
+EXACT_RANKS: Mapping[BackendName, int] = MappingProxyType({"cpu": EXACT_RANK, "cuda": 256})  # of solver="auto"
 
 
 @dataclass(eq=False, repr=False)
@@ -103,7 +104,8 @@ class ALS(IncrementalModel):
         steps of conjugate gradients or by blocks of 64 unknowns (iALS++, [4]_); or an object of `halfstep.solvers`
         with other settings, such as the number of steps. The approximate solvers are much faster at high ranks and
         converge to the same optimum, because each iteration continues from the previous one. "auto" is "cholesky" at
-        ranks up to 32, where it is as fast, and "cg" above. With side information, rows are always solved exactly.
+        ranks up to 32 (256 on a GPU), where it is as fast, and "cg" above. With side information, rows are always
+        solved exactly.
     init : tuple of arrays, optional
         Initial factors of users and items, of shapes (n_users, rank) and (n_items, rank), by position in the
         vocabularies. By default sampled from N(0, 0.1² / rank), in units of the square root of the standard deviation
@@ -115,6 +117,10 @@ class ALS(IncrementalModel):
         Seed of the initial factors. With an int, results are bitwise reproducible for any number of threads.
     threads : int, optional
         Number of threads; by default, all cores available to the process. Does not affect the result.
+    backend : {"cpu", "cuda"}
+        Where models are fitted, and where `recommend` and `fold_in` serve many users: the cores of this machine, or
+        an NVIDIA GPU (``pip install 'halfstep[cuda12]'``), which supports neither side information nor
+        ``solver="subspace"``. Factors agree with those of the CPU to the precision of `dtype`.
     callbacks : sequence of callable
         Functions that are called with the model after each iteration; if one returns True, fitting stops.
     progress : bool, optional
@@ -176,6 +182,7 @@ class ALS(IncrementalModel):
     dtype: Literal["float32", "float64"] = "float32"
     random_state: int | np.random.Generator | None = None
     threads: int | None = None
+    backend: BackendName = "cpu"
     callbacks: Sequence[Callable[[ALS], object]] = field(default=(), repr=False)
     progress: bool | None = None
 
@@ -186,6 +193,7 @@ class ALS(IncrementalModel):
         check_flag("implicit_features", self.implicit_features)
         check_flag("progress", self.progress, optional=True)
         check_threads(self.threads)
+        check_choice("backend", self.backend, get_args(BackendName))
         if not isinstance(self.objective, Objective):
             raise ParameterError(f"objective={self.objective!r}: give one such as Explicit() or Implicit()")
         if self.rank is not None:
@@ -218,7 +226,7 @@ class ALS(IncrementalModel):
         """Return the solver, with "auto" resolved."""
         if isinstance(self.solver, Solver):
             return self.solver
-        automatic = "cg" if self._rank > EXACT_RANK else "cholesky"
+        automatic = "cg" if self._rank > EXACT_RANKS[self.backend] else "cholesky"
         return NAMES[automatic if self.solver == "auto" else self.solver]()
 
     @property
@@ -328,7 +336,8 @@ class ALS(IncrementalModel):
         if of_users is not None:
             solver, precision = exact_solver(self.solver, solver), "float64"
             cost = cost.without_missing_of(data.user_counts == 0, data.item_counts == 0)
-        unit, backend = self._unit(cost), CPUBackend(self.threads)
+        check_backend(self.backend, solver, has_features=of_users is not None)
+        unit, backend = self._unit(cost), backend_of(self.backend, self.threads)
         with progress_bar(self.progress, self.iterations, "ALS") as bar:
             used = self._regularization_for(data, cost, unit, backend)
             problems = half_problems(data, cost, rank=rank, regularization=used, dtype=precision)
@@ -339,7 +348,8 @@ class ALS(IncrementalModel):
                     self._train(session, fit, solver, bar)
                 else:
                     strengths = as_pair("features", Regularization.of(self.regularization).features)
-                    self._train(FeatureSession(session, problems, features, strengths), fit, solver, bar)
+                    with_priors = cast(PriorSession, session)  # `check_backend` refuses others
+                    self._train(FeatureSession(with_priors, problems, features, strengths), fit, solver, bar)
         self._warn(cost, unit, has_features=of_users is not None)
         return self
 

@@ -30,6 +30,7 @@ from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.similarity import UnitFactors, most_similar
 from halfstep.models.top_items import Ids, ItemLists, distinct_users, top_items
 from halfstep.objective.factorization import Factorization
+from halfstep.solver.backends import BackendName
 
 PAIRS_AT_ONCE = 1 << 16  # scored together, which bounds memory
 
@@ -71,6 +72,7 @@ class FactorModel(Estimator):
     mean_ = FittedAttribute[float]()
     item_counts_ = FittedAttribute[NDArray[np.int64]]()
     threads: int | None = None  # a parameter of models that are fitted in several threads
+    backend: BackendName = "cpu"  # a parameter of models that are fitted on several backends
     _factorization: Factorization | None = None
     _unit_factors: UnitFactors | None = None  # of the factors since the last update
     _is_snapshot: bool = False  # a copy for a single call, which is never updated
@@ -291,8 +293,9 @@ class FactorModel(Estimator):
             ids, u = self.users_.look_up(distinct_users(users), missing, name="user id")
         seen = self._fitted.seen(u) if exclude_seen else IndexLists.empty(len(u))
         positions, scores = top_items(
-            self._fitted, ids, u, n, skip=seen, exclude=exclude, candidates=candidates, threads=threads
-        )
+            self._fitted, ids, u, n, skip=seen, exclude=exclude, candidates=candidates, threads=threads,
+            backend=self.backend,
+        )  # fmt: skip
         return Recommendations(
             queries=ids, catalogue=self.items_, positions=positions, scores=scores,
             titles=self._fitted.titles, frame_kind=self._fitted.frame_kind,

@@ -109,7 +109,7 @@ class HalfStepModel(FactorModel):
         side = self._user_problem(data)
         with naming_the_row("user", data.users):
             factors, biases = solve_subset(
-                side, self.item_factors_, self.item_biases_, threads=self.threads, prior=prior
+                side, self.item_factors_, self.item_biases_, threads=self.threads, backend=self.backend, prior=prior
             )
         return self._of_users(data, factors, biases, user_features=of_users)
 

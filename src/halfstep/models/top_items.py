@@ -12,7 +12,8 @@ from halfstep.data import IndexLists, Interactions, Vocabulary
 from halfstep.data.tables import columns_in
 from halfstep.errors import DataError
 from halfstep.objective.factorization import Factorization, rows_or_zeros
-from halfstep.solver.top_n import Ranked, best_columns, best_of_given
+from halfstep.solver.backends import BackendName, ranking_of
+from halfstep.solver.top_n import Ranked, best_of_given
 
 Ids = ArrayLike | Iterable[Any]
 ItemLists = Iterable[Any] | Mapping[Any, Iterable[Any]]
@@ -28,6 +29,7 @@ def top_items(
     exclude: ItemLists | None,
     candidates: ItemLists | None,
     threads: int | None,
+    backend: BackendName = "cpu",
 ) -> Ranked:
     """Return the positions of the top-n items of each user, and their scores, see `FactorModel.recommend`.
 
@@ -43,6 +45,8 @@ def top_items(
         Items to exclude for each user, in addition to `exclude`.
     exclude, candidates, threads
         As in `FactorModel.recommend`.
+    backend : {"cpu", "cuda"}
+        Where items are ranked for many users.
     """
     b = fitted.item_biases.astype(np.float64)
     if candidates is None:
@@ -65,7 +69,8 @@ def top_items(
         left_out = skip.rows(rows)
         if columns is not None:
             Q, c, left_out, width = Q[columns], c[columns], left_out.within(columns, len(Q)), min(n, len(columns))
-        best, scores = best_columns(rows_or_zeros(P, rows), Q, c, width, skip=left_out, threads=threads)
+        rank_columns = ranking_of(backend, len(rows), threads)
+        best, scores = rank_columns(rows_or_zeros(P, rows), Q, c, width, skip=left_out)
         return (best if columns is None else np.append(columns, -1)[best].astype(np.int64)), scores
 
     positions, scores = rank(np.arange(len(u)), b)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from halfstep.errors import NumericalError
 from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.arguments import base_of, cell_arrays_of, fixed_of
-from halfstep.solver.cpu import CPU
+from halfstep.solver.backends import BackendName, solve_rows
 from halfstep.solver.kernels.small_systems import sum_system
 from halfstep.solver.layout import empty_factors
 
@@ -25,7 +25,13 @@ WORTH_THREADS = 10_000_000  # multiply-adds from which several threads are faste
 
 
 def solve_subset(
-    problem: HalfProblem, factors: Floats, biases: Floats, *, threads: int | None = None, prior: Prior | None = None
+    problem: HalfProblem,
+    factors: Floats,
+    biases: Floats,
+    *,
+    threads: int | None = None,
+    backend: BackendName = "cpu",
+    prior: Prior | None = None,
 ) -> tuple[Floats, Floats]:
     """Solve a half-problem that contains only some of the rows.
 
@@ -37,6 +43,8 @@ def solve_subset(
         The fixed side.
     threads : int, optional
         All cores by default, and one if there is little work.
+    backend : {"cpu", "cuda"}
+        The CPU is used in any case if there is little work, or a prior.
     prior : Prior, optional
         Of these rows.
 
@@ -56,8 +64,7 @@ def solve_subset(
     compact, Y = _with_its_columns(problem, factors, biases)
     X = empty_factors(n_rows, problem.unknowns, factors.dtype)
     is_little = len(problem.indices) * k * k + n_rows * k**3 / 3 < WORTH_THREADS
-    with CPU(1 if is_little else threads) as backend:
-        backend.half_step(backend.plan(compact), Y, X, prior=prior)
+    solve_rows("cpu" if is_little else backend, compact, Y, X, threads=1 if is_little else threads, prior=prior)
     finite = np.isfinite(X).all(axis=1)
     if not finite.all():
         raise NumericalError(

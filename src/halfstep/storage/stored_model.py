@@ -70,7 +70,7 @@ class StoredModel:
 
 
 _MORE = "more."
-_NOT_STORED = ("threads",)  # parameters of the machine, which have their defaults after loading
+_NOT_STORED = ("backend", "threads")  # parameters of the machine, which have their defaults after loading
 _FACTORS = ("user_factors", "item_factors", "user_biases", "item_biases")
 
 

@@ -35,7 +35,7 @@ RANKS_OF_VALUES = [8, 16, 32]  # and 0 if there are biases, which fits these alo
 Point = dict[str, float]
 """A number for each parameter, in the order of the space: the index in a list, or a value of a distribution."""
 
-NOT_TUNED = ("callbacks", "init", "progress", "random_state", "threads")
+NOT_TUNED = ("backend", "callbacks", "init", "progress", "random_state", "threads")
 """Parameters that do not affect the quality of a model, other than by chance."""
 
 

@@ -83,6 +83,8 @@ class DeviceHalfStep:
         return penalty(self._device, self.problem, self._reg, X)
 
     def _gramian(self, Y: Any) -> NDArray[np.float64]:
+        if self.problem.gram is not None:
+            return self.problem.gram.astype(np.float64)
         return gramian(self._device, self._m, self.problem.rank, Y)
 
     def _solve_in_float64(self, unsolved: NDArray[np.intp], G: NDArray[np.float64], Y: Any, X: Any) -> None:

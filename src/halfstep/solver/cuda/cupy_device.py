@@ -57,7 +57,8 @@ class CupyDevice:
 
     def _compiled(self, text: str, name: str) -> Kernel:
         if text not in self._modules:
-            self._modules[text] = self.xp.RawModule(code=text, options=OPTIONS, backend="nvrtc")
+            code = text.encode("ascii", "replace").decode()  # CuPy writes it to a file in the encoding of the locale
+            self._modules[text] = self.xp.RawModule(code=code, options=OPTIONS, backend="nvrtc")
         function = self._modules[text].get_function(name)
 
         def launch(blocks: int, threads: int, *arguments: Any) -> None:

@@ -142,6 +142,12 @@ class HalfStepPlan:
         roots: NDArray[np.float64] = np.sqrt(np.diff(self.problem.indptr))
         return roots
 
+    @cached_property
+    def longest_first(self) -> NDArray[np.intp]:
+        """All rows, those with the most observed cells first."""
+        order: NDArray[np.intp] = np.argsort(-np.diff(self.problem.indptr), kind="stable")
+        return order
+
     def astype(self, dtype: DTypeLike) -> Self:
         """Return the same plan in another precision."""
         return replace(self, problem=self.problem.astype(dtype), column_missing=self.column_missing.astype(dtype))

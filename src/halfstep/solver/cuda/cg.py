@@ -71,11 +71,10 @@ def take_steps(
     is_exact = solved_exactly(plan, counts, floor, sample, ConjugateGradient(steps=steps))
     is_exact[plan.long_rows] = True
     is_observed = counts > 0
-    rows = np.flatnonzero(is_observed & ~is_exact & ~is_singular)
+    rows = plan.longest_first[(is_observed & ~is_exact & ~is_singular)[plan.longest_first]]
     is_unsolved = is_singular & is_observed
     if len(rows) > 0:
-        rows = rows[np.argsort(-counts[rows], kind="stable")].astype(np.int32)  # the longest take the most time
-        chosen = device.asarray(rows)
+        chosen = device.asarray(rows.astype(np.int32))
         is_unsolved[rows] = _solve(device, problem, chosen, device.asarray(g), Y, X_in_basis, steps)[rows]
         if basis is not None:
             X[chosen] = _times(device, X_in_basis[chosen], V.T)

@@ -14,6 +14,7 @@ from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.cpu_session import CPUBackend
 from halfstep.solver.cuda import row_lists, rows
 from halfstep.solver.cuda.gram import gramian
+from halfstep.solver.cuda.layout import SHAPES
 from halfstep.solver.cuda.session import CudaBackend
 from halfstep.solver.session import Backend, Side
 from session_contract import Problems, start_of
@@ -100,6 +101,28 @@ def test_bits_do_not_depend_on_the_order_of_threads(
             np.testing.assert_array_equal(F, first)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["hu", "ials", "als-wr", "biased-weighted", "signed-biased-missing"])
+@pytest.mark.parametrize(("rank", "largest"), [(64, 56), (160, 232)])
+def test_rows_of_all_lengths_in_the_dual_equal_those_of_the_cpu(
+    rank: int, largest: int, name: str, dtype: str, device: EmulatedDevice
+) -> None:
+    rng = np.random.default_rng(0)
+    observed = rng.random((250, 180)) < np.linspace(0.0, 1.0, 250)[:, None]
+    table = Table(observed, rng.integers(1, 6, observed.shape).astype(float))
+    users, items = problems_of(next(each for each in SETTINGS if each.name == name), table, rank, dtype)
+    found: list[np.ndarray] = []
+    device.launches.clear()
+    for backend, given in ((CudaBackend(device), dtype), (CPUBackend(1), "float64")):
+        problems = users.astype(given), items.astype(given)
+        with backend.open(*problems, start_of(problems, given)) as session:
+            session.half_step(Side.USERS, EXACT)
+            session.accept()
+            found.append(session.factors()[0][:, : users.unknowns])
+    assert device.launches.count("solve_dual") == [shape.size for shape in SHAPES].index(largest) + 1
+    assert_close(*found, 1e-5 if dtype == "float32" else 1e-9)
+
+
 def scaled(problem: HalfProblem, row: int, weight: float, reg: float) -> HalfProblem:
     """Return a problem in which one row has other weights and another λ."""
     weights = np.broadcast_to(problem.weights, problem.indices.shape).copy()
@@ -109,21 +132,28 @@ def scaled(problem: HalfProblem, row: int, weight: float, reg: float) -> HalfPro
     return replace(problem, weights=weights, regularization=regularization)
 
 
-def test_rows_that_lose_precision_are_solved_in_float64(table: Table, device: EmulatedDevice) -> None:
-    users, items = problems_of(next(each for each in SETTINGS if each.name == "als-wr"), table, rank=40)
+@pytest.mark.parametrize(("rank", "launches"), [(15, ["solve_rows"]), (40, ["solve_dual"])])
+@pytest.mark.parametrize("name", ["als-wr", "biased"])
+def test_rows_that_lose_precision_are_solved_in_float64(
+    name: str, rank: int, launches: list[str], table: Table, device: EmulatedDevice
+) -> None:
+    users, items = problems_of(next(each for each in SETTINGS if each.name == name), table, rank)
     users = scaled(users, 7, weight=1e4, reg=1e-4)
-    start = start_of((users, items), "float32")
+    P, Q = start_of((users, items), "float32")
+    Q[20:] = Q[20]  # so that the systems of the dual are ill-conditioned, too
     device.launches.clear()
-    with CudaBackend(device).open(users, items, start) as session:
+    with CudaBackend(device).open(users, items, (P, Q)) as session:
         session.half_step(Side.USERS, EXACT)
         session.accept()
         found = session.factors()[0]
-    assert device.launches.count("solve_rows") == 2
-    with CPUBackend(1).open(users.astype("float64"), items.astype("float64"), start) as session:
+    assert device.launches == [*launches, "solve_rows"]
+    with CPUBackend(1).open(
+        users.astype("float64"), items.astype("float64"), (P.astype(float), Q.astype(float))
+    ) as session:
         session.half_step(Side.USERS, EXACT)
         session.accept()
         expected = session.factors()[0]
-    assert_close(found, expected, 1e-5)
+    assert_close(found[:, : users.unknowns], expected[:, : users.unknowns], 1e-5)
 
 
 def test_half_steps_with_an_ill_conditioned_gramian_are_in_float64(table: Table, device: EmulatedDevice) -> None:

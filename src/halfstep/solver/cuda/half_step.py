@@ -11,7 +11,9 @@ from halfstep.errors import ParameterError
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.cuda.cg import take_steps
 from halfstep.solver.cuda.device import Device
+from halfstep.solver.cuda.dual import solve_in_dual
 from halfstep.solver.cuda.exact import solve_rows
+from halfstep.solver.cuda.fixed_side import FixedSide
 from halfstep.solver.cuda.gram import gramian
 from halfstep.solver.cuda.layout import Layout
 from halfstep.solver.cuda.loss import data_terms, penalty
@@ -58,21 +60,45 @@ class DeviceHalfStep:
 
     def _solve(self, G: NDArray[np.float64], Y: Any, X: Any, solver: Solver) -> NDArray[np.intp]:
         """Solve every row of X except some that lose precision, which are returned."""
+        fixed = FixedSide(self._device, self._plan, G, Y)
         status = self._device.xp.zeros(len(X), np.uint8)
-        in_float64 = [np.empty(0, np.intp)]
-        first = 0
+        in_float64, first = [np.empty(0, np.intp)], 0
         for rows in self._ranges:
             last = first + len(rows.problem.regularization)
-            problem, some, lists = rows.arrays(Y.dtype), X[first:last], rows.lists
-            if isinstance(solver, ConjugateGradient) and not rows.plan.has_one_matrix:
-                plan = rows.plan if rows.problem.weights.dtype == Y.dtype else rows.plan.astype(Y.dtype)
-                others = take_steps(self._device, plan, problem, G, Y, some, solver.steps)
-                lists = rows.listed(others.exact)
+            problem, some, unsolved = rows.arrays(Y.dtype), X[first:last], status[first:last]
+            if isinstance(solver, ConjugateGradient) and not self._plan.has_one_matrix:
+                others = take_steps(self._device, rows.plan_in(Y.dtype), problem, G, Y, some, solver.steps)
+                solve_rows(self._device, rows.listed(others.exact), problem, G, Y, some, unsolved)
                 in_float64.append(first + others.in_float64)
-            solve_rows(self._device, lists, problem, G, Y, some, status[first:last])
+            else:
+                self._solve_exactly(rows, problem, fixed, first, some, unsolved)
             some[rows.empty] = 0.0
             first = last
         return np.union1d(np.concatenate(in_float64), np.flatnonzero(self._device.asnumpy(status)))
+
+    def _solve_exactly(
+        self, rows: DeviceRows, problem: HalfProblem, fixed: FixedSide, first: int, X: Any, status: Any
+    ) -> None:
+        """Solve every row of a range, in the primal or in the dual."""
+        device, basis = self._device, fixed.common_basis
+        if basis is not None:
+            problem, solved = basis.problem(problem, first), device.xp.zeros_like(X)
+            solve_rows(device, rows.primal, problem, np.empty((0, 0)), basis.Y, solved, status)
+            solve_in_dual(device, rows.dual, problem, basis.g, basis.Y, solved, status)
+            X[...] = device.xp.matmul(solved, basis.back)
+            return
+        solve_rows(device, rows.primal, problem, fixed.G, fixed.Y, X, status)
+        if len(fixed.G) == 0:
+            solve_in_dual(device, rows.dual, problem, X[:0, 0], fixed.Y, X, status)
+        elif rows.dual:
+            basis = fixed.basis  # computed on this machine while the device solves the other rows
+            if basis is None:
+                solve_rows(device, rows.dual_in_primal, problem, fixed.G, fixed.Y, X, status)
+                return
+            problem, solved = basis.problem(problem, first), device.xp.zeros_like(X)
+            solve_in_dual(device, rows.dual, problem, basis.g, basis.Y, solved, status)
+            for listed in rows.dual.values():
+                X[listed.rows] = device.xp.matmul(solved[listed.rows], basis.back)
 
     def data_terms(self, Y: Any, X: Any) -> tuple[float, float]:
         """Return the terms of observed and of missing cells."""
@@ -99,7 +125,8 @@ class DeviceHalfStep:
         rows, fixed = DeviceRows(device, problem), Y.astype(np.float64)
         solved = device.xp.zeros((len(unsolved), self.layout.width), np.float64)
         status = device.xp.zeros(len(unsolved), np.uint8)
-        solve_rows(device, rows.lists, rows.arrays(np.float64), G, fixed, solved, status)
+        every = rows.listed(np.arange(len(unsolved)))
+        solve_rows(device, every, rows.arrays(fixed.dtype), G, fixed, solved, status)
         failed = np.flatnonzero(device.asnumpy(status))
         if len(failed) > 0:
             row, fixed = int(failed[0]), device.asnumpy(fixed)

@@ -13,6 +13,7 @@ from halfstep.solver.cuda.device import Device
 SMALL_TILES = 72  # unknowns up to which tiles of 4 × 4 give enough threads; larger ones read shared memory less
 REGISTERS = 1 << 16  # of a multiprocessor
 REGISTERS_OF_A_THREAD = {4: 72, 8: 128}  # for tiles of float32 numbers without spills
+WARP = 32
 MOST_BLOCKS = 16  # of a multiprocessor, on the cards that hold the fewest
 
 
@@ -77,6 +78,8 @@ class Layout(NamedTuple):
         blocks = 1 if is_double else REGISTERS // (self.threads * REGISTERS_OF_A_THREAD[self.tile])
         return self.constants(dtype) | {
             "TILE": self.tile,
+            "SIDE": self.width // self.tile,
+            "SOLUTIONS": 1,
             "THREADS": self.threads,
             "BATCH": 8 if is_double else 16,
             "MIN_BLOCKS": min(max(blocks, 1), MOST_BLOCKS),
@@ -87,3 +90,46 @@ class Layout(NamedTuple):
         rows = np.zeros((len(F), self.width), dtype)
         rows[:, : self.unknowns] = F[:, : self.unknowns]
         return device.asarray(rows)
+
+
+class Shape(NamedTuple):
+    """The division of the systems of some rows into tiles.
+
+    Attributes
+    ----------
+    tile : int
+        The number of rows and columns of a tile.
+    side : int
+        The number of tiles in a column.
+    """
+
+    tile: int
+    side: int
+
+    @property
+    def size(self) -> int:
+        """The largest number of observed cells."""
+        return self.tile * self.side
+
+    @property
+    def threads(self) -> int:
+        """The number of threads that solve a row."""
+        return -(-self.side * (self.side + 1) // 2 // WARP) * WARP
+
+    def constants(self, layout: Layout, dtype: DTypeLike, *, diagonal: bool) -> dict[str, int | str]:
+        """Return the constants of ``dual.cu``."""
+        is_double = np.dtype(dtype) == np.float64
+        rows = (2 if is_double else 4) if self.threads == WARP else 1
+        return layout.constants(dtype) | {
+            "TILE": self.tile,
+            "SIDE": self.side,
+            "THREADS": self.threads,
+            "SOLUTIONS": 1 + layout.biases,
+            "DIAGONAL": int(diagonal),
+            "COLUMNS": 8 if is_double else 32,
+            "ROWS": rows,
+            "MIN_BLOCKS": 1 if is_double or self.threads > 4 * WARP else 6 if self.tile == 4 else 3,
+        }
+
+
+SHAPES = (Shape(4, 7), Shape(8, 7), Shape(8, 15), Shape(8, 29))  # a warp, a warp, and blocks of 4 and of 14 warps

@@ -7,7 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.objective.problem import HalfProblem
+from halfstep.solver.kernels.exact import DUAL_BELOW, SMALLEST_RATIO
+
 PART_LENGTH = 2048  # observed cells that one block sums
+LEAST_DUAL_RANK = 16  # below, the dual saves no time
 MOST_PARTS = 8192  # approximate maximum per launch, which bounds the memory of their sums
 Ints = NDArray[np.integer]
 
@@ -75,3 +79,31 @@ def divide(indptr: NDArray[np.int64], longest: int, rows: Ints | None = None) ->
     starts = np.repeat(indptr[rows], part_counts) + (np.arange(len(first)) - first) * longest
     stops = np.minimum(starts + longest, np.repeat(indptr[rows + 1], part_counts))
     return Parts(np.repeat(rows, part_counts).astype(np.int32), starts, stops)
+
+
+def whole(indptr: NDArray[np.int64], rows: Ints) -> Parts:
+    """Return some rows as one part each."""
+    return Parts(rows.astype(np.int32), indptr[rows], indptr[rows + 1])
+
+
+def is_dual(problem: HalfProblem, largest: int) -> NDArray[np.bool_]:
+    """Return a mask of the rows that are solved in the dual, with at most so many observed cells.
+
+    The dual is divided by the roots of the weights w − s m, and by λ if missing cells have no weight.
+    """
+    counts, s = np.diff(problem.indptr), problem.row_missing
+    mask: NDArray[np.bool_] = (counts > 0) & (counts <= min(largest, DUAL_BELOW * problem.rank))
+    if problem.rank < LEAST_DUAL_RANK:
+        mask[:] = False
+    if len(s) == 0:
+        return mask & (problem.regularization > 0)
+    if mask.sum() < problem.rank:  # the basis takes more time
+        mask[:] = False
+    rows = np.flatnonzero(mask)
+    if len(rows) > 0:
+        first = np.concatenate([[0], np.cumsum(counts[rows])])[:-1]
+        cells = np.repeat(problem.indptr[rows] - first, counts[rows]) + np.arange(counts[rows].sum())
+        weights = problem.weights[cells] if len(problem.weights) > 1 else problem.weights
+        missing = np.repeat(s[rows], counts[rows]) * problem.column_missing[problem.indices[cells]]
+        mask[rows] = np.minimum.reduceat(weights - missing - SMALLEST_RATIO * weights, first) >= 0.0
+    return mask

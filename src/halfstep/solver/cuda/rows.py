@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from halfstep._support.blocks import all_equal
 from halfstep._support.lazy import cached_property
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.cuda.device import Device
-from halfstep.solver.cuda.row_lists import Parts, RowLists, divide
+from halfstep.solver.cuda.layout import SHAPES, Shape
+from halfstep.solver.cuda.row_lists import Parts, RowLists, divide, is_dual, whole
 from halfstep.solver.schedule import HalfStepPlan
 
 PIECE_LENGTH = 2048  # observed cells whose losses one warp sums
@@ -32,10 +33,12 @@ class DeviceRows:
 
     Attributes
     ----------
-    lists : RowLists
-        Those with observed cells.
+    primal : RowLists
+        Those with observed cells that are not solved in the dual.
+    dual : dict
+        Those that are, for each shape of their systems.
     empty : array of the device
-        The others.
+        Those without observed cells.
     """
 
     def __init__(self, device: Device, problem: HalfProblem, *, is_resident: bool = True) -> None:
@@ -44,9 +47,20 @@ class DeviceRows:
         self._compact = replace(problem, column_missing=m[:1] if all_equal(m) else m)
         self._is_resident = is_resident
         self._resident: HalfProblem | None = None
-        counts = np.diff(problem.indptr)
-        self.lists = self.listed(np.flatnonzero(counts))
+        counts, dual = np.diff(problem.indptr), is_dual(problem, SHAPES[-1].size)
+        self.primal = self.listed(np.flatnonzero((counts > 0) & ~dual))
+        self._dual_rows = np.flatnonzero(dual)
+        self.dual = self._listed_by_shape(self._dual_rows, counts)
         self.empty = device.asarray(np.flatnonzero(counts == 0))
+
+    def _listed_by_shape(self, rows: NDArray[np.integer], counts: NDArray[np.integer]) -> dict[Shape, Parts]:
+        rows = rows[np.argsort(-counts[rows], kind="stable")]
+        shapes = np.searchsorted([shape.size for shape in SHAPES], counts[rows])
+        return {
+            shape: on_device(self.device, whole(self.problem.indptr, rows[shapes == n]))
+            for n, shape in enumerate(SHAPES)
+            if (shapes == n).any()
+        }
 
     def listed(self, rows: NDArray[np.integer]) -> RowLists:
         """Return the lists of the launches that solve some of the rows."""
@@ -54,9 +68,17 @@ class DeviceRows:
         return lists
 
     @cached_property
-    def plan(self) -> HalfStepPlan:
-        """The plan of the rows, for approximate solvers."""
+    def dual_in_primal(self) -> RowLists:
+        """The rows in `dual`, if there is no basis for them."""
+        return self.listed(self._dual_rows)
+
+    @cached_property
+    def _plan(self) -> HalfStepPlan:
         return HalfStepPlan.of(self.problem)
+
+    def plan_in(self, dtype: np.dtype[Any]) -> HalfStepPlan:
+        """Return the plan of the rows in this precision, for approximate solvers."""
+        return self._plan if self.problem.weights.dtype == dtype else self._plan.astype(dtype)
 
     @cached_property
     def pieces(self) -> Parts:
@@ -64,13 +86,14 @@ class DeviceRows:
         pieces: Parts = on_device(self.device, divide(self.problem.indptr, PIECE_LENGTH))
         return pieces
 
-    def arrays(self, dtype: DTypeLike) -> HalfProblem:
+    def arrays(self, dtype: np.dtype[Any]) -> HalfProblem:
         """Return the problem with arrays of the device, in this precision."""
-        if self._resident is not None and self._resident.weights.dtype == dtype:
+        is_same = self.problem.weights.dtype == dtype
+        if is_same and self._resident is not None:
             return self._resident
-        given = self._compact.astype(dtype)
+        given = self._compact if is_same else self._compact.astype(dtype)
         copied = replace(given, **{name: self.device.asarray(getattr(given, name)) for name in ARRAYS})
-        if self._is_resident and self.problem.weights.dtype == dtype:
+        if is_same and self._is_resident:
             self._resident = copied
         return copied
 

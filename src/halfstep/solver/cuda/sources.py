@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 OPTIONS = ("--std=c++17",)  # of NVRTC
-COMMON = "common"  # prepended to all other sources
+COMMON = "common"  # precedes all other sources
+TILED = ("exact", "dual")  # sources that "tiles" precedes, too
 
 
 def source_of(name: str, constants: Mapping[str, int | str]) -> str:
-    """Return the source ``kernels/{name}.cu`` with its constants and the common functions.
+    """Return the source ``kernels/{name}.cu`` with its constants and the functions that it uses.
 
     Parameters
     ----------
@@ -21,8 +22,9 @@ def source_of(name: str, constants: Mapping[str, int | str]) -> str:
     constants : mapping
         Macros and their values.
     """
+    parts = (COMMON, "tiles", name) if name in TILED else (COMMON, name)
     macros = "".join(f"#define {macro} {value}\n" for macro, value in constants.items())
-    return macros + "".join(f'#line 1 "{each}.cu"\n{read(each)}' for each in (COMMON, name))
+    return macros + "".join(f'#line 1 "{each}.cu"\n{read(each)}' for each in parts)
 
 
 def read(name: str) -> str:

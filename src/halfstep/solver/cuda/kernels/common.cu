@@ -2,7 +2,17 @@
 //
 // REAL is the type of the systems, float or double, and EPSILON its relative rounding error.
 
-// Vectors of 16 bytes in shared or global memory.
+// Vectors in shared or global memory.
+
+__device__ __forceinline__ void load2(const float *from, float *to) {
+  const float2 two = *reinterpret_cast<const float2 *>(from);
+  to[0] = two.x, to[1] = two.y;
+}
+
+__device__ __forceinline__ void load2(const double *from, double *to) {
+  const double2 two = *reinterpret_cast<const double2 *>(from);
+  to[0] = two.x, to[1] = two.y;
+}
 
 __device__ __forceinline__ void load4(const float *from, float *to) {
   const float4 four = *reinterpret_cast<const float4 *>(from);
@@ -43,6 +53,13 @@ __device__ __forceinline__ void end_group_of_copies() {
 __device__ __forceinline__ void wait_for_earlier_copies() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   asm volatile("cp.async.wait_group 1;\n" ::);
+#endif
+}
+
+// Wait for all copies of this thread.
+__device__ __forceinline__ void wait_for_copies() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_all;\n" ::);
 #endif
 }
 

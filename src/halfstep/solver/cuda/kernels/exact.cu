@@ -13,32 +13,14 @@
 // on the diagonal. Batches of observed cells are copied to shared memory while the previous one is multiplied. Long rows
 // are summed in parts by a first launch; the parts are added in a fixed order, so that results have the same bits.
 //
-// Constants: REAL, RANK, BIASES (0 or 1), MISSING (whether missing cells have weight), TILE, WIDTH, THREADS, BATCH, and
-// MIN_BLOCKS, the number of blocks that a multiprocessor should hold at least.
+// Constants: those of tiles.cu, with WIDTH = SIDE * TILE; RANK, BIASES (0 or 1), MISSING (whether missing cells have
+// weight), BATCH, and MIN_BLOCKS, the number of blocks that a multiprocessor should hold at least.
 
-#define SIDE (WIDTH / TILE)
-#define TILES (SIDE * (SIDE + 1) / 2)
 #define UNKNOWNS (RANK + BIASES)
 #define OWNED ((WIDTH + THREADS - 1) / THREADS)  // elements of b of each thread
 #define PART_SIZE (TILES * TILE * TILE + WIDTH)
-#define PANEL (TILE * TILE + 4)                  // a tile of L in shared memory, by columns
 #define BATCHES_SIZE (2 * BATCH * WIDTH)
-#define PANELS_SIZE (2 * SIDE * PANEL)
 #define SCRATCH_SIZE (BATCHES_SIZE > PANELS_SIZE ? BATCHES_SIZE : PANELS_SIZE)
-
-// The tile of a thread, in the order (0, 0), (1, 0), (1, 1), (2, 0), ...
-struct Tile {
-  int row, column;
-  bool exists;
-};
-
-__device__ __forceinline__ Tile own_tile() {
-  const int t = threadIdx.x;
-  int row = (int)((sqrtf(8.0f * t + 1.0f) - 1.0f) * 0.5f);
-  while ((row + 1) * (row + 2) / 2 <= t) row++;
-  while (row * (row + 1) / 2 > t) row--;
-  return {row, t - row * (row + 1) / 2, t < TILES};
-}
 
 // Two batches of observed cells in shared memory: one that is multiplied, and the next.
 struct Batches {
@@ -108,10 +90,7 @@ __device__ __forceinline__ void add_batch(int m, int number, const Batches &batc
 __device__ __forceinline__ void sum_cells(int n, REAL s, const ObservedCells &cells, const REAL *Y,
                                           const Batches &batches, Tile tile, REAL (&A)[TILE][TILE], REAL (&b)[OWNED]) {
   const int t = threadIdx.x;
-#pragma unroll
-  for (int p = 0; p < TILE; p++)
-#pragma unroll
-    for (int c = 0; c < TILE; c++) A[p][c] = 0;
+  clear(A);
 #pragma unroll
   for (int e = 0; e < OWNED; e++) b[e] = 0;
   if (t < BATCH) {
@@ -123,7 +102,7 @@ __device__ __forceinline__ void sum_cells(int n, REAL s, const ObservedCells &ce
     }
     if (BATCH + t < n) batches.at[1][t] = cells.indices[BATCH + t];
   }
-  __syncthreads();
+  SYNCHRONIZE();
   start_gathering(min(BATCH, n), batches.at[0], Y, batches.y[0]);
   int now = 0;
   for (int start = 0; start < n; start += BATCH, now ^= 1) {
@@ -134,134 +113,11 @@ __device__ __forceinline__ void sum_cells(int n, REAL s, const ObservedCells &ce
     if (t < next_m) ahead = read_cell(start + BATCH + t, batches.at[next][t], s, cells, Y);
     if (t < BATCH && start + 2 * BATCH + t < n) at_after = cells.indices[start + 2 * BATCH + t];
     wait_for_earlier_copies();
-    __syncthreads();
+    SYNCHRONIZE();
     add_batch(min(BATCH, n - start), now, batches, tile, A, b);
     if (t < next_m) batches.w[next][t] = ahead.w, batches.q[next][t] = ahead.q, batches.v[next][t] = ahead.v;
     if (t < BATCH) batches.at[now][t] = at_after;
-    __syncthreads();
-  }
-}
-
-// Factor the tile on the diagonal, and replace its elements of b by those of the solution of L z = b. The diagonal of L
-// is stored inverted, because divisions are slow. Return whether all pivots exceed their smallest admissible values.
-__device__ __forceinline__ bool factor_diagonal(REAL (&A)[TILE][TILE], const REAL *least, REAL *b) {
-  bool is_definite = true;
-#pragma unroll
-  for (int c = 0; c < TILE; c++) {
-    if (!(A[c][c] > least[c])) {
-      is_definite = false;
-      A[c][c] = 1;
-    }
-    const REAL inverse = rsqrt(A[c][c]);
-    A[c][c] = inverse;
-#pragma unroll
-    for (int p = c + 1; p < TILE; p++) A[p][c] *= inverse;
-#pragma unroll
-    for (int n = c + 1; n < TILE; n++)
-#pragma unroll
-      for (int p = n; p < TILE; p++) A[p][n] -= A[p][c] * A[n][c];
-  }
-#pragma unroll
-  for (int p = 0; p < TILE; p++) {
-    REAL z = b[p];
-#pragma unroll
-    for (int c = 0; c < p; c++) z -= A[p][c] * b[c];
-    b[p] = z * A[p][p];
-  }
-  return is_definite;
-}
-
-// Replace a tile below the diagonal by that of L, given the tile of L on the diagonal, and update its elements of b.
-__device__ __forceinline__ void factor_below(REAL (&A)[TILE][TILE], const REAL *diagonal, const REAL *z, REAL *b) {
-#pragma unroll
-  for (int c = 0; c < TILE; c++) {
-    const REAL inverse = diagonal[c * TILE + c];
-#pragma unroll
-    for (int p = 0; p < TILE; p++) A[p][c] *= inverse;
-#pragma unroll
-    for (int n = c + 1; n < TILE; n++)
-#pragma unroll
-      for (int p = 0; p < TILE; p++) A[p][n] -= A[p][c] * diagonal[c * TILE + n];
-  }
-#pragma unroll
-  for (int p = 0; p < TILE; p++) {
-    REAL change = 0;
-#pragma unroll
-    for (int c = 0; c < TILE; c++) change += A[p][c] * z[c];
-    b[p] -= change;
-  }
-}
-
-// Store a tile of L by columns.
-__device__ __forceinline__ void store_tile(const REAL (&A)[TILE][TILE], REAL *panel) {
-#pragma unroll
-  for (int c = 0; c < TILE; c++)
-#pragma unroll
-    for (int p = 0; p < TILE; p += 4)
-      store4(panel + c * TILE + p, A[p][c], A[p + 1][c], A[p + 2][c], A[p + 3][c]);
-}
-
-// Subtract the product of two tiles of a column of L from the tile A.
-__device__ __forceinline__ void update(REAL (&A)[TILE][TILE], const REAL *left_panel, const REAL *right_panel) {
-#pragma unroll
-  for (int c = 0; c < TILE; c++) {
-    REAL left[TILE], right[TILE];
-#pragma unroll
-    for (int p = 0; p < TILE; p += 4) {
-      load4(left_panel + c * TILE + p, left + p);
-      load4(right_panel + c * TILE + p, right + p);
-    }
-#pragma unroll
-    for (int p = 0; p < TILE; p++)
-#pragma unroll
-      for (int n = 0; n < TILE; n++) A[p][n] -= left[p] * right[n];
-  }
-}
-
-// Factor A = L L' in place, and replace b by the solution of L z = b. The columns of tiles of L are exchanged through
-// two panels in turn, so that the diagonal of the next can be factored while others still read the last one.
-__device__ __forceinline__ void factor(REAL (&A)[TILE][TILE], Tile tile, const REAL *least, REAL *b,
-                                       REAL (*panels)[SIDE][PANEL], int *is_unsolved) {
-  for (int j = 0; j < SIDE; j++) {
-    REAL (*panel)[PANEL] = panels[j & 1];
-    if (tile.exists && tile.row == j && tile.column == j) {
-      if (!factor_diagonal(A, least + j * TILE, b + j * TILE)) *is_unsolved = 1;
-      store_tile(A, panel[j]);
-    }
-    __syncthreads();
-    if (tile.exists && tile.column == j && tile.row > j) {
-      factor_below(A, panel[j], b + j * TILE, b + tile.row * TILE);
-      store_tile(A, panel[tile.row]);
-    }
-    __syncthreads();
-    if (tile.exists && tile.column > j) update(A, panel[tile.row], panel[tile.column]);
-  }
-}
-
-// Replace z in b by the solution of L' x = z.
-__device__ __forceinline__ void substitute_back(const REAL (&L)[TILE][TILE], Tile tile, REAL *b) {
-  for (int j = SIDE - 1; j >= 0; j--) {
-    REAL *x = b + j * TILE;
-    if (tile.exists && tile.row == j && tile.column == j) {
-#pragma unroll
-      for (int p = TILE - 1; p >= 0; p--) {
-        REAL value = x[p];
-#pragma unroll
-        for (int c = p + 1; c < TILE; c++) value -= L[c][p] * x[c];
-        x[p] = value * L[p][p];
-      }
-    }
-    __syncthreads();
-    if (tile.exists && tile.row == j && tile.column < j) {
-#pragma unroll
-      for (int c = 0; c < TILE; c++) {
-        REAL change = 0;
-#pragma unroll
-        for (int p = 0; p < TILE; p++) change += L[p][c] * x[p];
-        b[tile.column * TILE + c] -= change;
-      }
-    }
-    __syncthreads();
+    SYNCHRONIZE();
   }
 }
 
@@ -297,7 +153,7 @@ sum_parts(const int *__restrict__ rows, const long long *__restrict__ starts, co
   const int n = (int)(stops[blockIdx.x] - begin);
   const ObservedCells cells = cells_from(begin, {indices, targets, target_stride, weights, weight_stride,
                                                  column_missing, missing_stride});
-  const Tile tile = own_tile();
+  const Tile tile = tile_of(threadIdx.x);
   const REAL s = MISSING ? row_missing[rows[blockIdx.x]] : (REAL)0;
   REAL A[TILE][TILE], b[OWNED];
   sum_cells(n, s, cells, Y, {y, w, q, v, at}, tile, A, b);
@@ -346,7 +202,7 @@ solve_rows(const int *__restrict__ rows, const long long *__restrict__ starts, c
   const int n = (int)(stops[blockIdx.x] - begin);
   const ObservedCells cells = cells_from(begin, {indices, targets, target_stride, weights, weight_stride,
                                                  column_missing, missing_stride});
-  const Tile tile = own_tile();
+  const Tile tile = tile_of(threadIdx.x);
   const REAL s = MISSING ? row_missing[row] : (REAL)0;
   REAL A[TILE][TILE], b[OWNED];
   sum_cells(n, s, cells, Y, {reinterpret_cast<REAL (*)[BATCH][WIDTH]>(scratch), w, q, v, at}, tile, A, b);
@@ -356,9 +212,9 @@ solve_rows(const int *__restrict__ rows, const long long *__restrict__ starts, c
   for (int e = 0; e < OWNED; e++)
     if (t + e * THREADS < WIDTH) solution[t + e * THREADS] = b[e];
   if (t == 0) is_unsolved = 0;
-  __syncthreads();
-  factor(A, tile, least, solution, reinterpret_cast<REAL (*)[SIDE][PANEL]>(scratch), &is_unsolved);
-  substitute_back(A, tile, solution);
+  SYNCHRONIZE();
+  factor(A, tile, SIDE, least, solution, reinterpret_cast<REAL (*)[SIDE][PANEL]>(scratch), &is_unsolved);
+  substitute_back(A, tile, SIDE, solution);
   for (int e = t; e < WIDTH; e += THREADS) X[(long long)row * WIDTH + e] = solution[e];
   if (t == 0) status[row] = (unsigned char)is_unsolved;
 }

@@ -94,7 +94,7 @@ class ClusterError(HalfstepError, RuntimeError):
 
 
 class DeviceError(HalfstepError, RuntimeError):
-    """No GPU can be used, or its driver or libraries are missing."""
+    """No GPU can be used, its memory is too small, or its driver or libraries are missing."""
 
 
 class TuningError(HalfstepError, RuntimeError):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 import halfstep as hs
-from emulated_device import ORDERS, EmulatedDevice
-from halfstep.errors import NumericalError, ParameterError
+from emulated_device import ORDERS, DeviceArray, EmulatedDevice
+from halfstep.errors import DeviceError, NumericalError, ParameterError
 from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.cpu_session import CPUBackend
-from halfstep.solver.cuda import row_lists, rows
+from halfstep.solver.cuda import row_lists, rows, session
 from halfstep.solver.cuda.gram import gramian
 from halfstep.solver.cuda.layout import SHAPES
 from halfstep.solver.cuda.session import CudaBackend
@@ -52,12 +53,12 @@ def problems_of(setting: Setting, table: Table, rank: int, dtype: str = "float32
 
 def solved(backend: Backend, problems: Problems, dtype: str = "float32") -> tuple[list[np.ndarray], list[float]]:
     """Return the factors, and the terms of the objective, after both half-steps."""
-    with backend.open(*problems, start_of(problems, dtype)) as session:
+    with backend.open(*problems, start_of(problems, dtype)) as opened:
         for side in Side:
-            session.half_step(side, EXACT)
-        terms = session.terms()
-        session.accept()
-        return [F[:, : problems[0].unknowns] for F in session.factors()], list(terms)
+            opened.half_step(side, EXACT)
+        terms = opened.terms()
+        opened.accept()
+        return [F[:, : problems[0].unknowns] for F in opened.factors()], list(terms)
 
 
 def assert_close(one: np.ndarray, other: np.ndarray, tolerance: float) -> None:
@@ -115,10 +116,10 @@ def test_rows_of_all_lengths_in_the_dual_equal_those_of_the_cpu(
     device.launches.clear()
     for backend, given in ((CudaBackend(device), dtype), (CPUBackend(1), "float64")):
         problems = users.astype(given), items.astype(given)
-        with backend.open(*problems, start_of(problems, given)) as session:
-            session.half_step(Side.USERS, EXACT)
-            session.accept()
-            found.append(session.factors()[0][:, : users.unknowns])
+        with backend.open(*problems, start_of(problems, given)) as opened:
+            opened.half_step(Side.USERS, EXACT)
+            opened.accept()
+            found.append(opened.factors()[0][:, : users.unknowns])
     assert device.launches.count("solve_dual") == [shape.size for shape in SHAPES].index(largest) + 1
     assert_close(*found, 1e-5 if dtype == "float32" else 1e-9)
 
@@ -142,17 +143,17 @@ def test_rows_that_lose_precision_are_solved_in_float64(
     P, Q = start_of((users, items), "float32")
     Q[20:] = Q[20]  # so that the systems of the dual are ill-conditioned, too
     device.launches.clear()
-    with CudaBackend(device).open(users, items, (P, Q)) as session:
-        session.half_step(Side.USERS, EXACT)
-        session.accept()
-        found = session.factors()[0]
+    with CudaBackend(device).open(users, items, (P, Q)) as opened:
+        opened.half_step(Side.USERS, EXACT)
+        opened.accept()
+        found = opened.factors()[0]
     assert device.launches == [*launches, "solve_rows"]
     with CPUBackend(1).open(
         users.astype("float64"), items.astype("float64"), (P.astype(float), Q.astype(float))
-    ) as session:
-        session.half_step(Side.USERS, EXACT)
-        session.accept()
-        expected = session.factors()[0]
+    ) as opened:
+        opened.half_step(Side.USERS, EXACT)
+        opened.accept()
+        expected = opened.factors()[0]
     assert_close(found[:, : users.unknowns], expected[:, : users.unknowns], 1e-5)
 
 
@@ -166,13 +167,13 @@ def test_half_steps_with_an_ill_conditioned_gramian_are_in_float64(table: Table,
 def test_first_row_that_cannot_be_solved_in_float64_is_named(table: Table, device: EmulatedDevice) -> None:
     problems = problems_of(next(each for each in SETTINGS if each.name == "als-wr"), table, rank=40, reg=0.0)
     P, Q = start_of(problems, "float32")
-    with CudaBackend(device).open(*problems, (P.copy(), Q.copy())) as session:
+    with CudaBackend(device).open(*problems, (P.copy(), Q.copy())) as opened:
         with pytest.raises(NumericalError, match=r"row 0 is not positive definite .* set regularization=") as ours:
-            session.half_step(Side.USERS, EXACT)
-        session.undo()
-        np.testing.assert_array_equal(session.factors()[0], P)
-    with CPUBackend(1).open(*problems, (P, Q)) as session, pytest.raises(NumericalError) as theirs:
-        session.half_step(Side.USERS, EXACT)
+            opened.half_step(Side.USERS, EXACT)
+        opened.undo()
+        np.testing.assert_array_equal(opened.factors()[0], P)
+    with CPUBackend(1).open(*problems, (P, Q)) as opened, pytest.raises(NumericalError) as theirs:
+        opened.half_step(Side.USERS, EXACT)
     assert (ours.value.row, ours.value.regularization) == (theirs.value.row, theirs.value.regularization)
 
 
@@ -191,15 +192,15 @@ def test_gramian_of_many_rows(weighted: bool, device: EmulatedDevice) -> None:
 def test_other_solvers_are_refused(table: Table, device: EmulatedDevice) -> None:
     problems = problems_of(UNBIASED, table, rank=3)
     refused = pytest.raises(ParameterError, match=r"solver=Subspace\(\) is not supported on a GPU: use Cholesky")
-    with CudaBackend(device).open(*problems, start_of(problems, "float32")) as session, refused:
-        session.half_step(Side.USERS, hs.solvers.Subspace())
+    with CudaBackend(device).open(*problems, start_of(problems, "float32")) as opened, refused:
+        opened.half_step(Side.USERS, hs.solvers.Subspace())
 
 
 def test_priors_are_refused(table: Table, device: EmulatedDevice) -> None:
     problems = problems_of(UNBIASED, table, rank=3)
     refused = pytest.raises(ParameterError, match="side information is not supported on a GPU: fit without it, or on")
-    with CudaBackend(device).open(*problems, start_of(problems, "float32")) as session, refused:
-        session.set_prior(Side.USERS, Prior.around(np.zeros((1, 3))))
+    with CudaBackend(device).open(*problems, start_of(problems, "float32")) as opened, refused:
+        opened.set_prior(Side.USERS, Prior.around(np.zeros((1, 3))))
 
 
 @pytest.mark.usefixtures("short_parts")
@@ -207,10 +208,49 @@ def test_priors_are_refused(table: Table, device: EmulatedDevice) -> None:
 def test_steps_equal_those_of_the_cpu(setting: Setting, table: Table, device: EmulatedDevice) -> None:
     problems, found = problems_of(setting, table, rank=9, dtype="float64"), []
     for backend in (CudaBackend(device), CPUBackend(1)):
-        with backend.open(*problems, start_of(problems)) as session:
+        with backend.open(*problems, start_of(problems)) as opened:
             for side in Side:
-                session.half_step(side, hs.solvers.ConjugateGradient(steps=2))
-            session.accept()
-            found.append(session.factors())
+                opened.half_step(side, hs.solvers.ConjugateGradient(steps=2))
+            opened.accept()
+            found.append(opened.factors())
     for ours, theirs in zip(*found, strict=True):
         assert_close(ours, theirs, 1e-8)
+
+
+class StreamingDevice(EmulatedDevice):
+    """A device that records the sizes of the arrays that are copied to it."""
+
+    def asarray(self, array: np.ndarray) -> DeviceArray:
+        self.sizes.append(len(array))
+        return super().asarray(array)
+
+    sizes: ClassVar[list[int]] = []
+
+
+@pytest.mark.parametrize("setting", [BIASED, UNBIASED], ids=str)
+@pytest.mark.parametrize("rank", [5, 18])
+def test_bits_do_not_depend_on_the_memory_of_the_device(
+    setting: Setting, rank: int, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_lists, "PART_LENGTH", 18)
+    monkeypatch.setattr(session, "LEAST_CELLS", 1)
+    problems = problems_of(setting, table, rank)
+    rows = sum(len(each.regularization) * session.bytes_per_row(each) for each in problems)
+    room = 60 * session.bytes_per_cell(problems[0])
+    small = StreamingDevice(memory=int((rows + room) / session.USABLE) + 1)
+    small.sizes.clear()
+    (P, Q), terms = solved(CudaBackend(small), problems)
+    assert len(problems[0].indices) > 500
+    assert max(small.sizes) <= 60
+    (expected_P, expected_Q), expected_terms = solved(CudaBackend(EmulatedDevice()), problems)
+    np.testing.assert_array_equal(P, expected_P)
+    np.testing.assert_array_equal(Q, expected_Q)
+    assert terms == expected_terms
+
+
+def test_factors_that_do_not_fit_the_device_are_an_error(table: Table) -> None:
+    problems = problems_of(UNBIASED, table, rank=3)
+    backend = CudaBackend(EmulatedDevice(memory=2_000))
+    too_little = pytest.raises(DeviceError, match=r"the factors need .* bytes on the GPU, which has 2,000 bytes left")
+    with too_little, backend.open(*problems, start_of(problems, "float32")):
+        pass

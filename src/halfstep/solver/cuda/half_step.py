@@ -15,8 +15,9 @@ from halfstep.solver.cuda.dual import solve_in_dual
 from halfstep.solver.cuda.exact import solve_rows
 from halfstep.solver.cuda.fixed_side import FixedSide
 from halfstep.solver.cuda.gram import gramian
-from halfstep.solver.cuda.layout import Layout
+from halfstep.solver.cuda.layout import SHAPES, Layout
 from halfstep.solver.cuda.loss import data_terms, penalty
+from halfstep.solver.cuda.row_lists import is_dual, part_length, ranges_of_rows
 from halfstep.solver.cuda.rows import DeviceRows
 from halfstep.solver.precision import diagonal_of, needs_float64, not_definite
 from halfstep.solver.schedule import HalfStepPlan
@@ -30,12 +31,25 @@ class DeviceHalfStep:
     ----------
     device : Device
     problem : HalfProblem
+    cells_at_once : int, optional
+        The number of observed cells that fit the device. By default, all do, and stay there; otherwise they are
+        copied in ranges of rows for each half-step, which does not change the result.
     """
 
-    def __init__(self, device: Device, problem: HalfProblem) -> None:
+    def __init__(self, device: Device, problem: HalfProblem, cells_at_once: int | None = None) -> None:
         self._device, self._plan, self.problem = device, HalfStepPlan.of(problem), problem
         self.layout = Layout.of(problem)
-        self._ranges = [DeviceRows(device, problem)]
+        n_cells, in_dual = len(problem.indices), is_dual(problem, SHAPES[-1].size)
+        self._ranges = [
+            DeviceRows(
+                device,
+                problem.of_range(first, last),
+                in_dual[first:last],
+                part_length(n_cells),
+                is_resident=cells_at_once is None,
+            )
+            for first, last in ranges_of_rows(problem.indptr, cells_at_once or n_cells)
+        ]
         self._m, self._reg = (device.asarray(each) for each in (problem.column_missing, problem.regularization))
 
     def solve(self, Y: Any, X: Any, solver: Solver) -> None:
@@ -72,7 +86,8 @@ class DeviceHalfStep:
                 in_float64.append(first + others.in_float64)
             else:
                 self._solve_exactly(rows, problem, fixed, first, some, unsolved)
-            some[rows.empty] = 0.0
+            if len(rows.empty) > 0:
+                some[rows.empty] = 0.0
             first = last
         return np.union1d(np.concatenate(in_float64), np.flatnonzero(self._device.asnumpy(status)))
 
@@ -122,11 +137,11 @@ class DeviceHalfStep:
             With the first row that cannot be solved in float64 either.
         """
         device, problem = self._device, self.problem.take(unsolved, np.float64)
-        rows, fixed = DeviceRows(device, problem), Y.astype(np.float64)
+        rows = DeviceRows(device, problem, np.zeros(len(unsolved), bool), part_length(len(problem.indices)))
+        fixed = Y.astype(np.float64)
         solved = device.xp.zeros((len(unsolved), self.layout.width), np.float64)
         status = device.xp.zeros(len(unsolved), np.uint8)
-        every = rows.listed(np.arange(len(unsolved)))
-        solve_rows(device, every, rows.arrays(fixed.dtype), G, fixed, solved, status)
+        solve_rows(device, rows.primal, rows.arrays(fixed.dtype), G, fixed, solved, status)
         failed = np.flatnonzero(device.asnumpy(status))
         if len(failed) > 0:
             row, fixed = int(failed[0]), device.asnumpy(fixed)

@@ -33,12 +33,12 @@ def data_terms(
     Y, X : arrays of the device
         Factors in the precision of the problem.
     """
-    observed = squares = 0.0
-    first = 0
+    sums, first = [], 0
     for rows in ranges:
         last = first + len(rows.problem.regularization)
-        of_range = _sum_losses(device, rows, Y, X[first:last])
-        observed, squares, first = observed + of_range[0], squares + of_range[1], last
+        sums.append(_sum_losses(device, rows, Y, X[first:last]))
+        first = last
+    observed, squares = device.asnumpy(device.xp.concatenate(sums, axis=1).sum(axis=1)).tolist()
     if len(problem.row_missing) == 0:
         return observed, 0.0
     # Σ_all s m (x·y)² = ⟨Σ s x xᵀ, Σ m y yᵀ⟩, minus the sum over observed cells
@@ -66,18 +66,16 @@ def _of_all_cells(device: Device, s: Any, m: Any, k: int, Y: Any, X: Any) -> tup
     return float((of_rows * G).sum()), float((np.abs(of_rows) * np.abs(G)).sum())
 
 
-def _sum_losses(device: Device, rows: DeviceRows, Y: Any, X: Any) -> tuple[float, float]:
-    """Return the loss of the observed cells of some rows, and Σ s m (p·q)² over them."""
+def _sum_losses(device: Device, rows: DeviceRows, Y: Any, X: Any) -> Any:
+    """Return the losses of the observed cells of pieces of rows, and Σ s m (p·q)² over them, as two rows."""
     pieces, problem = rows.pieces, rows.arrays(Y.dtype)
     n_pieces = len(pieces.rows)
-    if n_pieces == 0:
-        return 0.0, 0.0
     sums = device.xp.empty((2, n_pieces), np.float64)
-    device.kernel("loss", "sum_losses", **_constants(problem, X))(
-        -(-n_pieces // WARPS), THREADS, np.int32(n_pieces), *pieces, *cell_arguments(problem), Y, X, sums[0], sums[1]
-    )
-    observed, squares = device.asnumpy(sums.sum(axis=1)).tolist()
-    return observed, squares
+    if n_pieces > 0:
+        device.kernel("loss", "sum_losses", **_constants(problem, X))(
+            -(-n_pieces // WARPS), THREADS, np.int32(n_pieces), *pieces, *cell_arguments(problem), Y, X, *sums
+        )
+    return sums
 
 
 def _constants(problem: HalfProblem, X: Any) -> dict[str, int | str]:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.kernels.exact import DUAL_BELOW, SMALLEST_RATIO
 
-PART_LENGTH = 2048  # observed cells that one block sums
+PART_LENGTH = 2048  # observed cells that one block sums, at least
+MOST_PARTS = 8192  # approximate maximum, which bounds the memory of their sums
 LEAST_DUAL_RANK = 16  # below, the dual saves no time
-MOST_PARTS = 8192  # approximate maximum per launch, which bounds the memory of their sums
+CELLS_AT_ONCE = 1 << 24  # observed cells whose weights are compared at once
 Ints = NDArray[np.integer]
 
 
@@ -52,12 +53,11 @@ class RowLists(NamedTuple):
     parts: Parts
 
     @classmethod
-    def of(cls, indptr: NDArray[np.int64], rows: Ints) -> RowLists:
-        """List some rows of a half-problem."""
+    def of(cls, indptr: NDArray[np.int64], rows: Ints, longest: int) -> RowLists:
+        """List some rows of a half-problem, of which those with more than so many observed cells are divided."""
         counts = indptr[rows + 1] - indptr[rows]
         order = np.argsort(-counts, kind="stable")
         rows, counts = rows[order], counts[order]
-        longest = max(PART_LENGTH, int(counts.sum()) // MOST_PARTS)
         part_counts = np.where(counts > longest, -(-counts // longest), 0)
         is_long = part_counts > 0
         starts, stops = indptr[rows], indptr[rows + 1]
@@ -69,6 +69,11 @@ class RowLists(NamedTuple):
             part_counts.astype(np.int32),
             divide(indptr, longest, rows[is_long]),
         )
+
+
+def part_length(n_cells: int) -> int:
+    """Return the largest number of observed cells that one block sums, of a half-problem with so many."""
+    return max(PART_LENGTH, n_cells // MOST_PARTS)
 
 
 def divide(indptr: NDArray[np.int64], longest: int, rows: Ints | None = None) -> Parts:
@@ -99,11 +104,28 @@ def is_dual(problem: HalfProblem, largest: int) -> NDArray[np.bool_]:
         return mask & (problem.regularization > 0)
     if mask.sum() < problem.rank:  # the basis takes more time
         mask[:] = False
-    rows = np.flatnonzero(mask)
+    for first, last in ranges_of_rows(problem.indptr, CELLS_AT_ONCE):
+        mask[first:last] &= _has_large_weights(problem.of_range(first, last), np.flatnonzero(mask[first:last]))
+    return mask
+
+
+def _has_large_weights(problem: HalfProblem, rows: Ints) -> NDArray[np.bool_]:
+    """Return a mask of the rows; those of the given ones are marked in which all w − s m are large enough."""
+    counts, large = np.diff(problem.indptr), np.zeros(len(problem.regularization), bool)
     if len(rows) > 0:
         first = np.concatenate([[0], np.cumsum(counts[rows])])[:-1]
         cells = np.repeat(problem.indptr[rows] - first, counts[rows]) + np.arange(counts[rows].sum())
         weights = problem.weights[cells] if len(problem.weights) > 1 else problem.weights
-        missing = np.repeat(s[rows], counts[rows]) * problem.column_missing[problem.indices[cells]]
-        mask[rows] = np.minimum.reduceat(weights - missing - SMALLEST_RATIO * weights, first) >= 0.0
-    return mask
+        missing = np.repeat(problem.row_missing[rows], counts[rows]) * problem.column_missing[problem.indices[cells]]
+        large[rows] = np.minimum.reduceat(weights - missing - SMALLEST_RATIO * weights, first) >= 0.0
+    return large
+
+
+def ranges_of_rows(indptr: NDArray[np.int64], n_cells: int) -> list[tuple[int, int]]:
+    """Divide rows into ranges with at most so many observed cells, or one row."""
+    ranges, first, n_rows = [], 0, len(indptr) - 1
+    while first < n_rows:
+        last = int(np.searchsorted(indptr, indptr[first] + n_cells, side="right")) - 1
+        ranges.append((first, min(max(last, first + 1), n_rows)))
+        first = ranges[-1][1]
+    return ranges

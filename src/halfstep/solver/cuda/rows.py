@@ -13,7 +13,7 @@ from halfstep._support.lazy import cached_property
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.cuda.device import Device
 from halfstep.solver.cuda.layout import SHAPES, Shape
-from halfstep.solver.cuda.row_lists import Parts, RowLists, divide, is_dual, whole
+from halfstep.solver.cuda.row_lists import Parts, RowLists, divide, whole
 from halfstep.solver.schedule import HalfStepPlan
 
 PIECE_LENGTH = 2048  # observed cells whose losses one warp sums
@@ -28,6 +28,10 @@ class DeviceRows:
     device : Device
     problem : HalfProblem
         Of these rows, on the host.
+    is_dual : ndarray of bool
+        The rows that are solved in the dual.
+    longest : int
+        The observed cells of a row above which it is divided into parts.
     is_resident : bool
         Whether the observed cells stay on the device; otherwise they are copied for each half-step.
 
@@ -41,15 +45,24 @@ class DeviceRows:
         Those without observed cells.
     """
 
-    def __init__(self, device: Device, problem: HalfProblem, *, is_resident: bool = True) -> None:
+    def __init__(
+        self,
+        device: Device,
+        problem: HalfProblem,
+        is_dual: NDArray[np.bool_],
+        longest: int,
+        *,
+        is_resident: bool = True,
+    ) -> None:
         self.device, self.problem = device, problem
+        self._longest = longest
         m = problem.column_missing
         self._compact = replace(problem, column_missing=m[:1] if all_equal(m) else m)
         self._is_resident = is_resident
         self._resident: HalfProblem | None = None
-        counts, dual = np.diff(problem.indptr), is_dual(problem, SHAPES[-1].size)
-        self.primal = self.listed(np.flatnonzero((counts > 0) & ~dual))
-        self._dual_rows = np.flatnonzero(dual)
+        counts = np.diff(problem.indptr)
+        self.primal = self.listed(np.flatnonzero((counts > 0) & ~is_dual))
+        self._dual_rows = np.flatnonzero(is_dual)
         self.dual = self._listed_by_shape(self._dual_rows, counts)
         self.empty = device.asarray(np.flatnonzero(counts == 0))
 
@@ -64,7 +77,7 @@ class DeviceRows:
 
     def listed(self, rows: NDArray[np.integer]) -> RowLists:
         """Return the lists of the launches that solve some of the rows."""
-        lists: RowLists = on_device(self.device, RowLists.of(self.problem.indptr, rows))
+        lists: RowLists = on_device(self.device, RowLists.of(self.problem.indptr, rows, self._longest))
         return lists
 
     @cached_property

@@ -6,13 +6,19 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from halfstep.errors import ParameterError
+from halfstep.errors import DeviceError, ParameterError
 from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.cuda.device import Device
 from halfstep.solver.cuda.half_step import DeviceHalfStep
+from halfstep.solver.cuda.layout import Layout
 from halfstep.solver.layout import Factors, empty_factors
 from halfstep.solver.session import Side, Terms
 from halfstep.solvers import Cholesky, Solver
+
+USABLE = 0.8  # share of the free memory; the rest is for temporary arrays
+ARRAYS_OF_FACTORS = 4
+BYTES_OF_LISTS = 64  # of a row, at most
+LEAST_CELLS = 1 << 10  # observed cells that must fit the device
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,8 @@ class CudaSession:
         self._data_terms: tuple[float, float] | None = None
 
     def __enter__(self) -> Self:
-        self._sides = [DeviceHalfStep(self._device, problem) for problem in self._problems]
+        cells = cells_at_once(self._problems, self._device.free_memory())
+        self._sides = [DeviceHalfStep(self._device, problem, cells) for problem in self._problems]
         self._accepted = [
             side.layout.upload(self._device, F, side.problem.weights.dtype)
             for side, F in zip(self._sides, self._start, strict=True)
@@ -106,3 +113,35 @@ class CudaSession:
         rows = empty_factors(len(F), unknowns, self._start[side].dtype)
         rows[:, :unknowns] = F[:, :unknowns]
         return rows
+
+
+def cells_at_once(problems: tuple[HalfProblem, HalfProblem], free: int) -> int | None:
+    """Return the number of observed cells for which a device has room beside the factors; None for all.
+
+    Raises
+    ------
+    DeviceError
+        If the factors do not fit.
+    """
+    of_cells = max(bytes_per_cell(problem) for problem in problems)
+    rows = sum(len(problem.regularization) * bytes_per_row(problem) for problem in problems)
+    room, n_cells = int(USABLE * free) - rows, len(problems[0].indices)
+    if room >= 2 * n_cells * of_cells:
+        return None
+    if room < LEAST_CELLS * of_cells:
+        raise DeviceError(
+            f"the factors need {rows:,} bytes on the GPU, which has {free:,} bytes left: set a lower rank, or fit on "
+            "the CPU"
+        )
+    return room // of_cells
+
+
+def bytes_per_cell(problem: HalfProblem) -> int:
+    """Return the memory of an observed cell."""
+    arrays = problem.indices, problem.targets, problem.weights
+    return sum(each.itemsize for each in arrays if len(each) == len(problem.indices))
+
+
+def bytes_per_row(problem: HalfProblem) -> int:
+    """Return the memory of a row: its factors, accepted, spare and in a basis, and those of the fixed side in one."""
+    return ARRAYS_OF_FACTORS * Layout.of(problem).width * problem.weights.itemsize + BYTES_OF_LISTS

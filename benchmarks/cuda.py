@@ -42,6 +42,7 @@ TESTS = Path(__file__).parent.parent / "tests"
 LIMIT = 240.0  # seconds; what would start later is left out
 MISSING_WEIGHT, REGULARIZATION = 0.1, RowRegularization(0.003, 0.003, exponent=1.0)
 TASTES, TASTES_PER_USER = 48, 3  # as in `benchmarks.synthetic`, which takes minutes for the larger data
+SOLVERS = Cholesky(), ConjugateGradient()
 ITERATIONS = 10  # of the fits that are compared with the CPU
 TOLERANCE = 1e-5  # of float32, relative
 REPEATS = 5
@@ -261,11 +262,10 @@ def timed(run: Callable[[], Any]) -> tuple[Any, float]:
 
 
 class Compared(NamedTuple):
-    """Results of a setting: of its twin on a small table, and of a session on a larger one."""
+    """Results of a setting: of its twin on a small table, and of sessions on a larger one for each solver."""
 
     twin: np.ndarray
-    half_step: np.ndarray
-    objective: float
+    sessions: list[tuple[np.ndarray, float]]
 
 
 def medium_table() -> Any:
@@ -283,16 +283,16 @@ def small_table() -> Any:
     return small_table()
 
 
-def run_setting(backend: Backend, setting: Any, rank: int) -> tuple[np.ndarray, float]:
+def run_setting(backend: Backend, setting: Any, rank: int, solver: Solver) -> tuple[np.ndarray, float]:
     """Return the users after one half-step, and the objective after some iterations."""
     both = setting.half_problems(medium_table(), rank=rank, reg=3.0, rho=2.0, dtype="float32")
     with backend.open(*both, initial(both)) as session:
-        session.half_step(Side.USERS, Cholesky())
+        session.half_step(Side.USERS, solver)
         session.accept()
         first = session.factors()[0][:, : both[0].unknowns].copy()
         for _ in range(ITERATIONS):
-            session.half_step(Side.ITEMS, Cholesky())
-            session.half_step(Side.USERS, Cholesky())
+            session.half_step(Side.ITEMS, solver)
+            session.half_step(Side.USERS, solver)
         return first, float(sum(session.terms()))
 
 
@@ -312,7 +312,7 @@ def expected_of(numbers: Sequence[int], ranks: tuple[int, int]) -> list[Compared
         users, _ = setting.half_problems(small, rank=ranks[0], reg=0.7, rho=2.0, dtype="float64")
         problem = setting.problem(small, rank=ranks[0], reg=0.7, rho=2.0)
         twin = reference.half_step(problem, twin_start(users, small.observed.shape[1]))
-        found.append(Compared(twin, *run_setting(CPUBackend(), setting, ranks[1])))
+        found.append(Compared(twin, [run_setting(CPUBackend(), setting, ranks[1], solver) for solver in SOLVERS]))
     return found
 
 
@@ -322,7 +322,12 @@ def check_settings(
     """Check every setting against its twin and the CPU."""
     from settings import SETTINGS
 
-    worst = dict.fromkeys(("float64 twin, after a half-step", "CPU, after a half-step", "CPU, objective"), (0.0, ""))
+    worst: dict[str, tuple[float, str]] = {}
+
+    def compare(what: str, ours: Any, theirs: Any) -> None:
+        error = float(np.linalg.norm(np.subtract(ours, theirs)) / np.linalg.norm(theirs))
+        worst[what] = max(worst.get(what, (0.0, "")), (error, setting.name))
+
     results = expected.get(timeout=max(1.0, LIMIT - report.seconds()))
     for setting, theirs in zip(SETTINGS, results, strict=False):
         small = small_table()
@@ -333,16 +338,13 @@ def check_settings(
             session.half_step(Side.USERS, Cholesky())
             session.accept()
             solved = session.factors()[0][:, : both[0].unknowns]
-        half_step, objective = run_setting(CudaBackend(device), setting, ranks[1])
-        errors = (
-            np.linalg.norm(solved - theirs.twin) / np.linalg.norm(theirs.twin),
-            np.linalg.norm(half_step - theirs.half_step) / np.linalg.norm(theirs.half_step),
-            abs(objective - theirs.objective) / theirs.objective,
-        )
-        for name, error in zip(worst, errors, strict=True):
-            worst[name] = max(worst[name], (float(error), setting.name))
+        compare("a half-step and the float64 twin", solved, theirs.twin)
+        for solver, (half_step, objective) in zip(SOLVERS, theirs.sessions, strict=True):
+            found = run_setting(CudaBackend(device), setting, ranks[1], solver)
+            compare(f"a half-step ({solver.name}) and the CPU", found[0], half_step)
+            compare(f"the objective ({solver.name}) and the CPU", found[1], objective)
     for name, (error, where) in worst.items():
-        what = f"{len(results)} settings, relative difference to the {name}"
+        what = f"{len(results)} settings, relative difference of {name}"
         report.add(what, f"at most {error:.1e} ({where})", f"≤ {TOLERANCE:.0e}", error <= TOLERANCE)
 
 
@@ -423,18 +425,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from settings import SETTINGS
 
     scale, report = TINY if emulated else Scale(), Report()
+    if emulated:
+        from emulated_device import EmulatedDevice
+
+        device, xp, name = EmulatedDevice(), np, "emulated GPU"
+    else:
+        device = default_device()
+        xp = device.xp
+        name = xp.cuda.runtime.getDeviceProperties(xp.cuda.Device().id)["name"].decode()
     with get_context("spawn").Pool(1) as pool:  # beside the GPU, because kernels of the CPU take a minute to compile
         numbers = range(len(SETTINGS))[: scale.settings]
-        expected = pool.apply_async(expected_of, (numbers, scale.checked_ranks))
-        if emulated:
-            from emulated_device import EmulatedDevice
-
-            device: Device = EmulatedDevice()
-            measure(report, device, np, scale, expected)
-        else:
-            device = default_device()
-            measure(report, device, device.xp, scale, expected)
-    print(f"\nhalfstep {hs.__version__}, {device.processors} multiprocessors, {report.seconds():.0f} s\n")
+        measure(report, device, xp, scale, pool.apply_async(expected_of, (numbers, scale.checked_ranks)))
+    print(f"\nhalfstep {hs.__version__}, {name}, {report.seconds():.0f} s\n")
     print(table(["what", "measured", "target", "met"], report.lines))
     return int(any(line[3] == "NO" for line in report.lines))
 

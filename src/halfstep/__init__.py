@@ -17,6 +17,8 @@ from halfstep._support.version import __version__ as __version__
 _NAMES = {
     "models.als": ["ALS"],
     "models.baselines": ["GlobalMean", "ItemBias", "Popularity", "UserItemBias"],
+    "models.ease": ["EASE"],
+    "models.item_knn": ["ItemKNN"],
     "models.bayesian.bayesian_als": ["BayesianALS"],
     "models.factor_model": ["FactorModel"],
     "evaluation": ["Evaluation", "StreamEvaluation", "evaluate", "evaluate_stream"],
@@ -80,7 +82,9 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep.models.baselines import Popularity as Popularity
     from halfstep.models.baselines import UserItemBias as UserItemBias
     from halfstep.models.bayesian.bayesian_als import BayesianALS as BayesianALS
+    from halfstep.models.ease import EASE as EASE
     from halfstep.models.factor_model import FactorModel as FactorModel
+    from halfstep.models.item_knn import ItemKNN as ItemKNN
     from halfstep.models.pretrained import PretrainedFactors as PretrainedFactors
     from halfstep.models.sgd import SGD as SGD
     from halfstep.objective.objective import Explicit as Explicit

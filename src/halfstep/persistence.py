@@ -22,8 +22,10 @@ from halfstep.models.als_loop import Iteration
 from halfstep.models.baselines import GlobalMean, ItemBias, Popularity, UserItemBias
 from halfstep.models.bayesian.bayesian_als import BayesianALS
 from halfstep.models.bayesian.sweeps import Sweep
+from halfstep.models.ease import EASE
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.incremental_model import IncrementalModel
+from halfstep.models.item_knn import ItemKNN
 from halfstep.models.live_array import LiveArray
 from halfstep.models.pretrained import PretrainedFactors, from_arrays
 from halfstep.models.sgd import SGD, Epoch
@@ -39,7 +41,18 @@ __all__ = ["from_arrays", "from_implicit", "from_spark", "load"]
 # Only these classes are created from files.
 MODELS: Mapping[str, type[FactorModel]] = {
     kind.__name__: kind
-    for kind in (ALS, BayesianALS, SGD, GlobalMean, ItemBias, UserItemBias, Popularity, PretrainedFactors)
+    for kind in (
+        ALS,
+        BayesianALS,
+        SGD,
+        GlobalMean,
+        ItemBias,
+        UserItemBias,
+        Popularity,
+        EASE,
+        ItemKNN,
+        PretrainedFactors,
+    )
 }
 LINES: Mapping[str, type[Iteration] | type[Sweep] | type[Epoch]] = {  # the items of history_
     "ALS": Iteration,

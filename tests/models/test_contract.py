@@ -36,6 +36,8 @@ ESTIMATORS: dict[str, Any] = {
     "ItemBias": hs.ItemBias(regularization=2.0),
     "UserItemBias": hs.UserItemBias(iterations=3),
     "Popularity": hs.Popularity(),
+    "EASE": hs.EASE(regularization=3.0),
+    "ItemKNN": hs.ItemKNN(neighbors=4, shrinkage=1.0),
 }
 KINDS = {type(estimator).__name__: type(estimator) for estimator in ESTIMATORS.values()}
 
@@ -237,7 +239,7 @@ class TestFit:
         assert outputs(estimator) == before
 
     @pytest.mark.parametrize(
-        "name", [name for name in ESTIMATORS if name not in ("ALS implicit", "Popularity")]
+        "name", [name for name in ESTIMATORS if name not in ("ALS implicit", "Popularity", "EASE", "ItemKNN")]
     )  # which do not use values
     def test_of_values_that_overflow_is_an_error_and_leaves_the_former_model(self, name: str) -> None:
         estimator = made(name).fit(DATA)

@@ -39,6 +39,8 @@ USED_BY: Mapping[str, tuple[str, ...]] = {
     "item-bias": ("regularization",),
     "user-item-bias": ("iterations",),
     "popularity": (),
+    "ease": ("regularization",),
+    "item-knn": (),
 }  # the options of `HOW_TO_FIT` that a class supports
 ITERATIVE = ("als", "bayesian", "sgd")
 SEARCHED = {

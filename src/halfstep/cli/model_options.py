@@ -18,7 +18,9 @@ from halfstep.objective.regularization import Counted
 from halfstep.solver.backends import BackendName
 
 ObjectiveName = Literal["implicit", "explicit"]
-ModelType = Literal["als", "bayesian", "sgd", "global-mean", "item-bias", "user-item-bias", "popularity"]
+ModelType = Literal[
+    "als", "bayesian", "sgd", "ease", "item-knn", "global-mean", "item-bias", "user-item-bias", "popularity"
+]
 
 CLASSES: Mapping[ModelType, Any] = {
     "als": hs.ALS,
@@ -28,6 +30,8 @@ CLASSES: Mapping[ModelType, Any] = {
     "item-bias": hs.ItemBias,
     "user-item-bias": hs.UserItemBias,
     "popularity": hs.Popularity,
+    "ease": hs.EASE,
+    "item-knn": hs.ItemKNN,
 }
 MOST_RATINGS = 21  # distinct values, as from 0 to 10 in steps of 0.5
 
@@ -44,7 +48,7 @@ class ModelOptions:
         ModelType,
         model_option(
             help="ALS; Bayesian ALS for ratings, without tuning and with prediction intervals; stochastic gradient "
-            "descent; or a baseline."
+            "descent; weights between items (EASE, or nearest neighbors); or a baseline."
         ),
     ] = "als"
     objective: Annotated[

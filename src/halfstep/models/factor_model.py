@@ -28,8 +28,8 @@ from halfstep.data.recommendations import Recommendations, SimilarItems, Similar
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.similarity import UnitFactors, most_similar
-from halfstep.models.top_items import Ids, ItemLists, distinct_users, top_items
-from halfstep.objective.factorization import Factorization
+from halfstep.models.top_items import FactorScores, Ids, ItemLists, UserScores, distinct_users, top_items
+from halfstep.objective.factorization import Factorization, rows_or_zeros
 from halfstep.solver.backends import BackendName
 
 PAIRS_AT_ONCE = 1 << 16  # scored together, which bounds memory
@@ -293,9 +293,8 @@ class FactorModel(Estimator):
             ids, u = self.users_.look_up(distinct_users(users), missing, name="user id")
         seen = self._fitted.seen(u) if exclude_seen else IndexLists.empty(len(u))
         positions, scores = top_items(
-            self._fitted, ids, u, n, skip=seen, exclude=exclude, candidates=candidates, threads=threads,
-            backend=self.backend,
-        )  # fmt: skip
+            self._fitted, self._user_scores(u, threads), ids, u, n, skip=seen, exclude=exclude, candidates=candidates
+        )
         return Recommendations(
             queries=ids, catalogue=self.items_, positions=positions, scores=scores,
             titles=self._fitted.titles, frame_kind=self._fitted.frame_kind,
@@ -381,6 +380,11 @@ class FactorModel(Estimator):
             ids, rows = vocabulary.look_up(asked, name=f"{side} id")
         assert self._unit_factors is not None
         return ids, *most_similar(F, self._unit_factors.of(side, F), rows, n, metric, threads)
+
+    def _user_scores(self, u: NDArray[np.int32], threads: int | None) -> UserScores:
+        """Return the scores of users at these positions."""
+        P = rows_or_zeros(self._fitted.user_factors, u)
+        return FactorScores(P, self._fitted.item_factors, threads, self.backend)
 
     def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
         """Score pairs of positions; −1 stands for an unknown id and adds nothing."""

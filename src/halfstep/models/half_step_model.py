@@ -9,21 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.checks import check_choice, check_integer
-from halfstep.data import GrowableInteractions, Interactions, as_histories
+from halfstep.data import GrowableInteractions, Interactions
 from halfstep.data.named_rows import naming_the_row
 from halfstep.data.recommendations import Explanation
 from halfstep.data.side_information import refuse_features
-from halfstep.data.sparse import is_sparse
 from halfstep.errors import DataError, NumericalError
 from halfstep.models.als_features import FittedFeatures
 from halfstep.models.factor_model import FactorModel
+from halfstep.models.histories import NO_INTERACTIONS, with_items_checked
 from halfstep.objective.objective import Objective, Statistics
 from halfstep.objective.problem import HalfProblem, user_problem
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.subset import solve_subset, system
 from halfstep.storage import NotStored
-
-NO_INTERACTIONS = "this model was saved without its interactions: fit it again, or save it with its interactions"
 
 
 class HalfStepModel(FactorModel):
@@ -116,7 +114,7 @@ class HalfStepModel(FactorModel):
     def _histories(self, histories: Any, unknown_items: Literal["ignore", "raise"]) -> Interactions:
         """Return the histories of users to be folded in, with the items of the model."""
         check_choice("unknown_items", unknown_items, ("ignore", "raise"))
-        given = self._with_items_checked(histories, "raise" if unknown_items == "raise" else "mark")
+        given = with_items_checked(self.items_, histories, unknown_items)
         if self._fitted.values_are == "given" and not self._objective.counts_events:
             self._refuse_without_values(
                 given, "the histories", "each item's value, as in {user: {item: 4.0}}, or a column of values"
@@ -144,20 +142,6 @@ class HalfStepModel(FactorModel):
         known = data.rebased(items=self.items_)
         cells, _ = Statistics(self.mean_, self.item_counts_, self.users_).locate(known)
         return super()._predicts_values(data) and objective.predicts_values(cells)
-
-    def _with_items_checked(self, histories: Any, unknown: Literal["raise", "mark"]) -> Interactions:
-        """Return histories, checking the number of columns and the types of item ids."""
-        if is_sparse(histories):
-            columns, n_items = histories.shape[-1], len(self.items_)
-            if columns != n_items:
-                raise DataError(
-                    f"the histories have {columns:,} columns, and the model has {n_items:,} items: rows are users, "
-                    "columns are items"
-                )
-            return Interactions.of_stored(histories, items=self.items_)
-        data = as_histories(histories)
-        self.items_.positions(data.items.ids[data.item_counts > 0], unknown, name="item id")
-        return data
 
     def explain(self, user: Any, item: Any, n: int = 5) -> Explanation:
         """Return the contribution of each interaction of a user to the score of an item (Hu et al. 2008, §5).

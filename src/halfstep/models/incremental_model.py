@@ -17,7 +17,8 @@ from halfstep.data import GrowableInteractions, Interactions, as_interactions
 from halfstep.data.removal import without_users
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.gramians import Gramians
-from halfstep.models.half_step_model import NO_INTERACTIONS, HalfStepModel
+from halfstep.models.half_step_model import HalfStepModel
+from halfstep.models.histories import NO_INTERACTIONS
 from halfstep.models.live_array import Lease, LiveArray, Publication
 from halfstep.models.similarity import UnitFactors
 from halfstep.models.updates import Update, UpdateSide, UpdateState

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,11 +16,74 @@ from halfstep.solver.backends import BackendName, ranking_of
 from halfstep.solver.top_n import Ranked, best_of_given
 
 Ids = ArrayLike | Iterable[Any]
+
+
+class UserScores(Protocol):
+    """Scores of all items for some users, the rows."""
+
+    def are_zero(self) -> NDArray[np.bool_]:
+        """Return a mask of the rows whose scores are 0, except for biases."""
+        ...
+
+    def best(
+        self,
+        rows: NDArray[np.intp],
+        c: NDArray[np.float64],
+        n: int,
+        skip: IndexLists,
+        columns: NDArray[np.integer] | None,
+    ) -> Ranked:
+        """Rank all items, or those of some columns, for some rows by score plus c.
+
+        Results are positions in `columns`, if they are given, of which `skip` lists those to exclude for each row.
+        """
+        ...
+
+    def best_of(self, rows: NDArray[np.intp], c: NDArray[np.float64], n: int, given: IndexLists) -> Ranked:
+        """Rank the given items of each row."""
+        ...
+
+
+class FactorScores(UserScores):
+    """Scores P Qᵀ.
+
+    Parameters
+    ----------
+    P, Q : ndarray of shape (n_rows, rank) and (n_items, rank)
+    threads, backend
+        As in `ALS`.
+    """
+
+    def __init__(
+        self, P: NDArray[np.floating], Q: NDArray[np.floating], threads: int | None, backend: BackendName
+    ) -> None:
+        self._P, self._Q, self._threads, self._backend = P, Q, threads, backend
+
+    def are_zero(self) -> NDArray[np.bool_]:
+        return np.asarray(~self._P.any(axis=1), np.bool_)
+
+    def best(
+        self,
+        rows: NDArray[np.intp],
+        c: NDArray[np.float64],
+        n: int,
+        skip: IndexLists,
+        columns: NDArray[np.integer] | None,
+    ) -> Ranked:
+        rank_columns = ranking_of(self._backend, len(rows), self._threads)
+        Q, c = (self._Q, c) if columns is None else (self._Q[columns], c[columns])
+        return rank_columns(rows_or_zeros(self._P, rows), Q, c, n, skip=skip)
+
+    def best_of(self, rows: NDArray[np.intp], c: NDArray[np.float64], n: int, given: IndexLists) -> Ranked:
+        return best_of_given(rows_or_zeros(self._P, rows), self._Q, c, n, given=given, threads=self._threads)
+
+
 ItemLists = Iterable[Any] | Mapping[Any, Iterable[Any]]
 
 
 def top_items(
     fitted: Factorization,
+    scores_of_users: UserScores,
     ids: NDArray[Any],
     u: NDArray[np.int32],
     n: int,
@@ -28,14 +91,13 @@ def top_items(
     skip: IndexLists,
     exclude: ItemLists | None,
     candidates: ItemLists | None,
-    threads: int | None,
-    backend: BackendName = "cpu",
 ) -> Ranked:
     """Return the positions of the top-n items of each user, and their scores, see `FactorModel.recommend`.
 
     Parameters
     ----------
     fitted : Factorization
+    scores_of_users : UserScores
     ids : ndarray of shape (n_rows,)
         The ids of the users, as in `exclude` and `candidates`.
     u : ndarray of shape (n_rows,)
@@ -43,10 +105,8 @@ def top_items(
     n : int
     skip : IndexLists
         Items to exclude for each user, in addition to `exclude`.
-    exclude, candidates, threads
+    exclude, candidates
         As in `FactorModel.recommend`.
-    backend : {"cpu", "cuda"}
-        Where items are ranked for many users.
     """
     b = fitted.item_biases.astype(np.float64)
     if candidates is None:
@@ -60,21 +120,19 @@ def top_items(
         given = _listed(fitted, candidates, ids, "candidates").without(skip).where(b > -np.inf)
     elif candidates is not None:
         columns = _known(fitted.items, candidates, "candidates")
-    P = rows_or_zeros(fitted.user_factors, u)
 
     def rank(rows: NDArray[np.intp], c: NDArray[np.float64]) -> Ranked:
-        Q, width = fitted.item_factors, min(n, len(c))
         if given is not None:
-            return best_of_given(rows_or_zeros(P, rows), Q, c, width, given=given.rows(rows), threads=threads)
+            return scores_of_users.best_of(rows, c, min(n, len(c)), given.rows(rows))
         left_out = skip.rows(rows)
-        if columns is not None:
-            Q, c, left_out, width = Q[columns], c[columns], left_out.within(columns, len(Q)), min(n, len(columns))
-        rank_columns = ranking_of(backend, len(rows), threads)
-        best, scores = rank_columns(rows_or_zeros(P, rows), Q, c, width, skip=left_out)
-        return (best if columns is None else np.append(columns, -1)[best].astype(np.int64)), scores
+        if columns is None:
+            return scores_of_users.best(rows, c, min(n, len(c)), left_out, None)
+        left_out = left_out.within(columns, len(c))
+        best, scores = scores_of_users.best(rows, c, min(n, len(columns)), left_out, columns)
+        return np.append(columns, -1)[best].astype(np.int64), scores
 
     positions, scores = rank(np.arange(len(u)), b)
-    unknown = np.flatnonzero(~P.any(axis=1))
+    unknown = np.flatnonzero(scores_of_users.are_zero())
     if len(unknown) and not fitted.item_biases.any():  # all scores are equal
         positions[unknown] = rank(unknown, np.where(b > -np.inf, fitted.item_counts, -np.inf))[0]
         scores[unknown] = np.where(positions[unknown] >= 0, 0.0, np.nan)

@@ -18,6 +18,7 @@ from halfstep.evaluation.held_out import measure_lists
 from halfstep.evaluation.metric_names import PER_LIST, read_metrics
 from halfstep.evaluation.task import Task
 from halfstep.models.baselines import Popularity
+from halfstep.models.item_weight_model import ItemWeightModel
 from halfstep.objective.objective import Implicit, Objective, cells_of
 
 Direction = Literal["minimize", "maximize"]
@@ -61,7 +62,9 @@ class TrialMetric:
         if direction is not None:
             check_choice("direction", direction, ("minimize", "maximize"))
         if given is None:
-            ranks = isinstance(estimator, Popularity) or isinstance(getattr(estimator, "objective", None), Implicit)
+            ranks = isinstance(estimator, Popularity | ItemWeightModel) or isinstance(
+                getattr(estimator, "objective", None), Implicit
+            )
             given = "ndcg@10" if ranks else "rmse"
         if callable(given):
             if direction is None:

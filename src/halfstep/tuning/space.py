@@ -19,6 +19,8 @@ from halfstep.models.als import ALS
 from halfstep.models.baselines import ItemBias, UserItemBias
 from halfstep.models.bayesian.bayesian_als import BayesianALS
 from halfstep.models.default_regularization import mean_weight
+from halfstep.models.ease import EASE
+from halfstep.models.item_knn import ItemKNN
 from halfstep.models.sgd import SGD
 from halfstep.objective.cost import Cost
 from halfstep.objective.objective import Implicit, Objective
@@ -279,7 +281,7 @@ def default_space(estimator: Any, data: Any) -> dict[str, Any]:
 
     Parameters
     ----------
-    estimator : ALS, BayesianALS, SGD, UserItemBias or ItemBias
+    estimator : ALS, BayesianALS, SGD, UserItemBias, ItemBias, EASE or ItemKNN
     data : Interactions, scipy.sparse matrix or dataframe
         The data for `tune`. λ is scaled by the values and weights, and the weight of missing cells by their number.
 
@@ -317,6 +319,10 @@ def default_space(estimator: Any, data: Any) -> dict[str, Any]:
         }
     if isinstance(estimator, UserItemBias):
         return {"user_regularization": LogUniform(1.0, 100.0), "item_regularization": LogUniform(0.3, 30.0)}
+    if isinstance(estimator, EASE):
+        return {"regularization": LogUniform(10.0, 5000.0)}
+    if isinstance(estimator, ItemKNN):
+        return {"neighbors": [20, 50, 100, 200, 500], "shrinkage": LogUniform(1.0, 300.0)}
     if isinstance(estimator, ItemBias):
         return {"regularization": LogUniform(0.3, 100.0)}
     raise ParameterError(

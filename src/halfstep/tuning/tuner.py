@@ -58,10 +58,10 @@ def tune(
     metric : str or callable, optional
         A rating metric ("rmse", "mae", "sign_accuracy"), a ranking metric such as "ndcg@10" or "recall@20" (see
         `evaluate`), or a function of a fitted model and the test `Interactions` of a fold, which requires
-        `direction`. The default is "ndcg@10" for `Popularity` and the objective `Implicit`, else "rmse". Rating
-        metrics require values, and a model whose targets are the values (unlike `Implicit` for ratings). For all
-        metrics, test interactions of cold-start users or items are excluded and counted: their predictions do not
-        depend on the parameters, but could dominate the comparison.
+        `direction`. The default is "ndcg@10" for `Popularity`, `EASE`, `ItemKNN` and the objective `Implicit`, else
+        "rmse". Rating metrics require values, and a model whose targets are the values (unlike `Implicit` for
+        ratings). For all metrics, test interactions of cold-start users or items are excluded and counted: their
+        predictions do not depend on the parameters, but could dominate the comparison.
     direction : {"minimize", "maximize"}, optional
         Whether to minimize or maximize a metric that is a function.
     split : int, callable or pairs of Interactions, optional

@@ -1,0 +1,43 @@
+"""Histories of users that are folded in."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from halfstep.data import Interactions, Vocabulary, as_histories
+from halfstep.data.sparse import is_sparse
+from halfstep.errors import DataError
+
+NO_INTERACTIONS = "this model was saved without its interactions: fit it again, or save it with its interactions"
+
+
+def with_items_checked(items: Vocabulary, histories: Any, unknown_items: Literal["ignore", "raise"]) -> Interactions:
+    """Return histories, checking the number of columns and the types of item ids.
+
+    Parameters
+    ----------
+    items : Vocabulary
+        Those of the model.
+    histories
+        As for `ALS.fold_in`.
+    unknown_items : {"ignore", "raise"}
+
+    Raises
+    ------
+    DataError
+        If the histories are invalid, or an item id is of another type than those of the model.
+    UnknownIdError
+        If an item is unknown and ``unknown_items="raise"``.
+    """
+    if is_sparse(histories):
+        columns = histories.shape[-1]
+        if columns != len(items):
+            raise DataError(
+                f"the histories have {columns:,} columns, and the model has {len(items):,} items: rows are users, "
+                "columns are items"
+            )
+        return Interactions.of_stored(histories, items=items)
+    data = as_histories(histories)
+    unknown: Literal["raise", "mark"] = "raise" if unknown_items == "raise" else "mark"
+    items.positions(data.items.ids[data.item_counts > 0], unknown, name="item id")
+    return data

@@ -9,6 +9,7 @@ import numpy as np
 from emulated_device import EmulatedDevice
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.cuda.cg import take_steps
+from halfstep.solver.cuda.fixed_side import FixedSide
 from halfstep.solver.gram import gramian
 from halfstep.solver.schedule import HalfStepPlan
 from settings import Table
@@ -43,7 +44,8 @@ def steps_on_device(
     plan = HalfStepPlan.of(problem)
     fixed, solved = device.asarray(padded(Y, dtype)), device.asarray(padded(X, dtype))
     G = gramian(problem.column_missing, problem.rank, padded(Y, dtype), lambda tasks: [task() for task in tasks])
-    others = take_steps(device, plan, on_device(device, problem), G, fixed, solved, STEPS)
+    side = FixedSide(device, plan, G, fixed)
+    others = take_steps(device, plan, on_device(device, problem), side, 0, solved, STEPS)
     found = device.asnumpy(solved)
     assert not found[:, problem.unknowns :].any(), "the padding must stay 0"
     is_solved = np.diff(problem.indptr) > 0

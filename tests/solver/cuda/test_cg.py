@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from emulated_device import ORDERS, EmulatedDevice
+from halfstep.solver.cpu_session import CPUBackend
+from halfstep.solver.cuda.session import CudaBackend
+from halfstep.solver.session import Side
 from halfstep.solvers import ConjugateGradient
-from settings import SETTINGS, Setting, half_step_and_loss
+from session_contract import start_of
+from settings import SETTINGS, Setting, Table, half_step_and_loss
 from steps_on_device import STEPS, factors, steps_on_device, table
 
 APPROXIMATED = [setting for setting in SETTINGS if setting.name not in {"plain", "without-a-base"}]
@@ -46,6 +50,25 @@ def test_bits_do_not_depend_on_the_order_of_threads() -> None:
     first, *others = (steps_on_device(EmulatedDevice(order), problem, Y, X, "float32")[0] for order in ORDERS)
     for other in others:
         np.testing.assert_array_equal(first, other)
+
+
+@pytest.mark.parametrize("name", ["hu", "ials", "biased-weighted", "signed-biased-missing"])
+def test_few_cells_are_solved_in_the_dual(name: str) -> None:
+    """Rows with few observed cells, beside others."""
+    rng = np.random.default_rng(3)
+    observed = rng.random((60, 90)) < 0.5
+    observed[:40, 8:] = False
+    given = Table(observed, rng.integers(1, 6, observed.shape).astype(float))
+    problems = named(name).half_problems(given, rank=20, reg=2.0, rho=2.0, dtype="float64")
+    found, device = [], EmulatedDevice()
+    for backend in CPUBackend(1), CudaBackend(device):
+        with backend.open(*problems, start_of(problems)) as session:
+            for _ in range(2):  # the second time, the lists of rows are those of the first
+                session.half_step(Side.USERS, ConjugateGradient(steps=STEPS))
+            session.accept()
+            found.append(session.factors()[0][:, : problems[0].unknowns])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-8, atol=1e-9)
+    assert device.launches == ["conjugate_gradients", "solve_dual"] * 2
 
 
 def test_rows_with_negative_weights_are_left_for_float64() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.objective.problem import HalfProblem
-from halfstep.solver.basis import Basis
 from halfstep.solver.cuda.device import Device
+from halfstep.solver.cuda.fixed_side import FixedSide
 from halfstep.solver.exact_rows import least_curvature, solved_exactly
 from halfstep.solver.precision import SAMPLED
 from halfstep.solver.schedule import HalfStepPlan
@@ -38,7 +37,7 @@ class OtherRows(NamedTuple):
 
 
 def take_steps(
-    device: Device, plan: HalfStepPlan, problem: HalfProblem, G: NDArray[np.float64], Y: Any, X: Any, steps: int
+    device: Device, plan: HalfStepPlan, problem: HalfProblem, fixed: FixedSide, first: int, X: Any, steps: int
 ) -> OtherRows:
     """Take some steps for each row of X, and return the rows for which none were taken.
 
@@ -48,26 +47,27 @@ def take_steps(
     ----------
     device : Device
     plan : HalfStepPlan
+        Of a range of rows.
     problem : HalfProblem
         That of the plan, with arrays of the device.
-    G : ndarray of shape (rank, rank), or (0, 0)
-        The Gramian of Y, on the host; empty if missing cells have no weight.
-    Y, X : arrays of the device, of shape (n, width)
+    fixed : FixedSide
+    first : int
+        The first row of the range.
+    X : array of the device, of shape (n_rows, width)
         Rows [factors | bias | 0 …] in the precision of the problem.
     steps : int
     """
-    k, counts, dtype = problem.rank, np.diff(plan.problem.indptr), plan.problem.weights.dtype
-    basis = Basis.of(plan, G.astype(dtype)) if len(G) > 0 else None
-    reg, g = plan.problem.regularization, np.empty(0, dtype)
-    if basis is not None:
-        reg, g = basis.reg, basis.g
-        V, inverse = device.asarray(basis.V), device.asarray(basis.inverse)
-        problem = replace(problem, regularization=device.asarray(reg), bias_ratio=basis.bias_ratio)
-        Y, X_in_basis = _times(device, Y, V), _times(device, X, inverse.T)
+    k, counts, basis = problem.rank, np.diff(plan.problem.indptr), fixed.any_basis
+    if basis is None:
+        Y, g, in_basis = fixed.Y, X[:0, 0], X
+        none = np.empty(0, X.dtype)
+        floor, is_singular = least_curvature(plan.problem.regularization, none, none, k)
     else:
-        X_in_basis = X
+        rows_of_range = slice(first, first + len(X))
+        problem, Y, g = basis.problem(problem, first), basis.Y, basis.g
+        in_basis = device.xp.matmul(X, basis.into)
+        floor, is_singular = basis.floor[rows_of_range], basis.is_singular[rows_of_range]
     sample = device.asnumpy(device.xp.ascontiguousarray(Y[:: max(1, len(Y) // SAMPLED), :k]))
-    floor, is_singular = least_curvature(reg, plan.problem.row_missing, g, k)
     is_exact = solved_exactly(plan, counts, floor, sample, ConjugateGradient(steps=steps))
     is_exact[plan.long_rows] = True
     is_observed = counts > 0
@@ -75,9 +75,9 @@ def take_steps(
     is_unsolved = is_singular & is_observed
     if len(rows) > 0:
         chosen = device.asarray(rows.astype(np.int32))
-        is_unsolved[rows] = _solve(device, problem, chosen, device.asarray(g), Y, X_in_basis, steps)[rows]
+        is_unsolved[rows] = _solve(device, problem, chosen, g, Y, in_basis, steps)[rows]
         if basis is not None:
-            X[chosen] = _times(device, X_in_basis[chosen], V.T)
+            X[chosen] = device.xp.matmul(in_basis[chosen], basis.back)
     return OtherRows(np.flatnonzero(is_exact & is_observed & ~is_unsolved), np.flatnonzero(is_unsolved))
 
 
@@ -142,10 +142,3 @@ def _solve(device: Device, problem: HalfProblem, rows: Any, g: Any, Y: Any, X: A
 def _stepped(array: Any) -> tuple[Any, np.int32]:
     """Return an array and the distance of its elements, 0 if there is one for all."""
     return array, np.int32(len(array) > 1)
-
-
-def _times(device: Device, F: Any, V: Any) -> Any:
-    """Return rows [factors V | bias | 0 …]."""
-    product = device.xp.array(F)
-    product[:, : len(V)] = device.xp.matmul(F[:, : len(V)], V)
-    return product

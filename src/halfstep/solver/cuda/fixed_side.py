@@ -23,33 +23,42 @@ class DeviceBasis(NamedTuple):
     ----------
     Y : array of the device
         The fixed factors in this basis.
-    back : array of the device, of shape (width, width)
-        Solutions times `back` are in the original basis.
+    into, back : arrays of the device, of shape (width, width)
+        Solutions times `into` are in this basis, and then times `back` in the original one.
     g : array of the device
         The diagonal of G; empty if it is included in `reg`.
     reg : array of the device
         λ_u in this basis.
     bias_ratio : float
+    floor : ndarray of shape (n_rows,)
+        The least curvature of each row, on the host.
+    is_singular : ndarray of shape (n_rows,)
+        Marks rows whose least curvature is noise, on the host.
     """
 
     Y: Any
+    into: Any
     back: Any
     g: Any
     reg: Any
     bias_ratio: float
+    floor: NDArray[np.floating]
+    is_singular: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, device: Device, plan: HalfStepPlan, G: NDArray[np.float64], Y: Any) -> Self | None:
-        """Return the basis for a plan in the precision of Y; None if the curvature of some rows would be noise."""
-        k, dtype, width = plan.problem.rank, Y.dtype, Y.shape[1]
+    def of(cls, device: Device, plan: HalfStepPlan, G: NDArray[np.float64], Y: Any) -> Self:
+        """Return the basis for a plan in the precision of Y."""
+        k, dtype = plan.problem.rank, Y.dtype
         basis = Basis.of(plan, G.astype(dtype))
-        if least_curvature(basis.reg, plan.problem.row_missing, basis.g, k)[1].any():
-            return None
-        forward, back = np.eye(width, dtype=dtype), np.eye(width, dtype=dtype)
-        forward[:k, :k], back[:k, :k] = basis.V, basis.V.T
-        arrays = (device.asarray(each) for each in (forward, back, basis.g, basis.reg.astype(dtype)))
-        forward, back, g, reg = arrays
-        return cls(device.xp.matmul(Y, forward), back, g, reg, basis.bias_ratio)
+        matrices = []
+        for V in basis.V, basis.inverse.T, basis.V.T:
+            whole = np.eye(Y.shape[1], dtype=dtype)
+            whole[:k, :k] = V
+            matrices.append(device.asarray(whole))
+        forward, into, back = matrices
+        g, reg = device.asarray(basis.g), device.asarray(basis.reg.astype(dtype))
+        floor, is_singular = least_curvature(basis.reg, plan.problem.row_missing, basis.g, k)
+        return cls(device.xp.matmul(Y, forward), into, back, g, reg, basis.bias_ratio, floor, is_singular)
 
     def problem(self, problem: HalfProblem, first: int) -> HalfProblem:
         """Return the problem of rows from `first` on, with arrays of the device, in this basis."""
@@ -73,9 +82,14 @@ class FixedSide:
         self._device, self._plan = device, plan
 
     @cached_property
-    def basis(self) -> DeviceBasis | None:
-        """A basis in which G is diagonal, if there is one in which no row loses precision."""
+    def any_basis(self) -> DeviceBasis | None:
+        """A basis in which G is diagonal, if missing cells have weight."""
         return DeviceBasis.of(self._device, self._plan, self.G, self.Y) if len(self.G) > 0 else None
+
+    @property
+    def basis(self) -> DeviceBasis | None:
+        """The same basis, if no row loses precision in it."""
+        return None if self.any_basis is None or self.any_basis.is_singular.any() else self.any_basis
 
     @cached_property
     def common_basis(self) -> DeviceBasis | None:

@@ -18,7 +18,7 @@ from halfstep.solver.cuda.gram import gramian
 from halfstep.solver.cuda.layout import SHAPES, Layout
 from halfstep.solver.cuda.loss import data_terms, penalty
 from halfstep.solver.cuda.row_lists import is_dual, part_length, ranges_of_rows
-from halfstep.solver.cuda.rows import DeviceRows
+from halfstep.solver.cuda.rows import DeviceRows, ExactRows
 from halfstep.solver.precision import diagonal_of, needs_float64, not_definite
 from halfstep.solver.schedule import HalfStepPlan
 from halfstep.solvers import Cholesky, ConjugateGradient, Solver
@@ -80,39 +80,49 @@ class DeviceHalfStep:
         for rows in self._ranges:
             last = first + len(rows.problem.regularization)
             problem, some, unsolved = rows.arrays(Y.dtype), X[first:last], status[first:last]
+            exact, given = rows.exact, (problem, fixed, first, some)
             if isinstance(solver, ConjugateGradient) and not self._plan.has_one_matrix:
-                others = take_steps(self._device, rows.plan_in(Y.dtype), problem, G, Y, some, solver.steps)
-                solve_rows(self._device, rows.listed(others.exact), problem, G, Y, some, unsolved)
+                others = take_steps(self._device, rows.plan_in(Y.dtype), *given, solver.steps)
                 in_float64.append(first + others.in_float64)
-            else:
-                self._solve_exactly(rows, problem, fixed, first, some, unsolved)
+                exact = rows.listed(others.exact)
+            if len(exact.rows) > 0:
+                self._solve_exactly(rows, exact, *given, unsolved)
             if len(rows.empty) > 0:
                 some[rows.empty] = 0.0
             first = last
         return np.union1d(np.concatenate(in_float64), np.flatnonzero(self._device.asnumpy(status)))
 
     def _solve_exactly(
-        self, rows: DeviceRows, problem: HalfProblem, fixed: FixedSide, first: int, X: Any, status: Any
+        self,
+        rows: DeviceRows,
+        exact: ExactRows,
+        problem: HalfProblem,
+        fixed: FixedSide,
+        first: int,
+        X: Any,
+        status: Any,
     ) -> None:
-        """Solve every row of a range, in the primal or in the dual."""
+        """Solve some rows of a range, in the primal or in the dual."""
         device, basis = self._device, fixed.common_basis
         if basis is not None:
             problem, solved = basis.problem(problem, first), device.xp.zeros_like(X)
-            solve_rows(device, rows.primal, problem, np.empty((0, 0)), basis.Y, solved, status)
-            solve_in_dual(device, rows.dual, problem, basis.g, basis.Y, solved, status)
-            X[...] = device.xp.matmul(solved, basis.back)
+            solve_rows(device, exact.primal, problem, np.empty((0, 0)), basis.Y, solved, status)
+            solve_in_dual(device, exact.dual, problem, basis.g, basis.Y, solved, status)
+            chosen = slice(None) if exact is rows.exact else device.asarray(exact.rows)
+            X[chosen] = device.xp.matmul(solved[chosen], basis.back)
             return
-        solve_rows(device, rows.primal, problem, fixed.G, fixed.Y, X, status)
+        solve_rows(device, exact.primal, problem, fixed.G, fixed.Y, X, status)
         if len(fixed.G) == 0:
-            solve_in_dual(device, rows.dual, problem, X[:0, 0], fixed.Y, X, status)
-        elif rows.dual:
+            solve_in_dual(device, exact.dual, problem, X[:0, 0], fixed.Y, X, status)
+        elif exact.dual:
             basis = fixed.basis  # computed on this machine while the device solves the other rows
             if basis is None:
-                solve_rows(device, rows.dual_in_primal, problem, fixed.G, fixed.Y, X, status)
+                in_primal = rows.in_primal(exact.rows[rows.is_dual[exact.rows]])
+                solve_rows(device, in_primal, problem, fixed.G, fixed.Y, X, status)
                 return
             problem, solved = basis.problem(problem, first), device.xp.zeros_like(X)
-            solve_in_dual(device, rows.dual, problem, basis.g, basis.Y, solved, status)
-            for listed in rows.dual.values():
+            solve_in_dual(device, exact.dual, problem, basis.g, basis.Y, solved, status)
+            for listed in exact.dual.values():
                 X[listed.rows] = device.xp.matmul(solved[listed.rows], basis.back)
 
     def data_terms(self, Y: Any, X: Any) -> tuple[float, float]:
@@ -141,7 +151,7 @@ class DeviceHalfStep:
         fixed = Y.astype(np.float64)
         solved = device.xp.zeros((len(unsolved), self.layout.width), np.float64)
         status = device.xp.zeros(len(unsolved), np.uint8)
-        solve_rows(device, rows.primal, rows.arrays(fixed.dtype), G, fixed, solved, status)
+        solve_rows(device, rows.exact.primal, rows.arrays(fixed.dtype), G, fixed, solved, status)
         failed = np.flatnonzero(device.asnumpy(status))
         if len(failed) > 0:
             row, fixed = int(failed[0]), device.asnumpy(fixed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,24 @@ from halfstep.solver.schedule import HalfStepPlan
 
 PIECE_LENGTH = 2048  # observed cells whose losses one warp sums
 ARRAYS = ("indptr", "indices", "targets", "weights", "row_missing", "column_missing", "regularization")
+
+
+class ExactRows(NamedTuple):
+    """Rows that are solved exactly.
+
+    Attributes
+    ----------
+    rows : ndarray
+        On the host.
+    primal : RowLists
+        Those that are not solved in the dual.
+    dual : dict
+        Those that are, for each shape of their systems.
+    """
+
+    rows: NDArray[np.integer]
+    primal: RowLists
+    dual: dict[Shape, Parts]
 
 
 class DeviceRows:
@@ -37,12 +55,11 @@ class DeviceRows:
 
     Attributes
     ----------
-    primal : RowLists
-        Those with observed cells that are not solved in the dual.
-    dual : dict
-        Those that are, for each shape of their systems.
+    is_dual : ndarray of bool
+    exact : ExactRows
+        All rows with observed cells.
     empty : array of the device
-        Those without observed cells.
+        The others.
     """
 
     def __init__(
@@ -55,35 +72,39 @@ class DeviceRows:
         is_resident: bool = True,
     ) -> None:
         self.device, self.problem = device, problem
-        self._longest = longest
+        self.is_dual, self._longest = is_dual, longest
         m = problem.column_missing
         self._compact = replace(problem, column_missing=m[:1] if all_equal(m) else m)
         self._is_resident = is_resident
         self._resident: HalfProblem | None = None
-        counts = np.diff(problem.indptr)
-        self.primal = self.listed(np.flatnonzero((counts > 0) & ~is_dual))
-        self._dual_rows = np.flatnonzero(is_dual)
-        self.dual = self._listed_by_shape(self._dual_rows, counts)
-        self.empty = device.asarray(np.flatnonzero(counts == 0))
+        self._counts = np.diff(problem.indptr)
+        self.exact = self._listed(np.flatnonzero(self._counts))
+        self._some = self._listed(np.empty(0, np.intp))
+        self.empty = device.asarray(np.flatnonzero(self._counts == 0))
 
-    def _listed_by_shape(self, rows: NDArray[np.integer], counts: NDArray[np.integer]) -> dict[Shape, Parts]:
-        rows = rows[np.argsort(-counts[rows], kind="stable")]
-        shapes = np.searchsorted([shape.size for shape in SHAPES], counts[rows])
+    def listed(self, rows: NDArray[np.integer]) -> ExactRows:
+        """Return the lists of the launches that solve some of the rows, which often are those of the last call."""
+        if not np.array_equal(rows, self._some.rows):
+            self._some = self._listed(rows)
+        return self._some
+
+    def _listed(self, rows: NDArray[np.integer]) -> ExactRows:
+        is_dual = self.is_dual[rows]
+        return ExactRows(rows, self.in_primal(rows[~is_dual]), self._by_shape(rows[is_dual]))
+
+    def _by_shape(self, rows: NDArray[np.integer]) -> dict[Shape, Parts]:
+        rows = rows[np.argsort(-self._counts[rows], kind="stable")]
+        shapes = np.searchsorted([shape.size for shape in SHAPES], self._counts[rows])
         return {
             shape: on_device(self.device, whole(self.problem.indptr, rows[shapes == n]))
             for n, shape in enumerate(SHAPES)
             if (shapes == n).any()
         }
 
-    def listed(self, rows: NDArray[np.integer]) -> RowLists:
-        """Return the lists of the launches that solve some of the rows."""
+    def in_primal(self, rows: NDArray[np.integer]) -> RowLists:
+        """Return the lists of the launches that solve some of the rows in the primal."""
         lists: RowLists = on_device(self.device, RowLists.of(self.problem.indptr, rows, self._longest))
         return lists
-
-    @cached_property
-    def dual_in_primal(self) -> RowLists:
-        """The rows in `dual`, if there is no basis for them."""
-        return self.listed(self._dual_rows)
 
     @cached_property
     def _plan(self) -> HalfStepPlan:

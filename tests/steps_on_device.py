@@ -8,7 +8,7 @@ import numpy as np
 
 from emulated_device import EmulatedDevice
 from halfstep.objective.problem import HalfProblem
-from halfstep.solver.cuda.cg import take_steps
+from halfstep.solver.cuda.cg import Division, take_steps
 from halfstep.solver.cuda.fixed_side import FixedSide
 from halfstep.solver.gram import gramian
 from halfstep.solver.schedule import HalfStepPlan
@@ -45,12 +45,12 @@ def steps_on_device(
     fixed, solved = device.asarray(padded(Y, dtype)), device.asarray(padded(X, dtype))
     G = gramian(problem.column_missing, problem.rank, padded(Y, dtype), lambda tasks: [task() for task in tasks])
     side = FixedSide(device, plan, G, fixed)
-    others = take_steps(device, plan, on_device(device, problem), side, 0, solved, STEPS)
+    division = Division.of(device, plan, side, STEPS)
+    given = on_device(device, problem), side, 0, solved, division.by_steps
+    in_float64 = np.union1d(division.in_float64, take_steps(device, *given, STEPS))
     found = device.asnumpy(solved)
     assert not found[:, problem.unknowns :].any(), "the padding must stay 0"
-    is_solved = np.diff(problem.indptr) > 0
-    is_solved[others.exact] = is_solved[others.in_float64] = False
-    return found[:, : problem.unknowns], np.flatnonzero(is_solved), others.in_float64
+    return found[:, : problem.unknowns], np.setdiff1d(division.by_steps, in_float64), in_float64
 
 
 def factors(problem: HalfProblem, columns: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:

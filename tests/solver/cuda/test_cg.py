@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from emulated_device import ORDERS, EmulatedDevice
+from halfstep.solver import schedule
 from halfstep.solver.cpu_session import CPUBackend
+from halfstep.solver.cuda.half_step import DeviceHalfStep
 from halfstep.solver.cuda.session import CudaBackend
+from halfstep.solver.schedule import HalfStepPlan
 from halfstep.solver.session import Side
 from halfstep.solvers import ConjugateGradient
 from session_contract import start_of
 from settings import SETTINGS, Setting, Table, half_step_and_loss
-from steps_on_device import STEPS, factors, steps_on_device, table
+from steps_on_device import STEPS, factors, padded, steps_on_device, table
 
 APPROXIMATED = [setting for setting in SETTINGS if setting.name not in {"plain", "without-a-base"}]
 
@@ -69,6 +72,22 @@ def test_few_cells_are_solved_in_the_dual(name: str) -> None:
             found.append(session.factors()[0][:, : problems[0].unknowns])
     np.testing.assert_allclose(found[1], found[0], rtol=1e-8, atol=1e-9)
     assert device.launches == ["conjugate_gradients", "solve_dual"] * 2
+
+
+@pytest.mark.parametrize("name", ["biased", "ials"])
+def test_results_do_not_depend_on_the_memory_of_the_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows that are long, and thus solved exactly, are those of the whole problem."""
+    monkeypatch.setattr(schedule, "LEAST_SEGMENT", 38)
+    given, device, found = table(30), EmulatedDevice(), []
+    problem, _ = named(name).half_problems(given, rank=20, reg=2.0, rho=2.0, dtype="float64")
+    assert 0 < len(HalfStepPlan.of(problem).long_rows) < len(given.observed)
+    Y, X = factors(problem, given.observed.shape[1], "float64")
+    for cells in None, 200:
+        side, solved = DeviceHalfStep(device, problem, cells), device.asarray(padded(X, "float64"))
+        side.solve(device.asarray(padded(Y, "float64")), solved, ConjugateGradient(steps=STEPS))
+        found.append(device.asnumpy(solved))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-10, atol=1e-12)
+    assert device.launches.count("conjugate_gradients") > 3
 
 
 def test_rows_with_negative_weights_are_left_for_float64() -> None:

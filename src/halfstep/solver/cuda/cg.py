@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,64 +21,71 @@ LEAST_LANES, WARP = 4, 32
 BLOCKS_PER_PROCESSOR = 32
 
 
-class OtherRows(NamedTuple):
-    """Rows that conjugate gradients do not solve.
+class Division(NamedTuple):
+    """The rows of a half-problem, except those without observed cells, as the CPU divides them.
 
     Attributes
     ----------
+    by_steps : ndarray
+        Rows for which steps are taken, the longest first.
     exact : ndarray
         Rows for which an exact solution takes less time, or is more precise.
     in_float64 : ndarray
-        Rows whose systems lose precision or are not positive definite.
+        Rows whose systems are singular to working precision.
     """
 
+    by_steps: NDArray[np.intp]
     exact: NDArray[np.intp]
     in_float64: NDArray[np.intp]
 
+    @classmethod
+    def of(cls, device: Device, plan: HalfStepPlan, fixed: FixedSide, steps: int) -> Self:
+        """Divide the rows of a plan."""
+        k, counts, basis = plan.problem.rank, np.diff(plan.problem.indptr), fixed.any_basis
+        if basis is None:
+            Y, none = fixed.Y, np.empty(0, fixed.Y.dtype)
+            floor, is_singular = least_curvature(plan.problem.regularization, none, none, k)
+        else:
+            Y, floor, is_singular = basis.Y, basis.floor, basis.is_singular
+        sample = device.asnumpy(device.xp.ascontiguousarray(Y[:: max(1, len(Y) // SAMPLED), :k]))
+        is_exact = solved_exactly(plan, counts, floor, sample, ConjugateGradient(steps=steps))
+        is_exact[plan.long_rows] = True
+        is_observed, order = counts > 0, plan.longest_first
+        return cls(
+            order[(is_observed & ~is_exact & ~is_singular)[order]],
+            np.flatnonzero(is_observed & is_exact & ~is_singular),
+            np.flatnonzero(is_observed & is_singular),
+        )
+
 
 def take_steps(
-    device: Device, plan: HalfStepPlan, problem: HalfProblem, fixed: FixedSide, first: int, X: Any, steps: int
-) -> OtherRows:
-    """Take some steps for each row of X, and return the rows for which none were taken.
-
-    These are the rows that the CPU solves exactly, too.
+    device: Device, problem: HalfProblem, fixed: FixedSide, first: int, X: Any, rows: NDArray[np.intp], steps: int
+) -> NDArray[np.intp]:
+    """Take some steps for some rows of X; return those whose systems are not positive definite.
 
     Parameters
     ----------
     device : Device
-    plan : HalfStepPlan
-        Of a range of rows.
     problem : HalfProblem
-        That of the plan, with arrays of the device.
+        A range of rows, with arrays of the device.
     fixed : FixedSide
     first : int
         The first row of the range.
     X : array of the device, of shape (n_rows, width)
         Rows [factors | bias | 0 …] in the precision of the problem.
+    rows : ndarray
+        Their positions in the range.
     steps : int
     """
-    k, counts, basis = problem.rank, np.diff(plan.problem.indptr), fixed.any_basis
+    if len(rows) == 0:
+        return rows
+    chosen, basis = device.asarray(rows.astype(np.int32)), fixed.any_basis
     if basis is None:
-        Y, g, in_basis = fixed.Y, X[:0, 0], X
-        none = np.empty(0, X.dtype)
-        floor, is_singular = least_curvature(plan.problem.regularization, none, none, k)
-    else:
-        rows_of_range = slice(first, first + len(X))
-        problem, Y, g = basis.problem(problem, first), basis.Y, basis.g
-        in_basis = device.xp.matmul(X, basis.into)
-        floor, is_singular = basis.floor[rows_of_range], basis.is_singular[rows_of_range]
-    sample = device.asnumpy(device.xp.ascontiguousarray(Y[:: max(1, len(Y) // SAMPLED), :k]))
-    is_exact = solved_exactly(plan, counts, floor, sample, ConjugateGradient(steps=steps))
-    is_exact[plan.long_rows] = True
-    is_observed = counts > 0
-    rows = plan.longest_first[(is_observed & ~is_exact & ~is_singular)[plan.longest_first]]
-    is_unsolved = is_singular & is_observed
-    if len(rows) > 0:
-        chosen = device.asarray(rows.astype(np.int32))
-        is_unsolved[rows] = _solve(device, problem, chosen, g, Y, in_basis, steps)[rows]
-        if basis is not None:
-            X[chosen] = device.xp.matmul(in_basis[chosen], basis.back)
-    return OtherRows(np.flatnonzero(is_exact & is_observed & ~is_unsolved), np.flatnonzero(is_unsolved))
+        return _solve(device, problem, chosen, X[:0, 0], fixed.Y, X, steps)
+    in_basis = device.xp.matmul(X, basis.into)
+    unsolved = _solve(device, basis.problem(problem, first), chosen, basis.g, basis.Y, in_basis, steps)
+    X[chosen] = device.xp.matmul(in_basis[chosen], basis.back)
+    return unsolved
 
 
 def constants(
@@ -111,8 +118,8 @@ def constants(
     }
 
 
-def _solve(device: Device, problem: HalfProblem, rows: Any, g: Any, Y: Any, X: Any, steps: int) -> NDArray[np.bool_]:
-    """Take steps for some rows of X; return a mask of the rows of X that could not be solved."""
+def _solve(device: Device, problem: HalfProblem, rows: Any, g: Any, Y: Any, X: Any, steps: int) -> NDArray[np.intp]:
+    """Take steps for some rows of X; return those that could not be solved."""
     missing, dtype = len(problem.row_missing) > 0, np.dtype(X.dtype)
     given = constants(problem.rank, X.shape[1], dtype, biases=problem.biases, missing=missing, diagonal=len(g) > 0)
     unsolved = device.xp.zeros(len(X), np.int32)
@@ -135,8 +142,7 @@ def _solve(device: Device, problem: HalfProblem, rows: Any, g: Any, Y: Any, X: A
         np.int32(steps),
         unsolved,
     )
-    mask: NDArray[np.bool_] = device.asnumpy(unsolved) != 0
-    return mask
+    return np.flatnonzero(device.asnumpy(unsolved))
 
 
 def _stepped(array: Any) -> tuple[Any, np.int32]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from halfstep.errors import ParameterError
 from halfstep.objective.problem import HalfProblem
-from halfstep.solver.cuda.cg import take_steps
+from halfstep.solver.cuda.cg import Division, take_steps
 from halfstep.solver.cuda.device import Device
 from halfstep.solver.cuda.dual import solve_in_dual
 from halfstep.solver.cuda.exact import solve_rows
@@ -74,17 +74,21 @@ class DeviceHalfStep:
 
     def _solve(self, G: NDArray[np.float64], Y: Any, X: Any, solver: Solver) -> NDArray[np.intp]:
         """Solve every row of X except some that lose precision, which are returned."""
-        fixed = FixedSide(self._device, self._plan, G, Y)
+        fixed, division = FixedSide(self._device, self._plan, G, Y), None
+        if isinstance(solver, ConjugateGradient) and not self._plan.has_one_matrix:
+            plan = self._plan if self.problem.weights.dtype == Y.dtype else self._plan.astype(Y.dtype)
+            division = Division.of(self._device, plan, fixed, solver.steps)
+        in_float64 = [np.empty(0, np.intp) if division is None else division.in_float64]
         status = self._device.xp.zeros(len(X), np.uint8)
-        in_float64, first = [np.empty(0, np.intp)], 0
+        first = 0
         for rows in self._ranges:
             last = first + len(rows.problem.regularization)
             problem, some, unsolved = rows.arrays(Y.dtype), X[first:last], status[first:last]
             exact, given = rows.exact, (problem, fixed, first, some)
-            if isinstance(solver, ConjugateGradient) and not self._plan.has_one_matrix:
-                others = take_steps(self._device, rows.plan_in(Y.dtype), *given, solver.steps)
-                in_float64.append(first + others.in_float64)
-                exact = rows.listed(others.exact)
+            if division is not None and isinstance(solver, ConjugateGradient):
+                by_steps = in_range(division.by_steps, first, last)
+                in_float64.append(first + take_steps(self._device, *given, by_steps, solver.steps))
+                exact = rows.listed(in_range(division.exact, first, last))
             if len(exact.rows) > 0:
                 self._solve_exactly(rows, exact, *given, unsolved)
             if len(rows.empty) > 0:
@@ -159,6 +163,11 @@ class DeviceHalfStep:
                 fixed[:, problem.rank] = 1.0
             raise not_definite(self.problem, diagonal_of(problem, row, fixed, G), int(unsolved[row]))
         X[device.asarray(unsolved)] = solved.astype(X.dtype)
+
+
+def in_range(rows: NDArray[np.intp], first: int, last: int) -> NDArray[np.intp]:
+    """Return the positions in a range of those rows that are in it."""
+    return rows[(rows >= first) & (rows < last)] - first
 
 
 def check_solver(solver: Solver) -> None:

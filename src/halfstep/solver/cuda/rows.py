@@ -14,7 +14,6 @@ from halfstep.objective.problem import HalfProblem
 from halfstep.solver.cuda.device import Device
 from halfstep.solver.cuda.layout import SHAPES, Shape
 from halfstep.solver.cuda.row_lists import Parts, RowLists, divide, whole
-from halfstep.solver.schedule import HalfStepPlan
 
 PIECE_LENGTH = 2048  # observed cells whose losses one warp sums
 ARRAYS = ("indptr", "indices", "targets", "weights", "row_missing", "column_missing", "regularization")
@@ -105,14 +104,6 @@ class DeviceRows:
         """Return the lists of the launches that solve some of the rows in the primal."""
         lists: RowLists = on_device(self.device, RowLists.of(self.problem.indptr, rows, self._longest))
         return lists
-
-    @cached_property
-    def _plan(self) -> HalfStepPlan:
-        return HalfStepPlan.of(self.problem)
-
-    def plan_in(self, dtype: np.dtype[Any]) -> HalfStepPlan:
-        """Return the plan of the rows in this precision, for approximate solvers."""
-        return self._plan if self.problem.weights.dtype == dtype else self._plan.astype(dtype)
 
     @cached_property
     def pieces(self) -> Parts:

@@ -61,6 +61,14 @@ def solved(backend: Backend, problems: Problems, dtype: str = "float32") -> tupl
         return [F[:, : problems[0].unknowns] for F in opened.factors()], list(terms)
 
 
+def solved_users(backend: Backend, users: HalfProblem, items: HalfProblem) -> np.ndarray:
+    """Return the factors of users after a half-step."""
+    with backend.open(users, items, start_of((users, items), users.weights.dtype.name)) as opened:
+        opened.half_step(Side.USERS, EXACT)
+        opened.accept()
+        return opened.factors()[0][:, : users.unknowns]
+
+
 def assert_close(one: np.ndarray, other: np.ndarray, tolerance: float) -> None:
     np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max())
 
@@ -102,9 +110,15 @@ def test_bits_do_not_depend_on_the_order_of_threads(
             np.testing.assert_array_equal(F, first)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["hu", "ials", "als-wr", "biased-weighted", "signed-biased-missing"])
-@pytest.mark.parametrize(("rank", "largest"), [(64, 56), (160, 232)])
+@pytest.mark.parametrize(
+    ("rank", "largest", "name", "dtype"),
+    [
+        *((64, 56, name, "float32") for name in ("hu", "ials", "als-wr", "biased-weighted", "signed-biased-missing")),
+        (64, 56, "signed-biased-missing", "float64"),
+        (160, 232, "hu", "float32"),
+        (160, 232, "signed-biased-missing", "float32"),
+    ],
+)
 def test_rows_of_all_lengths_in_the_dual_equal_those_of_the_cpu(
     rank: int, largest: int, name: str, dtype: str, device: EmulatedDevice
 ) -> None:
@@ -112,16 +126,34 @@ def test_rows_of_all_lengths_in_the_dual_equal_those_of_the_cpu(
     observed = rng.random((250, 180)) < np.linspace(0.0, 1.0, 250)[:, None]
     table = Table(observed, rng.integers(1, 6, observed.shape).astype(float))
     users, items = problems_of(next(each for each in SETTINGS if each.name == name), table, rank, dtype)
-    found: list[np.ndarray] = []
     device.launches.clear()
-    for backend, given in ((CudaBackend(device), dtype), (CPUBackend(1), "float64")):
-        problems = users.astype(given), items.astype(given)
-        with backend.open(*problems, start_of(problems, given)) as opened:
-            opened.half_step(Side.USERS, EXACT)
-            opened.accept()
-            found.append(opened.factors()[0][:, : users.unknowns])
+    found = solved_users(CudaBackend(device), users, items)
     assert device.launches.count("solve_dual") == [shape.size for shape in SHAPES].index(largest) + 1
-    assert_close(*found, 1e-5 if dtype == "float32" else 1e-9)
+    np.testing.assert_array_equal(found, solved_users(CudaBackend(EmulatedDevice("reversed")), users, items))
+    exact = solved_users(CPUBackend(1), users.astype("float64"), items.astype("float64"))
+    assert_close(found, exact, 1e-5 if dtype == "float32" else 1e-9)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("als-wr", "float64"), ("signed-biased-missing", "float32")])
+def test_large_ranks_equal_the_cpu(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_lists, "LEAST_DUAL_RANK", 1000)
+    rng = np.random.default_rng(0)
+    observed = rng.random((6, 320)) < np.array([0.0, 0.01, 0.05, 0.1, 0.9, 1.0])[:, None]
+    table = Table(observed, rng.integers(1, 6, observed.shape).astype(float))
+    problems = problems_of(next(each for each in SETTINGS if each.name == name), table, 272, dtype)
+    device = EmulatedDevice()
+    found = solved_users(CudaBackend(device), *problems)
+    assert device.launches == ["solve_large_rows"]
+    np.testing.assert_array_equal(found, solved_users(CudaBackend(EmulatedDevice("reversed")), *problems))
+    exact = solved_users(CPUBackend(1), *(each.astype("float64") for each in problems))
+    assert_close(found, exact, 1e-5 if dtype == "float32" else 1e-9)
+
+
+def test_ranks_that_do_not_fit_the_shared_memory_are_refused(table: Table, device: EmulatedDevice) -> None:
+    problems = problems_of(UNBIASED, table, rank=513)
+    refused = pytest.raises(ParameterError, match="rank=513 is not supported on a GPU: set 512 or less")
+    with refused, CudaBackend(device).open(*problems, start_of(problems, "float32")):
+        pass
 
 
 def scaled(problem: HalfProblem, row: int, weight: float, reg: float) -> HalfProblem:

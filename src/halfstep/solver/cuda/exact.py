@@ -1,4 +1,4 @@
-"""The launches of ``exact.cu``: rows that are solved by Cholesky factorization."""
+"""The launches of ``exact.cu`` and ``large.cu``: rows that are solved by Cholesky factorization."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.cuda.device import Device
-from halfstep.solver.cuda.layout import Layout
+from halfstep.solver.cuda.layout import BLOCKS_OF_LARGE_ROWS, LARGE_THREADS, Layout
 from halfstep.solver.cuda.row_lists import RowLists
 from halfstep.solver.cuda.rows import cell_arguments
 
@@ -23,7 +23,7 @@ def solve_rows(
     ----------
     device : Device
     lists : RowLists
-        The rows, on the device.
+        The rows, on the device; none is divided into parts at ranks of ``large.cu``.
     problem : HalfProblem
         With arrays of the device.
     G : ndarray of shape (rank, rank)
@@ -34,19 +34,9 @@ def solve_rows(
     """
     if len(lists.rows) == 0:
         return
-    layout, dtype = Layout.of(problem), Y.dtype
-    constants, cells = layout.tile_constants(dtype), cell_arguments(problem)
-    n_parts = len(lists.parts.rows)
-    parts = device.xp.empty((max(n_parts, 1), layout.part_size), dtype)
-    if n_parts > 0:
-        sum_parts = device.kernel("exact", "sum_parts", **constants)
-        sum_parts(n_parts, layout.threads, *lists.parts, *cells, Y, parts)
-    device.kernel("exact", "solve_rows", **constants)(
-        len(lists.rows),
-        layout.threads,
-        *lists[:5],
-        parts,
-        *cells,
+    layout, dtype, xp = Layout.of(problem), Y.dtype, device.xp
+    given = (
+        *cell_arguments(problem),
         Y,
         device.asarray(padded(G, layout, dtype)),
         problem.regularization,
@@ -54,6 +44,19 @@ def solve_rows(
         X,
         status,
     )
+    if layout.is_large:
+        blocks = min(len(lists.rows), BLOCKS_OF_LARGE_ROWS * device.processors)
+        L, taken = xp.empty((blocks, layout.large_pitch, layout.large_pitch), dtype), xp.zeros(1, np.int32)
+        kernel = device.kernel("large", "solve_large_rows", **layout.large_constants(dtype))
+        kernel(blocks, LARGE_THREADS, np.int32(len(lists.rows)), *lists[:3], *given, L, taken)
+        return
+    constants, n_parts = layout.tile_constants(dtype), len(lists.parts.rows)
+    parts = xp.empty((max(n_parts, 1), layout.part_size), dtype)
+    if n_parts > 0:
+        sum_parts = device.kernel("exact", "sum_parts", **constants)
+        sum_parts(n_parts, layout.threads, *lists.parts, *cell_arguments(problem), Y, parts)
+    kernel = device.kernel("exact", "solve_rows", **constants)
+    kernel(len(lists.rows), layout.threads, *lists[:5], parts, *given)
 
 
 def padded(G: NDArray[np.float64], layout: Layout, dtype: np.dtype[Any]) -> NDArray[np.floating]:

@@ -23,6 +23,8 @@ from halfstep.solver.precision import diagonal_of, needs_float64, not_definite
 from halfstep.solver.schedule import HalfStepPlan
 from halfstep.solvers import Cholesky, ConjugateGradient, Solver
 
+LARGEST_RANK = 512  # for which all kernels fit the shared memory
+
 
 class DeviceHalfStep:
     """Half-steps of one side, with its observed cells on the device.
@@ -37,6 +39,8 @@ class DeviceHalfStep:
     """
 
     def __init__(self, device: Device, problem: HalfProblem, cells_at_once: int | None = None) -> None:
+        if problem.rank > LARGEST_RANK:
+            raise ParameterError(f"rank={problem.rank} is not supported on a GPU: set {LARGEST_RANK} or less")
         self._device, self._plan, self.problem = device, HalfStepPlan.of(problem), problem
         self.layout = Layout.of(problem)
         n_cells, in_dual = len(problem.indices), is_dual(problem, SHAPES[-1].size)
@@ -45,7 +49,7 @@ class DeviceHalfStep:
                 device,
                 problem.of_range(first, last),
                 in_dual[first:last],
-                part_length(n_cells),
+                part_length(problem),
                 is_resident=cells_at_once is None,
             )
             for first, last in ranges_of_rows(problem.indptr, cells_at_once or n_cells)
@@ -151,7 +155,7 @@ class DeviceHalfStep:
             With the first row that cannot be solved in float64 either.
         """
         device, problem = self._device, self.problem.take(unsolved, np.float64)
-        rows = DeviceRows(device, problem, np.zeros(len(unsolved), bool), part_length(len(problem.indices)))
+        rows = DeviceRows(device, problem, np.zeros(len(unsolved), bool), part_length(problem))
         fixed = Y.astype(np.float64)
         solved = device.xp.zeros((len(unsolved), self.layout.width), np.float64)
         status = device.xp.zeros(len(unsolved), np.uint8)

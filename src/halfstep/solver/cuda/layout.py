@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.cuda.device import Device
 
+LARGEST_IN_REGISTERS = 264  # unknowns of a row whose tiles fit the registers of a block
 SMALL_TILES = 72  # unknowns up to which tiles of 4 × 4 give enough threads; larger ones read shared memory less
 REGISTERS = 1 << 16  # of a multiprocessor
 REGISTERS_OF_A_THREAD = {4: 72, 8: 128}  # for tiles of float32 numbers without spills
@@ -44,6 +45,11 @@ class Layout(NamedTuple):
     def width(self) -> int:
         """The length of a row of factors."""
         return -(-self.unknowns // self.tile) * self.tile
+
+    @property
+    def is_large(self) -> bool:
+        """Whether systems do not fit the registers of a block."""
+        return self.unknowns > LARGEST_IN_REGISTERS
 
     @property
     def tiles(self) -> int:
@@ -84,6 +90,23 @@ class Layout(NamedTuple):
             "BATCH": 8 if is_double else 16,
             "MIN_BLOCKS": min(max(blocks, 1), MOST_BLOCKS),
         }
+
+    def large_constants(self, dtype: DTypeLike) -> dict[str, int | str]:
+        """Return the constants of ``large.cu``."""
+        is_double = np.dtype(dtype) == np.float64
+        return self.constants(dtype) | {
+            "TILE": LARGE.tile,
+            "SIDE": LARGE.side,
+            "THREADS": LARGE_THREADS,
+            "SOLUTIONS": 1,
+            "BATCH": 8 if is_double else 16,
+            "MIN_BLOCKS": 1 if is_double else BLOCKS_OF_LARGE_ROWS,
+        }
+
+    @property
+    def large_pitch(self) -> int:
+        """The rows and columns of L in global memory, in whole squares."""
+        return -(-self.width // LARGE.size) * LARGE.size
 
     def upload(self, device: Device, F: NDArray[np.floating], dtype: DTypeLike) -> Any:
         """Copy factors in the layout of the host to the device."""
@@ -133,3 +156,6 @@ class Shape(NamedTuple):
 
 
 SHAPES = (Shape(4, 7), Shape(8, 7), Shape(8, 15), Shape(8, 29))  # a warp, a warp, and blocks of 4 and of 14 warps
+LARGE = Shape(8, 16)  # the squares of large.cu
+LARGE_THREADS = LARGE.side**2
+BLOCKS_OF_LARGE_ROWS = 2  # of a multiprocessor

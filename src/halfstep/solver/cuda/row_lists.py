@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.objective.problem import HalfProblem
+from halfstep.solver.cuda.layout import Layout
 from halfstep.solver.kernels.exact import DUAL_BELOW, SMALLEST_RATIO
 
 PART_LENGTH = 2048  # observed cells that one block sums, at least
@@ -71,9 +72,10 @@ class RowLists(NamedTuple):
         )
 
 
-def part_length(n_cells: int) -> int:
-    """Return the largest number of observed cells that one block sums, of a half-problem with so many."""
-    return max(PART_LENGTH, n_cells // MOST_PARTS)
+def part_length(problem: HalfProblem) -> int:
+    """Return the largest number of observed cells that one block sums."""
+    n_cells = len(problem.indices)
+    return n_cells if Layout.of(problem).is_large else max(PART_LENGTH, n_cells // MOST_PARTS)
 
 
 def divide(indptr: NDArray[np.int64], longest: int, rows: Ints | None = None) -> Parts:

@@ -62,23 +62,3 @@ __device__ __forceinline__ void wait_for_copies() {
   asm volatile("cp.async.wait_all;\n" ::);
 #endif
 }
-
-// The observed cells of a half-problem. Targets and weights of cells, and missing weights of columns, are arrays of one
-// element, with a stride of 0, if all are equal.
-struct ObservedCells {
-  const int *indices;
-  const REAL *targets;
-  int target_stride;
-  const REAL *weights;
-  int weight_stride;
-  const REAL *column_missing;
-  int missing_stride;
-};
-
-// The observed cells from a position on, at which rows are addressed by 32 bits.
-__device__ __forceinline__ ObservedCells cells_from(long long begin, ObservedCells cells) {
-  cells.indices += begin;
-  cells.targets += begin * cells.target_stride;
-  cells.weights += begin * cells.weight_stride;
-  return cells;
-}

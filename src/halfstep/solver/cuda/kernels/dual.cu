@@ -36,13 +36,12 @@ __device__ __forceinline__ void list_cells(int n, int t, REAL s, const ObservedC
                                            Row &row) {
   for (int e = t; e < n; e += THREADS) {
     const int i = cells.indices[e];
-    const REAL w = cells.weights[(long long)e * cells.weight_stride];
-    const REAL q = MISSING ? w - s * cells.column_missing[(long long)i * cells.missing_stride] : w;
-    const REAL inverse = rsqrt(q), offset = BIASES ? Y[(long long)i * WIDTH + RANK] : (REAL)0;
+    const Cell cell = read_cell(e, i, s, cells, Y);
+    const REAL inverse = rsqrt(cell.q);
     row.at[e] = i;
-    row.root[e] = q * inverse;
-    row.b[e] = row.r[e] = w * (cells.targets[(long long)e * cells.target_stride] - offset) * inverse;
-    if (BIASES) row.b[SIZE + e] = row.ones[e] = w * inverse;
+    row.root[e] = cell.q * inverse;
+    row.b[e] = row.r[e] = cell.v * inverse;
+    if (BIASES) row.b[SIZE + e] = row.ones[e] = cell.w * inverse;
   }
   for (int e = n + t; e < SIZE; e += THREADS) {
     row.root[e] = 0;
@@ -188,7 +187,6 @@ solve_dual(int n_rows, const int *__restrict__ rows, const long long *__restrict
   REAL A[TILE][TILE];
   multiply(n, t, tile, Y, row, A);
   if (tile.exists) complete(n, tile, inverse, row, A);
-  SYNCHRONIZE();
   const Tile present = {tile.row, tile.column, tile.exists && tile.row < side};
   factor(A, present, side, row.least, row.b, reinterpret_cast<REAL (*)[SIDE][PANEL]>(row.scratch), &row.is_unsolved);
   substitute_back(A, present, side, row.b);

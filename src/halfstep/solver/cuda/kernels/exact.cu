@@ -29,19 +29,6 @@ struct Batches {
   int (*at)[BATCH];
 };
 
-struct Cell {
-  REAL w, q, v;
-};
-
-__device__ __forceinline__ Cell read_cell(int p, int i, REAL s, const ObservedCells &cells, const REAL *Y) {
-  Cell cell;
-  cell.w = cells.weights[p * cells.weight_stride];
-  cell.q = MISSING ? cell.w - s * cells.column_missing[(long long)i * cells.missing_stride] : cell.w;
-  const REAL offset = BIASES ? Y[(long long)i * WIDTH + RANK] : (REAL)0;
-  cell.v = cell.w * (cells.targets[p * cells.target_stride] - offset);
-  return cell;
-}
-
 // Start copying the rows of Y of m observed cells.
 __device__ __forceinline__ void start_gathering(int m, const int *at, const REAL *Y, REAL (*y)[WIDTH]) {
   const int per_copy = 16 / sizeof(REAL), copies = WIDTH / per_copy;

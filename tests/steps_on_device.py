@@ -10,11 +10,12 @@ from emulated_device import EmulatedDevice
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.cuda.cg import Division, take_steps
 from halfstep.solver.cuda.fixed_side import FixedSide
+from halfstep.solver.cuda.layout import Layout
 from halfstep.solver.gram import gramian
 from halfstep.solver.schedule import HalfStepPlan
 from settings import Table
 
-STEPS, TILE = 3, 4
+STEPS = 3
 
 
 def table(rows: int = 9, columns: int = 60) -> Table:
@@ -31,19 +32,19 @@ def on_device(device: EmulatedDevice, problem: HalfProblem) -> HalfProblem:
     )
 
 
-def padded(F: np.ndarray, dtype: str) -> np.ndarray:
-    out = np.zeros((len(F), -(-F.shape[1] // TILE) * TILE), dtype)
+def padded(F: np.ndarray, problem: HalfProblem) -> np.ndarray:
+    out = np.zeros((len(F), Layout.of(problem).width), problem.weights.dtype)
     out[:, : F.shape[1]] = F
     return out
 
 
 def steps_on_device(
-    device: EmulatedDevice, problem: HalfProblem, Y: np.ndarray, X: np.ndarray, dtype: str
+    device: EmulatedDevice, problem: HalfProblem, Y: np.ndarray, X: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the solution, the rows that were solved, and those for float64."""
     plan = HalfStepPlan.of(problem)
-    fixed, solved = device.asarray(padded(Y, dtype)), device.asarray(padded(X, dtype))
-    G = gramian(problem.column_missing, problem.rank, padded(Y, dtype), lambda tasks: [task() for task in tasks])
+    fixed, solved = device.asarray(padded(Y, problem)), device.asarray(padded(X, problem))
+    G = gramian(problem.column_missing, problem.rank, padded(Y, problem), lambda tasks: [task() for task in tasks])
     side = FixedSide(device, plan, G, fixed)
     division = Division.of(device, plan, side, STEPS)
     given = on_device(device, problem), side, 0, solved, division.by_steps

@@ -29,7 +29,7 @@ def test_steps_are_those_of_the_cpu(setting: Setting, rank: int, dtype: str, tol
     problem, _ = setting.half_problems(given, rank=rank, reg=2.0, rho=2.0, dtype=dtype)
     Y, X = factors(problem, given.observed.shape[1], dtype)
     expected, _ = half_step_and_loss(problem, Y, start=X, dtype=dtype, solver=ConjugateGradient(steps=STEPS))
-    found, rows, _ = steps_on_device(EmulatedDevice(), problem, Y, X, dtype)
+    found, rows, _ = steps_on_device(EmulatedDevice(), problem, Y, X)
     assert rows.tolist() == [0, 1, 3, 5, 6, 7, 8]
     scale = np.abs(expected[rows]).max()
     np.testing.assert_allclose(found[rows], expected[rows], rtol=tolerance, atol=tolerance * scale)
@@ -41,7 +41,7 @@ def test_steps_are_those_of_the_cpu_for_groups_of_all_sizes(rank: int) -> None:
     problem, _ = named("signed-biased-missing").half_problems(given, rank=rank, reg=2.0, rho=2.0, dtype="float64")
     Y, X = factors(problem, 40, "float64")
     expected, _ = half_step_and_loss(problem, Y, start=X, solver=ConjugateGradient(steps=STEPS))
-    found, rows, _ = steps_on_device(EmulatedDevice(), problem, Y, X, "float64")
+    found, rows, _ = steps_on_device(EmulatedDevice(), problem, Y, X)
     assert rows.tolist() == [0, 1, 3, 5]
     np.testing.assert_allclose(found[rows], expected[rows], rtol=1e-9, atol=1e-9 * np.abs(expected[rows]).max())
 
@@ -50,7 +50,7 @@ def test_bits_do_not_depend_on_the_order_of_threads() -> None:
     given = table()
     problem, _ = named("signed-biased-missing").half_problems(given, rank=20, reg=2.0, rho=2.0, dtype="float32")
     Y, X = factors(problem, given.observed.shape[1], "float32")
-    first, *others = (steps_on_device(EmulatedDevice(order), problem, Y, X, "float32")[0] for order in ORDERS)
+    first, *others = (steps_on_device(EmulatedDevice(order), problem, Y, X)[0] for order in ORDERS)
     for other in others:
         np.testing.assert_array_equal(first, other)
 
@@ -83,8 +83,8 @@ def test_results_do_not_depend_on_the_memory_of_the_device(name: str, monkeypatc
     assert 0 < len(HalfStepPlan.of(problem).long_rows) < len(given.observed)
     Y, X = factors(problem, given.observed.shape[1], "float64")
     for cells in None, 200:
-        side, solved = DeviceHalfStep(device, problem, cells), device.asarray(padded(X, "float64"))
-        side.solve(device.asarray(padded(Y, "float64")), solved, ConjugateGradient(steps=STEPS))
+        side, solved = DeviceHalfStep(device, problem, cells), device.asarray(padded(X, problem))
+        side.solve(device.asarray(padded(Y, problem)), solved, ConjugateGradient(steps=STEPS))
         found.append(device.asnumpy(solved))
     np.testing.assert_allclose(found[1], found[0], rtol=1e-10, atol=1e-12)
     assert device.launches.count("conjugate_gradients") > 3
@@ -104,7 +104,7 @@ def test_rows_with_negative_weights_are_left_for_float64() -> None:
     ]
     assert 0 < len(expected) < 6
     Y, X = factors(problem, given.observed.shape[1], "float32")
-    assert steps_on_device(EmulatedDevice(), problem, Y, X, "float32")[2].tolist() == expected
+    assert steps_on_device(EmulatedDevice(), problem, Y, X)[2].tolist() == expected
 
 
 def test_systems_that_are_not_definite_are_left_for_float64() -> None:
@@ -114,7 +114,7 @@ def test_systems_that_are_not_definite_are_left_for_float64() -> None:
     regularization[3] = -1e9
     problem = replace(problem, regularization=regularization)
     Y, X = factors(problem, given.observed.shape[1], "float64")
-    _, rows, in_float64 = steps_on_device(EmulatedDevice(), problem, Y, X, "float64")
+    _, rows, in_float64 = steps_on_device(EmulatedDevice(), problem, Y, X)
     assert (rows.tolist(), in_float64.tolist()) == ([0, 1, 5, 6, 7, 8], [3])
 
 

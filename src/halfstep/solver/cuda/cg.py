@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.cuda.device import Device
 from halfstep.solver.cuda.fixed_side import FixedSide
+from halfstep.solver.cuda.layout import WARP, Layout
+from halfstep.solver.cuda.rows import cell_arguments
 from halfstep.solver.exact_rows import least_curvature, solved_exactly
 from halfstep.solver.precision import SAMPLED
 from halfstep.solver.schedule import HalfStepPlan
@@ -17,8 +19,8 @@ from halfstep.solvers import ConjugateGradient
 
 THREADS = 128  # of a block
 FOURS_PER_LANE = 4  # at most, until a group is a warp; with more, few registers remain for other blocks
-LEAST_LANES, WARP = 4, 32
-BLOCKS_PER_PROCESSOR = 32
+LEAST_LANES = 4
+MIN_BLOCKS = {4: 5, 8: 3}  # of a multiprocessor, by the size of a number, without spills
 
 
 class Division(NamedTuple):
@@ -88,63 +90,36 @@ def take_steps(
     return unsolved
 
 
-def constants(
-    rank: int, width: int, dtype: np.dtype[Any], *, biases: bool, missing: bool, diagonal: bool
-) -> dict[str, int | str]:
-    """Return the constants with which the kernel is compiled.
-
-    Parameters
-    ----------
-    rank, width : int
-    dtype : dtype
-    biases, missing, diagonal : bool
-        Whether rows have biases, missing cells have weight, and the diagonal of G is given.
-    """
-    fours, limits = -(-width // 4), np.finfo(dtype)
-    lanes = LEAST_LANES
+def constants(layout: Layout, dtype: DTypeLike, *, diagonal: bool) -> dict[str, int | str]:
+    """Return the constants with which the kernel is compiled, with the diagonal of G or without."""
+    fours, lanes = layout.width // 4, LEAST_LANES
     while lanes < WARP and fours > FOURS_PER_LANE * lanes:
         lanes *= 2
-    return {
-        "REAL": "float" if dtype == np.float32 else "double",
-        "SQUARED_EPSILON": f"((REAL){float(limits.eps) ** 2!r})",
-        "TINY": f"((REAL){float(limits.tiny)!r})",
-        "RANK": rank,
-        "WIDTH": width,
+    return layout.constants(dtype) | {
+        "TINY": f"((REAL){float(np.finfo(dtype).tiny)!r})",
         "LANES": lanes,
-        "CG_THREADS": THREADS,
-        "BIASES": int(biases),
-        "MISSING": int(missing),
+        "THREADS": THREADS,
         "DIAGONAL": int(diagonal),
+        "MIN_BLOCKS": MIN_BLOCKS[np.dtype(dtype).itemsize] - (lanes == WARP),
     }
 
 
 def _solve(device: Device, problem: HalfProblem, rows: Any, g: Any, Y: Any, X: Any, steps: int) -> NDArray[np.intp]:
     """Take steps for some rows of X; return those that could not be solved."""
-    missing, dtype = len(problem.row_missing) > 0, np.dtype(X.dtype)
-    given = constants(problem.rank, X.shape[1], dtype, biases=problem.biases, missing=missing, diagonal=len(g) > 0)
     unsolved = device.xp.zeros(len(X), np.int32)
+    given = constants(Layout.of(problem), X.dtype, diagonal=len(g) > 0)
     device.kernel("cg", "conjugate_gradients", **given)(
-        min(len(rows), BLOCKS_PER_PROCESSOR * device.processors),
+        len(rows),
         THREADS,
         rows,
-        np.int32(len(rows)),
         problem.indptr,
-        problem.indices,
-        *_stepped(problem.targets),
-        *_stepped(problem.weights),
-        *_stepped(problem.row_missing),
-        *_stepped(problem.column_missing),
+        *cell_arguments(problem),
         g,
         problem.regularization,
-        dtype.type(problem.bias_ratio),
+        X.dtype.type(problem.bias_ratio),
         Y,
         X,
         np.int32(steps),
         unsolved,
     )
     return np.flatnonzero(device.asnumpy(unsolved))
-
-
-def _stepped(array: Any) -> tuple[Any, np.int32]:
-    """Return an array and the distance of its elements, 0 if there is one for all."""
-    return array, np.int32(len(array) > 1)

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 OPTIONS = ("--std=c++17",)  # of NVRTC
 COMMON = "common"  # precedes all other sources
-TILED = ("exact", "dual", "large")  # sources that these precede, too: "cells" and "tiles"
+USED = {"cg": ("cells",), **dict.fromkeys(("exact", "dual", "large"), ("cells", "tiles"))}  # also precede a source
 
 
 def source_of(name: str, constants: Mapping[str, int | str]) -> str:
@@ -22,9 +22,8 @@ def source_of(name: str, constants: Mapping[str, int | str]) -> str:
     constants : mapping
         Macros and their values.
     """
-    parts = (COMMON, "cells", "tiles", name) if name in TILED else (COMMON, name)
     macros = "".join(f"#define {macro} {value}\n" for macro, value in constants.items())
-    return macros + "".join(f'#line 1 "{each}.cu"\n{read(each)}' for each in parts)
+    return macros + "".join(f'#line 1 "{each}.cu"\n{read(each)}' for each in (COMMON, *USED.get(name, ()), name))
 
 
 def read(name: str) -> str:

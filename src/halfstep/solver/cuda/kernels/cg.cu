@@ -11,221 +11,188 @@
 // sums of all groups for the elements that it owns, in a fixed order. Y is read in each step, because a row's part of it
 // does not fit into shared memory in general, and the cache holds it.
 //
-// REAL    float or double                      RANK    k, without the bias
-// WIDTH   of the rows of X and Y, a multiple of 4: [factors | bias | 0 …]
-// LANES, CG_THREADS           of a group, and of a block
-// SQUARED_EPSILON, TINY       the squared relative error of REAL, and its smallest number
-// BIASES, MISSING, DIAGONAL   whether rows have biases, missing cells have weight, and that of g is not 0
+// Constants: RANK, BIASES, MISSING, WIDTH and MIN_BLOCKS as in exact.cu; LANES; THREADS of a block; DIAGONAL, whether g is
+// not 0; and TINY, the smallest positive REAL.
 
 #define FOURS (WIDTH / 4)
 #define FOURS_PER_LANE ((FOURS + LANES - 1) / LANES)
-#define GROUPS (CG_THREADS / LANES)
-#define OWNED ((WIDTH + CG_THREADS - 1) / CG_THREADS)
-#define WARPS (CG_THREADS / 32)
+#define GROUPS (THREADS / LANES)
+#define OWNED ((WIDTH + THREADS - 1) / THREADS)
+#define WARPS (THREADS / 32)
 
-struct __align__(16) Four { REAL x[4]; };
+// What the threads of a block share.
+struct Shared {
+  REAL p[WIDTH], partial[GROUPS][WIDTH], of_warps[WARPS];
+};
+
+// Sums over the observed cells of a row, with z = [y | 1] and c = p·y.
+struct Sums {
+  REAL of_y[OWNED];  // of the elements that a thread owns
+  REAL of_one, weight;
+};
 
 // Return the sum over all threads, in a fixed order.
-__device__ REAL block_sum(REAL x, REAL *of_warps) {
+__device__ REAL block_sum(REAL x, Shared &shared) {
   for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(0xffffffffu, x, distance);
   __syncthreads();  // the last sum was read
-  if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = x;
+  if (threadIdx.x % 32 == 0) shared.of_warps[threadIdx.x / 32] = x;
   __syncthreads();
   REAL total = 0;
-  for (int warp = 0; warp < WARPS; warp++) total += of_warps[warp];
+  for (int warp = 0; warp < WARPS; warp++) total += shared.of_warps[warp];
   return total;
 }
 
-// The observed cells, as the arguments of the kernel, and the row's s_u.
-struct RowCells {
-  const int *indices;
-  const REAL *targets, *weights, *m;
-  int target_step, weight_step, m_step;  // 0 if an array has one element
-  REAL s;
-};
-
-// Sums over the observed cells of a row, in the elements that a thread owns:
-//   sum = Σ c y,  with c = w (t − o − p_bias) − (w − s m) p·y if `residual`, else c = (w − s m) p·y + w p_bias,
-// and in *of_bias the same of 1 instead of y, with w instead of w − s m, and in *of_weights Σ w.
-// *is_negative is set if `residual` and a w − s m is negative.
-__device__ void sum_cells(const RowCells &cells, long long begin, long long end, const REAL *Y, const REAL *p, REAL p_bias,
-                          bool residual, REAL (*partial)[WIDTH], REAL *of_warps, REAL *sum, REAL *of_bias,
-                          REAL *of_weights, bool *is_negative) {
+// Return Σ ((w − s m) p·y + w p_bias) y and Σ w (p·y + p_bias), or Σ w (t − o) z minus these if `residual`.
+// A w − s m below 0 sets *is_negative.
+__device__ __forceinline__ Sums sum_cells(int n, const ObservedCells &cells, REAL s, const REAL *Y, REAL p_bias,
+                                          bool residual, Shared &shared, bool *is_negative) {
   const int lane = threadIdx.x % LANES, group = threadIdx.x / LANES;
-  REAL own_p[FOURS_PER_LANE][4], own[FOURS_PER_LANE][4], bias = 0, weight = 0;
+  REAL p[FOURS_PER_LANE][4], own[FOURS_PER_LANE][4], of_one = 0, weight = 0;
 #pragma unroll
   for (int f = 0; f < FOURS_PER_LANE; f++)
 #pragma unroll
     for (int e = 0; e < 4; e++) {
       const int c = (f * LANES + lane) * 4 + e;
-      own_p[f][e] = c < RANK ? p[c] : (REAL)0;
+      p[f][e] = c < RANK ? shared.p[c] : (REAL)0;
       own[f][e] = 0;
     }
-  for (long long first = begin; first < end; first += GROUPS) {
-    const bool is_cell = first + group < end;
-    const long long cell = is_cell ? first + group : end - 1;  // all lanes exchange values
-    const int i = cells.indices[cell];
+  for (int first = 0; first < n; first += GROUPS) {
+    const bool is_cell = first + group < n;
+    const int at = is_cell ? first + group : n - 1;  // all lanes exchange values
+    const int i = cells.indices[at];
     const REAL *row = Y + (long long)i * WIDTH;
-    Four y[FOURS_PER_LANE];
-    REAL product = 0;
+    REAL y[FOURS_PER_LANE][4], product = 0;
 #pragma unroll
     for (int f = 0; f < FOURS_PER_LANE; f++) {
       const int four = f * LANES + lane;
-      y[f] = reinterpret_cast<const Four *>(row)[four < FOURS ? four : 0];
+      load4(row + 4 * (four < FOURS ? four : 0), y[f]);
 #pragma unroll
-      for (int e = 0; e < 4; e++) product += own_p[f][e] * y[f].x[e];
+      for (int e = 0; e < 4; e++) product += p[f][e] * y[f][e];
     }
 #pragma unroll
     for (int distance = LANES / 2; distance > 0; distance /= 2)
       product += __shfl_xor_sync(0xffffffffu, product, distance);
-    if (is_cell) {
-      const REAL w = cells.weights[cell * cells.weight_step];
-#if MISSING
-      const REAL u = w - cells.s * cells.m[(long long)i * cells.m_step];
-#else
-      const REAL u = w;
-#endif
-      REAL c = u * product + w * p_bias, of_one = w * (product + p_bias);
-      if (residual) {
-        *is_negative |= !(u >= 0);
-        REAL t = cells.targets[cell * cells.target_step];
-#if BIASES
-        t -= row[RANK];
-#endif
-        c = w * t - c;
-        of_one = w * t - of_one;
-      }
-      bias += of_one;
-      weight += w;
-#pragma unroll
-      for (int f = 0; f < FOURS_PER_LANE; f++)
-#pragma unroll
-        for (int e = 0; e < 4; e++) own[f][e] += c * y[f].x[e];
+    if (!is_cell) continue;
+    const Cell cell = read_cell(at, i, s, cells, Y);
+    *is_negative |= !(cell.q >= 0);
+    REAL c = cell.q * product + cell.w * p_bias, c_one = cell.w * (product + p_bias);
+    if (residual) {
+      c = cell.v - c;
+      c_one = cell.v - c_one;
     }
+    of_one += c_one;
+    weight += cell.w;
+#pragma unroll
+    for (int f = 0; f < FOURS_PER_LANE; f++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) own[f][e] += c * y[f][e];
   }
 #pragma unroll
   for (int f = 0; f < FOURS_PER_LANE; f++) {
     const int four = f * LANES + lane;
-    if (four < FOURS)
-#pragma unroll
-      for (int e = 0; e < 4; e++) partial[group][four * 4 + e] = own[f][e];
+    if (four < FOURS) store4(&shared.partial[group][4 * four], own[f][0], own[f][1], own[f][2], own[f][3]);
   }
   __syncthreads();
+  Sums sums = {};
 #pragma unroll
-  for (int n = 0; n < OWNED; n++) {
-    const int c = n * CG_THREADS + threadIdx.x;
-    sum[n] = 0;
+  for (int e = 0; e < OWNED; e++) {
+    const int c = e * THREADS + threadIdx.x;
     if (c < RANK)
-      for (int g = 0; g < GROUPS; g++) sum[n] += partial[g][c];
+      for (int g = 0; g < GROUPS; g++) sums.of_y[e] += shared.partial[g][c];
   }
-#if BIASES
-  *of_bias = block_sum(lane == 0 ? bias : (REAL)0, of_warps);
-  *of_weights = block_sum(lane == 0 ? weight : (REAL)0, of_warps);
-#endif
+  if (BIASES) {
+    sums.of_one = block_sum(lane == 0 ? of_one : (REAL)0, shared);
+    if (residual) sums.weight = block_sum(lane == 0 ? weight : (REAL)0, shared);
+  }
   __syncthreads();  // p and `partial` may be overwritten
+  return sums;
 }
 
-extern "C" __global__ void __launch_bounds__(CG_THREADS)
-conjugate_gradients(const int *__restrict__ rows, int n_rows, const long long *__restrict__ indptr,
-                    const int *__restrict__ indices, const REAL *__restrict__ targets, int target_step,
-                    const REAL *__restrict__ weights, int weight_step, const REAL *__restrict__ s, int s_step,
-                    const REAL *__restrict__ m, int m_step, const REAL *__restrict__ g,
-                    const REAL *__restrict__ regularization, REAL bias_ratio, const REAL *__restrict__ Y, REAL *X,
-                    int steps, int *__restrict__ is_unsolved) {
-  __shared__ REAL p[WIDTH], partial[GROUPS][WIDTH], of_warps[WARPS];
-  const int t = threadIdx.x;
-  for (int r = blockIdx.x; r < n_rows; r += gridDim.x) {
-    const int row = rows[r];
-    const long long begin = indptr[row], end = indptr[row + 1];
-    RowCells cells = {indices, targets, weights, m, target_step, weight_step, m_step, 0};
-#if MISSING
-    cells.s = s[(long long)row * s_step];
-#endif
-    const REAL reg = regularization[row], bias_reg = reg * bias_ratio;
-    REAL *x = X + (long long)row * WIDTH;
-    REAL v[OWNED], q[OWNED], d[OWNED], own_p[OWNED], Ap[OWNED];
-    REAL v_bias = 0, q_bias = 0, p_bias = 0, inverse_bias = 0, Ap_bias = 0, of_weights = 0;
-    bool is_wrong = false;
-#if BIASES
-    v_bias = x[RANK];
-#endif
+extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
+conjugate_gradients(const int *__restrict__ rows, const long long *__restrict__ indptr, const int *__restrict__ indices,
+                    const REAL *__restrict__ targets, int target_stride, const REAL *__restrict__ weights,
+                    int weight_stride, const REAL *__restrict__ row_missing, const REAL *__restrict__ column_missing,
+                    int missing_stride, const REAL *__restrict__ g, const REAL *__restrict__ regularization,
+                    REAL bias_ratio, const REAL *__restrict__ Y, REAL *__restrict__ X, int steps,
+                    int *__restrict__ is_unsolved) {
+  __shared__ __align__(16) Shared shared;
+  const int t = threadIdx.x, row = rows[blockIdx.x], n = (int)(indptr[row + 1] - indptr[row]);
+  const ObservedCells cells = cells_from(
+      indptr[row], {indices, targets, target_stride, weights, weight_stride, column_missing, missing_stride});
+  const REAL s = MISSING ? row_missing[row] : (REAL)0;
+  const REAL reg = regularization[row], bias_reg = reg * bias_ratio;
+  REAL *x = X + (long long)row * WIDTH;
+  REAL v[OWNED], q[OWNED], d[OWNED], p[OWNED];
+  bool is_wrong = false;
 #pragma unroll
-    for (int n = 0; n < OWNED; n++) {
-      const int c = n * CG_THREADS + t;
-      v[n] = c < RANK ? x[c] : (REAL)0;
-      d[n] = reg;
-#if MISSING && DIAGONAL
-      if (c < RANK) d[n] += cells.s * g[c];
-#endif
-      is_wrong |= !(d[n] > 0 && isfinite(d[n]));
-      if (c < RANK) p[c] = v[n];
+  for (int e = 0; e < OWNED; e++) {
+    const int c = e * THREADS + t;
+    v[e] = c < RANK ? x[c] : (REAL)0;
+    d[e] = DIAGONAL && c < RANK ? reg + s * g[c] : reg;
+    is_wrong |= !(d[e] > 0 && isfinite(d[e]));
+    if (c < RANK) shared.p[c] = v[e];
+  }
+  REAL v_bias = BIASES ? x[RANK] : (REAL)0;
+  __syncthreads();
+  const Sums sums = sum_cells(n, cells, s, Y, v_bias, true, shared, &is_wrong);
+  REAL q_bias = 0, inverse_bias = 0, norm = 0;
+  if (BIASES) {
+    inverse_bias = 1 / (sums.weight + bias_reg);
+    q_bias = sums.of_one - bias_reg * v_bias;
+  }
+#pragma unroll
+  for (int e = 0; e < OWNED; e++) {
+    const int c = e * THREADS + t;
+    q[e] = c < RANK ? sums.of_y[e] - d[e] * v[e] : (REAL)0;
+    p[e] = q[e] / d[e];
+    if (c < RANK) shared.p[c] = p[e];
+    norm += q[e] * p[e];
+  }
+  REAL p_bias = q_bias * inverse_bias;
+  REAL squared_norm = block_sum(norm, shared) + q_bias * p_bias;
+  is_wrong = __syncthreads_or(is_wrong);
+  const REAL smallest = max(squared_norm * EPSILON * EPSILON, TINY);  // below this, steps are rounding errors
+  for (int step = 0; step < steps && squared_norm > smallest && !is_wrong; step++) {
+    bool is_negative = false;
+    Sums Ap = sum_cells(n, cells, s, Y, p_bias, false, shared, &is_negative);
+    REAL curvature = 0;
+#pragma unroll
+    for (int e = 0; e < OWNED; e++) {
+      Ap.of_y[e] += d[e] * p[e];
+      curvature += p[e] * Ap.of_y[e];
     }
-    __syncthreads();
-    sum_cells(cells, begin, end, Y, p, v_bias, true, partial, of_warps, q, &q_bias, &of_weights, &is_wrong);
-#if BIASES
-    inverse_bias = 1 / (of_weights + bias_reg);
-    q_bias -= bias_reg * v_bias;
-#endif
-    REAL norm = 0;
+    Ap.of_one += bias_reg * p_bias;
+    const REAL pAp = block_sum(curvature, shared) + p_bias * Ap.of_one;
+    is_wrong = !(pAp > 0);  // the curvature is below the rounding error of A
+    if (is_wrong) break;
+    const REAL length = squared_norm / pAp, previous = squared_norm;
+    v_bias += length * p_bias;
+    q_bias -= length * Ap.of_one;
+    norm = 0;
 #pragma unroll
-    for (int n = 0; n < OWNED; n++) {
-      const int c = n * CG_THREADS + t;
-      q[n] = c < RANK ? q[n] - d[n] * v[n] : (REAL)0;
-      own_p[n] = q[n] / d[n];
-      if (c < RANK) p[c] = own_p[n];
-      norm += q[n] * own_p[n];
+    for (int e = 0; e < OWNED; e++) {
+      v[e] += length * p[e];
+      q[e] -= length * Ap.of_y[e];
+      norm += q[e] * (q[e] / d[e]);
     }
-    p_bias = q_bias * inverse_bias;
-    REAL squared_norm = block_sum(norm, of_warps) + q_bias * p_bias;
-    is_wrong = __syncthreads_or(is_wrong);
-    const REAL smallest = max(squared_norm * SQUARED_EPSILON, TINY);  // below this, steps are rounding errors
-    for (int step = 0; step < steps && squared_norm > smallest && !is_wrong; step++) {
-      sum_cells(cells, begin, end, Y, p, p_bias, false, partial, of_warps, Ap, &Ap_bias, &of_weights, &is_wrong);
-      REAL curvature = 0;
+    squared_norm = block_sum(norm, shared) + q_bias * (q_bias * inverse_bias);
 #pragma unroll
-      for (int n = 0; n < OWNED; n++) {
-        Ap[n] += d[n] * own_p[n];
-        curvature += own_p[n] * Ap[n];
-      }
-      Ap_bias += bias_reg * p_bias;
-      const REAL pAp = block_sum(curvature, of_warps) + p_bias * Ap_bias;
-      if (!(pAp > 0)) {  // the curvature is below the rounding error of A
-        is_wrong = true;
-        break;
-      }
-      const REAL length = squared_norm / pAp;
-      v_bias += length * p_bias;
-      q_bias -= length * Ap_bias;
-      norm = 0;
-#pragma unroll
-      for (int n = 0; n < OWNED; n++) {
-        v[n] += length * own_p[n];
-        q[n] -= length * Ap[n];
-        norm += q[n] * (q[n] / d[n]);
-      }
-      const REAL previous = squared_norm;
-      squared_norm = block_sum(norm, of_warps) + q_bias * (q_bias * inverse_bias);
-#pragma unroll
-      for (int n = 0; n < OWNED; n++) {
-        const int c = n * CG_THREADS + t;
-        own_p[n] = q[n] / d[n] + squared_norm / previous * own_p[n];
-        if (c < RANK) p[c] = own_p[n];
-      }
-      p_bias = q_bias * inverse_bias + squared_norm / previous * p_bias;
-      __syncthreads();
+    for (int e = 0; e < OWNED; e++) {
+      const int c = e * THREADS + t;
+      p[e] = q[e] / d[e] + squared_norm / previous * p[e];
+      if (c < RANK) shared.p[c] = p[e];
     }
-    if (is_wrong) {
-      if (t == 0) is_unsolved[row] = 1;
-    } else {
-#pragma unroll
-      for (int n = 0; n < OWNED; n++) {
-        const int c = n * CG_THREADS + t;
-        if (c < RANK) x[c] = v[n];
-      }
-#if BIASES
-      if (t == 0) x[RANK] = v_bias;
-#endif
-    }
+    p_bias = q_bias * inverse_bias + squared_norm / previous * p_bias;
     __syncthreads();
   }
+  if (is_wrong) {
+    if (t == 0) is_unsolved[row] = 1;
+    return;
+  }
+#pragma unroll
+  for (int e = 0; e < OWNED; e++) {
+    const int c = e * THREADS + t;
+    if (c < RANK) x[c] = v[e];
+  }
+  if (BIASES && t == 0) x[RANK] = v_bias;
 }

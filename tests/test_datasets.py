@@ -267,7 +267,8 @@ class TestLoading:
 class TestDownload:
     """`file:` URLs use the same code as others, without the network."""
 
-    def test_returns_bytes_and_shows_progress_on_request(self, tmp_path, capsys):
+    def test_returns_bytes_and_shows_progress_on_request(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "400")  # the address may be long
         content = bytes(range(256)) * 1000
         (tmp_path / "some.zip").write_bytes(content)
         assert download((tmp_path / "some.zip").as_uri(), most_bytes=10**6, show=False) == content

@@ -49,7 +49,7 @@ OBJECTIVES: list[hs.Explicit | hs.Implicit] = [
 
 @pytest.fixture
 def on_reference(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    return lambda: monkeypatch.setattr(als, "CPUBackend", lambda _threads: ReferenceBackend())
+    return lambda: monkeypatch.setattr(als, "backend_of", lambda *_: ReferenceBackend())
 
 
 @pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")

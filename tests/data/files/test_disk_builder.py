@@ -122,6 +122,8 @@ def test_without_duplicates(file: Path, folder: Path, table: pa.Table, duplicate
 )  # fmt: skip
 def test_types_of_ids(file: Path, folder: Path, table: pa.Table, kind: Any) -> None:
     ids = table["user"].to_pylist()
+    if kind == "uuid" and not hasattr(pa, "uuid"):
+        pytest.skip("this version of PyArrow has no such type")
     if kind == "uuid":
         column = pa.array([UUID(int=each).bytes for each in ids], pa.uuid())
     elif kind == "large":  # too sparse for a table

@@ -83,6 +83,14 @@ def test_kernels_compile_without_spilling_registers(rank: int, dtype: str, archi
             assert usage.shared <= LARGEST_STATIC, f"{name} of {constants}: {usage}"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rank", [256, 512])
+def test_kernels_of_large_ranks_fit_the_shared_memory(rank: int, dtype: str) -> None:
+    for text, constants in launched(rank, dtype).items():
+        for name, usage in nvrtc.usage_of(text, OPTIONS, 90).items():
+            assert usage.shared <= LARGEST_STATIC, f"{name} of {constants}: {usage}"
+
+
 def test_errors_and_warnings_of_the_compiler_are_shown() -> None:
     for body, message in (
         ("int unused;", "declared but never referenced"),

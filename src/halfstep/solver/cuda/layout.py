@@ -87,7 +87,7 @@ class Layout(NamedTuple):
             "SIDE": self.width // self.tile,
             "SOLUTIONS": 1,
             "THREADS": self.threads,
-            "BATCH": 8 if is_double else 16,
+            "BATCH": 8 if is_double else 128 // self.tile,
             "MIN_BLOCKS": min(max(blocks, 1), MOST_BLOCKS),
         }
 

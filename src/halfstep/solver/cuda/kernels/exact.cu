@@ -39,12 +39,14 @@ __device__ __forceinline__ void start_gathering(int m, const int *at, const REAL
   end_group_of_copies();
 }
 
+constexpr int UNROLLED = THREADS > 512 ? 1 : 2;  // observed cells at once, for which a thread has registers
+
 // Add m observed cells of a batch to the tile A, and to the elements of b of this thread.
 __device__ __forceinline__ void add_batch(int m, int number, const Batches &batches, Tile tile, REAL (&A)[TILE][TILE],
                                           REAL (&b)[OWNED]) {
   REAL (*y)[WIDTH] = batches.y[number];
   if (tile.exists) {
-#pragma unroll 2
+#pragma unroll UNROLLED
     for (int o = 0; o < m; o++) {
       REAL left[TILE], right[TILE];
       const REAL q = batches.q[number][o];

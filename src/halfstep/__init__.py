@@ -42,7 +42,7 @@ _NAMES = {
     "tuning": ["Integers", "LogUniform", "Tuning", "Uniform", "default_space", "tune"],
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
-_MODULES = ["datasets", "doctor", "errors", "metrics", "persistence", "presets", "solvers", "weights"]
+_MODULES = ["datasets", "doctor", "errors", "metrics", "persistence", "presets", "solvers", "vectors", "weights"]
 
 __all__ = [*_MODULE_OF, *_MODULES, "__version__"]  # the table above, not written twice
 
@@ -54,6 +54,7 @@ if TYPE_CHECKING:  # the same for type checkers and editors; a test compares the
     from halfstep import persistence as persistence
     from halfstep import presets as presets
     from halfstep import solvers as solvers
+    from halfstep import vectors as vectors
     from halfstep import weights as weights
     from halfstep.data import Interactions as Interactions
     from halfstep.data import Vocabulary as Vocabulary

@@ -31,8 +31,10 @@ def gramian(device: Device, m: Any, k: int, F: Any) -> NDArray[np.float64]:
     F = F * xp.sqrt(m.astype(F.dtype))[:, None]
     whole = rows // ROWS_PER_PRODUCT
     blocks = F[: whole * ROWS_PER_PRODUCT].reshape(whole, ROWS_PER_PRODUCT, width)
-    last = F[whole * ROWS_PER_PRODUCT :]
-    G = xp.matmul(last.T, last).astype(np.float64)
+    G = xp.zeros((width, width), np.float64)
+    if rows > whole * ROWS_PER_PRODUCT:
+        last = F[whole * ROWS_PER_PRODUCT :]
+        G += xp.matmul(last.T, last)
     for start in range(0, whole, PRODUCTS):
         some = blocks[start : start + PRODUCTS]
         G += xp.matmul(some.transpose(0, 2, 1), some).astype(np.float64).sum(axis=0)

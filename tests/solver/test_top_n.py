@@ -102,6 +102,19 @@ def test_columns_whose_bounds_are_too_low_are_not_scanned(monkeypatch: pytest.Mo
     assert set(scanned) == {0}
 
 
+@pytest.mark.parametrize(("p_size", "q_size"), [(1e-200, 1e100), (1e200, 1e-180), (1e170, 1e120)])
+def test_factors_whose_squares_underflow_or_overflow_are_ranked(p_size: float, q_size: float) -> None:
+    rng = np.random.default_rng(0)
+    P, Q = p_size * rng.normal(size=(300, 3)), q_size * rng.normal(size=(3500, 3))
+    P[::3] = 0.0
+    c = p_size * q_size * rng.normal(size=3500)
+    S = P @ Q.T + c
+    best, scores = best_columns(P, Q, c, 5, skip=IndexLists.empty(300))
+    expected = -np.sort(-S, axis=1)[:, :5]
+    np.testing.assert_allclose(scores, expected, rtol=1e-12)
+    np.testing.assert_allclose(np.take_along_axis(S, best, axis=1), expected, rtol=1e-12)
+
+
 def test_scores_equal_in_float32_are_ranked_in_float64() -> None:
     """All products agree to eight digits."""
     Q = 1.0 + 1e-10 * np.random.default_rng(1).permutation(500)[:, None]

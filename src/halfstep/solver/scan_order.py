@@ -12,6 +12,8 @@ from halfstep.data import IndexLists
 Floats = NDArray[np.floating]
 Array = TypeVar("Array", bound=NDArray[np.floating])
 
+LEAST_LENGTH = 1e-140
+
 
 class ScanOrder(NamedTuple):
     """Columns by descending upper bound of their scores.
@@ -75,6 +77,13 @@ class ScanOrder(NamedTuple):
 def row_lengths(F: Floats) -> NDArray[np.float64]:
     """Return the Euclidean norms of rows."""
     lengths: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", F, F, dtype=np.float64))
+    lost = (lengths < LEAST_LENGTH) | (lengths == np.inf)  # because squares underflow or overflow
+    if F.dtype == np.float64 and lost.any():
+        rows = F[lost]
+        scales = np.abs(rows).max(axis=1, initial=0.0)
+        scales[scales == 0.0] = 1.0
+        rows /= scales[:, np.newaxis]
+        lengths[lost] = scales * np.sqrt(np.einsum("ij,ij->i", rows, rows))
     return lengths
 
 

@@ -108,7 +108,7 @@ def best_columns(
         transposed = np.empty(columns * min(n_rows, FEW_ROWS), np.float32)
         for begin in range(0, len(Q), columns):
             if begin > 0 and is_sorted:
-                bounds = order.bounds(lengths[first:last][scanned], begin) / (p_scale * q_scale)
+                bounds = order.bounds(lengths[first:last][scanned], begin) / p_scale / q_scale
                 is_open = bounds >= candidates.heap[scanned, 0] - 4.0 * r[first:last][scanned]
                 if not is_open.any():
                     break
@@ -188,7 +188,8 @@ def scales_and_errors(
     q_scale = _scale(longest)
     p_scale = _scale(max(lengths.max(initial=0.0), offset / q_scale))
     # The error of a float32 sum of rank + 1 products of rounded factors, which underflow below TINY
-    r = (rank + 5) * (FLOAT32_EPSILON * (lengths * longest + offset) / (p_scale * q_scale) + TINY)
+    size = (lengths / p_scale) * (longest / q_scale) + offset / p_scale / q_scale
+    r = (rank + 5) * (FLOAT32_EPSILON * size + TINY)
     return p_scale, q_scale, r
 
 

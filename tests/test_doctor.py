@@ -186,6 +186,17 @@ class TestExportedKernels:
         with pytest.raises(DataError, match="larger than all kernels"):
             hs.doctor.import_kernels(tmp_path / "huge.zip")
 
+    @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+    def test_of_another_compression_are_an_error(self, folder: Path, tmp_path: Path, method: int) -> None:
+        name = "solver/" + solver_files().name("a", jit.target(), "x")
+        with zipfile.ZipFile(tmp_path / "forged.zip", "w", method) as forged:
+            forged.writestr(name, b"code")
+        content = bytearray((tmp_path / "forged.zip").read_bytes())
+        content[30 + len(name) + 9] ^= 0xFF  # in the compressed data, after the header
+        (tmp_path / "forged.zip").write_bytes(content)
+        with pytest.raises(DataError, match="compressed by another method"):
+            hs.doctor.import_kernels(tmp_path / "forged.zip")
+
     def test_need_a_writable_folder(self, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "occupied").touch()
         monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "occupied"))

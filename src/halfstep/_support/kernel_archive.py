@@ -57,6 +57,8 @@ def read_archive(path: Path, packages: Mapping[str, KernelFiles], target: tuple[
             for each in entries:
                 package, _, name = each.filename.partition("/")
                 if package in packages and packages[package].is_current(name, target):
+                    if each.compress_type != zipfile.ZIP_DEFLATED:
+                        raise zipfile.BadZipFile("kernels are compressed by another method")
                     kernels[package, name] = archive.read(each)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{path} is not a file of compiled kernels ({error}): export the kernels again") from None

@@ -50,6 +50,11 @@ def test_ease_is_the_minimum_over_weights_without_a_diagonal(reg: float) -> None
     np.testing.assert_allclose(gradient, 0.0, atol=1e-5)
 
 
+@pytest.mark.parametrize("reg", [1e-9, 1e50, 1e300])
+def test_ease_has_finite_weights_for_any_regularization(reg: float) -> None:
+    assert np.isfinite(dense(hs.EASE(regularization=reg).fit(as_data(np.eye(3, 4, 1) + np.eye(3, 4) > 0)))).all()
+
+
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize(("neighbors", "shrinkage"), [(1, 0.0), (4, 2.0), (100, 10.0)])
 def test_neighbors_are_those_of_the_largest_shrunk_cosines(neighbors: int, shrinkage: float) -> None:

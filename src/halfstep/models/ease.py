@@ -72,11 +72,13 @@ class EASE(ItemWeightModel):
         diagonal = np.diag(P).copy()
         W = np.empty((n, n), np.float32)
         for i in range(n):  # P is the lower triangle
-            W[i:, i] = P[i:, i]
-            W[i, i + 1 :] = P[i + 1 :, i]
-        W /= -diagonal.astype(np.float32)
+            W[i:, i] = P[i:, i] / -diagonal[i]
+            W[i, i + 1 :] = P[i + 1 :, i] / -diagonal[i + 1 :]
         W[np.diag_indices(n)] = 0.0
         return W
+
+    def _similarities(self, weights: Any, items: NDArray[np.int32]) -> NDArray[np.float32]:
+        return np.asarray(weights[items])  # the scores of users of one item each
 
 
 def gramian_of(X: csr_array) -> NDArray[np.float64]:

@@ -93,6 +93,21 @@ class HistoryScores(UserScores):
         skip: IndexLists,
         columns: NDArray[np.integer] | None,
     ) -> Ranked:
+        return self._best(rows, c, n, skip, columns, listed="excluded")
+
+    def best_of(self, rows: NDArray[np.intp], c: NDArray[np.float64], n: int, given: IndexLists) -> Ranked:
+        return self._best(rows, c, n, given, None, listed="ranked")
+
+    def _best(
+        self,
+        rows: NDArray[np.intp],
+        c: NDArray[np.float64],
+        n: int,
+        lists: IndexLists,
+        columns: NDArray[np.integer] | None,
+        *,
+        listed: Literal["excluded", "ranked"],
+    ) -> Ranked:
         fitted, found = self._fitted, []
         size = max(1, SCORES_AT_ONCE // max(len(fitted.items), 1))
         for start in range(0, len(rows), size):
@@ -100,18 +115,17 @@ class HistoryScores(UserScores):
             S = fitted.scores_of(fitted.histories(self._u[some])).astype(np.float64)
             S += c
             S = S if columns is None else S[:, columns]
-            part = skip.rows(np.arange(start, start + len(some)))
-            S[np.repeat(np.arange(len(some)), np.diff(part.indptr)), part.indices] = -np.inf
+            part = lists.rows(np.arange(start, start + len(some)))
+            cells = np.repeat(np.arange(len(some)), np.diff(part.indptr)), part.indices
+            if listed == "ranked":
+                scores_of_listed, S = S[cells], np.full_like(S, -np.inf)
+                S[cells] = scores_of_listed
+            else:
+                S[cells] = -np.inf
             found.append(best_of_scores(S, n))
         none = np.empty((0, n), np.int64), np.empty((0, n))
         best, scores = (np.concatenate([first, *parts]) for first, *parts in zip(none, *found, strict=True))
         return best, scores
-
-    def best_of(self, rows: NDArray[np.intp], c: NDArray[np.float64], n: int, given: IndexLists) -> Ranked:
-        every = IndexLists(
-            np.arange(len(rows) + 1, dtype=np.int64) * len(c), np.tile(np.arange(len(c), dtype=np.int32), len(rows))
-        )
-        return self.best(rows, c, n, every.without(given), None)
 
 
 class ItemWeightModel(FactorModel):

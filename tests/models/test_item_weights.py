@@ -150,8 +150,12 @@ def test_models_without_interactions_cannot_score(model: ItemWeightModel, tmp_pa
     loaded = hs.load(tmp_path / "model")
     with pytest.raises(DataError, match="saved with"):
         loaded.explain(0, 1)
-    for call in (lambda: loaded.predict(0, 1), lambda: loaded.recommend([0])):
-        with pytest.raises(DataError, match="no training interactions"):
+    for call in (
+        lambda: loaded.predict(0, 1),
+        lambda: loaded.recommend([0]),
+        lambda: loaded.recommend([0], exclude_seen=False),
+    ):
+        with pytest.raises(DataError, match=r"without its interactions, .* give the items of users to fold_in"):
             call()
     assert loaded.fold_in({"new": [0, 1]}).recommend(["new"], 3).item_ids[0].tolist()
 

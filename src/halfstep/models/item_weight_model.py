@@ -25,6 +25,10 @@ from halfstep.solver.top_of_scores import best_of_scores
 Weights = NDArray[np.float32] | csr_array
 SCORES_AT_ONCE = 1 << 24  # of users and all items, in float32
 PREFIX = "item_weights."  # of arrays in model files
+NO_HISTORIES = (
+    "this model was saved without its interactions, which its scores are computed from: give the items of users to "
+    "fold_in, or save the model with its interactions"
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -43,6 +47,11 @@ class ItemWeights(Factorization):
     def of(cls, fitted: Factorization, weights: Weights) -> Self:
         """Add weights to a factorization."""
         return cls(**{field.name: getattr(fitted, field.name) for field in fields(fitted)}, weights=weights)
+
+    def seen(self, u: NDArray[np.int32]) -> IndexLists:
+        if self.data is None:
+            raise DataError(NO_HISTORIES)
+        return super().seen(u)
 
     def histories(self, u: NDArray[np.integer]) -> csr_array:
         """Return the items of users as a matrix of zeros and ones; none for the position −1."""

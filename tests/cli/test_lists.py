@@ -203,4 +203,10 @@ def test_errors_are_one_line(shell: Shell, folder: Path, line: str, code: int, m
 def test_models_without_factors_have_no_similar_items(shell: Shell, folder: Path, options: list[str]) -> None:
     hs.Popularity().fit(hs.Interactions.from_arrays(["u"], ["tea"])).save(folder / "popular")
     _, err = shell("similar", folder / "popular", "tea", *options, fails=1)
-    assert err == f"halfstep: {folder}/popular is a Popularity, which has no factors to compare\n"
+    assert err == f"halfstep: {folder}/popular is of class Popularity, which has no factors to compare\n"
+
+
+def test_models_with_item_weights_have_similar_items(shell: Shell, folder: Path) -> None:
+    hs.ItemKNN().fit(hs.Interactions.from_arrays(["u", "u"], ["tea", "milk"])).save(folder / "neighbors")
+    assert "milk" in shell("similar", folder / "neighbors", "tea")[0]
+    assert "no factors to compare" in shell("similar", folder / "neighbors", "u", "--users", fails=1)[1]

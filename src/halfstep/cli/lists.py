@@ -161,8 +161,10 @@ def similar(
         raise UsageError(f"name {side}s, or a file for the lists of all {side}s with --output")
     _check_output(output, model, tables)
     loaded = hs.load(model)
-    if loaded.item_factors_.shape[1] == 0:
-        raise hs.errors.ParameterError(f"{model} is a {type(loaded).__name__}, which has no factors to compare")
+    has_similar = loaded.item_factors_.shape[1] > 0 or (not users and isinstance(loaded, hs.EASE | hs.ItemKNN))
+    if not has_similar:
+        name = type(loaded).__name__
+        raise hs.errors.ParameterError(f"{model} is of class {name}, which has no factors to compare")
     titles = tables.read_titles(loaded)
     vocabulary = loaded.users_ if users else loaded.items_
     own_titles = (None if users else titles) or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,9 @@ class ItemKNN(ItemWeightModel):
         W = csr_array(found, shape=(n, n))
         W.sort_indices()
         return W
+
+    def _similarities(self, weights: Any, items: NDArray[np.int32]) -> NDArray[np.float32]:
+        return np.asarray(weights[:, items].toarray().T)  # those of the neighbors of each item
 
 
 def _largest(similarities: NDArray[np.float64], k: int) -> NDArray[np.intp]:

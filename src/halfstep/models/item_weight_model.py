@@ -195,6 +195,10 @@ class ItemWeightModel(FactorModel):
         """Return W for the observed cells, a matrix of ones."""
         raise NotImplementedError
 
+    def _similarities(self, weights: Any, items: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return the similarities of all items to each of some items; 0 if they are not similar."""
+        raise NotImplementedError
+
     @property
     def item_weights_(self) -> Weights:
         """The weights between items."""
@@ -292,7 +296,7 @@ class ItemWeightModel(FactorModel):
     def _most_similar(
         self, side: Literal["user", "item"], asked: Any, n: int, metric: Literal["cosine", "dot"], threads: int | None
     ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
-        """Return the items to which items give the largest weights; see `FactorModel`."""
+        """Return the items of the largest weights; see `FactorModel`."""
         if side == "user":
             return super()._most_similar(side, asked, n, metric, threads)
         check_integer("n", n, minimum=1)
@@ -309,9 +313,7 @@ class ItemWeightModel(FactorModel):
         found, n = [], min(n, len(fitted.items))
         size = max(1, SCORES_AT_ONCE // len(fitted.items))
         for start in range(0, len(rows), size):
-            some = rows[start : start + size]
-            given = fitted.weights[some]
-            S = (given if isinstance(given, np.ndarray) else given.toarray()).astype(np.float64)
+            S = self._similarities(fitted.weights, rows[start : start + size]).astype(np.float64)
             S[S == 0.0] = -np.inf
             found.append(best_of_scores(S, n))
         none = np.empty((0, n), np.int64), np.empty((0, n))

@@ -40,6 +40,7 @@ def _library() -> ctypes.CDLL | None:
     return ctypes.CDLL(str(found[0])) if found else None
 
 
+@cache  # some kernels are the same for several ranks
 def usage_of(text: str, options: tuple[str, ...], architecture: int) -> dict[str, Usage]:
     """Compile a source to machine code; return the usage of each kernel.
 

@@ -33,7 +33,7 @@ def assert_equal(found: Ranked, expected: Ranked) -> None:
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-12, atol=1e-14 * scale)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 150), st.integers(1, 5)),
     seed=st.integers(0, 2**32 - 1),

@@ -10,8 +10,8 @@
 //
 // Both solutions are those of the dual, for the right-hand sides r and `ones` = w / sqrt(q).
 //
-// A warp or a block solves a row, with tiles of the lower triangle in registers as in tiles.cu. Row e of a tile is at
-// e % TILE * SIDE + e / TILE in shared memory, so that threads beside each other read rows beside each other.
+// A warp or a block solves a row, with tiles of the lower triangle in registers as in tiles.cu. Row e of Z is at row
+// e % TILE * SIDE + e / TILE of shared memory, so that threads beside each other read rows beside each other.
 //
 // Constants: those of tiles.cu, where rows have up to SIZE observed cells, and SOLUTIONS is 1 + BIASES; RANK, BIASES,
 // MISSING and WIDTH as in exact.cu; DIAGONAL, whether D differs between unknowns; COLUMNS, the number of columns of Z
@@ -56,10 +56,11 @@ __device__ __forceinline__ void multiply(int n, int t, Tile tile, const REAL *Y,
   const int padded = (n + TILE - 1) / TILE * TILE;
   clear(A);
   for (int first = 0; first < WIDTH; first += COLUMNS) {
-    const int columns = min(COLUMNS, WIDTH - first), copies = columns / PER_COPY;
+    const int columns = min(COLUMNS, WIDTH - first), copies = COLUMNS / PER_COPY;
 #pragma unroll 1
     for (int e = t; e < padded * copies; e += THREADS) {
       const int o = e / copies, c = e % copies * PER_COPY;
+      if (c >= columns) continue;
       REAL *to = z + (o % TILE * SIDE + o / TILE) * PITCH + c;
       if (o < n) start_copy(to, Y + (long long)row.at[o] * WIDTH + first + c);
       else *reinterpret_cast<int4 *>(to) = make_int4(0, 0, 0, 0);

@@ -1,7 +1,7 @@
 """Half-steps and top-n on a GPU: ``python -m benchmarks.cuda``, from the root of the repository.
 
 It compiles all kernels, measures iterations of several ranks on two sizes of data and the top-10 of all users, and
-checks the results of every setting of ``tests/settings.py`` against the dense float64 twins and against the CPU. The
+checks the results of every setting of ``tests/settings.py`` against a dense float64 solution and against the CPU. The
 last lines are a table of figures and targets. It needs CuPy (``pip install 'halfstep[cuda12]'``), and compares with
 the GPU solver of implicit if it is installed.
 

@@ -31,7 +31,7 @@ ORDERS = {"forward": (0, 0), "reversed": (1, 0), "shuffled": (2, 1), "shuffled a
 
 
 def require_compiler() -> None:
-    """Skip a test, or let it fail in the continuous integration, where g++ is not installed."""
+    """Skip a test if g++ is not installed; in continuous integration, let it fail."""
     if shutil.which("g++") is not None:
         return
     if os.environ.get("HALFSTEP_TEST_SERVICES") == "required":
@@ -40,7 +40,7 @@ def require_compiler() -> None:
 
 
 class DeviceArray(np.ndarray):
-    """An array of the emulated device, which as in CuPy cannot be mixed with arrays of NumPy."""
+    """An array of the emulated device. As in CuPy, it cannot be mixed with arrays of NumPy."""
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         return _on_device(getattr(ufunc, method), *inputs, **options)

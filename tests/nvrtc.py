@@ -25,7 +25,7 @@ class Usage(NamedTuple):
 
 
 def require_nvrtc() -> None:
-    """Skip a test, or let it fail in the continuous integration, where NVRTC is not installed."""
+    """Skip a test if NVRTC is not installed; in continuous integration, let it fail."""
     if _library() is None:
         reason = "nvidia-cuda-nvrtc-cu12 is not installed"
         (pytest.fail if os.environ.get("HALFSTEP_TEST_SERVICES") == "required" else pytest.skip)(reason)

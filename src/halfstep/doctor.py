@@ -219,7 +219,7 @@ def warm() -> Warmth:
 
 
 def export_kernels(path: str | os.PathLike[str]) -> int:
-    """Write the compiled kernels to a file, for machines with the same versions and processor.
+    """Write the compiled kernels to a file, for machines with the same versions and kind of processor.
 
     Call `warm` before, so that all kernels are compiled.
 
@@ -244,7 +244,7 @@ def export_kernels(path: str | os.PathLike[str]) -> int:
 def import_kernels(path: str | os.PathLike[str]) -> int:
     """Add the kernels of a file of `export_kernels` to the cache of this machine.
 
-    Kernels are code, which is executed without further checks: import files from sources you trust only.
+    Kernels are code, which is executed without further checks: only import files from sources you trust.
 
     Parameters
     ----------

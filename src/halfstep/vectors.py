@@ -31,7 +31,7 @@ USERS_SAMPLED = 1000  # by `recall`
 
 
 class Vectors(NamedTuple):
-    """Vectors of which the similarity ranks the items for each user as the model does.
+    """Vectors whose similarity ranks the items for each user as the model does.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Vectors(NamedTuple):
 
 
 def of_model(model: FactorModel, metric: Metric = "dot") -> Vectors:
-    """Return vectors of users and items, of which the similarity ranks items as the model does.
+    """Return vectors of users and items whose similarity ranks items as the model does.
 
     With "dot", vectors are [p_u, 1] and [q_i, b_i], so that their inner product is the score of the model without
     the mean and the bias of the user, which are the same for all items. The last number is left out if all biases of
@@ -148,7 +148,7 @@ def recall(
     Parameters
     ----------
     vectors : Vectors
-        Whose items are in the index.
+        The index has the vectors of their items.
     search : callable
         Returns the ids of the n items that the index finds for each of some vectors of users, given these vectors, of
         shape (n_users, dimensions), and n.

@@ -77,7 +77,7 @@ class Scratch:
 
 
 class FileMap(mmap.mmap):
-    """A mapped file of this module, which is not written to, or shared with the file."""
+    """A file mapped by this module; it is not written to, or writes go to the file, so that pages can be dropped."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         with _lock:

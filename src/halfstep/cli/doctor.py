@@ -21,7 +21,8 @@ def doctor(
         typer.Option(
             "--export",
             metavar="FILE",
-            help="Write the compiled kernels to a file for machines with the same versions and processor, and exit.",
+            help="Write the compiled kernels to a file for machines with the same versions and kind of processor, "
+            "and exit.",
         ),
     ] = None,
     imported: Annotated[
@@ -29,7 +30,7 @@ def doctor(
         typer.Option(
             "--import",
             metavar="FILE",
-            help="Add the kernels of such a file, which you trust, to this machine, and exit.",
+            help="Add the kernels of such a file to this machine, and exit. Only import files that you trust.",
         ),
     ] = None,
     as_json: options.Json = False,

@@ -182,7 +182,7 @@ def _fixed(given: _Fixed) -> Factors:
 
 
 def _assemble(given: _Fixed, path: Path) -> None:
-    """Write all factors of a side to a file, without waiting for the disk, since nobody needs it after a crash."""
+    """Write all factors of a side to a file, without waiting for the disk, since it is not needed after a crash."""
     blocks = [
         {version: factors_at(given.folder, given.side, version, number) for version in given.at.versions}
         for number in range(given.n_blocks)

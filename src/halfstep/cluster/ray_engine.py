@@ -70,7 +70,7 @@ class RayEngine:
                 ray.wait(list(running), num_returns=len(running))
 
     def _at_once(self) -> int:
-        """Return the most tasks to submit: twice those that can run, so that clusters that add nodes on demand do."""
+        """Return the maximum number of tasks to submit: twice those that can run, so that autoscaling adds nodes."""
         return max(1, 2 * int(ray.cluster_resources().get("CPU", 0)) // self.threads)
 
     @contextmanager

@@ -118,9 +118,9 @@ class ALS(IncrementalModel):
     threads : int, optional
         Number of threads; by default, all cores available to the process. Does not affect the result.
     backend : {"cpu", "cuda"}
-        Where models are fitted, and where `recommend` and `fold_in` serve many users: the cores of this machine, or
-        an NVIDIA GPU (``pip install 'halfstep[cuda12]'``), which supports neither side information nor
-        ``solver="subspace"``. Factors agree with those of the CPU to the precision of `dtype`.
+        Whether to fit on the CPU, or on an NVIDIA GPU (``pip install 'halfstep[cuda12]'``), which also runs
+        `recommend` and `fold_in` for many users. A GPU supports neither side information nor ``solver="subspace"``.
+        Factors agree with those of the CPU to the precision of `dtype`.
     callbacks : sequence of callable
         Functions that are called with the model after each iteration; if one returns True, fitting stops.
     progress : bool, optional

@@ -1,4 +1,4 @@
-"""EASE: weights between items in closed form."""
+"""EASE, a linear item-to-item model in closed form."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from halfstep.models.item_weight_model import ItemWeightModel
 from halfstep.solver.threads import working
 
 COUNTS_AT_ONCE = 1 << 24  # elements of the Gramian that are computed at once
-BYTES = 12  # of each pair of items: in float64 for the inverse, and in float32 for the weights
+BYTES = 12  # for each pair of items: float64 for the inverse, and float32 for the weights
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class EASE(ItemWeightModel):
-    """A linear model between items, an embarrassingly shallow autoencoder (Steck [1]_).
+    """A linear item-to-item model, the embarrassingly shallow autoencoder of Steck [1]_.
 
     Minimizes ‖X − X W‖² + λ ‖W‖² over all W with a diagonal of 0, where X is 1 for observed cells and 0 for missing
     ones. The solution is
 
         W_ji = −P_ji / P_ii for j ≠ i,   P = (XᵀX + λ I)⁻¹.
 
-    The cost is that of inverting a matrix of all pairs of n items: n³ multiply-adds, and 12 n² bytes, which are 9 GB
-    for 27,000 items.
+    For n items, fitting inverts a matrix of n × n elements, which takes n³ multiply-adds and 12 n² bytes of memory:
+    9 GB for 27,000 items.
 
     Parameters
     ----------
@@ -66,8 +66,7 @@ class EASE(ItemWeightModel):
             P, failed_too = lapack.dpotri(L, lower=1, overwrite_c=1)
         if failed or failed_too:
             raise NumericalError(
-                f"the matrix of all items is not positive definite with λ={self.regularization:g}: raise the "
-                "regularization"
+                f"XᵀX + λ I is not positive definite for regularization={self.regularization:g}: give a larger one"
             )
         diagonal = np.diag(P).copy()
         W = np.empty((n, n), np.float32)

@@ -80,6 +80,6 @@ class ItemKNN(ItemWeightModel):
 
 
 def _largest(similarities: NDArray[np.float64], k: int) -> NDArray[np.intp]:
-    """Return the positions of the k largest of some numbers that are not 0; of equal ones, the first."""
+    """Return the positions of the k largest of some numbers that are positive; of equal ones, the first."""
     positive = np.flatnonzero(similarities > 0)
     return positive[np.argsort(-similarities[positive], kind="stable")[:k]]

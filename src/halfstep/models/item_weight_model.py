@@ -78,7 +78,7 @@ class ItemWeights(Factorization):
 
 
 class HistoryScores(UserScores):
-    """Scores of users by their items.
+    """Scores of users, computed from their items.
 
     Parameters
     ----------
@@ -140,8 +140,8 @@ class HistoryScores(UserScores):
 class ItemWeightModel(FactorModel):
     """Base class of `EASE` and `ItemKNN`: ŷ_ui = Σ_j W_ji over the items j of the user.
 
-    The values of interactions are ignored, and so are their weights. A user is known by its items alone, so that new
-    users need no fit. For other attributes, see `FactorModel`; factors are of rank 0, and biases are 0.
+    Values and weights of interactions are ignored. Users are represented by their items alone, so that new users
+    require no fit. For other attributes, see `FactorModel`; factors are of rank 0, and biases are 0.
 
     Attributes
     ----------
@@ -296,14 +296,14 @@ class ItemWeightModel(FactorModel):
     def _most_similar(
         self, side: Literal["user", "item"], asked: Any, n: int, metric: Literal["cosine", "dot"], threads: int | None
     ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.float64]]:
-        """Return the items of the largest weights; see `FactorModel`."""
+        """Return the items with the largest weights; see `FactorModel`."""
         if side == "user":
             return super()._most_similar(side, asked, n, metric, threads)
         check_integer("n", n, minimum=1)
         if metric != "cosine":
             check_choice("metric", metric, ("cosine", "dot"))
             raise ParameterError(
-                f"metric={metric!r}: similar items are those of the largest weights, so leave it out"
+                f"metric={metric!r}: similar items are those with the largest weights, so leave it out"
             )
         fitted = self._item_weights()
         if asked is None:

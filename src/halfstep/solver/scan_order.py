@@ -28,7 +28,7 @@ class ScanOrder(NamedTuple):
     places : ndarray of shape (n_columns,), or (0,)
         The position of each column.
     lengths, offsets : ndarray of shape (n_columns,), or (0,)
-        The largest ‖q‖ and the largest c of the column in each position and all later ones.
+        The largest ‖q‖ and the largest c of the columns from each position on.
 
     References
     ----------
@@ -43,7 +43,7 @@ class ScanOrder(NamedTuple):
 
     @classmethod
     def unsorted(cls) -> Self:
-        """Return the order in which columns are."""
+        """Keep columns in the given order."""
         return cls(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0), np.empty(0))
 
     @classmethod
@@ -88,6 +88,6 @@ def row_lengths(F: Floats) -> NDArray[np.float64]:
 
 
 def _largest_from(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the largest value in each position and all later ones."""
+    """Return the largest value from each position on."""
     largest: NDArray[np.float64] = np.maximum.accumulate(values[::-1])[::-1]
     return largest

@@ -1,4 +1,4 @@
-"""What a GPU is missing is said, with the remedy; CuPy itself is imitated."""
+"""Errors name what is missing for a GPU, and the remedy. A fake module stands for CuPy."""
 
 from __future__ import annotations
 

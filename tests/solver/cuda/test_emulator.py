@@ -1,4 +1,4 @@
-"""The emulator finds the mistakes for which it exists."""
+"""The emulator detects missing barriers, races and invalid exchanges."""
 
 from __future__ import annotations
 

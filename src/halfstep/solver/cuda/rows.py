@@ -48,7 +48,7 @@ class DeviceRows:
     is_dual : ndarray of bool
         The rows that are solved in the dual.
     longest : int
-        The observed cells of a row above which it is divided into parts.
+        The number of observed cells above which a row is divided into parts.
     is_resident : bool
         Whether the observed cells stay on the device; otherwise they are copied for each half-step.
 
@@ -131,7 +131,7 @@ def on_device(device: Device, lists: Any) -> Any:
 
 
 def stepped(array: Any) -> tuple[Any, np.int32]:
-    """Return an array and the distance of its elements, 0 if one element is that of all cells or columns."""
+    """Return an array and its stride, 0 if one element is that of all cells or columns."""
     return array, np.int32(len(array) > 1)
 
 

@@ -320,3 +320,15 @@ def test_errors_of_the_library_name_options(shell: Shell, folder: Path, line: st
     last = err.splitlines()[-1]
     assert message in last
     assert "=" not in last
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate", "tune"])
+def test_a_missing_gpu_is_reported_before_data_are_read(
+    command: str, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_device() -> None:
+        raise hs.errors.DeviceError("there is no GPU")
+
+    monkeypatch.setattr("halfstep.solver.backends.default_device", no_device)
+    _, err = shell(command, tmp_path / "missing.csv", "--backend", "cuda", fails=1)
+    assert err == "halfstep: there is no GPU\n"

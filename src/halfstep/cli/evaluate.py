@@ -92,6 +92,7 @@ def evaluate(
         with naming_the_option("--history", history):
             check_history(history)
     if model is None:
+        model_options.need_device()
         data = table.read(file)
         train, test, how = hold_out(data, split, test_fraction, model_options.seed)
         estimator, lines = model_options.choose(train)

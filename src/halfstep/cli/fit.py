@@ -28,6 +28,7 @@ def fit(
     Parameters without an option are chosen from the data and printed.
     """
     check_outputs([Output("--output", output)], {"input file": file, "table of titles": table.item_titles})
+    model_options.need_device()
     data = table.read(file)
     model, lines = model_options.choose(data)
     note_all([f"{file}: {data}", *lines])

@@ -15,7 +15,7 @@ from halfstep.cli.combinations import UsageError
 from halfstep.cli.options import model_option
 from halfstep.objective.defaults import EVENTS, MISSING_RATIO, VALUES
 from halfstep.objective.regularization import Counted
-from halfstep.solver.backends import BackendName
+from halfstep.solver.backends import BackendName, need_device
 
 ObjectiveName = Literal["implicit", "explicit"]
 ModelType = Literal[
@@ -116,6 +116,10 @@ class ModelOptions:
         BackendName | None, model_option(help="Where ALS is fitted: on the CPU, or on an NVIDIA GPU. Default: cpu.")
     ] = None
     seed: Annotated[int, model_option(help="Seed of all random numbers.", min=0)] = 0
+
+    def need_device(self) -> None:
+        """Raise an error if there is no GPU for ``--backend cuda``."""
+        need_device(self.backend or "cpu")
 
     def choose(self, data: hs.Interactions) -> tuple[Any, list[str]]:
         """Make the estimator, and return a line for each choice with its reason."""

@@ -112,6 +112,7 @@ def tune(
             f"--model-type {model_options.model_type} has no parameters to tune: fit it with halfstep fit"
         )
     _check_files(output, wanted.plot, wanted.journal, {"input file": file, "table of titles": table.item_titles})
+    model_options.need_device()
     space = parse_spaces(wanted.space or [])
     data = table.read(file)
     train, test, how = data, None, []

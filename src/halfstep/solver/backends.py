@@ -44,6 +44,18 @@ def check_backend(name: BackendName, solver: Solver, *, has_features: bool) -> N
         )
 
 
+def need_device(name: BackendName) -> None:
+    """Raise an error now, before data are read, if the device of a backend cannot be used.
+
+    Raises
+    ------
+    ModuleNotFoundError, DeviceError
+        As `default_device`.
+    """
+    if name == "cuda":
+        default_device()
+
+
 def backend_of(name: BackendName, threads: int | None) -> Backend:
     """Return a backend.
 

@@ -154,6 +154,11 @@ class TestExportedKernels:
         files.clear()
         return tmp_path / "kernels.zip"
 
+    def test_without_kernels_are_an_error(self, folder: Path, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"no kernels are compiled: call halfstep\.doctor\.warm\(\)"):
+            hs.doctor.export_kernels(tmp_path / "kernels.zip")
+        assert not (tmp_path / "kernels.zip").exists()
+
     def test_are_added_to_another_cache(self, archive: Path, folder: Path) -> None:
         assert hs.doctor.import_kernels(str(archive)) == 2
         files = solver_files()

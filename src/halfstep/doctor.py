@@ -235,6 +235,8 @@ def export_kernels(path: str | os.PathLike[str]) -> int:
 
     Raises
     ------
+    DataError
+        If no kernels are compiled.
     OSError
         If the file cannot be written.
     """

@@ -25,6 +25,11 @@ def write_archive(path: Path, packages: Mapping[str, KernelFiles], target: tuple
         The kernels of each package, by its name in the file.
     target : tuple of str
         The platform, the processor and its features.
+
+    Raises
+    ------
+    DataError
+        If no kernels are compiled.
     """
     content, count = io.BytesIO(), 0
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -34,6 +39,8 @@ def write_archive(path: Path, packages: Mapping[str, KernelFiles], target: tuple
                 if code is not None:
                     archive.writestr(zipfile.ZipInfo(f"{package}/{name}"), code, zipfile.ZIP_DEFLATED)
                     count += 1
+    if count == 0:
+        raise DataError("no kernels are compiled: call halfstep.doctor.warm() before, or add --warm to the command")
     write_atomically(path, content.getvalue())
     return count
 

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS :=
 INSTALL = $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --editable
 # Threads of both test processes would compete, hence one BLAS thread each. Without bytecode, both compile all tests.
-# A process that ends ends the run: with --dist loadfile, pytest-xdist 3.8 may wait forever for the one that replaces it.
+# The run ends if a worker process does: with --dist loadfile, pytest-xdist 3.8 may wait forever for its replacement.
 PYTEST = OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 .PHONY: lab test quick test-oldest check format transcripts lock clean

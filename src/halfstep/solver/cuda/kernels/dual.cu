@@ -11,7 +11,7 @@
 // Both solutions are those of the dual, for the right-hand sides r and `ones` = w / sqrt(q).
 //
 // A warp or a block solves a row, with tiles of the lower triangle in registers as in tiles.cu. Row e of Z is at row
-// e % TILE * SIDE + e / TILE of shared memory, so that threads beside each other read rows beside each other.
+// e % TILE * SIDE + e / TILE of shared memory, so that adjacent threads read adjacent rows.
 //
 // Constants: those of tiles.cu, where rows have up to SIZE observed cells, and SOLUTIONS is 1 + BIASES; RANK, BIASES,
 // MISSING and WIDTH as in exact.cu; DIAGONAL, whether D differs between unknowns; COLUMNS, the number of columns of Z

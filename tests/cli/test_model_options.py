@@ -25,6 +25,9 @@ OPTIONS = {
     "alpha": ["--alpha", 1],
     "missing_weight": ["--missing-weight", 1],
     "biases": ["--no-biases"],
+    "backend": ["--backend", "cpu"],
+    "neighbors": ["--neighbors", 3],
+    "shrinkage": ["--shrinkage", 2.5],
 }
 
 
@@ -65,12 +68,13 @@ def test_unsupported_options_are_errors(
     assert not (tmp_path / "m").exists()
 
 
-@pytest.mark.parametrize("name", ["bayesian", "sgd", "item-bias", "user-item-bias"])
+@pytest.mark.parametrize("name", ["bayesian", "sgd", "ease", "item-knn", "item-bias", "user-item-bias"])
 def test_supported_options_are_used(shell: Shell, ratings: Path, tmp_path: Path, name: str) -> None:
     used = USED_BY[name]
     shell("fit", ratings, "--model-type", name, *(each for o in used for each in OPTIONS[o]), "-o", tmp_path / "m")
     params = hs.load(tmp_path / "m").get_params()
     found = {"rank": 3, "regularization": 2, "iterations": 21, "objective__biases": False}
+    found |= {"neighbors": 3, "shrinkage": 2.5}
     found = {option: value for option, value in found.items() if option.removeprefix("objective__") in used}
     assert found
     assert {option: params[option] for option in found} == found

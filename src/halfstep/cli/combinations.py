@@ -19,7 +19,7 @@ class UsageError(hs.errors.ParameterError):
 Given = Mapping[str, Any]
 """The values of all parameters of a command, by name."""
 
-HOW_TO_FIT = (
+OF_ALS = (
     "objective",
     "rank",
     "regularization",
@@ -31,8 +31,9 @@ HOW_TO_FIT = (
     "biases",
     "backend",
 )
+HOW_TO_FIT = (*OF_ALS, "neighbors", "shrinkage")
 USED_BY: Mapping[str, tuple[str, ...]] = {
-    "als": HOW_TO_FIT,
+    "als": OF_ALS,
     "bayesian": ("rank", "iterations", "biases"),
     "sgd": ("rank", "regularization", "iterations"),
     "global-mean": (),
@@ -40,7 +41,7 @@ USED_BY: Mapping[str, tuple[str, ...]] = {
     "user-item-bias": ("iterations",),
     "popularity": (),
     "ease": ("regularization",),
-    "item-knn": (),
+    "item-knn": ("neighbors", "shrinkage"),
 }  # the options of `HOW_TO_FIT` that a class supports
 ITERATIVE = ("als", "bayesian", "sgd")
 SEARCHED = {

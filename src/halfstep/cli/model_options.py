@@ -112,6 +112,14 @@ class ModelOptions:
         bool | None,
         model_option("--biases/--no-biases", help="Explicit: whether to fit biases. Default: --biases."),
     ] = None
+    neighbors: Annotated[
+        int | None,
+        model_option(help=f"Number of neighbors of an item. Default: {_defaults('neighbors', 'item-knn')}."),
+    ] = None
+    shrinkage: Annotated[
+        float | None,
+        model_option(help=f"Shrinkage of similarities of items. Default: {_defaults('shrinkage', 'item-knn')}."),
+    ] = None
     backend: Annotated[
         BackendName | None, model_option(help="Where ALS is fitted: on the CPU, or on an NVIDIA GPU. Default: cpu.")
     ] = None
@@ -125,7 +133,13 @@ class ModelOptions:
         """Make the estimator, and return a line for each choice with its reason."""
         if self.model_type == "als":
             return self._choose_als(data)
-        parameters = _given(rank=self.rank, iterations=self.iterations, regularization=self.regularization)
+        parameters = _given(
+            rank=self.rank,
+            iterations=self.iterations,
+            regularization=self.regularization,
+            neighbors=self.neighbors,
+            shrinkage=self.shrinkage,
+        )
         if self.biases is not None:
             parameters["objective"] = hs.Explicit(biases=self.biases)
         if self.model_type in ("bayesian", "sgd"):

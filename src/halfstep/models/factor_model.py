@@ -29,7 +29,7 @@ from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.similarity import UnitFactors, most_similar
 from halfstep.models.top_items import FactorScores, Ids, ItemLists, UserScores, distinct_users, top_items
-from halfstep.objective.factorization import Factorization, rows_or_zeros
+from halfstep.objective.factorization import Factorization
 from halfstep.solver.backends import BackendName
 
 PAIRS_AT_ONCE = 1 << 16  # scored together, which bounds memory
@@ -44,8 +44,7 @@ class FactorModel(Estimator):
         Ids by position: row ``k`` of the factors belongs to id ``k``.
     user_factors_ : ndarray of shape (n_users, rank)
     item_factors_ : ndarray of shape (n_items, rank)
-    user_biases_ : ndarray of shape (n_users,)
-    item_biases_ : ndarray of shape (n_items,)
+    user_biases_, item_biases_ : ndarray of shape (n_users,) and (n_items,)
     mean_ : float
         μ; 0 for models without biases.
     item_counts_ : ndarray of shape (n_items,)
@@ -103,8 +102,8 @@ class FactorModel(Estimator):
     def _size(self) -> str:
         """Return a description of the size of a fitted model."""
         fitted = self._snapshot()._fitted
-        of_rank = f", rank {fitted.rank}" if fitted.rank else ""
-        return f"fitted: {len(fitted.users):,} users, {len(fitted.items):,} items{of_rank}"
+        size = f"fitted: {len(fitted.users):,} users, {len(fitted.items):,} items"
+        return f"{size}, rank {fitted.rank}" if fitted.rank else size
 
     @property
     def interactions_(self) -> Interactions | None:
@@ -383,8 +382,7 @@ class FactorModel(Estimator):
 
     def _user_scores(self, u: NDArray[np.int32], threads: int | None) -> UserScores:
         """Return the scores of users at these positions."""
-        P = rows_or_zeros(self._fitted.user_factors, u)
-        return FactorScores(P, self._fitted.item_factors, threads, self.backend)
+        return FactorScores(self._fitted, u, threads, self.backend)
 
     def _score(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
         """Score pairs of positions; −1 stands for an unknown id and adds nothing."""

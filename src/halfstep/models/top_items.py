@@ -49,15 +49,18 @@ class FactorScores(UserScores):
 
     Parameters
     ----------
-    P, Q : ndarray of shape (n_rows, rank) and (n_items, rank)
+    fitted : Factorization
+    u : ndarray of shape (n_rows,)
+        Positions of users, −1 for an unknown one.
     threads, backend
         As in `ALS`.
     """
 
     def __init__(
-        self, P: NDArray[np.floating], Q: NDArray[np.floating], threads: int | None, backend: BackendName
+        self, fitted: Factorization, u: NDArray[np.int32], threads: int | None, backend: BackendName
     ) -> None:
-        self._P, self._Q, self._threads, self._backend = P, Q, threads, backend
+        self._P, self._Q = rows_or_zeros(fitted.user_factors, u), fitted.item_factors
+        self._threads, self._backend = threads, backend
 
     def are_zero(self) -> NDArray[np.bool_]:
         return np.asarray(~self._P.any(axis=1), np.bool_)

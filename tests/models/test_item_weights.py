@@ -127,6 +127,12 @@ def test_folding_in_needs_no_fit(model: ItemWeightModel) -> None:
         model.fold_in(csr_array(np.ones((1, 3))))
 
 
+def test_weights_are_read_only(model: ItemWeightModel) -> None:
+    W = model.item_weights_
+    with pytest.raises(ValueError, match="read-only"):
+        (W if isinstance(W, np.ndarray) else W.data)[:1] = 1.0
+
+
 def test_contributions_add_up_to_the_score(model: ItemWeightModel) -> None:
     explained = model.explain(0, 16)
     assert explained.item_ids.tolist() == np.flatnonzero(observed()[0]).tolist()

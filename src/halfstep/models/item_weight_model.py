@@ -45,7 +45,10 @@ class ItemWeights(Factorization):
 
     @classmethod
     def of(cls, fitted: Factorization, weights: Weights) -> Self:
-        """Add weights to a factorization."""
+        """Add weights to a factorization, which become read-only."""
+        arrays = [weights] if isinstance(weights, np.ndarray) else [weights.data, weights.indices, weights.indptr]
+        for array in arrays:
+            array.flags.writeable = False
         return cls(**{field.name: getattr(fitted, field.name) for field in fields(fitted)}, weights=weights)
 
     def seen(self, u: NDArray[np.int32]) -> IndexLists:

@@ -128,15 +128,14 @@ def test_map_keeps_the_order_and_raises_errors_of_functions(cluster: Any, tmp_pa
         RayEngine().map(Folder(str(tmp_path)).read, ["missing"])
 
 
-def fail_or_write(path: Path | None) -> None:
-    if path is None:
-        raise DataError("no path")
-    time.sleep(0.1)
-    path.touch()
-
-
 def test_errors_of_map_wait_for_tasks_that_have_started(cluster: Any, tmp_path: Path) -> None:
-    for number in range(20):  # most of them ended this process when other tasks were canceled
+    def fail_or_write(path: Path | None) -> None:  # workers cannot import this module
+        if path is None:
+            raise DataError("no path")
+        time.sleep(0.1)
+        path.touch()
+
+    for number in range(20):  # Ray ends this process now and then if tasks are canceled
         path = tmp_path / str(number)
         with pytest.raises(DataError, match="no path"):
             RayEngine().map(fail_or_write, [None, path, None])

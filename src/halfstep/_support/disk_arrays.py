@@ -9,11 +9,10 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -24,16 +23,15 @@ from halfstep._support.files import open_regular
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
 
-_open: WeakSet[FileMap] = WeakSet()
-_lock = threading.Lock()
+_open: dict[int, ref[FileMap]] = {}  # by id; changed in single steps, since Ctrl-C could leave a lock held
 
 
 def drop_pages() -> None:
     """Drop the pages of all files that are mapped by this module from the memory of this process."""
-    with _lock:
-        every = list(_open)
-    for mapped in every:
-        mapped.drop()
+    for reference in list(_open.values()):
+        mapped = reference()
+        if mapped is not None:
+            mapped.drop()
 
 
 class Scratch:
@@ -80,8 +78,8 @@ class FileMap(mmap.mmap):
     """A file mapped by this module; it is not written to, or writes go to the file, so that pages can be dropped."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        with _lock:
-            _open.add(self)
+        key = id(self)
+        _open[key] = ref(self, lambda _: _open.pop(key, None))
 
     def drop(self, start: int = 0, stop: int | None = None) -> None:
         """Drop the whole pages between two positions from the memory of this process.

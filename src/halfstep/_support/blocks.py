@@ -37,6 +37,11 @@ def total(numbers: NDArray[np.floating]) -> float:
     return float(sum(numbers[block].sum() for block in blocks(len(numbers))))
 
 
+def largest(numbers: NDArray[Any]) -> Any:
+    """Return the largest element."""
+    return max(numbers[block].max() for block in blocks(len(numbers)))
+
+
 def counts_of(positions: NDArray[np.integer], length: int) -> NDArray[np.int64]:
     """Return how often each of the positions 0 … `length` − 1 occurs."""
     counts = np.zeros(length, np.int64)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from halfstep._support.blocks import all_equal, blocks
+from halfstep._support.blocks import all_equal, blocks, largest
 from halfstep._support.disk_arrays import ArrayFile, open_array
 from halfstep._support.faults import Fault
 from halfstep._support.files import sync_folder
@@ -188,7 +188,7 @@ class _Files:
             raise ValueError(f"{side}.indptr is not ascending to {self.length}")
         for name, numbers, count in (("indices", indices, n_columns), ("order", order, self.length)):
             # negative numbers are large if viewed as unsigned
-            if numbers.view(f"u{numbers.itemsize}").max() >= count:
+            if largest(numbers.view(f"u{numbers.itemsize}")) >= count:
                 raise ValueError(f"{side}.{name} has numbers outside of 0 to {count - 1}")
         return Orientation(indptr, indices, order)
 

@@ -13,7 +13,7 @@ engine runs in a process of its own, in turn. Measured are, in seconds:
 
 For MLlib, FOLDER has ``libblas.so.3`` and ``liblapack.so.3``, links to ``libmkl_rt.so`` of the package mkl. Its
 iterations are intervals between jobs in Spark's event log, because the difference of two fits is mostly noise. The
-processor time is that of the whole machine, which should have nothing else to do.
+processor time is that of the whole machine, on which no other program should run.
 """
 
 from __future__ import annotations

@@ -32,6 +32,8 @@ def generate(path: Path, n: int, n_users: int, n_items: int, *, values: bool) ->
     import duckdb
     import numpy as np
 
+    from halfstep._support.distinct import distinct
+
     rng = np.random.default_rng(0)
     per_user = max(1, n // n_users)
     connection = duckdb.connect()
@@ -43,7 +45,7 @@ def generate(path: Path, n: int, n_users: int, n_items: int, *, values: bool) ->
     for number, start in enumerate(range(0, n_users, users_at_once)):
         users = np.repeat(order[start : start + users_at_once], 2 * per_user)
         items = (n_items * rng.random(len(users)) ** 3).astype(np.int64)
-        cells = np.unique(users * n_items + items)
+        cells = distinct(users * n_items + items)
         cells = rng.permutation(cells)[: per_user * min(users_at_once, n_users - start)]
         block = {"user": cells // n_items, "item": cells % n_items}
         if values:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 import halfstep as hs
+from halfstep._support.distinct import distinct
 
 TASTES, TASTES_PER_USER, LOG_SCALE = 48, 3, 1.5
 RATING_RANK = 8
@@ -37,9 +38,8 @@ def interactions(n_users: int, n_items: int, cells: int, seed: int = 0) -> tuple
         share = popularity * np.exp(LOG_SCALE * rng.normal(size=n_items))
         among = slice(bounds[taste], bounds[taste + 1])
         items[among] = rng.choice(n_items, bounds[taste + 1] - bounds[taste], p=share / share.sum())
-    distinct = np.unique(users.astype(np.int64) * n_items + items)
-    distinct = rng.permutation(distinct)[:cells]
-    return distinct // n_items, distinct % n_items
+    observed = rng.permutation(distinct(users.astype(np.int64) * n_items + items))[:cells]
+    return observed // n_items, observed % n_items
 
 
 def ten_million() -> hs.Interactions:

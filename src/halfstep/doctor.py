@@ -23,6 +23,7 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from halfstep._support.checks import check_flag
+from halfstep._support.distinct import distinct
 from halfstep._support.jit import Kernel, target
 from halfstep._support.kernel_archive import read_archive, write_archive
 from halfstep._support.kernel_cache import CacheContent, KernelFiles
@@ -299,7 +300,7 @@ def _measure() -> Speed:
     rng = np.random.default_rng(0)
     popularity = 1.0 / (10.0 + np.arange(N_ITEMS)) ** 0.9
     items = rng.choice(N_ITEMS, SAMPLED, p=popularity / popularity.sum())
-    cells = np.unique(rng.integers(N_USERS, size=SAMPLED) * N_ITEMS + items)
+    cells = distinct(rng.integers(N_USERS, size=SAMPLED) * N_ITEMS + items)
     data = Interactions.from_arrays(cells // N_ITEMS, cells % N_ITEMS)
     cost = Implicit(missing_weight=0.1).cost(data)
     problem, _ = half_problems(data, cost, rank=RANK, regularization=RowRegularization(1.0, 1.0), dtype="float32")

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.distinct import distinct
 from halfstep.data.csr import IndexLists
 from halfstep.data.growable_array import GrowableArray
 from halfstep.data.interactions import Interactions
@@ -317,7 +318,7 @@ class GrowableInteractions:
             numbers = self._numbers(0, u)[1]
             numbers = numbers[self._item_positions(numbers) == i[0]]  # at most one
             return numbers if len(numbers) else np.array([-1])
-        rows = np.unique(u)
+        rows = distinct(u)
         indptr, numbers = self._numbers(0, rows)
         if len(numbers) == 0:
             return np.full(len(u), -1, np.int64)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.blocks import blocks
+from halfstep._support.distinct import distinct
 from halfstep.data.columns import FIX_ROWS, RowError, as_column
 
 # A table of all integers between the smallest and the largest id is faster than sorting if it fits in the cache or
@@ -306,7 +307,7 @@ def factorize_integers(column: NDArray[np.int64], positions: NDArray[np.int32]) 
         return column.copy()
     smallest, largest = int(column.min()), int(column.max())
     if not is_dense(smallest, largest, len(column)):
-        ids = _distinct(column)
+        ids = _distinct_of_blocks(column)
         for block in blocks(len(column)):
             positions[block] = np.searchsorted(ids, column[block])
         return ids
@@ -319,15 +320,15 @@ def factorize_integers(column: NDArray[np.int64], positions: NDArray[np.int32]) 
     return np.flatnonzero(present) + smallest
 
 
-def _distinct(column: NDArray[np.int64]) -> NDArray[np.int64]:
+def _distinct_of_blocks(column: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the distinct ids, ascending, in memory in proportion to their number."""
-    distinct, pending, n_pending = column[:0], [], 0
+    found, pending, n_pending = column[:0], [], 0
     for block in blocks(len(column)):
-        pending.append(np.unique(column[block]))
+        pending.append(distinct(column[block]))
         n_pending += len(pending[-1])
-        if n_pending > max(_PENDING, len(distinct)):
-            distinct, pending, n_pending = np.unique(np.concatenate([distinct, *pending])), [], 0
-    return np.unique(np.concatenate([distinct, *pending]))
+        if n_pending > max(_PENDING, len(found)):
+            found, pending, n_pending = distinct(np.concatenate([found, *pending])), [], 0
+    return distinct(np.concatenate([found, *pending]))
 
 
 def is_missing(item: Any) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.checks import check_choice, check_flag, check_integer
+from halfstep._support.distinct import distinct
 from halfstep.data import Interactions, Vocabulary, as_interactions
 from halfstep.data.duplicates import find_repeat
 from halfstep.data.id_columns import as_ids
@@ -257,7 +258,7 @@ def _of_lists(name: str, recommended: RankedLists, relevant: RankedLists, n: int
     n = _cutoff(n, lists)
     vocabulary, codes = Vocabulary.encode(wanted.ids)
     listed = lists.as_table(vocabulary.positions(lists.ids, "mark", name="id in recommended"))
-    keys = np.unique(wanted.rows * len(vocabulary) + codes)  # a repeated id is one relevant item
+    keys = distinct(wanted.rows * len(vocabulary) + codes)  # a repeated id is one relevant item
     rows, codes = np.divmod(keys, max(len(vocabulary), 1))
     marks = mark(listed, rows, codes, len(vocabulary))
     values = measure(name, marks, np.bincount(rows, minlength=lists.n_rows).astype(np.int64), n)

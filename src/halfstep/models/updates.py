@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.distinct import distinct
 from halfstep.data import Added, GrowableArray, GrowableInteractions, Interactions
 from halfstep.data.named_rows import naming_the_row
 from halfstep.errors import DataError, NumericalError, ParameterError
@@ -404,7 +405,7 @@ class _Affected(NamedTuple):
 
 def _distinct(rows: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return the distinct rows, ascending; fast for a single one."""
-    return rows if len(rows) < 2 else np.unique(rows)
+    return rows if len(rows) < 2 else distinct(rows)
 
 
 def _changed(H: Floats, change: Floats) -> Floats | None:

@@ -80,7 +80,7 @@ class Speed(NamedTuple):
     compiled : int
         The number of kernels that were compiled for it.
     half_steps : dict
-        Nanoseconds per observed cell of a half-step at rank `RANK`, by solver.
+        Nanoseconds per observed cell of a half-step at rank 64, by solver.
     """
 
     gemm_one_core: float

@@ -71,7 +71,7 @@ class ClusterModel:
         folder : Folder
         table : Table
         fitted : mapping from str to object
-            Further attributes of `Factorization`.
+            Further attributes of a fitted model.
         factors : ndarray
             Those of the items, in the layout of half-steps.
         version : int
@@ -114,7 +114,7 @@ class ClusterModel:
         ----------
         url : str
         stamp : str, optional
-            `Folder.stamp`.
+            ``Folder.stamp``.
 
         Raises
         ------

@@ -61,8 +61,8 @@ EXACT_RANKS: Mapping[BackendName, int] = MappingProxyType({"cpu": EXACT_RANK, "c
 class ALS(IncrementalModel):
     """Matrix factorization by alternating least squares.
 
-    Minimizes the objective of `halfstep.objective` by solving the rows of all users while those of the items are held
-    fixed, then the reverse. The objective never increases.
+    Minimizes `objective` by solving the rows of all users while those of the items are held fixed, then the reverse.
+    The objective never increases.
 
     With side information, features f_u of users or of items, rows are shrunk towards a linear function of the
     features instead of towards 0 (Simm et al. [5]_). Their regularization becomes

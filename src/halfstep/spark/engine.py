@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SparkEngine:
-    """The workers of a Spark session; see `halfstep.cluster.engine.Engine`.
+    """The workers of a Spark session.
 
     Each call is a task, which Spark repeats on another worker if its worker fails.
 
@@ -38,7 +38,7 @@ class SparkEngine:
         return list(self.run(numbers(self.spark, len(arguments)), call, function, list(arguments)).values())
 
     def run(self, df: DataFrame, function: Callable[..., Any], *arguments: Any) -> dict[int, Any]:
-        """Call a function that yields `halfstep.spark.worker.result` for a dataframe; return all results."""
+        """Call a function that yields the result of a worker for a dataframe; return all results."""
         from pyspark.sql.types import BinaryType, LongType, StructType
 
         schema = StructType().add("number", LongType()).add("result", BinaryType())

@@ -67,7 +67,7 @@ class SparkModel:
 
     @property
     def history(self) -> Any:
-        """`ALS.history_` of the fit."""
+        """``history_`` of the fit."""
         return self.items.history_
 
     def __repr__(self) -> str:

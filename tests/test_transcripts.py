@@ -11,7 +11,7 @@ from typer.main import get_command
 
 import transcripts
 from halfstep.cli.app import app
-from transcripts import PAGES, Step, blocks_of, comparable, in_examples, rewritten, steps_of
+from transcripts import PAGES, ROOT, Step, comparable, has_python, in_examples, rewritten, steps_of
 
 pytestmark = pytest.mark.slow
 
@@ -38,20 +38,14 @@ def test_the_readme_has_transcripts() -> None:
 
 
 def test_every_command_is_documented() -> None:
-    pages = [
-        (transcripts.ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("command-line.md", "serve.md")
-    ]
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("command-line.md", "serve.md")]
     shown = {
-        step.command.split()[1]
-        for page in pages
-        for block in blocks_of(page)
-        for step in steps_of(block[0])
-        if step.command.startswith("halfstep ")
+        step.command.split()[1] for page in pages for step in steps_of(page) if step.command.startswith("halfstep ")
     }
     assert shown == set(get_command(app).commands) - {"data"}  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_commands_print_the_documented_output(path: Path) -> None:
     """Run ``make transcripts`` after an intended change."""
     page = path.read_text(encoding="utf-8")
@@ -61,9 +55,10 @@ def test_commands_print_the_documented_output(path: Path) -> None:
         if shutil.which("curl") is None and os.environ.get("HALFSTEP_TEST_SERVICES") != "required":
             pytest.skip("curl is not installed")
     with in_examples() as shell:
-        for block in blocks_of(page):
-            for step in steps_of(block[0]):
-                assert comparable(step, shell.run(step.command)) == comparable(step, step.shown), step.command
+        for step in steps_of(page, with_python=has_python(path)):
+            printed = shell.run(step)
+            if step.span[0] >= 0:
+                assert comparable(step, printed) == comparable(step, step.shown), step.command
 
 
 def test_pages_are_rewritten() -> None:
@@ -87,6 +82,14 @@ def test_times_are_not_compared() -> None:
 
 
 def test_every_page_with_transcripts_is_found() -> None:
-    folder = transcripts.ROOT
-    for path in (folder / "README.md", *(folder / "docs").glob("*.md")):
-        assert (path in PAGES) == any(blocks_of(path.read_text(encoding="utf-8")))
+    for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        assert (path in PAGES) == (transcripts.BEGINNING in text or (has_python(path) and "```python\n" in text))
+
+
+def test_programs_of_a_page_share_names_and_are_rewritten() -> None:
+    page = "```python\nx = 1\n```\n\n```python\nprint(x + 1)\n```\n\n```text\n{}\n```\n"
+    assert rewritten(page.format("3"), with_python=True) == page.format("2")
+    assert rewritten(page.format("3")) == page.format("3")
+    other = "```python\nimport not_installed\n```\n\n```text\nits output\n```\n"
+    assert rewritten(other, with_python=True) == other

@@ -1,12 +1,15 @@
-"""Commands in the README and the docs, with their output.
+"""Commands and programs in the README and the docs, with their output.
 
-``make transcripts`` runs them and rewrites the output. On a page, code blocks after ``$ cd examples`` are run in a
-copy of that folder. ``halfstep serve`` goes on in the background until the page ends.
+``make transcripts`` runs them and rewrites the output. On a page, commands after ``$ cd examples`` are run in a copy
+of that folder. ``halfstep serve`` goes on in the background until the page ends. In the folders of the docs,
+Python is run, too: the blocks of a page are one program, and a text block right below one is its output.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import importlib.util
 import io
 import os
 import re
@@ -24,14 +27,10 @@ from unittest import mock
 from halfstep import cli
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted(
-    path
-    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
-    if "\n$ cd examples\n" in path.read_text(encoding="utf-8")
-)
-
 BEGINNING = "$ cd examples\n"
-BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", flags=re.DOTALL | re.MULTILINE)
+COMMANDS = re.compile(r"(?<=^```console\n).*?(?=^```$)", flags=re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", flags=re.MULTILINE)
+PROGRAM = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", flags=re.DOTALL | re.MULTILINE)
 VARYING = {
     re.compile(r"\d+(\.\d+)? s\b"): "0.0 s",
     re.compile(r"\d+\.\d kB\b"): "0.0 kB",
@@ -49,10 +48,12 @@ PATH_CELL = re.compile(r"^│ (/\S+ *) │", flags=re.MULTILINE)
 
 @dataclass(frozen=True)
 class Step:
-    """A command with its output on a page."""
+    """A command or a program with its output on a page."""
 
     command: str
     shown: str
+    span: tuple[int, int] = (0, 0)  # of the output on the page; (-1, -1) if it is not shown
+    is_python: bool = False
 
     @property
     def depends_on_machine(self) -> bool:
@@ -60,16 +61,31 @@ class Step:
         return self.command.startswith("halfstep doctor")
 
 
-def steps_of(block: str) -> list[Step]:
-    """Split a code block into its commands with their outputs."""
-    parts = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
-    return [Step(*part.split("\n", 1)) for part in parts]
+def steps_of(page: str, *, with_python: bool = False) -> list[Step]:
+    """Find the commands of a page that are run, and its programs, in their order."""
+    start = page.find(BEGINNING)
+    steps = [
+        (found.start(), Step(found[1], found[2], found.span(2)))
+        for block in COMMANDS.finditer(page)
+        if 0 <= start <= block.start()
+        for found in COMMAND.finditer(page, *block.span())
+    ]
+    if with_python:
+        programs = PROGRAM.finditer(page)
+        steps += [(each.start(), Step(each[1], each[2] or "", each.span(2), is_python=True)) for each in programs]
+    return [step for _, step in sorted(steps, key=lambda pair: pair[0])]
 
 
-def blocks_of(text: str) -> Iterator[re.Match[str]]:
-    """Find the code blocks of a page that are run."""
-    start = text.find(BEGINNING)
-    return (block for block in BLOCK.finditer(text) if start >= 0 and block.start() >= start)
+def has_python(path: Path) -> bool:
+    """Whether the Python of a page is run; the tests of `test_readme.py` run that of others."""
+    return path.is_relative_to(ROOT / "docs") and path.parent != ROOT / "docs"
+
+
+PAGES = sorted(
+    path
+    for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))
+    if steps_of(path.read_text(encoding="utf-8"), with_python=has_python(path))
+)
 
 
 class Shell:
@@ -78,9 +94,13 @@ class Shell:
     def __init__(self) -> None:
         self._server: subprocess.Popen[str] | None = None
         self._port = ""
+        self._names: dict[str, object] = {}
 
-    def run(self, command: str) -> str:
-        """Run a command, and return its output."""
+    def run(self, step: Step) -> str:
+        """Run a command or a program, and return its output."""
+        if step.is_python:
+            return self._run_python(step)
+        command = step.command
         words = shlex.split(command)
         if words[0] == "cd":
             return ""
@@ -106,6 +126,15 @@ class Shell:
             self._server.communicate()
             self._server = None
 
+    def _run_python(self, step: Step) -> str:
+        """Run a program, unless it imports another library that is not installed."""
+        if any(importlib.util.find_spec(package) is None for package in _packages(step.command)):
+            return step.shown
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(step.command, "a page", "exec"), self._names)
+        return re.sub(r" +$", "", printed.getvalue(), flags=re.MULTILINE)
+
     def _serve(self, arguments: list[str]) -> str:
         self.close()
         program = "from halfstep.cli import main; main()"
@@ -118,6 +147,14 @@ class Shell:
         assert found is not None, printed
         self._port = found[1]
         return printed.replace(found[0], SERVER)
+
+
+def _packages(program: str) -> set[str]:
+    """Return the packages that a program imports."""
+    nodes = list(ast.walk(ast.parse(program)))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.split(".")[0] for name in names}
 
 
 def _run_halfstep(words: list[str]) -> str:
@@ -159,27 +196,23 @@ def in_examples() -> Iterator[Shell]:
             yield shell
 
 
-def rewritten(text: str) -> str:
+def rewritten(page: str, *, with_python: bool = False) -> str:
     """Return a page with the current output; unchanged if only times differ."""
-
-    def rewrite(block: re.Match[str], shell: Shell) -> str:
-        written = []
-        for step in steps_of(block[0]):
-            printed = shell.run(step.command)
-            same = comparable(step, printed) == comparable(step, step.shown)
-            written.append(f"$ {step.command}\n{step.shown if same else printed}")
-        return "".join(written)
-
-    start = text.find(BEGINNING)
+    written, end = "", 0
     with in_examples() as shell:
-        return BLOCK.sub(lambda block: rewrite(block, shell) if 0 <= start <= block.start() else block[0], text)
+        for step in steps_of(page, with_python=with_python):
+            printed = shell.run(step)
+            if step.span[0] >= 0 and comparable(step, printed) != comparable(step, step.shown):
+                written += page[end : step.span[0]] + printed
+                end = step.span[1]
+    return written + page[end:]
 
 
 def main() -> None:
     """Rewrite all pages."""
     for path in PAGES:
         before = path.read_text(encoding="utf-8")
-        after = rewritten(before)
+        after = rewritten(before, with_python=has_python(path))
         if after != before:
             path.write_text(after, encoding="utf-8")
         print(f"{path.relative_to(ROOT)}: {'unchanged' if after == before else 'rewritten'}")

@@ -10,7 +10,7 @@ INSTALL = $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-
 # The run ends if a worker process does: with --dist loadfile, pytest-xdist 3.8 may wait forever for its replacement.
 PYTEST = OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
-.PHONY: lab test quick test-oldest check format transcripts lock clean
+.PHONY: lab test quick test-oldest check docs format transcripts lock clean
 .DELETE_ON_ERROR:
 
 lab: $(VENV)/lab.stamp ## install, then run the experiments and write lab-report/
@@ -31,6 +31,9 @@ check: $(VENV)/dev.stamp ## lint, strict types and the import contract
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/docs.stamp ## install, then build the site in docs/_build/html; a warning, such as a broken link, is an error
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --jobs auto --quiet docs docs/_build/html
+
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
@@ -43,7 +46,7 @@ lock: $(VENV)/dev.stamp ## write the versions of all installed packages to const
 	  $(PYTHON) -m pip --python $(BIN)/python freeze --quiet --exclude-editable; } > constraints/dev.txt
 
 clean:
-	rm -rf $(VENV) .venv-oldest lab-report
+	rm -rf $(VENV) .venv-oldest lab-report docs/_build docs/gallery docs/api/generated
 
 $(BIN)/python:
 	$(PYTHON) -m venv --without-pip $(VENV)
@@ -54,6 +57,10 @@ $(VENV)/lab.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 
 $(VENV)/test.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(INSTALL) '.[test]'
+	@touch $@
+
+$(VENV)/docs.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(INSTALL) '.[docs]'
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python

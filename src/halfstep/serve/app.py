@@ -82,6 +82,7 @@ def create_app(config: ServeConfig, *, is_writer: bool = True) -> Gate:
     app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(Exception, _failed)
     _add_recommendations(app, service)
+    _add_many_recommendations(app, service)
     _add_events(app, service)
     _add_lookups(app, service)
     _add_model(app, service)
@@ -144,6 +145,10 @@ def _add_recommendations(app: FastAPI, service: Service) -> None:
         answer = await service.recommend(asked, n, exclude_seen=exclude_seen, candidates=given)
         service.count_lists(1)
         return _json(list_of(asked, answer))
+
+
+def _add_many_recommendations(app: FastAPI, service: Service) -> None:
+    config = service.config
 
     @app.post(
         "/v1/recommendations",

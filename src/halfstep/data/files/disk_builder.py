@@ -259,15 +259,10 @@ def _build(
         users, user_positions = reader.vocabulary("user", models[0])
         items, item_positions = reader.vocabulary("item", models[1])
         titles = titles_by_item(reader, items, item_positions)
-        columns = {"user_positions": user_positions, "item_positions": item_positions}
         values = reader.column("value")
         has_values = values is not None
-        columns["values"] = np.broadcast_to(1.0, len(user_positions)) if values is None else values
-        for name in ("timestamp", "weight"):
-            if (column := reader.column(name)) is not None:
-                columns[f"{name}s"] = column
+        columns = _columns(reader, user_positions, item_positions, values)
         del user_positions, item_positions, values
-        columns = _without_equal(columns)
         sorter = _Sorter(writer, scratch, len(users), len(items), bar.update)
         repeat = sorter.write("by_user", columns, stop_at_repeats=duplicates != "error")
         if repeat is not None:
@@ -302,6 +297,24 @@ def _build(
             "inputs": described,
         }
     )
+
+
+def _columns(
+    reader: TableReader,
+    user_positions: NDArray[np.int32],
+    item_positions: NDArray[np.int32],
+    values: NDArray[np.float64] | None,
+) -> dict[str, NDArray[Any]]:
+    """Return the columns of all interactions by name; values and weights take no space if all are equal."""
+    columns = {
+        "user_positions": user_positions,
+        "item_positions": item_positions,
+        "values": np.broadcast_to(1.0, len(user_positions)) if values is None else values,
+    }
+    for name in ("timestamp", "weight"):
+        if (column := reader.column(name)) is not None:
+            columns[f"{name}s"] = column
+    return _without_equal(columns)
 
 
 def _without_equal(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

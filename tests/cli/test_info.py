@@ -158,3 +158,8 @@ def test_a_file_that_is_not_a_model_is_an_error_of_one_line(shell: Shell, tmp_pa
     _, err = shell("info", tmp_path / "m", fails=1)
     assert "is neither a model file" in err
     assert err.count("\n") == 1
+
+
+def test_models_without_factors_show_none(shell: Shell, tmp_path: Path) -> None:
+    hs.EASE().fit(hs.Interactions.from_arrays(["ann", "ann", "bob"], ["tea", "rum", "tea"])).save(tmp_path / "ease")
+    assert "factors" not in described(shell, tmp_path / "ease")

@@ -15,6 +15,7 @@ import pytest
 
 import halfstep as hs
 from halfstep.errors import DataError, FitInterruptedWarning, ParameterError, TuningError
+from halfstep.solver.cuda.cupy_device import default_device
 from halfstep.tuning.folds import make_folds
 from halfstep.tuning.search import BestTrialsPruner, new_study
 from halfstep.tuning.space import Space, Uniform
@@ -117,6 +118,15 @@ def test_implicit_objectives_are_tuned_by_ndcg(ratings: hs.Interactions) -> None
     known = hs.keep_known(test, train, min_train_ratings=1, drop_unseen_items=True)
     assert found.trials[1].value == hs.evaluate(model.fit(train), known, "ndcg")["ALS", "ndcg@10"]
     assert found.best_value == max(trial.value for trial in found)
+
+
+def test_a_gpu_that_cannot_be_used_is_an_error_before_the_first_trial(
+    ratings: hs.Interactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    default_device.cache_clear()
+    with pytest.raises(ModuleNotFoundError, match="or set backend='cpu'"):
+        hs.tune(hs.ALS(backend="cuda"), ratings)
 
 
 def test_a_function_can_be_the_metric(ratings: hs.Interactions) -> None:

@@ -51,7 +51,8 @@ def _as_lines(model: Any, stored: StoredModel) -> dict[str, str]:
     shown = [f"{name}={_shown_value(parameters[name])}" for name in parameters if name in chosen - {"objective"}]
     if parameters:
         lines["parameters"] = ", ".join([*shown, "others by default" if shown else "all by default"])
-    lines["factors"] = f"rank {stored.fitted.rank}, {stored.fitted.item_factors.dtype}"
+    if stored.fitted.rank > 0:  # baselines and weights of items have no factors
+        lines["factors"] = f"rank {stored.fitted.rank}, {stored.fitted.item_factors.dtype}"
     history = getattr(model, "history_", None)
     if history:
         lines["history"] = f"{len(history)} iterations in {history[-1].seconds:.1f} s, {reached_by(model)}"

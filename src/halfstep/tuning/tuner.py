@@ -16,6 +16,7 @@ import numpy as np
 from halfstep._support.checks import as_generator, as_path, check_choice, check_flag, check_integer
 from halfstep.data import Interactions, as_interactions
 from halfstep.errors import ParameterError, PoorFitWarning
+from halfstep.solver.backends import need_device
 from halfstep.tuning.folds import Direction, Folds, Score, TrialMetric, check_comparable, make_folds
 from halfstep.tuning.result import Tuning
 from halfstep.tuning.space import Choices, SearchName, Space, default_search, default_space, start_of, with_parameters
@@ -171,6 +172,7 @@ def tune(
 def _check_estimator(estimator: Any) -> None:
     if isinstance(estimator, type) or not (dataclasses.is_dataclass(estimator) and hasattr(estimator, "fit")):
         raise ParameterError(f"estimator={estimator!r}: give an unfitted model such as ALS()")
+    need_device(getattr(estimator, "backend", "cpu"))  # otherwise, each trial would fail
 
 
 def need_optuna() -> None:

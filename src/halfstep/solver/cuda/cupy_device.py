@@ -14,7 +14,7 @@ from halfstep.solver.cuda.device import Kernel
 from halfstep.solver.cuda.sources import OPTIONS, source_of
 
 OLDEST = 75  # compute capability 7.5 (Turing), the oldest of CUDA 13
-INSTALL = "run pip install 'halfstep[cuda12]', or 'halfstep[cuda13]' for drivers from 580 on"
+INSTALL = "run pip install 'halfstep[cuda12]', or 'halfstep[cuda13]' for drivers from 580 on; or set backend='cpu'"
 
 
 @cache

@@ -25,8 +25,9 @@ from halfstep._support.locks import ModelLocks
 from halfstep._support.short_repr import changed_parameters, short_value
 from halfstep.data import IndexLists, Interactions, Vocabulary
 from halfstep.data.recommendations import Recommendations, SimilarItems, SimilarUsers
-from halfstep.errors import DataError, NotFittedError, ParameterError
+from halfstep.errors import NotFittedError, ParameterError
 from halfstep.models.fitted_attribute import FittedAttribute
+from halfstep.models.pairs import mark_or_raise, positions_of_pairs
 from halfstep.models.similarity import UnitFactors, most_similar
 from halfstep.models.top_items import FactorScores, Ids, ItemLists, UserScores, distinct_users, top_items
 from halfstep.objective.factorization import Factorization
@@ -200,7 +201,7 @@ class FactorModel(Estimator):
             If an id is unknown and ``unknown="raise"``.
         """
         self = self._snapshot()
-        u, i = self._pairs(users, items, unknown)
+        u, i = positions_of_pairs(self._fitted, users, items, unknown)
         scores = np.empty(len(u), dtype=np.float64)
         for start in range(0, len(u), PAIRS_AT_ONCE):
             part = slice(start, start + PAIRS_AT_ONCE)
@@ -210,28 +211,6 @@ class FactorModel(Estimator):
     def _predicts_values(self, data: Interactions) -> bool:
         """Whether predictions for the cells of `data` are in the units of its values."""
         return data.has_values and (self.interactions_ is None or self.interactions_.has_values)
-
-    def _pairs(
-        self, users: ArrayLike | Interactions, items: ArrayLike | None, unknown: str
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the positions of the users and items of pairs, −1 for unknown ids."""
-        missing = _mark_or_raise(unknown)
-        if isinstance(users, Interactions):
-            if items is not None:
-                raise DataError("items is given in addition to Interactions, which have their own items: omit it")
-            pairs = users
-            users, items = pairs.user_ids, pairs.item_ids
-        elif items is None:
-            raise DataError("items is missing: give as many items as users, or Interactions alone")
-        user_positions = self.users_.positions(users, missing, name="user id")
-        item_positions = self.items_.positions(items, missing, name="item id")
-        if len(user_positions) != len(item_positions) and 1 not in (len(user_positions), len(item_positions)):
-            raise DataError(
-                f"users has {len(user_positions)} ids and items has {len(item_positions)}: "
-                "give the same number of ids, or a single id for one of the two"
-            )
-        u, i = np.broadcast_arrays(user_positions, item_positions)
-        return u, i
 
     def recommend(
         self,
@@ -284,7 +263,7 @@ class FactorModel(Estimator):
         check_flag("exclude_seen", exclude_seen)
         threads = self.threads if threads is None else threads
         check_threads(threads)
-        missing = _mark_or_raise(unknown)
+        missing = mark_or_raise(unknown)
         self = self._snapshot()
         if users is None:
             ids, u = self.users_.ids, np.arange(len(self.users_), dtype=np.int32)
@@ -443,8 +422,3 @@ class FactorModel(Estimator):
     def _from_arrays(self, fitted: Factorization, arrays: Mapping[str, NDArray[Any]]) -> Factorization:
         """Return a factorization with the arrays of `_to_arrays`; ValueError if they do not match it."""
         return fitted
-
-
-def _mark_or_raise(unknown: str) -> Literal["mark", "raise"]:
-    check_choice("unknown", unknown, ("baseline", "raise"))
-    return "raise" if unknown == "raise" else "mark"

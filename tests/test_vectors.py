@@ -74,11 +74,11 @@ def test_models_without_factors_have_no_vectors(data: hs.Interactions) -> None:
 
 def test_files_contain_ids_and_vectors(model: Any, tmp_path: Path) -> None:
     found = hs.vectors.of_model(model)
-    found.save(tmp_path / "a" / "parquet")
+    hs.vectors.save(found, tmp_path / "a" / "parquet")
     table = pq.read_table(tmp_path / "a" / "parquet" / "items.parquet")
     assert table["id"].to_pylist() == found.item_ids.tolist()
     np.testing.assert_array_equal(np.array(table["vector"].to_pylist(), np.float32), found.item_vectors)
-    found.save(str(tmp_path / "npy"), "npy")
+    hs.vectors.save(found, str(tmp_path / "npy"), "npy")
     assert np.load(tmp_path / "npy" / "user-ids.npy").tolist() == found.user_ids.tolist()
     np.testing.assert_array_equal(np.load(tmp_path / "npy" / "users.npy"), found.user_vectors)
 
@@ -87,9 +87,9 @@ def test_ids_that_a_format_cannot_store_are_errors(tmp_path: Path) -> None:
     data = hs.Interactions.from_arrays([("a", 1), ("b", 2)], [1, 2])
     found = hs.vectors.of_model(hs.ALS(hs.Implicit(), rank=2).fit(data))
     with pytest.raises(DataError, match="save as parquet, or convert them"):
-        found.save(tmp_path, "npy")
+        hs.vectors.save(found, tmp_path, "npy")
     with pytest.raises(DataError, match="cannot be stored in parquet"):
-        found.save(tmp_path)
+        hs.vectors.save(found, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

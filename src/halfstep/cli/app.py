@@ -24,6 +24,7 @@ from halfstep.cli.refit import refit
 from halfstep.cli.serve import serve
 from halfstep.cli.tune import tune
 from halfstep.cli.update import update
+from halfstep.cli.vectors import vectors
 
 app = typer.Typer(
     help="Alternating least squares for recommender systems.",
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (fit, update, info, recommend, similar, evaluate, tune, serve, refit, data, doctor):
+for command in (fit, update, info, recommend, similar, vectors, evaluate, tune, serve, refit, data, doctor):
     app.command()(guarded(expand_groups(command)))
 keys_app.command("add")(guarded(expand_groups(add)))
 keys_app.command("list")(guarded(expand_groups(list_keys)))

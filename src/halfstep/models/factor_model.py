@@ -13,7 +13,7 @@ import copy
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,6 +32,9 @@ from halfstep.models.similarity import UnitFactors, most_similar
 from halfstep.models.top_items import FactorScores, Ids, ItemLists, UserScores, distinct_users, top_items
 from halfstep.objective.factorization import Factorization
 from halfstep.solver.backends import BackendName
+
+if TYPE_CHECKING:
+    from halfstep.vectors import Format, Metric
 
 PAIRS_AT_ONCE = 1 << 16  # scored together, which bounds memory
 
@@ -414,6 +417,23 @@ class FactorModel(Estimator):
             more=self._to_arrays(),
         )
         write_model(stored, path)
+
+    def export_vectors(
+        self,
+        target: str | os.PathLike[str],
+        format: Format = "parquet",  # noqa: A002
+        *,
+        metric: Metric = "dot",
+        n: int = 10,
+    ) -> float | None:
+        """Write vectors of users and items, or an index of them, and return the recall of the index.
+
+        Their similarity ranks items as the model does. The parameters, except `metric`, the returned value and errors
+        are those of `halfstep.vectors.save`; `metric` is that of `halfstep.vectors.of_model`.
+        """
+        from halfstep.vectors import of_model, save
+
+        return save(of_model(self, metric), target, format, n=n)
 
     def _to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of a model file that are specific to this class."""

@@ -1,0 +1,53 @@
+"""``halfstep vectors``: vectors of users and items for vector databases, or an index of them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+import halfstep as hs
+from halfstep._support.printable import printable
+from halfstep.cli import options
+from halfstep.cli.console import print_json
+
+PASSWORD = re.compile(r"(?<=:)[^:/@]*(?=@)")  # in the address of a database
+
+
+def vectors(
+    model: options.Model,
+    *,
+    output: Annotated[
+        str,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder, or the address of a database: postgresql://user@host/name.",
+        ),
+    ],
+    format: Annotated[  # noqa: A002
+        hs.vectors.Format,
+        typer.Option(
+            help="Vectors (parquet, npy), or an index of the items as well (faiss, usearch, qdrant, pgvector)."
+        ),
+    ] = "parquet",
+    metric: Annotated[
+        hs.vectors.Metric,
+        typer.Option(help="What the database or index computes; cosine suits Euclidean distances as well."),
+    ] = "dot",
+    number: Annotated[int, typer.Option("-n", "--number", help="Cutoff of the recall.", min=1)] = 10,
+    as_json: options.Json = False,
+) -> None:
+    """Write vectors of users and items whose similarity ranks items as the model does, and test the index."""
+    found = hs.vectors.of_model(hs.load(model), metric)
+    recall = hs.vectors.save(found, output, format, n=number)
+    users, items, dimensions = len(found.user_ids), *found.item_vectors.shape
+    target = PASSWORD.sub("***", output) if format == "pgvector" else output
+    if as_json:
+        sizes = {"users": users, "items": items, "dimensions": dimensions}
+        print_json({"output": target, **sizes, "recall": recall})
+        return
+    print(printable(f"vectors of {users:,} users and {items:,} items, {dimensions} dimensions, written to {target}"))
+    if recall is not None:
+        print(f"recall@{min(number, items)} of the index: {recall:.4f}")

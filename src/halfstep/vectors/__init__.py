@@ -23,9 +23,10 @@ from halfstep.vectors._files import write_npy, write_parquet
 from halfstep.vectors._indexes import write_faiss, write_qdrant, write_usearch
 from halfstep.vectors._pgvector import write_pgvector
 from halfstep.vectors._recall import recall
-from halfstep.vectors._vectors import Metric, Vectors, of_model
+from halfstep.vectors._vectors import Metric as Metric
+from halfstep.vectors._vectors import Vectors, of_model
 
-__all__ = ["Format", "Metric", "Vectors", "of_model", "recall", "save"]
+__all__ = ["Vectors", "of_model", "recall", "save"]
 
 Format = Literal["parquet", "npy", "faiss", "usearch", "qdrant", "pgvector"]
 

@@ -68,6 +68,11 @@ class Scratch:
         self._maps.add(mapped)
         return np.frombuffer(mapped, kind)
 
+    @property
+    def size(self) -> int:
+        """The bytes of all arrays."""
+        return sum(map(len, list(self._maps)))
+
     def release(self) -> None:
         """Drop the pages of all arrays from the memory of this process; their content stays."""
         for mapped in list(self._maps):

@@ -340,6 +340,34 @@ def test_the_disk_is_checked_beforehand(file: Path, folder: Path, monkeypatch: p
     assert not folder.exists()
 
 
+def test_space_in_use_already_is_not_required_again(
+    table: pa.Table, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The expected number of rows grows with each file."""
+    stated, in_use = [], []
+
+    def check(folder: Path, needed: int, what: str) -> None:
+        stated.append(needed)
+
+    def space_of(self: disk_arrays.Scratch) -> int:
+        in_use.append(sum(map(len, self._maps)))
+        return in_use[-1]
+
+    monkeypatch.setattr(disk_builder, "check_free_space", check)
+    monkeypatch.setattr(disk_arrays.Scratch, "size", property(space_of))
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for k in range(3):
+        pq.write_table(
+            table.slice(1000 * k, 500 * (k + 1)), parts / f"{k}.parquet", compression=("NONE", "GZIP")[k > 0]
+        )
+    read_interactions(parts, duplicates="last", on_disk=folder)
+    per_row = disk_builder.PER_ROW + 2 * disk_builder.PER_NUMBER + disk_builder.PER_TIMESTAMP
+    assert len(stated) > 1
+    assert in_use[-1] > 0
+    assert all((needed + used) % per_row == 0 for needed, used in zip(stated, in_use, strict=True))
+
+
 @pytest.mark.parametrize("limit", [5_000, 20_000, 23_000])
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limit of file sizes")
 def test_a_full_disk(file: Path, folder: Path, limit: int) -> None:

@@ -225,7 +225,8 @@ class _Watcher:
         per_row = PER_ROW + PER_NUMBER * len({"value", "weight"} & {*columns})
         per_row += PER_TIMESTAMP * ("timestamp" in columns)
         if sources == 1 or self._bar.total < 3 * expected:
-            check_free_space(self._folder, expected * per_row, f"on_disk={str(self._folder.parent)!r}")
+            needed = expected * per_row - self._scratch.size  # besides what has been read
+            check_free_space(self._folder, needed, f"on_disk={str(self._folder.parent)!r}")
         self._bar.total = 3 * max(expected, rows)
 
     def read(self, rows: int) -> None:

@@ -267,14 +267,14 @@ def test_threads_are_checked_by_all_functions(door: str, threads: Any) -> None:
         OF_THREADS[door](threads)
 
 
-@pytest.mark.parametrize("metrics", [None, [len], len, 3, [], ["ndcg", None], b"ndcg", {"ndcg": 1}])
+@pytest.mark.parametrize("metrics", [[len], len, 3, [], ["ndcg", None], b"ndcg", {"ndcg": 1}])
 def test_metrics_must_be_names(metrics: Any) -> None:
     for call in (hs.evaluate, hs.evaluate_stream):
         with pytest.raises(ParameterError, match=r"metrics=.*: give the name of a metric, such as 'ndcg', or a list"):
             call(ALS, EVENT, metrics)
 
 
-@pytest.mark.parametrize("n", [None, "10", 0, 1.5, True, [], [10, None], 10**30, np.array(2)])
+@pytest.mark.parametrize("n", ["10", 0, 1.5, True, [], [10, None], 10**30, np.array(2)])
 def test_cutoffs_must_be_integers(n: Any) -> None:
     with pytest.raises(ParameterError, match=r"n=.*: give (an integer|at least one cutoff)"):
         hs.evaluate(ALS, DATA, "ndcg", n, exclude_seen=False)

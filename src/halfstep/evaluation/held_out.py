@@ -16,6 +16,7 @@ from halfstep.data.frames import new_frame
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.bootstrap import RESAMPLES, Mean, check_confidence
 from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR, Metric, read_metrics
+from halfstep.evaluation.protocols import check_task, read_protocol
 from halfstep.evaluation.reference_models import Baseline, Compared, check_baseline, fitted_baselines
 from halfstep.evaluation.report import Report, Row
 from halfstep.evaluation.task import Candidates, Task, training_of
@@ -23,6 +24,7 @@ from halfstep.metrics.marks import mark, mean_over_list, measure
 from halfstep.models.factor_model import FactorModel
 
 DEFAULT_METRICS = ("ndcg", "recall", "hit_rate", "coverage", "novelty")
+DEFAULT_CUTOFF = 10
 POSITIONS_AT_ONCE = 1 << 20  # in ranked lists, which bounds memory for any number of users
 
 
@@ -144,9 +146,10 @@ class Evaluation(Report):
 def evaluate(
     model: FactorModel | Mapping[str, FactorModel],
     test: Any,
-    metrics: str | Sequence[str] = DEFAULT_METRICS,
-    n: int | Sequence[int] = 10,
+    metrics: str | Sequence[str] | None = None,
+    n: int | Sequence[int] | None = None,
     *,
+    protocol: str | None = None,
     baseline: Baseline = "auto",
     exclude_seen: bool = True,
     candidates: Candidates | None = None,
@@ -173,15 +176,22 @@ def evaluate(
         evaluate users that are not in the training data (see `split_held_out_users`).
     test : Interactions, scipy.sparse matrix or dataframe
         Held-out interactions. Ids are matched by value, not by position.
-    metrics : str or sequence of str
-        Ranking metrics: "ndcg", "recall", "attainable_recall" (divided by min(n, relevant)), "hit_rate", "precision",
-        "average_precision", "attainable_average_precision", "reciprocal_rank", "coverage" (of the items that can be
-        recommended) and "novelty" (by the training data); see `halfstep.metrics`. A name such as "recall@20" has its
-        own cutoff. Rating metrics: "rmse" and "mae", over all test interactions, which must have values. They are "–"
-        for models that do not predict values: `Popularity`, models whose targets are not the values (such as
-        `Implicit` for ratings), and models that were fitted without values.
-    n : int or sequence of int
-        Cutoffs: the lengths of the lists.
+    metrics : str or sequence of str, optional
+        By default "ndcg", "recall", "hit_rate", "coverage" and "novelty". Ranking metrics: "ndcg", "recall",
+        "attainable_recall" (divided by min(n, relevant)), "hit_rate", "precision", "average_precision",
+        "attainable_average_precision", "reciprocal_rank", "coverage" (of the items that can be recommended) and
+        "novelty" (by the training data); see `halfstep.metrics`. A name such as "recall@20" has its own cutoff.
+        Rating metrics: "rmse" and "mae", over all test interactions, which must have values. They are "–" for models
+        that do not predict values: `Popularity`, models whose targets are not the values (such as `Implicit` for
+        ratings), and models that were fitted without values.
+    n : int or sequence of int, optional
+        Cutoffs: the lengths of the lists. By default 10.
+    protocol : {"lightgcn", "vae", "ncf"}, optional
+        The metrics, cutoffs and ranked items of published results, instead of `metrics`, `n`, `exclude_seen` and
+        `relevant_from`. "lightgcn" (He et al. 2020): "recall" and "ndcg" at 20 of all items that are not in the
+        user's training data. "vae" (Mult-VAE, Liang et al. 2018): "attainable_recall" at 20 and 50 and "ndcg" at 100,
+        for folded-in users. "ncf" (He et al. 2017): "hit_rate" and "ndcg" at 10, for one relevant item of each user
+        among its `candidates`.
     baseline : {"auto"}, mapping from name to estimator, or None
         Baselines to compare with. "auto" fits to the training data of the models: `Popularity` for ranking metrics,
         and `GlobalMean`, `ItemBias` and `UserItemBias` for rating metrics if the training data have values. Classes
@@ -218,7 +228,7 @@ def evaluate(
         them; if a relevant item is not among the candidates; or if the test set has no values and a parameter
         requires them.
     ParameterError
-        If a metric is unknown, or another parameter is invalid.
+        If a metric or protocol is unknown, another parameter is invalid, or the protocol does not allow it.
 
     Examples
     --------
@@ -232,7 +242,13 @@ def evaluate(
     Popularity  0.5000 (0.0000 to 1.0000)  0.6667
     In parentheses: 95% bootstrap intervals over users
     """
-    asked = read_metrics(metrics, n, (*PER_LIST, *PER_PAIR))
+    if protocol is not None:
+        sets = {"metrics": metrics is not None, "n": n is not None, "relevant_from": relevant_from is not None}
+        sets["exclude_seen=False"] = not exclude_seen
+        metrics = read_protocol(protocol, has_candidates=candidates is not None, others=sets).metrics
+    asked = read_metrics(
+        DEFAULT_METRICS if metrics is None else metrics, DEFAULT_CUTOFF if n is None else n, (*PER_LIST, *PER_PAIR)
+    )
     check_confidence(confidence)
     check_integer("resamples", resamples, minimum=1)
     check_flag("exclude_seen", exclude_seen)
@@ -247,6 +263,8 @@ def evaluate(
     if not held_out.has_values:
         _check_values_are_not_required(asked, relevant_from)
     task = Task.of(first, held_out, exclude_seen, candidates, relevant_from)
+    if protocol is not None:
+        check_task(protocol, models, task)
     ranks = any(metric.name in PER_LIST for metric in asked)
     if ranks and not task.relevant.any():
         seen = f" that is not in the training data: {task.n_repeats:,} are" if task.n_repeats else ""

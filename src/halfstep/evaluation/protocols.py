@@ -1,0 +1,92 @@
+"""Protocols: the metrics, cutoffs and ranked items of published results, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from halfstep.errors import DataError, ParameterError
+from halfstep.evaluation.task import Task
+from halfstep.models.factor_model import FactorModel
+
+
+class Protocol(NamedTuple):
+    """What is ranked for a user, and how the list is scored.
+
+    Attributes
+    ----------
+    metrics : tuple of str
+        With their cutoffs; the last one is that to tune for.
+    has_candidates : bool
+        Whether given candidates are ranked, one of which is relevant, instead of all items that the user does not
+        have in the training data.
+    is_folded : bool
+        Whether the users are not in the training data, and are folded in.
+    """
+
+    metrics: tuple[str, ...]
+    has_candidates: bool = False
+    is_folded: bool = False
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    # He et al. 2020, "LightGCN: simplifying and powering graph convolution network for recommendation"
+    "lightgcn": Protocol(("recall@20", "ndcg@20")),
+    # Liang et al. 2018, "Variational autoencoders for collaborative filtering"
+    "vae": Protocol(("attainable_recall@20", "attainable_recall@50", "ndcg@100"), is_folded=True),
+    # He et al. 2017, "Neural collaborative filtering"
+    "ncf": Protocol(("hit_rate@10", "ndcg@10"), has_candidates=True),
+}
+
+
+def read_protocol(name: str, *, has_candidates: bool, others: Mapping[str, bool]) -> Protocol:
+    """Return a protocol.
+
+    Parameters
+    ----------
+    name : str
+    has_candidates : bool
+        Whether candidates are given.
+    others : mapping from str to bool
+        Whether each of the other parameters that a protocol sets is given.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such protocol, or it does not allow a given parameter, or requires another.
+    """
+    if not isinstance(name, str) or name not in PROTOCOLS:
+        raise ParameterError(f"protocol={name!r}: give one of {', '.join(map(repr, PROTOCOLS))}, or None")
+    protocol = PROTOCOLS[name]
+    for other, is_given in others.items():
+        if is_given:
+            raise ParameterError(f"{other} and protocol={name!r} are given, which sets it: omit one of them")
+    if has_candidates and not protocol.has_candidates:
+        raise ParameterError(f"protocol={name!r} ranks all items without training interactions: omit candidates")
+    if protocol.has_candidates and not has_candidates:
+        raise ParameterError(f"protocol={name!r} ranks candidates: give the candidates of each user")
+    return protocol
+
+
+def check_task(name: str, models: Mapping[str, FactorModel], task: Task) -> None:
+    """Check that the users of an evaluation are those of a protocol.
+
+    Raises
+    ------
+    ParameterError
+        If the protocol requires models that are folded in, and they are not.
+    DataError
+        If the protocol requires one relevant item for each user, and a user has several.
+    """
+    protocol = PROTOCOLS[name]
+    if protocol.is_folded and not next(iter(models.values()))._fitted.is_folded:
+        raise ParameterError(
+            f"protocol={name!r} scores users that are not in the training data: give the result of "
+            "model.fold_in(histories), as with split_held_out_users"
+        )
+    if protocol.has_candidates and task.relevant.max(initial=0) > 1:
+        row = task.relevant.argmax()
+        raise DataError(
+            f"protocol={name!r} has one relevant item for each user, and user {task.users.tolist()[row]!r} has "
+            f"{task.relevant[row]:,}: hold out one, as with split_leave_last_out"
+        )

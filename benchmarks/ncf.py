@@ -40,15 +40,18 @@ class Protocol(NamedTuple):
 
 
 def load(folder: Path) -> Protocol:
-    pairs = np.loadtxt(folder / "ml-1m.train.pairs.tsv", dtype=np.int64)
-    hidden = np.loadtxt(folder / "ml-1m.test.rating", dtype=np.int64)
+    """Read the only data set in a folder; training data of the original have timestamps, and pairs do not."""
+    (name,) = (path.name.removesuffix(".test.negative") for path in folder.glob("*.test.negative"))
+    original = folder / f"{name}.train.rating"
+    train = np.loadtxt(original if original.exists() else folder / f"{name}.train.pairs.tsv", dtype=np.int64)
+    hidden = np.loadtxt(folder / f"{name}.test.rating", dtype=np.int64)
     candidates = {}
-    for line in (folder / "ml-1m.test.negative").read_text(encoding="utf-8").splitlines():
+    for line in (folder / f"{name}.test.negative").read_text(encoding="utf-8").splitlines():
         pair, *others = line.split("\t")
         user, item = map(int, pair.strip("()").split(","))
         candidates[user] = list(dict.fromkeys([*map(int, others), item]))
     return Protocol(
-        hs.Interactions.from_arrays(pairs[:, 0], pairs[:, 1]),
+        hs.Interactions.from_arrays(train[:, 0], train[:, 1], timestamps=train[:, 3] if original.exists() else None),
         hs.Interactions.from_arrays(hidden[:, 0], hidden[:, 1]),
         candidates,
     )

@@ -16,7 +16,7 @@ import numpy as np
 
 import halfstep as hs
 from benchmarks.marks import ROOT, table, write_between
-from halfstep._support.distinct import distinct
+from halfstep._support.integer_sets import distinct
 from halfstep.solver import cpu
 from halfstep.solver.gram import gramian
 from halfstep.solver.layout import Factors, empty_factors

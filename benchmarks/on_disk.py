@@ -32,7 +32,7 @@ def generate(path: Path, n: int, n_users: int, n_items: int, *, values: bool) ->
     import duckdb
     import numpy as np
 
-    from halfstep._support.distinct import distinct
+    from halfstep._support.integer_sets import distinct
 
     rng = np.random.default_rng(0)
     per_user = max(1, n // n_users)

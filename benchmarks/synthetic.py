@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 import halfstep as hs
-from halfstep._support.distinct import distinct
+from halfstep._support.integer_sets import distinct
 
 TASTES, TASTES_PER_USER, LOG_SCALE = 48, 3, 1.5
 RATING_RANK = 8

@@ -23,7 +23,7 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from halfstep._support.checks import check_flag
-from halfstep._support.distinct import distinct
+from halfstep._support.integer_sets import distinct
 from halfstep._support.jit import Kernel, target
 from halfstep._support.kernel_archive import read_archive, write_archive
 from halfstep._support.kernel_cache import CacheContent, KernelFiles

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep._support.distinct import distinct
+from halfstep._support.integer_sets import distinct
 from halfstep.data.csr import IndexLists
 from halfstep.data.growable_array import GrowableArray
 from halfstep.data.interactions import Interactions

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.blocks import blocks
-from halfstep._support.distinct import distinct
+from halfstep._support.integer_sets import distinct
 from halfstep.data.columns import FIX_ROWS, RowError, as_column
 
 # A table of all integers between the smallest and the largest id is faster than sorting if it fits in the cache or

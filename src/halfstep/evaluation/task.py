@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep._support.integer_sets import is_in
 from halfstep.data import GrowableInteractions, Interactions, listed_for
 from halfstep.errors import DataError, ParameterError
 from halfstep.metrics.marks import self_information
@@ -181,8 +182,7 @@ def seen(training: Interactions, test: Interactions) -> NDArray[np.bool_]:
     users = training.users.shared(test.users).astype(np.int64)[test.user_positions]
     items = training.items.shared(test.items).astype(np.int64)[test.item_positions]
     cells = training.user_positions.astype(np.int64) * training.n_items + training.item_positions
-    is_seen: NDArray[np.bool_] = np.isin(users * training.n_items + items, cells) & (users >= 0) & (items >= 0)
-    return is_seen
+    return is_in(users * training.n_items + items, cells) & (users >= 0) & (items >= 0)
 
 
 def _check_candidates(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.checks import check_choice, check_flag, check_integer
-from halfstep._support.distinct import distinct
+from halfstep._support.integer_sets import distinct
 from halfstep.data import Interactions, Vocabulary, as_interactions
 from halfstep.data.duplicates import find_repeat
 from halfstep.data.id_columns import as_ids

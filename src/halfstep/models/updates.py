@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep._support.distinct import distinct
+from halfstep._support.integer_sets import distinct
 from halfstep.data import Added, GrowableArray, GrowableInteractions, Interactions
 from halfstep.data.named_rows import naming_the_row
 from halfstep.errors import DataError, NumericalError, ParameterError

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from halfstep._support.distinct import distinct
+from halfstep._support.integer_sets import distinct, is_in
 
 
 @given(st.lists(st.integers(-5, 5)), st.sampled_from(["int32", "int64", "uint8"]))
@@ -17,3 +17,11 @@ def test_given_values_keep_their_order():
     values = np.array([3, 1, 3])
     distinct(values)
     assert values.tolist() == [3, 1, 3]
+
+
+@given(st.lists(st.integers(-5, 5)), st.lists(st.integers(-5, 5)), st.sampled_from(["int32", "int64"]))
+def test_members_are_those_of_isin(values, others, dtype):
+    one, two = np.array(values, dtype), np.array(others, dtype)
+    found = is_in(one, two)
+    np.testing.assert_array_equal(found, np.isin(one, two))
+    assert found.dtype == bool

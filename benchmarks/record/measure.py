@@ -70,7 +70,7 @@ class Row:
 def simple_models() -> list[Model]:
     return [
         Model("popularity", hs.Popularity(), {}),
-        Model("item-kNN", hs.ItemKNN(), {"neighbors": [20, 50, 100, 200, 400], "shrinkage": [0, 3, 10, 30, 100]}),
+        Model("item-kNN", hs.ItemKNN(), {"neighbors": [20, 50, 100, 200], "shrinkage": [0, 5, 20, 100]}),
         Model("EASE", hs.EASE(), {"regularization": [25, 50, 100, 200, 400, 800, 1600, 3200]}),
     ]
 

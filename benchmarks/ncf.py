@@ -33,7 +33,7 @@ PUBLISHED = {64: (0.722, 0.445), 192: (0.728, 0.452)}
 REQUIRED = {64: (0.720, 0.443), 192: (0.726, 0.450)}
 
 
-class Protocol(NamedTuple):
+class LeaveOneOut(NamedTuple):
     """The training set, the test set, and the candidates of each user."""
 
     train: hs.Interactions
@@ -41,7 +41,7 @@ class Protocol(NamedTuple):
     candidates: dict[int, list[int]]
 
 
-def load(folder: Path) -> Protocol:
+def load(folder: Path) -> LeaveOneOut:
     """Read the only data set in a folder; training data of the original have timestamps, and pairs do not."""
     (name,) = (path.name.removesuffix(".test.negative") for path in folder.glob("*.test.negative"))
     original = folder / f"{name}.train.rating"
@@ -52,7 +52,7 @@ def load(folder: Path) -> Protocol:
         pair, *others = line.split("\t")
         user, item = map(int, pair.strip("()").split(","))
         candidates[user] = list(dict.fromkeys([*map(int, others), item]))
-    return Protocol(
+    return LeaveOneOut(
         hs.Interactions.from_arrays(train[:, 0], train[:, 1], timestamps=train[:, 3] if original.exists() else None),
         hs.Interactions.from_arrays(hidden[:, 0], hidden[:, 1]),
         candidates,
@@ -69,7 +69,7 @@ def fit(dim: int, seed: int, train: hs.Interactions, *, refresh_users: bool) -> 
     return model, time.perf_counter() - began
 
 
-def figures(protocol: Protocol, models: Mapping[str, FactorModel]) -> np.ndarray:
+def figures(protocol: LeaveOneOut, models: Mapping[str, FactorModel]) -> np.ndarray:
     """Return HR@10 and NDCG@10 of each model, of shape (n_models, 2)."""
     found = hs.evaluate(models, protocol.hidden, protocol="ncf", candidates=protocol.candidates, resamples=1)
     return np.array([[found[name, "hit_rate"], found[name, "ndcg"]] for name in models])

@@ -12,8 +12,8 @@ import pytest
 import halfstep as hs
 from benchmarks.record import __main__ as program
 from benchmarks.record import measure, page
-from benchmarks.record.measure import Row
-from benchmarks.record.splits import Split, Task, read_split
+from benchmarks.record.measure import Result
+from benchmarks.record.splits import Phase, PublishedSplit, read_split
 
 N_USERS, N_ITEMS = 20, 40
 Pairs = set[tuple[int, int]]
@@ -86,18 +86,18 @@ def pairs_of(data: hs.Interactions) -> Pairs:
 
 
 @pytest.fixture(params=FORMATS)
-def split(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Split, Pairs, Pairs]:
+def split(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[PublishedSplit, Pairs, Pairs]:
     train, test = FORMATS[request.param](tmp_path)
     return read_split(tmp_path), train, test
 
 
-def test_splits_are_read(split: tuple[Split, Pairs, Pairs]) -> None:
+def test_splits_are_read(split: tuple[PublishedSplit, Pairs, Pairs]) -> None:
     read, train, test = split
     assert pairs_of(read.outer.train) == train
     assert pairs_of(read.outer.test) == test
 
 
-def test_models_are_tuned_without_the_test_set(split: tuple[Split, Pairs, Pairs]) -> None:
+def test_models_are_tuned_without_the_test_set(split: tuple[PublishedSplit, Pairs, Pairs]) -> None:
     read, train, test = split
     inner, held_out = pairs_of(read.inner.train), pairs_of(read.inner.test)
     assert held_out
@@ -120,7 +120,7 @@ def test_latest_training_items_are_held_out_if_there_are_timestamps(tmp_path: Pa
 
 
 def test_tables_are_written_and_continued(
-    split: tuple[Split, Pairs, Pairs],
+    split: tuple[PublishedSplit, Pairs, Pairs],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -137,7 +137,7 @@ def test_tables_are_written_and_continued(
     names = ["popularity", "item-kNN", "EASE", "iALS, rank 2", "iALS, rank 4"]
     assert [line[0].removeprefix("| ") for line in table[2:]] == names
     popularity = hs.Popularity().fit(hs.Interactions.from_arrays(*zip(*sorted(train), strict=True)))
-    expected = Task.score(read.outer, popularity, read.protocol)
+    expected = Phase.score(read.outer, popularity, read.protocol)
     assert table[2][1 : 1 + len(expected)] == [f"{value:.4f}" for value in expected.values()]
     assert "±" in table[5][1]
     assert "rank 999 is left out" in capsys.readouterr().out
@@ -195,8 +195,8 @@ def test_unknown_folders_are_refused(tmp_path: Path) -> None:
 
 
 def test_rows_survive_json() -> None:
-    row = Row(
+    row = Result(
         model="EASE", data="d", machine="m", parameters={"regularization": 25}, inner=0.5, n_trials=8,
         n_parameters=2, tuning_seconds=1.5, fit_seconds=0.1, metrics=[{"ndcg@20": 0.5}],
     )  # fmt: skip
-    assert Row(**json.loads(json.dumps(measure.asdict(row)))) == row
+    assert Result(**json.loads(json.dumps(measure.asdict(row)))) == row

@@ -1,4 +1,4 @@
-"""Rows of the record: a model is tuned on the inner split, fitted with several seeds, and scored on the test set."""
+"""Rows of the record: models are tuned on the inner split, fitted with several seeds, and scored on the test set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 import halfstep as hs
-from benchmarks.record.splits import Split
+from benchmarks.record.splits import PublishedSplit
 from halfstep._support.files import write_atomically
 from halfstep.errors import HalfstepError
 from halfstep.models.factor_model import FactorModel
@@ -25,8 +25,8 @@ FACTORS = (1 / 1.5, 1, 1.5)  # multiples of λ and of the weight of missing cell
 Backend = Literal["cpu", "cuda"]
 
 
-class Model(NamedTuple):
-    """A row of the record; `n_trials` is None for all points of a grid, and models without a space are not tuned."""
+class Entrant(NamedTuple):
+    """A model to tune (unless its space is empty) and measure; `n_trials` is None for all points of a grid."""
 
     name: str
     estimator: Any
@@ -35,8 +35,8 @@ class Model(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """A measured row.
+class Result:
+    """A row of the record.
 
     Attributes
     ----------
@@ -67,30 +67,32 @@ class Row:
     metrics: list[dict[str, float]]
 
 
-def simple_models() -> list[Model]:
+def simple_models() -> list[Entrant]:
     return [
-        Model("popularity", hs.Popularity(), {}),
-        Model("item-kNN", hs.ItemKNN(), {"neighbors": [20, 50, 100, 200], "shrinkage": [0, 5, 20, 100]}),
-        Model("EASE", hs.EASE(), {"regularization": [25, 50, 100, 200, 400, 800, 1600, 3200]}),
+        Entrant("popularity", hs.Popularity(), {}),
+        Entrant("item-kNN", hs.ItemKNN(), {"neighbors": [20, 50, 100, 200], "shrinkage": [0, 5, 20, 100]}),
+        Entrant("EASE", hs.EASE(), {"regularization": [25, 50, 100, 200, 400, 800, 1600, 3200]}),
     ]
 
 
-def ials(split: Split, rank: int, previous: Mapping[str, Any] | None, n_trials: int, backend: Backend) -> Model:
+def ials(
+    split: PublishedSplit, rank: int, previous: Mapping[str, Any] | None, n_trials: int, backend: Backend
+) -> Entrant:
     """Return iALS with the default space of `tune`, or a grid around the best parameters of a lower rank."""
     estimator = hs.ALS(hs.Implicit(), rank=rank, random_state=0, backend=backend, progress=False)
     name = f"iALS, rank {rank}"
     if previous is None:
-        return Model(name, estimator, hs.default_space(estimator, split.inner.train) | {"rank": [rank]}, n_trials)
+        return Entrant(name, estimator, hs.default_space(estimator, split.inner.train) | {"rank": [rank]}, n_trials)
     varied = ("regularization", "objective.missing_weight")
     space = {
         key: [value * factor for factor in FACTORS] if key in varied else [value] for key, value in previous.items()
     }
-    return Model(name, estimator, space | {"rank": [rank]})
+    return Entrant(name, estimator, space | {"rank": [rank]})
 
 
 def rows(
-    split: Split, work: Path, ranks: Sequence[int], n_trials: int, backend: Backend, machine: str
-) -> Iterator[Row]:
+    split: PublishedSplit, work: Path, ranks: Sequence[int], n_trials: int, backend: Backend, machine: str
+) -> Iterator[Result]:
     """Yield the rows of a split; those in the work folder are not measured again.
 
     A model that cannot be fitted, such as EASE of too many items, is reported and left out.
@@ -112,7 +114,7 @@ def rows(
         yield row
 
 
-def kept(model: Model, split: Split, work: Path, backend: Backend, machine: str) -> Row:
+def kept(model: Entrant, split: PublishedSplit, work: Path, backend: Backend, machine: str) -> Result:
     """Return the row in the work folder, or measure it.
 
     Raises
@@ -122,7 +124,7 @@ def kept(model: Model, split: Split, work: Path, backend: Backend, machine: str)
     """
     path = work / split.name / f"{model.name.replace(', ', '-').replace(' ', '-').lower()}.json"
     if path.exists():
-        row = Row(**json.loads(path.read_text(encoding="utf-8")))
+        row = Result(**json.loads(path.read_text(encoding="utf-8")))
         if row.data != str(split):
             raise SystemExit(f"{path} is of other data ({row.data}): delete it, or name another folder with --work")
         return row
@@ -132,7 +134,7 @@ def kept(model: Model, split: Split, work: Path, backend: Backend, machine: str)
     return row
 
 
-def measure(model: Model, split: Split, clock: Callable[[], float], machine: str) -> Row:
+def measure(model: Entrant, split: PublishedSplit, clock: Callable[[], float], machine: str) -> Result:
     """Tune a model on the inner split, fit it with each seed, and score it on the test set."""
     began, tuning, estimator = clock(), None, model.estimator
     if model.space:
@@ -158,7 +160,7 @@ def measure(model: Model, split: Split, clock: Callable[[], float], machine: str
         seconds.append(clock() - began)
         metrics.append(split.outer.score(fitted, split.protocol))
         n_parameters = parameters_of(fitted)
-    return Row(
+    return Result(
         model=model.name,
         data=str(split),
         machine=machine,

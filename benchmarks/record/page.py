@@ -10,13 +10,13 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.marks import table, write_between
-from benchmarks.record.measure import Row
-from benchmarks.record.splits import Split
+from benchmarks.record.measure import Result
+from benchmarks.record.splits import PublishedSplit
 
 CONFIDENCE = 0.95
 
 
-def write(path: Path, split: Split, rows: Sequence[Row]) -> None:
+def write(path: Path, split: PublishedSplit, rows: Sequence[Result]) -> None:
     """Write the table of a split between its marks, in a new section at the end if the document has none."""
     begin, end = (f"<!-- {split.name}: {which} -->" for which in ("begin", "end"))
     document = path.read_text(encoding="utf-8")
@@ -25,7 +25,7 @@ def write(path: Path, split: Split, rows: Sequence[Row]) -> None:
     write_between(path, split.name, section(split, rows))
 
 
-def section(split: Split, rows: Sequence[Row]) -> str:
+def section(split: PublishedSplit, rows: Sequence[Result]) -> str:
     labels = list(rows[0].metrics[0])
     head = ["model", *(f" {label}" for label in labels), "hyperparameters", " trials", " parameters"]
     cells = [

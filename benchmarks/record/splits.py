@@ -20,7 +20,7 @@ MIN_TRAIN_RATINGS = 10  # of a user that is tested in a split by time; as in the
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class Phase:
     """Interactions to fit a model to, and others to score it on.
 
     Attributes
@@ -48,7 +48,7 @@ class Task:
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class PublishedSplit:
     """A published split.
 
     Attributes
@@ -56,7 +56,7 @@ class Split:
     name : str
         That of the folder.
     protocol : str
-    inner, outer : Task
+    inner, outer : Phase
         To tune on, and to measure on.
     about : str
         How the two are split, in a sentence.
@@ -64,8 +64,8 @@ class Split:
 
     name: str
     protocol: str
-    inner: Task
-    outer: Task
+    inner: Phase
+    outer: Phase
     about: str
 
     @property
@@ -81,7 +81,7 @@ class Split:
         )
 
 
-def read_split(folder: Path) -> Split:
+def read_split(folder: Path) -> PublishedSplit:
     """Return the split in a folder, which is detected from its files.
 
     Raises
@@ -96,25 +96,25 @@ def read_split(folder: Path) -> Split:
     raise SystemExit(f"{folder} has no known split: expected {known}")
 
 
-def _adjacency_lists(folder: Path) -> Split:
+def _adjacency_lists(folder: Path) -> PublishedSplit:
     train = hs.read_adjacency_lists(folder / "train.txt", duplicates="last")
     test = hs.read_adjacency_lists(folder / "test.txt", users=train.users, items=train.items, duplicates="last")
     inner = hs.split_fraction_per_user(train, INNER_FRACTION, random_state=0)
     about = f"To tune, a random {INNER_FRACTION:.0%} of the training interactions of each user are held out."
-    return Split(folder.resolve().name, "lightgcn", Task(*inner), Task(train, test), about)
+    return PublishedSplit(folder.resolve().name, "lightgcn", Phase(*inner), Phase(train, test), about)
 
 
-def _held_out_users(folder: Path) -> Split:
+def _held_out_users(folder: Path) -> PublishedSplit:
     names = ("train", "validation_tr", "validation_te", "test_tr", "test_te")
     read = {name: hs.read_interactions(folder / f"{name}.csv", user="uid", item="sid") for name in names}
     inner, outer = (
-        Task(read["train"], read[f"{side}_te"], histories=read[f"{side}_tr"]) for side in ("validation", "test")
+        Phase(read["train"], read[f"{side}_te"], histories=read[f"{side}_tr"]) for side in ("validation", "test")
     )
     about = "To tune, the validation users are scored. Users of both sets are folded in."
-    return Split(folder.resolve().name, "vae", inner, outer, about)
+    return PublishedSplit(folder.resolve().name, "vae", inner, outer, about)
 
 
-def _leave_one_out(folder: Path) -> Split:
+def _leave_one_out(folder: Path) -> PublishedSplit:
     protocol = ncf.load(folder)
     train, rng = protocol.train, np.random.default_rng(0)
     n_sampled = max(map(len, protocol.candidates.values())) - 1
@@ -132,8 +132,8 @@ def _leave_one_out(folder: Path) -> Split:
         f"To tune, {'a random' if train.timestamps is None else 'the last'} training item of each user is ranked "
         f"among {n_sampled} random items without training interactions."
     )
-    inner, outer = Task(kept, held_out, candidates=candidates), Task(*protocol[:2], candidates=protocol.candidates)
-    return Split(folder.resolve().name, "ncf", inner, outer, about)
+    inner, outer = Phase(kept, held_out, candidates=candidates), Phase(*protocol[:2], candidates=protocol.candidates)
+    return PublishedSplit(folder.resolve().name, "ncf", inner, outer, about)
 
 
 def _one_of_each(train: hs.Interactions, rng: np.random.Generator) -> tuple[hs.Interactions, hs.Interactions]:
@@ -144,7 +144,7 @@ def _one_of_each(train: hs.Interactions, rng: np.random.Generator) -> tuple[hs.I
     return train.subset(~is_held_out), train.subset(is_held_out)
 
 
-def _by_time(folder: Path) -> Split:
+def _by_time(folder: Path) -> PublishedSplit:
     data = hs.read_interactions(folder / "u.data", user=0, item=1, value=None, timestamp=3, header=False)
     filters = {"min_train_ratings": MIN_TRAIN_RATINGS, "drop_unseen_items": True}
     train, test = hs.split_by_time(data, TEST_FRACTION, **filters)
@@ -154,10 +154,10 @@ def _by_time(folder: Path) -> Split:
         f"interactions. To tune, the latest {TEST_FRACTION:.0%} of the training ratings are held out in the same way."
     )
     inner = hs.split_by_time(train, TEST_FRACTION, **filters)
-    return Split(folder.resolve().name, "lightgcn", Task(*inner), Task(train, test), about)
+    return PublishedSplit(folder.resolve().name, "lightgcn", Phase(*inner), Phase(train, test), about)
 
 
-READERS: Mapping[str, tuple[str, Callable[[Path], Split]]] = {
+READERS: Mapping[str, tuple[str, Callable[[Path], PublishedSplit]]] = {
     "test.txt": ("LightGCN: train.txt, test.txt", _adjacency_lists),
     "*.test.negative": ("NCF: *.train.rating (or *.train.pairs.tsv), *.test.rating, *.test.negative", _leave_one_out),
     "validation_tr.csv": ("Mult-VAE: train.csv, validation_{tr,te}.csv, test_{tr,te}.csv", _held_out_users),

@@ -10,7 +10,7 @@ INSTALL = $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-
 # The run ends if a worker process does: with --dist loadfile, pytest-xdist 3.8 may wait forever for its replacement.
 PYTEST = OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
-.PHONY: lab test quick test-oldest check docs format transcripts lock clean
+.PHONY: lab test quick test-oldest test-integrations integrations check docs format transcripts lock clean
 .DELETE_ON_ERROR:
 
 lab: $(VENV)/lab.stamp ## install, then run the experiments and write lab-report/
@@ -24,6 +24,13 @@ quick: $(VENV)/test.stamp ## the tests without those marked slow, with fewer ran
 
 test-oldest: ## the quick tests with the oldest supported versions of Python and all dependencies
 	$(MAKE) quick VENV=.venv-oldest PYTHON=python3.11 CONSTRAINTS=constraints/oldest.txt
+
+test-integrations: ## the tests of halfstep.integrations with the frameworks, in .venv-integrations
+	$(MAKE) integrations VENV=.venv-integrations
+
+integrations: $(VENV)/integrations.stamp
+	OPENBLAS_NUM_THREADS=1 NUMBA_CACHE_DIR=$(CURDIR)/$(VENV)/kernels HALFSTEP_TEST_INTEGRATIONS=required \
+	  $(BIN)/python -m pytest tests/integrations
 
 check: $(VENV)/dev.stamp ## lint, strict types and the import contract
 	$(BIN)/ruff check
@@ -46,7 +53,7 @@ lock: $(VENV)/dev.stamp ## write the versions of all installed packages to const
 	  $(PYTHON) -m pip --python $(BIN)/python freeze --quiet --exclude-editable; } > constraints/dev.txt
 
 clean:
-	rm -rf $(VENV) .venv-oldest lab-report docs/_build docs/gallery docs/api/generated
+	rm -rf $(VENV) .venv-oldest .venv-integrations lab-report docs/_build docs/gallery docs/api/generated
 
 $(BIN)/python:
 	$(PYTHON) -m venv --without-pip $(VENV)
@@ -61,6 +68,10 @@ $(VENV)/test.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 
 $(VENV)/docs.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(INSTALL) '.[docs]'
+	@touch $@
+
+$(VENV)/integrations.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(INSTALL) '.[integrations-test]'
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python

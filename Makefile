@@ -39,6 +39,7 @@ check: $(VENV)/dev.stamp ## lint, strict types and the import contract
 	$(BIN)/lint-imports
 
 docs: $(VENV)/docs.stamp ## install, then build the site in docs/_build/html; a warning, such as a broken link, is an error
+	rm -rf docs/gallery docs/api/generated # pages of what is gone would be errors
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --jobs auto --quiet docs docs/_build/html
 
 format: $(VENV)/dev.stamp

@@ -24,6 +24,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx_copybutton",
     "sphinx_design",
+    "sphinx_gallery.gen_gallery",
     "docstrings",
     "llms",
     "mathml",
@@ -31,6 +32,7 @@ extensions = [
 exclude_patterns = ["_build", "**/GALLERY_HEADER.rst"]
 nitpicky = True
 templates_path = ["_templates"]
+suppress_warnings = ["config.cache"]  # of functions in the settings of the gallery
 
 # Pages in Markdown, which are read on GitHub, too
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
@@ -54,6 +56,22 @@ numpydoc.xref.DEFAULT_LINKS.clear()  # into the documentation of Python and NumP
 numpydoc_xref_param_type = True
 numpydoc_xref_aliases = {name: f"halfstep.{name}" for name in hs.__all__ if inspect.isclass(getattr(hs, name))}
 numpydoc_xref_ignore = "all"  # words that are not among these
+
+# The gallery: scripts that are run by the build, which fails if one of them does
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples/gallery",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "min_reported_time": 1e9,
+    "write_computation_times": False,
+    "show_signature": False,
+    "image_srcset": ["2x"],
+    "reset_modules": ("gallery_style.set_style",),
+    "within_subsection_order": "FileNameSortKey",
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = "halfstep"

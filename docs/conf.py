@@ -80,7 +80,7 @@ html_css_files = ["halfstep.css"]
 html_favicon = "../src/halfstep/serve/page/icon.svg"
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": [], "about/*": []}
+html_sidebars = {"index": []}
 html_theme_options: dict[str, Any] = {
     "show_prev_next": False,
     "navbar_align": "left",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import nnls
 
 
 @dataclass
@@ -87,6 +88,35 @@ def half_step(problem: Problem, Y: np.ndarray) -> np.ndarray:
     for u in np.flatnonzero(problem.observed.any(axis=1)):
         X[u] = np.linalg.solve(*system(problem, Y, u))
     return X
+
+
+def nonnegative_half_step(problem: Problem, Y: np.ndarray) -> np.ndarray:
+    """The same with factors of at least 0: the least squares ‖Lᵀx − L⁻¹b‖² for A = L Lᵀ, by another algorithm.
+
+    A bias, which may have any sign, is the difference of two unknowns of at least 0.
+    """
+    X = np.zeros((len(problem.t), problem.rank + problem.biases))
+    for u in np.flatnonzero(problem.observed.any(axis=1)):
+        A, b = system(problem, Y, u)
+        L = np.linalg.cholesky(A)
+        signs = np.hstack([np.eye(len(b)), -np.eye(len(b))[:, problem.rank :]])
+        X[u] = signs @ nnls(L.T @ signs, np.linalg.solve(L, b), maxiter=1000 * len(b))[0]
+    return X
+
+
+def violation(problem: Problem, Y: np.ndarray, X: np.ndarray) -> float:
+    """How far rows are from the conditions of a nonnegative minimum, with g = A x − b:
+
+    g ≥ 0 where a factor is 0, and g = 0 elsewhere; relative to the largest |b_a| / √A_aa of the row, with g / √A_aa.
+    """
+    worst = 0.0
+    for u in np.flatnonzero(problem.observed.any(axis=1)):
+        A, b = system(problem, Y, u)
+        root, g = np.sqrt(np.diag(A)), A @ X[u] - b
+        is_held = np.append(X[u, : problem.rank] == 0, [False] * problem.biases)
+        wrong = np.where(is_held, np.minimum(g, 0.0), g)
+        worst = max(worst, np.abs(wrong / root).max() / max(np.abs(b / root).max(), 1e-300))
+    return worst
 
 
 def regularization(counts, s, m, *, reg: float, exponent: float) -> np.ndarray:

@@ -205,6 +205,7 @@ def warm() -> Warmth:
             model.explain(0, 1)
             model.partial_fit(more)
         ALS(objective, rank=EXACT_RANK + 8, iterations=1, solver="subspace", progress=False).fit(data)
+    ALS(Explicit(nonnegative=True), rank=8, iterations=1, random_state=0, progress=False).fit(data).fold_in(history)
     for objective in (Explicit(biases=True), Implicit()):
         model = ALS(objective, rank=8, iterations=2, implicit_features=True, random_state=0, progress=False)
         model.fit(data).fold_in(history)

@@ -76,6 +76,8 @@ SETTINGS = {
         hs.Implicit(missing_weight=hs.weights.missing_popularity(c0=50.0, exponent=0.5))
     ),
     "conjugate gradients": hs.ALS(hs.Implicit(), solver="cg"),
+    "explicit, nonnegative": hs.ALS(hs.Explicit(nonnegative=True)),
+    "implicit, nonnegative": hs.ALS(hs.Implicit(nonnegative=True)),
 }
 PARAMETERS = {"rank": 3, "random_state": 0, "iterations": 4}
 
@@ -119,6 +121,7 @@ def test_fits_equal_those_of_one_machine(
         np.testing.assert_allclose(ours[:5], theirs[:5], rtol=1e-9 if dtype == "float64" else 1e-5)
     assert local.interactions_ is not None
     assert len(local.interactions_) == len(data)
+    assert not als.objective.nonnegative or (local.user_factors_ >= 0).all()
 
 
 class MissingByUserAndItem:
@@ -329,6 +332,16 @@ def test_what_clusters_do_not_support_is_an_error(
 ) -> None:
     with pytest.raises(ParameterError, match=f"{name} is not supported on clusters"):
         fit(hs.ALS(**{name: value}), *built(tmp_path, table_of(data)))
+
+
+def test_what_nonnegative_fits_do_not_support_is_an_error(data: hs.Interactions, tmp_path: Path) -> None:
+    objective = hs.Implicit(nonnegative=True)
+    with pytest.raises(ParameterError, match="solver='cg' does not support an objective with nonnegative=True"):
+        fit(hs.ALS(objective, solver="cg"), *built(tmp_path / "a", table_of(data)))
+    with pytest.raises(
+        ParameterError, match="exchange='items' does not support nonnegative=True: set exchange='all'"
+    ):
+        fit(hs.ALS(objective), *built(tmp_path / "b", table_of(data), exchange="items"))
 
 
 def test_errors_name_the_user_and_the_item(data: hs.Interactions, tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ def write_problem(
         bias_ratio=part.bias_ratio,
         rank=part.rank,
         biases=part.biases,
+        nonnegative=part.nonnegative,
     )
 
 
@@ -149,6 +150,7 @@ def read_problem(folder: Folder, side: Side, number: int) -> tuple[HalfProblem, 
         bias_ratio=float(about["bias_ratio"]),
         rank=int(about["rank"]),
         biases=bool(about["biases"]),
+        nonnegative=bool(about["nonnegative"]),
     )
     _check(problem, terms["gram_weights"], of_side["columns"], f"block {number} of {side.name.lower()}", folder)
     return problem, terms["gram_weights"], int(about["first"]), int(of_side["columns"])

@@ -24,6 +24,7 @@ from halfstep.cluster.staying_users import StayingUsersSession, check_solver
 from halfstep.errors import ParameterError
 from halfstep.models.als import ALS
 from halfstep.models.als_loop import Iteration, TrainingLoop, show_objective
+from halfstep.models.als_nonnegative import check_nonnegative
 from halfstep.models.initial_factors import deviation_of
 from halfstep.objective.problem import problem_of_rows
 from halfstep.objective.regularization import Regularization
@@ -62,6 +63,8 @@ def fit(als: ALS, engine: Engine, folder: Folder, table: Table) -> ClusterModel:
     """
     check_is_supported(als)
     if table.exchange == "items":
+        if als.objective.nonnegative:
+            raise ParameterError("exchange='items' does not support nonnegative=True: set exchange='all'")
         check_solver(als._solver)
     with progress_bar(als.progress, als.iterations, "ALS") as bar:
         prepared = _prepare(als, Statistics(engine, folder, table, als.objective).resolved())
@@ -139,6 +142,7 @@ def check_is_supported(als: ALS) -> None:
     ):
         if is_set:
             raise ParameterError(f"{name} is not supported on clusters: remove it, or fit on one machine")
+    check_nonnegative(als.objective, als._solver, als.backend, has_features=False)
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,8 @@ def _prepare(als: ALS, statistics: Statistics) -> _Prepared:
     start = empty_factors(n_items, rank + bool(objective.biases), als.dtype)
     scale = unit if objective.defaults.is_centered else 1.0
     start[:, :rank] = as_generator(als.random_state).normal(0.0, deviation_of(rank, scale), (n_items, rank))
+    if objective.nonnegative:
+        np.abs(start, out=start)
     fitted = {
         "mean": mean,
         "objective": als.objective,
@@ -231,6 +237,7 @@ def _write_problem(task: Task, cells: tuple[NDArray[Any], ...], counted: NDArray
         reg=used.users if task.side is Side.USERS else used.items,
         regularization=used,
         biases=task.objective.biases,
+        nonnegative=task.objective.nonnegative,
         dtype=dtype,
     )
     gram_weights = none if of_others is None else of_others.of_columns(first, first + n_rows)

@@ -233,7 +233,15 @@ class Statistics:
             item_positions=items,
             values=values,
         )
-        return data, Cost(targets - mean, weights, None, None, mean, bool(self.objective.biases))
+        return data, Cost(
+            targets - mean,
+            weights,
+            None,
+            None,
+            mean,
+            bool(self.objective.biases),
+            nonnegative=bool(self.objective.nonnegative),
+        )
 
 
 def pairs(bounds: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -179,7 +179,7 @@ class BlockSolver:
         start = step.rows.of(own)
         self._check(fixed, start)
         X = empty_factors(len(start), problem.unknowns, start.dtype) if out is None else out
-        if not isinstance(step.solver, Cholesky):
+        if problem.nonnegative or not isinstance(step.solver, Cholesky):
             X[...] = start
         observed = missing = 0.0
         try:

@@ -28,12 +28,13 @@ from halfstep.models.als_arrays import from_arrays, to_arrays
 from halfstep.models.als_features import FeatureSession, exact_solver
 from halfstep.models.als_inputs import Fit
 from halfstep.models.als_loop import Iteration, TrainingLoop, show_objective
+from halfstep.models.als_nonnegative import check_nonnegative
 from halfstep.models.default_regularization import default_regularization, unit_of_targets
 from halfstep.models.fit_memory import memory_of_fit
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.gramians import Gramians, gram
 from halfstep.models.incremental_model import IncrementalModel
-from halfstep.models.initial_factors import given_factors, padded_factors, random_factors
+from halfstep.models.initial_factors import initial_factors, padded_factors
 from halfstep.models.live_array import LiveArray
 from halfstep.models.poor_fit import warn_of_equal_targets, warn_of_uneven_weights, warn_of_zero_factors
 from halfstep.objective.cost import Cost
@@ -104,22 +105,24 @@ class ALS(IncrementalModel):
         steps of conjugate gradients or by blocks of 64 unknowns (iALS++, [4]_); or an object of `halfstep.solvers`
         with other settings, such as the number of steps. The approximate solvers are much faster at high ranks and
         converge to the same optimum, because each iteration continues from the previous one. "auto" is "cholesky" at
-        ranks up to 32 (256 on a GPU), where it is as fast, and "cg" above. With side information, rows are always
-        solved exactly.
+        ranks up to 32 (256 on a GPU), where it is as fast, and "cg" above. With side information or a nonnegative
+        objective, rows are always solved exactly.
     init : tuple of arrays, optional
         Initial factors of users and items, of shapes (n_users, rank) and (n_items, rank), by position in the
         vocabularies. By default sampled from N(0, 0.1² / rank), in units of the square root of the standard deviation
-        of the values. Biases start at 0. Users are solved first, so only the factors of the items matter.
+        of the values (absolute values, if nonnegative). Biases start at 0. Only the factors of the items matter,
+        because users are solved first.
     dtype : {"float32", "float64"}
         The data type of factors. Systems are solved in float64 if this is float64, at ranks up to 32, with side
-        information, or if they are too ill-conditioned for float32.
+        information, if the objective is nonnegative, or if they are too ill-conditioned for float32.
     random_state : int or numpy.random.Generator, optional
         Seed of the initial factors. With an int, results are bitwise reproducible for any number of threads.
     threads : int, optional
         Number of threads; by default, all cores available to the process. Does not affect the result.
     backend : {"cpu", "cuda"}
         Whether to fit on the CPU, or on an NVIDIA GPU (``pip install 'halfstep[cuda12]'``), which also runs
-        `recommend` and `fold_in` for many users. A GPU supports neither side information nor ``solver="subspace"``.
+        `recommend` and `fold_in` for many users. A GPU supports neither side information nor nonnegative objectives
+        nor ``solver="subspace"``.
         Factors agree with those of the CPU to the precision of `dtype`.
     callbacks : sequence of callable
         Functions that are called with the model after each iteration; if one returns True, fitting stops.
@@ -226,13 +229,14 @@ class ALS(IncrementalModel):
         """Return the solver, with "auto" resolved."""
         if isinstance(self.solver, Solver):
             return self.solver
-        automatic = "cg" if self._rank > EXACT_RANKS[self.backend] else "cholesky"
+        automatic = "cg" if self._rank > EXACT_RANKS[self.backend] and not self.objective.nonnegative else "cholesky"
         return NAMES[automatic if self.solver == "auto" else self.solver]()
 
     @property
     def _precision(self) -> str:
         """Return the data type of the systems."""
-        return "float64" if self.dtype == "float64" or self._rank <= EXACT_RANK else "float32"
+        is_exact = self.objective.nonnegative or self.dtype == "float64" or self._rank <= EXACT_RANK
+        return "float64" if is_exact else "float32"
 
     @property
     def objective_(self) -> Objective:
@@ -312,8 +316,7 @@ class ALS(IncrementalModel):
         DataError
             If the data or the features are invalid.
         ParameterError
-            If a parameter is invalid, y is not None, or the solver or the objective does not support side information
-            and there is some.
+            If a parameter is invalid, y is not None, or side information or a nonnegative objective is not supported.
         NumericalError
             If the system of a row is not positive definite; the message names the user or item.
         """
@@ -337,6 +340,7 @@ class ALS(IncrementalModel):
             solver, precision = exact_solver(self.solver, solver), "float64"
             cost = cost.without_missing_of(data.user_counts == 0, data.item_counts == 0)
         check_backend(self.backend, solver, has_features=of_users is not None)
+        check_nonnegative(self.objective, solver, self.backend, has_features=of_users is not None)
         unit, backend = self._unit(cost), backend_of(self.backend, self.threads)
         with progress_bar(self.progress, self.iterations, "ALS") as bar:
             used = self._regularization_for(data, cost, unit, backend)
@@ -364,10 +368,11 @@ class ALS(IncrementalModel):
             warn_of_zero_factors(self.user_factors_, self.item_factors_, unit, self._regularization.users)
 
     def _start(self, data: Interactions, unknowns: int, unit: float) -> tuple[Factors, Factors]:
-        if self.init is not None:
-            return padded_factors(given_factors(self.init, data, self._rank), unknowns, self.dtype)
         scale = unit if self.objective.defaults.is_centered else 1.0  # as published for implicit feedback
-        return padded_factors(random_factors(data, self._rank, scale, self.random_state), unknowns, self.dtype)
+        factors = initial_factors(
+            self.init, data, self._rank, scale, self.random_state, is_nonnegative=self.objective.nonnegative
+        )
+        return padded_factors(factors, unknowns, self.dtype)
 
     def _train(self, session: Session, fit: Fit, solver: Solver, bar: Any) -> None:
         """Run the training loop, and set the fitted attributes."""

@@ -215,6 +215,8 @@ class HeldOut:
         self._users, self._items = data.user_positions[test], data.item_positions[test]
         scale = 0.1 * np.sqrt(unit_of_targets(cost, is_centered=True) / max(rank, 1))
         self._start = rng.normal(0.0, scale, (data.n_items, rank))  # users are solved first, so they need no start
+        if cost.nonnegative:
+            self._start = np.abs(self._start)
         self._rank, self._backend = rank, backend
 
     def error(self, regularization: RowRegularization) -> float:

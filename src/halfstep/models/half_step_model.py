@@ -151,7 +151,8 @@ class HalfStepModel(FactorModel):
 
             y_i·x_u = Σ_j  w_uj (t_uj − o_j) · y_iᵀ A_u⁻¹ y_j
 
-        where y_iᵀ A_u⁻¹ y_j is the similarity of i and j for this user. With side information, the prior mean adds
+        where y_iᵀ A_u⁻¹ y_j is the similarity of i and j for this user. If the objective is nonnegative, A_u and y
+        have only the factors that are above 0 for this user. With side information, the prior mean adds
         y_iᵀ A_u⁻¹ λ_u D βᵀ f_u: its terms for implicit features are included in the contributions, the others in the
         baseline.
 
@@ -199,6 +200,9 @@ class HalfStepModel(FactorModel):
         side = self._user_problem(history).take(np.array([u]))
         A, Y, pull = system(side, self.item_factors_, self.item_biases_)
         y = np.append(self.item_factors_[i], [1.0] * (len(A) - self.item_factors_.shape[1])).astype(A.dtype)
+        if side.nonnegative:
+            is_free = np.append(self.user_factors_[u] > 0, np.full(int(side.biases), True))
+            A, Y, y = A[np.ix_(is_free, is_free)], Y[:, is_free], y[is_free]
         try:
             weights = np.linalg.solve(A, y) if len(history) else np.zeros_like(y)
         except np.linalg.LinAlgError as error:

@@ -17,6 +17,28 @@ from halfstep.solver.layout import Factors, empty_factors
 Floats = NDArray[np.float64]
 
 
+def initial_factors(
+    init: Any, data: Interactions, rank: int, scale: float, random_state: Any, *, is_nonnegative: bool
+) -> tuple[Floats, Floats]:
+    """Return the factors of users and items given as `init`, or random ones.
+
+    Raises
+    ------
+    ParameterError
+        As `given_factors`, or if given factors are below 0 and must not be.
+    """
+    if init is None:
+        P, Q = random_factors(data, rank, scale, random_state)
+        return (np.abs(P), np.abs(Q)) if is_nonnegative else (P, Q)
+    P, Q = given_factors(init, data, rank)
+    least = min(float(F.min(initial=0.0)) for F in (P, Q))
+    if is_nonnegative and least < 0:
+        raise ParameterError(
+            f"init has factors as low as {least:g}, but the objective is nonnegative: give none below 0"
+        )
+    return P, Q
+
+
 def given_factors(init: Any, data: Interactions, rank: int) -> tuple[Floats, Floats]:
     """Check the user and item factors given as `init`.
 

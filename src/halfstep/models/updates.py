@@ -368,6 +368,7 @@ class UpdateState:
             rank=self._rank,
             biases=bool(self._objective.biases),
             gram=G,
+            nonnegative=bool(self._objective.nonnegative),
         )
         with naming_the_row(affected.what, ids, affected.rows):
             factors, biases = solve_subset(side, *fixed.taken(columns), threads=threads)

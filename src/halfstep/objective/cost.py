@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,8 @@ class Cost:
         μ.
     biases : bool
         Whether b_u and b_i are fitted.
+    nonnegative : bool
+        Whether all factors are at least 0.
     """
 
     targets: Floats
@@ -43,6 +45,7 @@ class Cost:
     item_missing: Floats | None
     mean: float
     biases: bool
+    nonnegative: bool = field(default=False, kw_only=True)
 
     def without_missing_of(self, users: NDArray[np.bool_], items: NDArray[np.bool_]) -> Cost:
         """Return a copy in which s of the given users and m of the given items are 0.
@@ -57,7 +60,15 @@ class Cost:
     def subset(self, rows: NDArray[np.integer]) -> Cost:
         """Return the terms of some cells, with the weights of missing cells of all."""
         targets, weights = self.targets[rows], self.weights[rows]
-        return Cost(targets, weights, self.user_missing, self.item_missing, self.mean, self.biases)
+        return Cost(
+            targets,
+            weights,
+            self.user_missing,
+            self.item_missing,
+            self.mean,
+            self.biases,
+            nonnegative=self.nonnegative,
+        )
 
     def of_rows(
         self, orientation: Orientation, dtype: DTypeLike
@@ -99,6 +110,7 @@ def stored_cost(
     mean_of: Callable[[Floats, Floats], float],
     *,
     biases: bool,
+    nonnegative: bool,
 ) -> StoredCost:
     """Return the data terms for interactions on disk.
 
@@ -110,7 +122,7 @@ def stored_cost(
         s and m.
     mean_of : callable
         Returns μ for targets and weights.
-    biases : bool
+    biases, nonnegative : bool
     """
     assert data.stored is not None
     scratch = data.stored.scratch()
@@ -122,7 +134,7 @@ def stored_cost(
         for block in blocks(len(targets)):
             targets[block] -= mean
     s, m = missing or (None, None)
-    return StoredCost(targets, weights, s, m, mean, biases, data, evaluate, scratch)
+    return StoredCost(targets, weights, s, m, mean, biases, data, evaluate, scratch, nonnegative=nonnegative)
 
 
 def parts_of(data: Interactions) -> Iterator[Cells]:

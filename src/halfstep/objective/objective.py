@@ -95,6 +95,8 @@ class Objective(ABC):
 
     biases: bool = False
     """Whether b_u and b_i are fitted."""
+    nonnegative: bool = False
+    """Whether all factors are at least 0."""
     defaults: ClassVar[Defaults] = VALUES
     """Default values of the parameters of `halfstep.ALS`."""
 
@@ -157,7 +159,8 @@ class Objective(ABC):
         s, m = self.missing_factors(cells) or (None, None)
         if s is not None and positions is not None:
             s = s[positions]
-        return Cost(targets - mean if mean else targets, weights, s, m, mean, self.biases)
+        targets = targets - mean if mean else targets
+        return Cost(targets, weights, s, m, mean, self.biases, nonnegative=self.nonnegative)
 
     def _stored_cost(self, data: Interactions) -> Cost:
         """Return the arrays of the objective for interactions on disk, computed in blocks."""
@@ -167,7 +170,7 @@ class Objective(ABC):
             return resolved.of_cells(cells, lambda n: (data.users[cells.users[n]], data.items[cells.items[n]]))
 
         missing = resolved.missing_factors(cells_of(data))
-        return stored_cost(data, evaluate, missing, weighted_mean, biases=self.biases)
+        return stored_cost(data, evaluate, missing, weighted_mean, biases=self.biases, nonnegative=self.nonnegative)
 
     def with_missing_weight_for(self, parts: Iterable[Cells]) -> Self:
         """Return the objective with a weight of missing cells that depends on all cells, given in parts."""
@@ -250,16 +253,20 @@ class Explicit(Objective):
     biases : bool
         Whether to fit b_u and b_i jointly with the factors, and to center values by their weighted mean μ. In missing
         cells, p_u·q_i is shrunk towards 0, and thus predictions towards μ + b_u + b_i.
+    nonnegative : bool
+        Whether all factors are at least 0 (`ALS` only); biases can have any sign.
     """
 
     weight: ObservedWeight | None = None
     missing_weight: MissingWeight = 0.0
     biases: bool = True
+    nonnegative: bool = False
 
     def __post_init__(self) -> None:
         _check_weight("weight", self.weight, optional=True)
         _check_weight("missing_weight", self.missing_weight)
         check_flag("biases", self.biases)
+        check_flag("nonnegative", self.nonnegative)
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -295,6 +302,8 @@ class Implicit(Objective):
         Whether the loss of missing cells is also part of the loss of observed cells, as in iALS (Rendle et al. 2022):
 
             w (t − x)² + s m x² = (w + s m) (t w / (w + s m) − x)² + constant
+    nonnegative : bool
+        Whether all factors are at least 0.
 
     Notes
     -----
@@ -309,6 +318,7 @@ class Implicit(Objective):
     missing_weight: MissingWeight | None = None
     target: Target = 1.0
     all_cells: bool = False
+    nonnegative: bool = False
 
     defaults: ClassVar[Defaults] = EVENTS
 
@@ -317,6 +327,7 @@ class Implicit(Objective):
         _check_weight("missing_weight", self.missing_weight, optional=True)
         _check_weight("target", self.target)
         check_flag("all_cells", self.all_cells)
+        check_flag("nonnegative", self.nonnegative)
 
     def __repr__(self) -> str:
         return short_repr(self)

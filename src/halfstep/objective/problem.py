@@ -40,6 +40,8 @@ class HalfProblem:
     biases : bool
     gram : ndarray of shape (rank, rank), optional
         G = Σ_i m_i q_i q_iᵀ if it is known, which may include other columns than those here.
+    nonnegative : bool
+        Whether the factors, but not the biases, are at least 0; the arrays are then in float64.
     """
 
     indptr: NDArray[np.int64]
@@ -53,6 +55,7 @@ class HalfProblem:
     rank: int
     biases: bool
     gram: NDArray[np.floating] | None = None
+    nonnegative: bool = False
 
     @property
     def unknowns(self) -> int:
@@ -113,7 +116,7 @@ class HalfProblem:
 
         This is so if s and λ are, and observed cells have the weights of missing ones: Σ_Ω (w − s m) y yᵀ is 0.
         """
-        if self.biases or len(self.row_missing) == 0:
+        if self.biases or self.nonnegative or len(self.row_missing) == 0:
             return False
         if not (all_equal(self.row_missing) and all_equal(self.regularization)):
             return False
@@ -205,6 +208,7 @@ def _half_problem(
         reg=reg,
         regularization=regularization,
         biases=cost.biases,
+        nonnegative=cost.nonnegative,
         dtype=dtype,
     )
 
@@ -223,6 +227,7 @@ def problem_of_rows(
     reg: float,
     regularization: RowRegularization,
     biases: bool,
+    nonnegative: bool,
     dtype: DTypeLike,
 ) -> HalfProblem:
     """Return the half-problem of all rows of a side, or of some.
@@ -239,7 +244,7 @@ def problem_of_rows(
     reg : float
         λ of the side.
     regularization : RowRegularization
-    biases : bool
+    biases, nonnegative : bool
     dtype : dtype
         Of the systems.
     """
@@ -259,4 +264,5 @@ def problem_of_rows(
         bias_ratio=float(regularization.bias_ratio),  # kernels are compiled for each type of argument
         rank=int(rank),
         biases=bool(biases),
+        nonnegative=bool(nonnegative),
     )

@@ -70,7 +70,7 @@ def backend_of(name: BackendName, threads: int | None) -> Backend:
 def solve_rows(
     name: BackendName, problem: HalfProblem, Y: Factors, X: Factors, *, threads: int | None, prior: Prior | None
 ) -> None:
-    """Solve every row of X exactly while Y is held fixed; with a prior, on the CPU in any case.
+    """Solve every row of X exactly while Y is held fixed; with a prior or nonnegative, on the CPU in any case.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def solve_rows(
     ModuleNotFoundError, DeviceError
         As `default_device`.
     """
-    if name == "cuda" and prior is None:
+    if name == "cuda" and prior is None and not problem.nonnegative:
         solve_new_rows(default_device(), problem, Y, X)
         return
     with CPU(threads) as cpu:

@@ -27,6 +27,7 @@ from halfstep.solver.kernels._vector import padded_width
 from halfstep.solver.kernels.argument_groups import Base, Fixed
 from halfstep.solver.kernels.cg import solve_by_conjugate_gradients
 from halfstep.solver.kernels.exact import solve_large_systems
+from halfstep.solver.kernels.nonnegative import solve_nonnegative_rows
 from halfstep.solver.kernels.observations import UNSOLVED
 from halfstep.solver.kernels.row_losses import penalty
 from halfstep.solver.kernels.small_systems import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
@@ -182,7 +183,7 @@ class CPU:
                 loss.add(first, last, X, base)  # while these rows are in the cache
             plan.release(first, last)
 
-        if prior is not None:  # only the kernels for small systems support priors
+        if prior is not None or problem.nonnegative:  # only the kernels for small systems support priors
             self._solve_each(plan, plan.chunks, base, fixed, X, on_solved, prior)
         elif plan.has_one_matrix:
             self._solve_with_one_matrix(plan, base.G, Y, X, on_solved)
@@ -201,8 +202,7 @@ class CPU:
 
     def _fixed(self, problem: HalfProblem, Y: Factors) -> tuple[Factors, Factors]:
         """Return rows [y | 1] and offsets of the fixed side, in the precision of the systems."""
-        name = f"rows in {problem.weights.dtype}"
-        return self._once(name, np.empty(0), lambda: self._derived_rows(problem, Y))
+        return self._once(f"rows in {problem.weights.dtype}", np.empty(0), lambda: self._derived_rows(problem, Y))
 
     def _derived_rows(self, problem: HalfProblem, Y: Factors) -> tuple[Factors, Factors]:
         dtype = problem.weights.dtype
@@ -275,7 +275,10 @@ class CPU:
         failed: list[NDArray[np.intp]] = []
 
         def solve(first: int, last: int, rows: NDArray[np.intp], summed: Factors) -> None:
-            status = solve_rows(rows, cells, base, fixed, given, summed, X, sums_of_squares)
+            if plan.problem.nonnegative:
+                status = solve_nonnegative_rows(rows, cells, base, fixed, summed, X, sums_of_squares)
+            else:
+                status = solve_rows(rows, cells, base, fixed, given, summed, X, sums_of_squares)
             if status == SOLVED:
                 on_solved(first, last)
             else:
@@ -380,7 +383,11 @@ class CPU:
         failed: list[int] = []
 
         def solve(first: int, last: int) -> None:
-            status = solve_rows(np.arange(first, last), plan.cells, base, fixed, given, none, solved, sums_of_squares)
+            each = np.arange(first, last)
+            if problem.nonnegative:
+                status = solve_nonnegative_rows(each, plan.cells, base, fixed, none, solved, sums_of_squares)
+            else:
+                status = solve_rows(each, plan.cells, base, fixed, given, none, solved, sums_of_squares)
             if status != SOLVED:
                 failed.append(status)
 

@@ -90,7 +90,8 @@ class CPUSession:
 
     def half_step(self, side: Side, solver: Solver) -> None:
         X, Y = self._spare[side], self._current[1 - side]
-        if not isinstance(solver, Cholesky) and self._current[side] is not X:
+        has_start = self._problems[side].nonnegative or not isinstance(solver, Cholesky)
+        if has_start and self._current[side] is not X:
             X[...] = self._current[side]
         plan, prior = self._plans[side], self._priors[side]
         self._data_terms = None

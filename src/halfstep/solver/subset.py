@@ -44,7 +44,7 @@ def solve_subset(
     threads : int, optional
         All cores by default, and one if there is little work.
     backend : {"cpu", "cuda"}
-        The CPU is used in any case if there is little work, or a prior.
+        The CPU is used in any case if there is little work, a prior, or the problem is nonnegative.
     prior : Prior, optional
         Of these rows.
 

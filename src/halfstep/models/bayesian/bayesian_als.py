@@ -190,6 +190,11 @@ class BayesianALS(SampledModel):
                 f"objective={self.objective!r} has weights of missing cells, which BayesianALS does not support: set "
                 "missing_weight=0, or use ALS"
             )
+        if isinstance(self.objective, Explicit) and self.objective.nonnegative:
+            raise ParameterError(
+                f"objective={self.objective!r} is nonnegative, which BayesianALS does not support: omit nonnegative, "
+                "or use ALS"
+            )
         is_pair = isinstance(self.init, tuple | list) and len(self.init) == 2
         if not (self.init is None or is_pair or isinstance(self.init, FactorModel | NotStored)):
             raise ParameterError("init: give a fitted model, or a pair of arrays, the factors of users and of items")

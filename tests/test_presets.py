@@ -179,6 +179,37 @@ def test_cmfrec_without_biases(seed: int, scale_lam: bool) -> None:
 
 
 @every_seed
+@pytest.mark.parametrize("is_implicit", [False, True])
+def test_cmfrec_with_nonnegative_factors(seed: int, is_implicit: bool) -> None:
+    """Its fit ends with the users. (Explicit items without observations keep their initial factors, of any sign.)"""
+    data, lambdas = table(seed), np.array(LAMBDAS)
+    options = {"nonneg": True, "niter": 2}
+    settings = {"use_float": False, "nthreads": 1, "random_state": seed, "max_cd_steps": 0}
+    if is_implicit:
+        theirs = peer("cmfrec").CMF_implicit(RANK, lambdas, 2.0, **options, **settings)
+        model = hs.presets.cmfrec(RANK, LAMBDAS, 2.0, **options)
+    else:
+        options |= {"user_bias": False, "item_bias": False, "center": False}
+        theirs = peer("cmfrec").CMF(RANK, lambdas, **options, **settings)
+        model = hs.presets.cmfrec_explicit(RANK, LAMBDAS, **options)
+    theirs.fit(matrix(data).tocoo())
+    users = data.observed.any(axis=1)
+    Q = np.where(data.observed.any(axis=0)[:, None], theirs.B_, 0.0)
+    ours = after_one_iteration(model, data, Q).user_factors_[users]
+    assert (ours == 0).any()
+    assert_rows_agree(ours, theirs.A_[users], 1e-3)
+
+
+@pytest.mark.parametrize("is_implicit", [False, True])
+def test_spark_with_nonnegative_factors(is_implicit: bool) -> None:
+    plain, constrained = (
+        hs.presets.spark(implicitPrefs=is_implicit, nonnegative=nonnegative) for nonnegative in (False, True)
+    )
+    assert constrained.objective == replace(plain.objective, nonnegative=True)
+    assert constrained.regularization == plain.regularization
+
+
+@every_seed
 @pytest.mark.parametrize("implicit_prefs", [False, True])
 @pytest.mark.parametrize(("reg_param", "alpha"), [(0.1, 1.0), (2.0, 40.0), (0.01, 0.2)])
 def test_spark(seed: int, implicit_prefs: bool, reg_param: float, alpha: float) -> None:

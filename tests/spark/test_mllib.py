@@ -231,6 +231,12 @@ def test_what_mllib_lacks(spark: Any, sample: Any, tmp_path: Path) -> None:
     assert unseen == dict(zip(expected.user_ids, expected.item_ids.tolist(), strict=True))
 
 
+@pytest.mark.parametrize("is_implicit", [False, True])
+def test_nonnegative_factors(sample: Any, is_implicit: bool) -> None:
+    model = ALS(**COLUMNS, rank=3, maxIter=2, nonnegative=True, implicitPrefs=is_implicit).fit(sample)
+    assert all((F >= 0).all() and (F == 0).any() for F in factors(model))
+
+
 def test_repeated_pairs_are_merged(spark: Any) -> None:
     repeated = spark.createDataFrame([(1, 2, 3.0), (1, 2, 5.0), (2, 2, 4.0)], ["user", "item", "rating"])
     for is_implicit, expected in ((False, 4.0), (True, 8.0)):
@@ -239,8 +245,6 @@ def test_repeated_pairs_are_merged(spark: Any) -> None:
 
 
 def test_errors_name_the_remedy(sample: Any) -> None:
-    with pytest.raises(ParameterError, match="nonnegative=True is not supported: omit it"):
-        ALS(**COLUMNS, nonnegative=True).fit(sample)
     with pytest.raises(ParameterError, match="rank"):
         ALS(**COLUMNS, rank=0).fit(sample)
     with pytest.raises(ParameterError, match="coldStartStrategy"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from halfstep._support.checks import check_choice, check_number
+from halfstep._support.checks import check_choice, check_flag, check_number
 from halfstep.models.als import ALS
 from halfstep.objective.objective import Implicit
 from halfstep.presets._common import PLAIN, Seed, four_lambdas, scaled_regularization
@@ -234,6 +234,7 @@ def cmfrec(
     lambda_: float | Sequence[float] = 1.0,
     alpha: float = 1.0,
     niter: int = 10,
+    nonneg: bool = False,
     *,
     random_state: Seed = None,
 ) -> ALS:
@@ -250,14 +251,16 @@ def cmfrec(
     alpha : float
     niter : int
         `iterations` here.
+    nonneg : bool
+        Whether all factors are at least 0.
     random_state
         As in `halfstep.ALS`.
 
     Returns
     -------
     ALS
-        Unfitted, for values above 0. Side information (``k_user``, ``w_main``, ``center_U`` …), ``l1_lambda`` and
-        ``nonneg`` are not supported. For ``apply_log_transf``, give logarithms as values. ``use_cg``,
+        Unfitted, for values above 0. Side information (``k_user``, ``w_main``, ``center_U`` …) and ``l1_lambda`` are
+        not supported. For ``apply_log_transf``, give logarithms as values. ``use_cg``,
         ``finalize_chol`` and similar options do not affect the objective.
 
     Raises
@@ -265,9 +268,10 @@ def cmfrec(
     ParameterError
         If `lambda_` is not one number or six.
     """
+    check_flag("nonneg", nonneg)
     _, _, users, items = four_lambdas(lambda_)
     return ALS(
-        Implicit(observed_weight=confidence(alpha), missing_weight=1.0),
+        Implicit(observed_weight=confidence(alpha), missing_weight=1.0, nonnegative=nonneg),
         rank=k,
         regularization=scaled_regularization((users, items), 0.0),
         iterations=niter,

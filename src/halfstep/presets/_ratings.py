@@ -25,6 +25,7 @@ def spark(
     regParam: float = 0.1,
     implicitPrefs: bool = False,
     alpha: float = 1.0,
+    nonnegative: bool = False,
     *,
     random_state: Seed = None,
 ) -> ALS:
@@ -48,23 +49,26 @@ def spark(
     implicitPrefs : bool
     alpha : float
         Ignored unless ``implicitPrefs``.
+    nonnegative : bool
+        Whether all factors are at least 0.
     random_state
         As in `halfstep.ALS`; Spark's ``seed`` is `random_state`.
 
     Returns
     -------
     ALS
-        Unfitted. ``nonnegative`` is not supported. Names of columns are given to `Interactions`; blocks, storage
+        Unfitted. Names of columns are given to `Interactions`; blocks, storage
         levels and checkpoints have no counterpart. ``coldStartStrategy`` is `unknown` in `predict`, which by default
         returns the baseline instead of NaN.
     """
     check_flag("implicitPrefs", implicitPrefs)
+    check_flag("nonnegative", nonnegative)
     if implicitPrefs:
         objective: Explicit | Implicit = Implicit(
-            observed_weight=confidence(alpha), missing_weight=1.0, target=preference()
+            observed_weight=confidence(alpha), missing_weight=1.0, target=preference(), nonnegative=nonnegative
         )
     else:
-        objective = Explicit(weight=1.0, biases=False)
+        objective = Explicit(weight=1.0, biases=False, nonnegative=nonnegative)
     return ALS(
         objective,
         rank=rank,
@@ -144,6 +148,7 @@ def cmfrec_explicit(
     center: bool = True,
     scale_lam: bool = False,
     niter: int = 10,
+    nonneg: bool = False,
     *,
     random_state: Seed = None,
 ) -> ALS:
@@ -165,13 +170,15 @@ def cmfrec_explicit(
         Whether λ is multiplied by the number of observed cells of a row.
     niter : int
         `iterations` here.
+    nonneg : bool
+        Whether all factors are at least 0; biases can have any sign.
     random_state
         As in `halfstep.ALS`.
 
     Returns
     -------
     ALS
-        Unfitted. Side information, ``l1_lambda``, ``nonneg``, ``add_implicit_features``, ``scale_bias_const``,
+        Unfitted. Side information, ``l1_lambda``, ``add_implicit_features``, ``scale_bias_const``,
         ``NA_as_zero`` and ``method="lbfgs"`` are not supported.
 
     Raises
@@ -185,6 +192,7 @@ def cmfrec_explicit(
         ("item_bias", item_bias),
         ("center", center),
         ("scale_lam", scale_lam),
+        ("nonneg", nonneg),
     ):
         check_flag(name, flag)
     if not user_bias == item_bias == center:
@@ -198,7 +206,7 @@ def cmfrec_explicit(
             f"lambda_={lambda_!r}: the ratio of λ of biases to λ of factors must be the same for users and items"
         )
     return ALS(
-        Explicit(weight=1.0, biases=user_bias),
+        Explicit(weight=1.0, biases=user_bias, nonnegative=nonneg),
         rank=k,
         regularization=scaled_regularization((users, items), 1.0 if scale_lam else 0.0, bias_ratio=rho),
         iterations=niter,

@@ -42,8 +42,7 @@ class ALS(FitParameters, Estimator, DefaultParamsWritable, DefaultParamsReadable
 
     Unlike there, ids may also be strings, or integers of 64 bits. Repeated pairs of a user and an item are merged:
     the mean of explicit ratings, the sum of implicit ones. `numUserBlocks`, `numItemBlocks`, `checkpointInterval`,
-    storage levels and `blockSize` have no effect, and `nonnegative` is not supported. `halfstep.spark.fit` has all
-    other objectives of halfstep.
+    storage levels and `blockSize` have no effect. `halfstep.spark.fit` has all other objectives of halfstep.
 
     Parameters
     ----------
@@ -111,14 +110,13 @@ class ALS(FitParameters, Estimator, DefaultParamsWritable, DefaultParamsReadable
     @property
     def estimator(self) -> hs.ALS:
         """The estimator of halfstep with these parameters."""
-        if self.getNonnegative():
-            raise ParameterError("nonnegative=True is not supported: omit it")
         return hs.presets.spark(
             rank=self.getRank(),
             maxIter=self.getMaxIter(),
             regParam=self.getRegParam(),
             implicitPrefs=self.getImplicitPrefs(),
             alpha=self.getAlpha(),
+            nonnegative=self.getNonnegative(),
             random_state=self.getSeed() % (1 << 64),
         ).set_params(progress=False)
 

@@ -226,6 +226,19 @@ def test_evaluate_a_saved_model(shell: Shell, folder: Path, clicks_model: Path, 
     assert parsed["n_scored"] == 2
 
 
+def test_nonnegative_factors(shell: Shell, folder: Path, tmp_path: Path) -> None:
+    for name in ("ratings.csv", "clicks.parquet"):
+        columns = COLUMNS if name == "ratings.csv" else []
+        line = ["fit", folder / name, *columns, "--rank", 3, "--iterations", 2, "-o", tmp_path / "m"]
+        _, err = shell(*line, "--nonnegative")
+        assert "nonnegative=True" in err
+        model = hs.load(tmp_path / "m")
+        assert model.objective.nonnegative
+        assert (model.user_factors_ >= 0).all()
+        shell(*line)
+        assert not hs.load(tmp_path / "m").objective.nonnegative
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

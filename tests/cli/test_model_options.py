@@ -25,6 +25,7 @@ OPTIONS = {
     "alpha": ["--alpha", 1],
     "missing_weight": ["--missing-weight", 1],
     "biases": ["--no-biases"],
+    "nonnegative": ["--nonnegative"],
     "backend": ["--backend", "cpu"],
     "neighbors": ["--neighbors", 3],
     "shrinkage": ["--shrinkage", 2.5],

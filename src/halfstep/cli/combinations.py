@@ -29,6 +29,7 @@ OF_ALS = (
     "alpha",
     "missing_weight",
     "biases",
+    "nonnegative",
     "backend",
 )
 HOW_TO_FIT = (*OF_ALS, "neighbors", "shrinkage")
@@ -47,6 +48,7 @@ ITERATIVE = ("als", "bayesian", "sgd")
 SEARCHED = {
     "missing_weight": "objective.missing_weight",
     "biases": "objective.biases",
+    "nonnegative": "objective.nonnegative",
     "rank": "rank",
     "regularization": "regularization",
     "regularization_exponent": "regularization.exponent",

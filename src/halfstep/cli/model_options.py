@@ -112,6 +112,10 @@ class ModelOptions:
         bool | None,
         model_option("--biases/--no-biases", help="Explicit: whether to fit biases. Default: --biases."),
     ] = None
+    nonnegative: Annotated[
+        bool | None,
+        model_option("--nonnegative/--no-nonnegative", help="Whether factors are at least 0. Default: any sign."),
+    ] = None
     neighbors: Annotated[
         int | None,
         model_option(help=f"Number of neighbors of an item. Default: {_defaults('neighbors', 'item-knn')}."),
@@ -157,9 +161,13 @@ class ModelOptions:
         chosen: hs.Explicit | hs.Implicit
         if is_implicit:
             weight = None if self.alpha is None else hs.weights.confidence(self.alpha)
-            chosen = hs.Implicit(observed_weight=weight, missing_weight=self.missing_weight)
+            chosen = hs.Implicit(
+                observed_weight=weight, missing_weight=self.missing_weight, **_given(nonnegative=self.nonnegative)
+            )
         else:
-            chosen = hs.Explicit(**_given(missing_weight=self.missing_weight, biases=self.biases))
+            chosen = hs.Explicit(
+                **_given(missing_weight=self.missing_weight, biases=self.biases, nonnegative=self.nonnegative)
+            )
         parameters = _given(
             rank=self.rank, regularization=self._regularization(), iterations=self.iterations, backend=self.backend
         )

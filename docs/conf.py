@@ -28,6 +28,7 @@ extensions = [
     "docstrings",
     "llms",
     "mathml",
+    "names",
 ]
 exclude_patterns = ["_build", "**/GALLERY_HEADER.rst"]
 nitpicky = True

@@ -8,8 +8,8 @@ minimizes
 .. math::
 
     \begin{aligned}
-    J = \sum_{(u,i) \in \Omega} w_{ui} (1 - p_u \cdot q_i)^2 &+ m \sum_{(u,i) \notin \Omega} (p_u \cdot q_i)^2 \\
-        &+ \sum_u \lambda_u |p_u|^2 + \sum_i \lambda_i |q_i|^2
+    J &= \sum_{(u,i) \in \Omega} w_{ui} (1 - p_u \cdot q_i)^2 + m \sum_{(u,i) \notin \Omega} (p_u \cdot q_i)^2 \\
+        &\quad + \sum_u \lambda_u |p_u|^2 + \sum_i \lambda_i |q_i|^2
     \end{aligned}
 
 over the factors :math:`p_u` of users and :math:`q_i` of items. The observed cells :math:`\Omega` have the

@@ -145,6 +145,18 @@ def test_pgvector_replaces_its_tables(model: hs.ALS, database: str) -> None:
         assert dimensions == [(3,)]
 
 
+def test_pgvector_leaves_other_schemas_as_they_are(model: hs.ALS, database: str) -> None:
+    model.export_vectors(database, "pgvector")
+    with psycopg.connect(database) as connection:
+        connection.execute('CREATE SCHEMA "Books"')
+    other = hs.ALS(hs.Implicit(), rank=3, random_state=0).fit(model.interactions_)
+    other.export_vectors(f'{database}&options=-csearch_path%3D"Books",public', "pgvector")
+    with psycopg.connect(database) as connection:
+        for schema, dimensions in (("public", 5), ('"Books"', 3)):
+            query = f"SELECT DISTINCT vector_dims(vector) FROM {schema}.halfstep_items"
+            assert connection.execute(query).fetchall() == [(dimensions,)]
+
+
 def test_errors_of_the_database_name_the_cause_without_the_password(model: hs.ALS) -> None:
     with pytest.raises(DataError, match=r"cannot be stored in PostgreSQL .*check the address") as caught:
         model.export_vectors("postgresql://someone:secret@127.0.0.1:9/nowhere", "pgvector")

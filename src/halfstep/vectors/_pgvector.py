@@ -31,21 +31,23 @@ def write_pgvector(vectors: Vectors, url: str, n: int) -> float:
         with psycopg.connect(url) as connection:
             cursor = connection.cursor()
             cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            # Tables of the same names in other schemas of the search path belong to other models.
+            (schema,) = cursor.execute("SELECT quote_ident(current_schema())").fetchone() or (None,)
             for name, ids, rows in tables:
-                cursor.execute(f"CREATE TABLE {name}_new (id {kinds[name]}, vector vector({rows.shape[1]}))")
-                with cursor.copy(f"COPY {name}_new FROM STDIN") as copy:
+                cursor.execute(f"CREATE TABLE {schema}.{name}_new (id {kinds[name]}, vector vector({rows.shape[1]}))")
+                with cursor.copy(f"COPY {schema}.{name}_new FROM STDIN") as copy:
                     for id_, row in zip(ids.tolist(), rows, strict=True):
                         copy.write_row((id_, _literal(row)))
-                cursor.execute(f"ALTER TABLE {name}_new ADD PRIMARY KEY (id)")
-            cursor.execute(f"CREATE INDEX ON halfstep_items_new USING hnsw (vector {operators})")
+                cursor.execute(f"ALTER TABLE {schema}.{name}_new ADD PRIMARY KEY (id)")
+            cursor.execute(f"CREATE INDEX ON {schema}.halfstep_items_new USING hnsw (vector {operators})")
             for name, _, _ in tables:  # old tables can be read until here
-                cursor.execute(f"DROP TABLE IF EXISTS {name}")
-                cursor.execute(f"ALTER TABLE {name}_new RENAME TO {name}")
+                cursor.execute(f"DROP TABLE IF EXISTS {schema}.{name}")
+                cursor.execute(f"ALTER TABLE {schema}.{name}_new RENAME TO {name}")
             connection.commit()
             cursor.execute("SET LOCAL enable_seqscan = off")  # else a small table is searched without its index
 
             def search(users: Float32Array, count: int) -> list[list[Any]]:
-                query = f"SELECT id FROM halfstep_items ORDER BY vector {operator} %s::vector LIMIT %s"
+                query = f"SELECT id FROM {schema}.halfstep_items ORDER BY vector {operator} %s::vector LIMIT %s"
                 return [[id_ for (id_,) in cursor.execute(query, (_literal(row), count))] for row in users]
 
             return recall(vectors, search, n)

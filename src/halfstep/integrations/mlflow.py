@@ -102,6 +102,7 @@ def _options(model: FactorModel, pip_requirements: Sequence[str] | None) -> Iter
             "loader_module": __name__,
             "data_path": str(path),
             "signature": signature,
+            "input_example": pd.DataFrame({"user": model.users_.ids[:1]}),
             "pip_requirements": list(pip_requirements or (f"halfstep=={__version__}", "pandas")),
         }
 

@@ -172,7 +172,7 @@ def fit_alone(name: str, case: Case) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rank", type=int, nargs="+", default=[16, 64], help="ranks (default: 16 64)")
-    parser.add_argument("--iterations", type=int, default=10, help="iterations (default: 10)")
+    parser.add_argument("--iterations", type=int, default=20, help="iterations (default: 20)")
     parser.add_argument("--kind", nargs="+", choices=[*LAMBDA], default=[*LAMBDA], help="objectives (default: both)")
     parser.add_argument("--only", choices=["halfstep", "cmfrec"], help="make one fit of this library")
     parser.add_argument("--write", action="store_true", help="write the table to docs/speed.md")

@@ -78,7 +78,7 @@ class ALS(IncrementalModel):
     Parameters
     ----------
     objective : Explicit or Implicit
-        The objective: targets, weights, missing cells, biases.
+        The objective: targets, weights, missing cells, biases, and whether factors are nonnegative.
     rank : int, optional
         The number of factors; 0 fits biases alone. By default, the number of columns of `init` if it is given, else
         16 for `Explicit` and 64 for `Implicit`.

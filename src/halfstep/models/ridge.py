@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from halfstep.solver.basis import is_well_conditioned
@@ -25,6 +25,13 @@ TOLERANCE = 1e-4  # of residuals of conjugate gradients, relative to the right-h
 STEPS = 200  # of conjugate gradients, at most
 
 
+class Basis(NamedTuple):
+    """Eigenvalues of the smaller of FᵀF and FFᵀ, at least 0, and its eigenvectors as columns."""
+
+    values: Floats
+    vectors: NDArray[np.floating]
+
+
 class Ridge:
     """Ridge regression of many targets on the same features: B = (FᵀF + λ I)⁻¹ Fᵀ T.
 
@@ -39,22 +46,32 @@ class Ridge:
         Runs tasks.
     fixed_reg : float, optional
         λ, if it is the same in all calls of `solve`.
+    dtype : dtype
+        Data type of the eigenvectors.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    is_dual : bool
+        Whether F Fᵀ is the smaller matrix.
+    basis : Basis or None
+        The eigenvectors, if they are used.
     """
 
-    def __init__(self, F: Sparse, run: Run, *, fixed_reg: float | None = None) -> None:
+    def __init__(self, F: Sparse, run: Run, *, fixed_reg: float | None = None, dtype: DTypeLike = np.float64) -> None:
         self._run = run
         self._rows, self._columns = chunked(F), chunked(F.T.tocsr())
         self.shape: tuple[int, int] = F.shape
-        self._is_dual = F.shape[0] < F.shape[1]
-        self._basis: tuple[Floats, Floats] | None = None
+        self.is_dual = F.shape[0] < F.shape[1]
+        self.basis: Basis | None = None
         self._factor: Floats | None = None
         if min(F.shape) <= LARGEST_BASIS:
-            square = (F @ F.T if self._is_dual else F.T @ F).toarray()
+            square = (F @ F.T if self.is_dual else F.T @ F).toarray()
             if fixed_reg is not None:
                 self._factor = _factor(square, fixed_reg)
             if self._factor is None:
                 values, V = np.linalg.eigh(square)
-                self._basis = np.maximum(values, 0.0), V
+                self.basis = Basis(np.maximum(values, 0.0), V.astype(dtype))
         else:
             squares = F.multiply(F)
             self._diagonals = [np.asarray(squares.sum(axis=axis), dtype=np.float64).ravel() for axis in (0, 1)]
@@ -73,9 +90,9 @@ class Ridge:
         Conjugate gradients can start from a given B. They then solve the primal, so that the objective of the
         regression is not above that of the start.
         """
-        if start is not None and self._basis is None and self._factor is None:
+        if start is not None and self.basis is None and self._factor is None:
             return self._conjugate_gradients(self.transposed_times(T), reg, is_dual=False, start=start)
-        if self._is_dual:
+        if self.is_dual:
             return self.transposed_times(self._inverse_times(T, reg))
         return self._inverse_times(self.transposed_times(T), reg)
 
@@ -83,17 +100,18 @@ class Ridge:
         if self._factor is not None:
             solved: Floats = cho_solve((self._factor, True), C, check_finite=False)
             return solved
-        if self._basis is None:
-            return self._conjugate_gradients(C, reg, is_dual=self._is_dual)
-        values, V = self._basis
-        scaled = self._product(V.T, C) / (values + reg)[:, None]
-        return self._product(V, scaled)
+        if self.basis is None:
+            return self._conjugate_gradients(C, reg, is_dual=self.is_dual)
+        values, V = self.basis
+        scaled = self.product(V.T, C) / (values + reg)[:, None]
+        return self.product(V, scaled)
 
-    def _product(self, A: Floats, C: Floats) -> Floats:
-        out = np.empty((len(A), C.shape[1]))
+    def product(self, A: NDArray[np.floating], C: Floats) -> Floats:
+        """Return the product A C of dense matrices, computed in the data type of A."""
+        out, C = np.empty((len(A), C.shape[1]), A.dtype), C.astype(A.dtype, copy=False)
         slices = [slice(start, start + DENSE_AT_ONCE) for start in range(0, len(A), DENSE_AT_ONCE)]
         self._run([partial(np.matmul, A[some], C, out=out[some]) for some in slices])
-        return out
+        return out.astype(np.float64, copy=False)
 
     def _conjugate_gradients(self, C: Floats, reg: float, *, is_dual: bool, start: Floats | None = None) -> Floats:
         """Solve for all columns at once, with separate step lengths, preconditioned by the diagonal."""

@@ -81,31 +81,42 @@ def test_ill_conditioned_ridge_uses_eigenvectors() -> None:
     np.testing.assert_allclose(F @ B, np.tile(T.mean(axis=0), (20, 1)), rtol=1e-6)
 
 
-def test_sample_without_noise_is_ridge_regression_on_observed_rows() -> None:
-    F, rng = features(1, 30, 6), np.random.default_rng(1)
-    observed = np.arange(30) % 3 > 0
+@pytest.fixture(params=["features", "rows", "conjugate gradients"])
+def n_features(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Number of features of ten rows, so that FᵀF, FFᵀ or neither is decomposed."""
+    if request.param == "conjugate gradients":
+        monkeypatch.setattr(ridge, "LARGEST_BASIS", 0)
+        monkeypatch.setattr(ridge, "TOLERANCE", 1e-12)
+    return 14 if request.param == "rows" else 6
+
+
+def test_sample_without_noise_is_ridge_regression_on_observed_rows(n_features: int) -> None:
+    F, rng = features(1, 15, n_features), np.random.default_rng(1)
+    observed = np.arange(15) % 3 > 0
     hyper = Hyperparameters.from_root(np.array([0.5, -1.0]), np.array([[0.3, 0.0], [0.1, 0.4]]))
-    X = rng.normal(size=(30, 5))  # padded, as in the solver
+    X = rng.normal(size=(15, 5))  # padded, as in the solver
     regression = SampledRegression(F, observed, 2, run)
     reg = regression.regularization
-    regression.sample(X, hyper, tuple(np.zeros(shape) for shape in regression.noise_shapes), rng)
+    given = regression.given(X, tuple(np.zeros(shape) for shape in regression.noise_shapes))
+    regression.sample(given, hyper, rng)
     dense, rows = F.toarray()[observed], X[observed, :2] - hyper.mean
-    expected = np.linalg.solve(dense.T @ dense + reg * np.eye(6), dense.T @ rows)
-    np.testing.assert_allclose(regression.coefficients, expected, rtol=1e-9)
-    np.testing.assert_allclose(regression.fitted, F.toarray() @ expected, rtol=1e-9, atol=1e-12)
+    expected = np.linalg.solve(dense.T @ dense + reg * np.eye(n_features), dense.T @ rows)
+    np.testing.assert_allclose(regression.coefficients, expected, rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(regression.fitted, F.toarray() @ expected, rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.slow
-def test_coefficient_samples_have_moments_of_conditional() -> None:
-    F, rng = features(2, 20, 3), np.random.default_rng(2)
+def test_coefficient_samples_have_moments_of_conditional(n_features: int) -> None:
+    F, rng = features(2, 10, n_features), np.random.default_rng(2)
     hyper = Hyperparameters.from_root(np.zeros(2), np.array([[0.3, 0.0], [0.2, 0.4]]))
-    X, dense = rng.normal(size=(20, 2)), F.toarray()
+    X, dense = rng.normal(size=(10, 2)), F.toarray()
     samples = []
     for _ in range(4000):
-        regression = SampledRegression(F, np.ones(20, bool), 2, run)
-        regression.sample(X, hyper, tuple(rng.normal(size=shape) for shape in regression.noise_shapes), rng)
+        regression = SampledRegression(F, np.ones(10, bool), 2, run)
+        noise = tuple(rng.normal(size=shape) for shape in regression.noise_shapes)
+        regression.sample(regression.given(X, noise), hyper, rng)
         samples.append(regression.coefficients.ravel())
-    A = dense.T @ dense + EXPECTED_REGULARIZATION * np.eye(3)
+    A = dense.T @ dense + EXPECTED_REGULARIZATION * np.eye(n_features)
     covariance = np.kron(np.linalg.inv(A), hyper.covariance)
     deviation = np.sqrt(np.diag(covariance))
     mean = np.linalg.solve(A, dense.T @ X).ravel()
@@ -126,16 +137,17 @@ def test_regularization_samples_have_moments_of_conditional() -> None:
     assert np.var(samples) == pytest.approx(8.0 / rate**2, rel=0.1)
 
 
-def test_moments_integrate_out_coefficients() -> None:
-    F, rng = features(4, 25, 9), np.random.default_rng(4)
-    observed = np.arange(25) != 3
-    X = rng.normal(size=(25, 4))
-    regression = SampledRegression(F, observed, 2, run)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-8), (np.float32, 1e-4)])
+def test_moments_integrate_out_coefficients(n_features: int, dtype: type, tolerance: float) -> None:
+    F, rng = features(4, 11, n_features), np.random.default_rng(4)
+    observed = np.arange(11) != 3
+    X = rng.normal(size=(11, 4))
+    regression = SampledRegression(F, observed, 2, run, dtype)
     dense, rows = F.toarray()[observed], X[observed, :2]
-    M = np.eye(24) + dense @ dense.T / regression.regularization
-    ones = np.ones(24)
-    moments = regression.moments(X)
-    assert moments.count == 24
-    assert moments.weight == pytest.approx(ones @ np.linalg.solve(M, ones))
-    np.testing.assert_allclose(moments.total, rows.T @ np.linalg.solve(M, ones))
-    np.testing.assert_allclose(moments.squares, rows.T @ np.linalg.solve(M, rows))
+    M = np.eye(10) + dense @ dense.T / regression.regularization
+    ones = np.ones(10)
+    moments = regression.given(X, tuple(rng.normal(size=shape) for shape in regression.noise_shapes)).moments
+    assert moments.count == 10
+    assert moments.weight == pytest.approx(ones @ np.linalg.solve(M, ones), rel=tolerance)
+    np.testing.assert_allclose(moments.total, rows.T @ np.linalg.solve(M, ones), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(moments.squares, rows.T @ np.linalg.solve(M, rows), rtol=tolerance, atol=tolerance)

@@ -354,12 +354,12 @@ def test_sampler_passes_geweke_test(with_features: bool) -> None:
 
 
 def test_geweke_test_detects_coefficients_of_wrong_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    sample = SampledRegression.sample
+    given = SampledRegression.given
 
-    def scaled(regression, X, hyper, noise, rng):
-        sample(regression, X, hyper, (noise[0], 1.2 * noise[1]), rng)
+    def scaled(regression, X, noise):
+        return given(regression, X, (noise[0], 1.2 * noise[1]))
 
-    monkeypatch.setattr(SampledRegression, "sample", scaled)
+    monkeypatch.setattr(SampledRegression, "given", scaled)
     assert np.abs(geweke_scores(300, seed=5, with_features=True)).max() > 5.0
 
 

@@ -125,7 +125,7 @@ class Chain:
         self._count = len(by_user.indices) if len(weights) == 1 else int(np.count_nonzero(weights))
         dtype = weights.dtype
         self.regressions = [
-            None if F is None else SampledRegression(F, observed, by_user.unknowns, session.run)
+            None if F is None else SampledRegression(F, observed, by_user.unknowns, session.run, dtype)
             for F, observed in zip(features, self._has_observations, strict=True)
         ]
         P, Q = (session.rows(side) for side in Side)
@@ -184,7 +184,6 @@ class Chain:
         regression, F = self.regressions[side], self._session.rows(Side(side))
         if regression is None:
             return self._hyperprior.sample(self.moments(side), rng)
-        hyper = self._hyperprior.sample(regression.moments(F), rng)
         noise = [np.empty(shape) for shape in regression.noise_shapes]
         purpose = USER_COEFFICIENTS if side == USERS else ITEM_COEFFICIENTS
         self._session.run(
@@ -194,7 +193,9 @@ class Chain:
                 for task in self._random_streams.normal_tasks(out, 1.0, self._sweeps, purpose, number)
             ]
         )
-        regression.sample(F, hyper, (noise[0], noise[1]), rng)
+        given = regression.given(F, (noise[0], noise[1]))
+        hyper = self._hyperprior.sample(given.moments, rng)
+        regression.sample(given, hyper, rng)
         return hyper
 
     def _prior(

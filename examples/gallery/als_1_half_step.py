@@ -39,7 +39,7 @@ genre_of = dict(line.split(",") for line in Path("../artists.csv").read_text().s
 observed = plays.to_sparse().toarray() > 0  # listeners × artists
 genres = np.array([genre_of[artist] for artist in plays.items.ids])
 by_genre = np.argsort(genres, kind="stable")
-most_played = [max(set(genres), key=lambda genre: row[genres == genre].sum()) for row in observed]
+most_played = [max(sorted(set(genres)), key=lambda genre: row[genres == genre].sum()) for row in observed]
 by_taste = np.argsort(most_played, kind="stable")
 
 colors = LinearSegmentedColormap.from_list("halfstep", ["#ffffff", "#8fb8be", "#1b7a86"])

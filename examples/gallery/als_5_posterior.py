@@ -42,8 +42,8 @@ model = hs.BayesianALS(rank=3, random_state=0).fit(train)
 # ---------
 #
 # Nothing was tuned: the sampler also samples the noise and the scale of the factors. The noise falls from that
-# of the first guesses to its true value, and fluctuates around it. With a higher rank than that of the ratings,
-# a little of it is explained by factors.
+# of the first guesses to nearly its true value, and fluctuates there. With a higher rank than that of the
+# ratings, a little of it is explained by factors.
 
 noise = np.array([each.noise**-0.5 for each in model.history_])  # from precisions to standard deviations
 figure, axes = plt.subplots()

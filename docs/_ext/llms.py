@@ -22,7 +22,8 @@ def pages_below(env: Any, page: str) -> Iterator[str]:
 
 def line_of(env: Any, page: str) -> str:
     """Return the link to a page, with its first sentence."""
-    paragraph = next(env.get_doctree(page).findall(nodes.paragraph), None)
+    paragraphs = env.get_doctree(page).findall(nodes.paragraph)
+    paragraph = next((each for each in paragraphs if not isinstance(each.parent, nodes.Admonition)), None)
     text = " ".join(paragraph.astext().split()) if paragraph is not None else ""
     first = re.split(r"(?<=[.:])\s", text, maxsplit=1)[0].rstrip(":")
     return f"- [{env.titles[page].astext()}]({page}.html)" + (f": {first}" if first else "")
@@ -45,16 +46,22 @@ def text_of(env: Any, page: str) -> str:
 
 def _documented(name: str, value: Any) -> str:
     """Return signatures and docstrings of an object and of its public methods."""
-    try:
-        signature = str(inspect.signature(value))
-    except (TypeError, ValueError):
-        signature = ""
-    text = f"    {name}{re.sub(r' -> .*', '', signature)}\n\n{inspect.getdoc(value) or ''}\n"
+    text = f"    {name}{_signature(value)}\n\n{inspect.getdoc(value) or ''}\n"
     if inspect.isclass(value):
         for method, function in inspect.getmembers(value, inspect.isroutine):
             if method[0] != "_" and function.__doc__ and "halfstep" in (getattr(function, "__module__", "") or ""):
-                text += f"\n## {name}.{method}\n\n{inspect.getdoc(function)}\n"
+                text += f"\n## {name}.{method}\n\n    {method}{_signature(function)}\n\n{inspect.getdoc(function)}\n"
     return text
+
+
+def _signature(value: Any) -> str:
+    """Return the signature without types, which are in the docstring."""
+    try:
+        found = inspect.signature(value)
+    except (TypeError, ValueError):
+        return ""
+    parameters = [each.replace(annotation=inspect.Parameter.empty) for each in found.parameters.values()]
+    return str(found.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
 
 
 def write(app: Any, exception: Exception | None) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 import halfstep as hs
 
+ROOT = Path(__file__).parent.parent
+
 
 def test_every_public_name_exists() -> None:
     for name in hs.__all__:
@@ -56,3 +58,11 @@ def test_import_does_not_load_heavy_packages() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"
+
+
+@pytest.mark.skipif(not (ROOT / ".github").is_dir(), reason="not a checkout of the repository")
+def test_releases_compare_the_tag_with_the_version() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+    (path,) = re.findall(r"src/\S+\.py", workflow)
+    assert f'__version__ = "{hs.__version__}"\n' in (ROOT / path).read_text()
+    assert f"version: {hs.__version__}\n" in (ROOT / "CITATION.cff").read_text()

@@ -73,6 +73,10 @@ class CPUSession:
     def rows(self, side: Side) -> Factors:
         return self._current[side]
 
+    def set_rows(self, side: Side, X: Factors) -> None:
+        self._current[side][...] = X
+        self._data_terms = None
+
     def run(self, tasks: Sequence[Callable[[], None]]) -> None:
         self._cpu.run(tasks)
 

@@ -119,6 +119,10 @@ class PriorSession(Session, Protocol):
         """Return the current factors of a side; rows without observations may be overwritten."""
         ...
 
+    def set_rows(self, side: Side, X: Factors) -> None:
+        """Replace the current factors of a side."""
+        ...
+
     def run(self, tasks: Sequence[Callable[[], None]]) -> None:
         """Run tasks on the threads of the session; their results must not depend on the thread."""
         ...

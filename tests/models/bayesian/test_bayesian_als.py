@@ -182,10 +182,10 @@ def test_failure_in_float32_is_retried_in_float64(monkeypatch: pytest.MonkeyPatc
     expected = hs.BayesianALS(rank=3, iterations=5, burn_in=2, random_state=0).fit(data)
     sweep = Chain.sweep
 
-    def fail_in_float32(chain: Chain):
+    def fail_in_float32(chain: Chain, **how: bool):
         if chain._noise[0].dtype == np.float32 and chain._sweeps == 3:
             raise NumericalError("the system of {row} is not positive definite", row=0)
-        return sweep(chain)
+        return sweep(chain, **how)
 
     monkeypatch.setattr(halfstep.models.bayesian.bayesian_als, "FLOAT64_RANK", 0)
     monkeypatch.setattr(Chain, "sweep", fail_in_float32)
@@ -197,10 +197,10 @@ def test_ctrl_c_keeps_the_samples_so_far(monkeypatch: pytest.MonkeyPatch, data: 
     sweep = Chain.sweep
     stop_at = 13
 
-    def stop(chain: Chain):
+    def stop(chain: Chain, **how: bool):
         if chain._sweeps == stop_at:
             raise KeyboardInterrupt
-        return sweep(chain)
+        return sweep(chain, **how)
 
     monkeypatch.setattr(Chain, "sweep", stop)
     with pytest.warns(FitInterruptedWarning, match="model of 3 samples, after 13 of 60 iterations"):

@@ -345,7 +345,7 @@ class BayesianALS(SampledModel):
                     past, iteration = divmod(number, self.iterations)
                     if past and iteration == 0:
                         chain.restart(new_start(past))
-                    state = chain.sweep()
+                    state = chain.sweep(overrelaxed=iteration >= self.burn_in)
                     line = Sweep.of(number + 1, chain, self.rank, time.perf_counter() - began)
                     kept_sweeps = past * sweeps + iteration + 1 - self.burn_in
                     if kept_sweeps * len(samples) // (self.chains * sweeps) > kept:  # evenly spaced

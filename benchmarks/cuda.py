@@ -159,6 +159,7 @@ def problems(data: tuple[IndexLists, IndexLists], rank: int) -> tuple[HalfProble
             reg=0.003,
             regularization=REGULARIZATION,
             biases=False,
+            nonnegative=False,
             dtype="float32",
         )
         for lists, rows, columns in zip(data, n_rows, n_rows[::-1], strict=True)

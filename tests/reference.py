@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import lsq_linear
 
 
 @dataclass
@@ -93,14 +93,14 @@ def half_step(problem: Problem, Y: np.ndarray) -> np.ndarray:
 def nonnegative_half_step(problem: Problem, Y: np.ndarray) -> np.ndarray:
     """The same with factors of at least 0: the least squares ‖Lᵀx − L⁻¹b‖² for A = L Lᵀ, by another algorithm.
 
-    A bias, which may have any sign, is the difference of two unknowns of at least 0.
+    `scipy.optimize.nnls` is not used: SciPy 1.17 returns rows that are not minima if A is ill-conditioned.
     """
     X = np.zeros((len(problem.t), problem.rank + problem.biases))
     for u in np.flatnonzero(problem.observed.any(axis=1)):
         A, b = system(problem, Y, u)
         L = np.linalg.cholesky(A)
-        signs = np.hstack([np.eye(len(b)), -np.eye(len(b))[:, problem.rank :]])
-        X[u] = signs @ nnls(L.T @ signs, np.linalg.solve(L, b), maxiter=1000 * len(b))[0]
+        least = np.append(np.zeros(problem.rank), [-np.inf] * problem.biases)
+        X[u] = lsq_linear(L.T, np.linalg.solve(L, b), (least, np.inf), "bvls", tol=1e-15, max_iter=1000).x
     return X
 
 

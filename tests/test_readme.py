@@ -124,7 +124,7 @@ def test_the_limits_of_the_service_are_documented() -> None:
 
 def test_settings_in_the_table_are_valid() -> None:
     cells = re.findall(r"^\|[^|]+\| `(hs\.[^`]+)`", README, flags=re.MULTILINE)
-    assert len(cells) == 9
+    assert len(cells) == 10
     for cell in cells:
         eval(cell, {"hs": hs, "w0": 0.1, "rows": 1.0, "columns": 1.0, "a": 0.3})
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import sparse
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 import halfstep as hs
+from blas import blas_threads
 from halfstep.errors import DataError, ParameterError
 
 
@@ -130,14 +131,10 @@ def test_scoring_does_not_allocate_users_times_items() -> None:
 
 def test_threads_of_blas_are_restored(ratings: hs.Interactions) -> None:
     """See ``test_cpu.py`` for one thread during half-steps."""
-
-    def blas() -> list[int]:
-        return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
-
     with threadpool_limits(3, user_api="blas"):
         model = hs.ALS(hs.Implicit(), rank=4, iterations=1, threads=2).fit(ratings)
         model.recommend(threads=2)
-        assert set(blas()) == {3}
+        assert blas_threads() == {3}
 
 
 def test_users_without_test_items_do_not_count(model: hs.ALS, ratings: hs.Interactions) -> None:

@@ -16,6 +16,7 @@ import pytest
 import threadpoolctl
 
 import halfstep as hs
+from blas import blas_threads
 from halfstep._support import forks, progress
 from halfstep._support.forks import busy, give_way, idle
 from halfstep.data import Interactions
@@ -142,9 +143,6 @@ def test_child_of_callback_continues_the_fit() -> None:
 
 def test_a_child_has_as_many_blas_threads_as_its_parent_outside_of_fits() -> None:
     fit()
-
-    def blas_threads() -> set[int]:
-        return {each["num_threads"] for each in threadpoolctl.threadpool_info() if each["user_api"] == "blas"}
 
     def hold(there: threading.Event, done: threading.Event) -> None:
         with OneBlasThread():

@@ -17,6 +17,7 @@ import pytest
 import threadpoolctl
 
 import halfstep as hs
+from blas import blas_threads
 from halfstep._support.interrupts import deferred, deliver
 from halfstep.errors import FitInterruptedWarning
 from halfstep.solver import threads
@@ -46,10 +47,6 @@ def data() -> hs.Interactions:
     rng = np.random.default_rng(0)
     users, items = rng.integers(30, size=300), rng.integers(20, size=300)
     return hs.Interactions.from_arrays(users, items, rng.integers(1, 6, 300).astype(float), duplicates="last")
-
-
-def blas_threads() -> set[int]:
-    return {each["num_threads"] for each in threadpoolctl.threadpool_info() if each["user_api"] == "blas"}
 
 
 def helpers() -> list[str]:

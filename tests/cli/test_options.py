@@ -245,6 +245,7 @@ WITHOUT_DEFAULT = {
     ("doctor", "imported"),
     ("evaluate", "model"),
     ("refit", "output"),
+    ("vectors", "output"),
     ("evaluate", "history"),
     ("evaluate", "fail_under"),
     ("evaluate", "fail_above"),

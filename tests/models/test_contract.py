@@ -111,6 +111,7 @@ METHODS: dict[str, Callable[[Any], Any]] = {
     "remove_users": lambda model: model.remove_users(["u1"]),
     "of_users": lambda model: model.of_users(DATA),
     "save": lambda model: model.save("never-written"),
+    "export_vectors": lambda model: model.export_vectors("never-written"),
 }
 ALWAYS = {"fit", "partial_fit", "memory_of_fit", "get_params", "set_params"}  # methods that an unfitted estimator has
 

@@ -76,8 +76,7 @@ class BayesianALS(SampledModel):
         Number of sweeps of a chain, including the burn-in.
     chains : int
         Number of independent chains from different initial factors, one after the other, whose samples are combined.
-        Predictions are slightly more accurate, in a multiple of the time. (A longer chain stays near the factors that
-        it has found.)
+        The mean over them has a smaller Monte Carlo error, in a multiple of the time.
     implicit_features : bool
         Use the items of each user, and the users of each item, in the training data as side information; each of n
         features has the value n^-½. This improves accuracy if the choice of rated items is informative. Some sweeps

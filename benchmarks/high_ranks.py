@@ -1,9 +1,10 @@
 """The duration of an iteration at high ranks, and its parts: ``python -m benchmarks.high_ranks``.
 
 800,000 synthetic interactions of 30,000 users and 41,000 items, implicit feedback with the default settings, all
-cores. The parts are measured separately: the products of all rows with K × K matrices, which are two changes of basis
-of the solved side, one of the fixed side, and three Gramians; and the eigenvectors of the Gramians, on one core. The
-rest is proportional to the number of observations. It writes the table of ``docs/speed.md``.
+cores. The parts are measured separately: the products of all rows with K × K matrices, which are, in each half-step,
+two changes of basis of the solved side and one of the fixed side, and three Gramians in each iteration; and the
+eigenvectors of the Gramians, on one core. The rest is proportional to the number of observed cells. The table is
+written to ``docs/speed.md``.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def objective(case: Case, data: hs.Interactions, factors: Factors) -> float:
 
 
 def violation(model: hs.ALS, data: hs.Interactions) -> float:
-    """Return by how much users violate the conditions of the minimum, as ``docs/speed.md`` defines it."""
+    """Return the largest violation of the optimality conditions over all users, as defined in ``docs/speed.md``."""
     objective = model.objective_
     problem = half_problems(
         data,

@@ -62,7 +62,7 @@ plt.show()
 # -------------------
 #
 # While the factors of the items are held fixed, J is a separate least-squares problem for each user: setting
-# its derivative by :math:`p_u` to 0 gives the system :math:`A_u p_u = b_u` with
+# its gradient with respect to :math:`p_u` to 0 gives the system :math:`A_u p_u = b_u` with
 #
 # .. math::
 #

@@ -40,9 +40,9 @@ print(train)
 # Shrinkage by count
 # ------------------
 #
-# With ν = 1, users with many ratings are shrunk as much as those with few, relative to their data, and stay too
-# small. With ν = 0, the weight of the data grows with their number. Each point is a user; for each ν, λ is the
-# best of those tried below.
+# With ν = 1, λ_u grows in proportion to the number of ratings, so the factors of users with many ratings are
+# shrunk as much as those of users with few, and are too small. With ν = 0, the ratings outweigh the regularization
+# more and more as their number grows. Each point is a user; for each ν, λ is the best of those tried below.
 
 
 def fit(exponent, multiple):

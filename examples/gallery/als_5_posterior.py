@@ -58,8 +58,8 @@ plt.show()
 # Intervals
 # ---------
 #
-# A prediction is as uncertain as the factors behind it: intervals of users with few ratings are wider. The
-# intervals contain the promised share of the test ratings.
+# A prediction is more uncertain if the factors are: intervals of users with few ratings are wider. The coverage
+# of the intervals on the test ratings is close to the nominal 90%.
 
 mean, lower, upper = model.predict(test, interval=0.9)
 inside = (lower <= test.values) & (test.values <= upper)

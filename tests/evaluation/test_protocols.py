@@ -111,11 +111,14 @@ def test_ncf_ranks_the_only_test_item_among_candidates(parts: tuple[hs.Interacti
     [
         ({"protocol": "ngcf"}, "protocol='ngcf': give one of 'lightgcn', 'vae', 'ncf', or None"),
         ({"protocol": ["ncf"]}, "protocol=.'ncf'.: give one of"),
-        ({"protocol": "lightgcn", "metrics": "ndcg"}, "metrics and protocol='lightgcn' are given, which sets it"),
-        ({"protocol": "lightgcn", "n": 20}, "n and protocol='lightgcn' are given"),
-        ({"protocol": "lightgcn", "exclude_seen": False}, "exclude_seen=False and protocol='lightgcn' are given"),
+        ({"protocol": "lightgcn", "metrics": "ndcg"}, "protocol='lightgcn' cannot be combined with metrics: omit"),
+        ({"protocol": "lightgcn", "n": 20}, "protocol='lightgcn' cannot be combined with n: omit"),
+        (
+            {"protocol": "lightgcn", "exclude_seen": False},
+            "protocol='lightgcn' cannot be combined with exclude_seen=False",
+        ),
         ({"protocol": "vae"}, r"protocol='vae' scores users .*: give the result of model.fold_in\(histories\)"),
-        ({"protocol": "vae", "relevant_from": 1.0}, "relevant_from and protocol='vae' are given"),
+        ({"protocol": "vae", "relevant_from": 1.0}, "protocol='vae' cannot be combined with relevant_from"),
         ({"protocol": "vae", "candidates": {}}, "protocol='vae' ranks all items .*: omit candidates"),
         ({"protocol": "ncf"}, "protocol='ncf' ranks candidates: give the candidates of each user"),
     ],

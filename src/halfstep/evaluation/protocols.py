@@ -11,12 +11,12 @@ from halfstep.models.factor_model import FactorModel
 
 
 class Protocol(NamedTuple):
-    """What is ranked for a user, and how the list is scored.
+    """The items to rank for each user, and the metrics of the ranking.
 
     Attributes
     ----------
     metrics : tuple of str
-        With their cutoffs; the last one is that to tune for.
+        Metrics with their cutoffs; the last one is the one to tune for.
     has_candidates : bool
         Whether given candidates are ranked, one of which is relevant, instead of all items that the user does not
         have in the training data.
@@ -60,7 +60,7 @@ def read_protocol(name: str, *, has_candidates: bool, others: Mapping[str, bool]
     protocol = PROTOCOLS[name]
     for other, is_given in others.items():
         if is_given:
-            raise ParameterError(f"{other} and protocol={name!r} are given, which sets it: omit one of them")
+            raise ParameterError(f"protocol={name!r} cannot be combined with {other}: omit one of them")
     if has_candidates and not protocol.has_candidates:
         raise ParameterError(f"protocol={name!r} ranks all items without training interactions: omit candidates")
     if protocol.has_candidates and not has_candidates:

@@ -14,7 +14,10 @@ from halfstep.storage.values import pack_value, unpack_value
 
 
 def to_json(model: FactorModel) -> dict[str, Any]:
-    """Return the class of a model, and its parameters other than defaults; arrays and functions are errors."""
+    """Return the class of a model and its non-default parameters; raise ParameterError if one is an array.
+
+    A parameter that cannot be stored, such as a function, is replaced by a description.
+    """
     arrays: dict[str, Any] = {}
     parameters = {name: pack_value(getattr(model, name), name, arrays) for name in changed_parameters(model)}
     if arrays:

@@ -45,9 +45,9 @@ class ScorerConfig(BaseModel):
 class HalfstepScorer(Component[ItemList], Trainable):  # type: ignore[misc]
     """Score items by a model.
 
-    It is fitted on the field ``rating`` of the interactions, or on their number if there is none. Unknown items have
-    no scores. An unknown user is folded in, if the query has a history and the model has a method `fold_in`;
-    otherwise the scores consist of the biases of items.
+    It is fitted on the field ``rating`` of the interactions, or on the number of interactions if there is no such
+    field. The scores of unknown items are NaN. An unknown user is folded in if the query has a history and the model
+    has a method `fold_in`; otherwise the scores are the mean plus the biases of items.
 
     Parameters
     ----------

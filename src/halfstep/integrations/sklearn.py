@@ -74,7 +74,7 @@ class PairRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # wit
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return the values of pairs; unknown users and items have only the bias of the known side.
+        """Return predicted values; for an unknown user or item, the mean plus the bias of the other, if known.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What fits with factors of at least 0 do not support."""
+"""Checks of settings that fits with nonnegative factors do not support."""
 
 from __future__ import annotations
 

@@ -70,6 +70,8 @@ def save(
 
     Raises
     ------
+    ParameterError
+        If a parameter is invalid.
     OSError
         If a file cannot be written, or the server of Qdrant does not respond.
     DataError

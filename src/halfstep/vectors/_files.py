@@ -29,7 +29,7 @@ def write_parquet(vectors: Vectors, folder: Path) -> None:
 def write_npy(vectors: Vectors, folder: Path, index: Mapping[str, bytes] | None = None) -> None:
     """Write ``users.npy`` and ``items.npy``, and ``user-ids.npy`` and ``item-ids.npy`` in the same order.
 
-    With an index, by the name of its file, this is written in place of ``items.npy``.
+    If `index` maps the name of a file to the content of an index, that file is written in place of ``items.npy``.
     """
     _write(
         folder,

@@ -22,10 +22,10 @@ def recall(
     Parameters
     ----------
     vectors : Vectors
-        The index has the vectors of their items.
+        The vectors of the indexed items, and of users to search for.
     search : callable
-        Returns the ids of the n items that the index finds for each of some vectors of users, given these vectors, of
-        shape (n_users, dimensions), and n.
+        ``search(user_vectors, n)`` returns, for each row of an array of shape (n_users, dimensions), the ids of the n
+        items that the index finds.
     n : int, default=10
     random_state : int, default=0
         Seed of the sample of at most 1,000 users.

@@ -29,7 +29,7 @@ class Vectors(NamedTuple):
     user_ids, item_ids : ndarray of shape (n_users,) and (n_items,)
         Only items with interactions.
     user_vectors, item_vectors : ndarray of float32, of shape (n_users, dimensions) and (n_items, dimensions)
-        Of length 1 if the metric is "cosine"; users without factors have zeros.
+        Of length 1 if the metric is "cosine". The vector of a user without factors is zero, unless items have biases.
     """
 
     metric: Metric

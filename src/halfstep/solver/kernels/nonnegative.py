@@ -14,7 +14,8 @@ principal pivoting, Kim & Park 2011). S is at first that of the previous x, whic
 If their number does not fall for some time, as happens if A is ill-conditioned, they are exchanged one by one, from
 the previous x on, which cannot cycle (Lawson & Hanson 1974).
 
-SciPy is not used, because its calls take longer than the arithmetic, and start from nothing.
+`scipy.optimize.nnls` is not used, because the overhead of its calls exceeds the arithmetic, and it cannot start from
+a previous solution.
 
 References
 ----------
@@ -84,9 +85,10 @@ def solve_nonnegative_rows(
     X: Floats,
     sums_of_squares: Float64Array,
 ) -> int:
-    """Solve the given rows of X for factors of at least 0, from those in X; otherwise as `solve_rows`.
+    """Solve the given rows of X for nonnegative factors, starting from those in X; otherwise like `solve_rows`.
 
-    ``sums_of_squares[u]`` becomes (c, c − 2 bᵀ x + xᵀ A x). A row is also returned if its minimum was not found.
+    ``sums_of_squares[u]`` is set to (c, c − 2 bᵀ x + xᵀ A x). The index of a row is also returned if its minimum was
+    not found.
     """
     indptr, weights, s = cells.indptr, cells.weights, base.s
     k = fixed.k

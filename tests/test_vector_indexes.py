@@ -234,3 +234,35 @@ class TestCommand:
         out, _ = shell("vectors", file, "-o", database.replace("tester@", "tester:secret@"), "--format", "pgvector")
         assert "written to postgresql://tester:***@/log_" in out
         assert "recall@10 of the index: 1.0000" in out
+
+
+@pytest.mark.parametrize("kind", ["faiss", "usearch"])
+def test_a_single_user_is_searched(model: hs.ALS, tmp_path: Path, kind: str) -> None:
+    assert model.fold_in({"new": {7: 3.0, 14: 1.0}}).export_vectors(tmp_path / "one", kind) == 1.0
+
+
+def test_items_of_another_format_are_removed(model: hs.ALS, tmp_path: Path) -> None:
+    for kind, kept in (("npy", "items.npy"), ("faiss", "items.faiss"), ("usearch", "items.usearch")) * 2:
+        model.export_vectors(tmp_path, kind)
+        assert [path.name for path in sorted(tmp_path.glob("items.*"))] == [kept]
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("ftp://ann:secret@host", r"Qdrant at ftp://ann:\*\*\*@host cannot be opened \(Unknown scheme: ftp\)"),
+        ("http://ann:secret@127.0.0.1:9", r"Qdrant at http://ann:\*\*\*@127.0.0.1:9 does not respond"),
+    ],
+)
+def test_errors_of_qdrant_do_not_show_passwords(model: hs.ALS, target: str, message: str) -> None:
+    with pytest.raises(OSError, match=message):
+        model.export_vectors(target, "qdrant")
+
+
+@pytest.mark.parametrize(
+    ("ids", "kind"), [([2**63, 2**63 + 1], "parquet"), (["a", "\ud800"], "parquet"), (["x", "x\0"], "npy")]
+)
+def test_ids_that_a_file_cannot_store_are_an_error(ids: list[object], kind: str, tmp_path: Path) -> None:
+    popular = hs.ALS(hs.Explicit(), rank=2, random_state=0).fit(hs.Interactions.from_arrays(ids, ids, [1.0, 2.0]))
+    with pytest.raises(DataError, match=r"stored .*convert them"):
+        popular.export_vectors(tmp_path / "out", kind)

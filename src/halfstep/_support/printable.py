@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
+PASSWORD = re.compile(r"(?<=:)[^:/@]*(?=@)")  # in the address of a server
 UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control characters, invisible formatting, lone surrogates, line separators
 JOINERS = "\u200c\u200d"  # also of category Cf, but needed to spell Persian, Indic scripts and emoji
 
@@ -19,6 +21,15 @@ def printable(text: str) -> str:
     café \x1b[31m\u202egnp.exe
     """
     return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def without_password(address: str) -> str:
+    """Replace the password in the address of a server by stars.
+
+    >>> without_password("postgresql://ann:secret@host/name")
+    'postgresql://ann:***@host/name'
+    """
+    return PASSWORD.sub("***", address) if "://" in address else address
 
 
 def _shown(character: str) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import typer
 
 import halfstep as hs
-from halfstep._support.printable import printable
+from halfstep._support.printable import printable, without_password
 from halfstep.cli import options
 from halfstep.cli.console import print_json
-
-PASSWORD = re.compile(r"(?<=:)[^:/@]*(?=@)")  # in the address of a database
 
 
 def vectors(
@@ -43,7 +40,7 @@ def vectors(
     found = hs.vectors.of_model(hs.load(model), metric)
     recall = hs.vectors.save(found, output, format, n=number)
     users, items, dimensions = len(found.user_ids), *found.item_vectors.shape
-    target = PASSWORD.sub("***", output) if format == "pgvector" else output
+    target = without_password(output)
     if as_json:
         sizes = {"users": users, "items": items, "dimensions": dimensions}
         print_json({"output": target, **sizes, "recall": recall})

@@ -33,8 +33,8 @@ from halfstep.objective.objective import Explicit
 class PairRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # without annotations
     """Predict the value of an interaction from its user and its item.
 
-    It works wherever scikit-learn takes a regressor, such as in ``cross_val_score`` or ``GridSearchCV``. Names of
-    parameters of the model are, for example, ``model__rank`` or ``model__objective__biases``.
+    It works wherever scikit-learn takes a regressor, such as in ``cross_val_score`` or ``GridSearchCV``. Parameters
+    of a given model are named, for example, ``model__rank`` or ``model__objective__biases``.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from halfstep._support.files import write_atomically
 from halfstep.errors import DataError
 from halfstep.vectors._vectors import Float32Array, Vectors
+
+OF_ITEMS = {"items.npy", "items.faiss", "items.usearch"}  # their rows are those of item-ids.npy
 
 
 def write_parquet(vectors: Vectors, folder: Path) -> None:
@@ -31,19 +33,24 @@ def write_npy(vectors: Vectors, folder: Path, index: Mapping[str, bytes] | None 
 
     If `index` maps the name of a file to the content of an index, that file is written in place of ``items.npy``.
     """
+    vectors_of_items = {"items.npy": _as_npy(vectors.item_vectors)} if index is None else index
     _write(
         folder,
         {
             "user-ids.npy": _as_npy(_plain(vectors.user_ids)),
             "users.npy": _as_npy(vectors.user_vectors),
             "item-ids.npy": _as_npy(_plain(vectors.item_ids)),
-            **({"items.npy": _as_npy(vectors.item_vectors)} if index is None else index),
+            **vectors_of_items,
         },
+        replaced=OF_ITEMS - vectors_of_items.keys(),
     )
 
 
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+def _write(folder: Path, files: Mapping[str, bytes], replaced: Set[str] = frozenset()) -> None:
+    """Write files; those of another format that they replace are removed first, because their rows may differ."""
     folder.mkdir(parents=True, exist_ok=True)
+    for name in replaced:
+        (folder / name).unlink(missing_ok=True)
     for name, content in files.items():
         write_atomically(folder / name, content)
 
@@ -58,10 +65,10 @@ def _plain(ids: NDArray[Any]) -> NDArray[Any]:
     """Return ids as an array that needs no pickle."""
     if ids.dtype != object:
         return ids
-    if all(isinstance(each, str) for each in ids.tolist()):
+    if all(isinstance(each, str) and not each.endswith("\0") for each in ids.tolist()):  # NumPy drops final NULs
         return ids.astype(np.str_)
     raise DataError(
-        "ids other than integers and strings cannot be stored in .npy files: save as parquet, or convert them"
+        "only integers below 2**63 or strings can be stored as ids in .npy files: save as parquet, or convert them"
     )
 
 
@@ -73,7 +80,7 @@ def _as_parquet(ids: NDArray[Any], vectors: Float32Array) -> bytes:
         raise ModuleNotFoundError("parquet files require PyArrow: run pip install pyarrow", name="pyarrow") from error
     try:
         column = pa.array(ids.tolist())
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError) as error:
         raise DataError(
             f"the ids cannot be stored in parquet ({error}): convert them to integers or strings"
         ) from None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from halfstep._support.printable import without_password
 from halfstep.errors import DataError
 from halfstep.vectors._files import write_npy
 from halfstep.vectors._recall import recall
@@ -43,7 +45,8 @@ def write_usearch(vectors: Vectors, folder: Path, n: int) -> float:
     write_npy(vectors, folder, {"items.usearch": bytes(index.save())})
 
     def search(users: Float32Array, count: int) -> list[Any]:
-        return _ids_of(vectors, index.search(users, count).keys.astype(np.int64))
+        keys = np.asarray(index.search(users, count).keys).astype(np.int64)
+        return _ids_of(vectors, keys.reshape(len(users), -1))  # of one dimension for a single user
 
     return recall(vectors, search, n)
 
@@ -52,7 +55,7 @@ def write_qdrant(vectors: Vectors, target: str, n: int) -> float:
     """Replace the collections ``halfstep_users`` and ``halfstep_items``, and return the recall at n."""
     try:
         from qdrant_client import QdrantClient, models
-        from qdrant_client.http.exceptions import ResponseHandlingException
+        from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "this format requires Qdrant's client: run pip install qdrant-client", name="qdrant_client"
@@ -62,7 +65,10 @@ def write_qdrant(vectors: Vectors, target: str, n: int) -> float:
             raise DataError("ids other than integers and strings cannot be stored in Qdrant: convert them")
     kind = models.Distance.DOT if vectors.metric == "dot" else models.Distance.COSINE
     is_server = "://" in target
-    client = QdrantClient(url=target, check_compatibility=False) if is_server else QdrantClient(path=target)
+    try:
+        client = QdrantClient(url=target, check_compatibility=False) if is_server else QdrantClient(path=target)
+    except (ValueError, RuntimeError) as error:  # an invalid address or folder, or a folder in use
+        raise OSError(f"Qdrant at {without_password(target)} cannot be opened ({error})") from None
     try:
         for name, ids, rows in (
             ("halfstep_users", vectors.user_ids, vectors.user_vectors),
@@ -80,7 +86,11 @@ def write_qdrant(vectors: Vectors, target: str, n: int) -> float:
 
         return recall(vectors, search, n)
     except ResponseHandlingException as error:
-        raise OSError(f"Qdrant at {target} does not respond ({error}): check the address") from None
+        raise OSError(f"Qdrant at {without_password(target)} does not respond ({error}): check the address") from None
+    except (UnexpectedResponse, JSONDecodeError) as error:
+        raise OSError(
+            f"the server at {without_password(target)} does not answer as Qdrant does: check the address"
+        ) from error
     finally:
         client.close()
 

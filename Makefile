@@ -19,7 +19,7 @@ lab: $(VENV)/lab.stamp ## install, then run the experiments and write lab-report
 test: $(VENV)/test.stamp ## install, then run the tests
 	$(PYTEST)
 
-quick: $(VENV)/test.stamp ## the tests without those marked slow, with fewer random examples, in a minute
+quick: $(VENV)/test.stamp ## the tests without those marked slow, with fewer random examples, in four minutes
 	$(PYTEST) -m "not slow"
 
 test-oldest: ## the quick tests with the oldest supported versions of Python and all dependencies

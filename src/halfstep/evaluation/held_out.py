@@ -243,12 +243,10 @@ def evaluate(
     In parentheses: 95% bootstrap intervals over users
     """
     if protocol is not None:
-        sets = {"metrics": metrics is not None, "n": n is not None, "relevant_from": relevant_from is not None}
-        sets["exclude_seen=False"] = not exclude_seen
+        others = {"metrics": metrics, "n": n, "relevant_from": relevant_from}
+        sets = {name: value is not None for name, value in others.items()} | {"exclude_seen=False": not exclude_seen}
         metrics = read_protocol(protocol, has_candidates=candidates is not None, others=sets).metrics
-    asked = read_metrics(
-        DEFAULT_METRICS if metrics is None else metrics, DEFAULT_CUTOFF if n is None else n, (*PER_LIST, *PER_PAIR)
-    )
+    asked = _asked(metrics, n)
     check_confidence(confidence)
     check_integer("resamples", resamples, minimum=1)
     check_flag("exclude_seen", exclude_seen)
@@ -265,10 +263,7 @@ def evaluate(
     task = Task.of(first, held_out, exclude_seen, candidates, relevant_from)
     if protocol is not None:
         check_task(protocol, models, task)
-    ranks = any(metric.name in PER_LIST for metric in asked)
-    if ranks and not task.relevant.any():
-        seen = f" that is not in the training data: {task.n_repeats:,} are" if task.n_repeats else ""
-        raise DataError(f"there is nothing to score: no user has a relevant item in the test set{seen}")
+    ranks = _ranks_items(asked, task)
     baselines = fitted_baselines(baseline, models, asked)
     figures: dict[tuple[str, Metric], Mean | float] = {}
     for name, compared in ({name: Compared(each, asked) for name, each in models.items()} | baselines).items():
@@ -356,6 +351,21 @@ def _of_pairs(model: FactorModel, task: Task, asked: Sequence[Metric]) -> dict[M
         )
         for metric in of_pairs
     }
+
+
+def _asked(metrics: str | Sequence[str] | None, n: int | Sequence[int] | None) -> list[Metric]:
+    """Return the metrics with their cutoffs."""
+    metrics = DEFAULT_METRICS if metrics is None else metrics
+    return read_metrics(metrics, DEFAULT_CUTOFF if n is None else n, (*PER_LIST, *PER_PAIR))
+
+
+def _ranks_items(asked: Sequence[Metric], task: Task) -> bool:
+    """Return whether there are ranking metrics; raise DataError if there are, and no item is relevant."""
+    ranks = any(metric.name in PER_LIST for metric in asked)
+    if ranks and not task.relevant.any():
+        seen = f" that is not in the training data: {task.n_repeats:,} are" if task.n_repeats else ""
+        raise DataError(f"there is nothing to score: no user has a relevant item in the test set{seen}")
+    return ranks
 
 
 def _check_values_are_not_required(asked: Sequence[Metric], relevant_from: float | None) -> None:

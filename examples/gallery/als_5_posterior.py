@@ -41,7 +41,7 @@ model = hs.BayesianALS(rank=3, random_state=0).fit(train)
 # The chain
 # ---------
 #
-# Nothing was tuned: the sampler also samples the noise and the scale of the factors. The noise falls from that
+# No parameter was tuned: the sampler also samples the noise and the scale of the factors. The noise falls from that
 # of the first guesses to nearly its true value, and fluctuates there. With a higher rank than that of the
 # ratings, a little of it is explained by factors.
 

@@ -20,9 +20,6 @@ def spark() -> Any:
     return spark_session("connect")
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # Spark leaves threads to the collector
 def test_fit_recommend_and_save(spark: Any, ratings_file: str, tmp_path: Path) -> None:
     from pyspark.ml.evaluation import RegressionEvaluator
     from pyspark.ml.tuning import CrossValidator, ParamGridBuilder

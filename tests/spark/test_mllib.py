@@ -200,9 +200,6 @@ def test_pipelines_are_fitted_and_saved(sample: Any, tmp_path: Path) -> None:
     assert RegressionEvaluator(labelCol="stars").evaluate(predictions) < 2.0
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # Spark leaves threads to the collector
 def test_cross_validation_chooses_parameters(sample: Any) -> None:
     als = ALS(**COLUMNS, rank=2, maxIter=2, coldStartStrategy="drop")
     grid = ParamGridBuilder().addGrid(als.regParam, [0.1, 1e4]).build()

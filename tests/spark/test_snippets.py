@@ -104,9 +104,6 @@ def test_reference_of_the_class(spark: Any, tmp_path: Path) -> None:
     assert sorted(loaded.userFactors.collect()) == sorted(model.userFactors.collect())
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # Spark leaves threads to the collector
 def test_search_over_a_grid(ratings: Any) -> None:
     als = ALS(userCol="userId", itemCol="movieId", ratingCol="rating", coldStartStrategy="drop", maxIter=2)
     grid = ParamGridBuilder().addGrid(als.rank, [1, 2]).addGrid(als.regParam, [0.1]).build()

@@ -72,7 +72,8 @@ class Cholesky(Solver):
 class ConjugateGradient(Solver):
     """Approximate solutions, by steps of conjugate gradients from the previous ones.
 
-    Rows with fewer than four times as many observed cells as steps are solved exactly, which takes less time.
+    Rows with fewer than four times as many observed cells as steps (eleven times from rank 512) are solved exactly,
+    which takes less time.
 
     Parameters
     ----------

@@ -406,7 +406,7 @@ def test_conjugate_gradients_decrease_the_objective_and_converge(
 def test_subspace_steps_decrease_the_objective_and_converge(
     monkeypatch: pytest.MonkeyPatch, setting: Setting, table: Table, rank: int, seed: int
 ) -> None:
-    monkeypatch.setattr(exact_rows, "fewest_approximate", lambda _: 0)
+    monkeypatch.setattr(exact_rows, "fewest_approximate", lambda *_: 0)
     problem = setting.problem(table, rank=rank, reg=0.5, rho=2.0)
     user_problem, _ = setting.half_problems(table, rank=rank, reg=0.5, rho=2.0, dtype="float64")
     Y, X = (random_factors(n, user_problem.unknowns, seed + n) for n in reversed(table.values.shape))

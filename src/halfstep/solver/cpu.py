@@ -25,19 +25,17 @@ from halfstep.solver.exact_rows import least_curvature, solved_exactly
 from halfstep.solver.gram import ROWS_PER_PRODUCT, gramian
 from halfstep.solver.kernels._vector import padded_width
 from halfstep.solver.kernels.argument_groups import Base, Fixed
-from halfstep.solver.kernels.cg import solve_by_conjugate_gradients
-from halfstep.solver.kernels.exact import solve_large_systems
 from halfstep.solver.kernels.nonnegative import solve_nonnegative_rows
 from halfstep.solver.kernels.observations import UNSOLVED
 from halfstep.solver.kernels.row_losses import penalty
 from halfstep.solver.kernels.small_systems import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
-from halfstep.solver.kernels.subspace import solve_by_blocks
 from halfstep.solver.layout import Factors, aligned_zeros
 from halfstep.solver.loss import Loss
 from halfstep.solver.precision import diagonal_of, needs_float64, not_definite
+from halfstep.solver.rows_in_basis import RowsInBasis
 from halfstep.solver.schedule import HalfStepPlan
 from halfstep.solver.threads import OneBlasThread, Team, threads_to_use, working
-from halfstep.solvers import Cholesky, ConjugateGradient, Solver, Subspace
+from halfstep.solvers import Cholesky, Solver
 
 T = TypeVar("T")
 OnSolved = Callable[[int, int], None]
@@ -311,40 +309,23 @@ class CPU:
 
         Rows with few observations are solved exactly, which takes less time than steps.
         """
-        cells, k, unknowns, dtype = plan.cells, fixed.k, plan.problem.unknowns, fixed.Y.dtype
         basis = Basis.of(plan, base.G, self._eigenvectors) if len(base.G) > 0 else None
         base, fixed = self._to_basis(plan, base, fixed, basis)
-        losses = self._losses(X, 1 if loss is None else 2)  # with two, kernels also compute the loss
-        counts = np.diff(cells.indptr)
-        floor, is_singular = least_curvature(base.reg, base.s, base.G, k)
-        is_exact = solved_exactly(plan, counts, floor, fixed.Y[:, :k], solver)
+        losses = self._losses(X, 1) if loss is None else loss.losses
+        counts = np.diff(plan.cells.indptr)
+        floor, is_singular = least_curvature(base.reg, base.s, base.G, fixed.k)
+        is_exact = solved_exactly(plan, counts, floor, fixed.Y[:, : fixed.k], solver)
+        systems = RowsInBasis(plan.cells, base, fixed, basis, solver, is_exact, losses, loss)
 
         def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:
-            if isinstance(solver, Cholesky):
-                solved = np.empty((last - first, unknowns), dtype)
-                solve_large_systems(rows, cells, base, fixed, first, solved, losses)
-            else:
-                solved = X[first:last, :unknowns].astype(dtype)
-                if basis is not None:
-                    solved[:, :k] = solved[:, :k] @ basis.inverse.T
-                exact, others = rows[is_exact[rows]], rows[~is_exact[rows]]
-                if len(exact) > 0:
-                    solve_large_systems(exact, cells, base, fixed, first, solved, losses)
-                if isinstance(solver, ConjugateGradient):
-                    solve_by_conjugate_gradients(others, cells, base, fixed, first, solved, int(solver.steps), losses)
-                elif isinstance(solver, Subspace):
-                    solve_by_blocks(others, cells, base, fixed, first, solved, int(solver.block_size), losses)
-            if basis is not None:
-                solved[:, :k] = solved[:, :k] @ basis.V.T
-            if len(rows) == last - first:
-                X[first:last, :unknowns] = solved
-            else:
-                X[rows, :unknowns] = solved[rows - first]
+            systems.solve(first, last, rows, X)
             plan.release(first, last)
 
         self._team.run([partial(solve, first, last, rows) for (first, last), rows in plan.chunks])
         is_unsolved = (losses[:, 0] == UNSOLVED) | (is_singular & (counts > 0))
         is_unsolved[plan.long_rows] = False
+        if loss is not None:
+            loss.all_cells[is_unsolved] = np.nan
         return np.flatnonzero(is_unsolved)
 
     def _to_basis(self, plan: HalfStepPlan, base: Base, fixed: Fixed, basis: Basis | None) -> tuple[Base, Fixed]:

@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 from halfstep.solver.layout import Factors
 from halfstep.solver.precision import ill_conditioned_rows
 from halfstep.solver.schedule import HalfStepPlan
-from halfstep.solvers import ConjugateGradient, Solver, Subspace
+from halfstep.solvers import Cholesky, ConjugateGradient, Solver, Subspace
+
+HIGH_RANK = 512  # from which changing the variables of the start, K² operations, takes longer than steps
 
 
-def fewest_approximate(solver: Solver) -> int:
-    """Return the number of observed cells from which an approximate solution takes less time."""
+def fewest_approximate(solver: Solver, k: int) -> int:
+    """Return the number of observed cells from which an approximate solution at rank k takes less time."""
     if isinstance(solver, ConjugateGradient):
-        return 4 * solver.steps
+        return (4 if k < HIGH_RANK else 11) * solver.steps
     return solver.block_size if isinstance(solver, Subspace) else 0
 
 
@@ -41,8 +43,10 @@ def least_curvature(
 def solved_exactly(
     plan: HalfStepPlan, counts: NDArray[np.intp], floor: NDArray[np.floating], Y: Factors, solver: Solver
 ) -> NDArray[np.bool_]:
-    """Return a mask of the rows that an approximate solver solves exactly."""
-    is_exact = counts < fewest_approximate(solver)
+    """Return a mask of the rows that are solved exactly, which are all if the solver is exact."""
+    if isinstance(solver, Cholesky):
+        return np.ones(len(counts), np.bool_)
+    is_exact = counts < fewest_approximate(solver, Y.shape[1])
     if isinstance(solver, ConjugateGradient):
         is_exact |= ill_conditioned_rows(plan, floor, Y)
     return is_exact

@@ -36,6 +36,8 @@ class Loss:
         The loss of the observed cells of each row, and Σ m_i (p·q)² over them.
     sums_of_squares : ndarray of shape (n_rows, 2)
         As `solve_rows` writes them.
+    all_cells : ndarray of shape (n_rows,)
+        Σ_i m_i (p·q)² over all columns, of rows for which solving them computes it; otherwise NaN.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Loss:
         self._plan, self.losses, self.sums_of_squares = plan, losses, sums_of_squares
         self._prior = prior_of(prior, np.float64)
         self._in_float64 = in_float64
+        self.all_cells = np.full(len(losses), np.nan)
         # In float32, the minimum c − bᵀA⁻¹b from the factorization is accurate to five digits, which suffices only
         # for sampling.
         is_sampled = prior is not None and prior.noise is not None
@@ -80,12 +83,23 @@ class Loss:
         problem, observed = self._plan.problem, float(self.losses[:, 0].sum())
         if len(problem.row_missing) == 0:
             return observed, 0.0
-        # Σ_all s m (x·y)² = ⟨Σ s x xᵀ, Σ m y yᵀ⟩, minus the sum over observed cells
-        of_rows = gramian(problem.row_missing, problem.rank, X, run)
-        missing = float((of_rows * G).sum() - problem.row_missing.astype(np.float64) @ self.losses[:, 1])
-        if missing < IMPRECISE * float((np.abs(of_rows) * np.abs(G)).sum()):
+        everything, terms = self._all_cells(X, G, run)
+        missing = everything - float(problem.row_missing.astype(np.float64) @ self.losses[:, 1])
+        if missing < IMPRECISE * terms:
             return self.float64_terms(X, run)
         return observed, missing
+
+    def _all_cells(self, X: Factors, G: NDArray[np.float64], run: Run) -> tuple[float, float]:
+        """Return Σ s m (x·y)² over all cells, and the sum of the absolute values of its terms."""
+        s, k = self._plan.problem.row_missing, self._plan.problem.rank
+        left = np.flatnonzero(np.isnan(self.all_cells))
+        if len(left) == len(X):  # ⟨Σ s x xᵀ, Σ m y yᵀ⟩
+            of_rows = gramian(s, k, X, run)
+            return float((of_rows * G).sum()), float((np.abs(of_rows) * np.abs(G)).sum())
+        some = X[left, :k].astype(np.float64)
+        self.all_cells[left] = np.einsum("ua,ua->u", some @ G, some)
+        total = float(s.astype(np.float64) @ self.all_cells)
+        return total, total
 
     def float64_terms(self, X: Factors, run: Run) -> tuple[float, float]:
         """Return the terms for any X in float64, in which cancellation in the term of missing cells is tolerable."""

@@ -1,0 +1,85 @@
+"""Rows of a half-step at higher ranks, solved one at a time in the variables of a `Basis`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from halfstep.solver.basis import Basis
+from halfstep.solver.kernels.argument_groups import Base, CellArrays, Fixed
+from halfstep.solver.kernels.cg import solve_by_conjugate_gradients
+from halfstep.solver.kernels.exact import solve_large_systems
+from halfstep.solver.kernels.subspace import solve_by_blocks
+from halfstep.solver.layout import Factors
+from halfstep.solver.loss import Loss
+from halfstep.solvers import ConjugateGradient, Solver, Subspace
+
+
+@dataclass(frozen=True)
+class RowsInBasis:
+    """The systems of all rows in the variables of a basis.
+
+    Attributes
+    ----------
+    cells : CellArrays
+    base, fixed : Base, Fixed
+        In these variables; G is diagonal, or empty.
+    basis : Basis or None
+        None if missing cells have no weight, so that there is nothing to make diagonal.
+    solver : Solver
+    is_exact : ndarray of bool
+        Which rows are solved exactly, whatever the solver.
+    losses : ndarray of shape (n_rows, 1 or 2)
+        In which kernels report rows that they could not solve and, if it has two columns, losses.
+    loss : Loss or None
+        If it is to be computed.
+    """
+
+    cells: CellArrays
+    base: Base
+    fixed: Fixed
+    basis: Basis | None
+    solver: Solver
+    is_exact: NDArray[np.bool_]
+    losses: NDArray[np.float64]
+    loss: Loss | None
+
+    def solve(self, first: int, last: int, rows: NDArray[np.intp], X: Factors) -> None:
+        """Solve the given rows of X, which are between `first` and `last`."""
+        k, unknowns = self.fixed.k, self.fixed.k + self.fixed.biases
+        solved = np.empty((last - first, unknowns), self.fixed.Y.dtype)
+        exact, others = rows[self.is_exact[rows]], rows[~self.is_exact[rows]]
+        if len(exact) > 0:
+            solve_large_systems(exact, self.cells, self.base, self.fixed, first, solved, self.losses)
+        if len(others) > 0:  # only these have a start, whose change of variables takes time
+            solved[others - first] = self._in_basis(X[others, :unknowns].astype(solved.dtype))
+            self._approach(others, first, solved)
+        is_complete = len(rows) == last - first
+        target = X[first:last] if is_complete else np.empty_like(X[first:last])
+        if self.basis is None:
+            target[:, :k] = solved[:, :k]
+        elif target.dtype == solved.dtype:
+            np.matmul(solved[:, :k], self.basis.V.T, out=target[:, :k])
+        else:
+            target[:, :k] = solved[:, :k] @ self.basis.V.T
+        target[:, k:unknowns] = solved[:, k:]
+        if not is_complete:
+            X[rows, :unknowns] = target[rows - first, :unknowns]
+        if self.loss is not None and len(self.base.G) > 0:
+            self.loss.all_cells[rows] = (np.square(solved[:, :k]) @ self.base.G)[rows - first]
+
+    def _in_basis(self, X: Factors) -> Factors:
+        if self.basis is not None:
+            k = self.fixed.k
+            X[:, :k] = X[:, :k] @ self.basis.inverse.T
+        return X
+
+    def _approach(self, rows: NDArray[np.intp], first: int, X: Factors) -> None:
+        """Take steps from X."""
+        given = rows, self.cells, self.base, self.fixed, first, X
+        if isinstance(self.solver, ConjugateGradient):
+            solve_by_conjugate_gradients(*given, int(self.solver.steps), self.losses)
+        elif isinstance(self.solver, Subspace):
+            solve_by_blocks(*given, int(self.solver.block_size), self.losses)

@@ -37,9 +37,9 @@ def test_steps_are_those_of_the_cpu(setting: Setting, rank: int, dtype: str, tol
 
 @pytest.mark.parametrize("rank", [64, 130, 260, 1024])
 def test_steps_are_those_of_the_cpu_for_groups_of_all_sizes(rank: int) -> None:
-    given = table(6, 40)
+    given = table(6, 90)
     problem, _ = named("signed-biased-missing").half_problems(given, rank=rank, reg=2.0, rho=2.0, dtype="float64")
-    Y, X = factors(problem, 40, "float64")
+    Y, X = factors(problem, 90, "float64")
     expected, _ = half_step_and_loss(problem, Y, start=X, solver=ConjugateGradient(steps=STEPS))
     found, rows, _ = steps_on_device(EmulatedDevice(), problem, Y, X)
     assert rows.tolist() == [0, 1, 3, 5]

@@ -76,7 +76,7 @@ STREAM = hs.evaluate_stream(ALS, EVENT, resamples=2, n=2, progress=False)
 Call = tuple[Callable[..., Any], Callable[..., Any], Mapping[str, Any]]
 """A callable, the function with its signature, and valid arguments."""
 
-LARGE = {"rank", "iterations", "burn_in", "chains", "sample_memory", "resamples", "n_trials", "bins"}
+LARGE = {"rank", "iterations", "burn_in", "sample_memory", "resamples", "n_trials", "bins"}
 SIZES = {
     "factors",
     "maxIter",

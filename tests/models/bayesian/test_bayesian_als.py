@@ -142,29 +142,6 @@ def test_samples_are_thinned_to_sample_memory(data: hs.Interactions, model: hs.B
         hs.BayesianALS(rank=3, sample_memory=size - 1).fit(data)
 
 
-@pytest.mark.parametrize("options", [{}, {"implicit_features": True}, {"ordinal": True}])
-def test_chains_are_independent(data: hs.Interactions, options: dict[str, bool]) -> None:
-    data = data.with_values(np.round(data.values))
-    setting = {"rank": 2, "iterations": 8, "burn_in": 3, "random_state": 0, **options}
-    one, three = (hs.BayesianALS(**setting, chains=n).fit(data) for n in (1, 3))
-    first, all_samples = one.samples_.to_arrays(), three.samples_.to_arrays()
-    np.testing.assert_array_equal(all_samples["noise"][:5], first["noise"])
-    np.testing.assert_array_equal(all_samples["users.factors"][:, :5], first["users.factors"])
-    assert len(three.samples_) == 15
-    assert [line.iteration for line in three.history_] == list(range(1, 25))
-    starts = [three.history_[n].loss for n in (0, 8, 16)]
-    assert len(set(starts)) == 3
-    if not options.get("ordinal"):  # their loss is that of latent targets
-        assert min(starts) > max(three.history_[n].loss for n in (7, 15, 23))  # factors are forgotten
-
-
-def test_samples_of_all_chains_are_thinned_evenly(data: hs.Interactions) -> None:
-    size = Samples.bytes_per_sample(data.n_users, data.n_items, 2)
-    setting = {"rank": 2, "iterations": 8, "burn_in": 4, "chains": 2, "random_state": 0}
-    few = hs.BayesianALS(**setting, sample_memory=4 * size).fit(data)
-    assert few.samples_.noise.tolist() == [few.history_[sweep - 1].noise for sweep in (6, 8, 14, 16)]
-
-
 def test_init_is_used(data: hs.Interactions) -> None:
     als = hs.ALS(hs.Explicit(biases=True), rank=3, random_state=0).fit(data)
     options = {"rank": 3, "iterations": 1, "burn_in": 0, "random_state": 0}
@@ -413,7 +390,6 @@ def test_explanation_sums_to_conditional_expectation(data: hs.Interactions, mode
     ("parameters", "message"),
     [
         ({"rank": 0}, "rank=0"),
-        ({"chains": 0}, "chains=0"),
         ({"burn_in": 200}, "burn_in=200 is not less than iterations=200"),
         ({"objective": hs.Implicit()}, r"give hs.Explicit\(...\)"),
         ({"objective": hs.Explicit(missing_weight=0.5, biases=False)}, "set missing_weight=0, or use ALS"),

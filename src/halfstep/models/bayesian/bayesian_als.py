@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +17,7 @@ from halfstep._support.progress import progress_bar, warn_of_interruption
 from halfstep.data import Interactions, as_interactions
 from halfstep.data.side_information import read_features
 from halfstep.errors import DataError, NumericalError, ParameterError
-from halfstep.models.bayesian.gibbs import START, Chain
+from halfstep.models.bayesian.gibbs import Chain
 from halfstep.models.bayesian.hyperpriors import NormalWishart, RandomStreams
 from halfstep.models.bayesian.ordinal import Ratings, latent_cost
 from halfstep.models.bayesian.sampled_model import NO_REGULARIZATION, SampledModel
@@ -73,10 +72,7 @@ class BayesianALS(SampledModel):
     rank : int
         The number of factors. A higher rank than necessary takes longer, but hardly reduces accuracy.
     iterations : int
-        Number of sweeps of a chain, including the burn-in.
-    chains : int
-        Number of independent chains from different initial factors, one after the other, whose samples are combined.
-        The mean over them has a smaller Monte Carlo error, in a multiple of the time.
+        Number of sweeps, including the burn-in.
     implicit_features : bool
         Use the items of each user, and the users of each item, in the training data as side information; each of n
         features has the value n^-½. This improves accuracy if the choice of rated items is informative. Some sweeps
@@ -86,7 +82,7 @@ class BayesianALS(SampledModel):
         only the means that `predict` returns. Sweeps take four to seven times as long, and large data require more of
         them, including the burn-in. Weights and `explain` are not supported.
     burn_in : int
-        Number of sweeps at the beginning of a chain whose samples are discarded.
+        Number of sweeps at the beginning whose samples are discarded.
     sample_memory : int
         Maximum size of all samples in bytes. A sample takes slightly more than 4 · (rank + 1) · (n_users + n_items),
         plus 4 · (rank + 1) for each feature of users. If not all samples after the burn-in fit, as many as fit are
@@ -164,7 +160,6 @@ class BayesianALS(SampledModel):
     implicit_features: bool = False
     ordinal: bool = False
     burn_in: int = 20
-    chains: int = 1
     sample_memory: int = 1 << 30
     init: FactorModel | tuple[ArrayLike, ArrayLike] | None = field(default=None, repr=False)
     random_state: int | np.random.Generator | None = None
@@ -177,7 +172,6 @@ class BayesianALS(SampledModel):
         check_integer("rank", self.rank, minimum=1)
         check_integer("iterations", self.iterations, minimum=1)
         check_integer("burn_in", self.burn_in, minimum=0)
-        check_integer("chains", self.chains, minimum=1)
         check_integer("sample_memory", self.sample_memory, minimum=1)
         if self.burn_in >= self.iterations:
             raise ParameterError(
@@ -256,11 +250,11 @@ class BayesianALS(SampledModel):
         seed = int(rng.integers(2**63))
         try:
             dtype = "float32" if self.rank > FLOAT64_RANK else "float64"
-            samples, history = self._run_chains(data, features, cost, ratings, start, seed, dtype)
+            samples, history = self._run_chain(data, features, cost, ratings, start, seed, dtype)
         except NumericalError:
             if self.rank <= FLOAT64_RANK:
                 raise
-            samples, history = self._run_chains(data, features, cost, ratings, start, seed, "float64")
+            samples, history = self._run_chain(data, features, cost, ratings, start, seed, "float64")
         with CPU(self.threads) as backend:
             backend.limit_blas()
             user_factors, item_factors = samples.point_factors(backend.run)
@@ -281,7 +275,7 @@ class BayesianALS(SampledModel):
             warn_of_equal_targets(cost.targets)
         return self
 
-    def _run_chains(
+    def _run_chain(
         self,
         data: Interactions,
         features: tuple[Sparse | None, Sparse | None],
@@ -291,19 +285,11 @@ class BayesianALS(SampledModel):
         seed: int,
         dtype: str,
     ) -> tuple[Samples, list[Sweep]]:
-        """Run all chains, with systems of the given data type."""
+        """Run a chain whose systems have the given data type."""
         n_features = 0 if features[0] is None else features[0].shape[1]
         categories = NO_CATEGORIES if ratings is None else ratings.categories
         n_thresholds = max(len(categories) - 1, 0)
         target_scale, n_samples = _target_scale(cost), self._n_samples(data, n_features, n_thresholds)
-        random_streams = RandomStreams(seed)
-
-        def new_start(number: int) -> tuple[Factors, Factors]:
-            rng = random_streams.generator(number, START)
-            return starting_factors(
-                data, self.init, self.rank, biases=cost.biases, target_scale=target_scale, rng=rng
-            )
-
         samples = Samples(
             SideSamples.empty(data.n_users, n_samples, self.rank, data.user_counts == 0),
             SideSamples.empty(data.n_items, n_samples, self.rank, data.item_counts == 0),
@@ -321,33 +307,23 @@ class BayesianALS(SampledModel):
                 data=data,
                 hyperprior=NormalWishart.of(self.rank, biases=cost.biases, target_scale=target_scale),
                 target_scale=target_scale,
-                random_streams=random_streams,
+                random_streams=RandomStreams(seed),
                 features=features,
                 ratings=ratings,
             )
-            kept = self._sample(chain, new_start, samples, history)
+            kept = self._sample(chain, samples, history)
         return samples.first(kept), history
 
-    def _sample(
-        self,
-        chain: Chain,
-        new_start: Callable[[int], tuple[Factors, Factors]],
-        samples: Samples,
-        history: list[Sweep],
-    ) -> int:
-        """Run the chain and its restarts, and store samples; return their number."""
+    def _sample(self, chain: Chain, samples: Samples, history: list[Sweep]) -> int:
+        """Run the chain, and store samples; return their number."""
         began, kept = time.perf_counter(), 0
-        total, sweeps = self.chains * self.iterations, self.iterations - self.burn_in
+        sweeps = self.iterations - self.burn_in
         try:
-            with progress_bar(self.progress, total, "BayesianALS") as bar:
-                for number in range(total):
-                    past, iteration = divmod(number, self.iterations)
-                    if past and iteration == 0:
-                        chain.restart(new_start(past))
-                    state = chain.sweep(overrelaxed=iteration >= self.burn_in)
-                    line = Sweep.of(number + 1, chain, self.rank, time.perf_counter() - began)
-                    kept_sweeps = past * sweeps + iteration + 1 - self.burn_in
-                    if kept_sweeps * len(samples) // (self.chains * sweeps) > kept:  # evenly spaced
+            with progress_bar(self.progress, self.iterations, "BayesianALS") as bar:
+                for iteration in range(1, self.iterations + 1):
+                    state = chain.sweep(overrelaxed=iteration > self.burn_in)
+                    line = Sweep.of(iteration, chain, self.rank, time.perf_counter() - began)
+                    if (iteration - self.burn_in) * len(samples) // sweeps > kept:  # evenly spaced, with the last one
                         regression = chain.regressions[0]
                         samples.write(
                             kept,
@@ -369,7 +345,7 @@ class BayesianALS(SampledModel):
                 raise
             warn_of_interruption(
                 f"fit was interrupted: this is the model of {kept} samples, after {len(history)} of "
-                f"{self.chains * self.iterations} iterations"
+                f"{self.iterations} iterations"
             )
         return kept
 
@@ -379,7 +355,7 @@ class BayesianALS(SampledModel):
             raise ParameterError(
                 f"sample_memory={self.sample_memory}: give at least {size:,} bytes, the size of a sample"
             )
-        return min(self.chains * (self.iterations - self.burn_in), self.sample_memory // size)
+        return min(self.iterations - self.burn_in, self.sample_memory // size)
 
 
 def _target_scale(cost: Cost) -> float:

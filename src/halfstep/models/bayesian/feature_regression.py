@@ -72,14 +72,9 @@ class SampledRegression:
         self._run = run
         self._all = chunked(F)
         self._ridge = Ridge(F[np.flatnonzero(observed)], run, dtype=dtype)
-        self._shape = F.shape
-        self.reset()
-
-    def reset(self) -> None:
-        """Return to the initial state."""
-        self.coefficients = np.zeros((self._shape[1], self._unknowns))
+        self.coefficients = np.zeros((F.shape[1], unknowns))
         self.regularization = EXPECTED_REGULARIZATION
-        self.fitted = np.zeros((self._shape[0], self._unknowns))
+        self.fitted = np.zeros((F.shape[0], unknowns))
 
     @property
     def noise_shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -54,7 +54,7 @@ ROWS_PER_TASK = 8192
 
 # Purposes of random streams; renumbering them would change the samples of a seed
 USERS, ITEMS, HYPERPARAMETERS, FOLD_IN, USER_COEFFICIENTS, ITEM_COEFFICIENTS = range(6)
-LATENT_TARGETS, START = 7, 8
+LATENT_TARGETS = 7
 
 # Sweeps over latent targets and users in `fold_in`, for the first sample and for each later one, which starts from
 # the state of the previous sample
@@ -143,7 +143,7 @@ class Chain:
         expected = hyperprior.expected
         self.state = State(P, Q, expected, expected, 1.0 / target_scale**2, np.inf)
         self._relaxation = 0.0  # a
-        self._sweeps = 0  # over all restarts, so that their random streams differ
+        self._sweeps = 0
         self._latent_targets: LatentTargets | None = None
         if ratings is not None:
             self._latent_targets = LatentTargets(
@@ -154,16 +154,6 @@ class Chain:
             )
             thresholds = initial_thresholds(ratings.codes, len(ratings.categories))
             self.state = self.state._replace(noise=1.0, thresholds=thresholds)
-        self._start = self.state
-
-    def restart(self, start: tuple[Factors, Factors]) -> None:
-        """Forget all samples, and start again from other factors, as an independent chain."""
-        for side, F in zip(Side, start, strict=True):
-            self._session.set_rows(side, F)
-        P, Q = (self._session.rows(side) for side in Side)
-        self.state = self._start._replace(P=P, Q=Q)
-        for regression in filter(None, self.regressions):
-            regression.reset()
 
     def solve(self) -> None:
         """Run an iteration of ALS, with the hyperparameters held fixed."""

@@ -16,7 +16,7 @@ class Sweep(NamedTuple):
     Attributes
     ----------
     iteration : int
-        Counted from 1, through all chains.
+        Counted from 1.
     loss : float
         Σ w (t − score)² of the sampled factors.
     noise : float

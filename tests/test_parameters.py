@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -167,6 +168,11 @@ def calls(folder: Path) -> dict[str, Call]:
         "power_popularity": of(hs.weights.power_popularity, w0=1, e=1),
         "confidence": of(confidence, alpha=1),
         "log_confidence": of(hs.weights.log_confidence, alpha=1, epsilon=1),
+        "vectors.of_model": of(hs.vectors.of_model, model=ALS),
+        "vectors.save": of(hs.vectors.save, vectors=hs.vectors.of_model(ALS), target=folder / "vectors"),
+        "vectors.recall": of(
+            hs.vectors.recall, vectors=hs.vectors.of_model(ALS), search=lambda users, n: [["x"]] * len(users), n=2
+        ),
         "row_column": of(hs.weights.row_column, w0=1, rows=1, columns=1),
         "preference": of(hs.weights.preference),
         "missing_popularity": of(hs.weights.missing_popularity, c0=1, exponent=1),
@@ -184,6 +190,7 @@ def calls(folder: Path) -> dict[str, Call]:
             f"{name}.similar_items": on(model, "similar_items"),
             f"{name}.similar_users": on(model, "similar_users"),
             f"{name}.save": on(model, "save", path=folder / "saved"),
+            f"{name}.export_vectors": on(model, "export_vectors", target=folder / "vectors"),
         }
     for name, model in (("als", ALS), ("bayesian", BAYESIAN)):
         found |= {
@@ -196,9 +203,9 @@ def calls(folder: Path) -> dict[str, Call]:
 
 def is_left_out(name: str, value: Any) -> bool:
     """Whether the value is valid, and would write a file, take long, or fail in user code."""
-    if name in ("path", "folder", "journal"):
+    if name in ("path", "folder", "journal", "target"):
         return isinstance(value, str)
-    if name == "split":
+    if name in ("split", "search"):
         return value is Odd
     return isinstance(value, int) and value > 1000 and name in LARGE | SIZES
 
@@ -230,21 +237,33 @@ def test_callbacks_are_a_list_of_functions(callbacks: Any) -> None:
         hs.ALS(callbacks=callbacks)
 
 
-@pytest.mark.parametrize("path", ["a\0b", "a\ud800b", Path("a\0b")])
-def test_invalid_characters_in_paths_are_errors(path: Any) -> None:
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("a\0b", "give a path without characters that no file name can contain"),
+        ("a\ud800b", "give a path without characters that no file name can contain"),
+        (Path("a\0b"), "give a path without characters that no file name can contain"),
+        ("", "give a path"),
+        ("s3://ann:secret@bucket/x", "is an address"),
+        (Path("http://host/x"), "is an address"),
+    ],
+)
+def test_invalid_paths_are_errors(path: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "table.csv").write_text("user,item,value\n1,2,3\n")
+    monkeypatch.chdir(tmp_path)
     for name, call in {
         "path": BIASES.save,
         "journal": lambda path: hs.tune(hs.ItemBias(), DATA, {"regularization": [1.0]}, split=1, journal=path),
+        "on_disk": lambda path: hs.read_interactions("table.csv", on_disk=path),
+        "target": ALS.export_vectors,
     }.items():
-        with pytest.raises(
-            ParameterError, match=rf"^{name}=.*: give a path without characters that no file name can"
-        ):
+        with pytest.raises(ParameterError, match=rf"^({name})=.*{message}") as caught:
             call(path)
+        assert "secret" not in str(caught.value)
     for read in (hs.load, hs.persistence.from_implicit, hs.persistence.from_spark):
-        with pytest.raises(
-            ParameterError, match=r"=.*: give a path without characters that no file name can contain"
-        ):
+        with pytest.raises(ParameterError, match=f"=.*{message}"):
             read(path)
+    assert os.listdir() == ["table.csv"]  # noqa: PTH208
 
 
 OF_THREADS: dict[str, Callable[[Any], object]] = {

@@ -189,7 +189,7 @@ def test_missing_packages_are_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ModuleNotFoundError, match=command):
-        model.export_vectors("postgresql://127.0.0.1:9/nowhere", name)
+        model.export_vectors("postgresql://127.0.0.1:9/nowhere" if name == "pgvector" else "folder", name)
 
 
 def test_recall_of_few_items(model: hs.ALS, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import halfstep as hs
-from halfstep.errors import DataError, ParameterError
+from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.vectors import Vectors
 
 
@@ -106,3 +107,72 @@ def test_recall_of_exact_and_of_poor_searches(model: Any) -> None:
         hs.vectors.recall(found, lambda users, n: [[]])
     with pytest.raises(ParameterError, match="n=99"):
         hs.vectors.recall(found, exact, 99)
+
+
+@pytest.mark.parametrize(
+    ("ids", "same"),
+    [
+        (["a", "b", "c"], [b"a", "b", np.str_("c")]),
+        ([1, 2, 3], [1.0, np.int32(2), 3]),
+        ([("a", 1), ("b", 2), ("c", 3)], [("a", 1), ("b", 2), ("c", 3)]),
+    ],
+)
+def test_ids_of_a_search_follow_the_rule_of_ids(ids: list[Any], same: list[Any]) -> None:
+    vectors = hs.vectors.of_model(
+        hs.ALS(hs.Implicit(), rank=1, random_state=0).fit(hs.Interactions.from_arrays([1, 1, 2], ids))
+    )
+    places = [vectors.item_ids.tolist().index(each) for each in ids]
+
+    def search(users: np.ndarray, n: int) -> list[list[Any]]:
+        scores = (users @ vectors.item_vectors.T)[:, places]
+        return [[same[k] for k in np.argsort(-row)[:n]] for row in scores]
+
+    assert hs.vectors.recall(vectors, search, 2) == 1.0
+    with pytest.raises(
+        DataError, match=r"item id in the result of the search 2\.5 is a float, but the known item ids are"
+    ):
+        hs.vectors.recall(vectors, lambda users, n: [[2.5]] * len(users), 2)
+
+
+def test_wrong_arguments_are_errors_with_a_remedy(data: hs.Interactions, tmp_path: Path) -> None:
+    model = hs.ALS(hs.Implicit(), rank=2, random_state=0)
+    for wrong in ("x", None, hs.ALS, data):
+        with pytest.raises(ParameterError, match=r"model=.*: give a fitted model, such as"):
+            hs.vectors.of_model(wrong)  # type: ignore[arg-type]
+    with pytest.raises(NotFittedError):
+        hs.vectors.of_model(model)
+    for call in (hs.vectors.save, hs.vectors.recall):
+        with pytest.raises(ParameterError, match=r"vectors is of type ALS: give the result of .*of_model\(model\)"):
+            call(model.fit(data), tmp_path)  # type: ignore[arg-type]
+    found = hs.vectors.of_model(model)
+    with pytest.raises(ParameterError, match="search=3: give a function"):
+        hs.vectors.recall(found, 3)  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match="random_state='x': give None, an integer"):
+        hs.vectors.recall(found, lambda users, n: [], random_state="x")  # type: ignore[arg-type]
+    n_users = len(found.user_ids)
+    for lists, what in ((None, "a NoneType"), ([1] * n_users, "single values"), (["ab"] * n_users, "single values")):
+        with pytest.raises(DataError, match=f"the search returned {what}.*: return a list of ids for each"):
+            hs.vectors.recall(found, lambda users, n, lists=lists: lists)
+
+
+@pytest.mark.parametrize("format", ["parquet", "npy", "faiss", "usearch"])
+def test_an_address_is_no_folder(
+    data: hs.Interactions,
+    format: hs.vectors.Format,  # noqa: A002
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = hs.ALS(hs.Implicit(), rank=2).fit(data)
+    with pytest.raises(
+        ParameterError, match=r"target='postgresql://ann:\*\*\*@host/name' is an address, .*give a fold"
+    ):
+        model.export_vectors("postgresql://ann:secret@host/name", format)
+    with pytest.raises(ParameterError, match=r"target='http:/\S+' is an address: give the path of a file or folder"):
+        model.export_vectors(Path("http://host"), format)
+    with pytest.raises(ParameterError, match="target='': give a path"):
+        model.export_vectors("", format)
+    Path("taken").touch()
+    with pytest.raises(ParameterError, match="target='taken' is a file: give a folder"):
+        model.export_vectors("taken", format)
+    assert os.listdir() == ["taken"]  # noqa: PTH208

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
 
+from halfstep._support.printable import without_password
 from halfstep.errors import ParameterError
 
 LARGEST = 2**63 - 1  # of int64, the integers of compiled code
 MOST_THREADS = 1 << 16
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # as of a URL, but not a drive of Windows
 
 
 def check_integer(name: str, value: object, *, minimum: int) -> None:
@@ -40,7 +44,7 @@ def check_flag(name: str, value: object, *, optional: bool = False) -> None:
 
 
 def as_path(name: str, value: Any) -> Path:
-    """Return the path of a file or folder that is given as a string or a path-like object."""
+    """Return the path of a file or folder that is given as a string or a path-like object; not a URL."""
     if isinstance(value, str) or (isinstance(value, os.PathLike) and isinstance(os.fspath(value), str)):
         try:
             is_possible = b"\0" not in os.fsencode(value)
@@ -48,6 +52,14 @@ def as_path(name: str, value: Any) -> Path:
             is_possible = False
         if not is_possible:
             raise ParameterError(f"{name}={value!r}: give a path without characters that no file name can contain")
+        path = os.fspath(value)
+        if not path:
+            raise ParameterError(f"{name}='': give a path")
+        if _ADDRESS.match(path):
+            address = without_password(path)
+            raise ParameterError(
+                f"{name}={address!r} is an address: give the path of a file or folder on this machine"
+            )
         return Path(value)
     raise ParameterError(f"{name}={value!r}: give a path, as a string or a pathlib.Path")
 

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from halfstep._support.checks import as_path, check_choice, check_integer
+from halfstep._support.printable import without_password
 from halfstep.errors import ParameterError
 from halfstep.vectors._files import write_npy, write_parquet
 from halfstep.vectors._indexes import write_faiss, write_qdrant, write_usearch
 from halfstep.vectors._pgvector import write_pgvector
 from halfstep.vectors._recall import recall
 from halfstep.vectors._vectors import Metric as Metric
-from halfstep.vectors._vectors import Vectors, of_model
+from halfstep.vectors._vectors import Vectors, check_vectors, of_model
 
 __all__ = ["Vectors", "of_model", "recall", "save"]
 
@@ -47,6 +48,7 @@ def save(
     Parameters
     ----------
     vectors : Vectors
+        The result of `of_model`.
     target : path of a folder, or address of a database
         The folder is created if it does not exist; files, tables and collections of earlier vectors are replaced.
         An address is, for example, ``postgresql://user@host/name`` or, for a server of Qdrant,
@@ -79,15 +81,29 @@ def save(
     ModuleNotFoundError
         If the package for the format is not installed; the message has the command that installs it.
     """
+    check_vectors(vectors)
     check_choice("format", format, get_args(Format))
     check_integer("n", n, minimum=1)
     n = min(n, len(vectors.item_ids))
+    if isinstance(target, str) and "://" in target:
+        return _saved_at(vectors, target, format, n)
     path = as_path("target", target)
-    if format == "pgvector" and "://" not in str(target):
-        raise ParameterError(f"target={str(target)!r}: give the address of a database, postgresql://user@host/name")
+    if format == "pgvector":
+        raise ParameterError(f"target={str(path)!r}: give the address of a database, postgresql://user@host/name")
+    if path.exists() and not path.is_dir():
+        raise ParameterError(f"target={str(path)!r} is a file: give a folder")
     if format in _DATABASES:
-        return _DATABASES[format](vectors, str(target), n)
+        return _DATABASES[format](vectors, str(path), n)
     if format in _INDEXES:
         return _INDEXES[format](vectors, path, n)
     _FILES[format](vectors, path)
     return None
+
+
+def _saved_at(vectors: Vectors, address: str, format: Format, n: int) -> float:  # noqa: A002
+    if format not in _DATABASES:
+        raise ParameterError(
+            f"target={without_password(address)!r} is an address, but format={format!r} is that of files: give a "
+            "folder, or set format='pgvector' or 'qdrant'"
+        )
+    return _DATABASES[format](vectors, address, n)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.checks import check_choice
-from halfstep.errors import DataError
+from halfstep.errors import DataError, ParameterError
 
 Metric = Literal["dot", "cosine"]
 Float32Array = NDArray[np.float32]
 
 
+@runtime_checkable
 class _Model(Protocol):
     """A `FactorModel`, which is in a package that imports this one."""
 
@@ -39,6 +40,14 @@ class Vectors(NamedTuple):
     item_vectors: Float32Array
 
 
+def check_vectors(vectors: object) -> None:
+    """Check that an argument is a `Vectors`."""
+    if not isinstance(vectors, Vectors):
+        raise ParameterError(
+            f"vectors is of type {type(vectors).__name__}: give the result of halfstep.vectors.of_model(model)"
+        )
+
+
 def of_model(model: _Model, metric: Metric = "dot") -> Vectors:
     """Return vectors of users and items whose similarity ranks items as the model does.
 
@@ -61,6 +70,10 @@ def of_model(model: _Model, metric: Metric = "dot") -> Vectors:
 
     Raises
     ------
+    ParameterError
+        If a parameter is invalid.
+    NotFittedError
+        If the model is not fitted.
     DataError
         If the model has neither factors nor biases of items, such as `EASE`.
 
@@ -69,6 +82,8 @@ def of_model(model: _Model, metric: Metric = "dot") -> Vectors:
     .. [1] Y. Bachrach et al., "Speeding up the Xbox recommender system using a Euclidean transformation for
        inner-product spaces", RecSys 2014.
     """
+    if not isinstance(model, _Model) or isinstance(model, type):
+        raise ParameterError(f"model={model!r}: give a fitted model, such as ALS().fit(data)")
     check_choice("metric", metric, get_args(Metric))
     fitted = model._snapshot()._fitted
     if fitted.rank == 0 and not fitted.item_biases.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import halfstep as hs
 from frameworks import need
-from halfstep.errors import DataError
+from halfstep.errors import DataError, ParameterError
 
 need("mlflow")
 import mlflow  # noqa: E402
@@ -77,6 +78,12 @@ def test_the_signature_is_enforced(model: hs.ALS, tmp_path: Path) -> None:
     function = mlflow.pyfunc.load_model(str(tmp_path / "saved"))
     with pytest.raises(mlflow.exceptions.MlflowException, match="user"):
         function.predict(pd.DataFrame({"who": [3]}))
+
+
+@pytest.mark.parametrize("save", [flavor.save_model, flavor.log_model])
+def test_what_is_no_model_is_an_error(save: Callable[..., object], tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"^model='x': give a model of halfstep, such as ALS\(\)"):
+        save("x", str(tmp_path / "saved"))
 
 
 def test_other_ids_are_errors(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import halfstep as hs
 from frameworks import need
-from halfstep.errors import DataError
+from halfstep.errors import DataError, ParameterError
 
 need("rectools")
 import pandas as pd  # noqa: E402
@@ -105,3 +105,5 @@ def test_a_saved_model_recommends(dataset: Dataset) -> None:
 def test_models_without_factors_are_errors(dataset: Dataset) -> None:
     with pytest.raises(DataError, match="this EASE has no factors"):
         HalfstepModel(hs.EASE()).fit(dataset)
+    with pytest.raises(ParameterError, match=r"^model='x': give a model of halfstep, such as ALS\(\)"):
+        HalfstepModel("x").fit(dataset)  # type: ignore[arg-type]

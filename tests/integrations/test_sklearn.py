@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.utils import check_array
 from sklearn.utils.estimator_checks import check_estimator
 
 import halfstep as hs
+from halfstep.errors import DataError, ParameterError
 from halfstep.integrations.sklearn import PairRegressor
 
 
@@ -68,6 +72,58 @@ def test_repeated_pairs_have_the_mean_value() -> None:
     assert regressor.predict([["a", "x"]]) == pytest.approx(3.5)
 
 
+LARGE = 2**63 + 1
+DAYS = [dt.date(2026, 1, 1), dt.date(2026, 1, 2)]
+BIASES = hs.UserItemBias()
+
+
+@pytest.mark.parametrize(
+    ("X", "users", "items"),
+    [
+        (pd.DataFrame({"u": np.array([LARGE, LARGE + 1], np.uint64), "i": [-1, 2]}), [LARGE, LARGE + 1], [-1, 2]),
+        (pl.DataFrame({"u": [LARGE, LARGE + 1], "i": [-1, 2]}), [LARGE, LARGE + 1], [-1, 2]),
+        (pd.DataFrame({"u": [7, 8], "i": np.array(DAYS, "datetime64[s]")}), [7, 8], None),
+        (pd.DataFrame({"u": [7, 8], "i": DAYS}), [7, 8], DAYS),
+        (pl.DataFrame({"u": ["7", "8"], "i": DAYS}), ["7", "8"], DAYS),
+        (pd.DataFrame({"u": pd.Categorical(["b", "a"]), "i": [True, False]}), ["a", "b"], [False, True]),
+        (pd.DataFrame({"u": pd.array([2**60 + 1, 2], "Int64"), "i": [0.5, 1.5]}), [2, 2**60 + 1], [0.5, 1.5]),
+        ([["ann", 2**60 + 1], ["bob", 2]], ["ann", "bob"], [2, 2**60 + 1]),
+        (np.array([["ann", 1], ["bob", 2]], dtype=object), ["ann", "bob"], [1, 2]),
+        (np.array([["ann", 1], ["bob", 2]]), ["ann", "bob"], ["1", "2"]),
+        (np.array([[2**60 + 1, 5], [2, 6]]), [2, 2**60 + 1], [5, 6]),
+        ([[("a", 1), "x"], [("b", 2), "y"]], [("a", 1), ("b", 2)], ["x", "y"]),
+    ],
+)
+def test_ids_keep_their_types(X: Any, users: list[Any], items: list[Any] | None) -> None:
+    regressor = PairRegressor(BIASES).fit(X, [1.0, 5.0])
+    assert regressor.model_.users_.ids.tolist() == users
+    assert items is None or regressor.model_.items_.ids.tolist() == items
+    low, high = regressor.predict(X)
+    assert low < 3 < high
+
+
+def test_ids_of_another_type_are_errors() -> None:
+    regressor = PairRegressor(BIASES).fit([["ann", 1], ["bob", 2]], [1.0, 5.0])
+    with pytest.raises(DataError, match=r"item id .*'1'.* is a string.* integers"):
+        regressor.predict(np.array([["ann", "1"]]))
+    with pytest.raises(DataError, match=r"user id in row 1 .* is nan: a missing id"):
+        regressor.predict(np.array([["ann", 1], [float("nan"), 2]], dtype=object))
+
+
+@pytest.mark.parametrize("model", [hs.Popularity(), hs.EASE(), hs.ALS(hs.Implicit(), rank=1)], ids=repr)
+def test_models_that_do_not_predict_values_are_errors(model: Any) -> None:
+    with pytest.raises(
+        ParameterError, match=r"^model=.* does not predict values: give a model that does, such as ALS"
+    ):
+        PairRegressor(model).fit([["a", 1], ["b", 2]], [1.0, 5.0])
+
+
+@pytest.mark.parametrize("model", ["ALS", hs.ALS, 3])
+def test_what_is_no_model_is_an_error(model: Any) -> None:
+    with pytest.raises(ParameterError, match=r"^model=.*: give a model of halfstep, such as ALS\(\)"):
+        PairRegressor(model).fit([["a", 1], ["b", 2]], [1.0, 5.0])
+
+
 def test_errors_name_the_remedy(ratings: tuple[pd.DataFrame, np.ndarray]) -> None:
     X, y = ratings
     with pytest.raises(ValueError, match="X has 3 columns: give two, the ids of users and of items"):
@@ -79,9 +135,9 @@ def test_errors_name_the_remedy(ratings: tuple[pd.DataFrame, np.ndarray]) -> Non
 class OfAnyColumns(PairRegressor):
     """Makes ids of the columns of numbers in the checks of scikit-learn."""
 
-    def _ids(self, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        numbers = np.floor(4 * pairs.astype(float))
-        return numbers[:, 0].astype(int), numbers[:, -1].astype(int)
+    def _columns(self, X: Any) -> list[np.ndarray]:
+        numbers = np.floor(4 * check_array(X, estimator=self).astype(float))
+        return [numbers[:, 0].astype(int), numbers[:, -1].astype(int)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -32,6 +32,7 @@ from halfstep import persistence
 from halfstep._support.version import __version__
 from halfstep.data.recommendations import Recommendations
 from halfstep.errors import DataError
+from halfstep.integrations._models import check_model
 from halfstep.models.factor_model import FactorModel
 
 FILE = "model.halfstep"
@@ -94,7 +95,7 @@ def load_model(model_uri: str) -> FactorModel:
 @contextmanager
 def _options(model: FactorModel, pip_requirements: Sequence[str] | None) -> Iterator[dict[str, Any]]:
     """Write the file of a model, and yield the parameters with which MLflow copies it."""
-    signature = _signature(model)
+    signature = _signature(check_model(model))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / FILE
         model.save(path)

@@ -24,6 +24,7 @@ except ModuleNotFoundError as error:
 from pydantic import Field
 
 from halfstep.errors import DataError
+from halfstep.integrations._models import check_model
 from halfstep.integrations._parameters import Configured
 from halfstep.models.als import ALS
 from halfstep.models.factor_model import FactorModel
@@ -79,7 +80,7 @@ class HalfstepModel(VectorModel[HalfstepModelConfig]):  # type: ignore[misc]
         return cls(config.model, config.verbose, config.recommend_n_threads)
 
     def _fit(self, dataset: Dataset) -> None:
-        model: Any = self.model.__sklearn_clone__()
+        model: Any = check_model(self.model).__sklearn_clone__()
         model.fit(dataset.get_user_item_matrix(include_weights=True))
         if model.item_factors_.shape[1] == 0 and not model.item_biases_.any():
             raise DataError(f"this {type(model).__name__} has no factors: use a model with factors, such as ALS")

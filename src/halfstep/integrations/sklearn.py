@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -17,14 +18,16 @@ from numpy.typing import NDArray
 
 try:
     from sklearn.base import BaseEstimator, RegressorMixin, clone
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         "halfstep.integrations.sklearn requires scikit-learn: run pip install 'scikit-learn>=1.6'", name="sklearn"
     ) from error
 
 from halfstep.data import Interactions
-from halfstep.errors import DataError
+from halfstep.data.frames import column_names, columns_of
+from halfstep.errors import DataError, ParameterError
+from halfstep.integrations._models import check_model
 from halfstep.models.als import ALS
 from halfstep.models.factor_model import FactorModel
 from halfstep.objective.objective import Explicit
@@ -39,7 +42,8 @@ class PairRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # wit
     Parameters
     ----------
     model : FactorModel, optional
-        The model to fit, which is cloned first. By default, ``ALS(Explicit())``.
+        The model to fit, which is cloned first. It must predict values, unlike, for example, ``ALS(Implicit())``. By
+        default, ``ALS(Explicit())``.
 
     Attributes
     ----------
@@ -58,19 +62,33 @@ class PairRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # wit
         Parameters
         ----------
         X : array-like of shape (n_samples, 2)
-            Ids of users and of items: a dataframe, an array or a list. Both columns of an array have one type, unless
-            its dtype is object. The value of a repeated pair is the mean.
+            Ids of users and of items: a dataframe, an array or a list of pairs, in which ids keep their types. Both
+            columns of an array have one type, unless its dtype is object. The value of a repeated pair is the mean.
         y : array-like of shape (n_samples,)
             Values.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        DataError
+            If an id is invalid.
+        ParameterError
+            If the model is not one of halfstep, or does not predict values.
         """
-        pairs, values = validate_data(self, X, y, dtype=None, y_numeric=True)
-        users, items = self._ids(pairs)
+        model = ALS(Explicit()) if self.model is None else check_model(self.model)
+        values = validate_data(self, y=y, y_numeric=True)
+        users, items = self._ids(X, reset=True)
         data = Interactions.from_arrays(users, items, values, duplicates="mean")
-        self.model_ = (ALS(Explicit()) if self.model is None else clone(self.model)).fit(data)
+        fitted: Any = clone(model).fit(data)
+        if not fitted._predicts_values(data):
+            raise ParameterError(
+                f"model={model!r} ranks items, and does not predict values: give a model that does, such as "
+                "ALS(Explicit())"
+            )
+        self.model_ = fitted
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
@@ -83,13 +101,30 @@ class PairRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # wit
         Returns
         -------
         ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        DataError
+            If an id is invalid, or of another type than those that the model was fitted on.
         """
         check_is_fitted(self)
-        pairs = validate_data(self, X, dtype=None, reset=False)
-        predicted: NDArray[np.float64] = self.model_.predict(*self._ids(pairs))
+        predicted: NDArray[np.float64] = self.model_.predict(*self._ids(X, reset=False))
         return predicted
 
-    def _ids(self, pairs: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        if pairs.shape[1] != 2:
-            raise DataError(f"X has {pairs.shape[1]} columns: give two, the ids of users and of items")
-        return pairs[:, 0], pairs[:, 1]
+    def _ids(self, X: Any, *, reset: bool) -> tuple[Any, Any]:
+        """Return the ids of users and of items; if `reset`, set ``n_features_in_`` and ``feature_names_in_``."""
+        columns = self._columns(X)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        if len(columns) != 2:
+            raise DataError(f"X has {len(columns)} columns: give two, the ids of users and of items")
+        return columns[0], columns[1]
+
+    def _columns(self, X: Any) -> Sequence[Any]:
+        """Return the columns with their own types, which scikit-learn would convert to a common one."""
+        names = column_names(X)
+        if names is not None:
+            return list(columns_of(X, {name: name for name in names}).values())
+        if isinstance(X, list | tuple):
+            X = np.array(X, dtype=object)
+        pairs = check_array(X, dtype=None, ensure_all_finite=False, estimator=self)
+        return list(pairs.T)

@@ -87,6 +87,25 @@ def test_vae_scores_folded_in_users() -> None:
     assert found.baselines == ("Popularity",)
 
 
+def test_vae_refuses_users_of_the_training_data() -> None:
+    train, histories, test = hs.split_held_out_users(interactions(60, seed=2), 0.4, 0.9, random_state=0)
+    trained = train.subset(np.isin(train.user_ids, np.unique(train.user_ids)[:3]))
+    cells = [
+        np.concatenate(columns) for columns in zip(*((d.user_ids, d.item_ids) for d in (test, trained)), strict=True)
+    ]
+    every = hs.Interactions.from_arrays(*cells)
+    for estimator in (hs.ALS(hs.Implicit(), rank=2, random_state=0), hs.EASE()):
+        folded = estimator.fit(train).fold_in(
+            hs.Interactions.from_arrays(
+                np.append(histories.user_ids, np.unique(trained.user_ids)), np.append(histories.item_ids, [0, 0, 0])
+            )
+        )
+        n_users = len(np.unique(every.user_ids))
+        with pytest.raises(DataError, match=rf"but 3 of the {n_users} users of the test set are, such as \d+: split"):
+            hs.evaluate(folded, every, protocol="vae")
+        assert hs.evaluate(folded, test, protocol="vae", resamples=2).n_scored == n_users - 3
+
+
 def test_ncf_ranks_the_only_test_item_among_candidates(parts: tuple[hs.Interactions, hs.Interactions]) -> None:
     train, test = parts
     rng = np.random.default_rng(3)
@@ -101,6 +120,10 @@ def test_ncf_ranks_the_only_test_item_among_candidates(parts: tuple[hs.Interacti
     found = hs.evaluate(model, one_each, protocol="ncf", candidates=candidates, baseline=None, resamples=2)
     assert [row.label for row in found] == ["hit_rate@10", "ndcg@10"]
     assert [row.value for row in found] == pytest.approx([np.mean(hits), np.mean(gains)], rel=1e-12)
+    also = hs.evaluate(
+        model, one_each, protocol="ncf", candidates=candidates, baseline=None, resamples=2, exclude_seen=False
+    )
+    assert also.rows == found.rows  # candidates are ranked in any case
     several = {user: [*candidates[user], *items] for user, items in lists_of(test).items()}
     with pytest.raises(DataError, match=r"one relevant item for each user, and user \d+ has \d+: hold out one"):
         hs.evaluate(model, test, protocol="ncf", candidates=several)

@@ -190,8 +190,8 @@ def evaluate(
         The metrics, cutoffs and ranked items of published results, instead of `metrics`, `n`, `exclude_seen` and
         `relevant_from`. "lightgcn" (He et al. 2020): "recall" and "ndcg" at 20 of all items that are not in the
         user's training data. "vae" (Mult-VAE, Liang et al. 2018): "attainable_recall" at 20 and 50 and "ndcg" at 100,
-        for folded-in users. "ncf" (He et al. 2017): "hit_rate" and "ndcg" at 10, for one relevant item of each user
-        among its `candidates`.
+        for folded-in users, none of which may be in the training data. "ncf" (He et al. 2017): "hit_rate" and "ndcg"
+        at 10, for one relevant item of each user among its `candidates`.
     baseline : {"auto"}, mapping from name to estimator, or None
         Baselines to compare with. "auto" fits to the training data of the models: `Popularity` for ranking metrics,
         and `GlobalMean`, `ItemBias` and `UserItemBias` for rating metrics if the training data have values. Classes
@@ -225,8 +225,8 @@ def evaluate(
     DataError
         If there are no relevant items; if no user or no item of the test set is known to the models, or an id is of
         another type than those of the models; if the models were fitted on different interactions, or saved without
-        them; if a relevant item is not among the candidates; or if the test set has no values and a parameter
-        requires them.
+        them; if a relevant item is not among the candidates; if the test set has no values and a parameter requires
+        them; or if the test set does not suit the protocol.
     ParameterError
         If a metric or protocol is unknown, another parameter is invalid, or the protocol does not allow it.
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
+
+from halfstep.data import Interactions
 from halfstep.errors import DataError, ParameterError
-from halfstep.evaluation.task import Task
+from halfstep.evaluation.task import Task, training_of_items
 from halfstep.models.factor_model import FactorModel
 
 
@@ -48,7 +51,8 @@ def read_protocol(name: str, *, has_candidates: bool, others: Mapping[str, bool]
     has_candidates : bool
         Whether candidates are given.
     others : mapping from str to bool
-        Whether each of the other parameters that a protocol sets is given.
+        Whether each of the other parameters that a protocol sets is given. ``exclude_seen=False`` is the default of
+        protocols with candidates.
 
     Raises
     ------
@@ -59,7 +63,7 @@ def read_protocol(name: str, *, has_candidates: bool, others: Mapping[str, bool]
         raise ParameterError(f"protocol={name!r}: give one of {', '.join(map(repr, PROTOCOLS))}, or None")
     protocol = PROTOCOLS[name]
     for other, is_given in others.items():
-        if is_given:
+        if is_given and not (protocol.has_candidates and other == "exclude_seen=False"):
             raise ParameterError(f"protocol={name!r} cannot be combined with {other}: omit one of them")
     if has_candidates and not protocol.has_candidates:
         raise ParameterError(f"protocol={name!r} ranks all items without training interactions: omit candidates")
@@ -76,17 +80,38 @@ def check_task(name: str, models: Mapping[str, FactorModel], task: Task) -> None
     ParameterError
         If the protocol requires models that are folded in, and they are not.
     DataError
-        If the protocol requires one relevant item for each user, and a user has several.
+        If the protocol requires users that are not in the training data, and some are; or if it requires one relevant
+        item for each user, and a user has several.
     """
     protocol = PROTOCOLS[name]
-    if protocol.is_folded and not next(iter(models.values()))._fitted.is_folded:
-        raise ParameterError(
-            f"protocol={name!r} scores users that are not in the training data: give the result of "
-            "model.fold_in(histories), as with split_held_out_users"
-        )
+    if protocol.is_folded:
+        for model in models.values():
+            _check_held_out(name, model, task.test)
     if protocol.has_candidates and task.relevant.max(initial=0) > 1:
         row = task.relevant.argmax()
         raise DataError(
             f"protocol={name!r} has one relevant item for each user, and user {task.users.tolist()[row]!r} has "
             f"{task.relevant[row]:,}: hold out one, as with split_leave_last_out"
+        )
+
+
+def _check_held_out(name: str, model: FactorModel, test: Interactions) -> None:
+    """Check that a model is folded in, and was not fitted on the users of the test set."""
+    if not model._fitted.is_folded:
+        raise ParameterError(
+            f"protocol={name!r} scores users that are not in the training data: give the result of "
+            "model.fold_in(histories), as with split_held_out_users"
+        )
+    training = training_of_items(model)
+    if training is None:  # of a folded-in model from a file
+        return
+    positions = training.users.shared(test.users)
+    is_trained = (positions >= 0) & (training.user_counts[positions] > 0) & (test.user_counts > 0)
+    if is_trained.any():
+        user = test.users.ids[is_trained].tolist()[0]
+        raise DataError(
+            f"protocol={name!r} scores users that are not in the training data, but "
+            f"{np.count_nonzero(is_trained):,} of the {np.count_nonzero(test.user_counts):,} users of the test set "
+            f"are, such as {user!r}: split by split_held_out_users, or give ids that differ if the users do (rows of "
+            "sparse matrices are numbered from 0)"
         )

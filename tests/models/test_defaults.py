@@ -353,6 +353,34 @@ class TestWarnings:
         with pytest.warns(PoorFitWarning, match="all factors are nearly 0"):
             hs.ALS(hs.Explicit(), regularization=300.0, random_state=0).fit(rated(0.0, 50))
 
+    @pytest.mark.parametrize(
+        ("objective", "sign", "regularization", "remedy"),
+        [
+            (
+                hs.Explicit(biases=False, nonnegative=True),
+                -1,
+                0.1,
+                "nonnegative factors cannot fit targets below 0, and no target is above 0: set nonnegative=False, or "
+                "give values above 0$",
+            ),
+            (
+                hs.Explicit(nonnegative=True),
+                1,
+                300.0,
+                "lower the regularization, which is 300, or set nonnegative=False: nonnegative factors cannot fit "
+                "targets below 0, which are values minus the mean and biases$",
+            ),
+            (hs.Implicit(nonnegative=True), 1, 300.0, "lower the regularization, which is 300$"),
+        ],
+    )
+    def test_the_cause_of_nonnegative_factors_that_vanish(
+        self, objective: Any, sign: int, regularization: float, remedy: str
+    ) -> None:
+        data = rated(0.0, 50)
+        data = data.with_values(sign * np.abs(data.values))
+        with pytest.warns(PoorFitWarning, match=f"all factors are nearly 0 .*personalized: {remedy}"):
+            hs.ALS(objective, rank=2, regularization=regularization, random_state=0).fit(data)
+
     def test_a_default_without_factors_is_no_fault(self) -> None:
         """Biases are all that such ratings have."""
         data = rated(0.0, 100)

@@ -365,7 +365,7 @@ class ALS(IncrementalModel):
         # with default regularization, zero factors were selected on held-out cells, so no warning is needed
         is_default = Regularization.of(self.regularization).pair is None and cost.biases
         if self._rank and not has_features and not is_default:
-            warn_of_zero_factors(self.user_factors_, self.item_factors_, unit, self._regularization.users)
+            warn_of_zero_factors(self._fitted, cost, unit, self._regularization.users)
 
     def _start(self, data: Interactions, unknowns: int, unit: float) -> tuple[Factors, Factors]:
         scale = unit if self.objective.defaults.is_centered else 1.0  # as published for implicit feedback

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep._support.blocks import all_equal
+from halfstep._support.blocks import all_equal, blocks
 from halfstep.errors import PoorFitWarning, warn_caller
+from halfstep.objective.cost import Cost
+from halfstep.objective.factorization import Factorization
 
 FEWEST = 100  # observed cells
 MOST = 1 << 20  # observed cells that are examined
 FEW = 0.1  # fraction of the cells that should not have more than half of the total weight
 NEARLY_0 = 1e-3  # of the unit of the targets
-
-Floats = NDArray[np.floating]
 
 
 def warn_of_uneven_weights(weights: NDArray[np.float64]) -> None:
@@ -36,15 +36,37 @@ def warn_of_uneven_weights(weights: NDArray[np.float64]) -> None:
         )
 
 
-def warn_of_zero_factors(P: Floats, Q: Floats, unit: float, regularization: float) -> None:
-    """Warn if all products of factors are negligible compared with the targets."""
-    largest = P.shape[1] * float(np.abs(P).max(initial=0.0)) * float(np.abs(Q).max(initial=0.0))
-    if largest < NEARLY_0 * unit:
-        warn_caller(
-            f"all factors are nearly 0 (no product of factors exceeds {largest:.2g}), so scores are hardly "
-            f"personalized: lower the regularization, which is {regularization:.4g}",
-            PoorFitWarning,
-        )
+def warn_of_zero_factors(fitted: Factorization, cost: Cost, unit: float, regularization: float) -> None:
+    """Warn if all products of factors are negligible compared with the targets, whose unit is `unit`."""
+    P, Q = fitted.user_factors, fitted.item_factors
+    largest = fitted.rank * float(np.abs(P).max(initial=0.0)) * float(np.abs(Q).max(initial=0.0))
+    if largest >= NEARLY_0 * unit:
+        return
+    remedy = f"lower the regularization, which is {regularization:.4g}"
+    low, high = _range_of_targets(fitted, cost) if cost.nonnegative else (0.0, np.inf)
+    if low < 0:
+        cause = "nonnegative factors cannot fit targets below 0"
+        cause += ", which are values minus the mean and biases" if cost.biases else ""
+        if high < NEARLY_0 * unit:
+            remedy = f"{cause}, and no target is above 0: set nonnegative=False, or give values above 0"
+        else:
+            remedy += f", or set nonnegative=False: {cause}"
+    warn_caller(
+        f"all factors are nearly 0 (no product of factors exceeds {largest:.2g}), so scores are hardly "
+        f"personalized: {remedy}",
+        PoorFitWarning,
+    )
+
+
+def _range_of_targets(fitted: Factorization, cost: Cost) -> tuple[float, float]:
+    """Return the smallest and the largest t − μ − b_u − b_i of the observed cells with weight."""
+    low, high, data = np.inf, -np.inf, fitted.interactions
+    assert data is not None  # of a fit
+    for block in blocks(len(cost.targets)):
+        biases = fitted.user_biases[data.user_positions[block]] + fitted.item_biases[data.item_positions[block]]
+        targets = (cost.targets[block] - biases)[cost.weights[block] > 0]
+        low, high = min(low, targets.min(initial=np.inf)), max(high, targets.max(initial=-np.inf))
+    return float(low), float(high)
 
 
 def warn_of_equal_targets(targets: NDArray[np.float64]) -> None:

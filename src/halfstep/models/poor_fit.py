@@ -14,6 +14,7 @@ FEWEST = 100  # observed cells
 MOST = 1 << 20  # observed cells that are examined
 FEW = 0.1  # fraction of the cells that should not have more than half of the total weight
 NEARLY_0 = 1e-3  # of the unit of the targets
+FEW_SAMPLES = 10  # of a posterior
 
 
 def warn_of_uneven_weights(weights: NDArray[np.float64]) -> None:
@@ -75,5 +76,17 @@ def warn_of_equal_targets(targets: NDArray[np.float64]) -> None:
         warn_caller(
             "all observed cells have the same target, and missing cells have no weight, so there is nothing to "
             "learn: give values that differ, or use ALS(Implicit()) for clicks, plays or purchases",
+            PoorFitWarning,
+        )
+
+
+def warn_of_few_samples(kept: int, sampled: int, sample_memory: int) -> None:
+    """Warn if few of the samples of a posterior are kept because of `sample_memory`."""
+    enough = min(FEW_SAMPLES, sampled)
+    if kept < enough:
+        needed = -(-sample_memory * enough // kept)
+        warn_caller(
+            f"only {kept} of {sampled:,} samples fit into sample_memory={sample_memory}, so predictions and "
+            f"intervals are imprecise: set sample_memory={needed} or more, or a lower rank",
             PoorFitWarning,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from halfstep.errors import (
     ModelFileError,
     NumericalError,
     ParameterError,
+    PoorFitWarning,
     UnknownIdError,
 )
 from halfstep.models.bayesian.gibbs import FOLD_IN, Chain
@@ -135,7 +137,13 @@ def test_samples_are_thinned_to_sample_memory(data: hs.Interactions, model: hs.B
     size = Samples.bytes_per_sample(data.n_users, data.n_items, 3)
     held = sum(array.nbytes for name, array in model.samples_.to_arrays().items() if not name.endswith("is_new"))
     assert held == 40 * size
-    few = hs.BayesianALS(rank=3, iterations=60, burn_in=20, random_state=0, sample_memory=7 * size + 1).fit(data)
+    options = {"rank": 3, "iterations": 60, "burn_in": 20, "random_state": 0}
+    with pytest.warns(
+        PoorFitWarning, match=r"only 7 of 40 samples fit into .*: set sample_memory=(\d+) or more"
+    ) as warned:
+        few = hs.BayesianALS(**options, sample_memory=7 * size + 1).fit(data)
+    enough = int(re.findall(r"=(\d+) or more", str(warned[0].message))[0])
+    assert len(hs.BayesianALS(**options, sample_memory=enough).fit(data).samples_) == 10
     kept = [20 + -(-40 * n // 7) for n in range(1, 8)]  # evenly spaced, up to the last one
     assert few.samples_.noise.tolist() == [model.history_[sweep - 1].noise for sweep in kept]
     with pytest.raises(ParameterError, match=rf"sample_memory={size - 1}: give at least {size:,} bytes"):

@@ -26,7 +26,7 @@ from halfstep.models.bayesian.sweeps import Sweep
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.initial_factors import starting_factors
-from halfstep.models.poor_fit import warn_of_equal_targets
+from halfstep.models.poor_fit import warn_of_equal_targets, warn_of_few_samples
 from halfstep.objective.cost import Cost
 from halfstep.objective.objective import Explicit
 from halfstep.objective.problem import half_problems
@@ -86,7 +86,7 @@ class BayesianALS(SampledModel):
     sample_memory : int
         Maximum size of all samples in bytes. A sample takes slightly more than 4 · (rank + 1) · (n_users + n_items),
         plus 4 · (rank + 1) for each feature of users. If not all samples after the burn-in fit, as many as fit are
-        kept, evenly spaced.
+        kept, evenly spaced; fewer than 10 are a `PoorFitWarning`.
     init : model, or a pair of arrays, optional
         The initial state: a fitted model of the same rank, such as an `ALS`, whose factors and biases are matched by
         id; or factors of users and items by position, as in `ALS`. By default, factors are sampled from
@@ -273,6 +273,8 @@ class BayesianALS(SampledModel):
         )
         if ratings is None:
             warn_of_equal_targets(cost.targets)
+        n_samples = self._n_samples(data, samples.user_coefficients.shape[1], samples.thresholds.shape[1])
+        warn_of_few_samples(n_samples, self.iterations - self.burn_in, self.sample_memory)
         return self
 
     def _run_chain(

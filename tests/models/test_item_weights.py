@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 
 import halfstep as hs
-from halfstep.errors import DataError, ModelFileError, ParameterError, UnknownIdError
+from halfstep.errors import DataError, ModelFileError, NumericalError, ParameterError, UnknownIdError
 from halfstep.models import ease, item_knn, item_weight_model
 from halfstep.models.item_weight_model import ItemWeightModel
 from halfstep.solver.top_of_scores import best_of_scores
@@ -53,6 +53,14 @@ def test_ease_is_the_minimum_over_weights_without_a_diagonal(reg: float) -> None
 @pytest.mark.parametrize("reg", [1e-9, 1e50, 1e300])
 def test_ease_has_finite_weights_for_any_regularization(reg: float) -> None:
     assert np.isfinite(dense(hs.EASE(regularization=reg).fit(as_data(np.eye(3, 4, 1) + np.eye(3, 4) > 0)))).all()
+
+
+def test_ease_names_a_sufficient_regularization() -> None:
+    data = as_data(np.ones((1, 3), bool))
+    with pytest.raises(NumericalError, match=r"with λ=1e-300: set regularization=1e-08 or more") as caught:
+        hs.EASE(regularization=1e-300).fit(data)
+    assert caught.value.regularization is not None
+    assert np.isfinite(dense(hs.EASE(regularization=caught.value.regularization).fit(data))).all()
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -45,6 +45,22 @@ def test_implicit_fits_with_fewer_items_than_factors_are_precise(reg: float, sol
     np.testing.assert_allclose(scores, observed, atol=0.02)
 
 
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("rank", [1, 4])
+def test_rows_without_weight_name_a_sufficient_regularization(rank: int, biases: bool) -> None:
+    users, items = np.indices((40, 12)).reshape(2, -1)
+    values = np.random.default_rng(0).integers(1, 6, len(users)).astype(float)
+    weights = np.where(users == 3, 0.0, 2.0)
+    data = hs.Interactions.from_arrays(users, items, values, weights=weights)
+    options: dict[str, Any] = {"rank": rank, "random_state": 0}
+    with pytest.raises(NumericalError, match=r"user 3 is not .* set regularization=1e-0\d or more$") as caught:
+        hs.ALS(hs.Explicit(biases=biases), regularization=0.0, **options).fit(data)
+    assert caught.value.regularization is not None
+    model = hs.ALS(hs.Explicit(biases=biases), regularization=caught.value.regularization, **options).fit(data)
+    assert not model.user_factors_[3].any()
+    assert model.user_factors_[:3].all()
+
+
 @pytest.mark.parametrize("n_items", [3, 6, 12])
 def test_float32_factors_equal_float64_factors(n_items: int) -> None:
     data = few_items(items=n_items)
@@ -140,7 +156,7 @@ def test_errors_of_fold_in_and_updates_name_the_row_and_a_regularization() -> No
     new = hs.Interactions.from_arrays([99, 99], [3, 4], [5.0, 1.0])
     with pytest.raises(NumericalError, match=r"the system of user 99 is not .*set regularization=1e-\d\d"):
         model.partial_fit(new)
-    with pytest.raises(NumericalError, match="the system of user 99 is singular: raise the regularization"):
+    with pytest.raises(NumericalError, match=r"the system of user 99 is not .*set regularization=1e-\d\d"):
         model.explain(99, 3)
 
 

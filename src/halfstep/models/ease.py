@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from halfstep.errors import NumericalError, ParameterError
 from halfstep.models.item_weight_model import ItemWeightModel
 from halfstep.solver.threads import working
 
+ENOUGH = 1e-9  # λ relative to the trace of XᵀX, with which it is positive definite in float64
 COUNTS_AT_ONCE = 1 << 24  # elements of the Gramian that are computed at once
 BYTES = 12  # for each pair of items: float64 for the inverse, and float32 for the weights
 
@@ -60,13 +62,16 @@ class EASE(ItemWeightModel):
         n = X.shape[1]
         check_memory(BYTES * n**2, f"EASE for {n:,} items", "keep fewer items, or use ItemKNN or ALS")
         G = gramian_of(X)
+        enough = 10.0 ** math.ceil(math.log10(ENOUGH * max(float(np.trace(G)), 1.0)))
         G[np.diag_indices(n)] += self.regularization
         with working():
             L, failed = lapack.dpotrf(G.T, lower=1, clean=0, overwrite_a=1)
             P, failed_too = lapack.dpotri(L, lower=1, overwrite_c=1)
         if failed or failed_too:
             raise NumericalError(
-                f"XᵀX + λ I is not positive definite for regularization={self.regularization:g}: give a larger one"
+                f"XᵀX + λ I is not positive definite in float64 with λ={self.regularization:g}: set "
+                f"regularization={enough:.0e} or more",
+                regularization=enough,
             )
         diagonal = np.diag(P).copy()
         W = np.empty((n, n), np.float32)

@@ -13,13 +13,14 @@ from halfstep.data import GrowableInteractions, Interactions
 from halfstep.data.named_rows import naming_the_row
 from halfstep.data.recommendations import Explanation
 from halfstep.data.side_information import refuse_features
-from halfstep.errors import DataError, NumericalError
+from halfstep.errors import DataError
 from halfstep.models.als_features import FittedFeatures
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.histories import NO_INTERACTIONS, with_items_checked
 from halfstep.objective.objective import Objective, Statistics
 from halfstep.objective.problem import HalfProblem, user_problem
 from halfstep.objective.regularization import RowRegularization
+from halfstep.solver.precision import not_definite
 from halfstep.solver.subset import solve_subset, system
 from halfstep.storage import NotStored
 
@@ -206,9 +207,8 @@ class HalfStepModel(FactorModel):
         try:
             weights = np.linalg.solve(A, y) if len(history) else np.zeros_like(y)
         except np.linalg.LinAlgError as error:
-            raise NumericalError(
-                f"the system of user {self.users_[u]!r} is singular: raise the regularization"
-            ) from error
+            with naming_the_row("user", [self.users_[u]]):
+                raise not_definite(side, np.diag(A), 0) from error
         contributions, baseline = pull * (Y @ weights), float(self.item_biases_[i])
         features = self._fitted_features
         if features is None:

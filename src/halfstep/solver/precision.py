@@ -70,7 +70,8 @@ def diagonal_of(problem: HalfProblem, row: int, Y: Factors, G: Factors) -> Float
 def not_definite(problem: HalfProblem, diagonal: Floats, row: int | None = None) -> NumericalError:
     """Return the error for a system with this diagonal that cannot be solved in float64.
 
-    It suggests a sufficient λ: λ_u ≥ λ for rows with observations.
+    It suggests a sufficient λ: λ_u ≥ λ for rows with observations. A lower rank may suffice as well, unless the
+    diagonal is 0, such as if all observed cells have a weight of 0.
     """
     what = "the system of {row}" if row is not None else "the common system of all rows"
     reg = float(problem.regularization[row or 0])
@@ -81,9 +82,10 @@ def not_definite(problem: HalfProblem, diagonal: Floats, row: int | None = None)
             "regularization",
             row=row,
         )
+    or_else = ", or a lower rank" if diagonal.any() else ""
     return NumericalError(
-        f"{what} is not positive definite in float64 with λ={reg:.3g}: set regularization={needed:.0e} or more, or "
-        "a lower rank",
+        f"{what} is not positive definite in float64 with λ={reg:.3g}: set regularization={needed:.0e} or more"
+        f"{or_else}",
         row=row,
         regularization=needed,
     )
@@ -109,11 +111,14 @@ def enough(problem: HalfProblem, diagonal: Floats, reg: float) -> float | None:
 
     It is None if it would be unreasonably large.
 
-    The smaller the factors of one side, the larger are those of the other, because their products are the targets.
+    The smaller the factors of one side, the larger are those of the other, because their products are the targets. If
+    the diagonal is 0, it is that of a row with all observed cells, and factors as large as the root of the targets.
     """
     largest = float(diagonal.max(initial=0.0))
     targets, weights = (array.astype(np.float64) for array in (problem.targets, problem.weights))
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         squares = float(np.sum(np.broadcast_to(weights * targets**2, problem.indices.shape)))
+        if largest == 0:
+            largest = math.sqrt(squares * float(np.sum(np.broadcast_to(weights, problem.indices.shape))))
         needed = max(ENOUGH * largest, ENOUGH * squares / largest if largest else 0.0, 10.0 * reg)
     return float(10.0 ** math.ceil(math.log10(needed))) if 0.0 < needed < EXTREME else None

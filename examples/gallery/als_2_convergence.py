@@ -2,8 +2,9 @@
 Convergence
 ===========
 
-Each half-step minimizes the objective over one side, so that the objective never increases. Nothing has to be
-chosen for this: there is no learning rate. `history_` has the terms of the objective after each iteration.
+Each half-step minimizes the objective over one side, so that the objective never increases, apart from rounding
+errors. Nothing has to be chosen for this: there is no learning rate. `history_` has the terms of the objective after
+each iteration.
 """
 
 import matplotlib.pyplot as plt

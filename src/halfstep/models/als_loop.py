@@ -55,8 +55,8 @@ class TrainingLoop:
 
         Q + β (Q − Q'),   Q' the items one iteration earlier.
 
-    An iteration that increases the objective is undone, and repeated without extrapolation, so the objective never
-    increases.
+    An iteration that increases the objective by more than rounding errors (10 times the precision of the factors) is
+    undone, and repeated without extrapolation, so the objective never increases, apart from rounding errors.
 
     Parameters
     ----------

@@ -188,21 +188,25 @@ def seen(training: Interactions, test: Interactions) -> NDArray[np.bool_]:
 def _check_candidates(
     candidates: Any, model: FactorModel, relevant: Interactions
 ) -> tuple[Candidates, NDArray[np.bool_]]:
-    """Check that candidates include all relevant items; return them by user id, and a mask of all candidates."""
+    """Check that candidates include all relevant items; return them by user id, and a mask of all candidates.
+
+    They are returned as arrays, because iterators can be read only once.
+    """
     if not isinstance(candidates, Mapping):
         raise ParameterError(f"candidates is a {type(candidates).__name__}: give a mapping from user id to item ids")
     candidates = model.users_.keyed(candidates, name="user id in candidates")
     is_candidate = np.zeros(len(model.items_), bool)
     by_user: dict[Any, set[Any]] = {}
+    lists: dict[Any, NDArray[Any]] = {}
     for user, item in zip(relevant.user_ids.tolist(), relevant.item_ids.tolist(), strict=True):
         if user not in by_user:
             listed = listed_for(candidates, user, "candidates")
             ids, positions = model.items_.look_up(listed, "mark", name="item id in candidates")
             is_candidate[positions[positions >= 0]] = True
-            by_user[user] = set(ids.tolist())
+            by_user[user], lists[user] = set(ids.tolist()), ids
         if item not in by_user[user]:
             raise DataError(
                 f"the relevant item {item!r} of user {user!r} is not among the user's "
                 f"{len(by_user[user]):,} candidates: add it, or drop it from the test set"
             )
-    return candidates, is_candidate
+    return lists, is_candidate

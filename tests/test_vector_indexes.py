@@ -193,7 +193,8 @@ def test_missing_packages_are_named(
 
 
 def test_recall_of_few_items(model: hs.ALS, tmp_path: Path) -> None:
-    assert model.export_vectors(tmp_path, "faiss", n=1000) == 1.0
+    for n in (1000, np.int64(1000), np.int32(3)):
+        assert model.export_vectors(tmp_path, "faiss", n=n) == 1.0
     with pytest.raises(ParameterError, match="format='annoy'"):
         model.export_vectors(tmp_path, "annoy")  # type: ignore[arg-type]
 
@@ -229,6 +230,15 @@ class TestCommand:
         assert json.loads(out) == {
             "output": str(tmp_path / "v"), "users": 20, "items": 30, "dimensions": 5, "recall": None,
         }  # fmt: skip
+
+    def test_errors_name_options(self, shell: Shell, file: Path, tmp_path: Path) -> None:
+        _, problem = shell("vectors", file, "-o", "http://ann:secret@host", "--format", "npy", fails=1)
+        assert problem == (
+            "halfstep: --output 'http://ann:***@host' is an address, but --format npy is that of files: give a "
+            "folder, or set --format pgvector or --format qdrant\n"
+        )
+        _, problem = shell("vectors", file, "-o", "", fails=1)
+        assert problem == "halfstep: --output '': give a path\n"
 
     def test_hides_passwords(self, shell: Shell, file: Path, database: str) -> None:
         out, _ = shell("vectors", file, "-o", database.replace("tester@", "tester:secret@"), "--format", "pgvector")

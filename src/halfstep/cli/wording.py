@@ -16,6 +16,7 @@ KEYWORDS = {
     "n_trials": "trials",
     "path": "file",
     "title": "item_titles",
+    "target": "output",
 }
 """Keyword arguments of the library, and the corresponding parameters of commands, if the names differ."""
 

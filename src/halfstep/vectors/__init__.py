@@ -84,7 +84,7 @@ def save(
     check_vectors(vectors)
     check_choice("format", format, get_args(Format))
     check_integer("n", n, minimum=1)
-    n = min(n, len(vectors.item_ids))
+    n = min(int(n), len(vectors.item_ids))
     if isinstance(target, str) and "://" in target:
         return _saved_at(vectors, target, format, n)
     path = as_path("target", target)
@@ -104,6 +104,6 @@ def _saved_at(vectors: Vectors, address: str, format: Format, n: int) -> float: 
     if format not in _DATABASES:
         raise ParameterError(
             f"target={without_password(address)!r} is an address, but format={format!r} is that of files: give a "
-            "folder, or set format='pgvector' or 'qdrant'"
+            "folder, or set format='pgvector' or format='qdrant'"
         )
     return _DATABASES[format](vectors, address, n)

@@ -46,8 +46,8 @@ def recall(
     ParameterError
         If a parameter is invalid, or there are fewer than n items.
     DataError
-        If the search does not return a list of ids for each user, or an id is invalid, or of another type than those
-        of the items.
+        If there are no users; if the search does not return a list of ids for each user; or if an id is invalid, or
+        of another type than those of the items.
     """
     check_vectors(vectors)
     check_integer("n", n, minimum=1)
@@ -55,7 +55,10 @@ def recall(
         raise ParameterError(f"search={search!r}: give a function of the vectors of users and n")
     if n > len(vectors.item_ids):
         raise ParameterError(f"n={n}, but there are {len(vectors.item_ids):,} items: give at most this number")
+    n = int(n)  # indexes do not accept integers of NumPy
     rng, n_users = as_generator(random_state), len(vectors.user_ids)
+    if n_users == 0:
+        raise DataError("there are no users to search for: give vectors of a model with users")
     users = rng.choice(n_users, min(n_users, USERS_SAMPLED), replace=False)
     asked = np.ascontiguousarray(vectors.user_vectors[users])
     lists = _lists(search(asked, n), len(users), n)

@@ -91,7 +91,7 @@ BIASES = hs.UserItemBias()
         (np.array([["ann", 1], ["bob", 2]], dtype=object), ["ann", "bob"], [1, 2]),
         (np.array([["ann", 1], ["bob", 2]]), ["ann", "bob"], ["1", "2"]),
         (np.array([[2**60 + 1, 5], [2, 6]]), [2, 2**60 + 1], [5, 6]),
-        ([[("a", 1), "x"], [("b", 2), "y"]], [("a", 1), ("b", 2)], ["x", "y"]),
+        ([(("a", 1), ("x", 1)), [("b", 2), ("y", 2)]], [("a", 1), ("b", 2)], [("x", 1), ("y", 2)]),
     ],
 )
 def test_ids_keep_their_types(X: Any, users: list[Any], items: list[Any] | None) -> None:

@@ -125,6 +125,8 @@ class PairRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # wit
         if names is not None:
             return list(columns_of(X, {name: name for name in names}).values())
         if isinstance(X, list | tuple):
+            if X and all(isinstance(row, list | tuple) and len(row) == 2 for row in X):
+                return [[row[0] for row in X], [row[1] for row in X]]
             X = np.array(X, dtype=object)
         pairs = check_array(X, dtype=None, ensure_all_finite=False, estimator=self)
         return list(pairs.T)

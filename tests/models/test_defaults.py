@@ -371,9 +371,15 @@ class TestWarnings:
                 "targets below 0, which are values minus the mean and biases$",
             ),
             (hs.Implicit(nonnegative=True), 1, 300.0, "lower the regularization, which is 300$"),
+            (
+                hs.Implicit(target=hs.weights.preference(above=99.0)),
+                1,
+                0.1,
+                "all targets are 0: give values or an .*",
+            ),
         ],
     )
-    def test_the_cause_of_nonnegative_factors_that_vanish(
+    def test_the_cause_of_factors_that_vanish(
         self, objective: Any, sign: int, regularization: float, remedy: str
     ) -> None:
         data = rated(0.0, 50)

@@ -44,8 +44,10 @@ def warn_of_zero_factors(fitted: Factorization, cost: Cost, unit: float, regular
     if largest >= NEARLY_0 * unit:
         return
     remedy = f"lower the regularization, which is {regularization:.4g}"
-    low, high = _range_of_targets(fitted, cost) if cost.nonnegative else (0.0, np.inf)
-    if low < 0:
+    low, high = _range_of_targets(fitted, cost)
+    if low == high == 0:
+        remedy = "all targets are 0: give values or an objective with others"
+    elif cost.nonnegative and low < 0:
         cause = "nonnegative factors cannot fit targets below 0"
         cause += ", which are values minus the mean and biases" if cost.biases else ""
         if high < NEARLY_0 * unit:

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 import halfstep as hs
-from halfstep.objective.problem import HalfProblem, half_problems
+import reference
+from halfstep.objective.problem import HalfProblem, Prior, half_problems
 from halfstep.objective.regularization import RowRegularization
+from halfstep.solver import exact_rows
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import empty_factors
-from halfstep.solvers import ConjugateGradient
-from settings import half_step_and_loss
+from halfstep.solvers import Cholesky, ConjugateGradient, Solver, Subspace
+from settings import SETTINGS, Setting, Table, half_step_and_loss
 
 USERS, ITEMS = 600, 700
 
@@ -44,3 +46,32 @@ def test_losses_of_exact_and_approximate_rows_equal_those_of_the_factors() -> No
         plan = cpu.plan(problem)
         found = cpu.half_step_and_loss(plan, Y, X, solver=ConjugateGradient())
         np.testing.assert_allclose(found, cpu.loss(plan, Y, X), rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+@pytest.mark.parametrize(
+    ("solver", "times", "rtol"),
+    [(Cholesky(), 1, 1e-9), (ConjugateGradient(steps=150), 2, 1e-7), (Subspace(), 60, 1e-5)],
+)
+def test_rows_with_means_of_a_prior_equal_dense_solutions(
+    monkeypatch: pytest.MonkeyPatch, setting: Setting, solver: Solver, times: int, rtol: float
+) -> None:
+    monkeypatch.setattr(exact_rows, "fewest_approximate", lambda *_: 0)
+    rng = np.random.default_rng(0)
+    observed = rng.random((60, 90)) < np.repeat([0.1, 0.3, 0.6], 20)[:, None]  # solved in the dual and in the primal
+    observed[5] = False
+    table, rank = Table(observed, rng.choice([-1.0, 0.0, 1.0, 2.5, 5.0], (60, 90))), 40
+    dense = setting.problem(table, rank=rank, reg=2.0, rho=2.0)
+    problem, _ = setting.half_problems(table, rank=rank, reg=2.0, rho=2.0, dtype="float64")
+    K = problem.unknowns
+    means, Y, X = rng.normal(size=(60, K)), empty_factors(90, K, float), empty_factors(60, K, float)
+    Y[:, :K] = 0.3 * rng.normal(size=(90, K))
+    with CPU() as cpu:
+        plan = cpu.plan(problem)
+        for _ in range(times):
+            loss = cpu.half_step_and_loss(plan, Y, X, solver=solver, prior=Prior.around(means))
+    assert plan.is_blocked
+    expected = reference.RidgeLinked.half_step(dense, Y[:, :K], means)
+    np.testing.assert_allclose(X[:, :K], expected, rtol=rtol, atol=rtol * np.abs(expected).max())
+    np.testing.assert_allclose(loss, reference.terms(dense, X[:, :K], Y[:, :K])[:2], rtol=1e-9, atol=1e-9)

@@ -25,7 +25,7 @@ from halfstep.data import Interactions, as_interactions
 from halfstep.data.side_information import SideInformation, read_features
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.als_arrays import from_arrays, to_arrays
-from halfstep.models.als_features import FeatureSession, exact_solver
+from halfstep.models.als_features import FeatureSession
 from halfstep.models.als_inputs import Fit
 from halfstep.models.als_loop import Iteration, TrainingLoop, show_objective
 from halfstep.models.als_nonnegative import check_nonnegative
@@ -73,7 +73,7 @@ class ALS(IncrementalModel):
     over the rows that have observations, and β is solved for alternately with the rows. Features are passed to `fit`,
     or are derived from the interactions: the items that a user has interacted with, and the users of an item
     (``implicit_features=True``). Rows without observations are predicted from their features, and their missing cells
-    are ignored. With side information, all rows are solved exactly, in float64.
+    are ignored.
 
     Parameters
     ----------
@@ -105,16 +105,16 @@ class ALS(IncrementalModel):
         steps of conjugate gradients or by blocks of 64 unknowns (iALS++, [4]_); or an object of `halfstep.solvers`
         with other settings, such as the number of steps. The approximate solvers are much faster at high ranks and
         converge to the same optimum, because each iteration continues from the previous one. "auto" is "cholesky" at
-        ranks up to 32 (256 on a GPU), where it is as fast, and "cg" above. With side information or a nonnegative
-        objective, "auto" is "cholesky" at any rank, and the approximate solvers are not supported.
+        ranks up to 32 (256 on a GPU), where it is as fast, and "cg" above. With a nonnegative objective, "auto" is
+        "cholesky" at any rank, and the approximate solvers are not supported.
     init : tuple of arrays, optional
         Initial factors of users and items, of shapes (n_users, rank) and (n_items, rank), by position in the
         vocabularies. By default sampled from N(0, 0.1² / rank), in units of the square root of the standard deviation
         of the values (absolute values, if nonnegative). Biases start at 0. Only the factors of the items matter,
         because users are solved first.
     dtype : {"float32", "float64"}
-        The data type of factors. Systems are solved in float64 if this is float64, at ranks up to 32, with side
-        information, if the objective is nonnegative, or if they are too ill-conditioned for float32.
+        The data type of factors. Systems are solved in float64 if this is float64, at ranks up to 32, if the
+        objective is nonnegative, or if they are too ill-conditioned for float32.
     random_state : int or numpy.random.Generator, optional
         Seed of the initial factors. With an int, results are bitwise reproducible for any number of threads.
     threads : int, optional
@@ -337,7 +337,6 @@ class ALS(IncrementalModel):
             raise DataError("all observed weights are 0: there is nothing to fit")
         solver, precision = self._solver, self._precision
         if of_users is not None:
-            solver, precision = exact_solver(self.solver, solver), "float64"
             cost = cost.without_missing_of(data.user_counts == 0, data.item_counts == 0)
         check_backend(self.backend, solver, has_features=of_users is not None)
         check_nonnegative(self.objective, solver, self.backend, has_features=of_users is not None)

@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 
 from halfstep.data import Interactions
 from halfstep.data.side_information import SideInformation
-from halfstep.errors import NumericalError, ParameterError
+from halfstep.errors import NumericalError
 from halfstep.models.ridge import Ridge, chunked, times
 from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.layout import Factors
 from halfstep.solver.session import PriorSession, Side, Terms
 from halfstep.solver.threads import Run
-from halfstep.solvers import Cholesky, Solver
+from halfstep.solvers import Solver
 
 if TYPE_CHECKING:
     from halfstep.data.side_information import Sparse
@@ -271,20 +271,3 @@ class FittedFeatures:
         if not np.isfinite(B).all():
             raise ValueError("coefficients of features must be finite")
         return cls(given, B)
-
-
-def exact_solver(given: Solver | str, resolved: Solver) -> Cholesky:
-    """Return the exact solver; no other solver supports side information.
-
-    Raises
-    ------
-    ParameterError
-        If another one was set.
-    """
-    if isinstance(resolved, Cholesky):
-        return resolved
-    if given != "auto":
-        raise ParameterError(
-            f"solver={given!r} does not support side information: set solver='auto', or omit the side information"
-        )
-    return Cholesky()

@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 LARGEST_BASIS = 4096  # largest size of FᵀF or FFᵀ that is decomposed
 SPARSE_AT_ONCE = 1024  # rows of a product in a task
 DENSE_AT_ONCE = 256
+TARGETS_AT_ONCE = 32
 TOLERANCE = 1e-4  # of residuals of conjugate gradients, relative to the right-hand sides
 STEPS = 200  # of conjugate gradients, at most
 
@@ -98,13 +99,22 @@ class Ridge:
 
     def _inverse_times(self, C: Floats, reg: float) -> Floats:
         if self._factor is not None:
-            solved: Floats = cho_solve((self._factor, True), C, check_finite=False)
-            return solved
+            return self._factor_solve(self._factor, C)
         if self.basis is None:
             return self._conjugate_gradients(C, reg, is_dual=self.is_dual)
         values, V = self.basis
         scaled = self.product(V.T, C) / (values + reg)[:, None]
         return self.product(V, scaled)
+
+    def _factor_solve(self, factor: Floats, C: Floats) -> Floats:
+        solved = np.empty_like(C)
+
+        def solve(columns: slice) -> None:
+            solved[:, columns] = cho_solve((factor, True), C[:, columns], check_finite=False)
+
+        starts = range(0, C.shape[1], TARGETS_AT_ONCE)
+        self._run([partial(solve, slice(start, start + TARGETS_AT_ONCE)) for start in starts])
+        return solved
 
     def product(self, A: NDArray[np.floating], C: Floats) -> Floats:
         """Return the product A C of dense matrices, computed in the data type of A."""

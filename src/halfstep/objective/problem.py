@@ -151,6 +151,11 @@ class Prior:
         """Return the prior with these means of shape (n_rows, unknowns), and Λ = 0."""
         return cls(means, np.zeros((means.shape[1], means.shape[1])))
 
+    @property
+    def has_only_means(self) -> bool:
+        """Whether Λ is 0 and rows are not sampled."""
+        return self.noise is None and not self.precision.any()
+
     def take(self, rows: NDArray[np.integer]) -> Self:
         """Return the prior of some rows."""
         means = self.means if len(self.means) == 1 else self.means[rows]

@@ -114,8 +114,8 @@ class CPU:
     ) -> None:
         """Solve every row of X while Y is held fixed.
 
-        With a prior, which only exact solvers support, rows without observations are set to its means, and rows are
-        sampled if it has noise. Approximate solvers start from X.
+        With a prior, rows without observations are set to its means, and rows are sampled if it has noise.
+        Approximate solvers start from X, and support only priors with Λ = 0 and without noise.
 
         Raises
         ------
@@ -163,7 +163,10 @@ class CPU:
     ) -> NDArray[np.float64]:
         """Solve every row, and return G."""
         problem = plan.problem
-        assert prior is None or isinstance(solver, Cholesky), "only exact solvers support priors"
+        in_basis = plan.is_blocked or not isinstance(solver, Cholesky)
+        if prior is not None and not prior.has_only_means:
+            assert isinstance(solver, Cholesky), "approximate solvers only support priors with Λ = 0"
+            in_basis = False
         assert X.shape[1] == Y.shape[1] == padded_width(problem.unknowns), "allocate factors by empty_factors"
         if problem.gram is None:
             G = gramian(problem.column_missing, problem.rank, Y, self.run)
@@ -181,21 +184,19 @@ class CPU:
                 loss.add(first, last, X, base)  # while these rows are in the cache
             plan.release(first, last)
 
-        if prior is not None or problem.nonnegative:  # only the kernels for small systems support priors
-            self._solve_each(plan, plan.chunks, base, fixed, X, on_solved, prior)
-        elif plan.has_one_matrix:
+        if plan.has_one_matrix and prior is None and not problem.nonnegative:
             self._solve_with_one_matrix(plan, base.G, Y, X, on_solved)
-        elif plan.is_blocked or not isinstance(solver, Cholesky):
+        elif in_basis and not problem.nonnegative:
             if problem.biases:
                 Y[:, problem.rank] = 0.0  # these kernels solve biases separately
-            unsolved = self._solve_in_basis(plan, base, fixed, X, solver, loss)
+            unsolved = self._solve_in_basis(plan, base, fixed, X, solver, loss, prior)
             if problem.biases:
                 Y[:, problem.rank] = 1.0
-            self._solve_each(plan, [], base, fixed, X, on_solved)  # the long rows
+            self._solve_each(plan, [], base, fixed, X, on_solved, prior)  # the long rows
             if len(unsolved):
-                self._solve_in_float64(problem, unsolved, base, fixed, X, on_solved)
+                self._solve_in_float64(problem, unsolved, base, fixed, X, on_solved, prior)
         else:
-            self._solve_each(plan, plan.chunks, base, fixed, X, on_solved)
+            self._solve_each(plan, plan.chunks, base, fixed, X, on_solved, prior)
         return G
 
     def _fixed(self, problem: HalfProblem, Y: Factors) -> tuple[Factors, Factors]:
@@ -303,7 +304,14 @@ class CPU:
             self._solve_in_float64(plan.problem, np.sort(np.concatenate(failed)), base, fixed, X, on_solved, prior)
 
     def _solve_in_basis(
-        self, plan: HalfStepPlan, base: Base, fixed: Fixed, X: Factors, solver: Solver, loss: Loss | None
+        self,
+        plan: HalfStepPlan,
+        base: Base,
+        fixed: Fixed,
+        X: Factors,
+        solver: Solver,
+        loss: Loss | None,
+        prior: Prior | None,
     ) -> NDArray[np.intp]:
         """Solve all rows except long ones in a `Basis`; return the rows that could not be solved.
 
@@ -315,7 +323,7 @@ class CPU:
         counts = np.diff(plan.cells.indptr)
         floor, is_singular = least_curvature(base.reg, base.s, base.G, fixed.k)
         is_exact = solved_exactly(plan, counts, floor, fixed.Y[:, : fixed.k], solver)
-        systems = RowsInBasis(plan.cells, base, fixed, basis, solver, is_exact, losses, loss)
+        systems = RowsInBasis(plan.problem, prior, plan.cells, base, fixed, basis, solver, is_exact, losses, loss)
 
         def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:
             systems.solve(first, last, rows, X)
@@ -324,6 +332,11 @@ class CPU:
         self._team.run([partial(solve, first, last, rows) for (first, last), rows in plan.chunks])
         is_unsolved = (losses[:, 0] == UNSOLVED) | (is_singular & (counts > 0))
         is_unsolved[plan.long_rows] = False
+        if prior is not None:
+            empty = np.flatnonzero(counts == 0)
+            X[empty, : plan.problem.unknowns] = prior.take(empty).means
+            if loss is not None:
+                loss.all_cells[empty] = np.nan
         if loss is not None:
             loss.all_cells[is_unsolved] = np.nan
         return np.flatnonzero(is_unsolved)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.basis import Basis
 from halfstep.solver.kernels.argument_groups import Base, CellArrays, Fixed
 from halfstep.solver.kernels.cg import solve_by_conjugate_gradients
@@ -23,6 +24,10 @@ class RowsInBasis:
 
     Attributes
     ----------
+    problem : HalfProblem
+        In the original variables.
+    prior : Prior or None
+        Which has only means.
     cells : CellArrays
     base, fixed : Base, Fixed
         In these variables; G is diagonal, or empty.
@@ -37,6 +42,8 @@ class RowsInBasis:
         If it is to be computed.
     """
 
+    problem: HalfProblem
+    prior: Prior | None
     cells: CellArrays
     base: Base
     fixed: Fixed
@@ -51,11 +58,15 @@ class RowsInBasis:
         k, unknowns = self.fixed.k, self.fixed.k + self.fixed.biases
         solved = np.empty((last - first, unknowns), self.fixed.Y.dtype)
         exact, others = rows[self.is_exact[rows]], rows[~self.is_exact[rows]]
+        given = self.cells, self.base, self.fixed, self._pull(first, last), first, solved, self.losses
         if len(exact) > 0:
-            solve_large_systems(exact, self.cells, self.base, self.fixed, first, solved, self.losses)
+            solve_large_systems(exact, *given)
         if len(others) > 0:  # only these have a start, whose change of variables takes time
             solved[others - first] = self._in_basis(X[others, :unknowns].astype(solved.dtype))
-            self._approach(others, first, solved)
+            if isinstance(self.solver, ConjugateGradient):
+                solve_by_conjugate_gradients(others, *given, int(self.solver.steps))
+            elif isinstance(self.solver, Subspace):
+                solve_by_blocks(others, *given, int(self.solver.block_size))
         is_complete = len(rows) == last - first
         target = X[first:last] if is_complete else np.empty_like(X[first:last])
         if self.basis is None:
@@ -70,16 +81,20 @@ class RowsInBasis:
         if self.loss is not None and len(self.base.G) > 0:
             self.loss.all_cells[rows] = (np.square(solved[:, :k]) @ self.base.G)[rows - first]
 
+    def _pull(self, first: int, last: int) -> Factors:
+        """Return Λ x̄ of the rows first … last − 1, in the variables of the basis."""
+        dtype, k, problem = self.fixed.Y.dtype, self.fixed.k, self.problem
+        if self.prior is None:
+            return np.empty((0, 0), dtype)
+        means = self.prior.means if len(self.prior.means) == 1 else self.prior.means[first:last]
+        pull = (problem.regularization[first:last, None] * means).astype(dtype)
+        pull[:, k:] *= problem.bias_ratio
+        if self.basis is not None:
+            pull[:, :k] = pull[:, :k] @ self.basis.V
+        return pull
+
     def _in_basis(self, X: Factors) -> Factors:
         if self.basis is not None:
             k = self.fixed.k
             X[:, :k] = X[:, :k] @ self.basis.inverse.T
         return X
-
-    def _approach(self, rows: NDArray[np.intp], first: int, X: Factors) -> None:
-        """Take steps from X."""
-        given = rows, self.cells, self.base, self.fixed, first, X
-        if isinstance(self.solver, ConjugateGradient):
-            solve_by_conjugate_gradients(*given, int(self.solver.steps), self.losses)
-        elif isinstance(self.solver, Subspace):
-            solve_by_blocks(*given, int(self.solver.block_size), self.losses)

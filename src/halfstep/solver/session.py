@@ -105,7 +105,10 @@ class Backend(Protocol):
 
 
 class PriorSession(Session, Protocol):
-    """A session with normal priors of rows, for side information; only exact solvers support them."""
+    """A session with normal priors of rows, for side information.
+
+    Approximate solvers support only priors with Λ = 0 and without noise.
+    """
 
     def set_prior(self, side: Side, prior: Prior | None) -> None:
         """Set the prior of the rows of a side for the following half-steps and terms."""

@@ -2,7 +2,7 @@
 
 Legend as in ``exact.py``: X is solved, Y fixed, A x = b are the systems, g is the diagonal of G, reg is λ_u, and
 
-    v   current solution          q   residual b − A v
+    v   current solution          q   residual b − A v; b includes Λ x̄ of a prior
     p   search direction          e   p·y of the observed cells; x·y is xy
 
 The matrix A = D + Σ (w − s m) y yᵀ is never formed: a step needs only A p, two products with the observed cells, or
@@ -35,6 +35,7 @@ from halfstep.solver.kernels.observations import (
     cell,
     longest_row,
     prepare_row,
+    read_pull,
     score,
 )
 
@@ -58,6 +59,8 @@ class RowBuffers(NamedTuple):
         x·y and p·y of the observed cells.
     d, inverse : ndarray
         D, and D⁻¹.
+    pull : ndarray
+        Λ x̄ of a prior, or 0.
     v, q, p, Ap : ndarray
     """
 
@@ -66,6 +69,7 @@ class RowBuffers(NamedTuple):
     e: Floats
     d: Floats
     inverse: Floats
+    pull: Floats
     v: Floats
     q: Floats
     p: Floats
@@ -81,7 +85,14 @@ def prefetch_cells(begin: int, end: int, indices: Ints, Y: Floats) -> None:
 
 @inner
 def initial_residual(
-    begin: int, end: int, cells: CellArrays, fixed: Fixed, reg: float, bias: Any, buffers: RowBuffers
+    begin: int,
+    end: int,
+    cells: CellArrays,
+    fixed: Fixed,
+    reg: float,
+    bias_pull: float,
+    bias: Any,
+    buffers: RowBuffers,
 ) -> tuple[float, float, float]:
     """Compute q and the first p from the previous solution.
 
@@ -103,12 +114,12 @@ def initial_residual(
         prefetch_cells(begin + j + AHEAD, end, indices, fixed.Y)
         add_normal(fixed.Y, at, j, w, r, v, xy, q, width)
     if fixed.biases:
-        q_bias = -reg * bias
+        q_bias = bias_pull - reg * bias
         for j in range(n):
             q_bias += r[j] - cell(weights, begin + j) * xy[j]
     squared_norm = q_bias * (q_bias * inverse_bias)
     for c in range(width):
-        q[c] -= buffers.d[c] * v[c]
+        q[c] += buffers.pull[c] - buffers.d[c] * v[c]
         p[c] = q[c] * buffers.inverse[c]
         squared_norm += q[c] * p[c]
     return q_bias, inverse_bias, squared_norm
@@ -147,17 +158,25 @@ def multiply(
 
 @inner
 def solve_row(
-    begin: int, end: int, cells: CellArrays, fixed: Fixed, reg: float, steps: int, x: Floats, buffers: RowBuffers
+    begin: int,
+    end: int,
+    cells: CellArrays,
+    fixed: Fixed,
+    reg: float,
+    bias_pull: float,
+    steps: int,
+    x: Floats,
+    buffers: RowBuffers,
 ) -> tuple[float, bool]:
     """Take some steps from x to v; return the bias, and whether A was positive definite in all steps."""
-    _, xy, e, d, inverse, v, q, p, Ap = buffers
+    _, xy, e, d, inverse, _, v, q, p, Ap = buffers
     n, width = end - begin, len(v)
     eps, tiny = np.finfo(v.dtype).eps, np.finfo(v.dtype).tiny
     for c in range(fixed.k):
         inverse[c] = 1.0 / d[c]
         v[c] = x[c]
     bias: Any = x[fixed.k] if fixed.biases else v.dtype.type(0)
-    q_bias, inverse_bias, squared_norm = initial_residual(begin, end, cells, fixed, reg, bias, buffers)
+    q_bias, inverse_bias, squared_norm = initial_residual(begin, end, cells, fixed, reg, bias_pull, bias, buffers)
     p_bias = q_bias * inverse_bias
     smallest = max(squared_norm * eps * eps, tiny)  # below this, steps are rounding errors
     for step in range(steps):
@@ -184,15 +203,23 @@ def solve_row(
 
 @kernel
 def solve_by_conjugate_gradients(
-    rows: Ints, cells: CellArrays, base: Base, fixed: Fixed, first: int, X: Floats, steps: int, losses: Float64Array
+    rows: Ints,
+    cells: CellArrays,
+    base: Base,
+    fixed: Fixed,
+    pull: Floats,
+    first: int,
+    X: Floats,
+    losses: Float64Array,
+    steps: int,
 ) -> None:
     """Take some steps for the given rows, from X[u − first]; otherwise as `solve_large_systems`."""
     indptr, k, scored, dtype = cells.indptr, fixed.k, losses.shape[1] > 1, fixed.Y.dtype
     width, room = padded(k), longest_row(rows, indptr) + PANEL
     row_cells = RowCells(np.empty(room, np.intp), np.empty(room, dtype), np.empty(room, dtype))
     xy, e, d, v = np.empty(room, dtype), np.empty(room, dtype), np.ones(width, dtype), np.zeros(width, dtype)
-    inverse, q = np.ones(width, dtype), np.zeros(width, dtype)
-    buffers = RowBuffers(row_cells, xy, e, d, inverse, v, q, np.zeros(width, dtype), np.zeros(width, dtype))
+    inverse, own, q = np.ones(width, dtype), np.zeros(width, dtype), np.zeros(width, dtype)
+    buffers = RowBuffers(row_cells, xy, e, d, inverse, own, v, q, np.zeros(width, dtype), np.zeros(width, dtype))
     for row in range(len(rows)):
         u = rows[row]
         begin, end = indptr[u], indptr[u + 1]
@@ -204,7 +231,8 @@ def solve_by_conjugate_gradients(
         if not prepare_row(u, cells, base, fixed, row_cells, d) >= 0.0:
             losses[u, 0] = UNSOLVED
             continue
-        bias, is_definite = solve_row(begin, end, cells, fixed, base.reg[u] * base.bias_ratio, steps, x, buffers)
+        reg, bias_pull = base.reg[u] * base.bias_ratio, read_pull(u - first, pull, fixed, own)
+        bias, is_definite = solve_row(begin, end, cells, fixed, reg, bias_pull, steps, x, buffers)
         if not is_definite:
             losses[u, 0] = UNSOLVED
             continue

@@ -13,7 +13,8 @@ With x = D^-½ v, the system A x = b becomes
     (I + Zᵀ Z) v = Zᵀ r                    the primal, with K unknowns
     v = Zᵀ a,  (I + Z Zᵀ) a = r            the dual, with one unknown per observed cell
 
-which have the same solution (Woodbury). Most rows of real data have fewer observed cells than K, so that the dual is
+which have the same solution (Woodbury). A prior adds e = D^-½ Λ x̄ to Zᵀ r, so that the dual is
+(I + Z Zᵀ) a = r − Z e, v = e + Zᵀ a. Most rows of real data have fewer observed cells than K, so that the dual is
 much cheaper. Both are sums of outer products, followed by the factorization I + … = Uᵀ U. Nearly all of the
 arithmetic is in `add_tile`, on contiguous vectors in the cache.
 
@@ -21,6 +22,8 @@ A bias is one more unknown, without weights of missing cells. It is eliminated l
 factors and h = Σ w + ρ λ_u,
 
     b_u = (Σ w (t − o_i) − cᵀ B⁻¹ Σ w (t − o_i) y) / (h − cᵀ B⁻¹ c)
+
+without a prior, which adds Λ x̄ to both sums.
 
 No pivot is below 1 except for rounding, whatever the weights. Rows that lose precision, or in which w − s_u m_i is
 negative, are left to ``small_systems.py``.
@@ -60,6 +63,7 @@ from halfstep.solver.kernels.observations import (
     is_uniform,
     longest_row,
     prepare_row,
+    read_pull,
     score,
     score_uniform,
 )
@@ -82,6 +86,8 @@ class SystemBuffers(NamedTuple):
         The observed cells; q is replaced by √q, and r by r / √q.
     d : ndarray
         D, replaced by D^-½.
+    e : ndarray
+        e, or 0 without a prior.
     ones : ndarray
         w / √(w − s m_i), whose sum of products with Z is c; empty without biases.
     Z, T : ndarray
@@ -98,6 +104,7 @@ class SystemBuffers(NamedTuple):
 
     row_cells: RowCells
     d: Floats
+    e: Floats
     ones: Floats
     Z: Floats
     T: Floats
@@ -124,10 +131,10 @@ def gather(first: int, last: int, Y: Floats, system: SystemBuffers) -> None:
 
 @inner
 def sum_primal(begin: int, n: int, indices: Ints, Y: Floats, system: SystemBuffers) -> None:
-    """Compute U = Zᵀ Z, b = Zᵀ r and, with biases, c = Zᵀ ones of a row, in batches of observed cells."""
+    """Compute U = Zᵀ Z, b = Zᵀ r + e and, with biases, c = Zᵀ ones of a row, in batches of observed cells."""
     ones, Z, b, c = system.ones, system.Z, system.b, system.c
     width = len(b)
-    b[:] = 0.0
+    copy(system.e, width, b)
     c[:] = 0.0
     for start in range(0, n, CELLS_PER_PRODUCT):
         stop = min(start + CELLS_PER_PRODUCT, n)
@@ -158,16 +165,24 @@ def sum_dual(begin: int, n: int, indices: Ints, Y: Floats, system: SystemBuffers
 
 @inner
 def bias_of(
-    begin: int, end: int, cells: CellArrays, o: Floats, reg: float, unknowns: int, dual: bool, system: SystemBuffers
+    begin: int,
+    end: int,
+    cells: CellArrays,
+    o: Floats,
+    reg: float,
+    bias_pull: float,
+    unknowns: int,
+    dual: bool,
+    system: SystemBuffers,
 ) -> tuple[float, bool]:
     """Return the bias of a row from the solutions v and y, and whether it is accurate."""
     _, indices, targets, weights = cells
     b, c, v, y = system.b, system.c, system.v, system.y
-    h, rhs, cBb, cBc = np.float64(reg), np.float64(0.0), np.float64(0.0), np.float64(0.0)
+    h, rhs, cBb, cBc = np.float64(reg), np.float64(bias_pull), np.float64(0.0), np.float64(0.0)
     for p in range(begin, end):
         h += cell(weights, p)
         rhs += cell(weights, p) * (cell(targets, p) - o[np.uintp(indices[p])])
-    for a in range(unknowns):  # cᵀ B⁻¹ b and cᵀ B⁻¹ c; in the dual Z v = r − a
+    for a in range(unknowns):  # cᵀ B⁻¹ b and cᵀ B⁻¹ c; in the dual Z v = r − a, also with a prior
         cBb += c[a] * (b[a] - v[a] if dual else v[a])
         cBc += c[a] * (c[a] - y[a] if dual else y[a])
     pivot = h - cBc
@@ -176,10 +191,12 @@ def bias_of(
 
 @inner
 def scale(begin: int, n: int, weights: Floats, fixed: Fixed, system: SystemBuffers) -> bool:
-    """Scale d, q, r and ones of a row; return whether to solve the dual."""
+    """Scale d, e, q, r and ones of a row; return whether to solve the dual."""
     _, root, r = system.row_cells
     ones = system.ones
     rsqrt_in_place(fixed.k, system.d)
+    for a in range(fixed.k):
+        system.e[a] *= system.d[a]
     sqrt_in_place(n, root)
     divide(n, root, r)
     dual = n < DUAL_BELOW * fixed.k
@@ -193,20 +210,35 @@ def scale(begin: int, n: int, weights: Floats, fixed: Fixed, system: SystemBuffe
 
 @inner
 def solve_system(
-    begin: int, end: int, cells: CellArrays, fixed: Fixed, reg: float, dual: bool, system: SystemBuffers
+    begin: int,
+    end: int,
+    cells: CellArrays,
+    fixed: Fixed,
+    reg: float,
+    pulls: tuple[bool, float],
+    dual: bool,
+    system: SystemBuffers,
 ) -> tuple[Any, bool]:
-    """Solve the system for v; return the row's bias, and whether the solution is accurate."""
+    """Solve the system for v; return the row's bias, and whether the solution is accurate.
+
+    `pulls` has whether there is a prior, and what it adds to the right-hand side of the bias.
+    """
     U, v, y, inverse, z = system.U, system.v, system.y, system.inverse, system.z
     unknowns = padded(end - begin) if dual else len(v)
     unfold(U, unknowns)
     copy(system.b, unknowns, z)
+    if dual and pulls[0]:
+        y[:] = 0.0
+        add_scaled(system.T, 0, len(v), system.e, unknowns, y)
+        for p in range(unknowns):
+            z[p] -= y[p]
     is_accurate = factor(U, unknowns, inverse, z, v)
     solve_upper(U, unknowns, inverse, v)
     bias: Any = v.dtype.type(0)
     if fixed.biases:
         copy(system.c, unknowns, z)
         solve_factored(U, unknowns, inverse, z, y)
-        best, bias_is_accurate = bias_of(begin, end, cells, fixed.o, reg, unknowns, dual, system)
+        best, bias_is_accurate = bias_of(begin, end, cells, fixed.o, reg, pulls[1], unknowns, dual, system)
         bias, is_accurate = v.dtype.type(best), is_accurate and bias_is_accurate
         for a in range(unknowns):
             v[a] -= bias * y[a]
@@ -220,7 +252,7 @@ def unscale(n: int, dual: bool, system: SystemBuffers) -> tuple[np.float64, np.f
     width = len(v)
     if dual:
         copy(v, n, z)
-        v[:] = 0.0
+        copy(system.e, width, v)
         add_scaled(system.Z, 0, n, z, width, v)
     bv = vv = np.float64(0.0)
     for a in range(width):
@@ -232,10 +264,18 @@ def unscale(n: int, dual: bool, system: SystemBuffers) -> tuple[np.float64, np.f
 
 @kernel
 def solve_large_systems(
-    rows: Ints, cells: CellArrays, base: Base, fixed: Fixed, first: int, X: Floats, losses: Float64Array
+    rows: Ints,
+    cells: CellArrays,
+    base: Base,
+    fixed: Fixed,
+    pull: Floats,
+    first: int,
+    X: Floats,
+    losses: Float64Array,
 ) -> None:
     """Solve the given rows, row u into X[u − first].
 
+    Row u − first of `pull` has Λ x̄ of a prior for the unknowns of row u; it is empty without one.
     If `losses` has two columns, ``losses[u]`` becomes Σ w (t − o_i − x·y)² and Σ m_i (p·q)² over the observed cells.
     In any case, its first becomes `UNSOLVED` if the row is not solved.
     """
@@ -245,9 +285,10 @@ def solve_large_systems(
     row_cells = RowCells(np.empty(room, np.intp), np.empty(room, dtype), np.empty(room, dtype))
     at, xy, ones = row_cells.at, np.empty(room, dtype), np.empty(room if fixed.biases else 0, dtype)
     Z = aligned(max(width, CELLS_PER_PRODUCT), width, Y)
-    T, U, vectors = aligned(width, width, Y), aligned(width, width, Y), aligned(7, width, Y)
-    d, v = vectors[0], vectors[5]
-    system = SystemBuffers(row_cells, d, ones, Z, T, U, vectors[3], vectors[4], v, vectors[6], vectors[1], vectors[2])
+    T, U, vectors = aligned(width, width, Y), aligned(width, width, Y), aligned(8, width, Y)
+    inverse, z, b, c, v, y = vectors[1], vectors[2], vectors[3], vectors[4], vectors[5], vectors[6]
+    d, e = vectors[0], vectors[7]
+    system = SystemBuffers(row_cells, d, e, ones, Z, T, U, b, c, v, y, inverse, z)
     for row in range(len(rows)):
         u = rows[row]
         begin, end = indptr[u], indptr[u + 1]
@@ -261,12 +302,14 @@ def solve_large_systems(
         if not least >= 0.0:
             losses[u, 0] = UNSOLVED
             continue
+        pulls = len(pull) > 0, read_pull(u - first, pull, fixed, e)
         dual = scale(begin, n, weights, fixed, system)
         if dual:
             sum_dual(begin, n, indices, Y, system)
         else:
             sum_primal(begin, n, indices, Y, system)
-        bias, is_accurate = solve_system(begin, end, cells, fixed, base.reg[u] * base.bias_ratio, dual, system)
+        reg = base.reg[u] * base.bias_ratio
+        bias, is_accurate = solve_system(begin, end, cells, fixed, reg, pulls, dual, system)
         if not is_accurate:
             losses[u, 0] = UNSOLVED
             continue
@@ -275,7 +318,7 @@ def solve_large_systems(
         if fixed.biases:
             x[fixed.k] = bias
         is_scored = not scored
-        if scored and not dual and is_uniform(cells, fixed) and least > SMALLEST_RATIO * weights[0]:
+        if scored and not dual and not pulls[0] and is_uniform(cells, fixed) and least > SMALLEST_RATIO * weights[0]:
             is_scored = score_uniform(n, cells, fixed, least, bv, vv, losses[u])
         if not is_scored:
             for p in range(0, n, PANEL):

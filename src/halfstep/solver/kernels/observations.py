@@ -88,6 +88,19 @@ def prepare_row(u: int, cells: CellArrays, base: Base, fixed: Fixed, row_cells: 
 
 
 @inner
+def read_pull(row: int, pull: Floats, fixed: Fixed, own: Floats) -> float:
+    """Copy the factors of a row of Λ x̄, which a prior adds to b, to `own`; return the element of the bias.
+
+    Without a prior `pull` is empty, and `own` stays 0.
+    """
+    if len(pull) == 0:
+        return 0.0
+    for c in range(fixed.k):
+        own[c] = pull[row, c]
+    return float(pull[row, fixed.k]) if fixed.biases else 0.0
+
+
+@inner
 def list_cells(begin: int, end: int, cells: CellArrays, s: float, fixed: Fixed, row_cells: RowCells) -> float:
     """Write i, q = w − s m_i and r = w (t − o_i) of a row's observed cells; return the smallest q.
 

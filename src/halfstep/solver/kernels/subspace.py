@@ -7,7 +7,9 @@ Legend as in ``exact.py``: X is solved, Y fixed, b is a right-hand side, g the d
 
 For each block, with e = x·y before it:
 
-    (D_B + Σ q y_B y_Bᵀ) δ = Σ (r − q e) y_B − D_B x_B,      x_B += δ
+    (D_B + Σ q y_B y_Bᵀ) δ = Σ (r − q e) y_B + (Λ x̄)_B − D_B x_B,      x_B += δ
+
+where Λ x̄ is 0 without a prior.
 
 A block of size B costs n B² / 2, and a row K / B times that: linear in K. Because G is diagonal here, missing cells
 do not couple the blocks. The objective decreases in each block.
@@ -35,6 +37,7 @@ from halfstep.solver.kernels.observations import (
     cell,
     longest_row,
     prepare_row,
+    read_pull,
     score,
 )
 
@@ -54,8 +57,8 @@ class BlockBuffers(NamedTuple):
         √q, and (r − q x·y) / √q.
     xy, e : ndarray
         x·y, and its change by a block.
-    d, scale, x : ndarray
-        D, D^-½, and the row's factors.
+    d, scale, x, pull : ndarray
+        D, D^-½, the row's factors, and Λ x̄.
     Z, U, b, v, inverse : ndarray
         The system of a block, as in ``exact.py``.
     """
@@ -68,6 +71,7 @@ class BlockBuffers(NamedTuple):
     d: Floats
     scale: Floats
     x: Floats
+    pull: Floats
     Z: Floats
     U: Floats
     b: Floats
@@ -81,10 +85,11 @@ def solve_by_blocks(
     cells: CellArrays,
     base: Base,
     fixed: Fixed,
+    pull: Floats,
     first: int,
     X: Floats,
-    block_size: int,
     losses: Float64Array,
+    block_size: int,
 ) -> None:
     """Solve each block of unknowns once, from X[u − first]; otherwise as `solve_large_systems`.
 
@@ -95,11 +100,11 @@ def solve_by_blocks(
     width, n, dtype = padded(k), longest_row(rows, indptr) + PANEL, Y.dtype
     r, xy, e = np.empty(n, dtype), np.empty(n, dtype), np.empty(n, dtype)
     root, residual = np.empty(n, dtype), np.empty(n, dtype)
-    d, scale, x = np.ones(width, dtype), np.zeros(width, dtype), np.zeros(width, dtype)
+    d, scale, x, own = np.ones(width, dtype), np.zeros(width, dtype), np.zeros(width, dtype), np.zeros(width, dtype)
     Z, U = np.zeros((CELLS_PER_PRODUCT, block_size), dtype), np.zeros((block_size, block_size), dtype)
     b, v, inverse = np.empty(block_size, dtype), np.empty(block_size, dtype), np.empty(block_size, dtype)
     row_cells = RowCells(np.empty(n, np.intp), np.empty(n, dtype), r)
-    buffers = BlockBuffers(row_cells, root, residual, xy, e, d, scale, x, Z, U, b, v, inverse)
+    buffers = BlockBuffers(row_cells, root, residual, xy, e, d, scale, x, own, Z, U, b, v, inverse)
     for row in range(len(rows)):
         u = rows[row]
         begin, end = indptr[u], indptr[u + 1]
@@ -112,8 +117,9 @@ def solve_by_blocks(
             continue
         load_row(end - begin, k, X[u - first], Y, buffers)
         bias: Any = Y.dtype.type(0)
+        bias_pull = read_pull(u - first, pull, fixed, own)
         if fixed.biases:
-            bias = solve_bias(begin, end, weights, base.reg[u] * base.bias_ratio, r, xy)
+            bias = solve_bias(begin, end, weights, base.reg[u] * base.bias_ratio, bias_pull, r, xy)
         is_definite = True
         for c in range(0, width, block_size):
             is_definite = solve_block(c, end - begin, indices, Y, buffers) and is_definite
@@ -146,7 +152,7 @@ def load_row(n: int, k: int, before: Floats, Y: Floats, buffers: BlockBuffers) -
 @inner
 def solve_block(c: int, n: int, indices: Ints, Y: Floats, buffers: BlockBuffers) -> bool:
     """Solve a row's block of unknowns from c on; return whether its system was positive definite."""
-    (at, q, r), root, residual, xy, e, d, scale, x, Z, U, b, v, inverse = buffers
+    (at, q, r), root, residual, xy, e, d, scale, x, pull, Z, U, b, v, inverse = buffers
     size = min(len(b), len(x) - c)
     b[:] = 0.0
     for start in range(0, n, CELLS_PER_PRODUCT):
@@ -160,7 +166,7 @@ def solve_block(c: int, n: int, indices: Ints, Y: Floats, buffers: BlockBuffers)
     unfold(U, size)
     for a in range(size):
         here = np.uintp(c + a)
-        b[a] -= d[here] * scale[here] * x[here]
+        b[a] += scale[here] * (pull[here] - d[here] * x[here])
     is_definite = factor(U, size, inverse, b, v)
     solve_upper(U, size, inverse, v)
     for a in range(size):
@@ -175,9 +181,11 @@ def solve_block(c: int, n: int, indices: Ints, Y: Floats, buffers: BlockBuffers)
 
 
 @inner
-def solve_bias(begin: int, end: int, weights: Floats, reg: float, r: Floats, xy: Floats) -> np.floating:
+def solve_bias(
+    begin: int, end: int, weights: Floats, reg: float, bias_pull: float, r: Floats, xy: Floats
+) -> np.floating:
     """Return the optimal bias for the current factors; r = w (t − o) becomes w (t − o − b)."""
-    total = rhs = np.float64(0.0)
+    total, rhs = np.float64(0.0), np.float64(bias_pull)
     for p in range(end - begin):
         total += cell(weights, begin + p)
         rhs += r[p] - cell(weights, begin + p) * xy[p]

@@ -119,8 +119,22 @@ def test_the_configuration_survives_json(model: Any) -> None:
     assert repr(read.model) == repr(model)
     scorer = HalfstepScorer(config)
     assert HalfstepScorer(HalfstepScorer.validate_config(scorer.dump_config())).dump_config() == scorer.dump_config()
-    with pytest.raises(ValueError, match="there is no model 'Nonsense'"):
-        ScorerConfig.model_validate({"model": {"class": "Nonsense"}})
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"class": "Nonsense"}, "there is no model 'Nonsense': the class is one of ALS"),
+        ({"class": ["ALS"]}, r"there is no model \['ALS'\]"),
+        ({"class": "ALS", "parameters": [1]}, r"the parameters of ALS are \[1\]: give a mapping from name to value"),
+        ({"class": "ALS", "parameters": {"rnk": 1}}, r"the parameters of ALS are invalid \(.*'rnk'\): give those of"),
+        ({"class": "ALS", "parameters": {"objective": {"a": 1}}}, r"of ALS are invalid \(.*objective cannot be read"),
+        ({"class": "ALS", "parameters": {"rank": -1}}, "rank=-1: give an integer"),
+    ],
+)
+def test_an_invalid_configuration_is_an_error(model: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ScorerConfig.model_validate({"model": model})
 
 
 def test_a_trained_scorer_is_pickled(dataset: Dataset) -> None:

@@ -86,6 +86,16 @@ def test_what_is_no_model_is_an_error(save: Callable[..., object], tmp_path: Pat
         save("x", str(tmp_path / "saved"))
 
 
+def test_invalid_parameters_are_errors(model: hs.ALS, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="pip_requirements='halfstep': give a list of requirements"):
+        flavor.save_model(model, tmp_path / "saved", pip_requirements="halfstep")
+    for path in (3, "", "s3://bucket/model"):
+        with pytest.raises(ParameterError, match=r"^path=.*give (a|the) path"):
+            flavor.save_model(model, path)  # type: ignore[arg-type]
+    flavor.save_model(model, tmp_path / "saved", pip_requirements=[])
+    assert (tmp_path / "saved" / "requirements.txt").read_text().startswith("mlflow")
+
+
 def test_other_ids_are_errors(tmp_path: Path) -> None:
     data = hs.Interactions.from_arrays([("a", 1), ("b", 2)], [1, 2])
     with pytest.raises(DataError, match="neither integers nor strings cannot be stored in MLflow"):

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, InstanceOf, PlainSerializer
 
+from halfstep._support.faults import Fault
 from halfstep._support.short_repr import changed_parameters
 from halfstep.errors import ParameterError
 from halfstep.models.factor_model import FactorModel
@@ -26,13 +27,26 @@ def to_json(model: FactorModel) -> dict[str, Any]:
 
 
 def from_json(stored: Any) -> Any:
-    """Return the model of `to_json`; other values as they are."""
+    """Return the model of `to_json`; other values as they are.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such model, or its parameters are invalid.
+    """
     if not isinstance(stored, dict):
         return stored
-    kind = MODELS.get(stored.get("class", ""))
-    if kind is None:
-        raise ParameterError(f"there is no model {stored.get('class')!r}: the class is one of {', '.join(MODELS)}")
-    return kind(**{name: unpack_value(value, name, {}) for name, value in stored.get("parameters", {}).items()})
+    name, parameters = stored.get("class"), stored.get("parameters", {})
+    if not isinstance(name, str) or name not in MODELS:
+        raise ParameterError(f"there is no model {name!r}: the class is one of {', '.join(MODELS)}")
+    if not isinstance(parameters, dict):
+        raise ParameterError(f"the parameters of {name} are {parameters!r}: give a mapping from name to value")
+    try:
+        return MODELS[name](**{key: unpack_value(value, key, {}) for key, value in parameters.items()})
+    except (TypeError, Fault) as error:
+        raise ParameterError(
+            f"the parameters of {name} are invalid ({error}): give those of halfstep.{name}"
+        ) from error
 
 
 Configured = Annotated[InstanceOf[FactorModel], BeforeValidator(from_json), PlainSerializer(to_json, dict[str, Any])]

@@ -29,9 +29,10 @@ except ModuleNotFoundError as error:
     ) from error
 
 from halfstep import persistence
+from halfstep._support.checks import as_path
 from halfstep._support.version import __version__
 from halfstep.data.recommendations import Recommendations
-from halfstep.errors import DataError
+from halfstep.errors import DataError, ParameterError
 from halfstep.integrations._models import check_model
 from halfstep.models.factor_model import FactorModel
 
@@ -53,8 +54,9 @@ def save_model(
     pip_requirements : sequence of str, optional
         By default, this version of halfstep, and pandas.
     """
+    folder = as_path("path", path)
     with _options(model, pip_requirements) as options:
-        mlflow.pyfunc.save_model(path=os.fspath(path), **options)
+        mlflow.pyfunc.save_model(path=str(folder), **options)
 
 
 def log_model(
@@ -95,6 +97,10 @@ def load_model(model_uri: str) -> FactorModel:
 @contextmanager
 def _options(model: FactorModel, pip_requirements: Sequence[str] | None) -> Iterator[dict[str, Any]]:
     """Write the file of a model, and yield the parameters with which MLflow copies it."""
+    if pip_requirements is None:
+        pip_requirements = (f"halfstep=={__version__}", "pandas")
+    elif isinstance(pip_requirements, str):
+        raise ParameterError(f"pip_requirements={pip_requirements!r}: give a list of requirements")
     signature = _signature(check_model(model))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / FILE
@@ -104,7 +110,7 @@ def _options(model: FactorModel, pip_requirements: Sequence[str] | None) -> Iter
             "data_path": str(path),
             "signature": signature,
             "input_example": pd.DataFrame({"user": model.users_.ids[:1]}),
-            "pip_requirements": list(pip_requirements or (f"halfstep=={__version__}", "pandas")),
+            "pip_requirements": list(pip_requirements),
         }
 
 

@@ -323,13 +323,8 @@ class CPU:
         counts = np.diff(plan.cells.indptr)
         floor, is_singular = least_curvature(base.reg, base.s, base.G, fixed.k)
         is_exact = solved_exactly(plan, counts, floor, fixed.Y[:, : fixed.k], solver)
-        systems = RowsInBasis(plan.problem, prior, plan.cells, base, fixed, basis, solver, is_exact, losses, loss)
-
-        def solve(first: int, last: int, rows: NDArray[np.intp]) -> None:
-            systems.solve(first, last, rows, X)
-            plan.release(first, last)
-
-        self._team.run([partial(solve, first, last, rows) for (first, last), rows in plan.chunks])
+        systems = RowsInBasis(plan, prior, base, fixed, basis, solver, is_exact, losses, loss)
+        self._team.run([partial(systems.solve, first, last, rows, X) for (first, last), rows in plan.chunks])
         is_unsolved = (losses[:, 0] == UNSOLVED) | (is_singular & (counts > 0))
         is_unsolved[plan.long_rows] = False
         if prior is not None:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.objective.problem import HalfProblem, Prior
+from halfstep.objective.problem import Prior
 from halfstep.solver.basis import Basis
-from halfstep.solver.kernels.argument_groups import Base, CellArrays, Fixed
+from halfstep.solver.kernels.argument_groups import Base, Fixed
 from halfstep.solver.kernels.cg import solve_by_conjugate_gradients
 from halfstep.solver.kernels.exact import solve_large_systems
 from halfstep.solver.kernels.subspace import solve_by_blocks
 from halfstep.solver.layout import Factors
 from halfstep.solver.loss import Loss
+from halfstep.solver.schedule import HalfStepPlan
 from halfstep.solvers import ConjugateGradient, Solver, Subspace
 
 
@@ -24,11 +25,9 @@ class RowsInBasis:
 
     Attributes
     ----------
-    problem : HalfProblem
-        In the original variables.
+    plan : HalfStepPlan
     prior : Prior or None
         Which has only means.
-    cells : CellArrays
     base, fixed : Base, Fixed
         In these variables; G is diagonal, or empty.
     basis : Basis or None
@@ -42,9 +41,8 @@ class RowsInBasis:
         If it is to be computed.
     """
 
-    problem: HalfProblem
+    plan: HalfStepPlan
     prior: Prior | None
-    cells: CellArrays
     base: Base
     fixed: Fixed
     basis: Basis | None
@@ -58,7 +56,7 @@ class RowsInBasis:
         k, unknowns = self.fixed.k, self.fixed.k + self.fixed.biases
         solved = np.empty((last - first, unknowns), self.fixed.Y.dtype)
         exact, others = rows[self.is_exact[rows]], rows[~self.is_exact[rows]]
-        given = self.cells, self.base, self.fixed, self._pull(first, last), first, solved, self.losses
+        given = self.plan.cells, self.base, self.fixed, self._pull(first, last), first, solved, self.losses
         if len(exact) > 0:
             solve_large_systems(exact, *given)
         if len(others) > 0:  # only these have a start, whose change of variables takes time
@@ -67,23 +65,24 @@ class RowsInBasis:
                 solve_by_conjugate_gradients(others, *given, int(self.solver.steps))
             elif isinstance(self.solver, Subspace):
                 solve_by_blocks(others, *given, int(self.solver.block_size))
-        is_complete = len(rows) == last - first
-        target = X[first:last] if is_complete else np.empty_like(X[first:last])
-        if self.basis is None:
-            target[:, :k] = solved[:, :k]
-        elif target.dtype == solved.dtype:
-            np.matmul(solved[:, :k], self.basis.V.T, out=target[:, :k])
-        else:
-            target[:, :k] = solved[:, :k] @ self.basis.V.T
-        target[:, k:unknowns] = solved[:, k:]
-        if not is_complete:
-            X[rows, :unknowns] = target[rows - first, :unknowns]
-        if self.loss is not None and len(self.base.G) > 0:
-            self.loss.all_cells[rows] = (np.square(solved[:, :k]) @ self.base.G)[rows - first]
+        chosen: slice | NDArray[np.intp] = slice(first, last)
+        if len(rows) < last - first:
+            chosen, solved = rows, solved[rows - first]
+        with np.errstate(over="ignore"):  # the loss is checked for overflow
+            if self.basis is None:
+                X[chosen, :k] = solved[:, :k]
+            elif isinstance(chosen, slice) and X.dtype == solved.dtype:
+                np.matmul(solved[:, :k], self.basis.V.T, out=X[chosen, :k])
+            else:
+                X[chosen, :k] = solved[:, :k] @ self.basis.V.T
+            X[chosen, k:unknowns] = solved[:, k:]
+            if self.loss is not None and len(self.base.G) > 0:
+                self.loss.all_cells[chosen] = np.square(solved[:, :k]) @ self.base.G
+        self.plan.release(first, last)
 
     def _pull(self, first: int, last: int) -> Factors:
         """Return Λ x̄ of the rows first … last − 1, in the variables of the basis."""
-        dtype, k, problem = self.fixed.Y.dtype, self.fixed.k, self.problem
+        dtype, k, problem = self.fixed.Y.dtype, self.fixed.k, self.plan.problem
         if self.prior is None:
             return np.empty((0, 0), dtype)
         means = self.prior.means if len(self.prior.means) == 1 else self.prior.means[first:last]

@@ -61,6 +61,13 @@ def test_rows_without_weight_name_a_sufficient_regularization(rank: int, biases:
     assert model.user_factors_[:3].all()
 
 
+def test_targets_of_0_name_a_sufficient_regularization() -> None:
+    data = few_items().with_values(np.zeros(len(few_items())))
+    with pytest.raises(NumericalError, match=r"item 0 is not .* set regularization=1e-\d\d or more$") as caught:
+        hs.ALS(hs.Explicit(biases=False), rank=1, regularization=0.0, random_state=0).fit(data)
+    hs.ALS(hs.Explicit(biases=False), rank=1, regularization=caught.value.regularization, random_state=0).fit(data)
+
+
 @pytest.mark.parametrize("n_items", [3, 6, 12])
 def test_float32_factors_equal_float64_factors(n_items: int) -> None:
     data = few_items(items=n_items)

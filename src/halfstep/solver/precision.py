@@ -112,13 +112,15 @@ def enough(problem: HalfProblem, diagonal: Floats, reg: float) -> float | None:
     It is None if it would be unreasonably large.
 
     The smaller the factors of one side, the larger are those of the other, because their products are the targets. If
-    the diagonal is 0, it is that of a row with all observed cells, and factors as large as the root of the targets.
+    the diagonal is 0, it is that of a row with all observed cells, and factors as large as the root of the targets
+    (1, if all of these are 0).
     """
     largest = float(diagonal.max(initial=0.0))
     targets, weights = (array.astype(np.float64) for array in (problem.targets, problem.weights))
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         squares = float(np.sum(np.broadcast_to(weights * targets**2, problem.indices.shape)))
         if largest == 0:
-            largest = math.sqrt(squares * float(np.sum(np.broadcast_to(weights, problem.indices.shape))))
+            weight = float(np.sum(np.broadcast_to(weights, problem.indices.shape)))
+            largest = math.sqrt((squares or weight) * weight)
         needed = max(ENOUGH * largest, ENOUGH * squares / largest if largest else 0.0, 10.0 * reg)
     return float(10.0 ** math.ceil(math.log10(needed))) if 0.0 < needed < EXTREME else None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import polars as pl
+import pyarrow as pa
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -81,10 +81,10 @@ BIASES = hs.UserItemBias()
     ("X", "users", "items"),
     [
         (pd.DataFrame({"u": np.array([LARGE, LARGE + 1], np.uint64), "i": [-1, 2]}), [LARGE, LARGE + 1], [-1, 2]),
-        (pl.DataFrame({"u": [LARGE, LARGE + 1], "i": [-1, 2]}), [LARGE, LARGE + 1], [-1, 2]),
+        (pa.table({"u": pa.array([LARGE, LARGE + 1], pa.uint64()), "i": [-1, 2]}), [LARGE, LARGE + 1], [-1, 2]),
         (pd.DataFrame({"u": [7, 8], "i": np.array(DAYS, "datetime64[s]")}), [7, 8], None),
         (pd.DataFrame({"u": [7, 8], "i": DAYS}), [7, 8], DAYS),
-        (pl.DataFrame({"u": ["7", "8"], "i": DAYS}), ["7", "8"], DAYS),
+        (pa.table({"u": ["7", "8"], "i": DAYS}), ["7", "8"], DAYS),
         (pd.DataFrame({"u": pd.Categorical(["b", "a"]), "i": [True, False]}), ["a", "b"], [False, True]),
         (pd.DataFrame({"u": pd.array([2**60 + 1, 2], "Int64"), "i": [0.5, 1.5]}), [2, 2**60 + 1], [0.5, 1.5]),
         ([["ann", 2**60 + 1], ["bob", 2]], ["ann", "bob"], [2, 2**60 + 1]),

@@ -71,6 +71,7 @@ FRAME = pd.DataFrame({"user": [1], "item": [2], "value": [3.0]})
 ALS = hs.ALS(rank=2, iterations=2, random_state=0, progress=False).fit(DATA)
 BAYESIAN = hs.BayesianALS(rank=2, iterations=3, burn_in=1, random_state=0, progress=False).fit(DATA)
 BIASES = hs.ItemBias().fit(DATA)
+WEIGHTS = hs.ItemKNN().fit(DATA)
 REPORT = hs.evaluate(ALS, DATA, exclude_seen=False, resamples=2)
 STREAM = hs.evaluate_stream(ALS, EVENT, resamples=2, n=2, progress=False)
 
@@ -118,6 +119,8 @@ def calls(folder: Path) -> dict[str, Call]:
     found = {
         "ALS": fitting(hs.ALS, **one),
         "SGD": fitting(hs.SGD, **one),
+        "EASE": fitting(hs.EASE),
+        "ItemKNN": fitting(hs.ItemKNN),
         "ItemBias": fitting(hs.ItemBias),
         "BayesianALS": fitting(hs.BayesianALS, rank=1, iterations=2, burn_in=1, progress=False),
         "UserItemBias": fitting(hs.UserItemBias),
@@ -183,7 +186,10 @@ def calls(folder: Path) -> dict[str, Call]:
         found[name] = of(getattr(hs.metrics, name), targets=[1.0], predictions=[1.0])
     for name in hs.presets.__all__:
         found[f"presets.{name}"] = of(getattr(hs.presets, name), **({"n_components": 1} if name == "wals" else {}))
-    for name, model in (("als", ALS), ("bayesian", BAYESIAN), ("biases", BIASES)):
+    for name in ("Cholesky", "ConjugateGradient", "Subspace"):
+        kind = getattr(hs.solvers, name)
+        found[name] = (lambda kind=kind, **given: hs.ALS(solver=kind(**given), **one).fit(DATA), kind, {})
+    for name, model in (("als", ALS), ("bayesian", BAYESIAN), ("biases", BIASES), ("weights", WEIGHTS)):
         found |= {
             f"{name}.predict": on(model, "predict", users=["a"], items=["x"]),
             f"{name}.recommend": on(model, "recommend", users=["a"]),
@@ -192,7 +198,7 @@ def calls(folder: Path) -> dict[str, Call]:
             f"{name}.save": on(model, "save", path=folder / "saved"),
             f"{name}.export_vectors": on(model, "export_vectors", target=folder / "vectors"),
         }
-    for name, model in (("als", ALS), ("bayesian", BAYESIAN)):
+    for name, model in (("als", ALS), ("bayesian", BAYESIAN), ("weights", WEIGHTS)):
         found |= {
             f"{name}.explain": on(model, "explain", user="a", item="x"),
             f"{name}.fold_in": on(model, "fold_in", histories={"new": {"x": 1.0}}),

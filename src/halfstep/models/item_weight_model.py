@@ -303,8 +303,8 @@ class ItemWeightModel(FactorModel):
         if side == "user":
             return super()._most_similar(side, asked, n, metric, threads)
         check_integer("n", n, minimum=1)
+        check_choice("metric", metric, ("cosine", "dot"))
         if metric != "cosine":
-            check_choice("metric", metric, ("cosine", "dot"))
             raise ParameterError(
                 f"metric={metric!r}: similar items are those with the largest weights, so leave it out"
             )

@@ -6,8 +6,8 @@ The regularization term Σ_u λ_u ‖x_u‖²_D with D = diag(1, …, 1, ρ) bec
 
 over rows with observations. Given β, it is a prior with a mean for each row. Given the rows, β is a ridge regression
 with sample weights λ_u. D cancels because it scales both terms, so the weights are the same for every target column.
-Both are exact minimizations, so the objective never increases, apart from rounding errors. A row without observations
-is set to its mean, and has no influence on β: its missing cells would shrink β towards 0.
+Neither increases the objective, apart from rounding errors. A row without observations is set to its mean, and has no
+influence on β: its missing cells would shrink β towards 0.
 
 This is the mean of the Gibbs sampler's conditional distribution (Simm et al. 2017), with λ_u as precision of the
 rows.

@@ -40,7 +40,7 @@ import halfstep as hs
 def size_of(data):
     arrays = (data.user_positions, data.item_positions, data.values, data.timestamps)
     ids = [each for side in (data.users, data.items) for each in (side.ids, *side)]
-    return (sum(each.nbytes for each in arrays) + sum(map(sys.getsizeof, ids))) / 1 << 20
+    return (sum(each.nbytes for each in arrays) + sum(map(sys.getsizeof, ids))) / (1 << 20)
 def run(path):
     if kind == "halfstep":
         return hs.read_interactions(path)
@@ -58,7 +58,7 @@ read = run(path)
 wall, processor = time.perf_counter() - wall, time.process_time() - processor
 peak = mebibytes("VmHWM") - held
 print(json.dumps([wall, processor, peak, size_of(read) if kind == "halfstep" else 0.0]))
-""".replace("/ 1 << 20", "/ (1 << 20)")
+"""
 
 
 def chunks(rows: int, at_once: int = 500_000) -> Iterator[Sequence[Sequence[object]]]:

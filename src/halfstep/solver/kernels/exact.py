@@ -281,11 +281,13 @@ def solve_large_systems(
     """
     indptr, indices, weights, Y = cells.indptr, cells.indices, cells.weights, fixed.Y
     width, dtype, scored = padded(fixed.k), Y.dtype, losses.shape[1] > 1
-    room = longest_row(rows, indptr) + width
+    longest = longest_row(rows, indptr)
+    room = longest + width
     row_cells = RowCells(np.empty(room, np.intp), np.empty(room, dtype), np.empty(room, dtype))
     at, xy, ones = row_cells.at, np.empty(room, dtype), np.empty(room if fixed.biases else 0, dtype)
     Z = aligned(max(width, CELLS_PER_PRODUCT), width, Y)
-    T, U, vectors = aligned(width, width, Y), aligned(width, width, Y), aligned(8, width, Y)
+    T = aligned(width, padded(min(longest, width)), Y)  # not wider, because its columns fall into few cache sets
+    U, vectors = aligned(width, width, Y), aligned(8, width, Y)
     inverse, z, b, c, v, y = vectors[1], vectors[2], vectors[3], vectors[4], vectors[5], vectors[6]
     d, e = vectors[0], vectors[7]
     system = SystemBuffers(row_cells, d, e, ones, Z, T, U, b, c, v, y, inverse, z)

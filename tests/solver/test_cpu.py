@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import closing
 from itertools import pairwise
+from types import ModuleType
 
 import numpy as np
 import pytest
+import threadpoolctl
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -16,7 +19,7 @@ from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import empty_factors
 from halfstep.solver.schedule import CHUNKS, LEAST_WORK, cut
-from halfstep.solver.threads import Team, available_cores
+from halfstep.solver.threads import OneBlasThread, Team, available_cores, working
 
 
 @given(st.lists(st.floats(0, 10 * LEAST_WORK), min_size=1, max_size=300))
@@ -91,3 +94,23 @@ def test_default_threads_are_the_available_cores() -> None:
     assert CPU().threads == available_cores() >= 1
     with pytest.raises(ParameterError, match="threads=0"):
         CPU(0)
+
+
+def test_blas_libraries_are_searched_again_after_imports_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    searches = []
+
+    class Controller(threadpoolctl.ThreadpoolController):
+        def __init__(self) -> None:
+            searches.append(self)
+            super().__init__()
+
+    monkeypatch.setattr(threadpoolctl, "ThreadpoolController", Controller)
+    monkeypatch.setattr(OneBlasThread, "_found", None)
+    for _ in range(2):
+        with working(), OneBlasThread():
+            pass
+    assert len(searches) == 1
+    monkeypatch.setitem(sys.modules, "new", ModuleType("new"))
+    with working(), OneBlasThread():
+        pass
+    assert len(searches) == 2

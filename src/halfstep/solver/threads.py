@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import warnings
 from collections import Counter, deque
@@ -179,13 +180,14 @@ class OneBlasThread:
     _lock: ClassVar[threading.Lock] = threading.Lock()
     _users: ClassVar[Counter[int]] = Counter()  # number of blocks that each thread is in
     _limiter: ClassVar[Any] = None
+    _found: ClassVar[tuple[int, Any] | None] = None  # the number of modules when libraries were searched, and these
 
     @classmethod
     def enter(cls) -> None:
         with cls._lock:
             if not cls._users:
                 free_control_of_blas()
-                cls._limiter = threadpoolctl.ThreadpoolController().limit(limits=1, user_api="blas")
+                cls._limiter = cls._libraries().limit(limits=1, user_api="blas")
                 free_control_of_blas()
             cls._users[threading.get_ident()] += 1
 
@@ -194,6 +196,14 @@ class OneBlasThread:
         with cls._lock:
             cls._users -= Counter([threading.get_ident()])
             cls._restore_if_unused()
+
+    @classmethod
+    def _libraries(cls) -> Any:
+        """Return the loaded BLAS libraries; a search takes milliseconds, and is repeated after imports."""
+        modules = len(sys.modules)
+        if cls._found is None or cls._found[0] != modules:
+            cls._found = modules, threadpoolctl.ThreadpoolController().select(user_api="blas")
+        return cls._found[1]
 
     @classmethod
     def reset_in_child(cls) -> None:

@@ -454,6 +454,7 @@ def test_bad_parameters_are_named(parameters: dict[str, object], message: str) -
         ((np.zeros((30, 3)), np.zeros((20, 2))), r"users' factors of shape \(30, 3\): expected \(30, 2\)"),
         ((np.zeros((30, 2)), np.zeros((19, 2))), r"items' factors of shape \(19, 2\): expected \(20, 2\)"),
         ((np.zeros((30, 2)), np.full((20, 2), np.nan)), "items' factors that are not finite"),
+        ((np.ones((30, 2)), np.zeros((20, 2))), "items' factors that are all 0, which half-steps do not change"),
     ],
 )
 def test_bad_init_is_named(data: hs.Interactions, init: tuple[np.ndarray, np.ndarray], message: str) -> None:

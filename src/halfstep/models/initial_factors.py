@@ -31,6 +31,8 @@ def initial_factors(
         P, Q = random_factors(data, rank, scale, random_state)
         return (np.abs(P), np.abs(Q)) if is_nonnegative else (P, Q)
     P, Q = given_factors(init, data, rank)
+    if rank > 0 and not Q.any():
+        raise ParameterError("init has items' factors that are all 0, which half-steps do not change: give others")
     least = min(float(F.min(initial=0.0)) for F in (P, Q))
     if is_nonnegative and least < 0:
         raise ParameterError(

@@ -251,6 +251,13 @@ def test_a_single_user_is_searched(model: hs.ALS, tmp_path: Path, kind: str) -> 
     assert model.fold_in({"new": {7: 3.0, 14: 1.0}}).export_vectors(tmp_path / "one", kind) == 1.0
 
 
+@pytest.mark.parametrize("kind", ["faiss", "usearch", "qdrant"])
+def test_an_index_without_users_has_no_recall(model: hs.ALS, tmp_path: Path, kind: str) -> None:
+    vectors = hs.vectors.of_model(model)
+    without = vectors._replace(user_ids=vectors.user_ids[:0], user_vectors=vectors.user_vectors[:0])
+    assert hs.vectors.save(without, tmp_path / "index", kind) is None
+
+
 def test_items_of_another_format_are_removed(model: hs.ALS, tmp_path: Path) -> None:
     for kind, kept in (("npy", "items.npy"), ("faiss", "items.faiss"), ("usearch", "items.usearch")) * 2:
         model.export_vectors(tmp_path, kind)

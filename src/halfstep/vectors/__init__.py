@@ -32,8 +32,8 @@ __all__ = ["Vectors", "of_model", "recall", "save"]
 Format = Literal["parquet", "npy", "faiss", "usearch", "qdrant", "pgvector"]
 
 _FILES: Mapping[str, Callable[[Vectors, Path], None]] = {"parquet": write_parquet, "npy": write_npy}
-_INDEXES: Mapping[str, Callable[[Vectors, Path, int], float]] = {"faiss": write_faiss, "usearch": write_usearch}
-_DATABASES: Mapping[str, Callable[[Vectors, str, int], float]] = {"qdrant": write_qdrant, "pgvector": write_pgvector}
+_INDEXES: Mapping[str, Callable[..., float | None]] = {"faiss": write_faiss, "usearch": write_usearch}
+_DATABASES: Mapping[str, Callable[..., float | None]] = {"qdrant": write_qdrant, "pgvector": write_pgvector}
 
 
 def save(
@@ -68,7 +68,7 @@ def save(
     Returns
     -------
     float or None
-        The recall of the index, as by `recall`; None for "parquet" and "npy", which have no index.
+        The recall of the index, as by `recall`; None for "parquet" and "npy", which have no index, or without users.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def save(
     return None
 
 
-def _saved_at(vectors: Vectors, address: str, format: Format, n: int) -> float:  # noqa: A002
+def _saved_at(vectors: Vectors, address: str, format: Format, n: int) -> float | None:  # noqa: A002
     if format not in _DATABASES:
         raise ParameterError(
             f"target={without_password(address)!r} is an address, but format={format!r} is that of files: give a "

@@ -11,13 +11,13 @@ import numpy as np
 from halfstep._support.printable import without_password
 from halfstep.errors import DataError
 from halfstep.vectors._files import write_npy
-from halfstep.vectors._recall import recall
+from halfstep.vectors._recall import recall_if_any
 from halfstep.vectors._vectors import Float32Array, Vectors
 
 LINKS, EXPANSION = 32, 128  # of HNSW: the links of an item in the graph, and the candidates of a search
 
 
-def write_faiss(vectors: Vectors, folder: Path, n: int) -> float:
+def write_faiss(vectors: Vectors, folder: Path, n: int) -> float | None:
     """Write an HNSW index of FAISS to ``items.faiss``, and return its recall at n."""
     try:
         import faiss
@@ -28,10 +28,10 @@ def write_faiss(vectors: Vectors, folder: Path, n: int) -> float:
     index.hnsw.efSearch = EXPANSION
     index.add(vectors.item_vectors)
     write_npy(vectors, folder, {"items.faiss": faiss.serialize_index(index).tobytes()})
-    return recall(vectors, lambda users, count: _ids_of(vectors, index.search(users, count)[1]), n)
+    return recall_if_any(vectors, lambda users, count: _ids_of(vectors, index.search(users, count)[1]), n)
 
 
-def write_usearch(vectors: Vectors, folder: Path, n: int) -> float:
+def write_usearch(vectors: Vectors, folder: Path, n: int) -> float | None:
     """Write an index of USearch to ``items.usearch``, and return its recall at n."""
     try:
         from usearch.index import Index
@@ -48,10 +48,10 @@ def write_usearch(vectors: Vectors, folder: Path, n: int) -> float:
         keys = np.asarray(index.search(users, count).keys).astype(np.int64)
         return _ids_of(vectors, keys.reshape(len(users), -1))  # of one dimension for a single user
 
-    return recall(vectors, search, n)
+    return recall_if_any(vectors, search, n)
 
 
-def write_qdrant(vectors: Vectors, target: str, n: int) -> float:
+def write_qdrant(vectors: Vectors, target: str, n: int) -> float | None:
     """Replace the collections ``halfstep_users`` and ``halfstep_items``, and return the recall at n."""
     try:
         from qdrant_client import QdrantClient, models
@@ -84,7 +84,7 @@ def write_qdrant(vectors: Vectors, target: str, n: int) -> float:
             found = client.query_batch_points("halfstep_items", asked)
             return [[point.payload["id"] for point in each.points] for each in found]
 
-        return recall(vectors, search, n)
+        return recall_if_any(vectors, search, n)
     except ResponseHandlingException as error:
         raise OSError(f"Qdrant at {without_password(target)} does not respond ({error}): check the address") from None
     except (UnexpectedResponse, JSONDecodeError) as error:

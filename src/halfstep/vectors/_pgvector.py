@@ -7,13 +7,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from halfstep.errors import DataError
-from halfstep.vectors._recall import recall
+from halfstep.vectors._recall import recall_if_any
 from halfstep.vectors._vectors import Float32Array, Vectors
 
 OPERATORS = {"dot": ("<#>", "vector_ip_ops"), "cosine": ("<=>", "vector_cosine_ops")}
 
 
-def write_pgvector(vectors: Vectors, url: str, n: int) -> float:
+def write_pgvector(vectors: Vectors, url: str, n: int) -> float | None:
     """Replace the tables ``halfstep_users`` and ``halfstep_items``, and return the recall of their index at n."""
     try:
         import psycopg
@@ -50,7 +50,7 @@ def write_pgvector(vectors: Vectors, url: str, n: int) -> float:
                 query = f"SELECT id FROM {schema}.halfstep_items ORDER BY vector {operator} %s::vector LIMIT %s"
                 return [[id_ for (id_,) in cursor.execute(query, (_literal(row), count))] for row in users]
 
-            return recall(vectors, search, n)
+            return recall_if_any(vectors, search, n)
     except psycopg.Error as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(

@@ -75,6 +75,11 @@ def recall(
     return float(np.mean(shares))
 
 
+def recall_if_any(vectors: Vectors, search: Callable[[Float32Array, int], Any], n: int) -> float | None:
+    """Return the recall, or None if there are no users to search for."""
+    return recall(vectors, search, n) if len(vectors.user_ids) > 0 else None
+
+
 def _lists(found: Any, n_users: int, n: int) -> list[list[Any]]:
     """Return the first n ids that a search found for each user."""
     lists = list(found) if isinstance(found, Iterable) else []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def cluster() -> Iterator[Any]:
     """Two nodes with a CPU each; they end before other tests, whose processes would end with a node."""
     ray = pytest.importorskip("ray", reason="Ray is not installed")

@@ -1,0 +1,1 @@
+"""Tests of clusters: a package, with whose last test its cluster ends."""

@@ -10,7 +10,7 @@ INSTALL = $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-
 # The run ends if a worker process does: with --dist loadfile, pytest-xdist 3.8 may wait forever for its replacement.
 PYTEST = OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
-.PHONY: lab test quick test-oldest test-integrations integrations check docs format transcripts lock clean
+.PHONY: lab test test-thorough quick test-oldest test-integrations integrations check docs format transcripts lock clean
 .DELETE_ON_ERROR:
 
 lab: $(VENV)/lab.stamp ## install, then run the experiments and write lab-report/
@@ -18,6 +18,9 @@ lab: $(VENV)/lab.stamp ## install, then run the experiments and write lab-report
 
 test: $(VENV)/test.stamp ## install, then run the tests
 	$(PYTEST)
+
+test-thorough: $(VENV)/test.stamp ## the tests with more random examples and all combinations of parameters, as at night
+	HALFSTEP_TEST_THOROUGH=1 $(PYTEST)
 
 quick: $(VENV)/test.stamp ## the tests without those marked slow, with fewer random examples, in four minutes
 	$(PYTEST) -m "not slow"

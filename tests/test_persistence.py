@@ -15,7 +15,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given, settings
+from hypothesis import given
 
 import halfstep as hs
 from halfstep import persistence, solvers, weights
@@ -28,6 +28,7 @@ from halfstep.objective import objective
 from halfstep.objective.origin import Origin
 from halfstep.storage import container, values
 from stored import MODELS, SOME, TITLED, assert_same, fitted, same_array, same_ids, saved
+from thorough import examples
 
 
 class TestRoundTrip:
@@ -203,7 +204,7 @@ IDS = SCALARS | st.recursive(
 class TestIds:
     @pytest.mark.slow
     @given(st.one_of(*(st.lists(kind, unique=True) for kind in (INT64, TEXT, IDS, NUMPY, st.booleans()))))
-    @settings(max_examples=300)
+    @examples(300)
     def test_round_trip_with_their_types(self, ids: list[object]) -> None:
         vocabulary = Vocabulary(ids)
         after = unpack_vocabulary(pack_vocabulary(vocabulary, "users"), "users")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from halfstep.data import duplicates
 from halfstep.data.duplicates import Repeat, find_repeat
+from thorough import examples
 
 CELLS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=30)
 
@@ -25,7 +26,7 @@ def find(cells: list[tuple[int, int]]) -> Repeat | None:
 
 
 @pytest.mark.slow
-@settings(max_examples=200)
+@examples(200)
 @given(CELLS, st.sampled_from([1, 2, 3]))
 def test_first_repeat_with_and_without_kernel(cells: list[tuple[int, int]], threads: int) -> None:
     expected = twin(cells)

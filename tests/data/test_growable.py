@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import halfstep as hs
 from halfstep.data import GrowableArray, GrowableInteractions, growable
 from halfstep.errors import DataError
+from thorough import examples
 
 triples = st.lists(
     st.tuples(st.sampled_from("abcdef"), st.integers(0, 6), st.sampled_from([1.0, 2.0, 5.0])), min_size=1, max_size=12
@@ -51,7 +52,7 @@ LIMITS = {
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@examples(60)
 @given(
     base=triples, batches=st.lists(triples, max_size=6), how=st.sampled_from(["last", "sum"]), weights=st.booleans()
 )

@@ -16,11 +16,12 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from halfstep.data.frames import MANY, encode_strings
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError, ParameterError, UnknownIdError
+from thorough import examples
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
@@ -651,7 +652,7 @@ def assert_encoded(column: object, entries: list) -> None:
         for name, make in SERIES.items()
     ],
 )
-@settings(max_examples=10)
+@examples(10)
 @given(texts=st.lists(st.text(), min_size=1, max_size=40))
 def test_strings_of_libraries_are_numbered_like_in_python(make, texts):
     column = many(texts)
@@ -696,7 +697,7 @@ WITH_SURROGATES = st.text(st.characters(exclude_categories=()))
 LONGER = 20_000  # than what is made Python objects at a time
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.lists(WITH_SURROGATES, min_size=1, max_size=20))
 def test_many_strings_of_python_and_numpy(texts):
     column = (texts * LONGER)[:LONGER]
@@ -707,7 +708,7 @@ def test_many_strings_of_python_and_numpy(texts):
 
 
 @pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="NumPy before 2 has no StringDType")
-@settings(max_examples=20)
+@examples(20)
 @given(st.lists(st.text(), min_size=1, max_size=20))
 def test_many_strings_of_variable_width(texts):
     column = (texts * LONGER)[:LONGER]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import halfstep as hs
@@ -20,6 +20,7 @@ import reference
 from halfstep.errors import DataError, ParameterError
 from halfstep.evaluation.bootstrap import Mean, resample
 from halfstep.metrics.marks import MEASURES
+from thorough import examples
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def kind_of_unknown_ids(train, test):
     return "" if {*test.item_ids} & {*train.items} else "item"
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(problem=problems(), n=st.integers(1, 20), exclude_seen=st.booleans(), threshold=st.sampled_from([None, 3.0]))
 def test_ranking_metrics_equal_reference(problem, n, exclude_seen, threshold):
     train, test = problem
@@ -125,7 +126,7 @@ def test_ranking_metrics_equal_reference(problem, n, exclude_seen, threshold):
             assert result[name, "novelty"] == pytest.approx(np.mean(bits), abs=1e-12)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(problem=problems(), seed=st.integers(0, 2**32 - 1))
 def test_only_candidates_are_ranked(problem, seed):
     train, test = problem

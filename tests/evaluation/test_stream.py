@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import halfstep as hs
 from halfstep.errors import DataError, ParameterError
+from thorough import examples
 
 
 class Learning(hs.Popularity):
@@ -62,7 +63,7 @@ def naive(train, stream, n, update):
     return places, unknown, repeats
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(problem=streams(), n=st.integers(1, 15), update=st.booleans())
 def test_positions_equal_reference(problem, n, update):
     train, stream = problem

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import halfstep as hs
 import reference
 from halfstep.errors import DataError, ParameterError, UnknownIdError
 from halfstep.solver import top_n
+from thorough import examples
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_scores_are_those_of_predict(small: hs.ALS) -> None:
         np.testing.assert_allclose(scores, small.predict(user, list(items)), rtol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(seed=st.integers(0, 2**32 - 1), mapped=st.booleans(), restricted=st.sampled_from(["no", "all", "each"]))
 def test_lists_to_exclude_and_to_choose_from(seed: int, mapped: bool, restricted: str) -> None:
     rng = np.random.default_rng(seed)

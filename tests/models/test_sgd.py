@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -11,6 +11,7 @@ from halfstep.data import Interactions
 from halfstep.errors import FitInterruptedWarning, NumericalError, ParameterError
 from halfstep.models.sgd import SGD
 from halfstep.solver.kernels.sgd_epoch import sgd_epoch
+from thorough import examples
 
 
 def naive_epoch(ratings, mean, user_biases, item_biases, P, Q, learning_rate, regularization):
@@ -53,7 +54,7 @@ def random_problem(seed, users, items, density=0.6):
     learning_rate=st.sampled_from([0.001, 0.05]),
     regularization=st.sampled_from([0.0, 0.02, 1.0]),
 )
-@settings(max_examples=60, deadline=None)  # the first example compiles the kernel
+@examples(60)  # the first example compiles the kernel
 def test_epoch_equals_reference(seed, users, items, rank, learning_rate, regularization):
     data = random_problem(seed, users, items)
     rng = np.random.default_rng(seed)

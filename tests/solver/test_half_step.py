@@ -17,9 +17,10 @@ from halfstep.solver.kernels.small_systems import GATHERED
 from halfstep.solver.schedule import LEAST_SEGMENT
 from halfstep.solvers import Cholesky, ConjugateGradient, Subspace
 from settings import SETTINGS, Setting, Table, arrays, constant, half_step, half_step_and_loss, value
+from thorough import examples
 
 every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=str)
-few = settings(max_examples=min(25, settings().max_examples))
+few = examples(10, 25)
 
 
 @st.composite
@@ -293,7 +294,7 @@ def wide_tables(draw: st.DrawFn) -> Table:
 
 @pytest.mark.slow
 @every_setting
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(6, 15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=wide_tables(), rank=st.sampled_from([1, 3, 8, 15, 16, 33, 61]), reg=regs, rho=rhos, seed=seeds)
 def test_large_systems_equal_dense_solution(
     large_systems: None, setting: Setting, table: Table, rank: int, reg: float, rho: float, seed: int
@@ -377,7 +378,7 @@ def test_equal_weights_of_observed_and_missing_cells_need_no_fallback(
 
 @pytest.mark.slow
 @every_setting
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(4, 8), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=wide_tables(), rank=st.sampled_from([1, 8, 15, 33]), seed=seeds)
 def test_conjugate_gradients_decrease_the_objective_and_converge(
     large_systems: None, setting: Setting, table: Table, rank: int, seed: int
@@ -401,7 +402,7 @@ def test_conjugate_gradients_decrease_the_objective_and_converge(
 
 @pytest.mark.slow
 @every_setting
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(4, 8), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(table=wide_tables(), rank=st.sampled_from([1, 8, 33, 65, 130]), seed=seeds)
 def test_subspace_steps_decrease_the_objective_and_converge(
     monkeypatch: pytest.MonkeyPatch, setting: Setting, table: Table, rank: int, seed: int

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import halfstep as hs
@@ -15,9 +15,10 @@ from halfstep.errors import NumericalError
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.schedule import LEAST_SEGMENT
 from settings import SETTINGS, Setting, Table, arrays, constant, half_step, half_step_and_loss, value
+from thorough import examples
 
 every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=str)
-few = settings(max_examples=min(25, settings().max_examples))
+few = examples(10, 25)
 PLAIN = Setting("als-wr", hs.Explicit(biases=False), arrays(value, constant(1), 0), 1.0)
 BIASED = Setting("biased", hs.Explicit(biases=True), arrays(value, constant(1), 0), 0.5, True)
 

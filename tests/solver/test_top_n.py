@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
 from halfstep.data import IndexLists
 from halfstep.solver import top_n
 from halfstep.solver.top_n import best_columns, best_of_given
+from thorough import examples
 
 
 def lists_of(marks: np.ndarray) -> IndexLists:
@@ -23,7 +24,7 @@ def listed(best: np.ndarray) -> list[list[int]]:
     return [[int(i) for i in row if i >= 0] for row in best]
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 150), st.integers(0, 5)),
     seed=st.integers(0, 2**32 - 1),
@@ -63,7 +64,7 @@ def test_best_columns_equal_sorted_float64_scores(
         assert np.isnan(scores[u, row < 0]).all()
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.0, 0.3, 1.0]))
 def test_best_of_given_equals_sorted_float64_scores(seed: int, share: float) -> None:
     rng = np.random.default_rng(seed)

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from pyarrow import parquet as pq
 
 import halfstep as hs
@@ -32,6 +32,7 @@ from halfstep.data.columns import RowError
 from halfstep.data.files.duckdb_engine import Engine
 from halfstep.data.files.interaction_files import read_interactions
 from halfstep.errors import DataError, ParameterError, SkippedLinesWarning
+from thorough import examples
 
 TABLE = "user,item,value,timestamp,weight\neve,20,5,400,1\nadam,10,0.5,300,0\neve,10,-3,200,2.5\n"
 PLAIN = "user,item\n1,2\n3,4\n"
@@ -373,7 +374,7 @@ FIELDS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), min_
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.tuples(FIELDS, FIELDS, FIELDS), min_size=1, max_size=8), st.sampled_from(["\n", "\r\n"]))
 def test_fields_of_any_characters(records: list[tuple[str, ...]], newline: str) -> None:
     content = io.StringIO(newline="")
@@ -389,7 +390,7 @@ def test_fields_of_any_characters(records: list[tuple[str, ...]], newline: str) 
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.text('a1 ,"\r\n', max_size=40))
 def test_malformed_text_is_an_error_or_read_completely(content: str) -> None:
     lines = [line for line in content.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from halfstep.data.files.string_ids import LONGEST, StringNumbers
+from thorough import examples
 
 TEXTS = st.text(st.sampled_from("ab\n\0é漢😀"), max_size=12) | st.text(max_size=LONGEST + 8)
 
@@ -30,7 +31,7 @@ def assert_ascending(numbers: StringNumbers, strings: list[str]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.lists(TEXTS, max_size=30), max_size=5), st.integers(0, 3))
 def test_numbers_equal_those_of_dictionary(chunks: list[list[str]], before: int) -> None:
     numbers, twin = StringNumbers(), dict[str, int]()

@@ -7,16 +7,17 @@ from tempfile import TemporaryDirectory
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from halfstep.data.files import text_lines
 from halfstep.errors import DataError
+from thorough import examples
 
 PIECES = st.sampled_from([b"a", b"\n", b"\n\n", b"\r\n", b"\r", "é".encode(), b"\xff", b"\0", b"long" * 20])
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(PIECES, min_size=1, max_size=30), st.booleans())
 def test_sum_of_counts_equals_counts_of_sum(pieces: list[bytes], keep_line_ends: bool) -> None:
     content = b"".join(pieces)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -28,6 +28,7 @@ from halfstep.models.bayesian.gibbs import FOLD_IN, Chain
 from halfstep.models.bayesian.hyperpriors import RandomStreams
 from halfstep.models.bayesian.samples import Samples, SideSamples
 from lab.data import write_up_split
+from thorough import examples
 
 
 def ratings(seed: int = 0, n_users: int = 40, n_items: int = 30, density: float = 0.3) -> hs.Interactions:
@@ -199,7 +200,7 @@ def test_ctrl_c_keeps_the_samples_so_far(monkeypatch: pytest.MonkeyPatch, data: 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")
-@settings(max_examples=40)
+@examples(40)
 @given(
     n_users=st.integers(1, 6),
     n_items=st.integers(1, 6),
@@ -249,7 +250,7 @@ def random_samples(seed: int, n_users: int, n_items: int, k: int, count: int) ->
 @given(
     seed=st.integers(0, 2**32 - 1), k=st.integers(1, 5), count=st.integers(1, 9), probability=st.floats(0.01, 0.99)
 )
-@settings(max_examples=25)
+@examples(25)
 def test_scores_and_intervals_equal_reference(seed: int, k: int, count: int, probability: float) -> None:
     samples = random_samples(seed, 4, 3, k, count)
     u, i = (grid.ravel() - 1 for grid in np.meshgrid(np.arange(5), np.arange(4)))  # −1: unknown id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, random_array
 
@@ -16,6 +16,7 @@ from halfstep.models.bayesian.feature_regression import (
 )
 from halfstep.models.bayesian.hyperpriors import Hyperparameters
 from halfstep.models.ridge import Ridge
+from thorough import examples
 
 
 def run(tasks) -> None:
@@ -28,7 +29,7 @@ def features(seed: int, n_rows: int, n_features: int) -> csr_array:
 
 
 @pytest.mark.parametrize("largest_basis", [ridge.LARGEST_BASIS, 0], ids=["eigenvectors", "conjugate gradients"])
-@settings(max_examples=25)
+@examples(25)
 @given(
     seed=st.integers(0, 99),
     n_rows=st.integers(1, 40),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.sparse import csr_array
@@ -28,6 +28,7 @@ from halfstep.solver.cpu_session import CPUBackend, CPUSession
 from halfstep.solver.layout import empty_factors
 from halfstep.solver.schedule import LEAST_SEGMENT
 from settings import SETTINGS, Setting, Table
+from thorough import examples
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +58,7 @@ def run(side, Y, prior, *, dtype: str, threads: int = 1):
 
 
 @pytest.mark.parametrize("setting", [PLAIN, WEIGHTED, UNBIASED, MISSING], ids=str)
-@settings(max_examples=25)
+@examples(25)
 @given(
     rank=st.sampled_from([1, 3, 8, 11, 12, 16, 33, 40]),
     one_mean=st.booleans(),

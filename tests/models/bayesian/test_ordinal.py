@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
@@ -39,6 +39,7 @@ from halfstep.solver.kernels.ordered_probit import (
 )
 from halfstep.solver.layout import empty_factors
 from lab.data import write_up_split
+from thorough import examples
 
 pytestmark = pytest.mark.slow
 
@@ -141,7 +142,7 @@ def test_uniform_equals_splitmix64(key: int, n: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), n_thresholds=st.integers(0, 6), scale=st.sampled_from([0.3, 3.0]))
-@settings(max_examples=30)
+@examples(30)
 def test_likelihood_sums_equal_reference(seed: int, n_thresholds: int, scale: float) -> None:
     rng = np.random.default_rng(seed)
     n, step = 30, 1e-4
@@ -183,7 +184,7 @@ def random_samples(seed: int, k: int, count: int, n_thresholds: int) -> Samples:
 
 
 @given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 4), count=st.integers(1, 6), n_thresholds=st.integers(0, 5))
-@settings(max_examples=25)
+@examples(25)
 def test_category_probabilities_equal_reference(seed: int, k: int, count: int, n_thresholds: int) -> None:
     samples = random_samples(seed, k, count, n_thresholds)
     u, i = (grid.ravel() - 1 for grid in np.meshgrid(np.arange(5), np.arange(4)))  # −1: unknown id
@@ -260,7 +261,7 @@ def test_threshold_samples_have_moments_of_posterior(codes: list[int]) -> None:
     n_categories=st.sampled_from([1, 2, 3, 7, 100]),
     scale=st.sampled_from([0.0, 1.0, 30.0, 1e6]),
 )
-@settings(max_examples=40)
+@examples(40)
 def test_thresholds_stay_finite_and_ascending(seed: int, n_categories: int, scale: float) -> None:
     rng = np.random.default_rng(seed)
     scores, codes = scale * rng.normal(size=50), rng.integers(0, n_categories, 50)
@@ -449,7 +450,7 @@ def test_unknown_users_have_higher_entropy(model: hs.BayesianALS) -> None:
     assert entropy[0] > entropy[2]
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(
     n_users=st.integers(1, 6),
     n_items=st.integers(1, 6),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
@@ -18,8 +19,18 @@ from halfstep.solver.session import Side
 from halfstep.solvers import Cholesky, ConjugateGradient
 from session_contract import start_of
 from settings import SETTINGS, Table
+from thorough import THOROUGH
 
-RANKS = (64, 128)
+DTYPES = ("float32", "float64")
+# half of all combinations have all pairs: each architecture with both dtypes and ranks, each dtype with both ranks
+COMBINATIONS = [
+    (rank, dtype, architecture)
+    for (n, architecture), (m, dtype), (k, rank) in product(
+        enumerate(nvrtc.ARCHITECTURES), enumerate(DTYPES), enumerate((64, 128))
+    )
+    if THOROUGH or (n + m + k) % 2 == 0
+]
+LARGE = [(256, "float32"), (512, "float64"), *([(256, "float64"), (512, "float32")] if THOROUGH else [])]
 LARGEST_STATIC = 48 * 1024  # bytes of shared memory that every GPU has
 
 
@@ -71,9 +82,7 @@ def compiler() -> None:
     nvrtc.require_nvrtc()
 
 
-@pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("rank", RANKS)
+@pytest.mark.parametrize(("rank", "dtype", "architecture"), COMBINATIONS)
 def test_kernels_compile_without_spilling_registers(rank: int, dtype: str, architecture: int) -> None:
     texts = launched(rank, dtype)
     assert {constants.split()[0] for constants in texts.values()} >= {"exact", "dual", "loss", "cg", "top_n"}
@@ -83,8 +92,7 @@ def test_kernels_compile_without_spilling_registers(rank: int, dtype: str, archi
             assert usage.shared <= LARGEST_STATIC, f"{name} of {constants}: {usage}"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("rank", [256, 512])
+@pytest.mark.parametrize(("rank", "dtype"), LARGE)
 def test_kernels_of_large_ranks_fit_the_shared_memory(rank: int, dtype: str) -> None:
     for text, constants in launched(rank, dtype).items():
         for name, usage in nvrtc.usage_of(text, OPTIONS, 90).items():

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emulated_device import ORDERS, EmulatedDevice
@@ -14,6 +14,7 @@ from halfstep.data import IndexLists
 from halfstep.solver import top_n as on_cpu
 from halfstep.solver.cuda import top_n
 from halfstep.solver.top_n import Ranked
+from thorough import examples
 
 
 def lists_of(marks: np.ndarray) -> IndexLists:
@@ -33,7 +34,7 @@ def assert_equal(found: Ranked, expected: Ranked) -> None:
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-12, atol=1e-14 * scale)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 150), st.integers(1, 5)),
     seed=st.integers(0, 2**32 - 1),

@@ -222,11 +222,12 @@ def test_a_model_with_another_folder(file: Path, saved: Path) -> None:
 def resident_bytes(folder: Path) -> int:
     """Return the size of all pages of mapped files of a folder that are in the memory of this process."""
     total, is_inside = 0, False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        if not line.split()[0].endswith(":"):
-            is_inside = str(folder) in line
-        elif is_inside and line.startswith("Rss:"):
-            total += 1024 * int(line.split()[1])
+    with Path("/proc/self/smaps").open() as file:  # a line at a time, for it is called while memory is counted
+        for line in file:
+            if not line.split()[0].endswith(":"):
+                is_inside = str(folder) in line
+            elif is_inside and line.startswith("Rss:"):
+                total += 1024 * int(line.split()[1])
     return total
 
 

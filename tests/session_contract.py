@@ -178,6 +178,7 @@ class SessionContract:
                 assert (F.dtype, F.shape) == (before.dtype, before.shape)
                 assert not F[:, problems[0].unknowns :].any()
 
+    @pytest.mark.slow
     def test_problems_may_be_memory_mapped(
         self, backend: Backend, setting: Setting, table: Table, tmp_path: Path
     ) -> None:

@@ -145,6 +145,7 @@ def test_interactions_on_disk(tmp_path: Path, values: bool) -> None:
     assert fits[0]["factors"] == fits[1]["factors"]
 
 
+@pytest.mark.slow
 def test_cuda_prints_a_table_in_which_all_targets_are_met(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

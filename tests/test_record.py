@@ -119,6 +119,7 @@ def test_latest_training_items_are_held_out_if_there_are_timestamps(tmp_path: Pa
     assert pairs_of(read.inner.test) == set(latest.items())
 
 
+@pytest.mark.slow
 def test_tables_are_written_and_continued(
     split: tuple[PublishedSplit, Pairs, Pairs],
     tmp_path: Path,

@@ -353,6 +353,7 @@ def test_error_for_a_file_with_invalid_coefficients(
         model._from_arrays(model._fitted, arrays | {"ridge_link.coefficients": spoiled[wrong]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 def test_approximate_solvers_converge_to_the_exact_solution(objective: Objective, dtype: str) -> None:

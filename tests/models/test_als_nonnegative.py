@@ -57,6 +57,7 @@ def violation(problem: HalfProblem, X: np.ndarray, Y: np.ndarray, biases: tuple[
     return worst
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [8, 40])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_rows_of_real_data_are_minima(name: str, rank: int, ratings: hs.Interactions) -> None:

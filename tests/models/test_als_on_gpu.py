@@ -41,6 +41,7 @@ def fitted(data: hs.Interactions, objective: Any = OBJECTIVES[1], **parameters: 
     return on_cpu, on_gpu
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 def test_fits_and_recommendations_equal_those_of_the_cpu(objective: Any, data: hs.Interactions) -> None:
     on_cpu, on_gpu = fitted(data, objective)

@@ -76,6 +76,7 @@ OBJECTIVES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("columns", [{}, {"weight": None}, {"value": None}, {"weight": "one"}])
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=repr)

@@ -309,6 +309,7 @@ def run(code: str, *arguments: object) -> subprocess.Popen[str]:
 READ = "print(hs.read_interactions(file, duplicates='last', on_disk=folder))\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["FolderWriter.finish", "FolderWriter.write_ids", "FolderWriter.write"])
 def test_a_killed_process_leaves_nothing_that_matters(file: Path, folder: Path, where: str) -> None:
     kill = (
@@ -324,6 +325,7 @@ def test_a_killed_process_leaves_nothing_that_matters(file: Path, folder: Path, 
     assert not (folder.parent / ".disk.building").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(file: Path, folder: Path) -> None:
     processes = [run(READ, file, folder) for _ in range(3)]
     outputs = {process.communicate() for process in processes}
@@ -368,6 +370,7 @@ def test_space_in_use_already_is_not_required_again(
     assert all((needed + used) % per_row == 0 for needed, used in zip(stated, in_use, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [5_000, 20_000, 23_000])
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limit of file sizes")
 def test_a_full_disk(file: Path, folder: Path, limit: int) -> None:

@@ -82,6 +82,7 @@ def compiler() -> None:
     nvrtc.require_nvrtc()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rank", "dtype", "architecture"), COMBINATIONS)
 def test_kernels_compile_without_spilling_registers(rank: int, dtype: str, architecture: int) -> None:
     texts = launched(rank, dtype)
@@ -92,6 +93,7 @@ def test_kernels_compile_without_spilling_registers(rank: int, dtype: str, archi
             assert usage.shared <= LARGEST_STATIC, f"{name} of {constants}: {usage}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rank", "dtype"), LARGE)
 def test_kernels_of_large_ranks_fit_the_shared_memory(rank: int, dtype: str) -> None:
     for text, constants in launched(rank, dtype).items():

@@ -85,6 +85,7 @@ def test_float32_equals_the_cpu(setting: Setting, table: Table, device: Emulated
     assert "sum_parts" in device.launches
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short_parts")
 @pytest.mark.parametrize("setting", [BIASED, UNBIASED], ids=str)
 @pytest.mark.parametrize("rank", [1, 3, 15, 31, 64])
@@ -110,6 +111,7 @@ def test_bits_do_not_depend_on_the_order_of_threads(
             np.testing.assert_array_equal(F, first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rank", "largest", "name", "dtype"),
     [
@@ -134,6 +136,7 @@ def test_rows_of_all_lengths_in_the_dual_equal_those_of_the_cpu(
     assert_close(found, exact, 1e-5 if dtype == "float32" else 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "dtype"), [("als-wr", "float64"), ("signed-biased-missing", "float32")])
 def test_large_ranks_equal_the_cpu(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_lists, "LEAST_DUAL_RANK", 1000)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import cuda, on_disk
 from benchmarks.marks import table, write_between
 from benchmarks.peers import __main__ as program
 from benchmarks.peers import pages
+from benchmarks.peers.contenders import CONTENDERS, Contender, Watch
 from benchmarks.peers.measurements import OURS, Fit, Machine, Measurements, Pair, Race, Teams
+from benchmarks.peers.problems import Problem
 from emulated_device import require_compiler
 
 
@@ -109,6 +112,19 @@ def test_only_complete_runs_are_written(
     monkeypatch.setattr(program, "write", written.append)
     program.main()
     assert written == [found] * writes
+
+
+@pytest.mark.parametrize(
+    "contender", [each for each in CONTENDERS if each.package == OURS], ids=lambda each: each.name
+)
+def test_each_solver_decreases_the_objective_of_the_comparison(contender: Contender) -> None:
+    rng = np.random.default_rng(0)
+    users, items = np.nonzero(rng.random((60, 50)) < 0.2)
+    problem = Problem(users, items, (60, 50))
+    watch = Watch(score=problem.objective)
+    contender.fit(problem, 40, 3, watch)
+    assert len(watch.scores) == 3
+    assert problem.objective(*problem.start(40)) > watch.scores[0] > watch.scores[2]
 
 
 class TestMarks:

@@ -3,7 +3,7 @@ Convergence
 ===========
 
 Each half-step minimizes the objective over one side, so that the objective never increases, apart from rounding
-errors. Nothing has to be chosen for this: there is no learning rate. `history_` has the terms of the objective after
+errors. This requires no learning rate. `history_` has the terms of the objective after
 each iteration.
 """
 

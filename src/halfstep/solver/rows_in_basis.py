@@ -31,10 +31,10 @@ class RowsInBasis:
     base, fixed : Base, Fixed
         In these variables; G is diagonal, or empty.
     basis : Basis or None
-        None if missing cells have no weight, so that there is nothing to make diagonal.
+        None if missing cells have no weight; the common part of all systems is then diagonal already.
     solver : Solver
     is_exact : ndarray of bool
-        Which rows are solved exactly, whatever the solver.
+        Which rows are solved exactly, also by approximate solvers.
     losses : ndarray of shape (n_rows, 1 or 2)
         In which kernels report rows that they could not solve and, if it has two columns, losses.
     loss : Loss or None

@@ -143,13 +143,7 @@ def writable_folder(preferred: Path) -> Path:
 
 
 def check_free_space(folder: Path, needed: int, what: str) -> None:
-    """Check that a disk has enough free space.
-
-    Raises
-    ------
-    OSError
-        If it has not; the message states the needed bytes.
-    """
+    """Check that a disk has enough free space."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise OSError(

@@ -54,13 +54,7 @@ def parse_json(text: str | bytes, what: str) -> Any:
 
 
 def elements_of_json(text: str) -> Iterator[Any]:
-    """Parse a list one element at a time, since a parsed list takes up to 30 times the memory of the text.
-
-    Raises
-    ------
-    ValueError
-        If the text is not a list without spaces, or an element exceeds `LONGEST_ELEMENT`.
-    """
+    """Parse a list one element at a time, since a parsed list takes up to 30 times the memory of the text."""
     if len(text) < 2 or text[0] != "[" or text[-1] != "]":
         raise ValueError("it is not a list")
     begin, end = 1, len(text) - 1

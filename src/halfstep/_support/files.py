@@ -40,16 +40,6 @@ def write_atomically(path: Path, content: bytes | Iterable[memoryview]) -> None:
     Programs that read or map the old file keep its content. The mode of the old file is kept, and its owner if
     permitted; the temporary file is private until then. Symbolic links are followed. Named pipes, terminals,
     ``/dev/null`` and ``/dev/stdout`` are written to directly; folders, sockets and disks are errors.
-
-    Parameters
-    ----------
-    path : Path
-    content : bytes, or iterable of contiguous memoryview
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
     """
     chunks = [memoryview(content)] if isinstance(content, bytes) else content
     if (descriptor := _descriptor(path)) is not None:
@@ -218,14 +208,8 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, mode: str = "rb") -> Bina
 
     Parameters
     ----------
-    path : Path
     flags, mode : int and str
         See `os.open` and `os.fdopen`.
-
-    Raises
-    ------
-    OSError
-        If it is a folder, a named pipe, a device or a socket, or cannot be opened.
     """
     extra = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # so that a named pipe does not block
     descriptor = os.open(path, flags | extra, 0o666)

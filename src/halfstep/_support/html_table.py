@@ -31,7 +31,6 @@ def html_table(
     ----------
     title : str
         The line above the table.
-    columns : sequence of str
     rows : iterable of sequences of str, int, float or None
         Numbers are formatted and right-aligned; None and NaN become a dash.
     notes : iterable of str

@@ -20,16 +20,10 @@ def write_archive(path: Path, packages: Mapping[str, KernelFiles], target: tuple
 
     Parameters
     ----------
-    path : Path
     packages : mapping of str to KernelFiles
         The kernels of each package, by its name in the file.
     target : tuple of str
         The platform, the processor and its features.
-
-    Raises
-    ------
-    DataError
-        If no kernels are compiled.
     """
     content, count = io.BytesIO(), 0
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -52,11 +52,6 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
         The subject of the error message, such as "rank=1000".
     remedy : str
         The remedy in the error message.
-
-    Raises
-    ------
-    ParameterError
-        If there is less memory.
     """
     available = machine_memory()
     if available is not None and needed > available:
@@ -70,7 +65,6 @@ def check_rank(rank: int, n_users: int, n_items: int, *, itemsize: int, is_solve
 
     Parameters
     ----------
-    rank, n_users, n_items : int
     itemsize : int
         Bytes of a factor.
     is_solved : bool

@@ -24,8 +24,6 @@ def close_texts(text: str, texts: Sequence[str], is_known: Callable[[str], bool]
 
     Parameters
     ----------
-    text : str
-    texts : sequence of str
     is_known : callable, optional
         Whether a text is among `texts`, if this is faster than a search.
     """

@@ -76,13 +76,8 @@ def write_side(
 
     Parameters
     ----------
-    folder : Folder
-    side : Side
-    problem : HalfProblem
     gram_weights : ndarray of shape (n_rows,) or (0,)
         The weights of missing cells in the Gramian of these rows: `HalfProblem.column_missing` of the other side.
-    partition : Partition
-    n_columns : int
     """
     for number in range(len(partition)):
         first, last = partition.range(number)

@@ -88,20 +88,13 @@ def build(
 
     Parameters
     ----------
-    engine : Engine
     folder : Folder
         With the parts from `write_part`, for `Engine.n_blocks` blocks.
-    n_parts : int
     duplicates : {"error", "sum", "mean"}
         How to handle repeated pairs of a user and an item, as in `Interactions.from_arrays`.
     exchange : {"all", "items"}
         Whose factors fits send to all workers. With "items", there are no blocks of items; see
         `halfstep.cluster.staying_users`.
-
-    Raises
-    ------
-    DataError
-        If there are no interactions, a pair is repeated and `duplicates` is "error", or ids are of different types.
     """
     folder.remove(STATE)
     groups = [range(start, min(start + PARTS_AT_ONCE, n_parts)) for start in range(0, n_parts, PARTS_AT_ONCE)]

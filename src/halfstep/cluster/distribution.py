@@ -23,13 +23,7 @@ VERSION = 0  # of the factors
 
 
 def distribute(als: ALS, folder: Folder, n_blocks: int) -> ClusterModel:
-    """Write a fitted model with its training interactions in blocks of users.
-
-    Raises
-    ------
-    DataError
-        If the model has no training interactions, or ids are neither integers nor strings.
-    """
+    """Write a fitted model with its training interactions in blocks of users."""
     fitted, data = als._fitted, als.interactions_
     if data is None:
         raise DataError("the model has no training interactions, which each block needs: save it with them")

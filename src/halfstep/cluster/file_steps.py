@@ -37,8 +37,6 @@ class FileSteps:
     ----------
     map : callable
         `Engine.map`.
-    folder : Folder
-    partitions : pair of Partition
     threads : int
         Of a call.
 

@@ -43,14 +43,8 @@ def fit(als: ALS, engine: Engine, folder: Folder, table: Table) -> ClusterModel:
     ----------
     als : ALS
         The parameters; it is not fitted. `init`, `callbacks` and side information are not supported.
-    engine : Engine
     folder : Folder
         With the blocks from `build`.
-    table : Table
-
-    Returns
-    -------
-    ClusterModel
 
     Raises
     ------
@@ -126,13 +120,7 @@ def remove_problems(folder: Folder) -> None:
 
 
 def check_is_supported(als: ALS) -> None:
-    """Check the parameters.
-
-    Raises
-    ------
-    ParameterError
-        If one is invalid, or not supported on clusters.
-    """
+    """Check the parameters."""
     als._check_parameters()
     for name, is_set in (
         ("init", als.init is not None),

@@ -92,15 +92,8 @@ class Folder:
 
         Parameters
         ----------
-        name : str
-        array : ndarray
         sync : bool
             Whether to wait until it is on disk, so that a power failure does not lose it.
-
-        Raises
-        ------
-        ModelFileError
-            If the file cannot be written.
         """
 
         def save(path: Path) -> None:

@@ -75,13 +75,7 @@ def blocks_of(ids: pa.Array, n_blocks: int) -> NDArray[np.uint16]:
 
 
 def ascending(arrays: Sequence[pa.Array]) -> tuple[pa.Array, NDArray[np.int32]]:
-    """Return the distinct ids of several arrays in ascending order, and the position of each element of all arrays.
-
-    Raises
-    ------
-    DataError
-        If some are integers, and others strings.
-    """
+    """Return the distinct ids of several arrays, ascending, and the position of each element of all arrays."""
     if len({array.type for array in arrays}) > 1:
         raise DataError("some parts of the table have integers as ids, and others strings: convert them to strings")
     encoded = pc.dictionary_encode(pa.concat_arrays(arrays))

@@ -68,15 +68,12 @@ class ClusterModel:
         ----------
         als : ALS
             The parameters.
-        folder : Folder
-        table : Table
         fitted : mapping from str to object
             Further attributes of a fitted model.
         factors : ndarray
             Those of the items, in the layout of half-steps.
         version : int
             Of the factors of users, which are in files.
-        history : sequence of Iteration
         """
         model = als.__sklearn_clone__()
         items = as_vocabulary(ids_of_items(folder))
@@ -112,14 +109,8 @@ class ClusterModel:
 
         Parameters
         ----------
-        url : str
         stamp : str, optional
             ``Folder.stamp``.
-
-        Raises
-        ------
-        DataError
-            If there is none.
         """
         folder = Folder(url) if stamp is None else Folder(url, stamp)
         if not folder.exists(MODEL):

@@ -34,11 +34,6 @@ def row_groups(source: Any, columns: Sequence[str], n_parts: int) -> list[Fragme
         That are needed.
     n_parts : int
         At least, if there are enough row groups.
-
-    Raises
-    ------
-    DataError
-        If there are no files, they are not parquet files, or a column is missing.
     """
     groups: Fragments = []
     for path in source if isinstance(source, list | tuple) else [source]:

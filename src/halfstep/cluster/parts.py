@@ -28,7 +28,6 @@ def write_part(folder: Folder, number: int, n_blocks: int, table: pa.Table) -> i
 
     Parameters
     ----------
-    folder : Folder
     number : int
         Numbers the parts.
     n_blocks : int

@@ -104,13 +104,7 @@ class Place(NamedTuple):
 
 
 def places(workers: int | None) -> list[Place]:
-    """Divide the CPUs of all nodes between workers: one for each node, or a number of them.
-
-    Raises
-    ------
-    ClusterError
-        If no node has a CPU.
-    """
+    """Divide the CPUs of all nodes between workers: one for each node, or a number of them."""
     cpus = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]}
     nodes = sorted(node for node, number in cpus.items() if number > 0)
     if not nodes:
@@ -131,8 +125,6 @@ class RaySteps:
     ----------
     places : sequence of Place
         Of the workers.
-    folder : Folder
-    partitions : pair of Partition
     """
 
     is_durable = False
@@ -249,11 +241,8 @@ class Worker:
 
     Parameters
     ----------
-    folder : Folder
-    partitions : pair of Partition
     numbers : pair of range
         Its blocks of each side.
-    threads : int
     """
 
     def __init__(self, folder: Folder, partitions: Partitions, numbers: tuple[range, range], threads: int) -> None:
@@ -271,15 +260,9 @@ class Worker:
 
         Parameters
         ----------
-        step : Step
         *arrays : ndarray
             The rows of these blocks for each of `Step.own_versions`; then, for each version of the fixed factors,
             those of all workers in order.
-
-        Returns
-        -------
-        terms : list of BlockTerms
-        rows : ndarray, or None if the step does not change them
         """
         side, partition = step.side, self._partitions[step.side]
         if side not in self._solvers:

@@ -120,7 +120,6 @@ class BlockScorer:
 
         Parameters
         ----------
-        users, items : pyarrow.Array
         is_baseline : bool
             Whether to score pairs with an unknown id by μ plus the bias of the known side, as `ALS.predict` does;
             otherwise, they have the score NaN.

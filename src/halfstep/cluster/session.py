@@ -28,7 +28,6 @@ class ClusterBackend:
 
     Parameters
     ----------
-    engine : Engine
     folder : str
         A path or URL that all machines share; each session uses a new folder in it, which it removes at the end.
     """
@@ -79,7 +78,6 @@ class ClusterSession:
         The workers.
     folder : Folder
         With the files of all blocks.
-    partitions : pair of Partition
     unknowns : int
         Of each row.
     dtype : dtype

@@ -110,15 +110,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Computes statistics on the workers.
-
-    Attributes
-    ----------
-    engine : Engine
-    folder : Folder
-    table : Table
-    objective : Objective
-    """
+    """Computes statistics on the workers."""
 
     engine: Engine
     folder: Folder
@@ -152,15 +144,7 @@ class Statistics:
         return missing
 
     def targets(self) -> Targets:
-        """Return the sums over all targets.
-
-        Raises
-        ------
-        DataError
-            If all weights are 0.
-        NumericalError
-            If a sum overflows.
-        """
+        """Return the sums over all targets."""
         found: Targets = reduce(add, self.map(sum_targets))
         if found.sums[0] <= 0:
             raise DataError("all observed weights are 0: there is nothing to fit")

@@ -187,13 +187,7 @@ class _Systems:
 
 
 def check_solver(solver: Solver) -> None:
-    """Check that users can stay where they are.
-
-    Raises
-    ------
-    ParameterError
-        If the solver is not `ConjugateGradient`.
-    """
+    """Check that users can stay where they are."""
     if not isinstance(solver, ConjugateGradient):
         raise ParameterError(
             f"solver={solver!r}: exchange='items' needs conjugate gradients, so set solver='cg', or exchange='all'"

@@ -155,8 +155,6 @@ class BlockSolver:
 
         Parameters
         ----------
-        cpu : CPU
-        step : Step
         fixed : ndarray, or None
             All factors of the other side.
         own : mapping from int to ndarray
@@ -168,7 +166,6 @@ class BlockSolver:
         -------
         X : ndarray
             The rows; undefined after a failure.
-        terms : BlockTerms
         """
         plan, none = self._plan, np.empty((0, 0))
         problem = plan.problem

@@ -33,14 +33,8 @@ def check_columns(asked: Mapping[str, Any], kinds: tuple[type, ...]) -> None:
 
     Parameters
     ----------
-    asked : mapping from role to column
     kinds : tuple of types
         The types of names and positions.
-
-    Raises
-    ------
-    ParameterError
-        If a column is neither a name nor a position, or is None although it is required.
     """
     for role, column in asked.items():
         if column is None and role in ("user", "item"):
@@ -56,7 +50,6 @@ def columns_by_role(asked: Mapping[str, Any], present: Collection[Any]) -> dict[
 
     Parameters
     ----------
-    asked : mapping from role to the name or position of a column, to an `IfPresent` name, or to None
     present : collection
         The names of the table's columns; empty if they have none.
 

@@ -95,11 +95,6 @@ def as_column(values: Any, name: str) -> NDArray[Any]:
         of tuples to a matrix. Masked values become None.
     name : str
         The name of a value in error messages.
-
-    Raises
-    ------
-    DataError
-        If `values` is a single value, or not one-dimensional.
     """
     if isinstance(values, np.ma.MaskedArray):
         array = values.astype(object)
@@ -138,13 +133,7 @@ def plural(name: str) -> str:
 
 
 def as_numbers(values: Any, name: str) -> NDArray[np.float64]:
-    """Convert a column of finite numbers to a float64 array, always a copy.
-
-    Raises
-    ------
-    RowError
-        If a value is not a number, or is NaN or infinite.
-    """
+    """Convert a column of finite numbers to a float64 array, always a copy."""
     column = as_column(values, name)
     kind = column.dtype.kind
     row = _first_not(column, Real, Decimal) if kind == "O" else None if kind in "biuf" else 0

@@ -28,11 +28,6 @@ def as_interactions(data: Any, *, duplicates: Duplicates = "error") -> Interacti
         has the columns ``user`` and ``item``, and optionally ``value``, ``timestamp`` and ``weight``.
     duplicates : {"error", "last", "sum", "mean"}
         How to handle repeats in a table; see `Interactions.from_arrays`.
-
-    Raises
-    ------
-    DataError
-        If `data` is of another type, or invalid.
     """
     if isinstance(data, Interactions):
         return data

@@ -90,13 +90,7 @@ class IndexLists:
     indices: NDArray[np.int32]
 
     def checked(self, n_rows: int, n_columns: int) -> IndexLists:
-        """Check that kernels can read the lists, and return them without repeated columns.
-
-        Raises
-        ------
-        DataError
-            If there are not `n_rows` lists, or if a list is not ascending or has columns beyond `n_columns`.
-        """
+        """Check that kernels can read the lists, and return them without repeated columns."""
         indptr, indices = self.indptr, self.indices
         if (
             len(indptr) != n_rows + 1
@@ -157,8 +151,6 @@ class IndexLists:
 
         Parameters
         ----------
-        lists : mapping from user id to item ids
-        rows : iterable of user ids
         users, items : Vocabulary
             The vocabularies of the model; ids in the mapping must be of their types.
         name : str
@@ -221,13 +213,7 @@ class IndexLists:
 
 
 def listed_for(lists: Mapping[Any, Any], user: Any, name: str) -> Any:
-    """Return the ids that a mapping lists for a user, as an array or a list; empty for a user without a list.
-
-    Raises
-    ------
-    DataError
-        If the ids are a single string, or not iterable.
-    """
+    """Return the ids that a mapping lists for a user, as an array or a list; empty for a user without a list."""
     listed = lists.get(user, ())
     if isinstance(listed, str | bytes) or not isinstance(listed, Iterable):
         raise DataError(f"{name} has {listed!r} for user {user!r}: give a list of item ids, even for a single one")

@@ -42,7 +42,6 @@ def columns_of(frame: Any, names: Mapping[str, str]) -> dict[str, Any]:
 
     Parameters
     ----------
-    frame : dataframe
     names : mapping from role to the name of a column
         The columns must exist.
     """
@@ -144,11 +143,6 @@ def as_item_values(history: Any) -> dict[Any, Any] | None:
     -------
     dict or None
         None if `history` is anything else.
-
-    Raises
-    ------
-    DataError
-        If the index has repeated labels, or values are strings.
     """
     if not hasattr(history, "__array__") or not nw.dependencies.is_pandas_like_series(history):
         return None
@@ -211,13 +205,7 @@ def kind_of(frame: Any) -> str | None:
 
 
 def new_frame(columns: Mapping[str, NDArray[Any]], kind: Any = None) -> Any:
-    """Create a dataframe of the named library, by default the first that is installed.
-
-    Raises
-    ------
-    ParameterError
-        If the library is unknown or not installed.
-    """
+    """Create a dataframe of the named library, by default the first that is installed."""
     if kind is None:
         kind = next((name for name in KINDS if find_spec(name)), None)
         if kind is None:

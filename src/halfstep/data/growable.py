@@ -235,7 +235,6 @@ class GrowableInteractions:
 
         Parameters
         ----------
-        new : Interactions
         repeats : {"last", "sum", "error"}
             How an interaction is handled whose cell is already observed: "last" replaces the old one, "sum" adds the
             value and weight to the old ones, "error" raises an error.

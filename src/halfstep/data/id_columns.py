@@ -104,13 +104,7 @@ def factorize(column: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[np
 
 
 def plain_id(item: Any) -> Any:
-    """Return the plain form of an id.
-
-    Raises
-    ------
-    ValueError
-        If it is not a valid id; the message gives the reason.
-    """
+    """Return the plain form of an id."""
     kind = type(item)
     if kind in PLAIN:
         return item

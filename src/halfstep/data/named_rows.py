@@ -29,7 +29,6 @@ def naming_the_row(
     Parameters
     ----------
     what : {"user", "item"}
-    ids : Vocabulary, or another sequence
     positions : ndarray, optional
         The positions of the rows in `ids`, if rows are only some of these.
     """

@@ -47,13 +47,7 @@ _SIMPLE = (str, int, float, bool)
 
 
 def pack_vocabulary(vocabulary: Vocabulary, name: str) -> Arrays:
-    """Convert a vocabulary to arrays of int64, of UTF-8 and ends of strings, or of JSON.
-
-    Raises
-    ------
-    DataError
-        If an id is of a type that cannot be stored.
-    """
+    """Convert a vocabulary to arrays of int64, of UTF-8 and ends of strings, or of JSON."""
     ids = vocabulary.ids
     if ids.dtype.kind == "i":
         return {f"{name}.integers": ids}

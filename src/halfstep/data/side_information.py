@@ -122,16 +122,10 @@ class SideInformation:
 
         Parameters
         ----------
-        data : Interactions
         given : sparse matrix, dataframe or None
             A matrix has a row for each id of the vocabulary, in its order; a dataframe has the column ``user`` or
             ``item``, and features in all others. Ids without features have zeros.
         side : {"user", "item"}
-
-        Raises
-        ------
-        DataError
-            If features are invalid, or their ids are all unknown or of another type.
         """
         ids = data.users if side == "user" else data.items
         if given is None:
@@ -152,13 +146,7 @@ class SideInformation:
         return data.rebased(**{f"{side}s": ids}), cls(side, encodings, matrix)
 
     def encode_others(self, ids: Vocabulary, given: Any) -> SideInformation:
-        """Encode the features of other ids in the same way; ids without features have zeros.
-
-        Raises
-        ------
-        DataError
-            If the features are not those of the fitted encoding, or if an id is of another type.
-        """
+        """Encode the features of other ids in the same way; ids without features have zeros."""
         name, width = f"{self.side}_features", self.matrix.shape[1]
         if given is None:
             return SideInformation(self.side, self.columns, _empty(len(ids), width))
@@ -262,7 +250,6 @@ def read_features(
     -------
     data : Interactions
         With ids that have features but no interactions.
-    of_users : SideInformation
     features : pair of sparse arrays
         All features of users and of items; None if there are none.
 

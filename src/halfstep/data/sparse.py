@@ -67,12 +67,6 @@ def stored_values(matrix: Any, name: str, cell: Callable[[int, int], str] | None
         Its name in error messages.
     cell : callable, optional
         Takes a row and a column and returns the name of the cell in errors.
-
-    Raises
-    ------
-    DataError
-        If the matrix has more than two dimensions or too many rows or columns, if its arrays are inconsistent, an
-        index is out of range, or a value is not a finite real number.
     """
     shape = _checked_shape(matrix, name)
     fault = f"{name} is a {type(matrix).__name__} of shape {matrix.shape} that is not valid:"

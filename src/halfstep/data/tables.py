@@ -32,13 +32,7 @@ class Columns(NamedTuple):
     kind: str | None = None
 
     def by_role(self, names: Names) -> dict[str, Any]:
-        """Return the column of each role.
-
-        Raises
-        ------
-        DataError
-            If a column does not exist.
-        """
+        """Return the column of each role."""
         for role, name in names.items():
             if name not in self.names:
                 raise DataError(

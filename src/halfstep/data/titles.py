@@ -23,7 +23,6 @@ def titles_in_column(items: Vocabulary, positions: NDArray[np.int32], column: An
 
     Parameters
     ----------
-    items : Vocabulary
     positions : ndarray of shape (n,)
         The item of each row.
     column : column of n titles

@@ -22,13 +22,7 @@ class UserItemMatrix(NamedTuple):
 
 
 def check_is_user_item_matrix(given: Any) -> None:
-    """Check that an object is a sparse matrix of two dimensions.
-
-    Raises
-    ------
-    DataError
-        If it is not.
-    """
+    """Check that an object is a sparse matrix of two dimensions."""
     if not is_sparse(given):
         raise DataError(
             f"from_sparse takes a two-dimensional SciPy sparse matrix, not {type_and_shape(given)}: "
@@ -50,11 +44,6 @@ def read_user_item_matrix(matrix: Any, users: Any = None, items: Any = None) -> 
         A one-dimensional array is the row of a single user.
     users, items : Vocabulary or array-like of ids, optional
         The ids of all rows and columns; by default 0 to n − 1.
-
-    Raises
-    ------
-    DataError
-        If `matrix` is not valid or stores a cell twice, or if the number of ids does not match its shape.
     """
     shape = matrix.shape if len(matrix.shape) != 1 else (1, *matrix.shape)
     user_ids = None if users is None else _vocabulary_of(users, shape[0], "rows", "users")

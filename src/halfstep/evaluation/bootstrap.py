@@ -71,8 +71,6 @@ def resample(means: Sequence[Mean], resamples: int, seed: int) -> NDArray[np.flo
     ----------
     means : sequence of Mean
         Over the same users.
-    resamples : int
-    seed : int
 
     Returns
     -------

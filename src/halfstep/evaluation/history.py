@@ -55,7 +55,6 @@ def append_to_history(path: Path, record: Mapping[str, Any]) -> None:
 
     Parameters
     ----------
-    path : Path
     record : mapping
         Values that JSON supports; the first key is "time".
 

@@ -110,13 +110,7 @@ def _own_cutoff(given: str) -> int:
 
 
 def read_metrics(metrics: str | Sequence[str], n: int | Sequence[int], allowed: Collection[str]) -> list[Metric]:
-    """Combine names with cutoffs; a name such as "recall@20" has its own cutoff.
-
-    Raises
-    ------
-    ParameterError
-        If there are no metrics, a metric is not allowed, or a cutoff is less than 1.
-    """
+    """Combine names with cutoffs; a name such as "recall@20" has its own cutoff."""
     names, cutoffs = _names_of(metrics), _cutoffs_of(n)
     asked: list[Metric] = []
     for given in names:

@@ -47,17 +47,11 @@ def read_protocol(name: str, *, has_candidates: bool, others: Mapping[str, bool]
 
     Parameters
     ----------
-    name : str
     has_candidates : bool
         Whether candidates are given.
     others : mapping from str to bool
         Whether each of the other parameters that a protocol sets is given. ``exclude_seen=False`` is the default of
         protocols with candidates.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such protocol, or it does not allow a given parameter, or requires another.
     """
     if not isinstance(name, str) or name not in PROTOCOLS:
         raise ParameterError(f"protocol={name!r}: give one of {', '.join(map(repr, PROTOCOLS))}, or None")

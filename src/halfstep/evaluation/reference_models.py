@@ -35,13 +35,7 @@ class _Folding(Protocol):
 
 
 def check_baseline(baseline: object, names: Collection[str]) -> None:
-    """Check the parameter `baseline`, given the names of the models.
-
-    Raises
-    ------
-    ParameterError
-        If it is neither "auto" nor None nor a mapping from name to estimator, or a name is that of a model.
-    """
+    """Check the parameter `baseline`, given the names of the models."""
     if baseline is None or (isinstance(baseline, str) and baseline == "auto"):
         return
     if not isinstance(baseline, Mapping):
@@ -67,7 +61,6 @@ def fitted_baselines(
         As in `halfstep.evaluate`, after `check_baseline`.
     models : mapping from name to fitted model
         Fitted on the same interactions.
-    asked : sequence of Metric
 
     Raises
     ------

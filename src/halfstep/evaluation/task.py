@@ -118,13 +118,7 @@ class Task:
 
 
 def training_of(model: FactorModel) -> Interactions:
-    """Return the interactions that a model was fitted on.
-
-    Raises
-    ------
-    DataError
-        If the model does not have them.
-    """
+    """Return the interactions that a model was fitted on."""
     if model.interactions_ is None:
         raise DataError(
             f"this {type(model).__name__} was saved without its interactions, so seen items and popularity are "
@@ -154,13 +148,7 @@ def _information_of(model: FactorModel) -> NDArray[np.float64]:
 
 
 def known_positions(model: FactorModel, test: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the model's positions of the users and of the items of a test set; −1 for an unknown id.
-
-    Raises
-    ------
-    DataError
-        If an id is of another type than those of the model, or if no user or no item of the test set is known.
-    """
+    """Return the model's positions of the users and of the items of a test set; −1 for an unknown id."""
     of_both = []
     for what, vocabulary, ids, counts in (
         ("user", model.users_, test.users.ids, test.user_counts),

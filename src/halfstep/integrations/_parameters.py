@@ -27,13 +27,7 @@ def to_json(model: FactorModel) -> dict[str, Any]:
 
 
 def from_json(stored: Any) -> Any:
-    """Return the model of `to_json`; other values as they are.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such model, or its parameters are invalid.
-    """
+    """Return the model of `to_json`; other values as they are."""
     if not isinstance(stored, dict):
         return stored
     name, parameters = stored.get("class"), stored.get("parameters", {})

@@ -100,11 +100,6 @@ class FeatureRegression:
         """Solve β for the rows, and set rows without observations to their means.
 
         With ρ = 0, β of biases is 0, because biases are not regularized.
-
-        Raises
-        ------
-        NumericalError
-            If rows are not finite.
         """
         rows = X[self._observed, : len(self._metric)].astype(np.float64) * (self._metric > 0)
         if not np.isfinite(rows).all():
@@ -130,7 +125,6 @@ class FeatureSession:
     ----------
     session : PriorSession
         An open session, inside its ``with`` block.
-    problems : pair of HalfProblem
     features : pair of sparse array, or None
         Of the users and of the items.
     regularization : pair of float

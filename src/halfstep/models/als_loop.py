@@ -62,7 +62,6 @@ class TrainingLoop:
     ----------
     session : Session
         An open session, inside its ``with`` block.
-    solver : Solver
     ids : pair of Vocabulary, or of other sequences
         The ids of users and items, for errors.
     dtype : dtype
@@ -175,13 +174,7 @@ class TrainingLoop:
 
 
 def as_iteration(number: int, terms: Terms, seconds: float) -> Iteration:
-    """Return the iteration with these terms of the objective.
-
-    Raises
-    ------
-    NumericalError
-        If the objective is not finite, or one of its terms is below 0, as no sum of squares is.
-    """
+    """Return the iteration with these terms of the objective."""
     total = sum(terms[:2]) + terms.regularization + terms.features
     if not np.isfinite(total):
         raise NumericalError(

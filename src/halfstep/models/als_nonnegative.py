@@ -9,13 +9,7 @@ from halfstep.solvers import Cholesky, Solver
 
 
 def check_nonnegative(objective: Objective, solver: Solver, backend: BackendName, *, has_features: bool) -> None:
-    """Check that a fit is supported if the objective is nonnegative.
-
-    Raises
-    ------
-    ParameterError
-        If it is not.
-    """
+    """Check that a fit is supported if the objective is nonnegative."""
     if not objective.nonnegative:
         return
     what = "an objective with nonnegative=True"

@@ -35,14 +35,10 @@ def default_regularization(
 
     Parameters
     ----------
-    data : Interactions
     cost : Cost
         Of these data.
-    rank : int
     given : RowRegularization
         With ν, ρ and the kind of counts; λ is replaced.
-    defaults : Defaults
-    backend : Backend
     """
     unit = unit_of_targets(cost, is_centered=defaults.is_centered)
     n, c = (data.user_counts, data.item_counts), counted(data, cost, given.counts)
@@ -72,8 +68,6 @@ def default_for(
 
     Parameters
     ----------
-    given : RowRegularization
-    defaults : Defaults
     scale : float
         The unit of λ.
     n_cells : int

@@ -22,9 +22,6 @@ def memory_of_fit(
 
     Parameters
     ----------
-    data : Interactions
-    rank : int
-    biases : bool
     numbers : int
         How many of targets and weights differ from cell to cell.
     dtype : dtype

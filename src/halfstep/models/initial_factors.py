@@ -20,13 +20,7 @@ Floats = NDArray[np.float64]
 def initial_factors(
     init: Any, data: Interactions, rank: int, scale: float, random_state: Any, *, is_nonnegative: bool
 ) -> tuple[Floats, Floats]:
-    """Return the factors of users and items given as `init`, or random ones.
-
-    Raises
-    ------
-    ParameterError
-        As `given_factors`, or if given factors are below 0 and must not be.
-    """
+    """Return the factors of users and items given as `init`, or random ones."""
     if init is None:
         P, Q = random_factors(data, rank, scale, random_state)
         return (np.abs(P), np.abs(Q)) if is_nonnegative else (P, Q)
@@ -42,13 +36,7 @@ def initial_factors(
 
 
 def given_factors(init: Any, data: Interactions, rank: int) -> tuple[Floats, Floats]:
-    """Check the user and item factors given as `init`.
-
-    Raises
-    ------
-    ParameterError
-        If their shapes do not match, or they are not finite.
-    """
+    """Check the user and item factors given as `init`."""
     checked = []
     for name, given, n_rows in zip(("users", "items"), init, (data.n_users, data.n_items), strict=True):
         try:

@@ -85,7 +85,6 @@ class HistoryScores(UserScores):
 
     Parameters
     ----------
-    fitted : ItemWeights
     u : ndarray of shape (n_rows,)
         Positions of users, −1 for an unknown one.
     """

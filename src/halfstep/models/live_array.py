@@ -114,7 +114,6 @@ class Publication:
     ----------
     arrays : mapping from name to LiveArray
         The current arrays.
-    writes : mapping from name to Write
     changes : mapping from name to value
         Of other fields of the factorization.
     working : mapping from name to value

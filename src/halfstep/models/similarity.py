@@ -71,7 +71,6 @@ def most_similar(
     F : ndarray of shape (n_rows, rank)
     unit : UnitRows
         Of F.
-    rows : ndarray of int32
     n : int
         Maximum number of rows in each list.
     metric : {"cosine", "dot"}

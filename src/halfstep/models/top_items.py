@@ -49,7 +49,6 @@ class FactorScores(UserScores):
 
     Parameters
     ----------
-    fitted : Factorization
     u : ndarray of shape (n_rows,)
         Positions of users, −1 for an unknown one.
     threads, backend
@@ -99,13 +98,10 @@ def top_items(
 
     Parameters
     ----------
-    fitted : Factorization
-    scores_of_users : UserScores
     ids : ndarray of shape (n_rows,)
         The ids of the users, as in `exclude` and `candidates`.
     u : ndarray of shape (n_rows,)
         Their positions, −1 for an unknown user.
-    n : int
     skip : IndexLists
         Items to exclude for each user, in addition to `exclude`.
     exclude, candidates

@@ -116,13 +116,10 @@ def stored_cost(
 
     Parameters
     ----------
-    data : Interactions
-    evaluate : callable
     missing : pair of ndarray, or None
         s and m.
     mean_of : callable
         Returns μ for targets and weights.
-    biases, nonnegative : bool
     """
     assert data.stored is not None
     scratch = data.stored.scratch()

@@ -135,13 +135,7 @@ class Factorization:
         return self.data.base if isinstance(self.data, GrowableInteractions) else self.data
 
     def seen(self, u: NDArray[np.int32]) -> IndexLists:
-        """Return the items that users have in the training data; none for the position −1.
-
-        Raises
-        ------
-        DataError
-            If the training data are unknown.
-        """
+        """Return the items that users have in the training data; none for the position −1."""
         if isinstance(self.data, GrowableInteractions):
             return self.data.seen(u)
         if self.data is None:

@@ -245,11 +245,8 @@ def problem_of_rows(
         The number of observed cells of each row that λ_u depends on.
     missing : tuple of (s, m, sum of m), or None
         s of these rows and m of all columns.
-    rank : int
     reg : float
         λ of the side.
-    regularization : RowRegularization
-    biases, nonnegative : bool
     dtype : dtype
         Of the systems.
     """

@@ -59,7 +59,6 @@ def create_app(config: ServeConfig, *, is_writer: bool = True) -> Gate:
 
     Parameters
     ----------
-    config : ServeConfig
     is_writer : bool
         Whether this process writes snapshots.
     """

@@ -29,10 +29,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class DirectLists:
     """Answers requests for the recommendations of one user.
 
-    Parameters
-    ----------
-    service : Service
-
     Attributes
     ----------
     path : str

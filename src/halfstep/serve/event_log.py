@@ -218,7 +218,6 @@ class EventLog:
 
         Parameters
         ----------
-        after : int
         limit : int
             The approximate number of entries.
         """

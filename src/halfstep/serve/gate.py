@@ -48,13 +48,10 @@ class Gate:
 
     Parameters
     ----------
-    app : ASGI application
     direct : DirectLists
         Answers the most frequent requests instead.
-    config : ServeConfig
     keys : KeyRing or None
         None if no key is needed.
-    metrics : Metrics
 
     Attributes
     ----------

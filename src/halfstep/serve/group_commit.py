@@ -21,7 +21,6 @@ class GroupCommit:
 
     Parameters
     ----------
-    log : EventLog
     limit : int
         The maximum number of waiting events.
     on_commit : callable
@@ -42,13 +41,7 @@ class GroupCommit:
         return self._count
 
     def submit(self, events: Sequence[Event]) -> Future[Appended]:
-        """Append the events of a request; the future is done when they are on disk.
-
-        Raises
-        ------
-        BusyError
-            If too many events are waiting, or the server is stopping.
-        """
+        """Append the events of a request; the future is done when they are on disk."""
         future: Future[Appended] = Future()
         future.set_running_or_notify_cancel()  # a client that disconnects does not cancel its events
         with self._changed:

@@ -21,14 +21,8 @@ def id_type(vocabulary: Vocabulary, name: str) -> IdType:
 
     Parameters
     ----------
-    vocabulary : Vocabulary
     name : str
         What the ids identify, "user" or "item".
-
-    Raises
-    ------
-    ParameterError
-        If the ids are neither all integers nor all strings.
     """
     kinds = {type(each) for each in vocabulary.ids.tolist()}
     if kinds <= {int}:
@@ -43,13 +37,7 @@ def id_type(vocabulary: Vocabulary, name: str) -> IdType:
 
 
 def parse_id(text: str, kind: IdType, name: str) -> Id:
-    """Return the id that a string in a URL or in the log represents.
-
-    Raises
-    ------
-    DataError
-        If the string does not represent an id of this type.
-    """
+    """Return the id that a string in a URL or in the log represents."""
     if kind == "string":
         return checked_text(text, name)
     if _INTEGER.fullmatch(text) is None:
@@ -58,13 +46,7 @@ def parse_id(text: str, kind: IdType, name: str) -> Id:
 
 
 def checked_id(value: object, kind: IdType, name: str) -> Id:
-    """Check an id from JSON, and return it.
-
-    Raises
-    ------
-    DataError
-        If the id is of another type, or cannot be stored.
-    """
+    """Check an id from JSON, and return it."""
     if kind == "integer":
         if isinstance(value, int) and not isinstance(value, bool) and len(str(value)) <= 39:
             return value
@@ -75,13 +57,7 @@ def checked_id(value: object, kind: IdType, name: str) -> Id:
 
 
 def checked_text(text: str, name: str) -> str:
-    """Check that all databases can store a string, and return it.
-
-    Raises
-    ------
-    DataError
-        If the string is empty, too long, or has control characters or lone surrogates.
-    """
+    """Check that all databases can store a string, and return it."""
     if not text:
         raise DataError(f"{name} is empty: give an id")
     if len(text) > LONGEST:

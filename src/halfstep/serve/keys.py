@@ -45,13 +45,7 @@ class Key:
 
 
 def parse_scopes(text: str) -> tuple[Scope, ...]:
-    """Parse scopes that are separated by commas.
-
-    Raises
-    ------
-    ParameterError
-        If a scope is unknown.
-    """
+    """Parse scopes that are separated by commas."""
     given = [part.strip() for part in text.split(",")]
     for each in given:
         if each not in SCOPES:
@@ -94,13 +88,7 @@ def write_keys(path: Path, keys: Sequence[Key]) -> None:
 
 
 def add_key(path: Path, name: str, scopes: Sequence[Scope]) -> str:
-    """Create a key, add its digest to a file, and return the key, which is not stored.
-
-    Raises
-    ------
-    ParameterError
-        If the file already has a key of this name.
-    """
+    """Create a key, add its digest to a file, and return the key, which is not stored."""
     keys = read_keys(path) if path.exists() else []
     if any(key.name == name for key in keys):
         raise ParameterError(f"{path} already has a key named {name!r}: remove it first, or choose another name")
@@ -110,13 +98,7 @@ def add_key(path: Path, name: str, scopes: Sequence[Scope]) -> str:
 
 
 def remove_key(path: Path, name: str) -> None:
-    """Remove a key from a file; running servers refuse it after about a second.
-
-    Raises
-    ------
-    ParameterError
-        If there is no key of this name.
-    """
+    """Remove a key from a file; running servers refuse it after about a second."""
     keys = read_keys(path)
     kept = [key for key in keys if key.name != name]
     if len(kept) == len(keys):
@@ -126,12 +108,7 @@ def remove_key(path: Path, name: str) -> None:
 
 
 class KeyRing:
-    """The keys of a server, which are read again when the file changes.
-
-    Parameters
-    ----------
-    path : Path
-    """
+    """The keys of a server, which are read again when the file changes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -77,9 +77,6 @@ class Learner:
 
     Parameters
     ----------
-    model : FactorModel
-    log : EventLog
-    settings : LearningSettings
     base : str
         See `halfstep.objective.origin.Learned`.
     offset : int

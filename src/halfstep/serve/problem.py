@@ -25,11 +25,8 @@ class ProblemError(Exception):
 
     Parameters
     ----------
-    status : int
     detail : str
         What is wrong, and the remedy.
-    errors : sequence of FieldError
-    headers : dict from str to str, optional
     """
 
     def __init__(

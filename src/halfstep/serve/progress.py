@@ -7,12 +7,7 @@ import heapq
 
 
 class Progress:
-    """Tracks the offset up to which the model has learned, and wakes requests that wait for an offset.
-
-    Parameters
-    ----------
-    loop : asyncio.AbstractEventLoop
-    """
+    """Tracks the offset up to which the model has learned, and wakes requests that wait for an offset."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop, self._offset = loop, 0

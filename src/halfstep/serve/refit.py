@@ -43,13 +43,7 @@ class RefitData:
 
 
 def data_of(model: FactorModel, log: EventLog, settings: LearningSettings) -> RefitData:
-    """Return the training data of a model and all later events of a log.
-
-    Raises
-    ------
-    DataError
-        If the model was saved without its interactions, or the log is older than the model.
-    """
+    """Return the training data of a model and all later events of a log."""
     if model.interactions_ is None:
         raise DataError("the model was saved without its interactions, which a refit needs: save it with them")
     conversion = Conversion.of(model, settings.duplicates)

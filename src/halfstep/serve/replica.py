@@ -65,9 +65,6 @@ class Replica:
     ----------
     path : Path
         The model file. If it is replaced, the new model takes over.
-    log : EventLog
-    settings : LearningSettings
-    snapshot : Path
     is_writer : bool
         Whether this process writes snapshots and erases events.
     on_progress : callable

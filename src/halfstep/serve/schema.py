@@ -61,13 +61,7 @@ MIGRATIONS: list[Callable[[Connection], None]] = [_create_log, _create_statistic
 
 
 def migrate(connection: Connection) -> None:
-    """Migrate the tables to the current version, within the transaction of the caller.
-
-    Raises
-    ------
-    DataError
-        If they were written by a newer version of halfstep.
-    """
+    """Migrate the tables to the current version, within the transaction of the caller."""
     version = 0
     if sa.inspect(connection).has_table(settings.name):
         stored = connection.scalar(sa.select(settings.c.value).where(settings.c.name == "version"))

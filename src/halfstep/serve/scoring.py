@@ -46,12 +46,7 @@ class RankedItems:
 
 
 class BatchScorer:
-    """Computes lists in batches: requests that arrive during a batch share the next one.
-
-    Parameters
-    ----------
-    replica : Replica
-    """
+    """Computes lists in batches: requests that arrive during a batch share the next one."""
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica

@@ -42,7 +42,6 @@ class Service:
 
     Parameters
     ----------
-    config : ServeConfig
     is_writer : bool
         Whether this process writes snapshots.
     """
@@ -105,13 +104,7 @@ class Service:
         return self.replica.id_types
 
     async def wait_for(self, offset: int | None) -> None:
-        """Wait until the model has learned up to an offset.
-
-        Raises
-        ------
-        ProblemError
-            If the log ends before this offset, or the wait takes too long.
-        """
+        """Wait until the model has learned up to an offset."""
         if offset is None:
             return
         assert self.progress is not None

@@ -52,8 +52,6 @@ class Supervisor:
 
     Parameters
     ----------
-    config : ServeConfig
-    listening : socket
     on_ready : callable
         Called when all processes are ready for the first time.
     """

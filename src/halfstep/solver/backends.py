@@ -27,13 +27,7 @@ RANKED_ON_GPU = 1024  # number of rows from which a GPU ranks columns faster, in
 
 
 def check_backend(name: BackendName, solver: Solver, *, has_features: bool) -> None:
-    """Check that a backend supports a solver, and side information if there is any.
-
-    Raises
-    ------
-    ParameterError
-        If it does not.
-    """
+    """Check that a backend supports a solver, and side information if there is any."""
     if name == "cpu":
         return
     if has_features:

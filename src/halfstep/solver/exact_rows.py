@@ -32,7 +32,6 @@ def least_curvature(
     s : ndarray of shape (n_rows,) or (0,)
     g : ndarray of shape (k,) or (0,)
         The diagonal of G; empty if it is 0 or included in `reg`.
-    k : int
     """
     floor, largest = reg, np.zeros_like(reg)
     if len(g) > 0:

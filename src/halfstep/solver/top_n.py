@@ -182,7 +182,6 @@ def scales_and_errors(
     largest : float
         The largest absolute value in Q.
     c : ndarray of shape (n_columns,)
-    rank : int
     """
     longest, offset = np.sqrt(rank) * largest, np.abs(c[np.isfinite(c)]).max(initial=0.0)
     q_scale = _scale(longest)

@@ -155,7 +155,6 @@ def read_container(path: Path, *, verify: bool, copy: bool = False) -> Container
 
     Parameters
     ----------
-    path : Path
     verify : bool
         Whether to check all content against the checksums.
     copy : bool

@@ -52,13 +52,7 @@ class TrialMetric:
     def of(
         cls, given: str | Score | None, direction: Direction | None, estimator: Any, threads: int | None
     ) -> TrialMetric:
-        """Return the metric for the arguments of `tune`.
-
-        Raises
-        ------
-        ParameterError
-            If the metric is unknown, or a function is given without its direction.
-        """
+        """Return the metric for the arguments of `tune`."""
         if direction is not None:
             check_choice("direction", direction, ("minimize", "maximize"))
         if given is None:
@@ -95,15 +89,7 @@ class TrialMetric:
 
 
 def check_comparable(metric: str, estimator: Any, data: Interactions) -> None:
-    """Check that predictions can be compared with the values of `data`, if the metric does so.
-
-    Raises
-    ------
-    DataError
-        If there are no values.
-    ParameterError
-        If the targets of the estimator are not the values (or do not have their signs, for "sign_accuracy").
-    """
+    """Check that predictions can be compared with the values of `data`, if the metric does so."""
     if metric not in OF_PAIRS:
         return
     remedy = "choose a metric of ranked lists, such as metric='ndcg@10'"
@@ -158,13 +144,7 @@ def make_folds(data: Interactions, split: Folds | None, seed: int) -> tuple[list
 
 
 def checked(value: Any, label: str) -> float:
-    """Return the value of a metric as a float.
-
-    Raises
-    ------
-    DataError
-        If the value is not a finite number.
-    """
+    """Return the value of a metric as a float."""
     try:
         number = float(value)
     except (TypeError, ValueError):

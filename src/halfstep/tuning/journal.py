@@ -47,11 +47,6 @@ def open_journal(path: Path, maximize: bool) -> Iterator[optuna.Study]:
 
     The search runs in memory: unfinished trials are not recorded. A last line that is incomplete, because the process
     was killed, is removed.
-
-    Raises
-    ------
-    JournalError
-        If the file is not a journal, cannot be written, or is open in another process.
     """
     if path.exists() and not path.is_file():
         raise JournalError(f"the journal {path} is not a regular file: name another file")
@@ -91,13 +86,7 @@ def seed_of(journal: optuna.Study) -> int | None:
 
 
 def recorded_trials(journal: optuna.Study, path: Path | None, search: Mapping[str, Any]) -> list[FrozenTrial]:
-    """Return the recorded trials of a search, whose description has types that JSON supports.
-
-    Raises
-    ------
-    JournalError
-        If they are of another search.
-    """
+    """Return the recorded trials of a search, whose description has types that JSON supports."""
     found, wanted = journal.user_attrs.get("search"), json.loads(json.dumps(search))
     if found is None:
         journal.set_user_attr("search", wanted)

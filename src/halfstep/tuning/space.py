@@ -202,7 +202,6 @@ def with_parameters(estimator: Any, parameters: Mapping[str, Any]) -> Any:
 
     Parameters
     ----------
-    estimator : dataclass
     parameters : mapping
         By name or path: "objective.weight" is the weight of `objective`, and "regularization.users" the λ of users.
         Shorter paths are set first.

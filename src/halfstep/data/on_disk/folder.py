@@ -105,13 +105,7 @@ def _digest(arrays: Mapping[str, Any]) -> str:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Return the description of a folder.
-
-    Raises
-    ------
-    DataError
-        If it has none, or it is of another version.
-    """
+    """Return the description of a folder."""
     try:
         described = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -70,7 +70,6 @@ def parts_of(
         From `row_starts`.
     fields : mapping from str to ndarray of shape (n_cells,)
         Columns that parts also have.
-    scratch : Scratch
     """
     n = len(rows)
     bounds = _bounds(indptr)

@@ -49,7 +49,6 @@ class SampledRegression:
     F : sparse array of shape (n_rows, n_features)
     observed : ndarray of bool of shape (n_rows,)
         Rows with observations; only these are used to sample β.
-    unknowns : int
     run : callable
         Function that runs tasks.
     dtype : dtype

@@ -101,7 +101,6 @@ class Chain:
         Hyperprior of both sides.
     target_scale : float
         Standard deviation of the targets.
-    random_streams : RandomStreams
     features : pair of sparse arrays or None
         Side information of the users and of the items, with one row for each.
     ratings : Ratings, optional
@@ -275,10 +274,8 @@ def fold_in(
 
     Parameters
     ----------
-    backend : CPU
     side : HalfProblem
         Half-problem of the users, without regularization.
-    samples : Samples
     is_new : ndarray of bool of shape (n_rows,)
         True for rows without observations.
     features : sparse array, optional

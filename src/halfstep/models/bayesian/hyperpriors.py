@@ -124,12 +124,7 @@ def sample_noise_precision(loss: float, count: int, target_scale: float, rng: np
 
 @dataclass(frozen=True)
 class RandomStreams:
-    """Independent random generators, one for each purpose, so that results do not depend on the order of threads.
-
-    Attributes
-    ----------
-    seed : int
-    """
+    """Independent random generators, one for each purpose, so that results do not depend on the order of threads."""
 
     seed: int
 

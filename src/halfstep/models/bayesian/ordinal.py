@@ -67,13 +67,7 @@ class Ratings:
 
     @classmethod
     def of(cls, data: Interactions, categories: Floats | None = None) -> Self:
-        """Encode the values of interactions, by their distinct values or by given categories.
-
-        Raises
-        ------
-        DataError
-            If there are too many distinct values, or a value is not one of the given categories.
-        """
+        """Encode the values of interactions, by their distinct values or by given categories."""
         if categories is None:
             categories = np.unique(data.values)
             if len(categories) > MAX_CATEGORIES:

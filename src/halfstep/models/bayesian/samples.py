@@ -326,12 +326,7 @@ class Samples:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SampledFactorization(Factorization):
-    """A factorization that summarizes samples of the posterior.
-
-    Attributes
-    ----------
-    samples : Samples
-    """
+    """A factorization that summarizes samples of the posterior."""
 
     samples: Samples
 

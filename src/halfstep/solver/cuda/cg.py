@@ -67,17 +67,14 @@ def take_steps(
 
     Parameters
     ----------
-    device : Device
     problem : HalfProblem
         A range of rows, with arrays of the device.
-    fixed : FixedSide
     first : int
         The first row of the range.
     X : array of the device, of shape (n_rows, width)
         Rows [factors | bias | 0 …] in the precision of the problem.
     rows : ndarray
         Their positions in the range.
-    steps : int
     """
     if len(rows) == 0:
         return rows

@@ -35,10 +35,6 @@ class CupyDevice:
     """A GPU; see `halfstep.solver.cuda.device.Device`.
 
     Kernels are compiled by NVRTC for this GPU. CuPy stores them on disk, so that the next process only loads them.
-
-    Parameters
-    ----------
-    cupy : module
     """
 
     def __init__(self, cupy: ModuleType) -> None:

@@ -21,7 +21,6 @@ def solve_in_dual(
 
     Parameters
     ----------
-    device : Device
     rows : mapping
         The rows, on the device, for each shape of their systems.
     problem : HalfProblem

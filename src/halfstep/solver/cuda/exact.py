@@ -21,7 +21,6 @@ def solve_rows(
 
     Parameters
     ----------
-    device : Device
     lists : RowLists
         The rows, on the device; none is divided into parts at ranks of ``large.cu``.
     problem : HalfProblem

@@ -20,10 +20,7 @@ def gramian(device: Device, m: Any, k: int, F: Any) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    device : Device
     m : array of the device, of shape (len(F),), (1,) or (0,)
-    k : int
-    F : array of the device
     """
     if len(m) == 0:
         return np.empty((0, 0))

@@ -31,8 +31,6 @@ class DeviceHalfStep:
 
     Parameters
     ----------
-    device : Device
-    problem : HalfProblem
     cells_at_once : int, optional
         The number of observed cells that fit the device. By default, all do, and stay there; otherwise they are
         copied in ranges of rows for each half-step, which does not change the result.

@@ -25,7 +25,6 @@ def data_terms(
 
     Parameters
     ----------
-    device : Device
     problem : HalfProblem
         On the host.
     ranges : sequence of DeviceRows

@@ -42,7 +42,6 @@ class DeviceRows:
 
     Parameters
     ----------
-    device : Device
     problem : HalfProblem
         Of these rows, on the host.
     is_dual : ndarray of bool

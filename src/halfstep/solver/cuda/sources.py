@@ -18,7 +18,6 @@ def source_of(name: str, constants: Mapping[str, int | str]) -> str:
 
     Parameters
     ----------
-    name : str
     constants : mapping
         Macros and their values.
     """

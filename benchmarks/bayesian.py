@@ -209,10 +209,7 @@ def cold() -> Lines:
     ours, theirs = np.mean(found, axis=0)
     print(f"margin {theirs - ours:.4f}, required more than 0: {'reached' if theirs > ours else 'MISSED'}")
     what = f"RMSE on cold-start movies, a tenth of all ({len(COLD_SEEDS)} seeds)"
-    return [
-        [f"{what}: from genres and years", f"{ours:.4f}"],
-        [f"{what}: from the user's mean", f"{theirs:.4f}"],
-    ]
+    return [[f"{what}: from genres and years", f"{ours:.4f}"], [f"{what}: from the user's mean", f"{theirs:.4f}"]]
 
 
 def compare_myfm() -> Lines:

@@ -105,10 +105,7 @@ def of_fit(fit: Callable[[], list[Any]]) -> Seconds:
     clock, began = ProcessorTime(), time.time()
     history = fit()
     used = clock.between(began, time.time()) / len(history)  # including what comes before and after the iterations
-    return {
-        "iteration": (history[-1].seconds - history[0].seconds) / (len(history) - 1),
-        "processor": used,
-    }
+    return {"iteration": (history[-1].seconds - history[0].seconds) / (len(history) - 1), "processor": used}
 
 
 def alone(als: hs.ALS, parquet: Path, scratch: Path) -> Seconds:

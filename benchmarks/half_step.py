@@ -62,11 +62,7 @@ def main() -> None:
             gemm = peak(dtype)
             for rank in RANKS:
                 side, _ = half_problems(
-                    data,
-                    cost,
-                    rank=rank,
-                    regularization=RowRegularization(1.5, 1.5),
-                    dtype=dtype,
+                    data, cost, rank=rank, regularization=RowRegularization(1.5, 1.5), dtype=dtype
                 )
                 K, counts = side.unknowns, np.diff(side.indptr)
                 Y = empty_factors(data.n_items, K, dtype)

@@ -42,13 +42,7 @@ POPULARITIES: tuple[Popularity, ...] = (
 
 SGD_RANK = 100
 # learning rate, epochs and λ; those of the write-up first
-SGD_SETTINGS = (
-    (0.005, 20, 0.02),
-    (0.01, 40, 0.05),
-    (0.01, 40, 0.1),
-    (0.01, 60, 0.1),
-    (0.01, 80, 0.1),
-)
+SGD_SETTINGS = ((0.005, 20, 0.02), (0.01, 40, 0.05), (0.01, 40, 0.1), (0.01, 60, 0.1), (0.01, 80, 0.1))
 
 USER_REGULARIZATIONS = (5.0, 10.0, 15.0, 25.0, 40.0)
 ITEM_REGULARIZATIONS = (0.0, 1.0, 2.0, 5.0, 10.0)
@@ -205,12 +199,7 @@ def weight_formula(popularity: Popularity) -> str:
 
 
 def als_candidate(
-    popularity: Popularity,
-    rank: int,
-    regularization: float,
-    exponent: float,
-    bias_ratio: float,
-    more: Parameters,
+    popularity: Popularity, rank: int, regularization: float, exponent: float, bias_ratio: float, more: Parameters
 ) -> Candidate:
     """Return ALS with biases as a candidate."""
     parameters = {
@@ -240,12 +229,7 @@ def sgd_candidates() -> list[Candidate]:
 
     def candidate(rate: float, epochs: int, regularization: float) -> Candidate:
         return Candidate(
-            {
-                "rank": SGD_RANK,
-                "learning_rate": rate,
-                "iterations": epochs,
-                "regularization": regularization,
-            },
+            {"rank": SGD_RANK, "learning_rate": rate, "iterations": epochs, "regularization": regularization},
             lambda seed: hs.SGD(
                 rank=SGD_RANK,
                 learning_rate=rate,

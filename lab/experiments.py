@@ -143,10 +143,7 @@ def regularized_synthetic(clock: Clock, given: Synthetic) -> Figures:
     """B: all cells observed; C: only the ones, weighted by popularity, so that all predictions are near 1."""
     ones = given.ones
     figures: Figures = {}
-    for name, objective in (
-        ("B", ZEROS_OBSERVED),
-        ("C", observed_only(hs.weights.linear_popularity(W0, WK))),
-    ):
+    for name, objective in (("B", ZEROS_OBSERVED), ("C", observed_only(hs.weights.linear_popularity(W0, WK)))):
         model = clock.fit(write_up_als(objective, SYNTHETIC_REGULARIZATION, given.init), ones)
         figures[f"{name}.rmse_observed"] = rmse(model, ones)
         figures[f"{name}.frobenius"] = hs.metrics.frobenius(
@@ -166,10 +163,7 @@ def ratings_als(clock: Clock, split: Split) -> tuple[Figures, Models]:
     """D: missing ratings as zeros; E: only observed ratings, weighted by popularity."""
     figures: Figures = {}
     models: Models = {}
-    for name, objective in (
-        ("D", ZEROS_OBSERVED),
-        ("E", observed_only(hs.weights.linear_popularity(W0, WK))),
-    ):
+    for name, objective in (("D", ZEROS_OBSERVED), ("E", observed_only(hs.weights.linear_popularity(W0, WK)))):
         clock.section = name
         model = clock.fit(ratings_model(split.train, objective, RATINGS_REGULARIZATION), split.train)
         for side, data in (("train", split.train), ("test", split.test)):

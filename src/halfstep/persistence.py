@@ -142,10 +142,7 @@ SPARK_CLASS = "org.apache.spark.ml.recommendation.ALSModel"
 LARGEST_RATIO = 100  # of compression; factors compress much less, and a zip bomb up to 1000
 LARGEST_METADATA = 1_000_000  # bytes
 
-_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 def from_implicit(

@@ -43,9 +43,7 @@ app.add_typer(keys_app, name="keys")
 
 
 @app.callback(invoke_without_command=True)
-def root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
-) -> None:
+def root(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
     """Alternating least squares for recommender systems."""
     if version:
         print(hs.__version__)

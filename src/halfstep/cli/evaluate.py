@@ -18,10 +18,7 @@ from halfstep.cli.table_options import TableOptions
 from halfstep.cli.thresholds import Threshold, check_thresholds
 from halfstep.evaluation import DEFAULT_METRICS, append_to_history, check_history, check_metrics, metrics_of
 
-METRICS = {
-    False: [*DEFAULT_METRICS],
-    True: ["rmse", "mae", *DEFAULT_METRICS],
-}  # by whether the model predicts values
+METRICS = {False: [*DEFAULT_METRICS], True: ["rmse", "mae", *DEFAULT_METRICS]}  # by whether the model predicts values
 
 Split = Literal["time", "last", "random"]
 

@@ -22,8 +22,7 @@ def add(
     ],
     *,
     scopes: Annotated[
-        str,
-        typer.Option(help="What the key allows: read (recommendations), write (events), admin (everything)."),
+        str, typer.Option(help="What the key allows: read (recommendations), write (events), admin (everything).")
     ] = "read",
     file: File = KEYS,
 ) -> None:

@@ -56,8 +56,7 @@ class ListTableOptions:
     """Tables of titles and of users."""
 
     titles: Annotated[
-        str | None,
-        data_option(help="A table of item ids and titles to show. Default: the titles in the model."),
+        str | None, data_option(help="A table of item ids and titles to show. Default: the titles in the model.")
     ] = None
     title_column: TitleColumn = None
     title_id: TitleId = None

@@ -109,8 +109,7 @@ class ModelOptions:
         ),
     ] = None
     biases: Annotated[
-        bool | None,
-        model_option("--biases/--no-biases", help="Explicit: whether to fit biases. Default: --biases."),
+        bool | None, model_option("--biases/--no-biases", help="Explicit: whether to fit biases. Default: --biases.")
     ] = None
     nonnegative: Annotated[
         bool | None,

@@ -32,8 +32,7 @@ ModelOutput = Annotated[Path, typer.Option("-o", "--output", help="File for the 
 KeepInterrupted = Annotated[
     bool,
     typer.Option(
-        "--keep-interrupted",
-        help="Save the model even if Ctrl-C interrupts the fit. The exit code is still 130.",
+        "--keep-interrupted", help="Save the model even if Ctrl-C interrupts the fit. The exit code is still 130."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -18,8 +18,7 @@ Separator = Annotated[str | None, data_option(help="Field separator of text. Def
 Header = Annotated[
     bool,
     data_option(
-        "--header/--no-header",
-        help="Whether the first line names the columns. If not, columns are numbered from 0.",
+        "--header/--no-header", help="Whether the first line names the columns. If not, columns are numbered from 0."
     ),
 ]
 Encoding = Annotated[str, data_option(help="Encoding of text, such as latin-1 or utf-16.")]

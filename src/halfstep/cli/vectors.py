@@ -16,12 +16,7 @@ def vectors(
     model: options.Model,
     *,
     output: Annotated[
-        str,
-        typer.Option(
-            "-o",
-            "--output",
-            help="Folder, or the address of a database: postgresql://user@host/name.",
-        ),
+        str, typer.Option("-o", "--output", help="Folder, or the address of a database: postgresql://user@host/name.")
     ],
     format: Annotated[  # noqa: A002
         hs.vectors.Format,

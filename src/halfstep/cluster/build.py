@@ -77,12 +77,7 @@ class Table:
 
 
 def build(
-    engine: Engine,
-    folder: Folder,
-    n_parts: int,
-    *,
-    duplicates: Duplicates = "error",
-    exchange: Exchange = "all",
+    engine: Engine, folder: Folder, n_parts: int, *, duplicates: Duplicates = "error", exchange: Exchange = "all"
 ) -> Table:
     """Write the blocks of both sides from all parts, which are removed.
 

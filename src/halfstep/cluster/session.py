@@ -175,11 +175,7 @@ class ClusterSession:
             side = self._side_of_cells
             other = Side(1 - side)
             step = Step(
-                side,
-                rows=self._current[side],
-                fixed=self._current[other],
-                gram=self._gram(other),
-                is_loss=True,
+                side, rows=self._current[side], fixed=self._current[other], gram=self._gram(other), is_loss=True
             )
             terms = self._run(step)
             self._data_terms = sum(each.observed for each in terms), sum(each.missing for each in terms)

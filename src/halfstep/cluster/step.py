@@ -144,12 +144,7 @@ class BlockSolver:
         return len(self._plan.problem.regularization)
 
     def run(
-        self,
-        cpu: CPU,
-        step: Step,
-        fixed: Factors | None,
-        own: Mapping[int, Factors],
-        out: Factors | None = None,
+        self, cpu: CPU, step: Step, fixed: Factors | None, own: Mapping[int, Factors], out: Factors | None = None
     ) -> tuple[Factors, BlockTerms]:
         """Compute a step on an open `CPU`.
 

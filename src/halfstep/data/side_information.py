@@ -309,10 +309,7 @@ def _table(given: Any, side: str) -> tuple[Any, list[Column]]:
 
 
 def _encoded(
-    encodings: Sequence[Numbers | Categories],
-    columns: Sequence[Column],
-    positions: NDArray[np.integer],
-    n_rows: int,
+    encodings: Sequence[Numbers | Categories], columns: Sequence[Column], positions: NDArray[np.integer], n_rows: int
 ) -> Sparse:
     """Return the features of columns whose values belong to the given rows of the result; −1 are skipped."""
     from scipy.sparse import csr_array

@@ -79,9 +79,7 @@ def with_some_users(data: Interactions, users: NDArray[np.bool_]) -> Interaction
     """Return interactions with a vocabulary of some users, which must include all their users."""
     numbers = (np.cumsum(users) - 1).astype(np.int32)
     return replace(
-        data,
-        users=Vocabulary.of_distinct(data.users.ids[users]),
-        user_positions=numbers[data.user_positions],
+        data, users=Vocabulary.of_distinct(data.users.ids[users]), user_positions=numbers[data.user_positions]
     )
 
 

@@ -355,11 +355,7 @@ def time_folds(
 
 
 def keep_known(
-    test: Interactions,
-    train: Interactions,
-    *,
-    min_train_ratings: int = 0,
-    drop_unseen_items: bool = False,
+    test: Interactions, train: Interactions, *, min_train_ratings: int = 0, drop_unseen_items: bool = False
 ) -> Interactions:
     """Keep the test interactions whose user, and optionally item, has training interactions.
 

@@ -91,12 +91,7 @@ class TrainingLoop:
         self._is_extrapolated = self._extrapolate()
 
     def run(
-        self,
-        iterations: int,
-        *,
-        tol: float,
-        after: Callable[[], bool],
-        finish: Callable[[], object] = lambda: None,
+        self, iterations: int, *, tol: float, after: Callable[[], bool], finish: Callable[[], object] = lambda: None
     ) -> None:
         """Iterate, then solve the users once more if the solver says so.
 

@@ -186,10 +186,7 @@ class Popularity(BaselineModel):
 
 
 def _shrunk_means(
-    residuals: NDArray[np.float64],
-    positions: NDArray[np.int32],
-    counts: NDArray[np.int64],
-    regularization: float,
+    residuals: NDArray[np.float64], positions: NDArray[np.int32], counts: NDArray[np.int64], regularization: float
 ) -> NDArray[np.float64]:
     """Sum the residuals of each position and divide by its count plus λ; 0 for a count of 0."""
     sums = np.bincount(positions, weights=residuals, minlength=len(counts)).astype(np.float64, copy=False)

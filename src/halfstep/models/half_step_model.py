@@ -53,11 +53,7 @@ class HalfStepModel(FactorModel):
         raise NotImplementedError
 
     def fold_in(
-        self,
-        histories: Any,
-        *,
-        unknown_items: Literal["ignore", "raise"] = "ignore",
-        user_features: Any = None,
+        self, histories: Any, *, unknown_items: Literal["ignore", "raise"] = "ignore", user_features: Any = None
     ) -> Self:
         """Return a model of new users, or of known users with new histories.
 
@@ -226,9 +222,5 @@ class HalfStepModel(FactorModel):
         if self._fitted.coefficients is not None:
             cost = cost.without_missing_of(data.user_counts == 0, self.item_counts_ == 0)
         return user_problem(
-            data,
-            cost,
-            rank=self.item_factors_.shape[1],
-            regularization=self._regularization,
-            dtype=np.float64,
+            data, cost, rank=self.item_factors_.shape[1], regularization=self._regularization, dtype=np.float64
         )

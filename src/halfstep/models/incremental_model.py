@@ -44,11 +44,7 @@ class IncrementalModel(HalfStepModel):
     _OWN: ClassVar[tuple[str, ...]] = (*HalfStepModel._OWN, "_update_state", "_live", "_no_readers")
 
     def partial_fit(
-        self,
-        new: Any,
-        *,
-        duplicates: Literal["last", "sum", "error"] = "last",
-        update_items: bool = True,
+        self, new: Any, *, duplicates: Literal["last", "sum", "error"] = "last", update_items: bool = True
     ) -> Self:
         """Update the model with new interactions: solve the affected users, then the affected items.
 

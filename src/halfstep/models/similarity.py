@@ -57,12 +57,7 @@ class UnitFactors:
 
 
 def most_similar(
-    F: Floats,
-    unit: UnitRows,
-    rows: NDArray[np.int32],
-    n: int,
-    metric: Literal["cosine", "dot"],
-    threads: int | None,
+    F: Floats, unit: UnitRows, rows: NDArray[np.int32], n: int, metric: Literal["cosine", "dot"], threads: int | None
 ) -> Ranked:
     """Rank all rows of F by their inner product with given rows, excluding each row itself and zero rows.
 

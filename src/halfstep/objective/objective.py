@@ -400,12 +400,7 @@ def combined(function: Callable[..., Floats], *numbers: Floats) -> Floats:
 def cells_of(data: Interactions) -> Cells:
     """Return the observed cells of interactions, which weights are computed from."""
     return Cells(
-        data.user_positions,
-        data.item_positions,
-        data.values,
-        data.weights,
-        data.user_counts,
-        data.item_counts,
+        data.user_positions, data.item_positions, data.values, data.weights, data.user_counts, data.item_counts
     )
 
 

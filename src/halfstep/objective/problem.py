@@ -100,13 +100,7 @@ class HalfProblem:
         """Return the same problem in another precision."""
         targets, weights, s, m, reg = (
             array.astype(dtype)
-            for array in (
-                self.targets,
-                self.weights,
-                self.row_missing,
-                self.column_missing,
-                self.regularization,
-            )
+            for array in (self.targets, self.weights, self.row_missing, self.column_missing, self.regularization)
         )
         return replace(self, targets=targets, weights=weights, row_missing=s, column_missing=m, regularization=reg)
 

@@ -9,12 +9,7 @@ from halfstep._support.checks import check_choice, check_flag, check_number
 from halfstep.models.als import ALS
 from halfstep.objective.objective import Implicit
 from halfstep.presets._common import PLAIN, Seed, four_lambdas, scaled_regularization
-from halfstep.weights import (
-    confidence,
-    log_confidence,
-    missing_popularity,
-    preference,
-)
+from halfstep.weights import confidence, log_confidence, missing_popularity, preference
 
 
 def implicit(

@@ -12,11 +12,7 @@ from halfstep.errors import ParameterError
 from halfstep.models.als import ALS
 from halfstep.objective.objective import Explicit, Implicit
 from halfstep.presets._common import PLAIN, Seed, four_lambdas, scaled_regularization
-from halfstep.weights import (
-    confidence,
-    preference,
-    row_column,
-)
+from halfstep.weights import confidence, preference, row_column
 
 
 def spark(

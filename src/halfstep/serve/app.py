@@ -34,16 +34,7 @@ from halfstep.serve.ids import Id, short
 from halfstep.serve.keys import KeyRing
 from halfstep.serve.problem import MEDIA_TYPE, ProblemError, of_field
 from halfstep.serve.refitter import Refitter
-from halfstep.serve.requests import (
-    as_event,
-    body_id,
-    parse_events,
-    path_id,
-    query_errors,
-    query_id,
-    read_body,
-    text,
-)
+from halfstep.serve.requests import as_event, body_id, parse_events, path_id, query_errors, query_id, read_body, text
 from halfstep.serve.service import STATISTICS_SECONDS, Service, unavailable
 
 CLIENT_GONE = 499  # as in nginx

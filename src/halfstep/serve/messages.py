@@ -28,8 +28,7 @@ class EventMessage(Request):
     """An event."""
 
     event_id: Annotated[
-        Text,
-        Field(description="Unique for each event, such as a UUID. An event that is sent again counts once."),
+        Text, Field(description="Unique for each event, such as a UUID. An event that is sent again counts once.")
     ]
     user: AnyId
     item: AnyId

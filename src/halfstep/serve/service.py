@@ -20,10 +20,7 @@ from halfstep.serve.group_commit import GroupCommit
 from halfstep.serve.ids import Id, IdType
 from halfstep.serve.learner import LearningSettings, needs_values
 from halfstep.serve.lookups import shortened
-from halfstep.serve.messages import (
-    HistoryItem,
-    ModelDescription,
-)
+from halfstep.serve.messages import HistoryItem, ModelDescription
 from halfstep.serve.metrics import Metrics
 from halfstep.serve.problem import FieldError, ProblemError, of_field
 from halfstep.serve.progress import Progress

@@ -106,11 +106,7 @@ class Supervisor:
         running = subprocess.Popen(
             [sys.executable, "-m", "halfstep.serve.worker", *arguments],
             pass_fds=[self._listening.fileno(), write],
-            env={
-                **os.environ,
-                CONFIG_VARIABLE: self._config.to_json(),
-                SHARED_FOLDER: self._metrics.name,
-            },
+            env={**os.environ, CONFIG_VARIABLE: self._config.to_json(), SHARED_FOLDER: self._metrics.name},
             start_new_session=True,  # Ctrl-C reaches this process, which stops the others
         )
         os.close(write)

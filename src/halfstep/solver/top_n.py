@@ -42,13 +42,7 @@ MODERATE = 1e-9, 1e9  # sizes of factors that need no scaling in float32
 
 
 def best_columns(
-    P: Floats,
-    Q: Floats,
-    c: NDArray[np.float64],
-    n: int,
-    *,
-    skip: IndexLists,
-    threads: int | None = None,
+    P: Floats, Q: Floats, c: NDArray[np.float64], n: int, *, skip: IndexLists, threads: int | None = None
 ) -> Ranked:
     """Rank all columns for each row by P Qᵀ + c.
 

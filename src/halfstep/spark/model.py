@@ -228,12 +228,7 @@ class SparkModel:
         return self._rows(table, self._fields_of_factors(id, kind), tasks.fold_in)
 
     def recommend_for(
-        self,
-        df: DataFrame,
-        n: int = 10,
-        *,
-        columns: ColumnNames | None = None,
-        exclude_seen: bool = True,
+        self, df: DataFrame, n: int = 10, *, columns: ColumnNames | None = None, exclude_seen: bool = True
     ) -> DataFrame:
         """Return the top-n items for new users, see `fold_in` and `recommend`."""
         check_integer("n", n, minimum=1)

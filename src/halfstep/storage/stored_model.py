@@ -19,14 +19,7 @@ from halfstep._support.version import __version__
 from halfstep.data import Interactions, Vocabulary
 from halfstep.data.duplicates import find_repeat
 from halfstep.data.on_disk.folder import open_folder
-from halfstep.data.packed_ids import (
-    Arrays,
-    need,
-    pack_texts,
-    pack_vocabulary,
-    unpack_texts,
-    unpack_vocabulary,
-)
+from halfstep.data.packed_ids import Arrays, need, pack_texts, pack_vocabulary, unpack_texts, unpack_vocabulary
 from halfstep.errors import DataError, ParameterError
 from halfstep.objective.factorization import Factorization
 from halfstep.objective.origin import Origin

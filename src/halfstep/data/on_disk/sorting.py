@@ -55,11 +55,7 @@ def row_starts(rows: NDArray[np.int32], n_rows: int) -> NDArray[np.int64]:
 
 
 def parts_of(
-    rows: NDArray[np.int32],
-    columns: NDArray[np.int32],
-    indptr: NDArray[np.int64],
-    fields: Columns,
-    scratch: Scratch,
+    rows: NDArray[np.int32], columns: NDArray[np.int32], indptr: NDArray[np.int64], fields: Columns, scratch: Scratch
 ) -> Iterator[Part]:
     """Iterate over all cells in parts of ascending rows.
 

@@ -165,11 +165,7 @@ class SampledModel(HalfStepModel):
         return CPU(self.threads if pairs * len(self.samples_) * self.rank > WORTH_THREADS else 1)
 
     def fold_in(
-        self,
-        histories: Any,
-        *,
-        unknown_items: Literal["ignore", "raise"] = "ignore",
-        user_features: Any = None,
+        self, histories: Any, *, unknown_items: Literal["ignore", "raise"] = "ignore", user_features: Any = None
     ) -> Self:
         """Return a model of new users, or of known users with new histories.
 

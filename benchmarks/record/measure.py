@@ -14,10 +14,9 @@ import numpy as np
 import halfstep as hs
 from benchmarks.record.splits import PublishedSplit
 from halfstep._support.files import write_atomically
-from halfstep.errors import HalfstepError
+from halfstep.evaluation.tuning.space import with_parameters
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.item_weight_model import ItemWeightModel
-from halfstep.tuning.space import with_parameters
 
 N_SEEDS = 5
 FACTORS = (1 / 1.5, 1, 1.5)  # multiples of λ and of the weight of missing cells, from one rank to the next
@@ -100,7 +99,7 @@ def rows(
     for model in simple_models():
         try:
             yield kept(model, split, work, backend, machine)
-        except HalfstepError as error:
+        except hs.errors.HalfstepError as error:
             print(f"{model.name} is left out: {error}", flush=True)
     previous = None
     train = split.inner.train

@@ -9,12 +9,11 @@ from typing import Literal
 
 import halfstep as hs
 from halfstep.evaluation import Evaluation, Metric, read_metrics
-from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR
-from halfstep.metrics.marks import MEASURES
+from halfstep.evaluation.metric_names import OF_RELEVANT_ITEMS, PER_LIST, PER_PAIR
 
 FailingSide = Literal["under", "above"]
 
-WRONG = {"under": PER_PAIR, "above": (*MEASURES,)}
+WRONG = {"under": PER_PAIR, "above": OF_RELEVANT_ITEMS}
 """By side, the metrics for which values on this side are better."""
 
 

@@ -11,7 +11,8 @@ from halfstep._support.checks import LARGEST, check_integer
 from halfstep.errors import ParameterError
 from halfstep.metrics.marks import MEASURES
 
-PER_LIST = (*MEASURES, "coverage", "novelty")
+OF_RELEVANT_ITEMS = (*MEASURES,)  # the larger, the better
+PER_LIST = (*OF_RELEVANT_ITEMS, "coverage", "novelty")
 PER_PAIR = ("rmse", "mae")
 
 

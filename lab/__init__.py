@@ -14,8 +14,8 @@ from tempfile import TemporaryFile
 
 import halfstep as hs
 from halfstep._support.files import write_atomically
+from halfstep.evaluation.tuning.tuner import need_optuna
 from halfstep.solver.threads import available_cores
-from halfstep.tuning.tuner import need_optuna
 from lab import online, sampled, tuned
 from lab.clock import Clock
 from lab.corrected import Row, corrected_rows

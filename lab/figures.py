@@ -22,7 +22,7 @@ from halfstep._support.plot_style import (
     put_legend,
     set_title,
 )
-from halfstep.tuning.plotting import image
+from halfstep.evaluation.tuning.plotting import image
 from lab import experiments
 from lab.corrected import weight_formula
 from lab.experiments import Popularity

@@ -24,7 +24,7 @@ TRACED = {  # what reads and changes a model's state
         "models/top_items.py",
         "models/updates.py",
         "models/live_array.py",
-        "objective/factorization.py",
+        "models/factorization.py",
         "data/growable.py",
         "data/growable_array.py",
         "data/vocabulary.py",

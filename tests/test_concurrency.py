@@ -22,7 +22,7 @@ import pytest
 
 import halfstep as hs
 from halfstep.data import Vocabulary
-from halfstep.storage import container
+from halfstep.models.storage import container
 from interleaving import Meanwhile, at_line, every_line, interrupt
 
 pytestmark = pytest.mark.slow

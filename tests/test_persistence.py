@@ -24,9 +24,9 @@ from halfstep.data import Interactions, Vocabulary
 from halfstep.data.packed_ids import pack_texts, pack_vocabulary, unpack_texts, unpack_vocabulary
 from halfstep.errors import DataError, NotFittedError, ParameterError
 from halfstep.models.factor_model import FactorModel
+from halfstep.models.origin import Origin
+from halfstep.models.storage import container, values
 from halfstep.objective import objective
-from halfstep.objective.origin import Origin
-from halfstep.storage import container, values
 from stored import MODELS, SOME, TITLED, assert_same, fitted, same_array, same_ids, saved
 from thorough import examples
 

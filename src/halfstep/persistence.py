@@ -24,13 +24,13 @@ from halfstep.models.bayesian.bayesian_als import BayesianALS
 from halfstep.models.bayesian.sweeps import Sweep
 from halfstep.models.ease import EASE
 from halfstep.models.factor_model import FactorModel
+from halfstep.models.factorization import Factorization
 from halfstep.models.incremental_model import IncrementalModel
 from halfstep.models.item_knn import ItemKNN
 from halfstep.models.live_array import LiveArray
 from halfstep.models.pretrained import PretrainedFactors, from_arrays
 from halfstep.models.sgd import SGD, Epoch
-from halfstep.objective.factorization import Factorization
-from halfstep.storage import Copies, construct, corrupted, naming_the_file, read_model
+from halfstep.models.storage import Copies, construct, corrupted, naming_the_file, read_model
 
 if TYPE_CHECKING:
     import pyarrow as pa

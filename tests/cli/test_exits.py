@@ -14,7 +14,7 @@ from typing import IO, Any
 import pytest
 
 import halfstep as hs
-from halfstep.tuning.run import Run
+from halfstep.evaluation.tuning.run import Run
 from shell import Shell
 
 pytestmark = pytest.mark.slow
@@ -253,12 +253,16 @@ def no_room(*_: Any, **__: Any) -> None:
     ("what", "options", "message"),
     [
         (
-            "halfstep.storage.container.write_atomically",
+            "halfstep.models.storage.container.write_atomically",
             [],
             "model.halfstep was not written (No space left on device)",
         ),
         ("halfstep.cli.tune.write_atomically", [], "--plot p.png cannot be written (No space left on device)"),
-        ("halfstep.tuning.journal.os.fsync", ["--journal", "j"], "j cannot be written (No space left on device)"),
+        (
+            "halfstep.evaluation.tuning.journal.os.fsync",
+            ["--journal", "j"],
+            "j cannot be written (No space left on device)",
+        ),
     ],
 )
 def test_a_full_disk_is_an_error_that_names_the_file(

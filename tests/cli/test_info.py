@@ -12,7 +12,7 @@ import pytest
 
 import halfstep as hs
 from halfstep.cli.info import NOT_RECORDED
-from halfstep.objective.origin import Origin
+from halfstep.models.origin import Origin
 from shell import Shell
 
 DATA = hs.Interactions.from_arrays(
@@ -117,7 +117,7 @@ def test_imported_factors_are_described(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_older_files_lack_some_information(shell: Shell) -> None:
-    shown = described(shell, Path(__file__).parents[1] / "storage" / "model-v1.halfstep")
+    shown = described(shell, Path(__file__).parents[1] / "models" / "storage" / "model-v1.halfstep")
     assert shown["fitted"] == shown["updated"] == NOT_RECORDED
     assert shown["data"].startswith("source not recorded: Interactions(90 interactions")
 

@@ -12,10 +12,10 @@ import pytest
 
 import halfstep as hs
 from halfstep.errors import ModelFileError, NotFittedError, ParameterError, PoorFitWarning
+from halfstep.evaluation.tuning.space import Space, default_start
 from halfstep.models.default_regularization import HeldOut, counted, highest_useful, lowest_near, unit_of_targets
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu_session import CPUBackend
-from halfstep.tuning.space import Space, default_start
 
 PLAYS = Path(__file__).parents[2] / "examples" / "plays.csv"
 

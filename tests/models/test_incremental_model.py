@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import halfstep as hs
-from halfstep.objective.origin import Learned, Origin
+from halfstep.models.origin import Learned, Origin
 
 RATINGS = hs.Interactions.from_arrays(
     users=["ann", "ann", "bob", "bob", "cem", "cem", "dan"],

@@ -5,7 +5,7 @@ import pytest
 
 import halfstep as hs
 from halfstep.errors import DataError, ParameterError
-from halfstep.objective.origin import Learned, Origin
+from halfstep.models.origin import Learned, Origin
 from halfstep.serve.event import Event
 from halfstep.serve.event_log import EventLog
 from halfstep.serve.learner import Learner, LearningSettings, position_in

@@ -8,7 +8,7 @@ import pytest
 
 import halfstep as hs
 from halfstep.errors import DataError, HalfstepError, ModelFileError
-from halfstep.objective.origin import Learned, Origin
+from halfstep.models.origin import Learned, Origin
 from halfstep.serve import replica as replica_module
 from halfstep.serve.event import Event, LogUnavailableError
 from halfstep.serve.event_log import EventLog

@@ -15,7 +15,7 @@ from halfstep._support.short_repr import changed_parameters, short_value
 from halfstep.cli import options
 from halfstep.cli.console import print_json, reached_by, with_count
 from halfstep.models.pretrained import PretrainedFactors
-from halfstep.storage import StoredModel, read_model
+from halfstep.models.storage import StoredModel, read_model
 
 NOT_RECORDED = "not recorded in this file"
 NOT_SHOWN = ("objective", "backend", "callbacks", "progress", "threads")  # on another line, or not stored

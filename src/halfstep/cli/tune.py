@@ -23,10 +23,10 @@ from halfstep.cli.exits import interruptions
 from halfstep.cli.model_options import ModelOptions
 from halfstep.cli.outputs import Output, check_outputs, naming_the_option, print_result
 from halfstep.cli.table_options import TitledTableOptions
-from halfstep.tuning.folds import N_FOLDS
-from halfstep.tuning.result import IMAGE_KINDS
-from halfstep.tuning.space import N_TRIALS, SearchName
-from halfstep.tuning.tuner import need_optuna
+from halfstep.evaluation.tuning.folds import N_FOLDS
+from halfstep.evaluation.tuning.result import IMAGE_KINDS
+from halfstep.evaluation.tuning.space import N_TRIALS, SearchName
+from halfstep.evaluation.tuning.tuner import need_optuna
 
 DISTRIBUTIONS: Mapping[str, Callable[..., Any]] = {
     "uniform": hs.Uniform,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from halfstep._support.faults import Fault
 from halfstep._support.files import write_atomically
 from halfstep.errors import DataError, ModelFileError, ParameterError
-from halfstep.storage.container import read_container, storable_array, write_container
+from halfstep.models.storage.container import read_container, storable_array, write_container
 
 fcntl: ModuleType | None
 try:

@@ -18,8 +18,8 @@ from halfstep.cluster.ids import as_vocabulary
 from halfstep.data import Interactions, Vocabulary
 from halfstep.errors import DataError
 from halfstep.models.als import ALS
-from halfstep.objective.factorization import Factorization
-from halfstep.objective.origin import Origin
+from halfstep.models.factorization import Factorization
+from halfstep.models.origin import Origin
 from halfstep.persistence import load
 from halfstep.solver.layout import Factors
 from halfstep.solver.session import Side

@@ -18,7 +18,7 @@ from halfstep.cluster.ids import blocks_of, from_arrays
 from halfstep.cluster.model import ClusterModel
 from halfstep.data import IndexLists
 from halfstep.models.als import ALS
-from halfstep.objective.factorization import rows_or_zeros
+from halfstep.models.factorization import rows_or_zeros
 from halfstep.solver.session import Side
 from halfstep.solver.top_n import Ranked, best_columns
 

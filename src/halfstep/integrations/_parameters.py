@@ -10,8 +10,8 @@ from halfstep._support.faults import Fault
 from halfstep._support.short_repr import changed_parameters
 from halfstep.errors import ParameterError
 from halfstep.models.factor_model import FactorModel
+from halfstep.models.storage.values import pack_value, unpack_value
 from halfstep.persistence import MODELS
-from halfstep.storage.values import pack_value, unpack_value
 
 
 def to_json(model: FactorModel) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from halfstep.models.als_inputs import Fit
 from halfstep.models.als_loop import Iteration, TrainingLoop, show_objective
 from halfstep.models.als_nonnegative import check_nonnegative
 from halfstep.models.default_regularization import default_regularization, unit_of_targets
+from halfstep.models.factorization import Factorization
 from halfstep.models.fit_memory import memory_of_fit
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.gramians import Gramians, gram
@@ -38,7 +39,6 @@ from halfstep.models.initial_factors import initial_factors, padded_factors
 from halfstep.models.live_array import LiveArray
 from halfstep.models.poor_fit import warn_of_equal_targets, warn_of_uneven_weights, warn_of_zero_factors
 from halfstep.objective.cost import Cost
-from halfstep.objective.factorization import Factorization
 from halfstep.objective.objective import Explicit, Objective
 from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import Regularization, RowRegularization

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.models.als_features import FittedFeatures
-from halfstep.objective.factorization import Factorization
+from halfstep.models.factorization import Factorization
+from halfstep.models.storage import NotStored
 from halfstep.objective.objective import Objective
 from halfstep.objective.regularization import Regularization, RowRegularization
-from halfstep.storage import NotStored
 
 SIZES = {"regularization": 4, "missing_weight": 1}  # of the arrays
 

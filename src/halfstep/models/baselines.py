@@ -12,7 +12,7 @@ from halfstep._support.checks import check_integer, check_number
 from halfstep.data import Interactions, as_interactions
 from halfstep.errors import DataError, NumericalError
 from halfstep.models.factor_model import FactorModel
-from halfstep.objective.factorization import Factorization
+from halfstep.models.factorization import Factorization
 
 
 class BaselineModel(FactorModel):

@@ -26,11 +26,11 @@ from halfstep._support.short_repr import changed_parameters, short_value
 from halfstep.data import IndexLists, Interactions, Vocabulary
 from halfstep.data.recommendations import Recommendations, SimilarItems, SimilarUsers
 from halfstep.errors import NotFittedError, ParameterError
+from halfstep.models.factorization import Factorization
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.pairs import mark_or_raise, positions_of_pairs
 from halfstep.models.similarity import UnitFactors, most_similar
 from halfstep.models.top_items import FactorScores, Ids, ItemLists, UserScores, distinct_users, top_items
-from halfstep.objective.factorization import Factorization
 from halfstep.solver.backends import BackendName
 
 if TYPE_CHECKING:
@@ -397,7 +397,7 @@ class FactorModel(Estimator):
         ModelFileError
             If the file cannot be written, for example if the disk is full.
         """
-        from halfstep.storage import StoredModel, write_model
+        from halfstep.models.storage import StoredModel, write_model
 
         path = as_path("path", path)
         check_flag("interactions", interactions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, NoReturn, Protocol, Self, TypeVar, overload
 
-from halfstep.objective.factorization import Factorization
+from halfstep.models.factorization import Factorization
 
 T = TypeVar("T")
 

@@ -17,12 +17,12 @@ from halfstep.errors import DataError
 from halfstep.models.als_features import FittedFeatures
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.histories import NO_INTERACTIONS, with_items_checked
+from halfstep.models.storage import NotStored
 from halfstep.objective.objective import Objective, Statistics
 from halfstep.objective.problem import HalfProblem, user_problem
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.precision import not_definite
 from halfstep.solver.subset import solve_subset, system
-from halfstep.storage import NotStored
 
 
 class HalfStepModel(FactorModel):

@@ -20,9 +20,9 @@ from halfstep.models.gramians import Gramians
 from halfstep.models.half_step_model import HalfStepModel
 from halfstep.models.histories import NO_INTERACTIONS
 from halfstep.models.live_array import Lease, LiveArray, Publication
+from halfstep.models.origin import Origin
 from halfstep.models.similarity import UnitFactors
 from halfstep.models.updates import Update, UpdateSide, UpdateState
-from halfstep.objective.origin import Origin
 from halfstep.objective.problem import HalfProblem
 
 LIVE = ("user_factors", "item_factors", "user_biases", "item_biases", "item_counts")  # updates write to these

@@ -16,9 +16,9 @@ from halfstep.data import IndexLists, Interactions, as_interactions
 from halfstep.data.recommendations import Explanation
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.factor_model import FactorModel
+from halfstep.models.factorization import Factorization
 from halfstep.models.histories import NO_INTERACTIONS, with_items_checked
 from halfstep.models.top_items import UserScores
-from halfstep.objective.factorization import Factorization
 from halfstep.solver.top_n import Ranked
 from halfstep.solver.top_of_scores import best_of_scores
 

@@ -15,7 +15,7 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep.objective.factorization import Factorization
+from halfstep.models.factorization import Factorization
 
 
 class Lease:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from halfstep._support.checks import check_choice
 from halfstep.data import Interactions
 from halfstep.errors import DataError
-from halfstep.objective.factorization import Factorization
+from halfstep.models.factorization import Factorization
 
 
 def positions_of_pairs(

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from halfstep._support.blocks import all_equal, blocks
 from halfstep.errors import PoorFitWarning, warn_caller
+from halfstep.models.factorization import Factorization
 from halfstep.objective.cost import Cost
-from halfstep.objective.factorization import Factorization
 
 FEWEST = 100  # observed cells
 MOST = 1 << 20  # observed cells that are examined

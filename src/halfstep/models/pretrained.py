@@ -13,7 +13,7 @@ from halfstep.data import Interactions, Vocabulary, as_interactions
 from halfstep.data.sparse import is_sparse
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.factor_model import FactorModel
-from halfstep.objective.factorization import Factorization
+from halfstep.models.factorization import Factorization
 
 
 @dataclass(eq=False, repr=False)

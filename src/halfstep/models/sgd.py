@@ -16,9 +16,9 @@ from halfstep._support.progress import progress_bar, warn_of_interruption
 from halfstep.data import Interactions, as_interactions
 from halfstep.errors import DataError, NumericalError
 from halfstep.models.factor_model import FactorModel
+from halfstep.models.factorization import Factorization
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.poor_fit import warn_of_equal_targets
-from halfstep.objective.factorization import Factorization
 from halfstep.solver.kernels.sgd_epoch import sgd_epoch
 from halfstep.solver.threads import working
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from halfstep.data import IndexLists, Interactions, Vocabulary
 from halfstep.data.tables import columns_in
 from halfstep.errors import DataError
-from halfstep.objective.factorization import Factorization, rows_or_zeros
+from halfstep.models.factorization import Factorization, rows_or_zeros
 from halfstep.solver.backends import BackendName, ranking_of
 from halfstep.solver.top_n import Ranked, best_of_given
 

@@ -23,9 +23,9 @@ from halfstep._support.integer_sets import distinct
 from halfstep.data import Added, GrowableArray, GrowableInteractions, Interactions
 from halfstep.data.named_rows import naming_the_row
 from halfstep.errors import DataError, NumericalError, ParameterError
+from halfstep.models.factorization import Factorization
 from halfstep.models.gramians import gram
 from halfstep.models.live_array import Write
-from halfstep.objective.factorization import Factorization
 from halfstep.objective.objective import Objective
 from halfstep.objective.problem import HalfProblem
 from halfstep.objective.regularization import RowRegularization

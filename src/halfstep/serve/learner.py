@@ -15,7 +15,7 @@ import numpy as np
 from halfstep.errors import DataError, NumericalError, ParameterError
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.incremental_model import IncrementalModel
-from halfstep.objective.origin import Learned, Origin
+from halfstep.models.origin import Learned, Origin
 from halfstep.serve.config import CHECKPOINT_EVERY
 from halfstep.serve.conversion import Conversion
 from halfstep.serve.event_log import ERASED, Entry, EventLog, Group
@@ -78,7 +78,7 @@ class Learner:
     Parameters
     ----------
     base : str
-        See `halfstep.objective.origin.Learned`.
+        See `halfstep.models.origin.Learned`.
     offset : int
         The offset up to which the model has learned from this log.
 

@@ -12,7 +12,7 @@ from halfstep.data import GrowableInteractions, Interactions
 from halfstep.data.removal import without_users
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.factor_model import FactorModel
-from halfstep.objective.origin import Learned
+from halfstep.models.origin import Learned
 from halfstep.serve.conversion import Conversion
 from halfstep.serve.event_log import Entry, EventLog
 from halfstep.serve.learner import LearningSettings, position_in, with_learned

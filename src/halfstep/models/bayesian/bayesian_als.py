@@ -27,13 +27,13 @@ from halfstep.models.factor_model import FactorModel
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.initial_factors import starting_factors
 from halfstep.models.poor_fit import warn_of_equal_targets, warn_of_few_samples
+from halfstep.models.storage import NotStored
 from halfstep.objective.cost import Cost
 from halfstep.objective.objective import Explicit
 from halfstep.objective.problem import half_problems
 from halfstep.solver.cpu import CPU
 from halfstep.solver.cpu_session import CPUBackend
 from halfstep.solver.layout import Factors
-from halfstep.storage import NotStored
 
 if TYPE_CHECKING:
     from halfstep.data.side_information import Sparse

@@ -16,10 +16,10 @@ from halfstep.errors import ParameterError
 from halfstep.models.bayesian.gibbs import fold_in
 from halfstep.models.bayesian.ordinal import Ratings, category_quantiles, probabilities, refuse_weights
 from halfstep.models.bayesian.samples import Intervals, SampledFactorization, Samples
+from halfstep.models.factorization import Factorization
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.half_step_model import HalfStepModel
 from halfstep.models.pairs import positions_of_pairs
-from halfstep.objective.factorization import Factorization
 from halfstep.objective.regularization import RowRegularization
 from halfstep.solver.cpu import CPU
 from halfstep.solver.subset import system

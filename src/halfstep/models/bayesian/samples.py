@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep.models.bayesian.hyperpriors import Hyperparameters
-from halfstep.objective.factorization import Factorization
+from halfstep.models.factorization import Factorization
 from halfstep.solver.kernels.posterior import SampleArrays, VarianceArrays, central_intervals, mean_scores
 from halfstep.solver.threads import Run
 

@@ -1,4 +1,4 @@
-"""Model files of earlier releases, written by ``tests/storage/make_stored_model.py``, can be loaded."""
+"""Model files of earlier releases, written by ``tests/models/storage/make_stored_model.py``, can be loaded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import halfstep as hs
-from halfstep.objective.origin import Origin
+from halfstep.models.origin import Origin
 
 FILES = sorted(Path(__file__).parent.glob("*.halfstep"))
 

@@ -15,12 +15,12 @@ import pytest
 
 import halfstep as hs
 from halfstep.errors import DataError, FitInterruptedWarning, ParameterError, TuningError
+from halfstep.evaluation.tuning.folds import make_folds
+from halfstep.evaluation.tuning.search import BestTrialsPruner, new_study
+from halfstep.evaluation.tuning.space import Space, Uniform
+from halfstep.evaluation.tuning.trial import Trial
+from halfstep.evaluation.tuning.warm_starts import Fitter
 from halfstep.solver.cuda.cupy_device import default_device
-from halfstep.tuning.folds import make_folds
-from halfstep.tuning.search import BestTrialsPruner, new_study
-from halfstep.tuning.space import Space, Uniform
-from halfstep.tuning.trial import Trial
-from halfstep.tuning.warm_starts import Fitter
 
 pytestmark = pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")
 
@@ -530,6 +530,6 @@ def test_score_requires_a_model_and_a_named_metric(ratings: hs.Interactions) -> 
 def test_progress_bar_shows_the_fold_and_iteration(
     ratings: hs.Interactions, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("halfstep.tuning.run.SHOWN_EVERY", 0.0)
+    monkeypatch.setattr("halfstep.evaluation.tuning.run.SHOWN_EVERY", 0.0)
     hs.tune(hs.ALS(rank=64, iterations=30), ratings, {"regularization": [3.0, 1.0]}, split=2, progress=True)
     assert re.search(r"tune: .*0/2 .*fold 2 of 2, iteration \d+", capfd.readouterr().err)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from halfstep.tuning.space import Point, Space
+from halfstep.evaluation.tuning.space import Point, Space
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -17,8 +17,8 @@ from halfstep.data.frames import new_frame
 from halfstep.errors import ParameterError, TuningError
 from halfstep.evaluation import Evaluation, evaluate
 from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR
-from halfstep.tuning.space import Space, is_number, with_parameters
-from halfstep.tuning.trial import Trial, best_of, shown
+from halfstep.evaluation.tuning.space import Space, is_number, with_parameters
+from halfstep.evaluation.tuning.trial import Trial, best_of, shown
 
 IMAGE_KINDS = "png", "svg", "pdf"
 ROWS_SHOWN = 5  # when printed
@@ -196,7 +196,7 @@ class Tuning:
         ModuleNotFoundError
             If Matplotlib is not installed.
         """
-        from halfstep.tuning.plotting import plot
+        from halfstep.evaluation.tuning.plotting import plot
 
         return plot(self.space, self.trials, self.best, self.metric)
 
@@ -215,7 +215,7 @@ class Tuning:
             If Matplotlib is not installed.
         """
         check_choice("kind", kind, IMAGE_KINDS)
-        from halfstep.tuning.plotting import image
+        from halfstep.evaluation.tuning.plotting import image
 
         return image(self.space, self.trials, self.best, self.metric, kind)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from halfstep.data import GrowableInteractions, IndexLists, Interactions, Vocabulary
 from halfstep.errors import DataError
-from halfstep.objective.origin import Origin
+from halfstep.models.origin import Origin
 
 if TYPE_CHECKING:
     from halfstep.data.side_information import SideInformation

@@ -21,12 +21,12 @@ from halfstep.data.duplicates import find_repeat
 from halfstep.data.on_disk.folder import open_folder
 from halfstep.data.packed_ids import Arrays, need, pack_texts, pack_vocabulary, unpack_texts, unpack_vocabulary
 from halfstep.errors import DataError, ParameterError
-from halfstep.objective.factorization import Factorization
-from halfstep.objective.origin import Origin
+from halfstep.models.factorization import Factorization
+from halfstep.models.origin import Origin
+from halfstep.models.storage.container import VERSION, Copies, read_container, write_container
+from halfstep.models.storage.values import construct, pack_value, unpack_value
 from halfstep.objective.regularization import Regularization
 from halfstep.solvers import NAMES, Solver
-from halfstep.storage.container import VERSION, Copies, read_container, write_container
-from halfstep.storage.values import construct, pack_value, unpack_value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,7 +50,7 @@ class StoredModel:
         The version of the format.
     copies : dict from str to callable
         Return writable copies of mapped factors, biases and item_counts, or None; see
-        `halfstep.storage.container.Container`.
+        `halfstep.models.storage.container.Container`.
     """
 
     kind: str

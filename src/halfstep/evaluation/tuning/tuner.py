@@ -16,11 +16,19 @@ import numpy as np
 from halfstep._support.checks import as_generator, as_path, check_choice, check_flag, check_integer
 from halfstep.data import Interactions, as_interactions
 from halfstep.errors import ParameterError, PoorFitWarning
+from halfstep.evaluation.tuning.folds import Direction, Folds, Score, TrialMetric, check_comparable, make_folds
+from halfstep.evaluation.tuning.result import Tuning
+from halfstep.evaluation.tuning.space import (
+    Choices,
+    SearchName,
+    Space,
+    default_search,
+    default_space,
+    start_of,
+    with_parameters,
+)
+from halfstep.evaluation.tuning.warm_starts import Fitter
 from halfstep.solver.backends import need_device
-from halfstep.tuning.folds import Direction, Folds, Score, TrialMetric, check_comparable, make_folds
-from halfstep.tuning.result import Tuning
-from halfstep.tuning.space import Choices, SearchName, Space, default_search, default_space, start_of, with_parameters
-from halfstep.tuning.warm_starts import Fitter
 
 
 def tune(
@@ -125,9 +133,9 @@ def tune(
     {'regularization': 0.0}
     """
     need_optuna()
-    from halfstep.tuning.journal import identity_of, open_journal, recorded_trials, seed_of
-    from halfstep.tuning.run import Run
-    from halfstep.tuning.search import Search
+    from halfstep.evaluation.tuning.journal import identity_of, open_journal, recorded_trials, seed_of
+    from halfstep.evaluation.tuning.run import Run
+    from halfstep.evaluation.tuning.search import Search
 
     _check_estimator(estimator)
     interactions = as_interactions(data)

@@ -5,9 +5,9 @@ converts parameters to JSON, and ``stored_model`` combines these.
 """
 
 from halfstep._support.faults import corrupted, naming_the_file
-from halfstep.storage.container import Copies
-from halfstep.storage.stored_model import StoredModel, read_model, write_model
-from halfstep.storage.values import NotStored, construct
+from halfstep.models.storage.container import Copies
+from halfstep.models.storage.stored_model import StoredModel, read_model, write_model
+from halfstep.models.storage.values import NotStored, construct
 
 __all__ = [
     "Copies",

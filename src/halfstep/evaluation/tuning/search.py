@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from halfstep.tuning.space import (
+from halfstep.evaluation.tuning.space import (
     N_TRIALS,
     Choices,
     Dimension,
@@ -23,7 +23,7 @@ from halfstep.tuning.space import (
     Space,
     clipped,
 )
-from halfstep.tuning.trial import Trial, best_of
+from halfstep.evaluation.tuning.trial import Trial, best_of
 
 FACTORS = (1.0, 1.3, 1 / 1.3)
 """Multiples of λ that are tried at each higher rank."""

@@ -10,7 +10,7 @@ import pytest
 import halfstep as hs
 from halfstep.data import GrowableInteractions
 from halfstep.errors import DataError
-from halfstep.objective.factorization import Factorization, rows_or_zeros
+from halfstep.models.factorization import Factorization, rows_or_zeros
 
 DATA = hs.Interactions.from_arrays(["ann", "ann", "bob"], ["tea", "milk", "tea"], [5.0, 1.0, 4.0])
 P, Q = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[0.5, -1.0], [2.0, 1.0]])

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from halfstep.data import Interactions
 from halfstep.errors import FitInterruptedWarning, PoorFitWarning
+from halfstep.evaluation.tuning.folds import Fold
+from halfstep.evaluation.tuning.space import Point, is_number, with_parameters
+from halfstep.evaluation.tuning.trial import Trial
 from halfstep.models.als import ALS
-from halfstep.tuning.folds import Fold
-from halfstep.tuning.space import Point, is_number, with_parameters
-from halfstep.tuning.trial import Trial
 
 Floats = NDArray[np.floating]
 OnIteration = Callable[[Any, int], None]

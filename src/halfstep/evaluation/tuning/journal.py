@@ -21,10 +21,10 @@ from optuna.trial import FrozenTrial
 from halfstep._support.files import open_regular
 from halfstep.data import Interactions
 from halfstep.errors import JournalError
-from halfstep.storage.values import pack_value
-from halfstep.tuning.folds import Fold
-from halfstep.tuning.search import new_study
-from halfstep.tuning.space import NOT_TUNED, Space
+from halfstep.evaluation.tuning.folds import Fold
+from halfstep.evaluation.tuning.search import new_study
+from halfstep.evaluation.tuning.space import NOT_TUNED, Space
+from halfstep.models.storage.values import pack_value
 
 NAME = "halfstep.tune"
 BEGINNING = b'{"op_code":0,'  # of each file that Optuna's JournalStorage writes

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from halfstep import solvers, weights
 from halfstep._support.faults import corrupted, has_drift
 from halfstep.errors import HalfstepError, ParameterError
+from halfstep.models.storage.container import storable_array
 from halfstep.objective.objective import Explicit, Implicit, Objective
 from halfstep.objective.regularization import Regularization
-from halfstep.storage.container import storable_array
 from halfstep.weights import Cells
 
 Arrays = dict[str, NDArray[Any]]

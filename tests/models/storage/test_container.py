@@ -28,7 +28,7 @@ from halfstep.data import Interactions
 from halfstep.data.packed_ids import unpack_vocabulary
 from halfstep.errors import ModelFileError
 from halfstep.models.factor_model import FactorModel
-from halfstep.storage import container
+from halfstep.models.storage import container
 from stored import MODELS, SOME, assert_same, fitted, same_array, saved
 
 

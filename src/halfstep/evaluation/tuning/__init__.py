@@ -5,9 +5,9 @@ proposes and prunes trials with Optuna, ``warm_starts`` fits their models, ``run
 in a file, and ``result`` is the result.
 """
 
-from halfstep.tuning.result import Tuning
-from halfstep.tuning.space import Integers, LogUniform, Uniform, default_space
-from halfstep.tuning.trial import Trial
-from halfstep.tuning.tuner import tune
+from halfstep.evaluation.tuning.result import Tuning
+from halfstep.evaluation.tuning.space import Integers, LogUniform, Uniform, default_space
+from halfstep.evaluation.tuning.trial import Trial
+from halfstep.evaluation.tuning.tuner import tune
 
 __all__ = ["Integers", "LogUniform", "Trial", "Tuning", "Uniform", "default_space", "tune"]

@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 
 import halfstep as hs
 from halfstep.errors import JournalError
-from halfstep.tuning.journal import open_journal
+from halfstep.evaluation.tuning.journal import open_journal
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")]
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import halfstep as hs
 from halfstep.errors import ParameterError
-from halfstep.tuning.search import Search
-from halfstep.tuning.space import Point, Space, with_parameters
-from halfstep.tuning.trial import Trial
+from halfstep.evaluation.tuning.search import Search
+from halfstep.evaluation.tuning.space import Point, Space, with_parameters
+from halfstep.evaluation.tuning.trial import Trial
 
 ALS = hs.ALS(rank=16, regularization=1.0)
 DATA = hs.Interactions.from_arrays([1, 1, 2, 3], [1, 2, 1, 3], [3.0, 4.0, 1.0, 2.0])

@@ -17,8 +17,8 @@ from halfstep._support.plot_style import (
     put_legend,
     set_title,
 )
-from halfstep.tuning.space import Choices, Integers, LogUniform, Space
-from halfstep.tuning.trial import Trial
+from halfstep.evaluation.tuning.space import Choices, Integers, LogUniform, Space
+from halfstep.evaluation.tuning.trial import Trial
 
 COLUMNS, NARROW_COLUMNS, ROW_HEIGHT = 3, 2, 2.6  # panels side by side, and inches for each row of them
 SHARE_SHOWN = 0.75  # minimum share of the trials inside the axes

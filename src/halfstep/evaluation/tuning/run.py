@@ -14,11 +14,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from halfstep._support.progress import progress_bar, warn_of_interruption
 from halfstep.errors import JournalError, TuningError
-from halfstep.tuning.folds import Fold, TrialMetric, checked
-from halfstep.tuning.search import Search
-from halfstep.tuning.space import Space
-from halfstep.tuning.trial import Trial, best_of
-from halfstep.tuning.warm_starts import Fitter
+from halfstep.evaluation.tuning.folds import Fold, TrialMetric, checked
+from halfstep.evaluation.tuning.search import Search
+from halfstep.evaluation.tuning.space import Space
+from halfstep.evaluation.tuning.trial import Trial, best_of
+from halfstep.evaluation.tuning.warm_starts import Fitter
 
 RUNGS = (5, 10, 20, 40, 80, 160)
 """Iterations after which a model is scored during the fit, and possibly pruned."""

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import halfstep as hs
+from cluster_backend import ClusterBackend
 from halfstep.cluster.block_files import Partition
 from halfstep.cluster.engine import Engine
 from halfstep.cluster.folder import Folder
-from halfstep.cluster.session import ClusterBackend
 from halfstep.errors import ClusterError, DataError
 from halfstep.solver.session import Side
 from serial_engine import SerialEngine

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import halfstep as hs
-from halfstep.cluster.session import ClusterBackend
+from cluster_backend import ClusterBackend
 from halfstep.errors import FitInterruptedWarning, NumericalError
 from halfstep.models import als
 from halfstep.solver.cpu_session import CPUBackend

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cluster_backend import ClusterBackend
 from halfstep.cluster.folder import Folder
-from halfstep.cluster.session import ClusterBackend
 from halfstep.errors import DataError
 from halfstep.solver.session import Side
 from halfstep.solvers import ConjugateGradient, Solver

@@ -24,10 +24,10 @@ from halfstep.cluster.staying_users import StayingUsersSession, check_solver
 from halfstep.errors import ParameterError
 from halfstep.models.als import ALS
 from halfstep.models.als_loop import Iteration, TrainingLoop, show_objective
-from halfstep.models.als_nonnegative import check_nonnegative
 from halfstep.models.initial_factors import deviation_of
 from halfstep.objective.problem import problem_of_rows
 from halfstep.objective.regularization import Regularization
+from halfstep.solver.backends import check_backend
 from halfstep.solver.cpu_session import CPUBackend
 from halfstep.solver.layout import Factors, empty_factors
 from halfstep.solver.session import Side
@@ -130,7 +130,7 @@ def check_is_supported(als: ALS) -> None:
     ):
         if is_set:
             raise ParameterError(f"{name} is not supported on clusters: remove it, or fit on one machine")
-    check_nonnegative(als.objective, als._solver, als.backend, has_features=False)
+    check_backend("cpu", als._solver, has_features=False, nonnegative=bool(als.objective.nonnegative))
 
 
 @dataclass(frozen=True)

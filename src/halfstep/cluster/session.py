@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from halfstep.cluster.block_files import Partition, write_side
-from halfstep.cluster.engine import Engine, Partitions, Steps
+from halfstep.cluster.block_files import Partition
+from halfstep.cluster.engine import Partitions, Steps
 from halfstep.cluster.folder import Folder
 from halfstep.cluster.step import BlockTerms, FactorsAt, Step
-from halfstep.objective.problem import HalfProblem
 from halfstep.solver.layout import Factors, empty_factors
 from halfstep.solver.session import Side, Terms
 from halfstep.solvers import Solver
-
-
-@dataclass(frozen=True)
-class ClusterBackend:
-    """The machines of a cluster, for problems that are in memory.
-
-    Parameters
-    ----------
-    folder : str
-        A path or URL that all machines share; each session uses a new folder in it, which it removes at the end.
-    """
-
-    engine: Engine
-    folder: str
-
-    def open(self, users: HalfProblem, items: HalfProblem, start: tuple[Factors, Factors]) -> ClusterSession:
-        folder = Folder(f"{self.folder.rstrip('/')}/{uuid.uuid4().hex}")
-        problems = users, items
-        partitions = tuple(Partition.of_counts(np.diff(each.indptr), self.engine.n_blocks) for each in problems)
-        for side in Side:
-            others = problems[1 - side].column_missing, partitions[side], partitions[1 - side].n_rows
-            write_side(folder, side, problems[side], *others)
-        both = partitions[0], partitions[1]
-        steps = self.engine.steps(folder, both)
-        session = ClusterSession(steps, folder, both, users.unknowns, start[0].dtype, is_temporary=True)
-        return session.starting_from(start)
 
 
 class State(NamedTuple):
@@ -82,8 +53,6 @@ class ClusterSession:
         Of each row.
     dtype : dtype
         Of the factors.
-    is_temporary : bool
-        Whether to remove the folder at the end.
     """
 
     _side_of_cells = Side.ITEMS
@@ -96,11 +65,9 @@ class ClusterSession:
         partitions: Partitions,
         unknowns: int,
         dtype: DTypeLike,
-        *,
-        is_temporary: bool = False,
     ) -> None:
         self._context = steps
-        self._folder, self._is_temporary = folder, is_temporary
+        self._folder = folder
         self._partitions, self._unknowns, self._dtype = partitions, unknowns, np.dtype(dtype)
         self._start: tuple[Factors | None, Factors | None] | None = None
         self._version = 0
@@ -132,11 +99,7 @@ class ClusterSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._context.__exit__(kind, error, trace)
-        finally:
-            if self._is_temporary:
-                self._folder.remove("")
+        self._context.__exit__(kind, error, trace)
 
     def extrapolate(self, side: Side, beta: float) -> None:
         before = self._before[side]

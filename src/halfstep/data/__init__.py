@@ -10,7 +10,7 @@ validate them. ``files`` reads files, in memory or into folders, whose format ``
 ids to arrays of numbers. ``splits`` makes training and test sets, and ``side_information`` encodes features.
 """
 
-from halfstep.data.conversions import as_histories, as_interactions
+from halfstep.data.conversions import as_histories, as_interactions, interactions_to_fit
 from halfstep.data.csr import IndexLists, Orientation, listed_for
 from halfstep.data.duplicates import Duplicates
 from halfstep.data.files.adjacency_lists import read_adjacency_lists
@@ -31,6 +31,7 @@ __all__ = [
     "Vocabulary",
     "as_histories",
     "as_interactions",
+    "interactions_to_fit",
     "listed_for",
     "read_adjacency_lists",
     "read_interactions",

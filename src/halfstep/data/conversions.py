@@ -49,6 +49,14 @@ def as_interactions(data: Any, *, duplicates: Duplicates = "error") -> Interacti
     return Interactions._from_table(table, asked, None, duplicates)
 
 
+def interactions_to_fit(data: Any) -> Interactions:
+    """Convert the data that `fit` accepts to interactions, of which there must be some."""
+    interactions = as_interactions(data)
+    if len(interactions) == 0:
+        raise DataError("there is nothing to fit: the data have no interactions")
+    return interactions
+
+
 def as_histories(data: Any) -> Interactions:
     """Convert histories to interactions: the data of `as_interactions`, or a mapping from user id to items.
 

@@ -1,4 +1,4 @@
-"""Parts of splits: masks of test sets, their sizes and orders."""
+"""Parts of splits: masks of test sets, their sizes and orders, and some of the users."""
 
 from __future__ import annotations
 
@@ -81,6 +81,12 @@ def with_some_users(data: Interactions, users: NDArray[np.bool_]) -> Interaction
     return replace(
         data, users=Vocabulary.of_distinct(data.users.ids[users]), user_positions=numbers[data.user_positions]
     )
+
+
+def without_users(data: Interactions, positions: NDArray[np.integer]) -> Interactions:
+    """Return interactions without the users at these positions; their ids are removed from the vocabulary."""
+    is_kept = ~mask_of(data.n_users, positions)
+    return with_some_users(data.subset(is_kept[data.user_positions]), is_kept)
 
 
 def time_like(timestamps: NDArray[Any], at: Any) -> Any:

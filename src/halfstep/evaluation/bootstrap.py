@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep._support.checks import check_number
+from halfstep._support.checks import check_integer, check_number
 from halfstep.errors import ParameterError
 
 RESAMPLES = 1000  # the error of each bound of a 95% interval is about 5% of its width
@@ -101,8 +101,9 @@ def intervals(estimates: NDArray[np.float64], confidence: float) -> NDArray[np.f
     return bounds
 
 
-def check_confidence(confidence: float) -> None:
-    """Check that a confidence level is between 0 and 1."""
+def check_bootstrap(confidence: float, resamples: int) -> None:
+    """Check that a confidence level is between 0 and 1, and that there are resamples."""
     check_number("confidence", confidence, positive=True)
     if confidence >= 1:
         raise ParameterError(f"confidence={confidence!r}: give a number below 1, such as 0.95")
+    check_integer("resamples", resamples, minimum=1)

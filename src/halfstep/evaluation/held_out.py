@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep._support.checks import as_generator, check_finite, check_flag, check_integer, check_threads
-from halfstep.data import as_interactions
+from halfstep._support.checks import as_generator, check_finite, check_flag, check_threads
+from halfstep.data import Interactions, as_interactions
 from halfstep.data.frames import new_frame
 from halfstep.errors import DataError, ParameterError
-from halfstep.evaluation.bootstrap import RESAMPLES, Mean, check_confidence
+from halfstep.evaluation.bootstrap import RESAMPLES, Mean, check_bootstrap
 from halfstep.evaluation.metric_names import PER_LIST, PER_PAIR, Metric, read_metrics
 from halfstep.evaluation.protocols import check_task, read_protocol
 from halfstep.evaluation.reference_models import Baseline, Compared, check_baseline, fitted_baselines
@@ -247,8 +247,7 @@ def evaluate(
         sets = {name: value is not None for name, value in others.items()} | {"exclude_seen=False": not exclude_seen}
         metrics = read_protocol(protocol, has_candidates=candidates is not None, others=sets).metrics
     asked = _asked(metrics, n)
-    check_confidence(confidence)
-    check_integer("resamples", resamples, minimum=1)
+    check_bootstrap(confidence, resamples)
     check_flag("exclude_seen", exclude_seen)
     check_threads(threads)
     if relevant_from is not None:
@@ -258,8 +257,7 @@ def evaluate(
     check_baseline(baseline, models)
     first = next(iter(models.values()))
     held_out = as_interactions(test)
-    if not held_out.has_values:
-        _check_values_are_not_required(asked, relevant_from)
+    _check_values(held_out, asked, relevant_from)
     task = Task.of(first, held_out, exclude_seen, candidates, relevant_from)
     if protocol is not None:
         check_task(protocol, models, task)
@@ -368,8 +366,10 @@ def _ranks_items(asked: Sequence[Metric], task: Task) -> bool:
     return ranks
 
 
-def _check_values_are_not_required(asked: Sequence[Metric], relevant_from: float | None) -> None:
+def _check_values(held_out: Interactions, asked: Sequence[Metric], relevant_from: float | None) -> None:
     """Raise an error for parameters that require values, if the test set has none."""
+    if held_out.has_values:
+        return
     wanted = [metric.name for metric in asked if metric.name in PER_PAIR]
     what = f"metrics={wanted[0]!r}" if wanted else f"relevant_from={relevant_from!r}"
     if wanted or relevant_from is not None:

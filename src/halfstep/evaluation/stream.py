@@ -11,12 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from halfstep._support.checks import as_generator, check_flag, check_integer, check_threads
+from halfstep._support.checks import as_generator, check_flag, check_threads
 from halfstep._support.progress import progress_bar
 from halfstep.data import Interactions, Vocabulary, as_interactions
 from halfstep.data.frames import new_frame
 from halfstep.errors import DataError, ParameterError
-from halfstep.evaluation.bootstrap import RESAMPLES, Mean, check_confidence
+from halfstep.evaluation.bootstrap import RESAMPLES, Mean, check_bootstrap
 from halfstep.evaluation.metric_names import Metric, read_metrics
 from halfstep.evaluation.report import Report, Row
 from halfstep.evaluation.task import known_positions, seen, training_of
@@ -180,8 +180,7 @@ def evaluate_stream(
         invalid.
     """
     asked = read_metrics(metrics, n, MEASURES)
-    check_confidence(confidence)
-    check_integer("resamples", resamples, minimum=1)
+    check_bootstrap(confidence, resamples)
     check_flag("update", update)
     check_flag("progress", progress, optional=True)
     check_threads(threads)

@@ -38,23 +38,7 @@ def rmse(targets: ArrayLike, predictions: ArrayLike) -> float:
 
 
 def mae(targets: ArrayLike, predictions: ArrayLike) -> float:
-    """Compute the mean absolute error: (1/n) Σ |t − ŷ|.
-
-    Parameters
-    ----------
-    targets, predictions : array-like of shape (n,)
-        Observed and predicted values, in the same units.
-
-    Returns
-    -------
-    float
-        In units of the targets; 0 is perfect.
-
-    Raises
-    ------
-    DataError
-        If the arrays are empty, their lengths differ, or a value is not a finite number.
-    """
+    """Compute the mean absolute error: (1/n) Σ |t − ŷ|. See `rmse` for parameters, return values and errors."""
     t, y = _pairs(targets, predictions)
     return float(np.mean(np.abs(t - y)))
 
@@ -100,22 +84,7 @@ def weighted_rmse(targets: ArrayLike, predictions: ArrayLike, weights: ArrayLike
 def sign_accuracy(targets: ArrayLike, predictions: ArrayLike) -> float:
     """Compute the accuracy of signs: (1/n) Σ [sign t = sign ŷ], where the sign of 0 is +1.
 
-    It is a metric for signed preferences.
-
-    Parameters
-    ----------
-    targets, predictions : array-like of shape (n,)
-        Observed and predicted values.
-
-    Returns
-    -------
-    float
-        Between 0 and 1; 1 is perfect.
-
-    Raises
-    ------
-    DataError
-        If the arrays are empty, their lengths differ, or a value is not a finite number.
+    It is a metric for signed preferences, between 0 and 1. See `rmse` for parameters and errors.
     """
     t, y = _pairs(targets, predictions)
     return float(np.mean((t >= 0) == (y >= 0)))

@@ -21,14 +21,13 @@ from halfstep._support.checks import (
 )
 from halfstep._support.memory import check_rank
 from halfstep._support.progress import progress_bar
-from halfstep.data import Interactions, as_interactions
+from halfstep.data import Interactions, as_interactions, interactions_to_fit
 from halfstep.data.side_information import SideInformation, read_features
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.als_arrays import from_arrays, to_arrays
 from halfstep.models.als_features import FeatureSession
 from halfstep.models.als_inputs import Fit
 from halfstep.models.als_loop import Iteration, TrainingLoop, show_objective
-from halfstep.models.als_nonnegative import check_nonnegative
 from halfstep.models.default_regularization import default_regularization, unit_of_targets
 from halfstep.models.factorization import Factorization
 from halfstep.models.fit_memory import memory_of_fit
@@ -321,9 +320,7 @@ class ALS(IncrementalModel):
             If the system of a row is not positive definite; the message names the user or item.
         """
         self._check_before_fit(y)
-        data = as_interactions(data)
-        if len(data) == 0:
-            raise DataError("there is nothing to fit: the data have no interactions")
+        data = interactions_to_fit(data)
         of_users: SideInformation | None = None
         features: tuple[Sparse | None, Sparse | None] = (None, None)
         if self.implicit_features or user_features is not None or item_features is not None:
@@ -338,8 +335,9 @@ class ALS(IncrementalModel):
         solver, precision = self._solver, self._precision
         if of_users is not None:
             cost = cost.without_missing_of(data.user_counts == 0, data.item_counts == 0)
-        check_backend(self.backend, solver, has_features=of_users is not None)
-        check_nonnegative(self.objective, solver, self.backend, has_features=of_users is not None)
+        check_backend(
+            self.backend, solver, has_features=of_users is not None, nonnegative=bool(self.objective.nonnegative)
+        )
         unit, backend = self._unit(cost), backend_of(self.backend, self.threads)
         with progress_bar(self.progress, self.iterations, "ALS") as bar:
             used = self._regularization_for(data, cost, unit, backend)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.checks import check_integer, check_number
-from halfstep.data import Interactions, as_interactions
-from halfstep.errors import DataError, NumericalError
+from halfstep.data import Interactions, interactions_to_fit
+from halfstep.errors import NumericalError
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.factorization import Factorization
 
@@ -43,9 +43,7 @@ class BaselineModel(FactorModel):
             If the mean or a bias is not finite.
         """
         self._check_before_fit(y)
-        interactions = as_interactions(data)
-        if len(interactions) == 0:
-            raise DataError("there is nothing to fit: the data have no interactions")
+        interactions = interactions_to_fit(data)
         with np.errstate(over="ignore", invalid="ignore"):
             mean, user_biases, item_biases = self._estimate(interactions)
         if not all(np.isfinite(part).all() for part in (mean, user_biases, item_biases)):

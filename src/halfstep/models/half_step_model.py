@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,7 +15,7 @@ from halfstep.data.side_information import refuse_features
 from halfstep.errors import DataError
 from halfstep.models.als_features import FittedFeatures
 from halfstep.models.factor_model import FactorModel
-from halfstep.models.histories import NO_INTERACTIONS, with_items_checked
+from halfstep.models.histories import NO_INTERACTIONS, with_items_checked, with_items_of
 from halfstep.models.storage import NotStored
 from halfstep.objective.objective import Objective, Statistics
 from halfstep.objective.problem import HalfProblem, user_problem
@@ -116,11 +115,7 @@ class HalfStepModel(FactorModel):
             self._refuse_without_values(
                 given, "the histories", "each item's value, as in {user: {item: 4.0}}, or a column of values"
             )
-        return replace(
-            given.rebased(items=self.items_),
-            item_titles=self._fitted.titles,
-            frame_kind=given.frame_kind or self._fitted.frame_kind,
-        )
+        return with_items_of(self._fitted, given)
 
     def _refuse_without_values(self, data: Interactions, what: str, remedy: str) -> None:
         """Raise an error if interactions have no values and the objective uses them."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from halfstep._support.checks import check_choice, check_flag
 from halfstep.data import GrowableInteractions, Interactions, as_interactions
-from halfstep.data.removal import without_users
+from halfstep.data.split_parts import without_users
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.gramians import Gramians
 from halfstep.models.half_step_model import HalfStepModel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Literal, Self
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from halfstep._support.checks import check_choice, check_integer
-from halfstep.data import IndexLists, Interactions, as_interactions
+from halfstep.data import IndexLists, Interactions, interactions_to_fit
 from halfstep.data.recommendations import Explanation
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.factorization import Factorization
-from halfstep.models.histories import NO_INTERACTIONS, with_items_checked
+from halfstep.models.histories import NO_INTERACTIONS, with_items_checked, with_items_of
 from halfstep.models.top_items import UserScores
 from halfstep.solver.top_n import Ranked
 from halfstep.solver.top_of_scores import best_of_scores
@@ -173,9 +173,7 @@ class ItemWeightModel(FactorModel):
             If a parameter is invalid, y is not None, or there are too many items for the memory of this machine.
         """
         self._check_before_fit(y)
-        interactions = as_interactions(data)
-        if len(interactions) == 0:
-            raise DataError("there is nothing to fit: the data have no interactions")
+        interactions = interactions_to_fit(data)
         pattern = interactions.by_user
         X = csr_array(
             (np.ones(len(pattern.indices), np.float32), pattern.indices, pattern.indptr),
@@ -244,11 +242,7 @@ class ItemWeightModel(FactorModel):
         self = self._snapshot()
         items = self._fitted_for("user_factors_").items
         given = with_items_checked(items, histories, unknown_items)
-        data = replace(
-            given.rebased(items=items),
-            item_titles=self._fitted.titles,
-            frame_kind=given.frame_kind or self._fitted.frame_kind,
-        )
+        data = with_items_of(self._fitted, given)
         return self._of_users(data, np.empty((data.n_users, 0)), np.zeros(data.n_users))
 
     def explain(self, user: Any, item: Any, n: int = 5) -> Explanation:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from halfstep._support.checks import as_generator, check_flag, check_integer, check_number, check_random_state
 from halfstep._support.memory import check_rank
 from halfstep._support.progress import progress_bar, warn_of_interruption
-from halfstep.data import Interactions, as_interactions
-from halfstep.errors import DataError, NumericalError
+from halfstep.data import Interactions, interactions_to_fit
+from halfstep.errors import NumericalError
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.factorization import Factorization
 from halfstep.models.fitted_attribute import FittedAttribute
@@ -137,9 +137,7 @@ class SGD(FactorModel):
             If the steps diverge.
         """
         self._check_before_fit(y)
-        interactions = as_interactions(data)
-        if len(interactions) == 0:
-            raise DataError("there is nothing to fit: the data have no interactions")
+        interactions = interactions_to_fit(data)
         check_rank(self.rank, interactions.n_users, interactions.n_items, itemsize=8, is_solved=False)
         rng = as_generator(self.random_state)
         P = rng.normal(0.0, self.init_std, (interactions.n_users, self.rank))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from halfstep.data import GrowableInteractions, Interactions
-from halfstep.data.removal import without_users
+from halfstep.data.split_parts import without_users
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.factor_model import FactorModel
 from halfstep.models.origin import Learned

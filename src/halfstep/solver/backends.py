@@ -17,7 +17,7 @@ from halfstep.solver.cuda.session import CudaBackend
 from halfstep.solver.layout import Factors
 from halfstep.solver.session import Backend
 from halfstep.solver.top_n import Ranked, best_columns
-from halfstep.solvers import Solver, Subspace
+from halfstep.solvers import Cholesky, Solver, Subspace
 
 BackendName = Literal["cpu", "cuda"]
 RankColumns = Callable[..., Ranked]
@@ -26,16 +26,21 @@ RankColumns = Callable[..., Ranked]
 RANKED_ON_GPU = 1024  # number of rows from which a GPU ranks columns faster, including copies
 
 
-def check_backend(name: BackendName, solver: Solver, *, has_features: bool) -> None:
-    """Check that a backend supports a solver, and side information if there is any."""
-    if name == "cpu":
-        return
-    if has_features:
+def check_backend(name: BackendName, solver: Solver, *, has_features: bool, nonnegative: bool) -> None:
+    """Check that a backend supports a solver, with side information or nonnegative factors if there are any."""
+    if name != "cpu" and has_features:
         raise ParameterError(f"backend={name!r} does not support side information: set backend='cpu'")
-    if isinstance(solver, Subspace):
+    if name != "cpu" and isinstance(solver, Subspace):
         raise ParameterError(
             f"backend={name!r} does not support solver='subspace': set solver='cg', or backend='cpu'"
         )
+    what = "an objective with nonnegative=True"
+    if nonnegative and not isinstance(solver, Cholesky):
+        raise ParameterError(f"solver={solver.name!r} does not support {what}: set solver='auto' or 'cholesky'")
+    if nonnegative and name != "cpu":
+        raise ParameterError(f"backend={name!r} does not support {what}: set backend='cpu'")
+    if nonnegative and has_features:
+        raise ParameterError(f"side information does not support {what}: omit the side information")
 
 
 def need_device(name: BackendName) -> None:

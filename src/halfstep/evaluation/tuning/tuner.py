@@ -137,12 +137,9 @@ def tune(
     from halfstep.evaluation.tuning.run import Run
     from halfstep.evaluation.tuning.search import Search
 
-    _check_estimator(estimator)
+    _check(estimator, progress, prune=prune, warm_starts=warm_starts, refit=refit)
     interactions = as_interactions(data)
     read, search = _read(estimator, interactions, space, search, n_trials)
-    for name, flag in {"prune": prune, "warm_starts": warm_starts, "refit": refit}.items():
-        check_flag(name, flag)
-    check_flag("progress", progress, optional=True)
     path = None if journal is None else Path(as_path("journal", journal))
     measured = _metric(metric, direction, estimator, interactions, read)
     with nullcontext() if path is None else open_journal(path, measured.maximize) as recorded_study:
@@ -177,10 +174,13 @@ def tune(
     )
 
 
-def _check_estimator(estimator: Any) -> None:
+def _check(estimator: Any, progress: bool | None, **flags: bool) -> None:
     if isinstance(estimator, type) or not (dataclasses.is_dataclass(estimator) and hasattr(estimator, "fit")):
         raise ParameterError(f"estimator={estimator!r}: give an unfitted model such as ALS()")
     need_device(getattr(estimator, "backend", "cpu"))  # otherwise, each trial would fail
+    for name, flag in flags.items():
+        check_flag(name, flag)
+    check_flag("progress", progress, optional=True)
 
 
 def need_optuna() -> None:

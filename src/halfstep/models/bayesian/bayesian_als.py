@@ -14,9 +14,9 @@ from halfstep._support.checks import as_generator, check_flag, check_integer, ch
 from halfstep._support.interrupts import allowed
 from halfstep._support.memory import check_rank
 from halfstep._support.progress import progress_bar, warn_of_interruption
-from halfstep.data import Interactions, as_interactions
+from halfstep.data import Interactions, interactions_to_fit
 from halfstep.data.side_information import read_features
-from halfstep.errors import DataError, NumericalError, ParameterError
+from halfstep.errors import NumericalError, ParameterError
 from halfstep.models.bayesian.gibbs import Chain
 from halfstep.models.bayesian.hyperpriors import NormalWishart, RandomStreams
 from halfstep.models.bayesian.ordinal import Ratings, latent_cost
@@ -233,9 +233,7 @@ class BayesianALS(SampledModel):
             If a sample is not finite, because of extreme values or weights.
         """
         self._check_before_fit(y)
-        data = as_interactions(data)
-        if len(data) == 0:
-            raise DataError("there is nothing to fit: the data have no interactions")
+        data = interactions_to_fit(data)
         data, of_users, features = read_features(
             data, user_features, item_features, implicit=bool(self.implicit_features)
         )

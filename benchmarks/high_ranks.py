@@ -19,9 +19,9 @@ import halfstep as hs
 from benchmarks.marks import ROOT, table, write_between
 from halfstep._support.integer_sets import distinct
 from halfstep.solver import cpu
-from halfstep.solver.exact_rows import fewest_approximate
 from halfstep.solver.gram import gramian
 from halfstep.solver.layout import Factors, empty_factors
+from halfstep.solver.precision import fewest_approximate
 from halfstep.solvers import ConjugateGradient
 
 RANKS = (256, 512, 1024)

@@ -11,8 +11,7 @@ from scipy.sparse import csr_array
 import halfstep as hs
 from halfstep.errors import DataError, ModelFileError, NumericalError, ParameterError, UnknownIdError
 from halfstep.models import ease, item_knn, item_weight_model
-from halfstep.models.item_weight_model import ItemWeightModel
-from halfstep.solver.top_of_scores import best_of_scores
+from halfstep.models.item_weight_model import ItemWeightModel, best_of_scores
 
 
 def observed(n_users: int = 30, n_items: int = 17, seed: int = 0) -> np.ndarray:

@@ -12,7 +12,7 @@ import reference
 from halfstep.errors import NumericalError
 from halfstep.objective.problem import half_problems
 from halfstep.objective.regularization import RowRegularization
-from halfstep.solver import cpu, exact_rows, schedule
+from halfstep.solver import cpu, schedule
 from halfstep.solver.kernels.small_systems import GATHERED
 from halfstep.solver.schedule import LEAST_SEGMENT
 from halfstep.solvers import Cholesky, ConjugateGradient, Subspace
@@ -407,7 +407,7 @@ def test_conjugate_gradients_decrease_the_objective_and_converge(
 def test_subspace_steps_decrease_the_objective_and_converge(
     monkeypatch: pytest.MonkeyPatch, setting: Setting, table: Table, rank: int, seed: int
 ) -> None:
-    monkeypatch.setattr(exact_rows, "fewest_approximate", lambda *_: 0)
+    monkeypatch.setattr("halfstep.solver.precision.fewest_approximate", lambda *_: 0)
     problem = setting.problem(table, rank=rank, reg=0.5, rho=2.0)
     user_problem, _ = setting.half_problems(table, rank=rank, reg=0.5, rho=2.0, dtype="float64")
     Y, X = (random_factors(n, user_problem.unknowns, seed + n) for n in reversed(table.values.shape))

@@ -7,7 +7,7 @@ import halfstep as hs
 import reference
 from halfstep.objective.problem import HalfProblem, Prior, half_problems
 from halfstep.objective.regularization import RowRegularization
-from halfstep.solver import exact_rows
+from halfstep.solver import precision
 from halfstep.solver.cpu import CPU
 from halfstep.solver.layout import empty_factors
 from halfstep.solvers import Cholesky, ConjugateGradient, Solver, Subspace
@@ -57,7 +57,7 @@ def test_losses_of_exact_and_approximate_rows_equal_those_of_the_factors() -> No
 def test_rows_with_means_of_a_prior_equal_dense_solutions(
     monkeypatch: pytest.MonkeyPatch, setting: Setting, solver: Solver, times: int, rtol: float
 ) -> None:
-    monkeypatch.setattr(exact_rows, "fewest_approximate", lambda *_: 0)
+    monkeypatch.setattr(precision, "fewest_approximate", lambda *_: 0)
     rng = np.random.default_rng(0)
     observed = rng.random((60, 90)) < np.repeat([0.1, 0.3, 0.6], 20)[:, None]  # solved in the dual and in the primal
     observed[5] = False

@@ -42,17 +42,7 @@ def _of_container(path: Path) -> int | None:
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
-    """Check that there is enough memory.
-
-    Parameters
-    ----------
-    needed : int
-        A lower bound, in bytes.
-    what : str
-        The subject of the error message, such as "rank=1000".
-    remedy : str
-        The remedy in the error message.
-    """
+    """Check that there are `needed` bytes of memory; `what`, such as "rank=1000", and `remedy` are for the error."""
     available = machine_memory()
     if available is not None and needed > available:
         raise ParameterError(
@@ -61,20 +51,7 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
 
 
 def check_rank(rank: int, n_users: int, n_items: int, *, itemsize: int, is_solved: bool) -> None:
-    """Check that the factors of a rank can fit into memory.
-
-    Parameters
-    ----------
-    itemsize : int
-        Bytes of a factor.
-    is_solved : bool
-        Whether rows are solved, which requires a matrix of rank × rank.
-
-    Raises
-    ------
-    ParameterError
-        If they do not fit.
-    """
+    """Check that factors fit into memory, and a matrix of rank × rank if rows are solved; `itemsize` in bytes."""
     cells = (int(n_users) + int(n_items)) * int(rank) + (int(rank) ** 2 if is_solved else 0)
     what = f"rank={rank} for {n_users:,} users and {n_items:,} items"
     check_memory(cells * itemsize, what, "lower the rank")

@@ -24,17 +24,7 @@ def warn_of_interruption(message: str) -> None:
 
 
 def progress_bar(show: bool | None, steps: int, name: str) -> tqdm[Any]:
-    """Return a progress bar.
-
-    Parameters
-    ----------
-    show : bool or None
-        By default (None) the bar is shown in terminals and notebooks, after `DELAY` seconds.
-    steps : int
-        The number of steps of the fit.
-    name : str
-        The text before the bar.
-    """
+    """Return a progress bar; by default (None) it is shown in terminals and notebooks, after `DELAY` seconds."""
     check_flag("progress", show, optional=True)
     is_hidden = not (is_watched() if show is None else show)
     bar = _bar_class(in_notebook=not is_hidden and _is_notebook())

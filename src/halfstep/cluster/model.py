@@ -62,19 +62,7 @@ class ClusterModel:
         version: int,
         history: Sequence[tuple[Any, ...]],
     ) -> ClusterModel:
-        """Write the result of a fit.
-
-        Parameters
-        ----------
-        als : ALS
-            The parameters.
-        fitted : mapping from str to object
-            Further attributes of a fitted model.
-        factors : ndarray
-            Those of the items, in the layout of half-steps.
-        version : int
-            Of the factors of users, which are in files.
-        """
+        """Write the result of a fit, with the factors of items, and the version of those of users in files."""
         model = als.__sklearn_clone__()
         items = as_vocabulary(ids_of_items(folder))
         Q, biases = _split(factors, als._rank, has_biases=als.objective.biases)

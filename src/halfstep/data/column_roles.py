@@ -46,18 +46,7 @@ def check_columns(asked: Mapping[str, Any], kinds: tuple[type, ...]) -> None:
 
 
 def columns_by_role(asked: Mapping[str, Any], present: Collection[Any]) -> dict[str, Any]:
-    """Return the column of each role.
-
-    Parameters
-    ----------
-    present : collection
-        The names of the table's columns; empty if they have none.
-
-    Returns
-    -------
-    dict
-        Without roles that have no column. Only `IfPresent` names are looked up in `present`.
-    """
+    """Return the column of each role that has one; `IfPresent` columns must be among the names in `present`."""
     return {
         role: str(column) if isinstance(column, IfPresent) else column
         for role, column in asked.items()

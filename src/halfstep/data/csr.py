@@ -149,17 +149,7 @@ class IndexLists:
     ) -> Self:
         """Look up the items that a mapping lists for each of some users; unknown items are skipped.
 
-        Parameters
-        ----------
-        users, items : Vocabulary
-            The vocabularies of the model; ids in the mapping must be of their types.
-        name : str
-            The name of the mapping in error messages.
-
-        Raises
-        ------
-        DataError
-            If a list is a single string or not iterable, or an id is invalid or of another type.
+        Its ids must be of the types of the vocabularies; `name` is the name of the mapping in errors.
         """
         by_user = users.keyed(lists, name=f"user id in {name}")
         of_users: list[NDArray[np.int32]] = []

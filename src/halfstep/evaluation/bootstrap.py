@@ -65,17 +65,7 @@ class Mean:
 
 
 def resample(means: Sequence[Mean], resamples: int, seed: int) -> NDArray[np.float64]:
-    """Compute means over users sampled with replacement, the same users for all means.
-
-    Parameters
-    ----------
-    means : sequence of Mean
-        Over the same users.
-
-    Returns
-    -------
-    ndarray of shape (resamples, n_means)
-    """
+    """Compute means over users sampled with replacement, the same for all, of shape (resamples, n_means)."""
     n_users = len(means[0].sums)
     table = np.column_stack([each.sums for each in means] + [each.counts for each in means])
     rng = np.random.default_rng(seed)

@@ -48,20 +48,10 @@ def check_history(path: Path) -> None:
 
 
 def append_to_history(path: Path, record: Mapping[str, Any]) -> None:
-    """Append a line to a history, and wait until it is on disk.
+    """Append a line to a history, and wait until it is on disk; the first key of the record is "time".
 
     An incomplete last line, which a process that was killed or a power failure has left, is removed. Several
     processes may append at the same time.
-
-    Parameters
-    ----------
-    record : mapping
-        Values that JSON supports; the first key is "time".
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
     """
     line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     is_new = not path.exists()

@@ -26,11 +26,10 @@ from halfstep.data.side_information import SideInformation, read_features
 from halfstep.errors import DataError, ParameterError
 from halfstep.models.als_arrays import from_arrays, to_arrays
 from halfstep.models.als_features import FeatureSession
-from halfstep.models.als_inputs import Fit
+from halfstep.models.als_inputs import Fit, memory_of_fit
 from halfstep.models.als_loop import Iteration, TrainingLoop, show_objective
 from halfstep.models.default_regularization import default_regularization, unit_of_targets
 from halfstep.models.factorization import Factorization
-from halfstep.models.fit_memory import memory_of_fit
 from halfstep.models.fitted_attribute import FittedAttribute
 from halfstep.models.gramians import Gramians, gram
 from halfstep.models.incremental_model import IncrementalModel

@@ -14,23 +14,7 @@ NO_INTERACTIONS = "this model was saved without its interactions: fit it again, 
 
 
 def with_items_checked(items: Vocabulary, histories: Any, unknown_items: Literal["ignore", "raise"]) -> Interactions:
-    """Return histories, checking the number of columns and the types of item ids.
-
-    Parameters
-    ----------
-    items : Vocabulary
-        Those of the model.
-    histories
-        As for `ALS.fold_in`.
-    unknown_items : {"ignore", "raise"}
-
-    Raises
-    ------
-    DataError
-        If the histories are invalid, or an item id is of another type than those of the model.
-    UnknownIdError
-        If an item is unknown and ``unknown_items="raise"``.
-    """
+    """Return histories as for `fold_in`, after checking the number of columns, or the types of item ids."""
     if is_sparse(histories):
         columns = histories.shape[-1]
         if columns != len(items):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Literal, Self
@@ -20,7 +20,6 @@ from halfstep.models.factorization import Factorization
 from halfstep.models.histories import NO_INTERACTIONS, with_items_checked, with_items_of
 from halfstep.models.top_items import UserScores
 from halfstep.solver.top_n import Ranked
-from halfstep.solver.top_of_scores import best_of_scores
 
 Weights = NDArray[np.float32] | csr_array
 SCORES_AT_ONCE = 1 << 24  # of users and all items, in float32
@@ -134,9 +133,7 @@ class HistoryScores(UserScores):
             else:
                 S[cells] = -np.inf
             found.append(best_of_scores(S, n))
-        none = np.empty((0, n), np.int64), np.empty((0, n))
-        best, scores = (np.concatenate([first, *parts]) for first, *parts in zip(none, *found, strict=True))
-        return best, scores
+        return _joined(found, n)
 
 
 class ItemWeightModel(FactorModel):
@@ -312,9 +309,7 @@ class ItemWeightModel(FactorModel):
             S = self._similarities(fitted.weights, rows[start : start + size]).astype(np.float64)
             S[S == 0.0] = -np.inf
             found.append(best_of_scores(S, n))
-        none = np.empty((0, n), np.int64), np.empty((0, n))
-        best, scores = (np.concatenate([first, *parts]) for first, *parts in zip(none, *found, strict=True))
-        return ids, best, scores
+        return ids, *_joined(found, n)
 
     def _to_arrays(self) -> dict[str, NDArray[Any]]:
         weights = self._item_weights().weights
@@ -340,3 +335,24 @@ class ItemWeightModel(FactorModel):
         if data.shape != indices.shape or len(lists.indices) != len(indices) or not np.isfinite(data).all():
             raise ValueError("its item weights do not match their positions")
         return ItemWeights.of(fitted, csr_array((data.astype(np.float32), lists.indices, lists.indptr), shape=(n, n)))
+
+
+def best_of_scores(S: NDArray[np.float64], n: int) -> Ranked:
+    """Rank the n best columns of each row of S, as `best_columns` does; −∞ excludes a column."""
+    best, scores = np.full((len(S), n), -1, np.int64), np.full((len(S), n), np.nan)
+    if n == 0 or len(S) == 0:
+        return best, scores
+    least = np.partition(S, S.shape[1] - n, axis=1)[:, S.shape[1] - n]  # the n-th best
+    for row, (values, bound) in enumerate(zip(S, least, strict=True)):
+        columns = np.flatnonzero((values >= bound) & (values > -np.inf))
+        order = np.argsort(-values[columns], kind="stable")[:n]  # stable: the lower column comes first
+        best[row, : len(order)] = columns[order]
+        scores[row, : len(order)] = values[columns[order]]
+    return best, scores
+
+
+def _joined(parts: Sequence[Ranked], n: int) -> Ranked:
+    """Return the lists of all blocks of rows."""
+    none = np.empty((0, n), np.int64), np.empty((0, n))
+    best, scores = (np.concatenate([first, *others]) for first, *others in zip(none, *parts, strict=True))
+    return best, scores

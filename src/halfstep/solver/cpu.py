@@ -21,7 +21,6 @@ from halfstep.errors import NumericalError
 from halfstep.objective.problem import HalfProblem, Prior
 from halfstep.solver.arguments import base_of, fixed_of, prior_of
 from halfstep.solver.basis import Basis, is_well_conditioned
-from halfstep.solver.exact_rows import least_curvature, solved_exactly
 from halfstep.solver.gram import ROWS_PER_PRODUCT, gramian
 from halfstep.solver.kernels._vector import padded_width
 from halfstep.solver.kernels.argument_groups import Base, Fixed
@@ -31,7 +30,7 @@ from halfstep.solver.kernels.row_losses import penalty
 from halfstep.solver.kernels.small_systems import SOLVED, solve_rows, sum_right_hand_sides, sum_segment
 from halfstep.solver.layout import Factors, aligned_zeros
 from halfstep.solver.loss import Loss
-from halfstep.solver.precision import diagonal_of, needs_float64, not_definite
+from halfstep.solver.precision import diagonal_of, least_curvature, needs_float64, not_definite, solved_exactly
 from halfstep.solver.rows_in_basis import RowsInBasis
 from halfstep.solver.schedule import HalfStepPlan
 from halfstep.solver.threads import OneBlasThread, Team, threads_to_use, working

@@ -1,4 +1,4 @@
-"""Detection of ill-conditioned systems, and the regularization with which they can be solved."""
+"""Detection of ill-conditioned systems, rows to solve exactly, and the regularization that systems need."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from halfstep.errors import NumericalError
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.layout import Factors
 from halfstep.solver.schedule import HalfStepPlan
+from halfstep.solvers import Cholesky, ConjugateGradient, Solver, Subspace
 
 Floats = NDArray[np.float64]
 
@@ -21,6 +22,7 @@ MARGIN = 16.0  # conjugate gradients are used if λ exceeds the rounding error b
 ENOUGH = 1e-9  # suggested λ relative to the largest diagonal element, well above the level at which float64 fails
 EXTREME = 1e6  # no λ above this is suggested, because values or weights are the cause
 ROUNDING = 1e-10  # relative to the terms of a difference, far above float64's rounding error
+HIGH_RANK = 512  # from which changing the variables of the start, K² operations, takes longer than steps
 IMPRECISE = 1e-4  # relative size of a difference below which it is computed again in float64
 
 
@@ -54,6 +56,44 @@ def ill_conditioned_rows(plan: HalfStepPlan, floor: NDArray[np.floating], Y: Fac
     with np.errstate(over="ignore"):
         marks: NDArray[np.bool_] = floor.astype(np.float64) < error * plan.root_counts
     return marks
+
+
+def fewest_approximate(solver: Solver, k: int) -> int:
+    """Return the number of observed cells from which an approximate solution at rank k takes less time."""
+    if isinstance(solver, ConjugateGradient):
+        return (4 if k < HIGH_RANK else 11) * solver.steps
+    return solver.block_size if isinstance(solver, Subspace) else 0
+
+
+def least_curvature(
+    reg: NDArray[np.floating], s: NDArray[np.floating], g: Factors, k: int
+) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """Return the smallest elements of s_u g + λ_u in a basis, and a mask of the rows where they are noise.
+
+    Parameters
+    ----------
+    reg : ndarray of shape (n_rows,)
+        λ_u in the basis.
+    s : ndarray of shape (n_rows,) or (0,)
+    g : ndarray of shape (k,) or (0,)
+        The diagonal of G; empty if it is 0 or included in `reg`.
+    """
+    floor, largest = reg, np.zeros_like(reg)
+    if len(g) > 0:
+        floor, largest = reg + s * g.min(), s * g.max()
+    return floor, floor <= k * np.finfo(np.float64).eps * largest  # below the rounding error of the basis
+
+
+def solved_exactly(
+    plan: HalfStepPlan, counts: NDArray[np.intp], floor: NDArray[np.floating], Y: Factors, solver: Solver
+) -> NDArray[np.bool_]:
+    """Return a mask of the rows that are solved exactly, which are all if the solver is exact."""
+    if isinstance(solver, Cholesky):
+        return np.ones(len(counts), np.bool_)
+    is_exact = counts < fewest_approximate(solver, Y.shape[1])
+    if isinstance(solver, ConjugateGradient):
+        is_exact |= ill_conditioned_rows(plan, floor, Y)
+    return is_exact
 
 
 def diagonal_of(problem: HalfProblem, row: int, Y: Factors, G: Factors) -> Floats:

@@ -20,10 +20,10 @@ import numpy as np
 import halfstep as hs
 import reference
 from settings import SETTINGS, Table, half_step_and_loss
-from halfstep.solver import exact_rows
+from halfstep.solver import precision
 from halfstep.solvers import Cholesky, ConjugateGradient, Subspace
 
-exact_rows.fewest_approximate = lambda *_: 0
+precision.fewest_approximate = lambda *_: 0
 solvers = {"cholesky": Cholesky(), "cg": ConjugateGradient(steps=120), "subspace": Subspace()}
 rng = np.random.default_rng(0)
 table = Table(rng.random((60, 90)) < 0.5, rng.choice([-1.0, 0.0, 1.0, 2.5, 5.0], (60, 90)))

@@ -12,8 +12,7 @@ from halfstep.solver.cuda.device import Device
 from halfstep.solver.cuda.fixed_side import FixedSide
 from halfstep.solver.cuda.layout import WARP, Layout
 from halfstep.solver.cuda.rows import cell_arguments
-from halfstep.solver.exact_rows import least_curvature, solved_exactly
-from halfstep.solver.precision import SAMPLED
+from halfstep.solver.precision import SAMPLED, least_curvature, solved_exactly
 from halfstep.solver.schedule import HalfStepPlan
 from halfstep.solvers import ConjugateGradient
 

@@ -12,7 +12,7 @@ from halfstep._support.lazy import cached_property
 from halfstep.objective.problem import HalfProblem
 from halfstep.solver.basis import Basis
 from halfstep.solver.cuda.device import Device
-from halfstep.solver.exact_rows import least_curvature
+from halfstep.solver.precision import least_curvature
 from halfstep.solver.schedule import HalfStepPlan
 
 

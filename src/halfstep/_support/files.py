@@ -149,12 +149,26 @@ def _is_locked(file: BinaryIO, path: Path) -> bool:
     """Lock a file that was just created; return False if it was deleted in the meantime."""
     if fcntl is None:
         return True
-    with suppress(OSError):  # without locks, as in some network file systems, leftovers are not deleted either
-        fcntl.flock(file, fcntl.LOCK_EX)
+    lock_until_closed(file, wait=True)  # without locks, leftovers are not deleted either
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
+
+
+def lock_until_closed(file: BinaryIO, *, wait: bool) -> None:
+    """Lock a file against other processes; not on Windows, and in network file systems without locks.
+
+    If another process has locked it, wait, or raise BlockingIOError.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        pass
 
 
 def _remove_leftovers(path: Path) -> None:

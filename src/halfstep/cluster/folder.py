@@ -13,22 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halfstep._support.faults import Fault
-from halfstep._support.files import write_atomically
+from halfstep._support.files import lock_until_closed, write_atomically
 from halfstep.errors import DataError, ModelFileError, ParameterError
 from halfstep.models.storage.container import read_container, storable_array, write_container
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ModuleNotFoundError:
-    fcntl = None
 
 
 @dataclass(frozen=True)
@@ -201,9 +194,8 @@ class Folder:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Wait until no other process of this machine is in such a block with the same file."""
-    with path.open("w") as file:
-        if fcntl is not None:  # without, as on Windows, processes do the same work at the same time
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with path.open("wb") as file:
+        lock_until_closed(file, wait=True)  # without locks, processes do the same work at the same time
         yield
 
 

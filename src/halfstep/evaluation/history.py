@@ -5,20 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any, BinaryIO
 
-from halfstep._support.files import open_regular, sync_folder
+from halfstep._support.files import lock_until_closed, open_regular, sync_folder
 from halfstep.errors import DataError
 from halfstep.evaluation.report import Report
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows
-    fcntl = None
 
 BEGINNING = b'{"time":'
 LONGEST_LINE = 10_000_000  # bytes
@@ -56,9 +48,7 @@ def append_to_history(path: Path, record: Mapping[str, Any]) -> None:
     line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     is_new = not path.exists()
     with open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, "a+b") as file:
-        if fcntl is not None:
-            with suppress(OSError):  # some network file systems have no locks
-                fcntl.flock(file, fcntl.LOCK_EX)
+        lock_until_closed(file, wait=True)
         _end_last_line(file)
         file.write(line)
         file.flush()

@@ -18,7 +18,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
-from halfstep._support.files import open_regular
+from halfstep._support.files import lock_until_closed, open_regular
 from halfstep.data import Interactions
 from halfstep.errors import JournalError
 from halfstep.evaluation.tuning.folds import Fold
@@ -138,12 +138,7 @@ def _brief(value: Any) -> str:
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
-    """Lock the file against other processes until it is closed; not on Windows."""
     try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_until_closed(file, wait=False)
     except BlockingIOError:
         raise JournalError(f"{path} is in use by another search: wait for it, or name another file") from None
-    except (ModuleNotFoundError, OSError):
-        pass  # some network file systems do not support locks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -27,36 +28,16 @@ class Metrics:
         self.events = Counter("halfstep_events", "Events received, by result.", ["result"], registry=registry)
         self.lists = Counter("halfstep_lists", "Lists of recommendations that were served.", registry=registry)
         self.hits = Counter("halfstep_attributed_events", "Events with a list_id.", registry=registry)
-        self.lag = Gauge(
-            "halfstep_lag_events",
-            "Events in the log that the model has not learned from.",
-            multiprocess_mode="livemax",
-            registry=registry,
-        )
-        self.offset = Gauge(
-            "halfstep_learned_offset",
-            "Offset up to which the model has learned.",
-            multiprocess_mode="livemin",
-            registry=registry,
-        )
-        self.refused = Gauge(
-            "halfstep_refused_events",
-            "Events that the model could not learn from.",
-            multiprocess_mode="livemax",
-            registry=registry,
-        )
-        self.model_loaded = Gauge(
-            "halfstep_model_loaded_timestamp_seconds",
-            "When the served model was loaded.",
-            multiprocess_mode="livemin",
-            registry=registry,
-        )
-        self.waiting = Gauge(
-            "halfstep_waiting_events",
-            "Events waiting to be written to the log.",
-            multiprocess_mode="livesum",
-            registry=registry,
-        )
+
+        def gauge(name: str, text: str, across: Literal["livemax", "livemin", "livesum"]) -> Gauge:
+            return Gauge(name, text, multiprocess_mode=across, registry=registry)
+
+        self.lag = gauge("halfstep_lag_events", "Events in the log that the model has not learned from.", "livemax")
+        self.offset = gauge("halfstep_learned_offset", "Offset up to which the model has learned.", "livemin")
+        self.refused = gauge("halfstep_refused_events", "Events that the model could not learn from.", "livemax")
+        loaded = "halfstep_model_loaded_timestamp_seconds"
+        self.model_loaded = gauge(loaded, "When the served model was loaded.", "livemin")
+        self.waiting = gauge("halfstep_waiting_events", "Events waiting to be written to the log.", "livesum")
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
     def observe(self, route: str, method: str, status: int, began: float) -> None:

@@ -23,7 +23,6 @@ from typing import NamedTuple
 import numpy as np
 
 import halfstep as hs
-from halfstep.models.factor_model import FactorModel
 from halfstep.solver.threads import available_cores
 
 # HR@10 and NDCG@10: published for popularity, neighbors and iALS by rank, and required of the mean over seeds
@@ -69,7 +68,7 @@ def fit(dim: int, seed: int, train: hs.Interactions, *, refresh_users: bool) -> 
     return model, time.perf_counter() - began
 
 
-def figures(protocol: LeaveOneOut, models: Mapping[str, FactorModel]) -> np.ndarray:
+def figures(protocol: LeaveOneOut, models: Mapping[str, hs.FactorModel]) -> np.ndarray:
     """Return HR@10 and NDCG@10 of each model, of shape (n_models, 2)."""
     found = hs.evaluate(models, protocol.hidden, protocol="ncf", candidates=protocol.candidates, resamples=1)
     return np.array([[found[name, "hit_rate"], found[name, "ndcg"]] for name in models])

@@ -15,8 +15,6 @@ import halfstep as hs
 from benchmarks.record.splits import PublishedSplit
 from halfstep._support.files import write_atomically
 from halfstep.evaluation.tuning.space import with_parameters
-from halfstep.models.factor_model import FactorModel
-from halfstep.models.item_weight_model import ItemWeightModel
 
 N_SEEDS = 5
 FACTORS = (1 / 1.5, 1, 1.5)  # multiples of λ and of the weight of missing cells, from one rank to the next
@@ -173,9 +171,9 @@ def measure(model: Entrant, split: PublishedSplit, clock: Callable[[], float], m
     )
 
 
-def parameters_of(fitted: FactorModel) -> int:
+def parameters_of(fitted: hs.FactorModel) -> int:
     """Return the number of factors, of weights between items that are not 0, or of counts of items."""
-    if isinstance(fitted, ItemWeightModel):
+    if isinstance(fitted, hs.EASE | hs.ItemKNN):
         W = fitted.item_weights_
         return int(np.count_nonzero(W) if isinstance(W, np.ndarray) else W.nnz)
     if isinstance(fitted, hs.ALS):

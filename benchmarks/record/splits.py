@@ -12,7 +12,6 @@ import numpy as np
 import halfstep as hs
 from benchmarks import ncf
 from halfstep.evaluation.protocols import PROTOCOLS
-from halfstep.models.factor_model import FactorModel
 
 INNER_FRACTION = 0.1  # of the interactions of each user
 TEST_FRACTION = 0.2  # of a split by time; as in the lab
@@ -36,7 +35,7 @@ class Phase:
     histories: hs.Interactions | None = None
     candidates: Mapping[Any, Sequence[Any]] | None = None
 
-    def score(self, model: FactorModel, protocol: str) -> dict[str, float]:
+    def score(self, model: hs.FactorModel, protocol: str) -> dict[str, float]:
         """Return the metrics of a protocol for a model that is fitted to `train`."""
         if self.histories is not None:
             is_baseline = isinstance(model, hs.Popularity)

@@ -67,11 +67,11 @@ class Replica:
         The model file. If it is replaced, the new model takes over.
     is_writer : bool
         Whether this process writes snapshots and erases events.
-    on_progress : callable
-        Called from a thread with the offset up to which the model has learned.
 
     Attributes
     ----------
+    on_progress : callable
+        Called from a thread with the offset up to which the model has learned; set before `start`.
     served : Served
         Replaced as a whole.
     turn : Lock
@@ -89,11 +89,11 @@ class Replica:
         snapshot: Path,
         *,
         is_writer: bool,
-        on_progress: Callable[[int], None] = lambda offset: None,
     ) -> None:
         self.path, self.log, self.settings, self.snapshot = path, log, settings, snapshot
         self.turn, self._learning, self.last_error = threading.Lock(), threading.Lock(), None
-        self._is_writer, self.on_progress = is_writer, on_progress
+        self._is_writer = is_writer
+        self.on_progress: Callable[[int], None] = lambda offset: None
         file = ModelFile.read(path)
         self._signature = file.signature
         self._learner = learner_of(file, log, settings, snapshot)

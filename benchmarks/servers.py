@@ -90,10 +90,20 @@ class EventLoad:
         Returns the address, which changes after a restart.
     make : callable
         Returns an event from a number, without its event_id.
+    sizes : tuple of int
+        The number of events of a request, for each thread.
+    pause : float
+        Seconds between the requests of a thread.
     """
 
-    def __init__(self, url: Callable[[], str], make: Callable[[int], dict[str, Any]], sizes: tuple[int, ...]) -> None:
-        self._url, self._make = url, make
+    def __init__(
+        self,
+        url: Callable[[], str],
+        make: Callable[[int], dict[str, Any]],
+        sizes: tuple[int, ...],
+        pause: float = 0.0,
+    ) -> None:
+        self._url, self._make, self._pause = url, make, pause
         self.acknowledged: dict[str, int] = {}  # offsets by event_id
         self.sent: set[str] = set()
         self.failures = 0
@@ -113,7 +123,7 @@ class EventLoad:
 
     def _send(self, size: int) -> None:
         client = httpx.Client(timeout=10)
-        while not self._stop.is_set():
+        while not self._stop.wait(self._pause):
             with self._lock:
                 numbers = range(self._number, self._number + size)
                 self._number += size

@@ -43,7 +43,6 @@ LIMIT = 240.0  # seconds; what would start later is left out
 MISSING_WEIGHT, REGULARIZATION = 0.1, RowRegularization(0.003, 0.003, exponent=1.0)
 TASTES, TASTES_PER_USER = 48, 3  # as in `benchmarks.synthetic`, which takes minutes for the larger data
 SOLVERS = Cholesky(), ConjugateGradient()
-ITERATIONS = 10  # of the fits that are compared with the CPU
 TOLERANCE = 1e-5  # of float32, relative
 REPEATS = 5
 COMPARED_LISTS = 2000
@@ -76,10 +75,11 @@ class Scale:
     top: int = 10
     top_target: float | None = 30.0
     checked_ranks: tuple[int, int] = (5, 40)
+    checked_iterations: int = 10  # of fits that are compared with the CPU
     settings: int | None = None
 
 
-TINY = Scale(Size(60, 40, 700), Size(80, 50, 900), {8: None}, (8,), {8: None}, 8, 5, None, (3, 6), 2)
+TINY = Scale(Size(60, 40, 700), Size(80, 50, 900), {8: None}, (8,), {8: None}, 8, 5, None, (3, 6), 2, 2)
 
 
 @dataclass
@@ -284,14 +284,14 @@ def small_table() -> Any:
     return small_table()
 
 
-def run_setting(backend: Backend, setting: Any, rank: int, solver: Solver) -> tuple[np.ndarray, float]:
+def run_setting(backend: Backend, setting: Any, scale: Scale, solver: Solver) -> tuple[np.ndarray, float]:
     """Return the users after one half-step, and the objective after some iterations."""
-    both = setting.half_problems(medium_table(), rank=rank, reg=3.0, rho=2.0, dtype="float32")
+    both = setting.half_problems(medium_table(), rank=scale.checked_ranks[1], reg=3.0, rho=2.0, dtype="float32")
     with backend.open(*both, initial(both)) as session:
         session.half_step(Side.USERS, solver)
         session.accept()
         first = session.factors()[0][:, : both[0].unknowns].copy()
-        for _ in range(ITERATIONS):
+        for _ in range(scale.checked_iterations):
             session.half_step(Side.ITEMS, solver)
             session.half_step(Side.USERS, solver)
         return first, float(sum(session.terms()))
@@ -301,25 +301,23 @@ def twin_start(problem: HalfProblem, columns: int) -> np.ndarray:
     return np.random.default_rng(4).normal(size=(columns, problem.unknowns))
 
 
-def expected_of(numbers: Sequence[int], ranks: tuple[int, int]) -> list[Compared]:
+def expected_of(scale: Scale) -> list[Compared]:
     """Run some settings on the CPU, in a process of its own."""
     sys.path.insert(0, str(TESTS))
     import reference
     from settings import SETTINGS
 
-    found = []
-    for setting in (SETTINGS[number] for number in numbers):
+    found, rank = [], scale.checked_ranks[0]
+    for setting in SETTINGS[: scale.settings]:
         small = small_table()
-        users, _ = setting.half_problems(small, rank=ranks[0], reg=0.7, rho=2.0, dtype="float64")
-        problem = setting.problem(small, rank=ranks[0], reg=0.7, rho=2.0)
+        users, _ = setting.half_problems(small, rank=rank, reg=0.7, rho=2.0, dtype="float64")
+        problem = setting.problem(small, rank=rank, reg=0.7, rho=2.0)
         twin = reference.half_step(problem, twin_start(users, small.observed.shape[1]))
-        found.append(Compared(twin, [run_setting(CPUBackend(), setting, ranks[1], solver) for solver in SOLVERS]))
+        found.append(Compared(twin, [run_setting(CPUBackend(), setting, scale, solver) for solver in SOLVERS]))
     return found
 
 
-def check_settings(
-    report: Report, device: Device, ranks: tuple[int, int], expected: AsyncResult[list[Compared]]
-) -> None:
+def check_settings(report: Report, device: Device, scale: Scale, expected: AsyncResult[list[Compared]]) -> None:
     """Check every setting against its twin and the CPU."""
     from settings import SETTINGS
 
@@ -332,7 +330,7 @@ def check_settings(
     results = expected.get(timeout=max(1.0, LIMIT - report.seconds()))
     for setting, theirs in zip(SETTINGS, results, strict=False):
         small = small_table()
-        both = setting.half_problems(small, rank=ranks[0], reg=0.7, rho=2.0, dtype="float32")
+        both = setting.half_problems(small, rank=scale.checked_ranks[0], reg=0.7, rho=2.0, dtype="float32")
         start = initial(both)
         start[1][:, : both[1].unknowns] = twin_start(both[0], small.observed.shape[1])
         with CudaBackend(device).open(*both, start) as session:
@@ -341,7 +339,7 @@ def check_settings(
             solved = session.factors()[0][:, : both[0].unknowns]
         compare("a half-step and the float64 twin", solved, theirs.twin)
         for solver, (half_step, objective) in zip(SOLVERS, theirs.sessions, strict=True):
-            found = run_setting(CudaBackend(device), setting, ranks[1], solver)
+            found = run_setting(CudaBackend(device), setting, scale, solver)
             compare(f"a half-step ({solver.name}) and the CPU", found[0], half_step)
             compare(f"the objective ({solver.name}) and the CPU", found[1], objective)
     for name, (error, where) in worst.items():
@@ -393,7 +391,7 @@ def measure(report: Report, device: Device, xp: Any, scale: Scale, expected: Asy
                 measure_iterations(report, device, *cg)
     with report.section("settings") as is_time:
         if is_time:
-            check_settings(report, device, scale.checked_ranks, expected)
+            check_settings(report, device, scale, expected)
     for rank in (64, 128):
         with report.section(f"implicit, rank {rank}") as is_time:
             if is_time and rank in ours:
@@ -423,8 +421,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--emulated", action="store_true", help="tiny data on an emulated device")
     emulated = parser.parse_args(arguments).emulated
     sys.path.insert(0, str(TESTS))
-    from settings import SETTINGS
-
     scale, report = TINY if emulated else Scale(), Report()
     if emulated:
         from emulated_device import EmulatedDevice
@@ -435,8 +431,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         xp = device.xp
         name = xp.cuda.runtime.getDeviceProperties(xp.cuda.Device().id)["name"].decode()
     with get_context("spawn").Pool(1) as pool:  # beside the GPU, because kernels of the CPU take a minute to compile
-        numbers = range(len(SETTINGS))[: scale.settings]
-        measure(report, device, xp, scale, pool.apply_async(expected_of, (numbers, scale.checked_ranks)))
+        measure(report, device, xp, scale, pool.apply_async(expected_of, (scale,)))
     print(f"\nhalfstep {hs.__version__}, {name}, {report.seconds():.0f} s\n")
     print(table(["what", "measured", "target", "met"], report.lines))
     return int(any(line[3] == "NO" for line in report.lines))

@@ -167,6 +167,7 @@ def test_cuda_prints_a_table_in_which_all_targets_are_met(
 ) -> None:
     require_compiler()
     monkeypatch.setattr(cuda, "LIMIT", 3600.0)  # a busy machine takes longer
+    monkeypatch.setattr(cuda, "REPEATS", 1)
     assert cuda.main(["--emulated"]) == 0
     lines = capsys.readouterr().out.partition("| what |")[2].splitlines()[2:]
     assert len(lines) == 13

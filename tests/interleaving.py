@@ -31,7 +31,7 @@ TRACED = {  # what reads and changes a model's state
     )
 }
 assert all(Path(name).is_file() for name in TRACED)
-BLOCKED = 0.02  # seconds after which a thread counts as waiting for a lock that the other one holds
+BLOCKED = 0.01  # seconds after which a thread counts as waiting for a lock that the other one holds
 
 
 def at_line(number: int, action: Callable[[], object], run: Callable[[], Any]) -> tuple[Any, bool]:
@@ -96,9 +96,12 @@ class Meanwhile:
         return self._result
 
 
-def every_line(step: int = 1) -> Iterator[int]:
-    """Count lines, `step` at a time, until the caller has seen all."""
-    number = 0
+def every_line(step: int = 1, first: int = 0) -> Iterator[int]:
+    """Count lines, `step` at a time, until the caller has seen all.
+
+    Tests of similar functions begin at different lines, so that together they come to more lines.
+    """
+    number = first % step
     while True:
         yield number
         number += step

@@ -24,6 +24,7 @@ import halfstep as hs
 from halfstep.data import Vocabulary
 from halfstep.models.storage import container
 from interleaving import Meanwhile, at_line, every_line, interrupt
+from thorough import THOROUGH
 
 pytestmark = pytest.mark.slow
 
@@ -106,7 +107,6 @@ READERS: dict[str, Callable[[hs.ALS, Path], Any]] = {
     "pickle": lambda model, _: everything(pickle.loads(pickle.dumps(model))),
     "evaluate": lambda model, _: hs.evaluate(model, HELD_OUT, "ndcg", n=5, resamples=10).to_dict(),
 }
-every_reader = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 
 
 def check_whole(model: hs.ALS) -> None:
@@ -125,12 +125,13 @@ def check_whole(model: hs.ALS) -> None:
     + [(kind, reader) for kind in STARTS if kind != "later" for reader in ("recommend", "save", "copy")],
 )
 def test_reads_during_an_update_see_the_state_before_or_after(kind: str, reader: str, tmp_path: Path) -> None:
-    """Another thread reads the model at one line in 13 of an update."""
+    """Another thread reads the model at one line in 31 of an update, or 13 in thorough runs."""
     start, read = STARTS[kind], READERS[reader]
     before, after = start(), start().partial_fit(EVENT)
     allowed = read(before, tmp_path), read(after, tmp_path)
     assert allowed[0] != allowed[1]
-    for number in every_line(step=13):
+    first = list(READERS).index(reader) + 13 * list(STARTS).index(kind)
+    for number in every_line(13 if THOROUGH else 31, first):
         model = start()
         reading = Meanwhile(lambda model=model: read(model, tmp_path))
         _, came_there = at_line(number, reading, lambda model=model: model.partial_fit(EVENT))
@@ -142,17 +143,16 @@ def test_reads_during_an_update_see_the_state_before_or_after(kind: str, reader:
     assert number > 100
 
 
-@every_reader
-def test_updates_during_a_read_are_neither_lost_nor_visible(
-    read: Callable[[hs.ALS, Path], Any], tmp_path: Path
-) -> None:
-    """Another thread updates the model at one line in 3 of a reader."""
+@pytest.mark.parametrize("reader", READERS)
+def test_updates_during_a_read_are_neither_lost_nor_visible(reader: str, tmp_path: Path) -> None:
+    """Another thread updates the model at one line in 7 of a reader, or 3 in thorough runs."""
+    read = READERS[reader]
     before, after = (
         fitted().partial_fit(EVENT.subset([0])),
         fitted().partial_fit(EVENT.subset([0])).partial_fit(EVENT),
     )
     allowed = read(before, tmp_path), read(after, tmp_path)
-    for number in every_line(step=3):
+    for number in every_line(3 if THOROUGH else 7, list(READERS).index(reader)):
         model = fitted().partial_fit(EVENT.subset([0]))
         learning = Meanwhile(lambda model=model: model.partial_fit(EVENT))
         result, came_there = at_line(number, learning, lambda model=model: read(model, tmp_path))
@@ -217,7 +217,7 @@ def test_interrupted_updates_are_atomic(new: hs.Interactions, kind: str, step: i
     start = STARTS[kind]
     before, after = everything(start()), everything(start().partial_fit(new))
     again = [each.partial_fit(EVENT).recommend(n=5).scores for each in (start(), start().partial_fit(new))]
-    for number in every_line(step):
+    for number in every_line(step if THOROUGH else 2 * step + 1):
         model = start()
         try:
             _, came_there = at_line(number, interrupt, lambda model=model: model.partial_fit(new))

@@ -22,6 +22,7 @@ from halfstep._support.interrupts import deferred, deliver
 from halfstep.errors import FitInterruptedWarning
 from halfstep.solver import threads
 from halfstep.solver.threads import OneBlasThread, Team, paused, working
+from thorough import THOROUGH
 
 pytestmark = pytest.mark.slow
 
@@ -81,11 +82,14 @@ MODELS = {
 }
 
 
+STRIDES = {"ALS": 97, "BayesianALS": 331, "SGD": 23} if THOROUGH else {"ALS": 197, "BayesianALS": 661, "SGD": 47}
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.usefixtures("three_blas_threads")
 def test_interrupt_of_fit_restores_state(name: str) -> None:
     """``python -m benchmarks.stress.interrupts`` interrupts at random times."""
-    interactions, stride = data(), {"ALS": 97, "BayesianALS": 331, "SGD": 23}[name]
+    interactions, stride = data(), STRIDES[name]
     expected = MODELS[name]().fit(interactions).item_factors_
     for number in range(0, 1_000_000, stride):
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -97,18 +98,27 @@ def asked_one_by_one(model, stream, n):
     return places
 
 
+OBJECTIVES = {"implicit": hs.Implicit(missing_weight=0.1), "explicit": hs.Explicit(biases=True)}
+
+
+@cache
+def movielens_one_by_one(name, n):
+    """Return a model, a stream, and the positions."""
+    train, stream = hs.split_by_time(hs.datasets.movielens_100k(), 0.1)
+    stream = replace(stream.subset(np.arange(300)), timestamps=None)
+    model = hs.ALS(OBJECTIVES[name], rank=4, iterations=2, random_state=0).fit(train)
+    return model, stream, asked_one_by_one(model, stream, n)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("at_once", [1, 700, 1 << 20])
 @pytest.mark.parametrize("n", [1, 20, 1600, 5000])
 def test_lists_before_each_event(monkeypatch, n, at_once):
     monkeypatch.setattr("halfstep.evaluation.stream.POSITIONS_AT_ONCE", at_once)
-    train, stream = hs.split_by_time(hs.datasets.movielens_100k(), 0.1)
-    stream = stream.subset(np.arange(300))
-    stream = replace(stream, timestamps=None)
-    for objective in (hs.Implicit(missing_weight=0.1), hs.Explicit(biases=True)):
-        model = hs.ALS(objective, rank=4, iterations=2, random_state=0).fit(train)
+    for name in OBJECTIVES:
+        model, stream, expected = movielens_one_by_one(name, n)
         result = hs.evaluate_stream(model, stream, n=n, update=False, resamples=2)
-        assert result.places.tolist() == asked_one_by_one(model, stream, n)
+        assert result.places.tolist() == expected
 
 
 def test_folded_in_users_with_items_unknown_to_histories():

@@ -16,6 +16,7 @@ import pytest
 import halfstep as hs
 from halfstep.evaluation.tuning.run import Run
 from shell import Shell
+from thorough import THOROUGH
 
 pytestmark = pytest.mark.slow
 
@@ -184,8 +185,10 @@ def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("options", [[], ["--json"]])
-@pytest.mark.parametrize("n", [1, 3000], ids=["when it ends", "while it prints"])
+@pytest.mark.parametrize(
+    ("n", "options"),  # it ends, or is still printing
+    [(1, []), (3000, ["--json"]), *([(1, ["--json"]), (3000, [])] if THOROUGH else [])],
+)
 def test_output_that_cannot_be_written_is_an_error_of_one_line(tmp_path: Path, n: int, options: list[str]) -> None:
     path = tmp_path / "model.halfstep"
     hs.Popularity().fit(hs.Interactions.from_arrays(["u"] * 3000 + ["v"], [*range(3000), 1])).save(path)

@@ -390,7 +390,7 @@ def test_fields_of_any_characters(records: list[tuple[str, ...]], newline: str) 
 
 
 @pytest.mark.slow
-@examples(150)
+@examples(60, 150)
 @given(st.text('a1 ,"\r\n', max_size=40))
 def test_malformed_text_is_an_error_or_read_completely(content: str) -> None:
     lines = [line for line in content.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line]

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 import pytest
 
-Kind = Literal["connect", "local", "executors"]  # so that files that follow each other share one
+Kind = Literal["connect", "executors", "local"]  # so that files that follow each other share one
 KINDS: tuple[Kind, ...] = get_args(Kind)
 JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -Xss8m"  # compiles in little time, to code with larger stacks
 OPTIONS = {

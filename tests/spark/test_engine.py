@@ -20,6 +20,7 @@ from halfstep.spark.engine import SparkEngine
 from session_contract import EXACT, SessionContract, problems_of, small_table, start_of, unpadded
 from settings import SETTINGS, Setting
 from spark_session import KINDS, spark_session
+from thorough import THOROUGH
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::pyspark")]
 
@@ -48,7 +49,10 @@ class TestMap:
             engine.map(int, ["1", "x"])
 
 
+@pytest.mark.parametrize("engine", KINDS if THOROUGH else ["executors"], indirect=True, scope="module")
 class TestSessions(SessionContract):
+    """Kinds of sessions differ in the calls only, which are tested above."""
+
     @pytest.fixture(params=[each for each in SETTINGS if each.name in ("ials", "biased-weighted")], ids=str)
     def setting(self, request: pytest.FixtureRequest) -> Setting:
         return request.param
@@ -62,8 +66,8 @@ class TestSessions(SessionContract):
         return ClusterBackend(engine, str(tmp_path))
 
 
-def test_steps_are_the_same_after_an_executor_was_killed(tmp_path: Path) -> None:
-    engine = SparkEngine(spark_session("executors"))
+@pytest.mark.parametrize("engine", ["executors"], indirect=True, scope="module")
+def test_steps_are_the_same_after_an_executor_was_killed(engine: SparkEngine, tmp_path: Path) -> None:
     problems = problems_of(SETTINGS[0], small_table())
     found = []
     for kills in (False, True):

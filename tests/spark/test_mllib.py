@@ -22,7 +22,7 @@ from spark_session import spark_session
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::pyspark")]
 COLUMNS = {"userCol": "userId", "itemCol": "movieId", "numUserBlocks": 2, "numItemBlocks": 2}
 OBJECTIVES: dict[str, dict[str, Any]] = {  # of rank 1, with which all fits converge to the same factors
-    "explicit": {"rank": 1, "maxIter": 20, "regParam": 0.2, "implicitPrefs": False, "seed": 0},
+    "explicit": {"rank": 1, "maxIter": 15, "regParam": 0.2, "implicitPrefs": False, "seed": 0},
     "implicit": {"rank": 1, "maxIter": 20, "regParam": 0.1, "implicitPrefs": True, "alpha": 0.5, "seed": 0},
 }
 Factors = tuple[np.ndarray, np.ndarray]

@@ -47,7 +47,7 @@ _FOREIGN = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
     b"Rar!": "a RAR archive; unpack it",
 }
-_BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile)
+_BROKEN = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -222,20 +222,14 @@ def open_plain(path: Path, name: str) -> Iterator[IO[bytes]]:
     """
     kind = compression_of(path, name)
     try:
-        if kind is None:
-            with path.open("rb") as file:
-                yield file
-        elif kind == "zip":
+        if kind == "zip":
             with zipfile.ZipFile(path) as archive, _member(archive, name) as member:
                 yield member
         else:
-            openers: Mapping[str, Any] = {"gzip": gzip.open, "bzip2": _open_bzip2, "xz": _open_xz, "zstd": _open_zstd}
-            with openers[kind](path) as file:
+            with _opened(path, kind) as file:
                 yield file
-    except _BROKEN as error:
-        raise DataError(f"{name}: broken {kind} file ({error}): download or write it again") from None
-    except OSError as error:
-        if kind is None or error.errno is not None:
+    except (*_BROKEN, OSError) as error:
+        if isinstance(error, OSError) and (kind is None or error.errno is not None):
             raise
         raise DataError(f"{name}: broken {kind} file ({error}): download or write it again") from None
 
@@ -263,15 +257,14 @@ def _only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     return members[0]
 
 
-def _open_bzip2(path: Path) -> IO[bytes]:
-    return io.BufferedReader(Streams(path, bz2.BZ2Decompressor))
-
-
-def _open_xz(path: Path) -> IO[bytes]:
-    return io.BufferedReader(Streams(path, lzma.LZMADecompressor))
-
-
-def _open_zstd(path: Path) -> Any:
+def _opened(path: Path, kind: str | None) -> Any:
+    """Open a plain file, or one compressed by anything but zip."""
+    if kind is None:
+        return path.open("rb")
+    if kind == "gzip":
+        return gzip.open(path)
+    if kind in ("bzip2", "xz"):
+        return io.BufferedReader(Streams(path, bz2.BZ2Decompressor if kind == "bzip2" else lzma.LZMADecompressor))
     if find_spec("compression"):
         from compression import zstd  # type: ignore[import-not-found,unused-ignore] # Python 3.14
 

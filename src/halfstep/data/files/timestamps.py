@@ -70,27 +70,19 @@ def readings_of(engine: Engine, sample: Sequence[str], timestamp_format: str | N
     if not short and _count(engine, ISO.expression.format(x="x"), sample[:1]):
         return [ISO]
     end = next((each for each in _UTC if sample[0].endswith(each)), None)
-    dates = [each for each in _DATES if _matches_start(sample[0], each)]  # strptime is slow for new patterns
+    dates = [each for each in _DATES if _matches(sample[0], each, start=True)]  # strptime is slow for new patterns
     composed = map("".join, product(dates, _JOINS, _TIMES, _ZONES if end is None else (end,)))
     readings = [_of_format(each) for each in (*_DATES, *_OTHERS, *composed) if _matches(sample[0], each)]
     counts = [_count(engine, each.expression.format(x="x"), sample) for each in readings]
     return [each for each, count in zip(readings, counts, strict=True) if 0 < count == max(counts)] or [ISO]
 
 
-def _matches_start(text: str, pattern: str) -> bool:
-    """Whether a pattern matches the start of a text."""
+def _matches(text: str, pattern: str, *, start: bool = False) -> bool:
+    """Whether a pattern matches a text, or its start."""
     try:
         datetime.strptime(text.strip(), pattern)
     except ValueError as error:
-        return str(error).startswith("unconverted data remains")
-    return True
-
-
-def _matches(text: str, pattern: str) -> bool:
-    try:
-        datetime.strptime(text.strip(), pattern)
-    except ValueError:
-        return False
+        return start and str(error).startswith("unconverted data remains")
     return True
 
 

@@ -62,26 +62,19 @@ class JsonTable:
 
     def fault(self, error: Exception | None) -> DataError:
         if not self.is_array:
-            for number, line in self.text:
-                fault = _json_fault(line)
-                if fault is not None:
-                    return DataError(
-                        f"{self.name}, line {number}: {fault}: correct the line, or skip such lines with "
-                        "bad_lines='skip'"
-                    )
+            first = self.text.first_fault(_json_fault)
+            if first is not None:
+                return DataError(
+                    f"{self.name}, line {first[0]}: {first[1]}: correct the line, or skip such lines with "
+                    "bad_lines='skip'"
+                )
         cause = "not all objects have keys" if "non-record" in str(error) else error or "objects are missing"
         return DataError(f"{self.name}: invalid JSON ({cause}): write the file again")
 
     def repaired(self, workspace: TemporaryFolder) -> Table | None:
         if self.is_array or self.skipped:
             return None
-        path, last, skipped = workspace.new_path(), 0, 0
-        with path.open("w", encoding="utf-8", newline="") as copy:
-            for number, line in self.text:
-                wrong = _json_fault(line) is not None
-                copy.write("\n" * (number - last - 1) + ("" if wrong else line.rstrip("\r\n")) + "\n")
-                last, skipped = number, skipped + wrong
-        text = replace(self.text, path=path, blank=self.text.blank + skipped)
+        text, skipped = self.text.without_faults(workspace.new_path(), _json_fault)
         return replace(self, text=text, rows=self.rows - skipped, skipped=skipped) if skipped else None
 
     def with_numbers(self, positions: Collection[int]) -> Table | None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,9 @@ _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+
+FaultIn = Callable[[str], str | None]
+"""Describes the error in a line; None if the line is valid."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,29 @@ class TextFormat:
             strict=True,
         )
 
+    def fault_in(self, line: str, fields: int) -> str | None:
+        """Describe the error in a line; None if it is a record with this number of fields."""
+        if len(line) > LONGEST // 4 and len(line.encode()) > LONGEST:
+            return f"the line is longer than {LONGEST:,} bytes"
+        try:
+            count = len(next(self.records(iter([line]))))
+        except csv.Error as error:
+            if "unexpected end of data" in str(error):
+                return "a quoted field is not closed in this line"
+            return "a quoted field continues after its closing quote"
+        if count == fields:
+            return None
+        return f"the line has {count} {'field' if count == 1 else 'fields'}, but the first has {fields}"
+
+
+class Record(NamedTuple):
+    """A record of a text file: its fields, its first and last line, and its line end, empty if the file ends."""
+
+    fields: list[str]
+    first: int
+    last: int
+    end: str
+
 
 @dataclass(frozen=True)
 class PlainText:
@@ -79,15 +105,12 @@ class PlainText:
     path : Path
     lines, blank : int
         The number of lines, and of empty lines, including comment lines, which are empty in this file.
-    comments : int
-        The number of comment lines.
     """
 
     name: str
     path: Path
     lines: int
     blank: int
-    comments: int = 0
 
     def __iter__(self) -> Iterator[tuple[int, str]]:
         """Iterate over the lines that are not empty, with their numbers from 1."""
@@ -96,58 +119,33 @@ class PlainText:
                 if line.rstrip("\r\n"):
                     yield number, line
 
-    def fault_in(self, line: str, format: TextFormat, fields: int) -> str | None:  # noqa: A002 - its usual name
-        """Describe the error in a line; None if it is a record with this number of fields."""
-        if len(line) > LONGEST // 4 and len(line.encode()) > LONGEST:
-            return f"the line is longer than {LONGEST:,} bytes"
-        try:
-            count = len(next(format.records(iter([line]))))
-        except csv.Error as error:
-            if "unexpected end of data" in str(error):
-                return "a quoted field is not closed in this line"
-            return "a quoted field continues after its closing quote"
-        if count == fields:
-            return None
-        return f"the line has {count} {'field' if count == 1 else 'fields'}, but the first has {fields}"
-
-    def first_fault(self, format: TextFormat, fields: int, after: int = 0) -> tuple[int, str] | None:  # noqa: A002
+    def first_fault(self, fault_in: FaultIn, after: int = 0) -> tuple[int, str] | None:
         """Return the number and the error of the first invalid line; None if there is none."""
         for number, line in self:
-            fault = self.fault_in(line, format, fields) if number > after else None
-            if fault is not None:
+            if number > after and (fault := fault_in(line)) is not None:
                 return number, fault
         return None
 
-    def without_faults(
-        self,
-        path: Path,
-        format: TextFormat,  # noqa: A002
-        fields: int,
-        after: int,
-    ) -> tuple[PlainText, int]:
+    def without_faults(self, path: Path, fault_in: FaultIn, after: int = 0) -> tuple[PlainText, int]:
         """Return a copy in which invalid lines are empty, and their number."""
-        skipped = 0
+        last = skipped = 0
         with path.open("w", encoding="utf-8", newline="") as copy:
-            last = 0
             for number, line in self:
-                copy.write("\n" * (number - last - 1))
-                wrong = number > after and self.fault_in(line, format, fields) is not None
-                copy.write("\n" if wrong else line.rstrip("\r\n") + "\n")
-                skipped += wrong
-                last = number
+                wrong = number > after and fault_in(line) is not None
+                copy.write("\n" * (number - last - 1) + ("" if wrong else line.rstrip("\r\n")) + "\n")
+                last, skipped = number, skipped + wrong
             copy.write("\n" * (self.lines - last))
-        return PlainText(self.name, path, self.lines, self.blank + skipped, self.comments), skipped
+        return replace(self, path=path, blank=self.blank + skipped), skipped
 
-    def count_records(self, format: TextFormat) -> int:  # noqa: A002
-        """Count the records, which may span lines, with Python's csv module.
+    def records(self, format: TextFormat) -> Iterator[Record]:  # noqa: A002 - its usual name
+        """Iterate over the records, which may span lines; blank lines are records without fields.
 
         Raises
         ------
         DataError
-            If a quoted field is not closed, or continues after its closing quote, or line ends are mixed.
+            If a quoted field is not closed, or continues after its closing quote.
         """
-        count, start, first_end = 0, 1, ""
-        line = ""
+        first, line = 1, ""
 
         def lines(file: Iterable[str]) -> Iterator[str]:
             nonlocal line
@@ -155,25 +153,31 @@ class PlainText:
                 yield line
 
         with self.path.open(encoding="utf-8-sig", newline="") as file:
-            records = format.records(lines(file))
+            reader = format.records(lines(file))
             try:
-                for record in records:
-                    count += bool(record)
-                    end = _line_end(line)
-                    first_end = first_end or end
-                    if end not in ("", first_end):
-                        raise DataError(
-                            f"{self.name}, line {start}: the record that starts here ends with {end!r}, but the "
-                            f"first with {first_end!r}: use the same line ends, or drop newlines_in_values=True"
-                        )
-                    start = records.line_num + 1  # type: ignore[attr-defined]
+                for fields in reader:
+                    last = reader.line_num  # type: ignore[attr-defined]
+                    yield Record(fields, first, last, _line_end(line))
+                    first = last + 1
             except csv.Error as error:
                 closed = "unexpected end of data" not in str(error)
                 fault = "continues after its closing quote" if closed else "is not closed"
                 raise DataError(
-                    f"{self.name}, line {start}: a quoted field of the record that starts here {fault}: correct it, "
+                    f"{self.name}, line {first}: a quoted field of the record that starts here {fault}: correct it, "
                     "or set quote=None if quotes are ordinary characters"
                 ) from None
+
+    def count_records(self, format: TextFormat) -> int:  # noqa: A002
+        """Count the records, which may span lines; raise DataError if line ends are mixed."""
+        count, first_end = 0, ""
+        for record in self.records(format):
+            count += bool(record.fields)
+            first_end = first_end or record.end
+            if record.end not in ("", first_end):
+                raise DataError(
+                    f"{self.name}, line {record.first}: the record that starts here ends with {record.end!r}, but "
+                    f"the first with {first_end!r}: use the same line ends, or drop newlines_in_values=True"
+                )
         return count
 
 
@@ -207,12 +211,12 @@ def make_plain(
     copy_path = workspace.new_path()
     with open_plain(path, source.name) as file, copy_path.open("wb") as copy:
         decoded = _decoded(file, encoding, source.name)
-        for block in _blocks(decoded) if keep_line_ends else _with_one_line_end(decoded):
-            text = block if comment is None else counts.without_comments(block, comment.encode())
+        for block in _blocks(decoded if keep_line_ends else _with_one_line_end(decoded)):
+            text = block if comment is None else _without_comments(block, comment.encode())
             counts.add(text)
             copy.write(text)
     counts.finish()
-    return PlainText(source.name, copy_path, counts.lines, counts.blank, counts.comments)
+    return PlainText(source.name, copy_path, counts.lines, counts.blank)
 
 
 def _counts_of(path: Path, name: str, keep_line_ends: bool) -> _Counts:
@@ -251,24 +255,26 @@ class _Counts:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.lines = self.blank = self.comments = 0
-        self.ends: set[bytes] = set()
-        self.mixed = False
+        self.lines = self.blank = 0
+        self._ends: set[bytes] = set()
         self._unfinished = False
+
+    @property
+    def mixed(self) -> bool:
+        """Whether there are several kinds of line ends, or single carriage returns."""
+        return len(self._ends) > 1
 
     def add(self, block: bytes) -> None:
         ends = np.frombuffer(block, np.uint8) == ord("\n")
         newlines = int(np.count_nonzero(ends))
         if b"\r" in block:
             returns, pairs = block.count(b"\r"), block.count(b"\r\n")
-            self.mixed = self.mixed or returns != pairs or newlines != pairs
-            self.ends.add(b"\r\n")
+            self._ends |= {b"\r\n"} if returns == newlines == pairs else {b"\r\n", b"\r"}
             self.blank += len(_BLANK.findall(block))
         else:
             if newlines:
-                self.ends.add(b"\n")
+                self._ends.add(b"\n")
             self.blank += int(ends[0]) + int(np.count_nonzero(ends[1:] & ends[:-1]))
-        self.mixed = self.mixed or len(self.ends) > 1
         if b"\0" in block:
             line = self.lines + block[: block.index(b"\0")].count(b"\n") + 1
             raise DataError(
@@ -286,18 +292,8 @@ class _Counts:
         """Return the counts of two texts, one after the other."""
         total = _Counts(self.name)
         total.lines, total.blank = self.lines + other.lines, self.blank + other.blank
-        total.ends = self.ends | other.ends
-        total.mixed = self.mixed or other.mixed or len(total.ends) > 1
+        total._ends = self._ends | other._ends
         return total
-
-    def without_comments(self, block: bytes, prefix: bytes) -> bytes:
-        """Replace the lines that start with a prefix by empty lines."""
-        lines = block.split(b"\n")
-        for k, line in enumerate(lines):
-            if line.startswith(prefix):
-                lines[k] = b""
-                self.comments += 1
-        return b"\n".join(lines)
 
     def finish(self) -> None:
         """Count the last line, if it has no end."""
@@ -393,17 +389,16 @@ def _line_end(line: str) -> str:
 
 
 def _with_one_line_end(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    r"""Convert every line end to ``\n``, and yield blocks of whole lines."""
-    rest = b""
+    r"""Convert every line end to ``\n``."""
+    last = b""
     for block in blocks:
-        block = rest + block
-        last = b"\r" if block.endswith(b"\r") else b""
-        block = block[: len(block) - len(last)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        end = block.rfind(b"\n") + 1
-        if end == 0 and len(block) > LONGEST:
-            end = len(block)
-        rest = block[end:] + last
-        if end:
-            yield block[:end]
-    if rest:
-        yield rest.replace(b"\r", b"\n")
+        block = last + block
+        last = b"\r" if block.endswith(b"\r") else b""  # the next block may start with \n
+        yield block.removesuffix(last).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if last:
+        yield b"\n"
+
+
+def _without_comments(block: bytes, prefix: bytes) -> bytes:
+    """Replace the lines that start with a prefix by empty lines."""
+    return b"\n".join(b"" if line.startswith(prefix) else line for line in block.split(b"\n"))

@@ -12,7 +12,7 @@ from typing import Any
 from halfstep.data.files.sources import JSON_LINES, PARQUET, Source, TemporaryFolder
 from halfstep.data.files.sql import REAL, TEXT
 from halfstep.data.files.table_format import Options, Table, partition_literal
-from halfstep.data.files.text_lines import PlainText, TextFormat, make_plain
+from halfstep.data.files.text_lines import PlainText, Record, TextFormat, make_plain
 from halfstep.errors import DataError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -72,15 +72,16 @@ class TextTable:
         return replace(self, numbers=own) if own else None
 
     def where(self, row: int) -> str:
-        for start, line in enumerate(self._starts()):
-            if start == row:
-                return f"{self.name}, line {line}"
-        return f"{self.name}, row {row} (counted from 0)"
+        if self.format.newlines_in_values:
+            starts = (record.first for record in self._records())
+        else:
+            starts = (number for number, _ in self.text if number > self.skip)
+        return f"{self.name}, line {next(islice(starts, row, None))}"
 
     def fault(self, error: Exception | None) -> DataError:
         if self.format.newlines_in_values:
             return self._fault_across_lines(error)
-        first = self.text.first_fault(self.format, self.n_fields, self.skip)
+        first = self.text.first_fault(self._fault_in, self.skip)
         if first is None:
             cause = f"DuckDB: {error}" if error else f"{self.rows:,} records were counted, but not as many read"
             return DataError(f"{self.name}: {cause}: the file is corrupted, or its format is not the given one")
@@ -98,36 +99,25 @@ class TextTable:
     def repaired(self, workspace: TemporaryFolder) -> Table | None:
         if self.format.newlines_in_values or self.skipped:
             return None
-        text, skipped = self.text.without_faults(workspace.new_path(), self.format, self.n_fields, self.skip)
+        text, skipped = self.text.without_faults(workspace.new_path(), self._fault_in, self.skip)
         return replace(self, text=text, rows=self.rows - skipped, skipped=skipped) if skipped else None
 
-    def _starts(self) -> Iterator[int]:
-        """Iterate over the lines at which records start."""
-        if not self.format.newlines_in_values:
-            yield from (number for number, _ in self.text if number > self.skip)
-            return
-        with self.text.path.open(encoding="utf-8-sig", newline="") as file:
-            records = self.format.records(file)
-            start = 1
-            for record in records:
-                if record and start > self.skip:
-                    yield start
-                start = records.line_num + 1  # type: ignore[attr-defined]
+    def _fault_in(self, line: str) -> str | None:
+        return self.format.fault_in(line, self.n_fields)
+
+    def _records(self) -> Iterator[Record]:
+        return (each for each in self.text.records(self.format) if each.fields and each.first > self.skip)
 
     def _fault_across_lines(self, error: Exception | None) -> DataError:
-        with self.text.path.open(encoding="utf-8-sig", newline="") as file:
-            for start, record in zip(self._starts(), islice(self._records(file), self.has_names, None), strict=False):
-                if len(record) != self.n_fields:
-                    return DataError(
-                        f"{self.name}, line {start}: the record that starts here has {len(record)} fields, but "
-                        f"the first has {self.n_fields}: correct it"
-                    )
+        for record in self._records():
+            if len(record.fields) != self.n_fields:
+                return DataError(
+                    f"{self.name}, line {record.first}: the record that starts here has {len(record.fields)} fields, "
+                    f"but the first has {self.n_fields}: correct it"
+                )
         return DataError(
             f"{self.name}: {error or 'the number of records differs from that counted'}: correct the file"
         )
-
-    def _records(self, file: Iterator[str]) -> Iterator[list[str]]:
-        return (record for record in self.format.records(file) if record)
 
 
 def open_text(
@@ -165,22 +155,17 @@ def open_text(
 
 def _first_record(text: PlainText, form: TextFormat, skip: int) -> tuple[list[str], int]:
     """Return the first record after `skip` lines, and the number of its last line."""
+    if form.newlines_in_values:
+        return next((each.fields, each.last) for each in text.records(form) if each.fields and each.first > skip)
     number, line = next((number, line) for number, line in text if number > skip)
-    if not form.newlines_in_values:
-        try:
-            return next(form.records(iter([line]))), number
-        except csv.Error:
-            fault = text.fault_in(line, form, 0)
-            raise DataError(
-                f"{text.name}, line {number}: {fault}: correct the line, or set quote=None if quotes are ordinary "
-                "characters"
-            ) from None
-    with text.path.open(encoding="utf-8-sig", newline="") as file:
-        records = form.records(islice(file, number - 1, None))
-        try:
-            return next(records), number - 1 + records.line_num  # type: ignore[attr-defined]
-        except csv.Error as error:
-            raise DataError(f"{text.name}, line {number}: {error}: correct the line") from None
+    try:
+        return next(form.records(iter([line]))), number
+    except csv.Error:
+        fault = form.fault_in(line, 0)
+        raise DataError(
+            f"{text.name}, line {number}: {fault}: correct the line, or set quote=None if quotes are ordinary "
+            "characters"
+        ) from None
 
 
 def _separator_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, Self
 
@@ -19,6 +19,9 @@ from halfstep.errors import DataError
 SEARCHED = 1 << 10, 1 << 15  # bounds of the number of unsorted interactions, which are searched linearly
 SMALL = 1 << 16  # maximum length of a log that is not merged, even if it is longer than the base
 ROWS_SEARCHED = 64  # number of linear searches beyond which sorting the base is cheaper
+
+POSITIONS = "user_positions", "item_positions"
+COLUMNS = *POSITIONS, "values", "timestamps", "weights"
 
 Repeats = Literal["last", "sum", "error"]
 Ints = NDArray[np.integer]
@@ -52,49 +55,6 @@ class Added(NamedTuple):
     is_new: NDArray[np.bool_]
 
 
-@dataclass(frozen=True, eq=False)
-class _Log:
-    """The added interactions as columns; `replaced` is the number of the interaction that each replaces, or −1."""
-
-    users: GrowableArray
-    items: GrowableArray
-    values: GrowableArray
-    replaced: GrowableArray
-    timestamps: GrowableArray | None
-    weights: GrowableArray | None
-
-    @classmethod
-    def empty(cls, base: Interactions) -> Self:
-        """Return an empty log with the columns of `base`."""
-        times, weights = (None if c is None else GrowableArray(c[:0]) for c in (base.timestamps, base.weights))
-        none = np.empty(0, np.int32)
-        return cls(
-            GrowableArray(none),
-            GrowableArray(none),
-            GrowableArray(np.empty(0)),
-            GrowableArray(none.astype(np.int64)),
-            times,
-            weights,
-        )
-
-    def __len__(self) -> int:
-        return len(self.users.array)
-
-    def appended(self, **columns: NDArray[Any] | None) -> Self:
-        longer = {name: column.appended(columns[name]) for name, column in self._columns}
-        return replace(self, **longer)
-
-    def subset(self, rows: Ints, replaced: NDArray[np.int64]) -> Self:
-        """Return some interactions, with a new column `replaced`."""
-        chosen = {name: GrowableArray(column.array[rows]) for name, column in self._columns}
-        return replace(self, **(chosen | {"replaced": GrowableArray(replaced)}))
-
-    @property
-    def _columns(self) -> list[tuple[str, Any]]:
-        columns = ((each.name, getattr(self, each.name)) for each in fields(self))
-        return [(name, column) for name, column in columns if column is not None]
-
-
 class _Sorted(NamedTuple):
     """A sorted column of positions, and the original row of each."""
 
@@ -125,22 +85,28 @@ class GrowableInteractions:
     base: Interactions
     users: Vocabulary
     items: Vocabulary
-    _log: _Log
+    # the columns of the added interactions, and the number of the interaction that each replaces, or −1
+    _log: dict[str, GrowableArray] = field(repr=False)
     _sorted: tuple[_Sorted, _Sorted] = field(repr=False)  # by user and by item; all but the latest of the log
 
     @classmethod
     def of(cls, base: Interactions) -> Self:
         """Make growable interactions of fixed ones, which are not copied."""
+        columns = {name: getattr(base, name) for name in COLUMNS} | {"replaced": np.empty(0, np.int64)}
+        log = {name: GrowableArray(column[:0]) for name, column in columns.items() if column is not None}
         empty = _Sorted.of(np.empty(0, np.int32))
-        return cls(base, base.users, base.items, _Log.empty(base), (empty, empty))
+        return cls(base, base.users, base.items, log, (empty, empty))
 
     def independent_copy(self) -> Self:
         """Return a copy that can be added to independently."""
-        rows = np.arange(len(self._log))
-        return replace(self, _log=self._log.subset(rows, self._log.replaced.array))
+        return replace(self, _log={name: GrowableArray(column.array) for name, column in self._log.items()})
 
     def __len__(self) -> int:
-        return len(self.base) + len(self._log) - int(np.count_nonzero(self._log.replaced.array >= 0))
+        return len(self.base) + int(np.count_nonzero(self._replaced < 0))
+
+    @property
+    def _replaced(self) -> NDArray[np.int64]:
+        return self._log["replaced"].array
 
     @property
     def has_weights(self) -> bool:
@@ -150,49 +116,30 @@ class GrowableInteractions:
     @cached_property
     def interactions(self) -> Interactions:
         """All interactions, the latest last."""
-        log, base = self._log, self.base
-        if len(log) == 0:
+        base, replaced = self.base, self._replaced
+        if len(replaced) == 0:
             return base
-        is_kept = np.ones(len(base) + len(log), bool)
-        is_kept[log.replaced.array[log.replaced.array >= 0]] = False
-
-        def joined(old: NDArray[Any] | None, new: GrowableArray | None) -> Any:
-            return None if old is None or new is None else np.concatenate([old, new.array])[is_kept]
-
-        return replace(
-            base,
-            users=self.users,
-            items=self.items,
-            user_positions=joined(base.user_positions, log.users),
-            item_positions=joined(base.item_positions, log.items),
-            values=joined(base.values, log.values),
-            timestamps=joined(base.timestamps, log.timestamps),
-            weights=joined(base.weights, log.weights),
-        )
+        is_kept = np.ones(len(base) + len(replaced), bool)
+        is_kept[replaced[replaced >= 0]] = False
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(base, name), self._log[name].array])[is_kept]
+            for name in COLUMNS
+            if name in self._log
+        }
+        return replace(base, users=self.users, items=self.items, **columns)
 
     @property
     def user_counts(self) -> NDArray[np.int64]:
         """Number of interactions of each user."""
-        counts = np.bincount(self._log.users.array[self._log.replaced.array < 0], minlength=len(self.users))
+        counts = np.bincount(self._log["user_positions"].array[self._replaced < 0], minlength=len(self.users))
         counts[: self.base.n_users] += self.base.user_counts
         return counts
 
     def of_user(self, user: int) -> Interactions:
         """Return the interactions of one user."""
         numbers = np.sort(self._numbers(0, np.array([user]))[1])
-        times = None
-        if self.base.timestamps is not None and self._log.timestamps is not None:
-            times = self._column(self.base.timestamps, self._log.timestamps, numbers)
-        return replace(
-            self.base,
-            users=self.users,
-            items=self.items,
-            user_positions=self._user_positions(numbers),
-            item_positions=self._item_positions(numbers),
-            values=self._values(numbers),
-            timestamps=times,
-            weights=self._weights(numbers) if self.has_weights else None,
-        )
+        columns: dict[str, Any] = {name: self._column(name, numbers) for name in COLUMNS if name in self._log}
+        return replace(self.base, users=self.users, items=self.items, **columns)
 
     def user_rows(self, users: Ints) -> Rows:
         """Return the interactions of users, given by distinct ascending positions."""
@@ -208,7 +155,7 @@ class GrowableInteractions:
             return self._seen_by_one(users)
         rows, inverse = np.unique(users[users >= 0], return_inverse=True)
         indptr, numbers = self._numbers(0, rows)
-        items = self._item_positions(numbers)
+        items = self._column("item_positions", numbers)
         ascending = np.lexsort((items, np.repeat(np.arange(len(rows)), np.diff(indptr))))
         of_users = np.full(len(users), -1)
         of_users[users >= 0] = inverse
@@ -216,14 +163,15 @@ class GrowableInteractions:
 
     def _seen_by_one(self, users: Ints) -> IndexLists:
         """Do the same for one user, which takes microseconds only."""
-        base, log = self.base, self._log
+        base = self.base
         if "by_user" in base.__dict__ and users[0] < base.n_users:
             items = IndexLists.of_rows(base.by_user, users).indices
         else:
             items = np.sort(base.item_positions[self._of_base(0, users)[1]])
-        added = [numbers for _, numbers in (self._of_log(0, users) if len(log) else ()) if len(numbers)]
+        added = [numbers for _, numbers in self._of_log(0, users) if len(numbers)]
         if added:
-            items = np.concatenate([items, *(log.items.array[numbers - len(base)] for numbers in added)])
+            log = self._log["item_positions"].array
+            items = np.concatenate([items, *(log[numbers - len(base)] for numbers in added)])
             items.sort()
             is_first = np.ones(len(items), bool)  # replaced interactions have the same item
             np.not_equal(items[1:], items[:-1], out=is_first[1:])
@@ -254,10 +202,14 @@ class GrowableInteractions:
         if repeats == "error" and is_repeat.any():
             raise _repeated(new, int(np.argmax(is_repeat)))
         if repeats == "sum" and is_repeat.any():
-            new = _increased(new, is_repeat, self._values(old[is_repeat]), self._weights(old[is_repeat]))
-        log = self._log.appended(
-            users=u, items=i, values=new.values, replaced=old, timestamps=new.timestamps, weights=new.weights
-        )
+            values = self._column("values", old[is_repeat])
+            new = _increased(new, is_repeat, values, self._weights(old[is_repeat]))
+        columns = {name: getattr(new, name) for name in COLUMNS} | {
+            "user_positions": u,
+            "item_positions": i,
+            "replaced": old,
+        }
+        log = {name: column.appended(columns[name]) for name, column in self._log.items()}
         base = self.base.with_titles_of(new)
         return Added(replace(self, base=base, users=users, items=items, _log=log)._compacted(), u, i, ~is_repeat)
 
@@ -286,43 +238,45 @@ class GrowableInteractions:
 
         If the log is longer than the base, merge it into the base instead.
         """
-        n, n_sorted = len(self._log), len(self._sorted[0].keys)
+        n, n_sorted = len(self._replaced), len(self._sorted[0].keys)
         if n - n_sorted <= min(max(SEARCHED[0], n_sorted // 8), SEARCHED[1]):
             return self
         if n > max(len(self.base), SMALL):
             return self.of(self.interactions)
         log = self._without_replaced()
-        return replace(self, _log=log, _sorted=(_Sorted.of(log.users.array), _Sorted.of(log.items.array)))
+        by_user, by_item = (_Sorted.of(log[name].array) for name in POSITIONS)
+        return replace(self, _log=log, _sorted=(by_user, by_item))
 
-    def _without_replaced(self) -> _Log:
+    def _without_replaced(self) -> dict[str, GrowableArray]:
         """Remove replaced interactions from the log.
 
         Each remaining one is relinked to the interaction of the base that it supersedes, if any.
         """
-        replaced, start = self._log.replaced.array.copy(), len(self.base)
+        replaced, start = self._replaced.copy(), len(self.base)
         is_kept = np.ones(len(replaced), bool)
         is_kept[replaced[replaced >= start] - start] = False
         while len(later := np.flatnonzero(replaced >= start)):
             replaced[later] = replaced[replaced[later] - start]  # pointer doubling
-        return self._log.subset(np.flatnonzero(is_kept), replaced[is_kept])
+        columns = {name: column.array for name, column in self._log.items()} | {"replaced": replaced}
+        return {name: GrowableArray(column[is_kept]) for name, column in columns.items()}
 
     def _rows(self, side: Literal[0, 1], rows: Ints) -> Rows:
         indptr, numbers = self._numbers(side, rows)
-        indices = self._item_positions(numbers) if side == 0 else self._user_positions(numbers)
-        return Rows(indptr, indices, self._values(numbers), self._weights(numbers))
+        indices = self._column(POSITIONS[1 - side], numbers)
+        return Rows(indptr, indices, self._column("values", numbers), self._weights(numbers))
 
     def _find(self, u: NDArray[np.int32], i: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return the number of the interaction of each cell, −1 where it is not observed."""
         if len(u) == 1:
             numbers = self._numbers(0, u)[1]
-            numbers = numbers[self._item_positions(numbers) == i[0]]  # at most one
+            numbers = numbers[self._column("item_positions", numbers) == i[0]]  # at most one
             return numbers if len(numbers) else np.array([-1])
         rows = distinct(u)
         indptr, numbers = self._numbers(0, rows)
         if len(numbers) == 0:
             return np.full(len(u), -1, np.int64)
         width = 1 + max(int(i.max()), len(self.items))
-        cells = np.repeat(rows.astype(np.int64) * width, np.diff(indptr)) + self._item_positions(numbers)
+        cells = np.repeat(rows.astype(np.int64) * width, np.diff(indptr)) + self._column("item_positions", numbers)
         order, wanted = np.argsort(cells), u.astype(np.int64) * width + i
         cells = cells[order]
         at = np.minimum(np.searchsorted(cells, wanted), len(cells) - 1)
@@ -330,7 +284,7 @@ class GrowableInteractions:
 
     def _numbers(self, side: Literal[0, 1], rows: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return `indptr` and the numbers of the interactions of some rows, row by row."""
-        parts = self._parts(side, rows)
+        parts = [self._of_base(side, rows), *self._of_log(side, rows)]  # including replaced ones
         numbers = np.concatenate([part for _, part in parts])
         if len(rows) == 1:
             indptr = np.array([0, len(numbers)])
@@ -338,7 +292,7 @@ class GrowableInteractions:
             indptr = np.concatenate([[0], np.cumsum(sum(lengths for lengths, _ in parts))])
             owners = np.concatenate([np.repeat(np.arange(len(rows)), lengths) for lengths, _ in parts])
             numbers = numbers[np.argsort(owners, kind="stable")]
-        replaced = self._log.replaced.array[numbers[numbers >= len(self.base)] - len(self.base)]
+        replaced = self._replaced[numbers[numbers >= len(self.base)] - len(self.base)]
         replaced = replaced[replaced >= 0]
         if len(replaced):
             replaced = np.concatenate([np.sort(replaced), [-1]])  # −1 for numbers larger than all of them
@@ -350,15 +304,12 @@ class GrowableInteractions:
                 indptr = np.concatenate([[0], np.cumsum(is_kept)])[indptr]
         return indptr, numbers
 
-    def _parts(self, side: Literal[0, 1], rows: Ints) -> list[tuple[Ints, NDArray[np.int64]]]:
-        """Return counts and numbers of the interactions of some rows, including replaced ones."""
-        return [self._of_base(side, rows), *(self._of_log(side, rows) if len(self._log) else ())]
-
     def _of_base(self, side: Literal[0, 1], rows: Ints) -> tuple[Ints, NDArray[np.int64]]:
+        """Return counts and numbers of the interactions of some rows in the base."""
         base = self.base
         name = ("by_user", "by_item")[side]
-        if name not in base.__dict__ and len(rows) + len(self._log) < ROWS_SEARCHED:
-            return _searched((base.user_positions, base.item_positions)[side], rows)
+        if name not in base.__dict__ and len(rows) + len(self._replaced) < ROWS_SEARCHED:
+            return _searched(getattr(base, POSITIONS[side]), rows)
         pattern = getattr(base, name)
         if len(rows) == 1 and rows[0] < len(pattern.indptr) - 1:
             numbers = pattern.order[pattern.indptr[rows[0]] : pattern.indptr[rows[0] + 1]]
@@ -369,35 +320,28 @@ class GrowableInteractions:
         return lengths, pattern.order[_slices(first, lengths)].astype(np.int64)
 
     def _of_log(self, side: Literal[0, 1], rows: Ints) -> list[tuple[Ints, NDArray[np.int64]]]:
+        """Return the same for the sorted and for the latest part of the log; nothing if it is empty."""
+        if len(self._replaced) == 0:
+            return []
         by_row, start = self._sorted[side], len(self.base)
         rows = rows.astype(by_row.keys.dtype, copy=False)  # otherwise NumPy converts all keys
         first, last = by_row.keys.searchsorted(rows), by_row.keys.searchsorted(rows, side="right")
         of_sorted = by_row.order[_slices(first, last - first)] + start
-        recent = (self._log.users, self._log.items)[side].array[len(by_row.keys) :]
+        recent = self._log[POSITIONS[side]].array[len(by_row.keys) :]
         lengths, of_recent = _searched(recent, rows)
         return [(last - first, of_sorted), (lengths, of_recent + (start + len(by_row.keys)))]
 
-    def _user_positions(self, numbers: NDArray[np.int64]) -> NDArray[np.int32]:
-        return self._column(self.base.user_positions, self._log.users, numbers)
-
-    def _item_positions(self, numbers: NDArray[np.int64]) -> NDArray[np.int32]:
-        return self._column(self.base.item_positions, self._log.items, numbers)
-
-    def _values(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        return self._column(self.base.values, self._log.values, numbers)
-
     def _weights(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-        if self.base.weights is None or self._log.weights is None:
-            return np.ones(len(numbers))
-        return self._column(self.base.weights, self._log.weights, numbers)
+        return self._column("weights", numbers) if self.has_weights else np.ones(len(numbers))
 
-    def _column(self, old: NDArray[Any], new: GrowableArray, numbers: NDArray[np.int64]) -> NDArray[Any]:
+    def _column(self, name: str, numbers: NDArray[np.int64]) -> NDArray[Any]:
         """Return the values of numbered interactions in a column."""
+        old: NDArray[Any] = getattr(self.base, name)
         is_added = numbers >= len(self.base)
         if not is_added.any():
             return old[numbers]
         values = np.empty(len(numbers), old.dtype)
-        values[is_added] = new.array[numbers[is_added] - len(self.base)]
+        values[is_added] = self._log[name].array[numbers[is_added] - len(self.base)]
         values[~is_added] = old[numbers[~is_added]]
         return values
 

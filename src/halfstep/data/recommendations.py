@@ -255,24 +255,21 @@ class Explanation:
         return new_frame(columns, kind)
 
     def __repr__(self) -> str:
-        largest = self.largest
         user, item = printable(repr(self.user)), with_title(self.titles, self.item)
-        lines = [f"{self.score:.4g} for user {user}, item {item}, of which"]
-        lines += [f"  {contribution:+.4g}  {with_title(self.titles, item)}" for item, contribution in largest]
-        others = len(self.item_ids) - len(largest)
+        parts = [f"  {contribution:+.4g}  {name}" for name, contribution in self._parts()]
+        return "\n".join([f"{self.score:.4g} for user {user}, item {item}, of which", *parts])
+
+    def _parts(self) -> list[tuple[str, float]]:
+        """Return the names and contributions of the largest items, of all others, and of the baseline."""
+        parts = [(with_title(self.titles, item), contribution) for item, contribution in self.largest]
+        others = len(self.item_ids) - len(parts)
         if others:
-            rest = float(self.contributions.sum()) - sum(contribution for _, contribution in largest)
-            lines.append(f"  {rest:+.4g}  {others:,} other item{'s' * (others != 1)} of the user")
-        return "\n".join([*lines, f"  {self.baseline:+.4g}  baseline"])
+            rest = float(self.contributions.sum()) - sum(contribution for _, contribution in parts)
+            parts.append((f"{others:,} other item{'s' * (others != 1)} of the user", rest))
+        return [*parts, ("baseline", self.baseline)]
 
     def _repr_html_(self) -> str:
-        largest = self.largest
-        others = len(self.item_ids) - len(largest)
-        rows: list[list[Cell]] = [[with_title(self.titles, item), each] for item, each in largest]
-        if others:
-            rest = float(self.contributions.sum()) - sum(contribution for _, contribution in largest)
-            rows.append([f"{others:,} other item{'s' * (others != 1)} of the user", rest])
-        rows += [["baseline", self.baseline], ["score", self.score]]
+        rows: list[list[Cell]] = [[*part] for part in [*self._parts(), ("score", self.score)]]
         title = f"Explanation of the score of item {with_title(self.titles, self.item)} for user {self.user!r}"
         return html_table(title, ["item", "contribution"], rows, bold=[len(rows) - 1])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +11,6 @@ from halfstep.data.sparse import Stored, is_sparse, stored_values
 from halfstep.data.tables import type_and_shape
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError
-
-
-class UserItemMatrix(NamedTuple):
-    """The ids of rows and columns, and the stored values, whose cells are distinct."""
-
-    users: Vocabulary
-    items: Vocabulary
-    stored: Stored
 
 
 def check_is_user_item_matrix(given: Any) -> None:
@@ -35,8 +27,8 @@ def check_is_user_item_matrix(given: Any) -> None:
         )
 
 
-def read_user_item_matrix(matrix: Any, users: Any = None, items: Any = None) -> UserItemMatrix:
-    """Check a sparse matrix, and return its ids and stored values.
+def read_user_item_matrix(matrix: Any, users: Any, items: Any) -> tuple[Vocabulary, Vocabulary, Stored]:
+    """Check a sparse matrix, and return the ids of rows and columns, and its stored values, whose cells are distinct.
 
     Parameters
     ----------
@@ -61,11 +53,11 @@ def read_user_item_matrix(matrix: Any, users: Any = None, items: Any = None) -> 
         raise DataError(
             f"the matrix stores {name} twice, one of {repeat.total:,} repeats; call its sum_duplicates() first"
         )
-    return UserItemMatrix(
-        users=Vocabulary(np.arange(shape[0])) if user_ids is None else user_ids,
-        items=Vocabulary(np.arange(shape[1])) if item_ids is None else item_ids,
-        stored=stored,
+    user_ids, item_ids = (
+        Vocabulary(np.arange(length)) if ids is None else ids
+        for ids, length in zip((user_ids, item_ids), shape, strict=True)
     )
+    return user_ids, item_ids, stored
 
 
 def _vocabulary_of(ids: Any, length: int, axis: str, name: str) -> Vocabulary:

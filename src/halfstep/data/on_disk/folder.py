@@ -131,11 +131,9 @@ def open_folder(folder: Path) -> Interactions:
         return _opened(folder, about)
     except Fault as fault:
         raise _broken(folder, str(fault).removeprefix("is corrupted: ").partition(";")[0]) from None
-    except DataError as error:
-        raise _broken(folder, str(error)) from None
     except FileNotFoundError as error:
         raise _broken(folder, f"{Path(error.filename).name} is missing") from None
-    except ValueError as error:
+    except ValueError as error:  # or DataError
         raise _broken(folder, str(error)) from None
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise _broken(folder, f"{type(error).__name__}: {error}") from None
@@ -153,9 +151,6 @@ class _Files:
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         self._folder, self._arrays, self.length = folder, about["arrays"], int(about["interactions"])
-
-    def has(self, name: str) -> bool:
-        return name in self._arrays
 
     def column(self, name: str, dtype: DTypeLike, length: int | None = None) -> NDArray[Any]:
         """Return an array of a given type and, by default, one element for each interaction."""
@@ -206,7 +201,7 @@ def _opened(folder: Path, about: Mapping[str, Any]) -> Interactions:
     if about["timestamps"] is not None:
         dtype = np.dtype(about["timestamps"])
         timestamps = files.column("timestamps", "float64" if dtype == "float64" else "int64").view(dtype)
-    weights = files.has("weights")
+    weights = "weights" in about["arrays"]
     data = Interactions(
         users=users,
         items=items,

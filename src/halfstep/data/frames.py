@@ -32,9 +32,10 @@ def column_names(frame: Any) -> list[str] | None:
         raise DataError(f"{' '.join(str(error).split())}: give each column another name") from None
 
 
-def is_series(thing: Any) -> bool:
-    """Whether an object is a series of a dataframe library."""
-    return isinstance(nw.from_native(thing, series_only=True, pass_through=True), nw.Series)
+def as_series(thing: Any) -> nw.Series[Any] | None:
+    """Return a series of a dataframe library through narwhals; None for anything else."""
+    series = nw.from_native(thing, series_only=True, pass_through=True)
+    return series if isinstance(series, nw.Series) else None
 
 
 def columns_of(frame: Any, names: Mapping[str, str]) -> dict[str, Any]:
@@ -99,8 +100,8 @@ def _feature(series: nw.Series[Any]) -> Column:
 
 def without_zone(column: Any) -> Any:
     """Convert a series of datetimes with a time zone to UTC; return anything else unchanged."""
-    series = nw.from_native(column, series_only=True, pass_through=True)
-    if isinstance(series, nw.Series) and isinstance(series.dtype, nw.Datetime) and series.dtype.time_zone:
+    series = as_series(column)
+    if series is not None and isinstance(series.dtype, nw.Datetime) and series.dtype.time_zone:
         return series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return column
 
@@ -110,13 +111,12 @@ def for_numpy(column: Any) -> Any:
 
     PyArrow converts missing values of a dictionary column wrongly, and NumPy has no 128-bit integers.
     """
-    series = nw.from_native(column, series_only=True, pass_through=True)
-    if not isinstance(series, nw.Series) or not len(series):
+    series = as_series(column)
+    if series is None or not len(series):
         return column
     if series.dtype in (nw.Int128, nw.UInt128):
-        smallest = (
-            INT64[0] if series.dtype == nw.Int128 else 0
-        )  # Polars compares unsigned numbers only with unsigned ones
+        # Polars compares unsigned numbers only with unsigned ones
+        smallest = INT64[0] if series.dtype == nw.Int128 else 0
         fits = not series.is_null().any() and bool(series.is_between(smallest, INT64[1]).all())
         return series.cast(nw.Int64()) if fits else np.array(series.to_list(), dtype=object)
     if series.dtype == nw.Categorical:
@@ -161,8 +161,8 @@ def as_item_values(history: Any) -> dict[Any, Any] | None:
 
 def text_of(column: Any) -> nw.Series[Any] | None:
     """Return a long column of strings or categories as a series; None for others, and for Python objects."""
-    series = nw.from_native(column, series_only=True, pass_through=True)
-    if not isinstance(series, nw.Series) or len(series) < MANY or series.dtype not in _TEXTS:
+    series = as_series(column)
+    if series is None or len(series) < MANY or series.dtype not in _TEXTS:
         return None
     if series.dtype == nw.Categorical and not series.implementation.is_pyarrow():
         series = _without_arrow_dictionary(series)

@@ -95,9 +95,9 @@ def _value_of(rows: Sequence[Mapping[Any, Any]], k: int, name: Any) -> Any:
 
 def _of_arrow(data: Any) -> Columns | None:
     """Return the columns of any object that exports Arrow data; a record batch reader is consumed."""
-    from halfstep.data.frames import is_series
+    from halfstep.data.frames import as_series
 
-    if not (hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")) or is_series(data):
+    if not (hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")) or as_series(data) is not None:
         return None
     try:
         if find_spec("pyarrow"):

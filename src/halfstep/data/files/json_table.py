@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -11,48 +10,30 @@ from typing import Any
 
 from halfstep.data.files.duckdb_engine import Engine, EngineError, identifier, literal
 from halfstep.data.files.sources import Source, TemporaryFolder
-from halfstep.data.files.sql import JSON, TEXT
-from halfstep.data.files.table_format import Options, Table, partition_literal
+from halfstep.data.files.sql import JSON
+from halfstep.data.files.table_format import Options, Table
 from halfstep.data.files.text_lines import PlainText, make_plain
 from halfstep.errors import DataError
 
 
-@dataclass(frozen=True)
-class JsonTable:
+@dataclass(frozen=True, kw_only=True)
+class JsonTable(Table):
     """JSON objects, one on each line or all in an array."""
 
     text: PlainText
     is_array: bool
-    names: list[str]
-    rows: int
-    partitions: Sequence[str] = ()
-    skipped: int = 0
-    has_names: bool = True
-
-    @property
-    def name(self) -> str:
-        """Its name in errors."""
-        return self.text.name
 
     @property
     def reader(self) -> str:
-        """The table function in SQL, to follow FROM."""
-        keys = self.names[: len(self.names) - len(self.partitions)]
-        columns = ", ".join(f"{literal(key)}: 'JSON'" for key in keys)
+        columns = ", ".join(f"{literal(key)}: 'JSON'" for key in self.own_names)
         return _json_reader(self.is_array, f"auto_detect=false, columns={{{columns}}}")
 
     @property
     def parameters(self) -> list[Any]:
-        """The values of the placeholders in `reader`."""
         return [str(self.text.path)]
 
-    def column(self, position: int) -> tuple[str, str]:
-        own = len(self.names) - len(self.partitions)
-        return (
-            (identifier(self.names[position]), JSON)
-            if position < own
-            else (partition_literal(self.partitions[position - own]), TEXT)
-        )
+    def own_column(self, position: int) -> tuple[str, str]:
+        return identifier(self.own_names[position]), JSON
 
     def where(self, row: int) -> str:
         if self.is_array:
@@ -77,9 +58,6 @@ class JsonTable:
         text, skipped = self.text.without_faults(workspace.new_path(), _json_fault)
         return replace(self, text=text, rows=self.rows - skipped, skipped=skipped) if skipped else None
 
-    def with_numbers(self, positions: Collection[int]) -> Table | None:
-        return None
-
 
 def _json_reader(is_array: bool, settings: str) -> str:
     kind = "array" if is_array else "newline_delimited"
@@ -92,24 +70,23 @@ def open_json(
 ) -> JsonTable:
     """Open JSON objects, in an array or one on each line."""
     text = make_plain(source, options.encoding, None, workspace)
-    table = JsonTable(text, is_array, [], text.lines - text.blank, tuple(source.partitions.values()))
+    table = JsonTable(source=source, own_names=[], rows=text.lines - text.blank, text=text, is_array=is_array)
     if table.rows == 0:
         raise DataError(f"{source.name}: the file is empty")
     if is_array and _last_character(text.path) != b"]":
         raise DataError(f"{source.name}: the JSON array is not closed: the file is truncated; write it again")
     reader = _json_reader(is_array, "sample_size=-1, maximum_depth=1, map_inference_threshold=-1")
     try:
-        names = engine.columns(f"SELECT * FROM {reader}", [str(text.path)])[0]
+        names = engine.columns(f"SELECT * FROM {reader}", table.parameters)[0]
         rows = table.rows
         if is_array:
-            rows = engine.rows(f"SELECT count(*) FROM {reader}", [str(text.path)])[0][0]
+            rows = engine.rows(f"SELECT count(*) FROM {reader}", table.parameters)[0][0]
     except EngineError as error:
         repaired = table.repaired(workspace) if options.bad_lines == "skip" else None
         if not isinstance(repaired, JsonTable):
             raise table.fault(error) from None
-        names = engine.columns(f"SELECT * FROM {reader}", repaired.parameters)[0]
-        return replace(repaired, names=[*names, *source.partitions])
-    return replace(table, names=[*names, *source.partitions], rows=int(rows))
+        return replace(repaired, own_names=engine.columns(f"SELECT * FROM {reader}", repaired.parameters)[0])
+    return replace(table, own_names=names, rows=int(rows))
 
 
 def _last_character(path: Path) -> bytes:

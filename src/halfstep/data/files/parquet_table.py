@@ -2,54 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from halfstep.data.files.duckdb_engine import Engine, EngineError, identifier
 from halfstep.data.files.sources import Source, TemporaryFolder, compression_of, open_plain
-from halfstep.data.files.sql import TEXT
-from halfstep.data.files.table_format import Table, partition_literal
+from halfstep.data.files.table_format import Table
 from halfstep.errors import DataError
 
 
-@dataclass(frozen=True)
-class ParquetTable:
+@dataclass(frozen=True, kw_only=True)
+class ParquetTable(Table):
     """A parquet file; `columns` are the names in DuckDB and types of its columns."""
 
-    name: str
     path: Path
-    names: list[str]
     columns: list[tuple[str, str]]
-    rows: int
-    partitions: Sequence[str] = ()
-    skipped: int = 0
-    has_names: bool = True
-    reader: str = "read_parquet(?, hive_partitioning=false)"
+
+    reader: ClassVar[str] = "read_parquet(?, hive_partitioning=false)"
 
     @property
     def parameters(self) -> list[Any]:
-        """The values of the placeholders in `reader`."""
         return [str(self.path)]
 
-    def column(self, position: int) -> tuple[str, str]:
-        if position < len(self.columns):
-            name, kind = self.columns[position]
-            return identifier(name), kind
-        return partition_literal(self.partitions[position - len(self.columns)]), TEXT
-
-    def where(self, row: int) -> str:
-        return f"{self.name}, row {row} (counted from 0)"
+    def own_column(self, position: int) -> tuple[str, str]:
+        name, kind = self.columns[position]
+        return identifier(name), kind
 
     def fault(self, error: Exception | None) -> DataError:
         return _broken(self.name, error or "rows are missing")
-
-    def repaired(self, workspace: TemporaryFolder) -> Table | None:
-        return None
-
-    def with_numbers(self, positions: Collection[int]) -> Table | None:
-        return None
 
 
 def _broken(name: str, error: object) -> DataError:
@@ -67,7 +49,7 @@ def open_parquet(source: Source, path: Path, engine: Engine, workspace: Temporar
         path = copy
     path = workspace.linked(path.absolute())
     try:
-        columns, kinds = engine.columns("SELECT * FROM read_parquet(?, hive_partitioning=false)", [str(path)])
+        columns, kinds = engine.columns(f"SELECT * FROM {ParquetTable.reader}", [str(path)])
         tree = engine.rows("SELECT name, coalesce(num_children, 0) FROM parquet_schema(?)", [str(path)])
         rows = engine.rows("SELECT num_rows FROM parquet_file_metadata(?)", [str(path)])[0][0]
     except EngineError as error:
@@ -76,14 +58,12 @@ def open_parquet(source: Source, path: Path, engine: Engine, workspace: Temporar
     while index < len(tree):  # a nested column precedes its children
         names.append(str(tree[index][0]))
         index = _after(tree, index)
-    names = names if len(names) == len(columns) else columns
     return ParquetTable(
-        source.name,
-        path,
-        [*names, *source.partitions],
-        list(zip(columns, kinds, strict=True)),
-        int(rows),
-        tuple(source.partitions.values()),
+        source=source,
+        own_names=names if len(names) == len(columns) else columns,
+        rows=int(rows),
+        path=path,
+        columns=list(zip(columns, kinds, strict=True)),
     )
 
 

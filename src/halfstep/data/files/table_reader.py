@@ -281,7 +281,7 @@ class TableReader:
             assert isinstance(timestamps, Timestamps)
             if not timestamps.are_numbers:
                 text.add(positions["timestamp"])
-        return frozenset(k for k in positions.values() if k not in text and table.column(k)[0] == f"c{k}")
+        return frozenset(positions.values()) - text
 
     def _stream(self, table: Table, positions: Mapping[str, int]) -> int:
         """Read the columns of a file, and return the number of rows."""

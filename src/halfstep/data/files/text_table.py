@@ -11,7 +11,7 @@ from typing import Any
 
 from halfstep.data.files.sources import JSON_LINES, PARQUET, Source, TemporaryFolder
 from halfstep.data.files.sql import REAL, TEXT
-from halfstep.data.files.table_format import Options, Table, partition_literal
+from halfstep.data.files.table_format import Options, Table
 from halfstep.data.files.text_lines import PlainText, Record, TextFormat, make_plain
 from halfstep.errors import DataError
 
@@ -20,34 +20,23 @@ _CANDIDATES = (",", "\t", ";", "|", "::")
 _SAMPLE = 100  # lines to detect the separator
 
 
-@dataclass(frozen=True)
-class TextTable:
-    """Delimited text, with records after `skip` lines."""
+@dataclass(frozen=True, kw_only=True)
+class TextTable(Table):
+    """Delimited text, with records after `skip` lines; the columns at the positions `numbers` are read as numbers."""
 
     text: PlainText
     format: TextFormat
-    names: list[str]
-    has_names: bool
     skip: int
-    rows: int
     decimal: str
-    partitions: Sequence[str] = ()
-    skipped: int = 0
     numbers: Collection[int] = ()
 
     @property
-    def name(self) -> str:
-        """Its name in errors."""
-        return self.text.name
-
-    @property
     def n_fields(self) -> int:
-        """The number of fields of a record in the file."""
-        return len(self.names) - len(self.partitions)
+        """The number of fields of a record."""
+        return len(self.own_names)
 
     @property
     def reader(self) -> str:
-        """The table function in SQL, to follow FROM."""
         kinds = ["DOUBLE" if k in self.numbers else "VARCHAR" for k in range(self.n_fields)]
         columns = ", ".join(f"'c{k}': '{kind}'" for k, kind in enumerate(kinds))
         return (
@@ -58,13 +47,10 @@ class TextTable:
 
     @property
     def parameters(self) -> list[Any]:
-        """The values of the placeholders in `reader`."""
         quote = self.format.quote or ""
         return [str(self.text.path), self.format.separator, quote, quote]
 
-    def column(self, position: int) -> tuple[str, str]:
-        if position >= self.n_fields:
-            return partition_literal(self.partitions[position - self.n_fields]), TEXT
+    def own_column(self, position: int) -> tuple[str, str]:
         return f"c{position}", REAL if position in self.numbers else TEXT
 
     def with_numbers(self, positions: Collection[int]) -> Table | None:
@@ -142,14 +128,14 @@ def open_text(
     rows = text.count_records(form) if form.newlines_in_values else text.lines - text.blank
     names = first if options.header else [str(k) for k in range(len(first))]
     return TextTable(
-        text,
-        form,
-        [*names, *source.partitions],
-        options.header or bool(source.partitions),
-        last if options.header else skip,
-        rows - before,
-        options.decimal,
-        tuple(source.partitions.values()),
+        source=source,
+        own_names=names,
+        rows=rows - before,
+        has_header=options.header,
+        text=text,
+        format=form,
+        skip=last if options.header else skip,
+        decimal=options.decimal,
     )
 
 

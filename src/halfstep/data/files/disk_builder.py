@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -23,14 +22,14 @@ from halfstep._support.disk_arrays import Scratch, check_free_space
 from halfstep._support.files import sync_folder
 from halfstep._support.progress import progress_bar
 from halfstep.data.csr import index_type
-from halfstep.data.duplicates import Duplicates, Repeat, merge
+from halfstep.data.duplicates import Repeat, merge
+from halfstep.data.files.request import Request, repeated_error
 from halfstep.data.files.sources import Source
-from halfstep.data.files.table_format import Options
-from halfstep.data.files.table_reader import TableReader, open_reader
+from halfstep.data.files.table_reader import open_reader
+from halfstep.data.files.watcher import Watcher
 from halfstep.data.interactions import Interactions
 from halfstep.data.on_disk.folder import NAME, FolderWriter, describe, open_folder
 from halfstep.data.on_disk.sorting import Columns, parts_of, row_starts
-from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError, ParameterError
 
 fcntl: ModuleType | None
@@ -44,88 +43,27 @@ RELEASED_AFTER = 1 << 22  # rows
 # is stored in three orders and sorted, and those of timestamps
 PER_ROW, PER_NUMBER, PER_TIMESTAMP = 44, 40, 24
 
-Read = Callable[[TableReader], None]
 
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a folder is built from.
-
-    Attributes
-    ----------
-    sources : sequence of Source
-    options : mapping from str to value
-        The parameters of the reader, which JSON can hold.
-    """
-
-    sources: Sequence[Source]
-    options: Mapping[str, Any]
-
-    def described(self) -> dict[str, Any]:
-        """Return the files with their sizes and times of modification, and the options.
-
-        Raises
-        ------
-        ParameterError
-            If an input is not a regular file.
-        """
-        files: dict[str, list[int]] = {}
-        for source in self.sources:
-            if source.name == "standard input" or not source.path.is_file():
-                raise ParameterError(
-                    f"on_disk=... with {source.name}, which cannot be recognized by a later call: give regular files"
-                )
-            status = source.path.stat()
-            files[str(source.path.absolute())] = [status.st_size, status.st_mtime_ns]
-        return {"files": files, "options": dict(self.options)}
-
-    @property
-    def bytes(self) -> list[int]:
-        """The size of each file."""
-        return [source.path.stat().st_size for source in self.sources]
-
-
-def built(
-    folder: Path,
-    inputs: Inputs,
-    path: Any,
-    options: Options,
-    read: Read,
-    models: tuple[Vocabulary | None, Vocabulary | None],
-    duplicates: Duplicates | None,
-    source: str,
-) -> tuple[Interactions, int]:
+def built(folder: Path, request: Request) -> tuple[Interactions, int]:
     """Return the interactions in a folder, which is built if it does not exist, and the number of skipped lines.
-
-    Parameters
-    ----------
-    folder : Path
-    inputs : Inputs
-    path, options
-        For `open_reader`.
-    read : callable
-        Reads the columns.
-    models : pair of Vocabulary or None
-        The ids of a model.
-    duplicates : {"error", "last", "sum", "mean"} or None
-    source : str
-        `Interactions.source`.
 
     Raises
     ------
     DataError
         If the folder has interactions of other inputs, or something else.
+    ParameterError
+        If an input is not a regular file.
     OSError
         If the disk is full.
     """
-    described = inputs.described()
+    inputs = {"files": _described(request.sources), "options": request.described()}
     folder = folder.absolute()
-    if not _is_complete(folder, described):
+    if not _is_complete(folder, inputs):
         with _locked(folder) as temporary:
-            if not _is_complete(folder, described):  # another process may have built it meanwhile
+            if not _is_complete(folder, inputs):  # another process may have built it meanwhile
                 _clear(temporary)
                 try:
-                    _build(temporary, described, inputs, path, options, read, models, duplicates, source)
+                    _build(temporary, request, inputs)
                     if folder.is_dir():
                         folder.rmdir()  # it is empty
                     temporary.rename(folder)
@@ -136,7 +74,20 @@ def built(
     return open_folder(folder), int(describe(folder)["skipped"])
 
 
-def _is_complete(folder: Path, described: Mapping[str, Any]) -> bool:
+def _described(sources: Sequence[Source]) -> dict[str, list[int]]:
+    """Return the size and the time of modification of each file."""
+    files: dict[str, list[int]] = {}
+    for source in sources:
+        if source.name == "standard input" or not source.path.is_file():
+            raise ParameterError(
+                f"on_disk=... with {source.name}, which cannot be recognized by a later call: give regular files"
+            )
+        status = source.path.stat()
+        files[str(source.path.absolute())] = [status.st_size, status.st_mtime_ns]
+    return files
+
+
+def _is_complete(folder: Path, inputs: Mapping[str, Any]) -> bool:
     """Return whether a folder has the interactions of these inputs; False if it is missing or empty."""
     if not folder.exists():
         return False
@@ -145,23 +96,23 @@ def _is_complete(folder: Path, described: Mapping[str, Any]) -> bool:
     if not (folder / NAME).exists() and not any(folder.iterdir()):
         return False
     stored = describe(folder).get("inputs")
-    if stored != described:
+    if stored != inputs:
         raise DataError(
-            f"{folder} has the interactions of other inputs: {_difference(stored, described)}; delete the folder to "
+            f"{folder} has the interactions of other inputs: {_difference(stored, inputs)}; delete the folder to "
             "build it again, or name another one"
         )
     return True
 
 
-def _difference(stored: Any, described: Mapping[str, Any]) -> str:
+def _difference(stored: Any, inputs: Mapping[str, Any]) -> str:
     """Return the first difference between inputs in words."""
-    if not isinstance(stored, dict) or not all(isinstance(stored.get(name), dict) for name in described):
+    if not isinstance(stored, dict) or not all(isinstance(stored.get(name), dict) for name in inputs):
         return "it does not say which"
-    for name, value in described["options"].items():
+    for name, value in inputs["options"].items():
         was = stored["options"].get(name)
         if was != value:
             return f"{name}={was!r} instead of {value!r}"
-    before, now = stored["files"], described["files"]
+    before, now = stored["files"], inputs["files"]
     for file in now:
         if file not in before:
             return f"it was built without {file}"
@@ -211,7 +162,7 @@ def _clear(folder: Path) -> None:
             path.unlink()
 
 
-class _Watcher:
+class _DiskWatcher(Watcher):
     """Checks the disk before files are read, shows the progress, and keeps resident memory small."""
 
     def __init__(self, folder: Path, scratch: Scratch, sizes: Sequence[int], bar: Any) -> None:
@@ -238,39 +189,27 @@ class _Watcher:
             self._unreleased = 0
 
 
-def _build(
-    folder: Path,
-    described: Mapping[str, Any],
-    inputs: Inputs,
-    path: Any,
-    options: Options,
-    read: Read,
-    models: tuple[Vocabulary | None, Vocabulary | None],
-    duplicates: Duplicates | None,
-    source: str,
-) -> None:
+def _build(folder: Path, request: Request, inputs: Mapping[str, Any]) -> None:
     scratch, writer = Scratch(folder), FolderWriter(folder)
+    sizes = [source.path.stat().st_size for source in request.sources]
     with (
         progress_bar(None, 0, "reading") as bar,
         open_reader(
-            path, options, empty=scratch.empty, watcher=_Watcher(folder, scratch, inputs.bytes, bar), folder=folder
+            request.sources,
+            request.options,
+            empty=scratch.empty,
+            watcher=_DiskWatcher(folder, scratch, sizes, bar),
+            folder=folder,
         ) as reader,
     ):
-        read(reader)
-        users, user_positions = reader.vocabulary("user", models[0])
-        items, item_positions = reader.vocabulary("item", models[1])
-        titles = titles_by_item(reader, items, item_positions)
-        values = reader.column("value")
-        has_values = values is not None
-        columns = _columns(reader, user_positions, item_positions, values)
-        del user_positions, item_positions, values
+        users, items, titles, columns, has_values = request.read(reader)
+        columns = _without_equal(columns)
         sorter = _Sorter(writer, scratch, len(users), len(items), bar.update)
-        repeat = sorter.write("by_user", columns, stop_at_repeats=duplicates != "error")
+        repeat = sorter.write("by_user", columns, stop_at_repeats=request.duplicates != "error")
         if repeat is not None:
-            if duplicates == "error":
-                pairs = columns["user_positions"], columns["item_positions"]
-                raise repeated_error(reader, repeat, users, items, *pairs)
-            how = duplicates or ("last" if has_values else "sum")
+            if request.duplicates == "error":
+                raise repeated_error(reader, repeat, users, items, columns)
+            how = request.duplicates or ("last" if has_values else "sum")
             columns = _without_equal(sorter.merged(columns, how))
             sorter.write("by_user", columns)
         sorter.write("by_item", columns)
@@ -293,59 +232,17 @@ def _build(
             "has_values": has_values,
             "timestamps": None if timestamps is None else str(timestamps.dtype),
             "titles": titles is not None,
-            "source": source,
+            "source": request.source,
             "skipped": skipped,
-            "inputs": described,
+            "inputs": inputs,
         }
     )
-
-
-def _columns(
-    reader: TableReader,
-    user_positions: NDArray[np.int32],
-    item_positions: NDArray[np.int32],
-    values: NDArray[np.float64] | None,
-) -> dict[str, NDArray[Any]]:
-    """Return the columns of all interactions by name; values and weights take no space if all are equal."""
-    columns = {
-        "user_positions": user_positions,
-        "item_positions": item_positions,
-        "values": np.broadcast_to(1.0, len(user_positions)) if values is None else values,
-    }
-    for name in ("timestamp", "weight"):
-        if (column := reader.column(name)) is not None:
-            columns[f"{name}s"] = column
-    return _without_equal(columns)
 
 
 def _without_equal(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Return columns in which values and weights take no space if all are equal."""
     equal = {name for name in ("values", "weights") if name in columns and all_equal(columns[name])}
     return columns | {name: np.broadcast_to(columns[name][0], len(columns[name])) for name in equal}
-
-
-def titles_by_item(reader: TableReader, items: Vocabulary, positions: NDArray[np.int32]) -> dict[Any, str] | None:
-    """Return the titles of items that have one; None if there is no column of titles."""
-    if not reader.has("title"):
-        return None
-    by_position = zip(items, reader.titles(positions, len(items)), strict=True)
-    return {item: title for item, title in by_position if title is not None}
-
-
-def repeated_error(
-    reader: TableReader,
-    repeat: Repeat,
-    users: Vocabulary,
-    items: Vocabulary,
-    user_positions: NDArray[np.int32],
-    item_positions: NDArray[np.int32],
-) -> DataError:
-    """Return the error for a repeated pair of a user and an item."""
-    pair = users[user_positions[repeat.row]], items[item_positions[repeat.row]]
-    return DataError(
-        f"{reader.where(repeat.row)}: the pair of user and item {pair!r} is already in "
-        f"{reader.where(repeat.earlier)}, one of {repeat.total:,} repeats; set duplicates='last', 'sum' or 'mean'"
-    )
 
 
 class _Sorter:

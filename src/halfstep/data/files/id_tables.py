@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from halfstep.data.files.sources import find_sources
 from halfstep.data.files.table_format import Options, Table
 from halfstep.data.files.table_reader import Columns, open_reader, position_of
 from halfstep.data.titles import NAME
@@ -47,7 +48,7 @@ def read_ids(path: Any, side: Literal["user", "item"], column: str | int, known:
             )
         return {side: column}
 
-    with open_reader(path, options) as reader:
+    with open_reader(find_sources(path), options) as reader:
         reader.read(choose, [column])
         vocabulary, positions = reader.vocabulary(side, known)
     _, first = np.unique(positions, return_index=True)
@@ -93,7 +94,7 @@ def read_title_table(
         titles = table.names.index(NAME) if NAME in table.names else int(ids == 0)
         return {"item": ids, "title": titles}
 
-    with open_reader(path, options) as reader:
+    with open_reader(find_sources(path), options) as reader:
         reader.read(choose, [each for each in (item, title) if each is not None])
         vocabulary, positions = reader.vocabulary("item", items)
         titles = reader.titles(positions, len(vocabulary))

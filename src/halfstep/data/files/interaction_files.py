@@ -5,23 +5,20 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from halfstep._support.checks import as_path, check_choice
-from halfstep.data.column_roles import TIMESTAMP, VALUE, WEIGHT, IfPresent, check_columns, columns_by_role
+from halfstep.data.column_roles import TIMESTAMP, VALUE, WEIGHT, check_columns
 from halfstep.data.duplicates import Duplicates, find_repeat
-from halfstep.data.files.disk_builder import Inputs, built, repeated_error, titles_by_item
+from halfstep.data.files.disk_builder import built
 from halfstep.data.files.id_tables import read_title_table
+from halfstep.data.files.request import Request, repeated_error
 from halfstep.data.files.sources import find_sources
-from halfstep.data.files.table_format import BadLines, Options, Table
-from halfstep.data.files.table_reader import Columns, TableReader, open_reader
+from halfstep.data.files.table_format import BadLines, Options
+from halfstep.data.files.table_reader import open_reader
 from halfstep.data.interactions import Interactions
-from halfstep.data.packed_ids import digest_of
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import ParameterError, SkippedLinesWarning
 
@@ -142,11 +139,8 @@ def read_interactions(
     )
     asked = {"user": user, "item": item, "value": value, "timestamp": timestamp, "weight": weight}
     check_parameters(options, asked, {"users": users, "items": items}, duplicates)
-    models = users, items
-    if on_disk is None:
-        data, skipped = _read(path, options, asked, item_titles, models, duplicates)
-    else:
-        data, skipped = _on_disk(as_path("on_disk", on_disk), path, options, asked, item_titles, models, duplicates)
+    request = Request(find_sources(path), _name_of(path), options, asked, item_titles, users, items, duplicates)
+    data, skipped = _read(request) if on_disk is None else built(as_path("on_disk", on_disk), request)
     if skipped:
         what = "line was" if skipped == 1 else "lines were"
         warnings.warn(f"{path}: {skipped:,} {what} skipped", SkippedLinesWarning, stacklevel=2)
@@ -160,74 +154,17 @@ def read_interactions(
     return data.with_same_storage(replace(data, item_titles=titles))
 
 
-def _on_disk(
-    folder: Path,
-    path: Any,
-    options: Options,
-    asked: Mapping[str, str | int | None],
-    titles: Any,
-    models: tuple[Vocabulary | None, Vocabulary | None],
-    duplicates: Duplicates | None,
-) -> tuple[Interactions, int]:
-    """Return the interactions in a folder, which is built if necessary, and the number of skipped lines."""
-    described = {role: None if column is None else str(column) for role, column in asked.items()}
-    described |= {"item_titles": str(titles) if isinstance(titles, int | str) else None, "duplicates": duplicates}
-    described |= {
-        name: None if vocabulary is None else digest_of(vocabulary)
-        for name, vocabulary in zip(("users", "items"), models, strict=True)
-    }
-    inputs = Inputs(find_sources(path), described | asdict(options))
-    read = partial(_read_columns, asked=asked, titles=titles)
-    return built(folder, inputs, path, options, read, models, duplicates, _name_of(path))
-
-
-def _read_columns(reader: TableReader, asked: Mapping[str, str | int | None], titles: Any) -> None:
-    """Read all columns of a table."""
-
-    def choose(table: Table) -> Columns:
-        columns = columns_by_role(asked, table.names if table.has_names else ())
-        is_column = isinstance(titles, int) or (isinstance(titles, str) and titles in table.names)
-        if is_column or (isinstance(titles, str) and not Path(titles).exists()):
-            columns["title"] = titles
-        return columns
-
-    unasked = {role for role, column in asked.items() if isinstance(column, IfPresent)}
-    needed = [column for role, column in asked.items() if column is not None and role not in unasked]
-    reader.read(choose, needed, unasked)
-
-
-def _read(
-    path: Any,
-    options: Options,
-    asked: Mapping[str, str | int | None],
-    titles: Any,
-    models: tuple[Vocabulary | None, Vocabulary | None],
-    duplicates: Duplicates | None,
-) -> tuple[Interactions, int]:
-    """Read interactions; return also the number of skipped lines."""
-    with open_reader(path, options) as reader:
-        _read_columns(reader, asked, titles)
-        users, user_positions = reader.vocabulary("user", models[0])
-        items, item_positions = reader.vocabulary("item", models[1])
-        values = reader.column("value")
+def _read(request: Request) -> tuple[Interactions, int]:
+    """Return interactions in memory, and the number of skipped lines."""
+    with open_reader(request.sources, request.options) as reader:
+        users, items, titles, columns, has_values = request.read(reader)
         data = Interactions(
-            users=users,
-            items=items,
-            user_positions=user_positions,
-            item_positions=item_positions,
-            values=np.broadcast_to(1.0, len(user_positions)) if values is None else values,
-            timestamps=reader.column("timestamp"),
-            weights=reader.column("weight"),
-            item_titles=titles_by_item(reader, items, item_positions),
-            has_values=values is not None,
-            source=_name_of(path),
+            users=users, items=items, item_titles=titles, has_values=has_values, source=request.source, **columns
         )
-        if duplicates == "error":
-            repeat = find_repeat(data.user_positions, data.item_positions)
-            if repeat is not None:
-                raise repeated_error(reader, repeat, data.users, data.items, data.user_positions, data.item_positions)
-            return data, reader.skipped
-        return data.without_repeats(duplicates), reader.skipped
+        repeat = find_repeat(data.user_positions, data.item_positions) if request.duplicates == "error" else None
+        if repeat is not None:
+            raise repeated_error(reader, repeat, users, items, columns)
+    return data if request.duplicates == "error" else data.without_repeats(request.duplicates), reader.skipped
 
 
 def _name_of(path: Any) -> str:

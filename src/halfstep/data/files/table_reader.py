@@ -21,7 +21,7 @@ from halfstep.data.columns import RowError
 from halfstep.data.files.arrow_stream import Chunk
 from halfstep.data.files.chunks import Collector, Empty, InexactError, IntegerIds, Reals, Texts, Timestamps, renumber
 from halfstep.data.files.duckdb_engine import Engine, EngineError
-from halfstep.data.files.sources import Source, TemporaryFolder, find_sources
+from halfstep.data.files.sources import Source, TemporaryFolder
 from halfstep.data.files.sql import (
     JSON,
     REAL,
@@ -39,7 +39,7 @@ from halfstep.data.files.sql import (
 from halfstep.data.files.table_file import open_table
 from halfstep.data.files.table_format import Options, Table
 from halfstep.data.files.timestamps import ISO, NUMBERS, Reading, readings_of
-from halfstep.data.files.watcher import NoWatcher, Watcher
+from halfstep.data.files.watcher import Watcher
 from halfstep.data.id_columns import factorize_integers
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError
@@ -69,7 +69,7 @@ class _Part:
 
 @contextmanager
 def open_reader(
-    path: Any,
+    sources: Sequence[Source],
     options: Options,
     *,
     empty: Empty = np.empty,
@@ -80,7 +80,7 @@ def open_reader(
 
     Parameters
     ----------
-    path : as for `read_interactions`
+    sources : sequence of Source
     options : Options
     empty : callable
         Allocates the columns.
@@ -88,12 +88,11 @@ def open_reader(
     folder : Path, optional
         Where the temporary folder is made; by default the system's.
     """
-    sources = find_sources(path)
     with TemporaryDirectory(prefix="halfstep-", ignore_cleanup_errors=True, dir=folder) as temporary:
         workspace = TemporaryFolder(Path(temporary))
         engine = Engine([source.path.absolute() for source in sources], workspace.folder)
         try:
-            yield TableReader(sources, options, engine, workspace, empty, watcher or NoWatcher())
+            yield TableReader(sources, options, engine, workspace, empty, watcher or Watcher())
         finally:
             engine.close()
 
@@ -152,7 +151,7 @@ class TableReader:
                 )
             rows = sum(part.rows for part in self._parts) + table.rows
             self._watcher.opened(columns.keys(), rows, len(self._parts) + 1)
-            self._read_part(source, table, columns)
+            self._read_part(table, columns)
             self._workspace.clear()
         texts = {role: each for role, each in self._collectors.items() if isinstance(each, Texts)}
         with ThreadPoolExecutor(THREADS) as pool:
@@ -236,7 +235,7 @@ class TableReader:
         table = open_table(part.source, self._options, needed, self._engine, self._workspace)
         return (table.repaired(self._workspace) or table) if part.repaired else table
 
-    def _read_part(self, source: Source, table: Table, columns: Columns) -> None:
+    def _read_part(self, table: Table, columns: Columns) -> None:
         positions = {role: position_of(table, role, column) for role, column in columns.items()}
         table, rows = self._collect(table, positions)
         masks = {role: self._collectors[role].bad(rows) for role in positions}
@@ -253,7 +252,7 @@ class TableReader:
         for role in positions:
             self._collectors[role].end(kept, rows)
         self.skipped += table.skipped
-        self._parts.append(_Part(source, columns, rows, kept, table.skipped > 0))
+        self._parts.append(_Part(table.source, columns, rows, kept, table.skipped > 0))
 
     def _collect(self, table: Table, positions: Mapping[str, int]) -> tuple[Table, int]:
         """Read a file, without its invalid lines if ``bad_lines="skip"``."""

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Protocol
 
 
-class Watcher(Protocol):
-    """Receives the progress of reading; its methods may raise errors."""
+class Watcher:
+    """Receives the progress of reading, and ignores it; methods of subclasses may raise errors."""
 
     def opened(self, columns: Collection[str], rows: int, sources: int) -> None:
         """Receive the roles, and the numbers of rows and of files so far, including those of the next file."""
 
     def read(self, rows: int) -> None:
         """Receive the number of rows that were just read."""
-
-
-class NoWatcher:
-    """Ignores the progress."""
-
-    def opened(self, columns: Collection[str], rows: int, sources: int) -> None:
-        pass
-
-    def read(self, rows: int) -> None:
-        pass

@@ -127,92 +127,86 @@ def renumber(numbers: NDArray[np.int32], new: NDArray[np.int32]) -> None:
         np.take(new, block, out=block, mode="wrap")
 
 
-class Texts:
+class _Column:
+    """A column in one array, with a mask of its invalid rows."""
+
+    def __init__(self, dtype: np.dtype[Any], empty: Empty) -> None:
+        self.values, self.invalid = _Parts(dtype, empty), _Marks()
+
+    def begin(self, rows: int) -> None:
+        self.values.begin(rows)
+        self.invalid.begin(rows)
+
+    def bad(self, rows: int) -> NDArray[np.bool_] | None:
+        return self.invalid.of(rows)
+
+    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
+        self.values.end(kept, rows)
+
+    def joined(self) -> NDArray[Any]:
+        """Return the column of all files."""
+        return self.values.joined()
+
+
+class Texts(_Column):
     """A column of ids or titles as strings, numbered in the order of first appearance."""
 
     fields: Fields = (None,)
 
     def __init__(self, empty: Empty, *, optional: bool = False) -> None:
-        self._numbers = _Parts(np.dtype(np.int32), empty)
+        super().__init__(np.dtype(np.int32), empty)
         self._strings = StringNumbers()
-        self._missing = _Marks()
         self._optional = optional
-
-    def begin(self, rows: int) -> None:
-        self._numbers.begin(rows)
-        self._missing.begin(rows)
 
     def add(self, start: int, chunks: list[Chunk]) -> None:
         (chunk,) = chunks
         assert isinstance(chunk, Strings)
-        numbers = self._numbers.buffer[start : start + len(chunk)]
+        numbers = self.values.buffer[start : start + len(chunk)]
         self._strings.add(chunk.data, chunk.offsets, numbers)
         if chunk.missing is not None:
             numbers[chunk.missing] = -1
-        self._missing.add(start, chunk.missing)
+        self.invalid.add(start, chunk.missing)
 
     def bad(self, rows: int) -> NDArray[np.bool_] | None:
-        return None if self._optional else self._missing.of(rows)
-
-    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
-        self._numbers.end(kept, rows)
+        return None if self._optional else super().bad(rows)
 
     def numbered(self) -> tuple[list[str], NDArray[np.int32]]:
         """Return the distinct strings, ascending, and the number of each row's, or −1 if it is missing."""
         strings, ranks = self._strings.ascending()
-        numbers = self._numbers.joined()
+        numbers = self.joined()
         renumber(numbers, np.append(ranks, np.int32(-1)))
         return strings, numbers
 
 
-class IntegerIds:
-    """A column of int64 ids."""
+class Integers(_Column):
+    """A column of int64 ids or timestamps."""
 
     fields: Fields = (INT64,)
 
     def __init__(self, empty: Empty) -> None:
-        self._values = _Parts(INT64, empty)
-        self._missing = _Marks()
-
-    def begin(self, rows: int) -> None:
-        self._values.begin(rows)
-        self._missing.begin(rows)
+        super().__init__(INT64, empty)
 
     def add(self, start: int, chunks: list[Chunk]) -> None:
         (chunk,) = chunks
         assert isinstance(chunk, NumberArray)
-        self._values.buffer[start : start + len(chunk)] = chunk.values
-        self._missing.add(start, chunk.missing)
-
-    def bad(self, rows: int) -> NDArray[np.bool_] | None:
-        return self._missing.of(rows)
-
-    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
-        self._values.end(kept, rows)
-
-    def joined(self) -> NDArray[np.int64]:
-        """Return the ids of all rows."""
-        return self._values.joined()
+        self.values.buffer[start : start + len(chunk)] = chunk.values
+        self.invalid.add(start, chunk.missing)
 
 
-class Reals:
+class Reals(_Column):
     """A column of finite numbers, optionally required to be at least 0."""
 
     fields: Fields = (FLOAT64,)
 
     def __init__(self, empty: Empty, *, at_least_zero: bool) -> None:
-        self._values = _Parts(FLOAT64, empty)
-        self._wrong, self._scratch = _Marks(), _Scratch()
+        super().__init__(FLOAT64, empty)
+        self._scratch = _Scratch()
         self._at_least_zero = at_least_zero
-
-    def begin(self, rows: int) -> None:
-        self._values.begin(rows)
-        self._wrong.begin(rows)
 
     def add(self, start: int, chunks: list[Chunk]) -> None:
         (chunk,) = chunks
         assert isinstance(chunk, NumberArray)
-        values = self._values.buffer[start : start + len(chunk)]
+        values = self.values.buffer[start : start + len(chunk)]
         values[:] = chunk.values
         if chunk.missing is not None:
             values[chunk.missing] = np.nan
@@ -220,17 +214,7 @@ class Reals:
         if self._at_least_zero:
             valid &= values >= 0
         if not valid.all():
-            self._wrong.add(start, ~valid)
-
-    def bad(self, rows: int) -> NDArray[np.bool_] | None:
-        return self._wrong.of(rows)
-
-    def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
-        self._values.end(kept, rows)
-
-    def joined(self) -> NDArray[np.float64]:
-        """Return the numbers of all rows."""
-        return self._values.joined()
+            self.invalid.add(start, ~valid)
 
 
 @dataclass
@@ -238,15 +222,14 @@ class _Read:
     """The timestamps in one format."""
 
     reading: Reading
-    values: _Parts
-    missing: _Marks
+    column: Integers
 
 
 class Timestamps:
     """A column of timestamps: numbers, or times in one or more possible formats."""
 
     def __init__(self, readings: list[Reading], empty: Empty) -> None:
-        self._reads = [_Read(each, _Parts(INT64, empty), _Marks()) for each in readings]
+        self._reads = [_Read(each, Integers(empty)) for each in readings]
         self.fields: Fields = (INT64,) * len(readings)
         self._whole, self._scratch = True, _Scratch()
 
@@ -264,24 +247,18 @@ class Timestamps:
         if not self.are_numbers:
             self.fields = (INT64,) * len(self._reads)
         for read in self._reads:
-            read.values.begin(rows)
-            read.missing.begin(rows)
+            read.column.begin(rows)
 
     def add(self, start: int, chunks: list[Chunk]) -> None:
         if self.are_numbers:
             self._add_numbers(start, chunks)
-        else:
-            self._add_integers(start, chunks)
-
-    def _add_integers(self, start: int, chunks: list[Chunk]) -> None:
+            return
         for read, chunk in zip(self._reads, chunks, strict=True):
-            assert isinstance(chunk, NumberArray)
-            read.values.buffer[start : start + len(chunk)] = chunk.values
-            read.missing.add(start, chunk.missing)
+            read.column.add(start, [chunk])
 
     def bad(self, rows: int) -> NDArray[np.bool_] | None:
         """Return a mask of what the best format cannot read, and drop formats that read less."""
-        masks = [read.missing.of(rows) for read in self._reads]
+        masks = [read.column.bad(rows) for read in self._reads]
         counts = [0 if mask is None else int(mask.sum()) for mask in masks]
         best = min(counts)
         self._reads = [read for read, count in zip(self._reads, counts, strict=True) if count == best]
@@ -289,13 +266,13 @@ class Timestamps:
 
     def end(self, kept: NDArray[np.bool_] | None, rows: int) -> None:
         for read in self._reads:
-            read.values.end(kept, rows)
+            read.column.end(kept, rows)
 
     def joined(self) -> list[tuple[Reading, NDArray[Any]]]:
         """Return the timestamps in each possible format: int64, float64 or datetime64[us]."""
         joined: list[tuple[Reading, NDArray[Any]]] = []
         for read in self._reads:
-            values = read.values.joined()
+            values = read.column.joined()
             joined.append((read.reading, values if read.reading == NUMBERS else values.view("datetime64[us]")))
         return joined
 
@@ -308,10 +285,10 @@ class Timestamps:
 
     def _add_numbers(self, start: int, chunks: list[Chunk]) -> None:
         """Add numbers as integers while all of them are."""
+        column = self._reads[0].column
         if self.fields == (INT64,):
-            self._add_integers(start, chunks)
+            column.add(start, chunks)
             return
-        (read,) = self._reads
         *whole, real = chunks
         assert isinstance(real, NumberArray)
         rows = slice(start, start + len(real))
@@ -319,10 +296,10 @@ class Timestamps:
         if real.missing is not None:
             valid &= ~real.missing
         if not valid.all():
-            read.missing.add(start, ~valid)
+            column.invalid.add(start, ~valid)
             values = np.where(valid, values, 0.0)
         if not self._whole:
-            read.values.buffer[rows] = values
+            column.values.buffer[rows] = values
             return
         if whole:
             (exact,) = whole
@@ -332,12 +309,12 @@ class Timestamps:
         elif max(values.max(initial=0.0), -values.min(initial=0.0)) >= 2.0**53:
             raise InexactError
         else:
-            integers = read.values.buffer[rows]
+            integers = column.values.buffer[rows]
             integers[:] = values
             are_exact = np.equal(integers, values, out=valid)
         if are_exact.all():
-            read.values.buffer[rows] = integers
+            column.values.buffer[rows] = integers
         else:
             self._whole = False
-            read.values.convert(FLOAT64)
-            read.values.buffer[rows] = values
+            column.values.convert(FLOAT64)
+            column.values.buffer[rows] = values

@@ -19,7 +19,7 @@ from halfstep._support.suggestions import did_you_mean
 from halfstep.data.column_roles import NameOrPosition
 from halfstep.data.columns import RowError
 from halfstep.data.files.arrow_stream import Chunk
-from halfstep.data.files.chunks import Collector, Empty, InexactError, IntegerIds, Reals, Texts, Timestamps, renumber
+from halfstep.data.files.chunks import Collector, Empty, InexactError, Integers, Reals, Texts, Timestamps, renumber
 from halfstep.data.files.duckdb_engine import Engine, EngineError
 from halfstep.data.files.sources import Source, TemporaryFolder
 from halfstep.data.files.sql import (
@@ -182,7 +182,7 @@ class TableReader:
             The ids of a model, to whose types the ids are converted.
         """
         collector = self._collectors.pop(role)
-        if isinstance(collector, IntegerIds):
+        if isinstance(collector, Integers):
             column = collector.joined()
             positions = self._empty(len(column), np.dtype(np.int32))
             vocabulary = Vocabulary.of_distinct(factorize_integers(column, positions))
@@ -318,7 +318,7 @@ class TableReader:
         collector = self._collectors.get(role)
         expressions: list[str] | str | None
         if role in ("user", "item"):
-            collector = collector or (IntegerIds(self._empty) if is_small_integer(kind) else Texts(self._empty))
+            collector = collector or (Integers(self._empty) if is_small_integer(kind) else Texts(self._empty))
             expressions = id_expression(kind, x)
         elif role == "title":
             collector, expressions = collector or Texts(self._empty, optional=True), text_expression(kind, x)

@@ -44,11 +44,9 @@ def id_expression(kind: str, x: str) -> str | None:
     base = type_name(kind)
     if base in _SMALL_INTEGERS:
         return f"CAST({x} AS BIGINT)"
-    if base == "BLOB":
-        return f"TRY(decode({x}))"
-    if kind in (TEXT, "VARCHAR"):
-        return x
-    if base in (JSON, *_LARGE_INTEGERS, *_REALS, *_STRINGS, "DECIMAL", "UUID") or base.startswith(_TIMES):
+    if base in (TEXT, *_STRINGS):
+        return text_expression(kind, x)
+    if base in (JSON, *_LARGE_INTEGERS, *_REALS, "DECIMAL", "UUID") or base.startswith(_TIMES):
         return f"CAST({x} AS VARCHAR)"
     return None
 
@@ -65,17 +63,14 @@ def text_expression(kind: str, x: str) -> str | None:
 def number_expression(kind: str, x: str, decimal: str) -> str | None:
     """Return the expression of a column as float64; None if the type is not numeric."""
     base = type_name(kind)
-    if kind == JSON:
-        x = f"json_extract_string({x}, '$')"
-    elif base == "BLOB":
-        x = f"TRY(decode({x}))"
-    elif base in (REAL, *_SMALL_INTEGERS, *_LARGE_INTEGERS, *_REALS, "DECIMAL", "BOOLEAN"):
+    if base in (REAL, *_SMALL_INTEGERS, *_LARGE_INTEGERS, *_REALS, "DECIMAL", "BOOLEAN"):
         return f"CAST({x} AS DOUBLE)"
-    elif kind != TEXT and base not in _STRINGS:
+    if base not in (TEXT, JSON, *_STRINGS):
         return None
+    text = text_expression(kind, x)
     if decimal == ".":
-        return f"TRY_CAST({x} AS DOUBLE)"
-    return f"CASE WHEN contains({x}, '.') THEN NULL ELSE TRY_CAST(replace({x}, ',', '.') AS DOUBLE) END"
+        return f"TRY_CAST({text} AS DOUBLE)"
+    return f"CASE WHEN contains({text}, '.') THEN NULL ELSE TRY_CAST(replace({text}, ',', '.') AS DOUBLE) END"
 
 
 def is_time(kind: str) -> bool:
@@ -91,17 +86,15 @@ def timestamp_expressions(kind: str, x: str, readings: list[Reading]) -> list[st
     if is_time(kind):
         has_zone = base.startswith("TIMESTAMPTZ") or " WITH " in kind
         return [f"epoch_us(CAST({x} AS {'TIMESTAMPTZ' if has_zone else 'TIMESTAMP'}))"]
-    if kind == JSON or base in _STRINGS:
-        text = text_expression(kind, x)
-    elif kind == TEXT or base in (*_SMALL_INTEGERS, *_LARGE_INTEGERS, *_REALS, "DECIMAL"):
-        text = x
-    else:
+    if base in (TEXT, JSON, *_STRINGS):
+        x = text_expression(kind, x) or x
+    elif base in _SMALL_INTEGERS and readings == [NUMBERS]:
+        return [f"CAST({x} AS BIGINT)"]
+    elif base not in (*_SMALL_INTEGERS, *_LARGE_INTEGERS, *_REALS, "DECIMAL"):
         return None
-    if readings == [NUMBERS] and base in _SMALL_INTEGERS:
-        return [f"CAST({text} AS BIGINT)"]
     if readings == [NUMBERS]:
-        return [f"TRY_CAST({text} AS BIGINT)", f"TRY_CAST({text} AS DOUBLE)"]
-    return [each.expression.format(x=text) for each in readings]
+        return [f"TRY_CAST({x} AS BIGINT)", f"TRY_CAST({x} AS DOUBLE)"]
+    return [each.expression.format(x=x) for each in readings]
 
 
 def ids_of(texts: list[str], kind: str) -> list[Any]:

@@ -235,6 +235,9 @@ def test_line_breaks_in_values(tmp_path: Path) -> None:
     path = write(tmp_path, 'user,item\na,1\n"b\nc",2\n,3\n')
     with pytest.raises(DataError, match=r"ratings\.csv, line 5: the user id is missing"):
         read_interactions(path, newlines_in_values=True)
+    path = write(tmp_path, "user::item\na::1\n")
+    with pytest.raises(DataError, match=r"separated by '::', but newlines_in_values=True requires a separator"):
+        read_interactions(path, newlines_in_values=True)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

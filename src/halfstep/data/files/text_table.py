@@ -121,6 +121,11 @@ def open_text(
         del lines[0]
     if separator is None:
         separator = _separator_of(source, suffix, [line for _, line in lines], options, needed)
+    if options.newlines_in_values and len(separator) > 1:
+        raise DataError(
+            f"{source.name}: the fields are separated by {separator!r}, but newlines_in_values=True requires a "
+            "separator of a single character: leave it out"
+        )
     quote = options.quote if len(separator) == 1 else None
     form = TextFormat(separator, quote, options.newlines_in_values)
     first, last = _first_record(text, form, skip)

@@ -97,9 +97,9 @@ def read_title_table(
     with open_reader(find_sources(path), options) as reader:
         reader.read(choose, [each for each in (item, title) if each is not None])
         vocabulary, positions = reader.vocabulary("item", items)
-        titles = reader.titles(positions, len(vocabulary))
-    rows = zip(vocabulary, titles, items.shared(vocabulary).tolist(), strict=True)
-    by_item = {each: title for each, title, position in rows if title is not None and position >= 0}
+        titles = reader.titles(positions, vocabulary) or {}
+    rows = zip(vocabulary, items.shared(vocabulary).tolist(), strict=True)
+    by_item = {each: titles[each] for each, position in rows if position >= 0 and each in titles}
     if not by_item:
         raise DataError(
             f"{os.fsdecode(path)}: the table has no titles of the items: its ids are such as {vocabulary[0]!r}, but "

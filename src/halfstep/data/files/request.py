@@ -58,10 +58,7 @@ class Request:
         reader.read(self._choose, needed, unasked)
         users, user_positions = reader.vocabulary("user", self.users)
         items, item_positions = reader.vocabulary("item", self.items)
-        titles = None
-        if reader.has("title"):
-            by_position = zip(items, reader.titles(item_positions, len(items)), strict=True)
-            titles = {item: title for item, title in by_position if title is not None}
+        titles = reader.titles(item_positions, items)
         values = reader.column("value")
         columns = {
             "user_positions": user_positions,

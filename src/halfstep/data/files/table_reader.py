@@ -160,10 +160,6 @@ class TableReader:
             skipped = f": all {self.skipped:,} rows were skipped" if self.skipped else ""
             raise DataError(f"{self._sources[0].name}: the table is empty: give at least one interaction{skipped}")
 
-    def has(self, role: str) -> bool:
-        """Whether the table has a column of this role."""
-        return role in self._collectors
-
     def column(self, role: str) -> Any:
         """Return and release the numbers or timestamps of a role; None if there is no such column."""
         collector = self._collectors.pop(role, None)
@@ -212,14 +208,16 @@ class TableReader:
         renumber(positions, renumbered)
         return vocabulary, positions
 
-    def titles(self, positions: NDArray[np.int32], n_items: int) -> list[str | None]:
-        """Return the first title of each item, and release the titles."""
+    def titles(self, positions: NDArray[np.int32], items: Vocabulary) -> dict[Any, str] | None:
+        """Return the first title of each item that has one, and release all; None if there is no column of titles."""
+        if "title" not in self._numbered:
+            return None
         texts, numbers = self._numbered.pop("title")
-        first = np.full(n_items, -1, np.int32)
+        first = np.full(len(items), -1, np.int32)
         for block in reversed(list(blocks(len(numbers)))):
             titled = np.flatnonzero(numbers[block] >= 0)[::-1]
             first[positions[block][titled]] = numbers[block][titled]
-        return [None if number < 0 else texts[number] for number in first.tolist()]
+        return {item: texts[number] for item, number in zip(items, first.tolist(), strict=True) if number >= 0}
 
     def where(self, row: int) -> str:
         """Return the file and line of one of the valid rows."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from array import array
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -97,12 +98,9 @@ def read_adjacency_lists(
     return data
 
 
-class _Numbers(defaultdict[str, int]):
-    """The number of each string, in the order of first appearance."""
-
-    def __missing__(self, text: str) -> int:
-        number = self[text] = len(self)
-        return number
+def _numbers() -> defaultdict[str, int]:
+    """Return a dict that numbers new strings."""
+    return defaultdict(count().__next__)
 
 
 @dataclass
@@ -121,8 +119,8 @@ class _AdjacencyLists:
     skipped : int
     """
 
-    user_numbers: _Numbers = field(default_factory=_Numbers)
-    item_numbers: _Numbers = field(default_factory=_Numbers)
+    user_numbers: defaultdict[str, int] = field(default_factory=_numbers)
+    item_numbers: defaultdict[str, int] = field(default_factory=_numbers)
     users: array[int] = field(default_factory=lambda: array("i"))
     lengths: array[int] = field(default_factory=lambda: array("q"))
     numbers: array[int] = field(default_factory=lambda: array("q"))
@@ -164,7 +162,7 @@ class _AdjacencyLists:
         )
 
     def _vocabulary(
-        self, side: Literal["user", "item"], numbers: _Numbers, given: Vocabulary | None
+        self, side: Literal["user", "item"], numbers: Mapping[str, int], given: Vocabulary | None
     ) -> tuple[Vocabulary, NDArray[np.int32]]:
         """Return a vocabulary that has all ids, and the position of each number."""
         ids = integers_if_all(list(numbers))

@@ -218,7 +218,7 @@ def _build(folder: Path, request: Request, inputs: Mapping[str, Any]) -> None:
     if timestamps is not None:
         writer.write("timestamps", timestamps.view(np.int64) if timestamps.dtype.kind == "M" else timestamps)
     for name, column in columns.items():
-        writer.write(name, column, constant=name in ("values", "weights"))
+        writer.write(name, column)
         scratch.release()
     writer.write_ids("users", users)
     writer.write_ids("items", items)
@@ -266,7 +266,7 @@ class _Sorter:
         stored = {name: each for name, each in fields.items() if not is_repeated(each)}
         for name, each in fields.items():
             if is_repeated(each):
-                self._writer.write_constant(f"{side}.{name}", float(each[0]))
+                self._writer.write(f"{side}.{name}", each)
         dtypes: dict[str, Any] = {"indices": np.int32, "order": index_type(len(rows))}
         dtypes |= dict.fromkeys(stored, np.float64)
         indptr, repeat = row_starts(rows, n_rows), None

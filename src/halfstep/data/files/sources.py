@@ -235,13 +235,7 @@ def open_plain(path: Path, name: str) -> Iterator[IO[bytes]]:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    try:
-        return archive.open(_only_member(archive, name))
-    except NotImplementedError as error:  # of the compression
-        raise DataError(f"{name}: this zip file cannot be read ({error}): unpack it, and give the file") from None
-
-
-def _only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """Open the only file of an archive."""
     members = [each for each in archive.infolist() if not each.is_dir() and "__MACOSX" not in each.filename]
     names = ", ".join(each.filename for each in members[:5])
     if any(each.filename.startswith("xl/") for each in members):
@@ -254,7 +248,10 @@ def _only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
         raise DataError(f"{name}: the archive contains {len(members)} files ({names}): unpack it, and give one")
     if members[0].flag_bits & 1:
         raise DataError(f"{name}: {names} is encrypted: unpack the archive")
-    return members[0]
+    try:
+        return archive.open(members[0])
+    except NotImplementedError as error:  # of the compression
+        raise DataError(f"{name}: this zip file cannot be read ({error}): unpack it, and give the file") from None
 
 
 def _opened(path: Path, kind: str | None) -> Any:

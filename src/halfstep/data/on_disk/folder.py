@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from halfstep._support.blocks import all_equal, blocks, largest
+from halfstep._support.blocks import blocks, is_repeated, largest
 from halfstep._support.disk_arrays import ArrayFile, open_array
 from halfstep._support.faults import Fault
 from halfstep._support.files import sync_folder
@@ -44,19 +44,15 @@ class FolderWriter:
         self._folder = folder
         self._arrays: dict[str, dict[str, Any]] = {}
 
-    def write(self, name: str, column: NDArray[Any], *, constant: bool = False) -> None:
-        """Write a column; with `constant`, without a file if all numbers are equal."""
-        if constant and all_equal(column):
-            self.write_constant(name, float(column[0]))
+    def write(self, name: str, column: NDArray[Any]) -> None:
+        """Write a column, without a file if it repeats one number."""
+        if is_repeated(column):
+            (self._folder / f"{name}.bin").unlink(missing_ok=True)  # of an earlier attempt
+            self._arrays[name] = {"constant": float(column[0])}
             return
         with self.opened({name: column.dtype}) as files:
             for block in blocks(len(column)):
                 files[name].write(column[block])
-
-    def write_constant(self, name: str, number: float) -> None:
-        """Note a column in which all numbers are equal."""
-        (self._folder / f"{name}.bin").unlink(missing_ok=True)  # of an earlier attempt
-        self._arrays[name] = {"constant": number}
 
     @contextmanager
     def opened(self, dtypes: Mapping[str, DTypeLike]) -> Iterator[dict[str, ArrayFile]]:

@@ -59,7 +59,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         return kept[0]
 
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
-        patch.setattr(tuned, "N_TRIALS", 25)
+        patch.setattr(tuned, "N_TRIALS", 15)
         patch.setattr(sampled, "SEEDS", range(1))
         patch.setattr(online, "TEST_FRACTION", 0.03)
         patch.setattr(main, "run_lab", keep)

@@ -20,6 +20,7 @@ from halfstep.solver.cuda.session import CudaBackend
 from halfstep.solver.session import Backend, Side
 from session_contract import Problems, start_of
 from settings import SETTINGS, Setting, Table
+from thorough import THOROUGH
 
 EXACT = hs.solvers.Cholesky()
 BIASED = next(each for each in SETTINGS if each.name == "signed-biased-missing")
@@ -115,10 +116,12 @@ def test_bits_do_not_depend_on_the_order_of_threads(
 @pytest.mark.parametrize(
     ("rank", "largest", "name", "dtype"),
     [
-        *((64, 56, name, "float32") for name in ("hu", "ials", "als-wr", "biased-weighted", "signed-biased-missing")),
+        (64, 56, "als-wr", "float32"),
+        (64, 56, "biased-weighted", "float32"),
         (64, 56, "signed-biased-missing", "float64"),
         (160, 232, "hu", "float32"),
-        (160, 232, "signed-biased-missing", "float32"),
+        *((64, 56, name, "float32") for name in ("hu", "ials", "signed-biased-missing") if THOROUGH),
+        *((160, 232, name, "float32") for name in ("signed-biased-missing",) if THOROUGH),
     ],
 )
 def test_rows_of_all_lengths_in_the_dual_equal_those_of_the_cpu(

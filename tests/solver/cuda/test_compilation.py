@@ -21,10 +21,11 @@ from session_contract import start_of
 from settings import SETTINGS, Table
 from thorough import THOROUGH
 
+DTYPES = ("float32", "float64")
 PROBLEMS = [(64, "float32"), (128, "float64"), (128, "float32"), (64, "float64")]
 EACH_ONCE = list(zip(PROBLEMS, nvrtc.ARCHITECTURES, strict=True))
 COMBINATIONS = list(product(PROBLEMS, nvrtc.ARCHITECTURES)) if THOROUGH else EACH_ONCE
-LARGE = [(256, "float32"), (512, "float64"), *([(256, "float64"), (512, "float32")] if THOROUGH else [])]
+LARGE = list(product((256, 512), DTYPES)) if THOROUGH else [(512, "float64")]  # which needs the most
 LARGEST_STATIC = 48 * 1024  # bytes of shared memory that every GPU has
 
 

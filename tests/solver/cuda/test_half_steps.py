@@ -89,7 +89,7 @@ def test_float32_equals_the_cpu(setting: Setting, table: Table, device: Emulated
 @pytest.mark.slow
 @pytest.mark.usefixtures("short_parts")
 @pytest.mark.parametrize("setting", [BIASED, UNBIASED], ids=str)
-@pytest.mark.parametrize("rank", [1, 3, 15, 31, 64])
+@pytest.mark.parametrize("rank", [1, 3, 15, 31, 64] if THOROUGH else [1, 15, 64])
 def test_any_rank_equals_the_cpu(setting: Setting, rank: int, table: Table, device: EmulatedDevice) -> None:
     problems = problems_of(setting, table, rank, "float64")
     (P, Q), terms = solved(CudaBackend(device), problems, "float64")
@@ -99,6 +99,7 @@ def test_any_rank_equals_the_cpu(setting: Setting, rank: int, table: Table, devi
     np.testing.assert_allclose(terms, cpu_terms, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", [BIASED, UNBIASED], ids=str)
 @pytest.mark.parametrize(("rank", "part_length"), [(15, 18), (15, 100), (73, 100)])
 def test_bits_do_not_depend_on_the_order_of_threads(
@@ -171,6 +172,7 @@ def scaled(problem: HalfProblem, row: int, weight: float, reg: float) -> HalfPro
     return replace(problem, weights=weights, regularization=regularization)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rank", "launches"), [(15, ["solve_rows"]), (40, ["solve_dual"])])
 @pytest.mark.parametrize("name", ["als-wr", "biased"])
 def test_rows_that_lose_precision_are_solved_in_float64(
@@ -265,6 +267,7 @@ class StreamingDevice(EmulatedDevice):
     sizes: ClassVar[list[int]] = []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", [BIASED, UNBIASED], ids=str)
 @pytest.mark.parametrize("rank", [5, 18])
 def test_bits_do_not_depend_on_the_memory_of_the_device(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +22,23 @@ FIRST = ("tests/spark/", "tests/serve/", "tests/lab/", "tests/cluster/", "tests/
 """Folders that take longest; a process that started one of them last would run it alone."""
 
 
+ALL_SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow\b", re.MULTILINE)
+
+
+def is_quick(config: pytest.Config) -> bool:
+    return bool(config.option.markexpr == "not slow")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Generate fewer examples for the quick suite."""
-    settings.load_profile("quick" if config.option.markexpr == "not slow" else "full")
+    settings.load_profile("quick" if is_quick(config) else "full")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import modules whose tests are all slow for the quick suite."""
+    if not is_quick(config) or not collection_path.match("test_*.py"):
+        return None
+    return bool(ALL_SLOW.search(collection_path.read_text(encoding="utf-8"))) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

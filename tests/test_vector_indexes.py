@@ -112,6 +112,7 @@ def test_an_unreachable_qdrant_is_an_error(model: hs.ALS) -> None:
         model.export_vectors("http://127.0.0.1:9", "qdrant")
 
 
+@pytest.mark.slow
 @Metrics
 def test_pgvector_ranks_items_as_the_model_does(model: hs.ALS, database: str, metric: hs.vectors.Metric) -> None:
     assert model.export_vectors(database, "pgvector", metric=metric) == 1.0
@@ -122,6 +123,7 @@ def test_pgvector_ranks_items_as_the_model_does(model: hs.ALS, database: str, me
     assert lists == best(model, 30)
 
 
+@pytest.mark.slow
 def test_pgvector_searches_its_index(model: hs.ALS, database: str) -> None:
     model.export_vectors(database, "pgvector")
     with psycopg.connect(database) as connection:

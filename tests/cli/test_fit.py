@@ -61,6 +61,7 @@ def test_fit_prints_its_choices(shell: Shell, folder: Path, tmp_path: Path) -> N
     np.testing.assert_array_equal(model.item_factors_, by_hand.item_factors_)
 
 
+@pytest.mark.slow
 def test_fit_on_disk(shell: Shell, folder: Path, tmp_path: Path) -> None:
     table = [folder / "ratings.csv", *COLUMNS]
     shell("fit", *table, "-o", tmp_path / "one")

@@ -94,6 +94,7 @@ def test_what_is_not_on_the_gpu_is_refused_before_anything_is_computed(data: hs.
         hs.ALS(backend="gpu").fit(data)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_users_that_cannot_be_solved_are_named(data: hs.Interactions) -> None:
     model = hs.ALS(hs.Explicit(biases=False), rank=6, regularization=0.5, random_state=0, backend="cuda").fit(data)
     object.__setattr__(model._fitted, "regularization", hs.Regularization(0.0, 0.0, 0.0, 1.0))

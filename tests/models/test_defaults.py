@@ -291,6 +291,7 @@ class TestValues:
         with pytest.raises(ParameterError, match="rank=0: give an integer of at least 1"):
             hs.ALS(hs.Implicit(), rank=0)
 
+    @pytest.mark.slow
     def test_constant_values_fit_and_warn(self) -> None:
         data = hs.Interactions.from_arrays([1, 1, 2], [1, 2, 1], [4.0, 4.0, 4.0])
         makers: list[Callable[..., Any]] = [

@@ -63,6 +63,7 @@ def test_recommendations_are_those_of_the_model(unchanged, model):
     assert pairs(chosen.json()) == model.recommend("u3", candidates=["i1", "i2"], exclude_seen=False)["u3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("user", ["u3", "nobody", "a/b", "a/recommendations", "ü"])
 @pytest.mark.parametrize(
     "options", ["", "n=3", "exclude_seen=false", "n=4&exclude_seen=true", "n=5&exclude_seen=false"]

@@ -230,6 +230,7 @@ def test_every_request_to_an_unavailable_log_is_503(start, monkeypatch, method, 
         assert "unavailable (it does not answer): send the request again later" in answer.json()["detail"]
 
 
+@pytest.mark.slow
 def test_reads_go_on_while_erasures_wait_for_the_log(live, tmp_path):
     with live("ratings") as server:
         other = sqlite3.connect(tmp_path / "ratings.events.sqlite", isolation_level=None)

@@ -163,6 +163,7 @@ def test_a_model_that_is_ahead_of_the_log_does_not_replace_the_file(replicas, lo
     assert replica.path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_learning_goes_on_while_models_take_over(replicas, log):
     replica = replicas(checkpoint_every=10)
     models = [hs.ALS(hs.Explicit(), rank=r, iterations=1, random_state=1).fit(ratings()) for r in (2, 3, 5)]

@@ -101,6 +101,7 @@ def assert_same_on_disk(folder: Path, path: Any, **parameters: Any) -> hs.Intera
     return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("duplicates", ["last", "sum", "mean", None])
 @pytest.mark.parametrize("ignored", [(), ("value",), ("timestamp",), ("weight",), ("value", "timestamp", "weight")])
 def test_columns_and_duplicates(
@@ -115,6 +116,7 @@ def test_without_duplicates(file: Path, folder: Path, table: pa.Table, duplicate
     assert_same_on_disk(folder, file, value="value_sum", duplicates=duplicates)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [pa.uint8(), pa.int64(), pa.uint64(), pa.float64(), pa.string(), pa.binary(), pa.decimal128(20, 2), pa.date32(),

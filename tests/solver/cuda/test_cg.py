@@ -19,6 +19,7 @@ from session_contract import start_of
 from settings import SETTINGS, Setting, Table, half_step_and_loss
 from steps_on_device import STEPS, factors, padded, steps_on_device, table
 
+pytestmark = pytest.mark.slow
 APPROXIMATED = [setting for setting in SETTINGS if setting.name not in {"plain", "without-a-base"}]
 
 

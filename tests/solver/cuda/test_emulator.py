@@ -7,6 +7,7 @@ import pytest
 
 from emulated_device import ORDERS, EmulatedDevice
 
+pytestmark = pytest.mark.slow
 THREADS = 96
 
 

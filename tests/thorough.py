@@ -1,4 +1,4 @@
-"""Thorough runs, with all random examples and all combinations of parameters: ``make test-thorough``."""
+"""Thorough runs, with all random examples, interruptions and combinations of parameters: ``make test-thorough``."""
 
 from __future__ import annotations
 

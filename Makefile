@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 # CONSTRAINTS=constraints/dev.txt installs the locked versions instead of the newest.
 CONSTRAINTS :=
 INSTALL = $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --editable
-# Threads of both test processes would compete, hence one BLAS thread each. Without bytecode, both compile all tests.
+# Threads of the test processes would compete, hence one BLAS thread each. Without bytecode, all compile all tests. A
+# third process uses the cores while others wait for Spark, Ray and servers, of which the quick tests have few.
 # The run ends if a worker process does: with --dist loadfile, pytest-xdist 3.8 may wait forever for its replacement.
-PYTEST = OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
+PYTEST = OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadfile --max-worker-restart 0
 
 .PHONY: lab test test-thorough quick test-oldest test-integrations integrations check docs format transcripts lock clean
 .DELETE_ON_ERROR:
@@ -17,13 +18,13 @@ lab: $(VENV)/lab.stamp ## install, then run the experiments and write lab-report
 	$(BIN)/python -m lab
 
 test: $(VENV)/test.stamp ## install, then run the tests
-	$(PYTEST)
+	$(PYTEST) -n 3
 
-test-thorough: $(VENV)/test.stamp ## the tests with more random examples and all combinations of parameters, as at night
-	HALFSTEP_TEST_THOROUGH=1 $(PYTEST)
+test-thorough: $(VENV)/test.stamp ## the tests with more random examples, interruptions and kills, and all combinations of parameters, as at night
+	HALFSTEP_TEST_THOROUGH=1 $(PYTEST) -n 3
 
 quick: $(VENV)/test.stamp ## the tests without those marked slow, with fewer random examples, in 80 seconds on two cores
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -n 2 -m "not slow"
 
 test-oldest: ## the quick tests with the oldest supported versions of Python and all dependencies
 	$(MAKE) quick VENV=.venv-oldest PYTHON=python3.11 CONSTRAINTS=constraints/oldest.txt

@@ -26,11 +26,7 @@ def naming_the_row(
 ) -> Iterator[None]:
     """Name the user or item of a `NumericalError`, which has the number of a row.
 
-    Parameters
-    ----------
-    what : {"user", "item"}
-    positions : ndarray, optional
-        The positions of the rows in `ids`, if rows are only some of these.
+    If rows are only some of the ids, `positions` are those of the rows.
     """
     try:
         yield

@@ -19,15 +19,7 @@ NAME = "title"
 
 
 def titles_in_column(items: Vocabulary, positions: NDArray[np.int32], column: Any) -> dict[Any, str]:
-    """Return the first title of each item in a column of titles.
-
-    Parameters
-    ----------
-    positions : ndarray of shape (n,)
-        The item of each row.
-    column : column of n titles
-        Missing titles are skipped.
-    """
+    """Return the first title of each item in a column of titles; `positions` are the items of its rows."""
     titles = as_column(column, "title")
     by_item: dict[Any, str] = {}
     rows = np.unique(positions, return_index=True)[1]  # the first of each item

@@ -14,18 +14,8 @@ class Streams(io.RawIOBase):
     """The decompressed content of a file of one or more compressed streams.
 
     Python's modules ignore any bytes after a stream that do not start another one, and would lose the rows of a
-    damaged stream. Here only zeros are ignored.
-
-    Parameters
-    ----------
-    path : Path
-    new_decompressor : function
-        Returns an object such as `bz2.BZ2Decompressor`.
-
-    Raises
-    ------
-    EOFError
-        If the file ends within a stream.
+    damaged stream. Here only zeros are ignored, and it is an EOFError if the file ends within a stream.
+    `new_decompressor` returns an object such as `bz2.BZ2Decompressor`.
     """
 
     def __init__(self, path: Path, new_decompressor: Callable[[], Any]) -> None:

@@ -25,8 +25,7 @@ from halfstep.data.csr import index_type
 from halfstep.data.duplicates import Repeat, merge
 from halfstep.data.files.request import Request, repeated_error
 from halfstep.data.files.sources import Source
-from halfstep.data.files.table_reader import open_reader
-from halfstep.data.files.watcher import Watcher
+from halfstep.data.files.table_reader import Watcher, open_reader
 from halfstep.data.interactions import Interactions
 from halfstep.data.on_disk.folder import NAME, FolderWriter, describe, open_folder
 from halfstep.data.on_disk.sorting import Columns, parts_of, row_starts

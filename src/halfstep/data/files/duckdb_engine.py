@@ -22,15 +22,7 @@ class EngineError(Exception):
 
 
 class Engine:
-    """A connection that can read the given files and nothing else.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        The files, absolute.
-    folder : Path
-        A folder for temporary files.
-    """
+    """A connection that can read the files at some absolute paths, and a folder for temporary files."""
 
     def __init__(self, paths: Sequence[Path], folder: Path) -> None:
         import duckdb

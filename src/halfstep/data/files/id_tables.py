@@ -17,22 +17,7 @@ from halfstep.errors import DataError
 
 
 def read_ids(path: Any, side: Literal["user", "item"], column: str | int, known: Vocabulary, options: Options) -> Any:
-    """Read a column of ids, with the types of known ids.
-
-    Parameters
-    ----------
-    path : as for `read_interactions`
-    side : {"user", "item"}
-        The kind of ids, for errors.
-    column : str or int
-        The name or position.
-    known : Vocabulary
-    options : Options
-
-    Returns
-    -------
-    ndarray
-        Distinct ids in order of appearance.
+    """Read a column of ids, with the types of known ids; return distinct ids in order of appearance.
 
     Raises
     ------
@@ -69,10 +54,8 @@ def read_title_table(
 
     Parameters
     ----------
-    path : path
     items : Vocabulary
         Titles of other items are skipped.
-    options : Options
     title : str or int, optional
         The column of titles, by name or position; by default ``title``, else the first other than the ids.
     item : str or int, optional

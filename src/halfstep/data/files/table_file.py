@@ -19,16 +19,7 @@ _COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 def open_table(
     source: Source, options: Options, needed: Sequence[str | int], engine: Engine, workspace: TemporaryFolder
 ) -> Table:
-    """Detect the format of a file, and open it.
-
-    Parameters
-    ----------
-    source : Source
-    options : Options
-    needed : sequence of str or int
-        Required columns, which help to detect the separator.
-    engine : Engine
-    workspace : TemporaryFolder
+    """Detect the format of a file, and open it; the required columns `needed` help to detect the separator.
 
     Raises
     ------

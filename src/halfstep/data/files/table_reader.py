@@ -39,7 +39,6 @@ from halfstep.data.files.sql import (
 from halfstep.data.files.table_file import open_table
 from halfstep.data.files.table_format import Options, Table
 from halfstep.data.files.timestamps import ISO, NUMBERS, Reading, readings_of
-from halfstep.data.files.watcher import Watcher
 from halfstep.data.id_columns import factorize_integers
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError
@@ -67,6 +66,16 @@ class _Part:
         return self.rows if self.kept is None else int(self.kept.sum())
 
 
+class Watcher:
+    """Follows the progress of reading; methods of subclasses may raise errors."""
+
+    def opened(self, columns: Collection[str], rows: int, sources: int) -> None:
+        """Receive the roles, and the numbers of rows and of files so far, including those of the next file."""
+
+    def read(self, rows: int) -> None:
+        """Receive the number of rows that were just read."""
+
+
 @contextmanager
 def open_reader(
     sources: Sequence[Source],
@@ -76,18 +85,7 @@ def open_reader(
     watcher: Watcher | None = None,
     folder: Path | None = None,
 ) -> Iterator[TableReader]:
-    """Open a table with DuckDB and a temporary folder.
-
-    Parameters
-    ----------
-    sources : sequence of Source
-    options : Options
-    empty : callable
-        Allocates the columns.
-    watcher : Watcher, optional
-    folder : Path, optional
-        Where the temporary folder is made; by default the system's.
-    """
+    """Open a table with DuckDB, and a temporary folder, which is made in `folder` or the system's."""
     with TemporaryDirectory(prefix="halfstep-", ignore_cleanup_errors=True, dir=folder) as temporary:
         workspace = TemporaryFolder(Path(temporary))
         engine = Engine([source.path.absolute() for source in sources], workspace.folder)
@@ -169,14 +167,7 @@ class TableReader:
         return None if collector is None else collector.joined()
 
     def vocabulary(self, role: str, model: Vocabulary | None) -> tuple[Vocabulary, NDArray[np.int32]]:
-        """Return and release the distinct ids of a role, and the position of each row's.
-
-        Parameters
-        ----------
-        role : str
-        model : Vocabulary, optional
-            The ids of a model, to whose types the ids are converted.
-        """
+        """Return and release the distinct ids of a role, with the types of a model's ids, and each row's position."""
         collector = self._collectors.pop(role)
         if isinstance(collector, Integers):
             column = collector.joined()

@@ -184,16 +184,7 @@ class PlainText:
 def make_plain(
     source: Source, encoding: str, comment: str | None, workspace: TemporaryFolder, *, keep_line_ends: bool = False
 ) -> PlainText:
-    """Convert a text file to a plain one, and count its lines.
-
-    Parameters
-    ----------
-    source : Source
-    encoding : str
-    comment : str or None
-    workspace : TemporaryFolder
-    keep_line_ends : bool
-        Whether to allow mixed line ends, which may be part of values.
+    """Convert a text file to a plain one, and count its lines; `keep_line_ends` allows mixed ones as parts of values.
 
     Raises
     ------

@@ -259,17 +259,13 @@ class Interactions(ObservedCells):
             other.__dict__["_stored"] = self.stored
         return self._with_same_cells(other)
 
-    def without_repeats(
-        self, duplicates: Duplicates | None, remedy: str = "set duplicates='last', 'sum' or 'mean'"
-    ) -> Self:
+    def without_repeats(self, duplicates: Duplicates | None) -> Self:
         """Merge repeated interactions of a user with an item, or raise an error.
 
         Parameters
         ----------
         duplicates : {"error", "last", "sum", "mean"} or None
             As in `from_arrays`.
-        remedy : str
-            The remedy in the error message.
 
         Raises
         ------
@@ -284,8 +280,8 @@ class Interactions(ObservedCells):
         if duplicates == "error":
             row = repeat.row
             pair = (self.users[self.user_positions[row]], self.items[self.item_positions[row]])
-            fault = f"the same as in row {repeat.earlier}, one of {repeat.total:,} repeats; {remedy}"
-            raise RowError("pair of user and item", row, pair, fault)
+            fault = f"the same as in row {repeat.earlier}, one of {repeat.total:,} repeats"
+            raise RowError("pair of user and item", row, pair, f"{fault}; set duplicates='last', 'sum' or 'mean'")
         return self.merged(duplicates, by_time=True)
 
     def merged(self, how: Literal["last", "sum", "mean"], *, by_time: bool = False) -> Self:

@@ -89,7 +89,7 @@ class Ranking:
         raise UnknownIdError(f"{query!r} is not among the {len(self):,} {self.QUERY}s of this table")
 
     def _listed(self, row: int) -> list[tuple[Any, float]]:
-        count = int(self.counts[row]) if len(self) == 1 else int((self.positions[row] >= 0).sum())
+        count = int((self.positions[row] >= 0).sum())
         ids = self.catalogue.ids[self.positions[row, :count]].tolist()
         return list(zip(ids, self.scores[row, :count].tolist(), strict=True))
 
@@ -123,7 +123,7 @@ class Ranking:
         width = self.positions.shape[1]
         lines = [f"{type(self).__name__} for {len(self):,} {self.QUERY}{'s' * (len(self) != 1)}, up to {width} each"]
         shown = width if len(self) == 1 else min(width, COLUMNS_SHOWN)
-        for query, row in zip(self.queries[:ROWS_SHOWN].tolist(), range(len(self)), strict=False):
+        for row, query in enumerate(self.queries[:ROWS_SHOWN].tolist()):
             items = [f"{with_title(self.titles, listed)} {score:.4g}" for listed, score in self._listed(row)]
             lines.append(f"{printable(repr(query))}: " + (", ".join(items[:shown]) or "nothing"))
             lines[-1] += ", …" * (len(items) > shown)

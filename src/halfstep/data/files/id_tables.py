@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from halfstep.data.files.sources import find_sources
 from halfstep.data.files.table_format import Options, Table
-from halfstep.data.files.table_reader import Columns, open_reader, position_of
+from halfstep.data.files.table_reader import ColumnOfRole, open_reader, position_of
 from halfstep.data.titles import NAME
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError
@@ -25,7 +25,7 @@ def read_ids(path: Any, side: Literal["user", "item"], column: str | int, known:
         As for `read_interactions`.
     """
 
-    def choose(table: Table) -> Columns:
+    def choose(table: Table) -> ColumnOfRole:
         if table.has_names and len(table.names) == 1 and type(column) is str and column not in table.names:
             raise DataError(
                 f"{table.name}: the only column is {table.names[0]!r}, not {column!r}: set {side}=... to this name, "
@@ -67,7 +67,7 @@ def read_title_table(
         As for `read_interactions`, or if the table has no titles of the items.
     """
 
-    def choose(table: Table) -> Columns:
+    def choose(table: Table) -> ColumnOfRole:
         usual = table.names.index(usual_item) if isinstance(usual_item, str) and usual_item in table.names else 0
         ids = usual if item is None else position_of(table, "item", item, "title_id")
         if title is not None:

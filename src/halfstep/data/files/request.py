@@ -13,7 +13,7 @@ from halfstep.data.column_roles import IfPresent, columns_by_role
 from halfstep.data.duplicates import Duplicates, Repeat
 from halfstep.data.files.sources import Source
 from halfstep.data.files.table_format import Options, Table
-from halfstep.data.files.table_reader import Columns, TableReader
+from halfstep.data.files.table_reader import ColumnOfRole, TableReader
 from halfstep.data.packed_ids import digest_of
 from halfstep.data.vocabulary import Vocabulary
 from halfstep.errors import DataError
@@ -70,7 +70,7 @@ class Request:
                 columns[f"{name}s"] = column
         return ReadColumns(users, items, titles, columns, values is not None)
 
-    def _choose(self, table: Table) -> Columns:
+    def _choose(self, table: Table) -> ColumnOfRole:
         """Return the column of each role in a file."""
         columns = columns_by_role(self.asked, table.names if table.has_names else ())
         titles = self.titles

@@ -47,7 +47,7 @@ THREADS = 2  # users and items take most of the time
 _SAMPLE = 1000  # timestamps to detect their format
 _NOUNS = {"user": "user id", "item": "item id"}
 
-Columns = Mapping[str, str | int]
+ColumnOfRole = Mapping[str, str | int]
 """The column of each role: "user", "item", "value", "timestamp", "weight" or "title"."""
 
 
@@ -56,7 +56,7 @@ class _Part:
     """The number of rows of a file, and a mask of the valid rows, or None if all are valid."""
 
     source: Source
-    columns: Columns
+    columns: ColumnOfRole
     rows: int
     kept: NDArray[np.bool_] | None
     repaired: bool
@@ -123,7 +123,7 @@ class TableReader:
         self.skipped = 0
 
     def read(
-        self, choose: Callable[[Table], Columns], needed: Sequence[str | int], defaults: Collection[str] = ()
+        self, choose: Callable[[Table], ColumnOfRole], needed: Sequence[str | int], defaults: Collection[str] = ()
     ) -> None:
         """Read all files.
 
@@ -224,7 +224,7 @@ class TableReader:
         table = open_table(part.source, self._options, needed, self._engine, self._workspace)
         return (table.repaired(self._workspace) or table) if part.repaired else table
 
-    def _read_part(self, table: Table, columns: Columns) -> None:
+    def _read_part(self, table: Table, columns: ColumnOfRole) -> None:
         positions = {role: position_of(table, role, column) for role, column in columns.items()}
         table, rows = self._collect(table, positions)
         masks = {role: self._collectors[role].bad(rows) for role in positions}

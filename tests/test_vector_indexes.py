@@ -136,6 +136,7 @@ def test_pgvector_searches_its_index(model: hs.ALS, database: str) -> None:
     assert found == best(model)[0]
 
 
+@pytest.mark.slow
 def test_pgvector_replaces_its_tables(model: hs.ALS, database: str) -> None:
     model.export_vectors(database, "pgvector", metric="cosine")
     other = hs.ALS(hs.Implicit(), rank=3, random_state=0).fit(model.interactions_)

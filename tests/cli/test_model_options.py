@@ -39,6 +39,7 @@ def ratings(tmp_path: Path) -> Path:
     return tmp_path / "ratings.csv"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_each_model_type_is_fitted(shell: Shell, ratings: Path, tmp_path: Path, name: str) -> None:
     seed = ["--seed", 7] if name in ("bayesian", "sgd") else []

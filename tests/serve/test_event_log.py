@@ -72,6 +72,7 @@ def test_a_transaction_is_read_as_a_whole_whatever_the_limit(log):
         assert sizes == [1, 7, 3]
 
 
+@pytest.mark.slow
 def test_concurrent_processes_have_distinct_offsets_in_the_order_of_visibility(log, log_url):
     logs = [EventLog(log_url) for _ in range(3)]
     seen: list[int] = []

@@ -57,7 +57,8 @@ def saved(learner, folder):
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["ratings", pytest.param("plays", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ratings", "plays"])
 def test_a_learner_that_continues_from_a_snapshot_has_the_same_bytes(log, tmp_path, model_files, name):
     fill(log, name, 60)
     uninterrupted = replay(learner_from(model_files[name], log, checkpoint_every=25), log)

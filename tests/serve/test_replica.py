@@ -96,6 +96,7 @@ def test_a_swap_waits_until_the_new_model_answers(replicas, log):
     assert replica.served.model.item_factors_.shape[1] == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"no model", b""])
 def test_an_invalid_file_is_reported_and_the_old_model_continues(replicas, log, content):
     replica = replicas()

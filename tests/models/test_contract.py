@@ -235,7 +235,7 @@ class TestFit:
     def test_that_fails_leaves_the_former_model(self, name: str) -> None:
         estimator = made(name).fit(DATA)
         before = outputs(estimator)
-        with pytest.raises(DataError, match="there is nothing to fit: the data have no interactions"):
+        with pytest.raises(DataError, match="the data have no interactions: give at least one"):
             estimator.fit(NUMBERED.subset([]))
         assert outputs(estimator) == before
 

@@ -147,7 +147,7 @@ class Statistics:
         """Return the sums over all targets."""
         found: Targets = reduce(add, self.map(sum_targets))
         if found.sums[0] <= 0:
-            raise DataError("all observed weights are 0: there is nothing to fit")
+            raise DataError("all observed weights are 0: give at least one positive weight")
         if not np.isfinite(found.sums).all():
             raise NumericalError(
                 f"the mean of the values is {found.mean}: check the data for extreme values or weights"

@@ -53,7 +53,7 @@ def interactions_to_fit(data: Any) -> Interactions:
     """Convert the data that `fit` accepts to interactions, of which there must be some."""
     interactions = as_interactions(data)
     if len(interactions) == 0:
-        raise DataError("there is nothing to fit: the data have no interactions")
+        raise DataError("the data have no interactions: give at least one")
     return interactions
 
 

@@ -320,7 +320,7 @@ class GrowableInteractions:
         return lengths, pattern.order[_slices(first, lengths)].astype(np.int64)
 
     def _of_log(self, side: Literal[0, 1], rows: Ints) -> list[tuple[Ints, NDArray[np.int64]]]:
-        """Return the same for the sorted and for the latest part of the log; nothing if it is empty."""
+        """Return the same for the sorted and for the latest part of the log; an empty list if it is empty."""
         if len(self._replaced) == 0:
             return []
         by_row, start = self._sorted[side], len(self.base)

@@ -330,7 +330,7 @@ class ALS(IncrementalModel):
         check_rank(rank, data.n_users, data.n_items, itemsize=np.dtype(self.dtype).itemsize, is_solved=True)
         cost = self.objective.cost(data)
         if not cost.weights.any():
-            raise DataError("all observed weights are 0: there is nothing to fit")
+            raise DataError("all observed weights are 0: give at least one positive weight")
         solver, precision = self._solver, self._precision
         if of_users is not None:
             cost = cost.without_missing_of(data.user_counts == 0, data.item_counts == 0)

@@ -417,7 +417,7 @@ def weighted_mean(values: Floats, weights: Floats) -> float:
     """Return the mean of values; a `NumericalError` if it overflows."""
     sum_of_weights = total(weights)
     if sum_of_weights <= 0:
-        raise DataError("all observed weights are 0: there is nothing to fit")
+        raise DataError("all observed weights are 0: give at least one positive weight")
     with np.errstate(over="ignore", invalid="ignore"):
         mean = sum(float((values[block] * weights[block]).sum()) for block in blocks(len(values))) / sum_of_weights
     if not np.isfinite(mean):

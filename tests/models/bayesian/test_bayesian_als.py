@@ -423,7 +423,7 @@ def test_invalid_input_is_refused(data: hs.Interactions, model: hs.BayesianALS) 
         hs.BayesianALS(rank=3, init=hs.ALS(rank=2).fit(data)).fit(data)
     with pytest.raises(ParameterError, match="init has users' factors of shape"):
         hs.BayesianALS(rank=3, init=(np.zeros((1, 3)), np.zeros((1, 3)))).fit(data)
-    with pytest.raises(DataError, match="nothing to fit"):
+    with pytest.raises(DataError, match="the data have no interactions"):
         hs.BayesianALS().fit(data.subset(np.arange(0)))
     with pytest.raises(NumericalError, match="extreme values"):
         hs.BayesianALS(rank=2).fit(data.with_values(data.values * 1e200))

@@ -1016,3 +1016,11 @@ def test_a_second_table_without_titles_of_the_items_is_an_error(tmp_path: Path) 
     (tmp_path / "items.csv").write_text("year,title\n1990,Two\n")
     with pytest.raises(DataError, match=r"items.csv: the table has no titles of the items: its ids are such as 1990"):
         hs.read_interactions(tmp_path / "plays.csv", item_titles=tmp_path / "items.csv")
+
+
+def test_line_breaks_in_values_of_files_in_folders_named_by_a_column(tmp_path: Path) -> None:
+    folder = tmp_path / "ratings" / "country=DE"
+    folder.mkdir(parents=True)
+    (folder / "part.csv").write_text('"a\nb",x,1\nc,y\nd,z,3\n')
+    with pytest.raises(DataError, match=r"part\.csv, line 3"):
+        read_interactions(tmp_path / "ratings", header=False, newlines_in_values=True, user=0, item=1, value=2)

@@ -15,6 +15,7 @@ from benchmarks.peers.contenders import CONTENDERS, Contender, Watch
 from benchmarks.peers.measurements import OURS, Fit, Machine, Measurements, Pair, Race, Teams
 from benchmarks.peers.problems import Problem
 from emulated_device import require_compiler
+from thorough import only_thorough
 
 
 def fit(name: str, iteration: float, reached: float | None, *, exact: bool = False) -> Fit:
@@ -161,6 +162,7 @@ def test_interactions_on_disk(tmp_path: Path, values: bool) -> None:
     assert fits[0]["factors"] == fits[1]["factors"]
 
 
+@only_thorough
 @pytest.mark.slow
 def test_cuda_prints_a_table_in_which_all_targets_are_met(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

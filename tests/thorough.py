@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
 
 THOROUGH = os.environ.get("HALFSTEP_TEST_THOROUGH") == "1"
+
+only_thorough = pytest.mark.skipif(not THOROUGH, reason="takes long: make test-thorough")
 
 
 def examples(usual: int, thorough: int | None = None) -> settings:

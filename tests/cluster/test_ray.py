@@ -20,6 +20,7 @@ from halfstep.solver.session import Side
 from serial_engine import SerialEngine
 from session_contract import SessionContract, problems_of, small_table, start_of
 from settings import SETTINGS, Setting, Table
+from thorough import THOROUGH
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 from halfstep.cluster import ray_engine  # noqa: E402
@@ -39,7 +40,7 @@ def table() -> Table:
 
 
 class TestSessions(SessionContract):
-    @pytest.fixture(params=FEW, ids=str)
+    @pytest.fixture(params=FEW if THOROUGH else FEW[-1:], ids=str)
     def setting(self, request: pytest.FixtureRequest) -> Setting:
         return request.param
 
@@ -67,7 +68,7 @@ def assert_same_bits(one: list[np.ndarray], other: list[np.ndarray]) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [1, 3] if THOROUGH else [3])
 def test_bits_do_not_depend_on_workers(workers: int, cluster: Any, table: Table, tmp_path: Path) -> None:
     expected = half_steps(SerialEngine(BLOCKS), tmp_path, table)
     assert_same_bits(half_steps(RayEngine(BLOCKS, workers), tmp_path, table), expected)

@@ -54,7 +54,7 @@ def test_kills_lose_nothing_and_apply_nothing_twice(model, log_url, tmp_path):
     options = ["--log", log_url, "--snapshot-every", 100]
     running = start_server(model, *options)
     with EventLoad(lambda: running.url, rating, sizes=(1, 1, 20)) as load:
-        for _ in range(3 if THOROUGH else 2):
+        for _ in range(3 if THOROUGH else 1):
             time.sleep(0.7)
             running.process.kill()
             running.process.wait()
@@ -73,6 +73,7 @@ def test_kills_lose_nothing_and_apply_nothing_twice(model, log_url, tmp_path):
     assert served == replayed(model, log_url, tmp_path, checkpoint_every=100)
 
 
+@pytest.mark.parametrize("log_url", ["sqlite", "postgresql"] if THOROUGH else ["sqlite"], indirect=True)
 def test_several_processes_agree_and_are_replaced_without_an_error(model, log_url):
     with server(model, "--log", log_url, "--workers", 2, "--snapshot-every", 50) as running:
         statuses, is_done = [], threading.Event()

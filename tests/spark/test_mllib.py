@@ -18,6 +18,7 @@ from halfstep import spark as halfstep_spark
 from halfstep.errors import ParameterError
 from halfstep.spark import ALS, ALSModel
 from spark_session import spark_session
+from thorough import only_thorough
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:::pyspark")]
 COLUMNS = {"userCol": "userId", "itemCol": "movieId", "numUserBlocks": 2, "numItemBlocks": 2}
@@ -200,6 +201,7 @@ def test_pipelines_are_fitted_and_saved(sample: Any, tmp_path: Path) -> None:
     assert RegressionEvaluator(labelCol="stars").evaluate(predictions) < 2.0
 
 
+@only_thorough
 def test_cross_validation_chooses_parameters(sample: Any) -> None:
     als = ALS(**COLUMNS, rank=2, maxIter=5, coldStartStrategy="drop")  # Spark's folds depend on its partitions
     grid = ParamGridBuilder().addGrid(als.regParam, [0.1, 1e4]).build()

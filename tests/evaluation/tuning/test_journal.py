@@ -21,6 +21,7 @@ from optuna.storages.journal import JournalFileBackend
 import halfstep as hs
 from halfstep.errors import JournalError
 from halfstep.evaluation.tuning.journal import open_journal
+from thorough import THOROUGH
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::halfstep.errors.PoorFitWarning")]
 
@@ -64,7 +65,7 @@ def outcome(found: hs.Tuning) -> list[Any]:
     return [(t.number, t.point, t.state, t.values, t.started_from, t.n_fits) for t in found]
 
 
-@pytest.mark.parametrize("how", ["grid", "random", "tpe", "doubling"])
+@pytest.mark.parametrize("how", ["grid", "random", "tpe", "doubling"] if THOROUGH else ["grid", "tpe"])
 def test_a_killed_search_is_resumed_with_the_same_result(how: str, tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     child = subprocess.Popen([sys.executable, "-c", PROGRAM, str(Path(__file__).parent), how, str(journal)])

@@ -28,7 +28,7 @@ from halfstep.solver.cpu_session import CPUBackend, CPUSession
 from halfstep.solver.layout import empty_factors
 from halfstep.solver.schedule import LEAST_SEGMENT
 from settings import SETTINGS, Setting, Table
-from thorough import THOROUGH, examples
+from thorough import THOROUGH, examples, only_thorough
 
 pytestmark = pytest.mark.slow
 
@@ -354,6 +354,7 @@ def test_sampler_passes_geweke_test(with_features: bool) -> None:
     assert np.abs(geweke_scores(400, seed=5, with_features=with_features)).max() < 4.0
 
 
+@only_thorough
 def test_geweke_test_detects_coefficients_of_wrong_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     given = SampledRegression.given
 

@@ -39,7 +39,7 @@ from halfstep.solver.kernels.ordered_probit import (
 )
 from halfstep.solver.layout import empty_factors
 from lab.data import write_up_split
-from thorough import examples
+from thorough import examples, only_thorough
 
 pytestmark = pytest.mark.slow
 
@@ -356,6 +356,7 @@ def test_sampler_passes_geweke_test() -> None:
     assert np.abs(geweke_scores(450, seed=5, overrelaxed=True)).max() < 4.0
 
 
+@only_thorough
 def test_geweke_test_detects_missing_threshold_prior(monkeypatch: pytest.MonkeyPatch) -> None:
     proposal = halfstep.models.bayesian.ordinal._proposal
 

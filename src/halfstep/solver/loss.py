@@ -115,6 +115,10 @@ class Loss:
             return float(self.losses[:, 0].sum()), 0.0
         of_rows, G = gramian(s, problem.rank, X, run), gramian(self.fixed.m, problem.rank, self.fixed.Y, run)
         missing = float((of_rows * G).sum() - s @ self.losses[:, 1])
-        if missing < -ROUNDING * float((np.abs(of_rows) * np.abs(G)).sum()):
+        size = float((np.abs(of_rows) * np.abs(G)).sum())
+        if problem.biases:  # the product is a difference, x·y + b − b, and imprecise if it is far below b
+            b = X[:, problem.rank].astype(np.float64)
+            size += ROUNDING * float(self.fixed.m.max() * (s * np.diff(problem.indptr)) @ b**2)
+        if missing < -ROUNDING * size:
             raise below_zero(problem, missing, np.diag(G) * s.max())
         return float(self.losses[:, 0].sum()), max(missing, 0.0)

@@ -86,7 +86,10 @@ def test_rows_are_those_of_scipy(
         assert loss == pytest.approx((observed, missing), rel=1e-7, abs=1e-9 * size)
         in_float32, _ = half_step_and_loss(half_problem, Y.astype("float32"), start=start, dtype="float32")
         assert (in_float32[:, :rank] >= 0).all()
-        assert reference.violation(dense, Y.astype("float32").astype(float), in_float32.astype(float)) < 1e-6
+        Y = Y.astype("float32").astype(float)
+        rounded = reference.nonnegative_half_step(dense, Y).astype("float32").astype(float)
+        limit = max(1e-6, 2 * reference.violation(dense, Y, rounded))  # of nearly collinear factors, it may be more
+        assert reference.violation(dense, Y, in_float32.astype(float)) < limit
 
 
 @few

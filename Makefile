@@ -6,19 +6,23 @@ BIN := $(VENV)/bin
 # CONSTRAINTS=constraints/dev.txt installs the locked versions instead of the newest.
 CONSTRAINTS :=
 INSTALL = $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check $(CONSTRAINTS:%=--constraint %) --editable
+CLUSTERS := tests/spark tests/cluster/test_ray.py tests/cluster/test_ray_fits.py
 # Threads of the test processes would compete, hence one BLAS thread each. Without bytecode, all compile all tests. A
-# third process uses the cores while others wait for Spark, Ray and servers, of which the quick tests have few.
+# third process uses the cores while others wait for servers and other processes, of which the quick tests have few.
 # The run ends if a worker process does: with --dist loadfile, pytest-xdist 3.8 may wait forever for its replacement.
 PYTEST = OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --dist loadfile --max-worker-restart 0
 
-.PHONY: lab test test-thorough quick test-oldest test-integrations integrations check docs format transcripts lock clean
+.PHONY: lab test test-clusters test-thorough quick test-oldest test-integrations integrations check docs format transcripts lock clean
 .DELETE_ON_ERROR:
 
 lab: $(VENV)/lab.stamp ## install, then run the experiments and write lab-report/
 	$(BIN)/python -m lab
 
-test: $(VENV)/test.stamp ## install, then run the tests
-	$(PYTEST) -n 3
+test: $(VENV)/test.stamp ## install, then run the tests except those of Spark and Ray
+	$(PYTEST) -n 3 $(CLUSTERS:%=--ignore=%)
+
+test-clusters: $(VENV)/test.stamp ## the tests of Spark, which needs Java, and Ray
+	$(PYTEST) -n 2 $(CLUSTERS)
 
 test-thorough: $(VENV)/test.stamp ## the tests with more random examples, interruptions and kills, and all combinations of parameters, as at night
 	HALFSTEP_TEST_THOROUGH=1 $(PYTEST) -n 3
